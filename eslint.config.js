@@ -1,0 +1,31 @@
+import neostandard from 'neostandard'
+
+/**
+ * Imports run one way (docs/architecture.md):
+ * server -> app -> plugins -> routes -> src/http -> src/{oauth,oidc,mcp,tools} -> src/{schemas,store,config,http-client}.
+ * Each block says what a folder may not reach for.
+ */
+const HTTP = ['**/plugins/*', '**/routes/*', '**/src/app.ts', '**/src/server.ts', '**/app.ts', '**/server.ts']
+const FASTIFY = ['fastify', 'fastify-plugin', '@fastify/*']
+const OUTSIDE = ['**/dev/*', '**/bench/*', '**/test/*']
+const forbid = (files, groups, message) => ({
+  files,
+  rules: { 'no-restricted-imports': ['error', { patterns: [{ group: groups, message }] }] }
+})
+
+export default [
+  ...neostandard({ ts: true, ignores: ['dist', '.dev', '.tap', 'node_modules'] }),
+  {
+    files: ['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts'],
+    ignores: ['src/server.ts'],
+    rules: { 'n/no-process-env': 'error' }
+  },
+  forbid(['src/app.ts', 'src/server.ts'], OUTSIDE, 'What ships imports nothing from dev, bench or test.'),
+  forbid(['plugins/*.ts'], ['./*', '**/plugins/*', ...OUTSIDE], 'Plugins meet through decorators and dependencies, never by import.'),
+  forbid(['routes/*.ts'], ['./*', '**/plugins/*', '**/app.ts', '**/server.ts', ...OUTSIDE], 'A route file knows the domain and src/http only; its services are options.'),
+  forbid(['src/http/*.ts'], [...HTTP, ...OUTSIDE], 'src/http knows the domain, not who mounts it.'),
+  forbid(['src/oauth/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
+  forbid(['src/mcp/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
+  forbid(['src/tools/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', ...OUTSIDE], 'A tool knows the engine and nothing of HTTP.'),
+  forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
+]
