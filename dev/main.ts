@@ -1,0 +1,57 @@
+import closeWithGrace from 'close-with-grace'
+import { buildApp } from '../src/app.ts'
+import { loadConfig } from '../src/config/env.ts'
+import { listen } from '../src/listen.ts'
+import { startDevProvider } from './provider.ts'
+
+/**
+ * `npm run dev`: Seed with the in-memory store next to an OpenID provider of its own, on this machine only.
+ * PORT and DEV_PROVIDER_PORT move them; any other setting can be overridden from the environment.
+ */
+const PROVIDER_PORT = Number(process.env['DEV_PROVIDER_PORT'] ?? 3001)
+
+try {
+  const provider = await startDevProvider({ port: PROVIDER_PORT }).catch((err: NodeJS.ErrnoException) => {
+    throw err.code === 'EADDRINUSE' ? new Error(`Port ${PROVIDER_PORT} is already in use: stop what listens there, or set DEV_PROVIDER_PORT to another one`) : err
+  })
+  try {
+    const config = loadConfig({
+      LOG_LEVEL: 'info',
+      OIDC_SCOPES: 'openid profile email groups offline_access',
+      // The MCP Inspector runs in a browser.
+      CORS_EXTRA_ORIGINS: 'http://localhost:6274,http://127.0.0.1:6274',
+      ...process.env,
+      OIDC_ISSUER: provider.issuer,
+      OIDC_AUDIENCE: provider.clientId
+    })
+    const app = await buildApp(config)
+    closeWithGrace({ delay: 5_000, logger: false }, async () => {
+      await app.close()
+      await provider.close()
+    })
+    await listen(app)
+    console.log(welcome(config.resource, provider.issuer, provider.users))
+  } catch (err) {
+    await provider.close()
+    throw err
+  }
+} catch (err) {
+  console.error((err as Error).message)
+  process.exitCode = 1
+}
+
+function welcome (mcpUrl: string, issuer: string, users: Array<{ login: string, password: string }>): string {
+  return `
+  Seed is running.
+
+    MCP endpoint   ${mcpUrl}
+    Sign in as     ${users.map(({ login, password }) => `${login} (password ${password})`).join('  or  ')}
+    Provider       ${issuer} (development only)
+
+  Connect Claude Code:
+
+    claude mcp add --transport http seed ${mcpUrl}
+
+  then start claude, type /mcp, and choose "seed" to sign in. Ctrl-C stops everything.
+`
+}

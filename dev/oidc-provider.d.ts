@@ -1,0 +1,71 @@
+/** What the development provider uses of `oidc-provider`, which ships no types of its own. */
+declare module 'oidc-provider' {
+  import type { EventEmitter } from 'node:events'
+  import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+
+  /** The slice of a Koa context that middleware and configuration callbacks read and change. */
+  export interface Context {
+    path: string
+    body: unknown
+    type: string
+    response: { get (header: string): string }
+    set (header: string, value: string): void
+    oidc: { params: Record<string, string | undefined> }
+  }
+
+  export interface Client {
+    clientId: string
+    grantTypeAllowed (type: string): boolean
+  }
+
+  /** A code, an access token or a refresh token. */
+  export interface Token {
+    accountId: string
+    clientId: string
+    scopes: Set<string>
+  }
+
+  export interface Grant {
+    addOIDCScope (scope: string): void
+    addResourceScope (resource: string, scope: string): void
+    save (): Promise<string>
+  }
+
+  export interface Interaction {
+    uid: string
+    prompt: { name: string }
+    params: Record<string, string | undefined>
+    session?: { accountId: string }
+  }
+
+  export interface AdapterPayload extends Record<string, unknown> {
+    accountId?: string
+    grantId?: string
+    uid?: string
+    consumed?: number
+  }
+
+  export interface Adapter {
+    upsert (id: string, payload: AdapterPayload, expiresIn: number): Promise<void>
+    find (id: string): Promise<AdapterPayload | undefined>
+    findByUid (uid: string): Promise<AdapterPayload | undefined>
+    consume (id: string): Promise<void>
+    destroy (id: string): Promise<void>
+    revokeByGrantId (grantId: string): Promise<void>
+  }
+
+  export class Provider extends EventEmitter {
+    constructor (issuer: string, configuration: Record<string, unknown>)
+    Client: { prototype: { redirectUriAllowed (uri: string): boolean } }
+    Grant: new (properties: { accountId: string, clientId: string }) => Grant
+    use (middleware: (ctx: Context, next: () => Promise<void>) => Promise<void>): this
+    callback (): RequestListener
+    interactionDetails (req: IncomingMessage, res: ServerResponse): Promise<Interaction>
+    interactionFinished (req: IncomingMessage, res: ServerResponse, result: Record<string, unknown>): Promise<void>
+  }
+
+  export const errors: {
+    InvalidTarget: new () => Error
+    InvalidRequest: new (description: string) => Error
+  }
+}

@@ -1,0 +1,46 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { fetchJson } from '../src/http-client/outbound.ts'
+import { createJwks } from '../src/oidc/jwks.ts'
+import type { Jwks } from '../src/oidc/jwks.ts'
+import { createProvider } from '../src/oidc/provider.ts'
+import type { Provider } from '../src/oidc/provider.ts'
+import { createVerifier } from '../src/oidc/verifier.ts'
+import type { Verifier } from '../src/oidc/verifier.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The OpenID provider, its keys, and the judge of its tokens; undefined with AUTH_REQUIRED=false. */
+    oidc: { provider: Provider, jwks: Jwks, verifier: Verifier } | undefined
+  }
+}
+
+/** Finds the provider and keeps its keys, in the background: the process starts whether the provider answers or not. */
+async function oidcDiscovery (app: FastifyInstance): Promise<void> {
+  const { authRequired, oidc, token, oauthMode } = app.config
+  if (!authRequired) {
+    app.decorate('oidc', undefined)
+    return
+  }
+  const provider = createProvider({
+    ...oidc,
+    fetchJson,
+    log: app.log,
+    onReady () {
+      jwks.start()
+      if (oauthMode === 'proxy' && provider.metadata().sendsIss) {
+        app.log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy strict MCP clients compare it with BASE_URL and refuse to sign in')
+      }
+    }
+  })
+  const jwks = createJwks({ jwksUri: () => provider.metadata().jwksUri, fetchJson, log: app.log, onChange: () => verifier.forget() })
+  const verifier = createVerifier({ ...oidc, ...token, getKey: jwks.getKey })
+  app.decorate('oidc', { provider, jwks, verifier })
+  app.addHook('onReady', async () => { provider.start() })
+  app.addHook('onClose', async () => {
+    provider.close()
+    jwks.close()
+  })
+}
+
+export default fp(oidcDiscovery, { name: 'oidc-discovery', dependencies: ['config'], fastify: '5.x' })

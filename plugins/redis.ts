@@ -1,0 +1,25 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { createMemoryStore } from '../src/store/memory.ts'
+import { createRedisStore } from '../src/store/redis.ts'
+import type { Store } from '../src/store/store.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    store: Store
+  }
+}
+
+/** Shares the store: Redis where REDIS_URL is set, this process's memory otherwise. */
+async function redis (app: FastifyInstance): Promise<void> {
+  const { redisUrl, redisKeyPrefix } = app.config
+  if (redisUrl === undefined) {
+    app.log.warn('REDIS_URL is not set: clients are kept in this process only. They are lost when it ends, and a second replica would not know them')
+    app.decorate('store', createMemoryStore())
+  } else {
+    app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix: redisKeyPrefix, log: app.log }))
+  }
+  app.addHook('onClose', async () => { await app.store.close() })
+}
+
+export default fp(redis, { name: 'redis', dependencies: ['config'], fastify: '5.x' })

@@ -1,0 +1,20 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { pageErrorHandler } from '../src/http/errors.ts'
+import { authorize } from '../src/oauth/authorization.ts'
+import type { AuthorizationServices } from '../src/oauth/authorization.ts'
+import { AuthorizeQuerySchema, AuthorizeResponses } from '../src/schemas/authorize.ts'
+
+/** GET /oauth/authorize (RFC 6749 section 3.1). A browser navigates here: no CORS, and errors are pages. */
+const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizationServices> = async (app, services) => {
+  app.setErrorHandler(pageErrorHandler)
+
+  app.get('', {
+    config: { auth: 'public' },
+    schema: { querystring: AuthorizeQuerySchema, response: AuthorizeResponses }
+  }, async (request, reply) => {
+    const location = await authorize(request.query, services)
+    return reply.header('cache-control', 'no-store').redirect(location.href, 302)
+  })
+}
+
+export default authorizeRoutes

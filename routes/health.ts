@@ -1,0 +1,35 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
+
+export interface HealthRouteOptions {
+  /** What Seed depends on, by name; each rejects with the reason while it cannot be used. */
+  parts: Record<string, () => Promise<void>>
+}
+
+/** GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what cannot. */
+const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts }) => {
+  const config = { auth: 'public', quiet: true } as const
+
+  for (const path of ['', '/live']) {
+    app.get(path, { config, schema: { response: { 200: HealthSchema } } }, async (_request, reply) =>
+      reply.header('cache-control', 'no-store').send({ status: 'ok', timestamp: new Date().toISOString() }))
+  }
+
+  app.get('/ready', { config, schema: { response: { 200: ReadinessSchema, 503: ReadinessSchema } } }, async (_request, reply) => {
+    const states = await Promise.all(Object.entries(parts).map(async ([name, check]) => [name, await state(check)] as const))
+    const ready = states.every(([, { status }]) => status === 'ok')
+    return reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
+      .send({ status: ready ? 'ready' : 'not ready', parts: Object.fromEntries(states) })
+  })
+}
+
+async function state (check: () => Promise<void>): Promise<{ status: 'ok' | 'failing', reason?: string }> {
+  try {
+    await check()
+    return { status: 'ok' }
+  } catch (err) {
+    return { status: 'failing', reason: (err as Error).message }
+  }
+}
+
+export default healthRoutes

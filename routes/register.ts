@@ -1,0 +1,28 @@
+import cors from '@fastify/cors'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { oauthErrorHandler } from '../src/http/errors.ts'
+import { acceptJsonOnly } from '../src/http/json-body.ts'
+import { register } from '../src/oauth/registration.ts'
+import type { RegistrationServices } from '../src/oauth/registration.ts'
+import { RegisterBodySchema, RegisterHeadersSchema, RegisterResponses } from '../src/schemas/register.ts'
+
+/** POST /oauth/register (RFC 7591 section 3). */
+const registerRoutes: FastifyPluginAsyncTypebox<RegistrationServices> = async (app, services) => {
+  acceptJsonOnly(app)
+  await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
+  app.setErrorHandler(oauthErrorHandler((error) =>
+    error.validation!.some(({ instancePath, params }) => instancePath.startsWith('/redirect_uris') || params['missingProperty'] === 'redirect_uris')
+      ? 'invalid_redirect_uri'
+      : 'invalid_client_metadata'))
+
+  app.post('', {
+    config: { auth: 'public' },
+    bodyLimit: 16_384,
+    schema: { headers: RegisterHeadersSchema, body: RegisterBodySchema, response: RegisterResponses }
+  }, async (request, reply) => {
+    const client = await register(request.body, request.ip, services)
+    return reply.code(201).headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(client)
+  })
+}
+
+export default registerRoutes

@@ -1,0 +1,26 @@
+import cors from '@fastify/cors'
+import formbody from '@fastify/formbody'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { oauthErrorHandler } from '../src/http/errors.ts'
+import { issueTokens } from '../src/oauth/token.ts'
+import type { TokenServices } from '../src/oauth/token.ts'
+import { TokenBodySchema, TokenHeadersSchema, TokenResponses } from '../src/schemas/token.ts'
+
+/** POST /oauth/token (RFC 6749 section 3.2). Forms only; open to pages of any origin, as no cookie means anything here. */
+const tokenRoutes: FastifyPluginAsyncTypebox<TokenServices> = async (app, services) => {
+  app.removeAllContentTypeParsers()
+  await app.register(formbody, { bodyLimit: 16_384 })
+  await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
+  app.setErrorHandler(oauthErrorHandler())
+
+  app.post('', {
+    config: { auth: 'public' },
+    bodyLimit: 16_384,
+    schema: { headers: TokenHeadersSchema, body: TokenBodySchema, response: TokenResponses }
+  }, async (request, reply) => {
+    const tokens = await issueTokens(request.body, request.headers.authorization, services)
+    return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(tokens)
+  })
+}
+
+export default tokenRoutes

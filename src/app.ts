@@ -1,0 +1,60 @@
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import config from '../plugins/config.ts'
+import dcr from '../plugins/dcr.ts'
+import health from '../plugins/health.ts'
+import jwtAuth from '../plugins/jwt-auth.ts'
+import mcpTransport from '../plugins/mcp-transport.ts'
+import oauthProxy from '../plugins/oauth-proxy.ts'
+import oidcDiscovery from '../plugins/oidc-discovery.ts'
+import redis from '../plugins/redis.ts'
+import type { Config } from './config/env.ts'
+import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
+import { logRequest, loggerOptions, newReference } from './http/logger.ts'
+
+/** On every answer (pages add their own). */
+const SECURITY_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin'
+}
+
+export interface AppOptions {
+  /** Where log lines go instead of standard output. */
+  logStream?: { write (line: string): void }
+}
+
+/** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
+export async function buildApp (settings: Config, { logStream }: AppOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: { ...loggerOptions(settings), ...(logStream !== undefined && { stream: logStream }) },
+    disableRequestLogging: true,
+    genReqId: newReference,
+    requestIdHeader: false,
+    trustProxy: settings.trustProxy.length > 0 ? settings.trustProxy : false,
+    exposeHeadRoutes: false,
+    bodyLimit: 1_048_576,
+    // Headers before the whole request, or Node swaps the two; streams of answers are not bound by these.
+    requestTimeout: 15_000,
+    http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: 'idle',
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
+  })
+  app.removeContentTypeParser('text/plain')
+  app.setErrorHandler(plainErrorHandler)
+  app.setNotFoundHandler(notFoundHandler)
+  app.decorateRequest('logFields', undefined)
+  app.addHook('onRequest', async (request, reply) => { reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id }) })
+  app.addHook('onResponse', async (request, reply) => { logRequest(request, reply) })
+
+  await app.register(config, { config: settings })
+  await app.register(redis)
+  await app.register(oidcDiscovery)
+  await app.register(jwtAuth)
+  await app.register(oauthProxy)
+  await app.register(dcr)
+  await app.register(mcpTransport)
+  await app.register(health)
+  return app
+}

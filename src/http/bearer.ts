@@ -1,0 +1,35 @@
+import type { IncomingMessage } from 'node:http'
+
+/** A request whose bearer credential is missing or unusable. `reason` and `message` go out, `detail` to the log. */
+export class BearerError extends Error {
+  override readonly name = 'BearerError'
+  readonly reason: 'missing_token' | 'invalid_format' | 'invalid_token' | 'invalid_claim' | 'invalid_request'
+  readonly detail: string | undefined
+
+  constructor (reason: BearerError['reason'], message: string, detail?: string) {
+    super(message)
+    this.reason = reason
+    this.detail = detail
+  }
+
+  get status (): 400 | 401 {
+    return this.reason === 'invalid_request' ? 400 : 401
+  }
+}
+
+/**
+ * The bearer token of a request (RFC 6750 section 2.1): from the Authorization header and nowhere else.
+ * Two headers, or a second token in the query, are refused: no reader in the chain may pick another one.
+ *
+ * @throws BearerError
+ */
+export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'rawHeaders' | 'url'>): string {
+  const values = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]!.toLowerCase() === 'authorization')
+  if (values.length > 1) throw new BearerError('invalid_request', 'Send one Authorization header')
+  const [value] = values
+  if (value === undefined) throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')
+  if (/[?&]access_token=/.test(url ?? '')) throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
+  const match = /^Bearer +([\w.~+/-]+=*)$/i.exec(value)
+  if (match === null) throw new BearerError('invalid_format', 'The Authorization header must be "Bearer" and one access token')
+  return match[1]!
+}

@@ -1,0 +1,130 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { UnknownClientError } from '../oauth/clients.ts'
+import { bearerChallenge } from '../oauth/challenge.ts'
+import type { ChallengeOptions } from '../oauth/challenge.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import type { OAuthErrorCode } from '../oauth/errors.ts'
+import { ProviderUnavailableError } from '../oidc/provider.ts'
+import { StoreUnavailableError } from '../store/store.ts'
+import { BearerError } from './bearer.ts'
+import { RefusedError } from './hosts.ts'
+import { PAGE_HEADERS, renderErrorPage } from './pages.ts'
+
+/**
+ * One error handler per wire format; each plugin sets its own in its own scope. Fixed texts and a reference id go
+ * out, the reason goes to the log.
+ */
+
+/** What every handler reduces an error to before it puts it into its format. */
+interface Failure {
+  status: number
+  code: OAuthErrorCode
+  /** Safe to send. */
+  message: string
+  retryAfterSeconds?: number | undefined
+  /** For the log. */
+  detail?: string | undefined
+}
+
+/** `/oauth/token`, `/oauth/register`: RFC 6749 section 5.2. @param invalidCode what a body that fails its schema is called */
+export function oauthErrorHandler (invalidCode: (error: FastifyError) => OAuthErrorCode = () => 'invalid_request') {
+  return async function (error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+    const failure = toFailure(error, request, reply)
+    if (error.validation !== undefined) failure.code = invalidCode(error)
+    return reply.code(failure.status).headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
+      .send({ error: failure.code, error_description: failure.message })
+  }
+}
+
+/** `/oauth/authorize`: a page, as a person is looking. */
+export async function pageErrorHandler (error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+  const { status, message } = toFailure(error, request, reply)
+  const unknownClient = error instanceof UnknownClientError
+  return reply.code(unknownClient ? 400 : status).headers(PAGE_HEADERS).send(renderErrorPage({
+    title: status >= 500 ? 'Sign-in is not available right now' : 'Sign-in cannot start',
+    sentence: unknownClient ? 'This application is not registered here any more.' : `${message}.`,
+    advice: adviceFor(status, unknownClient),
+    reference: request.id
+  }))
+}
+
+function adviceFor (status: number, unknownClient: boolean): string {
+  if (unknownClient) return 'Go back to the application, remove this server there and connect it again.'
+  if (status >= 500) return 'Try again in a minute. If it stays, give the reference to whoever runs this server.'
+  return 'Go back to the application and connect again. If it stays, give the reference to whoever runs this server.'
+}
+
+/** `/mcp`: JSON-RPC 2.0, with the bearer challenge where a credential is at fault. */
+export function mcpErrorHandler (challenge: ChallengeOptions) {
+  return async function (error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+    reply.header('cache-control', 'no-store')
+    if (error instanceof BearerError) {
+      request.logFields = { ...request.logFields, refused: error.reason, reason: error.detail ?? error.message }
+      const named = error.reason === 'missing_token'
+        ? undefined
+        : { code: error.status === 400 ? 'invalid_request' as const : 'invalid_token' as const, description: error.message }
+      return reply.code(error.status).header('www-authenticate', bearerChallenge(challenge, named))
+        .send(jsonRpcError(-32001, error.message, { reason: error.reason }))
+    }
+    const { status, message } = toFailure(error, request, reply)
+    return reply.code(status).send(jsonRpcError(jsonRpcCode(error, status), message))
+  }
+}
+
+/** -32700 for what cannot be parsed, -32600 for what is no request, and the server's own range otherwise. */
+function jsonRpcCode ({ code }: FastifyError, status: number): number {
+  if (code === 'FST_ERR_CTP_INVALID_JSON_BODY' || code === 'FST_ERR_CTP_EMPTY_JSON_BODY') return -32700
+  if (status === 400) return -32600
+  return status === 500 ? -32603 : -32000
+}
+
+export function jsonRpcError (code: number, message: string, data?: { reason: string }) {
+  return { jsonrpc: '2.0' as const, id: null, error: { code, message, ...(data !== undefined && { data }) } }
+}
+
+/** Everything without a protocol of its own: unknown paths, documents, health. */
+export async function plainErrorHandler (error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+  const { status, message } = toFailure(error, request, reply)
+  return reply.code(status).header('cache-control', 'no-store').send({ error: 'request_failed', message, reference: request.id })
+}
+
+export async function notFoundHandler (request: FastifyRequest, reply: FastifyReply) {
+  return reply.code(404).header('cache-control', 'no-store')
+    .send({ error: 'not_found', message: 'There is nothing at this path', reference: request.id })
+}
+
+function toFailure (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Failure {
+  const failure = classify(error)
+  request.logFields = { ...request.logFields, error: failure.code, reason: failure.detail ?? failure.message }
+  if (failure.retryAfterSeconds !== undefined) reply.header('retry-after', failure.retryAfterSeconds)
+  if (failure.status === 500 && !(error instanceof OAuthError)) request.log.error({ err: error }, 'Unexpected error')
+  return failure
+}
+
+function classify (error: FastifyError): Failure {
+  if (error instanceof OAuthError) {
+    const { status, code, message, retryAfterSeconds, detail } = error
+    return { status, code, message, retryAfterSeconds, detail }
+  }
+  if (error instanceof StoreUnavailableError || error instanceof ProviderUnavailableError) {
+    const what = error instanceof StoreUnavailableError ? "The server's store" : 'The identity provider'
+    return { status: 503, code: 'temporarily_unavailable', message: `${what} cannot be reached; try again shortly`, retryAfterSeconds: error.retryAfterSeconds, detail: error.message }
+  }
+  if (error instanceof RefusedError) return { status: error.status, code: 'invalid_request', message: error.message }
+  if (error.validation !== undefined) return { status: 400, code: 'invalid_request', message: describeValidation(error) }
+  const { statusCode = 500 } = error
+  if (statusCode >= 400 && statusCode < 500) return { status: statusCode, code: 'invalid_request', message: FASTIFY_MESSAGES[statusCode] ?? 'The request cannot be read' }
+  return { status: 500, code: 'server_error', message: 'The server failed to answer; the reference id leads to the reason in its log' }
+}
+
+const FASTIFY_MESSAGES: Record<number, string> = {
+  413: 'The body is too large',
+  415: 'The content type is not one that this endpoint takes'
+}
+
+/** Names the parameter, never its value. */
+function describeValidation (error: FastifyError): string {
+  const [first] = error.validation!
+  const name = first!.instancePath.split('/')[1] ?? first!.params['missingProperty'] as string | undefined
+  return name === undefined ? 'The request is not of the expected form' : `${name} is missing, repeated or malformed`
+}

@@ -1,0 +1,49 @@
+import type { FastifyRequest } from 'fastify'
+import { isLoopbackHost } from '../config/env.ts'
+import type { Config } from '../config/env.ts'
+
+/**
+ * Host and Origin checks against DNS rebinding and cross-site requests (MCP transports, security warning).
+ * Addresses that Seed is known by come from configuration; the loopback names always reach it, as a rebound
+ * name never is one of them.
+ */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError'
+  readonly status: number
+
+  constructor (status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+/** An onRequest hook: 421 for a Host that is not this server's. */
+export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
+  const own = new Set([new URL(baseUrl).host, ...allowedHosts])
+  return async function checkHost (request: FastifyRequest): Promise<void> {
+    const host = request.headers.host?.toLowerCase() ?? ''
+    const hosts = request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host')
+    if (hosts.length > 1 || !(own.has(host) || isLoopbackHost(host.replace(/:\d{1,5}$/, '')))) {
+      throw new RefusedError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)')
+    }
+  }
+}
+
+/** The origins whose pages may call /mcp: Seed's own, the operator's list, and the loopback names when Seed is on loopback. */
+export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'baseUrl' | 'corsExtraOrigins'>): string[] {
+  const { protocol, hostname, port } = new URL(baseUrl)
+  const own = isLoopbackHost(hostname)
+    ? ['localhost', '127.0.0.1', '[::1]'].map((name) => `${protocol}//${name}${port === '' ? '' : `:${port}`}`)
+    : [baseUrl]
+  return [...new Set([...own, ...corsExtraOrigins])]
+}
+
+/** An onRequest hook: 403 for an Origin that is present and not listed, compared as a whole (scheme, host, port). */
+export function createOriginCheck (origins: readonly string[]) {
+  return async function checkOrigin (request: FastifyRequest): Promise<void> {
+    const { origin } = request.headers
+    if (origin !== undefined && !origins.includes(origin)) {
+      throw new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)')
+    }
+  }
+}

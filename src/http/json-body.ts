@@ -1,0 +1,24 @@
+import type { FastifyInstance } from 'fastify'
+import { RefusedError } from './hosts.ts'
+
+const MAX_DEPTH = 64
+
+/**
+ * Makes a scope take JSON bodies and nothing else, at most 64 levels deep: what is deeper overflows the stack of
+ * whatever walks it. Prototype keys are refused by Fastify's own parser.
+ */
+export function acceptJsonOnly (app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    parse(request, body as string, (err, value) => {
+      if (err === null && deeperThan(value, MAX_DEPTH)) done(new RefusedError(400, `The body is nested deeper than ${MAX_DEPTH} levels`))
+      else done(err, value)
+    })
+  })
+}
+
+function deeperThan (value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((inner) => deeperThan(inner, levels - 1))
+}

@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
+import type { Config } from '../config/env.ts'
+
+/**
+ * Logging: one JSON line per request, with the path but never the query, and no header or body. What could hold a
+ * credential is not logged in the first place; the redaction is a second wall.
+ */
+export function loggerOptions (config: Pick<Config, 'logLevel'>): Exclude<FastifyServerOptions['logger'], boolean | undefined> {
+  return {
+    level: config.logLevel,
+    redact: {
+      paths: ['authorization', 'cookie', 'access_token', 'refresh_token', 'client_secret', 'code', 'code_verifier',
+        '*.authorization', '*.cookie', '*.access_token', '*.refresh_token', '*.client_secret', '*.code_verifier'],
+      censor: '[redacted]'
+    },
+    serializers: { err: serializeError }
+  }
+}
+
+/** The id that the log and an error answer share. Never taken from a request header. */
+export function newReference (): string {
+  return randomBytes(9).toString('base64url')
+}
+
+/** The one line of a request. With a verified caller it says "User context" and who that is. */
+export function logRequest (request: FastifyRequest, reply: FastifyReply): void {
+  const { principal } = request
+  const line = {
+    method: request.method,
+    path: request.routeOptions.url ?? request.url.split('?')[0],
+    status: reply.statusCode,
+    ms: Math.round(reply.elapsedTime * 10) / 10,
+    address: request.ip,
+    ...request.logFields,
+    ...(principal !== undefined && {
+      user: { subject: principal.subject, clientId: principal.clientId, name: principal.name, email: principal.email }
+    })
+  }
+  const message = principal === undefined ? 'Request' : 'User context'
+  if (request.routeOptions.config.quiet) request.log.debug(line, message)
+  else request.log.info(line, message)
+}
+
+/** Name, message and stack, down the chain of causes; none of the members that libraries hang on errors (requests, URLs, bodies). */
+function serializeError (err: Error): { type: string, message: string, stack: string } {
+  return {
+    type: err.name,
+    message: err.message,
+    stack: err.stack ?? '',
+    ...(err.cause instanceof Error && { cause: serializeError(err.cause) })
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Logged at debug level: probes that come every few seconds. */
+    quiet?: boolean
+  }
+  interface FastifyRequest {
+    /** What a handler adds to the request's log line. */
+    logFields: Record<string, unknown> | undefined
+  }
+}

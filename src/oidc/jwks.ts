@@ -1,0 +1,193 @@
+import { createLocalJWKSet } from 'jose'
+import type { CryptoKey, FlattenedJWSInput, JWK, JWSHeaderParameters } from 'jose'
+import type { fetchJson } from '../http-client/outbound.ts'
+import { ProviderUnavailableError } from './provider.ts'
+import type { ProviderLog } from './provider.ts'
+
+/**
+ * The provider's signing keys, kept so that neither its outage nor a storm of bad tokens reaches anyone else.
+ *
+ * - Known keys answer from memory, refreshed in the background; when the provider is down the last good set
+ *   serves on, up to `staleMs`. (jose's remote set refuses every token once its cache has aged.)
+ * - A token with an unknown `kid` forces a refresh, one for everybody and at most every `forcedRefreshMs`.
+ *   Inside that pause it waits for the next one instead of being refused: it may be valid.
+ * - A `kid` that a fresh set did not hold is refused at once for as long, in a bounded table.
+ * - Symmetric, encryption and weak keys are never taken in, and private members are dropped (RFC 8725 section 3.5).
+ */
+export interface Jwks {
+  /** The key a token's header asks for. @throws KeyNotFoundError, ProviderUnavailableError */
+  getKey (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey>
+  /** For readiness: undefined when tokens can be verified, otherwise the reason. */
+  problem (): string | undefined
+  start (): void
+  close (): void
+}
+
+/** No key of the provider's fits the token's header. */
+export class KeyNotFoundError extends Error {
+  override readonly name = 'KeyNotFoundError'
+}
+
+export interface JwksOptions {
+  /** The current key set's URL. @throws ProviderUnavailableError before discovery */
+  jwksUri: () => string
+  fetchJson: typeof fetchJson
+  log: ProviderLog
+  /** Called when the set of keys has changed: what was verified with a withdrawn key must be forgotten. */
+  onChange: () => void
+  /** Monotonic clock in milliseconds. */
+  now?: () => number
+  refreshMs?: number
+  forcedRefreshMs?: number
+  staleMs?: number
+}
+
+const MAX_KEYS = 100
+const MAX_UNKNOWN = 1_000
+const MAX_WAITING = 1_000
+
+interface KeySet {
+  resolve: ReturnType<typeof createLocalJWKSet>
+  kids: Set<string | undefined>
+  fingerprint: string
+  loadedAt: number
+}
+
+export function createJwks (options: JwksOptions): Jwks {
+  const { log, now = () => performance.now(), refreshMs = 300_000, forcedRefreshMs = 5_000, staleMs = 86_400_000 } = options
+  let keys: KeySet | undefined
+  let problem: string | undefined = 'the signing keys have not been fetched yet'
+  let failing = false
+  let lastAttemptAt = -Infinity
+  let refreshing: Promise<void> | undefined
+  let forced: Promise<void> | undefined
+  let waiting = 0
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+  const unknownUntil = new Map<string | undefined, number>()
+
+  /** Fetches the set; never rejects. Single flight. */
+  function refresh (): Promise<void> {
+    refreshing ??= fetchKeys().finally(() => { refreshing = undefined })
+    return refreshing
+  }
+
+  async function fetchKeys (): Promise<void> {
+    lastAttemptAt = now()
+    try {
+      const uri = options.jwksUri()
+      take(usableKeys(await options.fetchJson(uri)))
+      if (failing) log.info({ uri }, "The provider's signing keys can be fetched again")
+      failing = false
+      problem = undefined
+    } catch (err) {
+      problem = (err as Error).message
+      if (!failing && !(err instanceof ProviderUnavailableError)) {
+        log.error({ reason: problem, keysKept: keys?.kids.size ?? 0 }, "The provider's signing keys cannot be fetched; the last good ones serve on")
+        failing = true
+      }
+    }
+    schedule(problem === undefined ? refreshMs : Math.min(forcedRefreshMs, refreshMs))
+  }
+
+  function take (jwks: JWK[]): void {
+    const fingerprint = JSON.stringify(jwks)
+    const changed = keys !== undefined && keys.fingerprint !== fingerprint
+    keys = {
+      resolve: createLocalJWKSet({ keys: jwks }),
+      kids: new Set(jwks.map((jwk) => jwk.kid)),
+      fingerprint,
+      loadedAt: now()
+    }
+    unknownUntil.clear()
+    if (changed) {
+      log.info({ kids: [...keys.kids] }, "The provider's signing keys have changed")
+      options.onChange()
+    }
+  }
+
+  function schedule (ms: number): void {
+    clearTimeout(timer)
+    if (closed) return
+    timer = setTimeout(refresh, ms)
+    timer.unref()
+  }
+
+  /** A refresh that starts no sooner than `forcedRefreshMs` after the last one; everybody who asks meanwhile shares it. */
+  function refreshForced (): Promise<void> {
+    if (refreshing !== undefined) return refreshing
+    forced ??= new Promise<void>((resolve) => {
+      const pause = Math.max(0, lastAttemptAt + forcedRefreshMs - now())
+      setTimeout(() => { refresh().then(resolve) }, pause).unref()
+    }).finally(() => { forced = undefined })
+    return forced
+  }
+
+  async function lookUpUnknown (kid: string | undefined): Promise<void> {
+    if ((unknownUntil.get(kid) ?? 0) > now()) throw new KeyNotFoundError(`no key "${kid}" in the provider's key set`)
+    if (waiting >= MAX_WAITING) throw new ProviderUnavailableError('too many tokens with unknown keys are waiting for the key set')
+    waiting++
+    try {
+      await refreshForced()
+    } finally {
+      waiting--
+    }
+    if (problem !== undefined) throw new ProviderUnavailableError(problem)
+    if (!holds(kid)) {
+      if (unknownUntil.size >= MAX_UNKNOWN) unknownUntil.clear()
+      unknownUntil.set(kid, now() + forcedRefreshMs)
+      throw new KeyNotFoundError(`no key "${kid}" in the provider's key set`)
+    }
+  }
+
+  /** Without a `kid` only a set of one key is unambiguous (OpenID Connect Core 1.0 section 10.1). */
+  function holds (kid: string | undefined): boolean {
+    return keys !== undefined && (kid === undefined ? keys.kids.size === 1 : keys.kids.has(kid))
+  }
+
+  return {
+    async getKey (header, token) {
+      if (keys === undefined || !holds(header.kid)) await lookUpUnknown(header.kid)
+      if (now() - keys!.loadedAt > staleMs) throw new ProviderUnavailableError(`the signing keys are older than ${staleMs / 3_600_000} hours: ${problem}`)
+      try {
+        return await keys!.resolve(header, token) as CryptoKey
+      } catch (err) {
+        throw new KeyNotFoundError(`no key "${header.kid}" fits algorithm ${header.alg}`, { cause: err })
+      }
+    },
+    problem: () => keys === undefined || now() - keys.loadedAt > staleMs ? problem : undefined,
+    start: () => { refresh() },
+    close () {
+      closed = true
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** The keys of a JWK Set (RFC 7517 section 5) that may verify a signature; at most 100, the first of each `kid`. */
+function usableKeys (document: Record<string, unknown>): JWK[] {
+  if (!Array.isArray(document['keys'])) throw new Error('the key set has no "keys" array')
+  const usable = new Map<string | undefined, JWK>()
+  for (const candidate of document['keys'].slice(0, MAX_KEYS)) {
+    const jwk = publicSigningKey(candidate)
+    if (jwk !== undefined && !usable.has(jwk.kid)) usable.set(jwk.kid, jwk)
+  }
+  if (usable.size === 0) {
+    throw new Error('the key set holds no usable signing key (authentik: select a Signing Key in the provider; HS256 with the client secret is not accepted)')
+  }
+  return [...usable.values()]
+}
+
+function publicSigningKey (candidate: unknown): JWK | undefined {
+  if (typeof candidate !== 'object' || candidate === null) return undefined
+  const { kty, kid, use, alg, n, e, crv, x, y } = candidate as JWK
+  if (use !== undefined && use !== 'sig') return undefined
+  if (kid !== undefined && typeof kid !== 'string') return undefined
+  const common = { ...(kid !== undefined && { kid }), ...(typeof alg === 'string' && { alg }) }
+  if (kty === 'RSA' && typeof n === 'string' && typeof e === 'string') {
+    return Buffer.from(n, 'base64url').length >= 256 ? { kty, n, e, ...common } : undefined
+  }
+  if (kty === 'EC' && ['P-256', 'P-384', 'P-521'].includes(crv ?? '')) return { kty, crv: crv!, x: x!, y: y!, ...common }
+  if (kty === 'OKP' && crv === 'Ed25519') return { kty, crv, x: x!, ...common }
+  return undefined
+}

@@ -1,0 +1,120 @@
+import { OutboundError } from '../http-client/outbound.ts'
+import type { fetchJson } from '../http-client/outbound.ts'
+import { isLoopbackHost } from '../config/env.ts'
+
+/**
+ * The OpenID provider as its discovery document describes it (OpenID Connect Discovery 1.0 section 4).
+ *
+ * The document is fetched in the background with backoff until one is good; from then on its endpoints are
+ * pinned until the process restarts. A provider that is down or misconfigured never stops Seed: what needs
+ * it throws ProviderUnavailableError meanwhile.
+ */
+export interface ProviderMetadata {
+  issuer: string
+  authorizationEndpoint: string
+  tokenEndpoint: string
+  jwksUri: string
+  /** `token_endpoint_auth_methods_supported`; undefined when the document is silent. */
+  tokenEndpointAuthMethods: string[] | undefined
+  /** The provider adds RFC 9207 `iss` to its redirects. In proxy mode strict clients compare it with Seed's own issuer. */
+  sendsIss: boolean
+}
+
+export interface Provider {
+  /** @throws ProviderUnavailableError until discovery has succeeded */
+  metadata (): ProviderMetadata
+  /** For readiness: undefined when usable, otherwise the reason in a sentence. */
+  problem (): string | undefined
+  /** Begins discovery; returns at once. */
+  start (): void
+  close (): void
+}
+
+/** The provider, or its keys, cannot be had now. On the wire: 503 with Retry-After, never 401 or `invalid_grant`. */
+export class ProviderUnavailableError extends Error {
+  override readonly name = 'ProviderUnavailableError'
+  readonly retryAfterSeconds = 5
+}
+
+export interface ProviderLog {
+  info (fields: object, message: string): void
+  warn (fields: object, message: string): void
+  error (fields: object, message: string): void
+}
+
+export interface ProviderOptions {
+  issuer: string
+  discoveryUrl: string
+  /** OAUTH_AUTHORIZATION_URL: wins over the document. */
+  authorizationUrl: string | undefined
+  /** OAUTH_TOKEN_URL: wins over the document. */
+  tokenUrl: string | undefined
+  fetchJson: typeof fetchJson
+  log: ProviderLog
+  /** Called once, when discovery has succeeded. */
+  onReady: () => void
+  /** First and longest pause between attempts. */
+  retryMs?: { first: number, longest: number }
+}
+
+export function createProvider (options: ProviderOptions): Provider {
+  const { issuer, discoveryUrl, log, retryMs = { first: 1_000, longest: 5_000 } } = options
+  let metadata: ProviderMetadata | undefined
+  let problem = 'discovery has not finished yet'
+  let timer: NodeJS.Timeout | undefined
+  let attempts = 0
+
+  async function discover (): Promise<void> {
+    try {
+      metadata = readMetadata(await options.fetchJson(discoveryUrl), options)
+      log.info({ issuer, attempts: attempts + 1 }, 'OpenID provider discovered')
+      options.onReady()
+    } catch (err) {
+      const reason = (err as Error).message
+      if (reason !== problem) log.error({ issuer, discoveryUrl, reason }, 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
+      problem = reason
+      const pause = Math.min(retryMs.first * 2 ** attempts, retryMs.longest)
+      attempts++
+      timer = setTimeout(discover, pause * (0.5 + Math.random() / 2))
+      timer.unref()
+    }
+  }
+
+  return {
+    metadata () {
+      if (metadata === undefined) throw new ProviderUnavailableError(problem)
+      return metadata
+    },
+    problem: () => metadata === undefined ? problem : undefined,
+    start: () => { discover() },
+    close: () => clearTimeout(timer)
+  }
+}
+
+/** Checks what discovery gave; each failure names what is wrong and the setting that decides it. */
+function readMetadata (document: Record<string, unknown>, options: ProviderOptions): ProviderMetadata {
+  if (document['issuer'] !== options.issuer) {
+    throw new OutboundError(`The document's issuer is ${JSON.stringify(document['issuer'])}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
+  }
+  return {
+    issuer: options.issuer,
+    authorizationEndpoint: options.authorizationUrl ?? endpoint(document, 'authorization_endpoint'),
+    tokenEndpoint: options.tokenUrl ?? endpoint(document, 'token_endpoint'),
+    jwksUri: endpoint(document, 'jwks_uri'),
+    tokenEndpointAuthMethods: stringArray(document['token_endpoint_auth_methods_supported']),
+    sendsIss: document['authorization_response_iss_parameter_supported'] === true
+  }
+}
+
+function endpoint (document: Record<string, unknown>, name: string): string {
+  const value = document[name]
+  if (typeof value === 'string' && URL.canParse(value)) {
+    const url = new URL(value)
+    if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopbackHost(url.hostname))) return value
+  }
+  throw new OutboundError(`The discovery document has no usable ${name} (an https URL)`)
+}
+
+function stringArray (value: unknown): string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : undefined
+}

@@ -1,0 +1,185 @@
+import { hash } from 'node:crypto'
+import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
+import type { JWTPayload, JWTVerifyGetKey, ProtectedHeaderParameters } from 'jose'
+import { KeyNotFoundError } from './jwks.ts'
+import { ClaimError, toPrincipal } from './principal.ts'
+import type { Principal } from './principal.ts'
+
+/**
+ * Verification of bearer JWTs (RFC 8725, RFC 9068 section 4).
+ *
+ * What can be judged without a key is judged first, so that a token which cannot be ours never makes Seed
+ * fetch anything. Verified tokens are remembered under the SHA-256 of the whole token: bounded in number,
+ * never past `exp` nor for longer than a minute, and all forgotten when the provider's keys change.
+ */
+export interface Verifier {
+  /** @throws TokenError (the token is bad), ProviderUnavailableError (it cannot be judged now) */
+  verify (token: string): Promise<Principal>
+  /** Forgets every remembered verification. */
+  forget (): void
+}
+
+export type TokenErrorReason = 'invalid_format' | 'invalid_token' | 'invalid_claim'
+
+/** Why a token was refused: `reason` and `message` may go out, `detail` is for the log. */
+export class TokenError extends Error {
+  override readonly name = 'TokenError'
+  readonly reason: TokenErrorReason
+  readonly detail: string
+
+  constructor (reason: TokenErrorReason, message: string, detail = message) {
+    super(message)
+    this.reason = reason
+    this.detail = detail
+  }
+}
+
+export interface VerifierOptions {
+  issuer: string
+  audience: string
+  algorithms: readonly string[]
+  groupsClaim: string
+  clockSkewSeconds: number
+  maxLifetimeSeconds: number
+  getKey: JWTVerifyGetKey
+  /** Wall clock in milliseconds. */
+  now?: () => number
+}
+
+const MAX_TOKEN_LENGTH = 8_192
+const MAX_KID_LENGTH = 256
+const MAX_REMEMBERED = 10_000
+const REMEMBER_MS = 60_000
+
+export function createVerifier (options: VerifierOptions): Verifier {
+  const { now = Date.now } = options
+  const remembered = new Map<string, { principal: Principal, until: number }>()
+  let generation = 0
+
+  function remember (digest: string, principal: Principal): void {
+    if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!)
+    remembered.set(digest, { principal, until: Math.min(principal.expiresAt * 1_000, now() + REMEMBER_MS) })
+  }
+
+  return {
+    async verify (token) {
+      const digest = hash('sha256', token, 'base64')
+      const known = remembered.get(digest)
+      if (known !== undefined) {
+        if (known.until > now()) return known.principal
+        remembered.delete(digest)
+      }
+      const startedIn = generation
+      const principal = await verifyJwt(token, options, now)
+      if (startedIn === generation) remember(digest, principal)
+      return principal
+    },
+    forget () {
+      generation++
+      remembered.clear()
+    }
+  }
+}
+
+async function verifyJwt (token: string, options: VerifierOptions, now: () => number): Promise<Principal> {
+  checkShape(token)
+  checkHeader(decode(() => decodeProtectedHeader(token)), options.algorithms)
+  checkIssuer(decode(() => decodeJwt(token)), options.issuer)
+  try {
+    const { payload, protectedHeader } = await jwtVerify(token, options.getKey, {
+      issuer: options.issuer,
+      audience: options.audience,
+      algorithms: [...options.algorithms],
+      clockTolerance: options.clockSkewSeconds,
+      currentDate: new Date(now()),
+      requiredClaims: ['exp', 'iat', 'sub', 'aud', 'iss']
+    })
+    checkTimes(payload, options, now)
+    checkTokenType(payload, protectedHeader.typ)
+    return toPrincipal(payload as JWTPayload & { iss: string, sub: string, exp: number }, options.groupsClaim)
+  } catch (err) {
+    throw toTokenError(err, options)
+  }
+}
+
+/** Compact JWS only: three base64url parts, bounded. Encrypted tokens (five parts) are refused before anything is decoded. */
+function checkShape (token: string): void {
+  if (token.length > MAX_TOKEN_LENGTH) throw new TokenError('invalid_format', `The access token is longer than ${MAX_TOKEN_LENGTH} characters`)
+  if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) {
+    throw new TokenError('invalid_format', 'The access token is not a signed JWT', 'not three base64url parts: does the provider issue opaque or encrypted access tokens? (an API or audience must be configured there)')
+  }
+}
+
+function decode<T> (read: () => T): T {
+  try {
+    return read()
+  } catch (err) {
+    throw new TokenError('invalid_format', 'The access token is not a signed JWT', (err as Error).message)
+  }
+}
+
+/** The algorithm comes from configuration, never from the token; keys that a header brings along are ignored (RFC 8725 section 3.1). */
+function checkHeader (header: ProtectedHeaderParameters, algorithms: readonly string[]): void {
+  const { alg, kid, crit, typ } = header
+  if (typeof alg !== 'string' || !algorithms.includes(alg)) {
+    throw new TokenError('invalid_token', 'The access token is signed with an algorithm that is not accepted', `alg ${JSON.stringify(alg)} is not in OIDC_ALGORITHMS`)
+  }
+  if (crit !== undefined) throw new TokenError('invalid_token', 'The access token has critical header parameters that are not understood')
+  if (kid !== undefined && (typeof kid !== 'string' || kid.length > MAX_KID_LENGTH)) {
+    throw new TokenError('invalid_token', 'The access token names no usable key')
+  }
+  if (typ !== undefined && !(typeof typ === 'string' && /^(application\/)?(at\+jwt|jwt)$/i.test(typ))) {
+    throw new TokenError('invalid_claim', 'The token is not an access token', `header typ is ${JSON.stringify(typ)}`)
+  }
+}
+
+function checkIssuer ({ iss }: JWTPayload, issuer: string): void {
+  if (iss !== issuer) {
+    throw new TokenError('invalid_claim', 'The access token was issued by another issuer', `iss is ${JSON.stringify(iss)}, OIDC_ISSUER is "${issuer}"`)
+  }
+}
+
+/** jose has checked `exp` and `nbf`; what it leaves open is an `iat` in the future and a lifetime without bound. */
+function checkTimes ({ iat = 0, exp = 0 }: JWTPayload, { clockSkewSeconds, maxLifetimeSeconds }: VerifierOptions, now: () => number): void {
+  if (iat > now() / 1_000 + clockSkewSeconds) {
+    throw new TokenError('invalid_claim', 'The access token was issued in the future', `iat is ${Math.round(iat - now() / 1_000)} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`)
+  }
+  if (exp - iat > maxLifetimeSeconds) {
+    throw new TokenError('invalid_claim', 'The access token lives longer than is accepted', `exp - iat is ${exp - iat} s, TOKEN_MAX_LIFETIME_SECONDS is ${maxLifetimeSeconds}`)
+  }
+}
+
+/**
+ * Access tokens only (RFC 8725 sections 3.11 and 3.12). ID tokens, refresh, logout tokens and client assertions of
+ * the same issuer carry the same signature and may carry the same `aud`.
+ *
+ * A token that says it is an access token may hold a `nonce` or `c_hash`: `at+jwt`, Keycloak's payload
+ * `typ: Bearer`, authentik's `uid` with `azp` (its access tokens are ID tokens plus those two).
+ */
+function checkTokenType (payload: JWTPayload, headerType: string | undefined): void {
+  const kind = payload['typ']
+  const saysAccess = /at\+jwt$/i.test(headerType ?? '') || kind === 'Bearer' || (typeof payload['uid'] === 'string' && typeof payload['azp'] === 'string')
+  const foreign =
+    (kind !== undefined && kind !== 'Bearer' && kind !== 'JWT' && kind !== 'at+jwt' && `payload typ is ${JSON.stringify(kind)}`) ||
+    (payload['events'] !== undefined && 'it has events (a logout token)') ||
+    (payload.iss === payload.sub && 'iss equals sub (a client assertion)') ||
+    (payload['at_hash'] !== undefined && 'it has at_hash (an ID token)') ||
+    (!saysAccess && payload['c_hash'] !== undefined && 'it has c_hash (an ID token)') ||
+    (!saysAccess && payload['nonce'] !== undefined && 'it has nonce (an ID token)')
+  if (foreign !== false) throw new TokenError('invalid_claim', 'The token is not an access token', foreign)
+  if (typeof payload.sub !== 'string' || payload.sub === '') throw new TokenError('invalid_claim', 'The access token names no subject', 'sub must be a string')
+}
+
+function toTokenError (err: unknown, { audience }: VerifierOptions): unknown {
+  if (err instanceof errors.JWTExpired) return new TokenError('invalid_token', 'The access token has expired', `exp was ${err.payload.exp}`)
+  if (err instanceof errors.JWTClaimValidationFailed) {
+    const detail = err.claim === 'aud'
+      ? `aud is ${JSON.stringify(err.payload.aud)}, OIDC_AUDIENCE is "${audience}": let the provider put it into the token (audience mapper, API identifier), or set OIDC_AUDIENCE`
+      : err.message
+    return new TokenError('invalid_claim', err.claim === 'aud' ? 'The access token was not issued for this server' : `The access token's ${err.claim} claim is not acceptable`, detail)
+  }
+  if (err instanceof ClaimError) return new TokenError('invalid_claim', 'The access token has claims of a wrong type', err.message)
+  if (err instanceof KeyNotFoundError) return new TokenError('invalid_token', 'The access token is signed with a key that is not known', err.message)
+  if (err instanceof errors.JOSEError) return new TokenError('invalid_token', "The access token's signature is not valid", err.code)
+  return err
+}

@@ -1,0 +1,32 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
+import { HtmlSchema, RedirectSchema } from './common.ts'
+
+/**
+ * Authorization request: RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2, OpenID Connect Core 1.0 section 3.1.2.1.
+ * Each parameter is a string, so a repeated one (which parses to an array) is refused (RFC 6749 section 3.1).
+ */
+export const AuthorizeQuerySchema = Type.Object({
+  client_id: Type.String({ minLength: 1, maxLength: 2048 }),
+  response_type: Type.Optional(Type.String()),
+  response_mode: Type.Optional(Type.String()),
+  redirect_uri: Type.Optional(Type.String({ maxLength: 2048 })),
+  scope: Type.Optional(Type.String({ maxLength: 4096 })),
+  state: Type.Optional(Type.String({ maxLength: 1024, pattern: '^[\\x20-\\x7e]*$' })),
+  code_challenge: Type.Optional(Type.String()),
+  code_challenge_method: Type.Optional(Type.String()),
+  resource: Type.Optional(Type.String({ maxLength: 2048 })),
+  nonce: Type.Optional(Type.String({ maxLength: 1024 })),
+  prompt: Type.Optional(Type.String()),
+  max_age: Type.Optional(Type.String({ pattern: '^\\d{1,9}$' })),
+  login_hint: Type.Optional(Type.String({ maxLength: 320 })),
+  request: Type.Optional(Type.String()),
+  request_uri: Type.Optional(Type.String())
+})
+export type AuthorizeQuery = Static<typeof AuthorizeQuerySchema>
+
+export const AuthorizeResponses = {
+  302: RedirectSchema,
+  '4xx': HtmlSchema,
+  '5xx': HtmlSchema
+}

@@ -1,0 +1,17 @@
+import { Type } from 'typebox'
+
+export const HealthSchema = Type.Object({
+  status: Type.Literal('ok'),
+  timestamp: Type.String({ format: 'date-time' })
+})
+
+const PartSchema = Type.Object({
+  status: Type.Union([Type.Literal('ok'), Type.Literal('failing')]),
+  reason: Type.Optional(Type.String())
+})
+
+/** Readiness: each part by name; `reason` says in a sentence what is wrong with a failing one. */
+export const ReadinessSchema = Type.Object({
+  status: Type.Union([Type.Literal('ready'), Type.Literal('not ready')]),
+  parts: Type.Record(Type.String(), PartSchema)
+})

@@ -1,0 +1,39 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
+import { OAuthErrorSchema } from './common.ts'
+
+/** Client authentication would come here (RFC 6749 section 2.3.1); Seed's clients are public. */
+export const TokenHeadersSchema = Type.Object({
+  authorization: Type.Optional(Type.String())
+})
+
+/** Token request: RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.5, RFC 8707 section 2.2. A repeated parameter is refused. */
+export const TokenBodySchema = Type.Object({
+  grant_type: Type.String(),
+  client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
+  client_secret: Type.Optional(Type.String()),
+  client_assertion: Type.Optional(Type.String()),
+  code: Type.Optional(Type.String({ minLength: 1, maxLength: 8192 })),
+  redirect_uri: Type.Optional(Type.String({ maxLength: 2048 })),
+  code_verifier: Type.Optional(Type.String()),
+  refresh_token: Type.Optional(Type.String({ minLength: 1, maxLength: 8192 })),
+  scope: Type.Optional(Type.String({ maxLength: 4096 })),
+  resource: Type.Optional(Type.String({ maxLength: 2048 }))
+})
+export type TokenBody = Static<typeof TokenBodySchema>
+
+/** RFC 6749 section 5.1. */
+export const TokenResponseSchema = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('Bearer'),
+  expires_in: Type.Optional(Type.Number()),
+  refresh_token: Type.Optional(Type.String()),
+  scope: Type.Optional(Type.String())
+})
+export type TokenResponse = Static<typeof TokenResponseSchema>
+
+export const TokenResponses = {
+  200: TokenResponseSchema,
+  '4xx': OAuthErrorSchema,
+  '5xx': OAuthErrorSchema
+}

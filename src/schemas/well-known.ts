@@ -1,0 +1,36 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
+
+/** RFC 9728 section 2. */
+export const ProtectedResourceSchema = Type.Object({
+  resource: Type.String(),
+  resource_name: Type.String(),
+  authorization_servers: Type.Array(Type.String(), { minItems: 1 }),
+  bearer_methods_supported: Type.Array(Type.String()),
+  scopes_supported: Type.Array(Type.String())
+})
+export type ProtectedResource = Static<typeof ProtectedResourceSchema>
+
+/** RFC 8414 section 2. */
+export const AuthorizationServerSchema = Type.Object({
+  issuer: Type.String(),
+  authorization_endpoint: Type.String(),
+  token_endpoint: Type.String(),
+  registration_endpoint: Type.String(),
+  response_types_supported: Type.Array(Type.String()),
+  response_modes_supported: Type.Array(Type.String()),
+  grant_types_supported: Type.Array(Type.String()),
+  code_challenge_methods_supported: Type.Array(Type.String()),
+  token_endpoint_auth_methods_supported: Type.Array(Type.String()),
+  scopes_supported: Type.Array(Type.String())
+})
+export type AuthorizationServer = Static<typeof AuthorizationServerSchema>
+
+/** OpenID Connect Discovery 1.0 section 3: the same, with what that document requires besides. */
+export const OpenidConfigurationSchema = Type.Object({
+  ...AuthorizationServerSchema.properties,
+  jwks_uri: Type.String(),
+  subject_types_supported: Type.Array(Type.String()),
+  id_token_signing_alg_values_supported: Type.Array(Type.String())
+})
+export type OpenidConfiguration = Static<typeof OpenidConfigurationSchema>

@@ -1,0 +1,162 @@
+import { Redis } from 'ioredis'
+import { setTimeout as delay } from 'node:timers/promises'
+import { StoreUnavailableError } from './store.ts'
+import type { RedisOptions, Result } from 'ioredis'
+import type { Store } from './store.ts'
+
+const CLOSE_MS = 2000
+
+/**
+ * Opens a window or counts in the open one, as one step: it never leaves a counter without an end, which would lock
+ * somebody out for ever. Gives the count and the milliseconds left.
+ */
+const COUNT_IN_WINDOW = `
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
+  return { 1, redis.call('PTTL', KEYS[1]) }
+end
+return { redis.call('INCR', KEYS[1]), left }
+`
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    countInWindow (key: string, ttlSeconds: number): Result<[count: number, leftMs: number], Context>
+  }
+}
+
+/**
+ * Fail fast: with the defaults of ioredis a command to a dead or hung Redis waits for ever, and requests pile up.
+ * Nothing is sent twice either: the first try may have spent the code, although its answer was lost.
+ */
+const FAIL_FAST = {
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  commandTimeout: 300,
+  connectTimeout: 1000,
+  // A hung host never closes its connection: without this the kernel holds on to it for a quarter of an hour.
+  socketTimeout: 1000,
+  disconnectTimeout: 500,
+  maxLoadingRetryTime: 1000
+} satisfies RedisOptions
+
+export interface RedisStoreOptions {
+  /** redis:// or rediss://; its query is not read, because ioredis would let it override the profile above. */
+  url: string
+  keyPrefix: string
+  log: {
+    info (obj: object, msg: string): void
+    error (obj: object, msg: string): void
+  }
+}
+
+/**
+ * The store of many replicas, on Redis 6.2 or later or Valkey. Each method is one atomic command or script.
+ *
+ * Every error of Redis means "unavailable", never "not found": a replica that refuses writes (READONLY), a dataset
+ * being loaded (LOADING), a full memory (OOM), a failed save (MISCONF), a wrong password. It connects by itself, at
+ * first and again after each loss; until then every method rejects.
+ */
+export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): Store {
+  const address = new URL(url)
+  const host = `${address.hostname}:${address.port || 6379}`
+  address.search = ''
+
+  let reachable = true
+  let readOnly = false
+  let closing: Promise<void> | undefined
+
+  const redis = new Redis(address.href, {
+    ...FAIL_FAST,
+    keyPrefix,
+    // Jitter, so that the replicas of Seed do not come back all at once.
+    retryStrategy: (attempt) => {
+      // A failover takes seconds: a quick next connection would find the same replica.
+      const shortest = readOnly ? 1000 : 50
+      return shortest + Math.random() * Math.min(2000 - shortest, shortest * 2 ** attempt)
+    },
+    reconnectOnError: (err) => {
+      readOnly ||= err.message.includes('READONLY')
+      return readOnly
+    }
+  })
+  redis.defineCommand('countInWindow', { numberOfKeys: 1, lua: COUNT_IN_WINDOW })
+
+  redis.on('error', (err) => lost(errorCode(err)))
+  redis.on('close', () => lost(readOnly ? 'READONLY' : 'CLOSED'))
+  redis.on('ready', () => {
+    if (!reachable) log.info({ host }, 'Redis is reachable again')
+    reachable = true
+    readOnly = false
+  })
+
+  /** Only a code is logged, never the error: that of a refused login carries the password among its arguments. */
+  function lost (code: string): void {
+    if (reachable && closing === undefined) log.error({ host, code }, 'Redis is not reachable; what needs it answers 503 until it returns')
+    reachable = false
+  }
+
+  async function closeNow (): Promise<void> {
+    await Promise.race([redis.quit().catch(() => {}), delay(CLOSE_MS, undefined, { ref: false })])
+    redis.disconnect()
+  }
+
+  return {
+    kind: 'redis',
+
+    async get (key) {
+      return await answer(redis.get(key)) ?? undefined
+    },
+
+    async set (key, value, ttlSeconds) {
+      await answer(redis.set(key, value, 'EX', ttlSeconds))
+    },
+
+    async setIfAbsent (key, value, ttlSeconds) {
+      return await answer(redis.set(key, value, 'EX', ttlSeconds, 'NX')) === 'OK'
+    },
+
+    async take (key) {
+      return await answer(redis.getdel(key)) ?? undefined
+    },
+
+    async touch (key, ttlSeconds) {
+      return await answer(redis.getex(key, 'EX', ttlSeconds)) ?? undefined
+    },
+
+    async delete (key) {
+      return await answer(redis.del(key)) === 1
+    },
+
+    async increment (key, ttlSeconds) {
+      const [count, leftMs] = await answer(redis.countInWindow(key, ttlSeconds))
+      return { count, resetSeconds: Math.max(1, Math.ceil(leftMs / 1000)) }
+    },
+
+    // A write, because PING is also answered by a replica that refuses writes and by a Redis that is full.
+    async ping () {
+      await answer(redis.set('ping', '1', 'EX', 1))
+    },
+
+    close () {
+      closing ??= closeNow()
+      return closing
+    }
+  }
+}
+
+async function answer<T> (command: Promise<T>): Promise<T> {
+  try {
+    return await command
+  } catch (err) {
+    // ioredis hangs the command with its arguments on the error, and with them the value: no log shall meet it.
+    Reflect.deleteProperty(err as object, 'command')
+    throw new StoreUnavailableError(err)
+  }
+}
+
+/** ECONNREFUSED of a socket, the first word of an answer of Redis (WRONGPASS, NOAUTH), or else a time limit of ioredis. */
+function errorCode (err: NodeJS.ErrnoException): string {
+  return err.code ?? /^[A-Z]+\b/.exec(err.message)?.[0] ?? 'ETIMEDOUT'
+}

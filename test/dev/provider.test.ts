@@ -1,0 +1,407 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
+import t from 'tap'
+import { createAdapter, startDevProvider } from '../../dev/provider.ts'
+import { createBrowser } from '../support/browser.ts'
+import type { AddressInfo } from 'node:net'
+import type { JSONWebKeySet, JWTVerifyOptions } from 'jose'
+import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
+import type { Test } from 'tap'
+import type { Browser } from '../support/browser.ts'
+
+type Tokens = Record<'access_token' | 'refresh_token' | 'id_token' | 'scope' | 'error', string>
+
+const ADA = { login: 'ada', password: 'ada' }
+const REDIRECT_URI = 'http://127.0.0.1:9/anywhere/at/all'
+const SCOPE = 'openid profile email groups mcp:read'
+const DISCOVERY = '/.well-known/openid-configuration'
+
+async function start (t: Test, options?: DevProviderOptions): Promise<DevProvider> {
+  const dev = await startDevProvider(options)
+  t.teardown(dev.close)
+  return dev
+}
+
+async function getJson<T> (dev: DevProvider, path: string): Promise<T> {
+  return await (await fetch(dev.issuer + path)).json() as T
+}
+
+function verify (token: string, keys: JSONWebKeySet, options?: JWTVerifyOptions) {
+  return jwtVerify(token, createLocalJWKSet(keys), options)
+}
+
+/** An authorization request; a parameter is left out with undefined. */
+function authorize (dev: DevProvider, overrides: Record<string, string | undefined> = {}) {
+  const verifier = randomBytes(32).toString('base64url')
+  const parameters = {
+    response_type: 'code',
+    client_id: dev.clientId,
+    redirect_uri: REDIRECT_URI,
+    scope: SCOPE,
+    state: 'a state',
+    nonce: 'a nonce',
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+    ...overrides
+  }
+  const sent = Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return { url: `${dev.issuer}/auth?${new URLSearchParams(sent)}`, verifier }
+}
+
+async function postToken (dev: DevProvider, parameters: Record<string, string>, headers: Record<string, string> = {}) {
+  const response = await fetch(`${dev.issuer}/token`, { method: 'POST', headers, body: new URLSearchParams(parameters) })
+  return { status: response.status, body: await response.json() as Tokens }
+}
+
+/** The whole code flow, from the authorization request to the tokens. */
+async function signIn (dev: DevProvider, overrides: Record<string, string | undefined> = {}, browser: Browser = createBrowser()): Promise<Tokens> {
+  const { url, verifier } = authorize(dev, overrides)
+  const answer = await browser.signIn(url, ADA)
+  const { body } = await postToken(dev, {
+    grant_type: 'authorization_code',
+    client_id: dev.clientId,
+    code: answer.searchParams.get('code')!,
+    redirect_uri: REDIRECT_URI,
+    code_verifier: verifier
+  })
+  return body
+}
+
+function refresh (dev: DevProvider, token: string, more: Record<string, string> = {}) {
+  return postToken(dev, { grant_type: 'refresh_token', client_id: dev.clientId, refresh_token: token, ...more })
+}
+
+t.test('listens on loopback and nowhere else', async (t) => {
+  for (const host of ['0.0.0.0', '::', '192.168.0.1', 'example.com', '']) {
+    await t.rejects(startDevProvider({ host }), { message: /not on/ }, host)
+  }
+  const dev = await start(t, { host: 'localhost' })
+  t.match(dev.issuer, /^http:\/\/localhost:\d+$/)
+  await t.rejects(startDevProvider({ host: 'localhost', port: Number(new URL(dev.issuer).port) }), { code: 'EADDRINUSE' })
+})
+
+t.test('describes itself', async (t) => {
+  const dev = await start(t)
+  const document = await getJson<Record<string, unknown>>(dev, DISCOVERY)
+  t.match(document, {
+    issuer: dev.issuer,
+    authorization_endpoint: `${dev.issuer}/auth`,
+    token_endpoint: `${dev.issuer}/token`,
+    jwks_uri: `${dev.issuer}/jwks`,
+    revocation_endpoint: `${dev.issuer}/token/revocation`,
+    code_challenge_methods_supported: ['S256'],
+    id_token_signing_alg_values_supported: ['RS256']
+  })
+  t.ok((document['scopes_supported'] as string[]).includes('mcp:read'))
+  t.notHas(document, 'authorization_response_iss_parameter_supported')
+  t.strictSame(dev.hits(), { [DISCOVERY]: 1 })
+  t.equal((await fetch(`${dev.issuer}/.well-known/nothing`)).status, 404)
+})
+
+t.test('signs a user in and gives tokens', async (t) => {
+  const dev = await start(t, { audience: 'api://seed' })
+  const { url, verifier } = authorize(dev)
+  const answer = await createBrowser().signIn(url, ADA)
+  t.equal(answer.origin + answer.pathname, REDIRECT_URI)
+  t.strictSame([...answer.searchParams.keys()].sort(), ['code', 'state'], 'no iss')
+
+  const form = { grant_type: 'authorization_code', client_id: dev.clientId, code: answer.searchParams.get('code')!, redirect_uri: REDIRECT_URI, code_verifier: verifier }
+  t.match(await postToken(dev, { ...form, redirect_uri: `${REDIRECT_URI}/other` }), { status: 400, body: { error: 'invalid_grant' } })
+  t.match(await postToken(dev, { ...form, code_verifier: 'x'.repeat(43) }), { status: 400, body: { error: 'invalid_grant' } })
+  const { status, body } = await postToken(dev, form)
+  t.equal(status, 200)
+  t.equal(body.scope, SCOPE)
+
+  const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
+  const access = await verify(body.access_token, keys, { issuer: dev.issuer, audience: 'api://seed', typ: 'at+jwt' })
+  t.match(access.payload, { sub: 'ada', client_id: 'seed-dev', scope: SCOPE, name: 'Ada Lovelace', email: 'ada@example.com', email_verified: true, groups: ['engineering', 'admins'] })
+  t.equal(access.payload.exp! - access.payload.iat!, 3600)
+  t.type(access.payload.jti, 'string')
+  const identity = await verify(body.id_token, keys, { issuer: dev.issuer, audience: 'seed-dev' })
+  t.match(identity.payload, { sub: 'ada', nonce: 'a nonce', name: 'Ada Lovelace', groups: ['engineering', 'admins'] })
+  t.strictSame(dev.hits(), { '/auth': 1, '/interaction/:uid': 2, '/auth/:uid': 1, '/token': 3, '/jwks': 1 })
+})
+
+t.test('signs with ES256, for a confidential client, with a lifetime of choice', async (t) => {
+  const dev = await start(t, { algorithm: 'ES256', accessTokenTtlSeconds: 5, log: (line) => lines.push(line) })
+  const lines: string[] = []
+  const id = `${dev.clientId}-confidential`
+  const { url, verifier } = authorize(dev, { client_id: id })
+  const answer = await createBrowser().signIn(url, { login: 'bob', password: 'bob' })
+  const form = { grant_type: 'authorization_code', code: answer.searchParams.get('code')!, redirect_uri: REDIRECT_URI, code_verifier: verifier }
+  t.match(await postToken(dev, { ...form, client_id: id }), { status: 401, body: { error: 'invalid_client' } })
+  const { body } = await postToken(dev, form, { authorization: `Basic ${Buffer.from(`${id}:dev-secret`).toString('base64')}` })
+  const { payload, protectedHeader } = await verify(body.access_token, await getJson<JSONWebKeySet>(dev, '/jwks'), { audience: dev.clientId })
+  t.match(payload, { sub: 'bob', groups: ['engineering'], client_id: id })
+  t.equal(payload.exp! - payload.iat!, 5)
+  t.equal(protectedHeader.alg, 'ES256')
+  t.match(lines, ['GET /auth', 'GET /interaction/:uid', 'POST /interaction/:uid', 'GET /auth/:uid', 'POST /token'])
+})
+
+t.test('a browser with a session is not asked again', async (t) => {
+  const dev = await start(t)
+  const browser = createBrowser()
+  await signIn(dev, {}, browser)
+  const page = await browser.get(authorize(dev).url)
+  t.equal(page.status, 0)
+  t.ok(page.url.searchParams.has('code'))
+  const again = await browser.get(authorize(dev, { prompt: 'login' }).url)
+  t.match(again.body, /name="password"/, 'unless the client insists')
+})
+
+t.test('a wrong password shows the page again', async (t) => {
+  const dev = await start(t, { users: [{ login: 'ev<e', password: 'eve', name: '"Eve"', email: 'eve@example.com', groups: [] }] })
+  const browser = createBrowser()
+  const page = await browser.get(authorize(dev).url)
+  t.match(page, { status: 200, headers: { 'cache-control': 'no-store' } })
+  t.match(page.body, 'ev&#60;e')
+  t.notMatch(page.body, /<script|ev</)
+  t.strictSame(page.forms[0]!.names, ['login', 'password'])
+  for (const wrong of [{ login: 'ev<e', password: 'ada' }, { login: 'nobody', password: 'eve' }, {}]) {
+    const again = await browser.submit(page.forms[0]!, wrong)
+    t.match(again, { status: 200, body: /do not match. Please try again/ })
+  }
+  const { url } = await browser.submit(page.forms[0]!, { login: 'ev<e', password: 'eve' })
+  t.ok(url.searchParams.has('code'))
+  await t.rejects(createBrowser().signIn(authorize(dev).url, ADA), { message: /Asked to sign in again/ })
+})
+
+t.test('a sign-in page that belongs to no request says what to do', async (t) => {
+  const lines: string[] = []
+  const dev = await start(t, { log: (line) => lines.push(line) })
+  t.match(await createBrowser().get(`${dev.issuer}/interaction/made-up`), { status: 400, body: /start again/ })
+  t.match(lines, ['GET /interaction/:uid', /^error SessionNotFound/])
+})
+
+t.test('sends codes to loopback addresses only', async (t) => {
+  const dev = await start(t)
+  const ask = async (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
+  for (const uri of ['http://localhost:1/cb', 'http://127.0.0.1/', 'http://[::1]:33418/a/b?c=d']) {
+    t.match(await ask(uri), { status: 200, body: /name="password"/ }, uri)
+  }
+  for (const uri of ['https://localhost/cb', 'http://example.com/cb', 'http://localhost.example.com/', 'http://localhost@example.com/', 'http://ada@localhost/', 'http://127.0.0.1/#x', 'http://10.0.0.1/', 'seed://cb', 'nonsense', undefined]) {
+    t.match(await ask(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
+  }
+})
+
+t.test('refuses what it should', async (t) => {
+  const dev = await start(t)
+  const errorOf = async (overrides: Record<string, string | undefined>) => (await createBrowser().signIn(authorize(dev, overrides).url, ADA)).searchParams.get('error')
+  t.equal(await errorOf({ nonce: undefined }), 'invalid_request')
+  t.equal(await errorOf({ code_challenge: undefined, code_challenge_method: undefined }), 'invalid_request')
+  t.equal(await errorOf({ resource: 'http://localhost:3000/mcp' }), 'invalid_target')
+  t.equal(await errorOf({ scope: undefined, nonce: undefined }), 'access_denied', 'nothing was asked for')
+  t.equal(await errorOf({ scope: 'mcp:read', nonce: undefined }), null, 'a nonce belongs to openid')
+  dev.quirks.requireNonce = false
+  t.equal(await errorOf({ nonce: undefined }), null)
+})
+
+t.test('refresh tokens rotate, and a spent one ends the grant', async (t) => {
+  const dev = await start(t)
+  const first = await signIn(dev)
+  t.match(await refresh(dev, first.refresh_token, { resource: 'http://localhost:3000/mcp' }), { status: 400, body: { error: 'invalid_target' } })
+  const second = await refresh(dev, (await signIn(dev)).refresh_token)
+  t.match(decodeJwt(second.body.access_token), { sub: 'ada', aud: dev.clientId, scope: SCOPE, groups: ['engineering', 'admins'] })
+
+  const spent = await signIn(dev)
+  const { body: successor } = await refresh(dev, spent.refresh_token)
+  t.not(successor.refresh_token, spent.refresh_token)
+  t.match(await refresh(dev, spent.refresh_token), { status: 400, body: { error: 'invalid_grant' } })
+  t.match(await refresh(dev, successor.refresh_token), { status: 400, body: { error: 'invalid_grant' } })
+  t.match(await refresh(dev, second.body.refresh_token), { status: 200 }, 'other grants of the user live')
+})
+
+t.test('revokes one token, all of a user, and forgets users', async (t) => {
+  const dev = await start(t)
+  const [one, two, three] = [await signIn(dev), await signIn(dev), await signIn(dev)]
+  const revoked = await fetch(`${dev.issuer}/token/revocation`, { method: 'POST', body: new URLSearchParams({ client_id: dev.clientId, token: one.refresh_token }) })
+  t.equal(revoked.status, 200)
+  t.match(await refresh(dev, one.refresh_token), { status: 400 })
+  const { body: successor } = await refresh(dev, two.refresh_token)
+  dev.revoke('bob')
+  t.match(await refresh(dev, successor.refresh_token), { status: 200 })
+  dev.revoke('ada')
+  t.match(await refresh(dev, three.refresh_token), { status: 400, body: { error: 'invalid_grant' } })
+
+  const last = await signIn(dev)
+  dev.users.splice(0, 1)
+  t.match(await refresh(dev, last.refresh_token), { status: 400, body: { error: 'invalid_grant' } })
+  t.equal((await start(t)).users.length, 2, 'another provider keeps its own users')
+})
+
+t.test('has the quirks of real providers', async (t) => {
+  const dev = await start(t, { quirks: { opaqueTokens: true, noRefreshToken: true, missingGroups: true, emailVerified: false, issParameter: true } })
+  t.match(await getJson(dev, DISCOVERY), { authorization_response_iss_parameter_supported: true })
+  t.equal((await createBrowser().signIn(authorize(dev).url, ADA)).searchParams.get('iss'), dev.issuer)
+  const tokens = await signIn(dev)
+  t.notMatch(tokens.access_token, /\./)
+  t.equal(tokens.refresh_token, undefined)
+  t.match(decodeJwt(tokens.id_token), { email_verified: false, groups: undefined })
+
+  Object.assign(dev.quirks, { opaqueTokens: false, noRefreshToken: false, refreshWithoutConsent: false })
+  t.match(decodeJwt((await signIn(dev)).access_token), { email_verified: false, groups: undefined })
+  const scope = 'openid offline_access'
+  t.equal((await signIn(dev, { scope })).refresh_token, undefined, 'offline_access is dropped')
+  t.type((await signIn(dev, { scope, prompt: 'consent' })).refresh_token, 'string')
+})
+
+t.test('rotates its keys while it runs', async (t) => {
+  const dev = await start(t)
+  const browser = createBrowser()
+  const before = await signIn(dev, {}, browser)
+  await dev.rotateKeys()
+  const both = await getJson<JSONWebKeySet>(dev, '/jwks')
+  t.equal(both.keys.length, 2)
+  await verify(before.access_token, both)
+  const { status } = await browser.get(authorize(dev).url)
+  t.equal(status, 0, 'the session lives')
+  const { body: after } = await refresh(dev, before.refresh_token)
+  t.not(decodeProtectedHeader(after.access_token).kid, decodeProtectedHeader(before.access_token).kid)
+
+  await dev.rotateKeys({ keepOld: false })
+  const one = await getJson<JSONWebKeySet>(dev, '/jwks')
+  t.equal(one.keys.length, 1)
+  await t.rejects(verify(after.access_token, one), { code: 'ERR_JWKS_NO_MATCHING_KEY' })
+  await verify(await dev.mint(), one)
+  t.strictSame(Object.keys(one.keys[0]!).filter((name) => ['d', 'p', 'q'].includes(name)), [], 'no private parts')
+})
+
+t.test('mints any token', async (t) => {
+  const dev = await start(t)
+  const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
+  const good = await verify(await dev.mint(), keys, { issuer: dev.issuer, audience: dev.clientId, typ: 'at+jwt', requiredClaims: ['sub', 'client_id', 'scope', 'iat', 'exp', 'jti'] })
+  t.equal(good.payload.exp! - good.payload.iat!, 300)
+  const odd = await dev.mint({ sub: 'bob', exp: undefined }, { typ: 'JWT', kid: undefined })
+  t.match(decodeJwt(odd), { sub: 'bob', exp: undefined, aud: dev.clientId })
+  t.strictSame(decodeProtectedHeader(odd), { alg: 'RS256', typ: 'JWT' })
+  const secret = randomBytes(32)
+  await jwtVerify(await dev.mint({}, { alg: 'HS256' }, secret), secret)
+})
+
+t.test('breaks on command', async (t) => {
+  const dev = await start(t)
+  const ask = (signal?: AbortSignal) => fetch(dev.issuer + DISCOVERY, { redirect: 'manual', signal: signal ?? null })
+
+  dev.setFault(DISCOVERY, 'down')
+  await t.rejects(ask(), { message: 'fetch failed' })
+  dev.setFault(DISCOVERY, 'hang')
+  await t.rejects(ask(AbortSignal.timeout(50)), { name: 'TimeoutError' })
+  dev.setFault(DISCOVERY, 503)
+  const failed = await ask()
+  t.strictSame([failed.status, await failed.text(), failed.headers.get('content-type')], [503, '', null])
+  dev.setFault(DISCOVERY, { status: 403, json: { error: 'invalid_code' } })
+  const odd = await ask()
+  t.strictSame([odd.status, await odd.json()], [403, { error: 'invalid_code' }])
+  dev.setFault(DISCOVERY, 'html')
+  const page = await ask()
+  t.strictSame([page.status, page.headers.get('content-type')], [200, 'text/html; charset=utf-8'])
+  dev.setFault(DISCOVERY, 'huge')
+  const huge = await ask()
+  t.equal(huge.headers.get('content-length'), null)
+  t.ok((await huge.text()).length > 16_000_000)
+  dev.setFault(DISCOVERY, 'redirect')
+  const redirect = await ask()
+  t.strictSame([redirect.status, redirect.headers.get('location')], [302, '/redirected'])
+  dev.setFault(DISCOVERY, 'wrong-issuer')
+  t.match(await getJson(dev, DISCOVERY), { issuer: `${dev.issuer}/other` })
+  dev.setFault(DISCOVERY, { slow: 60 })
+  const asked = Date.now()
+  t.match(await getJson(dev, DISCOVERY), { issuer: dev.issuer })
+  t.ok(Date.now() - asked >= 55)
+
+  dev.setFault(DISCOVERY, undefined)
+  t.equal((await ask()).status, 200)
+  dev.setFault('*', 500)
+  t.equal((await fetch(`${dev.issuer}/jwks`)).status, 500)
+})
+
+t.test('logs its own failures', async (t) => {
+  const lines: string[] = []
+  const dev = await start(t, { log: (line) => lines.push(line) })
+  Object.defineProperty(dev.quirks, 'opaqueTokens', { get () { throw new Error('a broken test') } })
+  t.match(await createBrowser().get(authorize(dev).url), { status: 500, body: /server_error/ })
+  t.ok(lines.some((line) => line.startsWith('error Error: a broken test')))
+})
+
+t.test('stops, and starts again on the same port with what it knew', async (t) => {
+  const dev = await start(t)
+  const { refresh_token: token } = await signIn(dev)
+  dev.setFault('/jwks', 'hang')
+  const hanging = fetch(`${dev.issuer}/jwks`).catch((error: Error) => error.message)
+  await sleep(30)
+  await dev.stop()
+  t.equal(await hanging, 'fetch failed', 'open connections are dropped')
+  await t.rejects(fetch(dev.issuer + DISCOVERY), { cause: { code: 'ECONNREFUSED' } })
+  await dev.stop()
+  await dev.start()
+  t.match(await getJson(dev, DISCOVERY), { issuer: dev.issuer })
+  t.match(await refresh(dev, token), { status: 200 })
+})
+
+t.test('the adapter keeps what lives, however much, and sweeps out what does not', async (t) => {
+  const { open, size } = createAdapter(10)
+  const sessions = open('Session')
+  await sessions.upsert('dead', { uid: 'dead' }, 0)
+  t.equal(await sessions.find('dead'), undefined)
+  t.equal(await sessions.findByUid('dead'), undefined)
+  for (let i = 0; i < 2000; i++) await open('Grant').upsert(`${i}`, { accountId: 'ada' }, 60)
+  t.equal(size(), 2000)
+  t.match(await open('Grant').find('0'), { accountId: 'ada' })
+  await sessions.upsert('alive', { uid: 'one' }, 60)
+  t.match(await sessions.findByUid('one'), { uid: 'one' })
+  await sessions.consume('alive')
+  t.type((await sessions.find('alive'))!.consumed, 'number')
+  await t.resolves(sessions.consume('dead'))
+  await sessions.destroy('alive')
+  t.equal(await sessions.findByUid('one'), undefined)
+})
+
+t.test('the scripted browser stays on loopback', async (t) => {
+  await t.rejects(createBrowser().get('http://example.com/'), { message: /stays on loopback/ })
+  await t.rejects(createBrowser().get('https://localhost/'), { message: /stays on loopback/ })
+})
+
+t.test('the scripted browser sends forms as a real one does', async (t) => {
+  const seen: Array<Record<string, unknown>> = []
+  const server = createServer(async (req, res) => {
+    const { origin, cookie, 'sec-fetch-site': site } = req.headers
+    const fields = new URLSearchParams(await text(req))
+    seen.push({ method: req.method, url: req.url, origin, cookie, site, fields: Object.fromEntries(fields) })
+    if (fields.has('decision')) return res.writeHead(303, { location: `http://localhost:9/cb?${fields.get('decision') === 'allow' ? 'code=c' : 'error=access_denied'}` }).end()
+    if (req.url!.startsWith('/search')) return res.end('nothing found')
+    if (req.url!.startsWith('/consent')) {
+      return res.writeHead(200, { 'content-type': 'text/html', 'set-cookie': ['gone=; Max-Age=0; Path=/', 'later=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/', 'bound=1; HttpOnly; Path=/consent'] }).end(`
+        <form action=/search><input name=q value='it&apos;s'></form>
+        <form method="POST" action="/consent?a=1&amp;b=2">
+          <input type="hidden" name="token" value="&quot;&#60;&#x3E; &nope;">
+          <input type="checkbox" name="remember" value="yes"><input type="checkbox" name="seen" value="yes" checked><input>
+          <button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button>
+        </form>`)
+    }
+    res.writeHead(302, { location: req.url === '/loop' ? '/loop' : '/consent', 'set-cookie': ['gone=1; Path=/', 'later=1; Path=/', 'elsewhere=1; Path=/elsewhere', 'kept=a=b'] }).end()
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+
+  const browser = createBrowser()
+  const page = await browser.get(`${origin}/`)
+  t.strictSame(page.forms[1]!.buttons, [{ name: 'decision', value: 'allow' }, { name: 'decision', value: 'deny' }])
+  const denied = await browser.submit(page.forms[1]!, { decision: 'deny' })
+  t.match(denied, { status: 0, url: { href: 'http://localhost:9/cb?error=access_denied' } })
+  await browser.submit(page.forms[0]!)
+  t.strictSame(seen, [
+    { method: 'GET', url: '/', origin: undefined, cookie: undefined, site: 'none', fields: {} },
+    { method: 'GET', url: '/consent', origin: undefined, cookie: 'gone=1; later=1; kept=a=b', site: 'none', fields: {} },
+    { method: 'POST', url: '/consent?a=1&b=2', origin, cookie: 'kept=a=b; bound=1', site: 'same-origin', fields: { token: '"<> &nope;', seen: 'yes', decision: 'deny' } },
+    { method: 'GET', url: '/search?q=it%27s', origin: undefined, cookie: 'kept=a=b', site: 'same-origin', fields: {} }
+  ])
+
+  const only = (await browser.get(`${origin}/consent`)).forms[1]!
+  t.match(await browser.submit(only, { decision: 'allow' }, (url) => url.port === '9'), { url: { href: 'http://localhost:9/cb?code=c' } })
+  await t.rejects(browser.get(`${origin}/loop`), { message: /More than 20 redirects/ })
+})

@@ -1,0 +1,359 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { inspect } from 'node:util'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { createRedisStore } from '../../src/store/redis.ts'
+import { StoreUnavailableError } from '../../src/store/store.ts'
+import { freePort, ownRedisForTests, redisForTests } from '../support/redis.ts'
+import { rejectsEverything, storeContract, until } from './contract.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { Test } from 'tap'
+
+const LOST = 'Redis is not reachable; what needs it answers 503 until it returns'
+const BACK = 'Redis is reachable again'
+const SECRET = 'the-value-nobody-may-log'
+
+interface Line {
+  level: 'info' | 'error'
+  msg: string
+  host?: string
+  code?: string
+}
+
+function openStore (t: Test, url: string, keyPrefix = 'seed:'): { store: Store, lines: Line[] } {
+  const lines: Line[] = []
+  const store = createRedisStore({
+    url,
+    keyPrefix,
+    log: {
+      info: (obj, msg) => lines.push({ level: 'info', msg, ...obj }),
+      error: (obj, msg) => lines.push({ level: 'error', msg, ...obj })
+    }
+  })
+  t.teardown(() => store.close())
+  return { store, lines }
+}
+
+async function ready (store: Store): Promise<void> {
+  await until(() => store.ping().then(() => true, () => false), 'the store is ready')
+}
+
+function openAdmin (t: Test, url: string): Redis {
+  const admin = new Redis(url)
+  admin.on('error', () => {})
+  t.teardown(() => admin.disconnect())
+  return admin
+}
+
+/** Redis rounds no time to live to what a test would like to wait for: shorten it instead. */
+async function shorten (admin: Redis, keyPrefix: string, seconds: number): Promise<void> {
+  for (const key of await admin.keys(`${keyPrefix}*`)) {
+    await admin.pexpire(key, await admin.pttl(key) - seconds * 1000)
+  }
+}
+
+t.test('the contract', async (t) => {
+  const redis = await redisForTests(t)
+  if (!redis) return
+  const admin = openAdmin(t, redis.url)
+  await storeContract(t, async (t) => {
+    const keyPrefix = `seed-test:${randomUUID()}:`
+    const { store } = openStore(t, redis.url, keyPrefix)
+    t.equal(store.kind, 'redis')
+    await ready(store)
+    return { store, elapse: (seconds) => shorten(admin, keyPrefix, seconds) }
+  })
+})
+
+t.test('two prefixes do not see each other', async (t) => {
+  const redis = await redisForTests(t)
+  if (!redis) return
+  const run = randomUUID()
+  const { store: one } = openStore(t, redis.url, `${run}:one:`)
+  const { store: two } = openStore(t, redis.url, `${run}:two:`)
+  const admin = openAdmin(t, redis.url)
+  await Promise.all([ready(one), ready(two)])
+  await one.set('key', 'one', 10)
+  await one.increment('count', 10)
+  t.equal(await two.get('key'), undefined)
+  t.equal(await two.setIfAbsent('key', 'two', 10), true)
+  t.equal((await two.increment('count', 10)).count, 1)
+  t.equal(await two.take('key'), 'two')
+  t.equal(await one.get('key'), 'one')
+  t.same((await admin.keys(`${run}:*`)).filter((key) => !key.endsWith(':ping')).sort(), [`${run}:one:count`, `${run}:one:key`, `${run}:two:count`])
+})
+
+t.test('a script that Redis has forgotten is sent again', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  await ready(store)
+  await store.increment('key', 10)
+  await store.increment('key', 10)
+  await openAdmin(t, redis.url).script('FLUSH')
+  t.equal((await store.increment('key', 10)).count, 3)
+  t.same(lines, [])
+})
+
+t.test('a counter without an end gets one', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store } = openStore(t, redis.url)
+  await ready(store)
+  await openAdmin(t, redis.url).set('seed:key', 1_000_000)
+  t.same(await store.increment('key', 10), { count: 1, resetSeconds: 10 })
+})
+
+t.test('a killed Redis', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  await ready(store)
+  t.same(lines, [], 'a first connection is no news')
+
+  await redis.kill('SIGKILL')
+  await rejectsEverything(t, store)
+  await until(() => lines.length > 0, 'the loss is logged')
+  await refusals(redis.port)
+  await rejectsEverything(t, store)
+  t.match(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, code: /^[A-Z]+$/ }])
+
+  await redis.restart()
+  await ready(store)
+  await store.set('key', 'value', 10)
+  t.equal(await store.get('key'), 'value', 'recovers by itself')
+  t.same(lines.map(({ msg }) => msg), [LOST, BACK], 'with one line for each')
+  t.match(lines[1], { level: 'info', host: `127.0.0.1:${redis.port}` })
+
+  await redis.kill('SIGKILL')
+  await until(() => lines.length === 3, 'the next loss is logged')
+  t.equal(lines[2]?.msg, LOST)
+})
+
+t.test('what was under way when Redis died rejects and is not sent again', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store } = openStore(t, redis.url)
+  await ready(store)
+  await redis.kill('SIGSTOP')
+  const counted = t.rejects(store.increment('key', 10), StoreUnavailableError)
+  await redis.kill('SIGKILL')
+  await counted
+  await redis.restart()
+  await ready(store)
+  t.equal((await store.increment('key', 10)).count, 1)
+})
+
+t.test('a hung Redis', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  await ready(store)
+
+  await redis.kill('SIGSTOP')
+  await rejectsEverything(t, store)
+  await until(() => lines.length > 0, 'the loss is logged')
+  const started = performance.now()
+  await t.rejects(store.get('key'), StoreUnavailableError)
+  t.ok(performance.now() - started < 100, 'rejects at once when it is known to be hung')
+
+  await redis.kill('SIGCONT')
+  await ready(store)
+  await store.set('key', 'value', 10)
+  t.equal(await store.get('key'), 'value', 'recovers by itself')
+  t.same(lines.map(({ msg, code }) => ({ msg, code })), [{ msg: LOST, code: 'ETIMEDOUT' }, { msg: BACK, code: undefined }])
+})
+
+t.test('a Redis that is not there at the start', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  await redis.kill('SIGKILL')
+  const { store, lines } = openStore(t, redis.url)
+  await rejectsEverything(t, store)
+  await until(() => lines.length > 0, 'it is logged')
+  t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, code: 'ECONNREFUSED' }])
+  await refusals(redis.port)
+  await redis.restart()
+  await ready(store)
+  t.same(lines.map(({ msg }) => msg), [LOST, BACK])
+})
+
+t.test('a host that does not exist', async (t) => {
+  const { store, lines } = openStore(t, 'redis://redis.invalid')
+  await rejectsEverything(t, store)
+  await until(() => lines.length > 0, 'it is logged')
+  t.match(lines, [{ level: 'error', msg: LOST, host: 'redis.invalid:6379', code: /^E[A-Z_]+$/ }])
+})
+
+t.test('a rediss:// URL speaks TLS and nothing else', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url.replace('redis:', 'rediss:'))
+  await rejectsEverything(t, store)
+  await until(() => lines.length > 0, 'it is logged')
+  t.equal(lines[0]?.msg, LOST)
+  await rejectsEverything(t, store)
+})
+
+t.test('a full Redis', async (t) => {
+  const redis = await ownRedisForTests(t, { args: ['--maxmemory-policy', 'noeviction'] })
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  await ready(store)
+  await store.set('kept', 'value', 100)
+  const admin = openAdmin(t, redis.url)
+  await admin.config('SET', 'maxmemory', '1')
+
+  const full = { name: 'StoreUnavailableError', cause: { message: /^OOM / } }
+  await t.rejects(store.set('key', SECRET, 10), full)
+  await t.rejects(store.setIfAbsent('key', SECRET, 10), full)
+  await t.rejects(store.increment('count', 10), full)
+  await t.rejects(store.ping(), full, 'ping says that writes are refused')
+  t.equal(await store.get('kept'), 'value', 'what is there can be read')
+  t.equal(await store.take('kept'), 'value')
+
+  await admin.config('SET', 'maxmemory', '0')
+  await store.set('key', 'value', 10)
+  t.same(lines, [], 'it was reachable all the time')
+})
+
+t.test('a replica that refuses writes', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  await ready(store)
+  const admin = openAdmin(t, redis.url)
+  await admin.replicaof('127.0.0.1', await freePort())
+  await t.rejects(store.set('key', SECRET, 10), { name: 'StoreUnavailableError', cause: { message: /READONLY/ } })
+  await until(() => lines.length > 0, 'the connection is given up')
+  await rejectsEverything(t, store)
+  await admin.replicaof('NO', 'ONE')
+  await ready(store)
+  t.same(lines.map(({ msg, code }) => ({ msg, code })), [{ msg: LOST, code: 'READONLY' }, { msg: BACK, code: undefined }])
+})
+
+t.test('passwords', async (t) => {
+  const redis = await ownRedisForTests(t, { args: ['--requirepass', 'p@ss/word'] })
+  if (!redis) return
+  const url = (password: string): string => redis.url.replace('//', `//:${encodeURIComponent(password)}@`)
+
+  t.test('the right one', async (t) => {
+    const { store, lines } = openStore(t, url('p@ss/word'))
+    await ready(store)
+    t.same(lines, [])
+  })
+
+  t.test('the right one with its user', async (t) => {
+    const { store } = openStore(t, redis.url.replace('//', '//default:p%40ss%2Fword@'))
+    await ready(store)
+  })
+
+  t.test('a wrong one is unavailable, and not in the log', async (t) => {
+    const { store, lines } = openStore(t, url(SECRET))
+    await rejectsEverything(t, store)
+    await until(() => lines.length > 0, 'it is logged')
+    await rejectsEverything(t, store)
+    t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, code: 'WRONGPASS' }])
+  })
+
+  t.test('none', async (t) => {
+    const { store, lines } = openStore(t, redis.url)
+    await rejectsEverything(t, store)
+    await until(() => lines.length > 0, 'it is logged')
+    t.equal(lines[0]?.code, 'NOAUTH')
+  })
+})
+
+t.test('an error carries no value', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store } = openStore(t, redis.url)
+  await ready(store)
+  const err: unknown = await store.set('key', SECRET, 0).catch((err) => err)
+  t.match(err, { name: 'StoreUnavailableError', retryAfterSeconds: 1, cause: Error })
+  t.notMatch(inspect(err, { depth: Infinity, showHidden: true }), SECRET)
+})
+
+t.test('the query of the URL does not undo the profile', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store } = openStore(t, `${redis.url}/0?commandTimeout=60000&socketTimeout=60000&enableOfflineQueue=true&keyPrefix=other:`)
+  await ready(store)
+  await store.set('key', 'value', 10)
+  t.equal(await openAdmin(t, redis.url).get('seed:key'), 'value')
+  await redis.kill('SIGSTOP')
+  await rejectsEverything(t, store)
+})
+
+t.test('close', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+
+  async function closesInTime (t: Test, store: Store): Promise<void> {
+    const started = performance.now()
+    await store.close()
+    t.ok(performance.now() - started < 2000, 'within two seconds')
+    await rejectsEverything(t, store)
+  }
+
+  await t.test('waits for what is under way, and is silent', async (t) => {
+    const { store, lines } = openStore(t, redis.url)
+    await ready(store)
+    const written = store.set('key', 'value', 10)
+    const read = store.get('key')
+    await closesInTime(t, store)
+    await written
+    t.equal(await read, 'value')
+    t.same(lines, [])
+  })
+
+  await t.test('leaves no connection', async (t) => {
+    const admin = openAdmin(t, redis.url)
+    await until(async () => (String(await admin.client('LIST'))).trim().split('\n').length === 1, 'only the own connection is left')
+  })
+
+  await t.test('before the connection stands', async (t) => {
+    const { store, lines } = openStore(t, redis.url)
+    await closesInTime(t, store)
+    t.same(lines, [])
+  })
+
+  await t.test('while Redis hangs', async (t) => {
+    const { store, lines } = openStore(t, redis.url)
+    await ready(store)
+    await redis.kill('SIGSTOP')
+    await closesInTime(t, store)
+    await redis.kill('SIGCONT')
+    t.same(lines, [])
+  })
+
+  await t.test('while Redis hangs at the start', async (t) => {
+    await redis.kill('SIGSTOP')
+    const { store, lines } = openStore(t, redis.url)
+    await until(() => lines.length > 0, 'the handshake timed out')
+    await closesInTime(t, store)
+    await redis.kill('SIGCONT')
+  })
+
+  await t.test('while Redis is gone', async (t) => {
+    const { store, lines } = openStore(t, redis.url)
+    await ready(store)
+    await redis.kill('SIGKILL')
+    await until(() => lines.length > 0, 'the loss is logged')
+    await closesInTime(t, store)
+    await redis.restart()
+    const admin = openAdmin(t, redis.url)
+    await once(admin, 'ready')
+    await t.rejects(store.ping(), StoreUnavailableError, 'and does not come back with it')
+  })
+})
+
+/** Waits until some attempts of the store to connect to `port` have had the time to be refused. */
+async function refusals (port: number): Promise<void> {
+  const probe = new Redis(port, '127.0.0.1', { retryStrategy: () => 100 })
+  let refused = 0
+  probe.on('error', () => refused++)
+  await until(() => refused > 5, 'connections were refused')
+  probe.disconnect()
+}

@@ -1,0 +1,131 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import type { ChildProcess } from 'node:child_process'
+import type { AddressInfo } from 'node:net'
+import type { Test } from 'tap'
+
+const BINARIES = ['redis-server', 'valkey-server']
+const INSTALL = 'no redis-server or valkey-server on PATH: apt-get install redis-server'
+
+export interface RedisServer {
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  /** Sends `signal`; after one that ends the server, resolves when it has ended. */
+  kill (signal: NodeJS.Signals): Promise<void>
+  /** Starts the killed server again on the same port, empty. */
+  restart (): Promise<void>
+  stop (): Promise<void>
+}
+
+export function findRedisBinary (): string | undefined {
+  const candidates = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => BINARIES.map((name) => join(folder, name)))
+  return candidates.find((path) => {
+    try {
+      accessSync(path, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/**
+ * A Redis for the contract: TEST_REDIS_URL, else a server of its own. Without either it fails in CI and skips
+ * elsewhere, by name, so that nobody takes a run without Redis for a run with it.
+ *
+ *     const redis = await redisForTests(t)
+ *     if (!redis) return
+ */
+export async function redisForTests (t: Test): Promise<{ url: string } | undefined> {
+  const url = process.env.TEST_REDIS_URL
+  return url ? { url } : await ownRedisForTests(t, { hint: `${INSTALL}, or set TEST_REDIS_URL` })
+}
+
+/** A Redis that the test may kill, fill or lock; stopped when the test ends. */
+export async function ownRedisForTests (t: Test, { args = [], hint = INSTALL }: { args?: string[], hint?: string } = {}): Promise<RedisServer | undefined> {
+  if (findRedisBinary() === undefined) {
+    if (process.env.CI) t.fail(hint)
+    else t.plan(0, hint)
+    return undefined
+  }
+  const server = await startRedis(args)
+  t.teardown(() => server.stop())
+  return server
+}
+
+export async function startRedis (args: string[] = []): Promise<RedisServer> {
+  const binary = findRedisBinary()
+  if (binary === undefined) throw new Error(INSTALL)
+  const folder = mkdtempSync(join(tmpdir(), 'seed-redis-'))
+  const options = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder, ...args]
+  const start = (port: number): Promise<ChildProcess | undefined> => spawnReady(binary, ['--port', String(port), ...options])
+
+  // Another process may take the port between the look and the bind.
+  let port = await freePort()
+  let server = await start(port)
+  for (let tries = 1; server === undefined && tries < 10; tries++) {
+    port = await freePort()
+    server = await start(port)
+  }
+  if (server === undefined) throw new Error(`${binary} does not start`)
+  let child = server
+
+  async function kill (signal: NodeJS.Signals): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = signal === 'SIGSTOP' || signal === 'SIGCONT' ? undefined : once(child, 'exit')
+    child.kill(signal)
+    await ended
+  }
+
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    get pid () { return child.pid as number },
+    kill,
+    async restart () {
+      for (let tries = 0; tries < 10; tries++) {
+        const again = await start(port)
+        if (again !== undefined) {
+          child = again
+          return
+        }
+      }
+      throw new Error(`${binary} does not start again on port ${port}`)
+    },
+    async stop () {
+      await kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** A port that was free a moment ago; the OS chooses, so test files in parallel do not collide. */
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The server once it accepts connections; undefined when it ended before that (its port was taken). */
+async function spawnReady (binary: string, args: string[]): Promise<ChildProcess | undefined> {
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+  const end = (): void => { child.kill('SIGKILL') }
+  process.once('exit', end)
+  child.once('exit', () => process.removeListener('exit', end))
+  return await new Promise((resolve) => {
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+      if (output.includes('Ready to accept connections')) resolve(child)
+    })
+    child.once('exit', () => resolve(undefined))
+  })
+}
