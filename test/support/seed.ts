@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import type { Test } from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { startDevProvider } from '../../dev/provider.ts'
+import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
+import { buildApp } from '../../src/app.ts'
+import { loadConfig } from '../../src/config/env.ts'
+import { listen } from '../../src/listen.ts'
+
+export interface TestSeed {
+  app: FastifyInstance
+  /** BASE_URL */
+  url: string
+  provider: DevProvider
+  /** Every log line so far, parsed. */
+  logs: LogLine[]
+  /** Resolves with the first log line, past or future, that fits. */
+  logged (fits: (line: LogLine) => boolean): Promise<LogLine>
+}
+
+export type LogLine = Record<string, unknown> & { msg: string, level: number }
+
+/** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
+export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider }: {
+  env?: Record<string, string>
+  provider?: DevProviderOptions
+  /** Use this provider, which its owner closes. */
+  sharedProvider?: DevProvider
+} = {}): Promise<TestSeed> {
+  const provider = sharedProvider ?? await startDevProvider({ algorithm: 'ES256', ...providerOptions })
+  if (sharedProvider === undefined) t.teardown(async () => { await provider.close() })
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const { logs, logged, stream } = captureLogs()
+  const app = await buildApp(loadConfig({
+    HOST: '127.0.0.1',
+    PORT: String(port),
+    BASE_URL: url,
+    OIDC_ISSUER: provider.issuer,
+    OIDC_AUDIENCE: provider.clientId,
+    SHUTDOWN_GRACE_SECONDS: '1',
+    ...env
+  }), { logStream: stream })
+  t.teardown(async () => { await app.close() })
+  await listen(app)
+  return { app, url, provider, logs, logged }
+}
+
+/** Waits until Seed has the provider and its keys. */
+export async function ready ({ url }: Pick<TestSeed, 'url'>): Promise<void> {
+  for (;;) {
+    const { status } = await fetch(`${url}/health/ready`)
+    if (status === 200) return
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export function captureLogs () {
+  const logs: LogLine[] = []
+  const waiting = new Set<{ fits: (line: LogLine) => boolean, resolve: (line: LogLine) => void }>()
+  return {
+    logs,
+    logged: async (fits: (line: LogLine) => boolean): Promise<LogLine> =>
+      logs.find(fits) ?? await new Promise((resolve) => { waiting.add({ fits, resolve }) }),
+    stream: {
+      write (text: string) {
+        const line = JSON.parse(text) as LogLine
+        logs.push(line)
+        for (const waiter of waiting) {
+          if (!waiter.fits(line)) continue
+          waiting.delete(waiter)
+          waiter.resolve(line)
+        }
+      }
+    }
+  }
+}
+
+/** A `tools/call` of seed_ping in the 2025 era, as plain HTTP. */
+export async function ping (url: string, token?: string, init: RequestInit = {}): Promise<Response> {
+  return await fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...init.headers
+    },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'seed_ping', arguments: {} } })
+  })
+}
