@@ -75,6 +75,20 @@ t.test('a full store', async (t) => {
   })
 })
 
+t.test('a full store takes a new key as each old one expires', async (t) => {
+  let time = 0
+  const store = createMemoryStore({ now: () => time, maxKeys: 2 })
+  await store.set('first', 'value', 1)
+  await store.set('second', 'value', 2)
+  time = 1000
+  await store.set('third', 'value', 100)
+  await t.rejects(store.set('fourth', 'value', 100), StoreUnavailableError)
+  time = 2000
+  await store.set('fourth', 'value', 100)
+  t.equal(await store.get('fourth'), 'value')
+  await store.close()
+})
+
 t.test('what nobody reads is swept', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())

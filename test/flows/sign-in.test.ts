@@ -1,0 +1,107 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import type { VersionNegotiationMode } from '@modelcontextprotocol/client'
+import { createOAuthClient } from '../support/oauth-client.ts'
+import type { SignedInClient } from '../support/oauth-client.ts'
+import { ready, startSeed } from '../support/seed.ts'
+import { startDevProvider } from '../../dev/provider.ts'
+
+/**
+ * The whole way, as a real MCP client goes it: 401, protected resource, authorization server, registration,
+ * authorization in a browser, token, tools/list, seed_ping; then the access token runs out, the client refreshes
+ * by itself and calls again.
+ */
+interface Connected {
+  protocolVersion: string | undefined
+  listTools (): Promise<string[]>
+  ping (): Promise<Record<string, unknown>>
+  close (): Promise<void>
+}
+type Connect = (t: Test, url: URL, oauth: SignedInClient) => Promise<Connected>
+
+const info = { name: 'flow-test', version: '1.0.0' }
+
+function sdkV1 (): Connect {
+  return async (t, url, oauth) => {
+    const first = new TransportV1(url, { authProvider: oauth.provider as never })
+    await t.rejects(new ClientV1(info).connect(first as never), { message: 'Unauthorized' }, 'the first connection is turned to sign-in')
+    await first.finishAuth((await oauth.signIn()).searchParams.get('code')!)
+    const client = new ClientV1(info)
+    const transport = new TransportV1(url, { authProvider: oauth.provider as never })
+    await client.connect(transport as never)
+    return {
+      protocolVersion: transport.protocolVersion,
+      listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
+      ping: async () => (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
+      close: async () => { await client.close() }
+    }
+  }
+}
+
+function sdkV2 (mode: VersionNegotiationMode): Connect {
+  const options = { versionNegotiation: { mode } }
+  return async (t, url, oauth) => {
+    const first = new StreamableHTTPClientTransport(url, { authProvider: oauth.provider })
+    await t.rejects(new Client(info, options).connect(first), { message: 'Unauthorized' }, 'the first connection is turned to sign-in')
+    await first.finishAuth((await oauth.signIn()).searchParams)
+    const client = new Client(info, options)
+    await client.connect(new StreamableHTTPClientTransport(url, { authProvider: oauth.provider }))
+    return {
+      protocolVersion: client.getNegotiatedProtocolVersion(),
+      listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
+      ping: async () => (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
+      close: async () => { await client.close() }
+    }
+  }
+}
+
+const clients: Array<{ name: string, connect: Connect, protocol: string }> = [
+  { name: 'SDK v1', connect: sdkV1(), protocol: '2025-11-25' },
+  { name: 'SDK v2, auto', connect: sdkV2('auto'), protocol: '2026-07-28' },
+  { name: 'SDK v2, pinned to 2026-07-28', connect: sdkV2({ pin: '2026-07-28' }), protocol: '2026-07-28' },
+  { name: 'SDK v2, legacy', connect: sdkV2('legacy'), protocol: '2025-11-25' }
+]
+
+t.test('a real client signs in, lists, calls, refreshes and calls again', async (t) => {
+  const provider = await startDevProvider()
+  t.teardown(async () => { await provider.close() })
+
+  for (const { name, connect, protocol } of clients) {
+    t.test(name, async (t) => {
+      const seed = await startSeed(t, { sharedProvider: provider, env: { OIDC_SCOPES: 'openid profile email groups offline_access' } })
+      await ready(seed)
+      await walk(t, connect, protocol, seed)
+    })
+  }
+})
+
+async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<ReturnType<typeof startSeed>>): Promise<void> {
+  const oauth = createOAuthClient()
+  const client = await connect(t, new URL(`${seed.url}/mcp`), oauth)
+  t.equal(client.protocolVersion, protocol)
+  t.match(oauth.clientId(), /^seed-/, 'registered')
+  t.same(await client.listTools(), ['seed_ping'])
+  t.match(await client.ping(), {
+    status: 'ok',
+    server: 'seed',
+    caller: { subject: 'ada', clientId: seed.provider.clientId, name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] }
+  })
+
+  const line = await seed.logged(({ msg, tool }) => msg === 'User context' && tool === 'seed_ping')
+  t.match(line, { user: { subject: 'ada', email: 'ada@example.com' }, mcpMethod: 'tools/call', status: 200 }, 'the log carries the caller')
+
+  const before = oauth.tokens()
+  oauth.spoilAccessToken()
+  t.match(await client.ping(), { caller: { subject: 'ada' } }, 'called again after a refresh')
+  t.not(oauth.tokens().access_token, before.access_token, 'with a new access token')
+  t.ok(oauth.tokens().refresh_token)
+  await client.close()
+
+  const log = JSON.stringify(seed.logs)
+  for (const secret of [before.access_token, before.refresh_token!, oauth.tokens().access_token, oauth.tokens().refresh_token!]) {
+    t.notOk(log.includes(secret), 'no token in the log')
+  }
+}

@@ -1,0 +1,53 @@
+import type { OAuthClientProvider } from '@modelcontextprotocol/client'
+import { createBrowser } from './browser.ts'
+
+/** What a client keeps between its steps; the same shape serves both SDKs. */
+export interface SignedInClient {
+  provider: OAuthClientProvider
+  /** The redirect URL the browser was sent to at the end of sign-in; rejects when the client never asked for sign-in. */
+  signIn (): Promise<URL>
+  tokens (): { access_token: string, refresh_token?: string }
+  /** As if the access token had run out. */
+  spoilAccessToken (): void
+  clientId (): string | undefined
+}
+
+/** An OAuth client as the SDKs want it (registration, S256, a loopback redirect URI), whose browser is a script. */
+export function createOAuthClient (user = { login: 'ada', password: 'ada' }): SignedInClient {
+  let information: { client_id: string } | undefined
+  let tokens: { access_token: string, token_type: string, refresh_token?: string } | undefined
+  let verifier = ''
+  let asked: URL | undefined
+
+  const provider = {
+    redirectUrl: 'http://localhost:53217/callback',
+    clientMetadata: {
+      client_name: 'Flow test',
+      redirect_uris: ['http://localhost:53217/callback'],
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none'
+    },
+    state: () => 'state-of-the-flow-test',
+    clientInformation: () => information,
+    saveClientInformation: (given: { client_id: string }) => { information = given },
+    tokens: () => tokens,
+    saveTokens: (given: NonNullable<typeof tokens>) => { tokens = given },
+    redirectToAuthorization: (url: URL) => { asked = url },
+    saveCodeVerifier: (given: string) => { verifier = given },
+    codeVerifier: () => verifier
+  }
+
+  return {
+    provider: provider as OAuthClientProvider,
+    async signIn () {
+      if (asked === undefined) throw new Error('the client did not ask for sign-in')
+      const [url] = [asked]
+      asked = undefined
+      return await createBrowser().signIn(url.href, user)
+    },
+    tokens: () => tokens!,
+    spoilAccessToken () { tokens = { ...tokens!, access_token: `${tokens!.access_token.split('.').slice(0, 2).join('.')}.spoiled` } },
+    clientId: () => information?.client_id
+  }
+}
