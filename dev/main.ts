@@ -25,11 +25,11 @@ try {
       OIDC_AUDIENCE: provider.clientId
     })
     const app = await buildApp(config)
+    await listen(app)
     closeWithGrace({ delay: 5_000, logger: false }, async () => {
       await app.close()
       await provider.close()
     })
-    await listen(app)
     console.log(welcome(config.resource, provider.issuer, provider.users))
   } catch (err) {
     await provider.close()

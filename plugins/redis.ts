@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createMemoryStore } from '../src/store/memory.ts'
@@ -10,6 +11,9 @@ declare module 'fastify' {
   }
 }
 
+/** How long the start waits for Redis before it goes on without. */
+const FIRST_CONTACT_MS = 1_000
+
 /** Shares the store: Redis where REDIS_URL is set, this process's memory otherwise. */
 async function redis (app: FastifyInstance): Promise<void> {
   const { redisUrl, redisKeyPrefix } = app.config
@@ -18,8 +22,19 @@ async function redis (app: FastifyInstance): Promise<void> {
     app.decorate('store', createMemoryStore())
   } else {
     app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix: redisKeyPrefix, log: app.log }))
+    app.addHook('onReady', async () => { await firstContact(app.store) })
   }
   app.addHook('onClose', async () => { await app.store.close() })
+}
+
+/** Connecting takes a moment: a request that came in it would be told that Redis is away. A Redis that is away does not hold up the start. */
+async function firstContact (store: Store): Promise<void> {
+  const until = performance.now() + FIRST_CONTACT_MS
+  while (performance.now() < until && !await answers(store)) await sleep(20)
+}
+
+async function answers (store: Store): Promise<boolean> {
+  return await store.ping().then(() => true, () => false)
 }
 
 export default fp(redis, { name: 'redis', dependencies: ['config'], fastify: '5.x' })

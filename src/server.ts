@@ -7,13 +7,13 @@ import { listen } from './listen.ts'
 try {
   const config = loadConfig(process.env, '.env')
   const app = await buildApp(config)
-  // Started before listening, so that a signal during the start is heard. A second signal ends at once.
+  const port = await listen(app)
+  // The delay is the last resort, should closing hang; a second signal ends at once.
   closeWithGrace({ delay: (config.shutdownGraceSeconds + 5) * 1_000, logger: false }, async ({ err, signal }) => {
     if (err !== undefined) app.log.fatal({ err }, 'An unexpected error ends the server')
     else app.log.info({ signal }, 'Shutting down: no new requests, streams end, calls finish')
     await app.close()
   })
-  const port = await listen(app)
   if (!config.authRequired) app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: whoever reaches this address may call every tool, without signing in')
   app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
 } catch (err) {

@@ -6,6 +6,7 @@
  * | `client:<client_id>` | JSON of a registered client (src/oauth/clients.ts) | DCR_CLIENT_TTL, restarted on use |
  * | `limit:register:address:<address>` | counter of registrations | 1 hour, fixed window |
  * | `limit:register:total` | counter of registrations | 1 hour, fixed window |
+ * | `ping` | nothing: written by readiness checks (src/store/redis.ts) | 1 second |
  */
 export const keys = {
   client: (clientId: string) => `client:${clientId}`,

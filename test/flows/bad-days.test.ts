@@ -1,0 +1,110 @@
+import t from 'tap'
+import { startDevProvider } from '../../dev/provider.ts'
+import { ownRedisForTests } from '../support/redis.ts'
+import { ping, ready, startSeed } from '../support/seed.ts'
+import type { TestSeed } from '../support/seed.ts'
+import { until } from '../store/contract.ts'
+
+/** What clients get while something Seed depends on is away or changing. Real provider, real Redis, real outages. */
+t.test('keys are rotated at the provider during traffic, and no valid token is refused', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  const seed = await startSeed(t, { sharedProvider: provider })
+  await ready(seed)
+
+  let rotating = true
+  const statuses: number[] = []
+  const traffic = Promise.all([1, 2, 3, 4].map(async () => {
+    // Each call brings a new token, signed by the key of the moment.
+    while (rotating) statuses.push((await ping(seed.url, await provider.mint())).status)
+  }))
+  const before = await provider.mint()
+  for (let rotation = 0; rotation < 2; rotation++) {
+    const calls = statuses.length
+    await provider.rotateKeys({ keepOld: true })
+    await until(async () => statuses.length > calls + 20, 'traffic goes on after the rotation')
+  }
+  rotating = false
+  await traffic
+  t.ok(statuses.length > 40)
+  t.same([...new Set(statuses)], [200])
+  t.equal((await ping(seed.url, before)).status, 200, 'a token of the first key still serves')
+
+  const withdrawn = await provider.mint()
+  t.equal((await ping(seed.url, withdrawn)).status, 200)
+  await provider.rotateKeys({ keepOld: false })
+  t.equal((await ping(seed.url, await provider.mint())).status, 200, 'the newest key is taken up')
+  t.equal((await ping(seed.url, withdrawn)).status, 401, 'a token of a withdrawn key is refused from then on')
+})
+
+t.test('the provider is down: known tokens keep working, signing in waits, and all returns by itself', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  const seed = await startSeed(t, { sharedProvider: provider })
+  await ready(seed)
+  const [known, unseen] = [await provider.mint(), await provider.mint()]
+  t.equal((await ping(seed.url, known)).status, 200)
+
+  await provider.stop()
+  t.equal((await ping(seed.url, known)).status, 200, 'a token seen before')
+  t.equal((await ping(seed.url, unseen)).status, 200, 'a token never seen, of a known key')
+  const refresh = await fetch(`${seed.url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' }) })
+  t.equal(refresh.status, 503)
+  t.equal(refresh.headers.get('retry-after'), '5')
+  t.match(await refresh.json(), { error: 'temporarily_unavailable' }, 'never invalid_grant: the client keeps its refresh token')
+
+  await provider.start()
+  const after = await fetch(`${seed.url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' }) })
+  t.match({ status: after.status, body: await after.json() }, { status: 400, body: { error: 'invalid_grant' } }, 'the provider itself judges again')
+})
+
+t.test('Redis is gone: /mcp keeps answering, what needs it says 503 and when to come back, and it returns by itself', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const seed = await startSeed(t, { env: { REDIS_URL: redis.url, REDIS_KEY_PREFIX: 'bad-days:' } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const client = await (await register(seed)).json() as { client_id: string }
+  t.match(client.client_id, /^seed-/)
+
+  await redis.kill('SIGKILL')
+  t.equal((await ping(seed.url, token)).status, 200)
+  const refused = await register(seed)
+  t.equal(refused.status, 503)
+  t.equal(refused.headers.get('retry-after'), '1')
+  t.match(await refused.json(), { error: 'temporarily_unavailable' })
+  const query = new URLSearchParams({ response_type: 'code', client_id: client.client_id, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' })
+  const page = await fetch(`${seed.url}/oauth/authorize?${query.toString()}`, { redirect: 'manual' })
+  t.equal(page.status, 503, 'a client is not called unknown because the store is away')
+  t.match(page.headers.get('content-type'), 'text/html')
+  t.equal((await fetch(`${seed.url}/health/live`)).status, 200)
+  const readiness = await fetch(`${seed.url}/health/ready`)
+  t.match({ status: readiness.status, body: await readiness.json() }, { status: 503, body: { parts: { store: { status: 'failing', reason: String }, provider: { status: 'ok' } } } })
+
+  await redis.restart()
+  await until(async () => (await register(seed)).status === 201, 'registration works again')
+  t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is not reachable')).length, 1, 'one line marks the loss')
+  t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is reachable again')).length, 1, 'one line marks the return')
+})
+
+t.test('with Redis two replicas know the same clients', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  const [one, two] = await Promise.all([1, 2].map(async () => await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: redis.url } })))
+  await ready(two!)
+  const { client_id: clientId } = await (await register(one!)).json() as { client_id: string }
+  const query = new URLSearchParams({ response_type: 'code', client_id: clientId, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' })
+  const { status, headers } = await fetch(`${two!.url}/oauth/authorize?${query.toString()}`, { redirect: 'manual' })
+  t.equal(status, 302)
+  t.equal(new URL(headers.get('location')!).searchParams.get('redirect_uri'), 'http://localhost:8080/callback')
+})
+
+async function register ({ url }: TestSeed): Promise<Response> {
+  return await fetch(`${url}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ redirect_uris: ['http://localhost:8080/callback'] })
+  })
+}

@@ -1,0 +1,156 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { startDevProvider } from '../../dev/provider.ts'
+import { createBrowser } from '../support/browser.ts'
+import { build, startProcess, writeDotenv } from '../support/process.ts'
+import type { TestProcess } from '../support/process.ts'
+import { freePort, ping, ready } from '../support/seed.ts'
+
+/** What an operator sees of the process: how it starts, refuses to, and ends. Real processes, real signals. */
+t.test('the server process', async (t) => {
+  const folder = await build(t, '.')
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+
+  const start = (env: Record<string, string>): TestProcess => startProcess(t, ['--enable-source-maps', join(folder, 'dist/src/server.js')], env, folder)
+  const startListening = async (env: Record<string, string> = {}) => {
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}`
+    const server = start({ PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', OIDC_ISSUER: provider.issuer, OIDC_AUDIENCE: provider.clientId, ...env })
+    await server.printed(/Seed is ready/)
+    return { ...server, url }
+  }
+
+  t.test('lists every problem of the configuration and ends with an exit code', async (t) => {
+    const server = start({ PORT: 'many', OIDC_ISSUER: 'http://auth.example.com', OAUTH_MODE: 'magic' })
+    t.same(await server.ended, { code: 1, signal: null })
+    const output = await server.output()
+    t.match(output, /4 settings need attention/)
+    for (const name of ['PORT', 'OIDC_ISSUER', 'OIDC_AUDIENCE', 'OAUTH_MODE']) t.match(output, new RegExp(`- ${name} `))
+    t.notMatch(output, / at .*:\d+/, 'no stack')
+  })
+
+  t.test('says in a sentence that the port is taken', async (t) => {
+    const holder = createServer().listen(0, '127.0.0.1')
+    await once(holder, 'listening')
+    t.teardown(() => { holder.close() })
+    const { port } = holder.address() as AddressInfo
+    const server = start({ PORT: String(port), HOST: '127.0.0.1', BASE_URL: `http://127.0.0.1:${port}`, AUTH_REQUIRED: 'false' })
+    t.same(await server.ended, { code: 1, signal: null })
+    const output = await server.output()
+    t.match(output, `Port ${port} is already in use: stop what listens there, or set PORT to another one`)
+    t.notMatch(output, /at .*\.(ts|js):\d+/, 'no stack')
+  })
+
+  t.test('reads .env from where it is started', async (t) => {
+    const port = await freePort()
+    await writeDotenv(folder, `PORT=${port}\nAUTH_REQUIRED=false\nHOST=127.0.0.1\n`)
+    t.teardown(async () => { await writeDotenv(folder, '') })
+    const server = start({})
+    await server.printed(/Seed is ready/)
+    t.equal((await fetch(`http://127.0.0.1:${port}/health`)).status, 200)
+  })
+
+  t.test('AUTH_REQUIRED=false needs neither provider nor Redis, stays on loopback and says so loudly', async (t) => {
+    const port = await freePort()
+    const server = start({ PORT: String(port), AUTH_REQUIRED: 'false' })
+    await server.printed(/Seed is ready/)
+    t.match(await server.output(), /"level":40[^\n]*"host":"localhost"[^\n]*without signing in/)
+    const answer = await (await ping(`http://localhost:${port}`)).json() as { result: { structuredContent: object } }
+    t.match(answer.result.structuredContent, { status: 'ok', caller: null })
+    t.equal((await fetch(`http://localhost:${port}/.well-known/oauth-protected-resource`)).status, 404, 'nothing pretends that there is sign-in')
+    t.equal((await fetch(`http://localhost:${port}/health/ready`)).status, 200)
+  })
+
+  t.test('SIGTERM ends it with code 0, idle connections and an open stream included', async (t) => {
+    const server = await startListening()
+    await ready(server)
+    await ping(server.url, await provider.mint())
+    const version = '2026-07-28'
+    const stream = await fetch(`${server.url}/mcp`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${await provider.mint()}`, 'mcp-protocol-version': version, 'mcp-method': 'subscriptions/listen' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
+    })
+    t.equal(stream.status, 200)
+    const started = Date.now()
+    server.child.kill('SIGTERM')
+    t.match(await stream.text(), /"resultType":"complete"/, 'the stream is told')
+    t.same(await server.ended, { code: 0, signal: null })
+    t.ok(Date.now() - started < 5_000)
+    t.match(await server.output(), /Shutting down/)
+  })
+
+  t.test('SIGTERM while the provider and Redis are away ends it just the same', async (t) => {
+    const server = await startListening({ OIDC_ISSUER: 'http://127.0.0.1:9', REDIS_URL: 'redis://127.0.0.1:9' })
+    server.child.kill('SIGTERM')
+    t.same(await server.ended, { code: 0, signal: null })
+  })
+
+  t.test('a second signal ends it at once', async (t) => {
+    // A request whose body never ends keeps the first signal's shutdown waiting.
+    const server = await startListening({ SHUTDOWN_GRACE_SECONDS: '60' })
+    await ready(server)
+    const token = await provider.mint()
+    const body = new ReadableStream({ start (controller) { controller.enqueue(new TextEncoder().encode('{"jsonrpc"')) } })
+    const pending = fetch(`${server.url}/mcp`, { method: 'POST', body, duplex: 'half', headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` } } as RequestInit)
+    pending.catch(() => {})
+    await ping(server.url, token)
+    server.child.kill('SIGTERM')
+    await server.printed(/Shutting down/)
+    server.child.kill('SIGTERM')
+    const { code, signal } = await server.ended
+    t.ok(code === 1 || signal !== null, 'not an orderly end')
+    await t.rejects(pending)
+  })
+})
+
+t.test('npm run dev', async (t) => {
+  const folder = await build(t, 'dev')
+  const [port, providerPort] = [await freePort(), await freePort()]
+  const env = { PORT: String(port), DEV_PROVIDER_PORT: String(providerPort) }
+  const dev = startProcess(t, [join(folder, 'dist/dev/main.js')], env, folder)
+  await dev.printed(/Ctrl-C stops everything/)
+  const output = await dev.output()
+  const url = `http://localhost:${port}`
+
+  t.test('prints what a person needs next', async (t) => {
+    t.match(output, `MCP endpoint   ${url}/mcp`)
+    t.match(output, /Sign in as {5}ada \(password ada\)/)
+    t.match(output, `claude mcp add --transport http seed ${url}/mcp`)
+  })
+
+  t.test('a script can sign in and call seed_ping', async (t) => {
+    const verifier = 'a-verifier-of-at-least-forty-three-characters-0'
+    const challenge = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))).toString('base64url')
+    const redirectUri = 'http://127.0.0.1:50999/callback'
+    const query = new URLSearchParams({ response_type: 'code', client_id: 'script', redirect_uri: redirectUri, code_challenge: challenge, code_challenge_method: 'S256' })
+    const back = await createBrowser().signIn(`${url}/oauth/authorize?${query.toString()}`, { login: 'ada', password: 'ada' })
+    const tokens = await (await fetch(`${url}/oauth/token`, {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'authorization_code', client_id: 'script', code: back.searchParams.get('code')!, redirect_uri: redirectUri, code_verifier: verifier })
+    })).json() as { access_token: string, refresh_token: string }
+    t.match(await (await ping(url, tokens.access_token)).json(), { result: { structuredContent: { caller: { subject: 'ada', groups: ['engineering', 'admins'] } } } })
+    t.ok(tokens.refresh_token)
+  })
+
+  t.test('an occupied port is a sentence', async (t) => {
+    const second = startProcess(t, [join(folder, 'dist/dev/main.js')], { ...env, DEV_PROVIDER_PORT: String(await freePort()) }, folder)
+    t.same(await second.ended, { code: 1, signal: null })
+    t.match(await second.output(), `Port ${port} is already in use`)
+    const third = startProcess(t, [join(folder, 'dist/dev/main.js')], { ...env, PORT: String(await freePort()) }, folder)
+    t.same(await third.ended, { code: 1, signal: null })
+    t.match(await third.output(), `Port ${providerPort} is already in use`)
+    t.notMatch(await second.output() + await third.output(), /at .*\.(ts|js):\d+/, 'no stack')
+  })
+
+  t.test('Ctrl-C ends everything', async (t) => {
+    dev.child.kill('SIGINT')
+    t.same(await dev.ended, { code: 0, signal: null })
+    await t.rejects(fetch(`${url}/health`))
+    await t.rejects(fetch(`http://127.0.0.1:${providerPort}/jwks`))
+  })
+})
