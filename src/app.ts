@@ -48,6 +48,8 @@ export async function buildApp (settings: Config, { logStream }: AppOptions = {}
   app.addHook('onRequest', async (request, reply) => { reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id }) })
   app.addHook('onResponse', async (request, reply) => { logRequest(request, reply) })
 
+  app.addHook('preClose', async () => { cutStragglers(app, settings.shutdownGraceSeconds * 1_000) })
+
   await app.register(config, { config: settings })
   await app.register(redis)
   await app.register(oidcDiscovery)
@@ -57,4 +59,9 @@ export async function buildApp (settings: Config, { logStream }: AppOptions = {}
   await app.register(mcpTransport)
   await app.register(health)
   return app
+}
+
+/** Closing waits for every connection; one whose request never arrives whole, or whose reader never reads, is cut when the grace is over. */
+function cutStragglers (app: FastifyInstance, graceMs: number): void {
+  setTimeout(() => { app.server.closeAllConnections() }, graceMs + 500).unref()
 }

@@ -28,8 +28,14 @@ export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'raw
   if (values.length > 1) throw new BearerError('invalid_request', 'Send one Authorization header')
   const [value] = values
   if (value === undefined) throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')
-  if (/[?&]access_token=/.test(url ?? '')) throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
+  if (hasQueryToken(url)) throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
   const match = /^Bearer +([\w.~+/-]+=*)$/i.exec(value)
   if (match === null) throw new BearerError('invalid_format', 'The Authorization header must be "Bearer" and one access token')
   return match[1]!
+}
+
+/** As any reader would decode it: `access%5Ftoken` is the same parameter. */
+function hasQueryToken (url = ''): boolean {
+  const start = url.indexOf('?')
+  return start !== -1 && new URLSearchParams(url.slice(start)).has('access_token')
 }

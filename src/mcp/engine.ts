@@ -60,12 +60,13 @@ export function createEngine ({ serverInfo, tools, log }: EngineOptions): Engine
   async function handleLegacy (request: Request, body: unknown, caller: Caller): Promise<Response> {
     const server = createServer(caller)
     const transport = new WebStandardStreamableHTTPServerTransport({ enableJsonResponse: true })
-    const closed = new Promise<Response>((resolve) => {
-      request.signal.addEventListener('abort', () => { resolve(new Response(null, { status: 499 })) }, { once: true })
+    const abandoned = new Promise<Response>((resolve) => {
+      const signal = AbortSignal.any([request.signal, shutdown.signal])
+      signal.addEventListener('abort', () => { resolve(new Response(null, { status: 499 })) }, { once: true })
     })
     try {
       await server.connect(transport)
-      return await Promise.race([transport.handleRequest(request, { parsedBody: body }), closed])
+      return await Promise.race([transport.handleRequest(request, { parsedBody: body }), abandoned])
     } finally {
       await server.close()
     }
@@ -85,12 +86,14 @@ export function createEngine ({ serverInfo, tools, log }: EngineOptions): Engine
 
   return {
     async handle (exchange) {
-      const response = dispatch(exchange)
-      inFlight.add(response)
+      const answer = dispatch(exchange)
+      inFlight.add(answer)
       try {
-        return await response
+        const response = await answer
+        // 499: the exchange was abandoned. The client that still waits is told to try another replica.
+        return response.status === 499 && !exchange.signal.aborted ? shuttingDown() : response
       } finally {
-        inFlight.delete(response)
+        inFlight.delete(answer)
       }
     },
     async close (graceMs) {
@@ -105,6 +108,13 @@ export function createEngine ({ serverInfo, tools, log }: EngineOptions): Engine
 interface Caller {
   principal: Principal | undefined
   log: ToolLog
+}
+
+function shuttingDown (): Response {
+  return Response.json(
+    { jsonrpc: '2.0', id: null, error: { code: -32000, message: 'The server is shutting down: send the call again' } },
+    { status: 503, headers: { 'retry-after': '1' } }
+  )
 }
 
 /** The SDK's transports want both media types; the route has settled that JSON is welcome. */

@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto'
 import { createLocalJWKSet } from 'jose'
 import type { CryptoKey, FlattenedJWSInput, JWK, JWSHeaderParameters } from 'jose'
 import type { fetchJson } from '../http-client/outbound.ts'
@@ -10,7 +11,8 @@ import type { ProviderLog } from './provider.ts'
  * - Known keys answer from memory, refreshed in the background; when the provider is down the last good set
  *   serves on, up to `staleMs`. (jose's remote set refuses every token once its cache has aged.)
  * - A token with an unknown `kid` forces a refresh, one for everybody and at most every `forcedRefreshMs`.
- *   Inside that pause it waits for the next one instead of being refused: it may be valid.
+ *   It waits for one that began after it came instead of being refused: its key may be newer than what was
+ *   fetched before.
  * - A `kid` that a fresh set did not hold is refused at once for as long, in a bounded table.
  * - Symmetric, encryption and weak keys are never taken in, and private members are dropped (RFC 8725 section 3.5).
  */
@@ -48,6 +50,7 @@ const MAX_WAITING = 1_000
 
 interface KeySet {
   resolve: ReturnType<typeof createLocalJWKSet>
+  size: number
   kids: Set<string | undefined>
   fingerprint: string
   loadedAt: number
@@ -60,16 +63,21 @@ export function createJwks (options: JwksOptions): Jwks {
   let failing = false
   let lastAttemptAt = -Infinity
   let refreshing: Promise<void> | undefined
-  let forced: Promise<void> | undefined
+  let waiters: Array<() => void> = []
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
   let closed = false
   const unknownUntil = new Map<string | undefined, number>()
 
-  /** Fetches the set; never rejects. Single flight. */
-  function refresh (): Promise<void> {
-    refreshing ??= fetchKeys().finally(() => { refreshing = undefined })
-    return refreshing
+  /** Fetches the set; never rejects. Single flight. Serves those who waited for it to begin. */
+  function refresh (): void {
+    if (refreshing !== undefined) return
+    const served = waiters
+    waiters = []
+    refreshing = fetchKeys().finally(() => {
+      refreshing = undefined
+      for (const serve of served) serve()
+    })
   }
 
   async function fetchKeys (): Promise<void> {
@@ -83,7 +91,7 @@ export function createJwks (options: JwksOptions): Jwks {
     } catch (err) {
       problem = (err as Error).message
       if (!failing && !(err instanceof ProviderUnavailableError)) {
-        log.error({ reason: problem, keysKept: keys?.kids.size ?? 0 }, "The provider's signing keys cannot be fetched; the last good ones serve on")
+        log.error({ reason: problem, keysKept: keys?.size ?? 0 }, "The provider's signing keys cannot be fetched; the last good ones serve on")
         failing = true
       }
     }
@@ -95,6 +103,7 @@ export function createJwks (options: JwksOptions): Jwks {
     const changed = keys !== undefined && keys.fingerprint !== fingerprint
     keys = {
       resolve: createLocalJWKSet({ keys: jwks }),
+      size: jwks.length,
       kids: new Set(jwks.map((jwk) => jwk.kid)),
       fingerprint,
       loadedAt: now()
@@ -113,14 +122,11 @@ export function createJwks (options: JwksOptions): Jwks {
     timer.unref()
   }
 
-  /** A refresh that starts no sooner than `forcedRefreshMs` after the last one; everybody who asks meanwhile shares it. */
-  function refreshForced (): Promise<void> {
-    if (refreshing !== undefined) return refreshing
-    forced ??= new Promise<void>((resolve) => {
-      const pause = Math.max(0, lastAttemptAt + forcedRefreshMs - now())
-      setTimeout(() => { refresh().then(resolve) }, pause).unref()
-    }).finally(() => { forced = undefined })
-    return forced
+  /** Resolves when a refresh that begins from now on has ended, whatever began it; forces one if none is due within `forcedRefreshMs` of the last. */
+  function nextRefresh (): Promise<void> {
+    if (closed) return Promise.resolve()
+    schedule(Math.max(0, lastAttemptAt + forcedRefreshMs - now()))
+    return new Promise((resolve) => { waiters.push(resolve) })
   }
 
   async function lookUpUnknown (kid: string | undefined): Promise<void> {
@@ -128,38 +134,48 @@ export function createJwks (options: JwksOptions): Jwks {
     if (waiting >= MAX_WAITING) throw new ProviderUnavailableError('too many tokens with unknown keys are waiting for the key set')
     waiting++
     try {
-      await refreshForced()
+      // One under way may have been answered before the key was published: its yes counts, its no does not.
+      if (refreshing !== undefined) await refreshing
+      if (!holds(kid)) await nextRefresh()
     } finally {
       waiting--
     }
+    if (holds(kid)) return
+    if (closed) throw new ProviderUnavailableError('the server is shutting down')
     if (problem !== undefined) throw new ProviderUnavailableError(problem)
-    if (!holds(kid)) {
-      if (unknownUntil.size >= MAX_UNKNOWN) unknownUntil.clear()
-      unknownUntil.set(kid, now() + forcedRefreshMs)
-      throw new KeyNotFoundError(`no key "${kid}" in the provider's key set`)
-    }
+    if (unknownUntil.size >= MAX_UNKNOWN) unknownUntil.clear()
+    unknownUntil.set(kid, now() + forcedRefreshMs)
+    throw new KeyNotFoundError(`no key "${kid}" in the provider's key set`)
   }
 
   /** Without a `kid` only a set of one key is unambiguous (OpenID Connect Core 1.0 section 10.1). */
   function holds (kid: string | undefined): boolean {
-    return keys !== undefined && (kid === undefined ? keys.kids.size === 1 : keys.kids.has(kid))
+    return keys !== undefined && (kid === undefined ? keys.size === 1 : keys.kids.has(kid))
+  }
+
+  /** Why no token can be judged now; undefined when they can. */
+  function unusable (): string | undefined {
+    if (keys === undefined || now() - keys.loadedAt <= staleMs) return keys === undefined ? problem : undefined
+    return `the signing keys are older than ${staleMs / 3_600_000} hours (${problem ?? 'a refresh is due'})`
   }
 
   return {
     async getKey (header, token) {
-      if (keys === undefined || !holds(header.kid)) await lookUpUnknown(header.kid)
-      if (now() - keys!.loadedAt > staleMs) throw new ProviderUnavailableError(`the signing keys are older than ${staleMs / 3_600_000} hours: ${problem}`)
+      if (keys !== undefined && !holds(header.kid)) await lookUpUnknown(header.kid)
+      const reason = unusable()
+      if (reason !== undefined) throw new ProviderUnavailableError(reason)
       try {
         return await keys!.resolve(header, token) as CryptoKey
       } catch (err) {
         throw new KeyNotFoundError(`no key "${header.kid}" fits algorithm ${header.alg}`, { cause: err })
       }
     },
-    problem: () => keys === undefined || now() - keys.loadedAt > staleMs ? problem : undefined,
-    start: () => { refresh() },
+    problem: unusable,
+    start: refresh,
     close () {
       closed = true
       clearTimeout(timer)
+      for (const release of waiters.splice(0)) release()
     }
   }
 }
@@ -167,27 +183,38 @@ export function createJwks (options: JwksOptions): Jwks {
 /** The keys of a JWK Set (RFC 7517 section 5) that may verify a signature; at most 100, the first of each `kid`. */
 function usableKeys (document: Record<string, unknown>): JWK[] {
   if (!Array.isArray(document['keys'])) throw new Error('the key set has no "keys" array')
-  const usable = new Map<string | undefined, JWK>()
+  const usable: JWK[] = []
   for (const candidate of document['keys'].slice(0, MAX_KEYS)) {
     const jwk = publicSigningKey(candidate)
-    if (jwk !== undefined && !usable.has(jwk.kid)) usable.set(jwk.kid, jwk)
+    if (jwk === undefined || !isSound(jwk)) continue
+    if (jwk.kid === undefined || !usable.some(({ kid }) => kid === jwk.kid)) usable.push(jwk)
   }
-  if (usable.size === 0) {
+  if (usable.length === 0) {
     throw new Error('the key set holds no usable signing key (authentik: select a Signing Key in the provider; HS256 with the client secret is not accepted)')
   }
-  return [...usable.values()]
+  return usable
 }
 
+/** The public members of a key that says it is one for signatures; undefined for any other. */
 function publicSigningKey (candidate: unknown): JWK | undefined {
   if (typeof candidate !== 'object' || candidate === null) return undefined
-  const { kty, kid, use, alg, n, e, crv, x, y } = candidate as JWK
+  const { kty, kid, use, key_ops: operations, alg, n, e, crv, x, y } = candidate as JWK
   if (use !== undefined && use !== 'sig') return undefined
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return undefined
   if (kid !== undefined && typeof kid !== 'string') return undefined
   const common = { ...(kid !== undefined && { kid }), ...(typeof alg === 'string' && { alg }) }
-  if (kty === 'RSA' && typeof n === 'string' && typeof e === 'string') {
-    return Buffer.from(n, 'base64url').length >= 256 ? { kty, n, e, ...common } : undefined
-  }
+  if (kty === 'RSA') return { kty, n: n!, e: e!, ...common }
   if (kty === 'EC' && ['P-256', 'P-384', 'P-521'].includes(crv ?? '')) return { kty, crv: crv!, x: x!, y: y!, ...common }
   if (kty === 'OKP' && crv === 'Ed25519') return { kty, crv, x: x!, ...common }
   return undefined
+}
+
+/** Whether it is a key at all, and no weak one: RSA of 2,048 bits, with an exponent that does not give signatures away. */
+function isSound (jwk: JWK): boolean {
+  try {
+    const { modulusLength = 2_048, publicExponent = 3n } = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' }).asymmetricKeyDetails!
+    return modulusLength >= 2_048 && publicExponent >= 3n
+  } catch {
+    return false
+  }
 }

@@ -47,10 +47,10 @@ export function toPrincipal (claims: Record<string, unknown> & { iss: string, su
   }
 }
 
-/** SHA-256 over length-prefixed parts, so that no part can run into the next. */
+/** SHA-256 over length-prefixed parts, so that no part can run into the next; UTF-16, as UTF-8 makes one of all lone surrogates. */
 function principalKey (...parts: string[]): string {
   const hash = createHash('sha256')
-  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part)
+  for (const part of parts) hash.update(`${part.length}:`).update(part, 'utf16le')
   return hash.digest('base64url')
 }
 

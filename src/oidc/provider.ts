@@ -63,13 +63,17 @@ export function createProvider (options: ProviderOptions): Provider {
   let problem = 'discovery has not finished yet'
   let timer: NodeJS.Timeout | undefined
   let attempts = 0
+  let closed = false
 
   async function discover (): Promise<void> {
     try {
-      metadata = readMetadata(await options.fetchJson(discoveryUrl), options)
+      const document = await options.fetchJson(discoveryUrl)
+      if (closed) return
+      metadata = readMetadata(document, options)
       log.info({ issuer, attempts: attempts + 1 }, 'OpenID provider discovered')
       options.onReady()
     } catch (err) {
+      if (closed) return
       const reason = (err as Error).message
       if (reason !== problem) log.error({ issuer, discoveryUrl, reason }, 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
       problem = reason
@@ -87,7 +91,10 @@ export function createProvider (options: ProviderOptions): Provider {
     },
     problem: () => metadata === undefined ? problem : undefined,
     start: () => { discover() },
-    close: () => clearTimeout(timer)
+    close () {
+      closed = true
+      clearTimeout(timer)
+    }
   }
 }
 

@@ -12,11 +12,11 @@ t.test('keys are rotated at the provider during traffic, and no valid token is r
   const seed = await startSeed(t, { sharedProvider: provider })
   await ready(seed)
 
-  let rotating = true
+  const stop = new AbortController()
   const statuses: number[] = []
   const traffic = Promise.all([1, 2, 3, 4].map(async () => {
     // Each call brings a new token, signed by the key of the moment.
-    while (rotating) statuses.push((await ping(seed.url, await provider.mint())).status)
+    while (!stop.signal.aborted) statuses.push((await ping(seed.url, await provider.mint())).status)
   }))
   const before = await provider.mint()
   for (let rotation = 0; rotation < 2; rotation++) {
@@ -24,7 +24,7 @@ t.test('keys are rotated at the provider during traffic, and no valid token is r
     await provider.rotateKeys({ keepOld: true })
     await until(async () => statuses.length > calls + 20, 'traffic goes on after the rotation')
   }
-  rotating = false
+  stop.abort()
   await traffic
   t.ok(statuses.length > 40)
   t.same([...new Set(statuses)], [200])

@@ -259,15 +259,31 @@ t.test('closing lets a running call finish', async (t) => {
   await closing
 })
 
-t.test('closing stops a call that takes longer than the grace', async (t) => {
-  const { tool, started } = gate()
-  const { engine } = setUp(t, [tool])
-  const answers = Promise.all([send(engine, ...modern('tools/call', { name: 'gate', arguments: {} })), send(engine, legacy('tools/call', { name: 'gate' }))])
-  const { signal } = await started
-  await engine.close(1)
-  t.ok(signal.aborted)
-  for (const { status } of await answers) t.ok(status === 200 || status === 499 || status === 503)
-})
+for (const era of ['legacy', 'modern'] as const) {
+  t.test(`closing aborts a call that takes longer than the grace, and answers for a tool that does not heed it, ${era}`, async (t) => {
+    let tellStarted: (signal: AbortSignal) => void
+    const started = new Promise<AbortSignal>((resolve) => { tellStarted = resolve })
+    const deaf = defineTool({
+      name: 'deaf',
+      description: 'heeds no signal',
+      input: Type.Object({}),
+      async handler (_input, { signal }) {
+        tellStarted(signal)
+        return await new Promise<string>(() => {})
+      }
+    })
+    const { engine } = setUp(t, [deaf])
+    const [body, options] = modern('tools/call', { name: 'deaf', arguments: {} })
+    const answer = era === 'legacy' ? send(engine, legacy('tools/call', { name: 'deaf' })) : send(engine, body, options)
+    const signal = await started
+    await engine.close(1)
+    t.ok(signal.aborted)
+    const { status, response, body: answered } = await answer
+    t.equal(status, 503)
+    t.equal(response.headers.get('retry-after'), '1')
+    t.match(answered, { jsonrpc: '2.0', error: { message: /shutting down/ } })
+  })
+}
 
 t.test('a subscription is acknowledged, and ends with its result when the server closes', async (t) => {
   const { engine } = setUp(t)
