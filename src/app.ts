@@ -35,7 +35,7 @@ export async function buildApp (settings: Config, { logStream }: AppOptions = {}
     exposeHeadRoutes: false,
     bodyLimit: 1_048_576,
     // Headers before the whole request, or Node swaps the two; streams of answers are not bound by these.
-    requestTimeout: 15_000,
+    requestTimeout: 10_000,
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
