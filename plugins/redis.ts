@@ -16,9 +16,9 @@ const FIRST_CONTACT_MS = 1_000
 
 /** Shares the store: Redis where REDIS_URL is set, this process's memory otherwise. */
 async function redis (app: FastifyInstance): Promise<void> {
-  const { redisUrl, redisKeyPrefix } = app.config
+  const { redisUrl, redisKeyPrefix, authRequired } = app.config
   if (redisUrl === undefined) {
-    app.log.warn('REDIS_URL is not set: clients are kept in this process only. They are lost when it ends, and a second replica would not know them')
+    if (authRequired) app.log.warn('REDIS_URL is not set: clients are kept in this process only. They are lost when it ends, and a second replica would not know them')
     app.decorate('store', createMemoryStore())
   } else {
     app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix: redisKeyPrefix, log: app.log }))

@@ -92,8 +92,8 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
   })
 
   /** Only a code is logged, never the error: that of a refused login carries the password among its arguments. */
-  function lost (code: string): void {
-    if (reachable && closing === undefined) log.error({ host, code }, 'Redis is not reachable; what needs it answers 503 until it returns')
+  function lost (reason: string): void {
+    if (reachable && closing === undefined) log.error({ host, reason }, 'Redis is not reachable; what needs it answers 503 until it returns')
     reachable = false
   }
 

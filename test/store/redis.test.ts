@@ -18,7 +18,7 @@ interface Line {
   level: 'info' | 'error'
   msg: string
   host?: string
-  code?: string
+  reason?: string
 }
 
 function openStore (t: Test, url: string, keyPrefix = 'seed:'): { store: Store, lines: Line[] } {
@@ -117,7 +117,7 @@ t.test('a killed Redis', async (t) => {
   await until(() => lines.length > 0, 'the loss is logged')
   await refusals(redis.port)
   await rejectsEverything(t, store)
-  t.match(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, code: /^[A-Z]+$/ }])
+  t.match(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: /^[A-Z]+$/ }])
 
   await redis.restart()
   await ready(store)
@@ -162,7 +162,7 @@ t.test('a hung Redis', async (t) => {
   await ready(store)
   await store.set('key', 'value', 10)
   t.equal(await store.get('key'), 'value', 'recovers by itself')
-  t.same(lines.map(({ msg, code }) => ({ msg, code })), [{ msg: LOST, code: 'ETIMEDOUT' }, { msg: BACK, code: undefined }])
+  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'ETIMEDOUT' }, { msg: BACK, reason: undefined }])
 })
 
 t.test('a Redis that is not there at the start', async (t) => {
@@ -172,7 +172,7 @@ t.test('a Redis that is not there at the start', async (t) => {
   const { store, lines } = openStore(t, redis.url)
   await rejectsEverything(t, store)
   await until(() => lines.length > 0, 'it is logged')
-  t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, code: 'ECONNREFUSED' }])
+  t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: 'ECONNREFUSED' }])
   await refusals(redis.port)
   await redis.restart()
   await ready(store)
@@ -183,7 +183,7 @@ t.test('a host that does not exist', async (t) => {
   const { store, lines } = openStore(t, 'redis://redis.invalid')
   await rejectsEverything(t, store)
   await until(() => lines.length > 0, 'it is logged')
-  t.match(lines, [{ level: 'error', msg: LOST, host: 'redis.invalid:6379', code: /^E[A-Z_]+$/ }])
+  t.match(lines, [{ level: 'error', msg: LOST, host: 'redis.invalid:6379', reason: /^E[A-Z_]+$/ }])
 })
 
 t.test('a rediss:// URL speaks TLS and nothing else', async (t) => {
@@ -230,7 +230,7 @@ t.test('a replica that refuses writes', async (t) => {
   await rejectsEverything(t, store)
   await admin.replicaof('NO', 'ONE')
   await ready(store)
-  t.same(lines.map(({ msg, code }) => ({ msg, code })), [{ msg: LOST, code: 'READONLY' }, { msg: BACK, code: undefined }])
+  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'READONLY' }, { msg: BACK, reason: undefined }])
 })
 
 t.test('passwords', async (t) => {
@@ -254,14 +254,14 @@ t.test('passwords', async (t) => {
     await rejectsEverything(t, store)
     await until(() => lines.length > 0, 'it is logged')
     await rejectsEverything(t, store)
-    t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, code: 'WRONGPASS' }])
+    t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: 'WRONGPASS' }])
   })
 
   t.test('none', async (t) => {
     const { store, lines } = openStore(t, redis.url)
     await rejectsEverything(t, store)
     await until(() => lines.length > 0, 'it is logged')
-    t.equal(lines[0]?.code, 'NOAUTH')
+    t.equal(lines[0]?.reason, 'NOAUTH')
   })
 })
 
