@@ -74,7 +74,7 @@ t.test("the guide's commands answer what the guide says", async (t) => {
       id: 1,
       result: { protocolVersion: '2024-11-05', serverInfo: { name: 'seed', version: '0.1.3' }, capabilities: { tools: {} } }
     })
-    t.match(await server.output(), /"user":\{"subject":"ada".*"msg":"User context"/, 'and the log shows the user: grep "User context"')
+    t.ok(await server.printed(/"user":\{"subject":"ada".*"msg":"User context"/), 'and the log shows the user: grep "User context"')
   })
 
   t.test('Claude Code may use any client id: the URL of the guide\'s configuration leads through sign-in to a token', async (t) => {

@@ -1,21 +1,20 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import t from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
-import { build, startProcess, writeDotenv } from '../support/process.ts'
+import { DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort, ping, ready } from '../support/seed.ts'
 
 /** What an operator sees of the process: how it starts, refuses to, and ends. Real processes, real signals. */
 t.test('the server process', async (t) => {
-  const folder = await build(t, '.')
+  const folder = await emptyFolder(t)
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
 
-  const start = (env: Record<string, string>): TestProcess => startProcess(t, ['--enable-source-maps', join(folder, 'dist/src/server.js')], env, folder)
+  const start = (env: Record<string, string>): TestProcess => startProcess(t, ['--enable-source-maps', SERVER], env, folder)
   const startListening = async (env: Record<string, string> = {}) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
@@ -120,10 +119,10 @@ t.test('the server process', async (t) => {
 })
 
 t.test('npm run dev', async (t) => {
-  const folder = await build(t, 'dev')
+  const folder = await emptyFolder(t)
   const [port, providerPort] = [await freePort(), await freePort()]
   const env = { PORT: String(port), DEV_PROVIDER_PORT: String(providerPort) }
-  const dev = startProcess(t, [join(folder, 'dist/dev/main.js')], env, folder)
+  const dev = startProcess(t, [DEV], env, folder)
   await dev.printed(/Ctrl-C stops everything/)
   const output = await dev.output()
   const url = `http://localhost:${port}`
@@ -149,10 +148,10 @@ t.test('npm run dev', async (t) => {
   })
 
   t.test('an occupied port is a sentence', async (t) => {
-    const second = startProcess(t, [join(folder, 'dist/dev/main.js')], { ...env, DEV_PROVIDER_PORT: String(await freePort()) }, folder)
+    const second = startProcess(t, [DEV], { ...env, DEV_PROVIDER_PORT: String(await freePort()) }, folder)
     t.same(await second.ended, { code: 1, signal: null })
     t.match(await second.output(), `Port ${port} is already in use`)
-    const third = startProcess(t, [join(folder, 'dist/dev/main.js')], { ...env, PORT: String(await freePort()) }, folder)
+    const third = startProcess(t, [DEV], { ...env, PORT: String(await freePort()) }, folder)
     t.same(await third.ended, { code: 1, signal: null })
     t.match(await third.output(), `Port ${providerPort} is already in use`)
     t.notMatch(await second.output() + await third.output(), /at .*\.(ts|js):\d+/, 'no stack')

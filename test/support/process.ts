@@ -1,10 +1,9 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { ChildProcess } from 'node:child_process'
 import type { Test } from 'tap'
 import { freePort } from './seed.ts'
@@ -22,15 +21,14 @@ export interface TestProcess {
   ended: Promise<{ code: number | null, signal: NodeJS.Signals | null }>
 }
 
-/**
- * Compiles one of the project's TypeScript configurations to a folder of the test's own, as `npm run build` does to
- * dist/, so that tests run what ships without stepping on each other or on what is there.
- */
-export async function build (t: Test, project: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'seed-build-'))
-  await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project, '--outDir', join(folder, 'dist')], { cwd: ROOT })
-  for (const name of ['node_modules', 'package.json']) await symlink(join(ROOT, name), join(folder, name))
-  t.teardown(async () => { await promisify(execFile)('rm', ['-rf', folder]) })
+/** The compiled programs: test/before.ts made them. */
+export const SERVER = join(ROOT, '.test-build/src/server.js')
+export const DEV = join(ROOT, '.test-build/dev/main.js')
+
+/** An empty folder to start a process in, gone with the test. */
+export async function emptyFolder (t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'seed-test-'))
+  t.teardown(async () => { await rm(folder, { recursive: true }) })
   return folder
 }
 
@@ -66,10 +64,9 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
 
 /** The built server as a process of its own on a free port, listening. */
 export async function startServerProcess (t: Test, env: Record<string, string>): Promise<TestProcess & { url: string }> {
-  const folder = await build(t, '.')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const server = startProcess(t, ['--enable-source-maps', join(folder, 'dist/src/server.js')], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', ...env }, folder)
+  const server = startProcess(t, ['--enable-source-maps', SERVER], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', ...env }, await emptyFolder(t))
   await server.printed(/Seed is ready/)
   return { ...server, url }
 }

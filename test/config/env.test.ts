@@ -1,0 +1,294 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { buildApp } from '../../src/app.ts'
+import { ConfigError, EnvSchema, SECRET_SETTINGS, isLoopbackHost, loadConfig } from '../../src/config/env.ts'
+import { VERSION } from '../../src/config/version.ts'
+import { captureLogs } from '../support/seed.ts'
+
+const GOOD = { OIDC_ISSUER: 'https://auth.example.com/application/o/seed/', OIDC_AUDIENCE: 'seed-client' }
+const folder = t.testdir()
+
+t.test('the smallest configuration gets a safe default for everything else', async (t) => {
+  t.same(loadConfig(GOOD), {
+    port: 3000,
+    host: 'localhost',
+    baseUrl: 'http://localhost:3000',
+    resource: 'http://localhost:3000/mcp',
+    trustProxy: [],
+    allowedHosts: [],
+    corsExtraOrigins: [],
+    logLevel: 'info',
+    shutdownGraceSeconds: 5,
+    authRequired: true,
+    oauthMode: 'proxy',
+    oidc: {
+      issuer: 'https://auth.example.com/application/o/seed/',
+      audience: 'seed-client',
+      discoveryUrl: 'https://auth.example.com/application/o/seed/.well-known/openid-configuration',
+      authorizationUrl: undefined,
+      tokenUrl: undefined,
+      clientId: 'seed-client',
+      clientSecret: undefined,
+      scopes: ['openid', 'profile', 'email', 'offline_access'],
+      algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+      groupsClaim: 'groups'
+    },
+    token: { clockSkewSeconds: 30, maxLifetimeSeconds: 86_400 },
+    redisUrl: undefined,
+    redisKeyPrefix: 'seed:',
+    registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000, redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'] }
+  })
+})
+
+t.test('every setting is read', async (t) => {
+  const config = loadConfig({
+    PORT: '8080',
+    HOST: '10.0.0.1',
+    BASE_URL: 'https://seed.example.com/',
+    TRUST_PROXY: '10.0.0.0/8, 2001:db8::/32,192.0.2.1',
+    ALLOWED_HOSTS: 'Seed.internal:8080, seed',
+    CORS_EXTRA_ORIGINS: 'https://claude.ai, http://localhost:6274',
+    LOG_LEVEL: 'debug',
+    SHUTDOWN_GRACE_SECONDS: '0',
+    AUTH_REQUIRED: 'true',
+    OAUTH_MODE: 'proxy',
+    OIDC_ISSUER: 'http://127.0.0.1:9000',
+    OIDC_AUDIENCE: 'api://seed',
+    OIDC_DISCOVERY_URL: 'https://internal.example/discovery?x',
+    OAUTH_AUTHORIZATION_URL: 'https://auth.example.com/authorize?p=1',
+    OAUTH_TOKEN_URL: 'http://[::1]:9000/token',
+    OIDC_CLIENT_ID: 'seed-client',
+    OIDC_CLIENT_SECRET: 's3cret',
+    OIDC_SCOPES: ' openid  groups ',
+    OIDC_ALGORITHMS: 'ES256, Ed25519',
+    OIDC_GROUPS_CLAIM: 'realm_access.roles',
+    TOKEN_CLOCK_SKEW_SECONDS: '0',
+    TOKEN_MAX_LIFETIME_SECONDS: '60',
+    REDIS_URL: 'rediss://:pw@redis.example:6380/1',
+    REDIS_KEY_PREFIX: 'other:',
+    DCR_CLIENT_TTL: '60',
+    DCR_LIMIT_PER_ADDRESS: '1',
+    DCR_LIMIT_TOTAL: '2',
+    REDIRECT_URI_SCHEMES: 'cursor, com.example.app'
+  })
+  t.match(config, {
+    port: 8_080,
+    host: '10.0.0.1',
+    baseUrl: 'https://seed.example.com',
+    resource: 'https://seed.example.com/mcp',
+    trustProxy: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'],
+    allowedHosts: ['seed.internal:8080', 'seed'],
+    corsExtraOrigins: ['https://claude.ai', 'http://localhost:6274'],
+    logLevel: 'debug',
+    shutdownGraceSeconds: 0,
+    oidc: {
+      issuer: 'http://127.0.0.1:9000',
+      audience: 'api://seed',
+      discoveryUrl: 'https://internal.example/discovery?x',
+      authorizationUrl: 'https://auth.example.com/authorize?p=1',
+      tokenUrl: 'http://[::1]:9000/token',
+      clientId: 'seed-client',
+      clientSecret: 's3cret',
+      scopes: ['openid', 'groups'],
+      algorithms: ['ES256', 'Ed25519'],
+      groupsClaim: 'realm_access.roles'
+    },
+    token: { clockSkewSeconds: 0, maxLifetimeSeconds: 60 },
+    redisUrl: 'rediss://:pw@redis.example:6380/1',
+    redisKeyPrefix: 'other:',
+    registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2, redirectUriSchemes: ['cursor', 'com.example.app'] }
+  })
+})
+
+t.test('names every problem at once, each with its variable', async (t) => {
+  const problems = problemsOf(t, {
+    PORT: 'many',
+    LOG_LEVEL: 'loud',
+    AUTH_REQUIRED: 'perhaps',
+    DCR_CLIENT_TTL: '59',
+    BASE_URL: 'http://seed.example.com',
+    TRUST_PROXY: 'loopback',
+    CORS_EXTRA_ORIGINS: 'https://claude.ai/',
+    OIDC_SCOPES: 'profile',
+    OIDC_ALGORITHMS: 'HS256',
+    REDIRECT_URI_SCHEMES: 'javascript',
+    REDIS_URL: 'redis',
+    OIDC_CLIENT_SECRET_FILE: join(folder, 'missing')
+  })
+  for (const name of ['PORT', 'LOG_LEVEL', 'AUTH_REQUIRED', 'DCR_CLIENT_TTL', 'BASE_URL', 'TRUST_PROXY', 'CORS_EXTRA_ORIGINS', 'OIDC_SCOPES', 'OIDC_ALGORITHMS', 'REDIRECT_URI_SCHEMES', 'REDIS_URL', 'OIDC_CLIENT_SECRET_FILE', 'OIDC_ISSUER', 'OIDC_AUDIENCE']) {
+    t.equal(problems.filter((problem) => problem.startsWith(`${name} `)).length, 1, name)
+  }
+  t.equal(problems.length, 14)
+})
+
+t.test('the message counts the problems and lists one a line', async (t) => {
+  t.throws(() => loadConfig({ ...GOOD, PORT: 'x' }), { name: 'ConfigError', message: 'Seed cannot start: one setting needs attention (see .env.example)\n  - PORT must be a whole number (it is "x")' })
+  const { message } = t.throws(() => loadConfig({})) as unknown as ConfigError
+  t.match(message, /^Seed cannot start: 2 settings need attention \(see \.env\.example\)\n {2}- OIDC_ISSUER is missing: set it to the issuer URL.*\n {2}- OIDC_AUDIENCE is missing: set it to the audience/)
+})
+
+/** One wrong value, and what is said of it. */
+const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
+  ['PORT', ['x', '3000.5', '3000x', '0x'], 'must be a whole number'],
+  ['PORT', ['65536', '-1'], /^PORT must be (<= 65535|>= 0) \(it is/],
+  ['LOG_LEVEL', ['INFO', 'verbose'], 'must be one of fatal, error, warn, info, debug, trace, silent'],
+  ['SHUTDOWN_GRACE_SECONDS', ['601', '-1'], 'must be'],
+  ['SHUTDOWN_GRACE_SECONDS', ['5s'], 'must be a whole number'],
+  ['AUTH_REQUIRED', ['yes', 'False', 'TRUE', 'on', '2'], 'must be true or false'],
+  ['OAUTH_MODE', ['passthrough'], /must be one of proxy/],
+  ['TOKEN_CLOCK_SKEW_SECONDS', ['301', '-1'], 'must be'],
+  ['TOKEN_MAX_LIFETIME_SECONDS', ['59'], 'must be >= 60'],
+  ['DCR_CLIENT_TTL', ['59', '0', '-1'], 'must be >= 60'],
+  ['DCR_LIMIT_PER_ADDRESS', ['0'], 'must be >= 1'],
+  ['DCR_LIMIT_TOTAL', ['0'], 'must be >= 1'],
+  ['OIDC_AUDIENCE', ['a'.repeat(513)], 'must NOT have more than 512 characters'],
+  ['OIDC_CLIENT_ID', ['a'.repeat(513)], 'must NOT have more than 512 characters'],
+  ['BASE_URL', ['seed.example.com', 'ftp://seed.example.com', '//seed.example.com', 'https://', 'localhost:3000'], 'must be a URL beginning with https://'],
+  ['BASE_URL', ['http://seed.example.com', 'http://10.0.0.1:3000', 'http://localhost.evil.example'], 'must use https; plain http is for this machine (localhost) only'],
+  ['BASE_URL', ['https://user:pw@seed.example.com', 'https://user@seed.example.com'], 'must hold no user name or password'],
+  ['BASE_URL', ['https://seed.example.com/mcp', 'https://seed.example.com//', 'https://seed.example.com/?', 'https://seed.example.com?x', 'https://seed.example.com#x', 'https://Seed.example.com', 'https://seed.example.com:443', 'http://localhost:80', 'https://sëed.example.com'], 'must be an origin such as https://seed.example.com'],
+  ['OIDC_ISSUER', ['auth.example.com', 'urn:issuer', 'ldap://auth.example.com'], 'must be a URL beginning with https://'],
+  ['OIDC_ISSUER', ['http://auth.example.com'], 'must use https'],
+  ['OIDC_ISSUER', ['https://user:pw@auth.example.com'], 'must hold no user name or password'],
+  ['OIDC_ISSUER', ['https://auth.example.com?x', 'https://auth.example.com/#x'], 'must have no query and no fragment'],
+  ...['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL'].flatMap((name) => [
+    [name, ['/authorize', 'auth.example.com'], 'must be a URL beginning with https://'],
+    [name, ['http://auth.example.com/x'], 'must use https'],
+    [name, ['https://user:pw@auth.example.com/x'], 'must hold no user name or password'],
+    [name, ['https://auth.example.com/x#y', 'https://auth.example.com/x#'], 'must have no fragment']
+  ] as Array<[string, string[], string]>),
+  ['OIDC_SCOPES', ['profile email', 'openidx', 'OPENID', 'openid,profile'], 'must include openid'],
+  ['OIDC_ALGORITHMS', ['HS256', 'none', 'rs256', 'RS256;ES256', 'ES256,HS512'], 'must list asymmetric algorithms'],
+  ['REDIS_URL', ['redis.example:6379', 'http://redis:6379', 'redis'], 'must be a URL such as redis://'],
+  ['TRUST_PROXY', ['true', '1', 'loopback', '*', 'proxy.example', '10.0.0.0/33', '10.0.0.0/0', '::/129', '::/0', '10.0.0.0/', '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0', '10.0.0.1,true'], 'must list addresses or CIDR ranges'],
+  ['CORS_EXTRA_ORIGINS', ['*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443', 'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'], 'must list origins such as https://claude.ai'],
+  ['REDIRECT_URI_SCHEMES', ['http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp', 'Cursor', 'cursor:', 'cursor://', '1x', '-x', 'x_y', 'cursor,javascript'], 'must list private-use schemes']
+]
+
+t.test('each wrong value is one problem that says what is wanted', async (t) => {
+  for (const [name, values, says] of wrong) {
+    for (const value of values) {
+      const problems = problemsOf(t, { ...GOOD, [name]: value })
+      const [problem = ''] = problems
+      t.equal(problems.length, 1, `${name}=${value.slice(0, 40)}`)
+      t.ok(problem.startsWith(`${name} `), problem)
+      t.match(problem, says)
+    }
+  }
+})
+
+t.test('a problem never shows a secret', async (t) => {
+  writeFileSync(join(folder, 'redis'), 'http://:hunter2@redis')
+  for (const env of [{ REDIS_URL: 'http://:hunter2@redis' }, { REDIS_URL_FILE: join(folder, 'redis') }, { OIDC_CLIENT_SECRET: 'hunter2', OIDC_CLIENT_SECRET_FILE: join(folder, 'redis') }, { BASE_URL: 'https://user:hunter2@seed.example.com' }, { OIDC_ISSUER: 'http://user:hunter2@auth.example.com' }, { OAUTH_TOKEN_URL: 'ftp://user:hunter2@auth.example.com' }, { CORS_EXTRA_ORIGINS: 'https://user:hunter2@app.example' }]) {
+    for (const problem of problemsOf(t, { ...GOOD, ...env })) t.notMatch(problem, 'hunter2', problem)
+  }
+})
+
+t.test('what is accepted of TRUST_PROXY can be started with', async (t) => {
+  for (const range of ['10.0.0.0/8', '10.0.0.1', '10.0.0.0/1', '10.0.0.0/32', '::1', '2001:db8::/1', '2001:db8::/128', 'fe80::1%eth0', '::ffff:10.0.0.0/104']) {
+    const app = await buildApp(loadConfig({ AUTH_REQUIRED: 'false', TRUST_PROXY: range }), { logStream: captureLogs().stream })
+    await app.close()
+    t.pass(range)
+  }
+})
+
+t.test('an empty value counts as absent, and spaces around a value do not count', async (t) => {
+  const config = loadConfig({ ...Object.fromEntries(Object.keys(EnvSchema.properties).map((name) => [name, '  '])), OIDC_ISSUER: ` ${GOOD.OIDC_ISSUER}\n`, OIDC_AUDIENCE: '\tseed-client ', HOME: '/root' })
+  t.same(config, loadConfig(GOOD))
+  t.same(loadConfig({ ...GOOD, BASE_URL: undefined, REDIS_URL: '' }), loadConfig(GOOD))
+})
+
+t.test('listens on loopback unless Seed is meant to be reached from elsewhere', async (t) => {
+  for (const [env, host] of [
+    [{}, 'localhost'],
+    [{ BASE_URL: 'http://127.0.0.1:3000' }, 'localhost'],
+    [{ BASE_URL: 'http://[::1]:3000' }, 'localhost'],
+    [{ BASE_URL: 'https://localhost' }, 'localhost'],
+    [{ BASE_URL: 'https://seed.example.com' }, '0.0.0.0'],
+    [{ BASE_URL: 'https://seed.example.com', AUTH_REQUIRED: 'false' }, 'localhost'],
+    [{ BASE_URL: 'https://seed.example.com', HOST: '::1' }, '::1'],
+    [{ AUTH_REQUIRED: 'false', HOST: '0.0.0.0' }, '0.0.0.0']
+  ] as const) t.equal(loadConfig({ ...GOOD, ...env }).host, host, JSON.stringify(env))
+})
+
+t.test('BASE_URL follows PORT when it is not set', async (t) => {
+  t.equal(loadConfig({ ...GOOD, PORT: '8080' }).baseUrl, 'http://localhost:8080')
+  for (const [given, baseUrl] of [['https://seed.example.com', 'https://seed.example.com'], ['https://seed.example.com/', 'https://seed.example.com'], ['https://seed.example.com:8443', 'https://seed.example.com:8443'], ['http://localhost:3000/', 'http://localhost:3000'], ['http://[::1]:3000', 'http://[::1]:3000']] as const) {
+    t.equal(loadConfig({ ...GOOD, BASE_URL: given }).baseUrl, baseUrl)
+    t.equal(loadConfig({ ...GOOD, BASE_URL: given }).resource, `${baseUrl}/mcp`)
+  }
+})
+
+t.test('finds discovery under the issuer, with or without a slash behind it', async (t) => {
+  for (const issuer of ['https://auth.example.com', 'https://auth.example.com/']) {
+    const { oidc } = loadConfig({ ...GOOD, OIDC_ISSUER: issuer })
+    t.equal(oidc.issuer, issuer, 'kept byte for byte')
+    t.equal(oidc.discoveryUrl, 'https://auth.example.com/.well-known/openid-configuration')
+  }
+})
+
+t.test('AUTH_REQUIRED=false needs neither a provider nor Redis', async (t) => {
+  const config = loadConfig({ AUTH_REQUIRED: 'false' })
+  t.match(config, { authRequired: false, host: 'localhost', redisUrl: undefined, oidc: { issuer: '', audience: '', clientId: '' } })
+  t.same(problemsOf(t, { AUTH_REQUIRED: 'false', OIDC_ISSUER: 'nonsense' }).length, 1, 'what is set is checked all the same')
+})
+
+t.test('a secret may come from a file', async (t) => {
+  t.same(SECRET_SETTINGS, ['OIDC_CLIENT_SECRET', 'REDIS_URL'])
+  writeFileSync(join(folder, 'secret'), 's3cret\n')
+  writeFileSync(join(folder, 'redis-url'), ' redis://:pw@redis:6379\n')
+  const config = loadConfig({ ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'), REDIS_URL_FILE: join(folder, 'redis-url') })
+  t.equal(config.oidc.clientSecret, 's3cret')
+  t.equal(config.redisUrl, 'redis://:pw@redis:6379')
+  t.same(problemsOf(t, { ...GOOD, REDIS_URL: 'redis://redis', REDIS_URL_FILE: join(folder, 'redis-url') }), ['REDIS_URL and REDIS_URL_FILE are both set: keep one of them'])
+  t.same(problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'missing') }), ['OIDC_CLIENT_SECRET_FILE cannot be read (ENOENT): set it to a file that Seed may read'])
+  t.same(problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: folder }), ['OIDC_CLIENT_SECRET_FILE cannot be read (EISDIR): set it to a file that Seed may read'])
+  writeFileSync(join(folder, 'empty'), '\n')
+  for (const name of SECRET_SETTINGS) {
+    t.equal(problemsOf(t, { ...GOOD, [`${name}_FILE`]: join(folder, 'empty') })[0], `${name}_FILE names an empty file: put the value into it`, 'it would silently mean no secret')
+  }
+})
+
+t.test('reads a .env file, and the environment wins over it', async (t) => {
+  const path = join(t.testdir({ '.env': '# a comment\nOIDC_ISSUER=https://file.example\nOIDC_AUDIENCE="from the file"\nPORT=4000\nLOG_LEVEL=debug\n' }), '.env')
+  const config = loadConfig({ PORT: '5000', LOG_LEVEL: '' }, path)
+  t.match(config, { port: 5_000, logLevel: 'debug', oidc: { issuer: 'https://file.example', audience: 'from the file' } }, 'an empty variable does not hide the file')
+  t.throws(() => loadConfig({}), ConfigError, 'no file is read unasked')
+  t.equal(loadConfig(GOOD, join(folder, 'no-such.env')).port, 3_000, 'a missing file is no error')
+})
+
+t.test('what was loaded cannot be changed', async (t) => {
+  const config = loadConfig(GOOD)
+  const frozen = (value: object): boolean => Object.isFrozen(value) && Object.values(value).every((inner) => typeof inner !== 'object' || inner === null || frozen(inner as object))
+  t.ok(frozen(config))
+  t.throws(() => { (config.oidc.scopes as string[]).push('admin') }, TypeError)
+})
+
+t.test('the environment that was passed in is left as it was', async (t) => {
+  writeFileSync(join(folder, 'secret'), 's3cret')
+  const env = Object.freeze({ ...GOOD, PORT: ' 3000 ', OIDC_CLIENT_SECRET_FILE: join(folder, 'secret') })
+  loadConfig(env)
+  t.same(env, { ...GOOD, PORT: ' 3000 ', OIDC_CLIENT_SECRET_FILE: join(folder, 'secret') })
+})
+
+t.test('only three names can mean nothing but this machine', async (t) => {
+  for (const name of ['localhost', '127.0.0.1', '::1', '[::1]']) t.ok(isLoopbackHost(name))
+  for (const name of ['localhost.', 'LOCALHOST', '127.0.0.2', '127.1', '0.0.0.0', '[::]', '', 'localhost.example', '[::ffff:127.0.0.1]']) t.notOk(isLoopbackHost(name), name)
+})
+
+t.test('the version is that of package.json', async (t) => {
+  t.match(VERSION, /^\d+\.\d+\.\d+/)
+})
+
+function problemsOf (t: Test, env: Record<string, string>): string[] {
+  try {
+    loadConfig(env)
+  } catch (err) {
+    if (err instanceof ConfigError) return err.problems
+    throw err
+  }
+  t.fail('no problem was found', { env })
+  return []
+}

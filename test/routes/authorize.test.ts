@@ -1,0 +1,386 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { startDevProvider } from '../../dev/provider.ts'
+import { keys } from '../../src/store/keys.ts'
+import { ready, startSeed } from '../support/seed.ts'
+
+const CHALLENGE = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'
+const STATE = 'state-of-the-client'
+const LOOPBACK = 'http://127.0.0.1:51004/cb'
+const EVIL = 'https://evil.example/cb'
+/** Nothing listens on this port. */
+const DEAD_REDIS = 'redis://127.0.0.1:1'
+const SCRIPT = '"><svg onload=alert(1)>'
+
+const seed = await startSeed(t, {
+  env: {
+    OIDC_SCOPES: 'openid profile email groups offline_access',
+    REDIRECT_URI_SCHEMES: 'cursor,vscode,com.example.app',
+    DCR_LIMIT_PER_ADDRESS: '1000'
+  }
+})
+await ready(seed)
+
+/** c1 to c4 as in HOSTILE.md 2.D. */
+const c1 = await register(['https://client.example/cb'])
+const c2 = await register(['http://127.0.0.1/cb', 'http://localhost/cb'])
+const c3 = await register(['com.example.app:/cb'])
+const c4 = await register(['https://client.example/one', 'https://client.example/two?tenant=a'])
+const cli = await register(['http://localhost:8080/callback'])
+
+t.test('sends the browser to the provider with an allow-listed request', async (t) => {
+  for (const path of ['/oauth/authorize', '/authorize']) {
+    const response = await seed.app.inject({ url: `${path}?${search(c1, 'https://client.example/cb', { resource: `${seed.url}/mcp` })}` })
+    t.equal(response.statusCode, 302, path)
+    t.equal(response.headers['cache-control'], 'no-store')
+    t.equal(response.body, '')
+    const target = new URL(response.headers.location!)
+    t.equal(target.origin + target.pathname, `${seed.provider.issuer}/auth`)
+    const { nonce, ...sent } = Object.fromEntries(target.searchParams)
+    t.same(sent, {
+      response_type: 'code',
+      client_id: seed.provider.clientId,
+      redirect_uri: 'https://client.example/cb',
+      scope: 'openid profile email groups offline_access',
+      state: STATE,
+      code_challenge: CHALLENGE,
+      code_challenge_method: 'S256'
+    }, 'the client id of Seed, no resource')
+    t.match(nonce, /^[\w-]{22}$/, 'a nonce, as some providers refuse openid without')
+  }
+})
+
+t.test('makes a nonce of its own for each request, and keeps the one that a client sent', async (t) => {
+  const nonces = await Promise.all([1, 2, 3].map(async () => (await upstream(t, cli, undefined)).get('nonce')))
+  t.equal(new Set(nonces).size, 3)
+  t.equal((await upstream(t, cli, undefined, { nonce: 'n-0S6_WzA2Mj' })).get('nonce'), 'n-0S6_WzA2Mj')
+})
+
+t.test('forwards nothing that is not on the list, and nothing can break out of its parameter', async (t) => {
+  const sent = await upstream(t, cli, undefined, {
+    login_hint: 'a&scope=admin&redirect_uri=https://evil.example/cb#x',
+    acr_values: 'phr',
+    redirect_uri2: EVIL,
+    audience: 'https://other.example',
+    claims: '{"id_token":{}}',
+    display: 'popup',
+    ui_locales: 'de',
+    access_type: 'offline',
+    __proto__x: 'x',
+    client_secret: 'x',
+    max_age: '0'
+  })
+  t.same([...sent.keys()].sort(), ['client_id', 'code_challenge', 'code_challenge_method', 'login_hint', 'max_age', 'nonce', 'redirect_uri', 'response_type', 'scope', 'state'])
+  t.equal(sent.get('login_hint'), 'a&scope=admin&redirect_uri=https://evil.example/cb#x')
+  t.equal(sent.get('max_age'), '0')
+  t.same(sent.getAll('redirect_uri'), ['http://localhost:8080/callback'])
+  t.same(sent.getAll('client_id'), [seed.provider.clientId])
+})
+
+t.test('asks the provider for the scopes of the request that OIDC_SCOPES lists, always with openid', async (t) => {
+  for (const [asked, sent] of [
+    [undefined, 'openid profile email groups offline_access'],
+    ['', 'openid profile email groups offline_access'],
+    ['mcp:unknown', 'openid profile email groups offline_access'],
+    ['email', 'openid email'],
+    ['email openid', 'openid email'],
+    ['offline_access profile admin', 'openid profile offline_access'],
+    ['EMAIL emailx xemail email,profile', 'openid profile email groups offline_access']
+  ] as const) {
+    t.equal((await upstream(t, cli, undefined, { ...(asked !== undefined && { scope: asked }) })).get('scope'), sent, String(asked))
+  }
+})
+
+t.test('passes on of prompt what a provider may be asked', async (t) => {
+  for (const [prompt, sent] of [['login', 'login'], ['consent login', 'consent login'], ['select_account create', 'select_account'], ['create', null], ['', null], ['None', null]] as const) {
+    t.equal((await upstream(t, cli, undefined, { prompt })).get('prompt'), sent, prompt)
+  }
+})
+
+t.test('the probe of the guide reaches the provider, and can never be finished', async (t) => {
+  const challenges = new Set<string>()
+  for (const more of ['', `&code_challenge=${CHALLENGE}&code_challenge_method=S256`, '&code_challenge_method=plain&code_challenge=x']) {
+    const response = await seed.app.inject({ url: `/oauth/authorize?response_type=code&client_id=test${more}` })
+    t.equal(response.statusCode, 302)
+    const sent = new URL(response.headers.location!).searchParams
+    t.equal(sent.has('redirect_uri'), false)
+    t.equal(sent.has('state'), false)
+    t.equal(sent.get('code_challenge_method'), 'S256')
+    t.match(sent.get('code_challenge'), /^[\w-]{43}$/)
+    challenges.add(sent.get('code_challenge')!)
+  }
+  t.equal(challenges.size, 3)
+  t.notOk(challenges.has(CHALLENGE), 'a challenge whose verifier nobody holds')
+})
+
+t.test('a client that never registered may use loopback and nothing else', async (t) => {
+  for (const uri of ['http://localhost:8080/callback', 'http://127.0.0.1/', 'http://127.0.0.1:65535/a?b=c', 'http://[::1]:3000/cb']) {
+    t.equal((await upstream(t, 'claude-code', uri)).get('redirect_uri'), uri)
+  }
+  for (const uri of [EVIL, 'https://localhost/cb', 'https://client.example/cb', 'cursor://anysphere.cursor-mcp/oauth/callback', 'com.example.app:/cb', 'http://localhost.evil.example/cb', 'http://localhost.:8080/cb', 'http://127.0.0.1:1@evil.example/cb', 'http://evil.example:80/127.0.0.1', 'http://10.0.0.1/cb', 'javascript:alert(1)', 'http://localhost/cb#f', 'http://LOCALHOST/cb', 'http://localhost:80/cb', 'http://localhost/cb?code=1', 'localhost', '']) {
+    isPage(t, await ask('claude-code', uri), 400, uri)
+  }
+})
+
+t.test('a redirect URI must be one that the client registered, to the byte', async (t) => {
+  for (const uri of [
+    EVIL,
+    'https://client.example/cb/', 'https://client.example/cb/x', 'https://client.example/cb?x=1', 'https://client.example/cb?', 'https://client.example/CB', 'https://client.example/cb%2e',
+    'https://client.example/./cb', 'https://client.example/a/../cb', 'https://client.example/a/%2e%2e/cb', '//client.example/cb', '/cb', 'cb',
+    'https://client.example@evil.example/cb', 'https://client.example\\@evil.example/cb', 'https://evil.example#@client.example/cb', 'https://user:pw@client.example/cb',
+    'https://client.example.evil.example/cb', 'https://client.example%2eevil.example/cb', 'https://сlient.example/cb', 'https://client。example/cb',
+    'https://client.example:444/cb', 'https://client.example:443/cb', 'https://client.example./cb', 'HTTPS://client.example/cb', 'https://CLIENT.example/cb', 'http://client.example/cb',
+    'https://client.example/cb#', 'https://client.example/cb#x', 'https://client.example/cb ', ' https://client.example/cb', 'https://client.example/c\tb', 'https://client.example/cb\r\n', 'https://client.example/cb\u0000',
+    'https://client.example/cb\u007f', 'https://client.example/cb\u0085', 'https://client.example/cb%0d%0aSet-Cookie:x=1', 'https:client.example/cb', 'https:///client.example/cb', `https://client.example/${'c'.repeat(2_100)}`,
+    'javascript:alert(1)', 'data:text/html,x', ''
+  ]) isPage(t, await ask(c1, uri), 400, encodeURIComponent(uri).slice(0, 80))
+
+  for (const uri of ['com.example.app://cb', 'com.example.app:/cb/../x', 'COM.example.app:/cb', 'com.example.app:/cb/', 'com.example.app:cb', 'com.example.app:/cb?x']) isPage(t, await ask(c3, uri), 400, uri)
+  t.equal((await upstream(t, c3, 'com.example.app:/cb')).get('redirect_uri'), 'com.example.app:/cb')
+  t.equal((await upstream(t, c4, 'https://client.example/two?tenant=a')).get('redirect_uri'), 'https://client.example/two?tenant=a')
+})
+
+t.test('of a loopback URI the port is free, and only the port', async (t) => {
+  for (const uri of ['http://127.0.0.1:51004/cb', 'http://127.0.0.1/cb', 'http://127.0.0.1:1/cb', 'http://localhost:65535/cb', 'http://localhost/cb']) {
+    t.equal((await upstream(t, c2, uri)).get('redirect_uri'), uri)
+  }
+  for (const uri of [
+    'http://127.0.0.2:1/cb', 'http://[::1]:1/cb', 'http://127.1/cb', 'http://2130706433/cb', 'http://0x7f.1/cb', 'http://0177.0.0.1/cb', 'http://0.0.0.0/cb', 'http://localhost./cb', 'http://localhost.evil.example/cb',
+    'http://127.0.0.1.nip.io/cb', 'https://127.0.0.1:1/cb', 'http://127.0.0.1:1/other', 'http://127.0.0.1:1/cb?x', 'http://127.0.0.1:1/cb/', 'http://user@127.0.0.1:1/cb', 'http://127.0.0.1:99999/cb', 'http://127.0.0.1:80/cb',
+    'http://127.0.0.1:1/cb?', 'http://127.0.0.1:1/cb#', 'http://127.0.0.1:1/cb?code=x'
+  ]) isPage(t, await ask(c2, uri), 400, uri)
+})
+
+t.test('a sole registered redirect URI may be left out, and PKCE may not', async (t) => {
+  t.equal((await upstream(t, cli, undefined)).get('redirect_uri'), 'http://localhost:8080/callback')
+  isPage(t, await ask(c4, undefined), 400, 'one of two')
+  isPage(t, await seed.app.inject({ url: `/oauth/authorize?response_type=code&client_id=${c1}` }), 400, 'no challenge')
+})
+
+t.test('what an old record holds is judged again by the rules of today', async (t) => {
+  for (const uri of [
+    'javascript:alert(1)', 'JaVaScRiPt:alert(1)', ' javascript:alert(1)', 'jav\tascript:alert(1)', 'data:text/html,<script>', 'vbscript:x', 'file:///etc/passwd', 'blob:https://x/y', 'mailto:a@b.c', 'about:blank', 'view-source:https://x', 'intent://x',
+    'http://client.example/cb', 'https://a@client.example/cb', 'https://client.example/cb#x', 'https://*.client.example/cb', 'https://client.example/%0d%0a', 'windsurf://cb'
+  ]) {
+    await seed.app.store.set(keys.client('seed-planted'), JSON.stringify({ client_id: 'seed-planted', redirect_uris: [uri], grant_types: [], response_types: ['code'] }), 60)
+    for (const query of [search('seed-planted', uri), search('seed-planted', undefined), search('seed-planted', uri, { prompt: 'none' }), search('seed-planted', uri, { response_type: 'token' })]) {
+      isPage(t, await seed.app.inject({ url: `/oauth/authorize?${query}` }), 400, uri)
+    }
+  }
+})
+
+t.test('an id that is gone, or that nobody can have, is told to register again', async (t) => {
+  for (const id of ['seed-gone', 'https://client.example/metadata.json', 'http://localhost/x', 'seed-']) {
+    const response = await ask(id, LOOPBACK)
+    isPage(t, response, 400, id)
+    t.match(response.body, 'This application is not registered here any more.')
+    t.match(response.body, 'remove this server there and connect it again')
+  }
+})
+
+/** A request that is wrong beyond client and redirect URI. */
+const badRequests: Array<[change: Record<string, string | undefined>, error: string]> = [
+  [{ response_type: undefined }, 'invalid_request'],
+  ...['token', 'id_token', 'code token', 'code id_token', 'none', 'CODE', ''].map((type) => [{ response_type: type }, 'unsupported_response_type'] as [Record<string, string>, string]),
+  ...['fragment', 'form_post', 'web_message', 'jwt', 'query.jwt', ''].map((mode) => [{ response_mode: mode }, 'invalid_request'] as [Record<string, string>, string]),
+  [{ request: 'eyJhbGciOiJub25lIn0.e30.' }, 'invalid_request'],
+  [{ request_uri: 'http://127.0.0.1:9/request' }, 'invalid_request'],
+  [{ request_uri: '' }, 'invalid_request'],
+  ...['https://other.example/mcp', 'https://other.example', `${seed.url}/mcpx`, `${seed.url}/mcp/x`, `${seed.url}/MCP`, `${seed.url}.evil.example/mcp`, `${seed.url}/mcp#x`, `${seed.url}/mcp?x`, 'mcp', ''].map((resource) => [{ resource }, 'invalid_target'] as [Record<string, string>, string]),
+  ...['none', 'none login', 'login none'].map((prompt) => [{ prompt }, 'interaction_required'] as [Record<string, string>, string]),
+  [{ code_challenge: undefined }, 'invalid_request'],
+  [{ code_challenge: undefined, code_challenge_method: undefined }, 'invalid_request'],
+  ...[undefined, 'plain', 's256', 'S512', ''].map((method) => [{ code_challenge_method: method }, 'invalid_request'] as [Record<string, string | undefined>, string]),
+  ...['', 'short', `${CHALLENGE}A`, CHALLENGE.replace('-', '+'), CHALLENGE.replace('-', '='), `${CHALLENGE}\n`].map((challenge) => [{ code_challenge: challenge }, 'invalid_request'] as [Record<string, string>, string])
+]
+
+t.test('a wrong request of a client on this machine goes back to it, so that it does not wait in vain', async (t) => {
+  for (const [change, error] of badRequests) {
+    for (const [client, uri] of [[c2, 'http://localhost:7777/cb'], ['claude-code', 'http://localhost:7777/cb?keep=1']] as const) {
+      const response = await seed.app.inject({ url: `/oauth/authorize?${search(client, uri, change)}` })
+      t.equal(response.statusCode, 302, JSON.stringify(change))
+      const back = new URL(response.headers.location!)
+      t.ok(back.href.startsWith(uri), 'to the redirect URI of the request')
+      const { keep, ...sent } = Object.fromEntries(back.searchParams)
+      t.same(sent, { error, error_description: sent['error_description'], state: STATE, iss: seed.url }, 'with iss and state, and nothing else of the request')
+      t.match(sent['error_description'], /^[\x20-\x7e]+$/)
+      t.equal(back.hash, '')
+    }
+  }
+  const response = await seed.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK, { state: undefined, prompt: 'none' })}` })
+  t.equal(new URL(response.headers.location!).searchParams.has('state'), false, 'no state came, none goes back')
+})
+
+t.test('a wrong request of a client elsewhere is a page: nobody is redirected where they did not ask to go', async (t) => {
+  for (const [change] of badRequests) {
+    isPage(t, await seed.app.inject({ url: `/oauth/authorize?${search(c1, 'https://client.example/cb', change)}` }), 400, JSON.stringify(change))
+    isPage(t, await seed.app.inject({ url: `/oauth/authorize?${search(c3, 'com.example.app:/cb', change)}` }), 400, JSON.stringify(change))
+  }
+})
+
+t.test('each form of this resource that clients send is taken', async (t) => {
+  for (const resource of [`${seed.url}/mcp`, `${seed.url}/mcp/`, seed.url, `${seed.url}/`, seed.url.replace('http', 'HTTP'), `${seed.url.toUpperCase()}/mcp`]) {
+    t.equal((await upstream(t, cli, undefined, { resource })).has('resource'), false, resource)
+  }
+})
+
+t.test('a parameter that is there twice is refused, whichever of the two was the good one', async (t) => {
+  const good = Object.fromEntries(new URLSearchParams(search(c2, LOOPBACK, {
+    scope: 'openid', resource: `${seed.url}/mcp`, nonce: 'n', prompt: 'login', max_age: '1', login_hint: 'ada', response_mode: 'query'
+  })))
+  t.equal((await seed.app.inject({ url: `/oauth/authorize?${new URLSearchParams(good).toString()}` })).statusCode, 302)
+  for (const name of Object.keys(good)) {
+    for (const second of [good[name]!, 'x']) {
+      for (const pairs of [[...Object.entries(good), [name, second]], [[name, second], ...Object.entries(good)]]) {
+        const response = await seed.app.inject({ url: `/oauth/authorize?${new URLSearchParams(pairs as string[][]).toString()}` })
+        isPage(t, response, 400, name)
+        t.match(response.body, `${name} is missing, repeated or malformed`)
+      }
+    }
+  }
+  for (const query of [`${search(c2, undefined)}&redirect_uri[]=${EVIL}`, `${search(c2, undefined)}&redirect_uri[0]=${EVIL}`]) {
+    isPage(t, await seed.app.inject({ url: `/oauth/authorize?${query}` }), 400, 'an array in the style of PHP is no redirect_uri')
+  }
+})
+
+t.test('takes state as it is, up to 1 KB of printable ASCII', async (t) => {
+  for (const state of ['', 'a', SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(1_024)]) {
+    t.equal((await upstream(t, cli, undefined, { state })).get('state'), state)
+  }
+  for (const state of ['x'.repeat(1_025), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'a\u0000', 'a\tb', 'ümlaut', '\u2028', '\ud83d\ude00']) {
+    const response = await ask(c1, 'https://client.example/cb', { state })
+    isPage(t, response, 400, encodeURIComponent(state).slice(0, 40))
+    t.equal(response.headers['set-cookie'], undefined)
+  }
+})
+
+t.test('refuses what is malformed before it looks anything up', async (t) => {
+  for (const query of [
+    '', 'response_type=code', 'client_id=', `client_id=${'c'.repeat(2_049)}`,
+    search(cli, undefined, { max_age: '-1' }), search(cli, undefined, { max_age: 'soon' }), search(cli, undefined, { max_age: '1'.repeat(10) }), search(cli, undefined, { nonce: 'n'.repeat(1_025) }),
+    search(cli, undefined, { login_hint: 'l'.repeat(321) }), search(cli, undefined, { scope: 's'.repeat(4_097) }), search(cli, undefined, { resource: `${seed.url}/${'r'.repeat(2_048)}` }),
+    `${search(cli, undefined).replace(CHALLENGE, '%')}`, `${search(cli, undefined).replace(CHALLENGE, '%ff%00')}`
+  ]) {
+    const response = await seed.app.inject({ url: `/oauth/authorize?${query}` })
+    if (response.statusCode !== 302) isPage(t, response, 400, query.slice(0, 60))
+    else t.equal(new URL(response.headers.location!).searchParams.get('error'), 'invalid_request', query.slice(-60))
+  }
+  const tooLong = await fetch(`${seed.url}/oauth/authorize?${'x'.repeat(17_000)}`)
+  t.equal(tooLong.status, 431)
+  t.equal((await fetch(`${seed.url}/health`)).status, 200)
+})
+
+t.test('the page is inert: nothing of the request, no script, nothing from elsewhere', async (t) => {
+  for (const query of [
+    search(SCRIPT, SCRIPT, { state: SCRIPT }), search(`seed-${SCRIPT}`, SCRIPT), search(c1, `https://evil.example/${SCRIPT}`), search(c1, 'https://client.example/cb', { scope: SCRIPT, response_type: SCRIPT, response_mode: SCRIPT, prompt: SCRIPT }),
+    `${encodeURIComponent(SCRIPT)}=${encodeURIComponent(SCRIPT)}`
+  ]) {
+    const response = await seed.app.inject({ url: `/oauth/authorize?${query}` })
+    isPage(t, response, 400, query)
+    t.notMatch(response.body, /svg|evil\.example|onload|<script|<img|<form|<a |<link|src=|href=|url\(|@import/i)
+    const csp = String(response.headers['content-security-policy'])
+    t.match(csp, /default-src 'none'; style-src 'sha256-[\w+/=]{44}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'/)
+    t.notMatch(csp, 'unsafe')
+    t.match(response.headers, { 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cross-origin-opener-policy': 'same-origin', 'cache-control': 'no-store' })
+    const reference = String(response.headers['x-request-id'])
+    t.match(response.body, `<code>${reference}</code>`)
+    await seed.logged((line) => line['reqId'] === reference && line['status'] === 400 && line['reason'] !== undefined)
+  }
+})
+
+t.test('a browser navigates here and nothing else does: GET only, no CORS, no cookie', async (t) => {
+  for (const path of ['/oauth/authorize', '/authorize']) {
+    for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
+      const response = await seed.app.inject({
+        method,
+        url: `${path}?${search(cli, undefined)}`,
+        headers: { origin: 'https://app.example', 'access-control-request-method': 'GET', 'content-type': 'application/x-www-form-urlencoded' },
+        ...(method === 'POST' && { payload: search(cli, undefined) })
+      })
+      isPage(t, response, 405, method)
+      t.equal(response.headers.allow, 'GET')
+    }
+    const redirect = await seed.app.inject({ url: `${path}?${search(cli, undefined)}`, headers: { origin: 'https://app.example' } })
+    t.equal(redirect.statusCode, 302)
+    t.notOk(Object.keys(redirect.headers).some((name) => name.startsWith('access-control-') || name === 'set-cookie'))
+  }
+})
+
+t.test('an error that nobody expected is a page with a reference, and its text is in the log alone', async (t) => {
+  const { touch } = seed.app.store
+  seed.app.store.touch = async () => { throw new Error('connect 10.0.0.5:6379 at ReplyParser.parse') }
+  t.teardown(() => { seed.app.store.touch = touch })
+  const response = await ask(cli, undefined)
+  isPage(t, response, 500, 'unexpected')
+  t.notMatch(response.body, /10\.0\.0\.5|ReplyParser|parse/)
+  const line = await seed.logged((line) => line['reqId'] === response.headers['x-request-id'] && line.msg === 'Unexpected error')
+  t.match(line, { level: 50, err: { message: 'connect 10.0.0.5:6379 at ReplyParser.parse', stack: String } })
+})
+
+t.test('the store is away: a registered client is not called unknown, the page says to try again', async (t) => {
+  const away = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: DEAD_REDIS } })
+  await away.logged(({ msg }) => msg === 'OpenID provider discovered')
+  const response = await away.app.inject({ url: `/oauth/authorize?${search(c1, 'https://client.example/cb')}` })
+  isPage(t, response, 503, 'store')
+  t.equal(response.headers['retry-after'], '1')
+  t.match(response.body, /Sign-in is not available right now.*Try again in a minute/s)
+  t.notMatch(response.body, /redis|127\.0\.0\.1/i)
+  t.equal((await away.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })).statusCode, 302, 'who needs no store signs in')
+})
+
+t.test('the provider is away: a page, for clients on this machine as well', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  provider.setFault('/.well-known/openid-configuration', 500)
+  const away = await startSeed(t, { sharedProvider: provider })
+  for (const [client, uri] of [['claude-code', LOOPBACK], ['test', undefined]] as const) {
+    const response = await away.app.inject({ url: `/oauth/authorize?${search(client, uri)}` })
+    isPage(t, response, 503, client)
+    t.equal(response.headers['retry-after'], '5')
+    t.match(response.body, 'The identity provider cannot be reached; try again shortly.')
+    t.notMatch(response.body, provider.issuer)
+  }
+  isPage(t, await away.app.inject({ url: `/oauth/authorize?${search('claude-code', EVIL)}` }), 400, 'what is wrong stays wrong')
+})
+
+t.test('an authorization endpoint with a query of its own keeps it', async (t) => {
+  const custom = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_AUTHORIZATION_URL: 'https://login.example/authorize?p=b2c_1&client_id=other', OIDC_CLIENT_ID: 'seed-at-the-provider' } })
+  await ready(custom)
+  const target = new URL((await custom.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })).headers.location!)
+  t.equal(target.origin + target.pathname, 'https://login.example/authorize')
+  t.equal(target.searchParams.get('p'), 'b2c_1')
+  t.same(target.searchParams.getAll('client_id'), ['seed-at-the-provider'])
+})
+
+async function register (uris: string[]): Promise<string> {
+  const response = await seed.app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: uris } })
+  return response.json<{ client_id: string }>().client_id
+}
+
+/** A good authorization request with changes; undefined takes a parameter out. */
+function search (clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}): string {
+  const all: Record<string, string | undefined> = {
+    response_type: 'code', client_id: clientId, redirect_uri: redirectUri, state: STATE, code_challenge: CHALLENGE, code_challenge_method: 'S256', ...changes
+  }
+  return new URLSearchParams(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined)).toString()
+}
+
+async function ask (clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}) {
+  return await seed.app.inject({ url: `/oauth/authorize?${search(clientId, redirectUri, changes)}` })
+}
+
+/** The query that the provider gets for a request that is fine. */
+async function upstream (t: Test, clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}): Promise<URLSearchParams> {
+  const response = await ask(clientId, redirectUri, changes)
+  t.equal(response.statusCode, 302, `${clientId} ${redirectUri ?? ''} ${JSON.stringify(changes).slice(0, 100)}`)
+  const target = new URL(response.headers.location!)
+  t.equal(target.pathname, '/auth')
+  return target.searchParams
+}
+
+function isPage (t: Test, { statusCode, headers }: Awaited<ReturnType<typeof ask>>, status: number, about: string): void {
+  t.equal(statusCode, status, about)
+  t.equal(headers['content-type'], 'text/html; charset=utf-8')
+  t.equal(headers['cache-control'], 'no-store')
+  t.notOk(Object.keys(headers).some((name) => name === 'location' || name === 'set-cookie' || name.startsWith('access-control-')), 'no redirect, no cookie, no CORS')
+}

@@ -1,0 +1,80 @@
+import t from 'tap'
+import { startDevProvider } from '../../dev/provider.ts'
+import { ready, startSeed } from '../support/seed.ts'
+
+const seed = await startSeed(t, { env: { LOG_LEVEL: 'debug' } })
+await ready(seed)
+
+t.test('health and liveness say that the process answers', async (t) => {
+  for (const path of ['/health', '/health/live']) {
+    const response = await fetch(seed.url + path)
+    t.equal(response.status, 200)
+    t.equal(response.headers.get('cache-control'), 'no-store')
+    const { status, timestamp, ...rest } = await response.json() as Record<string, string>
+    t.equal(status, 'ok')
+    t.equal(new Date(timestamp!).toISOString(), timestamp)
+    t.same(rest, {})
+  }
+})
+
+t.test('readiness names each part', async (t) => {
+  const response = await fetch(`${seed.url}/health/ready`)
+  t.equal(response.status, 200)
+  t.equal(response.headers.get('cache-control'), 'no-store')
+  t.same(await response.json(), { status: 'ready', parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'ok' } } })
+})
+
+t.test('probes come every few seconds: they are logged at debug level', async (t) => {
+  const id = (await fetch(`${seed.url}/health/live`)).headers.get('x-request-id')
+  t.match(await seed.logged(({ reqId }) => reqId === id), { level: 20, path: '/health/live', status: 200 })
+})
+
+t.test('GET and nothing else, and nothing besides', async (t) => {
+  for (const url of ['/health', '/health/live', '/health/ready']) {
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'] as const) t.match(await seed.app.inject({ method, url }), { statusCode: 405, headers: { allow: 'GET' } }, `${method} ${url}`)
+    t.equal((await seed.app.inject({ url: `${url}/` })).statusCode, 404)
+  }
+})
+
+t.test('a probe reaches Seed by whatever address it knows, and is told nothing that its Host brought along', async (t) => {
+  const response = await seed.app.inject({ url: '/health/ready', headers: { host: '10.1.2.3:3000' } })
+  t.equal(response.statusCode, 200)
+  t.notMatch(response.body, '10.1.2.3')
+})
+
+t.test('what Seed cannot do without is named with the reason, while the process is alive', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  provider.setFault('/.well-known/openid-configuration', 'wrong-issuer')
+  const broken = await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: 'redis://127.0.0.1:1' } })
+  await broken.logged(({ msg }) => msg.startsWith('OpenID provider cannot be used yet'))
+  const response = await fetch(`${broken.url}/health/ready`)
+  t.equal(response.status, 503)
+  t.equal(response.headers.get('cache-control'), 'no-store')
+  t.match(await response.json(), {
+    status: 'not ready',
+    parts: {
+      store: { status: 'failing', reason: 'The store (REDIS_URL) does not answer' },
+      provider: { status: 'failing', reason: /must be equal byte for byte/ },
+      keys: { status: 'failing', reason: String }
+    }
+  })
+  t.equal((await fetch(`${broken.url}/health`)).status, 200)
+  t.equal((await fetch(`${broken.url}/health/live`)).status, 200)
+})
+
+t.test('with good discovery and no keys, the keys are what is missing', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  provider.setFault('/jwks', 'html')
+  const keyless = await startSeed(t, { sharedProvider: provider })
+  await keyless.logged(({ msg }) => msg.startsWith("The provider's signing keys cannot be fetched"))
+  const response = await fetch(`${keyless.url}/health/ready`)
+  t.equal(response.status, 503)
+  t.match(await response.json(), { status: 'not ready', parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'failing', reason: String } } })
+})
+
+t.test('without sign-in there is no provider to wait for', async (t) => {
+  const open = await startSeed(t, { sharedProvider: seed.provider, env: { AUTH_REQUIRED: 'false' } })
+  t.same(await (await fetch(`${open.url}/health/ready`)).json(), { status: 'ready', parts: { store: { status: 'ok' } } })
+})
