@@ -82,7 +82,8 @@ async function readBounded (response: Response, maxBytes: number, target: string
   return Buffer.concat(chunks).toString('utf8')
 }
 
+/** Never fetch's own message: it repeats the whole URL. */
 function causeCode (err: unknown): string {
   const cause = (err as Error).cause as NodeJS.ErrnoException | undefined
-  return cause?.code ?? cause?.message ?? (err as Error).message
+  return cause?.code ?? cause?.message ?? (err as Error).name
 }

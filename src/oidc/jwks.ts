@@ -45,7 +45,6 @@ export interface JwksOptions {
 }
 
 const MAX_KEYS = 100
-const MAX_UNKNOWN = 1_000
 const MAX_WAITING = 1_000
 
 interface KeySet {
@@ -67,6 +66,7 @@ export function createJwks (options: JwksOptions): Jwks {
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
   let closed = false
+  /** Filled by those who waited for one refresh, emptied by the next: never more than MAX_WAITING. */
   const unknownUntil = new Map<string | undefined, number>()
 
   /** Fetches the set; never rejects. Single flight. Serves those who waited for it to begin. */
@@ -143,7 +143,6 @@ export function createJwks (options: JwksOptions): Jwks {
     if (holds(kid)) return
     if (closed) throw new ProviderUnavailableError('the server is shutting down')
     if (problem !== undefined) throw new ProviderUnavailableError(problem)
-    if (unknownUntil.size >= MAX_UNKNOWN) unknownUntil.clear()
     unknownUntil.set(kid, now() + forcedRefreshMs)
     throw new KeyNotFoundError(`no key "${kid}" in the provider's key set`)
   }
@@ -155,7 +154,8 @@ export function createJwks (options: JwksOptions): Jwks {
 
   /** Why no token can be judged now; undefined when they can. */
   function unusable (): string | undefined {
-    if (keys === undefined || now() - keys.loadedAt <= staleMs) return keys === undefined ? problem : undefined
+    if (keys === undefined) return problem
+    if (now() - keys.loadedAt <= staleMs) return undefined
     return `the signing keys are older than ${staleMs / 3_600_000} hours (${problem ?? 'a refresh is due'})`
   }
 
@@ -212,7 +212,7 @@ function publicSigningKey (candidate: unknown): JWK | undefined {
 /** Whether it is a key at all, and no weak one: RSA of 2,048 bits, with an exponent that does not give signatures away. */
 function isSound (jwk: JWK): boolean {
   try {
-    const { modulusLength = 2_048, publicExponent = 3n } = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' }).asymmetricKeyDetails!
+    const { modulusLength = 2_048, publicExponent = 3n } = createPublicKey({ key: jwk, format: 'jwk' }).asymmetricKeyDetails!
     return modulusLength >= 2_048 && publicExponent >= 3n
   } catch {
     return false

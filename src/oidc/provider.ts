@@ -101,7 +101,7 @@ export function createProvider (options: ProviderOptions): Provider {
 /** Checks what discovery gave; each failure names what is wrong and the setting that decides it. */
 function readMetadata (document: Record<string, unknown>, options: ProviderOptions): ProviderMetadata {
   if (document['issuer'] !== options.issuer) {
-    throw new OutboundError(`The document's issuer is ${JSON.stringify(document['issuer'])}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
+    throw new OutboundError(`The document's issuer is ${JSON.stringify(document['issuer'])?.slice(0, 200)}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
   }
   return {
     issuer: options.issuer,
@@ -116,8 +116,8 @@ function readMetadata (document: Record<string, unknown>, options: ProviderOptio
 function endpoint (document: Record<string, unknown>, name: string): string {
   const value = document[name]
   if (typeof value === 'string' && URL.canParse(value)) {
-    const url = new URL(value)
-    if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopbackHost(url.hostname))) return value
+    const { protocol, hostname, username, password } = new URL(value)
+    if (username + password === '' && (protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname)))) return value
   }
   throw new OutboundError(`The discovery document has no usable ${name} (an https URL)`)
 }

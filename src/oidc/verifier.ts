@@ -161,6 +161,7 @@ function checkTokenType (payload: JWTPayload, headerType: string | undefined): v
   const saysAccess = /at\+jwt$/i.test(headerType ?? '') || kind === 'Bearer' || (typeof payload['uid'] === 'string' && typeof payload['azp'] === 'string')
   const foreign =
     (kind !== undefined && kind !== 'Bearer' && kind !== 'JWT' && kind !== 'at+jwt' && `payload typ is ${JSON.stringify(kind)}`) ||
+    (payload['token_use'] === 'id' && "it has token_use id (Amazon Cognito's ID token)") ||
     (payload['events'] !== undefined && 'it has events (a logout token)') ||
     (payload.iss === payload.sub && 'iss equals sub (a client assertion)') ||
     (payload['at_hash'] !== undefined && 'it has at_hash (an ID token)') ||
