@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { pageErrorHandler } from '../src/http/errors.ts'
+import { allowOnly } from '../src/http/methods.ts'
 import { authorize } from '../src/oauth/authorization.ts'
 import type { AuthorizationServices } from '../src/oauth/authorization.ts'
 import { AuthorizeQuerySchema, AuthorizeResponses } from '../src/schemas/authorize.ts'
@@ -7,6 +8,7 @@ import { AuthorizeQuerySchema, AuthorizeResponses } from '../src/schemas/authori
 /** GET /oauth/authorize (RFC 6749 section 3.1). A browser navigates here: no CORS, and errors are pages. */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizationServices> = async (app, services) => {
   app.setErrorHandler(pageErrorHandler)
+  allowOnly(app, 'GET', '', { preflight: false })
 
   app.get('', {
     config: { auth: 'public' },

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { allowOnly } from '../src/http/methods.ts'
 import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
 
 export interface HealthRouteOptions {
@@ -9,6 +10,7 @@ export interface HealthRouteOptions {
 /** GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what cannot. */
 const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts }) => {
   const config = { auth: 'public', quiet: true } as const
+  for (const path of ['', '/live', '/ready']) allowOnly(app, 'GET', path, { preflight: false })
 
   for (const path of ['', '/live']) {
     app.get(path, { config, schema: { response: { 200: HealthSchema } } }, async (_request, reply) =>

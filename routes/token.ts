@@ -2,6 +2,7 @@ import cors from '@fastify/cors'
 import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
+import { allowOnly } from '../src/http/methods.ts'
 import { issueTokens } from '../src/oauth/token.ts'
 import type { TokenServices } from '../src/oauth/token.ts'
 import { TokenBodySchema, TokenHeadersSchema, TokenResponses } from '../src/schemas/token.ts'
@@ -12,6 +13,7 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenServices> = async (app, servic
   await app.register(formbody, { bodyLimit: 16_384 })
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler())
+  allowOnly(app, 'POST', '', { preflight: true })
 
   app.post('', {
     config: { auth: 'public' },

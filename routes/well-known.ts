@@ -1,6 +1,7 @@
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { plainErrorHandler } from '../src/http/errors.ts'
+import { allowOnly } from '../src/http/methods.ts'
 import { authorizationServer, openidConfiguration, protectedResource } from '../src/oauth/metadata.ts'
 import type { MetadataOptions } from '../src/oauth/metadata.ts'
 import type { ProviderMetadata } from '../src/oidc/provider.ts'
@@ -20,6 +21,10 @@ const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async 
   const config = { auth: 'public' } as const
   await app.register(cors, { origin: '*', methods: ['GET'], maxAge: 600 })
   app.setErrorHandler(plainErrorHandler)
+
+  for (const path of ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration']) {
+    allowOnly(app, 'GET', path, { preflight: true })
+  }
 
   const resource = protectedResource(options)
   for (const path of ['/oauth-protected-resource', '/oauth-protected-resource/mcp']) {

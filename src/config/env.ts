@@ -113,6 +113,7 @@ function withSecretFiles (given: Record<string, string>, problems: string[]): Re
     }
     try {
       given[name] = readFileSync(path, 'utf8').trim()
+      if (given[name] === '') problems.push(`${name}_FILE names an empty file: put the value into it`)
     } catch (err) {
       problems.push(`${name}_FILE cannot be read (${(err as NodeJS.ErrnoException).code}): set it to a file that Seed may read`)
     }
@@ -122,23 +123,32 @@ function withSecretFiles (given: Record<string, string>, problems: string[]): Re
 
 /** Coerces and checks each variable by itself; a variable that fails is reported and falls back to its default, so that the rest is checked too. */
 function validate (given: Record<string, string>, problems: string[]): Env {
-  const values = { ...given }
-  for (;;) {
-    try {
-      return envSchema<Env>({ schema: structuredClone(EnvSchema), env: false, data: { ...values } })
-    } catch (err) {
-      const errors = (err as { errors: Array<{ instancePath: string, keyword: string, message: string, params: { allowedValues?: string[], type?: string } }> }).errors
-      for (const { instancePath, keyword, message, params } of errors) {
-        const name = instancePath.slice(1)
-        if (values[name] === undefined) continue
-        problems.push(`${name} ${explain(keyword, message, params)} (it is "${values[name]}")`)
-        delete values[name]
-      }
+  try {
+    return coerce(given)
+  } catch (err) {
+    const values = { ...given }
+    for (const { instancePath, keyword, message, params } of (err as { errors: SchemaError[] }).errors) {
+      const name = instancePath.slice(1)
+      problems.push(`${name} ${explain(keyword, message, params)} (it is "${given[name]}")`)
+      delete values[name]
     }
+    return coerce(values)
   }
 }
 
-function explain (keyword: string, message: string, params: { allowedValues?: string[], type?: string }): string {
+interface SchemaError {
+  instancePath: string
+  keyword: string
+  message: string
+  params: { allowedValues?: string[], type?: string }
+}
+
+/** All that is wrong at once, as `errors` of what is thrown. */
+function coerce (data: Record<string, string>): Env {
+  return envSchema<Env>({ schema: structuredClone(EnvSchema), env: false, data: { ...data } })
+}
+
+function explain (keyword: string, message: string, params: SchemaError['params']): string {
   if (keyword === 'enum') return `must be one of ${params.allowedValues!.join(', ')}`
   if (params.type === 'integer') return 'must be a whole number'
   if (params.type === 'boolean') return 'must be true or false'
@@ -150,13 +160,14 @@ function toConfig (env: Env, problems: string[]) {
   const authRequired = env.AUTH_REQUIRED
   if (authRequired) {
     if (env.OIDC_ISSUER === undefined) problems.push('OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in on this machine)')
-    if (env.OIDC_AUDIENCE === undefined) problems.push("OIDC_AUDIENCE is missing: set it to the audience of your provider's access tokens, usually the client id")
+    if (env.OIDC_AUDIENCE === undefined && !problems.some((problem) => problem.startsWith('OIDC_AUDIENCE '))) problems.push("OIDC_AUDIENCE is missing: set it to the audience of your provider's access tokens, usually the client id")
   }
   if (env.OIDC_ISSUER !== undefined) checkHttpsUrl('OIDC_ISSUER', env.OIDC_ISSUER, problems)
   if (env.OIDC_ISSUER?.match(/[?#]/)) problems.push('OIDC_ISSUER must have no query and no fragment')
   for (const name of ['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL'] as const) {
     const value = env[name]
     if (value !== undefined) checkHttpsUrl(name, value, problems)
+    if (value?.includes('#')) problems.push(`${name} must have no fragment`)
   }
   if (env.REDIS_URL !== undefined) checkRedisUrl(env.REDIS_URL, problems)
 
@@ -166,7 +177,7 @@ function toConfig (env: Env, problems: string[]) {
   }
   const corsExtraOrigins = list(env.CORS_EXTRA_ORIGINS)
   for (const origin of corsExtraOrigins) {
-    if (!isOrigin(origin)) problems.push(`CORS_EXTRA_ORIGINS must list origins such as https://claude.ai, without a path (it has "${origin}")`)
+    if (!isOrigin(origin)) problems.push(`CORS_EXTRA_ORIGINS must list origins such as https://claude.ai, without a path (it has ${quoted(origin)})`)
   }
   const algorithms = list(env.OIDC_ALGORITHMS)
   for (const algorithm of algorithms) {
@@ -242,7 +253,7 @@ function checkBaseUrl (value: string, problems: string[]): string {
 function checkHttpsUrl (name: string, value: string, problems: string[]): void {
   const url = parseUrl(value)
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    problems.push(`${name} must be a URL beginning with https:// (it is "${value}")`)
+    problems.push(`${name} must be a URL beginning with https:// (it is ${quoted(value)})`)
   } else if (url.username !== '' || url.password !== '') {
     problems.push(`${name} must hold no user name or password`)
   } else if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
@@ -257,6 +268,11 @@ function checkRedisUrl (value: string, problems: string[]): void {
   }
 }
 
+/** What was set, for a problem's text; a URL that may hold a password is not shown. */
+function quoted (value: string): string {
+  return value.includes('@') ? 'not shown, as it has an @' : `"${value}"`
+}
+
 function parseUrl (value: string): URL | null {
   return URL.canParse(value) ? new URL(value) : null
 }
@@ -267,14 +283,14 @@ function list (value: string): string[] {
 
 function isOrigin (value: string): boolean {
   const url = parseUrl(value)
-  return url !== null && (url.protocol === 'https:' || url.protocol === 'http:') && url.origin === value
+  return url !== null && (url.protocol === 'https:' || url.protocol === 'http:') && url.origin === value && !value.includes('*')
 }
 
 function isAddressRange (value: string): boolean {
   const [address = '', prefix, ...rest] = value.split('/')
   const family = isIP(address)
   if (family === 0 || rest.length > 0) return false
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128))
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128))
 }
 
 function deepFreeze<T extends object> (value: T): T {

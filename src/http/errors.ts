@@ -31,6 +31,8 @@ export function oauthErrorHandler (invalidCode: (error: FastifyError) => OAuthEr
   return async function (error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
     const failure = toFailure(error, request, reply)
     if (error.validation !== undefined) failure.code = invalidCode(error)
+    // RFC 6749 section 5.2: who tried the Authorization header is told of a scheme for it.
+    if (failure.status === 401 && request.headers.authorization !== undefined) reply.header('www-authenticate', 'Basic realm="Seed"')
     return reply.code(failure.status).headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
       .send({ error: failure.code, error_description: failure.message })
   }

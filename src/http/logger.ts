@@ -28,7 +28,7 @@ export function logRequest (request: FastifyRequest, reply: FastifyReply): void 
   const { principal } = request
   const line = {
     method: request.method,
-    path: request.routeOptions.url ?? request.url.split('?')[0],
+    path: request.routeOptions.url ?? request.url.split('?')[0]!.slice(0, 256),
     status: reply.statusCode,
     ms: Math.round(reply.elapsedTime * 10) / 10,
     address: request.ip,

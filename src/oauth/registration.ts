@@ -49,9 +49,10 @@ function readMetadata (body: RegisterBody): ClientMetadata {
   const grantTypes = body.grant_types ?? ['authorization_code', 'refresh_token']
   if (!grantTypes.includes('authorization_code')) throw new OAuthError('invalid_client_metadata', 'grant_types must include authorization_code')
   if (!(body.response_types ?? ['code']).includes('code')) throw new OAuthError('invalid_client_metadata', 'response_types must include code')
+  const name = printable(body.client_name ?? '')
   return {
     redirect_uris: body.redirect_uris,
-    ...(body.client_name !== undefined && { client_name: printable(body.client_name) }),
+    ...(name !== '' && { client_name: name }),
     ...(body.client_uri !== undefined && { client_uri: body.client_uri }),
     grant_types: grantTypes.filter((type) => type === 'authorization_code' || type === 'refresh_token'),
     response_types: ['code'],
@@ -90,8 +91,12 @@ async function checkRegistrationLimits (address: string, { store, limitPerAddres
   }
 }
 
-/** One household or host holds a whole /64 of IPv6, so that is what is counted. */
-export function addressBucket (address: string): string {
+/**
+ * One household or host holds a whole /64 of IPv6, so that is what is counted. Some proxies put the caller's port
+ * behind the address in X-Forwarded-For; it changes with each connection and does not count.
+ */
+export function addressBucket (given: string): string {
+  const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   if (mapped !== null) return mapped[1]!
   if (!isIPv6(address)) return address

@@ -53,11 +53,22 @@ async function authenticateClient (body: TokenBody, authorization: string | unde
 async function redeemCode (body: TokenBody, client: Client, { upstream, redirectUriSchemes }: TokenServices): Promise<TokenResponse> {
   if (body.code === undefined) throw new OAuthError('invalid_request', 'code is required')
   checkCodeVerifier(body.code_verifier)
-  const redirectUri = checkRedirectUri(client, body.redirect_uri, redirectUriSchemes)
-  if (redirectUri === undefined) throw new OAuthError('invalid_request', 'redirect_uri is required')
+  const redirectUri = redirectUriOf(client, body.redirect_uri, redirectUriSchemes)
   return await upstream.requestTokens('authorization_code', {
     code: body.code, redirect_uri: redirectUri, code_verifier: body.code_verifier
   })
+}
+
+/** One that no code of this client can have been sent to is `invalid_grant` here (RFC 6749 section 5.2). */
+function redirectUriOf (client: Client, given: string | undefined, schemes: readonly string[]): string {
+  try {
+    const redirectUri = checkRedirectUri(client, given, schemes)
+    if (redirectUri === undefined) throw new OAuthError('invalid_request', 'redirect_uri is required')
+    return redirectUri
+  } catch (err) {
+    const { code, message } = err as OAuthError
+    throw new OAuthError(given === undefined && code === 'invalid_request' ? code : 'invalid_grant', message)
+  }
 }
 
 /** RFC 6749 section 6. A provider that does not rotate sends no new refresh token: the client keeps the one it has. */

@@ -76,7 +76,7 @@ function readTokens (answer: Record<string, unknown>): TokenResponse {
   return {
     access_token: accessToken as string,
     token_type: 'Bearer',
-    ...(Number.isFinite(Number(expiresIn ?? NaN)) && { expires_in: Number(expiresIn) }),
+    ...(/^\d+$/.test(String(expiresIn)) && { expires_in: Number(expiresIn) }),
     ...(typeof refreshToken === 'string' && refreshToken !== '' && { refresh_token: refreshToken }),
     ...(typeof scope === 'string' && scope !== '' && { scope })
   }
@@ -85,13 +85,17 @@ function readTokens (answer: Record<string, unknown>): TokenResponse {
 /**
  * What a client is told of the provider's refusal. Only the provider's own word that the grant is over ends it
  * (`invalid_grant`, or `invalid_code` as some call it); its outage and our misconfiguration never do.
+ *
+ * Some say `invalid_request` where they mean it, or nothing at all. That is enough for a code, which is spent either
+ * way, but not for a refresh token: with `server_error` a client signs in again and loses nothing it could still use.
  */
 function readError (status: number, error: string | undefined, grant: UpstreamGrant): OAuthError {
   const detail = `the provider's token endpoint answered ${status} ${error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))}`
-  if (status === 429 || status >= 500) {
+  if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
     return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', { detail, retryAfterSeconds: 5 })
   }
-  if (error === 'invalid_grant' || error === 'invalid_code' || (error === undefined && status === 400 && grant === 'authorization_code')) {
+  const unclear = error === 'invalid_request' || (error === undefined && status === 400)
+  if (error === 'invalid_grant' || error === 'invalid_code' || (unclear && grant === 'authorization_code')) {
     return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
   }
   if (error === 'invalid_client' || error === 'unauthorized_client') {
@@ -99,7 +103,7 @@ function readError (status: number, error: string | undefined, grant: UpstreamGr
       detail: `${detail}: check OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, and that the client there is public when no secret is set`
     })
   }
-  if (error === 'invalid_scope' || error === 'invalid_request' || error === 'invalid_target') {
+  if (error === 'invalid_scope' || error === 'invalid_target') {
     return new OAuthError(error, 'The identity provider refused the request', { detail })
   }
   return new OAuthError('server_error', 'The identity provider gave no usable answer', { detail })

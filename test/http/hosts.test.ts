@@ -236,8 +236,9 @@ t.test('an unknown path is JSON with a reference, and does not repeat the path',
     for (const method of ['GET', 'POST', 'DELETE'] as const) {
       const response = await seed.app.inject({ method, url })
       t.equal(response.statusCode, 404, `${method} ${encodeURIComponent(url).slice(0, 60)}`)
-      t.match(response.headers, { 'content-type': /^application\/json/, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
-      t.same(response.json(), { error: 'not_found', message: 'There is nothing at this path', reference: response.headers['x-request-id'] })
+      t.same([response.headers['content-type'], response.headers['cache-control'], response.headers['x-content-type-options'], response.json()], [
+        'application/json; charset=utf-8', 'no-store', 'nosniff', { error: 'not_found', message: 'There is nothing at this path', reference: response.headers['x-request-id'] }
+      ])
     }
   }
   const long = await seed.app.inject({ url: `/${'y'.repeat(10_000)}?code=secret` })

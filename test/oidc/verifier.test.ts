@@ -346,6 +346,7 @@ t.test('refuses every other kind of token of the same issuer', async (t) => {
     row('payload typ null', jwt, { typ: null }),
     row('refresh token posing as at+jwt', {}, { typ: 'Refresh' }),
     row('logout token: header typ', { typ: 'logout+jwt' }, {}),
+    row('Cognito ID token: token_use', jwt, { token_use: 'id' }),
     row('logout token: events', jwt, { events: { [event]: {} } }),
     row('logout token: events, posing as at+jwt', {}, { events: {} }),
     row('security event token', { typ: 'secevent+jwt' }, {}),
