@@ -7,17 +7,20 @@ export interface HealthRouteOptions {
   parts: Record<string, () => Promise<void>>
 }
 
-/** GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what cannot. */
+/**
+ * GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what cannot.
+ * Monitors like to send HEAD, so that is served too.
+ */
 const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts }) => {
   const config = { auth: 'public', quiet: true } as const
-  for (const path of ['', '/live', '/ready']) allowOnly(app, 'GET', path, { preflight: false })
+  for (const path of ['', '/live', '/ready']) allowOnly(app, ['GET', 'HEAD'], path, { preflight: false })
 
   for (const path of ['', '/live']) {
-    app.get(path, { config, schema: { response: { 200: HealthSchema } } }, async (_request, reply) =>
+    app.get(path, { config, exposeHeadRoute: true, schema: { response: { 200: HealthSchema } } }, async (_request, reply) =>
       reply.header('cache-control', 'no-store').send({ status: 'ok', timestamp: new Date().toISOString() }))
   }
 
-  app.get('/ready', { config, schema: { response: { 200: ReadinessSchema, 503: ReadinessSchema } } }, async (_request, reply) => {
+  app.get('/ready', { config, exposeHeadRoute: true, schema: { response: { 200: ReadinessSchema, 503: ReadinessSchema } } }, async (_request, reply) => {
     const states = await Promise.all(Object.entries(parts).map(async ([name, check]) => [name, await state(check)] as const))
     const ready = states.every(([, { status }]) => status === 'ok')
     return reply.code(ready ? 200 : 503).header('cache-control', 'no-store')

@@ -15,7 +15,7 @@ const registerRoutes: FastifyPluginAsyncTypebox<RegistrationServices> = async (a
     error.validation!.some(({ instancePath, params }) => instancePath.startsWith('/redirect_uris') || params['missingProperty'] === 'redirect_uris')
       ? 'invalid_redirect_uri'
       : 'invalid_client_metadata'))
-  allowOnly(app, 'POST', '', { preflight: true })
+  allowOnly(app, ['POST'], '', { preflight: true })
 
   app.post('', {
     config: { auth: 'public' },

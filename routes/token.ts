@@ -13,7 +13,7 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenServices> = async (app, servic
   await app.register(formbody, { bodyLimit: 16_384 })
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler())
-  allowOnly(app, 'POST', '', { preflight: true })
+  allowOnly(app, ['POST'], '', { preflight: true })
 
   app.post('', {
     config: { auth: 'public' },

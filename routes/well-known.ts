@@ -23,7 +23,7 @@ const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async 
   app.setErrorHandler(plainErrorHandler)
 
   for (const path of ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration']) {
-    allowOnly(app, 'GET', path, { preflight: true })
+    allowOnly(app, ['GET'], path, { preflight: true })
   }
 
   const resource = protectedResource(options)

@@ -51,7 +51,7 @@ export async function pageErrorHandler (error: FastifyError, request: FastifyReq
 }
 
 function adviceFor (status: number, unknownClient: boolean): string {
-  if (unknownClient) return 'Go back to the application, remove this server there and connect it again.'
+  if (unknownClient) return 'Go back to the application, sign out of this server there (or remove it) and connect it again.'
   if (status >= 500) return 'Try again in a minute. If it stays, give the reference to whoever runs this server.'
   return 'Go back to the application and connect again. If it stays, give the reference to whoever runs this server.'
 }

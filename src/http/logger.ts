@@ -38,8 +38,12 @@ export function logRequest (request: FastifyRequest, reply: FastifyReply): void 
     })
   }
   const message = principal === undefined ? 'Request' : 'User context'
-  if (request.routeOptions.config.quiet) request.log.debug(line, message)
-  else request.log.info(line, message)
+  request.log[levelOf(request, reply)](line, message)
+}
+
+function levelOf (request: FastifyRequest, reply: FastifyReply): 'debug' | 'info' | 'error' {
+  if (request.routeOptions.config.quiet) return 'debug'
+  return reply.statusCode >= 500 ? 'error' : 'info'
 }
 
 /** Name, message and stack, down the chain of causes; none of the members that libraries hang on errors (requests, URLs, bodies). */

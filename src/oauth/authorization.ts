@@ -25,12 +25,12 @@ export interface AuthorizationServices {
 }
 
 /**
- * @returns where the browser goes next: the provider, or (an error in the request of a client on this machine)
- *   the client itself, so that a waiting command line hears of it. Clients elsewhere get no redirect that nobody
- *   asked for: the error is thrown and becomes a page (RFC 9700 section 4.11.2).
+ * @returns where the browser goes next: the provider, or (an error in the request of a client on this machine, which
+ *   comes along) the client itself, so that a waiting command line hears of it. Clients elsewhere get no redirect
+ *   that nobody asked for: the error is thrown and becomes a page (RFC 9700 section 4.11.2).
  * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
  */
-export async function authorize (query: AuthorizeQuery, services: AuthorizationServices): Promise<URL> {
+export async function authorize (query: AuthorizeQuery, services: AuthorizationServices): Promise<{ location: URL, error?: OAuthError }> {
   const client = await services.clients.find(query.client_id)
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
@@ -39,10 +39,10 @@ export async function authorize (query: AuthorizeQuery, services: AuthorizationS
     checkResource(query.resource, services.resource)
     checkPrompt(query)
     if (redirectUri !== undefined) checkCodeChallenge(query.code_challenge, query.code_challenge_method)
-    return upstreamRequest(query, redirectUri, services)
+    return { location: upstreamRequest(query, redirectUri, services) }
   } catch (err) {
     if (err instanceof OAuthError && redirectUri !== undefined && isLoopbackRedirectUri(redirectUri)) {
-      return errorRedirect(redirectUri, err, query.state, services.baseUrl)
+      return { location: errorRedirect(redirectUri, err, query.state, services.baseUrl), error: err }
     }
     throw err
   }

@@ -25,6 +25,11 @@ export const AuthorizeQuerySchema = Type.Object({
 })
 export type AuthorizeQuery = Static<typeof AuthorizeQuerySchema>
 
+/** Nothing of the headers decides anything here. */
+export const AuthorizeHeadersSchema = Type.Object({
+  accept: Type.Optional(Type.String())
+})
+
 export const AuthorizeResponses = {
   302: RedirectSchema,
   '4xx': HtmlSchema,

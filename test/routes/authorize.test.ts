@@ -174,7 +174,7 @@ t.test('an id that is gone, or that nobody can have, is told to register again',
     const response = await ask(id, LOOPBACK)
     isPage(t, response, 400, id)
     t.match(response.body, 'This application is not registered here any more.')
-    t.match(response.body, 'remove this server there and connect it again')
+    t.match(response.body, 'sign out of this server there (or remove it) and connect it again')
   }
 })
 

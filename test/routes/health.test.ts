@@ -29,9 +29,17 @@ t.test('probes come every few seconds: they are logged at debug level', async (t
   t.match(await seed.logged(({ reqId }) => reqId === id), { level: 20, path: '/health/live', status: 200 })
 })
 
-t.test('GET and nothing else, and nothing besides', async (t) => {
+t.test('monitors may send HEAD', async (t) => {
   for (const url of ['/health', '/health/live', '/health/ready']) {
-    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'] as const) t.match(await seed.app.inject({ method, url }), { statusCode: 405, headers: { allow: 'GET' } }, `${method} ${url}`)
+    const response = await fetch(seed.url + url, { method: 'HEAD' })
+    t.equal(response.status, 200, url)
+    t.equal(await response.text(), '')
+  }
+})
+
+t.test('GET and HEAD and nothing else, and nothing besides', async (t) => {
+  for (const url of ['/health', '/health/live', '/health/ready']) {
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'] as const) t.match(await seed.app.inject({ method, url }), { statusCode: 405, headers: { allow: 'GET, HEAD' } }, `${method} ${url}`)
     t.equal((await seed.app.inject({ url: `${url}/` })).statusCode, 404)
   }
 })
