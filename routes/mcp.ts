@@ -44,7 +44,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
   })
 
   app.route({
-    method: ['GET', 'DELETE'],
+    method: ['GET', 'DELETE', 'HEAD', 'PUT', 'PATCH'],
     url: '',
     config: { auth: 'bearer' },
     schema: { headers: McpHeadersSchema, response: { '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } },

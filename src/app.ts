@@ -1,5 +1,5 @@
 import Fastify, { LogController } from 'fastify'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import config from '../plugins/config.ts'
 import dcr from '../plugins/dcr.ts'
 import health from '../plugins/health.ts'
@@ -39,6 +39,7 @@ export async function buildApp (settings: Config, { logStream }: AppOptions = {}
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply) },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
   })
   app.removeContentTypeParser('text/plain')
@@ -59,6 +60,13 @@ export async function buildApp (settings: Config, { logStream }: AppOptions = {}
   await app.register(mcpTransport)
   await app.register(health)
   return app
+}
+
+/** A URL that cannot be decoded reaches no route and no hook: it is answered and logged here. */
+async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
+  await plainErrorHandler(error, request, reply)
+  logRequest(request, reply)
 }
 
 /** Closing waits for every connection; one whose request never arrives whole, or whose reader never reads, is cut when the grace is over. */

@@ -41,9 +41,11 @@ export function logRequest (request: FastifyRequest, reply: FastifyReply): void 
   request.log[levelOf(request, reply)](line, message)
 }
 
-function levelOf (request: FastifyRequest, reply: FastifyReply): 'debug' | 'info' | 'error' {
-  if (request.routeOptions.config.quiet) return 'debug'
-  return reply.statusCode >= 500 ? 'error' : 'info'
+/** 500 is a fault of Seed's own; 503 one of something it depends on, whose loss has an error line already. */
+function levelOf (request: FastifyRequest, { statusCode }: FastifyReply): 'debug' | 'info' | 'warn' | 'error' {
+  if (request.routeOptions.config?.quiet) return 'debug'
+  if (statusCode === 500) return 'error'
+  return statusCode > 500 ? 'warn' : 'info'
 }
 
 /** Name, message and stack, down the chain of causes; none of the members that libraries hang on errors (requests, URLs, bodies). */

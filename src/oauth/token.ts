@@ -1,3 +1,4 @@
+import { ProviderUnavailableError } from '../oidc/provider.ts'
 import { TokenError } from '../oidc/verifier.ts'
 import type { TokenBody, TokenResponse } from '../schemas/token.ts'
 import { upstreamScope } from './authorization.ts'
@@ -71,9 +72,15 @@ function redirectUriOf (client: Client, given: string | undefined, schemes: read
   }
 }
 
-/** RFC 6749 section 6. A provider that does not rotate sends no new refresh token: the client keeps the one it has. */
+/**
+ * RFC 6749 section 6. Whether the scopes asked for are within the grant is the provider's to say; scopes that nobody can
+ * have been granted are refused. A provider that does not rotate sends no new refresh token: the client keeps its own.
+ */
 async function refresh (body: TokenBody, { upstream, scopes }: TokenServices): Promise<TokenResponse> {
   if (body.refresh_token === undefined) throw new OAuthError('invalid_request', 'refresh_token is required')
+  if (body.scope !== undefined && !body.scope.split(' ').some((scope) => scopes.includes(scope))) {
+    throw new OAuthError('invalid_scope', 'scope names nothing that was granted')
+  }
   return await upstream.requestTokens('refresh_token', {
     refresh_token: body.refresh_token,
     ...(body.scope !== undefined && { scope: upstreamScope(body.scope, scopes) })
@@ -88,7 +95,8 @@ async function checkUsable (tokens: TokenResponse, { verifyAccessToken }: TokenS
   try {
     await verifyAccessToken(tokens.access_token)
   } catch (err) {
-    if (!(err instanceof TokenError)) return
+    if (err instanceof ProviderUnavailableError) return
+    if (!(err instanceof TokenError)) throw err
     throw new OAuthError('server_error', 'The identity provider issued an access token that this server cannot accept; its operator must check the provider settings', {
       detail: `${err.message}: ${err.detail}`
     })

@@ -25,9 +25,9 @@ t.test('the MCP endpoint', async (t) => {
   })
 
   t.test('has no sessions yet: GET and DELETE are 405, behind authentication', async (t) => {
-    for (const method of ['GET', 'DELETE']) {
+    for (const method of ['GET', 'DELETE', 'PUT', 'PATCH']) {
       const response = await fetch(`${seed.url}/mcp`, { method, headers: { authorization } })
-      t.equal(response.status, 405)
+      t.equal(response.status, 405, method)
       t.equal(response.headers.get('allow'), 'POST')
       t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000 } })
       t.equal((await fetch(`${seed.url}/mcp`, { method })).status, 401)

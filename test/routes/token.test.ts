@@ -280,6 +280,9 @@ t.test('a refresh asks for what the client asked for of OIDC_SCOPES, or for noth
     await post(recorded, refreshGrant({ scope: asked }))
     t.equal(endpoint.requests.at(-1)!.body.get('scope'), sent)
   }
+  const before = endpoint.requests.length
+  for (const scope of ['admin', 'openid.x', '']) isError(t, await post(recorded, refreshGrant({ scope })), 400, 'invalid_scope', `scope "${scope}"`)
+  t.equal(endpoint.requests.length, before, 'the provider is not asked, and nothing is rotated')
 })
 
 t.test('makes a proper answer of what providers leave out or spell their own way', async (t) => {
