@@ -8,11 +8,11 @@ import { startDevProvider } from './provider.ts'
  * `npm run dev`: Seed with the in-memory store next to an OpenID provider of its own, on this machine only.
  * PORT and DEV_PROVIDER_PORT move them; any other setting can be overridden from the environment.
  */
-const PROVIDER_PORT = Number(process.env['DEV_PROVIDER_PORT'] ?? 3001)
+const { DEV_PROVIDER_PORT = '3001' } = process.env
 
 try {
-  const provider = await startDevProvider({ port: PROVIDER_PORT }).catch((err: NodeJS.ErrnoException) => {
-    throw err.code === 'EADDRINUSE' ? new Error(`Port ${PROVIDER_PORT} is already in use: stop what listens there, or set DEV_PROVIDER_PORT to another one`) : err
+  const provider = await startDevProvider({ port: Number(DEV_PROVIDER_PORT) }).catch((err: NodeJS.ErrnoException) => {
+    throw new Error(`The development provider cannot listen on port ${DEV_PROVIDER_PORT} (${err.code}): stop what listens there, or set DEV_PROVIDER_PORT to another one`)
   })
   try {
     const config = loadConfig({

@@ -20,6 +20,6 @@ export async function listen (app: FastifyInstance): Promise<number> {
       EADDRNOTAVAIL: `This machine has no address "${host}": set HOST to one it has`,
       ENOTFOUND: `This machine has no address "${host}": set HOST to one it has`
     }
-    throw new Error(reasons[(err as NodeJS.ErrnoException).code ?? ''] ?? (err as Error).message, { cause: err })
+    throw new Error(reasons[String((err as NodeJS.ErrnoException).code)] ?? (err as Error).message, { cause: err })
   }
 }

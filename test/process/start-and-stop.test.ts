@@ -62,6 +62,18 @@ t.test('the server process', async (t) => {
     t.match(answer.result.structuredContent, { status: 'ok', caller: null })
     t.equal((await fetch(`http://localhost:${port}/.well-known/oauth-protected-resource`)).status, 404, 'nothing pretends that there is sign-in')
     t.equal((await fetch(`http://localhost:${port}/health/ready`)).status, 200)
+    server.child.kill('SIGTERM')
+    t.same(await server.ended, { code: 0, signal: null })
+  })
+
+  t.test('an exception that nobody caught is logged and ends it, not with code 0', async (t) => {
+    const port = await freePort()
+    const throwing = 'data:text/javascript,process.on("SIGUSR2", () => { throw new Error("nobody caught this") })'
+    const server = startProcess(t, ['--enable-source-maps', '--import', throwing, SERVER], { PORT: String(port), AUTH_REQUIRED: 'false' }, folder)
+    await server.printed(/Seed is ready/)
+    server.child.kill('SIGUSR2')
+    t.same(await server.ended, { code: 1, signal: null })
+    t.match(await server.output(), /"level":60[^\n]*"message":"nobody caught this"[^\n]*An unexpected error ends the server/)
   })
 
   t.test('SIGTERM ends it with code 0, idle connections and an open stream included', async (t) => {
@@ -153,7 +165,7 @@ t.test('npm run dev', async (t) => {
     t.match(await second.output(), `Port ${port} is already in use`)
     const third = startProcess(t, [DEV], { ...env, PORT: String(await freePort()) }, folder)
     t.same(await third.ended, { code: 1, signal: null })
-    t.match(await third.output(), `Port ${providerPort} is already in use`)
+    t.match(await third.output(), `cannot listen on port ${providerPort} (EADDRINUSE)`)
     t.notMatch(await second.output() + await third.output(), /at .*\.(ts|js):\d+/, 'no stack')
   })
 
