@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { OutboundError, fetchJson, parseJsonObject, send } from '../../src/http-client/outbound.ts'
-import { freePort } from '../support/seed.ts'
+import { freePort } from '../support/free-port.ts'
 
 const json = (body: string | Buffer, headers = {}): RequestListener => (_req, res) => { res.writeHead(200, { 'content-type': 'application/json', ...headers }).end(body) }
 

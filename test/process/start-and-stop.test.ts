@@ -6,7 +6,8 @@ import { startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
 import { DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
-import { freePort, ping, ready } from '../support/seed.ts'
+import { freePort } from '../support/free-port.ts'
+import { ping, ready } from '../support/seed.ts'
 
 /** What an operator sees of the process: how it starts, refuses to, and ends. Real processes, real signals. */
 t.test('the server process', async (t) => {

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
+import { isError } from '../support/oauth-error.ts'
 import { captureLogs } from '../support/seed.ts'
 
 const REDIRECT = 'https://client.example/cb'
@@ -276,16 +277,4 @@ async function register (payload: Record<string, unknown>, { url = '/oauth/regis
 
 async function send (payload: string, headers: Record<string, string> = { 'content-type': 'application/json' }) {
   return await app.inject({ method: 'POST', url: '/oauth/register', payload, headers })
-}
-
-/** RFC 6749 section 5.2: JSON of two members, the description in %x20-21 / %x23-5B / %x5D-7E, not to be stored. */
-function isError (t: Test, { statusCode, headers, body }: Awaited<ReturnType<typeof register>>, status: number, error: string, about: string): void {
-  const { error: code, error_description: description, ...rest } = JSON.parse(body) as Record<string, string>
-  t.same({
-    status: statusCode,
-    headers: [headers['content-type'], headers['cache-control'], headers['pragma'], headers['set-cookie']],
-    code,
-    described: /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/.test(String(description)),
-    rest
-  }, { status, headers: ['application/json; charset=utf-8', 'no-store', 'no-cache', undefined], code: error, described: true, rest: {} }, about)
 }

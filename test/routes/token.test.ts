@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { Fault } from '../../dev/provider.ts'
+import { isError } from '../support/oauth-error.ts'
 import { createBrowser } from '../support/browser.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
@@ -421,18 +422,6 @@ function form (fields: Fields): string {
 
 async function post ({ app }: TestSeed, fields: Fields, url = '/oauth/token', headers: Record<string, string> = {}) {
   return await app.inject({ method: 'POST', url, payload: form(fields), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } })
-}
-
-/** RFC 6749 section 5.2: JSON of two members, the description in %x20-21 / %x23-5B / %x5D-7E, not to be stored. */
-function isError (t: Test, { statusCode, headers, body }: Awaited<ReturnType<typeof post>>, status: number, error: string, about: string): void {
-  const { error: code, error_description: description, ...rest } = JSON.parse(body) as Record<string, string>
-  t.same({
-    status: statusCode,
-    headers: [headers['content-type'], headers['cache-control'], headers['pragma'], headers['set-cookie']],
-    code,
-    described: /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/.test(String(description)),
-    rest
-  }, { status, headers: ['application/json; charset=utf-8', 'no-store', 'no-cache', undefined], code: error, described: true, rest: {} }, about)
 }
 
 function refusal (status: number, error: string): Fault {

@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { ChildProcess } from 'node:child_process'
-import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { freePort } from './free-port.ts'
 
 const BINARIES = ['redis-server', 'valkey-server']
 const INSTALL = 'no redis-server or valkey-server on PATH: apt-get install redis-server'
@@ -102,16 +101,6 @@ export async function startRedis (args: string[] = []): Promise<RedisServer> {
       rmSync(folder, { recursive: true, force: true })
     }
   }
-}
-
-/** A port that was free a moment ago; the OS chooses, so test files in parallel do not collide. */
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** The server once it accepts connections; undefined when it ended before that (its port was taken). */

@@ -1,6 +1,3 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { startDevProvider } from '../../dev/provider.ts'
@@ -8,6 +5,7 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
 import { listen } from '../../src/listen.ts'
+import { freePort } from './free-port.ts'
 
 export interface TestSeed {
   app: FastifyInstance
@@ -55,15 +53,6 @@ export async function ready ({ url }: Pick<TestSeed, 'url'>): Promise<void> {
     if (status === 200) return
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
-}
-
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 export function captureLogs () {
