@@ -24,7 +24,7 @@ export default [
   forbid(['plugins/*.ts'], ['./*', '**/plugins/*', ...OUTSIDE], 'Plugins meet through decorators and dependencies, never by import.'),
   forbid(['routes/*.ts'], ['./*', '**/plugins/*', '**/app.ts', '**/server.ts', ...OUTSIDE], 'A route file knows the domain and src/http only; its services are options.'),
   forbid(['src/http/*.ts'], [...HTTP, ...OUTSIDE], 'src/http knows the domain, not who mounts it.'),
-  forbid(['src/oauth/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
+  forbid(['src/oauth/**/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
   forbid(['src/mcp/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
   forbid(['src/tools/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', ...OUTSIDE], 'A tool knows the engine and nothing of HTTP.'),
   forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')

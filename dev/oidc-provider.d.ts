@@ -6,6 +6,7 @@ declare module 'oidc-provider' {
   /** The slice of a Koa context that middleware and configuration callbacks read and change. */
   export interface Context {
     path: string
+    query: Record<string, string | string[] | undefined>
     body: unknown
     type: string
     response: { get (header: string): string }
@@ -22,7 +23,14 @@ declare module 'oidc-provider' {
   export interface Token {
     accountId: string
     clientId: string
+    grantId: string
+    scope: string
     scopes: Set<string>
+  }
+
+  /** An access token that is going to be a JWT. */
+  export interface StructuredToken {
+    payload: Record<string, unknown>
   }
 
   export interface Grant {
@@ -56,7 +64,8 @@ declare module 'oidc-provider' {
 
   export class Provider extends EventEmitter {
     constructor (issuer: string, configuration: Record<string, unknown>)
-    Client: { prototype: { redirectUriAllowed (uri: string): boolean } }
+    Client: { prototype: { redirectUriAllowed (uri: string): boolean, includeSid (): boolean } }
+    OIDCContext: { prototype: { clientJwtAuthExpectedAudience (): Set<string> } }
     Grant: new (properties: { accountId: string, clientId: string }) => Grant
     use (middleware: (ctx: Context, next: () => Promise<void>) => Promise<void>): this
     callback (): RequestListener
@@ -67,5 +76,15 @@ declare module 'oidc-provider' {
   export const errors: {
     InvalidTarget: new () => Error
     InvalidRequest: new (description: string) => Error
+    InvalidScope: new (description: string, scope: string) => Error
+  }
+
+  export interface InteractionPolicy {
+    add (prompt: object, index: number): void
+  }
+
+  export const interactionPolicy: {
+    base (): InteractionPolicy
+    Prompt: new (properties: { name: string, requestable: boolean }) => object
   }
 }

@@ -1,13 +1,22 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { createPublicKey, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { CompactSign, calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
+import { CompactSign, calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify } from 'jose'
+import { createAdapter } from './adapter.ts'
+import { breakDown } from './faults.ts'
+import { escapeHtml, page, sendPage, sendSignIn } from './pages.ts'
+import { QUIRKS, claimsOf, fromAliases, toAliases } from './quirks.ts'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { CryptoKey, JWK, KeyObject } from 'jose'
-import type { Adapter, AdapterPayload, Client, Context, Interaction, Provider, Token } from 'oidc-provider'
+import type { JWK } from 'jose'
+import type { AdapterPayload, Client, Context, Interaction, Provider, StructuredToken, Token } from 'oidc-provider'
+import type { Fault } from './faults.ts'
+import type { DevUser, Quirks, SigningKey, SpoiltToken } from './quirks.ts'
+
+export { createAdapter } from './adapter.ts'
+export type { Fault } from './faults.ts'
+export type { DevUser, Quirks, SigningKey, SpoiltToken } from './quirks.ts'
 
 /**
  * A real OpenID provider for `npm run dev` and for tests: `oidc-provider` with users, pages, keys and an
@@ -15,41 +24,6 @@ import type { Adapter, AdapterPayload, Client, Context, Interaction, Provider, T
  *
  * It hands out tokens for well-known passwords, so it listens on loopback and nowhere else.
  */
-
-export interface DevUser {
-  /** Also the `sub` of the user's tokens. */
-  login: string
-  password: string
-  name: string
-  email: string
-  groups: string[]
-}
-
-/** How real providers differ. Read anew by each request, so a test may change them while the provider runs. */
-export interface Quirks {
-  /** Access tokens are opaque strings, as Google's and Okta's are. */
-  opaqueTokens: boolean
-  /** No refresh token, whatever was asked for. */
-  noRefreshToken: boolean
-  /** Refresh tokens without `offline_access` too; when false, only with it, and it is dropped unless `prompt=consent`. */
-  refreshWithoutConsent: boolean
-  /** Tokens carry no `groups`. */
-  missingGroups: boolean
-  /** The value of `email_verified`. */
-  emailVerified: boolean
-  /** Sends and advertises the `iss` authorization response parameter (RFC 9207). */
-  issParameter: boolean
-  /** Refuses `openid` requests without a `nonce`, in the code flow too. */
-  requireNonce: boolean
-}
-
-/**
- * How an endpoint breaks: `down` drops the connection, `hang` never answers, `html` is 200 with a page,
- * `huge` 16 MiB of JSON of undeclared length, `redirect` a 302 to `/redirected`, `wrong-issuer` a discovery
- * document of somebody else, a number that status with an empty body, `slow` a delay in milliseconds before
- * the real answer, and `status` with `json` an answer made up by the test.
- */
-export type Fault = 'down' | 'hang' | 'html' | 'huge' | 'redirect' | 'wrong-issuer' | number | { slow: number } | { status: number, json: unknown }
 
 export interface DevProviderOptions {
   /** Loopback only. */
@@ -60,6 +34,10 @@ export interface DevProviderOptions {
   /** The `aud` of access tokens. */
   audience?: string
   users?: DevUser[]
+  /** The only redirect URIs there are, compared as strings, as Google, Okta and Auth0 do. Without, any on loopback. */
+  fixedRedirectUris?: string[]
+  /** The public keys of the client that authenticates with `private_key_jwt`; without them there is none. */
+  clientPublicJwks?: { keys: JWK[] }
   quirks?: Partial<Quirks>
   accessTokenTtlSeconds?: number
   algorithm?: 'RS256' | 'ES256'
@@ -68,7 +46,10 @@ export interface DevProviderOptions {
 
 export interface DevProvider {
   issuer: string
-  /** The public client. There is a confidential one too: this id with `-confidential`, and the secret `dev-secret`. */
+  /**
+   * The public client. This id with `-confidential` authenticates with `client_secret_basic`, with `-post` with
+   * `client_secret_post`, both with the secret `dev-secret`, and with `-key` with `private_key_jwt`.
+   */
   clientId: string
   /** May be changed: a user taken out can neither sign in nor refresh. */
   users: DevUser[]
@@ -77,9 +58,15 @@ export interface DevProvider {
   rotateKeys (options?: { keepOld: boolean }): Promise<void>
   /** An access token signed by the current key. Anything can be overridden, and removed with undefined. */
   mint (claims?: Record<string, unknown>, header?: Record<string, unknown>, key?: SigningKey): Promise<string>
-  /** Ends the user's session, grants, codes and refresh tokens. */
+  /** Ends the user's session, grants, codes, access tokens (at userinfo) and refresh tokens. */
   revoke (login: string): void
-  /** Requests so far by endpoint: `/token`, `/jwks`, `/auth`, `/interaction/:uid`, … */
+  /** Posts a logout token (OpenID Connect Back-Channel Logout) for the user's last sign-in; `uri` is on loopback. */
+  backchannelLogout (login: string, uri: string, overrides?: Partial<SpoiltToken>): Promise<Response>
+  /** The parameters of the last authorization request. */
+  lastAuthorization (): Record<string, string>
+  /** What the last token request sent, even one that met a fault. */
+  lastTokenRequest (): TokenRequest
+  /** Requests so far by endpoint: `/token`, `/jwks`, `/me`, `/token/revocation`, `/auth`, `/interaction/:uid`, … */
   hits (): Record<string, number>
   /** Breaks one endpoint, or all of them as `*`, until it is set to undefined. */
   setFault (endpoint: string, fault: Fault | undefined): void
@@ -90,12 +77,21 @@ export interface DevProvider {
   close (): Promise<void>
 }
 
-export type SigningKey = CryptoKey | KeyObject | JWK | Uint8Array
+export interface TokenRequest {
+  form: Record<string, string>
+  /** Of the Authorization header: `Basic`. */
+  scheme: string | undefined
+}
 
 /** What may be listened on, and how it is written in a URL. */
 const LOOPBACK = new Map([['127.0.0.1', '127.0.0.1'], ['localhost', 'localhost'], ['::1', '[::1]']])
 const SCOPES = ['openid', 'profile', 'email', 'groups', 'offline_access', 'mcp:read', 'mcp:write', 'mcp:admin']
+/** All access tokens are for the first of these, or for the second where they have to be opaque. */
 const RESOURCE = 'urn:seed:dev'
+const OPAQUE_RESOURCE = 'urn:seed:dev:opaque'
+/** Microsoft Graph: what Entra makes a token for when it is not told what for. */
+const ANOTHER_API = '00000003-0000-0000-c000-000000000000'
+const AADSTS9010010 = "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
 const DAY = 86400
 
 const USERS: DevUser[] = [
@@ -103,20 +99,10 @@ const USERS: DevUser[] = [
   { login: 'bob', password: 'bob', name: 'Bob', email: 'bob@example.com', groups: ['engineering'] }
 ]
 
-const QUIRKS: Quirks = {
-  opaqueTokens: false,
-  noRefreshToken: false,
-  refreshWithoutConsent: true,
-  missingGroups: false,
-  emailVerified: true,
-  issParameter: false,
-  requireNonce: true
-}
-
 /** Starts the provider; the promise is rejected for a host that is not loopback and for a port that is taken. */
 export async function startDevProvider (options: DevProviderOptions = {}): Promise<DevProvider> {
   const { host = '127.0.0.1', port = 0, clientId = 'seed-dev', algorithm = 'RS256', log = () => {} } = options
-  const { audience = clientId, accessTokenTtlSeconds = 3600 } = options
+  const { audience = clientId, accessTokenTtlSeconds = 3600, fixedRedirectUris, clientPublicJwks } = options
   const hostname = LOOPBACK.get(host)
   if (hostname === undefined) {
     throw new Error(`The development provider gives tokens to anyone who asks: it listens on ${[...LOOPBACK.keys()].join(', ')} and not on "${host}"`)
@@ -126,12 +112,19 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   const users = [...(options.users ?? USERS)]
   const quirks: Quirks = { ...QUIRKS, ...options.quirks }
   const store = createAdapter()
+  /** Tokens that are JWTs are kept here by their `jti`, next to the opaque ones of `oidc-provider`. */
+  const accessTokens = store.open('AccessToken')
+  /** The parameters of authorization requests by the code they led to. */
+  const requests = store.open('AuthorizationRequest')
+  const lastSids = new Map<string, unknown>()
   const cookieKeys = [randomBytes(32).toString('base64url')]
   const hits: Record<string, number> = {}
   const faults = new Map<string, Fault>()
   let keys = [await createKey(algorithm)]
   let provider: Provider
   let handle: RequestListener
+  let lastAuthorization: Record<string, string> = {}
+  let lastTokenRequest: TokenRequest = { form: {}, scheme: undefined }
 
   const server = createServer((req, res) => {
     serve(req, res).catch((error: Error) => {
@@ -154,13 +147,19 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       keys = keepOld ? [key, ...keys] : [key]
       swapProvider()
     },
-    mint (claims = {}, header = {}, key = keys[0]!) {
-      const now = Math.floor(Date.now() / 1000)
-      const payload = { iss: issuer, aud: audience, sub: 'ada', client_id: clientId, scope: 'openid mcp:read mcp:write', iat: now, exp: now + 300, jti: randomUUID(), ...claims }
-      return new CompactSign(Buffer.from(JSON.stringify(payload)))
-        .setProtectedHeader({ alg: algorithm, typ: 'at+jwt', kid: keys[0]!.kid!, ...header })
-        .sign(key)
+    mint (claims = {}, header = {}, key) {
+      const payload = { iss: tokenIssuer(), aud: audience, sub: 'ada', client_id: clientId, scope: 'openid mcp:read mcp:write', ...times(300), jti: randomUUID(), ...claims }
+      return sign(payload, { typ: 'at+jwt', ...header }, key)
     },
+    async backchannelLogout (login, uri, { claims = {}, header = {}, key } = {}) {
+      if (!isLoopback(new URL(uri).hostname)) throw new Error(`The development provider stays on loopback and was to send a logout token to ${uri}`)
+      const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
+      const payload = { iss: tokenIssuer(), aud: clientId, sub: login, sid: lastSids.get(login), ...times(120), jti: randomUUID(), events, ...claims }
+      const token = await sign(payload, { typ: 'logout+jwt', ...header }, key)
+      return await fetch(uri, { method: 'POST', body: new URLSearchParams({ logout_token: token }), redirect: 'manual' })
+    },
+    lastAuthorization: () => ({ ...lastAuthorization }),
+    lastTokenRequest: () => structuredClone(lastTokenRequest),
     revoke: store.revoke,
     hits: () => ({ ...hits }),
     setFault (endpoint, fault) {
@@ -187,20 +186,64 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   /** `oidc-provider` reads its keys once: new keys mean a new instance, over the adapter and the cookie keys of the old one. */
   function swapProvider (): void {
     provider = new oidc.Provider(issuer, configuration())
-    provider.Client.prototype.redirectUriAllowed = isLoopbackRedirect
+    provider.Client.prototype.redirectUriAllowed = fixedRedirectUris === undefined ? isLoopbackRedirect : (uri) => fixedRedirectUris.includes(uri)
+    provider.Client.prototype.includeSid = () => true
+    const { prototype } = provider.OIDCContext
+    const audiences = prototype.clientJwtAuthExpectedAudience
+    prototype.clientJwtAuthExpectedAudience = function () { return audiences.call(this).add(tokenIssuer()) }
     provider.use(adjust)
+    provider.on('authorization.success', ({ oidc }: Context, { code }: { code: string }) => requests.upsert(code, { ...oidc.params }, 60))
     provider.on('server_error', (_ctx, error: Error) => log(`error ${error.stack}`))
     handle = provider.callback()
   }
 
   async function serve (req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const endpoint = new URL(req.url!, issuer).pathname.replace(/^\/(auth|interaction)\/.+/, '/$1/:uid')
+    if (quirks.issuerTemplate !== undefined) req.url = req.url!.replace(/^\/([^/]+)\/v2\.0(\/\.well-known\/.+)/, '$2?tenant=$1')
+    const url = new URL(req.url!, issuer)
+    const endpoint = url.pathname.replace(/^\/(auth|interaction)\/.+/, '/$1/:uid')
     hits[endpoint] = (hits[endpoint] ?? 0) + 1
     log(`${req.method} ${endpoint}`)
+    if (endpoint === '/auth') lastAuthorization = Object.fromEntries(url.searchParams)
+    const form = endpoint === '/token' ? new URLSearchParams(await text(req)) : undefined
+    if (form !== undefined) lastTokenRequest = { form: Object.fromEntries(form), scheme: req.headers.authorization?.split(' ')[0] }
+
     const fault = faults.get(endpoint) ?? faults.get('*')
     if (fault !== undefined && await breakDown(fault, req, res)) return
     if (endpoint === '/interaction/:uid') await interact(req, res)
+    else if (endpoint === '/me') await userinfo(req, res)
+    else if (endpoint === '/token/revocation' && quirks.noRevocation) res.writeHead(404).end()
+    else if (form !== undefined) exchange(req, form, res)
     else handle(req, res)
+  }
+
+  /** The token endpoint. */
+  function exchange (req: IncomingMessage, form: URLSearchParams, res: ServerResponse): void {
+    const scope = form.get('scope')
+    if (quirks.refuseResource && form.has('resource')) return sendJson(res, 400, { error: 'invalid_request', error_description: AADSTS9010010 })
+    if (quirks.scopeAliases && scope !== null) form.set('scope', fromAliases(scope))
+    handle(withBody(req, form.toString()), res)
+  }
+
+  /** In place of the one of `oidc-provider`, which refuses tokens that are meant for an API, and JWTs. */
+  async function userinfo (req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const token = /^Bearer (\S+)$/i.exec(req.headers.authorization ?? '')?.[1]
+    const stored = token === undefined ? undefined : await findAccessToken(token)
+    const user = stored && findUser(stored.accountId!)
+    const scopes = new Set(String(stored?.['scope']).split(' '))
+    const error = user === undefined ? 'invalid_token' : 'insufficient_scope'
+    if (user !== undefined && scopes.has('openid')) return sendJson(res, 200, { sub: user.login, ...standingClaims(), ...claimsOf(user, scopes, quirks) })
+    sendJson(res, user === undefined ? 401 : 403, { error }, { 'www-authenticate': `Bearer error="${error}"` })
+  }
+
+  /** What is known of an access token of ours that is neither expired nor revoked. */
+  async function findAccessToken (token: string): Promise<AdapterPayload | undefined> {
+    if (!token.includes('.')) return accessTokens.find(token)
+    try {
+      const { payload } = await jwtVerify(token, ({ kid }) => createPublicKey({ key: { ...keys.find((key) => key.kid === kid) }, format: 'jwk' }), { issuer: tokenIssuer(), typ: 'at+jwt' })
+      return await accessTokens.find(`${payload.jti}`)
+    } catch {
+      return undefined
+    }
   }
 
   /** Signs the user in, and consents on their behalf: the client belongs to the company that runs the provider. */
@@ -210,47 +253,84 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       const accountId = interaction.session!.accountId
       return provider.interactionFinished(req, res, { consent: await consent(interaction, accountId) })
     }
-    if (req.method !== 'POST') return sendSignIn(res, users)
+    const hint = interaction.params['login_hint']
+    if (req.method !== 'POST') return sendSignIn(res, users, hint)
 
     const form = new URLSearchParams(await text(req))
     const user = findUser(String(form.get('login')))
-    if (user === undefined || user.password !== form.get('password')) return sendSignIn(res, users, 'That user name and password do not match. Please try again.')
-    await provider.interactionFinished(req, res, { login: { accountId: user.login }, consent: await consent(interaction, user.login) })
+    if (user === undefined || user.password !== form.get('password')) return sendSignIn(res, users, hint, 'That user name and password do not match. Please try again.')
+    await provider.interactionFinished(req, res, { login: { accountId: user.login }, select_account: {}, consent: await consent(interaction, user.login) })
   }
 
   async function consent ({ params }: Interaction, accountId: string): Promise<{ grantId: string }> {
     const grant = new provider.Grant({ accountId, clientId: params['client_id']! })
     grant.addOIDCScope(params['scope'] ?? '')
     grant.addResourceScope(RESOURCE, params['scope'] ?? '')
+    grant.addResourceScope(OPAQUE_RESOURCE, params['scope'] ?? '')
     return { grantId: await grant.save() }
   }
 
-  /** `oidc-provider` always speaks RFC 9207, and most providers do not; it also has no way to lie about its issuer. */
+  /** Changes what `oidc-provider` answered into what others would. */
   async function adjust (ctx: Context, next: () => Promise<void>): Promise<void> {
     await next()
-    const discovery = ctx.body as Record<string, unknown> | undefined
-    if (discovery?.['authorization_response_iss_parameter_supported'] === true) {
-      if (!quirks.issParameter) delete discovery['authorization_response_iss_parameter_supported']
-      if (faults.get(ctx.path) === 'wrong-issuer') discovery['issuer'] = `${issuer}/other`
-    }
+    const body = ctx.body as Record<string, unknown> | undefined
+    if (body?.['authorization_response_iss_parameter_supported'] === true) adjustDiscovery(ctx, body)
+    if (ctx.path === '/jwks' && quirks.emptyJwks) ctx.body = { keys: [] }
+    if (ctx.path === '/token' && typeof body?.['scope'] === 'string') await adjustTokens(ctx, body, body['scope'])
     const location = new URL(ctx.response.get('location'), issuer)
-    if (!quirks.issParameter && location.searchParams.has('iss')) {
-      location.searchParams.delete('iss')
+    if (location.searchParams.has('iss')) {
+      if (quirks.issParameter) location.searchParams.set('iss', tokenIssuer())
+      else location.searchParams.delete('iss')
       ctx.set('location', location.href)
     }
+  }
+
+  function adjustDiscovery ({ path, query }: Context, document: Record<string, unknown>): void {
+    const tenant = quirks.issuerTemplate
+    document['issuer'] = tenant === undefined || query['tenant'] === tenant ? tokenIssuer() : `${issuer}/{tenantid}/v2.0`
+    if (faults.get(path) === 'wrong-issuer') document['issuer'] = `${issuer}/other`
+    if (!quirks.issParameter) delete document['authorization_response_iss_parameter_supported']
+    if (quirks.noRevocation) delete document['revocation_endpoint']
+  }
+
+  /** The ID token of `oidc-provider` says nothing of the user: that is added here, and all of it is signed again. */
+  async function adjustTokens ({ oidc }: Context, response: Record<string, unknown>, scope: string): Promise<void> {
+    if (quirks.scopeAliases) response['scope'] = toAliases(scope)
+    const original = response['id_token']
+    if (typeof original !== 'string') return
+    const token = decodeJwt(original)
+    const login = token.sub!
+    if (oidc.params['grant_type'] === 'authorization_code') lastSids.set(login, token['sid'])
+    const usual = { ...token, iss: tokenIssuer(), ...standingClaims(), ...(quirks.idTokenClaims ? claimsOf(findUser(login)!, new Set(scope.split(' ')), quirks) : {}) }
+    const { claims, header, key } = quirks.idToken?.(usual) ?? { claims: usual }
+    response['id_token'] = await sign(claims, { ...decodeProtectedHeader(original), ...header }, key)
+  }
+
+  async function sign (claims: Record<string, unknown>, more: Record<string, unknown>, key: SigningKey = keys[0]!): Promise<string> {
+    const header = { alg: algorithm, kid: keys[0]!.kid!, ...more }
+    if (header.alg as string === 'none') return `${[header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`
+    return new CompactSign(Buffer.from(JSON.stringify(claims))).setProtectedHeader(header).sign(key)
+  }
+
+  /** The `iss` of tokens. */
+  function tokenIssuer (): string {
+    if (quirks.issuerTemplate !== undefined) return `${issuer}/${quirks.issuerTemplate}/v2.0`
+    return quirks.trailingSlashIssuer ? `${issuer}/` : issuer
+  }
+
+  /** Claims of all users, whatever the scopes. JSON leaves out those that are undefined. */
+  function standingClaims (): Record<string, unknown> {
+    return { hd: quirks.hostedDomain, tid: quirks.issuerTemplate }
   }
 
   function findUser (login: string): DevUser | undefined {
     return users.find((user) => user.login === login)
   }
 
-  function claimsOf ({ login, name, email, groups }: DevUser): Record<string, unknown> {
-    return { name, preferred_username: login, email, email_verified: quirks.emailVerified, ...(quirks.missingGroups ? {} : { groups }) }
-  }
-
   function configuration (): Record<string, unknown> {
     const client = {
       application_type: 'native',
+      // Which ones are allowed is said elsewhere.
       redirect_uris: ['http://127.0.0.1/'],
       response_types: ['code'],
       grant_types: ['authorization_code', 'refresh_token']
@@ -262,23 +342,27 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       clientDefaults: { id_token_signed_response_alg: algorithm },
       clients: [
         { ...client, client_id: clientId, token_endpoint_auth_method: 'none' },
-        { ...client, client_id: `${clientId}-confidential`, client_secret: 'dev-secret', token_endpoint_auth_method: 'client_secret_basic' }
+        { ...client, client_id: `${clientId}-confidential`, client_secret: 'dev-secret', token_endpoint_auth_method: 'client_secret_basic' },
+        { ...client, client_id: `${clientId}-post`, client_secret: 'dev-secret', token_endpoint_auth_method: 'client_secret_post' },
+        ...(clientPublicJwks === undefined ? [] : [{ ...client, client_id: `${clientId}-key`, jwks: clientPublicJwks, token_endpoint_auth_method: 'private_key_jwt' }])
       ],
-      clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
+      clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
       responseTypes: ['code'],
       scopes: SCOPES,
+      // What discovery lists: the claims themselves are claimsOf.
       claims: { openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
       pkce: { required: () => true },
       allowOmittingSingleRegisteredRedirectUri: false,
-      extraParams: { nonce: checkNonce },
+      discovery: { backchannel_logout_supported: true, backchannel_logout_session_supported: true },
+      extraParams: { nonce: checkNonce, scope: checkOfflineAccess, access_type: null, audience: null },
       findAccount (_ctx: Context, login: string) {
-        const user = findUser(login)
-        return user && { accountId: login, claims: () => claimsOf(user) }
+        return findUser(login) && { accountId: login, claims: () => ({}) }
       },
-      extraTokenClaims: (_ctx: Context, token: Token) => claimsOf(findUser(token.accountId)!),
-      issueRefreshToken: (_ctx: Context, _client: Client, code: Token) => !quirks.noRefreshToken && (quirks.refreshWithoutConsent || code.scopes.has('offline_access')),
+      extraTokenClaims: (_ctx: Context, { accountId, scopes }: Token) => claimsOf(findUser(accountId)!, new Set(['profile', 'email', ...scopes]), quirks),
+      formats: { customizers: { jwt: adjustAccessToken } },
+      issueRefreshToken,
       expiresWithSession: () => false,
-      interactions: { url: (_ctx: Context, { uid }: Interaction) => `/interaction/${uid}` },
+      interactions: { policy: prompts(), url: (_ctx: Context, { uid }: Interaction) => `/interaction/${uid}` },
       renderError (ctx: Context, { error, error_description: description }: Record<string, unknown>) {
         ctx.type = 'html'
         ctx.body = page('The request was refused', `<p><strong>${escapeHtml(`${error}`)}</strong>: ${escapeHtml(`${description}`)}</p>`)
@@ -289,14 +373,43 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
         revocation: { enabled: true, allowedPolicy: (_ctx: Context, client: Client, token: Token) => token.clientId === client.clientId },
         resourceIndicators: {
           enabled: true,
-          defaultResource: () => RESOURCE,
+          defaultResource: (ctx: Context) => quirks.audienceParameter && ctx.oidc.params['audience'] !== audience ? OPAQUE_RESOURCE : RESOURCE,
           useGrantedResource: () => true,
-          getResourceServerInfo (_ctx: Context, resource: string) {
-            if (resource !== RESOURCE) throw new oidc.errors.InvalidTarget()
-            return { audience, scope: SCOPES.join(' '), accessTokenFormat: quirks.opaqueTokens ? 'opaque' : 'jwt' }
+          getResourceServerInfo (ctx: Context, resource: string) {
+            if (quirks.refuseResource && ctx.query['resource'] !== undefined) throw new oidc.errors.InvalidRequest(AADSTS9010010)
+            if (resource !== RESOURCE && resource !== OPAQUE_RESOURCE) throw new oidc.errors.InvalidTarget()
+            const opaque = quirks.opaqueTokens || resource === OPAQUE_RESOURCE
+            return { audience, scope: SCOPES.join(' '), accessTokenFormat: opaque ? 'opaque' : 'jwt' }
           }
         }
       }
+    }
+  }
+
+  /** The usual prompts, and `select_account`, for which the sign-in page does as well. */
+  function prompts (): unknown {
+    const policy = oidc.interactionPolicy.base()
+    policy.add(new oidc.interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0)
+    return policy
+  }
+
+  async function issueRefreshToken (ctx: Context, _client: Client, code: Token): Promise<boolean> {
+    if (quirks.noRefreshToken) return false
+    if (!quirks.offlineByParameter) return quirks.refreshWithoutConsent || code.scopes.has('offline_access')
+    const request = await requests.find(ctx.oidc.params['code']!)
+    return request?.['access_type'] === 'offline' && `${request['prompt']}`.split(' ').includes('consent')
+  }
+
+  /** Access tokens that are JWTs, before they are signed. */
+  async function adjustAccessToken ({ oidc: { params } }: Context, { accountId, grantId, scope }: Token, { payload }: StructuredToken): Promise<void> {
+    Object.assign(payload, { iss: tokenIssuer(), ...standingClaims() })
+    if (quirks.refreshNeedsScope && params['grant_type'] === 'refresh_token' && params['scope'] === undefined) payload['aud'] = ANOTHER_API
+    await accessTokens.upsert(`${payload['jti']}`, { accountId, grantId, scope }, accessTokenTtlSeconds)
+  }
+
+  function checkOfflineAccess (ctx: Context): void {
+    if (quirks.refuseOfflineAccess && `${ctx.query['scope']}`.split(' ').includes('offline_access')) {
+      throw new oidc.errors.InvalidScope('Some requested scopes were invalid. {invalid=[offline_access]}', 'offline_access')
     }
   }
 
@@ -313,122 +426,33 @@ async function createKey (algorithm: string): Promise<JWK> {
   return { ...key, alg: algorithm, use: 'sig', kid: await calculateJwkThumbprint(key) }
 }
 
+function isLoopback (hostname: string): boolean {
+  return [...LOOPBACK.values()].includes(hostname)
+}
+
 /** Any loopback address, port and path, as Keycloak and Authentik allow with a wildcard; nothing else. */
 function isLoopbackRedirect (uri: string): boolean {
   if (!URL.canParse(uri)) return false
   const { protocol, hostname, username, hash } = new URL(uri)
-  return protocol === 'http:' && [...LOOPBACK.values()].includes(hostname) && username === '' && hash === ''
+  return protocol === 'http:' && isLoopback(hostname) && username === '' && hash === ''
 }
 
-/** True when the fault was the whole answer, or there is to be none (`hang`). */
-async function breakDown (fault: Fault, req: IncomingMessage, res: ServerResponse): Promise<boolean> {
-  if (typeof fault === 'number') res.writeHead(fault).end()
-  else if (fault === 'down') req.socket.destroy()
-  else if (fault === 'html') sendPage(res, 200, 'Hello', '<p>This is not what you asked for.</p>')
-  else if (fault === 'redirect') res.writeHead(302, { location: '/redirected' }).end()
-  else if (fault === 'huge') {
-    res.writeHead(200, { 'content-type': 'application/json' }).write('{"filler":"')
-    res.end(`${'a'.repeat(16 * 1024 * 1024)}"}`)
-  } else if (typeof fault === 'object' && 'json' in fault) {
-    res.writeHead(fault.status, { 'content-type': 'application/json' }).end(JSON.stringify(fault.json))
-  } else if (typeof fault === 'object') {
-    await sleep(fault.slow, undefined, { ref: false })
-    return false
-  }
-  return fault !== 'wrong-issuer'
+/** The claims of a token that is made now. */
+function times (lifetimeSeconds: number): { iat: number, exp: number } {
+  const iat = Math.floor(Date.now() / 1000)
+  return { iat, exp: iat + lifetimeSeconds }
 }
 
-/**
- * Storage for `oidc-provider`, whose own forgets everything beyond 1,000 items, of which a sign-in leaves six.
- * Expired items are never served, and are swept out as often as the number of items doubles.
- */
-export function createAdapter (sweepAt = 1000): { open: (model: string) => Adapter, revoke: (login: string) => void, size: () => number } {
-  const items = new Map<string, { payload: AdapterPayload, expiresAt: number }>()
-
-  const find = (key: string) => {
-    const item = items.get(key)
-    return item !== undefined && item.expiresAt > Date.now() ? item.payload : undefined
-  }
-  const deleteWhere = (matches: (payload: AdapterPayload, expiresAt: number) => boolean) => {
-    for (const [key, { payload, expiresAt }] of items) if (matches(payload, expiresAt)) items.delete(key)
-  }
-
-  const open = (model: string): Adapter => ({
-    async upsert (id, payload, expiresIn) {
-      const item = { payload, expiresAt: Date.now() + expiresIn * 1000 }
-      items.set(`${model}:${id}`, item)
-      if (payload.uid !== undefined) items.set(`${model}:uid:${payload.uid}`, item)
-      if (items.size > sweepAt) {
-        deleteWhere((_payload, expiresAt) => expiresAt <= Date.now())
-        sweepAt = Math.max(sweepAt, items.size * 2)
-      }
-    },
-    find: async (id) => find(`${model}:${id}`),
-    findByUid: async (uid) => find(`${model}:uid:${uid}`),
-    async consume (id) {
-      const payload = find(`${model}:${id}`)
-      // Revoked between the look and the spending, by a request that ran at the same time.
-      if (payload !== undefined) payload.consumed = Math.floor(Date.now() / 1000)
-    },
-    async destroy (id) {
-      const uid = items.get(`${model}:${id}`)?.payload.uid
-      items.delete(`${model}:${id}`)
-      items.delete(`${model}:uid:${uid}`)
-    },
-    async revokeByGrantId (grantId) { deleteWhere((payload) => payload.grantId === grantId) }
+/** The request with a body again once it was read: `oidc-provider` reads for itself, and warns about a `req.body`. */
+function withBody (req: IncomingMessage, body: string): IncomingMessage {
+  const bytes = Buffer.from(body)
+  return Object.create(req, {
+    headers: { value: { ...req.headers, 'content-length': `${bytes.length}` } },
+    readable: { value: true },
+    iterator: { value: () => [bytes] }
   })
-
-  return { open, revoke: (login) => deleteWhere((payload) => payload.accountId === login), size: () => items.size }
 }
 
-function sendSignIn (res: ServerResponse, users: DevUser[], problem = ''): void {
-  const rows = users.map(({ login, password, name }) => `<li>${escapeHtml(name)}: <code>${escapeHtml(login)}</code> / <code>${escapeHtml(password)}</code></li>`)
-  sendPage(res, 200, 'Sign in', `${problem && `<p role="alert">${problem}</p>`}
-<form method="post">
-<label for="login">User name</label>
-<input id="login" name="login" autocomplete="username" autocapitalize="none" required autofocus>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
-<button type="submit">Sign in</button>
-</form>
-<p>Development users (user name / password):</p>
-<ul>${rows.join('')}</ul>`)
-}
-
-function sendPage (res: ServerResponse, status: number, title: string, body: string): void {
-  res.writeHead(status, {
-    'content-type': 'text/html; charset=utf-8',
-    'cache-control': 'no-store',
-    // No form-action: browsers apply it to the redirect after a form too, and that one leads to the client.
-    'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-  }).end(page(title, body))
-}
-
-function page (title: string, body: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title} - development provider</title>
-<style>
-body { max-width: 24rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff }
-label { display: block; margin-top: 1rem }
-input, button { box-sizing: border-box; width: 100%; padding: .6rem; font: inherit }
-button { margin-top: 1.5rem; color: #fff; background: #1f4f99; border: 0; border-radius: .3rem }
-[role=alert] { color: #a40000 }
-</style>
-</head>
-<body>
-<main>
-<h1>${title}</h1>
-${body}
-</main>
-</body>
-</html>
-`
-}
-
-function escapeHtml (value: string): string {
-  return value.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+function sendJson (res: ServerResponse, status: number, json: unknown, headers: Record<string, string> = {}): void {
+  res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers }).end(JSON.stringify(json))
 }

@@ -2,18 +2,23 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
 import { createHostCheck } from '../src/http/hosts.ts'
-import { createClients } from '../src/oauth/clients.ts'
+import { createAddressLimit } from '../src/http/limits.ts'
+import { createRateLimiter } from '../src/oauth/rate-limit.ts'
+import { createRegistrations } from '../src/oauth/registrations.ts'
 
 /** Dynamic client registration (RFC 7591). */
 async function dcr (app: FastifyInstance): Promise<void> {
   const { config, store } = app
   if (!config.authRequired) return
   const { clientTtlSeconds, ...limits } = config.registration
+  const registrations = createRegistrations(store, clientTtlSeconds)
+  const limiter = createRateLimiter(store)
 
   app.addHook('onRequest', createHostCheck(config))
+  app.addHook('onRequest', createAddressLimit(limiter, 'registration', config.limits.perAddress))
   // /register serves clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/register', '/register']) {
-    await app.register(registerRoutes, { prefix, clients: createClients(store, clientTtlSeconds), store, ...limits })
+    await app.register(registerRoutes, { prefix, registrations, limiter, ...limits })
   }
 }
 

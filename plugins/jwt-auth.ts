@@ -1,13 +1,25 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { BearerError, readBearerToken } from '../src/http/bearer.ts'
+import { checkAccess } from '../src/oauth/access-rules.ts'
+import { createSigningKeys } from '../src/oauth/broker/signing-keys.ts'
+import type { SigningKeys } from '../src/oauth/broker/signing-keys.ts'
+import { createRevocations, grantName, sidName, subjectName, tokenName } from '../src/oauth/revocations.ts'
+import type { Revocations } from '../src/oauth/revocations.ts'
+import { createSecrets } from '../src/oauth/secrets.ts'
+import type { Secrets } from '../src/oauth/secrets.ts'
 import type { Principal } from '../src/oidc/principal.ts'
-import { TokenError } from '../src/oidc/verifier.ts'
+import { TokenError, createVerifier } from '../src/oidc/verifier.ts'
+import type { Verifier } from '../src/oidc/verifier.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Every route says so: `bearer` needs a verified access token, `public` needs none. A route without it fails the boot. */
     auth?: 'bearer' | 'public'
+  }
+  interface FastifyInstance {
+    /** The access tokens that /mcp takes: Seed's own in broker mode, otherwise the provider's. Undefined with AUTH_REQUIRED=false. */
+    accessTokens: AccessTokens | undefined
   }
   interface FastifyRequest {
     /** The verified caller; undefined on public routes and with AUTH_REQUIRED=false. */
@@ -15,15 +27,23 @@ declare module 'fastify' {
   }
 }
 
+interface AccessTokens {
+  verifier: Verifier
+  revocations: Revocations
+  secrets: Secrets
+  signingKeys: SigningKeys
+}
+
 /** Puts the bearer check on each route that declares it, before the body is read. Secure by default: see FastifyContextConfig.auth. */
 async function jwtAuth (app: FastifyInstance): Promise<void> {
-  const verifier = app.oidc?.verifier
+  const accessTokens = app.oidc === undefined ? undefined : createAccessTokens(app)
+  app.decorate('accessTokens', accessTokens)
   app.decorateRequest('principal', undefined)
 
   async function verifyBearer (request: FastifyRequest): Promise<void> {
-    if (verifier === undefined) return
+    if (accessTokens === undefined) return
     try {
-      request.principal = await verifier.verify(readBearerToken(request.raw))
+      request.principal = await accessTokens.verifier.verify(readBearerToken(request.raw))
     } catch (err) {
       throw err instanceof TokenError ? new BearerError(err.reason, err.message, err.detail) : err
     }
@@ -37,4 +57,42 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
   })
 }
 
-export default fp(jwtAuth, { name: 'jwt-auth', dependencies: ['oidc-discovery'], fastify: '5.x' })
+function createAccessTokens (app: FastifyInstance): AccessTokens {
+  const { config } = app
+  const { oidc, token, access, grant, oauthMode, seedSecret } = config
+  const broker = oauthMode === 'broker'
+  const longestLife = broker ? grant.accessTokenTtlSeconds : token.maxLifetimeSeconds
+  const revocations = createRevocations(app.store, longestLife + 2 * token.clockSkewSeconds)
+  const secrets = createSecrets(seedSecret, config.seedSecretPrevious)
+  const signingKeys = createSigningKeys(secrets)
+  if (broker && seedSecret === undefined) {
+    app.log.warn('SEED_SECRET is not set: keys are made anew at each start, and everybody must sign in again after it')
+  }
+  const verifier = broker
+    ? createVerifier({
+      ...token,
+      issuer: config.baseUrl,
+      tenants: [],
+      audience: config.resource,
+      algorithms: ['ES256'],
+      groupsClaim: 'groups',
+      groupPaths: false,
+      getKey: (header) => signingKeys.getKey(header),
+      revocation: { ...revocations, names: ({ grant: grantId }) => [grantName(String(grantId))] }
+    })
+    : createVerifier({
+      ...oidc,
+      ...token,
+      groupPaths: oidc.preset.groupPaths,
+      getKey: app.oidc!.jwks.getKey,
+      revocation: {
+        ...revocations,
+        names: ({ sub, sid }, digest) => [tokenName(digest), subjectName(String(sub)), ...(typeof sid === 'string' ? [sidName(sid)] : [])]
+      },
+      admit: (claims) => { checkAccess(claims, { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }) }
+    })
+  app.oidc!.onKeysChanged(() => { verifier.forget() })
+  return { verifier, revocations, secrets, signingKeys }
+}
+
+export default fp(jwtAuth, { name: 'jwt-auth', dependencies: ['redis', 'oidc-discovery'], fastify: '5.x' })

@@ -1,32 +1,95 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import authorizeRoutes from '../routes/authorize.ts'
+import backchannelLogoutRoutes from '../routes/backchannel-logout.ts'
+import callbackRoutes from '../routes/callback.ts'
+import consentRoutes from '../routes/consent.ts'
+import revokeRoutes from '../routes/revoke.ts'
 import tokenRoutes from '../routes/token.ts'
 import wellKnownRoutes from '../routes/well-known.ts'
+import type { FetchPublicDocument } from '../src/http-client/public-document.ts'
+import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/hosts.ts'
+import { createAddressLimit } from '../src/http/limits.ts'
+import { createBroker } from '../src/oauth/broker/broker.ts'
+import { createClientDocuments } from '../src/oauth/client-document.ts'
 import { createClients } from '../src/oauth/clients.ts'
+import { createConsent } from '../src/oauth/consent.ts'
+import { createProxy } from '../src/oauth/proxy/proxy.ts'
+import { createRateLimiter } from '../src/oauth/rate-limit.ts'
+import { createRegistrations } from '../src/oauth/registrations.ts'
 import { createUpstream } from '../src/oauth/upstream.ts'
 
-/** The OAuth authorization server that MCP clients see: documents, authorization and token endpoint. */
-async function oauthProxy (app: FastifyInstance): Promise<void> {
-  const { config, store, oidc } = app
-  if (oidc === undefined) return
-  const provider = oidc.provider.metadata
-  const { baseUrl, resource } = config
-  const { scopes, algorithms, clientId, clientSecret } = config.oidc
-  const { redirectUriSchemes } = config.registration
-  const clients = createClients(store, config.registration.clientTtlSeconds)
-  const upstream = createUpstream({ provider, clientId, clientSecret })
+export interface OauthProxyOptions {
+  /** How client metadata documents are fetched. */
+  fetchDocument: FetchPublicDocument
+}
 
+/** The OAuth authorization server that MCP clients see, in either mode. */
+async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOptions): Promise<void> {
+  const { config, store, oidc, accessTokens, log } = app
+  if (oidc === undefined || accessTokens === undefined) return
+  const { baseUrl, resource, oauthMode } = config
+  const { redirectUriSchemes, clientTtlSeconds } = config.registration
+  const { scopes, algorithms } = config.oidc
+  const { verifier, revocations, secrets, signingKeys } = accessTokens
+  const { getKey } = oidc.jwks
+  const provider = oidc.provider.metadata
+
+  const documents = createClientDocuments({ ...config.clientDocuments, fetchDocument, redirectUriSchemes, log })
+  const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: config.configuredClients, documents, redirectUriSchemes })
+  const upstream = createUpstream({ ...config.oidc, provider })
+  const broker = oauthMode === 'broker'
+    ? createBroker({ config, store, secrets, signingKeys, revocations, upstream, clients, provider, getKey, verifyAccessToken: verifier.verify, log })
+    : undefined
+  const { signIn, issuer, revoker, end } = broker ?? createProxy({ config, upstream, revocations, verifyAccessToken: verifier.verify })
+
+  const consent = createConsent(store)
+  const cookies = createCookies(baseUrl)
+  const limiter = createRateLimiter(store)
+
+  app.addHook('onReady', async () => { documents.start() })
+  app.addHook('onClose', async () => { documents.close() })
   app.addHook('onRequest', createHostCheck(config))
-  await app.register(wellKnownRoutes, { prefix: '/.well-known', baseUrl, resource, scopes, algorithms, provider })
+
+  await app.register(wellKnownRoutes, {
+    prefix: '/.well-known',
+    baseUrl,
+    resource,
+    scopes,
+    mode: oauthMode,
+    clientDocuments: documents.advertised,
+    tokenKeys: broker === undefined
+      ? () => ({ jwksUri: provider().jwksUri, algorithms })
+      : () => ({ jwksUri: `${baseUrl}/.well-known/jwks.json`, algorithms: ['ES256'] }),
+    jwks: broker === undefined ? undefined : signingKeys.published
+  })
+
+  /** Routes of one endpoint share a limit, whatever their path. */
+  async function mount (endpoint: string, register: (scope: FastifyInstance) => Promise<unknown>): Promise<void> {
+    await app.register(async (scope) => {
+      scope.addHook('onRequest', createAddressLimit(limiter, endpoint, config.limits.perAddress))
+      await register(scope)
+    })
+  }
+
   // The paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/authorize', '/authorize']) {
-    await app.register(authorizeRoutes, { prefix, clients, provider, upstreamClientId: clientId, baseUrl, resource, scopes, redirectUriSchemes })
+    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, redirectUriSchemes }))
+  }
+  await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl }))
+  if (broker !== undefined) {
+    await mount('callback', async (scope) => await scope.register(callbackRoutes, { prefix: '/oauth/callback', signIn: broker.signIn, cookies }))
   }
   for (const prefix of ['/oauth/token', '/token']) {
-    await app.register(tokenRoutes, { prefix, clients, upstream, verifyAccessToken: oidc.verifier.verify, resource, scopes, redirectUriSchemes })
+    await mount('token', async (scope) => await scope.register(tokenRoutes, { prefix, clients, store, issuer, limiter, limitPerClient: config.limits.perClient, baseUrl, resource }))
   }
+  for (const prefix of ['/oauth/revoke', '/revoke']) {
+    await mount('revoke', async (scope) => await scope.register(revokeRoutes, { prefix, clients, store, baseUrl, revoker }))
+  }
+  await mount('backchannel-logout', async (scope) => await scope.register(backchannelLogoutRoutes, {
+    prefix: '/oauth/backchannel-logout', store, ...config.oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey, end
+  }))
 }
 
 export default fp(oauthProxy, { name: 'oauth-proxy', dependencies: ['redis', 'oidc-discovery', 'jwt-auth'], encapsulate: true, fastify: '5.x' })

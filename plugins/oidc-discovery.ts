@@ -5,19 +5,17 @@ import { createJwks } from '../src/oidc/jwks.ts'
 import type { Jwks } from '../src/oidc/jwks.ts'
 import { createProvider } from '../src/oidc/provider.ts'
 import type { Provider } from '../src/oidc/provider.ts'
-import { createVerifier } from '../src/oidc/verifier.ts'
-import type { Verifier } from '../src/oidc/verifier.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The OpenID provider, its keys, and the judge of its tokens; undefined with AUTH_REQUIRED=false. */
-    oidc: { provider: Provider, jwks: Jwks, verifier: Verifier } | undefined
+    /** The OpenID provider and its keys; undefined with AUTH_REQUIRED=false. */
+    oidc: { provider: Provider, jwks: Jwks, onKeysChanged (listener: () => void): void } | undefined
   }
 }
 
 /** Finds the provider and keeps its keys, in the background: the process starts whether the provider answers or not. */
 async function oidcDiscovery (app: FastifyInstance): Promise<void> {
-  const { authRequired, oidc, token, oauthMode } = app.config
+  const { authRequired, oidc, oauthMode } = app.config
   if (!authRequired) {
     app.decorate('oidc', undefined)
     return
@@ -33,9 +31,14 @@ async function oidcDiscovery (app: FastifyInstance): Promise<void> {
       }
     }
   })
-  const jwks = createJwks({ jwksUri: () => provider.metadata().jwksUri, fetchJson, log: app.log, onChange: () => verifier.forget() })
-  const verifier = createVerifier({ ...oidc, ...token, getKey: jwks.getKey })
-  app.decorate('oidc', { provider, jwks, verifier })
+  const keysChanged: Array<() => void> = []
+  const jwks = createJwks({
+    jwksUri: () => provider.metadata().jwksUri,
+    fetchJson,
+    log: app.log,
+    onChange () { for (const tell of keysChanged) tell() }
+  })
+  app.decorate('oidc', { provider, jwks, onKeysChanged (listener) { keysChanged.push(listener) } })
   app.addHook('onReady', async () => { provider.start() })
   app.addHook('onClose', async () => {
     provider.close()

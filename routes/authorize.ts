@@ -1,12 +1,25 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
 import { allowOnly } from '../src/http/methods.ts'
+import { CONSENT_HEADERS, renderConsentPage } from '../src/http/pages.ts'
 import { authorize } from '../src/oauth/authorization.ts'
 import type { AuthorizationServices } from '../src/oauth/authorization.ts'
+import { describeRequest } from '../src/oauth/consent.ts'
+import type { Consent } from '../src/oauth/consent.ts'
+import { randomId } from '../src/oauth/secrets.ts'
 import { AuthorizeHeadersSchema, AuthorizeQuerySchema, AuthorizeResponses } from '../src/schemas/authorize.ts'
 
-/** GET /oauth/authorize (RFC 6749 section 3.1). A browser navigates here: no CORS, and errors are pages. */
-const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizationServices> = async (app, services) => {
+export interface AuthorizeRouteOptions extends AuthorizationServices {
+  consent: Consent
+  cookies: Cookies
+}
+
+/** How long a browser may leave the question unanswered, and a little more. */
+const BROWSER_COOKIE_SECONDS = 3_600
+
+/** GET /oauth/authorize (RFC 6749 section 3.1). A browser navigates here: no CORS, and what it gets is the consent page, or a page that says what is wrong. */
+const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, { consent, cookies, ...services }) => {
   app.setErrorHandler(pageErrorHandler)
   allowOnly(app, ['GET'], '', { preflight: false })
 
@@ -14,9 +27,20 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizationServices> = async 
     config: { auth: 'public' },
     schema: { headers: AuthorizeHeadersSchema, querystring: AuthorizeQuerySchema, response: AuthorizeResponses }
   }, async (request, reply) => {
-    const { location, error } = await authorize(request.query, services)
-    if (error !== undefined) request.logFields = { error: error.code, reason: error.message }
-    return reply.header('cache-control', 'no-store').redirect(location.href, 302)
+    const outcome = await authorize(request.query, services)
+    if (outcome.kind === 'redirect') {
+      if (outcome.error !== undefined) request.logFields = { error: outcome.error.code, reason: outcome.error.message }
+      return reply.header('cache-control', 'no-store').redirect(outcome.location.href, 302)
+    }
+    // The same browser keeps its value, so that pages it has open in other tabs stay good.
+    const known = cookies.read(request, 'browser')
+    const browser = known !== undefined && /^[\w-]{43}$/.test(known) ? known : randomId(32)
+    const consentId = await consent.ask(outcome.request, browser)
+    cookies.set(reply, 'browser', browser, BROWSER_COOKIE_SECONDS)
+    request.logFields = { client: outcome.request.client.id }
+    return reply.headers(CONSENT_HEADERS).send(renderConsentPage({
+      ...describeRequest(outcome.request), resource: services.resource, action: '/oauth/consent', consentId
+    }))
   })
 }
 

@@ -4,25 +4,28 @@ import { plainErrorHandler } from '../src/http/errors.ts'
 import { allowOnly } from '../src/http/methods.ts'
 import { authorizationServer, openidConfiguration, protectedResource } from '../src/oauth/metadata.ts'
 import type { MetadataOptions } from '../src/oauth/metadata.ts'
-import type { ProviderMetadata } from '../src/oidc/provider.ts'
 import { ErrorSchema } from '../src/schemas/common.ts'
-import { AuthorizationServerSchema, OpenidConfigurationSchema, ProtectedResourceSchema } from '../src/schemas/well-known.ts'
+import { AuthorizationServerSchema, JwkSetSchema, OpenidConfigurationSchema, ProtectedResourceSchema } from '../src/schemas/well-known.ts'
+import type { JwkSet } from '../src/schemas/well-known.ts'
 
 export interface WellKnownRouteOptions extends MetadataOptions {
-  /** OIDC_ALGORITHMS */
-  algorithms: readonly string[]
-  /** @throws ProviderUnavailableError */
-  provider: () => ProviderMetadata
+  /** Whether client ID metadata documents can be fetched now. */
+  clientDocuments: () => boolean
+  /** Where the keys of access tokens are, and their algorithms. @throws ProviderUnavailableError */
+  tokenKeys: () => { jwksUri: string, algorithms: readonly string[] }
+  /** Seed's own keys; undefined in proxy mode. */
+  jwks: (() => JwkSet) | undefined
 }
 
-/** The documents under /.well-known. They do not change while Seed runs, so they are made once. */
-const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async (app, { provider, algorithms, ...options }) => {
+/** The documents under /.well-known. */
+const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async (app, { clientDocuments, tokenKeys, jwks, ...options }) => {
   const cacheable = { 'cache-control': 'public, max-age=300', 'cross-origin-resource-policy': 'cross-origin' }
   const config = { auth: 'public' } as const
   await app.register(cors, { origin: '*', methods: ['GET'], maxAge: 600 })
   app.setErrorHandler(plainErrorHandler)
 
-  for (const path of ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration']) {
+  const paths = ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration']
+  for (const path of [...paths, ...(jwks === undefined ? [] : ['/jwks.json'])]) {
     allowOnly(app, ['GET'], path, { preflight: true })
   }
 
@@ -32,12 +35,15 @@ const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async 
       async (_request, reply) => reply.headers(cacheable).send(resource))
   }
 
-  const server = authorizationServer(options)
   app.get('/oauth-authorization-server', { config, schema: { response: { 200: AuthorizationServerSchema } } },
-    async (_request, reply) => reply.headers(cacheable).send(server))
+    async (_request, reply) => reply.headers(cacheable).send(authorizationServer(options, { clientDocuments: clientDocuments() })))
 
   app.get('/openid-configuration', { config, schema: { response: { 200: OpenidConfigurationSchema, '5xx': ErrorSchema } } },
-    async (_request, reply) => reply.headers(cacheable).send(openidConfiguration(options, provider().jwksUri, algorithms)))
+    async (_request, reply) => reply.headers(cacheable).send(openidConfiguration(options, { clientDocuments: clientDocuments() }, tokenKeys())))
+
+  if (jwks !== undefined) {
+    app.get('/jwks.json', { config, schema: { response: { 200: JwkSetSchema } } }, async (_request, reply) => reply.headers(cacheable).send(jwks()))
+  }
 }
 
 export default wellKnownRoutes

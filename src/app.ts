@@ -9,6 +9,8 @@ import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import redis from '../plugins/redis.ts'
 import type { Config } from './config/env.ts'
+import { createPublicFetcher } from './http-client/public-document.ts'
+import type { FetchPublicDocument } from './http-client/public-document.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
 import { logRequest, loggerOptions, newReference } from './http/logger.ts'
 
@@ -22,10 +24,12 @@ const SECURITY_HEADERS = {
 export interface AppOptions {
   /** Where log lines go instead of standard output. */
   logStream?: { write (line: string): void }
+  /** How client metadata documents are fetched, instead of from public addresses only. */
+  fetchDocument?: FetchPublicDocument
 }
 
 /** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
-export async function buildApp (settings: Config, { logStream }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher() }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { ...loggerOptions(settings), ...(logStream !== undefined && { stream: logStream }) },
     logController: new LogController({ disableRequestLogging: true }),
@@ -55,7 +59,7 @@ export async function buildApp (settings: Config, { logStream }: AppOptions = {}
   await app.register(redis)
   await app.register(oidcDiscovery)
   await app.register(jwtAuth)
-  await app.register(oauthProxy)
+  await app.register(oauthProxy, { fetchDocument })
   await app.register(dcr)
   await app.register(mcpTransport)
   await app.register(health)

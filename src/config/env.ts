@@ -1,9 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { parseEnv } from 'node:util'
 import { envSchema } from 'env-schema'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
+import { checkAddressRange, checkBaseUrl, checkHttpsUrl, checkOrigin, checkRedirectUriScheme, checkRedisUrl, checkSecret, isLoopbackHost, list, readClaimPairs } from './checks.ts'
+import { readConfiguredClients } from './clients.ts'
+import { PRESET_NAMES, findPreset } from './presets.ts'
+import type { PresetName } from './presets.ts'
 
 /**
  * Configuration: environment in, one frozen object out.
@@ -23,7 +26,10 @@ export const EnvSchema = Type.Object({
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 5 }),
   // Authentication
   AUTH_REQUIRED: Type.Boolean({ default: true }),
-  OAUTH_MODE: Type.Enum(['proxy'], { default: 'proxy' }),
+  OAUTH_MODE: Type.Enum(['proxy', 'broker'], { default: 'proxy' }),
+  SEED_SECRET: Type.Optional(Type.String()),
+  SEED_SECRET_PREVIOUS: Type.Optional(Type.String()),
+  OIDC_PROVIDER: Type.Optional(Type.Enum([...PRESET_NAMES])),
   OIDC_ISSUER: Type.Optional(Type.String()),
   OIDC_AUDIENCE: Type.Optional(Type.String({ maxLength: 512 })),
   OIDC_DISCOVERY_URL: Type.Optional(Type.String()),
@@ -31,23 +37,45 @@ export const EnvSchema = Type.Object({
   OAUTH_TOKEN_URL: Type.Optional(Type.String()),
   OIDC_CLIENT_ID: Type.Optional(Type.String({ maxLength: 512 })),
   OIDC_CLIENT_SECRET: Type.Optional(Type.String()),
+  OIDC_CLIENT_KEY: Type.Optional(Type.String()),
+  OIDC_CLIENT_KEY_ID: Type.Optional(Type.String({ maxLength: 256 })),
+  OIDC_CLIENT_AUTH: Type.Optional(Type.Enum(['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'])),
+  OIDC_TENANTS: Type.String({ default: '' }),
   OIDC_SCOPES: Type.String({ default: 'openid profile email offline_access' }),
   OIDC_ALGORITHMS: Type.String({ default: 'RS256,PS256,ES256,EdDSA' }),
-  OIDC_GROUPS_CLAIM: Type.String({ minLength: 1, default: 'groups' }),
+  OIDC_GROUPS_CLAIM: Type.Optional(Type.String({ minLength: 1 })),
   TOKEN_CLOCK_SKEW_SECONDS: Type.Integer({ minimum: 0, maximum: 300, default: 30 }),
   TOKEN_MAX_LIFETIME_SECONDS: Type.Integer({ minimum: 60, default: 86400 }),
+  ACCESS_TOKEN_TTL: Type.Integer({ minimum: 60, maximum: 86400, default: 900 }),
+  REFRESH_TOKEN_TTL: Type.Integer({ minimum: 300, default: 1209600 }),
+  GRANT_MAX_AGE: Type.Integer({ minimum: 300, default: 7776000 }),
+  GRANT_MAX_AGE_UNCHECKED: Type.Integer({ minimum: 300, default: 86400 }),
+  // Access
+  ACCESS_GROUPS: Type.String({ default: '' }),
+  ACCESS_EMAIL_DOMAINS: Type.String({ default: '' }),
+  ACCESS_EMAIL_UNVERIFIED: Type.Optional(Type.Boolean()),
+  ACCESS_HOSTED_DOMAINS: Type.String({ default: '' }),
+  ACCESS_CLAIMS: Type.String({ default: '' }),
+  ACCESS_CONTACT: Type.Optional(Type.String({ maxLength: 200 })),
   // Store
   REDIS_URL: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ default: 'seed:' }),
-  // Client registration
+  // Clients
+  OAUTH_CLIENTS: Type.Optional(Type.String()),
+  CIMD_ENABLED: Type.Boolean({ default: true }),
+  CIMD_HOSTS: Type.String({ default: '' }),
+  CIMD_PROBE_URL: Type.String({ default: 'https://claude.ai/oauth/claude-code-client-metadata' }),
   DCR_CLIENT_TTL: Type.Integer({ minimum: 60, default: 2592000 }),
   DCR_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 10 }),
   DCR_LIMIT_TOTAL: Type.Integer({ minimum: 1, default: 1000 }),
-  REDIRECT_URI_SCHEMES: Type.String({ default: 'cursor,vscode,vscode-insiders' })
+  REDIRECT_URI_SCHEMES: Type.String({ default: 'cursor,vscode,vscode-insiders' }),
+  // Limits
+  OAUTH_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 120 }),
+  OAUTH_LIMIT_PER_CLIENT: Type.Integer({ minimum: 1, default: 600 })
 })
 type Env = Static<typeof EnvSchema>
 
-export const SECRET_SETTINGS = ['OIDC_CLIENT_SECRET', 'REDIS_URL'] as const
+export const SECRET_SETTINGS = ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'OAUTH_CLIENTS'] as const
 
 /** Signature algorithms Seed can be told to accept: asymmetric only (RFC 8725 section 3.1). */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
@@ -80,11 +108,6 @@ export function loadConfig (environment: Record<string, string | undefined>, dot
   const config = toConfig(env, problems)
   if (problems.length > 0) throw new ConfigError(problems)
   return deepFreeze(config)
-}
-
-/** Whether `hostname` (as URL.hostname gives it) can only mean this machine. */
-export function isLoopbackHost (hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]' || hostname === '::1'
 }
 
 function readEnvironment (environment: Record<string, string | undefined>, dotenvPath: string | false): Record<string, string> {
@@ -158,27 +181,29 @@ function explain (keyword: string, message: string, params: SchemaError['params'
 function toConfig (env: Env, problems: string[]) {
   const baseUrl = checkBaseUrl(env.BASE_URL ?? `http://localhost:${env.PORT}`, problems)
   const authRequired = env.AUTH_REQUIRED
-  if (authRequired) {
-    if (env.OIDC_ISSUER === undefined) problems.push('OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in on this machine)')
-    if (env.OIDC_AUDIENCE === undefined && !problems.some((problem) => problem.startsWith('OIDC_AUDIENCE '))) problems.push("OIDC_AUDIENCE is missing: set it to the audience of your provider's access tokens, usually the client id")
+  const issuer = env.OIDC_ISSUER ?? ''
+  const preset = findPreset(env.OIDC_PROVIDER as PresetName | undefined, issuer)
+  if (authRequired) checkProvider(env, problems)
+  if (authRequired && env.OAUTH_MODE === 'broker') checkBroker(env, problems)
+  if (authRequired && env.OAUTH_MODE === 'proxy' && preset.brokerOnly !== undefined) {
+    problems.push(`OAUTH_MODE must be broker for ${preset.name}: ${preset.brokerOnly}`)
   }
-  if (env.OIDC_ISSUER !== undefined) checkHttpsUrl('OIDC_ISSUER', env.OIDC_ISSUER, problems)
-  if (env.OIDC_ISSUER?.match(/[?#]/)) problems.push('OIDC_ISSUER must have no query and no fragment')
-  for (const name of ['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL'] as const) {
-    const value = env[name]
-    if (value !== undefined) checkHttpsUrl(name, value, problems)
-    if (value?.includes('#')) problems.push(`${name} must have no fragment`)
+  if (authRequired && preset.needsCredential && env.OIDC_CLIENT_SECRET === undefined && env.OIDC_CLIENT_KEY === undefined) {
+    problems.push(`OIDC_CLIENT_SECRET is missing: ${preset.name} demands it`)
+  }
+  if (preset.name === 'auth0' && issuer !== '' && !issuer.endsWith('/')) problems.push('OIDC_ISSUER must end with a slash for auth0')
+  for (const name of ['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'] as const) {
+    if (env[name] !== undefined) checkHttpsUrl(name, env[name], problems)
   }
   if (env.REDIS_URL !== undefined) checkRedisUrl(env.REDIS_URL, problems)
+  checkSecret('SEED_SECRET', env.SEED_SECRET, problems)
+  checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS, problems)
+  checkClientCredential(env, problems)
 
   const trustProxy = list(env.TRUST_PROXY)
-  for (const range of trustProxy) {
-    if (!isAddressRange(range)) problems.push(`TRUST_PROXY must list addresses or CIDR ranges of your proxies, such as 10.0.0.0/8 (it has "${range}")`)
-  }
+  for (const range of trustProxy) checkAddressRange(range, problems)
   const corsExtraOrigins = list(env.CORS_EXTRA_ORIGINS)
-  for (const origin of corsExtraOrigins) {
-    if (!isOrigin(origin)) problems.push(`CORS_EXTRA_ORIGINS must list origins such as https://claude.ai, without a path (it has ${quoted(origin)})`)
-  }
+  for (const origin of corsExtraOrigins) checkOrigin(origin, problems)
   const algorithms = list(env.OIDC_ALGORITHMS)
   for (const algorithm of algorithms) {
     if (!ALGORITHMS.includes(algorithm)) problems.push(`OIDC_ALGORITHMS must list asymmetric algorithms (${ALGORITHMS.join(', ')}); it has "${algorithm}"`)
@@ -186,11 +211,7 @@ function toConfig (env: Env, problems: string[]) {
   const scopes = env.OIDC_SCOPES.split(' ').filter((scope) => scope !== '')
   if (!scopes.includes('openid')) problems.push('OIDC_SCOPES must include openid')
   const redirectUriSchemes = list(env.REDIRECT_URI_SCHEMES)
-  for (const scheme of redirectUriSchemes) {
-    if (!/^[a-z][a-z0-9+.-]*$/.test(scheme) || UNSAFE_SCHEMES.includes(scheme)) {
-      problems.push(`REDIRECT_URI_SCHEMES must list private-use schemes of desktop clients, such as cursor (it has "${scheme}")`)
-    }
-  }
+  for (const scheme of redirectUriSchemes) checkRedirectUriScheme(scheme, problems)
 
   const loopback = isLoopbackHost(new URL(baseUrl).hostname)
   return {
@@ -207,90 +228,99 @@ function toConfig (env: Env, problems: string[]) {
     logLevel: env.LOG_LEVEL,
     shutdownGraceSeconds: env.SHUTDOWN_GRACE_SECONDS,
     authRequired,
-    oauthMode: env.OAUTH_MODE,
+    oauthMode: env.OAUTH_MODE as 'proxy' | 'broker',
+    /** Both generations; undefined where none is set. */
+    seedSecret: env.SEED_SECRET,
+    seedSecretPrevious: env.SEED_SECRET_PREVIOUS,
     oidc: {
-      issuer: env.OIDC_ISSUER ?? '',
+      preset,
+      issuer,
+      tenants: list(env.OIDC_TENANTS),
       audience: env.OIDC_AUDIENCE ?? '',
-      discoveryUrl: env.OIDC_DISCOVERY_URL ?? `${(env.OIDC_ISSUER ?? '').replace(/\/$/, '')}/.well-known/openid-configuration`,
+      discoveryUrl: env.OIDC_DISCOVERY_URL ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
       authorizationUrl: env.OAUTH_AUTHORIZATION_URL,
       tokenUrl: env.OAUTH_TOKEN_URL,
       clientId: env.OIDC_CLIENT_ID ?? env.OIDC_AUDIENCE ?? '',
       clientSecret: env.OIDC_CLIENT_SECRET,
+      clientKey: env.OIDC_CLIENT_KEY,
+      clientKeyId: env.OIDC_CLIENT_KEY_ID,
+      /** How Seed authenticates at the provider; undefined leaves it to the discovery document. */
+      clientAuth: env.OIDC_CLIENT_AUTH as 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none' | undefined,
       scopes,
       algorithms,
-      groupsClaim: env.OIDC_GROUPS_CLAIM
+      groupsClaim: env.OIDC_GROUPS_CLAIM ?? preset.groupsClaim
     },
     token: {
       clockSkewSeconds: env.TOKEN_CLOCK_SKEW_SECONDS,
       maxLifetimeSeconds: env.TOKEN_MAX_LIFETIME_SECONDS
     },
+    /** Of the tokens and grants that Seed issues in broker mode, in seconds. */
+    grant: {
+      accessTokenTtlSeconds: env.ACCESS_TOKEN_TTL,
+      refreshTokenTtlSeconds: env.REFRESH_TOKEN_TTL,
+      maxAgeSeconds: env.GRANT_MAX_AGE,
+      maxAgeUncheckedSeconds: env.GRANT_MAX_AGE_UNCHECKED
+    },
+    /** Who may sign in; an empty list or no rule admits everybody whom the provider does. */
+    access: {
+      groups: list(env.ACCESS_GROUPS),
+      emailDomains: list(env.ACCESS_EMAIL_DOMAINS).map((domain) => domain.toLowerCase()),
+      unverifiedEmail: env.ACCESS_EMAIL_UNVERIFIED ?? preset.trustsEmail,
+      hostedDomains: list(env.ACCESS_HOSTED_DOMAINS).map((domain) => domain.toLowerCase()),
+      claims: readClaimPairs(env.ACCESS_CLAIMS, problems),
+      contact: env.ACCESS_CONTACT
+    },
     redisUrl: env.REDIS_URL,
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
+    configuredClients: readConfiguredClients(env.OAUTH_CLIENTS, problems),
+    clientDocuments: {
+      enabled: env.CIMD_ENABLED,
+      allowedHosts: list(env.CIMD_HOSTS).map((host) => host.toLowerCase()),
+      probeUrl: env.CIMD_PROBE_URL
+    },
     registration: {
       clientTtlSeconds: env.DCR_CLIENT_TTL,
       limitPerAddress: env.DCR_LIMIT_PER_ADDRESS,
       limitTotal: env.DCR_LIMIT_TOTAL,
       redirectUriSchemes
+    },
+    /** Requests a minute to each OAuth endpoint. */
+    limits: {
+      perAddress: env.OAUTH_LIMIT_PER_ADDRESS,
+      perClient: env.OAUTH_LIMIT_PER_CLIENT
     }
   }
 }
 
-/** Schemes that a browser would run or open itself; never a redirect target, whatever is configured. */
-const UNSAFE_SCHEMES = ['http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp']
-
-function checkBaseUrl (value: string, problems: string[]): string {
-  const origin = value.replace(/\/$/, '')
-  const before = problems.length
-  checkHttpsUrl('BASE_URL', value, problems)
-  if (problems.length > before) return 'http://localhost:3000'
-  if (new URL(value).origin !== origin) {
-    problems.push(`BASE_URL must be an origin such as https://seed.example.com, in lower case, without default port, path, query or user (it is "${value}")`)
-    return 'http://localhost:3000'
+function checkProvider (env: Env, problems: string[]): void {
+  if (env.OIDC_ISSUER === undefined) problems.push('OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in on this machine)')
+  else checkHttpsUrl('OIDC_ISSUER', env.OIDC_ISSUER, problems)
+  if (env.OIDC_ISSUER?.includes('?')) problems.push('OIDC_ISSUER must have no query')
+  if (env.OAUTH_MODE === 'proxy' && env.OIDC_AUDIENCE === undefined && !problems.some((problem) => problem.startsWith('OIDC_AUDIENCE '))) {
+    problems.push("OIDC_AUDIENCE is missing: set it to the audience of your provider's access tokens, usually the client id")
   }
-  return origin
-}
-
-function checkHttpsUrl (name: string, value: string, problems: string[]): void {
-  const url = parseUrl(value)
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    problems.push(`${name} must be a URL beginning with https:// (it is ${quoted(value)})`)
-  } else if (url.username !== '' || url.password !== '') {
-    problems.push(`${name} must hold no user name or password`)
-  } else if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
-    problems.push(`${name} must use https; plain http is for this machine (localhost) only (it is "${value}")`)
+  if (/^https:\/\/login\.microsoftonline\.com\/(common|organizations|consumers)\//.test(env.OIDC_ISSUER ?? '') && env.OIDC_TENANTS === '') {
+    problems.push('OIDC_TENANTS is missing: with an OIDC_ISSUER of several tenants, list the ids of those that may sign in')
   }
 }
 
-function checkRedisUrl (value: string, problems: string[]): void {
-  const url = parseUrl(value)
-  if (url === null || (url.protocol !== 'redis:' && url.protocol !== 'rediss:')) {
-    problems.push('REDIS_URL must be a URL such as redis://:password@redis:6379 (or rediss:// for TLS)')
+function checkBroker (env: Env, problems: string[]): void {
+  if (env.OIDC_CLIENT_ID === undefined && env.OIDC_AUDIENCE === undefined) {
+    problems.push('OIDC_CLIENT_ID is missing: set it to the id of the client that you registered at the provider for Seed')
+  }
+  if (env.REDIS_URL !== undefined && env.SEED_SECRET === undefined) {
+    problems.push('SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one secret for all replicas; make it with `openssl rand -base64 32`')
   }
 }
 
-/** What was set, for a problem's text; a URL that may hold a password is not shown. */
-function quoted (value: string): string {
-  return value.includes('@') ? 'not shown, as it has an @' : `"${value}"`
-}
-
-function parseUrl (value: string): URL | null {
-  return URL.canParse(value) ? new URL(value) : null
-}
-
-function list (value: string): string[] {
-  return value.split(',').map((item) => item.trim()).filter((item) => item !== '')
-}
-
-function isOrigin (value: string): boolean {
-  const url = parseUrl(value)
-  return url !== null && (url.protocol === 'https:' || url.protocol === 'http:') && url.origin === value && !value.includes('*')
-}
-
-function isAddressRange (value: string): boolean {
-  const [address = '', prefix, ...rest] = value.split('/')
-  const family = isIP(address)
-  if (family === 0 || rest.length > 0) return false
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128))
+function checkClientCredential (env: Env, problems: string[]): void {
+  const { OIDC_CLIENT_AUTH: method, OIDC_CLIENT_KEY: key, OIDC_CLIENT_SECRET: secret } = env
+  if (key !== undefined && !/^-----BEGIN PRIVATE KEY-----[\s\S]+-----END PRIVATE KEY-----$/.test(key)) {
+    problems.push('OIDC_CLIENT_KEY must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")')
+  }
+  if (key !== undefined && secret !== undefined) problems.push('OIDC_CLIENT_KEY and OIDC_CLIENT_SECRET are both set: keep one of them')
+  if (method === 'private_key_jwt' && key === undefined) problems.push('OIDC_CLIENT_KEY is missing: OIDC_CLIENT_AUTH=private_key_jwt needs it')
+  if (method?.startsWith('client_secret') && secret === undefined) problems.push(`OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=${method} needs it`)
 }
 
 function deepFreeze<T extends object> (value: T): T {

@@ -13,10 +13,13 @@ export interface OutboundLimits {
 export class OutboundError extends Error {
   override readonly name = 'OutboundError'
   readonly status: number | undefined
+  /** There was no whole HTTP answer: DNS, refused, unreachable, TLS, cut off or too slow. False when the answer, or the URL, is what is wrong. */
+  readonly network: boolean
 
-  constructor (message: string, options: { cause?: unknown, status?: number } = {}) {
+  constructor (message: string, options: { cause?: unknown, status?: number, network?: boolean } = {}) {
     super(message, { cause: options.cause })
     this.status = options.status
+    this.network = options.network ?? false
   }
 }
 
@@ -44,7 +47,7 @@ export async function send (url: string | URL, init: RequestInit = {}, limits: O
   } catch (err) {
     if (err instanceof OutboundError) throw err
     const timedOut = err instanceof DOMException && err.name === 'TimeoutError'
-    throw new OutboundError(timedOut ? `${target} did not answer within ${timeoutMs} ms` : `${target} cannot be reached (${causeCode(err)})`, { cause: err })
+    throw new OutboundError(timedOut ? `${target} did not answer within ${timeoutMs} ms` : `${target} cannot be reached (${causeCode(err)})`, { cause: err, network: true })
   }
 }
 

@@ -1,9 +1,11 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { AccessDeniedError } from '../oauth/access-rules.ts'
 import { UnknownClientError } from '../oauth/clients.ts'
 import { bearerChallenge } from '../oauth/challenge.ts'
 import type { ChallengeOptions } from '../oauth/challenge.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { OAuthErrorCode } from '../oauth/errors.ts'
+import { SignInError } from '../oauth/sign-in.ts'
 import { ProviderUnavailableError } from '../oidc/provider.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import { BearerError } from './bearer.ts'
@@ -38,21 +40,32 @@ export function oauthErrorHandler (invalidCode: (error: FastifyError) => OAuthEr
   }
 }
 
-/** `/oauth/authorize`: a page, as a person is looking. */
-export async function pageErrorHandler (error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const { status, message } = toFailure(error, request, reply)
-  const unknownClient = error instanceof UnknownClientError
+/** `/oauth/authorize`, `/oauth/consent`, `/oauth/callback`: a page, as a person is looking. */
+export async function pageErrorHandler (error: FastifyError | SignInError, request: FastifyRequest, reply: FastifyReply) {
+  const cause = error instanceof SignInError ? error.cause : error
+  const { status, message } = toFailure(cause as FastifyError, request, reply)
+  const unknownClient = cause instanceof UnknownClientError
   return reply.code(unknownClient ? 400 : status).headers(PAGE_HEADERS).send(renderErrorPage({
-    title: status >= 500 ? 'Sign-in is not available right now' : 'Sign-in cannot start',
+    title: titleFor(status, cause),
     sentence: unknownClient ? 'This application is not registered here any more.' : `${message}.`,
-    advice: adviceFor(status, unknownClient),
+    advice: adviceFor(status, cause),
+    link: error instanceof SignInError ? { href: error.returnTo.href, text: 'Return to the application' } : undefined,
     reference: request.id
   }))
 }
 
-function adviceFor (status: number, unknownClient: boolean): string {
-  if (unknownClient) return 'Go back to the application, sign out of this server there (or remove it) and connect it again.'
-  if (status >= 500) return 'Try again in a minute. If it stays, give the reference to whoever runs this server.'
+function titleFor (status: number, cause: Error): string {
+  if (cause instanceof AccessDeniedError) return 'You may not use this server'
+  if (status === 429) return 'Too many attempts'
+  return status >= 500 ? 'Sign-in is not available right now' : 'Sign-in cannot go on'
+}
+
+function adviceFor (status: number, cause: Error): string {
+  if (cause instanceof AccessDeniedError) {
+    return cause.contact === undefined ? 'Ask whoever runs this server for access, and give them the reference.' : `Ask ${cause.contact} for access, and give them the reference.`
+  }
+  if (cause instanceof UnknownClientError) return 'Go back to the application, sign out of this server there (or remove it) and connect it again.'
+  if (status >= 500 || status === 429) return 'Try again in a minute. If it stays, give the reference to whoever runs this server.'
   return 'Go back to the application and connect again. If it stays, give the reference to whoever runs this server.'
 }
 
@@ -104,6 +117,7 @@ function toFailure (error: FastifyError, request: FastifyRequest, reply: Fastify
 }
 
 function classify (error: FastifyError): Failure {
+  if (error instanceof AccessDeniedError) return { status: 403, code: 'access_denied', message: error.message, detail: `${error.rule}: ${error.detail ?? error.message}` }
   if (error instanceof OAuthError) {
     const { status, code, message, retryAfterSeconds, detail } = error
     return { status, code, message, retryAfterSeconds, detail }

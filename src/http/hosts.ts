@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { isLoopbackHost } from '../config/env.ts'
+import { isLoopbackHost } from '../config/checks.ts'
 import type { Config } from '../config/env.ts'
 
 /**

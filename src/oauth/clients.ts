@@ -1,26 +1,40 @@
-import { randomBytes } from 'node:crypto'
-import type { RegisteredClient } from '../schemas/register.ts'
-import { keys } from '../store/keys.ts'
-import type { Store } from '../store/store.ts'
+import type { JWK } from 'jose'
+import type { ConfiguredClient } from '../config/clients.ts'
+import { isDocumentId } from './client-document.ts'
+import type { ClientDocuments } from './client-document.ts'
 import { OAuthError } from './errors.ts'
 import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri } from './redirect-uri.ts'
+import { REGISTERED_PREFIX } from './registrations.ts'
+import type { Registrations } from './registrations.ts'
 
-/** What a client registers (RFC 7591 section 2), checked. All clients are public: none gets a secret. */
-export type ClientMetadata = Omit<RegisteredClient, 'client_id' | 'client_id_issued_at'>
-
-/** Who asks to be authorized: a registered client, or one that names itself and is confined to loopback. */
-export type Client =
-  | { kind: 'registered', id: string, registration: RegisteredClient }
-  | { kind: 'unregistered', id: string }
+/** A client, wherever it is known from. */
+export interface Client {
+  /**
+   * `configured` by the operator, `registered` by itself, published as a metadata `document`, or `unregistered`: one that
+   * names itself and is confined to loopback (Claude Code may use any id).
+   */
+  kind: 'configured' | 'registered' | 'document' | 'unregistered'
+  id: string
+  /** Fit to be shown to people; nobody vouches for it unless configured. */
+  name: string
+  redirectUris: readonly string[]
+  authMethod: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
+  /** SHA-256 of the secret, base64url. */
+  secretHash: string | undefined
+  jwks: { keys: JWK[] } | undefined
+  /** May it have refresh tokens? */
+  refreshes: boolean
+}
 
 export interface Clients {
-  register (metadata: ClientMetadata): Promise<RegisteredClient>
   /**
-   * The client behind an id; being asked for keeps a registration alive.
+   * The client behind an id.
    * @throws UnknownClientError for an id that Seed gave out and no longer holds, or that can be no client's
-   * @throws StoreUnavailableError
+   * @throws OAuthError for a metadata document that is none or cannot be had; StoreUnavailableError
    */
   find (clientId: string): Promise<Client>
+  /** Somebody signs in with this client, or has a token of it: a registration lives on. */
+  used (client: Pick<Client, 'kind' | 'id'>): Promise<void>
 }
 
 /** The id belongs to a registration that is gone: the client must register again. */
@@ -30,37 +44,61 @@ export class UnknownClientError extends OAuthError {
   }
 }
 
-/** Ids that Seed gives out begin so; nobody else may use the prefix. */
-const PREFIX = 'seed-'
+export interface ClientsOptions {
+  registrations: Registrations
+  configured: readonly ConfiguredClient[]
+  documents: Pick<ClientDocuments, 'find'>
+  /** REDIRECT_URI_SCHEMES */
+  redirectUriSchemes: readonly string[]
+}
 
-export function createClients (store: Store, ttlSeconds: number, now: () => number = Date.now): Clients {
+/** @throws Error for a configured client whose redirect URI cannot be used */
+export function createClients ({ registrations, configured, documents, redirectUriSchemes }: ClientsOptions): Clients {
+  for (const { id, redirectUris } of configured) checkConfigured(id, redirectUris, redirectUriSchemes)
+
+  async function findDocument (clientId: string): Promise<Client> {
+    const { name, redirectUris, tokenEndpointAuthMethod: authMethod, jwks, grantTypes } = await documents.find(clientId)
+    return { kind: 'document', id: clientId, name, redirectUris, authMethod, secretHash: undefined, jwks, refreshes: grantTypes.includes('refresh_token') }
+  }
+
+  async function findRegistered (clientId: string): Promise<Client> {
+    const registration = await registrations.find(clientId)
+    if (registration === undefined) throw new UnknownClientError()
+    const { client_name: name = clientId, redirect_uris: redirectUris, grant_types: grantTypes } = registration
+    return { ...PUBLIC, kind: 'registered', id: clientId, name, redirectUris, refreshes: grantTypes.includes('refresh_token') }
+  }
+
   return {
-    async register (metadata) {
-      const client: RegisteredClient = {
-        client_id: `${PREFIX}${randomBytes(18).toString('base64url')}`,
-        client_id_issued_at: Math.floor(now() / 1_000),
-        ...metadata
-      }
-      await store.set(keys.client(client.client_id), JSON.stringify(client), ttlSeconds)
-      return client
+    async find (clientId) {
+      const ahead = configured.find(({ id }) => id === clientId)
+      if (ahead !== undefined) return { ...ahead, kind: 'configured', name: ahead.name ?? ahead.id, refreshes: true }
+      if (isDocumentId(clientId)) return await findDocument(clientId)
+      if (clientId.includes('://')) throw new UnknownClientError()
+      if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
+      return { ...PUBLIC, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
     },
 
-    async find (clientId) {
-      if (!clientId.startsWith(PREFIX)) {
-        // A URL is the id of a client metadata document, which may only be believed once it has been fetched.
-        if (clientId.includes('://')) throw new UnknownClientError()
-        return { kind: 'unregistered', id: clientId }
-      }
-      const record = await store.touch(keys.client(clientId), ttlSeconds)
-      if (record === undefined) throw new UnknownClientError()
-      return { kind: 'registered', id: clientId, registration: JSON.parse(record) as RegisteredClient }
+    async used ({ kind, id }) {
+      if (kind === 'registered') await registrations.used(id)
     }
   }
 }
 
+function checkConfigured (id: string, redirectUris: readonly string[], schemes: readonly string[]): void {
+  for (const uri of redirectUris) {
+    try {
+      checkRegistrableRedirectUri(uri, schemes)
+    } catch (err) {
+      throw new Error(`OAUTH_CLIENTS: client "${id}": ${(err as Error).message}`, { cause: err })
+    }
+  }
+}
+
+const PUBLIC = { authMethod: 'none', secretHash: undefined, jwks: undefined } as const
+
 /**
- * The redirect URI an authorization may go to (OAuth 2.1 section 2.3.1): registered, or for a client that never
- * registered a loopback one. A sole registered URI may be left out (RFC 6749 section 3.1.2.3).
+ * The redirect URI an authorization may go to (OAuth 2.1 section 2.3.1): one of the client's, or for a client that
+ * never registered a loopback one. A sole one may be left out (RFC 6749 section 3.1.2.3).
  *
  * What was registered is judged again by today's rules, so that an old record never redirects to what is refused now.
  *
@@ -73,15 +111,15 @@ export function checkRedirectUri (client: Client, redirectUri: string | undefine
     if (redirectUri === undefined || isLoopbackRedirectUri(redirectUri)) return redirectUri
     throw new OAuthError('invalid_request', 'A client that is not registered may only use a redirect URI on http://localhost, http://127.0.0.1 or http://[::1]')
   }
-  const uri = redirectUri ?? soleRedirectUri(client.registration)
-  if (!matchesRedirectUri(uri, client.registration.redirect_uris)) {
+  const uri = redirectUri ?? soleRedirectUri(client)
+  if (!matchesRedirectUri(uri, client.redirectUris)) {
     throw new OAuthError('invalid_request', 'redirect_uri is not one that this client registered')
   }
   checkRegistrableRedirectUri(uri, schemes)
   return uri
 }
 
-function soleRedirectUri ({ redirect_uris: [first, ...others] }: RegisteredClient): string {
+function soleRedirectUri ({ redirectUris: [first, ...others] }: Client): string {
   if (others.length > 0) throw new OAuthError('invalid_request', 'redirect_uri is required: this client registered more than one')
   return first!
 }

@@ -25,7 +25,7 @@ export class OAuthError extends Error {
 export type OAuthErrorCode =
   | 'invalid_request' | 'invalid_client' | 'invalid_grant' | 'unauthorized_client' | 'unsupported_grant_type'
   | 'unsupported_response_type' | 'invalid_scope' | 'invalid_target' | 'access_denied' | 'interaction_required'
-  | 'invalid_redirect_uri' | 'invalid_client_metadata' | 'invalid_software_statement'
+  | 'unsupported_token_type' | 'invalid_redirect_uri' | 'invalid_client_metadata' | 'invalid_software_statement'
   | 'server_error' | 'temporarily_unavailable'
 
 const STATUS: Partial<Record<OAuthErrorCode, number>> = {

@@ -1,4 +1,4 @@
-import { isLoopbackHost } from '../config/env.ts'
+import { isLoopbackHost } from '../config/checks.ts'
 import { OAuthError } from './errors.ts'
 
 /** Query parameters of an authorization response: a redirect URI that already holds one could be made to speak for us. */

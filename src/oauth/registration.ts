@@ -1,16 +1,19 @@
-import { isIPv6 } from 'node:net'
 import type { RegisterBody, RegisteredClient } from '../schemas/register.ts'
-import { keys } from '../store/keys.ts'
-import type { Store } from '../store/store.ts'
-import type { ClientMetadata, Clients } from './clients.ts'
 import { OAuthError } from './errors.ts'
+import { addressBucket } from './rate-limit.ts'
+import type { RateLimiter } from './rate-limit.ts'
 import { checkRegistrableRedirectUri } from './redirect-uri.ts'
+import type { ClientMetadata, Registrations } from './registrations.ts'
 
-/** Dynamic client registration (RFC 7591 section 3): the request's checks, one after another, then the record. */
+/**
+ * Dynamic client registration (RFC 7591 section 3): the request's checks, one after another, then the record. Who
+ * registers the same metadata again gets the same client while it lives: hosted clients register at each attempt, for
+ * many people from one address. That is safe, as every registered client is public and nobody gets a secret.
+ */
 export interface RegistrationServices {
-  clients: Clients
-  store: Store
-  /** Registrations an hour. */
+  registrations: Registrations
+  limiter: RateLimiter
+  /** New registrations an hour. */
   limitPerAddress: number
   limitTotal: number
   /** REDIRECT_URI_SCHEMES */
@@ -28,8 +31,16 @@ export async function register (body: RegisterBody, address: string, services: R
   for (const uri of body.redirect_uris) checkRegistrableRedirectUri(uri, services.redirectUriSchemes)
   for (const name of ['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'] as const) checkWebPage(name, body[name])
   const metadata = readMetadata(body)
+  const known = await services.registrations.findSame(metadata)
+  if (known !== undefined) return known
   await checkRegistrationLimits(address, services)
-  return await services.clients.register(metadata)
+  return await services.registrations.register(metadata)
+}
+
+/** 10 an hour for one address, 1,000 for all by default. */
+async function checkRegistrationLimits (address: string, { limiter, limitPerAddress, limitTotal }: RegistrationServices): Promise<void> {
+  await limiter.count('register', addressBucket(address), { most: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS' })
+  await limiter.count('register', 'all', { most: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL' })
 }
 
 /** Statements are signed claims about a client (RFC 7591 section 2.3); Seed trusts no issuer of them, so it believes none. */
@@ -70,39 +81,6 @@ function readApplicationType ({ application_type: type, redirect_uris: uris }: R
 }
 
 /** A name is shown to people: no control, format or direction characters. */
-function printable (name: string): string {
+export function printable (name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '').trim()
-}
-
-/** 10 an hour for one address, 1,000 for all by default; counted in the store, so for all replicas together. */
-async function checkRegistrationLimits (address: string, { store, limitPerAddress, limitTotal }: RegistrationServices): Promise<void> {
-  for (const [key, limit] of [
-    [keys.registrationsOf(addressBucket(address)), limitPerAddress],
-    [keys.registrations(), limitTotal]
-  ] as const) {
-    const { count, resetSeconds } = await store.increment(key, HOUR_SECONDS)
-    if (count > limit) {
-      throw new OAuthError('temporarily_unavailable', `Too many registrations; try again in ${resetSeconds} seconds`, {
-        status: 429,
-        retryAfterSeconds: resetSeconds,
-        detail: `${count} registrations this hour, the limit is ${limit} (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL, TRUST_PROXY)`
-      })
-    }
-  }
-}
-
-/**
- * One household or host holds a whole /64 of IPv6, so that is what is counted. Some proxies put the caller's port
- * behind the address in X-Forwarded-For; it changes with each connection and does not count.
- */
-export function addressBucket (given: string): string {
-  const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (mapped !== null) return mapped[1]!
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = address.split('%')[0]!.split('::')
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  const groups = tail === undefined ? left : [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right]
-  return `${groups.slice(0, 4).map((group) => parseInt(group, 16).toString(16)).join(':')}::/64`
 }

@@ -1,61 +1,156 @@
+import { importPKCS8 } from 'jose'
 import * as oauth from 'oauth4webapi'
-import { OutboundError, parseJsonObject, send } from '../http-client/outbound.ts'
-import type { OutboundResponse } from '../http-client/outbound.ts'
-import { isLoopbackHost } from '../config/env.ts'
+import { isLoopbackHost } from '../config/checks.ts'
+import { upstreamScopes } from '../config/presets.ts'
+import type { Preset } from '../config/presets.ts'
+import { parseJsonObject, send } from '../http-client/outbound.ts'
+import type { OutboundError, OutboundResponse } from '../http-client/outbound.ts'
 import type { ProviderMetadata } from '../oidc/provider.ts'
-import type { TokenResponse } from '../schemas/token.ts'
 import { OAuthError } from './errors.ts'
 
 /**
- * Seed as a client of the provider's token endpoint. The request is oauth4webapi's; the answer is judged here,
- * because providers answer errors in every form there is, and none of their words may reach a client.
+ * Seed as a client of the provider. The requests are oauth4webapi's; the answers are judged here, because providers
+ * answer errors in every form there is, and none of their words may reach a client.
  */
 export interface UpstreamOptions {
   /** @throws ProviderUnavailableError */
   provider: () => ProviderMetadata
+  preset: Preset
   clientId: string
   clientSecret: string | undefined
+  /** A private key in PEM form (PKCS #8), for private_key_jwt. */
+  clientKey: string | undefined
+  clientKeyId: string | undefined
+  /** OIDC_CLIENT_AUTH; undefined leaves it to the provider's document. */
+  clientAuth: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none' | undefined
+  /** OIDC_AUDIENCE, for presets that send it. */
+  audience: string
 }
 
 export type UpstreamGrant = 'authorization_code' | 'refresh_token'
 
-export interface Upstream {
-  /** @throws OAuthError whose message is safe to send on, ProviderUnavailableError */
-  requestTokens (grant: UpstreamGrant, parameters: Record<string, string>): Promise<TokenResponse>
+export interface UpstreamTokens {
+  accessToken: string
+  refreshToken: string | undefined
+  idToken: string | undefined
+  expiresInSeconds: number | undefined
+  /** As the provider says; undefined when it does not. */
+  scope: string | undefined
 }
 
-export function createUpstream ({ provider, clientId, clientSecret }: UpstreamOptions): Upstream {
+export interface Upstream {
+  /**
+   * The provider's authorization endpoint with these parameters (undefined ones are left out) and those of the preset.
+   * @param scopes of OIDC_SCOPES
+   * @throws ProviderUnavailableError
+   */
+  authorizationUrl (parameters: Record<string, string | undefined>, scopes: readonly string[]): URL
+  /** @throws OAuthError whose message is safe to send on, ProviderUnavailableError */
+  requestTokens (grant: UpstreamGrant, parameters: Record<string, string>): Promise<UpstreamTokens>
+  /** The claims of the userinfo endpoint; undefined when there is none to ask. @throws OAuthError, ProviderUnavailableError */
+  userinfo (accessToken: string, subject: string): Promise<Record<string, unknown> | undefined>
+  /** Ends a token at the provider (RFC 7009). @returns false when the provider has no revocation endpoint @throws OAuthError, ProviderUnavailableError */
+  revoke (token: string, hint: 'refresh_token' | 'access_token' | undefined): Promise<boolean>
+}
+
+const TIMEOUT_MS = 10_000
+
+export function createUpstream (options: UpstreamOptions): Upstream {
+  const { provider, preset, clientId, audience } = options
+  const client: oauth.Client = { client_id: clientId }
+  const audienceParameter = preset.sendsAudience && audience !== '' ? { audience } : {}
+
+  /** Sends what oauth4webapi makes of `request`, through the one door, and gives the answer as it is. */
+  async function exchange (endpoint: string, request: (http: HttpOptions) => Promise<unknown>): Promise<OutboundResponse> {
+    let answer: OutboundResponse | undefined
+    try {
+      await request({
+        [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
+        [oauth.customFetch]: async (url, { method, headers, body }) => {
+          answer = await send(url, { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }, { timeoutMs: TIMEOUT_MS })
+          return new Response(null)
+        }
+      })
+    } catch (err) {
+      throw unreachable(err as OutboundError)
+    }
+    return answer!
+  }
+
   return {
+    authorizationUrl (parameters, scopes) {
+      const { authorizationEndpoint, scopes: supported } = provider()
+      const url = new URL(authorizationEndpoint)
+      const prompts = new Set([parameters['prompt'], preset.authorizationParameters['prompt']].join(' ').split(' ').filter((prompt) => prompt !== ''))
+      const all = {
+        ...parameters,
+        scope: upstreamScopes(preset, scopes, supported).join(' '),
+        ...audienceParameter,
+        ...preset.authorizationParameters,
+        prompt: prompts.size === 0 ? undefined : [...prompts].join(' ')
+      }
+      for (const [name, value] of Object.entries(all)) {
+        if (value !== undefined) url.searchParams.set(name, value)
+      }
+      return url
+    },
+
     async requestTokens (grant, parameters) {
       const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
-      let answer: OutboundResponse | undefined
-      try {
-        await oauth.genericTokenEndpointRequest(
-          { issuer, token_endpoint: tokenEndpoint },
-          { client_id: clientId },
-          clientAuthentication(clientSecret, tokenEndpointAuthMethods),
-          grant,
-          parameters,
-          {
-            [oauth.allowInsecureRequests]: isLoopbackHost(new URL(tokenEndpoint).hostname),
-            [oauth.customFetch]: async (url, { method, headers, body }) => {
-              answer = await send(url, { method, headers, body: String(body) }, { timeoutMs: 10_000 })
-              return new Response(null)
-            }
-          }
-        )
-      } catch (err) {
-        throw unreachable(err as OutboundError)
-      }
-      return readAnswer(answer!, grant)
+      const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
+      const answer = await exchange(tokenEndpoint, (http) => oauth.genericTokenEndpointRequest(
+        { issuer, token_endpoint: tokenEndpoint }, client, authentication, grant, { ...parameters, ...audienceParameter }, http))
+      return readTokens(answer, grant, preset)
+    },
+
+    async userinfo (accessToken, subject) {
+      const { issuer, userinfoEndpoint } = provider()
+      if (userinfoEndpoint === undefined || !preset.usesUserinfo) return undefined
+      const { status, body } = await exchange(userinfoEndpoint, (http) => oauth.userInfoRequest({ issuer, userinfo_endpoint: userinfoEndpoint }, client, accessToken, http))
+      const claims = parseJsonObject(body)
+      // OpenID Connect Core 1.0 section 5.3.2: another subject's answer must not be used.
+      if (status === 200 && claims?.['sub'] === subject) return claims
+      throw new OAuthError('server_error', 'The identity provider gave no usable answer', { detail: `the provider's userinfo endpoint answered ${status} ${claims === undefined ? 'without a JSON object' : 'and not for the subject that signed in'}` })
+    },
+
+    async revoke (token, hint) {
+      const { issuer, revocationEndpoint, tokenEndpointAuthMethods } = provider()
+      if (revocationEndpoint === undefined) return false
+      const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
+      const { status } = await exchange(revocationEndpoint, (http) => oauth.revocationRequest(
+        { issuer, revocation_endpoint: revocationEndpoint }, client, authentication, token, { ...http, ...(hint !== undefined && { additionalParameters: { token_type_hint: hint } }) }))
+      if (status === 200) return true
+      throw new OAuthError('temporarily_unavailable', 'The identity provider did not revoke the token; try again shortly', { detail: `the provider's revocation endpoint answered ${status}`, retryAfterSeconds: 5 })
     }
   }
 }
 
-/** client_secret_basic unless the provider's document leaves it out; none for a public client. */
-function clientAuthentication (secret: string | undefined, methods: string[] | undefined): oauth.ClientAuth {
-  if (secret === undefined) return oauth.None()
-  return methods !== undefined && !methods.includes('client_secret_basic') ? oauth.ClientSecretPost(secret) : oauth.ClientSecretBasic(secret)
+/** What every request of oauth4webapi takes. */
+interface HttpOptions {
+  [oauth.allowInsecureRequests]: boolean
+  [oauth.customFetch]: (url: string, request: { method: string, headers: Record<string, string>, body?: unknown }) => Promise<Response>
+}
+
+/** With a key private_key_jwt, with a secret client_secret_basic unless the provider's document leaves that out, with neither none. */
+async function clientAuthentication (options: UpstreamOptions, methods: string[] | undefined): Promise<oauth.ClientAuth> {
+  const { clientAuth, clientSecret, clientKey, clientKeyId } = options
+  if (clientAuth === 'none' || (clientSecret === undefined && clientKey === undefined)) return oauth.None()
+  if (clientKey !== undefined) {
+    const key = await importPrivateKey(clientKey)
+    return oauth.PrivateKeyJwt(clientKeyId === undefined ? key : { key, kid: clientKeyId })
+  }
+  const post = clientAuth === 'client_secret_post' || (clientAuth === undefined && methods?.includes('client_secret_basic') === false)
+  return post ? oauth.ClientSecretPost(clientSecret!) : oauth.ClientSecretBasic(clientSecret!)
+}
+
+/** Elliptic where it is, RSA otherwise: the PEM does not say for which algorithm it is meant. */
+async function importPrivateKey (pem: string): Promise<CryptoKey> {
+  for (const algorithm of ['ES256', 'RS256']) {
+    try {
+      return await importPKCS8(pem, algorithm) as CryptoKey
+    } catch {}
+  }
+  throw new OAuthError('server_error', 'The server cannot authenticate to the identity provider', { detail: 'OIDC_CLIENT_KEY must be a P-256 or RSA private key' })
 }
 
 function unreachable (err: OutboundError): OAuthError {
@@ -64,22 +159,24 @@ function unreachable (err: OutboundError): OAuthError {
   })
 }
 
-function readAnswer ({ status, body }: OutboundResponse, grant: UpstreamGrant): TokenResponse {
+/** RFC 6749 section 5.1, from providers that leave out what they please. */
+function readTokens ({ status, body }: OutboundResponse, grant: UpstreamGrant, { scopeAliases }: Preset): UpstreamTokens {
   const answer = parseJsonObject(body)
-  if (status === 200 && answer !== undefined && typeof answer['access_token'] === 'string') return readTokens(answer)
-  throw readError(status, typeof answer?.['error'] === 'string' ? answer['error'] : undefined, grant)
+  if (status !== 200 || typeof answer?.['access_token'] !== 'string') {
+    throw readError(status, typeof answer?.['error'] === 'string' ? answer['error'] : undefined, grant)
+  }
+  const { access_token: accessToken, refresh_token: refreshToken, id_token: idToken, expires_in: expiresIn, scope } = answer
+  return {
+    accessToken: accessToken as string,
+    refreshToken: nonEmpty(refreshToken),
+    idToken: nonEmpty(idToken),
+    expiresInSeconds: /^\d+$/.test(String(expiresIn)) ? Number(expiresIn) : undefined,
+    scope: nonEmpty(scope)?.split(' ').map((name) => scopeAliases[name] ?? name).join(' ')
+  }
 }
 
-/** RFC 6749 section 5.1, from providers that leave out what they please. The ID token stays here: it is no business of the client's. */
-function readTokens (answer: Record<string, unknown>): TokenResponse {
-  const { access_token: accessToken, expires_in: expiresIn, refresh_token: refreshToken, scope } = answer
-  return {
-    access_token: accessToken as string,
-    token_type: 'Bearer',
-    ...(/^\d+$/.test(String(expiresIn)) && { expires_in: Number(expiresIn) }),
-    ...(typeof refreshToken === 'string' && refreshToken !== '' && { refresh_token: refreshToken }),
-    ...(typeof scope === 'string' && scope !== '' && { scope })
-  }
+function nonEmpty (value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 /**

@@ -28,10 +28,9 @@ export class ClaimError extends Error {
 /**
  * Reads a principal from the claims of a verified token.
  *
- * @param groupsClaim the claim that lists groups: its exact name, or a path such as `realm_access.roles`
  * @throws ClaimError for scopes of a wrong type
  */
-export function toPrincipal (claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, groupsClaim: string): Principal {
+export function toPrincipal (claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: GroupOptions): Principal {
   const clientId = firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
   return {
     issuer: claims.iss,
@@ -40,7 +39,7 @@ export function toPrincipal (claims: Record<string, unknown> & { iss: string, su
     scopes: readScopes(claims),
     name: firstString(claims, ['name', 'preferred_username']),
     email: firstString(claims, ['email']),
-    groups: readGroups(claims, groupsClaim),
+    groups: readGroups(claims, options),
     claims,
     expiresAt: claims.exp,
     key: principalKey(claims.iss, claims.sub, clientId ?? '')
@@ -62,16 +61,26 @@ function readScopes ({ scope, scp }: Record<string, unknown>): Set<string> {
   return new Set([...(scope ?? '').split(' '), ...listed].filter((item) => item !== ''))
 }
 
-function readGroups (claims: Record<string, unknown>, groupsClaim: string): string[] {
+export interface GroupOptions {
+  /** The claim that lists groups: its exact name, or a path such as `realm_access.roles`. */
+  groupsClaim: string
+  /** Groups are paths such as `/engineering` (Keycloak): the slash is dropped. */
+  groupPaths: boolean
+}
+
+/** The groups that claims list; none where the claim is absent or no array of strings. */
+export function readGroups (claims: Record<string, unknown>, { groupsClaim, groupPaths }: GroupOptions): string[] {
   const value = claims[groupsClaim] ?? groupsClaim.split('.').reduce<unknown>(member, claims)
-  return isStringArray(value) ? value : []
+  if (!isStringArray(value)) return []
+  return groupPaths ? value.map((group) => group.replace(/^\//, '')) : value
 }
 
 function member (value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined
 }
 
-function firstString (claims: Record<string, unknown>, names: string[]): string | undefined {
+/** The first of these claims that is a string with something in it. */
+export function firstString (claims: Record<string, unknown>, names: string[]): string | undefined {
   for (const name of names) {
     const value = claims[name]
     if (typeof value === 'string' && value !== '') return value

@@ -1,6 +1,7 @@
 import { OutboundError } from '../http-client/outbound.ts'
 import type { fetchJson } from '../http-client/outbound.ts'
-import { isLoopbackHost } from '../config/env.ts'
+import { isLoopbackHost } from '../config/checks.ts'
+import { tenantIssuer } from './issuer.ts'
 
 /**
  * The OpenID provider as its discovery document describes it (OpenID Connect Discovery 1.0 section 4).
@@ -14,6 +15,11 @@ export interface ProviderMetadata {
   authorizationEndpoint: string
   tokenEndpoint: string
   jwksUri: string
+  /** Absent where the document names none. */
+  userinfoEndpoint: string | undefined
+  revocationEndpoint: string | undefined
+  /** `scopes_supported`; undefined when the document is silent. */
+  scopes: string[] | undefined
   /** `token_endpoint_auth_methods_supported`; undefined when the document is silent. */
   tokenEndpointAuthMethods: string[] | undefined
   /** The provider adds RFC 9207 `iss` to its redirects. In proxy mode strict clients compare it with Seed's own issuer. */
@@ -44,6 +50,8 @@ export interface ProviderLog {
 
 export interface ProviderOptions {
   issuer: string
+  /** OIDC_TENANTS */
+  tenants: readonly string[]
   discoveryUrl: string
   /** OAUTH_AUTHORIZATION_URL: wins over the document. */
   authorizationUrl: string | undefined
@@ -100,7 +108,7 @@ export function createProvider (options: ProviderOptions): Provider {
 
 /** Checks what discovery gave; each failure names what is wrong and the setting that decides it. */
 function readMetadata (document: Record<string, unknown>, options: ProviderOptions): ProviderMetadata {
-  if (document['issuer'] !== options.issuer) {
+  if (document['issuer'] !== options.issuer && !(options.tenants.length > 0 && document['issuer'] === tenantIssuer(options.issuer, '{tenantid}'))) {
     throw new OutboundError(`The document's issuer is ${JSON.stringify(document['issuer'])?.slice(0, 200)}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
   }
   return {
@@ -108,6 +116,9 @@ function readMetadata (document: Record<string, unknown>, options: ProviderOptio
     authorizationEndpoint: options.authorizationUrl ?? endpoint(document, 'authorization_endpoint'),
     tokenEndpoint: options.tokenUrl ?? endpoint(document, 'token_endpoint'),
     jwksUri: endpoint(document, 'jwks_uri'),
+    userinfoEndpoint: document['userinfo_endpoint'] === undefined ? undefined : endpoint(document, 'userinfo_endpoint'),
+    revocationEndpoint: document['revocation_endpoint'] === undefined ? undefined : endpoint(document, 'revocation_endpoint'),
+    scopes: stringArray(document['scopes_supported']),
     tokenEndpointAuthMethods: stringArray(document['token_endpoint_auth_methods_supported']),
     sendsIss: document['authorization_response_iss_parameter_supported'] === true
   }

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey, ProtectedHeaderParameters } from 'jose'
+import { expectedIssuer } from './issuer.ts'
 import { KeyNotFoundError } from './jwks.ts'
 import { ClaimError, toPrincipal } from './principal.ts'
 import type { Principal } from './principal.ts'
@@ -10,13 +11,24 @@ import type { Principal } from './principal.ts'
  *
  * What can be judged without a key is judged first, so that a token which cannot be ours never makes Seed
  * fetch anything. Verified tokens are remembered under the SHA-256 of the whole token: bounded in number,
- * never past `exp` nor for longer than a minute, and all forgotten when the provider's keys change.
+ * never past `exp` nor for longer than a minute, all forgotten when the provider's keys change, and each at once
+ * when it is revoked.
  */
 export interface Verifier {
   /** @throws TokenError (the token is bad), ProviderUnavailableError (it cannot be judged now) */
   verify (token: string): Promise<Principal>
   /** Forgets every remembered verification. */
   forget (): void
+  /** The names under which the token of this principal may be revoked; empty for a principal that `verify` did not give. */
+  revocationNames (principal: Principal): readonly string[]
+}
+
+/** Asked when a token is first seen here, and again each minute. */
+export interface RevocationCheck {
+  /** @param tokenDigest SHA-256 of the token, base64url */
+  names (claims: Readonly<Record<string, unknown>>, tokenDigest: string): string[]
+  isRevoked (names: string[], issuedAt: number): Promise<boolean>
+  onRevoked (listener: (revocation: { names: string[] } | undefined) => void): void
 }
 
 export type TokenErrorReason = 'invalid_format' | 'invalid_token' | 'invalid_claim'
@@ -36,12 +48,18 @@ export class TokenError extends Error {
 
 export interface VerifierOptions {
   issuer: string
+  /** OIDC_TENANTS; empty but for tokens of a provider with several tenants. */
+  tenants: readonly string[]
   audience: string
   algorithms: readonly string[]
   groupsClaim: string
+  groupPaths: boolean
   clockSkewSeconds: number
   maxLifetimeSeconds: number
   getKey: JWTVerifyGetKey
+  revocation?: RevocationCheck
+  /** Judges who the caller is, when a token is first seen and again each minute; throws to refuse. */
+  admit?: (claims: Readonly<Record<string, unknown>>) => void
   /** Wall clock in milliseconds. */
   now?: () => number
 }
@@ -52,8 +70,9 @@ const MAX_REMEMBERED = 10_000
 const REMEMBER_MS = 60_000
 
 export function createVerifier (options: VerifierOptions): Verifier {
-  const { now = Date.now } = options
+  const { now = Date.now, revocation } = options
   const remembered = new Map<string, { principal: Principal, until: number }>()
+  const namesOf = new WeakMap<Principal, string[]>()
   let generation = 0
 
   function remember (digest: string, principal: Principal): void {
@@ -61,9 +80,35 @@ export function createVerifier (options: VerifierOptions): Verifier {
     remembered.set(digest, { principal, until: Math.min(principal.expiresAt * 1_000, now() + REMEMBER_MS) })
   }
 
+  function forget (): void {
+    generation++
+    remembered.clear()
+  }
+
+  /** What is being verified at this moment is not remembered either: its look at the store may have come too early. */
+  function forgetRevoked (names: string[]): void {
+    generation++
+    for (const [digest, { principal }] of remembered) {
+      if (namesOf.get(principal)!.some((name) => names.includes(name))) remembered.delete(digest)
+    }
+  }
+
+  async function checkRevoked (principal: Principal, digest: string): Promise<void> {
+    const names = revocation?.names(principal.claims, digest) ?? []
+    namesOf.set(principal, names)
+    if (names.length > 0 && await revocation!.isRevoked(names, principal.claims['iat'] as number)) {
+      throw new TokenError('invalid_token', 'The access token has been revoked')
+    }
+  }
+
+  revocation?.onRevoked((revoked) => {
+    if (revoked === undefined) forget()
+    else forgetRevoked(revoked.names)
+  })
+
   return {
     async verify (token) {
-      const digest = hash('sha256', token, 'base64')
+      const digest = hash('sha256', token, 'base64url')
       const known = remembered.get(digest)
       if (known !== undefined) {
         if (known.until > now()) return known.principal
@@ -71,23 +116,23 @@ export function createVerifier (options: VerifierOptions): Verifier {
       }
       const startedIn = generation
       const principal = await verifyJwt(token, options, now)
+      await checkRevoked(principal, digest)
+      options.admit?.(principal.claims)
       if (startedIn === generation) remember(digest, principal)
       return principal
     },
-    forget () {
-      generation++
-      remembered.clear()
-    }
+    forget,
+    revocationNames: (principal) => namesOf.get(principal) ?? []
   }
 }
 
 async function verifyJwt (token: string, options: VerifierOptions, now: () => number): Promise<Principal> {
   checkShape(token)
   checkHeader(decode(() => decodeProtectedHeader(token)), options.algorithms)
-  checkIssuer(decode(() => decodeJwt(token)), options.issuer)
+  const issuer = checkIssuer(decode(() => decodeJwt(token)), options)
   try {
     const { payload, protectedHeader } = await jwtVerify(token, options.getKey, {
-      issuer: options.issuer,
+      issuer,
       audience: options.audience,
       algorithms: [...options.algorithms],
       clockTolerance: options.clockSkewSeconds,
@@ -96,7 +141,7 @@ async function verifyJwt (token: string, options: VerifierOptions, now: () => nu
     })
     checkTimes(payload, options, now)
     checkTokenType(payload, protectedHeader.typ)
-    return toPrincipal(payload as JWTPayload & { iss: string, sub: string, exp: number }, options.groupsClaim)
+    return toPrincipal(payload as JWTPayload & { iss: string, sub: string, exp: number }, options)
   } catch (err) {
     throw toTokenError(err, options)
   }
@@ -133,10 +178,12 @@ function checkHeader (header: ProtectedHeaderParameters, algorithms: readonly st
   }
 }
 
-function checkIssuer ({ iss }: JWTPayload, issuer: string): void {
-  if (iss !== issuer) {
-    throw new TokenError('invalid_claim', 'The access token was issued by another issuer', `iss is ${JSON.stringify(iss)}, OIDC_ISSUER is "${issuer}"`)
+function checkIssuer (claims: JWTPayload, options: VerifierOptions): string {
+  const issuer = expectedIssuer(options, claims)
+  if (issuer === undefined || claims.iss !== issuer) {
+    throw new TokenError('invalid_claim', 'The access token was issued by another issuer', `iss is ${JSON.stringify(claims.iss)}, expected is ${issuer === undefined ? 'that of one of OIDC_TENANTS' : `"${issuer}"`}`)
   }
+  return issuer
 }
 
 /** jose has checked `exp` and `nbf`; what it leaves open is an `iat` in the future and a lifetime without bound. */

@@ -31,6 +31,7 @@ export const AuthorizeHeadersSchema = Type.Object({
 })
 
 export const AuthorizeResponses = {
+  200: HtmlSchema,
   302: RedirectSchema,
   '4xx': HtmlSchema,
   '5xx': HtmlSchema

@@ -2,17 +2,23 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { OAuthErrorSchema } from './common.ts'
 
-/** Client authentication would come here (RFC 6749 section 2.3.1); Seed's clients are public. */
+/** Client authentication by Basic (RFC 6749 section 2.3.1). */
 export const TokenHeadersSchema = Type.Object({
   authorization: Type.Optional(Type.String())
 })
 
+/** Client authentication in the body: RFC 6749 section 2.3.1, RFC 7521 section 4.2. */
+export const ClientCredentialsSchema = Type.Object({
+  client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
+  client_secret: Type.Optional(Type.String({ maxLength: 1024 })),
+  client_assertion: Type.Optional(Type.String({ maxLength: 8192 })),
+  client_assertion_type: Type.Optional(Type.String())
+})
+
 /** Token request: RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.5, RFC 8707 section 2.2. A repeated parameter is refused. */
 export const TokenBodySchema = Type.Object({
+  ...ClientCredentialsSchema.properties,
   grant_type: Type.String(),
-  client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
-  client_secret: Type.Optional(Type.String()),
-  client_assertion: Type.Optional(Type.String()),
   code: Type.Optional(Type.String({ minLength: 1, maxLength: 8192 })),
   redirect_uri: Type.Optional(Type.String({ maxLength: 2048 })),
   code_verifier: Type.Optional(Type.String()),

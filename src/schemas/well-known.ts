@@ -17,11 +17,19 @@ export const AuthorizationServerSchema = Type.Object({
   authorization_endpoint: Type.String(),
   token_endpoint: Type.String(),
   registration_endpoint: Type.String(),
+  revocation_endpoint: Type.String(),
+  jwks_uri: Type.Optional(Type.String()),
   response_types_supported: Type.Array(Type.String()),
   response_modes_supported: Type.Array(Type.String()),
   grant_types_supported: Type.Array(Type.String()),
   code_challenge_methods_supported: Type.Array(Type.String()),
   token_endpoint_auth_methods_supported: Type.Array(Type.String()),
+  token_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
+  revocation_endpoint_auth_methods_supported: Type.Array(Type.String()),
+  revocation_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
+  prompt_values_supported: Type.Array(Type.String()),
+  authorization_response_iss_parameter_supported: Type.Boolean(),
+  client_id_metadata_document_supported: Type.Boolean(),
   scopes_supported: Type.Array(Type.String())
 })
 export type AuthorizationServer = Static<typeof AuthorizationServerSchema>
@@ -34,3 +42,17 @@ export const OpenidConfigurationSchema = Type.Object({
   id_token_signing_alg_values_supported: Type.Array(Type.String())
 })
 export type OpenidConfiguration = Static<typeof OpenidConfigurationSchema>
+
+/** RFC 7517 section 5: public keys for ES256. */
+export const JwkSetSchema = Type.Object({
+  keys: Type.Array(Type.Object({
+    kty: Type.Literal('EC'),
+    crv: Type.Literal('P-256'),
+    x: Type.String(),
+    y: Type.String(),
+    kid: Type.String(),
+    alg: Type.Literal('ES256'),
+    use: Type.Literal('sig')
+  }))
+})
+export type JwkSet = Static<typeof JwkSetSchema>

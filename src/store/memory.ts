@@ -24,6 +24,7 @@ interface Entry {
  */
 export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: MemoryStoreOptions = {}): Store {
   const entries = new Map<string, Entry>()
+  const subscribers = new Map<string, Array<(message: string) => void>>()
   /** No entry expires before this, so a full store under a flood of writes does not sweep in vain for each of them. */
   let nextExpiry = Infinity
   let closed = false
@@ -101,6 +102,12 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       return entry?.value
     },
 
+    async replace (key, expected, value, ttlSeconds) {
+      if (find(key)?.value !== expected) return false
+      write(key, value, ttlSeconds)
+      return true
+    },
+
     async delete (key) {
       return find(key) !== undefined && entries.delete(key)
     },
@@ -117,6 +124,28 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       return { count, resetSeconds: Math.ceil((entry.expiresAt - now()) / 1000) }
     },
 
+    async addMember (key, member, ttlSeconds) {
+      const members = new Map(readMembers(find(key)))
+      const until = expiryAfter(ttlSeconds)
+      members.set(member, Math.max(until, members.get(member) ?? 0))
+      const last = Math.max(...members.values())
+      write(key, JSON.stringify([...members].filter(([, expiresAt]) => expiresAt > now())), Math.ceil((last - now()) / 1000))
+    },
+
+    async members (key) {
+      return readMembers(find(key)).filter(([, expiresAt]) => expiresAt > now()).map(([member]) => member)
+    },
+
+    async publish (channel, message) {
+      checkOpen()
+      for (const tell of subscribers.get(channel) ?? []) tell(message)
+    },
+
+    subscribe (channel, onMessage, onGap) {
+      subscribers.set(channel, [...subscribers.get(channel) ?? [], onMessage])
+      onGap()
+    },
+
     async ping () {
       checkOpen()
       checkRoom()
@@ -128,4 +157,9 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       entries.clear()
     }
   }
+}
+
+/** A set is kept as JSON of [member, milliseconds since the epoch at which it leaves]. */
+function readMembers (entry: Entry | undefined): Array<[member: string, expiresAt: number]> {
+  return entry === undefined ? [] : JSON.parse(entry.value) as Array<[string, number]>
 }

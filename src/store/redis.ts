@@ -6,6 +6,9 @@ import type { Store } from './store.ts'
 
 const CLOSE_MS = 2000
 
+/** A subscriber only listens, so it would never notice that the other side is gone: it asks now and then. */
+const HEARTBEAT_MS = 5000
+
 /**
  * Opens a window or counts in the open one, as one step: it never leaves a counter without an end, which would lock
  * somebody out for ever. Gives the count and the milliseconds left.
@@ -19,9 +22,30 @@ end
 return { redis.call('INCR', KEYS[1]), left }
 `
 
+/** Compare-and-set as one step. */
+const REPLACE = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+`
+
+/** A set whose members leave one by one: a sorted set with the second of leaving as score, by the clock of Redis. */
+const ADD_MEMBER = `
+local now = tonumber(redis.call('TIME')[1])
+local ttl = tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], 'GT', now + ttl, ARGV[1])
+if redis.call('TTL', KEYS[1]) < ttl then redis.call('EXPIRE', KEYS[1], ttl) end
+`
+
+const LIVE_MEMBERS = "return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. redis.call('TIME')[1], '+inf')"
+
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     countInWindow (key: string, ttlSeconds: number): Result<[count: number, leftMs: number], Context>
+    replaceValue (key: string, expected: string, value: string, ttlSeconds: number): Result<0 | 1, Context>
+    addMember (key: string, member: string, ttlSeconds: number): Result<null, Context>
+    liveMembers (key: string): Result<string[], Context>
   }
 }
 
@@ -82,6 +106,13 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
     }
   })
   redis.defineCommand('countInWindow', { numberOfKeys: 1, lua: COUNT_IN_WINDOW })
+  redis.defineCommand('replaceValue', { numberOfKeys: 1, lua: REPLACE })
+  redis.defineCommand('addMember', { numberOfKeys: 1, lua: ADD_MEMBER })
+  redis.defineCommand('liveMembers', { numberOfKeys: 1, lua: LIVE_MEMBERS })
+
+  const subscriptions = new Map<string, Array<{ onMessage: (message: string) => void, onGap: () => void }>>()
+  let subscriber: Redis | undefined
+  let heartbeat: NodeJS.Timeout | undefined
 
   redis.on('error', (err) => lost(errorCode(err)))
   redis.on('close', () => lost(readOnly ? 'READONLY' : 'CLOSED'))
@@ -97,7 +128,28 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
     reachable = false
   }
 
+  /** Listening needs a connection of its own. Its losses are those of the first one, which logs them. */
+  function openSubscriber (): Redis {
+    const connection = redis.duplicate({ autoResubscribe: false })
+    connection.on('error', () => {})
+    connection.on('ready', () => { for (const channel of subscriptions.keys()) listen(connection, channel) })
+    connection.on('message', (channel, message) => {
+      for (const { onMessage } of subscriptions.get(channel)!) onMessage(message)
+    })
+    heartbeat = setInterval(() => { connection.ping().catch(() => {}) }, HEARTBEAT_MS).unref()
+    return connection
+  }
+
+  /** A subscription that fails ends with its connection, and the next one begins it anew. */
+  function listen (connection: Redis, channel: string): void {
+    connection.subscribe(channel).then(() => {
+      for (const { onGap } of subscriptions.get(channel)!) onGap()
+    }, () => {})
+  }
+
   async function closeNow (): Promise<void> {
+    clearInterval(heartbeat)
+    subscriber?.disconnect()
     await Promise.race([redis.quit().catch(() => {}), delay(CLOSE_MS, undefined, { ref: false })])
     redis.disconnect()
   }
@@ -132,6 +184,29 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
     async increment (key, ttlSeconds) {
       const [count, leftMs] = await answer(redis.countInWindow(key, ttlSeconds))
       return { count, resetSeconds: Math.max(1, Math.ceil(leftMs / 1000)) }
+    },
+
+    async replace (key, expected, value, ttlSeconds) {
+      return await answer(redis.replaceValue(key, expected, value, ttlSeconds)) === 1
+    },
+
+    async addMember (key, member, ttlSeconds) {
+      await answer(redis.addMember(key, member, ttlSeconds))
+    },
+
+    async members (key) {
+      return await answer(redis.liveMembers(key))
+    },
+
+    async publish (channel, message) {
+      await answer(redis.publish(keyPrefix + channel, message))
+    },
+
+    subscribe (channel, onMessage, onGap) {
+      const name = keyPrefix + channel
+      subscriptions.set(name, [...subscriptions.get(name) ?? [], { onMessage, onGap }])
+      subscriber ??= openSubscriber()
+      if (subscriber.status === 'ready') listen(subscriber, name)
     },
 
     // A write, because PING is also answered by a replica that refuses writes and by a Redis that is full.

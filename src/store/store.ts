@@ -22,6 +22,12 @@ export interface Store {
   /** Atomic read that restarts the value's time to live (sliding expiry); undefined when absent, and then nothing is written. */
   touch (key: string, ttlSeconds: number): Promise<string | undefined>
 
+  /**
+   * Atomic compare-and-set: writes `value` only while exactly `expected` lives under `key`. Of any number of concurrent
+   * callers with the same `expected` exactly one gets true. An absent key is never written: what is lost stays lost.
+   */
+  replace (key: string, expected: string, value: string, ttlSeconds: number): Promise<boolean>
+
   /** Removes `key`; true when something was there. */
   delete (key: string): Promise<boolean>
 
@@ -31,6 +37,21 @@ export interface Store {
    */
   increment (key: string, ttlSeconds: number): Promise<{ count: number, resetSeconds: number }>
 
+  /** Adds `member` to the set under `key`, where it stays for `ttlSeconds` (at least: a longer stay is not shortened). */
+  addMember (key: string, member: string, ttlSeconds: number): Promise<void>
+
+  /** The members whose time has not run out, in no order; empty when there is no such set. */
+  members (key: string): Promise<string[]>
+
+  /** Tells every subscriber of `channel`, on this replica and all others, once; those who are not there now miss it. */
+  publish (channel: string, message: string): Promise<void>
+
+  /**
+   * Calls `onMessage` for each message published on `channel` from now on, until the store closes. `onGap` is called
+   * whenever messages may have been missed: when the subscription begins, and when it is back after a loss.
+   */
+  subscribe (channel: string, onMessage: (message: string) => void, onGap: () => void): void
+
   /** Resolves when the store can serve reads and writes now. */
   ping (): Promise<void>
 
@@ -39,7 +60,7 @@ export interface Store {
 }
 
 /**
- * Every method above rejects with this, and only this, when the store cannot answer.
+ * Every method above (but `subscribe`, which waits for better times) rejects with this, and only this, when the store cannot answer.
  * It never means "not found": the wire answer is 503 with Retry-After.
  */
 export class StoreUnavailableError extends Error {

@@ -1,9 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
+import { SignJWT, createLocalJWKSet, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify } from 'jose'
 import t from 'tap'
 import { createAdapter, startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
@@ -16,6 +16,7 @@ import type { Browser } from '../support/browser.ts'
 type Tokens = Record<'access_token' | 'refresh_token' | 'id_token' | 'scope' | 'error', string>
 
 const ADA = { login: 'ada', password: 'ada' }
+const ADAS_GROUPS = ['engineering', 'admins']
 const REDIRECT_URI = 'http://127.0.0.1:9/anywhere/at/all'
 const SCOPE = 'openid profile email groups mcp:read'
 const DISCOVERY = '/.well-known/openid-configuration'
@@ -59,16 +60,31 @@ async function postToken (dev: DevProvider, parameters: Record<string, string>, 
 
 /** The whole code flow, from the authorization request to the tokens. */
 async function signIn (dev: DevProvider, overrides: Record<string, string | undefined> = {}, browser: Browser = createBrowser()): Promise<Tokens> {
+  return (await postToken(dev, await getCode(dev, overrides, browser))).body
+}
+
+/** The token request that is due after a sign-in, by the public client unless `client_id` says otherwise. */
+async function getCode (dev: DevProvider, overrides: Record<string, string | undefined> = {}, browser: Browser = createBrowser()) {
   const { url, verifier } = authorize(dev, overrides)
   const answer = await browser.signIn(url, ADA)
-  const { body } = await postToken(dev, {
+  return {
     grant_type: 'authorization_code',
-    client_id: dev.clientId,
+    client_id: overrides['client_id'] ?? dev.clientId,
     code: answer.searchParams.get('code')!,
-    redirect_uri: REDIRECT_URI,
+    redirect_uri: overrides['redirect_uri'] ?? REDIRECT_URI,
     code_verifier: verifier
-  })
-  return body
+  }
+}
+
+/** The error and its description that an authorization request ends with. */
+async function errorOf (dev: DevProvider, overrides: Record<string, string | undefined>) {
+  const { searchParams } = await createBrowser().signIn(authorize(dev, overrides).url, ADA)
+  return [searchParams.get('error'), searchParams.get('error_description')]
+}
+
+async function askUserinfo (dev: DevProvider, token: string | undefined) {
+  const response = await fetch(`${dev.issuer}/me`, { headers: token === undefined ? {} : { authorization: `Bearer ${token}` } })
+  return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() as Record<string, unknown> }
 }
 
 function refresh (dev: DevProvider, token: string, more: Record<string, string> = {}) {
@@ -93,6 +109,9 @@ t.test('describes itself', async (t) => {
     token_endpoint: `${dev.issuer}/token`,
     jwks_uri: `${dev.issuer}/jwks`,
     revocation_endpoint: `${dev.issuer}/token/revocation`,
+    userinfo_endpoint: `${dev.issuer}/me`,
+    token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    backchannel_logout_supported: true,
     code_challenge_methods_supported: ['S256'],
     id_token_signing_alg_values_supported: ['RS256']
   })
@@ -190,14 +209,14 @@ t.test('sends codes to loopback addresses only', async (t) => {
 
 t.test('refuses what it should', async (t) => {
   const dev = await start(t)
-  const errorOf = async (overrides: Record<string, string | undefined>) => (await createBrowser().signIn(authorize(dev, overrides).url, ADA)).searchParams.get('error')
-  t.equal(await errorOf({ nonce: undefined }), 'invalid_request')
-  t.equal(await errorOf({ code_challenge: undefined, code_challenge_method: undefined }), 'invalid_request')
-  t.equal(await errorOf({ resource: 'http://localhost:3000/mcp' }), 'invalid_target')
-  t.equal(await errorOf({ scope: undefined, nonce: undefined }), 'access_denied', 'nothing was asked for')
-  t.equal(await errorOf({ scope: 'mcp:read', nonce: undefined }), null, 'a nonce belongs to openid')
+  const refusal = async (overrides: Record<string, string | undefined>) => (await errorOf(dev, overrides))[0]
+  t.equal(await refusal({ nonce: undefined }), 'invalid_request')
+  t.equal(await refusal({ code_challenge: undefined, code_challenge_method: undefined }), 'invalid_request')
+  t.equal(await refusal({ resource: 'http://localhost:3000/mcp' }), 'invalid_target')
+  t.equal(await refusal({ scope: undefined, nonce: undefined }), 'access_denied', 'nothing was asked for')
+  t.equal(await refusal({ scope: 'mcp:read', nonce: undefined }), null, 'a nonce belongs to openid')
   dev.quirks.requireNonce = false
-  t.equal(await errorOf({ nonce: undefined }), null)
+  t.equal(await refusal({ nonce: undefined }), null)
 })
 
 t.test('refresh tokens rotate, and a spent one ends the grant', async (t) => {
@@ -247,6 +266,263 @@ t.test('has the quirks of real providers', async (t) => {
   const scope = 'openid offline_access'
   t.equal((await signIn(dev, { scope })).refresh_token, undefined, 'offline_access is dropped')
   t.type((await signIn(dev, { scope, prompt: 'consent' })).refresh_token, 'string')
+})
+
+t.test('userinfo answers for the access tokens that live, of either form', async (t) => {
+  const dev = await start(t)
+  const ada = { sub: 'ada', name: 'Ada Lovelace', preferred_username: 'ada', email: 'ada@example.com', email_verified: true, groups: ['engineering', 'admins'] }
+  for (const opaqueTokens of [false, true]) {
+    Object.assign(dev.quirks, { opaqueTokens, groupsByScope: false })
+    const tokens = await signIn(dev)
+    t.equal(tokens.access_token.includes('.'), !opaqueTokens)
+    t.strictSame(await askUserinfo(dev, tokens.access_token), { status: 200, challenge: null, body: ada })
+    const narrow = await signIn(dev, { scope: 'openid email' })
+    dev.quirks.groupsByScope = true
+    t.strictSame((await askUserinfo(dev, narrow.access_token)).body, { sub: 'ada', email: ada.email, email_verified: true })
+    const other = await signIn(dev, { scope: 'mcp:read', nonce: undefined })
+    t.match(await askUserinfo(dev, other.access_token), { status: 403, challenge: 'Bearer error="insufficient_scope"', body: { error: 'insufficient_scope' } })
+    dev.revoke('ada')
+    t.match(await askUserinfo(dev, tokens.access_token), { status: 401 }, 'revoked')
+  }
+  const { id_token: identity, access_token: opaque } = await signIn(dev)
+  dev.quirks.opaqueTokens = false
+  const { access_token: jwt } = await signIn(dev)
+  const { privateKey: stranger } = await generateKeyPair('RS256')
+  const bad = [undefined, 'made-up', 'a.b.c', identity, await dev.mint(), await dev.mint({}, { kid: 'unknown' }),
+    await dev.mint(decodeJwt(jwt), {}, stranger), await dev.mint({ ...decodeJwt(jwt), iss: 'http://localhost' }), await dev.mint({ ...decodeJwt(jwt), exp: 1 })]
+  for (const token of bad) t.match(await askUserinfo(dev, token), { status: 401, challenge: 'Bearer error="invalid_token"' }, token ?? 'none')
+  t.equal((await askUserinfo(dev, await dev.mint(decodeJwt(jwt)))).status, 200)
+  dev.users.splice(0, 1)
+  for (const token of [opaque, jwt]) t.equal((await askUserinfo(dev, token)).status, 401, 'of a user who is gone')
+})
+
+t.test('ID tokens that say who signed in, and nothing else', async (t) => {
+  const dev = await start(t, { quirks: { idTokenClaims: false } })
+  const { id_token: token, access_token: access } = await signIn(dev)
+  t.strictSame(Object.keys(decodeJwt(token)).sort(), ['aud', 'exp', 'iat', 'iss', 'nonce', 'sid', 'sub'])
+  t.match((await askUserinfo(dev, access)).body, { name: 'Ada Lovelace', email: 'ada@example.com' })
+  dev.quirks.idTokenClaims = true
+  t.match(decodeJwt((await signIn(dev, { scope: 'openid' })).id_token), { name: undefined, email: undefined, groups: ['engineering', 'admins'] })
+})
+
+t.test('fixed redirect URIs', async (t) => {
+  const fixed = ['http://localhost:3000/oauth/callback', 'https://mcp.example.com/oauth/callback']
+  const dev = await start(t, { fixedRedirectUris: fixed })
+  const ask = (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
+  for (const uri of fixed) t.match(await ask(uri), { status: 200, body: /name="password"/ }, uri)
+  for (const uri of ['http://localhost:3001/oauth/callback', 'http://localhost:3000/oauth/callback/', 'http://127.0.0.1:3000/oauth/callback', REDIRECT_URI, 'http://127.0.0.1/', undefined]) {
+    t.match(await ask(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
+  }
+  t.type((await postToken(dev, await getCode(dev, { redirect_uri: fixed[0] }))).body.access_token, 'string')
+})
+
+t.test('clients that authenticate in every way', async (t) => {
+  const { privateKey, publicKey } = await generateKeyPair('ES256')
+  const dev = await start(t, { clientPublicJwks: { keys: [{ ...await exportJWK(publicKey), kid: 'one', alg: 'ES256', use: 'sig' }] } })
+  const id = `${dev.clientId}-key`
+  const assertion = (audience: string, key = privateKey) => new SignJWT({ jti: randomUUID() })
+    .setProtectedHeader({ alg: 'ES256', kid: 'one' }).setIssuer(id).setSubject(id).setAudience(audience).setExpirationTime('1m').sign(key)
+  const byKey = async (proof: string) => postToken(dev, {
+    ...await getCode(dev, { client_id: id }),
+    client_assertion: proof,
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+  })
+  for (const audience of [dev.issuer, `${dev.issuer}/token`]) t.match(await byKey(await assertion(audience)), { status: 200, body: { token_type: 'Bearer' } }, audience)
+  t.equal(dev.lastTokenRequest().scheme, undefined)
+  dev.quirks.trailingSlashIssuer = true
+  t.match(await byKey(await assertion(`${dev.issuer}/`)), { status: 200 }, 'the issuer as it is called now')
+  const { privateKey: stranger } = await generateKeyPair('ES256')
+  for (const wrong of [await assertion('http://localhost'), await assertion(dev.issuer, stranger)]) {
+    t.match(await byKey(wrong), { status: 401, body: { error: 'invalid_client' } })
+  }
+
+  const post = `${dev.clientId}-post`
+  t.match(await postToken(dev, await getCode(dev, { client_id: post })), { status: 401 })
+  t.match(await postToken(dev, { ...await getCode(dev, { client_id: post }), client_secret: 'dev-secret' }), { status: 200 })
+  t.match(dev.lastTokenRequest().form, { client_id: post, client_secret: 'dev-secret' })
+  t.match(await createBrowser().get(authorize(await start(t), { client_id: id }).url), { status: 400, body: /invalid_client/ }, 'no keys, no client')
+})
+
+t.test('is like Google', async (t) => {
+  const dev = await start(t, { quirks: { opaqueTokens: true, refuseOfflineAccess: true, offlineByParameter: true, scopeAliases: true, hostedDomain: 'example.com' } })
+  t.match(await errorOf(dev, { scope: 'openid offline_access' }), ['invalid_scope', /offline_access/])
+  for (const parameters of [{}, { access_type: 'offline' }, { prompt: 'consent' }, { access_type: 'online', prompt: 'consent' }]) {
+    t.equal((await signIn(dev, parameters)).refresh_token, undefined, JSON.stringify(parameters))
+  }
+  const tokens = await signIn(dev, { access_type: 'offline', prompt: 'select_account consent' })
+  const scope = 'openid https://www.googleapis.com/auth/userinfo.profile https://www.googleapis.com/auth/userinfo.email groups mcp:read'
+  t.equal(tokens.scope, scope)
+  t.match(decodeJwt(tokens.id_token), { hd: 'example.com', name: 'Ada Lovelace', email: 'ada@example.com' })
+  t.match((await askUserinfo(dev, tokens.access_token)).body, { hd: 'example.com', email: 'ada@example.com' })
+  const { body } = await refresh(dev, tokens.refresh_token)
+  t.equal(body.scope, scope)
+  t.match(await refresh(dev, body.refresh_token, { scope }), { status: 200, body: { scope } }, 'understands its own names')
+  dev.quirks.noRefreshToken = true
+  t.equal((await signIn(dev, { access_type: 'offline', prompt: 'consent' })).refresh_token, undefined)
+})
+
+t.test('is like Entra', async (t) => {
+  const tid = '11111111-2222-3333-4444-555555555555'
+  const dev = await start(t, { quirks: { refuseResource: true, refreshNeedsScope: true, issuerTemplate: tid, groupsOverage: true } })
+  const iss = `${dev.issuer}/${tid}/v2.0`
+  for (const path of [DISCOVERY, `/common/v2.0${DISCOVERY}`]) t.match(await getJson(dev, path), { issuer: `${dev.issuer}/{tenantid}/v2.0`, jwks_uri: `${dev.issuer}/jwks` }, path)
+  t.match(await getJson(dev, `/${tid}/v2.0${DISCOVERY}`), { issuer: iss, token_endpoint: `${dev.issuer}/token` })
+  t.strictSame(dev.hits(), { [DISCOVERY]: 3 })
+
+  const resource = 'urn:seed:dev'
+  t.match(await errorOf(dev, { resource }), ['invalid_request', /^AADSTS9010010/])
+  t.match(await postToken(dev, { ...await getCode(dev), resource }), { status: 400, body: { error: 'invalid_request', error_description: /^AADSTS9010010/ } })
+
+  const tokens = await signIn(dev)
+  const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
+  const identity = (await verify(tokens.id_token, keys, { issuer: iss, audience: dev.clientId })).payload
+  t.match(identity, { tid, hasgroups: true, _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint: /ada/ } }, groups: undefined })
+  t.match((await verify(tokens.access_token, keys, { issuer: iss, audience: dev.clientId, typ: 'at+jwt' })).payload, { tid })
+  t.equal((await askUserinfo(dev, tokens.access_token)).body['tid'], tid)
+  t.equal(decodeJwt(await dev.mint()).iss, iss)
+
+  t.match(await refresh(dev, tokens.refresh_token, { resource }), { status: 400, body: { error: 'invalid_request' } })
+  const { body: useless } = await refresh(dev, tokens.refresh_token)
+  t.equal(decodeJwt(useless.access_token).aud, '00000003-0000-0000-c000-000000000000')
+  const { body: useful } = await refresh(dev, useless.refresh_token, { scope: SCOPE })
+  t.equal(decodeJwt(useful.access_token).aud, dev.clientId)
+})
+
+t.test('is like Auth0', async (t) => {
+  const dev = await start(t, { audience: 'api://seed', quirks: { audienceParameter: true, trailingSlashIssuer: true, issParameter: true } })
+  t.match(await getJson(dev, DISCOVERY), { issuer: `${dev.issuer}/` })
+  t.equal((await createBrowser().signIn(authorize(dev).url, ADA)).searchParams.get('iss'), `${dev.issuer}/`)
+  for (const audience of [undefined, 'api://other']) {
+    const tokens = await signIn(dev, { audience })
+    t.notMatch(tokens.access_token, /\./)
+    t.equal((await askUserinfo(dev, tokens.access_token)).status, 200)
+    t.equal(decodeJwt(tokens.id_token).iss, `${dev.issuer}/`)
+    t.notMatch((await refresh(dev, tokens.refresh_token)).body.access_token, /\./)
+  }
+  const tokens = await signIn(dev, { audience: 'api://seed' })
+  t.match(decodeJwt(tokens.access_token), { iss: `${dev.issuer}/`, aud: 'api://seed' })
+  t.match(decodeJwt((await refresh(dev, tokens.refresh_token)).body.access_token), { aud: 'api://seed' })
+})
+
+t.test('is like Okta, Keycloak and authentik', async (t) => {
+  const dev = await start(t, { quirks: { groupsByScope: true } })
+  const groupsIn = async (scope: string) => {
+    const { id_token: identity, access_token: access } = await signIn(dev, { scope })
+    return [decodeJwt(identity), decodeJwt(access)].map(({ groups, realm_access: realm }) => groups ?? realm)
+  }
+  t.strictSame(await groupsIn('openid profile'), [undefined, undefined])
+  t.strictSame(await groupsIn('openid groups'), [ADAS_GROUPS, ADAS_GROUPS])
+  dev.quirks.groupsByScope = false
+  t.strictSame(await groupsIn('openid'), [ADAS_GROUPS, ADAS_GROUPS])
+  dev.quirks.groupPaths = true
+  t.strictSame(await groupsIn('openid'), [['/engineering', '/admins'], ['/engineering', '/admins']])
+  dev.quirks.rolesClaim = true
+  t.strictSame(await groupsIn('openid'), [{ roles: ADAS_GROUPS }, { roles: ADAS_GROUPS }])
+  dev.quirks.emptyJwks = true
+  t.strictSame(await getJson(dev, '/jwks'), { keys: [] })
+})
+
+t.test('has no revocation endpoint when told so', async (t) => {
+  const dev = await start(t, { quirks: { noRevocation: true } })
+  t.notHas(await getJson(dev, DISCOVERY), 'revocation_endpoint')
+  const { refresh_token: token } = await signIn(dev)
+  const revoke = () => fetch(`${dev.issuer}/token/revocation`, { method: 'POST', body: new URLSearchParams({ client_id: dev.clientId, token }) })
+  t.equal((await revoke()).status, 404)
+  t.match(await refresh(dev, token), { status: 200 })
+})
+
+t.test('spoils ID tokens', async (t) => {
+  const dev = await start(t)
+  const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
+  dev.quirks.idToken = (claims) => ({ claims: { ...claims, nonce: 'another', iss: 'http://localhost' } })
+  const wrong = (await verify((await signIn(dev)).id_token, keys)).payload
+  t.match(wrong, { nonce: 'another', iss: 'http://localhost', aud: dev.clientId, sub: 'ada' })
+  dev.quirks.idToken = (claims) => ({ claims, header: { alg: 'none' } })
+  const unsigned = (await signIn(dev)).id_token
+  t.match(unsigned, /\.$/)
+  t.match(decodeProtectedHeader(unsigned), { alg: 'none', kid: keys.keys[0]!.kid })
+  t.equal(decodeJwt(unsigned).sub, 'ada')
+  const { privateKey: key } = await generateKeyPair('ES256')
+  dev.quirks.idToken = (claims) => ({ claims, header: { alg: 'ES256', kid: 'unknown' }, key })
+  t.match(decodeProtectedHeader((await signIn(dev)).id_token), { alg: 'ES256', kid: 'unknown' })
+  dev.quirks.idToken = () => undefined
+  const { id_token: fine, refresh_token: token } = await signIn(dev)
+  await verify(fine, keys, { issuer: dev.issuer })
+  dev.quirks.idToken = (claims) => ({ claims: { ...claims, sub: 'bob' } })
+  t.equal(decodeJwt((await refresh(dev, token)).body.id_token).sub, 'bob', 'refreshed ones too')
+})
+
+t.test('tells clients that a user signed out', async (t) => {
+  const dev = await start(t)
+  const seen: Array<{ type: string | undefined, token: string }> = []
+  const server = createServer(async (req, res) => {
+    seen.push({ type: req.headers['content-type'], token: new URLSearchParams(await text(req)).get('logout_token')! })
+    res.writeHead(302, { location: 'http://example.com/' }).end()
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/logout`
+
+  t.equal((await dev.backchannelLogout('ada', uri)).status, 302, 'redirects are not followed')
+  const before = decodeJwt(seen[0]!.token)
+  t.match(before, { sub: 'ada', sid: undefined })
+  const { id_token: old, refresh_token: oldRefresh } = await signIn(dev)
+  const { id_token: identity } = await signIn(dev)
+  t.not(decodeJwt(identity)['sid'], decodeJwt(old)['sid'])
+  t.equal(decodeJwt((await refresh(dev, oldRefresh)).body.id_token)['sid'], decodeJwt(old)['sid'])
+  await dev.backchannelLogout('ada', uri)
+  t.match(seen[1]!.type, /^application\/x-www-form-urlencoded/)
+  const { payload } = await verify(seen[1]!.token, await getJson(dev, '/jwks'), { issuer: dev.issuer, audience: dev.clientId, typ: 'logout+jwt', requiredClaims: ['iat', 'exp', 'jti'] })
+  t.match(payload, { sub: 'ada', sid: decodeJwt(identity)['sid'], events: { 'http://schemas.openid.net/event/backchannel-logout': {} }, nonce: undefined })
+  t.not(payload.jti, before.jti)
+
+  const secret = randomBytes(32)
+  await dev.backchannelLogout('bob', uri, { claims: { sub: undefined, sid: 'x', nonce: 'n', aud: 'other' }, header: { typ: 'JWT', alg: 'HS256' }, key: secret })
+  t.match((await jwtVerify(seen[2]!.token, secret, { typ: 'JWT' })).payload, { sub: undefined, sid: 'x', nonce: 'n', aud: 'other' })
+  await t.rejects(dev.backchannelLogout('ada', 'http://example.com/logout'), { message: /stays on loopback/ })
+})
+
+t.test('remembers what it was asked', async (t) => {
+  const dev = await start(t)
+  t.strictSame([dev.lastAuthorization(), dev.lastTokenRequest()], [{}, { form: {}, scheme: undefined }])
+  const { url } = authorize(dev, { login_hint: '"ada"', prompt: 'select_account', max_age: '600', unheard_of: 'yes' })
+  const page = await createBrowser().get(url)
+  t.match(page, { status: 200, body: /value="&#34;ada&#34;"/ })
+  t.strictSame(dev.lastAuthorization(), Object.fromEntries(new URL(url).searchParams))
+  t.equal(page.forms[0]!.fields['login'], '"ada"')
+
+  dev.setFault('/token', 'down')
+  await t.rejects(postToken(dev, { grant_type: 'refresh_token', refresh_token: 'x', unheard_of: 'y' }, { authorization: 'Basic eA==' }))
+  t.strictSame(dev.lastTokenRequest(), { form: { grant_type: 'refresh_token', refresh_token: 'x', unheard_of: 'y' }, scheme: 'Basic' })
+  const { status } = await fetch(`${(await start(t)).issuer}/token`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })
+  t.equal(status, 400, 'only forms')
+})
+
+t.test('says when the user signed in, to those who ask', async (t) => {
+  const dev = await start(t)
+  const browser = createBrowser()
+  const timeOf = async (overrides: Record<string, string>) => decodeJwt((await signIn(dev, overrides, browser)).id_token)['auth_time']
+  t.equal(await timeOf({}), undefined)
+  const first = await timeOf({ max_age: '600' })
+  t.ok(Math.abs(Date.now() / 1000 - Number(first)) < 30)
+  await sleep(1100)
+  t.equal(await timeOf({ max_age: '600' }), first, 'the session is young enough')
+  t.ok(Number(await timeOf({ max_age: '0' })) > Number(first))
+  const { body } = await refresh(dev, (await signIn(dev, { max_age: '600', prompt: 'login' }, browser)).refresh_token)
+  t.type(decodeJwt(body.id_token)['auth_time'], 'number')
+  t.match(await errorOf(dev, { prompt: 'none' }), ['login_required'])
+})
+
+t.test('breaks at userinfo, revocation and the token endpoint', async (t) => {
+  const dev = await start(t)
+  for (const path of ['/me', '/token/revocation', '/token']) {
+    dev.setFault(path, { status: 503, json: { error: 'temporarily_unavailable' } })
+    const response = await fetch(dev.issuer + path, { method: 'POST', body: new URLSearchParams({ a: 'b' }) })
+    t.strictSame([response.status, await response.json()], [503, { error: 'temporarily_unavailable' }], path)
+  }
+  t.strictSame(dev.hits(), { '/me': 1, '/token/revocation': 1, '/token': 1 })
+  dev.setFault('/me', { slow: 10 })
+  t.equal((await askUserinfo(dev, undefined)).status, 401)
 })
 
 t.test('rotates its keys while it runs', async (t) => {

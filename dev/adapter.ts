@@ -1,0 +1,44 @@
+import type { Adapter, AdapterPayload } from 'oidc-provider'
+
+/**
+ * Storage for `oidc-provider`, whose own forgets everything beyond 1,000 items, of which a sign-in leaves six.
+ * Expired items are never served, and are swept out as often as the number of items doubles.
+ */
+export function createAdapter (sweepAt = 1000): { open: (model: string) => Adapter, revoke: (login: string) => void, size: () => number } {
+  const items = new Map<string, { payload: AdapterPayload, expiresAt: number }>()
+
+  const find = (key: string) => {
+    const item = items.get(key)
+    return item !== undefined && item.expiresAt > Date.now() ? item.payload : undefined
+  }
+  const deleteWhere = (matches: (payload: AdapterPayload, expiresAt: number) => boolean) => {
+    for (const [key, { payload, expiresAt }] of items) if (matches(payload, expiresAt)) items.delete(key)
+  }
+
+  const open = (model: string): Adapter => ({
+    async upsert (id, payload, expiresIn) {
+      const item = { payload, expiresAt: Date.now() + expiresIn * 1000 }
+      items.set(`${model}:${id}`, item)
+      if (payload.uid !== undefined) items.set(`${model}:uid:${payload.uid}`, item)
+      if (items.size > sweepAt) {
+        deleteWhere((_payload, expiresAt) => expiresAt <= Date.now())
+        sweepAt = Math.max(sweepAt, items.size * 2)
+      }
+    },
+    find: async (id) => find(`${model}:${id}`),
+    findByUid: async (uid) => find(`${model}:uid:${uid}`),
+    async consume (id) {
+      const payload = find(`${model}:${id}`)
+      // Revoked between the look and the spending, by a request that ran at the same time.
+      if (payload !== undefined) payload.consumed = Math.floor(Date.now() / 1000)
+    },
+    async destroy (id) {
+      const uid = items.get(`${model}:${id}`)?.payload.uid
+      items.delete(`${model}:${id}`)
+      items.delete(`${model}:uid:${uid}`)
+    },
+    async revokeByGrantId (grantId) { deleteWhere((payload) => payload.grantId === grantId) }
+  })
+
+  return { open, revoke: (login) => deleteWhere((payload) => payload.accountId === login), size: () => items.size }
+}

@@ -1,0 +1,144 @@
+import type { CryptoKey, JWK, KeyObject } from 'jose'
+
+export interface DevUser {
+  /** Also the `sub` of the user's tokens. */
+  login: string
+  password: string
+  name: string
+  email: string
+  groups: string[]
+}
+
+export type SigningKey = CryptoKey | KeyObject | JWK | Uint8Array
+
+/** A token other than the one that was to be: its claims, header parameters beyond the usual ones, and who signs. */
+export interface SpoiltToken {
+  claims: Record<string, unknown>
+  /** With `alg: 'none'` the token is not signed at all. */
+  header?: Record<string, unknown>
+  /** The provider's own when left out. */
+  key?: SigningKey
+}
+
+/** How real providers differ. Read anew by each request, so a test may change them while the provider runs. */
+export interface Quirks {
+  /** Access tokens are opaque strings, as Google's and Okta's are. */
+  opaqueTokens: boolean
+  /** No refresh token, whatever was asked for. */
+  noRefreshToken: boolean
+  /** Refresh tokens without `offline_access` too; when false, only with it, and it is dropped unless `prompt=consent`. */
+  refreshWithoutConsent: boolean
+  /** Tokens carry no `groups`. */
+  missingGroups: boolean
+  /** The value of `email_verified`. authentik: false. */
+  emailVerified: boolean
+  /** Sends and advertises the `iss` authorization response parameter (RFC 9207). */
+  issParameter: boolean
+  /** Refuses `openid` requests without a `nonce`, in the code flow too. */
+  requireNonce: boolean
+  /** ID tokens carry the claims of their scopes; when false, only userinfo does. */
+  idTokenClaims: boolean
+  /** No revocation endpoint: discovery has none, and its place answers 404. */
+  noRevocation: boolean
+
+  /** Google: the scope `offline_access` is an `invalid_scope`. */
+  refuseOfflineAccess: boolean
+  /** Google: a refresh token only for an authorization request with `access_type=offline` and `prompt=consent`. */
+  offlineByParameter: boolean
+  /** Google: token responses spell the scopes `email` and `profile` as URLs; refresh requests may do so too. */
+  scopeAliases: boolean
+  /** Google Workspace: the `hd` claim. */
+  hostedDomain: string | undefined
+
+  /** Entra: any `resource`, at the authorization and at the token endpoint, is AADSTS9010010. */
+  refuseResource: boolean
+  /** Entra: a refresh without `scope` gives an access token for another API. */
+  refreshNeedsScope: boolean
+  /**
+   * Entra: the tenant's id. Tokens have it as `tid` and in their `iss`, `<issuer>/<tid>/v2.0`; discovery says
+   * `<issuer>/{tenantid}/v2.0`, also below `/common/v2.0` and the like, and the real thing only below `/<tid>/v2.0`.
+   */
+  issuerTemplate: string | undefined
+  /** Entra: too many groups for a token, which says where to ask for them instead. */
+  groupsOverage: boolean
+
+  /** Auth0: access tokens are opaque unless the authorization request had `audience` with the option's value. */
+  audienceParameter: boolean
+  /** Auth0, authentik: the issuer ends with a slash. */
+  trailingSlashIssuer: boolean
+
+  /** Okta: groups only for the scope `groups`; when false, whatever the scopes. */
+  groupsByScope: boolean
+
+  /** Keycloak: groups are paths, `/engineering`. */
+  groupPaths: boolean
+  /** Keycloak: groups come as `realm_access: { roles }`. */
+  rolesClaim: boolean
+
+  /** authentik without a signing key: the key set is empty. */
+  emptyJwks: boolean
+
+  /** Called with the claims of each ID token before it is handed out; what it returns is handed out instead. */
+  idToken: ((claims: Record<string, unknown>) => SpoiltToken | undefined) | undefined
+}
+
+export const QUIRKS: Quirks = {
+  opaqueTokens: false,
+  noRefreshToken: false,
+  refreshWithoutConsent: true,
+  missingGroups: false,
+  emailVerified: true,
+  issParameter: false,
+  requireNonce: true,
+  idTokenClaims: true,
+  noRevocation: false,
+  refuseOfflineAccess: false,
+  offlineByParameter: false,
+  scopeAliases: false,
+  hostedDomain: undefined,
+  refuseResource: false,
+  refreshNeedsScope: false,
+  issuerTemplate: undefined,
+  groupsOverage: false,
+  audienceParameter: false,
+  trailingSlashIssuer: false,
+  groupsByScope: false,
+  groupPaths: false,
+  rolesClaim: false,
+  emptyJwks: false,
+  idToken: undefined
+}
+
+/** What Google calls the scopes `email` and `profile`. */
+const SCOPE_ALIASES = new Map([
+  ['email', 'https://www.googleapis.com/auth/userinfo.email'],
+  ['profile', 'https://www.googleapis.com/auth/userinfo.profile']
+])
+const ALIASED_SCOPES = new Map([...SCOPE_ALIASES].map(([scope, alias]) => [alias, scope]))
+
+export function toAliases (scopes: string): string {
+  return scopes.split(' ').map((scope) => SCOPE_ALIASES.get(scope) ?? scope).join(' ')
+}
+
+export function fromAliases (scopes: string): string {
+  return scopes.split(' ').map((scope) => ALIASED_SCOPES.get(scope) ?? scope).join(' ')
+}
+
+/** What tokens and userinfo say of a user, for these scopes. */
+export function claimsOf (user: DevUser, scopes: Set<string>, quirks: Quirks): Record<string, unknown> {
+  return {
+    ...(scopes.has('profile') ? { name: user.name, preferred_username: user.login } : {}),
+    ...(scopes.has('email') ? { email: user.email, email_verified: quirks.emailVerified } : {}),
+    ...(scopes.has('groups') || !quirks.groupsByScope ? groupsOf(user, quirks) : {})
+  }
+}
+
+function groupsOf ({ login, groups }: DevUser, quirks: Quirks): Record<string, unknown> {
+  if (quirks.missingGroups) return {}
+  if (quirks.groupsOverage) {
+    const endpoint = `https://graph.example.com/v1.0/users/${login}/getMemberObjects`
+    return { hasgroups: true, _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint } } }
+  }
+  if (quirks.rolesClaim) return { realm_access: { roles: groups } }
+  return { groups: quirks.groupPaths ? groups.map((group) => `/${group}`) : groups }
+}

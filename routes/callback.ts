@@ -1,0 +1,29 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Cookies } from '../src/http/cookies.ts'
+import { pageErrorHandler } from '../src/http/errors.ts'
+import { allowOnly } from '../src/http/methods.ts'
+import type { BrokerSignIn } from '../src/oauth/broker/sign-in.ts'
+import { CallbackQuerySchema, CallbackResponses } from '../src/schemas/callback.ts'
+
+export interface CallbackRouteOptions {
+  signIn: BrokerSignIn
+  cookies: Cookies
+}
+
+/** GET /oauth/callback: the provider sends the browser back (broker mode). The one redirect URI that the provider must know. */
+const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (app, { signIn, cookies }) => {
+  app.setErrorHandler(pageErrorHandler)
+  allowOnly(app, ['GET'], '', { preflight: false })
+
+  app.get('', {
+    config: { auth: 'public' },
+    schema: { querystring: CallbackQuerySchema, response: CallbackResponses }
+  }, async (request, reply) => {
+    const { location, cookieName, error } = await signIn.finish(request.query, (name) => cookies.read(request, name))
+    if (error !== undefined) request.logFields = { error: error.code, reason: error.detail }
+    cookies.clear(reply, cookieName)
+    return reply.header('cache-control', 'no-store').redirect(location.href, 303)
+  })
+}
+
+export default callbackRoutes

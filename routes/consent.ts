@@ -1,0 +1,57 @@
+import formbody from '@fastify/formbody'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Cookies } from '../src/http/cookies.ts'
+import { pageErrorHandler } from '../src/http/errors.ts'
+import { allowOnly } from '../src/http/methods.ts'
+import type { Clients } from '../src/oauth/clients.ts'
+import type { Consent } from '../src/oauth/consent.ts'
+import { OAuthError } from '../src/oauth/errors.ts'
+import { errorRedirect } from '../src/oauth/response.ts'
+import type { SignIn } from '../src/oauth/sign-in.ts'
+import { ConsentBodySchema, ConsentHeadersSchema, ConsentResponses } from '../src/schemas/consent.ts'
+
+export interface ConsentRouteOptions {
+  consent: Consent
+  signIn: SignIn
+  clients: Clients
+  cookies: Cookies
+  baseUrl: string
+}
+
+/** Sign-ins that one browser may have under way; each has a cookie. */
+const MOST_SIGN_INS = 8
+
+/** POST /oauth/consent: the person has answered. Only now does anything leave for the provider or the client. */
+const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app, { consent, signIn, clients, cookies, baseUrl }) => {
+  app.removeAllContentTypeParsers()
+  await app.register(formbody, { bodyLimit: 4_096 })
+  app.setErrorHandler(pageErrorHandler)
+  allowOnly(app, ['POST'], '', { preflight: false })
+
+  app.post('', {
+    config: { auth: 'public' },
+    bodyLimit: 4_096,
+    schema: { headers: ConsentHeadersSchema, body: ConsentBodySchema, response: ConsentResponses }
+  }, async (request, reply) => {
+    const site = request.headers['sec-fetch-site']
+    if (site !== undefined && site !== 'same-origin') {
+      throw new OAuthError('access_denied', 'The answer came from another web site', { status: 403, detail: `Sec-Fetch-Site: ${site.slice(0, 20)}` })
+    }
+    const answered = await consent.answer(request.body.consent, cookies.read(request, 'browser'))
+    request.logFields = { client: answered.client.id, decision: request.body.decision }
+    reply.header('cache-control', 'no-store')
+    if (request.body.decision === 'deny') {
+      const denied = new OAuthError('access_denied', 'The person did not allow the application')
+      return reply.redirect(errorRedirect(answered, denied, baseUrl).href, 303)
+    }
+    await clients.used(answered.client)
+    const { location, cookie } = await signIn.begin(answered)
+    if (cookie !== undefined) {
+      for (const name of cookies.names(request, 'sign-in-').slice(MOST_SIGN_INS - 1)) cookies.clear(reply, name)
+      cookies.set(reply, cookie.name, cookie.value, cookie.maxAgeSeconds)
+    }
+    return reply.redirect(location.href, 303)
+  })
+}
+
+export default consentRoutes

@@ -1,0 +1,60 @@
+import type { TokenResponse } from '../../schemas/token.ts'
+import type { GroupOptions } from '../../oidc/principal.ts'
+import type { Client } from '../clients.ts'
+import { narrowScope } from '../scope.ts'
+import type { TokenIssuer } from '../token.ts'
+import { mintAccessToken } from './access-token.ts'
+import type { AccessTokenOptions } from './access-token.ts'
+import type { Codes } from './codes.ts'
+import type { Grant, Grants } from './grants.ts'
+import { tokenIdentity } from './identity.ts'
+import { readRefreshToken } from './grants.ts'
+import type { Refresh } from './refresh.ts'
+
+/** Tokens of Seed's own: broker mode. */
+export interface BrokerTokenServices {
+  codes: Codes
+  grants: Grants
+  refresh: Refresh
+  accessToken: AccessTokenOptions
+  groups: GroupOptions
+}
+
+export function createBrokerTokens (services: BrokerTokenServices): TokenIssuer {
+  const { codes, grants, refresh } = services
+
+  async function issue (grant: Grant, scope: string): Promise<TokenResponse> {
+    const left = grant.expiresAt - Math.floor(Date.now() / 1_000)
+    const ttlSeconds = Math.max(1, Math.min(services.accessToken.ttlSeconds, left))
+    return {
+      access_token: await mintAccessToken({
+        subject: grant.subject,
+        clientId: grant.clientId,
+        scope,
+        grantId: grant.id,
+        identity: tokenIdentity(grant.claims, services.groups)
+      }, { ...services.accessToken, ttlSeconds }),
+      token_type: 'Bearer',
+      expires_in: ttlSeconds,
+      ...(grant.refreshes && { refresh_token: grants.refreshToken(grant) }),
+      scope
+    }
+  }
+
+  return {
+    async redeemCode ({ code, redirectUri, codeVerifier }, client: Client) {
+      const begun = await codes.redeem(code, { clientId: client.id, redirectUri, verifier: codeVerifier })
+      const grant = await grants.activate(begun)
+      return await issue(grant, grant.scope)
+    },
+
+    /** The scope is judged first: what is refused must not rotate anything. */
+    async refresh ({ refreshToken, scope }, client: Client) {
+      const token = readRefreshToken(refreshToken)
+      const found = token === undefined ? undefined : await grants.find(token.grantId)
+      if (found?.grant.clientId === client.id) narrowScope(scope, found.grant.scope)
+      const grant = await refresh(refreshToken, client.id)
+      return await issue(grant, narrowScope(scope, grant.scope))
+    }
+  }
+}
