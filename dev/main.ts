@@ -17,6 +17,8 @@ try {
   try {
     const config = loadConfig({
       LOG_LEVEL: 'info',
+      // No real client's metadata document is fetched for a server that only this machine can reach.
+      CIMD_ENABLED: 'false',
       OIDC_SCOPES: 'openid profile email groups offline_access',
       // The MCP Inspector runs in a browser.
       CORS_EXTRA_ORIGINS: 'http://localhost:6274,http://127.0.0.1:6274',

@@ -19,8 +19,8 @@ const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (a
     config: { auth: 'public' },
     schema: { querystring: CallbackQuerySchema, response: CallbackResponses }
   }, async (request, reply) => {
-    const { location, cookieName, error } = await signIn.finish(request.query, (name) => cookies.read(request, name))
-    if (error !== undefined) request.logFields = { error: error.code, reason: error.detail }
+    const { location, cookieName, client, signedIn, error } = await signIn.finish(request.query, (name) => cookies.read(request, name))
+    request.logFields = { client, ...signedIn, ...(error !== undefined && { error: error.code, reason: error.detail }) }
     cookies.clear(reply, cookieName)
     return reply.header('cache-control', 'no-store').redirect(location.href, 303)
   })

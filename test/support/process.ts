@@ -66,7 +66,7 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
 export async function startServerProcess (t: Test, env: Record<string, string>): Promise<TestProcess & { url: string }> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const server = startProcess(t, ['--enable-source-maps', SERVER], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', ...env }, await emptyFolder(t))
+  const server = startProcess(t, ['--enable-source-maps', SERVER], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', CIMD_ENABLED: 'false', ...env }, await emptyFolder(t))
   await server.printed(/Seed is ready/)
   return { ...server, url }
 }

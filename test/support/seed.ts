@@ -4,6 +4,7 @@ import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
+import type { FetchPublicDocument } from '../../src/http-client/public-document.ts'
 import { listen } from '../../src/listen.ts'
 import { freePort } from './free-port.ts'
 
@@ -21,8 +22,10 @@ export interface TestSeed {
 export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
-export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider }: {
+export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument }: {
   env?: Record<string, string>
+  /** Where client metadata documents come from; without it they are switched off, as nothing leaves this machine. */
+  fetchDocument?: FetchPublicDocument
   provider?: DevProviderOptions
   /** Use this provider, which its owner closes. */
   sharedProvider?: DevProvider
@@ -39,8 +42,11 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     OIDC_ISSUER: provider.issuer,
     OIDC_AUDIENCE: provider.clientId,
     SHUTDOWN_GRACE_SECONDS: '1',
+    CIMD_ENABLED: String(fetchDocument !== undefined),
+    OAUTH_LIMIT_PER_ADDRESS: '100000',
+    OAUTH_LIMIT_PER_CLIENT: '100000',
     ...env
-  }), { logStream: stream })
+  }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }) })
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }

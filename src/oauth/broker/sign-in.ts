@@ -34,7 +34,16 @@ export interface BrokerSignIn extends SignIn {
    * @throws OAuthError (400, 403) for what belongs to no sign-in of this browser; SignInError for one that failed here;
    *   StoreUnavailableError
    */
-  finish (response: CallbackParameters, cookie: (name: string) => string | undefined): Promise<{ location: URL, cookieName: string, error?: OAuthError }>
+  finish (response: CallbackParameters, cookie: (name: string) => string | undefined): Promise<Finished>
+}
+
+/** Where the browser goes, the cookie that has served, and what the log should know. */
+export interface Finished {
+  location: URL
+  cookieName: string
+  client: string
+  signedIn?: { subject: string, grant: string }
+  error?: OAuthError
 }
 
 export interface CallbackParameters {
@@ -100,7 +109,7 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
     )
   }
 
-  async function exchange (parameters: CallbackParameters, { request, codeVerifier, nonce }: SignInRecord): Promise<string> {
+  async function exchange (parameters: CallbackParameters, { request, codeVerifier, nonce }: SignInRecord): Promise<{ code: string, subject: string, grant: string }> {
     const response = readResponse(parameters)
     const tokens = await upstream.requestTokens('authorization_code', { code: response.get('code') ?? '', redirect_uri: callback, code_verifier: codeVerifier })
     const { subject, claims, sid } = await identify(tokens, { nonce, maxAgeSeconds: request.maxAge === undefined ? undefined : Number(request.maxAge) }, services)
@@ -114,7 +123,8 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
       refreshes: request.client.refreshes,
       upstream: { accessToken: tokens.accessToken, refreshToken: tokens.refreshToken }
     })
-    return await codes.issue({ grant, redirectUri: request.redirectUri, codeChallenge: request.codeChallenge })
+    const code = await codes.issue({ grant, redirectUri: request.redirectUri, codeChallenge: request.codeChallenge })
+    return { code, subject, grant: grant.id }
   }
 
   return {
@@ -141,15 +151,16 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
     async finish (parameters, cookie) {
       const record = await takeRecord(parameters.state, cookie)
       const { request } = record
+      const known = { cookieName: cookieName(parameters.state!), client: request.client.id }
       checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
       try {
-        const code = await exchange(parameters, record)
-        await clients.used({ id: request.client.id, kind: request.client.kind })
-        return { location: codeRedirect(request, code, baseUrl), cookieName: cookieName(parameters.state!) }
+        const { code, ...signedIn } = await exchange(parameters, record)
+        await clients.used(request.client)
+        return { ...known, location: codeRedirect(request, code, baseUrl), signedIn }
       } catch (err) {
         if (err instanceof oauth.AuthorizationResponseError) {
           const error = refusalOf(err.error)
-          return { location: errorRedirect(request, error, baseUrl), cookieName: cookieName(parameters.state!), error }
+          return { ...known, location: errorRedirect(request, error, baseUrl), error }
         }
         throw toSignInError(err, request, baseUrl)
       }
