@@ -32,7 +32,9 @@ RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx
 WORKDIR /app
 # Everything belongs to root, and the server writes nothing: the file system may be mounted read-only.
 COPY --from=deps /app/node_modules ./node_modules
-COPY --from=build /app/dist ./dist
+COPY --from=build --chmod=555 /app/dist ./dist
+# `docker exec seed seed revoke --subject …`
+RUN ln -s /app/dist/src/cli.js /usr/local/bin/seed
 # The version that Seed reports is read from package.json.
 COPY --chmod=444 package.json LICENSE ./
 # HOST: the address inside the container; which addresses of the machine reach it is up to -p.

@@ -17,7 +17,7 @@ export default [
   ...neostandard({ ts: true, ignores: ['dist', '.dev', '.tap', '.test-build', 'node_modules'] }),
   {
     files: ['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts'],
-    ignores: ['src/server.ts'],
+    ignores: ['src/server.ts', 'src/cli.ts'],
     rules: { 'n/no-process-env': 'error' }
   },
   forbid(['src/app.ts', 'src/server.ts'], OUTSIDE, 'What ships imports nothing from dev, bench or test.'),
@@ -26,6 +26,7 @@ export default [
   forbid(['src/http/*.ts'], [...HTTP, ...OUTSIDE], 'src/http knows the domain, not who mounts it.'),
   forbid(['src/oauth/**/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
   forbid(['src/mcp/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
+  forbid(['src/commands/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'A command works on the domain, without the server.'),
   forbid(['src/tools/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', ...OUTSIDE], 'A tool knows the engine and nothing of HTTP.'),
   forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
 ]

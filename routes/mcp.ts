@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { RefusedError } from '../src/http/hosts.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
+import type { StreamGuard } from '../src/http/streams.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import type { ChallengeOptions } from '../src/oauth/challenge.ts'
 import { JsonRpcErrorSchema, McpAnswerSchema, McpBodySchema, McpHeadersSchema } from '../src/schemas/mcp.ts'
@@ -13,10 +14,12 @@ export interface McpRouteOptions {
   /** Origins whose pages may call. */
   origins: readonly string[]
   challenge: ChallengeOptions
+  /** Ends streams whose caller is revoked; undefined with AUTH_REQUIRED=false. */
+  streams: StreamGuard | undefined
 }
 
 /** The MCP endpoint (Streamable HTTP): POST carries messages; GET and DELETE belong to sessions, which there are none of yet. */
-const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge }) => {
+const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge, streams }) => {
   acceptJsonOnly(app)
   await app.register(cors, {
     origin: [...origins],
@@ -32,6 +35,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
   }, async (request, reply) => {
     checkAccept(request)
     request.logFields = describe(request.body)
+    streams?.watch(reply, request.principal)
     const response = await engine.handle({
       headers: request.headers,
       url: challenge.baseUrl + request.url,

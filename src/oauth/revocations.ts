@@ -16,7 +16,7 @@ export interface Revocations {
   /** Whether a token under any of these names has ended. While the store is away the answer is no: tokens are short-lived. */
   isRevoked (names: string[], issuedAt: number): Promise<boolean>
   /** Called on every replica for each revocation, and with undefined when some may have been missed. */
-  onRevoked (listener: (revocation: Revocation | undefined) => void): void
+  onRevoked (listener: (revocation: Revocation | undefined) => unknown): void
 }
 
 export interface Revocation {

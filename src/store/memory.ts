@@ -151,6 +151,8 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       checkRoom()
     },
 
+    async ready () {},
+
     async close () {
       closed = true
       clearInterval(sweepTimer)

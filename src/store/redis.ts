@@ -5,6 +5,7 @@ import type { RedisOptions, Result } from 'ioredis'
 import type { Store } from './store.ts'
 
 const CLOSE_MS = 2000
+const FIRST_CONTACT_MS = 1000
 
 /** A subscriber only listens, so it would never notice that the other side is gone: it asks now and then. */
 const HEARTBEAT_MS = 5000
@@ -212,6 +213,11 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
     // A write, because PING is also answered by a replica that refuses writes and by a Redis that is full.
     async ping () {
       await answer(redis.set('ping', '1', 'EX', 1))
+    },
+
+    async ready () {
+      const until = performance.now() + FIRST_CONTACT_MS
+      while (performance.now() < until && redis.status !== 'ready') await delay(20)
     },
 
     close () {

@@ -55,12 +55,18 @@ export interface Store {
   /** Resolves when the store can serve reads and writes now. */
   ping (): Promise<void>
 
+  /**
+   * Resolves when the store answers, after a second at the latest: connecting takes a moment, and a request that came in
+   * it would be told that Redis is away. A Redis that is away does not hold anything up.
+   */
+  ready (): Promise<void>
+
   /** Releases what the implementation opened; resolves within two seconds whatever the other side does. */
   close (): Promise<void>
 }
 
 /**
- * Every method above (but `subscribe`, which waits for better times) rejects with this, and only this, when the store cannot answer.
+ * Every method above (but `subscribe` and `ready`, which wait for better times) rejects with this, and only this, when the store cannot answer.
  * It never means "not found": the wire answer is 503 with Retry-After.
  */
 export class StoreUnavailableError extends Error {

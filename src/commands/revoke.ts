@@ -1,0 +1,81 @@
+import type { Config } from '../config/env.ts'
+import { fetchJson } from '../http-client/outbound.ts'
+import { createGrants } from '../oauth/broker/grants.ts'
+import { createRevocations, subjectName } from '../oauth/revocations.ts'
+import { createSecrets } from '../oauth/secrets.ts'
+import { createUpstream } from '../oauth/upstream.ts'
+import { createProvider } from '../oidc/provider.ts'
+import type { ProviderLog } from '../oidc/provider.ts'
+import { createRedisStore } from '../store/redis.ts'
+import type { Store } from '../store/store.ts'
+
+/** Whose grants are to end: one of the three. */
+export interface RevokeOptions {
+  /** `sub` at the provider, as the log shows it. */
+  subject?: string | undefined
+  clientId?: string | undefined
+  grantId?: string | undefined
+}
+
+/** How long the provider may take to be found before its own tokens are left to run out. */
+const DISCOVERY_MS = 5_000
+
+/**
+ * `seed revoke`: ends grants and their access tokens on every replica at once, and the provider's tokens where it can.
+ *
+ * @returns a sentence that says what was done
+ * @throws Error with a sentence for the operator
+ */
+export async function revoke (config: Config, options: RevokeOptions, log: ProviderLog): Promise<string> {
+  const { redisUrl: url, redisKeyPrefix: keyPrefix } = config
+  if (url === undefined) throw new Error('REDIS_URL is not set: a server without it keeps its grants to itself, and a restart ends them')
+  const store = createRedisStore({ url, keyPrefix, log })
+  try {
+    await store.ready()
+    return config.oauthMode === 'broker' ? await revokeGrants(config, options, store, log) : await revokeTokens(config, options, store)
+  } finally {
+    await store.close()
+  }
+}
+
+async function revokeGrants (config: Config, { subject, clientId, grantId }: RevokeOptions, store: Store, log: ProviderLog): Promise<string> {
+  const provider = await discover(config, log)
+  try {
+    const grants = createGrants({
+      ...config.grant,
+      store,
+      secrets: createSecrets(config.seedSecret, config.seedSecretPrevious),
+      revocations: createRevocations(store, config.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds),
+      upstream: createUpstream({ ...config.oidc, provider: provider.metadata }),
+      log
+    })
+    if (grantId !== undefined) {
+      const found = await grants.find(grantId)
+      await grants.revoke(grantId, 'revoked by the operator')
+      return found === undefined ? 'No such grant; its access tokens, if there are any, have ended' : 'One grant has ended'
+    }
+    const ended = await grants.revokeAll(subject === undefined ? { clientId: clientId! } : { subject }, 'revoked by the operator')
+    return ended === 1 ? 'One grant has ended' : `${ended} grants have ended`
+  } finally {
+    provider.close()
+  }
+}
+
+/** Proxy mode: the provider keeps the grants; what can end here is what it has issued so far. */
+async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, store: Store): Promise<string> {
+  if (subject === undefined) throw new Error('With OAUTH_MODE=proxy the provider keeps the grants: revoke them there. Here --subject ends the access tokens that somebody has now')
+  await createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds).revoke([subjectName(subject)], Math.floor(Date.now() / 1_000))
+  return 'The access tokens that this subject has now have ended; end the sign-in at the provider too, or it gives new ones'
+}
+
+/** The provider, or what throws ProviderUnavailableError in its place: then its tokens are not revoked, and the log says so. */
+async function discover (config: Config, log: ProviderLog) {
+  let found = (): void => {}
+  const ready = new Promise<void>((resolve) => { found = resolve })
+  const provider = createProvider({ ...config.oidc, fetchJson, log, onReady: found })
+  provider.start()
+  const patience = setTimeout(found, DISCOVERY_MS)
+  await ready
+  clearTimeout(patience)
+  return provider
+}
