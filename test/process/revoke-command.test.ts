@@ -1,0 +1,150 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import type { Test } from 'tap'
+import { startDevProvider } from '../../dev/provider.ts'
+import { emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
+import { ownRedisForTests } from '../support/redis.ts'
+import { freePort } from '../support/free-port.ts'
+import { ping, ready } from '../support/seed.ts'
+import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
+
+/** `seed revoke`, the compiled command, against two real servers on one real Redis. */
+const CLI = join(fileURLToPath(new URL('../..', import.meta.url)), '.test-build/src/cli.js')
+const SECRET = 'a secret of more than thirty-two characters'
+
+async function runCli (t: Test, args: string[], env: Record<string, string>): Promise<{ code: number | null, output: string }> {
+  const cli = startProcess(t, ['--enable-source-maps', CLI, ...args], env, await emptyFolder(t))
+  const { code } = await cli.ended
+  return { code, output: await cli.output() }
+}
+
+/** A subscription of the 2026 era, which stays open until somebody ends it. */
+async function openStream (url: string, token: string): Promise<Response> {
+  const version = '2026-07-28'
+  return await fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${token}`, 'mcp-protocol-version': version, 'mcp-method': 'subscriptions/listen' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
+  })
+}
+
+t.test('in broker mode', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  const env = { OAUTH_MODE: 'broker', OIDC_ISSUER: provider.issuer, OIDC_CLIENT_ID: provider.clientId, REDIS_URL: redis.url, SEED_SECRET: SECRET }
+  const first = await startServerProcess(t, env)
+  // The second replica is behind the same public address.
+  const second = await startServerProcess(t, { ...env, BASE_URL: first.url })
+  await ready(first)
+  await ready(second)
+  const client = await createPlainClient(first.url)
+
+  t.test('--subject ends tokens and streams on both replicas, and the provider\'s token', async (t) => {
+    const tokens = await signedIn(client)
+    for (const { url } of [first, second]) t.equal((await ping(url, tokens.access_token)).status, 200)
+    const streams = await Promise.all([openStream(first.url, tokens.access_token), openStream(second.url, tokens.access_token)])
+    const bob = await signedIn(client, { login: 'bob', password: 'bob' })
+    const bobs = await openStream(second.url, bob.access_token)
+    const before = provider.hits()['/token/revocation'] ?? 0
+
+    t.same(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 0, output: 'One grant has ended\n' })
+
+    for (const stream of streams) t.ok(await ends(stream), 'the stream ends')
+    for (const { url } of [first, second]) t.equal((await ping(url, tokens.access_token)).status, 401)
+    t.match(await readTokens(await client.refresh(tokens.refresh_token!)), { status: 400, error: 'invalid_grant' })
+    t.equal(provider.hits()['/token/revocation'], before + 1)
+    t.equal((await ping(first.url, bob.access_token)).status, 200, 'other people go on')
+    const reader = bobs.body!.getReader()
+    t.match(new TextDecoder().decode((await reader.read()).value), /acknowledged/, 'and so do their streams')
+    await reader.cancel()
+  })
+
+  t.test('--client ends all sign-ins of a client', async (t) => {
+    const other = await createPlainClient(first.url, { clientId: 'another', redirectUri: 'http://127.0.0.1:53220/callback' })
+    const [ada, bob, elsewhere] = [await signedIn(client), await signedIn(client, { login: 'bob', password: 'bob' }), await signedIn(other)]
+    t.match(await runCli(t, ['revoke', '--client', client.clientId], env), { code: 0, output: /\d grants have ended/ })
+    t.equal((await ping(second.url, ada.access_token)).status, 401)
+    t.equal((await ping(second.url, bob.access_token)).status, 401)
+    t.equal((await ping(second.url, elsewhere.access_token)).status, 200)
+  })
+
+  t.test('--grant ends one, whose id the log tells', async (t) => {
+    const [one, other] = [await signedIn(client), await signedIn(client)]
+    const grant = one.refresh_token!.split('.')[0]!
+    t.match(await first.output(), `"grant":"${grant}"`)
+    t.same(await runCli(t, ['revoke', '--grant', grant], env), { code: 0, output: 'One grant has ended\n' })
+    t.equal((await ping(first.url, one.access_token)).status, 401)
+    t.equal((await ping(first.url, other.access_token)).status, 200)
+    t.match(await runCli(t, ['revoke', '--grant', grant], env), { code: 0, output: /^No such grant/ })
+    t.same(await runCli(t, ['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
+  })
+
+  t.test('with the provider away the grant ends all the same, and a line says what could not be done', async (t) => {
+    const tokens = await signedIn(client)
+    await provider.stop()
+    const { code, output } = await runCli(t, ['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
+    await provider.start()
+    t.equal(code, 0)
+    t.match(output, /the provider's token could not be revoked/)
+    t.match(output, /One grant has ended/)
+    t.equal((await ping(first.url, tokens.access_token)).status, 401)
+  })
+
+  t.test('a stream that was revoked while its replica could not hear of it ends when Redis is back', async (t) => {
+    const tokens = await signedIn(client)
+    const stream = await openStream(second.url, tokens.access_token)
+    const other = await openStream(second.url, (await signedIn(client)).access_token)
+    second.child.kill('SIGSTOP')
+    await runCli(t, ['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
+    // Its connection is cut while it sleeps: the message of the revocation is lost to it.
+    await runRedis(redis.port, 'CLIENT KILL TYPE pubsub')
+    second.child.kill('SIGCONT')
+    t.ok(await ends(stream))
+    await other.body!.cancel()
+  })
+})
+
+/** Resolves when the server has ended the stream, cleanly or not; until then the test waits. */
+async function ends (stream: Response): Promise<boolean> {
+  return await stream.text().then(() => true, () => true)
+}
+
+async function runRedis (port: number, command: string): Promise<void> {
+  const { Redis } = await import('ioredis')
+  const redis = new Redis(port)
+  const [name, ...args] = command.split(' ') as [string, ...string[]]
+  await redis.call(name, ...args)
+  redis.disconnect()
+}
+
+t.test('in proxy mode the access tokens of a subject end; grants are the provider\'s', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  const env = { OIDC_ISSUER: provider.issuer, OIDC_AUDIENCE: provider.clientId, REDIS_URL: redis.url }
+  const server = await startServerProcess(t, env)
+  await ready(server)
+  const client = await createPlainClient(server.url)
+  const tokens = await signedIn(client)
+  t.equal((await ping(server.url, tokens.access_token)).status, 200)
+  t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 0, output: /have ended; end the sign-in at the provider too/ })
+  t.equal((await ping(server.url, tokens.access_token)).status, 401)
+  t.match(await runCli(t, ['revoke', '--client', client.clientId], env), { code: 1, output: /the provider keeps the grants/ })
+})
+
+t.test('what it cannot do, it says in a sentence', async (t) => {
+  const env = { OAUTH_MODE: 'broker', OIDC_ISSUER: 'https://auth.example.com', OIDC_CLIENT_ID: 'seed', SEED_SECRET: SECRET }
+  for (const args of [[], ['revoke'], ['revoke', '--subject', 'ada', '--client', 'x'], ['forget', '--subject', 'ada'], ['--help']]) {
+    const { code, output } = await runCli(t, args, env)
+    t.equal(code, 1, args.join(' '))
+    t.match(output, args[0] === '--help' ? /Unknown option/ : /Usage: seed revoke/)
+    t.notMatch(output, / at .*:\d+/, 'no stack')
+  }
+  t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 1, output: /^REDIS_URL is not set/ })
+  t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }), { code: 1, output: /The store \(REDIS_URL\) does not answer/ })
+  t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, OIDC_CLIENT_ID: '' }), { code: 1, output: /OIDC_CLIENT_ID is missing/ })
+})
