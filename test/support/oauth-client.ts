@@ -12,8 +12,11 @@ export interface SignedInClient {
   clientId (): string | undefined
 }
 
-/** An OAuth client as the SDKs want it (registration, S256, a loopback redirect URI), whose browser is a script. */
-export function createOAuthClient (user = { login: 'ada', password: 'ada' }): SignedInClient {
+/**
+ * An OAuth client as the SDKs want it (S256, a loopback redirect URI), whose browser is a script. It registers, or with
+ * `documentUrl` names itself by its metadata document.
+ */
+export function createOAuthClient (user = { login: 'ada', password: 'ada' }, documentUrl?: string): SignedInClient {
   let information: { client_id: string } | undefined
   let tokens: { access_token: string, token_type: string, refresh_token?: string } | undefined
   let verifier = ''
@@ -29,7 +32,8 @@ export function createOAuthClient (user = { login: 'ada', password: 'ada' }): Si
       token_endpoint_auth_method: 'none'
     },
     state: () => 'state-of-the-flow-test',
-    clientInformation: () => information,
+    ...(documentUrl !== undefined && { clientMetadataUrl: documentUrl }),
+    clientInformation: () => information ?? (documentUrl === undefined ? undefined : { client_id: documentUrl }),
     saveClientInformation: (given: { client_id: string }) => { information = given },
     tokens: () => tokens,
     saveTokens: (given: NonNullable<typeof tokens>) => { tokens = given },
