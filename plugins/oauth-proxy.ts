@@ -47,6 +47,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOp
   const consent = createConsent(store)
   const cookies = createCookies(baseUrl)
   const limiter = createRateLimiter(store)
+  const limit = { limiter, limitPerClient: config.limits.perClient }
 
   app.addHook('onReady', async () => { documents.start() })
   app.addHook('onClose', async () => { documents.close() })
@@ -75,17 +76,17 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOp
 
   // The paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/authorize', '/authorize']) {
-    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, redirectUriSchemes }))
+    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, ...limit, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, redirectUriSchemes }))
   }
   await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl }))
   if (broker !== undefined) {
     await mount('callback', async (scope) => await scope.register(callbackRoutes, { prefix: '/oauth/callback', signIn: broker.signIn, cookies }))
   }
   for (const prefix of ['/oauth/token', '/token']) {
-    await mount('token', async (scope) => await scope.register(tokenRoutes, { prefix, clients, store, issuer, limiter, limitPerClient: config.limits.perClient, baseUrl, resource }))
+    await mount('token', async (scope) => await scope.register(tokenRoutes, { prefix, ...limit, clients, store, issuer, baseUrl, resource }))
   }
   for (const prefix of ['/oauth/revoke', '/revoke']) {
-    await mount('revoke', async (scope) => await scope.register(revokeRoutes, { prefix, clients, store, baseUrl, revoker }))
+    await mount('revoke', async (scope) => await scope.register(revokeRoutes, { prefix, ...limit, clients, store, baseUrl, revoker }))
   }
   await mount('backchannel-logout', async (scope) => await scope.register(backchannelLogoutRoutes, {
     prefix: '/oauth/backchannel-logout', store, ...config.oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey, end

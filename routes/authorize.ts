@@ -32,11 +32,12 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
       if (outcome.error !== undefined) request.logFields = { error: outcome.error.code, reason: outcome.error.message }
       return reply.header('cache-control', 'no-store').redirect(outcome.location.href, 302)
     }
-    // The same browser keeps its value, so that pages it has open in other tabs stay good.
-    const known = cookies.read(request, 'browser')
-    const browser = known !== undefined && /^[\w-]{43}$/.test(known) ? known : randomId(32)
+    // The same browser keeps its value, so that pages it has open in other tabs stay good. A new one gets a name of its
+    // own: two tabs that open at once do not overwrite each other's.
+    const known = cookies.names(request, 'browser-').find((name) => /^[\w-]{22}$/.test(cookies.read(request, name)!))
+    const browser = known === undefined ? randomId(16) : cookies.read(request, known)!
     const consentId = await consent.ask(outcome.request, browser)
-    cookies.set(reply, 'browser', browser, BROWSER_COOKIE_SECONDS)
+    cookies.set(reply, known ?? `browser-${randomId(6)}`, browser, BROWSER_COOKIE_SECONDS)
     request.logFields = { client: outcome.request.client.id }
     return reply.headers(CONSENT_HEADERS).send(renderConsentPage({
       ...describeRequest(outcome.request), resource: services.resource, action: '/oauth/consent', consentId

@@ -37,7 +37,7 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
     if (site !== undefined && site !== 'same-origin') {
       throw new OAuthError('access_denied', 'The answer came from another web site', { status: 403, detail: `Sec-Fetch-Site: ${site.slice(0, 20)}` })
     }
-    const answered = await consent.answer(request.body.consent, cookies.read(request, 'browser'))
+    const answered = await consent.answer(request.body.consent, cookies.names(request, 'browser-').map((name) => cookies.read(request, name)!))
     request.logFields = { client: answered.client.id, decision: request.body.decision }
     reply.header('cache-control', 'no-store')
     if (request.body.decision === 'deny') {
@@ -47,7 +47,8 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
     await clients.used(answered.client)
     const { location, cookie } = await signIn.begin(answered)
     if (cookie !== undefined) {
-      for (const name of cookies.names(request, 'sign-in-').slice(MOST_SIGN_INS - 1)) cookies.clear(reply, name)
+      // Browsers send the oldest first (RFC 6265 section 5.4): the one that was begun just now is the last to go.
+      for (const name of cookies.names(request, 'sign-in-').slice(0, 1 - MOST_SIGN_INS)) cookies.clear(reply, name)
       cookies.set(reply, cookie.name, cookie.value, cookie.maxAgeSeconds)
     }
     return reply.redirect(location.href, 303)

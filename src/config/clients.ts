@@ -35,7 +35,8 @@ export function readConfiguredClients (text: string | undefined, problems: strin
   const given = parse(text)
   if (!configuredClients.Check(given)) {
     const [first] = configuredClients.Errors(given)
-    problems.push(`OAUTH_CLIENTS must be a JSON array of clients, each with client_id and redirect_uris: ${first?.instancePath || 'the whole'} ${first?.message ?? 'is no JSON'}`)
+    const why = given === undefined ? 'is no JSON' : first?.keyword === 'boolean' ? 'is not a member that clients have' : first?.message
+    problems.push(`OAUTH_CLIENTS must be a JSON array of clients, each with client_id and redirect_uris: ${first?.instancePath || 'the whole'} ${why}`)
     return []
   }
   const ids = given.map(({ client_id: id }) => id)

@@ -192,9 +192,10 @@ function toConfig (env: Env, problems: string[]) {
     problems.push(`OIDC_CLIENT_SECRET is missing: ${preset.name} demands it`)
   }
   if (preset.name === 'auth0' && issuer !== '' && !issuer.endsWith('/')) problems.push('OIDC_ISSUER must end with a slash for auth0')
-  for (const name of ['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'] as const) {
+  for (const name of ['OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'] as const) {
     if (env[name] !== undefined) checkHttpsUrl(name, env[name], problems)
   }
+  if (issuer.includes('?')) problems.push('OIDC_ISSUER must have no query')
   if (env.REDIS_URL !== undefined) checkRedisUrl(env.REDIS_URL, problems)
   checkSecret('SEED_SECRET', env.SEED_SECRET, problems)
   checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS, problems)
@@ -294,8 +295,6 @@ function toConfig (env: Env, problems: string[]) {
 
 function checkProvider (env: Env, problems: string[]): void {
   if (env.OIDC_ISSUER === undefined) problems.push('OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in on this machine)')
-  else checkHttpsUrl('OIDC_ISSUER', env.OIDC_ISSUER, problems)
-  if (env.OIDC_ISSUER?.includes('?')) problems.push('OIDC_ISSUER must have no query')
   if (env.OAUTH_MODE === 'proxy' && env.OIDC_AUDIENCE === undefined && !problems.some((problem) => problem.startsWith('OIDC_AUDIENCE '))) {
     problems.push("OIDC_AUDIENCE is missing: set it to the audience of your provider's access tokens, usually the client id")
   }

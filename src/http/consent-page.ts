@@ -45,6 +45,9 @@ const WARNINGS: Record<ConsentPage['destinationKind'], string[]> = {
   app: ['Only allow this if you just started this sign-in yourself, in an app on this device.']
 }
 
+/** Where no warning says it already. */
+const DENY = ' If you did not start this, choose <strong>Deny</strong>.'
+
 const INTERNATIONAL = 'This address uses an international name, written here in its plain form. Check that it is the one you expect.'
 
 export function renderConsentPage (page: ConsentPage): string {
@@ -67,7 +70,7 @@ export function renderConsentPage (page: ConsentPage): string {
     `<p>${DESTINATIONS[destinationKind]}</p>`,
     '</section>',
     ...warnings.map((warning) => `<p class="warning"><strong>${warning}</strong></p>`),
-    '<p>After allowing, you sign in with your organisation. If you did not start this, choose <strong>Deny</strong>.</p>',
+    `<p>After allowing, you sign in with your organisation.${warnings.length > 0 ? '' : DENY}</p>`,
     // Off, or some browsers put the id of an earlier page back into the field.
     `<form method="post" action="${escapeHtml(action)}" autocomplete="off">`,
     `<input type="hidden" name="consent" value="${escapeHtml(consentId)}">`,

@@ -8,7 +8,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
  */
 export interface Cookies {
   read (request: FastifyRequest, name: string): string | undefined
-  /** The names of all cookies of the request that begin so, without the prefix of this file. */
+  /** The cookies of the request whose names begin so and are such as Seed gives; without the prefix of this file, in the order of the browser. */
   names (request: FastifyRequest, beginning: string): string[]
   set (reply: FastifyReply, name: string, value: string, maxAgeSeconds: number): void
   clear (reply: FastifyReply, name: string): void
@@ -25,7 +25,7 @@ export function createCookies (baseUrl: string): Cookies {
   return {
     read: ({ headers: { cookie = '' } }, name) => parseCookie(cookie)[prefix + name],
     names: ({ headers: { cookie = '' } }, beginning) =>
-      Object.keys(parseCookie(cookie)).filter((name) => name.startsWith(prefix + beginning)).map((name) => name.slice(prefix.length)),
+      Object.keys(parseCookie(cookie)).filter((name) => name.startsWith(prefix + beginning) && /^[\w-]{1,64}$/.test(name)).map((name) => name.slice(prefix.length)),
     set: write,
     clear: (reply, name) => { write(reply, name, '', 0) }
   }

@@ -5,7 +5,7 @@ import { bearerChallenge } from '../oauth/challenge.ts'
 import type { ChallengeOptions } from '../oauth/challenge.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { OAuthErrorCode } from '../oauth/errors.ts'
-import { SignInError } from '../oauth/sign-in.ts'
+import { OtherBrowserError, SignInError, SignInOverError } from '../oauth/sign-in.ts'
 import { ProviderUnavailableError } from '../oidc/provider.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import { BearerError } from './bearer.ts'
@@ -45,9 +45,10 @@ export async function pageErrorHandler (error: FastifyError | SignInError, reque
   const cause = error instanceof SignInError ? error.cause : error
   const { status, message } = toFailure(cause as FastifyError, request, reply)
   const unknownClient = cause instanceof UnknownClientError
-  return reply.code(unknownClient ? 400 : status).headers(PAGE_HEADERS).send(renderErrorPage({
+  // 401 would ask the browser for a credential (RFC 9110 section 15.5.2).
+  return reply.code(status === 401 ? 400 : status).headers(PAGE_HEADERS).send(renderErrorPage({
     title: titleFor(status, cause),
-    sentence: unknownClient ? 'This application is not registered here any more.' : `${message}.`,
+    sentence: unknownClient ? 'This application is not registered here any more.' : `${message.replace(/; try again .*$/, '')}.`,
     advice: adviceFor(status, cause),
     link: error instanceof SignInError ? { href: error.returnTo.href, text: 'Return to the application' } : undefined,
     reference: request.id
@@ -56,6 +57,9 @@ export async function pageErrorHandler (error: FastifyError | SignInError, reque
 
 function titleFor (status: number, cause: Error): string {
   if (cause instanceof AccessDeniedError) return 'You may not use this server'
+  if (cause instanceof UnknownClientError) return 'Connect the application again'
+  if (cause instanceof SignInOverError) return 'This sign-in is over'
+  if (cause instanceof OtherBrowserError) return 'You were not signed in'
   if (status === 429) return 'Too many attempts'
   return status >= 500 ? 'Sign-in is not available right now' : 'Sign-in cannot go on'
 }
@@ -65,8 +69,10 @@ function adviceFor (status: number, cause: Error): string {
     return cause.contact === undefined ? 'Ask whoever runs this server for access, and give them the reference.' : `Ask ${cause.contact} for access, and give them the reference.`
   }
   if (cause instanceof UnknownClientError) return 'Go back to the application, sign out of this server there (or remove it) and connect it again.'
-  if (status >= 500 || status === 429) return 'Try again in a minute. If it stays, give the reference to whoever runs this server.'
-  return 'Go back to the application and connect again. If it stays, give the reference to whoever runs this server.'
+  if (cause instanceof SignInOverError) return 'Go back to the application and connect again.'
+  if (cause instanceof OtherBrowserError) return 'If you started it yourself, connect again from the application and stay in one browser. If somebody sent you here, close this page.'
+  if (status >= 500 || status === 429) return 'Try again in a minute, from the application. If it happens again, give the reference to whoever runs this server.'
+  return 'Go back to the application and connect again. If it happens again, give the reference to whoever runs this server.'
 }
 
 /** `/mcp`: JSON-RPC 2.0, with the bearer challenge where a credential is at fault. */

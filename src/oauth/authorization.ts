@@ -3,13 +3,15 @@ import { checkRedirectUri } from './clients.ts'
 import type { Client, Clients } from './clients.ts'
 import { OAuthError } from './errors.ts'
 import { checkCodeChallenge } from './pkce.ts'
+import { countClient } from './rate-limit.ts'
+import type { ClientLimit } from './rate-limit.ts'
 import { isLoopbackRedirectUri } from './redirect-uri.ts'
 import { checkResource } from './resource.ts'
 import { errorRedirect } from './response.ts'
 import { grantedScopes } from './scope.ts'
 
 /** The authorization endpoint, the same in both modes: named checks one after another. What passes goes to consent. */
-export interface AuthorizationServices {
+export interface AuthorizationServices extends ClientLimit {
   clients: Clients
   /** Where a request without a redirect URI goes: to the provider, from where nothing ever comes back. */
   probe: (scopes: readonly string[]) => URL
@@ -49,6 +51,7 @@ export type AuthorizationOutcome =
  */
 export async function authorize (query: AuthorizeQuery, services: AuthorizationServices): Promise<AuthorizationOutcome> {
   const client = await services.clients.find(query.client_id)
+  await countClient('authorize', client.id, services)
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
     checkResponse(query)

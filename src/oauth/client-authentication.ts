@@ -72,7 +72,7 @@ async function checkMethod (client: Client, { basic, post, assertion, assertionT
 
 /** RFC 7617, with id and secret form-encoded (RFC 6749 section 2.3.1). */
 function readBasic (authorization: string): { id: string, secret: string } {
-  const refused = new OAuthError('invalid_client', 'The Authorization header must be "Basic" with client id and secret')
+  const refused = new OAuthError('invalid_client', 'The Authorization header must be Basic, with client id and secret')
   const match = /^Basic +([A-Za-z0-9+/]+=*)$/i.exec(authorization)
   const text = Buffer.from(match?.[1] ?? '', 'base64').toString('utf8')
   const colon = text.indexOf(':')

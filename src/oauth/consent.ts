@@ -2,9 +2,9 @@ import { isLoopbackHost } from '../config/checks.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { AuthorizationRequest } from './authorization.ts'
-import { OAuthError } from './errors.ts'
 import { describeScope } from './scope.ts'
 import { digest, randomId, sameSecret } from './secrets.ts'
+import { OtherBrowserError, SignInOverError } from './sign-in.ts'
 
 /**
  * A person's consent, asked before the provider is: each time, for every client (MCP security best practices, "Confused
@@ -16,9 +16,10 @@ export interface Consent {
   ask (request: AuthorizationRequest, browser: string): Promise<string>
   /**
    * The request that the person has now answered; nobody can answer it again.
-   * @throws OAuthError with the status 400 (expired, answered) or 403 (another browser); StoreUnavailableError
+   * @param browser the values of the browser's cookies: more than one where its first pages were opened at once
+   * @throws SignInOverError, OtherBrowserError, StoreUnavailableError
    */
-  answer (id: string, browser: string | undefined): Promise<AuthorizationRequest>
+  answer (id: string, browser: readonly string[]): Promise<AuthorizationRequest>
 }
 
 interface ConsentRecord {
@@ -41,8 +42,8 @@ export function createConsent (store: Store): Consent {
       const waiting = await store.get(key)
       if (waiting === undefined) throw over()
       const { request, browserHash } = JSON.parse(waiting) as ConsentRecord
-      if (browser === undefined || !sameSecret(digest(browser), browserHash)) {
-        throw new OAuthError('access_denied', 'This question was asked in another browser, or this browser keeps no cookies', { status: 403, detail: 'the cookie of the consent page is missing or another one' })
+      if (!browser.some((value) => sameSecret(digest(value), browserHash))) {
+        throw new OtherBrowserError('This question was asked in another browser, or this browser keeps no cookies', 'the cookie of the consent page is missing or another one')
       }
       if (await store.take(key) === undefined) throw over()
       return request
@@ -64,6 +65,6 @@ export function describeRequest ({ client, redirectUri, scopes }: AuthorizationR
   }
 }
 
-function over (): OAuthError {
-  return new OAuthError('invalid_request', 'This page has expired, or was answered before', { detail: 'unknown consent id' })
+function over (): SignInOverError {
+  return new SignInOverError('This page has expired, or was answered before', 'unknown consent id')
 }

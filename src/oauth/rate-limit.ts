@@ -21,6 +21,17 @@ export interface RateLimiter {
 
 const MAX_LOCAL = 100_000
 
+/** How often one client may ask an endpoint: OAUTH_LIMIT_PER_CLIENT, a minute. */
+export interface ClientLimit {
+  limiter: RateLimiter
+  limitPerClient: number
+}
+
+/** @throws OAuthError 429 */
+export async function countClient (endpoint: string, clientId: string, { limiter, limitPerClient }: ClientLimit): Promise<void> {
+  await limiter.count(`${endpoint}:client`, clientId, { most: limitPerClient, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_CLIENT' })
+}
+
 /** @param now wall clock in milliseconds */
 export function createRateLimiter (store: Store, now: () => number = Date.now): RateLimiter {
   const local = new Map<string, { count: number, resetAt: number }>()

@@ -3,9 +3,11 @@ import { authenticateClient } from './client-authentication.ts'
 import type { ClientAuthenticationServices } from './client-authentication.ts'
 import type { Client } from './clients.ts'
 import { OAuthError } from './errors.ts'
+import { countClient } from './rate-limit.ts'
+import type { ClientLimit } from './rate-limit.ts'
 
 /** The revocation endpoint (RFC 7009): what holds in both modes, then the mode's own way. */
-export interface RevocationServices extends ClientAuthenticationServices {
+export interface RevocationServices extends ClientAuthenticationServices, ClientLimit {
   revoker: TokenRevoker
 }
 
@@ -22,6 +24,7 @@ export interface TokenRevoker {
 export async function revokeToken (body: RevokeBody, authorization: string | undefined, services: RevocationServices): Promise<void> {
   if (body.token === undefined) throw new OAuthError('invalid_request', 'token is required')
   const client = await authenticateClient(body, authorization, services)
+  await countClient('revoke', client.id, services)
   const { token_type_hint: hint } = body
   await services.revoker.revoke(body.token, hint === 'refresh_token' || hint === 'access_token' ? hint : undefined, client)
 }

@@ -29,13 +29,13 @@ export function narrowScope (requested: string | undefined, granted: string): st
 
 /** What a scope lets a client do, in words for the consent page. */
 export function describeScope (scope: string): string {
-  return WORDS[scope] ?? `Use the permission "${scope}"`
+  return WORDS.get(scope) ?? `Use the permission "${scope}"`
 }
 
-const WORDS: Record<string, string> = {
-  openid: 'Know who you are at this server',
-  profile: 'See your name',
-  email: 'See your e-mail address',
-  groups: 'See which groups you are in',
-  offline_access: 'Stay connected until you or your organisation end it'
-}
+const WORDS = new Map([
+  ['openid', 'Know who you are at this server'],
+  ['profile', 'See your name'],
+  ['email', 'See your e-mail address'],
+  ['groups', 'See which groups you are in'],
+  ['offline_access', 'Stay connected until you or your organisation end it']
+])

@@ -1,4 +1,5 @@
 import type { AuthorizationRequest } from './authorization.ts'
+import { OAuthError } from './errors.ts'
 
 /** What a mode does once a person has consented. */
 export interface SignIn {
@@ -13,6 +14,20 @@ export interface SignInCookie {
   name: string
   value: string
   maxAgeSeconds: number
+}
+
+/** The question or the sign-in is over: it took too long, or was answered or finished before. */
+export class SignInOverError extends OAuthError {
+  constructor (message: string, detail: string) {
+    super('invalid_request', message, { detail })
+  }
+}
+
+/** This browser is not the one that the question was asked in, or that allowed the sign-in (CVE-2026-27124). */
+export class OtherBrowserError extends OAuthError {
+  constructor (message: string, detail: string) {
+    super('access_denied', message, { status: 403, detail })
+  }
 }
 
 /**

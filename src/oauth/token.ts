@@ -1,17 +1,17 @@
 import type { TokenBody, TokenResponse } from '../schemas/token.ts'
+import { StoreUnavailableError } from '../store/store.ts'
 import { authenticateClient } from './client-authentication.ts'
 import type { ClientAuthenticationServices } from './client-authentication.ts'
 import type { Client } from './clients.ts'
 import { OAuthError } from './errors.ts'
 import { checkCodeVerifier } from './pkce.ts'
-import type { RateLimiter } from './rate-limit.ts'
+import { countClient } from './rate-limit.ts'
+import type { ClientLimit } from './rate-limit.ts'
 import { checkResource } from './resource.ts'
 
 /** The token endpoint (RFC 6749 section 3.2): what holds in both modes, then the mode's own way to tokens. */
-export interface TokenServices extends ClientAuthenticationServices {
+export interface TokenServices extends ClientAuthenticationServices, ClientLimit {
   issuer: TokenIssuer
-  limiter: RateLimiter
-  limitPerClient: number
   resource: string
 }
 
@@ -40,13 +40,22 @@ export interface RefreshRequest {
 export async function issueTokens (body: TokenBody, authorization: string | undefined, services: TokenServices): Promise<TokenResponse> {
   checkGrantType(body)
   const client = await authenticateClient(body, authorization, services)
-  await services.limiter.count('token:client', client.id, { most: services.limitPerClient, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_CLIENT' })
+  await countClient('token', client.id, services)
   checkResource(body.resource, services.resource)
   const tokens = body.grant_type === 'authorization_code'
     ? await services.issuer.redeemCode(readCodeRequest(body), client)
     : await services.issuer.refresh(readRefreshRequest(body), client)
-  await services.clients.used(client)
+  await keepRegistration(client, services)
   return tokens
+}
+
+/** Should the store be gone just now, the client keeps its tokens: they are given already. */
+async function keepRegistration (client: Client, { clients }: TokenServices): Promise<void> {
+  try {
+    await clients.used(client)
+  } catch (err) {
+    if (!(err instanceof StoreUnavailableError)) throw err
+  }
 }
 
 function checkGrantType ({ grant_type: type }: TokenBody): void {

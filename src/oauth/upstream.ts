@@ -49,7 +49,7 @@ export interface Upstream {
   requestTokens (grant: UpstreamGrant, parameters: Record<string, string>): Promise<UpstreamTokens>
   /** The claims of the userinfo endpoint; undefined when there is none to ask. @throws OAuthError, ProviderUnavailableError */
   userinfo (accessToken: string, subject: string): Promise<Record<string, unknown> | undefined>
-  /** Ends a token at the provider (RFC 7009). @returns false when the provider has no revocation endpoint @throws OAuthError, ProviderUnavailableError */
+  /** Ends a token at the provider (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind @throws OAuthError, ProviderUnavailableError */
   revoke (token: string, hint: 'refresh_token' | 'access_token' | undefined): Promise<boolean>
 }
 
@@ -117,9 +117,11 @@ export function createUpstream (options: UpstreamOptions): Upstream {
       const { issuer, revocationEndpoint, tokenEndpointAuthMethods } = provider()
       if (revocationEndpoint === undefined) return false
       const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
-      const { status } = await exchange(revocationEndpoint, (http) => oauth.revocationRequest(
+      const { status, body } = await exchange(revocationEndpoint, (http) => oauth.revocationRequest(
         { issuer, revocation_endpoint: revocationEndpoint }, client, authentication, token, { ...http, ...(hint !== undefined && { additionalParameters: { token_type_hint: hint } }) }))
       if (status === 200) return true
+      // RFC 7009 section 2.2.1: many revoke no access tokens that are JWTs, and trying again would not help.
+      if (parseJsonObject(body)?.['error'] === 'unsupported_token_type') return false
       throw new OAuthError('temporarily_unavailable', 'The identity provider did not revoke the token; try again shortly', { detail: `the provider's revocation endpoint answered ${status}`, retryAfterSeconds: 5 })
     }
   }

@@ -24,11 +24,16 @@ export class IdTokenError extends Error {
 
 export type IdTokenClaims = Record<string, unknown> & { iss: string, sub: string }
 
+interface ExpectedRequest {
+  nonce: string
+  maxAgeSeconds: number | undefined
+}
+
 /**
  * @param expected `nonce` and `max_age` of the authorization request; without them, the token comes from a refresh
  * @throws IdTokenError, ProviderUnavailableError (its keys cannot be had now)
  */
-export async function verifyIdToken (token: string, options: IdTokenOptions, expected?: { nonce: string, maxAgeSeconds: number | undefined }): Promise<IdTokenClaims> {
+export async function verifyIdToken (token: string, options: IdTokenOptions, expected?: ExpectedRequest): Promise<IdTokenClaims> {
   const { alg } = refuseUnless(() => decodeProtectedHeader(token))
   if (alg === undefined || !options.algorithms.includes(alg)) throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, which OIDC_ALGORITHMS does not list`)
   const issuer = expectedIssuer(options, refuseUnless(() => decodeJwt(token)))
@@ -38,6 +43,14 @@ export async function verifyIdToken (token: string, options: IdTokenOptions, exp
   const server: oauth.AuthorizationServer = { issuer, id_token_signing_alg_values_supported: [...options.algorithms] }
   const client: oauth.Client = { client_id: options.clientId, [oauth.clockTolerance]: options.clockSkewSeconds }
   const response = Response.json({ access_token: 'not looked at', token_type: 'bearer', id_token: token })
+  const claims = await readClaims(server, client, response, expected)
+  if (claims.sub === '') throw new IdTokenError('its sub is empty')
+  // Whoever asked for it is whom it was issued to (section 3.1.3.7); the library looks at azp only beside several audiences.
+  if (claims['azp'] !== undefined && claims['azp'] !== options.clientId) throw new IdTokenError('its azp is another client')
+  return claims
+}
+
+async function readClaims (server: oauth.AuthorizationServer, client: oauth.Client, response: Response, expected: ExpectedRequest | undefined): Promise<IdTokenClaims> {
   try {
     const result = expected === undefined
       ? await oauth.processRefreshTokenResponse(server, client, response)

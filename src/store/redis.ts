@@ -30,16 +30,27 @@ redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1
 `
 
-/** A set whose members leave one by one: a sorted set with the second of leaving as score, by the clock of Redis. */
-const ADD_MEMBER = `
-local now = tonumber(redis.call('TIME')[1])
-local ttl = tonumber(ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-redis.call('ZADD', KEYS[1], 'GT', now + ttl, ARGV[1])
-if redis.call('TTL', KEYS[1]) < ttl then redis.call('EXPIRE', KEYS[1], ttl) end
+/** Milliseconds since the epoch, by the clock of Redis. */
+const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
-const LIVE_MEMBERS = "return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. redis.call('TIME')[1], '+inf')"
+/**
+ * A set whose members leave one by one: a sorted set with the millisecond of leaving as score. ZADD comes first, as a
+ * full Redis refuses only the first write of a script.
+ */
+const ADD_MEMBER = `${NOW}
+if not string.match(ARGV[2], '^[1-9]%d*$') then return redis.error_reply('ERR invalid expire time') end
+local ttl = ARGV[2] * 1000
+redis.call('ZADD', KEYS[1], 'GT', now + ttl, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+`
+
+const LIVE_MEMBERS = `${NOW}
+return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
+`
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {

@@ -87,7 +87,7 @@ t.test('Redis is gone: /mcp keeps answering, what needs it says 503 and when to 
   t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is reachable again')).length, 1, 'one line marks the return')
 })
 
-t.test('with Redis two replicas know the same clients', async (t) => {
+t.test('with Redis two replicas know the same clients and sign-ins', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const provider = await startDevProvider({ algorithm: 'ES256' })
@@ -96,9 +96,17 @@ t.test('with Redis two replicas know the same clients', async (t) => {
   await ready(two!)
   const { client_id: clientId } = await (await register(one!)).json() as { client_id: string }
   const query = new URLSearchParams({ response_type: 'code', client_id: clientId, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' })
-  const { status, headers } = await fetch(`${two!.url}/oauth/authorize?${query.toString()}`, { redirect: 'manual' })
-  t.equal(status, 302)
-  t.equal(new URL(headers.get('location')!).searchParams.get('redirect_uri'), 'http://localhost:8080/callback')
+  const asked = await fetch(`${two!.url}/oauth/authorize?${query.toString()}`)
+  t.equal(asked.status, 200)
+  const [, consent] = /name="consent" value="([\w-]+)"/.exec(await asked.text())!
+  const answered = await fetch(`${one!.url}/oauth/consent`, {
+    method: 'POST',
+    redirect: 'manual',
+    headers: { cookie: asked.headers.get('set-cookie')!.split(';')[0]! },
+    body: new URLSearchParams({ consent: consent!, decision: 'approve' })
+  })
+  t.equal(answered.status, 303, 'what one has asked, the other may hear the answer to')
+  t.equal(new URL(answered.headers.get('location')!).searchParams.get('redirect_uri'), 'http://localhost:8080/callback')
 })
 
 async function register ({ url }: TestSeed): Promise<Response> {

@@ -28,10 +28,12 @@ interface Target { method: 'GET' | 'POST', url: string, status: number, errors: 
 const targets: Target[] = [
   ...['oauth-protected-resource', 'oauth-protected-resource/mcp', 'oauth-authorization-server', 'openid-configuration'].map((path): Target => ({ method: 'GET', url: `/.well-known/${path}`, status: 200, errors: 'plain' })),
   ...['', '/oauth'].flatMap((prefix): Target[] => [
-    { method: 'GET', url: AUTHORIZE.replace('/oauth', prefix), status: 302, errors: 'page' },
+    { method: 'GET', url: AUTHORIZE.replace('/oauth', prefix), status: 200, errors: 'page' },
     { method: 'POST', url: `${prefix}/token`, status: 400, errors: 'oauth', payload: 'grant_type=refresh_token&client_id=cli&refresh_token=r', headers: { 'content-type': FORM } },
+    { method: 'POST', url: `${prefix}/revoke`, status: 400, errors: 'oauth', payload: 'client_id=cli', headers: { 'content-type': FORM } },
     { method: 'POST', url: `${prefix}/register`, status: 201, errors: 'oauth', payload: JSON.stringify({ redirect_uris: [REDIRECT] }), headers: { 'content-type': JSON_TYPE } }
   ]),
+  { method: 'POST', url: '/oauth/consent', status: 400, errors: 'page', payload: 'consent=unknown&decision=approve', headers: { 'content-type': FORM } },
   { method: 'POST', url: '/mcp', status: 200, errors: 'json-rpc', payload: LIST, headers: { 'content-type': JSON_TYPE, authorization: `Bearer ${token}` } }
 ]
 const browserTargets = targets.filter(({ errors }) => errors !== 'page')
@@ -92,7 +94,7 @@ t.test('the origins of a public server are its own and those listed', async (t) 
   t.same(allowedOrigins({ baseUrl: 'https://localhost', corsExtraOrigins: [] }), ['https://localhost', 'https://127.0.0.1', 'https://[::1]'])
 })
 
-t.test('documents, token and registration are open to pages of any origin, without credentials', async (t) => {
+t.test('documents, token, revocation and registration are open to pages of any origin, without credentials', async (t) => {
   for (const target of browserTargets.filter(({ url }) => url !== '/mcp')) {
     for (const origin of ['https://anywhere.example', 'null']) {
       const preflight = await seed.app.inject({ method: 'OPTIONS', url: target.url, headers: { origin, 'access-control-request-method': target.method, 'access-control-request-headers': 'content-type, mcp-protocol-version' } })
@@ -133,7 +135,7 @@ t.test('errors are readable across origins where answers are', async (t) => {
 })
 
 t.test('no CORS where a browser navigates or nothing is to be read', async (t) => {
-  for (const url of [AUTHORIZE, '/authorize', '/health', '/health/ready', '/nothing', '/']) {
+  for (const url of [AUTHORIZE, '/authorize', '/oauth/consent', '/oauth/backchannel-logout', '/health', '/health/ready', '/nothing', '/']) {
     for (const method of ['GET', 'OPTIONS'] as const) {
       const { headers } = await seed.app.inject({ method, url, headers: { origin: APP_ORIGIN, 'access-control-request-method': 'GET' } })
       t.notOk(Object.keys(headers).some((name) => name.startsWith('access-control-')), `${method} ${url}`)
@@ -186,13 +188,14 @@ t.test('whose address counts is TRUST_PROXY\'s to say', async (t) => {
     { trust: '2001:db8::/32', peer: '192.0.2.1', counted: () => '192.0.2.1' }
   ]) {
     const { logged, stream } = captureLogs()
-    const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', TRUST_PROXY: trust, DCR_LIMIT_PER_ADDRESS: '2' }), { logStream: stream })
+    const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', TRUST_PROXY: trust, DCR_LIMIT_PER_ADDRESS: '2' }), { logStream: stream })
     t.teardown(async () => { await app.close() })
     const counts = new Map<string, number>()
+    let clients = 0
     // What a client itself wrote into the header stands left of what the proxy saw, and is never believed.
     for (const client of ['203.0.113.1', '203.0.113.1', '203.0.113.1', '203.0.113.2', '203.0.113.3']) {
       const response = await app.inject({
-        method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] }, remoteAddress: peer, headers: { 'x-forwarded-for': `10.9.8.${counts.size}, ${client}` }
+        method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${++clients}`] }, remoteAddress: peer, headers: { 'x-forwarded-for': `10.9.8.${counts.size}, ${client}` }
       })
       const address = counted(client)
       counts.set(address, (counts.get(address) ?? 0) + 1)
@@ -215,6 +218,8 @@ t.test('every answer carries the security headers and a reference of its own, an
     { method: 'POST', url: '/oauth/token', status: 415, errors: 'oauth', payload: 'x', headers: { 'content-type': 'text/plain' } },
     { method: 'POST', url: '/oauth/token', status: 413, errors: 'oauth', payload: 'x'.repeat(17_000), headers: { 'content-type': FORM } },
     { method: 'GET', url: '/oauth/token', status: 405, errors: 'oauth' },
+    { method: 'GET', url: '/oauth/consent', status: 405, errors: 'page' },
+    { method: 'POST', url: '/oauth/backchannel-logout', status: 400, errors: 'oauth', payload: 'x', headers: { 'content-type': FORM } },
     { method: 'POST', url: '/mcp', status: 401, errors: 'json-rpc', payload: LIST, headers: { 'content-type': JSON_TYPE } },
     { method: 'GET', url: '/mcp', status: 401, errors: 'json-rpc' }
   ]
@@ -223,8 +228,9 @@ t.test('every answer carries the security headers and a reference of its own, an
     t.equal(statusCode, target.status, target.url)
     t.match(headers, { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cross-origin-resource-policy': target.url.startsWith('/.well-known') ? 'cross-origin' : 'same-origin' })
     if (!target.url.startsWith('/.well-known')) t.equal(headers['cache-control'], 'no-store', target.url)
-    for (const name of ['server', 'x-powered-by', 'set-cookie']) t.equal(headers[name], undefined)
-    if (target.errors === 'page' && statusCode !== 302) t.equal(headers['x-frame-options'], 'DENY')
+    for (const name of ['server', 'x-powered-by']) t.equal(headers[name], undefined)
+    t.equal(headers['set-cookie'] !== undefined, target.errors === 'page' && statusCode === 200, 'a cookie comes with the consent page and with nothing else')
+    if (target.errors === 'page') t.equal(headers['x-frame-options'], 'DENY')
     references.add(String(headers['x-request-id']))
   }
   t.equal(references.size, targets.length + odd.length)
@@ -247,7 +253,7 @@ t.test('an unknown path is JSON with a reference, and does not repeat the path',
 })
 
 t.test('a variant of a path is the path itself or nothing', async (t) => {
-  t.equal((await seed.app.inject({ url: AUTHORIZE.replace('/oauth', '/%6fauth') })).statusCode, 302)
+  t.equal((await seed.app.inject({ url: AUTHORIZE.replace('/oauth', '/%6fauth') })).statusCode, 200)
   for (const url of ['/%ff', '/oauth/%', '/oauth/authorize%?state=secret']) {
     const response = await seed.app.inject({ url })
     const reference = response.headers['x-request-id']
@@ -323,10 +329,10 @@ t.test('/mcp answers in JSON-RPC whatever goes wrong', async (t) => {
 t.test('an error that nobody expected gives away nothing, in each form', async (t) => {
   const inside = 'connect ECONNREFUSED 10.0.0.5:6379 at /srv/seed/dist/x.js:1'
   const { logged, stream } = captureLogs()
-  const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed' }), { logStream: stream })
+  const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false' }), { logStream: stream })
   t.teardown(async () => { await app.close() })
-  app.oidc!.verifier.verify = async () => { throw Object.assign(new Error(inside, { cause: new Error('the cause') }), { request: { headers: { authorization: 'Bearer secret' } } }) }
-  app.store.increment = async () => { throw inside }
+  app.accessTokens!.verifier.verify = async () => { throw Object.assign(new Error(inside, { cause: new Error('the cause') }), { request: { headers: { authorization: 'Bearer secret' } } }) }
+  app.store.increment = async () => { throw new Error(inside) }
   app.get('/boom', { config: { auth: 'public' } }, async () => { throw Object.assign(new Error(inside), { stack: undefined }) })
   app.get('/teapot', { config: { auth: 'public' } }, async () => { throw Object.assign(new Error(inside), { statusCode: 418 }) })
 
@@ -345,7 +351,13 @@ t.test('an error that nobody expected gives away nothing, in each form', async (
   const teapot = await app.inject({ url: '/teapot' })
   t.match(teapot.json(), { message: 'The request cannot be read' })
   t.equal(teapot.statusCode, 418)
-  for (const { body } of [plain, rpc, teapot]) t.notMatch(body, /10\.0\.0\.5|srv|ECONNREFUSED/)
+
+  const oauth = await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] } })
+  t.equal(oauth.statusCode, 500)
+  t.same(oauth.json(), { error: 'server_error', error_description: 'The server failed to answer; the reference id leads to the reason in its log' })
+  const page = await app.inject({ url: AUTHORIZE })
+  t.match(page, { statusCode: 500, headers: { 'content-type': 'text/html; charset=utf-8' } })
+  for (const { body } of [plain, rpc, teapot, oauth, page]) t.notMatch(body, /10\.0\.0\.5|srv|ECONNREFUSED/)
 })
 
 t.test('the log has a second wall: fields that could hold a credential are struck out', async (t) => {
@@ -390,6 +402,11 @@ t.test('nothing secret is in the log of a whole sign-in, good and bad, at any le
     code_challenge_method: 'S256'
   })
   const authorizeUrl = `${traced.url}/oauth/authorize?${query.toString()}`
+  const asked = await fetch(authorizeUrl)
+  const cookie = asked.headers.get('set-cookie')!.split(';')[0]!
+  keep("the browser's cookie", cookie.slice(cookie.indexOf('=') + 1))
+  const question = { consent: keep('the id of the question', /name="consent" value="([\w-]+)"/.exec(await asked.text())![1]!), decision: 'approve' }
+  for (const status of [303, 400]) t.equal((await fetch(`${traced.url}/oauth/consent`, { method: 'POST', redirect: 'manual', headers: { cookie }, body: new URLSearchParams(question) })).status, status)
   const answer = await createBrowser().signIn(authorizeUrl, { login: 'ada', password: 'password-of-ada' })
   t.equal(answer.searchParams.get('state'), secrets.get('state'))
   const grant = { grant_type: 'authorization_code', client_id: clientId, code: keep('the code', answer.searchParams.get('code')!), redirect_uri: REDIRECT, code_verifier: verifier }
@@ -405,7 +422,8 @@ t.test('nothing secret is in the log of a whole sign-in, good and bad, at any le
   // And what goes wrong: the same secrets where they are refused.
   t.equal((await post(grant)).status, 400, 'spent')
   t.equal((await post({ ...grant, client_secret: 'made-up-secret' })).status, 401)
-  t.equal((await post(refresh, '', { authorization: `Basic ${keep('Basic', Buffer.from('cli:made-up-secret').toString('base64'))}` })).status, 401)
+  for (const [token, status] of [[next.refresh_token, 200], [next.access_token, 200]] as const) t.equal((await fetch(`${traced.url}/oauth/revoke`, { method: 'POST', body: new URLSearchParams({ token, client_id: clientId }) })).status, status)
+  t.equal((await post(refresh, '', { authorization: `Basic ${keep('Basic', Buffer.from(`${clientId}:made-up-secret`).toString('base64'))}` })).status, 401)
   t.equal((await post({}, `?${new URLSearchParams(grant).toString()}`)).status, 400)
   t.equal((await fetch(`${traced.url}/oauth/token?${new URLSearchParams(grant).toString()}`)).status, 405)
   t.equal((await fetch(`${traced.url}/oauth/token`, { method: 'POST', headers: { 'content-type': JSON_TYPE }, body: JSON.stringify(grant) })).status, 415)
@@ -447,12 +465,12 @@ function everything ({ headers, body }: Answer): string {
   return JSON.stringify(headers) + body
 }
 
-/** An answer without what is new each time: references, dates, ids, nonces. */
+/** An answer without what is new each time: references, dates, ids, cookies. */
 function comparable ({ statusCode, headers, body }: Answer): string {
   const { 'x-request-id': reference, date, ...rest } = headers
   return JSON.stringify([statusCode, rest, body])
     .replaceAll(String(reference), 'REFERENCE')
-    .replace(/nonce=[\w-]+/, 'NONCE').replace(/seed-[\w-]{24}/, 'ID').replace(/client_id_issued_at[^,]+/, 'TIME')
+    .replace(/seed-browser-[\w-]+=[\w-]+/, 'COOKIE').replace(/(name=..consent.. value=..)[\w-]+/, '$1CONSENT').replace(/seed-[\w-]{24}/, 'ID').replace(/client_id_issued_at[^,]+/, 'TIME')
 }
 
 async function raw (request: string): Promise<string> {

@@ -24,7 +24,7 @@ const CONSENT: ConsentPage = {
 const ERROR: ErrorPage = {
   title: 'Sign-in cannot start',
   sentence: 'The redirect_uri is not one of this application.',
-  advice: 'Go back to the application and connect again. If it stays, give the reference to whoever runs this server.',
+  advice: 'Go back to the application and connect again. If it happens again, give the reference to whoever runs this server.',
   reference: '0f8fad5b-d9cb-469f-a165-70867728950e'
 }
 
@@ -116,7 +116,7 @@ const textOf = (html: string): string => html.slice(html.indexOf('<main>')).repl
 
 t.test('the policy: the one style sheet, no script, no frame; no form-action where a form leads elsewhere', async (t) => {
   for (const [headers, html] of [[CONSENT_HEADERS, renderConsentPage(CONSENT)], [PAGE_HEADERS, renderErrorPage(ERROR)]] as const) {
-    t.match(headers, { 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY', 'cross-origin-opener-policy': 'same-origin', 'cache-control': 'no-store' })
+    t.match(headers, { 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY', 'cache-control': 'no-store' })
     t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none';.* frame-ancestors 'none'$/)
     t.notMatch(headers['content-security-policy'], 'unsafe')
     t.notMatch(html, /<script|<img|<link|src=|url\(|@import|https?:\/\/(?!mcp\.example\.com\/mcp)/i)

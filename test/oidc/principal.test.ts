@@ -3,7 +3,7 @@ import { ClaimError, toPrincipal } from '../../src/oidc/principal.ts'
 
 const BASE = { iss: 'https://id.example.com', sub: 'ada', exp: 1_800_000_000 }
 
-const principalOf = (claims: Record<string, unknown>, groupsClaim = 'groups') => toPrincipal({ ...BASE, ...claims }, groupsClaim)
+const principalOf = (claims: Record<string, unknown>, groupsClaim = 'groups', groupPaths = false) => toPrincipal({ ...BASE, ...claims }, { groupsClaim, groupPaths })
 const keyOf = (claims: Record<string, unknown>) => principalOf(claims).key
 const scopesOf = (claims: Record<string, unknown>) => [...principalOf(claims).scopes]
 
@@ -73,6 +73,11 @@ t.test('finds groups by the exact name of the claim, else by a path', async (t) 
   t.strictSame(principalOf({ 'https://example.com/groups': ['a'] }, 'https://example.com/groups').groups, ['a'], 'Auth0')
   t.strictSame(principalOf({ 'a.b': ['exact'], a: { b: ['path'] } }, 'a.b').groups, ['exact'])
   t.strictSame(principalOf({ a: { b: ['path'] } }, 'a.b').groups, ['path'])
+})
+
+t.test('drops the slash before groups that are paths, where the provider writes them so', async (t) => {
+  t.strictSame(principalOf({ groups: ['/engineering', '/a/b', 'c', '//d'] }, 'groups', true).groups, ['engineering', 'a/b', 'c', '/d'], 'Keycloak')
+  t.strictSame(principalOf({ groups: ['/engineering'] }).groups, ['/engineering'])
 })
 
 t.test('has no groups where the claim lists none', async (t) => {

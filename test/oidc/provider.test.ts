@@ -34,6 +34,7 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
   const log = (level: string) => (fields: object, message: string) => { state.lines.push({ level, message, ...fields }) }
   const provider = createProvider({
     issuer: ISSUER,
+    tenants: [],
     discoveryUrl: ISSUER + DISCOVERY,
     authorizationUrl: undefined,
     tokenUrl: undefined,
@@ -70,6 +71,9 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     authorizationEndpoint: `${ISSUER}/auth`,
     tokenEndpoint: `${ISSUER}/token`,
     jwksUri: `${ISSUER}/jwks`,
+    userinfoEndpoint: undefined,
+    revocationEndpoint: undefined,
+    scopes: undefined,
     tokenEndpointAuthMethods: ['client_secret_basic', 'none'],
     sendsIss: true
   })
@@ -83,6 +87,24 @@ t.test('configured endpoints win, and need none in the document', async (t) => {
   t.match(both.provider.metadata(), { authorizationEndpoint: overrides.authorizationUrl, tokenEndpoint: overrides.tokenUrl, jwksUri: `${ISSUER}/jwks` })
   const silent = await attempt(t, { issuer: ISSUER, jwks_uri: `${ISSUER}/jwks` }, overrides)
   t.match(silent.provider.metadata(), { authorizationEndpoint: overrides.authorizationUrl, tokenEndpointAuthMethods: undefined, sendsIss: false })
+})
+
+t.test('learns what the document may leave out', async (t) => {
+  const { provider } = await attempt(t, { ...DOCUMENT, userinfo_endpoint: `${ISSUER}/me`, revocation_endpoint: `${ISSUER}/revoke`, scopes_supported: ['openid', 7, 'groups'] })
+  t.match(provider.metadata(), { userinfoEndpoint: `${ISSUER}/me`, revocationEndpoint: `${ISSUER}/revoke`, scopes: ['openid', 'groups'] })
+  t.equal((await attempt(t, { ...DOCUMENT, scopes_supported: 'openid' })).provider.metadata().scopes, undefined)
+})
+
+t.test('a document for several tenants is that of the issuer where OIDC_TENANTS is set, and only there', async (t) => {
+  const issuer = 'https://login.microsoftonline.com/common/v2.0'
+  const template = { ...DOCUMENT, issuer: 'https://login.microsoftonline.com/{tenantid}/v2.0' }
+  const several = await attempt(t, template, { issuer, tenants: ['tenant-a'] })
+  t.equal(several.provider.metadata().issuer, issuer)
+  t.equal((await attempt(t, { ...DOCUMENT, issuer }, { issuer, tenants: ['tenant-a'] })).provider.problem(), undefined, 'one that names the issuer itself too')
+  t.match((await attempt(t, template, { issuer })).provider.problem(), 'they must be equal byte for byte')
+  for (const other of ['https://login.microsoftonline.com/tenant-a/v2.0', 'https://evil.example/{tenantid}/v2.0', 'https://login.microsoftonline.com/{tenantid}/v1.0', 'https://login.microsoftonline.com/{tenantid}']) {
+    t.match((await attempt(t, { ...DOCUMENT, issuer: other }, { issuer, tenants: ['tenant-a'] })).provider.problem(), 'they must be equal byte for byte', other)
+  }
 })
 
 t.test('only the word true says that the provider sends iss', async (t) => {
@@ -104,8 +126,8 @@ t.test('refuses a document of any other issuer', async (t) => {
 })
 
 t.test('refuses endpoints that are no https URLs, off loopback', async (t) => {
-  for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri']) {
-    for (const value of [undefined, null, '', 7, ['https://id.example.com/x'], '/relative', 'id.example.com/x', 'http://id.example.com/x', 'http://127.0.0.1.example.com/x', 'http://localhost.example.com/x', 'http://10.0.0.1/x', 'http://0.0.0.0/x', 'ftp://id.example.com/x', 'file:///etc/passwd', 'javascript:alert(1)', 'data:,x', 'https://user:secret@id.example.com/x', 'https://user@id.example.com/x']) {
+  for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri', 'userinfo_endpoint', 'revocation_endpoint']) {
+    for (const value of [...name.startsWith('userinfo') || name.startsWith('revocation') ? [] : [undefined], null, '', 7, ['https://id.example.com/x'], '/relative', 'id.example.com/x', 'http://id.example.com/x', 'http://127.0.0.1.example.com/x', 'http://localhost.example.com/x', 'http://10.0.0.1/x', 'http://0.0.0.0/x', 'ftp://id.example.com/x', 'file:///etc/passwd', 'javascript:alert(1)', 'data:,x', 'https://user:secret@id.example.com/x', 'https://user@id.example.com/x']) {
       const { provider, state } = await attempt(t, { ...DOCUMENT, [name]: value })
       t.equal(provider.problem(), `The discovery document has no usable ${name} (an https URL)`, JSON.stringify(value))
       t.equal(state.ready, 0)

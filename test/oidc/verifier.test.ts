@@ -16,6 +16,7 @@ import { readBearerToken } from '../../src/http/bearer.ts'
 import { ProviderUnavailableError } from '../../src/oidc/provider.ts'
 import { createVerifier } from '../../src/oidc/verifier.ts'
 import type { VerifierOptions } from '../../src/oidc/verifier.ts'
+import { until } from '../store/contract.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
@@ -572,9 +573,11 @@ function setUp (changes: Partial<VerifierOptions> = {}) {
   let key: Promise<CryptoKey> | undefined
   const verifier = createVerifier({
     issuer: 'https://id.example.com',
+    tenants: [],
     audience: 'seed',
     algorithms: ['EdDSA'],
     groupsClaim: 'groups',
+    groupPaths: false,
     clockSkewSeconds: 0,
     maxLifetimeSeconds: 86_400,
     now: () => state.now,
@@ -682,4 +685,145 @@ t.test('passes on that it cannot judge now, and what it does not know', async (t
     const thrown = await verifier.verify(mint()).then(() => undefined, (err: unknown) => err)
     t.equal(thrown, error)
   }
+})
+
+/** Revocations in the test's hand: what is marked, what was asked for, and how all replicas are told. */
+function setUpRevocations (changes: Partial<VerifierOptions> = {}) {
+  const revoked = { marks: new Map<string, number>(), asked: [] as Array<{ names: string[], issuedAt: number }>, tell: (_: { names: string[] } | undefined) => {}, hold: Promise.resolve() }
+  const all = setUp({
+    revocation: {
+      names: ({ sub, jti }, digest) => [`token:${digest.slice(0, 4)}`, `subject:${String(sub)}`, ...(typeof jti === 'string' ? [`jti:${jti}`] : [])],
+      async isRevoked (names, issuedAt) {
+        revoked.asked.push({ names, issuedAt })
+        const answer = names.some((name) => issuedAt <= (revoked.marks.get(name) ?? -1))
+        await revoked.hold
+        return answer
+      },
+      onRevoked (listener) { revoked.tell = listener }
+    },
+    ...changes
+  })
+  return { ...all, revoked }
+}
+
+const REVOKED = { name: 'TokenError', reason: 'invalid_token', message: 'The access token has been revoked' }
+
+t.test('a revoked token is refused when it is first seen, by any of its names, and is not remembered', async (t) => {
+  const { verifier, mint, revoked } = setUpRevocations()
+  const token = mint({ jti: 'one' })
+  for (const name of ['subject:ada', 'jti:one']) {
+    revoked.marks.set(name, 1_800_000_000)
+    await t.rejects(verifier.verify(token), REVOKED, name)
+    revoked.marks.clear()
+  }
+  revoked.marks.set('subject:bob', 1_900_000_000).set('jti:two', 1_900_000_000).set('subject:ada', 1_799_999_999)
+  t.equal((await verifier.verify(token)).subject, 'ada', 'one that was issued after the revocation is good')
+  t.match(revoked.asked.at(-1), { names: [/^token:/, 'subject:ada', 'jti:one'], issuedAt: 1_800_000_000 })
+})
+
+t.test('the names of a verified token are known, for whoever holds its principal', async (t) => {
+  const { verifier, mint, revoked } = setUpRevocations()
+  const principal = await verifier.verify(mint())
+  t.same(verifier.revocationNames(principal), revoked.asked[0]!.names)
+  t.same(verifier.revocationNames({ ...principal }), [], 'and of none that verify did not give')
+  const without = setUp()
+  t.same(without.verifier.revocationNames(await without.verifier.verify(without.mint())), [])
+})
+
+t.test('a remembered token asks nobody, until its revocation is told', async (t) => {
+  const { state, verifier, mint, revoked } = setUpRevocations()
+  const [ada, bob] = [mint(), mint({ sub: 'bob' })]
+  const principal = await verifier.verify(ada)
+  await verifier.verify(bob)
+  revoked.marks.set('subject:ada', 1_900_000_000)
+  t.equal(await verifier.verify(ada), principal)
+  revoked.tell({ names: ['subject:eve', 'jti:one'] })
+  t.equal(await verifier.verify(ada), principal, 'what is told of others changes nothing')
+  t.equal(revoked.asked.length, 2)
+  revoked.tell({ names: ['jti:one', 'subject:ada'] })
+  await t.rejects(verifier.verify(ada), REVOKED)
+  await verifier.verify(bob)
+  t.equal(state.asked, 3, 'the other is still remembered')
+})
+
+t.test('a revocation that nobody told of is seen after a minute', async (t) => {
+  const { state, verifier, mint, revoked } = setUpRevocations()
+  const token = mint()
+  await verifier.verify(token)
+  revoked.marks.set('subject:ada', 1_900_000_000)
+  state.now += 59_999
+  await verifier.verify(token)
+  state.now += 1
+  await t.rejects(verifier.verify(token), REVOKED)
+})
+
+t.test('when messages may have been missed, everything is asked for again', async (t) => {
+  const { verifier, mint, revoked } = setUpRevocations()
+  const tokens = [mint(), mint({ sub: 'bob' })]
+  for (const token of tokens) await verifier.verify(token)
+  revoked.marks.set('subject:ada', 1_900_000_000)
+  revoked.tell(undefined)
+  await t.rejects(verifier.verify(tokens[0]!), REVOKED)
+  t.equal((await verifier.verify(tokens[1]!)).subject, 'bob')
+  t.equal(revoked.asked.length, 4)
+})
+
+t.test('a token that was revoked while it was verified is not remembered', async (t) => {
+  for (const told of [{ names: ['subject:ada'] }, undefined]) {
+    const { verifier, mint, revoked } = setUpRevocations()
+    const token = mint()
+    let open = () => {}
+    revoked.hold = new Promise<void>((resolve) => { open = resolve })
+    const pending = verifier.verify(token)
+    await until(() => revoked.asked.length === 1, 'the store has been asked')
+    revoked.marks.set('subject:ada', 1_900_000_000)
+    revoked.tell(told)
+    open()
+    await pending
+    await t.rejects(verifier.verify(token), REVOKED, 'the next look sees it')
+  }
+})
+
+t.test('a store that fails in another way than being away is no answer', async (t) => {
+  const fault = new TypeError('a bug')
+  const { verifier, mint } = setUp({ revocation: { names: () => ['x'], isRevoked: async () => { throw fault }, onRevoked () {} } })
+  await t.rejects(verifier.verify(mint()), fault)
+})
+
+t.test('who is not admitted is refused each time, and who is is asked about again each minute', async (t) => {
+  const refused = new Error('not in the group')
+  const admitted: unknown[] = []
+  const rules = { open: false }
+  const { state, verifier, mint } = setUp({
+    admit (claims) {
+      admitted.push(claims['sub'])
+      if (!rules.open) throw refused
+    }
+  })
+  const token = mint()
+  for (let time = 0; time < 2; time++) await t.rejects(verifier.verify(token), refused)
+  t.same(admitted, ['ada', 'ada'])
+  rules.open = true
+  await verifier.verify(token)
+  await verifier.verify(token)
+  t.equal(admitted.length, 3, 'a remembered token asks nobody')
+  rules.open = false
+  state.now += 60_000
+  await t.rejects(verifier.verify(token), refused)
+  await t.rejects(verifier.verify(mint({ exp: 1_800_000_001 })), { name: 'TokenError' }, 'a bad token is bad before anybody is judged')
+  t.equal(admitted.length, 4)
+})
+
+t.test('with OIDC_TENANTS a token names the issuer of its own tenant, and that is listed', async (t) => {
+  const of = (tenant: string) => `https://login.microsoftonline.com/${tenant}/v2.0`
+  const { state, verifier, mint } = setUp({ issuer: of('common'), tenants: ['tenant-a', 'tenant-b'] })
+  for (const tid of ['tenant-a', 'tenant-b']) t.equal((await verifier.verify(mint({ tid, iss: of(tid) }))).issuer, of(tid))
+  const asked = state.asked
+  for (const [claims, detail] of [
+    [{ iss: of('tenant-c'), tid: 'tenant-c' }, `iss is "${of('tenant-c')}", expected is that of one of OIDC_TENANTS`],
+    [{ iss: of('common') }, `iss is "${of('common')}", expected is that of one of OIDC_TENANTS`],
+    [{ iss: of('tenant-b'), tid: 'tenant-a' }, `iss is "${of('tenant-b')}", expected is "${of('tenant-a')}"`],
+    [{ iss: of('common'), tid: 'tenant-a' }, `iss is "${of('common')}", expected is "${of('tenant-a')}"`]
+  ] as const) await t.rejects(verifier.verify(mint(claims)), { name: 'TokenError', reason: 'invalid_claim', message: 'The access token was issued by another issuer', detail }, JSON.stringify(claims))
+  t.equal(state.asked, asked, 'and no key is asked for')
 })

@@ -16,7 +16,8 @@ const settings = loadConfig({ AUTH_REQUIRED: 'false' })
 const plugins = [
   { plugin: redis, name: 'redis', missing: 'config', before: [] },
   { plugin: oidcDiscovery, name: 'oidc-discovery', missing: 'config', before: [] },
-  { plugin: jwtAuth, name: 'jwt-auth', missing: 'oidc-discovery', before: [] },
+  { plugin: jwtAuth, name: 'jwt-auth', missing: 'redis', before: [] },
+  { plugin: jwtAuth, name: 'jwt-auth', missing: 'oidc-discovery', before: [redis] },
   { plugin: oauthProxy, name: 'oauth-proxy', missing: 'redis', before: [] },
   { plugin: oauthProxy, name: 'oauth-proxy', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
   { plugin: dcr, name: 'dcr', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
@@ -49,6 +50,7 @@ t.test('a route that does not say who may call it fails the boot', async (t) => 
   const app = Fastify()
   t.teardown(async () => { await app.close() })
   app.register(config, { config: settings })
+  app.register(redis)
   app.register(oidcDiscovery)
   app.register(jwtAuth)
   app.register(async (scope) => { scope.get('/open', async () => 'hello') })

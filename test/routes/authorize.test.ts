@@ -2,7 +2,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { keys } from '../../src/store/keys.ts'
+import { createBrowser } from '../support/browser.ts'
 import { ready, startSeed } from '../support/seed.ts'
+import type { TestSeed } from '../support/seed.ts'
 
 const CHALLENGE = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'
 const STATE = 'state-of-the-client'
@@ -28,13 +30,16 @@ const c3 = await register(['com.example.app:/cb'])
 const c4 = await register(['https://client.example/one', 'https://client.example/two?tenant=a'])
 const cli = await register(['http://localhost:8080/callback'])
 
-t.test('sends the browser to the provider with an allow-listed request', async (t) => {
+t.test('asks the person first, then sends the browser to the provider with an allow-listed request', async (t) => {
   for (const path of ['/oauth/authorize', '/authorize']) {
-    const response = await seed.app.inject({ url: `${path}?${search(c1, 'https://client.example/cb', { resource: `${seed.url}/mcp` })}` })
-    t.equal(response.statusCode, 302, path)
-    t.equal(response.headers['cache-control'], 'no-store')
-    t.equal(response.body, '')
-    const target = new URL(response.headers.location!)
+    const asked = await seed.app.inject({ url: `${path}?${search(c1, 'https://client.example/cb', { resource: `${seed.url}/mcp` })}` })
+    t.equal(asked.statusCode, 200, path)
+    t.match(asked.headers, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store', location: undefined })
+    const answer = await approve(seed, asked)
+    t.equal(answer.statusCode, 303)
+    t.equal(answer.headers['cache-control'], 'no-store')
+    t.equal(answer.body, '')
+    const target = new URL(answer.headers.location!)
     t.equal(target.origin + target.pathname, `${seed.provider.issuer}/auth`)
     const { nonce, ...sent } = Object.fromEntries(target.searchParams)
     t.same(sent, {
@@ -170,12 +175,15 @@ t.test('what an old record holds is judged again by the rules of today', async (
 })
 
 t.test('an id that is gone, or that nobody can have, is told to register again', async (t) => {
-  for (const id of ['seed-gone', 'https://client.example/metadata.json', 'http://localhost/x', 'seed-']) {
+  for (const id of ['seed-gone', 'http://localhost/x', 'seed-']) {
     const response = await ask(id, LOOPBACK)
     isPage(t, response, 400, id)
     t.match(response.body, 'This application is not registered here any more.')
     t.match(response.body, 'sign out of this server there (or remove it) and connect it again')
   }
+  const document = await ask('https://client.example/metadata.json', LOOPBACK)
+  isPage(t, document, 400, 'a document while these are switched off: a page, and no 401 that would ask the browser for a credential')
+  t.match(document.body, 'Client metadata documents are not accepted here (CIMD_ENABLED): register instead.')
 })
 
 /** A request that is wrong beyond client and redirect URI. */
@@ -226,7 +234,7 @@ t.test('a parameter that is there twice is refused, whichever of the two was the
   const good = Object.fromEntries(new URLSearchParams(search(c2, LOOPBACK, {
     scope: 'openid', resource: `${seed.url}/mcp`, nonce: 'n', prompt: 'login', max_age: '1', login_hint: 'ada', response_mode: 'query'
   })))
-  t.equal((await seed.app.inject({ url: `/oauth/authorize?${new URLSearchParams(good).toString()}` })).statusCode, 302)
+  t.equal((await seed.app.inject({ url: `/oauth/authorize?${new URLSearchParams(good).toString()}` })).statusCode, 200)
   for (const name of Object.keys(good)) {
     for (const second of [good[name]!, 'x']) {
       for (const pairs of [[...Object.entries(good), [name, second]], [[name, second], ...Object.entries(good)]]) {
@@ -279,14 +287,14 @@ t.test('the page is inert: nothing of the request, no script, nothing from elsew
     const csp = String(response.headers['content-security-policy'])
     t.match(csp, /default-src 'none'; style-src 'sha256-[\w+/=]{44}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'/)
     t.notMatch(csp, 'unsafe')
-    t.match(response.headers, { 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cross-origin-opener-policy': 'same-origin', 'cache-control': 'no-store' })
+    t.match(response.headers, { 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-store' })
     const reference = String(response.headers['x-request-id'])
     t.match(response.body, `<code>${reference}</code>`)
     await seed.logged((line) => line['reqId'] === reference && line['status'] === 400 && line['reason'] !== undefined)
   }
 })
 
-t.test('a browser navigates here and nothing else does: GET only, no CORS, no cookie', async (t) => {
+t.test('a browser navigates here and nothing else does: GET only, no CORS', async (t) => {
   for (const path of ['/oauth/authorize', '/authorize']) {
     for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
       const response = await seed.app.inject({
@@ -298,16 +306,19 @@ t.test('a browser navigates here and nothing else does: GET only, no CORS, no co
       isPage(t, response, 405, method)
       t.equal(response.headers.allow, 'GET')
     }
-    const redirect = await seed.app.inject({ url: `${path}?${search(cli, undefined)}`, headers: { origin: 'https://app.example' } })
-    t.equal(redirect.statusCode, 302)
-    t.notOk(Object.keys(redirect.headers).some((name) => name.startsWith('access-control-') || name === 'set-cookie'))
+    for (const [query, status] of [[search(cli, undefined), 200], ['response_type=code&client_id=test', 302]] as const) {
+      const answer = await seed.app.inject({ url: `${path}?${query}`, headers: { origin: 'https://app.example' } })
+      t.equal(answer.statusCode, status)
+      t.same(Object.keys(answer.headers).filter((name) => name.startsWith('access-control-')), [])
+      t.equal(answer.headers['set-cookie'] === undefined, status === 302, 'the one cookie is that of the question')
+    }
   }
 })
 
 t.test('an error that nobody expected is a page with a reference, and its text is in the log alone', async (t) => {
-  const { touch } = seed.app.store
-  seed.app.store.touch = async () => { throw new Error('connect 10.0.0.5:6379 at ReplyParser.parse') }
-  t.teardown(() => { seed.app.store.touch = touch })
+  const { get } = seed.app.store
+  seed.app.store.get = async () => { throw new Error('connect 10.0.0.5:6379 at ReplyParser.parse') }
+  t.teardown(() => { seed.app.store.get = get })
   const response = await ask(cli, undefined)
   isPage(t, response, 500, 'unexpected')
   t.notMatch(response.body, /10\.0\.0\.5|ReplyParser|parse/)
@@ -318,12 +329,14 @@ t.test('an error that nobody expected is a page with a reference, and its text i
 t.test('the store is away: a registered client is not called unknown, the page says to try again', async (t) => {
   const away = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: DEAD_REDIS } })
   await away.logged(({ msg }) => msg === 'OpenID provider discovered')
-  const response = await away.app.inject({ url: `/oauth/authorize?${search(c1, 'https://client.example/cb')}` })
-  isPage(t, response, 503, 'store')
-  t.equal(response.headers['retry-after'], '1')
-  t.match(response.body, /Sign-in is not available right now.*Try again in a minute/s)
-  t.notMatch(response.body, /redis|127\.0\.0\.1/i)
-  t.equal((await away.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })).statusCode, 302, 'who needs no store signs in')
+  for (const [client, uri] of [[c1, 'https://client.example/cb'], ['claude-code', LOOPBACK]] as const) {
+    const response = await away.app.inject({ url: `/oauth/authorize?${search(client, uri)}` })
+    isPage(t, response, 503, client)
+    t.equal(response.headers['retry-after'], '1')
+    t.match(response.body, /Sign-in is not available right now.*Try again in a minute/s)
+    t.notMatch(response.body, /redis|127\.0\.0\.1/i)
+  }
+  t.equal((await away.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })).statusCode, 302, 'the probe of the guide needs no store')
 })
 
 t.test('the provider is away: a page, for clients on this machine as well', async (t) => {
@@ -331,11 +344,15 @@ t.test('the provider is away: a page, for clients on this machine as well', asyn
   t.teardown(async () => { await provider.close() })
   provider.setFault('/.well-known/openid-configuration', 500)
   const away = await startSeed(t, { sharedProvider: provider })
-  for (const [client, uri] of [['claude-code', LOOPBACK], ['test', undefined]] as const) {
-    const response = await away.app.inject({ url: `/oauth/authorize?${search(client, uri)}` })
-    isPage(t, response, 503, client)
+  const asked = await away.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })
+  t.equal(asked.statusCode, 200, 'what a person is asked needs no provider')
+  for (const [about, response] of [
+    ['the answer', await approve(away, asked)],
+    ['the probe', await away.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })]
+  ] as const) {
+    isPage(t, response, 503, about)
     t.equal(response.headers['retry-after'], '5')
-    t.match(response.body, 'The identity provider cannot be reached; try again shortly.')
+    t.match(response.body, 'The identity provider cannot be reached.')
     t.notMatch(response.body, provider.issuer)
   }
   isPage(t, await away.app.inject({ url: `/oauth/authorize?${search('claude-code', EVIL)}` }), 400, 'what is wrong stays wrong')
@@ -344,7 +361,8 @@ t.test('the provider is away: a page, for clients on this machine as well', asyn
 t.test('an authorization endpoint with a query of its own keeps it', async (t) => {
   const custom = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_AUTHORIZATION_URL: 'https://login.example/authorize?p=b2c_1&client_id=other', OIDC_CLIENT_ID: 'seed-at-the-provider' } })
   await ready(custom)
-  const target = new URL((await custom.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })).headers.location!)
+  const asked = await custom.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })
+  const target = new URL((await approve(custom, asked)).headers.location!)
   t.equal(target.origin + target.pathname, 'https://login.example/authorize')
   t.equal(target.searchParams.get('p'), 'b2c_1')
   t.same(target.searchParams.getAll('client_id'), ['seed-at-the-provider'])
@@ -367,13 +385,25 @@ async function ask (clientId: string, redirectUri: string | undefined, changes: 
   return await seed.app.inject({ url: `/oauth/authorize?${search(clientId, redirectUri, changes)}` })
 }
 
-/** The query that the provider gets for a request that is fine. */
+/** The answer to the consent page's form, as the browser that was asked gives it. */
+async function approve ({ app }: TestSeed, asked: Awaited<ReturnType<typeof ask>>) {
+  const [, consent] = /name="consent" value="([\w-]+)"/.exec(asked.body)!
+  return await app.inject({
+    method: 'POST',
+    url: '/oauth/consent',
+    payload: new URLSearchParams({ consent: consent!, decision: 'approve' }).toString(),
+    headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: String(asked.headers['set-cookie']).split(';')[0]! }
+  })
+}
+
+/** The query that the provider gets for a request that is fine, once the person has approved. */
 async function upstream (t: Test, clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}): Promise<URLSearchParams> {
-  const response = await ask(clientId, redirectUri, changes)
-  t.equal(response.statusCode, 302, `${clientId} ${redirectUri ?? ''} ${JSON.stringify(changes).slice(0, 100)}`)
-  const target = new URL(response.headers.location!)
-  t.equal(target.pathname, '/auth')
-  return target.searchParams
+  const browser = createBrowser()
+  const { status, forms: [form] } = await browser.get(`${seed.url}/oauth/authorize?${search(clientId, redirectUri, changes)}`)
+  t.equal(status, 200, `${clientId} ${redirectUri ?? ''} ${JSON.stringify(changes).slice(0, 100)}`)
+  const { url } = await browser.submit(form!, { decision: 'approve' }, ({ origin }) => origin !== seed.url)
+  t.equal(url.origin + url.pathname, `${seed.provider.issuer}/auth`)
+  return url.searchParams
 }
 
 /** A page, with no redirect, no cookie and no CORS. */

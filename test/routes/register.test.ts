@@ -10,7 +10,7 @@ const REDIRECT = 'https://client.example/cb'
 const DEAD_REDIS = 'redis://127.0.0.1:1'
 
 /** Registration needs no provider: this one is never asked. */
-const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '10000', DCR_LIMIT_TOTAL: '10000' })
+const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '10000', DCR_LIMIT_TOTAL: '10000', OAUTH_LIMIT_PER_ADDRESS: '10000' })
 
 t.test('gives a client an id and says what was registered', async (t) => {
   for (const url of ['/oauth/register', '/register']) {
@@ -46,9 +46,27 @@ t.test('gives a client an id and says what was registered', async (t) => {
   }
 })
 
-t.test('each registration has an id of its own', async (t) => {
-  const ids = await Promise.all(Array.from({ length: 20 }, async () => (await register({ redirect_uris: [REDIRECT] })).json<{ client_id: string }>().client_id))
-  t.equal(new Set(ids).size, 20)
+t.test('each client has an id of its own, and gets it again when it registers the same again', async (t) => {
+  const metadata = Array.from({ length: 20 }, (_, index) => ({ redirect_uris: [`${REDIRECT}/${index}`], client_name: 'Twenty' }))
+  const first = await Promise.all(metadata.map(async (given) => (await register(given)).body))
+  t.equal(new Set(first.map((body) => (JSON.parse(body) as { client_id: string }).client_id)).size, 20)
+  for (const [index, given] of metadata.entries()) {
+    const again = await register({ ...given, software_version: '2', contacts: ['ada@example.com'] })
+    t.equal(again.statusCode, 201)
+    t.equal(again.body, first[index], 'what is not kept makes no difference')
+  }
+  for (const change of [{ client_name: 'twenty' }, { redirect_uris: [`${REDIRECT}/0`, REDIRECT] }, { grant_types: ['authorization_code'] }, { scope: 'openid' }, { application_type: 'native' }, { client_uri: 'https://client.example' }]) {
+    t.not((await register({ ...metadata[0], ...change })).body, first[0], JSON.stringify(change))
+  }
+})
+
+t.test('a registration that is gone is not given again', async (t) => {
+  const metadata = { redirect_uris: [`${REDIRECT}/gone`] }
+  const first = (await register(metadata)).json<{ client_id: string }>().client_id
+  await app.store.delete(`client:${first}`)
+  const second = (await register(metadata)).json<{ client_id: string }>().client_id
+  t.not(second, first)
+  t.equal((await register(metadata)).json<{ client_id: string }>().client_id, second)
 })
 
 t.test('fills in what a client leaves out, and says where it gets something else than it asked for', async (t) => {
@@ -216,7 +234,8 @@ t.test('needs no credential and does not look at one', async (t) => {
 
 t.test('counts registrations of one address, and of all together', async (t) => {
   const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '3', DCR_LIMIT_TOTAL: '5' })
-  const from = async (remoteAddress: string, redirectUri = REDIRECT) => await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [redirectUri] }, remoteAddress })
+  let clients = 0
+  const from = async (remoteAddress: string, redirectUri = `${REDIRECT}/${++clients}`) => await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [redirectUri] }, remoteAddress })
   const statuses = async (addresses: string[]) => {
     const seen: number[] = []
     for (const address of addresses) seen.push((await from(address)).statusCode)
@@ -228,16 +247,19 @@ t.test('counts registrations of one address, and of all together', async (t) => 
   const limited = await from('192.0.2.1')
   isError(t, limited, 429, 'temporarily_unavailable', 'over the limit of the address')
   const seconds = Number(limited.headers['retry-after'])
-  t.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 3_600, 'Retry-After in whole seconds')
-  t.equal(limited.json<{ error_description: string }>().error_description, `Too many registrations; try again in ${seconds} seconds`)
+  t.ok(Number.isInteger(seconds) && seconds > 3_500 && seconds <= 3_600, 'Retry-After in whole seconds: the window is an hour')
+  t.equal(limited.json<{ error_description: string }>().error_description, `Too many requests; try again in ${seconds} seconds`)
+  t.equal((await from('192.0.2.1', `${REDIRECT}/1`)).statusCode, 201, 'who is known already gets the same client, over the limit as well')
 
   t.same(await statuses(['2001:db8:1:2::1', '2001:db8:1:2:ffff::2', '192.0.2.2']), [201, 201, 429], 'what an address was refused does not count for all; five do')
   isError(t, await from('198.51.100.1'), 429, 'temporarily_unavailable', 'over the limit of all')
+  for (let i = 0; i < 5; i++) t.equal((await from('198.51.100.1', `${REDIRECT}/2`)).statusCode, 201, 'nor does it count')
 })
 
 t.test('a /64 of IPv6 is one address, and so are the two spellings of one of IPv4', async (t) => {
   const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '1' })
-  const from = async (remoteAddress: string) => (await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] }, remoteAddress })).statusCode
+  let clients = 0
+  const from = async (remoteAddress: string) => (await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${++clients}`] }, remoteAddress })).statusCode
   t.equal(await from('2001:db8::1'), 201)
   for (let host = 2; host < 50; host++) t.equal(await from(`2001:db8:0:0:${host.toString(16)}:${host}::${host}`), 429)
   t.equal(await from('2001:db8:0:1::1'), 201, 'the next /64')
@@ -245,10 +267,22 @@ t.test('a /64 of IPv6 is one address, and so are the two spellings of one of IPv
   t.equal(await from('::ffff:192.0.2.9'), 429)
 })
 
+t.test('counts requests of one address as well, whatever becomes of them', async (t) => {
+  const { app, logged } = await startApp(t, { OAUTH_LIMIT_PER_ADDRESS: '3' })
+  const ask = async (url: string, remoteAddress: string) => await app.inject({ method: 'POST', url, payload: { redirect_uris: [REDIRECT] }, remoteAddress })
+  for (const [url, status] of [['/oauth/register', 201], ['/register', 201], ['/oauth/register', 201], ['/register', 429], ['/oauth/register', 429]] as const) t.equal((await ask(url, '192.0.2.1')).statusCode, status, url)
+  const limited = await ask('/oauth/register', '192.0.2.1')
+  isError(t, limited, 429, 'temporarily_unavailable', 'the paths share the limit')
+  const seconds = Number(limited.headers['retry-after'])
+  t.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 60, 'a minute')
+  t.match((await logged(({ reqId }) => reqId === limited.headers['x-request-id']))['reason'], '6 requests to registration in 60 s, the limit is 3 (OAUTH_LIMIT_PER_ADDRESS, TRUST_PROXY)')
+  t.equal((await ask('/oauth/register', '192.0.2.2')).statusCode, 201, 'the next address is not touched by it')
+})
+
 t.test('the log says who was limited and by what', async (t) => {
   const { app, logged } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '1' })
-  for (const status of [201, 429]) t.equal((await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] }, remoteAddress: '192.0.2.7' })).statusCode, status)
-  t.match(await logged(({ status }) => status === 429), { address: '192.0.2.7', path: '/oauth/register', reason: /2 registrations this hour, the limit is 1 \(DCR_LIMIT_PER_ADDRESS/ })
+  for (const status of [201, 429]) t.equal((await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${status}`] }, remoteAddress: '192.0.2.7' })).statusCode, status)
+  t.match(await logged(({ status }) => status === 429), { address: '192.0.2.7', path: '/oauth/register', reason: '2 requests to register in 3600 s, the limit is 1 (DCR_LIMIT_PER_ADDRESS, TRUST_PROXY)' })
 })
 
 t.test('the store is away: 503 and when to come back', async (t) => {
@@ -266,7 +300,7 @@ t.test('without sign-in there is nothing to register for', async (t) => {
 
 async function startApp (t: Test, env: Record<string, string>) {
   const { logged, stream } = captureLogs()
-  const app = await buildApp(loadConfig({ BASE_URL: 'https://seed.example.com', OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', ...env }), { logStream: stream })
+  const app = await buildApp(loadConfig({ BASE_URL: 'https://seed.example.com', OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', ...env }), { logStream: stream })
   t.teardown(async () => { await app.close() })
   return { app, logged }
 }

@@ -1,12 +1,18 @@
 import t from 'tap'
+import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
+import type { FetchPublicDocument } from '../../src/http-client/public-document.ts'
+import { until } from '../store/contract.ts'
 import { captureLogs, ready, startSeed } from '../support/seed.ts'
 
 const PUBLIC = 'https://seed.example.com'
 const DOCUMENTS = ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration'].map((path) => `/.well-known${path}`)
+
+const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
+const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA']
 
 const seed = await startSeed(t, { env: { OIDC_SCOPES: 'openid email mcp:read offline_access', OIDC_ALGORITHMS: 'ES256,EdDSA' } })
 await ready(seed)
@@ -32,11 +38,18 @@ t.test('the authorization server promises what it does', async (t) => {
     authorization_endpoint: `${seed.url}/oauth/authorize`,
     token_endpoint: `${seed.url}/oauth/token`,
     registration_endpoint: `${seed.url}/oauth/register`,
+    revocation_endpoint: `${seed.url}/oauth/revoke`,
+    revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+    revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: ['authorization_code', 'refresh_token'],
     code_challenge_methods_supported: ['S256'],
-    token_endpoint_auth_methods_supported: ['none'],
+    token_endpoint_auth_methods_supported: AUTH_METHODS,
+    token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+    prompt_values_supported: ['login', 'consent', 'select_account'],
+    authorization_response_iss_parameter_supported: false,
+    client_id_metadata_document_supported: false,
     scopes_supported: ['openid', 'email', 'mcp:read', 'offline_access']
   })
   t.same(await (await fetch(`${seed.url}/.well-known/openid-configuration`)).json(), {
@@ -45,6 +58,36 @@ t.test('the authorization server promises what it does', async (t) => {
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: ['ES256', 'EdDSA']
   }, 'the same to clients that look for OpenID')
+})
+
+t.test('in broker mode it promises iss, and leads to keys of its own', async (t) => {
+  const broker = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_MODE: 'broker' } })
+  const { jwks_uri: jwksUri, ...server } = await (await fetch(`${broker.url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
+  t.equal(jwksUri, `${broker.url}/.well-known/jwks.json`)
+  t.match(server, { issuer: broker.url, authorization_response_iss_parameter_supported: true })
+  t.same(await (await fetch(`${broker.url}/.well-known/openid-configuration`)).json(), {
+    ...server, jwks_uri: jwksUri, subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['ES256']
+  }, 'and there the provider is not needed for it')
+  const response = await fetch(String(jwksUri), { headers: { origin: 'https://app.example' } })
+  t.match({ status: response.status, cache: response.headers.get('cache-control'), cors: response.headers.get('access-control-allow-origin') }, { status: 200, cache: 'public, max-age=300', cors: '*' })
+  const { keys } = await response.json() as { keys: Array<Record<string, unknown>> }
+  t.ok(keys.length > 0)
+  for (const key of keys) t.same(Object.keys(key).sort(), ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'], 'the public half')
+  t.equal((await fetch(String(jwksUri), { method: 'POST' })).status, 405)
+})
+
+t.test('metadata documents are promised once one could be fetched, and never where they are switched off', async (t) => {
+  const promised = async (app: FastifyInstance) => (await app.inject({ url: DOCUMENTS[2]!, headers: { host: 'localhost' } })).json<Record<string, unknown>>()['client_id_metadata_document_supported']
+  let answer = (_: { status: number, headers: Record<string, string>, body: string }) => {}
+  const fetched = new Promise<{ status: number, headers: Record<string, string>, body: string }>((resolve) => { answer = resolve })
+  const probeUrl = 'https://client.example/metadata.json'
+  const app = await startApp(t, { CIMD_PROBE_URL: probeUrl }, async () => await fetched)
+  t.equal(await promised(app), false)
+  answer({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client_id: probeUrl, client_name: 'A client', redirect_uris: ['https://client.example/cb'] }) })
+  await until(async () => await promised(app) === true, 'the probe has succeeded')
+
+  const off = await startApp(t, { CIMD_ENABLED: 'false' }, async () => { throw new Error('fetched all the same') })
+  t.equal(await promised(off), false)
 })
 
 t.test('every endpoint that is named is there', async (t) => {
@@ -122,11 +165,12 @@ t.test('the provider is away: only what holds its keys must wait', async (t) => 
 
 t.test('without sign-in there are no such documents', async (t) => {
   const app = await startApp(t, { AUTH_REQUIRED: 'false', BASE_URL: 'http://localhost:3000' })
-  for (const url of [...DOCUMENTS, '/oauth/authorize', '/oauth/token']) t.equal((await app.inject({ url })).statusCode, 404)
+  for (const url of [...DOCUMENTS, '/.well-known/jwks.json', '/oauth/authorize', '/oauth/consent', '/oauth/callback', '/oauth/token', '/oauth/revoke', '/oauth/backchannel-logout']) t.equal((await app.inject({ url })).statusCode, 404, url)
 })
 
-async function startApp (t: Test, env: Record<string, string>) {
-  const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', ...env }), { logStream: captureLogs().stream })
+async function startApp (t: Test, env: Record<string, string>, fetchDocument?: FetchPublicDocument) {
+  const config = loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: String(fetchDocument !== undefined), ...env })
+  const app = await buildApp(config, { logStream: captureLogs().stream, ...(fetchDocument !== undefined && { fetchDocument }) })
   t.teardown(async () => { await app.close() })
   return app
 }

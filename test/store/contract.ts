@@ -117,6 +117,118 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.get('key'), undefined, 'a shorter time counts too')
   })
 
+  await t.test('replace', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    for (const expected of ['', 'undefined', 'null', 'first']) t.equal(await store.replace('key', expected, 'new', 10), false)
+    t.equal(await store.get('key'), undefined, 'an absent key is never written')
+    await store.set('key', 'first', 10)
+    for (const expected of ['', 'firs', 'First', 'first ', 'second']) t.equal(await store.replace('key', expected, 'new', 100), false, `not "${expected}"`)
+    t.equal(await store.get('key'), 'first', 'what is there stays')
+    await elapse(8)
+    t.equal(await store.get('key'), 'first')
+    t.equal(await store.replace('key', 'first', 'second', 10), true)
+    await elapse(8)
+    t.equal(await store.get('key'), 'second', 'the time to live is replaced')
+    t.equal(await store.replace('key', 'first', 'third', 100), false, 'by what was there before')
+    await elapse(3)
+    t.equal(await store.get('key'), undefined, 'and who loses does not prolong it')
+    t.equal(await store.replace('key', 'second', 'third', 10), false, 'an expired value is absent')
+    await store.set('key', 'value', 100)
+    t.equal(await store.replace('key', 'value', 'value', 2), true)
+    await elapse(3)
+    t.equal(await store.get('key'), undefined, 'a shorter time counts too')
+    await store.set('key', '', 10)
+    t.equal(await store.replace('key', '', 'x', 10), true, 'an empty value is there')
+  })
+
+  await t.test('replace has exactly one winner', async (t) => {
+    const { store } = await makeStore(t)
+    await store.set('key', 'expected', 10)
+    let caller = 0
+    const won = await together(async () => {
+      const name = String(caller++)
+      return await store.replace('key', 'expected', name, 10) ? name : undefined
+    })
+    const winners = won.filter((name) => name !== undefined)
+    t.equal(winners.length, 1)
+    t.equal(await store.get('key'), winners[0], 'whose value is the one that stays')
+  })
+
+  await t.test('members', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    const members = async (key = 'set') => (await store.members(key)).sort()
+    t.same(await members(), [])
+    await store.addMember('set', 'short', 10)
+    await store.addMember('set', 'long', 20)
+    await store.addMember('set', 'middle', 15)
+    await store.addMember('other', 'short', 10)
+    t.same(await members(), ['long', 'middle', 'short'])
+    t.same(await members('other'), ['short'], 'sets are by themselves')
+    await elapse(9)
+    t.same(await members(), ['long', 'middle', 'short'])
+    await elapse(2)
+    t.same(await members(), ['long', 'middle'], 'each leaves at its time')
+    t.same(await members('other'), [])
+    await store.addMember('set', 'short', 5)
+    t.same(await members(), ['long', 'middle', 'short'], 'and may come back')
+    await elapse(6)
+    t.same(await members(), ['long'])
+    await elapse(4)
+    t.same(await members(), [])
+    await store.addMember('set', 'late', 10)
+    t.same(await members(), ['late'], 'nobody comes back with another')
+    t.equal(await store.delete('set'), true)
+    t.same(await members(), [])
+  })
+
+  await t.test('a member stays as long as it was ever told', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    await store.addMember('set', 'a', 20)
+    await store.addMember('set', 'a', 5)
+    await store.addMember('set', 'b', 5)
+    await store.addMember('set', 'b', 20)
+    t.same((await store.members('set')).sort(), ['a', 'b'], 'once')
+    await elapse(19)
+    t.same((await store.members('set')).sort(), ['a', 'b'])
+    await elapse(2)
+    t.same(await store.members('set'), [])
+  })
+
+  await t.test('members are kept as they are', async (t) => {
+    const { store } = await makeStore(t)
+    const texts = ['', ' ', '0', '-1', 'null', '["a",1]', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(10_000)]
+    for (const text of texts) await store.addMember('set', text, 10)
+    t.same((await store.members('set')).sort(), [...texts].sort())
+  })
+
+  await t.test('addMember loses no caller', async (t) => {
+    const { store } = await makeStore(t)
+    let caller = 0
+    await together(() => store.addMember('set', String(caller++), 10))
+    t.same((await store.members('set')).map(Number).sort((a, b) => a - b), Array.from({ length: CALLERS }, (_, i) => i))
+    await together(() => store.addMember('set', 'the same', 10))
+    t.equal((await store.members('set')).length, CALLERS + 1)
+  })
+
+  await t.test('publish and subscribe', async (t) => {
+    const { store } = await makeStore(t)
+    await store.publish('channel', 'before anybody listens')
+    const heard: Record<'one' | 'two' | 'other', string[]> = { one: [], two: [], other: [] }
+    const gaps = { one: 0, two: 0, other: 0 }
+    for (const [name, channel] of [['one', 'channel'], ['two', 'channel'], ['other', 'channel:other']] as const) {
+      store.subscribe(channel, (message) => { heard[name].push(message) }, () => { gaps[name]++ })
+      await until(() => gaps[name] > 0, 'the subscription has begun')
+    }
+    const messages = ['first', '', 'third ключ 🌱\r\n', '{"a":1}']
+    for (const message of messages) await store.publish('channel', message)
+    await store.publish('channel:other', 'to others')
+    await store.publish('chan', 'to nobody')
+    await store.publish('channel', 'last')
+    await until(() => heard.one.at(-1) === 'last' && heard.two.at(-1) === 'last' && heard.other.length > 0, 'the messages have come')
+    t.same(heard, { one: [...messages, 'last'], two: [...messages, 'last'], other: ['to others'] }, 'each once, in order, to all who listen')
+    t.equal(await store.get('channel'), undefined, 'a channel is no key')
+  })
+
   await t.test('delete', async (t) => {
     const { store, elapse } = await makeStore(t)
     t.equal(await store.delete('key'), false)
@@ -166,11 +278,19 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
       await t.rejects(store.set('key', 'value', ttlSeconds), StoreUnavailableError, `set ${ttlSeconds}`)
       await t.rejects(store.setIfAbsent('key', 'value', ttlSeconds), StoreUnavailableError, `setIfAbsent ${ttlSeconds}`)
       await t.rejects(store.increment('key', ttlSeconds), StoreUnavailableError, `increment ${ttlSeconds}`)
+      await t.rejects(store.addMember('set', 'member', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
     }
     t.equal(await store.get('key'), undefined)
+    t.same(await store.members('set'), [])
     await store.set('key', 'value', 10)
+    await store.addMember('set', 'member', 10)
     await t.rejects(store.touch('key', 0), StoreUnavailableError)
+    for (const ttlSeconds of [0, -1, 1.5, NaN, Infinity]) {
+      await t.rejects(store.replace('key', 'value', 'new', ttlSeconds), StoreUnavailableError, `replace ${ttlSeconds}`)
+      await t.rejects(store.addMember('set', 'other', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
+    }
     t.equal(await store.get('key'), 'value')
+    t.same(await store.members('set'), ['member'])
   })
 
   await t.test('a time to live ends by itself', async (t) => {
@@ -188,6 +308,9 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
   await t.test('close', async (t) => {
     const { store } = await makeStore(t)
     await store.set('key', 'value', 10)
+    let gaps = 0
+    store.subscribe('channel', () => { t.fail('nobody publishes any more') }, () => { gaps++ })
+    await until(() => gaps > 0, 'the subscription has begun')
     await Promise.all([store.close(), store.close()])
     await store.close()
     await rejectsEverything(t, store)
@@ -203,6 +326,10 @@ export async function rejectsEverything (t: Test, store: Store): Promise<void> {
     setIfAbsent: store.setIfAbsent('key', 'value', 10),
     take: store.take('key'),
     touch: store.touch('key', 10),
+    replace: store.replace('key', 'value', 'new', 10),
+    addMember: store.addMember('set', 'member', 10),
+    members: store.members('set'),
+    publish: store.publish('channel', 'message'),
     delete: store.delete('key'),
     increment: store.increment('count', 10),
     ping: store.ping()

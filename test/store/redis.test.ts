@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import t from 'tap'
@@ -8,6 +9,7 @@ import { StoreUnavailableError } from '../../src/store/store.ts'
 import { freePort } from '../support/free-port.ts'
 import { ownRedisForTests, redisForTests } from '../support/redis.ts'
 import { rejectsEverything, storeContract, until } from './contract.ts'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Store } from '../../src/store/store.ts'
 import type { Test } from 'tap'
 
@@ -47,10 +49,12 @@ function openAdmin (t: Test, url: string): Redis {
   return admin
 }
 
-/** Redis rounds no time to live to what a test would like to wait for: shorten it instead. */
+/** Redis rounds no time to live to what a test would like to wait for: shorten it instead, and that of each member of a set. */
 async function shorten (admin: Redis, keyPrefix: string, seconds: number): Promise<void> {
   for (const key of await admin.keys(`${keyPrefix}*`)) {
     await admin.pexpire(key, await admin.pttl(key) - seconds * 1000)
+    if (await admin.type(key) !== 'zset') continue
+    for (const member of await admin.zrange(key, 0, -1)) await admin.zincrby(key, String(-seconds * 1000), member)
   }
 }
 
@@ -210,6 +214,8 @@ t.test('a full Redis', async (t) => {
   await t.rejects(store.set('key', SECRET, 10), full)
   await t.rejects(store.setIfAbsent('key', SECRET, 10), full)
   await t.rejects(store.increment('count', 10), full)
+  await t.rejects(store.replace('kept', 'value', SECRET, 10), full)
+  await t.rejects(store.addMember('set', SECRET, 10), full)
   await t.rejects(store.ping(), full, 'ping says that writes are refused')
   t.equal(await store.get('kept'), 'value', 'what is there can be read')
   t.equal(await store.take('kept'), 'value')
@@ -232,6 +238,95 @@ t.test('a replica that refuses writes', async (t) => {
   await admin.replicaof('NO', 'ONE')
   await ready(store)
   t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'READONLY' }, { msg: BACK, reason: undefined }])
+})
+
+t.test('a message reaches the subscribers of all replicas under the same prefix, and no others', async (t) => {
+  const redis = await redisForTests(t)
+  if (!redis) return
+  const run = randomUUID()
+  const stores = ['one:', 'one:', 'two:', ''].map((prefix) => openStore(t, redis.url, `${run}:${prefix}`).store)
+  const heard: string[][] = []
+  for (const store of stores) {
+    const messages: string[] = []
+    let gaps = 0
+    heard.push(messages)
+    store.subscribe('channel', (message) => { messages.push(message) }, () => { gaps++ })
+    await until(() => gaps > 0, 'the subscription has begun')
+    await ready(store)
+  }
+  await stores[0]!.publish('channel', 'to one')
+  await stores[2]!.publish('channel', 'to two')
+  await stores[3]!.publish('channel', 'to none of them')
+  await until(() => heard.every((messages) => messages.length > 0), 'the messages have come')
+  t.same(heard, [['to one'], ['to one'], ['to two'], ['to none of them']])
+})
+
+t.test('a subscription outlives a killed Redis, and says that messages may have been missed', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  const { store: other } = openStore(t, redis.url)
+  const heard: string[] = []
+  const gaps = { early: 0, late: 0 }
+  store.subscribe('channel', (message) => { heard.push(`early ${message}`) }, () => { gaps.early++ })
+  await until(() => gaps.early === 1, 'the subscription has begun')
+  await Promise.all([ready(store), ready(other)])
+
+  await redis.kill('SIGKILL')
+  await t.rejects(other.publish('channel', SECRET), StoreUnavailableError)
+  store.subscribe('channel', (message) => { heard.push(`late ${message}`) }, () => { gaps.late++ })
+  await until(() => lines.length > 0, 'the loss is logged')
+  await refusals(redis.port)
+  t.same(gaps, { early: 1, late: 0 }, 'nothing is promised while Redis is away')
+
+  await redis.restart()
+  await until(() => gaps.early > 1 && gaps.late > 0, 'both are back')
+  await ready(other)
+  await other.publish('channel', 'after')
+  await until(() => heard.length === 2, 'the message has come')
+  t.same(heard, ['early after', 'late after'], 'once each')
+  t.same(lines.map(({ msg }) => msg), [LOST, BACK], 'one connection speaks for both')
+})
+
+t.test('who subscribes while Redis is away is subscribed when it is there', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  await redis.kill('SIGKILL')
+  const { store } = openStore(t, redis.url)
+  const heard: string[] = []
+  let gaps = 0
+  store.subscribe('channel', (message) => { heard.push(message) }, () => { gaps++ })
+  await refusals(redis.port)
+  t.equal(gaps, 0)
+  await redis.restart()
+  await until(() => gaps === 1, 'the subscription has begun')
+  await ready(store)
+  await store.publish('channel', 'hello')
+  await until(() => heard.length > 0, 'the message has come')
+  t.same(heard, ['hello'])
+})
+
+t.test('a subscriber notices that Redis hangs, although it only listens', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const wire = await listenBetween(t, redis.port)
+  const { store } = openStore(t, wire.url)
+  await ready(store)
+  const heard: string[] = []
+  let gaps = 0
+  const known = wire.sockets.length
+  store.subscribe('channel', (message) => { heard.push(message) }, () => { gaps++ })
+  await until(() => gaps === 1, 'the subscription has begun')
+  t.equal(wire.sockets.length, known + 1, 'it has a connection of its own')
+
+  await redis.kill('SIGSTOP')
+  await once(wire.sockets[known]!, 'close')
+  await redis.kill('SIGCONT')
+  await until(() => gaps > 1, 'the subscription is back')
+  await ready(store)
+  await store.publish('channel', 'hello')
+  await until(() => heard.length > 0, 'the message has come')
+  t.same(heard, ['hello'])
 })
 
 t.test('passwords', async (t) => {
@@ -346,6 +441,25 @@ t.test('close', async (t) => {
     await t.rejects(store.ping(), StoreUnavailableError, 'and does not come back with it')
   })
 })
+
+/** A port in front of that of Redis: what connects to it is seen, and when it hangs up. */
+async function listenBetween (t: Test, redisPort: number): Promise<{ url: string, sockets: Socket[] }> {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    sockets.push(socket)
+    const upstream = connect(redisPort, '127.0.0.1')
+    socket.pipe(upstream).pipe(socket)
+    socket.on('error', () => {}).on('close', () => upstream.destroy())
+    upstream.on('error', () => {}).on('close', () => socket.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return { url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets }
+}
 
 /** Waits until some attempts of the store to connect to `port` have had the time to be refused. */
 async function refusals (port: number): Promise<void> {

@@ -21,8 +21,14 @@ export interface CodeBinding {
   codeChallenge: string
 }
 
-interface CodeRecord extends CodeBinding {
-  used: boolean
+type CodeRecord = CodeBinding & { used: false } | UsedCode
+
+/** What is left of a redeemed code: enough to tell whose it was. */
+interface UsedCode {
+  used: true
+  grant: Pick<Grant, 'id' | 'clientId'>
+  redirectUri: string
+  codeChallenge: string
 }
 
 const TTL_SECONDS = 60
@@ -47,8 +53,7 @@ export function createCodes (store: Store, grants: Pick<Grants, 'revoke'>): Code
       if (text === undefined) throw refused('it is unknown, expired or was tried too often')
       const record = JSON.parse(text) as CodeRecord
       await checkBinding(code, record, presented)
-      const used = JSON.stringify({ ...record, used: true } satisfies CodeRecord)
-      if (record.used || !await store.replace(key, text, used, USED_TTL_SECONDS)) {
+      if (record.used || !await store.replace(key, text, JSON.stringify(spent(record)), USED_TTL_SECONDS)) {
         // The right client with the right verifier, for the second time: one of the two stole it (OAuth 2.1 section 4.1.3).
         await grants.revoke(record.grant.id, 'authorization code used twice')
         throw refused('it was used before: its tokens are revoked')
@@ -66,6 +71,10 @@ export function createCodes (store: Store, grants: Pick<Grants, 'revoke'>): Code
     if (count >= MOST_TRIES && !used) await store.delete(keys.code(digest(code)))
     throw refused('code_verifier does not fit code_challenge')
   }
+}
+
+function spent ({ grant: { id, clientId }, redirectUri, codeChallenge }: CodeBinding): UsedCode {
+  return { used: true, grant: { id, clientId }, redirectUri, codeChallenge }
 }
 
 function refused (detail: string): OAuthError {

@@ -104,6 +104,9 @@ export interface GrantsOptions {
   now?: () => number
 }
 
+/** Requests to the provider that run side by side. */
+const REVOCATIONS_AT_ONCE = 10
+
 export function createGrants (options: GrantsOptions): Grants {
   const { store, secrets, revocations, upstream, log, now = Date.now } = options
   const currentKey = secrets.generations[0]!.id
@@ -126,6 +129,17 @@ export function createGrants (options: GrantsOptions): Grants {
     const opened = secrets.open(grant.upstream, keys.grant(grant.id))
     if (opened !== undefined) return JSON.parse(opened) as UpstreamGrantTokens
     throw new OAuthError('invalid_grant', 'The grant can no longer be read: sign in again', { detail: 'its upstream tokens are sealed with another SEED_SECRET (SEED_SECRET_PREVIOUS)' })
+  }
+
+  /** Here all of them end first: the provider may take its time. */
+  async function revokeAll (ids: string[], reason: RevocationReason): Promise<number> {
+    const found = await Promise.all(ids.map(grants.find))
+    await revocations.revoke(ids.map(grantName))
+    await Promise.all(ids.map(async (id) => await store.delete(keys.grant(id))))
+    const ended = found.flatMap((one) => one?.grant ?? [])
+    for (const { id, subject, clientId } of ended) log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+    for (let at = 0; at < ended.length; at += REVOCATIONS_AT_ONCE) await Promise.all(ended.slice(at, at + REVOCATIONS_AT_ONCE).map(revokeUpstream))
+    return ended.length
   }
 
   async function revokeUpstream (grant: Grant): Promise<void> {
@@ -181,22 +195,11 @@ export function createGrants (options: GrantsOptions): Grants {
     upstreamTokens,
     seal: (grantId, tokens) => secrets.seal(JSON.stringify(tokens), keys.grant(grantId)),
 
-    async revoke (grantId, reason) {
-      const found = await grants.find(grantId)
-      await revocations.revoke([grantName(grantId)])
-      await store.delete(keys.grant(grantId))
-      if (found === undefined) return
-      const { subject, clientId } = found.grant
-      log.info({ grant: grantId, subject, clientId, reason }, 'A grant has ended')
-      await revokeUpstream(found.grant)
-    },
+    revoke: async (grantId, reason) => { await revokeAll([grantId], reason) },
 
     async revokeAll (of, reason) {
       const [[kind, value]] = Object.entries(of) as [[string, string]]
-      const ids = await store.members(keys.grantsOf(digest(`${kind}:${value}`)))
-      const live = await Promise.all(ids.map(async (id) => await store.get(keys.grant(id)) !== undefined))
-      for (const id of ids) await grants.revoke(id, reason)
-      return live.filter(Boolean).length
+      return await revokeAll(await store.members(keys.grantsOf(digest(`${kind}:${value}`))), reason)
     }
   }
   return grants

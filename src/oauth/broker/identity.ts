@@ -31,17 +31,17 @@ export async function identify (tokens: UpstreamTokens, expected: { nonce: strin
     throw new OAuthError('server_error', 'The identity provider gave no usable answer', { detail: 'its token endpoint sent no ID token: openid must be among the scopes that the client may ask for' })
   }
   const claims = await services.verifyIdToken(tokens.idToken, expected)
-  const more = await userinfo(tokens.accessToken, claims.sub, services)
+  const more = await userinfo(tokens.accessToken, claims.sub, undefined, services)
   return { subject: claims.sub, claims: personal({ ...more, ...claims }), sid: typeof claims['sid'] === 'string' ? claims['sid'] : undefined }
 }
 
-/** The claims after a refresh; those that the provider no longer tells stay as they were only while it tells none at all. */
+/** The claims after a refresh; those that the provider no longer tells stay as they were only while it tells none at all, or its userinfo endpoint fails. */
 export async function identifyAgain (tokens: UpstreamTokens, subject: string, known: Record<string, unknown>, services: IdentityServices): Promise<Record<string, unknown>> {
   const claims = tokens.idToken === undefined ? undefined : await services.verifyIdToken(tokens.idToken)
   if (claims !== undefined && claims.sub !== subject) {
     throw new OAuthError('invalid_grant', 'The identity provider ended the sign-in: sign in again', { detail: 'the refreshed ID token is of another subject' })
   }
-  const more = await userinfo(tokens.accessToken, subject, services)
+  const more = await userinfo(tokens.accessToken, subject, known, services)
   return claims === undefined && more === undefined ? known : personal({ ...(claims === undefined && known), ...more, ...claims })
 }
 
@@ -52,14 +52,17 @@ export function tokenIdentity (claims: Record<string, unknown>, options: GroupOp
   return { ...Object.fromEntries(told.map((name) => [name, claims[name]])), ...(groups.length > 0 && { groups }) }
 }
 
-/** A userinfo endpoint that fails does not end a sign-in: what rules then miss, they refuse. */
-async function userinfo (accessToken: string, subject: string, { upstream, log }: IdentityServices): Promise<Record<string, unknown> | undefined> {
+/**
+ * A userinfo endpoint that fails does not end a sign-in: what rules then miss, they refuse. Nor does it end a grant: there
+ * the claims are still `known`.
+ */
+async function userinfo (accessToken: string, subject: string, known: Record<string, unknown> | undefined, { upstream, log }: IdentityServices): Promise<Record<string, unknown> | undefined> {
   try {
     return await upstream.userinfo(accessToken, subject)
   } catch (err) {
     if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
     log.warn({ reason: err instanceof OAuthError ? err.detail : err.message }, 'The userinfo endpoint could not be used; the ID token alone says who signed in')
-    return undefined
+    return known
   }
 }
 

@@ -42,14 +42,14 @@ const LOCK_SECONDS = 30
 const WAIT_MS = 25_000
 const POLL_MS = 50
 
-/** What the provider said, kept until the store has it. */
+/** What the provider gave, kept until the store has it. */
 const MAX_CARRIED = 1_000
 
 /** @returns a function that gives the grant as it is after the refresh, and throws OAuthError, ProviderUnavailableError or StoreUnavailableError */
 export function createRefresh (services: RefreshServices): Refresh {
   const { grants, store, log, now = Date.now } = services
   const underWay = new Map<string, Promise<Grant>>()
-  const carried = new Map<string, Partial<Grant>>()
+  const carried = new Map<string, { record: string, upstream: string }>()
 
   /** The grant after `token` was used, if that happened already: within the grace window that is an answer, after it theft. */
   async function successor (grant: Grant, token: RefreshToken): Promise<Grant | undefined> {
@@ -71,30 +71,34 @@ export function createRefresh (services: RefreshServices): Refresh {
     const lock = keys.refreshing(token.grantId)
     if (!await store.setIfAbsent(lock, '1', LOCK_SECONDS)) return await waitForOther(token, lock)
     try {
-      const { grant, record } = await load(token)
-      const done = await successor(grant, token)
+      const { grant: found, record } = await load(token)
+      const done = await successor(found, token)
       if (done !== undefined) return done
+      const kept = carried.get(found.id)
+      const grant = kept?.record === record ? { ...found, upstream: kept.upstream } : found
       if (token.number > grant.number) log.warn({ grant: grant.id, number: token.number, current: grant.number }, 'The store has lost a rotation: going on from the refresh token that the client holds')
-      const news = carried.get(grant.id) ?? await askProvider(grant)
-      return await keep(record, grants.next({ ...grant, ...news }, token.number), news)
+      const news = await askProvider(grant, record)
+      return await keep(record, grants.next({ ...grant, ...news }, token.number))
     } finally {
       await store.delete(lock).catch(ignoreOutage)
     }
   }
 
-  /** Should the store be gone just now, what the provider gave is kept for the client's next try: its old refresh token may be spent. */
-  async function keep (record: string, next: Grant, news: Partial<Grant>): Promise<Grant> {
-    try {
-      if (!await grants.replace(record, next)) throw refused('its grant ended while it was refreshed')
-      carried.delete(next.id)
-      return next
-    } catch (err) {
-      if (err instanceof StoreUnavailableError) {
-        if (carried.size >= MAX_CARRIED) carried.delete(carried.keys().next().value!)
-        carried.set(next.id, news)
-      }
-      throw err
-    }
+  async function keep (record: string, next: Grant): Promise<Grant> {
+    if (!await grants.replace(record, next)) throw refused('its grant ended while it was refreshed')
+    carried.delete(next.id)
+    return next
+  }
+
+  /**
+   * From the provider's answer on, its old refresh token may be spent: should the store be gone just now, the new one is
+   * here for the client's next try. It is good for this record only: the store may have written after all, and another
+   * replica gone on.
+   */
+  function carry (grantId: string, record: string, upstream: string): void {
+    carried.delete(grantId)
+    if (carried.size >= MAX_CARRIED) carried.delete(carried.keys().next().value!)
+    carried.set(grantId, { record, upstream })
   }
 
   /** Another replica asks the provider: its success is ours, and its failure too. */
@@ -113,19 +117,25 @@ export function createRefresh (services: RefreshServices): Refresh {
   }
 
   /** A provider that gave no refresh token cannot be asked; such grants are short (GRANT_MAX_AGE_UNCHECKED). */
-  async function askProvider (grant: Grant): Promise<Partial<Grant>> {
+  async function askProvider (grant: Grant, record: string): Promise<Partial<Grant>> {
     const known = grants.upstreamTokens(grant)
     if (known.refreshToken === undefined) return {}
+    let upstream: string | undefined
     try {
       const tokens = await services.upstream.requestTokens('refresh_token', {
         refresh_token: known.refreshToken,
         ...(services.upstreamScope !== undefined && { scope: services.upstreamScope })
       })
+      upstream = grants.seal(grant.id, { accessToken: tokens.accessToken, refreshToken: tokens.refreshToken ?? known.refreshToken })
+      carry(grant.id, record, upstream)
       const claims = await identify(tokens, grant)
       checkAccess(claims, services.access)
-      return { claims, upstream: grants.seal(grant.id, { accessToken: tokens.accessToken, refreshToken: tokens.refreshToken ?? known.refreshToken }) }
+      return { claims, upstream }
     } catch (err) {
-      throw await judge(err, grant)
+      const outcome = await judge(err, grant)
+      // The answer was of no use, but its refresh token may be the one that is good now: for the next try, on any replica.
+      if (upstream !== undefined) await grants.replace(record, { ...grant, upstream }).catch(ignoreOutage)
+      throw outcome
     }
   }
 

@@ -14,7 +14,7 @@ import { unanswerableChallenge } from '../pkce.ts'
 import { checkRegistrableRedirectUri } from '../redirect-uri.ts'
 import { codeRedirect, errorRedirect } from '../response.ts'
 import { digest, randomId, sameSecret } from '../secrets.ts'
-import { SignInError } from '../sign-in.ts'
+import { OtherBrowserError, SignInError, SignInOverError } from '../sign-in.ts'
 import type { SignIn } from '../sign-in.ts'
 import type { Upstream } from '../upstream.ts'
 import type { Codes } from './codes.ts'
@@ -31,7 +31,7 @@ export interface BrokerSignIn extends SignIn {
    * The provider's answer at /oauth/callback (OpenID Connect Core 1.0 section 3.1.2.5).
    * @param cookie the value of the cookie of that name, as the browser sent it
    * @returns where the browser goes: to the client, with a code or with the error that the provider told
-   * @throws OAuthError (400, 403) for what belongs to no sign-in of this browser; SignInError for one that failed here;
+   * @throws SignInOverError, OtherBrowserError for what belongs to no sign-in of this browser; SignInError for one that failed here;
    *   StoreUnavailableError
    */
   finish (response: CallbackParameters, cookie: (name: string) => string | undefined): Promise<Finished>
@@ -92,7 +92,7 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
     const record = JSON.parse(waiting) as SignInRecord
     const browser = cookie(cookieName(state))
     if (browser === undefined || !sameSecret(digest(browser), record.browserHash)) {
-      throw new OAuthError('access_denied', 'This sign-in was started in another browser', { status: 403, detail: 'the cookie of the consent is missing or another one (CVE-2026-27124)' })
+      throw new OtherBrowserError('This sign-in was started in another browser', 'the cookie of the consent is missing or another one (CVE-2026-27124)')
     }
     if (await store.take(key) === undefined) throw over('the state was used at the same moment')
     return record
@@ -173,8 +173,8 @@ function cookieName (state: string): string {
   return `sign-in-${digest(state).slice(0, 12)}`
 }
 
-function over (detail: string): OAuthError {
-  return new OAuthError('invalid_request', 'This sign-in has expired, or was finished before', { detail })
+function over (detail: string): SignInOverError {
+  return new SignInOverError('This sign-in has expired, or was finished before', detail)
 }
 
 /** What the client is told of the provider's error; its words stay in the log. */

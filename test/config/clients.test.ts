@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto'
+import t from 'tap'
+import { readConfiguredClients } from '../../src/config/clients.ts'
+
+const CB = 'https://ci.example.com/cb'
+const SECRET = 'a-secret-of-the-client'
+const JWKS = { keys: [{ kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'one' }] }
+
+/** What comes of this array of clients. */
+function read (clients: unknown) {
+  const problems: string[] = []
+  return { clients: readConfiguredClients(typeof clients === 'string' ? clients : JSON.stringify(clients), problems), problems }
+}
+
+t.test('no setting is no client', async (t) => {
+  const problems: string[] = []
+  t.same(readConfiguredClients(undefined, problems), [])
+  t.same(read([]).clients, [])
+  t.same(problems, [])
+})
+
+t.test('takes public clients, and those with a secret or a key; the method follows what they have', async (t) => {
+  const secretHash = createHash('sha256').update(SECRET).digest('base64url')
+  const common = { name: undefined, redirectUris: [CB], secretHash: undefined, jwks: undefined }
+  for (const [given, expected] of [
+    [{}, { ...common, authMethod: 'none' }],
+    [{ client_name: 'CI', redirect_uris: [CB, 'http://localhost/cb'] }, { ...common, name: 'CI', redirectUris: [CB, 'http://localhost/cb'], authMethod: 'none' }],
+    [{ token_endpoint_auth_method: 'none' }, { ...common, authMethod: 'none' }],
+    [{ client_secret: SECRET }, { ...common, authMethod: 'client_secret_basic', secretHash }],
+    [{ client_secret: SECRET, token_endpoint_auth_method: 'client_secret_basic' }, { ...common, authMethod: 'client_secret_basic', secretHash }],
+    [{ client_secret: SECRET, token_endpoint_auth_method: 'client_secret_post' }, { ...common, authMethod: 'client_secret_post', secretHash }],
+    [{ jwks: JWKS }, { ...common, authMethod: 'private_key_jwt', jwks: JWKS }],
+    [{ jwks: JWKS, token_endpoint_auth_method: 'private_key_jwt' }, { ...common, authMethod: 'private_key_jwt', jwks: JWKS }]
+  ] as const) {
+    const { clients, problems } = read([{ client_id: 'ci', redirect_uris: [CB], ...given }])
+    t.same(problems, [], JSON.stringify(given))
+    t.strictSame(clients, [{ id: 'ci', ...expected }])
+    t.notMatch(JSON.stringify(clients), SECRET, 'the secret itself is not kept')
+  }
+})
+
+t.test('what is no array of clients is one problem, which names the place and no value', async (t) => {
+  const good = { client_id: 'ci', redirect_uris: [CB] }
+  for (const [given, says] of [
+    ['', 'the whole is no JSON'], ['not JSON', 'the whole is no JSON'], ['{"client_id":"ci"', 'the whole is no JSON'], ['null', 'the whole must be array'], [{}, 'the whole'], [good, 'the whole'], ['"ci"', 'the whole'],
+    [[null], '/0 '], [[7], '/0 '], [[[]], '/0 '], [[{}], '/0 '], [[good, { client_id: 'two' }], '/1 '],
+    [[{ ...good, client_id: '' }], '/0/client_id '], [[{ ...good, client_id: 'c i' }], '/0/client_id '], [[{ ...good, client_id: 'cï' }], '/0/client_id '], [[{ ...good, client_id: 'c'.repeat(257) }], '/0/client_id '], [[{ ...good, client_id: 7 }], '/0/client_id '],
+    [[{ ...good, client_name: '' }], '/0/client_name '], [[{ ...good, client_name: 'n'.repeat(201) }], '/0/client_name '],
+    [[{ ...good, redirect_uris: [] }], '/0/redirect_uris '], [[{ ...good, redirect_uris: CB }], '/0/redirect_uris '], [[{ ...good, redirect_uris: [''] }], '/0/redirect_uris/0 '], [[{ ...good, redirect_uris: Array(51).fill(CB) }], '/0/redirect_uris '],
+    [[{ ...good, client_secret: 'hunter2' }], '/0/client_secret '], [[{ ...good, client_secret: 's'.repeat(513) }], '/0/client_secret '],
+    [[{ ...good, token_endpoint_auth_method: 'tls_client_auth' }], '/0/token_endpoint_auth_method '],
+    [[{ ...good, jwks: { keys: [] } }], '/0/jwks/keys '], [[{ ...good, jwks: [] }], '/0/jwks '], [[{ ...good, jwks: { keys: [{}] } }], '/0/jwks/keys/0 '],
+    [[{ ...good, secret: 'hunter2' }], '/0/secret is not a member that clients have']
+  ] as Array<[unknown, string]>) {
+    const { clients, problems } = read(given)
+    t.same(clients, [])
+    t.equal(problems.length, 1, JSON.stringify(given).slice(0, 80))
+    t.ok(problems[0]!.startsWith(`OAUTH_CLIENTS must be a JSON array of clients, each with client_id and redirect_uris: ${says}`), String(problems[0]))
+    t.notMatch(problems[0], 'hunter2')
+  }
+})
+
+t.test('what does not fit together is a problem', async (t) => {
+  for (const [given, problem] of [
+    [{ client_id: 'seed-mine' }, 'OAUTH_CLIENTS: the client_id "seed-mine" is of a form that Seed gives to others (seed-…, or a URL); choose another'],
+    [{ client_id: 'https://ci.example.com/id' }, 'OAUTH_CLIENTS: the client_id "https://ci.example.com/id" is of a form that Seed gives to others (seed-…, or a URL); choose another'],
+    [{ token_endpoint_auth_method: 'client_secret_post' }, 'OAUTH_CLIENTS: client "ci" with client_secret_post needs a client_secret'],
+    [{ token_endpoint_auth_method: 'none', client_secret: SECRET }, 'OAUTH_CLIENTS: client "ci" with none may have no client_secret'],
+    [{ token_endpoint_auth_method: 'private_key_jwt' }, 'OAUTH_CLIENTS: client "ci" with private_key_jwt needs a jwks'],
+    [{ token_endpoint_auth_method: 'none', jwks: JWKS }, 'OAUTH_CLIENTS: client "ci" with none may have no jwks'],
+    [{ client_secret: SECRET, jwks: JWKS }, 'OAUTH_CLIENTS: client "ci" with client_secret_basic may have no jwks']
+  ] as const) {
+    t.same(read([{ client_id: 'ci', redirect_uris: [CB], ...given }]).problems, [problem])
+  }
+  t.same(read([{ client_id: 'ci', redirect_uris: [CB] }, { client_id: 'ci', redirect_uris: [`${CB}2`] }]).problems, ['OAUTH_CLIENTS names a client_id twice'])
+})

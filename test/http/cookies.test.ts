@@ -1,0 +1,48 @@
+import Fastify from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import { createCookies } from '../../src/http/cookies.ts'
+
+/** A server that sets a cookie, clears it, and says what it reads. */
+async function startServer (t: Test, baseUrl: string) {
+  const cookies = createCookies(baseUrl)
+  const app = Fastify()
+  t.teardown(async () => { await app.close() })
+  app.get('/set', async (_request, reply) => {
+    cookies.set(reply, 'one', 'a value; with "everything"', 600)
+    cookies.set(reply, 'two', '2', 60)
+    return ''
+  })
+  app.get('/clear', async (_request, reply) => {
+    cookies.clear(reply, 'one')
+    return ''
+  })
+  app.get('/read', async (request) => ({ one: cookies.read(request, 'one'), names: cookies.names(request, 'sign-in-') }))
+  const set = async (url: string) => (await app.inject({ url })).headers['set-cookie']
+  const read = async (cookie?: string) => (await app.inject({ url: '/read', headers: { ...(cookie !== undefined && { cookie }) } })).json<{ one?: string, names: string[] }>()
+  return { set, read }
+}
+
+for (const [baseUrl, prefix, secure] of [['https://seed.example.com', '__Host-seed-', '; Secure'], ['http://localhost:3000', 'seed-', '']] as const) {
+  t.test(`${baseUrl}: cookies are for this host alone, for no script, and come along when a site leads here`, async (t) => {
+    const { set, read } = await startServer(t, baseUrl)
+    const [one, two] = await set('/set') as string[]
+    t.equal(one, `${prefix}one=a%20value%3B%20with%20%22everything%22; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax`)
+    t.equal(two, `${prefix}two=2; Max-Age=60; Path=/; HttpOnly${secure}; SameSite=Lax`, 'several at once')
+    t.equal((await read([one, two].map((line) => line!.split(';')[0]).join('; '))).one, 'a value; with "everything"', 'what was set is what is read')
+    t.equal(await set('/clear'), `${prefix}one=; Max-Age=0; Path=/; HttpOnly${secure}; SameSite=Lax`)
+  })
+
+  t.test(`${baseUrl}: cookies of other names mean nothing`, async (t) => {
+    const { read } = await startServer(t, baseUrl)
+    t.same(await read(), { names: [] })
+    t.same(await read(`${prefix}sign-in-a=1; other=2; ${prefix}sign-in-b=3; ${prefix}sign-out=4; x${prefix}sign-in-c=5; sign-in-d=6`), { names: ['sign-in-a', 'sign-in-b'] })
+    for (const twin of ['one', 'Seed-one', '__Secure-seed-one', '__host-seed-one', secure === '' ? '__Host-seed-one' : 'seed-one']) {
+      t.equal((await read(`${twin}=evil`)).one, undefined, twin)
+      t.equal((await read(`${twin}=evil; ${prefix}one=good; ${twin}=evil`)).one, 'good')
+    }
+    t.equal((await read(`${prefix}one=first; ${prefix}one=second`)).one, 'first')
+    for (const odd of ['', ';', '=', 'x', `${prefix}one`]) t.equal((await read(odd)).one, undefined, `"${odd}"`)
+    t.equal((await read(`${prefix}one=%`)).one, '%', 'what cannot be decoded is taken as it is')
+  })
+}

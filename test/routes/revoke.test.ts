@@ -1,0 +1,232 @@
+import t from 'tap'
+import { StoreUnavailableError } from '../../src/store/store.ts'
+import { SEED_SECRET, getTokens, grantKey, post, readTokens, refresh, register, startBroker } from '../support/broker.ts'
+import type { Answer } from '../support/broker.ts'
+import { isError } from '../support/oauth-error.ts'
+import { ping, ready, startSeed } from '../support/seed.ts'
+import type { TestSeed } from '../support/seed.ts'
+
+/** POST /oauth/revoke (RFC 7009): broker mode, and what proxy mode does with the provider's tokens. */
+
+const revoke = async (seed: TestSeed, clientId: string, token: string, more: Record<string, string> = {}): Promise<Answer> =>
+  await post(`${seed.url}/oauth/revoke`, { client_id: clientId, token, ...more })
+
+const upstreamRevocations = ({ provider }: TestSeed): number => provider.hits()['/token/revocation'] ?? 0
+
+for (const kind of ['refresh token', 'access token'] as const) {
+  t.test(`a ${kind} ends its grant: at once, here and at the provider`, async (t) => {
+    const seed = await startBroker(t)
+    const { clientId, accessToken, refreshToken } = await getTokens(seed)
+    const next = readTokens(clientId, await refresh(seed.url, clientId, refreshToken))
+    for (const token of [accessToken, next.accessToken]) t.equal((await ping(seed.url, token)).status, 200, 'remembered as good')
+
+    const answer = await revoke(seed, clientId, kind === 'access token' ? next.accessToken : next.refreshToken)
+    t.match(answer, { statusCode: 200, body: '{}', headers: { 'cache-control': 'no-store', pragma: 'no-cache' } })
+    t.notOk('set-cookie' in answer.headers)
+    for (const token of [accessToken, next.accessToken]) t.equal((await ping(seed.url, token)).status, 401)
+    isError(t, await refresh(seed.url, clientId, next.refreshToken), 400, 'invalid_grant', 'the refresh token')
+    t.equal(upstreamRevocations(seed), 1)
+    t.match(await seed.logged(({ msg }) => msg === 'A grant has ended'), { reason: 'revoked by the client', subject: 'ada', clientId })
+    t.equal((await revoke(seed, clientId, next.refreshToken)).statusCode, 200, 'once more means nothing')
+    t.equal((await revoke(seed, clientId, next.accessToken)).statusCode, 200)
+    t.equal(upstreamRevocations(seed), 1)
+  })
+}
+
+t.test("the provider's refresh token is the one that is revoked, and it is over there", async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, refreshToken } = await getTokens(seed)
+  const record = await seed.app.store.get(grantKey(refreshToken))
+  await revoke(seed, clientId, refreshToken)
+  // As if the grant had come back: the provider has the last word.
+  await seed.app.store.set(grantKey(refreshToken), record!, 600)
+  isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'ended at the provider')
+  t.match(await seed.logged(({ reason }) => reason === 'ended by the provider'), { msg: 'A grant has ended' })
+})
+
+t.test('a provider that gave no refresh token has its access token revoked', async (t) => {
+  const seed = await startBroker(t, { provider: { quirks: { noRefreshToken: true, opaqueTokens: true } } })
+  const { clientId, refreshToken } = await getTokens(seed)
+  t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
+  t.equal(upstreamRevocations(seed), 1)
+  t.notOk(seed.logs.some(({ msg }) => msg.startsWith('A grant has ended here;')), 'and it went well')
+})
+
+t.test("another client's token: 200, and it is untouched (T155)", async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken, refreshToken } = await getTokens(seed)
+  const stranger = await register(seed.url)
+  for (const token of [accessToken, refreshToken]) t.equal((await revoke(seed, stranger, token)).statusCode, 200)
+  t.equal((await ping(seed.url, accessToken)).status, 200)
+  t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200)
+  t.equal(upstreamRevocations(seed), 0)
+})
+
+t.test('a token that is unknown, forged or no token: 200, and nothing ends (T155)', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken, refreshToken } = await getTokens(seed)
+  const [grantId, number, keyId, mac] = refreshToken.split('.')
+  for (const [what, token] of [
+    ['no token', 'x'],
+    ['a grant that never was', ['x'.repeat(22), number, keyId, mac].join('.')],
+    ['a forged MAC', [grantId, number, keyId, 'x'.repeat(43)].join('.')],
+    ['a key that never was', [grantId, number, 'x'.repeat(8), mac].join('.')],
+    ['an access token with another signature', `${accessToken.split('.').slice(0, 2).join('.')}.${'x'.repeat(86)}`],
+    ["the provider's access token", await seed.provider.mint()]
+  ] as const) {
+    const answer = await revoke(seed, clientId, token)
+    t.match(answer, { statusCode: 200, body: '{}' }, what)
+  }
+  t.equal((await ping(seed.url, accessToken)).status, 200)
+  t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200)
+})
+
+t.test('the hint changes nothing, whatever it says (T155)', async (t) => {
+  const seed = await startBroker(t)
+  const clientId = await register(seed.url)
+  for (const [hint, which] of [['access_token', 'refreshToken'], ['refresh_token', 'accessToken'], ['something_else', 'refreshToken'], ['', 'accessToken']] as const) {
+    const tokens = await getTokens(seed, { clientId })
+    t.equal((await revoke(seed, clientId, tokens[which], { token_type_hint: hint })).statusCode, 200)
+    t.equal((await ping(seed.url, tokens.accessToken)).status, 401, `${which} with hint "${hint}"`)
+  }
+})
+
+t.test('an older refresh token of the grant ends it too', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken, refreshToken } = await getTokens(seed)
+  await refresh(seed.url, clientId, refreshToken)
+  t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+})
+
+for (const [what, fault] of [['is down', 'down'], ['answers 500', 500], ['answers 400', { status: 400, json: { error: 'invalid_request' } }]] as const) {
+  t.test(`the provider's revocation endpoint ${what}: 200, as it has ended here, and a line in the log`, async (t) => {
+    const seed = await startBroker(t)
+    const { clientId, accessToken, refreshToken } = await getTokens(seed)
+    seed.provider.setFault('/token/revocation', fault)
+    t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
+    t.equal((await ping(seed.url, accessToken)).status, 401)
+    const line = await seed.logged(({ msg }) => msg === "A grant has ended here; the provider's token could not be revoked")
+    t.match(line, { level: 40, grant: refreshToken.split('.')[0], reason: /./ })
+    t.equal(upstreamRevocations(seed), 1)
+  })
+}
+
+t.test('a provider without a revocation endpoint is not asked', async (t) => {
+  const seed = await startBroker(t, { provider: { quirks: { noRevocation: true } } })
+  const { clientId, accessToken, refreshToken } = await getTokens(seed)
+  t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+  t.equal(upstreamRevocations(seed), 0)
+})
+
+t.test('requests that say too little, too much, or in the wrong way', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken } = await getTokens(seed)
+  const url = `${seed.url}/oauth/revoke`
+  isError(t, await post(url, { client_id: clientId }), 400, 'invalid_request', 'no token')
+  isError(t, await post(url, { client_id: clientId, token: '' }), 400, 'invalid_request', 'an empty token')
+  isError(t, await post(url, { client_id: clientId, token: 'x'.repeat(8_193) }), 400, 'invalid_request', 'a token beyond its length')
+  isError(t, await post(url, { token: accessToken }), 401, 'invalid_client', 'no client')
+  isError(t, await post(url, { client_id: 'seed-gone', token: accessToken }), 401, 'invalid_client', 'an unknown client')
+  isError(t, await post(url, { client_id: clientId, client_secret: 'x', token: accessToken }), 401, 'invalid_client', 'a public client with a secret')
+  isError(t, await post(url, { client_id: clientId, token: accessToken }, { authorization: 'Bearer x' }), 401, 'invalid_client', 'another scheme')
+  const repeated = await fetch(url, { method: 'POST', body: new URLSearchParams([['client_id', clientId], ['token', accessToken], ['token', 'x']]) })
+  t.equal(repeated.status, 400, 'a repeated token')
+  const json = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client_id: clientId, token: accessToken }) })
+  t.equal(json.status, 415, 'JSON')
+  const get = await fetch(`${url}?client_id=${clientId}&token=${accessToken}`)
+  t.match({ status: get.status, allow: get.headers.get('allow') }, { status: 405, allow: 'POST' })
+  const inQuery = await fetch(`${url}?client_id=${clientId}&token=${accessToken}`, { method: 'POST', body: new URLSearchParams({}) })
+  t.equal(inQuery.status, 400, 'nothing is read from the query (T152)')
+  t.equal((await ping(seed.url, accessToken)).status, 200, 'none of it revoked anything')
+})
+
+t.test('a confidential client must say who it is (T155)', async (t) => {
+  const secret = 'the secret of the confidential client'
+  const seed = await startBroker(t, { env: { OAUTH_CLIENTS: JSON.stringify([{ client_id: 'portal', client_secret: secret, redirect_uris: ['http://localhost:53217/callback'] }]) } })
+  const basic = { authorization: `Basic ${Buffer.from(`portal:${secret}`).toString('base64')}` }
+  const { clientId, refreshToken } = await getTokens(seed)
+  isError(t, await post(`${seed.url}/oauth/revoke`, { client_id: 'portal', token: refreshToken }), 401, 'invalid_client', 'no secret')
+  isError(t, await post(`${seed.url}/oauth/revoke`, { client_id: 'portal', client_secret: 'wrong', token: refreshToken }), 401, 'invalid_client', 'a wrong one')
+  t.equal((await post(`${seed.url}/oauth/revoke`, { token: refreshToken }, basic)).statusCode, 200)
+  t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200, "and another client's token is none of its business")
+})
+
+t.test('a page of any origin may revoke, as no cookie means anything here', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken } = await getTokens(seed)
+  const preflight = await fetch(`${seed.url}/oauth/revoke`, { method: 'OPTIONS', headers: { origin: 'https://inspector.example', 'access-control-request-method': 'POST' } })
+  t.equal(preflight.headers.get('access-control-allow-origin'), '*')
+  t.equal(preflight.headers.get('access-control-allow-credentials'), null)
+  const answer = await post(`${seed.url}/revoke`, { client_id: clientId, token: accessToken }, { origin: 'https://inspector.example' })
+  t.match(answer, { statusCode: 200, headers: { 'access-control-allow-origin': '*' } }, 'at the root too')
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+})
+
+t.test('the store is away: 503, as it could not be done', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken, refreshToken } = await getTokens(seed)
+  const { store } = seed.app
+  const set = store.set.bind(store)
+  store.set = async () => { throw new StoreUnavailableError() }
+  for (const token of [refreshToken, accessToken]) {
+    const answer = await revoke(seed, clientId, token)
+    isError(t, answer, 503, 'temporarily_unavailable', 'away')
+    t.equal(answer.headers['retry-after'], '1')
+  }
+  store.set = set
+  t.equal((await ping(seed.url, accessToken)).status, 200)
+  t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200, 'and later it works')
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+})
+
+t.test('what is wrong with Seed itself is no 200', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, accessToken } = await getTokens(seed)
+  const { store } = seed.app
+  const get = store.get.bind(store)
+  store.get = async (key) => {
+    if (key.startsWith('revoked:')) throw new TypeError('a mistake of ours')
+    return await get(key)
+  }
+  isError(t, await revoke(seed, clientId, accessToken), 500, 'server_error', 'a mistake of ours')
+})
+
+t.test("proxy mode: the provider's access token is refused from now on, and the provider hears of it", async (t) => {
+  const seed = await startSeed(t, { env: { SEED_SECRET } })
+  await ready(seed)
+  const [token, other] = [await seed.provider.mint(), await seed.provider.mint()]
+  t.equal((await ping(seed.url, token)).status, 200)
+  // The development provider revokes no JWTs, as its answer says (unsupported_token_type): here it has ended all the same.
+  t.equal((await revoke(seed, 'cli', token)).statusCode, 200)
+  t.equal((await ping(seed.url, token)).status, 401)
+  t.equal((await ping(seed.url, other)).status, 200, 'the person is still signed in elsewhere')
+  t.equal(upstreamRevocations(seed), 1)
+
+  t.equal((await revoke(seed, 'cli', 'a refresh token that the provider does not know')).statusCode, 200)
+  t.equal(upstreamRevocations(seed), 2)
+})
+
+t.test('proxy mode: a provider that cannot revoke refresh tokens is told of as such', async (t) => {
+  const seed = await startSeed(t, { provider: { quirks: { noRevocation: true } } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  t.equal((await revoke(seed, 'cli', token)).statusCode, 200, 'access tokens end here')
+  t.equal((await ping(seed.url, token)).status, 401)
+  isError(t, await revoke(seed, 'cli', 'refresh-token'), 400, 'unsupported_token_type', 'refresh tokens do not')
+  t.equal(upstreamRevocations(seed), 0)
+})
+
+t.test("proxy mode: the provider's revocation endpoint is down: 503, and the access token has ended here", async (t) => {
+  const seed = await startSeed(t)
+  await ready(seed)
+  const token = await seed.provider.mint()
+  for (const fault of ['down', 500] as const) {
+    seed.provider.setFault('/token/revocation', fault)
+    const answer = await revoke(seed, 'cli', token)
+    isError(t, answer, 503, 'temporarily_unavailable', `${fault}`)
+    t.equal(answer.headers['retry-after'], '5')
+  }
+  t.equal((await ping(seed.url, token)).status, 401)
+})
