@@ -1,6 +1,6 @@
-import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
+import { acceptFormsOnly } from '../src/http/form-body.ts'
 import { allowOnly } from '../src/http/methods.ts'
 import { logOut } from '../src/oauth/backchannel-logout.ts'
 import type { LogoutServices } from '../src/oauth/backchannel-logout.ts'
@@ -8,8 +8,7 @@ import { LogoutBodySchema, LogoutResponses } from '../src/schemas/backchannel-lo
 
 /** POST /oauth/backchannel-logout: the provider itself calls (OpenID Connect Back-Channel Logout 1.0 section 2.5). */
 const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutServices> = async (app, services) => {
-  app.removeAllContentTypeParsers()
-  await app.register(formbody, { bodyLimit: 16_384 })
+  await acceptFormsOnly(app, 16_384)
   app.setErrorHandler(oauthErrorHandler())
   allowOnly(app, ['POST'], '', { preflight: false })
 

@@ -1,7 +1,7 @@
-import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
+import { acceptFormsOnly } from '../src/http/form-body.ts'
 import { allowOnly } from '../src/http/methods.ts'
 import type { Clients } from '../src/oauth/clients.ts'
 import type { Consent } from '../src/oauth/consent.ts'
@@ -23,8 +23,7 @@ const MOST_SIGN_INS = 8
 
 /** POST /oauth/consent: the person has answered. Only now does anything leave for the provider or the client. */
 const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app, { consent, signIn, clients, cookies, baseUrl }) => {
-  app.removeAllContentTypeParsers()
-  await app.register(formbody, { bodyLimit: 4_096 })
+  await acceptFormsOnly(app, 4_096)
   app.setErrorHandler(pageErrorHandler)
   allowOnly(app, ['POST'], '', { preflight: false })
 

@@ -1,7 +1,7 @@
 import cors from '@fastify/cors'
-import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
+import { acceptFormsOnly } from '../src/http/form-body.ts'
 import { allowOnly } from '../src/http/methods.ts'
 import { revokeToken } from '../src/oauth/revocation.ts'
 import type { RevocationServices } from '../src/oauth/revocation.ts'
@@ -10,8 +10,7 @@ import { TokenHeadersSchema } from '../src/schemas/token.ts'
 
 /** POST /oauth/revoke (RFC 7009 section 2). */
 const revokeRoutes: FastifyPluginAsyncTypebox<RevocationServices> = async (app, services) => {
-  app.removeAllContentTypeParsers()
-  await app.register(formbody, { bodyLimit: 16_384 })
+  await acceptFormsOnly(app, 16_384)
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler())
   allowOnly(app, ['POST'], '', { preflight: true })

@@ -1,7 +1,7 @@
 import cors from '@fastify/cors'
-import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
+import { acceptFormsOnly } from '../src/http/form-body.ts'
 import { allowOnly } from '../src/http/methods.ts'
 import { issueTokens } from '../src/oauth/token.ts'
 import type { TokenServices } from '../src/oauth/token.ts'
@@ -9,8 +9,7 @@ import { TokenBodySchema, TokenHeadersSchema, TokenResponses } from '../src/sche
 
 /** POST /oauth/token (RFC 6749 section 3.2). Forms only; open to pages of any origin, as no cookie means anything here. */
 const tokenRoutes: FastifyPluginAsyncTypebox<TokenServices> = async (app, services) => {
-  app.removeAllContentTypeParsers()
-  await app.register(formbody, { bodyLimit: 16_384 })
+  await acceptFormsOnly(app, 16_384)
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler())
   allowOnly(app, ['POST'], '', { preflight: true })

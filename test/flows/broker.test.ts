@@ -174,21 +174,17 @@ t.test('iss is on every redirect to the client, once: code, denial, the provider
   t.match(document, { issuer: seed.url, authorization_response_iss_parameter_supported: true, revocation_endpoint: `${seed.url}/oauth/revoke` })
 })
 
-t.test('a redirect URI with a query keeps it', async (t) => {
+t.test('a redirect URI with a query keeps it; one that holds an answer already is not registered (T166)', async (t) => {
   const seed = await startBroker(t)
-  const redirectUri = `${REDIRECT_URI}?tenant=7&iss=old`
-  const response = await fetch(`${seed.url}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: [redirectUri] }) })
-  if (response.status === 201) {
-    const { client_id: clientId } = await response.json() as { client_id: string }
-    const { answer } = await signIn(seed, { clientId, parameters: { redirect_uri: redirectUri } })
-    t.same(answer.searchParams.getAll('iss'), [seed.url], 'once, and ours')
-    t.equal(answer.searchParams.get('tenant'), '7')
-  } else {
-    t.match(await response.json(), { error: 'invalid_redirect_uri' }, 'one that has an iss of its own is refused')
-    const clientId = await register(seed.url, { redirect_uris: [`${REDIRECT_URI}?tenant=7`] })
-    const { answer } = await signIn(seed, { clientId, parameters: { redirect_uri: `${REDIRECT_URI}?tenant=7` } })
-    t.equal(answer.searchParams.get('tenant'), '7')
-  }
+  const redirectUri = `${REDIRECT_URI}?tenant=7`
+  const clientId = await register(seed.url, { redirect_uris: [redirectUri] })
+  const { answer } = await signIn(seed, { clientId, parameters: { redirect_uri: redirectUri } })
+  t.same([...answer.searchParams.keys()].sort(), ['code', 'iss', 'state', 'tenant'])
+  t.equal(answer.searchParams.get('tenant'), '7')
+  t.same(answer.searchParams.getAll('iss'), [seed.url])
+
+  const refused = await fetch(`${seed.url}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: [`${REDIRECT_URI}?iss=old`] }) })
+  t.match({ status: refused.status, body: await refused.json() }, { status: 400, body: { error: 'invalid_redirect_uri' } })
 })
 
 t.test('a person in more groups than fit into a token is told so, and nobody gets a token', async (t) => {

@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { Fault } from '../../dev/provider.ts'
+import { StoreUnavailableError } from '../../src/store/store.ts'
 import { isError } from '../support/oauth-error.ts'
 import { createBrowser } from '../support/browser.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
@@ -359,6 +360,84 @@ t.test('the secret goes by Basic unless the provider leaves that out of its docu
       t.equal(headers.authorization, undefined)
       t.equal(body.get('client_id'), 'seed at work')
       t.equal(body.get('client_secret'), secret)
+    }
+  }
+})
+
+t.test('tokens that are given are given, although the store is gone before the registration is prolonged', async (t) => {
+  endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
+  const clientId = await register(recorded, [REDIRECT])
+  const { touch } = recorded.app.store
+  t.teardown(() => { recorded.app.store.touch = touch })
+  const asked: string[] = []
+  for (const [fault, status] of [[new StoreUnavailableError(), 200], [new TypeError('a bug'), 500]] as const) {
+    recorded.app.store.touch = async (key) => {
+      asked.push(key)
+      throw fault
+    }
+    t.equal((await post(recorded, codeGrant({ client_id: clientId }))).statusCode, status, fault.name)
+  }
+  t.same(asked, [`client:${clientId}`, `client:${clientId}`])
+})
+
+t.test('a registered client lives on with each token it gets, and not with those it is refused', async (t) => {
+  const clientId = await register(recorded, [REDIRECT])
+  const touched: string[] = []
+  const { touch } = recorded.app.store
+  recorded.app.store.touch = async (key, ttlSeconds) => {
+    touched.push(`${key} ${ttlSeconds}`)
+    return await touch(key, ttlSeconds)
+  }
+  t.teardown(() => { recorded.app.store.touch = touch })
+  endpoint.answer = async () => ({})
+  for (const grant of [codeGrant, refreshGrant]) t.equal((await post(recorded, grant({ client_id: clientId }))).statusCode, 500)
+  t.same(touched, [])
+  endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
+  for (const grant of [codeGrant, refreshGrant]) {
+    t.equal((await post(recorded, grant({ client_id: clientId }))).statusCode, 200)
+    t.equal(touched.pop(), `client:${clientId} 2592000`)
+    t.equal((await post(recorded, grant())).statusCode, 200)
+    t.same(touched, [], 'nothing is kept of a client that never registered')
+  }
+})
+
+t.test('so many requests a minute of one address, and of one client wherever it asks from', async (t) => {
+  const limited = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_LIMIT_PER_ADDRESS: '4', OAUTH_LIMIT_PER_CLIENT: '3' } })
+  await ready(limited)
+  const ask = async (remoteAddress: string, clientId: string, url = '/oauth/token') => await limited.app.inject({
+    method: 'POST', url, payload: form(refreshGrant({ client_id: clientId })), remoteAddress, headers: { 'content-type': 'application/x-www-form-urlencoded' }
+  })
+  const isLimited = async (response: Awaited<ReturnType<typeof ask>>, reason: RegExp) => {
+    isError(t, response, 429, 'temporarily_unavailable', String(reason))
+    const seconds = Number(response.headers['retry-after'])
+    t.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 60, 'Retry-After in whole seconds')
+    t.match((await limited.logged(({ reqId }) => reqId === response.headers['x-request-id']))['reason'], reason)
+  }
+  const isJudged = (response: Awaited<ReturnType<typeof ask>>, about: string) => { isError(t, response, 400, 'invalid_grant', about) }
+  for (const url of ['/oauth/token', '/token']) isJudged(await ask('192.0.2.1', 'one', url), url)
+  isJudged(await ask('192.0.2.2', 'one'), 'the third of this client, from another address')
+  for (const url of ['/token', '/oauth/token']) isJudged(await ask('192.0.2.1', 'two', url), 'the next client of the first address')
+  for (const url of ['/oauth/token', '/token']) await isLimited(await ask('192.0.2.1', 'two', url), /^\d requests to token in 60 s, the limit is 4 \(OAUTH_LIMIT_PER_ADDRESS, TRUST_PROXY\)$/)
+  await isLimited(await ask('192.0.2.3', 'one'), /^4 requests to token.* in 60 s, the limit is 3 \(OAUTH_LIMIT_PER_CLIENT\b/)
+  isError(t, await ask('192.0.2.3', 'two'), 400, 'invalid_grant', 'the other client of that address goes on')
+})
+
+t.test('whom an access rule refuses gets no tokens, and is told whom to ask; /mcp would refuse as well', async (t) => {
+  const closed = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_TOKEN_URL: endpoint.url, ACCESS_GROUPS: 'engineering', ACCESS_CONTACT: 'it@example.com' } })
+  await ready(closed)
+  for (const [groups, admitted] of [[['engineering', 'x'], true], [['sales'], false], [undefined, false]] as const) {
+    const token = await seed.provider.mint({ groups })
+    endpoint.answer = async () => ({ access_token: token, refresh_token: 'next' })
+    for (const grant of [codeGrant(), refreshGrant()]) {
+      const response = await post(closed, grant)
+      t.equal((await ping(closed.url, token)).status, admitted ? 200 : 403, 'the same answer at /mcp')
+      if (admitted) {
+        t.equal(response.statusCode, 200)
+        continue
+      }
+      isError(t, response, 403, 'access_denied', JSON.stringify(groups))
+      t.equal(response.json<{ error_description: string }>().error_description, 'You are not in a group that may use this server; ask it@example.com')
+      t.match((await closed.logged(({ reqId }) => reqId === response.headers['x-request-id']))['reason'], /^ACCESS_GROUPS: /)
     }
   }
 })

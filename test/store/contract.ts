@@ -300,9 +300,10 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.take('key'), undefined)
   })
 
-  await t.test('ping resolves', async (t) => {
+  await t.test('ping and ready resolve', async (t) => {
     const { store } = await makeStore(t)
     await store.ping()
+    await store.ready()
   })
 
   await t.test('close', async (t) => {

@@ -54,7 +54,7 @@ async function shorten (admin: Redis, keyPrefix: string, seconds: number): Promi
   for (const key of await admin.keys(`${keyPrefix}*`)) {
     await admin.pexpire(key, await admin.pttl(key) - seconds * 1000)
     if (await admin.type(key) !== 'zset') continue
-    for (const member of await admin.zrange(key, 0, -1)) await admin.zincrby(key, String(-seconds * 1000), member)
+    for (const member of await admin.zrange(key, '0', '-1')) await admin.zincrby(key, -seconds * 1000, member)
   }
 }
 
@@ -182,6 +182,23 @@ t.test('a Redis that is not there at the start', async (t) => {
   await redis.restart()
   await ready(store)
   t.same(lines.map(({ msg }) => msg), [LOST, BACK])
+})
+
+t.test('ready waits until Redis answers, and for one that is away a second', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store } = openStore(t, redis.url)
+  await t.rejects(store.get('key'), StoreUnavailableError, 'a new store is not connected yet')
+  await store.ready()
+  t.equal(await store.get('key'), undefined)
+
+  await redis.kill('SIGKILL')
+  const { store: early } = openStore(t, redis.url)
+  const started = performance.now()
+  await early.ready()
+  const waited = performance.now() - started
+  t.ok(waited >= 990 && waited < 2_000, `it waited ${Math.round(waited)} ms`)
+  await rejectsEverything(t, early)
 })
 
 t.test('a host that does not exist', async (t) => {

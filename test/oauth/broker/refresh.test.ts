@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { DevUser } from '../../../dev/provider.ts'
 import { createGrants } from '../../../src/oauth/broker/grants.ts'
 import type { Grant, GrantsOptions } from '../../../src/oauth/broker/grants.ts'
 import { createRefresh } from '../../../src/oauth/broker/refresh.ts'
@@ -18,6 +19,12 @@ import { ping } from '../../support/seed.ts'
 
 /** Of the provider's token endpoint. */
 const tokenHits = ({ provider }: { provider: { hits (): Record<string, number> } }): number => provider.hits()['/token'] ?? 0
+
+/** The objects are shared by all providers of this process: only the list is this one's. */
+function changeAda ({ provider: { users } }: { provider: { users: DevUser[] } }, change: Partial<DevUser>): void {
+  const index = users.findIndex(({ login }) => login === 'ada')
+  users[index] = { ...users[index]!, ...change }
+}
 
 t.test('each use gives a successor, and the provider is asked each time', async (t) => {
   const seed = await startBroker(t)
@@ -148,7 +155,7 @@ t.test('a person who was removed at the provider is out at the next refresh', as
 t.test('a person whom an access rule no longer admits is out at the next refresh', async (t) => {
   const seed = await startBroker(t, { env: { ACCESS_GROUPS: 'engineering', OIDC_SCOPES: 'openid profile email groups offline_access' } })
   const { clientId, refreshToken, accessToken } = await getTokens(seed)
-  seed.provider.users.find(({ login }) => login === 'ada')!.groups = ['guests']
+  changeAda(seed, { groups: ['guests'] })
   const refused = await refresh(seed.url, clientId, refreshToken)
   isError(t, refused, 400, 'invalid_grant', 'no longer in the group')
   t.equal(refused.json['error_description'], 'You are not in a group that may use this server')
@@ -163,14 +170,14 @@ t.test('an outage of userinfo, which alone tells the groups, puts nobody out', a
   const next = readTokens(clientId, await refresh(seed.url, clientId, refreshToken))
   t.equal((await ping(seed.url, next.accessToken)).status, 200)
   seed.provider.setFault('/me', undefined)
-  seed.provider.users.find(({ login }) => login === 'ada')!.groups = ['guests']
+  changeAda(seed, { groups: ['guests'] })
   isError(t, await refresh(seed.url, clientId, next.refreshToken), 400, 'invalid_grant', 'once it answers again, its word counts')
 })
 
 t.test('what the provider says of the person now is in the next access token', async (t) => {
   const seed = await startBroker(t)
   const { clientId, refreshToken } = await getTokens(seed)
-  seed.provider.users.find(({ login }) => login === 'ada')!.name = 'Ada King'
+  changeAda(seed, { name: 'Ada King' })
   const { accessToken } = readTokens(clientId, await refresh(seed.url, clientId, refreshToken))
   t.equal(JSON.parse(Buffer.from(accessToken.split('.')[1]!, 'base64url').toString())['name'], 'Ada King')
 })
