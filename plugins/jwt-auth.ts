@@ -27,6 +27,9 @@ declare module 'fastify' {
   }
 }
 
+/** Seed's own tokens are as short as ACCESS_TOKEN_TTL says, which can be no more than this. */
+const MAX_OWN_LIFETIME_SECONDS = 86_400
+
 interface AccessTokens {
   verifier: Verifier
   revocations: Revocations
@@ -71,6 +74,7 @@ function createAccessTokens (app: FastifyInstance): AccessTokens {
   const verifier = broker
     ? createVerifier({
       ...token,
+      maxLifetimeSeconds: MAX_OWN_LIFETIME_SECONDS,
       issuer: config.baseUrl,
       tenants: [],
       audience: config.resource,

@@ -78,7 +78,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOp
   for (const prefix of ['/oauth/authorize', '/authorize']) {
     await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, ...limit, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, redirectUriSchemes }))
   }
-  await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl }))
+  await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl, redirectUriSchemes }))
   if (broker !== undefined) {
     await mount('callback', async (scope) => await scope.register(callbackRoutes, { prefix: '/oauth/callback', signIn: broker.signIn, cookies }))
   }

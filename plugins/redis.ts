@@ -14,7 +14,7 @@ declare module 'fastify' {
 async function redis (app: FastifyInstance): Promise<void> {
   const { redisUrl, redisKeyPrefix, authRequired } = app.config
   if (redisUrl === undefined) {
-    if (authRequired) app.log.warn('REDIS_URL is not set: clients are kept in this process only. They are lost when it ends, and a second replica would not know them')
+    if (authRequired) app.log.warn('REDIS_URL is not set: clients and sign-ins are kept in this process only. They are lost when it ends, and a second replica would not know them')
     app.decorate('store', createMemoryStore())
   } else {
     app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix: redisKeyPrefix, log: app.log }))

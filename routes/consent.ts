@@ -6,6 +6,7 @@ import { allowOnly } from '../src/http/methods.ts'
 import type { Clients } from '../src/oauth/clients.ts'
 import type { Consent } from '../src/oauth/consent.ts'
 import { OAuthError } from '../src/oauth/errors.ts'
+import { checkRegistrableRedirectUri } from '../src/oauth/redirect-uri.ts'
 import { errorRedirect } from '../src/oauth/response.ts'
 import type { SignIn } from '../src/oauth/sign-in.ts'
 import { ConsentBodySchema, ConsentHeadersSchema, ConsentResponses } from '../src/schemas/consent.ts'
@@ -16,13 +17,15 @@ export interface ConsentRouteOptions {
   clients: Clients
   cookies: Cookies
   baseUrl: string
+  /** REDIRECT_URI_SCHEMES */
+  redirectUriSchemes: readonly string[]
 }
 
 /** Sign-ins that one browser may have under way; each has a cookie. */
 const MOST_SIGN_INS = 8
 
 /** POST /oauth/consent: the person has answered. Only now does anything leave for the provider or the client. */
-const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app, { consent, signIn, clients, cookies, baseUrl }) => {
+const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app, { consent, signIn, clients, cookies, baseUrl, redirectUriSchemes }) => {
   await acceptFormsOnly(app, 4_096)
   app.setErrorHandler(pageErrorHandler)
   allowOnly(app, ['POST'], '', { preflight: false })
@@ -37,6 +40,8 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
       throw new OAuthError('access_denied', 'The answer came from another web site', { status: 403, detail: `Sec-Fetch-Site: ${site.slice(0, 20)}` })
     }
     const answered = await consent.answer(request.body.consent, cookies.names(request, 'browser-').map((name) => cookies.read(request, name)!))
+    // By today's rules: nothing that lay in the store becomes a redirect unseen.
+    checkRegistrableRedirectUri(answered.redirectUri, redirectUriSchemes)
     request.logFields = { client: answered.client.id, decision: request.body.decision }
     reply.header('cache-control', 'no-store')
     if (request.body.decision === 'deny') {

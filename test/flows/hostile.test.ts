@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
@@ -587,3 +587,22 @@ function isPage (t: Test, { statusCode, headers }: Answer, status: number, about
     echoed: /evil\.example|Set-Cookie:x/.test(JSON.stringify(headers))
   }, { status, type: 'text/html; charset=utf-8', cache: 'no-store', unwanted: [], echoed: false }, about)
 }
+
+t.test('a redirect URI planted in a waiting question is judged again when it is answered (T080)', async (t) => {
+  for (const mode of ['proxy', 'broker']) {
+    for (const decision of ['approve', 'deny']) {
+      const seed = await startSeed(t, { env: { OAUTH_MODE: mode } })
+      await ready(seed)
+      const browser = createBrowser()
+      const client = await createPlainClient(seed.url)
+      const page = await browser.get(client.authorizationUrl())
+      const form = page.forms[0]!
+      const key = `consent:${createHash('sha256').update(form.fields['consent']!).digest('base64url')}`
+      const record = JSON.parse((await seed.app.store.get(key))!) as { request: { redirectUri: string } }
+      record.request.redirectUri = 'javascript:alert(1)'
+      await seed.app.store.set(key, JSON.stringify(record), 60)
+      const answer = await browser.submit(form, { decision })
+      t.match({ status: answer.status, location: answer.headers.location }, { status: 400, location: undefined }, `${mode}, ${decision}`)
+    }
+  }
+})

@@ -69,25 +69,48 @@ t.test('a real client signs in, lists, calls, refreshes and calls again', async 
   const provider = await startDevProvider()
   t.teardown(async () => { await provider.close() })
 
-  for (const { name, connect, protocol } of clients) {
-    t.test(name, async (t) => {
-      const seed = await startSeed(t, { sharedProvider: provider, env: { OIDC_SCOPES: 'openid profile email groups offline_access' } })
-      await ready(seed)
-      await walk(t, connect, protocol, seed)
-    })
+  for (const mode of ['proxy', 'broker']) {
+    for (const documentUrl of [undefined, 'https://client.example/flow-test.json']) {
+      for (const { name, connect, protocol } of clients) {
+        t.test(`${name}, ${mode} mode, ${documentUrl === undefined ? 'registered' : 'by its metadata document'}`, async (t) => {
+          const seed = await startSeed(t, {
+            sharedProvider: provider,
+            env: { OAUTH_MODE: mode, OIDC_SCOPES: 'openid profile email groups offline_access', ...(documentUrl !== undefined && { CIMD_PROBE_URL: documentUrl }) },
+            ...(documentUrl !== undefined && { fetchDocument })
+          })
+          await ready(seed)
+          if (documentUrl !== undefined) await advertised(seed.url)
+          await walk(t, connect, protocol, seed, mode, documentUrl)
+        })
+      }
+    }
   }
 })
 
-async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<ReturnType<typeof startSeed>>): Promise<void> {
-  const oauth = createOAuthClient()
+/** The client's document as its maker would publish it: a loopback redirect URI without a port. */
+async function fetchDocument (url: string) {
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client_id: url, client_name: 'Flow test', redirect_uris: ['http://localhost/callback'] }) }
+}
+
+async function advertised (url: string): Promise<void> {
+  for (;;) {
+    const metadata = await (await fetch(`${url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
+    if (metadata['client_id_metadata_document_supported'] === true) return
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<ReturnType<typeof startSeed>>, mode: string, documentUrl: string | undefined): Promise<void> {
+  const oauth = createOAuthClient(undefined, documentUrl)
   const client = await connect(t, new URL(`${seed.url}/mcp`), oauth)
   t.equal(client.protocolVersion, protocol)
-  t.match(oauth.clientId(), /^seed-/, 'registered')
+  if (documentUrl === undefined) t.match(oauth.clientId(), /^seed-/, 'registered')
+  else t.notOk(seed.logs.some(({ path }) => path === '/oauth/register'), 'not registered')
   t.same(await client.listTools(), ['seed_ping'])
   t.match(await client.ping(), {
     status: 'ok',
     server: 'seed',
-    caller: { subject: 'ada', clientId: seed.provider.clientId, name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] }
+    caller: { subject: 'ada', clientId: mode === 'proxy' ? seed.provider.clientId : documentUrl ?? oauth.clientId(), name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] }
   })
 
   const line = await seed.logged(({ msg, tool }) => msg === 'User context' && tool === 'seed_ping')

@@ -45,10 +45,21 @@ export async function identifyAgain (tokens: UpstreamTokens, subject: string, kn
   return claims === undefined && more === undefined ? known : personal({ ...(claims === undefined && known), ...more, ...claims })
 }
 
-/** What access tokens say of the person; groups under one name, whatever the provider calls them. */
-export function tokenIdentity (claims: Record<string, unknown>, options: GroupOptions): Record<string, unknown> {
+/** OpenID Connect Core 1.0 section 5.4, and Google's `hd`, which belongs to the address. */
+const CLAIMS_OF_SCOPES = new Map([
+  ['profile', ['name', 'preferred_username']],
+  ['email', ['email', 'email_verified', 'hd']]
+])
+
+/**
+ * What access tokens say of the person: what the scope covers that was consented to. Groups are always told, under one
+ * name whatever the provider calls them: they decide what the person may do here.
+ *
+ * @param scope space-separated
+ */
+export function tokenIdentity (claims: Record<string, unknown>, scope: string, options: GroupOptions): Record<string, unknown> {
   const groups = readGroups(claims, options)
-  const told = ['name', 'preferred_username', 'email', 'email_verified', 'hd'].filter((name) => claims[name] !== undefined)
+  const told = scope.split(' ').flatMap((name) => CLAIMS_OF_SCOPES.get(name) ?? []).filter((name) => claims[name] !== undefined)
   return { ...Object.fromEntries(told.map((name) => [name, claims[name]])), ...(groups.length > 0 && { groups }) }
 }
 

@@ -32,7 +32,7 @@ export function createBrokerTokens (services: BrokerTokenServices): TokenIssuer 
         clientId: grant.clientId,
         scope,
         grantId: grant.id,
-        identity: tokenIdentity(grant.claims, services.groups)
+        identity: tokenIdentity(grant.claims, scope, services.groups)
       }, { ...services.accessToken, ttlSeconds }),
       token_type: 'Bearer',
       expires_in: ttlSeconds,
