@@ -70,7 +70,7 @@ async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, stor
 
 /** The provider, or what throws ProviderUnavailableError in its place: then its tokens are not revoked, and the log says so. */
 async function discover (config: Config, log: ProviderLog) {
-  let found = (): void => {}
+  let found!: () => void
   const ready = new Promise<void>((resolve) => { found = resolve })
   const provider = createProvider({ ...config.oidc, fetchJson, log, onReady: found })
   provider.start()

@@ -87,6 +87,7 @@ t.test('any other credential is invalid_client, and spends no code (T149 to T152
     ['an assertion that has expired', 'key-client', await assertion(seed, { exp: Math.floor(Date.now() / 1000) - 60 }), {}],
     ['an assertion that lives for an hour', 'key-client', await assertion(seed, { exp: Math.floor(Date.now() / 1000) + 3_600 }), {}],
     ['something that is no assertion', 'key-client', { client_id: 'key-client', client_assertion: 'abc', client_assertion_type: ASSERTION_TYPE }, {}],
+    ['an assertion about a number', 'key-client', { client_assertion: `e30.${Buffer.from('{"sub":7}').toString('base64url')}.x`, client_assertion_type: ASSERTION_TYPE }, {}],
     ['an assertion about nobody', 'key-client', { client_assertion: 'abc', client_assertion_type: ASSERTION_TYPE }, {}]
   ]
   for (const [about, clientId, credentials, headers] of cases) {

@@ -302,6 +302,7 @@ t.test('a subscription outlives a killed Redis, and says that messages may have 
   await other.publish('channel', 'after')
   await until(() => heard.length === 2, 'the message has come')
   t.same(heard, ['early after', 'late after'], 'once each')
+  await until(() => lines.length > 1, 'the first connection is back as well')
   t.same(lines.map(({ msg }) => msg), [LOST, BACK], 'one connection speaks for both')
 })
 
