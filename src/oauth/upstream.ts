@@ -1,4 +1,5 @@
 import { importPKCS8 } from 'jose'
+import type { CryptoKey } from 'jose'
 import * as oauth from 'oauth4webapi'
 import { isLoopbackHost } from '../config/checks.ts'
 import { upstreamScopes } from '../config/presets.ts'
@@ -149,7 +150,7 @@ async function clientAuthentication (options: UpstreamOptions, methods: string[]
 async function importPrivateKey (pem: string): Promise<CryptoKey> {
   for (const algorithm of ['ES256', 'RS256']) {
     try {
-      return await importPKCS8(pem, algorithm) as CryptoKey
+      return await importPKCS8(pem, algorithm)
     } catch {}
   }
   throw new OAuthError('server_error', 'The server cannot authenticate to the identity provider', { detail: 'OIDC_CLIENT_KEY must be a P-256 or RSA private key' })
