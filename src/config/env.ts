@@ -60,6 +60,13 @@ export const EnvSchema = Type.Object({
   // Store
   REDIS_URL: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ default: 'seed:' }),
+  // Sessions and tools
+  SESSION_IDLE_TTL: Type.Integer({ minimum: 60, default: 86400 }),
+  SESSION_MAX_AGE: Type.Integer({ minimum: 60, default: 2592000 }),
+  SESSIONS_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 100 }),
+  SESSIONS_TOTAL: Type.Integer({ minimum: 1, default: 50000 }),
+  TOOL_TIMEOUT_SECONDS: Type.Integer({ minimum: 1, maximum: 3600, default: 60 }),
+  INPUT_TIMEOUT_SECONDS: Type.Integer({ minimum: 1, maximum: 3600, default: 600 }),
   // Clients
   OAUTH_CLIENTS: Type.Optional(Type.String()),
   CIMD_ENABLED: Type.Boolean({ default: true }),
@@ -71,7 +78,12 @@ export const EnvSchema = Type.Object({
   REDIRECT_URI_SCHEMES: Type.String({ default: 'cursor,vscode,vscode-insiders' }),
   // Limits
   OAUTH_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 120 }),
-  OAUTH_LIMIT_PER_CLIENT: Type.Integer({ minimum: 1, default: 600 })
+  OAUTH_LIMIT_PER_CLIENT: Type.Integer({ minimum: 1, default: 600 }),
+  MCP_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 3000 }),
+  MCP_LIMIT_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 600 }),
+  MCP_LIMIT_REFUSED: Type.Integer({ minimum: 1, default: 60 }),
+  CALLS_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 32 }),
+  STREAMS_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 64 })
 })
 type Env = Static<typeof EnvSchema>
 
@@ -273,6 +285,18 @@ function toConfig (env: Env, problems: string[]) {
     },
     redisUrl: env.REDIS_URL,
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
+    /** Of the 2025 revisions, in seconds and numbers. */
+    session: {
+      idleTtlSeconds: env.SESSION_IDLE_TTL,
+      maxAgeSeconds: env.SESSION_MAX_AGE,
+      mostPerPrincipal: env.SESSIONS_PER_PRINCIPAL,
+      mostInAll: env.SESSIONS_TOTAL
+    },
+    /** How long a tool may run, and how long it may wait for a person or another answer of the client. */
+    tool: {
+      timeoutSeconds: env.TOOL_TIMEOUT_SECONDS,
+      inputTimeoutSeconds: env.INPUT_TIMEOUT_SECONDS
+    },
     configuredClients: readConfiguredClients(env.OAUTH_CLIENTS, problems),
     clientDocuments: {
       enabled: env.CIMD_ENABLED,
@@ -289,6 +313,14 @@ function toConfig (env: Env, problems: string[]) {
     limits: {
       perAddress: env.OAUTH_LIMIT_PER_ADDRESS,
       perClient: env.OAUTH_LIMIT_PER_CLIENT
+    },
+    /** Of /mcp: requests a minute, and what may go on at once. */
+    mcpLimits: {
+      requestsPerAddress: env.MCP_LIMIT_PER_ADDRESS,
+      requestsPerPrincipal: env.MCP_LIMIT_PER_PRINCIPAL,
+      refusedPerAddress: env.MCP_LIMIT_REFUSED,
+      callsPerPrincipal: env.CALLS_PER_PRINCIPAL,
+      streamsPerPrincipal: env.STREAMS_PER_PRINCIPAL
     }
   }
 }

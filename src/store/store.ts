@@ -43,6 +43,26 @@ export interface Store {
   /** The members whose time has not run out, in no order; empty when there is no such set. */
   members (key: string): Promise<string[]>
 
+  /**
+   * Atomic: adds `member`, or prolongs its stay, unless `most` others are there already; false then, and nothing is written.
+   */
+  admitMember (key: string, member: string, ttlSeconds: number, most: number): Promise<boolean>
+
+  /** Takes `member` out of the set; nothing happens when it is not there. */
+  removeMember (key: string, member: string): Promise<void>
+
+  /**
+   * Atomic: appends `value` to the log under `key` and gives its number: 1 for the first, then without a hole. Entries
+   * beyond the newest `most` are dropped; the whole log is gone `ttlSeconds` after the last append.
+   *
+   * @param at the number that the entry must get, for a writer who numbers them: an entry that is there already is not
+   * appended again, and one that would leave a hole is not appended at all. Either way the number of the newest is given.
+   */
+  append (key: string, value: string, options: { ttlSeconds: number, most: number, at?: number }): Promise<number>
+
+  /** The entries of a log after number `after`, oldest first, and the number of the newest (0 where there is no log). */
+  entries (key: string, after: number): Promise<{ entries: Array<[number: number, value: string]>, newest: number }>
+
   /** Tells every subscriber of `channel`, on this replica and all others, once; those who are not there now miss it. */
   publish (channel: string, message: string): Promise<void>
 

@@ -54,7 +54,10 @@ t.test('the smallest configuration gets a safe default for everything else', asy
     configuredClients: [],
     clientDocuments: { enabled: true, allowedHosts: [], probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata' },
     registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000, redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'] },
-    limits: { perAddress: 120, perClient: 600 }
+    session: { idleTtlSeconds: 86400, maxAgeSeconds: 2592000, mostPerPrincipal: 100, mostInAll: 50000 },
+    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 600 },
+    limits: { perAddress: 120, perClient: 600 },
+    mcpLimits: { requestsPerAddress: 3000, requestsPerPrincipal: 600, refusedPerAddress: 60, callsPerPrincipal: 32, streamsPerPrincipal: 64 }
   })
 })
 
@@ -109,7 +112,18 @@ t.test('every setting is read', async (t) => {
     DCR_LIMIT_TOTAL: '2',
     REDIRECT_URI_SCHEMES: 'cursor, com.example.app',
     OAUTH_LIMIT_PER_ADDRESS: '3',
-    OAUTH_LIMIT_PER_CLIENT: '4'
+    OAUTH_LIMIT_PER_CLIENT: '4',
+    SESSION_IDLE_TTL: '61',
+    SESSION_MAX_AGE: '62',
+    SESSIONS_PER_PRINCIPAL: '5',
+    SESSIONS_TOTAL: '6',
+    TOOL_TIMEOUT_SECONDS: '7',
+    INPUT_TIMEOUT_SECONDS: '8',
+    MCP_LIMIT_PER_ADDRESS: '9',
+    MCP_LIMIT_PER_PRINCIPAL: '10',
+    MCP_LIMIT_REFUSED: '11',
+    CALLS_PER_PRINCIPAL: '12',
+    STREAMS_PER_PRINCIPAL: '13'
   })
   t.match(config, {
     port: 8_080,
@@ -156,7 +170,10 @@ t.test('every setting is read', async (t) => {
     configuredClients: [{ id: 'ci', redirectUris: ['https://ci.example.com/cb'] }],
     clientDocuments: { enabled: false, allowedHosts: ['claude.ai', 'localhost:8443'], probeUrl: 'https://client.example/metadata.json' },
     registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2, redirectUriSchemes: ['cursor', 'com.example.app'] },
-    limits: { perAddress: 3, perClient: 4 }
+    session: { idleTtlSeconds: 61, maxAgeSeconds: 62, mostPerPrincipal: 5, mostInAll: 6 },
+    tool: { timeoutSeconds: 7, inputTimeoutSeconds: 8 },
+    limits: { perAddress: 3, perClient: 4 },
+    mcpLimits: { requestsPerAddress: 9, requestsPerPrincipal: 10, refusedPerAddress: 11, callsPerPrincipal: 12, streamsPerPrincipal: 13 }
   })
   t.match(loadConfig({ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_AUTH: 'private_key_jwt' }).oidc, { clientKey: PEM, clientAuth: 'private_key_jwt' })
 })
