@@ -11,8 +11,13 @@ export interface MemoryStoreOptions {
 }
 
 interface Entry {
+  /** Of a log the number of its newest entry, of a set nothing. */
   value: string
   expiresAt: number
+  /** Of a set: each member with the millisecond in which it leaves. */
+  members?: Map<string, number>
+  /** Of a log: its entries, the newest last. */
+  log?: string[]
 }
 
 /**
@@ -72,6 +77,20 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
     entries.set(key, { value, expiresAt })
   }
 
+  function admit (key: string, member: string, ttlSeconds: number, most: number): boolean {
+    const entry = find(key)
+    const until = expiryAfter(ttlSeconds)
+    const members = entry?.members ?? new Map<string, number>()
+    for (const [other, leavesAt] of members) {
+      if (leavesAt <= now()) members.delete(other)
+    }
+    if (members.size - Number(members.has(member)) >= most) return false
+    if (entry === undefined) checkRoom()
+    members.set(member, Math.max(until, members.get(member) ?? 0))
+    entries.set(key, { value: '', members, expiresAt: Math.max(until, entry?.expiresAt ?? 0) })
+    return true
+  }
+
   return {
     kind: 'memory',
 
@@ -125,15 +144,38 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
     },
 
     async addMember (key, member, ttlSeconds) {
-      const members = new Map(readMembers(find(key)))
-      const until = expiryAfter(ttlSeconds)
-      members.set(member, Math.max(until, members.get(member) ?? 0))
-      const last = Math.max(...members.values())
-      write(key, JSON.stringify([...members].filter(([, expiresAt]) => expiresAt > now())), Math.ceil((last - now()) / 1000))
+      admit(key, member, ttlSeconds, Infinity)
     },
 
     async members (key) {
-      return readMembers(find(key)).filter(([, expiresAt]) => expiresAt > now()).map(([member]) => member)
+      return [...find(key)?.members ?? []].filter(([, leavesAt]) => leavesAt > now()).map(([member]) => member)
+    },
+
+    async admitMember (key, member, ttlSeconds, most) {
+      return admit(key, member, ttlSeconds, most)
+    },
+
+    async removeMember (key, member) {
+      const { members } = find(key) ?? {}
+      if (members?.delete(member) && members.size === 0) entries.delete(key)
+    },
+
+    async append (key, value, { ttlSeconds, most, at }) {
+      const entry = find(key)
+      const expiresAt = expiryAfter(ttlSeconds)
+      const newest = Number(entry?.value ?? 0)
+      if (at !== undefined && at !== newest + 1) return newest
+      if (entry === undefined) checkRoom()
+      const log = [...entry?.log ?? [], value]
+      entries.set(key, { value: String(newest + 1), log: log.slice(Math.max(0, log.length - most)), expiresAt })
+      return newest + 1
+    },
+
+    async entries (key, after) {
+      const { value = '0', log = [] } = find(key) ?? {}
+      const newest = Number(value)
+      const numbered = log.map((text, index): [number, string] => [newest - log.length + 1 + index, text])
+      return { entries: numbered.filter(([number]) => number > after), newest }
     },
 
     async publish (channel, message) {
@@ -159,9 +201,4 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       entries.clear()
     }
   }
-}
-
-/** A set is kept as JSON of [member, milliseconds since the epoch at which it leaves]. */
-function readMembers (entry: Entry | undefined): Array<[member: string, expiresAt: number]> {
-  return entry === undefined ? [] : JSON.parse(entry.value) as Array<[string, number]>
 }

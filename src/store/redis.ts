@@ -36,28 +36,72 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
+/** EXPIRE comes after the first write in these scripts: a time that it would refuse is refused before. */
+const CHECK_TTL = `
+if not string.match(ARGV[2], '^[1-9]%d*$') then return redis.error_reply('ERR invalid expire time') end
+`
+
 /**
  * A set whose members leave one by one: a sorted set with the millisecond of leaving as score. ZADD comes first, as a
  * full Redis refuses only the first write of a script.
  */
-const ADD_MEMBER = `${NOW}
-if not string.match(ARGV[2], '^[1-9]%d*$') then return redis.error_reply('ERR invalid expire time') end
+const ADD = `
 local ttl = ARGV[2] * 1000
 redis.call('ZADD', KEYS[1], 'GT', now + ttl, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+return 1
 `
+const ADD_MEMBER = `${CHECK_TTL}${NOW}${ADD}`
+
+/** Of the members whose time has not run out only the others count. */
+const ADMIT_MEMBER = `${CHECK_TTL}${NOW}
+local others = redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', now), '+inf')
+local leaves = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if leaves and tonumber(leaves) > now then others = others - 1 end
+if others >= tonumber(ARGV[3]) then return 0 end
+${ADD}`
 
 const LIVE_MEMBERS = `${NOW}
 return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
+`
+
+/**
+ * A log: a hash of its entries by their numbers, and of `newest`. Only HSET takes memory and it comes first, as a full
+ * Redis refuses only the first write of a script.
+ */
+const APPEND = `${CHECK_TTL}
+local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or 0)
+if ARGV[4] and tonumber(ARGV[4]) ~= newest + 1 then return newest end
+newest = newest + 1
+redis.call('HSET', KEYS[1], newest, ARGV[1], 'newest', newest)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+for number = newest - redis.call('HLEN', KEYS[1]) + 2, newest - ARGV[3] do redis.call('HDEL', KEYS[1], number) end
+return newest
+`
+
+/** Gives the number of the newest entry and the entries up to it. They are read piece by piece: unpack has a limit. */
+const LOG_ENTRIES = `
+local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or 0)
+local first = math.max(ARGV[1] + 1, newest - redis.call('HLEN', KEYS[1]) + 2)
+local entries = {}
+for from = first, newest, 1000 do
+  local numbers = {}
+  for number = from, math.min(from + 999, newest) do table.insert(numbers, number) end
+  for _, entry in ipairs(redis.call('HMGET', KEYS[1], unpack(numbers))) do table.insert(entries, entry) end
+end
+return { newest, entries }
 `
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     countInWindow (key: string, ttlSeconds: number): Result<[count: number, leftMs: number], Context>
     replaceValue (key: string, expected: string, value: string, ttlSeconds: number): Result<0 | 1, Context>
-    addMember (key: string, member: string, ttlSeconds: number): Result<null, Context>
+    addMember (key: string, member: string, ttlSeconds: number): Result<1, Context>
+    admitMember (key: string, member: string, ttlSeconds: number, most: number): Result<0 | 1, Context>
     liveMembers (key: string): Result<string[], Context>
+    appendEntry (key: string, value: string, ttlSeconds: number, most: number, ...at: number[]): Result<number, Context>
+    logEntries (key: string, after: number): Result<[newest: number, entries: string[]], Context>
   }
 }
 
@@ -120,7 +164,10 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
   redis.defineCommand('countInWindow', { numberOfKeys: 1, lua: COUNT_IN_WINDOW })
   redis.defineCommand('replaceValue', { numberOfKeys: 1, lua: REPLACE })
   redis.defineCommand('addMember', { numberOfKeys: 1, lua: ADD_MEMBER })
+  redis.defineCommand('admitMember', { numberOfKeys: 1, lua: ADMIT_MEMBER })
   redis.defineCommand('liveMembers', { numberOfKeys: 1, lua: LIVE_MEMBERS })
+  redis.defineCommand('appendEntry', { numberOfKeys: 1, lua: APPEND })
+  redis.defineCommand('logEntries', { numberOfKeys: 1, lua: LOG_ENTRIES })
 
   const subscriptions = new Map<string, Array<{ onMessage: (message: string) => void, onGap: () => void }>>()
   let subscriber: Redis | undefined
@@ -208,6 +255,23 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
 
     async members (key) {
       return await answer(redis.liveMembers(key))
+    },
+
+    async admitMember (key, member, ttlSeconds, most) {
+      return await answer(redis.admitMember(key, member, ttlSeconds, most)) === 1
+    },
+
+    async removeMember (key, member) {
+      await answer(redis.zrem(key, member))
+    },
+
+    async append (key, value, { ttlSeconds, most, at }) {
+      return await answer(redis.appendEntry(key, value, ttlSeconds, most, ...at === undefined ? [] : [at]))
+    },
+
+    async entries (key, after) {
+      const [newest, values] = await answer(redis.logEntries(key, after))
+      return { entries: values.map((value, index) => [newest - values.length + 1 + index, value]), newest }
     },
 
     async publish (channel, message) {

@@ -44,7 +44,8 @@ export interface Store {
   members (key: string): Promise<string[]>
 
   /**
-   * Atomic: adds `member`, or prolongs its stay, unless `most` others are there already; false then, and nothing is written.
+   * Atomic: adds `member`, or prolongs its stay as addMember does, unless `most` others are there already; false then, and
+   * nothing is written. Of any number of concurrent callers no more get true than there is room for.
    */
   admitMember (key: string, member: string, ttlSeconds: number, most: number): Promise<boolean>
 
@@ -53,10 +54,11 @@ export interface Store {
 
   /**
    * Atomic: appends `value` to the log under `key` and gives its number: 1 for the first, then without a hole. Entries
-   * beyond the newest `most` are dropped; the whole log is gone `ttlSeconds` after the last append.
+   * beyond the newest `most` are dropped; the whole log is gone `ttlSeconds` after the last append, and the next begins at 1.
    *
-   * @param at the number that the entry must get, for a writer who numbers them: an entry that is there already is not
-   * appended again, and one that would leave a hole is not appended at all. Either way the number of the newest is given.
+   * @param options.at the number that the entry must get, for a writer who numbers them: an entry that is there already is
+   * not appended again, and one that would leave a hole is not appended at all. Either way the number of the newest is given
+   * (0 where there is no log), and what was not appended prolongs nothing.
    */
   append (key: string, value: string, options: { ttlSeconds: number, most: number, at?: number }): Promise<number>
 

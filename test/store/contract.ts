@@ -210,6 +210,153 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal((await store.members('set')).length, CALLERS + 1)
   })
 
+  await t.test('admitMember', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    const members = async () => (await store.members('set')).sort()
+    t.equal(await store.admitMember('set', 'nobody', 10, 0), false, 'no room at all')
+    t.equal(await store.admitMember('set', 'short', 10, 2), true)
+    t.equal(await store.admitMember('set', 'long', 20, 2), true)
+    t.equal(await store.admitMember('set', 'late', 30, 2), false, 'the set is full')
+    t.same(await members(), ['long', 'short'], 'and was not written to')
+    t.equal(await store.admitMember('set', 'long', 5, 2), true, 'who is there is not in its own way')
+    t.equal(await store.admitMember('set', 'long', 5, 1), false, 'but others are, where there is less room now')
+    t.equal(await store.admitMember('other', 'late', 10, 1), true, 'sets are by themselves')
+    await elapse(11)
+    t.same(await members(), ['long'], 'a shorter stay is prolonged, a longer one not shortened')
+    t.equal(await store.admitMember('set', 'late', 10, 2), true, 'who has left makes room')
+    t.equal(await store.admitMember('set', 'later', 10, 2), false)
+    t.equal(await store.admitMember('set', 'late', 30, 2), true, 'prolonged')
+    await elapse(11)
+    t.same(await members(), ['late'])
+    t.equal(await store.admitMember('set', 'long', 10, 1), false, 'who has left counts as anybody else')
+    await store.addMember('set', 'added', 10)
+    await store.addMember('set', 'also added', 10)
+    t.same(await members(), ['added', 'also added', 'late'], 'addMember knows no bound')
+    t.equal(await store.admitMember('set', 'later', 10, 3), false)
+    await elapse(20)
+    t.same(await members(), [])
+    t.equal(await store.admitMember('set', 'later', 10, 1), true)
+  })
+
+  await t.test('admitMember admits no more than there is room for', async (t) => {
+    const { store } = await makeStore(t)
+    let caller = 0
+    const admitted = await together(async () => {
+      const name = String(caller++)
+      return await store.admitMember('set', name, 10, 10) ? name : undefined
+    })
+    const winners = admitted.filter((name) => name !== undefined)
+    t.equal(winners.length, 10)
+    t.same((await store.members('set')).sort(), winners.sort(), 'those who were told so')
+    t.same(await together(() => store.admitMember('other', 'the same', 10, 1)), Array.from({ length: CALLERS }, () => true))
+  })
+
+  await t.test('removeMember', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    await store.removeMember('set', 'a')
+    t.equal(await store.delete('set'), false, 'nothing is written where no set is')
+    await store.admitMember('set', 'a', 10, 2)
+    await store.addMember('set', 'b', 20)
+    await store.removeMember('set', 'c')
+    t.same((await store.members('set')).sort(), ['a', 'b'])
+    t.equal(await store.admitMember('set', 'c', 10, 2), false)
+    await store.removeMember('set', 'a')
+    t.same(await store.members('set'), ['b'])
+    t.equal(await store.admitMember('set', 'c', 10, 2), true, 'makes room')
+    await store.removeMember('set', 'b')
+    await elapse(11)
+    t.same(await store.members('set'), [])
+    await store.addMember('set', 'a', 10)
+    await store.removeMember('set', 'a')
+    t.equal(await store.delete('set'), false, 'an empty set is none')
+  })
+
+  await t.test('append and entries', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    const options = { ttlSeconds: 10, most: 3 }
+    t.same(await store.entries('log', 0), { entries: [], newest: 0 }, 'no log yet')
+    t.equal(await store.append('log', 'one', options), 1)
+    t.equal(await store.append('log', 'two', options), 2)
+    t.equal(await store.append('other', 'else', options), 1, 'logs are by themselves')
+    t.same(await store.entries('log', 0), { entries: [[1, 'one'], [2, 'two']], newest: 2 })
+    t.same(await store.entries('log', 1), { entries: [[2, 'two']], newest: 2 })
+    t.same(await store.entries('log', 2), { entries: [], newest: 2 }, 'nothing is newer')
+    t.same(await store.entries('log', 9), { entries: [], newest: 2 })
+    t.equal(await store.append('log', 'three', options), 3)
+    t.equal(await store.append('log', 'four', options), 4)
+    t.same(await store.entries('log', 0), { entries: [[2, 'two'], [3, 'three'], [4, 'four']], newest: 4 }, 'the oldest is dropped')
+    t.same(await store.entries('log', 2), { entries: [[3, 'three'], [4, 'four']], newest: 4 })
+    t.equal(await store.append('log', 'five', { ttlSeconds: 10, most: 1 }), 5)
+    t.same(await store.entries('log', 0), { entries: [[5, 'five']], newest: 5 }, 'and more of them with less room')
+    await store.append('log', 'six', { ttlSeconds: 10, most: 0 })
+    t.same(await store.entries('log', 0), { entries: [], newest: 6 }, 'without any room the number is left')
+    t.equal(await store.append('log', 'seven', options), 7)
+    t.same(await store.entries('log', 0), { entries: [[7, 'seven']], newest: 7 })
+
+    await elapse(9)
+    t.equal(await store.append('log', 'eight', options), 8)
+    await elapse(9)
+    t.equal((await store.entries('log', 0)).newest, 8, 'lives on from the last append')
+    t.same(await store.entries('other', 0), { entries: [], newest: 0 }, 'without one it is gone')
+    await store.append('log', 'nine', { ttlSeconds: 2, most: 3 })
+    await elapse(3)
+    t.same(await store.entries('log', 0), { entries: [], newest: 0 }, 'a shorter time counts too')
+    t.equal(await store.append('log', 'new', options), 1, 'and the next log begins at 1')
+    t.same(await store.entries('log', 0), { entries: [[1, 'new']], newest: 1 }, 'with nothing of the last')
+    t.equal(await store.delete('log'), true)
+    t.same(await store.entries('log', 0), { entries: [], newest: 0 })
+  })
+
+  await t.test('append at a number', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    const at = async (number: number, value: string) => await store.append('log', value, { ttlSeconds: 10, most: 2, at: number })
+    t.equal(await at(2, 'a hole'), 0, 'no log begins with a hole')
+    t.equal(await at(0, 'before the first'), 0)
+    t.equal(await store.delete('log'), false, 'nothing was written')
+    t.equal(await at(1, 'one'), 1)
+    t.equal(await at(1, 'one again'), 1, 'once')
+    t.equal(await at(2, 'two'), 2)
+    t.equal(await at(4, 'a hole'), 2)
+    t.equal(await at(3, 'three'), 3)
+    t.equal(await at(1, 'one again'), 3, 'also when it was dropped since')
+    t.same(await store.entries('log', 0), { entries: [[2, 'two'], [3, 'three']], newest: 3 })
+    t.equal(await store.append('log', 'four', { ttlSeconds: 10, most: 2 }), 4)
+    t.equal(await at(5, 'five'), 5)
+    await elapse(6)
+    t.equal(await at(5, 'five again'), 5)
+    t.equal(await at(7, 'a hole'), 5)
+    await elapse(5)
+    t.equal(await at(6, 'six'), 0, 'what was not appended has prolonged nothing')
+    t.same(await together(() => at(1, 'one')), Array.from({ length: CALLERS }, () => 1))
+    t.same(await store.entries('log', 0), { entries: [[1, 'one']], newest: 1 }, 'once')
+  })
+
+  await t.test('append gives every caller a number of its own, without a hole', async (t) => {
+    const { store } = await makeStore(t)
+    let caller = 0
+    const told = await together(async (): Promise<[number, string]> => {
+      const value = `value ${caller++}`
+      return [await store.append('log', value, { ttlSeconds: 10, most: CALLERS }), value]
+    })
+    told.sort(([one], [other]) => one - other)
+    t.same(told.map(([number]) => number), Array.from({ length: CALLERS }, (_, i) => i + 1))
+    t.same(await store.entries('log', 0), { entries: told, newest: CALLERS }, 'under which its value is found')
+  })
+
+  await t.test('a log keeps entries as they are, large and many', async (t) => {
+    const { store } = await makeStore(t)
+    const texts = ['', ' ', '0', 'null', 'newest', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(2 * 1024 * 1024)]
+    for (const text of texts) await store.append('log', text, { ttlSeconds: 10, most: 100 })
+    const { entries } = await store.entries('log', 0)
+    t.ok(texts.every((text, index) => entries[index]![1] === text))
+    t.equal(entries.length, texts.length)
+
+    for (let first = 0; first < 2500; first += 250) await Promise.all(Array.from({ length: 250 }, () => store.append('long', 'entry', { ttlSeconds: 10, most: 2100 })))
+    const long = await store.entries('long', 0)
+    t.same(long.entries.map(([number]) => number), Array.from({ length: 2100 }, (_, i) => 401 + i))
+    t.equal((await store.entries('long', 2499)).entries.length, 1)
+  })
+
   await t.test('publish and subscribe', async (t) => {
     const { store } = await makeStore(t)
     await store.publish('channel', 'before anybody listens')
@@ -279,9 +426,12 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
       await t.rejects(store.setIfAbsent('key', 'value', ttlSeconds), StoreUnavailableError, `setIfAbsent ${ttlSeconds}`)
       await t.rejects(store.increment('key', ttlSeconds), StoreUnavailableError, `increment ${ttlSeconds}`)
       await t.rejects(store.addMember('set', 'member', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
+      await t.rejects(store.admitMember('set', 'member', ttlSeconds, 1), StoreUnavailableError, `admitMember ${ttlSeconds}`)
+      await t.rejects(store.append('log', 'entry', { ttlSeconds, most: 1 }), StoreUnavailableError, `append ${ttlSeconds}`)
     }
     t.equal(await store.get('key'), undefined)
     t.same(await store.members('set'), [])
+    t.same(await store.entries('log', 0), { entries: [], newest: 0 })
     await store.set('key', 'value', 10)
     await store.addMember('set', 'member', 10)
     await t.rejects(store.touch('key', 0), StoreUnavailableError)
@@ -330,6 +480,10 @@ export async function rejectsEverything (t: Test, store: Store): Promise<void> {
     replace: store.replace('key', 'value', 'new', 10),
     addMember: store.addMember('set', 'member', 10),
     members: store.members('set'),
+    admitMember: store.admitMember('set', 'member', 10, 10),
+    removeMember: store.removeMember('set', 'member'),
+    append: store.append('log', 'entry', { ttlSeconds: 10, most: 10 }),
+    entries: store.entries('log', 0),
     publish: store.publish('channel', 'message'),
     delete: store.delete('key'),
     increment: store.increment('count', 10),

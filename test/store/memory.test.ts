@@ -45,6 +45,8 @@ t.test('a full store', async (t) => {
     await t.rejects(store.setIfAbsent('new', 'value', 10), StoreUnavailableError)
     await t.rejects(store.increment('new', 10), StoreUnavailableError)
     await t.rejects(store.addMember('new', 'member', 10), StoreUnavailableError)
+    await t.rejects(store.admitMember('new', 'member', 10, 1), StoreUnavailableError)
+    await t.rejects(store.append('new', 'entry', { ttlSeconds: 10, most: 1 }), StoreUnavailableError)
     await t.rejects(store.ping(), StoreUnavailableError)
   })
 

@@ -224,6 +224,7 @@ t.test('a full Redis', async (t) => {
   const { store, lines } = openStore(t, redis.url)
   await ready(store)
   await store.set('kept', 'value', 100)
+  await store.append('log', 'kept', { ttlSeconds: 100, most: 1 })
   const admin = openAdmin(t, redis.url)
   await admin.config('SET', 'maxmemory', '1')
 
@@ -233,9 +234,14 @@ t.test('a full Redis', async (t) => {
   await t.rejects(store.increment('count', 10), full)
   await t.rejects(store.replace('kept', 'value', SECRET, 10), full)
   await t.rejects(store.addMember('set', SECRET, 10), full)
+  await t.rejects(store.admitMember('set', SECRET, 10, 1), full)
+  await t.rejects(store.append('log', SECRET, { ttlSeconds: 10, most: 1 }), full)
   await t.rejects(store.ping(), full, 'ping says that writes are refused')
   t.equal(await store.get('kept'), 'value', 'what is there can be read')
   t.equal(await store.take('kept'), 'value')
+  t.same(await store.members('set'), [])
+  t.same(await store.entries('log', 0), { entries: [[1, 'kept']], newest: 1 }, 'as it was')
+  t.equal(await store.append('log', SECRET, { ttlSeconds: 10, most: 1, at: 1 }), 1, 'what needs no memory is answered')
 
   await admin.config('SET', 'maxmemory', '0')
   await store.set('key', 'value', 10)
