@@ -4,22 +4,33 @@ import mcpRoutes from '../routes/mcp.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/hosts.ts'
 import { createStreamGuard } from '../src/http/streams.ts'
+import type { ToolDefinition } from '../src/mcp/define.ts'
 import { createEngine } from '../src/mcp/engine.ts'
+import { createMcpLimits } from '../src/mcp/limits.ts'
+import { createTallies } from '../src/mcp/tallies.ts'
 import { baseScopes } from '../src/oauth/metadata.ts'
-import { tools } from '../src/tools/index.ts'
+import { createSecrets, randomId } from '../src/oauth/secrets.ts'
 
 /** The MCP endpoint: the engine with the tools handed to it, behind Host, Origin and bearer checks. */
-async function mcpTransport (app: FastifyInstance): Promise<void> {
+async function mcpTransport (app: FastifyInstance, { tools }: { tools: readonly ToolDefinition[] }): Promise<void> {
   const { config, accessTokens } = app
   const origins = allowedOrigins(config)
-  const engine = createEngine({ serverInfo: { name: 'seed', title: 'Seed', version: VERSION }, tools, log: app.log })
-
-  const streams = accessTokens === undefined ? undefined : createStreamGuard(accessTokens)
+  const secrets = accessTokens?.secrets ?? createSecrets(config.seedSecret, config.seedSecretPrevious)
+  if (app.store.kind === 'redis' && config.seedSecret === undefined) {
+    app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) goes on only at the replica that asked')
+  }
+  const tallies = createTallies(app.store, { replicaId: randomId(9) })
+  const limits = createMcpLimits(tallies, config.mcpLimits)
+  const engine = createEngine({
+    serverInfo: { name: 'seed', title: 'Seed', version: VERSION }, tools, store: app.store, secrets, session: config.session, tool: config.tool, limits, log: app.log
+  })
+  const streams = accessTokens === undefined ? undefined : createStreamGuard({ ...accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
 
   app.addHook('onRequest', createHostCheck(config))
   app.addHook('onRequest', createOriginCheck(origins))
-  await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams })
+  await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdownGraceSeconds * 1_000) })
+  app.addHook('onClose', async () => { tallies.close() })
 }
 
-export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'jwt-auth'], encapsulate: true, fastify: '5.x' })
+export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'redis', 'jwt-auth'], encapsulate: true, fastify: '5.x' })

@@ -1,11 +1,13 @@
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { BearerError } from '../src/http/bearer.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { RefusedError } from '../src/http/hosts.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
 import type { StreamGuard } from '../src/http/streams.ts'
-import type { Engine } from '../src/mcp/engine.ts'
+import type { Engine, Exchange } from '../src/mcp/engine.ts'
+import type { McpLimits } from '../src/mcp/limits.ts'
 import type { ChallengeOptions } from '../src/oauth/challenge.ts'
 import { JsonRpcErrorSchema, McpAnswerSchema, McpBodySchema, McpHeadersSchema } from '../src/schemas/mcp.ts'
 
@@ -14,12 +16,14 @@ export interface McpRouteOptions {
   /** Origins whose pages may call. */
   origins: readonly string[]
   challenge: ChallengeOptions
-  /** Ends streams whose caller is revoked; undefined with AUTH_REQUIRED=false. */
+  /** Ends streams whose token has expired or is revoked; undefined with AUTH_REQUIRED=false. */
   streams: StreamGuard | undefined
+  limits: McpLimits
 }
 
-/** The MCP endpoint (Streamable HTTP): POST carries messages; GET and DELETE belong to sessions, which there are none of yet. */
-const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge, streams }) => {
+/** The MCP endpoint (Streamable HTTP): POST carries messages; GET and DELETE belong to sessions of the 2025 revisions. */
+const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge, streams, limits }) => {
+  const answerError = mcpErrorHandler(challenge)
   acceptJsonOnly(app)
   await app.register(cors, {
     origin: [...origins],
@@ -27,44 +31,79 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     exposedHeaders: ['WWW-Authenticate', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'Retry-After', 'X-Request-Id'],
     maxAge: 600
   })
-  app.setErrorHandler(mcpErrorHandler(challenge))
+  app.setErrorHandler(async (error: FastifyError, request, reply) => await answerError(countRefusal(error, request), request, reply))
 
-  app.post('', {
-    config: { auth: 'bearer' },
-    schema: { headers: McpHeadersSchema, body: McpBodySchema, response: { '2xx': McpAnswerSchema, '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } }
-  }, async (request, reply) => {
-    checkAccept(request)
-    request.logFields = describe(request.body)
-    streams?.watch(reply, request.principal)
-    const response = await engine.handle({
+  /** Good tokens are always looked at: one bad client must not lock out the others behind its address. */
+  function countRefusal (error: FastifyError, { ip }: FastifyRequest): FastifyError {
+    if (!(error instanceof BearerError)) return error
+    try {
+      limits.checkRefused(ip)
+      limits.countRefused(ip)
+      return error
+    } catch (err) {
+      return err as FastifyError
+    }
+  }
+
+  async function countRequest ({ ip, principal }: FastifyRequest): Promise<void> {
+    limits.countRequest(ip, principal?.key)
+  }
+
+  async function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<FastifyReply> {
+    const { status, headers, body, stream } = await engine.handle({
+      method,
       headers: request.headers,
       url: challenge.baseUrl + request.url,
       body: request.body,
+      acceptsStream: accepts(request, 'text/event-stream'),
       principal: request.principal,
+      address: request.ip,
       log: request.log,
       signal: disconnected(reply)
     })
-    return reply.header('cache-control', 'no-store').send(response)
+    if (stream !== undefined) streams?.watch(reply, request.principal, () => { stream.end() })
+    return reply.code(status).headers({ 'cache-control': 'no-store', ...headers }).send(body)
+  }
+
+  app.post('', {
+    config: { auth: 'bearer' },
+    schema: { headers: McpHeadersSchema, body: McpBodySchema, response: { '2xx': McpAnswerSchema, '4xx': McpAnswerSchema, '5xx': McpAnswerSchema } },
+    onRequest: countRequest
+  }, async (request, reply) => {
+    // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
+    if (!accepts(request, 'application/json')) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
+    request.logFields = describe(request.body)
+    return await answer(request, reply, 'POST')
   })
 
+  for (const method of ['GET', 'DELETE'] as const) {
+    app.route({
+      method,
+      url: '',
+      config: { auth: 'bearer' },
+      schema: { headers: McpHeadersSchema, response: { '2xx': McpAnswerSchema, '4xx': McpAnswerSchema, '5xx': McpAnswerSchema } },
+      onRequest: countRequest,
+      handler: async (request, reply) => await answer(request, reply, method)
+    })
+  }
+
   app.route({
-    method: ['GET', 'DELETE', 'HEAD', 'PUT', 'PATCH'],
+    method: ['HEAD', 'PUT', 'PATCH'],
     url: '',
     config: { auth: 'bearer' },
     schema: { headers: McpHeadersSchema, response: { '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } },
-    handler: async (_request, reply) => reply.code(405).headers({ allow: 'POST', 'cache-control': 'no-store' })
-      .send(jsonRpcError(-32000, 'Method not allowed: send messages with POST'))
+    handler: async (_request, reply) => reply.code(405).headers({ allow: 'POST, GET, DELETE', 'cache-control': 'no-store' })
+      .send(jsonRpcError(-32000, 'Method not allowed'))
   })
 }
 
-/** Answers are JSON unless something streams, so whoever takes JSON is served: curl's own `*`/`*` included. */
-function checkAccept ({ headers: { accept } }: FastifyRequest): void {
-  if (accept !== undefined && !/(^|,)\s*(application\/(json|\*)|\*\/\*)\s*(;|,|$)/i.test(accept)) {
-    throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
-  }
+/** Whether a media type is among those of Accept; without the header all are. */
+function accepts ({ headers: { accept } }: FastifyRequest, mediaType: 'application/json' | 'text/event-stream'): boolean {
+  const [type] = mediaType.split('/')
+  return accept === undefined || new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i').test(accept)
 }
 
-/** Aborts when the client goes away before it has its answer: a tool that nobody waits for stops. */
+/** Aborts when the client goes away before it has its answer. */
 function disconnected (reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   reply.raw.once('close', () => {

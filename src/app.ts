@@ -13,6 +13,8 @@ import { createPublicFetcher } from './http-client/public-document.ts'
 import type { FetchPublicDocument } from './http-client/public-document.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
 import { logRequest, loggerOptions, newReference } from './http/logger.ts'
+import type { ToolDefinition } from './mcp/define.ts'
+import { tools as builtInTools } from './tools/index.ts'
 
 /** On every answer (pages add their own). */
 const SECURITY_HEADERS = {
@@ -26,10 +28,12 @@ export interface AppOptions {
   logStream?: { write (line: string): void }
   /** How client metadata documents are fetched, instead of from public addresses only. */
   fetchDocument?: FetchPublicDocument
+  /** Tools instead of those in src/tools. */
+  tools?: readonly ToolDefinition[]
 }
 
 /** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
-export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher() }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher(), tools = builtInTools }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { ...loggerOptions(settings), ...(logStream !== undefined && { stream: logStream }) },
     logController: new LogController({ disableRequestLogging: true }),
@@ -61,7 +65,7 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
   await app.register(jwtAuth)
   await app.register(oauthProxy, { fetchDocument })
   await app.register(dcr)
-  await app.register(mcpTransport)
+  await app.register(mcpTransport, { tools })
   await app.register(health)
   return app
 }

@@ -5,6 +5,8 @@ import { bearerChallenge } from '../oauth/challenge.ts'
 import type { ChallengeOptions } from '../oauth/challenge.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { OAuthErrorCode } from '../oauth/errors.ts'
+import { LimitError } from '../mcp/limits.ts'
+import { SessionNotFoundError, TooManySessionsError } from '../mcp/sessions.ts'
 import { OtherBrowserError, SignInError, SignInOverError } from '../oauth/sign-in.ts'
 import { ProviderUnavailableError } from '../oidc/provider.ts'
 import { StoreUnavailableError } from '../store/store.ts'
@@ -96,6 +98,7 @@ export function mcpErrorHandler (challenge: ChallengeOptions) {
 function jsonRpcCode ({ code }: FastifyError, status: number): number {
   if (code === 'FST_ERR_CTP_INVALID_JSON_BODY' || code === 'FST_ERR_CTP_EMPTY_JSON_BODY') return -32700
   if (status === 400) return -32600
+  if (status === 404) return -32001
   return status === 500 ? -32603 : -32000
 }
 
@@ -132,6 +135,11 @@ function classify (error: FastifyError): Failure {
     const what = error instanceof StoreUnavailableError ? "The server's store" : 'The identity provider'
     return { status: 503, code: 'temporarily_unavailable', message: `${what} cannot be reached; try again shortly`, retryAfterSeconds: error.retryAfterSeconds, detail: error.message }
   }
+  if (error instanceof TooManySessionsError || error instanceof LimitError) {
+    const { status, message, retryAfterSeconds, detail } = error
+    return { status, code: 'temporarily_unavailable', message, retryAfterSeconds, detail }
+  }
+  if (error instanceof SessionNotFoundError) return { status: 404, code: 'invalid_request', message: error.message }
   if (error instanceof RefusedError) return { status: error.status, code: 'invalid_request', message: error.message }
   if (error.validation !== undefined) return { status: 400, code: 'invalid_request', message: describeValidation(error) }
   const { statusCode = 500 } = error

@@ -4,19 +4,30 @@ import type { Verifier } from '../oidc/verifier.ts'
 import type { Revocations } from '../oauth/revocations.ts'
 
 /**
- * Ends the open streams of callers whose access token is revoked, on whatever replica that was done. What has not
- * begun to answer yet may finish: the next request is refused anyway.
+ * Ends open streams when the access token that opened them expires, and at once when it is revoked, on whatever replica
+ * that was done.
  */
 export interface StreamGuard {
-  /** Watches an answer until it ends. */
-  watch (reply: FastifyReply, principal: Principal | undefined): void
+  /**
+   * Watches a stream until it ends.
+   * @param expire ends it in good order
+   */
+  watch (reply: FastifyReply, principal: Principal | undefined, expire: () => void): void
 }
 
-export function createStreamGuard ({ revocations, verifier }: { revocations: Revocations, verifier: Pick<Verifier, 'revocationNames'> }): StreamGuard {
+/** What setTimeout can count. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** @param clockSkewSeconds how long after its `exp` a token is still accepted */
+export function createStreamGuard ({ revocations, verifier, clockSkewSeconds }: {
+  revocations: Revocations
+  verifier: Pick<Verifier, 'revocationNames'>
+  clockSkewSeconds: number
+}): StreamGuard {
   const open = new Map<FastifyReply, { names: readonly string[], issuedAt: number }>()
 
   function end (reply: FastifyReply): void {
-    if (reply.raw.headersSent) reply.raw.destroy()
+    reply.raw.destroy()
   }
 
   /** After a loss of the store's messages nobody knows what was missed: each stream is looked up. */
@@ -34,10 +45,15 @@ export function createStreamGuard ({ revocations, verifier }: { revocations: Rev
   })
 
   return {
-    watch (reply, principal) {
+    watch (reply, principal, expire) {
       if (principal === undefined) return
+      const leftMs = (principal.expiresAt + clockSkewSeconds) * 1_000 - Date.now()
+      const expiry = setTimeout(expire, Math.min(leftMs, MAX_TIMER_MS)).unref()
       open.set(reply, { names: verifier.revocationNames(principal), issuedAt: principal.claims['iat'] as number })
-      reply.raw.once('close', () => { open.delete(reply) })
+      reply.raw.once('close', () => {
+        clearTimeout(expiry)
+        open.delete(reply)
+      })
     }
   }
 }

@@ -1,123 +1,137 @@
-import { Server, WebStandardStreamableHTTPServerTransport, createMcpHandler, isLegacyRequest } from '@modelcontextprotocol/server'
+import { isLegacyRequest } from '@modelcontextprotocol/server'
 import type { Implementation } from '@modelcontextprotocol/server'
+import type { Secrets } from '../oauth/secrets.ts'
 import type { Principal } from '../oidc/principal.ts'
-import type { ToolContext, ToolDefinition, ToolLog } from './define.ts'
+import type { Store } from '../store/store.ts'
+import type { Answer } from './answer.ts'
+import { errorAnswer } from './answer.ts'
+import { createChanges } from './changes.ts'
+import { createClientRequests } from './client-requests.ts'
+import type { ToolDefinition, ToolLog } from './define.ts'
+import { createEventStreams } from './event-stream.ts'
+import type { EventStreamsOptions } from './event-stream.ts'
+import { createLegacy } from './legacy.ts'
+import { createModern } from './modern.ts'
+import { createProtocolServers } from './protocol-server.ts'
 import { createToolRegistry } from './registry.ts'
+import { createReplicas } from './replicas.ts'
+import { createRequestStates } from './request-state.ts'
+import { createSessions } from './sessions.ts'
+import type { SessionOptions } from './sessions.ts'
+import { createStandaloneStreams } from './standalone-stream.ts'
+import { createStreamReaders } from './stream-reader.ts'
 
 /**
- * The MCP engine: one HTTP exchange in, one web Response out, for both eras of the protocol.
+ * The MCP engine: one HTTP exchange in, one answer out, for both eras of the protocol on one endpoint.
  *
  * The SDK is the authority on the protocol. Which era a request belongs to is the SDK's own classification:
- * 2026-07-28 (stateless) goes to its handler, everything older to a transport of its own. A server object lives
- * for one request and is never shared (GHSA-345p-7cg4-v4c7); what does not change, the tools, is made once.
+ * 2026-07-28 goes to modern.ts, everything older to legacy.ts.
  */
 export interface Engine {
-  /** Answers one POST whose body has been parsed. Never rejects for what a client sent. */
-  handle (exchange: Exchange): Promise<Response>
-  /** Ends subscription streams at once, lets calls finish for `graceMs`, then aborts them. */
+  /** Answers one request. @throws StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
+  handle (exchange: Exchange): Promise<Answer>
+  /** Ends streams at once, lets calls finish for `graceMs`, then aborts them. */
   close (graceMs: number): Promise<void>
 }
 
 export interface Exchange {
+  method: 'POST' | 'GET' | 'DELETE'
   headers: Record<string, string | string[] | undefined>
   /** Absolute, under BASE_URL. */
   url: string
+  /** Of a POST, parsed. */
   body: unknown
+  /** Accept includes text/event-stream. */
+  acceptsStream: boolean
   principal: Principal | undefined
+  /** Of the client, for limits where there is no principal. */
+  address: string
   log: ToolLog
   /** Aborts when the client disconnects. */
   signal: AbortSignal
 }
 
+/** What may go on at once. Each gives what ends it, and throws when there is too much already. */
+export interface CallLimits {
+  beginCall (principalKey: string | undefined, address: string): () => void
+  beginStream (principalKey: string | undefined, address: string): () => void
+}
+
 export interface EngineOptions {
   serverInfo: Implementation
   tools: readonly ToolDefinition[]
+  store: Store
+  secrets: Secrets
+  session: SessionOptions
+  tool: { timeoutSeconds: number, inputTimeoutSeconds: number }
+  limits: CallLimits
   log: ToolLog
+  /** For tests: other times than those of production. */
+  streamOptions?: Omit<EventStreamsOptions, 'onCut'>
 }
 
-export function createEngine ({ serverInfo, tools, log }: EngineOptions): Engine {
+export function createEngine ({ serverInfo, tools, store, secrets, session, tool, limits, log, streamOptions }: EngineOptions): Engine {
+  const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
   const registry = createToolRegistry(tools)
-  const onerror = (err: Error) => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
-  const calls = createMcpHandler((context) => createServer(context.authInfo!.extra as unknown as Caller), { legacy: 'reject', onerror })
-  // Subscriptions stay open for hours: a handler of their own lets them end first when the server shuts down.
-  const subscriptions = createMcpHandler((context) => createServer(context.authInfo!.extra as unknown as Caller), { legacy: 'reject', onerror })
-  const shutdown = new AbortController()
-  const inFlight = new Set<Promise<Response>>()
+  const replicas = createReplicas(store, log)
+  const streams = createEventStreams({ ...streamOptions, onCut: (reason) => { log.warn({ reason }, 'A stream was cut, as its client does not read it') } })
+  const sessions = createSessions(store, session)
+  const requestStates = createRequestStates(secrets, store, tool.inputTimeoutSeconds)
+  const changes = createChanges({ store, replicas, log })
+  const servers = createProtocolServers({
+    serverInfo,
+    registry,
+    sessions,
+    requestStates,
+    toolTimeoutSeconds: tool.timeoutSeconds,
+    inputTimeoutSeconds: tool.inputTimeoutSeconds,
+    announce: (change) => { changes.bus.publish(change) },
+    onerror
+  })
+  const clientRequests = createClientRequests(store, replicas, log)
+  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew })
+  const readers = createStreamReaders({ store, replicas, streams, log })
+  const legacy = createLegacy({
+    store, replicas, streams, sessions, servers, clientRequests, standalone, readers, limits, log,
+    streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300
+  })
+  const modern = createModern({ servers, streams, bus: changes.bus, limits, onerror })
 
-  /** One server for one request. The caller comes in by closure, so no request can see another's. */
-  function createServer ({ principal, log }: Caller): Server {
-    const server = new Server(serverInfo, { capabilities: { tools: {} } })
-    server.onerror = onerror
-    server.setRequestHandler('tools/list', () => ({ tools: [...registry.listed] }))
-    server.setRequestHandler('tools/call', async ({ params }, { mcpReq }) => {
-      const context: ToolContext = { principal, log, signal: AbortSignal.any([mcpReq.signal, shutdown.signal]) }
-      return await registry.call(params.name, params.arguments ?? {}, context)
-    })
-    return server
-  }
-
-  /** 2025 and older, without a session: a server and a transport for this request, and JSON as nothing streams yet. */
-  async function handleLegacy (request: Request, body: unknown, caller: Caller): Promise<Response> {
-    const server = createServer(caller)
-    const transport = new WebStandardStreamableHTTPServerTransport({ enableJsonResponse: true })
-    const abandoned = new Promise<Response>((resolve) => {
-      const signal = AbortSignal.any([request.signal, shutdown.signal])
-      signal.addEventListener('abort', () => { resolve(new Response(null, { status: 499 })) }, { once: true })
-    })
-    try {
-      await server.connect(transport)
-      return await Promise.race([transport.handleRequest(request, { parsedBody: body }), abandoned])
-    } finally {
-      await server.close()
-    }
-  }
-
-  async function dispatch ({ headers, url, body, principal, log, signal }: Exchange): Promise<Response> {
+  async function post (exchange: Exchange): Promise<Answer> {
+    const { url, headers, body, signal } = exchange
     const request = new Request(url, { method: 'POST', headers: toHeaders(headers), signal })
-    const caller: Caller = { principal, log }
-    if (await isLegacyRequest(request, body)) return await handleLegacy(request, body, caller)
-    const handler = (body as { method?: unknown }).method === 'subscriptions/listen' ? subscriptions : calls
-    return await handler.fetch(request, {
-      parsedBody: body,
-      // The token itself stays with the bearer check: nothing beyond it needs it.
-      authInfo: { token: '', clientId: principal?.clientId ?? '', scopes: [...principal?.scopes ?? []], extra: { ...caller } }
-    })
+    if (await isLegacyRequest(request, body)) return await legacy.post(exchange)
+    const answer = await modern.post(exchange, request)
+    // 499: the exchange was abandoned. The client that still waits is told to try another replica.
+    return answer.status === 499 && !signal.aborted ? errorAnswer(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' }) : answer
   }
 
   return {
     async handle (exchange) {
-      const answer = dispatch(exchange)
-      inFlight.add(answer)
-      try {
-        const response = await answer
-        // 499: the exchange was abandoned. The client that still waits is told to try another replica.
-        return response.status === 499 && !exchange.signal.aborted ? shuttingDown() : response
-      } finally {
-        inFlight.delete(answer)
-      }
+      if (exchange.method === 'POST') return await post(exchange)
+      // The revision without sessions has nothing to get or delete.
+      if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorAnswer(405, -32000, 'Method not allowed', { allow: 'POST' })
+      return await (exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange))
     },
     async close (graceMs) {
-      await subscriptions.close()
-      await settled([...inFlight], graceMs)
-      shutdown.abort(new Error('The server is shutting down'))
-      await calls.close()
+      await modern.endSubscriptions()
+      standalone.endAll()
+      readers.endAll()
+      await settled(Promise.all([modern.idle(), legacy.idle()]), graceMs)
+      legacy.failAll(SHUTTING_DOWN)
+      servers.abortAll(new Error('The server is shutting down'))
+      await modern.close()
+      await legacy.idle()
+      clientRequests.stop()
+      await replicas.close()
+      streams.close()
     }
   }
 }
 
-interface Caller {
-  principal: Principal | undefined
-  log: ToolLog
-}
+const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
-function shuttingDown (): Response {
-  return Response.json(
-    { jsonrpc: '2.0', id: null, error: { code: -32000, message: 'The server is shutting down: send the call again' } },
-    { status: 503, headers: { 'retry-after': '1' } }
-  )
-}
-
-/** The SDK's transports want both media types; the route has settled that JSON is welcome. */
+/** The SDK's transports want both media types; the route has settled that what is wanted is one of them. */
 function toHeaders (given: Exchange['headers']): Headers {
   const headers = new Headers()
   for (const [name, value] of Object.entries(given)) {
@@ -127,11 +141,8 @@ function toHeaders (given: Exchange['headers']): Headers {
   return headers
 }
 
-async function settled (promises: Promise<unknown>[], withinMs: number): Promise<void> {
+async function settled (work: Promise<unknown>, withinMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  await Promise.race([
-    Promise.allSettled(promises),
-    new Promise((resolve) => { timer = setTimeout(resolve, withinMs) })
-  ])
+  await Promise.race([work, new Promise((resolve) => { timer = setTimeout(resolve, withinMs) })])
   clearTimeout(timer)
 }

@@ -3,8 +3,11 @@ import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import type { CallToolResult, Tool } from '@modelcontextprotocol/server'
 import { Compile } from 'typebox/compile'
 import type { Validator } from 'typebox/compile'
+import { InputRequiredError } from './client-input.ts'
+import { TimeoutError, startDeadline } from './deadline.ts'
+import type { Deadline } from './deadline.ts'
 import { ToolError } from './define.ts'
-import type { ToolContext, ToolDefinition } from './define.ts'
+import type { ToolContext, ToolDefinition, ToolLog } from './define.ts'
 
 /** The tools of this server: listed, checked and compiled once at start. */
 export interface ToolRegistry {
@@ -12,9 +15,17 @@ export interface ToolRegistry {
   readonly listed: readonly Tool[]
   /**
    * Runs a tool. What goes wrong inside a tool is a result with `isError` (MCP tools, error handling).
-   * @throws ProtocolError for a tool that does not exist
+   * @throws ProtocolError for a tool that does not exist; InputRequiredError; the reason for which the call was aborted
    */
-  call (name: string, input: unknown, context: ToolContext): Promise<CallToolResult>
+  call (name: string, input: unknown, run: ToolRun): Promise<CallToolResult>
+}
+
+export interface ToolRun {
+  log: ToolLog
+  /** For tools that declare none. */
+  timeoutSeconds: number
+  /** @param deadline that of this call; its signal is the tool's */
+  createContext (deadline: Deadline): ToolContext
 }
 
 interface CompiledTool {
@@ -39,19 +50,47 @@ export function createToolRegistry (definitions: readonly ToolDefinition[]): Too
 
   return {
     listed,
-    async call (name, input, context) {
+    async call (name, input, { log, timeoutSeconds, createContext }) {
       const tool = tools.get(name)
       if (tool === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
       if (!tool.input.Check(input)) return failure(`The arguments of ${name} are not valid: ${explain(tool.input, input)}`)
+      const deadline = startDeadline(tool.definition.timeoutSeconds ?? timeoutSeconds)
       try {
-        return render(await tool.definition.handler(input as never, context), tool)
+        return render(await unlessAborted(runHandler(tool, input, createContext(deadline)), deadline.signal), tool)
       } catch (err) {
+        if (err instanceof InputRequiredError) throw err
         if (err instanceof ToolError) return failure(err.message)
+        const { reason, aborted } = deadline.signal
+        if (reason instanceof TimeoutError) {
+          log.warn({ tool: name, reason: reason.message }, 'A tool ran too long (TOOL_TIMEOUT_SECONDS, or timeoutSeconds of the tool)')
+          return failure(`${name} ${reason.message}`)
+        }
+        if (aborted) throw reason
         const reference = randomBytes(9).toString('base64url')
-        context.log.error({ err, tool: name, reference }, 'A tool failed')
+        log.error({ err, tool: name, reference }, 'A tool failed')
         return failure(`${name} failed; the server's log holds the reason under reference ${reference}`)
+      } finally {
+        deadline.clear()
       }
     }
+  }
+}
+
+async function runHandler ({ definition }: CompiledTool, input: unknown, context: ToolContext): Promise<string | object> {
+  return await definition.handler(input as never, context)
+}
+
+/** A tool that does not heed its signal is not waited for. */
+async function unlessAborted<T> (work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop: (() => void) | undefined
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => { reject(signal.reason as Error) }
+    signal.addEventListener('abort', stop, { once: true })
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', stop!)
   }
 }
 

@@ -15,10 +15,22 @@
  * | `refreshing:<grant id>` | held by the replica that asks the provider (src/oauth/broker/refresh.ts) | 30 seconds |
  * | `revoked:<name>` | up to when its access tokens have ended (src/oauth/revocations.ts) | the longest life of an access token |
  * | `assertion:<SHA-256>` | mark: this client assertion or logout token was used | until it expires |
+ * | `session:<SHA-256 of the id>` | JSON of a session of the 2025 revisions (src/mcp/sessions.ts) | SESSION_IDLE_TTL, restarted on use, to SESSION_MAX_AGE |
+ * | `sessions-of:<principal>` | set of its sessions' digests | as the sessions |
+ * | `sessions` | set of all sessions' digests | as the sessions |
+ * | `stream:<session>:<stream>` | JSON of an answer that is streamed: whose, and whether it is complete (src/mcp/call-stream.ts) | TOOL_TIMEOUT_SECONDS + INPUT_TIMEOUT_SECONDS + 5 minutes |
+ * | `events:<session>:<stream>` | log of its events, the newest 1000 | the same, from the last event |
+ * | `queue:<session>` | log of messages for its standalone streams, the newest 1000 (src/mcp/standalone-stream.ts) | 1 hour from the last |
+ * | `standalone:<session>` | which of its standalone streams gets the messages | 1 day |
+ * | `answer:<session>:<request>` | JSON of a client's answer to a request of the server (src/mcp/client-requests.ts) | 5 minutes |
+ * | `changes` | log of changes of what is offered, the newest 1000 (src/mcp/changes.ts) | 1 day from the last |
+ * | `round:<nonce>` | mark: this request state was used (src/mcp/request-state.ts) | INPUT_TIMEOUT_SECONDS |
+ * | `replica:<name>` | a sign of life (src/mcp/replicas.ts) | 15 seconds |
  * | `limit:<endpoint>:<SHA-256 of whose>` | counter of requests, registrations | 1 minute, registrations 1 hour; fixed window |
  * | `ping` | nothing: written by readiness checks (src/store/redis.ts) | 1 second |
  *
- * Messages are published on the channel `revocations` (src/oauth/revocations.ts).
+ * Messages are published on the channels `revocations` (src/oauth/revocations.ts), `replicas` and `replicas:<name>`
+ * (src/mcp/replicas.ts), `tallies` (src/mcp/tallies.ts).
  */
 export const keys = {
   client: (clientId: string) => `client:${clientId}`,
@@ -32,5 +44,16 @@ export const keys = {
   refreshing: (grantId: string) => `refreshing:${grantId}`,
   revoked: (name: string) => `revoked:${name}`,
   assertion: (digest: string) => `assertion:${digest}`,
+  session: (digest: string) => `session:${digest}`,
+  sessionsOf: (principalKey: string) => `sessions-of:${principalKey}`,
+  sessions: () => 'sessions',
+  stream: (session: string, stream: string) => `stream:${session}:${stream}`,
+  events: (session: string, stream: string) => `events:${session}:${stream}`,
+  queue: (session: string) => `queue:${session}`,
+  standalone: (session: string) => `standalone:${session}`,
+  answer: (session: string, request: string) => `answer:${session}:${request}`,
+  changes: () => 'changes',
+  round: (nonce: string) => `round:${nonce}`,
+  replica: (name: string) => `replica:${name}`,
   limit: (endpoint: string, whose: string) => `limit:${endpoint}:${whose}`
 }

@@ -5,6 +5,7 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
 import type { FetchPublicDocument } from '../../src/http-client/public-document.ts'
+import type { ToolDefinition } from '../../src/mcp/define.ts'
 import { listen } from '../../src/listen.ts'
 import { freePort } from './free-port.ts'
 
@@ -22,8 +23,10 @@ export interface TestSeed {
 export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
-export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument }: {
+export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument, tools }: {
   env?: Record<string, string>
+  /** Instead of the built-in ones. */
+  tools?: readonly ToolDefinition[]
   /** Where client metadata documents come from; without it they are switched off, as nothing leaves this machine. */
   fetchDocument?: FetchPublicDocument
   provider?: DevProviderOptions
@@ -46,7 +49,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     OAUTH_LIMIT_PER_ADDRESS: '100000',
     OAUTH_LIMIT_PER_CLIENT: '100000',
     ...env
-  }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }) })
+  }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), ...(tools !== undefined && { tools }) })
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }
@@ -82,16 +85,26 @@ export function captureLogs () {
   }
 }
 
-/** A `tools/call` of seed_ping in the 2025 era, as plain HTTP. */
+/** A `tools/call` of seed_ping in 2026-07-28, as plain HTTP. */
 export async function ping (url: string, token?: string, init: RequestInit = {}): Promise<Response> {
   return await fetch(`${url}/mcp`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
       accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': 'tools/call',
+      'mcp-name': 'seed_ping',
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
       ...init.headers
     },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'seed_ping', arguments: {} } })
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'seed_ping', arguments: {}, _meta: MODERN_META } })
   })
+}
+
+/** What each request of 2026-07-28 says of its client. */
+export const MODERN_META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {}
 }

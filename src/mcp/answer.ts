@@ -1,0 +1,25 @@
+import type { Readable } from 'node:stream'
+import { EVENT_STREAM_HEADERS } from './event-stream.ts'
+import type { EventStream } from './event-stream.ts'
+
+/** What the endpoint answers over HTTP. */
+export interface Answer {
+  status: number
+  headers: Record<string, string>
+  body: string | Readable | null
+  /** Present for a stream. */
+  stream?: EventStream
+}
+
+export function jsonAnswer (status: number, body: unknown, headers: Record<string, string> = {}): Answer {
+  return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
+}
+
+/** JSON-RPC 2.0 section 5.1. */
+export function errorAnswer (status: number, code: number, message: string, headers: Record<string, string> = {}): Answer {
+  return jsonAnswer(status, { jsonrpc: '2.0', id: null, error: { code, message } }, headers)
+}
+
+export function streamAnswer (stream: EventStream): Answer {
+  return { status: 200, headers: { ...EVENT_STREAM_HEADERS }, body: stream.body, stream }
+}

@@ -1,0 +1,101 @@
+import { createMcpHandler } from '@modelcontextprotocol/server'
+import type { McpHttpHandler, ServerEventBus } from '@modelcontextprotocol/server'
+import type { Answer } from './answer.ts'
+import type { CallLimits, Exchange } from './engine.ts'
+import type { EventStreams } from './event-stream.ts'
+import type { Caller, ProtocolServers } from './protocol-server.ts'
+
+/** Revision 2026-07-28: each request by itself. The SDK's handler answers; its streams go out bounded. */
+export interface Modern {
+  post (exchange: Exchange, request: Request): Promise<Answer>
+  /** Ends subscriptions with their result. */
+  endSubscriptions (): Promise<void>
+  /** Resolves when no call runs. */
+  idle (): Promise<void>
+  close (): Promise<void>
+}
+
+export interface ModernOptions {
+  servers: ProtocolServers
+  streams: EventStreams
+  bus: ServerEventBus
+  limits: CallLimits
+  onerror (error: Error): void
+}
+
+export function createModern ({ servers, streams, bus, limits, onerror }: ModernOptions): Modern {
+  const createHandler = (responseMode: 'auto' | 'json'): McpHttpHandler => createMcpHandler(
+    ({ authInfo }) => servers.create(authInfo!.extra as unknown as Caller),
+    // Limits are those of principals; streams keep themselves alive.
+    { legacy: 'reject', bus, onerror, responseMode, keepAliveMs: 0, maxSubscriptions: Number.MAX_SAFE_INTEGER })
+  const calls = createHandler('auto')
+  const plainCalls = createHandler('json')
+  // Subscriptions stay open for hours: a handler of their own lets them end first when the server shuts down.
+  const subscriptions = createHandler('auto')
+  const running = new Set<Promise<void>>()
+
+  function begin ({ body, principal, address }: Exchange): () => void {
+    const { method } = body as { method?: unknown }
+    if (method === 'tools/call') return limits.beginCall(principal?.key, address)
+    if (method === 'subscriptions/listen') return limits.beginStream(principal?.key, address)
+    return () => {}
+  }
+
+  /** Sends what the SDK streams through a stream that is bounded; a client that leaves or does not read ends the call. */
+  function sendOn (response: Response, done: () => void): Answer {
+    const stream = streams.open()
+    const reader = response.body!.getReader()
+    stream.onEnd(() => { reader.cancel().catch(onerror) })
+    const pumping = (async () => {
+      try {
+        for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) stream.raw(chunk.value)
+      } catch (err) {
+        onerror(err as Error)
+      } finally {
+        stream.end()
+        done()
+      }
+    })()
+    running.add(pumping)
+    void pumping.finally(() => { running.delete(pumping) })
+    return { status: response.status, headers: Object.fromEntries(response.headers), body: stream.body, stream }
+  }
+
+  async function answer (exchange: Exchange, request: Request): Promise<Answer> {
+    const { body, principal, log, acceptsStream } = exchange
+    const caller: Caller = { principal, log }
+    const subscribes = (body as { method?: unknown }).method === 'subscriptions/listen'
+    const handler = subscribes ? subscriptions : acceptsStream ? calls : plainCalls
+    const release = begin(exchange)
+    let streamed = false
+    try {
+      const response = await handler.fetch(request, {
+        parsedBody: body,
+        // The token itself stays with the bearer check: nothing beyond it needs it. The caller goes by reference.
+        authInfo: { token: '', clientId: principal?.clientId ?? '', scopes: [...principal?.scopes ?? []], extra: caller as unknown as Record<string, unknown> }
+      })
+      if (caller.failure !== undefined) throw caller.failure
+      streamed = response.headers.get('content-type') === 'text/event-stream'
+      if (streamed) return sendOn(response, release)
+      return { status: response.status, headers: Object.fromEntries(response.headers), body: response.body === null ? null : await response.text() }
+    } finally {
+      if (!streamed) release()
+    }
+  }
+
+  return {
+    async post (exchange, request) {
+      const answering = answer(exchange, request)
+      const over = answering.then(() => {}, () => {})
+      running.add(over)
+      void over.finally(() => { running.delete(over) })
+      return await answering
+    },
+    async endSubscriptions () { await subscriptions.close() },
+    async idle () { await Promise.all(running) },
+    async close () {
+      await calls.close()
+      await plainCalls.close()
+    }
+  }
+}

@@ -1,0 +1,182 @@
+import { digest, randomId } from '../oauth/secrets.ts'
+import { keys } from '../store/keys.ts'
+import type { Store } from '../store/store.ts'
+
+/**
+ * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store and
+ * nowhere else, so every replica serves the next request of each. A session belongs to a principal (issuer, subject,
+ * client), never to a token: a refreshed one continues it.
+ */
+export interface Sessions {
+  /**
+   * @returns the id for Mcp-Session-Id, which only its client knows, and the session
+   * @throws TooManySessionsError, StoreUnavailableError
+   */
+  create (principalKey: string, client: ClientDescription): Promise<{ id: string, session: Session }>
+  /**
+   * The session with this id, when it is this principal's; it counts as used.
+   * @throws SessionNotFoundError alike for an id that is unknown, ended or somebody else's; StoreUnavailableError
+   */
+  use (id: string, principalKey: string): Promise<Session>
+  /** Counts as a use of a session that is held open. @throws SessionNotFoundError when it has ended */
+  renew (session: Session): Promise<Session>
+  /** Ends a session. @throws as `use` */
+  end (id: string, principalKey: string): Promise<Session>
+  /** From which severity on the client wants to be told (logging/setLevel). */
+  setLogLevel (session: Session, level: string): Promise<void>
+}
+
+export interface ClientDescription {
+  clientInfo: { name: string, version: string }
+  capabilities: Record<string, unknown>
+  /** What was agreed on. */
+  protocolVersion: string
+}
+
+export interface Session extends ClientDescription {
+  /** SHA-256 of the id: its name in the store, in messages and in logs. */
+  digest: string
+  principalKey: string
+  logLevel: string | undefined
+  /** Milliseconds since the epoch; `lastSeenAt` is renewed once in a while, not on every request. */
+  createdAt: number
+  lastSeenAt: number
+}
+
+export class SessionNotFoundError extends Error {
+  override readonly name = 'SessionNotFoundError'
+
+  constructor () {
+    super('Session not found')
+  }
+}
+
+export class TooManySessionsError extends Error {
+  override readonly name = 'TooManySessionsError'
+  readonly retryAfterSeconds = 60
+  readonly status: 429 | 503
+  /** For the log: what to raise. */
+  readonly detail: string
+
+  constructor (status: 429 | 503, setting: string, most: number) {
+    super(status === 429 ? 'You have too many open sessions; end some of them' : 'The server has too many open sessions; try again in a minute')
+    this.status = status
+    this.detail = `${setting} is ${most}`
+  }
+}
+
+/** Times in seconds. */
+export interface SessionOptions {
+  idleTtlSeconds: number
+  maxAgeSeconds: number
+  mostPerPrincipal: number
+  mostInAll: number
+}
+
+/** A principal at its limit loses the session that it has not used for so long, rather than being locked out. */
+const STALE_MS = 30 * 60_000
+
+/** Records of another form are those of another version of Seed: not found, so that the client begins anew. */
+const FORM = 1
+
+/** @param now milliseconds since the epoch */
+export function createSessions (store: Store, options: SessionOptions, now: () => number = Date.now): Sessions {
+  const { idleTtlSeconds, maxAgeSeconds, mostPerPrincipal, mostInAll } = options
+  // A use is written down at most once in this time, and the time to live is longer by as much.
+  const stepSeconds = Math.max(1, Math.min(60, Math.floor(idleTtlSeconds / 4)))
+
+  async function read (sessionDigest: string): Promise<{ text: string, session: Session } | undefined> {
+    const text = await store.get(keys.session(sessionDigest))
+    if (text === undefined) return undefined
+    const { form, ...session } = JSON.parse(text) as Session & { form: number }
+    return form === FORM ? { text, session } : undefined
+  }
+
+  const write = (session: Session): string => JSON.stringify({ form: FORM, ...session })
+
+  function ttlSeconds ({ createdAt }: Session): number {
+    return Math.min(idleTtlSeconds + stepSeconds, Math.ceil((createdAt + maxAgeSeconds * 1_000 - now()) / 1_000))
+  }
+
+  async function find (id: string, principalKey: string): Promise<{ text: string, session: Session }> {
+    const found = /^[\w-]{32}$/.test(id) ? await read(digest(id)) : undefined
+    if (found === undefined || found.session.principalKey !== principalKey || ttlSeconds(found.session) < 1) throw new SessionNotFoundError()
+    return found
+  }
+
+  async function seen ({ text, session }: { text: string, session: Session }): Promise<Session> {
+    if (now() - session.lastSeenAt < stepSeconds * 1_000) return session
+    const renewed = { ...session, lastSeenAt: now() }
+    const seconds = ttlSeconds(session)
+    // Whoever comes second here, on whatever replica, leaves it at that.
+    if (await store.replace(keys.session(session.digest), text, write(renewed), seconds)) {
+      await store.addMember(keys.sessionsOf(session.principalKey), session.digest, seconds)
+      await store.addMember(keys.sessions(), session.digest, seconds)
+    }
+    return renewed
+  }
+
+  async function remove (sessionDigest: string, principalKey: string): Promise<boolean> {
+    const there = await store.delete(keys.session(sessionDigest))
+    await store.removeMember(keys.sessionsOf(principalKey), sessionDigest)
+    await store.removeMember(keys.sessions(), sessionDigest)
+    return there
+  }
+
+  /** Takes away the sessions of a principal that have not been used for long, the longest unused first, until there is room for one. */
+  async function makeRoom (principalKey: string): Promise<void> {
+    const digests = await store.members(keys.sessionsOf(principalKey))
+    const found = await Promise.all(digests.map(read))
+    for (const [index, entry] of found.entries()) {
+      if (entry === undefined) await remove(digests[index]!, principalKey)
+    }
+    const oldest = found.flatMap((entry) => entry?.session ?? []).sort((a, b) => a.lastSeenAt - b.lastSeenAt)[0]
+    if (oldest !== undefined && oldest.lastSeenAt < now() - STALE_MS) await remove(oldest.digest, principalKey)
+  }
+
+  async function admit (sessionDigest: string, principalKey: string, seconds: number): Promise<void> {
+    const own = keys.sessionsOf(principalKey)
+    if (!await store.admitMember(own, sessionDigest, seconds, mostPerPrincipal)) {
+      await makeRoom(principalKey)
+      if (!await store.admitMember(own, sessionDigest, seconds, mostPerPrincipal)) throw new TooManySessionsError(429, 'SESSIONS_PER_PRINCIPAL', mostPerPrincipal)
+    }
+    if (await store.admitMember(keys.sessions(), sessionDigest, seconds, mostInAll)) return
+    await store.removeMember(own, sessionDigest)
+    throw new TooManySessionsError(503, 'SESSIONS_TOTAL', mostInAll)
+  }
+
+  return {
+    async create (principalKey, { clientInfo, capabilities, protocolVersion }) {
+      const id = randomId(24)
+      const time = now()
+      const session: Session = { digest: digest(id), principalKey, clientInfo, capabilities, protocolVersion, logLevel: undefined, createdAt: time, lastSeenAt: time }
+      await admit(session.digest, principalKey, ttlSeconds(session))
+      await store.set(keys.session(session.digest), write(session), ttlSeconds(session))
+      return { id, session }
+    },
+
+    async use (id, principalKey) {
+      return await seen(await find(id, principalKey))
+    },
+
+    async renew (session) {
+      const found = await read(session.digest)
+      if (found === undefined || ttlSeconds(found.session) < 1) throw new SessionNotFoundError()
+      return await seen(found)
+    },
+
+    async end (id, principalKey) {
+      const { session } = await find(id, principalKey)
+      if (!await remove(session.digest, principalKey)) throw new SessionNotFoundError()
+      return session
+    },
+
+    async setLogLevel (session, level) {
+      for (;;) {
+        const found = await read(session.digest)
+        if (found === undefined) throw new SessionNotFoundError()
+        if (await store.replace(keys.session(session.digest), found.text, write({ ...found.session, logLevel: level }), ttlSeconds(found.session))) return
+      }
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, LoggingMessageNotificationSchema, ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import t from 'tap'
+import type { Test } from 'tap'
+import { until } from '../store/contract.ts'
+import { interactiveTools } from '../support/interactive-tools.ts'
+import { ownRedisForTests } from '../support/redis.ts'
+import { startReplicas } from '../support/replicas.ts'
+import type { Replicas } from '../support/replicas.ts'
+
+/**
+ * Real clients of both SDKs against two replicas in turn, without affinity: whatever a tool does with its client works,
+ * wherever the requests arrive.
+ */
+
+const info = { name: 'sessions-test', version: '1.0.0' }
+const FORM = { name: 'Ada', age: 36 }
+
+/** What the clients of both SDKs have in common here. */
+interface Connected {
+  call (name: string, args?: Record<string, unknown>, options?: { onprogress?: (progress: { progress: number }) => void, signal?: AbortSignal }): Promise<string>
+  setLevel? (level: 'error' | 'info'): Promise<void>
+  logged: unknown[]
+  listChanges (): number
+  close (): Promise<void>
+}
+type Connect = (t: Test, replicas: Replicas, fetch: typeof globalThis.fetch) => Promise<Connected>
+
+const text = (result: unknown): string => {
+  const { content, isError } = result as { content: Array<{ text: string }>, isError?: boolean }
+  return `${isError === true ? 'error: ' : ''}${content[0]!.text}`
+}
+
+const connectV1: Connect = async (t, replicas, fetch) => {
+  const client = new ClientV1(info, { capabilities: { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} } })
+  const logged: unknown[] = []
+  let changes = 0
+  client.setRequestHandler(ElicitRequestSchema, ({ params }) => ({ action: 'accept', ...(params.mode !== 'url' && { content: 'value' in params.requestedSchema.properties ? { value: params.message } : FORM }) }))
+  client.setRequestHandler(CreateMessageRequestSchema, () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'a poem' } }))
+  client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [{ uri: 'file:///home/ada' }] }))
+  client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => { logged.push(params.data) })
+  client.setNotificationHandler(ToolListChangedNotificationSchema, () => { changes++ })
+  const transport = new TransportV1(new URL(`${replicas.url}/mcp`), { fetch, requestInit: { headers: { authorization: `Bearer ${await replicas.token()}` } } })
+  await client.connect(transport as never)
+  t.teardown(async () => { await client.close() })
+  return {
+    call: async (name, args = {}, options = {}) => text(await client.callTool({ name, arguments: args }, undefined, options)),
+    setLevel: async (level) => { await client.setLoggingLevel(level) },
+    logged,
+    listChanges: () => changes,
+    close: async () => {
+      await transport.terminateSession()
+      await client.close()
+    }
+  }
+}
+
+const connectV2 = (mode: 'legacy' | 'auto'): Connect => async (t, replicas, fetch) => {
+  const logged: unknown[] = []
+  let changes = 0
+  const client = new Client(info, {
+    capabilities: { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} },
+    versionNegotiation: { mode },
+    listChanged: { tools: { autoRefresh: false, onChanged: () => { changes++ } } }
+  })
+  client.setRequestHandler('elicitation/create', ({ params }) => ({ action: 'accept', ...(params.mode !== 'url' && { content: 'value' in params.requestedSchema.properties ? { value: params.message } : FORM }) }))
+  client.setRequestHandler('sampling/createMessage', () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'a poem' } }))
+  client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///home/ada' }] }))
+  client.setNotificationHandler('notifications/message', ({ params }) => { logged.push(params.data) })
+  const transport = new StreamableHTTPClientTransport(new URL(`${replicas.url}/mcp`), { fetch, requestInit: { headers: { authorization: `Bearer ${await replicas.token()}` } } })
+  await client.connect(transport)
+  t.teardown(async () => { await client.close() })
+  return {
+    call: async (name, args = {}, options = {}) => text(await client.callTool({ name, arguments: args }, options)),
+    ...(mode === 'legacy' && { setLevel: async (level: 'error' | 'info') => { await client.setLoggingLevel(level) } }),
+    logged,
+    listChanges: () => changes,
+    close: async () => {
+      if (mode === 'legacy') await transport.terminateSession()
+      await client.close()
+    }
+  }
+}
+
+for (const [name, connect] of [['SDK v1', connectV1], ['SDK v2, 2025-11-25', connectV2('legacy')], ['SDK v2, 2026-07-28', connectV2('auto')]] as const) {
+  t.test(`${name}: everything a tool does with its client works across two replicas`, async (t) => {
+    const redis = await ownRedisForTests(t)
+    if (!redis) return
+    const replicas = await startReplicas(t, { redisUrl: redis.url, tools: interactiveTools })
+    const client = await connect(t, replicas, replicas.roundRobin)
+
+    for (let round = 0; round < 3; round++) {
+      t.equal(await client.call('echo', { text: 'hello' }), 'ada: hello')
+      t.equal(await client.call('ask_form'), 'Ada is 36')
+      t.equal(await client.call('ask_twice', { topic: 'it' }), 'First of it?, Second of it?')
+      t.equal(await client.call('ask_page'), 'accept')
+      t.match(await client.call('ask_model', { prompt: 'a poem' }), /^The model says: .*a poem/)
+      t.equal(await client.call('ask_roots'), 'file:///home/ada')
+      const steps: number[] = []
+      t.equal(await client.call('count', { steps: 3, pauseMs: 1 }, { onprogress: ({ progress }) => { steps.push(progress) } }), 'Counted to 3')
+      t.same(steps, [1, 2, 3])
+    }
+
+    if (client.setLevel !== undefined) {
+      t.same(client.logged.splice(0), [1, 2, 3, 1, 2, 3, 1, 2, 3].map((step) => ({ step })), 'log messages, all of them once')
+      await client.setLevel('error')
+      await client.call('count', { steps: 2, pauseMs: 1 })
+      t.same(client.logged, [], 'none below the level, whatever replica serves')
+    }
+
+    await client.call('change_tools')
+    await until(async () => client.listChanges() === 1, 'the change of the list is told')
+
+    const aborting = new AbortController()
+    const waiting = client.call('wait', { ms: 60_000 }, { signal: aborting.signal })
+    await replicas.seeds[0]!.logged(({ tool }) => tool === 'count')
+    aborting.abort('enough')
+    await t.rejects(waiting)
+    await client.close()
+  })
+}
