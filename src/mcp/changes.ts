@@ -69,6 +69,7 @@ export function createChanges ({ store, replicas, log }: ChangesOptions): Change
 
   replicas.onMessage((message) => { if (message.kind === 'changed') read() })
   replicas.onGap(read)
+  read()
 
   async function publish (event: ServerEvent): Promise<void> {
     try {

@@ -24,14 +24,13 @@ export interface ModernOptions {
 }
 
 export function createModern ({ servers, streams, bus, limits, onerror }: ModernOptions): Modern {
-  const createHandler = (responseMode: 'auto' | 'json'): McpHttpHandler => createMcpHandler(
+  const createHandler = (): McpHttpHandler => createMcpHandler(
     ({ authInfo }) => servers.create(authInfo!.extra as unknown as Caller),
     // Limits are those of principals; streams keep themselves alive.
-    { legacy: 'reject', bus, onerror, responseMode, keepAliveMs: 0, maxSubscriptions: Number.MAX_SAFE_INTEGER })
-  const calls = createHandler('auto')
-  const plainCalls = createHandler('json')
+    { legacy: 'reject', bus, onerror, keepAliveMs: 0, maxSubscriptions: Number.MAX_SAFE_INTEGER })
+  const calls = createHandler()
   // Subscriptions stay open for hours: a handler of their own lets them end first when the server shuts down.
-  const subscriptions = createHandler('auto')
+  const subscriptions = createHandler()
   const running = new Set<Promise<void>>()
 
   function begin ({ body, principal, address }: Exchange): () => void {
@@ -64,8 +63,7 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
   async function answer (exchange: Exchange, request: Request): Promise<Answer> {
     const { body, principal, log, acceptsStream } = exchange
     const caller: Caller = { principal, log }
-    const subscribes = (body as { method?: unknown }).method === 'subscriptions/listen'
-    const handler = subscribes ? subscriptions : acceptsStream ? calls : plainCalls
+    const handler = (body as { method?: unknown }).method === 'subscriptions/listen' ? subscriptions : calls
     const release = begin(exchange)
     let streamed = false
     try {
@@ -75,7 +73,9 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
         authInfo: { token: '', clientId: principal?.clientId ?? '', scopes: [...principal?.scopes ?? []], extra: caller as unknown as Record<string, unknown> }
       })
       if (caller.failure !== undefined) throw caller.failure
-      streamed = response.headers.get('content-type') === 'text/event-stream'
+      const isStream = response.headers.get('content-type') === 'text/event-stream'
+      if (isStream && !acceptsStream) return await withoutStream(response)
+      streamed = isStream
       if (streamed) return sendOn(response, release)
       return { status: response.status, headers: Object.fromEntries(response.headers), body: response.body === null ? null : await response.text() }
     } finally {
@@ -95,7 +95,12 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
     async idle () { await Promise.all(running) },
     async close () {
       await calls.close()
-      await plainCalls.close()
     }
   }
+}
+
+/** The last event is the response; a client that takes no stream goes without the others. */
+async function withoutStream (response: Response): Promise<Answer> {
+  const events = (await response.text()).split('\n\n').flatMap((event) => /^data: (.*)$/m.exec(event)?.[1] ?? [])
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: events.at(-1)! }
 }
