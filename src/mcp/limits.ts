@@ -4,7 +4,8 @@ import type { Count, Gauge, Tallies } from './tallies.ts'
 
 /**
  * What one caller may use of /mcp, over all replicas: requests a minute, calls and streams at once. Callers are
- * principals and addresses. Nothing here waits for the store (src/mcp/tallies.ts).
+ * principals and addresses. Nothing here waits for the store, so with several replicas a little more may be let through:
+ * of requests about a tenth, of calls and streams what begins elsewhere within 25 ms (src/mcp/tallies.ts).
  */
 export interface McpLimits {
   /**
