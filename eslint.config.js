@@ -2,7 +2,7 @@ import neostandard from 'neostandard'
 
 /**
  * Imports run one way (docs/architecture.md):
- * server -> app -> plugins -> routes -> src/http -> src/{oauth,oidc,mcp,tools} -> src/{schemas,store,config,http-client}.
+ * server -> app -> plugins -> routes -> src/http -> src/{oauth,oidc,mcp,tools} -> src/{schemas,store,config,crypto,http-client}.
  * Each block says what a folder may not reach for.
  */
 const HTTP = ['**/plugins/*', '**/routes/*', '**/src/app.ts', '**/src/server.ts', '**/app.ts', '**/server.ts']
@@ -28,5 +28,5 @@ export default [
   forbid(['src/mcp/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
   forbid(['src/commands/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'A command works on the domain, without the server.'),
   forbid(['src/tools/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', ...OUTSIDE], 'A tool knows the engine and nothing of HTTP.'),
-  forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
+  forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts', 'src/crypto/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
 ]

@@ -9,7 +9,8 @@ import { createEngine } from '../src/mcp/engine.ts'
 import { createMcpLimits } from '../src/mcp/limits.ts'
 import { createTallies } from '../src/mcp/tallies.ts'
 import { baseScopes } from '../src/oauth/metadata.ts'
-import { createSecrets, randomId } from '../src/oauth/secrets.ts'
+import { addressBucket } from '../src/oauth/rate-limit.ts'
+import { createSecrets, randomId } from '../src/crypto/secrets.ts'
 
 /** The MCP endpoint: the engine with the tools handed to it, behind Host, Origin and bearer checks. */
 async function mcpTransport (app: FastifyInstance, { tools }: { tools: readonly ToolDefinition[] }): Promise<void> {
@@ -19,8 +20,8 @@ async function mcpTransport (app: FastifyInstance, { tools }: { tools: readonly 
   if (app.store.kind === 'redis' && config.seedSecret === undefined) {
     app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) goes on only at the replica that asked')
   }
-  const tallies = createTallies(app.store, { replicaId: randomId(9) })
-  const limits = createMcpLimits(tallies, config.mcpLimits)
+  const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
+  const limits = createMcpLimits(tallies, config.mcpLimits, addressBucket)
   const engine = createEngine({
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION }, tools, store: app.store, secrets, session: config.session, tool: config.tool, limits, log: app.log
   })
@@ -30,7 +31,7 @@ async function mcpTransport (app: FastifyInstance, { tools }: { tools: readonly 
   app.addHook('onRequest', createOriginCheck(origins))
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdownGraceSeconds * 1_000) })
-  app.addHook('onClose', async () => { tallies.close() })
+  app.addHook('preClose', async () => { await tallies.close() })
 }
 
 export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'redis', 'jwt-auth'], encapsulate: true, fastify: '5.x' })

@@ -7,7 +7,7 @@ import { authorize } from '../src/oauth/authorization.ts'
 import type { AuthorizationServices } from '../src/oauth/authorization.ts'
 import { describeRequest } from '../src/oauth/consent.ts'
 import type { Consent } from '../src/oauth/consent.ts'
-import { randomId } from '../src/oauth/secrets.ts'
+import { randomId } from '../src/crypto/secrets.ts'
 import { AuthorizeHeadersSchema, AuthorizeQuerySchema, AuthorizeResponses } from '../src/schemas/authorize.ts'
 
 export interface AuthorizeRouteOptions extends AuthorizationServices {

@@ -1,11 +1,13 @@
 import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
 import { isJSONRPCErrorResponse, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
-import { randomId } from '../oauth/secrets.ts'
+import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import type { Answer } from './answer.ts'
 import { errorAnswer, jsonAnswer, streamAnswer } from './answer.ts'
+import { inBackground } from './background.ts'
+import type { BackgroundLog } from './background.ts'
 import type { EventStream, EventStreams } from './event-stream.ts'
 import type { Replicas } from './replicas.ts'
 import type { Session } from './sessions.ts'
@@ -45,6 +47,7 @@ export interface CallStreamOptions {
   store: Store
   replicas: Replicas
   streams: EventStreams
+  log: BackgroundLog
   /** How long the store keeps a running stream after its last event. */
   ttlSeconds: number
   /** How long to wait for a plain answer. */
@@ -69,7 +72,7 @@ export interface CallRequest {
 }
 
 export function openCallStream ({ session, requests, batch, acceptsStream }: CallRequest, options: CallStreamOptions): CallStream {
-  const { store, replicas, streams, ttlSeconds, streamAfterMs = 1_000 } = options
+  const { store, replicas, streams, log, ttlSeconds, streamAfterMs = 1_000 } = options
   const name = `${replicas.self}.${randomId(9)}`
   const open = new Set(requests)
   const responses: JSONRPCResponse[] = []
@@ -149,7 +152,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
   }
 
   function settled (id: RequestId): void {
-    if (open.delete(id) && open.size === 0) void complete()
+    if (open.delete(id) && open.size === 0) inBackground(complete(), log)
   }
 
   return {
@@ -179,7 +182,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
       if (opening === undefined) settle(errorAnswer(503, -32000, message, { 'retry-after': '1' }))
       for (const id of open) responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
       open.clear()
-      void complete()
+      inBackground(complete(), log)
     },
 
     readBy (replica) {

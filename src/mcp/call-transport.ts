@@ -1,6 +1,6 @@
 import { isJSONRPCRequest, isJSONRPCResponse } from '@modelcontextprotocol/server'
 import type { InitializeRequest, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId, Server, Transport, TransportSendOptions } from '@modelcontextprotocol/server'
-import { randomId } from '../oauth/secrets.ts'
+import { randomId } from '../crypto/secrets.ts'
 import type { CallStream } from './call-stream.ts'
 import type { ClientRequests } from './client-requests.ts'
 import type { Session } from './sessions.ts'

@@ -2,7 +2,7 @@ import type { CreateMessageRequestParams, InputRequest, Root, ServerContext } fr
 import { ProtocolError, SdkError, SdkErrorCode, inputRequired } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { randomId } from '../oauth/secrets.ts'
+import { randomId } from '../crypto/secrets.ts'
 import type { Deadline } from './deadline.ts'
 import { ToolError } from './define.ts'
 import type { ClientInfo, ElicitAction, ToolContext } from './define.ts'

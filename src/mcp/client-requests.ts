@@ -1,5 +1,5 @@
 import type { JSONRPCResponse } from '@modelcontextprotocol/server'
-import { randomId } from '../oauth/secrets.ts'
+import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import { inBackground } from './background.ts'

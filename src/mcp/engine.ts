@@ -1,6 +1,6 @@
 import { isLegacyRequest } from '@modelcontextprotocol/server'
 import type { Implementation } from '@modelcontextprotocol/server'
-import type { Secrets } from '../oauth/secrets.ts'
+import type { Secrets } from '../crypto/secrets.ts'
 import type { Principal } from '../oidc/principal.ts'
 import type { Store } from '../store/store.ts'
 import type { Answer } from './answer.ts'
@@ -92,7 +92,16 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
   const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew })
   const readers = createStreamReaders({ store, replicas, streams, log })
   const legacy = createLegacy({
-    store, replicas, streams, sessions, servers, clientRequests, standalone, readers, limits, log,
+    store,
+    replicas,
+    streams,
+    sessions,
+    servers,
+    clientRequests,
+    standalone,
+    readers,
+    limits,
+    log,
     streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300
   })
   const modern = createModern({ servers, streams, bus: changes.bus, limits, onerror })

@@ -11,8 +11,7 @@ import { connect, initialize } from './call-transport.ts'
 import type { CallTransport } from './call-transport.ts'
 import type { ClientRequests } from './client-requests.ts'
 import type { EventStreams } from './event-stream.ts'
-import type { Exchange } from './engine.ts'
-import type { CallLimits } from './engine.ts'
+import type { CallLimits, Exchange } from './engine.ts'
 import type { Caller, ProtocolServers } from './protocol-server.ts'
 import type { Replicas } from './replicas.ts'
 import type { Session, Sessions } from './sessions.ts'
@@ -114,7 +113,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
     }
     const caller: Caller = { principal, log: exchange.log, session }
     const releases = requests.filter(({ method }) => method === 'tools/call').map(() => limits.beginCall(principal?.key, address))
-    const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, ttlSeconds: streamTtlSeconds })
+    const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, log, ttlSeconds: streamTtlSeconds })
     const transport = await connect(servers.create(caller), { session, call: stream, clientRequests, queue: (message) => standalone.queue(session, message) })
     const running: RunningCall = { stream, transport }
     byStream.set(stream.name, running)

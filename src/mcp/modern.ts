@@ -40,6 +40,12 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
     return () => {}
   }
 
+  /** @param work settles, and never rejects, when it is over */
+  function track (work: Promise<void>): void {
+    running.add(work)
+    work.finally(() => { running.delete(work) }).catch(onerror)
+  }
+
   /** Sends what the SDK streams through a stream that is bounded; a client that leaves or does not read ends the call. */
   function sendOn (response: Response, done: () => void): Answer {
     const stream = streams.open()
@@ -55,8 +61,7 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
         done()
       }
     })()
-    running.add(pumping)
-    void pumping.finally(() => { running.delete(pumping) })
+    track(pumping)
     return { status: response.status, headers: Object.fromEntries(response.headers), body: stream.body, stream }
   }
 
@@ -86,9 +91,7 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
   return {
     async post (exchange, request) {
       const answering = answer(exchange, request)
-      const over = answering.then(() => {}, () => {})
-      running.add(over)
-      void over.finally(() => { running.delete(over) })
+      track(answering.then(() => {}, () => {}))
       return await answering
     },
     async endSubscriptions () { await subscriptions.close() },

@@ -84,7 +84,10 @@ async function runHandler ({ definition }: CompiledTool, input: unknown, context
 async function unlessAborted<T> (work: Promise<T>, signal: AbortSignal): Promise<T> {
   let stop: (() => void) | undefined
   const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => { reject(signal.reason as Error) }
+    stop = () => {
+      const reason: Error = signal.reason
+      reject(reason)
+    }
     signal.addEventListener('abort', stop, { once: true })
   })
   try {

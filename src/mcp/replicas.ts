@@ -1,4 +1,4 @@
-import { randomId } from '../oauth/secrets.ts'
+import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'

@@ -1,5 +1,5 @@
-import { digest, randomId } from '../oauth/secrets.ts'
-import type { Secrets } from '../oauth/secrets.ts'
+import { digest, randomId } from '../crypto/secrets.ts'
+import type { Secrets } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 

@@ -1,4 +1,4 @@
-import { digest, randomId } from '../oauth/secrets.ts'
+import { digest, randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 

@@ -1,5 +1,5 @@
 import type { JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
-import { randomId } from '../oauth/secrets.ts'
+import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { Answer } from './answer.ts'
@@ -108,7 +108,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       }
 
       async function readOn (): Promise<void> {
-        do {
+        while (again) {
           again = false
           const queued = await store.entries(keys.queue(session.digest), place.queue)
           // A store that lost a log counts from the beginning again.
@@ -127,7 +127,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
             write(toNotification(event))
           }
           again ||= queued.newest > place.queue || changed.newest > place.changes
-        } while (again && active)
+        }
       }
 
       const stream: OpenStream = {

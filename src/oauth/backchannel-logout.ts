@@ -5,7 +5,7 @@ import { expectedIssuer } from '../oidc/issuer.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import { OAuthError } from './errors.ts'
-import { digest } from './secrets.ts'
+import { digest } from '../crypto/secrets.ts'
 
 /** The provider says that somebody logged out (OpenID Connect Back-Channel Logout 1.0). */
 export interface LogoutServices {

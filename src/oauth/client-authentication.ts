@@ -4,7 +4,7 @@ import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { Client, Clients } from './clients.ts'
 import { OAuthError } from './errors.ts'
-import { digest, sameSecret } from './secrets.ts'
+import { digest, sameSecret } from '../crypto/secrets.ts'
 
 /** Who asks at the token and revocation endpoints (RFC 6749 section 2.3, RFC 7523 section 2.2, OAuth 2.1 section 2.4). */
 export interface ClientCredentials {

@@ -3,7 +3,7 @@ import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { AuthorizationRequest } from './authorization.ts'
 import { describeScope } from './scope.ts'
-import { digest, randomId, sameSecret } from './secrets.ts'
+import { digest, randomId, sameSecret } from '../crypto/secrets.ts'
 import { OtherBrowserError, SignInOverError } from './sign-in.ts'
 
 /**

@@ -3,7 +3,7 @@ import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import { OAuthError } from './errors.ts'
-import { digest } from './secrets.ts'
+import { digest } from '../crypto/secrets.ts'
 
 /**
  * Limits on how often the endpoints may be asked, in fixed windows, counted in the store: for all replicas together.

@@ -1,7 +1,7 @@
 import type { RegisteredClient } from '../schemas/register.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
-import { digest, randomId } from './secrets.ts'
+import { digest, randomId } from '../crypto/secrets.ts'
 
 /** What a client registers (RFC 7591 section 2), checked. Registered clients are public: none gets a secret. */
 export type ClientMetadata = Omit<RegisteredClient, 'client_id' | 'client_id_issued_at'>

@@ -1,7 +1,7 @@
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
-import { digest } from './secrets.ts'
+import { digest } from '../crypto/secrets.ts'
 
 /**
  * What stops access tokens before they expire, on every replica: a mark in the store for whoever looks later, and a

@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose'
 import { OAuthError } from '../errors.ts'
-import { randomId } from '../secrets.ts'
+import { randomId } from '../../crypto/secrets.ts'
 import type { SigningKeys } from './signing-keys.ts'
 
 /** What an access token says; the verifier reads it back as a principal (src/oidc/principal.ts). */

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { OAuthError } from '../errors.ts'
-import { digest, randomId, sameSecret } from '../secrets.ts'
+import { digest, randomId, sameSecret } from '../../crypto/secrets.ts'
 import type { Grant, Grants } from './grants.ts'
 
 /**

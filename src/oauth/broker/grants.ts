@@ -3,8 +3,8 @@ import type { Store } from '../../store/store.ts'
 import { OAuthError } from '../errors.ts'
 import { grantName } from '../revocations.ts'
 import type { Revocations } from '../revocations.ts'
-import { digest, randomId, sameSecret } from '../secrets.ts'
-import type { Secrets } from '../secrets.ts'
+import { digest, randomId, sameSecret } from '../../crypto/secrets.ts'
+import type { Secrets } from '../../crypto/secrets.ts'
 import type { Upstream } from '../upstream.ts'
 
 /**

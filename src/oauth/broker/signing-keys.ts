@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto'
 import type { JWSHeaderParameters } from 'jose'
 import { KeyNotFoundError } from '../../oidc/jwks.ts'
 import type { JwkSet } from '../../schemas/well-known.ts'
-import type { Generation, Secrets } from '../secrets.ts'
+import type { Generation, Secrets } from '../../crypto/secrets.ts'
 
 /**
  * The keys that sign Seed's access tokens (ES256), derived from SEED_SECRET and the calendar: all replicas have them

@@ -4,7 +4,7 @@ import { OAuthError } from '../errors.ts'
 import type { TokenRevoker } from '../revocation.ts'
 import { tokenName } from '../revocations.ts'
 import type { Revocations } from '../revocations.ts'
-import { digest } from '../secrets.ts'
+import { digest } from '../../crypto/secrets.ts'
 import type { Upstream } from '../upstream.ts'
 
 /** Proxy mode: an access token is refused here from now on, and the provider is told of it, and of refresh tokens. */

@@ -3,7 +3,7 @@ import { createGrants, readRefreshToken } from '../../../src/oauth/broker/grants
 import type { NewGrant } from '../../../src/oauth/broker/grants.ts'
 import { OAuthError } from '../../../src/oauth/errors.ts'
 import { createRevocations, grantName } from '../../../src/oauth/revocations.ts'
-import { createSecrets } from '../../../src/oauth/secrets.ts'
+import { createSecrets } from '../../../src/crypto/secrets.ts'
 import { ProviderUnavailableError } from '../../../src/oidc/provider.ts'
 import { keys } from '../../../src/store/keys.ts'
 import { createMemoryStore } from '../../../src/store/memory.ts'

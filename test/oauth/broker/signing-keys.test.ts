@@ -2,7 +2,7 @@ import { SignJWT, createLocalJWKSet, jwtVerify } from 'jose'
 import t from 'tap'
 import { mintAccessToken } from '../../../src/oauth/broker/access-token.ts'
 import { createSigningKeys } from '../../../src/oauth/broker/signing-keys.ts'
-import { createSecrets } from '../../../src/oauth/secrets.ts'
+import { createSecrets } from '../../../src/crypto/secrets.ts'
 import { KeyNotFoundError } from '../../../src/oidc/jwks.ts'
 
 /** The keys of Seed's access tokens, month after month. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createSecrets, digest, randomId, sameSecret } from '../../src/oauth/secrets.ts'
+import { createSecrets, digest, randomId, sameSecret } from '../../src/crypto/secrets.ts'
 
 /** What is derived from SEED_SECRET. */
 const [OLD, NEW] = ['the first SEED_SECRET, 44 characters in all..', 'the second SEED_SECRET, with 44 characters...']
