@@ -9,11 +9,11 @@ import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
 import { allowedOrigins } from '../../src/http/hosts.ts'
 import { createBrowser } from '../support/browser.ts'
-import { captureLogs, ping, ready, startSeed } from '../support/seed.ts'
+import { captureLogs, modernRequest, ping, ready, startSeed } from '../support/seed.ts'
 
 const APP_ORIGIN = 'https://app.example'
 const REDIRECT = 'http://localhost:53217/callback'
-const LIST = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} })
+const { body: LIST, headers: LIST_HEADERS } = modernRequest('tools/list')
 const AUTHORIZE = `/oauth/authorize?response_type=code&client_id=cli&redirect_uri=${encodeURIComponent(REDIRECT)}&code_challenge=${'x'.repeat(43)}&code_challenge_method=S256`
 const FORM = 'application/x-www-form-urlencoded'
 const JSON_TYPE = 'application/json'
@@ -34,7 +34,7 @@ const targets: Target[] = [
     { method: 'POST', url: `${prefix}/register`, status: 201, errors: 'oauth', payload: JSON.stringify({ redirect_uris: [REDIRECT] }), headers: { 'content-type': JSON_TYPE } }
   ]),
   { method: 'POST', url: '/oauth/consent', status: 400, errors: 'page', payload: 'consent=unknown&decision=approve', headers: { 'content-type': FORM } },
-  { method: 'POST', url: '/mcp', status: 200, errors: 'json-rpc', payload: LIST, headers: { 'content-type': JSON_TYPE, authorization: `Bearer ${token}` } }
+  { method: 'POST', url: '/mcp', status: 200, errors: 'json-rpc', payload: LIST, headers: { ...LIST_HEADERS, 'content-type': JSON_TYPE, authorization: `Bearer ${token}` } }
 ]
 const browserTargets = targets.filter(({ errors }) => errors !== 'page')
 
@@ -124,8 +124,8 @@ t.test('errors are readable across origins where answers are', async (t) => {
     [{ method: 'GET', url: '/oauth/token' }, 405, '*'],
     [{ method: 'POST', url: '/oauth/register', payload: 'x'.repeat(17_000), headers: { 'content-type': JSON_TYPE } }, 413, '*'],
     [{ method: 'PUT', url: '/.well-known/openid-configuration' }, 405, '*'],
-    [{ method: 'POST', url: '/mcp', payload: LIST, headers: { 'content-type': JSON_TYPE } }, 401, APP_ORIGIN],
-    [{ method: 'POST', url: '/mcp', payload: LIST, headers: { 'content-type': 'text/plain', authorization: `Bearer ${token}` } }, 415, APP_ORIGIN]
+    [{ method: 'POST', url: '/mcp', payload: LIST, headers: { ...LIST_HEADERS, 'content-type': JSON_TYPE } }, 401, APP_ORIGIN],
+    [{ method: 'POST', url: '/mcp', payload: LIST, headers: { ...LIST_HEADERS, 'content-type': 'text/plain', authorization: `Bearer ${token}` } }, 415, APP_ORIGIN]
   ] as const) {
     const response = await seed.app.inject({ ...request, headers: { ...('headers' in request && request.headers), origin: APP_ORIGIN } })
     t.equal(response.statusCode, status, request.url)
@@ -165,7 +165,7 @@ t.test('what a proxy or a client says of host, scheme and path changes no answer
   await ready(trusting)
   const routes: Target[] = [
     ...targets,
-    { method: 'POST', url: '/mcp', status: 401, errors: 'json-rpc', payload: LIST, headers: { 'content-type': JSON_TYPE } },
+    { method: 'POST', url: '/mcp', status: 401, errors: 'json-rpc', payload: LIST, headers: { ...LIST_HEADERS, 'content-type': JSON_TYPE } },
     { method: 'GET', url: '/nothing', status: 404, errors: 'plain' },
     { method: 'GET', url: '/health/ready', status: 200, errors: 'plain' }
   ]
@@ -220,7 +220,7 @@ t.test('every answer carries the security headers and a reference of its own, an
     { method: 'GET', url: '/oauth/token', status: 405, errors: 'oauth' },
     { method: 'GET', url: '/oauth/consent', status: 405, errors: 'page' },
     { method: 'POST', url: '/oauth/backchannel-logout', status: 400, errors: 'oauth', payload: 'x', headers: { 'content-type': FORM } },
-    { method: 'POST', url: '/mcp', status: 401, errors: 'json-rpc', payload: LIST, headers: { 'content-type': JSON_TYPE } },
+    { method: 'POST', url: '/mcp', status: 401, errors: 'json-rpc', payload: LIST, headers: { ...LIST_HEADERS, 'content-type': JSON_TYPE } },
     { method: 'GET', url: '/mcp', status: 401, errors: 'json-rpc' }
   ]
   for (const target of [...targets, ...odd]) {
@@ -341,7 +341,7 @@ t.test('an error that nobody expected gives away nothing, in each form', async (
   t.same(plain.json(), { error: 'request_failed', message: 'The server failed to answer; the reference id leads to the reason in its log', reference: plain.headers['x-request-id'] })
   t.match(await logged(({ reqId, msg }) => reqId === plain.headers['x-request-id'] && msg === 'Unexpected error'), { level: 50, err: { type: 'Error', message: inside, stack: '' } })
 
-  const rpc = await app.inject({ method: 'POST', url: '/mcp', payload: LIST, headers: { 'content-type': JSON_TYPE, authorization: `Bearer ${token}` } })
+  const rpc = await app.inject({ method: 'POST', url: '/mcp', payload: LIST, headers: { ...LIST_HEADERS, 'content-type': JSON_TYPE, authorization: `Bearer ${token}` } })
   t.equal(rpc.statusCode, 500)
   t.match(rpc.json(), { error: { code: -32603, message: 'The server failed to answer; the reference id leads to the reason in its log' } })
   const line = await logged(({ reqId, msg }) => reqId === rpc.headers['x-request-id'] && msg === 'Unexpected error')

@@ -17,7 +17,7 @@ import { ProviderUnavailableError } from '../../src/oidc/provider.ts'
 import { createVerifier } from '../../src/oidc/verifier.ts'
 import type { VerifierOptions } from '../../src/oidc/verifier.ts'
 import { until } from '../store/contract.ts'
-import { ping, ready, startSeed } from '../support/seed.ts'
+import { PING as SEED_PING, ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /**
@@ -173,7 +173,8 @@ async function raw (headers: string[], { path = '/mcp', body = '' } = {}): Promi
 }
 
 const JSON_TYPE = 'Content-Type: application/json'
-const PING = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'seed_ping', arguments: {} } })
+const PING = SEED_PING.body
+const PING_HEADERS = Object.entries(SEED_PING.headers).map(([name, value]) => `${name}: ${value}`)
 
 t.test('accepts tokens of each algorithm that is configured', async (t) => {
   await accepts(t, [
@@ -525,7 +526,7 @@ t.test('reads the token from the Authorization header and nowhere else', async (
 
 t.test('refuses a second token', async (t) => {
   const authorization = `Authorization: Bearer ${good}`
-  const common = [JSON_TYPE, 'Accept: application/json, text/event-stream']
+  const common = [JSON_TYPE, 'Accept: application/json, text/event-stream', ...PING_HEADERS]
   for (const query of [`access_token=${good}`, 'access_token=', 'access_token', `a=b&access_token=${good}`, `access%5Ftoken=${good}`, `%61ccess_token=${good}`]) {
     const response = await raw([...common, authorization], { path: `/mcp?${query}`, body: PING })
     t.equal(await isRefusal(t, response, 'invalid_request', `and ?${query.slice(0, 20)}`), 'Send the access token once, in the Authorization header')
@@ -545,7 +546,7 @@ t.test('refuses a second token', async (t) => {
 })
 
 t.test('refuses an Authorization header that is not Bearer and one token', async (t) => {
-  const common = [JSON_TYPE, 'Accept: application/json, text/event-stream']
+  const common = [JSON_TYPE, 'Accept: application/json, text/event-stream', ...PING_HEADERS]
   for (const value of ['', 'Bearer', 'Bearer ', 'Basic YTpi', 'Token abc', `DPoP ${good}`, `Bearer${good}`, good, `Bearer\t${good}`, `Bearer ${good} ${good}`, `Bearer ${good} x`, `Bearer ${good},`, `Bearer ${good}, Bearer ${good}`, `Bearer "${good}"`, `Bearer token=${good}`, `Bearer ${good}é`, `Bearer: ${good}`, `Basic YTpi, Bearer ${good}`, `Bearer ${good}=x`, `Bearer =${good}`]) {
     const response = await raw([...common, `Authorization: ${value}`], { body: PING })
     t.equal(await isRefusal(t, response, 'invalid_format', value.replaceAll(good, '…')), 'The Authorization header must be "Bearer" and one access token')

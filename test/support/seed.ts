@@ -48,6 +48,9 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     CIMD_ENABLED: String(fetchDocument !== undefined),
     OAUTH_LIMIT_PER_ADDRESS: '100000',
     OAUTH_LIMIT_PER_CLIENT: '100000',
+    MCP_LIMIT_PER_ADDRESS: '1000000',
+    MCP_LIMIT_PER_PRINCIPAL: '1000000',
+    MCP_LIMIT_REFUSED: '1000000',
     ...env
   }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), ...(tools !== undefined && { tools }) })
   t.teardown(async () => { await app.close() })
@@ -85,6 +88,13 @@ export function captureLogs () {
   }
 }
 
+/** What each request of 2026-07-28 says of its client. */
+export const MODERN_META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {}
+}
+
 /** A `tools/call` of seed_ping in 2026-07-28, as plain HTTP. */
 export async function ping (url: string, token?: string, init: RequestInit = {}): Promise<Response> {
   return await fetch(`${url}/mcp`, {
@@ -92,19 +102,24 @@ export async function ping (url: string, token?: string, init: RequestInit = {})
     headers: {
       'content-type': 'application/json',
       accept: 'application/json, text/event-stream',
-      'mcp-protocol-version': '2026-07-28',
-      'mcp-method': 'tools/call',
-      'mcp-name': 'seed_ping',
+      ...PING.headers,
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
       ...init.headers
     },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'seed_ping', arguments: {}, _meta: MODERN_META } })
+    body: PING.body
   })
 }
 
-/** What each request of 2026-07-28 says of its client. */
-export const MODERN_META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
-  'io.modelcontextprotocol/clientCapabilities': {}
+/** A request of 2026-07-28: its body, and the headers that repeat it. */
+export function modernRequest (method: string, params: Record<string, unknown> = {}, id: number | string = 1): { body: string, headers: Record<string, string> } {
+  return {
+    body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta: MODERN_META } }),
+    headers: {
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': method,
+      ...(typeof params['name'] === 'string' && { 'mcp-name': params['name'] })
+    }
+  }
 }
+
+export const PING = modernRequest('tools/call', { name: 'seed_ping', arguments: {} })
