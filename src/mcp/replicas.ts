@@ -42,9 +42,9 @@ export type ReplicaMessage =
   /** There is another change of what this server offers. */
   | { kind: 'changed' }
 
-const BEAT_MS = 5_000
+const BEAT_MS = 2_000
 /** Three beats. */
-const LIFE_SECONDS = 15
+const LIFE_SECONDS = 6
 const CHANNEL = 'replicas'
 
 export function createReplicas (store: Store, log: BackgroundLog): Replicas {

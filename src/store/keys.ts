@@ -25,7 +25,7 @@
  * | `answer:<session>:<request>` | JSON of a client's answer to a request of the server (src/mcp/client-requests.ts) | 5 minutes |
  * | `changes` | log of changes of what is offered, the newest 1000 (src/mcp/changes.ts) | 1 day from the last |
  * | `round:<nonce>` | mark: this request state was used (src/mcp/request-state.ts) | INPUT_TIMEOUT_SECONDS |
- * | `replica:<name>` | a sign of life (src/mcp/replicas.ts) | 15 seconds |
+ * | `replica:<name>` | a sign of life (src/mcp/replicas.ts) | 6 seconds |
  * | `limit:<endpoint>:<SHA-256 of whose>` | counter of requests, registrations | 1 minute, registrations 1 hour; fixed window |
  * | `ping` | nothing: written by readiness checks (src/store/redis.ts) | 1 second |
  *

@@ -1,0 +1,62 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Test } from 'tap'
+
+/** What stands between two ends: nothing, a delay, silence (as a lost network), or a closed door. */
+export type Weather = 'clear' | 'blackhole' | 'cut' | { delayMs: number }
+
+export interface TcpProxy {
+  port: number
+  /** From now on, for open connections too. */
+  set (weather: Weather): void
+}
+
+/** A TCP proxy on loopback; gone with the test. */
+export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpProxy> {
+  let weather: Weather = 'clear'
+  const sockets = new Set<Socket>()
+  const held: Array<() => void> = []
+
+  function pass (chunk: Buffer, to: Socket): void {
+    if (weather === 'blackhole') held.push(() => { to.write(chunk) })
+    else if (typeof weather === 'object') setTimeout(() => { to.write(chunk) }, weather.delayMs)
+    else to.write(chunk)
+  }
+
+  function join (client: Socket): void {
+    const server = connect(targetPort, '127.0.0.1')
+    for (const [from, to] of [[client, server], [server, client]] as const) {
+      sockets.add(from)
+      from.on('data', (chunk: Buffer) => { pass(chunk, to) })
+      from.on('error', () => {})
+      from.on('close', () => {
+        sockets.delete(from)
+        to.destroy()
+      })
+    }
+  }
+
+  const listener = createServer((client) => {
+    if (weather === 'cut') client.destroy()
+    else join(client)
+  }).listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+
+  function destroyAll (): void {
+    for (const socket of sockets) socket.destroy()
+  }
+
+  t.teardown(() => {
+    listener.close()
+    destroyAll()
+  })
+  return {
+    port: (listener.address() as AddressInfo).port,
+    set (next) {
+      weather = next
+      if (next === 'cut') destroyAll()
+      if (next !== 'blackhole') for (const release of held.splice(0)) release()
+    }
+  }
+}
