@@ -12,12 +12,12 @@ declare module 'fastify' {
 
 /** Shares the store: Redis where REDIS_URL is set, this process's memory otherwise. */
 async function redis (app: FastifyInstance): Promise<void> {
-  const { redisUrl, redisKeyPrefix, authRequired } = app.config
+  const { redisUrl, redisKeyPrefix: keyPrefix, redisSentinelPassword: sentinelPassword, redisTlsCa: tlsCa, authRequired } = app.config
   if (redisUrl === undefined) {
     if (authRequired) app.log.warn('REDIS_URL is not set: clients and sign-ins are kept in this process only. They are lost when it ends, and a second replica would not know them')
     app.decorate('store', createMemoryStore())
   } else {
-    app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix: redisKeyPrefix, log: app.log }))
+    app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix, sentinelPassword, tlsCa, log: app.log }))
     app.addHook('onReady', async () => { await app.store.ready() })
   }
   app.addHook('onClose', async () => { await app.store.close() })

@@ -27,9 +27,9 @@ const DISCOVERY_MS = 5_000
  * @throws Error with a sentence for the operator
  */
 export async function revoke (config: Config, options: RevokeOptions, log: ProviderLog): Promise<string> {
-  const { redisUrl: url, redisKeyPrefix: keyPrefix } = config
+  const { redisUrl: url, redisKeyPrefix: keyPrefix, redisSentinelPassword: sentinelPassword, redisTlsCa: tlsCa } = config
   if (url === undefined) throw new Error('REDIS_URL is not set: a server without it keeps its grants to itself, and a restart ends them')
-  const store = createRedisStore({ url, keyPrefix, log })
+  const store = createRedisStore({ url, keyPrefix, sentinelPassword, tlsCa, log })
   try {
     await store.ready()
     return config.oauthMode === 'broker' ? await revokeGrants(config, options, store, log) : await revokeTokens(config, options, store)

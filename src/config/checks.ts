@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
+import { parseRedisUrl } from './redis-url.ts'
 
 /** What a setting's value must look like. Each check adds to `problems` a sentence that names the setting and what to set. */
 
@@ -38,8 +40,27 @@ export function checkHttpsUrl (name: string, value: string, problems: string[]):
 }
 
 export function checkRedisUrl (value: string, problems: string[]): void {
-  if (!URL.canParse(value) || !['redis:', 'rediss:'].includes(new URL(value).protocol)) {
-    problems.push('REDIS_URL must be a URL such as redis://:password@redis:6379 (or rediss:// for TLS)')
+  try {
+    parseRedisUrl(value)
+  } catch (err) {
+    problems.push(`REDIS_URL ${(err as Error).message}`)
+  }
+}
+
+/** Settings of Redis that mean nothing, or something else than meant, with this REDIS_URL. */
+export function checkRedisSettings (url: string | undefined, sentinelPassword: string | undefined, tlsCa: string | undefined, problems: string[]): void {
+  if (sentinelPassword !== undefined && !/^rediss?\+sentinel:/i.test(url ?? '')) problems.push('REDIS_SENTINEL_PASSWORD is set, but REDIS_URL names no sentinels (redis+sentinel://)')
+  if (tlsCa === undefined) return
+  if (!/^rediss/i.test(url ?? '')) problems.push('REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)')
+  if (!isCertificates(tlsCa)) problems.push('REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")')
+}
+
+function isCertificates (pem: string): boolean {
+  const certificates = pem.match(/-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/gs) ?? []
+  try {
+    return certificates.map((certificate) => new X509Certificate(certificate)).length > 0
+  } catch {
+    return false
   }
 }
 

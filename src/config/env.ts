@@ -3,7 +3,7 @@ import { parseEnv } from 'node:util'
 import { envSchema } from 'env-schema'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { checkAddressRange, checkBaseUrl, checkHttpsUrl, checkOrigin, checkRedirectUriScheme, checkRedisUrl, checkSecret, isLoopbackHost, list, readClaimPairs } from './checks.ts'
+import { checkAddressRange, checkBaseUrl, checkHttpsUrl, checkOrigin, checkRedirectUriScheme, checkRedisSettings, checkRedisUrl, checkSecret, isLoopbackHost, list, readClaimPairs } from './checks.ts'
 import { readConfiguredClients } from './clients.ts'
 import { PRESET_NAMES, findPreset } from './presets.ts'
 import type { PresetName } from './presets.ts'
@@ -12,7 +12,7 @@ import type { PresetName } from './presets.ts'
  * Configuration: environment in, one frozen object out.
  *
  * `EnvSchema` is the only list of settings; .env.example follows its order. A setting whose name is in
- * SECRET_SETTINGS may also be given as NAME_FILE, a path to a file that holds the value (container secrets).
+ * SECRET_SETTINGS may also be given as NAME_FILE, a path to a file that holds the value (container secrets, certificates).
  */
 export const EnvSchema = Type.Object({
   // Server
@@ -60,6 +60,8 @@ export const EnvSchema = Type.Object({
   // Store
   REDIS_URL: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ default: 'seed:' }),
+  REDIS_SENTINEL_PASSWORD: Type.Optional(Type.String()),
+  REDIS_TLS_CA: Type.Optional(Type.String()),
   // Sessions and tools
   SESSION_IDLE_TTL: Type.Integer({ minimum: 60, default: 86400 }),
   SESSION_MAX_AGE: Type.Integer({ minimum: 60, default: 2592000 }),
@@ -87,7 +89,7 @@ export const EnvSchema = Type.Object({
 })
 type Env = Static<typeof EnvSchema>
 
-export const SECRET_SETTINGS = ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'OAUTH_CLIENTS'] as const
+export const SECRET_SETTINGS = ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'] as const
 
 /** Signature algorithms Seed can be told to accept: asymmetric only (RFC 8725 section 3.1). */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
@@ -209,6 +211,7 @@ function toConfig (env: Env, problems: string[]) {
   }
   if (issuer.includes('?')) problems.push('OIDC_ISSUER must have no query')
   if (env.REDIS_URL !== undefined) checkRedisUrl(env.REDIS_URL, problems)
+  checkRedisSettings(env.REDIS_URL, env.REDIS_SENTINEL_PASSWORD, env.REDIS_TLS_CA, problems)
   checkSecret('SEED_SECRET', env.SEED_SECRET, problems)
   checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS, problems)
   checkClientCredential(env, problems)
@@ -285,6 +288,8 @@ function toConfig (env: Env, problems: string[]) {
     },
     redisUrl: env.REDIS_URL,
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
+    redisSentinelPassword: env.REDIS_SENTINEL_PASSWORD,
+    redisTlsCa: env.REDIS_TLS_CA,
     /** Of the 2025 revisions, in seconds and numbers. */
     session: {
       idleTtlSeconds: env.SESSION_IDLE_TTL,

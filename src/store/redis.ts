@@ -1,7 +1,8 @@
-import { Redis } from 'ioredis'
 import { setTimeout as delay } from 'node:timers/promises'
+import { openRedisClient } from './redis-client.ts'
 import { StoreUnavailableError } from './store.ts'
-import type { RedisOptions, Result } from 'ioredis'
+import type { Redis, Result } from 'ioredis'
+import type { RedisClientOptions } from './redis-client.ts'
 import type { Store } from './store.ts'
 
 const CLOSE_MS = 2000
@@ -93,6 +94,14 @@ end
 return { newest, entries }
 `
 
+/**
+ * A script although it is one command: what has a key has a server of its own in a cluster, and so the messages of a
+ * channel keep their order.
+ */
+const PUBLISH = `
+return redis.call('PUBLISH', KEYS[1], ARGV[1])
+`
+
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     countInWindow (key: string, ttlSeconds: number): Result<[count: number, leftMs: number], Context>
@@ -101,33 +110,8 @@ declare module 'ioredis' {
     admitMember (key: string, member: string, ttlSeconds: number, most: number): Result<0 | 1, Context>
     liveMembers (key: string): Result<string[], Context>
     appendEntry (key: string, value: string, ttlSeconds: number, most: number, ...at: number[]): Result<number, Context>
+    publishMessage (channel: string, message: string): Result<number, Context>
     logEntries (key: string, after: number): Result<[newest: number, entries: string[]], Context>
-  }
-}
-
-/**
- * Fail fast: with the defaults of ioredis a command to a dead or hung Redis waits for ever, and requests pile up.
- * Nothing is sent twice either: the first try may have spent the code, although its answer was lost.
- */
-const FAIL_FAST = {
-  enableOfflineQueue: false,
-  maxRetriesPerRequest: 0,
-  autoResendUnfulfilledCommands: false,
-  commandTimeout: 300,
-  connectTimeout: 1000,
-  // A hung host never closes its connection: without this the kernel holds on to it for a quarter of an hour.
-  socketTimeout: 1000,
-  disconnectTimeout: 500,
-  maxLoadingRetryTime: 1000
-} satisfies RedisOptions
-
-export interface RedisStoreOptions {
-  /** redis:// or rediss://; its query is not read, because ioredis would let it override the profile above. */
-  url: string
-  keyPrefix: string
-  log: {
-    info (obj: object, msg: string): void
-    error (obj: object, msg: string): void
   }
 }
 
@@ -138,29 +122,10 @@ export interface RedisStoreOptions {
  * being loaded (LOADING), a full memory (OOM), a failed save (MISCONF), a wrong password. It connects by itself, at
  * first and again after each loss; until then every method rejects.
  */
-export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): Store {
-  const address = new URL(url)
-  const host = `${address.hostname}:${address.port || 6379}`
-  address.search = ''
-
-  let reachable = true
-  let readOnly = false
-  let closing: Promise<void> | undefined
-
-  const redis = new Redis(address.href, {
-    ...FAIL_FAST,
-    keyPrefix,
-    // Jitter, so that the replicas of Seed do not come back all at once.
-    retryStrategy: (attempt) => {
-      // A failover takes seconds: a quick next connection would find the same replica.
-      const shortest = readOnly ? 1000 : 50
-      return shortest + Math.random() * Math.min(2000 - shortest, shortest * 2 ** attempt)
-    },
-    reconnectOnError: (err) => {
-      readOnly ||= err.message.includes('READONLY')
-      return readOnly
-    }
-  })
+export function createRedisStore (options: RedisClientOptions): Store {
+  const { keyPrefix } = options
+  const client = openRedisClient(options)
+  const redis = client.commands
   redis.defineCommand('countInWindow', { numberOfKeys: 1, lua: COUNT_IN_WINDOW })
   redis.defineCommand('replaceValue', { numberOfKeys: 1, lua: REPLACE })
   redis.defineCommand('addMember', { numberOfKeys: 1, lua: ADD_MEMBER })
@@ -168,29 +133,16 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
   redis.defineCommand('liveMembers', { numberOfKeys: 1, lua: LIVE_MEMBERS })
   redis.defineCommand('appendEntry', { numberOfKeys: 1, lua: APPEND })
   redis.defineCommand('logEntries', { numberOfKeys: 1, lua: LOG_ENTRIES })
+  redis.defineCommand('publishMessage', { numberOfKeys: 1, lua: PUBLISH })
 
   const subscriptions = new Map<string, Array<{ onMessage: (message: string) => void, onGap: () => void }>>()
   let subscriber: Redis | undefined
   let heartbeat: NodeJS.Timeout | undefined
+  let closing: Promise<void> | undefined
 
-  redis.on('error', (err) => lost(errorCode(err)))
-  redis.on('close', () => lost(readOnly ? 'READONLY' : 'CLOSED'))
-  redis.on('ready', () => {
-    if (!reachable) log.info({ host }, 'Redis is reachable again')
-    reachable = true
-    readOnly = false
-  })
-
-  /** Only a code is logged, never the error: that of a refused login carries the password among its arguments. */
-  function lost (reason: string): void {
-    if (reachable && closing === undefined) log.error({ host, reason }, 'Redis is not reachable; what needs it answers 503 until it returns')
-    reachable = false
-  }
-
-  /** Listening needs a connection of its own. Its losses are those of the first one, which logs them. */
+  /** Listening needs a connection of its own. */
   function openSubscriber (): Redis {
-    const connection = redis.duplicate({ autoResubscribe: false })
-    connection.on('error', () => {})
+    const connection = client.openSubscriber()
     connection.on('ready', () => { for (const channel of subscriptions.keys()) listen(connection, channel) })
     connection.on('message', (channel, message) => {
       for (const { onMessage } of subscriptions.get(channel)!) onMessage(message)
@@ -207,6 +159,7 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
   }
 
   async function closeNow (): Promise<void> {
+    client.retire()
     clearInterval(heartbeat)
     subscriber?.disconnect()
     await Promise.race([redis.quit().catch(() => {}), delay(CLOSE_MS, undefined, { ref: false })])
@@ -275,7 +228,7 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
     },
 
     async publish (channel, message) {
-      await answer(redis.publish(keyPrefix + channel, message))
+      await answer(redis.publishMessage(channel, message))
     },
 
     subscribe (channel, onMessage, onGap) {
@@ -287,12 +240,13 @@ export function createRedisStore ({ url, keyPrefix, log }: RedisStoreOptions): S
 
     // A write, because PING is also answered by a replica that refuses writes and by a Redis that is full.
     async ping () {
+      if (!await client.isWhole()) throw new StoreUnavailableError(new Error('Not every server is connected and serving'))
       await answer(redis.set('ping', '1', 'EX', 1))
     },
 
     async ready () {
       const until = performance.now() + FIRST_CONTACT_MS
-      while (performance.now() < until && redis.status !== 'ready') await delay(20)
+      while (performance.now() < until && !await client.isWhole()) await delay(20)
     },
 
     close () {
@@ -310,9 +264,4 @@ async function answer<T> (command: Promise<T>): Promise<T> {
     Reflect.deleteProperty(err as object, 'command')
     throw new StoreUnavailableError(err)
   }
-}
-
-/** ECONNREFUSED of a socket, the first word of an answer of Redis (WRONGPASS, NOAUTH), or else a time limit of ioredis. */
-function errorCode (err: NodeJS.ErrnoException): string {
-  return err.code ?? /^[A-Z]+\b/.exec(err.message)?.[0] ?? 'ETIMEDOUT'
 }

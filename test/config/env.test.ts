@@ -8,8 +8,10 @@ import { ConfigError, EnvSchema, SECRET_SETTINGS, loadConfig } from '../../src/c
 import { findPreset } from '../../src/config/presets.ts'
 import { VERSION } from '../../src/config/version.ts'
 import { captureLogs } from '../support/seed.ts'
+import { selfSigned } from '../support/tls.ts'
 
 const GOOD = { OIDC_ISSUER: 'https://auth.example.com/application/o/seed/', OIDC_AUDIENCE: 'seed-client' }
+const CERTIFICATE = selfSigned(t, ['redis.example']).cert.trim()
 const folder = t.testdir()
 const SECRET = 'a secret of thirty-two characters'
 const PEM = '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----'
@@ -51,6 +53,8 @@ t.test('the smallest configuration gets a safe default for everything else', asy
     access: { groups: [], emailDomains: [], unverifiedEmail: true, hostedDomains: [], claims: [], contact: undefined },
     redisUrl: undefined,
     redisKeyPrefix: 'seed:',
+    redisSentinelPassword: undefined,
+    redisTlsCa: undefined,
     configuredClients: [],
     clientDocuments: { enabled: true, allowedHosts: [], probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata' },
     registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000, redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'] },
@@ -101,8 +105,10 @@ t.test('every setting is read', async (t) => {
     ACCESS_HOSTED_DOMAINS: 'Example.com',
     ACCESS_CLAIMS: 'department=R=D, active=true',
     ACCESS_CONTACT: 'it@example.com',
-    REDIS_URL: 'rediss://:pw@redis.example:6380/1',
+    REDIS_URL: 'rediss+sentinel://:pw@redis.example:6380/mymaster/1',
     REDIS_KEY_PREFIX: 'other:',
+    REDIS_SENTINEL_PASSWORD: 'sentinel-pw',
+    REDIS_TLS_CA: CERTIFICATE,
     OAUTH_CLIENTS: '[{"client_id":"ci","redirect_uris":["https://ci.example.com/cb"]}]',
     CIMD_ENABLED: 'false',
     CIMD_HOSTS: 'Claude.ai, localhost:8443',
@@ -165,8 +171,10 @@ t.test('every setting is read', async (t) => {
       claims: [{ claim: 'department', value: 'R=D' }, { claim: 'active', value: 'true' }],
       contact: 'it@example.com'
     },
-    redisUrl: 'rediss://:pw@redis.example:6380/1',
+    redisUrl: 'rediss+sentinel://:pw@redis.example:6380/mymaster/1',
     redisKeyPrefix: 'other:',
+    redisSentinelPassword: 'sentinel-pw',
+    redisTlsCa: CERTIFICATE,
     configuredClients: [{ id: 'ci', redirectUris: ['https://ci.example.com/cb'] }],
     clientDocuments: { enabled: false, allowedHosts: ['claude.ai', 'localhost:8443'], probeUrl: 'https://client.example/metadata.json' },
     registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2, redirectUriSchemes: ['cursor', 'com.example.app'] },
@@ -278,7 +286,10 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ] as Array<[string, string[], string]>),
   ['OIDC_SCOPES', ['profile email', 'openidx', 'OPENID', 'openid,profile'], 'must include openid'],
   ['OIDC_ALGORITHMS', ['HS256', 'none', 'rs256', 'RS256;ES256', 'ES256,HS512'], 'must list asymmetric algorithms'],
-  ['REDIS_URL', ['redis.example:6379', 'http://redis:6379', 'redis'], 'must be a URL such as redis://'],
+  ['REDIS_URL', ['redis.example:6379', 'http://redis:6379', 'redis', 'redis:redis', 'redis://', 'redis://a,b', 'redis://redis:0', 'redis://redis:65536', 'redis://redis/x', 'redis://:%@redis'], 'must be a URL such as redis://'],
+  ['REDIS_URL', ['redis+sentinel://sentinel', 'redis+sentinel://sentinel/', 'redis+sentinel://sentinel/my/master', 'redis+sentinel://a,,b/mymaster'], 'must be a URL such as redis+sentinel://'],
+  ['REDIS_URL', ['redis+cluster://', 'redis+cluster://redis/1'], 'must be a URL such as redis+cluster://'],
+  ['REDIS_SENTINEL_PASSWORD', ['pw'], 'is set, but REDIS_URL names no sentinels'],
   ['TRUST_PROXY', ['true', '1', 'loopback', '*', 'proxy.example', '10.0.0.0/33', '10.0.0.0/0', '::/129', '::/0', '10.0.0.0/', '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0', '10.0.0.1,true'], 'must list addresses or CIDR ranges'],
   ['CORS_EXTRA_ORIGINS', ['*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443', 'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'], 'must list origins such as https://claude.ai'],
   ['REDIRECT_URI_SCHEMES', ['http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp', 'Cursor', 'cursor:', 'cursor://', '1x', '-x', 'x_y', 'cursor,javascript'], 'must list private-use schemes']
@@ -304,6 +315,10 @@ t.test('settings that need another, or exclude it, say which', async (t) => {
     [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis' }, ['SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one secret for all replicas; make it with `openssl rand -base64 32`']],
     [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis', SEED_SECRET: SECRET }, []],
     [{ ...GOOD, REDIS_URL: 'redis://redis' }, []],
+    [{ ...GOOD, REDIS_URL: 'rediss://redis', REDIS_TLS_CA: `${CERTIFICATE}\n${CERTIFICATE}` }, []],
+    [{ ...GOOD, REDIS_TLS_CA: CERTIFICATE }, ['REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)']],
+    [{ ...GOOD, REDIS_URL: 'redis+cluster://redis', REDIS_TLS_CA: 'hunter2', REDIS_SENTINEL_PASSWORD: 'x' }, ['REDIS_SENTINEL_PASSWORD is set, but REDIS_URL names no sentinels (redis+sentinel://)', 'REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)', 'REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
+    [{ ...GOOD, REDIS_URL: 'rediss+sentinel://redis/mymaster', REDIS_SENTINEL_PASSWORD: 'x', REDIS_TLS_CA: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----' }, ['REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
     [{ ...google, OIDC_AUDIENCE: 'x', OIDC_CLIENT_SECRET: 'y' }, ['OAUTH_MODE must be broker for google: its access tokens are opaque, and redirect URIs are fixed']],
     [{ ...google, OAUTH_MODE: 'broker' }, ['OIDC_CLIENT_SECRET is missing: google demands it']],
     [{ ...google, OAUTH_MODE: 'broker', OIDC_CLIENT_SECRET: 'y' }, []],
@@ -338,7 +353,7 @@ t.test('the provider decides what ACCESS_EMAIL_UNVERIFIED and OIDC_GROUPS_CLAIM 
 
 t.test('a problem never shows a secret', async (t) => {
   writeFileSync(join(folder, 'redis'), 'http://:hunter2@redis')
-  for (const env of [{ REDIS_URL: 'http://:hunter2@redis' }, { REDIS_URL_FILE: join(folder, 'redis') }, { OIDC_CLIENT_SECRET: 'hunter2', OIDC_CLIENT_SECRET_FILE: join(folder, 'redis') }, { BASE_URL: 'https://user:hunter2@seed.example.com' }, { OIDC_ISSUER: 'http://user:hunter2@auth.example.com' }, { OAUTH_TOKEN_URL: 'ftp://user:hunter2@auth.example.com' }, { CORS_EXTRA_ORIGINS: 'https://user:hunter2@app.example' }, { SEED_SECRET: 'hunter2' }, { SEED_SECRET_PREVIOUS: 'hunter2' }, { OIDC_CLIENT_KEY: 'hunter2' }, { OAUTH_CLIENTS: '[{"client_secret":"hunter2"}]' }, { OAUTH_CLIENTS: 'hunter2' }]) {
+  for (const env of [{ REDIS_URL: 'http://:hunter2@redis' }, { REDIS_URL_FILE: join(folder, 'redis') }, { REDIS_URL: 'redis+sentinel://:hunter2@redis' }, { REDIS_URL: 'redis://:hunter2%@redis' }, { REDIS_SENTINEL_PASSWORD: 'hunter2' }, { OIDC_CLIENT_SECRET: 'hunter2', OIDC_CLIENT_SECRET_FILE: join(folder, 'redis') }, { BASE_URL: 'https://user:hunter2@seed.example.com' }, { OIDC_ISSUER: 'http://user:hunter2@auth.example.com' }, { OAUTH_TOKEN_URL: 'ftp://user:hunter2@auth.example.com' }, { CORS_EXTRA_ORIGINS: 'https://user:hunter2@app.example' }, { SEED_SECRET: 'hunter2' }, { SEED_SECRET_PREVIOUS: 'hunter2' }, { OIDC_CLIENT_KEY: 'hunter2' }, { OAUTH_CLIENTS: '[{"client_secret":"hunter2"}]' }, { OAUTH_CLIENTS: 'hunter2' }]) {
     for (const problem of problemsOf(t, { ...GOOD, ...env })) t.notMatch(problem, 'hunter2', problem)
   }
 })
@@ -393,7 +408,7 @@ t.test('AUTH_REQUIRED=false needs neither a provider nor Redis', async (t) => {
 })
 
 t.test('a secret may come from a file', async (t) => {
-  t.same(SECRET_SETTINGS, ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'OAUTH_CLIENTS'])
+  t.same(SECRET_SETTINGS, ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'])
   writeFileSync(join(folder, 'secret'), 's3cret\n')
   writeFileSync(join(folder, 'redis-url'), ' redis://:pw@redis:6379\n')
   const config = loadConfig({ ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'), REDIS_URL_FILE: join(folder, 'redis-url') })

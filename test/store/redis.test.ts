@@ -4,59 +4,16 @@ import { connect, createServer } from 'node:net'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { createRedisStore } from '../../src/store/redis.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { freePort } from '../support/free-port.ts'
 import { ownRedisForTests, redisForTests } from '../support/redis.ts'
 import { rejectsEverything, storeContract, until } from './contract.ts'
+import { BACK, LOST, openAdmin, openStore, ready, shorten } from './open-redis.ts'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Store } from '../../src/store/store.ts'
 import type { Test } from 'tap'
 
-const LOST = 'Redis is not reachable; what needs it answers 503 until it returns'
-const BACK = 'Redis is reachable again'
 const SECRET = 'the-value-nobody-may-log'
-
-interface Line {
-  level: 'info' | 'error'
-  msg: string
-  host?: string
-  reason?: string
-}
-
-function openStore (t: Test, url: string, keyPrefix = 'seed:'): { store: Store, lines: Line[] } {
-  const lines: Line[] = []
-  const store = createRedisStore({
-    url,
-    keyPrefix,
-    log: {
-      info: (obj, msg) => lines.push({ level: 'info', msg, ...obj }),
-      error: (obj, msg) => lines.push({ level: 'error', msg, ...obj })
-    }
-  })
-  t.teardown(() => store.close())
-  return { store, lines }
-}
-
-async function ready (store: Store): Promise<void> {
-  await until(() => store.ping().then(() => true, () => false), 'the store is ready')
-}
-
-function openAdmin (t: Test, url: string): Redis {
-  const admin = new Redis(url)
-  admin.on('error', () => {})
-  t.teardown(() => admin.disconnect())
-  return admin
-}
-
-/** Redis rounds no time to live to what a test would like to wait for: shorten it instead, and that of each member of a set. */
-async function shorten (admin: Redis, keyPrefix: string, seconds: number): Promise<void> {
-  for (const key of await admin.keys(`${keyPrefix}*`)) {
-    await admin.pexpire(key, await admin.pttl(key) - seconds * 1000)
-    if (await admin.type(key) !== 'zset') continue
-    for (const member of await admin.zrange(key, '0', '-1')) await admin.zincrby(key, -seconds * 1000, member)
-  }
-}
 
 t.test('the contract', async (t) => {
   const redis = await redisForTests(t)
@@ -258,9 +215,26 @@ t.test('a replica that refuses writes', async (t) => {
   await t.rejects(store.set('key', SECRET, 10), { name: 'StoreUnavailableError', cause: { message: /READONLY/ } })
   await until(() => lines.length > 0, 'the connection is given up')
   await rejectsEverything(t, store)
+  await reconnections(admin, 2)
   await admin.replicaof('NO', 'ONE')
   await ready(store)
   t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'READONLY' }, { msg: BACK, reason: undefined }])
+})
+
+t.test('a primary that has lost its replicas, and is told to write nothing then', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store, lines } = openStore(t, redis.url)
+  await ready(store)
+  const admin = openAdmin(t, redis.url)
+  await admin.config('SET', 'min-replicas-to-write', '1')
+  await t.rejects(store.increment('key', 10), { name: 'StoreUnavailableError', cause: { message: /NOREPLICAS/ } })
+  await until(() => lines.length > 0, 'the connection is given up: another server may be the primary')
+  await reconnections(admin, 2)
+  await admin.config('SET', 'min-replicas-to-write', '0')
+  await ready(store)
+  await until(() => lines.length > 1, 'the return is logged')
+  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'NOREPLICAS' }, { msg: BACK, reason: undefined }])
 })
 
 t.test('a message reaches the subscribers of all replicas under the same prefix, and no others', async (t) => {
@@ -483,6 +457,13 @@ async function listenBetween (t: Test, redisPort: number): Promise<{ url: string
     for (const socket of sockets) socket.destroy()
   })
   return { url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets }
+}
+
+/** Waits until `count` more connections were made: those of the store, which does not say that Redis is back. */
+async function reconnections (admin: Redis, count: number): Promise<void> {
+  const made = async (): Promise<number> => Number(/total_connections_received:(\d+)/.exec(await admin.info('stats'))![1])
+  const before = await made()
+  await until(async () => await made() >= before + count, 'the store has connected again')
 }
 
 /** Waits until some attempts of the store to connect to `port` have had the time to be refused. */

@@ -47,22 +47,29 @@ export async function redisForTests (t: Test): Promise<{ url: string } | undefin
 
 /** A Redis that the test may kill, fill or lock; stopped when the test ends. */
 export async function ownRedisForTests (t: Test, { args = [], hint = INSTALL }: { args?: string[], hint?: string } = {}): Promise<RedisServer | undefined> {
-  if (findRedisBinary() === undefined) {
-    if (process.env.CI) t.fail(hint)
-    else t.plan(0, hint)
-    return undefined
-  }
+  if (lacksRedis(t, hint)) return undefined
   const server = await startRedis(args)
   t.teardown(() => server.stop())
   return server
 }
 
-export async function startRedis (args: string[] = []): Promise<RedisServer> {
+/** Without a binary the test fails in CI and is skipped elsewhere, by name. */
+export function lacksRedis (t: Test, hint = INSTALL): boolean {
+  if (findRedisBinary() !== undefined) return false
+  if (process.env.CI) t.fail(hint)
+  else t.plan(0, hint)
+  return true
+}
+
+/** @param args more of the command line; a function of the port, where they must name it */
+export async function startRedis (args: string[] | ((port: number) => string[]) = []): Promise<RedisServer> {
   const binary = findRedisBinary()
   if (binary === undefined) throw new Error(INSTALL)
   const folder = mkdtempSync(join(tmpdir(), 'seed-redis-'))
-  const options = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder, ...args]
-  const start = (port: number): Promise<ChildProcess | undefined> => spawnReady(binary, ['--port', String(port), ...options])
+  const options = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder]
+  const start = (port: number): Promise<ChildProcess | undefined> => {
+    return spawnReady(binary, ['--port', String(port), ...options, ...typeof args === 'function' ? args(port) : args], 'Ready to accept connections')
+  }
 
   // Another process may take the port between the look and the bind.
   let port = await freePort()
@@ -103,8 +110,8 @@ export async function startRedis (args: string[] = []): Promise<RedisServer> {
   }
 }
 
-/** The server once it accepts connections; undefined when it ended before that (its port was taken). */
-async function spawnReady (binary: string, args: string[]): Promise<ChildProcess | undefined> {
+/** The server once it has said `ready`; undefined when it ended before that (its port was taken). */
+export async function spawnReady (binary: string, args: string[], ready: string): Promise<ChildProcess | undefined> {
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'ignore'] })
   const end = (): void => { child.kill('SIGKILL') }
   process.once('exit', end)
@@ -113,7 +120,7 @@ async function spawnReady (binary: string, args: string[]): Promise<ChildProcess
     let output = ''
     child.stdout.on('data', (chunk: Buffer) => {
       output += chunk.toString()
-      if (output.includes('Ready to accept connections')) resolve(child)
+      if (output.includes(ready)) resolve(child)
     })
     child.once('exit', () => resolve(undefined))
   })

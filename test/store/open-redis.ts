@@ -1,0 +1,54 @@
+import { Redis } from 'ioredis'
+import type { ConnectionOptions } from 'node:tls'
+import { createRedisStore } from '../../src/store/redis.ts'
+import { until } from './contract.ts'
+import type { RedisClientOptions } from '../../src/store/redis-client.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { Test } from 'tap'
+
+export const LOST = 'Redis is not reachable; what needs it answers 503 until it returns'
+export const BACK = 'Redis is reachable again'
+
+export interface Line {
+  level: 'info' | 'error'
+  msg: string
+  host?: string
+  reason?: string
+}
+
+/** A store on Redis and the lines it logs; closed when the test ends. */
+export function openStore (t: Test, url: string, keyPrefix = 'seed:', options: Partial<RedisClientOptions> = {}): { store: Store, lines: Line[] } {
+  const lines: Line[] = []
+  const store = createRedisStore({
+    url,
+    keyPrefix,
+    log: {
+      info: (obj, msg) => lines.push({ level: 'info', msg, ...obj }),
+      error: (obj, msg) => lines.push({ level: 'error', msg, ...obj })
+    },
+    ...options
+  })
+  t.teardown(() => store.close())
+  return { store, lines }
+}
+
+export async function ready (store: Store): Promise<void> {
+  await until(() => store.ping().then(() => true, () => false), 'the store is ready')
+}
+
+/** A connection that does what a store may not. */
+export function openAdmin (t: Test, url: string, options: { password?: string, tls?: ConnectionOptions } = {}): Redis {
+  const admin = new Redis(url, options)
+  admin.on('error', () => {})
+  t.teardown(() => admin.disconnect())
+  return admin
+}
+
+/** Redis rounds no time to live to what a test would like to wait for: shorten it instead, and that of each member of a set. */
+export async function shorten (admin: Redis, keyPrefix: string, seconds: number): Promise<void> {
+  for (const key of await admin.keys(`${keyPrefix}*`)) {
+    await admin.pexpire(key, await admin.pttl(key) - seconds * 1000)
+    if (await admin.type(key) !== 'zset') continue
+    for (const member of await admin.zrange(key, '0', '-1')) await admin.zincrby(key, -seconds * 1000, member)
+  }
+}
