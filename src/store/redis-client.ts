@@ -123,7 +123,7 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
 
 /** All primaries of a cluster. Redirections (MOVED, ASK) are followed, as what was redirected was not executed. */
 function openCluster (address: RedisAddress, options: RedisClientOptions): RedisClient {
-  const reachability = watchReachability(address, options.log, recover)
+  const reachability = watchReachability(address, options.log, { onLost: recover, onBack: settle })
   const nodeOptions = { ...FAIL_FAST, ...credentials(address), ...tlsOptions(address, options) }
   let recovery: NodeJS.Timeout | undefined
   let nodeError = 'CLOSED'
@@ -174,14 +174,15 @@ function openCluster (address: RedisAddress, options: RedisClientOptions): Redis
   function recover (): void {
     clearTimeout(recovery)
     recovery = setTimeout(() => {
-      if (reachability.isReachable()) {
-        nodeError = 'CLOSED'
-        return
-      }
       recover()
       if (cluster.status === 'ready') cluster.refreshSlotsCache()
       reachability.check(isWhole)
     }, RECOVERY_MS).unref()
+  }
+
+  function settle (): void {
+    clearTimeout(recovery)
+    nodeError = 'CLOSED'
   }
 
   function anyNode (): { host: string, port: number } {
@@ -219,7 +220,7 @@ function openCluster (address: RedisAddress, options: RedisClientOptions): Redis
 }
 
 /** Logs a loss once and the return once. */
-function watchReachability ({ nodes }: RedisAddress, log: RedisClientOptions['log'], onLost = () => {}) {
+function watchReachability ({ nodes }: RedisAddress, log: RedisClientOptions['log'], { onLost, onBack }: { onLost?: () => void, onBack?: () => void } = {}) {
   const host = nodes.map(({ host, port }) => `${host}:${port}`).join(',')
   let reachable = true
   let retired = false
@@ -230,16 +231,15 @@ function watchReachability ({ nodes }: RedisAddress, log: RedisClientOptions['lo
       if (!reachable || retired) return
       reachable = false
       log.error({ host, reason }, 'Redis is not reachable; what needs it answers 503 until it returns')
-      onLost()
+      onLost?.()
     },
 
     async check (isBack: () => Promise<boolean>): Promise<void> {
       if (reachable || !await isBack() || reachable || retired) return
       reachable = true
       log.info({ host }, 'Redis is reachable again')
+      onBack?.()
     },
-
-    isReachable: () => reachable,
 
     retire (): void {
       retired = true

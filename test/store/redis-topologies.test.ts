@@ -339,8 +339,8 @@ t.test('a cluster fails over to a replica', async (t) => {
   const replica = await startNode(t, [...CLUSTER_ARGUMENTS, '--repl-diskless-sync-delay', '0'])
   await formCluster(primaries, { replicas: [replica] })
   const { store, lines } = openStore(t, `redis+cluster://127.0.0.1:${primaries[1]!.port},127.0.0.1:${primaries[2]!.port}`)
-  await store.ready()
   const listener = await listen(store)
+  await store.ready()
   const keys = Array.from({ length: 50 }, (_, number) => `key ${number}`)
   for (const key of keys) await store.set(key, key, 100)
   await openAdmin(t, primaries[0]!.url).wait(1, 0)
@@ -358,10 +358,10 @@ t.test('a cluster fails over to a replica', async (t) => {
 
 t.test('Cluster with TLS and a user with no more rights than needed', async (t) => {
   if (lacksRedis(t)) return
-  const { ca, files } = privatelySigned(t, ['127.0.0.1'])
+  const { ca, files } = privatelySigned(t, ['127.0.0.1', 'localhost'])
   const node = await startNode(t, (port) => [...CLUSTER_ARGUMENTS, '--cluster-announce-ip', '127.0.0.1', '--user', 'seed', 'on', `>${PASSWORD}`, ...SEED_RIGHTS, ...tlsArguments(files, port)])
   await formCluster([node], { tls: { ca } })
-  const url = `rediss+cluster://seed:${ENCODED}@127.0.0.1:${node.port}`
+  const url = `rediss+cluster://seed:${ENCODED}@localhost:${node.port}`
   const { store } = openStore(t, url, 'seed-test:', { tlsCa: ca })
   await store.ready()
   await store.set('key', 'value', 10)
