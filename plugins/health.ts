@@ -7,9 +7,10 @@ import healthRoutes from '../routes/health.ts'
  * what signing in cannot do without (the store).
  */
 async function health (app: FastifyInstance): Promise<void> {
-  const { store, oidc } = app
+  const { store, oidc, shutdown } = app
   await app.register(healthRoutes, {
     prefix: '/health',
+    leaving: () => shutdown.begun,
     parts: {
       store: async () => { await store.ping() },
       ...(oidc !== undefined && {
@@ -24,4 +25,4 @@ function fail (problem: string | undefined): void {
   if (problem !== undefined) throw new Error(problem)
 }
 
-export default fp(health, { name: 'health', dependencies: ['redis', 'oidc-discovery', 'jwt-auth'], encapsulate: true, fastify: '5.x' })
+export default fp(health, { name: 'health', dependencies: ['shutdown', 'redis', 'oidc-discovery', 'jwt-auth'], encapsulate: true, fastify: '5.x' })

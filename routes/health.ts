@@ -5,13 +5,16 @@ import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
 export interface HealthRouteOptions {
   /** What Seed depends on, by name; each rejects with the reason while it cannot be used. */
   parts: Record<string, () => Promise<void>>
+  /** Whether the server was told to stop. */
+  leaving: () => boolean
 }
 
 /**
- * GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what cannot.
+ * GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what
+ * cannot, or says that the server leaves.
  * Monitors like to send HEAD, so that is served too.
  */
-const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts }) => {
+const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts, leaving }) => {
   const config = { auth: 'public', quiet: true } as const
   for (const path of ['', '/live', '/ready']) allowOnly(app, ['GET', 'HEAD'], path, { preflight: false })
 
@@ -21,6 +24,7 @@ const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, 
   }
 
   app.get('/ready', { config, exposeHeadRoute: true, schema: { response: { 200: ReadinessSchema, 503: ReadinessSchema } } }, async (_request, reply) => {
+    if (leaving()) return reply.code(503).header('cache-control', 'no-store').send({ status: 'shutting down' })
     const states = await Promise.all(Object.entries(parts).map(async ([name, check]) => [name, await state(check)] as const))
     const ready = states.every(([, { status }]) => status === 'ok')
     return reply.code(ready ? 200 : 503).header('cache-control', 'no-store')

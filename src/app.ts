@@ -8,6 +8,7 @@ import mcpTransport from '../plugins/mcp-transport.ts'
 import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import redis from '../plugins/redis.ts'
+import shutdown from '../plugins/shutdown.ts'
 import type { Config } from './config/env.ts'
 import { createPublicFetcher } from './http-client/public-document.ts'
 import type { FetchPublicDocument } from './http-client/public-document.ts'
@@ -57,9 +58,8 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
   app.addHook('onRequest', async (request, reply) => { reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id }) })
   app.addHook('onResponse', async (request, reply) => { logRequest(request, reply) })
 
-  app.addHook('preClose', async () => { cutStragglers(app, settings.shutdownGraceSeconds * 1_000) })
-
   await app.register(config, { config: settings })
+  await app.register(shutdown)
   await app.register(redis)
   await app.register(oidcDiscovery)
   await app.register(jwtAuth)
@@ -75,9 +75,4 @@ async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
   await plainErrorHandler(error, request, reply)
   logRequest(request, reply)
-}
-
-/** Closing waits for every connection; one whose request never arrives whole, or whose reader never reads, is cut when the grace is over. */
-function cutStragglers (app: FastifyInstance, graceMs: number): void {
-  setTimeout(() => { app.server.closeAllConnections() }, graceMs + 500).unref()
 }

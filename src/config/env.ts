@@ -23,6 +23,7 @@ export const EnvSchema = Type.Object({
   ALLOWED_HOSTS: Type.String({ default: '' }),
   CORS_EXTRA_ORIGINS: Type.String({ default: '' }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
+  SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 5 }),
   // Authentication
   AUTH_REQUIRED: Type.Boolean({ default: true }),
@@ -242,6 +243,7 @@ function toConfig (env: Env, problems: string[]) {
     allowedHosts: list(env.ALLOWED_HOSTS).map((host) => host.toLowerCase()),
     corsExtraOrigins,
     logLevel: env.LOG_LEVEL,
+    shutdownDelaySeconds: env.SHUTDOWN_DELAY_SECONDS,
     shutdownGraceSeconds: env.SHUTDOWN_GRACE_SECONDS,
     authRequired,
     oauthMode: env.OAUTH_MODE as 'proxy' | 'broker',

@@ -8,12 +8,14 @@ import mcpTransport from '../../plugins/mcp-transport.ts'
 import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
 import redis from '../../plugins/redis.ts'
+import shutdown from '../../plugins/shutdown.ts'
 import { loadConfig } from '../../src/config/env.ts'
 
 const settings = loadConfig({ AUTH_REQUIRED: 'false' })
 
 /** Each plugin, and what it cannot do without. */
 const plugins = [
+  { plugin: shutdown, name: 'shutdown', missing: 'config', before: [] },
   { plugin: redis, name: 'redis', missing: 'config', before: [] },
   { plugin: oidcDiscovery, name: 'oidc-discovery', missing: 'config', before: [] },
   { plugin: jwtAuth, name: 'jwt-auth', missing: 'redis', before: [] },
@@ -22,7 +24,8 @@ const plugins = [
   { plugin: oauthProxy, name: 'oauth-proxy', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
   { plugin: dcr, name: 'dcr', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
   { plugin: mcpTransport, name: 'mcp-transport', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
-  { plugin: health, name: 'health', missing: 'redis', before: [] }
+  { plugin: health, name: 'health', missing: 'shutdown', before: [] },
+  { plugin: health, name: 'health', missing: 'redis', before: [shutdown] }
 ]
 
 for (const { plugin, name, missing, before } of plugins) {

@@ -1,0 +1,36 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { createShutdown } from '../src/shutdown.ts'
+import type { Shutdown } from '../src/shutdown.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    shutdown: Shutdown
+  }
+}
+
+/**
+ * Shares how the server leaves, and says on each answer whether its connection may be used again: not while the server
+ * leaves, and not behind a stream, which ends when the server does.
+ */
+async function shutdown (app: FastifyInstance): Promise<void> {
+  const { shutdownDelaySeconds, shutdownGraceSeconds } = app.config
+  const sequence = createShutdown(app.server, shutdownDelaySeconds * 1_000)
+  app.decorate('shutdown', sequence)
+
+  app.addHook('onSend', async (_request, reply, payload) => {
+    const response = payload instanceof Response ? payload : undefined
+    // It is this server that knows; the SDK's streams say keep-alive.
+    response?.headers.delete('connection')
+    if (sequence.draining || response?.headers.get('content-type') === 'text/event-stream') reply.header('connection', 'close')
+  })
+
+  app.addHook('preClose', async () => { cutStragglers(app, shutdownGraceSeconds * 1_000) })
+}
+
+/** Closing waits for every connection; one whose request never arrives whole, or whose reader never reads, is cut when the grace is over. */
+function cutStragglers (app: FastifyInstance, graceMs: number): void {
+  setTimeout(() => { app.server.closeAllConnections() }, graceMs + 500).unref()
+}
+
+export default fp(shutdown, { name: 'shutdown', dependencies: ['config'], fastify: '5.x' })
