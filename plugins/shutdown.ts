@@ -18,6 +18,7 @@ async function shutdown (app: FastifyInstance): Promise<void> {
   const sequence = createShutdown(app.server, shutdownDelaySeconds * 1_000)
   app.decorate('shutdown', sequence)
 
+  app.addHook('preHandler', async ({ raw }) => { sequence.taken(raw) })
   app.addHook('onSend', async (_request, reply, payload) => {
     const response = payload instanceof Response ? payload : undefined
     // It is this server that knows; the SDK's streams say keep-alive.

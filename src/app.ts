@@ -48,6 +48,8 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
+    // Also of the hooks in which running calls finish: past it, closing would fail.
+    pluginTimeout: 10_000 + settings.shutdownGraceSeconds * 1_000,
     frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply) },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
   })

@@ -1,4 +1,4 @@
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +12,9 @@ export interface Shutdown {
   readonly begun: boolean
   /** From when the listener is closed: requests on open connections are served, each the last one of its connection. */
   readonly draining: boolean
-  /** Resolves when nothing new can come: the listener is closed, and so is each connection without a request. */
+  /** The request has arrived whole, and its handler begins. */
+  taken (request: IncomingMessage): void
+  /** Resolves when nothing new can come: the listener is closed, and no connection waits for a request or the rest of one. */
   drain (): Promise<void>
 }
 
@@ -25,29 +27,30 @@ export const IDLE_MS = 2_000
 
 /** A turn of the event loop so short that hardly anybody has connected in it. */
 const QUIET_MS = 0.2
-const MOST_TURNS = 500
+const MOST_TURNS = 200
 
 /** @param delayMs how long to go on accepting connections, for what learns of replicas by asking for their readiness */
 export function createShutdown (server: Server, delayMs: number): Shutdown {
   let begun = false
   let draining = false
-  const idle = new Set<Socket>()
+  /** Connections whose next request is still to come, or to be taken up. */
+  const waiting = new Set<Socket>()
   let changed = (): void => {}
   let accepted = 0
 
   server.on('connection', (socket: Socket) => {
     accepted++
-    idle.add(socket)
-    socket.once('close', () => {
-      idle.delete(socket)
-      changed()
-    })
+    waiting.add(socket)
+    socket.once('close', () => { noLonger(socket) })
   })
   server.on('request', ({ socket }, response) => {
-    idle.delete(socket)
-    changed()
-    response.once('close', () => { if (!socket.destroyed) idle.add(socket) })
+    response.once('close', () => { if (!socket.destroyed) waiting.add(socket) })
   })
+
+  function noLonger (socket: Socket): void {
+    waiting.delete(socket)
+    changed()
+  }
 
   /**
    * Who has connected but is not accepted yet would be cut off with the listener, and libuv accepts one a turn: so it is
@@ -63,11 +66,12 @@ export function createShutdown (server: Server, delayMs: number): Shutdown {
     NetServer.prototype.close.call(server)
   }
 
-  async function idleGone (): Promise<void> {
+  /** Resolves when nobody waits any more, or has waited long enough. */
+  async function allTaken (): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, IDLE_MS)
       changed = () => {
-        if (idle.size > 0) return
+        if (waiting.size > 0) return
         clearTimeout(timer)
         resolve()
       }
@@ -78,15 +82,16 @@ export function createShutdown (server: Server, delayMs: number): Shutdown {
   return {
     get begun () { return begun },
     get draining () { return draining },
+    taken ({ socket }) { noLonger(socket) },
     async drain () {
       begun = true
       await sleep(delayMs)
       await stopListening()
       draining = true
-      await idleGone()
+      await allTaken()
       server.closeIdleConnections()
       // Node does not count those as idle that never sent anything.
-      for (const socket of idle) if (socket.bytesRead === 0) socket.destroy()
+      for (const socket of waiting) if (socket.bytesRead === 0) socket.destroy()
     }
   }
 }

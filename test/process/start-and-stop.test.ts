@@ -1,10 +1,13 @@
 import { once } from 'node:events'
+import { Agent, request } from 'node:http'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
+import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
-import { DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
+import { DEV, SERVER, WITH_LASTING_STREAMS, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { ping, ready } from '../support/seed.ts'
@@ -15,7 +18,7 @@ t.test('the server process', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
 
-  const start = (env: Record<string, string>): TestProcess => startProcess(t, ['--enable-source-maps', SERVER], env, folder)
+  const start = (env: Record<string, string>): TestProcess => startProcess(t, [...WITH_LASTING_STREAMS, '--enable-source-maps', SERVER], env, folder)
   const startListening = async (env: Record<string, string> = {}) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
@@ -88,11 +91,15 @@ t.test('the server process', async (t) => {
       body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
     })
     t.equal(stream.status, 200)
+    const events = stream.body!.pipeThrough(new TextDecoderStream()).getReader()
+    t.match((await events.read()).value, 'notifications/subscriptions/acknowledged')
     const started = Date.now()
     server.child.kill('SIGTERM')
-    t.match(await stream.text(), /"resultType":"complete"/, 'the stream is told')
+    let rest = ''
+    for (let event = await events.read(); !event.done; event = await events.read()) rest += event.value
+    t.match(rest, /"resultType":"complete"/, 'the stream is told')
     t.same(await server.ended, { code: 0, signal: null })
-    t.ok(Date.now() - started < 5_000)
+    t.ok(Date.now() - started < 10_000)
     t.match(await server.output(), /Shutting down/)
   })
 
@@ -100,6 +107,46 @@ t.test('the server process', async (t) => {
     const server = await startListening({ OIDC_ISSUER: 'http://127.0.0.1:9', REDIS_URL: 'redis://127.0.0.1:9' })
     server.child.kill('SIGTERM')
     t.same(await server.ended, { code: 0, signal: null })
+  })
+
+  /** GET on a connection of its own that the client keeps. */
+  function keptConnection (t: Test, url: string): (path: string) => Promise<{ status: number, connection: string, body: string }> {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    t.teardown(() => { agent.destroy() })
+    return async (path) => {
+      const [response] = await once(request(url + path, { agent }).end(), 'response')
+      return { status: response.statusCode, connection: response.headers.connection, body: await text(response) }
+    }
+  }
+
+  t.test('SIGTERM: readiness is off and nobody new comes in, while a request that is on its way is answered', async (t) => {
+    const server = await startListening({ AUTH_REQUIRED: 'false' })
+    const probe = keptConnection(t, server.url)
+    t.match(await probe('/health/ready'), { status: 200, connection: 'keep-alive' })
+    const body = JSON.stringify({ no: 'call' })
+    const slow = request(`${server.url}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': body.length, expect: '100-continue' } })
+    slow.flushHeaders()
+    await once(slow, 'continue')
+
+    server.child.kill('SIGTERM')
+    await server.printed(/Shutting down/)
+    t.match(await probe('/health/ready'), { status: 503, body: '{"status":"shutting down"}' })
+    slow.end(body)
+    const [response] = await once(slow, 'response')
+    t.match(response, { statusCode: 400, headers: { connection: 'close' } })
+    t.match(JSON.parse(await text(response)), { jsonrpc: '2.0', error: Object })
+    t.same(await server.ended, { code: 0, signal: null })
+    t.equal((await server.output()).match(/Shutting down/g)?.length, 1)
+  })
+
+  t.test('SHUTDOWN_DELAY_SECONDS: everything but readiness goes on for so long', async (t) => {
+    const server = await startListening({ AUTH_REQUIRED: 'false', SHUTDOWN_DELAY_SECONDS: '60' })
+    server.child.kill('SIGTERM')
+    await server.printed(/Shutting down/)
+    t.equal((await fetch(`${server.url}/health/ready`)).status, 503)
+    for (const path of ['/health', '/health/live']) t.equal((await fetch(server.url + path)).status, 200, path)
+    server.child.kill('SIGTERM')
+    t.same(await server.ended, { code: 1, signal: null }, 'a second signal ends it at once')
   })
 
   /** A request whose body never comes; resolves once the server has its head and waits for more. */

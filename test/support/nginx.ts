@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { request } from 'node:https'
+import type { Agent } from 'node:https'
+import type { IncomingHttpHeaders } from 'node:http'
+import { delimiter, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { freePort } from './free-port.ts'
+import { selfSigned } from './tls.ts'
+
+const SHIPPED = fileURLToPath(new URL('../../deploy/nginx/seed.conf', import.meta.url))
+const INSTALL = 'no nginx on PATH: apt-get install nginx'
+
+/** The name in the shipped file. */
+export const SERVER_NAME = 'seed.example.com'
+
+export interface Nginx {
+  /** Of https, on 127.0.0.1. */
+  port: number
+  /** Of http. */
+  plainPort: number
+  /** The certificate, as its own authority. */
+  ca: string
+  /** Everything that nginx printed. */
+  output (): string
+  /** The lines of the access log so far, parsed. */
+  accessLog (): Array<Record<string, unknown>>
+  errorLog (): string
+  /** Sends one request and reads the whole answer. */
+  send (path: string, options?: SendOptions): Promise<Answer>
+}
+
+export interface SendOptions {
+  method?: string
+  headers?: Record<string, string>
+  body?: string
+  /** Keeps connections, where it is one that does. */
+  agent?: Agent
+  /** Of 127.0.0.0/8: whom nginx takes this client for. */
+  from?: string
+  timeoutMs?: number
+}
+
+export interface Answer {
+  status: number
+  headers: IncomingHttpHeaders
+  body: string
+}
+
+function findNginx (): string | undefined {
+  const candidates = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'].map((folder) => join(folder, 'nginx'))
+  return candidates.find((path) => {
+    try {
+      accessSync(path, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/**
+ * nginx with the shipped deploy/nginx/seed.conf in front of two replicas on these ports, until the test ends. Only
+ * addresses, ports and paths in it are changed. Without nginx it fails in CI and skips elsewhere, by name.
+ */
+export async function nginxForTests (t: Test, replicas: readonly [number, number]): Promise<Nginx | undefined> {
+  const binary = findNginx()
+  if (binary === undefined) {
+    if (process.env.CI) t.fail(INSTALL)
+    else t.plan(0, INSTALL)
+    return undefined
+  }
+  const { key, cert } = selfSigned(t, [SERVER_NAME])
+  const folder = join(t.testdirName, 'nginx')
+  mkdirSync(folder)
+  const [port, plainPort] = [await freePort(), await freePort()]
+  const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem'), access: join(folder, 'access.log'), error: join(folder, 'error.log'), seed: join(folder, 'seed.conf'), main: join(folder, 'nginx.conf') }
+  writeFileSync(files.cert, cert)
+  writeFileSync(files.key, key)
+  writeFileSync(files.seed, substitute(readFileSync(SHIPPED, 'utf8'), {
+    '127.0.0.1:3000': `127.0.0.1:${replicas[0]}`,
+    '127.0.0.1:3001': `127.0.0.1:${replicas[1]}`,
+    'listen 443': `listen 127.0.0.1:${port}`,
+    'listen 80': `listen 127.0.0.1:${plainPort}`,
+    '/etc/ssl/seed/fullchain.pem': files.cert,
+    '/etc/ssl/seed/privkey.pem': files.key,
+    '/var/log/nginx/seed.log': files.access,
+    '/var/log/nginx/seed-error.log': files.error
+  }))
+  writeFileSync(files.main, mainConfiguration(folder, files.seed))
+  const args = ['-e', 'stderr', '-p', folder, '-c', files.main]
+  await run(binary, [...args, '-t'])
+
+  const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const end = (): void => { child.kill('SIGTERM') }
+  process.once('exit', end)
+  let output = ''
+  const ended = once(child, 'close')
+  t.teardown(async () => {
+    end()
+    await ended
+    process.removeListener('exit', end)
+  })
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => { output += chunk })
+  // Its sockets are open before its workers are.
+  while (!output.includes('start worker process ')) {
+    if (child.exitCode !== null) throw new Error(output)
+    await Promise.race([once(child.stderr, 'data'), ended])
+  }
+
+  return {
+    port,
+    plainPort,
+    ca: cert,
+    output: () => output,
+    accessLog: () => readFileSync(files.access, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>),
+    errorLog: () => readFileSync(files.error, 'utf8'),
+    async send (path, { method = 'GET', headers = {}, body, agent, from, timeoutMs = 20_000 } = {}) {
+      const sent = request({
+        host: '127.0.0.1',
+        port,
+        path,
+        method,
+        ca: cert,
+        servername: SERVER_NAME,
+        headers: { host: SERVER_NAME, ...headers, ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }) },
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(agent !== undefined && { agent }),
+        ...(from !== undefined && { localAddress: from })
+      })
+      sent.end(body)
+      const [response] = await once(sent, 'response')
+      return { status: response.statusCode, headers: response.headers, body: await text(response) }
+    }
+  }
+}
+
+/** Replaces each of these everywhere; throws for one that is not there. */
+function substitute (shipped: string, changes: Record<string, string>): string {
+  let changed = shipped
+  for (const [from, to] of Object.entries(changes)) {
+    if (!changed.includes(from)) throw new Error(`deploy/nginx/seed.conf has no ${from}`)
+    changed = changed.replaceAll(from, to)
+  }
+  return changed
+}
+
+/** What Debian's nginx.conf does around conf.d, without root and in the foreground. */
+function mainConfiguration (folder: string, seed: string): string {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path ${join(folder, name)};`)
+  return [
+    ...(process.getuid!() === 0 ? ['user root;'] : []),
+    'daemon off;',
+    'worker_processes 2;',
+    `pid ${join(folder, 'nginx.pid')};`,
+    'error_log stderr notice;',
+    'events { worker_connections 1024; }',
+    'http {',
+    ...temporary,
+    '  access_log off;',
+    `  include ${seed};`,
+    '}',
+    ''
+  ].join('\n')
+}
+
+/** Runs `nginx -t`; throws what it printed if it refuses, or warns. */
+async function run (binary: string, args: string[]): Promise<void> {
+  const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const [output, [code]] = await Promise.all([text(child.stderr), once(child, 'close')])
+  if (code !== 0 || /\[(warn|emerg|error)\]/.test(output)) throw new Error(output)
+}
