@@ -119,6 +119,13 @@ t.test('the server process', async (t) => {
     }
   }
 
+  async function listens (url: string): Promise<boolean> {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    const opened = await once(socket, 'connect').then(() => true, () => false)
+    socket.destroy()
+    return opened
+  }
+
   t.test('SIGTERM: readiness is off and nobody new comes in, while a request that is on its way is answered', async (t) => {
     const server = await startListening({ AUTH_REQUIRED: 'false' })
     const probe = keptConnection(t, server.url)
@@ -131,6 +138,7 @@ t.test('the server process', async (t) => {
     server.child.kill('SIGTERM')
     await server.printed(/Shutting down/)
     t.match(await probe('/health/ready'), { status: 503, body: '{"status":"shutting down"}' })
+    while (await listens(server.url));
     slow.end(body)
     const [response] = await once(slow, 'response')
     t.match(response, { statusCode: 400, headers: { connection: 'close' } })
