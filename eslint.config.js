@@ -20,7 +20,7 @@ export default [
     ignores: ['src/server.ts', 'src/cli.ts'],
     rules: { 'n/no-process-env': 'error' }
   },
-  forbid(['src/app.ts', 'src/server.ts'], OUTSIDE, 'What ships imports nothing from dev, bench or test.'),
+  forbid(['src/app.ts', 'src/serve.ts', 'src/server.ts'], OUTSIDE, 'What ships imports nothing from dev, bench or test.'),
   forbid(['plugins/*.ts'], ['./*', '**/plugins/*', ...OUTSIDE], 'Plugins meet through decorators and dependencies, never by import.'),
   forbid(['routes/*.ts'], ['./*', '**/plugins/*', '**/app.ts', '**/server.ts', ...OUTSIDE], 'A route file knows the domain and src/http only; its services are options.'),
   forbid(['src/http/*.ts'], [...HTTP, ...OUTSIDE], 'src/http knows the domain, not who mounts it.'),

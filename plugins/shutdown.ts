@@ -19,11 +19,8 @@ async function shutdown (app: FastifyInstance): Promise<void> {
   app.decorate('shutdown', sequence)
 
   app.addHook('preHandler', async ({ raw }) => { sequence.taken(raw) })
-  app.addHook('onSend', async (_request, reply, payload) => {
-    const response = payload instanceof Response ? payload : undefined
-    // It is this server that knows; the SDK's streams say keep-alive.
-    response?.headers.delete('connection')
-    if (sequence.draining || response?.headers.get('content-type') === 'text/event-stream') reply.header('connection', 'close')
+  app.addHook('onSend', async (_request, reply) => {
+    if (sequence.draining || reply.getHeader('content-type') === 'text/event-stream') reply.header('connection', 'close')
   })
 
   app.addHook('preClose', async () => { cutStragglers(app, shutdownGraceSeconds * 1_000) })

@@ -1,6 +1,7 @@
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import type { McpHttpHandler, ServerEventBus } from '@modelcontextprotocol/server'
 import type { Answer } from './answer.ts'
+import { streamAnswer } from './answer.ts'
 import type { CallLimits, Exchange } from './engine.ts'
 import type { EventStreams } from './event-stream.ts'
 import type { Caller, ProtocolServers } from './protocol-server.ts'
@@ -62,7 +63,7 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
       }
     })()
     track(pumping)
-    return { status: response.status, headers: Object.fromEntries(response.headers), body: stream.body, stream }
+    return streamAnswer(stream)
   }
 
   async function answer (exchange: Exchange, request: Request): Promise<Answer> {

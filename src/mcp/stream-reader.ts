@@ -32,7 +32,7 @@ export interface StreamReaderOptions {
 }
 
 /** A replica that gave no sign of life for so long has died: longer than it takes to begin anew with an empty store. */
-const DEAD_MS = 6_000
+const DEAD_MS = 4_000
 const ENDED_TTL_SECONDS = 300
 
 interface Reader {

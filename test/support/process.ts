@@ -23,6 +23,8 @@ export interface TestProcess {
 
 /** The compiled programs: test/before.ts made them. */
 export const SERVER = join(ROOT, '.test-build/src/server.js')
+/** The server with test/support/interactive-tools.ts. */
+export const TOOL_SERVER = join(ROOT, '.test-build/test/support/tool-server.js')
 export const DEV = join(ROOT, '.test-build/dev/main.js')
 
 const SDK = import.meta.resolve('@modelcontextprotocol/server')

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 
 /** What stands between two ends: nothing, a delay, silence (as a lost network), or a closed door. */
@@ -16,19 +17,26 @@ export interface TcpProxy {
 export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpProxy> {
   let weather: Weather = 'clear'
   const sockets = new Set<Socket>()
-  const held: Array<() => void> = []
+  const cleared = new Set<() => void>()
 
-  function pass (chunk: Buffer, to: Socket): void {
-    if (weather === 'blackhole') held.push(() => { to.write(chunk) })
-    else if (typeof weather === 'object') setTimeout(() => { to.write(chunk) }, weather.delayMs)
-    else to.write(chunk)
+  /** Resolves when bytes may pass: order is kept, whatever the weather was and will be. */
+  async function passage (): Promise<void> {
+    if (typeof weather === 'object') await delay(weather.delayMs)
+    while (weather === 'blackhole') await new Promise<void>((resolve) => { cleared.add(resolve) })
   }
 
   function join (client: Socket): void {
     const server = connect(targetPort, '127.0.0.1')
     for (const [from, to] of [[client, server], [server, client]] as const) {
+      let passing = Promise.resolve()
       sockets.add(from)
-      from.on('data', (chunk: Buffer) => { pass(chunk, to) })
+      from.on('data', (chunk: Buffer) => {
+        const allowed = passage()
+        passing = passing.then(async () => {
+          await allowed
+          to.write(chunk)
+        })
+      })
       from.on('error', () => {})
       from.on('close', () => {
         sockets.delete(from)
@@ -56,7 +64,8 @@ export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpPr
     set (next) {
       weather = next
       if (next === 'cut') destroyAll()
-      if (next !== 'blackhole') for (const release of held.splice(0)) release()
+      for (const resolve of cleared) resolve()
+      cleared.clear()
     }
   }
 }

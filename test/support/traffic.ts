@@ -26,6 +26,8 @@ export interface TrafficOptions {
   token (subject: string): Promise<string>
   /** Whether a broken connection is to be expected now. */
   mayBreak (): boolean
+  /** What goes on, for the report of what was wrong. */
+  during (): string
   modernClients: number
   sessionClients: number
 }
@@ -41,9 +43,14 @@ export function startTraffic (options: TrafficOptions): Traffic {
   const next = (): string => options.targets[turn++ % options.targets.length]!
 
   function note (outcome: Outcome): void {
-    if (outcome === 'right' || outcome === 'refused') tally[outcome]++
-    else if (outcome === 'broken' && options.mayBreak()) tally.broken++
-    else tally.wrong.set(outcome, (tally.wrong.get(outcome) ?? 0) + 1)
+    if (outcome === 'right' || outcome === 'refused') {
+      tally[outcome]++
+    } else if (outcome === 'broken' && options.mayBreak()) {
+      tally.broken++
+    } else {
+      const what = `${options.during()}: ${outcome}`
+      tally.wrong.set(what, (tally.wrong.get(what) ?? 0) + 1)
+    }
   }
 
   async function send (subject: string, init: { method?: string, body?: string, headers?: Record<string, string>, signal?: AbortSignal }): Promise<Response> {

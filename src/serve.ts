@@ -1,0 +1,34 @@
+import closeWithGrace from 'close-with-grace'
+import { buildApp } from './app.ts'
+import type { AppOptions } from './app.ts'
+import { loadConfig } from './config/env.ts'
+import { listen } from './listen.ts'
+import { IDLE_MS } from './shutdown.ts'
+
+/**
+ * The whole life of the process: environment in, listening server out, orderly end on a signal. What keeps it from
+ * starting is printed, and the exit code says so.
+ */
+export async function serve (environment: Record<string, string | undefined>, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
+  try {
+    const config = loadConfig(environment, dotenvPath)
+    const app = await buildApp(config, options)
+    const port = await listen(app)
+    // The delay is the last resort, should closing hang; a second signal ends at once.
+    const delay = (config.shutdownDelaySeconds + config.shutdownGraceSeconds + 5) * 1_000 + IDLE_MS
+    closeWithGrace({ delay, logger: false }, async ({ err, signal }) => {
+      if (err !== undefined) {
+        app.log.fatal({ err }, 'An unexpected error ends the server')
+      } else {
+        app.log.info({ signal }, 'Shutting down: readiness is off, no new connections, streams end, calls finish')
+        await app.shutdown.drain()
+      }
+      await app.close()
+    })
+    if (!config.authRequired) app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: whoever reaches this address may call every tool, without signing in')
+    app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
+  } catch (err) {
+    console.error((err as Error).message)
+    process.exitCode = 1
+  }
+}
