@@ -51,7 +51,7 @@ export interface CallStreamOptions {
   /** How long the store keeps a running stream after its last event. */
   ttlSeconds: number
   /** How long to wait for a plain answer. */
-  streamAfterMs?: number
+  streamAfterMs?: number | undefined
 }
 
 export const MOST_EVENTS = 1_000

@@ -28,7 +28,7 @@ const KEPT_SECONDS = 300
 /** Should a message be lost on its way. */
 const LOOK_MS = 5_000
 
-export function createClientRequests (store: Store, replicas: Replicas, log: BackgroundLog): ClientRequests {
+export function createClientRequests (store: Store, replicas: Replicas, log: BackgroundLog, lookMs = LOOK_MS): ClientRequests {
   const awaited = new Map<string, { session: string, onAnswer: (answer: JSONRPCResponse) => void }>()
 
   function deliver (id: string, answer: JSONRPCResponse): void {
@@ -47,7 +47,7 @@ export function createClientRequests (store: Store, replicas: Replicas, log: Bac
   const lookForAll = (): void => { for (const id of awaited.keys()) inBackground(look(id), log) }
   replicas.onMessage((message) => { if (message.kind === 'answered') inBackground(look(message.request), log) })
   replicas.onGap(lookForAll)
-  const looking = setInterval(lookForAll, LOOK_MS).unref()
+  const looking = setInterval(lookForAll, lookMs).unref()
 
   return {
     open (session, onAnswer) {

@@ -5,6 +5,7 @@ import type { Principal } from '../oidc/principal.ts'
 import type { Store } from '../store/store.ts'
 import type { Answer } from './answer.ts'
 import { errorAnswer } from './answer.ts'
+import type { CallStreamOptions } from './call-stream.ts'
 import { createChanges } from './changes.ts'
 import { createClientRequests } from './client-requests.ts'
 import type { ToolDefinition, ToolLog } from './define.ts'
@@ -19,7 +20,9 @@ import { createRequestStates } from './request-state.ts'
 import { createSessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
 import { createStandaloneStreams } from './standalone-stream.ts'
+import type { StandaloneStreamOptions } from './standalone-stream.ts'
 import { createStreamReaders } from './stream-reader.ts'
+import type { StreamReaderOptions } from './stream-reader.ts'
 
 /**
  * The MCP engine: one HTTP exchange in, one answer out, for both eras of the protocol on one endpoint.
@@ -68,9 +71,14 @@ export interface EngineOptions {
   log: ToolLog
   /** For tests: other times than those of production. */
   streamOptions?: Omit<EventStreamsOptions, 'onCut'>
+  times?: EngineTimes
 }
 
-export function createEngine ({ serverInfo, tools, store, secrets, session, tool, limits, log, streamOptions }: EngineOptions): Engine {
+/** Where each is explained. */
+export type EngineTimes = Pick<CallStreamOptions, 'streamAfterMs'> & Pick<StreamReaderOptions, 'lookMs' | 'deadMs'> &
+  Pick<StandaloneStreamOptions, 'renewMs'> & { answerLookMs?: number }
+
+export function createEngine ({ serverInfo, tools, store, secrets, session, tool, limits, log, streamOptions, times = {} }: EngineOptions): Engine {
   const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
   const registry = createToolRegistry(tools)
   const replicas = createReplicas(store, log)
@@ -88,9 +96,9 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
     announce: (change) => { changes.bus.publish(change) },
     onerror
   })
-  const clientRequests = createClientRequests(store, replicas, log)
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew })
-  const readers = createStreamReaders({ store, replicas, streams, log })
+  const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
+  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, ...times })
+  const readers = createStreamReaders({ store, replicas, streams, log, ...times })
   const legacy = createLegacy({
     store,
     replicas,
@@ -102,7 +110,8 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
     readers,
     limits,
     log,
-    streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300
+    streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300,
+    ...times
   })
   const modern = createModern({ servers, streams, bus: changes.bus, limits, onerror })
 

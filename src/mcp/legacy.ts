@@ -46,6 +46,7 @@ export interface LegacyOptions {
   log: BackgroundLog
   /** How long a stream is kept after its last event. */
   streamTtlSeconds: number
+  streamAfterMs?: number | undefined
 }
 
 const VERSIONS = SUPPORTED_PROTOCOL_VERSIONS.filter((version) => version < '2026')
@@ -60,7 +61,7 @@ interface RunningCall {
 }
 
 export function createLegacy (options: LegacyOptions): Legacy {
-  const { store, replicas, streams, sessions, servers, clientRequests, standalone, readers, limits, log, streamTtlSeconds } = options
+  const { store, replicas, streams, sessions, servers, clientRequests, standalone, readers, limits, log, streamTtlSeconds, streamAfterMs } = options
   /** By session and request. */
   const byRequest = new Map<string, RunningCall>()
   const byStream = new Map<string, RunningCall>()
@@ -113,7 +114,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
     }
     const caller: Caller = { principal, log: exchange.log, session }
     const releases = requests.filter(({ method }) => method === 'tools/call').map(() => limits.beginCall(principal?.key, address))
-    const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, log, ttlSeconds: streamTtlSeconds })
+    const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, log, ttlSeconds: streamTtlSeconds, streamAfterMs })
     const transport = await connect(servers.create(caller), { session, call: stream, clientRequests, queue: (message) => standalone.queue(session, message) })
     const running: RunningCall = { stream, transport }
     byStream.set(stream.name, running)

@@ -29,10 +29,10 @@ export interface StreamReaderOptions {
   log: BackgroundLog
   /** How often to look besides being told, and whether the replica that runs the call lives. */
   lookMs?: number
+  /** A replica that gave no sign of life for so long has died: longer than it takes to begin anew with an empty store. */
+  deadMs?: number
 }
 
-/** A replica that gave no sign of life for so long has died: longer than it takes to begin anew with an empty store. */
-const DEAD_MS = 4_000
 const ENDED_TTL_SECONDS = 300
 
 interface Reader {
@@ -41,7 +41,7 @@ interface Reader {
   end (): void
 }
 
-export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2_000 }: StreamReaderOptions): StreamReaders {
+export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2_000, deadMs = 4_000 }: StreamReaderOptions): StreamReaders {
   const readers = new Map<string, Reader>()
   const lookForAll = (): void => { for (const reader of readers.values()) reader.look() }
 
@@ -85,7 +85,7 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
         return
       }
       silentSince ??= performance.now()
-      if (performance.now() - silentSince > DEAD_MS) await fail(record, 'The server that ran this call has ended; nobody knows how far it came')
+      if (performance.now() - silentSince > deadMs) await fail(record, 'The server that ran this call has ended; nobody knows how far it came')
     }
 
     async function readOn (): Promise<void> {
