@@ -20,8 +20,6 @@ export interface EventStream {
 /** All streams of one process: they share one clock. */
 export interface EventStreams {
   open (): EventStream
-  /** Ends every stream. */
-  endAll (): void
   close (): void
 }
 
@@ -51,16 +49,20 @@ export function createEventStreams ({ keepAliveMs = 15_000, unreadBytes = 1_048_
     #written = 0
     #readAtLastTick = 0
     #idleTicks = 0
+    #ended = false
 
     constructor () {
       all.add(this)
-      this.body.once('close', () => { all.delete(this) })
+      this.body.once('close', () => {
+        this.#ended = true
+        all.delete(this)
+      })
       // Whoever sends the body hears of its errors; without anybody they must not end the process.
       this.body.on('error', () => {})
     }
 
     get open (): boolean {
-      return all.has(this)
+      return !this.#ended
     }
 
     write ({ data, id, retryMs }: { data: string, id?: string | undefined, retryMs?: number }): void {
@@ -80,7 +82,8 @@ export function createEventStreams ({ keepAliveMs = 15_000, unreadBytes = 1_048_
 
     end (): void {
       if (!this.open) return
-      all.delete(this)
+      // What was written is still to be read, within the same time.
+      this.#ended = true
       this.body.push(null)
     }
 
@@ -98,7 +101,7 @@ export function createEventStreams ({ keepAliveMs = 15_000, unreadBytes = 1_048_
     }
 
     cut (reason: string): void {
-      all.delete(this)
+      this.#ended = true
       onCut(reason)
       this.body.destroy(new Error(`The client does not read: ${reason}`))
     }
@@ -106,7 +109,6 @@ export function createEventStreams ({ keepAliveMs = 15_000, unreadBytes = 1_048_
 
   return {
     open: () => new Stream(),
-    endAll () { for (const stream of all) stream.end() },
     close () { clearInterval(clock) }
   }
 }
