@@ -57,7 +57,7 @@ const MAX_ID = 256
 
 interface RunningCall {
   stream: CallStream
-  transport: CallTransport
+  transport: Promise<CallTransport>
 }
 
 export function createLegacy (options: LegacyOptions): Legacy {
@@ -78,8 +78,11 @@ export function createLegacy (options: LegacyOptions): Legacy {
 
   function cancel (session: string, request: RequestId): void {
     const running = byRequest.get(requestKey(session, request))
-    running?.transport.deliver({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: request } })
-    running?.stream.drop(request)
+    if (running === undefined) return
+    inBackground(running.transport.then(({ deliver }) => {
+      deliver({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: request } })
+      running.stream.drop(request)
+    }), log)
   }
 
   async function useSession ({ headers, principal }: Exchange): Promise<Session> {
@@ -106,25 +109,38 @@ export function createLegacy (options: LegacyOptions): Legacy {
     else if (isCancellation(message)) replicas.tell({ kind: 'cancelled', session: session.digest, request: message.params.requestId })
   }
 
+  /** All or none. */
+  function beginCalls (requests: JSONRPCRequest[], { principal, address }: Exchange): Array<() => void> {
+    const releases: Array<() => void> = []
+    try {
+      for (const { method } of requests) if (method === 'tools/call') releases.push(limits.beginCall(principal?.key, address))
+      return releases
+    } catch (err) {
+      for (const release of releases) release()
+      throw err
+    }
+  }
+
   async function run (exchange: Exchange, session: Session, requests: JSONRPCRequest[]): Promise<Answer> {
-    const { principal, address, acceptsStream, body } = exchange
+    const { principal, acceptsStream, body } = exchange
     const ids = requests.map(({ id }) => id)
     if (new Set(ids).size < ids.length || ids.some((id) => byRequest.has(requestKey(session.digest, id)))) {
       return errorAnswer(400, -32600, 'A request with this id is running in this session already')
     }
     const caller: Caller = { principal, log: exchange.log, session }
-    const releases = requests.filter(({ method }) => method === 'tools/call').map(() => limits.beginCall(principal?.key, address))
+    const releases = beginCalls(requests, exchange)
     const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, log, ttlSeconds: streamTtlSeconds, streamAfterMs })
-    const transport = await connect(servers.create(caller), { session, call: stream, clientRequests, queue: (message) => standalone.queue(session, message) })
-    const running: RunningCall = { stream, transport }
+    const connecting = connect(servers.create(caller), { session, call: stream, clientRequests, queue: (message) => standalone.queue(session, message) })
+    const running: RunningCall = { stream, transport: connecting }
     byStream.set(stream.name, running)
     for (const id of ids) byRequest.set(requestKey(session.digest, id), running)
     inBackground(stream.finished.then(async () => {
       byStream.delete(stream.name)
       for (const id of ids) byRequest.delete(requestKey(session.digest, id))
       for (const release of releases) release()
-      await transport.close()
+      await (await connecting).close()
     }), log)
+    const transport = await connecting
     for (const request of requests) transport.deliver(request)
     const answer = await stream.answer
     if (caller.failure !== undefined) throw caller.failure
