@@ -155,7 +155,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
       if (!messages.every(isMessage)) return errorAnswer(400, -32600, 'The body must be a JSON-RPC 2.0 message')
       const first = messages.find((message) => isJSONRPCRequest(message) && message.method === 'initialize')
       if (first !== undefined) {
-        return messages.length > 1 ? errorAnswer(400, -32600, 'initialize must be sent alone') : await begin(exchange, first as JSONRPCRequest)
+        return Array.isArray(body) ? errorAnswer(400, -32600, 'initialize must be sent alone') : await begin(exchange, first as JSONRPCRequest)
       }
       const refusal = checkHeaders(headers)
       if (refusal !== undefined) return refusal
