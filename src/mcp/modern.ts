@@ -1,7 +1,7 @@
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import type { McpHttpHandler, ServerEventBus } from '@modelcontextprotocol/server'
 import type { Answer } from './answer.ts'
-import { streamAnswer } from './answer.ts'
+import { errorAnswer, streamAnswer } from './answer.ts'
 import type { CallLimits, Exchange } from './engine.ts'
 import type { EventStreams } from './event-stream.ts'
 import type { Caller, ProtocolServers } from './protocol-server.ts'
@@ -69,7 +69,9 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
   async function answer (exchange: Exchange, request: Request): Promise<Answer> {
     const { body, principal, log, acceptsStream } = exchange
     const caller: Caller = { principal, log }
-    const handler = (body as { method?: unknown }).method === 'subscriptions/listen' ? subscriptions : calls
+    const listens = (body as { method?: unknown }).method === 'subscriptions/listen'
+    if (listens && !acceptsStream) return errorAnswer(406, -32000, 'Accept must include text/event-stream')
+    const handler = listens ? subscriptions : calls
     const release = begin(exchange)
     let streamed = false
     try {
