@@ -46,7 +46,8 @@ export function createStreamGuard ({ revocations, verifier, clockSkewSeconds }: 
 
   return {
     watch (reply, principal, expire) {
-      if (principal === undefined) return
+      // A client that has left already is not heard of again.
+      if (principal === undefined || reply.raw.destroyed) return
       const leftMs = (principal.expiresAt + clockSkewSeconds) * 1_000 - Date.now()
       const expiry = setTimeout(expire, Math.min(leftMs, MAX_TIMER_MS)).unref()
       open.set(reply, { names: verifier.revocationNames(principal), issuedAt: principal.claims['iat'] as number })
