@@ -75,6 +75,8 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
         const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })
         last = await store.append(keys.events(session.digest, stream), data, { ttlSeconds: ENDED_TTL_SECONDS, most: MOST_EVENTS })
       }
+      // A store that lost the log counts from the beginning again.
+      read = Math.min(read, last - record.requests.length)
       await store.set(keys.stream(session.digest, stream), JSON.stringify({ requests: record.requests, closed: last } satisfies StreamRecord), ENDED_TTL_SECONDS)
       again = true
     }
