@@ -190,6 +190,8 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
       connection = undefined
       if (reader !== undefined && reader !== replica) replicas.tell({ kind: 'moved', stream: name }, reader)
       reader = replica
+      // What was appended before this was known here.
+      replicas.tell({ kind: 'appended', stream: name }, reader)
     }
   }
 }
