@@ -150,8 +150,14 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
       const id = randomId(24)
       const time = now()
       const session: Session = { digest: digest(id), principalKey, clientInfo, capabilities, protocolVersion, logLevel: undefined, createdAt: time, lastSeenAt: time }
-      await admit(session.digest, principalKey, ttlSeconds(session))
+      // The record comes first: an admitted session without one is taken for lost, and gives way.
       await store.set(keys.session(session.digest), write(session), ttlSeconds(session))
+      try {
+        await admit(session.digest, principalKey, ttlSeconds(session))
+      } catch (err) {
+        await store.delete(keys.session(session.digest))
+        throw err
+      }
       return { id, session }
     },
 
