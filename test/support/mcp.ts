@@ -1,0 +1,290 @@
+import type { Readable } from 'node:stream'
+import type { Test } from 'tap'
+import { createSecrets } from '../../src/crypto/secrets.ts'
+import type { Answer } from '../../src/mcp/answer.ts'
+import type { ToolDefinition } from '../../src/mcp/define.ts'
+import { createEngine } from '../../src/mcp/engine.ts'
+import type { Engine, EngineOptions, Exchange } from '../../src/mcp/engine.ts'
+import { toPrincipal } from '../../src/oidc/principal.ts'
+import type { Principal } from '../../src/oidc/principal.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
+import { StoreUnavailableError } from '../../src/store/store.ts'
+import type { Store } from '../../src/store/store.ts'
+import { interactiveTools } from './interactive-tools.ts'
+
+/** Replicas of the engine on one store, and clients that speak to them message by message. */
+
+export interface Engines {
+  store: TestStore
+  engines: Engine[]
+  /** What the engines and their tools logged. */
+  lines: Array<Record<string, unknown>>
+}
+
+export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'tools'>> & {
+  count?: number
+  tools?: readonly ToolDefinition[]
+  store?: TestStore
+}
+
+export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, mostPerPrincipal: 100, mostInAll: 10_000 }
+export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {} }
+
+export function startEngines (t: Test, { count = 2, tools = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
+  const { lines, log } = captureLog()
+  const secrets = createSecrets(undefined, undefined)
+  const engines = Array.from({ length: count }, () => createEngine({
+    serverInfo: { name: 'seed', version: '1.2.3' },
+    tools,
+    store,
+    secrets,
+    session: SESSIONS,
+    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60 },
+    limits: NO_LIMITS,
+    log,
+    ...options
+  }))
+  t.teardown(async () => { await Promise.all(engines.map(async (engine) => { await engine.close(0) })) })
+  return { store, engines, lines }
+}
+
+export function captureLog () {
+  const lines: Array<Record<string, unknown>> = []
+  const write = (fields: object, message?: string): void => { lines.push({ ...fields, message }) }
+  return { lines, log: { info: write, warn: write, error: write } }
+}
+
+/** A store in memory that can be away, lose what is published, and forget. */
+export type TestStore = Store & {
+  away: boolean
+  /** Whether a published message is lost on its way. */
+  loses: (message: { kind: string }) => boolean
+  /** Tells all subscribers that they may have missed something. */
+  comeBack (): void
+  /** Every call so far. */
+  calls: Array<[method: string, key: unknown]>
+}
+
+export function testStore (t: Test, options: Parameters<typeof createMemoryStore>[0] = {}): TestStore {
+  const store = createMemoryStore(options)
+  t.teardown(async () => { await store.close() })
+  const gaps: Array<() => void> = []
+  const own = {
+    away: false,
+    loses: (_message: { kind: string }) => false,
+    comeBack () { for (const tell of gaps) tell() },
+    calls: [] as Array<[string, unknown]>,
+    async publish (channel: string, message: string) {
+      if (own.away) throw new StoreUnavailableError()
+      if (!own.loses(JSON.parse(message) as { kind: string })) await store.publish(channel, message)
+    },
+    subscribe (channel: string, onMessage: (message: string) => void, onGap: () => void) {
+      gaps.push(onGap)
+      store.subscribe(channel, onMessage, onGap)
+    }
+  }
+  return new Proxy(own as unknown as TestStore, {
+    get (target, name: keyof TestStore) {
+      if (name in target) return target[name]
+      const member = store[name as keyof Store]
+      if (typeof member !== 'function') return member
+      return async (...args: unknown[]) => {
+        own.calls.push([name, args[0]])
+        if (own.away) throw new StoreUnavailableError()
+        return await (member as (...args: unknown[]) => unknown)(...args)
+      }
+    }
+  })
+}
+
+export function asPrincipal (sub: string, { iss = 'https://id.example', client = 'client-1', ...claims }: { iss?: string, client?: string, [claim: string]: unknown } = {}): Principal {
+  return toPrincipal({ iss, sub, exp: 2_000_000_000, client_id: client, scope: 'openid', ...claims }, { groupsClaim: 'groups', groupPaths: false })
+}
+
+export interface SendOptions {
+  method?: Exchange['method']
+  headers?: Record<string, string>
+  principal?: Principal | undefined
+  acceptsStream?: boolean
+  signal?: AbortSignal
+}
+
+export interface Sent {
+  status: number
+  headers: Record<string, string>
+  /** Of JSON, parsed. */
+  body: any
+  /** Of a stream. */
+  events: Events
+  answer: Answer
+}
+
+export async function send (engine: Engine, body: unknown, { method = 'POST', headers = {}, principal, acceptsStream = true, signal = new AbortController().signal }: SendOptions = {}): Promise<Sent> {
+  const answer = await engine.handle({
+    method,
+    headers: { ...(method === 'POST' && { 'content-type': 'application/json' }), ...headers },
+    url: 'http://localhost:3000/mcp',
+    // As from the wire.
+    body: body === undefined ? undefined : JSON.parse(JSON.stringify(body)),
+    acceptsStream,
+    principal,
+    address: '192.0.2.1',
+    log: captureLog().log,
+    signal
+  })
+  const isText = typeof answer.body === 'string'
+  let events: Events | undefined
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    body: isText ? JSON.parse(answer.body as string) : undefined,
+    get events () { return events ??= readEvents(answer.body as Readable) },
+    answer
+  }
+}
+
+export interface SseEvent {
+  id?: string
+  data?: string
+  retry?: string
+  comment?: string
+}
+
+/** What a client hears of a stream. It is taken from the connection as it comes. */
+export interface Events {
+  /** The next of any kind, comments too; undefined when the stream is over. */
+  next (): Promise<SseEvent | undefined>
+  /** The next message, with the id of its event as `eventId`. */
+  message (): Promise<any>
+  /** All messages until the stream is over. */
+  rest (): Promise<any[]>
+  /** The id of the last event read. */
+  lastEventId: string | undefined
+  /** Ids of all events read so far. */
+  ids: string[]
+  /** The connection breaks. */
+  cut (): Promise<void>
+  readonly over: boolean
+}
+
+export function readEvents (body: Readable): Events {
+  const waiting: Array<() => void> = []
+  const events: SseEvent[] = []
+  let text = ''
+  let over = false
+  const wake = (): void => { for (const resolve of waiting.splice(0)) resolve() }
+  body.on('data', (chunk: Buffer | string) => {
+    text += chunk.toString()
+    const parts = text.split('\n\n')
+    text = parts.pop()!
+    for (const part of parts) events.push(parseEvent(part))
+    wake()
+  })
+  body.once('close', () => {
+    over = true
+    wake()
+  })
+  const reader: Events = {
+    lastEventId: undefined,
+    ids: [],
+    get over () { return over },
+    async next () {
+      while (events.length === 0 && !over) await new Promise<void>((resolve) => { waiting.push(resolve) })
+      const event = events.shift()
+      if (event?.id !== undefined) {
+        reader.lastEventId = event.id
+        reader.ids.push(event.id)
+      }
+      return event
+    },
+    async message () {
+      for (let event = await reader.next(); event !== undefined; event = await reader.next()) {
+        if (event.data !== undefined && event.data !== '') return JSON.parse(event.data)
+      }
+    },
+    async rest () {
+      const messages: any[] = []
+      for (let message = await reader.message(); message !== undefined; message = await reader.message()) messages.push(message)
+      return messages
+    },
+    async cut () {
+      const closed = new Promise<void>((resolve) => { over ? resolve() : body.once('close', resolve) })
+      body.destroy()
+      await closed
+      // What the end of a connection sets going takes turns of the event loop.
+      await settle()
+    }
+  }
+  return reader
+}
+
+function parseEvent (text: string): SseEvent {
+  const event: SseEvent = {}
+  for (const line of text.split('\n')) {
+    const [, name, value = ''] = /^(\w*): ?(.*)$/.exec(line) ?? []
+    if (name === '') event.comment = value
+    else if (name === 'id' || name === 'data' || name === 'retry') event[name] = value
+  }
+  return event
+}
+
+/** Lets everything happen that waits for nothing but the event loop. */
+export async function settle (): Promise<void> {
+  for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => { setImmediate(resolve) })
+}
+
+export function request (method: string, params: object = {}, id: string | number = 1) {
+  return { jsonrpc: '2.0', id, method, params }
+}
+
+export const call = (name: string, args: object = {}, { id = 1, ...params }: { id?: string | number, _meta?: object } = {}) =>
+  request('tools/call', { name, arguments: args, ...params }, id)
+
+export const ABLE = { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} }
+
+export function initialize (protocolVersion = '2025-11-25', capabilities: object = ABLE) {
+  return request('initialize', { protocolVersion, capabilities, clientInfo: { name: 'test', version: '1' } }, 'init')
+}
+
+/** A client of the 2025 revisions, in one session, which speaks to any of the engines. */
+export interface SessionClient {
+  id: string
+  headers: Record<string, string>
+  post (message: unknown, options?: SendOptions & { at?: number }): Promise<Sent>
+  get (options?: SendOptions & { at?: number, lastEventId?: string | undefined }): Promise<Sent>
+  end (options?: SendOptions & { at?: number }): Promise<Sent>
+}
+
+export async function startSession ({ engines }: Engines, { version = '2025-11-25', capabilities = ABLE, principal, at: home = 0 }: {
+  version?: string, capabilities?: object, principal?: Principal, at?: number
+} = {}): Promise<SessionClient> {
+  const { status, headers: { 'mcp-session-id': id }, body } = await send(engines[home]!, initialize(version, capabilities), { principal })
+  if (id === undefined) throw new Error(`No session: ${status} ${JSON.stringify(body)}`)
+  const own = { 'mcp-session-id': id, 'mcp-protocol-version': version }
+  const exchange = (method: Exchange['method']) => async (body: unknown, { at = home, headers = {}, ...options }: SendOptions & { at?: number } = {}) =>
+    await send(engines[at]!, body, { principal, ...options, method, headers: { ...own, ...headers } })
+  return {
+    id,
+    headers: own,
+    post: exchange('POST'),
+    get: async ({ lastEventId, headers = {}, ...options } = {}) =>
+      await exchange('GET')(undefined, { ...options, headers: { ...headers, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) } }),
+    end: async (options) => await exchange('DELETE')(undefined, options)
+  }
+}
+
+export const MODERN = '2026-07-28'
+
+/** A request of 2026-07-28 and its headers. */
+export function modern (method: string, params: object = {}, { id = 1, capabilities = ABLE, headers = {} }: { id?: string | number, capabilities?: object, headers?: Record<string, string> } = {}) {
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': MODERN,
+    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+    'io.modelcontextprotocol/clientCapabilities': capabilities,
+    ...(params as { _meta?: object })._meta
+  }
+  return [
+    request(method, { ...params, _meta }, id),
+    { headers: { 'mcp-protocol-version': MODERN, 'mcp-method': method, ...('name' in params && { 'mcp-name': String(params.name) }), ...headers } }
+  ] as const
+}
