@@ -31,6 +31,7 @@ export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, mostPerP
 export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {} }
 
 export function startEngines (t: Test, { count = 2, tools = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
+  stayAwake(t)
   const { lines, log } = captureLog()
   const secrets = createSecrets(undefined, undefined)
   const engines = Array.from({ length: count }, () => createEngine({
@@ -46,6 +47,12 @@ export function startEngines (t: Test, { count = 2, tools = interactiveTools, st
   }))
   t.teardown(async () => { await Promise.all(engines.map(async (engine) => { await engine.close(0) })) })
   return { store, engines, lines }
+}
+
+/** Timers of streams do not keep a process running; a test that waits for one must. */
+export function stayAwake (t: Test): void {
+  const timer = setInterval(() => {}, 1_000)
+  t.teardown(() => { clearInterval(timer) })
 }
 
 export function captureLog () {

@@ -1,0 +1,24 @@
+import { Type } from 'typebox'
+import { ToolError, defineTool } from '../../src/mcp/define.ts'
+import type { ToolContext, ToolDefinition } from '../../src/mcp/define.ts'
+
+/** A tool that tells when it runs and waits to be let go. */
+export function gate (): { tool: ToolDefinition, started: Promise<ToolContext>, open (text: string): void } {
+  let tellStarted: (context: ToolContext) => void
+  let open: (text: string) => void
+  const started = new Promise<ToolContext>((resolve) => { tellStarted = resolve })
+  const opened = new Promise<string>((resolve) => { open = resolve })
+  const tool = defineTool({
+    name: 'gate',
+    description: 'waits',
+    input: Type.Object({ progress: Type.Optional(Type.Boolean()) }),
+    async handler ({ progress }, context) {
+      if (progress === true) await context.progress(1)
+      tellStarted(context)
+      return await Promise.race([opened, new Promise<string>((_resolve, reject) => {
+        context.signal.addEventListener('abort', () => { reject(new ToolError('stopped')) })
+      })])
+    }
+  })
+  return { tool, started, open: open! }
+}
