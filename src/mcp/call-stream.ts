@@ -2,7 +2,6 @@ import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextpr
 import { isJSONRPCErrorResponse, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
 import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
-import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import type { Answer } from './answer.ts'
 import { errorAnswer, jsonAnswer, streamAnswer } from './answer.ts'
@@ -94,13 +93,13 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
   }
 
   /** Without the store it is streamed all the same, but cannot be resumed: its events get no ids. */
-  function unavailable (err: unknown): void {
-    if (!(err instanceof StoreUnavailableError)) throw err
+  function giveUp (err: unknown): void {
     kept = false
+    inBackground(Promise.reject(err), log)
   }
 
   async function openStream (): Promise<void> {
-    await save({ requests }, ttlSeconds).catch(unavailable)
+    await save({ requests }, ttlSeconds).catch(giveUp)
     connection = streams.open()
     settle(streamAnswer(connection))
     // Clients before 2025-11-25 take an event without data for a broken message.
@@ -115,7 +114,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     connection?.write({ data, id: kept ? `${name}.${at}` : undefined })
     keptBytes += data.length
     const fits = data.length <= MAX_EVENT_BYTES && keptBytes <= MAX_KEPT_BYTES
-    keeping = keeping.then(async () => { if (kept) await (fits ? keep(data, at) : lose()).catch(unavailable) })
+    keeping = keeping.then(async () => { if (kept) await (fits ? keep(data, at) : lose()).catch(giveUp) })
   }
 
   async function keep (data: string, at: number): Promise<void> {
@@ -145,7 +144,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     } else {
       for (const response of responses) write(response)
       connection?.end()
-      keeping = keeping.then(async () => { if (kept) await closeRecord().catch(unavailable) })
+      keeping = keeping.then(async () => { if (kept) await closeRecord().catch(giveUp) })
     }
     await keeping
     finish()
