@@ -1,5 +1,5 @@
 import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
-import { isJSONRPCErrorResponse, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
+import { isJSONRPCErrorResponse, isJSONRPCRequest, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
 import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
@@ -7,6 +7,7 @@ import type { Answer } from './answer.ts'
 import { errorAnswer, jsonAnswer, streamAnswer } from './answer.ts'
 import { inBackground } from './background.ts'
 import type { BackgroundLog } from './background.ts'
+import { ToolError } from './define.ts'
 import type { EventStream, EventStreams } from './event-stream.ts'
 import type { Replicas } from './replicas.ts'
 import type { Session } from './sessions.ts'
@@ -22,7 +23,7 @@ export interface CallStream {
   readonly answer: Promise<Answer>
   /** Resolves when all is answered and kept. */
   readonly finished: Promise<void>
-  /** Sends a notification or a request to the client. @throws Error when the client takes no stream */
+  /** Sends a notification or a request to the client. One that takes no stream goes without. @throws ToolError for a request to it */
   emit (message: JSONRPCMessage): Promise<void>
   respond (response: JSONRPCResponse): void
   /** There will be no response to this request. */
@@ -160,7 +161,10 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     finished,
 
     async emit (message) {
-      if (!acceptsStream) throw new Error('The client does not accept text/event-stream')
+      if (!acceptsStream) {
+        if (isJSONRPCRequest(message)) throw new ToolError(`This client cannot be asked for ${message.method}: it takes no stream (text/event-stream in Accept)`)
+        return
+      }
       if (open.size === 0) return
       opening ??= openStream()
       await opening
