@@ -88,7 +88,7 @@ for (const ended of [false, true]) {
   t.test(`a client that reads nothing is cut after a time, ${ended ? 'also when the stream has ended' : 'while the stream is open'}`, async (t) => {
     const { streams, cuts } = setUp(t, { keepAliveMs: 5, unreadMs: 20 })
     const stream = streams.open()
-    const closed = once(stream.body, 'close')
+    const closed = new Promise<void>((resolve) => { stream.onEnd(resolve) })
     stream.write({ data: '"unread"' })
     if (ended) stream.end()
     await closed
