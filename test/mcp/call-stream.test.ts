@@ -1,8 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { Type } from 'typebox'
-import { defineTool } from '../../src/mcp/define.ts'
-import { gate } from '../support/gate.ts'
+import { gate, stepper as createStepper } from '../support/gate.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { ABLE, call, request, settle, startEngines, startSession } from '../support/mcp.ts'
 
@@ -96,6 +94,7 @@ t.test('without the store a stream goes on, without ids', async (t) => {
 })
 
 t.test('a store that goes away in between ends no stream', async (t) => {
+  const stepper = createStepper()
   const house = startEngines(t, { tools: [stepper.tool] })
   const { post } = await startSession(house)
   const { events } = await post(call('stepper'))
@@ -116,6 +115,7 @@ t.test('a store that goes away in between ends no stream', async (t) => {
 })
 
 t.test('what fails without the store being away is in the log, and ends nothing', async (t) => {
+  const stepper = createStepper()
   const house = startEngines(t, { tools: [stepper.tool] })
   const { post } = await startSession(house)
   const { events } = await post(call('stepper'))
@@ -138,29 +138,3 @@ t.test('a client that does not read is cut, and its call goes on', async (t) => 
   while ((await post(request('ping', {}, 1))).status !== 200) await pause(5)
   t.pass('its call has ended')
 })
-
-/** A tool that tells one more thing when it is told to. */
-const stepper = (() => {
-  let next: (more: boolean) => void
-  return {
-    tool: defineTool({
-      name: 'stepper',
-      description: 'tells numbers',
-      input: Type.Object({}),
-      async handler (_input, { tell }) {
-        for (let number = 1; ; number++) {
-          await tell('info', number)
-          if (!await new Promise<boolean>((resolve) => { next = resolve })) return 'finished'
-        }
-      }
-    }),
-    async step () {
-      next(true)
-      await settle()
-    },
-    async finish () {
-      next(false)
-      await settle()
-    }
-  }
-})()

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { ToolError, defineTool } from '../../src/mcp/define.ts'
 import type { ToolContext, ToolDefinition } from '../../src/mcp/define.ts'
+import { settle } from './mcp.ts'
 
 /** A tool that tells when it runs and waits to be let go. */
 export function gate (): { tool: ToolDefinition, started: Promise<ToolContext>, open (text: string): void } {
@@ -21,4 +22,32 @@ export function gate (): { tool: ToolDefinition, started: Promise<ToolContext>, 
     }
   })
   return { tool, started, open: open! }
+}
+
+/** A tool that tells one more number whenever it is told to. */
+export function stepper (): { tool: ToolDefinition, step (): Promise<void>, finish (): Promise<void> } {
+  let next: (more: boolean) => void
+  const go = async (more: boolean): Promise<void> => {
+    next(more)
+    await settle()
+  }
+  return {
+    tool: defineTool({
+      name: 'stepper',
+      description: 'tells numbers',
+      input: Type.Object({}),
+      async handler (_input, { tell, signal }) {
+        for (let number = 1; ; number++) {
+          await tell('info', number)
+          const more = await new Promise<boolean>((resolve, reject) => {
+            next = resolve
+            signal.addEventListener('abort', () => { reject(new ToolError('stopped')) })
+          })
+          if (!more) return 'finished'
+        }
+      }
+    }),
+    step: async () => { await go(true) },
+    finish: async () => { await go(false) }
+  }
 }
