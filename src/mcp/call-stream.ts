@@ -41,6 +41,8 @@ export interface StreamRecord {
   closed?: number
   /** There is more than was kept. */
   lost?: true
+  /** What its events' numbers in the store lack to those that the client was told. */
+  shift?: number
 }
 
 export interface CallStreamOptions {

@@ -75,9 +75,10 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
         const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })
         last = await store.append(keys.events(session.digest, stream), data, { ttlSeconds: ENDED_TTL_SECONDS, most: MOST_EVENTS })
       }
-      // A store that lost the log counts from the beginning again.
-      read = Math.min(read, last - record.requests.length)
-      await store.set(keys.stream(session.digest, stream), JSON.stringify({ requests: record.requests, closed: last } satisfies StreamRecord), ENDED_TTL_SECONDS)
+      // The client may have read more than was kept: its numbers go on from there.
+      const shift = Math.max(0, read - (last - record.requests.length))
+      const ended: StreamRecord = { requests: record.requests, closed: last + shift, shift }
+      await store.set(keys.stream(session.digest, stream), JSON.stringify(ended), ENDED_TTL_SECONDS)
       again = true
     }
 
@@ -95,10 +96,11 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
         again = false
         const record = await readRecord(session, stream)
         if (record === undefined) return connection.end()
-        const { entries } = await store.entries(keys.events(session.digest, stream), read)
+        const { shift = 0 } = record
+        const { entries } = await store.entries(keys.events(session.digest, stream), Math.max(0, read - shift))
         for (const [number, data] of entries) {
-          read = number
-          connection.write({ data, id: `${stream}.${number}` })
+          read = number + shift
+          connection.write({ data, id: `${stream}.${read}` })
         }
         if (record.closed !== undefined) {
           if (read >= record.closed) connection.end()

@@ -22,7 +22,7 @@ export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpPr
   /** Resolves when bytes may pass: order is kept, whatever the weather was and will be. */
   async function passage (): Promise<void> {
     if (typeof weather === 'object') await delay(weather.delayMs)
-    while (weather === 'blackhole') await new Promise<void>((resolve) => { cleared.add(resolve) })
+    if (weather === 'blackhole') await new Promise<void>((resolve) => { cleared.add(resolve) })
   }
 
   function join (client: Socket): void {
