@@ -1,5 +1,6 @@
 import { Cluster, Redis } from 'ioredis'
 import { parseRedisUrl } from '../config/redis-url.ts'
+import { PrimaryConnector, ServerConnector } from './redis-connectors.ts'
 import type { RedisAddress } from '../config/redis-url.ts'
 import type { RedisOptions } from 'ioredis'
 
@@ -82,8 +83,9 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
     ...credentials(address),
     ...tls,
     ...address.topology === 'single'
-      ? address.nodes[0]
+      ? { ...address.nodes[0], Connector: ServerConnector }
       : {
+          Connector: PrimaryConnector,
           sentinels: address.nodes,
           name: address.primaryName,
           sentinelPassword: options.sentinelPassword,
@@ -124,7 +126,7 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
 /** All primaries of a cluster. Redirections (MOVED, ASK) are followed, as what was redirected was not executed. */
 function openCluster (address: RedisAddress, options: RedisClientOptions): RedisClient {
   const reachability = watchReachability(address, options.log, { onLost: recover, onBack: settle })
-  const nodeOptions = { ...FAIL_FAST, ...credentials(address), ...tlsOptions(address, options) }
+  const nodeOptions = { ...FAIL_FAST, Connector: ServerConnector, ...credentials(address), ...tlsOptions(address, options) }
   let recovery: NodeJS.Timeout | undefined
   let nodeError = 'CLOSED'
 

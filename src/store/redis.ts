@@ -7,6 +7,7 @@ import type { Store } from './store.ts'
 
 const CLOSE_MS = 2000
 const FIRST_CONTACT_MS = 1000
+const PAGE_BYTES = 1024 * 1024
 
 /** A subscriber only listens, so it would never notice that the other side is gone: it asks now and then. */
 const HEARTBEAT_MS = 5000
@@ -81,17 +82,21 @@ for number = newest - redis.call('HLEN', KEYS[1]) + 2, newest - ARGV[3] do redis
 return newest
 `
 
-/** Gives the number of the newest entry and the entries up to it. They are read piece by piece: unpack has a limit. */
-const LOG_ENTRIES = `
+/**
+ * A page of a log: the number of its newest entry, the number of the first one given, and those that come from there on,
+ * up to ARGV[2] bytes but one at least. All at once would be more than the time limit of a command allows.
+ */
+const LOG_PAGE = `
 local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or 0)
 local first = math.max(ARGV[1] + 1, newest - redis.call('HLEN', KEYS[1]) + 2)
-local entries = {}
-for from = first, newest, 1000 do
-  local numbers = {}
-  for number = from, math.min(from + 999, newest) do table.insert(numbers, number) end
-  for _, entry in ipairs(redis.call('HMGET', KEYS[1], unpack(numbers))) do table.insert(entries, entry) end
+local entries, size = {}, 0
+for number = first, newest do
+  local entry = redis.call('HGET', KEYS[1], number)
+  size = size + #entry
+  if size > tonumber(ARGV[2]) and #entries > 0 then break end
+  table.insert(entries, entry)
 end
-return { newest, entries }
+return { newest, first, entries }
 `
 
 /**
@@ -111,7 +116,7 @@ declare module 'ioredis' {
     liveMembers (key: string): Result<string[], Context>
     appendEntry (key: string, value: string, ttlSeconds: number, most: number, ...at: number[]): Result<number, Context>
     publishMessage (channel: string, message: string): Result<number, Context>
-    logEntries (key: string, after: number): Result<[newest: number, entries: string[]], Context>
+    logPage (key: string, after: number, bytes: number): Result<[newest: number, first: number, entries: string[]], Context>
   }
 }
 
@@ -132,7 +137,7 @@ export function createRedisStore (options: RedisClientOptions): Store {
   redis.defineCommand('admitMember', { numberOfKeys: 1, lua: ADMIT_MEMBER })
   redis.defineCommand('liveMembers', { numberOfKeys: 1, lua: LIVE_MEMBERS })
   redis.defineCommand('appendEntry', { numberOfKeys: 1, lua: APPEND })
-  redis.defineCommand('logEntries', { numberOfKeys: 1, lua: LOG_ENTRIES })
+  redis.defineCommand('logPage', { numberOfKeys: 1, lua: LOG_PAGE })
   redis.defineCommand('publishMessage', { numberOfKeys: 1, lua: PUBLISH })
 
   const subscriptions = new Map<string, Array<{ onMessage: (message: string) => void, onGap: () => void }>>()
@@ -223,8 +228,20 @@ export function createRedisStore (options: RedisClientOptions): Store {
     },
 
     async entries (key, after) {
-      const [newest, values] = await answer(redis.logEntries(key, after))
-      return { entries: values.map((value, index) => [newest - values.length + 1 + index, value]), newest }
+      let entries: Array<[number, string]> = []
+      let last = after
+      let until = Infinity
+      for (;;) {
+        const [newest, first, values] = await answer(redis.logPage(key, last, PAGE_BYTES))
+        // Nothing left to read: or the log has ended meanwhile, and what was read of it is whole.
+        if (values.length === 0) return { entries, newest: entries.length === 0 ? newest : last }
+        // What was dropped meanwhile leaves no hole: those before it are dropped as well.
+        if (first > last + 1) entries = []
+        for (const [index, value] of values.entries()) entries.push([first + index, value])
+        last = first + values.length - 1
+        until = Math.min(until, newest)
+        if (last >= until) return { entries, newest: last }
+      }
     },
 
     async publish (channel, message) {

@@ -62,7 +62,10 @@ export interface Store {
    */
   append (key: string, value: string, options: { ttlSeconds: number, most: number, at?: number }): Promise<number>
 
-  /** The entries of a log after number `after`, oldest first, and the number of the newest (0 where there is no log). */
+  /**
+   * The entries of a log after number `after`, oldest first and without a hole, and the number of the newest (0 where
+   * there is no log). Of a log that grows meanwhile they are at least those that were there at the call.
+   */
   entries (key: string, after: number): Promise<{ entries: Array<[number: number, value: string]>, newest: number }>
 
   /** Tells every subscriber of `channel`, on this replica and all others, once; those who are not there now miss it. */

@@ -351,10 +351,20 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.ok(texts.every((text, index) => entries[index]![1] === text))
     t.equal(entries.length, texts.length)
 
-    for (let first = 0; first < 2500; first += 250) await Promise.all(Array.from({ length: 250 }, () => store.append('long', 'entry', { ttlSeconds: 10, most: 2100 })))
+    for (let times = 0; times < 12; times++) await together(() => store.append('long', 'entry', { ttlSeconds: 100, most: 1100 }))
     const long = await store.entries('long', 0)
-    t.same(long.entries.map(([number]) => number), Array.from({ length: 2100 }, (_, i) => 401 + i))
-    t.equal((await store.entries('long', 2499)).entries.length, 1)
+    t.same(long.entries.map(([number]) => number), Array.from({ length: 1100 }, (_, i) => 101 + i))
+    t.equal((await store.entries('long', 1199)).entries.length, 1)
+  })
+
+  await t.test('a log that is too large for one answer', async (t) => {
+    const { store } = await makeStore(t)
+    const texts = Array.from({ length: 20 }, (_, i) => String.fromCharCode(65 + i).repeat(2 * 1024 * 1024))
+    for (const text of texts) await store.append('log', text, { ttlSeconds: 100, most: 16 })
+    const { entries, newest } = await store.entries('log', 0)
+    t.equal(newest, 20)
+    t.same(entries.map(([number, text]) => [number, text[0], text.length]), texts.slice(4).map((text, index) => [5 + index, text[0], text.length]))
+    t.same((await store.entries('log', 17)).entries.map(([number]) => number), [18, 19, 20])
   })
 
   await t.test('publish and subscribe', async (t) => {

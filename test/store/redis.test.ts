@@ -4,6 +4,7 @@ import { connect, createServer } from 'node:net'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { ServerConnector } from '../../src/store/redis-connectors.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { freePort } from '../support/free-port.ts'
 import { ownRedisForTests, redisForTests } from '../support/redis.ts'
@@ -56,6 +57,25 @@ t.test('a script that Redis has forgotten is sent again', async (t) => {
   await openAdmin(t, redis.url).script('FLUSH')
   t.equal((await store.increment('key', 10)).count, 3)
   t.same(lines, [])
+})
+
+t.test('a log that changes while it is read piece by piece', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const { store } = openStore(t, redis.url)
+  await ready(store)
+  const numbers = ({ entries, newest }: Awaited<ReturnType<Store['entries']>>) => ({ numbers: entries.map(([number]) => number), newest })
+  const large = 'x'.repeat(1024 * 1024)
+  for (let number = 1; number <= 5; number++) await store.append('log', large, { ttlSeconds: 100, most: 10 })
+
+  // What follows on the same connection comes between the first piece and the second.
+  const [grown] = await Promise.all([store.entries('log', 0), store.append('log', 'new', { ttlSeconds: 100, most: 10 })])
+  t.same(numbers(grown), { numbers: [1, 2, 3, 4, 5], newest: 5 }, 'up to what was the newest')
+  const [dropped] = await Promise.all([store.entries('log', 0), store.append('log', 'newer', { ttlSeconds: 100, most: 3 })])
+  t.same(numbers(dropped), { numbers: [5, 6, 7], newest: 7 }, 'no hole where entries were dropped')
+  for (let number = 8; number <= 9; number++) await store.append('log', large, { ttlSeconds: 100, most: 3 })
+  const [ended] = await Promise.all([store.entries('log', 7), store.delete('log')])
+  t.same(numbers(ended), { numbers: [8], newest: 8 }, 'what was read before it ended')
 })
 
 t.test('a counter without an end gets one', async (t) => {
@@ -173,6 +193,16 @@ t.test('a rediss:// URL speaks TLS and nothing else', async (t) => {
   await until(() => lines.length > 0, 'it is logged')
   t.equal(lines[0]?.msg, LOST)
   await rejectsEverything(t, store)
+})
+
+t.test('a second error of a socket ends nothing', async (t) => {
+  const connector = new ServerConnector({ host: '127.0.0.1', port: await freePort(), disconnectTimeout: 100 })
+  const socket = await connector.connect()
+  const [first] = await once(socket, 'error') as [Error]
+  await new Promise(setImmediate)
+  t.equal(connector.firstError, first)
+  t.doesNotThrow(() => socket.emit('error', new Error('an alert after a refused certificate')))
+  t.equal(connector.firstError, first)
 })
 
 t.test('a full Redis', async (t) => {

@@ -28,7 +28,7 @@ export async function startNode (t: Test, args: string[] | ((port: number) => st
   return server
 }
 
-/** A sentinel that watches `primary` as mymaster, and calls it down half a second after its last answer. Gives its port. */
+/** A sentinel that watches `primary` as mymaster, and calls it down two seconds after its last answer. Gives its port. */
 export async function startSentinel (t: Test, primary: RedisServer, { password, lines = [], args = () => [] }: { password: string, lines?: string[], args?: (port: number) => string[] }): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'seed-sentinel-'))
   const file = join(folder, 'sentinel.conf')
@@ -37,7 +37,7 @@ export async function startSentinel (t: Test, primary: RedisServer, { password, 
     writeFileSync(file, [
       `sentinel monitor mymaster 127.0.0.1 ${primary.port} 1`,
       `sentinel auth-pass mymaster ${password}`,
-      'sentinel down-after-milliseconds mymaster 500',
+      'sentinel down-after-milliseconds mymaster 2000',
       'sentinel failover-timeout mymaster 3000',
       ...lines
     ].join('\n'))
@@ -52,8 +52,8 @@ export async function startSentinel (t: Test, primary: RedisServer, { password, 
   throw new Error('The sentinel does not start')
 }
 
-/** Arguments of a node of a cluster that calls another down a second after its last answer. */
-export const CLUSTER_ARGUMENTS = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-config-file', 'nodes.conf']
+/** Arguments of a node of a cluster that calls another down one and a half seconds after its last answer. */
+export const CLUSTER_ARGUMENTS = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1500', '--cluster-config-file', 'nodes.conf']
 
 /** Makes a cluster of empty servers, with the slots in equal parts, as `redis-cli --cluster create` does; resolves when it serves. */
 export async function formCluster (primaries: RedisServer[], { replicas = [], ...options }: { password?: string, tls?: ConnectionOptions, replicas?: RedisServer[] } = {}): Promise<void> {
