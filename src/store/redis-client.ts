@@ -153,6 +153,7 @@ function openCluster (address: RedisAddress, options: RedisClientOptions): Redis
   })
   // What is wrong with a node is told before it is given up.
   cluster.on('node error', (err) => { nodeError = errorCode(err) ?? nodeError })
+  cluster.on('error', () => reachability.lost(nodeError))
   cluster.on('close', () => reachability.lost(nodeError))
   cluster.on('-node', (node) => { if (owners().has(nodeKey(node))) reachability.lost(nodeError) })
   // ioredis connects to a node with the first command for it, and refuses those that come while it does.

@@ -5,8 +5,9 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import t from 'tap'
 import type { Test } from 'tap'
 import { until } from '../store/contract.ts'
-import { interactiveTools } from '../support/interactive-tools.ts'
-import { ownRedisForTests } from '../support/redis.ts'
+import { interactiveTools, waits } from '../support/interactive-tools.ts'
+import { lacksRedis, ownRedisForTests } from '../support/redis.ts'
+import { CLUSTER_ARGUMENTS, formCluster, startNode, startSentinel } from '../support/redis-topologies.ts'
 import { startReplicas } from '../support/replicas.ts'
 import type { Replicas } from '../support/replicas.ts'
 
@@ -84,40 +85,60 @@ const connectV2 = (mode: 'legacy' | 'auto'): Connect => async (t, replicas, fetc
   }
 }
 
-for (const [name, connect] of [['SDK v1', connectV1], ['SDK v2, 2025-11-25', connectV2('legacy')], ['SDK v2, 2026-07-28', connectV2('auto')]] as const) {
-  t.test(`${name}: everything a tool does with its client works across two replicas`, async (t) => {
-    const redis = await ownRedisForTests(t)
-    if (!redis) return
-    const replicas = await startReplicas(t, { redisUrl: redis.url, tools: interactiveTools })
-    const client = await connect(t, replicas, replicas.roundRobin)
+/** Starts what REDIS_URL then names; undefined where there is no Redis. */
+const STORES: Record<string, (t: Test) => Promise<string | undefined>> = {
+  'one Redis': async (t) => (await ownRedisForTests(t))?.url,
+  Sentinel: async (t) => {
+    if (lacksRedis(t)) return
+    const primary = await startNode(t, [])
+    return `redis+sentinel://127.0.0.1:${await startSentinel(t, primary, { password: 'none' })}/mymaster`
+  },
+  Cluster: async (t) => {
+    if (lacksRedis(t)) return
+    const nodes = await Promise.all([1, 2, 3].map(async () => await startNode(t, CLUSTER_ARGUMENTS)))
+    await formCluster(nodes)
+    return `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
+  }
+}
 
-    for (let round = 0; round < 3; round++) {
-      t.equal(await client.call('echo', { text: 'hello' }), 'ada: hello')
-      t.equal(await client.call('ask_form'), 'Ada is 36')
-      t.equal(await client.call('ask_twice', { topic: 'it' }), 'First of it?, Second of it?')
-      t.equal(await client.call('ask_page'), 'accept')
-      t.match(await client.call('ask_model', { prompt: 'a poem' }), /^The model says: .*a poem/)
-      t.equal(await client.call('ask_roots'), 'file:///home/ada')
-      const steps: number[] = []
-      t.equal(await client.call('count', { steps: 3, pauseMs: 1 }, { onprogress: ({ progress }) => { steps.push(progress) } }), 'Counted to 3')
-      t.same(steps, [1, 2, 3])
-    }
+for (const [kind, startStore] of Object.entries(STORES)) {
+  for (const [name, connect] of [['SDK v1', connectV1], ['SDK v2, 2025-11-25', connectV2('legacy')], ['SDK v2, 2026-07-28', connectV2('auto')]] as const) {
+    t.test(`${name}: everything a tool does with its client works across two replicas on ${kind}`, async (t) => {
+      const redisUrl = await startStore(t)
+      if (redisUrl === undefined) return
+      const replicas = await startReplicas(t, { redisUrl, tools: interactiveTools })
+      const client = await connect(t, replicas, replicas.roundRobin)
 
-    if (client.setLevel !== undefined) {
-      t.same(client.logged.splice(0), [1, 2, 3, 1, 2, 3, 1, 2, 3].map((step) => ({ step })), 'log messages, all of them once')
-      await client.setLevel('error')
-      await client.call('count', { steps: 2, pauseMs: 1 })
-      t.same(client.logged, [], 'none below the level, whatever replica serves')
-    }
+      for (let round = 0; round < 3; round++) {
+        t.equal(await client.call('echo', { text: 'hello' }), 'ada: hello')
+        t.equal(await client.call('ask_form'), 'Ada is 36')
+        t.equal(await client.call('ask_twice', { topic: 'it' }), 'First of it?, Second of it?')
+        t.equal(await client.call('ask_page'), 'accept')
+        t.match(await client.call('ask_model', { prompt: 'a poem' }), /^The model says: .*a poem/)
+        t.equal(await client.call('ask_roots'), 'file:///home/ada')
+        const steps: number[] = []
+        t.equal(await client.call('count', { steps: 3, pauseMs: 1 }, { onprogress: ({ progress }) => { steps.push(progress) } }), 'Counted to 3')
+        t.same(steps, [1, 2, 3])
+      }
 
-    await client.call('change_tools')
-    await until(async () => client.listChanges() === 1, 'the change of the list is told')
+      if (client.setLevel !== undefined) {
+        t.same(client.logged.splice(0), [1, 2, 3, 1, 2, 3, 1, 2, 3].map((step) => ({ step })), 'log messages, all of them once')
+        await client.setLevel('error')
+        await client.call('count', { steps: 2, pauseMs: 1 })
+        t.same(client.logged, [], 'none below the level, whatever replica serves')
+      }
 
-    const aborting = new AbortController()
-    const waiting = client.call('wait', { ms: 60_000 }, { signal: aborting.signal })
-    await replicas.seeds[0]!.logged(({ tool }) => tool === 'count')
-    aborting.abort('enough')
-    await t.rejects(waiting)
-    await client.close()
-  })
+      await client.call('change_tools')
+      await until(() => client.listChanges() === 1, 'the change of the list is told')
+
+      const aborting = new AbortController()
+      const waiting = client.call('wait', { ms: 60_000 }, { signal: aborting.signal })
+      await until(() => waits.length > 0, 'the tool runs')
+      aborting.abort('enough')
+      await t.rejects(waiting)
+      await until(() => waits.every((signal) => signal.aborted), 'the tool is stopped, wherever it ran')
+      waits.length = 0
+      await client.close()
+    })
+  }
 }

@@ -3,6 +3,9 @@ import { ToolError, defineTool } from '../../src/mcp/define.ts'
 import type { ToolDefinition } from '../../src/mcp/define.ts'
 import { seedPing } from '../../src/tools/seed-ping.ts'
 
+/** Signals of the calls of `wait` in this process. */
+export const waits: AbortSignal[] = []
+
 /** Tools that use all that a tool can do with its client. */
 export const interactiveTools: readonly ToolDefinition[] = [
   seedPing,
@@ -70,6 +73,7 @@ export const interactiveTools: readonly ToolDefinition[] = [
     description: 'Does nothing for a while',
     input: Type.Object({ ms: Type.Integer() }),
     async handler ({ ms }, { signal }) {
+      waits.push(signal)
       await pause(ms, signal)
       return `Waited ${ms} ms`
     }
