@@ -11,9 +11,10 @@ import { IDLE_MS } from '../../src/shutdown.ts'
 import { freePort } from '../support/free-port.ts'
 import { SERVER_NAME, nginxForTests } from '../support/nginx.ts'
 import type { Answer, Nginx } from '../support/nginx.ts'
-import { SERVER, WITH_LASTING_STREAMS, emptyFolder, startProcess } from '../support/process.ts'
+import { TOOL_SERVER, emptyFolder, startProcess } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { ownRedisForTests } from '../support/redis.ts'
+import { startTraffic } from '../support/traffic.ts'
 
 /**
  * Two replicas behind nginx as it ships, on one Redis, restarted in turn while clients call all the time. Every answer
@@ -24,6 +25,7 @@ import { ownRedisForTests } from '../support/redis.ts'
 const ROUNDS = Number(process.env['ROLLING_ROUNDS'] ?? 2)
 const CLIENTS = 6
 const STREAMS = 4
+const SESSIONS = 3
 const GRACE_SECONDS = 5
 const VERSION = '2026-07-28'
 
@@ -134,6 +136,7 @@ t.test('replicas are restarted in turn under traffic, and no request is lost', a
     BASE_URL: `https://${SERVER_NAME}`,
     TRUST_PROXY: '127.0.0.1',
     REDIS_URL: redis.url,
+    SEED_SECRET: 'one secret for all of the replicas',
     OIDC_ISSUER: provider.issuer,
     OIDC_AUDIENCE: provider.clientId
   })))
@@ -146,6 +149,16 @@ t.test('replicas are restarted in turn under traffic, and no request is lost', a
     ...Array.from({ length: CLIENTS }, async (_, client) => { await keepCalling(nginx, token, client, calls, stopped.signal) }),
     ...Array.from({ length: STREAMS }, async () => { await keepListening(nginx, token, streams, () => { opened++; onOpen() }, stopped.signal) })
   ]
+  // Sessions of 2025-11-25: plain calls, progress, and questions whose answers come on another connection.
+  const sessions = startTraffic({
+    targets: [`https://${SERVER_NAME}`],
+    fetch: nginx.fetch,
+    token: async (sub) => await provider.mint({ sub }),
+    mayBreak: () => false,
+    during: () => 'a restart',
+    modernClients: 0,
+    sessionClients: SESSIONS
+  })
   /** All streams are open again: each end was followed by a new beginning. */
   const allOpen = async (): Promise<void> => {
     while (opened < STREAMS + streams.right && streams.wrong.length === 0) await new Promise<void>((resolve) => { onOpen = resolve })
@@ -173,8 +186,11 @@ t.test('replicas are restarted in turn under traffic, and no request is lost', a
     }
   }
   stopped.abort()
-  await Promise.all(traffic)
+  await Promise.all([...traffic, sessions.stop()])
 
+  t.comment(`sessions: ${sessions.tally.right} right, ${sessions.tally.refused} refused`)
+  t.strictSame(Object.fromEntries(sessions.tally.wrong), {}, 'no session is lost, no call of one is wrong')
+  t.ok(sessions.tally.right > 100 * ROUNDS)
   t.comment(`${calls.right} right, ${calls.refused} refused, ${calls.wrong.length} wrong; ${streams.right} streams ended, ${streams.refused} refused; milliseconds to end: ${took.join(' ')}`)
   t.same(calls.wrong, [])
   t.same(streams.wrong, [])
@@ -210,7 +226,7 @@ async function startReplica (t: Test, port: number, env: Record<string, string>)
     CALLS_PER_PRINCIPAL: '1000',
     ...env
   }
-  const process = startProcess(t, [...WITH_LASTING_STREAMS, '--enable-source-maps', SERVER], settings, await emptyFolder(t))
+  const process = startProcess(t, ['--enable-source-maps', TOOL_SERVER], settings, await emptyFolder(t))
   await process.printed(/Seed is ready/)
   while (!await isReady(port)) await sleep(20)
   return { ...process, again: async () => await startReplica(t, port, env) }

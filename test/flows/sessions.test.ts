@@ -2,6 +2,7 @@ import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, LoggingMessageNotificationSchema, ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
 import { until } from '../store/contract.ts'
@@ -142,3 +143,26 @@ for (const [kind, startStore] of Object.entries(STORES)) {
     })
   }
 }
+
+t.test('Redis fails over in the middle of a session, and it goes on without a restart', async (t) => {
+  if (lacksRedis(t)) return
+  const primary = await startNode(t, ['--repl-diskless-sync-delay', '0'])
+  const replica = await startNode(t, ['--replicaof', '127.0.0.1', String(primary.port)])
+  const sentinel = await startSentinel(t, primary, { password: 'none' })
+  const observer = new Redis(replica.port)
+  t.teardown(() => { observer.disconnect() })
+  await until(async () => (await observer.info('replication')).includes('master_link_status:up'), 'the replica follows')
+  const replicas = await startReplicas(t, { redisUrl: `redis+sentinel://127.0.0.1:${sentinel}/mymaster`, tools: interactiveTools })
+  const client = await connectV1(t, replicas, replicas.roundRobin)
+  t.equal(await client.call('ask_form'), 'Ada is 36')
+  await until(async () => (await observer.keys('seed:session:*')).length === 1, 'the replica has the session too')
+
+  await primary.kill('SIGKILL')
+  await t.rejects(client.call('echo', { text: 'during' }), /503|cannot be reached/, 'an honest refusal')
+  for (const seed of replicas.seeds) await seed.logged(({ msg }) => msg === 'Redis is reachable again')
+  t.equal(await client.call('echo', { text: 'after' }), 'ada: after')
+  t.equal(await client.call('ask_form'), 'Ada is 36', 'the same session, at both replicas')
+  for (const { logs } of replicas.seeds) {
+    for (const line of ['Redis is not reachable', 'Redis is reachable again']) t.equal(logs.filter(({ msg }) => msg.startsWith(line)).length, 1, `${line}: one line`)
+  }
+})

@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
-import { DEV, SERVER, WITH_LASTING_STREAMS, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
+import { DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { ping, ready } from '../support/seed.ts'
@@ -18,7 +18,7 @@ t.test('the server process', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
 
-  const start = (env: Record<string, string>): TestProcess => startProcess(t, [...WITH_LASTING_STREAMS, '--enable-source-maps', SERVER], env, folder)
+  const start = (env: Record<string, string>): TestProcess => startProcess(t, ['--enable-source-maps', SERVER], env, folder)
   const startListening = async (env: Record<string, string> = {}) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`

@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import type { Agent } from 'node:https'
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { delimiter, join } from 'node:path'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -31,6 +32,8 @@ export interface Nginx {
   errorLog (): string
   /** Sends one request and reads the whole answer. */
   send (path: string, options?: SendOptions): Promise<Answer>
+  /** As the global fetch does, whatever the name is in the URL. */
+  fetch: typeof fetch
 }
 
 export interface SendOptions {
@@ -118,6 +121,23 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
     output: () => output,
     accessLog: () => readFileSync(files.access, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>),
     errorLog: () => readFileSync(files.error, 'utf8'),
+    async fetch (input, { method = 'GET', headers, body, signal } = {}) {
+      const { pathname, search } = new URL(String(input))
+      const sent = request({
+        host: '127.0.0.1',
+        port,
+        path: pathname + search,
+        method,
+        ca: cert,
+        servername: SERVER_NAME,
+        headers: { host: SERVER_NAME, ...Object.fromEntries(new Headers(headers)), ...(body != null && { 'content-length': String(Buffer.byteLength(String(body))) }) },
+        ...(signal != null && { signal })
+      })
+      sent.end(body)
+      const [response] = await once(sent, 'response') as [IncomingMessage]
+      const headerList = Object.entries(response.headers).map(([name, value]): [string, string] => [name, String(value)])
+      return new Response([202, 204].includes(response.statusCode!) ? null : Readable.toWeb(response) as ReadableStream, { status: response.statusCode!, headers: headerList })
+    },
     async send (path, { method = 'GET', headers = {}, body, agent, from, timeoutMs = 20_000 } = {}) {
       const sent = request({
         host: '127.0.0.1',

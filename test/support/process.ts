@@ -27,17 +27,6 @@ export const SERVER = join(ROOT, '.test-build/src/server.js')
 export const TOOL_SERVER = join(ROOT, '.test-build/test/support/tool-server.js')
 export const DEV = join(ROOT, '.test-build/dev/main.js')
 
-const SDK = import.meta.resolve('@modelcontextprotocol/server')
-/**
- * Arguments for node with which a server has something to subscribe to: the SDK ends a subscription to nothing at once,
- * and these streams are to stay open.
- */
-export const WITH_LASTING_STREAMS = ['--import', `data:text/javascript,${encodeURIComponent(`
-  import { Server } from ${JSON.stringify(SDK)}
-  const { getCapabilities } = Server.prototype
-  Server.prototype.getCapabilities = function () { return { ...getCapabilities.call(this), tools: { listChanged: true } } }
-`)}`]
-
 /** An empty folder to start a process in, gone with the test. */
 export async function emptyFolder (t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'seed-test-'))

@@ -111,9 +111,9 @@ export async function ping (url: string, token?: string, init: RequestInit = {})
 }
 
 /** A request of 2026-07-28: its body, and the headers that repeat it. */
-export function modernRequest (method: string, params: Record<string, unknown> = {}, id: number | string = 1): { body: string, headers: Record<string, string> } {
+export function modernRequest (method: string, params: Record<string, unknown> = {}, id: number | string = 1, capabilities: Record<string, unknown> = {}): { body: string, headers: Record<string, string> } {
   return {
-    body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta: MODERN_META } }),
+    body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta: { ...MODERN_META, 'io.modelcontextprotocol/clientCapabilities': capabilities } } }),
     headers: {
       'mcp-protocol-version': '2026-07-28',
       'mcp-method': method,

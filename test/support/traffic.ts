@@ -23,6 +23,8 @@ export interface Tally {
 export interface TrafficOptions {
   /** Base URLs of the replicas, taken in turn. */
   targets: string[]
+  /** Instead of the global one. */
+  fetch?: typeof fetch
   token (subject: string): Promise<string>
   /** Whether a broken connection is to be expected now. */
   mayBreak (): boolean
@@ -54,7 +56,7 @@ export function startTraffic (options: TrafficOptions): Traffic {
   }
 
   async function send (subject: string, init: { method?: string, body?: string, headers?: Record<string, string>, signal?: AbortSignal }): Promise<Response> {
-    return await fetch(`${next()}/mcp`, {
+    return await (options.fetch ?? fetch)(`${next()}/mcp`, {
       method: 'POST',
       signal: AbortSignal.timeout(DEADLINE_MS),
       ...init,
@@ -67,17 +69,37 @@ export function startTraffic (options: TrafficOptions): Traffic {
     })
   }
 
-  /** One of 2026-07-28: each call by itself. */
+  /** One of 2026-07-28: each call by itself, and now and then one that asks back and goes on at the next replica. */
   async function modernClient (number: number): Promise<void> {
+    const subject = `modern-${number}`
     for (let round = 0; !stopping.signal.aborted; round++) {
-      const text = `${number}-${round}`
-      const { body, headers } = modernRequest('tools/call', { name: 'echo', arguments: { text } }, round)
-      note(await judge(async () => {
-        const response = await send(`modern-${number}`, { body, headers })
-        return await refusal(response) ?? isEcho(await response.json(), `modern-${number}: ${text}`, round)
-      }))
+      note(await judge(async () => round % 5 === 4
+        ? await askedTwice(subject, round)
+        : await modernCall(subject, { name: 'echo', arguments: { text: String(round) } }, round, `${subject}: ${round}`)))
       await delay(5)
     }
+  }
+
+  async function modernCall (subject: string, params: Record<string, unknown>, id: number, expected: string): Promise<Outcome> {
+    const { body, headers } = modernRequest('tools/call', params, id, { elicitation: {} })
+    const response = await send(subject, { body, headers })
+    return await refusal(response) ?? isText(await response.json(), expected, id)
+  }
+
+  async function askedTwice (subject: string, id: number): Promise<Outcome> {
+    const params = { name: 'ask_twice', arguments: { topic: subject } }
+    let answers: Record<string, unknown> = {}
+    for (const expected of ['First', 'Second']) {
+      const { body, headers } = modernRequest('tools/call', { ...params, ...answers }, id, { elicitation: {} })
+      const response = await send(subject, { body, headers })
+      const refused = await refusal(response)
+      if (refused !== undefined) return refused
+      const { result, error } = await response.json() as { result?: InputRequired, error?: { message: string } }
+      const [key, asked] = Object.entries(result?.inputRequests ?? {})[0] ?? []
+      if (key === undefined || !asked!.params.message.startsWith(expected)) return `${expected} was not asked: ${JSON.stringify(result ?? error)}`
+      answers = { requestState: result!.requestState, inputResponses: { [key]: { action: 'accept', content: { value: asked!.params.message } } } }
+    }
+    return await modernCall(subject, { ...params, ...answers }, id, `First of ${subject}?, Second of ${subject}?`)
   }
 
   /** One of 2025-11-25: a session, plain calls, calls with progress that are read on elsewhere when cut, questions answered elsewhere. */
@@ -107,7 +129,7 @@ export function startTraffic (options: TrafficOptions): Traffic {
     if (id % 3 === 0) return await streamed(subject, headers, id, 'count', { steps: 5, pauseMs: 20 }, 'Counted to 5')
     if (id % 3 === 1) return await streamed(subject, headers, id, 'ask_form', {}, 'Ada is 36')
     const response = await send(subject, { body: rpc(id, 'tools/call', { name: 'echo', arguments: { text: String(id) } }), headers })
-    return await refusal(response) ?? isEcho(await response.json(), `${subject}: ${id}`, id)
+    return await refusal(response) ?? isText(await response.json(), `${subject}: ${id}`, id)
   }
 
   /** Reads a stream to its response, going on at another replica when it breaks, and answers what it asks at yet another. */
@@ -181,6 +203,11 @@ interface Message {
   error?: { code: number, message: string }
 }
 
+interface InputRequired {
+  inputRequests?: Record<string, { params: { message: string } }>
+  requestState?: string
+}
+
 const rpc = (id: number, method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', id, method, params })
 
 /** A broken connection is one thing, silence another. */
@@ -210,8 +237,6 @@ function isText (body: unknown, expected: string, id: number): Outcome {
   const text = result?.content?.[0]?.text
   return text === expected ? 'right' : `"${String(text)}" instead of "${expected}"`
 }
-
-const isEcho = isText
 
 async function * readEvents (response: Response): AsyncGenerator<{ id?: string, data: string }> {
   let text = ''
