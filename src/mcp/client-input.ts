@@ -36,6 +36,7 @@ export function askOnStream ({ mcpReq }: ServerContext, client: ClientInfo, { de
     } catch (err) {
       if (signal.aborted) throw err
       if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) throw new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)
+      if (err instanceof SdkError && err.code === SdkErrorCode.InvalidResult) throw new ToolError(`The client answered with something other than ${request.method} asks for`)
       if (err instanceof ProtocolError) throw new ToolError(`The client answered with an error: ${err.message}`)
       throw err
     }
