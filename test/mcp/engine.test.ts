@@ -1,39 +1,15 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { createEngine } from '../../src/mcp/engine.ts'
-import type { Engine } from '../../src/mcp/engine.ts'
+import { startDeadline } from '../../src/mcp/deadline.ts'
 import { ToolError, defineTool } from '../../src/mcp/define.ts'
-import type { ToolContext } from '../../src/mcp/define.ts'
+import type { ToolDefinition } from '../../src/mcp/define.ts'
 import { createToolRegistry } from '../../src/mcp/registry.ts'
-import type { Principal } from '../../src/oidc/principal.ts'
+import { gate } from '../support/gate.ts'
+import { MODERN, asPrincipal, call, initialize, modern, request, send, startEngines, startSession } from '../support/mcp.ts'
+import type { EnginesOptions, SendOptions } from '../support/mcp.ts'
 
-const MODERN = '2026-07-28'
-const META = {
-  'io.modelcontextprotocol/protocolVersion': MODERN,
-  'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
-  'io.modelcontextprotocol/clientCapabilities': {}
-}
-
-/** A tool that tells when it runs and waits to be let go. */
-function gate () {
-  let tellStarted: (context: ToolContext) => void
-  let open: (text: string) => void
-  const started = new Promise<ToolContext>((resolve) => { tellStarted = resolve })
-  const opened = new Promise<string>((resolve) => { open = resolve })
-  const tool = defineTool({
-    name: 'gate',
-    description: 'waits',
-    input: Type.Object({}),
-    async handler (_input, context) {
-      tellStarted(context)
-      return await Promise.race([opened, new Promise<string>((_resolve, reject) => {
-        context.signal.addEventListener('abort', () => { reject(new ToolError('stopped')) })
-      })])
-    }
-  })
-  return { tool, started, open: open! }
-}
+/** What both eras of the protocol have in common. */
 
 const tools = [
   defineTool({ name: 'whoami', description: 'names the caller', input: Type.Object({}), handler: (_input, { principal }) => principal?.subject ?? 'nobody' }),
@@ -50,53 +26,32 @@ const tools = [
   { ...defineTool({ name: 'shapeless', description: 'returns an object it never declared', input: Type.Object({}), handler: () => 'text' }), handler: () => ({ n: 1 }) }
 ]
 
-function setUp (t: Test, extra: Parameters<typeof createToolRegistry>[0] = []) {
-  const lines: Array<Record<string, unknown>> = []
-  const write = (fields: object, message?: string) => { lines.push({ ...fields, message }) }
-  const log = { info: write, warn: write, error: write }
-  const engine = createEngine({ serverInfo: { name: 'seed', version: '1.2.3' }, tools: [...tools, ...extra], log })
-  t.teardown(async () => { await engine.close(0) })
-  return { engine, log, lines }
+function setUp (t: Test, extra: readonly ToolDefinition[] = [], options: EnginesOptions = {}) {
+  const house = startEngines(t, { count: 1, tools: [...tools, ...extra], ...options })
+  const engine = house.engines[0]!
+  return {
+    ...house,
+    engine,
+    /** A request of one era or the other, the older in a session of its own. */
+    async ask (era: 'legacy' | 'modern', method: string, params: object = {}, { id = 1, ...options }: SendOptions & { id?: string | number } = {}) {
+      if (era === 'legacy') return await (await startSession(house, options.principal === undefined ? {} : { principal: options.principal })).post(request(method, params, id), options)
+      const [body, { headers }] = modern(method, params, { id })
+      return await send(engine, body, { ...options, headers: { ...headers, ...options.headers } })
+    }
+  }
 }
 
-function asPrincipal (subject: string): Principal {
-  return { issuer: 'i', subject, clientId: 'c', scopes: new Set(['openid']), name: undefined, email: undefined, groups: [], claims: {}, expiresAt: 0, key: subject }
-}
-
-interface Sent { status: number, body: any, response: Response }
-
-async function send (engine: Engine, body: unknown, { headers = {}, principal, signal = new AbortController().signal }: {
-  headers?: Record<string, string>, principal?: Principal, signal?: AbortSignal
-} = {}): Promise<Sent> {
-  const quiet = { info () {}, warn () {}, error () {} }
-  const response = await engine.handle({
-    headers: { 'content-type': 'application/json', ...headers }, url: 'http://localhost:3000/mcp', body, principal, log: quiet, signal
-  })
-  const type = response.headers.get('content-type') ?? ''
-  return { status: response.status, response, body: type.includes('json') ? await response.json() : undefined }
-}
-
-function legacy (method: string, params: object = {}, id: string | number = 1) {
-  return { jsonrpc: '2.0', id, method, params }
-}
-
-function modern (method: string, params: object = {}, id: string | number = 1) {
-  return [
-    { jsonrpc: '2.0', id, method, params: { ...params, _meta: META } },
-    { headers: { 'mcp-protocol-version': MODERN, 'mcp-method': method, ...('name' in params && { 'mcp-name': String(params.name) }) } }
-  ] as const
-}
+const ERAS = ['legacy', 'modern'] as const
 
 t.test('initialize settles on a version that both know', async (t) => {
   const { engine } = setUp(t)
-  const initialize = (protocolVersion: string) => legacy('initialize', { protocolVersion, capabilities: {}, clientInfo: { name: 'x', version: '1' } })
   for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
     t.match((await send(engine, initialize(version))).body.result, { protocolVersion: version, serverInfo: { name: 'seed', version: '1.2.3' } })
   }
   for (const version of [MODERN, '1999-01-01']) {
     t.equal((await send(engine, initialize(version))).body.result.protocolVersion, '2025-11-25', `${version} is answered with the newest that has a handshake`)
   }
-  t.same((await send(engine, initialize('2025-06-18'))).body.result.capabilities, { tools: {} })
+  t.same((await send(engine, initialize('2025-06-18'))).body.result.capabilities, { tools: { listChanged: true }, logging: {} })
 })
 
 t.test('2026-07-28 has every required member', async (t) => {
@@ -114,8 +69,8 @@ t.test("2026-07-28 requests that contradict themselves are refused with the prot
     { name: 'Mcp-Name differs', headers: { ...headers, 'mcp-name': 'add' }, status: 400, code: -32020 },
     { name: 'Mcp-Method is missing', headers: { 'mcp-protocol-version': MODERN, 'mcp-name': 'whoami' }, status: 400, code: -32020 },
     { name: 'the version header differs', headers: { ...headers, 'mcp-protocol-version': '2025-11-25' }, status: 400, code: -32020 },
-    { name: 'no envelope behind a modern header', body: legacy('tools/list'), headers: { 'mcp-protocol-version': MODERN, 'mcp-method': 'tools/list' }, status: 400, code: -32602 },
-    { name: 'a version nobody speaks', body: { ...body, params: { ...body.params, _meta: { ...META, 'io.modelcontextprotocol/protocolVersion': '2030-01-01' } } }, headers: { ...headers, 'mcp-protocol-version': '2030-01-01' }, status: 400, code: -32022 }
+    { name: 'no envelope behind a modern header', body: request('tools/list'), headers: { 'mcp-protocol-version': MODERN, 'mcp-method': 'tools/list' }, status: 400, code: -32602 },
+    { name: 'a version nobody speaks', body: { ...body, params: { ...body.params, _meta: { ...body.params._meta, 'io.modelcontextprotocol/protocolVersion': '2030-01-01' } } }, headers: { ...headers, 'mcp-protocol-version': '2030-01-01' }, status: 400, code: -32022 }
   ]
   for (const { name, status, code, ...sent } of cases) {
     const answer = await send(engine, sent.body ?? body, { headers: sent.headers })
@@ -126,21 +81,18 @@ t.test("2026-07-28 requests that contradict themselves are refused with the prot
 })
 
 t.test('tools are listed in the order of their names, the same in both eras, and cannot be changed by a request', async (t) => {
-  const { engine } = setUp(t)
-  const [old, now] = [await send(engine, legacy('tools/list')), await send(engine, ...modern('tools/list'))]
+  const { ask } = setUp(t)
+  const [old, now] = [await ask('legacy', 'tools/list'), await ask('modern', 'tools/list')]
   t.same(old.body.result.tools.map(({ name }: { name: string }) => name), ['add', 'breaks', 'lies', 'refuses', 'shapeless', 'whoami'])
   t.same(now.body.result.tools, old.body.result.tools)
   t.match(old.body.result.tools[0], { inputSchema: { type: 'object', required: ['a', 'b'] }, outputSchema: { type: 'object' } })
   t.throws(() => { (createToolRegistry(tools).listed[0]!.inputSchema as { type: string }).type = 'array' }, TypeError)
 })
 
-for (const era of ['legacy', 'modern'] as const) {
+for (const era of ERAS) {
   t.test(`tools/call, ${era}`, async (t) => {
-    const { engine, lines, log } = setUp(t)
-    const call = async (name: string, args?: object) => {
-      const params = { name, ...(args !== undefined && { arguments: args }) }
-      return await (era === 'legacy' ? send(engine, legacy('tools/call', params)) : send(engine, ...modern('tools/call', params)))
-    }
+    const { ask } = setUp(t)
+    const call = async (name: string, args?: object) => await ask(era, 'tools/call', { name, ...(args !== undefined && { arguments: args }) })
 
     t.match((await call('add', { a: 1, b: 2 })).body.result, { structuredContent: { sum: 3 }, content: [{ type: 'text', text: '{"sum":3}' }] }, 'structured content with its text')
     t.match((await call('whoami')).body.result, { content: [{ type: 'text', text: 'nobody' }] }, 'arguments may be left out')
@@ -159,7 +111,6 @@ for (const era of ['legacy', 'modern'] as const) {
     t.match(broken.content[0].text, /^breaks failed; .* reference [\w-]{12}$/)
     t.notMatch(JSON.stringify(broken), /hunter2/)
     for (const name of ['lies', 'shapeless']) t.match((await call(name)).body.result, { isError: true }, name)
-    t.ok(lines.length >= 0 && log)
   })
 }
 
@@ -167,10 +118,11 @@ t.test('the truth about a failed tool is in the log under the reference', async 
   const lines: Array<Record<string, any>> = []
   const log = { info () {}, warn () {}, error: (fields: object) => { lines.push(fields) } }
   const registry = createToolRegistry(tools)
-  const result = await registry.call('breaks', {}, { principal: undefined, log, signal: new AbortController().signal })
+  const run = { log, timeoutSeconds: 60, createContext: () => ({}) as never }
+  const result = await registry.call('breaks', {}, run)
   t.equal(lines[0]!['err'].message, 'password=hunter2')
   t.match((result.content[0] as { text: string }).text, new RegExp(`${lines[0]!['reference']}$`))
-  await registry.call('lies', {}, { principal: undefined, log, signal: new AbortController().signal })
+  await registry.call('lies', {}, run)
   t.match(lines[1]!['err'].message, /lies returned something other than its output schema says: n must be number/)
 })
 
@@ -183,83 +135,64 @@ t.test('a tool that cannot be served fails at start', (t) => {
 })
 
 t.test('two callers with the same JSON-RPC ids never get each other\'s answers', async (t) => {
-  const { engine } = setUp(t)
-  const rounds = Array.from({ length: 300 }, (_, round) => round)
-  const answers = await Promise.all(rounds.map(async (round) => {
+  const { engines, store, lines, ask } = setUp(t)
+  const sessions = new Map(await Promise.all(['ada', 'bob'].map(async (subject) => [subject, await startSession({ engines, store, lines }, { principal: asPrincipal(subject) })] as const)))
+  const answers = await Promise.all(Array.from({ length: 300 }, async (_, round) => {
     const subject = round % 2 === 0 ? 'ada' : 'bob'
-    const params = { name: 'whoami', arguments: {} }
-    const [body, { headers }] = modern('tools/call', params, 7)
+    const id = round % 3 === 0 ? round : 7
     const answer = round % 3 === 0
-      ? await send(engine, legacy('tools/call', params, 7), { principal: asPrincipal(subject) })
-      : await send(engine, body, { headers, principal: asPrincipal(subject) })
-    return answer.body.id === 7 && answer.body.result.content[0].text === subject
+      ? await sessions.get(subject)!.post(call('whoami', {}, { id }))
+      : await ask('modern', 'tools/call', { name: 'whoami', arguments: {} }, { id, principal: asPrincipal(subject) })
+    return answer.body.id === id && answer.body.result.content[0].text === subject
   }))
   t.ok(answers.every(Boolean))
 })
 
-t.test('2025-03-26 batches are answered together, notifications alone with 202', async (t) => {
+t.test('messages of 2026-07-28 that are none are refused', async (t) => {
   const { engine } = setUp(t)
-  const { body } = await send(engine, [legacy('tools/list', {}, 1), legacy('ping', {}, 2)])
-  t.same(body.map(({ id }: { id: number }) => id).sort(), [1, 2])
-  const { status, response } = await send(engine, { jsonrpc: '2.0', method: 'notifications/initialized' })
-  t.equal(status, 202)
-  t.equal(await response.text(), '')
-  t.equal((await send(engine, { jsonrpc: '2.0', id: 9, result: {} })).status, 202, 'a posted response')
-})
-
-t.test('messages that are none are refused in the form of the protocol', async (t) => {
-  const { engine } = setUp(t)
-  const bodies = [{}, { jsonrpc: '1.0', id: 1, method: 'ping' }, { jsonrpc: '2.0', id: null, method: 'ping' }, { jsonrpc: '2.0', id: {}, method: 'ping' }, { jsonrpc: '2.0', id: 1, method: 7 }, [], [1]]
-  for (const body of bodies) {
-    const answer = await send(engine, body)
-    t.ok(answer.status >= 400 && answer.status < 500 && Number.isInteger(answer.body.error.code), JSON.stringify(body))
+  const [body, options] = modern('tools/list')
+  for (const id of [null, 1.5, {}, [1], true]) {
+    const answer = await send(engine, { ...body, id }, options)
+    t.match({ status: answer.status, code: answer.body.error.code }, { status: 400, code: -32600 }, JSON.stringify(id))
   }
-  for (const method of ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '']) {
-    t.equal((await send(engine, legacy(method))).body.error.code, -32601, `method ${method}`)
+  for (const method of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+    t.match(await send(engine, ...modern(method)), { status: 404, body: { error: { code: -32601 } } }, method)
   }
-  const version = await send(engine, legacy('tools/list'), { headers: { 'mcp-protocol-version': '1999-01-01' } })
-  t.equal(version.status, 400, 'an unknown version header')
 })
 
 t.test('the token and the Authorization header stay outside the engine', async (t) => {
   const { tool, started, open } = gate()
-  const { engine } = setUp(t, [tool])
-  const [body, { headers }] = modern('tools/call', { name: 'gate', arguments: {} })
-  const answer = send(engine, body, { headers: { ...headers, authorization: 'Bearer secret-token' }, principal: asPrincipal('ada') })
+  const { ask } = setUp(t, [tool])
+  const answer = ask('modern', 'tools/call', { name: 'gate', arguments: {} }, { headers: { authorization: 'Bearer secret-token' }, principal: asPrincipal('ada') })
   t.notMatch(JSON.stringify(await started), /secret-token/)
   open('done')
   t.equal((await answer).body.result.content[0].text, 'done')
 })
 
-for (const era of ['legacy', 'modern'] as const) {
-  t.test(`a client that goes away stops the tool it waited for, ${era}`, async (t) => {
-    const { tool, started } = gate()
-    const { engine } = setUp(t, [tool])
-    const client = new AbortController()
-    const [body, { headers }] = modern('tools/call', { name: 'gate', arguments: {} })
-    const answer = era === 'legacy'
-      ? send(engine, legacy('tools/call', { name: 'gate' }), { signal: client.signal })
-      : send(engine, body, { headers, signal: client.signal })
-    const { signal } = await started
-    client.abort()
-    t.equal((await answer).status, 499)
-    if (!signal.aborted) await new Promise((resolve) => { signal.addEventListener('abort', resolve) })
-    t.ok(signal.aborted)
-  })
-}
-
-t.test('closing lets a running call finish', async (t) => {
-  const { tool, started, open } = gate()
-  const { engine } = setUp(t, [tool])
-  const answer = send(engine, ...modern('tools/call', { name: 'gate', arguments: {} }))
-  await started
-  const closing = engine.close(10_000)
-  open('finished')
-  t.equal((await answer).body.result.content[0].text, 'finished')
-  await closing
+t.test('a client of 2026-07-28 that goes away stops the tool it waited for', async (t) => {
+  const { tool, started } = gate()
+  const { ask } = setUp(t, [tool])
+  const client = new AbortController()
+  const answer = ask('modern', 'tools/call', { name: 'gate', arguments: {} }, { signal: client.signal })
+  const { signal } = await started
+  client.abort()
+  t.equal((await answer).status, 499)
+  if (!signal.aborted) await new Promise((resolve) => { signal.addEventListener('abort', resolve) })
+  t.ok(signal.aborted)
 })
 
-for (const era of ['legacy', 'modern'] as const) {
+for (const era of ERAS) {
+  t.test(`closing lets a running call finish, ${era}`, async (t) => {
+    const { tool, started, open } = gate()
+    const { engine, ask } = setUp(t, [tool])
+    const answer = ask(era, 'tools/call', { name: 'gate', arguments: {} })
+    await started
+    const closing = engine.close(10_000)
+    open('finished')
+    t.equal((await answer).body.result.content[0].text, 'finished')
+    await closing
+  })
+
   t.test(`closing aborts a call that takes longer than the grace, and answers for a tool that does not heed it, ${era}`, async (t) => {
     let tellStarted: (signal: AbortSignal) => void
     const started = new Promise<AbortSignal>((resolve) => { tellStarted = resolve })
@@ -272,27 +205,59 @@ for (const era of ['legacy', 'modern'] as const) {
         return await new Promise<string>(() => {})
       }
     })
-    const { engine } = setUp(t, [deaf])
-    const [body, options] = modern('tools/call', { name: 'deaf', arguments: {} })
-    const answer = era === 'legacy' ? send(engine, legacy('tools/call', { name: 'deaf' })) : send(engine, body, options)
+    const { engine, ask } = setUp(t, [deaf])
+    const answer = ask(era, 'tools/call', { name: 'deaf', arguments: {} })
     const signal = await started
     await engine.close(1)
     t.ok(signal.aborted)
-    const { status, response, body: answered } = await answer
-    t.equal(status, 503)
-    t.equal(response.headers.get('retry-after'), '1')
-    t.match(answered, { jsonrpc: '2.0', error: { message: /shutting down/ } })
+    t.match(await answer, { status: 503, headers: { 'retry-after': '1' }, body: { jsonrpc: '2.0', error: { message: /shutting down/ } } })
+  })
+
+  t.test(`a tool that runs too long is cancelled, ${era}`, async (t) => {
+    const sleeps = (name: string, timeoutSeconds?: number) => defineTool({
+      name,
+      description: 'sleeps',
+      input: Type.Object({}),
+      ...timeoutSeconds !== undefined && { timeoutSeconds },
+      handler: async () => await new Promise<string>(() => {})
+    })
+    const { ask } = setUp(t, [sleeps('long', 1), sleeps('short')], { tool: { timeoutSeconds: 0.02, inputTimeoutSeconds: 60 } })
+    t.match((await ask(era, 'tools/call', { name: 'short', arguments: {} })).body.result, { isError: true, content: [{ text: 'short did not finish within 0.02 seconds and was cancelled' }] })
+    t.match((await ask(era, 'tools/call', { name: 'long', arguments: {} }, { acceptsStream: false })).body.result,
+      { isError: true, content: [{ text: 'long did not finish within 1 second and was cancelled' }] }, 'the time that a tool declares comes first')
   })
 }
 
-t.test('a subscription is acknowledged, and ends with its result when the server closes', async (t) => {
-  const { engine } = setUp(t)
-  const { response } = await send(engine, ...modern('subscriptions/listen', { notifications: { toolsListChanged: true } }, 'sub-1'))
-  t.match(response.headers.get('content-type'), /^text\/event-stream/)
-  const stream = response.body!.pipeThrough(new TextDecoderStream()).getReader()
-  t.match((await stream.read()).value, /notifications\/subscriptions\/acknowledged/)
-  await engine.close(10_000)
-  let rest = ''
-  for (let chunk = await stream.read(); !chunk.done; chunk = await stream.read()) rest += chunk.value
-  t.match(rest, /"id":"sub-1".*"resultType":"complete"|"resultType":"complete".*"id":"sub-1"/)
+t.test('a clock that two wait for goes on after both, and not after it was cleared', async (t) => {
+  const pending = () => {
+    let end: () => void
+    const waiting = new Promise<void>((resolve) => { end = resolve })
+    return { waiting, end: end! }
+  }
+  const awake = setInterval(() => {}, 1_000)
+  t.teardown(() => { clearInterval(awake) })
+  const [one, two, three] = [pending(), pending(), pending()]
+  const deadline = startDeadline(0.05)
+  const pauses = [deadline.pause(one.waiting), deadline.pause(two.waiting)]
+  one.end()
+  await new Promise((resolve) => { setTimeout(resolve, 100) })
+  t.notOk(deadline.signal.aborted)
+  two.end()
+  await Promise.all(pauses)
+  await new Promise((resolve) => { deadline.signal.addEventListener('abort', resolve) })
+  t.match(deadline.signal.reason, { name: 'TimeoutError' })
+
+  const cleared = startDeadline(0.01)
+  const pause = cleared.pause(three.waiting)
+  cleared.clear()
+  three.end()
+  await pause
+  await new Promise((resolve) => { setTimeout(resolve, 50) })
+  t.notOk(cleared.signal.aborted)
+})
+
+t.test('what needs no store is served without it', async (t) => {
+  const { ask, store } = setUp(t)
+  store.away = true
+  t.equal((await ask('modern', 'tools/call', { name: 'whoami', arguments: {} })).status, 200)
 })

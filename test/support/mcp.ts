@@ -240,7 +240,7 @@ export async function settle (): Promise<void> {
   for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => { setImmediate(resolve) })
 }
 
-export function request (method: string, params: object = {}, id: string | number = 1) {
+export function request<Params extends object> (method: string, params: Params = {} as Params, id: string | number = 1) {
   return { jsonrpc: '2.0', id, method, params }
 }
 
