@@ -1,9 +1,13 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
+import { call, initialize, modern, readEvents, request } from '../support/mcp.ts'
+import { interactiveTools } from '../support/interactive-tools.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
+import { until } from '../store/contract.ts'
 
 const LIST = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} })
 
@@ -11,8 +15,9 @@ t.test('the MCP endpoint', async (t) => {
   const seed = await startSeed(t)
   await ready(seed)
   const authorization = `Bearer ${await seed.provider.mint()}`
+  const session = await begin(seed, authorization.slice(7))
   const post = async (body: string | undefined, headers: Record<string, string> = {}) => await fetch(`${seed.url}/mcp`, {
-    method: 'POST', headers: { 'content-type': 'application/json', authorization, ...headers }, ...(body !== undefined && { body })
+    method: 'POST', headers: { 'content-type': 'application/json', authorization, ...session, ...headers }, ...(body !== undefined && { body })
   })
   const stillGood = async () => { t.equal((await ping(seed.url, authorization.slice(7))).status, 200, 'and the next call is served') }
 
@@ -24,17 +29,48 @@ t.test('the MCP endpoint', async (t) => {
     t.match(await response.json(), { id: 1, result: { tools: [{ name: 'seed_ping', title: String, description: String, inputSchema: { type: 'object' }, outputSchema: { type: 'object' } }] } })
   })
 
-  t.test('has no sessions yet: GET and DELETE are 405, behind authentication', async (t) => {
-    for (const method of ['GET', 'DELETE', 'PUT', 'PATCH']) {
+  t.test('has POST, GET and DELETE, behind authentication', async (t) => {
+    for (const method of ['PUT', 'PATCH', 'HEAD']) {
       const response = await fetch(`${seed.url}/mcp`, { method, headers: { authorization } })
       t.equal(response.status, 405, method)
-      t.equal(response.headers.get('allow'), 'POST')
-      t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000 } })
-      t.equal((await fetch(`${seed.url}/mcp`, { method })).status, 401)
+      t.equal(response.headers.get('allow'), 'POST, GET, DELETE')
+      if (method !== 'HEAD') t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000 } })
     }
-    const response = await post(LIST, { 'mcp-session-id': 'from-somewhere-else', 'last-event-id': '1' })
-    t.equal(response.status, 200)
-    t.equal(response.headers.get('mcp-session-id'), null, 'an incoming session id is ignored and not echoed')
+    for (const method of ['GET', 'DELETE', 'POST', 'PUT', 'PATCH']) {
+      t.equal((await fetch(`${seed.url}/mcp`, { method, headers: session })).status, 401, `${method} with a session and no token`)
+    }
+  })
+
+  t.test('sessions over HTTP', async (t) => {
+    const own = await begin(seed, authorization.slice(7))
+    t.match(own['mcp-session-id'], /^[\w-]{32}$/)
+    const bodies = new Set<string>()
+    for (const id of ['unknown', 'A'.repeat(32), (await begin(seed, await seed.provider.mint({ sub: 'bob' })))['mcp-session-id']!]) {
+      for (const method of ['POST', 'GET', 'DELETE']) {
+        const response = await fetch(`${seed.url}/mcp`, { method, headers: { ...own, authorization, 'mcp-session-id': id, ...method === 'POST' && { 'content-type': 'application/json' } }, ...method === 'POST' && { body: LIST } })
+        t.equal(response.status, 404)
+        bodies.add(await response.text())
+      }
+    }
+    t.equal((await post(LIST, { 'mcp-session-id': '' })).status, 404)
+    const stream = await fetch(`${seed.url}/mcp`, { headers: { authorization, accept: 'text/event-stream', ...own } })
+    t.equal(stream.status, 200)
+    t.match(stream.headers.get('cache-control'), /no-cache/)
+    const events = readEvents(Readable.fromWeb(stream.body as never))
+    t.match(await events.next(), { id: 's.0.0' })
+    const ended = await fetch(`${seed.url}/mcp`, { method: 'DELETE', headers: { authorization, ...own } })
+    t.equal(ended.status, 204)
+    t.equal(await ended.text(), '')
+    t.same(await events.rest(), [])
+    const again = await post(LIST, own)
+    t.equal(again.status, 404)
+    bodies.add(await again.text())
+    t.equal(bodies.size, 1, 'foreign, unknown and ended are answered alike, byte for byte')
+  })
+
+  t.test('a token that was refreshed goes on with the session', async (t) => {
+    const refreshed = await seed.provider.mint({ scope: 'openid' })
+    t.equal((await post(LIST, { authorization: `Bearer ${refreshed}` })).status, 200)
   })
 
   t.test('serves whoever takes JSON', async (t) => {
@@ -54,7 +90,7 @@ t.test('the MCP endpoint', async (t) => {
       t.equal(response.status, 415, type)
       t.match(await response.json(), { error: { code: -32000 } })
     }
-    t.equal((await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { authorization }, body: new Blob([LIST]) })).status, 415, 'no content type')
+    t.equal((await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { authorization, ...session }, body: new Blob([LIST]) })).status, 415, 'no content type')
     t.equal((await post(LIST, { 'content-type': 'application/json; charset=utf-8' })).status, 200)
     await stillGood()
   })
@@ -124,6 +160,121 @@ t.test('the MCP endpoint', async (t) => {
     t.equal(refused.msg, 'Request')
   })
 })
+
+t.test('limits of requests, calls and streams', async (t) => {
+  const seed = await startSeed(t, { tools: interactiveTools, env: { CALLS_PER_PRINCIPAL: '1', STREAMS_PER_PRINCIPAL: '1', MCP_LIMIT_PER_PRINCIPAL: '12', CORS_EXTRA_ORIGINS: 'https://app.example' } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const session = await begin(seed, token)
+  const post = poster(seed, token, { ...session, origin: 'https://app.example' })
+  const refused = async (response: Response, message: RegExp) => {
+    t.equal(response.status, 429)
+    t.match(response.headers.get('retry-after'), /^\d+$/)
+    t.equal(response.headers.get('cache-control'), 'no-store')
+    t.equal(response.headers.get('access-control-allow-origin'), 'https://app.example')
+    t.match(response.headers.get('access-control-expose-headers'), /Retry-After/)
+    t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000, message } })
+  }
+
+  const waiting = post(call('wait', { ms: 60_000 }, { id: 'w' }))
+  await until(async () => {
+    const response = await post(call('echo', { text: 'x' }))
+    if (response.status === 429) await refused(response, /1 tool call of yours is running already/)
+    return response.status === 429
+  }, 'the call is running')
+  await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'w' } })
+  await waiting
+
+  const get = async () => await fetch(`${seed.url}/mcp`, { headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', origin: 'https://app.example', ...session } })
+  const stream = await get()
+  t.equal(stream.status, 200)
+  await refused(await get(), /1 stream of yours is open already/)
+  await stream.body!.cancel()
+
+  let last = await post(request('ping'))
+  for (let sent = 0; sent < 12 && last.status === 200; sent++) last = await post(request('ping'))
+  await refused(last, /Too many requests: at most 12 a minute/)
+  t.equal((await ping(seed.url, await seed.provider.mint({ sub: 'bob' }))).status, 200, 'other people are served')
+})
+
+t.test('refused tokens are counted by address, and good ones of the same address are served', async (t) => {
+  const seed = await startSeed(t, { env: { MCP_LIMIT_REFUSED: '3' } })
+  await ready(seed)
+  for (const token of [undefined, 'x', 'y']) t.equal((await ping(seed.url, token)).status, 401)
+  for (const token of [undefined, 'z']) {
+    const response = await ping(seed.url, token)
+    t.equal(response.status, 429)
+    t.match(response.headers.get('retry-after'), /^\d+$/)
+    t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000, message: /Too many requests without a valid token/ } })
+  }
+  t.equal((await ping(seed.url, await seed.provider.mint())).status, 200)
+})
+
+t.test('a stream ends when its token does', async (t) => {
+  const seed = await startSeed(t, { tools: interactiveTools, env: { TOKEN_CLOCK_SKEW_SECONDS: '0' } })
+  await ready(seed)
+  const exp = Math.floor(Date.now() / 1_000) + 3
+  const token = await seed.provider.mint({ exp })
+  const session = await begin(seed, token)
+  const [body, { headers }] = modern('subscriptions/listen', { notifications: { toolsListChanged: true } })
+  const streams = [
+    await fetch(`${seed.url}/mcp`, { headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', ...session } }),
+    await poster(seed, token, headers)(body),
+    await poster(seed, token, session)(call('count', { steps: 1, pauseMs: 60_000 }))
+  ]
+  for (const [index, stream] of streams.entries()) {
+    t.equal(stream.status, 200)
+    await readEvents(Readable.fromWeb(stream.body as never)).rest()
+    const now = Date.now() / 1_000
+    t.ok(now >= exp && now < exp + 2, `stream ${index} ends in good order when the token expires`)
+  }
+  t.equal((await ping(seed.url, token)).status, 401)
+})
+
+t.test('a client that leaves before its stream begins holds nothing', async (t) => {
+  const seed = await startSeed(t, { tools: interactiveTools, env: { STREAMS_PER_PRINCIPAL: '1' } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const post = poster(seed, token, await begin(seed, token))
+  const client = new AbortController()
+  const leaving = post(call('wait', { ms: 1_500 }, { id: 'w' }), { signal: client.signal })
+  setTimeout(() => { client.abort() }, 100)
+  await t.rejects(leaving)
+  await until(async () => (await post(request('ping', {}, 'w'))).status === 200, 'its call goes on and ends')
+  t.notOk(seed.logs.some(({ level }) => level >= 50), 'without an error')
+})
+
+t.test('without sign-in', async (t) => {
+  const seed = await startSeed(t, { tools: interactiveTools, env: { AUTH_REQUIRED: 'false' } })
+  const session = await begin(seed)
+  t.match(await (await poster(seed, undefined, session)(call('echo', { text: 'hi' }))).json(), { result: { content: [{ text: 'nobody: hi' }] } })
+  const stream = await fetch(`${seed.url}/mcp`, { headers: { accept: 'text/event-stream', ...session } })
+  t.match(await readEvents(Readable.fromWeb(stream.body as never)).next(), { id: 's.0.0' })
+})
+
+function poster ({ url }: TestSeed, token: string | undefined, headers: Record<string, string>) {
+  return async (body: unknown, init: RequestInit = {}): Promise<Response> => await fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...token !== undefined && { authorization: `Bearer ${token}` },
+      ...headers
+    },
+    body: JSON.stringify(body),
+    ...init
+  })
+}
+
+/** Begins a session. @returns its headers */
+async function begin (seed: TestSeed, token?: string): Promise<Record<string, string>> {
+  const response = await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...token !== undefined && { authorization: `Bearer ${token}` } },
+    body: JSON.stringify(initialize())
+  })
+  return { 'mcp-session-id': response.headers.get('mcp-session-id')!, 'mcp-protocol-version': '2025-11-25' }
+}
 
 async function raw ({ url }: TestSeed, request: string): Promise<string> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
