@@ -61,8 +61,11 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
       log: request.log,
       signal: disconnected(reply)
     })
-    if (stream !== undefined) streams?.watch(reply, request.principal, () => { stream.end() })
-    return reply.code(status).headers({ 'cache-control': 'no-store', ...headers }).send(body)
+    // Nobody is there to be sent a stream; one that cannot begin would be logged as a failure.
+    const left = stream !== undefined && reply.raw.destroyed
+    if (left) stream.body.destroy()
+    else if (stream !== undefined) streams?.watch(reply, request.principal, () => { stream.end() })
+    return reply.code(status).headers({ 'cache-control': 'no-store', ...headers }).send(left ? null : body)
   }
 
   app.post('', {

@@ -46,8 +46,7 @@ export function createStreamGuard ({ revocations, verifier, clockSkewSeconds }: 
 
   return {
     watch (reply, principal, expire) {
-      // A client that has left already is not heard of again.
-      if (principal === undefined || reply.raw.destroyed) return
+      if (principal === undefined) return
       const leftMs = (principal.expiresAt + clockSkewSeconds) * 1_000 - Date.now()
       const expiry = setTimeout(expire, Math.min(leftMs, MAX_TIMER_MS)).unref()
       open.set(reply, { names: verifier.revocationNames(principal), issuedAt: principal.claims['iat'] as number })
