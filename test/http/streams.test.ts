@@ -63,16 +63,6 @@ t.test('a stream that is over is forgotten', async (t) => {
   t.equal(asked, 0)
 })
 
-t.test('a client that left before its stream began is not watched', async (t) => {
-  let asked = 0
-  const { guard, tell } = start(() => { asked++; return false })
-  const ada = stream()
-  ada.raw.destroy()
-  guard.watch(ada, principal('ada'), unexpected)
-  await tell(undefined)
-  t.equal(asked, 0)
-})
-
 t.test('a stream ends when its token expires, in good order', async (t) => {
   const awake = setInterval(() => {}, 1_000)
   t.teardown(() => { clearInterval(awake) })
