@@ -9,6 +9,7 @@ import type { Session } from '../../src/mcp/sessions.ts'
 import { createStandaloneStreams } from '../../src/mcp/standalone-stream.ts'
 import type { Place } from '../../src/mcp/standalone-stream.ts'
 import { keys } from '../../src/store/keys.ts'
+import { until } from '../store/contract.ts'
 import type { Readable } from 'node:stream'
 import { call, captureLog, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore } from '../support/mcp.ts'
 import type { Engines, TestStore } from '../support/mcp.ts'
@@ -260,9 +261,9 @@ t.test('an open stream is a use of its session, and ends with it', async (t) => 
     }
   })
   const events = await open(session('ada'))
-  while (renewed < 3) await new Promise((resolve) => { setTimeout(resolve, 1) })
+  await until(async () => renewed >= 3, 'it is renewed')
   fails = new TypeError('a bug')
-  while (lines.length === 0) await new Promise((resolve) => { setTimeout(resolve, 1) })
+  await until(async () => lines.length > 0, 'a failure is in the log')
   t.notOk(events.over)
   fails = new SessionNotFoundError()
   t.same(await events.rest(), [])

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { keys } from '../../src/store/keys.ts'
 import { digest } from '../../src/crypto/secrets.ts'
+import { until } from '../store/contract.ts'
 import { gate, stepper as createStepper } from '../support/gate.ts'
 import { asPrincipal, call, request, settle, startEngines, startSession } from '../support/mcp.ts'
 import type { EnginesOptions, Events } from '../support/mcp.ts'
@@ -183,12 +184,12 @@ t.test('while the store is away nobody is taken for dead', async (t) => {
       house.store.away = false
     }
   }
-  while (asked < 5) await settle()
+  await until(async () => asked >= 5, 'its life is looked up')
   house.store.get = async (key) => {
     if (key === keys.replica(owner)) throw new TypeError('a bug')
     return await get(key)
   }
-  while (!house.lines.some(({ message }) => message === 'Work in the background failed')) await settle()
+  await until(async () => house.lines.some(({ message }) => message === 'Work in the background failed'), 'a failure is in the log')
   t.notOk(resumed.over)
   house.store.get = get
   await stepper.finish()

@@ -145,7 +145,10 @@ export async function send (engine: Engine, body: unknown, { method = 'POST', he
     status: answer.status,
     headers: answer.headers,
     body: isText ? JSON.parse(answer.body as string) : undefined,
-    get events () { return events ??= readEvents(answer.body as Readable) },
+    get events () {
+      events ??= readEvents(answer.body as Readable)
+      return events
+    },
     answer
   }
 }
@@ -196,7 +199,7 @@ export function readEvents (body: Readable): Events {
     ids: [],
     get over () { return over },
     async next () {
-      while (events.length === 0 && !over) await new Promise<void>((resolve) => { waiting.push(resolve) })
+      while (events.length === 0 && !reader.over) await new Promise<void>((resolve) => { waiting.push(resolve) })
       const event = events.shift()
       if (event?.id !== undefined) {
         reader.lastEventId = event.id
