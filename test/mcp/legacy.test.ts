@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { ToolError, defineTool } from '../../src/mcp/define.ts'
 import { LimitError } from '../../src/mcp/limits.ts'
 import { SessionNotFoundError } from '../../src/mcp/sessions.ts'
+import { StoreUnavailableError } from '../../src/store/store.ts'
 import { NO_LIMITS, asPrincipal, call, request, send, settle, startEngines, startSession } from '../support/mcp.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { gate } from '../support/gate.ts'
@@ -204,6 +205,10 @@ t.test('GET is for those who take streams, under a limit', async (t) => {
   house.store.away = true
   await t.rejects(get())
   t.equal(streams, 0)
+  house.store.away = false
+  house.store.set = async () => { throw new StoreUnavailableError() }
+  await t.rejects(get(), StoreUnavailableError)
+  t.equal(streams, 0, 'one that cannot begin counts no longer')
 })
 
 t.test('two clients with the same JSON-RPC ids never get each other\'s messages', async (t) => {
