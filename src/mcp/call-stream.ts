@@ -1,5 +1,5 @@
 import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
-import { isJSONRPCErrorResponse, isJSONRPCRequest, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
+import { isJSONRPCRequest } from '@modelcontextprotocol/server'
 import { randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
@@ -174,20 +174,20 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     },
 
     respond (response) {
-      if (!isJSONRPCResultResponse(response) && !isJSONRPCErrorResponse(response)) return
-      if (!open.has(response.id!)) return
+      const id = response.id as RequestId
+      if (!open.has(id)) return
       responses.push(response)
-      settled(response.id!)
+      settled(id)
     },
 
     drop (id) { settled(id) },
 
     fail (message) {
-      if (open.size === 0) return
       if (opening === undefined) settle(errorAnswer(503, -32000, message, { 'retry-after': '1' }))
-      for (const id of open) responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
-      open.clear()
-      inBackground(complete(), log)
+      for (const id of [...open]) {
+        responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
+        settled(id)
+      }
     },
 
     readBy (replica) {

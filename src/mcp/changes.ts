@@ -35,6 +35,7 @@ export function createChanges ({ store, replicas, log }: ChangesOptions): Change
   let told: number | undefined
   let reading: Promise<void> | undefined
   let again = false
+  const unpublished: ServerEvent[] = []
 
   function tell (number: number, event: ServerEvent): void {
     for (const listener of listeners) listener(number, event)
@@ -68,17 +69,21 @@ export function createChanges ({ store, replicas, log }: ChangesOptions): Change
   }
 
   replicas.onMessage((message) => { if (message.kind === 'changed') read() })
-  replicas.onGap(read)
+  replicas.onGap(() => {
+    for (const event of unpublished.splice(0)) inBackground(publish(event), log)
+    read()
+  })
   read()
 
+  /** What the store does not take now, it is told when it is back. */
   async function publish (event: ServerEvent): Promise<void> {
     try {
       await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, most: MOST })
       replicas.tell({ kind: 'changed' })
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err
-      log.warn({ change: event.kind }, 'A change of what this server offers could not be told to other replicas, as the store is away')
-      tell(told ?? 0, event)
+      log.warn({ change: event.kind }, 'Clients will be told of a change of what this server offers when the store is back')
+      unpublished.push(event)
     }
   }
 

@@ -66,8 +66,8 @@ export function askInRounds (answers: Answers): Rounds {
 }
 
 /** The members of a tool's context that ask. */
-export function clientInput (ask: AskClient, legacy: boolean): Pick<ToolContext, 'elicit' | 'elicitUrl' | 'sample' | 'listRoots'> {
-  return {
+export function clientInput (ask: AskClient, legacy: boolean): ClientInput {
+  const members: ClientInput = {
     async elicit (message, form) {
       const answer = readElicitation(await ask(inputRequired.elicit({ message, requestedSchema: JSON.parse(JSON.stringify(form)) as never })))
       if (answer.action !== 'accept') return { action: answer.action }
@@ -82,21 +82,35 @@ export function clientInput (ask: AskClient, legacy: boolean): Pick<ToolContext,
     },
 
     async sample (params: CreateMessageRequestParams) {
-      const answer = await ask(inputRequired.createMessage(params)) as { role?: unknown, content?: unknown } | null
-      if (typeof answer?.role !== 'string' || typeof answer.content !== 'object') throw new ToolError('The client answered with something other than a message')
+      const answer = await ask(inputRequired.createMessage(params)) as { role?: unknown, content?: unknown }
+      if (typeof answer.role !== 'string' || typeof answer.content !== 'object') throw new ToolError('The client answered with something other than a message')
       return answer as never
     },
 
     async listRoots () {
-      const answer = await ask(inputRequired.listRoots()) as { roots?: unknown } | null
-      if (!Array.isArray(answer?.roots)) throw new ToolError('The client answered with something other than roots')
+      const answer = await ask(inputRequired.listRoots()) as { roots?: unknown }
+      if (!Array.isArray(answer.roots)) throw new ToolError('The client answered with something other than roots')
       return answer.roots as Root[]
     }
   }
+  return {
+    elicit: (message, form) => awaitedLater(members.elicit(message, form)),
+    elicitUrl: (message, url) => awaitedLater(members.elicitUrl(message, url)),
+    sample: (params) => awaitedLater(members.sample(params)),
+    listRoots: () => awaitedLater(members.listRoots())
+  }
+}
+
+type ClientInput = Pick<ToolContext, 'elicit' | 'elicitUrl' | 'sample' | 'listRoots'>
+
+/** A tool that begins two questions and awaits one after the other must not end the process when both are refused. */
+function awaitedLater<T> (question: Promise<T>): Promise<T> {
+  question.catch(() => {})
+  return question
 }
 
 function readElicitation (answer: unknown): { action: ElicitAction, content?: unknown } {
-  const { action } = (answer ?? {}) as { action?: unknown }
+  const { action } = answer as { action?: unknown }
   if (action !== 'accept' && action !== 'decline' && action !== 'cancel') throw new ToolError('The client answered with something other than an elicitation result')
   return answer as { action: ElicitAction, content?: unknown }
 }

@@ -52,17 +52,13 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
     const stream = streams.open()
     const reader = response.body!.getReader()
     stream.onEnd(() => { reader.cancel().catch(onerror) })
-    const pumping = (async () => {
-      try {
-        for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) stream.raw(chunk.value)
-      } catch (err) {
-        onerror(err as Error)
-      } finally {
-        stream.end()
-        done()
-      }
-    })()
-    track(pumping)
+    const pump = async (): Promise<void> => {
+      for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) stream.raw(chunk.value)
+    }
+    track(pump().catch(onerror).finally(() => {
+      stream.end()
+      done()
+    }))
     return streamAnswer(stream)
   }
 

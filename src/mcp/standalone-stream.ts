@@ -117,12 +117,10 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
           if (changed.newest < place.changes) place.changes = 0
           if (!active) return
           for (const [number, text] of queued.entries) {
-            if (number <= place.queue) continue
             place.queue = number
             write(JSON.parse(text) as JSONRPCMessage)
           }
           for (const [number, event] of changed.changes) {
-            if (number <= place.changes) continue
             place.changes = number
             write(toNotification(event))
           }

@@ -160,8 +160,9 @@ t.test('Redis fails over in the middle of a session, and it goes on without a re
   await primary.kill('SIGKILL')
   await t.rejects(client.call('echo', { text: 'during' }), /503|cannot be reached/, 'an honest refusal')
   for (const seed of replicas.seeds) await seed.logged(({ msg }) => msg === 'Redis is reachable again')
-  t.equal(await client.call('echo', { text: 'after' }), 'ada: after')
-  t.equal(await client.call('ask_form'), 'Ada is 36', 'the same session, at both replicas')
+  // Where Redis is still slow, a client tries again.
+  await until(async () => await client.call('echo', { text: 'after' }).catch(String) === 'ada: after', 'the session goes on')
+  await until(async () => await client.call('ask_form').catch(String) === 'Ada is 36', 'the same session, at both replicas')
   for (const { logs } of replicas.seeds) {
     for (const line of ['Redis is not reachable', 'Redis is reachable again']) t.equal(logs.filter(({ msg }) => msg.startsWith(line)).length, 1, `${line}: one line`)
   }

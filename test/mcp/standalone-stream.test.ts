@@ -131,7 +131,7 @@ t.test('closing a replica ends its streams', async (t) => {
   t.match(await elsewhere.message(), CHANGED)
 })
 
-t.test('a change that other replicas cannot be told of is told here', async (t) => {
+t.test('a change made while the store is away is told once, when it is back', async (t) => {
   const house = startEngines(t)
   const session = await startSession(house)
   const { events } = await session.get()
@@ -149,7 +149,13 @@ t.test('a change that other replicas cannot be told of is told here', async (t) 
   }
   await announce.post(call('change_tools'))
   await settle()
-  t.match(house.lines, [{ change: 'tools_list_changed', message: /could not be told to other replicas/ }])
+  t.match(house.lines, [{ change: 'tools_list_changed', message: /will be told .* when the store is back/ }])
+  house.store.append = append
+  house.store.comeBack()
+  t.match(await events.message(), { method: 'notifications/tools/list_changed' })
+  house.store.comeBack()
+  await settle()
+  t.equal(events.ids.length, 2, 'the first event and the change, once')
   house.store.append = async () => { throw new TypeError('a bug') }
   await announce.post(call('change_tools'))
   await settle()
