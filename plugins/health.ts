@@ -3,19 +3,21 @@ import fp from 'fastify-plugin'
 import healthRoutes from '../routes/health.ts'
 
 /**
- * Health for orchestrators and load balancers. Readiness asks what /mcp cannot do without (provider and keys) and
- * what signing in cannot do without (the store).
+ * Health for orchestrators and load balancers. What /mcp cannot do without is vital: keys to judge tokens with. In proxy
+ * mode those are the provider's; in broker mode they are Seed's own, and the provider is for signing in. The store is for
+ * signing in and for sessions: without it, tokens and what needs no session are served.
  */
 async function health (app: FastifyInstance): Promise<void> {
-  const { store, oidc, shutdown } = app
+  const { store, oidc, shutdown, config } = app
+  const vital = config.oauthMode === 'proxy'
   await app.register(healthRoutes, {
     prefix: '/health',
     leaving: () => shutdown.begun,
     parts: {
-      store: async () => { await store.ping() },
+      store: { vital: false, check: async () => { await store.ping() } },
       ...(oidc !== undefined && {
-        provider: async () => { fail(oidc.provider.problem()) },
-        keys: async () => { fail(oidc.jwks.problem()) }
+        provider: { vital, check: async () => { fail(oidc.provider.problem()) } },
+        keys: { vital, check: async () => { fail(oidc.jwks.problem()) } }
       })
     }
   })

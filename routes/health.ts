@@ -3,15 +3,23 @@ import { allowOnly } from '../src/http/methods.ts'
 import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
 
 export interface HealthRouteOptions {
-  /** What Seed depends on, by name; each rejects with the reason while it cannot be used. */
-  parts: Record<string, () => Promise<void>>
+  /** What Seed depends on, by name. */
+  parts: Record<string, HealthPart>
   /** Whether the server was told to stop. */
   leaving: () => boolean
 }
 
+export interface HealthPart {
+  /** Rejects with the reason while it cannot be used. */
+  check: () => Promise<void>
+  /** Without it the server is of no use to anybody. Without one that is not, some of its work goes on. */
+  vital: boolean
+}
+
 /**
- * GET /health and /health/live: the process answers. GET /health/ready: it can do its work; 503 names what
- * cannot, or says that the server leaves.
+ * GET /health and /health/live: the process answers. GET /health/ready: requests may be sent to it. Where only a part of
+ * its work goes on it is `degraded`, and still 200: a load balancer that took all replicas out, because of what all of
+ * them miss, would stop the rest too. 503 names what is missing, or says that the server leaves.
  * Monitors like to send HEAD, so that is served too.
  */
 const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts, leaving }) => {
@@ -25,10 +33,11 @@ const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, 
 
   app.get('/ready', { config, exposeHeadRoute: true, schema: { response: { 200: ReadinessSchema, 503: ReadinessSchema } } }, async (_request, reply) => {
     if (leaving()) return reply.code(503).header('cache-control', 'no-store').send({ status: 'shutting down' })
-    const states = await Promise.all(Object.entries(parts).map(async ([name, check]) => [name, await state(check)] as const))
-    const ready = states.every(([, { status }]) => status === 'ok')
-    return reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
-      .send({ status: ready ? 'ready' : 'not ready', parts: Object.fromEntries(states) })
+    const states = await Promise.all(Object.entries(parts).map(async ([name, { check }]) => [name, await state(check)] as const))
+    const failing = states.flatMap(([name, { status }]) => status === 'ok' ? [] : parts[name]!)
+    const status = failing.length === 0 ? 'ready' : failing.some(({ vital }) => vital) ? 'not ready' : 'degraded'
+    return reply.code(status === 'not ready' ? 503 : 200).header('cache-control', 'no-store')
+      .send({ status, parts: Object.fromEntries(states) })
   })
 }
 

@@ -12,6 +12,6 @@ const PartSchema = Type.Object({
 
 /** Readiness: each part by name; `reason` says in a sentence what is wrong with a failing one. */
 export const ReadinessSchema = Type.Object({
-  status: Type.Union([Type.Literal('ready'), Type.Literal('not ready'), Type.Literal('shutting down')]),
+  status: Type.Union([Type.Literal('ready'), Type.Literal('degraded'), Type.Literal('not ready'), Type.Literal('shutting down')]),
   parts: Type.Optional(Type.Record(Type.String(), PartSchema))
 })

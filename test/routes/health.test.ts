@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { ready, startSeed } from '../support/seed.ts'
+import { until } from '../store/contract.ts'
+import { ping, ready, startSeed } from '../support/seed.ts'
 
 const seed = await startSeed(t, { env: { LOG_LEVEL: 'debug' } })
 await ready(seed)
@@ -69,6 +70,31 @@ t.test('what Seed cannot do without is named with the reason, while the process 
   })
   t.equal((await fetch(`${broken.url}/health`)).status, 200)
   t.equal((await fetch(`${broken.url}/health/live`)).status, 200)
+})
+
+t.test('without the store it is degraded: what needs no store is served', async (t) => {
+  const storeless = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: 'redis://127.0.0.1:1' } })
+  await until(async () => (await fetch(`${storeless.url}/health/ready`)).status === 200, 'the provider and its keys are there')
+  const response = await fetch(`${storeless.url}/health/ready`)
+  t.equal(response.headers.get('cache-control'), 'no-store')
+  t.same(await response.json(), {
+    status: 'degraded',
+    parts: { store: { status: 'failing', reason: 'The store (REDIS_URL) does not answer' }, provider: { status: 'ok' }, keys: { status: 'ok' } }
+  })
+  t.equal((await ping(storeless.url, await seed.provider.mint())).status, 200)
+})
+
+t.test('in broker mode Seed has keys of its own: without the provider it is degraded', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  await provider.stop()
+  const broker = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: 'broker', OIDC_CLIENT_ID: provider.clientId } })
+  await broker.logged(({ msg }) => msg.startsWith('OpenID provider cannot be used yet'))
+  const response = await fetch(`${broker.url}/health/ready`)
+  t.equal(response.status, 200)
+  t.match(await response.json(), { status: 'degraded', parts: { store: { status: 'ok' }, provider: { status: 'failing', reason: /ECONNREFUSED/ }, keys: { status: 'failing' } } })
+  await provider.start()
+  await ready(broker)
 })
 
 t.test('with good discovery and no keys, the keys are what is missing', async (t) => {

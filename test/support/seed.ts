@@ -58,11 +58,11 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
   return { app, url, provider, logs, logged }
 }
 
-/** Waits until Seed has the provider and its keys. */
+/** Waits until Seed has all that it needs: the provider, its keys and the store. */
 export async function ready ({ url }: Pick<TestSeed, 'url'>): Promise<void> {
   for (;;) {
-    const { status } = await fetch(`${url}/health/ready`)
-    if (status === 200) return
+    const { status } = await (await fetch(`${url}/health/ready`)).json() as { status: string }
+    if (status === 'ready') return
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
