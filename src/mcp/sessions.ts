@@ -1,5 +1,6 @@
 import { digest, randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
+import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 
 /**
@@ -108,12 +109,19 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     if (now() - session.lastSeenAt < stepSeconds * 1_000) return session
     const renewed = { ...session, lastSeenAt: now() }
     const seconds = ttlSeconds(session)
-    // Whoever comes second here, on whatever replica, leaves it at that.
-    if (await store.replace(keys.session(session.digest), text, write(renewed), seconds)) {
-      await store.addMember(keys.sessionsOf(session.principalKey), session.digest, seconds)
-      await store.addMember(keys.sessions(), session.digest, seconds)
+    try {
+      // Whoever comes second here, on whatever replica, leaves it at that.
+      if (await store.replace(keys.session(session.digest), text, write(renewed), seconds)) {
+        await store.addMember(keys.sessionsOf(session.principalKey), session.digest, seconds)
+        await store.addMember(keys.sessions(), session.digest, seconds)
+      }
+      return renewed
+    } catch (err) {
+      if (!(err instanceof StoreUnavailableError)) throw err
+      // A store that is full reads all the same, and lets live on what is there.
+      await store.touch(keys.session(session.digest), seconds)
+      return session
     }
-    return renewed
   }
 
   async function remove (sessionDigest: string, principalKey: string): Promise<boolean> {

@@ -225,6 +225,22 @@ t.test('without the store nobody says that a session is not there', async (t) =>
   t.equal((await post(request('ping'))).status, 200)
 })
 
+t.test('a store that is full reads: sessions go on and live on, new ones wait', async (t) => {
+  const { store, sessions, elapse } = setUp(t, { idleTtlSeconds: 100 })
+  const { id } = await sessions.create('ada', CLIENT)
+  const full = async (): Promise<never> => { throw new StoreUnavailableError(new Error('OOM')) }
+  Object.assign(store, { replace: full, set: full, addMember: full, admitMember: full })
+  for (let uses = 0; uses < 5; uses++) {
+    elapse(90)
+    t.match(await sessions.use(id, 'ada'), CLIENT)
+  }
+  await t.rejects(sessions.create('ada', CLIENT), StoreUnavailableError)
+  for (const name of ['replace', 'set', 'addMember', 'admitMember']) Reflect.deleteProperty(store, name)
+  elapse(90)
+  t.match(await sessions.use(id, 'ada'), CLIENT)
+  t.equal((await sessions.end(id, 'ada')).digest, digest(id))
+})
+
 t.test('the log level that a client chose holds at every replica', async (t) => {
   const house = startEngines(t)
   const { post } = await startSession(house)
