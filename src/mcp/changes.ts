@@ -18,18 +18,22 @@ export interface Changes {
   onChange (listener: (number: number, event: ServerEvent) => void): () => void
   /** The changes after a number, and the number of the newest. @throws StoreUnavailableError */
   since (number: number): Promise<{ changes: Array<[number: number, event: ServerEvent]>, newest: number }>
+  stop (): void
 }
 
 const MOST = 1_000
 const TTL_SECONDS = 86_400
+/** Should a message be lost on its way, or the store not answer when it came. */
+const LOOK_MS = 5_000
 
 export interface ChangesOptions {
   store: Store
   replicas: Replicas
   log: BackgroundLog & { warn (fields: object, message: string): void }
+  lookMs?: number | undefined
 }
 
-export function createChanges ({ store, replicas, log }: ChangesOptions): Changes {
+export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: ChangesOptions): Changes {
   const listeners = new Set<(number: number, event: ServerEvent) => void>()
   /** The newest that this replica has told of; undefined until it knows where the log stands. */
   let told: number | undefined
@@ -74,6 +78,7 @@ export function createChanges ({ store, replicas, log }: ChangesOptions): Change
     read()
   })
   read()
+  const looking = setInterval(read, lookMs).unref()
 
   /** What the store does not take now, it is told when it is back. */
   async function publish (event: ServerEvent): Promise<void> {
@@ -100,7 +105,8 @@ export function createChanges ({ store, replicas, log }: ChangesOptions): Change
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
-    since
+    since,
+    stop () { clearInterval(looking) }
   }
 }
 

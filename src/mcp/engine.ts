@@ -85,7 +85,7 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
   const streams = createEventStreams({ ...streamOptions, onCut: (reason) => { log.warn({ reason }, 'A stream was cut, as its client does not read it') } })
   const sessions = createSessions(store, session)
   const requestStates = createRequestStates(secrets, store, tool.inputTimeoutSeconds)
-  const changes = createChanges({ store, replicas, log })
+  const changes = createChanges({ store, replicas, log, lookMs: times.lookMs })
   const servers = createProtocolServers({
     serverInfo,
     registry,
@@ -141,6 +141,7 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
       await modern.close()
       await legacy.idle()
       clientRequests.stop()
+      changes.stop()
       await replicas.close()
       streams.close()
     }

@@ -11,7 +11,7 @@ import type { Place } from '../../src/mcp/standalone-stream.ts'
 import { keys } from '../../src/store/keys.ts'
 import { until } from '../store/contract.ts'
 import type { Readable } from 'node:stream'
-import { call, captureLog, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore } from '../support/mcp.ts'
+import { call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore } from '../support/mcp.ts'
 import type { Engines, TestStore } from '../support/mcp.ts'
 
 /** GET without a call: what the server says by itself. */
@@ -253,6 +253,15 @@ t.test('a store that counts anew loses nothing that comes after', async (t) => {
   await settle()
   t.match([await events.message(), await events.message()], [message(3), CHANGED])
   t.equal(events.lastEventId, 's.1.1')
+})
+
+t.test('a change whose message is lost is found all the same', async (t) => {
+  const house = startEngines(t, { times: { lookMs: 20 } })
+  const { get } = await startSession(house)
+  const { events } = await get()
+  house.store.loses = ({ kind }) => kind === 'changed'
+  await send(house.engines[1]!, ...modern('tools/call', { name: 'change_tools', arguments: {} }))
+  t.match(await events.message(), CHANGED)
 })
 
 t.test('an open stream is a use of its session, and ends with it', async (t) => {
