@@ -20,6 +20,9 @@ const FAIL_FAST = {
   maxLoadingRetryTime: 1000
 } satisfies RedisOptions
 
+/** A server that answers, but nothing within `commandTimeout` for so long, is left alone until it is quicker. */
+const TOO_SLOW_MS = 1000
+
 /** How long the nodes of a cluster may take to say which of them has what. */
 const SLOTS_MS = 500
 /** Nodes that joined or left a cluster are learnt when a command meets them, and at this interval. */
@@ -51,6 +54,8 @@ export interface RedisClient {
   readonly commands: Redis | Cluster
   /** Whether every server that holds a part of the data is connected and serves it. */
   isWhole (): Promise<boolean>
+  /** Told of each command: whether it was answered (an error is an answer), or not in time. */
+  tookTime (inTime: boolean): void
   /** One more connection, to listen on. It has lost its subscriptions each time that it is ready. Its losses are not logged. */
   openSubscriber (): Redis
   /** No more lines in the log and no more attempts: the connections are about to be closed. */
@@ -72,6 +77,7 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
   const tls = tlsOptions(address, options)
   /** What it answers instead of taking writes, READONLY for example. */
   let refusal: string | undefined
+  let slowSince: number | undefined
 
   function retryStrategy (attempt: number): number {
     // A failover takes seconds: a quick next connection would find the same server.
@@ -106,6 +112,7 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
   redis.on('close', () => reachability.lost(refusal ?? 'CLOSED'))
   redis.on('ready', () => {
     refusal = undefined
+    slowSince = undefined
     reachability.check(takesWrites)
   })
 
@@ -118,6 +125,14 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
   return {
     commands: redis,
     isWhole: async () => redis.status === 'ready',
+    /** What is asked for on the next connection, before it is ready, has to come in time too. */
+    tookTime (inTime) {
+      if (inTime) slowSince = undefined
+      else slowSince ??= performance.now()
+      if (slowSince === undefined || performance.now() - slowSince < TOO_SLOW_MS || redis.status !== 'ready') return
+      reachability.lost('ETIMEDOUT')
+      redis.disconnect(true)
+    },
     openSubscriber: () => redis.duplicate({ autoResubscribe: false }).on('error', () => {}),
     retire: reachability.retire
   }
@@ -214,6 +229,8 @@ function openCluster (address: RedisAddress, options: RedisClientOptions): Redis
   return {
     commands: cluster,
     isWhole,
+    // The other nodes may be quick: who asks the slow one is told so each time.
+    tookTime: () => {},
     openSubscriber,
     retire () {
       reachability.retire()

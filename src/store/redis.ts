@@ -163,6 +163,19 @@ export function createRedisStore (options: RedisClientOptions): Store {
     }, () => {})
   }
 
+  async function answer<T> (command: Promise<T>): Promise<T> {
+    try {
+      const result = await command
+      client.tookTime(true)
+      return result
+    } catch (err) {
+      client.tookTime((err as Error).message !== 'Command timed out')
+      // ioredis hangs the command with its arguments on the error, and with them the value: no log shall meet it.
+      Reflect.deleteProperty(err as object, 'command')
+      throw new StoreUnavailableError(err)
+    }
+  }
+
   async function closeNow (): Promise<void> {
     client.retire()
     clearInterval(heartbeat)
@@ -270,15 +283,5 @@ export function createRedisStore (options: RedisClientOptions): Store {
       closing ??= closeNow()
       return closing
     }
-  }
-}
-
-async function answer<T> (command: Promise<T>): Promise<T> {
-  try {
-    return await command
-  } catch (err) {
-    // ioredis hangs the command with its arguments on the error, and with them the value: no log shall meet it.
-    Reflect.deleteProperty(err as object, 'command')
-    throw new StoreUnavailableError(err)
   }
 }
