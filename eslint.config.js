@@ -14,7 +14,7 @@ const forbid = (files, groups, message) => ({
 })
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.dev', '.tap', '.test-build', 'node_modules'] }),
+  ...neostandard({ ts: true, ignores: ['dist', '.dev', '.bench', '.tap', '.test-build', 'node_modules'] }),
   {
     files: ['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts'],
     ignores: ['src/server.ts', 'src/cli.ts'],
