@@ -17,9 +17,9 @@ export interface McpLimits {
   /** Counts a request whose token was missing or refused. */
   countRefused (address: string): void
   /**
-   * Asked before a token is looked at. Everybody behind that address is refused then, with a good token too, but only
-   * until the minute is over: what is refused here does not count again.
-   * @throws LimitError when too many tokens of this address were refused in this minute
+   * Asked when a token is missing or refused: the answer is 429 instead of 401 then. Good tokens of the same address are
+   * none of its business, so that one bad client does not lock out its neighbours.
+   * @throws LimitError when too many requests of this address were refused in this minute
    */
   checkRefused (address: string): void
   /**

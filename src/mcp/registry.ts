@@ -50,29 +50,32 @@ export function createToolRegistry (definitions: readonly ToolDefinition[]): Too
 
   return {
     listed,
-    async call (name, input, { log, timeoutSeconds, createContext }) {
+    async call (name, input, run) {
       const tool = tools.get(name)
       if (tool === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
       if (!tool.input.Check(input)) return failure(`The arguments of ${name} are not valid: ${explain(tool.input, input)}`)
-      const deadline = startDeadline(tool.definition.timeoutSeconds ?? timeoutSeconds)
-      try {
-        return render(await unlessAborted(runHandler(tool, input, createContext(deadline)), deadline.signal), tool)
-      } catch (err) {
-        if (err instanceof InputRequiredError) throw err
-        if (err instanceof ToolError) return failure(err.message)
-        const { reason, aborted } = deadline.signal
-        if (reason instanceof TimeoutError) {
-          log.warn({ tool: name, reason: reason.message }, 'A tool ran too long (TOOL_TIMEOUT_SECONDS, or timeoutSeconds of the tool)')
-          return failure(`${name} ${reason.message}`)
-        }
-        if (aborted) throw reason
-        const reference = randomBytes(9).toString('base64url')
-        log.error({ err, tool: name, reference }, 'A tool failed')
-        return failure(`${name} failed; the server's log holds the reason under reference ${reference}`)
-      } finally {
-        deadline.clear()
-      }
+      const deadline = startDeadline(tool.definition.timeoutSeconds ?? run.timeoutSeconds)
+      return await attempt(tool, input, run, deadline).finally(() => { deadline.clear() })
     }
+  }
+}
+
+async function attempt (tool: CompiledTool, input: unknown, { log, createContext }: ToolRun, deadline: Deadline): Promise<CallToolResult> {
+  const { name } = tool.definition
+  try {
+    return render(await unlessAborted(runHandler(tool, input, createContext(deadline)), deadline.signal), tool)
+  } catch (err) {
+    if (err instanceof InputRequiredError) throw err
+    if (err instanceof ToolError) return failure(err.message)
+    const { reason, aborted } = deadline.signal
+    if (reason instanceof TimeoutError) {
+      log.warn({ tool: name, reason: reason.message }, 'A tool ran too long (TOOL_TIMEOUT_SECONDS, or timeoutSeconds of the tool)')
+      return failure(`${name} ${reason.message}`)
+    }
+    if (aborted) throw reason
+    const reference = randomBytes(9).toString('base64url')
+    log.error({ err, tool: name, reference }, 'A tool failed')
+    return failure(`${name} failed; the server's log holds the reason under reference ${reference}`)
   }
 }
 

@@ -44,6 +44,9 @@ export function parsePlace (eventId: string): Place | undefined {
 
 const printPlace = ({ queue, changes }: Place): string => `s.${queue}.${changes}`
 
+const EVERYTHING: Place = { queue: Infinity, changes: Infinity }
+const NOTHING: Place = { queue: 0, changes: 0 }
+
 const MOST_QUEUED = 1_000
 const QUEUE_TTL_SECONDS = 3_600
 const CLAIM_TTL_SECONDS = 86_400
@@ -63,8 +66,8 @@ export interface StandaloneStreamOptions {
 
 interface OpenStream {
   look (): void
-  claimed (reader: string): void
-  released (position: string): void
+  claimed (reader: string, position: Place): void
+  released (position: Place): void
   change (number: number, event: ServerEvent): void
   renew (): void
   end (): void
@@ -78,8 +81,8 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
   replicas.onMessage((message) => {
     if (message.kind === 'queued') for (const stream of of(message.session)) stream.look()
     if (message.kind === 'ended') for (const stream of of(message.session)) stream.end()
-    if (message.kind === 'claimed') for (const stream of of(message.session)) stream.claimed(message.reader)
-    if (message.kind === 'released') for (const stream of of(message.session)) stream.released(message.position)
+    if (message.kind === 'claimed') for (const stream of of(message.session)) stream.claimed(message.reader, parsePlace(message.position)!)
+    if (message.kind === 'released') for (const stream of of(message.session)) stream.released(parsePlace(message.position)!)
   })
   replicas.onGap(() => { for (const { look } of all) look() })
   changes.onChange((number, event) => { for (const stream of all) stream.change(number, event) })
@@ -99,7 +102,8 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       }
       await store.set(claim, reader, CLAIM_TTL_SECONDS)
       const connection = streams.open()
-      let active = true
+      /** What of both logs this stream is to send. */
+      let until: Place = EVERYTHING
       let busy: Promise<void> | undefined
       let again = false
 
@@ -115,38 +119,45 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
           if (queued.newest < place.queue) place.queue = 0
           const changed = await changes.since(place.changes)
           if (changed.newest < place.changes) place.changes = 0
-          if (!active) return
           for (const [number, text] of queued.entries) {
+            if (number > until.queue) break
             place.queue = number
             write(JSON.parse(text) as JSONRPCMessage)
           }
           for (const [number, event] of changed.changes) {
+            if (number > until.changes) break
             place.changes = number
             write(toNotification(event))
           }
-          again ||= queued.newest > place.queue || changed.newest > place.changes
+          again ||= Math.min(queued.newest, until.queue) > place.queue || Math.min(changed.newest, until.changes) > place.changes
         }
       }
 
       const stream: OpenStream = {
         look () {
+          if (place.queue >= until.queue && place.changes >= until.changes) return
           again = true
-          if (busy !== undefined || !active) return
+          if (busy !== undefined) return
           busy = readOn().finally(() => { busy = undefined })
           inBackground(busy, log)
         },
-        claimed (by) { if (by !== reader) active = false },
+        claimed (by, position) {
+          if (by === reader) return
+          // What came before the newer stream began is still for this one.
+          until = position
+          stream.look()
+        },
         released (position) {
-          if (active) return
+          if (until === EVERYTHING) return
           inBackground(store.setIfAbsent(claim, reader, CLAIM_TTL_SECONDS).then((mine) => {
             if (!mine) return
-            Object.assign(place, parsePlace(position))
-            active = true
+            Object.assign(place, position)
+            until = EVERYTHING
             stream.look()
           }), log)
         },
         change (number, event) {
-          if (!active) return
+          if (number > until.changes) return
           if (busy !== undefined || number !== place.changes + 1) return stream.look()
           place.changes = number
           write(toNotification(event))
@@ -161,7 +172,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       }
 
       async function release (): Promise<void> {
-        if (!active || await store.get(claim) !== reader) return
+        if (until !== EVERYTHING || await store.get(claim) !== reader) return
         await store.delete(claim)
         replicas.tell({ kind: 'released', session: session.digest, reader, position: printPlace(place) })
       }
@@ -174,7 +185,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
         own.delete(stream)
         if (own.size === 0 && bySession.get(session.digest) === own) bySession.delete(session.digest)
         inBackground(release(), log)
-        active = false
+        until = NOTHING
       })
       replicas.tell({ kind: 'claimed', session: session.digest, reader, position: printPlace(place) })
       // Clients before 2025-11-25 take an event without data for a broken message.

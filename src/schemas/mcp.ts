@@ -9,7 +9,8 @@ export const McpHeadersSchema = Type.Object({
   'mcp-protocol-version': Type.Optional(Type.String()),
   'mcp-method': Type.Optional(Type.String()),
   'mcp-name': Type.Optional(Type.String()),
-  'mcp-session-id': Type.Optional(Type.String())
+  'mcp-session-id': Type.Optional(Type.String()),
+  'last-event-id': Type.Optional(Type.String())
 })
 
 /** One message, or a batch (2025-03-26). */

@@ -13,12 +13,12 @@
  * | `grant:<id>` | JSON of a grant, its upstream tokens sealed (src/oauth/broker/grants.ts) | REFRESH_TOKEN_TTL, restarted on refresh, to GRANT_MAX_AGE |
  * | `grants-of:<SHA-256 of what they share>` | set of grant ids, for revocation | GRANT_MAX_AGE each |
  * | `refreshing:<grant id>` | held by the replica that asks the provider (src/oauth/broker/refresh.ts) | 30 seconds |
- * | `revoked:<name>` | up to when its access tokens have ended (src/oauth/revocations.ts) | the longest life of an access token |
+ * | `revoked:<name>` | up to when its access tokens have ended (src/oauth/revocations.ts) | the longest life of an access token and twice the clock skew |
  * | `assertion:<SHA-256>` | mark: this client assertion or logout token was used | until it expires |
  * | `session:<SHA-256 of the id>` | JSON of a session of the 2025 revisions (src/mcp/sessions.ts) | SESSION_IDLE_TTL, restarted on use, to SESSION_MAX_AGE |
  * | `sessions-of:<principal>` | set of its sessions' digests | as the sessions |
  * | `sessions` | set of all sessions' digests | as the sessions |
- * | `stream:<session>:<stream>` | JSON of an answer that is streamed: whose, and whether it is complete (src/mcp/call-stream.ts) | TOOL_TIMEOUT_SECONDS + INPUT_TIMEOUT_SECONDS + 5 minutes |
+ * | `stream:<session>:<stream>` | JSON of an answer that is streamed: whose, and whether it is complete (src/mcp/call-stream.ts) | TOOL_TIMEOUT_SECONDS + INPUT_TIMEOUT_SECONDS + 5 minutes; once complete, 5 minutes |
  * | `events:<session>:<stream>` | log of its events, the newest 1000 | the same, from the last event |
  * | `queue:<session>` | log of messages for its standalone streams, the newest 1000 (src/mcp/standalone-stream.ts) | 1 hour from the last |
  * | `standalone:<session>` | which of its standalone streams gets the messages | 1 day |

@@ -222,6 +222,39 @@ t.test('every message arrives once while streams come and go', async (t) => {
   t.same(heard, Array.from({ length: 60 }, (_, index) => index + 1))
 })
 
+t.test('a message that came before a newer stream began goes to the older one, however late that reads', async (t) => {
+  const store = testStore(t)
+  const { open, standalone, announce } = replica(t, store)
+  const older = await open(session('ada'))
+  await older.message().catch(() => {})
+  await settle()
+  store.loses = ({ kind }) => kind === 'queued' || kind === 'changed'
+  await standalone.queue(session('ada'), message(1))
+  announce()
+  await settle()
+  store.loses = () => false
+  const newer = await open(session('ada'))
+  t.match([await older.message(), await older.message()], [message(1), CHANGED])
+  await standalone.queue(session('ada'), message(2))
+  announce()
+  t.match([await newer.message(), await newer.message()], [message(2), CHANGED])
+  store.comeBack()
+  await settle()
+  t.equal(older.ids.at(-1), 's.1.1', 'and nothing that came after')
+})
+
+t.test('of several older streams one goes on when the newest is over', async (t) => {
+  const store = testStore(t)
+  const [one, other] = [replica(t, store), replica(t, store)]
+  const streams = [await one.open(session('ada')), await other.open(session('ada')), await one.open(session('ada'))]
+  await settle()
+  await streams[2]!.cut()
+  await settle()
+  await one.standalone.queue(session('ada'), message(1))
+  await settle()
+  t.equal(streams.slice(0, 2).filter(({ ids }) => ids.includes('s.1.0')).length, 1)
+})
+
 t.test('a message whose announcement is lost is found after the gap', async (t) => {
   const store = testStore(t)
   const { open, standalone, announce } = replica(t, store)
