@@ -128,6 +128,9 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     const there = await store.delete(keys.session(sessionDigest))
     await store.removeMember(keys.sessionsOf(principalKey), sessionDigest)
     await store.removeMember(keys.sessions(), sessionDigest)
+    // Its streams leave these behind when the store is slow to answer them, as when very many end at once.
+    await store.delete(keys.standalone(sessionDigest))
+    await store.delete(keys.queue(sessionDigest))
     return there
   }
 
