@@ -37,7 +37,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
   const listeners = new Set<(number: number, event: ServerEvent) => void>()
   /** The newest that this replica has told of; undefined until it knows where the log stands. */
   let told: number | undefined
-  let reading: Promise<void> | undefined
+  let reading = false
   let again = false
   const unpublished: ServerEvent[] = []
 
@@ -52,24 +52,30 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
 
   /** One reader at a time, so that listeners hear in order and once. */
   async function readOn (): Promise<void> {
-    do {
-      again = false
-      let read = await since(told ?? Number.MAX_SAFE_INTEGER)
-      told ??= read.newest
-      // A store that lost the log counts from the beginning again.
-      if (read.newest < told) read = await since(0)
-      for (const [number, event] of read.changes) {
-        told = number
-        tell(number, event)
-      }
-    } while (again)
+    try {
+      while (again) await readOnce()
+    } finally {
+      reading = false
+    }
+  }
+
+  async function readOnce (): Promise<void> {
+    again = false
+    let read = await since(told ?? Number.MAX_SAFE_INTEGER)
+    told ??= read.newest
+    // A store that lost the log counts from the beginning again.
+    if (read.newest < told) read = await since(0)
+    for (const [number, event] of read.changes) {
+      told = number
+      tell(number, event)
+    }
   }
 
   function read (): void {
     again = true
-    if (reading !== undefined) return
-    reading = readOn().finally(() => { reading = undefined })
-    inBackground(reading, log)
+    if (reading) return
+    reading = true
+    inBackground(readOn(), log)
   }
 
   replicas.onMessage((message) => { if (message.kind === 'changed') read() })

@@ -52,6 +52,8 @@ const QUEUE_TTL_SECONDS = 3_600
 const CLAIM_TTL_SECONDS = 86_400
 /** An open stream is a use of its session. */
 const RENEW_MS = 30_000
+/** When the store did not answer. */
+const LOOK_MS = 2_000
 
 export interface StandaloneStreamOptions {
   store: Store
@@ -67,14 +69,16 @@ export interface StandaloneStreamOptions {
 interface OpenStream {
   look (): void
   claimed (reader: string, position: Place): void
-  released (position: Place): void
+  released (reader: string, position: Place): void
   change (number: number, event: ServerEvent): void
   renew (): void
   end (): void
 }
 
-export function createStandaloneStreams ({ store, replicas, streams, changes, log, renew, renewMs = RENEW_MS }: StandaloneStreamOptions): StandaloneStreams {
+export function createStandaloneStreams ({ store, replicas, streams, changes, log, renew, renewMs = RENEW_MS, lookMs = LOOK_MS }: StandaloneStreamOptions): StandaloneStreams {
   const all = new Set<OpenStream>()
+  /** Those that could not read on when they were to. */
+  const behind = new Set<OpenStream>()
   const bySession = new Map<string, Set<OpenStream>>()
   const of = (session: string): Iterable<OpenStream> => bySession.get(session) ?? []
 
@@ -82,11 +86,12 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
     if (message.kind === 'queued') for (const stream of of(message.session)) stream.look()
     if (message.kind === 'ended') for (const stream of of(message.session)) stream.end()
     if (message.kind === 'claimed') for (const stream of of(message.session)) stream.claimed(message.reader, parsePlace(message.position)!)
-    if (message.kind === 'released') for (const stream of of(message.session)) stream.released(parsePlace(message.position)!)
+    if (message.kind === 'released') for (const stream of of(message.session)) stream.released(message.reader, parsePlace(message.position)!)
   })
   replicas.onGap(() => { for (const { look } of all) look() })
   changes.onChange((number, event) => { for (const stream of all) stream.change(number, event) })
   const renewing = setInterval(() => { for (const stream of all) stream.renew() }, renewMs).unref()
+  const catchingUp = setInterval(() => { for (const stream of behind) stream.look() }, lookMs).unref()
 
   async function newest (): Promise<number> {
     return (await changes.since(Number.MAX_SAFE_INTEGER)).newest
@@ -104,7 +109,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       const connection = streams.open()
       /** What of both logs this stream is to send. */
       let until: Place = EVERYTHING
-      let busy: Promise<void> | undefined
+      let reading = false
       let again = false
 
       function write (message: JSONRPCMessage | undefined): void {
@@ -112,34 +117,44 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       }
 
       async function readOn (): Promise<void> {
-        while (again) {
-          again = false
-          const queued = await store.entries(keys.queue(session.digest), place.queue)
-          // A store that lost a log counts from the beginning again.
-          if (queued.newest < place.queue) place.queue = 0
-          const changed = await changes.since(place.changes)
-          if (changed.newest < place.changes) place.changes = 0
-          for (const [number, text] of queued.entries) {
-            if (number > until.queue) break
-            place.queue = number
-            write(JSON.parse(text) as JSONRPCMessage)
-          }
-          for (const [number, event] of changed.changes) {
-            if (number > until.changes) break
-            place.changes = number
-            write(toNotification(event))
-          }
-          again ||= Math.min(queued.newest, until.queue) > place.queue || Math.min(changed.newest, until.changes) > place.changes
+        try {
+          while (again) await readOnce()
+          behind.delete(stream)
+        } catch (err) {
+          behind.add(stream)
+          throw err
+        } finally {
+          reading = false
         }
+      }
+
+      async function readOnce (): Promise<void> {
+        again = false
+        const queued = await store.entries(keys.queue(session.digest), place.queue)
+        // A store that lost a log counts from the beginning again.
+        if (queued.newest < place.queue) place.queue = 0
+        const changed = await changes.since(place.changes)
+        if (changed.newest < place.changes) place.changes = 0
+        for (const [number, text] of queued.entries) {
+          if (number > until.queue) break
+          place.queue = number
+          write(JSON.parse(text) as JSONRPCMessage)
+        }
+        for (const [number, event] of changed.changes) {
+          if (number > until.changes) break
+          place.changes = number
+          write(toNotification(event))
+        }
+        again ||= Math.min(queued.newest, until.queue) > place.queue || Math.min(changed.newest, until.changes) > place.changes
       }
 
       const stream: OpenStream = {
         look () {
           if (place.queue >= until.queue && place.changes >= until.changes) return
           again = true
-          if (busy !== undefined) return
-          busy = readOn().finally(() => { busy = undefined })
-          inBackground(busy, log)
+          if (reading) return
+          reading = true
+          inBackground(readOn(), log)
         },
         claimed (by, position) {
           if (by === reader) return
@@ -147,9 +162,9 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
           until = position
           stream.look()
         },
-        released (position) {
+        released (by, position) {
           if (until === EVERYTHING) return
-          inBackground(store.setIfAbsent(claim, reader, CLAIM_TTL_SECONDS).then((mine) => {
+          inBackground(store.replace(claim, by, reader, CLAIM_TTL_SECONDS).then((mine) => {
             if (!mine) return
             Object.assign(place, position)
             until = EVERYTHING
@@ -158,7 +173,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
         },
         change (number, event) {
           if (number > until.changes) return
-          if (busy !== undefined || number !== place.changes + 1) return stream.look()
+          if (reading || number !== place.changes + 1) return stream.look()
           place.changes = number
           write(toNotification(event))
         },
@@ -171,12 +186,6 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
         end () { connection.end() }
       }
 
-      async function release (): Promise<void> {
-        if (until !== EVERYTHING || await store.get(claim) !== reader) return
-        await store.delete(claim)
-        replicas.tell({ kind: 'released', session: session.digest, reader, position: printPlace(place) })
-      }
-
       const own = bySession.get(session.digest) ?? new Set()
       bySession.set(session.digest, own.add(stream))
       all.add(stream)
@@ -184,7 +193,9 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
         all.delete(stream)
         own.delete(stream)
         if (own.size === 0 && bySession.get(session.digest) === own) bySession.delete(session.digest)
-        inBackground(release(), log)
+        behind.delete(stream)
+        // Another stream of the session goes on, if there is one.
+        if (until === EVERYTHING) replicas.tell({ kind: 'released', session: session.digest, reader, position: printPlace(place) })
         until = NOTHING
       })
       replicas.tell({ kind: 'claimed', session: session.digest, reader, position: printPlace(place) })
@@ -202,6 +213,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
 
     endAll () {
       clearInterval(renewing)
+      clearInterval(catchingUp)
       for (const stream of all) stream.end()
     }
   }

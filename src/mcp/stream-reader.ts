@@ -65,7 +65,7 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
     const connection = streams.open()
     let read = after
     let silentSince: number | undefined
-    let busy: Promise<void> | undefined
+    let reading = false
     let again = false
 
     /** Writes the end that the call itself cannot. */
@@ -92,33 +92,39 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
     }
 
     async function readOn (): Promise<void> {
-      do {
-        again = false
-        const record = await readRecord(session, stream)
-        if (record === undefined) return connection.end()
-        const { shift = 0 } = record
-        const { entries } = await store.entries(keys.events(session.digest, stream), Math.max(0, read - shift))
-        for (const [number, data] of entries) {
-          read = number + shift
-          connection.write({ data, id: `${stream}.${read}` })
-        }
-        if (record.closed !== undefined) {
-          if (read >= record.closed) connection.end()
-        } else if (record.lost) {
-          await fail(record, 'The connection was lost, and the rest of the answer is too large to be kept')
-        } else {
-          await checkOwner(record)
-        }
-      } while (again)
+      try {
+        while (again) await readOnce()
+      } finally {
+        reading = false
+      }
+    }
+
+    async function readOnce (): Promise<void> {
+      again = false
+      const record = await readRecord(session, stream)
+      if (record === undefined) return connection.end()
+      const { shift = 0 } = record
+      const { entries } = await store.entries(keys.events(session.digest, stream), Math.max(0, read - shift))
+      for (const [number, data] of entries) {
+        read = number + shift
+        connection.write({ data, id: `${stream}.${read}` })
+      }
+      if (record.closed !== undefined) {
+        if (read >= record.closed) connection.end()
+      } else if (record.lost) {
+        await fail(record, 'The connection was lost, and the rest of the answer is too large to be kept')
+      } else {
+        await checkOwner(record)
+      }
     }
 
     const reader: Reader = {
       session: session.digest,
       look () {
         again = true
-        if (busy !== undefined) return
-        busy = readOn().finally(() => { busy = undefined })
-        inBackground(busy, log)
+        if (reading) return
+        reading = true
+        inBackground(readOn(), log)
       },
       end () { connection.end() }
     }
