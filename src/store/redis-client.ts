@@ -22,6 +22,7 @@ const FAIL_FAST = {
 
 /** A server that answers, but nothing within `commandTimeout` for so long, is left alone until it is quicker. */
 const TOO_SLOW_MS = 1000
+const TIMED_OUT = 'Command timed out'
 
 /** How long the nodes of a cluster may take to say which of them has what. */
 const SLOTS_MS = 500
@@ -32,6 +33,11 @@ const RECOVERY_MS = 250
 
 /** A server that answers so is not, or no longer, one that takes writes: a replica, or a primary that lost its replicas. */
 const REFUSES_WRITES = /\b(READONLY|MASTERDOWN|NOREPLICAS)\b/
+/** One that answers so has no room, or no disk: it reads, and may take writes again on the same connection. */
+const IS_FULL = /\b(OOM|MISCONF)\b/
+/** How often a write is tried until then. */
+const FULL_MS = 500
+
 /** The same of a cluster that has lost a part of itself. */
 const CLUSTER_REFUSES = /\b(CLUSTERDOWN|READONLY|MASTERDOWN|NOREPLICAS)\b/
 
@@ -54,8 +60,8 @@ export interface RedisClient {
   readonly commands: Redis | Cluster
   /** Whether every server that holds a part of the data is connected and serves it. */
   isWhole (): Promise<boolean>
-  /** Told of each command: whether it was answered (an error is an answer), or not in time. */
-  tookTime (inTime: boolean): void
+  /** Told of each command, with its error where it failed. */
+  noted (err?: Error): void
   /** One more connection, to listen on. It has lost its subscriptions each time that it is ready. Its losses are not logged. */
   openSubscriber (): Redis
   /** No more lines in the log and no more attempts: the connections are about to be closed. */
@@ -73,11 +79,12 @@ export function openRedisClient (options: RedisClientOptions): RedisClient {
 
 /** One server: that of the address, or the one that the sentinels name. */
 function openServer (address: RedisAddress, options: RedisClientOptions): RedisClient {
-  const reachability = watchReachability(address, options.log)
+  const reachability = watchReachability(address, options.log, { onBack: () => { clearInterval(writing) } })
   const tls = tlsOptions(address, options)
   /** What it answers instead of taking writes, READONLY for example. */
   let refusal: string | undefined
   let slowSince: number | undefined
+  let writing: NodeJS.Timeout | undefined
 
   function retryStrategy (attempt: number): number {
     // A failover takes seconds: a quick next connection would find the same server.
@@ -118,23 +125,37 @@ function openServer (address: RedisAddress, options: RedisClientOptions): RedisC
 
   /** One that is connected may refuse writes: a write finds out. Another error is no reason to leave it. */
   async function takesWrites (): Promise<boolean> {
-    await redis.set('ping', '1', 'EX', 1).catch(() => {})
-    return refusal === undefined && redis.status === 'ready'
+    let full = false
+    await redis.set('ping', '1', 'EX', 1).catch((err: Error) => { full = noteFull(err) })
+    return refusal === undefined && !full && redis.status === 'ready'
+  }
+
+  function noteFull ({ message }: Error): boolean {
+    const [code] = IS_FULL.exec(message) ?? []
+    if (code === undefined) return false
+    reachability.lost(code)
+    clearInterval(writing)
+    writing = setInterval(() => { reachability.check(takesWrites) }, FULL_MS).unref()
+    return true
   }
 
   return {
     commands: redis,
     isWhole: async () => redis.status === 'ready',
-    /** What is asked for on the next connection, before it is ready, has to come in time too. */
-    tookTime (inTime) {
-      if (inTime) slowSince = undefined
+    noted (err) {
+      if (err !== undefined) noteFull(err)
+      if (err?.message !== TIMED_OUT) slowSince = undefined
       else slowSince ??= performance.now()
+      // What the next connection is asked before it is ready has to be answered in time too.
       if (slowSince === undefined || performance.now() - slowSince < TOO_SLOW_MS || redis.status !== 'ready') return
       reachability.lost('ETIMEDOUT')
       redis.disconnect(true)
     },
     openSubscriber: () => redis.duplicate({ autoResubscribe: false }).on('error', () => {}),
-    retire: reachability.retire
+    retire () {
+      reachability.retire()
+      clearInterval(writing)
+    }
   }
 }
 
@@ -230,7 +251,7 @@ function openCluster (address: RedisAddress, options: RedisClientOptions): Redis
     commands: cluster,
     isWhole,
     // The other nodes may be quick: who asks the slow one is told so each time.
-    tookTime: () => {},
+    noted: () => {},
     openSubscriber,
     retire () {
       reachability.retire()

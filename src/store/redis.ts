@@ -166,10 +166,10 @@ export function createRedisStore (options: RedisClientOptions): Store {
   async function answer<T> (command: Promise<T>): Promise<T> {
     try {
       const result = await command
-      client.tookTime(true)
+      client.noted()
       return result
     } catch (err) {
-      client.tookTime((err as Error).message !== 'Command timed out')
+      client.noted(err as Error)
       // ioredis hangs the command with its arguments on the error, and with them the value: no log shall meet it.
       Reflect.deleteProperty(err as object, 'command')
       throw new StoreUnavailableError(err)
