@@ -64,7 +64,10 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
     let read = await since(told ?? Number.MAX_SAFE_INTEGER)
     told ??= read.newest
     // A store that lost the log counts from the beginning again.
-    if (read.newest < told) read = await since(0)
+    if (read.newest < told) {
+      told = 0
+      read = await since(0)
+    }
     for (const [number, event] of read.changes) {
       told = number
       tell(number, event)

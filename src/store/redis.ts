@@ -158,7 +158,9 @@ export function createRedisStore (options: RedisClientOptions): Store {
 
   /** A subscription that fails ends with its connection, and the next one begins it anew. */
   function listen (connection: Redis, channel: string): void {
-    connection.subscribe(channel).then(() => {
+    connection.subscribe(channel).then(async () => {
+      // Whoever hears of a gap looks at once, over the other connection, which may come back later than this one.
+      while (closing === undefined && redis.status !== 'ready') await delay(20, undefined, { ref: false })
       for (const { onGap } of subscriptions.get(channel)!) onGap()
     }, () => {})
   }
