@@ -223,3 +223,116 @@ for (const [name, { begin, end, reason, reads = false }] of Object.entries(outag
     t.same(errors, [], 'no other errors')
   })
 }
+
+t.test('Redis is slower by 200 ms: everything is served, only later', { timeout: 60_000 }, async (t) => {
+  const bad = await start(t)
+  if (!bad) return
+  const { seed, proxy } = bad
+  const { url } = seed
+  const known = await token()
+  const session = await startRawSession(url, known)
+  const standalone = (await session.get()).events!
+  await standalone.next()
+  proxy.set({ delayMs: 100 })
+  const began = performance.now()
+  // Longer than it takes to be given up as too slow.
+  for (let round = 0; performance.now() - began < 2_000; round++) {
+    t.match(await session.post(call(ECHO.name, ECHO.arguments, { id: round })), { status: 200, body: { result: { content: [{ text: 'ada: hello' }] } } })
+    t.equal((await sendModern(url, await token(), 'tools/call', ECHO)).status, 200)
+  }
+  const another = await startRawSession(url, known)
+  t.equal((await another.end()).status, 204)
+  t.equal((await sendModern(url, known, 'tools/call', { name: 'change_tools', arguments: {} })).status, 200)
+  t.match(await standalone.message(), { method: 'notifications/tools/list_changed' })
+  t.same(await readiness(seed), { code: 200, status: 'ready', store: 'ok' })
+  proxy.set('clear')
+  t.same(linesOf(seed), { redis: [], errors: [] }, 'nothing was lost')
+})
+
+t.test('Redis is full: open sessions and 2026-07-28 are served, what is new waits', { timeout: 60_000 }, async (t) => {
+  const bad = await start(t, { args: ['--maxmemory-policy', 'noeviction'] })
+  if (!bad) return
+  const { seed, admin } = bad
+  const { url } = seed
+  await admin.connect()
+  const known = await token()
+  const session = await startRawSession(url, known)
+  const standalone = (await session.get()).events!
+  await standalone.next()
+  await admin.config('SET', 'maxmemory', '1')
+
+  isRefused(t, await sendRaw(url, known, { body: initialize() }), 'initialize')
+  t.match(await seed.logged(({ msg }) => msg.startsWith(LOST)), { level: 50, reason: 'OOM' })
+  for (let round = 0; round < 3; round++) {
+    t.match(await session.post(call(ECHO.name, ECHO.arguments, { id: round })), { status: 200, body: { result: { content: [{ text: 'ada: hello' }] } } })
+    t.equal((await session.post(request('tools/list'))).status, 200)
+    t.equal((await sendModern(url, await token(), 'tools/call', ECHO)).status, 200)
+    isRefused(t, await sendRaw(url, known, { body: initialize() }), 'initialize again')
+  }
+  const counting = (await session.post(call('count', { steps: 2, pauseMs: 1 }, { id: 'count', _meta: { progressToken: 'p' } }))).events!
+  t.match((await counting.rest()).at(-1), { id: 'count', result: { content: [{ text: 'Counted to 2' }] } }, 'streams cannot be resumed, but go on')
+  t.same(counting.ids, [])
+  const asking = (await session.post(call('ask_form', {}, { id: 'asking' }))).events!
+  const { id } = await asking.message()
+  t.equal((await session.post({ jsonrpc: '2.0', id, result: { action: 'accept', content: { name: 'Ada', age: 36 } } })).status, 202)
+  t.match(await asking.rest(), [{ id: 'asking', result: { content: [{ text: 'Ada is 36' }] } }])
+  const registration = await fetch(`${url}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: ['http://localhost:8080/callback'] }) })
+  t.match({ status: registration.status, retryAfter: registration.headers.get('retry-after') }, { status: 503, retryAfter: '1' })
+  t.same(await readiness(seed), { code: 200, status: 'degraded', store: 'failing' })
+  t.notOk(standalone.over)
+
+  await admin.config('SET', 'maxmemory', '0')
+  await seed.logged(({ msg }) => msg.startsWith(BACK))
+  const another = await startRawSession(url, known)
+  t.equal((await another.end()).status, 204)
+  t.equal((await sendModern(url, known, 'tools/call', { name: 'change_tools', arguments: {} })).status, 200)
+  t.match(await standalone.message(), { method: 'notifications/tools/list_changed' })
+  t.equal((await session.end()).status, 204)
+  t.same(linesOf(seed), { redis: [LOST, BACK], errors: [] })
+})
+
+t.test('Redis comes back empty: sessions are gone and clients begin anew, and nothing else is wrong', { timeout: 60_000 }, async (t) => {
+  const bad = await start(t, { args: [] })
+  if (!bad) return
+  const { seed, redis, gated, admin } = bad
+  const { url } = seed
+  const known = await token()
+  const session = await startRawSession(url, known)
+  const standalone = (await session.get()).events!
+  await standalone.next()
+  const listening = (await sendModern(url, known, 'subscriptions/listen', { notifications: { toolsListChanged: true } })).events!
+  await listening.message()
+  const running = (await session.post(call('gate', { progress: true }, { id: 'running', _meta: { progressToken: 'p' } }))).events!
+  await running.message()
+  t.equal((await sendModern(url, known, 'tools/call', { name: 'change_tools', arguments: {} })).status, 200)
+  t.match(await standalone.message(), { method: 'notifications/tools/list_changed' })
+  t.match(await listening.message(), { method: 'notifications/tools/list_changed' })
+
+  await redis.kill('SIGKILL')
+  isRefused(t, await session.post(request('ping')), 'while nobody knows')
+  await redis.restart()
+  const after: RawAnswer[] = []
+  await until(async () => {
+    after.push(await session.post(request('ping')))
+    return after.at(-1)!.status !== 503
+  }, 'it is back')
+  t.match(after.at(-1), { status: 404, body: { error: { message: 'Session not found' } } }, 'so that the client begins anew')
+  t.equal((await session.get()).status, 404)
+  t.equal((await session.end()).status, 404)
+  gated.open('let go')
+  t.match((await running.rest()).at(-1), { id: 'running', result: { content: [{ text: 'let go' }] } }, 'who still listens gets the answer')
+
+  await ready(seed)
+  await admin.connect()
+  await until(async () => (await admin.pubsub('CHANNELS') as string[]).some((channel) => channel.endsWith('replicas')), 'Seed listens again')
+  const anew = await startRawSession(url, known)
+  const next = (await anew.get()).events!
+  await next.next()
+  t.match(await anew.post(call(ECHO.name, ECHO.arguments)), { status: 200, body: { result: { content: [{ text: 'ada: hello' }] } } })
+  t.equal((await sendModern(url, known, 'tools/call', { name: 'change_tools', arguments: {} })).status, 200)
+  t.match(await listening.message(), { method: 'notifications/tools/list_changed' }, 'numbers that begin anew hide no change')
+  t.match(await next.message(), { method: 'notifications/tools/list_changed' })
+  t.equal((await anew.end()).status, 204)
+  t.same(await next.rest(), [])
+  t.same(linesOf(seed), { redis: [LOST, BACK], errors: [] })
+})
