@@ -160,7 +160,7 @@ export function createRedisStore (options: RedisClientOptions): Store {
   function listen (connection: Redis, channel: string): void {
     connection.subscribe(channel).then(async () => {
       // Whoever hears of a gap looks at once, over the other connection, which may come back later than this one.
-      while (closing === undefined && redis.status !== 'ready') await delay(20, undefined, { ref: false })
+      while (connection.status === 'ready' && redis.status !== 'ready') await delay(20, undefined, { ref: false })
       for (const { onGap } of subscriptions.get(channel)!) onGap()
     }, () => {})
   }
