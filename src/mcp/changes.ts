@@ -39,7 +39,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
   let told: number | undefined
   let reading = false
   let again = false
-  const unpublished: ServerEvent[] = []
+  const unpublished = new Map<string, ServerEvent>()
 
   function tell (number: number, event: ServerEvent): void {
     for (const listener of listeners) listener(number, event)
@@ -82,12 +82,16 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
   }
 
   replicas.onMessage((message) => { if (message.kind === 'changed') read() })
-  replicas.onGap(() => {
-    for (const event of unpublished.splice(0)) inBackground(publish(event), log)
-    read()
-  })
+  replicas.onGap(look)
   read()
-  const looking = setInterval(read, lookMs).unref()
+  const looking = setInterval(look, lookMs).unref()
+
+  function look (): void {
+    const events = [...unpublished.values()]
+    unpublished.clear()
+    for (const event of events) inBackground(publish(event), log)
+    read()
+  }
 
   /** What the store does not take now, it is told when it is back. */
   async function publish (event: ServerEvent): Promise<void> {
@@ -97,7 +101,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err
       log.warn({ change: event.kind }, 'Clients will be told of a change of what this server offers when the store is back')
-      unpublished.push(event)
+      unpublished.set(JSON.stringify(event), event)
     }
   }
 

@@ -64,6 +64,7 @@ export interface StandaloneStreamOptions {
   /** Counts as a use of the session. @throws SessionNotFoundError when it has ended */
   renew (session: Session): Promise<unknown>
   renewMs?: number
+  lookMs?: number | undefined
 }
 
 interface OpenStream {

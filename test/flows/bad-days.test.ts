@@ -1,5 +1,7 @@
 import t from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
+import { initialize, request } from '../support/mcp.ts'
+import { sendModern, sendRaw, startRawSession } from '../support/raw-client.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
@@ -56,6 +58,59 @@ t.test('the provider is down: known tokens keep working, signing in waits, and a
   await provider.start()
   const after = await fetch(`${seed.url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' }) })
   t.match({ status: after.status, body: await after.json() }, { status: 400, body: { error: 'invalid_grant' } }, 'the provider itself judges again')
+})
+
+for (const [name, fault] of [['gone', 'down'], ['slow by five seconds', { slow: 5_000 }], ['hanging', 'hang'], ['failing', 500]] as const) {
+  t.test(`the provider is ${name} at run time: known keys serve both eras, and a session goes on`, async (t) => {
+    const provider = await startDevProvider({ algorithm: 'ES256' })
+    t.teardown(async () => { await provider.close() })
+    const seed = await startSeed(t, { sharedProvider: provider })
+    await ready(seed)
+    const session = await startRawSession(seed.url, await provider.mint({ sub: 'ada' }))
+    provider.setFault('*', fault)
+    const unknown = provider.mint({}, { kid: 'unknown' }).then(async (token) => await ping(seed.url, token))
+    for (let round = 0; round < 5; round++) {
+      t.equal((await ping(seed.url, await provider.mint({ sub: 'ada' }))).status, 200)
+      const { status, ms } = await session.post(request('ping'))
+      t.equal(status, 200)
+      t.ok(ms < 1_000)
+    }
+    // Half of its answers are good, half are not.
+    for (let turn = 0; turn < 6; turn++) {
+      provider.setFault('*', turn % 2 === 0 ? undefined : fault)
+      t.equal((await ping(seed.url, await provider.mint())).status, 200)
+    }
+    t.equal((await fetch(`${seed.url}/health/ready`)).status, 200)
+    provider.setFault('*', undefined)
+    t.ok([401, 503].includes((await unknown).status), 'no key, or nobody to ask for it')
+    t.equal((await session.post(request('ping'))).status, 200)
+    t.equal((await session.end()).status, 204)
+    const count = (text: string): number => seed.logs.filter(({ msg }) => msg.startsWith(text)).length
+    t.ok(count("The provider's signing keys cannot be fetched") <= 1)
+    t.ok(count("The provider's signing keys can be fetched again") <= count("The provider's signing keys cannot be fetched"))
+  })
+}
+
+t.test('the provider is down when Seed starts: nobody is refused for good, and no restart is needed', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  await provider.stop()
+  const seed = await startSeed(t, { sharedProvider: provider })
+  const token = await provider.mint({ sub: 'ada' })
+  await seed.logged(({ msg }) => msg.startsWith('OpenID provider cannot be used yet'))
+  for (const answer of [await sendModern(seed.url, token, 'ping'), await sendRaw(seed.url, token, { body: initialize() }), await sendRaw(seed.url, token, { method: 'GET', headers: { 'mcp-session-id': 'A'.repeat(32) } })]) {
+    t.match(answer, { status: 503, retryAfter: '5' }, 'never 401, and never 404')
+  }
+  t.equal((await fetch(`${seed.url}/health/live`)).status, 200)
+  const readiness = await fetch(`${seed.url}/health/ready`)
+  t.match({ status: readiness.status, body: await readiness.json() }, { status: 503, body: { status: 'not ready' } })
+  await provider.start()
+  const returned = performance.now()
+  await ready(seed)
+  t.ok(performance.now() - returned < 5_500, 'ready within five seconds')
+  const session = await startRawSession(seed.url, token)
+  t.equal((await session.post(request('ping'))).status, 200)
+  for (const text of ['OpenID provider cannot be used yet', 'OpenID provider discovered']) t.equal(seed.logs.filter(({ msg }) => msg.startsWith(text)).length, 1, 'one line')
 })
 
 t.test('Redis is gone: /mcp keeps answering, what needs it says 503 and when to come back, and it returns by itself', async (t) => {
