@@ -110,11 +110,21 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       const connection = streams.open()
       /** What of both logs this stream is to send. */
       let until: Place = EVERYTHING
+      /** Where it goes on when that is sent: the newer stream is over. */
+      let next: Place | undefined
       let reading = false
       let again = false
 
       function write (message: JSONRPCMessage | undefined): void {
         if (message !== undefined) connection.write({ data: JSON.stringify(message), id: printPlace(place) })
+      }
+
+      function goOn (): void {
+        if (next === undefined || place.queue < until.queue || place.changes < until.changes) return
+        Object.assign(place, next)
+        until = EVERYTHING
+        next = undefined
+        again = true
       }
 
       async function readOn (): Promise<void> {
@@ -147,6 +157,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
           write(toNotification(event))
         }
         again ||= Math.min(queued.newest, until.queue) > place.queue || Math.min(changed.newest, until.changes) > place.changes
+        goOn()
       }
 
       const stream: OpenStream = {
@@ -167,8 +178,8 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
           if (until === EVERYTHING) return
           inBackground(store.replace(claim, by, reader, CLAIM_TTL_SECONDS).then((mine) => {
             if (!mine) return
-            Object.assign(place, position)
-            until = EVERYTHING
+            next = position
+            goOn()
             stream.look()
           }), log)
         },

@@ -6,6 +6,7 @@ import { createEventStreams } from '../../src/mcp/event-stream.ts'
 import { createReplicas } from '../../src/mcp/replicas.ts'
 import { SessionNotFoundError } from '../../src/mcp/sessions.ts'
 import type { Session } from '../../src/mcp/sessions.ts'
+import { StoreUnavailableError } from '../../src/store/store.ts'
 import { createStandaloneStreams } from '../../src/mcp/standalone-stream.ts'
 import type { Place } from '../../src/mcp/standalone-stream.ts'
 import { keys } from '../../src/store/keys.ts'
@@ -243,16 +244,57 @@ t.test('a message that came before a newer stream began goes to the older one, h
   t.equal(older.ids.at(-1), 's.1.1', 'and nothing that came after')
 })
 
+t.test('an older stream sends what is still its own before it goes on for the newer one', async (t) => {
+  const store = testStore(t)
+  const { open, standalone, announce } = replica(t, store)
+  const older = await open(session('ada'))
+  await older.next()
+  await settle()
+  store.loses = ({ kind }) => kind === 'queued'
+  await standalone.queue(session('ada'), message(1))
+  store.loses = () => false
+  // The older one cannot read when it is told that a newer one has begun.
+  const { entries } = store
+  let reads = 0
+  store.entries = async (...args) => {
+    if (++reads > 2) throw new StoreUnavailableError()
+    return await entries(...args)
+  }
+  const newer = await open(session('ada'))
+  await settle()
+  store.entries = entries
+  store.loses = ({ kind }) => kind === 'queued' || kind === 'changed'
+  await standalone.queue(session('ada'), message(2))
+  announce()
+  await settle()
+  store.loses = () => false
+  await newer.cut()
+  t.match([await older.message(), await older.message(), await older.message()], [message(1), message(2), CHANGED])
+})
+
+t.test('the newest stream does not mind that one before it is over', async (t) => {
+  const store = testStore(t)
+  const { open, standalone } = replica(t, store)
+  const events = await open(session('ada'))
+  await settle()
+  await store.publish('replicas', JSON.stringify({ kind: 'released', session: digest('ada'), reader: 'another', position: 's.9.9' }))
+  await standalone.queue(session('ada'), message(1))
+  t.match(await events.message(), message(1))
+  t.equal(events.lastEventId, 's.1.0')
+})
+
 t.test('of several older streams one goes on when the newest is over', async (t) => {
   const store = testStore(t)
   const [one, other] = [replica(t, store), replica(t, store)]
-  const streams = [await one.open(session('ada')), await other.open(session('ada')), await one.open(session('ada'))]
+  const older = [await one.open(session('ada')), await other.open(session('ada'))]
+  const newest = await one.open(session('ada'))
   await settle()
-  await streams[2]!.cut()
-  await settle()
+  await newest.cut()
+  const heard: unknown[] = []
+  for (const events of older) events.message().then((message) => { heard.push(message) }, t.fail)
   await one.standalone.queue(session('ada'), message(1))
   await settle()
-  t.equal(streams.slice(0, 2).filter(({ ids }) => ids.includes('s.1.0')).length, 1)
+  t.match(heard, [message(1)])
 })
 
 t.test('a message whose announcement is lost is found after the gap', async (t) => {
