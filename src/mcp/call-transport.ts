@@ -1,5 +1,5 @@
 import { isJSONRPCRequest, isJSONRPCResponse } from '@modelcontextprotocol/server'
-import type { InitializeRequest, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId, Server, Transport, TransportSendOptions } from '@modelcontextprotocol/server'
+import type { InitializeRequest, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId, Server, Transport } from '@modelcontextprotocol/server'
 import { randomId } from '../crypto/secrets.ts'
 import type { CallStream } from './call-stream.ts'
 import type { ClientRequests } from './client-requests.ts'
@@ -19,8 +19,6 @@ export interface CallTransportOptions {
   session: Session
   call: CallStream
   clientRequests: ClientRequests
-  /** Where messages go that belong to no request. */
-  queue (message: JSONRPCMessage): Promise<void>
 }
 
 export async function connect (server: Server, options: CallTransportOptions): Promise<CallTransport> {
@@ -86,8 +84,8 @@ class SessionTransport implements Transport {
 
   async start (): Promise<void> {}
 
-  async send (message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
-    const { call, queue } = this.#options
+  async send (message: JSONRPCMessage): Promise<void> {
+    const { call } = this.#options
     if (isJSONRPCResponse(message)) {
       if (message.id === this.handshakeId) this.onhandshake?.()
       else call.respond(message)
@@ -95,10 +93,8 @@ class SessionTransport implements Transport {
       await call.emit({ ...message, id: this.#open(message.id) })
     } else if (message.method === 'notifications/cancelled') {
       await call.emit({ ...message, params: { ...message.params, requestId: this.#close(message.params!['requestId'] as RequestId) } })
-    } else if (options?.relatedRequestId !== undefined) {
-      await call.emit(message)
     } else {
-      await queue(message)
+      await call.emit(message)
     }
   }
 

@@ -65,8 +65,12 @@ export function askInRounds (answers: Answers): Rounds {
   }
 }
 
-/** The members of a tool's context that ask. */
-export function clientInput (ask: AskClient, legacy: boolean): ClientInput {
+/**
+ * The members of a tool's context that ask.
+ *
+ * @param complete tells the client that an elicitation by URL is done; absent in 2026-07-28, which has no such message
+ */
+export function clientInput (ask: AskClient, complete: ((elicitationId: string) => Promise<void>) | undefined): ClientInput {
   const members: ClientInput = {
     async elicit (message, form) {
       const answer = readElicitation(await ask(inputRequired.elicit({ message, requestedSchema: JSON.parse(JSON.stringify(form)) as never })))
@@ -75,10 +79,12 @@ export function clientInput (ask: AskClient, legacy: boolean): ClientInput {
     },
 
     async elicitUrl (message, url) {
+      const elicitationId = randomId()
       const request = inputRequired.elicitUrl({ message, url })
       // The 2025 revision names each; 2026-07-28 does not know the member.
-      if (legacy) Object.assign(request.params!, { elicitationId: randomId() })
-      return { action: readElicitation(await ask(request)).action }
+      if (complete !== undefined) Object.assign(request.params!, { elicitationId })
+      const { action } = readElicitation(await ask(request))
+      return { action, completed: async () => { await complete?.(elicitationId) } }
     },
 
     async sample (params: CreateMessageRequestParams) {

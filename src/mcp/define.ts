@@ -24,8 +24,11 @@ export interface ToolContext {
    * first. They throw a ToolError where the client cannot be asked, refuses, or does not answer in time.
    */
   elicit<Form extends TObject> (message: string, form: Form): Promise<ElicitedForm<Static<Form>>>
-  /** Sends the person to a page, for what must not pass through the client; `accept` says that they agreed to go there. */
-  elicitUrl (message: string, url: string): Promise<{ action: ElicitAction }>
+  /**
+   * Sends the person to a page, for what must not pass through the client. `accept` says that they agreed to go there;
+   * `completed` tells the client that they are done, in the 2025 revisions, and may be called after the tool has ended.
+   */
+  elicitUrl (message: string, url: string): Promise<{ action: ElicitAction, completed (): Promise<void> }>
   /** Has the client's model write a message. */
   sample (params: CreateMessageRequestParams): Promise<CreateMessageResult | CreateMessageResultWithTools>
   /** The folders that the client works on. */

@@ -86,6 +86,8 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
   const sessions = createSessions(store, session)
   const requestStates = createRequestStates(secrets, store, tool.inputTimeoutSeconds)
   const changes = createChanges({ store, replicas, log, lookMs: times.lookMs })
+  const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
+  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, ...times })
   const servers = createProtocolServers({
     serverInfo,
     registry,
@@ -94,10 +96,9 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
     toolTimeoutSeconds: tool.timeoutSeconds,
     inputTimeoutSeconds: tool.inputTimeoutSeconds,
     announce: (change) => { changes.bus.publish(change) },
+    queue: standalone.queue,
     onerror
   })
-  const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, ...times })
   const readers = createStreamReaders({ store, replicas, streams, log, ...times })
   const legacy = createLegacy({
     store,

@@ -130,7 +130,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
     const caller: Caller = { principal, log: exchange.log, session }
     const releases = beginCalls(requests, exchange)
     const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, log, ttlSeconds: streamTtlSeconds, streamAfterMs })
-    const connecting = connect(servers.create(caller), { session, call: stream, clientRequests, queue: (message) => standalone.queue(session, message) })
+    const connecting = connect(servers.create(caller), { session, call: stream, clientRequests })
     const running: RunningCall = { stream, transport: connecting }
     byStream.set(stream.name, running)
     for (const id of ids) byRequest.set(requestKey(session.digest, id), running)

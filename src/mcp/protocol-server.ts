@@ -1,5 +1,5 @@
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, ProtocolError, ProtocolErrorCode, Server, inputRequired } from '@modelcontextprotocol/server'
-import type { CallToolResult, Implementation, InputRequiredResult, LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
+import type { CallToolResult, Implementation, InputRequiredResult, JSONRPCMessage, LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
 import type { Principal } from '../oidc/principal.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import { InputRequiredError, askInRounds, askOnStream, clientInput } from './client-input.ts'
@@ -38,13 +38,15 @@ export interface ProtocolServerOptions {
   toolTimeoutSeconds: number
   inputTimeoutSeconds: number
   announce (change: ServerEvent): void
+  /** Leaves a message that belongs to no call. @throws StoreUnavailableError */
+  queue (session: Session, message: JSONRPCMessage): Promise<void>
   onerror (error: Error): void
 }
 
 const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 export function createProtocolServers (options: ProtocolServerOptions): ProtocolServers {
-  const { serverInfo, registry, sessions, requestStates, toolTimeoutSeconds, inputTimeoutSeconds, announce, onerror } = options
+  const { serverInfo, registry, sessions, requestStates, toolTimeoutSeconds, inputTimeoutSeconds, announce, queue, onerror } = options
   const running = new Set<Deadline>()
 
   function createContext (caller: Caller, context: ServerContext, client: ClientInfo, deadline: Deadline, ask: AskClient): ToolContext {
@@ -66,8 +68,14 @@ export function createProtocolServers (options: ProtocolServerOptions): Protocol
         if (caller.session !== undefined && !wants(caller.session, level)) return
         await mcpReq.log(level, data).catch(onerror)
       },
-      ...clientInput(ask, caller.session !== undefined),
+      ...clientInput(ask, caller.session && createCompletion(caller.session)),
       announce
+    }
+  }
+
+  function createCompletion (session: Session) {
+    return async (elicitationId: string): Promise<void> => {
+      await queue(session, { jsonrpc: '2.0', method: 'notifications/elicitation/complete', params: { elicitationId } })
     }
   }
 

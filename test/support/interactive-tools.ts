@@ -3,9 +3,6 @@ import { ToolError, defineTool } from '../../src/mcp/define.ts'
 import type { ToolDefinition } from '../../src/mcp/define.ts'
 import { seedPing } from '../../src/tools/seed-ping.ts'
 
-/** Signals of the calls of `wait` in this process. */
-export const waits: AbortSignal[] = []
-
 /** Tools that use all that a tool can do with its client. */
 export const interactiveTools: readonly ToolDefinition[] = [
   seedPing,
@@ -38,7 +35,11 @@ export const interactiveTools: readonly ToolDefinition[] = [
     name: 'ask_page',
     description: 'Sends the person to a page',
     input: Type.Object({}),
-    handler: async (_input, { elicitUrl }) => (await elicitUrl('Sign the form', 'https://forms.example.com/1')).action
+    async handler (_input, { elicitUrl }) {
+      const { action, completed } = await elicitUrl('Sign the form', 'https://forms.example.com/1')
+      await completed()
+      return action
+    }
   }),
   defineTool({
     name: 'ask_model',
@@ -72,9 +73,9 @@ export const interactiveTools: readonly ToolDefinition[] = [
     name: 'wait',
     description: 'Does nothing for a while',
     input: Type.Object({ ms: Type.Integer() }),
-    async handler ({ ms }, { signal }) {
-      waits.push(signal)
-      await pause(ms, signal)
+    async handler ({ ms }, { signal, log }) {
+      log.info({}, 'Waiting')
+      await pause(ms, signal).finally(() => { log.info({ stopped: signal.aborted }, 'Waited') })
       return `Waited ${ms} ms`
     }
   }),

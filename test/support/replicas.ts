@@ -3,14 +3,17 @@ import type { ToolDefinition } from '../../src/mcp/define.ts'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
 import { freePort } from './free-port.ts'
+import { TOOL_SERVER, emptyFolder, startProcess } from './process.ts'
 import { ready, startSeed } from './seed.ts'
 import type { TestSeed } from './seed.ts'
 
-/** Several Seeds on one store, which clients take for one server. */
+/** Several Seeds in this process on one store, which clients take for one server. */
 export interface Replicas {
   /** BASE_URL of all of them. */
   url: string
   seeds: TestSeed[]
+  /** Resolves when one of them has logged this message. */
+  logged (message: string): Promise<void>
   provider: DevProvider
   /** An access token. */
   token (subject?: string): Promise<string>
@@ -28,7 +31,6 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, tools, env 
 }): Promise<Replicas> {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
-  const url = 'http://127.0.0.1:1'
   const seeds: TestSeed[] = []
   for (let index = 0; index < count; index++) {
     const port = await freePort()
@@ -37,24 +39,65 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, tools, env 
       ...(tools !== undefined && { tools }),
       env: {
         PORT: String(port),
-        BASE_URL: url,
+        BASE_URL: BASE,
         ALLOWED_HOSTS: `127.0.0.1:${port}`,
         REDIS_URL: redisUrl,
-        SEED_SECRET: 'one secret for all of the replicas',
+        SEED_SECRET: SECRET,
         ...env
       }
     })
     seeds.push({ ...seed, url: `http://127.0.0.1:${port}` })
     await ready(seeds[index]!)
   }
+  return {
+    ...share(provider, seeds.map(({ url }) => url)),
+    seeds,
+    logged: async (message) => { await Promise.race(seeds.map(async ({ logged }) => await logged(({ msg }) => msg === message))) }
+  }
+}
+
+/** The same as processes of their own, with the tools of interactive-tools.ts; `stop` ends them in order. */
+export async function startReplicaProcesses (t: Test, { redisUrl, count = 2 }: { redisUrl: string, count?: number }): Promise<Omit<Replicas, 'seeds'> & { stop (): Promise<Array<number | null>> }> {
+  const provider = await startDevProvider({ algorithm: 'ES256' })
+  t.teardown(async () => { await provider.close() })
+  const processes = await Promise.all(Array.from({ length: count }, async () => {
+    const port = await freePort()
+    const running = startProcess(t, ['--enable-source-maps', TOOL_SERVER], {
+      PORT: String(port),
+      HOST: '127.0.0.1',
+      BASE_URL: BASE,
+      ALLOWED_HOSTS: `127.0.0.1:${port}`,
+      OIDC_ISSUER: provider.issuer,
+      OIDC_AUDIENCE: provider.clientId,
+      REDIS_URL: redisUrl,
+      SEED_SECRET: SECRET,
+      CIMD_ENABLED: 'false'
+    }, await emptyFolder(t))
+    await running.printed(/Seed is ready/)
+    await ready({ url: `http://127.0.0.1:${port}` })
+    return { ...running, url: `http://127.0.0.1:${port}` }
+  }))
+  return {
+    ...share(provider, processes.map(({ url }) => url)),
+    logged: async (message) => { await Promise.race(processes.map(async ({ printed }) => await printed(new RegExp(`"msg":"${message}"`)))) },
+    async stop () {
+      for (const { child } of processes) child.kill('SIGTERM')
+      return await Promise.all(processes.map(async ({ ended }) => (await ended).code))
+    }
+  }
+}
+
+const BASE = 'http://127.0.0.1:1'
+const SECRET = 'one secret for all of the replicas'
+
+function share (provider: DevProvider, urls: string[]): Omit<Replicas, 'seeds' | 'logged'> {
   let turn = 0
   const at = (index: number): typeof fetch => async (input, init) => {
     const { pathname, search } = new URL(String(input))
-    return await fetch(seeds[index % count]!.url + pathname + search, init)
+    return await fetch(urls[index % urls.length]! + pathname + search, init)
   }
   return {
-    url,
-    seeds,
+    url: BASE,
     provider,
     token: async (subject) => await provider.mint(subject === undefined ? {} : { sub: subject }),
     roundRobin: async (input, init) => await at(turn++)(input, init),
