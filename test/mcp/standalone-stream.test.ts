@@ -165,13 +165,13 @@ t.test('a change made while the store is away is told once, when it is back', as
 })
 
 /** The parts by themselves, to leave messages in the queue of a session. */
-function replica (t: Test, store: TestStore, { renew = async () => {}, renewMs = 1_000_000 }: { renew?: (session: Session) => Promise<unknown>, renewMs?: number } = {}) {
+function replica (t: Test, store: TestStore, { renew = async () => {}, renewMs = 1_000_000, lookMs }: { renew?: (session: Session) => Promise<unknown>, renewMs?: number, lookMs?: number } = {}) {
   stayAwake(t)
   const { lines, log } = captureLog()
   const replicas = createReplicas(store, log)
   const streams = createEventStreams({ onCut: () => {} })
   const changes = createChanges({ store, replicas, log })
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew, renewMs })
+  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew, renewMs, lookMs })
   t.teardown(async () => {
     standalone.endAll()
     streams.close()
@@ -281,6 +281,23 @@ t.test('the newest stream does not mind that one before it is over', async (t) =
   await standalone.queue(session('ada'), message(1))
   t.match(await events.message(), message(1))
   t.equal(events.lastEventId, 's.1.0')
+})
+
+t.test('a stream that could not read when it was told looks again soon', async (t) => {
+  const store = testStore(t)
+  const { open, standalone } = replica(t, store, { lookMs: 20 })
+  const events = await open(session('ada'))
+  await events.next()
+  await settle()
+  const { entries } = store
+  let failures = 0
+  store.entries = async (...args) => {
+    if (failures++ === 0) throw new StoreUnavailableError()
+    return await entries(...args)
+  }
+  await standalone.queue(session('ada'), message(1))
+  t.match(await events.message(), message(1))
+  t.ok(failures > 1)
 })
 
 t.test('of several older streams one goes on when the newest is over', async (t) => {
