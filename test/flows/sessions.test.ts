@@ -20,11 +20,20 @@ import type { Replicas } from '../support/replicas.ts'
 const info = { name: 'sessions-test', version: '1.0.0' }
 const FORM = { name: 'Ada', age: 36 }
 
+/** What a person answers to a form. */
+function fillIn (declines: boolean, params: { mode?: string | undefined, message: string, requestedSchema?: { properties: object } }): { action: 'accept' | 'decline', content?: Record<string, string | number> } {
+  if (declines) return { action: 'decline' }
+  if (params.requestedSchema === undefined) return { action: 'accept' }
+  return { action: 'accept', content: 'value' in params.requestedSchema.properties ? { value: params.message } : FORM }
+}
+
 /** What the clients of both SDKs have in common here. */
 interface Connected {
   call (name: string, args?: Record<string, unknown>, options?: { onprogress?: (progress: { progress: number }) => void, signal?: AbortSignal }): Promise<string>
   setLevel? (level: 'error' | 'info'): Promise<void>
   logged: unknown[]
+  /** Whether the person declines from now on. */
+  decline (declines: boolean): void
   listChanges (): number
   /** Elicitations by URL that the server said are done; 2026-07-28 has no such message. */
   completed?: () => number
@@ -41,9 +50,10 @@ const connectV1: Connect = async (t, replicas, fetch) => {
   const client = new ClientV1(info, { capabilities: { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} } })
   const logged: unknown[] = []
   let changes = 0
+  let declines = false
   let completed = 0
   client.setNotificationHandler(ElicitationCompleteNotificationSchema, () => { completed++ })
-  client.setRequestHandler(ElicitRequestSchema, ({ params }) => ({ action: 'accept', ...(params.mode !== 'url' && { content: 'value' in params.requestedSchema.properties ? { value: params.message } : FORM }) }))
+  client.setRequestHandler(ElicitRequestSchema, ({ params }) => fillIn(declines, params))
   client.setRequestHandler(CreateMessageRequestSchema, () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'a poem' } }))
   client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [{ uri: 'file:///home/ada' }] }))
   client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => { logged.push(params.data) })
@@ -55,6 +65,7 @@ const connectV1: Connect = async (t, replicas, fetch) => {
     call: async (name, args = {}, options = {}) => text(await client.callTool({ name, arguments: args }, undefined, options)),
     setLevel: async (level) => { await client.setLoggingLevel(level) },
     logged,
+    decline (next) { declines = next },
     listChanges: () => changes,
     completed: () => completed,
     close: async () => {
@@ -67,12 +78,13 @@ const connectV1: Connect = async (t, replicas, fetch) => {
 const connectV2 = (mode: 'legacy' | 'auto'): Connect => async (t, replicas, fetch) => {
   const logged: unknown[] = []
   let changes = 0
+  let declines = false
   const client = new Client(info, {
     capabilities: { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} },
     versionNegotiation: { mode },
     listChanged: { tools: { autoRefresh: false, onChanged: () => { changes++ } } }
   })
-  client.setRequestHandler('elicitation/create', ({ params }) => ({ action: 'accept', ...(params.mode !== 'url' && { content: 'value' in params.requestedSchema.properties ? { value: params.message } : FORM }) }))
+  client.setRequestHandler('elicitation/create', ({ params }) => fillIn(declines, params))
   client.setRequestHandler('sampling/createMessage', () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'a poem' } }))
   client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///home/ada' }] }))
   client.setNotificationHandler('notifications/message', ({ params }) => { logged.push(params.data) })
@@ -83,6 +95,7 @@ const connectV2 = (mode: 'legacy' | 'auto'): Connect => async (t, replicas, fetc
     call: async (name, args = {}, options = {}) => text(await client.callTool({ name, arguments: args }, options)),
     ...(mode === 'legacy' && { setLevel: async (level: 'error' | 'info') => { await client.setLoggingLevel(level) } }),
     logged,
+    decline (next) { declines = next },
     listChanges: () => changes,
     close: async () => {
       if (mode === 'legacy') await transport.terminateSession()
@@ -139,6 +152,9 @@ for (const [kind, startStore] of Object.entries(STORES)) {
       await client.call('change_tools')
       await until(() => client.listChanges() === 1, 'the change of the list is told')
 
+      client.decline(true)
+      t.equal(await client.call('ask_form'), 'The person chose decline')
+      t.equal(await client.call('ask_twice', { topic: 'it' }), 'no')
       t.equal(await client.call('flood', { messages: 3, bytes: 10 }), 'Sent 3 messages')
       const aborting = new AbortController()
       const waiting = client.call('wait', { ms: 60_000 }, { signal: aborting.signal })
@@ -146,6 +162,7 @@ for (const [kind, startStore] of Object.entries(STORES)) {
       aborting.abort('enough')
       await t.rejects(waiting)
       await replicas.logged('Waited')
+      t.equal(await client.call('wait', { ms: 1 }), 'Waited 1 ms')
       await client.close()
       if ('stop' in replicas) t.same(await replicas.stop(), [0, 0], 'both processes end in order')
     })

@@ -10,7 +10,7 @@ export const interactiveTools: readonly ToolDefinition[] = [
     name: 'echo',
     description: 'Gives back its text, and who sent it',
     input: Type.Object({ text: Type.String() }),
-    handler: ({ text }, { principal }) => `${principal?.subject ?? 'nobody'}: ${text}`
+    handler: ({ text }, { principal }) => `${String(principal?.subject)}: ${text}`
   }),
   defineTool({
     name: 'ask_form',
