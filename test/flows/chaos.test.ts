@@ -20,7 +20,7 @@ import { startTraffic } from '../support/traffic.ts'
  *
  * CHAOS_ROUNDS sets how long it goes on, CHAOS_SEED another order.
  */
-const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 6)
+const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 10)
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
 
 interface Replica {
