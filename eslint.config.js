@@ -2,7 +2,7 @@ import neostandard from 'neostandard'
 
 /**
  * Imports run one way (docs/architecture.md):
- * server -> app -> plugins -> routes -> src/http -> src/{oauth,oidc,mcp,tools} -> src/{schemas,store,config,crypto,http-client}.
+ * server -> app -> plugins -> routes -> src/http -> src/{oauth,oidc,mcp,extensions,tools,prompts,resources} -> src/define -> src/{schemas,store,config,crypto,http-client}.
  * Each block says what a folder may not reach for.
  */
 const HTTP = ['**/plugins/*', '**/routes/*', '**/src/app.ts', '**/src/server.ts', '**/app.ts', '**/server.ts']
@@ -25,8 +25,10 @@ export default [
   forbid(['routes/*.ts'], ['./*', '**/plugins/*', '**/app.ts', '**/server.ts', ...OUTSIDE], 'A route file knows the domain and src/http only; its services are options.'),
   forbid(['src/http/*.ts'], [...HTTP, ...OUTSIDE], 'src/http knows the domain, not who mounts it.'),
   forbid(['src/oauth/**/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
-  forbid(['src/mcp/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
+  forbid(['src/mcp/**/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/prompts/*', '**/resources/*', '**/extensions/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
   forbid(['src/commands/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'A command works on the domain, without the server.'),
-  forbid(['src/tools/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', ...OUTSIDE], 'A tool knows the engine and nothing of HTTP.'),
+  forbid(['src/define/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/tools/*', '**/extensions/*', ...OUTSIDE], 'What authors import knows nothing of what runs it.'),
+  forbid(['src/tools/*.ts', 'src/prompts/*.ts', 'src/resources/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/extensions/*', ...OUTSIDE], 'A tool is made of what src/define and src/index.ts offer, and knows nothing of the engine or HTTP.'),
+  forbid(['src/extensions/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', ...OUTSIDE], 'Loading knows definitions, not what is done with them.'),
   forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts', 'src/crypto/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
 ]

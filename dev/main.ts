@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/env.ts'
+import { joinDefinitions, loadOwn } from '../src/extensions/load.ts'
 import { listen } from '../src/listen.ts'
 import { startDevProvider } from './provider.ts'
 
@@ -26,7 +27,7 @@ try {
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.clientId
     })
-    const app = await buildApp(config)
+    const app = await buildApp(config, { definitions: joinDefinitions(await loadOwn()) })
     await listen(app)
     closeWithGrace({ delay: 5_000, logger: false }, async () => {
       await app.close()

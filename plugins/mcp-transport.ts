@@ -4,7 +4,8 @@ import mcpRoutes from '../routes/mcp.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/hosts.ts'
 import { createStreamGuard } from '../src/http/streams.ts'
-import type { ToolDefinition } from '../src/mcp/define.ts'
+import type { Definition } from '../src/define/definition.ts'
+import type { Needs } from '../src/define/needs.ts'
 import { createEngine } from '../src/mcp/engine.ts'
 import { createMcpLimits } from '../src/mcp/limits.ts'
 import { createTallies } from '../src/mcp/tallies.ts'
@@ -12,8 +13,15 @@ import { baseScopes } from '../src/oauth/metadata.ts'
 import { addressBucket } from '../src/oauth/rate-limit.ts'
 import { createSecrets, randomId } from '../src/crypto/secrets.ts'
 
-/** The MCP endpoint: the engine with the tools handed to it, behind Host, Origin and bearer checks. */
-async function mcpTransport (app: FastifyInstance, { tools }: { tools: readonly ToolDefinition[] }): Promise<void> {
+export interface McpTransportOptions {
+  /** What is offered. */
+  definitions: readonly Definition[]
+  /** What their policies need to know of a caller. */
+  needs: Needs
+}
+
+/** The MCP endpoint: the engine with the definitions handed to it, behind Host, Origin and bearer checks. */
+async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTransportOptions): Promise<void> {
   const { config, accessTokens } = app
   const origins = allowedOrigins(config)
   const secrets = accessTokens?.secrets ?? createSecrets(config.seedSecret, config.seedSecretPrevious)
@@ -23,7 +31,17 @@ async function mcpTransport (app: FastifyInstance, { tools }: { tools: readonly 
   const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
   const limits = createMcpLimits(tallies, config.mcpLimits, addressBucket)
   const engine = createEngine({
-    serverInfo: { name: 'seed', title: 'Seed', version: VERSION }, tools, store: app.store, secrets, session: config.session, tool: config.tool, limits, log: app.log
+    serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
+    definitions,
+    policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...needs.scopes] },
+    tokenFor: undefined,
+    pageSize: config.listPageSize,
+    store: app.store,
+    secrets,
+    session: config.session,
+    tool: config.tool,
+    limits,
+    log: app.log
   })
   const streams = accessTokens === undefined ? undefined : createStreamGuard({ ...accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
 

@@ -7,6 +7,7 @@ import consentRoutes from '../routes/consent.ts'
 import revokeRoutes from '../routes/revoke.ts'
 import tokenRoutes from '../routes/token.ts'
 import wellKnownRoutes from '../routes/well-known.ts'
+import type { Needs } from '../src/define/needs.ts'
 import type { FetchPublicDocument } from '../src/http-client/public-document.ts'
 import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/hosts.ts'
@@ -23,15 +24,18 @@ import { createUpstream } from '../src/oauth/upstream.ts'
 export interface OauthProxyOptions {
   /** How client metadata documents are fetched. */
   fetchDocument: FetchPublicDocument
+  /** What the policies of tools, prompts and resources need to know of a caller. */
+  needs: Needs
 }
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
-async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOptions): Promise<void> {
+async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: OauthProxyOptions): Promise<void> {
   const { config, store, oidc, accessTokens, log } = app
   if (oidc === undefined || accessTokens === undefined) return
   const { baseUrl, resource, oauthMode } = config
   const { redirectUriSchemes, clientTtlSeconds } = config.registration
   const { scopes, algorithms } = config.oidc
+  const toolScopes = needs.scopes
   const { verifier, revocations, secrets, signingKeys } = accessTokens
   const { getKey } = oidc.jwks
   const provider = oidc.provider.metadata
@@ -40,9 +44,9 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOp
   const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: config.configuredClients, documents, redirectUriSchemes })
   const upstream = createUpstream({ ...config.oidc, provider })
   const broker = oauthMode === 'broker'
-    ? createBroker({ config, store, secrets, signingKeys, revocations, upstream, clients, provider, getKey, verifyAccessToken: verifier.verify, log })
+    ? createBroker({ config, policyClaims: needs.claims, store, secrets, signingKeys, revocations, upstream, clients, provider, getKey, verifyAccessToken: verifier.verify, log })
     : undefined
-  const { signIn, issuer, revoker, end } = broker ?? createProxy({ config, upstream, revocations, verifyAccessToken: verifier.verify })
+  const { signIn, issuer, revoker, end } = broker ?? createProxy({ config, toolScopes, upstream, revocations, verifyAccessToken: verifier.verify })
 
   const consent = createConsent(store)
   const cookies = createCookies(baseUrl)
@@ -58,6 +62,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOp
     baseUrl,
     resource,
     scopes,
+    toolScopes,
     mode: oauthMode,
     clientDocuments: documents.advertised,
     tokenKeys: broker === undefined
@@ -76,7 +81,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument }: OauthProxyOp
 
   // The paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/authorize', '/authorize']) {
-    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, ...limit, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, redirectUriSchemes }))
+    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, ...limit, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, toolScopes, redirectUriSchemes }))
   }
   await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl, redirectUriSchemes }))
   if (broker !== undefined) {

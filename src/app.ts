@@ -14,8 +14,8 @@ import { createPublicFetcher } from './http-client/public-document.ts'
 import type { FetchPublicDocument } from './http-client/public-document.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
 import { logRequest, loggerOptions, newReference } from './http/logger.ts'
-import type { ToolDefinition } from './mcp/define.ts'
-import { tools as builtInTools } from './tools/index.ts'
+import type { Definition } from './define/definition.ts'
+import { policyNeeds } from './define/needs.ts'
 
 /** On every answer (pages add their own). */
 const SECURITY_HEADERS = {
@@ -29,12 +29,12 @@ export interface AppOptions {
   logStream?: { write (line: string): void }
   /** How client metadata documents are fetched, instead of from public addresses only. */
   fetchDocument?: FetchPublicDocument
-  /** Tools instead of those in src/tools. */
-  tools?: readonly ToolDefinition[]
+  /** The tools, prompts and resources to offer; none where absent. */
+  definitions?: readonly Definition[]
 }
 
 /** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
-export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher(), tools = builtInTools }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher(), definitions = [] }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { ...loggerOptions(settings), ...(logStream !== undefined && { stream: logStream }) },
     logController: new LogController({ disableRequestLogging: true }),
@@ -60,14 +60,15 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
   app.addHook('onRequest', async (request, reply) => { reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id }) })
   app.addHook('onResponse', async (request, reply) => { logRequest(request, reply) })
 
+  const needs = policyNeeds(definitions, settings.scopeHierarchy, settings.oidc.scopes)
   await app.register(config, { config: settings })
   await app.register(shutdown)
   await app.register(redis)
   await app.register(oidcDiscovery)
   await app.register(jwtAuth)
-  await app.register(oauthProxy, { fetchDocument })
+  await app.register(oauthProxy, { fetchDocument, needs })
   await app.register(dcr)
-  await app.register(mcpTransport, { tools })
+  await app.register(mcpTransport, { definitions, needs })
   await app.register(health)
   return app
 }

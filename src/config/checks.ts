@@ -102,6 +102,17 @@ export function readClaimPairs (value: string, problems: string[]): Array<{ clai
   })
 }
 
+/** `wider>narrower` pairs, comma-separated, for SCOPE_HIERARCHY. */
+export function readScopeHierarchy (value: string, problems: string[]): Array<[wider: string, narrower: string]> {
+  return list(value).map((pair) => {
+    const scopes = pair.split('>').map((scope) => scope.trim())
+    const [wider = '', narrower = ''] = scopes
+    // RFC 6749 section 3.3: what a scope may be made of.
+    if (scopes.length !== 2 || !scopes.every((scope) => /^[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7e]+$/.test(scope))) problems.push(`SCOPE_HIERARCHY must list pairs of scopes, the wider one first, such as tickets:admin>tickets:write (it has "${pair}")`)
+    return [wider, narrower]
+  })
+}
+
 export function list (value: string): string[] {
   return value.split(',').map((item) => item.trim()).filter((item) => item !== '')
 }

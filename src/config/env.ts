@@ -3,7 +3,7 @@ import { parseEnv } from 'node:util'
 import { envSchema } from 'env-schema'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { checkAddressRange, checkBaseUrl, checkHttpsUrl, checkOrigin, checkRedirectUriScheme, checkRedisSettings, checkRedisUrl, checkSecret, isLoopbackHost, list, readClaimPairs } from './checks.ts'
+import { checkAddressRange, checkBaseUrl, checkHttpsUrl, checkOrigin, checkRedirectUriScheme, checkRedisSettings, checkRedisUrl, checkSecret, isLoopbackHost, list, readClaimPairs, readScopeHierarchy } from './checks.ts'
 import { readConfiguredClients } from './clients.ts'
 import { PRESET_NAMES, findPreset } from './presets.ts'
 import type { PresetName } from './presets.ts'
@@ -43,6 +43,7 @@ export const EnvSchema = Type.Object({
   OIDC_CLIENT_AUTH: Type.Optional(Type.Enum(['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'])),
   OIDC_TENANTS: Type.String({ default: '' }),
   OIDC_SCOPES: Type.String({ default: 'openid profile email offline_access' }),
+  SCOPE_HIERARCHY: Type.String({ default: '' }),
   OIDC_ALGORITHMS: Type.String({ default: 'RS256,PS256,ES256,EdDSA' }),
   OIDC_GROUPS_CLAIM: Type.Optional(Type.String({ minLength: 1 })),
   TOKEN_CLOCK_SKEW_SECONDS: Type.Integer({ minimum: 0, maximum: 300, default: 30 }),
@@ -63,6 +64,9 @@ export const EnvSchema = Type.Object({
   REDIS_KEY_PREFIX: Type.String({ default: 'seed:' }),
   REDIS_SENTINEL_PASSWORD: Type.Optional(Type.String()),
   REDIS_TLS_CA: Type.Optional(Type.String()),
+  // What is offered
+  SEED_EXTENSIONS: Type.String({ default: '' }),
+  LIST_PAGE_SIZE: Type.Integer({ minimum: 1, default: 1000 }),
   // Sessions and tools
   SESSION_IDLE_TTL: Type.Integer({ minimum: 60, default: 86400 }),
   SESSION_MAX_AGE: Type.Integer({ minimum: 60, default: 2592000 }),
@@ -279,6 +283,8 @@ function toConfig (env: Env, problems: string[]) {
       maxAgeSeconds: env.GRANT_MAX_AGE,
       maxAgeUncheckedSeconds: env.GRANT_MAX_AGE_UNCHECKED
     },
+    /** Scopes and those that they include, as pairs. */
+    scopeHierarchy: readScopeHierarchy(env.SCOPE_HIERARCHY, problems),
     /** Who may sign in; an empty list or no rule admits everybody whom the provider does. */
     access: {
       groups: list(env.ACCESS_GROUPS),
@@ -292,6 +298,10 @@ function toConfig (env: Env, problems: string[]) {
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
     redisSentinelPassword: env.REDIS_SENTINEL_PASSWORD,
     redisTlsCa: env.REDIS_TLS_CA,
+    /** Folders, files and packages with tools, prompts and resources, besides those in src. */
+    extensions: list(env.SEED_EXTENSIONS),
+    /** How many tools, prompts or resources one page of a list has. */
+    listPageSize: env.LIST_PAGE_SIZE,
     /** Of the 2025 revisions, in seconds and numbers. */
     session: {
       idleTtlSeconds: env.SESSION_IDLE_TTL,

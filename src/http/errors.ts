@@ -6,6 +6,7 @@ import type { ChallengeOptions } from '../oauth/challenge.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { OAuthErrorCode } from '../oauth/errors.ts'
 import { LimitError } from '../mcp/limits.ts'
+import { InsufficientScopeError } from '../mcp/policy.ts'
 import { SessionNotFoundError, TooManySessionsError } from '../mcp/sessions.ts'
 import { OtherBrowserError, SignInError, SignInOverError } from '../oauth/sign-in.ts'
 import { ProviderUnavailableError } from '../oidc/provider.ts'
@@ -88,6 +89,11 @@ export function mcpErrorHandler (challenge: ChallengeOptions) {
         : { code: error.status === 400 ? 'invalid_request' as const : 'invalid_token' as const, description: error.message }
       return reply.code(error.status).header('www-authenticate', bearerChallenge(challenge, named))
         .send(jsonRpcError(-32001, error.message, { reason: error.reason }))
+    }
+    if (error instanceof InsufficientScopeError) {
+      request.logFields = { ...request.logFields, refused: 'insufficient_scope', reason: error.detail }
+      return reply.code(403).header('www-authenticate', bearerChallenge({ ...challenge, scopes: error.scopes }, { code: 'insufficient_scope', description: error.message }))
+        .send(jsonRpcError(-32001, error.message, { reason: 'insufficient_scope' }))
     }
     const { status, message } = toFailure(error, request, reply)
     return reply.code(status).send(jsonRpcError(jsonRpcCode(error, status), message))

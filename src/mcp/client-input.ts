@@ -3,9 +3,9 @@ import { ProtocolError, SdkError, SdkErrorCode, inputRequired } from '@modelcont
 import type { TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { randomId } from '../crypto/secrets.ts'
+import type { ClientInfo, ElicitAction, RequestContext } from '../define/context.ts'
+import { ToolError } from '../define/tool.ts'
 import type { Deadline } from './deadline.ts'
-import { ToolError } from './define.ts'
-import type { ClientInfo, ElicitAction, ToolContext } from './define.ts'
 import type { Answers } from './request-state.ts'
 
 /**
@@ -107,7 +107,7 @@ export function clientInput (ask: AskClient, complete: ((elicitationId: string) 
   }
 }
 
-type ClientInput = Pick<ToolContext, 'elicit' | 'elicitUrl' | 'sample' | 'listRoots'>
+export type ClientInput = Pick<RequestContext, 'elicit' | 'elicitUrl' | 'sample' | 'listRoots'>
 
 /** A tool that begins two questions and awaits one after the other must not end the process when both are refused. */
 function awaitedLater<T> (question: Promise<T>): Promise<T> {

@@ -1,22 +1,29 @@
 import { isLegacyRequest } from '@modelcontextprotocol/server'
 import type { Implementation } from '@modelcontextprotocol/server'
 import type { Secrets } from '../crypto/secrets.ts'
+import type { RequestLog } from '../define/context.ts'
+import type { Definition } from '../define/definition.ts'
 import type { Principal } from '../oidc/principal.ts'
 import type { Store } from '../store/store.ts'
+import { checkScopes } from './access.ts'
 import type { Answer } from './answer.ts'
 import { errorAnswer } from './answer.ts'
 import type { CallStreamOptions } from './call-stream.ts'
+import { createCatalog } from './catalog/catalog.ts'
 import { createChanges } from './changes.ts'
 import { createClientRequests } from './client-requests.ts'
-import type { ToolDefinition, ToolLog } from './define.ts'
 import { createEventStreams } from './event-stream.ts'
 import type { EventStreamsOptions } from './event-stream.ts'
 import { createLegacy } from './legacy.ts'
 import { createModern } from './modern.ts'
+import type { TokenFor } from './handler-context.ts'
+import { listChanges } from './list-changes.ts'
+import { createPolicies } from './policy.ts'
+import type { PolicyOptions } from './policy.ts'
 import { createProtocolServers } from './protocol-server.ts'
-import { createToolRegistry } from './registry.ts'
 import { createReplicas } from './replicas.ts'
 import { createRequestStates } from './request-state.ts'
+import { createRunner } from './runner.ts'
 import { createSessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
 import { createStandaloneStreams } from './standalone-stream.ts'
@@ -31,8 +38,13 @@ import type { StreamReaderOptions } from './stream-reader.ts'
  * 2026-07-28 goes to modern.ts, everything older to legacy.ts.
  */
 export interface Engine {
-  /** Answers one request. @throws StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
+  /** Answers one request. @throws InsufficientScopeError, StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
   handle (exchange: Exchange): Promise<Answer>
+  /**
+   * Offers this from now on, and tells clients which lists have changed; sessions and what runs go on.
+   * @throws Error for definitions that cannot be served; then nothing changes
+   */
+  replace (definitions: readonly Definition[]): void
   /** Ends streams at once, lets calls finish for `graceMs`, then aborts them. */
   close (graceMs: number): Promise<void>
 }
@@ -49,7 +61,7 @@ export interface Exchange {
   principal: Principal | undefined
   /** Of the client, for limits where there is no principal. */
   address: string
-  log: ToolLog
+  log: RequestLog
   /** Aborts when the client disconnects. */
   signal: AbortSignal
 }
@@ -62,13 +74,17 @@ export interface CallLimits {
 
 export interface EngineOptions {
   serverInfo: Implementation
-  tools: readonly ToolDefinition[]
+  definitions: readonly Definition[]
+  policy: PolicyOptions
+  tokenFor: TokenFor | undefined
+  /** Of lists. */
+  pageSize: number
   store: Store
   secrets: Secrets
   session: SessionOptions
   tool: { timeoutSeconds: number, inputTimeoutSeconds: number }
   limits: CallLimits
-  log: ToolLog
+  log: RequestLog
   /** For tests: other times than those of production. */
   streamOptions?: Omit<EventStreamsOptions, 'onCut'>
   times?: EngineTimes
@@ -78,9 +94,10 @@ export interface EngineOptions {
 export type EngineTimes = Pick<CallStreamOptions, 'streamAfterMs'> & Pick<StreamReaderOptions, 'lookMs' | 'deadMs'> &
   Pick<StandaloneStreamOptions, 'renewMs'> & { answerLookMs?: number }
 
-export function createEngine ({ serverInfo, tools, store, secrets, session, tool, limits, log, streamOptions, times = {} }: EngineOptions): Engine {
+export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageSize, store, secrets, session, tool, limits, log, streamOptions, times = {} }: EngineOptions): Engine {
   const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
-  const registry = createToolRegistry(tools)
+  const policies = createPolicies(policy)
+  let catalog = createCatalog(definitions, policies)
   const replicas = createReplicas(store, log)
   const streams = createEventStreams({ ...streamOptions, onCut: (reason) => { log.warn({ reason }, 'A stream was cut, as its client does not read it') } })
   const sessions = createSessions(store, session)
@@ -88,15 +105,23 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
   const changes = createChanges({ store, replicas, log, lookMs: times.lookMs })
   const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
   const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, ...times })
-  const servers = createProtocolServers({
-    serverInfo,
-    registry,
-    sessions,
+  const runner = createRunner({
     requestStates,
-    toolTimeoutSeconds: tool.timeoutSeconds,
-    inputTimeoutSeconds: tool.inputTimeoutSeconds,
+    ...tool,
     announce: (change) => { changes.bus.publish(change) },
     queue: standalone.queue,
+    tokenFor,
+    onerror
+  })
+  const servers = createProtocolServers({
+    serverInfo,
+    catalog: () => catalog,
+    policies,
+    runner,
+    sessions,
+    timeoutSeconds: tool.timeoutSeconds,
+    pageSize,
+    subscribed: (session) => { replicas.tell({ kind: 'subscribed', session }) },
     onerror
   })
   const readers = createStreamReaders({ store, replicas, streams, log, ...times })
@@ -114,10 +139,11 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
     streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300,
     ...times
   })
-  const modern = createModern({ servers, streams, bus: changes.bus, limits, onerror })
+  const modern = createModern({ servers, catalog: () => catalog, policies, streams, bus: changes.bus, limits, onerror })
 
   async function post (exchange: Exchange): Promise<Answer> {
-    const { url, headers, body, signal } = exchange
+    const { url, headers, body, signal, principal } = exchange
+    checkScopes(Array.isArray(body) ? body : [body], principal, catalog, policies)
     const request = new Request(url, { method: 'POST', headers: toHeaders(headers), signal })
     if (await isLegacyRequest(request, body)) return await legacy.post(exchange)
     const answer = await modern.post(exchange, request)
@@ -132,13 +158,18 @@ export function createEngine ({ serverInfo, tools, store, secrets, session, tool
       if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorAnswer(405, -32000, 'Method not allowed', { allow: 'POST' })
       return await (exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange))
     },
+    replace (next) {
+      const before = catalog
+      catalog = createCatalog(next, policies)
+      for (const change of listChanges(before, catalog)) changes.bus.publish(change)
+    },
     async close (graceMs) {
       await modern.endSubscriptions()
       standalone.endAll()
       readers.endAll()
       await settled(Promise.all([modern.idle(), legacy.idle()]), graceMs)
       legacy.failAll(SHUTTING_DOWN)
-      servers.abortAll(new Error('The server is shutting down'))
+      runner.abortAll(new Error('The server is shutting down'))
       await modern.close()
       await legacy.idle()
       clientRequests.stop()

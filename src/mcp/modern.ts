@@ -1,10 +1,15 @@
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import type { McpHttpHandler, ServerEventBus } from '@modelcontextprotocol/server'
 import type { Answer } from './answer.ts'
-import { errorAnswer, streamAnswer } from './answer.ts'
+import { errorAnswer, jsonAnswer, streamAnswer } from './answer.ts'
 import type { CallLimits, Exchange } from './engine.ts'
 import type { EventStreams } from './event-stream.ts'
-import type { Caller, ProtocolServers } from './protocol-server.ts'
+import type { Caller } from './caller.ts'
+import { subscribedUris } from './access.ts'
+import type { Catalog } from './catalog/catalog.ts'
+import { checkParamHeaders } from './catalog/param-headers.ts'
+import type { Policies } from './policy.ts'
+import type { ProtocolServers } from './protocol-server.ts'
 
 /** Revision 2026-07-28: each request by itself. The SDK's handler answers; its streams go out bounded. */
 export interface Modern {
@@ -18,13 +23,19 @@ export interface Modern {
 
 export interface ModernOptions {
   servers: ProtocolServers
+  /** What is offered now. */
+  catalog: () => Catalog
+  policies: Policies
   streams: EventStreams
   bus: ServerEventBus
   limits: CallLimits
   onerror (error: Error): void
 }
 
-export function createModern ({ servers, streams, bus, limits, onerror }: ModernOptions): Modern {
+/** MCP 2026-07-28, Streamable HTTP, server validation. */
+const HEADER_MISMATCH = -32020
+
+export function createModern ({ servers, catalog, policies, streams, bus, limits, onerror }: ModernOptions): Modern {
   const createHandler = (): McpHttpHandler => createMcpHandler(
     ({ authInfo }) => servers.create(authInfo!.extra as unknown as Caller),
     // Limits are those of principals; streams keep themselves alive.
@@ -39,6 +50,29 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
     if (method === 'tools/call') return limits.beginCall(principal?.key, address)
     if (method === 'subscriptions/listen') return limits.beginStream(principal?.key, address)
     return () => {}
+  }
+
+  /** Nobody is told of changes of a resource that does not exist for them. */
+  function withoutHidden ({ body, principal }: Exchange): unknown {
+    const { method, params } = body as { method?: unknown, params?: { notifications?: object } }
+    if (method !== 'subscriptions/listen') return body
+    const uris = subscribedUris(params)
+    if (uris.length === 0) return body
+    const resourceSubscriptions = uris.filter((uri) => {
+      const found = catalog().resources.find(uri)
+      return found !== undefined && policies.allows(found.policy, principal)
+    })
+    return { ...body as object, params: { ...params, notifications: { ...params?.notifications, resourceSubscriptions } } }
+  }
+
+  /** The SDK compares the headers of every request; which arguments a tool has repeated in headers, only the catalog knows. */
+  function checkMirrored ({ body, headers, principal }: Exchange): Answer | undefined {
+    const { id, method, params } = body as { id?: unknown, method?: unknown, params?: { name?: unknown, arguments?: unknown } }
+    const tool = method === 'tools/call' ? catalog().tools.find(String(params?.name)) : undefined
+    if (tool === undefined || !policies.allows(tool.definition, principal)) return undefined
+    const mismatch = checkParamHeaders(tool.mirrored, params?.arguments, headers)
+    if (mismatch === undefined) return undefined
+    return jsonAnswer(400, { jsonrpc: '2.0', id: id ?? null, error: { code: HEADER_MISMATCH, message: `Bad Request: ${mismatch.problem}`, data: { mismatch: { header: mismatch.header } } } })
   }
 
   /** @param work settles, and never rejects, when it is over */
@@ -63,11 +97,14 @@ export function createModern ({ servers, streams, bus, limits, onerror }: Modern
   }
 
   async function answer (exchange: Exchange, request: Request): Promise<Answer> {
-    const { body, principal, log, acceptsStream } = exchange
+    const { principal, log, acceptsStream } = exchange
+    const body = withoutHidden(exchange)
     const caller: Caller = { principal, log }
     const listens = (body as { method?: unknown }).method === 'subscriptions/listen'
     if (listens && !acceptsStream) return errorAnswer(406, -32000, 'Accept must include text/event-stream')
     const handler = listens ? subscriptions : calls
+    const mismatch = checkMirrored(exchange)
+    if (mismatch !== undefined) return mismatch
     const release = begin(exchange)
     let streamed = false
     try {

@@ -1,190 +1,119 @@
-import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, ProtocolError, ProtocolErrorCode, Server, inputRequired } from '@modelcontextprotocol/server'
-import type { CallToolResult, Implementation, InputRequiredResult, JSONRPCMessage, LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
-import type { Principal } from '../oidc/principal.ts'
-import { StoreUnavailableError } from '../store/store.ts'
-import { InputRequiredError, askInRounds, askOnStream, clientInput } from './client-input.ts'
-import type { AskClient } from './client-input.ts'
-import type { Deadline } from './deadline.ts'
-import type { ClientInfo, ToolContext, ToolLog } from './define.ts'
-import type { ToolRegistry } from './registry.ts'
-import { RequestStateError } from './request-state.ts'
-import type { Answers, RequestStates, StateBinding } from './request-state.ts'
-import type { Session, Sessions } from './sessions.ts'
+import { ProtocolError, ProtocolErrorCode, ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
+import type { CacheHint, CompleteResult, Implementation } from '@modelcontextprotocol/server'
+import type { Caller } from './caller.ts'
+import { noting } from './caller.ts'
+import type { Catalog } from './catalog/catalog.ts'
+import { page } from './catalog/listing.ts'
+import type { Policies } from './policy.ts'
+import type { Runner } from './runner.ts'
+import type { Sessions } from './sessions.ts'
 
 /**
  * The SDK's server objects, one for each request and never shared (GHSA-345p-7cg4-v4c7): the caller comes in by
- * closure, so no request can see another's. What does not change, the tools, is made once.
+ * closure, so no request can see another's. What does not change, the catalog, is made once.
  */
 export interface ProtocolServers {
   create (caller: Caller): Server
-  /** Aborts what is running. */
-  abortAll (reason: Error): void
-}
-
-export interface Caller {
-  principal: Principal | undefined
-  log: ToolLog
-  /** Absent in 2026-07-28. */
-  session?: Session
-  /** The store was away when it was needed: the answer is 503, whatever the SDK makes of it. */
-  failure?: StoreUnavailableError
 }
 
 export interface ProtocolServerOptions {
   serverInfo: Implementation
-  registry: ToolRegistry
+  /** What is offered now. */
+  catalog: () => Catalog
+  policies: Policies
+  runner: Runner
   sessions: Sessions
-  requestStates: RequestStates
-  toolTimeoutSeconds: number
-  inputTimeoutSeconds: number
-  announce (change: ServerEvent): void
-  /** Leaves a message that belongs to no call. @throws StoreUnavailableError */
-  queue (session: Session, message: JSONRPCMessage): Promise<void>
+  /** How long listing may take (TOOL_TIMEOUT_SECONDS). */
+  timeoutSeconds: number
+  pageSize: number
+  /** The session's subscriptions have changed. */
+  subscribed (session: string): void
   onerror (error: Error): void
 }
 
-const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
+/** Changes are told to clients that listen; others look again after this. */
+const LIST_TTL_MS = 60_000
+const CAPABILITIES = { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true, subscribe: true }, completions: {}, logging: {} }
 
-export function createProtocolServers (options: ProtocolServerOptions): ProtocolServers {
-  const { serverInfo, registry, sessions, requestStates, toolTimeoutSeconds, inputTimeoutSeconds, announce, queue, onerror } = options
-  const running = new Set<Deadline>()
-
-  function createContext (caller: Caller, context: ServerContext, client: ClientInfo, deadline: Deadline, ask: AskClient): ToolContext {
-    const { mcpReq } = context
-    const progressToken = mcpReq._meta?.progressToken
-    return {
-      principal: caller.principal,
-      log: caller.log,
-      signal: deadline.signal,
-      client,
-      async progress (progress, total, message) {
-        if (progressToken === undefined) return
-        await mcpReq.notify({
-          method: 'notifications/progress',
-          params: { progressToken, progress, ...(total !== undefined && { total }), ...(message !== undefined && { message }) }
-        }).catch(onerror)
-      },
-      async tell (level, data) {
-        if (caller.session !== undefined && !wants(caller.session, level)) return
-        await mcpReq.log(level, data).catch(onerror)
-      },
-      ...clientInput(ask, caller.session && createCompletion(caller.session)),
-      announce
-    }
+export function createProtocolServers ({ serverInfo, catalog, policies, runner, sessions, timeoutSeconds, pageSize, subscribed, onerror }: ProtocolServerOptions): ProtocolServers {
+  /** The revisions before 2026-07-28 know no hints. */
+  function hint ({ session }: Caller, isPublic: boolean): CacheHint {
+    return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
   }
 
-  function createCompletion (session: Session) {
-    return async (elicitationId: string): Promise<void> => {
-      await queue(session, { jsonrpc: '2.0', method: 'notifications/elicitation/complete', params: { elicitationId } })
+  async function complete (caller: Caller, ref: { type: string, name?: string, uri?: string }, argument: { name: string, value: string }, given: Record<string, string>): Promise<CompleteResult> {
+    const { prompts, resources } = catalog()
+    const found = ref.type === 'ref/prompt' ? prompts.find(ref.name!) : resources.findTemplate(ref.uri!)
+    if (found === undefined || !policies.allows(found.definition, caller.principal)) {
+      // A resource without variables may be asked for too, and has nothing to complete.
+      if (ref.type === 'ref/resource' && catalog().resources.listing.visible(caller.principal).some(({ uri }) => uri === ref.uri)) return { completion: { values: [] } }
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'There is nothing of this name to complete')
     }
+    return { completion: await found.complete(argument, given, caller) }
   }
 
-  /** Runs a tool with a signal that heeds the client's too. */
-  async function run (caller: Caller, context: ServerContext, client: ClientInfo, call: ToolCall, createAsk: (deadline: Deadline) => AskClient): Promise<CallToolResult> {
-    const { signal } = context.mcpReq
-    let deadline: Deadline | undefined
-    const abort = (): void => { deadline!.abort(new Error('The client does not wait any more')) }
-    try {
-      return await registry.call(call.name, call.arguments ?? {}, {
-        log: caller.log,
-        timeoutSeconds: toolTimeoutSeconds,
-        createContext (created) {
-          deadline = created
-          running.add(created)
-          signal.addEventListener('abort', abort, { once: true })
-          return createContext(caller, context, client, created, createAsk(created))
-        }
-      })
-    } finally {
-      signal.removeEventListener('abort', abort)
-      if (deadline !== undefined) running.delete(deadline)
-    }
-  }
-
-  async function callInSession (caller: Caller, session: Session, call: ToolCall, context: ServerContext): Promise<CallToolResult> {
-    const client: ClientInfo = { ...session.clientInfo, capabilities: session.capabilities }
-    return await run(caller, context, client, call, (deadline) =>
-      askOnStream(context, client, { deadline, signal: deadline.signal, timeoutSeconds: inputTimeoutSeconds }))
-  }
-
-  async function callInRounds (caller: Caller, call: ToolCall, context: ServerContext): Promise<CallToolResult | InputRequiredResult> {
-    const { mcpReq: { envelope, inputResponses, requestState } } = context
-    const client = describeClient(envelope as Envelope)
-    const binding: StateBinding = { principalKey: caller.principal?.key ?? '', tool: call.name, arguments: call.arguments ?? {} }
-    const answers = await readAnswers(caller, requestState<string>(), inputResponses ?? {}, binding)
-    const rounds = askInRounds(answers)
-    const needed = (): InputRequiredResult => inputRequired({
-      inputRequests: rounds.missing,
-      requestState: requestStates.seal(binding, { answers, asked: Object.keys(rounds.missing) })
-    })
-    try {
-      const result = await run(caller, context, client, call, () => rounds.ask)
-      // A handler may have caught what stopped it.
-      return Object.keys(rounds.missing).length > 0 ? needed() : result
-    } catch (err) {
-      if (err instanceof InputRequiredError) return needed()
-      throw err
-    }
-  }
-
-  /** The answers of earlier rounds and those of this one to what was asked. */
-  async function readAnswers (caller: Caller, state: string | undefined, responses: Record<string, unknown>, binding: StateBinding): Promise<Answers> {
-    if (state === undefined) return {}
-    try {
-      const { answers, asked } = await noting(caller, requestStates.open(state, binding))
-      return { ...answers, ...Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key))) }
-    } catch (err) {
-      if (err instanceof RequestStateError) {
-        caller.log.warn({ reason: err.message }, 'A request state was refused')
-        throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'Invalid or expired requestState', { reason: 'invalid_request_state' })
-      }
-      throw err
-    }
+  function checkReadable (caller: Caller, uri: string): void {
+    const found = catalog().resources.find(uri)
+    if (found === undefined || !policies.allows(found.policy, caller.principal)) throw new ResourceNotFoundError(uri)
   }
 
   return {
     create (caller) {
-      const server = new Server(serverInfo, { capabilities: { tools: { listChanged: true }, logging: {} } })
+      const { principal } = caller
+      const server = new Server(serverInfo, { capabilities: CAPABILITIES, cacheHints: { 'server/discover': { ttlMs: LIST_TTL_MS, cacheScope: 'public' } } })
       server.onerror = onerror
-      server.setRequestHandler('tools/list', () => ({ tools: [...registry.listed] }))
-      server.setRequestHandler('tools/call', async ({ params }, context) => caller.session === undefined
-        ? await callInRounds(caller, params, context)
-        : await callInSession(caller, caller.session, params, context))
+
+      server.setRequestHandler('tools/list', ({ params }) => {
+        const { listing } = catalog().tools
+        const { items, ...rest } = page('tools', listing.visible(principal), ({ name }) => name, params?.cursor, pageSize)
+        return { tools: [...items], ...rest, ...hint(caller, listing.isPublic) }
+      })
+      server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) =>
+        await runner.run({ caller, context, method: 'tools/call', name, arguments: input }, async (run) => await catalog().tools.call(name, input, principal, run)))
+
+      server.setRequestHandler('prompts/list', ({ params }) => {
+        const { listing } = catalog().prompts
+        const { items, ...rest } = page('prompts', listing.visible(principal), ({ name }) => name, params?.cursor, pageSize)
+        return { prompts: [...items], ...rest, ...hint(caller, listing.isPublic) }
+      })
+      server.setRequestHandler('prompts/get', async ({ params: { name, arguments: given = {} } }, context) =>
+        await runner.run({ caller, context, method: 'prompts/get', name, arguments: given }, async (run) => await catalog().prompts.get(name, given, principal, run)))
+
+      server.setRequestHandler('resources/list', async ({ params }) => {
+        const { resources, isPublic } = await catalog().resources.list(caller, timeoutSeconds)
+        const { items, ...rest } = page('resources', resources, ({ uri }) => uri, params?.cursor, pageSize)
+        return { resources: [...items], ...rest, ...hint(caller, isPublic) }
+      })
+      server.setRequestHandler('resources/templates/list', ({ params }) => {
+        const { templates } = catalog().resources
+        const { items, ...rest } = page('templates', templates.visible(principal), ({ uriTemplate }) => uriTemplate, params?.cursor, pageSize)
+        return { resourceTemplates: [...items], ...rest, ...hint(caller, templates.isPublic) }
+      })
+      server.setRequestHandler('resources/read', async ({ params: { uri } }, context) =>
+        await runner.run({ caller, context, method: 'resources/read', name: uri, arguments: {} }, async (run) => {
+          const { ttlMs, cacheScope, ...result } = await catalog().resources.read(uri, principal, run)
+          return caller.session === undefined ? { ...result, ttlMs, cacheScope } : result
+        }))
+
+      server.setRequestHandler('completion/complete', async ({ params: { ref, argument, context } }) => await complete(caller, ref, argument, context?.arguments ?? {}))
+
+      // The following are those of sessions: 2026-07-28 has none of them.
       server.setRequestHandler('logging/setLevel', async ({ params }) => {
         await noting(caller, sessions.setLogLevel(caller.session!, params.level))
         return {}
       })
+      server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {
+        checkReadable(caller, uri)
+        await noting(caller, sessions.subscribe(caller.session!, uri))
+        subscribed(caller.session!.digest)
+        return {}
+      })
+      server.setRequestHandler('resources/unsubscribe', async ({ params: { uri } }) => {
+        await noting(caller, sessions.unsubscribe(caller.session!, uri))
+        subscribed(caller.session!.digest)
+        return {}
+      })
       return server
-    },
-    abortAll (reason) {
-      for (const deadline of running) deadline.abort(reason)
     }
   }
-}
-
-/** Keeps a failure of the store, which the SDK would make a protocol error of. */
-async function noting<T> (caller: Caller, work: Promise<T>): Promise<T> {
-  return await work.catch((err: unknown) => {
-    if (err instanceof StoreUnavailableError) caller.failure = err
-    throw err
-  })
-}
-
-/** Members of `_meta` that the SDK has checked. */
-type Envelope = {
-  [CLIENT_INFO_META_KEY]?: { name: string, version: string }
-  [CLIENT_CAPABILITIES_META_KEY]: Record<string, unknown>
-}
-
-function describeClient ({ [CLIENT_INFO_META_KEY]: info, [CLIENT_CAPABILITIES_META_KEY]: capabilities }: Envelope): ClientInfo {
-  return { name: info?.name, version: info?.version, capabilities }
-}
-
-interface ToolCall {
-  name: string
-  arguments?: Record<string, unknown> | undefined
-}
-
-function wants ({ logLevel }: Session, level: LoggingLevel): boolean {
-  return logLevel === undefined || SEVERITIES.indexOf(level) >= SEVERITIES.indexOf(logLevel)
 }

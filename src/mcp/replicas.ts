@@ -39,6 +39,8 @@ export type ReplicaMessage =
   | { kind: 'queued', session: string }
   /** The newest standalone stream of a session is `reader`, or `reader` is over and read until `position`. */
   | { kind: 'claimed' | 'released', session: string, reader: string, position: string }
+  /** What a session has subscribed to has changed. */
+  | { kind: 'subscribed', session: string }
   /** There is another change of what this server offers. */
   | { kind: 'changed' }
 

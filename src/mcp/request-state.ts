@@ -4,8 +4,8 @@ import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 
 /**
- * What a tool has been told so far, while the client is asked for more (MCP 2026-07-28, multi round-trip requests). The
- * client carries it, sealed (AES-256-GCM): it opens for the same principal, tool and arguments only, on any replica,
+ * What a handler has been told so far, while the client is asked for more (MCP 2026-07-28, multi round-trip requests). The
+ * client carries it, sealed (AES-256-GCM): it opens for the same principal, request and arguments only, on any replica,
  * until it expires, and once.
  */
 export interface RequestStates {
@@ -20,12 +20,14 @@ export interface RequestState {
   asked: string[]
 }
 
-/** What the tool was told, by the key of the question. */
+/** What the handler was told, by the key of the question. */
 export type Answers = Record<string, unknown>
 
 export interface StateBinding {
   principalKey: string
-  tool: string
+  method: string
+  /** The tool, the prompt, the resource's URI. */
+  name: string
   arguments: unknown
 }
 
@@ -42,7 +44,7 @@ export function createRequestStates (secrets: Secrets, store: Store, ttlSeconds:
 
     async open (sealed, binding) {
       const text = secrets.open(sealed, context(binding))
-      if (text === undefined) throw new RequestStateError('not sealed here, or for another principal, tool or arguments')
+      if (text === undefined) throw new RequestStateError('not sealed here, or for another principal, request or arguments')
       const { nonce, expiresAt, ...state } = JSON.parse(text) as { nonce: string, expiresAt: number } & RequestState
       if (expiresAt <= now()) throw new RequestStateError('expired')
       if (!await store.setIfAbsent(keys.round(nonce), '', ttlSeconds)) throw new RequestStateError('used before')
@@ -51,8 +53,8 @@ export function createRequestStates (secrets: Secrets, store: Store, ttlSeconds:
   }
 }
 
-function context ({ principalKey, tool, arguments: input }: StateBinding): string {
-  return `request-state:${principalKey}:${tool}:${digest(canonical(input))}`
+function context ({ principalKey, method, name, arguments: input }: StateBinding): string {
+  return `request-state:${principalKey}:${method}:${digest(canonical([name, input]))}`
 }
 
 /** JSON whose members are sorted: a client may send them in another order. */

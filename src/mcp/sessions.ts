@@ -1,3 +1,4 @@
+import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
@@ -24,6 +25,11 @@ export interface Sessions {
   end (id: string, principalKey: string): Promise<Session>
   /** From which severity on the client wants to be told (logging/setLevel). */
   setLogLevel (session: Session, level: string): Promise<void>
+  /** The client wants to be told when this resource changes. @throws ProtocolError where there are too many */
+  subscribe (session: Session, uri: string): Promise<void>
+  unsubscribe (session: Session, uri: string): Promise<void>
+  /** What the client is to be told of. @throws SessionNotFoundError */
+  subscriptions (session: Session): Promise<ReadonlySet<string>>
 }
 
 export interface ClientDescription {
@@ -38,6 +44,8 @@ export interface Session extends ClientDescription {
   digest: string
   principalKey: string
   logLevel: string | undefined
+  /** URIs of resources (resources/subscribe); absent in records of older processes. */
+  subscriptions?: readonly string[]
   /** Milliseconds since the epoch; `lastSeenAt` is renewed once in a while, not on every request. */
   createdAt: number
   lastSeenAt: number
@@ -75,6 +83,9 @@ export interface SessionOptions {
 
 /** A principal at its limit loses the session that it has not used for so long, rather than being locked out. */
 const STALE_MS = 30 * 60_000
+
+/** Each is at most 8 KiB in the session's record. */
+const MOST_SUBSCRIPTIONS = 50
 
 /** Records of another form are those of another version of Seed: not found, so that the client begins anew. */
 const FORM = 1
@@ -154,6 +165,16 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     throw new TooManySessionsError(503, 'SESSIONS_TOTAL', mostInAll)
   }
 
+  /** Whoever comes second begins again from what the first has written. */
+  async function change (session: Session, make: (found: Session) => Partial<Session>): Promise<void> {
+    for (;;) {
+      const found = await read(session.digest)
+      if (found === undefined) throw new SessionNotFoundError()
+      const changed = write({ ...found.session, ...make(found.session) })
+      if (await store.replace(keys.session(session.digest), found.text, changed, ttlSeconds(found.session))) return
+    }
+  }
+
   return {
     async create (principalKey, { clientInfo, capabilities, protocolVersion }) {
       const id = randomId(24)
@@ -187,11 +208,25 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     },
 
     async setLogLevel (session, level) {
-      for (;;) {
-        const found = await read(session.digest)
-        if (found === undefined) throw new SessionNotFoundError()
-        if (await store.replace(keys.session(session.digest), found.text, write({ ...found.session, logLevel: level }), ttlSeconds(found.session))) return
-      }
+      await change(session, () => ({ logLevel: level }))
+    },
+
+    async subscribe (session, uri) {
+      await change(session, ({ subscriptions = [] }) => {
+        if (subscriptions.includes(uri)) return {}
+        if (subscriptions.length >= MOST_SUBSCRIPTIONS) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `A session may subscribe to ${MOST_SUBSCRIPTIONS} resources at most`)
+        return { subscriptions: [...subscriptions, uri] }
+      })
+    },
+
+    async unsubscribe (session, uri) {
+      await change(session, ({ subscriptions = [] }) => ({ subscriptions: subscriptions.filter((other) => other !== uri) }))
+    },
+
+    async subscriptions (session) {
+      const found = await read(session.digest)
+      if (found === undefined) throw new SessionNotFoundError()
+      return new Set(found.session.subscriptions)
     }
   }
 }

@@ -19,6 +19,8 @@ export interface AuthorizationServices extends ClientLimit {
   resource: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
+  /** Those that only some tools need. */
+  toolScopes: readonly string[]
   redirectUriSchemes: readonly string[]
 }
 
@@ -58,7 +60,7 @@ export async function authorize (query: AuthorizeQuery, services: AuthorizationS
     checkNoRequestObject(query)
     checkResource(query.resource, services.resource)
     checkPrompt(query)
-    const scopes = grantedScopes(query.scope, services.scopes)
+    const scopes = grantedScopes(query.scope, services.scopes, services.toolScopes)
     if (redirectUri === undefined) return { kind: 'redirect', location: services.probe(scopes) }
     checkCodeChallenge(query.code_challenge, query.code_challenge_method)
     return { kind: 'consent', request: toRequest(query, client, redirectUri, scopes) }

@@ -7,6 +7,8 @@ export interface MetadataOptions {
   resource: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
+  /** Scopes that only some tools need: clients are told of them when they do. */
+  toolScopes: readonly string[]
   /** broker: Seed answers the client's redirect URI itself, and signs the tokens. */
   mode: 'proxy' | 'broker'
 }
@@ -42,7 +44,7 @@ const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'priv
  * Authorization server metadata (RFC 8414 section 2). In proxy mode the provider itself answers the client's redirect
  * URI, so RFC 9207 `iss` cannot be promised there.
  */
-export function authorizationServer ({ baseUrl, scopes, mode }: MetadataOptions, { clientDocuments }: MetadataState): AuthorizationServer {
+export function authorizationServer ({ baseUrl, scopes, toolScopes, mode }: MetadataOptions, { clientDocuments }: MetadataState): AuthorizationServer {
   return {
     issuer: baseUrl,
     authorization_endpoint: `${baseUrl}/oauth/authorize`,
@@ -61,7 +63,7 @@ export function authorizationServer ({ baseUrl, scopes, mode }: MetadataOptions,
     prompt_values_supported: ['login', 'consent', 'select_account'],
     authorization_response_iss_parameter_supported: mode === 'broker',
     client_id_metadata_document_supported: clientDocuments,
-    scopes_supported: [...scopes]
+    scopes_supported: [...scopes, ...toolScopes]
   }
 }
 

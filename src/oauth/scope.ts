@@ -5,10 +5,11 @@ import { OAuthError } from './errors.ts'
  * (RFC 6749 section 3.3), and always `openid`.
  *
  * @param requested space-separated
+ * @param more scopes that are granted only to who asks for them: those that tools need
  */
-export function grantedScopes (requested: string | undefined, configured: readonly string[]): string[] {
+export function grantedScopes (requested: string | undefined, configured: readonly string[], more: readonly string[] = []): string[] {
   const wanted = new Set(requested?.split(' '))
-  const granted = configured.filter((scope) => wanted.has(scope))
+  const granted = [...configured, ...more].filter((scope) => wanted.has(scope))
   if (granted.length === 0) return [...configured]
   return [...new Set(['openid', ...granted])]
 }

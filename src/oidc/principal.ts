@@ -70,9 +70,14 @@ export interface GroupOptions {
 
 /** The groups that claims list; none where the claim is absent or no array of strings. */
 export function readGroups (claims: Record<string, unknown>, { groupsClaim, groupPaths }: GroupOptions): string[] {
-  const value = claims[groupsClaim] ?? groupsClaim.split('.').reduce<unknown>(member, claims)
+  const value = claimAt(claims, groupsClaim)
   if (!isStringArray(value)) return []
   return groupPaths ? value.map((group) => group.replace(/^\//, '')) : value
+}
+
+/** A claim by its exact name, or by a path such as `realm_access.roles`. */
+export function claimAt (claims: Readonly<Record<string, unknown>>, name: string): unknown {
+  return member(claims, name) ?? name.split('.').reduce<unknown>(member, claims)
 }
 
 function member (value: unknown, name: string): unknown {

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { VERSION } from '../config/version.ts'
-import { defineTool } from '../mcp/define.ts'
+import { defineTool } from '../define/tool.ts'
 
 /** Proves that sign-in, transport and tools work, and tells the caller who it is taken for. */
 export const seedPing = defineTool({

@@ -44,7 +44,7 @@ async function start (t: Test, { args = ['--appendonly', 'yes', '--appendfsync',
   const gated = gate()
   const seed = await startSeed(t, {
     sharedProvider: provider,
-    tools: [...interactiveTools, gated.tool],
+    definitions: [...interactiveTools, gated.tool],
     env: { REDIS_URL: `redis://127.0.0.1:${proxy.port}`, SEED_SECRET: 'one secret for all of the replicas', MCP_LIMIT_PER_PRINCIPAL: String(LIMIT), ...env }
   })
   await ready(seed)

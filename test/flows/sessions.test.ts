@@ -126,7 +126,7 @@ for (const [kind, startStore] of Object.entries(STORES)) {
       const redisUrl = await startStore(t)
       if (redisUrl === undefined) return
       const inProcess = kind !== 'one Redis'
-      const replicas = inProcess ? await startReplicas(t, { redisUrl, tools: interactiveTools }) : await startReplicaProcesses(t, { redisUrl })
+      const replicas = inProcess ? await startReplicas(t, { redisUrl, definitions: interactiveTools }) : await startReplicaProcesses(t, { redisUrl })
       const client = await connect(t, replicas, replicas.roundRobin)
 
       for (let round = 0; round < 3; round++) {
@@ -177,7 +177,7 @@ t.test('Redis fails over in the middle of a session, and it goes on without a re
   const observer = new Redis(replica.port)
   t.teardown(() => { observer.disconnect() })
   await until(async () => (await observer.info('replication')).includes('master_link_status:up'), 'the replica follows')
-  const replicas = await startReplicas(t, { redisUrl: `redis+sentinel://127.0.0.1:${sentinel}/mymaster`, tools: interactiveTools })
+  const replicas = await startReplicas(t, { redisUrl: `redis+sentinel://127.0.0.1:${sentinel}/mymaster`, definitions: interactiveTools })
   const client = await connectV1(t, replicas, replicas.roundRobin)
   t.equal(await client.call('ask_form'), 'Ada is 36')
   await until(async () => (await observer.keys('seed:session:*')).length === 1, 'the replica has the session too')

@@ -43,7 +43,7 @@ t.test('a tool that tells something is streamed, its response the last', async (
 t.test('progress without total or message, and only for who asked for it', async (t) => {
   const { tool, open } = gate()
   open('done')
-  const house = startEngines(t, { tools: [tool] })
+  const house = startEngines(t, { definitions: [tool] })
   const { post } = await startSession(house)
   t.match(await (await post(call('gate', { progress: true }, { _meta: { progressToken: 0 } }))).events.rest(), [{ params: { progressToken: 0, progress: 1 } }, { result: {} }])
   t.equal((await post(call('gate', { progress: true }))).body.result.content[0].text, 'done')
@@ -51,7 +51,7 @@ t.test('progress without total or message, and only for who asked for it', async
 
 t.test('an answer that takes longer is streamed too', async (t) => {
   const { tool, open } = gate()
-  const house = startEngines(t, { tools: [tool], times: { streamAfterMs: 5 } })
+  const house = startEngines(t, { definitions: [tool], times: { streamAfterMs: 5 } })
   const { post } = await startSession(house)
   const { headers, events } = await post(call('gate'))
   t.equal(headers['content-type'], 'text/event-stream')
@@ -81,7 +81,7 @@ t.test('a client that takes no stream gets JSON, and cannot be asked', async (t)
 
 t.test('without the store a stream goes on, without ids', async (t) => {
   const { tool, started, open } = gate()
-  const house = startEngines(t, { tools: [tool, ...interactiveTools], times: { streamAfterMs: 20 } })
+  const house = startEngines(t, { definitions: [tool, ...interactiveTools], times: { streamAfterMs: 20 } })
   const { post } = await startSession(house)
   const answering = post(call('gate'))
   await started
@@ -95,7 +95,7 @@ t.test('without the store a stream goes on, without ids', async (t) => {
 
 t.test('a store that goes away in between ends no stream', async (t) => {
   const stepper = createStepper()
-  const house = startEngines(t, { tools: [stepper.tool] })
+  const house = startEngines(t, { definitions: [stepper.tool] })
   const { post } = await startSession(house)
   const { events } = await post(call('stepper'))
   t.match(await events.message(), { params: { data: 1 } })
@@ -116,7 +116,7 @@ t.test('a store that goes away in between ends no stream', async (t) => {
 
 t.test('what fails without the store being away is in the log, and ends nothing', async (t) => {
   const stepper = createStepper()
-  const house = startEngines(t, { tools: [stepper.tool] })
+  const house = startEngines(t, { definitions: [stepper.tool] })
   const { post } = await startSession(house)
   const { events } = await post(call('stepper'))
   await events.message()

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { defineTool } from '../../src/mcp/define.ts'
+import { defineTool } from '../../src/define/tool.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { ABLE, asPrincipal, call, settle, startEngines, startSession } from '../support/mcp.ts'
 import type { EnginesOptions, Events, SessionClient } from '../support/mcp.ts'
@@ -34,7 +34,7 @@ const hasty = defineTool({
 })
 
 async function ask (t: Test, tool: string, { args = {}, capabilities = ABLE, ...options }: EnginesOptions & { args?: object, capabilities?: object } = {}) {
-  const house = startEngines(t, { tools: [...interactiveTools, both, hasty], ...options })
+  const house = startEngines(t, { definitions: [...interactiveTools, both, hasty], ...options })
   const session = await startSession(house, { capabilities, principal: asPrincipal('ada') })
   const sent = await session.post(call(tool, args))
   return { house, session, sent, events: sent.answer.stream === undefined ? undefined as unknown as Events : sent.events }

@@ -2,9 +2,10 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { startDeadline } from '../../src/mcp/deadline.ts'
-import { ToolError, defineTool } from '../../src/mcp/define.ts'
-import type { ToolDefinition } from '../../src/mcp/define.ts'
-import { createToolRegistry } from '../../src/mcp/registry.ts'
+import { ToolError, defineTool } from '../../src/define/tool.ts'
+import type { ToolDefinition } from '../../src/define/tool.ts'
+import { createToolCatalog } from '../../src/mcp/catalog/tools.ts'
+import { createPolicies } from '../../src/mcp/policy.ts'
 import { gate } from '../support/gate.ts'
 import { MODERN, asPrincipal, call, initialize, modern, request, send, startEngines, startSession } from '../support/mcp.ts'
 import type { EnginesOptions, SendOptions } from '../support/mcp.ts'
@@ -23,11 +24,11 @@ const tools = [
   defineTool({ name: 'refuses', description: 'throws a ToolError', input: Type.Object({}), handler () { throw new ToolError('There is no such invoice') } }),
   defineTool({ name: 'breaks', description: 'throws', input: Type.Object({}), handler () { throw new Error('password=hunter2') } }),
   defineTool({ name: 'lies', description: 'breaks its output schema', input: Type.Object({}), output: Type.Object({ n: Type.Number() }), handler: () => ({ n: 'one' as unknown as number }) }),
-  { ...defineTool({ name: 'shapeless', description: 'returns an object it never declared', input: Type.Object({}), handler: () => 'text' }), handler: () => ({ n: 1 }) }
+  { ...defineTool({ name: 'shapeless', description: 'returns what cannot be sent', input: Type.Object({}), handler: () => 'text' }), handler: () => [1] }
 ]
 
 function setUp (t: Test, extra: readonly ToolDefinition[] = [], options: EnginesOptions = {}) {
-  const house = startEngines(t, { count: 1, tools: [...tools, ...extra], ...options })
+  const house = startEngines(t, { count: 1, definitions: [...tools, ...extra], ...options })
   const engine = house.engines[0]!
   return {
     ...house,
@@ -41,6 +42,8 @@ function setUp (t: Test, extra: readonly ToolDefinition[] = [], options: Engines
   }
 }
 
+const POLICIES = createPolicies({ hierarchy: [], scopes: [] })
+
 const ERAS = ['legacy', 'modern'] as const
 
 t.test('initialize settles on a version that both know', async (t) => {
@@ -51,13 +54,13 @@ t.test('initialize settles on a version that both know', async (t) => {
   for (const version of [MODERN, '1999-01-01']) {
     t.equal((await send(engine, initialize(version))).body.result.protocolVersion, '2025-11-25', `${version} is answered with the newest that has a handshake`)
   }
-  t.same((await send(engine, initialize('2025-06-18'))).body.result.capabilities, { tools: { listChanged: true }, logging: {} })
+  t.same((await send(engine, initialize('2025-06-18'))).body.result.capabilities, { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true, subscribe: true }, completions: {}, logging: {} })
 })
 
 t.test('2026-07-28 has every required member', async (t) => {
   const { engine } = setUp(t)
-  t.match((await send(engine, ...modern('server/discover'))).body.result, { resultType: 'complete', supportedVersions: [MODERN], capabilities: { tools: {} }, ttlMs: Number, cacheScope: 'private' })
-  t.match((await send(engine, ...modern('tools/list'))).body.result, { resultType: 'complete', ttlMs: Number, cacheScope: 'private', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'seed' } } })
+  t.match((await send(engine, ...modern('server/discover'))).body.result, { resultType: 'complete', supportedVersions: [MODERN], capabilities: { tools: {} }, ttlMs: 60_000, cacheScope: 'public' })
+  t.match((await send(engine, ...modern('tools/list'))).body.result, { resultType: 'complete', ttlMs: 60_000, cacheScope: 'public', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'seed' } } })
   t.match((await send(engine, ...modern('tools/call', { name: 'whoami', arguments: {} }))).body.result, { resultType: 'complete', content: [{ type: 'text', text: 'nobody' }] })
 })
 
@@ -86,7 +89,7 @@ t.test('tools are listed in the order of their names, the same in both eras, and
   t.same(old.body.result.tools.map(({ name }: { name: string }) => name), ['add', 'breaks', 'lies', 'refuses', 'shapeless', 'whoami'])
   t.same(now.body.result.tools, old.body.result.tools)
   t.match(old.body.result.tools[0], { inputSchema: { type: 'object', required: ['a', 'b'] }, outputSchema: { type: 'object' } })
-  t.throws(() => { (createToolRegistry(tools).listed[0]!.inputSchema as { type: string }).type = 'array' }, TypeError)
+  t.throws(() => { (createToolCatalog(tools, POLICIES).listing.visible(undefined)[0]!.inputSchema as { type: string }).type = 'array' }, TypeError)
 })
 
 for (const era of ERAS) {
@@ -117,20 +120,20 @@ for (const era of ERAS) {
 t.test('the truth about a failed tool is in the log under the reference', async (t) => {
   const lines: Array<Record<string, any>> = []
   const log = { info () {}, warn () {}, error: (fields: object) => { lines.push(fields) } }
-  const registry = createToolRegistry(tools)
+  const catalog = createToolCatalog(tools, POLICIES)
   const run = { log, timeoutSeconds: 60, createContext: () => ({}) as never }
-  const result = await registry.call('breaks', {}, run)
+  const result = await catalog.call('breaks', {}, undefined, run)
   t.equal(lines[0]!['err'].message, 'password=hunter2')
   t.match((result.content[0] as { text: string }).text, new RegExp(`${lines[0]!['reference']}$`))
-  await registry.call('lies', {}, run)
+  await catalog.call('lies', {}, undefined, run)
   t.match(lines[1]!['err'].message, /lies returned something other than its output schema says: n must be number/)
 })
 
 t.test('a tool that cannot be served fails at start', (t) => {
   const named = (name: string) => ({ ...tools[0]!, name })
-  t.throws(() => createToolRegistry([named('a b')]), { message: /Tool name "a b"/ })
-  t.throws(() => createToolRegistry([named('')]), { message: /1 to 128/ })
-  t.throws(() => createToolRegistry([named('x'), named('x')]), { message: 'Two tools are called x' })
+  t.throws(() => createToolCatalog([named('a b')], POLICIES), { message: /Tool name "a b"/ })
+  t.throws(() => createToolCatalog([named('')], POLICIES), { message: /1 to 128/ })
+  t.throws(() => createToolCatalog([named('x'), named('x')], POLICIES), { message: 'Two tools are called x' })
   t.end()
 })
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Type } from 'typebox'
-import { ToolError, defineTool } from '../../src/mcp/define.ts'
+import { ToolError, defineTool } from '../../src/define/tool.ts'
 import { LimitError } from '../../src/mcp/limits.ts'
 import { SessionNotFoundError } from '../../src/mcp/sessions.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
@@ -83,7 +83,7 @@ t.test('what needs no answer is taken', async (t) => {
 
 t.test('a request whose id is running in the session is refused, by others it may be used', async (t) => {
   const { tool, started, open } = gate()
-  const house = startEngines(t, { tools: [tool] })
+  const house = startEngines(t, { definitions: [tool] })
   const one = await startSession(house)
   const other = await startSession(house)
   const together = await Promise.all([Promise.race([one.post(call('gate'), { acceptsStream: false }), started]), one.post(request('ping', {}, 1))])
@@ -100,7 +100,7 @@ t.test('calls count as running until they end', async (t) => {
   let running = 0
   const { tool, started, open } = gate()
   const house = startEngines(t, {
-    tools: [tool, ...interactiveTools],
+    definitions: [tool, ...interactiveTools],
     limits: {
       ...NO_LIMITS,
       beginCall () {
@@ -128,7 +128,7 @@ t.test('a client cancels at any replica: the tool stops, and there is no respons
   for (const at of [0, 1]) {
     for (const streaming of [false, true]) {
       const { tool, started } = gate()
-      const house = startEngines(t, { tools: [tool] })
+      const house = startEngines(t, { definitions: [tool] })
       const { post } = await startSession(house)
       const stranger = await startSession(house)
       const answering = post(call('gate', { progress: streaming }, { id: 7, _meta: { progressToken: 'p' } }))
@@ -154,7 +154,7 @@ t.test('a client cancels at any replica: the tool stops, and there is no respons
 
 t.test('DELETE ends what runs in the session, at whatever replica', async (t) => {
   const { tool, started } = gate()
-  const house = startEngines(t, { tools: [tool, ...interactiveTools] })
+  const house = startEngines(t, { definitions: [tool, ...interactiveTools] })
   const { post, end } = await startSession(house)
   const other = await startSession(house)
   const answering = post(call('gate', {}, { id: 7 }))
@@ -168,7 +168,7 @@ t.test('DELETE ends what runs in the session, at whatever replica', async (t) =>
 
 t.test('a client that goes away does not stop its call', async (t) => {
   const { tool, started, open } = gate()
-  const house = startEngines(t, { tools: [tool] })
+  const house = startEngines(t, { definitions: [tool] })
   const { post } = await startSession(house)
   const client = new AbortController()
   const answering = post(call('gate'), { signal: client.signal })
@@ -225,7 +225,7 @@ t.test('two clients with the same JSON-RPC ids never get each other\'s messages'
       return principal!.subject
     }
   })
-  const house = startEngines(t, { tools: [slow] })
+  const house = startEngines(t, { definitions: [slow] })
   const people = await Promise.all(['ada', 'bob'].map(async (subject) => ({ subject, ...await startSession(house, { principal: asPrincipal(subject) }) })))
   let rounds = 0
   await Promise.all(people.map(async ({ subject, post, get }, person) => {
@@ -255,7 +255,7 @@ t.test('a tool that is stopped is not heard of any more', async (t) => {
       throw new ToolError('enough')
     }
   })
-  const house = startEngines(t, { tools: [late] })
+  const house = startEngines(t, { definitions: [late] })
   const { post } = await startSession(house)
   const { events } = await post(call('late'))
   t.match(await events.rest(), [{ params: { data: 'in time' } }, { id: 1, result: { isError: true } }])

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { createSecrets } from '../../src/crypto/secrets.ts'
-import { defineTool } from '../../src/mcp/define.ts'
+import { defineTool } from '../../src/define/tool.ts'
 import { createRequestStates } from '../../src/mcp/request-state.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { gate } from '../support/gate.ts'
@@ -45,7 +45,7 @@ const tools = [
 ]
 
 function setUp (t: Test, options: EnginesOptions = {}) {
-  const house = startEngines(t, { tools, ...options })
+  const house = startEngines(t, { definitions: tools, ...options })
   let turn = 0
   return {
     ...house,
@@ -173,7 +173,7 @@ t.test('a request state opens for the same call of the same caller, once, and in
 t.test('a request state expires', async (t) => {
   let now = 1_800_000_000_000
   const states = createRequestStates(createSecrets(undefined, undefined), testStore(t), 600, () => now)
-  const binding = { principalKey: 'ada', tool: 'x', arguments: undefined }
+  const binding = { principalKey: 'ada', method: 'tools/call', name: 'x', arguments: undefined }
   const sealed = states.seal(binding, { answers: {}, asked: [] })
   now += 599_999
   t.same(await states.open(sealed, binding), { answers: {}, asked: [] })
@@ -252,7 +252,7 @@ t.test('a tool that tells something streams', async (t) => {
 
 t.test('closing the response cancels the tool', async (t) => {
   const { tool, started } = gate()
-  const { call } = setUp(t, { tools: [tool] })
+  const { call } = setUp(t, { definitions: [tool] })
   const { events } = await call('gate', { arguments: { progress: true }, _meta: { progressToken: 1 } })
   const { signal } = await started
   await events.message()

@@ -216,7 +216,7 @@ t.test('a log level is not lost to a use that is written down at the same time',
 })
 
 t.test('without the store nobody says that a session is not there', async (t) => {
-  const house = startEngines(t, { tools: [] })
+  const house = startEngines(t, { definitions: [] })
   const { post, get, end } = await startSession(house)
   house.store.away = true
   const asked = [async () => await post(request('ping')), async () => await get(), async () => await end(), async () => await startSession(house)]

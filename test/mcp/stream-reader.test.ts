@@ -13,7 +13,7 @@ const data = (messages: any[]) => messages.map(({ params, result, error }) => pa
 
 async function setUp (t: Test, options: EnginesOptions = {}) {
   const stepper = createStepper()
-  const house = startEngines(t, { tools: [stepper.tool], ...options })
+  const house = startEngines(t, { definitions: [stepper.tool], ...options })
   const session = await startSession(house)
   const { events } = await session.post(call('stepper', {}, { id: 'c' }))
   t.match(await events.message(), { params: { data: 1 } })
@@ -198,7 +198,7 @@ t.test('while the store is away nobody is taken for dead', async (t) => {
 
 t.test('what is too large to be kept is told as lost', async (t) => {
   const { tool, open } = gate()
-  const house = startEngines(t, { tools: [tool] })
+  const house = startEngines(t, { definitions: [tool] })
   const { post, get } = await startSession(house)
   const answering = post(call('gate', { progress: true }, { _meta: { progressToken: 1 } }))
   const { events } = await answering
@@ -212,7 +212,7 @@ t.test('what is too large to be kept is told as lost', async (t) => {
 
 t.test('what is too large while somebody reads elsewhere is told there', async (t) => {
   const { tool, open } = gate()
-  const house = startEngines(t, { tools: [tool] })
+  const house = startEngines(t, { definitions: [tool] })
   const { post, get } = await startSession(house)
   const { events } = await post(call('gate', { progress: true }, { _meta: { progressToken: 1 } }))
   await events.message()
@@ -225,7 +225,7 @@ t.test('what is too large while somebody reads elsewhere is told there', async (
 
 t.test('a large answer reaches the client that stays', async (t) => {
   const { tool, open } = gate()
-  const house = startEngines(t, { tools: [tool], streamOptions: { unreadBytes: 10_000_000 } })
+  const house = startEngines(t, { definitions: [tool], streamOptions: { unreadBytes: 10_000_000 } })
   const { post } = await startSession(house)
   const { events } = await post(call('gate', { progress: true }, { _meta: { progressToken: 1 } }))
   await events.message()
@@ -263,7 +263,7 @@ t.test('a store that lost all of it', async (t) => {
 t.test('a batch that died is answered request by request', async (t) => {
   const { tool } = gate()
   const stepper = createStepper()
-  const house = startEngines(t, { tools: [tool, stepper.tool], times: { lookMs: 5, deadMs: 10 } })
+  const house = startEngines(t, { definitions: [tool, stepper.tool], times: { lookMs: 5, deadMs: 10 } })
   const { post, get } = await startSession(house, { version: '2025-03-26' })
   const { events } = await post([call('stepper', {}, { id: 'a' }), call('gate', {}, { id: 'b' }), request('ping', {}, 'p')])
   t.match(await events.message(), { params: { data: 1 } })

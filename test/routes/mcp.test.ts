@@ -162,7 +162,7 @@ t.test('the MCP endpoint', async (t) => {
 })
 
 t.test('limits of requests, calls and streams', async (t) => {
-  const seed = await startSeed(t, { tools: interactiveTools, env: { CALLS_PER_PRINCIPAL: '1', STREAMS_PER_PRINCIPAL: '1', MCP_LIMIT_PER_PRINCIPAL: '12', CORS_EXTRA_ORIGINS: 'https://app.example' } })
+  const seed = await startSeed(t, { definitions: interactiveTools, env: { CALLS_PER_PRINCIPAL: '1', STREAMS_PER_PRINCIPAL: '1', MCP_LIMIT_PER_PRINCIPAL: '12', CORS_EXTRA_ORIGINS: 'https://app.example' } })
   await ready(seed)
   const token = await seed.provider.mint()
   const session = await begin(seed, token)
@@ -211,7 +211,7 @@ t.test('refused tokens are counted by address, and good ones of the same address
 })
 
 t.test('a stream ends when its token does', async (t) => {
-  const seed = await startSeed(t, { tools: interactiveTools, env: { TOKEN_CLOCK_SKEW_SECONDS: '0' } })
+  const seed = await startSeed(t, { definitions: interactiveTools, env: { TOKEN_CLOCK_SKEW_SECONDS: '0' } })
   await ready(seed)
   const exp = Math.floor(Date.now() / 1_000) + 3
   const token = await seed.provider.mint({ exp })
@@ -232,7 +232,7 @@ t.test('a stream ends when its token does', async (t) => {
 })
 
 t.test('a client that leaves before its stream begins holds nothing', async (t) => {
-  const seed = await startSeed(t, { tools: interactiveTools, env: { STREAMS_PER_PRINCIPAL: '1' } })
+  const seed = await startSeed(t, { definitions: interactiveTools, env: { STREAMS_PER_PRINCIPAL: '1' } })
   await ready(seed)
   const token = await seed.provider.mint()
   const post = poster(seed, token, await begin(seed, token))
@@ -245,7 +245,7 @@ t.test('a client that leaves before its stream begins holds nothing', async (t) 
 })
 
 t.test('without sign-in', async (t) => {
-  const seed = await startSeed(t, { tools: interactiveTools, env: { AUTH_REQUIRED: 'false' } })
+  const seed = await startSeed(t, { definitions: interactiveTools, env: { AUTH_REQUIRED: 'false' } })
   const session = await begin(seed)
   t.match(await (await poster(seed, undefined, session)(call('echo', { text: 'hi' }))).json(), { result: { content: [{ text: 'undefined: hi' }] } })
   const stream = await fetch(`${seed.url}/mcp`, { headers: { accept: 'text/event-stream', ...session } })

@@ -1,13 +1,14 @@
 import { Type } from 'typebox'
-import { ToolError, defineTool } from '../../src/mcp/define.ts'
-import type { ToolContext, ToolDefinition } from '../../src/mcp/define.ts'
+import { ToolError, defineTool } from '../../src/define/tool.ts'
+import type { RequestContext } from '../../src/define/context.ts'
+import type { ToolDefinition } from '../../src/define/tool.ts'
 import { settle } from './mcp.ts'
 
 /** A tool that tells when it runs and waits to be let go. */
-export function gate (): { tool: ToolDefinition, started: Promise<ToolContext>, open (text: string): void } {
-  let tellStarted: (context: ToolContext) => void
+export function gate (): { tool: ToolDefinition, started: Promise<RequestContext>, open (text: string): void } {
+  let tellStarted: (context: RequestContext) => void
   let open: (text: string) => void
-  const started = new Promise<ToolContext>((resolve) => { tellStarted = resolve })
+  const started = new Promise<RequestContext>((resolve) => { tellStarted = resolve })
   const opened = new Promise<string>((resolve) => { open = resolve })
   const tool = defineTool({
     name: 'gate',

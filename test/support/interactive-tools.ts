@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
-import { ToolError, defineTool } from '../../src/mcp/define.ts'
-import type { ToolDefinition } from '../../src/mcp/define.ts'
+import { ToolError, defineTool } from '../../src/define/tool.ts'
+import type { ToolDefinition } from '../../src/define/tool.ts'
 import { seedPing } from '../../src/tools/seed-ping.ts'
 
 /** Tools that use all that a tool can do with its client. */

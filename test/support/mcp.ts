@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { createSecrets } from '../../src/crypto/secrets.ts'
 import type { Answer } from '../../src/mcp/answer.ts'
-import type { ToolDefinition } from '../../src/mcp/define.ts'
+import type { Definition } from '../../src/define/definition.ts'
 import { createEngine } from '../../src/mcp/engine.ts'
 import type { Engine, EngineOptions, Exchange } from '../../src/mcp/engine.ts'
 import { toPrincipal } from '../../src/oidc/principal.ts'
@@ -21,22 +21,25 @@ export interface Engines {
   lines: Array<Record<string, unknown>>
 }
 
-export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'tools'>> & {
+export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'definitions'>> & {
   count?: number
-  tools?: readonly ToolDefinition[]
+  definitions?: readonly Definition[]
   store?: TestStore
 }
 
 export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, mostPerPrincipal: 100, mostInAll: 10_000 }
 export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {} }
 
-export function startEngines (t: Test, { count = 2, tools = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
+export function startEngines (t: Test, { count = 2, definitions = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
   stayAwake(t)
   const { lines, log } = captureLog()
   const secrets = createSecrets(undefined, undefined)
   const engines = Array.from({ length: count }, () => createEngine({
     serverInfo: { name: 'seed', version: '1.2.3' },
-    tools,
+    definitions,
+    policy: { hierarchy: [], scopes: [] },
+    tokenFor: undefined,
+    pageSize: 1_000,
     store,
     secrets,
     session: SESSIONS,

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { ToolDefinition } from '../../src/mcp/define.ts'
+import type { Definition } from '../../src/define/definition.ts'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
 import { freePort } from './free-port.ts'
@@ -23,10 +23,10 @@ export interface Replicas {
   at (index: number): typeof fetch
 }
 
-export async function startReplicas (t: Test, { redisUrl, count = 2, tools, env = {} }: {
+export async function startReplicas (t: Test, { redisUrl, count = 2, definitions, env = {} }: {
   redisUrl: string
   count?: number
-  tools?: readonly ToolDefinition[]
+  definitions?: readonly Definition[]
   env?: Record<string, string>
 }): Promise<Replicas> {
   const provider = await startDevProvider({ algorithm: 'ES256' })
@@ -36,7 +36,7 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, tools, env 
     const port = await freePort()
     const seed = await startSeed(t, {
       sharedProvider: provider,
-      ...(tools !== undefined && { tools }),
+      ...(definitions !== undefined && { definitions }),
       env: {
         PORT: String(port),
         BASE_URL: BASE,

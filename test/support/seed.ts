@@ -5,7 +5,8 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/env.ts'
 import type { FetchPublicDocument } from '../../src/http-client/public-document.ts'
-import type { ToolDefinition } from '../../src/mcp/define.ts'
+import type { Definition } from '../../src/define/definition.ts'
+import { joinDefinitions, loadOwn } from '../../src/extensions/load.ts'
 import { listen } from '../../src/listen.ts'
 import { freePort } from './free-port.ts'
 
@@ -23,10 +24,10 @@ export interface TestSeed {
 export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
-export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument, tools }: {
+export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument, definitions }: {
   env?: Record<string, string>
   /** Instead of the built-in ones. */
-  tools?: readonly ToolDefinition[]
+  definitions?: readonly Definition[]
   /** Where client metadata documents come from; without it they are switched off, as nothing leaves this machine. */
   fetchDocument?: FetchPublicDocument
   provider?: DevProviderOptions
@@ -52,7 +53,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     MCP_LIMIT_PER_PRINCIPAL: '1000000',
     MCP_LIMIT_REFUSED: '1000000',
     ...env
-  }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), ...(tools !== undefined && { tools }) })
+  }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? joinDefinitions(await loadOwn()) })
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }

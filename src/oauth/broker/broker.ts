@@ -21,6 +21,8 @@ import { createBrokerTokens } from './token.ts'
 
 export interface BrokerServices {
   config: Config
+  /** Claims that policies of tools ask for. */
+  policyClaims: readonly string[]
   store: Store
   secrets: Secrets
   signingKeys: SigningKeys
@@ -66,7 +68,8 @@ export function createBroker (services: BrokerServices): Mode & { signIn: Broker
       grants,
       refresh: createRefresh({ ...identity, grants, store, upstream, access, upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined, log }),
       accessToken: { signingKeys: services.signingKeys, issuer: baseUrl, resource: config.resource, ttlSeconds: lifetimes.accessTokenTtlSeconds },
-      groups
+      groups,
+      policyClaims: services.policyClaims
     }),
     revoker: createBrokerRevocation({ grants, verifyAccessToken: services.verifyAccessToken }),
     end: async (who) => await grants.revokeAll(who, 'logged out at the provider')

@@ -53,13 +53,15 @@ const CLAIMS_OF_SCOPES = new Map([
 
 /**
  * What access tokens say of the person: what the scope covers that was consented to. Groups are always told, under one
- * name whatever the provider calls them: they decide what the person may do here.
+ * name whatever the provider calls them: they decide what the person may do here. So are claims that policies ask for.
  *
  * @param scope space-separated
  */
-export function tokenIdentity (claims: Record<string, unknown>, scope: string, options: GroupOptions): Record<string, unknown> {
+export function tokenIdentity (claims: Record<string, unknown>, scope: string, options: GroupOptions, policyClaims: readonly string[]): Record<string, unknown> {
   const groups = readGroups(claims, options)
-  const told = scope.split(' ').flatMap((name) => CLAIMS_OF_SCOPES.get(name) ?? []).filter((name) => claims[name] !== undefined)
+  // Of a path such as `realm_access.roles` it is the first member that is told.
+  const asked = policyClaims.flatMap((name) => [name, name.split('.')[0]!])
+  const told = [...scope.split(' ').flatMap((name) => CLAIMS_OF_SCOPES.get(name) ?? []), ...asked].filter((name) => claims[name] !== undefined)
   return { ...Object.fromEntries(told.map((name) => [name, claims[name]])), ...(groups.length > 0 && { groups }) }
 }
 

@@ -18,6 +18,8 @@ export interface BrokerTokenServices {
   refresh: Refresh
   accessToken: AccessTokenOptions
   groups: GroupOptions
+  /** Claims that policies of tools ask for. */
+  policyClaims: readonly string[]
 }
 
 export function createBrokerTokens (services: BrokerTokenServices): TokenIssuer {
@@ -32,7 +34,7 @@ export function createBrokerTokens (services: BrokerTokenServices): TokenIssuer 
         clientId: grant.clientId,
         scope,
         grantId: grant.id,
-        identity: tokenIdentity(grant.claims, scope, services.groups)
+        identity: tokenIdentity(grant.claims, scope, services.groups, services.policyClaims)
       }, { ...services.accessToken, ttlSeconds }),
       token_type: 'Bearer',
       expires_in: ttlSeconds,

@@ -9,8 +9,10 @@ import { createProxySignIn } from './sign-in.ts'
 import { createProxyTokens } from './token.ts'
 
 /** OAUTH_MODE=proxy: the provider issues the tokens, and Seed stands in front of it. */
-export function createProxy ({ config, upstream, revocations, verifyAccessToken }: {
+export function createProxy ({ config, toolScopes, upstream, revocations, verifyAccessToken }: {
   config: Config
+  /** Scopes that only some tools need. */
+  toolScopes: readonly string[]
   upstream: Upstream
   revocations: Revocations
   verifyAccessToken: (token: string) => Promise<Principal>
@@ -22,6 +24,7 @@ export function createProxy ({ config, upstream, revocations, verifyAccessToken 
       upstream,
       verifyAccessToken,
       scopes,
+      toolScopes,
       upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined,
       redirectUriSchemes: config.registration.redirectUriSchemes
     }),

@@ -30,7 +30,7 @@ export function createProxySignIn ({ upstream, upstreamClientId, allScopes }: Pr
         prompt,
         max_age: maxAge,
         login_hint: loginHint
-      }, allScopes ?? scopes)
+      }, [...new Set([...allScopes ?? [], ...scopes])])
       return { location }
     },
 

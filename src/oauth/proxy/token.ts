@@ -16,13 +16,14 @@ export interface ProxyTokenServices {
   verifyAccessToken: (token: string) => Promise<unknown>
   /** OIDC_SCOPES */
   scopes: readonly string[]
+  toolScopes: readonly string[]
   /** The scope to repeat at each refresh, for providers that need it. */
   upstreamScope: string | undefined
   redirectUriSchemes: readonly string[]
 }
 
 export function createProxyTokens (services: ProxyTokenServices): TokenIssuer {
-  const { upstream, scopes, redirectUriSchemes } = services
+  const { upstream, scopes, toolScopes, redirectUriSchemes } = services
   return {
     /** The provider made the code and binds it to redirect URI and challenge; the forms are checked here. */
     async redeemCode ({ code, redirectUri, codeVerifier }, client) {
@@ -37,10 +38,10 @@ export function createProxyTokens (services: ProxyTokenServices): TokenIssuer {
      * granted are refused. A provider that does not rotate sends no new refresh token: the client keeps its own.
      */
     async refresh ({ refreshToken, scope }) {
-      if (scope !== undefined && !scope.split(' ').some((name) => scopes.includes(name))) {
+      if (scope !== undefined && !scope.split(' ').some((name) => scopes.includes(name) || toolScopes.includes(name))) {
         throw new OAuthError('invalid_scope', 'scope names nothing that was granted')
       }
-      const asked = services.upstreamScope ?? (scope === undefined ? undefined : grantedScopes(scope, scopes).join(' '))
+      const asked = services.upstreamScope ?? (scope === undefined ? undefined : grantedScopes(scope, scopes, toolScopes).join(' '))
       const tokens = await upstream.requestTokens('refresh_token', { refresh_token: refreshToken, ...(asked !== undefined && { scope: asked }) })
       return await usable(tokens, services)
     }

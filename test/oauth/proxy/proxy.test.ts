@@ -33,6 +33,7 @@ function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {
   }
   const proxy = createProxy({
     config: loadConfig({ OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_PROVIDER: provider, OIDC_SCOPES: 'openid email api' }),
+    toolScopes: [],
     upstream,
     revocations: {
       async revoke (names, issuedUntil) { seen.marks.push([names, issuedUntil]) },

@@ -12,6 +12,7 @@ const REFRESH = { refreshToken: 'r', scope: undefined }
 function setUp (changes: Partial<ProxyTokenServices> = {}) {
   const asked: Array<Record<string, string>> = []
   const tokens = createProxyTokens({
+    toolScopes: [],
     upstream: {
       async requestTokens (_grant, parameters) {
         asked.push(parameters)

@@ -2,13 +2,13 @@ import type { CreateMessageRequestParams, CreateMessageResult, CreateMessageResu
 import type { Static, TObject } from 'typebox'
 import type { Principal } from '../oidc/principal.ts'
 
-/** What a tool's handler is given besides its input. */
-export interface ToolContext {
+/** What the handler of a tool, prompt or resource is given besides its input. */
+export interface RequestContext {
   /** The verified caller; undefined with AUTH_REQUIRED=false. */
   principal: Principal | undefined
-  /** Bound to this request: its lines carry the request's id. */
-  log: ToolLog
-  /** Aborts when the client cancels (2026-07-28: or goes away), when the tool's time is up, and when the server shuts down. */
+  /** Bound to this request and caller: its lines carry the request's id, the caller and what was called. */
+  log: RequestLog
+  /** Aborts when the client cancels (2026-07-28: or goes away), when the time is up, and when the server shuts down. */
   signal: AbortSignal
   /** What the client says of itself; proves nothing. */
   client: ClientInfo
@@ -35,6 +35,13 @@ export interface ToolContext {
   listRoots (): Promise<Root[]>
   /** Tells all clients, of every replica, that something this server offers has changed. */
   announce (change: ServerEvent): void
+  /**
+   * A token of the company's provider with which to call another API in the name of the caller (RFC 8693). It is kept,
+   * encrypted, until shortly before it expires. Broker mode only. @throws Error where the provider gives none
+   *
+   * @param audience how the provider knows that API
+   */
+  tokenFor (audience: string, options?: { scopes?: readonly string[] }): Promise<string>
 }
 
 export interface ClientInfo {
@@ -47,50 +54,8 @@ export type ElicitAction = 'accept' | 'decline' | 'cancel'
 
 export type ElicitedForm<Content> = { action: 'accept', content: Content } | { action: 'decline' | 'cancel' }
 
-export interface ToolLog {
+export interface RequestLog {
   info (fields: object, message?: string): void
   warn (fields: object, message?: string): void
   error (fields: object, message?: string): void
-}
-
-/** Hints for clients (MCP tools, ToolAnnotations); never a promise that anything is enforced. */
-export interface ToolAnnotations {
-  readOnlyHint?: boolean
-  destructiveHint?: boolean
-  idempotentHint?: boolean
-  openWorldHint?: boolean
-}
-
-/** A tool as its author declares it; `Result` is what the handler returns. */
-export interface ToolDeclaration<Input extends TObject, Result> {
-  /** What clients call it by: letters, digits, `_`, `-` and `.`, at most 128. */
-  name: string
-  title?: string
-  /** For the model: what it does, and when to use it. */
-  description: string
-  /** Arguments; checked before the handler runs. */
-  input: Input
-  annotations?: ToolAnnotations
-  /** How long it may run; TOOL_TIMEOUT_SECONDS where absent. */
-  timeoutSeconds?: number
-  /** Returns text, or with `output` an object of that shape. Throw a ToolError for what the model should read. */
-  handler (input: Static<Input>, context: ToolContext): Result | Promise<Result>
-}
-
-/** A tool as the engine takes it, its types erased. */
-export interface ToolDefinition extends ToolDeclaration<TObject, string | object> {
-  /** Structured content; the handler's object is checked against it. */
-  output?: TObject
-}
-
-/** A failure that the model is told in these words. Any other error becomes a fixed text, and its truth goes to the log. */
-export class ToolError extends Error {
-  override readonly name = 'ToolError'
-}
-
-/** Declares a tool. The types of `input` and of the result follow from the schemas. */
-export function defineTool<Input extends TObject, Output extends TObject> (tool: ToolDeclaration<Input, Static<Output>> & { output: Output }): ToolDefinition
-export function defineTool<Input extends TObject> (tool: ToolDeclaration<Input, string>): ToolDefinition
-export function defineTool (tool: object): ToolDefinition {
-  return tool as ToolDefinition
 }
