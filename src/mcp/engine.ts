@@ -1,5 +1,5 @@
 import { isLegacyRequest } from '@modelcontextprotocol/server'
-import type { Implementation } from '@modelcontextprotocol/server'
+import type { Implementation, ServerEvent } from '@modelcontextprotocol/server'
 import type { Secrets } from '../crypto/secrets.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
@@ -30,6 +30,7 @@ import { createStandaloneStreams } from './standalone-stream.ts'
 import type { StandaloneStreamOptions } from './standalone-stream.ts'
 import { createStreamReaders } from './stream-reader.ts'
 import type { StreamReaderOptions } from './stream-reader.ts'
+import { watchResources } from './watchers.ts'
 
 /**
  * The MCP engine: one HTTP exchange in, one answer out, for both eras of the protocol on one endpoint.
@@ -105,10 +106,12 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   const changes = createChanges({ store, replicas, log, lookMs: times.lookMs })
   const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
   const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, ...times })
+  const announce = (change: ServerEvent): void => { changes.bus.publish(change) }
+  let stopWatching = watchResources(definitions, announce, log)
   const runner = createRunner({
     requestStates,
     ...tool,
-    announce: (change) => { changes.bus.publish(change) },
+    announce,
     queue: standalone.queue,
     tokenFor,
     onerror
@@ -161,9 +164,12 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     replace (next) {
       const before = catalog
       catalog = createCatalog(next, policies)
-      for (const change of listChanges(before, catalog)) changes.bus.publish(change)
+      stopWatching()
+      stopWatching = watchResources(next, announce, log)
+      for (const change of listChanges(before, catalog)) announce(change)
     },
     async close (graceMs) {
+      stopWatching()
       await modern.endSubscriptions()
       standalone.endAll()
       readers.endAll()
