@@ -15,8 +15,10 @@ export interface SignedInClient {
 /**
  * An OAuth client as the SDKs want it (S256, a loopback redirect URI), whose browser is a script. It registers, or with
  * `documentUrl` names itself by its metadata document.
+ *
+ * @param options.refreshes whether it wants a refresh token
  */
-export function createOAuthClient (user = { login: 'ada', password: 'ada' }, documentUrl?: string): SignedInClient {
+export function createOAuthClient (user = { login: 'ada', password: 'ada' }, documentUrl?: string, { refreshes = true } = {}): SignedInClient {
   let information: { client_id: string } | undefined
   let tokens: { access_token: string, token_type: string, refresh_token?: string } | undefined
   let verifier = ''
@@ -27,7 +29,7 @@ export function createOAuthClient (user = { login: 'ada', password: 'ada' }, doc
     clientMetadata: {
       client_name: 'Flow test',
       redirect_uris: ['http://localhost:53217/callback'],
-      grant_types: ['authorization_code', 'refresh_token'],
+      grant_types: ['authorization_code', ...(refreshes ? ['refresh_token'] : [])],
       response_types: ['code'],
       token_endpoint_auth_method: 'none'
     },
