@@ -11,11 +11,12 @@ declare module 'oidc-provider' {
     type: string
     response: { get (header: string): string }
     set (header: string, value: string): void
-    oidc: { params: Record<string, string | undefined> }
+    oidc: { params: Record<string, string | undefined>, client: Client }
   }
 
   export interface Client {
     clientId: string
+    clientAuthMethod: string
     grantTypeAllowed (type: string): boolean
   }
 
@@ -67,6 +68,7 @@ declare module 'oidc-provider' {
     Client: { prototype: { redirectUriAllowed (uri: string): boolean, includeSid (): boolean } }
     OIDCContext: { prototype: { clientJwtAuthExpectedAudience (): Set<string> } }
     Grant: new (properties: { accountId: string, clientId: string }) => Grant
+    registerGrantType (name: string, handler: (ctx: Context) => Promise<void>, parameters: string[]): void
     use (middleware: (ctx: Context, next: () => Promise<void>) => Promise<void>): this
     callback (): RequestListener
     interactionDetails (req: IncomingMessage, res: ServerResponse): Promise<Interaction>
@@ -75,6 +77,9 @@ declare module 'oidc-provider' {
 
   export const errors: {
     InvalidTarget: new () => Error
+    InvalidGrant: new (detail: string) => Error
+    UnauthorizedClient: new (description: string) => Error
+    UnsupportedGrantType: new () => Error
     InvalidRequest: new (description: string) => Error
     InvalidScope: new (description: string, scope: string) => Error
   }

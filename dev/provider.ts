@@ -93,6 +93,9 @@ const OPAQUE_RESOURCE = 'urn:seed:dev:opaque'
 const ANOTHER_API = '00000003-0000-0000-c000-000000000000'
 const AADSTS9010010 = "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
 const DAY = 86400
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 
 const USERS: DevUser[] = [
   { login: 'ada', password: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] },
@@ -191,6 +194,8 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     const { prototype } = provider.OIDCContext
     const audiences = prototype.clientJwtAuthExpectedAudience
     prototype.clientJwtAuthExpectedAudience = function () { return audiences.call(this).add(tokenIssuer()) }
+    provider.registerGrantType(TOKEN_EXCHANGE, delegates('token-exchange', exchangeToken), ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope'])
+    provider.registerGrantType(JWT_BEARER, delegates('on-behalf-of', onBehalfOf), ['assertion', 'requested_token_use', 'scope'])
     provider.use(adjust)
     provider.on('authorization.success', ({ oidc }: Context, { code }: { code: string }) => requests.upsert(code, { ...oidc.params }, 60))
     provider.on('server_error', (_ctx, error: Error) => log(`error ${error.stack}`))
@@ -222,6 +227,53 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     if (quirks.refuseResource && form.has('resource')) return sendJson(res, 400, { error: 'invalid_request', error_description: AADSTS9010010 })
     if (quirks.scopeAliases && scope !== null) form.set('scope', fromAliases(scope))
     handle(withBody(req, form.toString()), res)
+  }
+
+  /** RFC 8693: an access token of this client's for one for another API. */
+  async function exchangeToken ({ oidc: { params, client } }: Context): Promise<Record<string, unknown>> {
+    const { subject_token: token = '', subject_token_type: type, requested_token_type: requested = ACCESS_TOKEN, audience = '', scope } = params
+    if (type !== ACCESS_TOKEN || requested !== ACCESS_TOKEN) throw new oidc.errors.InvalidRequest('access tokens are exchanged for access tokens')
+    const user = await findSubject(token, client)
+    // Section 2.2.2: "invalid for any reason, or unacceptable based on policy".
+    if (user === undefined) throw new oidc.errors.InvalidRequest('Invalid token')
+    if (!quirks.exchangeAudiences.includes(audience)) throw new oidc.errors.InvalidTarget()
+    const unknown = scope?.split(' ').find((name) => !SCOPES.includes(name))
+    if (unknown !== undefined) throw new oidc.errors.InvalidScope(`Invalid scopes: ${unknown}`, unknown)
+    return { ...await delegatedToken(user, audience, scope, client), issued_token_type: ACCESS_TOKEN }
+  }
+
+  /** Entra's form of it, from before RFC 8693. The token that is asserted must be for the client itself. */
+  async function onBehalfOf ({ oidc: { params, client } }: Context): Promise<Record<string, unknown>> {
+    const { assertion = '', requested_token_use: use, scope = '' } = params
+    if (use !== 'on_behalf_of') throw new oidc.errors.InvalidRequest("AADSTS900144: The request body must contain the following parameter: 'requested_token_use'.")
+    const user = await findSubject(assertion, client)
+    if (user === undefined || decodeJwt(assertion).aud !== audience) throw new oidc.errors.InvalidGrant('AADSTS50013: Assertion failed signature validation.')
+    const target = scope.slice(0, scope.lastIndexOf('/'))
+    if (!quirks.exchangeAudiences.includes(target) || !scope.split(' ').every((name) => name.startsWith(`${target}/`))) {
+      throw new oidc.errors.InvalidScope('AADSTS70011: The provided value for the input parameter scope is not valid.', scope)
+    }
+    return await delegatedToken(user, target, scope.replaceAll(`${target}/`, ''), client)
+  }
+
+  /** The user of an access token that lives and was issued to this client. */
+  async function findSubject (token: string, client: Client): Promise<DevUser | undefined> {
+    const stored = await findAccessToken(token)
+    return stored?.['clientId'] === client.clientId ? findUser(stored.accountId!) : undefined
+  }
+
+  async function delegatedToken ({ login }: DevUser, audience: string, scope: string | undefined, { clientId }: Client): Promise<Record<string, unknown>> {
+    const lifetime = quirks.exchangedTtlSeconds
+    const claims = { iss: tokenIssuer(), aud: audience, sub: login, azp: clientId, act: { sub: clientId }, scope, ...times(lifetime), jti: randomUUID() }
+    return { access_token: await sign(claims, { typ: 'at+jwt' }), token_type: 'Bearer', expires_in: lifetime, ...(scope !== undefined && { scope }) }
+  }
+
+  /** One of the two grant types for it. */
+  function delegates (form: Quirks['delegation'], handler: (ctx: Context) => Promise<Record<string, unknown>>): (ctx: Context) => Promise<void> {
+    return async (ctx) => {
+      if (quirks.delegation !== form) throw new oidc.errors.UnsupportedGrantType()
+      if (ctx.oidc.client.clientAuthMethod === 'none') throw new oidc.errors.UnauthorizedClient('Public client is not allowed to exchange tokens')
+      ctx.body = await handler(ctx)
+    }
   }
 
   /** In place of the one of `oidc-provider`, which refuses tokens that are meant for an API, and JWTs. */
@@ -276,6 +328,7 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     const body = ctx.body as Record<string, unknown> | undefined
     if (body?.['authorization_response_iss_parameter_supported'] === true) adjustDiscovery(ctx, body)
     if (ctx.path === '/jwks' && quirks.emptyJwks) ctx.body = { keys: [] }
+    if (ctx.path === '/token' && quirks.noExpiresIn) delete body?.['expires_in']
     if (ctx.path === '/token' && typeof body?.['scope'] === 'string') await adjustTokens(ctx, body, body['scope'])
     const location = new URL(ctx.response.get('location'), issuer)
     if (location.searchParams.has('iss')) {
@@ -333,7 +386,7 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       // Which ones are allowed is said elsewhere.
       redirect_uris: ['http://127.0.0.1/'],
       response_types: ['code'],
-      grant_types: ['authorization_code', 'refresh_token']
+      grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE, JWT_BEARER]
     }
     return {
       adapter: store.open,
@@ -361,6 +414,7 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       extraTokenClaims: (_ctx: Context, { accountId, scopes }: Token) => claimsOf(findUser(accountId)!, new Set(['profile', 'email', ...scopes]), quirks),
       formats: { customizers: { jwt: adjustAccessToken } },
       issueRefreshToken,
+      rotateRefreshToken: ({ oidc: { client } }: Context) => quirks.rotateAlways || client.clientAuthMethod === 'none',
       expiresWithSession: () => false,
       interactions: { policy: prompts(), url: (_ctx: Context, { uid }: Interaction) => `/interaction/${uid}` },
       renderError (ctx: Context, { error, error_description: description }: Record<string, unknown>) {
@@ -401,10 +455,10 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   }
 
   /** Access tokens that are JWTs, before they are signed. */
-  async function adjustAccessToken ({ oidc: { params } }: Context, { accountId, grantId, scope }: Token, { payload }: StructuredToken): Promise<void> {
+  async function adjustAccessToken ({ oidc: { params } }: Context, { accountId, clientId, grantId, scope }: Token, { payload }: StructuredToken): Promise<void> {
     Object.assign(payload, { iss: tokenIssuer(), ...standingClaims() })
     if (quirks.refreshNeedsScope && params['grant_type'] === 'refresh_token' && params['scope'] === undefined) payload['aud'] = ANOTHER_API
-    await accessTokens.upsert(`${payload['jti']}`, { accountId, grantId, scope }, accessTokenTtlSeconds)
+    await accessTokens.upsert(`${payload['jti']}`, { accountId, clientId, grantId, scope }, accessTokenTtlSeconds)
   }
 
   function checkOfflineAccess (ctx: Context): void {

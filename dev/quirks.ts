@@ -41,6 +41,20 @@ export interface Quirks {
   /** No revocation endpoint: discovery has none, and its place answers 404. */
   noRevocation: boolean
 
+  /**
+   * How a confidential client gets a token for another API: RFC 8693 as Keycloak has it, or Entra's on-behalf-of; the
+   * other one, and with undefined both, is an `unsupported_grant_type`.
+   */
+  delegation: 'token-exchange' | 'on-behalf-of' | undefined
+  /** The audiences of such tokens; any other is an `invalid_target`. */
+  exchangeAudiences: readonly string[]
+  /** How long such a token lives, in seconds. */
+  exchangedTtlSeconds: number
+  /** Each use of a refresh token gives a new one, to confidential clients too. */
+  rotateAlways: boolean
+  /** Token responses do not say how long the access token lives. */
+  noExpiresIn: boolean
+
   /** Google: the scope `offline_access` is an `invalid_scope`. */
   refuseOfflineAccess: boolean
   /** Google: a refresh token only for an authorization request with `access_type=offline` and `prompt=consent`. */
@@ -92,6 +106,11 @@ export const QUIRKS: Quirks = {
   requireNonce: true,
   idTokenClaims: true,
   noRevocation: false,
+  delegation: 'token-exchange',
+  exchangeAudiences: [],
+  exchangedTtlSeconds: 300,
+  rotateAlways: false,
+  noExpiresIn: false,
   refuseOfflineAccess: false,
   offlineByParameter: false,
   scopeAliases: false,

@@ -22,7 +22,7 @@ export interface McpTransportOptions {
 
 /** The MCP endpoint: the engine with the definitions handed to it, behind Host, Origin and bearer checks. */
 async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTransportOptions): Promise<void> {
-  const { config, accessTokens } = app
+  const { config, accessTokens, delegatedTokens } = app
   const origins = allowedOrigins(config)
   const secrets = accessTokens?.secrets ?? createSecrets(config.seedSecret, config.seedSecretPrevious)
   if (app.store.kind === 'redis' && config.seedSecret === undefined) {
@@ -34,7 +34,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTr
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...needs.scopes] },
-    tokenFor: undefined,
+    tokenFor: delegatedTokens?.tokenFor,
     pageSize: config.listPageSize,
     store: app.store,
     secrets,
@@ -52,4 +52,4 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTr
   app.addHook('preClose', async () => { await tallies.close() })
 }
 
-export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'redis', 'jwt-auth'], encapsulate: true, fastify: '5.x' })
+export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'redis', 'jwt-auth', 'token-exchange'], encapsulate: true, fastify: '5.x' })

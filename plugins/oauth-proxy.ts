@@ -30,23 +30,22 @@ export interface OauthProxyOptions {
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
 async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: OauthProxyOptions): Promise<void> {
-  const { config, store, oidc, accessTokens, log } = app
+  const { config, store, oidc, accessTokens, brokerCore, log } = app
   if (oidc === undefined || accessTokens === undefined) return
   const { baseUrl, resource, oauthMode } = config
   const { redirectUriSchemes, clientTtlSeconds } = config.registration
   const { scopes, algorithms } = config.oidc
   const toolScopes = needs.scopes
-  const { verifier, revocations, secrets, signingKeys } = accessTokens
+  const { verifier, revocations, signingKeys } = accessTokens
   const { getKey } = oidc.jwks
   const provider = oidc.provider.metadata
 
   const documents = createClientDocuments({ ...config.clientDocuments, fetchDocument, redirectUriSchemes, log })
   const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: config.configuredClients, documents, redirectUriSchemes })
-  const upstream = createUpstream({ ...config.oidc, provider })
-  const broker = oauthMode === 'broker'
-    ? createBroker({ config, policyClaims: needs.claims, store, secrets, signingKeys, revocations, upstream, clients, provider, getKey, verifyAccessToken: verifier.verify, log })
-    : undefined
-  const { signIn, issuer, revoker, end } = broker ?? createProxy({ config, toolScopes, upstream, revocations, verifyAccessToken: verifier.verify })
+  const broker = brokerCore === undefined
+    ? undefined
+    : createBroker({ config, policyClaims: needs.claims, store, signingKeys, core: brokerCore, clients, provider, verifyAccessToken: verifier.verify, log })
+  const { signIn, issuer, revoker, end } = broker ?? createProxy({ config, toolScopes, upstream: createUpstream({ ...config.oidc, provider }), revocations, verifyAccessToken: verifier.verify })
 
   const consent = createConsent(store)
   const cookies = createCookies(baseUrl)
@@ -98,4 +97,4 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
   }))
 }
 
-export default fp(oauthProxy, { name: 'oauth-proxy', dependencies: ['redis', 'oidc-discovery', 'jwt-auth'], encapsulate: true, fastify: '5.x' })
+export default fp(oauthProxy, { name: 'oauth-proxy', dependencies: ['redis', 'oidc-discovery', 'jwt-auth', 'token-exchange'], encapsulate: true, fastify: '5.x' })

@@ -9,6 +9,7 @@ import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
+import tokenExchange from '../plugins/token-exchange.ts'
 import type { Config } from './config/env.ts'
 import { createPublicFetcher } from './http-client/public-document.ts'
 import type { FetchPublicDocument } from './http-client/public-document.ts'
@@ -66,6 +67,7 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
   await app.register(redis)
   await app.register(oidcDiscovery)
   await app.register(jwtAuth)
+  await app.register(tokenExchange)
   await app.register(oauthProxy, { fetchDocument, needs })
   await app.register(dcr)
   await app.register(mcpTransport, { definitions, needs })

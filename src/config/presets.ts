@@ -29,6 +29,8 @@ export interface Preset {
   usesUserinfo: boolean
   /** Why OAUTH_MODE=proxy cannot work, for the start's message. */
   brokerOnly: string | undefined
+  /** How a token is exchanged for one for another API: RFC 8693, or the form that Microsoft made before it was. */
+  delegation: 'token-exchange' | 'on-behalf-of'
   /** Demands a client secret (or key) although PKCE is used. */
   needsCredential: boolean
 }
@@ -46,6 +48,7 @@ const GENERIC: Preset = {
   trustsEmail: false,
   usesUserinfo: true,
   brokerOnly: undefined,
+  delegation: 'token-exchange',
   needsCredential: false
 }
 
@@ -70,7 +73,8 @@ const PRESETS: Record<PresetName, Preset> = {
     // A request that names openid alone gives a token for Microsoft Graph, and so does a refresh without scope.
     alwaysAllScopes: true,
     // It is Microsoft Graph's, for another token; everything is in the ID token.
-    usesUserinfo: false
+    usesUserinfo: false,
+    delegation: 'on-behalf-of'
   },
   okta: { ...GENERIC, name: 'okta', extraScopes: ['groups'] },
   auth0: { ...GENERIC, name: 'auth0', sendsAudience: true },

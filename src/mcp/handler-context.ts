@@ -95,7 +95,7 @@ export class HandlerContext implements RequestContext {
   get tokenFor (): RequestContext['tokenFor'] {
     const { tokenFor, principal, deadline } = this.#options
     return async (audience, options = {}) => {
-      if (tokenFor === undefined || principal === undefined) throw new Error('context.tokenFor needs OAUTH_MODE=broker and a signed-in caller')
+      if (tokenFor === undefined || principal === undefined) throw new Error('tokenFor needs a caller who is signed in with OAUTH_MODE=broker')
       return await tokenFor(principal, { audience, ...options }, deadline.signal)
     }
   }

@@ -30,6 +30,14 @@ export interface UpstreamOptions {
 
 export type UpstreamGrant = 'authorization_code' | 'refresh_token'
 
+/** What a token for another API is to be good for. */
+export interface Delegation {
+  /** As the provider calls it. */
+  audience: string
+  /** None leaves it to the provider. */
+  scopes: readonly string[]
+}
+
 export interface UpstreamTokens {
   accessToken: string
   refreshToken: string | undefined
@@ -48,6 +56,11 @@ export interface Upstream {
   authorizationUrl (parameters: Record<string, string | undefined>, scopes: readonly string[]): URL
   /** @throws OAuthError whose message is safe to send on, ProviderUnavailableError */
   requestTokens (grant: UpstreamGrant, parameters: Record<string, string>): Promise<UpstreamTokens>
+  /**
+   * A token for another API, in the name of the person whose access token this is: RFC 8693, or as the preset says.
+   * @throws OAuthError, ProviderUnavailableError
+   */
+  delegate (accessToken: string, delegation: Delegation): Promise<Pick<UpstreamTokens, 'accessToken' | 'expiresInSeconds'>>
   /** The claims of the userinfo endpoint; undefined when there is none to ask. @throws OAuthError, ProviderUnavailableError */
   userinfo (accessToken: string, subject: string): Promise<Record<string, unknown> | undefined>
   /** Ends a token at the provider (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind @throws OAuthError, ProviderUnavailableError */
@@ -78,6 +91,14 @@ export function createUpstream (options: UpstreamOptions): Upstream {
     return answer!
   }
 
+  async function askTokenEndpoint (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
+    const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
+    const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
+    const answer = await exchange(tokenEndpoint, (http) => oauth.genericTokenEndpointRequest(
+      { issuer, token_endpoint: tokenEndpoint }, client, authentication, grantType, parameters, http))
+    return readTokens(answer, grantType, preset)
+  }
+
   return {
     authorizationUrl (parameters, scopes) {
       const { authorizationEndpoint, scopes: supported } = provider()
@@ -96,12 +117,11 @@ export function createUpstream (options: UpstreamOptions): Upstream {
       return url
     },
 
-    async requestTokens (grant, parameters) {
-      const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
-      const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
-      const answer = await exchange(tokenEndpoint, (http) => oauth.genericTokenEndpointRequest(
-        { issuer, token_endpoint: tokenEndpoint }, client, authentication, grant, { ...parameters, ...audienceParameter }, http))
-      return readTokens(answer, grant, preset)
+    requestTokens: async (grant, parameters) => await askTokenEndpoint(grant, { ...parameters, ...audienceParameter }),
+
+    async delegate (accessToken, delegation) {
+      const [grantType, parameters] = DELEGATIONS[preset.delegation](accessToken, delegation)
+      return await askTokenEndpoint(grantType, parameters)
     },
 
     async userinfo (accessToken, subject) {
@@ -126,6 +146,28 @@ export function createUpstream (options: UpstreamOptions): Upstream {
       throw new OAuthError('temporarily_unavailable', 'The identity provider did not revoke the token; try again shortly', { detail: `the provider's revocation endpoint answered ${status}`, retryAfterSeconds: 5 })
     }
   }
+}
+
+/** RFC 8693 section 3 */
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
+const JWT = 'urn:ietf:params:oauth:token-type:jwt'
+
+/** The grant type of a request for a token for another API, and its parameters. */
+const DELEGATIONS: Record<Preset['delegation'], (accessToken: string, delegation: Delegation) => [grantType: string, parameters: Record<string, string>]> = {
+  /** RFC 8693 section 2.1 */
+  'token-exchange': (accessToken, { audience, scopes }) => ['urn:ietf:params:oauth:grant-type:token-exchange', {
+    subject_token: accessToken,
+    subject_token_type: ACCESS_TOKEN,
+    requested_token_type: ACCESS_TOKEN,
+    audience,
+    ...(scopes.length > 0 && { scope: scopes.join(' ') })
+  }],
+  /** Microsoft identity platform, on-behalf-of flow: there is no audience, and scopes are named with the API they belong to. */
+  'on-behalf-of': (accessToken, { audience, scopes }) => ['urn:ietf:params:oauth:grant-type:jwt-bearer', {
+    assertion: accessToken,
+    requested_token_use: 'on_behalf_of',
+    scope: (scopes.length > 0 ? scopes : ['.default']).map((scope) => scope.startsWith(`${audience}/`) ? scope : `${audience}/${scope}`).join(' ')
+  }]
 }
 
 /** What every request of oauth4webapi takes. */
@@ -163,10 +205,12 @@ function unreachable (err: OutboundError): OAuthError {
 }
 
 /** RFC 6749 section 5.1, from providers that leave out what they please. */
-function readTokens ({ status, body }: OutboundResponse, grant: UpstreamGrant, { scopeAliases }: Preset): UpstreamTokens {
+function readTokens ({ status, body }: OutboundResponse, grantType: string, { scopeAliases }: Preset): UpstreamTokens {
   const answer = parseJsonObject(body)
-  if (status !== 200 || typeof answer?.['access_token'] !== 'string') {
-    throw readError(status, typeof answer?.['error'] === 'string' ? answer['error'] : undefined, grant)
+  // RFC 8693 section 2.2.1: other kinds of token come in this member too.
+  const issued = answer?.['issued_token_type']
+  if (status !== 200 || typeof answer?.['access_token'] !== 'string' || !(issued === undefined || issued === ACCESS_TOKEN || issued === JWT)) {
+    throw readError(status, typeof answer?.['error'] === 'string' ? answer['error'] : undefined, grantType)
   }
   const { access_token: accessToken, refresh_token: refreshToken, id_token: idToken, expires_in: expiresIn, scope } = answer
   return {
@@ -189,13 +233,13 @@ function nonEmpty (value: unknown): string | undefined {
  * Some say `invalid_request` where they mean it, or nothing at all. That is enough for a code, which is spent either
  * way, but not for a refresh token: with `server_error` a client signs in again and loses nothing it could still use.
  */
-function readError (status: number, error: string | undefined, grant: UpstreamGrant): OAuthError {
+function readError (status: number, error: string | undefined, grantType: string): OAuthError {
   const detail = `the provider's token endpoint answered ${status} ${error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))}`
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
     return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', { detail, retryAfterSeconds: 5 })
   }
   const unclear = error === 'invalid_request' || (error === undefined && status === 400)
-  if (error === 'invalid_grant' || error === 'invalid_code' || (unclear && grant === 'authorization_code')) {
+  if (error === 'invalid_grant' || error === 'invalid_code' || (unclear && grantType === 'authorization_code')) {
     return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
   }
   if (error === 'invalid_client' || error === 'unauthorized_client') {

@@ -12,7 +12,8 @@
  * | `code-tries:<SHA-256 of the code>` | counter of wrong verifiers | 1 minute |
  * | `grant:<id>` | JSON of a grant, its upstream tokens sealed (src/oauth/broker/grants.ts) | REFRESH_TOKEN_TTL, restarted on refresh, to GRANT_MAX_AGE |
  * | `grants-of:<SHA-256 of what they share>` | set of grant ids, for revocation | GRANT_MAX_AGE each |
- * | `refreshing:<grant id>` | held by the replica that asks the provider (src/oauth/broker/refresh.ts) | 30 seconds |
+ * | `refreshing:<grant id>` | held by the replica that asks the provider (src/oauth/broker/renewal.ts) | 30 seconds |
+ * | `delegated:<grant id>:<SHA-256 of what for>` | a token of the provider's for an API, sealed (src/oauth/broker/token-exchange.ts) | until shortly before it expires, to GRANT_MAX_AGE |
  * | `revoked:<name>` | up to when its access tokens have ended (src/oauth/revocations.ts) | the longest life of an access token and twice the clock skew |
  * | `assertion:<SHA-256>` | mark: this client assertion or logout token was used | until it expires |
  * | `session:<SHA-256 of the id>` | JSON of a session of the 2025 revisions (src/mcp/sessions.ts) | SESSION_IDLE_TTL, restarted on use, to SESSION_MAX_AGE |
@@ -42,6 +43,7 @@ export const keys = {
   grant: (grantId: string) => `grant:${grantId}`,
   grantsOf: (digest: string) => `grants-of:${digest}`,
   refreshing: (grantId: string) => `refreshing:${grantId}`,
+  delegated: (grantId: string, digest: string) => `delegated:${grantId}:${digest}`,
   revoked: (name: string) => `revoked:${name}`,
   assertion: (digest: string) => `assertion:${digest}`,
   session: (digest: string) => `session:${digest}`,

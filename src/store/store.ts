@@ -103,3 +103,8 @@ export class StoreUnavailableError extends Error {
     super('The store (REDIS_URL) does not answer', { cause })
   }
 }
+
+/** For what may be left undone while the store is away: `await store.delete(key).catch(ignoreOutage)`. */
+export function ignoreOutage (err: unknown): void {
+  if (!(err instanceof StoreUnavailableError)) throw err
+}

@@ -9,6 +9,7 @@ import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
+import tokenExchange from '../../plugins/token-exchange.ts'
 import { loadConfig } from '../../src/config/env.ts'
 
 const settings = loadConfig({ AUTH_REQUIRED: 'false' })
@@ -20,8 +21,11 @@ const plugins = [
   { plugin: oidcDiscovery, name: 'oidc-discovery', missing: 'config', before: [] },
   { plugin: jwtAuth, name: 'jwt-auth', missing: 'redis', before: [] },
   { plugin: jwtAuth, name: 'jwt-auth', missing: 'oidc-discovery', before: [redis] },
+  { plugin: tokenExchange, name: 'token-exchange', missing: 'redis', before: [] },
+  { plugin: tokenExchange, name: 'token-exchange', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
   { plugin: oauthProxy, name: 'oauth-proxy', missing: 'redis', before: [] },
   { plugin: oauthProxy, name: 'oauth-proxy', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
+  { plugin: oauthProxy, name: 'oauth-proxy', missing: 'token-exchange', before: [redis, oidcDiscovery, jwtAuth] },
   { plugin: dcr, name: 'dcr', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
   { plugin: mcpTransport, name: 'mcp-transport', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
   { plugin: health, name: 'health', missing: 'shutdown', before: [] },

@@ -5,7 +5,7 @@ import { grantName } from '../revocations.ts'
 import type { Revocations } from '../revocations.ts'
 import { digest, randomId, sameSecret } from '../../crypto/secrets.ts'
 import type { Secrets } from '../../crypto/secrets.ts'
-import type { Upstream } from '../upstream.ts'
+import type { Upstream, UpstreamTokens } from '../upstream.ts'
 
 /**
  * A grant: that a person lets a client act for them, from sign-in until it is revoked or has run out. Access tokens
@@ -44,6 +44,8 @@ export interface Grant {
 export interface UpstreamGrantTokens {
   accessToken: string
   refreshToken: string | undefined
+  /** Of the access token, in seconds since the epoch; undefined when the provider did not say, and in records of older versions. */
+  accessExpiresAt?: number | undefined
 }
 
 export interface NewGrant {
@@ -203,6 +205,11 @@ export function createGrants (options: GrantsOptions): Grants {
     }
   }
   return grants
+}
+
+/** What a grant keeps of the provider's answer. @param now wall clock in milliseconds */
+export function toKeep ({ accessToken, refreshToken, expiresInSeconds }: UpstreamTokens, now: number): UpstreamGrantTokens {
+  return { accessToken, refreshToken, accessExpiresAt: expiresInSeconds === undefined ? undefined : Math.floor(now / 1_000) + expiresInSeconds }
 }
 
 /** Under what a grant is found again to be revoked. */

@@ -18,6 +18,7 @@ import { OtherBrowserError, SignInError, SignInOverError } from '../sign-in.ts'
 import type { SignIn } from '../sign-in.ts'
 import type { Upstream } from '../upstream.ts'
 import type { Codes } from './codes.ts'
+import { toKeep } from './grants.ts'
 import type { Grants } from './grants.ts'
 import { identify } from './identity.ts'
 import type { IdentityServices } from './identity.ts'
@@ -121,7 +122,7 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
       claims,
       sid,
       refreshes: request.client.refreshes,
-      upstream: { accessToken: tokens.accessToken, refreshToken: tokens.refreshToken }
+      upstream: toKeep(tokens, Date.now())
     })
     const code = await codes.issue({ grant, redirectUri: request.redirectUri, codeChallenge: request.codeChallenge })
     return { code, subject, grant: grant.id }

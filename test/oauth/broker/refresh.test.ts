@@ -3,7 +3,8 @@ import type { DevUser } from '../../../dev/provider.ts'
 import { createGrants } from '../../../src/oauth/broker/grants.ts'
 import type { Grant, GrantsOptions } from '../../../src/oauth/broker/grants.ts'
 import { createRefresh } from '../../../src/oauth/broker/refresh.ts'
-import type { RefreshServices } from '../../../src/oauth/broker/refresh.ts'
+import { createRenewal } from '../../../src/oauth/broker/renewal.ts'
+import type { RenewalServices } from '../../../src/oauth/broker/renewal.ts'
 import { OAuthError } from '../../../src/oauth/errors.ts'
 import { IdTokenError } from '../../../src/oidc/id-token.ts'
 import { createRevocations } from '../../../src/oauth/revocations.ts'
@@ -311,7 +312,7 @@ t.test('the store goes away between the answer of the provider and the write: th
 /** `refresh` by itself: with a clock, a store and a provider of the test's. */
 const CLIENT = 'client'
 
-function makeParts ({ secrets = createSecrets(SEED_SECRET, undefined), store = createMemoryStore(), now = Date.now, requestTokens, ...more }: { now?: () => number, requestTokens: RefreshServices['upstream']['requestTokens'] } & Partial<Pick<GrantsOptions, 'secrets' | 'store'>> & Partial<Pick<RefreshServices, 'upstreamScope' | 'verifyIdToken'>>) {
+function makeParts ({ secrets = createSecrets(SEED_SECRET, undefined), store = createMemoryStore(), now = Date.now, requestTokens, ...more }: { now?: () => number, requestTokens: RenewalServices['upstream']['requestTokens'] } & Partial<Pick<GrantsOptions, 'secrets' | 'store'>> & Partial<Pick<RenewalServices, 'upstreamScope' | 'verifyIdToken'>>) {
   const warnings: string[] = []
   const log = { info () {}, warn (_fields: object, message: string) { warnings.push(message) } }
   const revocations = createRevocations(store, 960)
@@ -324,7 +325,7 @@ function makeParts ({ secrets = createSecrets(SEED_SECRET, undefined), store = c
     grants,
     warnings,
     /** As another replica has it: nothing in common but the store. */
-    replica: () => createRefresh({ grants, store, upstream, access, log, now, verifyIdToken, upstreamScope: more.upstreamScope }),
+    replica: () => createRefresh({ grants, renewal: createRenewal({ grants, store, upstream, access, log, now, verifyIdToken, upstreamScope: more.upstreamScope }), log, now }),
     async begin (): Promise<{ grant: Grant, token: string }> {
       const grant = await grants.activate(await grants.begin({ clientId: CLIENT, subject: 'ada', scope: 'openid', claims: {}, sid: undefined, refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-1' } }))
       return { grant, token: grants.refreshToken(grant) }
@@ -457,7 +458,7 @@ t.test('another replica died while it asked: whoever waits is told to come again
   const { begin, replica, store } = makeParts({ requestTokens: steadyProvider })
   const { token, grant } = await begin()
   const lock = keys.refreshing(grant.id)
-  await store.set(lock, '1', 3_600)
+  await store.set(lock, 'refresh', 3_600)
   let polls = 0
   const [get, clock] = [store.get.bind(store), performance.now.bind(performance)]
   t.teardown(() => { performance.now = clock })
@@ -496,7 +497,7 @@ t.test('a token of the right number that another secret made is not the current 
 
 t.test('the scope is repeated to the provider only where it must be', async (t) => {
   const sent: Array<Record<string, string>> = []
-  const requestTokens: RefreshServices['upstream']['requestTokens'] = async (_grant, parameters) => {
+  const requestTokens: RenewalServices['upstream']['requestTokens'] = async (_grant, parameters) => {
     sent.push(parameters)
     return await steadyProvider()
   }

@@ -25,6 +25,7 @@ function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {
       seen.tokenScopes.push(scope)
       return { accessToken: 'a', refreshToken: undefined, idToken: undefined, expiresInSeconds: undefined, scope: undefined }
     },
+    async delegate () { throw new Error('not asked for') },
     async userinfo () { throw new Error('not asked for') },
     async revoke (token, hint) {
       seen.told.push([token, hint])
