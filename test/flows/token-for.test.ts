@@ -1,0 +1,59 @@
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
+import t from 'tap'
+import { Type } from 'typebox'
+import { defineTool } from '../../src/define/tool.ts'
+import { modernRequest, startSeed } from '../support/seed.ts'
+import { getTokens, startBroker } from '../support/broker.ts'
+
+/** A tool calls another API of the company as its caller: with a token of the provider's for that API, never with the client's. */
+
+t.test('the other API gets a token of its own for the caller, and the client\'s goes nowhere', async (t) => {
+  const seen: string[] = []
+  const api = createServer(async (request, response) => {
+    seen.push(JSON.stringify(request.headers))
+    const [, token = ''] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? []
+    const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(`${seed.provider.issuer}/jwks`)), { audience: 'tickets-api', issuer: seed.provider.issuer })
+    response.end(JSON.stringify({ subject: payload.sub }))
+  })
+  api.listen(0, '127.0.0.1')
+  await once(api, 'listening')
+  t.teardown(() => { api.close() })
+  const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
+
+  const definitions = [defineTool({
+    name: 'my_tickets',
+    description: 'asks the ticket API as its caller',
+    input: Type.Object({ audience: Type.String() }),
+    async handler ({ audience }, { tokenFor, signal }) {
+      const response = await fetch(url, { headers: { authorization: `Bearer ${await tokenFor(audience)}` }, signal })
+      return await response.json() as { subject: string }
+    }
+  })]
+  const seed = await startBroker(t, { definitions, env: { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }, provider: { quirks: { exchangeAudiences: ['tickets-api'] } } })
+  const { accessToken } = await getTokens(seed)
+  const call = async (audience: string): Promise<unknown> => {
+    const { body, headers } = modernRequest('tools/call', { name: 'my_tickets', arguments: { audience } })
+    const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${accessToken}` }, body })
+    return await response.json()
+  }
+
+  t.match(await call('tickets-api'), { result: { structuredContent: { subject: 'ada' } } })
+  t.match(await call('tickets-api'), { result: { structuredContent: { subject: 'ada' } } })
+  t.equal(seed.provider.hits()['/token'], 2, 'the sign-in, and one exchange for both calls')
+  t.notMatch(seen.join(), accessToken)
+  t.match(await call('another-api'), { result: { isError: true, content: [{ text: /^my_tickets failed; .*reference/ }] } })
+  t.match(await seed.logged(({ msg }) => msg === 'No token for another API'), { audience: 'another-api' }, 'the log says what the provider must allow')
+  t.notMatch(JSON.stringify(seed.logs), accessToken)
+})
+
+t.test('without broker mode there is no such token', async (t) => {
+  const definitions = [defineTool({ name: 'my_tickets', description: 'asks', input: Type.Object({}), handler: async (_input, { tokenFor }) => await tokenFor('tickets-api') })]
+  const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })
+  const { body, headers } = modernRequest('tools/call', { name: 'my_tickets', arguments: {} })
+  const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body })
+  t.match(await response.json(), { result: { isError: true } })
+  t.match(await seed.logged(({ msg }) => msg === 'A handler failed'), { err: { message: /OAUTH_MODE=broker/ }, of: 'my_tickets' })
+})
