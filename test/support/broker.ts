@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProviderOptions } from '../../dev/provider.ts'
+import type { ToolDefinition } from '../../src/mcp/define.ts'
 import type { Grant } from '../../src/oauth/broker/grants.ts'
 import { keys } from '../../src/store/keys.ts'
 import { createBrowser } from './browser.ts'
@@ -17,11 +18,11 @@ export const SEED_SECRET = 'the SEED_SECRET of these tests, 44 bytes long'
 export const REDIRECT_URI = 'http://localhost:53217/callback'
 
 /** Next to a provider that knows BASE_URL/oauth/callback and no other redirect URI. */
-export async function startBroker (t: Test, { env = {}, provider: options = {} }: { env?: Record<string, string>, provider?: DevProviderOptions } = {}): Promise<TestSeed> {
+export async function startBroker (t: Test, { env = {}, provider: options = {}, tools }: { env?: Record<string, string>, provider?: DevProviderOptions, tools?: readonly ToolDefinition[] } = {}): Promise<TestSeed> {
   const redirectUris: string[] = []
   const provider = await startDevProvider({ algorithm: 'ES256', fixedRedirectUris: redirectUris, ...options })
   t.teardown(async () => { await provider.close() })
-  const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: 'broker', SEED_SECRET, ...env } })
+  const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: 'broker', SEED_SECRET, ...env }, ...(tools !== undefined && { tools }) })
   redirectUris.push(`${seed.url}/oauth/callback`)
   await ready(seed)
   return seed
