@@ -248,8 +248,9 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     if (use !== 'on_behalf_of') throw new oidc.errors.InvalidRequest("AADSTS900144: The request body must contain the following parameter: 'requested_token_use'.")
     const user = await findSubject(assertion, client)
     if (user === undefined || decodeJwt(assertion).aud !== audience) throw new oidc.errors.InvalidGrant('AADSTS50013: Assertion failed signature validation.')
-    const target = scope.slice(0, scope.lastIndexOf('/'))
-    if (!quirks.exchangeAudiences.includes(target) || !scope.split(' ').every((name) => name.startsWith(`${target}/`))) {
+    const scopes = scope.split(' ')
+    const target = scopes[0]!.slice(0, scopes[0]!.lastIndexOf('/'))
+    if (!quirks.exchangeAudiences.includes(target) || !scopes.every((name) => name.startsWith(`${target}/`))) {
       throw new oidc.errors.InvalidScope('AADSTS70011: The provided value for the input parameter scope is not valid.', scope)
     }
     return await delegatedToken(user, target, scope.replaceAll(`${target}/`, ''), client)

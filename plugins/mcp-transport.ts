@@ -6,9 +6,13 @@ import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/
 import { createStreamGuard } from '../src/http/streams.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { Needs } from '../src/define/needs.ts'
+import { ToolError } from '../src/define/tool.ts'
 import { createEngine } from '../src/mcp/engine.ts'
+import type { TokenFor } from '../src/mcp/handler-context.ts'
 import { createMcpLimits } from '../src/mcp/limits.ts'
 import { createTallies } from '../src/mcp/tallies.ts'
+import { TokenExchangeError } from '../src/oauth/broker/token-exchange.ts'
+import type { DelegatedTokens } from '../src/oauth/broker/token-exchange.ts'
 import { baseScopes } from '../src/oauth/metadata.ts'
 import { addressBucket } from '../src/oauth/rate-limit.ts'
 import { createSecrets, randomId } from '../src/crypto/secrets.ts'
@@ -34,7 +38,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTr
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...needs.scopes] },
-    tokenFor: delegatedTokens?.tokenFor,
+    tokenFor: delegatedTokens && toolTokens(delegatedTokens),
     pageSize: config.listPageSize,
     store: app.store,
     secrets,
@@ -50,6 +54,13 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTr
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdownGraceSeconds * 1_000) })
   app.addHook('preClose', async () => { await tallies.close() })
+}
+
+/** Why there is no token is said in words that whoever called the tool may read. */
+function toolTokens ({ tokenFor }: DelegatedTokens): TokenFor {
+  return async (principal, request, signal) => await tokenFor(principal, request, signal).catch((err: unknown) => {
+    throw err instanceof TokenExchangeError ? new ToolError(err.message, { cause: err }) : err
+  })
 }
 
 export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'redis', 'jwt-auth', 'token-exchange'], encapsulate: true, fastify: '5.x' })

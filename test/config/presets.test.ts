@@ -54,6 +54,7 @@ t.test('each preset differs from the standards where its provider does, and nowh
     trustsEmail: false,
     usesUserinfo: true,
     brokerOnly: undefined,
+    delegation: 'token-exchange',
     needsCredential: false
   })
   for (const [name, differences] of [
@@ -64,7 +65,7 @@ t.test('each preset differs from the standards where its provider does, and nowh
       brokerOnly: 'its access tokens are opaque, and redirect URIs are fixed',
       needsCredential: true
     }],
-    ['entra', { alwaysAllScopes: true, usesUserinfo: false }],
+    ['entra', { alwaysAllScopes: true, usesUserinfo: false, delegation: 'on-behalf-of' }],
     ['okta', { extraScopes: ['groups'] }],
     ['auth0', { sendsAudience: true }],
     ['keycloak', { groupPaths: true }],

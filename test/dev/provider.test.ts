@@ -422,6 +422,87 @@ t.test('is like Okta, Keycloak and authentik', async (t) => {
   t.strictSame(await getJson(dev, '/jwks'), { keys: [] })
 })
 
+/** An access token of the confidential client's, which is the one to exchange it. */
+async function subjectToken (dev: DevProvider): Promise<string> {
+  const { client_id: clientId, ...form } = await getCode(dev, { client_id: 'seed-dev-confidential' })
+  const { body } = await postToken(dev, form, basic(clientId))
+  return body.access_token
+}
+
+const basic = (clientId: string) => ({ authorization: `Basic ${Buffer.from(`${clientId}:dev-secret`).toString('base64')}` })
+
+t.test('exchanges an access token for one for another API (RFC 8693)', async (t) => {
+  const token = 'urn:ietf:params:oauth:token-type:access_token'
+  for (const opaqueTokens of [false, true]) {
+    const dev = await start(t, { quirks: { opaqueTokens, exchangeAudiences: ['orders'], exchangedTtlSeconds: 60 } })
+    const form = { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: await subjectToken(dev), subject_token_type: token, audience: 'orders' }
+    const exchange = (changes: Record<string, string> = {}, client = 'seed-dev-confidential') => postToken(dev, { ...form, ...changes }, basic(client))
+
+    const { status, body } = await exchange({ scope: 'mcp:read' })
+    t.match({ status, body }, { status: 200, body: { issued_token_type: token, token_type: 'Bearer', expires_in: 60, scope: 'mcp:read' } })
+    const { payload } = await verify(body.access_token, await getJson(dev, '/jwks'), { issuer: dev.issuer, audience: 'orders', typ: 'at+jwt' })
+    t.match(payload, { sub: 'ada', azp: 'seed-dev-confidential', act: { sub: 'seed-dev-confidential' }, scope: 'mcp:read' })
+    t.notHas((await exchange()).body, { scope: '' })
+    t.equal((await askUserinfo(dev, body.access_token)).status, 401, 'it is for that API and for nothing here')
+
+    for (const [changes, error] of [
+      [{ audience: 'salaries' }, 'invalid_target'],
+      [{ audience: '' }, 'invalid_target'],
+      [{ scope: 'everything' }, 'invalid_scope'],
+      [{ subject_token: 'x' }, 'invalid_request'],
+      [{ subject_token: '' }, 'invalid_request'],
+      [{ subject_token: await dev.mint() }, 'invalid_request'],
+      [{ subject_token_type: 'urn:ietf:params:oauth:token-type:id_token' }, 'invalid_request'],
+      [{ requested_token_type: 'urn:ietf:params:oauth:token-type:refresh_token' }, 'invalid_request']
+    ] as Array<[Record<string, string>, string]>) t.match(await exchange(changes), { status: 400, body: { error } }, JSON.stringify(changes))
+    t.match(await exchange({ client_id: 'seed-dev-post', client_secret: 'dev-secret' }, 'seed-dev-post'), { status: 400 }, 'two ways of authentication')
+    t.match(await postToken(dev, { ...form, client_id: 'seed-dev-post', client_secret: 'dev-secret' }), { status: 400, body: { error: 'invalid_request' } }, "another client's token")
+    t.match(await postToken(dev, { ...form, client_id: dev.clientId }), { status: 400, body: { error: 'unauthorized_client' } }, 'a public client')
+    t.match(await postToken(dev, form, { authorization: 'Basic eDp5' }), { status: 401, body: { error: 'invalid_client' } })
+
+    for (const delegation of ['on-behalf-of', undefined] as const) {
+      dev.quirks.delegation = delegation
+      t.match(await exchange(), { status: 400, body: { error: 'unsupported_grant_type' } })
+    }
+    dev.quirks.delegation = 'token-exchange'
+    dev.revoke('ada')
+    t.match(await exchange(), { status: 400, body: { error: 'invalid_request' } }, 'a token that was revoked')
+  }
+})
+
+t.test("gives tokens on behalf of a user, in Entra's way", async (t) => {
+  const dev = await start(t, { quirks: { delegation: 'on-behalf-of', exchangeAudiences: ['api://orders'] } })
+  const form = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion: await subjectToken(dev), requested_token_use: 'on_behalf_of', scope: 'api://orders/Read api://orders/Write' }
+  const ask = (changes: Record<string, string> = {}) => postToken(dev, { ...form, ...changes }, basic('seed-dev-confidential'))
+  const { body } = await ask()
+  t.match(decodeJwt(body.access_token), { aud: 'api://orders', sub: 'ada', scope: 'Read Write' })
+  t.notHas(body, { issued_token_type: '' })
+  for (const [changes, error] of [
+    [{ scope: 'api://salaries/.default' }, 'invalid_scope'],
+    [{ scope: 'api://orders/Read api://salaries/Read' }, 'invalid_scope'],
+    [{ scope: '' }, 'invalid_scope'],
+    [{ requested_token_use: '' }, 'invalid_request'],
+    [{ assertion: '' }, 'invalid_grant'],
+    [{ assertion: await dev.mint() }, 'invalid_grant']
+  ] as Array<[Record<string, string>, string]>) t.match(await ask(changes), { status: 400, body: { error } }, JSON.stringify(changes))
+  dev.quirks.delegation = 'token-exchange'
+  t.match(await ask(), { status: 400, body: { error: 'unsupported_grant_type' } })
+})
+
+t.test('rotates refresh tokens of confidential clients, and does not say how long a token lives, when told so', async (t) => {
+  const dev = await start(t)
+  const { client_id: clientId, ...form } = await getCode(dev, { client_id: 'seed-dev-confidential' })
+  const { refresh_token: first } = (await postToken(dev, form, basic(clientId))).body
+  const use = async () => (await postToken(dev, { grant_type: 'refresh_token', refresh_token: first }, basic(clientId))).body
+  const usual = await use()
+  t.equal(usual.refresh_token, first)
+  t.has(usual, { expires_in: 3600 })
+  Object.assign(dev.quirks, { rotateAlways: true, noExpiresIn: true })
+  const changed = await use()
+  t.not(changed.refresh_token, first)
+  t.notOk('expires_in' in changed)
+})
+
 t.test('has no revocation endpoint when told so', async (t) => {
   const dev = await start(t, { quirks: { noRevocation: true } })
   t.notHas(await getJson(dev, DISCOVERY), 'revocation_endpoint')
