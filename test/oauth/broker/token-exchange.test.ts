@@ -496,19 +496,17 @@ t.test("a tool calls an API with its own token: the client's goes nowhere, and n
   }).listen(0, '127.0.0.1')
   await once(api, 'listening')
   t.teardown(() => { api.close() })
-  const seeds: TestSeed[] = []
   const orders = defineTool({
     name: 'orders',
     description: 'tells the orders',
     input: Type.Object({}),
-    async handler (_input, { principal, signal }) {
-      const token = await seeds[0]!.app.delegatedTokens!.tokenFor(principal!, { audience: API }, signal)
+    async handler (_input, { tokenFor }) {
+      const token = await tokenFor(API)
       const response = await fetch(`http://127.0.0.1:${(api.address() as AddressInfo).port}/orders`, { headers: { authorization: `Bearer ${token}` } })
       return await response.text()
     }
   })
-  const world = await start(t, { definitions: [orders] })
-  seeds.push(world)
+  const world = await start(t, { tools: [orders] })
 
   const outbound: string[] = []
   const { fetch: realFetch } = globalThis
