@@ -5,8 +5,10 @@ import { BearerError } from '../src/http/bearer.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { RefusedError } from '../src/http/hosts.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
+import { sendStream } from '../src/http/send-stream.ts'
 import type { StreamGuard } from '../src/http/streams.ts'
 import type { Engine, Exchange } from '../src/mcp/engine.ts'
+import type { EventStream } from '../src/mcp/event-stream.ts'
 import type { McpLimits } from '../src/mcp/limits.ts'
 import type { ChallengeOptions } from '../src/oauth/challenge.ts'
 import { JsonRpcErrorSchema, McpAnswerSchema, McpBodySchema, McpHeadersSchema } from '../src/schemas/mcp.ts'
@@ -31,6 +33,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     exposedHeaders: ['WWW-Authenticate', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'Retry-After', 'X-Request-Id'],
     maxAge: 600
   })
+  app.addHook('onSend', sendStream)
   app.setErrorHandler(async (error: FastifyError, request, reply) => await answerError(countRefusal(error, request), request, reply))
 
   /** Good tokens are always looked at: one bad client must not lock out the others behind its address. */
@@ -49,7 +52,8 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     limits.countRequest(ip, principal?.key)
   }
 
-  async function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<FastifyReply> {
+  /** @returns what to send: a reply that is returned would be waited for, as long as its stream is open */
+  async function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<string | EventStream | null> {
     const { status, headers, body, stream } = await engine.handle({
       method,
       headers: request.headers,
@@ -59,13 +63,17 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
       principal: request.principal,
       address: request.ip,
       log: request.log,
-      signal: disconnected(reply)
+      signal: method === 'POST' ? disconnected(reply) : NEVER
     })
+    reply.code(status).headers({ 'cache-control': 'no-store', ...headers })
+    if (stream === undefined) return body
+    if (!reply.raw.destroyed) {
+      streams?.watch(stream, request.principal)
+      return stream
+    }
     // Nobody is there to be sent a stream; one that cannot begin would be logged as a failure.
-    const left = stream !== undefined && reply.raw.destroyed
-    if (left) stream.body.destroy()
-    else if (stream !== undefined) streams?.watch(reply, request.principal, () => { stream.end() })
-    return reply.code(status).headers({ 'cache-control': 'no-store', ...headers }).send(left ? null : body)
+    stream.destroy()
+    return null
   }
 
   app.post('', {
@@ -105,6 +113,9 @@ function accepts ({ headers: { accept } }: FastifyRequest, mediaType: 'applicati
   const [type] = mediaType.split('/')
   return accept === undefined || new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i').test(accept)
 }
+
+/** There is nothing to abort: a GET or DELETE only waits for the store. */
+const NEVER = new AbortController().signal
 
 /** Aborts when the client goes away before it has its answer. */
 function disconnected (reply: FastifyReply): AbortSignal {

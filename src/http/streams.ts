@@ -1,4 +1,3 @@
-import type { FastifyReply } from 'fastify'
 import type { Principal } from '../oidc/principal.ts'
 import type { Verifier } from '../oidc/verifier.ts'
 import type { Revocations } from '../oauth/revocations.ts'
@@ -8,52 +7,76 @@ import type { Revocations } from '../oauth/revocations.ts'
  * that was done.
  */
 export interface StreamGuard {
-  /**
-   * Watches a stream until it ends.
-   * @param expire ends it in good order
-   */
-  watch (reply: FastifyReply, principal: Principal | undefined, expire: () => void): void
+  /** Watches a stream until it is over. */
+  watch (stream: GuardedStream, principal: Principal | undefined): void
 }
 
-/** What setTimeout can count. */
-const MAX_TIMER_MS = 2 ** 31 - 1
+export interface GuardedStream {
+  /** In good order. */
+  end (): void
+  /** At once. */
+  destroy (): void
+  onEnd (listener: () => void): void
+}
+
+interface Watch {
+  names: readonly string[]
+  issuedAt: number
+  /** Milliseconds since the epoch. */
+  endsAt: number
+}
+
+/** How often the clock is looked at: one timer for all of them. */
+const LOOK_MS = 500
 
 /** @param clockSkewSeconds how long after its `exp` a token is still accepted */
-export function createStreamGuard ({ revocations, verifier, clockSkewSeconds }: {
+export function createStreamGuard ({ revocations, verifier, clockSkewSeconds, lookMs = LOOK_MS }: {
   revocations: Revocations
   verifier: Pick<Verifier, 'revocationNames'>
   clockSkewSeconds: number
+  lookMs?: number
 }): StreamGuard {
-  const open = new Map<FastifyReply, { names: readonly string[], issuedAt: number }>()
+  const open = new Map<GuardedStream, Watch>()
+  let clock: NodeJS.Timeout | undefined
 
-  function end (reply: FastifyReply): void {
-    reply.raw.destroy()
+  function endExpired (): void {
+    const now = Date.now()
+    for (const [stream, { endsAt }] of open) {
+      if (endsAt <= now) stream.end()
+    }
+  }
+
+  function forget (stream: GuardedStream): void {
+    open.delete(stream)
+    if (open.size > 0) return
+    clearInterval(clock)
+    clock = undefined
   }
 
   /** After a loss of the store's messages nobody knows what was missed: each stream is looked up. */
   async function lookUpAll (): Promise<void> {
-    await Promise.all([...open].map(async ([reply, { names, issuedAt }]) => {
-      if (await revocations.isRevoked([...names], issuedAt)) end(reply)
+    await Promise.all([...open].map(async ([stream, { names, issuedAt }]) => {
+      if (await revocations.isRevoked([...names], issuedAt)) stream.destroy()
     }))
   }
 
   revocations.onRevoked((revocation) => {
     if (revocation === undefined) return lookUpAll()
-    for (const [reply, { names, issuedAt }] of open) {
-      if (issuedAt <= revocation.issuedUntil && names.some((name) => revocation.names.includes(name))) end(reply)
+    for (const [stream, { names, issuedAt }] of open) {
+      if (issuedAt <= revocation.issuedUntil && names.some((name) => revocation.names.includes(name))) stream.destroy()
     }
   })
 
   return {
-    watch (reply, principal, expire) {
+    watch (stream, principal) {
       if (principal === undefined) return
-      const leftMs = (principal.expiresAt + clockSkewSeconds) * 1_000 - Date.now()
-      const expiry = setTimeout(expire, Math.min(leftMs, MAX_TIMER_MS)).unref()
-      open.set(reply, { names: verifier.revocationNames(principal), issuedAt: principal.claims['iat'] as number })
-      reply.raw.once('close', () => {
-        clearTimeout(expiry)
-        open.delete(reply)
+      open.set(stream, {
+        names: verifier.revocationNames(principal),
+        issuedAt: principal.claims['iat'] as number,
+        endsAt: (principal.expiresAt + clockSkewSeconds) * 1_000
       })
+      clock ??= setInterval(endExpired, lookMs).unref()
+      stream.onEnd(() => { forget(stream) })
     }
   }
 }

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import { EVENT_STREAM_HEADERS } from './event-stream.ts'
 import type { EventStream } from './event-stream.ts'
 
@@ -6,8 +5,8 @@ import type { EventStream } from './event-stream.ts'
 export interface Answer {
   status: number
   headers: Record<string, string>
-  body: string | Readable | null
-  /** Present for a stream. */
+  body: string | null
+  /** Sent instead of a body. */
   stream?: EventStream
 }
 
@@ -21,5 +20,5 @@ export function errorAnswer (status: number, code: number, message: string, head
 }
 
 export function streamAnswer (stream: EventStream): Answer {
-  return { status: 200, headers: { ...EVENT_STREAM_HEADERS }, body: stream.body, stream }
+  return { status: 200, headers: { ...EVENT_STREAM_HEADERS }, body: null, stream }
 }

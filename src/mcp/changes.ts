@@ -123,13 +123,13 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
   }
 }
 
-/** What a change is called on the wire; undefined for those that only their subscribers are told of. */
-export function toNotification (event: ServerEvent): JSONRPCNotification | undefined {
+/** What a change is called on the wire. An update of a resource is for those alone who have subscribed to it. */
+export function toNotification (event: ServerEvent): JSONRPCNotification {
   const method = {
     tools_list_changed: 'notifications/tools/list_changed',
     prompts_list_changed: 'notifications/prompts/list_changed',
     resources_list_changed: 'notifications/resources/list_changed',
-    resource_updated: undefined
+    resource_updated: 'notifications/resources/updated'
   }[event.kind]
-  return method === undefined ? undefined : { jsonrpc: '2.0', method }
+  return { jsonrpc: '2.0', method, ...(event.kind === 'resource_updated' && { params: { uri: event.uri } }) }
 }

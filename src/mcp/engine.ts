@@ -105,7 +105,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   const requestStates = createRequestStates(secrets, store, tool.inputTimeoutSeconds)
   const changes = createChanges({ store, replicas, log, lookMs: times.lookMs })
   const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, ...times })
+  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, subscriptions: sessions.subscriptions, ...times })
   const announce = (change: ServerEvent): void => { changes.bus.publish(change) }
   let stopWatching = watchResources(definitions, announce, log)
   const runner = createRunner({

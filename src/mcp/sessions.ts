@@ -20,7 +20,7 @@ export interface Sessions {
    */
   use (id: string, principalKey: string): Promise<Session>
   /** Counts as a use of a session that is held open. @throws SessionNotFoundError when it has ended */
-  renew (session: Session): Promise<Session>
+  renew (session: Pick<Session, 'digest'>): Promise<Session>
   /** Ends a session. @throws as `use` */
   end (id: string, principalKey: string): Promise<Session>
   /** From which severity on the client wants to be told (logging/setLevel). */
@@ -29,7 +29,7 @@ export interface Sessions {
   subscribe (session: Session, uri: string): Promise<void>
   unsubscribe (session: Session, uri: string): Promise<void>
   /** What the client is to be told of. @throws SessionNotFoundError */
-  subscriptions (session: Session): Promise<ReadonlySet<string>>
+  subscriptions (session: Pick<Session, 'digest'>): Promise<ReadonlySet<string>>
 }
 
 export interface ClientDescription {

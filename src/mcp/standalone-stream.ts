@@ -9,10 +9,11 @@ import type { BackgroundLog } from './background.ts'
 import { RETRY_MS } from './call-stream.ts'
 import { toNotification } from './changes.ts'
 import type { Changes } from './changes.ts'
-import type { EventStreams } from './event-stream.ts'
+import type { EventStream, EventStreams } from './event-stream.ts'
 import type { Replicas } from './replicas.ts'
 import { SessionNotFoundError } from './sessions.ts'
 import type { Session } from './sessions.ts'
+import { createTurns } from './turns.ts'
 
 /**
  * Standalone streams of sessions (GET without a call): what the server has to say by itself. It comes from two numbered
@@ -46,6 +47,8 @@ const printPlace = ({ queue, changes }: Place): string => `s.${queue}.${changes}
 
 const EVERYTHING: Place = { queue: Infinity, changes: Infinity }
 const NOTHING: Place = { queue: 0, changes: 0 }
+/** One for all: few sessions subscribe. */
+const NONE: ReadonlySet<string> = new Set()
 
 const MOST_QUEUED = 1_000
 const QUEUE_TTL_SECONDS = 3_600
@@ -62,157 +65,223 @@ export interface StandaloneStreamOptions {
   changes: Changes
   log: BackgroundLog
   /** Counts as a use of the session. @throws SessionNotFoundError when it has ended */
-  renew (session: Session): Promise<unknown>
+  renew (session: Pick<Session, 'digest'>): Promise<Session>
+  /** What the session wants to be told of. @throws SessionNotFoundError, StoreUnavailableError */
+  subscriptions (session: Pick<Session, 'digest'>): Promise<ReadonlySet<string>>
   renewMs?: number
   lookMs?: number | undefined
 }
 
-interface OpenStream {
-  look (): void
-  claimed (reader: string, position: Place): void
-  released (reader: string, position: Place): void
-  change (number: number, event: ServerEvent): void
-  renew (): void
-  end (): void
-}
-
-export function createStandaloneStreams ({ store, replicas, streams, changes, log, renew, renewMs = RENEW_MS, lookMs = LOOK_MS }: StandaloneStreamOptions): StandaloneStreams {
-  const all = new Set<OpenStream>()
+export function createStandaloneStreams ({ store, replicas, streams, changes, log, renew, subscriptions, renewMs = RENEW_MS, lookMs = LOOK_MS }: StandaloneStreamOptions): StandaloneStreams {
+  const all = new Set<StandaloneStream>()
   /** Those that could not read on when they were to. */
-  const behind = new Set<OpenStream>()
-  const bySession = new Map<string, Set<OpenStream>>()
-  const of = (session: string): Iterable<OpenStream> => bySession.get(session) ?? []
+  const behind = new Set<StandaloneStream>()
+  const bySession = new Map<string, readonly StandaloneStream[]>()
+  const turns = createTurns()
+  const of = (session: string): readonly StandaloneStream[] => bySession.get(session) ?? []
 
   replicas.onMessage((message) => {
     if (message.kind === 'queued') for (const stream of of(message.session)) stream.look()
-    if (message.kind === 'ended') for (const stream of of(message.session)) stream.end()
+    if (message.kind === 'subscribed') for (const stream of of(message.session)) stream.subscribed()
+    if (message.kind === 'ended') for (const stream of of(message.session)) stream.sessionEnded()
     if (message.kind === 'claimed') for (const stream of of(message.session)) stream.claimed(message.reader, parsePlace(message.position)!)
     if (message.kind === 'released') for (const stream of of(message.session)) stream.released(message.reader, parsePlace(message.position)!)
   })
-  replicas.onGap(() => { for (const { look } of all) look() })
-  changes.onChange((number, event) => { for (const stream of all) stream.change(number, event) })
-  const renewing = setInterval(() => { for (const stream of all) stream.renew() }, renewMs).unref()
+  replicas.onGap(() => { for (const stream of all) stream.look() })
+  changes.onChange((number, event) => {
+    const data = asText(event)
+    turns.forEach(all, (stream) => { stream.change(number, event, data) })
+  })
+  const renewing = setInterval(() => { turns.forEach(all, (stream) => { stream.renew() }) }, renewMs).unref()
   const catchingUp = setInterval(() => { for (const stream of behind) stream.look() }, lookMs).unref()
 
   async function newest (): Promise<number> {
     return (await changes.since(Number.MAX_SAFE_INTEGER)).newest
   }
 
+  class StandaloneStream {
+    readonly #session: string
+    readonly #reader: string
+    readonly #connection: EventStream
+    /** How far it has come. */
+    readonly #place: Place
+    /** What of both logs it is to send. */
+    #until: Place = EVERYTHING
+    /** Where it goes on when that is sent: the newer stream is over. */
+    #next: Place | undefined
+    #reading = false
+    #again = false
+    /** URIs of resources; undefined when they may be others by now. */
+    #subscriptions: ReadonlySet<string> | undefined
+    /** How often they may have changed: what was asked for before counts no more. */
+    #generation = 0
+
+    constructor (session: string, reader: string, place: Place, connection: EventStream, subscriptions: readonly string[]) {
+      this.#session = session
+      this.#reader = reader
+      this.#place = place
+      this.#connection = connection
+      this.#subscriptions = subscriptions.length === 0 ? NONE : new Set(subscriptions)
+      all.add(this)
+      bySession.set(session, [...of(session), this])
+      connection.onEnd(() => { this.#over() })
+    }
+
+    look (): void {
+      if (this.#place.queue >= this.#until.queue && this.#place.changes >= this.#until.changes) return
+      this.#again = true
+      if (this.#reading) return
+      this.#reading = true
+      inBackground(this.#readOn(), log)
+    }
+
+    claimed (by: string, position: Place): void {
+      if (by === this.#reader) return
+      // What came before the newer stream began is still for this one.
+      this.#until = position
+      this.look()
+    }
+
+    released (by: string, position: Place): void {
+      if (this.#until === EVERYTHING) return
+      inBackground(store.replace(keys.standalone(this.#session), by, this.#reader, CLAIM_TTL_SECONDS).then((mine) => {
+        if (!mine) return
+        this.#next = position
+        this.#goOn()
+        this.look()
+      }), log)
+    }
+
+    /** What the session subscribes to is looked up when it next matters. */
+    subscribed (): void {
+      this.#subscriptions = undefined
+      this.#generation++
+    }
+
+    /** @param data what clients hear of it */
+    change (number: number, event: ServerEvent, data: string): void {
+      if (number > this.#until.changes) return
+      const unknown = event.kind === 'resource_updated' && this.#subscriptions === undefined
+      if (this.#reading || unknown || number !== this.#place.changes + 1) {
+        this.look()
+        return
+      }
+      this.#place.changes = number
+      if (this.#wants(event)) this.#write(data)
+    }
+
+    renew (): void {
+      inBackground(this.#renew().catch((err: unknown) => {
+        if (!(err instanceof SessionNotFoundError)) throw err
+        this.sessionEnded()
+      }), log)
+    }
+
+    /** There is nobody who could go on. */
+    sessionEnded (): void {
+      this.#until = NOTHING
+      this.end()
+    }
+
+    end (): void {
+      this.#connection.end()
+    }
+
+    /** A message that was lost is made up for here. */
+    async #renew (): Promise<void> {
+      const generation = this.#generation
+      const { subscriptions = [] } = await renew({ digest: this.#session })
+      if (generation === this.#generation) this.#subscriptions = new Set(subscriptions)
+    }
+
+    #wants (event: ServerEvent): boolean {
+      return event.kind !== 'resource_updated' || this.#subscriptions!.has(event.uri)
+    }
+
+    #write (data: string): void {
+      this.#connection.write({ data, id: printPlace(this.#place) })
+    }
+
+    #goOn (): void {
+      if (this.#next === undefined || this.#place.queue < this.#until.queue || this.#place.changes < this.#until.changes) return
+      Object.assign(this.#place, this.#next)
+      this.#until = EVERYTHING
+      this.#next = undefined
+      this.#again = true
+    }
+
+    async #readOn (): Promise<void> {
+      try {
+        while (this.#again) await this.#readOnce()
+        behind.delete(this)
+      } catch (err) {
+        if (err instanceof SessionNotFoundError) {
+          this.sessionEnded()
+          return
+        }
+        behind.add(this)
+        throw err
+      } finally {
+        this.#reading = false
+      }
+    }
+
+    async #lookUpSubscriptions (): Promise<void> {
+      while (this.#subscriptions === undefined) {
+        const generation = this.#generation
+        const found = await subscriptions({ digest: this.#session })
+        if (generation === this.#generation) this.#subscriptions = found
+      }
+    }
+
+    async #readOnce (): Promise<void> {
+      const place = this.#place
+      this.#again = false
+      const queued = await store.entries(keys.queue(this.#session), place.queue)
+      // A store that lost a log counts from the beginning again.
+      if (queued.newest < place.queue) place.queue = 0
+      const changed = await changes.since(place.changes)
+      if (changed.newest < place.changes) place.changes = 0
+      if (changed.changes.some(([, { kind }]) => kind === 'resource_updated')) await this.#lookUpSubscriptions()
+      for (const [number, text] of queued.entries) {
+        if (number > this.#until.queue) break
+        place.queue = number
+        this.#write(text)
+      }
+      for (const [number, event] of changed.changes) {
+        if (number > this.#until.changes) break
+        place.changes = number
+        if (this.#wants(event)) this.#write(asText(event))
+      }
+      this.#again ||= Math.min(queued.newest, this.#until.queue) > place.queue || Math.min(changed.newest, this.#until.changes) > place.changes
+      this.#goOn()
+    }
+
+    #over (): void {
+      all.delete(this)
+      behind.delete(this)
+      const others = of(this.#session).filter((stream) => stream !== this)
+      if (others.length > 0) bySession.set(this.#session, others)
+      else bySession.delete(this.#session)
+      // Another stream of the session goes on, if there is one.
+      if (this.#until === EVERYTHING) replicas.tell({ kind: 'released', session: this.#session, reader: this.#reader, position: printPlace(this.#place) })
+      this.#until = NOTHING
+    }
+  }
+
   return {
-    async open (session, after) {
+    async open ({ digest, protocolVersion, subscriptions = [] }, after) {
       const reader = `${replicas.self}.${randomId(9)}`
-      const claim = keys.standalone(session.digest)
       const place: Place = after ?? {
-        queue: (await store.entries(keys.queue(session.digest), Number.MAX_SAFE_INTEGER)).newest,
+        queue: (await store.entries(keys.queue(digest), Number.MAX_SAFE_INTEGER)).newest,
         changes: await newest()
       }
-      await store.set(claim, reader, CLAIM_TTL_SECONDS)
+      await store.set(keys.standalone(digest), reader, CLAIM_TTL_SECONDS)
       const connection = streams.open()
-      /** What of both logs this stream is to send. */
-      let until: Place = EVERYTHING
-      /** Where it goes on when that is sent: the newer stream is over. */
-      let next: Place | undefined
-      let reading = false
-      let again = false
-
-      function write (message: JSONRPCMessage | undefined): void {
-        if (message !== undefined) connection.write({ data: JSON.stringify(message), id: printPlace(place) })
-      }
-
-      function goOn (): void {
-        if (next === undefined || place.queue < until.queue || place.changes < until.changes) return
-        Object.assign(place, next)
-        until = EVERYTHING
-        next = undefined
-        again = true
-      }
-
-      async function readOn (): Promise<void> {
-        try {
-          while (again) await readOnce()
-          behind.delete(stream)
-        } catch (err) {
-          behind.add(stream)
-          throw err
-        } finally {
-          reading = false
-        }
-      }
-
-      async function readOnce (): Promise<void> {
-        again = false
-        const queued = await store.entries(keys.queue(session.digest), place.queue)
-        // A store that lost a log counts from the beginning again.
-        if (queued.newest < place.queue) place.queue = 0
-        const changed = await changes.since(place.changes)
-        if (changed.newest < place.changes) place.changes = 0
-        for (const [number, text] of queued.entries) {
-          if (number > until.queue) break
-          place.queue = number
-          write(JSON.parse(text) as JSONRPCMessage)
-        }
-        for (const [number, event] of changed.changes) {
-          if (number > until.changes) break
-          place.changes = number
-          write(toNotification(event))
-        }
-        again ||= Math.min(queued.newest, until.queue) > place.queue || Math.min(changed.newest, until.changes) > place.changes
-        goOn()
-      }
-
-      const stream: OpenStream = {
-        look () {
-          if (place.queue >= until.queue && place.changes >= until.changes) return
-          again = true
-          if (reading) return
-          reading = true
-          inBackground(readOn(), log)
-        },
-        claimed (by, position) {
-          if (by === reader) return
-          // What came before the newer stream began is still for this one.
-          until = position
-          stream.look()
-        },
-        released (by, position) {
-          if (until === EVERYTHING) return
-          inBackground(store.replace(claim, by, reader, CLAIM_TTL_SECONDS).then((mine) => {
-            if (!mine) return
-            next = position
-            goOn()
-            stream.look()
-          }), log)
-        },
-        change (number, event) {
-          if (number > until.changes) return
-          if (reading || number !== place.changes + 1) return stream.look()
-          place.changes = number
-          write(toNotification(event))
-        },
-        renew () {
-          inBackground(renew(session).catch((err: unknown) => {
-            if (!(err instanceof SessionNotFoundError)) throw err
-            connection.end()
-          }), log)
-        },
-        end () { connection.end() }
-      }
-
-      const own = bySession.get(session.digest) ?? new Set()
-      bySession.set(session.digest, own.add(stream))
-      all.add(stream)
-      connection.onEnd(() => {
-        all.delete(stream)
-        own.delete(stream)
-        if (own.size === 0 && bySession.get(session.digest) === own) bySession.delete(session.digest)
-        behind.delete(stream)
-        // Another stream of the session goes on, if there is one.
-        if (until === EVERYTHING) replicas.tell({ kind: 'released', session: session.digest, reader, position: printPlace(place) })
-        until = NOTHING
-      })
-      replicas.tell({ kind: 'claimed', session: session.digest, reader, position: printPlace(place) })
+      const stream = new StandaloneStream(digest, reader, place, connection, subscriptions)
+      replicas.tell({ kind: 'claimed', session: digest, reader, position: printPlace(place) })
       // Clients before 2025-11-25 take an event without data for a broken message.
-      if (session.protocolVersion >= '2025-11-25') connection.write({ data: '', id: printPlace(place), retryMs: RETRY_MS })
+      if (protocolVersion >= '2025-11-25') connection.write({ data: '', id: printPlace(place), retryMs: RETRY_MS })
       else connection.raw(`: open\nretry: ${RETRY_MS}\n\n`)
       stream.look()
       return streamAnswer(connection)
@@ -226,7 +295,12 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
     endAll () {
       clearInterval(renewing)
       clearInterval(catchingUp)
-      for (const stream of all) stream.end()
+      turns.forEach(all, (stream) => { stream.end() })
     }
   }
+}
+
+/** What clients hear of a change. */
+function asText (event: ServerEvent): string {
+  return JSON.stringify(toNotification(event))
 }

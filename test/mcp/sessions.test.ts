@@ -5,7 +5,7 @@ import { SessionNotFoundError, TooManySessionsError, createSessions } from '../.
 import type { SessionOptions } from '../../src/mcp/sessions.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { keys } from '../../src/store/keys.ts'
-import { ABLE, SESSIONS, asPrincipal, call, initialize, readEvents, request, send, startEngines, startSession, testStore } from '../support/mcp.ts'
+import { ABLE, SESSIONS, asPrincipal, call, initialize, request, send, startEngines, startSession, testStore } from '../support/mcp.ts'
 
 const CLIENT = { clientInfo: { name: 'test', version: '1' }, capabilities: {}, protocolVersion: '2025-11-25' }
 
@@ -271,6 +271,6 @@ t.test('capabilities of the session are those of its client', async (t) => {
   const able = await startSession(house, { capabilities: ABLE })
   const unable = await startSession(house, { capabilities: {} })
   t.match((await unable.post(call('ask_roots'), { at: 1 })).body.result, { isError: true })
-  const { answer } = await able.post(call('ask_roots'), { at: 1 })
-  t.match(await readEvents(answer.stream!.body).message(), { method: 'roots/list' })
+  const { events } = await able.post(call('ask_roots'), { at: 1 })
+  t.match(await events.message(), { method: 'roots/list' })
 })

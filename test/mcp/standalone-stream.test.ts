@@ -11,8 +11,7 @@ import { createStandaloneStreams } from '../../src/mcp/standalone-stream.ts'
 import type { Place } from '../../src/mcp/standalone-stream.ts'
 import { keys } from '../../src/store/keys.ts'
 import { until } from '../store/contract.ts'
-import type { Readable } from 'node:stream'
-import { call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore } from '../support/mcp.ts'
+import { call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore, throughPipe } from '../support/mcp.ts'
 import type { Engines, TestStore } from '../support/mcp.ts'
 
 /** GET without a call: what the server says by itself. */
@@ -165,13 +164,13 @@ t.test('a change made while the store is away is told once, when it is back', as
 })
 
 /** The parts by themselves, to leave messages in the queue of a session. */
-function replica (t: Test, store: TestStore, { renew = async () => {}, renewMs = 1_000_000, lookMs }: { renew?: (session: Session) => Promise<unknown>, renewMs?: number, lookMs?: number } = {}) {
+function replica (t: Test, store: TestStore, { renew = async () => ({}) as Session, renewMs = 1_000_000, lookMs }: { renew?: () => Promise<Session>, renewMs?: number, lookMs?: number } = {}) {
   stayAwake(t)
   const { lines, log } = captureLog()
   const replicas = createReplicas(store, log)
   const streams = createEventStreams({ onCut: () => {} })
   const changes = createChanges({ store, replicas, log })
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew, renewMs, lookMs })
+  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew, subscriptions: async () => new Set(), renewMs, lookMs })
   t.teardown(async () => {
     standalone.endAll()
     streams.close()
@@ -181,7 +180,7 @@ function replica (t: Test, store: TestStore, { renew = async () => {}, renewMs =
     lines,
     standalone,
     announce: () => { changes.bus.publish({ kind: 'tools_list_changed' }) },
-    open: async (whose: Session, after?: Place) => readEvents((await standalone.open(whose, after)).body as Readable)
+    open: async (whose: Session, after?: Place) => readEvents(throughPipe((await standalone.open(whose, after)).stream!))
   }
 }
 
@@ -365,6 +364,7 @@ t.test('an open stream is a use of its session, and ends with it', async (t) => 
     async renew () {
       renewed++
       if (fails !== undefined) throw fails
+      return session('ada')
     }
   })
   const events = await open(session('ada'))
@@ -397,7 +397,7 @@ t.test('a released claim is taken by one', async (t) => {
 t.test('what a change is called', (t) => {
   t.match(toNotification({ kind: 'prompts_list_changed' }), { method: 'notifications/prompts/list_changed' })
   t.match(toNotification({ kind: 'resources_list_changed' }), { method: 'notifications/resources/list_changed' })
-  t.equal(toNotification({ kind: 'resource_updated', uri: 'x' }), undefined, 'only subscribers are told')
+  t.same(toNotification({ kind: 'resource_updated', uri: 'x://y' }), { jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: 'x://y' } })
   t.end()
 })
 

@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream'
 import type { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { createSecrets } from '../../src/crypto/secrets.ts'
@@ -5,6 +6,7 @@ import type { Answer } from '../../src/mcp/answer.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import { createEngine } from '../../src/mcp/engine.ts'
 import type { Engine, EngineOptions, Exchange } from '../../src/mcp/engine.ts'
+import type { EventStream } from '../../src/mcp/event-stream.ts'
 import { toPrincipal } from '../../src/oidc/principal.ts'
 import type { Principal } from '../../src/oidc/principal.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
@@ -149,7 +151,7 @@ export async function send (engine: Engine, body: unknown, { method = 'POST', he
     headers: answer.headers,
     body: isText ? JSON.parse(answer.body as string) : undefined,
     get events () {
-      events ??= readEvents(answer.body as Readable)
+      events ??= readEvents(throughPipe(answer.stream!))
       return events
     },
     answer
@@ -178,6 +180,13 @@ export interface Events {
   /** The connection breaks. */
   cut (): Promise<void>
   readonly over: boolean
+}
+
+/** What of a response arrives at the client, without HTTP. */
+export function throughPipe (stream: EventStream): Readable {
+  const response = new PassThrough()
+  stream.pipe(response)
+  return response
 }
 
 export function readEvents (body: Readable): Events {
