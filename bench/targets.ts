@@ -92,6 +92,11 @@ export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, 
     name, label, server: peerServer(name, script, provider, env), kind, tools: Number(env['TOOLS']), authenticated: true
   })
 
+  /** All with the token cache: what is compared is the server, not the verification. */
+  const other = (name: string, label: string, kind: Kind, script: string): Target => ({
+    ...peer(name, label, kind, script, { CHECK: 'cache', TOOLS: String(TOOLS), ...(kind !== 'modern' && { MODE: kind }) }), peer: true
+  })
+
   const silent = seedServer('seed', provider)
   return [
     ...bares.flatMap((server) => [bare(server, 'modern'), bare(server, 'stateless')]),
@@ -108,6 +113,17 @@ export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, 
     peer('recipe', "SDK's recipe on Fastify, token cache", 'modern', 'recipe.mjs', { CHECK: 'cache', TOOLS: '1' }),
     peer('recipe-jose', "SDK's recipe on Fastify, jose per request", 'modern', 'recipe.mjs', { CHECK: 'jose', TOOLS: '1' }),
     peer('recipe-20', "SDK's recipe on Fastify, token cache, 20 tools", 'modern', 'recipe.mjs', { CHECK: 'cache', TOOLS: '20' }),
-    peer('recipe-20-jose', "SDK's recipe on Fastify, jose per request, 20 tools", 'modern', 'recipe.mjs', { CHECK: 'jose', TOOLS: '20' })
+    peer('recipe-20-jose', "SDK's recipe on Fastify, jose per request, 20 tools", 'modern', 'recipe.mjs', { CHECK: 'jose', TOOLS: '20' }),
+
+    other('fastmcp', 'fastmcp, a 2025 session', 'session', 'fastmcp.mjs'),
+    other('fastmcp-stateless', 'fastmcp, stateless', 'stateless', 'fastmcp.mjs'),
+    other('hono-mcp', '@hono/mcp, a 2025 session', 'session', 'hono-mcp.mjs'),
+    other('hono-mcp-stateless', '@hono/mcp, stateless', 'stateless', 'hono-mcp.mjs'),
+    other('mcp-handler', 'mcp-handler', 'modern', 'mcp-handler.mjs'),
+    other('express-v1', 'Express with SDK v1, a 2025 session', 'session', 'express-v1.mjs'),
+    other('express-v1-stateless', 'Express with SDK v1, stateless', 'stateless', 'express-v1.mjs'),
+    other('express-v2', 'Express with SDK v2', 'modern', 'express-v2.mjs'),
+    other('fastify-mcp', 'fastify-mcp, a 2025 session', 'session', 'fastify-mcp.mjs'),
+    other('fastify-mcp-stateless', 'fastify-mcp, stateless', 'stateless', 'fastify-mcp.mjs')
   ]
 }
