@@ -12,6 +12,8 @@ export interface Context {
   tokens: readonly string[]
   sampling: Sampling
   rounds: number
+  /** How often all servers are started anew: what one process is luckier with than another (memory, compiled code) is part of the spread then. */
+  generations: number
   /** Shorter and less of everything, to see whether a change helps. */
   quick: boolean
   /** Names of targets; empty for all. */
@@ -27,6 +29,17 @@ export interface PartResult {
   /** Of the report. */
   lines: string[]
   verdicts: Verdict[]
+  /** The last line of all. */
+  headline?: string | undefined
+  /** Of the picture: what is compared, of the bare route. */
+  bars?: Bar[]
+}
+
+export interface Bar {
+  label: string
+  ratio: number
+  /** Seed, or what it is compared with. */
+  kind: 'seed' | 'base' | 'other'
 }
 
 /** What was to be reached, and whether it was. */

@@ -46,7 +46,12 @@ export async function startIdentity (): Promise<Identity> {
   const header = encode({ alg: 'RS256', typ: 'at+jwt', kid: KEY_ID })
   const secret = randomBytes(16)
 
+  const made = new Map<number, string>()
+
   async function token (number: number): Promise<string> {
+    const known = made.get(number)
+    if (known !== undefined) return known
+
     const person = createHmac('sha256', secret).update(String(number)).digest('hex').slice(0, 12)
     const claims = encode({
       iss: issuer,
@@ -60,7 +65,9 @@ export async function startIdentity (): Promise<Identity> {
       jti: person
     })
     const signature = await signAsync('RSA-SHA256', Buffer.from(`${header}.${claims}`), privateKey)
-    return `${header}.${claims}.${signature.toString('base64url')}`
+    const token = `${header}.${claims}.${signature.toString('base64url')}`
+    made.set(number, token)
+    return token
   }
 
   return {
@@ -68,12 +75,12 @@ export async function startIdentity (): Promise<Identity> {
     audience: AUDIENCE,
     jwksUri: `${issuer}/jwks`,
     async tokens (count, from = 0) {
-      const made: string[] = []
+      const tokens: string[] = []
       // As many at once as the thread pool has threads, and some that wait.
       for (let done = 0; done < count; done += 64) {
-        made.push(...await Promise.all(Array.from({ length: Math.min(64, count - done) }, async (_none, index) => await token(from + done + index))))
+        tokens.push(...await Promise.all(Array.from({ length: Math.min(64, count - done) }, async (_none, index) => await token(from + done + index))))
       }
-      return made
+      return tokens
     },
     async close () {
       server.closeAllConnections()

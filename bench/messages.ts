@@ -32,6 +32,8 @@ const META = {
 const VARIANTS = 1_024
 /** All ids have as many digits, so all requests have the same length. */
 const FIRST_ID = 100_000
+/** Nobody waits longer for an answer. */
+const PATIENCE_MS = 15_000
 
 /** Requests in rotation: different ids, the tokens in turn, and for sessions one for each token. */
 export async function createTraffic ({ kind, port, tokens, variants = VARIANTS, list }: TrafficOptions): Promise<Traffic> {
@@ -83,8 +85,8 @@ function serialise (port: number, body: object, headers: Record<string, string>)
 }
 
 async function openSessions (port: number, tokens: readonly string[]): Promise<string[]> {
-  const sessions: string[] = []
-  for (const token of tokens) {
+  // All at once: fastmcp takes a second for each.
+  return await Promise.all(tokens.map(async (token) => {
     const authorization = { Authorization: `Bearer ${token}` }
     const made = await exchange(port, serialise(port, {
       jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: LEGACY, capabilities: {}, clientInfo: CLIENT_INFO }
@@ -93,14 +95,14 @@ async function openSessions (port: number, tokens: readonly string[]): Promise<s
     if (made.status !== 200 || session === undefined) throw new Error(`initialize: HTTP ${made.status}: ${made.body.slice(0, 300)}`)
     const ready = await exchange(port, serialise(port, { jsonrpc: '2.0', method: 'notifications/initialized' }, { ...headersOf('session', token, false), 'Mcp-Session-Id': session }))
     if (ready.status !== 202) throw new Error(`notifications/initialized: HTTP ${ready.status}: ${ready.body.slice(0, 300)}`)
-    sessions.push(session)
-  }
-  return sessions
+    return session
+  }))
 }
 
 /** One request on a connection of its own. */
 export async function exchange (port: number, request: Buffer): Promise<Answer> {
   const socket = connect(port, '127.0.0.1')
+  socket.setTimeout(PATIENCE_MS, () => { socket.destroy(new Error(`no answer for ${PATIENCE_MS / 1_000} s`)) })
   try {
     await once(socket, 'connect')
     socket.write(request)

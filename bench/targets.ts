@@ -38,7 +38,11 @@ const compiled = (path: string): string => fileURLToPath(new URL(path, import.me
 /** Peers run from the source tree, where their packages are: .bench/bench is two folders below the root. */
 export const PEERS = fileURLToPath(new URL('../../bench/peers/', import.meta.url))
 /** As in `npm start`. */
-const SEED_FLAGS = ['--enable-source-maps', '--disable-proto=delete']
+export const SEED_FLAGS = ['--enable-source-maps', '--disable-proto=delete']
+/** Seed with the tools of the benchmark. */
+export const SEED_SCRIPT = compiled('./servers/seed.js')
+/** Seed with its own: what `npm start` starts. */
+export const SHIPPED_SCRIPT = compiled('../src/server.js')
 export const TOOLS = 20
 
 export function bareServer (name: string, provider: ProviderEnv, env: Record<string, string> = {}): ServerSpec {
@@ -49,7 +53,7 @@ export function bareServer (name: string, provider: ProviderEnv, env: Record<str
 export function seedServer (name: string, { ISSUER, AUDIENCE }: ProviderEnv, env: Record<string, string> = {}): ServerSpec {
   return {
     name,
-    args: [...SEED_FLAGS, compiled('./servers/seed.js')],
+    args: [...SEED_FLAGS, SEED_SCRIPT],
     ready: '/health/ready',
     env: {
       OIDC_ISSUER: ISSUER,

@@ -1,6 +1,6 @@
 import { startRedis } from '../../test/support/redis.ts'
 import type { RedisServer } from '../../test/support/redis.ts'
-import type { Context, PartResult, Verdict } from '../context.ts'
+import type { Bar, Context, PartResult, Verdict } from '../context.ts'
 import { checkServer, createBareTraffic, createTraffic } from '../messages.ts'
 import { DISTURBED, LEAST_SHARE, runRounds, spread } from '../rounds.ts'
 import type { Sample, Spread, Subject } from '../rounds.ts'
@@ -11,7 +11,7 @@ import type { ServerSpec, Target } from '../targets.ts'
 import { markdownTable, times } from '../text.ts'
 
 /** A row of the comparison: `ratio` of the bare route in the same round. */
-export interface CallRow {
+interface CallRow {
   target: Target
   samples: Sample[]
   ratio: Spread
@@ -21,16 +21,20 @@ export interface CallRow {
   cpuRatio: Spread
 }
 
-export interface CallResult extends PartResult {
-  rows: CallRow[]
-  /** The last line of all; undefined where what it compares was not measured. */
-  headline: string | undefined
+/** tools/call with valid tokens that were seen before, at saturation: Seed beside the bare route and all others. */
+export async function measureCalls (context: Context): Promise<PartResult> {
+  const { provider, only, builds } = context
+  const targets = callTargets(provider, builds).filter(({ name, base }) => base === true || only.length === 0 || only.includes(name))
+  const samples: Sample[][] = targets.map(() => [])
+  for (let generation = 0; generation < context.generations; generation++) {
+    for (const [index, more] of (await measureGeneration(targets, context)).entries()) samples[index]!.push(...more)
+  }
+  return report(targets, samples)
 }
 
-/** tools/call with valid tokens that were seen before, at saturation: Seed beside the bare route and all others. */
-export async function measureCalls (context: Context): Promise<CallResult> {
-  const { pinning, provider, tokens, only, builds } = context
-  const targets = callTargets(provider, builds).filter(({ name, base }) => base === true || only.length === 0 || only.includes(name))
+/** All servers started, checked, measured, stopped. */
+async function measureGeneration (targets: readonly Target[], context: Context): Promise<Sample[][]> {
+  const { pinning, tokens } = context
   const servers = new Map<string, ServerProcess>()
   const redises: RedisServer[] = []
   try {
@@ -38,20 +42,17 @@ export async function measureCalls (context: Context): Promise<CallResult> {
     for (const target of targets) {
       context.progress(`checking ${target.name}`)
       const { server: spec, kind, base, authenticated } = target
-      const helpers: number[] = []
       if (!servers.has(spec.name)) servers.set(spec.name, await start(spec))
       const { port, pid, lastLines } = servers.get(spec.name)!
-      if (spec.redis === true) helpers.push(redises.at(-1)!.pid)
       try {
         const traffic = await (base === true ? createBareTraffic : createTraffic)({ kind, port, tokens })
         await checkServer(port, traffic, { kind, tokens, authenticated })
-        subjects.push({ name: target.name, port, pid, traffic, helpers })
+        subjects.push({ name: target.name, port, pid, traffic, helpers: spec.redis === true ? [redises.at(-1)!.pid] : [] })
       } catch (err) {
         throw new Error(`${target.name}: ${(err as Error).message}\n${lastLines()}`)
       }
     }
-    const samples = await runRounds(subjects, context)
-    return report(targets, samples)
+    return await runRounds(subjects, context)
   } finally {
     for (const server of servers.values()) await server.stop()
     for (const redis of redises) await redis.stop()
@@ -68,7 +69,7 @@ export async function measureCalls (context: Context): Promise<CallResult> {
   }
 }
 
-function report (targets: readonly Target[], samples: readonly Sample[][]): CallResult {
+function report (targets: readonly Target[], samples: readonly Sample[][]): PartResult {
   const find = (name: string, round: number): Sample => samples[targets.findIndex((target) => target.name === name)]![round]!
   const base = ({ kind }: Target, round: number, figure: (sample: Sample) => number): number => {
     const era = kind === 'modern' ? '' : '-2025'
@@ -86,9 +87,9 @@ function report (targets: readonly Target[], samples: readonly Sample[][]): Call
   const { verdicts, headline } = judge(rows)
   return {
     title: 'tools/call',
-    rows,
     verdicts,
     headline,
+    bars: bars(rows),
     lines: [
       'A `ping` tool without arguments that answers `pong`; RS256 tokens of 64 people, each seen before; 1,024 different requests in rotation; 50 connections, closed loop. *Ratio*: requests a second divided by the mean of the two bare routes in the same round, for the same request. *By CPU*: the CPU time of the bare routes for a request, divided by that of the server; it is the steadier one where other things run on the machine.',
       '',
@@ -165,4 +166,12 @@ function judge (rows: readonly CallRow[]): { verdicts: Verdict[], headline: stri
     verdicts,
     headline: `Seed answers tools/call at ${seed.ratio.median.toFixed(2)} (${seed.ratio.least.toFixed(2)} to ${seed.ratio.most.toFixed(2)}) of a bare Fastify route${ofRecipe}`
   }
+}
+
+/** The bare route once; the fastest first. */
+function bars (rows: readonly CallRow[]): Bar[] {
+  const others = rows.filter(({ target }) => target.base !== true).map(({ target, ratio }): Bar => ({
+    label: target.label, ratio: ratio.median, kind: target.name.startsWith('seed') ? 'seed' : target.name.startsWith('bare') ? 'base' : 'other'
+  }))
+  return [{ label: 'bare Fastify 5 route, no sign-in', ratio: 1, kind: 'base' }, ...others.sort((a, b) => b.ratio - a.ratio)]
 }
