@@ -89,15 +89,18 @@ if (values.profile !== undefined) {
   console.log(await profileTarget(values.profile, join(ROOT, '.bench'), context).finally(async () => { await identity.close() }))
   process.exit()
 }
-try {
-  for (const part of chosen) {
+const failures: string[] = []
+for (const part of chosen) {
+  try {
     const result = await PARTS[part]!(context)
     results.push(result)
     headline = result.headline ?? headline
+  } catch (err) {
+    failures.push(`${part}: ${(err as Error).message}`)
+    progress(`FAILED ${failures.at(-1)}`)
   }
-} finally {
-  await identity.close()
 }
+await identity.close()
 
 const report = [
   '# The benchmark', '',
@@ -109,17 +112,19 @@ const report = [
   '## Reached, and not', '',
   '| | requirement | measured | |', '|--:|---|---|---|',
   ...results.flatMap(({ verdicts }) => verdicts).sort((a, b) => a.item.localeCompare(b.item)).map(({ item, wanted, measured, reached }) => `| ${item} | ${wanted} | ${measured} | ${reached ? 'reached' : '**not reached**'} |`),
+  ...failures.flatMap((failure) => ['', '**Failed**, and so not measured:', '', '```', failure, '```']),
   ...results.flatMap(({ title, lines }) => ['', `## ${title}`, '', ...lines]),
   ''
 ].join('\n')
 // A short run must not pass for a whole one.
-const folder = join(ROOT, complete ? 'bench' : '.bench')
+const folder = join(ROOT, complete && failures.length === 0 ? 'bench' : '.bench')
 writeFileSync(join(folder, 'RESULTS.md'), report)
 const bars = results.flatMap((result) => result.bars ?? [])
 if (bars.length > 0) writeFileSync(join(folder, 'results.svg'), drawPicture(bars, describeMachine(pinning)[0]!))
 console.log(report)
-console.log(headline)
-if (strict && results.some(({ verdicts }) => verdicts.some(({ reached }) => !reached))) process.exitCode = 1
+for (const failure of failures) console.error(`FAILED ${failure}`)
+if (headline !== '') console.log(headline)
+if (failures.length > 0 || (strict && results.some(({ verdicts }) => verdicts.some(({ reached }) => !reached)))) process.exitCode = 1
 
 function list (value: string | undefined): string[] {
   return value === undefined ? [] : value.split(',').map((item) => item.trim())
