@@ -94,6 +94,7 @@ for (const part of chosen) {
   try {
     const result = await PARTS[part]!(context)
     results.push(result)
+    failures.push(...result.problems ?? [])
     headline = result.headline ?? headline
   } catch (err) {
     failures.push(`${part}: ${(err as Error).message}`)

@@ -29,6 +29,8 @@ export interface PartResult {
   /** Of the report. */
   lines: string[]
   verdicts: Verdict[]
+  /** What went wrong, and was left out. */
+  problems?: string[]
   /** The last line of all. */
   headline?: string | undefined
   /** Of the picture: what is compared, of the bare route. */

@@ -41,27 +41,50 @@ export const DISTURBED = 0.05
 /** Where the server used less than this of its core, something else may have been what limits. */
 export const LEAST_SHARE = 0.8
 
+export interface RoundsOptions {
+  rounds: number
+  pinning: Pinning
+  sampling: Sampling
+  progress (text: string): void
+  /** Takes what went wrong with a subject, by name: it is left out from then on. Without it, nothing may. */
+  problems?: Map<string, string>
+}
+
 /** Interleaved: each round samples all, in an order of chance. @returns for each subject, in their order, a sample a round */
-export async function runRounds (subjects: readonly Subject[], { rounds, pinning, sampling, progress }: { rounds: number, pinning: Pinning, sampling: Sampling, progress (text: string): void }): Promise<Sample[][]> {
+export async function runRounds (subjects: readonly Subject[], { rounds, pinning, sampling, progress, problems }: RoundsOptions): Promise<Sample[][]> {
   const samples: Sample[][] = subjects.map(() => [])
   // Compiled code and buffers come with use: a round before the first does not count.
-  for (const subject of subjects) {
+  for (const [index, subject] of subjects.entries()) {
     progress(`warming ${subject.name}`)
-    await sample(subject, pinning, sampling)
+    await take(index, async () => { await sample(subject, pinning, sampling) })
   }
   for (let round = 1; round <= rounds; round++) {
     for (const index of shuffled(subjects.length)) {
       const subject = subjects[index]!
-      let best = await sample(subject, pinning, sampling)
-      for (let tries = 0; tries < sampling.retakes && best.foreign > DISTURBED; tries++) {
-        const again = await sample(subject, pinning, sampling)
-        if (again.foreign < best.foreign) best = again
-      }
-      samples[index]!.push(best)
-      progress(`round ${round} of ${rounds}: ${subject.name}: ${best.perSecond.toFixed(0)} a second${best.foreign > DISTURBED ? `, disturbed (${(best.foreign * 100).toFixed(0)} % of a core)` : ''}`)
+      await take(index, async () => {
+        let best = await sample(subject, pinning, sampling)
+        for (let tries = 0; tries < sampling.retakes && best.foreign > DISTURBED; tries++) {
+          const again = await sample(subject, pinning, sampling)
+          if (again.foreign < best.foreign) best = again
+        }
+        samples[index]!.push(best)
+        progress(`round ${round} of ${rounds}: ${subject.name}: ${best.perSecond.toFixed(0)} a second${best.foreign > DISTURBED ? `, disturbed (${(best.foreign * 100).toFixed(0)} % of a core)` : ''}`)
+      })
     }
   }
   return samples
+
+  async function take (index: number, work: () => Promise<void>): Promise<void> {
+    const { name } = subjects[index]!
+    if (problems?.has(name) === true) return
+    try {
+      await work()
+    } catch (err) {
+      if (problems === undefined) throw err
+      problems.set(name, (err as Error).message)
+      progress(`FAILED ${(err as Error).message}`)
+    }
+  }
 }
 
 export async function sample ({ name, port, pid, traffic, helpers }: Subject, { server, load }: Pinning, { warmMs, measureMs }: Sampling): Promise<Sample> {
