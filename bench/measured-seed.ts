@@ -40,13 +40,15 @@ const STILL = { heap: 32_768, rss: 524_288 }
 const LEAST_LOOKS = 5
 const MOST_LOOKS = 40
 
-export async function startMeasuredSeed (env: Record<string, string>): Promise<MeasuredSeed> {
+/** @param options `script`: another server than that of the soak; `core`: where it runs, with all its threads */
+export async function startMeasuredSeed (env: Record<string, string>, { script = SERVER, core }: { script?: string, core?: number } = {}): Promise<MeasuredSeed> {
   const folder = mkdtempSync(join(tmpdir(), 'seed-soak-'))
   const logFile = join(folder, 'seed.log')
   const log = openSync(logFile, 'w')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const child = spawn(process.execPath, ['--enable-source-maps', '--disable-proto=delete', '--expose-gc', '--import', PRELOADED, SERVER], {
+  const command = [...(core === undefined ? [] : ['taskset', '-c', String(core)]), process.execPath, '--enable-source-maps', '--disable-proto=delete', '--expose-gc', '--import', PRELOADED, script]
+  const child = spawn(command[0]!, command.slice(1), {
     cwd: folder,
     env: { PATH: process.env['PATH']!, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: String(port), BASE_URL: url, CIMD_ENABLED: 'false', ...env },
     stdio: ['ignore', log, 'pipe']

@@ -1,0 +1,31 @@
+import { Type } from 'typebox'
+import { defineTool } from '../../src/mcp/define.ts'
+import type { ToolDefinition } from '../../src/mcp/define.ts'
+
+/** `ping`, which is called, and others beside it of the size that tools have. */
+export function benchTools (count: number): ToolDefinition[] {
+  return [ping, ...Array.from({ length: count - 1 }, (_none, index) => neighbour(index + 1))]
+}
+
+const ping = defineTool({
+  name: 'ping',
+  description: 'Answers pong.',
+  input: Type.Object({}, { additionalProperties: false }),
+  annotations: { readOnlyHint: true },
+  handler: () => 'pong'
+})
+
+function neighbour (number: number): ToolDefinition {
+  return defineTool({
+    name: `tickets_${number}`,
+    title: `Search tickets of queue ${number}`,
+    description: `Searches the tickets of queue ${number} and returns those that match, the newest first.`,
+    input: Type.Object({
+      query: Type.String({ description: 'Words that the ticket must contain', maxLength: 200 }),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+      state: Type.Optional(Type.Union([Type.Literal('open'), Type.Literal('closed')]))
+    }, { additionalProperties: false }),
+    annotations: { readOnlyHint: true, openWorldHint: false },
+    handler: ({ query }) => query
+  })
+}
