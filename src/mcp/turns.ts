@@ -11,15 +11,16 @@ export interface Turns {
   forEach<Item> (items: Iterable<Item>, act: (item: Item) => void): void
 }
 
-export function createTurns (stretchMs = STRETCH_MS): Turns {
+/** @param now milliseconds, from any beginning */
+export function createTurns (stretchMs = STRETCH_MS, now = (): number => performance.now()): Turns {
   const waiting: Array<() => boolean> = []
 
   /** Goes on until all is done or the time is over. */
   function work (): void {
-    const until = performance.now() + stretchMs
+    const until = now() + stretchMs
     while (waiting.length > 0) {
       if (waiting[0]!()) waiting.shift()
-      else if (performance.now() >= until) {
+      else if (now() >= until) {
         setImmediate(work)
         return
       }
