@@ -29,6 +29,7 @@ export default [
   forbid(['src/commands/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'A command works on the domain, without the server.'),
   forbid(['src/define/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/tools/*', '**/extensions/*', ...OUTSIDE], 'What authors import knows nothing of what runs it.'),
   forbid(['src/tools/*.ts', 'src/prompts/*.ts', 'src/resources/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/extensions/*', ...OUTSIDE], 'A tool is made of what src/define and src/index.ts offer, and knows nothing of the engine or HTTP.'),
+  forbid(['src/testing/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/tools/*', '**/prompts/*', '**/resources/*', '**/extensions/*', '**/commands/*', ...OUTSIDE], 'The testing kit drives the engine, without HTTP and without anything of its own to offer.'),
   forbid(['src/extensions/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', ...OUTSIDE], 'Loading knows definitions, not what is done with them.'),
   forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts', 'src/crypto/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
 ]

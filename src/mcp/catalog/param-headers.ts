@@ -45,8 +45,8 @@ function headerOf (declared: unknown, { type }: Schema, where: string): string {
 /** @returns what is wrong, or undefined where headers and arguments agree */
 export function checkParamHeaders (params: readonly MirroredParam[], input: unknown, headers: Readonly<Record<string, unknown>>): { header: string, problem: string } | undefined {
   for (const { path, header } of params) {
-    const value = path.reduce<unknown>((inner, key) => typeof inner === 'object' && inner !== null && Object.hasOwn(inner, key) ? (inner as Record<string, unknown>)[key] : undefined, input)
-    if (!['string', 'number', 'boolean'].includes(typeof value)) continue
+    const value = valueAt(input, path)
+    if (value === undefined) continue
     const sent = headers[header]
     if (typeof sent !== 'string') return { header, problem: `the body has ${path.join('.')}, and the header ${header} is missing` }
     const decoded = decode(sent.trim())
@@ -55,6 +55,25 @@ export function checkParamHeaders (params: readonly MirroredParam[], input: unkn
     if (!same) return { header, problem: `the header ${header} and ${path.join('.')} in the body are not the same` }
   }
   return undefined
+}
+
+/** The headers that a client sends with these arguments. */
+export function mirrorParams (params: readonly MirroredParam[], input: unknown): Record<string, string> {
+  return Object.fromEntries(params.flatMap(({ path, header }) => {
+    const value = valueAt(input, path)
+    return value === undefined ? [] : [[header, encodeHeader(String(value))]]
+  }))
+}
+
+/** Absent, null and what is no plain value are in no header. */
+function valueAt (input: unknown, path: readonly string[]): string | number | boolean | undefined {
+  const value = path.reduce<unknown>((inner, key) => typeof inner === 'object' && inner !== null && Object.hasOwn(inner, key) ? (inner as Record<string, unknown>)[key] : undefined, input)
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? value : undefined
+}
+
+/** What no header can hold, and what looks as if it was encoded, is sent as base64. */
+export function encodeHeader (value: string): string {
+  return /^[\x21-\x7e]+( +[\x21-\x7e]+)*$/.test(value) && !/^=\?base64\?.*\?=$/i.test(value) ? value : `=?base64?${Buffer.from(value).toString('base64')}?=`
 }
 
 /** What no header could hold comes as `=?base64?…?=`, UTF-8 inside. */
