@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
-import { defineTool } from '../../src/mcp/define.ts'
-import type { ToolDefinition } from '../../src/mcp/define.ts'
+import { defineTool } from '../../src/define/tool.ts'
+import type { ToolDefinition } from '../../src/define/tool.ts'
 
 /** `ping`, which is called, and others beside it of the size that tools have. */
 export function benchTools (count: number): ToolDefinition[] {

@@ -9,4 +9,4 @@ const { BENCH_SEED, BENCH_TOOLS } = process.env
 const build = BENCH_SEED === undefined ? new URL('../../', import.meta.url) : new URL(`file://${BENCH_SEED}/`)
 const seed = await import(new URL('src/serve.js', build).href) as { serve: typeof serve }
 
-await seed.serve(process.env, false, { tools: benchTools(Number(BENCH_TOOLS)) })
+await seed.serve(process.env, false, { definitions: benchTools(Number(BENCH_TOOLS)) })

@@ -22,17 +22,19 @@ export interface RequestContext {
    * This and the following three wait for the client. In 2026-07-28 that ends the request, and the client's answer
    * begins another, in which the handler runs from its start: what comes before the question is done again, so ask
    * first. They throw a ToolError where the client cannot be asked, refuses, or does not answer in time.
+   *
+   * Answers belong to the first question, the second and so on, so ask in the same order each time, or give each a name.
    */
-  elicit<Form extends TObject> (message: string, form: Form): Promise<ElicitedForm<Static<Form>>>
+  elicit<Form extends TObject> (message: string, form: Form, options?: QuestionOptions): Promise<ElicitedForm<Static<Form>>>
   /**
    * Sends the person to a page, for what must not pass through the client. `accept` says that they agreed to go there;
    * `completed` tells the client that they are done, in the 2025 revisions, and may be called after the tool has ended.
    */
-  elicitUrl (message: string, url: string): Promise<{ action: ElicitAction, completed (): Promise<void> }>
+  elicitUrl (message: string, url: string, options?: QuestionOptions): Promise<{ action: ElicitAction, completed (): Promise<void> }>
   /** Has the client's model write a message. */
-  sample (params: CreateMessageRequestParams): Promise<CreateMessageResult | CreateMessageResultWithTools>
+  sample (params: CreateMessageRequestParams, options?: QuestionOptions): Promise<CreateMessageResult | CreateMessageResultWithTools>
   /** The folders that the client works on. */
-  listRoots (): Promise<Root[]>
+  listRoots (options?: QuestionOptions): Promise<Root[]>
   /** Tells all clients, of every replica, that something this server offers has changed. */
   announce (change: ServerEvent): void
   /**
@@ -42,6 +44,11 @@ export interface RequestContext {
    * @param audience how the provider knows that API
    */
   tokenFor (audience: string, options?: { scopes?: readonly string[] }): Promise<string>
+}
+
+export interface QuestionOptions {
+  /** What the question is called in 2026-07-28 (`inputRequests`); its number where absent. */
+  key?: string
 }
 
 export interface ClientInfo {

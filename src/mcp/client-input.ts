@@ -6,13 +6,14 @@ import { randomId } from '../crypto/secrets.ts'
 import type { ClientInfo, ElicitAction, RequestContext } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
 import type { Deadline } from './deadline.ts'
+import { toRequestedSchema } from './elicitation-form.ts'
 import type { Answers } from './request-state.ts'
 
 /**
  * What a tool asks its client for: a person's input, a message of its model, its roots. One way for the tool, two on the
  * wire: the 2025 revisions send a request on the call's stream, 2026-07-28 ends the call with what is needed.
  */
-export type AskClient = (request: InputRequest) => Promise<unknown>
+export type AskClient = (request: InputRequest, key?: string) => Promise<unknown>
 
 /** Input is missing that only another round brings; thrown through the handler. */
 export class InputRequiredError extends Error {
@@ -43,7 +44,7 @@ export function askOnStream ({ mcpReq }: ServerContext, client: ClientInfo, { de
   }
 }
 
-/** 2026-07-28: answers come with the next round, under the number of the question. */
+/** 2026-07-28: answers come with the next round, under the name of the question or its number. */
 export interface Rounds {
   ask: AskClient
   /** What this round asked for and has no answer to. */
@@ -56,8 +57,8 @@ export function askInRounds (answers: Answers): Rounds {
   let questions = 0
   return {
     missing,
-    async ask (request) {
-      const key = `input-${++questions}`
+    async ask (request, name) {
+      const key = name ?? `input-${++questions}`
       if (Object.hasOwn(answers, key)) return answers[key]
       missing[key] = request
       throw new InputRequiredError(`The client is asked for ${request.method}`)
@@ -72,38 +73,38 @@ export function askInRounds (answers: Answers): Rounds {
  */
 export function clientInput (ask: AskClient, complete: ((elicitationId: string) => Promise<void>) | undefined): ClientInput {
   const members: ClientInput = {
-    async elicit (message, form) {
-      const answer = readElicitation(await ask(inputRequired.elicit({ message, requestedSchema: JSON.parse(JSON.stringify(form)) as never })))
+    async elicit (message, form, options) {
+      const answer = readElicitation(await ask(inputRequired.elicit({ message, requestedSchema: toRequestedSchema(form) }), options?.key))
       if (answer.action !== 'accept') return { action: answer.action }
       return { action: 'accept', content: checkContent(form, answer.content) as never }
     },
 
-    async elicitUrl (message, url) {
+    async elicitUrl (message, url, options) {
       const elicitationId = randomId()
       const request = inputRequired.elicitUrl({ message, url })
       // The 2025 revision names each; 2026-07-28 does not know the member.
       if (complete !== undefined) Object.assign(request.params!, { elicitationId })
-      const { action } = readElicitation(await ask(request))
+      const { action } = readElicitation(await ask(request, options?.key))
       return { action, completed: async () => { await complete?.(elicitationId) } }
     },
 
-    async sample (params: CreateMessageRequestParams) {
-      const answer = await ask(inputRequired.createMessage(params)) as { role?: unknown, content?: unknown }
+    async sample (params: CreateMessageRequestParams, options) {
+      const answer = await ask(inputRequired.createMessage(params), options?.key) as { role?: unknown, content?: unknown }
       if (typeof answer.role !== 'string' || typeof answer.content !== 'object') throw new ToolError('The client answered with something other than a message')
       return answer as never
     },
 
-    async listRoots () {
-      const answer = await ask(inputRequired.listRoots()) as { roots?: unknown }
+    async listRoots (options) {
+      const answer = await ask(inputRequired.listRoots(), options?.key) as { roots?: unknown }
       if (!Array.isArray(answer.roots)) throw new ToolError('The client answered with something other than roots')
       return answer.roots as Root[]
     }
   }
   return {
-    elicit: (message, form) => awaitedLater(members.elicit(message, form)),
-    elicitUrl: (message, url) => awaitedLater(members.elicitUrl(message, url)),
-    sample: (params) => awaitedLater(members.sample(params)),
-    listRoots: () => awaitedLater(members.listRoots())
+    elicit: (...question) => awaitedLater(members.elicit(...question)),
+    elicitUrl: (...question) => awaitedLater(members.elicitUrl(...question)),
+    sample: (...question) => awaitedLater(members.sample(...question)),
+    listRoots: (...question) => awaitedLater(members.listRoots(...question))
   }
 }
 

@@ -1,9 +1,10 @@
-import { addAbortSignal } from 'node:stream'
+import { PassThrough, addAbortSignal } from 'node:stream'
 import type { Readable } from 'node:stream'
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, LOG_LEVEL_META_KEY, PROTOCOL_VERSION_META_KEY, ProtocolError, SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
 import type { Answer } from '../mcp/answer.ts'
 import { encodeHeader } from '../mcp/catalog/param-headers.ts'
 import type { Engine } from '../mcp/engine.ts'
+import type { EventStream } from '../mcp/event-stream.ts'
 import type { Principal } from '../oidc/principal.ts'
 import { answer, capabilitiesOf } from './answering.ts'
 import type { Answering } from './answering.ts'
@@ -113,9 +114,9 @@ function createPost ({ engine, principal, log }: WireOptions) {
 }
 
 /** Reads until the response is there; the answer to a request has a body. */
-async function responseTo (id: number, { body }: Answer, signal: AbortSignal, take: (message: Message) => Promise<void>): Promise<Record<string, unknown>> {
+async function responseTo (id: number, { body, stream }: Answer, signal: AbortSignal, take: (message: Message) => Promise<void>): Promise<Record<string, unknown>> {
   try {
-    for await (const message of typeof body === 'string' ? [JSON.parse(body) as Message] : events(addAbortSignal(signal, body!))) {
+    for await (const message of stream === undefined ? [JSON.parse(body!) as Message] : events(addAbortSignal(signal, throughPipe(stream)))) {
       if (message.method !== undefined) await take(message)
       else if (message.error !== undefined) throw new ProtocolError(message.error.code, message.error.message, message.error.data)
       else if (message.id === id) return message.result!
@@ -125,6 +126,13 @@ async function responseTo (id: number, { body }: Answer, signal: AbortSignal, ta
     signal.throwIfAborted()
     throw err
   }
+}
+
+/** What of a response would arrive at the client. */
+function throughPipe (stream: EventStream): Readable {
+  const response = new PassThrough()
+  stream.pipe(response)
+  return response
 }
 
 /** Server-sent events (HTML, 9.2), as this server writes them: one line of data each. */

@@ -8,10 +8,14 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
+import { joinDefinitions, loadOwn } from '../../src/extensions/load.ts'
 import { freePort } from '../support/free-port.ts'
+import { getTokens } from '../support/broker.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
+import { promptsAndResources } from '../conformance/prompts-and-resources.ts'
+import { tools } from '../conformance/tools.ts'
 import { createBrowserStandIn } from './browser-stand-in.ts'
 
 /**
@@ -38,6 +42,20 @@ async function fetchDocument (url: string) {
   return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(document) }
 }
 
+/** Something of each kind that a server offers, and what a client gets of it. */
+const EVERYTHING: Array<[method: string, params: Record<string, unknown>, expected: object]> = [
+  ['tools/list', {}, { tools: [{ name: 'json_schema_2020_12_tool', inputSchema: { $defs: { address: { $anchor: 'addressDef' } } } }] }],
+  ['tools/call', { name: 'test_multiple_content_types', arguments: {} }, { content: [{ type: 'text' }, { type: 'image' }, { type: 'resource' }] }],
+  ['tools/call', { name: 'test_tool_with_progress', arguments: {} }, { content: [{ text: 'Done' }] }],
+  ['prompts/list', {}, { prompts: [{ name: String }] }],
+  ['prompts/get', { name: 'test_prompt_with_arguments', arguments: { arg1: 'one', arg2: 'two' } }, { messages: [{ role: 'user', content: { text: "Prompt with arguments: arg1='one', arg2='two'" } }] }],
+  ['completion/complete', { ref: { type: 'ref/prompt', name: 'test_prompt_with_arguments' }, argument: { name: 'arg1', value: 'pari' } }, { completion: { values: ['paris'] } }],
+  ['resources/list', {}, { resources: [{ uri: String }] }],
+  ['resources/templates/list', {}, { resourceTemplates: [{ uriTemplate: 'test://template/{id}/data' }] }],
+  ['resources/read', { uri: 'test://static-binary' }, { contents: [{ uri: 'test://static-binary', mimeType: 'image/png', blob: String }] }],
+  ['resources/read', { uri: 'test://template/7/data' }, { contents: [{ text: /"id":"7"/ }] }]
+]
+
 async function folderOf (t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'seed-clients-'))
   t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
@@ -47,6 +65,7 @@ async function folderOf (t: Test): Promise<string> {
 async function start (t: Test, mode: string, env: Record<string, string> = {}, accessTokenTtlSeconds = 3600): Promise<TestSeed> {
   const seed = await startSeed(t, {
     provider: { accessTokenTtlSeconds },
+    definitions: [...joinDefinitions(await loadOwn()), ...tools, ...promptsAndResources],
     env: { OAUTH_MODE: mode, OIDC_CLIENT_ID: 'seed-dev', CIMD_PROBE_URL: documentOf('probe'), ...env },
     fetchDocument
   })
@@ -118,6 +137,7 @@ for (const mode of ['proxy', 'broker']) {
         for (let turn = 0; turn < 2; turn++) {
           t.match(await Promise.race([call('tools/call', { name: 'seed_ping', arguments: {} }), early]), { structuredContent: { caller: { subject: 'ada' } } }, 'called')
         }
+        for (const [method, params, expected] of EVERYTHING) t.match(await Promise.race([call(method, params), early]), expected, method)
         t.ok(requests(seed, '/oauth/token') > 1, 'refreshed')
         t.equal(requests(seed, '/oauth/register'), document ? 0 : 1)
         t.equal(standIn.visits(), 1, 'without asking the person again')
@@ -133,6 +153,25 @@ for (const mode of ['proxy', 'broker']) {
         t.equal(standIn.visits(), 1)
         t.equal(requests(seed, '/oauth/register'), document ? 0 : 1)
       })
+
+      for (const era of document ? [] : ['legacy', 'modern']) {
+        t.test(`Inspector CLI, all that there is, ${era}`, async (t) => {
+          const seed = await start(t, mode)
+          const token = mode === 'broker' ? (await getTokens(seed)).accessToken : await seed.provider.mint()
+          const inspect = async (...args: string[]): Promise<string> => {
+            const { code, stdout, stderr } = await run(NODE, [bin('@modelcontextprotocol/inspector/clients/launcher/build/index.js'), '--cli', `${seed.url}/mcp`, '--transport', 'http', '--header', `Authorization: Bearer ${token}`, '--protocol-era', era, '--method', ...args], {})
+            t.equal(code, 0, stderr)
+            return stdout
+          }
+          t.match(await inspect('tools/list'), /json_schema_2020_12_tool/)
+          t.match(await inspect('tools/call', '--tool-name', 'test_simple_text'), /This is a simple text response/)
+          t.match(await inspect('prompts/list'), /test_prompt_with_arguments/)
+          t.match(await inspect('prompts/get', '--prompt-name', 'test_prompt_with_arguments', '--prompt-args', 'arg1=one', 'arg2=two'), /arg1='one', arg2='two'/)
+          t.match(await inspect('resources/list'), /test:\/\/static-text/)
+          t.match(await inspect('resources/templates/list'), /test:\/\/template\/\{id\}\/data/)
+          t.match(await inspect('resources/read', '--uri', 'test://static-text'), /static text resource/)
+        })
+      }
 
       t.test(`@ai-sdk/mcp, ${how}`, async (t) => {
         const seed = await start(t, mode)
