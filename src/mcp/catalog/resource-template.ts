@@ -1,8 +1,9 @@
-import { UriTemplate } from '@modelcontextprotocol/server'
 import { Compile } from 'typebox/compile'
 import type { ResourceTemplateDefinition } from '../../define/resource.ts'
 import { createCompleter } from './complete.ts'
 import type { Completer } from './complete.ts'
+import { parseUriTemplate } from './uri-template.ts'
+import type { UriPattern } from './uri-template.ts'
 
 /** A template that URIs are compared with (RFC 6570). */
 export interface CompiledTemplate {
@@ -19,11 +20,9 @@ export const MAX_URI = 8_192
 export function compileTemplate (definition: ResourceTemplateDefinition): CompiledTemplate {
   const { uriTemplate, params } = definition
   const what = `Resource template ${uriTemplate}`
-  const template = new UriTemplate(uriTemplate)
-  const names = template.variableNames
-  if (names.length === 0 || !/^[a-z][a-z\d+.-]*:/i.test(uriTemplate)) throw new Error(`${what} must be absolute and have variables: scheme://{name}`)
-  // Of two that take everything, a machine would try all ways to divide the text between them.
-  if ((uriTemplate.match(/\{[+#]/g) ?? []).length > 1) throw new Error(`${what} may have one variable with + or # at most`)
+  const { names, match } = parse(uriTemplate, what)
+  const prefix = uriTemplate.slice(0, uriTemplate.indexOf('{'))
+  if (names.length === 0 || !/^[a-z][a-z\d+.-]*:/i.test(prefix)) throw new Error(`${what} must be absolute and have variables: scheme://{name}`)
   for (const name of Object.keys(params?.properties ?? {})) {
     if (!names.includes(name)) throw new Error(`${what} has params.${name}, which is none of its variables`)
   }
@@ -33,16 +32,24 @@ export function compileTemplate (definition: ResourceTemplateDefinition): Compil
     definition,
     complete: createCompleter(what, names, params, definition.complete),
     match (uri) {
-      const found = template.match(uri)
-      if (found === null) return undefined
+      const found = uri.startsWith(prefix) ? match(uri) : undefined
+      if (found === undefined) return undefined
       const values: Record<string, string> = {}
-      for (const [name, value] of Object.entries(found)) {
-        const decoded = decode(String(value))
+      for (const [name, value] of found) {
+        const decoded = decode(value)
         if (decoded === undefined) return undefined
         values[name] = decoded
       }
       return validator?.Check(values) === false ? undefined : values
     }
+  }
+}
+
+function parse (uriTemplate: string, what: string): UriPattern {
+  try {
+    return parseUriTemplate(uriTemplate)
+  } catch (err) {
+    throw new Error(`${what}: ${(err as Error).message}`, { cause: err })
   }
 }
 

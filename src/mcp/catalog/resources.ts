@@ -1,4 +1,4 @@
-import { ResourceNotFoundError } from '@modelcontextprotocol/server'
+import { ResourceNotFoundError, isSpecType } from '@modelcontextprotocol/server'
 import type { CacheHint, ReadResourceResult, Resource, ResourceTemplateType } from '@modelcontextprotocol/server'
 import type { RequestContext } from '../../define/context.ts'
 import type { Policy } from '../../define/policy.ts'
@@ -68,8 +68,11 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
   /** Those that a template lists; a template that fails is logged, and takes nothing from the others. */
   async function listOf ({ list, uriTemplate, mimeType }: ResourceTemplateDefinition, { principal, log }: ListCaller, timeoutSeconds: number): Promise<Resource[]> {
     try {
-      const listed = await execute(`the list of ${uriTemplate}`, undefined, { log, timeoutSeconds, createContext: () => ({ principal, log }) }, (context) => list!(context))
-      return listed.map((resource) => plain({ mimeType, ...resource }))
+      return await execute(`the list of ${uriTemplate}`, undefined, { log, timeoutSeconds, createContext: () => ({ principal, log }) }, async (context) => {
+        const listed = (await list!(context)).map((resource) => plain<Resource>({ mimeType, ...resource }))
+        if (!listed.every((resource) => isSpecType.Resource(resource))) throw new Error(`${uriTemplate} listed something other than resources`)
+        return listed
+      })
     } catch (err) {
       if (err instanceof HandlerError) return []
       throw err
@@ -88,7 +91,9 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
       const listable = templateDefinitions.filter((definition) => definition.list !== undefined && policies.allows(definition, principal))
       if (listable.length === 0) return { resources: fixed, isPublic: listing.isPublic }
       const listed = await Promise.all(listable.map(async (definition) => await listOf(definition, caller, timeoutSeconds)))
-      return { resources: [...fixed, ...listed.flat()].sort((a, b) => a.uri < b.uri ? -1 : 1), isPublic: false }
+      // Each URI once, or pages could not be told by it; what is declared one by one comes first.
+      const byUri = new Map([...listed.flat(), ...fixed].map((resource) => [resource.uri, resource]))
+      return { resources: [...byUri.values()].sort((a, b) => a.uri < b.uri ? -1 : 1), isPublic: false }
     },
 
     async read (uri, principal, run) {
