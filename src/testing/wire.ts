@@ -124,7 +124,7 @@ async function responseTo (id: number, { body, stream }: Answer, signal: AbortSi
     throw new Error('The server ended the stream without an answer')
   } catch (err) {
     signal.throwIfAborted()
-    throw err
+    throw (err as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? new Error('The server broke off the stream', { cause: err }) : err
   }
 }
 
