@@ -4,6 +4,7 @@ import type { AppOptions } from './app.ts'
 import { loadConfig } from './config/env.ts'
 import { joinDefinitions, loadOwn } from './extensions/load.ts'
 import { listen } from './listen.ts'
+import { createConfigurationResource } from './resources/_configuration.ts'
 import { IDLE_MS } from './shutdown.ts'
 
 /**
@@ -13,7 +14,7 @@ import { IDLE_MS } from './shutdown.ts'
 export async function serve (environment: Record<string, string | undefined>, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
   try {
     const config = loadConfig(environment, dotenvPath)
-    const app = await buildApp(config, { definitions: joinDefinitions(await loadOwn()), ...options })
+    const app = await buildApp(config, { definitions: [...joinDefinitions(await loadOwn()), createConfigurationResource(config)], ...options })
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends at once.
     const delay = (config.shutdownDelaySeconds + config.shutdownGraceSeconds + 5) * 1_000 + IDLE_MS

@@ -6,7 +6,6 @@ import { createPolicies } from '../../src/mcp/policy.ts'
 import { createResourceCatalog } from '../../src/mcp/catalog/resources.ts'
 import { createTestClient } from '../../src/testing/index.ts'
 import { ERAS, startAsking } from '../support/ask.ts'
-import type { Era } from '../support/ask.ts'
 
 const BYTES = new Uint8Array([1, 2, 3, 4]).subarray(1, 3)
 
@@ -37,9 +36,6 @@ const definitions = [
   defineResourceTemplate({ uriTemplate: 'tags://{tags*}{/rest}{.ending}{#part}', name: 'tags', read: (params) => params })
 ]
 
-/** Its code is for the client of one era or the other. */
-const NOT_FOUND: Record<Era, number> = { legacy: -32002, modern: -32602 }
-
 for (const era of ERAS) {
   t.test(`resources/read, ${era}`, async (t) => {
     const { ask } = startAsking(t, definitions)
@@ -57,14 +53,14 @@ for (const era of ERAS) {
 
     t.same(await contents('tickets://AB-1'), [{ uri: 'tickets://AB-1', mimeType: 'text/plain', text: 'AB-1 at tickets://AB-1' }])
     for (const uri of ['tickets://AB-404', 'tickets://ab-1', 'tickets://', 'tickets://AB-1/x', 'tickets:///AB-1', 'xtickets://AB-1', 'memo://nosuch', 'memo://secret', 'not a uri', '']) {
-      t.match((await read(uri)).error, { code: NOT_FOUND[era] }, uri)
+      t.match((await read(uri)).error, { code: -32602 }, uri)
     }
 
     t.match(await contents('notes://ada/a.b.md'), [{ text: 'ada|a.b|undefined|false' }])
     t.match(await contents('notes://ada%2Fbob/caf%C3%A9%20two.md'), [{ text: 'ada/bob|café two|undefined|false' }], 'variables are decoded, once each')
     t.match(await contents('notes://ada/100%2525.md'), [{ text: 'ada|100%25|undefined|false' }])
     for (const uri of ['notes://ada/%00.md', 'notes://ada/a%0Ab.md', 'notes://ada/%7F.md', 'notes://ada/%FF.md', 'notes://ada/%.md', 'notes://ada/.md', 'notes://ada/a.md.', 'notes://ada/a/b.md', 'notes://ada/a\u0000.md']) {
-      t.match((await read(uri)).error, { code: NOT_FOUND[era] }, JSON.stringify(uri))
+      t.match((await read(uri)).error, { code: -32602 }, JSON.stringify(uri))
     }
 
     t.same(await params('logs://2026-11-25'), { year: '2026', month: '11', day: '25' })
@@ -92,7 +88,7 @@ for (const era of ERAS) {
       const began = performance.now()
       // What is no header could hold is sent by a session alone.
       const { body } = await ask(era, 'resources/read', { uri })
-      t.match(body.error, { code: NOT_FOUND[era] }, uri.slice(0, 40))
+      t.match(body.error, { code: -32602 }, uri.slice(0, 40))
       t.ok(performance.now() - began < 500, `${uri.slice(0, 20)} took ${performance.now() - began} ms`)
     }
   })

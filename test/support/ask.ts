@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import type { Definition } from '../../src/define/definition.ts'
+import { encodeHeader } from '../../src/mcp/catalog/param-headers.ts'
 import { modern, request, send, startEngines, startSession } from './mcp.ts'
 import type { Engines, EnginesOptions, SendOptions, Sent } from './mcp.ts'
 
@@ -22,7 +23,7 @@ export function startAsking (t: Test, definitions: readonly Definition[], option
         const session = await startSession(house, principal === undefined ? {} : { principal })
         return await session.post(request(method, params), { headers, ...options })
       }
-      const [body, own] = modern(method, params, { headers: { ...('uri' in params && { 'mcp-name': String(params.uri) }), ...headers } })
+      const [body, own] = modern(method, params, { headers: { ...('uri' in params && { 'mcp-name': encodeHeader(String(params.uri)) }), ...headers } })
       return await send(house.engines[0]!, body, { ...own, ...options, principal })
     }
   }

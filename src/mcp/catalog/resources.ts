@@ -34,6 +34,7 @@ export type ListCaller = Pick<RequestContext, 'principal' | 'log'>
 
 export interface FoundResource {
   policy: Policy
+  /** @param context made for this alone: it is added to */
   read (context: RequestContext): unknown
   definition: ResourceDefinition | ResourceTemplateDefinition
 }
@@ -60,7 +61,7 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
     if (uri.length > MAX_URI) return undefined
     for (const template of templates.values()) {
       const params = template.match(uri)
-      if (params !== undefined) return { policy: template.definition, definition: template.definition, read: (context) => template.definition.read(params as never, withUri(context, uri)) }
+      if (params !== undefined) return { policy: template.definition, definition: template.definition, read: (context) => template.definition.read(params as never, Object.assign(context, { uri })) }
     }
     return undefined
   }
@@ -118,11 +119,6 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
 function cacheHint (definition: ResourceDefinition | ResourceTemplateDefinition): CacheHint {
   const { cache } = definition
   return { ttlMs: (cache?.ttlSeconds ?? 0) * 1_000, cacheScope: cache?.scope === 'public' && !hasPolicy(definition) ? 'public' : 'private' }
-}
-
-/** The members of a context are read when they are needed, so it is not copied. */
-function withUri (context: RequestContext, uri: string): RequestContext & { uri: string } {
-  return Object.create(context, { uri: { value: uri, enumerable: true } }) as RequestContext & { uri: string }
 }
 
 function describe ({ uri, name, title, description, mimeType, annotations, icons, size, _meta }: ResourceDefinition): Resource {

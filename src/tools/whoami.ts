@@ -1,0 +1,45 @@
+import { Type } from 'typebox'
+import { defineTool } from '../define/tool.ts'
+
+/** Tells callers what a policy would be judged by: their scopes, groups and the names of their claims. */
+export const whoami = defineTool({
+  name: 'whoami',
+  title: 'Who am I?',
+  description: 'Tells what this server knows of the caller: who is signed in, through which client, with which scopes and groups, and until when.',
+  input: Type.Object({}, { additionalProperties: false }),
+  output: Type.Object({
+    signedIn: Type.Boolean(),
+    subject: Type.Optional(Type.String()),
+    issuer: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    email: Type.Optional(Type.String()),
+    clientId: Type.Optional(Type.String({ description: 'The client that the access token was issued to' })),
+    scopes: Type.Optional(Type.Array(Type.String())),
+    groups: Type.Optional(Type.Array(Type.String())),
+    claims: Type.Optional(Type.Array(Type.String(), { description: 'Names of the claims in the access token, without their values' })),
+    expiresAt: Type.Optional(Type.String({ description: 'When the access token ends, ISO 8601' })),
+    client: Type.Object({
+      name: Type.Optional(Type.String()),
+      version: Type.Optional(Type.String()),
+      capabilities: Type.Array(Type.String())
+    }, { description: 'What the client says of itself' })
+  }),
+  annotations: { readOnlyHint: true, idempotentHint: true, openWorldHint: false },
+  handler (_input, { principal, client: { name, version, capabilities } }) {
+    const client = { ...(name !== undefined && { name }), ...(version !== undefined && { version }), capabilities: Object.keys(capabilities).sort() }
+    if (principal === undefined) return { signedIn: false, client }
+    return {
+      signedIn: true,
+      subject: principal.subject,
+      issuer: principal.issuer,
+      ...(principal.name !== undefined && { name: principal.name }),
+      ...(principal.email !== undefined && { email: principal.email }),
+      ...(principal.clientId !== undefined && { clientId: principal.clientId }),
+      scopes: [...principal.scopes],
+      groups: [...principal.groups],
+      claims: Object.keys(principal.claims).sort(),
+      expiresAt: new Date(principal.expiresAt * 1_000).toISOString(),
+      client
+    }
+  }
+})
