@@ -50,7 +50,6 @@ export async function loadOwn (options: Omit<LoadOptions, 'from'> = {}): Promise
  */
 export async function loadDefinitions (entries: readonly string[], options: LoadOptions): Promise<LoadedFile[]> {
   const own = await loadOwn(options)
-  if (entries.length === 0) return own
   const places = await Promise.all(entries.map(async (entry) => await locate(entry, options.from)))
   return [...own, ...await loadAll(places.flat(), options)]
 }

@@ -10,7 +10,7 @@ const TESTING = new URL('../../src/testing/index.ts', import.meta.url).href
 const OPTIONS = { self: { 'seed-mcp-server': INDEX }, reloaded: ['file:///house/tools/', 'file:///ext/'] }
 
 /** Resolves as Node would a relative path. */
-const next = (specifier: string, { parentURL }: ResolveContext) => ({ url: new URL(specifier, parentURL).href })
+const next = (specifier: string, { parentURL }: ResolveContext) => ({ url: URL.canParse(specifier) ? specifier : new URL(specifier, parentURL).href })
 
 t.test('this server stands for its package, wherever it is imported', async (t) => {
   const resolve = createResolve(OPTIONS)
