@@ -1,6 +1,7 @@
 import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
-import type { Policies } from '../policy.ts'
+import { createPolicies } from '../policy.ts'
+import type { Policies, PolicyOptions } from '../policy.ts'
 import { createPromptCatalog } from './prompts.ts'
 import type { PromptCatalog } from './prompts.ts'
 import { createResourceCatalog } from './resources.ts'
@@ -41,4 +42,10 @@ export function createCatalog (definitions: readonly Definition[], policies: Pol
       }
     }
   }
+}
+
+/** Whether some can be served, before they are joined with others: so that a message can name their file. */
+export function createDefinitionCheck (hierarchy: PolicyOptions['hierarchy']): (definitions: readonly Definition[]) => void {
+  const policies = createPolicies({ hierarchy, scopes: [] })
+  return (definitions) => { createCatalog(definitions, policies) }
 }

@@ -1,0 +1,141 @@
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import type { Test } from 'tap'
+import { ToolError } from '../../src/define/tool.ts'
+import type { ToolDefinition } from '../../src/define/tool.ts'
+import { describeDefinition } from '../../src/define/definition.ts'
+import { linkExtensions } from '../../src/extensions/link.ts'
+import { joinDefinitions, loadDefinitions, loadOwn } from '../../src/extensions/load.ts'
+import { createDefinitionCheck } from '../../src/mcp/catalog/catalog.ts'
+import { SERVER, emptyFolder, startProcess } from '../support/process.ts'
+import { freePort } from '../support/free-port.ts'
+import { modernRequest } from '../support/seed.ts'
+
+const FOLDER = fileURLToPath(new URL('./fixtures/folder/', import.meta.url))
+const THEIRS = ['Prompt "triage"', 'Resource "tickets://all"', 'Resource template "tickets://one/{id}"', 'Tool "close_ticket"']
+const check = createDefinitionCheck([])
+
+linkExtensions()
+
+async function offered (entries: string[], from: string): Promise<string[]> {
+  const own = new Set((await loadOwn()).map(({ file }) => file))
+  const files = await loadDefinitions(entries, { from, check })
+  return joinDefinitions(files.filter(({ file }) => !own.has(file))).map(describeDefinition).sort()
+}
+
+/** Tap's loader takes a .js file outside of a package for CommonJS, as Node alone does not: see the process below. */
+async function moduleFolder (t: Test): Promise<string> {
+  const folder = await emptyFolder(t)
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+  return folder
+}
+
+/** Writes files into a folder that goes with the test. */
+async function folderOf (t: Test, files: Record<string, string>): Promise<string> {
+  const folder = await moduleFolder(t)
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true })
+    await writeFile(join(folder, name), content)
+  }
+  return folder
+}
+
+const tool = (name: string, rest = 'handler: () => \'done\''): string =>
+  `import { defineTool, Type } from 'seed-mcp-server'\nexport const it = defineTool({ name: '${name}', description: 'does', input: Type.Object({}), ${rest} })\n`
+
+t.test('a folder outside is loaded with its subfolders, from an absolute and from a relative path', async (t) => {
+  const from = await moduleFolder(t)
+  await cp(FOLDER, join(from, 'mounted'), { recursive: true })
+  t.same(await offered([join(from, 'mounted')], '/'), THEIRS)
+  t.same(await offered(['./mounted'], from), THEIRS)
+  t.same(await offered(['..'], join(from, 'mounted', 'tools')), THEIRS)
+})
+
+t.test('it runs on the modules of this server, wherever it lies', async (t) => {
+  const from = await moduleFolder(t)
+  await cp(FOLDER, from, { recursive: true })
+  const files = await loadDefinitions([from], { from, check })
+  const closeTicket = joinDefinitions(files).find((definition): definition is ToolDefinition => definition.kind === 'tool' && definition.name === 'close_ticket')!
+  t.throws(() => closeTicket.handler({ id: '8' }, {} as never), ToolError)
+})
+
+t.test('a file, several entries, and links to files', async (t) => {
+  const from = await folderOf(t, { 'a.js': tool('a'), 'b.mjs': tool('b'), 'linked/.keep': '', 'notes.txt': '', '.hidden.js': 'not JavaScript' })
+  await symlink('../a.js', join(from, 'linked', 'a.js'))
+  t.same(await offered(['./b.mjs', './linked'], from), ['Tool "a"', 'Tool "b"'])
+})
+
+t.test('a package is found from the folder where Seed is started, with all that it exports', async (t) => {
+  const from = await folderOf(t, {
+    'node_modules/@acme/tickets/package.json': JSON.stringify({ name: '@acme/tickets', type: 'module', exports: { '.': { import: './main.js' }, './more': './more.js' } }),
+    'node_modules/@acme/tickets/main.js': "export * from './one.js'\nexport * from './two.js'\nexport const version = 1\n",
+    'node_modules/@acme/tickets/one.js': tool('one'),
+    'node_modules/@acme/tickets/two.js': tool('two').replace('const it', 'const other'),
+    'node_modules/@acme/tickets/more.js': tool('more')
+  })
+  t.same(await offered(['@acme/tickets'], from), ['Tool "one"', 'Tool "two"'])
+  t.same(await offered(['@acme/tickets/more'], from), ['Tool "more"'])
+})
+
+t.test('TypeScript is loaded where Node runs it', async (t) => {
+  const from = await folderOf(t, { 'a.ts': tool('a').replace('handler: ()', 'handler: (): string'), 'types.d.ts': 'export {}' })
+  const files = await loadDefinitions([from], { from, check, runsTypeScript: true })
+  t.equal(joinDefinitions(files.slice(-1)).map(describeDefinition)[0], 'Tool "a"')
+  await t.rejects(loadDefinitions([from], { from, check, runsTypeScript: false }), { name: 'ExtensionError', message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer` })
+})
+
+t.test('what cannot be offered is a sentence with the file and the reason', async (t) => {
+  const cases: Array<[name: string, files: Record<string, string>, message: string | RegExp, entry?: string]> = [
+    ['a missing folder', {}, 'SEED_EXTENSIONS: FOLDER/nowhere does not exist', './nowhere'],
+    ['a path through a file', { 'a.js': tool('a') }, 'SEED_EXTENSIONS: FOLDER/a.js/b cannot be read (ENOTDIR)', './a.js/b'],
+    ['a subfolder that is a file', { 'a.js': tool('a'), tools: '' }, 'FOLDER/tools cannot be read (ENOTDIR)'],
+    ['a file that is no program', { 'notes.txt': '' }, 'SEED_EXTENSIONS: FOLDER/notes.txt is no .js, .mjs, .ts file', './notes.txt'],
+    ['an empty folder', {}, /^SEED_EXTENSIONS: FOLDER holds no \.js, \.mjs, \.ts file, and neither do its folders tools, prompts, resources$/],
+    ['a name that is none', {}, 'SEED_EXTENSIONS: data:text/javascript is neither the path of a folder or file (/path or ./path) nor the name of a package', 'data:text/javascript'],
+    ['a missing package', {}, /^nosuch cannot be loaded: Cannot find package 'nosuch' imported from /, 'nosuch'],
+    ['a syntax error', { 'a.js': 'export const = 1' }, /^FOLDER\/a\.js cannot be loaded: in it, or in a file that it imports: Unexpected token/],
+    ['a missing module', { 'a.js': "import 'nosuch'" }, /^FOLDER\/a\.js cannot be loaded: Cannot find package 'nosuch' imported from /],
+    ['a file that throws', { 'a.js': "throw new Error('no database')" }, 'FOLDER/a.js cannot be loaded: no database'],
+    ['a file that throws something else', { 'a.js': "throw 'a tantrum'" }, 'FOLDER/a.js cannot be loaded: it throws a tantrum'],
+    ['a file that offers nothing', { 'a.js': 'export const a = { kind: 1 }\nexport const b = null' }, /^FOLDER\/a\.js exports nothing that defineTool, .* made/],
+    ['a name that the protocol does not allow', { 'a.js': tool('a b') }, 'FOLDER/a.js cannot be offered: Tool name "a b" must be 1 to 128 of letters, digits, _ - and .'],
+    ['a tool without handler', { 'a.js': tool('a', '') }, 'FOLDER/a.js cannot be offered: tool "a" needs handler: a function'],
+    ['a tool without input', { 'a.js': tool('a').replace(/input: .*?,/, '') }, 'FOLDER/a.js cannot be offered: tool "a" needs input: a schema'],
+    ['a tool without a name', { 'a.js': tool('a').replace("name: 'a',", '') }, 'FOLDER/a.js cannot be offered: tool without a name needs name: text'],
+    ['the same name twice', { 'a.js': tool('same'), 'b.js': tool('same') }, 'Tool "same" is in FOLDER/a.js and in FOLDER/b.js: give one of them another name'],
+    ['the name of one of its own', { 'a.js': tool('seed_ping') }, /^Tool "seed_ping" is in .*src\/tools\/seed-ping\.ts and in FOLDER\/a\.js: give one of them another name$/]
+  ]
+  for (const [name, files, message, entry = '.'] of cases) {
+    const from = await folderOf(t, files)
+    const err = await offered([entry], from).then(() => undefined, (err: Error) => err)
+    const all = err ?? await loadDefinitions([entry], { from, check }).then(joinDefinitions).then(() => undefined, (err: Error) => err)
+    t.equal(all?.name, 'ExtensionError', name)
+    const said = all!.message.replaceAll(from, 'FOLDER')
+    if (typeof message === 'string') t.equal(said, message, name)
+    else t.match(said, message, name)
+  }
+})
+
+t.test('the server process', async (t) => {
+  const from = await emptyFolder(t)
+  await cp(FOLDER, join(from, 'extensions'), { recursive: true })
+  const start = (SEED_EXTENSIONS: string, env: Record<string, string>) => startProcess(t, ['--enable-source-maps', '--disable-proto=delete', SERVER], { AUTH_REQUIRED: 'false', HOST: '127.0.0.1', SEED_EXTENSIONS, ...env }, from)
+
+  t.test('offers what is in the folder, with its errors as they were meant', async (t) => {
+    const port = String(await freePort())
+    const server = start(join(from, 'extensions'), { PORT: port, BASE_URL: `http://127.0.0.1:${port}` })
+    await server.printed(/Seed is ready/)
+    const { body, headers } = modernRequest('tools/call', { name: 'close_ticket', arguments: { id: '8' } })
+    const answer = await fetch(`http://127.0.0.1:${port}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })
+    t.match(await answer.json(), { result: { isError: true, content: [{ text: 'There is no ticket 8' }] } })
+  })
+
+  t.test('does not start with a broken one', async (t) => {
+    await writeFile(join(from, 'broken.js'), 'export const = 1')
+    const server = start('./extensions,./broken.js', { PORT: '0' })
+    t.same(await server.ended, { code: 1, signal: null })
+    t.match(await server.output(), /^\S*\/broken\.js cannot be loaded: in it, or in a file that it imports: Unexpected token '='\n$/)
+  })
+})
