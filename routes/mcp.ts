@@ -1,6 +1,6 @@
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { BearerError } from '../src/http/bearer.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { RefusedError } from '../src/http/hosts.ts'
@@ -45,27 +45,23 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     }
   }
 
-  async function countRequest ({ ip, principal }: FastifyRequest): Promise<void> {
-    limits.countRequest(ip, principal?.key)
+  function countRequest ({ ip, principal }: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    try {
+      limits.countRequest(ip, principal?.key)
+    } catch (err) {
+      done(err as Error)
+      return
+    }
+    done()
   }
 
   async function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<FastifyReply> {
-    const { status, headers, body, stream } = await engine.handle({
-      method,
-      headers: request.headers,
-      url: challenge.baseUrl + request.url,
-      body: request.body,
-      acceptsStream: accepts(request, 'text/event-stream'),
-      principal: request.principal,
-      address: request.ip,
-      log: request.log,
-      signal: disconnected(reply)
-    })
+    const { status, headers, body, stream } = await engine.handle(new HttpExchange(method, request, reply, challenge.baseUrl))
     // Nobody is there to be sent a stream; one that cannot begin would be logged as a failure.
     const left = stream !== undefined && reply.raw.destroyed
     if (left) stream.body.destroy()
     else if (stream !== undefined) streams?.watch(reply, request.principal, () => { stream.end() })
-    return reply.code(status).headers({ 'cache-control': 'no-store', ...headers }).send(left ? null : body)
+    return reply.code(status).header('cache-control', 'no-store').headers(headers).send(left ? null : body)
   }
 
   app.post('', {
@@ -74,7 +70,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     onRequest: countRequest
   }, async (request, reply) => {
     // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
-    if (!accepts(request, 'application/json')) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
+    if (!accepts(request, JSON_TYPE)) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
     request.logFields = describe(request.body)
     return await answer(request, reply, 'POST')
   })
@@ -100,18 +96,57 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
   })
 }
 
+/** What few requests need is made when it is asked for. */
+class HttpExchange implements Exchange {
+  readonly method: Exchange['method']
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #baseUrl: string
+  #signal: AbortSignal | undefined
+
+  constructor (method: Exchange['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
+    this.method = method
+    this.#request = request
+    this.#reply = reply
+    this.#baseUrl = baseUrl
+  }
+
+  get headers (): Exchange['headers'] { return this.#request.headers }
+  get url (): string { return this.#baseUrl + this.#request.url }
+  get body (): unknown { return this.#request.body }
+  get acceptsStream (): boolean { return accepts(this.#request, STREAM) }
+  get principal (): Exchange['principal'] { return this.#request.principal }
+  get address (): string { return this.#request.ip }
+  get log (): Exchange['log'] { return this.#request.log }
+
+  get signal (): AbortSignal {
+    this.#signal ??= disconnected(this.#reply)
+    return this.#signal
+  }
+}
+
+const JSON_TYPE = mediaRange('application/json')
+const STREAM = mediaRange('text/event-stream')
+
 /** Whether a media type is among those of Accept; without the header all are. */
-function accepts ({ headers: { accept } }: FastifyRequest, mediaType: 'application/json' | 'text/event-stream'): boolean {
+function accepts ({ headers: { accept } }: FastifyRequest, range: RegExp): boolean {
+  return accept === undefined || range.test(accept)
+}
+
+function mediaRange (mediaType: 'application/json' | 'text/event-stream'): RegExp {
   const [type] = mediaType.split('/')
-  return accept === undefined || new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i').test(accept)
+  return new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i')
 }
 
 /** Aborts when the client goes away before it has its answer. */
-function disconnected (reply: FastifyReply): AbortSignal {
+function disconnected ({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) controller.abort()
-  })
+  if (raw.destroyed) controller.abort()
+  else {
+    raw.once('close', () => {
+      if (!raw.writableFinished) controller.abort()
+    })
+  }
   return controller.signal
 }
 
@@ -119,10 +154,10 @@ function disconnected (reply: FastifyReply): AbortSignal {
 function describe (body: unknown): Record<string, unknown> {
   if (Array.isArray(body)) return { batch: body.length }
   const { method, params } = body as { method?: unknown, params?: { name?: unknown } }
-  return {
-    ...(typeof method === 'string' && { mcpMethod: method.slice(0, 64) }),
-    ...(method === 'tools/call' && typeof params?.name === 'string' && { tool: params.name.slice(0, 64) })
-  }
+  const fields: Record<string, unknown> = {}
+  if (typeof method === 'string') fields['mcpMethod'] = method.slice(0, 64)
+  if (method === 'tools/call' && typeof params?.name === 'string') fields['tool'] = params.name.slice(0, 64)
+  return fields
 }
 
 export default mcpRoutes

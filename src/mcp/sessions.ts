@@ -126,9 +126,9 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     return found
   }
 
-  async function seen ({ text, session }: { text: string, session: Session }): Promise<Session> {
-    // Uses of a copy are not seen here: what they may be late by is taken off.
-    if (now() - session.lastSeenAt < stepSeconds * 1_000 - copies.lifeMs) return session
+  /** @param unseenMs for how long uses may go unseen after this one */
+  async function seen ({ text, session }: { text: string, session: Session }, unseenMs = 0): Promise<Session> {
+    if (now() - session.lastSeenAt < stepSeconds * 1_000 - unseenMs) return session
     const renewed = { ...session, lastSeenAt: now() }
     const seconds = ttlSeconds(session)
     try {
@@ -212,7 +212,7 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
 
     async useAndCopy (id, principalKey) {
       const keep = copies.begin()
-      const session = await seen(await find(id, principalKey))
+      const session = await seen(await find(id, principalKey), copies.lifeMs)
       keep(id, session)
       return session
     },
