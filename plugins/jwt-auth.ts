@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import fp from 'fastify-plugin'
 import { BearerError, readBearerToken } from '../src/http/bearer.ts'
 import { checkAccess } from '../src/oauth/access-rules.ts'
@@ -43,13 +43,27 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
   app.decorate('accessTokens', accessTokens)
   app.decorateRequest('principal', undefined)
 
-  async function verifyBearer (request: FastifyRequest): Promise<void> {
-    if (accessTokens === undefined) return
-    try {
-      request.principal = await accessTokens.verifier.verify(readBearerToken(request.raw))
-    } catch (err) {
-      throw err instanceof TokenError ? new BearerError(err.reason, err.message, err.detail) : err
+  function verifyBearer (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    if (accessTokens === undefined) {
+      done()
+      return
     }
+    const { verifier } = accessTokens
+    try {
+      const token = readBearerToken(request.raw)
+      request.principal = verifier.remembered(token)
+      if (request.principal === undefined) {
+        verifier.verify(token).then((principal) => {
+          request.principal = principal
+          done()
+        }, (err: unknown) => { done(err instanceof TokenError ? new BearerError(err.reason, err.message, err.detail) : err as Error) })
+        return
+      }
+    } catch (err) {
+      done(err as Error)
+      return
+    }
+    done()
   }
 
   app.addHook('onRoute', (route) => {

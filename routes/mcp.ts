@@ -1,6 +1,6 @@
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { BearerError } from '../src/http/bearer.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { RefusedError } from '../src/http/hosts.ts'
@@ -48,24 +48,20 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     }
   }
 
-  async function countRequest ({ ip, principal }: FastifyRequest): Promise<void> {
-    limits.countRequest(ip, principal?.key)
+  function countRequest ({ ip, principal }: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    try {
+      limits.countRequest(ip, principal?.key)
+    } catch (err) {
+      done(err as Error)
+      return
+    }
+    done()
   }
 
   /** @returns what to send: a reply that is returned would be waited for, as long as its stream is open */
   async function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<string | EventStream | null> {
-    const { status, headers, body, stream } = await engine.handle({
-      method,
-      headers: request.headers,
-      url: challenge.baseUrl + request.url,
-      body: request.body,
-      acceptsStream: accepts(request, 'text/event-stream'),
-      principal: request.principal,
-      address: request.ip,
-      log: request.log,
-      signal: method === 'POST' ? disconnected(reply) : NEVER
-    })
-    reply.code(status).headers({ 'cache-control': 'no-store', ...headers })
+    const { status, headers, body, stream } = await engine.handle(new HttpExchange(method, request, reply, challenge.baseUrl))
+    reply.code(status).header('cache-control', 'no-store').headers(headers)
     if (stream === undefined) return body
     if (!reply.raw.destroyed) {
       streams?.watch(stream, request.principal)
@@ -82,7 +78,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     onRequest: countRequest
   }, async (request, reply) => {
     // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
-    if (!accepts(request, 'application/json')) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
+    if (!accepts(request, JSON_TYPE)) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
     request.logFields = describe(request.body)
     return await answer(request, reply, 'POST')
   })
@@ -108,21 +104,57 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
   })
 }
 
-/** Whether a media type is among those of Accept; without the header all are. */
-function accepts ({ headers: { accept } }: FastifyRequest, mediaType: 'application/json' | 'text/event-stream'): boolean {
-  const [type] = mediaType.split('/')
-  return accept === undefined || new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i').test(accept)
+/** What few requests need is made when it is asked for. */
+class HttpExchange implements Exchange {
+  readonly method: Exchange['method']
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #baseUrl: string
+  #signal: AbortSignal | undefined
+
+  constructor (method: Exchange['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
+    this.method = method
+    this.#request = request
+    this.#reply = reply
+    this.#baseUrl = baseUrl
+  }
+
+  get headers (): Exchange['headers'] { return this.#request.headers }
+  get url (): string { return this.#baseUrl + this.#request.url }
+  get body (): unknown { return this.#request.body }
+  get acceptsStream (): boolean { return accepts(this.#request, STREAM) }
+  get principal (): Exchange['principal'] { return this.#request.principal }
+  get address (): string { return this.#request.ip }
+  get log (): Exchange['log'] { return this.#request.log }
+
+  get signal (): AbortSignal {
+    this.#signal ??= disconnected(this.#reply)
+    return this.#signal
+  }
 }
 
-/** There is nothing to abort: a GET or DELETE only waits for the store. */
-const NEVER = new AbortController().signal
+const JSON_TYPE = mediaRange('application/json')
+const STREAM = mediaRange('text/event-stream')
+
+/** Whether a media type is among those of Accept; without the header all are. */
+function accepts ({ headers: { accept } }: FastifyRequest, range: RegExp): boolean {
+  return accept === undefined || range.test(accept)
+}
+
+function mediaRange (mediaType: 'application/json' | 'text/event-stream'): RegExp {
+  const [type] = mediaType.split('/')
+  return new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i')
+}
 
 /** Aborts when the client goes away before it has its answer. */
-function disconnected (reply: FastifyReply): AbortSignal {
+function disconnected ({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) controller.abort()
-  })
+  if (raw.destroyed) controller.abort()
+  else {
+    raw.once('close', () => {
+      if (!raw.writableFinished) controller.abort()
+    })
+  }
   return controller.signal
 }
 
@@ -130,10 +162,10 @@ function disconnected (reply: FastifyReply): AbortSignal {
 function describe (body: unknown): Record<string, unknown> {
   if (Array.isArray(body)) return { batch: body.length }
   const { method, params } = body as { method?: unknown, params?: { name?: unknown } }
-  return {
-    ...(typeof method === 'string' && { mcpMethod: method.slice(0, 64) }),
-    ...(method === 'tools/call' && typeof params?.name === 'string' && { tool: params.name.slice(0, 64) })
-  }
+  const fields: Record<string, unknown> = {}
+  if (typeof method === 'string') fields['mcpMethod'] = method.slice(0, 64)
+  if (method === 'tools/call' && typeof params?.name === 'string') fields['tool'] = params.name.slice(0, 64)
+  return fields
 }
 
 export default mcpRoutes

@@ -58,8 +58,14 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
   app.setErrorHandler(plainErrorHandler)
   app.setNotFoundHandler(notFoundHandler)
   app.decorateRequest('logFields', undefined)
-  app.addHook('onRequest', async (request, reply) => { reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id }) })
-  app.addHook('onResponse', async (request, reply) => { logRequest(request, reply) })
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
+    done()
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    logRequest(request, reply)
+    done()
+  })
 
   const needs = policyNeeds(definitions, settings.scopeHierarchy, settings.oidc.scopes)
   await app.register(config, { config: settings })

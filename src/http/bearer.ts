@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { rawValues } from './raw-headers.ts'
 
 /** A request whose bearer credential is missing or unusable. `reason` and `message` go out, `detail` to the log. */
 export class BearerError extends Error {
@@ -24,7 +25,7 @@ export class BearerError extends Error {
  * @throws BearerError
  */
 export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'rawHeaders' | 'url'>): string {
-  const values = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]!.toLowerCase() === 'authorization')
+  const values = rawValues({ rawHeaders }, 'authorization')
   if (values.length > 1) throw new BearerError('invalid_request', 'Send one Authorization header')
   const [value] = values
   if (value === undefined) throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')

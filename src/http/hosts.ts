@@ -1,4 +1,5 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import { rawValues } from './raw-headers.ts'
 import { isLoopbackHost } from '../config/checks.ts'
 import type { Config } from '../config/env.ts'
 
@@ -20,12 +21,11 @@ export class RefusedError extends Error {
 /** An onRequest hook: 421 for a Host that is not this server's. */
 export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
   const own = new Set([new URL(baseUrl).host, ...allowedHosts])
-  return async function checkHost (request: FastifyRequest): Promise<void> {
+  return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const host = request.headers.host?.toLowerCase() ?? ''
-    const hosts = request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host')
-    if (hosts.length > 1 || !(own.has(host) || isLoopbackHost(host.replace(/:\d{1,5}$/, '')))) {
-      throw new RefusedError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)')
-    }
+    if (rawValues(request.raw, 'host').length > 1 || !(own.has(host) || isLoopbackHost(host.replace(/:\d{1,5}$/, '')))) {
+      done(new RefusedError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
+    } else done()
   }
 }
 
@@ -40,10 +40,10 @@ export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'bas
 
 /** An onRequest hook: 403 for an Origin that is present and not listed, compared as a whole (scheme, host, port). */
 export function createOriginCheck (origins: readonly string[]) {
-  return async function checkOrigin (request: FastifyRequest): Promise<void> {
+  return function checkOrigin (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const { origin } = request.headers
     if (origin !== undefined && !origins.includes(origin)) {
-      throw new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)')
-    }
+      done(new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
+    } else done()
   }
 }

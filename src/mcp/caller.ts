@@ -1,6 +1,7 @@
 import type { RequestLog } from '../define/context.ts'
 import type { Principal } from '../oidc/principal.ts'
 import { StoreUnavailableError } from '../store/store.ts'
+import type { BegunCall } from './runner.ts'
 import type { Session } from './sessions.ts'
 
 /** Whose request it is. */
@@ -9,6 +10,8 @@ export interface Caller {
   log: RequestLog
   /** Absent in 2026-07-28. */
   session?: Session
+  /** Its tool runs already, and only that of it is left to the SDK which needs the client or is not plain. */
+  begun?: BegunCall
   /** The store was away when it was needed: the answer is 503, whatever the SDK makes of it. */
   failure?: StoreUnavailableError
 }

@@ -1,10 +1,11 @@
-import type { CreateMessageRequestParams, InputRequest, Root, ServerContext } from '@modelcontextprotocol/server'
+import type { CreateMessageRequestParams, InputRequest, Root } from '@modelcontextprotocol/server'
 import { ProtocolError, SdkError, SdkErrorCode, inputRequired } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { randomId } from '../crypto/secrets.ts'
 import type { ClientInfo, ElicitAction, RequestContext } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
+import type { ClientReach } from './client-reach.ts'
 import type { Deadline } from './deadline.ts'
 import { toRequestedSchema } from './elicitation-form.ts'
 import type { Answers } from './request-state.ts'
@@ -25,7 +26,7 @@ export class InputRequiredError extends Error {
  *
  * @param timeoutSeconds how long to wait for it (INPUT_TIMEOUT_SECONDS)
  */
-export function askOnStream ({ mcpReq }: ServerContext, client: ClientInfo, { deadline, signal, timeoutSeconds }: {
+export function askOnStream (reach: ClientReach, client: ClientInfo, { deadline, signal, timeoutSeconds }: {
   deadline: Deadline
   signal: AbortSignal
   timeoutSeconds: number
@@ -33,7 +34,7 @@ export function askOnStream ({ mcpReq }: ServerContext, client: ClientInfo, { de
   return async (request) => {
     checkCapability(request, client)
     try {
-      return await deadline.pause(mcpReq.send(request as { method: 'roots/list' }, { timeout: timeoutSeconds * 1_000, signal }))
+      return await deadline.pause(reach.send(request as { method: 'roots/list' }, { timeout: timeoutSeconds * 1_000, signal }))
     } catch (err) {
       if (signal.aborted) throw err
       if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) throw new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)

@@ -12,6 +12,10 @@ import type { CallStreamOptions } from './call-stream.ts'
 import { createCatalog } from './catalog/catalog.ts'
 import { createChanges } from './changes.ts'
 import { createClientRequests } from './client-requests.ts'
+import { createBegunCalls } from './fast/begun-calls.ts'
+import { createFastPath } from './fast/fast-path.ts'
+import type { Begun } from './fast/fast-path.ts'
+import { createPlainAnswers } from './fast/plain-answer.ts'
 import { createEventStreams } from './event-stream.ts'
 import type { EventStreamsOptions } from './event-stream.ts'
 import { createLegacy } from './legacy.ts'
@@ -20,7 +24,7 @@ import type { TokenFor } from './handler-context.ts'
 import { listChanges } from './list-changes.ts'
 import { createPolicies } from './policy.ts'
 import type { PolicyOptions } from './policy.ts'
-import { createProtocolServers } from './protocol-server.ts'
+import { LIST_TTL_MS, createProtocolServers } from './protocol-server.ts'
 import { createReplicas } from './replicas.ts'
 import { createRequestStates } from './request-state.ts'
 import { createRunner } from './runner.ts'
@@ -89,13 +93,15 @@ export interface EngineOptions {
   /** For tests: other times than those of production. */
   streamOptions?: Omit<EventStreamsOptions, 'onCut'>
   times?: EngineTimes
+  /** For tests: without it every request is the SDK's. */
+  fast?: boolean
 }
 
 /** Where each is explained. */
 export type EngineTimes = Pick<CallStreamOptions, 'streamAfterMs'> & Pick<StreamReaderOptions, 'lookMs' | 'deadMs'> &
   Pick<StandaloneStreamOptions, 'renewMs'> & { answerLookMs?: number }
 
-export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageSize, store, secrets, session, tool, limits, log, streamOptions, times = {} }: EngineOptions): Engine {
+export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageSize, store, secrets, session, tool, limits, log, streamOptions, times = {}, fast: isFast = true }: EngineOptions): Engine {
   const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
   const policies = createPolicies(policy)
   let catalog = createCatalog(definitions, policies)
@@ -125,9 +131,11 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     timeoutSeconds: tool.timeoutSeconds,
     pageSize,
     subscribed: (session) => { replicas.tell({ kind: 'subscribed', session }) },
+    altered: (session) => { replicas.tell({ kind: 'altered', session }) },
     onerror
   })
   const readers = createStreamReaders({ store, replicas, streams, log, ...times })
+  const begunCalls = createBegunCalls()
   const legacy = createLegacy({
     store,
     replicas,
@@ -137,6 +145,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     clientRequests,
     standalone,
     readers,
+    begunCalls,
     limits,
     log,
     streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300,
@@ -144,19 +153,39 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   })
   const modern = createModern({ servers, catalog: () => catalog, policies, streams, bus: changes.bus, limits, onerror })
 
+  const fast = createFastPath({
+    catalog: () => catalog,
+    policies,
+    runner,
+    sessions,
+    sdk: { modern: async (exchange, begun) => await postModern(exchange, toRequest(exchange), begun), session: legacy.goOn },
+    isRunning: legacy.isRunning,
+    begunCalls,
+    answers: createPlainAnswers(serverInfo, LIST_TTL_MS),
+    limits,
+    pageSize
+  })
+  if (!isFast) fast.stop()
+  replicas.onMessage((message) => { if (message.kind === 'ended' || message.kind === 'subscribed' || message.kind === 'altered') sessions.forget(message.session) })
+  replicas.onGap(() => { sessions.forget() })
+
   async function post (exchange: Exchange): Promise<Answer> {
-    const { url, headers, body, signal, principal } = exchange
+    const { body, principal } = exchange
     checkScopes(Array.isArray(body) ? body : [body], principal, catalog, policies)
-    const request = new Request(url, { method: 'POST', headers: toHeaders(headers), signal })
-    if (await isLegacyRequest(request, body)) return await legacy.post(exchange)
-    const answer = await modern.post(exchange, request)
+    const request = toRequest(exchange)
+    return await isLegacyRequest(request, body) ? await legacy.post(exchange) : await postModern(exchange, request)
+  }
+
+  async function postModern (exchange: Exchange, request: Request, begun?: Begun): Promise<Answer> {
+    const { signal } = exchange
+    const answer = await modern.post(exchange, request, begun)
     // 499: the exchange was abandoned. The client that still waits is told to try another replica.
     return answer.status === 499 && !signal.aborted ? errorAnswer(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' }) : answer
   }
 
   return {
     async handle (exchange) {
-      if (exchange.method === 'POST') return await post(exchange)
+      if (exchange.method === 'POST') return await fast.answer(exchange) ?? await post(exchange)
       // The revision without sessions has nothing to get or delete.
       if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorAnswer(405, -32000, 'Method not allowed', { allow: 'POST' })
       return await (exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange))
@@ -170,6 +199,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     },
     async close (graceMs) {
       stopWatching()
+      fast.stop()
       await modern.endSubscriptions()
       standalone.endAll()
       readers.endAll()
@@ -187,6 +217,10 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
 }
 
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
+
+function toRequest ({ url, headers, signal }: Exchange): Request {
+  return new Request(url, { method: 'POST', headers: toHeaders(headers), signal })
+}
 
 /** The SDK's transports want both media types; the route has settled that what is wanted is one of them. */
 function toHeaders (given: Exchange['headers']): Headers {

@@ -1,8 +1,9 @@
-import type { LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
+import type { LoggingLevel, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo, RequestContext, RequestLog } from '../define/context.ts'
 import type { Principal } from '../oidc/principal.ts'
 import { clientInput } from './client-input.ts'
 import type { AskClient, ClientInput } from './client-input.ts'
+import type { ClientReach } from './client-reach.ts'
 import type { Deadline } from './deadline.ts'
 
 /** A token of the provider's for another API, in the name of a principal (src/oauth/broker/token-exchange.ts). */
@@ -18,8 +19,8 @@ export interface HandlerContextOptions {
   ask: AskClient
   /** Tells the client that an elicitation by URL is done; undefined in 2026-07-28. */
   complete: ((elicitationId: string) => Promise<void>) | undefined
-  /** How the SDK reaches the client; undefined where the handler cannot be heard, so that nothing is sent. */
-  request: ServerContext['mcpReq'] | undefined
+  /** Undefined where the handler cannot be heard, so that nothing is sent. */
+  request: ClientReach | undefined
   /** Whether the session wants log messages of a severity. */
   wants (level: LoggingLevel): boolean
   announce (change: ServerEvent): void

@@ -11,6 +11,8 @@ import { connect, initialize } from './call-transport.ts'
 import type { CallTransport } from './call-transport.ts'
 import type { ClientRequests } from './client-requests.ts'
 import type { EventStreams } from './event-stream.ts'
+import type { BegunCalls } from './fast/begun-calls.ts'
+import type { Begun } from './fast/fast-path.ts'
 import type { CallLimits, Exchange } from './engine.ts'
 import type { Caller } from './caller.ts'
 import type { ProtocolServers } from './protocol-server.ts'
@@ -26,6 +28,10 @@ import type { StreamReaders } from './stream-reader.ts'
  */
 export interface Legacy {
   post (exchange: Exchange): Promise<Answer>
+  /** Goes on with a call of a session that runs already. */
+  goOn (exchange: Exchange, session: Session, begun: Begun): Promise<Answer>
+  /** Whether a request of this key runs (`requestKey`). */
+  isRunning (key: string): boolean
   get (exchange: Exchange): Promise<Answer>
   delete (exchange: Exchange): Promise<Answer>
   /** Resolves when no call runs. */
@@ -43,6 +49,8 @@ export interface LegacyOptions {
   clientRequests: ClientRequests
   standalone: StandaloneStreams
   readers: StreamReaders
+  /** Calls that the SDK does not have yet. */
+  begunCalls: BegunCalls
   limits: CallLimits
   log: BackgroundLog
   /** How long a stream is kept after its last event. */
@@ -62,7 +70,7 @@ interface RunningCall {
 }
 
 export function createLegacy (options: LegacyOptions): Legacy {
-  const { store, replicas, streams, sessions, servers, clientRequests, standalone, readers, limits, log, streamTtlSeconds, streamAfterMs } = options
+  const { store, replicas, streams, sessions, servers, clientRequests, standalone, readers, begunCalls, limits, log, streamTtlSeconds, streamAfterMs } = options
   /** By session and request. */
   const byRequest = new Map<string, RunningCall>()
   const byStream = new Map<string, RunningCall>()
@@ -71,6 +79,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
     if (message.kind === 'cancelled') cancel(message.session, message.request)
     if (message.kind === 'resumed') byStream.get(message.stream)?.stream.readBy(message.reader)
     if (message.kind === 'ended') {
+      begunCalls.handOverAll((key) => typeof key === 'string' && key.startsWith(`${message.session}:`))
       for (const [key, { stream }] of byRequest) {
         if (key.startsWith(`${message.session}:`)) stream.fail('The session has ended')
       }
@@ -78,12 +87,17 @@ export function createLegacy (options: LegacyOptions): Legacy {
   })
 
   function cancel (session: string, request: RequestId): void {
+    begunCalls.handOver(requestKey(session, request))
     const running = byRequest.get(requestKey(session, request))
     if (running === undefined) return
     inBackground(running.transport.then(({ deliver }) => {
       deliver({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: request } })
       running.stream.drop(request)
     }), log)
+  }
+
+  function isRunning (key: string): boolean {
+    return byRequest.has(key) || begunCalls.has(key)
   }
 
   async function useSession ({ headers, principal }: Exchange): Promise<Session> {
@@ -122,14 +136,14 @@ export function createLegacy (options: LegacyOptions): Legacy {
     }
   }
 
-  async function run (exchange: Exchange, session: Session, requests: JSONRPCRequest[]): Promise<Answer> {
+  async function run (exchange: Exchange, session: Session, requests: JSONRPCRequest[], begun?: Begun): Promise<Answer> {
     const { principal, acceptsStream, body } = exchange
     const ids = requests.map(({ id }) => id)
-    if (new Set(ids).size < ids.length || ids.some((id) => byRequest.has(requestKey(session.digest, id)))) {
+    if (new Set(ids).size < ids.length || ids.some((id) => isRunning(requestKey(session.digest, id)))) {
       return errorAnswer(400, -32600, 'A request with this id is running in this session already')
     }
-    const caller: Caller = { principal, log: exchange.log, session }
-    const releases = beginCalls(requests, exchange)
+    const caller: Caller = begun?.caller ?? { principal, log: exchange.log, session }
+    const releases = begun === undefined ? beginCalls(requests, exchange) : [begun.release]
     const stream = openCallStream({ session, requests: ids, batch: Array.isArray(body), acceptsStream }, { store, replicas, streams, log, ttlSeconds: streamTtlSeconds, streamAfterMs })
     const connecting = connect(servers.create(caller), { session, call: stream, clientRequests })
     const running: RunningCall = { stream, transport: connecting }
@@ -166,6 +180,12 @@ export function createLegacy (options: LegacyOptions): Legacy {
       for (const message of messages) if (!isJSONRPCRequest(message)) await take(session, message)
       return requests.length === 0 ? { status: 202, headers: {}, body: null } : await run(exchange, session, requests)
     },
+
+    async goOn (exchange, session, begun) {
+      return await run(exchange, session, [exchange.body as JSONRPCRequest], begun)
+    },
+
+    isRunning,
 
     async get (exchange) {
       const { headers, principal, address, acceptsStream } = exchange
@@ -227,4 +247,4 @@ function isCancellation (message: JSONRPCMessage): message is JSONRPCNotificatio
 }
 
 /** 1 and "1" are two ids. */
-const requestKey = (session: string, id: RequestId): string => `${session}:${JSON.stringify(id)}`
+export const requestKey = (session: string, id: RequestId): string => `${session}:${JSON.stringify(id)}`

@@ -8,12 +8,14 @@ import type { Caller } from './caller.ts'
 import { subscribedUris } from './access.ts'
 import type { Catalog } from './catalog/catalog.ts'
 import { checkParamHeaders } from './catalog/param-headers.ts'
+import type { Begun } from './fast/fast-path.ts'
 import type { Policies } from './policy.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 
 /** Revision 2026-07-28: each request by itself. The SDK's handler answers; its streams go out bounded. */
 export interface Modern {
-  post (exchange: Exchange, request: Request): Promise<Answer>
+  /** @param begun of a call that runs already */
+  post (exchange: Exchange, request: Request, begun?: Begun): Promise<Answer>
   /** Ends subscriptions with their result. */
   endSubscriptions (): Promise<void>
   /** Resolves when no call runs. */
@@ -96,16 +98,16 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
     return streamAnswer(stream)
   }
 
-  async function answer (exchange: Exchange, request: Request): Promise<Answer> {
+  async function answer (exchange: Exchange, request: Request, begun: Begun | undefined): Promise<Answer> {
     const { principal, log, acceptsStream } = exchange
     const body = withoutHidden(exchange)
-    const caller: Caller = { principal, log }
+    const caller: Caller = begun?.caller ?? { principal, log }
     const listens = (body as { method?: unknown }).method === 'subscriptions/listen'
     if (listens && !acceptsStream) return errorAnswer(406, -32000, 'Accept must include text/event-stream')
     const handler = listens ? subscriptions : calls
     const mismatch = checkMirrored(exchange)
     if (mismatch !== undefined) return mismatch
-    const release = begin(exchange)
+    const release = begun?.release ?? begin(exchange)
     let streamed = false
     try {
       const response = await handler.fetch(request, {
@@ -125,8 +127,8 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
   }
 
   return {
-    async post (exchange, request) {
-      const answering = answer(exchange, request)
+    async post (exchange, request, begun) {
+      const answering = answer(exchange, request, begun)
       track(answering.then(() => {}, () => {}))
       return await answering
     },

@@ -28,14 +28,16 @@ export interface ProtocolServerOptions {
   pageSize: number
   /** The session's subscriptions have changed. */
   subscribed (session: string): void
+  /** The session's level of log messages has changed. */
+  altered (session: string): void
   onerror (error: Error): void
 }
 
 /** Changes are told to clients that listen; others look again after this. */
-const LIST_TTL_MS = 60_000
+export const LIST_TTL_MS = 60_000
 const CAPABILITIES = { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true, subscribe: true }, completions: {}, logging: {} }
 
-export function createProtocolServers ({ serverInfo, catalog, policies, runner, sessions, timeoutSeconds, pageSize, subscribed, onerror }: ProtocolServerOptions): ProtocolServers {
+export function createProtocolServers ({ serverInfo, catalog, policies, runner, sessions, timeoutSeconds, pageSize, subscribed, altered, onerror }: ProtocolServerOptions): ProtocolServers {
   /** The revisions before 2026-07-28 know no hints. */
   function hint ({ session }: Caller, isPublic: boolean): CacheHint {
     return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
@@ -100,6 +102,7 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
       // The following are those of sessions: 2026-07-28 has none of them.
       server.setRequestHandler('logging/setLevel', async ({ params }) => {
         await noting(caller, sessions.setLogLevel(caller.session!, params.level))
+        altered(caller.session!.digest)
         return {}
       })
       server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {

@@ -41,6 +41,8 @@ export type ReplicaMessage =
   | { kind: 'claimed' | 'released', session: string, reader: string, position: string }
   /** What a session has subscribed to has changed. */
   | { kind: 'subscribed', session: string }
+  /** The log level of a session has changed. */
+  | { kind: 'altered', session: string }
   /** There is another change of what this server offers. */
   | { kind: 'changed' }
 

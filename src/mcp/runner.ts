@@ -1,11 +1,13 @@
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, ProtocolError, ProtocolErrorCode, inputRequired } from '@modelcontextprotocol/server'
-import type { InputRequiredResult, JSONRPCMessage, LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
+import type { CallToolResult, InputRequiredResult, JSONRPCMessage, LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo } from '../define/context.ts'
 import type { Caller } from './caller.ts'
 import { noting } from './caller.ts'
 import type { Run } from './catalog/execute.ts'
 import { InputRequiredError, askInRounds, askOnStream } from './client-input.ts'
 import type { AskClient } from './client-input.ts'
+import { LateReach, reachThrough } from './client-reach.ts'
+import type { ClientReach } from './client-reach.ts'
 import type { Deadline } from './deadline.ts'
 import { HandlerContext } from './handler-context.ts'
 import type { TokenFor } from './handler-context.ts'
@@ -20,17 +22,36 @@ import type { Session } from './sessions.ts'
 export interface Runner {
   /** @param work runs the handler; it may run again with answers of the client */
   run<Result> (request: HandlerRequest, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult>
+  /**
+   * Begins a tool call of its first round before the SDK has it. `run` with a caller whose `begun` it is goes on with it.
+   * @param needed called when the handler needs its client
+   */
+  begin (request: FirstRequest, work: (run: Run) => Promise<CallToolResult>, needed: () => void): BegunCall
   /** Aborts what is running. */
   abortAll (reason: Error): void
 }
 
-export interface HandlerRequest {
+interface Called {
   caller: Caller
-  context: ServerContext
   method: string
   /** The tool, the prompt, the resource's URI. */
   name: string
   arguments: unknown
+}
+
+export interface HandlerRequest extends Called {
+  context: ServerContext
+}
+
+export interface FirstRequest extends Called {
+  /** Of `_meta`; undefined in a session, which knows its client. */
+  envelope: Envelope | undefined
+}
+
+/** A call that runs already. */
+export interface BegunCall {
+  readonly outcome: Promise<CallToolResult | InputRequiredResult>
+  readonly reach: LateReach
 }
 
 export interface RunnerOptions {
@@ -50,10 +71,10 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
   const running = new Set<Deadline>()
 
   /** With a signal that heeds the client's too. */
-  async function heeding<Result> ({ caller, context, name }: HandlerRequest, client: ClientInfo, createAsk: (deadline: Deadline) => AskClient, work: (run: Run) => Promise<Result>): Promise<Result> {
+  async function heeding<Result> ({ caller, name }: Called, reach: ClientReach, client: ClientInfo, createAsk: (deadline: Deadline) => AskClient, work: (run: Run) => Promise<Result>): Promise<Result> {
     const { principal, log, session } = caller
-    const { mcpReq } = context
     let deadline: Deadline | undefined
+    let forget: (() => void) | undefined
     const abort = (): void => { deadline!.abort(new Error('The client does not wait any more')) }
     try {
       return await work({
@@ -62,7 +83,7 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
         createContext (created) {
           deadline = created
           running.add(created)
-          mcpReq.signal.addEventListener('abort', abort, { once: true })
+          forget = reach.onAbort(abort)
           return new HandlerContext({
             principal,
             log,
@@ -71,7 +92,7 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
             of: name,
             ask: createAsk(created),
             complete: session && createCompletion(session),
-            request: mcpReq,
+            request: reach,
             wants: (level) => session === undefined || wants(session, level),
             announce,
             tokenFor,
@@ -80,7 +101,7 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
         }
       })
     } finally {
-      mcpReq.signal.removeEventListener('abort', abort)
+      forget?.()
       if (deadline !== undefined) running.delete(deadline)
     }
   }
@@ -91,25 +112,27 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
     }
   }
 
-  async function inSession<Result> (request: HandlerRequest, session: Session, work: (run: Run) => Promise<Result>): Promise<Result> {
+  async function inSession<Result> (called: Called, reach: ClientReach, session: Session, work: (run: Run) => Promise<Result>): Promise<Result> {
     const client: ClientInfo = { ...session.clientInfo, capabilities: session.capabilities }
-    return await heeding(request, client, (deadline) =>
-      askOnStream(request.context, client, { deadline, signal: deadline.signal, timeoutSeconds: inputTimeoutSeconds }), work)
+    return await heeding(called, reach, client, (deadline) =>
+      askOnStream(reach, client, { deadline, signal: deadline.signal, timeoutSeconds: inputTimeoutSeconds }), work)
   }
 
   async function inRounds<Result> (request: HandlerRequest, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult> {
-    const { caller, method, name } = request
+    const { caller } = request
     const { envelope, inputResponses, requestState } = request.context.mcpReq
-    const client = describeClient(envelope as Envelope)
-    const binding: StateBinding = { principalKey: caller.principal?.key ?? '', method, name, arguments: request.arguments }
-    const answers = await readAnswers(caller, requestState<string>(), inputResponses ?? {}, binding)
+    const answers = await readAnswers(caller, requestState<string>(), inputResponses ?? {}, bindingOf(request))
+    return await inRound(request, reachThrough(request.context), envelope as Envelope, answers, work)
+  }
+
+  async function inRound<Result> (called: Called, reach: ClientReach, envelope: Envelope, answers: Answers, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult> {
     const rounds = askInRounds(answers)
     const needed = (): InputRequiredResult => inputRequired({
       inputRequests: rounds.missing,
-      requestState: requestStates.seal(binding, { answers, asked: Object.keys(rounds.missing) })
+      requestState: requestStates.seal(bindingOf(called), { answers, asked: Object.keys(rounds.missing) })
     })
     try {
-      const result = await heeding(request, client, () => rounds.ask, work)
+      const result = await heeding(called, reach, describeClient(envelope), () => rounds.ask, work)
       // A handler may have caught what stopped it.
       return Object.keys(rounds.missing).length > 0 ? needed() : result
     } catch (err) {
@@ -135,8 +158,14 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
 
   return {
     async run (request, work) {
-      const { session } = request.caller
-      return session === undefined ? await inRounds(request, work) : await inSession(request, session, work)
+      const { session, begun } = request.caller
+      if (begun !== undefined) return await goOn(begun, request.context) as Awaited<ReturnType<typeof work>>
+      return session === undefined ? await inRounds(request, work) : await inSession(request, reachThrough(request.context), session, work)
+    },
+    begin (request, work, needed) {
+      const { caller: { session }, envelope } = request
+      const reach = new LateReach(needed)
+      return { reach, outcome: session === undefined ? inRound(request, reach, envelope!, {}, work) : inSession(request, reach, session, work) }
     },
     abortAll (reason) {
       for (const deadline of running) deadline.abort(reason)
@@ -144,8 +173,17 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
   }
 }
 
+async function goOn ({ outcome, reach }: BegunCall, context: ServerContext): Promise<CallToolResult | InputRequiredResult> {
+  reach.arrive(reachThrough(context))
+  return await outcome
+}
+
+function bindingOf ({ caller, method, name, arguments: given }: Called): StateBinding {
+  return { principalKey: caller.principal?.key ?? '', method, name, arguments: given }
+}
+
 /** Members of `_meta` that the SDK has checked. */
-type Envelope = {
+export type Envelope = {
   [CLIENT_INFO_META_KEY]?: { name: string, version: string }
   [CLIENT_CAPABILITIES_META_KEY]: Record<string, unknown>
 }

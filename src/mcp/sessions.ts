@@ -2,6 +2,7 @@ import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
+import { createSessionCopies } from './session-copies.ts'
 
 /**
  * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store and
@@ -19,6 +20,12 @@ export interface Sessions {
    * @throws SessionNotFoundError alike for an id that is unknown, ended or somebody else's; StoreUnavailableError
    */
   use (id: string, principalKey: string): Promise<Session>
+  /** As `use`, and keeps a copy in this process for `COPY_MS`. */
+  useAndCopy (id: string, principalKey: string): Promise<Session>
+  /** The copy, where there is one that is this principal's. It is shared, and frozen. */
+  copyOf (id: string, principalKey: string): Session | undefined
+  /** A session has ended or changed somewhere, or all may have: its copy is gone. */
+  forget (sessionDigest?: string): void
   /** Counts as a use of a session that is held open. @throws SessionNotFoundError when it has ended */
   renew (session: Pick<Session, 'digest'>): Promise<Session>
   /** Ends a session. @throws as `use` */
@@ -87,6 +94,9 @@ const STALE_MS = 30 * 60_000
 /** Each is at most 8 KiB in the session's record. */
 const MOST_SUBSCRIPTIONS = 50
 
+/** How long a copy may stand for the store, in milliseconds: less where sessions end sooner. */
+const COPY_MS = 2_000
+
 /** Records of another form are those of another version of Seed: not found, so that the client begins anew. */
 const FORM = 1
 
@@ -95,6 +105,7 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
   const { idleTtlSeconds, maxAgeSeconds, mostPerPrincipal, mostInAll } = options
   // A use is written down at most once in this time, and the time to live is longer by as much.
   const stepSeconds = Math.max(1, Math.min(60, Math.floor(idleTtlSeconds / 4)))
+  const copies = createSessionCopies(Math.min(COPY_MS, stepSeconds * 500), maxAgeSeconds, now)
 
   async function read (sessionDigest: string): Promise<{ text: string, session: Session } | undefined> {
     const text = await store.get(keys.session(sessionDigest))
@@ -115,8 +126,9 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     return found
   }
 
-  async function seen ({ text, session }: { text: string, session: Session }): Promise<Session> {
-    if (now() - session.lastSeenAt < stepSeconds * 1_000) return session
+  /** @param unseenMs for how long uses may go unseen after this one */
+  async function seen ({ text, session }: { text: string, session: Session }, unseenMs = 0): Promise<Session> {
+    if (now() - session.lastSeenAt < stepSeconds * 1_000 - unseenMs) return session
     const renewed = { ...session, lastSeenAt: now() }
     const seconds = ttlSeconds(session)
     try {
@@ -134,7 +146,10 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
   }
 
   async function remove (sessionDigest: string, principalKey: string): Promise<boolean> {
+    copies.forget(sessionDigest)
     const there = await store.delete(keys.session(sessionDigest))
+    // What was being read meanwhile.
+    copies.forget(sessionDigest)
     await store.removeMember(keys.sessionsOf(principalKey), sessionDigest)
     await store.removeMember(keys.sessions(), sessionDigest)
     // Its streams leave these behind when the store is slow to answer them, as when very many end at once.
@@ -171,7 +186,7 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
       const found = await read(session.digest)
       if (found === undefined) throw new SessionNotFoundError()
       const changed = write({ ...found.session, ...make(found.session) })
-      if (await store.replace(keys.session(session.digest), found.text, changed, ttlSeconds(found.session))) return
+      if (await store.replace(keys.session(session.digest), found.text, changed, ttlSeconds(found.session))) return copies.forget(session.digest)
     }
   }
 
@@ -194,6 +209,19 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     async use (id, principalKey) {
       return await seen(await find(id, principalKey))
     },
+
+    async useAndCopy (id, principalKey) {
+      const keep = copies.begin()
+      const session = await seen(await find(id, principalKey), copies.lifeMs)
+      keep(id, session)
+      return session
+    },
+
+    copyOf (id, principalKey) {
+      return copies.find(id, principalKey)
+    },
+
+    forget (sessionDigest) { copies.forget(sessionDigest) },
 
     async renew (session) {
       const found = await read(session.digest)

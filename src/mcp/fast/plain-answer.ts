@@ -1,0 +1,63 @@
+import { SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
+import type { Implementation, RequestId, Tool } from '@modelcontextprotocol/server'
+import type { Answer } from '../answer.ts'
+
+/**
+ * Answers to plain requests, written as the SDK writes them, member for member (test/mcp/differential.test.ts). Only
+ * results of a form that the SDK passes on unchanged are written here.
+ */
+export interface PlainAnswers {
+  /** @returns undefined for a result that is the SDK's to write */
+  call (id: RequestId, isModern: boolean, result: object): Answer | undefined
+  list (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): Answer
+}
+
+/** @param listTtlMs what a list's answer says of how long it may be kept (2026-07-28) */
+export function createPlainAnswers (serverInfo: Implementation, listTtlMs: number): PlainAnswers {
+  const modernEnd = `,"resultType":"complete","_meta":${JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })}`
+  const texts = new WeakMap<Tool, string>()
+
+  function textOf (tool: Tool): string {
+    let text = texts.get(tool)
+    if (text === undefined) texts.set(tool, text = JSON.stringify(tool))
+    return text
+  }
+
+  function answer (id: RequestId, isModern: boolean, result: string): Answer {
+    const writtenId = typeof id === 'number' ? String(id) : JSON.stringify(id)
+    return { status: 200, headers: { 'content-type': 'application/json' }, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${writtenId}}` }
+  }
+
+  return {
+    call (id, isModern, result) {
+      const { content, structuredContent, isError } = result as { content?: unknown, structuredContent?: unknown, isError?: unknown }
+      const members = 1 + (structuredContent === undefined ? 0 : 1) + (isError === undefined ? 0 : 1)
+      if (Object.keys(result).length !== members || !isOneText(content)) return undefined
+      const text = `"content":[{"type":"text","text":${JSON.stringify(content[0].text)}}]`
+      if (structuredContent === undefined) {
+        if (isError === undefined) return answer(id, isModern, text)
+        return isError === true ? answer(id, isModern, `${text},"isError":true`) : undefined
+      }
+      if (isError !== undefined || !isPlainObject(structuredContent)) return undefined
+      return answer(id, isModern, `${text},"structuredContent":${JSON.stringify(structuredContent)}`)
+    },
+
+    list (id, isModern, tools, isPublic) {
+      const hint = isModern ? `,"ttlMs":${listTtlMs},"cacheScope":"${isPublic ? 'public' : 'private'}"` : ''
+      return answer(id, isModern, `"tools":[${tools.map(textOf).join(',')}]${hint}`)
+    }
+  }
+}
+
+function isOneText (content: unknown): content is [{ type: 'text', text: string }] {
+  if (!Array.isArray(content) || content.length !== 1) return false
+  const [block] = content as [Record<string, unknown>]
+  return block['type'] === 'text' && typeof block['text'] === 'string' && Reflect.ownKeys(block).length === 2
+}
+
+/** Of which a copy, member by member, is written the same. */
+function isPlainObject (value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return false
+  const names = Reflect.ownKeys(value)
+  return names.length === Object.keys(value).length && !names.includes('__proto__') && !('toJSON' in value)
+}
