@@ -1,6 +1,6 @@
 import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
-import type { Policies } from '../policy.ts'
+import type { Policies } from '../../policy/policies.ts'
 import { createPromptCatalog } from './prompts.ts'
 import type { PromptCatalog } from './prompts.ts'
 import { createResourceCatalog } from './resources.ts'
