@@ -27,6 +27,7 @@ export default [
   forbid(['src/oauth/**/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
   forbid(['src/mcp/**/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/prompts/*', '**/resources/*', '**/extensions/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
   forbid(['src/commands/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'A command works on the domain, without the server.'),
+  forbid(['src/policy/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/tools/*', '**/extensions/*', ...OUTSIDE], 'Judging needs a policy and a principal, and nothing of what is done with the verdict.'),
   forbid(['src/define/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/tools/*', '**/extensions/*', ...OUTSIDE], 'What authors import knows nothing of what runs it.'),
   forbid(['src/tools/*.ts', 'src/prompts/*.ts', 'src/resources/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/extensions/*', ...OUTSIDE], 'A tool is made of what src/define and src/index.ts offer, and knows nothing of the engine or HTTP.'),
   forbid(['src/testing/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/tools/*', '**/prompts/*', '**/resources/*', '**/extensions/*', '**/commands/*', ...OUTSIDE], 'The testing kit drives the engine, without HTTP and without anything of its own to offer.'),

@@ -1,7 +1,7 @@
 import type { Principal } from '../oidc/principal.ts'
 import type { Catalog } from './catalog/catalog.ts'
-import { InsufficientScopeError } from './policy.ts'
-import type { Policies } from './policy.ts'
+import { InsufficientScopeError } from '../policy/policies.ts'
+import type { Policies } from '../policy/policies.ts'
 
 /**
  * What the token of a request lacks, found before anything runs or streams (MCP authorization, scope challenge handling).

@@ -9,7 +9,7 @@ import { subscribedUris } from './access.ts'
 import type { Catalog } from './catalog/catalog.ts'
 import { checkParamHeaders } from './catalog/param-headers.ts'
 import type { Begun } from './fast/fast-path.ts'
-import type { Policies } from './policy.ts'
+import type { Policies } from '../policy/policies.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 
 /** Revision 2026-07-28: each request by itself. The SDK's handler answers; its streams go out bounded. */

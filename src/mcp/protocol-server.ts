@@ -4,7 +4,7 @@ import type { Caller } from './caller.ts'
 import { noting } from './caller.ts'
 import type { Catalog } from './catalog/catalog.ts'
 import { page } from './catalog/listing.ts'
-import type { Policies } from './policy.ts'
+import type { Policies } from '../policy/policies.ts'
 import type { Runner } from './runner.ts'
 import type { Sessions } from './sessions.ts'
 

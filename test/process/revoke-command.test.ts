@@ -141,7 +141,7 @@ t.test('what it cannot do, it says in a sentence', async (t) => {
   for (const args of [[], ['revoke'], ['revoke', '--subject', 'ada', '--client', 'x'], ['forget', '--subject', 'ada'], ['--help']]) {
     const { code, output } = await runCli(t, args, env)
     t.equal(code, 1, args.join(' '))
-    t.match(output, args[0] === '--help' ? /Unknown option/ : /Usage: seed revoke/)
+    t.match(output, /Usage: seed revoke/)
     t.notMatch(output, / at .*:\d+/, 'no stack')
   }
   t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 1, output: /^REDIS_URL is not set/ })

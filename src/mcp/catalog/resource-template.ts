@@ -2,8 +2,8 @@ import { Compile } from 'typebox/compile'
 import type { ResourceTemplateDefinition } from '../../define/resource.ts'
 import { createCompleter } from './complete.ts'
 import type { Completer } from './complete.ts'
-import { parseUriTemplate } from './uri-template.ts'
-import type { UriPattern } from './uri-template.ts'
+import { parseUriTemplate } from '../../define/uri-template.ts'
+import type { UriPattern } from '../../define/uri-template.ts'
 
 /** A template that URIs are compared with (RFC 6570). */
 export interface CompiledTemplate {

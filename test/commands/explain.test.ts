@@ -1,0 +1,76 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import type { Test } from 'tap'
+import { Type } from 'typebox'
+import { explain } from '../../src/commands/explain.ts'
+import { loadConfig } from '../../src/config/env.ts'
+import { definePrompt } from '../../src/define/prompt.ts'
+import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
+import { defineTool } from '../../src/define/tool.ts'
+import { emptyFolder, startProcess } from '../support/process.ts'
+
+/** `seed explain` */
+
+const definitions = [
+  defineTool({ name: 'open', description: 'x', input: Type.Object({}), handler: () => '' }),
+  defineTool({ name: 'refund', description: 'x', input: Type.Object({}), scopes: ['billing:write'], groups: ['billing', 'admins'], claims: { level: [3, 4] }, handler: () => '' }),
+  definePrompt({ name: 'dunning', scopes: ['billing:read'], handler: () => '' }),
+  defineResource({ uri: 'bills://all', name: 'all', groups: ['billing'], read: () => '' }),
+  defineResourceTemplate({ uriTemplate: 'bills://of/{id}', name: 'of', groups: ['admins'], read: () => '' })
+]
+const config = loadConfig({ OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_GROUPS_CLAIM: 'realm_access.roles', SCOPE_HIERARCHY: 'billing>billing:write,billing>billing:read' })
+
+t.test('tells the verdict, and every reason for it', (t) => {
+  const good = { scope: 'openid billing', realm_access: { roles: ['admins'] }, level: 4 }
+  const told = (options: Partial<Parameters<typeof explain>[1]>) => explain(config, { claims: good, ...options }, definitions)
+
+  t.same(told({ tool: 'refund' }), {
+    allowed: true,
+    text: [
+      'Tool "refund": allowed',
+      'It asks for: all of the scopes billing:write; one of the groups billing, admins; claim level [3,4]',
+      'Scopes of the token: openid, billing',
+      'Groups (OIDC_GROUPS_CLAIM=realm_access.roles): admins'
+    ].join('\n')
+  })
+  t.same(told({ tool: 'open', claims: undefined }), { allowed: true, text: 'Tool "open": allowed\nIt asks for: nothing' })
+  t.match(told({ tool: 'refund', scopes: 'openid' }), { allowed: false, text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/ })
+  const all = told({ tool: 'refund', claims: {} })
+  t.equal(all.allowed, false)
+  for (const reason of ['hidden from this caller', 'none of the groups billing, admins', 'claim level must be 3 or 4', 'lacks the scopes billing:write', 'Scopes of the token: none', 'none, as the token has no such claim']) t.match(all.text, reason)
+  t.match(told({ tool: 'refund', claims: { realm_access: { roles: [] } } }).text, 'none, as the list is empty')
+  t.match(told({ tool: 'refund', claims: { realm_access: { roles: 'admins' } } }).text, 'none, as the claim is no list of strings: "admins"')
+  t.match(told({ tool: 'refund', claims: undefined }), { allowed: false, text: /hidden/ })
+  t.match(told({ prompt: 'dunning' }), { allowed: true, text: /^Prompt "dunning"/ })
+  t.match(told({ resource: 'bills://all' }), { allowed: false, text: /^Resource "bills:/ })
+  t.match(told({ resource: 'bills://of/{id}' }), { allowed: true, text: /^Resource template/ })
+  t.match(told({ resource: 'bills://of/7' }), { allowed: true, text: /^Resource template/ })
+  t.throws(() => told({ tool: 'nosuch' }), { message: /nothing of this name. It has:\nPrompt "dunning"\n/ })
+  t.throws(() => told({ prompt: 'nosuch' }), { message: /nothing of this name/ })
+  t.throws(() => told({ resource: 'bills://nosuch' }), { message: /nothing of this name/ })
+  t.throws(() => told({ tool: 'refund', claims: { scope: ['billing'] } }), { message: /scope must be a string/ })
+  t.end()
+})
+
+const CLI = join(fileURLToPath(new URL('../..', import.meta.url)), '.test-build/src/cli.js')
+
+async function runCli (t: Test, args: string[], files: Record<string, string> = {}): Promise<{ code: number | null, output: string }> {
+  const folder = await emptyFolder(t)
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
+  const cli = startProcess(t, ['--enable-source-maps', CLI, 'explain', ...args], { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed' }, folder)
+  const { code } = await cli.ended
+  return { code, output: await cli.output() }
+}
+
+t.test('the command tells of what this server has, and its exit code is the verdict', async (t) => {
+  const files = { 'claims.json': '{"sub":"ada","groups":["navy"]}', 'list.json': '[]', 'null.json': 'null', 'text.json': '"x"' }
+  t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], files), { code: 0, output: /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/ })
+  t.match(await runCli(t, ['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
+  t.match(await runCli(t, ['--tool', 'seed_ping']), { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing\n' })
+  t.match(await runCli(t, ['--tool', 'nosuch']), { code: 1, output: /nothing of this name/ })
+  for (const file of ['list.json', 'null.json', 'text.json']) t.match(await runCli(t, ['--tool', 'whoami', '--claims', file], files), { code: 1, output: /must have one JSON object/ }, file)
+  t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'none.json']), { code: 1, output: /ENOENT/ })
+  for (const args of [[], ['--tool', 'a', '--prompt', 'b'], ['--claims', 'claims.json']]) t.match(await runCli(t, args), { code: 1, output: /Usage: seed explain/ })
+})

@@ -1,0 +1,35 @@
+import t from 'tap'
+import { createTestClient } from '../../src/testing/index.ts'
+import { whoami } from '../../src/tools/whoami.ts'
+
+t.test('whoami', async (t) => {
+  const ask = async (principal?: Parameters<typeof createTestClient>[0]['principal'], more: object = {}) => {
+    const client = await createTestClient({ definitions: [whoami], ...(principal !== undefined && { principal }), ...more })
+    t.teardown(async () => { await client.close() })
+    return (await client.callTool('whoami')).structuredContent
+  }
+
+  t.test('tells what the token says, and of other claims the names alone', async (t) => {
+    const answer = await ask({ subject: 'ada', scopes: ['openid'], groups: ['navy'], clientId: 'claude', name: 'Ada', email: 'ada@example.com', claims: { salary: 7 } }, { roots: [] })
+    t.match(answer, {
+      signedIn: true,
+      subject: 'ada',
+      issuer: 'https://id.example.com',
+      name: 'Ada',
+      email: 'ada@example.com',
+      clientId: 'claude',
+      scopes: ['openid'],
+      groups: ['navy'],
+      claims: ['client_id', 'email', 'exp', 'groups', 'iss', 'name', 'salary', 'scope', 'sub'],
+      expiresAt: /^\d{4}-.*Z$/,
+      client: { name: 'seed-test-client', version: '1', capabilities: ['roots'] }
+    })
+    t.notMatch(JSON.stringify(answer), /7[,}]/)
+  })
+
+  t.test('leaves out what it does not know', async (t) => {
+    t.same(Object.keys((await ask({ subject: 'ada', claims: { client_id: undefined } }))!), ['signedIn', 'subject', 'issuer', 'scopes', 'groups', 'claims', 'expiresAt', 'client'])
+    t.same(await ask(), { signedIn: false, client: { name: 'seed-test-client', version: '1', capabilities: [] } })
+    t.same((whoami.handler as (...args: unknown[]) => unknown)({}, { principal: undefined, client: { name: undefined, version: undefined, capabilities: {} } }), { signedIn: false, client: { capabilities: [] } }, 'a client need not name itself')
+  })
+})
