@@ -7,6 +7,7 @@ import { createStreamGuard } from '../src/http/streams.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { Needs } from '../src/define/needs.ts'
 import { createEngine } from '../src/mcp/engine.ts'
+import type { Engine } from '../src/mcp/engine.ts'
 import { createMcpLimits } from '../src/mcp/limits.ts'
 import { createTallies } from '../src/mcp/tallies.ts'
 import { baseScopes } from '../src/oauth/metadata.ts'
@@ -18,10 +19,12 @@ export interface McpTransportOptions {
   definitions: readonly Definition[]
   /** What their policies need to know of a caller. */
   needs: Needs
+  /** Is given what offers other definitions while the server runs. */
+  onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
 
 /** The MCP endpoint: the engine with the definitions handed to it, behind Host, Origin and bearer checks. */
-async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTransportOptions): Promise<void> {
+async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngine }: McpTransportOptions): Promise<void> {
   const { config, accessTokens } = app
   const origins = allowedOrigins(config)
   const secrets = accessTokens?.secrets ?? createSecrets(config.seedSecret, config.seedSecretPrevious)
@@ -43,6 +46,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTr
     limits,
     log: app.log
   })
+  onEngine?.(engine)
   const streams = accessTokens === undefined ? undefined : createStreamGuard({ ...accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
 
   app.addHook('onRequest', createHostCheck(config))
