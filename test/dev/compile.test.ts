@@ -16,7 +16,7 @@ t.test('what was saved is compiled, and what has no source is removed', async (t
 
   await writeFile(join(source, 'a.ts'), "import { b } from './b.ts'\nimport type { C } from './c.ts'\nexport const a: C = b satisfies C\n")
   await compiler.update()
-  t.equal(await readFile(join(target, 'a.js'), 'utf8'), "import { b } from './b.js';\nexport const a = b;\n//# sourceMappingURL=a.js.map")
+  t.equal(await readFile(join(target, 'a.js'), 'utf8'), 'import { b } from "./b.js";\nexport const a = b;\n//# sourceMappingURL=a.js.map')
   t.match(JSON.parse(await readFile(join(target, 'a.js.map'), 'utf8')), { version: 3, file: 'a.js' })
 })
 
