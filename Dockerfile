@@ -3,6 +3,8 @@
 #   docker build -t seed-mcp-server:latest .
 #   docker run -d --name seed -p 127.0.0.1:3000:3000 --env-file .env seed-mcp-server:latest
 #
+# With tools, prompts and resources of your own: -v "$PWD/extensions:/extensions:ro" -e SEED_EXTENSIONS=/extensions
+#
 # Node's active LTS. For builds that can be repeated, pin the tag to a digest (node:26-alpine@sha256:…).
 ARG NODE_IMAGE=node:26-alpine
 

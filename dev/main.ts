@@ -1,13 +1,18 @@
+import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/env.ts'
-import { joinDefinitions, loadOwn } from '../src/extensions/load.ts'
 import { listen } from '../src/listen.ts'
+import { createDefinitionCheck } from '../src/mcp/catalog/catalog.ts'
+import type { Engine } from '../src/mcp/engine.ts'
+import { createConfigurationResource } from '../src/resources/_configuration.ts'
 import { startDevProvider } from './provider.ts'
+import { createReloader } from './reload.ts'
 
 /**
  * `npm run dev`: Seed with the in-memory store next to an OpenID provider of its own, on this machine only.
- * PORT and DEV_PROVIDER_PORT move them; any other setting can be overridden from the environment.
+ * PORT and DEV_PROVIDER_PORT move them; any other setting can be overridden from the environment. Tools, prompts and
+ * resources are loaded again when they are saved.
  */
 const { DEV_PROVIDER_PORT = '3001' } = process.env
 
@@ -27,9 +32,21 @@ try {
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.clientId
     })
-    const app = await buildApp(config, { definitions: joinDefinitions(await loadOwn()) })
+    const reloader = await createReloader({
+      entries: config.extensions,
+      from: process.cwd(),
+      check: createDefinitionCheck(config.scopeHierarchy),
+      // This file runs compiled, from a folder of the repository.
+      source: fileURLToPath(new URL('../../src/', import.meta.url))
+    })
+    // It is made of the configuration, and so the same after each save.
+    const configuration = createConfigurationResource(config)
+    let engine: Pick<Engine, 'replace'> | undefined
+    const app = await buildApp(config, { definitions: [...reloader.definitions, configuration], onEngine: (made) => { engine = made } })
     await listen(app)
+    reloader.watch((definitions) => { engine!.replace([...definitions, configuration]) }, app.log)
     closeWithGrace({ delay: 5_000, logger: false }, async () => {
+      await reloader.close()
       await app.close()
       await provider.close()
     })

@@ -8,6 +8,7 @@ import type { Definition } from '../src/define/definition.ts'
 import type { Needs } from '../src/define/needs.ts'
 import { ToolError } from '../src/define/tool.ts'
 import { createEngine } from '../src/mcp/engine.ts'
+import type { Engine } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handler-context.ts'
 import { createMcpLimits } from '../src/mcp/limits.ts'
 import { createTallies } from '../src/mcp/tallies.ts'
@@ -22,10 +23,12 @@ export interface McpTransportOptions {
   definitions: readonly Definition[]
   /** What their policies need to know of a caller. */
   needs: Needs
+  /** Is given what offers other definitions while the server runs. */
+  onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
 
 /** The MCP endpoint: the engine with the definitions handed to it, behind Host, Origin and bearer checks. */
-async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTransportOptions): Promise<void> {
+async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngine }: McpTransportOptions): Promise<void> {
   const { config, accessTokens, delegatedTokens } = app
   const origins = allowedOrigins(config)
   const secrets = accessTokens?.secrets ?? createSecrets(config.seedSecret, config.seedSecretPrevious)
@@ -47,6 +50,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs }: McpTr
     limits,
     log: app.log
   })
+  onEngine?.(engine)
   const streams = accessTokens === undefined ? undefined : createStreamGuard({ ...accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
 
   app.addHook('onRequest', createHostCheck(config))

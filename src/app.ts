@@ -17,6 +17,7 @@ import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
 import { logRequest, loggerOptions, newReference } from './http/logger.ts'
 import type { Definition } from './define/definition.ts'
 import { policyNeeds } from './define/needs.ts'
+import type { Engine } from './mcp/engine.ts'
 
 /** On every answer (pages add their own). */
 const SECURITY_HEADERS = {
@@ -32,10 +33,12 @@ export interface AppOptions {
   fetchDocument?: FetchPublicDocument
   /** The tools, prompts and resources to offer; none where absent. */
   definitions?: readonly Definition[]
+  /** For development: is given what offers other definitions while the server runs. */
+  onEngine?: (engine: Pick<Engine, 'replace'>) => void
 }
 
 /** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
-export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher(), definitions = [] }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher(), definitions = [], onEngine }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { ...loggerOptions(settings), ...(logStream !== undefined && { stream: logStream }) },
     logController: new LogController({ disableRequestLogging: true }),
@@ -76,7 +79,7 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
   await app.register(tokenExchange)
   await app.register(oauthProxy, { fetchDocument, needs })
   await app.register(dcr)
-  await app.register(mcpTransport, { definitions, needs })
+  await app.register(mcpTransport, { definitions, needs, onEngine })
   await app.register(health)
   return app
 }

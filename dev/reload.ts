@@ -1,0 +1,159 @@
+import { watch } from 'node:fs'
+import type { FSWatcher } from 'node:fs'
+import { readFile, readdir, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import type { Definition } from '../src/define/definition.ts'
+import { describeDefinition } from '../src/define/definition.ts'
+import { linkExtensions } from '../src/extensions/link.ts'
+import { OWN_FOLDERS, joinDefinitions, loadDefinitions } from '../src/extensions/load.ts'
+import type { LoadOptions, LoadedFile } from '../src/extensions/load.ts'
+import { ENDINGS, foldersOf, isPath } from '../src/extensions/locate.ts'
+import { createCompiler } from './compile.ts'
+
+/**
+ * A saved file is live at once: everything that is offered is loaded again, and replaces what was. A broken one is told
+ * of, and what was offered stays.
+ */
+export interface Reloader {
+  /** What is offered at start. */
+  readonly definitions: readonly Definition[]
+  /** From now on. @param replace throws for what cannot be served */
+  watch (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): void
+  close (): Promise<void>
+}
+
+export interface ReloadLog {
+  info (fields: object, message: string): void
+  error (fields: object, message: string): void
+}
+
+export interface ReloaderOptions extends Pick<LoadOptions, 'check'> {
+  /** Of SEED_EXTENSIONS. Packages are not watched. */
+  entries: readonly string[]
+  from: string
+  /** The folder whose tools, prompts and resources were compiled into those that run. */
+  source: string
+}
+
+/** An editor that saves a file touches it several times. */
+const SETTLE_MS = 50
+
+/** @throws ExtensionError */
+export async function createReloader ({ entries, from, check, source }: ReloaderOptions): Promise<Reloader> {
+  const own = OWN_FOLDERS.map((target) => [join(source, basename(target)), target] as const)
+  const compiler = await createCompiler(own)
+  const theirs = await Promise.all(entries.filter(isPath).map(async (entry) => await folderOf(resolve(from, entry))))
+  linkExtensions([...OWN_FOLDERS, ...theirs].map((folder) => `${pathToFileURL(folder).href.replace(/\/$/, '')}/`))
+  const options = { from, ...(check !== undefined && { check }) }
+  const watched = [...own.map(([folder]) => folder), ...theirs.flatMap(foldersOf)]
+
+  let seen = await readTexts(watched)
+  let offered = { texts: seen, files: await loadDefinitions(entries, options) }
+  const definitions = joinDefinitions(offered.files)
+  let version = 0
+  let watchers: FSWatcher[] = []
+  let again = false
+  let running: Promise<void> | undefined
+
+  /** A file that runs, as its author knows it. */
+  function sourceOf (file: string): string {
+    const folder = own.find(([, target]) => dirname(file) === join(target, '.'))
+    return folder === undefined ? file : join(folder[0], basename(file).replace(/\.js$/, '.ts'))
+  }
+
+  async function reload (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): Promise<void> {
+    const texts = await readTexts(watched)
+    if (differing(texts, seen).length === 0) return
+    seen = texts
+    try {
+      await compiler.update()
+      const files = await loadDefinitions(entries, { ...options, version: ++version })
+      replace(joinDefinitions(files))
+      log.info(compare(offered.files, files, differing(texts, offered.texts), sourceOf), 'Saved files were loaded: this is offered from now on')
+      offered = { texts, files }
+    } catch (err) {
+      const { message } = err as Error
+      const file = message.split(' ')[0]!
+      log.error({ reason: message.replace(file, sourceOf(file)) }, 'Saved files cannot be loaded: what was offered before stays')
+    }
+  }
+
+  /** One at a time; what is saved meanwhile is for the next. */
+  async function reloadAll (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): Promise<void> {
+    while (again) {
+      await sleep(SETTLE_MS)
+      again = false
+      // Before anything is read, so that nothing is missed; all of them, as a folder may have been made, or be another one.
+      await watchAll(replace, log)
+      await reload(replace, log)
+    }
+    running = undefined
+  }
+
+  async function watchAll (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): Promise<void> {
+    for (const watcher of watchers) watcher.close()
+    const folders = await existing([source, ...watched])
+    watchers = folders.map((folder) => watch(folder, { persistent: false }, () => {
+      again = true
+      running ??= reloadAll(replace, log)
+    }))
+  }
+
+  return {
+    definitions,
+    watch (replace, log) {
+      again = true
+      running = reloadAll(replace, log)
+    },
+    async close () {
+      await running
+      for (const watcher of watchers) watcher.close()
+    }
+  }
+}
+
+/** Of a folder or file of SEED_EXTENSIONS; one that does not exist is told of where it is loaded. */
+async function folderOf (path: string): Promise<string> {
+  const real = await realpath(path).catch(() => path)
+  return (await existing([real])).length > 0 ? real : dirname(real)
+}
+
+async function existing (folders: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(folders.map(async (folder) => (await stat(folder).catch(() => undefined))?.isDirectory()))
+  return folders.filter((_, index) => found[index])
+}
+
+type Texts = ReadonlyMap<string, string>
+
+/** All programs in folders, those too that others import. */
+async function readTexts (folders: readonly string[]): Promise<Texts> {
+  const texts = new Map<string, string>()
+  for (const folder of await existing(folders)) {
+    for (const name of await readdir(folder)) {
+      const file = join(folder, name)
+      if (!ENDINGS.some((ending) => name.endsWith(ending))) continue
+      // Gone since, or a link to nothing.
+      texts.set(file, await readFile(file, 'utf8').catch(() => ''))
+    }
+  }
+  return texts
+}
+
+/** The files that were added, changed or removed. */
+function differing (a: Texts, b: Texts): string[] {
+  return [...new Set([...a.keys(), ...b.keys()])].filter((file) => a.get(file) !== b.get(file))
+}
+
+/** What is new, gone, or has other code: its own, or, when a file that others import was saved, theirs. */
+function compare (before: readonly LoadedFile[], after: readonly LoadedFile[], saved: readonly string[], sourceOf: (file: string) => string) {
+  const describe = (files: readonly LoadedFile[]) => new Map(files.flatMap(({ file, definitions }) => definitions.map((definition) => [describeDefinition(definition), sourceOf(file)] as const)))
+  const [old, now] = [describe(before), describe(after)]
+  const sharedSaved = saved.some((file) => basename(file).startsWith('_'))
+  return {
+    added: [...now.keys()].filter((what) => !old.has(what)),
+    changed: [...now].filter(([what, file]) => old.has(what) && (sharedSaved || saved.includes(file))).map(([what]) => what),
+    gone: [...old.keys()].filter((what) => !now.has(what))
+  }
+}

@@ -1,0 +1,60 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { emptyFolder } from '../support/process.ts'
+
+/** What authors of extensions install for types and tests: the package, as npm packs it. */
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const run = promisify(execFile)
+
+t.test('the packed package', async (t) => {
+  const house = await emptyFolder(t)
+  const installed = join(house, 'author/node_modules/seed-mcp-server')
+  await run(process.execPath, ['node_modules/typescript/bin/tsc', '--outDir', join(house, 'dist')], { cwd: ROOT })
+  for (const path of ['package.json', 'README.md', 'LICENSE']) await cp(join(ROOT, path), join(house, path))
+  await run('npm', ['pack', '--ignore-scripts'], { cwd: house })
+  const { version, exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string, exports: Record<string, { types: string, default: string }> }
+  await mkdir(installed, { recursive: true })
+  await run('tar', ['xzf', join(house, `seed-mcp-server-${version}.tgz`), '--strip-components=1', '-C', installed])
+  // What npm would install with it.
+  await symlink(join(ROOT, 'node_modules'), join(installed, 'node_modules'))
+
+  t.test('has what its exports name', async (t) => {
+    for (const { types, default: code } of Object.values(exports)) {
+      for (const path of [types, code]) t.ok((await readFile(join(installed, path), 'utf8')).length > 0, path)
+    }
+  })
+
+  t.test('runs', async (t) => {
+    const program = "import { ToolError, Type, defineTool } from 'seed-mcp-server'\nconsole.log(typeof defineTool, typeof Type.Object, new ToolError('x').name)"
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', program], { cwd: join(house, 'author') })
+    t.equal(stdout, 'function function ToolError\n')
+  })
+
+  t.test('carries types, which find a mistake in a handler', async (t) => {
+    const extension = (handler: string): string => `import { Type, defineTool } from 'seed-mcp-server'
+
+export const add = defineTool({
+  name: 'add',
+  description: 'Adds',
+  input: Type.Object({ a: Type.Number(), b: Type.Number() }),
+  output: Type.Object({ sum: Type.Number() }),
+  handler: ${handler}
+})
+`
+    await writeFile(join(house, 'author/good.ts'), extension('({ a, b }) => ({ sum: a + b })'))
+    await writeFile(join(house, 'author/input.ts'), extension('({ a, c }) => ({ sum: a + c })'))
+    await writeFile(join(house, 'author/output.ts'), extension('({ a, b }) => ({ sum: String(a + b) })'))
+    await writeFile(join(house, 'author/package.json'), '{"type":"module"}')
+    const compile = async (file: string): Promise<string> => await run(process.execPath, [
+      join(ROOT, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--skipLibCheck', '--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), file
+    ], { cwd: join(house, 'author') }).then(() => 'passed', ({ stdout }: { stdout: string }) => stdout)
+    t.equal(await compile('good.ts'), 'passed')
+    t.match(await compile('input.ts'), /^input\.ts\(8,\d+\): error TS2339: Property 'c' does not exist/)
+    t.match(await compile('output.ts'), /^output\.ts\(\d+,\d+\): error TS[^]*Type 'string' is not assignable to type 'number'/)
+  })
+})
