@@ -33,7 +33,8 @@ export function parseUriTemplate (template: string): UriPattern {
 }
 
 function parseExpression (expression: string): Part[] {
-  const [, operator = '', list = ''] = /^([+#./?&]?)(.*)$/.exec(expression) ?? []
+  const operator = /^[+#./?&]/.test(expression) ? expression.charAt(0) : ''
+  const list = expression.slice(operator.length)
   const { first, next, except } = OPERATORS[operator]!
   return list.split(',').flatMap((item, index): Part[] => {
     const [, name, many] = /^(\w+)(\*?)$/.exec(item) ?? []

@@ -113,13 +113,16 @@ t.test('a template that cannot list takes nothing from the others', async (t) =>
       template('a://{x}', () => { throw new Error('password=hunter2') }),
       template('b://{x}', () => 7),
       template('c://{x}', () => [{ name: 'no URI' }]),
+      template('cc://{x}', () => { throw new ToolError('Not today') }),
       template('d://{x}', () => [{ uri: 'd://1', name: 'one' }, { uri: 'memo://text', name: 'declared elsewhere' }]),
       defineResourceTemplate({ uriTemplate: 'e://{x}', name: 'x', groups: ['staff'], list: () => [{ uri: 'e://1', name: 'hidden' }], read: () => '' })
     ]
   })
   t.teardown(async () => { await client.close() })
   t.match(await client.listResources(), [{ uri: 'd://1' }, { uri: 'memo://text', name: 'text' }])
-  t.match(client.serverLog.filter(({ level }) => level === 'error').map(({ fields }) => (fields['err'] as Error).message), [/hunter2/, /map is not a function/, /c:\/\/\{x\} listed something other than resources/])
+  t.equal(client.serverLog.filter(({ level }) => level === 'error').length, 4)
+  const reasons = JSON.stringify(client.serverLog.map(({ fields }) => String(fields['err'])))
+  for (const reason of [/hunter2/, /Not today/, /map is not a function/, /c:\/\/\{x\} listed something other than resources/]) t.match(reasons, reason)
 })
 
 t.test('2026-07-28 tells how long what was read, and lists, may be kept, and by whom', async (t) => {

@@ -75,8 +75,8 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
         return listed
       })
     } catch (err) {
-      if (err instanceof HandlerError) return []
-      throw err
+      if (!(err instanceof HandlerError)) failed(err, `the list of ${uriTemplate}`, log)
+      return []
     }
   }
 
