@@ -19,6 +19,7 @@ t.test('the packed package', async (t) => {
   await run('npm', ['pack', '--ignore-scripts'], { cwd: house })
   const { version, exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string, exports: Record<string, { types: string, default: string }> }
   await mkdir(installed, { recursive: true })
+  await writeFile(join(house, 'author/package.json'), '{"type":"module"}')
   await run('tar', ['xzf', join(house, `seed-mcp-server-${version}.tgz`), '--strip-components=1', '-C', installed])
   // What npm would install with it.
   await symlink(join(ROOT, 'node_modules'), join(installed, 'node_modules'))
@@ -49,7 +50,6 @@ export const add = defineTool({
     await writeFile(join(house, 'author/good.ts'), extension('({ a, b }) => ({ sum: a + b })'))
     await writeFile(join(house, 'author/input.ts'), extension('({ a, c }) => ({ sum: a + c })'))
     await writeFile(join(house, 'author/output.ts'), extension('({ a, b }) => ({ sum: String(a + b) })'))
-    await writeFile(join(house, 'author/package.json'), '{"type":"module"}')
     const compile = async (file: string): Promise<string> => await run(process.execPath, [
       join(ROOT, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--skipLibCheck', '--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), file
     ], { cwd: join(house, 'author') }).then(() => 'passed', ({ stdout }: { stdout: string }) => stdout)
