@@ -2,11 +2,8 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
 import { loadConfig } from './config/env.ts'
-import { linkExtensions } from './extensions/link.ts'
-import { joinDefinitions, loadDefinitions } from './extensions/load.ts'
 import { listen } from './listen.ts'
-import { createDefinitionCheck } from './mcp/catalog/catalog.ts'
-import { createConfigurationResource } from './resources/_configuration.ts'
+import { loadOffered } from './offered.ts'
 import { IDLE_MS } from './shutdown.ts'
 
 /**
@@ -16,9 +13,7 @@ import { IDLE_MS } from './shutdown.ts'
 export async function serve (environment: Record<string, string | undefined>, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
   try {
     const config = loadConfig(environment, dotenvPath)
-    if (config.extensions.length > 0) linkExtensions()
-    const files = await loadDefinitions(config.extensions, { from: process.cwd(), check: createDefinitionCheck(config.scopeHierarchy) })
-    const app = await buildApp(config, { definitions: [...joinDefinitions(files), createConfigurationResource(config)], ...options })
+    const app = await buildApp(config, { definitions: options.definitions ?? await loadOffered(config), ...options })
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends at once.
     const delay = (config.shutdownDelaySeconds + config.shutdownGraceSeconds + 5) * 1_000 + IDLE_MS

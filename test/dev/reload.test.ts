@@ -77,12 +77,12 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   const dev = await startDev(t, join(house, '.dev/dev/main.js'), house)
   const clients = [await connect(t, dev.url, 'legacy'), await connect(t, dev.url, 'auto')]
   const [session] = clients.map(({ transport }) => transport.sessionId)
-  for (const client of clients) t.same(await client.names(), ['seed_ping'], 'what has no source any more is not offered')
+  for (const client of clients) t.same(await client.names(), ['seed_ping', 'whoami'], 'what has no source any more is not offered')
 
   await save('greet.ts', tool('greet', "'hello' satisfies string", '../index.ts'))
   for (const client of clients) {
     await client.changed(1)
-    t.same(await client.names(), ['greet', 'seed_ping'])
+    t.same(await client.names(), ['greet', 'seed_ping', 'whoami'])
     t.equal(await client.call('greet'), 'hello')
   }
   t.match(await line(dev, LOADED), { added: ['Tool "greet"'], changed: [], gone: [] })
@@ -99,7 +99,7 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   await line(dev, LOADED, 2)
   for (const client of clients) t.equal(await client.call('greet'), 'hi')
   await save('_words.ts', "export const word = (): string => 'good morning'\n")
-  t.match(await line(dev, LOADED, 3), { added: [], changed: ['Tool "seed_ping"', 'Tool "greet"'].sort(), gone: [] })
+  t.match(await line(dev, LOADED, 3), { added: [], changed: ['Tool "greet"', 'Tool "seed_ping"', 'Tool "whoami"', 'Prompt "greet"'], gone: [] })
   for (const client of clients) t.equal(await client.call('greet'), 'good morning', 'files that others import are loaded again too')
 
   await mkdir(join(house, 'src/prompts'), { recursive: true })
@@ -109,7 +109,7 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   await rm(join(house, 'src/tools/greet.ts'))
   for (const client of clients) {
     await client.changed(2)
-    t.same(await client.names(), ['seed_ping'])
+    t.same(await client.names(), ['seed_ping', 'whoami'])
   }
   t.match(await line(dev, LOADED, 5), { gone: ['Tool "greet"'] })
   t.equal(clients[0]!.transport.sessionId, session, 'the session is the same')
@@ -127,7 +127,7 @@ t.test('so is one of a folder outside', async (t) => {
 
   const dev = await startDev(t, DEV, folder, { SEED_EXTENSIONS: './more,./single.js' })
   const client = await connect(t, dev.url, 'legacy')
-  t.same(await client.names(), ['count', 'seed_ping', 'single'])
+  t.same(await client.names(), ['count', 'seed_ping', 'single', 'whoami'])
 
   await writeFile(file, tool('count', "'two'", 'seed-mcp-server', 'counts'))
   await client.changed(1)
