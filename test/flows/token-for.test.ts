@@ -10,7 +10,7 @@ import { getTokens, startBroker } from '../support/broker.ts'
 
 /** A tool calls another API of the company as its caller: with a token of the provider's for that API, never with the client's. */
 
-t.test('the other API gets a token of its own for the caller, and the client\'s goes nowhere', async (t) => {
+t.test('the other API gets a token of its own for the caller, and that of the client goes nowhere', async (t) => {
   const seen: string[] = []
   const api = createServer(async (request, response) => {
     seen.push(JSON.stringify(request.headers))
