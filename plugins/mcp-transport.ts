@@ -4,6 +4,7 @@ import mcpRoutes from '../routes/mcp.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/hosts.ts'
 import { createStreamGuard } from '../src/http/streams.ts'
+import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { Needs } from '../src/define/needs.ts'
 import { ToolError } from '../src/define/tool.ts'
@@ -16,6 +17,7 @@ import { TokenExchangeError } from '../src/oauth/broker/token-exchange.ts'
 import type { DelegatedTokens } from '../src/oauth/broker/token-exchange.ts'
 import { baseScopes } from '../src/oauth/metadata.ts'
 import { addressBucket } from '../src/oauth/rate-limit.ts'
+import { hasPolicy } from '../src/policy/policies.ts'
 import { createSecrets, randomId } from '../src/crypto/secrets.ts'
 
 export interface McpTransportOptions {
@@ -35,6 +37,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngin
   if (app.store.kind === 'redis' && config.seedSecret === undefined) {
     app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) goes on only at the replica that asked')
   }
+  tellOfPolicies(app, definitions, needs)
   const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
   const limits = createMcpLimits(tallies, config.mcpLimits, addressBucket)
   const engine = createEngine({
@@ -58,6 +61,15 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngin
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdownGraceSeconds * 1_000) })
   app.addHook('preClose', async () => { await tallies.close() })
+}
+
+/** What an operator would otherwise wonder about. */
+function tellOfPolicies ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: Needs): void {
+  const guarded = definitions.filter(hasPolicy).map(describeDefinition)
+  if (!config.authRequired && guarded.length > 0) log.warn({ guarded }, 'AUTH_REQUIRED=false: what has a policy is not offered, as nobody is signed in')
+  if (config.authRequired && config.oauthMode === 'proxy' && scopes.length > 0) {
+    log.info({ scopes }, 'Tools need scopes that are not in OIDC_SCOPES: the provider must know them and put them into its access tokens')
+  }
 }
 
 /** Why there is no token is said in words that whoever called the tool may read. */

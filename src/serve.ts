@@ -26,7 +26,7 @@ export async function serve (environment: Record<string, string | undefined>, do
       }
       await app.close()
     })
-    if (!config.authRequired) app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: whoever reaches this address may call every tool, without signing in')
+    if (!config.authRequired) app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: whoever reaches this address may call every tool that has no policy, without signing in')
     app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
   } catch (err) {
     console.error((err as Error).message)

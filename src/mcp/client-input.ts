@@ -26,13 +26,13 @@ export class InputRequiredError extends Error {
  *
  * @param timeoutSeconds how long to wait for it (INPUT_TIMEOUT_SECONDS)
  */
-export function askOnStream (reach: ClientReach, client: ClientInfo, { deadline, signal, timeoutSeconds }: {
+export function askOnStream (reach: ClientReach, client: ClientInfo, { deadline, timeoutSeconds }: {
   deadline: Deadline
-  signal: AbortSignal
   timeoutSeconds: number
 }): AskClient {
   return async (request) => {
     checkCapability(request, client)
+    const { signal } = deadline
     try {
       return await deadline.pause(reach.send(request as { method: 'roots/list' }, { timeout: timeoutSeconds * 1_000, signal }))
     } catch (err) {

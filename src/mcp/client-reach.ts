@@ -32,7 +32,7 @@ export class LateReach implements ClientReach {
   readonly #needed: () => void
   #over = false
   #reach: ClientReach | undefined
-  #waiting: Array<(reach: ClientReach) => void> = []
+  #waiting: Array<(reach: ClientReach) => void> | undefined
   #abort: (() => void) | undefined
   #forgetAbort: (() => void) | undefined
 
@@ -44,7 +44,9 @@ export class LateReach implements ClientReach {
   arrive (reach: ClientReach): void {
     this.#reach = reach
     if (this.#abort !== undefined) this.#forgetAbort = reach.onAbort(this.#abort)
-    for (const go of this.#waiting.splice(0)) go(reach)
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
+    for (const go of waiting) go(reach)
   }
 
   /** The call was answered without the SDK: from now on nobody is there to be told or asked. */
@@ -52,9 +54,17 @@ export class LateReach implements ClientReach {
     this.#over = true
   }
 
-  send = (async (...given: unknown[]) => await this.#through(({ send }) => (send as (...given: unknown[]) => Promise<unknown>)(...given), true)) as ClientReach['send']
-  notify: ClientReach['notify'] = async (...given) => { await this.#through(({ notify }) => notify(...given)) }
-  log: ClientReach['log'] = async (...given) => { await this.#through(({ log }) => log(...given)) }
+  get send (): ClientReach['send'] {
+    return (async (...given: unknown[]) => await this.#through(({ send }) => (send as (...given: unknown[]) => Promise<unknown>)(...given), true)) as ClientReach['send']
+  }
+
+  get notify (): ClientReach['notify'] {
+    return async (...given) => { await this.#through(({ notify }) => notify(...given)) }
+  }
+
+  get log (): ClientReach['log'] {
+    return async (...given) => { await this.#through(({ log }) => log(...given)) }
+  }
 
   onAbort (listener: () => void): () => void {
     this.#abort = listener
@@ -71,6 +81,7 @@ export class LateReach implements ClientReach {
       return undefined
     }
     const done = new Promise<T>((resolve, reject) => {
+      this.#waiting ??= []
       this.#waiting.push((reach) => { use(reach).then(resolve, reject) })
     })
     this.#needed()

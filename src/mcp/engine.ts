@@ -115,6 +115,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   const announce = (change: ServerEvent): void => { changes.bus.publish(change) }
   let stopWatching = watchResources(definitions, announce, log)
   const runner = createRunner({
+    sessions,
     requestStates,
     ...tool,
     announce,

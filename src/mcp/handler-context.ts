@@ -22,7 +22,7 @@ export interface HandlerContextOptions {
   /** Undefined where the handler cannot be heard, so that nothing is sent. */
   request: ClientReach | undefined
   /** Whether the session wants log messages of a severity. */
-  wants (level: LoggingLevel): boolean
+  wants (level: LoggingLevel): Promise<boolean>
   announce (change: ServerEvent): void
   tokenFor: TokenFor | undefined
   onerror (error: Error): void
@@ -69,7 +69,7 @@ export class HandlerContext implements RequestContext {
   get tell (): RequestContext['tell'] {
     const { request, wants, onerror } = this.#options
     return async (level, data) => {
-      if (wants(level)) await request?.log(level, data).catch(onerror)
+      if (await wants(level)) await request?.log(level, data).catch(onerror)
     }
   }
 

@@ -70,11 +70,11 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
   /** The SDK compares the headers of every request; which arguments a tool has repeated in headers, only the catalog knows. */
   function checkMirrored ({ body, headers, principal }: Exchange): Answer | undefined {
     const { id, method, params } = body as { id?: unknown, method?: unknown, params?: { name?: unknown, arguments?: unknown } }
-    const tool = method === 'tools/call' ? catalog().tools.find(String(params?.name)) : undefined
+    const tool = method === 'tools/call' && id !== undefined ? catalog().tools.find(String(params?.name)) : undefined
     if (tool === undefined || !policies.allows(tool.definition, principal)) return undefined
     const mismatch = checkParamHeaders(tool.mirrored, params?.arguments, headers)
     if (mismatch === undefined) return undefined
-    return jsonAnswer(400, { jsonrpc: '2.0', id: id ?? null, error: { code: HEADER_MISMATCH, message: `Bad Request: ${mismatch.problem}`, data: { mismatch: { header: mismatch.header } } } })
+    return jsonAnswer(400, { jsonrpc: '2.0', id, error: { code: HEADER_MISMATCH, message: `Bad Request: ${mismatch.problem}`, data: { mismatch: { header: mismatch.header } } } })
   }
 
   /** @param work settles, and never rejects, when it is over */

@@ -61,5 +61,5 @@ function context ({ principalKey, method, name, arguments: input }: StateBinding
 function canonical (value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) => typeof inner === 'object' && inner !== null && !Array.isArray(inner)
     ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => a < b ? -1 : 1))
-    : inner) ?? ''
+    : inner)
 }

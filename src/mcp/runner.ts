@@ -13,7 +13,7 @@ import { HandlerContext } from './handler-context.ts'
 import type { TokenFor } from './handler-context.ts'
 import { RequestStateError } from './request-state.ts'
 import type { Answers, RequestStates, StateBinding } from './request-state.ts'
-import type { Session } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 
 /**
  * Runs the handlers of tools, prompts and resources with what they need of their request. Questions to the client go out
@@ -55,6 +55,7 @@ export interface BegunCall {
 }
 
 export interface RunnerOptions {
+  sessions: Pick<Sessions, 'logLevel'>
   requestStates: RequestStates
   timeoutSeconds: number
   inputTimeoutSeconds: number
@@ -67,7 +68,7 @@ export interface RunnerOptions {
 
 const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
-export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSeconds, announce, queue, tokenFor, onerror }: RunnerOptions): Runner {
+export function createRunner ({ sessions, requestStates, timeoutSeconds, inputTimeoutSeconds, announce, queue, tokenFor, onerror }: RunnerOptions): Runner {
   const running = new Set<Deadline>()
 
   /** With a signal that heeds the client's too. */
@@ -93,7 +94,7 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
             ask: createAsk(created),
             complete: session && createCompletion(session),
             request: reach,
-            wants: (level) => session === undefined || wants(session, level),
+            wants: async (level) => session === undefined || reaches(level, await sessions.logLevel(session)),
             announce,
             tokenFor,
             onerror
@@ -115,7 +116,7 @@ export function createRunner ({ requestStates, timeoutSeconds, inputTimeoutSecon
   async function inSession<Result> (called: Called, reach: ClientReach, session: Session, work: (run: Run) => Promise<Result>): Promise<Result> {
     const client: ClientInfo = { ...session.clientInfo, capabilities: session.capabilities }
     return await heeding(called, reach, client, (deadline) =>
-      askOnStream(reach, client, { deadline, signal: deadline.signal, timeoutSeconds: inputTimeoutSeconds }), work)
+      askOnStream(reach, client, { deadline, timeoutSeconds: inputTimeoutSeconds }), work)
   }
 
   async function inRounds<Result> (request: HandlerRequest, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult> {
@@ -192,6 +193,6 @@ function describeClient ({ [CLIENT_INFO_META_KEY]: info, [CLIENT_CAPABILITIES_ME
   return { name: info?.name, version: info?.version, capabilities }
 }
 
-function wants ({ logLevel }: Session, level: LoggingLevel): boolean {
-  return logLevel === undefined || SEVERITIES.indexOf(level) >= SEVERITIES.indexOf(logLevel)
+function reaches (level: LoggingLevel, least: string | undefined): boolean {
+  return least === undefined || SEVERITIES.indexOf(level) >= SEVERITIES.indexOf(least)
 }

@@ -1,6 +1,7 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
+import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import { createSessionCopies } from './session-copies.ts'
 
@@ -30,6 +31,8 @@ export interface Sessions {
   renew (session: Pick<Session, 'digest'>): Promise<Session>
   /** Ends a session. @throws as `use` */
   end (id: string, principalKey: string): Promise<Session>
+  /** From which severity on the client wants to be told. Looked up, as another replica may have been told just now; without the store what is known here counts. */
+  logLevel (session: Session): Promise<string | undefined>
   /** From which severity on the client wants to be told (logging/setLevel). */
   setLogLevel (session: Session, level: string): Promise<void>
   /** The client wants to be told when this resource changes. @throws ProtocolError where there are too many */
@@ -233,6 +236,15 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
       const { session } = await find(id, principalKey)
       if (!await remove(session.digest, principalKey)) throw new SessionNotFoundError()
       return session
+    },
+
+    async logLevel (session) {
+      try {
+        return (await read(session.digest))?.session.logLevel
+      } catch (err) {
+        if (err instanceof StoreUnavailableError) return session.logLevel
+        throw err
+      }
     },
 
     async setLogLevel (session, level) {

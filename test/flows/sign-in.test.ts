@@ -106,7 +106,7 @@ async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<
   t.equal(client.protocolVersion, protocol)
   if (documentUrl === undefined) t.match(oauth.clientId(), /^seed-/, 'registered')
   else t.notOk(seed.logs.some(({ path }) => path === '/oauth/register'), 'not registered')
-  t.same(await client.listTools(), ['seed_ping'])
+  t.same(await client.listTools(), ['seed_ping', 'whoami'])
   t.match(await client.ping(), {
     status: 'ok',
     server: 'seed',

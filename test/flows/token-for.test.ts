@@ -49,6 +49,27 @@ t.test('the other API gets a token of its own for the caller, and that of the cl
   t.notMatch(JSON.stringify(seed.logs), accessToken)
 })
 
+t.test('a call that is over gets no token', async (t) => {
+  let seen: unknown
+  const definitions = [defineTool({
+    name: 'late',
+    description: 'asks for a token when its time is up',
+    input: Type.Object({}),
+    timeoutSeconds: 0.05,
+    async handler (_input, { tokenFor, signal }) {
+      await new Promise((resolve) => { signal.addEventListener('abort', resolve, { once: true }) })
+      seen = await tokenFor('tickets-api').catch((err: unknown) => err)
+      return 'nobody waits for this'
+    }
+  })]
+  const seed = await startBroker(t, { definitions })
+  const { accessToken } = await getTokens(seed)
+  const { body, headers } = modernRequest('tools/call', { name: 'late', arguments: {} })
+  const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${accessToken}` }, body })
+  t.match(await response.json(), { result: { isError: true, content: [{ text: /did not finish within 0.05 seconds/ }] } })
+  t.match(seen, { name: 'TimeoutError' })
+})
+
 t.test('without broker mode there is no such token', async (t) => {
   const definitions = [defineTool({ name: 'my_tickets', description: 'asks', input: Type.Object({}), handler: async (_input, { tokenFor }) => await tokenFor('tickets-api') })]
   const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })

@@ -1,6 +1,8 @@
 import t from 'tap'
 import { Type } from 'typebox'
 import { defineTool } from '../../src/define/tool.ts'
+import { LateReach } from '../../src/mcp/client-reach.ts'
+import { startDeadline } from '../../src/mcp/deadline.ts'
 import { SessionNotFoundError } from '../../src/mcp/sessions.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../support/mcp.ts'
 
@@ -51,4 +53,96 @@ t.test('the copy of a session is gone at once when it ends, at whatever replica,
   await t.rejects(list(0), SessionNotFoundError)
   await settle()
   await t.rejects(list(1), SessionNotFoundError)
+})
+
+t.test('a call that is cancelled before its turn is over is cancelled as any other', async (t) => {
+  let signal: AbortSignal | undefined
+  const waits = defineTool({
+    name: 'waits',
+    description: 'waits until it is cancelled',
+    input: Type.Object({}),
+    async handler (_input, context) {
+      signal = context.signal
+      return await new Promise<string>(() => {})
+    }
+  })
+  const house = startEngines(t, { definitions: [waits, ...definitions], count: 1 })
+  const { post } = await startSession(house, { principal: asPrincipal('ada') })
+  t.equal((await post(request('tools/list'))).status, 200)
+  const answer = post(call('waits', {}, { id: 'w' }))
+  const cancelled = post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'w' } })
+  t.equal((await cancelled).status, 202)
+  t.equal((await answer).status, 202, 'nothing is left to answer')
+  t.ok(signal!.aborted)
+})
+
+t.test('an id that is in use already is refused, and so is what comes when the server stops', async (t) => {
+  const house = startEngines(t, { definitions, count: 1 })
+  const { post } = await startSession(house, { principal: asPrincipal('ada') })
+  const slow = post(call('who', { nonce: 1, turns: 50 }, { id: 'x' }))
+  await new Promise((resolve) => { setImmediate(resolve) })
+  await new Promise((resolve) => { setImmediate(resolve) })
+  t.match(await post(call('who', { nonce: 2, turns: 0 }, { id: 'x' })), { status: 400, body: { error: { code: -32600 } } })
+  t.match((await slow).body.result.content, [{ text: 'ada 1' }])
+
+  const { post: late } = await startSession(house, { principal: asPrincipal('bob') })
+  const { touch, get } = house.store
+  let closing: Promise<void> | undefined
+  house.store.get = async (key) => {
+    const value = await get(key)
+    if (key.startsWith('session:')) closing ??= house.engines[0]!.close(50)
+    return value
+  }
+  t.match(await late(call('who', { nonce: 3, turns: 0 })), { status: 200, body: { result: { content: [{ text: 'bob 3' }] } } }, 'it is served on the way that waits for what runs')
+  Object.assign(house.store, { touch, get })
+  await closing
+})
+
+t.test('what a client says of itself is judged once for each text, however many there are', async (t) => {
+  const house = startEngines(t, { definitions, count: 1 })
+  for (let number = 0; number <= 1_001; number++) {
+    const [body, { headers }] = modern('tools/list', { _meta: { 'io.modelcontextprotocol/clientInfo': { name: 'test', version: String(number) } } })
+    if ((await send(house.engines[0]!, body, { headers })).status !== 200) t.fail(String(number))
+  }
+  const [body, { headers }] = modern('tools/list', { _meta: { 'io.modelcontextprotocol/clientCapabilities': 'none' } })
+  t.equal((await send(house.engines[0]!, body, { headers })).status, 400, 'one that is no good is not')
+})
+
+t.test('what a call says before the SDK has it goes out in its order, and after it is over nowhere', async (t) => {
+  let needed = 0
+  const said: unknown[] = []
+  const reach = new LateReach(() => { needed++ })
+  const waiting = [reach.notify({ method: 'notifications/progress', params: { progressToken: 1, progress: 1 } }), reach.log('info', 'one')]
+  t.equal(needed, 2)
+  let aborted = 0
+  const forget = reach.onAbort(() => { aborted++ })
+  reach.arrive({
+    _meta: undefined,
+    send: (async () => {}) as never,
+    notify: async ({ method }) => { said.push(method) },
+    log: async (_level, data) => { said.push(data) },
+    onAbort (listener) {
+      listener()
+      return () => { said.push('forgotten') }
+    }
+  })
+  await Promise.all(waiting)
+  await reach.log('info', 'two')
+  forget()
+  t.same(said, ['notifications/progress', 'one', 'two', 'forgotten'])
+  t.equal(aborted, 1)
+
+  const over = new LateReach(() => { t.fail('nobody is there any more') })
+  over.end()
+  await over.log('info', 'late')
+  await t.rejects(over.send({ method: 'roots/list' }), { message: /The call is over/ })
+})
+
+t.test('a signal that is asked for late says what has happened', async (t) => {
+  const deadline = startDeadline(10)
+  deadline.abort(new Error('cancelled'))
+  deadline.abort(new Error('again'))
+  t.equal(deadline.signal.aborted, true)
+  t.match(deadline.signal.reason, { message: 'cancelled' })
+  deadline.clear()
 })

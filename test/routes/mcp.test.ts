@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import Fastify from 'fastify'
 import t from 'tap'
+import mcpRoutes from '../../routes/mcp.ts'
+import type { Exchange } from '../../src/mcp/engine.ts'
 import { call, initialize, modern, readEvents, request } from '../support/mcp.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
@@ -231,6 +234,41 @@ t.test('a stream ends when its token does', async (t) => {
   t.equal((await ping(seed.url, token)).status, 401)
 })
 
+t.test('a stream has the headers that hooks set, and its line in the log', async (t) => {
+  const seed = await startSeed(t, { definitions: interactiveTools, env: { TRUST_PROXY: '127.0.0.0/8', CORS_EXTRA_ORIGINS: 'https://app.example' } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  for (const forwarded of [undefined, '203.0.113.7']) {
+    const session = await begin(seed, token)
+    const stream = await fetch(`${seed.url}/mcp`, {
+      headers: {
+        authorization: `Bearer ${token}`, accept: 'text/event-stream', origin: 'https://app.example', ...session, ...(forwarded !== undefined && { 'x-forwarded-for': forwarded })
+      }
+    })
+    t.match(Object.fromEntries(stream.headers), {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+      'transfer-encoding': 'chunked',
+      connection: 'close',
+      'access-control-allow-origin': 'https://app.example',
+      'access-control-expose-headers': /Mcp-Session-Id/,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-resource-policy': 'same-origin',
+      'x-request-id': /^[\w-]{12}$/
+    })
+    const events = readEvents(Readable.fromWeb(stream.body as never))
+    t.match(await events.next(), { id: 's.0.0' })
+    const line = () => seed.logs.find(({ reqId }) => reqId === stream.headers.get('x-request-id'))
+    t.equal(line(), undefined)
+    t.equal((await fetch(`${seed.url}/mcp`, { method: 'DELETE', headers: { authorization: `Bearer ${token}`, ...session } })).status, 204)
+    t.same(await events.rest(), [])
+    await until(async () => line() !== undefined, 'it is logged when it has ended')
+    t.match(line(), { msg: 'User context', method: 'GET', path: '/mcp', status: 200, address: forwarded ?? '127.0.0.1' })
+  }
+})
+
 t.test('a client that leaves before its stream begins holds nothing', async (t) => {
   const seed = await startSeed(t, { definitions: interactiveTools, env: { STREAMS_PER_PRINCIPAL: '1' } })
   await ready(seed)
@@ -283,3 +321,34 @@ async function raw ({ url }: TestSeed, request: string): Promise<string> {
   socket.on('error', () => {})
   return await text(socket).catch(() => '')
 }
+
+t.test('an engine that asks late whether the client is there learns that it is not', async (t) => {
+  const app = Fastify({ exposeHeadRoutes: false })
+  t.teardown(async () => { await app.close() })
+  app.decorateRequest('principal', undefined)
+  let left: () => void
+  const hasLeft = new Promise<void>((resolve) => { left = resolve })
+  let asked: (aborted: boolean) => void
+  const answer = new Promise<boolean>((resolve) => { asked = resolve })
+  const began = new Promise<void>((resolve) => {
+    const engine = {
+      async handle (exchange: Exchange) {
+        resolve()
+        await hasLeft
+        asked(exchange.signal.aborted)
+        return { status: 200, headers: {}, body: '{}' }
+      },
+      replace () {},
+      async close () {}
+    }
+    app.register(mcpRoutes, { prefix: '/mcp', engine, origins: [], challenge: { baseUrl: 'http://localhost', scopes: [] }, streams: undefined, limits: { countRequest () {}, countRefused () {}, checkRefused () {}, beginCall: () => () => {}, beginStream: () => () => {} } })
+  })
+  app.server.on('connection', (socket) => { socket.once('close', () => { setImmediate(left) }) })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const client = new AbortController()
+  const sent = fetch(`${url}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}', signal: client.signal })
+  await began
+  client.abort()
+  await t.rejects(sent)
+  t.equal(await answer, true)
+})

@@ -29,11 +29,12 @@ export class HandlerError extends Error {
 export async function execute<T, Context> (what: string, timeoutSeconds: number | undefined, run: Run<Context>, work: (context: Context) => T | Promise<T>): Promise<T> {
   const deadline = startDeadline(timeoutSeconds ?? run.timeoutSeconds)
   try {
-    return await unlessAborted(begin(work, run.createContext(deadline)), deadline)
-  } catch (err) {
-    throw judge(err, what, deadline, run.log)
-  } finally {
+    const result = await unlessAborted(begin(work, run.createContext(deadline)), deadline)
     deadline.clear()
+    return result
+  } catch (err) {
+    deadline.clear()
+    throw judge(err, what, deadline, run.log)
   }
 }
 

@@ -15,11 +15,12 @@ export interface PlainAnswers {
 /** @param listTtlMs what a list's answer says of how long it may be kept (2026-07-28) */
 export function createPlainAnswers (serverInfo: Implementation, listTtlMs: number): PlainAnswers {
   const modernEnd = `,"resultType":"complete","_meta":${JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })}`
-  const texts = new WeakMap<Tool, string>()
+  /** A list is the same array for as long as it is the same. */
+  const texts = new WeakMap<readonly Tool[], string>()
 
-  function textOf (tool: Tool): string {
-    let text = texts.get(tool)
-    if (text === undefined) texts.set(tool, text = JSON.stringify(tool))
+  function textOf (tools: readonly Tool[]): string {
+    let text = texts.get(tools)
+    if (text === undefined) texts.set(tools, text = JSON.stringify(tools))
     return text
   }
 
@@ -44,7 +45,7 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
 
     list (id, isModern, tools, isPublic) {
       const hint = isModern ? `,"ttlMs":${listTtlMs},"cacheScope":"${isPublic ? 'public' : 'private'}"` : ''
-      return answer(id, isModern, `"tools":[${tools.map(textOf).join(',')}]${hint}`)
+      return answer(id, isModern, `"tools":${textOf(tools)}${hint}`)
     }
   }
 }
