@@ -1,7 +1,6 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../crypto/secrets.ts'
 import { keys } from '../store/keys.ts'
-import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import { createSessionCopies } from './session-copies.ts'
 
@@ -241,9 +240,8 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     async logLevel (session) {
       try {
         return (await read(session.digest))?.session.logLevel
-      } catch (err) {
-        if (err instanceof StoreUnavailableError) return session.logLevel
-        throw err
+      } catch {
+        return session.logLevel
       }
     },
 

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Type } from 'typebox'
+import { image, text, toolResult } from '../../src/define/content.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { LateReach } from '../../src/mcp/client-reach.ts'
 import { startDeadline } from '../../src/mcp/deadline.ts'
@@ -145,4 +146,38 @@ t.test('a signal that is asked for late says what has happened', async (t) => {
   t.equal(deadline.signal.aborted, true)
   t.match(deadline.signal.reason, { message: 'cancelled' })
   deadline.clear()
+})
+
+t.test('what a handler logs carries the caller and the tool, at every level', async (t) => {
+  const logs = defineTool({
+    name: 'logs',
+    description: 'logs',
+    input: Type.Object({}),
+    handler (_input, { log }) {
+      log.info({ n: 1 }, 'informs')
+      log.warn({ n: 2 }, 'warns')
+      log.error({ n: 3 }, 'fails')
+      return 'logged'
+    }
+  })
+  const lines: object[] = []
+  const write = (fields: object, message?: string): void => { lines.push({ ...fields, message }) }
+  const house = startEngines(t, { definitions: [logs], count: 1 })
+  const [body, { headers }] = modern('tools/call', { name: 'logs', arguments: {} })
+  await house.engines[0]!.handle({
+    method: 'POST', headers: { 'content-type': 'application/json', ...headers }, url: 'http://localhost/mcp', body, acceptsStream: true, principal: asPrincipal('ada'), address: '192.0.2.1', log: { info: write, warn: write, error: write }, signal: new AbortController().signal
+  })
+  const who = { of: 'logs', subject: 'ada', clientId: 'client-1' }
+  t.same(lines, [{ ...who, n: 1, message: 'informs' }, { ...who, n: 2, message: 'warns' }, { ...who, n: 3, message: 'fails' }])
+})
+
+t.test('a result that is more than plain text is the SDK\'s to write', async (t) => {
+  const rich = defineTool({ name: 'rich', description: 'text with annotations', input: Type.Object({}), handler: () => text('hello', { annotations: { priority: 1 } }) })
+  const picture = defineTool({ name: 'picture', description: 'no text', input: Type.Object({}), handler: () => image('AAAA', 'image/png') })
+  const none = defineTool({ name: 'none', description: 'no content', input: Type.Object({}), handler: () => toolResult({}) })
+  const house = startEngines(t, { definitions: [rich, picture, none], count: 1 })
+  for (const [name, content] of [['rich', [{ type: 'text', text: 'hello', annotations: { priority: 1 } }]], ['picture', [{ type: 'image', data: 'AAAA' }]], ['none', []]] as const) {
+    const [body, { headers }] = modern('tools/call', { name, arguments: {} })
+    t.match((await send(house.engines[0]!, body, { headers })).body.result, { content }, name)
+  }
 })

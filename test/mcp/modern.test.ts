@@ -282,3 +282,36 @@ t.test('there are no sessions, and nothing to get or delete', async (t) => {
   }
   t.equal((await session.post(request('ping'))).status, 200)
 })
+
+t.test('questions that have names go out under them, in whatever order they are asked', async (t) => {
+  const named = defineTool({
+    name: 'named',
+    description: 'asks four things by name',
+    input: Type.Object({}),
+    async handler (_input, { elicit, elicitUrl, sample, listRoots }) {
+      const answers = await Promise.all([
+        elicit('Name?', Type.Object({ name: Type.String() }), { key: 'who' }),
+        elicitUrl('Sign', 'https://forms.example.com/1', { key: 'signature' }),
+        sample({ messages: [], maxTokens: 1 }, { key: 'poem' }),
+        listRoots({ key: 'folders' })
+      ])
+      return JSON.stringify(answers)
+    }
+  })
+  const house = startEngines(t, { definitions: [named], count: 1 })
+  const [body, options] = modern('tools/call', { name: 'named', arguments: {} })
+  const { result } = (await send(house.engines[0]!, body, options)).body
+  t.same(Object.keys(result.inputRequests), ['who', 'signature', 'poem', 'folders'])
+  const [again, more] = modern('tools/call', {
+    name: 'named',
+    arguments: {},
+    requestState: result.requestState,
+    inputResponses: {
+      folders: { roots: [{ uri: 'file:///a' }] },
+      poem: { role: 'assistant', model: 'm', content: { type: 'text', text: 'roses' } },
+      signature: { action: 'accept' },
+      who: { action: 'accept', content: { name: 'Ada' } }
+    }
+  })
+  t.match((await send(house.engines[0]!, again, more)).body.result.content[0].text, /Ada.*accept.*roses.*file:\/\/\/a/)
+})
