@@ -2,7 +2,7 @@ import { ToolError, Type, defineTool } from 'seed-mcp-server'
 
 /**
  * Calls another API of the company in the name of whoever is signed in: the provider gives a token for that API
- * (RFC 8693), so the API sees the person, and its own access rules hold. Needs OAUTH_MODE=broker.
+ * (RFC 8693), so the API sees the person, and its own access rules hold. Needs OAUTH_MODE=broker, and ORDERS_API_URL.
  */
 export const listOrders = defineTool({
   name: 'list_orders',
@@ -17,9 +17,8 @@ export const listOrders = defineTool({
   annotations: { readOnlyHint: true },
   scopes: ['orders:read'],
   async handler ({ limit = 20 }, { tokenFor, signal, log }) {
-    const api = process.env['ORDERS_API_URL'] ?? 'http://127.0.0.1:8080'
     const token = await tokenFor('orders-api', { scopes: ['orders:read'] })
-    const response = await fetch(`${api}/orders?limit=${limit}`, { headers: { authorization: `Bearer ${token}` }, redirect: 'error', signal })
+    const response = await fetch(new URL(`/orders?limit=${limit}`, process.env['ORDERS_API_URL']), { headers: { authorization: `Bearer ${token}` }, redirect: 'error', signal })
     if (response.status === 403) throw new ToolError('You may not see orders: ask the sales team for access')
     if (!response.ok) {
       log.warn({ status: response.status }, 'The orders API refused')

@@ -11,6 +11,8 @@ const ping = defineTool({
   name: 'ping',
   description: 'Answers pong.',
   input: Type.Object({}, { additionalProperties: false }),
+  // With a policy, as tools have: every token of the benchmark has this scope.
+  scopes: ['openid'],
   annotations: { readOnlyHint: true },
   handler: () => 'pong'
 })

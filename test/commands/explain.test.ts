@@ -59,7 +59,7 @@ const CLI = join(fileURLToPath(new URL('../..', import.meta.url)), '.test-build/
 async function runCli (t: Test, args: string[], files: Record<string, string> = {}): Promise<{ code: number | null, output: string }> {
   const folder = await emptyFolder(t)
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  const cli = startProcess(t, ['--enable-source-maps', CLI, 'explain', ...args], { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed' }, folder)
+  const cli = startProcess(t, ['--enable-source-maps', CLI, 'explain', ...args], { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', ...('guarded.mjs' in files && { SEED_EXTENSIONS: './guarded.mjs' }) }, folder)
   const { code } = await cli.ended
   return { code, output: await cli.output() }
 }
@@ -69,6 +69,8 @@ t.test('the command tells of what this server has, and its exit code is the verd
   t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], files), { code: 0, output: /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/ })
   t.match(await runCli(t, ['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
   t.match(await runCli(t, ['--tool', 'seed_ping']), { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing\n' })
+  const guarded = "import { Type, defineTool } from 'seed-mcp-server'\nexport const guarded = defineTool({ name: 'guarded', description: 'for admins', input: Type.Object({}), groups: ['admins'], handler: () => 'x' })\n"
+  t.match(await runCli(t, ['--tool', 'guarded', '--claims', 'claims.json'], { ...files, 'guarded.mjs': guarded }), { code: 1, output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token says navy\n/ }, 'one of an extension too')
   t.match(await runCli(t, ['--tool', 'nosuch']), { code: 1, output: /nothing of this name/ })
   for (const file of ['list.json', 'null.json', 'text.json']) t.match(await runCli(t, ['--tool', 'whoami', '--claims', file], files), { code: 1, output: /must have one JSON object/ }, file)
   t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'none.json']), { code: 1, output: /ENOENT/ })
