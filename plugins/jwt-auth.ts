@@ -48,17 +48,16 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
       done()
       return
     }
-    const { verifier } = accessTokens
     try {
-      const token = readBearerToken(request.raw)
-      request.principal = verifier.remembered(token)
-      if (request.principal === undefined) {
-        verifier.verify(token).then((principal) => {
+      const judged = accessTokens.verifier.judge(readBearerToken(request.raw))
+      if (judged instanceof Promise) {
+        judged.then((principal) => {
           request.principal = principal
           done()
         }, (err: unknown) => { done(err instanceof TokenError ? new BearerError(err.reason, err.message, err.detail) : err as Error) })
         return
       }
+      request.principal = judged
     } catch (err) {
       done(err as Error)
       return

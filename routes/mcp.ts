@@ -7,10 +7,12 @@ import { RefusedError } from '../src/http/hosts.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
 import { sendStream } from '../src/http/send-stream.ts'
 import type { StreamGuard } from '../src/http/streams.ts'
+import type { Answer } from '../src/mcp/answer.ts'
 import type { Engine, Exchange } from '../src/mcp/engine.ts'
 import type { EventStream } from '../src/mcp/event-stream.ts'
 import type { McpLimits } from '../src/mcp/limits.ts'
 import type { ChallengeOptions } from '../src/oauth/challenge.ts'
+import { isPromise } from '../src/mcp/when-done.ts'
 import { JsonRpcErrorSchema, McpAnswerSchema, McpBodySchema, McpHeadersSchema } from '../src/schemas/mcp.ts'
 
 export interface McpRouteOptions {
@@ -22,6 +24,8 @@ export interface McpRouteOptions {
   streams: StreamGuard | undefined
   limits: McpLimits
 }
+
+type Payload = string | EventStream | null
 
 /** The MCP endpoint (Streamable HTTP): POST carries messages; GET and DELETE belong to sessions of the 2025 revisions. */
 const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge, streams, limits }) => {
@@ -58,9 +62,15 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     done()
   }
 
-  /** @returns what to send: a reply that is returned would be waited for, as long as its stream is open */
-  async function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<string | EventStream | null> {
-    const { status, headers, body, stream } = await engine.handle(new HttpExchange(method, request, reply, challenge.baseUrl))
+  /** Plain requests are answered at once, without a promise. */
+  function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<Payload> | undefined {
+    const answer = engine.handle(new HttpExchange(method, request, reply, challenge.baseUrl))
+    // A reply that is returned would be waited for, as long as its stream is open.
+    if (isPromise(answer)) return answer.then((settled) => prepare(settled, request, reply))
+    reply.send(prepare(answer, request, reply))
+  }
+
+  function prepare ({ status, headers, body, stream }: Answer, request: FastifyRequest, reply: FastifyReply): Payload {
     reply.code(status).header('cache-control', 'no-store').headers(headers)
     if (stream === undefined) return body
     if (!reply.raw.destroyed) {
@@ -76,11 +86,11 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     config: { auth: 'bearer' },
     schema: { headers: McpHeadersSchema, body: McpBodySchema, response: { '2xx': McpAnswerSchema, '4xx': McpAnswerSchema, '5xx': McpAnswerSchema } },
     onRequest: countRequest
-  }, async (request, reply) => {
+  }, (request, reply) => {
     // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
     if (!accepts(request, JSON_TYPE)) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
     request.logFields = describe(request.body)
-    return await answer(request, reply, 'POST')
+    return answer(request, reply, 'POST')
   })
 
   for (const method of ['GET', 'DELETE'] as const) {
@@ -90,7 +100,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
       config: { auth: 'bearer' },
       schema: { headers: McpHeadersSchema, response: { '2xx': McpAnswerSchema, '4xx': McpAnswerSchema, '5xx': McpAnswerSchema } },
       onRequest: countRequest,
-      handler: async (request, reply) => await answer(request, reply, method)
+      handler: (request, reply) => answer(request, reply, method)
     })
   }
 

@@ -14,7 +14,10 @@ import type { Config } from './config/env.ts'
 import { createPublicFetcher } from './http-client/public-document.ts'
 import type { FetchPublicDocument } from './http-client/public-document.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
-import { logRequest, loggerOptions, newReference } from './http/logger.ts'
+import { createLogOutput } from './http/log-output.ts'
+import { createRequestLine, loggerOptions, newReference } from './http/logger.ts'
+import type { RequestLine } from './http/logger.ts'
+import { lateRequestLog } from './http/request-log.ts'
 import type { Definition } from './define/definition.ts'
 import { policyNeeds } from './define/needs.ts'
 import type { Engine } from './mcp/engine.ts'
@@ -38,9 +41,10 @@ export interface AppOptions {
 }
 
 /** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
-export async function buildApp (settings: Config, { logStream, fetchDocument = createPublicFetcher(), definitions = [], onEngine }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (settings: Config, { logStream = createLogOutput(), fetchDocument = createPublicFetcher(), definitions = [], onEngine }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
-    logger: { ...loggerOptions(settings), ...(logStream !== undefined && { stream: logStream }) },
+    logger: { ...loggerOptions(settings), stream: logStream },
+    childLoggerFactory: lateRequestLog,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: newReference,
     requestIdHeader: false,
@@ -54,7 +58,7 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
     forceCloseConnections: 'idle',
     // Also of the hooks in which running calls finish: past it, closing would fail.
     pluginTimeout: 10_000 + settings.shutdownGraceSeconds * 1_000,
-    frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply) },
+    frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply, logRequest) },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
   })
   app.removeContentTypeParser('text/plain')
@@ -65,6 +69,7 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
     done()
   })
+  const logRequest = createRequestLine(app.log)
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(request, reply)
     done()
@@ -85,7 +90,7 @@ export async function buildApp (settings: Config, { logStream, fetchDocument = c
 }
 
 /** A URL that cannot be decoded reaches no route and no hook: it is answered and logged here. */
-async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLine): Promise<void> {
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
   await plainErrorHandler(error, request, reply)
   logRequest(request, reply)

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { rawValues } from './raw-headers.ts'
+import { onlyValue } from './raw-headers.ts'
 
 /** A request whose bearer credential is missing or unusable. `reason` and `message` go out, `detail` to the log. */
 export class BearerError extends Error {
@@ -25,9 +25,8 @@ export class BearerError extends Error {
  * @throws BearerError
  */
 export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'rawHeaders' | 'url'>): string {
-  const values = rawValues({ rawHeaders }, 'authorization')
-  if (values.length > 1) throw new BearerError('invalid_request', 'Send one Authorization header')
-  const [value] = values
+  const value = onlyValue({ rawHeaders }, 'authorization')
+  if (value === null) throw new BearerError('invalid_request', 'Send one Authorization header')
   if (value === undefined) throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')
   if (hasQueryToken(url)) throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
   const match = /^Bearer +([\w.~+/-]+=*)$/i.exec(value)

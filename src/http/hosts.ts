@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { rawValues } from './raw-headers.ts'
+import { onlyValue } from './raw-headers.ts'
 import { isLoopbackHost } from '../config/checks.ts'
 import type { Config } from '../config/env.ts'
 
@@ -21,9 +21,16 @@ export class RefusedError extends Error {
 /** An onRequest hook: 421 for a Host that is not this server's. */
 export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
   const own = new Set([new URL(baseUrl).host, ...allowedHosts])
+
+  function isOwn (host: string): boolean {
+    if (own.has(host)) return true
+    const written = host.toLowerCase()
+    return own.has(written) || isLoopbackHost(written.replace(/:\d{1,5}$/, ''))
+  }
+
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const host = request.headers.host?.toLowerCase() ?? ''
-    if (rawValues(request.raw, 'host').length > 1 || !(own.has(host) || isLoopbackHost(host.replace(/:\d{1,5}$/, '')))) {
+    const host = onlyValue(request.raw, 'host')
+    if (host === null || !isOwn(host ?? '')) {
       done(new RefusedError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
     } else done()
   }

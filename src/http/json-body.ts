@@ -20,5 +20,7 @@ export function acceptJsonOnly (app: FastifyInstance): void {
 
 function deeperThan (value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some((inner) => deeperThan(inner, levels - 1))
+  if (levels === 0) return true
+  for (const name in value) if (deeperThan((value as Record<string, unknown>)[name], levels - 1)) return true
+  return false
 }

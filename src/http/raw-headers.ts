@@ -1,11 +1,18 @@
 import type { IncomingMessage } from 'node:http'
 
-/** The values of a header as they came: Node's own view joins some that are doubled, and drops others. @param name in lower case */
-export function rawValues ({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, name: string): string[] {
-  const values: string[] = []
+/**
+ * The value of a header as it came: Node's own view joins some that are doubled, and drops others.
+ *
+ * @param name in lower case
+ * @returns undefined where there is none, null where there are several
+ */
+export function onlyValue ({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, name: string): string | null | undefined {
+  let value: string | undefined
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const given = rawHeaders[at]!
-    if (given.length === name.length && given.toLowerCase() === name) values.push(rawHeaders[at + 1]!)
+    if (given.length !== name.length || given.toLowerCase() !== name) continue
+    if (value !== undefined) return null
+    value = rawHeaders[at + 1]!
   }
-  return values
+  return value
 }

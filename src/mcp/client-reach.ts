@@ -3,6 +3,8 @@ import type { ServerContext } from '@modelcontextprotocol/server'
 /** How a handler reaches its client: by what the SDK gives with a request. */
 export interface ClientReach extends Pick<ServerContext['mcpReq'], 'send' | 'notify' | 'log'> {
   readonly _meta: ServerContext['mcpReq']['_meta'] | undefined
+  /** Something may follow for the client, which the call's answer must not overtake. */
+  expect (): void
   /** Calls when the client does not wait any more. @returns what stops that */
   onAbort (listener: () => void): () => void
 }
@@ -11,6 +13,7 @@ export function reachThrough ({ mcpReq }: ServerContext): ClientReach {
   const { _meta, send, notify, log, signal } = mcpReq
   return {
     _meta,
+    expect () {},
     send,
     notify,
     log,
@@ -49,9 +52,18 @@ export class LateReach implements ClientReach {
     for (const go of waiting) go(reach)
   }
 
+  /** The client has left: as if the SDK had told of it. */
+  leave (): void {
+    this.#abort?.()
+  }
+
   /** The call was answered without the SDK: from now on nobody is there to be told or asked. */
   end (): void {
     this.#over = true
+  }
+
+  expect (): void {
+    if (this.#reach === undefined && !this.#over) this.#needed()
   }
 
   get send (): ClientReach['send'] {

@@ -7,6 +7,8 @@ export interface Deadline {
   /** Calls when it is aborted, without the cost of a signal. */
   onAbort (listener: (reason: Error) => void): void
   abort (reason: Error): void
+  /** Starts the clock. */
+  start (): void
   /** Stops the clock until the promise settles. */
   pause<T> (waiting: Promise<T>): Promise<T>
   clear (): void
@@ -17,17 +19,19 @@ export class TimeoutError extends Error {
   override readonly name = 'TimeoutError'
 }
 
-export function startDeadline (seconds: number): Deadline {
-  return new RunningDeadline(seconds)
+/** Its clock does not run yet. */
+export function createDeadline (seconds: number): Deadline {
+  return new CallDeadline(seconds)
 }
 
 /** A class: there is one for every call. */
-class RunningDeadline implements Deadline {
+class CallDeadline implements Deadline {
   reason: Error | undefined
   readonly #seconds: number
   #controller: AbortController | undefined
-  #listeners: Array<(reason: Error) => void> = []
+  #listeners: Array<(reason: Error) => void> | undefined
   #leftMs: number
+  #started = false
   #startedAt = 0
   #waiting = 0
   #timer: NodeJS.Timeout | undefined
@@ -35,7 +39,6 @@ class RunningDeadline implements Deadline {
   constructor (seconds: number) {
     this.#seconds = seconds
     this.#leftMs = seconds * 1_000
-    this.#run()
   }
 
   get signal (): AbortSignal {
@@ -47,37 +50,50 @@ class RunningDeadline implements Deadline {
   }
 
   onAbort (listener: (reason: Error) => void): void {
-    this.#listeners.push(listener)
+    if (this.reason !== undefined) listener(this.reason)
+    else (this.#listeners ??= []).push(listener)
   }
 
   abort (reason: Error): void {
     if (this.reason !== undefined) return
     this.reason = reason
     this.#controller?.abort(reason)
-    for (const listener of this.#listeners) listener(reason)
+    for (const listener of this.#listeners ?? []) listener(reason)
+  }
+
+  start (): void {
+    this.#started = true
+    this.#run()
   }
 
   async pause<T> (waiting: Promise<T>): Promise<T> {
-    if (this.#waiting++ === 0) {
-      clearTimeout(this.#timer)
+    if (this.#waiting++ === 0 && this.#timer !== undefined) {
+      this.#stop()
       this.#leftMs = Math.max(0, this.#leftMs - (performance.now() - this.#startedAt))
     }
     try {
       return await waiting
     } finally {
-      if (--this.#waiting === 0) this.#run()
+      this.#waiting--
+      this.#run()
     }
   }
 
   clear (): void {
-    clearTimeout(this.#timer)
+    this.#stop()
     // A pause that ends later starts no clock again.
-    this.#waiting = Infinity
+    this.#started = false
   }
 
   #run (): void {
+    if (!this.#started || this.#waiting > 0) return
     this.#startedAt = performance.now()
     this.#timer = setTimeout(timeUp, this.#leftMs, this, this.#seconds)
+  }
+
+  #stop (): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 }
 

@@ -35,6 +35,8 @@ import type { StandaloneStreamOptions } from './standalone-stream.ts'
 import { createStreamReaders } from './stream-reader.ts'
 import type { StreamReaderOptions } from './stream-reader.ts'
 import { watchResources } from './watchers.ts'
+import { isPromise } from './when-done.ts'
+import type { Awaitable } from './when-done.ts'
 
 /**
  * The MCP engine: one HTTP exchange in, one answer out, for both eras of the protocol on one endpoint.
@@ -43,8 +45,8 @@ import { watchResources } from './watchers.ts'
  * 2026-07-28 goes to modern.ts, everything older to legacy.ts.
  */
 export interface Engine {
-  /** Answers one request. @throws InsufficientScopeError, StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
-  handle (exchange: Exchange): Promise<Answer>
+  /** Answers one request, a plain one at once. @throws (or rejects with) InsufficientScopeError, StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
+  handle (exchange: Exchange): Awaitable<Answer>
   /**
    * Offers this from now on, and tells clients which lists have changed; sessions and what runs go on.
    * @throws Error for definitions that cannot be served; then nothing changes
@@ -185,11 +187,15 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   }
 
   return {
-    async handle (exchange) {
-      if (exchange.method === 'POST') return await fast.answer(exchange) ?? await post(exchange)
+    handle (exchange) {
+      if (exchange.method === 'POST') {
+        const answer = fast.answer(exchange)
+        if (answer === undefined) return post(exchange)
+        return isPromise(answer) ? answer.then((fit) => fit ?? post(exchange)) : answer
+      }
       // The revision without sessions has nothing to get or delete.
       if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorAnswer(405, -32000, 'Method not allowed', { allow: 'POST' })
-      return await (exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange))
+      return exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange)
     },
     replace (next) {
       const before = catalog

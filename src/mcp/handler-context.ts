@@ -67,9 +67,10 @@ export class HandlerContext implements RequestContext {
   }
 
   get tell (): RequestContext['tell'] {
-    const { request, wants, onerror } = this.#options
+    const options = this.#options
     return async (level, data) => {
-      if (await wants(level)) await request?.log(level, data).catch(onerror)
+      options.request?.expect()
+      if (await options.wants(level)) await options.request?.log(level, data).catch(options.onerror)
     }
   }
 

@@ -5,15 +5,17 @@ import type { Caller } from './caller.ts'
 import { noting } from './caller.ts'
 import type { Run } from './catalog/execute.ts'
 import { InputRequiredError, askInRounds, askOnStream } from './client-input.ts'
-import type { AskClient } from './client-input.ts'
+import type { AskClient, Rounds } from './client-input.ts'
 import { LateReach, reachThrough } from './client-reach.ts'
 import type { ClientReach } from './client-reach.ts'
 import type { Deadline } from './deadline.ts'
 import { HandlerContext } from './handler-context.ts'
-import type { TokenFor } from './handler-context.ts'
+import type { HandlerContextOptions, TokenFor } from './handler-context.ts'
 import { RequestStateError } from './request-state.ts'
 import type { Answers, RequestStates, StateBinding } from './request-state.ts'
 import type { Session, Sessions } from './sessions.ts'
+import { whenDone } from './when-done.ts'
+import type { Awaitable } from './when-done.ts'
 
 /**
  * Runs the handlers of tools, prompts and resources with what they need of their request. Questions to the client go out
@@ -21,12 +23,12 @@ import type { Session, Sessions } from './sessions.ts'
  */
 export interface Runner {
   /** @param work runs the handler; it may run again with answers of the client */
-  run<Result> (request: HandlerRequest, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult>
+  run<Result> (request: HandlerRequest, work: (run: Run) => Awaitable<Result>): Promise<Result | InputRequiredResult>
   /**
    * Begins a tool call of its first round before the SDK has it. `run` with a caller whose `begun` it is goes on with it.
    * @param needed called when the handler needs its client
    */
-  begin (request: FirstRequest, work: (run: Run) => Promise<CallToolResult>, needed: () => void): BegunCall
+  begin (request: FirstRequest, work: (run: Run) => Awaitable<CallToolResult>, needed: () => void): BegunCall
   /** Aborts what is running. */
   abortAll (reason: Error): void
 }
@@ -48,11 +50,19 @@ export interface FirstRequest extends Called {
   envelope: Envelope | undefined
 }
 
-/** A call that runs already. */
+/** A call that runs already, or is done. */
 export interface BegunCall {
-  readonly outcome: Promise<CallToolResult | InputRequiredResult>
+  readonly outcome: Awaitable<CallToolResult | InputRequiredResult>
   readonly reach: LateReach
 }
+
+/** Of 2026-07-28: what the request says of its client, and the answers of earlier rounds. */
+interface Round {
+  envelope: Envelope
+  answers: Answers
+}
+
+const NO_ANSWERS: Answers = {}
 
 export interface RunnerOptions {
   sessions: Pick<Sessions, 'logLevel'>
@@ -68,78 +78,43 @@ export interface RunnerOptions {
 
 const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
-export function createRunner ({ sessions, requestStates, timeoutSeconds, inputTimeoutSeconds, announce, queue, tokenFor, onerror }: RunnerOptions): Runner {
+export function createRunner (options: RunnerOptions): Runner {
+  const { requestStates } = options
   const running = new Set<Deadline>()
 
-  /** With a signal that heeds the client's too. */
-  async function heeding<Result> ({ caller, name }: Called, reach: ClientReach, client: ClientInfo, createAsk: (deadline: Deadline) => AskClient, work: (run: Run) => Promise<Result>): Promise<Result> {
-    const { principal, log, session } = caller
-    let deadline: Deadline | undefined
-    let forget: (() => void) | undefined
-    const abort = (): void => { deadline!.abort(new Error('The client does not wait any more')) }
-    try {
-      return await work({
-        log,
-        timeoutSeconds,
-        createContext (created) {
-          deadline = created
-          running.add(created)
-          forget = reach.onAbort(abort)
-          return new HandlerContext({
-            principal,
-            log,
-            client,
-            deadline: created,
-            of: name,
-            ask: createAsk(created),
-            complete: session && createCompletion(session),
-            request: reach,
-            wants: async (level) => session === undefined || reaches(level, await sessions.logLevel(session)),
-            announce,
-            tokenFor,
-            onerror
-          })
-        }
-      })
-    } finally {
-      forget?.()
-      if (deadline !== undefined) running.delete(deadline)
-    }
+  function inSession<Result> (called: Called, reach: ClientReach, work: (run: Run) => Awaitable<Result>): Awaitable<Result> {
+    const run = new HandlerRun(options, running, called, reach, undefined)
+    return whenDone(() => work(run), (result) => {
+      run.end()
+      return result
+    }, (err) => {
+      run.end()
+      throw err
+    })
   }
 
-  function createCompletion (session: Session) {
-    return async (elicitationId: string): Promise<void> => {
-      await queue(session, { jsonrpc: '2.0', method: 'notifications/elicitation/complete', params: { elicitationId } })
-    }
-  }
-
-  async function inSession<Result> (called: Called, reach: ClientReach, session: Session, work: (run: Run) => Promise<Result>): Promise<Result> {
-    const client: ClientInfo = { ...session.clientInfo, capabilities: session.capabilities }
-    return await heeding(called, reach, client, (deadline) =>
-      askOnStream(reach, client, { deadline, timeoutSeconds: inputTimeoutSeconds }), work)
-  }
-
-  async function inRounds<Result> (request: HandlerRequest, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult> {
+  async function inRounds<Result> (request: HandlerRequest, work: (run: Run) => Awaitable<Result>): Promise<Result | InputRequiredResult> {
     const { caller } = request
     const { envelope, inputResponses, requestState } = request.context.mcpReq
     const answers = await readAnswers(caller, requestState<string>(), inputResponses ?? {}, bindingOf(request))
-    return await inRound(request, reachThrough(request.context), envelope as Envelope, answers, work)
+    return await inRound(request, reachThrough(request.context), { envelope: envelope as Envelope, answers }, work)
   }
 
-  async function inRound<Result> (called: Called, reach: ClientReach, envelope: Envelope, answers: Answers, work: (run: Run) => Promise<Result>): Promise<Result | InputRequiredResult> {
-    const rounds = askInRounds(answers)
-    const needed = (): InputRequiredResult => inputRequired({
-      inputRequests: rounds.missing,
-      requestState: requestStates.seal(bindingOf(called), { answers, asked: Object.keys(rounds.missing) })
+  function inRound<Result> (called: Called, reach: ClientReach, round: Round, work: (run: Run) => Awaitable<Result>): Awaitable<Result | InputRequiredResult> {
+    const run = new HandlerRun(options, running, called, reach, round)
+    const needed = (missing: Rounds['missing']): InputRequiredResult => inputRequired({
+      inputRequests: missing,
+      requestState: requestStates.seal(bindingOf(called), { answers: round.answers, asked: Object.keys(missing) })
     })
-    try {
-      const result = await heeding(called, reach, describeClient(envelope), () => rounds.ask, work)
+    return whenDone<Result, Result | InputRequiredResult>(() => work(run), (result) => {
+      run.end()
       // A handler may have caught what stopped it.
-      return Object.keys(rounds.missing).length > 0 ? needed() : result
-    } catch (err) {
-      if (err instanceof InputRequiredError) return needed()
+      return run.missing === undefined ? result : needed(run.missing)
+    }, (err) => {
+      run.end()
+      if (err instanceof InputRequiredError) return needed(run.missing!)
       throw err
-    }
+    })
   }
 
   /** The answers of earlier rounds and those of this one to what was asked. */
@@ -161,16 +136,94 @@ export function createRunner ({ sessions, requestStates, timeoutSeconds, inputTi
     async run (request, work) {
       const { session, begun } = request.caller
       if (begun !== undefined) return await goOn(begun, request.context) as Awaited<ReturnType<typeof work>>
-      return session === undefined ? await inRounds(request, work) : await inSession(request, reachThrough(request.context), session, work)
+      return session === undefined ? await inRounds(request, work) : await inSession(request, reachThrough(request.context), work)
     },
     begin (request, work, needed) {
-      const { caller: { session }, envelope } = request
+      const { envelope } = request
       const reach = new LateReach(needed)
-      return { reach, outcome: session === undefined ? inRound(request, reach, envelope!, {}, work) : inSession(request, reach, session, work) }
+      try {
+        return { reach, outcome: envelope === undefined ? inSession(request, reach, work) : inRound(request, reach, { envelope, answers: NO_ANSWERS }, work) }
+      } catch (err) {
+        return { reach, outcome: Promise.reject(err) }
+      }
     },
     abortAll (reason) {
       for (const deadline of running) deadline.abort(reason)
     }
+  }
+}
+
+/** One run of a handler: what its context is made from, as far as the handler asks for it. */
+class HandlerRun implements Run, HandlerContextOptions {
+  readonly #options: RunnerOptions
+  readonly #running: Set<Deadline>
+  readonly #called: Called
+  readonly request: ClientReach
+  readonly #round: Round | undefined
+  #rounds: Rounds | undefined
+  #deadline: Deadline | undefined
+  #forget: (() => void) | undefined
+
+  /** @param round undefined in a session */
+  constructor (options: RunnerOptions, running: Set<Deadline>, called: Called, request: ClientReach, round: Round | undefined) {
+    this.#options = options
+    this.#running = running
+    this.#called = called
+    this.request = request
+    this.#round = round
+  }
+
+  /** With a signal that heeds the client's too. */
+  createContext (deadline: Deadline): HandlerContext {
+    this.#deadline = deadline
+    this.#running.add(deadline)
+    this.#forget = this.request.onAbort(() => { deadline.abort(new Error('The client does not wait any more')) })
+    return new HandlerContext(this)
+  }
+
+  end (): void {
+    this.#forget?.()
+    if (this.#deadline !== undefined) this.#running.delete(this.#deadline)
+  }
+
+  get principal (): HandlerContextOptions['principal'] { return this.#called.caller.principal }
+  get log (): HandlerContextOptions['log'] { return this.#called.caller.log }
+  get of (): string { return this.#called.name }
+  get deadline (): Deadline { return this.#deadline! }
+  get timeoutSeconds (): number { return this.#options.timeoutSeconds }
+  get announce (): RunnerOptions['announce'] { return this.#options.announce }
+  get tokenFor (): RunnerOptions['tokenFor'] { return this.#options.tokenFor }
+  get onerror (): RunnerOptions['onerror'] { return this.#options.onerror }
+
+  get client (): ClientInfo {
+    if (this.#round !== undefined) return describeClient(this.#round.envelope)
+    const { clientInfo, capabilities } = this.#called.caller.session!
+    return { ...clientInfo, capabilities }
+  }
+
+  get ask (): AskClient {
+    if (this.#round === undefined) return askOnStream(this.request, this.client, { deadline: this.deadline, timeoutSeconds: this.#options.inputTimeoutSeconds })
+    this.#rounds ??= askInRounds(this.#round.answers)
+    return this.#rounds.ask
+  }
+
+  /** What was asked for and has no answer. */
+  get missing (): Rounds['missing'] | undefined {
+    const missing = this.#rounds?.missing
+    return missing === undefined || Object.keys(missing).length === 0 ? undefined : missing
+  }
+
+  get complete (): HandlerContextOptions['complete'] {
+    const { session } = this.#called.caller
+    if (session === undefined) return undefined
+    return async (elicitationId) => {
+      await this.#options.queue(session, { jsonrpc: '2.0', method: 'notifications/elicitation/complete', params: { elicitationId } })
+    }
+  }
+
+  async wants (level: LoggingLevel): Promise<boolean> {
+    const { session } = this.#called.caller
+    return session === undefined || reaches(level, await this.#options.sessions.logLevel(session))
   }
 }
 

@@ -17,8 +17,8 @@ import type { Principal } from './principal.ts'
 export interface Verifier {
   /** @throws TokenError (the token is bad), ProviderUnavailableError (it cannot be judged now) */
   verify (token: string): Promise<Principal>
-  /** What `verify` would give at once; undefined for a token that must be verified first. */
-  remembered (token: string): Principal | undefined
+  /** The same, at once where the token was verified before. */
+  judge (token: string): Principal | Promise<Principal>
   /** Forgets every remembered verification. */
   forget (): void
   /** The names under which the token of this principal may be revoked; empty for a principal that `verify` did not give. */
@@ -108,26 +108,28 @@ export function createVerifier (options: VerifierOptions): Verifier {
     else forgetRevoked(revoked.names)
   })
 
-  function recall (digest: string): Principal | undefined {
+  async function verifyAnew (token: string, digest: string): Promise<Principal> {
+    const startedIn = generation
+    const principal = await verifyJwt(token, options, now)
+    await checkRevoked(principal, digest)
+    options.admit?.(principal.claims)
+    if (startedIn === generation) remember(digest, principal)
+    return principal
+  }
+
+  function judge (token: string): Principal | Promise<Principal> {
+    const digest = hash('sha256', token, 'base64url')
     const known = remembered.get(digest)
-    if (known === undefined) return undefined
-    if (known.until > now()) return known.principal
-    remembered.delete(digest)
+    if (known !== undefined) {
+      if (known.until > now()) return known.principal
+      remembered.delete(digest)
+    }
+    return verifyAnew(token, digest)
   }
 
   return {
-    remembered: (token) => recall(hash('sha256', token, 'base64url')),
-    async verify (token) {
-      const digest = hash('sha256', token, 'base64url')
-      const known = recall(digest)
-      if (known !== undefined) return known
-      const startedIn = generation
-      const principal = await verifyJwt(token, options, now)
-      await checkRevoked(principal, digest)
-      options.admit?.(principal.claims)
-      if (startedIn === generation) remember(digest, principal)
-      return principal
-    },
+    judge,
+    verify: async (token) => await judge(token),
     forget,
     revocationNames: (principal) => namesOf.get(principal) ?? []
   }

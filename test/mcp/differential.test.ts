@@ -5,7 +5,7 @@ import { text, toolResult } from '../../src/define/content.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 import { ABLE, MODERN, asPrincipal, modern, request, send, startEngines, startSession } from '../support/mcp.ts'
-import type { SendOptions } from '../support/mcp.ts'
+import type { SendOptions, Sent } from '../support/mcp.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 
 /**
@@ -117,15 +117,16 @@ function generate ({ pick, chance }: ReturnType<typeof random>, isModern: boolea
 }
 
 /** What a client sees, but for what differs from one engine to the other by chance. */
-async function seen (exchange: Promise<any>) {
+async function seen (exchange: Promise<Sent>) {
   const hung = new Promise((resolve) => { setTimeout(resolve, 3_000, { hung: true }).unref() })
   return await Promise.race([hung, look(exchange)])
 }
 
-async function look (exchange: Promise<any>) {
+async function look (exchange: Promise<Sent>) {
   try {
-    const { status, headers, answer, events } = await exchange.then((sent) => ({ ...sent, events: sent.answer.stream === undefined ? undefined : sent.events }))
-    const body = events === undefined ? answer.body : JSON.stringify(await events.rest())
+    const sent = await exchange
+    const { status, headers, answer } = sent
+    const body = answer.stream === undefined ? answer.body : JSON.stringify(await sent.events.rest())
     return {
       status,
       headers,

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { startDeadline } from '../../src/mcp/deadline.ts'
+import { createDeadline } from '../../src/mcp/deadline.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 import { createToolCatalog } from '../../src/mcp/catalog/tools.ts'
@@ -240,7 +240,8 @@ t.test('a clock that two wait for goes on after both, and not after it was clear
   const awake = setInterval(() => {}, 1_000)
   t.teardown(() => { clearInterval(awake) })
   const [one, two, three] = [pending(), pending(), pending()]
-  const deadline = startDeadline(0.05)
+  const deadline = createDeadline(0.05)
+  deadline.start()
   const pauses = [deadline.pause(one.waiting), deadline.pause(two.waiting)]
   one.end()
   await new Promise((resolve) => { setTimeout(resolve, 100) })
@@ -250,7 +251,8 @@ t.test('a clock that two wait for goes on after both, and not after it was clear
   await new Promise((resolve) => { deadline.signal.addEventListener('abort', resolve) })
   t.match(deadline.signal.reason, { name: 'TimeoutError' })
 
-  const cleared = startDeadline(0.01)
+  const cleared = createDeadline(0.01)
+  cleared.start()
   const pause = cleared.pause(three.waiting)
   cleared.clear()
   three.end()

@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import { image, text, toolResult } from '../../src/define/content.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { LateReach } from '../../src/mcp/client-reach.ts'
-import { startDeadline } from '../../src/mcp/deadline.ts'
+import { createDeadline } from '../../src/mcp/deadline.ts'
 import { SessionNotFoundError } from '../../src/mcp/sessions.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../support/mcp.ts'
 
@@ -119,6 +119,7 @@ t.test('what a call says before the SDK has it goes out in its order, and after 
   const forget = reach.onAbort(() => { aborted++ })
   reach.arrive({
     _meta: undefined,
+    expect () {},
     send: (async () => {}) as never,
     notify: async ({ method }) => { said.push(method) },
     log: async (_level, data) => { said.push(data) },
@@ -140,7 +141,7 @@ t.test('what a call says before the SDK has it goes out in its order, and after 
 })
 
 t.test('a signal that is asked for late says what has happened', async (t) => {
-  const deadline = startDeadline(10)
+  const deadline = createDeadline(10)
   deadline.abort(new Error('cancelled'))
   deadline.abort(new Error('again'))
   t.equal(deadline.signal.aborted, true)

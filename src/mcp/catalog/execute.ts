@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
 import { InputRequiredError } from '../client-input.ts'
-import { TimeoutError, startDeadline } from '../deadline.ts'
+import { TimeoutError, createDeadline } from '../deadline.ts'
 import type { Deadline } from '../deadline.ts'
+import { isPromise, whenDone } from '../when-done.ts'
+import type { Awaitable } from '../when-done.ts'
 
 /** What running the author's code needs to know of its request. */
 export interface Run<Context = RequestContext> {
@@ -20,30 +22,31 @@ export class HandlerError extends Error {
 }
 
 /**
- * Runs the author's code until it is done or its time is up.
+ * Runs the author's code until it is done or its time is up. What it gives without a promise is there at once.
  *
  * @param what for messages: `seed_ping`, `prompt greet`
- * @throws ToolError as the author threw it; HandlerError with a text that may go out; InputRequiredError; the reason for
- * which the request was aborted
+ * @throws (or rejects with) ToolError as the author threw it; HandlerError with a text that may go out; InputRequiredError;
+ * the reason for which the request was aborted
  */
-export async function execute<T, Context> (what: string, timeoutSeconds: number | undefined, run: Run<Context>, work: (context: Context) => T | Promise<T>): Promise<T> {
-  const deadline = startDeadline(timeoutSeconds ?? run.timeoutSeconds)
-  try {
-    const result = await unlessAborted(begin(work, run.createContext(deadline)), deadline)
+export function execute<T, Context> (what: string, timeoutSeconds: number | undefined, run: Run<Context>, work: (context: Context) => T | Promise<T>): Awaitable<T> {
+  const deadline = createDeadline(timeoutSeconds ?? run.timeoutSeconds)
+  return whenDone(() => {
+    const result = work(run.createContext(deadline))
+    if (isPromise(result)) return unlessAborted(result, deadline)
+    if (deadline.reason !== undefined) throw deadline.reason
+    return result
+  }, (result) => {
     deadline.clear()
     return result
-  } catch (err) {
+  }, (err) => {
     deadline.clear()
     throw judge(err, what, deadline, run.log)
-  }
-}
-
-async function begin<T, Context> (work: (context: Context) => T | Promise<T>, context: Context): Promise<T> {
-  return await work(context)
+  })
 }
 
 /** Code that does not heed its signal is not waited for. */
 async function unlessAborted<T> (work: Promise<T>, deadline: Deadline): Promise<T> {
+  deadline.start()
   return await new Promise<T>((resolve, reject) => {
     deadline.onAbort(reject)
     work.then(resolve, reject)

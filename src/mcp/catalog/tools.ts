@@ -7,6 +7,8 @@ import type { ToolDefinition, ToolProgress } from '../../define/tool.ts'
 import type { RequestContext } from '../../define/context.ts'
 import type { Principal } from '../../oidc/principal.ts'
 import type { Policies } from '../../policy/policies.ts'
+import { whenDone } from '../when-done.ts'
+import type { Awaitable } from '../when-done.ts'
 import { HandlerError, execute, failed } from './execute.ts'
 import type { Run } from './execute.ts'
 import { explain } from './explain.ts'
@@ -24,9 +26,9 @@ export interface ToolCatalog {
   find (name: string): CompiledTool | undefined
   /**
    * Runs a tool. What goes wrong inside a tool is a result with `isError` (MCP tools, error handling).
-   * @throws ProtocolError for a tool that does not exist for this caller; InputRequiredError; the reason for which the call was aborted
+   * @throws (or rejects with) ProtocolError for a tool that does not exist for this caller; InputRequiredError; the reason for which the call was aborted
    */
-  call (name: string, input: unknown, principal: Principal | undefined, run: Run): Promise<CallToolResult>
+  call (name: string, input: unknown, principal: Principal | undefined, run: Run): Awaitable<CallToolResult>
 }
 
 export interface CompiledTool {
@@ -55,11 +57,11 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
   return {
     listing,
     find: (name) => tools.get(name),
-    async call (name, input, principal, run) {
+    call (name, input, principal, run) {
       const tool = tools.get(name)
       if (tool === undefined || !policies.allows(tool.definition, principal)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
       if (!tool.input.Check(input)) return failure(`The arguments of ${name} are not valid: ${explain(tool.input, input)}`)
-      return await attempt(tool, input, run)
+      return attempt(tool, input, run)
     }
   }
 }
@@ -69,19 +71,18 @@ export function checkName (what: string, name: string): void {
   if (!/^[\w.-]{1,128}$/.test(name)) throw new Error(`${what} name ${JSON.stringify(name)} must be 1 to 128 of letters, digits, _ - and .`)
 }
 
-async function attempt (tool: CompiledTool, input: unknown, run: Run): Promise<CallToolResult> {
+function attempt (tool: CompiledTool, input: unknown, run: Run): Awaitable<CallToolResult> {
   const { name, timeoutSeconds } = tool.definition
-  try {
-    const output = await execute(name, timeoutSeconds, run, (context) => begin(tool.definition, input, context))
+  return whenDone(() => execute(name, timeoutSeconds, run, (context) => begin(tool.definition, input, context)), (output) => {
     try {
       return render(output, tool)
     } catch (err) {
-      throw failed(err, name, run.log)
+      return failure(failed(err, name, run.log).message)
     }
-  } catch (err) {
+  }, (err) => {
     if (err instanceof ToolError || err instanceof HandlerError) return failure(err.message)
     throw err
-  }
+  })
 }
 
 function begin (definition: ToolDefinition, input: unknown, context: RequestContext): unknown {

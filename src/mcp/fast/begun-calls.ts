@@ -1,7 +1,11 @@
-/** Calls that run without the SDK, for as long as they do: within one turn of the event loop they end or are handed over. */
+/**
+ * Calls that run without the SDK: those whose handlers wait for something. They stay until they are done, as most are
+ * within milliseconds, or are handed over to the SDK: at once where their client must be reached or does not wait any
+ * more, and all that last longer.
+ */
 export interface BegunCalls {
   /** @param key of a session's request, or anything of its own */
-  add (key: unknown, handOver: () => void): void
+  add (key: unknown, call: BegunCall): void
   delete (key: unknown): void
   has (key: unknown): boolean
   /** Hands a call over to the SDK, where it can be cancelled; whoever asks for it finds it there on return. */
@@ -9,29 +13,50 @@ export interface BegunCalls {
   handOverAll (which?: (key: unknown) => boolean): void
 }
 
-export function createBegunCalls (): BegunCalls {
-  const begun = new Map<unknown, () => void>()
-  let turnEnds = false
+export interface BegunCall {
+  handOver (): void
+  /** It is not done within its turn of the event loop: from now on its client may leave it. */
+  watch (): void
+}
 
-  function handOverAll (which: (key: unknown) => boolean = () => true): void {
-    for (const [key, handOver] of [...begun]) if (which(key)) handOver()
+/** Answers that take longer may become streams (call-stream.ts), which the SDK's side does. */
+const MOST_MS = 250
+const LOOK_MS = 50
+
+export function createBegunCalls (): BegunCalls {
+  const begun = new Map<unknown, { call: BegunCall, since: number }>()
+  /** Of this turn. */
+  let young: unknown[] = []
+  let clock: NodeJS.Timeout | undefined
+
+  function handOverAll (which: (key: unknown, since: number) => boolean = () => true): void {
+    for (const [key, { call, since }] of [...begun]) if (which(key, since)) call.handOver()
   }
 
   function endTurn (): void {
-    turnEnds = false
-    handOverAll()
+    const keys = young
+    young = []
+    for (const key of keys) begun.get(key)?.call.watch()
+    if (begun.size > 0) clock ??= setInterval(look, LOOK_MS)
+  }
+
+  function look (): void {
+    const now = performance.now()
+    handOverAll((_key, since) => now - since >= MOST_MS)
+    if (begun.size > 0) return
+    clearInterval(clock)
+    clock = undefined
   }
 
   return {
-    add (key, handOver) {
-      begun.set(key, handOver)
-      if (turnEnds) return
-      turnEnds = true
-      setImmediate(endTurn)
+    add (key, call) {
+      begun.set(key, { call, since: performance.now() })
+      if (young.length === 0) setImmediate(endTurn)
+      young.push(key)
     },
     delete (key) { begun.delete(key) },
     has: (key) => begun.has(key),
-    handOver (key) { begun.get(key)?.() },
+    handOver (key) { begun.get(key)?.call.handOver() },
     handOverAll
   }
 }

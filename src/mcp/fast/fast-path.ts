@@ -6,6 +6,8 @@ import { requestKey } from '../legacy.ts'
 import type { Policies } from '../../policy/policies.ts'
 import type { Runner } from '../runner.ts'
 import type { Session, Sessions } from '../sessions.ts'
+import { isPromise } from '../when-done.ts'
+import type { Awaitable } from '../when-done.ts'
 import type { BegunCalls } from './begun-calls.ts'
 import type { PlainAnswers } from './plain-answer.ts'
 import { createPlainRequests } from './plain-request.ts'
@@ -14,13 +16,13 @@ import type { PlainRequest } from './plain-request.ts'
 /**
  * Answers plain requests without what the SDK does for each, and leaves every other to it.
  *
- * A call begins here. Where its result is plain and there within a turn of the event loop, it is written; where the
- * handler needs its client, takes longer or ends otherwise, the request goes to the SDK with the handler that runs, which
- * is never begun twice. So streams, questions, cancelling, errors and all that is rare have one implementation.
+ * A call begins here. Where its result is plain and soon there, it is written; where the handler needs its client, takes
+ * long or ends otherwise, the request goes to the SDK with the handler that runs, which is never begun twice. So streams,
+ * questions, cancelling, errors and all that is rare have one implementation.
  */
 export interface FastPath {
   /** @returns undefined for a request that is the SDK's. @throws as Engine.handle */
-  answer (exchange: Exchange): Promise<Answer | undefined> | undefined
+  answer (exchange: Exchange): Awaitable<Answer | undefined>
   /** Everything is the SDK's from now on. */
   stop (): void
 }
@@ -62,35 +64,72 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
     return tool !== undefined && tool.mirrored.length === 0 && policies.allows(tool.definition, principal)
   }
 
-  async function serve (exchange: Exchange, plain: PlainRequest, session: Session | undefined): Promise<Answer> {
-    if (plain.method === 'tools/call') return await call(exchange, plain, session)
+  function serve (exchange: Exchange, plain: PlainRequest, session: Session | undefined): Awaitable<Answer> {
+    if (plain.method === 'tools/call') return call(exchange, plain, session)
     const { listing } = catalog().tools
     return answers.list(plain.id, session === undefined, listing.visible(exchange.principal), listing.isPublic)
   }
 
-  async function call (exchange: Exchange, { id, name, arguments: input, envelope }: PlainRequest, session: Session | undefined): Promise<Answer> {
+  function call (exchange: Exchange, plain: PlainRequest, session: Session | undefined): Awaitable<Answer> {
+    const { name, arguments: input, envelope } = plain
     const { principal, log, address } = exchange
     const release = limits.beginCall(principal?.key, address)
     const caller: Caller = session === undefined ? { principal, log } : { principal, log, session }
+    let isNeeded = false
+    let handOver: (() => void) | undefined
+    const begun = caller.begun = runner.begin({ caller, method: 'tools/call', name, arguments: input, envelope }, (run) => catalog().tools.call(name, input, principal, run), () => {
+      isNeeded = true
+      handOver?.()
+    })
+    const { outcome, reach } = begun
+    if (!isNeeded && !isPromise(outcome)) {
+      const answer = answers.call(plain.id, session === undefined, outcome)
+      if (answer !== undefined) {
+        reach.end()
+        release()
+        return answer
+      }
+    }
+    return goOn(exchange, plain, { caller, release }, isNeeded, (hand) => { handOver = hand })
+  }
+
+  /** @param onNeeded takes what to do when the handler needs its client, as it may already */
+  async function goOn (exchange: Exchange, { id }: PlainRequest, begun: Begun, isNeeded: boolean, onNeeded: (handOver: () => void) => void): Promise<Answer> {
+    const { caller, release } = begun
+    const { session } = caller
+    const { outcome, reach } = caller.begun!
     const key = session === undefined ? caller : requestKey(session.digest, id)
-    let wanted = false
     let handed: Promise<Answer> | undefined
+    let stopWatching: (() => void) | undefined
     let settle: (result: object | undefined) => void
     const soon = new Promise<object | undefined>((resolve) => { settle = resolve })
 
     function handOver (): void {
-      wanted = true
-      // A handler may need its client at once.
-      if (caller.begun === undefined || handed !== undefined) return
+      if (handed !== undefined) return
       begunCalls.delete(key)
-      handed = session === undefined ? sdk.modern(exchange, { caller, release }) : sdk.session(exchange, session, { caller, release })
+      stopWatching?.()
+      handed = session === undefined ? sdk.modern(exchange, begun) : sdk.session(exchange, session, begun)
       settle(undefined)
     }
 
-    const begun = caller.begun = runner.begin({ caller, method: 'tools/call', name, arguments: input, envelope }, async (run) => await catalog().tools.call(name, input, principal, run), handOver)
-    begun.outcome.then(settle!, () => { settle(undefined) })
-    if (wanted) handOver()
-    else begunCalls.add(key, handOver)
+    /** In a session the call goes on; in 2026-07-28 its client has cancelled it. */
+    function watch (): void {
+      const { signal } = exchange
+      const left = (): void => {
+        if (session === undefined) reach.leave()
+        handOver()
+      }
+      signal.addEventListener('abort', left, { once: true })
+      stopWatching = () => { signal.removeEventListener('abort', left) }
+      if (signal.aborted) left()
+    }
+
+    onNeeded(handOver)
+    if (isNeeded || !isPromise(outcome)) handOver()
+    else {
+      begunCalls.add(key, { handOver, watch })
+      outcome.then(settle!, () => { settle(undefined) })
+    }
     const result = await soon
     const answer = handed === undefined && result !== undefined ? answers.call(id, session === undefined, result) : undefined
     if (answer === undefined) {
@@ -98,19 +137,23 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
       return await handed!
     }
     begunCalls.delete(key)
-    begun.reach.end()
+    stopWatching?.()
+    reach.end()
     release()
     return answer
   }
 
-  async function serveSession (exchange: Exchange, plain: PlainRequest): Promise<Answer | undefined> {
+  function serveSession (exchange: Exchange, plain: PlainRequest): Awaitable<Answer | undefined> {
     const id = exchange.headers['mcp-session-id'] as string
     const principalKey = exchange.principal?.key ?? ''
-    const session = sessions.copyOf(id, principalKey) ?? await sessions.useAndCopy(id, principalKey)
-    const key = requestKey(session.digest, plain.id)
+    const copy = sessions.copyOf(id, principalKey)
+    return copy === undefined ? sessions.useAndCopy(id, principalKey).then((session) => serveIn(session, exchange, plain)) : serveIn(copy, exchange, plain)
+  }
+
+  function serveIn (session: Session, exchange: Exchange, plain: PlainRequest): Awaitable<Answer | undefined> {
     // What is refused is refused by the SDK's side.
-    if (stopped || isRunning(key)) return undefined
-    return await serve(exchange, plain, session)
+    if (stopped || isRunning(requestKey(session.digest, plain.id))) return undefined
+    return serve(exchange, plain, session)
   }
 
   return {
