@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Profiler } from 'node:inspector'
 import { startRedis } from '../test/support/redis.ts'
@@ -25,6 +25,8 @@ export async function profileTarget (name: string, folder: string, { provider, t
   if (target === undefined) throw new Error(`There is no target "${name}": ${callTargets(provider, builds).map(({ name }) => name).join(', ')}`)
   const { server: spec, kind, base, authenticated } = target
   const file = join(folder, `${name}.cpuprofile`)
+  // That of a run before this one would be taken for this one's.
+  rmSync(file, { force: true })
   const redis = spec.redis === true ? await startRedis() : undefined
   const server = await startServer({
     ...spec, core: pinning.server, args: ['--import', PRELOADED, ...spec.args], env: { ...spec.env, BENCH_PROFILE: file, ...(redis !== undefined && { REDIS_URL: redis.url }) }

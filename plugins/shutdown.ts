@@ -18,9 +18,18 @@ async function shutdown (app: FastifyInstance): Promise<void> {
   const sequence = createShutdown(app.server, shutdownDelaySeconds * 1_000)
   app.decorate('shutdown', sequence)
 
-  app.addHook('preHandler', async ({ raw }) => { sequence.taken(raw) })
-  app.addHook('onSend', async (_request, reply) => {
+  // Callbacks: of every request, each promise is a good part of what a hook costs.
+  app.addHook('preHandler', ({ raw }, _reply, done) => {
+    sequence.taken(raw)
+    done()
+  })
+  app.addHook('onResponse', ({ raw }, _reply, done) => {
+    sequence.answered(raw)
+    done()
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
     if (sequence.draining || reply.getHeader('content-type') === 'text/event-stream') reply.header('connection', 'close')
+    done(null, payload)
   })
 
   app.addHook('preClose', async () => { cutStragglers(app, shutdownGraceSeconds * 1_000) })

@@ -148,7 +148,8 @@ const STREAM = mediaRange('text/event-stream')
 
 /** Whether a media type is among those of Accept; without the header all are. */
 function accepts ({ headers: { accept } }: FastifyRequest, range: RegExp): boolean {
-  return accept === undefined || range.test(accept)
+  // What clients of the protocol send.
+  return accept === undefined || accept === 'application/json, text/event-stream' || range.test(accept)
 }
 
 function mediaRange (mediaType: 'application/json' | 'text/event-stream'): RegExp {

@@ -14,6 +14,8 @@ export interface Shutdown {
   readonly draining: boolean
   /** The request has arrived whole, and its handler begins. */
   taken (request: IncomingMessage): void
+  /** It is answered: its connection may bring another. */
+  answered (request: IncomingMessage): void
   /** Resolves when nothing new can come: the listener is closed, and no connection waits for a request or the rest of one. */
   drain (): Promise<void>
 }
@@ -42,9 +44,6 @@ export function createShutdown (server: Server, delayMs: number): Shutdown {
     accepted++
     waiting.add(socket)
     socket.once('close', () => { noLonger(socket) })
-  })
-  server.on('request', ({ socket }, response) => {
-    response.once('close', () => { if (!socket.destroyed) waiting.add(socket) })
   })
 
   function noLonger (socket: Socket): void {
@@ -83,6 +82,7 @@ export function createShutdown (server: Server, delayMs: number): Shutdown {
     get begun () { return begun },
     get draining () { return draining },
     taken ({ socket }) { noLonger(socket) },
+    answered ({ socket }) { if (!socket.destroyed) waiting.add(socket) },
     async drain () {
       begun = true
       await sleep(delayMs)

@@ -140,6 +140,7 @@ export function createTallies (store: Pick<Store, 'publish' | 'subscribe'>, opti
   let scheduled = false
   let beat = 0
   let window = currentWindow()
+  let windowEndsAt = (window + 1) * WINDOW_MS
   let warned = false
   let closed = false
 
@@ -156,9 +157,11 @@ export function createTallies (store: Pick<Store, 'publish' | 'subscribe'>, opti
 
   /** The numbers of a minute are forgotten when it is over. */
   function turnWindow (): void {
-    const current = currentWindow()
-    if (current === window) return
-    window = current
+    const now = wallClock()
+    // Also when the clock is set back.
+    if (now < windowEndsAt && now >= windowEndsAt - WINDOW_MS) return
+    window = currentWindow()
+    windowEndsAt = (window + 1) * WINDOW_MS
     warned = false
     waitingCounts = []
     pending = pending.filter(([kind]) => !counts.has(kind))

@@ -12,6 +12,8 @@ export interface PlainAnswers {
   list (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): Answer
 }
 
+const JSON_HEADERS = Object.freeze({ 'content-type': 'application/json' })
+
 /** @param listTtlMs what a list's answer says of how long it may be kept (2026-07-28) */
 export function createPlainAnswers (serverInfo: Implementation, listTtlMs: number): PlainAnswers {
   const modernEnd = `,"resultType":"complete","_meta":${JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })}`
@@ -26,7 +28,7 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
 
   function answer (id: RequestId, isModern: boolean, result: string): Answer {
     const writtenId = typeof id === 'number' ? String(id) : JSON.stringify(id)
-    return { status: 200, headers: { 'content-type': 'application/json' }, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${writtenId}}` }
+    return { status: 200, headers: JSON_HEADERS, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${writtenId}}` }
   }
 
   return {

@@ -27,9 +27,20 @@ const META_KEYS = ['io.modelcontextprotocol/protocolVersion', CLIENT_INFO_META_K
 /** @returns what tells plain requests from others; it remembers which `_meta` the SDK has found good */
 export function createPlainRequests (): (exchange: Exchange) => PlainRequest | undefined {
   const goodMetas = new Set<string>()
+  /** The client of the last good one that said nothing of itself but name and version, and no capability. */
+  let goodName: unknown
+  let goodVersion: unknown
 
   /** The SDK's judgement of an envelope depends on nothing but the envelope, so it is asked once for each text. */
   function isGoodMeta (meta: Record<string, unknown>): boolean {
+    const client = plainClient(meta)
+    if (client !== undefined && client.name === goodName && client.version === goodVersion) return true
+    if (!isGoodText(meta)) return false
+    if (client !== undefined) ({ name: goodName, version: goodVersion } = client)
+    return true
+  }
+
+  function isGoodText (meta: Record<string, unknown>): boolean {
     const text = JSON.stringify(meta)
     if (goodMetas.has(text)) return true
     if (text.length > MAX_META || !hasOnly(meta, META_KEYS) || meta[META_KEYS[0]!] !== MODERN) return false
@@ -69,6 +80,15 @@ export function createPlainRequests (): (exchange: Exchange) => PlainRequest | u
   }
 }
 
+/** Of an envelope that says no more: writing it down again would cost more than all else that is looked at. */
+function plainClient (meta: Record<string, unknown>): { name: string, version: string } | undefined {
+  const capabilities = meta[CLIENT_CAPABILITIES_META_KEY]
+  const info = meta[CLIENT_INFO_META_KEY]
+  if (count(meta) !== 3 || meta[META_KEYS[0]!] !== MODERN || !isObject(capabilities) || count(capabilities) !== 0 || !isObject(info) || count(info) !== 2) return undefined
+  const { name, version } = info
+  return typeof name === 'string' && typeof version === 'string' ? { name, version } : undefined
+}
+
 function isJson (contentType: unknown): boolean {
   return contentType === 'application/json' || contentType === 'application/json; charset=utf-8'
 }
@@ -85,7 +105,10 @@ function hasOnly (value: object, keys: readonly string[]): boolean {
   return Object.keys(value).every((key) => keys.includes(key))
 }
 
-/** How many members there are: with all known ones named, whether there are others. */
+/** How many members a JSON object has: with all known ones named, whether there are others. */
 function count (value: object): number {
-  return Object.keys(value).length
+  let members = 0
+  // Without an array of their names.
+  for (const name in value) if (name in value) members++
+  return members
 }
