@@ -45,6 +45,8 @@ const { values } = parseArgs({
     strict: { type: 'boolean', default: false },
     /** Another worktree, whose Seed is measured beside this one; more than once for more. */
     compare: { type: 'string', multiple: true, default: [] },
+    /** A setting of Node's, with which Seed is measured beside itself without; more than once for more. */
+    flags: { type: 'string', multiple: true, default: [] },
     /** Of one target: where its time goes. */
     profile: { type: 'string' },
     'server-core': { type: 'string', default: '0' },
@@ -80,6 +82,7 @@ const context: Context = {
   quick,
   only,
   builds,
+  flags: values.flags,
   progress
 }
 

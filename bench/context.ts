@@ -20,6 +20,8 @@ export interface Context {
   only: readonly string[]
   /** Other builds of Seed, by name: their folders. */
   builds: ReadonlyMap<string, string>
+  /** Other settings of Node's for Seed. */
+  flags: readonly string[]
   progress (text: string): void
 }
 

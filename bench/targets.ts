@@ -76,8 +76,11 @@ function peerServer (name: string, script: string, provider: ProviderEnv, env: R
   return { name, args: [`${PEERS}${script}`], env: { ...provider, ...env } }
 }
 
-/** @param builds other builds of Seed to measure beside this one, by name: their folders */
-export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, string>): Target[] {
+/**
+ * @param builds other builds of Seed to measure beside this one, by name: their folders
+ * @param flags other settings of Node's to measure Seed with, each a row
+ */
+export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, string>, flags: readonly string[] = []): Target[] {
   const bares = ['bare-a', 'bare-b'].map((name) => bareServer(name, provider))
   const bare = (server: ServerSpec, kind: Kind): Target => ({
     name: kind === 'modern' ? server.name : `${server.name}-2025`,
@@ -113,6 +116,7 @@ export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, 
     seed('seed-session-redis', 'Seed, a 2025 session, Redis', 'session', { ...seedServer('seed-session-redis', provider), redis: true }),
     ...[...builds].map(([name, folder]) => seed(name, `Seed (${folder})`, 'modern', seedServer(name, provider, { BENCH_SEED: folder }))),
     ...[...builds].map(([name, folder]) => seed(`${name}-session`, `Seed (${folder}), a 2025 session`, 'session', seedServer(`${name}-session`, provider, { BENCH_SEED: folder }))),
+    ...flags.map((given) => seed(`seed${given}`, `Seed, node ${given}`, 'modern', { ...silent, name: `seed${given}`, args: [...given.split(' '), ...silent.args] })),
 
     peer('recipe', "SDK's recipe on Fastify, token cache", 'modern', 'recipe.mjs', { CHECK: 'cache', TOOLS: '1' }),
     peer('recipe-jose', "SDK's recipe on Fastify, jose per request", 'modern', 'recipe.mjs', { CHECK: 'jose', TOOLS: '1' }),

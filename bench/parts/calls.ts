@@ -23,8 +23,8 @@ interface CallRow {
 
 /** tools/call with valid tokens that were seen before, at saturation: Seed beside the bare route and all others. */
 export async function measureCalls (context: Context): Promise<PartResult> {
-  const { provider, only, builds } = context
-  const targets = callTargets(provider, builds).filter(({ name, base }) => base === true || only.length === 0 || only.includes(name))
+  const { provider, only, builds, flags } = context
+  const targets = callTargets(provider, builds, flags).filter(({ name, base }) => base === true || only.length === 0 || only.includes(name) || flags.includes(name.slice('seed'.length)))
   const samples: Sample[][] = targets.map(() => [])
   const problems = new Map<string, string>()
   for (let generation = 0; generation < context.generations; generation++) {
