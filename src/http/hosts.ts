@@ -45,12 +45,21 @@ export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'bas
   return [...new Set([...own, ...corsExtraOrigins])]
 }
 
-/** An onRequest hook: 403 for an Origin that is present and not listed, compared as a whole (scheme, host, port). */
+/** Of answers, what pages of other origins may read besides the body. */
+const EXPOSED_HEADERS = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id'
+
+/**
+ * An onRequest hook: 403 for an Origin that is present and not listed, compared as a whole (scheme, host, port). A page of
+ * one that is listed may read the answer (Fetch Standard, CORS protocol).
+ */
 export function createOriginCheck (origins: readonly string[]) {
-  return function checkOrigin (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  return function checkOrigin (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const { origin } = request.headers
-    if (origin !== undefined && !origins.includes(origin)) {
-      done(new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
-    } else done()
+    reply.header('vary', 'Origin')
+    if (origin === undefined) done()
+    else if (origins.includes(origin)) {
+      reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED_HEADERS)
+      done()
+    } else done(new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
   }
 }

@@ -30,8 +30,8 @@ export interface Legacy {
   post (exchange: Exchange): Promise<Answer>
   /** Goes on with a call of a session that runs already. */
   goOn (exchange: Exchange, session: Session, begun: Begun): Promise<Answer>
-  /** Whether a request of this key runs (`requestKey`). */
-  isRunning (key: string): boolean
+  /** Whether a request with this id runs. */
+  isRunning (session: string, id: RequestId): boolean
   get (exchange: Exchange): Promise<Answer>
   delete (exchange: Exchange): Promise<Answer>
   /** Resolves when no call runs. */
@@ -96,7 +96,9 @@ export function createLegacy (options: LegacyOptions): Legacy {
     }), log)
   }
 
-  function isRunning (key: string): boolean {
+  function isRunning (session: string, id: RequestId): boolean {
+    if (byRequest.size === 0 && begunCalls.size === 0) return false
+    const key = requestKey(session, id)
     return byRequest.has(key) || begunCalls.has(key)
   }
 
@@ -139,7 +141,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
   async function run (exchange: Exchange, session: Session, requests: JSONRPCRequest[], begun?: Begun): Promise<Answer> {
     const { principal, acceptsStream, body } = exchange
     const ids = requests.map(({ id }) => id)
-    if (new Set(ids).size < ids.length || ids.some((id) => isRunning(requestKey(session.digest, id)))) {
+    if (new Set(ids).size < ids.length || ids.some((id) => isRunning(session.digest, id))) {
       return errorAnswer(400, -32600, 'A request with this id is running in this session already')
     }
     const caller: Caller = begun?.caller ?? { principal, log: exchange.log, session }

@@ -173,17 +173,21 @@ class HandlerRun implements Run, HandlerContextOptions {
     this.#round = round
   }
 
-  /** With a signal that heeds the client's too. */
   createContext (deadline: Deadline): HandlerContext {
     this.#deadline = deadline
-    this.#running.add(deadline)
-    this.#forget = this.request.onAbort(() => { deadline.abort(new Error('The client does not wait any more')) })
     return new HandlerContext(this)
   }
 
+  /** From now on the client may stop waiting, and the server may stop. */
+  onWaiting (deadline: Deadline): void {
+    this.#running.add(deadline)
+    this.#forget = this.request.onAbort(() => { deadline.abort(new Error('The client does not wait any more')) })
+  }
+
   end (): void {
-    this.#forget?.()
-    if (this.#deadline !== undefined) this.#running.delete(this.#deadline)
+    if (this.#forget === undefined) return
+    this.#forget()
+    this.#running.delete(this.deadline)
   }
 
   get principal (): HandlerContextOptions['principal'] { return this.#called.caller.principal }

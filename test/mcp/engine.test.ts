@@ -121,7 +121,7 @@ t.test('the truth about a failed tool is in the log under the reference', async 
   const lines: Array<Record<string, any>> = []
   const log = { info () {}, warn () {}, error: (fields: object) => { lines.push(fields) } }
   const catalog = createToolCatalog(tools, POLICIES)
-  const run = { log, timeoutSeconds: 60, createContext: () => ({}) as never }
+  const run = { log, timeoutSeconds: 60, createContext: () => ({}) as never, onWaiting () {} }
   const result = await catalog.call('breaks', {}, undefined, run)
   t.equal(lines[0]!['err'].message, 'password=hunter2')
   t.match((result.content[0] as { text: string }).text, new RegExp(`${lines[0]!['reference']}$`))

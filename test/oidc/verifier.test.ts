@@ -549,7 +549,9 @@ t.test('refuses an Authorization header that is not Bearer and one token', async
   const common = [JSON_TYPE, 'Accept: application/json, text/event-stream', ...PING_HEADERS]
   for (const value of ['', 'Bearer', 'Bearer ', 'Basic YTpi', 'Token abc', `DPoP ${good}`, `Bearer${good}`, good, `Bearer\t${good}`, `Bearer ${good} ${good}`, `Bearer ${good} x`, `Bearer ${good},`, `Bearer ${good}, Bearer ${good}`, `Bearer "${good}"`, `Bearer token=${good}`, `Bearer ${good}é`, `Bearer: ${good}`, `Basic YTpi, Bearer ${good}`, `Bearer ${good}=x`, `Bearer =${good}`]) {
     const response = await raw([...common, `Authorization: ${value}`], { body: PING })
-    t.equal(await isRefusal(t, response, 'invalid_format', value.replaceAll(good, '…')), 'The Authorization header must be "Bearer" and one access token')
+    // What is one word after the scheme is taken for a token, and as such is none.
+    const isOneWord = /^Bearer \S+$/.test(value)
+    t.equal(await isRefusal(t, response, 'invalid_format', value.replaceAll(good, '…')), isOneWord ? 'The access token is not a signed JWT' : 'The Authorization header must be "Bearer" and one access token')
   }
   for (const value of [`Bearer ${good}`, `bearer ${good}`, `BEARER ${good}`, `Bearer   ${good}`, `  Bearer ${good}  `]) {
     t.equal((await raw([...common, `Authorization: ${value}`], { body: PING })).status, 200, value.replace(good, '…'))

@@ -14,6 +14,8 @@ export interface Run<Context = RequestContext> {
   timeoutSeconds: number
   /** @param deadline that of this run; its signal is the handler's */
   createContext (deadline: Deadline): Context
+  /** The handler is not done at once: the deadline is to be aborted when nobody waits for it any more. */
+  onWaiting (deadline: Deadline): void
 }
 
 /** The author's code failed in a way that is nobody else's business: its truth is in the log, under a reference. */
@@ -32,9 +34,10 @@ export function execute<T, Context> (what: string, timeoutSeconds: number | unde
   const deadline = createDeadline(timeoutSeconds ?? run.timeoutSeconds)
   return whenDone(() => {
     const result = work(run.createContext(deadline))
-    if (isPromise(result)) return unlessAborted(result, deadline)
-    if (deadline.reason !== undefined) throw deadline.reason
-    return result
+    if (!isPromise(result)) return result
+    deadline.start()
+    run.onWaiting(deadline)
+    return unlessAborted(result, deadline)
   }, (result) => {
     deadline.clear()
     return result
@@ -46,7 +49,6 @@ export function execute<T, Context> (what: string, timeoutSeconds: number | unde
 
 /** Code that does not heed its signal is not waited for. */
 async function unlessAborted<T> (work: Promise<T>, deadline: Deadline): Promise<T> {
-  deadline.start()
   return await new Promise<T>((resolve, reject) => {
     deadline.onAbort(reject)
     work.then(resolve, reject)

@@ -69,7 +69,7 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
   /** Those that a template lists; a template that fails is logged, and takes nothing from the others. */
   async function listOf ({ list, uriTemplate, mimeType }: ResourceTemplateDefinition, { principal, log }: ListCaller, timeoutSeconds: number): Promise<Resource[]> {
     try {
-      return await execute(`the list of ${uriTemplate}`, undefined, { log, timeoutSeconds, createContext: () => ({ principal, log }) }, async (context) => {
+      return await execute(`the list of ${uriTemplate}`, undefined, { log, timeoutSeconds, createContext: () => ({ principal, log }), onWaiting () {} }, async (context) => {
         const listed = (await list!(context)).map((resource) => plain<Resource>({ mimeType, ...resource }))
         if (!listed.every((resource) => isSpecType.Resource(resource))) throw new Error(`${uriTemplate} listed something other than resources`)
         return listed

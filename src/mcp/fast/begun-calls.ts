@@ -8,6 +8,7 @@ export interface BegunCalls {
   add (key: unknown, call: BegunCall): void
   delete (key: unknown): void
   has (key: unknown): boolean
+  readonly size: number
   /** Hands a call over to the SDK, where it can be cancelled; whoever asks for it finds it there on return. */
   handOver (key: unknown): void
   handOverAll (which?: (key: unknown) => boolean): void
@@ -56,6 +57,7 @@ export function createBegunCalls (): BegunCalls {
     },
     delete (key) { begun.delete(key) },
     has: (key) => begun.has(key),
+    get size () { return begun.size },
     handOver (key) { begun.get(key)?.call.handOver() },
     handOverAll
   }

@@ -1,3 +1,4 @@
+import type { RequestId } from '@modelcontextprotocol/server'
 import type { Answer } from '../answer.ts'
 import type { Caller } from '../caller.ts'
 import type { Catalog } from '../catalog/catalog.ts'
@@ -44,8 +45,8 @@ export interface FastPathOptions {
     modern (exchange: Exchange, begun: Begun): Promise<Answer>
     session (exchange: Exchange, session: Session, begun: Begun): Promise<Answer>
   }
-  /** Whether a request of this key runs. */
-  isRunning (key: string): boolean
+  /** Whether a request with this id runs in a session. */
+  isRunning (session: string, id: RequestId): boolean
   begunCalls: BegunCalls
   answers: PlainAnswers
   limits: CallLimits
@@ -152,7 +153,7 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
 
   function serveIn (session: Session, exchange: Exchange, plain: PlainRequest): Awaitable<Answer | undefined> {
     // What is refused is refused by the SDK's side.
-    if (stopped || isRunning(requestKey(session.digest, plain.id))) return undefined
+    if (stopped || isRunning(session.digest, plain.id)) return undefined
     return serve(exchange, plain, session)
   }
 

@@ -1,6 +1,7 @@
 import { SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
 import type { Implementation, RequestId, Tool } from '@modelcontextprotocol/server'
 import type { Answer } from '../answer.ts'
+import { countMembers } from './count-members.ts'
 
 /**
  * Answers to plain requests, written as the SDK writes them, member for member (test/mcp/differential.test.ts). Only
@@ -35,7 +36,7 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
     call (id, isModern, result) {
       const { content, structuredContent, isError } = result as { content?: unknown, structuredContent?: unknown, isError?: unknown }
       const members = 1 + (structuredContent === undefined ? 0 : 1) + (isError === undefined ? 0 : 1)
-      if (Object.keys(result).length !== members || !isOneText(content)) return undefined
+      if (countMembers(result) !== members || !isOneText(content)) return undefined
       const text = `"content":[{"type":"text","text":${JSON.stringify(content[0].text)}}]`
       if (structuredContent === undefined) {
         if (isError === undefined) return answer(id, isModern, text)
@@ -55,7 +56,7 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
 function isOneText (content: unknown): content is [{ type: 'text', text: string }] {
   if (!Array.isArray(content) || content.length !== 1) return false
   const [block] = content as [Record<string, unknown>]
-  return block['type'] === 'text' && typeof block['text'] === 'string' && Reflect.ownKeys(block).length === 2
+  return block['type'] === 'text' && typeof block['text'] === 'string' && countMembers(block) === 2
 }
 
 /** Of which a copy, member by member, is written the same. */

@@ -2,6 +2,7 @@ import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, SUPPORTED_PROTOCOL_
 import type { RequestId } from '@modelcontextprotocol/server'
 import type { Exchange } from '../engine.ts'
 import type { Envelope } from '../runner.ts'
+import { countMembers } from './count-members.ts'
 
 /**
  * Which requests are plain: a `tools/call` or `tools/list` that has the members every client sends and no other, alone,
@@ -27,16 +28,16 @@ const META_KEYS = ['io.modelcontextprotocol/protocolVersion', CLIENT_INFO_META_K
 /** @returns what tells plain requests from others; it remembers which `_meta` the SDK has found good */
 export function createPlainRequests (): (exchange: Exchange) => PlainRequest | undefined {
   const goodMetas = new Set<string>()
-  /** The client of the last good one that said nothing of itself but name and version, and no capability. */
-  let goodName: unknown
-  let goodVersion: unknown
+  /** Clients that say nothing of themselves but name and version, and no capability. */
+  const goodClients = new Set<string>()
 
   /** The SDK's judgement of an envelope depends on nothing but the envelope, so it is asked once for each text. */
   function isGoodMeta (meta: Record<string, unknown>): boolean {
     const client = plainClient(meta)
-    if (client !== undefined && client.name === goodName && client.version === goodVersion) return true
+    if (client === undefined) return isGoodText(meta)
+    if (goodClients.has(client)) return true
     if (!isGoodText(meta)) return false
-    if (client !== undefined) ({ name: goodName, version: goodVersion } = client)
+    remember(goodClients, client)
     return true
   }
 
@@ -51,8 +52,7 @@ export function createPlainRequests (): (exchange: Exchange) => PlainRequest | u
       body: { jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta: meta } }
     })
     if (judged.kind !== 'modern' || judged.messageKind !== 'request') return false
-    if (goodMetas.size >= MAX_METAS) goodMetas.clear()
-    goodMetas.add(text)
+    remember(goodMetas, text)
     return true
   }
 
@@ -63,11 +63,11 @@ export function createPlainRequests (): (exchange: Exchange) => PlainRequest | u
     const calls = method === 'tools/call'
     const isModern = headers['mcp-protocol-version'] === MODERN
     // A list in a session may do without.
-    if (params === undefined ? calls || isModern || count(body) !== 3 : !isObject(params) || count(body) !== 4) return undefined
+    if (params === undefined ? calls || isModern || countMembers(body) !== 3 : !isObject(params) || countMembers(body) !== 4) return undefined
     const { name, arguments: given = {}, _meta: meta } = (params ?? {}) as Record<string, unknown>
     if (calls ? typeof name !== 'string' || !isObject(given) : name !== undefined || 'arguments' in (params as object ?? {})) return undefined
     const known = (calls ? 1 : 0) + (calls && 'arguments' in (params as object) ? 1 : 0) + (isModern ? 1 : 0)
-    if (params !== undefined && count(params as object) !== known) return undefined
+    if (params !== undefined && countMembers(params as object) !== known) return undefined
     if (isModern) {
       if (headers['mcp-method'] !== method || headers['mcp-name'] !== name || headers['mcp-session-id'] !== undefined) return undefined
       if (!isObject(meta) || !isGoodMeta(meta)) return undefined
@@ -80,13 +80,18 @@ export function createPlainRequests (): (exchange: Exchange) => PlainRequest | u
   }
 }
 
+function remember (good: Set<string>, text: string): void {
+  if (good.size >= MAX_METAS) good.clear()
+  good.add(text)
+}
+
 /** Of an envelope that says no more: writing it down again would cost more than all else that is looked at. */
-function plainClient (meta: Record<string, unknown>): { name: string, version: string } | undefined {
+function plainClient (meta: Record<string, unknown>): string | undefined {
   const capabilities = meta[CLIENT_CAPABILITIES_META_KEY]
   const info = meta[CLIENT_INFO_META_KEY]
-  if (count(meta) !== 3 || meta[META_KEYS[0]!] !== MODERN || !isObject(capabilities) || count(capabilities) !== 0 || !isObject(info) || count(info) !== 2) return undefined
+  if (countMembers(meta) !== 3 || meta[META_KEYS[0]!] !== MODERN || !isObject(capabilities) || countMembers(capabilities) !== 0 || !isObject(info) || countMembers(info) !== 2) return undefined
   const { name, version } = info
-  return typeof name === 'string' && typeof version === 'string' ? { name, version } : undefined
+  return typeof name === 'string' && typeof version === 'string' ? `${name.length} ${name} ${version}` : undefined
 }
 
 function isJson (contentType: unknown): boolean {
@@ -103,12 +108,4 @@ function isId (id: unknown): id is RequestId {
 
 function hasOnly (value: object, keys: readonly string[]): boolean {
   return Object.keys(value).every((key) => keys.includes(key))
-}
-
-/** How many members a JSON object has: with all known ones named, whether there are others. */
-function count (value: object): number {
-  let members = 0
-  // Without an array of their names.
-  for (const name in value) if (name in value) members++
-  return members
 }
