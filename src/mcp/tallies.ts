@@ -96,7 +96,7 @@ interface Entry {
   told: number
   /** What the others told, added up. */
   others: number
-  by: Map<string, { value: number, beat: number }>
+  by: Map<string, { value: number, beat: number }> | undefined
   /** Waits for a tick. */
   waiting: boolean
 }
@@ -309,18 +309,19 @@ export function createTallies (store: Pick<Store, 'publish' | 'subscribe'>, opti
   function hearGauge (of: GaugeKind, name: string, value: number, { from, beat }: Message): void {
     const entry = of.entries.get(name) ?? (value > 0 ? openGauge(of, name) : undefined)
     if (entry === undefined) return
-    entry.others += value - (entry.by.get(from)?.value ?? 0)
-    if (value > 0) entry.by.set(from, { value, beat })
-    else entry.by.delete(from)
+    entry.others += value - (entry.by?.get(from)?.value ?? 0)
+    if (value > 0) (entry.by ??= new Map()).set(from, { value, beat })
+    else entry.by?.delete(from)
     drop(entry)
   }
 
   /** Within its minute a count only grows. */
   function hearCount (of: CountKind, name: string, value: number, { from, beat }: Message): void {
     const entry = of.entries.get(name) ?? (of.entries.size < maxNames ? openCount(of, name) : undefined)
-    const known = entry?.by.get(from)?.value ?? 0
+    const known = entry?.by?.get(from)?.value ?? 0
     if (entry === undefined || value <= known) return
     entry.others += value - known
+    entry.by ??= new Map()
     entry.by.set(from, { value, beat })
   }
 
@@ -332,9 +333,9 @@ export function createTallies (store: Pick<Store, 'publish' | 'subscribe'>, opti
     if (beat === undefined) replicas.delete(id)
     for (const { entries } of gauges.values()) {
       for (const entry of entries.values()) {
-        const known = entry.by.get(id)
+        const known = entry.by?.get(id)
         if (known === undefined || known.beat === beat) continue
-        entry.by.delete(id)
+        entry.by!.delete(id)
         entry.others -= known.value
         drop(entry)
       }
@@ -346,13 +347,13 @@ export function createTallies (store: Pick<Store, 'publish' | 'subscribe'>, opti
       warnOfNames(of.kind)
       return undefined
     }
-    const entry: GaugeEntry = { name, own: 0, told: 0, others: 0, by: new Map(), waiting: false, of, least: 0 }
+    const entry: GaugeEntry = { name, own: 0, told: 0, others: 0, by: undefined, waiting: false, of, least: 0 }
     of.entries.set(name, entry)
     return entry
   }
 
   function openCount (of: CountKind, name: string): CountEntry {
-    const entry: CountEntry = { name, own: 0, told: 0, others: 0, by: new Map(), waiting: false, of, next: share(of.limit / 5) }
+    const entry: CountEntry = { name, own: 0, told: 0, others: 0, by: undefined, waiting: false, of, next: share(of.limit / 5) }
     of.entries.set(name, entry)
     return entry
   }

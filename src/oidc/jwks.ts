@@ -49,6 +49,8 @@ const MAX_WAITING = 1_000
 
 interface KeySet {
   resolve: ReturnType<typeof createLocalJWKSet>
+  /** What was resolved, by `alg` and `kid`: only keys of the set get in. */
+  resolved: Map<string, CryptoKey>
   size: number
   kids: Set<string | undefined>
   fingerprint: string
@@ -103,6 +105,7 @@ export function createJwks (options: JwksOptions): Jwks {
     const changed = keys !== undefined && keys.fingerprint !== fingerprint
     keys = {
       resolve: createLocalJWKSet({ keys: jwks }),
+      resolved: new Map(),
       size: jwks.length,
       kids: new Set(jwks.map((jwk) => jwk.kid)),
       fingerprint,
@@ -164,8 +167,14 @@ export function createJwks (options: JwksOptions): Jwks {
       if (keys !== undefined && !holds(header.kid)) await lookUpUnknown(header.kid)
       const reason = unusable()
       if (reason !== undefined) throw new ProviderUnavailableError(reason)
+      const { resolve, resolved } = keys!
+      const name = `${header.alg} ${header.kid}`
+      const known = resolved.get(name)
+      if (known !== undefined) return known
       try {
-        return await keys!.resolve(header, token) as CryptoKey
+        const key = await resolve(header, token) as CryptoKey
+        resolved.set(name, key)
+        return key
       } catch (err) {
         throw new KeyNotFoundError(`no key "${header.kid}" fits algorithm ${header.alg}`, { cause: err })
       }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** Who is calling: what a verified access token says of its bearer. Handed to every tool. */
 export interface Principal {
@@ -48,17 +48,27 @@ export function toPrincipal (claims: Record<string, unknown> & { iss: string, su
 
 /** SHA-256 over length-prefixed parts, so that no part can run into the next; UTF-16, as UTF-8 makes one of all lone surrogates. */
 function principalKey (...parts: string[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(`${part.length}:`).update(part, 'utf16le')
-  return hash.digest('base64url')
+  // In one piece: there is a digest for each new token, and in pieces it takes three times as long.
+  const bytes = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + 2 * part.length + LENGTH_PREFIX, 0))
+  let at = 0
+  for (const part of parts) {
+    at += bytes.write(`${part.length}:`, at, 'latin1')
+    at += bytes.write(part, at, 'utf16le')
+  }
+  return hash('sha256', bytes.subarray(0, at), 'base64url')
 }
+
+/** More than a length and its colon take. */
+const LENGTH_PREFIX = 12
 
 /** `scope` is one string (RFC 9068 section 2.2.3), `scp` (Okta, Entra) a string or an array; exact members, nothing else. */
 function readScopes ({ scope, scp }: Record<string, unknown>): Set<string> {
   if (scope !== undefined && typeof scope !== 'string') throw new ClaimError('scope must be a string')
   if (scp !== undefined && typeof scp !== 'string' && !isStringArray(scp)) throw new ClaimError('scp must be a string or an array of strings')
-  const listed = Array.isArray(scp) ? scp : (scp ?? '').split(' ')
-  return new Set([...(scope ?? '').split(' '), ...listed].filter((item) => item !== ''))
+  const scopes = new Set((scope ?? '').split(' '))
+  for (const item of Array.isArray(scp) ? scp : (scp ?? '').split(' ')) scopes.add(item)
+  scopes.delete('')
+  return scopes
 }
 
 export interface GroupOptions {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
+import { errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey, ProtectedHeaderParameters } from 'jose'
 import { expectedIssuer } from './issuer.ts'
 import { KeyNotFoundError } from './jwks.ts'
@@ -74,11 +74,18 @@ const REMEMBER_MS = 60_000
 export function createVerifier (options: VerifierOptions): Verifier {
   const { now = Date.now, revocation } = options
   const remembered = new Map<string, { principal: Principal, until: number }>()
+  /** Digests in the order in which they came, around and around: a Map's own order gets slow where its oldest entries go. */
+  const order: string[] = []
+  let position = 0
   const namesOf = new WeakMap<Principal, string[]>()
   let generation = 0
 
   function remember (digest: string, principal: Principal): void {
-    if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!)
+    // Each that is remembered has a place, so there are no more of them than places.
+    const oldest = order[position]
+    if (oldest !== undefined) remembered.delete(oldest)
+    order[position] = digest
+    position = (position + 1) % MAX_REMEMBERED
     remembered.set(digest, { principal, until: Math.min(principal.expiresAt * 1_000, now() + REMEMBER_MS) })
   }
 
@@ -136,9 +143,7 @@ export function createVerifier (options: VerifierOptions): Verifier {
 }
 
 async function verifyJwt (token: string, options: VerifierOptions, now: () => number): Promise<Principal> {
-  checkShape(token)
-  checkHeader(decode(() => decodeProtectedHeader(token)), options.algorithms)
-  const issuer = checkIssuer(decode(() => decodeJwt(token)), options)
+  const issuer = checkIssuer(read(token, options.algorithms), options)
   try {
     const { payload, protectedHeader } = await jwtVerify(token, options.getKey, {
       issuer,
@@ -156,20 +161,27 @@ async function verifyJwt (token: string, options: VerifierOptions, now: () => nu
   }
 }
 
-/** Compact JWS only: three base64url parts, bounded. Encrypted tokens (five parts) are refused before anything is decoded. */
-function checkShape (token: string): void {
+/**
+ * Compact JWS only: three base64url parts, bounded. Encrypted tokens (five parts) are refused before anything is decoded.
+ * What is read here only refuses; what is believed, jose has read again and verified.
+ */
+function read (token: string, algorithms: readonly string[]): JWTPayload {
   if (token.length > MAX_TOKEN_LENGTH) throw new TokenError('invalid_format', `The access token is longer than ${MAX_TOKEN_LENGTH} characters`)
   if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) {
     throw new TokenError('invalid_format', 'The access token is not a signed JWT', 'not three base64url parts: does the provider issue opaque or encrypted access tokens? (an API or audience must be configured there)')
   }
+  const dot = token.indexOf('.')
+  checkHeader(decode('header', token.slice(0, dot)), algorithms)
+  return decode('payload', token.slice(dot + 1, token.lastIndexOf('.')))
 }
 
-function decode<T> (read: () => T): T {
+function decode<T extends object> (what: string, part: string): T {
+  let value: unknown
   try {
-    return read()
-  } catch (err) {
-    throw new TokenError('invalid_format', 'The access token is not a signed JWT', (err as Error).message)
-  }
+    value = JSON.parse(Buffer.from(part, 'base64url').toString())
+  } catch {}
+  if (typeof value !== 'object' || value === null) throw new TokenError('invalid_format', 'The access token is not a signed JWT', `its ${what} is no JSON object`)
+  return value as T
 }
 
 /** The algorithm comes from configuration, never from the token; keys that a header brings along are ignored (RFC 8725 section 3.1). */
