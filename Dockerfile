@@ -8,18 +8,19 @@
 # Node's active LTS. For builds that can be repeated, pin the tag to a digest (node:26-alpine@sha256:…).
 ARG NODE_IMAGE=node:26-alpine
 
-# Production packages alone.
+# Production packages alone: what ships brings its own along, and extensions import from these.
 FROM ${NODE_IMAGE} AS deps
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts
 
-# TypeScript to JavaScript.
+# TypeScript to JavaScript, in a few files.
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY tsconfig.json ./
+COPY dev/bundle.js ./dev/
 COPY plugins ./plugins
 COPY routes ./routes
 COPY src ./src

@@ -41,8 +41,8 @@ export const PEERS = fileURLToPath(new URL('../../bench/peers/', import.meta.url
 export const SEED_FLAGS = ['--enable-source-maps', '--disable-proto=delete']
 /** Seed with the tools of the benchmark. */
 export const SEED_SCRIPT = compiled('./servers/seed.js')
-/** Seed with its own: what `npm start` starts. */
-export const SHIPPED_SCRIPT = compiled('../src/server.js')
+/** Seed with its own: what `npm start` starts, after `npm run build`. */
+export const SHIPPED_SCRIPT = compiled('../../dist/src/server.js')
 export const TOOLS = 20
 
 export function bareServer (name: string, provider: ProviderEnv, env: Record<string, string> = {}): ServerSpec {

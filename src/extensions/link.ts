@@ -26,5 +26,5 @@ const SELF = {
 export function linkExtensions (reloaded: readonly string[] = [], hooks: ModuleHooks = nodeModule): void {
   const options = { self: SELF, reloaded }
   if (hooks.registerHooks !== undefined) hooks.registerHooks({ resolve: createResolve(options) })
-  else hooks.register(beside('./link-worker'), { data: options })
+  else hooks.register(beside('../extensions/link-worker'), { data: options })
 }

@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
@@ -9,7 +8,7 @@ import { loadConfig } from '../../src/config/env.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
-import { emptyFolder, startProcess } from '../support/process.ts'
+import { CLI, emptyFolder, startProcess } from '../support/process.ts'
 
 /** `seed explain` */
 
@@ -53,8 +52,6 @@ t.test('tells the verdict, and every reason for it', (t) => {
   t.throws(() => told({ tool: 'refund', claims: { scope: ['billing'] } }), { message: /scope must be a string/ })
   t.end()
 })
-
-const CLI = join(fileURLToPath(new URL('../..', import.meta.url)), '.test-build/src/cli.js')
 
 async function runCli (t: Test, args: string[], files: Record<string, string> = {}): Promise<{ code: number | null, output: string }> {
   const folder = await emptyFolder(t)

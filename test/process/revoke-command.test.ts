@@ -1,16 +1,13 @@
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
+import { CLI, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { freePort } from '../support/free-port.ts'
 import { ping, ready } from '../support/seed.ts'
 import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
 /** `seed revoke`, the compiled command, against two real servers on one real Redis. */
-const CLI = join(fileURLToPath(new URL('../..', import.meta.url)), '.test-build/src/cli.js')
 const SECRET = 'a secret of more than thirty-two characters'
 
 async function runCli (t: Test, args: string[], env: Record<string, string>): Promise<{ code: number | null, output: string }> {

@@ -21,8 +21,9 @@ export interface TestProcess {
   ended: Promise<{ code: number | null, signal: NodeJS.Signals | null }>
 }
 
-/** The compiled programs: test/before.ts made them. */
-export const SERVER = join(ROOT, '.test-build/src/server.js')
+/** The programs, as they ship: test/before.ts made them. */
+export const SERVER = join(ROOT, '.test-build/bundle/src/server.js')
+export const CLI = join(ROOT, '.test-build/bundle/src/cli.js')
 /** The server with test/support/interactive-tools.ts. */
 export const TOOL_SERVER = join(ROOT, '.test-build/test/support/tool-server.js')
 export const DEV = join(ROOT, '.test-build/dev/main.js')
