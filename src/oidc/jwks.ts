@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto'
 import { createLocalJWKSet } from 'jose'
-import type { CryptoKey, FlattenedJWSInput, JWK, JWSHeaderParameters } from 'jose'
+import type { CryptoKey, JWK, JWSHeaderParameters } from 'jose'
 import type { fetchJson } from '../http-client/outbound.ts'
 import { ProviderUnavailableError } from './provider.ts'
 import type { ProviderLog } from './provider.ts'
@@ -18,7 +18,7 @@ import type { ProviderLog } from './provider.ts'
  */
 export interface Jwks {
   /** The key a token's header asks for. @throws KeyNotFoundError, ProviderUnavailableError */
-  getKey (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey>
+  getKey (header: JWSHeaderParameters): Promise<CryptoKey>
   /** For readiness: undefined when tokens can be verified, otherwise the reason. */
   problem (): string | undefined
   start (): void
@@ -163,7 +163,7 @@ export function createJwks (options: JwksOptions): Jwks {
   }
 
   return {
-    async getKey (header, token) {
+    async getKey (header) {
       if (keys !== undefined && !holds(header.kid)) await lookUpUnknown(header.kid)
       const reason = unusable()
       if (reason !== undefined) throw new ProviderUnavailableError(reason)
@@ -172,7 +172,7 @@ export function createJwks (options: JwksOptions): Jwks {
       const known = resolved.get(name)
       if (known !== undefined) return known
       try {
-        const key = await resolve(header, token) as CryptoKey
+        const key = await resolve(header) as CryptoKey
         resolved.set(name, key)
         return key
       } catch (err) {

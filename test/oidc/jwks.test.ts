@@ -34,7 +34,6 @@ const WEAK_RSA = generate('rsa', { modulusLength: 1024 }).jwk
 const alive = setInterval(() => {}, 1_000)
 t.teardown(() => { clearInterval(alive) })
 
-const NO_TOKEN = { payload: '', signature: '' }
 const ES256 = (kid?: string): JWSHeaderParameters => ({ alg: 'ES256', ...(kid !== undefined && { kid }) })
 
 /** A provider's key endpoint in the test's hand: each fetch waits until it is answered. */
@@ -81,7 +80,7 @@ function setUp (t: Test, options: Partial<JwksOptions> = {}) {
     ...options
   })
   t.teardown(jwks.close)
-  const get = async (kid?: string): Promise<CryptoKey> => await jwks.getKey(ES256(kid), NO_TOKEN)
+  const get = async (kid?: string): Promise<CryptoKey> => await jwks.getKey(ES256(kid))
   return { jwks, get, endpoint, state }
 }
 
@@ -359,8 +358,8 @@ t.test('takes in no key that is not a public key for signatures', async (t) => {
   }
   const keys = [...Object.entries(refused).map(([kid, key]) => ({ ...key as object, kid })), null, 7, 'key', [], {}, { ...TWO, kid: 7 }, ONE]
   const { endpoint, jwks } = await setUpWith(t, keys)
-  t.match(await jwks.getKey(ES256(), NO_TOKEN), { type: 'public' }, 'one key is left, so that no kid is needed')
-  const lookups = Object.keys(refused).map(async (kid) => { await t.rejects(jwks.getKey({ alg: 'RS256', kid }, NO_TOKEN), KeyNotFoundError, kid) })
+  t.match(await jwks.getKey(ES256()), { type: 'public' }, 'one key is left, so that no kid is needed')
+  const lookups = Object.keys(refused).map(async (kid) => { await t.rejects(jwks.getKey({ alg: 'RS256', kid }), KeyNotFoundError, kid) })
   ;(await endpoint.next()).answer(...keys)
   await Promise.all(lookups)
 })
@@ -376,14 +375,14 @@ t.test('takes in keys of every kind that it verifies with', async (t) => {
     ['EdDSA', generate('ed25519', {}).jwk]
   ]
   const { jwks } = await setUpWith(t, keys.map(([kid, jwk]) => ({ ...jwk, kid })))
-  for (const [alg] of keys) t.match(await jwks.getKey({ alg, kid: alg }, NO_TOKEN), { type: 'public' }, alg)
-  await t.rejects(jwks.getKey({ alg: 'ES384', kid: 'ES256' }, NO_TOKEN), { name: 'KeyNotFoundError', message: 'no key "ES256" fits algorithm ES384' })
-  await t.rejects(jwks.getKey({ alg: 'HS256', kid: 'ES256' }, NO_TOKEN), KeyNotFoundError)
+  for (const [alg] of keys) t.match(await jwks.getKey({ alg, kid: alg }), { type: 'public' }, alg)
+  await t.rejects(jwks.getKey({ alg: 'ES384', kid: 'ES256' }), { name: 'KeyNotFoundError', message: 'no key "ES256" fits algorithm ES384' })
+  await t.rejects(jwks.getKey({ alg: 'HS256', kid: 'ES256' }), KeyNotFoundError)
 })
 
 t.test('drops private members', async (t) => {
   const { jwks } = await setUpWith(t, [{ ...RSA.privateJwk, kid: 'rsa' }])
-  t.match(await jwks.getKey({ alg: 'RS256', kid: 'rsa' }, NO_TOKEN), { type: 'public', usages: ['verify'] })
+  t.match(await jwks.getKey({ alg: 'RS256', kid: 'rsa' }), { type: 'public', usages: ['verify'] })
 })
 
 t.test('of two keys with one kid the first counts', async (t) => {
@@ -489,11 +488,11 @@ t.test('no bad answer replaces good keys', async (t) => {
   jwks.start()
   await began
   await settled()
-  const key = await jwks.getKey(header, NO_TOKEN)
+  const key = await jwks.getKey(header)
 
   async function holdsOn (t: Test, name: string) {
-    await t.rejects(jwks.getKey(ES256(`${name} two`), NO_TOKEN), ProviderUnavailableError, name)
-    t.equal(await jwks.getKey(header, NO_TOKEN), key)
+    await t.rejects(jwks.getKey(ES256(`${name} two`)), ProviderUnavailableError, name)
+    t.equal(await jwks.getKey(header), key)
     t.equal(jwks.problem(), undefined)
   }
 
