@@ -8,7 +8,7 @@ import { build } from 'esbuild'
  * imported from outside, under the names that they have in the source tree, and what they share in src/chunks, packages
  * included. Node reads a few large files in half of the time that it needs for a thousand small ones.
  *
- *   node dev/bundle.js [folder]     (dist)
+ *   node dev/bundle.js <folder>
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const NO_MAP = `data:application/json;base64,${Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')}`
@@ -26,7 +26,7 @@ const own = ['src/tools', 'src/prompts', 'src/resources'].flatMap((folder) => re
 await build({
   absWorkingDir: ROOT,
   entryPoints: ['src/server.ts', 'src/cli.ts', 'src/index.ts', 'src/testing/index.ts', 'src/extensions/link-worker.ts', ...own],
-  outdir: process.argv[2] ?? 'dist',
+  outdir: process.argv[2],
   outbase: '.',
   // As deep as the folders of src, as some of what is there looks for others beside it.
   chunkNames: 'src/chunks/[name]-[hash]',

@@ -141,11 +141,7 @@ export function createRunner (options: RunnerOptions): Runner {
     begin (request, work, needed) {
       const { envelope } = request
       const reach = new LateReach(needed)
-      try {
-        return { reach, outcome: envelope === undefined ? inSession(request, reach, work) : inRound(request, reach, { envelope, answers: NO_ANSWERS }, work) }
-      } catch (err) {
-        return { reach, outcome: Promise.reject(err) }
-      }
+      return { reach, outcome: envelope === undefined ? inSession(request, reach, work) : inRound(request, reach, { envelope, answers: NO_ANSWERS }, work) }
     },
     abortAll (reason) {
       for (const deadline of running) deadline.abort(reason)

@@ -9,7 +9,7 @@ import { describeDefinition } from '../../src/define/definition.ts'
 import { linkExtensions } from '../../src/extensions/link.ts'
 import { joinDefinitions, loadDefinitions, loadOwn } from '../../src/extensions/load.ts'
 import { createDefinitionCheck } from '../../src/mcp/catalog/catalog.ts'
-import { SERVER, emptyFolder, startProcess } from '../support/process.ts'
+import { BUNDLE, SERVER, emptyFolder, startProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { modernRequest } from '../support/seed.ts'
 
@@ -121,16 +121,18 @@ t.test('what cannot be offered is a sentence with the file and the reason', asyn
 t.test('the server process', async (t) => {
   const from = await emptyFolder(t)
   await cp(FOLDER, join(from, 'extensions'), { recursive: true })
-  const start = (SEED_EXTENSIONS: string, env: Record<string, string>) => startProcess(t, ['--enable-source-maps', '--disable-proto=delete', SERVER], { AUTH_REQUIRED: 'false', HOST: '127.0.0.1', SEED_EXTENSIONS, ...env }, from)
+  const start = (SEED_EXTENSIONS: string, env: Record<string, string>, server = SERVER) => startProcess(t, ['--enable-source-maps', '--disable-proto=delete', server], { AUTH_REQUIRED: 'false', HOST: '127.0.0.1', SEED_EXTENSIONS, ...env }, from)
 
-  t.test('offers what is in the folder, with its errors as they were meant', async (t) => {
-    const port = String(await freePort())
-    const server = start(join(from, 'extensions'), { PORT: port, BASE_URL: `http://127.0.0.1:${port}` })
-    await server.printed(/Seed is ready/)
-    const { body, headers } = modernRequest('tools/call', { name: 'close_ticket', arguments: { id: '8' } })
-    const answer = await fetch(`http://127.0.0.1:${port}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })
-    t.match(await answer.json(), { result: { isError: true, content: [{ text: 'There is no ticket 8' }] } })
-  })
+  for (const [what, program] of [['compiled', SERVER], ['bundled, as it ships', join(BUNDLE, 'server.js')]] as const) {
+    t.test(`${what}, offers what is in the folder, with its errors as they were meant`, async (t) => {
+      const port = String(await freePort())
+      const server = start(join(from, 'extensions'), { PORT: port, BASE_URL: `http://127.0.0.1:${port}` }, program)
+      await server.printed(/Seed is ready/)
+      const { body, headers } = modernRequest('tools/call', { name: 'close_ticket', arguments: { id: '8' } })
+      const answer = await fetch(`http://127.0.0.1:${port}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })
+      t.match(await answer.json(), { result: { isError: true, content: [{ text: 'There is no ticket 8' }] } })
+    })
+  }
 
   t.test('does not start with a broken one', async (t) => {
     await writeFile(join(from, 'broken.js'), 'export const = 1')

@@ -102,11 +102,16 @@ t.test('an id that is in use already is refused, and so is what comes when the s
 t.test('what a client says of itself is judged once for each text, however many there are', async (t) => {
   const house = startEngines(t, { definitions, count: 1 })
   for (let number = 0; number <= 1_001; number++) {
-    const [body, { headers }] = modern('tools/list', { _meta: { 'io.modelcontextprotocol/clientInfo': { name: 'test', version: String(number) } } })
+    const [body, { headers }] = modern('tools/list', { _meta: { 'io.modelcontextprotocol/clientInfo': { name: 'test', version: String(number) } } }, { capabilities: {} })
     if ((await send(house.engines[0]!, body, { headers })).status !== 200) t.fail(String(number))
   }
   const [body, { headers }] = modern('tools/list', { _meta: { 'io.modelcontextprotocol/clientCapabilities': 'none' } })
   t.equal((await send(house.engines[0]!, body, { headers })).status, 400, 'one that is no good is not')
+  for (const clientInfo of [{ name: 'test', version: '7' }, { name: 'test', version: 7 }, { name: 7, version: '7' }, { name: '7' }]) {
+    const [body, { headers }] = modern('tools/list', { _meta: { 'io.modelcontextprotocol/clientInfo': clientInfo } }, { capabilities: {} })
+    const isGood = typeof clientInfo.name === 'string' && typeof clientInfo.version === 'string'
+    t.equal((await send(house.engines[0]!, body, { headers })).status, isGood ? 200 : 400, JSON.stringify(clientInfo))
+  }
 })
 
 t.test('what a call says before the SDK has it goes out in its order, and after it is over nowhere', async (t) => {
@@ -146,6 +151,9 @@ t.test('a signal that is asked for late says what has happened', async (t) => {
   deadline.abort(new Error('again'))
   t.equal(deadline.signal.aborted, true)
   t.match(deadline.signal.reason, { message: 'cancelled' })
+  let told: Error | undefined
+  deadline.onAbort((reason) => { told = reason })
+  t.match(told, { message: 'cancelled' })
   deadline.clear()
 })
 

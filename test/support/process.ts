@@ -21,9 +21,11 @@ export interface TestProcess {
   ended: Promise<{ code: number | null, signal: NodeJS.Signals | null }>
 }
 
-/** The programs, as they ship: test/before.ts made them. */
-export const SERVER = join(ROOT, '.test-build/bundle/src/server.js')
-export const CLI = join(ROOT, '.test-build/bundle/src/cli.js')
+/** The compiled programs: test/before.ts made them. */
+export const SERVER = join(ROOT, '.test-build/src/server.js')
+export const CLI = join(ROOT, '.test-build/src/cli.js')
+/** What ships: the same in a few files. */
+export const BUNDLE = join(ROOT, '.test-build/bundle/src')
 /** The server with test/support/interactive-tools.ts. */
 export const TOOL_SERVER = join(ROOT, '.test-build/test/support/tool-server.js')
 export const DEV = join(ROOT, '.test-build/dev/main.js')
@@ -35,9 +37,12 @@ export async function emptyFolder (t: Test): Promise<string> {
   return folder
 }
 
+/** What the bundle's files cover says nothing of the sources' own. */
+const UNCOVERED = { _TAPJS_PROCESSINFO_COVERAGE_: '0' }
+
 /** Runs node with exactly this environment (and PATH); killed with the test at the latest. */
 export function startProcess (t: Test, args: string[], env: Record<string, string>, cwd: string): TestProcess {
-  const child = spawn(process.execPath, args, { cwd, env: { PATH: process.env['PATH']!, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, args, { cwd, env: { PATH: process.env['PATH']!, ...(args.some((arg) => arg.startsWith(BUNDLE)) && UNCOVERED), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   const ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }))
   for (const stream of [child.stdout!, child.stderr!]) {
@@ -66,10 +71,10 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
 }
 
 /** The built server as a process of its own on a free port, listening. */
-export async function startServerProcess (t: Test, env: Record<string, string>): Promise<TestProcess & { url: string }> {
+export async function startServerProcess (t: Test, env: Record<string, string>, script = SERVER): Promise<TestProcess & { url: string }> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const server = startProcess(t, ['--enable-source-maps', SERVER], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', CIMD_ENABLED: 'false', ...env }, await emptyFolder(t))
+  const server = startProcess(t, ['--enable-source-maps', script], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', CIMD_ENABLED: 'false', ...env }, await emptyFolder(t))
   await server.printed(/Seed is ready/)
   return { ...server, url }
 }

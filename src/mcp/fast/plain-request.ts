@@ -34,11 +34,10 @@ export function createPlainRequests (): (exchange: Exchange) => PlainRequest | u
   /** The SDK's judgement of an envelope depends on nothing but the envelope, so it is asked once for each text. */
   function isGoodMeta (meta: Record<string, unknown>): boolean {
     const client = plainClient(meta)
-    if (client === undefined) return isGoodText(meta)
-    if (goodClients.has(client)) return true
-    if (!isGoodText(meta)) return false
-    remember(goodClients, client)
-    return true
+    if (client !== undefined && goodClients.has(client)) return true
+    const isGood = isGoodText(meta)
+    if (isGood && client !== undefined) remember(goodClients, client)
+    return isGood
   }
 
   function isGoodText (meta: Record<string, unknown>): boolean {
