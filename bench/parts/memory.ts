@@ -48,9 +48,10 @@ export async function measureMemory (context: Context): Promise<PartResult> {
     await withSeed(context, kind, async (seed) => {
       const clients = createMcpClients(seed.url)
       const open = async (count: number): Promise<McpSession[]> => await times(count, async (index) => await clients.initialize(tokens[index % tokens.length]!))
-      const warm = await open(500)
+      // As many as let the young generation grow to its size, which is none of theirs.
+      const warm = await open(quick ? 500 : 3_000)
       await times(warm.length, async (index) => { await warm[index]!.call('ping') })
-      const streamed = await times(100, async (index) => await warm[index]!.openStream())
+      const streamed = await times(warm.length, async (index) => await warm[index]!.openStream())
       for (const stream of streamed) stream.close()
       await times(warm.length, async (index) => { await warm[index]!.end() })
       clients.closeIdle()
@@ -63,13 +64,17 @@ export async function measureMemory (context: Context): Promise<PartResult> {
       verdicts.push({ item: '6', wanted: `an idle session (${kind}): at most ${kib(SESSION_MOST)} KiB of RSS`, measured: `${kib(session)} KiB (heap ${kib((idle.heap - before.heap) / sessions.length)})`, reached: session <= SESSION_MOST })
       if (kind === 'memory') return
 
-      const streams: McpStream[] = await times(streamCount, async (index) => await sessions[index]!.openStream())
+      const few = streamCount / 5
+      const streams: McpStream[] = await times(few, async (index) => await sessions[index]!.openStream())
+      const begun = await look(seed, `${kind}: and ${count(few)} open streams`)
+      streams.push(...await times(streamCount - few, async (index) => await sessions[few + index]!.openStream()))
       const held = await look(seed, `${kind}: and ${count(streamCount)} open streams`)
-      const stream = (held.rss - idle.rss) / streamCount
+      // Of the later ones: while streams are open V8 keeps room for young objects, 31 MiB of it however many they are.
+      const stream = (held.rss - begun.rss) / (streamCount - few)
       const ended = streams.filter(({ over }) => over).length
       if (ended > 0) throw new Error(`${ended} of ${streamCount} streams have ended by themselves:\n${seed.lastLines()}`)
       verdicts.push(
-        { item: '6', wanted: `an open stream: at most ${kib(STREAM_MOST)} KiB of RSS`, measured: `${kib(stream)} KiB (heap ${kib((held.heap - idle.heap) / streamCount)})`, reached: stream <= STREAM_MOST },
+        { item: '6', wanted: `an open stream: at most ${kib(STREAM_MOST)} KiB of RSS`, measured: `${kib(stream)} KiB (heap ${kib((held.heap - begun.heap) / (streamCount - few))})`, reached: stream <= STREAM_MOST },
         { item: '6', wanted: `${count(streamCount)} streams: at most ${mib(STREAMS_MOST)} MiB`, measured: `${mib(held.rss - idle.rss)} MiB on top, ${mib(held.rss)} MiB in all`, reached: held.rss - idle.rss <= STREAMS_MOST }
       )
       for (const stream of streams) stream.close()
@@ -101,6 +106,9 @@ export async function measureMemory (context: Context): Promise<PartResult> {
     const known: Memory[] = []
     for (const [index, those] of users.entries()) {
       await sendAll(port, await createTraffic({ kind: 'modern', port, tokens: those, variants: those.length }))
+      // What is counted of each in a minute (limits) goes with the minute, and is no part of the cache.
+      await minuteIsOver()
+      await sendAll(port, await createTraffic({ kind: 'modern', port, tokens: those.slice(0, 64) }), { count: 64 })
       known.push(await look(seed, `${index === 0 ? '' : 'another '}${count(USERS)} users have called`))
     }
     const grown = known[1]!.heap - known[0]!.heap
@@ -116,11 +124,15 @@ export async function measureMemory (context: Context): Promise<PartResult> {
     title: 'Memory',
     verdicts,
     lines: [
-      '*Heap* is `heapUsed + external` after all garbage is collected; *RSS* is what the kernel says, from outside. With Redis, sessions live there. `npm run soak` goes through more, and checks that all of it comes back.',
+      '*Heap* is `heapUsed + external` after all garbage is collected; *RSS* is what the kernel says, from outside. With Redis, sessions live there. While streams are open V8 keeps 31 MiB for young objects, however many there are, so a stream is what each of the later ones takes; all of it counts in what 10,000 take. `npm run soak` goes through more, and checks that all of it comes back.',
       '',
       ...markdownTable(['', 'heap MiB', 'RSS MiB', 'sockets'], rows.map(({ what, heap, rss, sockets }) => [what, mib(heap), mib(rss), String(sockets)]))
     ]
   }
+}
+
+async function minuteIsOver (): Promise<void> {
+  await new Promise((resolve) => { setTimeout(resolve, 60_100 - Date.now() % 60_000) })
 }
 
 async function withSeed ({ provider, pinning }: Context, kind: 'memory' | 'Redis', work: (seed: MeasuredSeed) => Promise<void>): Promise<void> {
