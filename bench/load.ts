@@ -20,6 +20,7 @@ export interface Traffic {
 
 /** Nobody waits longer for an answer. */
 const PATIENCE_MS = 15_000
+export const NO_ANSWER = 'no answer'
 
 interface Connection {
   send (index: number): void
@@ -140,7 +141,7 @@ async function drive (port: number, traffic: Traffic, { connections, next, answe
     failed: (error) => { fail(error) }
   }
   const patience = setInterval(() => {
-    if (performance.now() - last > PATIENCE_MS) fail(new Error(`no answer for ${PATIENCE_MS / 1_000} s`))
+    if (performance.now() - last > PATIENCE_MS) fail(new Error(`${NO_ANSWER} for ${PATIENCE_MS / 1_000} s`))
   }, 1_000)
   try {
     for (let count = 0; count < connections; count++) all.push(await openConnection(port, traffic, events))
@@ -263,7 +264,7 @@ export async function openLoop (port: number, traffic: Traffic, { perSecond, sec
         dueOf.set(connection, due(sent))
         connection.send(sent % traffic.requests.length)
       }
-      if (now > deadline) fail(new Error(`no answer for ${PATIENCE_MS / 1_000} s`))
+      if (now > deadline) fail(new Error(`${NO_ANSWER} for ${PATIENCE_MS / 1_000} s`))
       turning = setImmediate(turn)
     }
     turn()

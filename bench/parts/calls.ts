@@ -1,6 +1,7 @@
 import { startRedis } from '../../test/support/redis.ts'
 import type { RedisServer } from '../../test/support/redis.ts'
 import type { Bar, Context, PartResult, Verdict } from '../context.ts'
+import { NO_ANSWER } from '../load.ts'
 import { checkServer, createBareTraffic, createTraffic } from '../messages.ts'
 import { DISTURBED, LEAST_SHARE, runRounds, spread } from '../rounds.ts'
 import type { Sample, Spread, Subject } from '../rounds.ts'
@@ -32,9 +33,19 @@ export async function measureCalls (context: Context): Promise<PartResult> {
   }
   const broken = targets.find(({ name, base }) => base === true && problems.has(name))
   if (broken !== undefined) throw new Error(problems.get(broken.name))
+  // Another server that stops answering has its earlier rounds, and that is told.
+  const hung = targets.filter(({ name, peer }, index) => peer === true && problems.get(name)?.includes(NO_ANSWER) === true && samples[index]!.length >= LEAST_ROUNDS)
+  const told = hung.map(({ name, label }) => {
+    const about = `- ${label}: ${problems.get(name)!}; what was measured before counts.`
+    problems.delete(name)
+    return about
+  })
   const kept = targets.map(({ name }) => !problems.has(name))
-  return { ...report(targets.filter((_target, index) => kept[index]), samples.filter((_of, index) => kept[index])), problems: [...problems.values()] }
+  const { lines, ...rest } = report(targets.filter((_target, index) => kept[index]), samples.filter((_of, index) => kept[index]))
+  return { ...rest, lines: [...lines, ...told], problems: [...problems.values()] }
 }
+
+const LEAST_ROUNDS = 2
 
 /** All servers started, checked, measured, stopped. */
 async function measureGeneration (targets: readonly Target[], context: Context, problems: Map<string, string>): Promise<Sample[][]> {
