@@ -25,7 +25,7 @@ export interface McpRouteOptions {
   limits: McpLimits
 }
 
-type Payload = string | EventStream | null
+type Payload = string | Buffer | EventStream | null
 
 /** The MCP endpoint (Streamable HTTP): POST carries messages; GET and DELETE belong to sessions of the 2025 revisions. */
 const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge, streams, limits }) => {
@@ -68,6 +68,8 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
 
   function prepare ({ status, headers, body, stream }: Answer, request: FastifyRequest, reply: FastifyReply): Payload {
     reply.code(status).header('cache-control', 'no-store').headers(headers)
+    // Fastify says so itself of what is a string.
+    if (body instanceof Buffer) reply.type('application/json; charset=utf-8')
     if (stream === undefined) return body
     if (!reply.raw.destroyed) {
       streams?.watch(stream, request.principal)

@@ -5,7 +5,8 @@ import type { EventStream } from './event-stream.ts'
 export interface Answer {
   status: number
   headers: Record<string, string>
-  body: string | null
+  /** Of JSON; bytes where it is long. */
+  body: string | Buffer | null
   /** Sent instead of a body. */
   stream?: EventStream
 }

@@ -116,7 +116,7 @@ function createPost ({ engine, principal, log }: WireOptions) {
 /** Reads until the response is there; the answer to a request has a body. */
 async function responseTo (id: number, { body, stream }: Answer, signal: AbortSignal, take: (message: Message) => Promise<void>): Promise<Record<string, unknown>> {
   try {
-    for await (const message of stream === undefined ? [JSON.parse(body!) as Message] : events(addAbortSignal(signal, throughPipe(stream)))) {
+    for await (const message of stream === undefined ? [JSON.parse(String(body)) as Message] : events(addAbortSignal(signal, throughPipe(stream)))) {
       if (message.method !== undefined) await take(message)
       else if (message.error !== undefined) throw new ProtocolError(message.error.code, message.error.message, message.error.data)
       else if (message.id === id) return message.result!

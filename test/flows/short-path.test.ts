@@ -36,6 +36,9 @@ const definitions = [
   })
 ]
 
+/** So many that their list is sent as bytes. */
+const many = Array.from({ length: 150 }, (_none, number) => tool(`filler_${number}`, () => 'filled', { description: `${number}: ${'né "x" '.repeat(60)}` }))
+
 interface Sent {
   body: string
   headers: Record<string, string>
@@ -60,7 +63,7 @@ async function openSession ({ url }: TestSeed, token: string): Promise<string> {
 }
 
 t.test('over HTTP too, the short path answers as the SDK does: status, headers in their order, and every byte', async (t) => {
-  const seed = await startSeed(t, { definitions })
+  const seed = await startSeed(t, { definitions: [...definitions, ...many] })
   await ready(seed)
   const token = await seed.provider.mint()
   const session = { 'mcp-session-id': await openSession(seed, token), 'mcp-protocol-version': '2025-11-25' }

@@ -144,12 +144,12 @@ export async function send (engine: Engine, body: unknown, { method = 'POST', he
     log: captureLog().log,
     signal
   })
-  const isText = typeof answer.body === 'string'
+  const isText = answer.body !== null
   let events: Events | undefined
   return {
     status: answer.status,
     headers: answer.headers,
-    body: isText ? JSON.parse(answer.body as string) : undefined,
+    body: isText ? JSON.parse(String(answer.body)) : undefined,
     get events () {
       events ??= readEvents(throughPipe(answer.stream!))
       return events

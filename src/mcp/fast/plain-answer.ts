@@ -13,6 +13,9 @@ export interface PlainAnswers {
   list (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): Answer
 }
 
+/** Of a list, in characters. */
+const LONG = 65_536
+
 const JSON_HEADERS = Object.freeze({ 'content-type': 'application/json' })
 
 /** @param listTtlMs what a list's answer says of how long it may be kept (2026-07-28) */
@@ -20,6 +23,7 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
   const modernEnd = `,"resultType":"complete","_meta":${JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })}`
   /** A list is the same array for as long as it is the same. */
   const texts = new WeakMap<readonly Tool[], string>()
+  const beginnings = new WeakMap<readonly Tool[], { session?: Buffer, modern?: Buffer }>()
 
   function textOf (tools: readonly Tool[]): string {
     let text = texts.get(tools)
@@ -27,9 +31,17 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
     return text
   }
 
+  /** Of a long list: everything but the id, in bytes. To make a string of it each time, and bytes of that, is most of what such an answer costs. */
+  function beginningOf (tools: readonly Tool[], isModern: boolean, result: () => string): Buffer {
+    const known = beginnings.get(tools) ?? {}
+    beginnings.set(tools, known)
+    const era = isModern ? 'modern' : 'session'
+    known[era] ??= Buffer.from(`{"result":{${result()}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":`)
+    return known[era]
+  }
+
   function answer (id: RequestId, isModern: boolean, result: string): Answer {
-    const writtenId = typeof id === 'number' ? String(id) : JSON.stringify(id)
-    return { status: 200, headers: JSON_HEADERS, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${writtenId}}` }
+    return { status: 200, headers: JSON_HEADERS, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${written(id)}}` }
   }
 
   return {
@@ -47,10 +59,16 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
     },
 
     list (id, isModern, tools, isPublic) {
+      const result = (): string => `"tools":${textOf(tools)}${hint}`
       const hint = isModern ? `,"ttlMs":${listTtlMs},"cacheScope":"${isPublic ? 'public' : 'private'}"` : ''
-      return answer(id, isModern, `"tools":${textOf(tools)}${hint}`)
+      if (textOf(tools).length < LONG) return answer(id, isModern, result())
+      return { status: 200, headers: JSON_HEADERS, body: Buffer.concat([beginningOf(tools, isModern, result), Buffer.from(`${written(id)}}`)]) }
     }
   }
+}
+
+function written (id: RequestId): string {
+  return typeof id === 'number' ? String(id) : JSON.stringify(id)
 }
 
 function isOneText (content: unknown): content is [{ type: 'text', text: string }] {
