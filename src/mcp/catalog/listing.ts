@@ -9,13 +9,16 @@ import type { Policies } from '../../policy/policies.ts'
  * what a caller sees is worked out once and remembered with the caller.
  */
 export interface Listing<Item extends object> {
-  /** Frozen, and the same array each time: it is shared by requests. */
+  /** Frozen, and the same array for all who see the same: it is shared by requests, and so is what is made of it. */
   visible (principal: Principal | undefined): readonly Item[]
   /** Whether all callers see the same, so that caches may share it. */
   readonly isPublic: boolean
   /** Everything, with what decides who sees it. */
   readonly all: ReadonlyArray<{ item: Item, policy: Policy }>
 }
+
+/** What is made of one may be large. */
+const MAX_SELECTIONS = 100
 
 /** @param entries in no order */
 export function createListing<Item extends object> (entries: ReadonlyArray<{ name: string, item: Item, policy: Policy }>, policies: Policies): Listing<Item> {
@@ -25,6 +28,19 @@ export function createListing<Item extends object> (entries: ReadonlyArray<{ nam
   const everything = Object.freeze(sorted.map(({ item }) => item))
   const open = Object.freeze(sorted.filter(({ policy }) => !hasPolicy(policy)).map(({ item }) => item))
   const seen = new WeakMap<Principal, readonly Item[]>()
+  /** By which entries they have: there are few, as there are few rules, and many callers. */
+  const selections = new Map<string, readonly Item[]>()
+
+  function select (principal: Principal): readonly Item[] {
+    const listed = sorted.map(({ policy }) => policies.lists(policy, principal))
+    const name = listed.map(Number).join('')
+    const known = selections.get(name)
+    if (known !== undefined) return known
+    const items = Object.freeze(sorted.filter((_entry, index) => listed[index]).map(({ item }) => item))
+    if (selections.size >= MAX_SELECTIONS) selections.clear()
+    selections.set(name, items)
+    return items
+  }
 
   return {
     isPublic,
@@ -34,7 +50,7 @@ export function createListing<Item extends object> (entries: ReadonlyArray<{ nam
       if (principal === undefined) return open
       const known = seen.get(principal)
       if (known !== undefined) return known
-      const items = Object.freeze(sorted.filter(({ policy }) => policies.lists(policy, principal)).map(({ item }) => item))
+      const items = select(principal)
       seen.set(principal, items)
       return items
     }

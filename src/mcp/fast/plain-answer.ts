@@ -59,8 +59,8 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
     },
 
     list (id, isModern, tools, isPublic) {
-      const result = (): string => `"tools":${textOf(tools)}${hint}`
       const hint = isModern ? `,"ttlMs":${listTtlMs},"cacheScope":"${isPublic ? 'public' : 'private'}"` : ''
+      const result = (): string => `"tools":${textOf(tools)}${hint}`
       if (textOf(tools).length < LONG) return answer(id, isModern, result())
       return { status: 200, headers: JSON_HEADERS, body: Buffer.concat([beginningOf(tools, isModern, result), Buffer.from(`${written(id)}}`)]) }
     }
