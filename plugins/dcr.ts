@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
-import { createHostCheck } from '../src/http/hosts.ts'
+import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { createAddressLimit } from '../src/http/limits.ts'
-import { createRateLimiter } from '../src/oauth/rate-limit.ts'
-import { createRegistrations } from '../src/oauth/registrations.ts'
+import { createRateLimiter } from '../src/limits/rate-limit.ts'
+import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 
 /** Dynamic client registration (RFC 7591). */
 async function dcr (app: FastifyInstance): Promise<void> {

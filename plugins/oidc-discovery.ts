@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { fetchJson } from '../src/http-client/outbound.ts'
-import { createJwks } from '../src/oidc/jwks.ts'
-import type { Jwks } from '../src/oidc/jwks.ts'
-import { createProvider } from '../src/oidc/provider.ts'
-import type { Provider } from '../src/oidc/provider.ts'
+import { fetchJson } from '../src/net/fetch.ts'
+import { createJwks } from '../src/provider/jwks.ts'
+import type { Jwks } from '../src/provider/jwks.ts'
+import { createProvider } from '../src/provider/discovery.ts'
+import type { Provider } from '../src/provider/discovery.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

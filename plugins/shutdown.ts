@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { createShutdown } from '../src/shutdown.ts'
-import type { Shutdown } from '../src/shutdown.ts'
+import { createShutdown } from '../src/http/shutdown.ts'
+import type { Shutdown } from '../src/http/shutdown.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

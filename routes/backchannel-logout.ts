@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptFormsOnly } from '../src/http/form-body.ts'
-import { allowOnly } from '../src/http/methods.ts'
-import { logOut } from '../src/oauth/backchannel-logout.ts'
-import type { LogoutServices } from '../src/oauth/backchannel-logout.ts'
+import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { logOut } from '../src/oauth/endpoints/backchannel-logout.ts'
+import type { LogoutServices } from '../src/oauth/endpoints/backchannel-logout.ts'
 import { LogoutBodySchema, LogoutResponses } from '../src/schemas/backchannel-logout.ts'
 
 /** POST /oauth/backchannel-logout: the provider itself calls (OpenID Connect Back-Channel Logout 1.0 section 2.5). */

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
-import { allowOnly } from '../src/http/methods.ts'
-import type { BrokerSignIn } from '../src/oauth/broker/sign-in.ts'
+import { allowOnly } from '../src/http/method-not-allowed.ts'
+import type { BrokerSignIn } from '../src/oauth/modes/broker/sign-in.ts'
 import { CallbackQuerySchema, CallbackResponses } from '../src/schemas/callback.ts'
 
 export interface CallbackRouteOptions {

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { allowOnly } from '../src/http/methods.ts'
+import { allowOnly } from '../src/http/method-not-allowed.ts'
 import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
 
 export interface HealthRouteOptions {

@@ -2,9 +2,9 @@ import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
-import { allowOnly } from '../src/http/methods.ts'
-import { register } from '../src/oauth/registration.ts'
-import type { RegistrationServices } from '../src/oauth/registration.ts'
+import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { register } from '../src/oauth/endpoints/register.ts'
+import type { RegistrationServices } from '../src/oauth/endpoints/register.ts'
 import { RegisterBodySchema, RegisterHeadersSchema, RegisterResponses } from '../src/schemas/register.ts'
 
 /** POST /oauth/register (RFC 7591 section 3). */

@@ -2,9 +2,9 @@ import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptFormsOnly } from '../src/http/form-body.ts'
-import { allowOnly } from '../src/http/methods.ts'
-import { issueTokens } from '../src/oauth/token.ts'
-import type { TokenServices } from '../src/oauth/token.ts'
+import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { issueTokens } from '../src/oauth/endpoints/token.ts'
+import type { TokenServices } from '../src/oauth/endpoints/token.ts'
 import { TokenBodySchema, TokenHeadersSchema, TokenResponses } from '../src/schemas/token.ts'
 
 /** POST /oauth/token (RFC 6749 section 3.2). Forms only; open to pages of any origin, as no cookie means anything here. */

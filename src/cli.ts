@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { explain } from './commands/explain.ts'
 import { revoke } from './commands/revoke.ts'
 import { loadConfig } from './config/env.ts'
-import { loadOffered } from './offered.ts'
+import { loadOffered } from './definitions.ts'
 
 /** The command line for operators: the same environment as the server's. */
 const USAGE = `Usage: seed revoke --subject <sub> | --client <client id> | --grant <grant id>

@@ -3,8 +3,8 @@ import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
 import { loadConfig } from './config/env.ts'
 import { listen } from './listen.ts'
-import { loadOffered } from './offered.ts'
-import { IDLE_MS } from './shutdown.ts'
+import { loadOffered } from './definitions.ts'
+import { IDLE_MS } from './http/shutdown.ts'
 
 /**
  * The whole life of the process: environment in, listening server out, orderly end on a signal. What keeps it from

@@ -1,10 +1,10 @@
 import type { Config } from '../config/env.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
-import { policyNeeds } from '../define/needs.ts'
+import { policyNeeds } from '../policy/requirements.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
-import { claimAt, toPrincipal } from '../oidc/principal.ts'
-import { createPolicies } from '../policy/policies.ts'
+import { claimAt, toPrincipal } from '../tokens/principal.ts'
+import { createPolicies } from '../policy/evaluator.ts'
 
 /** What is asked about: one of the first three, and by whom. */
 export interface ExplainOptions {

@@ -1,6 +1,6 @@
 import type { CreateMessageRequestParams, CreateMessageResult, CreateMessageResultWithTools, LoggingLevel, Root, ServerEvent } from '@modelcontextprotocol/server'
 import type { Static, TObject } from 'typebox'
-import type { Principal } from '../oidc/principal.ts'
+import type { Principal } from '../tokens/principal.ts'
 
 /** What the handler of a tool, prompt or resource is given besides its input. */
 export interface RequestContext {

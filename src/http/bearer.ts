@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { onlyValue } from './raw-headers.ts'
+import { onlyValue } from './single-header.ts'
 
 /** A request whose bearer credential is missing or unusable. `reason` and `message` go out, `detail` to the log. */
 export class BearerError extends Error {

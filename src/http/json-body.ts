@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { RefusedError } from './hosts.ts'
+import { RefusedError } from './host-and-origin.ts'
 
 const MAX_DEPTH = 64
 

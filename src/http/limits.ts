@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { addressBucket } from '../oauth/rate-limit.ts'
-import type { RateLimiter } from '../oauth/rate-limit.ts'
+import { addressBucket } from '../limits/rate-limit.ts'
+import type { RateLimiter } from '../limits/rate-limit.ts'
 
 /**
  * An onRequest hook: at most so many requests a minute from one address to an endpoint.

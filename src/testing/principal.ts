@@ -1,5 +1,5 @@
-import { toPrincipal } from '../oidc/principal.ts'
-import type { Principal } from '../oidc/principal.ts'
+import { toPrincipal } from '../tokens/principal.ts'
+import type { Principal } from '../tokens/principal.ts'
 
 /** A caller, as plain as a test needs it. */
 export interface TestPrincipal {

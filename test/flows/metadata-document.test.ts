@@ -5,7 +5,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import type { OAuthClientProvider } from '@modelcontextprotocol/client'
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { startDevProvider } from '../../dev/provider.ts'
-import { OutboundError } from '../../src/http-client/outbound.ts'
+import { OutboundError } from '../../src/net/fetch.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
@@ -15,7 +15,7 @@ import type { TestSeed } from '../support/seed.ts'
 
 /**
  * Clients whose id is the URL of their metadata (draft-ietf-oauth-client-id-metadata-document), from the document to the
- * tool call, in both modes. Only the fetch itself is played: test/http-client/public-document.test.ts has the real one.
+ * tool call, in both modes. Only the fetch itself is played: test/net/public-fetch.test.ts has the real one.
  */
 
 const ID = 'https://client.example/oauth/client.json'

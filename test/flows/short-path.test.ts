@@ -6,7 +6,7 @@ import { Type } from 'typebox'
 import { text, toolResult } from '../../src/define/content.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
-import { subjectName } from '../../src/oauth/revocations.ts'
+import { subjectName } from '../../src/tokens/revocations.ts'
 import { modernRequest, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 

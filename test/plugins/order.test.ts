@@ -9,7 +9,7 @@ import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
-import tokenExchange from '../../plugins/token-exchange.ts'
+import tokenExchange from '../../plugins/grants.ts'
 import { loadConfig } from '../../src/config/env.ts'
 
 const settings = loadConfig({ AUTH_REQUIRED: 'false' })

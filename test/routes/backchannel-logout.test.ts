@@ -5,7 +5,7 @@ import { isError } from '../support/oauth-error.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
-/** POST /oauth/backchannel-logout: the provider says that somebody logged out. What it then refuses is in test/oauth/backchannel-logout.test.ts. */
+/** POST /oauth/backchannel-logout: the provider says that somebody logged out. What it then refuses is in test/oauth/endpoints/backchannel-logout.test.ts. */
 const endpoint = ({ url }: TestSeed): string => `${url}/oauth/backchannel-logout`
 
 t.test('a session ends: its tokens stop at once, the other sessions and persons go on', async (t) => {

@@ -1,8 +1,8 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import type { Policy } from '../../define/policy.ts'
-import type { Principal } from '../../oidc/principal.ts'
-import { hasPolicy } from '../../policy/policies.ts'
-import type { Policies } from '../../policy/policies.ts'
+import type { Principal } from '../../tokens/principal.ts'
+import { hasPolicy } from '../../policy/evaluator.ts'
+import type { Policies } from '../../policy/evaluator.ts'
 
 /**
  * What is listed, in the order of its names, which is the same at every replica. Each caller sees what they may use;

@@ -1,7 +1,7 @@
 import { Compile } from 'typebox/compile'
 import type { ResourceTemplateDefinition } from '../../define/resource.ts'
-import { createCompleter } from './complete.ts'
-import type { Completer } from './complete.ts'
+import { createCompleter } from './completion.ts'
+import type { Completer } from './completion.ts'
 import { parseUriTemplate } from '../../define/uri-template.ts'
 import type { UriPattern } from '../../define/uri-template.ts'
 

@@ -1,7 +1,7 @@
 import { isSpecType } from '@modelcontextprotocol/server'
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server'
 import { ToolResult } from '../../define/content.ts'
-import { explain } from './explain.ts'
+import { explain } from './validation-message.ts'
 import type { CompiledTool } from './tools.ts'
 
 /**

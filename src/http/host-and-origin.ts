@@ -1,0 +1,65 @@
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import { onlyValue } from './single-header.ts'
+import { isLoopbackHost } from '../config/checks.ts'
+import type { Config } from '../config/env.ts'
+
+/**
+ * Host and Origin checks against DNS rebinding and cross-site requests (MCP transports, security warning).
+ * Addresses that Seed is known by come from configuration; the loopback names always reach it, as a rebound
+ * name never is one of them.
+ */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError'
+  readonly status: number
+
+  constructor (status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+/** An onRequest hook: 421 for a Host that is not this server's. */
+export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
+  const own = new Set([new URL(baseUrl).host, ...allowedHosts])
+
+  function isOwn (host: string): boolean {
+    if (own.has(host)) return true
+    const written = host.toLowerCase()
+    return own.has(written) || isLoopbackHost(written.replace(/:\d{1,5}$/, ''))
+  }
+
+  return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    const host = onlyValue(request.raw, 'host')
+    if (host === null || !isOwn(host ?? '')) {
+      done(new RefusedError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
+    } else done()
+  }
+}
+
+/** The origins whose pages may call /mcp: Seed's own, the operator's list, and the loopback names when Seed is on loopback. */
+export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'baseUrl' | 'corsExtraOrigins'>): string[] {
+  const { protocol, hostname, port } = new URL(baseUrl)
+  const own = isLoopbackHost(hostname)
+    ? ['localhost', '127.0.0.1', '[::1]'].map((name) => `${protocol}//${name}${port === '' ? '' : `:${port}`}`)
+    : [baseUrl]
+  return [...new Set([...own, ...corsExtraOrigins])]
+}
+
+/** Of answers, what pages of other origins may read besides the body. */
+const EXPOSED_HEADERS = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id'
+
+/**
+ * An onRequest hook: 403 for an Origin that is present and not listed, compared as a whole (scheme, host, port). A page of
+ * one that is listed may read the answer (Fetch Standard, CORS protocol).
+ */
+export function createOriginCheck (origins: readonly string[]) {
+  return function checkOrigin (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    const { origin } = request.headers
+    reply.header('vary', 'Origin')
+    if (origin === undefined) done()
+    else if (origins.includes(origin)) {
+      reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED_HEADERS)
+      done()
+    } else done(new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
+  }
+}

@@ -1,0 +1,64 @@
+import type { Config } from '../../../config/env.ts'
+import type { Principal } from '../../../tokens/principal.ts'
+import type { ProviderMetadata } from '../../../provider/discovery.ts'
+import type { Store } from '../../../store/store.ts'
+import type { Clients } from '../../clients/clients.ts'
+import type { Mode } from '../mode.ts'
+import { createCodes } from './authorization-codes.ts'
+import type { BrokerCore } from './grant-services.ts'
+import { createRefresh } from './refresh-rotation.ts'
+import { createBrokerRevocation } from './revocation.ts'
+import { createBrokerSignIn } from './sign-in.ts'
+import type { BrokerSignIn } from './sign-in.ts'
+import type { SigningKeys } from '../../../tokens/signing-keys.ts'
+import { createBrokerTokens } from './tokens.ts'
+
+export interface BrokerServices {
+  config: Config
+  /** Claims that policies of tools ask for. */
+  policyClaims: readonly string[]
+  store: Store
+  signingKeys: SigningKeys
+  core: BrokerCore
+  clients: Pick<Clients, 'used'>
+  provider: () => ProviderMetadata
+  /** Seed's own, as /mcp judges them. */
+  verifyAccessToken: (token: string) => Promise<Principal>
+  log: { warn (fields: object, message: string): void }
+}
+
+/** OAUTH_MODE=broker: Seed issues codes and tokens of its own, and keeps the provider's to itself. */
+export function createBroker (services: BrokerServices): Mode & { signIn: BrokerSignIn } {
+  const { config, store, core, log } = services
+  const { upstream, grants, renewal, identity, access } = core
+  const { oidc, baseUrl, grant: lifetimes } = config
+  const { preset, scopes, groupsClaim, clientId } = oidc
+  const codes = createCodes(store, grants)
+
+  return {
+    signIn: createBrokerSignIn({
+      ...identity,
+      store,
+      clients: services.clients,
+      codes,
+      grants,
+      upstream,
+      provider: services.provider,
+      upstreamClientId: clientId,
+      baseUrl,
+      scopes,
+      access,
+      redirectUriSchemes: config.registration.redirectUriSchemes
+    }),
+    issuer: createBrokerTokens({
+      codes,
+      grants,
+      refresh: createRefresh({ grants, renewal, log }),
+      accessToken: { signingKeys: services.signingKeys, issuer: baseUrl, resource: config.resource, ttlSeconds: lifetimes.accessTokenTtlSeconds },
+      groups: { groupsClaim, groupPaths: preset.groupPaths },
+      policyClaims: services.policyClaims
+    }),
+    revoker: createBrokerRevocation({ grants, verifyAccessToken: services.verifyAccessToken }),
+    end: async (who) => await grants.revokeAll(who, 'logged out at the provider')
+  }
+}

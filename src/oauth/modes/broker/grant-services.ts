@@ -1,0 +1,44 @@
+import type { Config } from '../../../config/env.ts'
+import type { Secrets } from '../../../crypto/keyring.ts'
+import { verifyIdToken } from '../../../provider/id-token.ts'
+import type { IdTokenOptions } from '../../../provider/id-token.ts'
+import type { Store } from '../../../store/store.ts'
+import type { AccessRules } from '../../../tokens/access-rules.ts'
+import type { Revocations } from '../../../tokens/revocations.ts'
+import type { Upstream } from '../../../provider/token-client.ts'
+import { createGrants } from './grants.ts'
+import type { Grants } from './grants.ts'
+import type { IdentityServices } from './identity.ts'
+import { createRenewal } from './upstream-refresh.ts'
+import type { Renewal } from './upstream-refresh.ts'
+
+/** What sign-in, tokens and tools have in common in broker mode: one of it in a process (renewal.ts says why). */
+export interface BrokerCore {
+  upstream: Upstream
+  grants: Grants
+  renewal: Renewal
+  identity: IdentityServices
+  access: AccessRules
+}
+
+export interface BrokerCoreServices {
+  config: Config
+  store: Store
+  secrets: Secrets
+  revocations: Revocations
+  upstream: Upstream
+  getKey: IdTokenOptions['getKey']
+  log: { info (fields: object, message: string): void, warn (fields: object, message: string): void }
+}
+
+export function createBrokerCore (services: BrokerCoreServices): BrokerCore {
+  const { config, store, upstream, log } = services
+  const { oidc } = config
+  const { preset, scopes, groupsClaim } = oidc
+  const access: AccessRules = { ...config.access, groupsClaim, groupPaths: preset.groupPaths }
+  const idTokens: IdTokenOptions = { ...oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey: services.getKey }
+  const identity: IdentityServices = { upstream, verifyIdToken: async (token, expected) => await verifyIdToken(token, idTokens, expected), log }
+  const grants = createGrants({ ...services, ...config.grant })
+  const renewal = createRenewal({ ...identity, grants, store, upstream, access, upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined, log })
+  return { upstream, grants, renewal, identity, access }
+}

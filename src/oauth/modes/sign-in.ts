@@ -1,0 +1,48 @@
+import type { AuthorizationRequest } from '../endpoints/authorize.ts'
+import { OAuthError } from '../../errors/oauth-error.ts'
+
+/** What a mode does once a person has consented. */
+export interface SignIn {
+  /** Where the browser goes now, and the cookie it must bring back from there, if any. */
+  begin (request: AuthorizationRequest): Promise<{ location: URL, cookie?: SignInCookie }>
+  /** The provider's address for a request that names no redirect URI: whoever goes there comes back to nothing. */
+  probe (scopes: readonly string[]): URL
+}
+
+/** Says that this browser is the one that consented. */
+export interface SignInCookie {
+  name: string
+  value: string
+  maxAgeSeconds: number
+}
+
+/** The question or the sign-in is over: it took too long, or was answered or finished before. */
+export class SignInOverError extends OAuthError {
+  constructor (message: string, detail: string) {
+    super('invalid_request', message, { detail })
+  }
+}
+
+/** This browser is not the one that the question was asked in, or that allowed the sign-in (CVE-2026-27124). */
+export class OtherBrowserError extends OAuthError {
+  constructor (message: string, detail: string) {
+    super('access_denied', message, { status: 403, detail })
+  }
+}
+
+/**
+ * A sign-in ends on a page of Seed's own, for a person to read.
+ */
+export class SignInError extends Error {
+  override readonly name = 'SignInError'
+  /** What happened: OAuthError, AccessDeniedError, IdTokenError, ProviderUnavailableError. */
+  override readonly cause: Error
+  /** Back to the application, with the error in OAuth's form. */
+  readonly returnTo: URL
+
+  constructor (cause: Error, returnTo: URL) {
+    super(cause.message, { cause })
+    this.cause = cause
+    this.returnTo = returnTo
+  }
+}

@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto'
+import t from 'tap'
+import { createMcpLimits, LimitError } from '../../src/limits/mcp-limits.ts'
+import { createTallies } from '../../src/limits/shared-counters.ts'
+import { addressBucket } from '../../src/limits/rate-limit.ts'
+import { createRedisStore } from '../../src/store/redis.ts'
+import { until } from '../store/contract.ts'
+import { redisForTests } from '../support/redis.ts'
+import { startReplicas } from '../support/shared-counters.ts'
+import type { Test } from 'tap'
+
+const TICKS = 25
+const HERE = '192.0.2.1'
+const LIMITS = { requestsPerAddress: 20, requestsPerPrincipal: 10, refusedPerAddress: 4, callsPerPrincipal: 3, streamsPerPrincipal: 2 }
+
+function setUp (t: Test, limits: Partial<typeof LIMITS> = {}) {
+  const house = startReplicas(t)
+  return { ...house, limitsOf: (id: string) => createMcpLimits(house.replica(id).tallies, { ...LIMITS, ...limits }, addressBucket) }
+}
+
+/** How many of so many attempts are let through. */
+function admitted (times: number, attempt: () => unknown): number {
+  let count = 0
+  for (let time = 0; time < times; time++) {
+    try {
+      attempt()
+      count++
+    } catch (err) {
+      if (!(err instanceof LimitError)) throw err
+    }
+  }
+  return count
+}
+
+function refusal (attempt: () => unknown): LimitError | undefined {
+  try {
+    attempt()
+  } catch (err) {
+    if (err instanceof LimitError) return err
+    throw err
+  }
+}
+
+t.test('requests of a principal, over all replicas and addresses, until the minute is over', async (t) => {
+  const { limitsOf, elapse, settle } = setUp(t)
+  const [one, other] = [limitsOf('a'), limitsOf('b')]
+  await elapse(1)
+  t.equal(admitted(10, () => { one.countRequest(HERE, 'ada') }), 10)
+  await settle()
+  const refused = refusal(() => { other.countRequest('192.0.2.2', 'ada') })
+  t.match(refused, { name: 'LimitError', status: 429, retryAfterSeconds: 60 })
+  t.equal(refused?.message, 'Too many requests: at most 10 a minute; try again in 60 seconds')
+  t.equal(refused?.detail, '10 requests of one principal in this minute (MCP_LIMIT_PER_PRINCIPAL)')
+  other.countRequest(HERE, 'bob')
+  await elapse(59_500)
+  t.equal(refusal(() => { one.countRequest(HERE, 'ada') })?.message, 'Too many requests: at most 10 a minute; try again in 1 second')
+  await elapse(500)
+  t.equal(admitted(20, () => { other.countRequest(HERE, 'ada') }), 10)
+})
+
+t.test('requests of an address; what is refused does not count', async (t) => {
+  const { limitsOf } = setUp(t)
+  const limits = limitsOf('a')
+  t.equal(admitted(100, () => { limits.countRequest(HERE, 'ada') }), 10)
+  t.equal(admitted(100, () => { limits.countRequest(HERE, undefined) }), 10, 'of the 20 of the address 10 are left')
+  const refused = refusal(() => { limits.countRequest(HERE, 'bob') })
+  t.equal(refused?.detail, '20 requests of one address in this minute (MCP_LIMIT_PER_ADDRESS, TRUST_PROXY)')
+  t.equal(admitted(20, () => { limits.countRequest('192.0.2.2', 'bob') }), 10, 'neither against the address nor the principal')
+})
+
+t.test('an address is what addressBucket says, and goes to other replicas as a digest', async (t) => {
+  const { limitsOf, elapse, messages } = setUp(t)
+  const [one] = [limitsOf('a'), limitsOf('b')]
+  await elapse(1)
+  t.equal(admitted(20, () => { one.countRequest('2001:db8::1', undefined) }), 20)
+  t.equal(admitted(20, () => { one.countRequest('2001:db8:0:0:ffff::9', undefined) }), 0, 'the same /64')
+  t.equal(admitted(20, () => { one.countRequest('2001:db8:0:1::1', undefined) }), 20)
+  one.beginCall(undefined, HERE)
+  await elapse(TICKS)
+  const names = messages.flatMap(({ told }) => told.map(([, name]) => name))
+  t.ok(names.length > 0)
+  t.ok(names.every((name) => /^[\w-]{43}$/.test(name)))
+})
+
+t.test('addresses whose digests are known by heart are bounded', (t) => {
+  const { limitsOf } = setUp(t)
+  const limits = limitsOf('a')
+  t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 20)
+  for (let address = 0; address < 10_001; address++) limits.checkRefused(`10.0.${address >> 8}.${address & 255}`)
+  t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 0, 'an address that was forgotten has the same name again')
+  t.end()
+})
+
+t.test('an address with too many refused tokens is refused, on all replicas, until the minute is over', async (t) => {
+  const { limitsOf, elapse, settle } = setUp(t)
+  const [one, other] = [limitsOf('a'), limitsOf('b')]
+  await elapse(1)
+  for (let time = 0; time < 4; time++) {
+    one.checkRefused(HERE)
+    one.countRefused(HERE)
+  }
+  await settle()
+  const refused = refusal(() => { other.checkRefused(HERE) })
+  t.equal(refused?.message, 'Too many requests without a valid token: at most 4 a minute; try again in 60 seconds')
+  t.equal(refused?.detail, '4 requests without a valid token of one address in this minute (MCP_LIMIT_REFUSED, TRUST_PROXY)')
+  other.checkRefused('192.0.2.2')
+  other.countRequest(HERE, 'ada')
+  t.equal(admitted(1_000, () => { one.checkRefused(HERE) }), 0)
+  await elapse(60_000)
+  one.checkRefused(HERE)
+  other.checkRefused(HERE)
+})
+
+t.test('calls at once: those of one replica count on the other 25 ms later', async (t) => {
+  const { limitsOf, elapse } = setUp(t)
+  const [one, other] = [limitsOf('a'), limitsOf('b')]
+  await elapse(1)
+  const [end] = [one.beginCall('ada', HERE), one.beginCall('ada', HERE), one.beginCall('ada', HERE)]
+  await elapse(TICKS)
+  for (const limits of [one, other]) {
+    const refused = refusal(() => limits.beginCall('ada', '192.0.2.2'))
+    t.match(refused, { status: 429, retryAfterSeconds: 1 })
+    t.equal(refused?.message, '3 tool calls of yours are running already; wait for one to end')
+    t.equal(refused?.detail, '3 calls of one caller at once (CALLS_PER_PRINCIPAL)')
+  }
+  other.beginCall('bob', HERE)
+  end!()
+  await elapse(TICKS)
+  t.equal(admitted(3, () => other.beginCall('ada', HERE)), 1)
+})
+
+t.test('a call that is ended twice is ended once', async (t) => {
+  const { limitsOf } = setUp(t)
+  const limits = limitsOf('a')
+  const [end] = [limits.beginCall('ada', HERE), limits.beginCall('ada', HERE), limits.beginCall('ada', HERE)]
+  end!()
+  end!()
+  t.equal(admitted(5, () => limits.beginCall('ada', HERE)), 1)
+})
+
+t.test('streams at once have a limit of their own; without a principal the address counts', async (t) => {
+  const { limitsOf } = setUp(t)
+  const limits = limitsOf('a')
+  t.equal(admitted(5, () => limits.beginCall(undefined, HERE)), 3)
+  t.equal(admitted(5, () => limits.beginStream(undefined, HERE)), 2)
+  t.equal(admitted(5, () => limits.beginStream('ada', HERE)), 2)
+  const refused = refusal(() => limits.beginStream('ada', HERE))
+  t.equal(refused?.message, '2 streams of yours are open already; close one first')
+  t.equal(refused?.detail, '2 streams of one caller at once (STREAMS_PER_PRINCIPAL)')
+})
+
+t.test('one is told as one', async (t) => {
+  const { limitsOf } = setUp(t, { callsPerPrincipal: 1, streamsPerPrincipal: 1 })
+  const limits = limitsOf('a')
+  limits.beginCall('ada', HERE)
+  limits.beginStream('ada', HERE)
+  t.equal(refusal(() => limits.beginCall('ada', HERE))?.message, '1 tool call of yours is running already; wait for one to end')
+  t.equal(refusal(() => limits.beginStream('ada', HERE))?.message, '1 stream of yours is open already; close one first')
+})
+
+t.test('while the store is away the limits hold on each replica', async (t) => {
+  const { limitsOf, state, elapse } = setUp(t)
+  const [one, other] = [limitsOf('a'), limitsOf('b')]
+  await elapse(1)
+  state.away = true
+  for (const limits of [one, other]) {
+    t.equal(admitted(100, () => { limits.countRequest(HERE, 'ada') }), 10)
+    t.equal(admitted(100, () => limits.beginCall('ada', HERE)), 3)
+    await elapse(TICKS)
+  }
+})
+
+t.test('a burst over two replicas with Redis: at least the limit is let through, and at most a tenth more', async (t) => {
+  const redis = await redisForTests(t)
+  if (!redis) return
+  const most = 600
+  const keyPrefix = `seed-test:${randomUUID()}:`
+  const replicas = ['a', 'b'].map((replicaId) => {
+    const store = createRedisStore({ url: redis.url, keyPrefix, log: { info () {}, error () {} } })
+    const tallies = createTallies(store, { replicaId })
+    t.teardown(async () => {
+      await tallies.close()
+      await store.close()
+    })
+    return { store, tallies, probe: tallies.gauge('probe'), limits: createMcpLimits(tallies, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: most }, addressBucket) }
+  })
+  for (const { probe } of replicas) probe.add('probe', 1)
+  await until(() => replicas.every(({ probe }) => probe.total('probe') === 2), 'the replicas know each other')
+  // A minute that ends within the burst would admit as much again.
+  await until(() => new Date().getSeconds() < 53, 'the minute is young enough')
+
+  // Each replica serves eight callers, who make one request after the other and each time look something up in Redis.
+  let count = 0
+  await Promise.all(replicas.flatMap(({ store, limits }) => Array.from({ length: 8 }, async () => {
+    for (let time = 0; time < most * 10 / 16; time++) {
+      await store.ping()
+      count += admitted(1, () => { limits.countRequest(HERE, 'ada') })
+    }
+  })))
+  t.ok(count >= most && count <= most * 1.1, `${count} of ${most * 10}`)
+})

@@ -1,0 +1,185 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { Type } from 'typebox'
+import { defineResource, defineResourceTemplate } from '../../../src/define/resource.ts'
+import { defineTool } from '../../../src/define/tool.ts'
+import { until } from '../../store/contract.ts'
+import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
+import type { EnginesOptions } from '../../support/mcp.ts'
+
+/** Who is told when a resource changes: those who subscribed to it, at whatever replica each of them is. */
+
+const definitions = [
+  defineResource({ uri: 'news://today', name: 'today', read: () => 'news' }),
+  defineResourceTemplate({ uriTemplate: 'news://{day}', name: 'day', params: Type.Object({ day: Type.String({ pattern: '^\\d+$' }) }), read: ({ day }) => day }),
+  defineResource({ uri: 'news://board', name: 'board', groups: ['board'], read: () => 'secret' }),
+  defineTool({
+    name: 'publish',
+    description: 'says that resources have changed',
+    input: Type.Object({ uris: Type.Array(Type.String()) }),
+    handler ({ uris }, { announce }) {
+      for (const uri of uris) announce({ kind: 'resource_updated', uri })
+      announce({ kind: 'resources_list_changed' })
+      return 'published'
+    }
+  })
+]
+const LIST_CHANGED = { method: 'notifications/resources/list_changed' }
+const updated = (uri: string) => ({ method: 'notifications/resources/updated', params: { uri } })
+
+async function setUp (t: Test, options: EnginesOptions = {}) {
+  const house = startEngines(t, { definitions, ...options })
+  const publisher = await startSession(house)
+  return {
+    house,
+    async publish (...uris: string[]) {
+      t.match((await publisher.post(call('publish', { uris }), { at: 1 })).body.result, { content: [{ text: 'published' }] })
+      await settle()
+    }
+  }
+}
+
+t.test('a session hears of what it subscribed to, and of nothing else, at every replica', async (t) => {
+  const { house, publish } = await setUp(t)
+  const [ada, bob] = [await startSession(house), await startSession(house)]
+  const [hears, hearsNothing] = [(await ada.get({ at: 1 })).events, (await bob.get()).events]
+  t.same((await ada.post(request('resources/subscribe', { uri: 'news://today' }))).body.result, {})
+  t.same((await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result, {}, 'one of a template')
+  t.same((await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result, {}, 'twice is once')
+
+  await publish('news://today', 'news://8', 'news://7')
+  for (const expected of [updated('news://today'), updated('news://7'), LIST_CHANGED]) t.match(await hears.message(), expected)
+  t.match(await hearsNothing.message(), LIST_CHANGED)
+
+  t.same((await ada.post(request('resources/unsubscribe', { uri: 'news://today' }), { at: 1 })).body.result, {})
+  await publish('news://today', 'news://7')
+  for (const expected of [updated('news://7'), LIST_CHANGED]) t.match(await hears.message(), expected)
+})
+
+t.test('a stream that begins later, or reads on, knows what its session subscribed to', async (t) => {
+  const { house, publish } = await setUp(t)
+  const session = await startSession(house)
+  await session.post(request('resources/subscribe', { uri: 'news://today' }))
+  const first = (await session.get({ at: 1 })).events
+  await publish('news://today')
+  t.match(await first.message(), updated('news://today'))
+  t.match(await first.message(), LIST_CHANGED)
+  const { lastEventId } = first
+  await first.cut()
+  await publish('news://8', 'news://today')
+  const second = (await session.get({ lastEventId })).events
+  t.match(await second.message(), updated('news://today'))
+  t.match(await second.message(), LIST_CHANGED)
+})
+
+t.test('a subscription that a stream was not told of is made up for', async (t) => {
+  const { house, publish } = await setUp(t, { times: { renewMs: 20 } })
+  house.store.loses = ({ kind }) => kind === 'subscribed'
+  const session = await startSession(house)
+  const { events } = await session.get({ at: 1 })
+  await session.post(request('resources/subscribe', { uri: 'news://today' }))
+  const before = house.store.calls.length
+  await until(() => house.store.calls.slice(before).filter(([method]) => method === 'get').length > 1, 'the streams are renewed')
+  await publish('news://today')
+  t.match(await events.message(), updated('news://today'))
+})
+
+t.test('what changes while the subscriptions are looked up counts', async (t) => {
+  const { house, publish } = await setUp(t)
+  const session = await startSession(house)
+  const { events } = await session.get({ at: 1 })
+  await session.post(request('resources/subscribe', { uri: 'news://7' }))
+  const { get } = house.store
+  let held = 0
+  house.store.get = async (key) => {
+    const value = await get(key)
+    // The stream looks; before it has its answer, there is one more subscription.
+    if (key.startsWith('session:') && held++ === 1) {
+      house.store.get = get
+      await session.post(request('resources/subscribe', { uri: 'news://today' }), { at: 0 })
+      await settle()
+    }
+    return value
+  }
+  await publish('news://7', 'news://today')
+  t.match(await events.message(), updated('news://7'))
+  t.match(await events.message(), updated('news://today'))
+})
+
+t.test('the stream of a session that has ended elsewhere ends when that shows', async (t) => {
+  const { house, publish } = await setUp(t)
+  const session = await startSession(house)
+  const { events } = await session.get({ at: 1 })
+  await session.post(request('resources/subscribe', { uri: 'news://7' }))
+  house.store.loses = ({ kind }) => kind === 'ended'
+  await session.end()
+  await publish('news://7')
+  t.same((await events.rest()).filter(({ method }) => method === 'notifications/resources/updated'), [])
+})
+
+t.test('nobody subscribes to what is not there, or is not for them, or to very much', async (t) => {
+  const { house } = await setUp(t)
+  const session = await startSession(house, { principal: asPrincipal('ada') })
+  for (const uri of ['news://nowhere', 'news://board', 'file:///etc/passwd']) {
+    t.match((await session.post(request('resources/subscribe', { uri }))).body.error, { code: -32602, data: { uri } }, uri)
+  }
+  for (let day = 0; day < 50; day++) await session.post(request('resources/subscribe', { uri: `news://${day}` }))
+  t.match((await session.post(request('resources/subscribe', { uri: 'news://50' }))).body.error, { code: -32602, message: /50 resources at most/ })
+  const board = await startSession(house, { principal: asPrincipal('bob', { groups: ['board'] }) })
+  t.same((await board.post(request('resources/subscribe', { uri: 'news://board' }))).body.result, {})
+})
+
+t.test('a session that ends meanwhile takes no subscription', async (t) => {
+  const { house } = await setUp(t)
+  const session = await startSession(house)
+  const { replace } = house.store
+  house.store.replace = async (...args) => {
+    house.store.replace = replace
+    await session.end({ at: 1 })
+    return await replace(...args)
+  }
+  t.match((await session.post(request('resources/subscribe', { uri: 'news://today' }))).body.error, { code: -32000, message: /ended/ })
+})
+
+t.test('2026-07-28: resources of a subscription, and those that are hidden are not taken', async (t) => {
+  const { house, publish } = await setUp(t)
+  const [body, options] = modern('subscriptions/listen', { notifications: { resourcesListChanged: true, resourceSubscriptions: ['news://today', 'news://board', 'news://nowhere'] } }, { id: 'sub' })
+  const { events } = await send(house.engines[0]!, body, { ...options, principal: asPrincipal('ada') })
+  t.match(await events.message(), { method: 'notifications/subscriptions/acknowledged', params: { notifications: { resourcesListChanged: true, resourceSubscriptions: ['news://today'] } } })
+  await publish('news://board', 'news://nowhere', 'news://today')
+  t.match(await events.message(), { ...updated('news://today'), params: { uri: 'news://today', _meta: { 'io.modelcontextprotocol/subscriptionId': 'sub' } } })
+  t.match(await events.message(), LIST_CHANGED)
+  await events.cut()
+})
+
+t.test('a resource that watches what it shows tells its subscribers, until it is not offered any more', async (t) => {
+  let tell: () => void = () => {}
+  let watching = 0
+  const watched = defineResource({
+    uri: 'clock://now',
+    name: 'now',
+    read: () => 'now',
+    watch (changed) {
+      watching++
+      tell = changed
+      return () => { watching-- }
+    }
+  })
+  const breaks = defineResource({ uri: 'clock://broken', name: 'broken', read: () => 'x', watch () { throw new Error('no such clock') } })
+  const stuck = defineResource({ uri: 'clock://stuck', name: 'stuck', read: () => 'x', watch: () => () => { throw new Error('cannot stop') } })
+  const house = startEngines(t, { count: 1, definitions: [breaks, watched, stuck] })
+  t.equal(watching, 1, 'one that cannot be watched takes nothing from the others')
+  t.match(house.lines.find(({ of }) => of === 'watching clock://broken'), { err: { message: 'no such clock' }, message: 'A handler failed' })
+  const session = await startSession(house)
+  const { events } = await session.get()
+  await session.post(request('resources/subscribe', { uri: 'clock://now' }))
+  tell()
+  t.match(await events.message(), updated('clock://now'))
+
+  house.engines[0]!.replace([watched])
+  t.equal(watching, 1, 'offered again, watched again')
+  t.match(house.lines.find(({ of }) => of === 'stopping a watch'), { err: { message: 'cannot stop' } })
+  t.match(await events.message(), LIST_CHANGED)
+  house.engines[0]!.replace([])
+  t.equal(watching, 0)
+})

@@ -1,0 +1,47 @@
+import t from 'tap'
+import { isPublicAddress } from '../../src/net/addresses.ts'
+
+/** The first and the last address of each range, and what lies just outside it where that is public. */
+const refused = {
+  'this network': ['0.0.0.0', '0.255.255.255'],
+  private: ['10.0.0.0', '10.255.255.255', '172.16.0.0', '172.31.255.255', '192.168.0.0', '192.168.255.255'],
+  'carrier-grade NAT, with the metadata service of Alibaba': ['100.64.0.0', '100.100.100.200', '100.127.255.255'],
+  loopback: ['127.0.0.0', '127.0.0.1', '127.255.255.255'],
+  'the host of a virtual machine on Azure': ['168.63.129.16'],
+  'link-local, with the metadata service of most clouds': ['169.254.0.0', '169.254.169.254', '169.254.255.255'],
+  'protocol assignments, with the metadata service of Oracle': ['192.0.0.0', '192.0.0.192', '192.0.0.255'],
+  documentation: ['192.0.2.0', '192.0.2.255', '198.51.100.0', '198.51.100.255', '203.0.113.0', '203.0.113.255'],
+  '6to4 relays': ['192.88.99.0', '192.88.99.255'],
+  benchmarking: ['198.18.0.0', '198.19.255.255'],
+  'multicast, reserved, broadcast': ['224.0.0.0', '239.255.255.255', '240.0.0.0', '255.255.255.254', '255.255.255.255'],
+
+  'unspecified and loopback of IPv6': ['::', '::1', '0:0:0:0:0:0:0:1', '::2'],
+  'an IPv4 address inside, mapped or compatible': ['::ffff:127.0.0.1', '::ffff:7f00:1', '::FFFF:10.0.0.1', '::ffff:8.8.8.8', '::127.0.0.1', '::8.8.8.8', '::ffff:0:8.8.8.8'],
+  'NAT64, of whatever IPv4 address': ['64:ff9b::', '64:ff9b::7f00:1', '64:ff9b::127.0.0.1', '64:ff9b::8.8.8.8', '64:ff9b:1::', '64:ff9b:1:ffff:ffff:ffff:ffff:ffff'],
+  '6to4, of whatever IPv4 address': ['2002::', '2002:7f00:1::', '2002:808:808::1', '2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  'discard-only': ['100::', '100::1', '100:0:0:1::'],
+  'protocol assignments and Teredo': ['2001::', '2001:0:7f00:1::1', '2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  'documentation of IPv6': ['2001:db8::', '2001:DB8:ffff:ffff:ffff:ffff:ffff:ffff', '3fff::', '3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  'segment routing': ['5f00::', '5f00::1'],
+  'unique local': ['fc00::', 'fd00::1', 'fd00:ec2::254', 'fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  'link-local and site-local of IPv6': ['fe80::', 'fe80::1', 'febf::1', 'fec0::1', 'feff::1'],
+  'multicast of IPv6': ['ff00::', 'ff02::1', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  'outside of global unicast': ['1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', '4000::', '8000::1', 'f000::1'],
+  'with a zone id': ['fe80::1%eth0', '2606:4700::1111%eth0', '::1%1'],
+  'no address': ['', 'localhost', 'a.example', '2130706433', '0x7f.1', '127.1', '0177.0.0.1', '08.8.8.8', '8.8.8', '8.8.8.8.', ' 8.8.8.8', '8.8.8.8:443', '8.8.8.0/24', '[2606:4700::1111]', '2606:4700::1111::', '2606:4700::g', 'undefined']
+}
+
+t.test('an address that is not of the public internet is refused', async (t) => {
+  for (const [range, addresses] of Object.entries(refused)) {
+    for (const address of addresses) t.equal(isPublicAddress(address), false, `${address} (${range})`)
+  }
+})
+
+t.test('a public address is not', async (t) => {
+  for (const address of [
+    '1.0.0.0', '1.1.1.1', '8.8.8.8', '9.255.255.255', '11.0.0.0', '100.63.255.255', '100.128.0.0', '126.255.255.255', '128.0.0.0',
+    '168.63.129.15', '168.63.129.17', '169.253.255.255', '169.255.0.0', '172.15.255.255', '172.32.0.0', '191.255.255.255', '192.0.1.0', '192.0.3.0', '192.88.98.255', '192.88.100.0',
+    '192.167.255.255', '192.169.0.0', '198.17.255.255', '198.20.0.0', '198.51.99.255', '198.51.101.0', '203.0.112.255', '203.0.114.0', '223.255.255.255',
+    '2000::', '2000::1', '2001:200::', '2001:4860:4860::8888', '2001:db7:ffff::', '2001:db9::', '2001:ffff::', '2003::1', '2606:4700::1111', '2606:4700::8.8.8.8', '2A00:1450::1', '3ffe::1', '3fff:1000::', '3fff:ffff::1'
+  ]) t.equal(isPublicAddress(address), true, address)
+})

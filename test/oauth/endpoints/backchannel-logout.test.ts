@@ -1,0 +1,143 @@
+import { SignJWT, generateKeyPair, UnsecuredJWT } from 'jose'
+import type { JWTPayload } from 'jose'
+import t from 'tap'
+import { logOut } from '../../../src/oauth/endpoints/backchannel-logout.ts'
+import type { LogoutServices } from '../../../src/oauth/endpoints/backchannel-logout.ts'
+import { KeyNotFoundError } from '../../../src/provider/jwks.ts'
+import { ProviderUnavailableError } from '../../../src/provider/discovery.ts'
+import { createMemoryStore } from '../../../src/store/memory.ts'
+import { StoreUnavailableError } from '../../../src/store/store.ts'
+
+/** What is a logout token, and what is none (OpenID Connect Back-Channel Logout 1.0 section 2.6). */
+const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
+const ISSUER = 'https://idp.example'
+const { privateKey, publicKey } = await generateKeyPair('ES256')
+const { privateKey: foreignKey } = await generateKeyPair('ES256')
+
+const seconds = (): number => Math.floor(Date.now() / 1_000)
+let made = 0
+
+type Claims = Record<string, unknown>
+
+function usual (): Claims {
+  return { iss: ISSUER, aud: 'seed', sub: 'ada', sid: 'session-1', iat: seconds(), exp: seconds() + 120, jti: `jti-${++made}`, events: { [EVENT]: {} } }
+}
+
+async function sign (claims: Claims, header: Record<string, unknown> = {}, key = privateKey): Promise<string> {
+  return await new SignJWT(claims as JWTPayload).setProtectedHeader({ alg: 'ES256', typ: 'logout+jwt', kid: 'known', ...header }).sign(key)
+}
+
+function makeServices (more: Partial<LogoutServices> = {}) {
+  const ended: Array<{ subject: string } | { sid: string }> = []
+  const services: LogoutServices = {
+    store: createMemoryStore(),
+    issuer: ISSUER,
+    tenants: [],
+    clientId: 'seed',
+    algorithms: ['ES256'],
+    clockSkewSeconds: 30,
+    async getKey ({ kid }) {
+      if (kid !== 'known') throw new KeyNotFoundError(`no key "${kid}"`)
+      return publicKey
+    },
+    async end (who) {
+      ended.push(who)
+      return 2
+    },
+    ...more
+  }
+  return { services, ended }
+}
+
+t.test('with a session it ends that session, without one the person', async (t) => {
+  const { services, ended } = makeServices()
+  t.same(await logOut(await sign(usual()), services), { subject: 'ada', sid: 'session-1', ended: 2 })
+  t.same(await logOut(await sign({ ...usual(), sid: undefined }), services), { subject: 'ada', sid: undefined, ended: 2 })
+  t.same(await logOut(await sign({ ...usual(), sub: undefined }), services), { subject: undefined, sid: 'session-1', ended: 2 })
+  t.same(ended, [{ sid: 'session-1' }, { subject: 'ada' }, { sid: 'session-1' }])
+})
+
+t.test('one of several audiences is enough, and other members of events do no harm', async (t) => {
+  const { services, ended } = makeServices()
+  await logOut(await sign({ ...usual(), aud: ['other', 'seed'], events: { 'urn:other': {}, [EVENT]: {} } }), services)
+  await logOut(await sign(usual(), { typ: undefined }), services)
+  t.equal(ended.length, 2)
+})
+
+const REFUSED: Array<[what: string, token: () => Promise<string>]> = [
+  ['no JWT', async () => 'x'],
+  ['not signed', async () => new UnsecuredJWT(usual()).encode()],
+  ['signed by somebody else', () => sign(usual(), {}, foreignKey)],
+  ['an unknown key', () => sign(usual(), { kid: 'unknown' })],
+  ['an algorithm that is not accepted', async () => await new SignJWT(usual()).setProtectedHeader({ alg: 'HS256', kid: 'known' }).sign(new TextEncoder().encode('x'.repeat(32)))],
+  ['another issuer', () => sign({ ...usual(), iss: 'https://evil.example' })],
+  ['the issuer with a slash', () => sign({ ...usual(), iss: `${ISSUER}/` })],
+  ['no issuer', () => sign({ ...usual(), iss: undefined })],
+  ['another audience', () => sign({ ...usual(), aud: 'somebody-else' })],
+  ['no audience', () => sign({ ...usual(), aud: undefined })],
+  ['no iat', () => sign({ ...usual(), iat: undefined })],
+  ['issued long ago', () => sign({ ...usual(), iat: seconds() - 400 })],
+  ['issued in the future', () => sign({ ...usual(), iat: seconds() + 100 })],
+  ['expired', () => sign({ ...usual(), exp: seconds() - 60 })],
+  ['no jti', () => sign({ ...usual(), jti: undefined })],
+  ['no events', () => sign({ ...usual(), events: undefined })],
+  ['events that are null', () => sign({ ...usual(), events: null })],
+  ['events that are text', () => sign({ ...usual(), events: EVENT })],
+  ['events that are a list', () => sign({ ...usual(), events: [EVENT] })],
+  ['another event', () => sign({ ...usual(), events: { 'http://schemas.openid.net/event/other': {} } })],
+  ['an event that is no object', () => sign({ ...usual(), events: { [EVENT]: true } })],
+  ['a nonce: an ID token', () => sign({ ...usual(), nonce: 'n' })],
+  ['neither sub nor sid', () => sign({ ...usual(), sub: undefined, sid: undefined })],
+  ['no sub, and a sid that is no text', () => sign({ ...usual(), sub: undefined, sid: 7 })]
+]
+
+for (const [what, token] of REFUSED) {
+  t.test(`refused, and nobody is logged out: ${what}`, async (t) => {
+    const { services, ended } = makeServices()
+    await t.rejects(logOut(await token(), services), { name: 'OAuthError', code: 'invalid_request', status: 400, detail: /./ })
+    t.same(ended, [])
+  })
+}
+
+t.test('no token at all', async (t) => {
+  await t.rejects(logOut(undefined, makeServices().services), { code: 'invalid_request', message: 'logout_token is required' })
+})
+
+t.test('a logout token is good once, ten times at once as well', async (t) => {
+  const { services, ended } = makeServices()
+  const token = await sign(usual())
+  const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => logOut(token, services)))
+  t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
+  await t.rejects(logOut(token, services), { code: 'invalid_request', detail: 'it was used before' })
+  t.equal(ended.length, 1)
+})
+
+t.test('the mark of a used one lives longer than the token can be accepted', async (t) => {
+  let now = Date.now()
+  const store = createMemoryStore({ now: () => now })
+  const { services } = makeServices({ store })
+  const token = await sign({ ...usual(), iat: seconds() + 25, exp: seconds() + 1_000 })
+  await logOut(token, services)
+  now += (25 + 300 + 30) * 1_000
+  await t.rejects(logOut(token, services), { code: 'invalid_request', detail: 'it was used before' })
+})
+
+t.test('of a provider with several tenants, only those that are listed', async (t) => {
+  const { services, ended } = makeServices({ issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] })
+  const from = (tid: string): Claims => ({ ...usual(), iss: `${ISSUER}/${tid}/v2.0`, tid })
+  await logOut(await sign(from('tenant-1')), services)
+  await t.rejects(logOut(await sign(from('tenant-2')), services), { code: 'invalid_request', detail: 'another issuer' })
+  await t.rejects(logOut(await sign({ ...from('tenant-1'), tid: undefined }), services), { code: 'invalid_request', detail: 'another issuer' })
+  t.equal(ended.length, 1)
+})
+
+t.test('what cannot be judged or done now is not called bad', async (t) => {
+  const away = makeServices({ getKey: async () => { throw new ProviderUnavailableError('no keys yet') } })
+  await t.rejects(logOut(await sign(usual()), away.services), ProviderUnavailableError)
+  t.same(away.ended, [])
+  const store = createMemoryStore()
+  store.setIfAbsent = async () => { throw new StoreUnavailableError() }
+  const down = makeServices({ store })
+  await t.rejects(logOut(await sign(usual()), down.services), StoreUnavailableError)
+  t.same(down.ended, [])
+})

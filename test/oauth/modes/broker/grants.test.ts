@@ -1,0 +1,136 @@
+import t from 'tap'
+import { createGrants, readRefreshToken } from '../../../../src/oauth/modes/broker/grants.ts'
+import type { NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
+import { OAuthError } from '../../../../src/errors/oauth-error.ts'
+import { createRevocations, grantName } from '../../../../src/tokens/revocations.ts'
+import { createSecrets } from '../../../../src/crypto/keyring.ts'
+import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
+import { keys } from '../../../../src/store/keys.ts'
+import { createMemoryStore } from '../../../../src/store/memory.ts'
+import { SEED_SECRET } from '../../../support/broker.ts'
+
+/** Grants in the store: how long they stay, how they are found again, how they end. */
+const DETAILS: NewGrant = { clientId: 'client', subject: 'ada', scope: 'openid', claims: { name: 'Ada' }, sid: 'session', refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-refresh' } }
+
+function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
+  const store = createMemoryStore({ now })
+  const revocations = createRevocations(store, 960)
+  const revoked: Array<[token: string, hint: string | undefined]> = []
+  const grants = createGrants({
+    store,
+    secrets: createSecrets(SEED_SECRET, undefined),
+    revocations,
+    upstream: {
+      async revoke (token, hint) {
+        revoked.push([token, hint])
+        return true
+      }
+    },
+    accessTokenTtlSeconds: 900,
+    refreshTokenTtlSeconds: 10_000,
+    maxAgeSeconds: 20_000,
+    maxAgeUncheckedSeconds: 5_000,
+    log: { info () {}, warn () {} },
+    now
+  })
+  return { store, revocations, grants, revoked }
+}
+
+t.test('a grant lies in the store for as long as its refresh token, or without one its access token, can be used', async (t) => {
+  let now = 1_000_000_000_000
+  const { grants } = makeGrants({ now: () => now })
+  const begin = async (details: Partial<NewGrant>): Promise<string> => (await grants.activate(await grants.begin({ ...DETAILS, ...details }))).id
+  const [refreshing, once, unchecked] = [await begin({}), await begin({ refreshes: false }), await begin({ upstream: { accessToken: 'a', refreshToken: undefined } })]
+  const live = async (): Promise<boolean[]> => await Promise.all([refreshing, once, unchecked].map(async (id) => await grants.find(id) !== undefined))
+  now += 899_000
+  t.same(await live(), [true, true, true])
+  now += 1_000
+  t.same(await live(), [true, false, true])
+  now += 4_100_000
+  t.same(await live(), [true, false, false], 'GRANT_MAX_AGE_UNCHECKED')
+  now += 5_000_000
+  t.same(await live(), [false, false, false], 'REFRESH_TOKEN_TTL')
+})
+
+t.test('a grant that is only begun is not in the store, and can be revoked before its code is redeemed', async (t) => {
+  const { grants, store, revocations } = makeGrants()
+  const begun = await grants.begin(DETAILS)
+  t.equal(await grants.find(begun.id), undefined)
+  t.equal(await grants.revokeAll({ subject: 'ada' }, 'logged out at the provider'), 0, 'none was live')
+  await grants.activate(begun)
+  t.equal(await store.get(keys.grant(begun.id)), undefined)
+  t.equal(await revocations.isRevoked([grantName(begun.id)], 0), true)
+})
+
+t.test('grants are found by subject, by client and by session, and by nothing else', async (t) => {
+  for (const [of, ends] of [
+    [{ subject: 'ada' }, [true, true, false]],
+    [{ clientId: 'client' }, [true, false, true]],
+    [{ sid: 'session' }, [true, false, false]],
+    [{ subject: 'client' }, [false, false, false]],
+    [{ clientId: 'ada' }, [false, false, false]]
+  ] as const) {
+    const { grants, revoked } = makeGrants()
+    const ids: string[] = []
+    for (const details of [DETAILS, { ...DETAILS, clientId: 'other', sid: undefined }, { ...DETAILS, subject: 'bob', sid: 'another' }]) {
+      ids.push((await grants.activate(await grants.begin(details))).id)
+    }
+    t.equal(await grants.revokeAll(of, 'revoked by the operator'), ends.filter(Boolean).length)
+    t.same(await Promise.all(ids.map(async (id) => await grants.find(id) === undefined)), ends, JSON.stringify(of))
+    t.equal(revoked.length, ends.filter(Boolean).length, 'and each at the provider')
+  }
+})
+
+t.test('at the provider the refresh token is revoked, or the access token where there is no other', async (t) => {
+  const { grants, revoked } = makeGrants()
+  for (const refreshToken of ['upstream-refresh', undefined]) {
+    const { id } = await grants.activate(await grants.begin({ ...DETAILS, upstream: { accessToken: 'upstream-access', refreshToken } }))
+    await grants.revoke(id, 'revoked by the client')
+  }
+  t.same(revoked, [['upstream-refresh', 'refresh_token'], ['upstream-access', 'access_token']])
+})
+
+t.test('whatever keeps the provider from revoking, the grant has ended here, and the log says why', async (t) => {
+  for (const [err, reason] of [[new OAuthError('temporarily_unavailable', 'away', { detail: 'it answered 500' }), 'it answered 500'], [new ProviderUnavailableError('not found yet'), 'not found yet']] as const) {
+    const store = createMemoryStore()
+    const warnings: Array<[object, string]> = []
+    const grants = createGrants({
+      ...strangerOptions(store),
+      maxAgeSeconds: 1_000,
+      secrets: createSecrets(SEED_SECRET, undefined),
+      upstream: { revoke: async () => { throw err } },
+      log: { info () {}, warn (fields, message) { warnings.push([fields, message]) } }
+    })
+    const { id } = await grants.activate(await grants.begin(DETAILS))
+    await grants.revoke(id, 'revoked by the client')
+    t.equal(await grants.find(id), undefined)
+    t.same(warnings, [[{ grant: id, reason }, "A grant has ended here; the provider's token could not be revoked"]])
+  }
+})
+
+t.test('the store alone cannot make a refresh token: its MAC is not there, and needs the secret', async (t) => {
+  const { grants, store } = makeGrants()
+  const grant = await grants.activate(await grants.begin(DETAILS))
+  const token = grants.refreshToken(grant)
+  const record = (await store.get(keys.grant(grant.id)))!
+  t.notOk(record.includes(token))
+  t.notOk(record.includes(token.split('.')[3]!))
+  t.notOk(record.includes('upstream-refresh') || record.includes('upstream-access'))
+  const stranger = createGrants({ ...strangerOptions(store), secrets: createSecrets('another SEED_SECRET, of 44 bytes as the first', undefined) })
+  t.equal(stranger.isGenuine(readRefreshToken(token)!, grant), false)
+  t.equal(grants.isGenuine(readRefreshToken(token)!, grant), true)
+  t.equal(grants.isGenuine(readRefreshToken(token)!, { ...grant, salt: 'another' }), false)
+  t.equal(grants.isGenuine(readRefreshToken(token)!, { ...grant, id: 'x'.repeat(22) }), false, 'of another grant')
+})
+
+t.test('what can be a refresh token, and what cannot', async (t) => {
+  const [id, key, mac] = ['i'.repeat(22), 'k'.repeat(8), 'm'.repeat(43)]
+  t.same(readRefreshToken(`${id}.12.${key}.${mac}`), { grantId: id, number: 12, keyId: key, mac })
+  for (const token of ['', 'x', `${id}.12.${key}`, `${id}.x.${key}.${mac}`, `${id}.1234567890.${key}.${mac}`, `${id}.12.${key}.${mac}\n`, `${id}.12.${key}.${mac}=`, `${id}:12.${key}.${mac}`]) {
+    t.equal(readRefreshToken(token), undefined, JSON.stringify(token))
+  }
+})
+
+function strangerOptions (store: ReturnType<typeof createMemoryStore>) {
+  return { store, revocations: createRevocations(store, 960), upstream: { revoke: async () => true }, accessTokenTtlSeconds: 1, refreshTokenTtlSeconds: 1, maxAgeSeconds: 1, maxAgeUncheckedSeconds: 1, log: { info () {}, warn () {} } }
+}

@@ -1,0 +1,57 @@
+import t from 'tap'
+import { AccessDeniedError } from '../../../../src/tokens/access-rules.ts'
+import type { Client } from '../../../../src/oauth/clients/clients.ts'
+import { createProxyTokens } from '../../../../src/oauth/modes/proxy/tokens.ts'
+import type { ProxyTokenServices } from '../../../../src/oauth/modes/proxy/tokens.ts'
+import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
+
+const CLIENT: Client = { kind: 'unregistered', id: 'cli', name: 'cli', redirectUris: [], authMethod: 'none', secretHash: undefined, jwks: undefined, refreshes: true }
+const REFRESH = { refreshToken: 'r', scope: undefined }
+
+/** The proxy's tokens next to a provider that gives one, and what it was asked for. */
+function setUp (changes: Partial<ProxyTokenServices> = {}) {
+  const asked: Array<Record<string, string>> = []
+  const tokens = createProxyTokens({
+    toolScopes: [],
+    upstream: {
+      async requestTokens (_grant, parameters) {
+        asked.push(parameters)
+        return { accessToken: 'a', refreshToken: undefined, idToken: 'never passed on', expiresInSeconds: undefined, scope: undefined }
+      }
+    },
+    verifyAccessToken: async () => {},
+    scopes: ['openid', 'email', 'groups'],
+    upstreamScope: undefined,
+    redirectUriSchemes: [],
+    ...changes
+  })
+  return { asked, tokens }
+}
+
+t.test('a fault in judging the new access token is a fault, and not taken for an acceptable token', async (t) => {
+  const fault = new Error('a bug')
+  await t.rejects(setUp({ verifyAccessToken: async () => { throw fault } }).tokens.refresh(REFRESH, CLIENT), fault)
+})
+
+t.test('a token that cannot be judged now passes', async (t) => {
+  const { tokens } = setUp({ verifyAccessToken: async () => { throw new ProviderUnavailableError('no keys') } })
+  t.same(await tokens.refresh(REFRESH, CLIENT), { access_token: 'a', token_type: 'Bearer' })
+})
+
+t.test('whom a rule refuses is told so, with whom to ask, and the log which rule it was', async (t) => {
+  for (const [contact, detail, message, logged] of [
+    [undefined, undefined, 'Not you', 'ACCESS_GROUPS: Not you'],
+    ['it@example.com', 'no groups', 'Not you; ask it@example.com', 'ACCESS_GROUPS: no groups']
+  ] as const) {
+    const { tokens } = setUp({ verifyAccessToken: async () => { throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', contact, detail) } })
+    await t.rejects(tokens.refresh(REFRESH, CLIENT), { name: 'OAuthError', status: 403, code: 'access_denied', message, detail: logged })
+  }
+})
+
+t.test('a provider that must be told all scopes at each refresh is told them, whatever the client asks', async (t) => {
+  const { asked, tokens } = setUp({ upstreamScope: 'openid email groups' })
+  await tokens.refresh(REFRESH, CLIENT)
+  await tokens.refresh({ ...REFRESH, scope: 'email' }, CLIENT)
+  t.same(asked, Array(2).fill({ refresh_token: 'r', scope: 'openid email groups' }))
+  await t.rejects(tokens.refresh({ ...REFRESH, scope: 'admin' }, CLIENT), { code: 'invalid_scope' })
+})

@@ -1,0 +1,22 @@
+import t from 'tap'
+import { codeRedirect, errorRedirect } from '../../../src/oauth/protocol/authorization-response.ts'
+
+const ISSUER = 'https://seed.example.com'
+
+t.test('a code goes back with state and iss', async (t) => {
+  const url = codeRedirect({ redirectUri: 'https://client.example/cb', state: 'a b&c=d#e' }, 'the-code', ISSUER)
+  t.equal(url.origin + url.pathname + url.hash, 'https://client.example/cb')
+  t.same([...url.searchParams], [['code', 'the-code'], ['state', 'a b&c=d#e'], ['iss', ISSUER]])
+})
+
+t.test('an error goes back with its code and our words, state and iss', async (t) => {
+  const url = errorRedirect({ redirectUri: 'cursor://anysphere.cursor-mcp/oauth/callback', state: '' }, { code: 'access_denied', message: 'The person did not allow the application' }, ISSUER)
+  t.ok(url.href.startsWith('cursor://anysphere.cursor-mcp/oauth/callback?'))
+  t.same([...url.searchParams], [['error', 'access_denied'], ['error_description', 'The person did not allow the application'], ['state', ''], ['iss', ISSUER]], 'an empty state is one')
+})
+
+t.test('the query of the redirect URI is kept, and cannot speak for us', async (t) => {
+  const url = codeRedirect({ redirectUri: 'https://client.example/cb?tenant=a&state=theirs&code=theirs&iss=theirs' }, 'the-code', ISSUER)
+  t.same([...url.searchParams], [['tenant', 'a'], ['state', 'theirs'], ['code', 'the-code'], ['iss', ISSUER]], 'without a state there is none of ours')
+  t.same(codeRedirect({ redirectUri: 'https://client.example/cb?state=theirs', state: 'ours' }, 'c', ISSUER).searchParams.getAll('state'), ['ours'])
+})

@@ -1,0 +1,122 @@
+import t from 'tap'
+import { ClaimError, toPrincipal } from '../../src/tokens/principal.ts'
+
+const BASE = { iss: 'https://id.example.com', sub: 'ada', exp: 1_800_000_000 }
+
+const principalOf = (claims: Record<string, unknown>, groupsClaim = 'groups', groupPaths = false) => toPrincipal({ ...BASE, ...claims }, { groupsClaim, groupPaths })
+const keyOf = (claims: Record<string, unknown>) => principalOf(claims).key
+const scopesOf = (claims: Record<string, unknown>) => [...principalOf(claims).scopes]
+
+t.test('takes issuer, subject, end and every claim as they are', async (t) => {
+  t.match(principalOf({ custom: { a: 1 } }), {
+    issuer: BASE.iss,
+    subject: 'ada',
+    expiresAt: BASE.exp,
+    clientId: undefined,
+    name: undefined,
+    email: undefined,
+    groups: [],
+    claims: { ...BASE, custom: { a: 1 } }
+  })
+})
+
+t.test('finds the client in client_id, then azp, cid, appid', async (t) => {
+  const all = { client_id: 'one', azp: 'two', cid: 'three', appid: 'four' }
+  t.equal(principalOf(all).clientId, 'one')
+  t.equal(principalOf({ ...all, client_id: undefined }).clientId, 'two')
+  t.equal(principalOf({ cid: 'three', appid: 'four' }).clientId, 'three', 'Okta')
+  t.equal(principalOf({ appid: 'four' }).clientId, 'four', 'Entra')
+  t.equal(principalOf({ ...all, client_id: 7, azp: '' }).clientId, 'three', 'what is no name is passed over')
+})
+
+t.test('names the person', async (t) => {
+  t.match(principalOf({ name: 'Ada', preferred_username: 'ada', email: 'ada@example.com' }), { name: 'Ada', email: 'ada@example.com' })
+  t.equal(principalOf({ preferred_username: 'ada' }).name, 'ada')
+  t.match(principalOf({ name: ['Ada'], email: { address: 'a' } }), { name: undefined, email: undefined })
+})
+
+t.test('reads scopes as exact members', async (t) => {
+  const cases: Array<[Record<string, unknown>, string[]]> = [
+    [{}, []],
+    [{ scope: '' }, []],
+    [{ scope: 'openid mcp:read' }, ['openid', 'mcp:read']],
+    [{ scope: ' openid  openid ' }, ['openid']],
+    [{ scope: 'xmcp:admin' }, ['xmcp:admin']],
+    [{ scope: 'mcp:admin:read' }, ['mcp:admin:read']],
+    [{ scope: 'mcp:admin,mcp:read' }, ['mcp:admin,mcp:read']],
+    [{ scope: 'MCP:ADMIN' }, ['MCP:ADMIN']],
+    [{ scope: 'a\tmcp:admin' }, ['a\tmcp:admin']],
+    [{ scp: 'a b' }, ['a', 'b']],
+    [{ scp: ['a', 'b', ''] }, ['a', 'b']],
+    [{ scp: ['a mcp:admin'] }, ['a mcp:admin']],
+    [{ scp: [] }, []],
+    [{ scope: 'a', scp: ['b'] }, ['a', 'b']]
+  ]
+  for (const [claims, expected] of cases) {
+    t.strictSame(scopesOf(claims), expected, JSON.stringify(claims))
+    t.notOk(principalOf(claims).scopes.has('mcp:admin'))
+  }
+})
+
+t.test('refuses scopes of a wrong type', async (t) => {
+  for (const value of [['mcp:admin'], { 'mcp:admin': 1 }, 1, true, null]) {
+    t.throws(() => principalOf({ scope: value }), new ClaimError('scope must be a string'), JSON.stringify(value))
+  }
+  for (const value of [{ 'mcp:admin': 1 }, ['a', 1], [['a']], 1, true, null]) {
+    t.throws(() => principalOf({ scp: value }), new ClaimError('scp must be a string or an array of strings'), JSON.stringify(value))
+  }
+})
+
+t.test('finds groups by the exact name of the claim, else by a path', async (t) => {
+  t.strictSame(principalOf({ groups: ['a', 'b'] }).groups, ['a', 'b'])
+  t.strictSame(principalOf({ realm_access: { roles: ['a'] } }, 'realm_access.roles').groups, ['a'], 'Keycloak')
+  t.strictSame(principalOf({ 'https://example.com/groups': ['a'] }, 'https://example.com/groups').groups, ['a'], 'Auth0')
+  t.strictSame(principalOf({ 'a.b': ['exact'], a: { b: ['path'] } }, 'a.b').groups, ['exact'])
+  t.strictSame(principalOf({ a: { b: ['path'] } }, 'a.b').groups, ['path'])
+})
+
+t.test('drops the slash before groups that are paths, where the provider writes them so', async (t) => {
+  t.strictSame(principalOf({ groups: ['/engineering', '/a/b', 'c', '//d'] }, 'groups', true).groups, ['engineering', 'a/b', 'c', '/d'], 'Keycloak')
+  t.strictSame(principalOf({ groups: ['/engineering'] }).groups, ['/engineering'])
+})
+
+t.test('has no groups where the claim lists none', async (t) => {
+  for (const groups of [undefined, null, 'admins', 1, {}, [1], ['a', 1], { length: 1, 0: 'a' }]) {
+    t.strictSame(principalOf({ groups }).groups, [], JSON.stringify(groups))
+  }
+  t.strictSame(principalOf({ a: 'text' }, 'a.b').groups, [])
+  t.strictSame(principalOf({ a: null }, 'a.b').groups, [])
+  t.strictSame(principalOf({ a: {} }, 'a.constructor.name').groups, [], 'inherited members are no claims')
+})
+
+t.test('has one key for one issuer, subject and client', async (t) => {
+  const key = keyOf({ client_id: 'c' })
+  t.match(key, /^[\w-]{43}$/)
+  t.equal(keyOf({ client_id: 'c', jti: 'other', exp: 1, scope: 'a', name: 'b' }), key, 'a refreshed token is still the same caller')
+  t.equal(keyOf({ azp: 'c' }), key)
+})
+
+t.test('no choice of issuer, subject or client can make the key of another', async (t) => {
+  const callers = [
+    { iss: 'i', sub: 's', client_id: 'c' },
+    { iss: 'i', sub: 's' },
+    { iss: 'i', sub: 's:c' },
+    { iss: 'i', sub: 's1:c' },
+    { iss: 'i', sub: 's', client_id: ':c' },
+    { iss: 'i:s', sub: 'c' },
+    { iss: 'i1:s1:c', sub: '' },
+    { iss: '', sub: 'i1:s1:c' },
+    { iss: 'i', sub: 'sc' },
+    { iss: 'is', sub: 'c' },
+    { iss: 'i', sub: 's\n' },
+    { iss: 'i', sub: 's\0' },
+    { iss: 'i', sub: '*' },
+    { iss: 'i', sub: 'S' },
+    { iss: 'i', sub: 'é' },
+    { iss: 'i', sub: 'e\u0301' },
+    { iss: 'i', sub: '\ud800' },
+    { iss: 'i', sub: '\ud801' },
+    { iss: 'i', sub: '\ufffd' }
+  ]
+  t.equal(new Set(callers.map(keyOf)).size, callers.length)
+})
