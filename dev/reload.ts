@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import type { Definition } from '../src/define/definition.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import { linkExtensions } from '../src/extensions/link.ts'
-import { OWN_FOLDERS, joinDefinitions, loadDefinitions } from '../src/extensions/load.ts'
+import { OWN_FOLDERS, joinDefinitions, loadDefinitionFiles } from '../src/extensions/load.ts'
 import type { LoadOptions, LoadedFile } from '../src/extensions/load.ts'
 import { ENDINGS, foldersOf, isPath } from '../src/extensions/locate.ts'
 import { createCompiler } from './compile.ts'
@@ -50,7 +50,7 @@ export async function createReloader ({ entries, from, check, source }: Reloader
   const watched = [...own.map(([folder]) => folder), ...theirs.flatMap(foldersOf)]
 
   let seen = await readTexts(watched)
-  let offered = { texts: seen, files: await loadDefinitions(entries, options) }
+  let offered = { texts: seen, files: await loadDefinitionFiles(entries, options) }
   const definitions = joinDefinitions(offered.files)
   let version = 0
   let watchers: FSWatcher[] = []
@@ -69,7 +69,7 @@ export async function createReloader ({ entries, from, check, source }: Reloader
     seen = texts
     try {
       await compiler.update()
-      const files = await loadDefinitions(entries, { ...options, version: ++version })
+      const files = await loadDefinitionFiles(entries, { ...options, version: ++version })
       replace(joinDefinitions(files))
       log.info(compare(offered.files, files, differing(texts, offered.texts), sourceOf), 'Saved files were loaded: this is offered from now on')
       offered = { texts, files }

@@ -1,15 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { createBrokerCore } from '../src/oauth/modes/broker/grant-services.ts'
-import type { BrokerCore } from '../src/oauth/modes/broker/grant-services.ts'
+import { createGrantServices } from '../src/oauth/modes/broker/grant-services.ts'
+import type { GrantServices } from '../src/oauth/modes/broker/grant-services.ts'
 import { createDelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
 import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
-import { createUpstream } from '../src/provider/token-client.ts'
+import { createTokenClient } from '../src/provider/token-client.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** Grants, and what asks the provider about them; undefined unless OAUTH_MODE=broker with sign-in. */
-    brokerCore: BrokerCore | undefined
+    brokerCore: GrantServices | undefined
     /** Tokens of the provider's with which tools call other APIs; undefined unless OAUTH_MODE=broker with sign-in. */
     delegatedTokens: DelegatedTokens | undefined
   }
@@ -24,8 +24,8 @@ async function tokenExchange (app: FastifyInstance): Promise<void> {
     return
   }
   const { secrets, revocations } = accessTokens
-  const upstream = createUpstream({ ...config.oidc, provider: oidc.provider.metadata })
-  const core = createBrokerCore({ config, store, secrets, revocations, upstream, getKey: oidc.jwks.getKey, log })
+  const upstream = createTokenClient({ ...config.oidc, provider: oidc.provider.metadata })
+  const core = createGrantServices({ config, store, secrets, revocations, upstream, getKey: oidc.jwks.getKey, log })
   app.decorate('brokerCore', core)
   app.decorate('delegatedTokens', createDelegatedTokens({ ...core, store, secrets, log }))
 }

@@ -12,7 +12,7 @@ async function health (app: FastifyInstance): Promise<void> {
   const vital = config.oauthMode === 'proxy'
   await app.register(healthRoutes, {
     prefix: '/health',
-    leaving: () => shutdown.begun,
+    leaving: () => shutdown.shuttingDown,
     parts: {
       store: { vital: false, check: async () => { await store.ping() } },
       ...(oidc !== undefined && {

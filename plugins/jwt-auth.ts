@@ -4,10 +4,10 @@ import { BearerError, readBearerToken } from '../src/http/bearer.ts'
 import { checkAccess } from '../src/tokens/access-rules.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
 import type { SigningKeys } from '../src/tokens/signing-keys.ts'
-import { createRevocations, grantName, sidName, subjectName, tokenName } from '../src/tokens/revocations.ts'
+import { createRevocations, grantKey, sidKey, subjectKey, tokenKey } from '../src/tokens/revocations.ts'
 import type { Revocations } from '../src/tokens/revocations.ts'
-import { createSecrets } from '../src/crypto/keyring.ts'
-import type { Secrets } from '../src/crypto/keyring.ts'
+import { createKeyring } from '../src/crypto/keyring.ts'
+import type { Keyring } from '../src/crypto/keyring.ts'
 import type { Principal } from '../src/tokens/principal.ts'
 import { TokenError, createVerifier } from '../src/tokens/verifier.ts'
 import type { Verifier } from '../src/tokens/verifier.ts'
@@ -33,7 +33,7 @@ const MAX_OWN_LIFETIME_SECONDS = 86_400
 interface AccessTokens {
   verifier: Verifier
   revocations: Revocations
-  secrets: Secrets
+  secrets: Keyring
   signingKeys: SigningKeys
 }
 
@@ -79,7 +79,7 @@ function createAccessTokens (app: FastifyInstance): AccessTokens {
   const broker = oauthMode === 'broker'
   const longestLife = broker ? grant.accessTokenTtlSeconds : token.maxLifetimeSeconds
   const revocations = createRevocations(app.store, longestLife + 2 * token.clockSkewSeconds)
-  const secrets = createSecrets(seedSecret, config.seedSecretPrevious)
+  const secrets = createKeyring(seedSecret, config.seedSecretPrevious)
   const signingKeys = createSigningKeys(secrets)
   if (broker && seedSecret === undefined) {
     app.log.warn('SEED_SECRET is not set: keys are made anew at each start, and everybody must sign in again after it')
@@ -95,7 +95,7 @@ function createAccessTokens (app: FastifyInstance): AccessTokens {
       groupsClaim: 'groups',
       groupPaths: false,
       getKey: (header) => signingKeys.getKey(header),
-      revocation: { ...revocations, names: ({ grant: grantId }) => [grantName(String(grantId))] }
+      revocation: { ...revocations, keys: ({ grant: grantId }) => [grantKey(String(grantId))] }
     })
     : createVerifier({
       ...oidc,
@@ -104,11 +104,11 @@ function createAccessTokens (app: FastifyInstance): AccessTokens {
       getKey: app.oidc!.jwks.getKey,
       revocation: {
         ...revocations,
-        names: ({ sub, sid }, digest) => [tokenName(digest), subjectName(String(sub)), ...(typeof sid === 'string' ? [sidName(sid)] : [])]
+        keys: ({ sub, sid }, digest) => [tokenKey(digest), subjectKey(String(sub)), ...(typeof sid === 'string' ? [sidKey(sid)] : [])]
       },
-      admit: (claims) => { checkAccess(claims, { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }) }
+      checkAccess: (claims) => { checkAccess(claims, { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }) }
     })
-  app.oidc!.onKeysChanged(() => { verifier.forget() })
+  app.oidc!.onKeysChanged(() => { verifier.clearCache() })
   return { verifier, revocations, secrets, signingKeys }
 }
 

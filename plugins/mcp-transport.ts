@@ -6,7 +6,7 @@ import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/
 import { createStreamGuard } from '../src/http/stream-revocation.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
-import type { Needs } from '../src/policy/requirements.ts'
+import type { PolicyRequirements } from '../src/policy/requirements.ts'
 import { ToolError } from '../src/define/tool.ts'
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine } from '../src/mcp/engine.ts'
@@ -16,15 +16,15 @@ import { createTallies } from '../src/limits/shared-counters.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange.ts'
 import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
-import { addressBucket } from '../src/limits/rate-limit.ts'
+import { clientAddressKey } from '../src/limits/rate-limit.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
-import { createSecrets, randomId } from '../src/crypto/keyring.ts'
+import { createKeyring, randomId } from '../src/crypto/keyring.ts'
 
 export interface McpTransportOptions {
   /** What is offered. */
   definitions: readonly Definition[]
   /** What their policies need to know of a caller. */
-  needs: Needs
+  needs: PolicyRequirements
   /** Is given what offers other definitions while the server runs. */
   onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
@@ -33,13 +33,13 @@ export interface McpTransportOptions {
 async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngine }: McpTransportOptions): Promise<void> {
   const { config, accessTokens, delegatedTokens } = app
   const origins = allowedOrigins(config)
-  const secrets = accessTokens?.secrets ?? createSecrets(config.seedSecret, config.seedSecretPrevious)
+  const secrets = accessTokens?.secrets ?? createKeyring(config.seedSecret, config.seedSecretPrevious)
   if (app.store.kind === 'redis' && config.seedSecret === undefined) {
     app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) goes on only at the replica that asked')
   }
   tellOfPolicies(app, definitions, needs)
   const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
-  const limits = createMcpLimits(tallies, config.mcpLimits, addressBucket)
+  const limits = createMcpLimits(tallies, config.mcpLimits, clientAddressKey)
   const engine = createEngine({
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
@@ -64,7 +64,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngin
 }
 
 /** What an operator would otherwise wonder about. */
-function tellOfPolicies ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: Needs): void {
+function tellOfPolicies ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: PolicyRequirements): void {
   const guarded = definitions.filter(hasPolicy).map(describeDefinition)
   if (!config.authRequired && guarded.length > 0) log.warn({ guarded }, 'AUTH_REQUIRED=false: what has a policy is not offered, as nobody is signed in')
   if (config.authRequired && config.oauthMode === 'proxy' && scopes.length > 0) {

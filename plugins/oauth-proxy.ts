@@ -7,25 +7,25 @@ import consentRoutes from '../routes/consent.ts'
 import revokeRoutes from '../routes/revoke.ts'
 import tokenRoutes from '../routes/token.ts'
 import wellKnownRoutes from '../routes/well-known.ts'
-import type { Needs } from '../src/policy/requirements.ts'
+import type { PolicyRequirements } from '../src/policy/requirements.ts'
 import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
 import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { createAddressLimit } from '../src/http/limits.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
-import { createClientDocuments } from '../src/oauth/clients/metadata-documents.ts'
+import { createMetadataDocuments } from '../src/oauth/clients/metadata-documents.ts'
 import { createClients } from '../src/oauth/clients/clients.ts'
 import { createConsent } from '../src/oauth/endpoints/consent.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
 import { createRateLimiter } from '../src/limits/rate-limit.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
-import { createUpstream } from '../src/provider/token-client.ts'
+import { createTokenClient } from '../src/provider/token-client.ts'
 
 export interface OauthProxyOptions {
   /** How client metadata documents are fetched. */
   fetchDocument: FetchPublicDocument
   /** What the policies of tools, prompts and resources need to know of a caller. */
-  needs: Needs
+  needs: PolicyRequirements
 }
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
@@ -40,12 +40,12 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
   const { getKey } = oidc.jwks
   const provider = oidc.provider.metadata
 
-  const documents = createClientDocuments({ ...config.clientDocuments, fetchDocument, redirectUriSchemes, log })
+  const documents = createMetadataDocuments({ ...config.clientDocuments, fetchDocument, redirectUriSchemes, log })
   const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: config.configuredClients, documents, redirectUriSchemes })
   const broker = brokerCore === undefined
     ? undefined
     : createBroker({ config, policyClaims: needs.claims, store, signingKeys, core: brokerCore, clients, provider, verifyAccessToken: verifier.verify, log })
-  const { signIn, issuer, revoker, end } = broker ?? createProxy({ config, toolScopes, upstream: createUpstream({ ...config.oidc, provider }), revocations, verifyAccessToken: verifier.verify })
+  const { signIn, issuer, revoker, revokeFor } = broker ?? createProxy({ config, toolScopes, upstream: createTokenClient({ ...config.oidc, provider }), revocations, verifyAccessToken: verifier.verify })
 
   const consent = createConsent(store)
   const cookies = createCookies(baseUrl)
@@ -80,7 +80,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
 
   // The paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/authorize', '/authorize']) {
-    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, ...limit, clients, consent, cookies, probe: signIn.probe, baseUrl, resource, scopes, toolScopes, redirectUriSchemes }))
+    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, ...limit, clients, consent, cookies, probe: signIn.probeUrl, baseUrl, resource, scopes, toolScopes, redirectUriSchemes }))
   }
   await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl, redirectUriSchemes }))
   if (broker !== undefined) {
@@ -93,7 +93,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
     await mount('revoke', async (scope) => await scope.register(revokeRoutes, { prefix, ...limit, clients, store, baseUrl, revoker }))
   }
   await mount('backchannel-logout', async (scope) => await scope.register(backchannelLogoutRoutes, {
-    prefix: '/oauth/backchannel-logout', store, ...config.oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey, end
+    prefix: '/oauth/backchannel-logout', store, ...config.oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey, revokeFor
   }))
 }
 

@@ -3,13 +3,13 @@ import fp from 'fastify-plugin'
 import { fetchJson } from '../src/net/fetch.ts'
 import { createJwks } from '../src/provider/jwks.ts'
 import type { Jwks } from '../src/provider/jwks.ts'
-import { createProvider } from '../src/provider/discovery.ts'
-import type { Provider } from '../src/provider/discovery.ts'
+import { createProviderDiscovery } from '../src/provider/discovery.ts'
+import type { ProviderDiscovery } from '../src/provider/discovery.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** The OpenID provider and its keys; undefined with AUTH_REQUIRED=false. */
-    oidc: { provider: Provider, jwks: Jwks, onKeysChanged (listener: () => void): void } | undefined
+    oidc: { provider: ProviderDiscovery, jwks: Jwks, onKeysChanged (listener: () => void): void } | undefined
   }
 }
 
@@ -20,7 +20,7 @@ async function oidcDiscovery (app: FastifyInstance): Promise<void> {
     app.decorate('oidc', undefined)
     return
   }
-  const provider = createProvider({
+  const provider = createProviderDiscovery({
     ...oidc,
     fetchJson,
     log: app.log,

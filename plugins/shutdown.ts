@@ -20,11 +20,11 @@ async function shutdown (app: FastifyInstance): Promise<void> {
 
   // Callbacks: of every request, each promise is a good part of what a hook costs.
   app.addHook('preHandler', ({ raw }, _reply, done) => {
-    sequence.taken(raw)
+    sequence.requestStarted(raw)
     done()
   })
   app.addHook('onResponse', ({ raw }, _reply, done) => {
-    sequence.answered(raw)
+    sequence.requestFinished(raw)
     done()
   })
   app.addHook('onSend', (_request, reply, payload, done) => {

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { CONSENT_HEADERS, renderConsentPage } from '../src/pages/error.ts'
 import { authorize } from '../src/oauth/endpoints/authorize.ts'
 import type { AuthorizationServices } from '../src/oauth/endpoints/authorize.ts'
@@ -21,7 +21,7 @@ const BROWSER_COOKIE_SECONDS = 3_600
 /** GET /oauth/authorize (RFC 6749 section 3.1). A browser navigates here: no CORS, and what it gets is the consent page, or a page that says what is wrong. */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, { consent, cookies, ...services }) => {
   app.setErrorHandler(pageErrorHandler)
-  allowOnly(app, ['GET'], '', { preflight: false })
+  rejectOtherMethods(app, ['GET'], '', { preflight: false })
 
   app.get('', {
     config: { auth: 'public' },

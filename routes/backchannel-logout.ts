@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptFormsOnly } from '../src/http/form-body.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { logOut } from '../src/oauth/endpoints/backchannel-logout.ts'
 import type { LogoutServices } from '../src/oauth/endpoints/backchannel-logout.ts'
 import { LogoutBodySchema, LogoutResponses } from '../src/schemas/backchannel-logout.ts'
@@ -10,7 +10,7 @@ import { LogoutBodySchema, LogoutResponses } from '../src/schemas/backchannel-lo
 const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutServices> = async (app, services) => {
   await acceptFormsOnly(app, 16_384)
   app.setErrorHandler(oauthErrorHandler())
-  allowOnly(app, ['POST'], '', { preflight: false })
+  rejectOtherMethods(app, ['POST'], '', { preflight: false })
 
   app.post('', {
     config: { auth: 'public' },

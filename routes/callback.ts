@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import type { BrokerSignIn } from '../src/oauth/modes/broker/sign-in.ts'
 import { CallbackQuerySchema, CallbackResponses } from '../src/schemas/callback.ts'
 
@@ -13,13 +13,13 @@ export interface CallbackRouteOptions {
 /** GET /oauth/callback: the provider sends the browser back (broker mode). The one redirect URI that the provider must know. */
 const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (app, { signIn, cookies }) => {
   app.setErrorHandler(pageErrorHandler)
-  allowOnly(app, ['GET'], '', { preflight: false })
+  rejectOtherMethods(app, ['GET'], '', { preflight: false })
 
   app.get('', {
     config: { auth: 'public' },
     schema: { querystring: CallbackQuerySchema, response: CallbackResponses }
   }, async (request, reply) => {
-    const { location, cookieName, client, signedIn, error } = await signIn.finish(request.query, (name) => cookies.read(request, name))
+    const { location, cookieName, client, signedIn, error } = await signIn.complete(request.query, (name) => cookies.read(request, name))
     request.logFields = { client, ...signedIn, ...(error !== undefined && { error: error.code, reason: error.detail }) }
     cookies.clear(reply, cookieName)
     return reply.header('cache-control', 'no-store').redirect(location.href, 303)

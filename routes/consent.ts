@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
 import { acceptFormsOnly } from '../src/http/form-body.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import type { Clients } from '../src/oauth/clients/clients.ts'
 import type { Consent } from '../src/oauth/endpoints/consent.ts'
 import { OAuthError } from '../src/errors/oauth-error.ts'
@@ -28,7 +28,7 @@ const MOST_SIGN_INS = 8
 const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app, { consent, signIn, clients, cookies, baseUrl, redirectUriSchemes }) => {
   await acceptFormsOnly(app, 4_096)
   app.setErrorHandler(pageErrorHandler)
-  allowOnly(app, ['POST'], '', { preflight: false })
+  rejectOtherMethods(app, ['POST'], '', { preflight: false })
 
   app.post('', {
     config: { auth: 'public' },
@@ -48,8 +48,8 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
       const denied = new OAuthError('access_denied', 'The person did not allow the application')
       return reply.redirect(errorRedirect(answered, denied, baseUrl).href, 303)
     }
-    await clients.used(answered.client)
-    const { location, cookie } = await signIn.begin(answered)
+    await clients.keepAlive(answered.client)
+    const { location, cookie } = await signIn.start(answered)
     if (cookie !== undefined) {
       // Browsers send the oldest first (RFC 6265 section 5.4): the one that was begun just now is the last to go.
       for (const name of cookies.names(request, 'sign-in-').slice(0, 1 - MOST_SIGN_INS)) cookies.clear(reply, name)

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
 
 export interface HealthRouteOptions {
@@ -24,7 +24,7 @@ export interface HealthPart {
  */
 const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, { parts, leaving }) => {
   const config = { auth: 'public', quiet: true } as const
-  for (const path of ['', '/live', '/ready']) allowOnly(app, ['GET', 'HEAD'], path, { preflight: false })
+  for (const path of ['', '/live', '/ready']) rejectOtherMethods(app, ['GET', 'HEAD'], path, { preflight: false })
 
   for (const path of ['', '/live']) {
     app.get(path, { config, exposeHeadRoute: true, schema: { response: { 200: HealthSchema } } }, async (_request, reply) =>

@@ -3,12 +3,12 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { BearerError } from '../src/http/bearer.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
-import { RefusedError } from '../src/http/host-and-origin.ts'
+import { HostOrOriginError } from '../src/http/host-and-origin.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
-import { sendStream } from '../src/http/send-event-stream.ts'
+import { sendEventStream } from '../src/http/send-event-stream.ts'
 import type { StreamGuard } from '../src/http/stream-revocation.ts'
-import type { Answer } from '../src/mcp/exchange.ts'
-import type { Engine, Exchange } from '../src/mcp/engine.ts'
+import type { McpResponse } from '../src/mcp/exchange.ts'
+import type { Engine, McpRequest } from '../src/mcp/engine.ts'
 import type { EventStream } from '../src/mcp/streams/event-stream.ts'
 import type { McpLimits } from '../src/limits/mcp-limits.ts'
 import type { ChallengeOptions } from '../src/oauth/protocol/bearer-challenge.ts'
@@ -33,7 +33,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
   acceptJsonOnly(app)
   // Preflights alone: of a request itself the origin check says what is to be said, in a tenth of the time.
   await app.register(async (scope) => { await scope.register(cors, { origin: [...origins], methods: ['POST', 'GET', 'DELETE'], maxAge: 600 }) })
-  app.addHook('onSend', sendStream)
+  app.addHook('onSend', sendEventStream)
   app.setErrorHandler(async (error: FastifyError, request, reply) => await answerError(countRefusal(error, request), request, reply))
 
   /** Good tokens are always looked at: one bad client must not lock out the others behind its address. */
@@ -59,14 +59,14 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
   }
 
   /** Plain requests are answered at once, without a promise. */
-  function answer (request: FastifyRequest, reply: FastifyReply, method: Exchange['method']): Promise<Payload> | undefined {
+  function answer (request: FastifyRequest, reply: FastifyReply, method: McpRequest['method']): Promise<Payload> | undefined {
     const answer = engine.handle(new HttpExchange(method, request, reply, challenge.baseUrl))
     // A reply that is returned would be waited for, as long as its stream is open.
     if (isPromise(answer)) return answer.then((settled) => prepare(settled, request, reply))
     reply.send(prepare(answer, request, reply))
   }
 
-  function prepare ({ status, headers, body, stream }: Answer, request: FastifyRequest, reply: FastifyReply): Payload {
+  function prepare ({ status, headers, body, stream }: McpResponse, request: FastifyRequest, reply: FastifyReply): Payload {
     reply.code(status).header('cache-control', 'no-store').headers(headers)
     // Fastify says so itself of what is a string.
     if (body instanceof Buffer) reply.type('application/json; charset=utf-8')
@@ -86,7 +86,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     onRequest: countRequest
   }, (request, reply) => {
     // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
-    if (!accepts(request, JSON_TYPE)) throw new RefusedError(406, 'Accept must include application/json and text/event-stream')
+    if (!accepts(request, JSON_TYPE)) throw new HostOrOriginError(406, 'Accept must include application/json and text/event-stream')
     request.logFields = describe(request.body)
     return answer(request, reply, 'POST')
   })
@@ -113,27 +113,27 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
 }
 
 /** What few requests need is made when it is asked for. */
-class HttpExchange implements Exchange {
-  readonly method: Exchange['method']
+class HttpExchange implements McpRequest {
+  readonly method: McpRequest['method']
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #baseUrl: string
   #signal: AbortSignal | undefined
 
-  constructor (method: Exchange['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
+  constructor (method: McpRequest['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
     this.method = method
     this.#request = request
     this.#reply = reply
     this.#baseUrl = baseUrl
   }
 
-  get headers (): Exchange['headers'] { return this.#request.headers }
+  get headers (): McpRequest['headers'] { return this.#request.headers }
   get url (): string { return this.#baseUrl + this.#request.url }
   get body (): unknown { return this.#request.body }
   get acceptsStream (): boolean { return accepts(this.#request, STREAM) }
-  get principal (): Exchange['principal'] { return this.#request.principal }
+  get principal (): McpRequest['principal'] { return this.#request.principal }
   get address (): string { return this.#request.ip }
-  get log (): Exchange['log'] { return this.#request.log }
+  get log (): McpRequest['log'] { return this.#request.log }
 
   get signal (): AbortSignal {
     this.#signal ??= disconnected(this.#reply)

@@ -2,7 +2,7 @@ import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { register } from '../src/oauth/endpoints/register.ts'
 import type { RegistrationServices } from '../src/oauth/endpoints/register.ts'
 import { RegisterBodySchema, RegisterHeadersSchema, RegisterResponses } from '../src/schemas/register.ts'
@@ -15,7 +15,7 @@ const registerRoutes: FastifyPluginAsyncTypebox<RegistrationServices> = async (a
     error.validation!.some(({ instancePath, params }) => instancePath.startsWith('/redirect_uris') || params['missingProperty'] === 'redirect_uris')
       ? 'invalid_redirect_uri'
       : 'invalid_client_metadata'))
-  allowOnly(app, ['POST'], '', { preflight: true })
+  rejectOtherMethods(app, ['POST'], '', { preflight: true })
 
   app.post('', {
     config: { auth: 'public' },

@@ -2,7 +2,7 @@ import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptFormsOnly } from '../src/http/form-body.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { revokeToken } from '../src/oauth/endpoints/revoke.ts'
 import type { RevocationServices } from '../src/oauth/endpoints/revoke.ts'
 import { RevokeBodySchema, RevokeResponses } from '../src/schemas/revoke.ts'
@@ -13,7 +13,7 @@ const revokeRoutes: FastifyPluginAsyncTypebox<RevocationServices> = async (app, 
   await acceptFormsOnly(app, 16_384)
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler())
-  allowOnly(app, ['POST'], '', { preflight: true })
+  rejectOtherMethods(app, ['POST'], '', { preflight: true })
 
   app.post('', {
     config: { auth: 'public' },

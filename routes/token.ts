@@ -2,7 +2,7 @@ import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptFormsOnly } from '../src/http/form-body.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { issueTokens } from '../src/oauth/endpoints/token.ts'
 import type { TokenServices } from '../src/oauth/endpoints/token.ts'
 import { TokenBodySchema, TokenHeadersSchema, TokenResponses } from '../src/schemas/token.ts'
@@ -12,7 +12,7 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenServices> = async (app, servic
   await acceptFormsOnly(app, 16_384)
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler())
-  allowOnly(app, ['POST'], '', { preflight: true })
+  rejectOtherMethods(app, ['POST'], '', { preflight: true })
 
   app.post('', {
     config: { auth: 'public' },

@@ -1,7 +1,7 @@
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { plainErrorHandler } from '../src/http/errors.ts'
-import { allowOnly } from '../src/http/method-not-allowed.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { authorizationServer, openidConfiguration, protectedResource } from '../src/oauth/endpoints/metadata.ts'
 import type { MetadataOptions } from '../src/oauth/endpoints/metadata.ts'
 import { ErrorSchema } from '../src/schemas/common.ts'
@@ -26,7 +26,7 @@ const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async 
 
   const paths = ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration']
   for (const path of [...paths, ...(jwks === undefined ? [] : ['/jwks.json'])]) {
-    allowOnly(app, ['GET'], path, { preflight: true })
+    rejectOtherMethods(app, ['GET'], path, { preflight: true })
   }
 
   const resource = protectedResource(options)

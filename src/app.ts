@@ -15,11 +15,11 @@ import { createPublicFetcher } from './net/public-fetch.ts'
 import type { FetchPublicDocument } from './net/public-fetch.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
 import { createLogOutput } from './logging/output.ts'
-import { createRequestLine, loggerOptions, newReference } from './logging/logger.ts'
-import type { RequestLine } from './logging/logger.ts'
-import { lateRequestLog } from './logging/lazy-request-logger.ts'
+import { createRequestLogger, loggerOptions, createRequestId } from './logging/logger.ts'
+import type { RequestLogger } from './logging/logger.ts'
+import { lazyRequestLogger } from './logging/lazy-request-logger.ts'
 import type { Definition } from './define/definition.ts'
-import { policyNeeds } from './policy/requirements.ts'
+import { requirementsOf } from './policy/requirements.ts'
 import type { Engine } from './mcp/engine.ts'
 
 /** On every answer (pages add their own). */
@@ -44,9 +44,9 @@ export interface AppOptions {
 export async function buildApp (settings: Config, { logStream = createLogOutput(), fetchDocument = createPublicFetcher(), definitions = [], onEngine }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { ...loggerOptions(settings), stream: logStream },
-    childLoggerFactory: lateRequestLog,
+    childLoggerFactory: lazyRequestLogger,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: newReference,
+    genReqId: createRequestId,
     requestIdHeader: false,
     trustProxy: settings.trustProxy.length > 0 ? settings.trustProxy : false,
     exposeHeadRoutes: false,
@@ -69,13 +69,13 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
     done()
   })
-  const logRequest = createRequestLine(app.log)
+  const logRequest = createRequestLogger(app.log)
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(request, reply)
     done()
   })
 
-  const needs = policyNeeds(definitions, settings.scopeHierarchy, settings.oidc.scopes)
+  const needs = requirementsOf(definitions, settings.scopeHierarchy, settings.oidc.scopes)
   await app.register(config, { config: settings })
   await app.register(shutdown)
   await app.register(redis)
@@ -90,7 +90,7 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
 }
 
 /** A URL that cannot be decoded reaches no route and no hook: it is answered and logged here. */
-async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLine): Promise<void> {
+async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLogger): Promise<void> {
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
   await plainErrorHandler(error, request, reply)
   logRequest(request, reply)

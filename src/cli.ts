@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { explain } from './commands/explain.ts'
 import { revoke } from './commands/revoke.ts'
 import { loadConfig } from './config/env.ts'
-import { loadOffered } from './definitions.ts'
+import { loadDefinitions } from './definitions.ts'
 
 /** The command line for operators: the same environment as the server's. */
 const USAGE = `Usage: seed revoke --subject <sub> | --client <client id> | --grant <grant id>
@@ -35,7 +35,7 @@ async function runExplain (args: string[]): Promise<void> {
   if ([values.tool, values.prompt, values.resource].filter((value) => value !== undefined).length !== 1) throw new Error(USAGE)
   const config = loadConfig(process.env, '.env')
   const claims = file === undefined ? values.scopes === undefined ? undefined : {} : await readClaims(file)
-  const { allowed, text } = explain(config, { ...values, claims }, await loadOffered(config))
+  const { allowed, text } = explain(config, { ...values, claims }, await loadDefinitions(config))
   console.log(text)
   if (!allowed) process.exitCode = 1
 }

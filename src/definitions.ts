@@ -1,7 +1,7 @@
 import type { Config } from './config/env.ts'
 import type { Definition } from './define/definition.ts'
 import { linkExtensions } from './extensions/link.ts'
-import { joinDefinitions, loadDefinitions } from './extensions/load.ts'
+import { joinDefinitions, loadDefinitionFiles } from './extensions/load.ts'
 import { createDefinitionCheck } from './mcp/catalog/catalog.ts'
 import { createConfigurationResource } from './resources/_configuration.ts'
 
@@ -11,8 +11,8 @@ import { createConfigurationResource } from './resources/_configuration.ts'
  *
  * @throws ExtensionError, which names the file and the reason
  */
-export async function loadOffered (config: Config): Promise<Definition[]> {
+export async function loadDefinitions (config: Config): Promise<Definition[]> {
   if (config.extensions.length > 0) linkExtensions()
-  const files = await loadDefinitions(config.extensions, { from: process.cwd(), check: createDefinitionCheck(config.scopeHierarchy) })
+  const files = await loadDefinitionFiles(config.extensions, { from: process.cwd(), check: createDefinitionCheck(config.scopeHierarchy) })
   return [...joinDefinitions(files), createConfigurationResource(config)]
 }

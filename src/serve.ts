@@ -3,7 +3,7 @@ import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
 import { loadConfig } from './config/env.ts'
 import { listen } from './listen.ts'
-import { loadOffered } from './definitions.ts'
+import { loadDefinitions } from './definitions.ts'
 import { IDLE_MS } from './http/shutdown.ts'
 
 /**
@@ -13,7 +13,7 @@ import { IDLE_MS } from './http/shutdown.ts'
 export async function serve (environment: Record<string, string | undefined>, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
   try {
     const config = loadConfig(environment, dotenvPath)
-    const app = await buildApp(config, { definitions: options.definitions ?? await loadOffered(config), ...options })
+    const app = await buildApp(config, { definitions: options.definitions ?? await loadDefinitions(config), ...options })
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends at once.
     const delay = (config.shutdownDelaySeconds + config.shutdownGraceSeconds + 5) * 1_000 + IDLE_MS

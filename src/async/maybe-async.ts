@@ -1,5 +1,5 @@
 /** What may be there at once. */
-export type Awaitable<T> = T | Promise<T>
+export type MaybePromise<T> = T | Promise<T>
 
 export function isPromise (value: unknown): value is Promise<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
@@ -11,8 +11,8 @@ export function isPromise (value: unknown): value is Promise<unknown> {
  *
  * @param onError for what work throws or rejects with; not for what `onResult` throws
  */
-export function whenDone<T, Result> (work: () => Awaitable<T>, onResult: (result: T) => Result, onError: (err: unknown) => Result): Awaitable<Result> {
-  let result: Awaitable<T>
+export function mapMaybe<T, Result> (work: () => MaybePromise<T>, onResult: (result: T) => Result, onError: (err: unknown) => Result): MaybePromise<Result> {
+  let result: MaybePromise<T>
   try {
     result = work()
   } catch (err) {

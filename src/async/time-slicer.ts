@@ -6,13 +6,13 @@ const STRETCH_MS = 10
  * the others in later turns of the event loop. Whatever else waits has its turn in between: answers of Redis above
  * all, which would be taken for lost otherwise. What is begun first is done first.
  */
-export interface Turns {
+export interface TimeSlicer {
   /** @param act must not throw */
   forEach<Item> (items: Iterable<Item>, act: (item: Item) => void): void
 }
 
 /** @param now milliseconds, from any beginning */
-export function createTurns (stretchMs = STRETCH_MS, now = (): number => performance.now()): Turns {
+export function createTimeSlicer (stretchMs = STRETCH_MS, now = (): number => performance.now()): TimeSlicer {
   const waiting: Array<() => boolean> = []
 
   /** Goes on until all is done or the time is over. */

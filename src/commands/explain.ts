@@ -1,10 +1,10 @@
 import type { Config } from '../config/env.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
-import { policyNeeds } from '../policy/requirements.ts'
+import { requirementsOf } from '../policy/requirements.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import { claimAt, toPrincipal } from '../tokens/principal.ts'
-import { createPolicies } from '../policy/evaluator.ts'
+import { createPolicyEvaluator } from '../policy/evaluator.ts'
 
 /** What is asked about: one of the first three, and by whom. */
 export interface ExplainOptions {
@@ -38,9 +38,9 @@ export function explain ({ oidc, scopeHierarchy }: Pick<Config, 'oidc' | 'scopeH
     ...options.claims,
     ...(options.scopes !== undefined && { scope: options.scopes, scp: undefined })
   }, { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths })
-  const needs = policyNeeds(definitions, scopeHierarchy, oidc.scopes)
-  const { judge } = createPolicies({ hierarchy: scopeHierarchy, scopes: [...oidc.scopes, ...needs.scopes] })
-  const { missingScopes, refusals } = judge(definition, principal)
+  const needs = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
+  const { evaluate } = createPolicyEvaluator({ hierarchy: scopeHierarchy, scopes: [...oidc.scopes, ...needs.scopes] })
+  const { missingScopes, refusals } = evaluate(definition, principal)
   const allowed = missingScopes.length === 0 && refusals.length === 0
   const { scopes = [], groups = [], claims = {} } = definition
   return {

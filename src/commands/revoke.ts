@@ -1,10 +1,10 @@
 import type { Config } from '../config/env.ts'
 import { fetchJson } from '../net/fetch.ts'
 import { createGrants } from '../oauth/modes/broker/grants.ts'
-import { createRevocations, subjectName } from '../tokens/revocations.ts'
-import { createSecrets } from '../crypto/keyring.ts'
-import { createUpstream } from '../provider/token-client.ts'
-import { createProvider } from '../provider/discovery.ts'
+import { createRevocations, subjectKey } from '../tokens/revocations.ts'
+import { createKeyring } from '../crypto/keyring.ts'
+import { createTokenClient } from '../provider/token-client.ts'
+import { createProviderDiscovery } from '../provider/discovery.ts'
 import type { ProviderLog } from '../provider/discovery.ts'
 import { createRedisStore } from '../store/redis.ts'
 import type { Store } from '../store/store.ts'
@@ -44,9 +44,9 @@ async function revokeGrants (config: Config, { subject, clientId, grantId }: Rev
     const grants = createGrants({
       ...config.grant,
       store,
-      secrets: createSecrets(config.seedSecret, config.seedSecretPrevious),
+      secrets: createKeyring(config.seedSecret, config.seedSecretPrevious),
       revocations: createRevocations(store, config.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds),
-      upstream: createUpstream({ ...config.oidc, provider: provider.metadata }),
+      upstream: createTokenClient({ ...config.oidc, provider: provider.metadata }),
       log
     })
     if (grantId !== undefined) {
@@ -64,7 +64,7 @@ async function revokeGrants (config: Config, { subject, clientId, grantId }: Rev
 /** Proxy mode: the provider keeps the grants; what can end here is what it has issued so far. */
 async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, store: Store): Promise<string> {
   if (subject === undefined) throw new Error('With OAUTH_MODE=proxy the provider keeps the grants: revoke them there. Here --subject ends the access tokens that somebody has now')
-  await createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds).revoke([subjectName(subject)], Math.floor(Date.now() / 1_000))
+  await createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds).revoke([subjectKey(subject)], Math.floor(Date.now() / 1_000))
   return 'The access tokens that this subject has now have ended; end the sign-in at the provider too, or it gives new ones'
 }
 
@@ -72,7 +72,7 @@ async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, stor
 async function discover (config: Config, log: ProviderLog) {
   let found!: () => void
   const ready = new Promise<void>((resolve) => { found = resolve })
-  const provider = createProvider({ ...config.oidc, fetchJson, log, onReady: found })
+  const provider = createProviderDiscovery({ ...config.oidc, fetchJson, log, onReady: found })
   provider.start()
   const patience = setTimeout(found, DISCOVERY_MS)
   await ready

@@ -4,8 +4,8 @@ import { createCipheriv, createDecipheriv, createHmac, hash, hkdfSync, randomByt
  * All keys that Seed needs, derived from SEED_SECRET (HKDF, RFC 5869), so that every replica holds the same ones and
  * none lies in the store. There are two generations: the first makes, both read (SEED_SECRET_PREVIOUS).
  */
-export interface Secrets {
-  generations: readonly Generation[]
+export interface Keyring {
+  generations: readonly KeyGeneration[]
   /**
    * AES-256-GCM with a fresh nonce: `<key id>.<nonce>.<ciphertext and tag>`, base64url.
    * @param context what it belongs to (a store key): it opens nowhere else
@@ -17,14 +17,14 @@ export interface Secrets {
   mac (keyId: string, message: string): string | undefined
 }
 
-export interface Generation {
+export interface KeyGeneration {
   /** Names the generation without telling anything of it. */
   id: string
   derive (purpose: string, bytes: number): Buffer
 }
 
 /** @param current SEED_SECRET; when absent, a random one that lives as long as this process */
-export function createSecrets (current: string | undefined, previous: string | undefined): Secrets {
+export function createKeyring (current: string | undefined, previous: string | undefined): Keyring {
   const generations = [current ?? randomBytes(32).toString('base64'), ...(previous === undefined ? [] : [previous])].map(createGeneration)
   const keys = new Map(generations.map((generation) => [generation.id, { seal: generation.derive('seal', 32), mac: generation.derive('mac', 32) }]))
   const { id: sealingId } = generations[0]!
@@ -60,7 +60,7 @@ export function createSecrets (current: string | undefined, previous: string | u
   }
 }
 
-function createGeneration (secret: string): Generation {
+function createGeneration (secret: string): KeyGeneration {
   const derive = (purpose: string, bytes: number): Buffer => Buffer.from(hkdfSync('sha256', secret, 'seed-mcp-server', purpose, bytes))
   return { id: derive('id', 6).toString('base64url'), derive }
 }
@@ -71,7 +71,7 @@ export function digest (secret: string): string {
 }
 
 /** Comparison whose time says nothing of where two secrets differ. */
-export function sameSecret (one: string, other: string): boolean {
+export function timingSafeEquals (one: string, other: string): boolean {
   return timingSafeEqual(hash('sha256', one, 'buffer'), hash('sha256', other, 'buffer'))
 }
 

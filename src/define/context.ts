@@ -15,7 +15,7 @@ export interface RequestContext {
   /** Tells how far the work is, to clients that asked for it. */
   progress (done: number, total?: number, message?: string): Promise<void>
   /** Sends a log message to the client, if it wants those of this severity. */
-  tell (level: LoggingLevel, data: unknown): Promise<void>
+  logToClient (level: LoggingLevel, data: unknown): Promise<void>
   /**
    * Asks the person at the client to fill in a form of plain fields.
    *

@@ -48,7 +48,7 @@ export async function loadOwn (options: Omit<LoadOptions, 'from'> = {}): Promise
  * @param entries of SEED_EXTENSIONS: folders, files, packages
  * @throws ExtensionError
  */
-export async function loadDefinitions (entries: readonly string[], options: LoadOptions): Promise<LoadedFile[]> {
+export async function loadDefinitionFiles (entries: readonly string[], options: LoadOptions): Promise<LoadedFile[]> {
   const own = await loadOwn(options)
   const places = await Promise.all(entries.map(async (entry) => await locate(entry, options.from)))
   return [...own, ...await loadAll(places.flat(), options)]

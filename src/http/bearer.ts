@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { onlyValue } from './single-header.ts'
+import { singleHeader } from './single-header.ts'
 
 /** A request whose bearer credential is missing or unusable. `reason` and `message` go out, `detail` to the log. */
 export class BearerError extends Error {
@@ -27,7 +27,7 @@ const SCHEME = 'bearer '
  * @throws BearerError
  */
 export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'rawHeaders' | 'url'>): string {
-  const value = onlyValue({ rawHeaders }, 'authorization')
+  const value = singleHeader({ rawHeaders }, 'authorization')
   if (value === null) throw new BearerError('invalid_request', 'Send one Authorization header')
   if (value === undefined) throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')
   if (hasQueryToken(url)) throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')

@@ -8,11 +8,11 @@ import type { OAuthErrorCode } from '../errors/oauth-error.ts'
 import { LimitError } from '../limits/mcp-limits.ts'
 import { InsufficientScopeError } from '../policy/evaluator.ts'
 import { SessionNotFoundError, TooManySessionsError } from '../mcp/sessions/sessions.ts'
-import { OtherBrowserError, SignInError, SignInOverError } from '../oauth/modes/sign-in.ts'
+import { OtherBrowserError, SignInError, SignInExpiredError } from '../oauth/modes/sign-in.ts'
 import { ProviderUnavailableError } from '../provider/discovery.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import { BearerError } from './bearer.ts'
-import { RefusedError } from './host-and-origin.ts'
+import { HostOrOriginError } from './host-and-origin.ts'
 import { PAGE_HEADERS, renderErrorPage } from '../pages/error.ts'
 
 /**
@@ -61,7 +61,7 @@ export async function pageErrorHandler (error: FastifyError | SignInError, reque
 function titleFor (status: number, cause: Error): string {
   if (cause instanceof AccessDeniedError) return 'You may not use this server'
   if (cause instanceof UnknownClientError) return 'Connect the application again'
-  if (cause instanceof SignInOverError) return 'This sign-in is over'
+  if (cause instanceof SignInExpiredError) return 'This sign-in is over'
   if (cause instanceof OtherBrowserError) return 'You were not signed in'
   if (status === 429) return 'Too many attempts'
   return status >= 500 ? 'Sign-in is not available right now' : 'Sign-in cannot go on'
@@ -72,7 +72,7 @@ function adviceFor (status: number, cause: Error): string {
     return cause.contact === undefined ? 'Ask whoever runs this server for access, and give them the reference.' : `Ask ${cause.contact} for access, and give them the reference.`
   }
   if (cause instanceof UnknownClientError) return 'Go back to the application, sign out of this server there (or remove it) and connect it again.'
-  if (cause instanceof SignInOverError) return 'Go back to the application and connect again.'
+  if (cause instanceof SignInExpiredError) return 'Go back to the application and connect again.'
   if (cause instanceof OtherBrowserError) return 'If you started it yourself, connect again from the application and stay in one browser. If somebody sent you here, close this page.'
   if (status >= 500 || status === 429) return 'Try again in a minute, from the application. If it happens again, give the reference to whoever runs this server.'
   return 'Go back to the application and connect again. If it happens again, give the reference to whoever runs this server.'
@@ -146,7 +146,7 @@ function classify (error: FastifyError): Failure {
     return { status, code: 'temporarily_unavailable', message, retryAfterSeconds, detail }
   }
   if (error instanceof SessionNotFoundError) return { status: 404, code: 'invalid_request', message: error.message }
-  if (error instanceof RefusedError) return { status: error.status, code: 'invalid_request', message: error.message }
+  if (error instanceof HostOrOriginError) return { status: error.statusCode, code: 'invalid_request', message: error.message }
   if (error.validation !== undefined) return { status: 400, code: 'invalid_request', message: describeValidation(error) }
   const { statusCode = 500 } = error
   if (statusCode >= 400 && statusCode < 500) return { status: statusCode, code: 'invalid_request', message: FASTIFY_MESSAGES[statusCode] ?? 'The request cannot be read' }

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { onlyValue } from './single-header.ts'
+import { singleHeader } from './single-header.ts'
 import { isLoopbackHost } from '../config/checks.ts'
 import type { Config } from '../config/env.ts'
 
@@ -8,13 +8,13 @@ import type { Config } from '../config/env.ts'
  * Addresses that Seed is known by come from configuration; the loopback names always reach it, as a rebound
  * name never is one of them.
  */
-export class RefusedError extends Error {
+export class HostOrOriginError extends Error {
   override readonly name = 'RefusedError'
-  readonly status: number
+  readonly statusCode: number
 
   constructor (status: number, message: string) {
     super(message)
-    this.status = status
+    this.statusCode = status
   }
 }
 
@@ -29,9 +29,9 @@ export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUr
   }
 
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const host = onlyValue(request.raw, 'host')
+    const host = singleHeader(request.raw, 'host')
     if (host === null || !isOwn(host ?? '')) {
-      done(new RefusedError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
+      done(new HostOrOriginError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
     } else done()
   }
 }
@@ -60,6 +60,6 @@ export function createOriginCheck (origins: readonly string[]) {
     else if (origins.includes(origin)) {
       reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED_HEADERS)
       done()
-    } else done(new RefusedError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
+    } else done(new HostOrOriginError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
   }
 }

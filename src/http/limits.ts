@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { addressBucket } from '../limits/rate-limit.ts'
+import { clientAddressKey } from '../limits/rate-limit.ts'
 import type { RateLimiter } from '../limits/rate-limit.ts'
 
 /**
@@ -10,6 +10,6 @@ import type { RateLimiter } from '../limits/rate-limit.ts'
  */
 export function createAddressLimit (limiter: RateLimiter, endpoint: string, most: number) {
   return async function limitAddress (request: FastifyRequest): Promise<void> {
-    await limiter.count(endpoint, addressBucket(request.ip), { most, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_ADDRESS' })
+    await limiter.count(endpoint, clientAddressKey(request.ip), { most, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_ADDRESS' })
   }
 }

@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RefusedError } from './host-and-origin.ts'
+import { HostOrOriginError } from './host-and-origin.ts'
 
 /**
  * Answers every other method of a path with 405 and Allow (RFC 9110 section 15.5.6), in the scope's own form of error
  * and before a body is read. In a scope with CORS, OPTIONS is the preflight's.
  */
-export function allowOnly (app: FastifyInstance, methods: ReadonlyArray<'GET' | 'HEAD' | 'POST'>, url: string, { preflight }: { preflight: boolean }): void {
+export function rejectOtherMethods (app: FastifyInstance, methods: ReadonlyArray<'GET' | 'HEAD' | 'POST'>, url: string, { preflight }: { preflight: boolean }): void {
   async function refuse (_request: FastifyRequest, reply: FastifyReply): Promise<void> {
     reply.header('allow', methods.join(', '))
-    throw new RefusedError(405, `This address takes ${methods.join(' and ')} and no other method`)
+    throw new HostOrOriginError(405, `This address takes ${methods.join(' and ')} and no other method`)
   }
   app.route({
     method: app.supportedMethods.filter((other) => !(methods as readonly string[]).includes(other) && !(preflight && other === 'OPTIONS')),

@@ -11,7 +11,7 @@ interface Piped {
  * it, and with no more than it needs while it is open. Fastify waits for the ends of a stream and of the response with
  * twenty listeners; Node keeps each header of the request twice, the access token among them.
  */
-export function sendStream (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: DoneFuncWithErrOrRes): void {
+export function sendEventStream (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: DoneFuncWithErrOrRes): void {
   if (!isPiped(payload)) {
     done(null, payload)
     return

@@ -9,13 +9,13 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
  */
 export interface Shutdown {
   /** From the signal on: readiness is off. */
-  readonly begun: boolean
+  readonly shuttingDown: boolean
   /** From when the listener is closed: requests on open connections are served, each the last one of its connection. */
   readonly draining: boolean
   /** The request has arrived whole, and its handler begins. */
-  taken (request: IncomingMessage): void
+  requestStarted (request: IncomingMessage): void
   /** It is answered: its connection may bring another. */
-  answered (request: IncomingMessage): void
+  requestFinished (request: IncomingMessage): void
   /** Resolves when nothing new can come: the listener is closed, and no connection waits for a request or the rest of one. */
   drain (): Promise<void>
 }
@@ -79,10 +79,10 @@ export function createShutdown (server: Server, delayMs: number): Shutdown {
   }
 
   return {
-    get begun () { return begun },
+    get shuttingDown () { return begun },
     get draining () { return draining },
-    taken ({ socket }) { noLonger(socket) },
-    answered ({ socket }) { if (!socket.destroyed) waiting.add(socket) },
+    requestStarted ({ socket }) { noLonger(socket) },
+    requestFinished ({ socket }) { if (!socket.destroyed) waiting.add(socket) },
     async drain () {
       begun = true
       await sleep(delayMs)

@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
  * @param name in lower case
  * @returns undefined where there is none, null where there are several
  */
-export function onlyValue ({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, name: string): string | null | undefined {
+export function singleHeader ({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, name: string): string | null | undefined {
   let value: string | undefined
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const given = rawHeaders[at]!

@@ -32,7 +32,7 @@ const LOOK_MS = 500
 /** @param clockSkewSeconds how long after its `exp` a token is still accepted */
 export function createStreamGuard ({ revocations, verifier, clockSkewSeconds, lookMs = LOOK_MS }: {
   revocations: Revocations
-  verifier: Pick<Verifier, 'revocationNames'>
+  verifier: Pick<Verifier, 'revocationKeys'>
   clockSkewSeconds: number
   lookMs?: number
 }): StreamGuard {
@@ -71,7 +71,7 @@ export function createStreamGuard ({ revocations, verifier, clockSkewSeconds, lo
     watch (stream, principal) {
       if (principal === undefined) return
       open.set(stream, {
-        names: verifier.revocationNames(principal),
+        names: verifier.revocationKeys(principal),
         issuedAt: principal.claims['iat'] as number,
         endsAt: (principal.expiresAt + clockSkewSeconds) * 1_000
       })

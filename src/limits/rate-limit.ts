@@ -73,7 +73,7 @@ export function createRateLimiter (store: Store, now: () => number = Date.now): 
  * One household or host holds a whole /64 of IPv6, so that is what is counted. Some proxies put the caller's port
  * behind the address in X-Forwarded-For; it changes with each connection and does not count.
  */
-export function addressBucket (given: string): string {
+export function clientAddressKey (given: string): string {
   const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   if (mapped !== null) return mapped[1]!

@@ -4,11 +4,11 @@ import type { FastifyBaseLogger, FastifyServerOptions } from 'fastify'
  * The logger of each request, made when something is logged for it: most requests log nothing but their line, which needs
  * none, and making one costs a tenth of a tool call.
  */
-export const lateRequestLog: NonNullable<FastifyServerOptions['childLoggerFactory']> = (log, bindings, options) => new LateLogger(log, bindings, options)
+export const lazyRequestLogger: NonNullable<FastifyServerOptions['childLoggerFactory']> = (log, bindings, options) => new LazyLogger(log, bindings, options)
 
 type Given = Parameters<FastifyBaseLogger['info']>
 
-class LateLogger implements FastifyBaseLogger {
+class LazyLogger implements FastifyBaseLogger {
   readonly #parent: FastifyBaseLogger
   readonly #bindings: object
   readonly #options: object

@@ -24,7 +24,7 @@ const pool = Buffer.alloc(REFERENCE_BYTES * 512)
 let used = pool.length
 
 /** The id that the log and an error answer share. Never taken from a request header. */
-export function newReference (): string {
+export function createRequestId (): string {
   if (used === pool.length) {
     randomFillSync(pool)
     used = 0
@@ -33,14 +33,14 @@ export function newReference (): string {
   return pool.toString('base64url', used - REFERENCE_BYTES, used)
 }
 
-export type RequestLine = (request: FastifyRequest, reply: FastifyReply) => void
+export type RequestLogger = (request: FastifyRequest, reply: FastifyReply) => void
 
 /**
  * The one line of a request. With a verified caller it says "User context" and who that is.
  *
  * @param log the server's: a request has its own only where something else is logged for it (request-log.ts)
  */
-export function createRequestLine (log: FastifyBaseLogger): RequestLine {
+export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
   // No key of this line is among those that are redacted; looking for them costs more than writing it.
   const lines = log.child({}, { redact: { paths: [] } } as object) as LevelledLogger
 

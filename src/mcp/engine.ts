@@ -1,28 +1,28 @@
 import { isLegacyRequest } from '@modelcontextprotocol/server'
 import type { Implementation, ServerEvent } from '@modelcontextprotocol/server'
-import type { Secrets } from '../crypto/keyring.ts'
+import type { Keyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Principal } from '../tokens/principal.ts'
 import type { Store } from '../store/store.ts'
 import { checkScopes } from './scope-check.ts'
-import type { Answer } from './exchange.ts'
-import { errorAnswer } from './exchange.ts'
+import type { McpResponse } from './exchange.ts'
+import { errorResponse } from './exchange.ts'
 import type { CallStreamOptions } from './streams/call-stream.ts'
 import { createCatalog } from './catalog/catalog.ts'
-import { createChanges } from './cluster/change-log.ts'
+import { createChangeLog } from './cluster/change-log.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
-import { createBegunCalls } from './fast-path/pending-calls.ts'
+import { createPendingCalls } from './fast-path/pending-calls.ts'
 import { createFastPath } from './fast-path/fast-path.ts'
-import type { Begun } from './fast-path/fast-path.ts'
-import { createPlainAnswers } from './fast-path/plain-response.ts'
+import type { HandedOverCall } from './fast-path/fast-path.ts'
+import { createPlainResponses } from './fast-path/plain-response.ts'
 import { createEventStreams } from './streams/event-stream.ts'
 import type { EventStreamsOptions } from './streams/event-stream.ts'
 import { createLegacy } from './eras/legacy.ts'
 import { createModern } from './eras/modern.ts'
 import type { TokenFor } from './handlers/context.ts'
-import { listChanges } from './catalog/diff.ts'
-import { createPolicies } from '../policy/evaluator.ts'
+import { changedLists } from './catalog/diff.ts'
+import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
 import { LIST_TTL_MS, createProtocolServers } from './eras/protocol-server.ts'
 import { createReplicas } from './cluster/replicas.ts'
@@ -32,11 +32,11 @@ import { createSessions } from './sessions/sessions.ts'
 import type { SessionOptions } from './sessions/sessions.ts'
 import { createStandaloneStreams } from './streams/standalone-stream.ts'
 import type { StandaloneStreamOptions } from './streams/standalone-stream.ts'
-import { createStreamReaders } from './streams/resumed-stream.ts'
-import type { StreamReaderOptions } from './streams/resumed-stream.ts'
+import { createResumedStreams } from './streams/resumed-stream.ts'
+import type { ResumedStreamOptions } from './streams/resumed-stream.ts'
 import { watchResources } from './catalog/watch-resources.ts'
 import { isPromise } from '../async/maybe-async.ts'
-import type { Awaitable } from '../async/maybe-async.ts'
+import type { MaybePromise } from '../async/maybe-async.ts'
 
 /**
  * The MCP engine: one HTTP exchange in, one answer out, for both eras of the protocol on one endpoint.
@@ -46,7 +46,7 @@ import type { Awaitable } from '../async/maybe-async.ts'
  */
 export interface Engine {
   /** Answers one request, a plain one at once. @throws (or rejects with) InsufficientScopeError, StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
-  handle (exchange: Exchange): Awaitable<Answer>
+  handle (exchange: McpRequest): MaybePromise<McpResponse>
   /**
    * Offers this from now on, and tells clients which lists have changed; sessions and what runs go on.
    * @throws Error for definitions that cannot be served; then nothing changes
@@ -56,7 +56,7 @@ export interface Engine {
   close (graceMs: number): Promise<void>
 }
 
-export interface Exchange {
+export interface McpRequest {
   method: 'POST' | 'GET' | 'DELETE'
   headers: Record<string, string | string[] | undefined>
   /** Absolute, under BASE_URL. */
@@ -87,7 +87,7 @@ export interface EngineOptions {
   /** Of lists. */
   pageSize: number
   store: Store
-  secrets: Secrets
+  secrets: Keyring
   session: SessionOptions
   tool: { timeoutSeconds: number, inputTimeoutSeconds: number }
   limits: CallLimits
@@ -100,18 +100,18 @@ export interface EngineOptions {
 }
 
 /** Where each is explained. */
-export type EngineTimes = Pick<CallStreamOptions, 'streamAfterMs'> & Pick<StreamReaderOptions, 'lookMs' | 'deadMs'> &
+export type EngineTimes = Pick<CallStreamOptions, 'streamAfterMs'> & Pick<ResumedStreamOptions, 'lookMs' | 'deadMs'> &
   Pick<StandaloneStreamOptions, 'renewMs'> & { answerLookMs?: number }
 
 export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageSize, store, secrets, session, tool, limits, log, streamOptions, times = {}, fast: isFast = true }: EngineOptions): Engine {
   const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
-  const policies = createPolicies(policy)
+  const policies = createPolicyEvaluator(policy)
   let catalog = createCatalog(definitions, policies)
   const replicas = createReplicas(store, log)
   const streams = createEventStreams({ ...streamOptions, onCut: (reason) => { log.warn({ reason }, 'A stream was cut, as its client does not read it') } })
   const sessions = createSessions(store, session)
   const requestStates = createRequestStates(secrets, store, tool.inputTimeoutSeconds)
-  const changes = createChanges({ store, replicas, log, lookMs: times.lookMs })
+  const changes = createChangeLog({ store, replicas, log, lookMs: times.lookMs })
   const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
   const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, subscriptions: sessions.subscriptions, ...times })
   const announce = (change: ServerEvent): void => { changes.bus.publish(change) }
@@ -133,12 +133,12 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     sessions,
     timeoutSeconds: tool.timeoutSeconds,
     pageSize,
-    subscribed: (session) => { replicas.tell({ kind: 'subscribed', session }) },
-    altered: (session) => { replicas.tell({ kind: 'altered', session }) },
+    onSubscriptionsChanged: (session) => { replicas.send({ kind: 'subscribed', session }) },
+    onLogLevelChanged: (session) => { replicas.send({ kind: 'altered', session }) },
     onerror
   })
-  const readers = createStreamReaders({ store, replicas, streams, log, ...times })
-  const begunCalls = createBegunCalls()
+  const readers = createResumedStreams({ store, replicas, streams, log, ...times })
+  const pendingCalls = createPendingCalls()
   const legacy = createLegacy({
     store,
     replicas,
@@ -148,7 +148,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     clientRequests,
     standalone,
     readers,
-    begunCalls,
+    pendingCalls,
     limits,
     log,
     streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300,
@@ -161,10 +161,10 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     policies,
     runner,
     sessions,
-    sdk: { modern: async (exchange, begun) => await postModern(exchange, toRequest(exchange), begun), session: legacy.goOn },
+    sdk: { modern: async (exchange, begun) => await postModern(exchange, toRequest(exchange), begun), session: legacy.resume },
     isRunning: legacy.isRunning,
-    begunCalls,
-    answers: createPlainAnswers(serverInfo, LIST_TTL_MS),
+    pendingCalls,
+    answers: createPlainResponses(serverInfo, LIST_TTL_MS),
     limits,
     pageSize
   })
@@ -172,18 +172,18 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   replicas.onMessage((message) => { if (message.kind === 'ended' || message.kind === 'subscribed' || message.kind === 'altered') sessions.forget(message.session) })
   replicas.onGap(() => { sessions.forget() })
 
-  async function post (exchange: Exchange): Promise<Answer> {
+  async function post (exchange: McpRequest): Promise<McpResponse> {
     const { body, principal } = exchange
     checkScopes(Array.isArray(body) ? body : [body], principal, catalog, policies)
     const request = toRequest(exchange)
     return await isLegacyRequest(request, body) ? await legacy.post(exchange) : await postModern(exchange, request)
   }
 
-  async function postModern (exchange: Exchange, request: Request, begun?: Begun): Promise<Answer> {
+  async function postModern (exchange: McpRequest, request: Request, begun?: HandedOverCall): Promise<McpResponse> {
     const { signal } = exchange
     const answer = await modern.post(exchange, request, begun)
     // 499: the exchange was abandoned. The client that still waits is told to try another replica.
-    return answer.status === 499 && !signal.aborted ? errorAnswer(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' }) : answer
+    return answer.status === 499 && !signal.aborted ? errorResponse(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' }) : answer
   }
 
   return {
@@ -194,7 +194,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
         return isPromise(answer) ? answer.then((fit) => fit ?? post(exchange)) : answer
       }
       // The revision without sessions has nothing to get or delete.
-      if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorAnswer(405, -32000, 'Method not allowed', { allow: 'POST' })
+      if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorResponse(405, -32000, 'Method not allowed', { allow: 'POST' })
       return exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange)
     },
     replace (next) {
@@ -202,7 +202,7 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
       catalog = createCatalog(next, policies)
       stopWatching()
       stopWatching = watchResources(next, announce, log)
-      for (const change of listChanges(before, catalog)) announce(change)
+      for (const change of changedLists(before, catalog)) announce(change)
     },
     async close (graceMs) {
       stopWatching()
@@ -225,12 +225,12 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
 
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
-function toRequest ({ url, headers, signal }: Exchange): Request {
+function toRequest ({ url, headers, signal }: McpRequest): Request {
   return new Request(url, { method: 'POST', headers: toHeaders(headers), signal })
 }
 
 /** The SDK's transports want both media types; the route has settled that what is wanted is one of them. */
-function toHeaders (given: Exchange['headers']): Headers {
+function toHeaders (given: McpRequest['headers']): Headers {
   const headers = new Headers()
   for (const [name, value] of Object.entries(given)) {
     if (name !== 'authorization' && value !== undefined) headers.set(name, String(value))

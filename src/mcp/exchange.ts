@@ -2,7 +2,7 @@ import { EVENT_STREAM_HEADERS } from './streams/event-stream.ts'
 import type { EventStream } from './streams/event-stream.ts'
 
 /** What the endpoint answers over HTTP. */
-export interface Answer {
+export interface McpResponse {
   status: number
   headers: Record<string, string>
   /** Of JSON; bytes where it is long. */
@@ -11,15 +11,15 @@ export interface Answer {
   stream?: EventStream
 }
 
-export function jsonAnswer (status: number, body: unknown, headers: Record<string, string> = {}): Answer {
+export function jsonResponse (status: number, body: unknown, headers: Record<string, string> = {}): McpResponse {
   return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
 }
 
 /** JSON-RPC 2.0 section 5.1. */
-export function errorAnswer (status: number, code: number, message: string, headers: Record<string, string> = {}): Answer {
-  return jsonAnswer(status, { jsonrpc: '2.0', id: null, error: { code, message } }, headers)
+export function errorResponse (status: number, code: number, message: string, headers: Record<string, string> = {}): McpResponse {
+  return jsonResponse(status, { jsonrpc: '2.0', id: null, error: { code, message } }, headers)
 }
 
-export function streamAnswer (stream: EventStream): Answer {
+export function streamResponse (stream: EventStream): McpResponse {
   return { status: 200, headers: { ...EVENT_STREAM_HEADERS }, body: null, stream }
 }

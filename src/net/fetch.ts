@@ -2,7 +2,7 @@
  * The one door through which Seed fetches anything. Whatever leaves this process goes through here:
  * no redirects, a time limit over the whole exchange, and a byte limit on what is read.
  */
-export interface OutboundLimits {
+export interface FetchLimits {
   /** For the whole exchange, connection to last byte. Default 5,000. */
   timeoutMs?: number
   /** For the body, after decompression. Default 256 KiB. */
@@ -10,7 +10,7 @@ export interface OutboundLimits {
 }
 
 /** Why a fetch gave nothing usable. The message is for the log, never for a client. */
-export class OutboundError extends Error {
+export class FetchError extends Error {
   override readonly name = 'OutboundError'
   readonly status: number | undefined
   /** There was no whole HTTP answer: DNS, refused, unreachable, TLS, cut off or too slow. False when the answer, or the URL, is what is wrong. */
@@ -23,7 +23,7 @@ export class OutboundError extends Error {
   }
 }
 
-export interface OutboundResponse {
+export interface FetchedResponse {
   status: number
   headers: Headers
   body: string
@@ -34,20 +34,20 @@ export interface OutboundResponse {
  *
  * @throws OutboundError when there was no answer, it was a redirect, too slow or too large
  */
-export async function send (url: string | URL, init: RequestInit = {}, limits: OutboundLimits = {}): Promise<OutboundResponse> {
+export async function boundedFetch (url: string | URL, init: RequestInit = {}, limits: FetchLimits = {}): Promise<FetchedResponse> {
   const { timeoutMs = 5_000, maxBytes = 256 * 1024 } = limits
   const target = `${new URL(url).origin}${new URL(url).pathname}`
   try {
     const response = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
     if (response.status >= 300 && response.status < 400) {
       await response.body?.cancel()
-      throw new OutboundError(`${target} answered with a redirect, which is not followed`, { status: response.status })
+      throw new FetchError(`${target} answered with a redirect, which is not followed`, { status: response.status })
     }
     return { status: response.status, headers: response.headers, body: await readBounded(response, maxBytes, target) }
   } catch (err) {
-    if (err instanceof OutboundError) throw err
+    if (err instanceof FetchError) throw err
     const timedOut = err instanceof DOMException && err.name === 'TimeoutError'
-    throw new OutboundError(timedOut ? `${target} did not answer within ${timeoutMs} ms` : `${target} cannot be reached (${causeCode(err)})`, { cause: err, network: true })
+    throw new FetchError(timedOut ? `${target} did not answer within ${timeoutMs} ms` : `${target} cannot be reached (${causeCode(err)})`, { cause: err, network: true })
   }
 }
 
@@ -56,11 +56,11 @@ export async function send (url: string | URL, init: RequestInit = {}, limits: O
  *
  * @throws OutboundError as `send`, and for any status but 200 and any body that is not a JSON object
  */
-export async function fetchJson (url: string | URL, limits: OutboundLimits = {}): Promise<Record<string, unknown>> {
-  const { status, body } = await send(url, { headers: { accept: 'application/json' } }, limits)
-  if (status !== 200) throw new OutboundError(`${url} answered ${status}`, { status })
+export async function fetchJson (url: string | URL, limits: FetchLimits = {}): Promise<Record<string, unknown>> {
+  const { status, body } = await boundedFetch(url, { headers: { accept: 'application/json' } }, limits)
+  if (status !== 200) throw new FetchError(`${url} answered ${status}`, { status })
   const value = parseJsonObject(body)
-  if (value === undefined) throw new OutboundError(`${url} answered with something other than a JSON object`, { status })
+  if (value === undefined) throw new FetchError(`${url} answered with something other than a JSON object`, { status })
   return value
 }
 
@@ -79,7 +79,7 @@ async function readBounded (response: Response, maxBytes: number, target: string
   let bytes = 0
   for await (const chunk of response.body ?? []) {
     bytes += chunk.byteLength
-    if (bytes > maxBytes) throw new OutboundError(`${target} answered with more than ${maxBytes} bytes`, { status: response.status })
+    if (bytes > maxBytes) throw new FetchError(`${target} answered with more than ${maxBytes} bytes`, { status: response.status })
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -5,8 +5,8 @@ import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
 import type { LookupFunction } from 'node:net'
 import { isPublicAddress } from './addresses.ts'
-import { OutboundError } from './fetch.ts'
-import type { OutboundLimits } from './fetch.ts'
+import { FetchError } from './fetch.ts'
+import type { FetchLimits } from './fetch.ts'
 
 /**
  * Fetches what a stranger's URL points to, from the public internet only: the URL may be written to reach what only
@@ -34,7 +34,7 @@ export interface PublicDocument {
  * @param limits 5,000 ms for all of it, looking the name up included, and 5 KiB (5,120 bytes) of body by default
  * @throws OutboundError; `network` tells whether the same URL may work later
  */
-export type FetchPublicDocument = (url: string, limits?: OutboundLimits) => Promise<PublicDocument>
+export type FetchPublicDocument = (url: string, limits?: FetchLimits) => Promise<PublicDocument>
 
 const REQUEST = {
   /** A connection of its own: none that someone else's answer is still on, and no proxy. */
@@ -53,7 +53,7 @@ export function createPublicFetcher (options: PublicFetcherOptions = {}): FetchP
   return async (given, { timeoutMs = 5_000, maxBytes = 5 * 1024 } = {}) => {
     const url = readUrl(given)
     const target = `${url.origin}${url.pathname}`
-    const notPublic = new OutboundError(`${target} is not at a public address`)
+    const notPublic = new FetchError(`${target} is not at a public address`)
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
     if (isIP(host) !== 0 && !isAllowed(host)) throw notPublic
 
@@ -70,19 +70,19 @@ export function createPublicFetcher (options: PublicFetcherOptions = {}): FetchP
         lookup: lookupAllowed,
         ...(ca !== undefined && { ca })
       })
-      const timer = setTimeout(() => { fail(new OutboundError(`${target} did not answer within ${timeoutMs} ms`, { network: true })) }, timeoutMs)
+      const timer = setTimeout(() => { fail(new FetchError(`${target} did not answer within ${timeoutMs} ms`, { network: true })) }, timeoutMs)
 
       /** The first failure counts; what breaks because of it does not. */
       function fail (err: Error): void {
         clearTimeout(timer)
         request.destroy()
-        reject(err instanceof OutboundError ? err : new OutboundError(`${target} cannot be reached (${(err as NodeJS.ErrnoException).code ?? err.name})`, { cause: err, network: true }))
+        reject(err instanceof FetchError ? err : new FetchError(`${target} cannot be reached (${(err as NodeJS.ErrnoException).code ?? err.name})`, { cause: err, network: true }))
       }
 
       checkConnection(request, isAllowed, () => { fail(notPublic) })
       request.on('error', fail)
       // An answer that is none, as one that changes the protocol, ends without an error.
-      const closed = () => { fail(new OutboundError(`${target} gave no answer`, { network: true })) }
+      const closed = () => { fail(new FetchError(`${target} gave no answer`, { network: true })) }
       request.on('close', closed)
       request.on('response', (response) => {
         request.off('close', closed)
@@ -99,7 +99,7 @@ export function createPublicFetcher (options: PublicFetcherOptions = {}): FetchP
 function readUrl (given: string): URL {
   const url = URL.canParse(given) ? new URL(given) : undefined
   if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '' || given.includes('#')) {
-    throw new OutboundError('A public document must have an https URL without credentials and without a fragment')
+    throw new FetchError('A public document must have an https URL without credentials and without a fragment')
   }
   return url
 }
@@ -116,7 +116,7 @@ function checkConnection (request: ClientRequest, isAllowed: (address: string) =
 async function readAnswer (response: IncomingMessage, target: string, maxBytes: number): Promise<PublicDocument> {
   const { headers } = response
   const status = response.statusCode!
-  const refuse = (what: string) => new OutboundError(`${target} answered with ${what}`, { status })
+  const refuse = (what: string) => new FetchError(`${target} answered with ${what}`, { status })
   if (status >= 300 && status < 400) throw refuse('a redirect, which is not followed')
   if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') throw refuse('a content-encoding that was not asked for')
   const chunks: Buffer[] = []

@@ -1,4 +1,4 @@
-import { escapeHtml, isolate, PAGE_HEADERS, renderPage, STYLE_SOURCE, tidy } from './layout.ts'
+import { escapeHtml, isolateText, PAGE_HEADERS, renderPage, STYLE_SOURCE, sanitizeText } from './layout.ts'
 
 /** What a person is asked before a client may send them to sign in. */
 export interface ConsentPage {
@@ -52,7 +52,7 @@ const INTERNATIONAL = 'This address uses an international name, written here in 
 
 export function renderConsentPage (page: ConsentPage): string {
   const { clientName, destination, destinationKind, scopes, resource, action, consentId } = page
-  const name = cut(tidy(clientName)) || 'An application without a name'
+  const name = cut(sanitizeText(clientName)) || 'An application without a name'
   const { host } = new URL(resource)
   const warnings = [...WARNINGS[destinationKind]]
   if (destination.includes('xn--')) warnings.push(INTERNATIONAL)
@@ -66,7 +66,7 @@ export function renderConsentPage (page: ConsentPage): string {
     '</section>',
     '<section aria-labelledby="destination">',
     '<h2 id="destination">Where the result of the sign-in is sent</h2>',
-    `<p class="address"><code>${isolate(destination)}</code></p>`,
+    `<p class="address"><code>${isolateText(destination)}</code></p>`,
     `<p>${DESTINATIONS[destinationKind]}</p>`,
     '</section>',
     ...warnings.map((warning) => `<p class="warning"><strong>${warning}</strong></p>`),
@@ -88,13 +88,13 @@ function vouch ({ clientKind, documentHost }: ConsentPage): string {
   if (clientKind === 'configured') return 'The operator of this server has set up this application.'
   const claim = 'The application chose this name itself; nobody has verified it.'
   if (clientKind === 'unregistered') return `${claim} It is not registered with this server.`
-  if (clientKind === 'document' && documentHost !== undefined) return `Published by <strong>${isolate(documentHost)}</strong>. ${claim}`
+  if (clientKind === 'document' && documentHost !== undefined) return `Published by <strong>${isolateText(documentHost)}</strong>. ${claim}`
   return claim
 }
 
 function renderScopes (scopes: ConsentPage['scopes']): string {
   if (scopes.length === 0) return '<li>Use this server in your name</li>'
-  return scopes.map(({ name, words }) => `<li>${isolate(words)} <small><code>${isolate(name)}</code></small></li>`).join('\n')
+  return scopes.map(({ name, words }) => `<li>${isolateText(words)} <small><code>${isolateText(name)}</code></small></li>`).join('\n')
 }
 
 /** By whole characters, as half of one shows as a question mark. */

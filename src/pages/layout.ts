@@ -82,7 +82,7 @@ export function escapeHtml (text: string): string {
  * Text that somebody else chose, as plain text of one line: without control and format characters (which turn the
  * direction of what follows), without characters that show nothing, without towers of accents.
  */
-export function tidy (text: string): string {
+export function sanitizeText (text: string): string {
   return text.normalize('NFC')
     .replace(/\s+/gu, ' ')
     .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu, '')
@@ -91,6 +91,6 @@ export function tidy (text: string): string {
 }
 
 /** HTML for text that somebody else chose: tidied, escaped, and with its writing direction kept to itself. */
-export function isolate (text: string): string {
-  return `<bdi>${escapeHtml(tidy(text))}</bdi>`
+export function isolateText (text: string): string {
+  return `<bdi>${escapeHtml(sanitizeText(text))}</bdi>`
 }

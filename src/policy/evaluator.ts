@@ -7,13 +7,13 @@ import type { Principal } from '../tokens/principal.ts'
  * for them. What only lacks scopes that clients may ask for is listed, as a call of it tells the client which to ask for
  * (MCP authorization, step-up).
  */
-export interface Policies {
-  judge (policy: Policy, principal: Principal | undefined): Verdict
+export interface PolicyEvaluator {
+  evaluate (policy: Policy, principal: Principal | undefined): Verdict
   /** Whether a caller is shown it. */
-  lists (policy: Policy, principal: Principal | undefined): boolean
-  allows (policy: Policy, principal: Principal | undefined): boolean
+  isListed (policy: Policy, principal: Principal | undefined): boolean
+  isAllowed (policy: Policy, principal: Principal | undefined): boolean
   /** All scopes that a client must ask for at once: what it has, and what is missing. */
-  stepUp (principal: Principal, missing: readonly string[]): string[]
+  stepUpScopes (principal: Principal, missing: readonly string[]): string[]
 }
 
 export interface Verdict {
@@ -52,7 +52,7 @@ export function hasPolicy ({ scopes = NONE, groups = NONE, claims }: Policy): bo
   return scopes.length > 0 || groups.length > 0 || (claims !== undefined && Object.keys(claims).length > 0)
 }
 
-export function createPolicies ({ hierarchy, scopes: obtainable }: PolicyOptions): Policies {
+export function createPolicyEvaluator ({ hierarchy, scopes: obtainable }: PolicyOptions): PolicyEvaluator {
   const widerThan = new Map<string, Set<string>>()
 
   function widerOf (scope: string): Set<string> {
@@ -79,7 +79,7 @@ export function createPolicies ({ hierarchy, scopes: obtainable }: PolicyOptions
     return false
   }
 
-  function judge (policy: Policy, principal: Principal | undefined): Verdict {
+  function evaluate (policy: Policy, principal: Principal | undefined): Verdict {
     if (!hasPolicy(policy)) return ALLOWED
     if (principal === undefined) return { missingScopes: [], refusals: ['nobody is signed in (AUTH_REQUIRED=false)'] }
     const { scopes = NONE, groups = NONE, claims } = policy
@@ -102,13 +102,13 @@ export function createPolicies ({ hierarchy, scopes: obtainable }: PolicyOptions
   }
 
   return {
-    judge,
-    lists (policy, principal) {
-      const { missingScopes, refusals } = judge(policy, principal)
+    evaluate,
+    isListed (policy, principal) {
+      const { missingScopes, refusals } = evaluate(policy, principal)
       return refusals.length === 0 && missingScopes.every((scope) => obtainable.includes(scope))
     },
-    allows: (policy, principal) => judge(policy, principal) === ALLOWED,
-    stepUp ({ scopes }, missing) {
+    isAllowed: (policy, principal) => evaluate(policy, principal) === ALLOWED,
+    stepUpScopes ({ scopes }, missing) {
       return [...new Set([...obtainable.filter((scope) => scopes.has(scope) && scope !== 'offline_access'), ...missing])]
     }
   }

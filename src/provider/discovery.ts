@@ -1,4 +1,4 @@
-import { OutboundError } from '../net/fetch.ts'
+import { FetchError } from '../net/fetch.ts'
 import type { fetchJson } from '../net/fetch.ts'
 import { isLoopbackHost } from '../config/checks.ts'
 import { tenantIssuer } from './issuer.ts'
@@ -26,7 +26,7 @@ export interface ProviderMetadata {
   sendsIss: boolean
 }
 
-export interface Provider {
+export interface ProviderDiscovery {
   /** @throws ProviderUnavailableError until discovery has succeeded */
   metadata (): ProviderMetadata
   /** For readiness: undefined when usable, otherwise the reason in a sentence. */
@@ -48,7 +48,7 @@ export interface ProviderLog {
   error (fields: object, message: string): void
 }
 
-export interface ProviderOptions {
+export interface ProviderDiscoveryOptions {
   issuer: string
   /** OIDC_TENANTS */
   tenants: readonly string[]
@@ -65,7 +65,7 @@ export interface ProviderOptions {
   retryMs?: { first: number, longest: number }
 }
 
-export function createProvider (options: ProviderOptions): Provider {
+export function createProviderDiscovery (options: ProviderDiscoveryOptions): ProviderDiscovery {
   const { issuer, discoveryUrl, log, retryMs = { first: 1_000, longest: 5_000 } } = options
   let metadata: ProviderMetadata | undefined
   let problem = 'discovery has not finished yet'
@@ -107,9 +107,9 @@ export function createProvider (options: ProviderOptions): Provider {
 }
 
 /** Checks what discovery gave; each failure names what is wrong and the setting that decides it. */
-function readMetadata (document: Record<string, unknown>, options: ProviderOptions): ProviderMetadata {
+function readMetadata (document: Record<string, unknown>, options: ProviderDiscoveryOptions): ProviderMetadata {
   if (document['issuer'] !== options.issuer && !(options.tenants.length > 0 && document['issuer'] === tenantIssuer(options.issuer, '{tenantid}'))) {
-    throw new OutboundError(`The document's issuer is ${JSON.stringify(document['issuer'])?.slice(0, 200)}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
+    throw new FetchError(`The document's issuer is ${JSON.stringify(document['issuer'])?.slice(0, 200)}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
   }
   return {
     issuer: options.issuer,
@@ -130,7 +130,7 @@ function endpoint (document: Record<string, unknown>, name: string): string {
     const { protocol, hostname, username, password } = new URL(value)
     if (username + password === '' && (protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname)))) return value
   }
-  throw new OutboundError(`The discovery document has no usable ${name} (an https URL)`)
+  throw new FetchError(`The discovery document has no usable ${name} (an https URL)`)
 }
 
 function stringArray (value: unknown): string[] | undefined {

@@ -4,8 +4,8 @@ import * as oauth from 'oauth4webapi'
 import { isLoopbackHost } from '../config/checks.ts'
 import { upstreamScopes } from '../config/presets.ts'
 import type { Preset } from '../config/presets.ts'
-import { parseJsonObject, send } from '../net/fetch.ts'
-import type { OutboundError, OutboundResponse } from '../net/fetch.ts'
+import { parseJsonObject, boundedFetch } from '../net/fetch.ts'
+import type { FetchError, FetchedResponse } from '../net/fetch.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 
@@ -13,7 +13,7 @@ import { OAuthError } from '../errors/oauth-error.ts'
  * Seed as a client of the provider. The requests are oauth4webapi's; the answers are judged here, because providers
  * answer errors in every form there is, and none of their words may reach a client.
  */
-export interface UpstreamOptions {
+export interface TokenClientOptions {
   /** @throws ProviderUnavailableError */
   provider: () => ProviderMetadata
   preset: Preset
@@ -47,7 +47,7 @@ export interface UpstreamTokens {
   scope: string | undefined
 }
 
-export interface Upstream {
+export interface TokenClient {
   /**
    * The provider's authorization endpoint with these parameters (undefined ones are left out) and those of the preset.
    * @param scopes of OIDC_SCOPES
@@ -69,24 +69,24 @@ export interface Upstream {
 
 const TIMEOUT_MS = 10_000
 
-export function createUpstream (options: UpstreamOptions): Upstream {
+export function createTokenClient (options: TokenClientOptions): TokenClient {
   const { provider, preset, clientId, audience } = options
   const client: oauth.Client = { client_id: clientId }
   const audienceParameter = preset.sendsAudience && audience !== '' ? { audience } : {}
 
   /** Sends what oauth4webapi makes of `request`, through the one door, and gives the answer as it is. */
-  async function exchange (endpoint: string, request: (http: HttpOptions) => Promise<unknown>): Promise<OutboundResponse> {
-    let answer: OutboundResponse | undefined
+  async function exchange (endpoint: string, request: (http: HttpOptions) => Promise<unknown>): Promise<FetchedResponse> {
+    let answer: FetchedResponse | undefined
     try {
       await request({
         [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
         [oauth.customFetch]: async (url, { method, headers, body }) => {
-          answer = await send(url, { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }, { timeoutMs: TIMEOUT_MS })
+          answer = await boundedFetch(url, { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }, { timeoutMs: TIMEOUT_MS })
           return new Response(null)
         }
       })
     } catch (err) {
-      throw unreachable(err as OutboundError)
+      throw unreachable(err as FetchError)
     }
     return answer!
   }
@@ -177,7 +177,7 @@ interface HttpOptions {
 }
 
 /** With a key private_key_jwt, with a secret client_secret_basic unless the provider's document leaves that out, with neither none. */
-async function clientAuthentication (options: UpstreamOptions, methods: string[] | undefined): Promise<oauth.ClientAuth> {
+async function clientAuthentication (options: TokenClientOptions, methods: string[] | undefined): Promise<oauth.ClientAuth> {
   const { clientAuth, clientSecret, clientKey, clientKeyId } = options
   if (clientAuth === 'none' || (clientSecret === undefined && clientKey === undefined)) return oauth.None()
   if (clientKey !== undefined) {
@@ -198,14 +198,14 @@ async function importPrivateKey (pem: string): Promise<CryptoKey> {
   throw new OAuthError('server_error', 'The server cannot authenticate to the identity provider', { detail: 'OIDC_CLIENT_KEY must be a P-256 or RSA private key' })
 }
 
-function unreachable (err: OutboundError): OAuthError {
+function unreachable (err: FetchError): OAuthError {
   return new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
     detail: err.message, cause: err, retryAfterSeconds: 5
   })
 }
 
 /** RFC 6749 section 5.1, from providers that leave out what they please. */
-function readTokens ({ status, body }: OutboundResponse, grantType: string, { scopeAliases }: Preset): UpstreamTokens {
+function readTokens ({ status, body }: FetchedResponse, grantType: string, { scopeAliases }: Preset): UpstreamTokens {
   const answer = parseJsonObject(body)
   // RFC 8693 section 2.2.1: other kinds of token come in this member too.
   const issued = answer?.['issued_token_type']

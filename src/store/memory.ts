@@ -121,7 +121,7 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       return entry?.value
     },
 
-    async replace (key, expected, value, ttlSeconds) {
+    async compareAndSet (key, expected, value, ttlSeconds) {
       if (find(key)?.value !== expected) return false
       write(key, value, ttlSeconds)
       return true
@@ -151,7 +151,7 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
       return [...find(key)?.members ?? []].filter(([, leavesAt]) => leavesAt > now()).map(([member]) => member)
     },
 
-    async admitMember (key, member, ttlSeconds, most) {
+    async addMemberWithin (key, member, ttlSeconds, most) {
       return admit(key, member, ttlSeconds, most)
     },
 

@@ -218,7 +218,7 @@ export function createRedisStore (options: RedisClientOptions): Store {
       return { count, resetSeconds: Math.max(1, Math.ceil(leftMs / 1000)) }
     },
 
-    async replace (key, expected, value, ttlSeconds) {
+    async compareAndSet (key, expected, value, ttlSeconds) {
       return await answer(redis.replaceValue(key, expected, value, ttlSeconds)) === 1
     },
 
@@ -230,7 +230,7 @@ export function createRedisStore (options: RedisClientOptions): Store {
       return await answer(redis.liveMembers(key))
     },
 
-    async admitMember (key, member, ttlSeconds, most) {
+    async addMemberWithin (key, member, ttlSeconds, most) {
       return await answer(redis.admitMember(key, member, ttlSeconds, most)) === 1
     },
 

@@ -26,7 +26,7 @@ export interface Store {
    * Atomic compare-and-set: writes `value` only while exactly `expected` lives under `key`. Of any number of concurrent
    * callers with the same `expected` exactly one gets true. An absent key is never written: what is lost stays lost.
    */
-  replace (key: string, expected: string, value: string, ttlSeconds: number): Promise<boolean>
+  compareAndSet (key: string, expected: string, value: string, ttlSeconds: number): Promise<boolean>
 
   /** Removes `key`; true when something was there. */
   delete (key: string): Promise<boolean>
@@ -47,7 +47,7 @@ export interface Store {
    * Atomic: adds `member`, or prolongs its stay as addMember does, unless `most` others are there already; false then, and
    * nothing is written. Of any number of concurrent callers no more get true than there is room for.
    */
-  admitMember (key: string, member: string, ttlSeconds: number, most: number): Promise<boolean>
+  addMemberWithin (key: string, member: string, ttlSeconds: number, most: number): Promise<boolean>
 
   /** Takes `member` out of the set; nothing happens when it is not there. */
   removeMember (key: string, member: string): Promise<void>

@@ -1,10 +1,10 @@
 import type { CallToolResult, GetPromptResult, LoggingLevel, Prompt, ReadResourceResult, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/server'
 import { VERSION } from '../config/version.ts'
-import { createSecrets } from '../crypto/keyring.ts'
+import { createKeyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
-import { policyNeeds } from '../policy/requirements.ts'
-import { mirrorParams, readMirroredParams } from '../mcp/catalog/param-headers.ts'
+import { requirementsOf } from '../policy/requirements.ts'
+import { mirrorParams, readHeaderParams } from '../mcp/catalog/param-headers.ts'
 import { createEngine } from '../mcp/engine.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
 import { createMemoryStore } from '../store/memory.ts'
@@ -68,15 +68,15 @@ export async function createTestClient ({ definitions, principal: described, era
   const serverLog: TestClient['serverLog'] = []
   const log = collectLog(serverLog)
   const store = createMemoryStore()
-  const mirrored = new Map(definitions.flatMap((definition) => definition.kind === 'tool' ? [[definition.name, readMirroredParams(definition)] as const] : []))
+  const mirrored = new Map(definitions.flatMap((definition) => definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
   const engine = createEngine({
     serverInfo: { name: 'seed', version: VERSION },
     definitions,
-    policy: { hierarchy: scopeHierarchy, scopes: policyNeeds(definitions, scopeHierarchy, []).scopes },
+    policy: { hierarchy: scopeHierarchy, scopes: requirementsOf(definitions, scopeHierarchy, []).scopes },
     tokenFor: tokenFor && (async (_principal, { audience, ...options }) => await tokenFor(audience, options)),
     pageSize: 1_000,
     store,
-    secrets: createSecrets(undefined, undefined),
+    secrets: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, mostPerPrincipal: 1, mostInAll: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds },
     limits: { beginCall: unlimited, beginStream: unlimited },

@@ -1,7 +1,7 @@
 import { PassThrough, addAbortSignal } from 'node:stream'
 import type { Readable } from 'node:stream'
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, LOG_LEVEL_META_KEY, PROTOCOL_VERSION_META_KEY, ProtocolError, SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
-import type { Answer } from '../mcp/exchange.ts'
+import type { McpResponse } from '../mcp/exchange.ts'
 import { encodeHeader } from '../mcp/catalog/param-headers.ts'
 import type { Engine } from '../mcp/engine.ts'
 import type { EventStream } from '../mcp/streams/event-stream.ts'
@@ -99,7 +99,7 @@ export async function createSessionWire (options: WireOptions): Promise<Wire> {
 }
 
 function createPost ({ engine, principal, log }: WireOptions) {
-  return async (body: object, headers: Record<string, string>, signal: AbortSignal): Promise<Answer> => await engine.handle({
+  return async (body: object, headers: Record<string, string>, signal: AbortSignal): Promise<McpResponse> => await engine.handle({
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     url: 'http://localhost/mcp',
@@ -114,7 +114,7 @@ function createPost ({ engine, principal, log }: WireOptions) {
 }
 
 /** Reads until the response is there; the answer to a request has a body. */
-async function responseTo (id: number, { body, stream }: Answer, signal: AbortSignal, take: (message: Message) => Promise<void>): Promise<Record<string, unknown>> {
+async function responseTo (id: number, { body, stream }: McpResponse, signal: AbortSignal, take: (message: Message) => Promise<void>): Promise<Record<string, unknown>> {
   try {
     for await (const message of stream === undefined ? [JSON.parse(String(body)) as Message] : events(addAbortSignal(signal, throughPipe(stream)))) {
       if (message.method !== undefined) await take(message)

@@ -31,7 +31,7 @@ const MAX_LENGTH = 8_192
  *
  * @throws OAuthError when the person's groups do not fit into a token
  */
-export async function mintAccessToken ({ subject, clientId, scope, grantId, identity }: AccessTokenContents, { signingKeys, issuer, resource, ttlSeconds }: AccessTokenOptions): Promise<string> {
+export async function issueAccessToken ({ subject, clientId, scope, grantId, identity }: AccessTokenContents, { signingKeys, issuer, resource, ttlSeconds }: AccessTokenOptions): Promise<string> {
   const { kid, privateKey } = signingKeys.current()
   const now = Math.floor(Date.now() / 1_000)
   const token = await new SignJWT({ ...identity, iss: issuer, aud: resource, sub: subject, client_id: clientId, scope, grant: grantId, jti: randomId(16), iat: now, exp: now + ttlSeconds })

@@ -50,7 +50,7 @@ export function createRevocations (store: Store, ttlSeconds: number): Revocation
   }
 }
 
-export const grantName = (grantId: string): string => `grant:${grantId}`
-export const tokenName = (tokenDigest: string): string => `token:${tokenDigest}`
-export const subjectName = (subject: string): string => `subject:${digest(subject)}`
-export const sidName = (sid: string): string => `sid:${digest(sid)}`
+export const grantKey = (grantId: string): string => `grant:${grantId}`
+export const tokenKey = (tokenDigest: string): string => `token:${tokenDigest}`
+export const subjectKey = (subject: string): string => `subject:${digest(subject)}`
+export const sidKey = (sid: string): string => `sid:${digest(sid)}`

@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto'
 import type { JWSHeaderParameters } from 'jose'
 import { KeyNotFoundError } from '../provider/jwks.ts'
 import type { JwkSet } from '../schemas/well-known.ts'
-import type { Generation, Secrets } from '../crypto/keyring.ts'
+import type { KeyGeneration, Keyring } from '../crypto/keyring.ts'
 
 /**
  * The keys that sign Seed's access tokens (ES256), derived from SEED_SECRET and the calendar: all replicas have them
@@ -32,10 +32,10 @@ const PERIOD_MS = 30 * 86_400_000
 const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
 /** @param now wall clock in milliseconds */
-export function createSigningKeys ({ generations }: Secrets, now: () => number = Date.now): SigningKeys {
+export function createSigningKeys ({ generations }: Keyring, now: () => number = Date.now): SigningKeys {
   const known = new Map<string, SigningKey>()
 
-  function keyOf (generation: Generation, period: number): SigningKey {
+  function keyOf (generation: KeyGeneration, period: number): SigningKey {
     const name = `${generation.id}:${period}`
     const key = known.get(name) ?? deriveKey(generation, period)
     known.set(name, key)
@@ -59,7 +59,7 @@ export function createSigningKeys ({ generations }: Secrets, now: () => number =
 }
 
 /** A private key from extra random bits (FIPS 186-5 appendix A.2.1): 384 bits, so that the remainder is not biased. */
-function deriveKey (generation: Generation, period: number): SigningKey {
+function deriveKey (generation: KeyGeneration, period: number): SigningKey {
   const bits = BigInt(`0x${generation.derive(`signing-key:${period}`, 48).toString('hex')}`)
   const d = Buffer.from((bits % (ORDER - 1n) + 1n).toString(16).padStart(64, '0'), 'hex')
   const curve = createECDH('prime256v1')

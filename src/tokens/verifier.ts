@@ -22,15 +22,15 @@ export interface Verifier {
   /** The same, at once where the token was verified before. */
   judge (token: string): Principal | Promise<Principal>
   /** Forgets every remembered verification. */
-  forget (): void
+  clearCache (): void
   /** The names under which the token of this principal may be revoked; empty for a principal that `verify` did not give. */
-  revocationNames (principal: Principal): readonly string[]
+  revocationKeys (principal: Principal): readonly string[]
 }
 
 /** Asked when a token is first seen here, and again each minute. */
 export interface RevocationCheck {
   /** @param tokenDigest SHA-256 of the token, base64url */
-  names (claims: Readonly<Record<string, unknown>>, tokenDigest: string): string[]
+  keys (claims: Readonly<Record<string, unknown>>, tokenDigest: string): string[]
   isRevoked (names: string[], issuedAt: number): Promise<boolean>
   onRevoked (listener: (revocation: { names: string[] } | undefined) => void): void
 }
@@ -64,7 +64,7 @@ export interface VerifierOptions {
   getKey (header: JWSHeaderParameters): Promise<CryptoKey> | KeyObject
   revocation?: RevocationCheck
   /** Judges who the caller is, when a token is first seen and again each minute; throws to refuse. */
-  admit?: (claims: Readonly<Record<string, unknown>>) => void
+  checkAccess?: (claims: Readonly<Record<string, unknown>>) => void
   /** Wall clock in milliseconds. */
   now?: () => number
 }
@@ -92,7 +92,7 @@ export function createVerifier (options: VerifierOptions): Verifier {
     remembered.set(digest, { principal, until: Math.min(principal.expiresAt * 1_000, now() + REMEMBER_MS) })
   }
 
-  function forget (): void {
+  function clearCache (): void {
     generation++
     remembered.clear()
   }
@@ -106,7 +106,7 @@ export function createVerifier (options: VerifierOptions): Verifier {
   }
 
   async function checkRevoked (principal: Principal, digest: string): Promise<void> {
-    const names = revocation?.names(principal.claims, digest) ?? []
+    const names = revocation?.keys(principal.claims, digest) ?? []
     namesOf.set(principal, names)
     if (names.length > 0 && await revocation!.isRevoked(names, principal.claims['iat'] as number)) {
       throw new TokenError('invalid_token', 'The access token has been revoked')
@@ -114,7 +114,7 @@ export function createVerifier (options: VerifierOptions): Verifier {
   }
 
   revocation?.onRevoked((revoked) => {
-    if (revoked === undefined) forget()
+    if (revoked === undefined) clearCache()
     else forgetRevoked(revoked.names)
   })
 
@@ -122,7 +122,7 @@ export function createVerifier (options: VerifierOptions): Verifier {
     const startedIn = generation
     const principal = await verifyJwt(token, options, now)
     await checkRevoked(principal, digest)
-    options.admit?.(principal.claims)
+    options.checkAccess?.(principal.claims)
     if (startedIn === generation) remember(digest, principal)
     return principal
   }
@@ -140,8 +140,8 @@ export function createVerifier (options: VerifierOptions): Verifier {
   return {
     judge,
     verify: async (token) => await judge(token),
-    forget,
-    revocationNames: (principal) => namesOf.get(principal) ?? []
+    clearCache,
+    revocationKeys: (principal) => namesOf.get(principal) ?? []
   }
 }
 

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { createTurns } from '../../src/async/time-slicer.ts'
+import { createTimeSlicer } from '../../src/async/time-slicer.ts'
 import { settle } from '../support/mcp.ts'
 
 t.test('little is done at once', async (t) => {
-  const turns = createTurns()
+  const turns = createTimeSlicer()
   const done: number[] = []
   turns.forEach([1, 2, 3], (item) => { done.push(item) })
   t.same(done, [1, 2, 3])
@@ -12,7 +12,7 @@ t.test('little is done at once', async (t) => {
 
 t.test('much is done over several turns of the event loop, in order', async (t) => {
   let time = 0
-  const turns = createTurns(4, () => time)
+  const turns = createTimeSlicer(4, () => time)
   const done: string[] = []
   for (const name of ['a', 'b']) {
     turns.forEach([1, 2, 3], (item) => {
@@ -28,7 +28,7 @@ t.test('much is done over several turns of the event loop, in order', async (t) 
 })
 
 t.test('what leaves meanwhile is left out', async (t) => {
-  const turns = createTurns(0)
+  const turns = createTimeSlicer(0)
   const items = new Set([1, 2, 3])
   const done: number[] = []
   turns.forEach(items, (item) => {

@@ -33,16 +33,16 @@ export const tools: readonly Definition[] = [
     name: 'test_tool_with_logging',
     description: 'Tells the client what it does',
     input: nothing,
-    async handler (_input, { tell }) {
-      await tell('info', 'Tool execution started')
+    async handler (_input, { logToClient }) {
+      await logToClient('info', 'Tool execution started')
       await pause(50)
-      await tell('info', 'Tool processing data')
+      await logToClient('info', 'Tool processing data')
       await pause(50)
-      await tell('info', 'Tool execution completed')
+      await logToClient('info', 'Tool execution completed')
       return 'Told three times'
     }
   }),
-  defineTool({ name: 'test_logging_tool', description: 'Tells the client something', input: nothing, async handler (_input, { tell }) { await tell('info', 'told'); return 'told' } }),
+  defineTool({ name: 'test_logging_tool', description: 'Tells the client something', input: nothing, async handler (_input, { logToClient }) { await logToClient('info', 'told'); return 'told' } }),
   defineTool({
     name: 'test_tool_with_progress',
     description: 'Tells how far it is',

@@ -1,15 +1,15 @@
 import t from 'tap'
-import { createSecrets, digest, randomId, sameSecret } from '../../src/crypto/keyring.ts'
+import { createKeyring, digest, randomId, timingSafeEquals } from '../../src/crypto/keyring.ts'
 
 /** What is derived from SEED_SECRET. */
 const [OLD, NEW] = ['the first SEED_SECRET, 44 characters in all..', 'the second SEED_SECRET, with 44 characters...']
 
 t.test('what is sealed opens again, on every replica with the same secret, and only for what it belongs to', async (t) => {
-  const [one, other] = [createSecrets(OLD, undefined), createSecrets(OLD, undefined)]
+  const [one, other] = [createKeyring(OLD, undefined), createKeyring(OLD, undefined)]
   const sealed = one.seal('upstream töken', 'grant:1')
   t.equal(other.open(sealed, 'grant:1'), 'upstream töken')
   t.equal(one.open(sealed, 'grant:2'), undefined, 'moved to another grant')
-  t.equal(createSecrets(NEW, undefined).open(sealed, 'grant:1'), undefined, 'another secret')
+  t.equal(createKeyring(NEW, undefined).open(sealed, 'grant:1'), undefined, 'another secret')
   t.notOk(sealed.includes('token') || Buffer.from(sealed.split('.')[2]!, 'base64url').toString('latin1').includes('upstream'))
   t.not(one.seal('upstream töken', 'grant:1'), sealed, 'a fresh nonce each time')
   t.equal(one.seal('', 'grant:1').split('.')[0], one.generations[0]!.id)
@@ -17,7 +17,7 @@ t.test('what is sealed opens again, on every replica with the same secret, and o
 })
 
 t.test('what was changed in any part does not open', async (t) => {
-  const secrets = createSecrets(OLD, undefined)
+  const secrets = createKeyring(OLD, undefined)
   const sealed = secrets.seal('upstream token', 'grant:1')
   const [id, nonce, data] = sealed.split('.') as [string, string, string]
   const flip = (part: string): string => {
@@ -42,7 +42,7 @@ t.test('what was changed in any part does not open', async (t) => {
 })
 
 t.test('with the previous secret both generations read, and the current one writes', async (t) => {
-  const [before, during, after] = [createSecrets(OLD, undefined), createSecrets(NEW, OLD), createSecrets(NEW, undefined)]
+  const [before, during, after] = [createKeyring(OLD, undefined), createKeyring(NEW, OLD), createKeyring(NEW, undefined)]
   const sealed = before.seal('upstream token', 'grant:1')
   t.equal(during.open(sealed, 'grant:1'), 'upstream token')
   t.equal(after.open(sealed, 'grant:1'), undefined)
@@ -57,7 +57,7 @@ t.test('with the previous secret both generations read, and the current one writ
 })
 
 t.test('a MAC depends on the secret, the generation and every character of the message', async (t) => {
-  const secrets = createSecrets(NEW, OLD)
+  const secrets = createKeyring(NEW, OLD)
   const [newId, oldId] = secrets.generations.map(({ id }) => id) as [string, string]
   const macs = [secrets.mac(newId, 'message'), secrets.mac(oldId, 'message'), secrets.mac(newId, 'message ')]
   t.equal(new Set(macs).size, 3)
@@ -66,22 +66,22 @@ t.test('a MAC depends on the secret, the generation and every character of the m
 })
 
 t.test('each purpose has a key of its own', async (t) => {
-  const [generation] = createSecrets(OLD, undefined).generations
+  const [generation] = createKeyring(OLD, undefined).generations
   const derived = ['seal', 'mac', 'id', 'signing-key:1', 'signing-key:2'].map((purpose) => generation!.derive(purpose, 32).toString('hex'))
   t.equal(new Set(derived).size, 5)
 })
 
 t.test('without a secret each process has its own', async (t) => {
-  const [one, other] = [createSecrets(undefined, undefined), createSecrets(undefined, undefined)]
+  const [one, other] = [createKeyring(undefined, undefined), createKeyring(undefined, undefined)]
   t.not(one.generations[0]!.id, other.generations[0]!.id)
   t.equal(other.open(one.seal('x', 'c'), 'c'), undefined)
 })
 
 t.test('comparison, digests and random ids', async (t) => {
-  t.equal(sameSecret('abc', 'abc'), true)
-  t.equal(sameSecret('abc', 'abd'), false)
-  t.equal(sameSecret('abc', 'abcd'), false)
-  t.equal(sameSecret('', ''), true)
+  t.equal(timingSafeEquals('abc', 'abc'), true)
+  t.equal(timingSafeEquals('abc', 'abd'), false)
+  t.equal(timingSafeEquals('abc', 'abcd'), false)
+  t.equal(timingSafeEquals('', ''), true)
   t.equal(digest('abc'), 'ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0', 'SHA-256 of FIPS 180, base64url')
   t.match(randomId(), /^[\w-]{32}$/)
   t.match(randomId(16), /^[\w-]{22}$/)

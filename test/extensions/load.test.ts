@@ -7,7 +7,7 @@ import { ToolError } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 import { describeDefinition } from '../../src/define/definition.ts'
 import { linkExtensions } from '../../src/extensions/link.ts'
-import { joinDefinitions, loadDefinitions, loadOwn } from '../../src/extensions/load.ts'
+import { joinDefinitions, loadDefinitionFiles, loadOwn } from '../../src/extensions/load.ts'
 import { createDefinitionCheck } from '../../src/mcp/catalog/catalog.ts'
 import { BUNDLE, SERVER, emptyFolder, startProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
@@ -21,7 +21,7 @@ linkExtensions()
 
 async function offered (entries: string[], from: string): Promise<string[]> {
   const own = new Set((await loadOwn()).map(({ file }) => file))
-  const files = await loadDefinitions(entries, { from, check })
+  const files = await loadDefinitionFiles(entries, { from, check })
   return joinDefinitions(files.filter(({ file }) => !own.has(file))).map(describeDefinition).sort()
 }
 
@@ -56,7 +56,7 @@ t.test('a folder outside is loaded with its subfolders, from an absolute and fro
 t.test('it runs on the modules of this server, wherever it lies', async (t) => {
   const from = await moduleFolder(t)
   await cp(FOLDER, from, { recursive: true })
-  const files = await loadDefinitions([from], { from, check })
+  const files = await loadDefinitionFiles([from], { from, check })
   const closeTicket = joinDefinitions(files).find((definition): definition is ToolDefinition => definition.kind === 'tool' && definition.name === 'close_ticket')!
   t.throws(() => closeTicket.handler({ id: '8' }, {} as never), ToolError)
 })
@@ -81,9 +81,9 @@ t.test('a package is found from the folder where Seed is started, with all that 
 
 t.test('TypeScript is loaded where Node runs it', async (t) => {
   const from = await folderOf(t, { 'a.ts': tool('a').replace('handler: ()', 'handler: (): string'), 'types.d.ts': 'export {}' })
-  const files = await loadDefinitions([from], { from, check, runsTypeScript: true })
+  const files = await loadDefinitionFiles([from], { from, check, runsTypeScript: true })
   t.equal(joinDefinitions(files.slice(-1)).map(describeDefinition)[0], 'Tool "a"')
-  await t.rejects(loadDefinitions([from], { from, check, runsTypeScript: false }), { name: 'ExtensionError', message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer` })
+  await t.rejects(loadDefinitionFiles([from], { from, check, runsTypeScript: false }), { name: 'ExtensionError', message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer` })
 })
 
 t.test('what cannot be offered is a sentence with the file and the reason', async (t) => {
@@ -110,7 +110,7 @@ t.test('what cannot be offered is a sentence with the file and the reason', asyn
   for (const [name, files, message, entry = '.'] of cases) {
     const from = await folderOf(t, files)
     const err = await offered([entry], from).then(() => undefined, (err: Error) => err)
-    const all = err ?? await loadDefinitions([entry], { from, check }).then(joinDefinitions).then(() => undefined, (err: Error) => err)
+    const all = err ?? await loadDefinitionFiles([entry], { from, check }).then(joinDefinitions).then(() => undefined, (err: Error) => err)
     t.equal(all?.name, 'ExtensionError', name)
     const said = all!.message.replaceAll(from, 'FOLDER')
     if (typeof message === 'string') t.equal(said, message, name)

@@ -3,7 +3,7 @@ import type { JSONWebKeySet } from 'jose'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { DevProviderOptions } from '../../dev/provider.ts'
-import { createSecrets } from '../../src/crypto/keyring.ts'
+import { createKeyring } from '../../src/crypto/keyring.ts'
 import { createBrowser } from '../support/browser.ts'
 import { REDIRECT_URI, SEED_SECRET, byHand, getTokens, grantKey, newRequest, post, readTokens, redeem, refresh, register, signIn, startBroker } from '../support/broker.ts'
 import { ownRedisForTests } from '../support/redis.ts'
@@ -269,5 +269,5 @@ async function dump (client: Redis): Promise<string> {
 async function upstreamTokens ({ app }: TestSeed, refreshToken: string): Promise<{ accessToken: string, refreshToken: string }> {
   const key = grantKey(refreshToken)
   const { upstream } = JSON.parse((await app.store.get(key))!) as { upstream: string }
-  return JSON.parse(createSecrets(SEED_SECRET, undefined).open(upstream, key)!) as { accessToken: string, refreshToken: string }
+  return JSON.parse(createKeyring(SEED_SECRET, undefined).open(upstream, key)!) as { accessToken: string, refreshToken: string }
 }

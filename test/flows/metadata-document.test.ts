@@ -5,7 +5,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import type { OAuthClientProvider } from '@modelcontextprotocol/client'
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { startDevProvider } from '../../dev/provider.ts'
-import { OutboundError } from '../../src/net/fetch.ts'
+import { FetchError } from '../../src/net/fetch.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
@@ -34,7 +34,7 @@ function createWorld () {
     async fetchDocument (url: string) {
       world.fetched.push(url)
       const published = world.published.get(url)
-      if (world.offline || published === undefined) throw new OutboundError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
+      if (world.offline || published === undefined) throw new FetchError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
       return { status: 200, headers: { 'content-type': 'application/json', ...world.headers }, body: JSON.stringify(published) }
     }
   }

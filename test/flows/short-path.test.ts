@@ -6,7 +6,7 @@ import { Type } from 'typebox'
 import { text, toolResult } from '../../src/define/content.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
-import { subjectName } from '../../src/tokens/revocations.ts'
+import { subjectKey } from '../../src/tokens/revocations.ts'
 import { modernRequest, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
@@ -136,7 +136,7 @@ t.test('a token that was seen is refused', async (t) => {
       t.equal(await status(seed, token), 200)
       t.equal((await onTheWire(seed, inSession, token)).status, 200)
     }
-    await seed.app.accessTokens!.revocations.revoke([subjectName('ada')])
+    await seed.app.accessTokens!.revocations.revoke([subjectKey('ada')])
     t.equal(await status(seed, token), 401)
     t.equal((await onTheWire(seed, inSession, token)).status, 401)
   })

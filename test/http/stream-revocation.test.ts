@@ -8,7 +8,7 @@ function start (isRevoked: (names: string[]) => boolean = () => false) {
   let tell: (revocation: Revocation | undefined) => unknown = () => {}
   const guard = createStreamGuard({
     revocations: { revoke: async () => {}, isRevoked: async (names) => isRevoked(names), onRevoked (listener) { tell = listener } },
-    verifier: { revocationNames: ({ subject }) => [`grant:${subject}`] },
+    verifier: { revocationKeys: ({ subject }) => [`grant:${subject}`] },
     clockSkewSeconds: 0,
     lookMs: 10
   })

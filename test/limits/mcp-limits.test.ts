@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { createMcpLimits, LimitError } from '../../src/limits/mcp-limits.ts'
 import { createTallies } from '../../src/limits/shared-counters.ts'
-import { addressBucket } from '../../src/limits/rate-limit.ts'
+import { clientAddressKey } from '../../src/limits/rate-limit.ts'
 import { createRedisStore } from '../../src/store/redis.ts'
 import { until } from '../store/contract.ts'
 import { redisForTests } from '../support/redis.ts'
@@ -15,7 +15,7 @@ const LIMITS = { requestsPerAddress: 20, requestsPerPrincipal: 10, refusedPerAdd
 
 function setUp (t: Test, limits: Partial<typeof LIMITS> = {}) {
   const house = startReplicas(t)
-  return { ...house, limitsOf: (id: string) => createMcpLimits(house.replica(id).tallies, { ...LIMITS, ...limits }, addressBucket) }
+  return { ...house, limitsOf: (id: string) => createMcpLimits(house.replica(id).tallies, { ...LIMITS, ...limits }, clientAddressKey) }
 }
 
 /** How many of so many attempts are let through. */
@@ -182,7 +182,7 @@ t.test('a burst over two replicas with Redis: at least the limit is let through,
       await tallies.close()
       await store.close()
     })
-    return { store, tallies, probe: tallies.gauge('probe'), limits: createMcpLimits(tallies, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: most }, addressBucket) }
+    return { store, tallies, probe: tallies.gauge('probe'), limits: createMcpLimits(tallies, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: most }, clientAddressKey) }
   })
   for (const { probe } of replicas) probe.add('probe', 1)
   await until(() => replicas.every(({ probe }) => probe.total('probe') === 2), 'the replicas know each other')

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { OAuthError } from '../../src/errors/oauth-error.ts'
-import { addressBucket, createRateLimiter } from '../../src/limits/rate-limit.ts'
+import { clientAddressKey, createRateLimiter } from '../../src/limits/rate-limit.ts'
 import type { RateLimiter } from '../../src/limits/rate-limit.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
@@ -121,7 +121,7 @@ t.test('an address counts as itself in IPv4, and as its /64 in IPv6, however it 
     ['64:ff9b::192.0.2.1', '64:ff9b:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['fe80::2%eth1', 'fe80:0:0:0::/64']
-  ] as const) t.equal(addressBucket(address), bucket, address)
+  ] as const) t.equal(clientAddressKey(address), bucket, address)
 })
 
 t.test('a port behind the address, as some proxies add it, does not make another address', async (t) => {
@@ -133,5 +133,5 @@ t.test('a port behind the address, as some proxies add it, does not make another
     ['[::ffff:192.0.2.1]:1', '192.0.2.1'],
     ['unknown', 'unknown'],
     ['_hidden', '_hidden']
-  ] as const) t.equal(addressBucket(address), bucket, address)
+  ] as const) t.equal(clientAddressKey(address), bucket, address)
 })

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import Fastify, { LogController } from 'fastify'
 import t from 'tap'
 import { createLogOutput } from '../../src/logging/output.ts'
-import { lateRequestLog } from '../../src/logging/lazy-request-logger.ts'
+import { lazyRequestLogger } from '../../src/logging/lazy-request-logger.ts'
 
 t.test('what is logged for a request names it, at every level, and a request that logs nothing has no logger made', async (t) => {
   const lines: Array<Record<string, unknown>> = []
-  const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } }, childLoggerFactory: lateRequestLog, logController: new LogController({ disableRequestLogging: true }), genReqId: () => 'r-1' })
+  const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } }, childLoggerFactory: lazyRequestLogger, logController: new LogController({ disableRequestLogging: true }), genReqId: () => 'r-1' })
   let made = 0
   const { child } = app.log
   app.log.child = function (...given) {

@@ -5,7 +5,7 @@ import { createDeadline } from '../../src/mcp/handlers/deadline.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 import { createToolCatalog } from '../../src/mcp/catalog/tools.ts'
-import { createPolicies } from '../../src/policy/evaluator.ts'
+import { createPolicyEvaluator } from '../../src/policy/evaluator.ts'
 import { gate } from '../support/gate.ts'
 import { MODERN, asPrincipal, call, initialize, modern, request, send, startEngines, startSession } from '../support/mcp.ts'
 import type { EnginesOptions, SendOptions } from '../support/mcp.ts'
@@ -42,7 +42,7 @@ function setUp (t: Test, extra: readonly ToolDefinition[] = [], options: Engines
   }
 }
 
-const POLICIES = createPolicies({ hierarchy: [], scopes: [] })
+const POLICIES = createPolicyEvaluator({ hierarchy: [], scopes: [] })
 
 const ERAS = ['legacy', 'modern'] as const
 

@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { OutboundError, fetchJson, parseJsonObject, send } from '../../src/net/fetch.ts'
+import { FetchError, fetchJson, parseJsonObject, boundedFetch } from '../../src/net/fetch.ts'
 import { freePort } from '../support/free-port.ts'
 
 const json = (body: string | Buffer, headers = {}): RequestListener => (_req, res) => { res.writeHead(200, { 'content-type': 'application/json', ...headers }).end(body) }
@@ -70,12 +70,12 @@ t.before(async () => {
 })
 
 t.test('sends what it is told and gives status, headers and body, whatever the status', async (t) => {
-  const response = await send(`${base}/echo?a=b`, { method: 'POST', headers: { 'x-sent': 'yes' }, body: 'hello' })
+  const response = await boundedFetch(`${base}/echo?a=b`, { method: 'POST', headers: { 'x-sent': 'yes' }, body: 'hello' })
   t.equal(response.status, 200)
   t.equal(response.headers.get('x-method'), 'POST')
   t.match(JSON.parse(response.body), { 'x-sent': 'yes', 'content-length': '5' })
-  t.match(await send(new URL(`${base}/500`)), { status: 500, body: '{"one":1}' })
-  t.match(await send(`${base}/204`), { status: 204, body: '' })
+  t.match(await boundedFetch(new URL(`${base}/500`)), { status: 500, body: '{"one":1}' })
+  t.match(await boundedFetch(`${base}/204`), { status: 204, body: '' })
 })
 
 t.test('reads a JSON object', async (t) => {
@@ -90,7 +90,7 @@ t.test('follows no redirect', async (t) => {
   for (const status of [301, 302, 303, 307, 308]) {
     await t.rejects(fetchJson(`${base}/redirect/${status}`), { name: 'OutboundError', status, message: `${base}/redirect/${status} answered with a redirect, which is not followed` })
   }
-  await t.rejects(send(`${base}/304`), { name: 'OutboundError', status: 304 }, 'nor anything else in the three hundreds')
+  await t.rejects(boundedFetch(`${base}/304`), { name: 'OutboundError', status: 304 }, 'nor anything else in the three hundreds')
   t.notOk(asked.includes('/object'))
 })
 
@@ -108,34 +108,34 @@ t.test('takes nothing but a JSON object with status 200', async (t) => {
 t.test('waits for the whole exchange no longer than the time limit', async (t) => {
   for (const path of ['/hang', '/drip', '/endless']) {
     const ended = path === '/endless' ? once(events, 'let go') : undefined
-    await t.rejects(send(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }), { name: 'OutboundError', status: undefined, message: `${base}${path} did not answer within 200 ms` })
+    await t.rejects(boundedFetch(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }), { name: 'OutboundError', status: undefined, message: `${base}${path} did not answer within 200 ms` })
     await ended
   }
 })
 
 t.test('reads no more than the byte limit, after decompression', async (t) => {
-  const { length } = await send(`${base}/long`).then(({ body }) => body)
-  t.equal((await send(`${base}/long`, {}, { maxBytes: length })).body.length, length)
-  await t.rejects(send(`${base}/long`, {}, { maxBytes: length - 1 }), { name: 'OutboundError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` })
+  const { length } = await boundedFetch(`${base}/long`).then(({ body }) => body)
+  t.equal((await boundedFetch(`${base}/long`, {}, { maxBytes: length })).body.length, length)
+  await t.rejects(boundedFetch(`${base}/long`, {}, { maxBytes: length - 1 }), { name: 'OutboundError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` })
   await t.rejects(fetchJson(`${base}/bomb`, { maxBytes: 50_000 }), { message: /more than 50000 bytes/ })
   await t.rejects(fetchJson(`${base}/bomb`), { message: /more than 262144 bytes/ }, 'and without one, no more than 256 KiB')
 
   const ended = once(events, 'let go')
-  await t.rejects(send(`${base}/endless`, {}, { maxBytes: 10_000 }), { message: /more than 10000 bytes/ })
+  await t.rejects(boundedFetch(`${base}/endless`, {}, { maxBytes: 10_000 }), { message: /more than 10000 bytes/ })
   await ended
   t.pass('the connection was let go')
 })
 
 t.test('says why there was no answer, without the query', async (t) => {
   const nobody = `http://127.0.0.1:${await freePort()}`
-  await t.rejects(send(`${nobody}/path?secret=1`), { name: 'OutboundError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` })
+  await t.rejects(boundedFetch(`${nobody}/path?secret=1`), { name: 'OutboundError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` })
   await t.rejects(fetchJson(`${base}/drop`), { message: `${base}/drop cannot be reached (UND_ERR_SOCKET)` })
   await t.rejects(fetchJson(`${base}/shorter`), { name: 'OutboundError', message: /cannot be reached \(UND_ERR_\w+\)/ })
   await t.rejects(fetchJson(`${base}/bad-gzip`), { name: 'OutboundError', message: /cannot be reached \(Z_DATA_ERROR\)/ })
-  await t.rejects(send('http://127.0.0.1:6000/'), { message: 'http://127.0.0.1:6000/ cannot be reached (bad port)' })
-  await t.rejects(send('http://user:secret@127.0.0.1/'), { message: 'http://127.0.0.1/ cannot be reached (TypeError)' }, 'and without the credentials of a URL')
+  await t.rejects(boundedFetch('http://127.0.0.1:6000/'), { message: 'http://127.0.0.1:6000/ cannot be reached (bad port)' })
+  await t.rejects(boundedFetch('http://user:secret@127.0.0.1/'), { message: 'http://127.0.0.1/ cannot be reached (TypeError)' }, 'and without the credentials of a URL')
 
-  const error = await send(nobody).then(() => undefined, (err: unknown) => err)
-  t.ok(error instanceof OutboundError)
-  t.ok((error as OutboundError).cause instanceof Error)
+  const error = await boundedFetch(nobody).then(() => undefined, (err: unknown) => err)
+  t.ok(error instanceof FetchError)
+  t.ok((error as FetchError).cause instanceof Error)
 })

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { createPublicFetcher } from '../../src/net/public-fetch.ts'
 import type { PublicFetcherOptions } from '../../src/net/public-fetch.ts'
-import { OutboundError } from '../../src/net/fetch.ts'
+import { FetchError } from '../../src/net/fetch.ts'
 import { freePort } from '../support/free-port.ts'
 import { selfSigned } from '../support/tls.ts'
 
@@ -236,8 +236,8 @@ t.test('says why there was no answer, without the query', async (t) => {
   await t.rejects(fetcher()(`${base}/upgrade`), away(`${base}/upgrade gave no answer`))
 
   const error = await fetcher()(`https://127.0.0.1:${nobody}/`).then(() => undefined, (err: unknown) => err)
-  t.ok(error instanceof OutboundError)
-  t.equal(((error as OutboundError).cause as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+  t.ok(error instanceof FetchError)
+  t.equal(((error as FetchError).cause as NodeJS.ErrnoException).code, 'ECONNREFUSED')
 })
 
 t.test('talks to nobody who cannot prove the name', async (t) => {

@@ -4,7 +4,7 @@ import type { Policy } from '../../src/define/policy.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
-import { InsufficientScopeError, createPolicies } from '../../src/policy/evaluator.ts'
+import { InsufficientScopeError, createPolicyEvaluator } from '../../src/policy/evaluator.ts'
 import { ERAS, startAsking } from '../support/ask.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../support/mcp.ts'
 import { MODERN_META, modernRequest, ready, startSeed } from '../support/seed.ts'
@@ -131,12 +131,12 @@ t.test('nobody is told of changes of a resource that is hidden from them', async
 })
 
 t.test('reasons are in words for the operator', (t) => {
-  const { judge } = createPolicies({ hierarchy: [], scopes: [] })
-  t.match(judge({ groups: ['x', 'y'] }, asPrincipal('ada')).refusals, [/none of the groups x, y; the token says no groups \(OIDC_GROUPS_CLAIM\)/])
-  t.match(judge({ groups: ['x'] }, asPrincipal('ada', { groups: ['a', 'b'] })).refusals, [/the token says a, b/])
-  t.match(judge({ claims: { level: [3, 'four'] } }, asPrincipal('ada')).refusals, ['claim level must be 3 or "four"; the token says nothing of it'])
-  t.match(judge({ claims: { level: 3 } }, asPrincipal('ada', { level: '3' })).refusals, ['claim level must be 3; the token says "3"'])
-  t.match(judge({ scopes: ['a'] }, undefined), { missingScopes: [], refusals: [String] })
+  const { evaluate } = createPolicyEvaluator({ hierarchy: [], scopes: [] })
+  t.match(evaluate({ groups: ['x', 'y'] }, asPrincipal('ada')).refusals, [/none of the groups x, y; the token says no groups \(OIDC_GROUPS_CLAIM\)/])
+  t.match(evaluate({ groups: ['x'] }, asPrincipal('ada', { groups: ['a', 'b'] })).refusals, [/the token says a, b/])
+  t.match(evaluate({ claims: { level: [3, 'four'] } }, asPrincipal('ada')).refusals, ['claim level must be 3 or "four"; the token says nothing of it'])
+  t.match(evaluate({ claims: { level: 3 } }, asPrincipal('ada', { level: '3' })).refusals, ['claim level must be 3; the token says "3"'])
+  t.match(evaluate({ scopes: ['a'] }, undefined), { missingScopes: [], refusals: [String] })
   t.end()
 })
 

@@ -3,8 +3,8 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
-import { ProviderUnavailableError, createProvider } from '../../src/provider/discovery.ts'
-import type { ProviderOptions } from '../../src/provider/discovery.ts'
+import { ProviderUnavailableError, createProviderDiscovery } from '../../src/provider/discovery.ts'
+import type { ProviderDiscoveryOptions } from '../../src/provider/discovery.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { LogLine, TestSeed } from '../support/seed.ts'
 
@@ -20,7 +20,7 @@ const DOCUMENT = {
 }
 
 /** A provider's discovery in the test's hand: documents (or errors) are answered one after another, timers go off when told. */
-function setUp (t: Test, answers: Array<object | Error>, options: Partial<ProviderOptions> = {}) {
+function setUp (t: Test, answers: Array<object | Error>, options: Partial<ProviderDiscoveryOptions> = {}) {
   const state = { asked: [] as string[], ready: 0, lines: [] as Array<{ level: string, message: string, [name: string]: unknown }> }
   const timers: Array<{ run: () => void, ms: number, cleared: boolean }> = []
   t.intercept(globalThis, 'setTimeout', {
@@ -32,7 +32,7 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
   })
   t.intercept(globalThis, 'clearTimeout', { value: (timer?: { cleared: boolean }) => { if (timer !== undefined) timer.cleared = true } })
   const log = (level: string) => (fields: object, message: string) => { state.lines.push({ level, message, ...fields }) }
-  const provider = createProvider({
+  const provider = createProviderDiscovery({
     issuer: ISSUER,
     tenants: [],
     discoveryUrl: ISSUER + DISCOVERY,
@@ -52,7 +52,7 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
 }
 
 /** As `setUp`, after the first attempt. */
-async function attempt (t: Test, answer: object | Error, options: Partial<ProviderOptions> = {}) {
+async function attempt (t: Test, answer: object | Error, options: Partial<ProviderDiscoveryOptions> = {}) {
   const all = setUp(t, [answer], options)
   all.provider.start()
   await settled()

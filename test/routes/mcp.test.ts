@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import Fastify from 'fastify'
 import t from 'tap'
 import mcpRoutes from '../../routes/mcp.ts'
-import type { Exchange } from '../../src/mcp/engine.ts'
+import type { McpRequest } from '../../src/mcp/engine.ts'
 import { call, initialize, modern, readEvents, request } from '../support/mcp.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
@@ -332,7 +332,7 @@ t.test('an engine that asks late whether the client is there learns that it is n
   const answer = new Promise<boolean>((resolve) => { asked = resolve })
   const began = new Promise<void>((resolve) => {
     const engine = {
-      async handle (exchange: Exchange) {
+      async handle (exchange: McpRequest) {
         resolve()
         await hasLeft
         asked(exchange.signal.aborted)

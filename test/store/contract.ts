@@ -119,26 +119,26 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('replace', async (t) => {
     const { store, elapse } = await makeStore(t)
-    for (const expected of ['', 'undefined', 'null', 'first']) t.equal(await store.replace('key', expected, 'new', 10), false)
+    for (const expected of ['', 'undefined', 'null', 'first']) t.equal(await store.compareAndSet('key', expected, 'new', 10), false)
     t.equal(await store.get('key'), undefined, 'an absent key is never written')
     await store.set('key', 'first', 10)
-    for (const expected of ['', 'firs', 'First', 'first ', 'second']) t.equal(await store.replace('key', expected, 'new', 100), false, `not "${expected}"`)
+    for (const expected of ['', 'firs', 'First', 'first ', 'second']) t.equal(await store.compareAndSet('key', expected, 'new', 100), false, `not "${expected}"`)
     t.equal(await store.get('key'), 'first', 'what is there stays')
     await elapse(8)
     t.equal(await store.get('key'), 'first')
-    t.equal(await store.replace('key', 'first', 'second', 10), true)
+    t.equal(await store.compareAndSet('key', 'first', 'second', 10), true)
     await elapse(8)
     t.equal(await store.get('key'), 'second', 'the time to live is replaced')
-    t.equal(await store.replace('key', 'first', 'third', 100), false, 'by what was there before')
+    t.equal(await store.compareAndSet('key', 'first', 'third', 100), false, 'by what was there before')
     await elapse(3)
     t.equal(await store.get('key'), undefined, 'and who loses does not prolong it')
-    t.equal(await store.replace('key', 'second', 'third', 10), false, 'an expired value is absent')
+    t.equal(await store.compareAndSet('key', 'second', 'third', 10), false, 'an expired value is absent')
     await store.set('key', 'value', 100)
-    t.equal(await store.replace('key', 'value', 'value', 2), true)
+    t.equal(await store.compareAndSet('key', 'value', 'value', 2), true)
     await elapse(3)
     t.equal(await store.get('key'), undefined, 'a shorter time counts too')
     await store.set('key', '', 10)
-    t.equal(await store.replace('key', '', 'x', 10), true, 'an empty value is there')
+    t.equal(await store.compareAndSet('key', '', 'x', 10), true, 'an empty value is there')
   })
 
   await t.test('replace has exactly one winner', async (t) => {
@@ -147,7 +147,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     let caller = 0
     const won = await together(async () => {
       const name = String(caller++)
-      return await store.replace('key', 'expected', name, 10) ? name : undefined
+      return await store.compareAndSet('key', 'expected', name, 10) ? name : undefined
     })
     const winners = won.filter((name) => name !== undefined)
     t.equal(winners.length, 1)
@@ -213,29 +213,29 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
   await t.test('admitMember', async (t) => {
     const { store, elapse } = await makeStore(t)
     const members = async () => (await store.members('set')).sort()
-    t.equal(await store.admitMember('set', 'nobody', 10, 0), false, 'no room at all')
-    t.equal(await store.admitMember('set', 'short', 10, 2), true)
-    t.equal(await store.admitMember('set', 'long', 20, 2), true)
-    t.equal(await store.admitMember('set', 'late', 30, 2), false, 'the set is full')
+    t.equal(await store.addMemberWithin('set', 'nobody', 10, 0), false, 'no room at all')
+    t.equal(await store.addMemberWithin('set', 'short', 10, 2), true)
+    t.equal(await store.addMemberWithin('set', 'long', 20, 2), true)
+    t.equal(await store.addMemberWithin('set', 'late', 30, 2), false, 'the set is full')
     t.same(await members(), ['long', 'short'], 'and was not written to')
-    t.equal(await store.admitMember('set', 'long', 5, 2), true, 'who is there is not in its own way')
-    t.equal(await store.admitMember('set', 'long', 5, 1), false, 'but others are, where there is less room now')
-    t.equal(await store.admitMember('other', 'late', 10, 1), true, 'sets are by themselves')
+    t.equal(await store.addMemberWithin('set', 'long', 5, 2), true, 'who is there is not in its own way')
+    t.equal(await store.addMemberWithin('set', 'long', 5, 1), false, 'but others are, where there is less room now')
+    t.equal(await store.addMemberWithin('other', 'late', 10, 1), true, 'sets are by themselves')
     await elapse(11)
     t.same(await members(), ['long'], 'a shorter stay is prolonged, a longer one not shortened')
-    t.equal(await store.admitMember('set', 'late', 10, 2), true, 'who has left makes room')
-    t.equal(await store.admitMember('set', 'later', 10, 2), false)
-    t.equal(await store.admitMember('set', 'late', 30, 2), true, 'prolonged')
+    t.equal(await store.addMemberWithin('set', 'late', 10, 2), true, 'who has left makes room')
+    t.equal(await store.addMemberWithin('set', 'later', 10, 2), false)
+    t.equal(await store.addMemberWithin('set', 'late', 30, 2), true, 'prolonged')
     await elapse(11)
     t.same(await members(), ['late'])
-    t.equal(await store.admitMember('set', 'long', 10, 1), false, 'who has left counts as anybody else')
+    t.equal(await store.addMemberWithin('set', 'long', 10, 1), false, 'who has left counts as anybody else')
     await store.addMember('set', 'added', 10)
     await store.addMember('set', 'also added', 10)
     t.same(await members(), ['added', 'also added', 'late'], 'addMember knows no bound')
-    t.equal(await store.admitMember('set', 'later', 10, 3), false)
+    t.equal(await store.addMemberWithin('set', 'later', 10, 3), false)
     await elapse(20)
     t.same(await members(), [])
-    t.equal(await store.admitMember('set', 'later', 10, 1), true)
+    t.equal(await store.addMemberWithin('set', 'later', 10, 1), true)
   })
 
   await t.test('admitMember admits no more than there is room for', async (t) => {
@@ -243,26 +243,26 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     let caller = 0
     const admitted = await together(async () => {
       const name = String(caller++)
-      return await store.admitMember('set', name, 10, 10) ? name : undefined
+      return await store.addMemberWithin('set', name, 10, 10) ? name : undefined
     })
     const winners = admitted.filter((name) => name !== undefined)
     t.equal(winners.length, 10)
     t.same((await store.members('set')).sort(), winners.sort(), 'those who were told so')
-    t.same(await together(() => store.admitMember('other', 'the same', 10, 1)), Array.from({ length: CALLERS }, () => true))
+    t.same(await together(() => store.addMemberWithin('other', 'the same', 10, 1)), Array.from({ length: CALLERS }, () => true))
   })
 
   await t.test('removeMember', async (t) => {
     const { store, elapse } = await makeStore(t)
     await store.removeMember('set', 'a')
     t.equal(await store.delete('set'), false, 'nothing is written where no set is')
-    await store.admitMember('set', 'a', 10, 2)
+    await store.addMemberWithin('set', 'a', 10, 2)
     await store.addMember('set', 'b', 20)
     await store.removeMember('set', 'c')
     t.same((await store.members('set')).sort(), ['a', 'b'])
-    t.equal(await store.admitMember('set', 'c', 10, 2), false)
+    t.equal(await store.addMemberWithin('set', 'c', 10, 2), false)
     await store.removeMember('set', 'a')
     t.same(await store.members('set'), ['b'])
-    t.equal(await store.admitMember('set', 'c', 10, 2), true, 'makes room')
+    t.equal(await store.addMemberWithin('set', 'c', 10, 2), true, 'makes room')
     await store.removeMember('set', 'b')
     await elapse(11)
     t.same(await store.members('set'), [])
@@ -436,7 +436,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
       await t.rejects(store.setIfAbsent('key', 'value', ttlSeconds), StoreUnavailableError, `setIfAbsent ${ttlSeconds}`)
       await t.rejects(store.increment('key', ttlSeconds), StoreUnavailableError, `increment ${ttlSeconds}`)
       await t.rejects(store.addMember('set', 'member', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
-      await t.rejects(store.admitMember('set', 'member', ttlSeconds, 1), StoreUnavailableError, `admitMember ${ttlSeconds}`)
+      await t.rejects(store.addMemberWithin('set', 'member', ttlSeconds, 1), StoreUnavailableError, `admitMember ${ttlSeconds}`)
       await t.rejects(store.append('log', 'entry', { ttlSeconds, most: 1 }), StoreUnavailableError, `append ${ttlSeconds}`)
     }
     t.equal(await store.get('key'), undefined)
@@ -446,7 +446,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     await store.addMember('set', 'member', 10)
     await t.rejects(store.touch('key', 0), StoreUnavailableError)
     for (const ttlSeconds of [0, -1, 1.5, NaN, Infinity]) {
-      await t.rejects(store.replace('key', 'value', 'new', ttlSeconds), StoreUnavailableError, `replace ${ttlSeconds}`)
+      await t.rejects(store.compareAndSet('key', 'value', 'new', ttlSeconds), StoreUnavailableError, `replace ${ttlSeconds}`)
       await t.rejects(store.addMember('set', 'other', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
     }
     t.equal(await store.get('key'), 'value')
@@ -487,10 +487,10 @@ export async function rejectsEverything (t: Test, store: Store): Promise<void> {
     setIfAbsent: store.setIfAbsent('key', 'value', 10),
     take: store.take('key'),
     touch: store.touch('key', 10),
-    replace: store.replace('key', 'value', 'new', 10),
+    replace: store.compareAndSet('key', 'value', 'new', 10),
     addMember: store.addMember('set', 'member', 10),
     members: store.members('set'),
-    admitMember: store.admitMember('set', 'member', 10, 10),
+    admitMember: store.addMemberWithin('set', 'member', 10, 10),
     removeMember: store.removeMember('set', 'member'),
     append: store.append('log', 'entry', { ttlSeconds: 10, most: 10 }),
     entries: store.entries('log', 0),

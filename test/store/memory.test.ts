@@ -45,7 +45,7 @@ t.test('a full store', async (t) => {
     await t.rejects(store.setIfAbsent('new', 'value', 10), StoreUnavailableError)
     await t.rejects(store.increment('new', 10), StoreUnavailableError)
     await t.rejects(store.addMember('new', 'member', 10), StoreUnavailableError)
-    await t.rejects(store.admitMember('new', 'member', 10, 1), StoreUnavailableError)
+    await t.rejects(store.addMemberWithin('new', 'member', 10, 1), StoreUnavailableError)
     await t.rejects(store.append('new', 'entry', { ttlSeconds: 10, most: 1 }), StoreUnavailableError)
     await t.rejects(store.ping(), StoreUnavailableError)
   })
@@ -57,8 +57,8 @@ t.test('a full store', async (t) => {
     t.same(await store.increment('count', 10), { count: 2, resetSeconds: 10 })
     t.equal(await store.touch('long', 20), 'other')
     t.equal(await store.setIfAbsent('long', 'third', 10), false)
-    t.equal(await store.replace('long', 'other', 'other', 20), true)
-    t.equal(await store.replace('new', 'other', 'value', 20), false)
+    t.equal(await store.compareAndSet('long', 'other', 'other', 20), true)
+    t.equal(await store.compareAndSet('new', 'other', 'value', 20), false)
   })
 
   t.test('takes new keys where old ones expired', async (t) => {

@@ -37,9 +37,9 @@ export function stepper (): { tool: ToolDefinition, step (): Promise<void>, fini
       name: 'stepper',
       description: 'tells numbers',
       input: Type.Object({}),
-      async handler (_input, { tell, signal }) {
+      async handler (_input, { logToClient, signal }) {
         for (let number = 1; ; number++) {
-          await tell('info', number)
+          await logToClient('info', number)
           const more = await new Promise<boolean>((resolve, reject) => {
             next = resolve
             signal.addEventListener('abort', () => { reject(new ToolError('stopped')) })

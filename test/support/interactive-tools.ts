@@ -60,10 +60,10 @@ export const interactiveTools: readonly ToolDefinition[] = [
     name: 'count',
     description: 'Counts, telling of each step',
     input: Type.Object({ steps: Type.Integer(), pauseMs: Type.Integer() }),
-    async handler ({ steps, pauseMs }, { progress, tell, signal }) {
+    async handler ({ steps, pauseMs }, { progress, logToClient, signal }) {
       for (let step = 1; step <= steps; step++) {
         await progress(step, steps, `step ${step}`)
-        await tell('info', { step })
+        await logToClient('info', { step })
         await pause(pauseMs, signal)
       }
       return `Counted to ${steps}`
@@ -83,9 +83,9 @@ export const interactiveTools: readonly ToolDefinition[] = [
     name: 'flood',
     description: 'Tells of more than anybody reads',
     input: Type.Object({ messages: Type.Integer(), bytes: Type.Integer() }),
-    async handler ({ messages, bytes }, { tell, signal }) {
+    async handler ({ messages, bytes }, { logToClient, signal }) {
       for (let sent = 0; sent < messages && !signal.aborted; sent++) {
-        await tell('info', 'x'.repeat(bytes))
+        await logToClient('info', 'x'.repeat(bytes))
         await new Promise((resolve) => { setImmediate(resolve) })
       }
       return `Sent ${messages} messages`

@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream'
 import type { Readable } from 'node:stream'
 import type { Test } from 'tap'
-import { createSecrets } from '../../src/crypto/keyring.ts'
-import type { Answer } from '../../src/mcp/exchange.ts'
+import { createKeyring } from '../../src/crypto/keyring.ts'
+import type { McpResponse } from '../../src/mcp/exchange.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import { createEngine } from '../../src/mcp/engine.ts'
-import type { Engine, EngineOptions, Exchange } from '../../src/mcp/engine.ts'
+import type { Engine, EngineOptions, McpRequest } from '../../src/mcp/engine.ts'
 import type { EventStream } from '../../src/mcp/streams/event-stream.ts'
 import { toPrincipal } from '../../src/tokens/principal.ts'
 import type { Principal } from '../../src/tokens/principal.ts'
@@ -35,7 +35,7 @@ export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {
 export function startEngines (t: Test, { count = 2, definitions = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
   stayAwake(t)
   const { lines, log } = captureLog()
-  const secrets = createSecrets(undefined, undefined)
+  const secrets = createKeyring(undefined, undefined)
   const engines = Array.from({ length: count }, () => createEngine({
     serverInfo: { name: 'seed', version: '1.2.3' },
     definitions,
@@ -114,7 +114,7 @@ export function asPrincipal (sub: string, { iss = 'https://id.example', client =
 }
 
 export interface SendOptions {
-  method?: Exchange['method']
+  method?: McpRequest['method']
   headers?: Record<string, string>
   principal?: Principal | undefined
   acceptsStream?: boolean
@@ -128,7 +128,7 @@ export interface Sent {
   body: any
   /** Of a stream. */
   events: Events
-  answer: Answer
+  answer: McpResponse
 }
 
 export async function send (engine: Engine, body: unknown, { method = 'POST', headers = {}, principal, acceptsStream = true, signal = new AbortController().signal }: SendOptions = {}): Promise<Sent> {
@@ -283,7 +283,7 @@ export async function startSession ({ engines }: Engines, { version = '2025-11-2
   const { status, headers: { 'mcp-session-id': id }, body } = await send(engines[home]!, initialize(version, capabilities), { principal })
   if (id === undefined) throw new Error(`No session: ${status} ${JSON.stringify(body)}`)
   const own = { 'mcp-session-id': id, 'mcp-protocol-version': version }
-  const exchange = (method: Exchange['method']) => async (body: unknown, { at = home, headers = {}, ...options }: SendOptions & { at?: number } = {}) =>
+  const exchange = (method: McpRequest['method']) => async (body: unknown, { at = home, headers = {}, ...options }: SendOptions & { at?: number } = {}) =>
     await send(engines[at]!, body, { principal, ...options, method, headers: { ...own, ...headers } })
   return {
     id,

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createRevocations, grantName, sidName, subjectName, tokenName } from '../../src/tokens/revocations.ts'
+import { createRevocations, grantKey, sidKey, subjectKey, tokenKey } from '../../src/tokens/revocations.ts'
 import type { Revocation } from '../../src/tokens/revocations.ts'
 import { keys } from '../../src/store/keys.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
@@ -9,25 +9,25 @@ import { StoreUnavailableError } from '../../src/store/store.ts'
 t.test('what is revoked for good has ended whenever it was issued, for as long as a token can live', async (t) => {
   let now = 1_000_000
   const revocations = createRevocations(createMemoryStore({ now: () => now }), 960)
-  await revocations.revoke([grantName('one'), grantName('two')])
-  for (const issuedAt of [0, 1, Number.MAX_SAFE_INTEGER]) t.equal(await revocations.isRevoked([grantName('one')], issuedAt), true)
-  t.equal(await revocations.isRevoked([grantName('two')], 0), true)
-  t.equal(await revocations.isRevoked([grantName('three')], 0), false)
-  t.equal(await revocations.isRevoked([grantName('three'), grantName('two')], 0), true, 'one of its names is enough')
+  await revocations.revoke([grantKey('one'), grantKey('two')])
+  for (const issuedAt of [0, 1, Number.MAX_SAFE_INTEGER]) t.equal(await revocations.isRevoked([grantKey('one')], issuedAt), true)
+  t.equal(await revocations.isRevoked([grantKey('two')], 0), true)
+  t.equal(await revocations.isRevoked([grantKey('three')], 0), false)
+  t.equal(await revocations.isRevoked([grantKey('three'), grantKey('two')], 0), true, 'one of its names is enough')
   t.equal(await revocations.isRevoked([], 0), false)
   now += 959_999
-  t.equal(await revocations.isRevoked([grantName('one')], 0), true)
+  t.equal(await revocations.isRevoked([grantKey('one')], 0), true)
   now += 1
-  t.equal(await revocations.isRevoked([grantName('one')], 0), false, 'no token of it can be left')
+  t.equal(await revocations.isRevoked([grantKey('one')], 0), false, 'no token of it can be left')
 })
 
 t.test('what is revoked up to a moment: tokens issued later are good', async (t) => {
   const revocations = createRevocations(createMemoryStore(), 960)
-  await revocations.revoke([subjectName('ada')], 1_000)
-  t.equal(await revocations.isRevoked([subjectName('ada')], 999), true)
-  t.equal(await revocations.isRevoked([subjectName('ada')], 1_000), true, 'in the same second')
-  t.equal(await revocations.isRevoked([subjectName('ada')], 1_001), false)
-  t.equal(await revocations.isRevoked([subjectName('bob')], 999), false)
+  await revocations.revoke([subjectKey('ada')], 1_000)
+  t.equal(await revocations.isRevoked([subjectKey('ada')], 999), true)
+  t.equal(await revocations.isRevoked([subjectKey('ada')], 1_000), true, 'in the same second')
+  t.equal(await revocations.isRevoked([subjectKey('ada')], 1_001), false)
+  t.equal(await revocations.isRevoked([subjectKey('bob')], 999), false)
 })
 
 t.test('everybody who listens hears of each revocation, and when some may have been missed', async (t) => {
@@ -36,9 +36,9 @@ t.test('everybody who listens hears of each revocation, and when some may have b
   const heard: Array<Revocation | undefined> = []
   one.onRevoked((revocation) => { heard.push(revocation) })
   t.same(heard, [undefined], 'nobody knows what was before')
-  await other.revoke([sidName('s')], 1_000)
-  await other.revoke([grantName('g')])
-  t.same(heard.slice(1), [{ names: [sidName('s')], issuedUntil: 1_000 }, { names: [grantName('g')], issuedUntil: Number.MAX_SAFE_INTEGER }])
+  await other.revoke([sidKey('s')], 1_000)
+  await other.revoke([grantKey('g')])
+  t.same(heard.slice(1), [{ names: [sidKey('s')], issuedUntil: 1_000 }, { names: [grantKey('g')], issuedUntil: Number.MAX_SAFE_INTEGER }])
 })
 
 t.test('the mark is there before anybody is told', async (t) => {
@@ -46,23 +46,23 @@ t.test('the mark is there before anybody is told', async (t) => {
   const revocations = createRevocations(store, 960)
   const seen: Array<Promise<boolean>> = []
   revocations.onRevoked((revocation) => { if (revocation !== undefined) seen.push(revocations.isRevoked(revocation.names, 0)) })
-  await revocations.revoke([grantName('g')])
+  await revocations.revoke([grantKey('g')])
   t.same(await Promise.all(seen), [true])
 })
 
 t.test('while the store is away nothing counts as revoked, and nothing can be; what is no outage is told', async (t) => {
   const store = createMemoryStore()
   const revocations = createRevocations(store, 960)
-  await revocations.revoke([grantName('g')])
+  await revocations.revoke([grantKey('g')])
   store.get = async () => { throw new StoreUnavailableError() }
-  t.equal(await revocations.isRevoked([grantName('g')], 0), false)
+  t.equal(await revocations.isRevoked([grantKey('g')], 0), false)
   store.get = async () => { throw new TypeError('a mistake of ours') }
-  await t.rejects(revocations.isRevoked([grantName('g')], 0), TypeError)
+  await t.rejects(revocations.isRevoked([grantKey('g')], 0), TypeError)
   store.set = async () => { throw new StoreUnavailableError() }
-  await t.rejects(revocations.revoke([grantName('g')]), StoreUnavailableError)
+  await t.rejects(revocations.revoke([grantKey('g')]), StoreUnavailableError)
 })
 
 t.test('names of different kinds never meet, and what a provider says is not in the store as it is', async (t) => {
-  t.equal(new Set([grantName('x'), tokenName('x'), subjectName('x'), sidName('x')]).size, 4)
-  for (const name of [subjectName('ada@example.com\n*'), sidName('ada@example.com\n*')]) t.match(keys.revoked(name), /^revoked:(subject|sid):[\w-]{43}$/)
+  t.equal(new Set([grantKey('x'), tokenKey('x'), subjectKey('x'), sidKey('x')]).size, 4)
+  for (const name of [subjectKey('ada@example.com\n*'), sidKey('ada@example.com\n*')]) t.match(keys.revoked(name), /^revoked:(subject|sid):[\w-]{43}$/)
 })

@@ -1,8 +1,8 @@
 import { SignJWT, createLocalJWKSet, jwtVerify } from 'jose'
 import t from 'tap'
-import { mintAccessToken } from '../../src/tokens/issue.ts'
+import { issueAccessToken } from '../../src/tokens/issue.ts'
 import { createSigningKeys } from '../../src/tokens/signing-keys.ts'
-import { createSecrets } from '../../src/crypto/keyring.ts'
+import { createKeyring } from '../../src/crypto/keyring.ts'
 import { KeyNotFoundError } from '../../src/provider/jwks.ts'
 
 /** The keys of Seed's access tokens, month after month. */
@@ -11,7 +11,7 @@ const MONTH_MS = 30 * 86_400_000
 const START = 700 * MONTH_MS + 1_000
 
 function keysAt (now: number, secret = OLD, previous?: string) {
-  return createSigningKeys(createSecrets(secret, previous), () => now)
+  return createSigningKeys(createKeyring(secret, previous), () => now)
 }
 
 const kids = (keys: ReturnType<typeof createSigningKeys>): string[] => keys.published().keys.map(({ kid }) => kid)
@@ -36,7 +36,7 @@ t.test('what is published is public: three ES256 keys, the one in use among them
 
 t.test('months go by: a token of the last month still verifies, one of the month before does not', async (t) => {
   let now = START
-  const keys = createSigningKeys(createSecrets(OLD, undefined), () => now)
+  const keys = createSigningKeys(createKeyring(OLD, undefined), () => now)
   const { kid, privateKey } = keys.current()
   const token = await new SignJWT({ sub: 'ada' }).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey)
   for (const months of [0, 1]) {
@@ -73,8 +73,8 @@ t.test('a header that names no key, or an unknown one, finds none', async (t) =>
 })
 
 t.test('an access token that would be too long for /mcp is not made', async (t) => {
-  const signingKeys = createSigningKeys(createSecrets(OLD, undefined))
-  const mint = async (groups: string[]): Promise<string> => await mintAccessToken(
+  const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
+  const mint = async (groups: string[]): Promise<string> => await issueAccessToken(
     { subject: 'ada', clientId: 'client', scope: 'openid', grantId: 'grant', identity: { groups } },
     { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
   )
@@ -84,8 +84,8 @@ t.test('an access token that would be too long for /mcp is not made', async (t) 
 })
 
 t.test('what a person is called cannot overwrite what the token is for', async (t) => {
-  const signingKeys = createSigningKeys(createSecrets(OLD, undefined))
-  const token = await mintAccessToken(
+  const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
+  const token = await issueAccessToken(
     { subject: 'ada', clientId: 'client', scope: 'openid', grantId: 'grant', identity: { sub: 'bob', aud: 'elsewhere', scope: 'admin', grant: 'other', exp: 1 } },
     { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
   )

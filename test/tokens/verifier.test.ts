@@ -663,7 +663,7 @@ t.test('forgets when the keys change, what is being verified included', async (t
   let open = () => {}
   gate = new Promise<void>((resolve) => { open = resolve })
   const pending = verifier.verify(late)
-  verifier.forget()
+  verifier.clearCache()
   open()
   await pending
   t.equal(state.asked, 2)
@@ -695,7 +695,7 @@ function setUpRevocations (changes: Partial<VerifierOptions> = {}) {
   const revoked = { marks: new Map<string, number>(), asked: [] as Array<{ names: string[], issuedAt: number }>, tell: (_: { names: string[] } | undefined) => {}, hold: Promise.resolve() }
   const all = setUp({
     revocation: {
-      names: ({ sub, jti }, digest) => [`token:${digest.slice(0, 4)}`, `subject:${String(sub)}`, ...(typeof jti === 'string' ? [`jti:${jti}`] : [])],
+      keys: ({ sub, jti }, digest) => [`token:${digest.slice(0, 4)}`, `subject:${String(sub)}`, ...(typeof jti === 'string' ? [`jti:${jti}`] : [])],
       async isRevoked (names, issuedAt) {
         revoked.asked.push({ names, issuedAt })
         const answer = names.some((name) => issuedAt <= (revoked.marks.get(name) ?? -1))
@@ -727,10 +727,10 @@ t.test('a revoked token is refused when it is first seen, by any of its names, a
 t.test('the names of a verified token are known, for whoever holds its principal', async (t) => {
   const { verifier, mint, revoked } = setUpRevocations()
   const principal = await verifier.verify(mint())
-  t.same(verifier.revocationNames(principal), revoked.asked[0]!.names)
-  t.same(verifier.revocationNames({ ...principal }), [], 'and of none that verify did not give')
+  t.same(verifier.revocationKeys(principal), revoked.asked[0]!.names)
+  t.same(verifier.revocationKeys({ ...principal }), [], 'and of none that verify did not give')
   const without = setUp()
-  t.same(without.verifier.revocationNames(await without.verifier.verify(without.mint())), [])
+  t.same(without.verifier.revocationKeys(await without.verifier.verify(without.mint())), [])
 })
 
 t.test('a remembered token asks nobody, until its revocation is told', async (t) => {
@@ -789,7 +789,7 @@ t.test('a token that was revoked while it was verified is not remembered', async
 
 t.test('a store that fails in another way than being away is no answer', async (t) => {
   const fault = new TypeError('a bug')
-  const { verifier, mint } = setUp({ revocation: { names: () => ['x'], isRevoked: async () => { throw fault }, onRevoked () {} } })
+  const { verifier, mint } = setUp({ revocation: { keys: () => ['x'], isRevoked: async () => { throw fault }, onRevoked () {} } })
   await t.rejects(verifier.verify(mint()), fault)
 })
 
@@ -798,7 +798,7 @@ t.test('who is not admitted is refused each time, and who is is asked about agai
   const admitted: unknown[] = []
   const rules = { open: false }
   const { state, verifier, mint } = setUp({
-    admit (claims) {
+    checkAccess (claims) {
       admitted.push(claims['sub'])
       if (!rules.open) throw refused
     }

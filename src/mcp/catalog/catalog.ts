@@ -1,7 +1,7 @@
 import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
-import { createPolicies } from '../../policy/evaluator.ts'
-import type { Policies, PolicyOptions } from '../../policy/evaluator.ts'
+import { createPolicyEvaluator } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator, PolicyOptions } from '../../policy/evaluator.ts'
 import { createPromptCatalog } from './prompts.ts'
 import type { PromptCatalog } from './prompts.ts'
 import { createResourceCatalog } from './resources.ts'
@@ -19,7 +19,7 @@ export interface Catalog {
 }
 
 /** @throws Error for definitions that cannot be served, with the name of the one that is at fault */
-export function createCatalog (definitions: readonly Definition[], policies: Policies): Catalog {
+export function createCatalog (definitions: readonly Definition[], policies: PolicyEvaluator): Catalog {
   const ofKind = <Kind extends Definition['kind']>(kind: Kind): Array<Extract<Definition, { kind: Kind }>> =>
     definitions.filter((definition) => definition.kind === kind) as Array<Extract<Definition, { kind: Kind }>>
   const tools = createToolCatalog(ofKind('tool'), policies)
@@ -46,6 +46,6 @@ export function createCatalog (definitions: readonly Definition[], policies: Pol
 
 /** Whether some can be served, before they are joined with others: so that a message can name their file. */
 export function createDefinitionCheck (hierarchy: PolicyOptions['hierarchy']): (definitions: readonly Definition[]) => void {
-  const policies = createPolicies({ hierarchy, scopes: [] })
+  const policies = createPolicyEvaluator({ hierarchy, scopes: [] })
   return (definitions) => { createCatalog(definitions, policies) }
 }

@@ -3,7 +3,7 @@ import type { CompleteResult } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import type { Completions } from '../../define/completion.ts'
 import type { RequestContext } from '../../define/context.ts'
-import { failed } from '../handlers/execute.ts'
+import { logFailure } from '../handlers/execute.ts'
 
 /**
  * Suggestions for one argument (MCP, completion).
@@ -35,7 +35,7 @@ async function suggest (complete: NonNullable<Completions<Record<string, string>
   try {
     return [...await complete(value, given, context)].map(String)
   } catch (err) {
-    throw new ProtocolError(ProtocolErrorCode.InternalError, failed(err, `completion of ${what}`, context.log).message)
+    throw new ProtocolError(ProtocolErrorCode.InternalError, logFailure(err, `completion of ${what}`, context.log).message)
   }
 }
 

@@ -2,7 +2,7 @@ import type { ServerEvent } from '@modelcontextprotocol/server'
 import type { Catalog } from './catalog.ts'
 
 /** Which lists are other than they were. */
-export function listChanges (before: Catalog, after: Catalog): ServerEvent[] {
+export function changedLists (before: Catalog, after: Catalog): ServerEvent[] {
   const changes: ServerEvent[] = []
   if (differs(before.tools.listing.all, after.tools.listing.all)) changes.push({ kind: 'tools_list_changed' })
   if (differs(before.prompts.listing.all, after.prompts.listing.all)) changes.push({ kind: 'prompts_list_changed' })

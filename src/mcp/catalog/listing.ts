@@ -2,7 +2,7 @@ import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import type { Policy } from '../../define/policy.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
-import type { Policies } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 
 /**
  * What is listed, in the order of its names, which is the same at every replica. Each caller sees what they may use;
@@ -21,7 +21,7 @@ export interface Listing<Item extends object> {
 const MAX_SELECTIONS = 100
 
 /** @param entries in no order */
-export function createListing<Item extends object> (entries: ReadonlyArray<{ name: string, item: Item, policy: Policy }>, policies: Policies): Listing<Item> {
+export function createListing<Item extends object> (entries: ReadonlyArray<{ name: string, item: Item, policy: Policy }>, policies: PolicyEvaluator): Listing<Item> {
   const sorted = [...entries].sort((a, b) => a.name < b.name ? -1 : 1)
   for (const { item } of sorted) deepFreeze(item)
   const isPublic = !sorted.some(({ policy }) => hasPolicy(policy))
@@ -32,7 +32,7 @@ export function createListing<Item extends object> (entries: ReadonlyArray<{ nam
   const selections = new Map<string, readonly Item[]>()
 
   function select (principal: Principal): readonly Item[] {
-    const listed = sorted.map(({ policy }) => policies.lists(policy, principal))
+    const listed = sorted.map(({ policy }) => policies.isListed(policy, principal))
     const name = listed.map(Number).join('')
     const known = selections.get(name)
     if (known !== undefined) return known

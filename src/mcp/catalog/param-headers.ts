@@ -5,7 +5,7 @@ import type { ToolDefinition } from '../../define/tool.ts'
  * Streamable HTTP, custom headers from tool parameters): a property of `input` says `x-mcp-header: 'Region'`, and the
  * header is `Mcp-Param-Region`. Both must say the same, or the request is refused.
  */
-export interface MirroredParam {
+export interface HeaderParam {
   path: readonly string[]
   /** In lower case. */
   header: string
@@ -18,8 +18,8 @@ interface Schema {
 }
 
 /** @throws Error for a declaration that clients would refuse the tool for */
-export function readMirroredParams ({ name, input }: Pick<ToolDefinition, 'name' | 'input'>): MirroredParam[] {
-  const found: MirroredParam[] = []
+export function readHeaderParams ({ name, input }: Pick<ToolDefinition, 'name' | 'input'>): HeaderParam[] {
+  const found: HeaderParam[] = []
 
   function scan ({ properties = {} }: Schema, path: readonly string[]): void {
     for (const [key, schema] of Object.entries(properties)) {
@@ -43,7 +43,7 @@ function headerOf (declared: unknown, { type }: Schema, where: string): string {
 }
 
 /** @returns what is wrong, or undefined where headers and arguments agree */
-export function checkParamHeaders (params: readonly MirroredParam[], input: unknown, headers: Readonly<Record<string, unknown>>): { header: string, problem: string } | undefined {
+export function checkParamHeaders (params: readonly HeaderParam[], input: unknown, headers: Readonly<Record<string, unknown>>): { header: string, problem: string } | undefined {
   for (const { path, header } of params) {
     const value = valueAt(input, path)
     if (value === undefined) continue
@@ -58,7 +58,7 @@ export function checkParamHeaders (params: readonly MirroredParam[], input: unkn
 }
 
 /** The headers that a client sends with these arguments. */
-export function mirrorParams (params: readonly MirroredParam[], input: unknown): Record<string, string> {
+export function mirrorParams (params: readonly HeaderParam[], input: unknown): Record<string, string> {
   return Object.fromEntries(params.flatMap(({ path, header }) => {
     const value = valueAt(input, path)
     return value === undefined ? [] : [[header, encodeHeader(String(value))]]

@@ -5,12 +5,12 @@ import type { Validator } from 'typebox/compile'
 import { user } from '../../define/content.ts'
 import type { PromptDefinition } from '../../define/prompt.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import type { Policies } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { createCompleter } from './completion.ts'
 import type { Completer } from './completion.ts'
-import { execute, failed } from '../handlers/execute.ts'
+import { execute, logFailure } from '../handlers/execute.ts'
 import type { Run } from '../handlers/execute.ts'
-import { explain } from './validation-message.ts'
+import { describeValidationError } from './validation-message.ts'
 import { createListing, plain } from './listing.ts'
 import type { Listing } from './listing.ts'
 import { protocolErrors } from '../handlers/protocol-errors.ts'
@@ -33,7 +33,7 @@ export interface CompiledPrompt {
 }
 
 /** @throws Error for a definition that cannot be served */
-export function createPromptCatalog (definitions: readonly PromptDefinition[], policies: Policies): PromptCatalog {
+export function createPromptCatalog (definitions: readonly PromptDefinition[], policies: PolicyEvaluator): PromptCatalog {
   const prompts = new Map<string, CompiledPrompt>()
   for (const definition of definitions) {
     const { name, arguments: schema, complete } = definition
@@ -52,13 +52,13 @@ export function createPromptCatalog (definitions: readonly PromptDefinition[], p
     find: (name) => prompts.get(name),
     async get (name, given, principal, run) {
       const prompt = prompts.get(name)
-      if (prompt === undefined || !policies.allows(prompt.definition, principal)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown prompt: ${name}`)
+      if (prompt === undefined || !policies.isAllowed(prompt.definition, principal)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown prompt: ${name}`)
       const { definition, arguments: validator } = prompt
-      if (validator?.Check(given) === false) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `The arguments of ${name} are not valid: ${explain(validator, given)}`)
+      if (validator?.Check(given) === false) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `The arguments of ${name} are not valid: ${describeValidationError(validator, given)}`)
       const what = `prompt ${name}`
       return await protocolErrors(async () => {
         const output: unknown = await execute(what, definition.timeoutSeconds, run, (context) => definition.handler(given as never, context))
-        return render(output, definition, (err) => failed(err, what, run.log))
+        return render(output, definition, (err) => logFailure(err, what, run.log))
       })
     }
   }

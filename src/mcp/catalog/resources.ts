@@ -4,9 +4,9 @@ import type { RequestContext } from '../../define/context.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../../define/resource.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import type { Policies } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
-import { HandlerError, execute, failed } from '../handlers/execute.ts'
+import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
 import type { Run } from '../handlers/execute.ts'
 import { createListing, plain } from './listing.ts'
 import type { Listing } from './listing.ts'
@@ -40,7 +40,7 @@ export interface FoundResource {
 }
 
 /** @throws Error for a definition that cannot be served */
-export function createResourceCatalog (definitions: readonly ResourceDefinition[], templateDefinitions: readonly ResourceTemplateDefinition[], policies: Policies): ResourceCatalog {
+export function createResourceCatalog (definitions: readonly ResourceDefinition[], templateDefinitions: readonly ResourceTemplateDefinition[], policies: PolicyEvaluator): ResourceCatalog {
   const resources = new Map<string, ResourceDefinition>()
   for (const definition of definitions) {
     if (!URL.canParse(definition.uri) || definition.uri.length > MAX_URI) throw new Error(`Resource URI ${JSON.stringify(definition.uri.slice(0, 200))} must be absolute: scheme://path`)
@@ -75,7 +75,7 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
         return listed
       })
     } catch (err) {
-      if (!(err instanceof HandlerError)) failed(err, `the list of ${uriTemplate}`, log)
+      if (!(err instanceof HandlerError)) logFailure(err, `the list of ${uriTemplate}`, log)
       return []
     }
   }
@@ -89,7 +89,7 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
     async list (caller, timeoutSeconds) {
       const { principal } = caller
       const fixed = listing.visible(principal)
-      const listable = templateDefinitions.filter((definition) => definition.list !== undefined && policies.allows(definition, principal))
+      const listable = templateDefinitions.filter((definition) => definition.list !== undefined && policies.isAllowed(definition, principal))
       if (listable.length === 0) return { resources: fixed, isPublic: listing.isPublic }
       const listed = await Promise.all(listable.map(async (definition) => await listOf(definition, caller, timeoutSeconds)))
       // Each URI once, or pages could not be told by it; what is declared one by one comes first.
@@ -99,7 +99,7 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
 
     async read (uri, principal, run) {
       const found = find(uri)
-      if (found === undefined || !policies.allows(found.policy, principal)) throw new ResourceNotFoundError(uri.slice(0, MAX_URI))
+      if (found === undefined || !policies.isAllowed(found.policy, principal)) throw new ResourceNotFoundError(uri.slice(0, MAX_URI))
       const { definition } = found
       const what = `resource ${uri.slice(0, 200)}`
       return await protocolErrors(async () => {
@@ -108,7 +108,7 @@ export function createResourceCatalog (definitions: readonly ResourceDefinition[
         try {
           return { contents: renderContents(output, uri, definition.mimeType), ...cacheHint(definition) }
         } catch (err) {
-          throw failed(err, what, run.log)
+          throw logFailure(err, what, run.log)
         }
       })
     }

@@ -1,7 +1,7 @@
 import { isSpecType } from '@modelcontextprotocol/server'
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server'
 import { ToolResult } from '../../define/content.ts'
-import { explain } from './validation-message.ts'
+import { describeValidationError } from './validation-message.ts'
 import type { CompiledTool } from './tools.ts'
 
 /**
@@ -28,7 +28,7 @@ function checked (result: CallToolResult, tool: CompiledTool): CallToolResult {
 
 /** Clients that do not know structured content read the same as text (MCP tools, structured content). */
 function structured (value: unknown, { definition: { name }, output }: CompiledTool): CallToolResult {
-  if (output !== undefined && !output.Check(value)) throw new Error(`${name} returned something other than its output schema says: ${explain(output, value)}`)
+  if (output !== undefined && !output.Check(value)) throw new Error(`${name} returned something other than its output schema says: ${describeValidationError(output, value)}`)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${name} returned ${describe(value)}: it must be text, an object, content blocks or a toolResult`)
   return { content: [rendering(value)], structuredContent: value as Record<string, unknown> }
 }

@@ -6,16 +6,16 @@ import { ToolError } from '../../define/tool.ts'
 import type { ToolDefinition, ToolProgress } from '../../define/tool.ts'
 import type { RequestContext } from '../../define/context.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import type { Policies } from '../../policy/evaluator.ts'
-import { whenDone } from '../../async/maybe-async.ts'
-import type { Awaitable } from '../../async/maybe-async.ts'
-import { HandlerError, execute, failed } from '../handlers/execute.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
+import { mapMaybe } from '../../async/maybe-async.ts'
+import type { MaybePromise } from '../../async/maybe-async.ts'
+import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
 import type { Run } from '../handlers/execute.ts'
-import { explain } from './validation-message.ts'
+import { describeValidationError } from './validation-message.ts'
 import { createListing, plain } from './listing.ts'
 import type { Listing } from './listing.ts'
-import { readMirroredParams } from './param-headers.ts'
-import type { MirroredParam } from './param-headers.ts'
+import { readHeaderParams } from './param-headers.ts'
+import type { HeaderParam } from './param-headers.ts'
 import { render } from './tool-result.ts'
 
 /** The tools of this server: checked and compiled once. */
@@ -28,7 +28,7 @@ export interface ToolCatalog {
    * Runs a tool. What goes wrong inside a tool is a result with `isError` (MCP tools, error handling).
    * @throws (or rejects with) ProtocolError for a tool that does not exist for this caller; InputRequiredError; the reason for which the call was aborted
    */
-  call (name: string, input: unknown, principal: Principal | undefined, run: Run): Awaitable<CallToolResult>
+  call (name: string, input: unknown, principal: Principal | undefined, run: Run): MaybePromise<CallToolResult>
 }
 
 export interface CompiledTool {
@@ -36,11 +36,11 @@ export interface CompiledTool {
   input: Validator
   output: Validator | undefined
   /** Arguments that headers repeat (`x-mcp-header`). */
-  mirrored: readonly MirroredParam[]
+  mirrored: readonly HeaderParam[]
 }
 
 /** @throws Error for a definition that cannot be served: a bad or doubled name */
-export function createToolCatalog (definitions: readonly ToolDefinition[], policies: Policies): ToolCatalog {
+export function createToolCatalog (definitions: readonly ToolDefinition[], policies: PolicyEvaluator): ToolCatalog {
   const tools = new Map<string, CompiledTool>()
   for (const definition of definitions) {
     checkName('Tool', definition.name)
@@ -49,7 +49,7 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
       definition,
       input: Compile(definition.input),
       output: definition.output && Compile(definition.output),
-      mirrored: readMirroredParams(definition)
+      mirrored: readHeaderParams(definition)
     })
   }
   const listing = createListing([...tools.values()].map(({ definition }) => ({ name: definition.name, item: describe(definition), policy: definition })), policies)
@@ -59,8 +59,8 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
     find: (name) => tools.get(name),
     call (name, input, principal, run) {
       const tool = tools.get(name)
-      if (tool === undefined || !policies.allows(tool.definition, principal)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
-      if (!tool.input.Check(input)) return failure(`The arguments of ${name} are not valid: ${explain(tool.input, input)}`)
+      if (tool === undefined || !policies.isAllowed(tool.definition, principal)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
+      if (!tool.input.Check(input)) return failure(`The arguments of ${name} are not valid: ${describeValidationError(tool.input, input)}`)
       return attempt(tool, input, run)
     }
   }
@@ -71,13 +71,13 @@ export function checkName (what: string, name: string): void {
   if (!/^[\w.-]{1,128}$/.test(name)) throw new Error(`${what} name ${JSON.stringify(name)} must be 1 to 128 of letters, digits, _ - and .`)
 }
 
-function attempt (tool: CompiledTool, input: unknown, run: Run): Awaitable<CallToolResult> {
+function attempt (tool: CompiledTool, input: unknown, run: Run): MaybePromise<CallToolResult> {
   const { name, timeoutSeconds } = tool.definition
-  return whenDone(() => execute(name, timeoutSeconds, run, (context) => begin(tool.definition, input, context)), (output) => {
+  return mapMaybe(() => execute(name, timeoutSeconds, run, (context) => begin(tool.definition, input, context)), (output) => {
     try {
       return render(output, tool)
     } catch (err) {
-      return failure(failed(err, name, run.log).message)
+      return failure(logFailure(err, name, run.log).message)
     }
   }, (err) => {
     if (err instanceof ToolError || err instanceof HandlerError) return failure(err.message)

@@ -1,7 +1,7 @@
 import type { ServerEvent } from '@modelcontextprotocol/server'
 import type { RequestLog } from '../../define/context.ts'
 import type { Definition } from '../../define/definition.ts'
-import { failed } from '../handlers/execute.ts'
+import { logFailure } from '../handlers/execute.ts'
 
 /**
  * Resources that watch what they show (`watch` of defineResource), from when they are offered until they are not any
@@ -22,7 +22,7 @@ export function watchResources (definitions: readonly Definition[], announce: (c
     try {
       work()
     } catch (err) {
-      failed(err, what, log)
+      logFailure(err, what, log)
     }
   }
 

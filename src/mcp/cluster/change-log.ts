@@ -2,7 +2,7 @@ import type { JSONRPCNotification, ServerEvent, ServerEventBus } from '@modelcon
 import { keys } from '../../store/keys.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
-import { inBackground } from './background.ts'
+import { runInBackground } from './background.ts'
 import type { BackgroundLog } from './background.ts'
 import type { Replicas } from './replicas.ts'
 
@@ -11,7 +11,7 @@ import type { Replicas } from './replicas.ts'
  * store, which each replica reads on. Subscriptions of 2026-07-28 and standalone streams of the 2025 revisions both
  * live on it.
  */
-export interface Changes {
+export interface ChangeLog {
   /** For the SDK's subscriptions. */
   readonly bus: ServerEventBus
   /** Calls for each change from now on, in order. @returns what ends it */
@@ -26,14 +26,14 @@ const TTL_SECONDS = 86_400
 /** Should a message be lost on its way, or the store not answer when it came. */
 const LOOK_MS = 5_000
 
-export interface ChangesOptions {
+export interface ChangeLogOptions {
   store: Store
   replicas: Replicas
   log: BackgroundLog & { warn (fields: object, message: string): void }
   lookMs?: number | undefined
 }
 
-export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: ChangesOptions): Changes {
+export function createChangeLog ({ store, replicas, log, lookMs = LOOK_MS }: ChangeLogOptions): ChangeLog {
   const listeners = new Set<(number: number, event: ServerEvent) => void>()
   /** The newest that this replica has told of; undefined until it knows where the log stands. */
   let told: number | undefined
@@ -78,7 +78,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
     again = true
     if (reading) return
     reading = true
-    inBackground(readOn(), log)
+    runInBackground(readOn(), log)
   }
 
   replicas.onMessage((message) => { if (message.kind === 'changed') read() })
@@ -89,7 +89,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
   function look (): void {
     const events = [...unpublished.values()]
     unpublished.clear()
-    for (const event of events) inBackground(publish(event), log)
+    for (const event of events) runInBackground(publish(event), log)
     read()
   }
 
@@ -97,7 +97,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
   async function publish (event: ServerEvent): Promise<void> {
     try {
       await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, most: MOST })
-      replicas.tell({ kind: 'changed' })
+      replicas.send({ kind: 'changed' })
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err
       log.warn({ change: event.kind }, 'Clients will be told of a change of what this server offers when the store is back')
@@ -107,7 +107,7 @@ export function createChanges ({ store, replicas, log, lookMs = LOOK_MS }: Chang
 
   return {
     bus: {
-      publish (event) { inBackground(publish(event), log) },
+      publish (event) { runInBackground(publish(event), log) },
       subscribe (listener) {
         const hear = (_number: number, event: ServerEvent): void => { listener(event) }
         listeners.add(hear)

@@ -2,7 +2,7 @@ import type { JSONRPCResponse } from '@modelcontextprotocol/server'
 import { randomId } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-import { inBackground } from './background.ts'
+import { runInBackground } from './background.ts'
 import type { BackgroundLog } from './background.ts'
 import type { Replicas } from './replicas.ts'
 
@@ -44,8 +44,8 @@ export function createClientRequests (store: Store, replicas: Replicas, log: Bac
     if (answer !== undefined) deliver(id, JSON.parse(answer) as JSONRPCResponse)
   }
 
-  const lookForAll = (): void => { for (const id of awaited.keys()) inBackground(look(id), log) }
-  replicas.onMessage((message) => { if (message.kind === 'answered') inBackground(look(message.request), log) })
+  const lookForAll = (): void => { for (const id of awaited.keys()) runInBackground(look(id), log) }
+  replicas.onMessage((message) => { if (message.kind === 'answered') runInBackground(look(message.request), log) })
   replicas.onGap(lookForAll)
   const looking = setInterval(lookForAll, lookMs).unref()
 
@@ -67,7 +67,7 @@ export function createClientRequests (store: Store, replicas: Replicas, log: Bac
       if (replica !== replicas.self) {
         // The first answer counts.
         await store.setIfAbsent(keys.answer(session, String(id)), JSON.stringify(answer), KEPT_SECONDS)
-        replicas.tell({ kind: 'answered', request: String(id) }, replica)
+        replicas.send({ kind: 'answered', request: String(id) }, replica)
       } else if (awaited.get(String(id))?.session === session) {
         deliver(String(id), answer)
       }

@@ -2,7 +2,7 @@ import { randomId } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
-import { inBackground } from './background.ts'
+import { runInBackground } from './background.ts'
 import type { BackgroundLog } from './background.ts'
 
 /**
@@ -13,7 +13,7 @@ export interface Replicas {
   /** This process; part of event ids and of the ids of requests to clients, so that an answer finds its way back. */
   readonly self: string
   /** @param replica whom, or undefined for all, this one included */
-  tell (message: ReplicaMessage, replica?: string): void
+  send (message: ReplicaMessage, replica?: string): void
   onMessage (listener: (message: ReplicaMessage) => void): void
   /** Called when messages may have been missed. */
   onGap (listener: () => void): void
@@ -63,14 +63,14 @@ export function createReplicas (store: Store, log: BackgroundLog): Replicas {
   store.subscribe(CHANNEL, hear, hearOfGap)
   store.subscribe(`${CHANNEL}:${self}`, hear, hearOfGap)
 
-  const beat = (): void => { inBackground(store.set(keys.replica(self), '', LIFE_SECONDS), log) }
+  const beat = (): void => { runInBackground(store.set(keys.replica(self), '', LIFE_SECONDS), log) }
   beat()
   const heart = setInterval(beat, BEAT_MS).unref()
 
   return {
     self,
-    tell (message, replica) {
-      inBackground(store.publish(replica === undefined ? CHANNEL : `${CHANNEL}:${replica}`, JSON.stringify(message)), log)
+    send (message, replica) {
+      runInBackground(store.publish(replica === undefined ? CHANNEL : `${CHANNEL}:${replica}`, JSON.stringify(message)), log)
     },
     onMessage (listener) { listeners.push(listener) },
     onGap (listener) { gapListeners.push(listener) },

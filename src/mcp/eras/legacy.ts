@@ -1,9 +1,9 @@
 import { SUPPORTED_PROTOCOL_VERSIONS, isJSONRPCNotification, isJSONRPCRequest, isJSONRPCResponse, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '@modelcontextprotocol/server'
 import type { Store } from '../../store/store.ts'
-import type { Answer } from '../exchange.ts'
-import { errorAnswer, jsonAnswer } from '../exchange.ts'
-import { inBackground } from '../cluster/background.ts'
+import type { McpResponse } from '../exchange.ts'
+import { errorResponse, jsonResponse } from '../exchange.ts'
+import { runInBackground } from '../cluster/background.ts'
 import type { BackgroundLog } from '../cluster/background.ts'
 import { openCallStream } from '../streams/call-stream.ts'
 import type { CallStream } from '../streams/call-stream.ts'
@@ -11,29 +11,29 @@ import { connect, initialize } from './session-transport.ts'
 import type { CallTransport } from './session-transport.ts'
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { EventStreams } from '../streams/event-stream.ts'
-import type { BegunCalls } from '../fast-path/pending-calls.ts'
-import type { Begun } from '../fast-path/fast-path.ts'
-import type { CallLimits, Exchange } from '../engine.ts'
+import type { PendingCalls } from '../fast-path/pending-calls.ts'
+import type { HandedOverCall } from '../fast-path/fast-path.ts'
+import type { CallLimits, McpRequest } from '../engine.ts'
 import type { Caller } from '../handlers/caller.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 import type { Replicas } from '../cluster/replicas.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import { parsePlace } from '../streams/standalone-stream.ts'
 import type { StandaloneStreams } from '../streams/standalone-stream.ts'
-import type { StreamReaders } from '../streams/resumed-stream.ts'
+import type { ResumedStreams } from '../streams/resumed-stream.ts'
 
 /**
  * The 2025 revisions (and 2024-11-05 over HTTP): initialize and sessions, a POST for each message, standalone streams,
  * DELETE. Nothing that a later request needs stays in this process alone.
  */
 export interface Legacy {
-  post (exchange: Exchange): Promise<Answer>
+  post (exchange: McpRequest): Promise<McpResponse>
   /** Goes on with a call of a session that runs already. */
-  goOn (exchange: Exchange, session: Session, begun: Begun): Promise<Answer>
+  resume (exchange: McpRequest, session: Session, begun: HandedOverCall): Promise<McpResponse>
   /** Whether a request with this id runs. */
   isRunning (session: string, id: RequestId): boolean
-  get (exchange: Exchange): Promise<Answer>
-  delete (exchange: Exchange): Promise<Answer>
+  get (exchange: McpRequest): Promise<McpResponse>
+  delete (exchange: McpRequest): Promise<McpResponse>
   /** Resolves when no call runs. */
   idle (): Promise<void>
   /** Answers what still runs. */
@@ -48,9 +48,9 @@ export interface LegacyOptions {
   servers: ProtocolServers
   clientRequests: ClientRequests
   standalone: StandaloneStreams
-  readers: StreamReaders
+  readers: ResumedStreams
   /** Calls that the SDK does not have yet. */
-  begunCalls: BegunCalls
+  pendingCalls: PendingCalls
   limits: CallLimits
   log: BackgroundLog
   /** How long a stream is kept after its last event. */
@@ -70,7 +70,7 @@ interface RunningCall {
 }
 
 export function createLegacy (options: LegacyOptions): Legacy {
-  const { store, replicas, streams, sessions, servers, clientRequests, standalone, readers, begunCalls, limits, log, streamTtlSeconds, streamAfterMs } = options
+  const { store, replicas, streams, sessions, servers, clientRequests, standalone, readers, pendingCalls, limits, log, streamTtlSeconds, streamAfterMs } = options
   /** By session and request. */
   const byRequest = new Map<string, RunningCall>()
   const byStream = new Map<string, RunningCall>()
@@ -79,7 +79,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
     if (message.kind === 'cancelled') cancel(message.session, message.request)
     if (message.kind === 'resumed') byStream.get(message.stream)?.stream.readBy(message.reader)
     if (message.kind === 'ended') {
-      begunCalls.handOverAll((key) => typeof key === 'string' && key.startsWith(`${message.session}:`))
+      pendingCalls.handOverAll((key) => typeof key === 'string' && key.startsWith(`${message.session}:`))
       for (const [key, { stream }] of byRequest) {
         if (key.startsWith(`${message.session}:`)) stream.fail('The session has ended')
       }
@@ -87,47 +87,47 @@ export function createLegacy (options: LegacyOptions): Legacy {
   })
 
   function cancel (session: string, request: RequestId): void {
-    begunCalls.handOver(requestKey(session, request))
+    pendingCalls.handOver(requestKey(session, request))
     const running = byRequest.get(requestKey(session, request))
     if (running === undefined) return
-    inBackground(running.transport.then(({ deliver }) => {
+    runInBackground(running.transport.then(({ deliver }) => {
       deliver({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: request } })
       running.stream.drop(request)
     }), log)
   }
 
   function isRunning (session: string, id: RequestId): boolean {
-    if (byRequest.size === 0 && begunCalls.size === 0) return false
+    if (byRequest.size === 0 && pendingCalls.size === 0) return false
     const key = requestKey(session, id)
-    return byRequest.has(key) || begunCalls.has(key)
+    return byRequest.has(key) || pendingCalls.has(key)
   }
 
-  async function useSession ({ headers, principal }: Exchange): Promise<Session> {
+  async function useSession ({ headers, principal }: McpRequest): Promise<Session> {
     return await sessions.use(String(headers['mcp-session-id']), principal?.key ?? '')
   }
 
-  async function begin (exchange: Exchange, request: JSONRPCRequest): Promise<Answer> {
+  async function begin (exchange: McpRequest, request: JSONRPCRequest): Promise<McpResponse> {
     const { principal, log } = exchange
     const { clientInfo, capabilities } = (request.params ?? {}) as { clientInfo?: unknown, capabilities?: unknown }
-    if (JSON.stringify([clientInfo, capabilities]).length > MAX_CLIENT) return errorAnswer(400, -32602, 'clientInfo and capabilities are too large')
+    if (JSON.stringify([clientInfo, capabilities]).length > MAX_CLIENT) return errorResponse(400, -32602, 'clientInfo and capabilities are too large')
     const response = await initialize(servers.create({ principal, log }), request)
-    if (!isJSONRPCResultResponse(response)) return jsonAnswer(200, response)
+    if (!isJSONRPCResultResponse(response)) return jsonResponse(200, response)
     const { id } = await sessions.create(principal?.key ?? '', {
       clientInfo: clientInfo as { name: string, version: string },
       capabilities: capabilities as Record<string, unknown>,
       protocolVersion: (response.result as { protocolVersion: string }).protocolVersion
     })
-    return jsonAnswer(200, response, { 'mcp-session-id': id })
+    return jsonResponse(200, response, { 'mcp-session-id': id })
   }
 
   /** What needs no answer. */
   async function take (session: Session, message: JSONRPCMessage): Promise<void> {
     if (isJSONRPCResponse(message)) await clientRequests.answer(session.digest, message)
-    else if (isCancellation(message)) replicas.tell({ kind: 'cancelled', session: session.digest, request: message.params.requestId })
+    else if (isCancellation(message)) replicas.send({ kind: 'cancelled', session: session.digest, request: message.params.requestId })
   }
 
   /** All or none. */
-  function beginCalls (requests: JSONRPCRequest[], { principal, address }: Exchange): Array<() => void> {
+  function beginCalls (requests: JSONRPCRequest[], { principal, address }: McpRequest): Array<() => void> {
     const releases: Array<() => void> = []
     try {
       for (const { method } of requests) if (method === 'tools/call') releases.push(limits.beginCall(principal?.key, address))
@@ -138,11 +138,11 @@ export function createLegacy (options: LegacyOptions): Legacy {
     }
   }
 
-  async function run (exchange: Exchange, session: Session, requests: JSONRPCRequest[], begun?: Begun): Promise<Answer> {
+  async function run (exchange: McpRequest, session: Session, requests: JSONRPCRequest[], begun?: HandedOverCall): Promise<McpResponse> {
     const { principal, acceptsStream, body } = exchange
     const ids = requests.map(({ id }) => id)
     if (new Set(ids).size < ids.length || ids.some((id) => isRunning(session.digest, id))) {
-      return errorAnswer(400, -32600, 'A request with this id is running in this session already')
+      return errorResponse(400, -32600, 'A request with this id is running in this session already')
     }
     const caller: Caller = begun?.caller ?? { principal, log: exchange.log, session }
     const releases = begun === undefined ? beginCalls(requests, exchange) : [begun.release]
@@ -151,7 +151,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
     const running: RunningCall = { stream, transport: connecting }
     byStream.set(stream.name, running)
     for (const id of ids) byRequest.set(requestKey(session.digest, id), running)
-    inBackground(stream.finished.then(async () => {
+    runInBackground(stream.finished.then(async () => {
       byStream.delete(stream.name)
       for (const id of ids) byRequest.delete(requestKey(session.digest, id))
       for (const release of releases) release()
@@ -168,22 +168,22 @@ export function createLegacy (options: LegacyOptions): Legacy {
     async post (exchange) {
       const { body, headers } = exchange
       const messages = Array.isArray(body) ? body : [body]
-      if (messages.length === 0 || messages.length > MAX_BATCH) return errorAnswer(400, -32600, `A batch must have 1 to ${MAX_BATCH} messages`)
-      if (!messages.every(isMessage)) return errorAnswer(400, -32600, 'The body must be a JSON-RPC 2.0 message')
+      if (messages.length === 0 || messages.length > MAX_BATCH) return errorResponse(400, -32600, `A batch must have 1 to ${MAX_BATCH} messages`)
+      if (!messages.every(isMessage)) return errorResponse(400, -32600, 'The body must be a JSON-RPC 2.0 message')
       const first = messages.find((message) => isJSONRPCRequest(message) && message.method === 'initialize')
       if (first !== undefined) {
-        return Array.isArray(body) ? errorAnswer(400, -32600, 'initialize must be sent alone') : await begin(exchange, first as JSONRPCRequest)
+        return Array.isArray(body) ? errorResponse(400, -32600, 'initialize must be sent alone') : await begin(exchange, first as JSONRPCRequest)
       }
       const refusal = checkHeaders(headers)
       if (refusal !== undefined) return refusal
       const session = await useSession(exchange)
-      if (Array.isArray(body) && session.protocolVersion > '2025-03-26') return errorAnswer(400, -32600, `Protocol version ${session.protocolVersion} has no batches`)
+      if (Array.isArray(body) && session.protocolVersion > '2025-03-26') return errorResponse(400, -32600, `Protocol version ${session.protocolVersion} has no batches`)
       const requests = messages.filter(isJSONRPCRequest)
       for (const message of messages) if (!isJSONRPCRequest(message)) await take(session, message)
       return requests.length === 0 ? { status: 202, headers: {}, body: null } : await run(exchange, session, requests)
     },
 
-    async goOn (exchange, session, begun) {
+    async resume (exchange, session, begun) {
       return await run(exchange, session, [exchange.body as JSONRPCRequest], begun)
     },
 
@@ -191,14 +191,14 @@ export function createLegacy (options: LegacyOptions): Legacy {
 
     async get (exchange) {
       const { headers, principal, address, acceptsStream } = exchange
-      if (!acceptsStream) return errorAnswer(406, -32000, 'Accept must include text/event-stream')
+      if (!acceptsStream) return errorResponse(406, -32000, 'Accept must include text/event-stream')
       const refusal = checkHeaders(headers)
       if (refusal !== undefined) return refusal
       const session = await useSession(exchange)
       const lastEventId = headers['last-event-id']
       const [, stream, number] = /^([\w-]{12}\.[\w-]{12})\.(\d{1,9})$/.exec(String(lastEventId)) ?? []
       const place = parsePlace(String(lastEventId))
-      if (lastEventId !== undefined && stream === undefined && place === undefined) return errorAnswer(400, -32000, 'Last-Event-ID is not one of this server')
+      if (lastEventId !== undefined && stream === undefined && place === undefined) return errorResponse(400, -32000, 'Last-Event-ID is not one of this server')
       const release = limits.beginStream(principal?.key, address)
       try {
         const answer = stream === undefined ? await standalone.open(session, place) : await readers.resume(session, stream, Number(number))
@@ -215,7 +215,7 @@ export function createLegacy (options: LegacyOptions): Legacy {
       const refusal = checkHeaders(exchange.headers)
       if (refusal !== undefined) return refusal
       const { digest } = await sessions.end(String(exchange.headers['mcp-session-id']), exchange.principal?.key ?? '')
-      replicas.tell({ kind: 'ended', session: digest })
+      replicas.send({ kind: 'ended', session: digest })
       return { status: 204, headers: {}, body: null }
     },
 
@@ -230,12 +230,12 @@ export function createLegacy (options: LegacyOptions): Legacy {
 }
 
 /** The session must be named, and the version, where it is, be one that sessions have (MCP 2025-11-25, protocol version header). */
-function checkHeaders (headers: Exchange['headers']): Answer | undefined {
+function checkHeaders (headers: McpRequest['headers']): McpResponse | undefined {
   const version = headers['mcp-protocol-version']
   if (version !== undefined && !VERSIONS.includes(String(version))) {
-    return errorAnswer(400, -32000, `MCP-Protocol-Version must be one of ${VERSIONS.join(', ')}`)
+    return errorResponse(400, -32000, `MCP-Protocol-Version must be one of ${VERSIONS.join(', ')}`)
   }
-  if (headers['mcp-session-id'] === undefined) return errorAnswer(400, -32000, 'Mcp-Session-Id is missing: send initialize first, and the id it gave with every request')
+  if (headers['mcp-session-id'] === undefined) return errorResponse(400, -32000, 'Mcp-Session-Id is missing: send initialize first, and the id it gave with every request')
 }
 
 function isMessage (value: unknown): value is JSONRPCMessage {

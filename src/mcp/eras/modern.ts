@@ -1,21 +1,21 @@
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import type { McpHttpHandler, ServerEventBus } from '@modelcontextprotocol/server'
-import type { Answer } from '../exchange.ts'
-import { errorAnswer, jsonAnswer, streamAnswer } from '../exchange.ts'
-import type { CallLimits, Exchange } from '../engine.ts'
+import type { McpResponse } from '../exchange.ts'
+import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
+import type { CallLimits, McpRequest } from '../engine.ts'
 import type { EventStreams } from '../streams/event-stream.ts'
 import type { Caller } from '../handlers/caller.ts'
 import { subscribedUris } from '../scope-check.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { checkParamHeaders } from '../catalog/param-headers.ts'
-import type { Begun } from '../fast-path/fast-path.ts'
-import type { Policies } from '../../policy/evaluator.ts'
+import type { HandedOverCall } from '../fast-path/fast-path.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 
 /** Revision 2026-07-28: each request by itself. The SDK's handler answers; its streams go out bounded. */
 export interface Modern {
   /** @param begun of a call that runs already */
-  post (exchange: Exchange, request: Request, begun?: Begun): Promise<Answer>
+  post (exchange: McpRequest, request: Request, begun?: HandedOverCall): Promise<McpResponse>
   /** Ends subscriptions with their result. */
   endSubscriptions (): Promise<void>
   /** Resolves when no call runs. */
@@ -27,7 +27,7 @@ export interface ModernOptions {
   servers: ProtocolServers
   /** What is offered now. */
   catalog: () => Catalog
-  policies: Policies
+  policies: PolicyEvaluator
   streams: EventStreams
   bus: ServerEventBus
   limits: CallLimits
@@ -47,7 +47,7 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
   const subscriptions = createHandler()
   const running = new Set<Promise<void>>()
 
-  function begin ({ body, principal, address }: Exchange): () => void {
+  function begin ({ body, principal, address }: McpRequest): () => void {
     const { method } = body as { method?: unknown }
     if (method === 'tools/call') return limits.beginCall(principal?.key, address)
     if (method === 'subscriptions/listen') return limits.beginStream(principal?.key, address)
@@ -55,26 +55,26 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
   }
 
   /** Nobody is told of changes of a resource that does not exist for them. */
-  function withoutHidden ({ body, principal }: Exchange): unknown {
+  function withoutHidden ({ body, principal }: McpRequest): unknown {
     const { method, params } = body as { method?: unknown, params?: { notifications?: object } }
     if (method !== 'subscriptions/listen') return body
     const uris = subscribedUris(params)
     if (uris.length === 0) return body
     const resourceSubscriptions = uris.filter((uri) => {
       const found = catalog().resources.find(uri)
-      return found !== undefined && policies.allows(found.policy, principal)
+      return found !== undefined && policies.isAllowed(found.policy, principal)
     })
     return { ...body as object, params: { ...params, notifications: { ...params?.notifications, resourceSubscriptions } } }
   }
 
   /** The SDK compares the headers of every request; which arguments a tool has repeated in headers, only the catalog knows. */
-  function checkMirrored ({ body, headers, principal }: Exchange): Answer | undefined {
+  function checkMirrored ({ body, headers, principal }: McpRequest): McpResponse | undefined {
     const { id, method, params } = body as { id?: unknown, method?: unknown, params?: { name?: unknown, arguments?: unknown } }
     const tool = method === 'tools/call' && id !== undefined ? catalog().tools.find(String(params?.name)) : undefined
-    if (tool === undefined || !policies.allows(tool.definition, principal)) return undefined
+    if (tool === undefined || !policies.isAllowed(tool.definition, principal)) return undefined
     const mismatch = checkParamHeaders(tool.mirrored, params?.arguments, headers)
     if (mismatch === undefined) return undefined
-    return jsonAnswer(400, { jsonrpc: '2.0', id, error: { code: HEADER_MISMATCH, message: `Bad Request: ${mismatch.problem}`, data: { mismatch: { header: mismatch.header } } } })
+    return jsonResponse(400, { jsonrpc: '2.0', id, error: { code: HEADER_MISMATCH, message: `Bad Request: ${mismatch.problem}`, data: { mismatch: { header: mismatch.header } } } })
   }
 
   /** @param work settles, and never rejects, when it is over */
@@ -84,7 +84,7 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
   }
 
   /** Sends what the SDK streams through a stream that is bounded; a client that leaves or does not read ends the call. */
-  function sendOn (response: Response, done: () => void): Answer {
+  function sendOn (response: Response, done: () => void): McpResponse {
     const stream = streams.open()
     const reader = response.body!.getReader()
     stream.onEnd(() => { reader.cancel().catch(onerror) })
@@ -95,15 +95,15 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
       stream.end()
       done()
     }))
-    return streamAnswer(stream)
+    return streamResponse(stream)
   }
 
-  async function answer (exchange: Exchange, request: Request, begun: Begun | undefined): Promise<Answer> {
+  async function answer (exchange: McpRequest, request: Request, begun: HandedOverCall | undefined): Promise<McpResponse> {
     const { principal, log, acceptsStream } = exchange
     const body = withoutHidden(exchange)
     const caller: Caller = begun?.caller ?? { principal, log }
     const listens = (body as { method?: unknown }).method === 'subscriptions/listen'
-    if (listens && !acceptsStream) return errorAnswer(406, -32000, 'Accept must include text/event-stream')
+    if (listens && !acceptsStream) return errorResponse(406, -32000, 'Accept must include text/event-stream')
     const handler = listens ? subscriptions : calls
     const mismatch = checkMirrored(exchange)
     if (mismatch !== undefined) return mismatch
@@ -141,7 +141,7 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
 }
 
 /** The last event is the response; a client that takes no stream goes without the others. */
-async function withoutStream (response: Response): Promise<Answer> {
+async function withoutStream (response: Response): Promise<McpResponse> {
   const events = (await response.text()).split('\n\n').flatMap((event) => /^data: (.*)$/m.exec(event)?.[1] ?? [])
   return { status: 200, headers: { 'content-type': 'application/json' }, body: events.at(-1)! }
 }

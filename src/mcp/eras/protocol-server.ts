@@ -1,10 +1,10 @@
 import { ProtocolError, ProtocolErrorCode, ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
 import type { CacheHint, CompleteResult, Implementation } from '@modelcontextprotocol/server'
 import type { Caller } from '../handlers/caller.ts'
-import { noting } from '../handlers/caller.ts'
+import { recordStoreFailure } from '../handlers/caller.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { page } from '../catalog/listing.ts'
-import type { Policies } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Runner } from '../handlers/runner.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
@@ -20,16 +20,16 @@ export interface ProtocolServerOptions {
   serverInfo: Implementation
   /** What is offered now. */
   catalog: () => Catalog
-  policies: Policies
+  policies: PolicyEvaluator
   runner: Runner
   sessions: Sessions
   /** How long listing may take (TOOL_TIMEOUT_SECONDS). */
   timeoutSeconds: number
   pageSize: number
   /** The session's subscriptions have changed. */
-  subscribed (session: string): void
+  onSubscriptionsChanged (session: string): void
   /** The session's level of log messages has changed. */
-  altered (session: string): void
+  onLogLevelChanged (session: string): void
   onerror (error: Error): void
 }
 
@@ -37,7 +37,7 @@ export interface ProtocolServerOptions {
 export const LIST_TTL_MS = 60_000
 const CAPABILITIES = { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true, subscribe: true }, completions: {}, logging: {} }
 
-export function createProtocolServers ({ serverInfo, catalog, policies, runner, sessions, timeoutSeconds, pageSize, subscribed, altered, onerror }: ProtocolServerOptions): ProtocolServers {
+export function createProtocolServers ({ serverInfo, catalog, policies, runner, sessions, timeoutSeconds, pageSize, onSubscriptionsChanged, onLogLevelChanged, onerror }: ProtocolServerOptions): ProtocolServers {
   /** The revisions before 2026-07-28 know no hints. */
   function hint ({ session }: Caller, isPublic: boolean): CacheHint {
     return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
@@ -46,7 +46,7 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
   async function complete (caller: Caller, ref: { type: string, name?: string, uri?: string }, argument: { name: string, value: string }, given: Record<string, string>): Promise<CompleteResult> {
     const { prompts, resources } = catalog()
     const found = ref.type === 'ref/prompt' ? prompts.find(ref.name!) : resources.findTemplate(ref.uri!)
-    if (found === undefined || !policies.allows(found.definition, caller.principal)) {
+    if (found === undefined || !policies.isAllowed(found.definition, caller.principal)) {
       // A resource without variables may be asked for too, and has nothing to complete.
       if (ref.type === 'ref/resource' && catalog().resources.listing.visible(caller.principal).some(({ uri }) => uri === ref.uri)) return { completion: { values: [] } }
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'There is nothing of this name to complete')
@@ -56,7 +56,7 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
 
   function checkReadable (caller: Caller, uri: string): void {
     const found = catalog().resources.find(uri)
-    if (found === undefined || !policies.allows(found.policy, caller.principal)) throw new ResourceNotFoundError(uri)
+    if (found === undefined || !policies.isAllowed(found.policy, caller.principal)) throw new ResourceNotFoundError(uri)
   }
 
   return {
@@ -101,19 +101,19 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
 
       // The following are those of sessions: 2026-07-28 has none of them.
       server.setRequestHandler('logging/setLevel', async ({ params }) => {
-        await noting(caller, sessions.setLogLevel(caller.session!, params.level))
-        altered(caller.session!.digest)
+        await recordStoreFailure(caller, sessions.setLogLevel(caller.session!, params.level))
+        onLogLevelChanged(caller.session!.digest)
         return {}
       })
       server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {
         checkReadable(caller, uri)
-        await noting(caller, sessions.subscribe(caller.session!, uri))
-        subscribed(caller.session!.digest)
+        await recordStoreFailure(caller, sessions.subscribe(caller.session!, uri))
+        onSubscriptionsChanged(caller.session!.digest)
         return {}
       })
       server.setRequestHandler('resources/unsubscribe', async ({ params: { uri } }) => {
-        await noting(caller, sessions.unsubscribe(caller.session!, uri))
-        subscribed(caller.session!.digest)
+        await recordStoreFailure(caller, sessions.unsubscribe(caller.session!, uri))
+        onSubscriptionsChanged(caller.session!.digest)
         return {}
       })
       return server

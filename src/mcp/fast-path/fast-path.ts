@@ -1,16 +1,16 @@
 import type { RequestId } from '@modelcontextprotocol/server'
-import type { Answer } from '../exchange.ts'
+import type { McpResponse } from '../exchange.ts'
 import type { Caller } from '../handlers/caller.ts'
 import type { Catalog } from '../catalog/catalog.ts'
-import type { CallLimits, Exchange } from '../engine.ts'
+import type { CallLimits, McpRequest } from '../engine.ts'
 import { requestKey } from '../eras/legacy.ts'
-import type { Policies } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Runner } from '../handlers/runner.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import { isPromise } from '../../async/maybe-async.ts'
-import type { Awaitable } from '../../async/maybe-async.ts'
-import type { BegunCalls } from './pending-calls.ts'
-import type { PlainAnswers } from './plain-response.ts'
+import type { MaybePromise } from '../../async/maybe-async.ts'
+import type { PendingCalls } from './pending-calls.ts'
+import type { PlainResponses } from './plain-response.ts'
 import { createPlainRequests } from './plain-request.ts'
 import type { PlainRequest } from './plain-request.ts'
 
@@ -23,13 +23,13 @@ import type { PlainRequest } from './plain-request.ts'
  */
 export interface FastPath {
   /** @returns undefined for a request that is the SDK's. @throws as Engine.handle */
-  answer (exchange: Exchange): Awaitable<Answer | undefined>
+  answer (exchange: McpRequest): MaybePromise<McpResponse | undefined>
   /** Everything is the SDK's from now on. */
   stop (): void
 }
 
 /** A call that the SDK is to go on with. */
-export interface Begun {
+export interface HandedOverCall {
   caller: Caller
   /** It counts as running until then. */
   release: () => void
@@ -37,56 +37,56 @@ export interface Begun {
 
 export interface FastPathOptions {
   catalog: () => Catalog
-  policies: Policies
+  policies: PolicyEvaluator
   runner: Runner
   sessions: Sessions
   /** Go on with a call through the SDK. */
   sdk: {
-    modern (exchange: Exchange, begun: Begun): Promise<Answer>
-    session (exchange: Exchange, session: Session, begun: Begun): Promise<Answer>
+    modern (exchange: McpRequest, begun: HandedOverCall): Promise<McpResponse>
+    session (exchange: McpRequest, session: Session, begun: HandedOverCall): Promise<McpResponse>
   }
   /** Whether a request with this id runs in a session. */
   isRunning (session: string, id: RequestId): boolean
-  begunCalls: BegunCalls
-  answers: PlainAnswers
+  pendingCalls: PendingCalls
+  answers: PlainResponses
   limits: CallLimits
   pageSize: number
 }
 
-export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRunning, begunCalls, answers, limits, pageSize }: FastPathOptions): FastPath {
+export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRunning, pendingCalls, answers, limits, pageSize }: FastPathOptions): FastPath {
   const readPlain = createPlainRequests()
   let stopped = false
 
   /** A tool that this caller may call and no header has a say in, or a list of one page. */
-  function isServed ({ method, name }: PlainRequest, { principal }: Exchange): boolean {
+  function isServed ({ method, name }: PlainRequest, { principal }: McpRequest): boolean {
     const { tools } = catalog()
     if (method === 'tools/list') return tools.listing.visible(principal).length <= pageSize
     const tool = tools.find(name)
-    return tool !== undefined && tool.mirrored.length === 0 && policies.allows(tool.definition, principal)
+    return tool !== undefined && tool.mirrored.length === 0 && policies.isAllowed(tool.definition, principal)
   }
 
-  function serve (exchange: Exchange, plain: PlainRequest, session: Session | undefined): Awaitable<Answer> {
+  function serve (exchange: McpRequest, plain: PlainRequest, session: Session | undefined): MaybePromise<McpResponse> {
     if (plain.method === 'tools/call') return call(exchange, plain, session)
     const { listing } = catalog().tools
     return answers.list(plain.id, session === undefined, listing.visible(exchange.principal), listing.isPublic)
   }
 
-  function call (exchange: Exchange, plain: PlainRequest, session: Session | undefined): Awaitable<Answer> {
+  function call (exchange: McpRequest, plain: PlainRequest, session: Session | undefined): MaybePromise<McpResponse> {
     const { name, arguments: input, envelope } = plain
     const { principal, log, address } = exchange
     const release = limits.beginCall(principal?.key, address)
     const caller: Caller = session === undefined ? { principal, log } : { principal, log, session }
     let isNeeded = false
     let handOver: (() => void) | undefined
-    const begun = caller.begun = runner.begin({ caller, method: 'tools/call', name, arguments: input, envelope }, (run) => catalog().tools.call(name, input, principal, run), () => {
+    const begun = caller.running = runner.start({ caller, method: 'tools/call', name, arguments: input, envelope }, (run) => catalog().tools.call(name, input, principal, run), () => {
       isNeeded = true
       handOver?.()
     })
-    const { outcome, reach } = begun
+    const { outcome, channel } = begun
     if (!isNeeded && !isPromise(outcome)) {
       const answer = answers.call(plain.id, session === undefined, outcome)
       if (answer !== undefined) {
-        reach.end()
+        channel.close()
         release()
         return answer
       }
@@ -95,19 +95,19 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
   }
 
   /** @param onNeeded takes what to do when the handler needs its client, as it may already */
-  async function goOn (exchange: Exchange, { id }: PlainRequest, begun: Begun, isNeeded: boolean, onNeeded: (handOver: () => void) => void): Promise<Answer> {
+  async function goOn (exchange: McpRequest, { id }: PlainRequest, begun: HandedOverCall, isNeeded: boolean, onNeeded: (handOver: () => void) => void): Promise<McpResponse> {
     const { caller, release } = begun
     const { session } = caller
-    const { outcome, reach } = caller.begun!
+    const { outcome, channel } = caller.running!
     const key = session === undefined ? caller : requestKey(session.digest, id)
-    let handed: Promise<Answer> | undefined
+    let handed: Promise<McpResponse> | undefined
     let stopWatching: (() => void) | undefined
     let settle: (result: object | undefined) => void
     const soon = new Promise<object | undefined>((resolve) => { settle = resolve })
 
     function handOver (): void {
       if (handed !== undefined) return
-      begunCalls.delete(key)
+      pendingCalls.delete(key)
       stopWatching?.()
       handed = session === undefined ? sdk.modern(exchange, begun) : sdk.session(exchange, session, begun)
       settle(undefined)
@@ -117,7 +117,7 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
     function watch (): void {
       const { signal } = exchange
       const left = (): void => {
-        if (session === undefined) reach.leave()
+        if (session === undefined) channel.disconnect()
         handOver()
       }
       signal.addEventListener('abort', left, { once: true })
@@ -128,7 +128,7 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
     onNeeded(handOver)
     if (isNeeded || !isPromise(outcome)) handOver()
     else {
-      begunCalls.add(key, { handOver, watch })
+      pendingCalls.add(key, { handOver, watch })
       outcome.then(settle!, () => { settle(undefined) })
     }
     const result = await soon
@@ -137,21 +137,21 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
       handOver()
       return await handed!
     }
-    begunCalls.delete(key)
+    pendingCalls.delete(key)
     stopWatching?.()
-    reach.end()
+    channel.close()
     release()
     return answer
   }
 
-  function serveSession (exchange: Exchange, plain: PlainRequest): Awaitable<Answer | undefined> {
+  function serveSession (exchange: McpRequest, plain: PlainRequest): MaybePromise<McpResponse | undefined> {
     const id = exchange.headers['mcp-session-id'] as string
     const principalKey = exchange.principal?.key ?? ''
-    const copy = sessions.copyOf(id, principalKey)
-    return copy === undefined ? sessions.useAndCopy(id, principalKey).then((session) => serveIn(session, exchange, plain)) : serveIn(copy, exchange, plain)
+    const copy = sessions.cached(id, principalKey)
+    return copy === undefined ? sessions.useCached(id, principalKey).then((session) => serveIn(session, exchange, plain)) : serveIn(copy, exchange, plain)
   }
 
-  function serveIn (session: Session, exchange: Exchange, plain: PlainRequest): Awaitable<Answer | undefined> {
+  function serveIn (session: Session, exchange: McpRequest, plain: PlainRequest): MaybePromise<McpResponse | undefined> {
     // What is refused is refused by the SDK's side.
     if (stopped || isRunning(session.digest, plain.id)) return undefined
     return serve(exchange, plain, session)
@@ -165,7 +165,7 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
     },
     stop () {
       stopped = true
-      begunCalls.handOverAll()
+      pendingCalls.handOverAll()
     }
   }
 }

@@ -3,9 +3,9 @@
  * within milliseconds, or are handed over to the SDK: at once where their client must be reached or does not wait any
  * more, and all that last longer.
  */
-export interface BegunCalls {
+export interface PendingCalls {
   /** @param key of a session's request, or anything of its own */
-  add (key: unknown, call: BegunCall): void
+  add (key: unknown, call: PendingCall): void
   delete (key: unknown): void
   has (key: unknown): boolean
   readonly size: number
@@ -14,7 +14,7 @@ export interface BegunCalls {
   handOverAll (which?: (key: unknown) => boolean): void
 }
 
-export interface BegunCall {
+export interface PendingCall {
   handOver (): void
   /** It is not done within its turn of the event loop: from now on its client may leave it. */
   watch (): void
@@ -24,8 +24,8 @@ export interface BegunCall {
 const MOST_MS = 250
 const LOOK_MS = 50
 
-export function createBegunCalls (): BegunCalls {
-  const begun = new Map<unknown, { call: BegunCall, since: number }>()
+export function createPendingCalls (): PendingCalls {
+  const begun = new Map<unknown, { call: PendingCall, since: number }>()
   /** Of this turn. */
   let young: unknown[] = []
   let clock: NodeJS.Timeout | undefined

@@ -1,6 +1,6 @@
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, SUPPORTED_PROTOCOL_VERSIONS, classifyInboundRequest } from '@modelcontextprotocol/server'
 import type { RequestId } from '@modelcontextprotocol/server'
-import type { Exchange } from '../engine.ts'
+import type { McpRequest } from '../engine.ts'
 import type { Envelope } from '../handlers/runner.ts'
 import { countMembers } from './count-members.ts'
 
@@ -26,7 +26,7 @@ const MAX_METAS = 1_000
 const META_KEYS = ['io.modelcontextprotocol/protocolVersion', CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY]
 
 /** @returns what tells plain requests from others; it remembers which `_meta` the SDK has found good */
-export function createPlainRequests (): (exchange: Exchange) => PlainRequest | undefined {
+export function createPlainRequests (): (exchange: McpRequest) => PlainRequest | undefined {
   const goodMetas = new Set<string>()
   /** Clients that say nothing of themselves but name and version, and no capability. */
   const goodClients = new Set<string>()

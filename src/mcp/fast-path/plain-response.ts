@@ -1,16 +1,16 @@
 import { SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
 import type { Implementation, RequestId, Tool } from '@modelcontextprotocol/server'
-import type { Answer } from '../exchange.ts'
+import type { McpResponse } from '../exchange.ts'
 import { countMembers } from './count-members.ts'
 
 /**
  * Answers to plain requests, written as the SDK writes them, member for member (test/mcp/fast-path/differential.test.ts). Only
  * results of a form that the SDK passes on unchanged are written here.
  */
-export interface PlainAnswers {
+export interface PlainResponses {
   /** @returns undefined for a result that is the SDK's to write */
-  call (id: RequestId, isModern: boolean, result: object): Answer | undefined
-  list (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): Answer
+  call (id: RequestId, isModern: boolean, result: object): McpResponse | undefined
+  list (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): McpResponse
 }
 
 /** Of a list, in characters. */
@@ -19,7 +19,7 @@ const LONG = 65_536
 const JSON_HEADERS = Object.freeze({ 'content-type': 'application/json' })
 
 /** @param listTtlMs what a list's answer says of how long it may be kept (2026-07-28) */
-export function createPlainAnswers (serverInfo: Implementation, listTtlMs: number): PlainAnswers {
+export function createPlainResponses (serverInfo: Implementation, listTtlMs: number): PlainResponses {
   const modernEnd = `,"resultType":"complete","_meta":${JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })}`
   /** A list is the same array for as long as it is the same. */
   const texts = new WeakMap<readonly Tool[], string>()
@@ -40,7 +40,7 @@ export function createPlainAnswers (serverInfo: Implementation, listTtlMs: numbe
     return known[era]
   }
 
-  function answer (id: RequestId, isModern: boolean, result: string): Answer {
+  function answer (id: RequestId, isModern: boolean, result: string): McpResponse {
     return { status: 200, headers: JSON_HEADERS, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${written(id)}}` }
   }
 

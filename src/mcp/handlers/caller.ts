@@ -1,7 +1,7 @@
 import type { RequestLog } from '../../define/context.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
-import type { BegunCall } from './runner.ts'
+import type { RunningCall } from './runner.ts'
 import type { Session } from '../sessions/sessions.ts'
 
 /** Whose request it is. */
@@ -11,13 +11,13 @@ export interface Caller {
   /** Absent in 2026-07-28. */
   session?: Session
   /** Its tool runs already, and only that of it is left to the SDK which needs the client or is not plain. */
-  begun?: BegunCall
+  running?: RunningCall
   /** The store was away when it was needed: the answer is 503, whatever the SDK makes of it. */
   failure?: StoreUnavailableError
 }
 
 /** Keeps a failure of the store, which the SDK would make a protocol error of. */
-export async function noting<T> (caller: Caller, work: Promise<T>): Promise<T> {
+export async function recordStoreFailure<T> (caller: Caller, work: Promise<T>): Promise<T> {
   return await work.catch((err: unknown) => {
     if (err instanceof StoreUnavailableError) caller.failure = err
     throw err

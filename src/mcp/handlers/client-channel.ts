@@ -1,19 +1,19 @@
 import type { ServerContext } from '@modelcontextprotocol/server'
 
 /** How a handler reaches its client: by what the SDK gives with a request. */
-export interface ClientReach extends Pick<ServerContext['mcpReq'], 'send' | 'notify' | 'log'> {
+export interface ClientChannel extends Pick<ServerContext['mcpReq'], 'send' | 'notify' | 'log'> {
   readonly _meta: ServerContext['mcpReq']['_meta'] | undefined
   /** Something may follow for the client, which the call's answer must not overtake. */
-  expect (): void
+  ensureAttached (): void
   /** Calls when the client does not wait any more. @returns what stops that */
   onAbort (listener: () => void): () => void
 }
 
-export function reachThrough ({ mcpReq }: ServerContext): ClientReach {
+export function sdkChannel ({ mcpReq }: ServerContext): ClientChannel {
   const { _meta, send, notify, log, signal } = mcpReq
   return {
     _meta,
-    expect () {},
+    ensureAttached () {},
     send,
     notify,
     log,
@@ -29,13 +29,13 @@ export function reachThrough ({ mcpReq }: ServerContext): ClientReach {
  * That of a call which began without the SDK. What needs the client waits until the SDK has the request; being needed
  * is what brings it there.
  */
-export class LateReach implements ClientReach {
+export class DeferredClientChannel implements ClientChannel {
   /** There is no `_meta` for the client to have asked for progress in. */
   readonly _meta = undefined
   readonly #needed: () => void
   #over = false
-  #reach: ClientReach | undefined
-  #waiting: Array<(reach: ClientReach) => void> | undefined
+  #channel: ClientChannel | undefined
+  #waiting: Array<(channel: ClientChannel) => void> | undefined
   #abort: (() => void) | undefined
   #forgetAbort: (() => void) | undefined
 
@@ -44,37 +44,37 @@ export class LateReach implements ClientReach {
   }
 
   /** The SDK has the request now: what waited goes out, in its order and before anything later. */
-  arrive (reach: ClientReach): void {
-    this.#reach = reach
-    if (this.#abort !== undefined) this.#forgetAbort = reach.onAbort(this.#abort)
+  attach (channel: ClientChannel): void {
+    this.#channel = channel
+    if (this.#abort !== undefined) this.#forgetAbort = channel.onAbort(this.#abort)
     const waiting = this.#waiting ?? []
     this.#waiting = undefined
-    for (const go of waiting) go(reach)
+    for (const go of waiting) go(channel)
   }
 
   /** The client has left: as if the SDK had told of it. */
-  leave (): void {
+  disconnect (): void {
     this.#abort?.()
   }
 
   /** The call was answered without the SDK: from now on nobody is there to be told or asked. */
-  end (): void {
+  close (): void {
     this.#over = true
   }
 
-  expect (): void {
-    if (this.#reach === undefined && !this.#over) this.#needed()
+  ensureAttached (): void {
+    if (this.#channel === undefined && !this.#over) this.#needed()
   }
 
-  get send (): ClientReach['send'] {
-    return (async (...given: unknown[]) => await this.#through(({ send }) => (send as (...given: unknown[]) => Promise<unknown>)(...given), true)) as ClientReach['send']
+  get send (): ClientChannel['send'] {
+    return (async (...given: unknown[]) => await this.#through(({ send }) => (send as (...given: unknown[]) => Promise<unknown>)(...given), true)) as ClientChannel['send']
   }
 
-  get notify (): ClientReach['notify'] {
+  get notify (): ClientChannel['notify'] {
     return async (...given) => { await this.#through(({ notify }) => notify(...given)) }
   }
 
-  get log (): ClientReach['log'] {
+  get log (): ClientChannel['log'] {
     return async (...given) => { await this.#through(({ log }) => log(...given)) }
   }
 
@@ -86,15 +86,15 @@ export class LateReach implements ClientReach {
     }
   }
 
-  async #through<T> (use: (reach: ClientReach) => Promise<T>, asks = false): Promise<T | undefined> {
-    if (this.#reach !== undefined) return await use(this.#reach)
+  async #through<T> (use: (channel: ClientChannel) => Promise<T>, asks = false): Promise<T | undefined> {
+    if (this.#channel !== undefined) return await use(this.#channel)
     if (this.#over) {
       if (asks) throw new Error('The call is over: its client cannot be asked any more')
       return undefined
     }
     const done = new Promise<T>((resolve, reject) => {
       this.#waiting ??= []
-      this.#waiting.push((reach) => { use(reach).then(resolve, reject) })
+      this.#waiting.push((channel) => { use(channel).then(resolve, reject) })
     })
     this.#needed()
     return await done

@@ -5,7 +5,7 @@ import { Compile } from 'typebox/compile'
 import { randomId } from '../../crypto/keyring.ts'
 import type { ClientInfo, ElicitAction, RequestContext } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
-import type { ClientReach } from './client-channel.ts'
+import type { ClientChannel } from './client-channel.ts'
 import type { Deadline } from './deadline.ts'
 import { toRequestedSchema } from './elicitation-schema.ts'
 import type { Answers } from './request-state.ts'
@@ -26,7 +26,7 @@ export class InputRequiredError extends Error {
  *
  * @param timeoutSeconds how long to wait for it (INPUT_TIMEOUT_SECONDS)
  */
-export function askOnStream (reach: ClientReach, client: ClientInfo, { deadline, timeoutSeconds }: {
+export function askOnStream (channel: ClientChannel, client: ClientInfo, { deadline, timeoutSeconds }: {
   deadline: Deadline
   timeoutSeconds: number
 }): AskClient {
@@ -34,7 +34,7 @@ export function askOnStream (reach: ClientReach, client: ClientInfo, { deadline,
     checkCapability(request, client)
     const { signal } = deadline
     try {
-      return await deadline.pause(reach.send(request as { method: 'roots/list' }, { timeout: timeoutSeconds * 1_000, signal }))
+      return await deadline.pause(channel.send(request as { method: 'roots/list' }, { timeout: timeoutSeconds * 1_000, signal }))
     } catch (err) {
       if (signal.aborted) throw err
       if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) throw new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)

@@ -3,7 +3,7 @@ import type { ClientInfo, RequestContext, RequestLog } from '../../define/contex
 import type { Principal } from '../../tokens/principal.ts'
 import { clientInput } from './client-input.ts'
 import type { AskClient, ClientInput } from './client-input.ts'
-import type { ClientReach } from './client-channel.ts'
+import type { ClientChannel } from './client-channel.ts'
 import type { Deadline } from './deadline.ts'
 
 /** A token of the provider's for another API, in the name of a principal (src/oauth/modes/broker/token-exchange.ts). */
@@ -20,7 +20,7 @@ export interface HandlerContextOptions {
   /** Tells the client that an elicitation by URL is done; undefined in 2026-07-28. */
   complete: ((elicitationId: string) => Promise<void>) | undefined
   /** Undefined where the handler cannot be heard, so that nothing is sent. */
-  request: ClientReach | undefined
+  request: ClientChannel | undefined
   /** Whether the session wants log messages of a severity. */
   wants (level: LoggingLevel): Promise<boolean>
   announce (change: ServerEvent): void
@@ -66,10 +66,10 @@ export class HandlerContext implements RequestContext {
     }
   }
 
-  get tell (): RequestContext['tell'] {
+  get logToClient (): RequestContext['logToClient'] {
     const options = this.#options
     return async (level, data) => {
-      options.request?.expect()
+      options.request?.ensureAttached()
       if (await options.wants(level)) await options.request?.log(level, data).catch(options.onerror)
     }
   }

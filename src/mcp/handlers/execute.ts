@@ -4,8 +4,8 @@ import { ToolError } from '../../define/tool.ts'
 import { InputRequiredError } from './client-input.ts'
 import { TimeoutError, createDeadline } from './deadline.ts'
 import type { Deadline } from './deadline.ts'
-import { isPromise, whenDone } from '../../async/maybe-async.ts'
-import type { Awaitable } from '../../async/maybe-async.ts'
+import { isPromise, mapMaybe } from '../../async/maybe-async.ts'
+import type { MaybePromise } from '../../async/maybe-async.ts'
 
 /** What running the author's code needs to know of its request. */
 export interface Run<Context = RequestContext> {
@@ -30,9 +30,9 @@ export class HandlerError extends Error {
  * @throws (or rejects with) ToolError as the author threw it; HandlerError with a text that may go out; InputRequiredError;
  * the reason for which the request was aborted
  */
-export function execute<T, Context> (what: string, timeoutSeconds: number | undefined, run: Run<Context>, work: (context: Context) => T | Promise<T>): Awaitable<T> {
+export function execute<T, Context> (what: string, timeoutSeconds: number | undefined, run: Run<Context>, work: (context: Context) => T | Promise<T>): MaybePromise<T> {
   const deadline = createDeadline(timeoutSeconds ?? run.timeoutSeconds)
-  return whenDone(() => {
+  return mapMaybe(() => {
     const result = work(run.createContext(deadline))
     if (!isPromise(result)) return result
     deadline.start()
@@ -62,11 +62,11 @@ function judge (err: unknown, what: string, { reason }: Deadline, log: RequestLo
     return new HandlerError(`${what} ${reason.message}`)
   }
   if (reason !== undefined) return reason
-  return failed(err, what, log)
+  return logFailure(err, what, log)
 }
 
 /** Logs what went wrong. */
-export function failed (err: unknown, what: string, log: RequestLog): HandlerError {
+export function logFailure (err: unknown, what: string, log: RequestLog): HandlerError {
   const reference = randomBytes(9).toString('base64url')
   log.error({ err, of: what, reference }, 'A handler failed')
   return new HandlerError(`${what} failed; the server's log holds the reason under reference ${reference}`)

@@ -1,5 +1,5 @@
 import { digest, randomId } from '../../crypto/keyring.ts'
-import type { Secrets } from '../../crypto/keyring.ts'
+import type { Keyring } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -36,7 +36,7 @@ export class RequestStateError extends Error {
 }
 
 /** @param now milliseconds since the epoch */
-export function createRequestStates (secrets: Secrets, store: Store, ttlSeconds: number, now: () => number = Date.now): RequestStates {
+export function createRequestStates (secrets: Keyring, store: Store, ttlSeconds: number, now: () => number = Date.now): RequestStates {
   return {
     seal (binding, state) {
       return secrets.seal(JSON.stringify({ nonce: randomId(12), expiresAt: now() + ttlSeconds * 1_000, ...state }), context(binding))

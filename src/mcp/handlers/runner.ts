@@ -2,20 +2,20 @@ import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, ProtocolError, Prot
 import type { CallToolResult, InputRequiredResult, JSONRPCMessage, LoggingLevel, ServerContext, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo } from '../../define/context.ts'
 import type { Caller } from './caller.ts'
-import { noting } from './caller.ts'
+import { recordStoreFailure } from './caller.ts'
 import type { Run } from './execute.ts'
 import { InputRequiredError, askInRounds, askOnStream } from './client-input.ts'
 import type { AskClient, Rounds } from './client-input.ts'
-import { LateReach, reachThrough } from './client-channel.ts'
-import type { ClientReach } from './client-channel.ts'
+import { DeferredClientChannel, sdkChannel } from './client-channel.ts'
+import type { ClientChannel } from './client-channel.ts'
 import type { Deadline } from './deadline.ts'
 import { HandlerContext } from './context.ts'
 import type { HandlerContextOptions, TokenFor } from './context.ts'
 import { RequestStateError } from './request-state.ts'
 import type { Answers, RequestStates, StateBinding } from './request-state.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
-import { whenDone } from '../../async/maybe-async.ts'
-import type { Awaitable } from '../../async/maybe-async.ts'
+import { mapMaybe } from '../../async/maybe-async.ts'
+import type { MaybePromise } from '../../async/maybe-async.ts'
 
 /**
  * Runs the handlers of tools, prompts and resources with what they need of their request. Questions to the client go out
@@ -23,12 +23,12 @@ import type { Awaitable } from '../../async/maybe-async.ts'
  */
 export interface Runner {
   /** @param work runs the handler; it may run again with answers of the client */
-  run<Result> (request: HandlerRequest, work: (run: Run) => Awaitable<Result>): Promise<Result | InputRequiredResult>
+  run<Result> (request: HandlerRequest, work: (run: Run) => MaybePromise<Result>): Promise<Result | InputRequiredResult>
   /**
    * Begins a tool call of its first round before the SDK has it. `run` with a caller whose `begun` it is goes on with it.
    * @param needed called when the handler needs its client
    */
-  begin (request: FirstRequest, work: (run: Run) => Awaitable<CallToolResult>, needed: () => void): BegunCall
+  start (request: FirstRequest, work: (run: Run) => MaybePromise<CallToolResult>, needed: () => void): RunningCall
   /** Aborts what is running. */
   abortAll (reason: Error): void
 }
@@ -51,9 +51,9 @@ export interface FirstRequest extends Called {
 }
 
 /** A call that runs already, or is done. */
-export interface BegunCall {
-  readonly outcome: Awaitable<CallToolResult | InputRequiredResult>
-  readonly reach: LateReach
+export interface RunningCall {
+  readonly outcome: MaybePromise<CallToolResult | InputRequiredResult>
+  readonly channel: DeferredClientChannel
 }
 
 /** Of 2026-07-28: what the request says of its client, and the answers of earlier rounds. */
@@ -82,9 +82,9 @@ export function createRunner (options: RunnerOptions): Runner {
   const { requestStates } = options
   const running = new Set<Deadline>()
 
-  function inSession<Result> (called: Called, reach: ClientReach, work: (run: Run) => Awaitable<Result>): Awaitable<Result> {
-    const run = new HandlerRun(options, running, called, reach, undefined)
-    return whenDone(() => work(run), (result) => {
+  function inSession<Result> (called: Called, channel: ClientChannel, work: (run: Run) => MaybePromise<Result>): MaybePromise<Result> {
+    const run = new HandlerRun(options, running, called, channel, undefined)
+    return mapMaybe(() => work(run), (result) => {
       run.end()
       return result
     }, (err) => {
@@ -93,20 +93,20 @@ export function createRunner (options: RunnerOptions): Runner {
     })
   }
 
-  async function inRounds<Result> (request: HandlerRequest, work: (run: Run) => Awaitable<Result>): Promise<Result | InputRequiredResult> {
+  async function inRounds<Result> (request: HandlerRequest, work: (run: Run) => MaybePromise<Result>): Promise<Result | InputRequiredResult> {
     const { caller } = request
     const { envelope, inputResponses, requestState } = request.context.mcpReq
     const answers = await readAnswers(caller, requestState<string>(), inputResponses ?? {}, bindingOf(request))
-    return await inRound(request, reachThrough(request.context), { envelope: envelope as Envelope, answers }, work)
+    return await inRound(request, sdkChannel(request.context), { envelope: envelope as Envelope, answers }, work)
   }
 
-  function inRound<Result> (called: Called, reach: ClientReach, round: Round, work: (run: Run) => Awaitable<Result>): Awaitable<Result | InputRequiredResult> {
-    const run = new HandlerRun(options, running, called, reach, round)
+  function inRound<Result> (called: Called, channel: ClientChannel, round: Round, work: (run: Run) => MaybePromise<Result>): MaybePromise<Result | InputRequiredResult> {
+    const run = new HandlerRun(options, running, called, channel, round)
     const needed = (missing: Rounds['missing']): InputRequiredResult => inputRequired({
       inputRequests: missing,
       requestState: requestStates.seal(bindingOf(called), { answers: round.answers, asked: Object.keys(missing) })
     })
-    return whenDone<Result, Result | InputRequiredResult>(() => work(run), (result) => {
+    return mapMaybe<Result, Result | InputRequiredResult>(() => work(run), (result) => {
       run.end()
       // A handler may have caught what stopped it.
       return run.missing === undefined ? result : needed(run.missing)
@@ -121,7 +121,7 @@ export function createRunner (options: RunnerOptions): Runner {
   async function readAnswers (caller: Caller, state: string | undefined, responses: Record<string, unknown>, binding: StateBinding): Promise<Answers> {
     if (state === undefined) return {}
     try {
-      const { answers, asked } = await noting(caller, requestStates.open(state, binding))
+      const { answers, asked } = await recordStoreFailure(caller, requestStates.open(state, binding))
       return { ...answers, ...Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key))) }
     } catch (err) {
       if (err instanceof RequestStateError) {
@@ -134,14 +134,14 @@ export function createRunner (options: RunnerOptions): Runner {
 
   return {
     async run (request, work) {
-      const { session, begun } = request.caller
-      if (begun !== undefined) return await goOn(begun, request.context) as Awaited<ReturnType<typeof work>>
-      return session === undefined ? await inRounds(request, work) : await inSession(request, reachThrough(request.context), work)
+      const { session, running } = request.caller
+      if (running !== undefined) return await resume(running, request.context) as Awaited<ReturnType<typeof work>>
+      return session === undefined ? await inRounds(request, work) : await inSession(request, sdkChannel(request.context), work)
     },
-    begin (request, work, needed) {
+    start (request, work, needed) {
       const { envelope } = request
-      const reach = new LateReach(needed)
-      return { reach, outcome: envelope === undefined ? inSession(request, reach, work) : inRound(request, reach, { envelope, answers: NO_ANSWERS }, work) }
+      const channel = new DeferredClientChannel(needed)
+      return { channel, outcome: envelope === undefined ? inSession(request, channel, work) : inRound(request, channel, { envelope, answers: NO_ANSWERS }, work) }
     },
     abortAll (reason) {
       for (const deadline of running) deadline.abort(reason)
@@ -154,14 +154,14 @@ class HandlerRun implements Run, HandlerContextOptions {
   readonly #options: RunnerOptions
   readonly #running: Set<Deadline>
   readonly #called: Called
-  readonly request: ClientReach
+  readonly request: ClientChannel
   readonly #round: Round | undefined
   #rounds: Rounds | undefined
   #deadline: Deadline | undefined
   #forget: (() => void) | undefined
 
   /** @param round undefined in a session */
-  constructor (options: RunnerOptions, running: Set<Deadline>, called: Called, request: ClientReach, round: Round | undefined) {
+  constructor (options: RunnerOptions, running: Set<Deadline>, called: Called, request: ClientChannel, round: Round | undefined) {
     this.#options = options
     this.#running = running
     this.#called = called
@@ -227,8 +227,8 @@ class HandlerRun implements Run, HandlerContextOptions {
   }
 }
 
-async function goOn ({ outcome, reach }: BegunCall, context: ServerContext): Promise<CallToolResult | InputRequiredResult> {
-  reach.arrive(reachThrough(context))
+async function resume ({ outcome, channel }: RunningCall, context: ServerContext): Promise<CallToolResult | InputRequiredResult> {
+  channel.attach(sdkChannel(context))
   return await outcome
 }
 

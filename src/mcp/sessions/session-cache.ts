@@ -5,7 +5,7 @@ import type { Session } from './sessions.ts'
  * Copies of sessions in this process, which live for seconds: the next requests of a busy client are not looked up. One
  * goes at once when its session ends or changes, at whatever replica.
  */
-export interface SessionCopies {
+export interface SessionCache {
   readonly lifeMs: number
   /** @returns what keeps a copy of a session that was read since, unless something has been forgotten meanwhile */
   begin (): (id: string, session: Session) => void
@@ -17,7 +17,7 @@ export interface SessionCopies {
 const MAX_COPIES = 10_000
 
 /** @param now milliseconds since the epoch */
-export function createSessionCopies (lifeMs: number, maxAgeSeconds: number, now: () => number): SessionCopies {
+export function createSessionCache (lifeMs: number, maxAgeSeconds: number, now: () => number): SessionCache {
   const byId = new Map<string, { session: Session, until: number }>()
   const idOf = new Map<string, string>()
   let generation = 0

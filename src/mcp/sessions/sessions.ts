@@ -2,7 +2,7 @@ import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-import { createSessionCopies } from './session-cache.ts'
+import { createSessionCache } from './session-cache.ts'
 
 /**
  * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store and
@@ -21,9 +21,9 @@ export interface Sessions {
    */
   use (id: string, principalKey: string): Promise<Session>
   /** As `use`, and keeps a copy in this process for `COPY_MS`. */
-  useAndCopy (id: string, principalKey: string): Promise<Session>
+  useCached (id: string, principalKey: string): Promise<Session>
   /** The copy, where there is one that is this principal's. It is shared, and frozen. */
-  copyOf (id: string, principalKey: string): Session | undefined
+  cached (id: string, principalKey: string): Session | undefined
   /** A session has ended or changed somewhere, or all may have: its copy is gone. */
   forget (sessionDigest?: string): void
   /** Counts as a use of a session that is held open. @throws SessionNotFoundError when it has ended */
@@ -107,7 +107,7 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
   const { idleTtlSeconds, maxAgeSeconds, mostPerPrincipal, mostInAll } = options
   // A use is written down at most once in this time, and the time to live is longer by as much.
   const stepSeconds = Math.max(1, Math.min(60, Math.floor(idleTtlSeconds / 4)))
-  const copies = createSessionCopies(Math.min(COPY_MS, stepSeconds * 500), maxAgeSeconds, now)
+  const copies = createSessionCache(Math.min(COPY_MS, stepSeconds * 500), maxAgeSeconds, now)
 
   async function read (sessionDigest: string): Promise<{ text: string, session: Session } | undefined> {
     const text = await store.get(keys.session(sessionDigest))
@@ -135,7 +135,7 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
     const seconds = ttlSeconds(session)
     try {
       // Whoever comes second here, on whatever replica, leaves it at that.
-      if (await store.replace(keys.session(session.digest), text, write(renewed), seconds)) {
+      if (await store.compareAndSet(keys.session(session.digest), text, write(renewed), seconds)) {
         await store.addMember(keys.sessionsOf(session.principalKey), session.digest, seconds)
         await store.addMember(keys.sessions(), session.digest, seconds)
       }
@@ -173,11 +173,11 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
 
   async function admit (sessionDigest: string, principalKey: string, seconds: number): Promise<void> {
     const own = keys.sessionsOf(principalKey)
-    if (!await store.admitMember(own, sessionDigest, seconds, mostPerPrincipal)) {
+    if (!await store.addMemberWithin(own, sessionDigest, seconds, mostPerPrincipal)) {
       await makeRoom(principalKey)
-      if (!await store.admitMember(own, sessionDigest, seconds, mostPerPrincipal)) throw new TooManySessionsError(429, 'SESSIONS_PER_PRINCIPAL', mostPerPrincipal)
+      if (!await store.addMemberWithin(own, sessionDigest, seconds, mostPerPrincipal)) throw new TooManySessionsError(429, 'SESSIONS_PER_PRINCIPAL', mostPerPrincipal)
     }
-    if (await store.admitMember(keys.sessions(), sessionDigest, seconds, mostInAll)) return
+    if (await store.addMemberWithin(keys.sessions(), sessionDigest, seconds, mostInAll)) return
     await store.removeMember(own, sessionDigest)
     throw new TooManySessionsError(503, 'SESSIONS_TOTAL', mostInAll)
   }
@@ -188,7 +188,7 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
       const found = await read(session.digest)
       if (found === undefined) throw new SessionNotFoundError()
       const changed = write({ ...found.session, ...make(found.session) })
-      if (await store.replace(keys.session(session.digest), found.text, changed, ttlSeconds(found.session))) return copies.forget(session.digest)
+      if (await store.compareAndSet(keys.session(session.digest), found.text, changed, ttlSeconds(found.session))) return copies.forget(session.digest)
     }
   }
 
@@ -212,14 +212,14 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
       return await seen(await find(id, principalKey))
     },
 
-    async useAndCopy (id, principalKey) {
+    async useCached (id, principalKey) {
       const keep = copies.begin()
       const session = await seen(await find(id, principalKey), copies.lifeMs)
       keep(id, session)
       return session
     },
 
-    copyOf (id, principalKey) {
+    cached (id, principalKey) {
       return copies.find(id, principalKey)
     },
 

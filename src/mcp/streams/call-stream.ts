@@ -3,9 +3,9 @@ import { isJSONRPCRequest } from '@modelcontextprotocol/server'
 import { randomId } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-import type { Answer } from '../exchange.ts'
-import { errorAnswer, jsonAnswer, streamAnswer } from '../exchange.ts'
-import { inBackground } from '../cluster/background.ts'
+import type { McpResponse } from '../exchange.ts'
+import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
+import { runInBackground } from '../cluster/background.ts'
 import type { BackgroundLog } from '../cluster/background.ts'
 import { ToolError } from '../../define/tool.ts'
 import type { EventStream, EventStreams } from './event-stream.ts'
@@ -20,7 +20,7 @@ import type { Session } from '../sessions/sessions.ts'
 export interface CallStream {
   /** Part of the ids of its events. */
   readonly name: string
-  readonly answer: Promise<Answer>
+  readonly answer: Promise<McpResponse>
   /** Resolves when all is answered and kept. */
   readonly finished: Promise<void>
   /** Sends a notification or a request to the client. One that takes no stream goes without. @throws ToolError for a request to it */
@@ -56,7 +56,7 @@ export interface CallStreamOptions {
   streamAfterMs?: number | undefined
 }
 
-export const MOST_EVENTS = 1_000
+export const MAX_EVENTS = 1_000
 const CLOSED_TTL_SECONDS = 300
 const MAX_KEPT_BYTES = 4 * 1_048_576
 const MAX_EVENT_BYTES = 1_048_576
@@ -85,9 +85,9 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
   let keptBytes = 0
   let number = 0
   let keeping: Promise<void> = Promise.resolve()
-  let settle: (answer: Answer) => void
+  let settle: (answer: McpResponse) => void
   let finish: () => void
-  const answer = new Promise<Answer>((resolve) => { settle = resolve })
+  const answer = new Promise<McpResponse>((resolve) => { settle = resolve })
   const finished = new Promise<void>((resolve) => { finish = resolve })
   const patience = acceptsStream ? setTimeout(() => { opening ??= openStream() }, streamAfterMs).unref() : undefined
 
@@ -98,13 +98,13 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
   /** Without the store it is streamed all the same, but cannot be resumed: its events get no ids. */
   function giveUp (err: unknown): void {
     kept = false
-    inBackground(Promise.reject(err), log)
+    runInBackground(Promise.reject(err), log)
   }
 
   async function openStream (): Promise<void> {
     await save({ requests }, ttlSeconds).catch(giveUp)
     connection = streams.open()
-    settle(streamAnswer(connection))
+    settle(streamResponse(connection))
     // Clients before 2025-11-25 take an event without data for a broken message.
     if (kept && session.protocolVersion >= '2025-11-25') connection.write({ data: '', id: `${name}.0`, retryMs: RETRY_MS })
     else connection.comment('open')
@@ -121,21 +121,21 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
   }
 
   async function keep (data: string, at: number): Promise<void> {
-    const newest = await store.append(keys.events(session.digest, name), data, { ttlSeconds, most: MOST_EVENTS, at })
+    const newest = await store.append(keys.events(session.digest, name), data, { ttlSeconds, most: MAX_EVENTS, at })
     // The store lost the log in between.
     if (newest < at) await lose()
-    if (reader !== undefined) replicas.tell({ kind: 'appended', stream: name }, reader)
+    if (reader !== undefined) replicas.send({ kind: 'appended', stream: name }, reader)
   }
 
   async function lose (): Promise<void> {
     kept = false
     await save({ requests, lost: true }, CLOSED_TTL_SECONDS)
-    if (reader !== undefined) replicas.tell({ kind: 'appended', stream: name }, reader)
+    if (reader !== undefined) replicas.send({ kind: 'appended', stream: name }, reader)
   }
 
   async function closeRecord (): Promise<void> {
     await save({ requests, closed: number }, CLOSED_TTL_SECONDS)
-    if (reader !== undefined) replicas.tell({ kind: 'appended', stream: name }, reader)
+    if (reader !== undefined) replicas.send({ kind: 'appended', stream: name }, reader)
   }
 
   /** All is answered: the plain answer goes out, or the stream ends. */
@@ -143,7 +143,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     clearTimeout(patience)
     await opening
     if (opening === undefined) {
-      settle(responses.length === 0 ? { status: 202, headers: {}, body: null } : jsonAnswer(200, batch ? responses : responses[0]))
+      settle(responses.length === 0 ? { status: 202, headers: {}, body: null } : jsonResponse(200, batch ? responses : responses[0]))
     } else {
       for (const response of responses) write(response)
       connection?.end()
@@ -154,7 +154,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
   }
 
   function settled (id: RequestId): void {
-    if (open.delete(id) && open.size === 0) inBackground(complete(), log)
+    if (open.delete(id) && open.size === 0) runInBackground(complete(), log)
   }
 
   return {
@@ -183,7 +183,7 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     drop (id) { settled(id) },
 
     fail (message) {
-      if (opening === undefined) settle(errorAnswer(503, -32000, message, { 'retry-after': '1' }))
+      if (opening === undefined) settle(errorResponse(503, -32000, message, { 'retry-after': '1' }))
       for (const id of [...open]) {
         responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
         settled(id)
@@ -193,10 +193,10 @@ export function openCallStream ({ session, requests, batch, acceptsStream }: Cal
     readBy (replica) {
       connection?.end()
       connection = undefined
-      if (reader !== undefined && reader !== replica) replicas.tell({ kind: 'moved', stream: name }, reader)
+      if (reader !== undefined && reader !== replica) replicas.send({ kind: 'moved', stream: name }, reader)
       reader = replica
       // What was appended before this was known here.
-      replicas.tell({ kind: 'appended', stream: name }, reader)
+      replicas.send({ kind: 'appended', stream: name }, reader)
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream'
-import { createTurns } from '../../async/time-slicer.ts'
+import { createTimeSlicer } from '../../async/time-slicer.ts'
 
 /**
  * An open answer of server-sent events (HTML Standard, section 9.2), written to one client. There may be ten thousand of
@@ -48,7 +48,7 @@ export const EVENT_STREAM_HEADERS = {
 
 export function createEventStreams ({ keepAliveMs = 15_000, unreadBytes = 1_048_576, unreadMs = 30_000, onCut }: EventStreamsOptions): EventStreams {
   const all = new Set<Stream>()
-  const turns = createTurns()
+  const turns = createTimeSlicer()
   const clock = setInterval(() => { turns.forEach(all, (stream) => { stream.tick() }) }, keepAliveMs).unref()
 
   class Stream implements EventStream {

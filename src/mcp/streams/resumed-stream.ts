@@ -1,28 +1,28 @@
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-import type { Answer } from '../exchange.ts'
-import { errorAnswer, streamAnswer } from '../exchange.ts'
-import { inBackground } from '../cluster/background.ts'
+import type { McpResponse } from '../exchange.ts'
+import { errorResponse, streamResponse } from '../exchange.ts'
+import { runInBackground } from '../cluster/background.ts'
 import type { BackgroundLog } from '../cluster/background.ts'
-import { MOST_EVENTS, RETRY_MS } from './call-stream.ts'
+import { MAX_EVENTS, RETRY_MS } from './call-stream.ts'
 import type { StreamRecord } from './call-stream.ts'
 import type { EventStreams } from './event-stream.ts'
 import type { Replicas } from '../cluster/replicas.ts'
 import type { Session } from '../sessions/sessions.ts'
 
 /** Streams of calls that clients read on after they were cut off, at this replica, whichever runs the call. */
-export interface StreamReaders {
+export interface ResumedStreams {
   /**
    * Goes on after an event: `Last-Event-ID` of the GET (MCP 2025-11-25, resumability).
    * @returns 204 when the client has had all of it, 400 when it is not, or no longer, known in this session
    * @throws StoreUnavailableError
    */
-  resume (session: Session, stream: string, after: number): Promise<Answer>
+  resume (session: Session, stream: string, after: number): Promise<McpResponse>
   /** Ends all of them: clients go on at another replica. */
   endAll (): void
 }
 
-export interface StreamReaderOptions {
+export interface ResumedStreamOptions {
   store: Store
   replicas: Replicas
   streams: EventStreams
@@ -41,7 +41,7 @@ interface Reader {
   end (): void
 }
 
-export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2_000, deadMs = 4_000 }: StreamReaderOptions): StreamReaders {
+export function createResumedStreams ({ store, replicas, streams, log, lookMs = 2_000, deadMs = 4_000 }: ResumedStreamOptions): ResumedStreams {
   const readers = new Map<string, Reader>()
   const lookForAll = (): void => { for (const reader of readers.values()) reader.look() }
 
@@ -60,7 +60,7 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
     return text === undefined ? undefined : JSON.parse(text) as StreamRecord
   }
 
-  function open (session: Session, stream: string, after: number): Answer {
+  function open (session: Session, stream: string, after: number): McpResponse {
     const owner = stream.split('.')[0]!
     const connection = streams.open()
     let read = after
@@ -73,7 +73,7 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
       let last = 0
       for (const id of record.requests) {
         const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })
-        last = await store.append(keys.events(session.digest, stream), data, { ttlSeconds: ENDED_TTL_SECONDS, most: MOST_EVENTS })
+        last = await store.append(keys.events(session.digest, stream), data, { ttlSeconds: ENDED_TTL_SECONDS, most: MAX_EVENTS })
       }
       // The client may have read more than was kept: its numbers go on from there.
       const shift = Math.max(0, read - (last - record.requests.length))
@@ -124,7 +124,7 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
         again = true
         if (reading) return
         reading = true
-        inBackground(readOn(), log)
+        runInBackground(readOn(), log)
       },
       end () { connection.end() }
     }
@@ -133,15 +133,15 @@ export function createStreamReaders ({ store, replicas, streams, log, lookMs = 2
     readers.set(stream, reader)
     connection.onEnd(() => { if (readers.get(stream) === reader) readers.delete(stream) })
     connection.raw(`retry: ${RETRY_MS}\n\n`)
-    replicas.tell({ kind: 'resumed', stream, reader: replicas.self }, owner)
+    replicas.send({ kind: 'resumed', stream, reader: replicas.self }, owner)
     reader.look()
-    return streamAnswer(connection)
+    return streamResponse(connection)
   }
 
   return {
     async resume (session, stream, after) {
       const record = await readRecord(session, stream)
-      if (record === undefined) return errorAnswer(400, -32000, 'The events after Last-Event-ID are not known here any more; send the request again')
+      if (record === undefined) return errorResponse(400, -32000, 'The events after Last-Event-ID are not known here any more; send the request again')
       if (record.closed !== undefined && after >= record.closed) return { status: 204, headers: {}, body: null }
       return open(session, stream, after)
     },

@@ -2,18 +2,18 @@ import type { JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
 import { randomId } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-import type { Answer } from '../exchange.ts'
-import { streamAnswer } from '../exchange.ts'
-import { inBackground } from '../cluster/background.ts'
+import type { McpResponse } from '../exchange.ts'
+import { streamResponse } from '../exchange.ts'
+import { runInBackground } from '../cluster/background.ts'
 import type { BackgroundLog } from '../cluster/background.ts'
 import { RETRY_MS } from './call-stream.ts'
 import { toNotification } from '../cluster/change-log.ts'
-import type { Changes } from '../cluster/change-log.ts'
+import type { ChangeLog } from '../cluster/change-log.ts'
 import type { EventStream, EventStreams } from './event-stream.ts'
 import type { Replicas } from '../cluster/replicas.ts'
 import { SessionNotFoundError } from '../sessions/sessions.ts'
 import type { Session } from '../sessions/sessions.ts'
-import { createTurns } from '../../async/time-slicer.ts'
+import { createTimeSlicer } from '../../async/time-slicer.ts'
 
 /**
  * Standalone streams of sessions (GET without a call): what the server has to say by itself. It comes from two numbered
@@ -25,7 +25,7 @@ import { createTurns } from '../../async/time-slicer.ts'
  */
 export interface StandaloneStreams {
   /** @param after a place, from `parsePlace`; absent for what comes from now on. @throws StoreUnavailableError */
-  open (session: Session, after: Place | undefined): Promise<Answer>
+  open (session: Session, after: Place | undefined): Promise<McpResponse>
   /** Leaves a message for the session. @throws StoreUnavailableError */
   queue (session: Session, message: JSONRPCMessage): Promise<void>
   /** Ends all of them: clients go on at another replica. */
@@ -62,7 +62,7 @@ export interface StandaloneStreamOptions {
   store: Store
   replicas: Replicas
   streams: EventStreams
-  changes: Changes
+  changes: ChangeLog
   log: BackgroundLog
   /** Counts as a use of the session. @throws SessionNotFoundError when it has ended */
   renew (session: Pick<Session, 'digest'>): Promise<Session>
@@ -77,7 +77,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
   /** Those that could not read on when they were to. */
   const behind = new Set<StandaloneStream>()
   const bySession = new Map<string, readonly StandaloneStream[]>()
-  const turns = createTurns()
+  const turns = createTimeSlicer()
   const of = (session: string): readonly StandaloneStream[] => bySession.get(session) ?? []
 
   replicas.onMessage((message) => {
@@ -132,7 +132,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       this.#again = true
       if (this.#reading) return
       this.#reading = true
-      inBackground(this.#readOn(), log)
+      runInBackground(this.#readOn(), log)
     }
 
     claimed (by: string, position: Place): void {
@@ -144,7 +144,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
 
     released (by: string, position: Place): void {
       if (this.#until === EVERYTHING) return
-      inBackground(store.replace(keys.standalone(this.#session), by, this.#reader, CLAIM_TTL_SECONDS).then((mine) => {
+      runInBackground(store.compareAndSet(keys.standalone(this.#session), by, this.#reader, CLAIM_TTL_SECONDS).then((mine) => {
         if (!mine) return
         this.#next = position
         this.#goOn()
@@ -171,7 +171,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
     }
 
     renew (): void {
-      inBackground(this.#renew().catch((err: unknown) => {
+      runInBackground(this.#renew().catch((err: unknown) => {
         if (!(err instanceof SessionNotFoundError)) throw err
         this.sessionEnded()
       }), log)
@@ -264,7 +264,7 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       if (others.length > 0) bySession.set(this.#session, others)
       else bySession.delete(this.#session)
       // Another stream of the session goes on, if there is one.
-      if (this.#until === EVERYTHING) replicas.tell({ kind: 'released', session: this.#session, reader: this.#reader, position: printPlace(this.#place) })
+      if (this.#until === EVERYTHING) replicas.send({ kind: 'released', session: this.#session, reader: this.#reader, position: printPlace(this.#place) })
       this.#until = NOTHING
     }
   }
@@ -279,17 +279,17 @@ export function createStandaloneStreams ({ store, replicas, streams, changes, lo
       await store.set(keys.standalone(digest), reader, CLAIM_TTL_SECONDS)
       const connection = streams.open()
       const stream = new StandaloneStream(digest, reader, place, connection, subscriptions)
-      replicas.tell({ kind: 'claimed', session: digest, reader, position: printPlace(place) })
+      replicas.send({ kind: 'claimed', session: digest, reader, position: printPlace(place) })
       // Clients before 2025-11-25 take an event without data for a broken message.
       if (protocolVersion >= '2025-11-25') connection.write({ data: '', id: printPlace(place), retryMs: RETRY_MS })
       else connection.raw(`: open\nretry: ${RETRY_MS}\n\n`)
       stream.look()
-      return streamAnswer(connection)
+      return streamResponse(connection)
     },
 
     async queue (session, message) {
       await store.append(keys.queue(session.digest), JSON.stringify(message), { ttlSeconds: QUEUE_TTL_SECONDS, most: MOST_QUEUED })
-      replicas.tell({ kind: 'queued', session: session.digest })
+      replicas.send({ kind: 'queued', session: session.digest })
     },
 
     endAll () {

@@ -4,7 +4,7 @@ import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { Client, Clients } from './clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { digest, sameSecret } from '../../crypto/keyring.ts'
+import { digest, timingSafeEquals } from '../../crypto/keyring.ts'
 
 /** Who asks at the token and revocation endpoints (RFC 6749 section 2.3, RFC 7523 section 2.2, OAuth 2.1 section 2.4). */
 export interface ClientCredentials {
@@ -64,7 +64,7 @@ async function checkMethod (client: Client, { basic, post, assertion, assertionT
     await checkAssertion(client, assertion, services)
   } else {
     const secret = authMethod === 'client_secret_basic' ? basic : post
-    if (secret === undefined || !sameSecret(digest(secret), secretHash!)) {
+    if (secret === undefined || !timingSafeEquals(digest(secret), secretHash!)) {
       throw new OAuthError('invalid_client', `This client authenticates with ${authMethod}; its secret is missing or wrong`)
     }
   }

@@ -1,7 +1,7 @@
 import type { JWK } from 'jose'
 import type { ConfiguredClient } from '../../config/clients.ts'
-import { isDocumentId } from './metadata-documents.ts'
-import type { ClientDocuments } from './metadata-documents.ts'
+import { isMetadataDocumentUrl } from './metadata-documents.ts'
+import type { MetadataDocuments } from './metadata-documents.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri } from '../protocol/redirect-uri.ts'
 import { REGISTERED_PREFIX } from './registrations.ts'
@@ -34,7 +34,7 @@ export interface Clients {
    */
   find (clientId: string): Promise<Client>
   /** Somebody signs in with this client, or has a token of it: a registration lives on. */
-  used (client: Pick<Client, 'kind' | 'id'>): Promise<void>
+  keepAlive (client: Pick<Client, 'kind' | 'id'>): Promise<void>
 }
 
 /** The id belongs to a registration that is gone: the client must register again. */
@@ -47,7 +47,7 @@ export class UnknownClientError extends OAuthError {
 export interface ClientsOptions {
   registrations: Registrations
   configured: readonly ConfiguredClient[]
-  documents: Pick<ClientDocuments, 'find'>
+  documents: Pick<MetadataDocuments, 'find'>
   /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
 }
@@ -72,14 +72,14 @@ export function createClients ({ registrations, configured, documents, redirectU
     async find (clientId) {
       const ahead = configured.find(({ id }) => id === clientId)
       if (ahead !== undefined) return { ...ahead, kind: 'configured', name: ahead.name ?? ahead.id, refreshes: true }
-      if (isDocumentId(clientId)) return await findDocument(clientId)
+      if (isMetadataDocumentUrl(clientId)) return await findDocument(clientId)
       if (clientId.includes('://')) throw new UnknownClientError()
       if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
       return { ...PUBLIC, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
     },
 
-    async used ({ kind, id }) {
-      if (kind === 'registered') await registrations.used(id)
+    async keepAlive ({ kind, id }) {
+      if (kind === 'registered') await registrations.keepAlive(id)
     }
   }
 }

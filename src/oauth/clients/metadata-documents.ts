@@ -1,10 +1,10 @@
 import type { JWK } from 'jose'
-import { OutboundError, parseJsonObject } from '../../net/fetch.ts'
+import { FetchError, parseJsonObject } from '../../net/fetch.ts'
 import type { FetchPublicDocument } from '../../net/public-fetch.ts'
 import type { ProviderLog } from '../../provider/discovery.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
-import { printable } from '../endpoints/register.ts'
+import { stripControlCharacters } from '../endpoints/register.ts'
 
 /**
  * Clients whose id is the URL of their metadata (draft-ietf-oauth-client-id-metadata-document): the document is fetched,
@@ -16,12 +16,12 @@ import { printable } from '../endpoints/register.ts'
  *   cannot reach the internet, clients register instead. A stranger's URL that fails asks for a probe and decides
  *   nothing itself.
  */
-export interface ClientDocuments {
+export interface MetadataDocuments {
   /**
    * @throws OAuthError invalid_client for an id or a document that is refused, temporarily_unavailable when the
    * document cannot be fetched now (503) or too many are being fetched (429)
    */
-  find (clientId: string): Promise<ClientDocument>
+  find (clientId: string): Promise<MetadataDocument>
   /** Whether metadata may promise client_id_metadata_document_supported now. */
   advertised (): boolean
   /** Begins the first probe; returns at once. */
@@ -30,7 +30,7 @@ export interface ClientDocuments {
 }
 
 /** What a metadata document says (RFC 7591 section 2), checked. */
-export interface ClientDocument {
+export interface MetadataDocument {
   /** The document's URL. */
   clientId: string
   name: string
@@ -44,7 +44,7 @@ export interface ClientDocument {
   applicationType?: 'native' | 'web'
 }
 
-export interface ClientDocumentsOptions {
+export interface MetadataDocumentsOptions {
   fetchDocument: FetchPublicDocument
   /** CIMD_ENABLED */
   enabled: boolean
@@ -79,25 +79,25 @@ const SHORTEST_SECONDS = 30
 const LONGEST_SECONDS = 86_400
 
 /** Whether an id is to be looked up here; `find` refuses those that are not well-formed. */
-export function isDocumentId (clientId: string): boolean {
+export function isMetadataDocumentUrl (clientId: string): boolean {
   return /^https:\/\//i.test(clientId)
 }
 
-export function createClientDocuments (options: ClientDocumentsOptions): ClientDocuments {
+export function createMetadataDocuments (options: MetadataDocumentsOptions): MetadataDocuments {
   const { fetchDocument, enabled, probeUrl, allowedHosts, redirectUriSchemes, now = () => performance.now() } = options
-  const kept = new Map<string, { client: ClientDocument, until: number }>()
-  const flights = new Map<string, Promise<ClientDocument>>()
+  const kept = new Map<string, { client: MetadataDocument, until: number }>()
+  const flights = new Map<string, Promise<MetadataDocument>>()
   const countFetch = createFetchLimit(now)
   const probe = createProbe(() => load(probeUrl, () => {}), options, now)
 
   /** Single flight. `admit` throws where a URL may not be fetched. */
-  function load (id: string, admit: (url: URL) => void): Promise<ClientDocument> {
+  function load (id: string, admit: (url: URL) => void): Promise<MetadataDocument> {
     const flight = flights.get(id) ?? fetchClient(id, admit).finally(() => { flights.delete(id) })
     flights.set(id, flight)
     return flight
   }
 
-  async function fetchClient (id: string, admit: (url: URL) => void): Promise<ClientDocument> {
+  async function fetchClient (id: string, admit: (url: URL) => void): Promise<MetadataDocument> {
     const { value: document, seconds } = await fetchObject(readUrl(id, 'A client ID that is a URL'), admit)
     const client = readClient(id, document, redirectUriSchemes)
     if (client.tokenEndpointAuthMethod !== 'private_key_jwt' || client.jwks !== undefined) return keep(client, seconds)
@@ -115,7 +115,7 @@ export function createClientDocuments (options: ClientDocumentsOptions): ClientD
       if (value === undefined) throw invalid('it is not a JSON object')
       return { value, seconds: freshSeconds(headers) }
     } catch (err) {
-      if (!(err instanceof OutboundError)) throw err
+      if (!(err instanceof FetchError)) throw err
       if (!err.network) throw invalid('it cannot be fetched from its URL', err)
       probe.ask()
       throw new OAuthError('temporarily_unavailable', 'The client metadata document cannot be fetched now; try again shortly', {
@@ -126,7 +126,7 @@ export function createClientDocuments (options: ClientDocumentsOptions): ClientD
     }
   }
 
-  function keep (client: ClientDocument, seconds: number): ClientDocument {
+  function keep (client: MetadataDocument, seconds: number): MetadataDocument {
     kept.delete(client.clientId)
     kept.set(client.clientId, { client, until: now() + seconds * 1_000 })
     for (const oldest of kept.keys()) {
@@ -163,7 +163,7 @@ export function createClientDocuments (options: ClientDocumentsOptions): ClientD
 }
 
 /** Whether the probe's document can be had: asked at the start, when a fetch has failed, and every ten minutes while it cannot. */
-function createProbe (load: () => Promise<unknown>, { probeUrl, log }: ClientDocumentsOptions, now: () => number) {
+function createProbe (load: () => Promise<unknown>, { probeUrl, log }: MetadataDocumentsOptions, now: () => number) {
   let outcome: 'unknown' | 'good' | 'failed' = 'unknown'
   let running = false
   let startedAt = -Infinity
@@ -249,7 +249,7 @@ function readUrl (given: unknown, what: string): URL {
 }
 
 /** Checks a document (section 4 of the draft): every client is public or has a key of its own, none shares a secret. */
-function readClient (id: string, document: Record<string, unknown>, schemes: readonly string[]): ClientDocument {
+function readClient (id: string, document: Record<string, unknown>, schemes: readonly string[]): MetadataDocument {
   if (document['client_id'] !== id) throw invalid('its client_id must be its own URL, byte for byte')
   for (const name of ['client_secret', 'client_secret_expires_at']) {
     if (document[name] !== undefined) throw invalid(`it must hold no ${name}`)
@@ -274,7 +274,7 @@ function readClient (id: string, document: Record<string, unknown>, schemes: rea
 }
 
 function readName (given: unknown): string {
-  const name = typeof given === 'string' ? printable(given) : ''
+  const name = typeof given === 'string' ? stripControlCharacters(given) : ''
   if (name === '' || name.length > MAX_NAME_LENGTH) throw invalid(`client_name must be a text of 1 to ${MAX_NAME_LENGTH} characters`)
   return name
 }

@@ -11,9 +11,9 @@ export interface Registrations {
   register (metadata: ClientMetadata): Promise<RegisteredClient>
   find (clientId: string): Promise<RegisteredClient | undefined>
   /** The live client that registered exactly this; undefined when there is none. */
-  findSame (metadata: ClientMetadata): Promise<RegisteredClient | undefined>
+  findByMetadata (metadata: ClientMetadata): Promise<RegisteredClient | undefined>
   /** Somebody signs in with this client, or has a token of it: from now on it lives DCR_CLIENT_TTL. */
-  used (clientId: string): Promise<void>
+  keepAlive (clientId: string): Promise<void>
 }
 
 /** Ids that Seed gives out begin so; nobody else may use the prefix. */
@@ -46,12 +46,12 @@ export function createRegistrations (store: Store, ttlSeconds: number, now: () =
 
     find,
 
-    async findSame (metadata) {
+    async findByMetadata (metadata) {
       const clientId = await store.get(keys.registration(fingerprint(metadata)))
       return clientId === undefined ? undefined : await find(clientId)
     },
 
-    async used (clientId) {
+    async keepAlive (clientId) {
       await store.touch(keys.client(clientId), ttlSeconds)
     }
   }

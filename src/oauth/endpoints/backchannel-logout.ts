@@ -18,7 +18,7 @@ export interface LogoutServices {
   clockSkewSeconds: number
   getKey: JWTVerifyGetKey
   /** Ends what this person, or only this session at the provider, has here. @returns how much, for the log */
-  end: (who: { subject: string } | { sid: string }) => Promise<number>
+  revokeFor: (who: { subject: string } | { sid: string }) => Promise<number>
 }
 
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
@@ -36,7 +36,7 @@ export async function logOut (logoutToken: string | undefined, services: LogoutS
   const lifeSeconds = MAX_AGE_SECONDS + 2 * services.clockSkewSeconds
   if (!await services.store.setIfAbsent(keys.assertion(digest(`logout:${jti}`)), '1', lifeSeconds)) throw refused('it was used before')
   // A session is less than the person: with a sid, the person's other sessions go on (section 2.7).
-  const ended = await services.end(sid === undefined ? { subject: subject! } : { sid })
+  const ended = await services.revokeFor(sid === undefined ? { subject: subject! } : { sid })
   return { subject, sid, ended }
 }
 

@@ -3,8 +3,8 @@ import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { AuthorizationRequest } from './authorize.ts'
 import { describeScope } from '../protocol/scope.ts'
-import { digest, randomId, sameSecret } from '../../crypto/keyring.ts'
-import { OtherBrowserError, SignInOverError } from '../modes/sign-in.ts'
+import { digest, randomId, timingSafeEquals } from '../../crypto/keyring.ts'
+import { OtherBrowserError, SignInExpiredError } from '../modes/sign-in.ts'
 
 /**
  * A person's consent, asked before the provider is: each time, for every client (MCP security best practices, "Confused
@@ -42,7 +42,7 @@ export function createConsent (store: Store): Consent {
       const waiting = await store.get(key)
       if (waiting === undefined) throw over()
       const { request, browserHash } = JSON.parse(waiting) as ConsentRecord
-      if (!browser.some((value) => sameSecret(digest(value), browserHash))) {
+      if (!browser.some((value) => timingSafeEquals(digest(value), browserHash))) {
         throw new OtherBrowserError('This question was asked in another browser, or this browser keeps no cookies', 'the cookie of the consent page is missing or another one')
       }
       if (await store.take(key) === undefined) throw over()
@@ -65,6 +65,6 @@ export function describeRequest ({ client, redirectUri, scopes }: AuthorizationR
   }
 }
 
-function over (): SignInOverError {
-  return new SignInOverError('This page has expired, or was answered before', 'unknown consent id')
+function over (): SignInExpiredError {
+  return new SignInExpiredError('This page has expired, or was answered before', 'unknown consent id')
 }

@@ -1,6 +1,6 @@
 import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { addressBucket } from '../../limits/rate-limit.ts'
+import { clientAddressKey } from '../../limits/rate-limit.ts'
 import type { RateLimiter } from '../../limits/rate-limit.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
 import type { ClientMetadata, Registrations } from '../clients/registrations.ts'
@@ -31,7 +31,7 @@ export async function register (body: RegisterBody, address: string, services: R
   for (const uri of body.redirect_uris) checkRegistrableRedirectUri(uri, services.redirectUriSchemes)
   for (const name of ['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'] as const) checkWebPage(name, body[name])
   const metadata = readMetadata(body)
-  const known = await services.registrations.findSame(metadata)
+  const known = await services.registrations.findByMetadata(metadata)
   if (known !== undefined) return known
   await checkRegistrationLimits(address, services)
   return await services.registrations.register(metadata)
@@ -39,7 +39,7 @@ export async function register (body: RegisterBody, address: string, services: R
 
 /** 10 an hour for one address, 1,000 for all by default. */
 async function checkRegistrationLimits (address: string, { limiter, limitPerAddress, limitTotal }: RegistrationServices): Promise<void> {
-  await limiter.count('register', addressBucket(address), { most: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS' })
+  await limiter.count('register', clientAddressKey(address), { most: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS' })
   await limiter.count('register', 'all', { most: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL' })
 }
 
@@ -60,7 +60,7 @@ function readMetadata (body: RegisterBody): ClientMetadata {
   const grantTypes = body.grant_types ?? ['authorization_code', 'refresh_token']
   if (!grantTypes.includes('authorization_code')) throw new OAuthError('invalid_client_metadata', 'grant_types must include authorization_code')
   if (!(body.response_types ?? ['code']).includes('code')) throw new OAuthError('invalid_client_metadata', 'response_types must include code')
-  const name = printable(body.client_name ?? '')
+  const name = stripControlCharacters(body.client_name ?? '')
   return {
     redirect_uris: body.redirect_uris,
     ...(name !== '' && { client_name: name }),
@@ -81,6 +81,6 @@ function readApplicationType ({ application_type: type, redirect_uris: uris }: R
 }
 
 /** A name is shown to people: no control, format or direction characters. */
-export function printable (name: string): string {
+export function stripControlCharacters (name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '').trim()
 }

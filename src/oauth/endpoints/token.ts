@@ -52,7 +52,7 @@ export async function issueTokens (body: TokenBody, authorization: string | unde
 /** Should the store be gone just now, the client keeps its tokens: they are given already. */
 async function keepRegistration (client: Client, { clients }: TokenServices): Promise<void> {
   try {
-    await clients.used(client)
+    await clients.keepAlive(client)
   } catch (err) {
     if (!(err instanceof StoreUnavailableError)) throw err
   }

@@ -8,5 +8,5 @@ export interface Mode {
   issuer: TokenIssuer
   revoker: TokenRevoker
   /** Ends what a person, or one session of theirs at the provider, has here. @returns how much, for the log */
-  end (who: { subject: string } | { sid: string }): Promise<number>
+  revokeFor (who: { subject: string } | { sid: string }): Promise<number>
 }

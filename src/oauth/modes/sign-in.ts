@@ -4,9 +4,9 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 /** What a mode does once a person has consented. */
 export interface SignIn {
   /** Where the browser goes now, and the cookie it must bring back from there, if any. */
-  begin (request: AuthorizationRequest): Promise<{ location: URL, cookie?: SignInCookie }>
+  start (request: AuthorizationRequest): Promise<{ location: URL, cookie?: SignInCookie }>
   /** The provider's address for a request that names no redirect URI: whoever goes there comes back to nothing. */
-  probe (scopes: readonly string[]): URL
+  probeUrl (scopes: readonly string[]): URL
 }
 
 /** Says that this browser is the one that consented. */
@@ -17,7 +17,7 @@ export interface SignInCookie {
 }
 
 /** The question or the sign-in is over: it took too long, or was answered or finished before. */
-export class SignInOverError extends OAuthError {
+export class SignInExpiredError extends OAuthError {
   constructor (message: string, detail: string) {
     super('invalid_request', message, { detail })
   }

@@ -20,6 +20,6 @@ export function checkCodeVerifier (verifier: string | undefined): asserts verifi
 }
 
 /** A challenge whose verifier nobody holds: what starts with it can never be finished. */
-export function unanswerableChallenge (): string {
+export function throwawayChallenge (): string {
   return createHash('sha256').update(randomBytes(32)).digest('base64url')
 }

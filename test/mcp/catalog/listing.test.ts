@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createListing } from '../../../src/mcp/catalog/listing.ts'
-import { createPolicies } from '../../../src/policy/evaluator.ts'
+import { createPolicyEvaluator } from '../../../src/policy/evaluator.ts'
 import { asPrincipal } from '../../support/mcp.ts'
 
 const GROUPS = Array.from({ length: 8 }, (_none, number) => `g${number}`)
@@ -8,7 +8,7 @@ const entries = GROUPS.map((group) => ({ name: group, item: { name: group }, pol
 const member = (sub: string, groups: readonly string[]) => asPrincipal(sub, { groups })
 
 t.test('what is listed is one array for all who see the same, so that callers cost no copies of a long list', (t) => {
-  const { visible } = createListing(entries, createPolicies({ hierarchy: [], scopes: [] }))
+  const { visible } = createListing(entries, createPolicyEvaluator({ hierarchy: [], scopes: [] }))
   const [ada, bob, eve] = [member('ada', ['g1', 'g3']), member('bob', ['g3', 'g1']), member('eve', ['g1'])]
   t.same(visible(ada), [{ name: 'g1' }, { name: 'g3' }])
   t.equal(visible(bob), visible(ada))
@@ -19,7 +19,7 @@ t.test('what is listed is one array for all who see the same, so that callers co
 })
 
 t.test('with more different rights than are kept, each caller sees what is theirs', (t) => {
-  const { visible } = createListing(entries, createPolicies({ hierarchy: [], scopes: [] }))
+  const { visible } = createListing(entries, createPolicyEvaluator({ hierarchy: [], scopes: [] }))
   for (let mask = 0; mask < 256; mask++) {
     const groups = GROUPS.filter((_group, at) => (mask >> at) % 2 === 1)
     t.same(visible(member(`p${mask}`, groups)), groups.map((name) => ({ name })))

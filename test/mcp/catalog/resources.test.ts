@@ -2,7 +2,7 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { defineResource, defineResourceTemplate } from '../../../src/define/resource.ts'
 import { ToolError } from '../../../src/define/tool.ts'
-import { createPolicies } from '../../../src/policy/evaluator.ts'
+import { createPolicyEvaluator } from '../../../src/policy/evaluator.ts'
 import { createResourceCatalog } from '../../../src/mcp/catalog/resources.ts'
 import { createTestClient } from '../../../src/testing/index.ts'
 import { ERAS, startAsking } from '../../support/ask.ts'
@@ -147,7 +147,7 @@ t.test('what has a policy is never for shared caches, whatever its author says',
 })
 
 t.test('resources that cannot be served fail at start', (t) => {
-  const policies = createPolicies({ hierarchy: [], scopes: [] })
+  const policies = createPolicyEvaluator({ hierarchy: [], scopes: [] })
   const resource = (uri: string) => defineResource({ uri, name: 'x', read: () => '' })
   const template = (uriTemplate: string, more: object = {}) => defineResourceTemplate({ uriTemplate, name: 'x', read: () => '', ...more })
   for (const [uri, message] of [['relative', /"relative" must be absolute/], [`a://${'b'.repeat(9_000)}`, /must be absolute/]] as const) {

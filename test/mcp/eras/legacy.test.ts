@@ -216,10 +216,10 @@ t.test('two clients with the same JSON-RPC ids never get each other\'s messages'
     name: 'slow',
     description: 'tells who it works for, and takes its time',
     input: Type.Object({ steps: Type.Integer() }),
-    async handler ({ steps }, { principal, progress, tell }) {
+    async handler ({ steps }, { principal, progress, logToClient }) {
       for (let step = 1; step <= steps; step++) {
         await progress(step, steps, principal!.subject)
-        await tell('info', principal!.subject)
+        await logToClient('info', principal!.subject)
         await new Promise((resolve) => { setImmediate(resolve) })
       }
       return principal!.subject
@@ -250,8 +250,8 @@ t.test('a tool that is stopped is not heard of any more', async (t) => {
     description: 'tells when it is too late',
     input: Type.Object({}),
     async handler (_input, context) {
-      tell = async () => { await context.tell('info', 'too late') }
-      await context.tell('info', 'in time')
+      tell = async () => { await context.logToClient('info', 'too late') }
+      await context.logToClient('info', 'in time')
       throw new ToolError('enough')
     }
   })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { createSecrets } from '../../../src/crypto/keyring.ts'
+import { createKeyring } from '../../../src/crypto/keyring.ts'
 import { defineTool } from '../../../src/define/tool.ts'
 import { createRequestStates } from '../../../src/mcp/handlers/request-state.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
@@ -172,7 +172,7 @@ t.test('a request state opens for the same call of the same caller, once, and in
 
 t.test('a request state expires', async (t) => {
   let now = 1_800_000_000_000
-  const states = createRequestStates(createSecrets(undefined, undefined), testStore(t), 600, () => now)
+  const states = createRequestStates(createKeyring(undefined, undefined), testStore(t), 600, () => now)
   const binding = { principalKey: 'ada', method: 'tools/call', name: 'x', arguments: undefined }
   const sealed = states.seal(binding, { answers: {}, asked: [] })
   now += 599_999

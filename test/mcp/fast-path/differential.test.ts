@@ -49,12 +49,12 @@ const definitions: readonly ToolDefinition[] = [
   tool('symbol', () => ({ a: 1, [Symbol('x')]: 2 })),
   tool('proto', () => JSON.parse('{"a":1,"__proto__":{"b":2}}') as object),
   tool('refuses', () => { throw new ToolError('No, "thank" you') }),
-  tool('tells', async (_input, { tell }) => {
-    await tell('info', 'on its way')
+  tool('tells', async (_input, { logToClient }) => {
+    await logToClient('info', 'on its way')
     return 'told'
   }),
-  tool('tells_unheard', (_input, { tell }) => {
-    tell('warning', { not: 'awaited' }).catch(() => {})
+  tool('tells_unheard', (_input, { logToClient }) => {
+    logToClient('warning', { not: 'awaited' }).catch(() => {})
     return 'told'
   }),
   tool('generates', async function * () {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { image, text, toolResult } from '../../../src/define/content.ts'
 import { defineTool } from '../../../src/define/tool.ts'
-import { LateReach } from '../../../src/mcp/handlers/client-channel.ts'
+import { DeferredClientChannel } from '../../../src/mcp/handlers/client-channel.ts'
 import { createDeadline } from '../../../src/mcp/handlers/deadline.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/sessions.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
@@ -117,14 +117,14 @@ t.test('what a client says of itself is judged once for each text, however many 
 t.test('what a call says before the SDK has it goes out in its order, and after it is over nowhere', async (t) => {
   let needed = 0
   const said: unknown[] = []
-  const reach = new LateReach(() => { needed++ })
+  const reach = new DeferredClientChannel(() => { needed++ })
   const waiting = [reach.notify({ method: 'notifications/progress', params: { progressToken: 1, progress: 1 } }), reach.log('info', 'one')]
   t.equal(needed, 2)
   let aborted = 0
   const forget = reach.onAbort(() => { aborted++ })
-  reach.arrive({
+  reach.attach({
     _meta: undefined,
-    expect () {},
+    ensureAttached () {},
     send: (async () => {}) as never,
     notify: async ({ method }) => { said.push(method) },
     log: async (_level, data) => { said.push(data) },
@@ -139,8 +139,8 @@ t.test('what a call says before the SDK has it goes out in its order, and after 
   t.same(said, ['notifications/progress', 'one', 'two', 'forgotten'])
   t.equal(aborted, 1)
 
-  const over = new LateReach(() => { t.fail('nobody is there any more') })
-  over.end()
+  const over = new DeferredClientChannel(() => { t.fail('nobody is there any more') })
+  over.close()
   await over.log('info', 'late')
   await t.rejects(over.send({ method: 'roots/list' }), { message: /The call is over/ })
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createSessionCopies } from '../../../src/mcp/sessions/session-cache.ts'
+import { createSessionCache } from '../../../src/mcp/sessions/session-cache.ts'
 import type { Session } from '../../../src/mcp/sessions/sessions.ts'
 
 const session = (digest: string): Session => ({
@@ -8,7 +8,7 @@ const session = (digest: string): Session => ({
 
 t.test('a copy is found by its principal alone, for as long as it lives', async (t) => {
   let now = 0
-  const copies = createSessionCopies(1_000, 86_400, () => now)
+  const copies = createSessionCache(1_000, 86_400, () => now)
   copies.begin()('id', session('digest'))
   t.match(copies.find('id', 'ada'), { digest: 'digest' })
   t.equal(copies.find('id', 'bob'), undefined)
@@ -18,7 +18,7 @@ t.test('a copy is found by its principal alone, for as long as it lives', async 
 })
 
 t.test('what was read before something was forgotten is not kept', async (t) => {
-  const copies = createSessionCopies(1_000, 86_400, () => 0)
+  const copies = createSessionCache(1_000, 86_400, () => 0)
   for (const forget of [() => { copies.forget('another') }, () => { copies.forget() }]) {
     const keep = copies.begin()
     forget()
@@ -32,7 +32,7 @@ t.test('what was read before something was forgotten is not kept', async (t) => 
 
 t.test('there are so many and no more, and those that are over make room', async (t) => {
   let now = 0
-  const copies = createSessionCopies(1_000, 86_400, () => now)
+  const copies = createSessionCache(1_000, 86_400, () => now)
   for (let number = 0; number <= 10_000; number++) copies.begin()(`id-${number}`, session(`digest-${number}`))
   t.ok(copies.find('id-9999', 'ada'))
   t.equal(copies.find('id-10000', 'ada'), undefined)

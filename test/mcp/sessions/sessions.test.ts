@@ -260,10 +260,10 @@ t.test('a level that the store cannot keep is not taken for kept', async (t) => 
   const house = startEngines(t)
   const { post } = await startSession(house)
   const { store } = house
-  const replace = store.replace
-  store.replace = async () => { throw new StoreUnavailableError() }
+  const replace = store.compareAndSet
+  store.compareAndSet = async () => { throw new StoreUnavailableError() }
   await t.rejects(post(request('logging/setLevel', { level: 'error' })), StoreUnavailableError)
-  store.replace = replace
+  store.compareAndSet = replace
 })
 
 t.test('capabilities of the session are those of its client', async (t) => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { digest } from '../../../src/crypto/keyring.ts'
-import { createChanges, toNotification } from '../../../src/mcp/cluster/change-log.ts'
+import { createChangeLog, toNotification } from '../../../src/mcp/cluster/change-log.ts'
 import { createEventStreams } from '../../../src/mcp/streams/event-stream.ts'
 import { createReplicas } from '../../../src/mcp/cluster/replicas.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/sessions.ts'
@@ -169,7 +169,7 @@ function replica (t: Test, store: TestStore, { renew = async () => ({}) as Sessi
   const { lines, log } = captureLog()
   const replicas = createReplicas(store, log)
   const streams = createEventStreams({ onCut: () => {} })
-  const changes = createChanges({ store, replicas, log })
+  const changes = createChangeLog({ store, replicas, log })
   const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew, subscriptions: async () => new Set(), renewMs, lookMs })
   t.teardown(async () => {
     standalone.endAll()

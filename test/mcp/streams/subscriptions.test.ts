@@ -132,11 +132,11 @@ t.test('nobody subscribes to what is not there, or is not for them, or to very m
 t.test('a session that ends meanwhile takes no subscription', async (t) => {
   const { house } = await setUp(t)
   const session = await startSession(house)
-  const { replace } = house.store
-  house.store.replace = async (...args) => {
-    house.store.replace = replace
+  const { compareAndSet } = house.store
+  house.store.compareAndSet = async (...args) => {
+    house.store.compareAndSet = compareAndSet
     await session.end({ at: 1 })
-    return await replace(...args)
+    return await compareAndSet(...args)
   }
   t.match((await session.post(request('resources/subscribe', { uri: 'news://today' }))).body.error, { code: -32000, message: /ended/ })
 })

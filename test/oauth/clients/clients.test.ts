@@ -3,7 +3,7 @@ import t from 'tap'
 import { findPreset } from '../../../src/config/presets.ts'
 import { createClients } from '../../../src/oauth/clients/clients.ts'
 import { createRegistrations } from '../../../src/oauth/clients/registrations.ts'
-import { createUpstream } from '../../../src/provider/token-client.ts'
+import { createTokenClient } from '../../../src/provider/token-client.ts'
 import { createMemoryStore } from '../../../src/store/memory.ts'
 
 t.test('a configured client with a redirect URI that cannot be used stops the start, by name', async (t) => {
@@ -16,7 +16,7 @@ t.test('a configured client with a redirect URI that cannot be used stops the st
 
 t.test('a key for the provider that is neither P-256 nor RSA says so in the log', async (t) => {
   const { privateKey } = generateKeyPairSync('ed25519')
-  const upstream = createUpstream({
+  const upstream = createTokenClient({
     provider: () => ({ issuer: 'https://idp.example', tokenEndpoint: 'https://idp.example/token' }) as never,
     preset: findPreset('generic', ''),
     clientId: 'seed',

@@ -4,11 +4,11 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
-import { OutboundError } from '../../../src/net/fetch.ts'
+import { FetchError } from '../../../src/net/fetch.ts'
 import { createPublicFetcher } from '../../../src/net/public-fetch.ts'
 import type { PublicDocument } from '../../../src/net/public-fetch.ts'
-import { createClientDocuments, isDocumentId } from '../../../src/oauth/clients/metadata-documents.ts'
-import type { ClientDocumentsOptions } from '../../../src/oauth/clients/metadata-documents.ts'
+import { createMetadataDocuments, isMetadataDocumentUrl } from '../../../src/oauth/clients/metadata-documents.ts'
+import type { MetadataDocumentsOptions } from '../../../src/oauth/clients/metadata-documents.ts'
 import { selfSigned } from '../../support/tls.ts'
 
 const PROBE = 'https://probe.example/client'
@@ -21,16 +21,16 @@ type Answer = Error | { status?: number, headers?: IncomingHttpHeaders, body: st
 
 const document = (id: string, members: Members = {}): Members => ({ client_id: id, client_name: 'Client', redirect_uris: ['http://localhost/callback'], ...members })
 const json = (value: unknown, headers: IncomingHttpHeaders = {}): Answer => ({ headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(value) })
-const away = () => new OutboundError('https://somewhere cannot be reached (ENOTFOUND)', { network: true })
+const away = () => new FetchError('https://somewhere cannot be reached (ENOTFOUND)', { network: true })
 
 /** A world of documents: every URL has a valid one unless `answers` says otherwise, and a clock that the test moves. */
-function start (t: Test, options: Partial<ClientDocumentsOptions> = {}) {
+function start (t: Test, options: Partial<MetadataDocumentsOptions> = {}) {
   const answers = new Map<string, Answer>()
   const fetched: string[] = []
   const logged: Array<{ level: string, fields: object, message: string }> = []
   const world = { ms: 0, offline: false }
   const log = (level: string) => (fields: object, message: string) => { logged.push({ level, fields, message }) }
-  const documents = createClientDocuments({
+  const documents = createMetadataDocuments({
     async fetchDocument (url): Promise<PublicDocument> {
       fetched.push(url)
       await Promise.resolve()
@@ -102,8 +102,8 @@ t.test('the documents of real clients', async (t) => {
 })
 
 t.test('which ids are URLs of documents', async (t) => {
-  for (const id of [ID, 'HTTPS://client.example/x', 'https://', 'https://client.example']) t.equal(isDocumentId(id), true, id)
-  for (const id of ['', 'seed-1', 'http://client.example/x', ' https://client.example/x', 'https:/client.example/x', 'https', 'my https://']) t.equal(isDocumentId(id), false, id)
+  for (const id of [ID, 'HTTPS://client.example/x', 'https://', 'https://client.example']) t.equal(isMetadataDocumentUrl(id), true, id)
+  for (const id of ['', 'seed-1', 'http://client.example/x', ' https://client.example/x', 'https:/client.example/x', 'https', 'my https://']) t.equal(isMetadataDocumentUrl(id), false, id)
 })
 
 t.test('an id that is not an https URL in its normal form with a path is refused unfetched', async (t) => {
@@ -134,8 +134,8 @@ t.test('an answer that is no JSON object with status 200 is refused and not kept
     ...[201, 204, 206, 400, 404, 410, 429, 500, 503].map((status): [Answer, string] => [{ ...json(document(ID)), status } as Answer, `its URL answered ${status}`]),
     ...[undefined, '', 'text/html', 'text/json', 'application/jsonp', 'application/octet-stream', 'application/+json', 'xapplication/json'].map((type): [Answer, string] => [{ headers: { 'content-type': type }, body }, 'its content type is not JSON']),
     ...['', '<html>', '[]', `[${body}]`, 'null', '"text"', '1', body.slice(0, -1), `\ufeff${body}`, `${body},`].map((text): [Answer, string] => [{ headers: { 'content-type': 'application/json' }, body: text }, 'it is not a JSON object']),
-    [new OutboundError(`${ID} answered with a redirect, which is not followed`, { status: 302 }), 'it cannot be fetched from its URL'],
-    [new OutboundError(`${ID} is not at a public address`), 'it cannot be fetched from its URL']
+    [new FetchError(`${ID} answered with a redirect, which is not followed`, { status: 302 }), 'it cannot be fetched from its URL'],
+    [new FetchError(`${ID} is not at a public address`), 'it cannot be fetched from its URL']
   ]
   for (const [answer, why] of cases) {
     const { documents, answers, fetched } = start(t)
@@ -226,7 +226,7 @@ t.test('keys behind a jwks_uri are fetched by the same rules and kept with the d
     [json({ keys: [] }), notAccepted('its key set must hold at least one key')],
     [json([KEY]), notAccepted('it is not a JSON object')],
     [{ status: 404, body: '' }, notAccepted('its URL answered 404')],
-    [new OutboundError('no public address'), notAccepted('it cannot be fetched from its URL')],
+    [new FetchError('no public address'), notAccepted('it cannot be fetched from its URL')],
     [away(), later(503, 5)]
   ] as const) {
     world.ms += 100_000
@@ -486,7 +486,7 @@ t.test("a stranger's URL that cannot be reached asks for a probe, and decides no
   world.ms = 100_000
   answers.set(ID, json({}))
   await t.rejects(documents.find(ID), invalid(/client_id/))
-  answers.set(ID, new OutboundError('no public address'))
+  answers.set(ID, new FetchError('no public address'))
   await t.rejects(documents.find(ID), invalid(/cannot be fetched/))
   await settled()
   t.equal(probes(), 2, 'an answer that is wrong says nothing about the network')
@@ -562,7 +562,7 @@ t.test('over the wire: documents, redirects, sizes, and addresses that are not p
   const base = `https://client.example:${(server.address() as AddressInfo).port}`
   const lookup = async () => [{ address: '127.0.0.1', family: 4 }]
 
-  const documents = createClientDocuments({
+  const documents = createMetadataDocuments({
     fetchDocument: createPublicFetcher({ lookup, isAllowed: () => true, ca: cert }),
     enabled: true,
     probeUrl: `${base}/good`,

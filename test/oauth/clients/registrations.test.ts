@@ -28,26 +28,26 @@ t.test('a client that nobody uses lives a day, however often it is looked at', a
   for (const hours of [12, 11]) {
     state.now += hours * DAY / 24
     t.same(await registrations.find(client.client_id), client)
-    t.same(await registrations.findSame(METADATA), client)
+    t.same(await registrations.findByMetadata(METADATA), client)
   }
   state.now += DAY / 24
   t.equal(await registrations.find(client.client_id), undefined)
-  t.equal(await registrations.findSame(METADATA), undefined, 'and is not given out again')
+  t.equal(await registrations.findByMetadata(METADATA), undefined, 'and is not given out again')
 })
 
 t.test('from its first use on it lives DCR_CLIENT_TTL, and that from its last use on', async (t) => {
   const { state, registrations } = setUp(30)
   const client = await registrations.register(METADATA)
   state.now += DAY - 1
-  await registrations.used(client.client_id)
+  await registrations.keepAlive(client.client_id)
   for (let month = 0; month < 3; month++) {
     state.now += 30 * DAY - 1
     t.same(await registrations.find(client.client_id), client)
-    await registrations.used(client.client_id)
+    await registrations.keepAlive(client.client_id)
   }
   state.now += 30 * DAY
   t.equal(await registrations.find(client.client_id), undefined)
-  await registrations.used(client.client_id)
+  await registrations.keepAlive(client.client_id)
   t.equal(await registrations.find(client.client_id), undefined, 'a use does not bring it back')
 })
 
@@ -63,11 +63,11 @@ t.test('DCR_CLIENT_TTL may be less than a day', async (t) => {
 t.test('the same metadata, and nothing less, is the same client while it lives', async (t) => {
   const { state, registrations } = setUp(30)
   const client = await registrations.register(METADATA)
-  t.same(await registrations.findSame({ ...METADATA }), client)
+  t.same(await registrations.findByMetadata({ ...METADATA }), client)
   for (const change of [{ client_name: 'a client' }, { redirect_uris: ['https://client.example/cb2'] }, { application_type: 'native' }, { scope: 'openid' }] as const) {
-    t.equal(await registrations.findSame({ ...METADATA, ...change } as ClientMetadata), undefined, JSON.stringify(change))
+    t.equal(await registrations.findByMetadata({ ...METADATA, ...change } as ClientMetadata), undefined, JSON.stringify(change))
   }
-  await registrations.used(client.client_id)
+  await registrations.keepAlive(client.client_id)
   state.now += 20 * DAY
-  t.same(await registrations.findSame(METADATA), client, 'one that is used is found longer than a day')
+  t.same(await registrations.findByMetadata(METADATA), client, 'one that is used is found longer than a day')
 })

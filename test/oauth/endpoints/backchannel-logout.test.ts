@@ -40,7 +40,7 @@ function makeServices (more: Partial<LogoutServices> = {}) {
       if (kid !== 'known') throw new KeyNotFoundError(`no key "${kid}"`)
       return publicKey
     },
-    async end (who) {
+    async revokeFor (who) {
       ended.push(who)
       return 2
     },

@@ -2,14 +2,14 @@ import { hash } from 'node:crypto'
 import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import { digest, randomId, sameSecret } from '../../../crypto/keyring.ts'
+import { digest, randomId, timingSafeEquals } from '../../../crypto/keyring.ts'
 import type { Grant, Grants } from './grants.ts'
 
 /**
  * Seed's authorization codes (OAuth 2.1 section 4.1.3): single use, 60 seconds, bound to client, redirect URI,
  * challenge and grant. The store holds their SHA-256.
  */
-export interface Codes {
+export interface AuthorizationCodes {
   issue (binding: CodeBinding): Promise<string>
   /** @throws OAuthError invalid_grant */
   redeem (code: string, presented: { clientId: string, redirectUri: string | undefined, verifier: string }): Promise<Grant>
@@ -39,7 +39,7 @@ const USED_TTL_SECONDS = 600
 /** Wrong verifiers before the code is gone. */
 const MOST_TRIES = 5
 
-export function createCodes (store: Store, grants: Pick<Grants, 'revoke'>): Codes {
+export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 'revoke'>): AuthorizationCodes {
   return {
     async issue (binding) {
       const code = randomId(32)
@@ -53,7 +53,7 @@ export function createCodes (store: Store, grants: Pick<Grants, 'revoke'>): Code
       if (text === undefined) throw refused('it is unknown, expired or was tried too often')
       const record = JSON.parse(text) as CodeRecord
       await checkBinding(code, record, presented)
-      if (record.used || !await store.replace(key, text, JSON.stringify(spent(record)), USED_TTL_SECONDS)) {
+      if (record.used || !await store.compareAndSet(key, text, JSON.stringify(spent(record)), USED_TTL_SECONDS)) {
         // The right client with the right verifier, for the second time: one of the two stole it (OAuth 2.1 section 4.1.3).
         await grants.revoke(record.grant.id, 'authorization code used twice')
         throw refused('it was used before: its tokens are revoked')
@@ -66,7 +66,7 @@ export function createCodes (store: Store, grants: Pick<Grants, 'revoke'>): Code
   async function checkBinding (code: string, { grant, redirectUri, codeChallenge, used }: CodeRecord, presented: { clientId: string, redirectUri: string | undefined, verifier: string }): Promise<void> {
     if (presented.clientId !== grant.clientId) throw refused('it was issued to another client')
     if (presented.redirectUri !== undefined && presented.redirectUri !== redirectUri) throw refused('redirect_uri is another than at authorization')
-    if (sameSecret(hash('sha256', presented.verifier, 'base64url'), codeChallenge)) return
+    if (timingSafeEquals(hash('sha256', presented.verifier, 'base64url'), codeChallenge)) return
     const { count } = await store.increment(keys.codeTries(digest(code)), TTL_SECONDS)
     if (count >= MOST_TRIES && !used) await store.delete(keys.code(digest(code)))
     throw refused('code_verifier does not fit code_challenge')

@@ -4,9 +4,9 @@ import type { ProviderMetadata } from '../../../provider/discovery.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
 import type { Mode } from '../mode.ts'
-import { createCodes } from './authorization-codes.ts'
-import type { BrokerCore } from './grant-services.ts'
-import { createRefresh } from './refresh-rotation.ts'
+import { createAuthorizationCodes } from './authorization-codes.ts'
+import type { GrantServices } from './grant-services.ts'
+import { createRefreshRotation } from './refresh-rotation.ts'
 import { createBrokerRevocation } from './revocation.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
@@ -19,8 +19,8 @@ export interface BrokerServices {
   policyClaims: readonly string[]
   store: Store
   signingKeys: SigningKeys
-  core: BrokerCore
-  clients: Pick<Clients, 'used'>
+  core: GrantServices
+  clients: Pick<Clients, 'keepAlive'>
   provider: () => ProviderMetadata
   /** Seed's own, as /mcp judges them. */
   verifyAccessToken: (token: string) => Promise<Principal>
@@ -33,7 +33,7 @@ export function createBroker (services: BrokerServices): Mode & { signIn: Broker
   const { upstream, grants, renewal, identity, access } = core
   const { oidc, baseUrl, grant: lifetimes } = config
   const { preset, scopes, groupsClaim, clientId } = oidc
-  const codes = createCodes(store, grants)
+  const codes = createAuthorizationCodes(store, grants)
 
   return {
     signIn: createBrokerSignIn({
@@ -53,12 +53,12 @@ export function createBroker (services: BrokerServices): Mode & { signIn: Broker
     issuer: createBrokerTokens({
       codes,
       grants,
-      refresh: createRefresh({ grants, renewal, log }),
+      refresh: createRefreshRotation({ grants, renewal, log }),
       accessToken: { signingKeys: services.signingKeys, issuer: baseUrl, resource: config.resource, ttlSeconds: lifetimes.accessTokenTtlSeconds },
       groups: { groupsClaim, groupPaths: preset.groupPaths },
       policyClaims: services.policyClaims
     }),
     revoker: createBrokerRevocation({ grants, verifyAccessToken: services.verifyAccessToken }),
-    end: async (who) => await grants.revokeAll(who, 'logged out at the provider')
+    revokeFor: async (who) => await grants.revokeAll(who, 'logged out at the provider')
   }
 }

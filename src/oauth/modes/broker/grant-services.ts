@@ -1,37 +1,37 @@
 import type { Config } from '../../../config/env.ts'
-import type { Secrets } from '../../../crypto/keyring.ts'
+import type { Keyring } from '../../../crypto/keyring.ts'
 import { verifyIdToken } from '../../../provider/id-token.ts'
 import type { IdTokenOptions } from '../../../provider/id-token.ts'
 import type { Store } from '../../../store/store.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
-import type { Upstream } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 import { createGrants } from './grants.ts'
 import type { Grants } from './grants.ts'
 import type { IdentityServices } from './identity.ts'
-import { createRenewal } from './upstream-refresh.ts'
-import type { Renewal } from './upstream-refresh.ts'
+import { createUpstreamRefresh } from './upstream-refresh.ts'
+import type { UpstreamRefresh } from './upstream-refresh.ts'
 
 /** What sign-in, tokens and tools have in common in broker mode: one of it in a process (renewal.ts says why). */
-export interface BrokerCore {
-  upstream: Upstream
+export interface GrantServices {
+  upstream: TokenClient
   grants: Grants
-  renewal: Renewal
+  renewal: UpstreamRefresh
   identity: IdentityServices
   access: AccessRules
 }
 
-export interface BrokerCoreServices {
+export interface GrantServicesOptions {
   config: Config
   store: Store
-  secrets: Secrets
+  secrets: Keyring
   revocations: Revocations
-  upstream: Upstream
+  upstream: TokenClient
   getKey: IdTokenOptions['getKey']
   log: { info (fields: object, message: string): void, warn (fields: object, message: string): void }
 }
 
-export function createBrokerCore (services: BrokerCoreServices): BrokerCore {
+export function createGrantServices (services: GrantServicesOptions): GrantServices {
   const { config, store, upstream, log } = services
   const { oidc } = config
   const { preset, scopes, groupsClaim } = oidc
@@ -39,6 +39,6 @@ export function createBrokerCore (services: BrokerCoreServices): BrokerCore {
   const idTokens: IdTokenOptions = { ...oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey: services.getKey }
   const identity: IdentityServices = { upstream, verifyIdToken: async (token, expected) => await verifyIdToken(token, idTokens, expected), log }
   const grants = createGrants({ ...services, ...config.grant })
-  const renewal = createRenewal({ ...identity, grants, store, upstream, access, upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined, log })
+  const renewal = createUpstreamRefresh({ ...identity, grants, store, upstream, access, upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined, log })
   return { upstream, grants, renewal, identity, access }
 }

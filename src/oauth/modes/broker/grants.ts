@@ -1,11 +1,11 @@
 import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import { grantName } from '../../../tokens/revocations.ts'
+import { grantKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
-import { digest, randomId, sameSecret } from '../../../crypto/keyring.ts'
-import type { Secrets } from '../../../crypto/keyring.ts'
-import type { Upstream, UpstreamTokens } from '../../../provider/token-client.ts'
+import { digest, randomId, timingSafeEquals } from '../../../crypto/keyring.ts'
+import type { Keyring } from '../../../crypto/keyring.ts'
+import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
 
 /**
  * A grant: that a person lets a client act for them, from sign-in until it is revoked or has run out. Access tokens
@@ -70,7 +70,7 @@ export type RevocationReason = 'revoked by the client' | 'revoked by the operato
 
 export interface Grants {
   /** A grant whose authorization code is on its way: it can be revoked already, and lives in the code until that is redeemed. */
-  begin (details: NewGrant): Promise<Grant>
+  create (details: NewGrant): Promise<Grant>
   /** The client has redeemed the code. A grant that was revoked meanwhile is not kept. */
   activate (grant: Grant): Promise<Grant>
   find (grantId: string): Promise<{ grant: Grant, record: string } | undefined>
@@ -79,7 +79,7 @@ export interface Grants {
   /** The grant's current refresh token. */
   refreshToken (grant: Grant): string
   /** The grant as it is when token `number` has been replaced. */
-  next (grant: Grant, number: number): Grant
+  rotate (grant: Grant, number: number): Grant
   /** Whether Seed made this refresh token for this grant. */
   isGenuine (token: RefreshToken, grant: Grant): boolean
   /** @throws OAuthError when SEED_SECRET no longer opens them */
@@ -93,9 +93,9 @@ export interface Grants {
 
 export interface GrantsOptions {
   store: Store
-  secrets: Secrets
+  secrets: Keyring
   revocations: Revocations
-  upstream: Pick<Upstream, 'revoke'>
+  upstream: Pick<TokenClient, 'revoke'>
   accessTokenTtlSeconds: number
   refreshTokenTtlSeconds: number
   maxAgeSeconds: number
@@ -136,7 +136,7 @@ export function createGrants (options: GrantsOptions): Grants {
   /** Here all of them end first: the provider may take its time. */
   async function revokeAll (ids: string[], reason: RevocationReason): Promise<number> {
     const found = await Promise.all(ids.map(grants.find))
-    await revocations.revoke(ids.map(grantName))
+    await revocations.revoke(ids.map(grantKey))
     await Promise.all(ids.map(async (id) => await store.delete(keys.grant(id))))
     const ended = found.flatMap((one) => one?.grant ?? [])
     for (const { id, subject, clientId } of ended) log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
@@ -154,7 +154,7 @@ export function createGrants (options: GrantsOptions): Grants {
   }
 
   const grants: Grants = {
-    async begin ({ upstream: tokens, ...details }) {
+    async create ({ upstream: tokens, ...details }) {
       const id = randomId(16)
       const maxAge = tokens.refreshToken === undefined ? Math.min(options.maxAgeUncheckedSeconds, options.maxAgeSeconds) : options.maxAgeSeconds
       const grant = write({
@@ -176,7 +176,7 @@ export function createGrants (options: GrantsOptions): Grants {
     async activate (begun) {
       const grant = write(begun, 1)
       await store.set(keys.grant(grant.id), JSON.stringify(grant), ttlOf(grant))
-      if (await revocations.isRevoked([grantName(grant.id)], 0)) await store.delete(keys.grant(grant.id))
+      if (await revocations.isRevoked([grantKey(grant.id)], 0)) await store.delete(keys.grant(grant.id))
       return grant
     },
 
@@ -185,13 +185,13 @@ export function createGrants (options: GrantsOptions): Grants {
       return record === undefined ? undefined : { grant: JSON.parse(record) as Grant, record }
     },
 
-    replace: async (record, grant) => await store.replace(keys.grant(grant.id), record, JSON.stringify(grant), ttlOf(grant)),
+    replace: async (record, grant) => await store.compareAndSet(keys.grant(grant.id), record, JSON.stringify(grant), ttlOf(grant)),
     refreshToken: tokenOf,
-    next: (grant, number) => write(grant, number + 1),
+    rotate: (grant, number) => write(grant, number + 1),
 
     isGenuine ({ grantId, number, keyId, mac }, { id, salt }) {
       const expected = secrets.mac(keyId, `refresh:${grantId}:${number}:${salt}`)
-      return grantId === id && expected !== undefined && sameSecret(mac, expected)
+      return grantId === id && expected !== undefined && timingSafeEquals(mac, expected)
     },
 
     upstreamTokens,
@@ -208,7 +208,7 @@ export function createGrants (options: GrantsOptions): Grants {
 }
 
 /** What a grant keeps of the provider's answer. @param now wall clock in milliseconds */
-export function toKeep ({ accessToken, refreshToken, expiresInSeconds }: UpstreamTokens, now: number): UpstreamGrantTokens {
+export function toStoredTokens ({ accessToken, refreshToken, expiresInSeconds }: UpstreamTokens, now: number): UpstreamGrantTokens {
   return { accessToken, refreshToken, accessExpiresAt: expiresInSeconds === undefined ? undefined : Math.floor(now / 1_000) + expiresInSeconds }
 }
 

@@ -3,7 +3,7 @@ import type { IdTokenClaims } from '../../../provider/id-token.ts'
 import { readGroups } from '../../../tokens/principal.ts'
 import type { GroupOptions } from '../../../tokens/principal.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import type { Upstream, UpstreamTokens } from '../../../provider/token-client.ts'
+import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
 
 /** Who signed in, as the provider says: the ID token, and what its userinfo endpoint adds. */
 export interface Identity {
@@ -13,7 +13,7 @@ export interface Identity {
 }
 
 export interface IdentityServices {
-  upstream: Pick<Upstream, 'userinfo'>
+  upstream: Pick<TokenClient, 'userinfo'>
   /** @throws IdTokenError, ProviderUnavailableError */
   verifyIdToken: (token: string, expected?: { nonce: string, maxAgeSeconds: number | undefined }) => Promise<IdTokenClaims>
   log: { warn (fields: object, message: string): void }
@@ -36,7 +36,7 @@ export async function identify (tokens: UpstreamTokens, expected: { nonce: strin
 }
 
 /** The claims after a refresh; those that the provider no longer tells stay as they were only while it tells none at all, or its userinfo endpoint fails. */
-export async function identifyAgain (tokens: UpstreamTokens, subject: string, known: Record<string, unknown>, services: IdentityServices): Promise<Record<string, unknown>> {
+export async function refreshIdentity (tokens: UpstreamTokens, subject: string, known: Record<string, unknown>, services: IdentityServices): Promise<Record<string, unknown>> {
   const claims = tokens.idToken === undefined ? undefined : await services.verifyIdToken(tokens.idToken)
   if (claims !== undefined && claims.sub !== subject) {
     throw new OAuthError('invalid_grant', 'The identity provider ended the sign-in: sign in again', { detail: 'the refreshed ID token is of another subject' })

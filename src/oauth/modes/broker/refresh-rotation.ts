@@ -1,8 +1,8 @@
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import { digest, sameSecret } from '../../../crypto/keyring.ts'
+import { digest, timingSafeEquals } from '../../../crypto/keyring.ts'
 import { readRefreshToken } from './grants.ts'
 import type { Grant, Grants, RefreshToken } from './grants.ts'
-import type { Renewal } from './upstream-refresh.ts'
+import type { UpstreamRefresh } from './upstream-refresh.ts'
 
 /**
  * Refresh tokens rotate at each use (OAuth 2.1 section 4.3.1), in one atomic step of the store. Whoever repeats one
@@ -13,18 +13,18 @@ import type { Renewal } from './upstream-refresh.ts'
  */
 export interface RefreshServices {
   grants: Grants
-  renewal: Renewal
+  renewal: UpstreamRefresh
   log: { warn (fields: object, message: string): void }
   /** Wall clock in milliseconds. */
   now?: () => number
 }
 
-export type Refresh = (token: string, clientId: string) => Promise<Grant>
+export type RotateRefreshToken = (token: string, clientId: string) => Promise<Grant>
 
 const GRACE_MS = 30_000
 
 /** @returns a function that gives the grant as it is after the refresh, and throws OAuthError, ProviderUnavailableError or StoreUnavailableError */
-export function createRefresh (services: RefreshServices): Refresh {
+export function createRefreshRotation (services: RefreshServices): RotateRefreshToken {
   const { grants, renewal, log, now = Date.now } = services
   const underWay = new Map<string, Promise<Grant>>()
 
@@ -45,13 +45,13 @@ export function createRefresh (services: RefreshServices): Refresh {
   }
 
   async function rotate (token: RefreshToken): Promise<Grant> {
-    return await renewal.alone(token.grantId, 'refresh', async () => {
+    return await renewal.withLock(token.grantId, 'refresh', async () => {
       const { grant, record } = await load(token)
       const done = await successor(grant, token)
       if (done !== undefined) return done
       if (token.number > grant.number) log.warn({ grant: grant.id, number: token.number, current: grant.number }, 'The store has lost a rotation: going on from the refresh token that the client holds')
-      const renewed = await renewal.ask({ grant, record })
-      return await renewal.keep(record, grants.next(renewed, token.number))
+      const renewed = await renewal.refresh({ grant, record })
+      return await renewal.save(record, grants.rotate(renewed, token.number))
     }, async () => await successor((await load(token)).grant, token))
   }
 
@@ -61,7 +61,7 @@ export function createRefresh (services: RefreshServices): Refresh {
     const { grant } = await load(token)
     // Nothing is ended for what Seed did not make, or for another client: anyone could end anyone's grant.
     if (!grants.isGenuine(token, grant)) throw refused('it was not made here (or SEED_SECRET was changed)')
-    if (token.number === grant.number && !sameSecret(digest(given), grant.currentHash)) throw refused('it is not the current one')
+    if (token.number === grant.number && !timingSafeEquals(digest(given), grant.currentHash)) throw refused('it is not the current one')
     if (clientId !== grant.clientId) throw refused('it was issued to another client')
     const done = await successor(grant, token)
     if (done !== undefined) return done

@@ -10,15 +10,15 @@ import type { AuthorizationRequest } from '../../endpoints/authorize.ts'
 import type { Clients } from '../../clients/clients.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { OAuthErrorCode } from '../../../errors/oauth-error.ts'
-import { unanswerableChallenge } from '../../protocol/pkce.ts'
+import { throwawayChallenge } from '../../protocol/pkce.ts'
 import { checkRegistrableRedirectUri } from '../../protocol/redirect-uri.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
-import { digest, randomId, sameSecret } from '../../../crypto/keyring.ts'
-import { OtherBrowserError, SignInError, SignInOverError } from '../sign-in.ts'
+import { digest, randomId, timingSafeEquals } from '../../../crypto/keyring.ts'
+import { OtherBrowserError, SignInError, SignInExpiredError } from '../sign-in.ts'
 import type { SignIn } from '../sign-in.ts'
-import type { Upstream } from '../../../provider/token-client.ts'
-import type { Codes } from './authorization-codes.ts'
-import { toKeep } from './grants.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
+import type { AuthorizationCodes } from './authorization-codes.ts'
+import { toStoredTokens } from './grants.ts'
 import type { Grants } from './grants.ts'
 import { identify } from './identity.ts'
 import type { IdentityServices } from './identity.ts'
@@ -35,11 +35,11 @@ export interface BrokerSignIn extends SignIn {
    * @throws SignInOverError, OtherBrowserError for what belongs to no sign-in of this browser; SignInError for one that failed here;
    *   StoreUnavailableError
    */
-  finish (response: CallbackParameters, cookie: (name: string) => string | undefined): Promise<Finished>
+  complete (response: CallbackParameters, cookie: (name: string) => string | undefined): Promise<SignInResult>
 }
 
 /** Where the browser goes, the cookie that has served, and what the log should know. */
-export interface Finished {
+export interface SignInResult {
   location: URL
   cookieName: string
   client: string
@@ -56,10 +56,10 @@ export interface CallbackParameters {
 
 export interface BrokerSignInServices extends IdentityServices {
   store: Store
-  clients: Pick<Clients, 'used'>
-  codes: Codes
+  clients: Pick<Clients, 'keepAlive'>
+  codes: AuthorizationCodes
   grants: Grants
-  upstream: Pick<Upstream, 'authorizationUrl' | 'requestTokens' | 'userinfo'>
+  upstream: Pick<TokenClient, 'authorizationUrl' | 'requestTokens' | 'userinfo'>
   provider: () => ProviderMetadata
   upstreamClientId: string
   baseUrl: string
@@ -92,7 +92,7 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
     if (waiting === undefined) throw over('unknown, expired or used state')
     const record = JSON.parse(waiting) as SignInRecord
     const browser = cookie(cookieName(state))
-    if (browser === undefined || !sameSecret(digest(browser), record.browserHash)) {
+    if (browser === undefined || !timingSafeEquals(digest(browser), record.browserHash)) {
       throw new OtherBrowserError('This sign-in was started in another browser', 'the cookie of the consent is missing or another one (CVE-2026-27124)')
     }
     if (await store.take(key) === undefined) throw over('the state was used at the same moment')
@@ -115,21 +115,21 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
     const tokens = await upstream.requestTokens('authorization_code', { code: response.get('code') ?? '', redirect_uri: callback, code_verifier: codeVerifier })
     const { subject, claims, sid } = await identify(tokens, { nonce, maxAgeSeconds: request.maxAge === undefined ? undefined : Number(request.maxAge) }, services)
     checkAccess(claims, services.access)
-    const grant = await grants.begin({
+    const grant = await grants.create({
       clientId: request.client.id,
       subject,
       scope: request.scopes.join(' '),
       claims,
       sid,
       refreshes: request.client.refreshes,
-      upstream: toKeep(tokens, Date.now())
+      upstream: toStoredTokens(tokens, Date.now())
     })
     const code = await codes.issue({ grant, redirectUri: request.redirectUri, codeChallenge: request.codeChallenge })
     return { code, subject, grant: grant.id }
   }
 
   return {
-    async begin (request) {
+    async start (request) {
       const [state, codeVerifier, nonce, browser] = [oauth.generateRandomState(), oauth.generateRandomCodeVerifier(), oauth.generateRandomNonce(), randomId(32)]
       const location = upstream.authorizationUrl({
         ...common,
@@ -145,18 +145,18 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
       return { location, cookie: { name: cookieName(state), value: browser, maxAgeSeconds: TTL_SECONDS } }
     },
 
-    probe: (scopes) => upstream.authorizationUrl({
-      ...common, state: oauth.generateRandomState(), code_challenge: unanswerableChallenge(), nonce: oauth.generateRandomNonce()
+    probeUrl: (scopes) => upstream.authorizationUrl({
+      ...common, state: oauth.generateRandomState(), code_challenge: throwawayChallenge(), nonce: oauth.generateRandomNonce()
     }, scopes),
 
-    async finish (parameters, cookie) {
+    async complete (parameters, cookie) {
       const record = await takeRecord(parameters.state, cookie)
       const { request } = record
       const known = { cookieName: cookieName(parameters.state!), client: request.client.id }
       checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
       try {
         const { code, ...signedIn } = await exchange(parameters, record)
-        await clients.used(request.client)
+        await clients.keepAlive(request.client)
         return { ...known, location: codeRedirect(request, code, baseUrl), signedIn }
       } catch (err) {
         if (err instanceof oauth.AuthorizationResponseError) {
@@ -174,8 +174,8 @@ function cookieName (state: string): string {
   return `sign-in-${digest(state).slice(0, 12)}`
 }
 
-function over (detail: string): SignInOverError {
-  return new SignInOverError('This sign-in has expired, or was finished before', detail)
+function over (detail: string): SignInExpiredError {
+  return new SignInExpiredError('This sign-in has expired, or was finished before', detail)
 }
 
 /** What the client is told of the provider's error; its words stay in the log. */

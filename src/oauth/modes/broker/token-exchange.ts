@@ -1,14 +1,14 @@
 import { digest } from '../../../crypto/keyring.ts'
-import type { Secrets } from '../../../crypto/keyring.ts'
+import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { keys } from '../../../store/keys.ts'
 import { StoreUnavailableError, ignoreOutage } from '../../../store/store.ts'
 import type { Store } from '../../../store/store.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import type { Delegation, Upstream } from '../../../provider/token-client.ts'
+import type { Delegation, TokenClient } from '../../../provider/token-client.ts'
 import type { Grant, Grants, UpstreamGrantTokens } from './grants.ts'
-import type { Renewal } from './upstream-refresh.ts'
+import type { UpstreamRefresh } from './upstream-refresh.ts'
 
 /**
  * Tokens with which a tool calls another API of the company as its caller. The client's token is for Seed alone and goes
@@ -52,10 +52,10 @@ export class TokenExchangeError extends Error {
 
 export interface DelegatedTokenServices {
   grants: Grants
-  renewal: Renewal
+  renewal: UpstreamRefresh
   store: Store
-  secrets: Secrets
-  upstream: Pick<Upstream, 'delegate'>
+  secrets: Keyring
+  upstream: Pick<TokenClient, 'delegate'>
   log: { info (fields: object, message: string): void, warn (fields: object, message: string): void }
   /** Wall clock in milliseconds. */
   now?: () => number
@@ -130,10 +130,10 @@ export function createDelegatedTokens (services: DelegatedTokenServices): Delega
       return record !== found.record || isFresh(tokens) ? tokens.accessToken : undefined
     }
 
-    return await renewal.alone(found.grant.id, 'tool', async () => {
+    return await renewal.withLock(found.grant.id, 'tool', async () => {
       const done = await newer()
       if (done !== undefined) return done
-      const renewed = await renewal.keep(found.record, await renewal.ask(found))
+      const renewed = await renewal.save(found.record, await renewal.refresh(found))
       return grants.upstreamTokens(renewed).accessToken
     }, newer)
   }
@@ -150,7 +150,7 @@ export function createDelegatedTokens (services: DelegatedTokenServices): Delega
     })
   }
 
-  async function delegate (accessToken: string, delegation: Delegation): ReturnType<Upstream['delegate']> {
+  async function delegate (accessToken: string, delegation: Delegation): ReturnType<TokenClient['delegate']> {
     try {
       return await upstream.delegate(accessToken, delegation)
     } catch (err) {

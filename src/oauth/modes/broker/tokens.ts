@@ -3,19 +3,19 @@ import type { GroupOptions } from '../../../tokens/principal.ts'
 import type { Client } from '../../clients/clients.ts'
 import { narrowScope } from '../../protocol/scope.ts'
 import type { TokenIssuer } from '../../endpoints/token.ts'
-import { mintAccessToken } from '../../../tokens/issue.ts'
+import { issueAccessToken } from '../../../tokens/issue.ts'
 import type { AccessTokenOptions } from '../../../tokens/issue.ts'
-import type { Codes } from './authorization-codes.ts'
+import type { AuthorizationCodes } from './authorization-codes.ts'
 import type { Grant, Grants } from './grants.ts'
 import { tokenIdentity } from './identity.ts'
 import { readRefreshToken } from './grants.ts'
-import type { Refresh } from './refresh-rotation.ts'
+import type { RotateRefreshToken } from './refresh-rotation.ts'
 
 /** Tokens of Seed's own: broker mode. */
 export interface BrokerTokenServices {
-  codes: Codes
+  codes: AuthorizationCodes
   grants: Grants
-  refresh: Refresh
+  refresh: RotateRefreshToken
   accessToken: AccessTokenOptions
   groups: GroupOptions
   /** Claims that policies of tools ask for. */
@@ -29,7 +29,7 @@ export function createBrokerTokens (services: BrokerTokenServices): TokenIssuer 
     const left = grant.expiresAt - Math.floor(Date.now() / 1_000)
     const ttlSeconds = Math.max(1, Math.min(services.accessToken.ttlSeconds, left))
     return {
-      access_token: await mintAccessToken({
+      access_token: await issueAccessToken({
         subject: grant.subject,
         clientId: grant.clientId,
         scope,

@@ -6,10 +6,10 @@ import type { Store } from '../../../store/store.ts'
 import { AccessDeniedError, checkAccess } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import type { Upstream } from '../../../provider/token-client.ts'
-import { toKeep } from './grants.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
+import { toStoredTokens } from './grants.ts'
 import type { Grant, Grants } from './grants.ts'
-import { identifyAgain } from './identity.ts'
+import { refreshIdentity } from './identity.ts'
 import type { IdentityServices } from './identity.ts'
 
 /**
@@ -20,7 +20,7 @@ import type { IdentityServices } from './identity.ts'
  *
  * Only the provider's own word, or an access rule about what it says, ends the grant; its outage never does.
  */
-export interface Renewal {
+export interface UpstreamRefresh {
   /**
    * Runs `work` while nobody else, on any replica, asks the provider about this grant. Who finds another one at it waits:
    * the failure of one with the same purpose is its own failure, and after one with the other purpose it is its turn.
@@ -28,7 +28,7 @@ export interface Renewal {
    * @param meanwhile what there is already of the outcome; asked again and again while waiting
    * @throws OAuthError temporarily_unavailable when the other one did not succeed, or takes too long; what the two throw
    */
-  alone<T> (grantId: string, purpose: Purpose, work: () => Promise<T>, meanwhile: () => Promise<T | undefined>): Promise<T>
+  withLock<T> (grantId: string, purpose: Purpose, work: () => Promise<T>, meanwhile: () => Promise<T | undefined>): Promise<T>
   /**
    * The grant as it is after the provider's answer, for `keep`. A provider that gave no refresh token cannot be asked; such
    * grants are short (GRANT_MAX_AGE_UNCHECKED), and stay as they are.
@@ -36,18 +36,18 @@ export interface Renewal {
    * @throws OAuthError invalid_grant when the grant has ended with this, otherwise temporarily_unavailable or server_error;
    * ProviderUnavailableError; StoreUnavailableError
    */
-  ask (found: { grant: Grant, record: string }): Promise<Grant>
+  refresh (found: { grant: Grant, record: string }): Promise<Grant>
   /** @throws OAuthError invalid_grant when the grant was ended meanwhile */
-  keep (record: string, renewed: Grant): Promise<Grant>
+  save (record: string, renewed: Grant): Promise<Grant>
 }
 
 /** A client's refresh token is to be replaced, or a tool needs the provider's access token. */
 export type Purpose = 'refresh' | 'tool'
 
-export interface RenewalServices extends IdentityServices {
+export interface UpstreamRefreshServices extends IdentityServices {
   grants: Grants
   store: Store
-  upstream: Pick<Upstream, 'userinfo' | 'requestTokens'>
+  upstream: Pick<TokenClient, 'userinfo' | 'requestTokens'>
   access: AccessRules
   /** The scope to repeat at each refresh, for providers that need it. */
   upstreamScope: string | undefined
@@ -64,7 +64,7 @@ const POLL_MS = 50
 /** What the provider gave, kept until the store has it. */
 const MAX_CARRIED = 1_000
 
-export function createRenewal (services: RenewalServices): Renewal {
+export function createUpstreamRefresh (services: UpstreamRefreshServices): UpstreamRefresh {
   const { grants, store, log, now = Date.now } = services
   const carried = new Map<string, { record: string, upstream: string }>()
 
@@ -110,7 +110,7 @@ export function createRenewal (services: RenewalServices): Renewal {
   }
 
   return {
-    async alone (grantId, purpose, work, meanwhile) {
+    async withLock (grantId, purpose, work, meanwhile) {
       const lock = keys.refreshing(grantId)
       const until = performance.now() + WAIT_MS
       while (!await store.setIfAbsent(lock, purpose, LOCK_SECONDS)) {
@@ -124,7 +124,7 @@ export function createRenewal (services: RenewalServices): Renewal {
       }
     },
 
-    async ask ({ grant: found, record }) {
+    async refresh ({ grant: found, record }) {
       const kept = carried.get(found.id)
       const grant = kept?.record === record ? { ...found, upstream: kept.upstream } : found
       const known = grants.upstreamTokens(grant)
@@ -135,9 +135,9 @@ export function createRenewal (services: RenewalServices): Renewal {
           refresh_token: known.refreshToken,
           ...(services.upstreamScope !== undefined && { scope: services.upstreamScope })
         })
-        upstream = grants.seal(grant.id, toKeep({ ...tokens, refreshToken: tokens.refreshToken ?? known.refreshToken }, now()))
+        upstream = grants.seal(grant.id, toStoredTokens({ ...tokens, refreshToken: tokens.refreshToken ?? known.refreshToken }, now()))
         carry(grant.id, record, upstream)
-        const claims = await identifyAgain(tokens, grant.subject, grant.claims, services)
+        const claims = await refreshIdentity(tokens, grant.subject, grant.claims, services)
         checkAccess(claims, services.access)
         return { ...grant, claims, upstream }
       } catch (err) {
@@ -148,7 +148,7 @@ export function createRenewal (services: RenewalServices): Renewal {
       }
     },
 
-    async keep (record, renewed) {
+    async save (record, renewed) {
       if (!await grants.replace(record, renewed)) throw new OAuthError('invalid_grant', 'The grant has ended: sign in again', { detail: 'its grant ended while it was refreshed' })
       carried.delete(renewed.id)
       return renewed

@@ -1,9 +1,9 @@
 import type { Config } from '../../../config/env.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import type { Mode } from '../mode.ts'
-import { sidName, subjectName } from '../../../tokens/revocations.ts'
+import { sidKey, subjectKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
-import type { Upstream } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 import { createProxyRevocation } from './revocation.ts'
 import { createProxySignIn } from './sign-in.ts'
 import { createProxyTokens } from './tokens.ts'
@@ -13,7 +13,7 @@ export function createProxy ({ config, toolScopes, upstream, revocations, verify
   config: Config
   /** Scopes that only some tools need. */
   toolScopes: readonly string[]
-  upstream: Upstream
+  upstream: TokenClient
   revocations: Revocations
   verifyAccessToken: (token: string) => Promise<Principal>
 }): Mode {
@@ -31,8 +31,8 @@ export function createProxy ({ config, toolScopes, upstream, revocations, verify
     revoker: createProxyRevocation({ revocations, upstream, verifyAccessToken }),
 
     /** The provider keeps the grants; here it is the access tokens issued so far that end. */
-    async end (who) {
-      await revocations.revoke(['sid' in who ? sidName(who.sid) : subjectName(who.subject)], Math.floor(Date.now() / 1_000))
+    async revokeFor (who) {
+      await revocations.revoke(['sid' in who ? sidKey(who.sid) : subjectKey(who.subject)], Math.floor(Date.now() / 1_000))
       return 1
     }
   }

@@ -2,15 +2,15 @@ import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { TokenError } from '../../../tokens/verifier.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { TokenRevoker } from '../../endpoints/revoke.ts'
-import { tokenName } from '../../../tokens/revocations.ts'
+import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import { digest } from '../../../crypto/keyring.ts'
-import type { Upstream } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 
 /** Proxy mode: an access token is refused here from now on, and the provider is told of it, and of refresh tokens. */
 export interface ProxyRevocationServices {
   revocations: Revocations
-  upstream: Pick<Upstream, 'revoke'>
+  upstream: Pick<TokenClient, 'revoke'>
   verifyAccessToken: (token: string) => Promise<unknown>
 }
 
@@ -29,7 +29,7 @@ export function createProxyRevocation ({ revocations, upstream, verifyAccessToke
   return {
     async revoke (token, hint) {
       const here = await isAccessToken(token)
-      if (here) await revocations.revoke([tokenName(digest(token))])
+      if (here) await revocations.revoke([tokenKey(digest(token))])
       if (!await upstream.revoke(token, hint) && !here) {
         throw new OAuthError('unsupported_token_type', 'The identity provider cannot revoke refresh tokens', { detail: 'its discovery document has no revocation_endpoint' })
       }

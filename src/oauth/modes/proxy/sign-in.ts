@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { unanswerableChallenge } from '../../protocol/pkce.ts'
+import { throwawayChallenge } from '../../protocol/pkce.ts'
 import type { SignIn } from '../sign-in.ts'
-import type { Upstream } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 
 /**
  * Proxy mode: on to the provider, with the provider's client id and the client's own redirect URI, where the provider
@@ -9,7 +9,7 @@ import type { Upstream } from '../../../provider/token-client.ts'
  * refuse it). A `nonce` is always sent, as some providers require one.
  */
 export interface ProxySignInServices {
-  upstream: Pick<Upstream, 'authorizationUrl'>
+  upstream: Pick<TokenClient, 'authorizationUrl'>
   upstreamClientId: string
   /** OIDC_SCOPES, where the provider must always be asked for all of them. */
   allScopes: readonly string[] | undefined
@@ -20,7 +20,7 @@ export function createProxySignIn ({ upstream, upstreamClientId, allScopes }: Pr
   const newNonce = (): string => randomBytes(16).toString('base64url')
 
   return {
-    async begin ({ redirectUri, state, codeChallenge, scopes, nonce = newNonce(), prompt, maxAge, loginHint }) {
+    async start ({ redirectUri, state, codeChallenge, scopes, nonce = newNonce(), prompt, maxAge, loginHint }) {
       const location = upstream.authorizationUrl({
         ...common,
         redirect_uri: redirectUri,
@@ -34,6 +34,6 @@ export function createProxySignIn ({ upstream, upstreamClientId, allScopes }: Pr
       return { location }
     },
 
-    probe: (scopes) => upstream.authorizationUrl({ ...common, code_challenge: unanswerableChallenge(), nonce: newNonce() }, scopes)
+    probeUrl: (scopes) => upstream.authorizationUrl({ ...common, code_challenge: throwawayChallenge(), nonce: newNonce() }, scopes)
   }
 }

@@ -7,11 +7,11 @@ import type { Client } from '../../clients/clients.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { grantedScopes } from '../../protocol/scope.ts'
 import type { TokenIssuer } from '../../endpoints/token.ts'
-import type { Upstream, UpstreamTokens } from '../../../provider/token-client.ts'
+import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
 
 /** Proxy mode: the provider's own tokens, under Seed's roof. */
 export interface ProxyTokenServices {
-  upstream: Pick<Upstream, 'requestTokens'>
+  upstream: Pick<TokenClient, 'requestTokens'>
   /** Judges an access token as /mcp would. @throws TokenError, AccessDeniedError, ProviderUnavailableError */
   verifyAccessToken: (token: string) => Promise<unknown>
   /** OIDC_SCOPES */

@@ -84,12 +84,12 @@ t.test('the store keeps a code for a minute at most, and a spent one for ten', a
   const seed = await startBroker(t)
   const written: Array<{ key: string, ttlSeconds: number }> = []
   const { store } = seed.app
-  const [set, replace] = [store.set.bind(store), store.replace.bind(store)]
+  const [set, replace] = [store.set.bind(store), store.compareAndSet.bind(store)]
   store.set = async (key, value, ttlSeconds) => {
     written.push({ key, ttlSeconds })
     await set(key, value, ttlSeconds)
   }
-  store.replace = async (key, expected, value, ttlSeconds) => {
+  store.compareAndSet = async (key, expected, value, ttlSeconds) => {
     written.push({ key, ttlSeconds })
     return await replace(key, expected, value, ttlSeconds)
   }

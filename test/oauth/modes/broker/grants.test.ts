@@ -2,8 +2,8 @@ import t from 'tap'
 import { createGrants, readRefreshToken } from '../../../../src/oauth/modes/broker/grants.ts'
 import type { NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
-import { createRevocations, grantName } from '../../../../src/tokens/revocations.ts'
-import { createSecrets } from '../../../../src/crypto/keyring.ts'
+import { createRevocations, grantKey } from '../../../../src/tokens/revocations.ts'
+import { createKeyring } from '../../../../src/crypto/keyring.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 import { keys } from '../../../../src/store/keys.ts'
 import { createMemoryStore } from '../../../../src/store/memory.ts'
@@ -18,7 +18,7 @@ function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
   const revoked: Array<[token: string, hint: string | undefined]> = []
   const grants = createGrants({
     store,
-    secrets: createSecrets(SEED_SECRET, undefined),
+    secrets: createKeyring(SEED_SECRET, undefined),
     revocations,
     upstream: {
       async revoke (token, hint) {
@@ -39,7 +39,7 @@ function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
 t.test('a grant lies in the store for as long as its refresh token, or without one its access token, can be used', async (t) => {
   let now = 1_000_000_000_000
   const { grants } = makeGrants({ now: () => now })
-  const begin = async (details: Partial<NewGrant>): Promise<string> => (await grants.activate(await grants.begin({ ...DETAILS, ...details }))).id
+  const begin = async (details: Partial<NewGrant>): Promise<string> => (await grants.activate(await grants.create({ ...DETAILS, ...details }))).id
   const [refreshing, once, unchecked] = [await begin({}), await begin({ refreshes: false }), await begin({ upstream: { accessToken: 'a', refreshToken: undefined } })]
   const live = async (): Promise<boolean[]> => await Promise.all([refreshing, once, unchecked].map(async (id) => await grants.find(id) !== undefined))
   now += 899_000
@@ -54,12 +54,12 @@ t.test('a grant lies in the store for as long as its refresh token, or without o
 
 t.test('a grant that is only begun is not in the store, and can be revoked before its code is redeemed', async (t) => {
   const { grants, store, revocations } = makeGrants()
-  const begun = await grants.begin(DETAILS)
+  const begun = await grants.create(DETAILS)
   t.equal(await grants.find(begun.id), undefined)
   t.equal(await grants.revokeAll({ subject: 'ada' }, 'logged out at the provider'), 0, 'none was live')
   await grants.activate(begun)
   t.equal(await store.get(keys.grant(begun.id)), undefined)
-  t.equal(await revocations.isRevoked([grantName(begun.id)], 0), true)
+  t.equal(await revocations.isRevoked([grantKey(begun.id)], 0), true)
 })
 
 t.test('grants are found by subject, by client and by session, and by nothing else', async (t) => {
@@ -73,7 +73,7 @@ t.test('grants are found by subject, by client and by session, and by nothing el
     const { grants, revoked } = makeGrants()
     const ids: string[] = []
     for (const details of [DETAILS, { ...DETAILS, clientId: 'other', sid: undefined }, { ...DETAILS, subject: 'bob', sid: 'another' }]) {
-      ids.push((await grants.activate(await grants.begin(details))).id)
+      ids.push((await grants.activate(await grants.create(details))).id)
     }
     t.equal(await grants.revokeAll(of, 'revoked by the operator'), ends.filter(Boolean).length)
     t.same(await Promise.all(ids.map(async (id) => await grants.find(id) === undefined)), ends, JSON.stringify(of))
@@ -84,7 +84,7 @@ t.test('grants are found by subject, by client and by session, and by nothing el
 t.test('at the provider the refresh token is revoked, or the access token where there is no other', async (t) => {
   const { grants, revoked } = makeGrants()
   for (const refreshToken of ['upstream-refresh', undefined]) {
-    const { id } = await grants.activate(await grants.begin({ ...DETAILS, upstream: { accessToken: 'upstream-access', refreshToken } }))
+    const { id } = await grants.activate(await grants.create({ ...DETAILS, upstream: { accessToken: 'upstream-access', refreshToken } }))
     await grants.revoke(id, 'revoked by the client')
   }
   t.same(revoked, [['upstream-refresh', 'refresh_token'], ['upstream-access', 'access_token']])
@@ -97,11 +97,11 @@ t.test('whatever keeps the provider from revoking, the grant has ended here, and
     const grants = createGrants({
       ...strangerOptions(store),
       maxAgeSeconds: 1_000,
-      secrets: createSecrets(SEED_SECRET, undefined),
+      secrets: createKeyring(SEED_SECRET, undefined),
       upstream: { revoke: async () => { throw err } },
       log: { info () {}, warn (fields, message) { warnings.push([fields, message]) } }
     })
-    const { id } = await grants.activate(await grants.begin(DETAILS))
+    const { id } = await grants.activate(await grants.create(DETAILS))
     await grants.revoke(id, 'revoked by the client')
     t.equal(await grants.find(id), undefined)
     t.same(warnings, [[{ grant: id, reason }, "A grant has ended here; the provider's token could not be revoked"]])
@@ -110,13 +110,13 @@ t.test('whatever keeps the provider from revoking, the grant has ended here, and
 
 t.test('the store alone cannot make a refresh token: its MAC is not there, and needs the secret', async (t) => {
   const { grants, store } = makeGrants()
-  const grant = await grants.activate(await grants.begin(DETAILS))
+  const grant = await grants.activate(await grants.create(DETAILS))
   const token = grants.refreshToken(grant)
   const record = (await store.get(keys.grant(grant.id)))!
   t.notOk(record.includes(token))
   t.notOk(record.includes(token.split('.')[3]!))
   t.notOk(record.includes('upstream-refresh') || record.includes('upstream-access'))
-  const stranger = createGrants({ ...strangerOptions(store), secrets: createSecrets('another SEED_SECRET, of 44 bytes as the first', undefined) })
+  const stranger = createGrants({ ...strangerOptions(store), secrets: createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined) })
   t.equal(stranger.isGenuine(readRefreshToken(token)!, grant), false)
   t.equal(grants.isGenuine(readRefreshToken(token)!, grant), true)
   t.equal(grants.isGenuine(readRefreshToken(token)!, { ...grant, salt: 'another' }), false)

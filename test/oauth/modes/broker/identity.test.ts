@@ -1,5 +1,5 @@
 import t from 'tap'
-import { identify, identifyAgain, tokenIdentity } from '../../../../src/oauth/modes/broker/identity.ts'
+import { identify, refreshIdentity, tokenIdentity } from '../../../../src/oauth/modes/broker/identity.ts'
 import type { IdentityServices } from '../../../../src/oauth/modes/broker/identity.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import type { UpstreamTokens } from '../../../../src/provider/token-client.ts'
@@ -62,7 +62,7 @@ t.test('userinfo that fails is told and done without; a mistake of ours is not',
 
 t.test('after a refresh: what the provider tells now counts, and what it no longer tells is gone', async (t) => {
   const again = async (idToken: string | undefined, claims: Record<string, unknown>, userinfo: Record<string, unknown> | undefined | Error) =>
-    await identifyAgain(tokens(idToken), 'ada', KNOWN, makeServices(claims, userinfo).services)
+    await refreshIdentity(tokens(idToken), 'ada', KNOWN, makeServices(claims, userinfo).services)
   t.same(await again('id', { name: 'Ada King' }, undefined), { name: 'Ada King' }, 'an ID token: the groups are gone')
   t.same(await again('id', { name: 'Ada King' }, { sub: 'ada', groups: [] }), { name: 'Ada King', groups: [] }, 'both')
   t.same(await again(undefined, {}, { sub: 'ada', groups: [] }), { name: 'Ada', groups: [] }, 'userinfo alone changes what it tells')
@@ -72,8 +72,8 @@ t.test('after a refresh: what the provider tells now counts, and what it no long
 })
 
 t.test('after a refresh: an ID token of somebody else ends it, one that cannot be believed does not', async (t) => {
-  await t.rejects(identifyAgain(tokens('id'), 'bob', KNOWN, makeServices({}, {}).services), { name: 'OAuthError', code: 'invalid_grant' })
-  await t.rejects(identifyAgain(tokens('id'), 'ada', KNOWN, makeServices(new IdTokenError('expired'), {}).services), IdTokenError)
+  await t.rejects(refreshIdentity(tokens('id'), 'bob', KNOWN, makeServices({}, {}).services), { name: 'OAuthError', code: 'invalid_grant' })
+  await t.rejects(refreshIdentity(tokens('id'), 'ada', KNOWN, makeServices(new IdTokenError('expired'), {}).services), IdTokenError)
 })
 
 t.test('an access token tells of the person what tools use, and groups under one name', async (t) => {

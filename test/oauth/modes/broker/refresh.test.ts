@@ -2,13 +2,13 @@ import t from 'tap'
 import type { DevUser } from '../../../../dev/provider.ts'
 import { createGrants } from '../../../../src/oauth/modes/broker/grants.ts'
 import type { Grant, GrantsOptions } from '../../../../src/oauth/modes/broker/grants.ts'
-import { createRefresh } from '../../../../src/oauth/modes/broker/refresh-rotation.ts'
-import { createRenewal } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
-import type { RenewalServices } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
+import { createRefreshRotation } from '../../../../src/oauth/modes/broker/refresh-rotation.ts'
+import { createUpstreamRefresh } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
+import type { UpstreamRefreshServices } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { IdTokenError } from '../../../../src/provider/id-token.ts'
 import { createRevocations } from '../../../../src/tokens/revocations.ts'
-import { createSecrets } from '../../../../src/crypto/keyring.ts'
+import { createKeyring } from '../../../../src/crypto/keyring.ts'
 import { keys } from '../../../../src/store/keys.ts'
 import { createMemoryStore } from '../../../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../../../src/store/store.ts'
@@ -289,7 +289,7 @@ t.test('a provider that needs its scopes repeated gets them at each refresh (ent
 t.test('a refresh token that is genuine, whose upstream tokens no secret opens: sign in again', async (t) => {
   const seed = await startBroker(t)
   const { clientId, refreshToken } = await getTokens(seed)
-  await editGrant(seed, refreshToken, { upstream: createSecrets('another SEED_SECRET, of 44 bytes as the first', undefined).seal('{}', grantKey(refreshToken)) })
+  await editGrant(seed, refreshToken, { upstream: createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined).seal('{}', grantKey(refreshToken)) })
   isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'not a 500')
 })
 
@@ -297,12 +297,12 @@ t.test('the store goes away between the answer of the provider and the write: th
   const seed = await startBroker(t)
   const { clientId, refreshToken } = await getTokens(seed)
   const { store } = seed.app
-  const replace = store.replace.bind(store)
-  store.replace = async () => { throw new StoreUnavailableError() }
+  const replace = store.compareAndSet.bind(store)
+  store.compareAndSet = async () => { throw new StoreUnavailableError() }
   const refused = await refresh(seed.url, clientId, refreshToken)
   isError(t, refused, 503, 'temporarily_unavailable', 'the store')
   t.equal(refused.headers['retry-after'], '1')
-  store.replace = replace
+  store.compareAndSet = replace
 
   // A public client at the provider: its refresh token has rotated there, and the old one would end everything.
   const after = readTokens(clientId, await refresh(seed.url, clientId, refreshToken))
@@ -312,7 +312,7 @@ t.test('the store goes away between the answer of the provider and the write: th
 /** `refresh` by itself: with a clock, a store and a provider of the test's. */
 const CLIENT = 'client'
 
-function makeParts ({ secrets = createSecrets(SEED_SECRET, undefined), store = createMemoryStore(), now = Date.now, requestTokens, ...more }: { now?: () => number, requestTokens: RenewalServices['upstream']['requestTokens'] } & Partial<Pick<GrantsOptions, 'secrets' | 'store'>> & Partial<Pick<RenewalServices, 'upstreamScope' | 'verifyIdToken'>>) {
+function makeParts ({ secrets = createKeyring(SEED_SECRET, undefined), store = createMemoryStore(), now = Date.now, requestTokens, ...more }: { now?: () => number, requestTokens: UpstreamRefreshServices['upstream']['requestTokens'] } & Partial<Pick<GrantsOptions, 'secrets' | 'store'>> & Partial<Pick<UpstreamRefreshServices, 'upstreamScope' | 'verifyIdToken'>>) {
   const warnings: string[] = []
   const log = { info () {}, warn (_fields: object, message: string) { warnings.push(message) } }
   const revocations = createRevocations(store, 960)
@@ -325,9 +325,9 @@ function makeParts ({ secrets = createSecrets(SEED_SECRET, undefined), store = c
     grants,
     warnings,
     /** As another replica has it: nothing in common but the store. */
-    replica: () => createRefresh({ grants, renewal: createRenewal({ grants, store, upstream, access, log, now, verifyIdToken, upstreamScope: more.upstreamScope }), log, now }),
+    replica: () => createRefreshRotation({ grants, renewal: createUpstreamRefresh({ grants, store, upstream, access, log, now, verifyIdToken, upstreamScope: more.upstreamScope }), log, now }),
     async begin (): Promise<{ grant: Grant, token: string }> {
-      const grant = await grants.activate(await grants.begin({ clientId: CLIENT, subject: 'ada', scope: 'openid', claims: {}, sid: undefined, refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-1' } }))
+      const grant = await grants.activate(await grants.create({ clientId: CLIENT, subject: 'ada', scope: 'openid', claims: {}, sid: undefined, refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-1' } }))
       return { grant, token: grants.refreshToken(grant) }
     }
   }
@@ -486,7 +486,7 @@ t.test('a grant that ends while it is refreshed stays ended', async (t) => {
 })
 
 t.test('a token of the right number that another secret made is not the current one', async (t) => {
-  const secrets = createSecrets('another SEED_SECRET, of 44 bytes as the first', SEED_SECRET)
+  const secrets = createKeyring('another SEED_SECRET, of 44 bytes as the first', SEED_SECRET)
   const { begin, replica, grants } = makeParts({ secrets, requestTokens: steadyProvider })
   const { token, grant } = await begin()
   const twin = grants.refreshToken({ ...grant, keyId: secrets.generations[1]!.id })
@@ -497,7 +497,7 @@ t.test('a token of the right number that another secret made is not the current 
 
 t.test('the scope is repeated to the provider only where it must be', async (t) => {
   const sent: Array<Record<string, string>> = []
-  const requestTokens: RenewalServices['upstream']['requestTokens'] = async (_grant, parameters) => {
+  const requestTokens: UpstreamRefreshServices['upstream']['requestTokens'] = async (_grant, parameters) => {
     sent.push(parameters)
     return await steadyProvider()
   }
@@ -529,11 +529,11 @@ t.test('the store fails after the provider has rotated: the next try goes on fro
   const { begin, replica, store, grants } = makeParts({ requestTokens: provider.requestTokens })
   const { token, grant } = await begin()
   const refresh = replica()
-  const replace = store.replace.bind(store)
-  store.replace = async () => { throw new StoreUnavailableError() }
+  const replace = store.compareAndSet.bind(store)
+  store.compareAndSet = async () => { throw new StoreUnavailableError() }
   await t.rejects(refresh(token, CLIENT), StoreUnavailableError)
   await t.rejects(refresh(token, CLIENT), StoreUnavailableError, 'and again')
-  store.replace = replace
+  store.compareAndSet = replace
   const next = await refresh(token, CLIENT)
   t.equal(next.number, 2)
   t.match(grants.upstreamTokens((await grants.find(grant.id))!.grant), { refreshToken: 'upstream-4' })
@@ -545,13 +545,13 @@ t.test('the store did write, only its answer was lost: what was kept for the nex
   const { begin, replica, store, grants } = makeParts({ requestTokens: provider.requestTokens })
   const { token } = await begin()
   const [one, other] = [replica(), replica()]
-  const replace = store.replace.bind(store)
-  store.replace = async (...args) => {
+  const replace = store.compareAndSet.bind(store)
+  store.compareAndSet = async (...args) => {
     await replace(...args)
     throw new StoreUnavailableError()
   }
   await t.rejects(one(token, CLIENT), StoreUnavailableError)
-  store.replace = replace
+  store.compareAndSet = replace
   const second = grants.refreshToken(await one(token, CLIENT))
   t.match(second, /\.2\./, 'a repeat within the grace window')
   const third = grants.refreshToken(await other(second, CLIENT))
@@ -571,10 +571,10 @@ t.test('the useless answer and the store fail together: the next try goes on fro
   })
   const { token } = await begin()
   const refresh = replica()
-  const replace = store.replace.bind(store)
-  store.replace = async () => { throw new StoreUnavailableError() }
+  const replace = store.compareAndSet.bind(store)
+  store.compareAndSet = async () => { throw new StoreUnavailableError() }
   await t.rejects(refresh(token, CLIENT), { code: 'temporarily_unavailable', retryAfterSeconds: 5 })
-  store.replace = replace
+  store.compareAndSet = replace
   await t.rejects(refresh(token, CLIENT), { code: 'temporarily_unavailable' })
   believable = true
   t.match(await replica()(token, CLIENT), { number: 2 }, 'any replica, now that the store has it')
@@ -591,10 +591,10 @@ t.test('what is kept for next tries is bounded: the oldest goes', async (t) => {
   })
   const tokens = await Promise.all(Array.from({ length: 1_001 }, async () => (await begin()).token))
   const refresh = replica()
-  const replace = store.replace.bind(store)
-  store.replace = async () => { throw new StoreUnavailableError() }
+  const replace = store.compareAndSet.bind(store)
+  store.compareAndSet = async () => { throw new StoreUnavailableError() }
   for (const token of tokens) await refresh(token, CLIENT).catch((err: Error) => { if (!(err instanceof StoreUnavailableError)) throw err })
-  store.replace = replace
+  store.compareAndSet = replace
   asked.length = 0
   await refresh(tokens[1]!, CLIENT)
   await refresh(tokens[0]!, CLIENT)

@@ -8,7 +8,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import type { Quirks } from '../../../../dev/provider.ts'
-import { createSecrets } from '../../../../src/crypto/keyring.ts'
+import { createKeyring } from '../../../../src/crypto/keyring.ts'
 import { defineTool } from '../../../../src/define/tool.ts'
 import type { ToolDefinition } from '../../../../src/define/tool.ts'
 import { TokenExchangeError, createDelegatedTokens } from '../../../../src/oauth/modes/broker/token-exchange.ts'
@@ -63,13 +63,13 @@ async function principalOf ({ app }: TestSeed, accessToken: string): Promise<Pri
 async function upstreamOf ({ app, tokens }: World): Promise<UpstreamGrantTokens> {
   const key = grantKey(tokens.refreshToken)
   const { upstream } = JSON.parse((await app.store.get(key))!) as Grant
-  return JSON.parse(createSecrets(SEED_SECRET, undefined).open(upstream, key)!) as UpstreamGrantTokens
+  return JSON.parse(createKeyring(SEED_SECRET, undefined).open(upstream, key)!) as UpstreamGrantTokens
 }
 
 /** Changes what the grant keeps of the provider's. */
 async function editUpstream (world: World, change: Partial<UpstreamGrantTokens>): Promise<void> {
   const upstream = JSON.stringify({ ...await upstreamOf(world), ...change })
-  await editGrant(world, world.tokens.refreshToken, { upstream: createSecrets(SEED_SECRET, undefined).seal(upstream, grantKey(world.tokens.refreshToken)) })
+  await editGrant(world, world.tokens.refreshToken, { upstream: createKeyring(SEED_SECRET, undefined).seal(upstream, grantKey(world.tokens.refreshToken)) })
 }
 
 /** As if the provider's access token had run out. */
@@ -209,13 +209,13 @@ t.test('tools and the refresh of the client at the same time: neither loses, who
 /** Holds the next token request of the provider until it is told to go on. */
 function holdToken (world: World): { held: Promise<void>, release (): void } {
   const { store } = world.app
-  const replace = store.replace.bind(store)
+  const replace = store.compareAndSet.bind(store)
   let tell!: () => void
   let release!: () => void
   const held = new Promise<void>((resolve) => { tell = resolve })
   const released = new Promise<void>((resolve) => { release = resolve })
-  store.replace = async (...args) => {
-    store.replace = replace
+  store.compareAndSet = async (...args) => {
+    store.compareAndSet = replace
     tell()
     await released
     return await replace(...args)
@@ -287,10 +287,10 @@ t.test('the store goes away when the provider has just rotated: the next one goe
   const world = await start(t)
   await expireUpstream(world)
   const { store } = world.app
-  const replace = store.replace.bind(store)
-  store.replace = async () => { throw new StoreUnavailableError() }
+  const replace = store.compareAndSet.bind(store)
+  store.compareAndSet = async () => { throw new StoreUnavailableError() }
   await t.rejects(world.tokenFor(), { name: 'TokenExchangeError', message: /try again shortly/, retryAfterSeconds: 1 })
-  store.replace = replace
+  store.compareAndSet = replace
   const next = await refreshed(world)
   t.equal(decodeJwt(await (await withTokens(world, next)).tokenFor()).sub, 'ada', 'the client has what the tool was given')
 })
@@ -350,7 +350,7 @@ t.test("the provider's own invalid_grant at the refresh ends the grant", async (
 t.test('what the grant keeps can no longer be opened: sign in again', async (t) => {
   const world = await start(t)
   await world.tokenFor()
-  const stranger = createSecrets('another SEED_SECRET, of 44 bytes as the first', undefined)
+  const stranger = createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined)
   await editGrant(world, world.tokens.refreshToken, { upstream: stranger.seal('{}', grantKey(world.tokens.refreshToken)) })
   await t.rejects(world.tokenFor({ audience: 'urn:company:other' }), { name: 'TokenExchangeError', message: /sign in again/, detail: /SEED_SECRET/ })
 })
@@ -367,7 +367,7 @@ t.test('a kept token that cannot be opened is asked for anew', async (t) => {
   const first = await world.tokenFor()
   const [key] = written
   t.match(key, /^delegated:[\w-]{22}:[\w-]{43}$/, 'the audience is not in the key')
-  await store.set(key!, createSecrets('another SEED_SECRET, of 44 bytes as the first', undefined).seal('{}', key!), 60)
+  await store.set(key!, createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined).seal('{}', key!), 60)
   t.not(await world.tokenFor(), first)
 })
 

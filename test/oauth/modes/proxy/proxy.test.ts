@@ -3,9 +3,9 @@ import { loadConfig } from '../../../../src/config/env.ts'
 import type { AuthorizationRequest } from '../../../../src/oauth/endpoints/authorize.ts'
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../../../src/oauth/modes/proxy/proxy.ts'
-import { sidName, subjectName, tokenName } from '../../../../src/tokens/revocations.ts'
+import { sidKey, subjectKey, tokenKey } from '../../../../src/tokens/revocations.ts'
 import { digest } from '../../../../src/crypto/keyring.ts'
-import type { Upstream } from '../../../../src/provider/token-client.ts'
+import type { TokenClient } from '../../../../src/provider/token-client.ts'
 import type { Principal } from '../../../../src/tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 import { TokenError } from '../../../../src/tokens/verifier.ts'
@@ -16,7 +16,7 @@ const REQUEST: AuthorizationRequest = { client: CLIENT, redirectUri: 'http://loc
 /** The proxy with everything around it in the test's hand. */
 function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {} }: { provider?: string, canRevoke?: boolean, verify?: () => Promise<unknown> } = {}) {
   const seen = { scopes: [] as Array<readonly string[]>, tokenScopes: [] as Array<string | undefined>, marks: [] as Array<[names: string[], until: number | undefined]>, told: [] as Array<[token: string, hint: string | undefined]> }
-  const upstream: Upstream = {
+  const upstream: TokenClient = {
     authorizationUrl (_parameters, scopes) {
       seen.scopes.push(scopes)
       return new URL('https://id.example.com/auth')
@@ -49,7 +49,7 @@ function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {
 t.test('asks for what the client asked for, and of Entra ID always for all: at sign-in and at each refresh', async (t) => {
   for (const [provider, scopes, scope] of [['generic', ['openid'], undefined], ['entra', ['openid', 'email', 'api'], 'openid email api']] as const) {
     const { proxy, seen } = setUp({ provider })
-    await proxy.signIn.begin(REQUEST)
+    await proxy.signIn.start(REQUEST)
     await proxy.issuer.refresh({ refreshToken: 'r', scope: undefined }, CLIENT)
     t.same(seen, { scopes: [scopes], tokenScopes: [scope], marks: [], told: [] }, provider)
   }
@@ -58,16 +58,16 @@ t.test('asks for what the client asked for, and of Entra ID always for all: at s
 t.test('a logout ends the access tokens issued so far, of the person or of the session', async (t) => {
   const { proxy, seen } = setUp()
   const before = Math.floor(Date.now() / 1_000)
-  t.equal(await proxy.end({ subject: 'ada' }), 1)
-  t.equal(await proxy.end({ sid: 'session' }), 1)
-  t.same(seen.marks.map(([names]) => names), [[subjectName('ada')], [sidName('session')]])
+  t.equal(await proxy.revokeFor({ subject: 'ada' }), 1)
+  t.equal(await proxy.revokeFor({ sid: 'session' }), 1)
+  t.same(seen.marks.map(([names]) => names), [[subjectKey('ada')], [sidKey('session')]])
   for (const [, until] of seen.marks) t.ok(until! >= before && until! <= Date.now() / 1_000, 'those of later sign-ins are good')
 })
 
 t.test('an access token that /mcp takes ends here and at the provider, any other string at the provider alone', async (t) => {
   const { proxy, seen } = setUp()
   await proxy.revoker.revoke('good', 'access_token', CLIENT)
-  t.same(seen, { scopes: [], tokenScopes: [], marks: [[[tokenName(digest('good'))], undefined]], told: [['good', 'access_token']] })
+  t.same(seen, { scopes: [], tokenScopes: [], marks: [[[tokenKey(digest('good'))], undefined]], told: [['good', 'access_token']] })
   for (const refusal of [new TokenError('invalid_token', 'expired'), new ProviderUnavailableError('no keys')]) {
     const other = setUp({ verify: async () => { throw refusal } })
     await other.proxy.revoker.revoke('refresh', undefined, CLIENT)
