@@ -7,6 +7,7 @@ import { checkAddressRange, checkBaseUrl, checkHttpsUrl, checkOrigin, checkRedir
 import { readConfiguredClients } from './clients.ts'
 import { PRESET_NAMES, findPreset } from './presets.ts'
 import type { PresetName } from './presets.ts'
+import { deepFreeze } from '../json/deep-freeze.ts'
 
 /**
  * Configuration: environment in, one frozen object out.
@@ -369,11 +370,4 @@ function checkClientCredential (env: Env, problems: string[]): void {
   if (key !== undefined && secret !== undefined) problems.push('OIDC_CLIENT_KEY and OIDC_CLIENT_SECRET are both set: keep one of them')
   if (method === 'private_key_jwt' && key === undefined) problems.push('OIDC_CLIENT_KEY is missing: OIDC_CLIENT_AUTH=private_key_jwt needs it')
   if (method?.startsWith('client_secret') && secret === undefined) problems.push(`OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=${method} needs it`)
-}
-
-function deepFreeze<T extends object> (value: T): T {
-  for (const inner of Object.values(value)) {
-    if (typeof inner === 'object' && inner !== null) deepFreeze(inner)
-  }
-  return Object.freeze(value)
 }

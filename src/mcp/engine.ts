@@ -3,10 +3,9 @@ import type { Implementation, ServerEvent } from '@modelcontextprotocol/server'
 import type { Keyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
-import type { Principal } from '../tokens/principal.ts'
 import type { Store } from '../store/store.ts'
 import { checkScopes } from './scope-check.ts'
-import type { McpResponse } from './exchange.ts'
+import type { CallLimits, McpRequest, McpResponse } from './exchange.ts'
 import { errorResponse } from './exchange.ts'
 import type { CallStreamOptions } from './streams/call-stream.ts'
 import { createCatalog } from './catalog/catalog.ts'
@@ -54,29 +53,6 @@ export interface Engine {
   replace (definitions: readonly Definition[]): void
   /** Ends streams at once, lets calls finish for `graceMs`, then aborts them. */
   close (graceMs: number): Promise<void>
-}
-
-export interface McpRequest {
-  method: 'POST' | 'GET' | 'DELETE'
-  headers: Record<string, string | string[] | undefined>
-  /** Absolute, under BASE_URL. */
-  url: string
-  /** Of a POST, parsed. */
-  body: unknown
-  /** Accept includes text/event-stream. */
-  acceptsStream: boolean
-  principal: Principal | undefined
-  /** Of the client, for limits where there is no principal. */
-  address: string
-  log: RequestLog
-  /** Aborts when the client disconnects. */
-  signal: AbortSignal
-}
-
-/** What may go on at once. Each gives what ends it, and throws when there is too much already. */
-export interface CallLimits {
-  beginCall (principalKey: string | undefined, address: string): () => void
-  beginStream (principalKey: string | undefined, address: string): () => void
 }
 
 export interface EngineOptions {

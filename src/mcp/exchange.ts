@@ -1,23 +1,82 @@
-import { EVENT_STREAM_HEADERS } from './streams/event-stream.ts'
-import type { EventStream } from './streams/event-stream.ts'
+import type { Writable } from 'node:stream'
+import type { RequestLog } from '../define/context.ts'
+import type { Principal } from '../tokens/principal.ts'
 
-/** What the endpoint answers over HTTP. */
+/** A request to the MCP endpoint, as far as the engine needs it. */
+export interface McpRequest {
+  method: 'POST' | 'GET' | 'DELETE'
+  headers: Record<string, string | string[] | undefined>
+  /** Absolute, under BASE_URL. */
+  url: string
+  /** The parsed body of a POST. */
+  body: unknown
+  /** Accept includes text/event-stream. */
+  acceptsStream: boolean
+  principal: Principal | undefined
+  /** The client's address, for limits where there is no principal. */
+  address: string
+  log: RequestLog
+  /** Aborts when the client disconnects. */
+  signal: AbortSignal
+}
+
+/** The HTTP response to it. */
 export interface McpResponse {
   status: number
   headers: Record<string, string>
-  /** Of JSON; bytes where it is long. */
+  /** JSON text, or bytes for large lists. */
   body: string | Buffer | null
   /** Sent instead of a body. */
   stream?: EventStream
+}
+
+/**
+ * A response of server-sent events (HTML Standard, section 9.2) to one client. It writes straight to the HTTP response:
+ * there may be ten thousand of them, and a Node stream in between would buffer for each.
+ */
+export interface EventStream {
+  readonly open: boolean
+  /** Writes one event. A client that leaves too much unread is disconnected instead. */
+  write (event: { data: string, id?: string | undefined, retryMs?: number }): void
+  /** Writes a comment, which clients ignore. */
+  comment (text: string): void
+  /** Writes frames that are already encoded. */
+  raw (frames: string | Uint8Array): void
+  /** Ends the stream after what has been written. */
+  end (): void
+  /** Breaks the stream off, so that the client sees that it is incomplete. */
+  destroy (): void
+  /** Calls the listener once, when the stream has ended, was broken off or the client has left. */
+  onEnd (listener: () => void): void
+  /** Sends the stream, beginning with what was written before the response was there. */
+  pipe (response: Writable): void
+}
+
+/** Concurrency limits. Each method returns its release function and throws LimitError at the limit. */
+export interface CallLimits {
+  beginCall (principalKey: string | undefined, address: string): () => void
+  beginStream (principalKey: string | undefined, address: string): () => void
 }
 
 export function jsonResponse (status: number, body: unknown, headers: Record<string, string> = {}): McpResponse {
   return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
 }
 
-/** JSON-RPC 2.0 section 5.1. */
-export function errorResponse (status: number, code: number, message: string, headers: Record<string, string> = {}): McpResponse {
+/** A JSON-RPC error without an id (JSON-RPC 2.0 section 5.1). */
+export function errorResponse (
+  status: number,
+  code: number,
+  message: string,
+  headers: Record<string, string> = {}
+): McpResponse {
   return jsonResponse(status, { jsonrpc: '2.0', id: null, error: { code, message } }, headers)
+}
+
+/** Not cached, and not buffered by nginx. */
+const EVENT_STREAM_HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no'
 }
 
 export function streamResponse (stream: EventStream): McpResponse {

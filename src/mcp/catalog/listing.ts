@@ -3,6 +3,7 @@ import type { Policy } from '../../define/policy.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
+import { deepFreeze } from '../../json/deep-freeze.ts'
 
 /**
  * What is listed, in the order of its names, which is the same at every replica. Each caller sees what they may use;
@@ -91,13 +92,6 @@ function readCursor (what: string, cursor: string): string {
     if (list === what && typeof name === 'string') return name
   } catch {}
   throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The cursor is not one of this list')
-}
-
-export function deepFreeze<T extends object> (value: T): T {
-  for (const inner of Object.values(value)) {
-    if (typeof inner === 'object' && inner !== null) deepFreeze(inner)
-  }
-  return Object.freeze(value)
 }
 
 /** A copy of what an author gave, without what JSON cannot hold and without a schema library's own hidden members. */

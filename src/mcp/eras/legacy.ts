@@ -1,7 +1,7 @@
 import { SUPPORTED_PROTOCOL_VERSIONS, isJSONRPCNotification, isJSONRPCRequest, isJSONRPCResponse, isJSONRPCResultResponse } from '@modelcontextprotocol/server'
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '@modelcontextprotocol/server'
 import type { Store } from '../../store/store.ts'
-import type { McpResponse } from '../exchange.ts'
+import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import { errorResponse, jsonResponse } from '../exchange.ts'
 import { runInBackground } from '../cluster/background.ts'
 import type { BackgroundLog } from '../cluster/background.ts'
@@ -11,9 +11,9 @@ import { connect, initialize } from './session-transport.ts'
 import type { CallTransport } from './session-transport.ts'
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { EventStreams } from '../streams/event-stream.ts'
+import { requestKey } from '../fast-path/pending-calls.ts'
 import type { PendingCalls } from '../fast-path/pending-calls.ts'
 import type { HandedOverCall } from '../fast-path/fast-path.ts'
-import type { CallLimits, McpRequest } from '../engine.ts'
 import type { Caller } from '../handlers/caller.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 import type { Replicas } from '../cluster/replicas.ts'
@@ -247,6 +247,3 @@ function isCancellation (message: JSONRPCMessage): message is JSONRPCNotificatio
   const { method, params } = message as JSONRPCNotification
   return method === 'notifications/cancelled' && ['string', 'number'].includes(typeof params?.['requestId'])
 }
-
-/** 1 and "1" are two ids. */
-export const requestKey = (session: string, id: RequestId): string => `${session}:${JSON.stringify(id)}`

@@ -1,3 +1,5 @@
+import type { RequestId } from '@modelcontextprotocol/server'
+
 /**
  * Calls that run without the SDK: those whose handlers wait for something. They stay until they are done, as most are
  * within milliseconds, or are handed over to the SDK: at once where their client must be reached or does not wait any
@@ -62,3 +64,6 @@ export function createPendingCalls (): PendingCalls {
     handOverAll
   }
 }
+
+/** The key of a session's request; the ids 1 and "1" are different. */
+export const requestKey = (session: string, id: RequestId): string => `${session}:${JSON.stringify(id)}`

@@ -1,4 +1,4 @@
-import { deepFreeze } from '../catalog/listing.ts'
+import { deepFreeze } from '../../json/deep-freeze.ts'
 import type { Session } from './sessions.ts'
 
 /**

@@ -1,27 +1,6 @@
 import type { Writable } from 'node:stream'
+import type { EventStream } from '../exchange.ts'
 import { createTimeSlicer } from '../../async/time-slicer.ts'
-
-/**
- * An open answer of server-sent events (HTML Standard, section 9.2), written to one client. There may be ten thousand of
- * them, so it is no stream of Node's with buffers of its own: it writes to the response.
- */
-export interface EventStream {
-  readonly open: boolean
-  /** Writes one event. A client that leaves too much unread is cut instead. */
-  write (event: { data: string, id?: string | undefined, retryMs?: number }): void
-  /** Writes a comment, which clients ignore. */
-  comment (text: string): void
-  /** Writes what is framed already. */
-  raw (frames: string | Uint8Array): void
-  /** Ends it after what has been written. */
-  end (): void
-  /** Breaks it off: the client sees that it is not whole. */
-  destroy (): void
-  /** Called once, when it is over: ended, broken off, or left by the client. */
-  onEnd (listener: () => void): void
-  /** Sends it, and first what was written before there was a response. */
-  pipe (response: Writable): void
-}
 
 /** All streams of one process: they share one clock. */
 export interface EventStreams {
@@ -37,13 +16,6 @@ export interface EventStreamsOptions {
   /** How long a client may read nothing of what is there. */
   unreadMs?: number
   onCut (reason: string): void
-}
-
-/** Headers of a stream: no cache, and nginx is told not to buffer. */
-export const EVENT_STREAM_HEADERS = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no'
 }
 
 export function createEventStreams ({ keepAliveMs = 15_000, unreadBytes = 1_048_576, unreadMs = 30_000, onCut }: EventStreamsOptions): EventStreams {

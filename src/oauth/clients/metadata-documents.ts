@@ -4,7 +4,7 @@ import type { FetchPublicDocument } from '../../net/public-fetch.ts'
 import type { ProviderLog } from '../../provider/discovery.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
-import { stripControlCharacters } from '../endpoints/register.ts'
+import { stripControlCharacters } from './client-name.ts'
 
 /**
  * Clients whose id is the URL of their metadata (draft-ietf-oauth-client-id-metadata-document): the document is fetched,

@@ -2,6 +2,7 @@ import type { AuthorizeQuery } from '../../schemas/authorize.ts'
 import { checkRedirectUri } from '../clients/clients.ts'
 import type { Client, Clients } from '../clients/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
+import type { AuthorizationRequest } from '../modes/sign-in.ts'
 import { checkCodeChallenge } from '../protocol/pkce.ts'
 import { countClient } from '../../limits/rate-limit.ts'
 import type { ClientLimit } from '../../limits/rate-limit.ts'
@@ -22,22 +23,6 @@ export interface AuthorizationServices extends ClientLimit {
   /** Those that only some tools need. */
   toolScopes: readonly string[]
   redirectUriSchemes: readonly string[]
-}
-
-/** A request whose every part has been checked; what a person is asked to consent to, and what is then done. */
-export interface AuthorizationRequest {
-  client: Pick<Client, 'id' | 'kind' | 'name' | 'refreshes'>
-  redirectUri: string
-  state: string | undefined
-  codeChallenge: string
-  /** Those the client is granted. */
-  scopes: readonly string[]
-  nonce: string | undefined
-  /** As asked, without `none`; space-separated. */
-  prompt: string | undefined
-  /** Seconds, in digits. */
-  maxAge: string | undefined
-  loginHint: string | undefined
 }
 
 export type AuthorizationOutcome =

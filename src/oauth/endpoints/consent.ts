@@ -1,9 +1,9 @@
 import { isLoopbackHost } from '../../config/checks.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-import type { AuthorizationRequest } from './authorize.ts'
 import { describeScope } from '../protocol/scope.ts'
 import { digest, randomId, timingSafeEquals } from '../../crypto/keyring.ts'
+import type { AuthorizationRequest } from '../modes/sign-in.ts'
 import { OtherBrowserError, SignInExpiredError } from '../modes/sign-in.ts'
 
 /**

@@ -3,6 +3,7 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 import { clientAddressKey } from '../../limits/rate-limit.ts'
 import type { RateLimiter } from '../../limits/rate-limit.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
+import { stripControlCharacters } from '../clients/client-name.ts'
 import type { ClientMetadata, Registrations } from '../clients/registrations.ts'
 
 /**
@@ -78,9 +79,4 @@ function readApplicationType ({ application_type: type, redirect_uris: uris }: R
   if (type === undefined) return uris.every((uri) => uri.startsWith('https:')) ? 'web' : 'native'
   if (type !== 'native' && type !== 'web') throw new OAuthError('invalid_client_metadata', 'application_type must be native or web')
   return type
-}
-
-/** A name is shown to people: no control, format or direction characters. */
-export function stripControlCharacters (name: string): string {
-  return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '').trim()
 }

@@ -4,6 +4,7 @@ import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
 import type { Client } from '../clients/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
+import type { CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
 import { countClient } from '../../limits/rate-limit.ts'
 import type { ClientLimit } from '../../limits/rate-limit.ts'
@@ -13,24 +14,6 @@ import { checkResource } from '../protocol/resource-indicator.ts'
 export interface TokenServices extends ClientAuthenticationServices, ClientLimit {
   issuer: TokenIssuer
   resource: string
-}
-
-/** A mode's way from a grant to tokens; throws OAuthError, ProviderUnavailableError, StoreUnavailableError. */
-export interface TokenIssuer {
-  redeemCode (request: CodeRequest, client: Client): Promise<TokenResponse>
-  refresh (request: RefreshRequest, client: Client): Promise<TokenResponse>
-}
-
-export interface CodeRequest {
-  code: string
-  redirectUri: string | undefined
-  codeVerifier: string
-}
-
-export interface RefreshRequest {
-  refreshToken: string
-  /** The scopes to narrow the new access token to. */
-  scope: string | undefined
 }
 
 /**

@@ -1,5 +1,21 @@
-import type { AuthorizationRequest } from '../endpoints/authorize.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
+import type { Client } from '../clients/clients.ts'
+
+/** A checked authorization request: what the person is asked to consent to, and what happens then. */
+export interface AuthorizationRequest {
+  client: Pick<Client, 'id' | 'kind' | 'name' | 'refreshes'>
+  redirectUri: string
+  state: string | undefined
+  codeChallenge: string
+  /** The scopes that the client is granted. */
+  scopes: readonly string[]
+  nonce: string | undefined
+  /** As requested, without `none`; space-separated. */
+  prompt: string | undefined
+  /** Seconds, in digits. */
+  maxAge: string | undefined
+  loginHint: string | undefined
+}
 
 /** What a mode does once a person has consented. */
 export interface SignIn {

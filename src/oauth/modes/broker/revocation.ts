@@ -1,7 +1,7 @@
 import type { Principal } from '../../../tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { TokenError } from '../../../tokens/verifier.ts'
-import type { TokenRevoker } from '../../endpoints/revoke.ts'
+import type { TokenRevoker } from '../mode.ts'
 import { readRefreshToken } from './grants.ts'
 import type { Grants } from './grants.ts'
 

@@ -1,7 +1,7 @@
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { TokenError } from '../../../tokens/verifier.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import type { TokenRevoker } from '../../endpoints/revoke.ts'
+import type { TokenRevoker } from '../mode.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import { digest } from '../../../crypto/keyring.ts'

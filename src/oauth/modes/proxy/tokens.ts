@@ -6,7 +6,7 @@ import { checkRedirectUri } from '../../clients/clients.ts'
 import type { Client } from '../../clients/clients.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { grantedScopes } from '../../protocol/scope.ts'
-import type { TokenIssuer } from '../../endpoints/token.ts'
+import type { TokenIssuer } from '../mode.ts'
 import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
 
 /** Proxy mode: the provider's own tokens, under Seed's roof. */

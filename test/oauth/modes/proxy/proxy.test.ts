@@ -1,6 +1,6 @@
 import t from 'tap'
 import { loadConfig } from '../../../../src/config/env.ts'
-import type { AuthorizationRequest } from '../../../../src/oauth/endpoints/authorize.ts'
+import type { AuthorizationRequest } from '../../../../src/oauth/modes/sign-in.ts'
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../../../src/oauth/modes/proxy/proxy.ts'
 import { sidKey, subjectKey, tokenKey } from '../../../../src/tokens/revocations.ts'
