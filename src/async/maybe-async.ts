@@ -1,4 +1,4 @@
-/** What may be there at once. */
+/** A result that is often available without waiting. */
 export type MaybePromise<T> = T | Promise<T>
 
 export function isPromise (value: unknown): value is Promise<unknown> {
@@ -6,12 +6,16 @@ export function isPromise (value: unknown): value is Promise<unknown> {
 }
 
 /**
- * Goes on with what work gives: at once, where it gives no promise. Most handlers are done at once, and each promise and
- * turn of the microtask queue that a call does without is time.
+ * Maps the result of `work`, synchronously when it is not a promise. Most handlers return at once, and every promise and
+ * microtask that a call does without makes it faster.
  *
- * @param onError for what work throws or rejects with; not for what `onResult` throws
+ * @param onError receives what `work` throws or rejects with, but not what `onResult` throws
  */
-export function mapMaybe<T, Result> (work: () => MaybePromise<T>, onResult: (result: T) => Result, onError: (err: unknown) => Result): MaybePromise<Result> {
+export function mapMaybe<T, Result> (
+  work: () => MaybePromise<T>,
+  onResult: (result: T) => Result,
+  onError: (err: unknown) => Result
+): MaybePromise<Result> {
   let result: MaybePromise<T>
   try {
     result = work()

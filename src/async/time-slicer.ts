@@ -1,41 +1,40 @@
-/** How long may be worked at a stretch. */
-const STRETCH_MS = 10
+/** Duration of one slice. */
+const BUDGET_MS = 10
+
+export type TimeSlicer = ReturnType<typeof createTimeSlicer>
 
 /**
- * Does something for each of very many, such as all open streams: as many at a stretch as take a few milliseconds, and
- * the others in later turns of the event loop. Whatever else waits has its turn in between: answers of Redis above
- * all, which would be taken for lost otherwise. What is begun first is done first.
+ * Loops over very many items, such as all open streams, in slices of a few milliseconds. Other work gets its turn in
+ * between: replies of Redis above all, which would otherwise be taken for timeouts. Loops run in the order they were
+ * started in.
+ *
+ * @param now milliseconds, from any origin
  */
-export interface TimeSlicer {
-  /** @param act must not throw */
-  forEach<Item> (items: Iterable<Item>, act: (item: Item) => void): void
-}
+export function createTimeSlicer (budgetMs = BUDGET_MS, now = (): number => performance.now()) {
+  /** Each handles its next item, and returns true when it had none left. */
+  const loops: Array<() => boolean> = []
 
-/** @param now milliseconds, from any beginning */
-export function createTimeSlicer (stretchMs = STRETCH_MS, now = (): number => performance.now()): TimeSlicer {
-  const waiting: Array<() => boolean> = []
-
-  /** Goes on until all is done or the time is over. */
-  function work (): void {
-    const until = now() + stretchMs
-    while (waiting.length > 0) {
-      if (waiting[0]!()) waiting.shift()
-      else if (now() >= until) {
-        setImmediate(work)
+  function runSlice (): void {
+    const end = now() + budgetMs
+    while (loops.length > 0) {
+      if (loops[0]!()) loops.shift()
+      else if (now() >= end) {
+        setImmediate(runSlice)
         return
       }
     }
   }
 
   return {
-    forEach (items, act) {
+    /** Calls `act`, which must not throw, for each item. Items deleted from a set or map meanwhile are skipped. */
+    forEach<Item> (items: Iterable<Item>, act: (item: Item) => void): void {
       const iterator = items[Symbol.iterator]()
-      const begins = waiting.push(() => {
+      const isFirst = loops.push(() => {
         const { done, value } = iterator.next()
         if (done !== true) act(value)
         return done === true
       }) === 1
-      if (begins) work()
+      if (isFirst) runSlice()
     }
   }
 }
