@@ -1,7 +1,6 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import type { Policy } from '../../define/policy.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import { deepFreeze } from '../../json/deep-freeze.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { deepFreeze } from '../../json/deep-freeze.ts'
