@@ -1,17 +1,174 @@
+import { dirname, posix } from 'node:path'
 import neostandard from 'neostandard'
 
 /**
- * Imports run one way (docs/architecture.md):
- * server -> app -> plugins -> routes -> src/http -> src/{oauth,oidc,mcp,extensions,tools,prompts,resources} -> src/define -> src/{schemas,store,config,crypto,http-client}.
- * Each block says what a folder may not reach for.
+ * The architecture: what each folder may import, from the bottom up. A folder imports only what stands above it here, so
+ * no arrow runs back; `npm run lint` also finds circles inside a folder (.dependency-cruiser.js). What is not in the
+ * table may import nothing of Seed. Packages in FENCED need a mention as well; all others are free.
  */
-const HTTP = ['**/plugins/*', '**/routes/*', '**/src/app.ts', '**/src/server.ts', '**/app.ts', '**/server.ts']
-const FASTIFY = ['fastify', 'fastify-plugin', '@fastify/*']
-const OUTSIDE = ['**/dev/*', '**/bench/*', '**/test/*']
-const forbid = (files, groups, message) => ({
-  files,
-  rules: { 'no-restricted-imports': ['error', { patterns: [{ group: groups, message }] }] }
-})
+const MAY_IMPORT = {
+  // Helpers that know nothing of Seed. Every folder may import them.
+  'src/errors': [],
+  'src/async': [],
+  'src/json': [],
+
+  // Foundations
+  'src/net': [],
+  'src/schemas': [],
+  'src/crypto': [],
+  'src/config': ['src/net'],
+  'src/store': ['src/config', 'ioredis'],
+
+  // Identity: the provider, access tokens, who may use what
+  'src/provider': ['src/config', 'src/net', 'jose', 'oauth4webapi'],
+  'src/tokens': ['src/crypto', 'src/provider', 'src/schemas', 'src/store', 'jose'],
+  'src/define': ['src/tokens', '@modelcontextprotocol'],
+  'src/policy': ['src/define', 'src/tokens'],
+  'src/limits': ['src/config', 'src/crypto', 'src/net', 'src/store'],
+
+  // The authorization server
+  'src/oauth/protocol': ['src/config', 'src/net'],
+  'src/oauth/clients': [
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store', 'jose'
+  ],
+  'src/oauth/modes': ['src/oauth/clients', 'src/schemas'],
+  'src/oauth/endpoints': [
+    'src/config', 'src/crypto', 'src/limits', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
+    'src/provider', 'src/schemas', 'src/store', 'jose'
+  ],
+  'src/oauth/modes/proxy': [
+    'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
+    'src/schemas', 'src/store', 'src/tokens'
+  ],
+  'src/oauth/modes/broker': [
+    'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
+    'src/schemas', 'src/store', 'src/tokens', 'oauth4webapi'
+  ],
+
+  // The MCP engine
+  'src/mcp/exchange.ts': ['src/define', 'src/tokens'],
+  'src/mcp/cluster': ['src/crypto', 'src/store', '@modelcontextprotocol'],
+  'src/mcp/sessions': ['src/crypto', 'src/store', '@modelcontextprotocol'],
+  'src/mcp/handlers': [
+    'src/crypto', 'src/define', 'src/mcp/sessions', 'src/store', 'src/tokens', '@modelcontextprotocol'
+  ],
+  'src/mcp/catalog': ['src/define', 'src/mcp/handlers', 'src/policy', 'src/tokens', '@modelcontextprotocol'],
+  'src/mcp/scope-check.ts': ['src/mcp/catalog', 'src/policy', 'src/tokens'],
+  'src/mcp/streams': [
+    'src/crypto', 'src/define', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/sessions', 'src/store',
+    '@modelcontextprotocol'
+  ],
+  'src/mcp/fast-path': [
+    'src/mcp/catalog', 'src/mcp/exchange.ts', 'src/mcp/handlers', 'src/mcp/sessions', 'src/policy',
+    '@modelcontextprotocol'
+  ],
+  'src/mcp/eras': [
+    'src/crypto', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/fast-path', 'src/mcp/handlers',
+    'src/mcp/scope-check.ts', 'src/mcp/sessions', 'src/mcp/streams', 'src/policy', 'src/store', '@modelcontextprotocol'
+  ],
+  'src/mcp/engine.ts': [
+    'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/eras', 'src/mcp/exchange.ts',
+    'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/scope-check.ts', 'src/mcp/sessions', 'src/mcp/streams',
+    'src/policy', 'src/store', '@modelcontextprotocol'
+  ],
+
+  // What is offered, and how its authors test it
+  'src/tools': ['src/config', 'src/define'],
+  'src/prompts': ['src/define'],
+  'src/resources': ['src/config', 'src/define'],
+  'src/extensions': ['src/define'],
+  'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/catalog', 'src/resources'],
+  'src/index.ts': ['src/define', 'src/tokens'],
+  'src/testing': [
+    'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/exchange.ts',
+    'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'
+  ],
+
+  // HTTP: only from here on does anything know Fastify
+  'src/pages': [],
+  'src/logging': ['src/config', 'src/tokens', 'fastify'],
+  'src/http': [
+    'src/config', 'src/limits', 'src/mcp/sessions', 'src/net', 'src/oauth/clients', 'src/oauth/modes',
+    'src/oauth/protocol', 'src/pages', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'fastify'
+  ],
+  routes: [
+    'src/crypto', 'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients',
+    'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages',
+    'src/schemas', 'fastify'
+  ],
+  plugins: [
+    'routes', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
+    'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes/broker',
+    'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'fastify'
+  ],
+
+  // The process
+  'src/app.ts': [
+    'plugins', 'src/config', 'src/define', 'src/http', 'src/logging', 'src/mcp/engine.ts', 'src/net', 'src/policy',
+    'fastify'
+  ],
+  'src/listen.ts': ['fastify'],
+  'src/serve.ts': ['src/app.ts', 'src/config', 'src/definitions.ts', 'src/http', 'src/listen.ts'],
+  'src/server.ts': ['src/serve.ts'],
+  'src/commands': [
+    'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/modes/broker', 'src/policy', 'src/provider',
+    'src/store', 'src/tokens'
+  ],
+  'src/cli.ts': ['src/commands', 'src/config', 'src/definitions.ts']
+}
+
+const HELPERS = ['src/errors', 'src/async', 'src/json']
+
+/** Plugins meet through decorators, and a route knows no other route. */
+const NO_SIBLINGS = ['plugins', 'routes']
+
+const FENCED = {
+  fastify: ['fastify', 'fastify-plugin', '@fastify/*'],
+  '@modelcontextprotocol': ['@modelcontextprotocol/*'],
+  ioredis: ['ioredis'],
+  jose: ['jose'],
+  oauth4webapi: ['oauth4webapi']
+}
+
+/** The rule for one row of the table. */
+function allowOnly (place, allowed) {
+  const isFile = place.endsWith('.ts')
+  const folder = isFile ? dirname(place) : place
+  const siblings = isFile || NO_SIBLINGS.includes(place) ? [] : [place]
+  const modules = [...HELPERS, ...allowed.filter((name) => name in MAY_IMPORT), ...siblings]
+  const relative = modules.map((name) => toSpecifier(folder, name)).join('|')
+  const packages = Object.keys(FENCED).filter((name) => !allowed.includes(name)).flatMap((name) => FENCED[name])
+  return {
+    files: [isFile ? place : `${place}/*.ts`],
+    rules: {
+      'no-restricted-imports': ['error', {
+        patterns: [
+          {
+            regex: `^\\.(?!(?:${relative})$)`,
+            message: `${place} may import only ${modules.join(', ')} (the table in eslint.config.js).`
+          },
+          { group: packages, message: `${place} may not use this package (the table in eslint.config.js).` }
+        ]
+      }]
+    }
+  }
+}
+
+/** A regular expression for the specifiers of a folder's modules, or of one file, without the first dot. */
+function toSpecifier (from, name) {
+  const path = posix.relative(from, name)
+  const specifier = (path.startsWith('.') ? path : path === '' ? '.' : `./${path}`).slice(1).replaceAll('.', '\\.')
+  return name.endsWith('.ts') ? specifier : `${specifier}/[^/]+\\.ts`
+}
+
+const places = Object.keys(MAY_IMPORT)
+for (const [index, place] of places.entries()) {
+  for (const name of MAY_IMPORT[place]) {
+    if (!(name in FENCED) && !places.slice(0, index).includes(name)) {
+      throw new Error(`eslint.config.js: ${place} may import ${name}, which must stand above it`)
+    }
+  }
+}
 
 export default [
   ...neostandard({ ts: true, ignores: ['dist', '.dev', '.bench', '.tap', '.test-build', 'node_modules'] }),
@@ -20,17 +177,13 @@ export default [
     ignores: ['src/server.ts', 'src/cli.ts'],
     rules: { 'n/no-process-env': 'error' }
   },
-  forbid(['src/app.ts', 'src/serve.ts', 'src/server.ts'], OUTSIDE, 'What ships imports nothing from dev, bench or test.'),
-  forbid(['plugins/*.ts'], ['./*', '**/plugins/*', ...OUTSIDE], 'Plugins meet through decorators and dependencies, never by import.'),
-  forbid(['routes/*.ts'], ['./*', '**/plugins/*', '**/app.ts', '**/server.ts', ...OUTSIDE], 'A route file knows the domain and src/http only; its services are options.'),
-  forbid(['src/http/*.ts'], [...HTTP, ...OUTSIDE], 'src/http knows the domain, not who mounts it.'),
-  forbid(['src/oauth/**/*.ts', 'src/oidc/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The domain imports no Fastify and nothing above it.'),
-  forbid(['src/mcp/**/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/tools/*', '**/prompts/*', '**/resources/*', '**/extensions/*', '**/oauth/*', ...OUTSIDE], 'A tool is on top of the engine, never under it; the domain imports no Fastify.'),
-  forbid(['src/commands/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'A command works on the domain, without the server.'),
-  forbid(['src/policy/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/tools/*', '**/extensions/*', ...OUTSIDE], 'Judging needs a policy and a principal, and nothing of what is done with the verdict.'),
-  forbid(['src/define/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/tools/*', '**/extensions/*', ...OUTSIDE], 'What authors import knows nothing of what runs it.'),
-  forbid(['src/tools/*.ts', 'src/prompts/*.ts', 'src/resources/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', '**/extensions/*', ...OUTSIDE], 'A tool is made of what src/define and src/index.ts offer, and knows nothing of the engine or HTTP.'),
-  forbid(['src/testing/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/tools/*', '**/prompts/*', '**/resources/*', '**/extensions/*', '**/commands/*', ...OUTSIDE], 'The testing kit drives the engine, without HTTP and without anything of its own to offer.'),
-  forbid(['src/extensions/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/mcp/*', ...OUTSIDE], 'Loading knows definitions, not what is done with them.'),
-  forbid(['src/schemas/*.ts', 'src/store/*.ts', 'src/config/*.ts', 'src/http-client/*.ts', 'src/crypto/*.ts'], [...HTTP, ...FASTIFY, '**/http/*', '**/oauth/*', '**/oidc/*', '**/mcp/*', '**/tools/*', ...OUTSIDE], 'The foundations import nothing of Seed above them.')
+  {
+    files: ['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts'],
+    rules: {
+      'no-restricted-imports': ['error', {
+        patterns: [{ regex: '^\\.', message: 'This folder is missing in the table in eslint.config.js.' }]
+      }]
+    }
+  },
+  ...places.map((place) => allowOnly(place, MAY_IMPORT[place]))
 ]
