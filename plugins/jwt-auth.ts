@@ -1,6 +1,7 @@
+import { BearerError } from '../src/errors/bearer-error.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import fp from 'fastify-plugin'
-import { BearerError, readBearerToken } from '../src/http/bearer.ts'
+import { readBearerToken } from '../src/http/bearer.ts'
 import { checkAccess } from '../src/tokens/access-rules.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
 import type { SigningKeys } from '../src/tokens/signing-keys.ts'

@@ -37,7 +37,7 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
   }, async (request, reply) => {
     const site = request.headers['sec-fetch-site']
     if (site !== undefined && site !== 'same-origin') {
-      throw new OAuthError('access_denied', 'The answer came from another web site', { status: 403, detail: `Sec-Fetch-Site: ${site.slice(0, 20)}` })
+      throw new OAuthError('access_denied', 'The answer came from another web site', { statusCode: 403, detail: `Sec-Fetch-Site: ${site.slice(0, 20)}` })
     }
     const answered = await consent.answer(request.body.consent, cookies.names(request, 'browser-').map((name) => cookies.read(request, name)!))
     // By today's rules: nothing that lay in the store becomes a redirect unseen.

@@ -1,9 +1,9 @@
+import { BearerError } from '../src/errors/bearer-error.ts'
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { BearerError } from '../src/http/bearer.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
-import { HostOrOriginError } from '../src/http/host-and-origin.ts'
+import { HttpError } from '../src/errors/http-error.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
 import { sendEventStream } from '../src/http/send-event-stream.ts'
 import type { StreamGuard } from '../src/http/stream-revocation.ts'
@@ -85,7 +85,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     onRequest: countRequest
   }, (request, reply) => {
     // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
-    if (!accepts(request, JSON_TYPE)) throw new HostOrOriginError(406, 'Accept must include application/json and text/event-stream')
+    if (!accepts(request, JSON_TYPE)) throw new HttpError(406, 'invalid_request', 'Accept must include application/json and text/event-stream')
     request.logFields = describe(request.body)
     return answer(request, reply, 'POST')
   })

@@ -1,22 +1,6 @@
 import type { IncomingMessage } from 'node:http'
+import { BearerError } from '../errors/bearer-error.ts'
 import { singleHeader } from './single-header.ts'
-
-/** A request whose bearer credential is missing or unusable. `reason` and `message` go out, `detail` to the log. */
-export class BearerError extends Error {
-  override readonly name = 'BearerError'
-  readonly reason: 'missing_token' | 'invalid_format' | 'invalid_token' | 'invalid_claim' | 'invalid_request'
-  readonly detail: string | undefined
-
-  constructor (reason: BearerError['reason'], message: string, detail?: string) {
-    super(message)
-    this.reason = reason
-    this.detail = detail
-  }
-
-  get status (): 400 | 401 {
-    return this.reason === 'invalid_request' ? 400 : 401
-  }
-}
 
 const SCHEME = 'bearer '
 

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import { HttpError } from '../errors/http-error.ts'
 import { singleHeader } from './single-header.ts'
 import { isLoopbackHost } from '../config/checks.ts'
 import type { Config } from '../config/env.ts'
@@ -8,15 +9,6 @@ import type { Config } from '../config/env.ts'
  * Addresses that Seed is known by come from configuration; the loopback names always reach it, as a rebound
  * name never is one of them.
  */
-export class HostOrOriginError extends Error {
-  override readonly name = 'RefusedError'
-  readonly statusCode: number
-
-  constructor (status: number, message: string) {
-    super(message)
-    this.statusCode = status
-  }
-}
 
 /** An onRequest hook: 421 for a Host that is not this server's. */
 export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
@@ -31,7 +23,7 @@ export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUr
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const host = singleHeader(request.raw, 'host')
     if (host === null || !isOwn(host ?? '')) {
-      done(new HostOrOriginError(421, 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
+      done(new HttpError(421, 'invalid_request', 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
     } else done()
   }
 }
@@ -60,6 +52,6 @@ export function createOriginCheck (origins: readonly string[]) {
     else if (origins.includes(origin)) {
       reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED_HEADERS)
       done()
-    } else done(new HostOrOriginError(403, 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
+    } else done(new HttpError(403, 'invalid_request', 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
   }
 }

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { HostOrOriginError } from './host-and-origin.ts'
+import { HttpError } from '../errors/http-error.ts'
 
 const MAX_DEPTH = 64
 
@@ -12,7 +12,7 @@ export function acceptJsonOnly (app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     parse(request, body as string, (err, value) => {
-      if (err === null && deeperThan(value, MAX_DEPTH)) done(new HostOrOriginError(400, `The body is nested deeper than ${MAX_DEPTH} levels`))
+      if (err === null && deeperThan(value, MAX_DEPTH)) done(new HttpError(400, 'invalid_request', `The body is nested deeper than ${MAX_DEPTH} levels`))
       else done(err, value)
     })
   })

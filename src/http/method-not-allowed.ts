@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { HostOrOriginError } from './host-and-origin.ts'
+import { HttpError } from '../errors/http-error.ts'
 
 /**
  * Answers every other method of a path with 405 and Allow (RFC 9110 section 15.5.6), in the scope's own form of error
@@ -8,7 +8,7 @@ import { HostOrOriginError } from './host-and-origin.ts'
 export function rejectOtherMethods (app: FastifyInstance, methods: ReadonlyArray<'GET' | 'HEAD' | 'POST'>, url: string, { preflight }: { preflight: boolean }): void {
   async function refuse (_request: FastifyRequest, reply: FastifyReply): Promise<void> {
     reply.header('allow', methods.join(', '))
-    throw new HostOrOriginError(405, `This address takes ${methods.join(' and ')} and no other method`)
+    throw new HttpError(405, 'invalid_request', `This address takes ${methods.join(' and ')} and no other method`)
   }
   app.route({
     method: app.supportedMethods.filter((other) => !(methods as readonly string[]).includes(other) && !(preflight && other === 'OPTIONS')),

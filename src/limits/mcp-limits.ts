@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { LimitError } from '../errors/http-error.ts'
 import type { Config } from '../config/env.ts'
 import type { Count, Gauge, Tallies } from './shared-counters.ts'
 
@@ -30,21 +31,6 @@ export interface McpLimits {
   beginCall (principalKey: string | undefined, address: string): () => void
   /** The same for a stream. */
   beginStream (principalKey: string | undefined, address: string): () => void
-}
-
-/** Too much of something; the message is for the client, `detail` for the log. */
-export class LimitError extends Error {
-  override readonly name = 'LimitError'
-  readonly status = 429
-  readonly retryAfterSeconds: number
-  /** What was too much, and which setting says so. */
-  readonly detail: string
-
-  constructor (message: string, { retryAfterSeconds, detail }: { retryAfterSeconds: number, detail: string }) {
-    super(message)
-    this.retryAfterSeconds = retryAfterSeconds
-    this.detail = detail
-  }
 }
 
 /** Nobody knows when a call ends: the client may try again soon. */

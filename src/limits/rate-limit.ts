@@ -61,8 +61,9 @@ export function createRateLimiter (store: Store, now: () => number = Date.now): 
       const { count, resetSeconds } = await increment(keys.limit(endpoint, digest(whose)), windowSeconds)
       if (count <= most) return
       throw new OAuthError('temporarily_unavailable', `Too many requests; try again in ${resetSeconds} seconds`, {
-        status: 429,
+        statusCode: 429,
         retryAfterSeconds: resetSeconds,
+        page: { sentence: 'Too many requests.' },
         detail: `${count} requests to ${endpoint} in ${windowSeconds} s, the limit is ${most} (${setting}, TRUST_PROXY)`
       })
     }

@@ -1,6 +1,6 @@
+import { InsufficientScopeError } from '../errors/bearer-error.ts'
 import type { Principal } from '../tokens/principal.ts'
 import type { Catalog } from './catalog/catalog.ts'
-import { InsufficientScopeError } from '../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../policy/evaluator.ts'
 
 /**

@@ -30,21 +30,6 @@ export interface PolicyOptions {
   scopes: readonly string[]
 }
 
-/** A call needs scopes that the token lacks: HTTP 403 with all of them in one challenge (RFC 6750 section 3.1). */
-export class InsufficientScopeError extends Error {
-  override readonly name = 'InsufficientScopeError'
-  /** For the challenge. */
-  readonly scopes: readonly string[]
-  /** For the log. */
-  readonly detail: string
-
-  constructor (scopes: readonly string[], missing: readonly string[]) {
-    super('This needs permissions that the access token does not have')
-    this.scopes = scopes
-    this.detail = `scopes that the access token lacks: ${missing.join(' ')}`
-  }
-}
-
 const ALLOWED: Verdict = { missingScopes: [], refusals: [] }
 const NONE: readonly string[] = []
 

@@ -1,3 +1,4 @@
+import { HttpError } from '../errors/http-error.ts'
 import { FetchError } from '../net/fetch.ts'
 import type { fetchJson } from '../net/fetch.ts'
 import { isLoopbackHost } from '../config/checks.ts'
@@ -37,9 +38,18 @@ export interface ProviderDiscovery {
 }
 
 /** The provider, or its keys, cannot be had now. On the wire: 503 with Retry-After, never 401 or `invalid_grant`. */
-export class ProviderUnavailableError extends Error {
+export class ProviderUnavailableError extends HttpError {
   override readonly name = 'ProviderUnavailableError'
-  readonly retryAfterSeconds = 5
+
+  /** @param reason for the log */
+  constructor (reason: string, options: { cause?: unknown } = {}) {
+    super(503, 'temporarily_unavailable', reason, {
+      publicMessage: 'The identity provider cannot be reached; try again shortly',
+      page: { sentence: 'The identity provider cannot be reached.' },
+      retryAfterSeconds: 5,
+      ...options
+    })
+  }
 }
 
 export interface ProviderLog {

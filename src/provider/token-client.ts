@@ -200,7 +200,7 @@ async function importPrivateKey (pem: string): Promise<CryptoKey> {
 
 function unreachable (err: FetchError): OAuthError {
   return new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
-    detail: err.message, cause: err, retryAfterSeconds: 5
+    detail: err.message, cause: err, retryAfterSeconds: 5, page: { sentence: 'The identity provider cannot be reached.' }
   })
 }
 
@@ -236,7 +236,9 @@ function nonEmpty (value: unknown): string | undefined {
 function readError (status: number, error: string | undefined, grantType: string): OAuthError {
   const detail = `the provider's token endpoint answered ${status} ${error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))}`
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
-    return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', { detail, retryAfterSeconds: 5 })
+    return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', {
+      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider cannot answer now.' }
+    })
   }
   const unclear = error === 'invalid_request' || (error === undefined && status === 400)
   if (error === 'invalid_grant' || error === 'invalid_code' || (unclear && grantType === 'authorization_code')) {

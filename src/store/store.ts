@@ -1,3 +1,5 @@
+import { HttpError } from '../errors/http-error.ts'
+
 /**
  * The store: everything Seed must remember across requests and replicas.
  *
@@ -94,13 +96,16 @@ export interface Store {
  * Every method above (but `subscribe` and `ready`, which wait for better times) rejects with this, and only this, when the store cannot answer.
  * It never means "not found": the wire answer is 503 with Retry-After.
  */
-export class StoreUnavailableError extends Error {
+export class StoreUnavailableError extends HttpError {
   override readonly name = 'StoreUnavailableError'
-  /** What to tell a client in Retry-After. */
-  readonly retryAfterSeconds = 1
 
   constructor (cause?: unknown) {
-    super('The store (REDIS_URL) does not answer', { cause })
+    super(503, 'temporarily_unavailable', 'The store (REDIS_URL) does not answer', {
+      publicMessage: "The server's store cannot be reached; try again shortly",
+      page: { sentence: "The server's store cannot be reached." },
+      retryAfterSeconds: 1,
+      cause
+    })
   }
 }
 

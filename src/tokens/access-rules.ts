@@ -1,3 +1,4 @@
+import { AccessDeniedError } from '../errors/sign-in-errors.ts'
 import { readGroups } from './principal.ts'
 import type { GroupOptions } from './principal.ts'
 
@@ -15,21 +16,6 @@ export interface AccessRules extends GroupOptions {
   claims: ReadonlyArray<{ claim: string, value: string }>
   /** Whom a refused person may ask. */
   contact: string | undefined
-}
-
-/** A rule refuses this person. `message` is for them, `rule` names the setting for the log. */
-export class AccessDeniedError extends Error {
-  override readonly name = 'AccessDeniedError'
-  readonly rule: string
-  readonly contact: string | undefined
-  readonly detail: string | undefined
-
-  constructor (rule: string, message: string, contact: string | undefined, detail?: string) {
-    super(message)
-    this.rule = rule
-    this.contact = contact
-    this.detail = detail
-  }
 }
 
 /**

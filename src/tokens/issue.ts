@@ -39,7 +39,7 @@ export async function issueAccessToken ({ subject, clientId, scope, grantId, ide
     .sign(privateKey)
   if (token.length <= MAX_LENGTH) return token
   throw new OAuthError('server_error', 'Your account is in more groups than fit into an access token; ask for the provider to send fewer', {
-    status: 403,
+    statusCode: 403,
     detail: `the access token would have ${token.length} characters: let the provider send only the groups that matter (OIDC_GROUPS_CLAIM)`
   })
 }

@@ -1,3 +1,4 @@
+import { BearerError } from '../errors/bearer-error.ts'
 import { hash } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { UnsecuredJWT, errors } from 'jose'
@@ -35,20 +36,16 @@ export interface RevocationCheck {
   onRevoked (listener: (revocation: { names: string[] } | undefined) => void): void
 }
 
-export type TokenErrorReason = 'invalid_format' | 'invalid_token' | 'invalid_claim'
-
-/** Why a token was refused: `reason` and `message` may go out, `detail` is for the log. */
-export class TokenError extends Error {
+/** An access token that is refused. `message` goes out with the challenge; `detail` is for the log. */
+export class TokenError extends BearerError {
   override readonly name = 'TokenError'
-  readonly reason: TokenErrorReason
-  readonly detail: string
 
   constructor (reason: TokenErrorReason, message: string, detail = message) {
-    super(message)
-    this.reason = reason
-    this.detail = detail
+    super(reason, message, detail)
   }
 }
+
+export type TokenErrorReason = 'invalid_format' | 'invalid_token' | 'invalid_claim'
 
 export interface VerifierOptions {
   issuer: string

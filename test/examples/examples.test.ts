@@ -1,10 +1,11 @@
+import { InsufficientScopeError } from '../../src/errors/bearer-error.ts'
 import { createServer } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { isDefinition } from '../../src/define/definition.ts'
 import type { Definition } from '../../src/define/definition.ts'
-import { InsufficientScopeError, createTestClient } from '../../src/testing/index.ts'
+import { createTestClient } from '../../src/testing/index.ts'
 import '../support/self-reference.ts'
 
 /** The examples do what they say. */

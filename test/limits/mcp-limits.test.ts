@@ -1,6 +1,7 @@
+import { LimitError } from '../../src/errors/http-error.ts'
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { createMcpLimits, LimitError } from '../../src/limits/mcp-limits.ts'
+import { createMcpLimits } from '../../src/limits/mcp-limits.ts'
 import { createTallies } from '../../src/limits/shared-counters.ts'
 import { clientAddressKey } from '../../src/limits/rate-limit.ts'
 import { createRedisStore } from '../../src/store/redis.ts'
@@ -48,7 +49,7 @@ t.test('requests of a principal, over all replicas and addresses, until the minu
   t.equal(admitted(10, () => { one.countRequest(HERE, 'ada') }), 10)
   await settle()
   const refused = refusal(() => { other.countRequest('192.0.2.2', 'ada') })
-  t.match(refused, { name: 'LimitError', status: 429, retryAfterSeconds: 60 })
+  t.match(refused, { name: 'LimitError', statusCode: 429, retryAfterSeconds: 60 })
   t.equal(refused?.message, 'Too many requests: at most 10 a minute; try again in 60 seconds')
   t.equal(refused?.detail, '10 requests of one principal in this minute (MCP_LIMIT_PER_PRINCIPAL)')
   other.countRequest(HERE, 'bob')

@@ -1,10 +1,11 @@
+import { InsufficientScopeError } from '../../src/errors/bearer-error.ts'
 import t from 'tap'
 import { Type } from 'typebox'
 import { toolResult, user } from '../../src/define/content.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
-import { InsufficientScopeError, ProtocolError, createTestClient } from '../../src/testing/index.ts'
+import { ProtocolError, createTestClient } from '../../src/testing/index.ts'
 import type { TestClientOptions } from '../../src/testing/index.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 

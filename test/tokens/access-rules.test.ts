@@ -1,5 +1,6 @@
+import { AccessDeniedError } from '../../src/errors/sign-in-errors.ts'
 import t from 'tap'
-import { AccessDeniedError, checkAccess } from '../../src/tokens/access-rules.ts'
+import { checkAccess } from '../../src/tokens/access-rules.ts'
 import type { AccessRules } from '../../src/tokens/access-rules.ts'
 
 /** Which rule admits whom; what a refused person and the log are told. Over the wire: flows/presets, flows/consent-in-chromium. */

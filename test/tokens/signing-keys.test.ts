@@ -80,7 +80,7 @@ t.test('an access token that would be too long for /mcp is not made', async (t) 
   )
   t.ok((await mint(['engineering'])).length < 1_000)
   const many = Array.from({ length: 400 }, (_, index) => `a-group-of-some-length-${index}`)
-  await t.rejects(mint(many), { name: 'OAuthError', code: 'server_error', status: 403, detail: /OIDC_GROUPS_CLAIM/ })
+  await t.rejects(mint(many), { name: 'OAuthError', code: 'server_error', statusCode: 403, detail: /OIDC_GROUPS_CLAIM/ })
 })
 
 t.test('what a person is called cannot overwrite what the token is for', async (t) => {

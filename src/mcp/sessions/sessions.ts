@@ -1,5 +1,6 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../../crypto/keyring.ts'
+import { HttpError } from '../../errors/http-error.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { createSessionCache } from './session-cache.ts'
@@ -60,25 +61,22 @@ export interface Session extends ClientDescription {
   lastSeenAt: number
 }
 
-export class SessionNotFoundError extends Error {
+export class SessionNotFoundError extends HttpError {
   override readonly name = 'SessionNotFoundError'
 
   constructor () {
-    super('Session not found')
+    super(404, 'invalid_request', 'Session not found')
   }
 }
 
-export class TooManySessionsError extends Error {
+export class TooManySessionsError extends HttpError {
   override readonly name = 'TooManySessionsError'
-  readonly retryAfterSeconds = 60
-  readonly status: 429 | 503
-  /** For the log: what to raise. */
-  readonly detail: string
 
-  constructor (status: 429 | 503, setting: string, most: number) {
-    super(status === 429 ? 'You have too many open sessions; end some of them' : 'The server has too many open sessions; try again in a minute')
-    this.status = status
-    this.detail = `${setting} is ${most}`
+  /** @param setting the setting to raise, for the log */
+  constructor (statusCode: 429 | 503, setting: string, max: number) {
+    super(statusCode, 'temporarily_unavailable', statusCode === 429
+      ? 'You have too many open sessions; end some of them'
+      : 'The server has too many open sessions; try again in a minute', { retryAfterSeconds: 60, detail: `${setting} is ${max}` })
   }
 }
 

@@ -40,7 +40,13 @@ export interface Clients {
 /** The id belongs to a registration that is gone: the client must register again. */
 export class UnknownClientError extends OAuthError {
   constructor () {
-    super('invalid_client', 'This client is not registered here (any more): register again')
+    super('invalid_client', 'This client is not registered here (any more): register again', {
+      page: {
+        title: 'Connect the application again',
+        sentence: 'This application is not registered here any more.',
+        advice: 'Go back to the application, sign out of this server there (or remove it) and connect it again.'
+      }
+    })
   }
 }
 

@@ -120,6 +120,7 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions): Met
       probe.ask()
       throw new OAuthError('temporarily_unavailable', 'The client metadata document cannot be fetched now; try again shortly', {
         detail: err.message,
+        page: { sentence: 'The client metadata document cannot be fetched now.' },
         cause: err,
         retryAfterSeconds: RETRY_AFTER_SECONDS
       })
@@ -213,8 +214,9 @@ function createFetchLimit (now: () => number): (url: URL) => void {
     if (counted.length < limit) return
     const retryAfterSeconds = Math.ceil((counted[0]!.at + MINUTE_MS - now()) / 1_000)
     throw new OAuthError('temporarily_unavailable', `Too many client metadata documents; try again in ${retryAfterSeconds} seconds`, {
-      status: 429,
+      statusCode: 429,
       retryAfterSeconds,
+      page: { sentence: 'Too many client metadata documents.' },
       detail: `${limit} documents have been fetched ${what} within a minute`
     })
   }

@@ -1,10 +1,10 @@
+import { OtherBrowserError, SignInExpiredError } from '../../errors/sign-in-errors.ts'
 import { isLoopbackHost } from '../../config/checks.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { describeScope } from '../protocol/scope.ts'
 import { digest, randomId, timingSafeEquals } from '../../crypto/keyring.ts'
 import type { AuthorizationRequest } from '../modes/sign-in.ts'
-import { OtherBrowserError, SignInExpiredError } from '../modes/sign-in.ts'
 
 /**
  * A person's consent, asked before the provider is: each time, for every client (MCP security best practices, "Confused

@@ -1,4 +1,3 @@
-import { OAuthError } from '../../errors/oauth-error.ts'
 import type { Client } from '../clients/clients.ts'
 
 /** A checked authorization request: what the person is asked to consent to, and what happens then. */
@@ -30,35 +29,4 @@ export interface SignInCookie {
   name: string
   value: string
   maxAgeSeconds: number
-}
-
-/** The question or the sign-in is over: it took too long, or was answered or finished before. */
-export class SignInExpiredError extends OAuthError {
-  constructor (message: string, detail: string) {
-    super('invalid_request', message, { detail })
-  }
-}
-
-/** This browser is not the one that the question was asked in, or that allowed the sign-in (CVE-2026-27124). */
-export class OtherBrowserError extends OAuthError {
-  constructor (message: string, detail: string) {
-    super('access_denied', message, { status: 403, detail })
-  }
-}
-
-/**
- * A sign-in ends on a page of Seed's own, for a person to read.
- */
-export class SignInError extends Error {
-  override readonly name = 'SignInError'
-  /** What happened: OAuthError, AccessDeniedError, IdTokenError, ProviderUnavailableError. */
-  override readonly cause: Error
-  /** Back to the application, with the error in OAuth's form. */
-  readonly returnTo: URL
-
-  constructor (cause: Error, returnTo: URL) {
-    super(cause.message, { cause })
-    this.cause = cause
-    this.returnTo = returnTo
-  }
 }

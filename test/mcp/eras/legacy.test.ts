@@ -1,7 +1,7 @@
+import { LimitError } from '../../../src/errors/http-error.ts'
 import t from 'tap'
 import { Type } from 'typebox'
 import { ToolError, defineTool } from '../../../src/define/tool.ts'
-import { LimitError } from '../../../src/limits/mcp-limits.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/sessions.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
 import { NO_LIMITS, asPrincipal, call, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'

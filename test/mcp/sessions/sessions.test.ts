@@ -187,7 +187,7 @@ t.test('a server that is full says 503, and takes nothing from the principal', a
   await sessions.create('ada', CLIENT)
   const { id } = await sessions.create('bob', CLIENT)
   const refused = await sessions.create('eve', CLIENT).catch((err: unknown) => err)
-  t.match(refused, { name: 'TooManySessionsError', status: 503, retryAfterSeconds: 60, detail: 'SESSIONS_TOTAL is 2' })
+  t.match(refused, { name: 'TooManySessionsError', statusCode: 503, retryAfterSeconds: 60, detail: 'SESSIONS_TOTAL is 2' })
   t.same(await store.members(keys.sessionsOf('eve')), [])
   await sessions.end(id, 'bob')
   t.ok(await sessions.create('eve', CLIENT))

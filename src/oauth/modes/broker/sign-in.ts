@@ -1,10 +1,11 @@
+import { AccessDeniedError, OtherBrowserError, SignInError, SignInExpiredError } from '../../../errors/sign-in-errors.ts'
 import * as oauth from 'oauth4webapi'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import type { ProviderMetadata } from '../../../provider/discovery.ts'
 import { IdTokenError } from '../../../provider/id-token.ts'
 import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
-import { AccessDeniedError, checkAccess } from '../../../tokens/access-rules.ts'
+import { checkAccess } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
 import type { AuthorizationRequest } from '../sign-in.ts'
 import type { Clients } from '../../clients/clients.ts'
@@ -14,7 +15,6 @@ import { throwawayChallenge } from '../../protocol/pkce.ts'
 import { checkRegistrableRedirectUri } from '../../protocol/redirect-uri.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/keyring.ts'
-import { OtherBrowserError, SignInError, SignInExpiredError } from '../sign-in.ts'
 import type { SignIn } from '../sign-in.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
@@ -182,7 +182,11 @@ function over (detail: string): SignInExpiredError {
 function refusalOf (error: string): OAuthError {
   const detail = `the provider answered the authorization request with ${JSON.stringify(error.slice(0, 100))}`
   if (error === 'access_denied') return new OAuthError('access_denied', 'The sign-in was refused or cancelled at the identity provider', { detail })
-  if (error === 'temporarily_unavailable') return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', { detail })
+  if (error === 'temporarily_unavailable') {
+    return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', {
+      detail, page: { sentence: 'The identity provider cannot answer now.' }
+    })
+  }
   if (['login_required', 'interaction_required', 'consent_required', 'account_selection_required'].includes(error)) {
     return new OAuthError('interaction_required', 'The identity provider needs the person to act', { detail })
   }
@@ -196,7 +200,7 @@ function toSignInError (err: unknown, target: { redirectUri: string, state: stri
   if (err instanceof ProviderUnavailableError) return new SignInError(err, back('temporarily_unavailable', 'The identity provider cannot be reached'))
   if (err instanceof OAuthError) return new SignInError(err, back(err.code === 'temporarily_unavailable' ? err.code : 'server_error', err.message))
   if (err instanceof IdTokenError || err instanceof oauth.OperationProcessingError) {
-    const cause = new OAuthError('server_error', 'The identity provider answered with something that this server cannot believe', { status: 502, detail: err.message, cause: err })
+    const cause = new OAuthError('server_error', 'The identity provider answered with something that this server cannot believe', { statusCode: 502, detail: err.message, cause: err })
     return new SignInError(cause, back('server_error', cause.message))
   }
   return err

@@ -1,4 +1,4 @@
-import { AccessDeniedError } from '../../../tokens/access-rules.ts'
+import { AccessDeniedError } from '../../../errors/sign-in-errors.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { TokenError } from '../../../tokens/verifier.ts'
 import type { TokenResponse } from '../../../schemas/token.ts'
@@ -82,7 +82,7 @@ async function usable ({ accessToken, refreshToken, expiresInSeconds, scope }: U
 
 function unusable (err: unknown): unknown {
   if (err instanceof AccessDeniedError) {
-    return new OAuthError('access_denied', err.contact === undefined ? err.message : `${err.message}; ask ${err.contact}`, { status: 403, detail: `${err.rule}: ${err.detail ?? err.message}` })
+    return new OAuthError('access_denied', err.contact === undefined ? err.message : `${err.message}; ask ${err.contact}`, { statusCode: 403, detail: err.detail })
   }
   if (!(err instanceof TokenError)) return err
   return new OAuthError('server_error', 'The identity provider issued an access token that this server cannot accept; its operator must check the provider settings', {

@@ -1,5 +1,5 @@
+import { AccessDeniedError } from '../../../../src/errors/sign-in-errors.ts'
 import t from 'tap'
-import { AccessDeniedError } from '../../../../src/tokens/access-rules.ts'
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxyTokens } from '../../../../src/oauth/modes/proxy/tokens.ts'
 import type { ProxyTokenServices } from '../../../../src/oauth/modes/proxy/tokens.ts'

@@ -1,0 +1,63 @@
+/**
+ * An error that has an HTTP answer. Every wire format (OAuth JSON, JSON-RPC, HTML page, plain JSON) is made from the
+ * same members, in src/http/errors.ts.
+ */
+export class HttpError extends Error {
+  override readonly name: string = 'HttpError'
+  readonly statusCode: number
+  readonly code: ErrorCode
+  /** Safe to send: fixed text that names what to change. */
+  readonly publicMessage: string
+  /** For the log only. */
+  readonly detail: string | undefined
+  /** Seconds, for Retry-After; set where the same request will work later. */
+  readonly retryAfterSeconds: number | undefined
+  /** Text for a person in a browser, where the general one does not help. */
+  readonly page: ErrorPageText | undefined
+
+  /** @param message what the log shows, and what the client reads unless `publicMessage` is given */
+  constructor (statusCode: number, code: ErrorCode, message: string, options: HttpErrorOptions = {}) {
+    super(message, { cause: options.cause })
+    this.statusCode = statusCode
+    this.code = code
+    this.publicMessage = options.publicMessage ?? message
+    this.detail = options.detail
+    this.retryAfterSeconds = options.retryAfterSeconds
+    this.page = options.page
+  }
+}
+
+export interface HttpErrorOptions {
+  publicMessage?: string | undefined
+  detail?: string | undefined
+  cause?: unknown
+  retryAfterSeconds?: number | undefined
+  page?: ErrorPageText | undefined
+}
+
+export interface ErrorPageText {
+  title?: string
+  /** What happened, in one sentence; `publicMessage` where absent. */
+  sentence?: string
+  /** What to do now, in one sentence. */
+  advice?: string
+}
+
+/**
+ * Error codes of RFC 6749 sections 4.1.2.1 and 5.2, RFC 7009 section 2.2.1, RFC 7591 section 3.2.2, RFC 8707
+ * section 2 and OpenID Connect Core section 3.1.2.6. Errors outside OAuth use the nearest one; only the log shows it.
+ */
+export type ErrorCode =
+  | 'invalid_request' | 'invalid_client' | 'invalid_grant' | 'unauthorized_client' | 'unsupported_grant_type'
+  | 'unsupported_response_type' | 'invalid_scope' | 'invalid_target' | 'access_denied' | 'interaction_required'
+  | 'unsupported_token_type' | 'invalid_redirect_uri' | 'invalid_client_metadata' | 'invalid_software_statement'
+  | 'server_error' | 'temporarily_unavailable'
+
+/** Too many requests or too much work at once: 429. `detail` names the setting. */
+export class LimitError extends HttpError {
+  override readonly name = 'LimitError'
+
+  constructor (message: string, options: { retryAfterSeconds: number, detail: string }) {
+    super(429, 'temporarily_unavailable', message, options)
+  }
+}
