@@ -120,7 +120,7 @@ t.test('calls at once: those of one replica count on the other 25 ms later', asy
   await elapse(TICKS)
   for (const limits of [one, other]) {
     const refused = refusal(() => limits.beginCall('ada', '192.0.2.2'))
-    t.match(refused, { status: 429, retryAfterSeconds: 1 })
+    t.match(refused, { statusCode: 429, retryAfterSeconds: 1 })
     t.equal(refused?.message, '3 tool calls of yours are running already; wait for one to end')
     t.equal(refused?.detail, '3 calls of one caller at once (CALLS_PER_PRINCIPAL)')
   }

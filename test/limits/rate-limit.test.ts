@@ -56,7 +56,7 @@ for (const away of [false, true]) {
     const refused: unknown = await limiter.count('token', '192.0.2.1', LIMIT).catch((err) => err)
     t.ok(refused instanceof OAuthError)
     t.match(refused, {
-      status: 429,
+      statusCode: 429,
       code: 'temporarily_unavailable',
       message: 'Too many requests; try again in 60 seconds',
       retryAfterSeconds: 60,

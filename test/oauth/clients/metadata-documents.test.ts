@@ -140,7 +140,7 @@ t.test('an answer that is no JSON object with status 200 is refused and not kept
   for (const [answer, why] of cases) {
     const { documents, answers, fetched } = start(t)
     answers.set(ID, answer)
-    await t.rejects(documents.find(ID), { ...notAccepted(why), status: 401 }, JSON.stringify(answer))
+    await t.rejects(documents.find(ID), { ...notAccepted(why), statusCode: 401 }, JSON.stringify(answer))
     await t.rejects(documents.find(ID), notAccepted(why))
     answers.delete(ID)
     t.match(await documents.find(ID), { clientId: ID })

@@ -94,7 +94,7 @@ const REFUSED: Array<[what: string, token: () => Promise<string>]> = [
 for (const [what, token] of REFUSED) {
   t.test(`refused, and nobody is logged out: ${what}`, async (t) => {
     const { services, ended } = makeServices()
-    await t.rejects(logOut(await token(), services), { name: 'OAuthError', code: 'invalid_request', status: 400, detail: /./ })
+    await t.rejects(logOut(await token(), services), { name: 'OAuthError', code: 'invalid_request', statusCode: 400, detail: /./ })
     t.same(ended, [])
   })
 }

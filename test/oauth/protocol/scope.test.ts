@@ -29,7 +29,7 @@ t.test('a refreshed token has the granted scopes, or fewer', async (t) => {
     [' email  openid ', 'email openid']
   ] as const) t.equal(narrowScope(asked, 'openid email'), narrowed, String(asked))
   for (const asked of ['', ' ', 'profile', 'openid profile', 'OPENID', 'openid,email', 'openid\temail']) {
-    t.throws(() => narrowScope(asked, 'openid email'), { name: 'OAuthError', code: 'invalid_scope', status: 400, message: 'scope must be within the scopes that were granted' }, `"${asked}"`)
+    t.throws(() => narrowScope(asked, 'openid email'), { name: 'OAuthError', code: 'invalid_scope', statusCode: 400, message: 'scope must be within the scopes that were granted' }, `"${asked}"`)
   }
 })
 

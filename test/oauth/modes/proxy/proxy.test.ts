@@ -83,5 +83,5 @@ t.test('where the provider revokes nothing, access tokens end here, and the rest
   await proxy.revoker.revoke('good', undefined, CLIENT)
   t.equal(seen.marks.length, 1)
   const other = setUp({ canRevoke: false, verify: async () => { throw new TokenError('invalid_format', 'no JWT') } })
-  await t.rejects(other.proxy.revoker.revoke('refresh', 'refresh_token', CLIENT), { name: 'OAuthError', code: 'unsupported_token_type', status: 400 })
+  await t.rejects(other.proxy.revoker.revoke('refresh', 'refresh_token', CLIENT), { name: 'OAuthError', code: 'unsupported_token_type', statusCode: 400 })
 })

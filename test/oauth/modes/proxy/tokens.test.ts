@@ -44,7 +44,7 @@ t.test('whom a rule refuses is told so, with whom to ask, and the log which rule
     ['it@example.com', 'no groups', 'Not you; ask it@example.com', 'ACCESS_GROUPS: no groups']
   ] as const) {
     const { tokens } = setUp({ verifyAccessToken: async () => { throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', contact, detail) } })
-    await t.rejects(tokens.refresh(REFRESH, CLIENT), { name: 'OAuthError', status: 403, code: 'access_denied', message, detail: logged })
+    await t.rejects(tokens.refresh(REFRESH, CLIENT), { name: 'OAuthError', statusCode: 403, code: 'access_denied', message, detail: logged })
   }
 })
 
