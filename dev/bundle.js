@@ -21,28 +21,33 @@ const withoutMapsOfPackages = {
   }
 }
 
-const own = ['src/tools', 'src/prompts', 'src/resources'].flatMap((folder) => readdirSync(`${ROOT}${folder}`).filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`))
+/** @param {string} out the folder to write */
+export async function bundle (out) {
+  const own = ['src/tools', 'src/prompts', 'src/resources'].flatMap((folder) => readdirSync(`${ROOT}${folder}`).filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`))
 
-await build({
-  absWorkingDir: ROOT,
-  entryPoints: ['src/server.ts', 'src/cli.ts', 'src/index.ts', 'src/testing/index.ts', 'src/extensions/link-worker.ts', ...own],
-  outdir: process.argv[2],
-  outbase: '.',
-  // As deep as the folders of src, as some of what is there looks for others beside it.
-  chunkNames: 'src/chunks/[name]-[hash]',
-  bundle: true,
-  // One module is one module, whoever imports it: a ToolError of an extension is the server's.
-  splitting: true,
-  format: 'esm',
-  platform: 'node',
-  target: 'node20',
-  sourcemap: true,
-  sourcesContent: false,
-  minifyWhitespace: true,
-  minifySyntax: true,
-  legalComments: 'linked',
-  // CommonJS packages ask for Node's own modules by `require`.
-  banner: { js: "import{createRequire as seedCreateRequire}from'node:module';const require=seedCreateRequire(import.meta.url);" },
-  plugins: [withoutMapsOfPackages],
-  logLevel: 'warning'
-})
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['src/server.ts', 'src/cli.ts', 'src/index.ts', 'src/testing/index.ts', 'src/extensions/link-worker.ts', ...own],
+    outdir: out,
+    outbase: '.',
+    // As deep as the folders of src, as some of what is there looks for others beside it.
+    chunkNames: 'src/chunks/[name]-[hash]',
+    bundle: true,
+    // One module is one module, whoever imports it: a ToolError of an extension is the server's.
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: true,
+    sourcesContent: false,
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: 'linked',
+    // CommonJS packages ask for Node's own modules by `require`.
+    banner: { js: "import{createRequire as seedCreateRequire}from'node:module';const require=seedCreateRequire(import.meta.url);" },
+    plugins: [withoutMapsOfPackages],
+    logLevel: 'warning'
+  })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await bundle(process.argv[2])

@@ -71,7 +71,7 @@ console.log(`
 
     1. Say in ${toolFile} what it takes, gives and does.
        With \`npm run dev\`, each save is live at once.
-    2. npx tap --disable-coverage ${testFile}
+    2. npm test -- ${testFile}
 `)
 
 function fail (message) {

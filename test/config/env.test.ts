@@ -8,6 +8,7 @@ import { ConfigError, EnvSchema, SECRET_SETTINGS, loadConfig } from '../../src/c
 import { findPreset } from '../../src/config/presets.ts'
 import { VERSION } from '../../src/config/version.ts'
 import { captureLogs } from '../support/seed.ts'
+import { ROOT } from '../support/root.ts'
 import { selfSigned } from '../support/tls.ts'
 
 const GOOD = { OIDC_ISSUER: 'https://auth.example.com/application/o/seed/', OIDC_AUDIENCE: 'seed-client' }
@@ -193,7 +194,7 @@ t.test('every setting is read', async (t) => {
 })
 
 t.test('.env.example lists every setting in the order of the schema, with its default where it has one', async (t) => {
-  const file = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8')
+  const file = readFileSync(join(ROOT, '.env.example'), 'utf8')
   const entries = [...file.matchAll(/^#?([A-Z][A-Z_]*)=(.*)$/gm)].map(([, name, value]) => ({ name: name!, value: value! }))
   t.same(entries.map(({ name }) => name).filter((name) => !name.endsWith('_FILE')), Object.keys(EnvSchema.properties))
   t.same(entries.map(({ name }) => name).filter((name) => name.endsWith('_FILE')), SECRET_SETTINGS.map((name) => `${name}_FILE`))
@@ -208,7 +209,7 @@ t.test('.env.example lists every setting in the order of the schema, with its de
 })
 
 t.test('.env.example starts in broker mode with the provider and the client that it asks for', async (t) => {
-  const given = parseEnv(readFileSync(new URL('../../.env.example', import.meta.url), 'utf8'))
+  const given = parseEnv(readFileSync(join(ROOT, '.env.example'), 'utf8'))
   t.same(problemsOf(t, given as Record<string, string>).map((problem) => problem.split(' ')[0]), ['OIDC_ISSUER', 'OIDC_CLIENT_ID'])
   const filledIn = { OIDC_ISSUER: GOOD.OIDC_ISSUER, OIDC_CLIENT_ID: 'seed-client' }
   t.same(loadConfig({ ...given, ...filledIn }), loadConfig({ ...filledIn, OAUTH_MODE: 'broker' }))

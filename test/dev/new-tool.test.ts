@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process'
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
 import { emptyFolder, startProcess } from '../support/process.ts'
+import { ROOT } from '../support/root.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const NEW_TOOL = join(ROOT, 'dev/new-tool.js')
 
 async function newTool (t: Test, house: string, ...args: string[]) {
@@ -17,12 +16,13 @@ async function newTool (t: Test, house: string, ...args: string[]) {
 
 t.test('what it writes passes eslint, tsc and tap at once', async (t) => {
   const house = await emptyFolder(t)
-  for (const path of ['src', 'tsconfig.json', 'eslint.config.js', 'package.json']) await cp(join(ROOT, path), join(house, path), { recursive: true })
+  for (const path of ['src', 'plugins', 'routes', 'tsconfig.json', 'eslint.config.js', 'package.json']) await cp(join(ROOT, path), join(house, path), { recursive: true })
   await symlink(join(ROOT, 'node_modules'), join(house, 'node_modules'))
   await mkdir(join(house, 'test'))
+  for (const path of ['dev/bundle.js', 'dev/transpile.js', 'test/run.js']) await cp(join(ROOT, path), join(house, path))
   await writeFile(join(house, 'test/tsconfig.json'), JSON.stringify({ extends: '../tsconfig.json', compilerOptions: { rootDir: '..', noEmit: true }, include: ['tools', '../src/tools'] }))
 
-  t.match(await newTool(t, house, 'close_ticket'), { code: 0, output: /Wrote src\/tools\/close-ticket\.ts and test\/tools\/close-ticket\.test\.ts\. Next:\n\n {4}1\. [^]* 2\. npx tap --disable-coverage test\/tools\/close-ticket\.test\.ts/ })
+  t.match(await newTool(t, house, 'close_ticket'), { code: 0, output: /Wrote src\/tools\/close-ticket\.ts and test\/tools\/close-ticket\.test\.ts\. Next:\n\n {4}1\. [^]* 2\. npm test -- test\/tools\/close-ticket\.test\.ts/ })
   t.match(await newTool(t, house, 'import'), { code: 0 }, 'a word of the language')
   t.match(await newTool(t, house, 'add-2-up'), { code: 0 })
   t.match(await readFile(join(house, 'src/tools/add-2-up.ts'), 'utf8'), "name: 'add-2-up'")
@@ -32,7 +32,7 @@ t.test('what it writes passes eslint, tsc and tap at once', async (t) => {
     .then(() => 'passed', ({ stdout, stderr }: { stdout: string, stderr: string }) => stdout + stderr)
   t.equal(await run('eslint/bin/eslint.js', '--max-warnings=0', ...files), 'passed')
   t.equal(await run('typescript/bin/tsc', '-p', 'test'), 'passed')
-  t.equal(await run('tap/dist/esm/run.mjs', '--disable-coverage', '--before=', ...files.filter((file) => file.startsWith('test'))), 'passed')
+  t.equal(await run('../test/run.js', ...files.filter((file) => file.startsWith('test'))), 'passed')
 })
 
 t.test('it overwrites nothing', async (t) => {

@@ -1,17 +1,15 @@
 import { once } from 'node:events'
 import { cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import t from 'tap'
 import type { Test } from 'tap'
 import { freePort } from '../support/free-port.ts'
 import { DEV, emptyFolder, startProcess } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
+import { ROOT } from '../support/root.ts'
 
 /** `npm run dev` and files that are saved: a real process, real clients of both eras that stay connected. */
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 const tool = (name: string, answer: string, from: string, description = 'does'): string => `import { Type, defineTool } from '${from}'
 

@@ -13,7 +13,7 @@ import '../support/self-reference.ts'
 const ERAS = ['2026-07-28', '2025-11-25'] as const
 
 async function load (name: string): Promise<Definition[]> {
-  return Object.values(await import(`../../examples/${name}.ts`) as object).filter(isDefinition)
+  return Object.values(await import(new URL(`../../examples/${name}.js`, import.meta.url).href) as object).filter(isDefinition)
 }
 
 for (const era of ERAS) {

@@ -5,8 +5,8 @@ import { initialize, resolve as resolveInThread } from '../../src/extensions/lin
 import { createResolve, packageSpecifier, versioned } from '../../src/extensions/resolve.ts'
 import type { Resolve, ResolveContext } from '../../src/extensions/resolve.ts'
 
-const INDEX = new URL('../../src/index.ts', import.meta.url).href
-const TESTING = new URL('../../src/testing/index.ts', import.meta.url).href
+const INDEX = new URL('../../src/index.js', import.meta.url).href
+const TESTING = new URL('../../src/testing/index.js', import.meta.url).href
 const OPTIONS = { self: { 'seed-mcp-server': INDEX }, reloaded: ['file:///house/tools/', 'file:///ext/'] }
 
 /** Resolves as Node would a relative path. */
@@ -55,7 +55,7 @@ t.test('Node\'s newer hooks are used where there are any, its thread otherwise',
   const calls: unknown[] = []
   linkExtensions(['file:///ext/'], { register: (...args) => { calls.push(args) } })
   const [[worker, { data }]] = calls as [[string, { data: typeof OPTIONS }]]
-  t.match(worker, /src\/extensions\/link-worker\.ts$/)
+  t.match(worker, /src\/extensions\/link-worker\.js$/)
   t.same(data, { self: { 'seed-mcp-server': INDEX, 'seed-mcp-server/testing': TESTING }, reloaded: ['file:///ext/'] })
   initialize(data)
   t.match(resolveInThread('seed-mcp-server', { parentURL }, next), { url: INDEX })

@@ -1,6 +1,6 @@
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { register } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { ToolError } from '../../src/define/tool.ts'
@@ -11,13 +11,28 @@ import { joinDefinitions, loadDefinitionFiles, loadOwn } from '../../src/extensi
 import { createDefinitionCheck } from '../../src/mcp/catalog/catalog.ts'
 import { BUNDLE, SERVER, emptyFolder, startProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
+import { ROOT } from '../support/root.ts'
 import { modernRequest } from '../support/seed.ts'
 
-const FOLDER = fileURLToPath(new URL('./fixtures/folder/', import.meta.url))
+const FOLDER = join(ROOT, 'test/extensions/fixtures/folder/')
 const THEIRS = ['Prompt "triage"', 'Resource "tickets://all"', 'Resource template "tickets://one/{id}"', 'Tool "close_ticket"']
 const check = createDefinitionCheck([])
 
 linkExtensions()
+
+/** Stands in for Node 22.18, which runs TypeScript by itself. */
+if (!(process.features as { typescript?: string | false }).typescript) {
+  register(`data:text/javascript,${encodeURIComponent(`
+    import { createRequire } from 'node:module'
+    import { fileURLToPath } from 'node:url'
+    import { readFile } from 'node:fs/promises'
+    const { transform } = createRequire(${JSON.stringify(import.meta.url)})('esbuild')
+    export async function load (url, context, next) {
+      if (!url.endsWith('.ts')) return await next(url, context)
+      return { format: 'module', source: (await transform(await readFile(fileURLToPath(url), 'utf8'), { loader: 'ts' })).code, shortCircuit: true }
+    }
+  `)}`)
+}
 
 async function offered (entries: string[], from: string): Promise<string[]> {
   const own = new Set((await loadOwn()).map(({ file }) => file))
@@ -25,16 +40,9 @@ async function offered (entries: string[], from: string): Promise<string[]> {
   return joinDefinitions(files.filter(({ file }) => !own.has(file))).map(describeDefinition).sort()
 }
 
-/** Tap's loader takes a .js file outside of a package for CommonJS, as Node alone does not: see the process below. */
-async function moduleFolder (t: Test): Promise<string> {
-  const folder = await emptyFolder(t)
-  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
-  return folder
-}
-
 /** Writes files into a folder that goes with the test. */
 async function folderOf (t: Test, files: Record<string, string>): Promise<string> {
-  const folder = await moduleFolder(t)
+  const folder = await emptyFolder(t)
   for (const [name, content] of Object.entries(files)) {
     await mkdir(dirname(join(folder, name)), { recursive: true })
     await writeFile(join(folder, name), content)
@@ -46,7 +54,7 @@ const tool = (name: string, rest = 'handler: () => \'done\''): string =>
   `import { defineTool, Type } from 'seed-mcp-server'\nexport const it = defineTool({ name: '${name}', description: 'does', input: Type.Object({}), ${rest} })\n`
 
 t.test('a folder outside is loaded with its subfolders, from an absolute and from a relative path', async (t) => {
-  const from = await moduleFolder(t)
+  const from = await emptyFolder(t)
   await cp(FOLDER, join(from, 'mounted'), { recursive: true })
   t.same(await offered([join(from, 'mounted')], '/'), THEIRS)
   t.same(await offered(['./mounted'], from), THEIRS)
@@ -54,7 +62,7 @@ t.test('a folder outside is loaded with its subfolders, from an absolute and fro
 })
 
 t.test('it runs on the modules of this server, wherever it lies', async (t) => {
-  const from = await moduleFolder(t)
+  const from = await emptyFolder(t)
   await cp(FOLDER, from, { recursive: true })
   const files = await loadDefinitionFiles([from], { from, check })
   const closeTicket = joinDefinitions(files).find((definition): definition is ToolDefinition => definition.kind === 'tool' && definition.name === 'close_ticket')!
@@ -105,7 +113,7 @@ t.test('what cannot be offered is a sentence with the file and the reason', asyn
     ['a tool without input', { 'a.js': tool('a').replace(/input: .*?,/, '') }, 'FOLDER/a.js cannot be offered: tool "a" needs input: a schema'],
     ['a tool without a name', { 'a.js': tool('a').replace("name: 'a',", '') }, 'FOLDER/a.js cannot be offered: tool without a name needs name: text'],
     ['the same name twice', { 'a.js': tool('same'), 'b.js': tool('same') }, 'Tool "same" is in FOLDER/a.js and in FOLDER/b.js: give one of them another name'],
-    ['the name of one of its own', { 'a.js': tool('seed_ping') }, /^Tool "seed_ping" is in .*src\/tools\/seed-ping\.ts and in FOLDER\/a\.js: give one of them another name$/]
+    ['the name of one of its own', { 'a.js': tool('seed_ping') }, /^Tool "seed_ping" is in .*src\/tools\/seed-ping\.js and in FOLDER\/a\.js: give one of them another name$/]
   ]
   for (const [name, files, message, entry = '.'] of cases) {
     const from = await folderOf(t, files)

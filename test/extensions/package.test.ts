@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process'
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { emptyFolder } from '../support/process.ts'
+import { ROOT } from '../support/root.ts'
 
 /** What authors of extensions install for types and tests: the package, as npm packs it. */
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
 
 t.test('the packed package', async (t) => {

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
@@ -16,6 +17,7 @@ import { createBrowser } from '../support/browser.ts'
 import type { Page } from '../support/browser.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ownRedisForTests } from '../support/redis.ts'
+import { ROOT } from '../support/root.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
@@ -494,13 +496,13 @@ inBothModes('an open stream is neither stored nor held back by a proxy (part 4.1
 // What docs/requirements.md names
 
 t.test('each test that docs/requirements.md names is there', async (t) => {
-  const folder = new URL('../', import.meta.url)
-  const document = await readFile(new URL('../docs/requirements.md', folder), 'utf8')
+  const folder = join(ROOT, 'test')
+  const document = await readFile(join(ROOT, 'docs/requirements.md'), 'utf8')
   const sources = new Map<string, string>()
   let named = 0
   for (const cell of document.split('\n').flatMap((line) => line.split('|'))) {
     for (const [, file, tests] of cell.matchAll(/`([\w/-]+\.test\.ts)` ((?:\*[^*]+\*(?:; )?)+)/g)) {
-      if (!sources.has(file!)) sources.set(file!, (await readFile(new URL(file!, folder), 'utf8')).replace(/\\(['"`])/g, '$1'))
+      if (!sources.has(file!)) sources.set(file!, (await readFile(join(folder, file!), 'utf8')).replace(/\\(['"`])/g, '$1'))
       for (const [, name] of tests!.matchAll(/\*([^*]+)\*/g)) {
         named++
         t.ok(['\'', '"', '`'].some((quote) => sources.get(file!)!.includes(`(${quote}${name}${quote}`)), `${file}: ${name}`)

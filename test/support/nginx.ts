@@ -7,12 +7,12 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { delimiter, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
+import { ROOT } from './root.ts'
 import { selfSigned } from './tls.ts'
 
-const SHIPPED = fileURLToPath(new URL('../../deploy/nginx/seed.conf', import.meta.url))
+const SHIPPED = join(ROOT, 'deploy/nginx/seed.conf')
 const INSTALL = 'no nginx on PATH: apt-get install nginx'
 
 /** The name in the shipped file. */

@@ -3,12 +3,10 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { ChildProcess } from 'node:child_process'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+import { ROOT } from './root.ts'
 
 /** A process of the test's, whose output can be awaited. */
 export interface TestProcess {
@@ -21,7 +19,7 @@ export interface TestProcess {
   ended: Promise<{ code: number | null, signal: NodeJS.Signals | null }>
 }
 
-/** The compiled programs: test/before.ts made them. */
+/** The compiled programs: test/run.js made them. */
 export const SERVER = join(ROOT, '.test-build/src/server.js')
 export const CLI = join(ROOT, '.test-build/src/cli.js')
 /** What ships: the same in a few files. */
