@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from '../src/app.ts'
-import { loadConfig } from '../src/config/env.ts'
+import { loadConfig } from '../src/config/load.ts'
 import { listen } from '../src/listen.ts'
 import { createDefinitionCheck } from '../src/mcp/catalog/catalog.ts'
 import type { Engine } from '../src/mcp/engine.ts'

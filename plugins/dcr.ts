@@ -10,15 +10,15 @@ import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 async function dcr (app: FastifyInstance): Promise<void> {
   const { config, store } = app
   if (!config.authRequired) return
-  const { clientTtlSeconds, ...limits } = config.registration
+  const { registration: { clientTtlSeconds, ...limits }, redirectUriSchemes } = config.oauth
   const registrations = createRegistrations(store, clientTtlSeconds)
   const limiter = createRateLimiter(store)
 
   app.addHook('onRequest', createHostCheck(config))
-  app.addHook('onRequest', createAddressLimit(limiter, 'registration', config.limits.perAddress))
+  app.addHook('onRequest', createAddressLimit(limiter, 'registration', config.oauth.limits.perAddress))
   // /register serves clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/register', '/register']) {
-    await app.register(registerRoutes, { prefix, registrations, limiter, ...limits })
+    await app.register(registerRoutes, { prefix, registrations, limiter, redirectUriSchemes, ...limits })
   }
 }
 

@@ -18,7 +18,7 @@ declare module 'fastify' {
 /** Hands tools the provider's tokens for other APIs. Grants are shared with the authorization server (plugins/oauth-proxy.ts), which is encapsulated. */
 async function tokenExchange (app: FastifyInstance): Promise<void> {
   const { config, store, oidc, accessTokens, log } = app
-  if (oidc === undefined || accessTokens === undefined || config.oauthMode !== 'broker') {
+  if (oidc === undefined || accessTokens === undefined || config.oauth.mode !== 'broker') {
     app.decorate('brokerCore', undefined)
     app.decorate('delegatedTokens', undefined)
     return

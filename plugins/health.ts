@@ -9,7 +9,7 @@ import healthRoutes from '../routes/health.ts'
  */
 async function health (app: FastifyInstance): Promise<void> {
   const { store, oidc, shutdown, config } = app
-  const vital = config.oauthMode === 'proxy'
+  const vital = config.oauth.mode === 'proxy'
   await app.register(healthRoutes, {
     prefix: '/health',
     leaving: () => shutdown.shuttingDown,

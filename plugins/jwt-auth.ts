@@ -76,13 +76,13 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
 
 function createAccessTokens (app: FastifyInstance): AccessTokens {
   const { config } = app
-  const { oidc, token, access, grant, oauthMode, seedSecret } = config
-  const broker = oauthMode === 'broker'
-  const longestLife = broker ? grant.accessTokenTtlSeconds : token.maxLifetimeSeconds
+  const { oidc, token, access, oauth, secrets: { current, previous } } = config
+  const broker = oauth.mode === 'broker'
+  const longestLife = broker ? oauth.grant.accessTokenTtlSeconds : token.maxLifetimeSeconds
   const revocations = createRevocations(app.store, longestLife + 2 * token.clockSkewSeconds)
-  const secrets = createKeyring(seedSecret, config.seedSecretPrevious)
+  const secrets = createKeyring(current, previous)
   const signingKeys = createSigningKeys(secrets)
-  if (broker && seedSecret === undefined) {
+  if (broker && current === undefined) {
     app.log.warn('SEED_SECRET is not set: keys are made anew at each start, and everybody must sign in again after it')
   }
   const verifier = broker

@@ -16,7 +16,7 @@ import { createTallies } from '../src/limits/shared-counters.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange.ts'
 import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
-import { clientAddressKey } from '../src/limits/rate-limit.ts'
+import { clientAddressKey } from '../src/net/addresses.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
 import { createKeyring, randomId } from '../src/crypto/keyring.ts'
 
@@ -33,23 +33,23 @@ export interface McpTransportOptions {
 async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngine }: McpTransportOptions): Promise<void> {
   const { config, accessTokens, delegatedTokens } = app
   const origins = allowedOrigins(config)
-  const secrets = accessTokens?.secrets ?? createKeyring(config.seedSecret, config.seedSecretPrevious)
-  if (app.store.kind === 'redis' && config.seedSecret === undefined) {
+  const secrets = accessTokens?.secrets ?? createKeyring(config.secrets.current, config.secrets.previous)
+  if (app.store.kind === 'redis' && config.secrets.current === undefined) {
     app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) goes on only at the replica that asked')
   }
   tellOfPolicies(app, definitions, needs)
   const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
-  const limits = createMcpLimits(tallies, config.mcpLimits, clientAddressKey)
+  const limits = createMcpLimits(tallies, config.mcp.limits, clientAddressKey)
   const engine = createEngine({
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...needs.scopes] },
     tokenFor: delegatedTokens && toolTokens(delegatedTokens),
-    pageSize: config.listPageSize,
+    pageSize: config.mcp.pageSize,
     store: app.store,
     secrets,
-    session: config.session,
-    tool: config.tool,
+    session: config.mcp.session,
+    tool: config.mcp.tool,
     limits,
     log: app.log
   })
@@ -59,7 +59,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngin
   app.addHook('onRequest', createHostCheck(config))
   app.addHook('onRequest', createOriginCheck(origins))
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams, limits })
-  app.addHook('preClose', async () => { await engine.close(config.shutdownGraceSeconds * 1_000) })
+  app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await tallies.close() })
 }
 
@@ -67,7 +67,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngin
 function tellOfPolicies ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: PolicyRequirements): void {
   const guarded = definitions.filter(hasPolicy).map(describeDefinition)
   if (!config.authRequired && guarded.length > 0) log.warn({ guarded }, 'AUTH_REQUIRED=false: what has a policy is not offered, as nobody is signed in')
-  if (config.authRequired && config.oauthMode === 'proxy' && scopes.length > 0) {
+  if (config.authRequired && config.oauth.mode === 'proxy' && scopes.length > 0) {
     log.info({ scopes }, 'Tools need scopes that are not in OIDC_SCOPES: the provider must know them and put them into its access tokens')
   }
 }

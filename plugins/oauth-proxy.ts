@@ -32,16 +32,16 @@ export interface OauthProxyOptions {
 async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: OauthProxyOptions): Promise<void> {
   const { config, store, oidc, accessTokens, brokerCore, log } = app
   if (oidc === undefined || accessTokens === undefined) return
-  const { baseUrl, resource, oauthMode } = config
-  const { redirectUriSchemes, clientTtlSeconds } = config.registration
+  const { baseUrl, resource, oauth } = config
+  const { redirectUriSchemes, registration: { clientTtlSeconds } } = oauth
   const { scopes, algorithms } = config.oidc
   const toolScopes = needs.scopes
   const { verifier, revocations, signingKeys } = accessTokens
   const { getKey } = oidc.jwks
   const provider = oidc.provider.metadata
 
-  const documents = createMetadataDocuments({ ...config.clientDocuments, fetchDocument, redirectUriSchemes, log })
-  const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: config.configuredClients, documents, redirectUriSchemes })
+  const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
+  const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: oauth.configuredClients, documents, redirectUriSchemes })
   const broker = brokerCore === undefined
     ? undefined
     : createBroker({ config, policyClaims: needs.claims, store, signingKeys, core: brokerCore, clients, provider, verifyAccessToken: verifier.verify, log })
@@ -50,7 +50,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
   const consent = createConsent(store)
   const cookies = createCookies(baseUrl)
   const limiter = createRateLimiter(store)
-  const limit = { limiter, limitPerClient: config.limits.perClient }
+  const limit = { limiter, limitPerClient: oauth.limits.perClient }
 
   app.addHook('onReady', async () => { documents.start() })
   app.addHook('onClose', async () => { documents.close() })
@@ -62,7 +62,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
     resource,
     scopes,
     toolScopes,
-    mode: oauthMode,
+    mode: oauth.mode,
     clientDocuments: documents.advertised,
     tokenKeys: broker === undefined
       ? () => ({ jwksUri: provider().jwksUri, algorithms })
@@ -73,7 +73,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, needs }: Oauth
   /** Routes of one endpoint share a limit, whatever their path. */
   async function mount (endpoint: string, register: (scope: FastifyInstance) => Promise<unknown>): Promise<void> {
     await app.register(async (scope) => {
-      scope.addHook('onRequest', createAddressLimit(limiter, endpoint, config.limits.perAddress))
+      scope.addHook('onRequest', createAddressLimit(limiter, endpoint, oauth.limits.perAddress))
       await register(scope)
     })
   }

@@ -15,7 +15,7 @@ declare module 'fastify' {
 
 /** Finds the provider and keeps its keys, in the background: the process starts whether the provider answers or not. */
 async function oidcDiscovery (app: FastifyInstance): Promise<void> {
-  const { authRequired, oidc, oauthMode } = app.config
+  const { authRequired, oidc, oauth } = app.config
   if (!authRequired) {
     app.decorate('oidc', undefined)
     return
@@ -26,8 +26,8 @@ async function oidcDiscovery (app: FastifyInstance): Promise<void> {
     log: app.log,
     onReady () {
       jwks.start()
-      app.log.info({ mode: oauthMode, preset: oidc.preset.name }, 'People sign in by this mode and preset (OAUTH_MODE, OIDC_PROVIDER)')
-      if (oauthMode === 'proxy' && provider.metadata().sendsIss) {
+      app.log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'People sign in by this mode and preset (OAUTH_MODE, OIDC_PROVIDER)')
+      if (oauth.mode === 'proxy' && provider.metadata().sendsIss) {
         app.log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy strict MCP clients compare it with BASE_URL and refuse to sign in. Switch it off for this client at the provider if it can be (Keycloak: Advanced, Exclude Issuer From Authentication Response)')
       }
     }

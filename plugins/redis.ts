@@ -11,14 +11,14 @@ declare module 'fastify' {
 
 /** Shares the store: Redis where REDIS_URL is set, this process's memory otherwise. */
 async function redis (app: FastifyInstance): Promise<void> {
-  const { redisUrl, redisKeyPrefix: keyPrefix, redisSentinelPassword: sentinelPassword, redisTlsCa: tlsCa, authRequired } = app.config
-  if (redisUrl === undefined) {
+  const { authRequired, redis: { url, ...options } } = app.config
+  if (url === undefined) {
     if (authRequired) app.log.warn('REDIS_URL is not set: clients and sign-ins are kept in this process only. They are lost when it ends, and a second replica would not know them')
     app.decorate('store', createMemoryStore())
   } else {
     // Loaded where it is used: it is a tenth of the time to start.
     const { createRedisStore } = await import('../src/store/redis.ts')
-    app.decorate('store', createRedisStore({ url: redisUrl, keyPrefix, sentinelPassword, tlsCa, log: app.log }))
+    app.decorate('store', createRedisStore({ ...options, url, log: app.log }))
     app.addHook('onReady', async () => { await app.store.ready() })
   }
   app.addHook('onClose', async () => { await app.store.close() })

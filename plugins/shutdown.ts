@@ -14,8 +14,8 @@ declare module 'fastify' {
  * leaves, and not behind a stream, which ends when the server does.
  */
 async function shutdown (app: FastifyInstance): Promise<void> {
-  const { shutdownDelaySeconds, shutdownGraceSeconds } = app.config
-  const sequence = createShutdown(app.server, shutdownDelaySeconds * 1_000)
+  const { delaySeconds, graceSeconds } = app.config.shutdown
+  const sequence = createShutdown(app.server, delaySeconds * 1_000)
   app.decorate('shutdown', sequence)
 
   // Callbacks: of every request, each promise is a good part of what a hook costs.
@@ -32,7 +32,7 @@ async function shutdown (app: FastifyInstance): Promise<void> {
     done(null, payload)
   })
 
-  app.addHook('preClose', async () => { cutStragglers(app, shutdownGraceSeconds * 1_000) })
+  app.addHook('preClose', async () => { cutStragglers(app, graceSeconds * 1_000) })
 }
 
 /** Closing waits for every connection; one whose request never arrives whole, or whose reader never reads, is cut when the grace is over. */

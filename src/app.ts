@@ -10,7 +10,7 @@ import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
 import tokenExchange from '../plugins/grants.ts'
-import type { Config } from './config/env.ts'
+import type { Config } from './config/config.ts'
 import { createPublicFetcher } from './net/public-fetch.ts'
 import type { FetchPublicDocument } from './net/public-fetch.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
@@ -57,7 +57,7 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     // Also of the hooks in which running calls finish: past it, closing would fail.
-    pluginTimeout: 10_000 + settings.shutdownGraceSeconds * 1_000,
+    pluginTimeout: 10_000 + settings.shutdown.graceSeconds * 1_000,
     frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply, logRequest) },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
   })

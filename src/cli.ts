@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { explain } from './commands/explain.ts'
 import { revoke } from './commands/revoke.ts'
-import { loadConfig } from './config/env.ts'
+import { loadConfig } from './config/load.ts'
 import { loadDefinitions } from './definitions.ts'
 
 /** The command line for operators: the same environment as the server's. */

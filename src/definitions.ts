@@ -1,4 +1,4 @@
-import type { Config } from './config/env.ts'
+import type { Config } from './config/config.ts'
 import type { Definition } from './define/definition.ts'
 import { linkExtensions } from './extensions/link.ts'
 import { joinDefinitions, loadDefinitionFiles } from './extensions/load.ts'

@@ -1,7 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
-import { loadConfig } from './config/env.ts'
+import { loadConfig } from './config/load.ts'
 import { listen } from './listen.ts'
 import { loadDefinitions } from './definitions.ts'
 import { IDLE_MS } from './http/shutdown.ts'
@@ -16,7 +16,7 @@ export async function serve (environment: Record<string, string | undefined>, do
     const app = await buildApp(config, { definitions: options.definitions ?? await loadDefinitions(config), ...options })
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends at once.
-    const delay = (config.shutdownDelaySeconds + config.shutdownGraceSeconds + 5) * 1_000 + IDLE_MS
+    const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS
     closeWithGrace({ delay, logger: false }, async ({ err, signal }) => {
       if (err !== undefined) {
         app.log.fatal({ err }, 'An unexpected error ends the server')

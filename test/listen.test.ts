@@ -1,6 +1,6 @@
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
-import { loadConfig } from '../src/config/env.ts'
+import { loadConfig } from '../src/config/load.ts'
 import { listen } from '../src/listen.ts'
 
 const build = async (env: Record<string, string>) => await buildApp(loadConfig({ AUTH_REQUIRED: 'false', LOG_LEVEL: 'silent', PORT: '0', ...env }))

@@ -1,4 +1,4 @@
-import type { Config } from '../config/env.ts'
+import type { Config } from '../config/config.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { requirementsOf } from '../policy/requirements.ts'

@@ -1,4 +1,4 @@
-import type { Config } from '../config/env.ts'
+import type { Config } from '../config/config.ts'
 import { fetchJson } from '../net/fetch.ts'
 import { createGrants } from '../oauth/modes/broker/grants.ts'
 import { createRevocations, subjectKey } from '../tokens/revocations.ts'
@@ -27,12 +27,12 @@ const DISCOVERY_MS = 5_000
  * @throws Error with a sentence for the operator
  */
 export async function revoke (config: Config, options: RevokeOptions, log: ProviderLog): Promise<string> {
-  const { redisUrl: url, redisKeyPrefix: keyPrefix, redisSentinelPassword: sentinelPassword, redisTlsCa: tlsCa } = config
+  const { url, ...redis } = config.redis
   if (url === undefined) throw new Error('REDIS_URL is not set: a server without it keeps its grants to itself, and a restart ends them')
-  const store = createRedisStore({ url, keyPrefix, sentinelPassword, tlsCa, log })
+  const store = createRedisStore({ ...redis, url, log })
   try {
     await store.ready()
-    return config.oauthMode === 'broker' ? await revokeGrants(config, options, store, log) : await revokeTokens(config, options, store)
+    return config.oauth.mode === 'broker' ? await revokeGrants(config, options, store, log) : await revokeTokens(config, options, store)
   } finally {
     await store.close()
   }
@@ -42,10 +42,10 @@ async function revokeGrants (config: Config, { subject, clientId, grantId }: Rev
   const provider = await discover(config, log)
   try {
     const grants = createGrants({
-      ...config.grant,
+      ...config.oauth.grant,
       store,
-      secrets: createKeyring(config.seedSecret, config.seedSecretPrevious),
-      revocations: createRevocations(store, config.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds),
+      secrets: createKeyring(config.secrets.current, config.secrets.previous),
+      revocations: createRevocations(store, config.oauth.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds),
       upstream: createTokenClient({ ...config.oidc, provider: provider.metadata }),
       log
     })

@@ -3,48 +3,55 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 
-/**
- * Clients configured ahead (OAUTH_CLIENTS or OAUTH_CLIENTS_FILE): a JSON array. They need no registration, and may
- * have a secret or a key.
- */
+/** A pre-configured client (OAUTH_CLIENTS): it need not register, and may have a secret or a key. */
 const ConfiguredClientSchema = Type.Object({
   client_id: Type.String({ minLength: 1, maxLength: 256, pattern: '^[\\x21-\\x7e]+$' }),
   client_name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
   redirect_uris: Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), { minItems: 1, maxItems: 50 }),
   client_secret: Type.Optional(Type.String({ minLength: 16, maxLength: 512 })),
-  token_endpoint_auth_method: Type.Optional(Type.Enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])),
-  jwks: Type.Optional(Type.Object({ keys: Type.Array(Type.Object({ kty: Type.String() }, { additionalProperties: true }), { minItems: 1 }) }))
+  token_endpoint_auth_method: Type.Optional(
+    Type.Enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
+  ),
+  jwks: Type.Optional(Type.Object({
+    keys: Type.Array(Type.Object({ kty: Type.String() }, { additionalProperties: true }), { minItems: 1 })
+  }))
 }, { additionalProperties: false })
 
-const ConfiguredClientsSchema = Type.Array(ConfiguredClientSchema)
-const configuredClients = Compile(ConfiguredClientsSchema)
+type Client = Static<typeof ConfiguredClientSchema>
+const configuredClients = Compile(Type.Array(ConfiguredClientSchema))
 
 export interface ConfiguredClient {
   id: string
   name: string | undefined
   redirectUris: readonly string[]
   authMethod: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
-  /** SHA-256 of the secret, base64url; the secret itself is not kept. */
+  /** The SHA-256 of the secret, base64url. The secret itself is not kept. */
   secretHash: string | undefined
   jwks: { keys: Array<{ kty: string }> } | undefined
 }
 
-/** Reads OAUTH_CLIENTS; what is wrong is added to `problems`, without ever repeating a value. */
-export function readConfiguredClients (text: string | undefined, problems: string[]): ConfiguredClient[] {
-  if (text === undefined) return []
-  const given = parse(text)
-  if (!configuredClients.Check(given)) {
-    const [first] = configuredClients.Errors(given)
-    const why = given === undefined ? 'is no JSON' : first?.keyword === 'boolean' ? 'is not a member that clients have' : first?.message
-    problems.push(`OAUTH_CLIENTS must be a JSON array of clients, each with client_id and redirect_uris: ${first?.instancePath || 'the whole'} ${why}`)
-    return []
-  }
-  const ids = given.map(({ client_id: id }) => id)
-  if (new Set(ids).size < ids.length) problems.push('OAUTH_CLIENTS names a client_id twice')
-  return given.map((client) => toClient(client, problems))
+/** Returns the clients of a valid OAUTH_CLIENTS. */
+export function readConfiguredClients (text: string | undefined): ConfiguredClient[] {
+  const clients = parseClients(text)
+  return clients === undefined ? [] : clients.map(toClient)
 }
 
-function parse (text: string): unknown {
+/** Returns the problems of OAUTH_CLIENTS, none of which repeats a secret. */
+export function checkConfiguredClients (text: string | undefined): string[] {
+  if (text === undefined) return []
+  const clients = parseClients(text)
+  if (clients === undefined) return [`must be a JSON array of clients, each with client_id and redirect_uris: ${firstError(text)}`]
+  const ids = clients.map(({ client_id: id }) => id)
+  const twice = new Set(ids).size < ids.length ? ['lists a client_id twice'] : []
+  return [...twice, ...clients.flatMap(checkClient)]
+}
+
+function parseClients (text: string | undefined): Client[] | undefined {
+  const given = parseJson(text ?? '')
+  return configuredClients.Check(given) ? given : undefined
+}
+
+function parseJson (text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -52,18 +59,43 @@ function parse (text: string): unknown {
   }
 }
 
-function toClient (client: Static<typeof ConfiguredClientSchema>, problems: string[]): ConfiguredClient {
+function firstError (text: string): string {
+  const given = parseJson(text)
+  if (given === undefined) return 'the value is not JSON'
+  const { instancePath, keyword, message } = configuredClients.Errors(given)[0]!
+  return `${instancePath === '' ? 'the value' : instancePath} ${keyword === 'boolean' ? 'is not a known member' : message}`
+}
+
+function checkClient (client: Client): string[] {
   const { client_id: id, client_secret: secret, jwks } = client
-  const authMethod = client.token_endpoint_auth_method ?? (secret !== undefined ? 'client_secret_basic' : jwks !== undefined ? 'private_key_jwt' : 'none')
-  if (id.startsWith('seed-') || id.includes('://')) problems.push(`OAUTH_CLIENTS: the client_id "${id}" is of a form that Seed gives to others (seed-…, or a URL); choose another`)
-  if (authMethod.startsWith('client_secret') !== (secret !== undefined)) problems.push(`OAUTH_CLIENTS: client "${id}" with ${authMethod} ${secret === undefined ? 'needs a' : 'may have no'} client_secret`)
-  if ((authMethod === 'private_key_jwt') !== (jwks !== undefined)) problems.push(`OAUTH_CLIENTS: client "${id}" with ${authMethod} ${jwks === undefined ? 'needs a' : 'may have no'} jwks`)
+  const authMethod = authMethodOf(client)
+  const problems: string[] = []
+  if (id.startsWith('seed-') || id.includes('://')) {
+    problems.push(`must not use the client_id "${id}": Seed gives ids of that form (seed-…, or a URL) to other clients`)
+  }
+  if (authMethod.startsWith('client_secret') !== (secret !== undefined)) {
+    problems.push(`has a client "${id}" whose method ${authMethod} ${secret === undefined ? 'needs a' : 'allows no'} client_secret`)
+  }
+  if ((authMethod === 'private_key_jwt') !== (jwks !== undefined)) {
+    problems.push(`has a client "${id}" whose method ${authMethod} ${jwks === undefined ? 'needs' : 'allows no'} jwks`)
+  }
+  return problems
+}
+
+function authMethodOf (client: Client): ConfiguredClient['authMethod'] {
+  if (client.token_endpoint_auth_method !== undefined) return client.token_endpoint_auth_method
+  if (client.client_secret !== undefined) return 'client_secret_basic'
+  return client.jwks !== undefined ? 'private_key_jwt' : 'none'
+}
+
+function toClient (client: Client): ConfiguredClient {
+  const { client_id: id, client_secret: secret } = client
   return {
     id,
     name: client.client_name,
     redirectUris: client.redirect_uris,
-    authMethod,
+    authMethod: authMethodOf(client),
     secretHash: secret === undefined ? undefined : hash('sha256', secret, 'base64url'),
-    jwks
+    jwks: client.jwks
   }
 }

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { HttpError } from '../errors/http-error.ts'
 import { singleHeader } from './single-header.ts'
-import { isLoopbackHost } from '../config/checks.ts'
-import type { Config } from '../config/env.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
+import type { Config } from '../config/config.ts'
 
 /**
  * Host and Origin checks against DNS rebinding and cross-site requests (MCP transports, security warning).

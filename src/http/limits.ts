@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { clientAddressKey } from '../limits/rate-limit.ts'
+import { clientAddressKey } from '../net/addresses.ts'
 import type { RateLimiter } from '../limits/rate-limit.ts'
 
 /**

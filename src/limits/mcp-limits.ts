@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { LimitError } from '../errors/http-error.ts'
-import type { Config } from '../config/env.ts'
+import type { Config } from '../config/config.ts'
 import type { Count, Gauge, Tallies } from './shared-counters.ts'
 
 /**
@@ -39,7 +39,7 @@ const RETRY_BUSY_SECONDS = 1
 const MAX_ADDRESSES = 10_000
 
 /** @param addressBucket what of an address is counted (src/limits/rate-limit.ts): one caller may hold a whole IPv6 /64 */
-export function createMcpLimits (tallies: Tallies, limits: Config['mcpLimits'], addressBucket: (address: string) => string): McpLimits {
+export function createMcpLimits (tallies: Tallies, limits: Config['mcp']['limits'], addressBucket: (address: string) => string): McpLimits {
   const ofAddress = tallies.count('address', limits.requestsPerAddress)
   const ofPrincipal = tallies.count('principal', limits.requestsPerPrincipal)
   const refused = tallies.count('refused', limits.refusedPerAddress)

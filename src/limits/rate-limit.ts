@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net'
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
@@ -68,20 +67,4 @@ export function createRateLimiter (store: Store, now: () => number = Date.now): 
       })
     }
   }
-}
-
-/**
- * One household or host holds a whole /64 of IPv6, so that is what is counted. Some proxies put the caller's port
- * behind the address in X-Forwarded-For; it changes with each connection and does not count.
- */
-export function clientAddressKey (given: string): string {
-  const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (mapped !== null) return mapped[1]!
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = address.split('%')[0]!.split('::')
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  const groups = tail === undefined ? left : [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right]
-  return `${groups.slice(0, 4).map((group) => parseInt(group, 16).toString(16)).join(':')}::/64`
 }

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
-import type { Config } from '../config/env.ts'
+import type { Config } from '../config/config.ts'
 
 /**
  * Logging: one JSON line per request, with the path but never the query, and no header or body. What could hold a

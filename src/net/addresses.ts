@@ -1,12 +1,12 @@
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, isIPv6 } from 'node:net'
 
-/** What the IANA special-purpose registry lists for IPv4 as not globally reachable, and what lies beyond unicast. */
+/** IPv4 networks that the IANA special-purpose registry calls not globally reachable, and those beyond unicast. */
 const RESERVED_V4 = [
   ['0.0.0.0', 8], // this network
   ['10.0.0.0', 8], // private
   ['100.64.0.0', 10], // carrier-grade NAT
   ['127.0.0.0', 8], // loopback
-  ['168.63.129.16', 32], // the host of a virtual machine on Azure: nobody's on the internet
+  ['168.63.129.16', 32], // the host of a virtual machine on Azure
   ['169.254.0.0', 16], // link-local, with the metadata services of clouds
   ['172.16.0.0', 12], // private
   ['192.0.0.0', 24], // protocol assignments
@@ -21,7 +21,7 @@ const RESERVED_V4 = [
 ] as const
 
 /**
- * The same within IPv6's global unicast, 2000::/3. All else is outside it: ::, ::1, IPv4-mapped and -compatible,
+ * The same within the global unicast range of IPv6, 2000::/3. Everything else is outside it: ::, ::1, IPv4-mapped and -compatible,
  * NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), discard-only 100::/64, 5f00::/16, fc00::/7, fe80::/10, fec0::/10, ff00::/8.
  */
 const RESERVED_V6 = [
@@ -37,8 +37,34 @@ for (const [network, prefix] of RESERVED_V6) reserved.addSubnet(network, prefix,
 const globalUnicast = new BlockList()
 globalUnicast.addSubnet('2000::', 3, 'ipv6')
 
-/** Whether `address` is one of the public internet. False for anything that is no address, and for one with a zone id. */
+/** Returns whether `address` is on the public internet: not so for text that is no address, or one with a zone id. */
 export function isPublicAddress (address: string): boolean {
   if (isIP(address) === 4) return !reserved.check(address, 'ipv4')
   return isIP(address) === 6 && !address.includes('%') && globalUnicast.check(address, 'ipv6') && !reserved.check(address, 'ipv6')
+}
+
+/** Returns whether `hostname`, in the form of URL.hostname, can only mean this machine. */
+export function isLoopbackHost (hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]' || hostname === '::1'
+}
+
+/**
+ * Returns the key under which the requests of an address are counted: the IPv4 address, or the /64 network of an IPv6
+ * address, since one host or household holds a whole /64. Some proxies append the client's port in X-Forwarded-For; it
+ * changes with each connection and is left out.
+ */
+export function clientAddressKey (given: string): string {
+  const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
+  if (mapped !== null) return mapped[1]!
+  return isIPv6(address) ? networkOf(address.split('%')[0]!) : address
+}
+
+function networkOf (address: string): string {
+  const [head = '', tail] = address.split('::')
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = Array<string>(tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length)).fill('0')
+  const groups = [...left, ...zeros, ...right].slice(0, 4)
+  return `${groups.map((group) => parseInt(group, 16).toString(16)).join(':')}::/64`
 }

@@ -1,7 +1,7 @@
 import { HttpError } from '../errors/http-error.ts'
 import { FetchError } from '../net/fetch.ts'
 import type { fetchJson } from '../net/fetch.ts'
-import { isLoopbackHost } from '../config/checks.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
 import { tenantIssuer } from './issuer.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { importPKCS8 } from 'jose'
 import type { CryptoKey } from 'jose'
 import * as oauth from 'oauth4webapi'
-import { isLoopbackHost } from '../config/checks.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
 import { upstreamScopes } from '../config/presets.ts'
 import type { Preset } from '../config/presets.ts'
 import { parseJsonObject, boundedFetch } from '../net/fetch.ts'

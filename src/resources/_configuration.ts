@@ -1,4 +1,4 @@
-import type { Config } from '../config/env.ts'
+import type { Config } from '../config/config.ts'
 import { VERSION } from '../config/version.ts'
 import { defineResource } from '../define/resource.ts'
 import type { ResourceDefinition } from '../define/resource.ts'
@@ -11,7 +11,7 @@ const REVISIONS = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024
  * has read, so it is handed over at start instead of being loaded from its file; each member is named here, so that a
  * setting that is added later stays private.
  */
-export function createConfigurationResource ({ resource, baseUrl, authRequired, oauthMode, oidc, tool, session, mcpLimits }: Config): ResourceDefinition {
+export function createConfigurationResource ({ resource, baseUrl, authRequired, oauth, oidc, mcp: { tool, session, limits } }: Config): ResourceDefinition {
   return defineResource({
     uri: 'seed://configuration',
     name: 'configuration',
@@ -25,13 +25,13 @@ export function createConfigurationResource ({ resource, baseUrl, authRequired, 
       resource,
       protocolVersions: REVISIONS,
       signIn: authRequired
-        ? { required: true, mode: oauthMode, authorizationServer: baseUrl, provider: oidc.issuer, scopes: oidc.scopes }
+        ? { required: true, mode: oauth.mode, authorizationServer: baseUrl, provider: oidc.issuer, scopes: oidc.scopes }
         : { required: false },
       limits: {
-        requestsPerMinute: mcpLimits.requestsPerPrincipal,
-        callsAtOnce: mcpLimits.callsPerPrincipal,
-        streamsAtOnce: mcpLimits.streamsPerPrincipal,
-        sessions: session.mostPerPrincipal,
+        requestsPerMinute: limits.requestsPerPrincipal,
+        callsAtOnce: limits.callsPerPrincipal,
+        streamsAtOnce: limits.streamsPerPrincipal,
+        sessions: session.maxPerPrincipal,
         toolTimeoutSeconds: tool.timeoutSeconds,
         inputTimeoutSeconds: tool.inputTimeoutSeconds
       }

@@ -77,7 +77,7 @@ export async function createTestClient ({ definitions, principal: described, era
     pageSize: 1_000,
     store,
     secrets: createKeyring(undefined, undefined),
-    session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, mostPerPrincipal: 1, mostInAll: 1 },
+    session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds },
     limits: { beginCall: unlimited, beginStream: unlimited },
     log

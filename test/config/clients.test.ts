@@ -1,22 +1,20 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { readConfiguredClients } from '../../src/config/clients.ts'
+import { checkConfiguredClients, readConfiguredClients } from '../../src/config/clients.ts'
 
 const CB = 'https://ci.example.com/cb'
 const SECRET = 'a-secret-of-the-client'
 const JWKS = { keys: [{ kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'one' }] }
 
-/** What comes of this array of clients. */
 function read (clients: unknown) {
-  const problems: string[] = []
-  return { clients: readConfiguredClients(typeof clients === 'string' ? clients : JSON.stringify(clients), problems), problems }
+  const text = typeof clients === 'string' ? clients : JSON.stringify(clients)
+  return { clients: readConfiguredClients(text), problems: checkConfiguredClients(text) }
 }
 
-t.test('no setting is no client', async (t) => {
-  const problems: string[] = []
-  t.same(readConfiguredClients(undefined, problems), [])
-  t.same(read([]).clients, [])
-  t.same(problems, [])
+t.test('without the setting there are no clients', async (t) => {
+  t.same(readConfiguredClients(undefined), [])
+  t.same(checkConfiguredClients(undefined), [])
+  t.same(read([]), { clients: [], problems: [] })
 })
 
 t.test('takes public clients, and those with a secret or a key; the method follows what they have', async (t) => {
@@ -42,7 +40,7 @@ t.test('takes public clients, and those with a secret or a key; the method follo
 t.test('what is no array of clients is one problem, which names the place and no value', async (t) => {
   const good = { client_id: 'ci', redirect_uris: [CB] }
   for (const [given, says] of [
-    ['', 'the whole is no JSON'], ['not JSON', 'the whole is no JSON'], ['{"client_id":"ci"', 'the whole is no JSON'], ['null', 'the whole must be array'], [{}, 'the whole'], [good, 'the whole'], ['"ci"', 'the whole'],
+    ['', 'the value is not JSON'], ['not JSON', 'the value is not JSON'], ['{"client_id":"ci"', 'the value is not JSON'], ['null', 'the value must be array'], [{}, 'the value'], [good, 'the value'], ['"ci"', 'the value'],
     [[null], '/0 '], [[7], '/0 '], [[[]], '/0 '], [[{}], '/0 '], [[good, { client_id: 'two' }], '/1 '],
     [[{ ...good, client_id: '' }], '/0/client_id '], [[{ ...good, client_id: 'c i' }], '/0/client_id '], [[{ ...good, client_id: 'cï' }], '/0/client_id '], [[{ ...good, client_id: 'c'.repeat(257) }], '/0/client_id '], [[{ ...good, client_id: 7 }], '/0/client_id '],
     [[{ ...good, client_name: '' }], '/0/client_name '], [[{ ...good, client_name: 'n'.repeat(201) }], '/0/client_name '],
@@ -50,27 +48,27 @@ t.test('what is no array of clients is one problem, which names the place and no
     [[{ ...good, client_secret: 'hunter2' }], '/0/client_secret '], [[{ ...good, client_secret: 's'.repeat(513) }], '/0/client_secret '],
     [[{ ...good, token_endpoint_auth_method: 'tls_client_auth' }], '/0/token_endpoint_auth_method '],
     [[{ ...good, jwks: { keys: [] } }], '/0/jwks/keys '], [[{ ...good, jwks: [] }], '/0/jwks '], [[{ ...good, jwks: { keys: [{}] } }], '/0/jwks/keys/0 '],
-    [[{ ...good, secret: 'hunter2' }], '/0/secret is not a member that clients have']
+    [[{ ...good, secret: 'hunter2' }], '/0/secret is not a known member']
   ] as Array<[unknown, string]>) {
     const { clients, problems } = read(given)
     t.same(clients, [])
     t.equal(problems.length, 1, JSON.stringify(given).slice(0, 80))
-    t.ok(problems[0]!.startsWith(`OAUTH_CLIENTS must be a JSON array of clients, each with client_id and redirect_uris: ${says}`), String(problems[0]))
+    t.ok(problems[0]!.startsWith(`must be a JSON array of clients, each with client_id and redirect_uris: ${says}`), String(problems[0]))
     t.notMatch(problems[0], 'hunter2')
   }
 })
 
 t.test('what does not fit together is a problem', async (t) => {
   for (const [given, problem] of [
-    [{ client_id: 'seed-mine' }, 'OAUTH_CLIENTS: the client_id "seed-mine" is of a form that Seed gives to others (seed-…, or a URL); choose another'],
-    [{ client_id: 'https://ci.example.com/id' }, 'OAUTH_CLIENTS: the client_id "https://ci.example.com/id" is of a form that Seed gives to others (seed-…, or a URL); choose another'],
-    [{ token_endpoint_auth_method: 'client_secret_post' }, 'OAUTH_CLIENTS: client "ci" with client_secret_post needs a client_secret'],
-    [{ token_endpoint_auth_method: 'none', client_secret: SECRET }, 'OAUTH_CLIENTS: client "ci" with none may have no client_secret'],
-    [{ token_endpoint_auth_method: 'private_key_jwt' }, 'OAUTH_CLIENTS: client "ci" with private_key_jwt needs a jwks'],
-    [{ token_endpoint_auth_method: 'none', jwks: JWKS }, 'OAUTH_CLIENTS: client "ci" with none may have no jwks'],
-    [{ client_secret: SECRET, jwks: JWKS }, 'OAUTH_CLIENTS: client "ci" with client_secret_basic may have no jwks']
+    [{ client_id: 'seed-mine' }, 'must not use the client_id "seed-mine": Seed gives ids of that form (seed-…, or a URL) to other clients'],
+    [{ client_id: 'https://ci.example.com/id' }, 'must not use the client_id "https://ci.example.com/id": Seed gives ids of that form (seed-…, or a URL) to other clients'],
+    [{ token_endpoint_auth_method: 'client_secret_post' }, 'has a client "ci" whose method client_secret_post needs a client_secret'],
+    [{ token_endpoint_auth_method: 'none', client_secret: SECRET }, 'has a client "ci" whose method none allows no client_secret'],
+    [{ token_endpoint_auth_method: 'private_key_jwt' }, 'has a client "ci" whose method private_key_jwt needs jwks'],
+    [{ token_endpoint_auth_method: 'none', jwks: JWKS }, 'has a client "ci" whose method none allows no jwks'],
+    [{ client_secret: SECRET, jwks: JWKS }, 'has a client "ci" whose method client_secret_basic allows no jwks']
   ] as const) {
     t.same(read([{ client_id: 'ci', redirect_uris: [CB], ...given }]).problems, [problem])
   }
-  t.same(read([{ client_id: 'ci', redirect_uris: [CB] }, { client_id: 'ci', redirect_uris: [`${CB}2`] }]).problems, ['OAUTH_CLIENTS names a client_id twice'])
+  t.same(read([{ client_id: 'ci', redirect_uris: [CB] }, { client_id: 'ci', redirect_uris: [`${CB}2`] }]).problems, ['lists a client_id twice'])
 })

@@ -4,7 +4,9 @@ import { parseEnv } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
-import { ConfigError, EnvSchema, SECRET_SETTINGS, loadConfig } from '../../src/config/env.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { ConfigError } from '../../src/config/problem.ts'
+import { EnvSchema, SECRET_SETTINGS } from '../../src/config/schema.ts'
 import { findPreset } from '../../src/config/presets.ts'
 import { VERSION } from '../../src/config/version.ts'
 import { captureLogs } from '../support/seed.ts'
@@ -27,12 +29,9 @@ t.test('the smallest configuration gets a safe default for everything else', asy
     allowedHosts: [],
     corsExtraOrigins: [],
     logLevel: 'info',
-    shutdownDelaySeconds: 0,
-    shutdownGraceSeconds: 5,
+    shutdown: { delaySeconds: 0, graceSeconds: 5 },
     authRequired: true,
-    oauthMode: 'proxy',
-    seedSecret: undefined,
-    seedSecretPrevious: undefined,
+    secrets: { current: undefined, previous: undefined },
     oidc: {
       preset: findPreset('authentik', ''),
       issuer: 'https://auth.example.com/application/o/seed/',
@@ -51,22 +50,25 @@ t.test('the smallest configuration gets a safe default for everything else', asy
       groupsClaim: 'groups'
     },
     token: { clockSkewSeconds: 30, maxLifetimeSeconds: 86_400 },
-    grant: { accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 1_209_600, maxAgeSeconds: 7_776_000, maxAgeUncheckedSeconds: 86_400 },
+    oauth: {
+      mode: 'proxy',
+      configuredClients: [],
+      metadataDocuments: { enabled: true, allowedHosts: [], probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata' },
+      registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000 },
+      redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'],
+      grant: { accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 1_209_600, maxAgeSeconds: 7_776_000, maxAgeUncheckedSeconds: 86_400 },
+      limits: { perAddress: 120, perClient: 600 }
+    },
     access: { groups: [], emailDomains: [], unverifiedEmail: true, hostedDomains: [], claims: [], contact: undefined },
-    redisUrl: undefined,
-    redisKeyPrefix: 'seed:',
-    redisSentinelPassword: undefined,
-    redisTlsCa: undefined,
+    redis: { url: undefined, keyPrefix: 'seed:', sentinelPassword: undefined, tlsCa: undefined },
     scopeHierarchy: [],
     extensions: [],
-    listPageSize: 1_000,
-    configuredClients: [],
-    clientDocuments: { enabled: true, allowedHosts: [], probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata' },
-    registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000, redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'] },
-    session: { idleTtlSeconds: 86400, maxAgeSeconds: 2592000, mostPerPrincipal: 100, mostInAll: 50000 },
-    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 600 },
-    limits: { perAddress: 120, perClient: 600 },
-    mcpLimits: { requestsPerAddress: 3000, requestsPerPrincipal: 600, refusedPerAddress: 60, callsPerPrincipal: 32, streamsPerPrincipal: 64 }
+    mcp: {
+      pageSize: 1_000,
+      session: { idleTtlSeconds: 86_400, maxAgeSeconds: 2_592_000, maxPerPrincipal: 100, maxTotal: 50_000 },
+      tool: { timeoutSeconds: 60, inputTimeoutSeconds: 600 },
+      limits: { requestsPerAddress: 3_000, requestsPerPrincipal: 600, refusedPerAddress: 60, callsPerPrincipal: 32, streamsPerPrincipal: 64 }
+    }
   })
 })
 
@@ -135,7 +137,10 @@ t.test('every setting is read', async (t) => {
     MCP_LIMIT_PER_PRINCIPAL: '10',
     MCP_LIMIT_REFUSED: '11',
     CALLS_PER_PRINCIPAL: '12',
-    STREAMS_PER_PRINCIPAL: '13'
+    STREAMS_PER_PRINCIPAL: '13',
+    SCOPE_HIERARCHY: 'tickets:admin > tickets:write, tickets:write>tickets:read',
+    SEED_EXTENSIONS: '/extensions, @acme/seed-tools',
+    LIST_PAGE_SIZE: '14'
   })
   t.match(config, {
     port: 8_080,
@@ -146,11 +151,8 @@ t.test('every setting is read', async (t) => {
     allowedHosts: ['seed.internal:8080', 'seed'],
     corsExtraOrigins: ['https://claude.ai', 'http://localhost:6274'],
     logLevel: 'debug',
-    shutdownDelaySeconds: 15,
-    shutdownGraceSeconds: 0,
-    oauthMode: 'broker',
-    seedSecret: SECRET,
-    seedSecretPrevious: `${SECRET} of last year`,
+    shutdown: { delaySeconds: 15, graceSeconds: 0 },
+    secrets: { current: SECRET, previous: `${SECRET} of last year` },
     oidc: {
       preset: findPreset('keycloak', ''),
       issuer: 'http://127.0.0.1:9000',
@@ -169,7 +171,15 @@ t.test('every setting is read', async (t) => {
       groupsClaim: 'realm_access.roles'
     },
     token: { clockSkewSeconds: 0, maxLifetimeSeconds: 60 },
-    grant: { accessTokenTtlSeconds: 60, refreshTokenTtlSeconds: 300, maxAgeSeconds: 301, maxAgeUncheckedSeconds: 302 },
+    oauth: {
+      mode: 'broker',
+      configuredClients: [{ id: 'ci', redirectUris: ['https://ci.example.com/cb'] }],
+      metadataDocuments: { enabled: false, allowedHosts: ['claude.ai', 'localhost:8443'], probeUrl: 'https://client.example/metadata.json' },
+      registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2 },
+      redirectUriSchemes: ['cursor', 'com.example.app'],
+      grant: { accessTokenTtlSeconds: 60, refreshTokenTtlSeconds: 300, maxAgeSeconds: 301, maxAgeUncheckedSeconds: 302 },
+      limits: { perAddress: 3, perClient: 4 }
+    },
     access: {
       groups: ['Engineering', 'mcp users'],
       emailDomains: ['example.com', 'example.org'],
@@ -178,17 +188,15 @@ t.test('every setting is read', async (t) => {
       claims: [{ claim: 'department', value: 'R=D' }, { claim: 'active', value: 'true' }],
       contact: 'it@example.com'
     },
-    redisUrl: 'rediss+sentinel://:pw@redis.example:6380/mymaster/1',
-    redisKeyPrefix: 'other:',
-    redisSentinelPassword: 'sentinel-pw',
-    redisTlsCa: CERTIFICATE,
-    configuredClients: [{ id: 'ci', redirectUris: ['https://ci.example.com/cb'] }],
-    clientDocuments: { enabled: false, allowedHosts: ['claude.ai', 'localhost:8443'], probeUrl: 'https://client.example/metadata.json' },
-    registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2, redirectUriSchemes: ['cursor', 'com.example.app'] },
-    session: { idleTtlSeconds: 61, maxAgeSeconds: 62, mostPerPrincipal: 5, mostInAll: 6 },
-    tool: { timeoutSeconds: 7, inputTimeoutSeconds: 8 },
-    limits: { perAddress: 3, perClient: 4 },
-    mcpLimits: { requestsPerAddress: 9, requestsPerPrincipal: 10, refusedPerAddress: 11, callsPerPrincipal: 12, streamsPerPrincipal: 13 }
+    redis: { url: 'rediss+sentinel://:pw@redis.example:6380/mymaster/1', keyPrefix: 'other:', sentinelPassword: 'sentinel-pw', tlsCa: CERTIFICATE },
+    scopeHierarchy: [['tickets:admin', 'tickets:write'], ['tickets:write', 'tickets:read']],
+    extensions: ['/extensions', '@acme/seed-tools'],
+    mcp: {
+      pageSize: 14,
+      session: { idleTtlSeconds: 61, maxAgeSeconds: 62, maxPerPrincipal: 5, maxTotal: 6 },
+      tool: { timeoutSeconds: 7, inputTimeoutSeconds: 8 },
+      limits: { requestsPerAddress: 9, requestsPerPrincipal: 10, refusedPerAddress: 11, callsPerPrincipal: 12, streamsPerPrincipal: 13 }
+    }
   })
   t.match(loadConfig({ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_AUTH: 'private_key_jwt' }).oidc, { clientKey: PEM, clientAuth: 'private_key_jwt' })
 })
@@ -248,7 +256,7 @@ t.test('the message counts the problems and lists one a line', async (t) => {
 /** One wrong value, and what is said of it. */
 const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['PORT', ['x', '3000.5', '3000x', '0x'], 'must be a whole number'],
-  ['PORT', ['65536', '-1'], /^PORT must be (<= 65535|>= 0) \(it is/],
+  ['PORT', ['65536', '-1'], /^PORT must be at (most 65535|least 0) \(it is/],
   ['LOG_LEVEL', ['INFO', 'verbose'], 'must be one of fatal, error, warn, info, debug, trace, silent'],
   ['SHUTDOWN_DELAY_SECONDS', ['601', '-1'], 'must be'],
   ['SHUTDOWN_GRACE_SECONDS', ['601', '-1'], 'must be'],
@@ -260,40 +268,40 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['SEED_SECRET', ['x', 'x'.repeat(31)], 'must have at least 32 characters: make one with `openssl rand -base64 32`'],
   ['SEED_SECRET_PREVIOUS', ['x'.repeat(31)], 'must have at least 32 characters'],
   ['OIDC_CLIENT_KEY', ['x', '-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----', '-----BEGIN PRIVATE KEY-----', PEM.replace('-----END', 'END')], 'must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")'],
-  ['OIDC_CLIENT_KEY_ID', ['k'.repeat(257)], 'must NOT have more than 256 characters'],
+  ['OIDC_CLIENT_KEY_ID', ['k'.repeat(257)], 'must have at most 256 characters'],
   ['ACCESS_TOKEN_TTL', ['59', '86401'], 'must be'],
-  ['REFRESH_TOKEN_TTL', ['299'], 'must be >= 300'],
-  ['GRANT_MAX_AGE', ['299'], 'must be >= 300'],
+  ['REFRESH_TOKEN_TTL', ['299'], 'must be at least 300'],
+  ['GRANT_MAX_AGE', ['299'], 'must be at least 300'],
   ['GRANT_MAX_AGE_UNCHECKED', ['299', '1d'], 'must be'],
   ['ACCESS_EMAIL_UNVERIFIED', ['yes'], 'must be true or false'],
   ['ACCESS_CLAIMS', ['department', '=x', 'a=b,c'], 'must list claims and their values, such as department=Engineering,active=true'],
-  ['ACCESS_CONTACT', ['c'.repeat(201)], 'must NOT have more than 200 characters'],
+  ['ACCESS_CONTACT', ['c'.repeat(201)], 'must have at most 200 characters'],
   ['OAUTH_CLIENTS', ['{}', 'ci', '[1]'], 'must be a JSON array of clients'],
   ['CIMD_ENABLED', ['no'], 'must be true or false'],
-  ['OAUTH_LIMIT_PER_ADDRESS', ['0'], 'must be >= 1'],
-  ['OAUTH_LIMIT_PER_CLIENT', ['0'], 'must be >= 1'],
+  ['OAUTH_LIMIT_PER_ADDRESS', ['0'], 'must be at least 1'],
+  ['OAUTH_LIMIT_PER_CLIENT', ['0'], 'must be at least 1'],
   ['TOKEN_CLOCK_SKEW_SECONDS', ['301', '-1'], 'must be'],
-  ['TOKEN_MAX_LIFETIME_SECONDS', ['59'], 'must be >= 60'],
-  ['DCR_CLIENT_TTL', ['59', '0', '-1'], 'must be >= 60'],
-  ['DCR_LIMIT_PER_ADDRESS', ['0'], 'must be >= 1'],
-  ['DCR_LIMIT_TOTAL', ['0'], 'must be >= 1'],
-  ['OIDC_AUDIENCE', ['a'.repeat(513)], 'must NOT have more than 512 characters'],
-  ['OIDC_CLIENT_ID', ['a'.repeat(513)], 'must NOT have more than 512 characters'],
+  ['TOKEN_MAX_LIFETIME_SECONDS', ['59'], 'must be at least 60'],
+  ['DCR_CLIENT_TTL', ['59', '0', '-1'], 'must be at least 60'],
+  ['DCR_LIMIT_PER_ADDRESS', ['0'], 'must be at least 1'],
+  ['DCR_LIMIT_TOTAL', ['0'], 'must be at least 1'],
+  ['OIDC_AUDIENCE', ['a'.repeat(513)], 'must have at most 512 characters'],
+  ['OIDC_CLIENT_ID', ['a'.repeat(513)], 'must have at most 512 characters'],
   ['BASE_URL', ['seed.example.com', 'ftp://seed.example.com', '//seed.example.com', 'https://', 'localhost:3000'], 'must be a URL beginning with https://'],
-  ['BASE_URL', ['http://seed.example.com', 'http://10.0.0.1:3000', 'http://localhost.evil.example'], 'must use https; plain http is for this machine (localhost) only'],
-  ['BASE_URL', ['https://user:pw@seed.example.com', 'https://user@seed.example.com'], 'must hold no user name or password'],
+  ['BASE_URL', ['http://seed.example.com', 'http://10.0.0.1:3000', 'http://localhost.evil.example'], 'must use https; plain http is accepted for localhost only'],
+  ['BASE_URL', ['https://user:pw@seed.example.com', 'https://user@seed.example.com'], 'must not contain a user name or password'],
   ['BASE_URL', ['https://seed.example.com/mcp', 'https://seed.example.com//', 'https://seed.example.com/?', 'https://seed.example.com?x', 'https://Seed.example.com', 'https://seed.example.com:443', 'http://localhost:80', 'https://sëed.example.com'], 'must be an origin such as https://seed.example.com'],
-  ['BASE_URL', ['https://seed.example.com#x', 'https://seed.example.com/#'], 'must have no fragment'],
+  ['BASE_URL', ['https://seed.example.com#x', 'https://seed.example.com/#'], 'must not contain a fragment'],
   ['OIDC_ISSUER', ['auth.example.com', 'urn:issuer', 'ldap://auth.example.com'], 'must be a URL beginning with https://'],
   ['OIDC_ISSUER', ['http://auth.example.com'], 'must use https'],
-  ['OIDC_ISSUER', ['https://user:pw@auth.example.com'], 'must hold no user name or password'],
-  ['OIDC_ISSUER', ['https://auth.example.com?x', 'https://auth.example.com/?'], 'must have no query'],
-  ['OIDC_ISSUER', ['https://auth.example.com/#x', 'https://auth.example.com#'], 'must have no fragment'],
+  ['OIDC_ISSUER', ['https://user:pw@auth.example.com'], 'must not contain a user name or password'],
+  ['OIDC_ISSUER', ['https://auth.example.com?x', 'https://auth.example.com/?'], 'must not contain a query'],
+  ['OIDC_ISSUER', ['https://auth.example.com/#x', 'https://auth.example.com#'], 'must not contain a fragment'],
   ...['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'].flatMap((name) => [
     [name, ['/authorize', 'auth.example.com'], 'must be a URL beginning with https://'],
     [name, ['http://auth.example.com/x'], 'must use https'],
-    [name, ['https://user:pw@auth.example.com/x'], 'must hold no user name or password'],
-    [name, ['https://auth.example.com/x#y', 'https://auth.example.com/x#'], 'must have no fragment']
+    [name, ['https://user:pw@auth.example.com/x'], 'must not contain a user name or password'],
+    [name, ['https://auth.example.com/x#y', 'https://auth.example.com/x#'], 'must not contain a fragment']
   ] as Array<[string, string[], string]>),
   ['OIDC_SCOPES', ['profile email', 'openidx', 'OPENID', 'openid,profile'], 'must include openid'],
   ['OIDC_ALGORITHMS', ['HS256', 'none', 'rs256', 'RS256;ES256', 'ES256,HS512'], 'must list asymmetric algorithms'],
@@ -301,7 +309,7 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['REDIS_URL', ['redis+sentinel://sentinel', 'redis+sentinel://sentinel/', 'redis+sentinel://sentinel/my/master', 'redis+sentinel://a,,b/mymaster'], 'must be a URL such as redis+sentinel://'],
   ['REDIS_URL', ['redis+cluster://', 'redis+cluster://redis/1'], 'must be a URL such as redis+cluster://'],
   ['REDIS_SENTINEL_PASSWORD', ['pw'], 'is set, but REDIS_URL names no sentinels'],
-  ['TRUST_PROXY', ['true', '1', 'loopback', '*', 'proxy.example', '10.0.0.0/33', '10.0.0.0/0', '::/129', '::/0', '10.0.0.0/', '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0', '10.0.0.1,true'], 'must list addresses or CIDR ranges'],
+  ['TRUST_PROXY', ['true', '1', 'loopback', '*', 'proxy.example', '10.0.0.0/33', '10.0.0.0/0', '::/129', '::/0', '10.0.0.0/', '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0', '10.0.0.1,true'], 'must list IP addresses or CIDR ranges'],
   ['CORS_EXTRA_ORIGINS', ['*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443', 'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'], 'must list origins such as https://claude.ai'],
   ['REDIRECT_URI_SCHEMES', ['http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp', 'Cursor', 'cursor:', 'cursor://', '1x', '-x', 'x_y', 'cursor,javascript'], 'must list private-use schemes']
 ]
@@ -320,7 +328,7 @@ t.test('settings that need another, or exclude it, say which', async (t) => {
   const { OIDC_ISSUER } = GOOD
   const google = { OIDC_ISSUER: 'https://accounts.google.com', OIDC_CLIENT_ID: 'x' }
   for (const [env, problems] of [
-    [{ OAUTH_MODE: 'broker', OIDC_ISSUER }, ['OIDC_CLIENT_ID is missing: set it to the id of the client that you registered at the provider for Seed']],
+    [{ OAUTH_MODE: 'broker', OIDC_ISSUER }, ['OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider']],
     [{ OAUTH_MODE: 'broker', OIDC_ISSUER, OIDC_CLIENT_ID: 'x' }, []],
     [{ OAUTH_MODE: 'broker', ...GOOD }, []],
     [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis' }, ['SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one secret for all replicas; make it with `openssl rand -base64 32`']],
@@ -331,15 +339,15 @@ t.test('settings that need another, or exclude it, say which', async (t) => {
     [{ ...GOOD, REDIS_URL: 'redis+cluster://redis', REDIS_TLS_CA: 'hunter2', REDIS_SENTINEL_PASSWORD: 'x' }, ['REDIS_SENTINEL_PASSWORD is set, but REDIS_URL names no sentinels (redis+sentinel://)', 'REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)', 'REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
     [{ ...GOOD, REDIS_URL: 'rediss+sentinel://redis/mymaster', REDIS_SENTINEL_PASSWORD: 'x', REDIS_TLS_CA: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----' }, ['REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
     [{ ...google, OIDC_AUDIENCE: 'x', OIDC_CLIENT_SECRET: 'y' }, ['OAUTH_MODE must be broker for google: its access tokens are opaque, and redirect URIs are fixed']],
-    [{ ...google, OAUTH_MODE: 'broker' }, ['OIDC_CLIENT_SECRET is missing: google demands it']],
+    [{ ...google, OAUTH_MODE: 'broker' }, ['OIDC_CLIENT_SECRET is missing: google requires it']],
     [{ ...google, OAUTH_MODE: 'broker', OIDC_CLIENT_SECRET: 'y' }, []],
     [{ ...google, OAUTH_MODE: 'broker', OIDC_CLIENT_KEY: PEM }, []],
     [{ ...google, AUTH_REQUIRED: 'false' }, []],
     [{ ...GOOD, OIDC_ISSUER: 'https://acme.eu.auth0.com' }, ['OIDC_ISSUER must end with a slash for auth0']],
     [{ ...GOOD, OIDC_ISSUER: 'https://acme.eu.auth0.com/' }, []],
-    [{ OAUTH_MODE: 'broker', OIDC_PROVIDER: 'auth0' }, ['OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in on this machine)', 'OIDC_CLIENT_ID is missing: set it to the id of the client that you registered at the provider for Seed']],
+    [{ OAUTH_MODE: 'broker', OIDC_PROVIDER: 'auth0' }, ['OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in)', 'OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider']],
     ...['common', 'organizations', 'consumers'].flatMap((tenant) => [
-      [{ ...GOOD, OIDC_ISSUER: `https://login.microsoftonline.com/${tenant}/v2.0` }, ['OIDC_TENANTS is missing: with an OIDC_ISSUER of several tenants, list the ids of those that may sign in']],
+      [{ ...GOOD, OIDC_ISSUER: `https://login.microsoftonline.com/${tenant}/v2.0` }, ['OIDC_TENANTS is missing: OIDC_ISSUER covers several tenants; list the ids of those that may sign in']],
       [{ ...GOOD, OIDC_ISSUER: `https://login.microsoftonline.com/${tenant}/v2.0`, OIDC_TENANTS: 'a' }, []]
     ] as Array<[Record<string, string>, string[]]>),
     [{ ...GOOD, OIDC_ISSUER: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0' }, []],
@@ -414,7 +422,7 @@ t.test('finds discovery under the issuer, with or without a slash behind it', as
 
 t.test('AUTH_REQUIRED=false needs neither a provider nor Redis', async (t) => {
   const config = loadConfig({ AUTH_REQUIRED: 'false' })
-  t.match(config, { authRequired: false, host: 'localhost', redisUrl: undefined, oidc: { issuer: '', audience: '', clientId: '' } })
+  t.match(config, { authRequired: false, host: 'localhost', redis: { url: undefined }, oidc: { issuer: '', audience: '', clientId: '' } })
   t.same(problemsOf(t, { AUTH_REQUIRED: 'false', OIDC_ISSUER: 'nonsense' }).length, 1, 'what is set is checked all the same')
 })
 
@@ -424,12 +432,12 @@ t.test('a secret may come from a file', async (t) => {
   writeFileSync(join(folder, 'redis-url'), ' redis://:pw@redis:6379\n')
   const config = loadConfig({ ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'), REDIS_URL_FILE: join(folder, 'redis-url') })
   t.equal(config.oidc.clientSecret, 's3cret')
-  t.equal(config.redisUrl, 'redis://:pw@redis:6379')
+  t.equal(config.redis.url, 'redis://:pw@redis:6379')
   writeFileSync(join(folder, 'key'), `${PEM}\n`)
   writeFileSync(join(folder, 'clients'), '[\n  { "client_id": "ci", "redirect_uris": ["https://ci.example.com/cb"] }\n]\n')
   writeFileSync(join(folder, 'seed-secret'), `${SECRET}\n`)
   const more = loadConfig({ ...GOOD, OIDC_CLIENT_KEY_FILE: join(folder, 'key'), OAUTH_CLIENTS_FILE: join(folder, 'clients'), SEED_SECRET_FILE: join(folder, 'seed-secret'), SEED_SECRET_PREVIOUS_FILE: join(folder, 'seed-secret') })
-  t.match({ key: more.oidc.clientKey, clients: more.configuredClients, current: more.seedSecret, previous: more.seedSecretPrevious }, { key: PEM, clients: [{ id: 'ci' }], current: SECRET, previous: SECRET }, 'several lines too')
+  t.match({ key: more.oidc.clientKey, clients: more.oauth.configuredClients, ...more.secrets }, { key: PEM, clients: [{ id: 'ci' }], current: SECRET, previous: SECRET }, 'several lines too')
   t.same(problemsOf(t, { ...GOOD, REDIS_URL: 'redis://redis', REDIS_URL_FILE: join(folder, 'redis-url') }), ['REDIS_URL and REDIS_URL_FILE are both set: keep one of them'])
   t.same(problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'missing') }), ['OIDC_CLIENT_SECRET_FILE cannot be read (ENOENT): set it to a file that Seed may read'])
   t.same(problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: folder }), ['OIDC_CLIENT_SECRET_FILE cannot be read (EISDIR): set it to a file that Seed may read'])
@@ -465,7 +473,7 @@ t.test('the version is that of package.json', async (t) => {
   t.match(VERSION, /^\d+\.\d+\.\d+/)
 })
 
-function problemsOf (t: Test, env: Record<string, string>): string[] {
+function problemsOf (t: Test, env: Record<string, string>): readonly string[] {
   try {
     loadConfig(env)
   } catch (err) {

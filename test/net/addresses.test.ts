@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isPublicAddress } from '../../src/net/addresses.ts'
+import { clientAddressKey, isLoopbackHost, isPublicAddress } from '../../src/net/addresses.ts'
 
 /** The first and the last address of each range, and what lies just outside it where that is public. */
 const refused = {
@@ -44,4 +44,41 @@ t.test('a public address is not', async (t) => {
     '192.167.255.255', '192.169.0.0', '198.17.255.255', '198.20.0.0', '198.51.99.255', '198.51.101.0', '203.0.112.255', '203.0.114.0', '223.255.255.255',
     '2000::', '2000::1', '2001:200::', '2001:4860:4860::8888', '2001:db7:ffff::', '2001:db9::', '2001:ffff::', '2003::1', '2606:4700::1111', '2606:4700::8.8.8.8', '2A00:1450::1', '3ffe::1', '3fff:1000::', '3fff:ffff::1'
   ]) t.equal(isPublicAddress(address), true, address)
+})
+
+t.test('localhost, 127.0.0.1 and ::1 are the names of this machine, and nothing else is', async (t) => {
+  for (const name of ['localhost', '127.0.0.1', '::1', '[::1]']) t.ok(isLoopbackHost(name))
+  for (const name of ['localhost.', 'LOCALHOST', '127.0.0.2', '127.1', '0.0.0.0', '[::]', '', 'localhost.example', '[::ffff:127.0.0.1]']) t.notOk(isLoopbackHost(name), name)
+})
+
+t.test('an address counts as itself in IPv4, and as its /64 in IPv6, however it is written', async (t) => {
+  for (const [address, bucket] of [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::FFFF:192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+    ['2001:DB8:0001:0002::ffff', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:db8:0:0:1::1', '2001:db8:0:0::/64'],
+    ['2001::1:2:3:4:5', '2001:0:0:1::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['1:2:3:4:5:6:192.0.2.1', '1:2:3:4::/64'],
+    ['64:ff9b::192.0.2.1', '64:ff9b:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['fe80::2%eth1', 'fe80:0:0:0::/64']
+  ] as const) t.equal(clientAddressKey(address), bucket, address)
+})
+
+t.test('a port behind the address, as some proxies add it, does not make another address', async (t) => {
+  for (const [address, bucket] of [
+    ['192.0.2.1:50123', '192.0.2.1'],
+    ['192.0.2.1:50124', '192.0.2.1'],
+    ['[2001:db8::1]:443', '2001:db8:0:0::/64'],
+    ['[2001:db8::1]', '2001:db8:0:0::/64'],
+    ['[::ffff:192.0.2.1]:1', '192.0.2.1'],
+    ['unknown', 'unknown'],
+    ['_hidden', '_hidden']
+  ] as const) t.equal(clientAddressKey(address), bucket, address)
 })

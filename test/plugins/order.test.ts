@@ -10,7 +10,7 @@ import oidcDiscovery from '../../plugins/oidc-discovery.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
 import tokenExchange from '../../plugins/grants.ts'
-import { loadConfig } from '../../src/config/env.ts'
+import { loadConfig } from '../../src/config/load.ts'
 
 const settings = loadConfig({ AUTH_REQUIRED: 'false' })
 

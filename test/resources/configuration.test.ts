@@ -1,6 +1,6 @@
 import t from 'tap'
 import { SUPPORTED_PROTOCOL_VERSIONS } from '@modelcontextprotocol/server'
-import { loadConfig } from '../../src/config/env.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { createConfigurationResource } from '../../src/resources/_configuration.ts'
 import { createTestClient } from '../../src/testing/index.ts'
 

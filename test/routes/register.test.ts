@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config/env.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { isError } from '../support/oauth-error.ts'
 import { captureLogs } from '../support/seed.ts'
 

@@ -28,7 +28,7 @@ export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'definitions'
   store?: TestStore
 }
 
-export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, mostPerPrincipal: 100, mostInAll: 10_000 }
+export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, maxPerPrincipal: 100, maxTotal: 10_000 }
 export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {} }
 
 export function startEngines (t: Test, { count = 2, definitions = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {

@@ -84,8 +84,8 @@ export class TooManySessionsError extends HttpError {
 export interface SessionOptions {
   idleTtlSeconds: number
   maxAgeSeconds: number
-  mostPerPrincipal: number
-  mostInAll: number
+  maxPerPrincipal: number
+  maxTotal: number
 }
 
 /** A principal at its limit loses the session that it has not used for so long, rather than being locked out. */
@@ -102,7 +102,7 @@ const FORM = 1
 
 /** @param now milliseconds since the epoch */
 export function createSessions (store: Store, options: SessionOptions, now: () => number = Date.now): Sessions {
-  const { idleTtlSeconds, maxAgeSeconds, mostPerPrincipal, mostInAll } = options
+  const { idleTtlSeconds, maxAgeSeconds, maxPerPrincipal, maxTotal } = options
   // A use is written down at most once in this time, and the time to live is longer by as much.
   const stepSeconds = Math.max(1, Math.min(60, Math.floor(idleTtlSeconds / 4)))
   const copies = createSessionCache(Math.min(COPY_MS, stepSeconds * 500), maxAgeSeconds, now)
@@ -171,13 +171,13 @@ export function createSessions (store: Store, options: SessionOptions, now: () =
 
   async function admit (sessionDigest: string, principalKey: string, seconds: number): Promise<void> {
     const own = keys.sessionsOf(principalKey)
-    if (!await store.addMemberWithin(own, sessionDigest, seconds, mostPerPrincipal)) {
+    if (!await store.addMemberWithin(own, sessionDigest, seconds, maxPerPrincipal)) {
       await makeRoom(principalKey)
-      if (!await store.addMemberWithin(own, sessionDigest, seconds, mostPerPrincipal)) throw new TooManySessionsError(429, 'SESSIONS_PER_PRINCIPAL', mostPerPrincipal)
+      if (!await store.addMemberWithin(own, sessionDigest, seconds, maxPerPrincipal)) throw new TooManySessionsError(429, 'SESSIONS_PER_PRINCIPAL', maxPerPrincipal)
     }
-    if (await store.addMemberWithin(keys.sessions(), sessionDigest, seconds, mostInAll)) return
+    if (await store.addMemberWithin(keys.sessions(), sessionDigest, seconds, maxTotal)) return
     await store.removeMember(own, sessionDigest)
-    throw new TooManySessionsError(503, 'SESSIONS_TOTAL', mostInAll)
+    throw new TooManySessionsError(503, 'SESSIONS_TOTAL', maxTotal)
   }
 
   /** Whoever comes second begins again from what the first has written. */

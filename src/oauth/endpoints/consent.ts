@@ -1,5 +1,5 @@
 import { OtherBrowserError, SignInExpiredError } from '../../errors/sign-in-errors.ts'
-import { isLoopbackHost } from '../../config/checks.ts'
+import { isLoopbackHost } from '../../net/addresses.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { describeScope } from '../protocol/scope.ts'

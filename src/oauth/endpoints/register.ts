@@ -1,6 +1,6 @@
 import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { clientAddressKey } from '../../limits/rate-limit.ts'
+import { clientAddressKey } from '../../net/addresses.ts'
 import type { RateLimiter } from '../../limits/rate-limit.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
 import { stripControlCharacters } from '../clients/client-name.ts'

@@ -1,4 +1,4 @@
-import { isLoopbackHost } from '../../config/checks.ts'
+import { isLoopbackHost } from '../../net/addresses.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 
 /** Query parameters of an authorization response: a redirect URI that already holds one could be made to speak for us. */

@@ -148,7 +148,7 @@ t.test('a record that outlives its age by a clock that differs is not found', as
 })
 
 t.test('a principal at its limit is told so, and others are not', async (t) => {
-  const { sessions, elsewhere, elapse } = setUp(t, { mostPerPrincipal: 3 })
+  const { sessions, elsewhere, elapse } = setUp(t, { maxPerPrincipal: 3 })
   const opened = [await sessions.create('ada', CLIENT), await elsewhere.create('ada', CLIENT), await sessions.create('ada', CLIENT)]
   const refused = await elsewhere.create('ada', CLIENT).catch((err: unknown) => err)
   t.ok(refused instanceof TooManySessionsError)
@@ -168,13 +168,13 @@ t.test('a principal at its limit is told so, and others are not', async (t) => {
 })
 
 t.test('of any number of clients that begin together no more get in than there is room for', async (t) => {
-  const { sessions, elsewhere } = setUp(t, { mostPerPrincipal: 10 })
+  const { sessions, elsewhere } = setUp(t, { maxPerPrincipal: 10 })
   const results = await Promise.allSettled(Array.from({ length: 100 }, async (_, index) => await (index % 2 === 0 ? sessions : elsewhere).create('ada', CLIENT)))
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 10)
 })
 
 t.test('sessions whose record is lost give way', async (t) => {
-  const { sessions, store } = setUp(t, { mostPerPrincipal: 1 })
+  const { sessions, store } = setUp(t, { maxPerPrincipal: 1 })
   const { session } = await sessions.create('ada', CLIENT)
   await store.delete(keys.session(session.digest))
   t.ok(await sessions.create('ada', CLIENT))
@@ -183,7 +183,7 @@ t.test('sessions whose record is lost give way', async (t) => {
 })
 
 t.test('a server that is full says 503, and takes nothing from the principal', async (t) => {
-  const { sessions, store } = setUp(t, { mostInAll: 2 })
+  const { sessions, store } = setUp(t, { maxTotal: 2 })
   await sessions.create('ada', CLIENT)
   const { id } = await sessions.create('bob', CLIENT)
   const refused = await sessions.create('eve', CLIENT).catch((err: unknown) => err)

@@ -1,4 +1,4 @@
-import type { Config } from '../../../config/env.ts'
+import type { Config } from '../../../config/config.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import type { ProviderMetadata } from '../../../provider/discovery.ts'
 import type { Store } from '../../../store/store.ts'
@@ -31,7 +31,7 @@ export interface BrokerServices {
 export function createBroker (services: BrokerServices): Mode & { signIn: BrokerSignIn } {
   const { config, store, core, log } = services
   const { upstream, grants, renewal, identity, access } = core
-  const { oidc, baseUrl, grant: lifetimes } = config
+  const { oidc, baseUrl, oauth: { grant: lifetimes } } = config
   const { preset, scopes, groupsClaim, clientId } = oidc
   const codes = createAuthorizationCodes(store, grants)
 
@@ -48,7 +48,7 @@ export function createBroker (services: BrokerServices): Mode & { signIn: Broker
       baseUrl,
       scopes,
       access,
-      redirectUriSchemes: config.registration.redirectUriSchemes
+      redirectUriSchemes: config.oauth.redirectUriSchemes
     }),
     issuer: createBrokerTokens({
       codes,

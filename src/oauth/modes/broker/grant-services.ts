@@ -1,4 +1,4 @@
-import type { Config } from '../../../config/env.ts'
+import type { Config } from '../../../config/config.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import { verifyIdToken } from '../../../provider/id-token.ts'
 import type { IdTokenOptions } from '../../../provider/id-token.ts'
@@ -38,7 +38,7 @@ export function createGrantServices (services: GrantServicesOptions): GrantServi
   const access: AccessRules = { ...config.access, groupsClaim, groupPaths: preset.groupPaths }
   const idTokens: IdTokenOptions = { ...oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey: services.getKey }
   const identity: IdentityServices = { upstream, verifyIdToken: async (token, expected) => await verifyIdToken(token, idTokens, expected), log }
-  const grants = createGrants({ ...services, ...config.grant })
+  const grants = createGrants({ ...services, ...config.oauth.grant })
   const renewal = createUpstreamRefresh({ ...identity, grants, store, upstream, access, upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined, log })
   return { upstream, grants, renewal, identity, access }
 }

@@ -1,4 +1,4 @@
-import type { Config } from '../../../config/env.ts'
+import type { Config } from '../../../config/config.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import type { Mode } from '../mode.ts'
 import { sidKey, subjectKey } from '../../../tokens/revocations.ts'
@@ -26,7 +26,7 @@ export function createProxy ({ config, toolScopes, upstream, revocations, verify
       scopes,
       toolScopes,
       upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined,
-      redirectUriSchemes: config.registration.redirectUriSchemes
+      redirectUriSchemes: config.oauth.redirectUriSchemes
     }),
     revoker: createProxyRevocation({ revocations, upstream, verifyAccessToken }),
 

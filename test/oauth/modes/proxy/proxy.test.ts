@@ -1,5 +1,5 @@
 import t from 'tap'
-import { loadConfig } from '../../../../src/config/env.ts'
+import { loadConfig } from '../../../../src/config/load.ts'
 import type { AuthorizationRequest } from '../../../../src/oauth/modes/sign-in.ts'
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../../../src/oauth/modes/proxy/proxy.ts'

@@ -1,0 +1,157 @@
+import { deepFreeze } from '../json/deep-freeze.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
+import { readConfiguredClients } from './clients.ts'
+import { findPreset } from './presets.ts'
+import type { Env } from './schema.ts'
+import { parseList, parsePairs } from './values.ts'
+
+/** The configuration that Seed runs with: one frozen object. */
+export type Config = ReturnType<typeof toConfig>
+
+/** Makes the configuration of settings that are valid (validate.ts). */
+export function toConfig (env: Env) {
+  const baseUrl = baseUrlOf(env)
+  const isLocal = isLoopbackHost(new URL(baseUrl).hostname)
+  return deepFreeze({
+    port: env.PORT,
+    /** Loopback unless Seed is meant to be reached from elsewhere; `localhost` listens on both address families. */
+    host: env.HOST ?? (isLocal || !env.AUTH_REQUIRED ? 'localhost' : '0.0.0.0'),
+    /** The public origin, without a trailing slash. It is also the authorization server's issuer. */
+    baseUrl,
+    /** The resource identifier of the MCP endpoint (RFC 8707): the `resource` of every document and challenge. */
+    resource: `${baseUrl}/mcp`,
+    trustProxy: parseList(env.TRUST_PROXY),
+    allowedHosts: parseList(env.ALLOWED_HOSTS.toLowerCase()),
+    corsExtraOrigins: parseList(env.CORS_EXTRA_ORIGINS),
+    logLevel: env.LOG_LEVEL,
+    shutdown: {
+      delaySeconds: env.SHUTDOWN_DELAY_SECONDS,
+      graceSeconds: env.SHUTDOWN_GRACE_SECONDS
+    },
+    authRequired: env.AUTH_REQUIRED,
+    /** The generations of SEED_SECRET. */
+    secrets: {
+      current: env.SEED_SECRET,
+      previous: env.SEED_SECRET_PREVIOUS
+    },
+    oidc: toOidcConfig(env),
+    /** Checks of the access tokens that the provider issues. */
+    token: {
+      clockSkewSeconds: env.TOKEN_CLOCK_SKEW_SECONDS,
+      maxLifetimeSeconds: env.TOKEN_MAX_LIFETIME_SECONDS
+    },
+    oauth: toOAuthConfig(env),
+    /** Pairs of scopes; the wider one includes the narrower. */
+    scopeHierarchy: parsePairs(env.SCOPE_HIERARCHY, '>'),
+    access: toAccessConfig(env),
+    redis: {
+      url: env.REDIS_URL,
+      keyPrefix: env.REDIS_KEY_PREFIX,
+      sentinelPassword: env.REDIS_SENTINEL_PASSWORD,
+      tlsCa: env.REDIS_TLS_CA
+    },
+    /** Folders, files and packages with tools, prompts and resources, besides those in src. */
+    extensions: parseList(env.SEED_EXTENSIONS),
+    mcp: toMcpConfig(env)
+  })
+}
+
+/** The company's OpenID provider, and Seed's own client there. */
+function toOidcConfig (env: Env) {
+  const issuer = env.OIDC_ISSUER ?? ''
+  const preset = findPreset(env.OIDC_PROVIDER, issuer)
+  return {
+    preset,
+    issuer,
+    tenants: parseList(env.OIDC_TENANTS),
+    audience: env.OIDC_AUDIENCE ?? '',
+    discoveryUrl: env.OIDC_DISCOVERY_URL ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
+    authorizationUrl: env.OAUTH_AUTHORIZATION_URL,
+    tokenUrl: env.OAUTH_TOKEN_URL,
+    clientId: env.OIDC_CLIENT_ID ?? env.OIDC_AUDIENCE ?? '',
+    clientSecret: env.OIDC_CLIENT_SECRET,
+    clientKey: env.OIDC_CLIENT_KEY,
+    clientKeyId: env.OIDC_CLIENT_KEY_ID,
+    /** Seed's authentication method at the provider; undefined leaves it to the discovery document. */
+    clientAuth: env.OIDC_CLIENT_AUTH,
+    scopes: parseList(env.OIDC_SCOPES, ' '),
+    algorithms: parseList(env.OIDC_ALGORITHMS),
+    groupsClaim: env.OIDC_GROUPS_CLAIM ?? preset.groupsClaim
+  }
+}
+
+/** The authorization server that Seed is to MCP clients. */
+function toOAuthConfig (env: Env) {
+  return {
+    mode: env.OAUTH_MODE,
+    configuredClients: readConfiguredClients(env.OAUTH_CLIENTS),
+    /** Client ID metadata documents. */
+    metadataDocuments: {
+      enabled: env.CIMD_ENABLED,
+      allowedHosts: parseList(env.CIMD_HOSTS.toLowerCase()),
+      probeUrl: env.CIMD_PROBE_URL
+    },
+    /** Dynamic client registration (RFC 7591). */
+    registration: {
+      clientTtlSeconds: env.DCR_CLIENT_TTL,
+      limitPerAddress: env.DCR_LIMIT_PER_ADDRESS,
+      limitTotal: env.DCR_LIMIT_TOTAL
+    },
+    redirectUriSchemes: parseList(env.REDIRECT_URI_SCHEMES),
+    /** Lifetimes of the tokens and grants that Seed issues in broker mode. */
+    grant: {
+      accessTokenTtlSeconds: env.ACCESS_TOKEN_TTL,
+      refreshTokenTtlSeconds: env.REFRESH_TOKEN_TTL,
+      maxAgeSeconds: env.GRANT_MAX_AGE,
+      maxAgeUncheckedSeconds: env.GRANT_MAX_AGE_UNCHECKED
+    },
+    /** Requests a minute to each endpoint. */
+    limits: {
+      perAddress: env.OAUTH_LIMIT_PER_ADDRESS,
+      perClient: env.OAUTH_LIMIT_PER_CLIENT
+    }
+  }
+}
+
+/** The rules for who may sign in; without any, everyone whom the provider admits. */
+function toAccessConfig (env: Env) {
+  return {
+    groups: parseList(env.ACCESS_GROUPS),
+    emailDomains: parseList(env.ACCESS_EMAIL_DOMAINS.toLowerCase()),
+    unverifiedEmail: env.ACCESS_EMAIL_UNVERIFIED ?? findPreset(env.OIDC_PROVIDER, env.OIDC_ISSUER ?? '').trustsEmail,
+    hostedDomains: parseList(env.ACCESS_HOSTED_DOMAINS.toLowerCase()),
+    claims: parsePairs(env.ACCESS_CLAIMS, '=').map(([claim, value]) => ({ claim, value })),
+    contact: env.ACCESS_CONTACT
+  }
+}
+
+function toMcpConfig (env: Env) {
+  return {
+    /** Tools, prompts or resources on one page of a list. */
+    pageSize: env.LIST_PAGE_SIZE,
+    /** Sessions of the 2025 revisions. */
+    session: {
+      idleTtlSeconds: env.SESSION_IDLE_TTL,
+      maxAgeSeconds: env.SESSION_MAX_AGE,
+      maxPerPrincipal: env.SESSIONS_PER_PRINCIPAL,
+      maxTotal: env.SESSIONS_TOTAL
+    },
+    tool: {
+      timeoutSeconds: env.TOOL_TIMEOUT_SECONDS,
+      /** Time that a tool waits for a person or for another answer of the client. */
+      inputTimeoutSeconds: env.INPUT_TIMEOUT_SECONDS
+    },
+    /** Requests a minute, and calls and streams at once. */
+    limits: {
+      requestsPerAddress: env.MCP_LIMIT_PER_ADDRESS,
+      requestsPerPrincipal: env.MCP_LIMIT_PER_PRINCIPAL,
+      refusedPerAddress: env.MCP_LIMIT_REFUSED,
+      callsPerPrincipal: env.CALLS_PER_PRINCIPAL,
+      streamsPerPrincipal: env.STREAMS_PER_PRINCIPAL
+    }
+  }
+}
+
+function baseUrlOf (env: Env): string {
+  return (env.BASE_URL ?? `http://localhost:${env.PORT}`).replace(/\/$/, '')
+}

@@ -1,0 +1,98 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { envSchema } from 'env-schema'
+import { toConfig } from './config.ts'
+import type { Config } from './config.ts'
+import { ConfigError } from './problem.ts'
+import type { Problem } from './problem.ts'
+import { EnvSchema, SECRET_SETTINGS } from './schema.ts'
+import type { Env } from './schema.ts'
+import { validate } from './validate.ts'
+
+/** Environment variables as in `process.env`. */
+export type Environment = Record<string, string | undefined>
+
+/**
+ * Reads the configuration.
+ *
+ * @param environment an empty value counts as unset; these variables take precedence over the file
+ * @param dotenvPath the `.env` file to read; false reads none, and a missing file is no error
+ * @throws ConfigError with every problem
+ */
+export function loadConfig (environment: Environment, dotenvPath: string | false = false): Config {
+  const { given, problems: unreadable } = readEnvironment(environment, dotenvPath)
+  const { env, problems: invalid } = parseEnvironment(given)
+  // A setting that could not be read has a default or nothing in `env`, which would be judged in its place.
+  const reported = new Set([...unreadable, ...invalid].map(({ setting }) => setting))
+  const problems = [...unreadable, ...invalid, ...validate(env).filter(({ setting }) => !reported.has(setting))]
+  if (problems.length > 0) throw new ConfigError(problems)
+  return toConfig(env)
+}
+
+/** The variables that are set, with those that NAME_FILE gives. */
+function readEnvironment (environment: Environment, dotenvPath: string | false): { given: Record<string, string>, problems: Problem[] } {
+  const given = withoutEmpty({ ...readDotenv(dotenvPath), ...withoutEmpty(environment) })
+  const problems: Problem[] = []
+  for (const setting of SECRET_SETTINGS) {
+    const path = given[`${setting}_FILE`]
+    if (path === undefined) continue
+    if (given[setting] !== undefined) {
+      problems.push({ setting, message: `${setting} and ${setting}_FILE are both set: keep one of them` })
+      continue
+    }
+    try {
+      given[setting] = readFileSync(path, 'utf8').trim()
+      if (given[setting] === '') problems.push({ setting, message: `${setting}_FILE names an empty file: put the value into it` })
+    } catch (err) {
+      const { code } = err as NodeJS.ErrnoException
+      problems.push({ setting, message: `${setting}_FILE cannot be read (${code}): set it to a file that Seed may read` })
+    }
+  }
+  return { given, problems }
+}
+
+function readDotenv (path: string | false): Environment {
+  return path !== false && existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {}
+}
+
+function withoutEmpty (environment: Environment): Record<string, string> {
+  const trimmed = Object.entries(environment).map(([name, value = '']) => [name, value.trim()] as const)
+  return Object.fromEntries(trimmed.filter(([, value]) => value !== ''))
+}
+
+/** Coerces and checks each variable by itself. One that fails gets its default, so that the others can be judged. */
+function parseEnvironment (given: Record<string, string>): { env: Env, problems: Problem[] } {
+  try {
+    return { env: coerce(given), problems: [] }
+  } catch (err) {
+    const problems = (err as { errors: SchemaError[] }).errors.map((error) => toProblem(error, given))
+    const invalid = new Set<string>(problems.map(({ setting }) => setting))
+    return { env: coerce(Object.fromEntries(Object.entries(given).filter(([name]) => !invalid.has(name)))), problems }
+  }
+}
+
+/** Ajv keeps what it compiles of this one schema. */
+function coerce (data: Record<string, string>): Env {
+  return envSchema<Env>({ schema: EnvSchema, env: false, data })
+}
+
+interface SchemaError {
+  instancePath: string
+  keyword: string
+  params: { allowedValues?: string[], type?: string, limit?: number }
+}
+
+function toProblem ({ instancePath, keyword, params }: SchemaError, given: Record<string, string>): Problem {
+  const setting = instancePath.slice(1) as keyof Env
+  return { setting, message: `${setting} must ${describe(keyword, params)} (it is "${given[setting]}")` }
+}
+
+function describe (keyword: string, { allowedValues, type, limit }: SchemaError['params']): string {
+  switch (keyword) {
+    case 'enum': return `be one of ${allowedValues!.join(', ')}`
+    case 'minimum': return `be at least ${limit}`
+    case 'maximum': return `be at most ${limit}`
+    case 'maxLength': return `have at most ${limit} characters`
+    default: return type === 'integer' ? 'be a whole number' : 'be true or false'
+  }
+}

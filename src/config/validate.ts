@@ -1,0 +1,202 @@
+import { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
+import { isLoopbackHost } from '../net/addresses.ts'
+import { checkConfiguredClients } from './clients.ts'
+import { findPreset } from './presets.ts'
+import type { Problem } from './problem.ts'
+import { parseRedisUrl } from './redis-url.ts'
+import type { Env } from './schema.ts'
+import { parseList, parsePairs } from './values.ts'
+
+type Setting = keyof Env
+type Problems = Generator<Problem, void>
+
+/** Signature algorithms that may be accepted: asymmetric ones only (RFC 8725 section 3.1). */
+const ALGORITHMS = [
+  'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'
+]
+
+/** Schemes that a browser would run or open itself. They are never redirect targets, whatever is configured. */
+const UNSAFE_SCHEMES = [
+  'http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp'
+]
+
+/** Returns every problem of settings that the schema accepts. */
+export function validate (env: Env): Problem[] {
+  return [
+    ...checkBaseUrl(env),
+    ...(env.AUTH_REQUIRED ? checkSignIn(env) : []),
+    ...checkUrls(env),
+    ...checkRedis(env),
+    ...checkSecret('SEED_SECRET', env.SEED_SECRET),
+    ...checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS),
+    ...checkClientCredential(env),
+    ...checkLists(env),
+    ...checkConfiguredClients(env.OAUTH_CLIENTS).map((text) => problem('OAUTH_CLIENTS', text))
+  ]
+}
+
+function problem (setting: Setting, text: string): Problem {
+  return { setting, message: `${setting} ${text}` }
+}
+
+function * checkBaseUrl ({ BASE_URL: value }: Env): Problems {
+  if (value === undefined) return
+  const problems = [...checkHttpsUrl('BASE_URL', value)]
+  yield * problems
+  if (problems.length > 0 || new URL(value).origin === value.replace(/\/$/, '')) return
+  yield problem('BASE_URL', `must be an origin such as https://seed.example.com, in lower case, without default port, path or query (it is "${value}")`)
+}
+
+/** Settings that sign-in needs, on its own or in a mode or with a preset. */
+function * checkSignIn (env: Env): Problems {
+  const broker = env.OAUTH_MODE === 'broker'
+  const issuer = env.OIDC_ISSUER ?? ''
+  const preset = findPreset(env.OIDC_PROVIDER, issuer)
+  if (issuer === '') {
+    yield problem('OIDC_ISSUER', 'is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in)')
+  }
+  if (!broker && env.OIDC_AUDIENCE === undefined) {
+    yield problem('OIDC_AUDIENCE', "is missing: set it to the audience of your provider's access tokens, usually the client id")
+  }
+  if (/^https:\/\/login\.microsoftonline\.com\/(common|organizations|consumers)\//.test(issuer) && env.OIDC_TENANTS === '') {
+    yield problem('OIDC_TENANTS', 'is missing: OIDC_ISSUER covers several tenants; list the ids of those that may sign in')
+  }
+  if (broker && env.OIDC_CLIENT_ID === undefined && env.OIDC_AUDIENCE === undefined) {
+    yield problem('OIDC_CLIENT_ID', 'is missing: set it to the id of the client that you registered for Seed at the provider')
+  }
+  if (broker && env.REDIS_URL !== undefined && env.SEED_SECRET === undefined) {
+    yield problem('SEED_SECRET', 'is missing: OAUTH_MODE=broker with REDIS_URL needs one secret for all replicas; make it with `openssl rand -base64 32`')
+  }
+  if (!broker && preset.brokerOnly !== undefined) {
+    yield problem('OAUTH_MODE', `must be broker for ${preset.name}: ${preset.brokerOnly}`)
+  }
+  if (preset.needsCredential && env.OIDC_CLIENT_SECRET === undefined && env.OIDC_CLIENT_KEY === undefined) {
+    yield problem('OIDC_CLIENT_SECRET', `is missing: ${preset.name} requires it`)
+  }
+}
+
+function * checkUrls (env: Env): Problems {
+  const issuer = env.OIDC_ISSUER ?? ''
+  if (issuer !== '' && findPreset(env.OIDC_PROVIDER, issuer).name === 'auth0' && !issuer.endsWith('/')) {
+    yield problem('OIDC_ISSUER', 'must end with a slash for auth0')
+  }
+  for (const setting of ['OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'] as const) {
+    if (env[setting] !== undefined) yield * checkHttpsUrl(setting, env[setting])
+  }
+  if (issuer.includes('?')) yield problem('OIDC_ISSUER', 'must not contain a query')
+}
+
+/** Accepts https, and http on this machine, without user and fragment. */
+function * checkHttpsUrl (setting: Setting, value: string): Problems {
+  const url = URL.canParse(value) ? new URL(value) : null
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    yield problem(setting, `must be a URL beginning with https:// (it is ${quote(value)})`)
+  } else if (url.username !== '' || url.password !== '') {
+    yield problem(setting, 'must not contain a user name or password')
+  } else if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
+    yield problem(setting, `must use https; plain http is accepted for localhost only (it is "${value}")`)
+  } else if (value.includes('#')) {
+    yield problem(setting, 'must not contain a fragment')
+  }
+}
+
+function * checkRedis ({ REDIS_URL: url, REDIS_SENTINEL_PASSWORD: sentinelPassword, REDIS_TLS_CA: tlsCa }: Env): Problems {
+  try {
+    if (url !== undefined) parseRedisUrl(url)
+  } catch (err) {
+    yield problem('REDIS_URL', (err as Error).message)
+  }
+  if (sentinelPassword !== undefined && !/^rediss?\+sentinel:/i.test(url ?? '')) {
+    yield problem('REDIS_SENTINEL_PASSWORD', 'is set, but REDIS_URL names no sentinels (redis+sentinel://)')
+  }
+  if (tlsCa !== undefined && !/^rediss/i.test(url ?? '')) {
+    yield problem('REDIS_TLS_CA', 'is set, but REDIS_URL does not ask for TLS (rediss://)')
+  }
+  if (tlsCa !== undefined && !isCertificates(tlsCa)) {
+    yield problem('REDIS_TLS_CA', 'must be certificates in PEM form ("BEGIN CERTIFICATE")')
+  }
+}
+
+function isCertificates (pem: string): boolean {
+  const certificates = pem.match(/-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/gs) ?? []
+  try {
+    return certificates.map((certificate) => new X509Certificate(certificate)).length > 0
+  } catch {
+    return false
+  }
+}
+
+/** Keys are derived from these secrets, so short ones could be guessed. */
+function * checkSecret (setting: Setting, value: string | undefined): Problems {
+  if (value === undefined || value.length >= 32) return
+  yield problem(setting, 'must have at least 32 characters: make one with `openssl rand -base64 32`')
+}
+
+function * checkClientCredential (env: Env): Problems {
+  const { OIDC_CLIENT_AUTH: method, OIDC_CLIENT_KEY: key, OIDC_CLIENT_SECRET: secret } = env
+  if (key !== undefined && !/^-----BEGIN PRIVATE KEY-----[\s\S]+-----END PRIVATE KEY-----$/.test(key)) {
+    yield problem('OIDC_CLIENT_KEY', 'must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")')
+  }
+  if (key !== undefined && secret !== undefined) {
+    yield problem('OIDC_CLIENT_KEY', 'and OIDC_CLIENT_SECRET are both set: keep one of them')
+  }
+  if (method === 'private_key_jwt' && key === undefined) {
+    yield problem('OIDC_CLIENT_KEY', 'is missing: OIDC_CLIENT_AUTH=private_key_jwt needs it')
+  }
+  if (method?.startsWith('client_secret') === true && secret === undefined) {
+    yield problem('OIDC_CLIENT_SECRET', `is missing: OIDC_CLIENT_AUTH=${method} needs it`)
+  }
+}
+
+function * checkLists (env: Env): Problems {
+  yield * checkItems('TRUST_PROXY', parseList(env.TRUST_PROXY), isAddressRange,
+    'must list IP addresses or CIDR ranges of your proxies, such as 10.0.0.0/8')
+  yield * checkItems('CORS_EXTRA_ORIGINS', parseList(env.CORS_EXTRA_ORIGINS), isOrigin,
+    'must list origins such as https://claude.ai, without a path')
+  yield * checkItems('OIDC_ALGORITHMS', parseList(env.OIDC_ALGORITHMS), (name) => ALGORITHMS.includes(name),
+    `must list asymmetric algorithms (${ALGORITHMS.join(', ')})`)
+  yield * checkItems('REDIRECT_URI_SCHEMES', parseList(env.REDIRECT_URI_SCHEMES), isPrivateUseScheme,
+    'must list private-use schemes of desktop clients, such as cursor')
+  yield * checkItems('ACCESS_CLAIMS', parseList(env.ACCESS_CLAIMS), isClaimPair,
+    'must list claims and their values, such as department=Engineering,active=true')
+  yield * checkItems('SCOPE_HIERARCHY', parseList(env.SCOPE_HIERARCHY), isScopePair,
+    'must list pairs of scopes, the wider one first, such as tickets:admin>tickets:write')
+  if (!parseList(env.OIDC_SCOPES, ' ').includes('openid')) yield problem('OIDC_SCOPES', 'must include openid')
+}
+
+function * checkItems (setting: Setting, items: string[], isValid: (item: string) => boolean, text: string): Problems {
+  for (const item of items) if (!isValid(item)) yield problem(setting, `${text} (it has ${quote(item)})`)
+}
+
+function isAddressRange (range: string): boolean {
+  const [address = '', prefix, ...rest] = range.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128))
+}
+
+/** Accepts origins as browsers send them. */
+function isOrigin (value: string): boolean {
+  const url = URL.canParse(value) ? new URL(value) : null
+  return url !== null && ['https:', 'http:'].includes(url.protocol) && url.origin === value && !value.includes('*')
+}
+
+function isPrivateUseScheme (scheme: string): boolean {
+  return /^[a-z][a-z0-9+.-]*$/.test(scheme) && !UNSAFE_SCHEMES.includes(scheme)
+}
+
+function isClaimPair (pair: string): boolean {
+  return pair.includes('=') && parsePairs(pair, '=')[0]![0] !== ''
+}
+
+/** Accepts two scopes of the characters that RFC 6749 section 3.3 allows. */
+function isScopePair (pair: string): boolean {
+  const scopes = pair.split('>').map((scope) => scope.trim())
+  return scopes.length === 2 && scopes.every((scope) => /^[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7e]+$/.test(scope))
+}
+
+/** A value that may hold a password is not shown. */
+function quote (value: string): string {
+  return value.includes('@') ? 'not shown, as it has an @' : `"${value}"`
+}

@@ -1,0 +1,16 @@
+import t from 'tap'
+import { parseList, parsePairs } from '../../src/config/values.ts'
+
+t.test('a list has its items trimmed, and no empty ones', async (t) => {
+  t.same(parseList(''), [])
+  t.same(parseList(' , ,'), [])
+  t.same(parseList('a'), ['a'])
+  t.same(parseList(' a ,b c,, d'), ['a', 'b c', 'd'])
+  t.same(parseList(' a  b,c ', ' '), ['a', 'b,c'])
+})
+
+t.test('the first separator parts a pair', async (t) => {
+  t.same(parsePairs('', '='), [])
+  t.same(parsePairs(' a = b , c=d=e, f=', '='), [['a', 'b'], ['c', 'd=e'], ['f', '']])
+  t.same(parsePairs('wide > narrow', '>'), [['wide', 'narrow']])
+})
