@@ -14,6 +14,7 @@ export const ClientCredentialsSchema = Type.Object({
   client_assertion: Type.Optional(Type.String({ maxLength: 8192 })),
   client_assertion_type: Type.Optional(Type.String())
 })
+export type ClientCredentials = Static<typeof ClientCredentialsSchema>
 
 /** Token request: RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.5, RFC 8707 section 2.2. A repeated parameter is refused. */
 export const TokenBodySchema = Type.Object({

@@ -5,7 +5,7 @@
  * | key | contents | time to live |
  * |---|---|---|
  * | `client:<client_id>` | JSON of a registered client (src/oauth/clients/registrations.ts) | a day, from its first use DCR_CLIENT_TTL, restarted on use |
- * | `registration:<SHA-256 of the metadata>` | the client id that was given for it | DCR_CLIENT_TTL |
+ * | `registration:<SHA-256 of the metadata>` | the client id that was issued for it | DCR_CLIENT_TTL |
  * | `consent:<SHA-256 of the id>` | JSON of a request that waits for a person's answer (src/oauth/endpoints/consent.ts) | 15 minutes |
  * | `sign-in:<SHA-256 of state>` | JSON of a request on its way through the provider (src/oauth/modes/broker/sign-in.ts) | 10 minutes |
  * | `code:<SHA-256 of the code>` | JSON of an authorization code (src/oauth/modes/broker/authorization-codes.ts) | 1 minute; once redeemed, 10 minutes |

@@ -1,5 +1,6 @@
 import { digest, randomId } from '../../crypto/keyring.ts'
 import type { Keyring } from '../../crypto/keyring.ts'
+import { canonicalJson } from '../../json/canonical-json.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -54,12 +55,5 @@ export function createRequestStates (secrets: Keyring, store: Store, ttlSeconds:
 }
 
 function context ({ principalKey, method, name, arguments: input }: StateBinding): string {
-  return `request-state:${principalKey}:${method}:${digest(canonical([name, input]))}`
-}
-
-/** JSON whose members are sorted: a client may send them in another order. */
-function canonical (value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-    ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => a < b ? -1 : 1))
-    : inner)
+  return `request-state:${principalKey}:${method}:${digest(canonicalJson([name, input]))}`
 }

@@ -1,40 +1,29 @@
 import type { JWK } from 'jose'
 import type { ConfiguredClient } from '../../config/clients.ts'
-import { isMetadataDocumentUrl } from './metadata-documents.ts'
-import type { MetadataDocuments } from './metadata-documents.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri } from '../protocol/redirect-uri.ts'
+import { isMetadataDocumentUrl } from './metadata-document.ts'
+import type { MetadataDocuments } from './metadata-documents.ts'
 import { REGISTERED_PREFIX } from './registrations.ts'
 import type { Registrations } from './registrations.ts'
 
-/** A client, wherever it is known from. */
 export interface Client {
   /**
-   * `configured` by the operator, `registered` by itself, published as a metadata `document`, or `unregistered`: one that
-   * names itself and is confined to loopback (Claude Code may use any id).
+   * Where the client is known from: `configured` by the operator, `registered` by itself, published as a metadata
+   * `document`, or `unregistered`. An unregistered client may use any id (Claude Code does) and is confined to
+   * loopback redirect URIs.
    */
   kind: 'configured' | 'registered' | 'document' | 'unregistered'
   id: string
-  /** Fit to be shown to people; nobody vouches for it unless configured. */
+  /** Safe to show to people, but unverified unless the client is configured. */
   name: string
   redirectUris: readonly string[]
   authMethod: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
   /** SHA-256 of the secret, base64url. */
   secretHash: string | undefined
   jwks: { keys: JWK[] } | undefined
-  /** May it have refresh tokens? */
+  /** Whether the client may get refresh tokens. */
   refreshes: boolean
-}
-
-export interface Clients {
-  /**
-   * The client behind an id.
-   * @throws UnknownClientError for an id that Seed gave out and no longer holds, or that can be no client's
-   * @throws OAuthError for a metadata document that is none or cannot be had; StoreUnavailableError
-   */
-  find (clientId: string): Promise<Client>
-  /** Somebody signs in with this client, or has a token of it: a registration lives on. */
-  keepAlive (client: Pick<Client, 'kind' | 'id'>): Promise<void>
 }
 
 /** The id belongs to a registration that is gone: the client must register again. */
@@ -58,33 +47,48 @@ export interface ClientsOptions {
   redirectUriSchemes: readonly string[]
 }
 
-/** @throws Error for a configured client whose redirect URI cannot be used */
-export function createClients ({ registrations, configured, documents, redirectUriSchemes }: ClientsOptions): Clients {
+const PUBLIC_CLIENT = { authMethod: 'none', secretHash: undefined, jwks: undefined } as const
+
+export type Clients = ReturnType<typeof createClients>
+
+/**
+ * Looks up clients, whichever way they are known.
+ * @throws Error if a configured client has a redirect URI that is not acceptable
+ */
+export function createClients ({ registrations, configured, documents, redirectUriSchemes }: ClientsOptions) {
   for (const { id, redirectUris } of configured) checkConfigured(id, redirectUris, redirectUriSchemes)
 
   async function findDocument (clientId: string): Promise<Client> {
     const { name, redirectUris, tokenEndpointAuthMethod: authMethod, jwks, grantTypes } = await documents.find(clientId)
-    return { kind: 'document', id: clientId, name, redirectUris, authMethod, secretHash: undefined, jwks, refreshes: grantTypes.includes('refresh_token') }
+    const refreshes = grantTypes.includes('refresh_token')
+    return { kind: 'document', id: clientId, name, redirectUris, authMethod, secretHash: undefined, jwks, refreshes }
   }
 
   async function findRegistered (clientId: string): Promise<Client> {
     const registration = await registrations.find(clientId)
     if (registration === undefined) throw new UnknownClientError()
     const { client_name: name = clientId, redirect_uris: redirectUris, grant_types: grantTypes } = registration
-    return { ...PUBLIC, kind: 'registered', id: clientId, name, redirectUris, refreshes: grantTypes.includes('refresh_token') }
+    const refreshes = grantTypes.includes('refresh_token')
+    return { ...PUBLIC_CLIENT, kind: 'registered', id: clientId, name, redirectUris, refreshes }
   }
 
   return {
-    async find (clientId) {
-      const ahead = configured.find(({ id }) => id === clientId)
-      if (ahead !== undefined) return { ...ahead, kind: 'configured', name: ahead.name ?? ahead.id, refreshes: true }
+    /**
+     * Returns the client with this id.
+     * @throws UnknownClientError for an id that Seed issued and no longer knows, or that no client can have
+     * @throws OAuthError for a metadata document that is invalid or cannot be fetched; StoreUnavailableError
+     */
+    async find (clientId: string): Promise<Client> {
+      const known = configured.find(({ id }) => id === clientId)
+      if (known !== undefined) return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes: true }
       if (isMetadataDocumentUrl(clientId)) return await findDocument(clientId)
       if (clientId.includes('://')) throw new UnknownClientError()
       if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
-      return { ...PUBLIC, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
+      return { ...PUBLIC_CLIENT, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
     },
 
-    async keepAlive ({ kind, id }) {
+    /** Extends the life of a registration, because someone signs in or gets tokens with it. */
+    async keepAlive ({ kind, id }: Pick<Client, 'kind' | 'id'>): Promise<void> {
       if (kind === 'registered') await registrations.keepAlive(id)
     }
   }
@@ -100,24 +104,28 @@ function checkConfigured (id: string, redirectUris: readonly string[], schemes: 
   }
 }
 
-const PUBLIC = { authMethod: 'none', secretHash: undefined, jwks: undefined } as const
-
 /**
- * The redirect URI an authorization may go to (OAuth 2.1 section 2.3.1): one of the client's, or for a client that
- * never registered a loopback one. A sole one may be left out (RFC 6749 section 3.1.2.3).
+ * Checks the redirect URI of an authorization request (OAuth 2.1 section 2.3.1): one of the client's, or any loopback
+ * URI for an unregistered client. A client's only redirect URI may be omitted (RFC 6749 section 3.1.2.3).
  *
- * What was registered is judged again by today's rules, so that an old record never redirects to what is refused now.
+ * Registered URIs are checked again by the current rules, so that an old record never leads to a redirect that is
+ * refused today.
  *
  * @param schemes REDIRECT_URI_SCHEMES
- * @returns the URI to use; undefined when an unregistered client names none
- * @throws OAuthError; never answer it with a redirect
+ * @returns the URI to use; undefined if an unregistered client sends none
+ * @throws OAuthError, which must not be sent to the redirect URI
  */
-export function checkRedirectUri (client: Client, redirectUri: string | undefined, schemes: readonly string[]): string | undefined {
+export function checkRedirectUri (
+  client: Client,
+  redirectUri: string | undefined,
+  schemes: readonly string[]
+): string | undefined {
   if (client.kind === 'unregistered') {
     if (redirectUri === undefined || isLoopbackRedirectUri(redirectUri)) return redirectUri
-    throw new OAuthError('invalid_request', 'A client that is not registered may only use a redirect URI on http://localhost, http://127.0.0.1 or http://[::1]')
+    throw new OAuthError('invalid_request', 'A client that is not registered may only use a redirect URI on ' +
+      'http://localhost, http://127.0.0.1 or http://[::1]')
   }
-  const uri = redirectUri ?? soleRedirectUri(client)
+  const uri = redirectUri ?? onlyRedirectUri(client)
   if (!matchesRedirectUri(uri, client.redirectUris)) {
     throw new OAuthError('invalid_request', 'redirect_uri is not one that this client registered')
   }
@@ -125,7 +133,9 @@ export function checkRedirectUri (client: Client, redirectUri: string | undefine
   return uri
 }
 
-function soleRedirectUri ({ redirectUris: [first, ...others] }: Client): string {
-  if (others.length > 0) throw new OAuthError('invalid_request', 'redirect_uri is required: this client registered more than one')
+function onlyRedirectUri ({ redirectUris: [first, ...others] }: Client): string {
+  if (others.length > 0) {
+    throw new OAuthError('invalid_request', 'redirect_uri is required: this client registered more than one')
+  }
   return first!
 }

@@ -1,23 +1,34 @@
 import type { OAuthError } from '../../errors/oauth-error.ts'
 
-/** Authorization responses (RFC 6749 sections 4.1.2 and 4.1.2.1), always with `iss` (RFC 9207). */
+/** The part of an authorization request that its response depends on. */
 export interface ResponseTarget {
-  /** Checked against the client's. */
+  /** One of the client's, already checked. */
   redirectUri: string
   state?: string | undefined
 }
 
-/** @param issuer BASE_URL */
+/**
+ * Returns the redirect of a successful authorization response (RFC 6749 section 4.1.2), with `iss` (RFC 9207).
+ * @param issuer BASE_URL
+ */
 export function codeRedirect (target: ResponseTarget, code: string, issuer: string): URL {
-  return redirect(target, { code }, issuer)
+  return responseRedirect(target, { code }, issuer)
 }
 
-/** Of the request only `state` comes back; the texts are ours. */
-export function errorRedirect (target: ResponseTarget, { code, message }: Pick<OAuthError, 'code' | 'message'>, issuer: string): URL {
-  return redirect(target, { error: code, error_description: message }, issuer)
+/**
+ * Returns the redirect of an authorization error (RFC 6749 section 4.1.2.1), with `iss` (RFC 9207). `state` is the only
+ * value taken from the request; all texts are Seed's own.
+ */
+export function errorRedirect (
+  target: ResponseTarget,
+  { code, message }: Pick<OAuthError, 'code' | 'message'>,
+  issuer: string
+): URL {
+  return responseRedirect(target, { error: code, error_description: message }, issuer)
 }
 
-function redirect ({ redirectUri, state }: ResponseTarget, parameters: Record<string, string>, issuer: string): URL {
+function responseRedirect (target: ResponseTarget, parameters: Record<string, string>, issuer: string): URL {
+  const { redirectUri, state } = target
   const url = new URL(redirectUri)
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
   if (state !== undefined) url.searchParams.set('state', state)

@@ -2,16 +2,18 @@ import { createHash, randomBytes } from 'node:crypto'
 import { OAuthError } from '../../errors/oauth-error.ts'
 
 /**
- * PKCE at the authorization endpoint: S256 and nothing else, for every client (RFC 7636 section 4.3, OAuth 2.1 section 4.1.1).
- * An absent method would mean `plain`, so it is refused as well.
+ * Checks PKCE at the authorization endpoint: S256 only, for every client (RFC 7636 section 4.3, OAuth 2.1
+ * section 4.1.1). A missing method would mean `plain`, so it is refused too.
  */
 export function checkCodeChallenge (challenge: string | undefined, method: string | undefined): void {
   if (challenge === undefined) throw new OAuthError('invalid_request', 'code_challenge is required (PKCE)')
   if (method !== 'S256') throw new OAuthError('invalid_request', 'code_challenge_method must be S256')
-  if (!/^[\w-]{43}$/.test(challenge)) throw new OAuthError('invalid_request', 'code_challenge must be 43 base64url characters')
+  if (!/^[\w-]{43}$/.test(challenge)) {
+    throw new OAuthError('invalid_request', 'code_challenge must be 43 base64url characters')
+  }
 }
 
-/** PKCE at the token endpoint: the verifier's alphabet and length (RFC 7636 section 4.1). */
+/** Checks PKCE at the token endpoint: alphabet and length of the verifier (RFC 7636 section 4.1). */
 export function checkCodeVerifier (verifier: string | undefined): asserts verifier is string {
   if (verifier === undefined) throw new OAuthError('invalid_request', 'code_verifier is required (PKCE)')
   if (!/^[A-Za-z0-9._~-]{43,128}$/.test(verifier)) {
@@ -19,7 +21,7 @@ export function checkCodeVerifier (verifier: string | undefined): asserts verifi
   }
 }
 
-/** A challenge whose verifier nobody holds: what starts with it can never be finished. */
+/** Returns a challenge without a known verifier, for an authorization that must never be completed. */
 export function throwawayChallenge (): string {
   return createHash('sha256').update(randomBytes(32)).digest('base64url')
 }

@@ -1,20 +1,20 @@
 import { OAuthError } from '../../errors/oauth-error.ts'
 
 /**
- * RFC 8707: the resource a client asks for must be this server's.
+ * Checks that the resource a client asks for is this server's (RFC 8707 section 2).
  *
- * Clients really send the canonical form, the bare origin, and either with a trailing slash or an upper-case
- * scheme or host; each means the same resource. Absent is tolerated (clients before 2025-06-18).
+ * Besides the canonical form, clients send the bare origin, a trailing slash, or an upper-case scheme or host; all of
+ * them are accepted. Clients before 2025-06-18 send no resource.
  *
  * @param resource the parameter as sent
  * @param canonical Config.resource
- * @throws OAuthError invalid_target for any other
+ * @throws OAuthError invalid_target
  */
 export function checkResource (resource: string | undefined, canonical: string): void {
   if (resource === undefined) return
   const origin = new URL(canonical).origin
-  const aliases = [canonical, `${canonical}/`, origin, `${origin}/`]
-  if (!aliases.includes(lowerCaseOrigin(resource))) {
+  const accepted = [canonical, `${canonical}/`, origin, `${origin}/`]
+  if (!accepted.includes(lowerCaseOrigin(resource))) {
     throw new OAuthError('invalid_target', `resource must be ${canonical}`)
   }
 }

@@ -7,7 +7,8 @@ import type { Test } from 'tap'
 import { FetchError } from '../../../src/net/fetch.ts'
 import { createPublicFetcher } from '../../../src/net/public-fetch.ts'
 import type { PublicDocument } from '../../../src/net/public-fetch.ts'
-import { createMetadataDocuments, isMetadataDocumentUrl } from '../../../src/oauth/clients/metadata-documents.ts'
+import { isMetadataDocumentUrl } from '../../../src/oauth/clients/metadata-document.ts'
+import { createMetadataDocuments } from '../../../src/oauth/clients/metadata-documents.ts'
 import type { MetadataDocumentsOptions } from '../../../src/oauth/clients/metadata-documents.ts'
 import { selfSigned } from '../../support/tls.ts'
 
@@ -112,9 +113,9 @@ t.test('an id that is not an https URL in its normal form with a path is refused
     'must be well-formed, of at most 2048 characters': ['https://', 'https://[::1/x', 'client', '', 'https://client.example:99999/x', `https://client.example/${'a'.repeat(2_026)}`],
     'must use https': ['http://client.example/x', 'ftp://client.example/x', 'javascript://client.example/x', 'file:///etc/passwd'],
     'must have a path': ['https://client.example', 'https://client.example/', 'https://client.example/.', 'https://client.example/a/..', 'https://client.example/?a=b'],
-    'must have no fragment': ['https://client.example/x#y', 'https://client.example/x#'],
-    'must hold no user name or password': ['https://user@client.example/x', 'https://user:secret@client.example/x', 'https://:secret@client.example/x'],
-    'must hold no control characters': ['https://client.example/x%0d%0ay', 'https://client.example/%00', 'https://client.example/x?y=%7F'],
+    'must not contain a fragment': ['https://client.example/x#y', 'https://client.example/x#'],
+    'must not contain a user name or password': ['https://user@client.example/x', 'https://user:secret@client.example/x', 'https://:secret@client.example/x'],
+    'must not contain control characters': ['https://client.example/x%0d%0ay', 'https://client.example/%00', 'https://client.example/x?y=%7F'],
     'must be written in its normal form': ['HTTPS://client.example/x', 'https://CLIENT.example/x', 'https://client.example:443/x', 'https://client.example:08443/x', 'https://client.example/a/../x', 'https://client.example/./x',
       'https://client.example/%2e%2e/x', 'https://client.example/a/%2E/x', 'https:\\\\client.example\\x', 'https:client.example/x', 'https:///client.example/x', ' https://client.example/x', 'https://client.example/x\n', 'https://client.exa\tmple/x',
       'https://@client.example/x', 'https://clïent.example/x', 'https://client。example/x', 'https://client.example/ü', 'https://client.example./x', 'https://2130706433/x', 'https://0x7f.1/x', 'https://127.1/x', 'https://[::ffff:127.0.0.1]/x']
@@ -156,20 +157,20 @@ t.test('an answer that is no JSON object with status 200 is refused and not kept
 /** Members that make a valid document invalid, by what is answered; undefined takes a member away. */
 const refusals: Record<string, Members[]> = {
   'its client_id must be its own URL, byte for byte': [undefined, null, '', 1, [ID], `${ID}/`, `${ID}?`, `${ID}#`, 'https://client.example:443/oauth/client.json', 'https://CLIENT.example/oauth/client.json', 'https://client.example/oauth/Client.json', 'https://client.example/oauth/%63lient.json', 'https://other.example/oauth/client.json'].map((id) => ({ client_id: id })),
-  'it must hold no client_secret': [{ client_secret: 'secret' }, { client_secret: '' }, { client_secret: null }],
-  'it must hold no client_secret_expires_at': [{ client_secret_expires_at: 0 }],
+  'it must not contain client_secret': [{ client_secret: 'secret' }, { client_secret: '' }, { client_secret: null }],
+  'it must not contain client_secret_expires_at': [{ client_secret_expires_at: 0 }],
   'token_endpoint_auth_method must be none or private_key_jwt': ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'tls_client_auth', 'None', '', 1, ['none']].map((method) => ({ token_endpoint_auth_method: method, jwks: { keys: [KEY] } })),
   'private_key_jwt needs jwks or jwks_uri': [{ token_endpoint_auth_method: 'private_key_jwt' }],
-  'it must hold jwks or jwks_uri, not both': [{ jwks: { keys: [KEY] }, jwks_uri: JWKS_URI }],
-  'its key set must hold at least one key': [null, 'text', 1, [], {}, { keys: null }, { keys: {} }, { keys: [] }, { keys: [null] }, { keys: ['key'] }, { keys: [{}] }, { keys: [{ kty: 1 }] }, { keys: [KEY, {}] }].map((jwks) => ({ jwks })),
-  'its key set must hold public keys only': ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].map((member) => ({ jwks: { keys: [KEY, { ...KEY, [member]: '' }] } })),
+  'it must contain jwks or jwks_uri, not both': [{ jwks: { keys: [KEY] }, jwks_uri: JWKS_URI }],
+  'its key set must contain at least one key': [null, 'text', 1, [], {}, { keys: null }, { keys: {} }, { keys: [] }, { keys: [null] }, { keys: ['key'] }, { keys: [{}] }, { keys: [{ kty: 1 }] }, { keys: [KEY, {}] }].map((jwks) => ({ jwks })),
+  'its key set must contain public keys only': ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].map((member) => ({ jwks: { keys: [KEY, { ...KEY, [member]: '' }] } })),
   'response_types must include code': [['token'], [], 'code', [1, 'code'], {}].map((types) => ({ response_types: types })),
   'client_name must be a text of 1 to 200 characters': [undefined, null, '', ' \u202e\u0000\u200b ', 1, ['Client'], 'a'.repeat(201)].map((name) => ({ client_name: name })),
   'redirect_uris must be a list of 1 to 20 URIs': [undefined, null, 'https://client.example/cb', {}, [], [1], ['https://client.example/cb', null], Array.from({ length: 21 }, (_, index) => `https://client.example/${index}`)].map((uris) => ({ redirect_uris: uris })),
   'A redirect URI must be an absolute URI': [{ redirect_uris: ['/callback'] }],
   'A redirect URI must use https, or http on localhost, 127.0.0.1 or [::1]': [{ redirect_uris: ['https://client.example/cb', 'http://client.example/cb'] }],
   'A redirect URI must use https, http on this machine, or a scheme that the server lists (REDIRECT_URI_SCHEMES)': [{ redirect_uris: ['javascript:alert(1)'] }, { redirect_uris: ['other://callback'] }],
-  'A redirect URI must have no fragment': [{ redirect_uris: ['https://client.example/cb#x'] }],
+  'A redirect URI must not contain a fragment': [{ redirect_uris: ['https://client.example/cb#x'] }],
   'client_uri must be an http(s) URL': [null, 1, '', 'client.example', 'javascript:alert(1)', 'file:///etc/passwd', 'https://', `https://client.example/${'a'.repeat(2_048)}`].map((uri) => ({ client_uri: uri })),
   'grant_types must include authorization_code': [[], ['refresh_token'], ['implicit'], 'authorization_code', ['authorization_code', 1]].map((types) => ({ grant_types: types })),
   'application_type must be native or web': [null, 'browser', 1].map((type) => ({ application_type: type }))
@@ -222,8 +223,8 @@ t.test('keys behind a jwks_uri are fetched by the same rules and kept with the d
   t.strictSame(fetched, [ID, JWKS_URI, ID, JWKS_URI], 'for the shorter time of the two')
 
   for (const [answer, expected] of [
-    [json({ keys: [{ ...KEY, d: 'private' }] }), notAccepted('its key set must hold public keys only')],
-    [json({ keys: [] }), notAccepted('its key set must hold at least one key')],
+    [json({ keys: [{ ...KEY, d: 'private' }] }), notAccepted('its key set must contain public keys only')],
+    [json({ keys: [] }), notAccepted('its key set must contain at least one key')],
     [json([KEY]), notAccepted('it is not a JSON object')],
     [{ status: 404, body: '' }, notAccepted('its URL answered 404')],
     [new FetchError('no public address'), notAccepted('it cannot be fetched from its URL')],
@@ -236,7 +237,7 @@ t.test('keys behind a jwks_uri are fetched by the same rules and kept with the d
   for (const [uri, why] of [
     ['http://client.example/keys', 'must use https'],
     ['https://client.example/', 'must have a path'],
-    ['https://user:secret@client.example/keys', 'must hold no user name or password'],
+    ['https://user:secret@client.example/keys', 'must not contain a user name or password'],
     ['https://127.1/keys', 'must be written in its normal form'],
     ['keys', 'must be well-formed, of at most 2048 characters'],
     [1, 'must be well-formed, of at most 2048 characters']
@@ -323,7 +324,7 @@ t.test('ten fetches a minute for a host', async (t) => {
   }
   const many = await Promise.allSettled(Array.from({ length: 1_000 }, (_, index) => documents.find(url(100 + index))))
   t.ok(many.every(({ status }) => status === 'rejected'))
-  await t.rejects(documents.find(url(10)), { ...later(429, 50), message: 'Too many client metadata documents; try again in 50 seconds', detail: '10 documents have been fetched from client.example within a minute' })
+  await t.rejects(documents.find(url(10)), { ...later(429, 50), message: 'Too many client metadata documents; try again in 50 seconds', detail: '10 documents were fetched from client.example within a minute' })
   t.equal(fetched.length, 10)
   await t.resolves(documents.find(url(0)), 'one that is kept costs nothing')
   await t.resolves(documents.find('https://other.example/x'), 'nor do others suffer')
@@ -339,7 +340,7 @@ t.test('sixty fetches a minute in all, keys included', async (t) => {
   const signing = 'https://signing.example/client'
   answers.set(signing, json(document(signing, { token_endpoint_auth_method: 'private_key_jwt', jwks_uri: JWKS_URI })))
   for (let index = 0; index < 59; index++) await documents.find(`https://host-${index}.example/x`)
-  await t.rejects(documents.find(signing), { ...later(429, 60), detail: '60 documents have been fetched in all within a minute' })
+  await t.rejects(documents.find(signing), { ...later(429, 60), detail: '60 documents were fetched in total within a minute' })
   await t.rejects(documents.find('https://host-59.example/x'), later(429, 60))
   t.equal(fetched.length, 60)
   documents.start()
