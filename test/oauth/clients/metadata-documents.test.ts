@@ -56,7 +56,7 @@ const settled = async () => { await new Promise((resolve) => { setImmediate(reso
 
 const invalid = (message: string | RegExp) => ({ name: 'OAuthError', code: 'invalid_client', message })
 const notAccepted = (why: string) => invalid(`The client metadata document is not accepted: ${why}`)
-const later = (status: number, retryAfterSeconds: number) => ({ name: 'OAuthError', code: 'temporarily_unavailable', status, retryAfterSeconds })
+const later = (statusCode: number, retryAfterSeconds: number) => ({ name: 'OAuthError', code: 'temporarily_unavailable', statusCode, retryAfterSeconds })
 
 t.test('the documents of real clients', async (t) => {
   const { documents, answers } = start(t)
