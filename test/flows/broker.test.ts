@@ -34,7 +34,7 @@ async function ways (): Promise<Record<string, Way>> {
   }
 }
 
-t.test('registered, consented, signed in, called, refreshed, revoked: with each way to authenticate at the provider', async (t) => {
+t.test('registers, consents, signs in, calls, refreshes and revokes with each way to authenticate at the provider', async (t) => {
   for (const [name, { env, provider = {}, sent }] of Object.entries(await ways())) {
     t.test(name, async (t) => {
       const seed = await startBroker(t, { env, provider })
@@ -57,7 +57,7 @@ t.test('registered, consented, signed in, called, refreshed, revoked: with each 
   }
 })
 
-t.test('a provider with opaque access tokens: the client gets a JWT of ours, and nothing of the provider', async (t) => {
+t.test("with opaque access tokens at the provider the client gets Seed's own JWT and nothing of the provider's", async (t) => {
   const seed = await startBroker(t, { provider: { quirks: { opaqueTokens: true } } })
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   t.equal((await ping(seed.url, accessToken)).status, 200)
@@ -65,7 +65,7 @@ t.test('a provider with opaque access tokens: the client gets a JWT of ours, and
   t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200)
 })
 
-t.test('an ID token that says little: userinfo says the rest; without it sign-in works all the same', async (t) => {
+t.test('userinfo adds what the ID token lacks, and sign-in works without it', async (t) => {
   const seed = await startBroker(t, { env: { OIDC_SCOPES: 'openid profile email groups' }, provider: { quirks: { idTokenClaims: false, opaqueTokens: true } } })
   t.match(claimsOf((await getTokens(seed)).accessToken), { name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] })
 
@@ -85,7 +85,7 @@ t.test('an ID token that says little: userinfo says the rest; without it sign-in
   }
 })
 
-t.test('the request to the provider is of Seed: its own state, nonce and challenge, and nothing that is not on the list', async (t) => {
+t.test("the request to the provider has Seed's own state, nonce and challenge, and only listed parameters", async (t) => {
   const seed = await startBroker(t)
   const { url, answer } = await signIn(seed, { parameters: { nonce: 'of-the-client', acr_values: 'x', claims: '{}', ui_locales: 'de', display: 'popup', id_token_hint: 'x', audience: 'x', access_type: 'offline' } })
   const sent = seed.provider.lastAuthorization()
@@ -111,13 +111,13 @@ t.test('the request to the provider is of Seed: its own state, nonce and challen
   for (const name of ['state', 'nonce', 'code_challenge']) t.not(another[name], sent[name], `${name} is new each time`)
 })
 
-t.test('prompt, max_age and login_hint go on to the provider', async (t) => {
+t.test('prompt, max_age and login_hint are forwarded to the provider', async (t) => {
   const seed = await startBroker(t)
   await signIn(seed, { parameters: { prompt: 'login unknown', max_age: '300', login_hint: 'ada' } })
   t.match(seed.provider.lastAuthorization(), { prompt: 'login', max_age: '300', login_hint: 'ada' })
 })
 
-t.test('an authorization request without redirect URI leads to the provider, and from there to nothing', async (t) => {
+t.test('an authorization request without a redirect URI reaches the provider and cannot be finished', async (t) => {
   const seed = await startBroker(t)
   const response = await fetch(`${seed.url}/oauth/authorize?response_type=code&client_id=test`, { redirect: 'manual' })
   t.equal(response.status, 302)
@@ -129,14 +129,14 @@ t.test('an authorization request without redirect URI leads to the provider, and
   t.equal(seed.provider.hits()['/token'] ?? 0, hits)
 })
 
-t.test('the access token is RFC 9068, and anyone can check it against the published keys', async (t) => {
+t.test('the access token follows RFC 9068 and verifies against the published keys', async (t) => {
   const seed = await startBroker(t, { env: { ACCESS_TOKEN_TTL: '600', OIDC_SCOPES: 'openid profile email groups' } })
   const before = Math.floor(Date.now() / 1_000)
   const signedIn = await signIn(seed, { parameters: { scope: 'openid profile' } })
   const answer = await redeem(seed.url, signedIn)
   t.same(Object.keys(answer.json).sort(), ['access_token', 'expires_in', 'refresh_token', 'scope', 'token_type'], 'no ID token, nothing of the provider')
   t.match(answer, { statusCode: 200, headers: { 'cache-control': 'no-store', pragma: 'no-cache', 'content-type': /^application\/json/ }, json: { token_type: 'Bearer', expires_in: 600, scope: 'openid profile' } })
-  t.notOk('set-cookie' in answer.headers, 'no cookie (T154)')
+  t.notOk('set-cookie' in answer.headers, 'no cookie')
 
   const metadata = await (await fetch(`${seed.url}/.well-known/openid-configuration`)).json() as { issuer: string, jwks_uri: string }
   t.match(metadata, { issuer: seed.url, jwks_uri: `${seed.url}/.well-known/jwks.json` })
@@ -154,7 +154,7 @@ t.test('the access token is RFC 9068, and anyone can check it against the publis
   t.not(one, other)
 })
 
-t.test('iss is on every redirect to the client, once: code, denial, the provider\'s error, a mistake of the client (RFC 9207)', async (t) => {
+t.test('every redirect to the client carries iss once: code, denial, provider error, client error (RFC 9207)', async (t) => {
   const seed = await startBroker(t)
   const { answer } = await signIn(seed)
   t.same(answer.searchParams.getAll('iss'), [seed.url])
@@ -174,7 +174,7 @@ t.test('iss is on every redirect to the client, once: code, denial, the provider
   t.match(document, { issuer: seed.url, authorization_response_iss_parameter_supported: true, revocation_endpoint: `${seed.url}/oauth/revoke` })
 })
 
-t.test('a redirect URI with a query keeps it; one that holds an answer already is not registered (T166)', async (t) => {
+t.test('a redirect URI keeps its query, and one with response parameters in it cannot be registered', async (t) => {
   const seed = await startBroker(t)
   const redirectUri = `${REDIRECT_URI}?tenant=7`
   const clientId = await register(seed.url, { redirect_uris: [redirectUri] })
@@ -187,7 +187,7 @@ t.test('a redirect URI with a query keeps it; one that holds an answer already i
   t.match({ status: refused.status, body: await refused.json() }, { status: 400, body: { error: 'invalid_redirect_uri' } })
 })
 
-t.test('a person in more groups than fit into a token is told so, and nobody gets a token', async (t) => {
+t.test('a user with more groups than fit into a token is told so, and no token is issued', async (t) => {
   const groups = Array.from({ length: 400 }, (_, index) => `a-group-of-some-length-${index}`)
   const seed = await startBroker(t, { env: { OIDC_SCOPES: 'openid groups' }, provider: { users: [{ login: 'ada', password: 'ada', name: 'Ada', email: 'ada@example.com', groups }] } })
   const answer = await redeem(seed.url, await signIn(seed))
@@ -195,7 +195,7 @@ t.test('a person in more groups than fit into a token is told so, and nobody get
   t.match(await seed.logged(({ status, path }) => path === '/oauth/token' && status === 403), { reason: /OIDC_GROUPS_CLAIM/ })
 })
 
-t.test('no secret is anywhere but where it belongs: answers, log, Redis (T147, T274)', async (t) => {
+t.test('no secret appears in a response, the log or Redis where it does not belong', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const seed = await startBroker(t, { env: { REDIS_URL: redis.url, LOG_LEVEL: 'trace', OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }, provider: { quirks: { opaqueTokens: true } } })

@@ -43,7 +43,7 @@ t.test('in a real browser', async (t) => {
       const picture = (page: Page, name: string) => screenshot(page, `${mode}-${name}-${width}`)
       const newPage = (t: Test) => openPage(t, chromium, width, height)
 
-      await t.test(`allow, sign in, back at the client (${mode}, ${width} px)`, async (t) => {
+      await t.test(`allow, sign in and return to the client (${mode}, ${width} px)`, async (t) => {
         const page = await newPage(t)
         await page.goto(url)
         t.same(await textOf(page, 'h1'), `Allow Claude Code to use ${new URL(seed.url).host}?`)
@@ -56,11 +56,11 @@ t.test('in a real browser', async (t) => {
         t.equal(back.origin + back.pathname, clientUri)
         t.match(Object.fromEntries(back.searchParams), { code: /./, state: STATE, ...(mode === 'broker' && { iss: seed.url }) })
         t.equal(await textOf(page, 'h1'), 'The client has its answer')
-        t.notMatch(client.lastReferer() ?? '', seed.url, 'and was told nothing of the way (T127)')
+        t.notMatch(client.lastReferer() ?? '', seed.url, 'and was told nothing of the way')
 
         await page.goBack()
         await page.goto(url)
-        t.equal(await page.$eval('button[value=approve]', ({ textContent }) => textContent), 'Allow', 'the next time, the person is asked again (T105)')
+        t.equal(await page.$eval('button[value=approve]', ({ textContent }) => textContent), 'Allow', 'the next time, the person is asked again')
       })
 
       await t.test(`deny (${mode}, ${width} px)`, async (t) => {
@@ -77,7 +77,7 @@ t.test('in a real browser', async (t) => {
         t.ok(await page.$('button[value=approve]'), 'who goes back is asked again')
       })
 
-      await t.test(`a page that was left open for too long (${mode}, ${width} px)`, async (t) => {
+      await t.test(`a consent page that was left open for too long (${mode}, ${width} px)`, async (t) => {
         const page = await newPage(t)
         await page.goto(url)
         const id = await page.$eval('input[name=consent]', ({ value }) => value)
@@ -87,7 +87,7 @@ t.test('in a real browser', async (t) => {
         await picture(page, 'expired')
       })
 
-      await t.test(`an application that is not known any more (${mode}, ${width} px)`, async (t) => {
+      await t.test(`a client that is no longer registered (${mode}, ${width} px)`, async (t) => {
         const page = await newPage(t)
         await page.goto(authorizeUrl(seed, 'seed-gone', clientUri))
         await tells(t, seed, page, { title: /Connect the application again/, advice: /connect it again/ })
@@ -104,7 +104,7 @@ t.test('in a real browser', async (t) => {
     const picture = (page: Page, name: string) => screenshot(page, `broker-${name}-${width}`)
     const newPage = (t: Test) => openPage(t, chromium, width, height)
 
-    await t.test(`the callback in another browser (${width} px, T102)`, async (t) => {
+    await t.test(`the callback in another browser is refused (${width} px)`, async (t) => {
       const [person, another] = [await newPage(t), await newPage(t)]
       await person.goto(url)
       await press(person, 'button[value=approve]')
@@ -123,7 +123,7 @@ t.test('in a real browser', async (t) => {
       await picture(person, 'finished-before')
     })
 
-    await t.test(`the provider breaks down while the person is there (${width} px)`, async (t) => {
+    await t.test(`the provider goes down while the user is signing in there (${width} px)`, async (t) => {
       const page = await newPage(t)
       await page.goto(url)
       await press(page, 'button[value=approve]')
@@ -135,7 +135,7 @@ t.test('in a real browser', async (t) => {
       await returns(t, page, clientUri, { error: 'temporarily_unavailable', state: STATE, iss: seed.url })
     })
 
-    await t.test(`a person whom the rules of this server refuse (${width} px)`, async (t) => {
+    await t.test(`a user whom the access rules refuse (${width} px)`, async (t) => {
       const strict = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: 'broker', ACCESS_GROUPS: 'board', ACCESS_CONTACT: 'it-help@example.com' } })
       await ready(strict)
       const page = await newPage(t)
@@ -147,7 +147,7 @@ t.test('in a real browser', async (t) => {
       await returns(t, page, clientUri, { error: 'access_denied', state: STATE, iss: strict.url })
     })
 
-    await t.test(`the provider has not been found (${width} px)`, async (t) => {
+    await t.test(`the provider has not been discovered yet (${width} px)`, async (t) => {
       const away = await startDevProvider({ algorithm: 'ES256' })
       t.teardown(async () => { await away.close() })
       away.setFault('/.well-known/openid-configuration', 500)
@@ -159,7 +159,7 @@ t.test('in a real browser', async (t) => {
     })
   }
 
-  await t.test('over https the __Host- cookies are set, kept, sent after the redirect from the provider, and cleared', async (t) => {
+  await t.test("over https the __Host- cookies are set, kept, sent after the provider's redirect, and cleared", async (t) => {
     const port = await freePort()
     const baseUrl = `https://localhost:${port}`
     const elsewhere = await startDevProvider({ algorithm: 'ES256', fixedRedirectUris: [`${baseUrl}/oauth/callback`] })
@@ -183,7 +183,7 @@ t.test('in a real browser', async (t) => {
     t.same((await seedCookies(page)).map(({ name }) => name.replace(/[\w-]{8}$/, '')), ['__Host-seed-browser-'], 'and has served')
   })
 
-  await t.test('a web client that opens the sign-in in a popup hears of its end: the pages do not cut it off', async (t) => {
+  await t.test('a web client that opens the sign-in in a popup keeps its window and learns that it finished', async (t) => {
     const web = await openPage(t, chromium, 1280, 900)
     await web.goto(clientUri)
     const opened = once(web as never, 'popup') as Promise<[Page]>

@@ -1,10 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
@@ -17,14 +15,13 @@ import { createBrowser } from '../support/browser.ts'
 import type { Page } from '../support/browser.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ownRedisForTests } from '../support/redis.ts'
-import { ROOT } from '../support/root.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
 /**
- * Cases of HOSTILE.md parts 2.C to 2.H over real HTTP, in both modes: those that no other file proves, or proves for one
- * mode only. The T-numbers are its rows; docs/requirements.md says where every row is proved, and the last test that it is so.
+ * Hostile requests over real HTTP in both modes: those that no other file tests, or tests for one mode only.
+ * docs/requirements.md lists every threat with its tests.
  */
 
 type Mode = 'proxy' | 'broker'
@@ -41,15 +38,15 @@ const FORM = 'application/x-www-form-urlencoded'
 const JSON_TYPE = 'application/json'
 const CONFIGURED = [{ client_id: 'portal', client_name: 'Portal', redirect_uris: [LOOPBACK], client_secret: SECRET }]
 
-interface World extends TestSeed {
+interface Fixture extends TestSeed {
   mode: Mode
-  /** c1 to c3 of HOSTILE.md 2.D: a web site, a program on this machine, an app with a scheme of its own. */
+  /** Client ids: a web site, a program on this machine, an app with a scheme of its own. */
   web: string
   native: string
   app3: string
 }
 
-async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Promise<World> {
+async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Promise<Fixture> {
   const seed = await startSeed(t, {
     sharedProvider: provider,
     env: { OAUTH_MODE: mode, OAUTH_CLIENTS: JSON.stringify(CONFIGURED), REDIRECT_URI_SCHEMES: 'cursor,com.example.app', DCR_LIMIT_PER_ADDRESS: '1000', ...env }
@@ -61,16 +58,16 @@ async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Pr
 
 const provider = await startDevProvider({ algorithm: 'ES256' })
 t.teardown(async () => { await provider.close() })
-const worlds = [await start(t, 'proxy'), await start(t, 'broker')] as const
+const fixtures = [await start(t, 'proxy'), await start(t, 'broker')] as const
 
 /** In each mode, as a test of its own. */
-function inBothModes (name: string, check: (t: Test, seed: World) => Promise<void>): void {
-  for (const seed of worlds) t.test(`${name} (${seed.mode})`, (t) => check(t, seed))
+function inBothModes (name: string, check: (t: Test, seed: Fixture) => Promise<void>): void {
+  for (const seed of fixtures) t.test(`${name} (${seed.mode})`, (t) => check(t, seed))
 }
 
-// 2.C Metadata and challenges
+// Metadata and challenges
 
-inBothModes('forwarding headers change neither challenge nor documents nor pages, and the log names who really asked (T052, T053)', async (t, seed) => {
+inBothModes('forwarding headers change no challenge, document or page, and the log has the real address', async (t, seed) => {
   const spoofed = {
     'x-forwarded-host': 'a", error="insufficient_scope", scope="admin',
     'x-forwarded-proto': 'gopher',
@@ -94,7 +91,7 @@ inBothModes('forwarding headers change neither challenge nor documents nor pages
   }
 })
 
-inBothModes('no error is named to who sent no credential; a bad token is invalid_token, whatever is wrong with it (T061, T062)', async (t, seed) => {
+inBothModes('a challenge names no error without a credential, and invalid_token for every bad token', async (t, seed) => {
   const where = `resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`
   const asked = await ping(seed.url)
   t.equal(asked.status, 401)
@@ -120,13 +117,13 @@ inBothModes('no error is named to who sent no credential; a bad token is invalid
   }
 })
 
-// 2.D Authorization endpoint and redirect URIs
+// Authorization endpoint and redirect URIs
 
-inBothModes('a redirect URI that is not the registered one, to the byte, gets a page and no redirect (T064 to T070, T074 to T080)', async (t, seed) => {
+inBothModes('a redirect URI that differs from the registered one in any byte gets a page and no redirect', async (t, seed) => {
   const before = provider.hits()
   await seed.app.store.set(keys.client('seed-planted'), JSON.stringify({ client_id: 'seed-planted', redirect_uris: ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb'], grant_types: [], response_types: ['code'] }), 60)
   const cases: Record<string, [client: string, uris: string[]]> = {
-    'a web site (T064 to T070)': [seed.web, [
+    'a web site': [seed.web, [
       EVIL,
       `${WEB}/`, `${WEB}/x`, `${WEB}?x=1`, `${WEB}?`, 'https://client.example/CB', `${WEB}%2e`, 'https://client.example/./cb', 'https://client.example/a/../cb', 'https://client.example/a/%2e%2e/cb', '//client.example/cb',
       'https://client.example@evil.example/cb', 'https://client.example\\@evil.example/cb', 'https://evil.example#@client.example/cb', 'https://user:pw@client.example/cb',
@@ -134,13 +131,13 @@ inBothModes('a redirect URI that is not the registered one, to the byte, gets a 
       'https://client.example/c\tb', `${WEB}\r`, `${WEB}\n`, `${WEB}\u0000`, ` ${WEB}`, `${WEB} `, `${WEB}\u007f`, `${WEB}\u0085`, `${WEB}%0d%0aSet-Cookie:x=1`,
       'https://client.example:444/cb', 'http://client.example/cb', ''
     ]],
-    'a program on this machine (T074, T076)': [seed.native, [
+    'a program on this machine': [seed.native, [
       'http://127.0.0.2:1/cb', 'http://[::1]:1/cb', 'http://127.1/cb', 'http://2130706433/cb', 'http://0x7f.1/cb', 'http://0177.0.0.1/cb', 'http://0.0.0.0/cb', 'http://localhost./cb', 'http://localhost.evil.example/cb', 'http://127.0.0.1.nip.io/cb', 'https://127.0.0.1:1/cb',
       'http://127.0.0.1:1/other', 'http://127.0.0.1:1/cb?x=1', 'http://user@127.0.0.1:1/cb'
     ]],
-    'an app (T077)': [seed.app3, ['com.example.app://cb', 'com.example.app:/cb/../x', 'COM.example.app:/cb', 'com.example.app:/cb/']],
+    'an app': [seed.app3, ['com.example.app://cb', 'com.example.app:/cb/../x', 'COM.example.app:/cb', 'com.example.app:/cb/']],
     'a client that never registered': ['claude-code', [EVIL, 'com.example.app:/cb', 'cursor://anysphere.cursor-mcp/cb', 'javascript:alert(1)', 'JaVaScRiPt:alert(1)', 'data:text/html,x', 'http://localhost.evil.example/cb', 'http://127.0.0.1:1@evil.example/cb']],
-    'a record that should not be (T080)': ['seed-planted', ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb']]
+    'a record that should not be': ['seed-planted', ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb']]
   }
   for (const [about, [client, uris]] of Object.entries(cases)) {
     for (const uri of uris) {
@@ -151,15 +148,15 @@ inBothModes('a redirect URI that is not the registered one, to the byte, gets a 
     `${search(seed.web, WEB)}&redirect_uri=${encodeURIComponent(EVIL)}`,
     `redirect_uri=${encodeURIComponent(EVIL)}&${search(seed.web, WEB)}`,
     `${search(seed.web, undefined)}&redirect_uri[]=${encodeURIComponent(EVIL)}&redirect_uri[]=${encodeURIComponent(WEB)}`.replace('client_id', 'client_id[]')
-  ]) isPage(t, await send(`${seed.url}/oauth/authorize?${query}`), 400, `repeated (T071): ${query}`)
+  ]) isPage(t, await send(`${seed.url}/oauth/authorize?${query}`), 400, `repeated: ${query}`)
 
   for (const [client, uri] of [
     [seed.web, WEB], [seed.native, 'http://127.0.0.1:51004/cb'], [seed.native, 'http://127.0.0.1:1/cb'], [seed.native, 'http://localhost:65535/cb'], [seed.native, 'http://127.0.0.1/cb'], [seed.app3, 'com.example.app:/cb']
-  ] as const) t.match((await authorize(seed, client, uri)).body, 'name="consent"', `${uri} (T073, T077)`)
+  ] as const) t.match((await authorize(seed, client, uri)).body, 'name="consent"', `${uri}`)
   t.same(provider.hits(), before, 'the provider heard of none of it')
 })
 
-inBothModes('a request that asks for another flow, or without PKCE, comes to nothing (T082, T083, T085, T088, T089, T094, T095)', async (t, seed) => {
+inBothModes('other response types, response modes and prompts, and requests without PKCE S256, get no code', async (t, seed) => {
   const before = provider.hits()
   const wrong: Array<[changes: Changes, error: string]> = [
     ...['token', 'id_token', 'code token', 'none', 'CODE'].map((type): [Changes, string] => [{ response_type: type }, 'unsupported_response_type']),
@@ -188,7 +185,7 @@ inBothModes('a request that asks for another flow, or without PKCE, comes to not
   t.same(provider.hits(), before, 'the provider heard of none of it')
 })
 
-inBothModes('a parameter that is there twice is refused, whichever was the good one (T071, T091)', async (t, seed) => {
+inBothModes('a repeated parameter is refused, whichever value was the good one', async (t, seed) => {
   const good = Object.entries(parameters('claude-code', LOOPBACK, { scope: 'openid', resource: `${seed.url}/mcp`, nonce: 'n', prompt: 'login', max_age: '60', login_hint: 'ada', response_mode: 'query' }))
   t.equal((await send(`${seed.url}/oauth/authorize?${new URLSearchParams(good)}`)).statusCode, 200)
   for (const [name, value] of good) {
@@ -198,7 +195,7 @@ inBothModes('a parameter that is there twice is refused, whichever was the good 
   }
 })
 
-inBothModes('what goes to the provider is on a list, and no value becomes a parameter of its own (T092)', async (t, seed) => {
+inBothModes('only listed parameters go to the provider, and no value becomes a parameter of its own', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   const page = await client.walk(undefined, {
     login_hint: 'a&scope=admin&client_id=evil&redirect_uri=https://evil.example/cb#x', acr_values: 'phr', redirect_uri2: EVIL, audience: 'https://other.example', claims: '{}', ui_locales: 'de', client_secret: 'x', max_age: '600'
@@ -214,7 +211,7 @@ inBothModes('what goes to the provider is on a list, and no value becomes a para
   t.notMatch(sent['scope'], 'admin')
 })
 
-inBothModes('state comes back as it was, once; one that is too long or not printable gets a page (T086)', async (t, seed) => {
+inBothModes('state is returned unchanged and once, and one that is too long or not printable gets a page', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   for (const state of [SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(1_024), undefined]) {
     const { url } = await client.walk(undefined, { state })
@@ -224,9 +221,9 @@ inBothModes('state comes back as it was, once; one that is too long or not print
   for (const state of ['x'.repeat(1_025), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'ümlaut']) isPage(t, await authorize(seed, 'claude-code', LOOPBACK, { state }), 400, encodeURIComponent(state).slice(0, 40))
 })
 
-// 2.E Consent, HTML
+// Consent, HTML
 
-inBothModes('every page there is may not be framed, stored or scripted, and loads nothing (T122, T127, part 4.1)', async (t, seed) => {
+inBothModes('no page may be framed, stored or scripted, and none loads anything', async (t, seed) => {
   // The one registration that gets through is that of the web site.
   const limited = await start(t, seed.mode, { OAUTH_LIMIT_PER_ADDRESS: '1' })
   const form = { 'content-type': FORM }
@@ -268,7 +265,7 @@ inBothModes('every page there is may not be framed, stored or scripted, and load
   }
 })
 
-inBothModes('a client may call itself Claude: the page says where the code goes and that nobody has verified the name (T172)', async (t, seed) => {
+inBothModes('for a client that calls itself Claude the page shows where the code goes and that the name is unverified', async (t, seed) => {
   const registered = await register(seed, { client_name: 'Claude', client_uri: 'https://claude.ai', logo_uri: 'https://claude.ai/logo.png', redirect_uris: ['https://evil.example:8443/cb'] })
   t.equal(registered.statusCode, 201)
   const page = await authorize(seed, String(registered.json['client_id']), 'https://evil.example:8443/cb')
@@ -280,9 +277,9 @@ inBothModes('a client may call itself Claude: the page says where the code goes 
   t.notMatch(page.body, /claude\.ai|<img|Published|The operator of this server/)
 })
 
-// 2.F Codes, refresh tokens, client authentication
+// Codes, refresh tokens, client authentication
 
-inBothModes('a verifier of a wrong form is invalid_request and spends no code (T119)', async (t, seed) => {
+inBothModes('a malformed code verifier is invalid_request and does not consume the code', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   const code = (await client.walk()).url.searchParams.get('code')!
   const grant = { grant_type: 'authorization_code', client_id: client.clientId, code, redirect_uri: client.redirectUri }
@@ -296,7 +293,7 @@ inBothModes('a verifier of a wrong form is invalid_request and spends no code (T
   t.equal((await token(seed, { ...grant, code_verifier: client.verifier })).statusCode, 200, 'the right one')
 })
 
-inBothModes('a code comes with the redirect URI it was sent to; left out, the modes differ (T136)', async (t, seed) => {
+inBothModes('a code is redeemed with the redirect URI it was sent to, which only broker mode lets a client omit', async (t, seed) => {
   const client = await createPlainClient(seed.url, { clientId: 'claude-code', redirectUri: LOOPBACK })
   const grant = { grant_type: 'authorization_code', client_id: client.clientId, code: (await client.walk()).url.searchParams.get('code')!, code_verifier: client.verifier }
   if (seed.mode === 'broker') {
@@ -311,7 +308,7 @@ inBothModes('a code comes with the redirect URI it was sent to; left out, the mo
   }
 })
 
-inBothModes('a refresh token calls nothing, and an access token refreshes nothing (T146)', async (t, seed) => {
+inBothModes('a refresh token is no access token, and an access token is no refresh token', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   const tokens = await signedIn(client)
   t.equal((await ping(seed.url, tokens.refresh_token)).status, 401)
@@ -320,7 +317,7 @@ inBothModes('a refresh token calls nothing, and an access token refreshes nothin
   t.match(await readTokens(await client.refresh(tokens.refresh_token!)), { status: 200 }, 'and both are still good for what they are for')
 })
 
-inBothModes('a token request in the query is no request, and spends nothing (T152)', async (t, seed) => {
+inBothModes('token request parameters in the query are ignored and consume nothing', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   const grant = { grant_type: 'authorization_code', client_id: client.clientId, code: (await client.walk()).url.searchParams.get('code')!, redirect_uri: client.redirectUri, code_verifier: client.verifier }
   const query = new URLSearchParams(grant)
@@ -334,7 +331,7 @@ inBothModes('a token request in the query is no request, and spends nothing (T15
   t.equal((await token(seed, grant)).statusCode, 200, 'the code is still good')
 })
 
-inBothModes('no answer of token, registration and revocation is stored, and none sets a cookie (T154)', async (t, seed) => {
+inBothModes('no response of token, registration and revocation may be stored, and none sets a cookie', async (t, seed) => {
   const limited = await start(t, seed.mode, { OAUTH_LIMIT_PER_ADDRESS: '4', DCR_LIMIT_PER_ADDRESS: '3' })
   const client = await createPlainClient(seed.url)
   const page = await client.walk()
@@ -369,16 +366,16 @@ inBothModes('no answer of token, registration and revocation is stored, and none
   }
 })
 
-inBothModes('there is no introspection, and none is promised (T157)', async (t, seed) => {
+inBothModes('there is no introspection endpoint, and none is advertised', async (t, seed) => {
   for (const path of ['/oauth/introspect', '/introspect', '/oauth/introspection']) {
     t.equal((await send(seed.url + path, { method: 'POST', headers: { 'content-type': FORM }, body: 'token=x' })).statusCode, 404, path)
   }
   for (const name of ['oauth-authorization-server', 'openid-configuration']) t.notMatch((await send(`${seed.url}/.well-known/${name}`)).body, 'introspection')
 })
 
-// 2.G Dynamic registration, and limits
+// Dynamic registration, and limits
 
-t.test('of a thousand registrations from one address a few are taken, and Redis grows by no more than these (T158)', async (t) => {
+t.test('of a thousand registrations from one address a few succeed, and Redis grows by those alone', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const seed = await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: redis.url, DCR_LIMIT_PER_ADDRESS: '10' } })
@@ -403,7 +400,7 @@ t.test('of a thousand registrations from one address a few are taken, and Redis 
 })
 
 for (const mode of ['proxy', 'broker'] as const) {
-  t.test(`while Redis is away each endpoint is still limited, and afterwards again (T158, ${mode})`, async (t) => {
+  t.test(`each endpoint stays rate-limited while Redis is away, and afterwards (${mode})`, async (t) => {
     const redis = await ownRedisForTests(t)
     if (!redis) return
     const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, REDIS_URL: redis.url, SEED_SECRET: 'x'.repeat(43), OAUTH_LIMIT_PER_ADDRESS: '5' } })
@@ -434,7 +431,7 @@ for (const mode of ['proxy', 'broker'] as const) {
   })
 }
 
-inBothModes('nothing that a registration names is fetched, neither then nor when a person is asked (T124, T167)', async (t, seed) => {
+inBothModes('no URL in a registration is fetched, neither when registering nor on the consent page', async (t, seed) => {
   const sink = await startSink(t)
   const url = `http://127.0.0.1:${sink.port}/x`
   const answer = await register(seed, {
@@ -453,10 +450,10 @@ inBothModes('nothing that a registration names is fetched, neither then nor when
   }
 })
 
-// 2.H Client ID metadata documents, with the fetch that ships
+// Client ID metadata documents, with the fetcher that ships
 
 for (const mode of ['proxy', 'broker'] as const) {
-  t.test(`an id that leads to this machine or its neighbours is refused at every endpoint, and nothing is connected to (T175, T176, ${mode})`, async (t) => {
+  t.test(`a client id that points to a private address is refused everywhere without a connection (${mode})`, async (t) => {
     const sink = await startSink(t)
     const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json` } })
     await ready(seed)
@@ -477,7 +474,7 @@ for (const mode of ['proxy', 'broker'] as const) {
 
 // Part 4.1
 
-inBothModes('an open stream is neither stored nor held back by a proxy (part 4.1)', async (t, seed) => {
+inBothModes('an open stream is neither cached nor buffered by a proxy', async (t, seed) => {
   const { access_token: accessToken } = await signedIn(await createPlainClient(seed.url))
   const version = '2026-07-28'
   const stream = await fetch(`${seed.url}/mcp`, {
@@ -491,25 +488,6 @@ inBothModes('an open stream is neither stored nor held back by a proxy (part 4.1
   t.match(stream.headers.get('cache-control'), 'no-transform')
   t.equal(stream.headers.get('x-accel-buffering'), 'no')
   await stream.body!.cancel()
-})
-
-// What docs/requirements.md names
-
-t.test('each test that docs/requirements.md names is there', async (t) => {
-  const folder = join(ROOT, 'test')
-  const document = await readFile(join(ROOT, 'docs/requirements.md'), 'utf8')
-  const sources = new Map<string, string>()
-  let named = 0
-  for (const cell of document.split('\n').flatMap((line) => line.split('|'))) {
-    for (const [, file, tests] of cell.matchAll(/`([\w/-]+\.test\.ts)` ((?:\*[^*]+\*(?:; )?)+)/g)) {
-      if (!sources.has(file!)) sources.set(file!, (await readFile(join(folder, file!), 'utf8')).replace(/\\(['"`])/g, '$1'))
-      for (const [, name] of tests!.matchAll(/\*([^*]+)\*/g)) {
-        named++
-        t.ok(['\'', '"', '`'].some((quote) => sources.get(file!)!.includes(`(${quote}${name}${quote}`)), `${file}: ${name}`)
-      }
-    }
-  }
-  t.ok(named > 300, `${named} names were found`)
 })
 
 interface Answer {
@@ -556,7 +534,7 @@ async function register ({ url }: Pick<TestSeed, 'url'>, metadata: Record<string
 }
 
 /** An access token as the mode has them, with these claims. */
-async function access ({ app, mode, url }: World, claims: Record<string, unknown>): Promise<string> {
+async function access ({ app, mode, url }: Fixture, claims: Record<string, unknown>): Promise<string> {
   if (mode === 'proxy') return await provider.mint(claims)
   const { kid, privateKey } = app.accessTokens!.signingKeys.current()
   return await new SignJWT({ iss: url, aud: `${url}/mcp`, sub: 'ada', client_id: 'claude-code', scope: 'openid', grant: randomBytes(16).toString('base64url'), jti: randomBytes(16).toString('base64url'), ...claims })
@@ -590,7 +568,7 @@ function isPage (t: Test, { statusCode, headers }: Answer, status: number, about
   }, { status, type: 'text/html; charset=utf-8', cache: 'no-store', unwanted: [], echoed: false }, about)
 }
 
-t.test('a redirect URI planted in a waiting question is judged again when it is answered (T080)', async (t) => {
+t.test('a redirect URI planted in a pending consent is checked again when it is answered', async (t) => {
   for (const mode of ['proxy', 'broker']) {
     for (const decision of ['approve', 'deny']) {
       const seed = await startSeed(t, { env: { OAUTH_MODE: mode } })

@@ -25,17 +25,17 @@ const ADA = { login: 'ada', password: 'ada' }
 type Members = Record<string, unknown>
 
 /** Documents as they are published now; a test may change them, or take the network away. */
-function createWorld () {
+function createWeb () {
   const document = (id: string): Members => ({ client_id: id, client_name: 'Published Client', redirect_uris: ['http://localhost/callback', 'http://127.0.0.1/callback'] })
-  const world = { published: new Map([[ID, document(ID)], [PROBE, document(PROBE)]]), headers: { 'cache-control': 'max-age=30' }, offline: false, fetched: [] as string[] }
+  const web = { published: new Map([[ID, document(ID)], [PROBE, document(PROBE)]]), headers: { 'cache-control': 'max-age=30' }, offline: false, fetched: [] as string[] }
   return {
-    world,
-    publish (members: Members) { world.published.set(ID, { ...document(ID), ...members }) },
+    web,
+    publish (members: Members) { web.published.set(ID, { ...document(ID), ...members }) },
     async fetchDocument (url: string) {
-      world.fetched.push(url)
-      const published = world.published.get(url)
-      if (world.offline || published === undefined) throw new FetchError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
-      return { status: 200, headers: { 'content-type': 'application/json', ...world.headers }, body: JSON.stringify(published) }
+      web.fetched.push(url)
+      const published = web.published.get(url)
+      if (web.offline || published === undefined) throw new FetchError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
+      return { status: 200, headers: { 'content-type': 'application/json', ...web.headers }, body: JSON.stringify(published) }
     }
   }
 }
@@ -45,16 +45,16 @@ t.teardown(async () => { await provider.close() })
 
 for (const mode of ['proxy', 'broker'] as const) {
   const start = async (t: Test) => {
-    const played = createWorld()
+    const played = createWeb()
     const seed = await startSeed(t, { sharedProvider: provider, fetchDocument: played.fetchDocument, env: { OAUTH_MODE: mode, CIMD_PROBE_URL: PROBE } })
     await ready(seed)
     return { ...played, seed }
   }
 
-  t.test(`a real client that finds documents advertised signs in with its own and never registers (${mode}, T013)`, async (t) => {
-    const { seed, world } = await start(t)
+  t.test(`a real client that finds metadata documents advertised signs in with its own and never registers (${mode})`, async (t) => {
+    const { seed, web } = await start(t)
     await advertised(seed, true)
-    t.same(world.fetched, [PROBE], 'a document that is known to be good has shown that Seed can fetch them')
+    t.same(web.fetched, [PROBE], 'a document that is known to be good has shown that Seed can fetch them')
     const oauth = createOAuthClient()
     const authProvider: OAuthClientProvider = { ...oauth.provider, clientMetadataUrl: ID, redirectUrl: 'http://localhost:53217/callback' }
     const url = new URL(`${seed.url}/mcp`)
@@ -71,11 +71,11 @@ for (const mode of ['proxy', 'broker'] as const) {
     t.match(await call(), { caller: { subject: 'ada' } }, 'and again, after a refresh')
     t.not(oauth.tokens().access_token, before)
     await client.close()
-    t.same(world.fetched, [PROBE, ID], 'its document was fetched once for all of it')
+    t.same(web.fetched, [PROBE, ID], 'its document was fetched once for all of it')
     t.notOk(seed.logs.some((line) => line['path'] === '/oauth/register'))
   })
 
-  t.test(`the port of a loopback redirect URI is free where the document names none, and nothing else is (${mode}, T013)`, async (t) => {
+  t.test(`a loopback redirect URI without a port in the document matches any port and nothing else (${mode})`, async (t) => {
     const { seed } = await start(t)
     for (const host of ['localhost', '127.0.0.1']) {
       const redirectUri = `http://${host}:${await freePort()}/callback`
@@ -91,8 +91,8 @@ for (const mode of ['proxy', 'broker'] as const) {
     }
   })
 
-  t.test(`a document that changes on the way does not change where the code goes, nor who may redeem it (${mode}, T182)`, async (t) => {
-    const { seed, world, publish } = await start(t)
+  t.test(`a document that changes during sign-in changes neither where the code goes nor who may redeem it (${mode})`, async (t) => {
+    const { seed, web, publish } = await start(t)
     const clock = moveClock(t)
     const asked = request(seed, 'http://localhost:1234/callback', randomBytes(32).toString('base64url'))
     const browser = createBrowser()
@@ -107,14 +107,14 @@ for (const mode of ['proxy', 'broker'] as const) {
     publish({})
     clock.pass(31)
     t.equal((await token(seed, fields)).statusCode, 200, 'no code was spent')
-    t.equal(world.fetched.filter((url) => url === ID).length, 3, 'an old answer is not used')
+    t.equal(web.fetched.filter((url) => url === ID).length, 3, 'an old answer is not used')
 
     publish({ redirect_uris: ['https://client.example/only'] })
     clock.pass(31)
     t.equal((await createBrowser().get(asked.url)).status, 400, 'a redirect URI that was taken out is out')
   })
 
-  t.test(`a document client with a key of its own signs for each request, once (${mode})`, async (t) => {
+  t.test(`a metadata document client authenticates with its key, and each assertion works once (${mode})`, async (t) => {
     const { seed, publish } = await start(t)
     const { privateKey, publicKey } = await generateKeyPair('ES256')
     const stranger = await generateKeyPair('ES256')
@@ -148,12 +148,12 @@ for (const mode of ['proxy', 'broker'] as const) {
     t.notOk(JSON.stringify(seed.logs).includes(assertion.client_assertion))
   })
 
-  t.test(`documents are advertised while one that is known to be good can be fetched, and only then (${mode})`, async (t) => {
-    const { seed, world } = await start(t)
+  t.test(`metadata documents are advertised only while a known good one can be fetched (${mode})`, async (t) => {
+    const { seed, web } = await start(t)
     const clock = moveClock(t)
     await advertised(seed, true)
 
-    world.offline = true
+    web.offline = true
     clock.pass(31)
     const page = await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v').url)
     t.equal(page.status, 503)
@@ -166,22 +166,22 @@ for (const mode of ['proxy', 'broker'] as const) {
     await t.rejects(new Client({ name: 'x', version: '1' }).connect(new StreamableHTTPClientTransport(new URL(`${seed.url}/mcp`), { authProvider })), { message: 'Unauthorized' })
     t.match(oauth.clientId(), /^seed-/, 'a real client with a document registers instead')
 
-    world.offline = false
+    web.offline = false
     clock.pass(31)
     t.equal((await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v', { client_id: 'https://stranger.example/gone.json' }).url)).status, 503, 'a stranger whose document is away')
     await seed.logged(({ msg }) => msg === 'Client ID metadata documents can be fetched again and are advertised')
     await advertised(seed, true)
   })
 
-  t.test(`CIMD_ENABLED=false: not advertised, not taken, nothing fetched (${mode})`, async (t) => {
-    const { world, fetchDocument } = createWorld()
+  t.test(`with CIMD_ENABLED=false documents are neither advertised, accepted nor fetched (${mode})`, async (t) => {
+    const { web, fetchDocument } = createWeb()
     const seed = await startSeed(t, { sharedProvider: provider, fetchDocument, env: { OAUTH_MODE: mode, CIMD_ENABLED: 'false' } })
     await ready(seed)
     await advertised(seed, false)
     const page = await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v').url)
     t.equal(page.status, 400)
     t.match(page.body, 'register instead')
-    t.same(world.fetched, [])
+    t.same(web.fetched, [])
   })
 }
 

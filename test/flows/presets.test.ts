@@ -54,7 +54,7 @@ t.test('Google: opaque tokens, and a refresh token for access_type=offline inste
   t.match(await walkAt(seed), { status: 403, body: /not one of an organisation/ })
 })
 
-t.test('Entra ID: a refresh without scope gives a token for another API (proxy mode)', async (t) => {
+t.test('Entra ID: a refresh without scope returns a token for another API (proxy mode)', async (t) => {
   const { provider, seedFor } = await startTrap(t, { refuseResource: true, refreshNeedsScope: true })
   const env = { OAUTH_MODE: 'proxy' }
 
@@ -72,7 +72,7 @@ t.test('Entra ID: a refresh without scope gives a token for another API (proxy m
   t.equal((await ping(seed.url, refreshed.access_token)).status, 200)
 })
 
-t.test('Entra ID: an issuer for several tenants', async (t) => {
+t.test('Entra ID: one issuer for several tenants', async (t) => {
   const tenant = '8d4f1f4e-0c62-4b3c-9f3e-0d6c5a1e2b3a'
   const { provider, seedFor } = await startTrap(t, { issuerTemplate: tenant })
   const env = { OIDC_ISSUER: `${provider.issuer}/organizations/v2.0` }
@@ -89,14 +89,14 @@ t.test('Entra ID: an issuer for several tenants', async (t) => {
   t.match(await other.logged(({ path, status }) => path === '/oauth/callback' && status === 502), { reason: /OIDC_TENANTS/ })
 })
 
-t.test('Entra ID: too many groups for a token are refused with that reason, never taken for none', async (t) => {
+t.test('Entra ID: a token with too many groups is refused for that reason and never read as having none', async (t) => {
   const { seedFor } = await startTrap(t, { groupsOverage: true })
   const seed = await seedFor('entra', { ACCESS_GROUPS: 'engineering' })
   t.match(await walkAt(seed), { status: 403, body: /so many groups/ })
   t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), { reason: /ACCESS_GROUPS: .*_claim_names/ })
 })
 
-t.test('Okta: groups only for the scope groups, which clients do not ask for', async (t) => {
+t.test('Okta: groups need the scope groups, which clients do not request', async (t) => {
   const { provider, seedFor } = await startTrap(t, { groupsByScope: true })
   const env = { ACCESS_GROUPS: 'engineering' }
   t.match(await walkAt(await seedFor('generic', env)), { status: 403 })
@@ -106,7 +106,7 @@ t.test('Okta: groups only for the scope groups, which clients do not ask for', a
   t.same(decodeJwt(tokens.access_token)['groups'], ['engineering', 'admins'])
 })
 
-t.test('Auth0: an opaque access token without audience (proxy mode), and an issuer that ends with a slash', async (t) => {
+t.test('Auth0: an opaque access token without audience (proxy mode), and an issuer with a trailing slash', async (t) => {
   const { provider, seedFor } = await startTrap(t, { audienceParameter: true, trailingSlashIssuer: true })
   const env = { OAUTH_MODE: 'proxy', OIDC_ISSUER: `${provider.issuer}/` }
 
@@ -136,7 +136,7 @@ for (const mode of ['broker', 'proxy']) {
   })
 }
 
-t.test('Keycloak: roles by path, with a setting of its own', async (t) => {
+t.test('Keycloak: roles by a path, with a setting of their own', async (t) => {
   const { seedFor } = await startTrap(t, { rolesClaim: true })
   const tokens = await signedIn(await createPlainClient((await seedFor('keycloak', { OIDC_GROUPS_CLAIM: 'realm_access.roles', ACCESS_GROUPS: 'admins' })).url))
   t.same(decodeJwt(tokens.access_token)['groups'], ['engineering', 'admins'])
@@ -151,7 +151,7 @@ t.test('authentik: email_verified is false for everybody', async (t) => {
   t.match(await walkAt(await seedFor('authentik', { ...env, ACCESS_EMAIL_UNVERIFIED: 'false' })), { status: 403 }, 'the setting wins over the preset')
 })
 
-t.test('authentik without a signing key: the start says which switch to turn', async (t) => {
+t.test('authentik without a signing key: the log at start says what to switch on', async (t) => {
   const provider = await startDevProvider({ quirks: { emptyJwks: true } })
   t.teardown(async () => { await provider.close() })
   const seed = await startSeed(t, { sharedProvider: provider, env: { OIDC_PROVIDER: 'authentik' } })

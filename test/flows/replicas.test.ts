@@ -60,7 +60,7 @@ async function withoutStarving (t: Test, round: () => Promise<boolean>): Promise
 /** Provider clients with a secret keep their refresh token: what Redis forgets is then all there is to it. */
 const CONFIDENTIAL = { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }
 
-t.test('any replica goes on with what another began: page, consent, callback, redemption, refresh, call', async (t) => {
+t.test('any replica continues what another began: consent page, answer, callback, redemption, refresh, call', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -75,7 +75,7 @@ t.test('any replica goes on with what another began: page, consent, callback, re
   t.same(sets[0], sets[1], 'one set of keys')
 })
 
-t.test('a callback at both replicas at once: one code (T113)', async (t) => {
+t.test('the same callback at both replicas at once yields one code', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -89,7 +89,7 @@ t.test('a callback at both replicas at once: one code (T113)', async (t) => {
   t.equal(tokenHits(one), hits + 1)
 })
 
-t.test('100 parallel redemptions of one code over two replicas: one 200, and nobody keeps what may be stolen (T131)', async (t) => {
+t.test('100 parallel redemptions of one code at two replicas: one succeeds, and its tokens are revoked', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -110,7 +110,7 @@ t.test('100 parallel redemptions of one code over two replicas: one 200, and nob
   })
 })
 
-t.test('redeemed at one replica, replayed at the other, and again after Redis and Seed were restarted (T134)', async (t) => {
+t.test('a redeemed code is refused at the other replica, and after restarts of Redis and Seed', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { redis, one, two } = pair
@@ -131,7 +131,7 @@ t.test('redeemed at one replica, replayed at the other, and again after Redis an
   }
 })
 
-t.test('50 parallel refreshes of one token over two replicas: one successor, one request to the provider (T139)', async (t) => {
+t.test('50 parallel refreshes of one token at two replicas: one successor, one request to the provider', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -150,7 +150,7 @@ t.test('50 parallel refreshes of one token over two replicas: one successor, one
   })
 })
 
-t.test('the provider is down while both replicas refresh: 503 at both, one request, and then the same token works', async (t) => {
+t.test('while the provider is down both replicas answer a refresh with 503, and the same token works afterwards', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -164,7 +164,7 @@ t.test('the provider is down while both replicas refresh: 503 at both, one reque
   for (const { url } of [one, two]) t.match((await refresh(url, clientId, refreshToken)).json['refresh_token'], /\.2\./)
 })
 
-t.test('a spent token after the grace window, at the other replica: everything stops at both', async (t) => {
+t.test('a refresh token reused after the grace window revokes the grant at both replicas', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -181,7 +181,7 @@ t.test('a spent token after the grace window, at the other replica: everything s
   }
 })
 
-t.test('a revocation at one replica stops access tokens at both, at once, whichever token is given', async (t) => {
+t.test('revoking either token at one replica stops access tokens at both immediately', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -195,7 +195,7 @@ t.test('a revocation at one replica stops access tokens at both, at once, whiche
   }
 })
 
-t.test('a logout at the provider reaches one replica and stops access tokens at both', async (t) => {
+t.test('a back-channel logout at one replica stops access tokens at both', async (t) => {
   const pair = await startPair(t)
   if (!pair) return
   const { one, two } = pair
@@ -208,7 +208,7 @@ t.test('a logout at the provider reaches one replica and stops access tokens at 
   }
 })
 
-t.test('Redis restarted empty: refresh tokens are over, and no spent token comes back (CVE-2026-9802)', async (t) => {
+t.test('after Redis restarts empty refresh tokens are invalid, and no rotated one works again (CVE-2026-9802)', async (t) => {
   const started = await startOne(t)
   if (!started) return
   const { redis, one } = started
@@ -226,7 +226,7 @@ t.test('Redis restarted empty: refresh tokens are over, and no spent token comes
   t.equal((await getTokens(one, { clientId })).clientId, clientId, 'signing in again works')
 })
 
-t.test('an evicted grant: invalid_grant, and nothing brings it back', async (t) => {
+t.test('an evicted grant is invalid_grant, and nothing restores it', async (t) => {
   const started = await startOne(t)
   if (!started) return
   const { redis, one } = started
@@ -239,7 +239,7 @@ t.test('an evicted grant: invalid_grant, and nothing brings it back', async (t) 
   await client.quit()
 })
 
-t.test('Redis has lost its last write: the newer token of the client works, and the older one is spent for good', async (t) => {
+t.test("when Redis lost its last write the client's newer token works, and the older one never does again", async (t) => {
   const started = await startOne(t, { env: CONFIDENTIAL })
   if (!started) return
   const { one } = started
@@ -256,7 +256,7 @@ t.test('Redis has lost its last write: the newer token of the client works, and 
   isError(t, await refresh(one.url, clientId, third.refreshToken), 400, 'invalid_grant', 'and ends the grant')
 })
 
-t.test('Redis has lost its last write, and somebody comes with the older token: there is still one line only', async (t) => {
+t.test('when Redis lost its last write and the older token is used, there is still only one successor', async (t) => {
   const started = await startOne(t, { env: CONFIDENTIAL })
   if (!started) return
   const { one } = started
@@ -273,7 +273,7 @@ t.test('Redis has lost its last write, and somebody comes with the older token: 
   isError(t, await refresh(one.url, clientId, third.refreshToken), 400, 'invalid_grant', 'and all of it ends')
 })
 
-t.test("Redis is killed between the provider's answer and the write: the client's next try goes on from what the provider gave", async (t) => {
+t.test("when Redis is killed before the provider's new tokens are saved, the client's next refresh saves them", async (t) => {
   const started = await startOne(t, { args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
   if (!started) return
   const { redis, one } = started
@@ -299,7 +299,7 @@ t.test("Redis is killed between the provider's answer and the write: the client'
   t.equal((await refresh(one.url, clientId, second.refreshToken)).statusCode, 200)
 })
 
-t.test('SEED_SECRET is changed with SEED_SECRET_PREVIOUS: tokens and sealed tokens live on', async (t) => {
+t.test('changing SEED_SECRET with SEED_SECRET_PREVIOUS keeps tokens and sealed tokens valid', async (t) => {
   const started = await startOne(t)
   if (!started) return
   const { redis, one } = started
@@ -316,7 +316,7 @@ t.test('SEED_SECRET is changed with SEED_SECRET_PREVIOUS: tokens and sealed toke
   t.equal((await refresh(after.url, clientId, next.refreshToken)).statusCode, 200)
 })
 
-t.test('SEED_SECRET is changed without SEED_SECRET_PREVIOUS: everybody signs in again, and nothing fails', async (t) => {
+t.test('changing SEED_SECRET without SEED_SECRET_PREVIOUS makes everybody sign in again, and nothing else fails', async (t) => {
   const started = await startOne(t)
   if (!started) return
   const { redis, one } = started

@@ -122,7 +122,7 @@ const STORES: Record<string, (t: Test) => Promise<string | undefined>> = {
 
 for (const [kind, startStore] of Object.entries(STORES)) {
   for (const [name, connect] of [['SDK v1', connectV1], ['SDK v2, 2025-11-25', connectV2('legacy')], ['SDK v2, 2026-07-28', connectV2('auto')]] as const) {
-    t.test(`${name}: everything a tool does with its client works across two replicas on ${kind}`, async (t) => {
+    t.test(`${name}: a tool's exchanges with its client work across two replicas on ${kind}`, async (t) => {
       const redisUrl = await startStore(t)
       if (redisUrl === undefined) return
       const inProcess = kind !== 'one Redis'
@@ -169,7 +169,7 @@ for (const [kind, startStore] of Object.entries(STORES)) {
   }
 }
 
-t.test('Redis fails over in the middle of a session, and it goes on without a restart', async (t) => {
+t.test('a session continues through a failover of Redis without a restart', async (t) => {
   if (lacksRedis(t)) return
   const primary = await startNode(t, ['--repl-diskless-sync-delay', '0'])
   const replica = await startNode(t, ['--replicaof', '127.0.0.1', String(primary.port)])

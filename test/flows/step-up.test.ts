@@ -112,7 +112,7 @@ t.test('real clients step up', async (t) => {
   }
 })
 
-t.test('without sign-in, what has a policy is not offered, and the log says so at the start', async (t) => {
+t.test('without sign-in nothing that has a policy is offered, and the log says so at start', async (t) => {
   const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })
   t.match(await seed.logged(({ msg }) => msg.startsWith('AUTH_REQUIRED=false: what has a policy')), { level: 40, guarded: ['Tool "close_ticket"', 'Tool "admins_only"'] })
   for (const [method, params, expected] of [['tools/list', {}, { result: { tools: [{ name: 'open' }] } }], ['tools/call', { name: 'close_ticket', arguments: { id: 1 } }, { error: { code: -32602, message: 'Unknown tool: close_ticket' } }]] as const) {
@@ -124,7 +124,7 @@ t.test('without sign-in, what has a policy is not offered, and the log says so a
   }
 })
 
-t.test('the challenge names all scopes at once, in plain HTTP, before anything streams', async (t) => {
+t.test('the step-up challenge names all scopes at once, as plain HTTP, before anything streams', async (t) => {
   const seed = await startSeed(t, { definitions, env: { OIDC_SCOPES: 'openid profile', SCOPE_HIERARCHY: 'mcp:root>mcp:admin,mcp:admin>mcp:write' } })
   await ready(seed)
   const { body, headers } = modernRequest('tools/call', { name: 'close_ticket', arguments: { id: 1 } })

@@ -10,7 +10,7 @@ import { getTokens, startBroker } from '../support/broker.ts'
 
 /** A tool calls another API of the company as its caller: with a token of the provider's for that API, never with the client's. */
 
-t.test('the other API gets a token of its own for the caller, and that of the client goes nowhere', async (t) => {
+t.test("another API gets its own token for the caller, and the client's token is not forwarded", async (t) => {
   const seen: string[] = []
   const api = createServer(async (request, response) => {
     seen.push(JSON.stringify(request.headers))
@@ -49,7 +49,7 @@ t.test('the other API gets a token of its own for the caller, and that of the cl
   t.notMatch(JSON.stringify(seed.logs), accessToken)
 })
 
-t.test('a call that is over gets no token', async (t) => {
+t.test('a finished call gets no token', async (t) => {
   let seen: unknown
   const definitions = [defineTool({
     name: 'late',
@@ -70,7 +70,7 @@ t.test('a call that is over gets no token', async (t) => {
   t.match(seen, { name: 'TimeoutError' })
 })
 
-t.test('without broker mode there is no such token', async (t) => {
+t.test('tokens for other APIs need broker mode', async (t) => {
   const definitions = [defineTool({ name: 'my_tickets', description: 'asks', input: Type.Object({}), handler: async (_input, { tokenFor }) => await tokenFor('tickets-api') })]
   const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })
   const { body, headers } = modernRequest('tools/call', { name: 'my_tickets', arguments: {} })

@@ -23,14 +23,14 @@ const seed = await startSeed(t, {
 })
 await ready(seed)
 
-/** c1 to c4 as in HOSTILE.md 2.D. */
+/** c1: a web site. c2: a program on this machine. c3: an app with a scheme of its own. c4: two redirect URIs. */
 const c1 = await register(['https://client.example/cb'])
 const c2 = await register(['http://127.0.0.1/cb', 'http://localhost/cb'])
 const c3 = await register(['com.example.app:/cb'])
 const c4 = await register(['https://client.example/one', 'https://client.example/two?tenant=a'])
 const cli = await register(['http://localhost:8080/callback'])
 
-t.test('asks the person first, then sends the browser to the provider with an allow-listed request', async (t) => {
+t.test('asks for consent first, then redirects to the provider with an allow-listed request', async (t) => {
   for (const path of ['/oauth/authorize', '/authorize']) {
     const asked = await seed.app.inject({ url: `${path}?${search(c1, 'https://client.example/cb', { resource: `${seed.url}/mcp` })}` })
     t.equal(asked.statusCode, 200, path)
@@ -55,13 +55,13 @@ t.test('asks the person first, then sends the browser to the provider with an al
   }
 })
 
-t.test('makes a nonce of its own for each request, and keeps the one that a client sent', async (t) => {
+t.test('adds a nonce to each request, and keeps the one that a client sent', async (t) => {
   const nonces = await Promise.all([1, 2, 3].map(async () => (await upstream(t, cli, undefined)).get('nonce')))
   t.equal(new Set(nonces).size, 3)
   t.equal((await upstream(t, cli, undefined, { nonce: 'n-0S6_WzA2Mj' })).get('nonce'), 'n-0S6_WzA2Mj')
 })
 
-t.test('forwards nothing that is not on the list, and nothing can break out of its parameter', async (t) => {
+t.test('forwards only listed parameters, and no value can break out of its parameter', async (t) => {
   const sent = await upstream(t, cli, undefined, {
     login_hint: 'a&scope=admin&redirect_uri=https://evil.example/cb#x',
     acr_values: 'phr',
@@ -82,7 +82,7 @@ t.test('forwards nothing that is not on the list, and nothing can break out of i
   t.same(sent.getAll('client_id'), [seed.provider.clientId])
 })
 
-t.test('asks the provider for the scopes of the request that OIDC_SCOPES lists, always with openid', async (t) => {
+t.test('asks the provider for those requested scopes that OIDC_SCOPES lists, always with openid', async (t) => {
   for (const [asked, sent] of [
     [undefined, 'openid profile email groups offline_access'],
     ['', 'openid profile email groups offline_access'],
@@ -96,13 +96,13 @@ t.test('asks the provider for the scopes of the request that OIDC_SCOPES lists, 
   }
 })
 
-t.test('passes on of prompt what a provider may be asked', async (t) => {
+t.test('forwards only the prompt values that a provider may be asked', async (t) => {
   for (const [prompt, sent] of [['login', 'login'], ['consent login', 'consent login'], ['select_account create', 'select_account'], ['create', null], ['', null], ['None', null]] as const) {
     t.equal((await upstream(t, cli, undefined, { prompt })).get('prompt'), sent, prompt)
   }
 })
 
-t.test('the probe of the guide reaches the provider, and can never be finished', async (t) => {
+t.test('a probe without a redirect URI reaches the provider and can never be finished', async (t) => {
   const challenges = new Set<string>()
   for (const more of ['', `&code_challenge=${CHALLENGE}&code_challenge_method=S256`, '&code_challenge_method=plain&code_challenge=x']) {
     const response = await seed.app.inject({ url: `/oauth/authorize?response_type=code&client_id=test${more}` })
@@ -118,7 +118,7 @@ t.test('the probe of the guide reaches the provider, and can never be finished',
   t.notOk(challenges.has(CHALLENGE), 'a challenge whose verifier nobody holds')
 })
 
-t.test('a client that never registered may use loopback and nothing else', async (t) => {
+t.test('an unregistered client may use only loopback redirect URIs', async (t) => {
   for (const uri of ['http://localhost:8080/callback', 'http://127.0.0.1/', 'http://127.0.0.1:65535/a?b=c', 'http://[::1]:3000/cb']) {
     t.equal((await upstream(t, 'claude-code', uri)).get('redirect_uri'), uri)
   }
@@ -127,7 +127,7 @@ t.test('a client that never registered may use loopback and nothing else', async
   }
 })
 
-t.test('a redirect URI must be one that the client registered, to the byte', async (t) => {
+t.test('a redirect URI must equal a registered one in every byte', async (t) => {
   for (const uri of [
     EVIL,
     'https://client.example/cb/', 'https://client.example/cb/x', 'https://client.example/cb?x=1', 'https://client.example/cb?', 'https://client.example/CB', 'https://client.example/cb%2e',
@@ -145,7 +145,7 @@ t.test('a redirect URI must be one that the client registered, to the byte', asy
   t.equal((await upstream(t, c4, 'https://client.example/two?tenant=a')).get('redirect_uri'), 'https://client.example/two?tenant=a')
 })
 
-t.test('of a loopback URI the port is free, and only the port', async (t) => {
+t.test('a loopback redirect URI may differ in its port only', async (t) => {
   for (const uri of ['http://127.0.0.1:51004/cb', 'http://127.0.0.1/cb', 'http://127.0.0.1:1/cb', 'http://localhost:65535/cb', 'http://localhost/cb']) {
     t.equal((await upstream(t, c2, uri)).get('redirect_uri'), uri)
   }
@@ -156,13 +156,13 @@ t.test('of a loopback URI the port is free, and only the port', async (t) => {
   ]) isPage(t, await ask(c2, uri), 400, uri)
 })
 
-t.test('a sole registered redirect URI may be left out, and PKCE may not', async (t) => {
+t.test('a sole registered redirect URI may be omitted, but PKCE may not', async (t) => {
   t.equal((await upstream(t, cli, undefined)).get('redirect_uri'), 'http://localhost:8080/callback')
   isPage(t, await ask(c4, undefined), 400, 'one of two')
   isPage(t, await seed.app.inject({ url: `/oauth/authorize?response_type=code&client_id=${c1}` }), 400, 'no challenge')
 })
 
-t.test('what an old record holds is judged again by the rules of today', async (t) => {
+t.test("the redirect URIs of an old record are checked against today's rules", async (t) => {
   for (const uri of [
     'javascript:alert(1)', 'JaVaScRiPt:alert(1)', ' javascript:alert(1)', 'jav\tascript:alert(1)', 'data:text/html,<script>', 'vbscript:x', 'file:///etc/passwd', 'blob:https://x/y', 'mailto:a@b.c', 'about:blank', 'view-source:https://x', 'intent://x',
     'http://client.example/cb', 'https://a@client.example/cb', 'https://client.example/cb#x', 'https://*.client.example/cb', 'https://client.example/%0d%0a', 'windsurf://cb'
@@ -174,7 +174,7 @@ t.test('what an old record holds is judged again by the rules of today', async (
   }
 })
 
-t.test('an id that is gone, or that nobody can have, is told to register again', async (t) => {
+t.test('a client id that is expired or impossible is told to register again', async (t) => {
   for (const id of ['seed-gone', 'http://localhost/x', 'seed-']) {
     const response = await ask(id, LOOPBACK)
     isPage(t, response, 400, id)
@@ -202,7 +202,7 @@ const badRequests: Array<[change: Record<string, string | undefined>, error: str
   ...['', 'short', `${CHALLENGE}A`, CHALLENGE.replace('-', '+'), CHALLENGE.replace('-', '='), `${CHALLENGE}\n`].map((challenge) => [{ code_challenge: challenge }, 'invalid_request'] as [Record<string, string>, string])
 ]
 
-t.test('a wrong request of a client on this machine goes back to it, so that it does not wait in vain', async (t) => {
+t.test('an invalid request of a loopback client is redirected back to it, so that it does not wait in vain', async (t) => {
   for (const [change, error] of badRequests) {
     for (const [client, uri] of [[c2, 'http://localhost:7777/cb'], ['claude-code', 'http://localhost:7777/cb?keep=1']] as const) {
       const response = await seed.app.inject({ url: `/oauth/authorize?${search(client, uri, change)}` })
@@ -217,20 +217,20 @@ t.test('a wrong request of a client on this machine goes back to it, so that it 
   t.equal(new URL(response.headers.location!).searchParams.has('state'), false, 'no state came, none goes back')
 })
 
-t.test('a wrong request of a client elsewhere is a page: nobody is redirected where they did not ask to go', async (t) => {
+t.test('an invalid request of any other client gets a page and no redirect', async (t) => {
   for (const [change] of badRequests) {
     isPage(t, await seed.app.inject({ url: `/oauth/authorize?${search(c1, 'https://client.example/cb', change)}` }), 400, JSON.stringify(change))
     isPage(t, await seed.app.inject({ url: `/oauth/authorize?${search(c3, 'com.example.app:/cb', change)}` }), 400, JSON.stringify(change))
   }
 })
 
-t.test('each form of this resource that clients send is taken', async (t) => {
+t.test('every form of this resource that clients send is accepted', async (t) => {
   for (const resource of [`${seed.url}/mcp`, `${seed.url}/mcp/`, seed.url, `${seed.url}/`, seed.url.replace('http', 'HTTP'), `${seed.url.toUpperCase()}/mcp`]) {
     t.equal((await upstream(t, cli, undefined, { resource })).has('resource'), false, resource)
   }
 })
 
-t.test('a parameter that is there twice is refused, whichever of the two was the good one', async (t) => {
+t.test('a repeated parameter is refused, whichever value was the good one', async (t) => {
   const good = Object.fromEntries(new URLSearchParams(search(c2, LOOPBACK, {
     scope: 'openid', resource: `${seed.url}/mcp`, nonce: 'n', prompt: 'login', max_age: '1', login_hint: 'ada', response_mode: 'query'
   })))
@@ -249,7 +249,7 @@ t.test('a parameter that is there twice is refused, whichever of the two was the
   }
 })
 
-t.test('takes state as it is, up to 1 KB of printable ASCII', async (t) => {
+t.test('accepts state unchanged, up to 1 KB of printable ASCII', async (t) => {
   for (const state of ['', 'a', SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(1_024)]) {
     t.equal((await upstream(t, cli, undefined, { state })).get('state'), state)
   }
@@ -260,7 +260,7 @@ t.test('takes state as it is, up to 1 KB of printable ASCII', async (t) => {
   }
 })
 
-t.test('refuses what is malformed before it looks anything up', async (t) => {
+t.test('refuses malformed requests before looking anything up', async (t) => {
   for (const query of [
     '', 'response_type=code', 'client_id=', `client_id=${'c'.repeat(2_049)}`,
     search(cli, undefined, { max_age: '-1' }), search(cli, undefined, { max_age: 'soon' }), search(cli, undefined, { max_age: '1'.repeat(10) }), search(cli, undefined, { nonce: 'n'.repeat(1_025) }),
@@ -276,7 +276,7 @@ t.test('refuses what is malformed before it looks anything up', async (t) => {
   t.equal((await fetch(`${seed.url}/health`)).status, 200)
 })
 
-t.test('the page is inert: nothing of the request, no script, nothing from elsewhere', async (t) => {
+t.test('the error page is inert: nothing of the request, no script, nothing from elsewhere', async (t) => {
   for (const query of [
     search(SCRIPT, SCRIPT, { state: SCRIPT }), search(`seed-${SCRIPT}`, SCRIPT), search(c1, `https://evil.example/${SCRIPT}`), search(c1, 'https://client.example/cb', { scope: SCRIPT, response_type: SCRIPT, response_mode: SCRIPT, prompt: SCRIPT }),
     `${encodeURIComponent(SCRIPT)}=${encodeURIComponent(SCRIPT)}`
@@ -294,7 +294,7 @@ t.test('the page is inert: nothing of the request, no script, nothing from elsew
   }
 })
 
-t.test('a browser navigates here and nothing else does: GET only, no CORS', async (t) => {
+t.test('only browsers navigate here: GET only, no CORS', async (t) => {
   for (const path of ['/oauth/authorize', '/authorize']) {
     for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
       const response = await seed.app.inject({
@@ -315,7 +315,7 @@ t.test('a browser navigates here and nothing else does: GET only, no CORS', asyn
   }
 })
 
-t.test('an error that nobody expected is a page with a reference, and its text is in the log alone', async (t) => {
+t.test('an unexpected error gets a page with a reference, and its message is only in the log', async (t) => {
   const { get } = seed.app.store
   seed.app.store.get = async () => { throw new Error('connect 10.0.0.5:6379 at ReplyParser.parse') }
   t.teardown(() => { seed.app.store.get = get })
@@ -326,7 +326,7 @@ t.test('an error that nobody expected is a page with a reference, and its text i
   t.match(line, { level: 50, err: { message: 'connect 10.0.0.5:6379 at ReplyParser.parse', stack: String } })
 })
 
-t.test('the store is away: a registered client is not called unknown, the page says to try again', async (t) => {
+t.test('while the store is away a registered client is not called unknown, and the page says to try again', async (t) => {
   const away = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: DEAD_REDIS } })
   await away.logged(({ msg }) => msg === 'OpenID provider discovered')
   for (const [client, uri] of [[c1, 'https://client.example/cb'], ['claude-code', LOOPBACK]] as const) {
@@ -336,10 +336,10 @@ t.test('the store is away: a registered client is not called unknown, the page s
     t.match(response.body, /Sign-in is not available right now.*Try again in a minute/s)
     t.notMatch(response.body, /redis|127\.0\.0\.1/i)
   }
-  t.equal((await away.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })).statusCode, 302, 'the probe of the guide needs no store')
+  t.equal((await away.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })).statusCode, 302, 'a probe needs no store')
 })
 
-t.test('the provider is away: a page, for clients on this machine as well', async (t) => {
+t.test('while the provider is away there is a page, for loopback clients too', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   provider.setFault('/.well-known/openid-configuration', 500)
@@ -358,7 +358,7 @@ t.test('the provider is away: a page, for clients on this machine as well', asyn
   isPage(t, await away.app.inject({ url: `/oauth/authorize?${search('claude-code', EVIL)}` }), 400, 'what is wrong stays wrong')
 })
 
-t.test('an authorization endpoint with a query of its own keeps it', async (t) => {
+t.test('an authorization endpoint with a query keeps it', async (t) => {
   const custom = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_AUTHORIZATION_URL: 'https://login.example/authorize?p=b2c_1&client_id=other', OIDC_CLIENT_ID: 'seed-at-the-provider' } })
   await ready(custom)
   const asked = await custom.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })

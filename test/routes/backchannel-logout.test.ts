@@ -8,7 +8,7 @@ import type { TestSeed } from '../support/seed.ts'
 /** POST /oauth/backchannel-logout: the provider says that somebody logged out. What it then refuses is in test/oauth/endpoints/backchannel-logout.test.ts. */
 const endpoint = ({ url }: TestSeed): string => `${url}/oauth/backchannel-logout`
 
-t.test('a session ends: its tokens stop at once, the other sessions and persons go on', async (t) => {
+t.test('logging out a session stops its tokens immediately and leaves other sessions and users alone', async (t) => {
   const seed = await startBroker(t)
   const first = await getTokens(seed, { browser: createBrowser() })
   const bob = await getTokens(seed, { login: 'bob' })
@@ -29,7 +29,7 @@ t.test('a session ends: its tokens stop at once, the other sessions and persons 
   t.match(await seed.logged(({ msg }) => msg === 'A grant has ended'), { reason: 'logged out at the provider', subject: 'ada' })
 })
 
-t.test('without a session it is the person: all of theirs ends, with every client', async (t) => {
+t.test('a logout token without a session logs the user out of every client', async (t) => {
   const seed = await startBroker(t)
   const [first, second, bob] = [await getTokens(seed), await getTokens(seed), await getTokens(seed, { login: 'bob' })]
   t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed), { claims: { sid: undefined } })).status, 200)
@@ -42,7 +42,7 @@ t.test('without a session it is the person: all of theirs ends, with every clien
   t.equal((await ping(seed.url, (await getTokens(seed)).accessToken)).status, 200, 'and ada may sign in again')
 })
 
-t.test('a sign-in whose code is still on its way ends too', async (t) => {
+t.test('a logout also ends a sign-in whose code is not redeemed yet', async (t) => {
   const seed = await startBroker(t)
   const signedIn = await signIn(seed)
   t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed))).status, 200)
@@ -50,7 +50,7 @@ t.test('a sign-in whose code is still on its way ends too', async (t) => {
   t.equal((await ping(seed.url, String(json['access_token']))).status, 401)
 })
 
-t.test('what is no good logout token is 400 and ends nothing', async (t) => {
+t.test('an invalid logout token is 400 and ends nothing', async (t) => {
   const seed = await startBroker(t)
   const { accessToken } = await getTokens(seed)
   for (const [what, overrides] of [
@@ -73,7 +73,7 @@ t.test('what is no good logout token is 400 and ends nothing', async (t) => {
   t.equal((await ping(seed.url, accessToken)).status, 200)
 })
 
-t.test('a logout token is good once', async (t) => {
+t.test('a logout token works once', async (t) => {
   const seed = await startBroker(t)
   const claims = { jti: 'the-same' }
   t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed), { claims })).status, 200)
@@ -82,13 +82,13 @@ t.test('a logout token is good once', async (t) => {
   t.equal((await ping(seed.url, accessToken)).status, 200, 'the later sign-in is untouched')
 })
 
-t.test('nobody known: 200, as there is nothing left to end', async (t) => {
+t.test('a logout of an unknown user is 200, as there is nothing left to end', async (t) => {
   const seed = await startBroker(t)
   t.equal((await seed.provider.backchannelLogout('nobody', endpoint(seed))).status, 200)
   t.match(await seed.logged(({ path }) => path === '/oauth/backchannel-logout'), { subject: 'nobody', ended: 0 })
 })
 
-t.test('the keys of the provider cannot be had: 503, so that it tries again', async (t) => {
+t.test("without the provider's keys a logout is 503, so that the provider tries again", async (t) => {
   const seed = await startBroker(t)
   seed.provider.setFault('/jwks', 'down')
   await seed.provider.rotateKeys()
@@ -97,14 +97,14 @@ t.test('the keys of the provider cannot be had: 503, so that it tries again', as
   t.ok(answer.headers.get('retry-after'))
 })
 
-t.test('forms only, POST only, no CORS', async (t) => {
+t.test('accepts only POST and forms, without CORS', async (t) => {
   const seed = await startBroker(t)
   t.equal((await fetch(endpoint(seed), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })).status, 415)
   t.match(await fetch(endpoint(seed)).then(({ status, headers }) => ({ status, allow: headers.get('allow') })), { status: 405, allow: 'POST' })
   t.equal((await post(endpoint(seed), {}, { origin: 'https://evil.example' })).headers['access-control-allow-origin'], undefined)
 })
 
-t.test('proxy mode: the access tokens issued so far end, of the person or of the session, and a later sign-in works', async (t) => {
+t.test('proxy mode: a logout ends the access tokens issued so far, and a later sign-in works', async (t) => {
   const seed = await startSeed(t, { env: { SEED_SECRET } })
   await ready(seed)
   const now = Math.floor(Date.now() / 1_000)
@@ -121,7 +121,7 @@ t.test('proxy mode: the access tokens issued so far end, of the person or of the
   t.equal((await ping(seed.url, await token({}))).status, 401, 'and one issued before, never seen here')
 })
 
-t.test('a client may be signed out of and in again in the same second', async (t) => {
+t.test('signing out and in again within the same second works', async (t) => {
   const seed = await startBroker(t)
   const clientId = await register(seed.url)
   const before = await getTokens(seed, { clientId })

@@ -26,7 +26,7 @@ function changed ({ callback }: AtCallback, parameters: Record<string, string | 
   return url
 }
 
-/** A page of ours that no other site can frame, that loads nothing and leaks nothing (T122, T127). */
+/** A page of ours that no other site can frame, that loads nothing and leaks nothing. */
 function isErrorPage (t: Test, { status, headers, body }: Page, expected: number, about: string): void {
   t.equal(status, expected, `${about}: ${expected}`)
   t.match(headers, {
@@ -58,7 +58,7 @@ function endsOnPage (t: Test, seed: TestSeed, page: Page, { state }: AtCallback,
   t.notOk('code' in link!.parameters, `${about}: no code`)
 }
 
-t.test('the right browser with the right answer comes to the client with a code, and its sign-in cookie is gone', async (t) => {
+t.test('the right browser returns to the client with a code, and its sign-in cookie is cleared', async (t) => {
   const seed = await startBroker(t)
   const { callback, cookie, request } = await byHand(seed)
   const response = await fetch(callback, { redirect: 'manual', headers: { cookie } })
@@ -73,7 +73,7 @@ t.test('the right browser with the right answer comes to the client with a code,
   t.same(others, [])
 })
 
-t.test('without state, with a random one, with one that is repeated: a page, and the provider hears nothing (T112)', async (t) => {
+t.test('a callback without state, with a random one or a repeated one gets a page and no token request is made', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   const hits = tokenHits(seed)
@@ -94,7 +94,7 @@ t.test('without state, with a random one, with one that is repeated: a page, and
   t.ok((await attempt.browser.get(attempt.callback)).url.searchParams.get('code'), 'the sign-in itself is still good')
 })
 
-t.test('another browser than the one that consented is refused, and the right one can still finish (CVE-2026-27124, T103, T112)', async (t) => {
+t.test('a browser other than the one that consented is refused, and the right one can still finish (CVE-2026-27124)', async (t) => {
   const seed = await startBroker(t)
   const victim = createBrowser()
   // The victim has a sign-in of its own under way, and with it cookies.
@@ -102,7 +102,7 @@ t.test('another browser than the one that consented is refused, and the right on
   const attacker = await toCallback(seed)
   const hits = tokenHits(seed)
 
-  for (const [what, browser] of [['without cookies', createBrowser()], ['with cookies of its own sign-in (T104)', victim]] as const) {
+  for (const [what, browser] of [['without cookies', createBrowser()], ['with cookies of its own sign-in', victim]] as const) {
     const page = await browser.get(attacker.callback)
     isErrorPage(t, page, 403, what)
     t.match(page.body, 'started in another browser')
@@ -113,7 +113,7 @@ t.test('another browser than the one that consented is refused, and the right on
   t.ok((await victim.get(own.callback)).url.searchParams.get('code'))
 })
 
-t.test('a cookie that was made up, or belongs to another sign-in, is no consent', async (t) => {
+t.test('a forged cookie, or one of another sign-in, is no consent', async (t) => {
   const seed = await startBroker(t)
   const [one, other] = [await byHand(seed), await byHand(seed)]
   const name = one.cookie.split('=')[0]!
@@ -129,7 +129,7 @@ t.test('a cookie that was made up, or belongs to another sign-in, is no consent'
   t.equal((await fetch(one.callback, { redirect: 'manual', headers: { cookie: `a=b; ${one.cookie}` } })).status, 303)
 })
 
-t.test('a callback is good once: replayed, and ten times at once (T113)', async (t) => {
+t.test('a callback works once, replayed or sent ten times at once', async (t) => {
   const seed = await startBroker(t)
   const first = await byHand(seed)
   const go = async ({ callback, cookie }: { callback: URL, cookie: string }): Promise<number> => (await fetch(callback, { redirect: 'manual', headers: { cookie } })).status
@@ -143,7 +143,7 @@ t.test('a callback is good once: replayed, and ten times at once (T113)', async 
   t.equal(tokenHits(seed), hits + 1, 'one token request')
 })
 
-t.test('between the look and the taking another request may win: then this one loses', async (t) => {
+t.test('when two requests race for the same sign-in, one wins and the other is refused', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   const { store } = seed.app
@@ -156,7 +156,7 @@ t.test('between the look and the taking another request may win: then this one l
   t.match(await seed.logged(({ path }) => path === '/oauth/callback'), { reason: 'the state was used at the same moment' })
 })
 
-t.test('a sign-in that took more than ten minutes is over (T116)', async (t) => {
+t.test('a sign-in expires after ten minutes', async (t) => {
   const seed = await startBroker(t)
   const ttls: number[] = []
   const { store } = seed.app
@@ -174,7 +174,7 @@ t.test('a sign-in that took more than ten minutes is over (T116)', async (t) => 
   t.match(page.body, 'This sign-in has expired, or was finished before.')
 })
 
-t.test('iss of another provider, or none from one that sends it: no token request (RFC 9207)', async (t) => {
+t.test('a foreign iss, or none from a provider that sends it, leads to no token request (RFC 9207)', async (t) => {
   const seed = await startBroker(t, { provider: { quirks: { issParameter: true } } })
   for (const [what, iss] of [['another issuer', 'https://evil.example'], ['with a slash more', `${seed.provider.issuer}/`], ['none', undefined], ['an empty one', '']] as const) {
     const attempt = await toCallback(seed)
@@ -200,7 +200,7 @@ for (const [error, told] of [
   ['invalid_scope', 'server_error'],
   ['<script>alert(1)</script>', 'server_error']
 ] as const) {
-  t.test(`the provider says ${error}: the client hears ${told}, in our words (T116)`, async (t) => {
+  t.test(`the provider's error ${error} reaches the client as ${told}, in Seed's words`, async (t) => {
     const seed = await startBroker(t)
     const attempt = await toCallback(seed)
     const hits = tokenHits(seed)
@@ -220,7 +220,7 @@ for (const [error, told] of [
   })
 }
 
-t.test('an error and a code: it is an error', async (t) => {
+t.test('a callback with both an error and a code is an error', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   const hits = tokenHits(seed)
@@ -230,7 +230,7 @@ t.test('an error and a code: it is an error', async (t) => {
   t.equal(tokenHits(seed), hits, 'the code is not used')
 })
 
-t.test('neither an error nor a code, or a code that the provider does not know', async (t) => {
+t.test('a callback with neither an error nor a code, or with an unknown code, is refused', async (t) => {
   const seed = await startBroker(t)
   for (const [what, code] of [['none', undefined], ['an unknown one', 'x'.repeat(43)]] as const) {
     const attempt = await toCallback(seed)
@@ -239,7 +239,7 @@ t.test('neither an error nor a code, or a code that the provider does not know',
   }
 })
 
-t.test('a code of another sign-in does not fit this one (code injection, PKCE at the provider)', async (t) => {
+t.test('a code of another sign-in is refused (code injection, PKCE at the provider)', async (t) => {
   const seed = await startBroker(t)
   const [stolen, attempt] = [await toCallback(seed, { login: 'bob' }), await toCallback(seed)]
   endsOnPage(t, seed, await attempt.browser.get(changed(attempt, { code: stolen.callback.searchParams.get('code')! })), attempt, 400, 'server_error', "bob's code in ada's browser")
@@ -263,7 +263,7 @@ const SPOILT: Array<[what: string, spoil: (claims: Record<string, unknown>) => S
 let foreignKey: Awaited<ReturnType<typeof generateKeyPair>>['privateKey']
 t.before(async () => { foreignKey = (await generateKeyPair('ES256')).privateKey })
 
-t.test('an ID token that cannot be believed: a page, no code, and nothing is kept (T115)', async (t) => {
+t.test('an invalid ID token gets a page and no code, and nothing is stored', async (t) => {
   const seed = await startBroker(t)
   const written: string[] = []
   const { store } = seed.app
@@ -283,7 +283,7 @@ t.test('an ID token that cannot be believed: a page, no code, and nothing is kep
   t.ok((await signIn(seed)).code, 'and an honest one is believed')
 })
 
-t.test('max_age goes to the provider, and a sign-in that is older than it is not believed', async (t) => {
+t.test('max_age is forwarded to the provider, and an older sign-in is refused', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed, { parameters: { max_age: '60' } })
   t.equal(seed.provider.lastAuthorization()['max_age'], '60')
@@ -293,7 +293,7 @@ t.test('max_age goes to the provider, and a sign-in that is older than it is not
   t.ok((await signIn(seed, { parameters: { max_age: '60' } })).code)
 })
 
-t.test('an answer without an ID token is none', async (t) => {
+t.test('a token response without an ID token is refused', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   seed.provider.setFault('/token', { status: 200, json: { access_token: 'opaque', token_type: 'Bearer' } })
@@ -309,7 +309,7 @@ for (const [what, fault, status, error] of [
   ['answers with a page', 'html', 500, 'server_error'],
   ['does not know this server', { status: 401, json: { error: 'invalid_client' } }, 500, 'server_error']
 ] as const) {
-  t.test(`the provider's token endpoint ${what}: a page with a way back`, async (t) => {
+  t.test(`when the provider's token endpoint ${what}, the page offers a way back`, async (t) => {
     const seed = await startBroker(t)
     const attempt = await toCallback(seed)
     seed.provider.setFault('/token', fault)
@@ -322,13 +322,13 @@ for (const [what, fault, status, error] of [
   })
 }
 
-t.test("a slow provider is waited for, a moment's slowness is no outage", async (t) => {
+t.test('a slow provider is waited for and not treated as an outage', async (t) => {
   const seed = await startBroker(t)
   seed.provider.setFault('/token', { slow: 400 })
   t.ok((await signIn(seed)).code)
 })
 
-t.test("the provider's keys cannot be had: 503 with a way back", async (t) => {
+t.test("without the provider's keys the page is 503 and offers a way back", async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   seed.provider.setFault('/jwks', 'down')
@@ -336,7 +336,7 @@ t.test("the provider's keys cannot be had: 503 with a way back", async (t) => {
   endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 503, 'temporarily_unavailable', 'no keys')
 })
 
-t.test('a person whom an access rule refuses is told why and whom to ask, and the client that it is over', async (t) => {
+t.test('a user whom an access rule refuses is told why and whom to ask, and the client gets access_denied', async (t) => {
   const seed = await startBroker(t, { env: { ACCESS_GROUPS: 'admins', ACCESS_CONTACT: 'it@example.com', OIDC_SCOPES: 'openid profile email groups' } })
   const attempt = await toCallback(seed, { login: 'bob' })
   const page = await attempt.browser.get(attempt.callback)
@@ -347,7 +347,7 @@ t.test('a person whom an access rule refuses is told why and whom to ask, and th
   t.ok((await signIn(seed, { login: 'ada' })).code, 'ada is')
 })
 
-t.test('the store goes away during the callback: 503, as nothing can be kept', async (t) => {
+t.test('when the store goes away during the callback the page is 503', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   const { store } = seed.app
@@ -357,7 +357,7 @@ t.test('the store goes away during the callback: 503, as nothing can be kept', a
   t.equal(page.headers['retry-after'], '1')
 })
 
-t.test('a redirect URI that the rules of today refuse gets nothing, whatever was allowed when the sign-in began (T079)', async (t) => {
+t.test("a redirect URI that today's rules refuse gets no redirect, whatever was allowed when the sign-in began", async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   const key = keys.signIn(digest(attempt.callback.searchParams.get('state')!))
@@ -371,7 +371,7 @@ t.test('a redirect URI that the rules of today refuse gets nothing, whatever was
   t.equal(tokenHits(seed), hits)
 })
 
-t.test('only GET, only in broker mode, and never for scripts of other origins (T199)', async (t) => {
+t.test('the callback exists only in broker mode, accepts only GET, and has no CORS', async (t) => {
   const seed = await startBroker(t)
   const answer = await post(`${seed.url}/oauth/callback`, { state: 'x', code: 'y' })
   t.equal(answer.statusCode, 405)
@@ -384,7 +384,7 @@ t.test('only GET, only in broker mode, and never for scripts of other origins (T
   t.equal((await fetch(`${proxy.url}/oauth/callback?state=x&code=y`)).status, 404)
 })
 
-t.test('the log says who signed in with which client, and nothing that was secret', async (t) => {
+t.test('the log says who signed in with which client, and contains no secret', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   const { url } = await attempt.browser.get(attempt.callback)

@@ -11,8 +11,8 @@ import { ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /**
- * The consent page, the answer to it and (broker mode) the way back from the provider, over HTTP: what a person gets,
- * and what somebody gets who is not that person. HOSTILE.md 2.E (M22 to M29); a T-number names its row.
+ * The consent page, its answer and, in broker mode, the way back from the provider, over HTTP: what the right person
+ * gets, and what anybody else gets.
  */
 
 type Mode = 'proxy' | 'broker'
@@ -38,12 +38,12 @@ const documents: FetchPublicDocument = async (url) => ({
   body: JSON.stringify({ client_id: url, client_name: 'Published', redirect_uris: ['http://localhost/cb', 'https://published.example/cb'] })
 })
 
-interface World extends TestSeed {
+interface Fixture extends TestSeed {
   mode: Mode
   registered: string
 }
 
-async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Promise<World> {
+async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Promise<Fixture> {
   const seed = await startSeed(t, {
     sharedProvider: provider,
     fetchDocument: documents,
@@ -55,15 +55,15 @@ async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Pr
 
 const provider = await startDevProvider({ algorithm: 'ES256' })
 t.teardown(async () => { await provider.close() })
-const worlds = [await start(t, 'proxy'), await start(t, 'broker')] as const
-const [, broker] = worlds
+const fixtures = [await start(t, 'proxy'), await start(t, 'broker')] as const
+const [, broker] = fixtures
 
 /** In each mode, as a test of its own. */
-function inBothModes (name: string, check: (t: Test, seed: World) => Promise<void>): void {
-  for (const seed of worlds) t.test(`${name} (${seed.mode})`, (t) => check(t, seed))
+function inBothModes (name: string, check: (t: Test, seed: Fixture) => Promise<void>): void {
+  for (const seed of fixtures) t.test(`${name} (${seed.mode})`, (t) => check(t, seed))
 }
 
-inBothModes('the person is asked before the provider is, for every kind of client, and told who asks for what (T098, T100, T106)', async (t, seed) => {
+inBothModes('every kind of client is named on a consent page before the provider is involved', async (t, seed) => {
   const cases: Array<[client: string, redirectUri: string, told: string[]]> = [
     [seed.registered, 'https://client.example/cb', ['Registered &#60;b&#62;&#38;', 'client.example', 'nobody has verified']],
     [seed.registered, 'http://localhost:7777/cb', ['localhost:7777', 'Only allow this if you just started']],
@@ -86,7 +86,7 @@ inBothModes('the person is asked before the provider is, for every kind of clien
   t.same(provider.hits(), before, 'the provider has heard of none of it')
 })
 
-inBothModes('the person is asked again right after having allowed the same client, in the same browser (T098, T105)', async (t, seed) => {
+inBothModes('consent is asked again right after allowing the same client in the same browser', async (t, seed) => {
   const browser = createBrowser()
   const first = await browser.signIn(authorizeUrl(seed), ADA)
   t.match(first.href, /^http:\/\/127\.0\.0\.1:51004\/cb\?.*code=/, 'signed in')
@@ -100,7 +100,7 @@ inBothModes('the person is asked again right after having allowed the same clien
   }
 })
 
-inBothModes('nobody is asked about a request that cannot succeed: a program on this machine hears of it, a web site is not called (T082, T083)', async (t, seed) => {
+inBothModes('a request that cannot succeed never reaches the consent page, and only loopback clients are redirected to', async (t, seed) => {
   const before = provider.hits()
   for (const [change, error] of [[{ prompt: 'none' }, 'interaction_required'], [{ response_type: 'token' }, 'unsupported_response_type'], [{ code_challenge: undefined }, 'invalid_request'], [{ resource: 'https://other.example' }, 'invalid_target']] as const) {
     const { page } = await open(seed, createJar(), change)
@@ -113,12 +113,12 @@ inBothModes('nobody is asked about a request that cannot succeed: a program on t
   }
   const probe = await seed.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })
   t.equal(probe.statusCode, 302)
-  t.ok(probe.headers.location!.startsWith(`${provider.issuer}/auth?`), 'the probe of the guide')
+  t.ok(probe.headers.location!.startsWith(`${provider.issuer}/auth?`), 'a probe without a redirect URI')
   t.same(probe.cookies, [])
   t.same(provider.hits(), before)
 })
 
-inBothModes('allowing leads to the provider, with 303 (T128), and sets a cookie only in broker mode and only then', async (t, seed) => {
+inBothModes('allowing redirects to the provider with 303, and only then sets a cookie, in broker mode only', async (t, seed) => {
   const jar = createJar()
   const { page, consent } = await open(seed, jar)
   t.same(page.cookies.map(({ name }) => name.replace(/[\w-]{8}$/, '')), ['seed-browser-'], 'asking sets the cookie of the question and no other')
@@ -142,7 +142,7 @@ inBothModes('allowing leads to the provider, with 303 (T128), and sets a cookie 
   t.notOk(JSON.stringify(seed.logs).includes(consent), 'the id is not logged')
 })
 
-inBothModes('denying goes back to the client with access_denied, state, iss and nothing else of the request (T085)', async (t, seed) => {
+inBothModes('denying redirects to the client with access_denied, state, iss and nothing else of the request', async (t, seed) => {
   for (const [client, redirectUri, state] of [
     ['claude-code', LOOPBACK, SVG], ['claude-code', 'http://localhost:1/?keep=1', undefined], [seed.registered, 'cursor://anysphere.cursor-mcp/cb', STATE], ['company-tool', 'https://tool.example/cb?tenant=a', STATE]
   ] as const) {
@@ -160,11 +160,11 @@ inBothModes('denying goes back to the client with access_denied, state, iss and 
     t.equal(back.searchParams.getAll('state').length, state === undefined ? 0 : 1)
     t.same(answer.cookies, [])
     t.same(provider.hits(), before)
-    isPage(t, await decide(seed, jar, consent), 400, 'who has denied cannot allow with the same page (T107)')
+    isPage(t, await decide(seed, jar, consent), 400, 'who has denied cannot allow with the same page')
   }
 })
 
-inBothModes('an answer counts only from the browser that was asked, with the page it was asked on (T101, T103, T107)', async (t, seed) => {
+inBothModes('an answer counts only from the browser that was asked, and with the page it was asked on', async (t, seed) => {
   const [victim, attacker] = [createJar(), createJar()]
   const { consent } = await open(seed, victim)
   const other = await open(seed, attacker)
@@ -200,7 +200,7 @@ inBothModes('an answer counts only from the browser that was asked, with the pag
   t.equal((await decide(seed, attacker, other.consent)).statusCode, 303)
 })
 
-inBothModes('a form of another web site answers nothing, whatever it knows', async (t, seed) => {
+inBothModes('a form on another web site cannot answer, whatever it knows', async (t, seed) => {
   const jar = createJar()
   for (const site of ['cross-site', 'same-site', 'none', '', 'Same-Origin', `x${SVG}`]) {
     const { consent } = await open(seed, jar)
@@ -213,7 +213,7 @@ inBothModes('a form of another web site answers nothing, whatever it knows', asy
   t.equal((await decide(seed, jar, consent, {}, { origin: 'null' })).statusCode, 303, 'Origin is null after a page with no-referrer, and an old browser has no Sec-Fetch-Site')
 })
 
-inBothModes('a form that is none is refused, and the question stays open', async (t, seed) => {
+inBothModes('an invalid form is refused, and the page can still be answered', async (t, seed) => {
   const jar = createJar()
   const { consent } = await open(seed, jar)
   const form = `consent=${consent}&decision=approve`
@@ -238,7 +238,7 @@ inBothModes('a form that is none is refused, and the question stays open', async
   t.equal((await seed.app.inject({ method: 'POST', url: '/oauth/consent', payload: `${form}&extra=1`, headers: { 'content-type': `${type}; charset=UTF-8`, cookie: jar.header() } })).statusCode, 303)
 })
 
-inBothModes('a page that nobody answered in time has expired', async (t, seed) => {
+inBothModes('a consent page expires', async (t, seed) => {
   const jar = createJar()
   const { consent } = await open(seed, jar)
   t.equal(await seed.app.store.delete(keys.consent(digest(consent))), true)
@@ -247,7 +247,7 @@ inBothModes('a page that nobody answered in time has expired', async (t, seed) =
   t.match(answer.body, 'This page has expired, or was answered before.')
 })
 
-inBothModes('of three answers at the same moment one counts', async (t, seed) => {
+inBothModes('of three simultaneous answers one counts', async (t, seed) => {
   const jar = createJar()
   const { consent } = await open(seed, jar)
   readTogether(t, seed, 'consent:', 3)
@@ -255,7 +255,7 @@ inBothModes('of three answers at the same moment one counts', async (t, seed) =>
   t.same(answers.map(({ statusCode }) => statusCode).sort(), [303, 400, 400])
 })
 
-inBothModes('two tabs: each page can be answered, also when both were opened at once (T109)', async (t, seed) => {
+inBothModes('consent pages in two tabs can both be answered, also when opened at once', async (t, seed) => {
   for (const atOnce of [false, true]) {
     const jar = createJar()
     const load = async () => await open(seed, jar, { state: 'one' })
@@ -268,7 +268,7 @@ inBothModes('two tabs: each page can be answered, also when both were opened at 
   }
 })
 
-inBothModes('sixty pages in one browser do not grow its cookies, and all of them stay good (T110)', async (t, seed) => {
+inBothModes('sixty consent pages in one browser do not grow its cookies and can all be answered', async (t, seed) => {
   const jar = createJar()
   const pages = []
   for (let page = 0; page < 60; page++) pages.push(await open(seed, jar))
@@ -284,7 +284,7 @@ inBothModes('sixty pages in one browser do not grow its cookies, and all of them
   t.equal((await decide(seed, burst, consent)).statusCode, 303)
 })
 
-inBothModes("cookies that are not Seed's are replaced, not taken over", async (t, seed) => {
+inBothModes("cookies that are not Seed's are replaced, not adopted", async (t, seed) => {
   const good = 'A'.repeat(22)
   for (const cookie of ['seed-browser-12345678=short', `seed-browser-12345678=${good}x`, `seed-browser-ü=${good}`, `seed-browser-"a=${good}`, `seed-browser-${'x'.repeat(100)}=${good}`, `seed-browser=${good}`, 'seed-browser-12345678=%E0%A4%A', '=;=;;', `__Host-seed-browser-12345678=${good}`]) {
     const page = await seed.app.inject({ url: authorizeUrl(seed), headers: { cookie } })
@@ -294,7 +294,7 @@ inBothModes("cookies that are not Seed's are replaced, not taken over", async (t
   }
 })
 
-t.test('only eight sign-ins are under way in a browser, and it is the oldest that go (T110)', async (t) => {
+t.test('a browser has at most eight sign-ins in progress, and the oldest are dropped', async (t) => {
   const jar = createJar()
   const callbacks: string[] = []
   for (let count = 1; count <= 12; count++) {
@@ -313,7 +313,7 @@ t.test('only eight sign-ins are under way in a browser, and it is the oldest tha
   t.equal((await post(broker, { consent, decision: 'approve' }, { cookie: `${jar.header()}; ${strange}` })).statusCode, 303, 'cookies of no form of ours are let be')
 })
 
-inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax, Path=/, without a domain (HOSTILE.md 4.2)', async (t, { mode }) => {
+inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax, Path=/, and has no Domain', async (t, { mode }) => {
   const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, BASE_URL: 'https://mcp.example.com' } })
   await ready(seed)
   const host = { host: 'mcp.example.com' }
@@ -324,7 +324,7 @@ inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax,
   t.match(lines[0], /^__Host-seed-browser-[\w-]{8}=[\w-]{22}; Max-Age=3600; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
 
   const twin = jar.header().replace('__Host-', '')
-  isPage(t, await post(seed, { consent, decision: 'approve' }, { ...host, cookie: twin }), 403, 'a twin without the prefix, as a subdomain could set it, is ignored (T101)')
+  isPage(t, await post(seed, { consent, decision: 'approve' }, { ...host, cookie: twin }), 403, 'a twin without the prefix, as a subdomain could set it, is ignored')
   const again = await seed.app.inject({ url: authorizeUrl(seed), headers: { ...host, cookie: twin } })
   t.not(again.cookies[0]!.value, twin.split('=')[1])
 
@@ -345,7 +345,7 @@ inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax,
   t.match(String(back.headers['set-cookie']), new RegExp(`^${name}=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax$`), 'and the cookie has served')
 })
 
-inBothModes('other methods make nothing (T097)', async (t, seed) => {
+inBothModes('other methods create nothing', async (t, seed) => {
   const written: string[] = []
   spy(t, seed, 'set', (key) => { written.push(key) })
   for (const [url, allowed] of [[authorizeUrl(seed), 'GET'], ['/oauth/consent', 'POST'], ...(seed.mode === 'broker' ? [['/oauth/callback?state=x&code=y', 'GET']] as const : [])] as const) {
@@ -359,7 +359,7 @@ inBothModes('other methods make nothing (T097)', async (t, seed) => {
   t.same(written.filter((key) => !key.startsWith('limit:')), [])
 })
 
-inBothModes('nothing of a request gets into a page but escaped (T086, T123, T125)', async (t, seed) => {
+inBothModes('everything of a request is escaped in a page', async (t, seed) => {
   const { body } = (await open(seed, createJar(), { client: `c${SVG}`, state: SVG, nonce: SVG, login_hint: SVG, scope: SVG, [SVG]: SVG })).page
   t.ok(body.includes('c&#34;&#62;&#60;svg onload=alert(1)&#62;'), 'the name is shown')
   t.notMatch(body, /<svg/i)
@@ -382,7 +382,7 @@ inBothModes('nothing of a request gets into a page but escaped (T086, T123, T125
   t.notMatch(page.page.body, /[\u202a-\u202e\u2066-\u2069]|<svg/)
 })
 
-inBothModes('the store is away: a page that says to try again, and nothing is sent on', async (t, { mode }) => {
+inBothModes('while the store is away the page says to try again, and nothing is forwarded', async (t, { mode }) => {
   const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, REDIS_URL: DEAD_REDIS, SEED_SECRET: 'x'.repeat(43) } })
   await seed.logged(({ msg }) => msg === 'OpenID provider discovered')
   const answers = [
@@ -400,7 +400,7 @@ inBothModes('the store is away: a page that says to try again, and nothing is se
   }
 })
 
-inBothModes('the store is lost between the page and the answer: no sign-in begins, and the question stays open', async (t, { mode }) => {
+inBothModes('when the store is lost before the answer no sign-in starts, and the page can still be answered', async (t, { mode }) => {
   const seed = await start(t, mode)
   const jar = createJar()
   const { consent } = await open(seed, jar)
@@ -422,7 +422,7 @@ inBothModes('the store is lost between the page and the answer: no sign-in begin
   t.equal((await decide(seed, jar, consent)).statusCode, 303)
 })
 
-inBothModes('too many from one address: a page that says when', async (t, { mode }) => {
+inBothModes('too many requests from one address get a page that says when to try again', async (t, { mode }) => {
   const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, OAUTH_LIMIT_PER_ADDRESS: '2' } })
   await ready(seed)
   for (const ask of [
@@ -439,7 +439,7 @@ inBothModes('too many from one address: a page that says when', async (t, { mode
   }
 })
 
-inBothModes('the provider has not been found yet: allowing ends on a page, not on an error of the browser', async (t, { mode }) => {
+inBothModes('allowing before the provider was discovered ends on a page, not on a browser error', async (t, { mode }) => {
   const away = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await away.close() })
   away.setFault('/.well-known/openid-configuration', 500)
@@ -454,11 +454,11 @@ inBothModes('the provider has not been found yet: allowing ends on a page, not o
   t.same(answer.cookies, [])
 })
 
-t.test('there is no callback in proxy mode: the provider answers the client itself', async (t) => {
-  t.equal((await worlds[0].app.inject({ url: '/oauth/callback?code=x&state=y' })).statusCode, 404)
+t.test('proxy mode has no callback: the provider redirects to the client itself', async (t) => {
+  t.equal((await fixtures[0].app.inject({ url: '/oauth/callback?code=x&state=y' })).statusCode, 404)
 })
 
-t.test('a sign-in comes back to the browser that allowed it, and to no other (T102, T104, T112, CVE-2026-27124)', async (t) => {
+t.test('a sign-in returns to the browser that allowed it and to no other (CVE-2026-27124)', async (t) => {
   const [allowed, another] = [createBrowser(), createBrowser()]
   const callback = await allowed.signIn(authorizeUrl(broker), ADA, atCallback)
   const others = await another.signIn(authorizeUrl(broker, { state: 'another' }), ADA, atCallback)
@@ -498,7 +498,7 @@ t.test('a sign-in comes back to the browser that allowed it, and to no other (T1
   t.match((await another.get(others)).url.href, LOOPBACK, 'and the other browser finishes its own')
 })
 
-t.test("a cookie of one sign-in does not finish another's, under whatever name it is sent (T104)", async (t) => {
+t.test('the cookie of one sign-in does not finish another, under whatever name it is sent', async (t) => {
   const [mine, theirs] = [await begin(broker), await begin(broker)]
   const forged = `${theirs.cookie.name}=${mine.cookie.value}; ${mine.cookie.name}=${mine.cookie.value}`
   isPage(t, await broker.app.inject({ url: `/oauth/callback?error=access_denied&state=${theirs.state}`, headers: { cookie: forged } }), 403, 'forged')
@@ -512,7 +512,7 @@ t.test("a cookie of one sign-in does not finish another's, under whatever name i
   }
 })
 
-t.test('the same answer of the provider twice at once finishes one sign-in (T113)', async (t) => {
+t.test('the same provider response twice at once finishes one sign-in', async (t) => {
   const { state, cookie } = await begin(broker)
   const url = `/oauth/callback?error=access_denied&state=${state}`
   readTogether(t, broker, 'sign-in:', 3)
@@ -520,7 +520,7 @@ t.test('the same answer of the provider twice at once finishes one sign-in (T113
   t.same(answers.map(({ statusCode }) => statusCode).sort(), [303, 400, 400])
 })
 
-t.test("a sign-in that was left for too long has expired, and the provider's words reach nobody (T116)", async (t) => {
+t.test("a sign-in expires, and the provider's error text is shown to nobody", async (t) => {
   const gone = await begin(broker)
   t.equal(await broker.app.store.delete(keys.signIn(digest(gone.state))), true)
   const expired = await broker.app.inject({ url: `/oauth/callback?code=x&state=${gone.state}`, headers: { cookie: `${gone.cookie.name}=${gone.cookie.value}` } })
@@ -541,7 +541,7 @@ t.test("a sign-in that was left for too long has expired, and the provider's wor
   }
 })
 
-t.test('a sign-in that fails here ends on a page with the way back to the application, and its reason in the log (T115)', async (t) => {
+t.test('a failed sign-in ends on a page with a way back to the application, and the log has the reason', async (t) => {
   const cases: Array<[about: string, status: number, spoil: () => void, error: string, reason: RegExp]> = [
     ['an ID token for another request', 502, () => { provider.quirks.idToken = (claims) => ({ claims: { ...claims, nonce: 'another' } }) }, 'server_error', /nonce/],
     ['a token endpoint that is down', 503, () => { provider.setFault('/token', 'down') }, 'temporarily_unavailable', /./]
@@ -564,7 +564,7 @@ t.test('a sign-in that fails here ends on a page with the way back to the applic
   }
 })
 
-t.test('whom the rules of this server refuse is told why and whom to ask, and the log says which rule', async (t) => {
+t.test('a user whom the access rules refuse is told why and whom to ask, and the log names the rule', async (t) => {
   for (const [contact, advice] of [['it@example.com', 'Ask it@example.com for access'], [undefined, 'Ask whoever runs this server for access']] as const) {
     const seed = await start(t, 'broker', { ACCESS_GROUPS: 'board', ...(contact !== undefined && { ACCESS_CONTACT: contact }) })
     const browser = createBrowser()
@@ -575,7 +575,7 @@ t.test('whom the rules of this server refuse is told why and whom to ask, and th
   }
 })
 
-inBothModes('an application that is gone is told to connect again, at each place where it may be missed', async (t, seed) => {
+inBothModes('a client that is gone is told to connect again at every step', async (t, seed) => {
   const gone = await register(seed, 'Gone', ['https://client.example/gone'])
   await seed.app.store.delete(keys.client(gone))
   const answer = await seed.app.inject({ url: authorizeUrl(seed, { client_id: gone, redirect_uri: 'https://client.example/gone' }) })
@@ -584,8 +584,8 @@ inBothModes('an application that is gone is told to connect again, at each place
   t.match(await logOf(seed, answer), { error: 'invalid_client' })
 })
 
-t.test('who allows a registered client keeps its registration alive', async (t) => {
-  const seed = worlds[0]
+t.test('allowing a registered client keeps its registration alive', async (t) => {
+  const seed = fixtures[0]
   const touched: string[] = []
   spy(t, seed, 'touch', (key) => { touched.push(key) })
   for (const [client, redirectUri, expected] of [[seed.registered, 'http://localhost:1/cb', [keys.client(seed.registered)]], ['claude-code', LOOPBACK, []]] as const) {
@@ -697,7 +697,7 @@ async function logOf (seed: TestSeed, answer: Answer) {
   return await seed.logged((line) => line['reqId'] === answer.headers['x-request-id'] && line.msg === 'Request')
 }
 
-/** A page with every header that a page has (T122), whose reference is in its log line, and which names no other site (T127). */
+/** A page with every header that a page has, whose reference is in its log line, and which names no other site. */
 function isPage (t: Test, { statusCode, headers, body }: Answer, status: number, about: string): void {
   t.equal(statusCode, status, about)
   const consent = status === 200

@@ -6,7 +6,7 @@ import { ping, ready, startSeed } from '../support/seed.ts'
 const seed = await startSeed(t, { env: { LOG_LEVEL: 'debug' } })
 await ready(seed)
 
-t.test('health and liveness say that the process answers', async (t) => {
+t.test('health and liveness say that the process responds', async (t) => {
   for (const path of ['/health', '/health/live']) {
     const response = await fetch(seed.url + path)
     t.equal(response.status, 200)
@@ -25,7 +25,7 @@ t.test('readiness names each part', async (t) => {
   t.same(await response.json(), { status: 'ready', parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'ok' } } })
 })
 
-t.test('probes come every few seconds: they are logged at debug level', async (t) => {
+t.test('probes are logged at debug level', async (t) => {
   const id = (await fetch(`${seed.url}/health/live`)).headers.get('x-request-id')
   t.match(await seed.logged(({ reqId }) => reqId === id), { level: 20, path: '/health/live', status: 200 })
 })
@@ -38,20 +38,20 @@ t.test('monitors may send HEAD', async (t) => {
   }
 })
 
-t.test('GET and HEAD and nothing else, and nothing besides', async (t) => {
+t.test('only GET and HEAD, and no other paths', async (t) => {
   for (const url of ['/health', '/health/live', '/health/ready']) {
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'] as const) t.match(await seed.app.inject({ method, url }), { statusCode: 405, headers: { allow: 'GET, HEAD' } }, `${method} ${url}`)
     t.equal((await seed.app.inject({ url: `${url}/` })).statusCode, 404)
   }
 })
 
-t.test('a probe reaches Seed by whatever address it knows, and is told nothing that its Host brought along', async (t) => {
+t.test('a probe may use any Host, and none of it is echoed', async (t) => {
   const response = await seed.app.inject({ url: '/health/ready', headers: { host: '10.1.2.3:3000' } })
   t.equal(response.statusCode, 200)
   t.notMatch(response.body, '10.1.2.3')
 })
 
-t.test('what Seed cannot do without is named with the reason, while the process is alive', async (t) => {
+t.test('not ready names what is missing and why, while the process stays live', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   provider.setFault('/.well-known/openid-configuration', 'wrong-issuer')
@@ -72,7 +72,7 @@ t.test('what Seed cannot do without is named with the reason, while the process 
   t.equal((await fetch(`${broken.url}/health/live`)).status, 200)
 })
 
-t.test('without the store it is degraded: what needs no store is served', async (t) => {
+t.test('without the store readiness is degraded: what needs no store is served', async (t) => {
   const storeless = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: 'redis://127.0.0.1:1' } })
   await until(async () => (await fetch(`${storeless.url}/health/ready`)).status === 200, 'the provider and its keys are there')
   const response = await fetch(`${storeless.url}/health/ready`)
@@ -84,7 +84,7 @@ t.test('without the store it is degraded: what needs no store is served', async 
   t.equal((await ping(storeless.url, await seed.provider.mint())).status, 200)
 })
 
-t.test('in broker mode Seed has keys of its own: without the provider it is degraded', async (t) => {
+t.test('in broker mode readiness is degraded without the provider, as Seed has its own keys', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   await provider.stop()
@@ -97,7 +97,7 @@ t.test('in broker mode Seed has keys of its own: without the provider it is degr
   await ready(broker)
 })
 
-t.test('with good discovery and no keys, the keys are what is missing', async (t) => {
+t.test('with discovery but without keys, readiness names the keys', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   provider.setFault('/jwks', 'html')

@@ -24,7 +24,7 @@ t.test('the MCP endpoint', async (t) => {
   })
   const stillGood = async () => { t.equal((await ping(seed.url, authorization.slice(7))).status, 200, 'and the next call is served') }
 
-  t.test('answers JSON that nobody may store', async (t) => {
+  t.test('responds with JSON that may not be stored', async (t) => {
     const response = await post(LIST)
     t.equal(response.status, 200)
     t.match(response.headers.get('content-type'), /^application\/json/)
@@ -32,7 +32,7 @@ t.test('the MCP endpoint', async (t) => {
     t.match(await response.json(), { id: 1, result: { tools: [{ name: 'seed_ping', title: String, description: String, inputSchema: { type: 'object' }, outputSchema: { type: 'object' } }] } })
   })
 
-  t.test('has POST, GET and DELETE, behind authentication', async (t) => {
+  t.test('POST, GET and DELETE require authentication', async (t) => {
     for (const method of ['PUT', 'PATCH', 'HEAD']) {
       const response = await fetch(`${seed.url}/mcp`, { method, headers: { authorization } })
       t.equal(response.status, 405, method)
@@ -71,12 +71,12 @@ t.test('the MCP endpoint', async (t) => {
     t.equal(bodies.size, 1, 'foreign, unknown and ended are answered alike, byte for byte')
   })
 
-  t.test('a token that was refreshed goes on with the session', async (t) => {
+  t.test('a refreshed token continues the session', async (t) => {
     const refreshed = await seed.provider.mint({ scope: 'openid' })
     t.equal((await post(LIST, { authorization: `Bearer ${refreshed}` })).status, 200)
   })
 
-  t.test('serves whoever takes JSON', async (t) => {
+  t.test('serves every client that accepts JSON', async (t) => {
     for (const accept of ['application/json', 'application/json, text/event-stream', 'text/event-stream, application/json;q=0.9', '*/*', 'application/*', 'text/html, */*;q=0.1', 'APPLICATION/JSON']) {
       t.equal((await post(LIST, { accept })).status, 200, accept)
     }
@@ -87,7 +87,7 @@ t.test('the MCP endpoint', async (t) => {
     }
   })
 
-  t.test('takes JSON and nothing else', async (t) => {
+  t.test('accepts only JSON', async (t) => {
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp', 'application/json, text/plain', 'text/plain; application/json']) {
       const response = await post(LIST, { 'content-type': type })
       t.equal(response.status, 415, type)
@@ -98,7 +98,7 @@ t.test('the MCP endpoint', async (t) => {
     await stillGood()
   })
 
-  t.test('answers what is no message in the form of JSON-RPC', async (t) => {
+  t.test('answers a body that is no message with a JSON-RPC error', async (t) => {
     for (const body of ['', '{', '{"jsonrpc":"2.0",}', `${LIST}${LIST}`]) {
       const response = await post(body)
       t.equal(response.status, 400, body.slice(0, 30))
@@ -114,7 +114,7 @@ t.test('the MCP endpoint', async (t) => {
     await stillGood()
   })
 
-  t.test('refuses what is nested deeper than 64 levels, at any depth beyond', async (t) => {
+  t.test('refuses JSON nested deeper than 64 levels, however deep', async (t) => {
     const nested = (levels: number, [open, close]: readonly [string, string]) => `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":${open.repeat(levels)}1${close.repeat(levels)}}}`
     for (const kind of [['[', ']'], ['{"a":', '}']] as const) {
       t.equal((await post(nested(60, kind))).status, 200)
@@ -130,14 +130,14 @@ t.test('the MCP endpoint', async (t) => {
     await stillGood()
   })
 
-  t.test('no variant of its path is served without a token', async (t) => {
+  t.test('serves no variant of its path without a token', async (t) => {
     for (const path of ['/mcp/', '//mcp', '/%6dcp', '/MCP', '/mcp;a', '/mcp%2f', '/mcp/../mcp', '/mcp?x', '/mcp/anything', '/mcpx', '/./mcp', '/mcp%00', 'http://evil.example/mcp']) {
       const answer = await raw(seed, `POST ${path} HTTP/1.1\r\nHost: ${new URL(seed.url).host}\r\nContent-Type: application/json\r\nContent-Length: ${LIST.length}\r\nConnection: close\r\n\r\n${LIST}`)
       t.match(answer, /^HTTP\/1\.1 (401|404|400) /, path)
     }
   })
 
-  t.test('survives what is no HTTP', async (t) => {
+  t.test('survives input that is not HTTP', async (t) => {
     const host = `Host: ${new URL(seed.url).host}`
     for (const request of [
       `POST /mcp HTTP/1.1\r\n${host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
@@ -151,7 +151,7 @@ t.test('the MCP endpoint', async (t) => {
     await stillGood()
   })
 
-  t.test('one log line per request says who called what, cut where a client could write at length', async (t) => {
+  t.test('one log line per request says who called what, and cuts what a client could make long', async (t) => {
     await post(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'no\nsuch\u202etool'.padEnd(500, 'x') } }))
     const line = await seed.logged(({ tool }) => String(tool).startsWith('no\nsuch'))
     t.match(line, { msg: 'User context', mcpMethod: 'tools/call', user: { subject: String, clientId: String }, status: 200, method: 'POST', path: '/mcp' })
@@ -164,7 +164,7 @@ t.test('the MCP endpoint', async (t) => {
   })
 })
 
-t.test('limits of requests, calls and streams', async (t) => {
+t.test('limits requests, calls and streams', async (t) => {
   const seed = await startSeed(t, { definitions: interactiveTools, env: { CALLS_PER_PRINCIPAL: '1', STREAMS_PER_PRINCIPAL: '1', MCP_LIMIT_PER_PRINCIPAL: '12', CORS_EXTRA_ORIGINS: 'https://app.example' } })
   await ready(seed)
   const token = await seed.provider.mint()
@@ -200,7 +200,7 @@ t.test('limits of requests, calls and streams', async (t) => {
   t.equal((await ping(seed.url, await seed.provider.mint({ sub: 'bob' }))).status, 200, 'other people are served')
 })
 
-t.test('refused tokens are counted by address, and good ones of the same address are served', async (t) => {
+t.test('refused tokens are counted per address, and good ones from the same address are served', async (t) => {
   const seed = await startSeed(t, { env: { MCP_LIMIT_REFUSED: '3' } })
   await ready(seed)
   for (const token of [undefined, 'x', 'y']) t.equal((await ping(seed.url, token)).status, 401)
@@ -213,7 +213,7 @@ t.test('refused tokens are counted by address, and good ones of the same address
   t.equal((await ping(seed.url, await seed.provider.mint())).status, 200)
 })
 
-t.test('a stream ends when its token does', async (t) => {
+t.test('a stream ends when its token expires or is revoked', async (t) => {
   const seed = await startSeed(t, { definitions: interactiveTools, env: { TOKEN_CLOCK_SKEW_SECONDS: '0' } })
   await ready(seed)
   const exp = Math.floor(Date.now() / 1_000) + 3
@@ -234,7 +234,7 @@ t.test('a stream ends when its token does', async (t) => {
   t.equal((await ping(seed.url, token)).status, 401)
 })
 
-t.test('a stream has the headers that hooks set, and its line in the log', async (t) => {
+t.test('a stream has the headers that hooks set, and its log line', async (t) => {
   const seed = await startSeed(t, { definitions: interactiveTools, env: { TRUST_PROXY: '127.0.0.0/8', CORS_EXTRA_ORIGINS: 'https://app.example' } })
   await ready(seed)
   const token = await seed.provider.mint()
@@ -269,7 +269,7 @@ t.test('a stream has the headers that hooks set, and its line in the log', async
   }
 })
 
-t.test('a client that leaves before its stream begins holds nothing', async (t) => {
+t.test('a client that disconnects before its stream starts leaves nothing behind', async (t) => {
   const seed = await startSeed(t, { definitions: interactiveTools, env: { STREAMS_PER_PRINCIPAL: '1' } })
   await ready(seed)
   const token = await seed.provider.mint()
@@ -322,7 +322,7 @@ async function raw ({ url }: TestSeed, request: string): Promise<string> {
   return await text(socket).catch(() => '')
 }
 
-t.test('an engine that asks late whether the client is there learns that it is not', async (t) => {
+t.test('an engine that reads the abort signal late sees that the client has gone', async (t) => {
   const app = Fastify({ exposeHeadRoutes: false })
   t.teardown(async () => { await app.close() })
   app.decorateRequest('principal', undefined)

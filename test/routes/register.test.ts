@@ -12,7 +12,7 @@ const DEAD_REDIS = 'redis://127.0.0.1:1'
 /** Registration needs no provider: this one is never asked. */
 const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '10000', DCR_LIMIT_TOTAL: '10000', OAUTH_LIMIT_PER_ADDRESS: '10000' })
 
-t.test('gives a client an id and says what was registered', async (t) => {
+t.test('gives a client an id and returns what was registered', async (t) => {
   // The second is told of the first's registration.
   const before = Math.floor(Date.now() / 1_000)
   for (const url of ['/oauth/register', '/register']) {
@@ -47,7 +47,7 @@ t.test('gives a client an id and says what was registered', async (t) => {
   }
 })
 
-t.test('each client has an id of its own, and gets it again when it registers the same again', async (t) => {
+t.test('each client has its own id, and gets it again when it registers the same metadata', async (t) => {
   const metadata = Array.from({ length: 20 }, (_, index) => ({ redirect_uris: [`${REDIRECT}/${index}`], client_name: 'Twenty' }))
   const first = await Promise.all(metadata.map(async (given) => (await register(given)).body))
   t.equal(new Set(first.map((body) => (JSON.parse(body) as { client_id: string }).client_id)).size, 20)
@@ -61,7 +61,7 @@ t.test('each client has an id of its own, and gets it again when it registers th
   }
 })
 
-t.test('a registration that is gone is not given again', async (t) => {
+t.test('an expired registration is not returned again', async (t) => {
   const metadata = { redirect_uris: [`${REDIRECT}/gone`] }
   const first = (await register(metadata)).json<{ client_id: string }>().client_id
   await app.store.delete(`client:${first}`)
@@ -70,7 +70,7 @@ t.test('a registration that is gone is not given again', async (t) => {
   t.equal((await register(metadata)).json<{ client_id: string }>().client_id, second)
 })
 
-t.test('fills in what a client leaves out, and says where it gets something else than it asked for', async (t) => {
+t.test('fills in what a client omits, and returns what differs from its request', async (t) => {
   const rest = { grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], token_endpoint_auth_method: 'none' }
   for (const [given, expected] of [
     [{ redirect_uris: [REDIRECT] }, { ...rest, application_type: 'web' }],
@@ -89,7 +89,7 @@ t.test('fills in what a client leaves out, and says where it gets something else
   }
 })
 
-t.test('takes every form of redirect URI that clients really use', async (t) => {
+t.test('accepts every form of redirect URI that real clients use', async (t) => {
   for (const uri of [
     'https://claude.ai/api/mcp/auth_callback', 'https://claude.com/api/mcp/auth_callback', 'https://chatgpt.com/connector/oauth/abc', 'https://vscode.dev/redirect', 'https://www.cursor.com/agents/mcp/oauth/callback',
     'http://127.0.0.1:33418', 'http://127.0.0.1:33418/', 'http://localhost/callback', 'http://[::1]:8080/cb', 'http://localhost:6274/oauth/callback/debug',
@@ -102,7 +102,7 @@ t.test('takes every form of redirect URI that clients really use', async (t) => 
   }
 })
 
-t.test('refuses every redirect URI that two readers could read in two ways, or a browser would run', async (t) => {
+t.test('refuses every redirect URI that is ambiguous or that a browser would execute', async (t) => {
   for (const uri of [
     'javascript:alert(1)', 'JaVaScRiPt:alert(1)', ' javascript:alert(1)', 'jav\tascript:alert(1)', 'java\nscript:alert(1)', '\u0001javascript:alert(1)', 'javascript://client.example/%0aalert(1)', 'data:text/html,<script>alert(1)</script>', 'data:,x', 'vbscript:x', 'file:///etc/passwd', 'blob:https://client.example/x', 'mailto:a@b.c', 'about:blank', 'view-source:https://client.example', 'intent://x#Intent;end', 'ws://localhost/cb', 'ftp://client.example/cb',
     'windsurf://cb', 'com.example.app:/cb', 'urn:ietf:wg:oauth:2.0:oob',
@@ -127,7 +127,7 @@ t.test('refuses every redirect URI that two readers could read in two ways, or a
   }
 })
 
-t.test('says of redirect_uris that they are wrong in their own code', async (t) => {
+t.test('reports bad redirect_uris with their own error code', async (t) => {
   for (const uris of [undefined, null, [], 'https://client.example/cb', {}, [null], [1], [[REDIRECT]], [{}], Array(11).fill(REDIRECT), [`https://client.example/${'c'.repeat(3_000)}`]]) {
     isError(t, await register({ redirect_uris: uris }), 400, 'invalid_redirect_uri', JSON.stringify(uris)?.slice(0, 60) ?? 'absent')
   }
@@ -144,13 +144,13 @@ t.test('refuses metadata of a wrong type, size or meaning', async (t) => {
   ]) isError(t, await register({ redirect_uris: [REDIRECT], ...metadata }), 400, 'invalid_client_metadata', JSON.stringify(metadata).slice(0, 80))
 })
 
-t.test('believes no software statement', async (t) => {
+t.test('refuses software statements', async (t) => {
   for (const statement of ['eyJhbGciOiJub25lIn0.eyJyZWRpcmVjdF91cmlzIjpbImh0dHBzOi8vZXZpbC5leGFtcGxlL2NiIl19.', '', null, {}]) {
     isError(t, await register({ redirect_uris: [REDIRECT], software_statement: statement }), 400, 'invalid_software_statement', JSON.stringify(statement))
   }
 })
 
-t.test('stores and echoes only what it knows, and fetches nothing', async (t) => {
+t.test('stores and returns only known members, and fetches nothing', async (t) => {
   const sink = 'http://127.0.0.1:1/sink'
   const unknown = Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`x_${index}`, { deep: [index] }]))
   const response = await register({
@@ -179,7 +179,7 @@ t.test('stores and echoes only what it knows, and fetches nothing', async (t) =>
   t.equal(await app.store.get(`client:${id}`), response.body, 'the record holds no more')
 })
 
-t.test('takes out of a name what would deceive a reader', async (t) => {
+t.test('removes deceptive characters from a name', async (t) => {
   for (const [given, kept] of [
     ['Claude', 'Claude'],
     [' Werkzeug für Ärzte 医 ', 'Werkzeug für Ärzte 医'],
@@ -192,7 +192,7 @@ t.test('takes out of a name what would deceive a reader', async (t) => {
   }
 })
 
-t.test('takes JSON and nothing else, an object of at most 16 KiB and 64 levels', async (t) => {
+t.test('accepts only JSON objects of at most 16 KiB and 64 levels', async (t) => {
   const good = JSON.stringify({ redirect_uris: [REDIRECT] })
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonx', 'application/json, text/plain', 'text/plain; application/json', 'application/jose']) {
     isError(t, await send(good, { 'content-type': type }), 415, 'invalid_request', type)
@@ -216,7 +216,7 @@ t.test('takes JSON and nothing else, an object of at most 16 KiB and 64 levels',
   isError(t, await send(padded(16_385)), 413, 'invalid_request', 'one byte more')
 })
 
-t.test('POST and nothing else', async (t) => {
+t.test('accepts only POST', async (t) => {
   for (const url of ['/oauth/register', '/register']) {
     for (const method of ['GET', 'PUT', 'PATCH', 'DELETE'] as const) {
       const response = await app.inject({ method, url, ...(method !== 'GET' && { payload: 'x', headers: { 'content-type': 'text/plain' } }) })
@@ -227,13 +227,13 @@ t.test('POST and nothing else', async (t) => {
   }
 })
 
-t.test('needs no credential and does not look at one', async (t) => {
+t.test('needs no credential and ignores one', async (t) => {
   for (const authorization of ['Bearer x', 'Bearer', 'Bearer \u00ff', 'Basic !!!', '']) {
     t.equal((await register({ redirect_uris: [REDIRECT] }, { headers: { authorization } })).statusCode, 201, encodeURIComponent(authorization))
   }
 })
 
-t.test('counts registrations of one address, and of all together', async (t) => {
+t.test('limits registrations per address and in total', async (t) => {
   const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '3', DCR_LIMIT_TOTAL: '5' })
   let clients = 0
   const from = async (remoteAddress: string, redirectUri = `${REDIRECT}/${++clients}`) => await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [redirectUri] }, remoteAddress })
@@ -257,7 +257,7 @@ t.test('counts registrations of one address, and of all together', async (t) => 
   for (let i = 0; i < 5; i++) t.equal((await from('198.51.100.1', `${REDIRECT}/2`)).statusCode, 201, 'nor does it count')
 })
 
-t.test('a /64 of IPv6 is one address, and so are the two spellings of one of IPv4', async (t) => {
+t.test('an IPv6 /64 counts as one address, and so do both spellings of an IPv4 address', async (t) => {
   const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '1' })
   let clients = 0
   const from = async (remoteAddress: string) => (await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${++clients}`] }, remoteAddress })).statusCode
@@ -268,7 +268,7 @@ t.test('a /64 of IPv6 is one address, and so are the two spellings of one of IPv
   t.equal(await from('::ffff:192.0.2.9'), 429)
 })
 
-t.test('counts requests of one address as well, whatever becomes of them', async (t) => {
+t.test('limits requests per address as well, whatever their outcome', async (t) => {
   const { app, logged } = await startApp(t, { OAUTH_LIMIT_PER_ADDRESS: '3' })
   const ask = async (url: string, remoteAddress: string) => await app.inject({ method: 'POST', url, payload: { redirect_uris: [REDIRECT] }, remoteAddress })
   for (const [url, status] of [['/oauth/register', 201], ['/register', 201], ['/oauth/register', 201], ['/register', 429], ['/oauth/register', 429]] as const) t.equal((await ask(url, '192.0.2.1')).statusCode, status, url)
@@ -280,13 +280,13 @@ t.test('counts requests of one address as well, whatever becomes of them', async
   t.equal((await ask('/oauth/register', '192.0.2.2')).statusCode, 201, 'the next address is not touched by it')
 })
 
-t.test('the log says who was limited and by what', async (t) => {
+t.test('the log says who was limited and by which setting', async (t) => {
   const { app, logged } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '1' })
   for (const status of [201, 429]) t.equal((await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${status}`] }, remoteAddress: '192.0.2.7' })).statusCode, status)
   t.match(await logged(({ status }) => status === 429), { address: '192.0.2.7', path: '/oauth/register', reason: '2 requests to register in 3600 s, the limit is 1 (DCR_LIMIT_PER_ADDRESS, TRUST_PROXY)' })
 })
 
-t.test('the store is away: 503 and when to come back', async (t) => {
+t.test('while the store is away the response is 503 with Retry-After', async (t) => {
   const { app } = await startApp(t, { REDIS_URL: DEAD_REDIS })
   const response = await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] } })
   isError(t, response, 503, 'temporarily_unavailable', 'dead Redis')
@@ -294,7 +294,7 @@ t.test('the store is away: 503 and when to come back', async (t) => {
   t.equal(response.json<{ error_description: string }>().error_description, "The server's store cannot be reached; try again shortly")
 })
 
-t.test('without sign-in there is nothing to register for', async (t) => {
+t.test('without sign-in there is no registration', async (t) => {
   const { app } = await startApp(t, { AUTH_REQUIRED: 'false' })
   t.equal((await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] } })).statusCode, 404)
 })

@@ -14,7 +14,7 @@ const revoke = async (seed: TestSeed, clientId: string, token: string, more: Rec
 const upstreamRevocations = ({ provider }: TestSeed): number => provider.hits()['/token/revocation'] ?? 0
 
 for (const kind of ['refresh token', 'access token'] as const) {
-  t.test(`a ${kind} ends its grant: at once, here and at the provider`, async (t) => {
+  t.test(`revoking a ${kind} ends its grant immediately, here and at the provider`, async (t) => {
     const seed = await startBroker(t)
     const { clientId, accessToken, refreshToken } = await getTokens(seed)
     const next = readTokens(clientId, await refresh(seed.url, clientId, refreshToken))
@@ -33,7 +33,7 @@ for (const kind of ['refresh token', 'access token'] as const) {
   })
 }
 
-t.test("the provider's refresh token is the one that is revoked, and it is over there", async (t) => {
+t.test("the provider's refresh token is revoked there", async (t) => {
   const seed = await startBroker(t)
   const { clientId, refreshToken } = await getTokens(seed)
   const record = await seed.app.store.get(grantKey(refreshToken))
@@ -44,7 +44,7 @@ t.test("the provider's refresh token is the one that is revoked, and it is over 
   t.match(await seed.logged(({ reason }) => reason === 'ended by the provider'), { msg: 'A grant has ended' })
 })
 
-t.test('a provider that gave no refresh token has its access token revoked', async (t) => {
+t.test('without a refresh token of the provider its access token is revoked there', async (t) => {
   const seed = await startBroker(t, { provider: { quirks: { noRefreshToken: true, opaqueTokens: true } } })
   const { clientId, refreshToken } = await getTokens(seed)
   t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
@@ -52,7 +52,7 @@ t.test('a provider that gave no refresh token has its access token revoked', asy
   t.notOk(seed.logs.some(({ msg }) => msg.startsWith('A grant has ended here;')), 'and it went well')
 })
 
-t.test("another client's token: 200, and it is untouched (T155)", async (t) => {
+t.test("revoking another client's token is 200 and changes nothing", async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   const stranger = await register(seed.url)
@@ -62,7 +62,7 @@ t.test("another client's token: 200, and it is untouched (T155)", async (t) => {
   t.equal(upstreamRevocations(seed), 0)
 })
 
-t.test('a token that is unknown, forged or no token: 200, and nothing ends (T155)', async (t) => {
+t.test('revoking an unknown, forged or malformed token is 200 and ends nothing', async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   const [grantId, number, keyId, mac] = refreshToken.split('.')
@@ -81,7 +81,7 @@ t.test('a token that is unknown, forged or no token: 200, and nothing ends (T155
   t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200)
 })
 
-t.test('the hint changes nothing, whatever it says (T155)', async (t) => {
+t.test('token_type_hint changes nothing, whatever it says', async (t) => {
   const seed = await startBroker(t)
   const clientId = await register(seed.url)
   for (const [hint, which] of [['access_token', 'refreshToken'], ['refresh_token', 'accessToken'], ['something_else', 'refreshToken'], ['', 'accessToken']] as const) {
@@ -91,7 +91,7 @@ t.test('the hint changes nothing, whatever it says (T155)', async (t) => {
   }
 })
 
-t.test('an older refresh token of the grant ends it too', async (t) => {
+t.test('revoking an older refresh token ends the grant too', async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   await refresh(seed.url, clientId, refreshToken)
@@ -100,7 +100,7 @@ t.test('an older refresh token of the grant ends it too', async (t) => {
 })
 
 for (const [what, fault] of [['is down', 'down'], ['answers 500', 500], ['answers 400', { status: 400, json: { error: 'invalid_request' } }]] as const) {
-  t.test(`the provider's revocation endpoint ${what}: 200, as it has ended here, and a line in the log`, async (t) => {
+  t.test(`when the provider's revocation endpoint ${what}, the response is 200 and the log says so`, async (t) => {
     const seed = await startBroker(t)
     const { clientId, accessToken, refreshToken } = await getTokens(seed)
     seed.provider.setFault('/token/revocation', fault)
@@ -120,7 +120,7 @@ t.test('a provider without a revocation endpoint is not asked', async (t) => {
   t.equal(upstreamRevocations(seed), 0)
 })
 
-t.test('requests that say too little, too much, or in the wrong way', async (t) => {
+t.test('refuses requests with missing, repeated or misplaced parameters', async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken } = await getTokens(seed)
   const url = `${seed.url}/oauth/revoke`
@@ -138,11 +138,11 @@ t.test('requests that say too little, too much, or in the wrong way', async (t) 
   const get = await fetch(`${url}?client_id=${clientId}&token=${accessToken}`)
   t.match({ status: get.status, allow: get.headers.get('allow') }, { status: 405, allow: 'POST' })
   const inQuery = await fetch(`${url}?client_id=${clientId}&token=${accessToken}`, { method: 'POST', body: new URLSearchParams({}) })
-  t.equal(inQuery.status, 400, 'nothing is read from the query (T152)')
+  t.equal(inQuery.status, 400, 'nothing is read from the query')
   t.equal((await ping(seed.url, accessToken)).status, 200, 'none of it revoked anything')
 })
 
-t.test('a confidential client must say who it is (T155)', async (t) => {
+t.test('a confidential client must authenticate to revoke', async (t) => {
   const secret = 'the secret of the confidential client'
   const seed = await startBroker(t, { env: { OAUTH_CLIENTS: JSON.stringify([{ client_id: 'portal', client_secret: secret, redirect_uris: ['http://localhost:53217/callback'] }]) } })
   const basic = { authorization: `Basic ${Buffer.from(`portal:${secret}`).toString('base64')}` }
@@ -153,7 +153,7 @@ t.test('a confidential client must say who it is (T155)', async (t) => {
   t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200, "and another client's token is none of its business")
 })
 
-t.test('a page of any origin may revoke, as no cookie means anything here', async (t) => {
+t.test('pages of any origin may revoke, as cookies are ignored', async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken } = await getTokens(seed)
   const preflight = await fetch(`${seed.url}/oauth/revoke`, { method: 'OPTIONS', headers: { origin: 'https://inspector.example', 'access-control-request-method': 'POST' } })
@@ -164,7 +164,7 @@ t.test('a page of any origin may revoke, as no cookie means anything here', asyn
   t.equal((await ping(seed.url, accessToken)).status, 401)
 })
 
-t.test('the store is away: 503, as it could not be done', async (t) => {
+t.test('while the store is away a revocation is 503', async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   const { store } = seed.app
@@ -181,7 +181,7 @@ t.test('the store is away: 503, as it could not be done', async (t) => {
   t.equal((await ping(seed.url, accessToken)).status, 401)
 })
 
-t.test('what is wrong with Seed itself is no 200', async (t) => {
+t.test('an internal failure is not reported as success', async (t) => {
   const seed = await startBroker(t)
   const { clientId, accessToken } = await getTokens(seed)
   const { store } = seed.app
@@ -193,7 +193,7 @@ t.test('what is wrong with Seed itself is no 200', async (t) => {
   isError(t, await revoke(seed, clientId, accessToken), 500, 'server_error', 'a mistake of ours')
 })
 
-t.test("proxy mode: the provider's access token is refused from now on, and the provider hears of it", async (t) => {
+t.test('proxy mode: a revoked access token of the provider is refused here and revoked there', async (t) => {
   const seed = await startSeed(t, { env: { SEED_SECRET } })
   await ready(seed)
   const [token, other] = [await seed.provider.mint(), await seed.provider.mint()]
@@ -208,7 +208,7 @@ t.test("proxy mode: the provider's access token is refused from now on, and the 
   t.equal(upstreamRevocations(seed), 2)
 })
 
-t.test('proxy mode: a provider that cannot revoke refresh tokens is told of as such', async (t) => {
+t.test('proxy mode: a provider that cannot revoke refresh tokens is reported as such', async (t) => {
   const seed = await startSeed(t, { provider: { quirks: { noRevocation: true } } })
   await ready(seed)
   const token = await seed.provider.mint()
@@ -218,7 +218,7 @@ t.test('proxy mode: a provider that cannot revoke refresh tokens is told of as s
   t.equal(upstreamRevocations(seed), 0)
 })
 
-t.test("proxy mode: the provider's revocation endpoint is down: 503, and the access token has ended here", async (t) => {
+t.test("proxy mode: while the provider's revocation endpoint is down the response is 503, and the token is refused here", async (t) => {
   const seed = await startSeed(t)
   await ready(seed)
   const token = await seed.provider.mint()

@@ -35,7 +35,7 @@ await ready(recorded)
 const codeGrant = (changes: Fields = {}): Fields => ({ grant_type: 'authorization_code', client_id: 'claude-code', code: 'c', redirect_uri: REDIRECT, code_verifier: VERIFIER, ...changes })
 const refreshGrant = (changes: Fields = {}): Fields => ({ grant_type: 'refresh_token', client_id: 'claude-code', refresh_token: 'r', ...changes })
 
-t.test("a code becomes the provider's access token, which /mcp takes", async (t) => {
+t.test("a code is exchanged for the provider's access token, which /mcp accepts", async (t) => {
   for (const [path, clientId] of [['/oauth/token', registered], ['/token', 'claude-code']] as const) {
     const grant = await signIn(seed, clientId)
     const response = await post(seed, { ...grant, resource: `${seed.url}/mcp` }, path)
@@ -54,7 +54,7 @@ t.test("a code becomes the provider's access token, which /mcp takes", async (t)
   }
 })
 
-t.test('a code is bound to its verifier and its redirect URI', async (t) => {
+t.test('a code is bound to its code verifier and redirect URI', async (t) => {
   const other = randomBytes(32).toString('base64url')
   const grant = await signIn(seed, registered)
   isError(t, await post(seed, { ...grant, code_verifier: other }), 400, 'invalid_grant', 'the verifier of another flow')
@@ -64,7 +64,7 @@ t.test('a code is bound to its verifier and its redirect URI', async (t) => {
   isError(t, await post(seed, { ...moved, redirect_uri: 'http://127.0.0.1:51005/callback' }), 400, 'invalid_grant', 'another port than the one of the request')
 })
 
-t.test('a code is not asked for with a redirect URI that is none of the client', async (t) => {
+t.test("a redirect URI that is not the client's own never reaches the provider", async (t) => {
   const hits = seed.provider.hits()['/token'] ?? 0
   for (const [clientId, uri] of [
     [registered, 'http://127.0.0.1:51004/other'], [registered, 'http://localhost:51004/callback'], [registered, 'https://evil.example/cb'], [registered, ''],
@@ -79,7 +79,7 @@ t.test('a code is not asked for with a redirect URI that is none of the client',
   t.equal(seed.provider.hits()['/token'] ?? 0, hits, 'the provider is not asked')
 })
 
-t.test('refuses what is wrong by itself, without asking the provider', async (t) => {
+t.test('refuses invalid requests without asking the provider', async (t) => {
   const hits = seed.provider.hits()['/token'] ?? 0
   const cases: Array<[fields: Fields, error: string, status?: number]> = [
     [{}, 'invalid_request'],
@@ -111,7 +111,7 @@ t.test('refuses what is wrong by itself, without asking the provider', async (t)
   t.equal(seed.provider.hits()['/token'] ?? 0, hits, 'the provider is not asked')
 })
 
-t.test('each form of this resource that clients send is taken, and none goes on to the provider', async (t) => {
+t.test('every form of this resource that clients send is accepted, and none is forwarded to the provider', async (t) => {
   endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
   for (const resource of [`${recorded.url}/mcp`, `${recorded.url}/mcp/`, recorded.url, `${recorded.url}/`, `${recorded.url.toUpperCase()}/mcp`]) {
     for (const grant of [codeGrant, refreshGrant]) {
@@ -121,7 +121,7 @@ t.test('each form of this resource that clients send is taken, and none goes on 
   }
 })
 
-t.test('a parameter that is there twice is refused', async (t) => {
+t.test('a repeated parameter is refused', async (t) => {
   for (const grant of [codeGrant({ resource: `${seed.url}/mcp` }), refreshGrant({ scope: 'openid' })]) {
     for (const name of Object.keys(grant)) {
       const payload = `${form(grant)}&${form({ [name]: grant[name] })}`
@@ -132,7 +132,7 @@ t.test('a parameter that is there twice is refused', async (t) => {
   }
 })
 
-t.test('clients are public: a credential in the Authorization header is refused with a challenge, however it looks', async (t) => {
+t.test('a credential in the Authorization header of a public client is refused with a challenge', async (t) => {
   for (const authorization of [`Basic ${Buffer.from('claude-code:secret').toString('base64')}`, `Basic ${Buffer.from('claude-code:').toString('base64')}`, 'Basic', 'Basic !!!', 'Basic Og==', 'Bearer abc', 'Negotiate x', 'x'.repeat(4_000), '']) {
     for (const fields of [codeGrant(), refreshGrant({ client_id: undefined })]) {
       const response = await post(seed, fields, '/oauth/token', { authorization })
@@ -144,7 +144,7 @@ t.test('clients are public: a credential in the Authorization header is refused 
   isError(t, await post(seed, refreshGrant({ client_secret: 'too' }), '/oauth/token', { authorization: basic }), 400, 'invalid_request', 'two ways at once')
 })
 
-t.test('reads the form in the body and nothing else', async (t) => {
+t.test('reads only the form in the body', async (t) => {
   isError(t, await seed.app.inject({ method: 'POST', url: `/oauth/token?${form(refreshGrant())}` }), 400, 'invalid_request', 'credentials in the query are not read')
   isError(t, await post(seed, {}, `/oauth/token?${form(codeGrant())}`), 400, 'invalid_request', 'nor beside an empty body')
   for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x', 'application/x-www-form-urlencodedx', 'application/x-www-form-urlencoded, text/plain', 'application/xml']) {
@@ -161,7 +161,7 @@ t.test('reads the form in the body and nothing else', async (t) => {
   }
 })
 
-t.test('POST and nothing else', async (t) => {
+t.test('accepts only POST', async (t) => {
   for (const path of ['/oauth/token', '/token']) {
     for (const method of ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE'] as const) {
       const response = await seed.app.inject({ method, url: `${path}?${form(refreshGrant())}`, headers: { 'content-type': 'text/plain' } })
@@ -204,7 +204,7 @@ const providerErrors: Array<[name: string, fault: Fault, code: [number, string],
   ['16 MiB', 'huge', [503, 'temporarily_unavailable'], [503, 'temporarily_unavailable']]
 ]
 
-t.test("each way in which a provider refuses comes out in OAuth's own form, and none of its words", async (t) => {
+t.test("every refusal of the provider becomes an OAuth error without the provider's text", async (t) => {
   t.teardown(() => { seed.provider.setFault('/token', undefined) })
   for (const [name, fault, code, refresh] of providerErrors) {
     seed.provider.setFault('/token', fault)
@@ -222,7 +222,7 @@ t.test("each way in which a provider refuses comes out in OAuth's own form, and 
   t.match(seed.logs.find(({ reason }) => String(reason).includes('"invalid_client"')), { reason: /check OIDC_CLIENT_ID and OIDC_CLIENT_SECRET/ }, 'and what to look at')
 })
 
-t.test('an access token that /mcp would refuse is refused here, and the log names the cause', async (t) => {
+t.test('an access token that /mcp would refuse is refused here, and the log says why', async (t) => {
   seed.provider.quirks.opaqueTokens = true
   t.teardown(() => { seed.provider.quirks.opaqueTokens = false })
   const response = await post(seed, await signIn(seed, registered))
@@ -248,7 +248,7 @@ t.test('an access token that /mcp would refuse is refused here, and the log name
   }
 })
 
-t.test('a token that cannot be judged now passes: /mcp will judge it', async (t) => {
+t.test('a token that cannot be verified now is passed on, and /mcp will verify it', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   provider.setFault('/jwks', 500)
@@ -262,7 +262,7 @@ t.test('a token that cannot be judged now passes: /mcp will judge it', async (t)
   t.equal((await ping(keyless.url, token)).status, 503)
 })
 
-t.test('a refresh gives the rotated token, or none when the provider keeps the old one', async (t) => {
+t.test('a refresh returns the rotated token, or none when the provider keeps the old one', async (t) => {
   const first = (await post(seed, await signIn(seed, registered))).json<Record<string, string>>()
   const second = await post(seed, refreshGrant({ client_id: registered, refresh_token: first['refresh_token'], resource: `${seed.url}/mcp` }))
   t.equal(second.statusCode, 200)
@@ -278,7 +278,7 @@ t.test('a refresh gives the rotated token, or none when the provider keeps the o
   }
 })
 
-t.test('a refresh asks for what the client asked for of OIDC_SCOPES, or for nothing', async (t) => {
+t.test("a refresh requests the client's scopes that OIDC_SCOPES lists, or none", async (t) => {
   endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
   for (const [asked, sent] of [[undefined, null], ['openid email', 'openid email'], ['email admin', 'openid email']] as const) {
     await post(recorded, refreshGrant({ scope: asked }))
@@ -289,7 +289,7 @@ t.test('a refresh asks for what the client asked for of OIDC_SCOPES, or for noth
   t.equal(endpoint.requests.length, before, 'the provider is not asked, and nothing is rotated')
 })
 
-t.test('makes a proper answer of what providers leave out or spell their own way', async (t) => {
+t.test('normalizes what providers omit or spell their own way', async (t) => {
   const token = await seed.provider.mint()
   for (const [given, expected] of [
     [{ token_type: 'bearer', expires_in: 300, scope: 'openid', id_token: 'x.y.z', refresh_token: 'r2', session_state: 's', not_before: 0 }, { expires_in: 300, scope: 'openid', refresh_token: 'r2' }],
@@ -316,7 +316,7 @@ t.test('a public client sends its id and no more than the grant needs', async (t
   t.same(Object.fromEntries(endpoint.requests.at(-1)!.body), { grant_type: 'refresh_token', client_id: seed.provider.clientId, refresh_token: 'r' })
 })
 
-t.test('a confidential client signs in at the provider by Basic, which the provider itself confirms', async (t) => {
+t.test('Seed authenticates at the provider by Basic, which the provider confirms', async (t) => {
   const confidential = await startSeed(t, {
     sharedProvider: seed.provider,
     env: { OIDC_CLIENT_ID: `${seed.provider.clientId}-confidential`, OIDC_CLIENT_SECRET: 'dev-secret' }
@@ -337,7 +337,7 @@ t.test('a confidential client signs in at the provider by Basic, which the provi
   t.notMatch(JSON.stringify(wrong.logs), 'not-the-secret')
 })
 
-t.test('the secret goes by Basic unless the provider leaves that out of its document, then in the body', async (t) => {
+t.test("the client secret is sent by Basic, or in the body when the provider's metadata lacks Basic", async (t) => {
   const secret = 'a:b c%+ü'
   const document = await (await fetch(`${seed.provider.issuer}/.well-known/openid-configuration`)).json() as Record<string, unknown>
   t.teardown(() => { seed.provider.setFault('/.well-known/openid-configuration', undefined) })
@@ -364,7 +364,7 @@ t.test('the secret goes by Basic unless the provider leaves that out of its docu
   }
 })
 
-t.test('tokens that are given are given, although the store is gone before the registration is prolonged', async (t) => {
+t.test('tokens are returned although the store is lost before the registration is extended', async (t) => {
   endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
   const clientId = await register(recorded, [REDIRECT])
   const { touch } = recorded.app.store
@@ -380,7 +380,7 @@ t.test('tokens that are given are given, although the store is gone before the r
   t.same(asked, [`client:${clientId}`, `client:${clientId}`])
 })
 
-t.test('a registered client lives on with each token it gets, and not with those it is refused', async (t) => {
+t.test('each token response extends a registration, and a refused request does not', async (t) => {
   const clientId = await register(recorded, [REDIRECT])
   const touched: string[] = []
   const { touch } = recorded.app.store
@@ -401,7 +401,7 @@ t.test('a registered client lives on with each token it gets, and not with those
   }
 })
 
-t.test('so many requests a minute of one address, and of one client wherever it asks from', async (t) => {
+t.test('limits requests a minute per address, and per client from any address', async (t) => {
   const limited = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_LIMIT_PER_ADDRESS: '4', OAUTH_LIMIT_PER_CLIENT: '3' } })
   await ready(limited)
   const ask = async (remoteAddress: string, clientId: string, url = '/oauth/token') => await limited.app.inject({
@@ -422,7 +422,7 @@ t.test('so many requests a minute of one address, and of one client wherever it 
   isError(t, await ask('192.0.2.3', 'two'), 400, 'invalid_grant', 'the other client of that address goes on')
 })
 
-t.test('whom an access rule refuses gets no tokens, and is told whom to ask; /mcp would refuse as well', async (t) => {
+t.test('a user whom an access rule refuses gets no tokens and is told whom to ask', async (t) => {
   const closed = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_TOKEN_URL: endpoint.url, ACCESS_GROUPS: 'engineering', ACCESS_CONTACT: 'it@example.com' } })
   await ready(closed)
   for (const [groups, admitted] of [[['engineering', 'x'], true], [['sales'], false], [undefined, false]] as const) {
@@ -442,7 +442,7 @@ t.test('whom an access rule refuses gets no tokens, and is told whom to ask; /mc
   }
 })
 
-t.test('the store is away: 503 and when to come back, never "unknown client"', async (t) => {
+t.test('while the store is away the response is 503 with Retry-After, never "unknown client"', async (t) => {
   const away = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: DEAD_REDIS } })
   await away.logged(({ msg }) => msg === 'OpenID provider discovered')
   for (const grant of [codeGrant, refreshGrant]) {
@@ -453,7 +453,7 @@ t.test('the store is away: 503 and when to come back, never "unknown client"', a
   }
 })
 
-t.test('the provider is away from the start: 503 and when to come back', async (t) => {
+t.test('without the provider since start the response is 503 with Retry-After', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   provider.setFault('/.well-known/openid-configuration', 'down')
@@ -466,7 +466,7 @@ t.test('the provider is away from the start: 503 and when to come back', async (
   }
 })
 
-t.test('an error that nobody expected is server_error, and its text is in the log alone', async (t) => {
+t.test('an unexpected error is server_error, and its message is only in the log', async (t) => {
   const { get } = seed.app.store
   seed.app.store.get = async () => { throw new TypeError('cannot read "secret" at /srv/app.js') }
   t.teardown(() => { seed.app.store.get = get })

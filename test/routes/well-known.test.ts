@@ -17,7 +17,7 @@ const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA']
 const seed = await startSeed(t, { env: { OIDC_SCOPES: 'openid email mcp:read offline_access', OIDC_ALGORITHMS: 'ES256,EdDSA' } })
 await ready(seed)
 
-t.test('the protected resource is the same document at both of its addresses', async (t) => {
+t.test('the protected resource metadata is the same at both of its URLs', async (t) => {
   for (const path of DOCUMENTS.slice(0, 2)) {
     const response = await fetch(seed.url + path)
     t.equal(response.status, 200)
@@ -31,7 +31,7 @@ t.test('the protected resource is the same document at both of its addresses', a
   }
 })
 
-t.test('the authorization server promises what it does', async (t) => {
+t.test('the authorization server metadata advertises what the server does', async (t) => {
   const server = await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
   t.same(server, {
     issuer: seed.url,
@@ -60,7 +60,7 @@ t.test('the authorization server promises what it does', async (t) => {
   }, 'the same to clients that look for OpenID')
 })
 
-t.test('in broker mode it promises iss, and leads to keys of its own', async (t) => {
+t.test("in broker mode the metadata advertises iss and Seed's own keys", async (t) => {
   const broker = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_MODE: 'broker' } })
   const { jwks_uri: jwksUri, ...server } = await (await fetch(`${broker.url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
   t.equal(jwksUri, `${broker.url}/.well-known/jwks.json`)
@@ -76,7 +76,7 @@ t.test('in broker mode it promises iss, and leads to keys of its own', async (t)
   t.equal((await fetch(String(jwksUri), { method: 'POST' })).status, 405)
 })
 
-t.test('metadata documents are promised once one could be fetched, and never where they are switched off', async (t) => {
+t.test('metadata documents are advertised once one could be fetched, and never when switched off', async (t) => {
   const promised = async (app: FastifyInstance) => (await app.inject({ url: DOCUMENTS[2]!, headers: { host: 'localhost' } })).json<Record<string, unknown>>()['client_id_metadata_document_supported']
   let answer = (_: { status: number, headers: Record<string, string>, body: string }) => {}
   const fetched = new Promise<{ status: number, headers: Record<string, string>, body: string }>((resolve) => { answer = resolve })
@@ -90,7 +90,7 @@ t.test('metadata documents are promised once one could be fetched, and never whe
   t.equal(await promised(off), false)
 })
 
-t.test('every endpoint that is named is there', async (t) => {
+t.test('every advertised endpoint exists', async (t) => {
   const server = await (await fetch(`${seed.url}/.well-known/openid-configuration`)).json() as Record<string, string>
   for (const [name, url] of Object.entries(server).filter(([name]) => /_(endpoint|uri)$/.test(name))) {
     t.not((await fetch(url, { redirect: 'manual' })).status, 404, name)
@@ -102,7 +102,7 @@ t.test('every endpoint that is named is there', async (t) => {
   t.equal(challenge, `Bearer scope="openid email mcp:read", resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`, 'and the challenge leads here')
 })
 
-t.test('every string comes from BASE_URL, with or without a slash behind it, whatever the request says', async (t) => {
+t.test('every URL comes from BASE_URL, with or without a trailing slash, whatever the request says', async (t) => {
   for (const baseUrl of [PUBLIC, `${PUBLIC}/`]) {
     const app = await startApp(t, { BASE_URL: baseUrl })
     for (const path of DOCUMENTS.slice(0, 3)) {
@@ -119,7 +119,7 @@ t.test('every string comes from BASE_URL, with or without a slash behind it, wha
   }
 })
 
-t.test('anyone may read and keep the documents for a while, browsers too', async (t) => {
+t.test('anyone, browsers included, may read and cache the documents', async (t) => {
   for (const path of DOCUMENTS) {
     const response = await fetch(seed.url + path, { headers: { origin: 'https://app.example' } })
     t.equal(response.headers.get('cache-control'), 'public, max-age=300')
@@ -132,7 +132,7 @@ t.test('anyone may read and keep the documents for a while, browsers too', async
   }
 })
 
-t.test('GET and nothing else', async (t) => {
+t.test('accepts only GET', async (t) => {
   for (const url of DOCUMENTS) {
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const) {
       const response = await seed.app.inject({ method, url, payload: '{}', headers: { 'content-type': 'text/html' } })
@@ -143,13 +143,13 @@ t.test('GET and nothing else', async (t) => {
   }
 })
 
-t.test('what is not published is not there', async (t) => {
+t.test('unpublished documents are 404', async (t) => {
   for (const path of ['/oauth-authorization-server/mcp', '/openid-configuration/mcp', '/oauth-protected-resource/', '/oauth-protected-resource/other', '/jwks.json', '/', '']) {
     t.equal((await fetch(`${seed.url}/.well-known${path}`)).status, 404, path)
   }
 })
 
-t.test('the provider is away: only what holds its keys must wait', async (t) => {
+t.test('without the provider only the documents with its keys are 503', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   provider.setFault('*', 'down')

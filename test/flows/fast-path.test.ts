@@ -10,7 +10,7 @@ import { subjectKey } from '../../src/tokens/revocations.ts'
 import { modernRequest, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
-/** The short path of plain calls (src/mcp/fast) over real HTTP: what it answers, and when it must not. */
+/** The fast path of plain calls (src/mcp/fast-path) over real HTTP: what it serves, and when it must not. */
 
 const input = Type.Object({ nonce: Type.Optional(Type.Integer()) })
 const tool = (name: string, handler: ToolDefinition['handler'], rest: Partial<ToolDefinition> = {}): ToolDefinition =>
@@ -62,7 +62,7 @@ async function openSession ({ url }: TestSeed, token: string): Promise<string> {
   return response.headers.get('mcp-session-id')!
 }
 
-t.test('over HTTP too, the short path answers as the SDK does: status, headers in their order, and every byte', async (t) => {
+t.test('over HTTP the fast path responds as the SDK does: status, headers in order, and every byte', async (t) => {
   const seed = await startSeed(t, { definitions: [...definitions, ...many] })
   await ready(seed)
   const token = await seed.provider.mint()
@@ -85,7 +85,7 @@ t.test('over HTTP too, the short path answers as the SDK does: status, headers i
   }
 })
 
-t.test('many people at once with the same ids, on connections that they share: each gets their own answer', async (t) => {
+t.test('many callers at once with the same ids on shared connections each get their own response', async (t) => {
   const seed = await startSeed(t, { definitions })
   await ready(seed)
   const people = await Promise.all(Array.from({ length: 12 }, async (_none, index) => {
@@ -105,11 +105,11 @@ t.test('many people at once with the same ids, on connections that they share: e
   t.same(wrong, [])
 })
 
-t.test('a token that was seen is refused', async (t) => {
+t.test('a cached token is refused', async (t) => {
   const says = modernRequest('tools/call', { name: 'says', arguments: {} })
   const status = async (seed: TestSeed, token: string): Promise<number> => (await onTheWire(seed, says, token)).status!
 
-  t.test('from the second in which it expires', async (t) => {
+  t.test('from the second it expires', async (t) => {
     const seed = await startSeed(t, { definitions, env: { TOKEN_CLOCK_SKEW_SECONDS: '0' } })
     await ready(seed)
     const exp = Math.floor(Date.now() / 1_000) + 3
@@ -127,7 +127,7 @@ t.test('a token that was seen is refused', async (t) => {
     t.equal(late, 0)
   })
 
-  t.test('from the moment of its revocation, in a session too', async (t) => {
+  t.test('from the moment it is revoked, in a session too', async (t) => {
     const seed = await startSeed(t, { definitions })
     await ready(seed)
     const token = await seed.provider.mint({ sub: 'ada' })
@@ -141,7 +141,7 @@ t.test('a token that was seen is refused', async (t) => {
     t.equal((await onTheWire(seed, inSession, token)).status, 401)
   })
 
-  t.test('from when its key is withdrawn', async (t) => {
+  t.test('from the moment its key is withdrawn', async (t) => {
     const seed = await startSeed(t, { definitions })
     await ready(seed)
     const token = await seed.provider.mint()
@@ -154,7 +154,7 @@ t.test('a token that was seen is refused', async (t) => {
   })
 })
 
-t.test('a client that leaves while its call waits: in 2026-07-28 that cancels it, in a session it goes on', async (t) => {
+t.test('a client that disconnects cancels its call in 2026-07-28 but not in a session', async (t) => {
   const signals: AbortSignal[] = []
   let begun: () => void
   let finish: () => void

@@ -7,8 +7,8 @@ import { createBrowser } from '../support/browser.ts'
 import { ready } from '../support/seed.ts'
 import { startServerProcess } from '../support/process.ts'
 
-/** Each curl command of the deployment guide, by curl itself, against the built server: `node dist/src/server.js`. */
-t.test("the guide's commands answer what the guide says", async (t) => {
+/** The curl commands that the documents show, run by curl against the built server: `node dist/src/server.js`. */
+t.test('the documented curl commands get the documented responses', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   const server = await startServerProcess(t, { OIDC_ISSUER: provider.issuer, OIDC_AUDIENCE: provider.clientId })
@@ -28,7 +28,7 @@ t.test("the guide's commands answer what the guide says", async (t) => {
     t.match(JSON.parse(body), { issuer: url, authorization_endpoint: `${url}/oauth/authorize`, token_endpoint: `${url}/oauth/token`, registration_endpoint: `${url}/oauth/register` })
   })
 
-  t.test('the MCP endpoint wants authentication', async (t) => {
+  t.test('the MCP endpoint requires authentication', async (t) => {
     const { status, headers } = await curl([`${url}/mcp`])
     t.equal(status, 401)
     t.equal(headers['www-authenticate'], `Bearer scope="openid profile email", resource_metadata="${url}/.well-known/oauth-protected-resource/mcp"`)
@@ -42,7 +42,7 @@ t.test("the guide's commands answer what the guide says", async (t) => {
     t.match(Object.fromEntries(location.searchParams), { client_id: provider.clientId, response_type: 'code', code_challenge_method: 'S256', code_challenge: /^[\w-]{43}$/ })
   })
 
-  t.test('the token endpoint answers an OAuth error', async (t) => {
+  t.test('the token endpoint responds with an OAuth error', async (t) => {
     const { status, headers, body } = await curl(['-X', 'POST', `${url}/oauth/token`])
     t.equal(status, 400)
     t.equal(headers['cache-control'], 'no-store')
@@ -57,7 +57,7 @@ t.test("the guide's commands answer what the guide says", async (t) => {
     t.match(JSON.parse(body), { client_id: /^seed-/, client_id_issued_at: Number, client_name: 'Test Client', redirect_uris: ['http://localhost:8080/callback'] })
   })
 
-  t.test('initialize, with a token and curl\'s own Accept, answers plain JSON', async (t) => {
+  t.test("initialize with a token and curl's own Accept gets plain JSON", async (t) => {
     const { status, headers, body } = await curl(['-X', 'POST', `${url}/mcp`,
       '-H', 'Content-Type: application/json',
       '-H', `Authorization: Bearer ${await provider.mint()}`,
@@ -77,7 +77,7 @@ t.test("the guide's commands answer what the guide says", async (t) => {
     t.ok(await server.printed(/"user":\{"subject":"ada".*"msg":"User context"/), 'and the log shows the user: grep "User context"')
   })
 
-  t.test('Claude Code may use any client id: the URL of the guide\'s configuration leads through sign-in to a token', async (t) => {
+  t.test('Claude Code may use any client id and signs in with the documented configuration', async (t) => {
     const redirectUri = 'http://localhost:51234/callback'
     const verifier = 'a-verifier-of-at-least-forty-three-characters-0'
     const challenge = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))).toString('base64url')
