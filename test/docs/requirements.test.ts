@@ -9,7 +9,7 @@ t.test('every test that docs/requirements.md names exists', async (t) => {
   const sources = new Map<string, string>()
   for (const [, file, names = ''] of document.matchAll(/`([\w/-]+\.test\.ts)`((?:;? \*[^*|]+\*)*)/g)) {
     const source = sources.get(file!) ?? await readFile(join(ROOT, 'test', file!), 'utf8').catch(() => undefined)
-    t.ok(source, file)
+    t.ok(source, `${file}`)
     if (source === undefined) continue
     sources.set(file!, source)
     for (const [, name] of names.matchAll(/\*([^*]+)\*/g)) {
