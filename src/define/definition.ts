@@ -2,17 +2,28 @@ import type { PromptDefinition } from './prompt.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from './resource.ts'
 import type { ToolDefinition } from './tool.ts'
 
-/** Anything that this server can offer. */
+/** Anything that a server can offer: what the `define…` functions return. */
 export type Definition = ToolDefinition | PromptDefinition | ResourceDefinition | ResourceTemplateDefinition
 
 const KINDS: ReadonlySet<unknown> = new Set<Definition['kind']>(['tool', 'prompt', 'resource', 'resource-template'])
 
-/** Whether a value is what one of the `define…` functions gave. */
+/** A definition that cannot be served. The message says why; whoever knows the definition's file adds its path. */
+export class DefinitionError extends Error {
+  override readonly name = 'DefinitionError'
+  readonly definition: Definition
+
+  constructor (message: string, definition: Definition, options?: ErrorOptions) {
+    super(message, options)
+    this.definition = definition
+  }
+}
+
+/** Tells whether a value was returned by one of the `define…` functions. */
 export function isDefinition (value: unknown): value is Definition {
   return typeof value === 'object' && value !== null && KINDS.has((value as { kind?: unknown }).kind)
 }
 
-/** What to call it in a message to its author. */
+/** Names a definition in messages: `Tool "close_ticket"`. No two definitions of a server have the same name. */
 export function describeDefinition (definition: Definition): string {
   switch (definition.kind) {
     case 'tool': return `Tool ${JSON.stringify(definition.name)}`

@@ -1,18 +1,23 @@
 /**
- * URI templates (RFC 6570) read backwards: which values a URI has been made with. Time grows with the length of the URI
- * and of the template alone, whatever either says; a regular expression would try all ways to divide
- * `{year}-{month}-{day}` among a row of dashes.
+ * A URI template (RFC 6570) that is used backwards: it returns the values that a URI was made with.
+ *
+ * Matching takes time proportional to the length of the URI times that of the template, whatever either contains. A
+ * regular expression would not: `{year}-{month}-{day}` has it try every way to split a long row of dashes.
  */
-export interface UriPattern {
-  /** Of the variables, in their order. */
+export interface UriTemplate {
+  /** Names of the variables, in order. */
   readonly names: readonly string[]
-  /** The values as they stand in the URI, still encoded; undefined where it is none of this template. Of several readings the earlier variables get the most. */
+  /**
+   * Returns the values by name, still percent-encoded, or undefined if the URI does not match. If it matches in several
+   * ways, earlier variables get as much as possible.
+   */
   match (uri: string): Map<string, string> | undefined
 }
 
+/** A piece of a template: fixed text, or a variable and the characters that its value cannot contain. */
 type Part = { literal: string } | { name: string, except: string }
 
-/** What comes before each variable of an expression, and what its value cannot contain. */
+/** By operator (RFC 6570 section 2.2): the text before the first and each further variable, and `except` of Part. */
 const OPERATORS: Readonly<Record<string, { first: string, next: string, except: string }>> = {
   '': { first: '', next: ',', except: '/,' },
   '+': { first: '', next: ',', except: '' },
@@ -23,9 +28,10 @@ const OPERATORS: Readonly<Record<string, { first: string, next: string, except: 
   '&': { first: '&', next: '&', except: '&' }
 }
 
-/** @throws Error for braces that are none of an expression */
-export function parseUriTemplate (template: string): UriPattern {
-  const parts = template.split(/(\{[^{}]*\})/).flatMap((piece): Part[] => piece.startsWith('{') && piece.endsWith('}') ? parseExpression(piece.slice(1, -1)) : [{ literal: piece }])
+/** @throws Error for a brace that is not part of an expression, an unknown expression, or a variable used twice */
+export function parseUriTemplate (template: string): UriTemplate {
+  const parts = template.split(/(\{[^{}]*\})/).flatMap((piece): Part[] =>
+    piece.startsWith('{') && piece.endsWith('}') ? parseExpression(piece.slice(1, -1)) : [{ literal: piece }])
   if (parts.some((part) => 'literal' in part && /[{}]/.test(part.literal))) throw new Error('a brace is not closed')
   const names = parts.flatMap((part) => 'name' in part ? [part.name] : [])
   if (new Set(names).size < names.length) throw new Error('each variable must have a name of its own')
@@ -34,48 +40,64 @@ export function parseUriTemplate (template: string): UriPattern {
 
 function parseExpression (expression: string): Part[] {
   const operator = /^[+#./?&]/.test(expression) ? expression.charAt(0) : ''
-  const list = expression.slice(operator.length)
+  const variables = expression.slice(operator.length).split(',')
   const { first, next, except } = OPERATORS[operator]!
-  return list.split(',').flatMap((item, index): Part[] => {
-    const [, name, many] = /^(\w+)(\*?)$/.exec(item) ?? []
+  return variables.flatMap((variable, index): Part[] => {
+    const [, name, explode] = /^(\w+)(\*?)$/.exec(variable) ?? []
     if (name === undefined) throw new Error(`{${expression}} is not understood`)
-    const named = operator === '?' || operator === '&' ? `${name}=` : ''
-    return [{ literal: (index === 0 ? first : next) + named }, { name, except: many === '*' ? except.replace(',', '') : except }]
+    const prefix = operator === '?' || operator === '&' ? `${name}=` : ''
+    return [
+      { literal: (index === 0 ? first : next) + prefix },
+      { name, except: explode === '*' ? except.replace(',', '') : except }
+    ]
   })
 }
 
-/** From the end: where in the URI the rest of the template fits. Then from the start: what each variable holds. */
+/**
+ * Matches in two passes. From the end backwards: at which offsets of the URI can each rest of the template match? Then
+ * from the start: each variable takes the longest value after which the rest still matches.
+ */
 function match (parts: readonly Part[], uri: string): Map<string, string> | undefined {
-  const fits: Uint8Array[] = Array.from({ length: parts.length + 1 }, () => new Uint8Array(uri.length + 1))
-  fits[parts.length]![uri.length] = 1
-  for (let index = parts.length - 1; index >= 0; index--) fill(fits[index]!, fits[index + 1]!, parts[index]!, uri)
-  if (fits[0]![0] === 0) return undefined
+  const matchesFrom = Array.from({ length: parts.length + 1 }, () => new Uint8Array(uri.length + 1))
+  matchesFrom[parts.length]![uri.length] = 1
+  for (let index = parts.length - 1; index >= 0; index--) {
+    fillMatches(matchesFrom[index]!, matchesFrom[index + 1]!, parts[index]!, uri)
+  }
+  if (matchesFrom[0]![0] === 0) return undefined
 
   const values = new Map<string, string>()
-  let at = 0
+  let offset = 0
   for (const [index, part] of parts.entries()) {
     if ('literal' in part) {
-      at += part.literal.length
+      offset += part.literal.length
       continue
     }
-    let end = at + 1
-    for (let next = end; next <= uri.length && !part.except.includes(uri[next - 1]!); next++) {
-      if (fits[index + 1]![next] === 1) end = next
-    }
-    values.set(part.name, uri.slice(at, end))
-    at = end
+    const end = longestEnd(matchesFrom[index + 1]!, part.except, uri, offset)
+    values.set(part.name, uri.slice(offset, end))
+    offset = end
   }
   return values
 }
 
-/** A variable holds at least one character. */
-function fill (here: Uint8Array, rest: Uint8Array, part: Part, uri: string): void {
+/** Marks the offsets at which this part and the rest of the template match. A variable takes at least one character. */
+function fillMatches (here: Uint8Array, rest: Uint8Array, part: Part, uri: string): void {
   if ('literal' in part) {
     const { literal } = part
-    for (let at = uri.length - literal.length; at >= 0; at--) here[at] = rest[at + literal.length] === 1 && uri.startsWith(literal, at) ? 1 : 0
+    for (let offset = uri.length - literal.length; offset >= 0; offset--) {
+      here[offset] = rest[offset + literal.length] === 1 && uri.startsWith(literal, offset) ? 1 : 0
+    }
     return
   }
-  for (let at = uri.length - 1; at >= 0; at--) {
-    here[at] = !part.except.includes(uri[at]!) && (rest[at + 1] === 1 || here[at + 1] === 1) ? 1 : 0
+  for (let offset = uri.length - 1; offset >= 0; offset--) {
+    const restMatches = rest[offset + 1] === 1 || here[offset + 1] === 1
+    here[offset] = restMatches && !part.except.includes(uri[offset]!) ? 1 : 0
   }
+}
+
+function longestEnd (rest: Uint8Array, except: string, uri: string, offset: number): number {
+  let end = offset + 1
+  for (let next = end; next <= uri.length && !except.includes(uri[next - 1]!); next++) {
+    if (rest[next] === 1) end = next
+  }
+  return end
 }

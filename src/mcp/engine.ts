@@ -104,7 +104,6 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
   const servers = createProtocolServers({
     serverInfo,
     catalog: () => catalog,
-    policies,
     runner,
     sessions,
     timeoutSeconds: tool.timeoutSeconds,
@@ -130,11 +129,10 @@ export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageS
     streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300,
     ...times
   })
-  const modern = createModern({ servers, catalog: () => catalog, policies, streams, bus: changes.bus, limits, onerror })
+  const modern = createModern({ servers, catalog: () => catalog, streams, bus: changes.bus, limits, onerror })
 
   const fast = createFastPath({
     catalog: () => catalog,
-    policies,
     runner,
     sessions,
     sdk: { modern: async (exchange, begun) => await postModern(exchange, toRequest(exchange), begun), session: legacy.resume },

@@ -32,5 +32,5 @@ export function subscribedUris (params: unknown): string[] {
 }
 
 function subscribedPolicies (params: unknown, catalog: Catalog) {
-  return subscribedUris(params).map((uri) => catalog.resources.find(uri)?.policy)
+  return subscribedUris(params).map((uri) => catalog.resources.policyOf(uri))
 }

@@ -4,7 +4,7 @@ import { createKeyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import { requirementsOf } from '../policy/requirements.ts'
-import { mirrorParams, readHeaderParams } from '../mcp/catalog/param-headers.ts'
+import { readHeaderParams, toParamHeaders } from '../mcp/catalog/param-headers.ts'
 import { createEngine } from '../mcp/engine.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
 import { createMemoryStore } from '../store/memory.ts'
@@ -68,7 +68,7 @@ export async function createTestClient ({ definitions, principal: described, era
   const serverLog: TestClient['serverLog'] = []
   const log = collectLog(serverLog)
   const store = createMemoryStore()
-  const mirrored = new Map(definitions.flatMap((definition) => definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
+  const headerParams = new Map(definitions.flatMap((definition) => definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
   const engine = createEngine({
     serverInfo: { name: 'seed', version: VERSION },
     definitions,
@@ -120,7 +120,7 @@ export async function createTestClient ({ definitions, principal: described, era
     progress,
     messages,
     serverLog,
-    callTool: async (name, args = {}, options) => await request('tools/call', { name, arguments: args }, { ...options, headers: mirrorParams(mirrored.get(name) ?? [], args) }) as CallToolResult,
+    callTool: async (name, args = {}, options) => await request('tools/call', { name, arguments: args }, { ...options, headers: toParamHeaders(headerParams.get(name) ?? [], args) }) as CallToolResult,
     listTools: async () => await list('tools/list', 'tools'),
     getPrompt: async (name, args = {}, options) => await request('prompts/get', { name, arguments: args }, options) as GetPromptResult,
     listPrompts: async () => await list('prompts/list', 'prompts'),

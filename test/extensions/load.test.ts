@@ -108,7 +108,7 @@ t.test('what cannot be offered is a sentence with the file and the reason', asyn
     ['a file that throws', { 'a.js': "throw new Error('no database')" }, 'FOLDER/a.js cannot be loaded: no database'],
     ['a file that throws something else', { 'a.js': "throw 'a tantrum'" }, 'FOLDER/a.js cannot be loaded: it throws a tantrum'],
     ['a file that offers nothing', { 'a.js': 'export const a = { kind: 1 }\nexport const b = null' }, /^FOLDER\/a\.js exports nothing that defineTool, .* made/],
-    ['a name that the protocol does not allow', { 'a.js': tool('a b') }, 'FOLDER/a.js cannot be offered: Tool name "a b" must be 1 to 128 of letters, digits, _ - and .'],
+    ['a name that the protocol does not allow', { 'a.js': tool('a b') }, 'FOLDER/a.js cannot be offered: Tool name "a b" must have 1 to 128 characters: letters, digits, _, - and .'],
     ['a tool without handler', { 'a.js': tool('a', '') }, 'FOLDER/a.js cannot be offered: tool "a" needs handler: a function'],
     ['a tool without input', { 'a.js': tool('a').replace(/input: .*?,/, '') }, 'FOLDER/a.js cannot be offered: tool "a" needs input: a schema'],
     ['a tool without a name', { 'a.js': tool('a').replace("name: 'a',", '') }, 'FOLDER/a.js cannot be offered: tool without a name needs name: text'],

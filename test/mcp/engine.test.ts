@@ -133,7 +133,7 @@ t.test('a tool that cannot be served fails at start', (t) => {
   const named = (name: string) => ({ ...tools[0]!, name })
   t.throws(() => createToolCatalog([named('a b')], POLICIES), { message: /Tool name "a b"/ })
   t.throws(() => createToolCatalog([named('')], POLICIES), { message: /1 to 128/ })
-  t.throws(() => createToolCatalog([named('x'), named('x')], POLICIES), { message: 'Two tools are called x' })
+  t.throws(() => createToolCatalog([named('x'), named('x')], POLICIES), { message: 'Tool "x" is defined twice' })
   t.end()
 })
 

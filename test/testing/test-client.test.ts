@@ -169,5 +169,5 @@ for (const era of ERAS) {
 }
 
 t.test('definitions that cannot be served are refused', async (t) => {
-  await t.rejects(createTestClient({ definitions: [definitions[0]!, definitions[0]!] }), { message: /Two tools/ })
+  await t.rejects(createTestClient({ definitions: [definitions[0]!, definitions[0]!] }), { message: /is defined twice/ })
 })

@@ -1,47 +1,82 @@
+import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
+import type { CompleteRequest, CompleteResult } from '@modelcontextprotocol/server'
 import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import { createPolicyEvaluator } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator, PolicyOptions } from '../../policy/evaluator.ts'
+import type { CompletionContext } from './completion.ts'
 import { createPromptCatalog } from './prompts.ts'
-import type { PromptCatalog } from './prompts.ts'
 import { createResourceCatalog } from './resources.ts'
-import type { ResourceCatalog } from './resources.ts'
 import { createToolCatalog } from './tools.ts'
-import type { ToolCatalog } from './tools.ts'
 
-/** All that this server offers, checked and compiled once: at start, and where a developer has saved a file. */
-export interface Catalog {
-  readonly tools: ToolCatalog
-  readonly prompts: PromptCatalog
-  readonly resources: ResourceCatalog
-  /** What a request is about, so that its policy can be judged before anything runs; undefined where it is about nothing that has one. */
-  policyOf (method: string, params: unknown): Policy | undefined
-}
+export type Catalog = ReturnType<typeof createCatalog>
 
-/** @throws Error for definitions that cannot be served, with the name of the one that is at fault */
-export function createCatalog (definitions: readonly Definition[], policies: PolicyEvaluator): Catalog {
-  const ofKind = <Kind extends Definition['kind']>(kind: Kind): Array<Extract<Definition, { kind: Kind }>> =>
-    definitions.filter((definition) => definition.kind === kind) as Array<Extract<Definition, { kind: Kind }>>
-  const tools = createToolCatalog(ofKind('tool'), policies)
-  const prompts = createPromptCatalog(ofKind('prompt'), policies)
-  const resources = createResourceCatalog(ofKind('resource'), ofKind('resource-template'), policies)
+/**
+ * Everything that the server offers, validated and compiled once: at start, and in development after each save. What a
+ * caller may not use is not found, as if it did not exist.
+ *
+ * @throws DefinitionError for a definition that cannot be served
+ */
+export function createCatalog (definitions: readonly Definition[], policies: PolicyEvaluator) {
+  const tools = createToolCatalog(ofKind(definitions, 'tool'), policies)
+  const prompts = createPromptCatalog(ofKind(definitions, 'prompt'), policies)
+  const resources = createResourceCatalog(
+    ofKind(definitions, 'resource'),
+    ofKind(definitions, 'resource-template'),
+    policies
+  )
 
   return {
     tools,
     prompts,
     resources,
-    policyOf (method, params) {
-      const { name, uri, ref } = (params ?? {}) as { name?: unknown, uri?: unknown, ref?: { type?: unknown, name?: unknown, uri?: unknown } }
+
+    /**
+     * Returns the policy of what a request is about, so that missing scopes are found before anything runs. Undefined
+     * if the request is about nothing that could have a policy, or that exists.
+     */
+    policyOf (method: string, params: unknown): Policy | undefined {
+      const { name, uri, ref } = (params ?? {}) as { name?: unknown, uri?: unknown, ref?: Record<string, unknown> }
       switch (method) {
-        case 'tools/call': return tools.find(String(name))?.definition
-        case 'prompts/get': return prompts.find(String(name))?.definition
+        case 'tools/call': return tools.policyOf(String(name))
+        case 'prompts/get': return prompts.policyOf(String(name))
         case 'resources/read':
-        case 'resources/subscribe': return resources.find(String(uri))?.policy
-        case 'completion/complete': return ref?.type === 'ref/prompt' ? prompts.find(String(ref.name))?.definition : resources.findTemplate(String(ref?.uri))?.definition
+        case 'resources/subscribe': return resources.policyOf(String(uri))
+        case 'completion/complete': return ref?.['type'] === 'ref/prompt'
+          ? prompts.policyOf(String(ref['name']))
+          : resources.policyOfTemplate(String(ref?.['uri']))
         default: return undefined
       }
+    },
+
+    /**
+     * Suggests values for an argument of a prompt or a variable of a resource template.
+     *
+     * @throws ProtocolError if the caller may not use it, there is no such argument, or the author's function failed
+     */
+    async complete (
+      { ref, argument, context }: CompleteRequest['params'],
+      caller: CompletionContext
+    ): Promise<CompleteResult['completion']> {
+      const { principal } = caller
+      const found = ref.type === 'ref/prompt'
+        ? prompts.find(ref.name, principal)
+        : resources.findTemplate(ref.uri, principal)
+      if (found !== undefined) return await found.complete(argument, context?.arguments ?? {}, caller)
+      // Clients may ask for a resource that has no variables: there is nothing to complete.
+      if (ref.type === 'ref/resource' && resources.listing.visible(principal).some(({ uri }) => uri === ref.uri)) {
+        return { values: [] }
+      }
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'There is nothing of this name to complete')
     }
   }
+}
+
+function ofKind<Kind extends Definition['kind']> (
+  definitions: readonly Definition[],
+  kind: Kind
+): Array<Extract<Definition, { kind: Kind }>> {
+  return definitions.filter((definition): definition is Extract<Definition, { kind: Kind }> => definition.kind === kind)
 }
 
 /** Whether some can be served, before they are joined with others: so that a message can name their file. */

@@ -6,46 +6,79 @@ import type { RequestContext } from '../../define/context.ts'
 import { logFailure } from '../handlers/execute.ts'
 
 /**
- * Suggestions for one argument (MCP, completion).
- * @throws ProtocolError for an argument that there is not, and where the author's code failed
+ * Suggests values for one argument (MCP, completion).
+ *
+ * @param given the arguments that are filled in already
+ * @throws ProtocolError if there is no such argument, or the author's function failed
  */
-export type Completer = (argument: { name: string, value: string }, given: Readonly<Record<string, string>>, context: Pick<RequestContext, 'principal' | 'log'>) => Promise<CompleteResult['completion']>
+export type Completer = (
+  argument: { name: string, value: string },
+  given: Readonly<Record<string, string>>,
+  context: CompletionContext
+) => Promise<CompleteResult['completion']>
 
-const MOST_VALUES = 100
+export type CompletionContext = Pick<RequestContext, 'principal' | 'log'>
 
-/** @param names of the arguments that there are. @throws Error for completions of others */
-export function createCompleter (what: string, names: readonly string[], schema: TObject | undefined, completions: Completions<Record<string, string>> | undefined): Completer {
-  for (const name of Object.keys(completions ?? {})) {
-    if (!names.includes(name)) throw new Error(`${what} completes ${name}, which it does not have`)
+/** The most values in one answer (MCP, completion). */
+const MAX_VALUES = 100
+
+/**
+ * Returns the completer of a prompt or resource template. An argument without a function of its own is completed with
+ * the values that its schema lists.
+ *
+ * @param label names the definition in messages
+ * @param names the arguments that exist
+ * @throws Error if `completions` has one for another argument
+ */
+export function createCompleter (
+  label: string,
+  names: readonly string[],
+  schema: TObject | undefined,
+  completions: Completions<Record<string, string>> = {}
+): Completer {
+  for (const name of Object.keys(completions)) {
+    if (!names.includes(name)) throw new Error(`${label} completes ${name}, which it does not have`)
   }
-  const choices = new Map(names.map((name) => [name, literals((schema?.properties as Record<string, Choice> | undefined)?.[name] ?? {})]))
+  const properties = (schema?.properties ?? {}) as Record<string, ChoiceSchema>
+  const listed = new Map(names.map((name) => [name, listedValues(properties[name] ?? {})]))
 
   return async ({ name, value }, given, context) => {
-    const values = choices.get(name)
-    if (values === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `${what} has no argument ${name.slice(0, 100)}`)
-    const complete = completions?.[name]
-    const fitting = complete === undefined
-      ? values.filter((choice) => choice.startsWith(value))
-      : await suggest(complete, value, given, context, what)
-    return { values: fitting.slice(0, MOST_VALUES), total: fitting.length, hasMore: fitting.length > MOST_VALUES }
+    const values = listed.get(name)
+    if (values === undefined) {
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, `${label} has no argument ${name.slice(0, 100)}`)
+    }
+    const suggested = await suggest(label, completions[name], value, given, context)
+    const matching = suggested ?? values.filter((choice) => choice.startsWith(value))
+    return {
+      values: matching.slice(0, MAX_VALUES),
+      total: matching.length,
+      hasMore: matching.length > MAX_VALUES
+    }
   }
 }
 
-async function suggest (complete: NonNullable<Completions<Record<string, string>>[string]>, value: string, given: Readonly<Record<string, string>>, context: Pick<RequestContext, 'principal' | 'log'>, what: string): Promise<string[]> {
+async function suggest (
+  label: string,
+  complete: Completions<Record<string, string>>[string],
+  value: string,
+  given: Readonly<Record<string, string>>,
+  context: CompletionContext
+): Promise<string[] | undefined> {
   try {
-    return [...await complete(value, given, context)].map(String)
+    return complete && [...await complete(value, given, context)].map(String)
   } catch (err) {
-    throw new ProtocolError(ProtocolErrorCode.InternalError, logFailure(err, `completion of ${what}`, context.log).message)
+    const { message } = logFailure(err, `completion of ${label}`, context.log)
+    throw new ProtocolError(ProtocolErrorCode.InternalError, message)
   }
 }
 
-interface Choice {
+interface ChoiceSchema {
   const?: unknown
   enum?: unknown[]
-  anyOf?: Choice[]
+  anyOf?: ChoiceSchema[]
 }
 
-/** The values that a schema admits, where it lists them. */
-function literals ({ const: only, enum: choices = [], anyOf = [] }: Choice): string[] {
-  return [only, ...choices, ...anyOf.flatMap(literals)].filter((choice) => typeof choice === 'string')
+/** Returns the strings that a schema lists: those of an enum, a literal or a union of literals. */
+function listedValues ({ const: literal, enum: values = [], anyOf = [] }: ChoiceSchema): string[] {
+  return [literal, ...values, ...anyOf.flatMap(listedValues)].filter((value) => typeof value === 'string')
 }

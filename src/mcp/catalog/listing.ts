@@ -1,100 +1,77 @@
-import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
+import { LRUCache } from 'lru-cache'
 import type { Policy } from '../../define/policy.ts'
-import type { Principal } from '../../tokens/principal.ts'
+import { deepFreeze } from '../../json/deep-freeze.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
-import { deepFreeze } from '../../json/deep-freeze.ts'
+import type { Principal } from '../../tokens/principal.ts'
 
-/**
- * What is listed, in the order of its names, which is the same at every replica. Each caller sees what they may use;
- * what a caller sees is worked out once and remembered with the caller.
- */
-export interface Listing<Item extends object> {
-  /** Frozen, and the same array for all who see the same: it is shared by requests, and so is what is made of it. */
-  visible (principal: Principal | undefined): readonly Item[]
-  /** Whether all callers see the same, so that caches may share it. */
-  readonly isPublic: boolean
-  /** Everything, with what decides who sees it. */
-  readonly all: ReadonlyArray<{ item: Item, policy: Policy }>
-}
-
-/** What is made of one may be large. */
+/** Distinct selections to keep: each may be long, and the fast path keeps its text. */
 const MAX_SELECTIONS = 100
 
-/** @param entries in no order */
-export function createListing<Item extends object> (entries: ReadonlyArray<{ name: string, item: Item, policy: Policy }>, policies: PolicyEvaluator): Listing<Item> {
+export interface ListingEntry<Item> {
+  /** The name or URI that the list is sorted by. */
+  name: string
+  item: Item
+  policy: Policy
+}
+
+export type Listing<Item extends object> = ReturnType<typeof createListing<Item>>
+
+/**
+ * A list of tools, prompts, resources or templates, sorted by name, so that it is the same at every replica. Callers
+ * see only what their policies show them.
+ */
+export function createListing<Item extends object> (
+  entries: ReadonlyArray<ListingEntry<Item>>,
+  policies: PolicyEvaluator
+) {
   const sorted = [...entries].sort((a, b) => a.name < b.name ? -1 : 1)
   for (const { item } of sorted) deepFreeze(item)
   const isPublic = !sorted.some(({ policy }) => hasPolicy(policy))
-  const everything = Object.freeze(sorted.map(({ item }) => item))
-  const open = Object.freeze(sorted.filter(({ policy }) => !hasPolicy(policy)).map(({ item }) => item))
-  const seen = new WeakMap<Principal, readonly Item[]>()
-  /** By which entries they have: there are few, as there are few rules, and many callers. */
-  const selections = new Map<string, readonly Item[]>()
+  const allItems = itemsOf(sorted)
+  const publicItems = itemsOf(sorted.filter(({ policy }) => !hasPolicy(policy)))
+  const byPrincipal = new WeakMap<Principal, readonly Item[]>()
+  // Callers are many but rules are few, so most callers see the same few selections.
+  const selections = new LRUCache<string, readonly Item[]>({ max: MAX_SELECTIONS })
 
   function select (principal: Principal): readonly Item[] {
-    const listed = sorted.map(({ policy }) => policies.isListed(policy, principal))
-    const name = listed.map(Number).join('')
-    const known = selections.get(name)
+    const isListed = sorted.map(({ policy }) => policies.isListed(policy, principal))
+    const key = isListed.map(Number).join('')
+    const known = selections.get(key)
     if (known !== undefined) return known
-    const items = Object.freeze(sorted.filter((_entry, index) => listed[index]).map(({ item }) => item))
-    if (selections.size >= MAX_SELECTIONS) selections.clear()
-    selections.set(name, items)
+    const items = itemsOf(sorted.filter((_entry, index) => isListed[index]))
+    selections.set(key, items)
     return items
   }
 
   return {
+    /** Whether all callers see the same list, so that shared caches may keep it. */
     isPublic,
-    all: sorted.map(({ item, policy: { scopes, groups, claims } }) => ({ item, policy: plain<Policy>({ scopes, groups, claims }) })),
-    visible (principal) {
-      if (isPublic) return everything
-      if (principal === undefined) return open
-      const known = seen.get(principal)
+
+    /** Everything that clients could notice a change of: the items and their policies. */
+    all: sorted.map(({ item, policy: { scopes, groups, claims } }) => ({
+      item,
+      policy: copyJson<Policy>({ scopes, groups, claims })
+    })),
+
+    /** Returns what a caller sees: frozen, and the same array for all callers who see the same. */
+    visible (principal: Principal | undefined): readonly Item[] {
+      if (isPublic) return allItems
+      if (principal === undefined) return publicItems
+      const known = byPrincipal.get(principal)
       if (known !== undefined) return known
       const items = select(principal)
-      seen.set(principal, items)
+      byPrincipal.set(principal, items)
       return items
     }
   }
 }
 
-/** One page of a list (MCP, pagination). */
-export interface Page<Item> {
-  items: readonly Item[]
-  nextCursor?: string
+function itemsOf<Item> (entries: ReadonlyArray<ListingEntry<Item>>): readonly Item[] {
+  return Object.freeze(entries.map(({ item }) => item))
 }
 
-/**
- * A cursor names the last item of the page before, so a page that follows is right on every replica, and also when
- * something was added or taken away meanwhile.
- *
- * @param what the list's name, so that a cursor of another list is refused
- * @throws ProtocolError -32602 for a cursor that is none of this list's
- */
-export function page<Item> (what: string, items: readonly Item[], nameOf: (item: Item) => string, cursor: string | undefined, size: number): Page<Item> {
-  const after = cursor === undefined ? undefined : readCursor(what, cursor)
-  const start = after === undefined ? 0 : items.findIndex((item) => nameOf(item) > after)
-  if (start === -1) return { items: [] }
-  if (start === 0 && items.length <= size) return { items }
-  const taken = items.slice(start, start + size)
-  return {
-    items: taken,
-    ...(start + size < items.length && { nextCursor: Buffer.from(JSON.stringify([what, nameOf(taken.at(-1)!)])).toString('base64url') })
-  }
-}
-
-const MAX_CURSOR = 12_000
-
-function readCursor (what: string, cursor: string): string {
-  try {
-    if (cursor.length > MAX_CURSOR) throw new Error('too long')
-    const [list, name] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]
-    if (list === what && typeof name === 'string') return name
-  } catch {}
-  throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The cursor is not one of this list')
-}
-
-/** A copy of what an author gave, without what JSON cannot hold and without a schema library's own hidden members. */
-export function plain<T> (value: unknown): T {
+/** Copies what JSON can hold, without undefined members and the hidden members of schema libraries. */
+export function copyJson<T> (value: unknown): T {
   return JSON.parse(JSON.stringify(value)) as T
 }

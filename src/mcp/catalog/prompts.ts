@@ -3,28 +3,18 @@ import type { GetPromptResult, Prompt } from '@modelcontextprotocol/server'
 import { Compile } from 'typebox/compile'
 import type { Validator } from 'typebox/compile'
 import { user } from '../../define/content.ts'
+import type { Policy } from '../../define/policy.ts'
 import type { PromptDefinition } from '../../define/prompt.ts'
-import type { Principal } from '../../tokens/principal.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
-import { createCompleter } from './completion.ts'
-import type { Completer } from './completion.ts'
+import type { Principal } from '../../tokens/principal.ts'
 import { execute, logFailure } from '../handlers/execute.ts'
 import type { Run } from '../handlers/execute.ts'
-import { describeValidationError } from './validation-message.ts'
-import { createListing, plain } from './listing.ts'
-import type { Listing } from './listing.ts'
 import { protocolErrors } from '../handlers/protocol-errors.ts'
-import { checkName } from './tools.ts'
-
-/** The prompts of this server: checked and compiled once. */
-export interface PromptCatalog {
-  /** As prompts/list answers them. */
-  readonly listing: Listing<Prompt>
-  /** Whatever its policy says. */
-  find (name: string): CompiledPrompt | undefined
-  /** @throws ProtocolError where it does not exist for this caller, its arguments are not valid, or it failed; InputRequiredError; the reason for which it was aborted */
-  get (name: string, given: Record<string, string>, principal: Principal | undefined, run: Run): Promise<GetPromptResult>
-}
+import { checkName, compileDefinitions } from './compile-definitions.ts'
+import { createCompleter } from './completion.ts'
+import type { Completer } from './completion.ts'
+import { copyJson, createListing } from './listing.ts'
+import { describeValidationError } from './validation-message.ts'
 
 export interface CompiledPrompt {
   definition: PromptDefinition
@@ -32,50 +22,96 @@ export interface CompiledPrompt {
   complete: Completer
 }
 
-/** @throws Error for a definition that cannot be served */
-export function createPromptCatalog (definitions: readonly PromptDefinition[], policies: PolicyEvaluator): PromptCatalog {
-  const prompts = new Map<string, CompiledPrompt>()
-  for (const definition of definitions) {
-    const { name, arguments: schema, complete } = definition
-    checkName('Prompt', name)
-    if (prompts.has(name)) throw new Error(`Two prompts are called ${name}`)
-    prompts.set(name, {
-      definition,
-      arguments: schema && Compile(schema),
-      complete: createCompleter(`Prompt ${name}`, Object.keys(schema?.properties ?? {}), schema, complete)
-    })
+export type PromptCatalog = ReturnType<typeof createPromptCatalog>
+
+/**
+ * The server's prompts. Only a prompt that the caller may use is found.
+ *
+ * @throws DefinitionError for a prompt that cannot be served
+ */
+export function createPromptCatalog (definitions: readonly PromptDefinition[], policies: PolicyEvaluator) {
+  const prompts = compileDefinitions(definitions, ({ name }) => name, compilePrompt)
+
+  /** Returns the prompt, or undefined if the caller may not use it. */
+  function find (name: string, principal: Principal | undefined): CompiledPrompt | undefined {
+    const prompt = prompts.get(name)
+    return prompt !== undefined && policies.isAllowed(prompt.definition, principal) ? prompt : undefined
   }
-  const listing = createListing([...prompts.values()].map(({ definition }) => ({ name: definition.name, item: describe(definition), policy: definition })), policies)
 
   return {
-    listing,
-    find: (name) => prompts.get(name),
-    async get (name, given, principal, run) {
-      const prompt = prompts.get(name)
-      if (prompt === undefined || !policies.isAllowed(prompt.definition, principal)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown prompt: ${name}`)
+    /** The prompts as prompts/list returns them. */
+    listing: createListing<Prompt>(
+      definitions.map((definition) => ({ name: definition.name, item: toPrompt(definition), policy: definition })),
+      policies
+    ),
+
+    find,
+
+    /** Returns the policy of a prompt, whoever may use it. */
+    policyOf: (name: string): Policy | undefined => prompts.get(name)?.definition,
+
+    /**
+     * Runs a prompt's handler.
+     *
+     * @throws ProtocolError if the caller may not use it, its arguments are not valid, or it failed;
+     * InputRequiredError; the reason for which the request was aborted
+     */
+    async get (
+      name: string,
+      args: Record<string, string>,
+      principal: Principal | undefined,
+      run: Run
+    ): Promise<GetPromptResult> {
+      const prompt = find(name, principal)
+      if (prompt === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown prompt: ${name}`)
       const { definition, arguments: validator } = prompt
-      if (validator?.Check(given) === false) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `The arguments of ${name} are not valid: ${describeValidationError(validator, given)}`)
-      const what = `prompt ${name}`
-      return await protocolErrors(async () => {
-        const output: unknown = await execute(what, definition.timeoutSeconds, run, (context) => definition.handler(given as never, context))
-        return render(output, definition, (err) => logFailure(err, what, run.log))
-      })
+      if (validator?.Check(args) === false) {
+        const reason = describeValidationError(validator, args)
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, `The arguments of ${name} are not valid: ${reason}`)
+      }
+      return await protocolErrors(async () => await runPrompt(definition, args, run))
     }
   }
 }
 
-function render (output: unknown, { name, description }: PromptDefinition, fail: (err: Error) => Error): GetPromptResult {
+async function runPrompt (
+  definition: PromptDefinition,
+  args: Record<string, string>,
+  run: Run
+): Promise<GetPromptResult> {
+  const label = `prompt ${definition.name}`
+  const output: unknown = await execute(label, definition.timeoutSeconds, run, (context) =>
+    definition.handler(args as never, context))
+  try {
+    return toPromptResult(output, definition)
+  } catch (err) {
+    throw logFailure(err, label, run.log)
+  }
+}
+
+function compilePrompt (definition: PromptDefinition): CompiledPrompt {
+  const { name, arguments: schema, complete } = definition
+  checkName('Prompt', name)
+  return {
+    definition,
+    arguments: schema && Compile(schema),
+    complete: createCompleter(`Prompt ${name}`, Object.keys(schema?.properties ?? {}), schema, complete)
+  }
+}
+
+/** @throws Error, for the prompt's author, if the handler returned neither text nor messages */
+function toPromptResult (output: unknown, { name, description }: PromptDefinition): GetPromptResult {
   const messages = typeof output === 'string' ? [user(output)] : output
   if (!Array.isArray(messages) || !messages.every((message) => isSpecType.PromptMessage(message))) {
-    throw fail(new Error(`Prompt ${name} returned something other than text or messages`))
+    throw new Error(`Prompt ${name} returned something other than text or messages`)
   }
   return { ...(description !== undefined && { description }), messages }
 }
 
-function describe ({ name, title, description, arguments: schema, icons, _meta }: PromptDefinition): Prompt {
+function toPrompt ({ name, title, description, arguments: schema, icons, _meta }: PromptDefinition): Prompt {
   const required: readonly string[] = schema?.required ?? []
-  const args = Object.entries((schema?.properties ?? {}) as Record<string, { title?: string, description?: string }>).map(([argument, { title, description }]) => ({
-    name: argument, title, description, required: required.includes(argument)
-  }))
-  return plain({ name, title, description, icons, ...(args.length > 0 && { arguments: args }), _meta })
+  const properties = (schema?.properties ?? {}) as Record<string, { title?: string, description?: string }>
+  const args = Object.entries(properties).map(([name, { title, description }]) =>
+    ({ name, title, description, required: required.includes(name) }))
+  return copyJson({ name, title, description, icons, ...(args.length > 0 && { arguments: args }), _meta })
 }

@@ -3,17 +3,29 @@ import type { ResourceContent } from '../../define/resource.ts'
 
 type Contents = ReadResourceResult['contents']
 
-/** What a resource gave, as contents of resources/read. @throws Error for its author */
-export function renderContents (given: unknown, uri: string, mimeType: string | undefined): Contents {
-  if (typeof given === 'string' || given instanceof Uint8Array) return [content({ content: given }, uri, mimeType)]
-  if (Array.isArray(given) && given.length > 0 && given.every(isContent)) return given.map((one) => content(one, uri, mimeType))
-  if (typeof given !== 'object' || given === null) throw new Error(`${uri} gave neither text nor bytes, an object or contents`)
-  return [content({ content: JSON.stringify(given) }, uri, mimeType ?? 'application/json')]
+/**
+ * Converts what `read` returned into the contents of resources/read.
+ *
+ * @param uri the URI that was read; contents may name others
+ * @param mimeType the resource's; contents may name others
+ * @throws Error, for the resource's author, if no contents can be made of it
+ */
+export function toContents (returned: unknown, uri: string, mimeType: string | undefined): Contents {
+  if (typeof returned === 'string' || returned instanceof Uint8Array) {
+    return [toContent({ content: returned }, uri, mimeType)]
+  }
+  if (Array.isArray(returned) && returned.length > 0 && returned.every(isContent)) {
+    return returned.map((content) => toContent(content, uri, mimeType))
+  }
+  if (typeof returned !== 'object' || returned === null) {
+    throw new Error(`${uri} gave neither text nor bytes, an object or contents`)
+  }
+  return [toContent({ content: JSON.stringify(returned) }, uri, mimeType ?? 'application/json')]
 }
 
-function content ({ uri, mimeType, content }: ResourceContent, ownUri: string, ownMimeType: string | undefined): Contents[number] {
-  const type = mimeType ?? ownMimeType
-  const described = { uri: uri ?? ownUri, ...(type !== undefined && { mimeType: type }) }
+function toContent (own: ResourceContent, defaultUri: string, defaultType: string | undefined): Contents[number] {
+  const { uri = defaultUri, mimeType = defaultType, content } = own
+  const described = { uri, ...(mimeType !== undefined && { mimeType }) }
   return typeof content === 'string'
     ? { ...described, text: content }
     : { ...described, blob: Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('base64') }

@@ -1,59 +1,68 @@
 import { Compile } from 'typebox/compile'
 import type { ResourceTemplateDefinition } from '../../define/resource.ts'
+import { parseUriTemplate } from '../../define/uri-template.ts'
+import type { UriTemplate } from '../../define/uri-template.ts'
 import { createCompleter } from './completion.ts'
 import type { Completer } from './completion.ts'
-import { parseUriTemplate } from '../../define/uri-template.ts'
-import type { UriPattern } from '../../define/uri-template.ts'
 
-/** A template that URIs are compared with (RFC 6570). */
+/** A resource template that URIs are matched against (RFC 6570). */
 export interface CompiledTemplate {
   definition: ResourceTemplateDefinition
   complete: Completer
-  /** The variables of a URI of this template, decoded; undefined for any other, and where a variable is not of the form of `params`. */
+  /**
+   * Returns the decoded variables of a URI, or undefined if the URI is not one of this template or a variable does not
+   * match the schema `params`.
+   */
   match (uri: string): Record<string, string> | undefined
 }
 
-/** Longer URIs lead to nothing: comparing them takes time. */
+/** The longest URI to look up, in characters: matching takes time that grows with its length. */
 export const MAX_URI = 8_192
 
 /** @throws Error for a template that cannot be served */
 export function compileTemplate (definition: ResourceTemplateDefinition): CompiledTemplate {
   const { uriTemplate, params } = definition
-  const what = `Resource template ${uriTemplate}`
-  const { names, match } = parse(uriTemplate, what)
+  const label = `Resource template ${uriTemplate}`
+  const { names, match } = parse(uriTemplate, label)
   const prefix = uriTemplate.slice(0, uriTemplate.indexOf('{'))
-  if (names.length === 0 || !/^[a-z][a-z\d+.-]*:/i.test(prefix)) throw new Error(`${what} must be absolute and have variables: scheme://{name}`)
+  if (names.length === 0 || !/^[a-z][a-z\d+.-]*:/i.test(prefix)) {
+    throw new Error(`${label} must be absolute and have variables: scheme://{name}`)
+  }
   for (const name of Object.keys(params?.properties ?? {})) {
-    if (!names.includes(name)) throw new Error(`${what} has params.${name}, which is none of its variables`)
+    if (!names.includes(name)) throw new Error(`${label} has params.${name}, which is none of its variables`)
   }
   const validator = params && Compile(params)
 
   return {
     definition,
-    complete: createCompleter(what, names, params, definition.complete),
+    complete: createCompleter(label, names, params, definition.complete),
     match (uri) {
-      const found = uri.startsWith(prefix) ? match(uri) : undefined
-      if (found === undefined) return undefined
-      const values: Record<string, string> = {}
-      for (const [name, value] of found) {
-        const decoded = decode(value)
-        if (decoded === undefined) return undefined
-        values[name] = decoded
-      }
-      return validator?.Check(values) === false ? undefined : values
+      const encoded = uri.startsWith(prefix) ? match(uri) : undefined
+      const values = encoded && decodeAll(encoded)
+      return values === undefined || validator?.Check(values) === false ? undefined : values
     }
   }
 }
 
-function parse (uriTemplate: string, what: string): UriPattern {
+function parse (uriTemplate: string, label: string): UriTemplate {
   try {
     return parseUriTemplate(uriTemplate)
   } catch (err) {
-    throw new Error(`${what}: ${(err as Error).message}`, { cause: err })
+    throw new Error(`${label}: ${(err as Error).message}`, { cause: err })
   }
 }
 
-/** Control characters are in no name of anything, and end strings in some languages. */
+function decodeAll (encoded: ReadonlyMap<string, string>): Record<string, string> | undefined {
+  const values: Record<string, string> = {}
+  for (const [name, value] of encoded) {
+    const decoded = decode(value)
+    if (decoded === undefined) return undefined
+    values[name] = decoded
+  }
+  return values
+}
+
+/** Decodes a variable. Control characters are refused: no name contains them, and some languages end strings at NUL. */
 function decode (value: string): string | undefined {
   try {
     const decoded = decodeURIComponent(value)

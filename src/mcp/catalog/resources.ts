@@ -3,128 +3,189 @@ import type { CacheHint, ReadResourceResult, Resource, ResourceTemplateType } fr
 import type { RequestContext } from '../../define/context.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../../define/resource.ts'
-import type { Principal } from '../../tokens/principal.ts'
-import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
+import type { Principal } from '../../tokens/principal.ts'
 import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
 import type { Run } from '../handlers/execute.ts'
-import { createListing, plain } from './listing.ts'
-import type { Listing } from './listing.ts'
 import { protocolErrors } from '../handlers/protocol-errors.ts'
-import { renderContents } from './resource-contents.ts'
+import { compileDefinitions } from './compile-definitions.ts'
+import { copyJson, createListing } from './listing.ts'
+import { toContents } from './resource-contents.ts'
 import { MAX_URI, compileTemplate } from './resource-template.ts'
 import type { CompiledTemplate } from './resource-template.ts'
 
-/** The resources of this server and the templates of more: checked and compiled once. */
-export interface ResourceCatalog {
-  /** Of those that are declared one by one. */
-  readonly listing: Listing<Resource>
-  readonly templates: Listing<ResourceTemplateType>
-  /** All that a caller is shown: those declared one by one, and those that templates list, in the order of their URIs. */
-  list (caller: ListCaller, timeoutSeconds: number): Promise<{ resources: readonly Resource[], isPublic: boolean }>
-  /** What a URI leads to, whatever its policy says. */
-  find (uri: string): FoundResource | undefined
-  findTemplate (uriTemplate: string): CompiledTemplate | undefined
-  /** @throws ProtocolError where it does not exist for this caller, or failed; InputRequiredError; the reason for which it was aborted */
-  read (uri: string, principal: Principal | undefined, run: Run): Promise<ReadResourceResult & CacheHint>
-}
-
-/** What a template needs to know to list its resources. */
+/** Who asks for the list of resources: what the `list` function of a template gets. */
 export type ListCaller = Pick<RequestContext, 'principal' | 'log'>
 
+/** The resource that a URI leads to: one that is declared by itself, or one of a template. */
 export interface FoundResource {
-  policy: Policy
-  /** @param context made for this alone: it is added to */
-  read (context: RequestContext): unknown
   definition: ResourceDefinition | ResourceTemplateDefinition
+  /** @param context made for this call alone: a template adds the URI to it */
+  read (context: RequestContext): unknown
 }
 
-/** @throws Error for a definition that cannot be served */
-export function createResourceCatalog (definitions: readonly ResourceDefinition[], templateDefinitions: readonly ResourceTemplateDefinition[], policies: PolicyEvaluator): ResourceCatalog {
-  const resources = new Map<string, ResourceDefinition>()
-  for (const definition of definitions) {
-    if (!URL.canParse(definition.uri) || definition.uri.length > MAX_URI) throw new Error(`Resource URI ${JSON.stringify(definition.uri.slice(0, 200))} must be absolute: scheme://path`)
-    if (resources.has(definition.uri)) throw new Error(`Two resources are at ${definition.uri}`)
-    resources.set(definition.uri, definition)
-  }
-  const templates = new Map<string, CompiledTemplate>()
-  for (const definition of [...templateDefinitions].sort((a, b) => a.uriTemplate < b.uriTemplate ? -1 : 1)) {
-    if (templates.has(definition.uriTemplate)) throw new Error(`Two resource templates are ${definition.uriTemplate}`)
-    templates.set(definition.uriTemplate, compileTemplate(definition))
-  }
-  const listing = createListing(definitions.map((definition) => ({ name: definition.uri, item: describe(definition), policy: definition })), policies)
-  const templateListing = createListing(templateDefinitions.map((definition) => ({ name: definition.uriTemplate, item: describeTemplate(definition), policy: definition })), policies)
+export type ResourceCatalog = ReturnType<typeof createResourceCatalog>
 
-  function find (uri: string): FoundResource | undefined {
+/**
+ * The server's resources and resource templates. Only what the caller may use is found.
+ *
+ * @throws DefinitionError for a definition that cannot be served
+ */
+export function createResourceCatalog (
+  definitions: readonly ResourceDefinition[],
+  templateDefinitions: readonly ResourceTemplateDefinition[],
+  policies: PolicyEvaluator
+) {
+  const resources = compileDefinitions(definitions, ({ uri }) => uri, checkResource)
+  const templates = compileDefinitions(byUriTemplate(templateDefinitions), (one) => one.uriTemplate, compileTemplate)
+  const listing = createListing<Resource>(
+    definitions.map((definition) => ({ name: definition.uri, item: toResource(definition), policy: definition })),
+    policies
+  )
+
+  function resolve (uri: string): FoundResource | undefined {
     const definition = resources.get(uri)
-    if (definition !== undefined) return { policy: definition, definition, read: (context) => definition.read(context) }
-    if (uri.length > MAX_URI) return undefined
-    for (const template of templates.values()) {
-      const params = template.match(uri)
-      if (params !== undefined) return { policy: template.definition, definition: template.definition, read: (context) => template.definition.read(params as never, Object.assign(context, { uri })) }
-    }
-    return undefined
+    return definition === undefined
+      ? resolveTemplate(uri, templates)
+      : { definition, read: (context) => definition.read(context) }
   }
 
-  /** Those that a template lists; a template that fails is logged, and takes nothing from the others. */
-  async function listOf ({ list, uriTemplate, mimeType }: ResourceTemplateDefinition, { principal, log }: ListCaller, timeoutSeconds: number): Promise<Resource[]> {
-    try {
-      return await execute(`the list of ${uriTemplate}`, undefined, { log, timeoutSeconds, createContext: () => ({ principal, log }), onWaiting () {} }, async (context) => {
-        const listed = (await list!(context)).map((resource) => plain<Resource>({ mimeType, ...resource }))
-        if (!listed.every((resource) => isSpecType.Resource(resource))) throw new Error(`${uriTemplate} listed something other than resources`)
-        return listed
-      })
-    } catch (err) {
-      if (!(err instanceof HandlerError)) logFailure(err, `the list of ${uriTemplate}`, log)
-      return []
-    }
+  /** Returns the resource at a URI, or undefined if the caller may not read it. */
+  function find (uri: string, principal: Principal | undefined): FoundResource | undefined {
+    const found = resolve(uri)
+    return found !== undefined && policies.isAllowed(found.definition, principal) ? found : undefined
   }
 
   return {
+    /** The resources that are declared one by one. */
     listing,
-    templates: templateListing,
-    find,
-    findTemplate: (uriTemplate) => templates.get(uriTemplate),
 
-    async list (caller, timeoutSeconds) {
+    /** The resource templates as resources/templates/list returns them. */
+    templates: createListing<ResourceTemplateType>(
+      templateDefinitions.map((definition) =>
+        ({ name: definition.uriTemplate, item: toResourceTemplate(definition), policy: definition })),
+      policies
+    ),
+
+    find,
+
+    /** Returns a template by its text, or undefined if the caller may not use it. */
+    findTemplate (uriTemplate: string, principal: Principal | undefined): CompiledTemplate | undefined {
+      const template = templates.get(uriTemplate)
+      return template !== undefined && policies.isAllowed(template.definition, principal) ? template : undefined
+    },
+
+    /** Returns the policy of the resource at a URI, whoever may read it. */
+    policyOf: (uri: string): Policy | undefined => resolve(uri)?.definition,
+
+    /** Returns the policy of a template, whoever may use it. */
+    policyOfTemplate: (uriTemplate: string): Policy | undefined => templates.get(uriTemplate)?.definition,
+
+    /**
+     * Returns all resources that a caller sees, sorted by URI: those declared one by one and those that templates list.
+     *
+     * @param timeoutSeconds how long each template's `list` may take
+     */
+    async list (
+      caller: ListCaller,
+      timeoutSeconds: number
+    ): Promise<{ resources: readonly Resource[], isPublic: boolean }> {
       const { principal } = caller
-      const fixed = listing.visible(principal)
-      const listable = templateDefinitions.filter((definition) => definition.list !== undefined && policies.isAllowed(definition, principal))
-      if (listable.length === 0) return { resources: fixed, isPublic: listing.isPublic }
-      const listed = await Promise.all(listable.map(async (definition) => await listOf(definition, caller, timeoutSeconds)))
-      // Each URI once, or pages could not be told by it; what is declared one by one comes first.
-      const byUri = new Map([...listed.flat(), ...fixed].map((resource) => [resource.uri, resource]))
+      const declared = listing.visible(principal)
+      const listable = templateDefinitions.filter((definition) =>
+        definition.list !== undefined && policies.isAllowed(definition, principal))
+      if (listable.length === 0) return { resources: declared, isPublic: listing.isPublic }
+      const listed = await Promise.all(listable.map(async (definition) =>
+        await listTemplate(definition, caller, timeoutSeconds)))
+      // Cursors are URIs, so each URI may occur once; a declared resource wins.
+      const byUri = new Map([...listed.flat(), ...declared].map((resource) => [resource.uri, resource]))
       return { resources: [...byUri.values()].sort((a, b) => a.uri < b.uri ? -1 : 1), isPublic: false }
     },
 
-    async read (uri, principal, run) {
-      const found = find(uri)
-      if (found === undefined || !policies.isAllowed(found.policy, principal)) throw new ResourceNotFoundError(uri.slice(0, MAX_URI))
-      const { definition } = found
-      const what = `resource ${uri.slice(0, 200)}`
-      return await protocolErrors(async () => {
-        const output: unknown = await execute(what, definition.timeoutSeconds, run, (context) => found.read(context))
-        if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
-        try {
-          return { contents: renderContents(output, uri, definition.mimeType), ...cacheHint(definition) }
-        } catch (err) {
-          throw logFailure(err, what, run.log)
-        }
-      })
+    /**
+     * Reads a resource.
+     *
+     * @throws ResourceNotFoundError if there is none that the caller may read; ProtocolError if it failed;
+     * InputRequiredError; the reason for which the request was aborted
+     */
+    async read (uri: string, principal: Principal | undefined, run: Run): Promise<ReadResourceResult & CacheHint> {
+      const found = find(uri, principal)
+      if (found === undefined) throw new ResourceNotFoundError(uri.slice(0, MAX_URI))
+      return await protocolErrors(async () => await readResource(uri, found, run))
     }
   }
 }
 
-/** What has a policy is nobody else's, whatever its author says. */
+/** Sorts templates, so that every replica prefers the same one where several match a URI. */
+function byUriTemplate (definitions: readonly ResourceTemplateDefinition[]): ResourceTemplateDefinition[] {
+  return [...definitions].sort((a, b) => a.uriTemplate < b.uriTemplate ? -1 : 1)
+}
+
+function checkResource (definition: ResourceDefinition): ResourceDefinition {
+  const { uri } = definition
+  if (URL.canParse(uri) && uri.length <= MAX_URI) return definition
+  throw new Error(`Resource URI ${JSON.stringify(uri.slice(0, 200))} must be absolute: scheme://path`)
+}
+
+function resolveTemplate (uri: string, templates: ReadonlyMap<string, CompiledTemplate>): FoundResource | undefined {
+  if (uri.length > MAX_URI) return undefined
+  for (const { definition, match } of templates.values()) {
+    const params = match(uri)
+    if (params === undefined) continue
+    return { definition, read: (context) => definition.read(params as never, Object.assign(context, { uri })) }
+  }
+  return undefined
+}
+
+async function readResource (
+  uri: string,
+  { definition, read }: FoundResource,
+  run: Run
+): Promise<ReadResourceResult & CacheHint> {
+  const label = `resource ${uri.slice(0, 200)}`
+  const output: unknown = await execute(label, definition.timeoutSeconds, run, read)
+  if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
+  try {
+    return { contents: toContents(output, uri, definition.mimeType), ...cacheHint(definition) }
+  } catch (err) {
+    throw logFailure(err, label, run.log)
+  }
+}
+
+/** Returns what a template lists. A failure is logged and leaves the rest of the list as it is. */
+async function listTemplate (
+  { list, uriTemplate, mimeType }: ResourceTemplateDefinition,
+  { principal, log }: ListCaller,
+  timeoutSeconds: number
+): Promise<Resource[]> {
+  const label = `the list of ${uriTemplate}`
+  try {
+    const run = { log, timeoutSeconds, createContext: () => ({ principal, log }), onWaiting () {} }
+    return await execute(label, undefined, run, async (context) => {
+      const listed = (await list!(context)).map((resource) => copyJson<Resource>({ mimeType, ...resource }))
+      if (listed.every((resource) => isSpecType.Resource(resource))) return listed
+      throw new Error(`${uriTemplate} listed something other than resources`)
+    })
+  } catch (err) {
+    if (!(err instanceof HandlerError)) logFailure(err, label, log)
+    return []
+  }
+}
+
+/** Returns how long clients may keep a resource. One with a policy is never for shared caches. */
 function cacheHint (definition: ResourceDefinition | ResourceTemplateDefinition): CacheHint {
-  const { cache } = definition
-  return { ttlMs: (cache?.ttlSeconds ?? 0) * 1_000, cacheScope: cache?.scope === 'public' && !hasPolicy(definition) ? 'public' : 'private' }
+  const { ttlSeconds = 0, scope } = definition.cache ?? {}
+  const isPublic = scope === 'public' && !hasPolicy(definition)
+  return { ttlMs: ttlSeconds * 1_000, cacheScope: isPublic ? 'public' : 'private' }
 }
 
-function describe ({ uri, name, title, description, mimeType, annotations, icons, size, _meta }: ResourceDefinition): Resource {
-  return plain({ uri, name, title, description, mimeType, annotations, icons, size, _meta })
+function toResource (definition: ResourceDefinition): Resource {
+  const { uri, name, title, description, mimeType, annotations, icons, size, _meta } = definition
+  return copyJson({ uri, name, title, description, mimeType, annotations, icons, size, _meta })
 }
 
-function describeTemplate ({ uriTemplate, name, title, description, mimeType, annotations, icons, _meta }: ResourceTemplateDefinition): ResourceTemplateType {
-  return plain({ uriTemplate, name, title, description, mimeType, annotations, icons, _meta })
+function toResourceTemplate (definition: ResourceTemplateDefinition): ResourceTemplateType {
+  const { uriTemplate, name, title, description, mimeType, annotations, icons, _meta } = definition
+  return copyJson({ uriTemplate, name, title, description, mimeType, annotations, icons, _meta })
 }

@@ -1,47 +1,61 @@
 import { isSpecType } from '@modelcontextprotocol/server'
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server'
 import { ToolResult } from '../../define/content.ts'
+import type { CompiledTool } from './compiled-tool.ts'
 import { describeValidationError } from './validation-message.ts'
-import type { CompiledTool } from './tools.ts'
 
 /**
- * What a tool gave, as a result of tools/call. What is written down for clients in `output` is checked: a tool that
- * promises a form and gives another has failed.
+ * Converts what a handler returned into a result of tools/call. A tool that declares `output` and returns anything else
+ * has failed, as clients rely on the schema.
  *
- * @throws Error for its author
+ * @throws Error, for the tool's author, if no result can be made of it
  */
-export function render (given: unknown, tool: CompiledTool): CallToolResult {
-  if (given instanceof ToolResult) return checked(given.result, tool)
-  if (tool.output !== undefined) return structured(given, tool)
-  if (typeof given === 'string') return { content: [{ type: 'text', text: given }] }
-  if (isBlock(given)) return { content: [given] }
-  if (Array.isArray(given) && given.length > 0 && given.every(isBlock)) return { content: given }
-  return structured(given, tool)
+export function toCallToolResult (returned: unknown, tool: CompiledTool): CallToolResult {
+  if (returned instanceof ToolResult) return checkResult(returned.result, tool)
+  if (tool.output !== undefined) return toStructuredResult(returned, tool)
+  if (typeof returned === 'string') return { content: [{ type: 'text', text: returned }] }
+  if (isContentBlock(returned)) return { content: [returned] }
+  if (Array.isArray(returned) && returned.length > 0 && returned.every(isContentBlock)) return { content: returned }
+  return toStructuredResult(returned, tool)
 }
 
-function checked (result: CallToolResult, tool: CompiledTool): CallToolResult {
+function checkResult (result: CallToolResult, tool: CompiledTool): CallToolResult {
   const { structuredContent, content, isError } = result
-  if (tool.output !== undefined && isError !== true) structured(structuredContent, tool)
-  if (!content.every(isBlock)) throw new Error(`${tool.definition.name} returned something other than content blocks in "content"`)
-  return structuredContent !== undefined && content.length === 0 ? { ...result, content: [rendering(structuredContent)] } : result
+  if (tool.output !== undefined && isError !== true) checkStructuredContent(structuredContent, tool)
+  if (!content.every(isContentBlock)) {
+    throw new Error(`${tool.definition.name} returned something other than content blocks in "content"`)
+  }
+  const addText = structuredContent !== undefined && content.length === 0
+  return addText ? { ...result, content: [toTextBlock(structuredContent)] } : result
 }
 
-/** Clients that do not know structured content read the same as text (MCP tools, structured content). */
-function structured (value: unknown, { definition: { name }, output }: CompiledTool): CallToolResult {
-  if (output !== undefined && !output.Check(value)) throw new Error(`${name} returned something other than its output schema says: ${describeValidationError(output, value)}`)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${name} returned ${describe(value)}: it must be text, an object, content blocks or a toolResult`)
-  return { content: [rendering(value)], structuredContent: value as Record<string, unknown> }
+/** Returns structured content, and the same as text for clients that do not know it (MCP tools, structured content). */
+function toStructuredResult (value: unknown, tool: CompiledTool): CallToolResult {
+  checkStructuredContent(value, tool)
+  return { content: [toTextBlock(value)], structuredContent: value as Record<string, unknown> }
 }
 
-function rendering (value: unknown): ContentBlock {
+function checkStructuredContent (value: unknown, { definition: { name }, output }: CompiledTool): void {
+  if (output !== undefined && !output.Check(value)) {
+    const reason = describeValidationError(output, value)
+    throw new Error(`${name} returned something other than its output schema says: ${reason}`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const type = describeType(value)
+    throw new Error(`${name} returned ${type}: it must be text, an object, content blocks or a toolResult`)
+  }
+}
+
+function toTextBlock (value: unknown): ContentBlock {
   return { type: 'text', text: JSON.stringify(value) }
 }
 
-function isBlock (value: unknown): value is ContentBlock {
+function isContentBlock (value: unknown): value is ContentBlock {
   return typeof value === 'object' && value !== null && 'type' in value && isSpecType.ContentBlock(value)
 }
 
-function describe (value: unknown): string {
+function describeType (value: unknown): string {
   if (value === null) return 'null'
-  return Array.isArray(value) ? 'an array' : typeof value === 'undefined' ? 'nothing' : `a ${typeof value}`
+  if (value === undefined) return 'nothing'
+  return Array.isArray(value) ? 'an array' : `a ${typeof value}`
 }

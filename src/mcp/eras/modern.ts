@@ -6,9 +6,8 @@ import type { EventStreams } from '../streams/event-stream.ts'
 import type { Caller } from '../handlers/caller.ts'
 import { subscribedUris } from '../scope-check.ts'
 import type { Catalog } from '../catalog/catalog.ts'
-import { checkParamHeaders } from '../catalog/param-headers.ts'
+import { checkHeaderParams } from '../catalog/param-headers.ts'
 import type { HandedOverCall } from '../fast-path/fast-path.ts'
-import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 
 /** Revision 2026-07-28: each request by itself. The SDK's handler answers; its streams go out bounded. */
@@ -26,7 +25,6 @@ export interface ModernOptions {
   servers: ProtocolServers
   /** What is offered now. */
   catalog: () => Catalog
-  policies: PolicyEvaluator
   streams: EventStreams
   bus: ServerEventBus
   limits: CallLimits
@@ -36,7 +34,7 @@ export interface ModernOptions {
 /** MCP 2026-07-28, Streamable HTTP, server validation. */
 const HEADER_MISMATCH = -32020
 
-export function createModern ({ servers, catalog, policies, streams, bus, limits, onerror }: ModernOptions): Modern {
+export function createModern ({ servers, catalog, streams, bus, limits, onerror }: ModernOptions): Modern {
   const createHandler = (): McpHttpHandler => createMcpHandler(
     ({ authInfo }) => servers.create(authInfo!.extra as unknown as Caller),
     // Limits are those of principals; streams keep themselves alive.
@@ -59,19 +57,16 @@ export function createModern ({ servers, catalog, policies, streams, bus, limits
     if (method !== 'subscriptions/listen') return body
     const uris = subscribedUris(params)
     if (uris.length === 0) return body
-    const resourceSubscriptions = uris.filter((uri) => {
-      const found = catalog().resources.find(uri)
-      return found !== undefined && policies.isAllowed(found.policy, principal)
-    })
+    const resourceSubscriptions = uris.filter((uri) => catalog().resources.find(uri, principal) !== undefined)
     return { ...body as object, params: { ...params, notifications: { ...params?.notifications, resourceSubscriptions } } }
   }
 
   /** The SDK compares the headers of every request; which arguments a tool has repeated in headers, only the catalog knows. */
   function checkMirrored ({ body, headers, principal }: McpRequest): McpResponse | undefined {
     const { id, method, params } = body as { id?: unknown, method?: unknown, params?: { name?: unknown, arguments?: unknown } }
-    const tool = method === 'tools/call' && id !== undefined ? catalog().tools.find(String(params?.name)) : undefined
-    if (tool === undefined || !policies.isAllowed(tool.definition, principal)) return undefined
-    const mismatch = checkParamHeaders(tool.mirrored, params?.arguments, headers)
+    const tool = method === 'tools/call' && id !== undefined ? catalog().tools.find(String(params?.name), principal) : undefined
+    if (tool === undefined) return undefined
+    const mismatch = checkHeaderParams(tool.headerParams, params?.arguments, headers)
     if (mismatch === undefined) return undefined
     return jsonResponse(400, { jsonrpc: '2.0', id, error: { code: HEADER_MISMATCH, message: `Bad Request: ${mismatch.problem}`, data: { mismatch: { header: mismatch.header } } } })
   }

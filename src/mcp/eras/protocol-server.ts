@@ -1,10 +1,9 @@
-import { ProtocolError, ProtocolErrorCode, ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
-import type { CacheHint, CompleteResult, Implementation } from '@modelcontextprotocol/server'
+import { ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
+import type { CacheHint, Implementation } from '@modelcontextprotocol/server'
 import type { Caller } from '../handlers/caller.ts'
 import { recordStoreFailure } from '../handlers/caller.ts'
 import type { Catalog } from '../catalog/catalog.ts'
-import { page } from '../catalog/listing.ts'
-import type { PolicyEvaluator } from '../../policy/evaluator.ts'
+import { paginate } from '../catalog/pagination.ts'
 import type { Runner } from '../handlers/runner.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
@@ -20,7 +19,6 @@ export interface ProtocolServerOptions {
   serverInfo: Implementation
   /** What is offered now. */
   catalog: () => Catalog
-  policies: PolicyEvaluator
   runner: Runner
   sessions: Sessions
   /** How long listing may take (TOOL_TIMEOUT_SECONDS). */
@@ -37,26 +35,14 @@ export interface ProtocolServerOptions {
 export const LIST_TTL_MS = 60_000
 const CAPABILITIES = { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true, subscribe: true }, completions: {}, logging: {} }
 
-export function createProtocolServers ({ serverInfo, catalog, policies, runner, sessions, timeoutSeconds, pageSize, onSubscriptionsChanged, onLogLevelChanged, onerror }: ProtocolServerOptions): ProtocolServers {
+export function createProtocolServers ({ serverInfo, catalog, runner, sessions, timeoutSeconds, pageSize, onSubscriptionsChanged, onLogLevelChanged, onerror }: ProtocolServerOptions): ProtocolServers {
   /** The revisions before 2026-07-28 know no hints. */
   function hint ({ session }: Caller, isPublic: boolean): CacheHint {
     return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
   }
 
-  async function complete (caller: Caller, ref: { type: string, name?: string, uri?: string }, argument: { name: string, value: string }, given: Record<string, string>): Promise<CompleteResult> {
-    const { prompts, resources } = catalog()
-    const found = ref.type === 'ref/prompt' ? prompts.find(ref.name!) : resources.findTemplate(ref.uri!)
-    if (found === undefined || !policies.isAllowed(found.definition, caller.principal)) {
-      // A resource without variables may be asked for too, and has nothing to complete.
-      if (ref.type === 'ref/resource' && catalog().resources.listing.visible(caller.principal).some(({ uri }) => uri === ref.uri)) return { completion: { values: [] } }
-      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'There is nothing of this name to complete')
-    }
-    return { completion: await found.complete(argument, given, caller) }
-  }
-
   function checkReadable (caller: Caller, uri: string): void {
-    const found = catalog().resources.find(uri)
-    if (found === undefined || !policies.isAllowed(found.policy, caller.principal)) throw new ResourceNotFoundError(uri)
+    if (catalog().resources.find(uri, caller.principal) === undefined) throw new ResourceNotFoundError(uri)
   }
 
   return {
@@ -67,7 +53,7 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
 
       server.setRequestHandler('tools/list', ({ params }) => {
         const { listing } = catalog().tools
-        const { items, ...rest } = page('tools', listing.visible(principal), ({ name }) => name, params?.cursor, pageSize)
+        const { items, ...rest } = paginate(listing.visible(principal), { list: 'tools', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize })
         return { tools: [...items], ...rest, ...hint(caller, listing.isPublic) }
       })
       server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) =>
@@ -75,7 +61,7 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
 
       server.setRequestHandler('prompts/list', ({ params }) => {
         const { listing } = catalog().prompts
-        const { items, ...rest } = page('prompts', listing.visible(principal), ({ name }) => name, params?.cursor, pageSize)
+        const { items, ...rest } = paginate(listing.visible(principal), { list: 'prompts', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize })
         return { prompts: [...items], ...rest, ...hint(caller, listing.isPublic) }
       })
       server.setRequestHandler('prompts/get', async ({ params: { name, arguments: given = {} } }, context) =>
@@ -83,12 +69,12 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
 
       server.setRequestHandler('resources/list', async ({ params }) => {
         const { resources, isPublic } = await catalog().resources.list(caller, timeoutSeconds)
-        const { items, ...rest } = page('resources', resources, ({ uri }) => uri, params?.cursor, pageSize)
+        const { items, ...rest } = paginate(resources, { list: 'resources', nameOf: ({ uri }) => uri, cursor: params?.cursor, pageSize })
         return { resources: [...items], ...rest, ...hint(caller, isPublic) }
       })
       server.setRequestHandler('resources/templates/list', ({ params }) => {
         const { templates } = catalog().resources
-        const { items, ...rest } = page('templates', templates.visible(principal), ({ uriTemplate }) => uriTemplate, params?.cursor, pageSize)
+        const { items, ...rest } = paginate(templates.visible(principal), { list: 'templates', nameOf: ({ uriTemplate }) => uriTemplate, cursor: params?.cursor, pageSize })
         return { resourceTemplates: [...items], ...rest, ...hint(caller, templates.isPublic) }
       })
       server.setRequestHandler('resources/read', async ({ params: { uri } }, context) =>
@@ -97,7 +83,7 @@ export function createProtocolServers ({ serverInfo, catalog, policies, runner, 
           return caller.session === undefined ? { ...result, ttlMs, cacheScope } : result
         }))
 
-      server.setRequestHandler('completion/complete', async ({ params: { ref, argument, context } }) => await complete(caller, ref, argument, context?.arguments ?? {}))
+      server.setRequestHandler('completion/complete', async ({ params }) => ({ completion: await catalog().complete(params, caller) }))
 
       // The following are those of sessions: 2026-07-28 has none of them.
       server.setRequestHandler('logging/setLevel', async ({ params }) => {

@@ -2,7 +2,8 @@ import type { RequestId } from '@modelcontextprotocol/server'
 import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import type { Caller } from '../handlers/caller.ts'
 import type { Catalog } from '../catalog/catalog.ts'
-import type { PolicyEvaluator } from '../../policy/evaluator.ts'
+import type { CompiledTool } from '../catalog/compiled-tool.ts'
+import { callTool } from '../catalog/tools.ts'
 import type { Runner } from '../handlers/runner.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import { isPromise } from '../../async/maybe-async.ts'
@@ -36,7 +37,6 @@ export interface HandedOverCall {
 
 export interface FastPathOptions {
   catalog: () => Catalog
-  policies: PolicyEvaluator
   runner: Runner
   sessions: Sessions
   /** Go on with a call through the SDK. */
@@ -52,32 +52,45 @@ export interface FastPathOptions {
   pageSize: number
 }
 
-export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRunning, pendingCalls, answers, limits, pageSize }: FastPathOptions): FastPath {
+export function createFastPath ({ catalog, runner, sessions, sdk, isRunning, pendingCalls, answers, limits, pageSize }: FastPathOptions): FastPath {
   const readPlain = createPlainRequests()
   let stopped = false
 
-  /** A tool that this caller may call and no header has a say in, or a list of one page. */
-  function isServed ({ method, name }: PlainRequest, { principal }: McpRequest): boolean {
-    const { tools } = catalog()
-    if (method === 'tools/list') return tools.listing.visible(principal).length <= pageSize
-    const tool = tools.find(name)
-    return tool !== undefined && tool.mirrored.length === 0 && policies.isAllowed(tool.definition, principal)
+  /** Returns a tool that the caller may call. One whose arguments are repeated in headers is left to the SDK's side. */
+  function findTool ({ name }: PlainRequest, { principal }: McpRequest): CompiledTool | undefined {
+    const tool = catalog().tools.find(name, principal)
+    return tool !== undefined && tool.headerParams.length === 0 ? tool : undefined
   }
 
-  function serve (exchange: McpRequest, plain: PlainRequest, session: Session | undefined): MaybePromise<McpResponse> {
-    if (plain.method === 'tools/call') return call(exchange, plain, session)
+  function isOnePage ({ principal }: McpRequest): boolean {
+    return catalog().tools.listing.visible(principal).length <= pageSize
+  }
+
+  /** @param tool undefined for a list */
+  function serve (
+    exchange: McpRequest,
+    plain: PlainRequest,
+    tool: CompiledTool | undefined,
+    session: Session | undefined
+  ): MaybePromise<McpResponse> {
+    if (tool !== undefined) return call(exchange, plain, tool, session)
     const { listing } = catalog().tools
     return answers.list(plain.id, session === undefined, listing.visible(exchange.principal), listing.isPublic)
   }
 
-  function call (exchange: McpRequest, plain: PlainRequest, session: Session | undefined): MaybePromise<McpResponse> {
+  function call (
+    exchange: McpRequest,
+    plain: PlainRequest,
+    tool: CompiledTool,
+    session: Session | undefined
+  ): MaybePromise<McpResponse> {
     const { name, arguments: input, envelope } = plain
     const { principal, log, address } = exchange
     const release = limits.beginCall(principal?.key, address)
     const caller: Caller = session === undefined ? { principal, log } : { principal, log, session }
     let isNeeded = false
     let handOver: (() => void) | undefined
-    const begun = caller.running = runner.start({ caller, method: 'tools/call', name, arguments: input, envelope }, (run) => catalog().tools.call(name, input, principal, run), () => {
+    const begun = caller.running = runner.start({ caller, method: 'tools/call', name, arguments: input, envelope }, (run) => callTool(tool, input, run), () => {
       isNeeded = true
       handOver?.()
     })
@@ -143,24 +156,35 @@ export function createFastPath ({ catalog, policies, runner, sessions, sdk, isRu
     return answer
   }
 
-  function serveSession (exchange: McpRequest, plain: PlainRequest): MaybePromise<McpResponse | undefined> {
+  function serveSession (
+    exchange: McpRequest,
+    plain: PlainRequest,
+    tool: CompiledTool | undefined
+  ): MaybePromise<McpResponse | undefined> {
     const id = exchange.headers['mcp-session-id'] as string
     const principalKey = exchange.principal?.key ?? ''
     const copy = sessions.cached(id, principalKey)
-    return copy === undefined ? sessions.useCached(id, principalKey).then((session) => serveIn(session, exchange, plain)) : serveIn(copy, exchange, plain)
+    return copy === undefined ? sessions.useCached(id, principalKey).then((session) => serveIn(session, exchange, plain, tool)) : serveIn(copy, exchange, plain, tool)
   }
 
-  function serveIn (session: Session, exchange: McpRequest, plain: PlainRequest): MaybePromise<McpResponse | undefined> {
+  function serveIn (
+    session: Session,
+    exchange: McpRequest,
+    plain: PlainRequest,
+    tool: CompiledTool | undefined
+  ): MaybePromise<McpResponse | undefined> {
     // What is refused is refused by the SDK's side.
     if (stopped || isRunning(session.digest, plain.id)) return undefined
-    return serve(exchange, plain, session)
+    return serve(exchange, plain, tool, session)
   }
 
   return {
     answer (exchange) {
       const plain = stopped ? undefined : readPlain(exchange)
-      if (plain === undefined || !isServed(plain, exchange)) return undefined
-      return plain.envelope === undefined ? serveSession(exchange, plain) : serve(exchange, plain, undefined)
+      if (plain === undefined) return undefined
+      const tool = plain.method === 'tools/call' ? findTool(plain, exchange) : undefined
+      if (plain.method === 'tools/call' ? tool === undefined : !isOnePage(exchange)) return undefined
+      return plain.envelope === undefined ? serveSession(exchange, plain, tool) : serve(exchange, plain, tool, undefined)
     },
     stop () {
       stopped = true

@@ -72,7 +72,7 @@ t.test('a prompt may ask the person', async (t) => {
 
 t.test('prompts that cannot be served fail at start', (t) => {
   for (const [definitions, message] of [
-    [[prompts[0]!, prompts[0]!], 'Two prompts are called plain'],
+    [[prompts[0]!, prompts[0]!], 'Prompt "plain" is defined twice'],
     [[definePrompt({ name: 'a b', handler: () => '' })], /Prompt name "a b"/]
   ] as const) t.throws(() => startAsking(t, definitions), { message })
   t.end()

@@ -62,7 +62,7 @@ t.test('sessions go on with what is new, and calls that run with what they began
   const answer = await running
   t.match(answer.body ?? await answer.events.message(), { id: 2, result: { content: [{ text: 'done' }] } })
 
-  t.throws(() => { engine!.replace([tool('a'), tool('b')]) }, { message: 'Two tools are called tool' })
+  t.throws(() => { engine!.replace([tool('a'), tool('b')]) }, { message: 'Tool "tool" is defined twice' })
   t.match((await session.post(call('tool'))).body.result, { content: [{ text: 'after' }] }, 'what cannot be served changes nothing')
   t.same((await session.post(request('prompts/list'))).body.result, { prompts: [] })
 })

@@ -153,8 +153,8 @@ t.test('resources that cannot be served fail at start', (t) => {
   for (const [uri, message] of [['relative', /"relative" must be absolute/], [`a://${'b'.repeat(9_000)}`, /must be absolute/]] as const) {
     t.throws(() => createResourceCatalog([resource(uri)], [], policies), { message })
   }
-  t.throws(() => createResourceCatalog([resource('a://b'), resource('a://b')], [], policies), { message: 'Two resources are at a://b' })
-  t.throws(() => createResourceCatalog([], [template('a://{b}'), template('a://{b}')], policies), { message: 'Two resource templates are a://{b}' })
+  t.throws(() => createResourceCatalog([resource('a://b'), resource('a://b')], [], policies), { message: 'Resource "a://b" is defined twice' })
+  t.throws(() => createResourceCatalog([], [template('a://{b}'), template('a://{b}')], policies), { message: 'Resource template "a://{b}" is defined twice' })
   for (const [uriTemplate, message] of [
     ['a://b', /must be absolute and have variables/],
     ['{a}://b', /must be absolute/],

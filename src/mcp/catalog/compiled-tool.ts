@@ -1,0 +1,27 @@
+import { Compile } from 'typebox/compile'
+import type { Validator } from 'typebox/compile'
+import type { ToolDefinition } from '../../define/tool.ts'
+import { checkName } from './compile-definitions.ts'
+import { readHeaderParams } from './param-headers.ts'
+import type { HeaderParam } from './param-headers.ts'
+
+/** A tool whose schemas are compiled. */
+export interface CompiledTool {
+  definition: ToolDefinition
+  input: Validator
+  /** Undefined if the tool declares no structured output. */
+  output: Validator | undefined
+  /** Arguments that clients repeat in headers (`x-mcp-header`). */
+  headerParams: readonly HeaderParam[]
+}
+
+/** @throws Error if clients could not use the tool */
+export function compileTool (definition: ToolDefinition): CompiledTool {
+  checkName('Tool', definition.name)
+  return {
+    definition,
+    input: Compile(definition.input),
+    output: definition.output && Compile(definition.output),
+    headerParams: readHeaderParams(definition)
+  }
+}
