@@ -10,7 +10,8 @@ import type { Revocations } from '../src/tokens/revocations.ts'
 import { createKeyring } from '../src/crypto/keyring.ts'
 import type { Keyring } from '../src/crypto/keyring.ts'
 import type { Principal } from '../src/tokens/principal.ts'
-import { TokenError, createVerifier } from '../src/tokens/verifier.ts'
+import { TokenError } from '../src/tokens/token-error.ts'
+import { createVerifier } from '../src/tokens/verifier.ts'
 import type { Verifier } from '../src/tokens/verifier.ts'
 
 declare module 'fastify' {
@@ -50,15 +51,15 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
       return
     }
     try {
-      const judged = accessTokens.verifier.judge(readBearerToken(request.raw))
-      if (judged instanceof Promise) {
-        judged.then((principal) => {
+      const principal = accessTokens.verifier.verify(readBearerToken(request.raw))
+      if (principal instanceof Promise) {
+        principal.then((principal) => {
           request.principal = principal
           done()
         }, (err: unknown) => { done(err instanceof TokenError ? new BearerError(err.reason, err.message, err.detail) : err as Error) })
         return
       }
-      request.principal = judged
+      request.principal = principal
     } catch (err) {
       done(err as Error)
       return

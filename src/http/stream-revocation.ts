@@ -63,7 +63,7 @@ export function createStreamGuard ({ revocations, verifier, clockSkewSeconds, lo
   revocations.onRevoked((revocation) => {
     if (revocation === undefined) return lookUpAll()
     for (const [stream, { names, issuedAt }] of open) {
-      if (issuedAt <= revocation.issuedUntil && names.some((name) => revocation.names.includes(name))) stream.destroy()
+      if (issuedAt <= revocation.issuedUntil && names.some((name) => revocation.revocationKeys.includes(name))) stream.destroy()
     }
   })
 

@@ -2,24 +2,25 @@ import { AccessDeniedError } from '../errors/sign-in-errors.ts'
 import { readGroups } from './principal.ts'
 import type { GroupOptions } from './principal.ts'
 
-/** Who may sign in, of those whom the provider lets in (the ACCESS_ settings). */
+/** Restricts who may use the server among the people that the provider lets sign in (the ACCESS_ settings). */
 export interface AccessRules extends GroupOptions {
-  /** One of these groups. */
+  /** The person must be in one of these groups. */
   groups: readonly string[]
-  /** An e-mail address in one of these domains, in lower case. */
+  /** The e-mail address must be in one of these domains, in lower case. */
   emailDomains: readonly string[]
-  /** An address counts although the provider does not say that it is verified. */
+  /** Whether an address counts that the provider does not report as verified. */
   unverifiedEmail: boolean
-  /** Google's `hd`: one of these Workspace domains, in lower case. */
+  /** Google's `hd` must be one of these Workspace domains, in lower case. */
   hostedDomains: readonly string[]
-  /** All of these claims, each with this value (or, an array, with it among its values). */
+  /** All of these claims must have this value, or an array with this value in it. */
   claims: ReadonlyArray<{ claim: string, value: string }>
-  /** Whom a refused person may ask. */
+  /** Whom a refused person can ask for access. */
   contact: string | undefined
 }
 
 /**
- * Every kind of rule that is set must admit the person.
+ * Checks a person against all rules that are set; every one of them must match.
+ *
  * @param claims of a verified ID token, or access token in proxy mode
  * @throws AccessDeniedError
  */
@@ -30,7 +31,9 @@ export function checkAccess (claims: Readonly<Record<string, unknown>>, rules: A
   for (const { claim, value } of rules.claims) {
     const held = claims[claim]
     const values = (Array.isArray(held) ? held : [held]).map(String)
-    if (!values.includes(value)) throw new AccessDeniedError('ACCESS_CLAIMS', 'Your account lacks a property that this server asks for', rules.contact, `claim "${claim}"`)
+    if (values.includes(value)) continue
+    throw new AccessDeniedError('ACCESS_CLAIMS', 'Your account lacks a property that this server asks for',
+      rules.contact, `claim "${claim}"`)
   }
 }
 
@@ -39,33 +42,38 @@ function checkGroups (claims: Readonly<Record<string, unknown>>, rules: AccessRu
   const groups = readGroups(claims, rules)
   if (groups.some((group) => rules.groups.includes(group))) return
   if (groups.length === 0 && hasOverage(claims)) {
-    throw new AccessDeniedError('ACCESS_GROUPS', 'You are in so many groups that the identity provider does not tell which', rules.contact,
-      'the token refers to groups elsewhere (_claim_names, hasgroups): let Entra ID send only the groups assigned to the application')
+    throw new AccessDeniedError('ACCESS_GROUPS',
+      'You are in so many groups that the identity provider does not tell which', rules.contact,
+      'the token refers to groups elsewhere (_claim_names, hasgroups): ' +
+      'let Entra ID send only the groups assigned to the application')
   }
-  throw new AccessDeniedError('ACCESS_GROUPS', 'You are not in a group that may use this server', rules.contact,
-    groups.length === 0 ? `no groups under "${rules.groupsClaim}" (OIDC_GROUPS_CLAIM)` : undefined)
+  throw new AccessDeniedError('ACCESS_GROUPS', 'You are not in a group that may use this server',
+    rules.contact, groups.length === 0 ? `no groups under "${rules.groupsClaim}" (OIDC_GROUPS_CLAIM)` : undefined)
 }
 
-/** Entra ID, with more groups than fit into a token. */
+/** Whether Entra ID left the groups out because they do not fit into a token. */
 function hasOverage (claims: Readonly<Record<string, unknown>>): boolean {
   return claims['hasgroups'] !== undefined || claims['_claim_names'] !== undefined
 }
 
-function checkEmail (claims: Readonly<Record<string, unknown>>, { emailDomains, unverifiedEmail, contact }: AccessRules): void {
+function checkEmail ({ email, email_verified: verified }: Readonly<Record<string, unknown>>, rules: AccessRules): void {
+  const { emailDomains, unverifiedEmail, contact } = rules
   if (emailDomains.length === 0) return
-  const { email, email_verified: verified } = claims
   const domain = typeof email === 'string' ? email.slice(email.lastIndexOf('@') + 1).toLowerCase() : ''
   if (!emailDomains.includes(domain)) {
-    throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not one that may use this server', contact, domain === '' ? 'no email claim' : undefined)
+    throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not one that may use this server',
+      contact, domain === '' ? 'no email claim' : undefined)
   }
   if (!unverifiedEmail && verified !== true && verified !== 'true') {
-    throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not confirmed at the identity provider', contact, 'email_verified is not true (ACCESS_EMAIL_UNVERIFIED)')
+    throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not confirmed at the identity provider',
+      contact, 'email_verified is not true (ACCESS_EMAIL_UNVERIFIED)')
   }
 }
 
-/** The signed claim, never the address: anyone may have an account with a company's address (Google). */
+/** Checks the claim `hd`, not the address: anyone can open a Google account with a company's address. */
 function checkHostedDomain ({ hd }: Readonly<Record<string, unknown>>, { hostedDomains, contact }: AccessRules): void {
   if (hostedDomains.length > 0 && !(typeof hd === 'string' && hostedDomains.includes(hd.toLowerCase()))) {
-    throw new AccessDeniedError('ACCESS_HOSTED_DOMAINS', 'Your account is not one of an organisation that may use this server', contact)
+    throw new AccessDeniedError('ACCESS_HOSTED_DOMAINS',
+      'Your account is not one of an organisation that may use this server', contact)
   }
 }

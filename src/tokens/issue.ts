@@ -1,9 +1,10 @@
 import { SignJWT } from 'jose'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { randomId } from '../crypto/keyring.ts'
+import { MAX_TOKEN_LENGTH } from './jwt.ts'
 import type { SigningKeys } from './signing-keys.ts'
 
-/** What an access token says; the verifier reads it back as a principal (src/tokens/principal.ts). */
+/** The contents of an access token; the verifier reads them back as a principal (principal.ts). */
 export interface AccessTokenContents {
   subject: string
   clientId: string
@@ -17,29 +18,38 @@ export interface AccessTokenOptions {
   signingKeys: SigningKeys
   /** BASE_URL */
   issuer: string
-  /** BASE_URL/mcp, the one audience there is. */
+  /** BASE_URL/mcp, the only audience. */
   resource: string
   ttlSeconds: number
 }
 
-/** What /mcp takes at most (src/tokens/verifier.ts). */
-const MAX_LENGTH = 8_192
-
 /**
- * A JWT access token (RFC 9068 section 2): ES256, `at+jwt`, for this server's /mcp alone. The claim `grant` names the
- * grant it comes from, so that it can be ended with it.
+ * Issues a JWT access token (RFC 9068 section 2): ES256, `at+jwt`, for this server's /mcp alone. The claim `grant`
+ * names the grant that it comes from: revoking the grant revokes the token.
  *
  * @throws OAuthError when the person's groups do not fit into a token
  */
-export async function issueAccessToken ({ subject, clientId, scope, grantId, identity }: AccessTokenContents, { signingKeys, issuer, resource, ttlSeconds }: AccessTokenOptions): Promise<string> {
-  const { kid, privateKey } = signingKeys.current()
+export async function issueAccessToken (contents: AccessTokenContents, options: AccessTokenOptions): Promise<string> {
+  const { kid, privateKey } = options.signingKeys.current()
   const now = Math.floor(Date.now() / 1_000)
-  const token = await new SignJWT({ ...identity, iss: issuer, aud: resource, sub: subject, client_id: clientId, scope, grant: grantId, jti: randomId(16), iat: now, exp: now + ttlSeconds })
-    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid })
-    .sign(privateKey)
-  if (token.length <= MAX_LENGTH) return token
-  throw new OAuthError('server_error', 'Your account is in more groups than fit into an access token; ask for the provider to send fewer', {
+  const claims = {
+    ...contents.identity,
+    iss: options.issuer,
+    aud: options.resource,
+    sub: contents.subject,
+    client_id: contents.clientId,
+    scope: contents.scope,
+    grant: contents.grantId,
+    jti: randomId(16),
+    iat: now,
+    exp: now + options.ttlSeconds
+  }
+  const token = await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid }).sign(privateKey)
+  if (token.length <= MAX_TOKEN_LENGTH) return token
+  const message = 'Your account is in more groups than fit into an access token; ask for the provider to send fewer'
+  throw new OAuthError('server_error', message, {
     statusCode: 403,
-    detail: `the access token would have ${token.length} characters: let the provider send only the groups that matter (OIDC_GROUPS_CLAIM)`
+    detail: `the access token would have ${token.length} characters: ` +
+      'let the provider send only the groups that matter (OIDC_GROUPS_CLAIM)'
   })
 }

@@ -1,26 +1,26 @@
 import { hash } from 'node:crypto'
 
-/** Who is calling: what a verified access token says of its bearer. Handed to every tool. */
+/** The caller of a request, as a verified access token describes it. Every tool gets it. */
 export interface Principal {
   /** `iss` of the token. */
   issuer: string
   /** `sub`: stable for this person at this issuer. */
   subject: string
-  /** The client the token was issued to (`client_id`, else `azp`, Okta's `cid`, Entra's `appid`); absent when the token names none. */
+  /** The client that the token was issued to: `client_id`, `azp`, Okta's `cid` or Entra's `appid`. */
   clientId: string | undefined
   scopes: ReadonlySet<string>
   name: string | undefined
   email: string | undefined
   groups: readonly string[]
-  /** Every claim of the token, as it was. */
+  /** All claims of the token, unchanged. */
   claims: Readonly<Record<string, unknown>>
-  /** Seconds since the epoch at which the token ends. */
+  /** `exp` of the token: seconds since the epoch. */
   expiresAt: number
-  /** One string for (issuer, subject, client), safe in a store key: no choice of `sub` can make it another's. */
+  /** One string for issuer, subject and client, safe in a store key: no choice of `sub` makes it somebody else's. */
   key: string
 }
 
-/** A claim has a type that the standards do not give it. */
+/** A claim whose type is not the one in the standards. */
 export class ClaimError extends Error {
   override readonly name = 'ClaimError'
 }
@@ -30,7 +30,9 @@ export class ClaimError extends Error {
  *
  * @throws ClaimError for scopes of a wrong type
  */
-export function toPrincipal (claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: GroupOptions): Principal {
+export function toPrincipal (
+  claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: GroupOptions
+): Principal {
   const clientId = firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
   return {
     issuer: claims.iss,
@@ -46,9 +48,12 @@ export function toPrincipal (claims: Record<string, unknown> & { iss: string, su
   }
 }
 
-/** SHA-256 over length-prefixed parts, so that no part can run into the next; UTF-16, as UTF-8 makes one of all lone surrogates. */
+/**
+ * SHA-256 over length-prefixed parts, so that no part can run into the next. In UTF-16, because UTF-8 has one and the
+ * same replacement for all lone surrogates.
+ */
 function principalKey (...parts: string[]): string {
-  // In one piece: there is a digest for each new token, and in pieces it takes three times as long.
+  // One buffer: updating a hash part by part takes three times as long, and every new token needs one.
   const bytes = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + 2 * part.length + LENGTH_PREFIX, 0))
   let at = 0
   for (const part of parts) {
@@ -58,13 +63,15 @@ function principalKey (...parts: string[]): string {
   return hash('sha256', bytes.subarray(0, at), 'base64url')
 }
 
-/** More than a length and its colon take. */
+/** An upper bound for the decimal length and its colon. */
 const LENGTH_PREFIX = 12
 
-/** `scope` is one string (RFC 9068 section 2.2.3), `scp` (Okta, Entra) a string or an array; exact members, nothing else. */
+/** Reads `scope`, one string (RFC 9068 section 2.2.3), and `scp` (Okta, Entra), a string or an array. */
 function readScopes ({ scope, scp }: Record<string, unknown>): Set<string> {
   if (scope !== undefined && typeof scope !== 'string') throw new ClaimError('scope must be a string')
-  if (scp !== undefined && typeof scp !== 'string' && !isStringArray(scp)) throw new ClaimError('scp must be a string or an array of strings')
+  if (scp !== undefined && typeof scp !== 'string' && !isStringArray(scp)) {
+    throw new ClaimError('scp must be a string or an array of strings')
+  }
   const scopes = new Set((scope ?? '').split(' '))
   for (const item of Array.isArray(scp) ? scp : (scp ?? '').split(' ')) scopes.add(item)
   scopes.delete('')
@@ -74,27 +81,28 @@ function readScopes ({ scope, scp }: Record<string, unknown>): Set<string> {
 export interface GroupOptions {
   /** The claim that lists groups: its exact name, or a path such as `realm_access.roles`. */
   groupsClaim: string
-  /** Groups are paths such as `/engineering` (Keycloak): the slash is dropped. */
+  /** Whether groups are paths such as `/engineering` (Keycloak): the slash is dropped. */
   groupPaths: boolean
 }
 
-/** The groups that claims list; none where the claim is absent or no array of strings. */
+/** Reads the groups of a person; none where the claim is absent or not an array of strings. */
 export function readGroups (claims: Record<string, unknown>, { groupsClaim, groupPaths }: GroupOptions): string[] {
   const value = claimAt(claims, groupsClaim)
   if (!isStringArray(value)) return []
   return groupPaths ? value.map((group) => group.replace(/^\//, '')) : value
 }
 
-/** A claim by its exact name, or by a path such as `realm_access.roles`. */
+/** Reads a claim by its exact name, or by a path such as `realm_access.roles`. */
 export function claimAt (claims: Readonly<Record<string, unknown>>, name: string): unknown {
   return member(claims, name) ?? name.split('.').reduce<unknown>(member, claims)
 }
 
 function member (value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined
+  return (value as Record<string, unknown>)[name]
 }
 
-/** The first of these claims that is a string with something in it. */
+/** Returns the first of these claims that is a string and not empty. */
 export function firstString (claims: Record<string, unknown>, names: string[]): string | undefined {
   for (const name of names) {
     const value = claims[name]

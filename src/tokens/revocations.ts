@@ -3,40 +3,38 @@ import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import { digest } from '../crypto/keyring.ts'
 
-/**
- * What stops access tokens before they expire, on every replica: a mark in the store for whoever looks later, and a
- * message for those who remember a verified token now.
- *
- * Whose tokens end is told by names: `grant:<id>` for those Seed issued, `token:<SHA-256>`, `subject:<sub>` and
- * `sid:<sid>` for the provider's. A token ends when it was issued no later than the mark says.
- */
-export interface Revocations {
-  /** Ends everything issued under these names up to `issuedUntil` (seconds since the epoch; without it, for good). */
-  revoke (names: string[], issuedUntil?: number): Promise<void>
-  /** Whether a token under any of these names has ended. While the store is away the answer is no: tokens are short-lived. */
-  isRevoked (names: string[], issuedAt: number): Promise<boolean>
-  /** Called on every replica for each revocation, and with undefined when some may have been missed. */
-  onRevoked (listener: (revocation: Revocation | undefined) => unknown): void
-}
-
+/** A revocation, as all replicas learn of it. */
 export interface Revocation {
-  names: string[]
+  revocationKeys: string[]
+  /** Seconds since the epoch: tokens issued later are good. */
   issuedUntil: number
 }
 
+export type Revocations = ReturnType<typeof createRevocations>
+
 const CHANNEL = 'revocations'
 
-/** @param ttlSeconds how long an access token can live at most, so how long a mark is needed */
-export function createRevocations (store: Store, ttlSeconds: number): Revocations {
+/**
+ * Ends access tokens before they expire, on every replica: with a mark in the store, which is read when a token is
+ * first seen, and with a message to the replicas that have the token in their cache.
+ *
+ * A token is revoked by one of its revocation keys: `grant:<id>` for tokens that Seed issued, `token:<SHA-256>`,
+ * `subject:<SHA-256 of sub>` and `sid:<SHA-256 of sid>` for the provider's.
+ *
+ * @param ttlSeconds the longest life of an access token: a mark is not needed for longer
+ */
+export function createRevocations (store: Store, ttlSeconds: number) {
   return {
-    async revoke (names, issuedUntil = Number.MAX_SAFE_INTEGER) {
-      await Promise.all(names.map((name) => store.set(keys.revoked(name), String(issuedUntil), ttlSeconds)))
-      await store.publish(CHANNEL, JSON.stringify({ names, issuedUntil } satisfies Revocation))
+    /** Revokes all tokens with these keys, or those issued up to `issuedUntil` (seconds since the epoch). */
+    async revoke (revocationKeys: string[], issuedUntil = Number.MAX_SAFE_INTEGER): Promise<void> {
+      await Promise.all(revocationKeys.map((key) => store.set(keys.revoked(key), String(issuedUntil), ttlSeconds)))
+      await store.publish(CHANNEL, encode({ revocationKeys, issuedUntil }))
     },
 
-    async isRevoked (names, issuedAt) {
+    /** Whether any of these keys is revoked. False while the store is unavailable: tokens are short-lived. */
+    async isRevoked (revocationKeys: string[], issuedAt: number): Promise<boolean> {
       try {
-        const marks = await Promise.all(names.map((name) => store.get(keys.revoked(name))))
+        const marks = await Promise.all(revocationKeys.map((key) => store.get(keys.revoked(key))))
         return marks.some((mark) => mark !== undefined && issuedAt <= Number(mark))
       } catch (err) {
         if (err instanceof StoreUnavailableError) return false
@@ -44,10 +42,21 @@ export function createRevocations (store: Store, ttlSeconds: number): Revocation
       }
     },
 
-    onRevoked (listener) {
-      store.subscribe(CHANNEL, (message) => { listener(JSON.parse(message) as Revocation) }, () => { listener(undefined) })
+    /** Calls `listener` on every replica for each revocation, and with undefined when some may have been missed. */
+    onRevoked (listener: (revocation: Revocation | undefined) => unknown): void {
+      store.subscribe(CHANNEL, (message) => { listener(decode(message)) }, () => { listener(undefined) })
     }
   }
+}
+
+/** In the message the keys are called `names`, which replicas of earlier versions read during a rolling upgrade. */
+function encode ({ revocationKeys, issuedUntil }: Revocation): string {
+  return JSON.stringify({ names: revocationKeys, issuedUntil })
+}
+
+function decode (message: string): Revocation {
+  const { names, issuedUntil } = JSON.parse(message) as { names: string[], issuedUntil: number }
+  return { revocationKeys: names, issuedUntil }
 }
 
 export const grantKey = (grantId: string): string => `grant:${grantId}`

@@ -1,18 +1,16 @@
 import { KeyObject, constants, verify } from 'node:crypto'
+import type { SigningOptions } from 'node:crypto'
 import type { CryptoKey } from 'jose'
 
-/**
- * The signature of a compact JWS (RFC 7515 section 5.2), verified at once by Node's own crypto.
- *
- * jose verifies through WebCrypto, in a job for the thread pool: handing it over and back costs as much again as the
- * verification of RS256. Keys and claims are jose's to judge; what is verified here is bytes.
- */
+interface SignatureMethod extends SigningOptions {
+  digest: string | null
+}
 
-/** By `alg` (RFC 7518 section 3.1, RFC 8037, RFC 9864): the digest, and how the signature is made. */
-const METHODS: Readonly<Record<string, { digest: string | null, padding?: number, saltLength?: number, dsaEncoding?: 'ieee-p1363' }>> = {
+/** Signature methods by `alg` (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864 section 2.2). */
+const METHODS: Readonly<Record<string, SignatureMethod>> = {
   ...withDigests('RS', { padding: constants.RSA_PKCS1_PADDING }),
   ...withDigests('PS', { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }),
-  ...withDigests('ES', { dsaEncoding: 'ieee-p1363' as const }),
+  ...withDigests('ES', { dsaEncoding: 'ieee-p1363' }),
   EdDSA: { digest: null },
   Ed25519: { digest: null }
 }
@@ -20,25 +18,33 @@ const METHODS: Readonly<Record<string, { digest: string | null, padding?: number
 const keyObjects = new WeakMap<CryptoKey, KeyObject>()
 
 /**
- * @param alg one that is accepted, for which the key was made
- * @returns false also for a signature that is not written as an encoder writes it: the same bytes in other words would be
- * another token to whoever revokes tokens by their digest
+ * Verifies the signature of a compact JWS (RFC 7515 section 5.2) with Node's own crypto. jose uses WebCrypto, whose
+ * jobs for the thread pool cost as much again as verifying RS256.
+ *
+ * A signature that is not in the one canonical base64url form is refused: the same token in other characters would
+ * have another digest, and could come back after it was revoked by its digest.
+ *
+ * @param alg an accepted algorithm, for which the key was made
  */
 export function isSignedBy (key: CryptoKey | KeyObject, alg: string, token: string): boolean {
   const dot = token.lastIndexOf('.')
-  const written = token.slice(dot + 1)
-  const signature = Buffer.from(written, 'base64url')
+  const encoded = token.slice(dot + 1)
+  const signature = Buffer.from(encoded, 'base64url')
+  if (signature.toString('base64url') !== encoded) return false
   const { digest, ...method } = METHODS[alg]!
-  return signature.toString('base64url') === written && verify(digest, Buffer.from(token.slice(0, dot), 'latin1'), { key: toKeyObject(key), ...method }, signature)
+  return verify(digest, Buffer.from(token.slice(0, dot), 'latin1'), { key: toKeyObject(key), ...method }, signature)
 }
 
 function toKeyObject (key: CryptoKey | KeyObject): KeyObject {
   if (key instanceof KeyObject) return key
   let keyObject = keyObjects.get(key)
-  if (keyObject === undefined) keyObjects.set(key, keyObject = KeyObject.from(key as Parameters<typeof KeyObject.from>[0]))
+  if (keyObject === undefined) {
+    keyObject = KeyObject.from(key as Parameters<typeof KeyObject.from>[0])
+    keyObjects.set(key, keyObject)
+  }
   return keyObject
 }
 
-function withDigests<Method extends object> (family: string, method: Method): Record<string, Method & { digest: string }> {
-  return Object.fromEntries(['256', '384', '512'].map((bits) => [family + bits, { digest: `sha${bits}`, ...method }]))
+function withDigests (family: string, options: SigningOptions): Record<string, SignatureMethod> {
+  return Object.fromEntries(['256', '384', '512'].map((bits) => [family + bits, { digest: `sha${bits}`, ...options }]))
 }

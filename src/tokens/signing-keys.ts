@@ -5,19 +5,7 @@ import { KeyNotFoundError } from '../provider/jwks.ts'
 import type { JwkSet } from '../schemas/well-known.ts'
 import type { KeyGeneration, Keyring } from '../crypto/keyring.ts'
 
-/**
- * The keys that sign Seed's access tokens (ES256), derived from SEED_SECRET and the calendar: all replicas have them
- * without asking anyone, and a lost store loses none. Each month has its key. The keys of the last, this and the next
- * month are published, so that clocks may differ and tokens outlive the month; those of the previous SEED_SECRET too.
- */
-export interface SigningKeys {
-  /** The key to sign with now. */
-  current (): SigningKey
-  /** The JWK Set for /.well-known/jwks.json (RFC 7517 section 5). */
-  published (): JwkSet
-  /** The public key a token's header names. @throws KeyNotFoundError */
-  getKey (header: JWSHeaderParameters): KeyObject
-}
+export type SigningKeys = ReturnType<typeof createSigningKeys>
 
 export interface SigningKey {
   kid: string
@@ -31,34 +19,48 @@ const PERIOD_MS = 30 * 86_400_000
 /** The order of P-256's group (FIPS 186-5, SP 800-186 section 3.2.1.3). */
 const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
-/** @param now wall clock in milliseconds */
-export function createSigningKeys ({ generations }: Keyring, now: () => number = Date.now): SigningKeys {
-  const known = new Map<string, SigningKey>()
+/**
+ * The keys that sign Seed's access tokens (ES256), derived from SEED_SECRET and the calendar: all replicas have the
+ * same ones without exchanging them, and nothing is lost with the store. Each month has its own key. Those of the
+ * previous, this and the next month are published, because clocks differ and tokens outlive the month; so are those
+ * of SEED_SECRET_PREVIOUS.
+ *
+ * @param now wall clock in milliseconds
+ */
+export function createSigningKeys ({ generations }: Keyring, now: () => number = Date.now) {
+  const derived = new Map<string, SigningKey>()
 
-  function keyOf (generation: KeyGeneration, period: number): SigningKey {
+  function keyFor (generation: KeyGeneration, period: number): SigningKey {
     const name = `${generation.id}:${period}`
-    const key = known.get(name) ?? deriveKey(generation, period)
-    known.set(name, key)
+    const key = derived.get(name) ?? deriveKey(generation, period)
+    derived.set(name, key)
     return key
   }
 
-  function live (): SigningKey[] {
-    const period = Math.floor(now() / PERIOD_MS)
-    return generations.flatMap((generation) => [period, period - 1, period + 1].map((which) => keyOf(generation, which)))
+  function publishedKeys (): SigningKey[] {
+    const current = Math.floor(now() / PERIOD_MS)
+    const periods = [current, current - 1, current + 1]
+    return generations.flatMap((generation) => periods.map((period) => keyFor(generation, period)))
   }
 
   return {
-    current: () => live()[0]!,
-    published: () => ({ keys: live().map(({ jwk }) => jwk) }),
-    getKey ({ kid }) {
-      const key = live().find((candidate) => candidate.kid === kid)
-      if (key === undefined) throw new KeyNotFoundError(`no key "${kid}" among this server's own (was SEED_SECRET changed without SEED_SECRET_PREVIOUS?)`)
-      return key.publicKey
+    /** The key to sign with now. */
+    current: (): SigningKey => publishedKeys()[0]!,
+
+    /** The JWK Set for /.well-known/jwks.json (RFC 7517 section 5). */
+    published: (): JwkSet => ({ keys: publishedKeys().map(({ jwk }) => jwk) }),
+
+    /** The public key that a token's header names. @throws KeyNotFoundError */
+    getKey ({ kid }: JWSHeaderParameters): KeyObject {
+      const key = publishedKeys().find((candidate) => candidate.kid === kid)
+      if (key !== undefined) return key.publicKey
+      throw new KeyNotFoundError(
+        `no key "${kid}" among this server's own (was SEED_SECRET changed without SEED_SECRET_PREVIOUS?)`)
     }
   }
 }
 
-/** A private key from extra random bits (FIPS 186-5 appendix A.2.1): 384 bits, so that the remainder is not biased. */
+/** Derives a private key from extra random bits (FIPS 186-5 appendix A.2.1): with 384 the remainder is not biased. */
 function deriveKey (generation: KeyGeneration, period: number): SigningKey {
   const bits = BigInt(`0x${generation.derive(`signing-key:${period}`, 48).toString('hex')}`)
   const d = Buffer.from((bits % (ORDER - 1n) + 1n).toString(16).padStart(64, '0'), 'hex')

@@ -331,7 +331,7 @@ t.test('an error that nobody expected gives away nothing, in each form', async (
   const { logged, stream } = captureLogs()
   const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false' }), { logStream: stream })
   t.teardown(async () => { await app.close() })
-  app.accessTokens!.verifier.judge = async () => { throw Object.assign(new Error(inside, { cause: new Error('the cause') }), { request: { headers: { authorization: 'Bearer secret' } } }) }
+  app.accessTokens!.verifier.verify = async () => { throw Object.assign(new Error(inside, { cause: new Error('the cause') }), { request: { headers: { authorization: 'Bearer secret' } } }) }
   app.store.increment = async () => { throw new Error(inside) }
   app.get('/boom', { config: { auth: 'public' } }, async () => { throw Object.assign(new Error(inside), { stack: undefined }) })
   app.get('/teapot', { config: { auth: 'public' } }, async () => { throw Object.assign(new Error(inside), { statusCode: 418 }) })

@@ -39,9 +39,9 @@ t.test('a revocation ends the streams of those it names, and no other', async (t
   guard.watch(bob, principal('bob'))
   guard.watch(later, principal('ada', 300))
   guard.watch(nobody, undefined)
-  await tell({ names: ['grant:ada'], issuedUntil: 200 })
+  await tell({ revocationKeys: ['grant:ada'], issuedUntil: 200 })
   t.same([ada, bob, later, nobody].map(({ destroyed }) => destroyed), [true, false, false, false], 'not one whose token is newer')
-  await tell({ names: ['grant:ada'], issuedUntil: 400 })
+  await tell({ revocationKeys: ['grant:ada'], issuedUntil: 400 })
   t.ok(later.destroyed)
 })
 

@@ -38,14 +38,14 @@ t.test('everybody who listens hears of each revocation, and when some may have b
   t.same(heard, [undefined], 'nobody knows what was before')
   await other.revoke([sidKey('s')], 1_000)
   await other.revoke([grantKey('g')])
-  t.same(heard.slice(1), [{ names: [sidKey('s')], issuedUntil: 1_000 }, { names: [grantKey('g')], issuedUntil: Number.MAX_SAFE_INTEGER }])
+  t.same(heard.slice(1), [{ revocationKeys: [sidKey('s')], issuedUntil: 1_000 }, { revocationKeys: [grantKey('g')], issuedUntil: Number.MAX_SAFE_INTEGER }])
 })
 
 t.test('the mark is there before anybody is told', async (t) => {
   const store = createMemoryStore()
   const revocations = createRevocations(store, 960)
   const seen: Array<Promise<boolean>> = []
-  revocations.onRevoked((revocation) => { if (revocation !== undefined) seen.push(revocations.isRevoked(revocation.names, 0)) })
+  revocations.onRevoked((revocation) => { if (revocation !== undefined) seen.push(revocations.isRevoked(revocation.revocationKeys, 0)) })
   await revocations.revoke([grantKey('g')])
   t.same(await Promise.all(seen), [true])
 })

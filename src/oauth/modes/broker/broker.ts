@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Config } from '../../../config/config.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import type { ProviderMetadata } from '../../../provider/discovery.ts'
@@ -23,7 +24,7 @@ export interface BrokerServices {
   clients: Pick<Clients, 'keepAlive'>
   provider: () => ProviderMetadata
   /** Seed's own, as /mcp judges them. */
-  verifyAccessToken: (token: string) => Promise<Principal>
+  verifyAccessToken: (token: string) => MaybePromise<Principal>
   log: { warn (fields: object, message: string): void }
 }
 

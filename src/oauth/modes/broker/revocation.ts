@@ -1,6 +1,7 @@
+import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
-import { TokenError } from '../../../tokens/verifier.ts'
+import { TokenError } from '../../../tokens/token-error.ts'
 import type { TokenRevoker } from '../mode.ts'
 import { readRefreshToken } from './grants.ts'
 import type { Grants } from './grants.ts'
@@ -8,7 +9,7 @@ import type { Grants } from './grants.ts'
 /** Broker mode: either kind of token ends its grant, and with it everything that came from it (RFC 7009 section 2.1). */
 export interface BrokerRevocationServices {
   grants: Grants
-  verifyAccessToken: (token: string) => Promise<Principal>
+  verifyAccessToken: (token: string) => MaybePromise<Principal>
 }
 
 export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRevocationServices): TokenRevoker {

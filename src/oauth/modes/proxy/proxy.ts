@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Config } from '../../../config/config.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import type { Mode } from '../mode.ts'
@@ -15,7 +16,7 @@ export function createProxy ({ config, toolScopes, upstream, revocations, verify
   toolScopes: readonly string[]
   upstream: TokenClient
   revocations: Revocations
-  verifyAccessToken: (token: string) => Promise<Principal>
+  verifyAccessToken: (token: string) => MaybePromise<Principal>
 }): Mode {
   const { preset, scopes, clientId } = config.oidc
   return {

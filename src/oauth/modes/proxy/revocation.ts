@@ -1,5 +1,6 @@
+import type { MaybePromise } from '../../../async/maybe-async.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
-import { TokenError } from '../../../tokens/verifier.ts'
+import { TokenError } from '../../../tokens/token-error.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { TokenRevoker } from '../mode.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
@@ -11,7 +12,7 @@ import type { TokenClient } from '../../../provider/token-client.ts'
 export interface ProxyRevocationServices {
   revocations: Revocations
   upstream: Pick<TokenClient, 'revoke'>
-  verifyAccessToken: (token: string) => Promise<unknown>
+  verifyAccessToken: (token: string) => MaybePromise<unknown>
 }
 
 export function createProxyRevocation ({ revocations, upstream, verifyAccessToken }: ProxyRevocationServices): TokenRevoker {

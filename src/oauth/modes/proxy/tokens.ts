@@ -1,6 +1,7 @@
+import type { MaybePromise } from '../../../async/maybe-async.ts'
 import { AccessDeniedError } from '../../../errors/sign-in-errors.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
-import { TokenError } from '../../../tokens/verifier.ts'
+import { TokenError } from '../../../tokens/token-error.ts'
 import type { TokenResponse } from '../../../schemas/token.ts'
 import { checkRedirectUri } from '../../clients/clients.ts'
 import type { Client } from '../../clients/clients.ts'
@@ -13,7 +14,7 @@ import type { TokenClient, UpstreamTokens } from '../../../provider/token-client
 export interface ProxyTokenServices {
   upstream: Pick<TokenClient, 'requestTokens'>
   /** Judges an access token as /mcp would. @throws TokenError, AccessDeniedError, ProviderUnavailableError */
-  verifyAccessToken: (token: string) => Promise<unknown>
+  verifyAccessToken: (token: string) => MaybePromise<unknown>
   /** OIDC_SCOPES */
   scopes: readonly string[]
   toolScopes: readonly string[]

@@ -8,7 +8,7 @@ import { digest } from '../../../../src/crypto/keyring.ts'
 import type { TokenClient } from '../../../../src/provider/token-client.ts'
 import type { Principal } from '../../../../src/tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
-import { TokenError } from '../../../../src/tokens/verifier.ts'
+import { TokenError } from '../../../../src/tokens/token-error.ts'
 
 const CLIENT: Client = { kind: 'unregistered', id: 'cli', name: 'cli', redirectUris: [], authMethod: 'none', secretHash: undefined, jwks: undefined, refreshes: true }
 const REQUEST: AuthorizationRequest = { client: CLIENT, redirectUri: 'http://localhost/cb', state: undefined, codeChallenge: 'x', scopes: ['openid'], nonce: undefined, prompt: undefined, maxAge: undefined, loginHint: undefined }

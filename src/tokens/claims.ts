@@ -1,0 +1,114 @@
+import type { JWTPayload } from 'jose'
+import { expectedIssuer } from '../provider/issuer.ts'
+import { TokenError } from './token-error.ts'
+
+/** Checks of the claims of an access token (RFC 7519 section 4.1, RFC 9068 section 4, RFC 8725 section 3). */
+
+export interface ClaimRules {
+  issuer: string
+  /** OIDC_TENANTS; empty unless tokens come from several tenants of one provider. */
+  tenants: readonly string[]
+  audience: string
+  clockSkewSeconds: number
+  maxLifetimeSeconds: number
+}
+
+/** Claims of an access token that have passed every check. */
+export type CheckedClaims = JWTPayload & { iss: string, sub: string, iat: number, exp: number }
+
+/**
+ * `iss` (RFC 7519 section 4.1.1). Checked before the signature, so that a token of another issuer makes Seed fetch
+ * no keys.
+ *
+ * @throws TokenError
+ */
+export function checkIssuer (claims: JWTPayload, rules: Pick<ClaimRules, 'issuer' | 'tenants'>): void {
+  const issuer = expectedIssuer(rules, claims)
+  if (issuer !== undefined && claims.iss === issuer) return
+  const expected = issuer === undefined ? 'that of one of OIDC_TENANTS' : `"${issuer}"`
+  throw new TokenError('invalid_claim', 'The access token was issued by another issuer',
+    `iss is ${JSON.stringify(claims.iss)}, expected is ${expected}`)
+}
+
+/**
+ * Checks all other claims of a token whose signature and issuer have been verified.
+ *
+ * @param headerType `typ` of the header
+ * @param now wall clock in milliseconds
+ * @throws TokenError
+ */
+export function checkClaims (
+  claims: JWTPayload, headerType: string | undefined, rules: ClaimRules, now: number
+): asserts claims is CheckedClaims {
+  checkAudience(claims, rules)
+  if (claims.sub === undefined) throw badClaim('sub', 'it is missing')
+  checkTimes(claims, rules, now)
+  checkTokenType(claims, headerType)
+  if (typeof claims.sub !== 'string' || claims.sub === '') {
+    throw new TokenError('invalid_claim', 'The access token names no subject', 'sub must be a string')
+  }
+}
+
+/** `aud` (RFC 7519 section 4.1.3): a string, or an array of which one member must be this server's. */
+function checkAudience ({ aud }: JWTPayload, { audience }: ClaimRules): void {
+  if (Array.isArray(aud) ? aud.includes(audience) : aud === audience) return
+  throw new TokenError('invalid_claim', 'The access token was not issued for this server',
+    `aud is ${JSON.stringify(aud)}, OIDC_AUDIENCE is "${audience}": let the provider put it into the token ` +
+    '(audience mapper, API identifier), or set OIDC_AUDIENCE')
+}
+
+/** `iat`, `nbf` and `exp` (RFC 7519 sections 4.1.4 to 4.1.6), and a lifetime that has a bound. */
+function checkTimes (claims: JWTPayload, { clockSkewSeconds, maxLifetimeSeconds }: ClaimRules, now: number): void {
+  const iat = numericDate('iat', claims.iat)
+  const exp = numericDate('exp', claims.exp)
+  const nbf = claims.nbf === undefined ? undefined : numericDate('nbf', claims.nbf)
+  const seconds = Math.floor(now / 1_000)
+  if (nbf !== undefined && nbf > seconds + clockSkewSeconds) {
+    throw badClaim('nbf', `it is ${nbf - seconds} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`)
+  }
+  if (exp <= seconds - clockSkewSeconds) {
+    throw new TokenError('invalid_token', 'The access token has expired', `exp was ${exp}`)
+  }
+  if (iat > now / 1_000 + clockSkewSeconds) {
+    throw new TokenError('invalid_claim', 'The access token was issued in the future',
+      `iat is ${Math.round(iat - now / 1_000)} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`)
+  }
+  if (exp - iat > maxLifetimeSeconds) {
+    throw new TokenError('invalid_claim', 'The access token lives longer than is accepted',
+      `exp - iat is ${exp - iat} s, TOKEN_MAX_LIFETIME_SECONDS is ${maxLifetimeSeconds}`)
+  }
+}
+
+function numericDate (name: string, value: unknown): number {
+  if (typeof value === 'number') return value
+  throw badClaim(name, value === undefined ? 'it is missing' : 'it must be a number')
+}
+
+/** Values of a `typ` claim that do not say what kind of token it is, or say that it is an access token. */
+const ACCESS_TOKEN_TYPES: unknown[] = ['Bearer', 'JWT', 'at+jwt']
+
+/**
+ * Access tokens only (RFC 8725 sections 3.11 and 3.12). ID tokens, refresh, logout tokens and client assertions of
+ * the same issuer carry the same signature and may carry the same `aud`.
+ *
+ * A token that says it is an access token may hold a `nonce` or `c_hash`: `at+jwt`, Keycloak's payload
+ * `typ: Bearer`, authentik's `uid` with `azp` (its access tokens are ID tokens plus those two).
+ */
+function checkTokenType (claims: JWTPayload, headerType: string | undefined): void {
+  const { typ, uid, azp } = claims
+  const saysAccess = /at\+jwt$/i.test(headerType ?? '') || typ === 'Bearer' ||
+    (typeof uid === 'string' && typeof azp === 'string')
+  const foreign =
+    (typ !== undefined && !ACCESS_TOKEN_TYPES.includes(typ) && `payload typ is ${JSON.stringify(typ)}`) ||
+    (claims['token_use'] === 'id' && "it has token_use id (Amazon Cognito's ID token)") ||
+    (claims['events'] !== undefined && 'it has events (a logout token)') ||
+    (claims.iss === claims.sub && 'iss equals sub (a client assertion)') ||
+    (claims['at_hash'] !== undefined && 'it has at_hash (an ID token)') ||
+    (!saysAccess && claims['c_hash'] !== undefined && 'it has c_hash (an ID token)') ||
+    (!saysAccess && claims['nonce'] !== undefined && 'it has nonce (an ID token)')
+  if (foreign !== false) throw new TokenError('invalid_claim', 'The token is not an access token', foreign)
+}
+
+function badClaim (name: string, detail: string): TokenError {
+  return new TokenError('invalid_claim', `The access token's ${name} claim is not acceptable`, `${name}: ${detail}`)
+}
