@@ -1,25 +1,34 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
-import { createAddressLimit } from '../src/http/limits.ts'
-import { createRateLimiter } from '../src/limits/rate-limit.ts'
+import { clientAddressKey } from '../src/net/addresses.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
+
+const HOUR_SECONDS = 3_600
 
 /** Dynamic client registration (RFC 7591). */
 async function dcr (app: FastifyInstance): Promise<void> {
-  const { config, store } = app
-  if (!config.authRequired) return
-  const { registration: { clientTtlSeconds, ...limits }, redirectUriSchemes } = config.oauth
+  const { config, store, rateLimits } = app
+  const { registration: { clientTtlSeconds, limitPerAddress, limitTotal }, redirectUriSchemes } = config.oauth
   const registrations = createRegistrations(store, clientTtlSeconds)
-  const limiter = createRateLimiter(store)
+
+  const limitAddress = rateLimits.byKey('register', {
+    max: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS'
+  })
+  const limitAll = rateLimits.byKey('register', { max: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL' })
+
+  async function limitNew (request: FastifyRequest): Promise<void> {
+    await limitAddress(request, clientAddressKey(request.ip))
+    await limitAll(request, 'all')
+  }
 
   app.addHook('onRequest', createHostCheck(config))
-  app.addHook('onRequest', createAddressLimit(limiter, 'registration', config.oauth.limits.perAddress))
+  app.addHook('onRequest', rateLimits.byAddress('registration'))
   // /register serves clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/register', '/register']) {
-    await app.register(registerRoutes, { prefix, registrations, limiter, redirectUriSchemes, ...limits })
+    await app.register(registerRoutes, { prefix, registrations, redirectUriSchemes, limitNew })
   }
 }
 
-export default fp(dcr, { name: 'dcr', dependencies: ['redis', 'jwt-auth'], encapsulate: true, fastify: '5.x' })
+export default fp(dcr, { name: 'dcr', dependencies: ['redis', 'jwt-auth', 'rate-limit'], encapsulate: true, fastify: '5.x' })

@@ -4,30 +4,24 @@ import { createGrantServices } from '../src/oauth/modes/broker/grant-services.ts
 import type { GrantServices } from '../src/oauth/modes/broker/grant-services.ts'
 import { createDelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
 import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
-import { createTokenClient } from '../src/provider/token-client.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Grants, and what asks the provider about them; undefined unless OAUTH_MODE=broker with sign-in. */
-    brokerCore: GrantServices | undefined
-    /** Tokens of the provider's with which tools call other APIs; undefined unless OAUTH_MODE=broker with sign-in. */
-    delegatedTokens: DelegatedTokens | undefined
+    /** Grants and their refresh at the provider; only with OAUTH_MODE=broker. */
+    grantServices: GrantServices
+    /** The provider's tokens with which tools call other APIs (RFC 8693); only with OAUTH_MODE=broker. */
+    delegatedTokens: DelegatedTokens
   }
 }
 
-/** Hands tools the provider's tokens for other APIs. Grants are shared with the authorization server (plugins/oauth-proxy.ts), which is encapsulated. */
-async function tokenExchange (app: FastifyInstance): Promise<void> {
-  const { config, store, oidc, accessTokens, log } = app
-  if (oidc === undefined || accessTokens === undefined || config.oauth.mode !== 'broker') {
-    app.decorate('brokerCore', undefined)
-    app.decorate('delegatedTokens', undefined)
-    return
-  }
-  const { secrets, revocations } = accessTokens
-  const upstream = createTokenClient({ ...config.oidc, provider: oidc.provider.metadata })
-  const core = createGrantServices({ config, store, secrets, revocations, upstream, getKey: oidc.jwks.getKey, log })
-  app.decorate('brokerCore', core)
-  app.decorate('delegatedTokens', createDelegatedTokens({ ...core, store, secrets, log }))
+/** Shares the grants of broker mode, which both the authorization server and tools use. */
+async function grants (app: FastifyInstance): Promise<void> {
+  const { config, store, keyring, oidc, accessTokens: { revocations }, log } = app
+  const services = createGrantServices({
+    config, store, secrets: keyring, revocations, upstream: oidc.tokenClient, getKey: oidc.jwks.getKey, log
+  })
+  app.decorate('grantServices', services)
+  app.decorate('delegatedTokens', createDelegatedTokens({ ...services, store, secrets: keyring, log }))
 }
 
-export default fp(tokenExchange, { name: 'token-exchange', dependencies: ['redis', 'oidc-discovery', 'jwt-auth'], fastify: '5.x' })
+export default fp(grants, { name: 'grants', dependencies: ['keyring', 'oidc-discovery', 'jwt-auth'], fastify: '5.x' })

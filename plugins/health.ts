@@ -1,30 +1,36 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import healthRoutes from '../routes/health.ts'
+import type { HealthPart } from '../routes/health.ts'
 
 /**
- * Health for orchestrators and load balancers. What /mcp cannot do without is vital: keys to judge tokens with. In proxy
- * mode those are the provider's; in broker mode they are Seed's own, and the provider is for signing in. The store is for
- * signing in and for sessions: without it, tokens and what needs no session are served.
+ * Health for orchestrators and load balancers. `vital` is what /mcp cannot do without: the keys that verify tokens. In
+ * proxy mode these are the provider's; in broker mode they are Seed's own, and the provider is only needed for sign-in.
+ * The store is needed for sign-in and sessions; without it, tokens and sessionless requests are still served.
  */
 async function health (app: FastifyInstance): Promise<void> {
-  const { store, oidc, shutdown, config } = app
-  const vital = config.oauth.mode === 'proxy'
-  await app.register(healthRoutes, {
-    prefix: '/health',
-    leaving: () => shutdown.shuttingDown,
-    parts: {
-      store: { vital: false, check: async () => { await store.ping() } },
-      ...(oidc !== undefined && {
-        provider: { vital, check: async () => { fail(oidc.provider.problem()) } },
-        keys: { vital, check: async () => { fail(oidc.jwks.problem()) } }
-      })
-    }
-  })
+  const { store, shutdown } = app
+  const parts: Record<string, HealthPart> = {
+    store: { vital: false, check: async () => { await store.ping() } }
+  }
+  if (app.hasDecorator('oidc')) {
+    const { provider, jwks } = app.oidc
+    const vital = app.config.oauth.mode === 'proxy'
+    parts['provider'] = { vital, check: async () => { throwIfUnusable(provider.problem()) } }
+    parts['keys'] = { vital, check: async () => { throwIfUnusable(jwks.problem()) } }
+  }
+  app.addHook('onRequest', app.rateLimits.byAddressLocally('health', { factor: 10 }))
+  await app.register(healthRoutes, { prefix: '/health', leaving: () => shutdown.shuttingDown, parts })
 }
 
-function fail (problem: string | undefined): void {
-  if (problem !== undefined) throw new Error(problem)
+function throwIfUnusable (reason: string | undefined): void {
+  if (reason !== undefined) throw new Error(reason)
 }
 
-export default fp(health, { name: 'health', dependencies: ['shutdown', 'redis', 'oidc-discovery', 'jwt-auth'], encapsulate: true, fastify: '5.x' })
+export default fp(health, {
+  name: 'health',
+  dependencies: ['shutdown', 'redis', 'rate-limit'],
+  decorators: { request: ['principal'] },
+  encapsulate: true,
+  fastify: '5.x'
+})

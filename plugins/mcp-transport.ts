@@ -18,43 +18,41 @@ import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.t
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
 import { clientAddressKey } from '../src/net/addresses.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
-import { createKeyring, randomId } from '../src/crypto/keyring.ts'
+import { randomId } from '../src/crypto/keyring.ts'
 
 export interface McpTransportOptions {
   /** What is offered. */
   definitions: readonly Definition[]
   /** What their policies need to know of a caller. */
-  needs: PolicyRequirements
+  requirements: PolicyRequirements
   /** Is given what offers other definitions while the server runs. */
   onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
 
 /** The MCP endpoint: the engine with the definitions handed to it, behind Host, Origin and bearer checks. */
-async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngine }: McpTransportOptions): Promise<void> {
-  const { config, accessTokens, delegatedTokens } = app
+async function mcpTransport (app: FastifyInstance, { definitions, requirements, onEngine }: McpTransportOptions): Promise<void> {
+  const { config, keyring } = app
   const origins = allowedOrigins(config)
-  const secrets = accessTokens?.secrets ?? createKeyring(config.secrets.current, config.secrets.previous)
-  if (app.store.kind === 'redis' && config.secrets.current === undefined) {
-    app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) goes on only at the replica that asked')
-  }
-  tellOfPolicies(app, definitions, needs)
+  logPolicyWarnings(app, definitions, requirements)
   const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
   const limits = createMcpLimits(tallies, config.mcp.limits, clientAddressKey)
   const engine = createEngine({
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
-    policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...needs.scopes] },
-    tokenFor: delegatedTokens && toolTokens(delegatedTokens),
+    policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...requirements.scopes] },
+    tokenFor: app.hasDecorator('delegatedTokens') ? toolTokens(app.delegatedTokens) : undefined,
     pageSize: config.mcp.pageSize,
     store: app.store,
-    secrets,
+    secrets: keyring,
     session: config.mcp.session,
     tool: config.mcp.tool,
     limits,
     log: app.log
   })
   onEngine?.(engine)
-  const streams = accessTokens === undefined ? undefined : createStreamGuard({ ...accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
+  const streams = app.hasDecorator('accessTokens')
+    ? createStreamGuard({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
+    : undefined
 
   app.addHook('onRequest', createHostCheck(config))
   app.addHook('onRequest', createOriginCheck(origins))
@@ -64,7 +62,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, needs, onEngin
 }
 
 /** What an operator would otherwise wonder about. */
-function tellOfPolicies ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: PolicyRequirements): void {
+function logPolicyWarnings ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: PolicyRequirements): void {
   const guarded = definitions.filter(hasPolicy).map(describeDefinition)
   if (!config.authRequired && guarded.length > 0) log.warn({ guarded }, 'AUTH_REQUIRED=false: what has a policy is not offered, as nobody is signed in')
   if (config.authRequired && config.oauth.mode === 'proxy' && scopes.length > 0) {
@@ -79,4 +77,4 @@ function toolTokens ({ tokenFor }: DelegatedTokens): TokenFor {
   })
 }
 
-export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['config', 'redis', 'jwt-auth', 'token-exchange'], encapsulate: true, fastify: '5.x' })
+export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['redis', 'keyring'], decorators: { request: ['principal'] }, encapsulate: true, fastify: '5.x' })

@@ -1,50 +1,65 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { fetchJson } from '../src/net/fetch.ts'
-import { createJwks } from '../src/provider/jwks.ts'
-import type { Jwks } from '../src/provider/jwks.ts'
 import { createProviderDiscovery } from '../src/provider/discovery.ts'
 import type { ProviderDiscovery } from '../src/provider/discovery.ts'
+import { createJwks } from '../src/provider/jwks.ts'
+import type { Jwks } from '../src/provider/jwks.ts'
+import { createTokenClient } from '../src/provider/token-client.ts'
+import type { TokenClient } from '../src/provider/token-client.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The OpenID provider and its keys; undefined with AUTH_REQUIRED=false. */
-    oidc: { provider: ProviderDiscovery, jwks: Jwks, onKeysChanged (listener: () => void): void } | undefined
+    /** The company's OpenID provider; only with AUTH_REQUIRED. */
+    oidc: {
+      provider: ProviderDiscovery
+      jwks: Jwks
+      /** Seed as a client of the provider's endpoints. */
+      tokenClient: TokenClient
+      onKeysChanged (listener: () => void): void
+    }
   }
 }
 
-/** Finds the provider and keeps its keys, in the background: the process starts whether the provider answers or not. */
+/** Discovers the provider and keeps its keys up to date, in the background: Seed starts without it. */
 async function oidcDiscovery (app: FastifyInstance): Promise<void> {
-  const { authRequired, oidc, oauth } = app.config
-  if (!authRequired) {
-    app.decorate('oidc', undefined)
-    return
-  }
+  const { oidc } = app.config
+  const keysChangedListeners: Array<() => void> = []
   const provider = createProviderDiscovery({
     ...oidc,
     fetchJson,
     log: app.log,
     onReady () {
       jwks.start()
-      app.log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'People sign in by this mode and preset (OAUTH_MODE, OIDC_PROVIDER)')
-      if (oauth.mode === 'proxy' && provider.metadata().sendsIss) {
-        app.log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy strict MCP clients compare it with BASE_URL and refuse to sign in. Switch it off for this client at the provider if it can be (Keycloak: Advanced, Exclude Issuer From Authentication Response)')
-      }
+      logSignIn(app)
     }
   })
-  const keysChanged: Array<() => void> = []
   const jwks = createJwks({
     jwksUri: () => provider.metadata().jwksUri,
     fetchJson,
     log: app.log,
-    onChange () { for (const tell of keysChanged) tell() }
+    onChange () { for (const notify of keysChangedListeners) notify() }
   })
-  app.decorate('oidc', { provider, jwks, onKeysChanged (listener) { keysChanged.push(listener) } })
+  app.decorate('oidc', {
+    provider,
+    jwks,
+    tokenClient: createTokenClient({ ...oidc, provider: provider.metadata }),
+    onKeysChanged (listener) { keysChangedListeners.push(listener) }
+  })
   app.addHook('onReady', async () => { provider.start() })
   app.addHook('onClose', async () => {
     provider.close()
     jwks.close()
   })
+}
+
+function logSignIn ({ config: { oauth, oidc }, oidc: { provider }, log }: FastifyInstance): void {
+  log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
+  if (oauth.mode === 'proxy' && provider.metadata().sendsIss) {
+    log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy ' +
+      'strict MCP clients compare it with BASE_URL and refuse to sign in. Switch it off for this client at the ' +
+      'provider if you can (Keycloak: Advanced, Exclude Issuer From Authentication Response), or use OAUTH_MODE=broker')
+  }
 }
 
 export default fp(oidcDiscovery, { name: 'oidc-discovery', dependencies: ['config'], fastify: '5.x' })

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
+import type { LimitByKey } from '../src/http/rate-limit-store.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { CONSENT_HEADERS, renderConsentPage } from '../src/pages/error.ts'
 import { authorize } from '../src/oauth/endpoints/authorize.ts'
@@ -13,13 +14,14 @@ import { AuthorizeHeadersSchema, AuthorizeQuerySchema, AuthorizeResponses } from
 export interface AuthorizeRouteOptions extends AuthorizationServices {
   consent: Consent
   cookies: Cookies
+  limitClient: LimitByKey
 }
 
 /** How long a browser may leave the question unanswered, and a little more. */
 const BROWSER_COOKIE_SECONDS = 3_600
 
 /** GET /oauth/authorize (RFC 6749 section 3.1). A browser navigates here: no CORS, and what it gets is the consent page, or a page that says what is wrong. */
-const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, { consent, cookies, ...services }) => {
+const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, { consent, cookies, limitClient, ...services }) => {
   app.setErrorHandler(pageErrorHandler)
   rejectOtherMethods(app, ['GET'], '', { preflight: false })
 
@@ -27,7 +29,7 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
     config: { auth: 'public' },
     schema: { headers: AuthorizeHeadersSchema, querystring: AuthorizeQuerySchema, response: AuthorizeResponses }
   }, async (request, reply) => {
-    const outcome = await authorize(request.query, services)
+    const outcome = await authorize(request.query, services, async (clientId) => { await limitClient(request, clientId) })
     if (outcome.kind === 'redirect') {
       if (outcome.error !== undefined) request.logFields = { error: outcome.error.code, reason: outcome.error.message }
       return reply.header('cache-control', 'no-store').redirect(outcome.location.href, 302)

@@ -1,5 +1,6 @@
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
@@ -7,8 +8,13 @@ import { register } from '../src/oauth/endpoints/register.ts'
 import type { RegistrationServices } from '../src/oauth/endpoints/register.ts'
 import { RegisterBodySchema, RegisterHeadersSchema, RegisterResponses } from '../src/schemas/register.ts'
 
+export interface RegisterRouteOptions extends RegistrationServices {
+  /** Counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL). @throws LimitError */
+  limitNew: (request: FastifyRequest) => Promise<void>
+}
+
 /** POST /oauth/register (RFC 7591 section 3). */
-const registerRoutes: FastifyPluginAsyncTypebox<RegistrationServices> = async (app, services) => {
+const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (app, { limitNew, ...services }) => {
   acceptJsonOnly(app)
   await app.register(cors, { origin: '*', methods: ['POST'], exposedHeaders: ['Retry-After', 'X-Request-Id'], maxAge: 600 })
   app.setErrorHandler(oauthErrorHandler((error) =>
@@ -22,7 +28,7 @@ const registerRoutes: FastifyPluginAsyncTypebox<RegistrationServices> = async (a
     bodyLimit: 16_384,
     schema: { headers: RegisterHeadersSchema, body: RegisterBodySchema, response: RegisterResponses }
   }, async (request, reply) => {
-    const client = await register(request.body, request.ip, services)
+    const client = await register(request.body, services, async () => { await limitNew(request) })
     return reply.code(201).headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(client)
   })
 }

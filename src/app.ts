@@ -2,14 +2,17 @@ import Fastify, { LogController } from 'fastify'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import config from '../plugins/config.ts'
 import dcr from '../plugins/dcr.ts'
+import grants from '../plugins/grants.ts'
 import health from '../plugins/health.ts'
 import jwtAuth from '../plugins/jwt-auth.ts'
+import keyring from '../plugins/keyring.ts'
 import mcpTransport from '../plugins/mcp-transport.ts'
 import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
+import openAccess from '../plugins/open-access.ts'
+import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
-import tokenExchange from '../plugins/grants.ts'
 import type { Config } from './config/config.ts'
 import { createPublicFetcher } from './net/public-fetch.ts'
 import type { FetchPublicDocument } from './net/public-fetch.ts'
@@ -63,7 +66,6 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
   })
   app.removeContentTypeParser('text/plain')
   app.setErrorHandler(plainErrorHandler)
-  app.setNotFoundHandler(notFoundHandler)
   app.decorateRequest('logFields', undefined)
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
@@ -75,17 +77,24 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
     done()
   })
 
-  const needs = requirementsOf(definitions, settings.scopeHierarchy, settings.oidc.scopes)
+  const requirements = requirementsOf(definitions, settings.scopeHierarchy, settings.oidc.scopes)
   await app.register(config, { config: settings })
   await app.register(shutdown)
   await app.register(redis)
-  await app.register(oidcDiscovery)
-  await app.register(jwtAuth)
-  await app.register(tokenExchange)
-  await app.register(oauthProxy, { fetchDocument, needs })
-  await app.register(dcr)
-  await app.register(mcpTransport, { definitions, needs, onEngine })
+  await app.register(keyring)
+  await app.register(rateLimit)
+  if (settings.authRequired) {
+    await app.register(oidcDiscovery)
+    await app.register(jwtAuth)
+    if (settings.oauth.mode === 'broker') await app.register(grants)
+    await app.register(oauthProxy, { fetchDocument, requirements })
+    await app.register(dcr)
+  } else {
+    await app.register(openAccess)
+  }
+  await app.register(mcpTransport, { definitions, requirements, onEngine })
   await app.register(health)
+  app.setNotFoundHandler({ preHandler: app.rateLimits.byAddressLocally('not-found', { factor: 5 }) }, notFoundHandler)
   return app
 }
 

@@ -57,7 +57,7 @@ export type ErrorCode =
 export class LimitError extends HttpError {
   override readonly name = 'LimitError'
 
-  constructor (message: string, options: { retryAfterSeconds: number, detail: string }) {
+  constructor (message: string, options: HttpErrorOptions & { retryAfterSeconds: number, detail: string }) {
     super(429, 'temporarily_unavailable', message, options)
   }
 }

@@ -27,7 +27,7 @@
  * | `changes` | log of changes of what is offered, the newest 1000 (src/mcp/cluster/change-log.ts) | 1 day from the last |
  * | `round:<nonce>` | mark: this request state was used (src/mcp/handlers/request-state.ts) | INPUT_TIMEOUT_SECONDS |
  * | `replica:<name>` | a sign of life (src/mcp/cluster/replicas.ts) | 6 seconds |
- * | `limit:<endpoint>:<SHA-256 of whose>` | counter of requests, registrations | 1 minute, registrations 1 hour; fixed window |
+ * | `limit:<SHA-256 of endpoint and whose>` | counter of requests, registrations | 1 minute, registrations 1 hour; fixed window |
  * | `ping` | nothing: written by readiness checks (src/store/redis.ts) | 1 second |
  *
  * Messages are published on the channels `revocations` (src/tokens/revocations.ts), `replicas` and `replicas:<name>`
@@ -57,5 +57,5 @@ export const keys = {
   changes: () => 'changes',
   round: (nonce: string) => `round:${nonce}`,
   replica: (name: string) => `replica:${name}`,
-  limit: (endpoint: string, whose: string) => `limit:${endpoint}:${whose}`
+  limit: (digest: string) => `limit:${digest}`
 }

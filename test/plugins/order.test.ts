@@ -2,64 +2,74 @@ import Fastify from 'fastify'
 import t from 'tap'
 import config from '../../plugins/config.ts'
 import dcr from '../../plugins/dcr.ts'
+import grants from '../../plugins/grants.ts'
 import health from '../../plugins/health.ts'
 import jwtAuth from '../../plugins/jwt-auth.ts'
+import keyring from '../../plugins/keyring.ts'
 import mcpTransport from '../../plugins/mcp-transport.ts'
 import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
+import openAccess from '../../plugins/open-access.ts'
+import rateLimit from '../../plugins/rate-limit.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
-import tokenExchange from '../../plugins/grants.ts'
 import { loadConfig } from '../../src/config/load.ts'
+
+interface PluginMeta {
+  name: string
+  dependencies?: string[]
+  decorators?: { request?: string[] }
+}
+
+const metaOf = (plugin: object): PluginMeta => (plugin as Record<symbol, PluginMeta>)[Symbol.for('plugin-meta')]!
+
+/** The order of src/app.ts, and what each plugin cannot do without. */
+const PLUGINS = [
+  [config, 'config', []],
+  [shutdown, 'shutdown', ['config']],
+  [redis, 'redis', ['config']],
+  [keyring, 'keyring', ['redis']],
+  [rateLimit, 'rate-limit', ['redis']],
+  [oidcDiscovery, 'oidc-discovery', ['config']],
+  [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery']],
+  [grants, 'grants', ['keyring', 'oidc-discovery', 'jwt-auth']],
+  [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit']],
+  [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
+  [mcpTransport, 'mcp-transport', ['redis', 'keyring']],
+  [health, 'health', ['shutdown', 'redis', 'rate-limit']]
+] as const
+
+t.test('each plugin declares what it needs, and all of it comes before it', async (t) => {
+  const registered = new Set<string>()
+  for (const [plugin, name, needed] of PLUGINS) {
+    const meta = metaOf(plugin)
+    t.equal(meta.name, name)
+    t.same(meta.dependencies ?? [], needed, name)
+    for (const dependency of needed) t.ok(registered.has(dependency), `${dependency} comes before ${name}`)
+    registered.add(name)
+  }
+  t.same(metaOf(openAccess), { ...metaOf(openAccess), name: 'open-access', dependencies: ['config'] })
+  for (const plugin of [mcpTransport, health]) {
+    t.same(metaOf(plugin).decorators, { request: ['principal'] }, 'needs jwt-auth or open-access')
+  }
+})
 
 const settings = loadConfig({ AUTH_REQUIRED: 'false' })
 
-/** Each plugin, and what it cannot do without. */
-const plugins = [
-  { plugin: shutdown, name: 'shutdown', missing: 'config', before: [] },
-  { plugin: redis, name: 'redis', missing: 'config', before: [] },
-  { plugin: oidcDiscovery, name: 'oidc-discovery', missing: 'config', before: [] },
-  { plugin: jwtAuth, name: 'jwt-auth', missing: 'redis', before: [] },
-  { plugin: jwtAuth, name: 'jwt-auth', missing: 'oidc-discovery', before: [redis] },
-  { plugin: tokenExchange, name: 'token-exchange', missing: 'redis', before: [] },
-  { plugin: tokenExchange, name: 'token-exchange', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
-  { plugin: oauthProxy, name: 'oauth-proxy', missing: 'redis', before: [] },
-  { plugin: oauthProxy, name: 'oauth-proxy', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
-  { plugin: oauthProxy, name: 'oauth-proxy', missing: 'token-exchange', before: [redis, oidcDiscovery, jwtAuth] },
-  { plugin: dcr, name: 'dcr', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
-  { plugin: mcpTransport, name: 'mcp-transport', missing: 'jwt-auth', before: [redis, oidcDiscovery] },
-  { plugin: health, name: 'health', missing: 'shutdown', before: [] },
-  { plugin: health, name: 'health', missing: 'redis', before: [shutdown] }
-]
-
-for (const { plugin, name, missing, before } of plugins) {
-  t.test(`${name} fails the boot with Fastify's own error when ${missing} is not there`, async (t) => {
-    const app = Fastify()
-    t.teardown(async () => { await app.close() })
-    if (missing !== 'config') app.register(config, { config: settings })
-    for (const earlier of before) app.register(earlier)
-    app.register(plugin as never)
-    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED', message: `The dependency '${missing}' of plugin '${name}' is not registered` })
-  })
-}
-
-t.test('a wrong order fails the boot the same way', async (t) => {
+t.test("a wrong order fails the boot with Fastify's own error", async (t) => {
   const app = Fastify()
   t.teardown(async () => { await app.close() })
   app.register(config, { config: settings })
+  app.register(keyring)
   app.register(redis)
-  app.register(jwtAuth)
-  app.register(oidcDiscovery)
   await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED' })
 })
 
-t.test('a route that does not say who may call it fails the boot', async (t) => {
+t.test('a route that does not declare who may call it fails the boot', async (t) => {
   const app = Fastify()
   t.teardown(async () => { await app.close() })
   app.register(config, { config: settings })
-  app.register(redis)
-  app.register(oidcDiscovery)
-  app.register(jwtAuth)
+  app.register(openAccess)
   app.register(async (scope) => { scope.get('/open', async () => 'hello') })
   await t.rejects(async () => { await app.ready() }, { message: "Route GET /open must declare config.auth: 'bearer' or 'public'" })
 })

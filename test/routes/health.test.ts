@@ -112,3 +112,13 @@ t.test('without sign-in there is no provider to wait for', async (t) => {
   const open = await startSeed(t, { sharedProvider: seed.provider, env: { AUTH_REQUIRED: 'false' } })
   t.same(await (await fetch(`${open.url}/health/ready`)).json(), { status: 'ready', parts: { store: { status: 'ok' } } })
 })
+
+t.test('health and unknown paths are limited by address, without the store', async (t) => {
+  const { app } = await startSeed(t, { env: { AUTH_REQUIRED: 'false', OAUTH_LIMIT_PER_ADDRESS: '1' } })
+  app.store.increment = async () => { throw new Error('asked') }
+  const statuses = async (url: string, times: number) =>
+    await Promise.all(Array.from({ length: times }, async () => (await app.inject({ url })).statusCode))
+  t.same(await statuses('/health', 11), [...Array(10).fill(200), 429])
+  t.same(await statuses('/nothing', 6), [...Array(5).fill(404), 429])
+  t.equal((await app.inject({ url: '/health', remoteAddress: '192.0.2.9' })).statusCode, 200, 'other addresses are not')
+})

@@ -4,15 +4,14 @@ import type { Client, Clients } from '../clients/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { AuthorizationRequest } from '../modes/sign-in.ts'
 import { checkCodeChallenge } from '../protocol/pkce.ts'
-import { countClient } from '../../limits/rate-limit.ts'
-import type { ClientLimit } from '../../limits/rate-limit.ts'
+import type { LimitClient } from '../clients/client-limit.ts'
 import { isLoopbackRedirectUri } from '../protocol/redirect-uri.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 import { errorRedirect } from '../protocol/authorization-response.ts'
 import { grantedScopes } from '../protocol/scope.ts'
 
 /** The authorization endpoint, the same in both modes: named checks one after another. What passes goes to consent. */
-export interface AuthorizationServices extends ClientLimit {
+export interface AuthorizationServices {
   clients: Clients
   /** Where a request without a redirect URI goes: to the provider, from where nothing ever comes back. */
   probe: (scopes: readonly string[]) => URL
@@ -36,9 +35,11 @@ export type AuthorizationOutcome =
  *   section 4.11.2).
  * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
  */
-export async function authorize (query: AuthorizeQuery, services: AuthorizationServices): Promise<AuthorizationOutcome> {
+export async function authorize (
+  query: AuthorizeQuery, services: AuthorizationServices, limitClient: LimitClient
+): Promise<AuthorizationOutcome> {
   const client = await services.clients.find(query.client_id)
-  await countClient('authorize', client.id, services)
+  await limitClient(client.id)
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
     checkResponse(query)

@@ -1,7 +1,5 @@
 import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { clientAddressKey } from '../../net/addresses.ts'
-import type { RateLimiter } from '../../limits/rate-limit.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
 import { stripControlCharacters } from '../clients/client-name.ts'
 import type { ClientMetadata, Registrations } from '../clients/registrations.ts'
@@ -13,35 +11,25 @@ import type { ClientMetadata, Registrations } from '../clients/registrations.ts'
  */
 export interface RegistrationServices {
   registrations: Registrations
-  limiter: RateLimiter
-  /** New registrations an hour. */
-  limitPerAddress: number
-  limitTotal: number
   /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
 }
 
-const HOUR_SECONDS = 3_600
-
 /**
- * @param address the caller's, as TRUST_PROXY lets it be known
+ * @param limitNew counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL). @throws LimitError
  * @throws OAuthError; StoreUnavailableError
  */
-export async function register (body: RegisterBody, address: string, services: RegistrationServices): Promise<RegisteredClient> {
+export async function register (
+  body: RegisterBody, services: RegistrationServices, limitNew: () => Promise<void>
+): Promise<RegisteredClient> {
   checkSoftwareStatement(body)
   for (const uri of body.redirect_uris) checkRegistrableRedirectUri(uri, services.redirectUriSchemes)
   for (const name of ['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'] as const) checkWebPage(name, body[name])
   const metadata = readMetadata(body)
   const known = await services.registrations.findByMetadata(metadata)
   if (known !== undefined) return known
-  await checkRegistrationLimits(address, services)
+  await limitNew()
   return await services.registrations.register(metadata)
-}
-
-/** 10 an hour for one address, 1,000 for all by default. */
-async function checkRegistrationLimits (address: string, { limiter, limitPerAddress, limitTotal }: RegistrationServices): Promise<void> {
-  await limiter.count('register', clientAddressKey(address), { most: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS' })
-  await limiter.count('register', 'all', { most: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL' })
 }
 
 /** Statements are signed claims about a client (RFC 7591 section 2.3); Seed trusts no issuer of them, so it believes none. */

@@ -6,12 +6,11 @@ import type { Client } from '../clients/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
-import { countClient } from '../../limits/rate-limit.ts'
-import type { ClientLimit } from '../../limits/rate-limit.ts'
+import type { LimitClient } from '../clients/client-limit.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 
 /** The token endpoint (RFC 6749 section 3.2): what holds in both modes, then the mode's own way to tokens. */
-export interface TokenServices extends ClientAuthenticationServices, ClientLimit {
+export interface TokenServices extends ClientAuthenticationServices {
   issuer: TokenIssuer
   resource: string
 }
@@ -20,10 +19,12 @@ export interface TokenServices extends ClientAuthenticationServices, ClientLimit
  * @param authorization the Authorization header, if any
  * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
  */
-export async function issueTokens (body: TokenBody, authorization: string | undefined, services: TokenServices): Promise<TokenResponse> {
+export async function issueTokens (
+  body: TokenBody, authorization: string | undefined, services: TokenServices, limitClient: LimitClient
+): Promise<TokenResponse> {
   checkGrantType(body)
   const client = await authenticateClient(body, authorization, services)
-  await countClient('token', client.id, services)
+  await limitClient(client.id)
   checkResource(body.resource, services.resource)
   const tokens = body.grant_type === 'authorization_code'
     ? await services.issuer.redeemCode(readCodeRequest(body), client)

@@ -57,7 +57,7 @@ async function withTokens (seed: TestSeed, tokens: Tokens): Promise<World> {
 
 /** The caller, as /mcp knows them. */
 async function principalOf ({ app }: TestSeed, accessToken: string): Promise<Principal> {
-  return await app.accessTokens!.verifier.verify(accessToken)
+  return await app.accessTokens.verifier.verify(accessToken)
 }
 
 async function upstreamOf ({ app, tokens }: World): Promise<UpstreamGrantTokens> {
@@ -123,11 +123,11 @@ t.test('a token that is about to expire, or does not say when, is not handed out
     t.not(await world.tokenFor(), first, JSON.stringify(quirks))
   }
   const world = await start(t)
-  const { brokerCore, accessTokens, store, log } = world.app
+  const { grantServices, keyring, store, log } = world.app
   const first = await world.tokenFor()
   const principal = await principalOf(world, world.tokens.accessToken)
   for (const [seconds, again] of [[265, true], [271, false]] as const) {
-    const later = createDelegatedTokens({ ...brokerCore!, secrets: accessTokens!.secrets, store, log, now: () => Date.now() + seconds * 1_000 })
+    const later = createDelegatedTokens({ ...grantServices, secrets: keyring, store, log, now: () => Date.now() + seconds * 1_000 })
     t.equal(await later.tokenFor(principal, { audience: API }) === first, again, `after ${seconds} of its 300 seconds`)
   }
 })
@@ -311,7 +311,7 @@ t.test('a grant that is revoked while the provider is asked gives no token eithe
   const { store } = world.app
   const set = store.set.bind(store)
   store.set = async (key, ...rest) => {
-    if (key.startsWith('delegated:')) await world.app.brokerCore!.grants.revoke(world.tokens.refreshToken.split('.')[0]!, 'revoked by the operator')
+    if (key.startsWith('delegated:')) await world.app.grantServices.grants.revoke(world.tokens.refreshToken.split('.')[0]!, 'revoked by the operator')
     await set(key, ...rest)
   }
   await t.rejects(world.tokenFor(), { name: 'TokenExchangeError', message: /has ended/ })
@@ -324,7 +324,7 @@ t.test('a grant that is revoked while its tokens are refreshed stays ended', asy
   const tool = world.tokenFor()
   const outcome = t.rejects(tool, { name: 'TokenExchangeError', message: /has ended/, detail: /ended while/ })
   await held
-  await world.app.brokerCore!.grants.revoke(world.tokens.refreshToken.split('.')[0]!, 'revoked by the operator')
+  await world.app.grantServices.grants.revoke(world.tokens.refreshToken.split('.')[0]!, 'revoked by the operator')
   release()
   await outcome
   t.equal(await world.app.store.get(grantKey(world.tokens.refreshToken)), undefined)
