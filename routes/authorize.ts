@@ -3,7 +3,8 @@ import type { Cookies } from '../src/http/cookies.ts'
 import { pageErrorHandler } from '../src/http/errors.ts'
 import type { LimitByKey } from '../src/http/rate-limit-store.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
-import { CONSENT_HEADERS, renderConsentPage } from '../src/pages/error.ts'
+import { renderConsentPage } from '../src/pages/consent.ts'
+import { FORM_PAGE_HEADERS } from '../src/pages/layout.ts'
 import { authorize } from '../src/oauth/endpoints/authorize.ts'
 import type { AuthorizationServices } from '../src/oauth/endpoints/authorize.ts'
 import { describeRequest } from '../src/oauth/endpoints/consent.ts'
@@ -41,7 +42,7 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
     const consentId = await consent.ask(outcome.request, browser)
     cookies.set(reply, known ?? `browser-${randomId(6)}`, browser, BROWSER_COOKIE_SECONDS)
     request.logFields = { client: outcome.request.client.id }
-    return reply.headers(CONSENT_HEADERS).send(renderConsentPage({
+    return reply.headers(FORM_PAGE_HEADERS).send(renderConsentPage({
       ...describeRequest(outcome.request), resource: services.resource, action: '/oauth/consent', consentId
     }))
   })

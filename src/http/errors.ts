@@ -5,7 +5,8 @@ import type { ErrorCode } from '../errors/http-error.ts'
 import { SignInError } from '../errors/sign-in-errors.ts'
 import { bearerChallenge } from '../oauth/protocol/bearer-challenge.ts'
 import type { ChallengeOptions } from '../oauth/protocol/bearer-challenge.ts'
-import { PAGE_HEADERS, renderErrorPage } from '../pages/error.ts'
+import { renderErrorPage } from '../pages/error.ts'
+import { PAGE_HEADERS } from '../pages/layout.ts'
 
 /**
  * One error handler per wire format; each plugin sets its own in its own scope. Fixed text and a reference id go out;

@@ -1,37 +1,28 @@
-import { escapeHtml, isolateText, PAGE_HEADERS, renderPage, STYLE_SOURCE, sanitizeText } from './layout.ts'
+import { escapeHtml, isolateText, renderPage, sanitizeText } from './layout.ts'
 
-/** What a person is asked before a client may send them to sign in. */
+/** The question whether a client may use this server on a person's behalf. */
 export interface ConsentPage {
-  /** As the client calls itself; untrusted. */
+  /** The client's own name; untrusted. */
   clientName: string
-  /** Who vouches for the name: 'registered' (nobody: it named itself), 'document' (published at documentHost), 'configured' (the operator), 'unregistered' (nobody). */
+  /** Who confirms the name: the operator (`configured`) or nobody. */
   clientKind: 'registered' | 'document' | 'configured' | 'unregistered'
-  /** Host of the client's metadata document, for 'document'. */
+  /** Host of the client's metadata document, for `document`. */
   documentHost?: string | undefined
-  /** Where the authorization code goes: host and port, punycode as it is. For a private-use scheme the scheme, such as cursor: */
+  /** Where the authorization code is sent: host and port, in ASCII (punycode); for a private-use scheme, `cursor:`. */
   destination: string
-  /** 'loopback': a program on this computer; 'app': a desktop app by private-use scheme; 'web': a web site. */
+  /** `loopback`: a program on this computer; `app`: a desktop app with a private-use scheme; `web`: a web site. */
   destinationKind: 'web' | 'loopback' | 'app'
-  /** Words for people, already resolved, and the scope's own name. */
-  scopes: ReadonlyArray<{ name: string, words: string }>
-  /** The MCP server that will be reached: BASE_URL/mcp. */
+  /** Each scope with its description for people. */
+  scopes: ReadonlyArray<{ name: string, description: string }>
+  /** The MCP server: BASE_URL/mcp. */
   resource: string
-  /** Where the form is posted: an absolute path. */
+  /** The path that the form is posted to. */
   action: string
-  /** Goes into the hidden field `consent`. */
+  /** Value of the hidden field `consent`. */
   consentId: string
 }
 
-/**
- * The headers of every page, with another policy: no `form-action` at all. Browsers apply it to the redirects behind
- * the form as well, and these lead to the provider and on to the client, on hosts that nobody can list here.
- */
-export const CONSENT_HEADERS = {
-  ...PAGE_HEADERS,
-  'content-security-policy': `default-src 'none'; style-src ${STYLE_SOURCE}; base-uri 'none'; frame-ancestors 'none'`
-}
-
-const LONGEST_NAME = 100
+const MAX_NAME_LENGTH = 100
 
 const DESTINATIONS: Record<ConsentPage['destinationKind'], string> = {
   web: 'This is a web site. Only allow this if you know it and trust it.',
@@ -45,33 +36,65 @@ const WARNINGS: Record<ConsentPage['destinationKind'], string[]> = {
   app: ['Only allow this if you just started this sign-in yourself, in an app on this device.']
 }
 
-/** Where no warning says it already. */
-const DENY = ' If you did not start this, choose <strong>Deny</strong>.'
+const INTERNATIONAL = 'This address has an international name, shown here in its encoded form. ' +
+  'Check that it is the one you expect.'
 
-const INTERNATIONAL = 'This address uses an international name, written here in its plain form. Check that it is the one you expect.'
+const SIGN_IN_NEXT = 'Next, you will sign in with your organisation.'
+const DENY_ADVICE = 'If you did not start this, choose <strong>Deny</strong>.'
 
 export function renderConsentPage (page: ConsentPage): string {
-  const { clientName, destination, destinationKind, scopes, resource, action, consentId } = page
-  const name = cut(sanitizeText(clientName)) || 'An application without a name'
-  const { host } = new URL(resource)
-  const warnings = [...WARNINGS[destinationKind]]
-  if (destination.includes('xn--')) warnings.push(INTERNATIONAL)
+  const name = truncate(sanitizeText(page.clientName)) || 'An application without a name'
+  const { host } = new URL(page.resource)
+  const warnings = [
+    ...WARNINGS[page.destinationKind],
+    ...(page.destination.includes('xn--') ? [INTERNATIONAL] : [])
+  ]
   const parts = [
-    `<h1><span>Allow</span> <bdi>${escapeHtml(name)}</bdi> <span>to use</span> <bdi>${escapeHtml(host)}</bdi><span>?</span></h1>`,
-    `<p class="soft">${vouch(page)}</p>`,
+    renderQuestion(name, host),
+    `<p class="soft">${trustNotice(page)}</p>`,
     '<section aria-labelledby="abilities">',
     '<h2 id="abilities">What it will be able to do</h2>',
-    `<ul role="list">\n${renderScopes(scopes)}\n</ul>`,
-    `<p><small>On the server <code>${escapeHtml(resource)}</code></small></p>`,
+    `<ul role="list">\n${renderScopes(page.scopes)}\n</ul>`,
+    `<p><small>On the server <code>${escapeHtml(page.resource)}</code></small></p>`,
     '</section>',
     '<section aria-labelledby="destination">',
-    '<h2 id="destination">Where the result of the sign-in is sent</h2>',
-    `<p class="address"><code>${isolateText(destination)}</code></p>`,
-    `<p>${DESTINATIONS[destinationKind]}</p>`,
+    '<h2 id="destination">Where you will be sent afterwards</h2>',
+    `<p class="address"><code>${isolateText(page.destination)}</code></p>`,
+    `<p>${DESTINATIONS[page.destinationKind]}</p>`,
     '</section>',
     ...warnings.map((warning) => `<p class="warning"><strong>${warning}</strong></p>`),
-    `<p>After allowing, you sign in with your organisation.${warnings.length > 0 ? '' : DENY}</p>`,
-    // Off, or some browsers put the id of an earlier page back into the field.
+    `<p>${warnings.length > 0 ? SIGN_IN_NEXT : `${SIGN_IN_NEXT} ${DENY_ADVICE}`}</p>`,
+    renderForm(page)
+  ]
+  return renderPage(`Allow ${name} to use ${host}?`, parts.join('\n'))
+}
+
+function renderQuestion (name: string, host: string): string {
+  const [client, server] = [escapeHtml(name), escapeHtml(host)]
+  return `<h1><span>Allow</span> <bdi>${client}</bdi> <span>to use</span> <bdi>${server}</bdi><span>?</span></h1>`
+}
+
+/** Returns HTML that says who confirms the client's name. */
+function trustNotice ({ clientKind, documentHost }: ConsentPage): string {
+  if (clientKind === 'configured') return 'The operator of this server has set up this application.'
+  const unverified = 'The application chose this name itself; nobody has verified it.'
+  if (clientKind === 'unregistered') return `${unverified} It is not registered with this server.`
+  if (clientKind === 'document' && documentHost !== undefined) {
+    return `Published by <strong>${isolateText(documentHost)}</strong>. ${unverified}`
+  }
+  return unverified
+}
+
+function renderScopes (scopes: ConsentPage['scopes']): string {
+  if (scopes.length === 0) return '<li>Use this server on your behalf</li>'
+  const items = scopes.map(({ name, description }) =>
+    `<li>${isolateText(description)} <small><code>${isolateText(name)}</code></small></li>`)
+  return items.join('\n')
+}
+
+/** Without autocomplete="off", some browsers restore the id of an earlier page into the field. */
+function renderForm ({ action, consentId }: ConsentPage): string {
+  return [
     `<form method="post" action="${escapeHtml(action)}" autocomplete="off">`,
     `<input type="hidden" name="consent" value="${escapeHtml(consentId)}">`,
     '<div class="actions">',
@@ -79,26 +102,11 @@ export function renderConsentPage (page: ConsentPage): string {
     '<button class="button" type="submit" name="decision" value="deny">Deny</button>',
     '</div>',
     '</form>'
-  ]
-  return renderPage(`Allow ${name} to use ${host}?`, parts.join('\n'))
+  ].join('\n')
 }
 
-/** HTML: whose word the name is. */
-function vouch ({ clientKind, documentHost }: ConsentPage): string {
-  if (clientKind === 'configured') return 'The operator of this server has set up this application.'
-  const claim = 'The application chose this name itself; nobody has verified it.'
-  if (clientKind === 'unregistered') return `${claim} It is not registered with this server.`
-  if (clientKind === 'document' && documentHost !== undefined) return `Published by <strong>${isolateText(documentHost)}</strong>. ${claim}`
-  return claim
-}
-
-function renderScopes (scopes: ConsentPage['scopes']): string {
-  if (scopes.length === 0) return '<li>Use this server in your name</li>'
-  return scopes.map(({ name, words }) => `<li>${isolateText(words)} <small><code>${isolateText(name)}</code></small></li>`).join('\n')
-}
-
-/** By whole characters, as half of one shows as a question mark. */
-function cut (name: string): string {
+/** Cuts between code points, so that no half of a surrogate pair is left. */
+function truncate (name: string): string {
   const characters = [...name]
-  return characters.length > LONGEST_NAME ? `${characters.slice(0, LONGEST_NAME - 1).join('')}…` : name
+  return characters.length > MAX_NAME_LENGTH ? `${characters.slice(0, MAX_NAME_LENGTH - 1).join('')}…` : name
 }

@@ -1,32 +1,29 @@
 import { escapeHtml, renderPage } from './layout.ts'
 
-export { CONSENT_HEADERS, renderConsentPage } from './consent.ts'
-export type { ConsentPage } from './consent.ts'
-export { escapeHtml, PAGE_HEADERS } from './layout.ts'
-
-/** What went wrong, for a person in a browser. All of it is plain text. */
+/** An error, explained to a person in a browser. All members are plain text. */
 export interface ErrorPage {
   title: string
-  /** One sentence: what happened. */
+  /** What happened, in one sentence. */
   sentence: string
-  /** One sentence: what to do now. */
+  /** What to do now, in one sentence. */
   advice: string
-  /** More of what happened, a sentence each. */
-  details?: string[] | undefined
-  /** Where to go now, such as the application's redirect URI with the error; shown as a button. The caller vouches for its scheme. */
+  /** A button, such as the way back to the application. The caller has checked the scheme of `href`. */
   link?: { href: string, text: string } | undefined
-  /** The id under which the log holds the reason. */
+  /** The request id, under which the log has the reason. */
   reference: string
 }
 
-export function renderErrorPage ({ title, sentence, advice, details = [], link, reference }: ErrorPage): string {
+export function renderErrorPage ({ title, sentence, advice, link, reference }: ErrorPage): string {
   const parts = [
     `<h1>${escapeHtml(title)}</h1>`,
     `<p>${escapeHtml(sentence)}</p>`,
-    details.length > 0 && `<ul role="list">\n${details.map((detail) => `<li>${escapeHtml(detail)}</li>`).join('\n')}\n</ul>`,
     `<p>${escapeHtml(advice)}</p>`,
-    link && `<p><a class="button primary" href="${escapeHtml(link.href)}" rel="noreferrer">${escapeHtml(link.text)}</a></p>`,
+    ...(link === undefined ? [] : [renderLink(link)]),
     `<p><small>Reference <code>${escapeHtml(reference)}</code></small></p>`
   ]
-  return renderPage(title, parts.filter(Boolean).join('\n'))
+  return renderPage(title, parts.join('\n'))
+}
+
+function renderLink ({ href, text }: { href: string, text: string }): string {
+  return `<p><a class="button primary" href="${escapeHtml(href)}" rel="noreferrer">${escapeHtml(text)}</a></p>`
 }

@@ -1,57 +1,30 @@
-import { createHash } from 'node:crypto'
+import { STYLE_SHEET, STYLE_SOURCE } from './style-sheet.ts'
 
 /**
- * What every page for a person in a browser is made of: one style sheet, one frame of HTML, the headers, and how
- * text gets into HTML. No script, nothing from elsewhere; not to be framed or stored.
+ * The parts of every page that people see: headers, HTML frame, and how text gets into HTML. Pages have no script,
+ * load nothing, and must not be framed or stored.
  */
 
-/** Colors keep WCAG AA on every surface, in both schemes. Nothing is wider than a screen of 320 px. */
-const STYLE = `
-:root{color-scheme:light dark;--back:#eef1f5;--card:#fff;--edge:#d9dfe7;--text:#18212d;--soft:#535f70;--inset:#f4f6f9;--accent:#1d5bb8;--tint:#e3edfb;--accent-hover:#174a97;--on-accent:#fff;--control:#76849a;--warn-back:#fff5dc;--warn-edge:#b87a14;--warn-text:#553700}
-@media(prefers-color-scheme:dark){:root{--back:#0e131a;--card:#181f29;--edge:#2b3543;--text:#e7ecf3;--soft:#a5b1c2;--inset:#10161f;--accent:#84b3ff;--tint:#23344f;--accent-hover:#a6c8ff;--on-accent:#0a1a33;--control:#7c8aa0;--warn-back:#33270d;--warn-edge:#d39a36;--warn-text:#ffdf9e}}
-*{box-sizing:border-box}
-body{margin:0;padding:clamp(1rem,4vh,5rem) 1rem;font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;color:var(--text);background:var(--back);overflow-wrap:anywhere;-webkit-text-size-adjust:100%}
-main::before{content:"";display:block;width:2.75rem;height:2.75rem;margin:0 0 1rem;border-radius:.75rem;background:linear-gradient(var(--accent) 0 0) center 1.25rem/1.125rem .8125rem no-repeat,radial-gradient(circle at 50% 1.1875rem,#0000 .3125rem,var(--accent) .3375rem .4625rem,#0000 .4875rem) var(--tint)}
-main{max-width:34rem;margin:0 auto;padding:2rem 2.25rem;overflow:hidden;background:var(--card);border:1px solid var(--edge);border-radius:1rem;box-shadow:0 1px 2px #0000000f,0 12px 32px -12px #0000002e}
-h1{margin:0 0 .75rem;font-size:1.5rem;line-height:1.3;font-weight:600;letter-spacing:-.01em;text-wrap:balance}
-h1 span{font-weight:400;white-space:nowrap}
-h2{margin:0 0 .5rem;font-size:.875rem;line-height:1.4;font-weight:600;color:var(--soft)}
-p,ul{margin:0 0 .875rem;text-wrap:pretty}
-section{margin:1.125rem 0}
-section p{margin:0 0 .5rem}
-main>:last-child,section>:last-child{margin-bottom:0}
-ul{padding:0;list-style:none}
-li{position:relative;display:flex;flex-wrap:wrap;align-items:baseline;justify-content:space-between;gap:0 .75rem;padding-left:1.5rem}
-li>bdi{flex:1 1 12rem}
-li+li{margin-top:.375rem}
-li::before{content:"";position:absolute;left:.25rem;top:.5em;width:.5rem;height:.5rem;border-radius:50%;background:var(--accent)}
-code{font:.9375em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
-small{font-size:.875rem}
-small,.soft{color:var(--soft)}
-.address{margin:0 0 .5rem;padding:.75rem 1rem;background:var(--inset);border:1px solid var(--edge);border-radius:.625rem}
-.address code{font-size:1.125rem;font-weight:600;word-break:break-all}
-.warning{margin:1rem 0;padding:.875rem 1rem;color:var(--warn-text);background:var(--warn-back);border-left:.25rem solid var(--warn-edge);border-radius:.5rem}
-.actions{display:grid;grid-template-columns:1fr 1fr;gap:.75rem;margin:1.25rem 0 0}
-.button{display:inline-flex;align-items:center;justify-content:center;min-height:3rem;padding:.5rem 1.25rem;font:inherit;font-weight:600;text-align:center;text-decoration:none;color:var(--text);background:var(--card);border:1px solid var(--control);border-radius:.625rem;cursor:pointer}
-.button:hover{background:var(--inset)}
-.primary{color:var(--on-accent);background:var(--accent);border-color:var(--accent)}
-.primary:hover{background:var(--accent-hover);border-color:var(--accent-hover)}
-:focus-visible{outline:3px solid var(--accent);outline-offset:3px}
-@media(max-width:36rem){body{padding:0;background:var(--card)}main{padding:1.25rem 1.25rem 1.5rem;border:0;border-radius:0;box-shadow:none}main::before{margin-bottom:.75rem}h1{font-size:1.375rem;margin-bottom:.5rem}}
-`
-
-/** For a page's policy: the hash admits the one style sheet above and nothing else. */
-export const STYLE_SOURCE = `'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`
-
 /**
- * For every HTML answer without a form. No Cross-Origin-Opener-Policy: a web client that opens the sign-in in a popup hears
- * of its end through `window.opener`, which that header cuts for good.
+ * The headers of every page without a form. There is no Cross-Origin-Opener-Policy: a web client that opens the sign-in
+ * in a popup learns that it finished through `window.opener`, which that header would sever.
  */
 export const PAGE_HEADERS = {
   'content-type': 'text/html; charset=utf-8',
-  'content-security-policy': `default-src 'none'; style-src ${STYLE_SOURCE}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+  'content-security-policy': contentSecurityPolicy("form-action 'none'"),
   'x-frame-options': 'DENY',
   'cache-control': 'no-store'
+}
+
+/**
+ * The headers of a page with a form: the policy has no `form-action`. Browsers also apply it to the redirects that
+ * follow the form, and these lead to the provider and to clients on hosts that cannot be listed here.
+ */
+export const FORM_PAGE_HEADERS = { ...PAGE_HEADERS, 'content-security-policy': contentSecurityPolicy() }
+
+function contentSecurityPolicy (...directives: string[]): string {
+  return ["default-src 'none'", `style-src ${STYLE_SOURCE}`, "base-uri 'none'", ...directives, "frame-ancestors 'none'"]
+    .join('; ')
 }
 
 /** @param title plain text @param main HTML */
@@ -63,7 +36,7 @@ export function renderPage (title: string, main: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${escapeHtml(title)}</title>
-<style>${STYLE}</style>
+<style>${STYLE_SHEET}</style>
 </head>
 <body>
 <main>
@@ -79,8 +52,8 @@ export function escapeHtml (text: string): string {
 }
 
 /**
- * Text that somebody else chose, as plain text of one line: without control and format characters (which turn the
- * direction of what follows), without characters that show nothing, without towers of accents.
+ * Reduces untrusted text to one line of visible characters: removes control and format characters (which can reverse
+ * the text that follows), invisible characters, and stacks of combining marks.
  */
 export function sanitizeText (text: string): string {
   return text.normalize('NFC')
@@ -90,7 +63,7 @@ export function sanitizeText (text: string): string {
     .trim()
 }
 
-/** HTML for text that somebody else chose: tidied, escaped, and with its writing direction kept to itself. */
+/** Returns HTML for untrusted text: sanitized, escaped, and isolated, so that it cannot reverse the text around it. */
 export function isolateText (text: string): string {
   return `<bdi>${escapeHtml(sanitizeText(text))}</bdi>`
 }

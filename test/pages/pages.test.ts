@@ -6,8 +6,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Page, SerializedAXNode } from 'puppeteer-core'
 import type { Test } from 'tap'
-import { CONSENT_HEADERS, escapeHtml, PAGE_HEADERS, renderConsentPage, renderErrorPage } from '../../src/pages/error.ts'
-import type { ConsentPage, ErrorPage } from '../../src/pages/error.ts'
+import { renderConsentPage } from '../../src/pages/consent.ts'
+import type { ConsentPage } from '../../src/pages/consent.ts'
+import { renderErrorPage } from '../../src/pages/error.ts'
+import type { ErrorPage } from '../../src/pages/error.ts'
+import { escapeHtml, FORM_PAGE_HEADERS, PAGE_HEADERS } from '../../src/pages/layout.ts'
 import { openChromium, screenshot } from '../support/chromium.ts'
 
 const CONSENT: ConsentPage = {
@@ -15,7 +18,7 @@ const CONSENT: ConsentPage = {
   clientKind: 'registered',
   destination: 'claude.ai',
   destinationKind: 'web',
-  scopes: [{ name: 'mcp:tools', words: 'Use the tools of this server in your name' }, { name: 'offline_access', words: 'Stay signed in until you end it' }],
+  scopes: [{ name: 'mcp:tools', description: 'Use the tools of this server on your behalf' }, { name: 'offline_access', description: 'Stay signed in until you end it' }],
   resource: 'https://mcp.example.com/mcp',
   action: '/oauth/consent',
   consentId: 'c0n-sent_ID'
@@ -32,7 +35,7 @@ const LONG_HOST = `${'long-label-of-a-host.'.repeat(11)}example.com:65535`
 const TOWER = `Z${'\u0301\u0302\u0303\u0304\u0305'.repeat(40)}algo`
 const HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>\'</title></style>'
 
-/** Every way a page can look, for what must hold for all of them. */
+/** Every way a page can look. */
 const CONSENTS: Record<string, ConsentPage> = {
   web: { ...CONSENT, clientName: 'Claude', clientKind: 'document', documentHost: 'claude.ai' },
   loopback: { ...CONSENT, documentHost: 'ignored.example', destination: 'localhost:53682', destinationKind: 'loopback' },
@@ -45,26 +48,26 @@ const CONSENTS: Record<string, ConsentPage> = {
     documentHost: LONG_HOST,
     destination: LONG_HOST,
     resource: `https://${LONG_HOST}/mcp`,
-    scopes: [{ name: 's'.repeat(300), words: 'w'.repeat(300) }, { name: 'mcp:tools', words: 'Words '.repeat(60) }]
+    scopes: [{ name: 's'.repeat(300), description: 'w'.repeat(300) }, { name: 'mcp:tools', description: 'Words '.repeat(60) }]
   },
   wide: { ...CONSENT, clientName: '\ufdfd\u{1242b}'.repeat(20), clientKind: 'document' },
   tower: { ...CONSENT, clientName: TOWER },
-  hostile: { ...CONSENT, clientName: HOSTILE, clientKind: 'document', documentHost: HOSTILE, destination: HOSTILE, scopes: [{ name: HOSTILE, words: HOSTILE }], action: `/oauth/consent?${HOSTILE}`, consentId: HOSTILE }
+  hostile: { ...CONSENT, clientName: HOSTILE, clientKind: 'document', documentHost: HOSTILE, destination: HOSTILE, scopes: [{ name: HOSTILE, description: HOSTILE }], action: `/oauth/consent?${HOSTILE}`, consentId: HOSTILE }
 }
 
 const ERRORS: Record<string, ErrorPage> = {
   plain: ERROR,
-  link: { ...ERROR, title: 'Sign-in did not finish', sentence: 'Your organisation did not let you in.', details: ['The account ada@example.com is not in the group that may use this server.', 'Whoever runs this server can add it.'], link: { href: 'http://127.0.0.1:53682/callback?error=access_denied&state=a%20b', text: 'Return to the application' } },
-  long: { ...ERROR, title: 'T'.repeat(200), sentence: 's'.repeat(300), details: ['d'.repeat(300)], link: { href: '/', text: 'l'.repeat(200) }, reference: 'r'.repeat(128) },
-  hostile: { title: HOSTILE, sentence: HOSTILE, advice: HOSTILE, details: [HOSTILE], link: { href: `https://client.example/?${HOSTILE}`, text: HOSTILE }, reference: HOSTILE }
+  link: { ...ERROR, title: 'Sign-in did not finish', sentence: 'Your organisation did not let you in.', link: { href: 'http://127.0.0.1:53682/callback?error=access_denied&state=a%20b', text: 'Return to the application' } },
+  long: { ...ERROR, title: 'T'.repeat(200), sentence: 's'.repeat(300), link: { href: '/', text: 'l'.repeat(200) }, reference: 'r'.repeat(128) },
+  hostile: { title: HOSTILE, sentence: HOSTILE, advice: HOSTILE, link: { href: `https://client.example/?${HOSTILE}`, text: HOSTILE }, reference: HOSTILE }
 }
 
 const WIDTHS = [[320, 640], [390, 844], [1280, 900]] as const
 
-/** As src/app.ts puts them on every answer. */
+/** The headers that src/app.ts sets on every response. */
 const EVERYWHERE = { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' }
 
-interface Asked {
+interface ReceivedRequest {
   method: string
   url: string
   headers: IncomingHttpHeaders
@@ -73,20 +76,20 @@ interface Asked {
 
 interface Site {
   url: string
-  asked: Asked[]
+  received: ReceivedRequest[]
   /** Path to page; a test may add its own. */
   pages: Map<string, { status?: number, headers: Record<string, string>, html: string }>
 }
 
 /** The pages with their real headers, at /consent/<name> and /error/<name>. */
 async function serve (t: Test): Promise<Site> {
-  const site: Site = { url: '', asked: [], pages: new Map() }
-  for (const [name, page] of Object.entries(CONSENTS)) site.pages.set(`/consent/${name}`, { headers: CONSENT_HEADERS, html: renderConsentPage(page) })
+  const site: Site = { url: '', received: [], pages: new Map() }
+  for (const [name, page] of Object.entries(CONSENTS)) site.pages.set(`/consent/${name}`, { headers: FORM_PAGE_HEADERS, html: renderConsentPage(page) })
   for (const [name, page] of Object.entries(ERRORS)) site.pages.set(`/error/${name}`, { headers: PAGE_HEADERS, html: renderErrorPage(page) })
   const server = createServer(async (request, response) => {
     const { method = '', url = '', headers } = request
     const body = await text(request)
-    if (url !== '/favicon.ico') site.asked.push({ method, url, headers, body })
+    if (url !== '/favicon.ico') site.received.push({ method, url, headers, body })
     const page = site.pages.get(url)
     response.writeHead(page === undefined ? 204 : page.status ?? 200, { ...EVERYWHERE, ...page?.headers })
     response.end(page?.html)
@@ -100,37 +103,37 @@ async function serve (t: Test): Promise<Site> {
   return site
 }
 
-/** What the browser complains about: blocked styles, broken markup it reports, scripts that threw. */
-function complaints (page: Page): string[] {
-  const heard: string[] = []
-  page.on('console', (message) => heard.push(`${message.type()}: ${message.text()}`))
-  page.on('pageerror', (error) => heard.push(String(error)))
+/** Collects what the browser reports: blocked styles, broken markup, exceptions and dialogs. */
+function collectReports (page: Page): string[] {
+  const reports: string[] = []
+  page.on('console', (message) => reports.push(`${message.type()}: ${message.text()}`))
+  page.on('pageerror', (error) => reports.push(String(error)))
   page.on('dialog', (dialog) => {
-    heard.push(`dialog: ${dialog.message()}`)
+    reports.push(`dialog: ${dialog.message()}`)
     dialog.dismiss().catch(() => {})
   })
-  return heard
+  return reports
 }
 
 const textOf = (html: string): string => html.slice(html.indexOf('<main>')).replace(/<[^>]+>/g, '').replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)))
 
-t.test('the policy: the one style sheet, no script, no frame; no form-action where a form leads elsewhere', async (t) => {
-  for (const [headers, html] of [[CONSENT_HEADERS, renderConsentPage(CONSENT)], [PAGE_HEADERS, renderErrorPage(ERROR)]] as const) {
+t.test('the policy allows the one style sheet, no script and no frame; a page with a form has no form-action', async (t) => {
+  for (const [headers, html] of [[FORM_PAGE_HEADERS, renderConsentPage(CONSENT)], [PAGE_HEADERS, renderErrorPage(ERROR)]] as const) {
     t.match(headers, { 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY', 'cache-control': 'no-store' })
     t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none';.* frame-ancestors 'none'$/)
     t.notMatch(headers['content-security-policy'], 'unsafe')
     t.notMatch(html, /<script|<img|<link|src=|url\(|@import|https?:\/\/(?!mcp\.example\.com\/mcp)/i)
   }
-  t.notMatch(CONSENT_HEADERS['content-security-policy'], 'form-action')
+  t.notMatch(FORM_PAGE_HEADERS['content-security-policy'], 'form-action')
   t.match(PAGE_HEADERS['content-security-policy'], "form-action 'none'")
 })
 
-t.test('the consent page says who asks, for what, and where the result goes', async (t) => {
+t.test('the consent page says who asks, for what, and where the person is sent afterwards', async (t) => {
   for (const [name, wanted, unwanted] of [
-    ['web', ['Allow Claude to use mcp.example.com?', 'Published by claude.ai. The application chose this name itself; nobody has verified it.', 'Use the tools of this server in your name mcp:tools', 'https://mcp.example.com/mcp', 'claude.ai\nThis is a web site. Only allow this if you know it and trust it.', 'After allowing, you sign in with your organisation. If you did not start this, choose Deny.'], ['international', 'just started']],
+    ['web', ['Allow Claude to use mcp.example.com?', 'Published by claude.ai. The application chose this name itself; nobody has verified it.', 'Use the tools of this server on your behalf mcp:tools', 'https://mcp.example.com/mcp', 'claude.ai\nThis is a web site. Only allow this if you know it and trust it.', 'Next, you will sign in with your organisation. If you did not start this, choose Deny.'], ['international', 'just started']],
     ['loopback', ['The application chose this name itself; nobody has verified it.', 'localhost:53682', 'Only allow this if you just started this sign-in on this computer yourself.'], ['Published', 'not registered']],
     ['app', ['The operator of this server has set up this application.', 'cursor:', 'Only allow this if you just started this sign-in yourself, in an app on this device.'], ['nobody has verified']],
-    ['international', ['nobody has verified it. It is not registered with this server.', 'xn--clad-6qa.xn--p1ai:8443', 'This address uses an international name, written here in its plain form. Check that it is the one you expect.', 'Use this server in your name'], []],
+    ['international', ['nobody has verified it. It is not registered with this server.', 'xn--clad-6qa.xn--p1ai:8443', 'This address has an international name, shown here in its encoded form. Check that it is the one you expect.', 'Use this server on your behalf'], []],
     ['wide', ['nobody has verified it.'], ['Published']]
   ] as const) {
     const shown = textOf(renderConsentPage(CONSENTS[name]!))
@@ -139,29 +142,27 @@ t.test('the consent page says who asks, for what, and where the result goes', as
   }
 })
 
-t.test('text of a client is one line of what can be seen, and no longer than 100 characters', async (t) => {
+t.test('a client name is shown as one line of visible text, of at most 100 characters', async (t) => {
   const named = (clientName: string): string => /<h1><span>Allow<\/span> <bdi>(.*?)<\/bdi> <span>to use/s.exec(renderConsentPage({ ...CONSENT, clientName }))![1]!
-  t.equal(named('\u202eevil\u202c \u2066x\u2069\u200f'), 'evil x', 'no control of the direction')
+  t.equal(named('\u202eevil\u202c \u2066x\u2069\u200f'), 'evil x', 'no direction characters')
   t.equal(named(' a\tb\r\nc\u2028d\u00a0\u0000\u0007e '), 'a b c d e')
   t.equal(named('\u3164\u2800\u200b\u00ad\u{e0041}'), 'An application without a name')
-  t.equal(named('\ud800x'), 'x', 'half a character')
+  t.equal(named('\ud800x'), 'x', 'no half of a surrogate pair')
   t.equal(named('x'.repeat(100)), 'x'.repeat(100))
   t.equal(named('x'.repeat(101)), `${'x'.repeat(99)}…`)
   t.equal(named('😀'.repeat(500)), `${'😀'.repeat(99)}…`)
   t.equal(named(TOWER).match(/\p{M}/gu)?.length, 3)
   t.equal(named(HOSTILE.slice(0, 20)), escapeHtml(HOSTILE.slice(0, 20)))
-  t.equal(renderConsentPage({ ...CONSENT, destination: LONG_HOST }).split(LONG_HOST).length, 2, 'an address is never cut: its end says whose it is')
-  const html = renderConsentPage({ ...CONSENT, clientKind: 'document', documentHost: 'a\u202eb', destination: 'c\u202ed', scopes: [{ name: 'e\u202ef', words: 'g\u202eh' }] })
+  t.equal(renderConsentPage({ ...CONSENT, destination: LONG_HOST }).split(LONG_HOST).length, 2, 'an address is never truncated: its end says whose it is')
+  const html = renderConsentPage({ ...CONSENT, clientKind: 'document', documentHost: 'a\u202eb', destination: 'c\u202ed', scopes: [{ name: 'e\u202ef', description: 'g\u202eh' }] })
   for (const isolated of ['ab', 'cd', 'ef', 'gh']) t.match(html, `<bdi>${isolated}</bdi>`)
 })
 
-t.test('the error page: details and a link where there are some', async (t) => {
+t.test('the error page has the reference, and a link if there is one', async (t) => {
   const plain = renderErrorPage(ERROR)
-  t.notMatch(plain, /<ul|<a |href=/)
+  t.notMatch(plain, /<a |href=/)
   t.match(plain, `<code>${ERROR.reference}</code>`)
-  const full = renderErrorPage(ERRORS['link']!)
-  t.match(full, /<li>The account ada@example\.com is not in the group that may use this server\.<\/li>\n<li>/)
-  t.match(full, '<a class="button primary" href="http://127.0.0.1:53682/callback?error=access_denied&#38;state=a%20b" rel="noreferrer">Return to the application</a>')
+  t.match(renderErrorPage(ERRORS['link']!), '<a class="button primary" href="http://127.0.0.1:53682/callback?error=access_denied&#38;state=a%20b" rel="noreferrer">Return to the application</a>')
   t.equal(escapeHtml('&<>"\'a'), '&#38;&#60;&#62;&#34;&#39;a')
 })
 
@@ -169,25 +170,25 @@ t.test('in a real browser', async (t) => {
   const chromium = await openChromium(t)
   if (!chromium) return
   const site = await serve(t)
-  const open = async (path: string, width = 1280, height = 900, dark = false): Promise<{ page: Page, heard: string[] }> => {
+  const open = async (path: string, width = 1280, height = 900, dark = false): Promise<{ page: Page, reports: string[] }> => {
     const page = await chromium.newPage({ width, height, dark })
-    const heard = complaints(page)
+    const reports = collectReports(page)
     await page.goto(`${site.url}${path}`)
-    return { page, heard }
+    return { page, reports }
   }
-  const done = async (page: Page): Promise<void> => { await page.browserContext().close() }
+  const close = async (page: Page): Promise<void> => { await page.browserContext().close() }
 
-  await t.test('the complaints of a browser are heard: another style sheet is refused', async (t) => {
-    site.pages.set('/control', { headers: CONSENT_HEADERS, html: '<!doctype html><title>x</title><style>body{color:red}</style><p onclick="x()">x' })
-    const { page, heard } = await open('/control')
-    t.match(heard.join('\n'), /Content Security Policy/)
-    await done(page)
+  await t.test('the policy refuses another style sheet, and the browser reports it', async (t) => {
+    site.pages.set('/control', { headers: FORM_PAGE_HEADERS, html: '<!doctype html><title>x</title><style>body{color:red}</style><p onclick="x()">x' })
+    const { page, reports } = await open('/control')
+    t.match(reports.join('\n'), /Content Security Policy/)
+    await close(page)
   })
 
-  await t.test('each page fits, is styled, is whole and asks for nothing more', async (t) => {
+  await t.test('each page fits, is styled and complete, and loads nothing else', async (t) => {
     for (const path of [...site.pages.keys()].filter((path) => path !== '/control')) {
-      const { page, heard } = await open(path)
-      site.asked.length = 0
+      const { page, reports } = await open(path)
+      site.received.length = 0
       await page.reload()
       for (const [width, height] of WIDTHS) {
         await page.setViewport({ width, height })
@@ -200,7 +201,7 @@ t.test('in a real browser', async (t) => {
         }))
         t.ok(wide <= 0, `${path} does not scroll sideways at ${width} px`)
         // A glyph that is wider than the screen cannot be broken: it is clipped.
-        if (path !== '/consent/wide') t.same(outside, [], `${path}: nothing sticks out at ${width} px`)
+        if (path !== '/consent/wide') t.same(outside, [], `${path}: nothing overflows at ${width} px`)
         if (width !== 320) {
           for (const dark of [false, true]) {
             await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }])
@@ -219,25 +220,25 @@ t.test('in a real browser', async (t) => {
       t.match(found.font, 'system-ui', `${path} is styled`)
       t.match(found, { lang: 'en', mode: 'CSS1Compat', counts: { h1: 1, main: 1, script: 0, img: 0, iframe: 0, style: 1 }, handlers: 0 })
       t.ok(found.title.length > 0)
-      t.same(site.asked.map(({ url }) => url), [path], 'nothing else is fetched')
-      t.same(heard, [], `${path}: no complaint`)
-      await done(page)
+      t.same(site.received.map(({ url }) => url), [path], 'nothing else is fetched')
+      t.same(reports, [], `${path}: no report`)
+      await close(page)
     }
   })
 
-  await t.test('text reads at AA contrast in light and dark', async (t) => {
+  await t.test('text has AA contrast in light and dark', async (t) => {
     for (const path of ['/consent/loopback', '/consent/international', '/consent/app', '/error/link']) {
       for (const dark of [false, true]) {
         const { page } = await open(path, 390, 844, dark)
         const low = await page.evaluate(lowContrast)
         t.same(low.faint, [], `${path}, ${dark ? 'dark' : 'light'}`)
         t.ok(low.measured > 5)
-        await done(page)
+        await close(page)
       }
     }
   })
 
-  await t.test('buttons: names, values, size, order, a focus that shows; Enter on the second denies', async (t) => {
+  await t.test('buttons have names, values, a size, an order and a visible focus; Enter on the second one denies', async (t) => {
     const { page } = await open('/consent/loopback', 390, 844)
     const buttons = await page.$$eval('form button', (all) => all.map((button) => ({ name: button.name, value: button.value, type: button.type, text: button.textContent, height: button.getBoundingClientRect().height, width: button.getBoundingClientRect().width })))
     t.match(buttons, [{ name: 'decision', value: 'approve', type: 'submit', text: 'Allow' }, { name: 'decision', value: 'deny', type: 'submit', text: 'Deny' }])
@@ -248,66 +249,66 @@ t.test('in a real browser', async (t) => {
       t.match(focused, { text: label, outline: 'solid', width: '3px' })
     }
     await screenshot(page, 'consent-focus-390-light')
-    site.asked.length = 0
+    site.received.length = 0
     const [answer] = await Promise.all([page.waitForResponse((response) => response.url().endsWith('/oauth/consent')), page.keyboard.press('Enter')])
     t.equal(answer.status(), 204)
-    t.match(site.asked, [{ method: 'POST', url: '/oauth/consent', body: 'consent=c0n-sent_ID&decision=deny' }])
-    await done(page)
+    t.match(site.received, [{ method: 'POST', url: '/oauth/consent', body: 'consent=c0n-sent_ID&decision=deny' }])
+    await close(page)
   })
 
   await t.test('a click posts the form, whatever is in the id', async (t) => {
-    const { page, heard } = await open('/consent/hostile')
+    const { page, reports } = await open('/consent/hostile')
     const request = await press(page, site)
     t.same([...new URLSearchParams(request.body)], [['consent', HOSTILE], ['decision', 'approve']])
     t.match(request.headers, { 'content-type': 'application/x-www-form-urlencoded', 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate', 'sec-fetch-user': '?1' })
-    t.same(heard, [])
-    await done(page)
+    t.same(reports, [])
+    await close(page)
   })
 
-  await t.test('who handles the form must not insist on Origin: it is null after a page with no-referrer', async (t) => {
+  await t.test('the form of a page with no-referrer is posted with Origin null, so the handler must not require Origin', async (t) => {
     for (const [policy, origin] of [['no-referrer', 'null'], ['same-origin', site.url]] as const) {
-      site.pages.set('/consent/referrer', { headers: { ...CONSENT_HEADERS, 'referrer-policy': policy }, html: renderConsentPage(CONSENT) })
+      site.pages.set('/consent/referrer', { headers: { ...FORM_PAGE_HEADERS, 'referrer-policy': policy }, html: renderConsentPage(CONSENT) })
       const { page } = await open('/consent/referrer')
       t.equal((await press(page, site)).headers.origin, origin, policy)
-      await done(page)
+      await close(page)
     }
   })
 
-  await t.test('the policy lets the form lead on to other hosts', async (t) => {
+  await t.test('the policy allows the form to redirect to other hosts', async (t) => {
     const elsewhere = `${site.url.replace('127.0.0.1', 'localhost')}/error/plain`
     site.pages.set('/oauth/consent', { status: 303, headers: { location: elsewhere }, html: '' })
     t.teardown(() => site.pages.delete('/oauth/consent'))
-    const { page, heard } = await open('/consent/web')
+    const { page, reports } = await open('/consent/web')
     await Promise.all([page.waitForNavigation(), page.click('button[value=approve]')])
     t.equal(page.url(), elsewhere)
-    t.same(heard, [])
-    await done(page)
+    t.same(reports, [])
+    await close(page)
   })
 
-  await t.test('what a screen reader is told', async (t) => {
+  await t.test('a screen reader gets roles and names', async (t) => {
     const { page } = await open('/consent/loopback')
-    const told = await roles(page)
-    for (const wanted of ['RootWebArea Allow Claude Code to use mcp.example.com?', 'main ', 'heading Allow Claude Code to use mcp.example.com?', 'region What it will be able to do', 'region Where the result of the sign-in is sent', 'list ', 'button Allow', 'button Deny']) {
-      t.ok(told.includes(wanted), wanted)
+    const tree = await roles(page)
+    for (const wanted of ['RootWebArea Allow Claude Code to use mcp.example.com?', 'main ', 'heading Allow Claude Code to use mcp.example.com?', 'region What it will be able to do', 'region Where you will be sent afterwards', 'list ', 'button Allow', 'button Deny']) {
+      t.ok(tree.includes(wanted), wanted)
     }
-    await done(page)
+    await close(page)
     const { page: error } = await open('/error/link')
     t.ok((await roles(error)).includes('link Return to the application'))
-    await done(error)
+    await close(error)
   })
 
-  await t.test('an application cannot turn the direction of the page', async (t) => {
-    site.pages.set('/consent/bidi', { headers: CONSENT_HEADERS, html: renderConsentPage({ ...CONSENT, clientName: '\u202edualC \u05d0\u05d1\u05d2', destination: 'evil.example\u202emoc.elpmaxe' }) })
+  await t.test('an application cannot reverse the direction of the page', async (t) => {
+    site.pages.set('/consent/bidi', { headers: FORM_PAGE_HEADERS, html: renderConsentPage({ ...CONSENT, clientName: '\u202edualC \u05d0\u05d1\u05d2', destination: 'evil.example\u202emoc.elpmaxe' }) })
     const { page } = await open('/consent/bidi')
     const shown = await page.$$eval('h1 *', (parts) => parts.map((part) => ({ text: part.textContent, top: part.getBoundingClientRect().top, left: part.getBoundingClientRect().left })))
     const reading = [...shown].sort((one, other) => Math.abs(one.top - other.top) > 20 ? one.top - other.top : one.left - other.left)
     t.same(reading.map(({ text }) => text), ['Allow', 'dualC \u05d0\u05d1\u05d2', 'to use', 'mcp.example.com', '?'])
     t.notMatch(await page.content(), /[\u202a-\u202e\u2066-\u2069]/)
-    await done(page)
+    await close(page)
   })
 
   await t.test('no page is shown in a frame, of this site or of another', async (t) => {
-    const { 'content-security-policy': policy, 'content-type': type } = CONSENT_HEADERS
+    const { 'content-security-policy': policy, 'content-type': type } = FORM_PAGE_HEADERS
     site.pages.set('/unprotected', { headers: { 'content-type': type }, html: renderConsentPage(CONSENT) })
     site.pages.set('/policy-alone', { headers: { 'content-type': type, 'content-security-policy': policy }, html: renderConsentPage(CONSENT) })
     for (const host of ['127.0.0.1', 'localhost']) {
@@ -318,26 +319,26 @@ t.test('in a real browser', async (t) => {
         const frame = page.frames().find((frame) => frame !== page.mainFrame())!
         t.equal(await frame.$('button[name=decision], small code') !== null, shown, `${path} at ${host}`)
         t.equal(frame.url(), shown ? url : 'chrome-error://chromewebdata/')
-        await done(page)
+        await close(page)
       }
     }
   })
 })
 
-/** Presses the first button and gives the request that follows. */
-async function press (page: Page, site: Site): Promise<Asked> {
-  site.asked.length = 0
+/** Presses the first button and returns the request that follows. */
+async function press (page: Page, site: Site): Promise<ReceivedRequest> {
+  site.received.length = 0
   await Promise.all([page.waitForResponse((response) => response.request().method() === 'POST'), page.click('form button')])
-  return site.asked[0]!
+  return site.received[0]!
 }
 
-/** Role and name of everything in the accessibility tree. */
+/** Returns role and name of every node of the accessibility tree. */
 async function roles (page: Page): Promise<string[]> {
   const flatten = ({ role, name = '', children = [] }: SerializedAXNode): string[] => [`${role} ${name}`, ...children.flatMap(flatten)]
   return flatten((await page.accessibility.snapshot({ interestingOnly: false }))!)
 }
 
-/** Runs in the page: every element with text of its own whose color is too close to what is behind it. */
+/** Runs in the page: finds elements whose own text has too little contrast with the background. */
 function lowContrast (): { measured: number, faint: string[] } {
   const parse = (color: string): number[] => color.match(/[\d.]+/g)!.map(Number)
   const luminance = (color: number[]): number => {

@@ -61,7 +61,7 @@ export function describeRequest ({ client, redirectUri, scopes }: AuthorizationR
     documentHost: client.kind === 'document' ? new URL(client.id).host : undefined,
     destination: web ? host : protocol,
     destinationKind: !web ? 'app' as const : isLoopbackHost(hostname) ? 'loopback' as const : 'web' as const,
-    scopes: scopes.map((name) => ({ name, words: describeScope(name) }))
+    scopes: scopes.map((name) => ({ name, description: describeScope(name) }))
   }
 }
 
