@@ -83,7 +83,7 @@ t.test('in a real browser', async (t) => {
         const id = await page.$eval('input[name=consent]', ({ value }) => value)
         t.equal(await seed.app.store.delete(keys.consent(digest(id))), true)
         await press(page, 'button[value=approve]')
-        await tells(t, seed, page, { title: /is over/, advice: /connect again/ })
+        await tells(t, seed, page, { title: /has expired/, advice: /connect again/ })
         await picture(page, 'expired')
       })
 
@@ -119,7 +119,7 @@ t.test('in a real browser', async (t) => {
       t.match(person.url(), clientUri, 'the person who allowed it goes on')
 
       await person.goto(callback)
-      await tells(t, seed, person, { title: /is over/, advice: /connect again/ })
+      await tells(t, seed, person, { title: /has expired/, advice: /connect again/ })
       await picture(person, 'finished-before')
     })
 
