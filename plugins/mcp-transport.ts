@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import mcpRoutes from '../routes/mcp.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/host-and-origin.ts'
-import { createStreamGuard } from '../src/http/stream-revocation.ts'
+import { createStreamRevocation } from '../src/http/stream-revocation.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
@@ -51,7 +51,7 @@ async function mcpTransport (app: FastifyInstance, { definitions, requirements, 
   })
   onEngine?.(engine)
   const streams = app.hasDecorator('accessTokens')
-    ? createStreamGuard({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
+    ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
     : undefined
 
   app.addHook('onRequest', createHostCheck(config))

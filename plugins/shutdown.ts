@@ -10,15 +10,15 @@ declare module 'fastify' {
 }
 
 /**
- * Shares how the server leaves, and says on each answer whether its connection may be used again: not while the server
- * leaves, and not behind a stream, which ends when the server does.
+ * Shares the graceful shutdown. Responses carry `connection: close` while the server drains, and on streams, which end
+ * when the server does.
  */
 async function shutdown (app: FastifyInstance): Promise<void> {
   const { delaySeconds, graceSeconds } = app.config.shutdown
   const sequence = createShutdown(app.server, delaySeconds * 1_000)
   app.decorate('shutdown', sequence)
 
-  // Callbacks: of every request, each promise is a good part of what a hook costs.
+  // Callbacks, as a promise would be a good part of what a hook costs each request.
   app.addHook('preHandler', ({ raw }, _reply, done) => {
     sequence.requestStarted(raw)
     done()
@@ -35,7 +35,7 @@ async function shutdown (app: FastifyInstance): Promise<void> {
   app.addHook('preClose', async () => { cutStragglers(app, graceSeconds * 1_000) })
 }
 
-/** Closing waits for every connection; one whose request never arrives whole, or whose reader never reads, is cut when the grace is over. */
+/** Cuts connections whose request never arrives whole, or whose client never reads: closing would wait for them. */
 function cutStragglers (app: FastifyInstance, graceMs: number): void {
   setTimeout(() => { app.server.closeAllConnections() }, graceMs + 500).unref()
 }

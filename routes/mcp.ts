@@ -6,7 +6,7 @@ import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { HttpError } from '../src/errors/http-error.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
 import { sendEventStream } from '../src/http/send-event-stream.ts'
-import type { StreamGuard } from '../src/http/stream-revocation.ts'
+import type { StreamRevocation } from '../src/http/stream-revocation.ts'
 import type { EventStream, McpRequest, McpResponse } from '../src/mcp/exchange.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import type { McpLimits } from '../src/limits/mcp-limits.ts'
@@ -20,7 +20,7 @@ export interface McpRouteOptions {
   origins: readonly string[]
   challenge: ChallengeOptions
   /** Ends streams whose token has expired or is revoked; undefined with AUTH_REQUIRED=false. */
-  streams: StreamGuard | undefined
+  streams: StreamRevocation | undefined
   limits: McpLimits
 }
 

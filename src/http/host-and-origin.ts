@@ -6,18 +6,17 @@ import type { Config } from '../config/config.ts'
 
 /**
  * Host and Origin checks against DNS rebinding and cross-site requests (MCP transports, security warning).
- * Addresses that Seed is known by come from configuration; the loopback names always reach it, as a rebound
- * name never is one of them.
+ * Seed's own names come from the configuration. Loopback names are always accepted: a rebound name never is one.
  */
 
-/** An onRequest hook: 421 for a Host that is not this server's. */
+/** Returns an onRequest hook that answers 421 to a Host that is not this server's. */
 export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
   const own = new Set([new URL(baseUrl).host, ...allowedHosts])
 
   function isOwn (host: string): boolean {
     if (own.has(host)) return true
-    const written = host.toLowerCase()
-    return own.has(written) || isLoopbackHost(written.replace(/:\d{1,5}$/, ''))
+    const lowerCase = host.toLowerCase()
+    return own.has(lowerCase) || isLoopbackHost(lowerCase.replace(/:\d{1,5}$/, ''))
   }
 
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
@@ -28,7 +27,7 @@ export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUr
   }
 }
 
-/** The origins whose pages may call /mcp: Seed's own, the operator's list, and the loopback names when Seed is on loopback. */
+/** Returns the origins whose pages may call /mcp: Seed's own (every loopback name, if it is one), and CORS_EXTRA_ORIGINS. */
 export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'baseUrl' | 'corsExtraOrigins'>): string[] {
   const { protocol, hostname, port } = new URL(baseUrl)
   const own = isLoopbackHost(hostname)
@@ -37,12 +36,12 @@ export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'bas
   return [...new Set([...own, ...corsExtraOrigins])]
 }
 
-/** Of answers, what pages of other origins may read besides the body. */
+/** Response headers that pages of other origins may read. */
 const EXPOSED_HEADERS = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id'
 
 /**
- * An onRequest hook: 403 for an Origin that is present and not listed, compared as a whole (scheme, host, port). A page of
- * one that is listed may read the answer (Fetch Standard, CORS protocol).
+ * Returns an onRequest hook that answers 403 to an Origin that is present and not listed (scheme, host and port). Pages
+ * of a listed origin may read the response (Fetch Standard, CORS protocol).
  */
 export function createOriginCheck (origins: readonly string[]) {
   return function checkOrigin (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {

@@ -1,82 +1,81 @@
 import type { Principal } from '../tokens/principal.ts'
-import type { Verifier } from '../tokens/verifier.ts'
 import type { Revocations } from '../tokens/revocations.ts'
+import type { Verifier } from '../tokens/verifier.ts'
 
-/**
- * Ends open streams when the access token that opened them expires, and at once when it is revoked, on whatever replica
- * that was done.
- */
-export interface StreamGuard {
-  /** Watches a stream until it is over. */
-  watch (stream: GuardedStream, principal: Principal | undefined): void
-}
-
-export interface GuardedStream {
-  /** In good order. */
+export interface RevocableStream {
+  /** Ends the stream in good order. */
   end (): void
-  /** At once. */
+  /** Cuts the stream at once. */
   destroy (): void
   onEnd (listener: () => void): void
 }
 
-interface Watch {
-  names: readonly string[]
+interface WatchedToken {
+  keys: readonly string[]
   issuedAt: number
   /** Milliseconds since the epoch. */
-  endsAt: number
+  expiresAt: number
 }
 
-/** How often the clock is looked at: one timer for all of them. */
-const LOOK_MS = 500
+/** How often expiry is checked, by one timer for all streams. */
+const CHECK_MS = 500
 
-/** @param clockSkewSeconds how long after its `exp` a token is still accepted */
-export function createStreamGuard ({ revocations, verifier, clockSkewSeconds, lookMs = LOOK_MS }: {
+export type StreamRevocation = ReturnType<typeof createStreamRevocation>
+
+/**
+ * Ends open streams when the access token that opened them expires, and at once when it is revoked on any replica.
+ *
+ * @param clockSkewSeconds how long after its `exp` a token is still accepted
+ */
+export function createStreamRevocation ({ revocations, verifier, clockSkewSeconds, checkMs = CHECK_MS }: {
   revocations: Revocations
   verifier: Pick<Verifier, 'revocationKeys'>
   clockSkewSeconds: number
-  lookMs?: number
-}): StreamGuard {
-  const open = new Map<GuardedStream, Watch>()
-  let clock: NodeJS.Timeout | undefined
+  checkMs?: number
+}) {
+  const open = new Map<RevocableStream, WatchedToken>()
+  let timer: NodeJS.Timeout | undefined
 
   function endExpired (): void {
     const now = Date.now()
-    for (const [stream, { endsAt }] of open) {
-      if (endsAt <= now) stream.end()
+    for (const [stream, { expiresAt }] of open) {
+      if (expiresAt <= now) stream.end()
     }
   }
 
-  function forget (stream: GuardedStream): void {
+  function unwatch (stream: RevocableStream): void {
     open.delete(stream)
     if (open.size > 0) return
-    clearInterval(clock)
-    clock = undefined
+    clearInterval(timer)
+    timer = undefined
   }
 
-  /** After a loss of the store's messages nobody knows what was missed: each stream is looked up. */
-  async function lookUpAll (): Promise<void> {
-    await Promise.all([...open].map(async ([stream, { names, issuedAt }]) => {
-      if (await revocations.isRevoked([...names], issuedAt)) stream.destroy()
+  /** Looks each stream up: after a gap in the store's messages, revocations may have been missed. */
+  async function checkAll (): Promise<void> {
+    await Promise.all([...open].map(async ([stream, { keys, issuedAt }]) => {
+      if (await revocations.isRevoked([...keys], issuedAt)) stream.destroy()
     }))
   }
 
   revocations.onRevoked((revocation) => {
-    if (revocation === undefined) return lookUpAll()
-    for (const [stream, { names, issuedAt }] of open) {
-      if (issuedAt <= revocation.issuedUntil && names.some((name) => revocation.revocationKeys.includes(name))) stream.destroy()
+    if (revocation === undefined) return checkAll()
+    for (const [stream, { keys, issuedAt }] of open) {
+      const isRevoked = keys.some((key) => revocation.revocationKeys.includes(key))
+      if (isRevoked && issuedAt <= revocation.issuedUntil) stream.destroy()
     }
   })
 
   return {
-    watch (stream, principal) {
+    /** Watches a stream until it ends. @param principal undefined where nobody is signed in */
+    watch (stream: RevocableStream, principal: Principal | undefined): void {
       if (principal === undefined) return
       open.set(stream, {
-        names: verifier.revocationKeys(principal),
+        keys: verifier.revocationKeys(principal),
         issuedAt: principal.claims['iat'] as number,
-        endsAt: (principal.expiresAt + clockSkewSeconds) * 1_000
+        expiresAt: (principal.expiresAt + clockSkewSeconds) * 1_000
       })
-      clock ??= setInterval(endExpired, lookMs).unref()
-      stream.onEnd(() => { forget(stream) })
+      timer ??= setInterval(endExpired, checkMs).unref()
+      stream.onEnd(() => { unwatch(stream) })
     }
   }
 }

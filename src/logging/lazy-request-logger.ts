@@ -1,18 +1,19 @@
 import type { FastifyBaseLogger, FastifyServerOptions } from 'fastify'
 
 /**
- * The logger of each request, made when something is logged for it: most requests log nothing but their line, which needs
- * none, and making one costs a tenth of a tool call.
+ * Creates the child logger of a request when something is first logged with it. Most requests log nothing but their
+ * own line, which needs none, and creating one costs a tenth of a tool call.
  */
-export const lazyRequestLogger: NonNullable<FastifyServerOptions['childLoggerFactory']> = (log, bindings, options) => new LazyLogger(log, bindings, options)
+export const lazyRequestLogger: NonNullable<FastifyServerOptions['childLoggerFactory']> = (log, bindings, options) =>
+  new LazyLogger(log, bindings, options)
 
-type Given = Parameters<FastifyBaseLogger['info']>
+type LogArguments = Parameters<FastifyBaseLogger['info']>
 
 class LazyLogger implements FastifyBaseLogger {
   readonly #parent: FastifyBaseLogger
   readonly #bindings: object
   readonly #options: object
-  #made: FastifyBaseLogger | undefined
+  #child: FastifyBaseLogger | undefined
 
   constructor (parent: FastifyBaseLogger, bindings: object, options: object) {
     this.#parent = parent
@@ -21,19 +22,19 @@ class LazyLogger implements FastifyBaseLogger {
   }
 
   get #log (): FastifyBaseLogger {
-    this.#made ??= this.#parent.child(this.#bindings, this.#options)
-    return this.#made
+    this.#child ??= this.#parent.child(this.#bindings, this.#options)
+    return this.#child
   }
 
   get level (): string { return this.#log.level }
   get silent (): FastifyBaseLogger['silent'] { return this.#log.silent }
 
-  trace (...given: unknown[]): void { this.#log.trace(...given as Given) }
-  debug (...given: unknown[]): void { this.#log.debug(...given as Given) }
-  info (...given: unknown[]): void { this.#log.info(...given as Given) }
-  warn (...given: unknown[]): void { this.#log.warn(...given as Given) }
-  error (...given: unknown[]): void { this.#log.error(...given as Given) }
-  fatal (...given: unknown[]): void { this.#log.fatal(...given as Given) }
+  trace (...args: unknown[]): void { this.#log.trace(...args as LogArguments) }
+  debug (...args: unknown[]): void { this.#log.debug(...args as LogArguments) }
+  info (...args: unknown[]): void { this.#log.info(...args as LogArguments) }
+  warn (...args: unknown[]): void { this.#log.warn(...args as LogArguments) }
+  error (...args: unknown[]): void { this.#log.error(...args as LogArguments) }
+  fatal (...args: unknown[]): void { this.#log.fatal(...args as LogArguments) }
 
   child (bindings: object, options?: object): FastifyBaseLogger {
     return this.#log.child(bindings, options)

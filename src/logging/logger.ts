@@ -3,10 +3,12 @@ import type { FastifyBaseLogger, FastifyReply, FastifyRequest, FastifyServerOpti
 import type { Config } from '../config/config.ts'
 
 /**
- * Logging: one JSON line per request, with the path but never the query, and no header or body. What could hold a
- * credential is not logged in the first place; the redaction is a second wall.
+ * Returns pino's options. Nothing that could hold a credential (query, headers, body) is logged in the first place;
+ * redaction is the second line of defence.
  */
-export function loggerOptions (config: Pick<Config, 'logLevel'>): Exclude<FastifyServerOptions['logger'], boolean | undefined> {
+export function loggerOptions (
+  config: Pick<Config, 'logLevel'>
+): Exclude<FastifyServerOptions['logger'], boolean | undefined> {
   return {
     level: config.logLevel,
     redact: {
@@ -18,30 +20,30 @@ export function loggerOptions (config: Pick<Config, 'logLevel'>): Exclude<Fastif
   }
 }
 
-const REFERENCE_BYTES = 9
-/** Random bytes for many references: asking for few at a time costs more than the rest of a request's log. */
-const pool = Buffer.alloc(REFERENCE_BYTES * 512)
+const REQUEST_ID_BYTES = 9
+/** Random bytes for many ids: a call of randomFillSync costs more than the rest of a request's log line. */
+const pool = Buffer.alloc(REQUEST_ID_BYTES * 512)
 let used = pool.length
 
-/** The id that the log and an error answer share. Never taken from a request header. */
+/** Returns the reference that a log line and an error response share. It is never taken from a request header. */
 export function createRequestId (): string {
   if (used === pool.length) {
     randomFillSync(pool)
     used = 0
   }
-  used += REFERENCE_BYTES
-  return pool.toString('base64url', used - REFERENCE_BYTES, used)
+  used += REQUEST_ID_BYTES
+  return pool.toString('base64url', used - REQUEST_ID_BYTES, used)
 }
 
 export type RequestLogger = (request: FastifyRequest, reply: FastifyReply) => void
 
 /**
- * The one line of a request. With a verified caller it says "User context" and who that is.
+ * Writes one line for each request; with a verified caller, its message is "User context".
  *
- * @param log the server's: a request has its own only where something else is logged for it (request-log.ts)
+ * @param log the server's logger, as most requests have none of their own (lazy-request-logger.ts)
  */
 export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
-  // No key of this line is among those that are redacted; looking for them costs more than writing it.
+  // This line has no key that is redacted; searching for them would cost more than writing it.
   const lines = log.child({}, { redact: { paths: [] } } as object) as LevelledLogger
 
   return (request, reply) => {
@@ -57,22 +59,25 @@ export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
       address: request.ip,
       ...request.logFields
     }
-    if (principal !== undefined) line['user'] = { subject: principal.subject, clientId: principal.clientId, name: principal.name, email: principal.email }
+    if (principal !== undefined) {
+      const { subject, clientId, name, email } = principal
+      line['user'] = { subject, clientId, name, email }
+    }
     lines[level](line, principal === undefined ? 'Request' : 'User context')
   }
 }
 
-/** Pino's, which Fastify's type of any logger has not. */
+/** Pino's method, which Fastify's logger type lacks. */
 type LevelledLogger = FastifyBaseLogger & { isLevelEnabled (level: string): boolean }
 
-/** 500 is a fault of Seed's own; 503 one of something it depends on, whose loss has an error line already. */
+/** 500 is Seed's own fault; 503 means that something it depends on is away, which has an error line of its own. */
 function levelOf (request: FastifyRequest, { statusCode }: FastifyReply): 'debug' | 'info' | 'warn' | 'error' {
   if (request.routeOptions.config?.quiet) return 'debug'
   if (statusCode === 500) return 'error'
   return statusCode > 500 ? 'warn' : 'info'
 }
 
-/** Name, message and stack, down the chain of causes; none of the members that libraries hang on errors (requests, URLs, bodies). */
+/** Name, message and stack of an error and its causes, without what libraries attach (requests, URLs, bodies). */
 function serializeError (err: Error): { type: string, message: string, stack: string } {
   return {
     type: err.name,
@@ -84,11 +89,11 @@ function serializeError (err: Error): { type: string, message: string, stack: st
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Logged at debug level: probes that come every few seconds. */
+    /** Logs the route's requests at debug level: probes come every few seconds. */
     quiet?: boolean
   }
   interface FastifyRequest {
-    /** What a handler adds to the request's log line. */
+    /** Fields that a handler adds to the request's log line. */
     logFields: Record<string, unknown> | undefined
   }
 }

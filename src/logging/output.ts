@@ -1,16 +1,16 @@
 import { pino } from 'pino'
 
 /**
- * Where log lines go: those of one turn of the event loop in one write, as a write for each line costs as much as the
- * call that it tells of. Nothing waits longer than a turn; the end of the process writes what is left.
+ * Writes the log lines of one event-loop tick together: a write for each line would cost as much as the call it
+ * reports. Lines wait for one tick at most; what is left is written when the process exits.
  */
 export interface LogOutput {
   write (lines: string): void
-  /** Writes what waits now. */
+  /** Writes the lines that are waiting. */
   flushSync (): void
 }
 
-/** @param fd the file descriptor */
+/** @param fd file descriptor */
 export function createLogOutput (fd = 1): LogOutput {
   const destination = pino.destination({ fd, sync: true })
   let waiting = ''

@@ -1,16 +1,16 @@
 import t from 'tap'
-import { createStreamGuard } from '../../src/http/stream-revocation.ts'
+import { createStreamRevocation } from '../../src/http/stream-revocation.ts'
 import type { Revocation } from '../../src/tokens/revocations.ts'
 import type { Principal } from '../../src/tokens/principal.ts'
 
 /** Which streams end when; over the wire, with real replicas: process/revoke-command.test.ts. */
 function start (isRevoked: (names: string[]) => boolean = () => false) {
   let tell: (revocation: Revocation | undefined) => unknown = () => {}
-  const guard = createStreamGuard({
+  const guard = createStreamRevocation({
     revocations: { revoke: async () => {}, isRevoked: async (names) => isRevoked(names), onRevoked (listener) { tell = listener } },
     verifier: { revocationKeys: ({ subject }) => [`grant:${subject}`] },
     clockSkewSeconds: 0,
-    lookMs: 10
+    checkMs: 10
   })
   return { guard, tell: async (revocation: Revocation | undefined) => { await tell(revocation) } }
 }
