@@ -11,6 +11,7 @@ const MAY_IMPORT = {
   'src/errors': [],
   'src/async': [],
   'src/json': [],
+  'src/logging/log.ts': [],
 
   // Foundations
   'src/net': [],
@@ -117,7 +118,7 @@ const MAY_IMPORT = {
   'src/cli.ts': ['src/commands', 'src/config', 'src/definitions.ts']
 }
 
-const HELPERS = ['src/errors', 'src/async', 'src/json']
+const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/log.ts']
 
 /** Plugins meet through decorators, and a route knows no other route. */
 const NO_SIBLINGS = ['plugins', 'routes']

@@ -5,7 +5,7 @@ import { createRevocations, subjectKey } from '../tokens/revocations.ts'
 import { createKeyring } from '../crypto/keyring.ts'
 import { createTokenClient } from '../provider/token-client.ts'
 import { createProviderDiscovery } from '../provider/discovery.ts'
-import type { ProviderLog } from '../provider/discovery.ts'
+import type { Log } from '../logging/log.ts'
 import { createRedisStore } from '../store/redis.ts'
 import type { Store } from '../store/store.ts'
 
@@ -26,7 +26,7 @@ const DISCOVERY_MS = 5_000
  * @returns a sentence that says what was done
  * @throws Error with a sentence for the operator
  */
-export async function revoke (config: Config, options: RevokeOptions, log: ProviderLog): Promise<string> {
+export async function revoke (config: Config, options: RevokeOptions, log: Log): Promise<string> {
   const { url, ...redis } = config.redis
   if (url === undefined) throw new Error('REDIS_URL is not set: a server without it keeps its grants to itself, and a restart ends them')
   const store = createRedisStore({ ...redis, url, log })
@@ -38,7 +38,7 @@ export async function revoke (config: Config, options: RevokeOptions, log: Provi
   }
 }
 
-async function revokeGrants (config: Config, { subject, clientId, grantId }: RevokeOptions, store: Store, log: ProviderLog): Promise<string> {
+async function revokeGrants (config: Config, { subject, clientId, grantId }: RevokeOptions, store: Store, log: Log): Promise<string> {
   const provider = await discover(config, log)
   try {
     const grants = createGrants({
@@ -69,7 +69,7 @@ async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, stor
 }
 
 /** The provider, or what throws ProviderUnavailableError in its place: then its tokens are not revoked, and the log says so. */
-async function discover (config: Config, log: ProviderLog) {
+async function discover (config: Config, log: Log) {
   let found!: () => void
   const ready = new Promise<void>((resolve) => { found = resolve })
   const provider = createProviderDiscovery({ ...config.oidc, fetchJson, log, onReady: found })

@@ -1,43 +1,27 @@
 import { HttpError } from '../errors/http-error.ts'
 import { FetchError } from '../net/fetch.ts'
 import type { fetchJson } from '../net/fetch.ts'
+import type { Log } from '../logging/log.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { tenantIssuer } from './issuer.ts'
 
-/**
- * The OpenID provider as its discovery document describes it (OpenID Connect Discovery 1.0 section 4).
- *
- * The document is fetched in the background with backoff until one is good; from then on its endpoints are
- * pinned until the process restarts. A provider that is down or misconfigured never stops Seed: what needs
- * it throws ProviderUnavailableError meanwhile.
- */
+/** The provider's discovery document (OpenID Connect Discovery 1.0 section 3), reduced to what Seed uses. */
 export interface ProviderMetadata {
   issuer: string
   authorizationEndpoint: string
   tokenEndpoint: string
   jwksUri: string
-  /** Absent where the document names none. */
   userinfoEndpoint: string | undefined
   revocationEndpoint: string | undefined
-  /** `scopes_supported`; undefined when the document is silent. */
+  /** `scopes_supported` */
   scopes: string[] | undefined
-  /** `token_endpoint_auth_methods_supported`; undefined when the document is silent. */
+  /** `token_endpoint_auth_methods_supported` */
   tokenEndpointAuthMethods: string[] | undefined
-  /** The provider adds RFC 9207 `iss` to its redirects. In proxy mode strict clients compare it with Seed's own issuer. */
+  /** The provider adds `iss` (RFC 9207) to its redirects. In proxy mode strict clients compare it with BASE_URL. */
   sendsIss: boolean
 }
 
-export interface ProviderDiscovery {
-  /** @throws ProviderUnavailableError until discovery has succeeded */
-  metadata (): ProviderMetadata
-  /** For readiness: undefined when usable, otherwise the reason in a sentence. */
-  problem (): string | undefined
-  /** Begins discovery; returns at once. */
-  start (): void
-  close (): void
-}
-
-/** The provider, or its keys, cannot be had now. On the wire: 503 with Retry-After, never 401 or `invalid_grant`. */
+/** The provider, or its keys, cannot be reached. The response is 503 with Retry-After, never 401 or `invalid_grant`. */
 export class ProviderUnavailableError extends HttpError {
   override readonly name = 'ProviderUnavailableError'
 
@@ -52,30 +36,33 @@ export class ProviderUnavailableError extends HttpError {
   }
 }
 
-export interface ProviderLog {
-  info (fields: object, message: string): void
-  warn (fields: object, message: string): void
-  error (fields: object, message: string): void
-}
-
 export interface ProviderDiscoveryOptions {
   issuer: string
   /** OIDC_TENANTS */
   tenants: readonly string[]
   discoveryUrl: string
-  /** OAUTH_AUTHORIZATION_URL: wins over the document. */
+  /** OAUTH_AUTHORIZATION_URL: overrides the document. */
   authorizationUrl: string | undefined
-  /** OAUTH_TOKEN_URL: wins over the document. */
+  /** OAUTH_TOKEN_URL: overrides the document. */
   tokenUrl: string | undefined
   fetchJson: typeof fetchJson
-  log: ProviderLog
+  log: Log
   /** Called once, when discovery has succeeded. */
   onReady: () => void
   /** First and longest pause between attempts. */
   retryMs?: { first: number, longest: number }
 }
 
-export function createProviderDiscovery (options: ProviderDiscoveryOptions): ProviderDiscovery {
+export type ProviderDiscovery = ReturnType<typeof createProviderDiscovery>
+
+/**
+ * Discovers the OpenID provider (OpenID Connect Discovery 1.0 section 4).
+ *
+ * The document is fetched in the background, with backoff, until a good one has come. From then on its endpoints are
+ * pinned until the process restarts. A provider that is down or misconfigured never stops Seed: what needs it throws
+ * ProviderUnavailableError meanwhile.
+ */
+export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
   const { issuer, discoveryUrl, log, retryMs = { first: 1_000, longest: 5_000 } } = options
   let metadata: ProviderMetadata | undefined
   let problem = 'discovery has not finished yet'
@@ -93,7 +80,10 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions): Pro
     } catch (err) {
       if (closed) return
       const reason = (err as Error).message
-      if (reason !== problem) log.error({ issuer, discoveryUrl, reason }, 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
+      if (reason !== problem) {
+        const fields = { issuer, discoveryUrl, reason }
+        log.error(fields, 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
+      }
       problem = reason
       const pause = Math.min(retryMs.first * 2 ** attempts, retryMs.longest)
       attempts++
@@ -103,42 +93,58 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions): Pro
   }
 
   return {
-    metadata () {
+    /** @throws ProviderUnavailableError until discovery has succeeded */
+    metadata (): ProviderMetadata {
       if (metadata === undefined) throw new ProviderUnavailableError(problem)
       return metadata
     },
-    problem: () => metadata === undefined ? problem : undefined,
-    start: () => { discover() },
-    close () {
+
+    /** For readiness: undefined when the provider is usable, otherwise the reason in a sentence. */
+    problem: (): string | undefined => metadata === undefined ? problem : undefined,
+
+    /** Begins discovery; returns at once. */
+    start (): void { discover() },
+
+    close (): void {
       closed = true
       clearTimeout(timer)
     }
   }
 }
 
-/** Checks what discovery gave; each failure names what is wrong and the setting that decides it. */
+/** Reads the document. Each error names what is wrong and the setting that decides it. */
 function readMetadata (document: Record<string, unknown>, options: ProviderDiscoveryOptions): ProviderMetadata {
-  if (document['issuer'] !== options.issuer && !(options.tenants.length > 0 && document['issuer'] === tenantIssuer(options.issuer, '{tenantid}'))) {
-    throw new FetchError(`The document's issuer is ${JSON.stringify(document['issuer'])?.slice(0, 200)}, but OIDC_ISSUER is "${options.issuer}"; they must be equal byte for byte, trailing slash included`)
-  }
+  checkIssuer(document['issuer'], options)
   return {
     issuer: options.issuer,
     authorizationEndpoint: options.authorizationUrl ?? endpoint(document, 'authorization_endpoint'),
     tokenEndpoint: options.tokenUrl ?? endpoint(document, 'token_endpoint'),
     jwksUri: endpoint(document, 'jwks_uri'),
-    userinfoEndpoint: document['userinfo_endpoint'] === undefined ? undefined : endpoint(document, 'userinfo_endpoint'),
-    revocationEndpoint: document['revocation_endpoint'] === undefined ? undefined : endpoint(document, 'revocation_endpoint'),
+    userinfoEndpoint: optionalEndpoint(document, 'userinfo_endpoint'),
+    revocationEndpoint: optionalEndpoint(document, 'revocation_endpoint'),
     scopes: stringArray(document['scopes_supported']),
     tokenEndpointAuthMethods: stringArray(document['token_endpoint_auth_methods_supported']),
     sendsIss: document['authorization_response_iss_parameter_supported'] === true
   }
 }
 
+/** Entra ID's document for several tenants has `{tenantid}` in its issuer. */
+function checkIssuer (issuer: unknown, { issuer: expected, tenants }: ProviderDiscoveryOptions): void {
+  if (issuer === expected || (tenants.length > 0 && issuer === tenantIssuer(expected, '{tenantid}'))) return
+  throw new FetchError(`The document's issuer is ${JSON.stringify(issuer)?.slice(0, 200)}, ` +
+    `but OIDC_ISSUER is "${expected}"; they must be equal byte for byte, trailing slash included`)
+}
+
+function optionalEndpoint (document: Record<string, unknown>, name: string): string | undefined {
+  return document[name] === undefined ? undefined : endpoint(document, name)
+}
+
 function endpoint (document: Record<string, unknown>, name: string): string {
   const value = document[name]
   if (typeof value === 'string' && URL.canParse(value)) {
     const { protocol, hostname, username, password } = new URL(value)
-    if (username + password === '' && (protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname)))) return value
+    const isSecure = protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname))
+    if (isSecure && username + password === '') return value
   }
   throw new FetchError(`The discovery document has no usable ${name} (an https URL)`)
 }

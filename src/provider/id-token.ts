@@ -1,13 +1,8 @@
-import { compactVerify, decodeJwt, decodeProtectedHeader } from 'jose'
-import type { JWTVerifyGetKey } from 'jose'
-import * as oauth from 'oauth4webapi'
+import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import { expectedIssuer } from './issuer.ts'
 import { ProviderUnavailableError } from './discovery.ts'
 
-/**
- * Validation of ID tokens (OpenID Connect Core 1.0 sections 3.1.3.7 and 12.2): the signature against the provider's
- * keys, whatever TLS would permit, and the claims by oauth4webapi.
- */
 export interface IdTokenOptions {
   issuer: string
   tenants: readonly string[]
@@ -17,68 +12,94 @@ export interface IdTokenOptions {
   getKey: JWTVerifyGetKey
 }
 
-/** The ID token is not one to believe. The message is for the log. */
-export class IdTokenError extends Error {
-  override readonly name = 'IdTokenError'
-}
-
-export type IdTokenClaims = Record<string, unknown> & { iss: string, sub: string }
-
-interface ExpectedRequest {
+/** `nonce` and `max_age` of the authorization request. */
+export interface ExpectedRequest {
   nonce: string
   maxAgeSeconds: number | undefined
 }
 
-/**
- * @param expected `nonce` and `max_age` of the authorization request; without them, the token comes from a refresh
- * @throws IdTokenError, ProviderUnavailableError (its keys cannot be had now)
- */
-export async function verifyIdToken (token: string, options: IdTokenOptions, expected?: ExpectedRequest): Promise<IdTokenClaims> {
-  const { alg } = refuseUnless(() => decodeProtectedHeader(token))
-  if (alg === undefined || !options.algorithms.includes(alg)) throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, which OIDC_ALGORITHMS does not list`)
-  const issuer = expectedIssuer(options, refuseUnless(() => decodeJwt(token)))
-  if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')
-  await verifySignature(token, options.getKey)
+export type IdTokenClaims = JWTPayload & { iss: string, sub: string }
 
-  const server: oauth.AuthorizationServer = { issuer, id_token_signing_alg_values_supported: [...options.algorithms] }
-  const client: oauth.Client = { client_id: options.clientId, [oauth.clockTolerance]: options.clockSkewSeconds }
-  const response = Response.json({ access_token: 'not looked at', token_type: 'bearer', id_token: token })
-  const claims = await readClaims(server, client, response, expected)
-  if (claims.sub === '') throw new IdTokenError('its sub is empty')
-  // Whoever asked for it is whom it was issued to (section 3.1.3.7); the library looks at azp only beside several audiences.
-  if (claims['azp'] !== undefined && claims['azp'] !== options.clientId) throw new IdTokenError('its azp is another client')
+/** An ID token that is refused. The message is for the log. */
+export class IdTokenError extends Error {
+  override readonly name = 'IdTokenError'
+}
+
+/**
+ * Validates an ID token (OpenID Connect Core 1.0 sections 3.1.3.7 and 12.2). Its signature is verified although
+ * TLS server validation could take its place for a token that comes from the token endpoint.
+ *
+ * @param expected undefined for a token that comes from a refresh
+ * @throws IdTokenError, ProviderUnavailableError (the provider's keys cannot be had now)
+ */
+export async function verifyIdToken (
+  token: string, options: IdTokenOptions, expected?: ExpectedRequest
+): Promise<IdTokenClaims> {
+  const { alg, unverified } = decode(token)
+  if (alg === undefined || !options.algorithms.includes(alg)) {
+    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, which OIDC_ALGORITHMS does not list`)
+  }
+  const issuer = expectedIssuer(options, unverified)
+  if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')
+  const claims = await verifyJwt(token, options.getKey, {
+    issuer,
+    audience: options.clientId,
+    algorithms: [...options.algorithms],
+    clockTolerance: options.clockSkewSeconds,
+    requiredClaims: ['exp', 'iat', 'sub']
+  })
+  checkSubject(claims)
+  checkAuthorizedParty(claims, options.clientId)
+  checkAuthTime(claims, options, expected?.maxAgeSeconds)
+  if (expected !== undefined && claims['nonce'] !== expected.nonce) throw new IdTokenError('its nonce is another')
   return claims
 }
 
-async function readClaims (server: oauth.AuthorizationServer, client: oauth.Client, response: Response, expected: ExpectedRequest | undefined): Promise<IdTokenClaims> {
+function decode (token: string): { alg: string | undefined, unverified: JWTPayload } {
   try {
-    const result = expected === undefined
-      ? await oauth.processRefreshTokenResponse(server, client, response)
-      : await oauth.processAuthorizationCodeResponse(server, client, response, {
-        expectedNonce: expected.nonce,
-        requireIdToken: true,
-        ...(expected.maxAgeSeconds !== undefined && { maxAge: expected.maxAgeSeconds })
-      })
-    return oauth.getValidatedIdTokenClaims(result)!
-  } catch (err) {
-    throw new IdTokenError((err as Error).message, { cause: err })
-  }
-}
-
-/** What the provider cannot answer for now passes; everything else is the token's fault. */
-async function verifySignature (token: string, getKey: JWTVerifyGetKey): Promise<void> {
-  try {
-    await compactVerify(token, getKey)
-  } catch (err) {
-    if (err instanceof ProviderUnavailableError) throw err
-    throw new IdTokenError(`its signature is not valid (${(err as Error).message})`, { cause: err })
-  }
-}
-
-function refuseUnless<T> (read: () => T): T {
-  try {
-    return read()
+    return { alg: decodeProtectedHeader(token).alg, unverified: decodeJwt(token) }
   } catch (err) {
     throw new IdTokenError('it is not a signed JWT', { cause: err })
+  }
+}
+
+/** Verifies the signature, `iss`, `aud`, `exp`, `nbf`, and that `iat` and `sub` are there. */
+async function verifyJwt (token: string, getKey: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTPayload> {
+  try {
+    const { payload } = await jwtVerify(token, getKey, options)
+    return payload
+  } catch (err) {
+    // That the keys cannot be had is not the token's fault; everything else is.
+    if (err instanceof ProviderUnavailableError) throw err
+    const { message } = err as Error
+    const isClaimError = err instanceof errors.JWTClaimValidationFailed || err instanceof errors.JWTExpired
+    throw new IdTokenError(isClaimError ? message : `its signature is not valid (${message})`, { cause: err })
+  }
+}
+
+function checkSubject (claims: JWTPayload): asserts claims is IdTokenClaims {
+  if (typeof claims.sub !== 'string' || claims.sub === '') throw new IdTokenError('its sub is not a string, or empty')
+}
+
+/**
+ * `azp`: the client that the token was issued to. Required next to other audiences, and never another client's
+ * (OpenID Connect Core 1.0 section 3.1.3.7, steps 3 to 5).
+ */
+function checkAuthorizedParty ({ aud, azp }: JWTPayload, clientId: string): void {
+  if (azp !== undefined && azp !== clientId) throw new IdTokenError('its azp is another client')
+  if (azp === undefined && Array.isArray(aud) && aud.length > 1) {
+    throw new IdTokenError('it has several audiences and no azp')
+  }
+}
+
+/** `auth_time`: required, and recent enough, if the request had `max_age` (section 3.1.3.7, step 13). */
+function checkAuthTime (
+  { auth_time: authTime }: JWTPayload, { clockSkewSeconds }: IdTokenOptions, maxAgeSeconds: number | undefined
+): void {
+  if (authTime === undefined && maxAgeSeconds === undefined) return
+  if (typeof authTime !== 'number' || authTime < 0) throw new IdTokenError('its auth_time is missing or not a number')
+  const now = Math.floor(Date.now() / 1_000)
+  if (maxAgeSeconds !== undefined && authTime + maxAgeSeconds < now - clockSkewSeconds) {
+    throw new IdTokenError(`the person signed in ${now - authTime} s ago, max_age was ${maxAgeSeconds}`)
   }
 }

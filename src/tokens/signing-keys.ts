@@ -1,7 +1,7 @@
 import { createECDH, createPrivateKey, createPublicKey, hash } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import type { JWSHeaderParameters } from 'jose'
-import { KeyNotFoundError } from '../provider/jwks.ts'
+import { KeyNotFoundError } from '../provider/key-set.ts'
 import type { JwkSet } from '../schemas/well-known.ts'
 import type { KeyGeneration, Keyring } from '../crypto/keyring.ts'
 

@@ -4,7 +4,7 @@ import type { JWTPayload } from 'jose'
 import t from 'tap'
 import { IdTokenError, verifyIdToken } from '../../src/provider/id-token.ts'
 import type { IdTokenOptions } from '../../src/provider/id-token.ts'
-import { KeyNotFoundError } from '../../src/provider/jwks.ts'
+import { KeyNotFoundError } from '../../src/provider/key-set.ts'
 import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
 
 const ISSUER = 'https://id.example.com'

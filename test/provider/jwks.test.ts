@@ -11,7 +11,8 @@ import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider, Fault } from '../../dev/provider.ts'
 import { fetchJson } from '../../src/net/fetch.ts'
-import { KeyNotFoundError, createJwks } from '../../src/provider/jwks.ts'
+import { createJwks } from '../../src/provider/jwks.ts'
+import { KeyNotFoundError } from '../../src/provider/key-set.ts'
 import type { JwksOptions } from '../../src/provider/jwks.ts'
 import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
@@ -278,7 +279,7 @@ t.test('answers for known keys through an outage, and says so once', async (t) =
     t.match(await get('one'), { type: 'public' })
     t.equal(jwks.problem(), undefined, 'and it is no reason to take no requests')
   }
-  const loss = { level: 'error', message: "The provider's signing keys cannot be fetched; the last good ones serve on", reason: 'down', keysKept: 1 }
+  const loss = { level: 'error', message: "The provider's signing keys cannot be fetched; the last good ones stay in use", reason: 'down', keysKept: 1 }
   t.strictSame(state.lines, [loss])
 
   endpoint.always = undefined

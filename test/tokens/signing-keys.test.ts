@@ -3,7 +3,7 @@ import t from 'tap'
 import { issueAccessToken } from '../../src/tokens/issue.ts'
 import { createSigningKeys } from '../../src/tokens/signing-keys.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
-import { KeyNotFoundError } from '../../src/provider/jwks.ts'
+import { KeyNotFoundError } from '../../src/provider/key-set.ts'
 
 /** The keys of Seed's access tokens, month after month. */
 const [OLD, NEW] = ['the first SEED_SECRET, 44 characters in all..', 'the second SEED_SECRET, with 44 characters...']

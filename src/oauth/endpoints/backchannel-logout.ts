@@ -1,6 +1,6 @@
 import { errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
-import { KeyNotFoundError } from '../../provider/jwks.ts'
+import { KeyNotFoundError } from '../../provider/key-set.ts'
 import { expectedIssuer } from '../../provider/issuer.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'

@@ -5,7 +5,8 @@ import { grantKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/keyring.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
-import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
+import type { UpstreamTokens } from '../../../provider/token-response.ts'
 
 /**
  * A grant: that a person lets a client act for them, from sign-in until it is revoked or has run out. Access tokens

@@ -3,7 +3,8 @@ import type { IdTokenClaims } from '../../../provider/id-token.ts'
 import { readGroups } from '../../../tokens/principal.ts'
 import type { GroupOptions } from '../../../tokens/principal.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
+import type { UpstreamTokens } from '../../../provider/token-response.ts'
 
 /** Who signed in, as the provider says: the ID token, and what its userinfo endpoint adds. */
 export interface Identity {

@@ -8,7 +8,8 @@ import type { Client } from '../../clients/clients.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { grantedScopes } from '../../protocol/scope.ts'
 import type { TokenIssuer } from '../mode.ts'
-import type { TokenClient, UpstreamTokens } from '../../../provider/token-client.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
+import type { UpstreamTokens } from '../../../provider/token-response.ts'
 
 /** Proxy mode: the provider's own tokens, under Seed's roof. */
 export interface ProxyTokenServices {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { identify, refreshIdentity, tokenIdentity } from '../../../../src/oauth/modes/broker/identity.ts'
 import type { IdentityServices } from '../../../../src/oauth/modes/broker/identity.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
-import type { UpstreamTokens } from '../../../../src/provider/token-client.ts'
+import type { UpstreamTokens } from '../../../../src/provider/token-response.ts'
 import { IdTokenError } from '../../../../src/provider/id-token.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 

@@ -1,0 +1,49 @@
+import type { Preset } from '../config/presets.ts'
+import { ACCESS_TOKEN_TYPE } from './token-response.ts'
+
+/** A request for a token for another API on behalf of a person. */
+export interface Delegation {
+  /** The API's name at the provider. */
+  audience: string
+  /** None leaves the choice to the provider. */
+  scopes: readonly string[]
+}
+
+export interface DelegationRequest {
+  grantType: string
+  parameters: Record<string, string>
+}
+
+/** The request to the token endpoint that exchanges the person's access token, in the form that the preset names. */
+export function delegationRequest (
+  form: Preset['delegation'], accessToken: string, delegation: Delegation
+): DelegationRequest {
+  return form === 'on-behalf-of' ? onBehalfOf(accessToken, delegation) : tokenExchange(accessToken, delegation)
+}
+
+/** RFC 8693 section 2.1 */
+function tokenExchange (accessToken: string, { audience, scopes }: Delegation): DelegationRequest {
+  return {
+    grantType: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    parameters: {
+      subject_token: accessToken,
+      subject_token_type: ACCESS_TOKEN_TYPE,
+      requested_token_type: ACCESS_TOKEN_TYPE,
+      audience,
+      ...(scopes.length > 0 && { scope: scopes.join(' ') })
+    }
+  }
+}
+
+/** Microsoft identity platform, on-behalf-of flow: no audience; each scope is prefixed with its API. */
+function onBehalfOf (accessToken: string, { audience, scopes }: Delegation): DelegationRequest {
+  const names = scopes.length > 0 ? scopes : ['.default']
+  return {
+    grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    parameters: {
+      assertion: accessToken,
+      requested_token_use: 'on_behalf_of',
+      scope: names.map((name) => name.startsWith(`${audience}/`) ? name : `${audience}/${name}`).join(' ')
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import type { Preset } from '../config/presets.ts'
+import { OAuthError } from '../errors/oauth-error.ts'
+import { parseJsonObject } from '../net/fetch.ts'
+
+/** The provider's tokens. */
+export interface UpstreamTokens {
+  accessToken: string
+  refreshToken: string | undefined
+  idToken: string | undefined
+  expiresInSeconds: number | undefined
+  /** As in the response; undefined when the provider did not say. */
+  scope: string | undefined
+}
+
+/** RFC 8693 section 3 */
+export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
+const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
+
+/**
+ * Reads the response of the provider's token endpoint (RFC 6749 section 5.1). Optional members may have any form:
+ * providers take liberties.
+ *
+ * @throws OAuthError whose message is safe to send to a client
+ */
+export async function readTokenResponse (
+  response: Response, grantType: string, { scopeAliases }: Pick<Preset, 'scopeAliases'>
+): Promise<UpstreamTokens> {
+  const body = parseJsonObject(await response.text())
+  if (response.status !== 200 || typeof body?.['access_token'] !== 'string' || !isAccessToken(body)) {
+    const error = body?.['error']
+    throw toTokenError(response.status, typeof error === 'string' ? error : undefined, grantType)
+  }
+  const expiresIn = String(body['expires_in'])
+  return {
+    accessToken: body['access_token'],
+    refreshToken: nonEmptyString(body['refresh_token']),
+    idToken: nonEmptyString(body['id_token']),
+    expiresInSeconds: /^\d+$/.test(expiresIn) ? Number(expiresIn) : undefined,
+    scope: nonEmptyString(body['scope'])?.split(' ').map((name) => scopeAliases[name] ?? name).join(' ')
+  }
+}
+
+/** A token exchange may return other kinds of token in `access_token` (RFC 8693 section 2.2.1). */
+function isAccessToken ({ issued_token_type: type }: Record<string, unknown>): boolean {
+  return type === undefined || type === ACCESS_TOKEN_TYPE || type === JWT_TYPE
+}
+
+function nonEmptyString (value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/**
+ * Maps the provider's error to what a client is told. A grant ends only on the provider's own word (`invalid_grant`,
+ * or `invalid_code` as some call it), never because of an outage or of Seed's configuration.
+ *
+ * Some providers send `invalid_request`, or no error code, and mean `invalid_grant`. An authorization code is spent
+ * either way. A refresh token may still be good: with `server_error` the client keeps it.
+ */
+function toTokenError (status: number, error: string | undefined, grantType: string): OAuthError {
+  const answer = error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))
+  const detail = `the provider's token endpoint answered ${status} ${answer}`
+  if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
+    return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', {
+      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider cannot answer now.' }
+    })
+  }
+  const isUnclear = error === 'invalid_request' || (error === undefined && status === 400)
+  const isRefused = error === 'invalid_grant' || error === 'invalid_code'
+  if (isRefused || (isUnclear && grantType === 'authorization_code')) {
+    return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
+  }
+  if (error === 'invalid_client' || error === 'unauthorized_client') {
+    const message = 'The identity provider refused this server; its operator must check the client settings'
+    return new OAuthError('server_error', message, {
+      detail: `${detail}: check OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, ` +
+        'and that the client there is public when no secret is set'
+    })
+  }
+  if (error === 'invalid_scope' || error === 'invalid_target') {
+    return new OAuthError(error, 'The identity provider refused the request', { detail })
+  }
+  return new OAuthError('server_error', 'The identity provider gave no usable answer', { detail })
+}
