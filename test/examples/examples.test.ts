@@ -45,7 +45,7 @@ for (const era of ERAS) {
     t.match(await client.callTool('list_orders'), { isError: true, content: [{ text: /ask the sales team/ }] })
     status = 500
     t.match(await client.callTool('list_orders'), { isError: true, content: [{ text: /at the moment/ }] })
-    t.match(client.serverLog.at(-1), { level: 'warn', fields: { status: 500, subject: 'ada', of: 'list_orders' } })
+    t.match(client.serverLog.at(-1), { level: 'warn', fields: { status: 500, subject: 'ada', handler: 'list_orders' } })
 
     const other = await createTestClient({ definitions, era, principal: { subject: 'bob' } })
     t.teardown(async () => { await other.close() })

@@ -184,7 +184,7 @@ t.test('a client that disconnects cancels its call in 2026-07-28 but not in a se
     const signal = signals.at(-1)!
     if (headers !== session) {
       if (!signal.aborted) await once(signal, 'abort')
-      t.match(signal.reason, { message: 'The client does not wait any more' })
+      t.match(signal.reason, { message: 'The client is no longer waiting' })
     } else {
       await turns(3)
       t.notOk(signal.aborted)

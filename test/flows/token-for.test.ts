@@ -76,5 +76,5 @@ t.test('tokens for other APIs need broker mode', async (t) => {
   const { body, headers } = modernRequest('tools/call', { name: 'my_tickets', arguments: {} })
   const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body })
   t.match(await response.json(), { result: { isError: true } })
-  t.match(await seed.logged(({ msg }) => msg === 'A handler failed'), { err: { message: /OAUTH_MODE=broker/ }, of: 'my_tickets' })
+  t.match(await seed.logged(({ msg }) => msg === 'A handler failed'), { err: { message: /OAUTH_MODE=broker/ }, handler: 'my_tickets' })
 })

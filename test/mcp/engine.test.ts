@@ -1,7 +1,8 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { createDeadline } from '../../src/mcp/handlers/deadline.ts'
+import { Deadline } from '../../src/mcp/handlers/deadline.ts'
+import type { RunContext } from '../../src/mcp/handlers/execute.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 import { createToolCatalog } from '../../src/mcp/catalog/tools.ts'
@@ -121,7 +122,7 @@ t.test('the truth about a failed tool is in the log under the reference', async 
   const lines: Array<Record<string, any>> = []
   const log = { info () {}, warn () {}, error: (fields: object) => { lines.push(fields) } }
   const catalog = createToolCatalog(tools, POLICIES)
-  const run = { log, timeoutSeconds: 60, createContext: () => ({}) as never, onWaiting () {} }
+  const run = { log, createDeadline: () => new Deadline(60), onPending () {} } as unknown as RunContext
   const result = await catalog.call('breaks', {}, undefined, run)
   t.equal(lines[0]!['err'].message, 'password=hunter2')
   t.match((result.content[0] as { text: string }).text, new RegExp(`${lines[0]!['reference']}$`))
@@ -240,7 +241,7 @@ t.test('a clock that two wait for goes on after both, and not after it was clear
   const awake = setInterval(() => {}, 1_000)
   t.teardown(() => { clearInterval(awake) })
   const [one, two, three] = [pending(), pending(), pending()]
-  const deadline = createDeadline(0.05)
+  const deadline = new Deadline(0.05)
   deadline.start()
   const pauses = [deadline.pause(one.waiting), deadline.pause(two.waiting)]
   one.end()
@@ -251,7 +252,7 @@ t.test('a clock that two wait for goes on after both, and not after it was clear
   await new Promise((resolve) => { deadline.signal.addEventListener('abort', resolve) })
   t.match(deadline.signal.reason, { name: 'TimeoutError' })
 
-  const cleared = createDeadline(0.01)
+  const cleared = new Deadline(0.01)
   cleared.start()
   const pause = cleared.pause(three.waiting)
   cleared.clear()

@@ -8,8 +8,8 @@ import type { PromptDefinition } from '../../define/prompt.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { execute, logFailure } from '../handlers/execute.ts'
-import type { Run } from '../handlers/execute.ts'
-import { protocolErrors } from '../handlers/protocol-errors.ts'
+import type { RunContext } from '../handlers/execute.ts'
+import { withProtocolErrors } from '../handlers/protocol-errors.ts'
 import { checkName, compileDefinitions } from './compile-definitions.ts'
 import { createCompleter } from './completion.ts'
 import type { Completer } from './completion.ts'
@@ -60,7 +60,7 @@ export function createPromptCatalog (definitions: readonly PromptDefinition[], p
       name: string,
       args: Record<string, string>,
       principal: Principal | undefined,
-      run: Run
+      context: RunContext
     ): Promise<GetPromptResult> {
       const prompt = find(name, principal)
       if (prompt === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown prompt: ${name}`)
@@ -69,7 +69,7 @@ export function createPromptCatalog (definitions: readonly PromptDefinition[], p
         const reason = describeValidationError(validator, args)
         throw new ProtocolError(ProtocolErrorCode.InvalidParams, `The arguments of ${name} are not valid: ${reason}`)
       }
-      return await protocolErrors(async () => await runPrompt(definition, args, run))
+      return await withProtocolErrors(async () => await runPrompt(definition, args, context))
     }
   }
 }
@@ -77,15 +77,15 @@ export function createPromptCatalog (definitions: readonly PromptDefinition[], p
 async function runPrompt (
   definition: PromptDefinition,
   args: Record<string, string>,
-  run: Run
+  context: RunContext
 ): Promise<GetPromptResult> {
   const label = `prompt ${definition.name}`
-  const output: unknown = await execute(label, definition.timeoutSeconds, run, (context) =>
+  const output: unknown = await execute(label, definition.timeoutSeconds, context, () =>
     definition.handler(args as never, context))
   try {
     return toPromptResult(output, definition)
   } catch (err) {
-    throw logFailure(err, label, run.log)
+    throw logFailure(err, label, context.log)
   }
 }
 

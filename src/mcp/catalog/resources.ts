@@ -6,9 +6,10 @@ import type { ResourceDefinition, ResourceTemplateDefinition } from '../../defin
 import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
+import { Deadline } from '../handlers/deadline.ts'
 import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
-import type { Run } from '../handlers/execute.ts'
-import { protocolErrors } from '../handlers/protocol-errors.ts'
+import type { RunContext } from '../handlers/execute.ts'
+import { withProtocolErrors } from '../handlers/protocol-errors.ts'
 import { compileDefinitions } from './compile-definitions.ts'
 import { copyJson, createListing } from './listing.ts'
 import { toContents } from './resource-contents.ts'
@@ -109,10 +110,14 @@ export function createResourceCatalog (
      * @throws ResourceNotFoundError if there is none that the caller may read; ProtocolError if it failed;
      * InputRequiredError; the reason for which the request was aborted
      */
-    async read (uri: string, principal: Principal | undefined, run: Run): Promise<ReadResourceResult & CacheHint> {
+    async read (
+      uri: string,
+      principal: Principal | undefined,
+      context: RunContext
+    ): Promise<ReadResourceResult & CacheHint> {
       const found = find(uri, principal)
       if (found === undefined) throw new ResourceNotFoundError(uri.slice(0, MAX_URI))
-      return await protocolErrors(async () => await readResource(uri, found, run))
+      return await withProtocolErrors(async () => await readResource(uri, found, context))
     }
   }
 }
@@ -141,15 +146,15 @@ function resolveTemplate (uri: string, templates: ReadonlyMap<string, CompiledTe
 async function readResource (
   uri: string,
   { definition, read }: FoundResource,
-  run: Run
+  context: RunContext
 ): Promise<ReadResourceResult & CacheHint> {
   const label = `resource ${uri.slice(0, 200)}`
-  const output: unknown = await execute(label, definition.timeoutSeconds, run, read)
+  const output: unknown = await execute(label, definition.timeoutSeconds, context, () => read(context))
   if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
   try {
     return { contents: toContents(output, uri, definition.mimeType), ...cacheHint(definition) }
   } catch (err) {
-    throw logFailure(err, label, run.log)
+    throw logFailure(err, label, context.log)
   }
 }
 
@@ -161,9 +166,9 @@ async function listTemplate (
 ): Promise<Resource[]> {
   const label = `the list of ${uriTemplate}`
   try {
-    const run = { log, timeoutSeconds, createContext: () => ({ principal, log }), onWaiting () {} }
-    return await execute(label, undefined, run, async (context) => {
-      const listed = (await list!(context)).map((resource) => copyJson<Resource>({ mimeType, ...resource }))
+    const execution = { log, createDeadline: () => new Deadline(timeoutSeconds), onPending () {} }
+    return await execute(label, undefined, execution, async () => {
+      const listed = (await list!({ principal, log })).map((resource) => copyJson<Resource>({ mimeType, ...resource }))
       if (listed.every((resource) => isSpecType.Resource(resource))) return listed
       throw new Error(`${uriTemplate} listed something other than resources`)
     })

@@ -9,7 +9,7 @@ import type { ToolDefinition, ToolProgress } from '../../define/tool.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
-import type { Run } from '../handlers/execute.ts'
+import type { RunContext } from '../handlers/execute.ts'
 import { compileDefinitions } from './compile-definitions.ts'
 import { compileTool } from './compiled-tool.ts'
 import type { CompiledTool } from './compiled-tool.ts'
@@ -50,10 +50,15 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
      *
      * @throws ProtocolError if the caller may not use it
      */
-    call (name: string, input: unknown, principal: Principal | undefined, run: Run): MaybePromise<CallToolResult> {
+    call (
+      name: string,
+      input: unknown,
+      principal: Principal | undefined,
+      context: RunContext
+    ): MaybePromise<CallToolResult> {
       const tool = find(name, principal)
       if (tool === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
-      return callTool(tool, input, run)
+      return callTool(tool, input, context)
     }
   }
 }
@@ -65,18 +70,18 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
  *
  * @throws (or rejects with) InputRequiredError, and the reason for which the call was aborted
  */
-export function callTool (tool: CompiledTool, input: unknown, run: Run): MaybePromise<CallToolResult> {
+export function callTool (tool: CompiledTool, input: unknown, context: RunContext): MaybePromise<CallToolResult> {
   const { name, timeoutSeconds } = tool.definition
   if (!tool.input.Check(input)) {
     return errorResult(`The arguments of ${name} are not valid: ${describeValidationError(tool.input, input)}`)
   }
   return mapMaybe(
-    () => execute(name, timeoutSeconds, run, (context) => runHandler(tool.definition, input, context)),
+    () => execute(name, timeoutSeconds, context, () => runHandler(tool.definition, input, context)),
     (output) => {
       try {
         return toCallToolResult(output, tool)
       } catch (err) {
-        return errorResult(logFailure(err, name, run.log).message)
+        return errorResult(logFailure(err, name, context.log).message)
       }
     },
     (err) => {

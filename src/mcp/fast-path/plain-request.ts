@@ -1,7 +1,7 @@
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, SUPPORTED_PROTOCOL_VERSIONS, classifyInboundRequest } from '@modelcontextprotocol/server'
 import type { RequestId } from '@modelcontextprotocol/server'
 import type { McpRequest } from '../exchange.ts'
-import type { Envelope } from '../handlers/runner.ts'
+import type { Envelope } from '../handlers/envelope.ts'
 import { countMembers } from './count-members.ts'
 
 /**

@@ -1,22 +1,22 @@
 import type { RequestLog } from '../../define/context.ts'
-import type { Principal } from '../../tokens/principal.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
-import type { RunningCall } from './runner.ts'
+import type { Principal } from '../../tokens/principal.ts'
 import type { Session } from '../sessions/sessions.ts'
+import type { RunningCall } from './running-call.ts'
 
-/** Whose request it is. */
+/** Who sent a request, and what belongs to it while it is answered. */
 export interface Caller {
   principal: Principal | undefined
   log: RequestLog
-  /** Absent in 2026-07-28. */
+  /** Absent in revision 2026-07-28, which has no sessions. */
   session?: Session
-  /** Its tool runs already, and only that of it is left to the SDK which needs the client or is not plain. */
+  /** The tool is already running; the SDK only delivers its outcome. */
   running?: RunningCall
-  /** The store was away when it was needed: the answer is 503, whatever the SDK makes of it. */
+  /** A store outage during the request: it is answered with 503, whatever the SDK makes of the error. */
   failure?: StoreUnavailableError
 }
 
-/** Keeps a failure of the store, which the SDK would make a protocol error of. */
+/** Remembers a store outage, which the SDK would turn into a protocol error. */
 export async function recordStoreFailure<T> (caller: Caller, work: Promise<T>): Promise<T> {
   return await work.catch((err: unknown) => {
     if (err instanceof StoreUnavailableError) caller.failure = err

@@ -1,14 +1,15 @@
 import type { ServerContext } from '@modelcontextprotocol/server'
 
-/** How a handler reaches its client: by what the SDK gives with a request. */
+/** Sends a handler's requests, notifications and log messages to its client, through the SDK. */
 export interface ClientChannel extends Pick<ServerContext['mcpReq'], 'send' | 'notify' | 'log'> {
   readonly _meta: ServerContext['mcpReq']['_meta'] | undefined
-  /** Something may follow for the client, which the call's answer must not overtake. */
+  /** Called before something is sent later: the call's response must not overtake it. */
   ensureAttached (): void
-  /** Calls when the client does not wait any more. @returns what stops that */
+  /** Calls the listener when the client stops waiting. @returns a function that removes the listener */
   onAbort (listener: () => void): () => void
 }
 
+/** The channel of a request that the SDK handles. */
 export function sdkChannel ({ mcpReq }: ServerContext): ClientChannel {
   const { _meta, send, notify, log, signal } = mcpReq
   return {
@@ -26,77 +27,81 @@ export function sdkChannel ({ mcpReq }: ServerContext): ClientChannel {
 }
 
 /**
- * That of a call which began without the SDK. What needs the client waits until the SDK has the request; being needed
- * is what brings it there.
+ * The channel of a call on the fast path. Using it hands the call over to the SDK; messages wait until the SDK's
+ * channel is attached.
  */
 export class DeferredClientChannel implements ClientChannel {
-  /** There is no `_meta` for the client to have asked for progress in. */
+  /** Absent: a request with a progress token in `_meta` never takes the fast path. */
   readonly _meta = undefined
-  readonly #needed: () => void
-  #over = false
+  readonly #onClientNeeded: () => void
+  #closed = false
   #channel: ClientChannel | undefined
   #waiting: Array<(channel: ClientChannel) => void> | undefined
-  #abort: (() => void) | undefined
-  #forgetAbort: (() => void) | undefined
+  #onAbort: (() => void) | undefined
+  #removeAbortListener: (() => void) | undefined
 
-  constructor (needed: () => void) {
-    this.#needed = needed
+  /** @param onClientNeeded hands the call over to the SDK, which then attaches its channel */
+  constructor (onClientNeeded: () => void) {
+    this.#onClientNeeded = onClientNeeded
   }
 
-  /** The SDK has the request now: what waited goes out, in its order and before anything later. */
+  /** Connects to the SDK's channel: what waits is sent, in order and before anything later. */
   attach (channel: ClientChannel): void {
     this.#channel = channel
-    if (this.#abort !== undefined) this.#forgetAbort = channel.onAbort(this.#abort)
+    if (this.#onAbort !== undefined) this.#removeAbortListener = channel.onAbort(this.#onAbort)
     const waiting = this.#waiting ?? []
     this.#waiting = undefined
-    for (const go of waiting) go(channel)
+    for (const send of waiting) send(channel)
   }
 
-  /** The client has left: as if the SDK had told of it. */
+  /** Reports that the client has disconnected, as the SDK's channel would. */
   disconnect (): void {
-    this.#abort?.()
+    this.#onAbort?.()
   }
 
-  /** The call was answered without the SDK: from now on nobody is there to be told or asked. */
+  /** Ends the channel, as the call was answered without the SDK: notifications are dropped, requests rejected. */
   close (): void {
-    this.#over = true
+    this.#closed = true
   }
 
   ensureAttached (): void {
-    if (this.#channel === undefined && !this.#over) this.#needed()
+    if (this.#channel === undefined && !this.#closed) this.#onClientNeeded()
   }
 
   get send (): ClientChannel['send'] {
-    return (async (...given: unknown[]) => await this.#through(({ send }) => (send as (...given: unknown[]) => Promise<unknown>)(...given), true)) as ClientChannel['send']
+    const send = async (...args: unknown[]): Promise<unknown> => await this.#whenAttached(
+      (channel) => (channel.send as (...args: unknown[]) => Promise<unknown>)(...args),
+      () => { throw new Error('The call has ended: its client can no longer be asked') })
+    return send as ClientChannel['send']
   }
 
   get notify (): ClientChannel['notify'] {
-    return async (...given) => { await this.#through(({ notify }) => notify(...given)) }
+    return async (...args) => { await this.#whenAttached(({ notify }) => notify(...args)) }
   }
 
   get log (): ClientChannel['log'] {
-    return async (...given) => { await this.#through(({ log }) => log(...given)) }
+    return async (...args) => { await this.#whenAttached(({ log }) => log(...args)) }
   }
 
   onAbort (listener: () => void): () => void {
-    this.#abort = listener
+    this.#onAbort = listener
     return () => {
-      this.#abort = undefined
-      this.#forgetAbort?.()
+      this.#onAbort = undefined
+      this.#removeAbortListener?.()
     }
   }
 
-  async #through<T> (use: (channel: ClientChannel) => Promise<T>, asks = false): Promise<T | undefined> {
+  async #whenAttached<T> (
+    use: (channel: ClientChannel) => Promise<T>,
+    whenClosed: () => undefined = () => undefined
+  ): Promise<T | undefined> {
     if (this.#channel !== undefined) return await use(this.#channel)
-    if (this.#over) {
-      if (asks) throw new Error('The call is over: its client cannot be asked any more')
-      return undefined
-    }
+    if (this.#closed) return whenClosed()
     const done = new Promise<T>((resolve, reject) => {
       this.#waiting ??= []
       this.#waiting.push((channel) => { use(channel).then(resolve, reject) })
     })
-    this.#needed()
+    this.#onClientNeeded()
     return await done
   }
 }

@@ -1,5 +1,5 @@
-import type { CreateMessageRequestParams, InputRequest, Root } from '@modelcontextprotocol/server'
 import { ProtocolError, SdkError, SdkErrorCode, inputRequired } from '@modelcontextprotocol/server'
+import type { CreateMessageRequestParams, InputRequest, Root } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { randomId } from '../../crypto/keyring.ts'
@@ -11,48 +11,65 @@ import { toRequestedSchema } from './elicitation-schema.ts'
 import type { Answers } from './request-state.ts'
 
 /**
- * What a tool asks its client for: a person's input, a message of its model, its roots. One way for the tool, two on the
- * wire: the 2025 revisions send a request on the call's stream, 2026-07-28 ends the call with what is needed.
+ * Asks the client for a person's input, a message of its model, or its roots, and returns its answer. Handlers ask in
+ * one way; on the wire there are two: the 2025 revisions send a request on the call's stream (askOnStream), and
+ * 2026-07-28 ends the call with what is needed (askInRounds).
+ *
+ * @param key names the question in 2026-07-28; its number if undefined
  */
 export type AskClient = (request: InputRequest, key?: string) => Promise<unknown>
 
-/** Input is missing that only another round brings; thrown through the handler. */
+/** The members of a handler's context that ask the client. */
+export type ClientInput = Pick<RequestContext, 'elicit' | 'elicitUrl' | 'sample' | 'listRoots'>
+
+/** Thrown through a handler that needs an answer of the client, which only the next round brings. */
 export class InputRequiredError extends Error {
   override readonly name = 'InputRequiredError'
 }
 
 /**
- * The 2025 revisions: the call goes on when the answer is there.
+ * Asks in the 2025 revisions: the call continues when the answer is there.
  *
- * @param timeoutSeconds how long to wait for it (INPUT_TIMEOUT_SECONDS)
+ * @param timeoutSeconds how long to wait for an answer (INPUT_TIMEOUT_SECONDS); the deadline stands still meanwhile
  */
-export function askOnStream (channel: ClientChannel, client: ClientInfo, { deadline, timeoutSeconds }: {
-  deadline: Deadline
-  timeoutSeconds: number
-}): AskClient {
+export function askOnStream (
+  channel: ClientChannel,
+  client: ClientInfo,
+  { deadline, timeoutSeconds }: { deadline: Deadline, timeoutSeconds: number }
+): AskClient {
   return async (request) => {
     checkCapability(request, client)
     const { signal } = deadline
+    const options = { timeout: timeoutSeconds * 1_000, signal }
     try {
-      return await deadline.pause(channel.send(request as { method: 'roots/list' }, { timeout: timeoutSeconds * 1_000, signal }))
+      return await deadline.pause(channel.send(request as { method: 'roots/list' }, options))
     } catch (err) {
-      if (signal.aborted) throw err
-      if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) throw new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)
-      if (err instanceof SdkError && err.code === SdkErrorCode.InvalidResult) throw new ToolError(`The client answered with something other than ${request.method} asks for`)
-      if (err instanceof ProtocolError) throw new ToolError(`The client answered with an error: ${err.message}`)
-      throw err
+      throw signal.aborted ? err : toToolError(err, request, timeoutSeconds)
     }
   }
 }
 
-/** 2026-07-28: answers come with the next round, under the name of the question or its number. */
+/** Says in words for the model why there is no answer. */
+function toToolError (err: unknown, { method }: InputRequest, timeoutSeconds: number): unknown {
+  if (err instanceof ProtocolError) return new ToolError(`The client answered with an error: ${err.message}`)
+  if (!(err instanceof SdkError)) return err
+  switch (err.code) {
+    case SdkErrorCode.RequestTimeout:
+      return new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)
+    case SdkErrorCode.InvalidResult:
+      return new ToolError(`The client answered with something other than ${method} asks for`)
+    default: return err
+  }
+}
+
+/** The questions of one round in 2026-07-28. */
 export interface Rounds {
   ask: AskClient
-  /** What this round asked for and has no answer to. */
+  /** Questions of this round that have no answer yet, by key. */
   readonly missing: Record<string, InputRequest>
 }
 
-/** @param answers of this round and those before it */
+/** Asks in 2026-07-28: an answer that is missing ends the round. @param answers those of all rounds so far */
 export function askInRounds (answers: Answers): Rounds {
   const missing: Record<string, InputRequest> = {}
   let questions = 0
@@ -68,76 +85,85 @@ export function askInRounds (answers: Answers): Rounds {
 }
 
 /**
- * The members of a tool's context that ask.
+ * Returns the members of a handler's context that ask the client.
  *
- * @param complete tells the client that an elicitation by URL is done; absent in 2026-07-28, which has no such message
+ * @param notifyComplete notifies the client that an elicitation by URL is complete; undefined in 2026-07-28, which has
+ * no such notification
  */
-export function clientInput (ask: AskClient, complete: ((elicitationId: string) => Promise<void>) | undefined): ClientInput {
-  const members: ClientInput = {
+export function createClientInput (
+  ask: AskClient,
+  notifyComplete: ((elicitationId: string) => Promise<void>) | undefined
+): ClientInput {
+  const input: ClientInput = {
     async elicit (message, form, options) {
-      const answer = readElicitation(await ask(inputRequired.elicit({ message, requestedSchema: toRequestedSchema(form) }), options?.key))
-      if (answer.action !== 'accept') return { action: answer.action }
-      return { action: 'accept', content: checkContent(form, answer.content) as never }
+      const request = inputRequired.elicit({ message, requestedSchema: toRequestedSchema(form) })
+      const { action, content } = readElicitation(await ask(request, options?.key))
+      return action === 'accept' ? { action, content: checkContent(form, content) as never } : { action }
     },
 
     async elicitUrl (message, url, options) {
       const elicitationId = randomId()
       const request = inputRequired.elicitUrl({ message, url })
-      // The 2025 revision names each; 2026-07-28 does not know the member.
-      if (complete !== undefined) Object.assign(request.params!, { elicitationId })
+      // The 2025 revision identifies each elicitation; 2026-07-28 does not know the member.
+      if (notifyComplete !== undefined) Object.assign(request.params!, { elicitationId })
       const { action } = readElicitation(await ask(request, options?.key))
-      return { action, completed: async () => { await complete?.(elicitationId) } }
+      return { action, completed: async () => { await notifyComplete?.(elicitationId) } }
     },
 
     async sample (params: CreateMessageRequestParams, options) {
-      const answer = await ask(inputRequired.createMessage(params), options?.key) as { role?: unknown, content?: unknown }
-      if (typeof answer.role !== 'string' || typeof answer.content !== 'object') throw new ToolError('The client answered with something other than a message')
-      return answer as never
+      const message = await ask(inputRequired.createMessage(params), options?.key)
+      const { role, content } = message as { role?: unknown, content?: unknown }
+      if (typeof role !== 'string' || typeof content !== 'object') {
+        throw new ToolError('The client answered with something other than a message')
+      }
+      return message as never
     },
 
     async listRoots (options) {
-      const answer = await ask(inputRequired.listRoots(), options?.key) as { roots?: unknown }
-      if (!Array.isArray(answer.roots)) throw new ToolError('The client answered with something other than roots')
-      return answer.roots as Root[]
+      const { roots } = await ask(inputRequired.listRoots(), options?.key) as { roots?: unknown }
+      if (!Array.isArray(roots)) throw new ToolError('The client answered with something other than roots')
+      return roots as Root[]
     }
   }
   return {
-    elicit: (...question) => awaitedLater(members.elicit(...question)),
-    elicitUrl: (...question) => awaitedLater(members.elicitUrl(...question)),
-    sample: (...question) => awaitedLater(members.sample(...question)),
-    listRoots: (...question) => awaitedLater(members.listRoots(...question))
+    elicit: (...args) => withoutUnhandledRejection(input.elicit(...args)),
+    elicitUrl: (...args) => withoutUnhandledRejection(input.elicitUrl(...args)),
+    sample: (...args) => withoutUnhandledRejection(input.sample(...args)),
+    listRoots: (...args) => withoutUnhandledRejection(input.listRoots(...args))
   }
 }
 
-export type ClientInput = Pick<RequestContext, 'elicit' | 'elicitUrl' | 'sample' | 'listRoots'>
-
-/** A tool that begins two questions and awaits one after the other must not end the process when both are refused. */
-function awaitedLater<T> (question: Promise<T>): Promise<T> {
+/** A handler that asks twice at once and awaits one after the other must not end the process when both are refused. */
+function withoutUnhandledRejection<T> (question: Promise<T>): Promise<T> {
   question.catch(() => {})
   return question
 }
 
 function readElicitation (answer: unknown): { action: ElicitAction, content?: unknown } {
   const { action } = answer as { action?: unknown }
-  if (action !== 'accept' && action !== 'decline' && action !== 'cancel') throw new ToolError('The client answered with something other than an elicitation result')
+  if (action !== 'accept' && action !== 'decline' && action !== 'cancel') {
+    throw new ToolError('The client answered with something other than an elicitation result')
+  }
   return answer as { action: ElicitAction, content?: unknown }
 }
 
-/** What comes from a client is not trusted to be what was asked for. */
+/** Validates a filled-in form: clients are not trusted to have done so. */
 function checkContent (form: TObject, content: unknown): unknown {
-  if (!Compile(form).Check(content)) throw new ToolError('The client answered with something other than the form asked for')
-  return content
+  if (Compile(form).Check(content)) return content
+  throw new ToolError('The client answered with something other than the form asked for')
 }
 
 function checkCapability ({ method, params }: InputRequest, { capabilities }: ClientInfo): void {
   const elicitation = capabilities['elicitation'] as { form?: unknown, url?: unknown } | undefined
-  const able = {
-    // Before forms and pages were told apart, the bare capability meant forms.
-    'elicitation/create': (params as { mode?: string } | undefined)?.mode === 'url'
+  const isUrl = (params as { mode?: string } | undefined)?.mode === 'url'
+  const isDeclared = {
+    // The bare capability means forms, as in revisions before there were two modes.
+    'elicitation/create': isUrl
       ? elicitation?.url !== undefined
       : elicitation !== undefined && (elicitation.form !== undefined || elicitation.url === undefined),
     'sampling/createMessage': capabilities['sampling'] !== undefined,
     'roots/list': capabilities['roots'] !== undefined
   }[method]
-  if (!able) throw new ToolError(`This client cannot be asked for ${method}: it does not declare the capability`)
+  if (isDeclared) return
+  throw new ToolError(`This client cannot be asked for ${method}: it does not declare the capability`)
 }

@@ -1,112 +1,207 @@
-import type { LoggingLevel, ServerEvent } from '@modelcontextprotocol/server'
+import type { InputRequest, JSONRPCMessage, LoggingLevel, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo, RequestContext, RequestLog } from '../../define/context.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import { clientInput } from './client-input.ts'
-import type { AskClient, ClientInput } from './client-input.ts'
+import type { Session, Sessions } from '../sessions/sessions.ts'
+import type { Caller } from './caller.ts'
 import type { ClientChannel } from './client-channel.ts'
-import type { Deadline } from './deadline.ts'
+import { askInRounds, askOnStream, createClientInput } from './client-input.ts'
+import type { AskClient, ClientInput, Rounds } from './client-input.ts'
+import { Deadline } from './deadline.ts'
+import { toClientInfo } from './envelope.ts'
+import type { Envelope } from './envelope.ts'
+import type { RunContext } from './execute.ts'
+import type { Answers } from './request-state.ts'
 
-/** A token of the provider's for another API, in the name of a principal (src/oauth/modes/broker/token-exchange.ts). */
-export type TokenFor = (principal: Principal, request: { audience: string, scopes?: readonly string[] }, signal: AbortSignal) => Promise<string>
+/** Gets a token of the provider for another API, on behalf of a principal (RFC 8693; oauth/modes/broker). */
+export type TokenFor = (
+  principal: Principal,
+  request: { audience: string, scopes?: readonly string[] },
+  signal: AbortSignal
+) => Promise<string>
 
-export interface HandlerContextOptions {
-  principal: Principal | undefined
-  log: RequestLog
-  client: ClientInfo
-  deadline: Deadline
-  /** What the handler is of, for the log. */
-  of: string
-  ask: AskClient
-  /** Tells the client that an elicitation by URL is done; undefined in 2026-07-28. */
-  complete: ((elicitationId: string) => Promise<void>) | undefined
-  /** Undefined where the handler cannot be heard, so that nothing is sent. */
-  request: ClientChannel | undefined
-  /** Whether the session wants log messages of a severity. */
-  wants (level: LoggingLevel): Promise<boolean>
+/** What the contexts of all handler runs share. */
+export interface ContextServices {
+  sessions: Pick<Sessions, 'logLevel'>
+  /** How long handlers may run that declare no timeout (TOOL_TIMEOUT_SECONDS). */
+  timeoutSeconds: number
+  /** How long to wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
+  inputTimeoutSeconds: number
   announce (change: ServerEvent): void
+  /** Queues a message that belongs to no call. @throws StoreUnavailableError */
+  queue (session: Session, message: JSONRPCMessage): Promise<void>
   tokenFor: TokenFor | undefined
   onerror (error: Error): void
+  /** Deadlines of the handlers that wait for something. */
+  pending: Set<Deadline>
 }
 
-/** What a handler is given. Each member is made when the handler takes it: most take few. */
-export class HandlerContext implements RequestContext {
-  readonly #options: HandlerContextOptions
-  #input: ClientInput | undefined
+/** The call of a tool, prompt or resource. */
+export interface HandlerCall {
+  caller: Caller
+  method: string
+  /** The tool's or prompt's name, or the resource's URI. */
+  name: string
+  arguments: unknown
+}
 
-  constructor (options: HandlerContextOptions) {
-    this.#options = options
+/** A round of a 2026-07-28 call: what the request says of its client, and the answers of earlier rounds. */
+export interface Round {
+  envelope: Envelope
+  answers: Answers
+}
+
+/**
+ * The context that a handler gets, and all state of the handler's run. Its members are made when the handler reads
+ * them, as most handlers read few.
+ */
+export class HandlerContext implements RunContext {
+  readonly #services: ContextServices
+  readonly #call: HandlerCall
+  readonly #channel: ClientChannel
+  readonly #round: Round | undefined
+  #deadline: Deadline | undefined
+  #clientInput: ClientInput | undefined
+  #rounds: Rounds | undefined
+  #removeAbortListener: (() => void) | undefined
+
+  /** @param round undefined in a session */
+  constructor (services: ContextServices, call: HandlerCall, channel: ClientChannel, round: Round | undefined) {
+    this.#services = services
+    this.#call = call
+    this.#channel = channel
+    this.#round = round
   }
 
   get principal (): Principal | undefined {
-    return this.#options.principal
+    return this.#call.caller.principal
   }
 
   get log (): RequestLog {
-    const { log, principal, of } = this.#options
-    return bindLog(log, { of, ...(principal !== undefined && { subject: principal.subject, clientId: principal.clientId }) })
+    const { name, caller: { log, principal } } = this.#call
+    const caller = principal && { subject: principal.subject, clientId: principal.clientId }
+    return bindLog(log, { handler: name, ...caller })
   }
 
   get signal (): AbortSignal {
-    return this.#options.deadline.signal
+    return this.#deadline!.signal
   }
 
   get client (): ClientInfo {
-    return this.#options.client
+    if (this.#round !== undefined) return toClientInfo(this.#round.envelope)
+    const { clientInfo, capabilities } = this.#call.caller.session!
+    return { ...clientInfo, capabilities }
   }
 
   get progress (): RequestContext['progress'] {
-    const { request, onerror } = this.#options
-    const progressToken = request?._meta?.progressToken
+    const progressToken = this.#channel._meta?.progressToken
     return async (progress, total, message) => {
       if (progressToken === undefined) return
-      await request!.notify({
-        method: 'notifications/progress',
-        params: { progressToken, progress, ...(total !== undefined && { total }), ...(message !== undefined && { message }) }
-      }).catch(onerror)
+      const details = { ...(total !== undefined && { total }), ...(message !== undefined && { message }) }
+      const params = { progressToken, progress, ...details }
+      await this.#channel.notify({ method: 'notifications/progress', params }).catch(this.#services.onerror)
     }
   }
 
   get logToClient (): RequestContext['logToClient'] {
-    const options = this.#options
     return async (level, data) => {
-      options.request?.ensureAttached()
-      if (await options.wants(level)) await options.request?.log(level, data).catch(options.onerror)
+      this.#channel.ensureAttached()
+      if (await this.#isLogged(level)) await this.#channel.log(level, data).catch(this.#services.onerror)
     }
   }
 
   get elicit (): RequestContext['elicit'] {
-    return this.#asking.elicit
+    return this.#input.elicit
   }
 
   get elicitUrl (): RequestContext['elicitUrl'] {
-    return this.#asking.elicitUrl
+    return this.#input.elicitUrl
   }
 
   get sample (): RequestContext['sample'] {
-    return this.#asking.sample
+    return this.#input.sample
   }
 
   get listRoots (): RequestContext['listRoots'] {
-    return this.#asking.listRoots
+    return this.#input.listRoots
   }
 
   get announce (): RequestContext['announce'] {
-    return this.#options.announce
+    return this.#services.announce
   }
 
   get tokenFor (): RequestContext['tokenFor'] {
-    const { tokenFor, principal, deadline } = this.#options
     return async (audience, options = {}) => {
-      if (tokenFor === undefined || principal === undefined) throw new Error('tokenFor needs a caller who is signed in with OAUTH_MODE=broker')
-      return await tokenFor(principal, { audience, ...options }, deadline.signal)
+      const { tokenFor } = this.#services
+      const { principal, signal } = this
+      if (tokenFor === undefined || principal === undefined) {
+        throw new Error('tokenFor needs a caller who is signed in with OAUTH_MODE=broker')
+      }
+      return await tokenFor(principal, { audience, ...options }, signal)
     }
   }
 
-  get #asking (): ClientInput {
-    this.#input ??= clientInput(this.#options.ask, this.#options.complete)
-    return this.#input
+  createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {
+    this.#deadline = new Deadline(timeoutSeconds)
+    return this.#deadline
+  }
+
+  /** From now on the run may be aborted: by the client, or when the server shuts down. */
+  onPending (): void {
+    const deadline = this.#deadline!
+    this.#services.pending.add(deadline)
+    this.#removeAbortListener = this.#channel.onAbort(() => {
+      deadline.abort(new Error('The client is no longer waiting'))
+    })
+  }
+
+  /** Ends the run. */
+  finish (): void {
+    if (this.#removeAbortListener === undefined) return
+    this.#removeAbortListener()
+    this.#services.pending.delete(this.#deadline!)
+  }
+
+  /** The questions that ended this round of a 2026-07-28 call; undefined if all were answered. */
+  get missingInput (): Record<string, InputRequest> | undefined {
+    const missing = this.#rounds?.missing
+    return missing === undefined || Object.keys(missing).length === 0 ? undefined : missing
+  }
+
+  get #input (): ClientInput {
+    this.#clientInput ??= createClientInput(this.#ask, this.#notifyComplete)
+    return this.#clientInput
+  }
+
+  get #ask (): AskClient {
+    if (this.#round !== undefined) {
+      this.#rounds = askInRounds(this.#round.answers)
+      return this.#rounds.ask
+    }
+    const timeoutSeconds = this.#services.inputTimeoutSeconds
+    return askOnStream(this.#channel, this.client, { deadline: this.#deadline!, timeoutSeconds })
+  }
+
+  /** Notifies the client that an elicitation by URL is complete; undefined in 2026-07-28. */
+  get #notifyComplete (): ((elicitationId: string) => Promise<void>) | undefined {
+    const { session } = this.#call.caller
+    if (session === undefined) return undefined
+    const method = 'notifications/elicitation/complete'
+    return async (elicitationId) => {
+      await this.#services.queue(session, { jsonrpc: '2.0', method, params: { elicitationId } })
+    }
+  }
+
+  /** Whether the session's log level lets a message pass; in 2026-07-28 the SDK knows the level of the request. */
+  async #isLogged (level: LoggingLevel): Promise<boolean> {
+    const { session } = this.#call.caller
+    if (session === undefined) return true
+    const minimum = await this.#services.sessions.logLevel(session)
+    return minimum === undefined || SEVERITIES.indexOf(level) >= SEVERITIES.indexOf(minimum)
   }
 }
+
+/** From the least to the most severe (RFC 5424 section 6.2.1). */
+const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 function bindLog (log: RequestLog, bound: object): RequestLog {
   return {

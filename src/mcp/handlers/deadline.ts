@@ -1,46 +1,30 @@
-/** How long a call may run. Its clock stands still while it waits for its client. */
-export interface Deadline {
-  /** Aborts when the time is up, and when the call is aborted for another reason. Made when it is first asked for. */
-  readonly signal: AbortSignal
-  /** Why it was aborted; undefined while it was not. */
-  readonly reason: Error | undefined
-  /** Calls when it is aborted, without the cost of a signal. */
-  onAbort (listener: (reason: Error) => void): void
-  abort (reason: Error): void
-  /** Starts the clock. */
-  start (): void
-  /** Stops the clock until the promise settles. */
-  pause<T> (waiting: Promise<T>): Promise<T>
-  clear (): void
-}
-
-/** The reason of the signal when the time was up. */
+/** The reason of an abort because the time was up. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError'
 }
 
-/** Its clock does not run yet. */
-export function createDeadline (seconds: number): Deadline {
-  return new CallDeadline(seconds)
-}
-
-/** A class: there is one for every call. */
-class CallDeadline implements Deadline {
+/**
+ * The time limit of one handler run. The clock starts when the handler turns out to be asynchronous, and stands still
+ * while it waits for its client. Every call has a deadline, so signal, listeners and timer are made only when needed.
+ */
+export class Deadline {
+  /** Why the run was aborted; undefined while it was not. */
   reason: Error | undefined
   readonly #seconds: number
   #controller: AbortController | undefined
   #listeners: Array<(reason: Error) => void> | undefined
-  #leftMs: number
+  #remainingMs: number
   #started = false
   #startedAt = 0
-  #waiting = 0
+  #pauses = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor (seconds: number) {
     this.#seconds = seconds
-    this.#leftMs = seconds * 1_000
+    this.#remainingMs = seconds * 1_000
   }
 
+  /** The signal that the handler gets. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
@@ -49,11 +33,13 @@ class CallDeadline implements Deadline {
     return this.#controller.signal
   }
 
+  /** Calls the listener once the run is aborted; cheaper than a signal. */
   onAbort (listener: (reason: Error) => void): void {
     if (this.reason !== undefined) listener(this.reason)
     else (this.#listeners ??= []).push(listener)
   }
 
+  /** Aborts the run. Only the first reason counts. */
   abort (reason: Error): void {
     if (this.reason !== undefined) return
     this.reason = reason
@@ -61,42 +47,45 @@ class CallDeadline implements Deadline {
     for (const listener of this.#listeners ?? []) listener(reason)
   }
 
+  /** Starts the clock. */
   start (): void {
     this.#started = true
-    this.#run()
+    this.#startTimer()
   }
 
+  /** Stops the clock until the promise settles. */
   async pause<T> (waiting: Promise<T>): Promise<T> {
-    if (this.#waiting++ === 0 && this.#timer !== undefined) {
-      this.#stop()
-      this.#leftMs = Math.max(0, this.#leftMs - (performance.now() - this.#startedAt))
+    if (this.#pauses++ === 0 && this.#timer !== undefined) {
+      this.#stopTimer()
+      this.#remainingMs = Math.max(0, this.#remainingMs - (performance.now() - this.#startedAt))
     }
     try {
       return await waiting
     } finally {
-      this.#waiting--
-      this.#run()
+      this.#pauses--
+      this.#startTimer()
     }
   }
 
+  /** Ends the run: the clock stops for good, also if a pause ends later. */
   clear (): void {
-    this.#stop()
-    // A pause that ends later starts no clock again.
+    this.#stopTimer()
     this.#started = false
   }
 
-  #run (): void {
-    if (!this.#started || this.#waiting > 0) return
+  #startTimer (): void {
+    if (!this.#started || this.#pauses > 0) return
     this.#startedAt = performance.now()
-    this.#timer = setTimeout(timeUp, this.#leftMs, this, this.#seconds)
+    this.#timer = setTimeout(abortLate, this.#remainingMs, this, this.#seconds)
   }
 
-  #stop (): void {
+  #stopTimer (): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
 }
 
-function timeUp (deadline: Deadline, seconds: number): void {
-  deadline.abort(new TimeoutError(`did not finish within ${seconds} ${seconds === 1 ? 'second' : 'seconds'} and was cancelled`))
+function abortLate (deadline: Deadline, seconds: number): void {
+  const limit = `${seconds} ${seconds === 1 ? 'second' : 'seconds'}`
+  deadline.abort(new TimeoutError(`did not finish within ${limit} and was cancelled`))
 }

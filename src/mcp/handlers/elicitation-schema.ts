@@ -1,22 +1,31 @@
 import type { ElicitRequestFormParams } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 
+type RequestedSchema = ElicitRequestFormParams['requestedSchema']
+
 /**
- * A form as clients know it (MCP, elicitation, requested schema): an object of plain fields, each a string, a number, a
- * boolean, a choice or several choices. TypeBox writes choices in ways of its own; here they get the one that clients
- * read.
+ * Converts a form into the schema that clients understand (MCP, elicitation, requested schema): an object whose fields
+ * are strings, numbers, booleans, a choice, or several choices. TypeBox has its own ways to write choices.
  *
- * @throws Error for its author, where a field is none of these
+ * @throws Error, for the form's author, for any other field
  */
-export function toRequestedSchema (form: TObject): ElicitRequestFormParams['requestedSchema'] {
-  const { properties, required, title, description } = JSON.parse(JSON.stringify(form)) as { properties: Record<string, Field>, required?: string[], title?: string, description?: string }
+export function toRequestedSchema (form: TObject): RequestedSchema {
+  // A copy without what JSON cannot hold, such as the hidden members of TypeBox.
+  const { properties, required, title, description } = JSON.parse(JSON.stringify(form)) as FormSchema
   return {
     type: 'object',
     ...(title !== undefined && { title }),
     ...(description !== undefined && { description }),
     properties: Object.fromEntries(Object.entries(properties).map(([name, field]) => [name, toField(name, field)])),
     ...(required !== undefined && { required })
-  } as ElicitRequestFormParams['requestedSchema']
+  } as RequestedSchema
+}
+
+interface FormSchema {
+  properties: Record<string, Field>
+  required?: string[]
+  title?: string
+  description?: string
 }
 
 interface Choice {
@@ -34,20 +43,25 @@ interface Field extends Choice {
 
 function toField (name: string, field: Field): object {
   const { type, anyOf, items, ...rest } = field
-  if (type === 'array' && items !== undefined) return { ...rest, type, items: toChoice(name, items, 'anyOf') }
-  if (['number', 'integer', 'boolean'].includes(String(type)) || (type === 'string' && anyOf === undefined)) return field
-  return toChoice(name, field, 'oneOf')
+  if (type === 'array' && items !== undefined) return { ...rest, type, items: toChoices(name, items, 'anyOf') }
+  const isText = type === 'string' && anyOf === undefined
+  return isText || ['number', 'integer', 'boolean'].includes(String(type)) ? field : toChoices(name, field, 'oneOf')
 }
 
-/** @param titled the keyword of choices that have titles: `oneOf` for one, `anyOf` for several */
-function toChoice (name: string, { anyOf, oneOf, enum: values, const: only, ...rest }: Field, titled: 'oneOf' | 'anyOf'): object {
-  const choices = anyOf ?? oneOf ?? (values ?? [only]).map((value): Choice => ({ const: value }))
+/** @param keyword for choices with titles: `oneOf` for a field, `anyOf` for the items of a list */
+function toChoices (name: string, field: Field, keyword: 'oneOf' | 'anyOf'): object {
+  const { anyOf, oneOf, enum: values, const: literal, ...rest } = field
+  const choices = anyOf ?? oneOf ?? (values ?? [literal]).map((value): Choice => ({ const: value }))
   if (!choices.every((choice) => typeof choice.const === 'string')) {
-    throw new Error(`A form cannot have ${name} as it is: clients know strings, numbers, booleans, and choices of strings`)
+    throw new Error(`A form cannot have the field ${name}: use a string, number, boolean, or choice of strings`)
   }
-  // Those of several choices have no type of their own.
-  const own = titled === 'oneOf' ? { ...rest, type: 'string' } : rest
-  return choices.some(({ title }) => title !== undefined)
-    ? { ...own, [titled]: choices.map(({ const: value, title }) => ({ const: value, title: title ?? value })) }
-    : { ...rest, type: 'string', enum: choices.map(({ const: value }) => value) }
+  if (choices.every(({ title }) => title === undefined)) {
+    return { ...rest, type: 'string', enum: choices.map(({ const: value }) => value) }
+  }
+  return {
+    ...rest,
+    // Items of a list with titled choices have no type of their own.
+    ...(keyword === 'oneOf' && { type: 'string' }),
+    [keyword]: choices.map(({ const: value, title }) => ({ const: value, title: title ?? value }))
+  }
 }

@@ -1,51 +1,59 @@
 import { digest, randomId } from '../../crypto/keyring.ts'
 import type { Keyring } from '../../crypto/keyring.ts'
-import { canonicalJson } from '../../json/canonical-json.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 
-/**
- * What a handler has been told so far, while the client is asked for more (MCP 2026-07-28, multi round-trip requests). The
- * client carries it, sealed (AES-256-GCM): it opens for the same principal, request and arguments only, on any replica,
- * until it expires, and once.
- */
-export interface RequestStates {
-  seal (binding: StateBinding, state: RequestState): string
-  /** @throws RequestStateError; StoreUnavailableError when nobody can say whether it was used */
-  open (sealed: string, binding: StateBinding): Promise<RequestState>
-}
+/** The client's answers so far, by the key of the question. */
+export type Answers = Record<string, unknown>
 
+/** What a handler has learned before the client is asked for more (MCP 2026-07-28, multi round-trip requests). */
 export interface RequestState {
   answers: Answers
-  /** Keys of what the client is asked for now. */
+  /** Keys of the questions that the client is asked now. */
   asked: string[]
 }
 
-/** What the handler was told, by the key of the question. */
-export type Answers = Record<string, unknown>
-
+/** The request that a state belongs to. A state opens for the same request only. */
 export interface StateBinding {
   principalKey: string
   method: string
-  /** The tool, the prompt, the resource's URI. */
+  /** The tool's or prompt's name, or the resource's URI. */
   name: string
   arguments: unknown
 }
 
+/** A request state that is not valid, for the log. */
 export class RequestStateError extends Error {
   override readonly name = 'RequestStateError'
 }
 
-/** @param now milliseconds since the epoch */
-export function createRequestStates (secrets: Keyring, store: Store, ttlSeconds: number, now: () => number = Date.now): RequestStates {
+export type RequestStates = ReturnType<typeof createRequestStates>
+
+/**
+ * Request states that the client carries between two rounds, sealed with AES-256-GCM. A state opens at any replica, for
+ * the same principal, request and arguments only, until it expires, and once.
+ *
+ * @param ttlSeconds lifetime of a state (INPUT_TIMEOUT_SECONDS)
+ * @param now milliseconds since the epoch
+ */
+export function createRequestStates (
+  keyring: Keyring,
+  store: Store,
+  ttlSeconds: number,
+  now: () => number = Date.now
+) {
   return {
-    seal (binding, state) {
-      return secrets.seal(JSON.stringify({ nonce: randomId(12), expiresAt: now() + ttlSeconds * 1_000, ...state }), context(binding))
+    seal (binding: StateBinding, state: RequestState): string {
+      const content = { nonce: randomId(12), expiresAt: now() + ttlSeconds * 1_000, ...state }
+      return keyring.seal(JSON.stringify(content), sealContext(binding))
     },
 
-    async open (sealed, binding) {
-      const text = secrets.open(sealed, context(binding))
-      if (text === undefined) throw new RequestStateError('not sealed here, or for another principal, request or arguments')
+    /** @throws RequestStateError; StoreUnavailableError if it cannot be known whether the state was used */
+    async open (sealed: string, binding: StateBinding): Promise<RequestState> {
+      const text = keyring.open(sealed, sealContext(binding))
+      if (text === undefined) {
+        throw new RequestStateError('not sealed here, or for another principal, request or arguments')
+      }
       const { nonce, expiresAt, ...state } = JSON.parse(text) as { nonce: string, expiresAt: number } & RequestState
       if (expiresAt <= now()) throw new RequestStateError('expired')
       if (!await store.setIfAbsent(keys.round(nonce), '', ttlSeconds)) throw new RequestStateError('used before')
@@ -54,6 +62,14 @@ export function createRequestStates (secrets: Keyring, store: Store, ttlSeconds:
   }
 }
 
-function context ({ principalKey, method, name, arguments: input }: StateBinding): string {
-  return `request-state:${principalKey}:${method}:${digest(canonicalJson([name, input]))}`
+function sealContext ({ principalKey, method, name, arguments: args }: StateBinding): string {
+  return `request-state:${principalKey}:${method}:${digest(canonicalJson([name, args]))}`
+}
+
+/** Sorts the members of all objects: a client may send them in another order. */
+function canonicalJson (value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner
+    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => a < b ? -1 : 1))
+  })
 }

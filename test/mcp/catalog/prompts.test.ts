@@ -59,7 +59,7 @@ t.test('the log says why a prompt failed', async (t) => {
   t.teardown(async () => { await client.close() })
   for (const [name, message] of [['breaks', 'password=hunter2'], ['shapeless', /something other than text or messages/]] as const) {
     await t.rejects(client.getPrompt(name))
-    t.match(client.serverLog.findLast(({ level }) => level === 'error'), { message: 'A handler failed', fields: { of: `prompt ${name}`, err: { message } } })
+    t.match(client.serverLog.findLast(({ level }) => level === 'error'), { message: 'A handler failed', fields: { handler: `prompt ${name}`, err: { message } } })
   }
 })
 

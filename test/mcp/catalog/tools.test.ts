@@ -116,7 +116,7 @@ t.test('a tool that takes too long is told so, and its signal says why', async (
   t.teardown(async () => { await client.close() })
   t.match(await client.callTool('slow'), { isError: true, content: [{ text: /^slow / }] })
   t.match(reason, { name: 'TimeoutError' })
-  t.match(client.serverLog, [{ level: 'warn', message: /ran too long/ }])
+  t.match(client.serverLog, [{ level: 'warn', message: /took too long/ }])
 })
 
 const routed = defineTool({

@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import { image, text, toolResult } from '../../../src/define/content.ts'
 import { defineTool } from '../../../src/define/tool.ts'
 import { DeferredClientChannel } from '../../../src/mcp/handlers/client-channel.ts'
-import { createDeadline } from '../../../src/mcp/handlers/deadline.ts'
+import { Deadline } from '../../../src/mcp/handlers/deadline.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/sessions.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
 
@@ -142,11 +142,11 @@ t.test('what a call says before the SDK has it goes out in its order, and after 
   const over = new DeferredClientChannel(() => { t.fail('nobody is there any more') })
   over.close()
   await over.log('info', 'late')
-  await t.rejects(over.send({ method: 'roots/list' }), { message: /The call is over/ })
+  await t.rejects(over.send({ method: 'roots/list' }), { message: /The call has ended/ })
 })
 
 t.test('a signal that is asked for late says what has happened', async (t) => {
-  const deadline = createDeadline(10)
+  const deadline = new Deadline(10)
   deadline.abort(new Error('cancelled'))
   deadline.abort(new Error('again'))
   t.equal(deadline.signal.aborted, true)
@@ -176,7 +176,7 @@ t.test('what a handler logs carries the caller and the tool, at every level', as
   await house.engines[0]!.handle({
     method: 'POST', headers: { 'content-type': 'application/json', ...headers }, url: 'http://localhost/mcp', body, acceptsStream: true, principal: asPrincipal('ada'), address: '192.0.2.1', log: { info: write, warn: write, error: write }, signal: new AbortController().signal
   })
-  const who = { of: 'logs', subject: 'ada', clientId: 'client-1' }
+  const who = { handler: 'logs', subject: 'ada', clientId: 'client-1' }
   t.same(lines, [{ ...who, n: 1, message: 'informs' }, { ...who, n: 2, message: 'warns' }, { ...who, n: 3, message: 'fails' }])
 })
 
