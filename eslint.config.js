@@ -115,7 +115,7 @@ const MAY_IMPORT = {
     'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/modes/broker', 'src/policy', 'src/provider',
     'src/store', 'src/tokens'
   ],
-  'src/cli.ts': ['src/commands', 'src/config', 'src/definitions.ts']
+  'src/cli.ts': ['plugins', 'src/commands', 'src/definitions.ts']
 }
 
 const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/log.ts']

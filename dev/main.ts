@@ -1,13 +1,14 @@
 import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from '../src/app.ts'
-import { loadConfig } from '../src/config/load.ts'
+import type { Definition } from '../src/define/definition.ts'
 import { listen } from '../src/listen.ts'
 import { createDefinitionCheck } from '../src/mcp/catalog/catalog.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
 import { startDevProvider } from './provider.ts'
 import { createReloader } from './reload.ts'
+import type { Reloader } from './reload.ts'
 
 /**
  * `npm run dev`: Seed with the in-memory store next to an OpenID provider of its own, on this machine only.
@@ -21,7 +22,7 @@ try {
     throw new Error(`The development provider cannot listen on port ${DEV_PROVIDER_PORT} (${err.code}): stop what listens there, or set DEV_PROVIDER_PORT to another one`)
   })
   try {
-    const config = loadConfig({
+    const environment = {
       LOG_LEVEL: 'info',
       // No real client's metadata document is fetched for a server that only this machine can reach.
       CIMD_ENABLED: 'false',
@@ -31,26 +32,33 @@ try {
       ...process.env,
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.clientId
+    }
+    let reloader!: Reloader
+    // Made of the configuration, so it stays the same after each save.
+    let configuration!: Definition
+    let engine!: Pick<Engine, 'replace'>
+    const app = await buildApp(environment, {
+      async definitions (config) {
+        reloader = await createReloader({
+          entries: config.extensions,
+          from: process.cwd(),
+          check: createDefinitionCheck(config.scopeHierarchy),
+          // This file runs compiled, from a folder of the repository.
+          source: fileURLToPath(new URL('../../src/', import.meta.url))
+        })
+        configuration = createConfigurationResource(config)
+        return [...reloader.definitions, configuration]
+      },
+      onEngine (made) { engine = made }
     })
-    const reloader = await createReloader({
-      entries: config.extensions,
-      from: process.cwd(),
-      check: createDefinitionCheck(config.scopeHierarchy),
-      // This file runs compiled, from a folder of the repository.
-      source: fileURLToPath(new URL('../../src/', import.meta.url))
-    })
-    // It is made of the configuration, and so the same after each save.
-    const configuration = createConfigurationResource(config)
-    let engine: Pick<Engine, 'replace'> | undefined
-    const app = await buildApp(config, { definitions: [...reloader.definitions, configuration], onEngine: (made) => { engine = made } })
     await listen(app)
-    reloader.watch((definitions) => { engine!.replace([...definitions, configuration]) }, app.log)
+    reloader.watch((definitions) => { engine.replace([...definitions, configuration]) }, app.log)
     closeWithGrace({ delay: 5_000, logger: false }, async () => {
       await reloader.close()
       await app.close()
       await provider.close()
     })
-    console.log(welcome(config.resource, provider.issuer, provider.users))
+    console.log(welcome(app.config.resource, provider.issuer, provider.users))
   } catch (err) {
     await provider.close()
     throw err

@@ -1,6 +1,12 @@
+import fastifyEnv from '@fastify/env'
+import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/config.ts'
+import { loadConfig } from '../src/config/load.ts'
+import type { Environment } from '../src/config/load.ts'
+import { EnvSchema } from '../src/config/schema.ts'
+import type { Env } from '../src/config/schema.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -8,9 +14,43 @@ declare module 'fastify' {
   }
 }
 
-/** Shares the checked configuration. It comes as an option: nothing below src/server.ts reads the environment. */
-async function config (app: FastifyInstance, { config }: { config: Config }): Promise<void> {
-  app.decorate('config', config)
+export interface ConfigOptions {
+  /** Variables as in `process.env`; they take precedence over the file. */
+  environment: Environment
+  /** The `.env` file to read; none by default. */
+  dotenvPath?: string | false | undefined
 }
 
-export default fp(config, { name: 'config', fastify: '5.x' })
+/**
+ * Loads and shares the configuration. It is the first plugin: nothing else reads the environment.
+ *
+ * @throws ConfigError with every problem
+ */
+async function config (app: FastifyInstance, { environment, dotenvPath = false }: ConfigOptions): Promise<void> {
+  const settings = await loadConfig(environment, dotenvPath, async (variables) => await coerce(app, variables))
+  app.decorate('config', settings)
+  app.log.level = settings.logLevel
+}
+
+/** Coerces variables to the schema. A scope of its own, since @fastify/env decorates it with all of them, secrets too. */
+async function coerce (app: FastifyInstance, variables: Record<string, string>): Promise<Env> {
+  const outcome: { env?: Env, failure?: Error | null } = {}
+  await app.register(async (scope) => {
+    scope.register(fastifyEnv, { schema: EnvSchema, data: variables, env: false, confKey: 'env' })
+    scope.after((err) => { outcome.failure = err })
+    await scope.after()
+    if (!outcome.failure) outcome.env = scope.getEnvs<Env>()
+  })
+  if (outcome.failure) throw outcome.failure
+  return outcome.env!
+}
+
+const plugin = fp(config, { name: 'config', fastify: '5.x' })
+export default plugin
+
+/** Returns the configuration without a server, for commands. */
+export async function readConfig (options: ConfigOptions): Promise<Config> {
+  const app = Fastify()
+  await app.register(plugin, options)
+  return app.config
+}

@@ -14,6 +14,9 @@ import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
 import type { Config } from './config/config.ts'
+import type { Environment } from './config/load.ts'
+import { MAX_GRACE_SECONDS } from './config/schema.ts'
+import { createAddressMatcher } from './net/addresses.ts'
 import { createPublicFetcher } from './net/public-fetch.ts'
 import type { FetchPublicDocument } from './net/public-fetch.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
@@ -32,26 +35,37 @@ const SECURITY_HEADERS = {
   'cross-origin-resource-policy': 'same-origin'
 }
 
+/** Also limits the hooks in which closing waits for running calls. */
+const PLUGIN_TIMEOUT_MS = (MAX_GRACE_SECONDS + 10) * 1_000
+
 export interface AppOptions {
+  /** The `.env` file to read besides the environment; none by default. */
+  dotenvPath?: string | false
   /** Where log lines go instead of standard output. */
   logStream?: { write (line: string): void }
   /** How client metadata documents are fetched, instead of from public addresses only. */
   fetchDocument?: FetchPublicDocument
-  /** The tools, prompts and resources to offer; none where absent. */
-  definitions?: readonly Definition[]
+  /** The tools, prompts and resources to offer, or what loads them as the configuration says; none by default. */
+  definitions?: readonly Definition[] | ((config: Config) => Promise<readonly Definition[]>)
   /** For development: is given what offers other definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
 }
 
-/** Builds Seed from a checked configuration. Listens on nothing, reads no environment, never exits. */
-export async function buildApp (settings: Config, { logStream = createLogOutput(), fetchDocument = createPublicFetcher(), definitions = [], onEngine }: AppOptions = {}): Promise<FastifyInstance> {
+/**
+ * Builds Seed from the environment that it is given. Listens on nothing, and never exits.
+ *
+ * @throws ConfigError with every problem of the configuration
+ */
+export async function buildApp (environment: Environment, options: AppOptions = {}): Promise<FastifyInstance> {
+  const { dotenvPath, logStream = createLogOutput(), fetchDocument = createPublicFetcher(), onEngine } = options
+  let isTrustedProxy: (address: string) => boolean = () => false
   const app = Fastify({
-    logger: { ...loggerOptions(settings), stream: logStream },
+    logger: { ...loggerOptions(), stream: logStream },
     childLoggerFactory: lazyRequestLogger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: createRequestId,
     requestIdHeader: false,
-    trustProxy: settings.trustProxy.length > 0 ? settings.trustProxy : false,
+    trustProxy: (address) => isTrustedProxy(address),
     exposeHeadRoutes: false,
     bodyLimit: 1_048_576,
     // Headers before the whole request, or Node swaps the two; streams of answers are not bound by these.
@@ -59,11 +73,14 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
-    // Also of the hooks in which running calls finish: past it, closing would fail.
-    pluginTimeout: 10_000 + settings.shutdown.graceSeconds * 1_000,
+    pluginTimeout: PLUGIN_TIMEOUT_MS,
     frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply, logRequest) },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
   })
+  await app.register(config, { environment, dotenvPath })
+  isTrustedProxy = createAddressMatcher(app.config.trustProxy)
+  const definitions = typeof options.definitions === 'function' ? await options.definitions(app.config) : options.definitions ?? []
+
   app.removeContentTypeParser('text/plain')
   app.setErrorHandler(plainErrorHandler)
   app.decorateRequest('logFields', undefined)
@@ -77,16 +94,15 @@ export async function buildApp (settings: Config, { logStream = createLogOutput(
     done()
   })
 
-  const requirements = requirementsOf(definitions, settings.scopeHierarchy, settings.oidc.scopes)
-  await app.register(config, { config: settings })
+  const requirements = requirementsOf(definitions, app.config.scopeHierarchy, app.config.oidc.scopes)
   await app.register(shutdown)
   await app.register(redis)
   await app.register(keyring)
   await app.register(rateLimit)
-  if (settings.authRequired) {
+  if (app.config.authRequired) {
     await app.register(oidcDiscovery)
     await app.register(jwtAuth)
-    if (settings.oauth.mode === 'broker') await app.register(grants)
+    if (app.config.oauth.mode === 'broker') await app.register(grants)
     await app.register(oauthProxy, { fetchDocument, requirements })
     await app.register(dcr)
   } else {

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { readConfig } from '../plugins/config.ts'
 import { explain } from './commands/explain.ts'
 import { revoke } from './commands/revoke.ts'
-import { loadConfig } from './config/load.ts'
 import { loadDefinitions } from './definitions.ts'
 
 /** The command line for operators: the same environment as the server's. */
@@ -26,14 +26,14 @@ const say = (fields: object, message: string): void => { console.error(JSON.stri
 async function runRevoke (args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: REVOKE })
   if (Object.keys(values).length !== 1) throw new Error(USAGE)
-  const config = loadConfig(process.env, '.env')
+  const config = await readConfig({ environment: process.env, dotenvPath: '.env' })
   console.log(await revoke(config, { subject: values.subject, clientId: values.client, grantId: values.grant }, { info: () => {}, warn: say, error: say }))
 }
 
 async function runExplain (args: string[]): Promise<void> {
   const { values: { claims: file, ...values } } = parseArgs({ args, options: EXPLAIN })
   if ([values.tool, values.prompt, values.resource].filter((value) => value !== undefined).length !== 1) throw new Error(USAGE)
-  const config = loadConfig(process.env, '.env')
+  const config = await readConfig({ environment: process.env, dotenvPath: '.env' })
   const claims = file === undefined ? values.scopes === undefined ? undefined : {} : await readClaims(file)
   const { allowed, text } = explain(config, { ...values, claims }, await loadDefinitions(config))
   console.log(text)

@@ -1,7 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
-import { loadConfig } from './config/load.ts'
+import type { Environment } from './config/load.ts'
 import { listen } from './listen.ts'
 import { loadDefinitions } from './definitions.ts'
 import { IDLE_MS } from './http/shutdown.ts'
@@ -10,10 +10,10 @@ import { IDLE_MS } from './http/shutdown.ts'
  * The whole life of the process: environment in, listening server out, orderly end on a signal. What keeps it from
  * starting is printed, and the exit code says so.
  */
-export async function serve (environment: Record<string, string | undefined>, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
+export async function serve (environment: Environment, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
   try {
-    const config = loadConfig(environment, dotenvPath)
-    const app = await buildApp(config, { definitions: options.definitions ?? await loadDefinitions(config), ...options })
+    const app = await buildApp(environment, { dotenvPath, definitions: loadDefinitions, ...options })
+    const { config } = app
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends at once.
     const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS

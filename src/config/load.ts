@@ -1,27 +1,29 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
-import { envSchema } from 'env-schema'
 import { toConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { EnvSchema, SECRET_SETTINGS } from './schema.ts'
+import { SECRET_SETTINGS } from './schema.ts'
 import type { Env } from './schema.ts'
 import { validate } from './validate.ts'
 
 /** Environment variables as in `process.env`. */
 export type Environment = Record<string, string | undefined>
 
+/** Coerces variables to EnvSchema; rejects with every error of Ajv, as `errors`. */
+export type Coerce = (variables: Record<string, string>) => Promise<Env>
+
 /**
- * Reads the configuration.
+ * Loads the configuration.
  *
  * @param environment an empty value counts as unset; these variables take precedence over the file
  * @param dotenvPath the `.env` file to read; false reads none, and a missing file is no error
  * @throws ConfigError with every problem
  */
-export function loadConfig (environment: Environment, dotenvPath: string | false = false): Config {
+export async function loadConfig (environment: Environment, dotenvPath: string | false, coerce: Coerce): Promise<Config> {
   const { given, problems: unreadable } = readEnvironment(environment, dotenvPath)
-  const { env, problems: invalid } = parseEnvironment(given)
+  const { env, problems: invalid } = await parseEnvironment(given, coerce)
   // A setting that could not be read has a default or nothing in `env`, which would be judged in its place.
   const reported = new Set([...unreadable, ...invalid].map(({ setting }) => setting))
   const problems = [...unreadable, ...invalid, ...validate(env).filter(({ setting }) => !reported.has(setting))]
@@ -60,20 +62,15 @@ function withoutEmpty (environment: Environment): Record<string, string> {
   return Object.fromEntries(trimmed.filter(([, value]) => value !== ''))
 }
 
-/** Coerces and checks each variable by itself. One that fails gets its default, so that the others can be judged. */
-function parseEnvironment (given: Record<string, string>): { env: Env, problems: Problem[] } {
+/** Coerces each variable by itself. One that fails gets its default, so that the others can be judged. */
+async function parseEnvironment (given: Record<string, string>, coerce: Coerce): Promise<{ env: Env, problems: Problem[] }> {
   try {
-    return { env: coerce(given), problems: [] }
+    return { env: await coerce(given), problems: [] }
   } catch (err) {
     const problems = (err as { errors: SchemaError[] }).errors.map((error) => toProblem(error, given))
     const invalid = new Set<string>(problems.map(({ setting }) => setting))
-    return { env: coerce(Object.fromEntries(Object.entries(given).filter(([name]) => !invalid.has(name)))), problems }
+    return { env: await coerce(Object.fromEntries(Object.entries(given).filter(([name]) => !invalid.has(name)))), problems }
   }
-}
-
-/** Ajv keeps what it compiles of this one schema. */
-function coerce (data: Record<string, string>): Env {
-  return envSchema<Env>({ schema: EnvSchema, env: false, data })
 }
 
 interface SchemaError {

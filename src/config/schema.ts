@@ -2,6 +2,9 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { PRESET_NAMES } from './presets.ts'
 
+/** The longest SHUTDOWN_GRACE_SECONDS. */
+export const MAX_GRACE_SECONDS = 600
+
 /**
  * The settings, as environment variables: the only list of them. `.env.example` documents each one, in this order.
  *
@@ -18,7 +21,7 @@ export const EnvSchema = Type.Object({
   CORS_EXTRA_ORIGINS: Type.String({ default: '' }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
-  SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 5 }),
+  SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: MAX_GRACE_SECONDS, default: 5 }),
   // Authentication
   AUTH_REQUIRED: Type.Boolean({ default: true }),
   OAUTH_MODE: Type.Enum(['proxy', 'broker'], { default: 'proxy' }),

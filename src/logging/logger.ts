@@ -1,16 +1,12 @@
 import { randomFillSync } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
-import type { Config } from '../config/config.ts'
 
 /**
  * Returns pino's options. Nothing that could hold a credential (query, headers, body) is logged in the first place;
  * redaction is the second line of defence.
  */
-export function loggerOptions (
-  config: Pick<Config, 'logLevel'>
-): Exclude<FastifyServerOptions['logger'], boolean | undefined> {
+export function loggerOptions (): Exclude<FastifyServerOptions['logger'], boolean | undefined> {
   return {
-    level: config.logLevel,
     redact: {
       paths: ['authorization', 'cookie', 'access_token', 'refresh_token', 'client_secret', 'code', 'code_verifier',
         '*.authorization', '*.cookie', '*.access_token', '*.refresh_token', '*.client_secret', '*.code_verifier'],

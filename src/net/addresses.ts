@@ -68,3 +68,17 @@ function networkOf (address: string): string {
   const groups = [...left, ...zeros, ...right].slice(0, 4)
   return `${groups.map((group) => parseInt(group, 16).toString(16)).join(':')}::/64`
 }
+
+/** Returns a function that tells whether an address is in one of `ranges`: addresses and CIDR ranges. */
+export function createAddressMatcher (ranges: readonly string[]): (address: string) => boolean {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', prefix] = range.split('/')
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    if (prefix === undefined) list.addAddress(address, family)
+    else list.addSubnet(address, Number(prefix), family)
+  }
+  // An empty list needs no look.
+  if (ranges.length === 0) return () => false
+  return (address) => isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+}

@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { explain } from '../../src/commands/explain.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { readConfig } from '../../plugins/config.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
@@ -19,7 +19,7 @@ const definitions = [
   defineResource({ uri: 'bills://all', name: 'all', groups: ['billing'], read: () => '' }),
   defineResourceTemplate({ uriTemplate: 'bills://of/{id}', name: 'of', groups: ['admins'], read: () => '' })
 ]
-const config = loadConfig({ OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_GROUPS_CLAIM: 'realm_access.roles', SCOPE_HIERARCHY: 'billing>billing:write,billing>billing:read' })
+const config = await readConfig({ environment: { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_GROUPS_CLAIM: 'realm_access.roles', SCOPE_HIERARCHY: 'billing>billing:write,billing>billing:read' } })
 
 t.test('tells the verdict, and every reason for it', (t) => {
   const good = { scope: 'openid billing', realm_access: { roles: ['admins'] }, level: 4 }

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
+import { readConfig } from '../../plugins/config.ts'
 import { buildApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config/load.ts'
 import { ConfigError } from '../../src/config/problem.ts'
 import { EnvSchema, SECRET_SETTINGS } from '../../src/config/schema.ts'
 import { findPreset } from '../../src/config/presets.ts'
@@ -19,8 +19,12 @@ const folder = t.testdir()
 const SECRET = 'a secret of thirty-two characters'
 const PEM = '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----'
 
+async function loadConfig (environment: Record<string, string | undefined>, dotenvPath: string | false = false) {
+  return await readConfig({ environment, dotenvPath })
+}
+
 t.test('the smallest configuration gets a safe default for everything else', async (t) => {
-  t.same(loadConfig(GOOD), {
+  t.same(await loadConfig(GOOD), {
     port: 3000,
     host: 'localhost',
     baseUrl: 'http://localhost:3000',
@@ -73,7 +77,7 @@ t.test('the smallest configuration gets a safe default for everything else', asy
 })
 
 t.test('every setting is read', async (t) => {
-  const config = loadConfig({
+  const config = await loadConfig({
     PORT: '8080',
     HOST: '10.0.0.1',
     BASE_URL: 'https://seed.example.com/',
@@ -198,7 +202,7 @@ t.test('every setting is read', async (t) => {
       limits: { requestsPerAddress: 9, requestsPerPrincipal: 10, refusedPerAddress: 11, callsPerPrincipal: 12, streamsPerPrincipal: 13 }
     }
   })
-  t.match(loadConfig({ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_AUTH: 'private_key_jwt' }).oidc, { clientKey: PEM, clientAuth: 'private_key_jwt' })
+  t.match((await loadConfig({ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_AUTH: 'private_key_jwt' })).oidc, { clientKey: PEM, clientAuth: 'private_key_jwt' })
 })
 
 t.test('.env.example lists every setting in the order of the schema, with its default where it has one', async (t) => {
@@ -213,18 +217,18 @@ t.test('.env.example lists every setting in the order of the schema, with its de
     if (shown !== undefined) t.equal(entries.find((entry) => entry.name === name)!.value, String(shown), name)
   }
   const uncommented = Object.fromEntries(entries.filter(({ name }) => !name.endsWith('_FILE')).map(({ name, value }) => [name, value]))
-  t.doesNotThrow(() => loadConfig({ ...uncommented, ...GOOD, OIDC_CLIENT_SECRET: 's3cret', SEED_SECRET: SECRET }), 'every value that is shown is accepted')
+  await t.resolves(loadConfig({ ...uncommented, ...GOOD, OIDC_CLIENT_SECRET: 's3cret', SEED_SECRET: SECRET }), 'every value that is shown is accepted')
 })
 
 t.test('.env.example starts in broker mode with the provider and the client that it asks for', async (t) => {
   const given = parseEnv(readFileSync(join(ROOT, '.env.example'), 'utf8'))
-  t.same(problemsOf(t, given as Record<string, string>).map((problem) => problem.split(' ')[0]), ['OIDC_ISSUER', 'OIDC_CLIENT_ID'])
+  t.same((await problemsOf(t, given as Record<string, string>)).map((problem) => problem.split(' ')[0]), ['OIDC_ISSUER', 'OIDC_CLIENT_ID'])
   const filledIn = { OIDC_ISSUER: GOOD.OIDC_ISSUER, OIDC_CLIENT_ID: 'seed-client' }
-  t.same(loadConfig({ ...given, ...filledIn }), loadConfig({ ...filledIn, OAUTH_MODE: 'broker' }))
+  t.same(await loadConfig({ ...given, ...filledIn }), await loadConfig({ ...filledIn, OAUTH_MODE: 'broker' }))
 })
 
 t.test('names every problem at once, each with its variable', async (t) => {
-  const problems = problemsOf(t, {
+  const problems = await problemsOf(t, {
     PORT: 'many',
     LOG_LEVEL: 'loud',
     AUTH_REQUIRED: 'perhaps',
@@ -248,8 +252,8 @@ t.test('names every problem at once, each with its variable', async (t) => {
 })
 
 t.test('the message counts the problems and lists one a line', async (t) => {
-  t.throws(() => loadConfig({ ...GOOD, PORT: 'x' }), { name: 'ConfigError', message: 'Seed cannot start: one setting needs attention (see .env.example)\n  - PORT must be a whole number (it is "x")' })
-  const { message } = t.throws(() => loadConfig({})) as unknown as ConfigError
+  await t.rejects(loadConfig({ ...GOOD, PORT: 'x' }), { name: 'ConfigError', message: 'Seed cannot start: one setting needs attention (see .env.example)\n  - PORT must be a whole number (it is "x")' })
+  const { message } = await loadConfig({}).catch((err: unknown) => err) as ConfigError
   t.match(message, /^Seed cannot start: 2 settings need attention \(see \.env\.example\)\n {2}- OIDC_ISSUER is missing: set it to the issuer URL.*\n {2}- OIDC_AUDIENCE is missing: set it to the audience/)
 })
 
@@ -317,7 +321,7 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
 t.test('each wrong value is one problem that says what is wanted', async (t) => {
   for (const [name, values, says] of wrong) {
     for (const value of values) {
-      const [problem = '', ...others] = problemsOf(t, { ...GOOD, [name]: value })
+      const [problem = '', ...others] = await problemsOf(t, { ...GOOD, [name]: value })
       t.same({ others, named: problem.startsWith(`${name} `) }, { others: [], named: true }, `${name}=${encodeURIComponent(value).slice(0, 40)}`)
       t.match(problem, says)
     }
@@ -358,37 +362,37 @@ t.test('settings that need another, or exclude it, say which', async (t) => {
     [{ ...GOOD, OIDC_CLIENT_AUTH: 'none' }, []]
   ] as Array<[Record<string, string>, string[]]>) {
     // A problem of PORT comes first, so that there is always one.
-    t.same(problemsOf(t, { ...env, PORT: 'x' }), ['PORT must be a whole number (it is "x")', ...problems], JSON.stringify(env).slice(0, 120))
+    t.same(await problemsOf(t, { ...env, PORT: 'x' }), ['PORT must be a whole number (it is "x")', ...problems], JSON.stringify(env).slice(0, 120))
   }
 })
 
 t.test('the provider decides what ACCESS_EMAIL_UNVERIFIED and OIDC_GROUPS_CLAIM are when they are not set', async (t) => {
-  t.equal(loadConfig(GOOD).access.unverifiedEmail, true, 'authentik')
-  t.equal(loadConfig({ ...GOOD, ACCESS_EMAIL_UNVERIFIED: 'false' }).access.unverifiedEmail, false)
-  t.equal(loadConfig({ ...GOOD, OIDC_PROVIDER: 'generic' }).access.unverifiedEmail, false)
-  t.equal(loadConfig({ ...GOOD, OIDC_PROVIDER: 'generic' }).oidc.groupsClaim, 'groups')
-  t.equal(loadConfig({ ...GOOD, OIDC_GROUPS_CLAIM: 'roles' }).oidc.groupsClaim, 'roles')
+  t.equal((await loadConfig(GOOD)).access.unverifiedEmail, true, 'authentik')
+  t.equal((await loadConfig({ ...GOOD, ACCESS_EMAIL_UNVERIFIED: 'false' })).access.unverifiedEmail, false)
+  t.equal((await loadConfig({ ...GOOD, OIDC_PROVIDER: 'generic' })).access.unverifiedEmail, false)
+  t.equal((await loadConfig({ ...GOOD, OIDC_PROVIDER: 'generic' })).oidc.groupsClaim, 'groups')
+  t.equal((await loadConfig({ ...GOOD, OIDC_GROUPS_CLAIM: 'roles' })).oidc.groupsClaim, 'roles')
 })
 
 t.test('a problem never shows a secret', async (t) => {
   writeFileSync(join(folder, 'redis'), 'http://:hunter2@redis')
   for (const env of [{ REDIS_URL: 'http://:hunter2@redis' }, { REDIS_URL_FILE: join(folder, 'redis') }, { REDIS_URL: 'redis+sentinel://:hunter2@redis' }, { REDIS_URL: 'redis://:hunter2%@redis' }, { REDIS_SENTINEL_PASSWORD: 'hunter2' }, { OIDC_CLIENT_SECRET: 'hunter2', OIDC_CLIENT_SECRET_FILE: join(folder, 'redis') }, { BASE_URL: 'https://user:hunter2@seed.example.com' }, { OIDC_ISSUER: 'http://user:hunter2@auth.example.com' }, { OAUTH_TOKEN_URL: 'ftp://user:hunter2@auth.example.com' }, { CORS_EXTRA_ORIGINS: 'https://user:hunter2@app.example' }, { SEED_SECRET: 'hunter2' }, { SEED_SECRET_PREVIOUS: 'hunter2' }, { OIDC_CLIENT_KEY: 'hunter2' }, { OAUTH_CLIENTS: '[{"client_secret":"hunter2"}]' }, { OAUTH_CLIENTS: 'hunter2' }]) {
-    for (const problem of problemsOf(t, { ...GOOD, ...env })) t.notMatch(problem, 'hunter2', problem)
+    for (const problem of await problemsOf(t, { ...GOOD, ...env })) t.notMatch(problem, 'hunter2', problem)
   }
 })
 
 t.test('what is accepted of TRUST_PROXY can be started with', async (t) => {
   for (const range of ['10.0.0.0/8', '10.0.0.1', '10.0.0.0/1', '10.0.0.0/32', '::1', '2001:db8::/1', '2001:db8::/128', 'fe80::1%eth0', '::ffff:10.0.0.0/104']) {
-    const app = await buildApp(loadConfig({ AUTH_REQUIRED: 'false', TRUST_PROXY: range }), { logStream: captureLogs().stream })
+    const app = await buildApp({ AUTH_REQUIRED: 'false', TRUST_PROXY: range }, { logStream: captureLogs().stream })
     await app.close()
     t.pass(range)
   }
 })
 
 t.test('an empty value counts as absent, and spaces around a value do not count', async (t) => {
-  const config = loadConfig({ ...Object.fromEntries(Object.keys(EnvSchema.properties).map((name) => [name, '  '])), OIDC_ISSUER: ` ${GOOD.OIDC_ISSUER}\n`, OIDC_AUDIENCE: '\tseed-client ', HOME: '/root' })
-  t.same(config, loadConfig(GOOD))
-  t.same(loadConfig({ ...GOOD, BASE_URL: undefined, REDIS_URL: '' }), loadConfig(GOOD))
+  const config = await loadConfig({ ...Object.fromEntries(Object.keys(EnvSchema.properties).map((name) => [name, '  '])), OIDC_ISSUER: ` ${GOOD.OIDC_ISSUER}\n`, OIDC_AUDIENCE: '\tseed-client ', HOME: '/root' })
+  t.same(config, await loadConfig(GOOD))
+  t.same(await loadConfig({ ...GOOD, BASE_URL: undefined, REDIS_URL: '' }), await loadConfig(GOOD))
 })
 
 t.test('listens on loopback unless Seed is meant to be reached from elsewhere', async (t) => {
@@ -401,62 +405,62 @@ t.test('listens on loopback unless Seed is meant to be reached from elsewhere', 
     [{ BASE_URL: 'https://seed.example.com', AUTH_REQUIRED: 'false' }, 'localhost'],
     [{ BASE_URL: 'https://seed.example.com', HOST: '::1' }, '::1'],
     [{ AUTH_REQUIRED: 'false', HOST: '0.0.0.0' }, '0.0.0.0']
-  ] as const) t.equal(loadConfig({ ...GOOD, ...env }).host, host, JSON.stringify(env))
+  ] as const) t.equal((await loadConfig({ ...GOOD, ...env })).host, host, JSON.stringify(env))
 })
 
 t.test('BASE_URL follows PORT when it is not set', async (t) => {
-  t.equal(loadConfig({ ...GOOD, PORT: '8080' }).baseUrl, 'http://localhost:8080')
+  t.equal((await loadConfig({ ...GOOD, PORT: '8080' })).baseUrl, 'http://localhost:8080')
   for (const [given, baseUrl] of [['https://seed.example.com', 'https://seed.example.com'], ['https://seed.example.com/', 'https://seed.example.com'], ['https://seed.example.com:8443', 'https://seed.example.com:8443'], ['http://localhost:3000/', 'http://localhost:3000'], ['http://[::1]:3000', 'http://[::1]:3000']] as const) {
-    t.equal(loadConfig({ ...GOOD, BASE_URL: given }).baseUrl, baseUrl)
-    t.equal(loadConfig({ ...GOOD, BASE_URL: given }).resource, `${baseUrl}/mcp`)
+    t.equal((await loadConfig({ ...GOOD, BASE_URL: given })).baseUrl, baseUrl)
+    t.equal((await loadConfig({ ...GOOD, BASE_URL: given })).resource, `${baseUrl}/mcp`)
   }
 })
 
 t.test('finds discovery under the issuer, with or without a slash behind it', async (t) => {
   for (const issuer of ['https://auth.example.com', 'https://auth.example.com/']) {
-    const { oidc } = loadConfig({ ...GOOD, OIDC_ISSUER: issuer })
+    const { oidc } = await loadConfig({ ...GOOD, OIDC_ISSUER: issuer })
     t.equal(oidc.issuer, issuer, 'kept byte for byte')
     t.equal(oidc.discoveryUrl, 'https://auth.example.com/.well-known/openid-configuration')
   }
 })
 
 t.test('AUTH_REQUIRED=false needs neither a provider nor Redis', async (t) => {
-  const config = loadConfig({ AUTH_REQUIRED: 'false' })
+  const config = await loadConfig({ AUTH_REQUIRED: 'false' })
   t.match(config, { authRequired: false, host: 'localhost', redis: { url: undefined }, oidc: { issuer: '', audience: '', clientId: '' } })
-  t.same(problemsOf(t, { AUTH_REQUIRED: 'false', OIDC_ISSUER: 'nonsense' }).length, 1, 'what is set is checked all the same')
+  t.same((await problemsOf(t, { AUTH_REQUIRED: 'false', OIDC_ISSUER: 'nonsense' })).length, 1, 'what is set is checked all the same')
 })
 
 t.test('a secret may come from a file', async (t) => {
   t.same(SECRET_SETTINGS, ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'])
   writeFileSync(join(folder, 'secret'), 's3cret\n')
   writeFileSync(join(folder, 'redis-url'), ' redis://:pw@redis:6379\n')
-  const config = loadConfig({ ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'), REDIS_URL_FILE: join(folder, 'redis-url') })
+  const config = await loadConfig({ ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'), REDIS_URL_FILE: join(folder, 'redis-url') })
   t.equal(config.oidc.clientSecret, 's3cret')
   t.equal(config.redis.url, 'redis://:pw@redis:6379')
   writeFileSync(join(folder, 'key'), `${PEM}\n`)
   writeFileSync(join(folder, 'clients'), '[\n  { "client_id": "ci", "redirect_uris": ["https://ci.example.com/cb"] }\n]\n')
   writeFileSync(join(folder, 'seed-secret'), `${SECRET}\n`)
-  const more = loadConfig({ ...GOOD, OIDC_CLIENT_KEY_FILE: join(folder, 'key'), OAUTH_CLIENTS_FILE: join(folder, 'clients'), SEED_SECRET_FILE: join(folder, 'seed-secret'), SEED_SECRET_PREVIOUS_FILE: join(folder, 'seed-secret') })
+  const more = await loadConfig({ ...GOOD, OIDC_CLIENT_KEY_FILE: join(folder, 'key'), OAUTH_CLIENTS_FILE: join(folder, 'clients'), SEED_SECRET_FILE: join(folder, 'seed-secret'), SEED_SECRET_PREVIOUS_FILE: join(folder, 'seed-secret') })
   t.match({ key: more.oidc.clientKey, clients: more.oauth.configuredClients, ...more.secrets }, { key: PEM, clients: [{ id: 'ci' }], current: SECRET, previous: SECRET }, 'several lines too')
-  t.same(problemsOf(t, { ...GOOD, REDIS_URL: 'redis://redis', REDIS_URL_FILE: join(folder, 'redis-url') }), ['REDIS_URL and REDIS_URL_FILE are both set: keep one of them'])
-  t.same(problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'missing') }), ['OIDC_CLIENT_SECRET_FILE cannot be read (ENOENT): set it to a file that Seed may read'])
-  t.same(problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: folder }), ['OIDC_CLIENT_SECRET_FILE cannot be read (EISDIR): set it to a file that Seed may read'])
+  t.same(await problemsOf(t, { ...GOOD, REDIS_URL: 'redis://redis', REDIS_URL_FILE: join(folder, 'redis-url') }), ['REDIS_URL and REDIS_URL_FILE are both set: keep one of them'])
+  t.same(await problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'missing') }), ['OIDC_CLIENT_SECRET_FILE cannot be read (ENOENT): set it to a file that Seed may read'])
+  t.same(await problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: folder }), ['OIDC_CLIENT_SECRET_FILE cannot be read (EISDIR): set it to a file that Seed may read'])
   writeFileSync(join(folder, 'empty'), '\n')
   for (const name of SECRET_SETTINGS) {
-    t.equal(problemsOf(t, { ...GOOD, [`${name}_FILE`]: join(folder, 'empty') })[0], `${name}_FILE names an empty file: put the value into it`, 'it would silently mean no secret')
+    t.equal((await problemsOf(t, { ...GOOD, [`${name}_FILE`]: join(folder, 'empty') }))[0], `${name}_FILE names an empty file: put the value into it`, 'it would silently mean no secret')
   }
 })
 
 t.test('reads a .env file, and the environment wins over it', async (t) => {
   const path = join(t.testdir({ '.env': '# a comment\nOIDC_ISSUER=https://file.example\nOIDC_AUDIENCE="from the file"\nPORT=4000\nLOG_LEVEL=debug\n' }), '.env')
-  const config = loadConfig({ PORT: '5000', LOG_LEVEL: '' }, path)
+  const config = await loadConfig({ PORT: '5000', LOG_LEVEL: '' }, path)
   t.match(config, { port: 5_000, logLevel: 'debug', oidc: { issuer: 'https://file.example', audience: 'from the file' } }, 'an empty variable does not hide the file')
-  t.throws(() => loadConfig({}), ConfigError, 'no file is read unasked')
-  t.equal(loadConfig(GOOD, join(folder, 'no-such.env')).port, 3_000, 'a missing file is no error')
+  await t.rejects(loadConfig({}), ConfigError, 'no file is read unasked')
+  t.equal((await loadConfig(GOOD, join(folder, 'no-such.env'))).port, 3_000, 'a missing file is no error')
 })
 
 t.test('what was loaded cannot be changed', async (t) => {
-  const config = loadConfig(GOOD)
+  const config = await loadConfig(GOOD)
   const frozen = (value: object): boolean => Object.isFrozen(value) && Object.values(value).every((inner) => typeof inner !== 'object' || inner === null || frozen(inner as object))
   t.ok(frozen(config))
   t.throws(() => { (config.oidc.scopes as string[]).push('admin') }, TypeError)
@@ -465,7 +469,7 @@ t.test('what was loaded cannot be changed', async (t) => {
 t.test('the environment that was passed in is left as it was', async (t) => {
   writeFileSync(join(folder, 'secret'), 's3cret')
   const env = Object.freeze({ ...GOOD, PORT: ' 3000 ', OIDC_CLIENT_SECRET_FILE: join(folder, 'secret') })
-  loadConfig(env)
+  await loadConfig(env)
   t.same(env, { ...GOOD, PORT: ' 3000 ', OIDC_CLIENT_SECRET_FILE: join(folder, 'secret') })
 })
 
@@ -473,9 +477,9 @@ t.test('the version is that of package.json', async (t) => {
   t.match(VERSION, /^\d+\.\d+\.\d+/)
 })
 
-function problemsOf (t: Test, env: Record<string, string>): readonly string[] {
+async function problemsOf (t: Test, env: Record<string, string>): Promise<readonly string[]> {
   try {
-    loadConfig(env)
+    await loadConfig(env)
   } catch (err) {
     if (err instanceof ConfigError) return err.problems
     throw err

@@ -6,7 +6,6 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config/load.ts'
 import { allowedOrigins } from '../../src/http/host-and-origin.ts'
 import { createBrowser } from '../support/browser.ts'
 import { captureLogs, modernRequest, ping, ready, startSeed } from '../support/seed.ts'
@@ -188,7 +187,7 @@ t.test('whose address counts is TRUST_PROXY\'s to say', async (t) => {
     { trust: '2001:db8::/32', peer: '192.0.2.1', counted: () => '192.0.2.1' }
   ]) {
     const { logged, stream } = captureLogs()
-    const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', TRUST_PROXY: trust, DCR_LIMIT_PER_ADDRESS: '2' }), { logStream: stream })
+    const app = await buildApp({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', TRUST_PROXY: trust, DCR_LIMIT_PER_ADDRESS: '2' }, { logStream: stream })
     t.teardown(async () => { await app.close() })
     const counts = new Map<string, number>()
     let clients = 0
@@ -329,7 +328,7 @@ t.test('/mcp answers in JSON-RPC whatever goes wrong', async (t) => {
 t.test('an error that nobody expected gives away nothing, in each form', async (t) => {
   const inside = 'connect ECONNREFUSED 10.0.0.5:6379 at /srv/seed/dist/x.js:1'
   const { logged, stream } = captureLogs()
-  const app = await buildApp(loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false' }), { logStream: stream })
+  const app = await buildApp({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false' }, { logStream: stream })
   t.teardown(async () => { await app.close() })
   app.accessTokens!.verifier.verify = async () => { throw Object.assign(new Error(inside, { cause: new Error('the cause') }), { request: { headers: { authorization: 'Bearer secret' } } }) }
   app.store.increment = async () => { throw new Error(inside) }
@@ -362,7 +361,7 @@ t.test('an error that nobody expected gives away nothing, in each form', async (
 
 t.test('the log has a second wall: fields that could hold a credential are struck out', async (t) => {
   const { logs, stream } = captureLogs()
-  const app = await buildApp(loadConfig({ AUTH_REQUIRED: 'false' }), { logStream: stream })
+  const app = await buildApp({ AUTH_REQUIRED: 'false' }, { logStream: stream })
   await app.close()
   const fields = { authorization: 'S3CRET', cookie: 'S3CRET', access_token: 'S3CRET', refresh_token: 'S3CRET', client_secret: 'S3CRET', code: 'S3CRET', code_verifier: 'S3CRET' }
   app.log.warn({ ...fields, headers: { ...fields, code: 'EADDRINUSE' } }, 'by mistake')

@@ -13,7 +13,6 @@ import openAccess from '../../plugins/open-access.ts'
 import rateLimit from '../../plugins/rate-limit.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
-import { loadConfig } from '../../src/config/load.ts'
 
 interface PluginMeta {
   name: string
@@ -54,12 +53,12 @@ t.test('each plugin declares what it needs, and all of it comes before it', asyn
   }
 })
 
-const settings = loadConfig({ AUTH_REQUIRED: 'false' })
+const environment = { AUTH_REQUIRED: 'false' }
 
 t.test("a wrong order fails the boot with Fastify's own error", async (t) => {
   const app = Fastify()
   t.teardown(async () => { await app.close() })
-  app.register(config, { config: settings })
+  app.register(config, { environment })
   app.register(keyring)
   app.register(redis)
   await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED' })
@@ -68,7 +67,7 @@ t.test("a wrong order fails the boot with Fastify's own error", async (t) => {
 t.test('a route that does not declare who may call it fails the boot', async (t) => {
   const app = Fastify()
   t.teardown(async () => { await app.close() })
-  app.register(config, { config: settings })
+  app.register(config, { environment })
   app.register(openAccess)
   app.register(async (scope) => { scope.get('/open', async () => 'hello') })
   await t.rejects(async () => { await app.ready() }, { message: "Route GET /open must declare config.auth: 'bearer' or 'public'" })

@@ -1,12 +1,12 @@
 import t from 'tap'
 import { SUPPORTED_PROTOCOL_VERSIONS } from '@modelcontextprotocol/server'
-import { loadConfig } from '../../src/config/load.ts'
+import { readConfig } from '../../plugins/config.ts'
 import { createConfigurationResource } from '../../src/resources/_configuration.ts'
 import { createTestClient } from '../../src/testing/index.ts'
 
 t.test('seed://configuration', async (t) => {
   const read = async (env: Record<string, string>) => {
-    const client = await createTestClient({ definitions: [createConfigurationResource(loadConfig(env))] })
+    const client = await createTestClient({ definitions: [createConfigurationResource(await readConfig({ environment: env }))] })
     t.teardown(async () => { await client.close() })
     const { contents: [content], ...hints } = await client.readResource('seed://configuration')
     t.match(hints, { ttlMs: 300_000, cacheScope: 'public' })

@@ -1,7 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config/load.ts'
 import { isError } from '../support/oauth-error.ts'
 import { captureLogs } from '../support/seed.ts'
 
@@ -301,7 +300,7 @@ t.test('without sign-in there is no registration', async (t) => {
 
 async function startApp (t: Test, env: Record<string, string>) {
   const { logged, stream } = captureLogs()
-  const app = await buildApp(loadConfig({ BASE_URL: 'https://seed.example.com', OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', ...env }), { logStream: stream })
+  const app = await buildApp({ BASE_URL: 'https://seed.example.com', OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', ...env }, { logStream: stream })
   t.teardown(async () => { await app.close() })
   return { app, logged }
 }

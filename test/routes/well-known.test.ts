@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config/load.ts'
 import type { FetchPublicDocument } from '../../src/net/public-fetch.ts'
 import { until } from '../store/contract.ts'
 import { captureLogs, ready, startSeed } from '../support/seed.ts'
@@ -169,8 +168,8 @@ t.test('without sign-in there are no such documents', async (t) => {
 })
 
 async function startApp (t: Test, env: Record<string, string>, fetchDocument?: FetchPublicDocument) {
-  const config = loadConfig({ OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: String(fetchDocument !== undefined), ...env })
-  const app = await buildApp(config, { logStream: captureLogs().stream, ...(fetchDocument !== undefined && { fetchDocument }) })
+  const environment = { OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: String(fetchDocument !== undefined), ...env }
+  const app = await buildApp(environment, { logStream: captureLogs().stream, ...(fetchDocument !== undefined && { fetchDocument }) })
   t.teardown(async () => { await app.close() })
   return app
 }

@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config/load.ts'
 import type { FetchPublicDocument } from '../../src/net/public-fetch.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import { joinDefinitions, loadOwn } from '../../src/extensions/load.ts'
@@ -39,7 +38,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const { logs, logged, stream } = captureLogs()
-  const app = await buildApp(loadConfig({
+  const app = await buildApp({
     HOST: '127.0.0.1',
     PORT: String(port),
     BASE_URL: url,
@@ -53,7 +52,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     MCP_LIMIT_PER_PRINCIPAL: '1000000',
     MCP_LIMIT_REFUSED: '1000000',
     ...env
-  }), { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? joinDefinitions(await loadOwn()) })
+  }, { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? joinDefinitions(await loadOwn()) })
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }

@@ -11,7 +11,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { readConfig } from '../../plugins/config.ts'
 import { ConfigError } from '../../src/config/problem.ts'
 import { readBearerToken } from '../../src/http/bearer.ts'
 import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
@@ -322,7 +322,7 @@ t.test('refuses any audience but its own', async (t) => {
 })
 
 t.test('does not start without an audience', async (t) => {
-  t.throws(() => loadConfig({ OIDC_ISSUER: 'https://id.example.com' }), { constructor: ConfigError, message: /OIDC_AUDIENCE is missing/ })
+  await t.rejects(readConfig({ environment: { OIDC_ISSUER: 'https://id.example.com' } }), { constructor: ConfigError, message: /OIDC_AUDIENCE is missing/ })
 })
 
 t.test('refuses every other kind of token of the same issuer', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { loadConfig } from '../../../../src/config/load.ts'
+import { readConfig } from '../../../../plugins/config.ts'
 import type { AuthorizationRequest } from '../../../../src/oauth/modes/sign-in.ts'
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../../../src/oauth/modes/proxy/proxy.ts'
@@ -14,7 +14,7 @@ const CLIENT: Client = { kind: 'unregistered', id: 'cli', name: 'cli', redirectU
 const REQUEST: AuthorizationRequest = { client: CLIENT, redirectUri: 'http://localhost/cb', state: undefined, codeChallenge: 'x', scopes: ['openid'], nonce: undefined, prompt: undefined, maxAge: undefined, loginHint: undefined }
 
 /** The proxy with everything around it in the test's hand. */
-function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {} }: { provider?: string, canRevoke?: boolean, verify?: () => Promise<unknown> } = {}) {
+async function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {} }: { provider?: string, canRevoke?: boolean, verify?: () => Promise<unknown> } = {}) {
   const seen = { scopes: [] as Array<readonly string[]>, tokenScopes: [] as Array<string | undefined>, marks: [] as Array<[names: string[], until: number | undefined]>, told: [] as Array<[token: string, hint: string | undefined]> }
   const upstream: TokenClient = {
     authorizationUrl (_parameters, scopes) {
@@ -33,7 +33,9 @@ function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {
     }
   }
   const proxy = createProxy({
-    config: loadConfig({ OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_PROVIDER: provider, OIDC_SCOPES: 'openid email api' }),
+    config: await readConfig({
+      environment: { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_PROVIDER: provider, OIDC_SCOPES: 'openid email api' }
+    }),
     toolScopes: [],
     upstream,
     revocations: {
@@ -48,7 +50,7 @@ function setUp ({ provider = 'generic', canRevoke = true, verify = async () => {
 
 t.test('asks for what the client asked for, and of Entra ID always for all: at sign-in and at each refresh', async (t) => {
   for (const [provider, scopes, scope] of [['generic', ['openid'], undefined], ['entra', ['openid', 'email', 'api'], 'openid email api']] as const) {
-    const { proxy, seen } = setUp({ provider })
+    const { proxy, seen } = await setUp({ provider })
     await proxy.signIn.start(REQUEST)
     await proxy.issuer.refresh({ refreshToken: 'r', scope: undefined }, CLIENT)
     t.same(seen, { scopes: [scopes], tokenScopes: [scope], marks: [], told: [] }, provider)
@@ -56,7 +58,7 @@ t.test('asks for what the client asked for, and of Entra ID always for all: at s
 })
 
 t.test('a logout ends the access tokens issued so far, of the person or of the session', async (t) => {
-  const { proxy, seen } = setUp()
+  const { proxy, seen } = await setUp()
   const before = Math.floor(Date.now() / 1_000)
   t.equal(await proxy.revokeFor({ subject: 'ada' }), 1)
   t.equal(await proxy.revokeFor({ sid: 'session' }), 1)
@@ -65,23 +67,23 @@ t.test('a logout ends the access tokens issued so far, of the person or of the s
 })
 
 t.test('an access token that /mcp takes ends here and at the provider, any other string at the provider alone', async (t) => {
-  const { proxy, seen } = setUp()
+  const { proxy, seen } = await setUp()
   await proxy.revoker.revoke('good', 'access_token', CLIENT)
   t.same(seen, { scopes: [], tokenScopes: [], marks: [[[tokenKey(digest('good'))], undefined]], told: [['good', 'access_token']] })
   for (const refusal of [new TokenError('invalid_token', 'expired'), new ProviderUnavailableError('no keys')]) {
-    const other = setUp({ verify: async () => { throw refusal } })
+    const other = await setUp({ verify: async () => { throw refusal } })
     await other.proxy.revoker.revoke('refresh', undefined, CLIENT)
     t.same(other.seen.marks, [], refusal.name)
     t.same(other.seen.told, [['refresh', undefined]])
   }
   const fault = new TypeError('a bug')
-  await t.rejects(setUp({ verify: async () => { throw fault } }).proxy.revoker.revoke('x', undefined, CLIENT), fault)
+  await t.rejects((await setUp({ verify: async () => { throw fault } })).proxy.revoker.revoke('x', undefined, CLIENT), fault)
 })
 
 t.test('where the provider revokes nothing, access tokens end here, and the rest is refused as what it is', async (t) => {
-  const { proxy, seen } = setUp({ canRevoke: false })
+  const { proxy, seen } = await setUp({ canRevoke: false })
   await proxy.revoker.revoke('good', undefined, CLIENT)
   t.equal(seen.marks.length, 1)
-  const other = setUp({ canRevoke: false, verify: async () => { throw new TokenError('invalid_format', 'no JWT') } })
+  const other = await setUp({ canRevoke: false, verify: async () => { throw new TokenError('invalid_format', 'no JWT') } })
   await t.rejects(other.proxy.revoker.revoke('refresh', 'refresh_token', CLIENT), { name: 'OAuthError', code: 'unsupported_token_type', statusCode: 400 })
 })
