@@ -18,7 +18,7 @@ import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.t
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
 import { clientAddressKey } from '../src/net/addresses.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
-import { randomId } from '../src/crypto/keyring.ts'
+import { randomId } from '../src/crypto/hash.ts'
 
 export interface McpTransportOptions {
   /** What is offered. */

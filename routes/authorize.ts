@@ -9,7 +9,7 @@ import { authorize } from '../src/oauth/endpoints/authorize.ts'
 import type { AuthorizationServices } from '../src/oauth/endpoints/authorize.ts'
 import { describeRequest } from '../src/oauth/endpoints/consent.ts'
 import type { Consent } from '../src/oauth/endpoints/consent.ts'
-import { randomId } from '../src/crypto/keyring.ts'
+import { randomId } from '../src/crypto/hash.ts'
 import { AuthorizeHeadersSchema, AuthorizeQuerySchema, AuthorizeResponses } from '../src/schemas/authorize.ts'
 
 export interface AuthorizeRouteOptions extends AuthorizationServices {

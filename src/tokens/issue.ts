@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose'
 import { OAuthError } from '../errors/oauth-error.ts'
-import { randomId } from '../crypto/keyring.ts'
+import { randomId } from '../crypto/hash.ts'
 import { MAX_TOKEN_LENGTH } from './jwt.ts'
 import type { SigningKeys } from './signing-keys.ts'
 

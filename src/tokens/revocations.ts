@@ -1,7 +1,7 @@
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
-import { digest } from '../crypto/keyring.ts'
+import { digest } from '../crypto/hash.ts'
 
 /** A revocation, as all replicas learn of it. */
 export interface Revocation {

@@ -1,5 +1,5 @@
 import type { JSONRPCResponse } from '@modelcontextprotocol/server'
-import { randomId } from '../../crypto/keyring.ts'
+import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { runInBackground } from './background.ts'

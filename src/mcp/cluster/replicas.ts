@@ -1,4 +1,4 @@
-import { randomId } from '../../crypto/keyring.ts'
+import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'

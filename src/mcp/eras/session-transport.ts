@@ -1,6 +1,6 @@
 import { isJSONRPCRequest, isJSONRPCResponse } from '@modelcontextprotocol/server'
 import type { InitializeRequest, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId, Server, Transport } from '@modelcontextprotocol/server'
-import { randomId } from '../../crypto/keyring.ts'
+import { randomId } from '../../crypto/hash.ts'
 import type { CallStream } from '../streams/call-stream.ts'
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { Session } from '../sessions/sessions.ts'

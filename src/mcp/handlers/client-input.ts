@@ -2,7 +2,7 @@ import { ProtocolError, SdkError, SdkErrorCode, inputRequired } from '@modelcont
 import type { CreateMessageRequestParams, InputRequest, Root } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { randomId } from '../../crypto/keyring.ts'
+import { randomId } from '../../crypto/hash.ts'
 import type { ClientInfo, ElicitAction, RequestContext } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
 import type { ClientChannel } from './client-channel.ts'

@@ -1,4 +1,4 @@
-import { digest, randomId } from '../../crypto/keyring.ts'
+import { digest, randomId } from '../../crypto/hash.ts'
 import type { Keyring } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'

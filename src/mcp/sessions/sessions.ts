@@ -1,5 +1,5 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
-import { digest, randomId } from '../../crypto/keyring.ts'
+import { digest, randomId } from '../../crypto/hash.ts'
 import { HttpError } from '../../errors/http-error.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'

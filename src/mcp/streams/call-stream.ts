@@ -1,6 +1,6 @@
 import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
 import { isJSONRPCRequest } from '@modelcontextprotocol/server'
-import { randomId } from '../../crypto/keyring.ts'
+import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { EventStream, McpResponse } from '../exchange.ts'

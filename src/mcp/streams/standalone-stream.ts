@@ -1,5 +1,5 @@
 import type { JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
-import { randomId } from '../../crypto/keyring.ts'
+import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { EventStream, McpResponse } from '../exchange.ts'

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, errors, jwtVerify } from 'jose'
 import type { JWK } from 'jose'
-import { digest, timingSafeEquals } from '../../crypto/keyring.ts'
+import { digest, timingSafeEquals } from '../../crypto/hash.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { ClientCredentials } from '../../schemas/token.ts'
 import { keys } from '../../store/keys.ts'

@@ -1,4 +1,4 @@
-import { digest, randomId } from '../../crypto/keyring.ts'
+import { digest, randomId } from '../../crypto/hash.ts'
 import { canonicalJson } from '../../json/canonical-json.ts'
 import type { RegisteredClient } from '../../schemas/register.ts'
 import { keys } from '../../store/keys.ts'

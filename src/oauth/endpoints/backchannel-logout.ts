@@ -5,7 +5,7 @@ import { expectedIssuer } from '../../provider/issuer.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { digest } from '../../crypto/keyring.ts'
+import { digest } from '../../crypto/hash.ts'
 
 /** The provider says that somebody logged out (OpenID Connect Back-Channel Logout 1.0). */
 export interface LogoutServices {

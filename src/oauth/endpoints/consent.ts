@@ -3,7 +3,7 @@ import { isLoopbackHost } from '../../net/addresses.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import { describeScope } from '../protocol/scope.ts'
-import { digest, randomId, timingSafeEquals } from '../../crypto/keyring.ts'
+import { digest, randomId, timingSafeEquals } from '../../crypto/hash.ts'
 import type { AuthorizationRequest } from '../modes/sign-in.ts'
 
 /**

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { digest } from '../../../src/crypto/keyring.ts'
+import { digest } from '../../../src/crypto/hash.ts'
 import { SessionNotFoundError, TooManySessionsError, createSessions } from '../../../src/mcp/sessions/sessions.ts'
 import type { SessionOptions } from '../../../src/mcp/sessions/sessions.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { keys } from '../../../src/store/keys.ts'
-import { digest } from '../../../src/crypto/keyring.ts'
+import { digest } from '../../../src/crypto/hash.ts'
 import { until } from '../../store/contract.ts'
 import { gate, stepper as createStepper } from '../../support/gate.ts'
 import { asPrincipal, call, request, settle, startEngines, startSession } from '../../support/mcp.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { digest } from '../../../src/crypto/keyring.ts'
+import { digest } from '../../../src/crypto/hash.ts'
 import { createChangeLog, toNotification } from '../../../src/mcp/cluster/change-log.ts'
 import { createEventStreams } from '../../../src/mcp/streams/event-stream.ts'
 import { createReplicas } from '../../../src/mcp/cluster/replicas.ts'

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import { digest, randomId, timingSafeEquals } from '../../../crypto/keyring.ts'
+import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
 import type { Grant, Grants } from './grants.ts'
 
 /**

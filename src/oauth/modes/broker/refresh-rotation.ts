@@ -1,5 +1,5 @@
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import { digest, timingSafeEquals } from '../../../crypto/keyring.ts'
+import { digest, timingSafeEquals } from '../../../crypto/hash.ts'
 import { readRefreshToken } from './grants.ts'
 import type { Grant, Grants, RefreshToken } from './grants.ts'
 import type { UpstreamRefresh } from './upstream-refresh.ts'

@@ -1,4 +1,4 @@
-import { digest } from '../../../crypto/keyring.ts'
+import { digest } from '../../../crypto/hash.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'

@@ -5,7 +5,7 @@ import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { TokenRevoker } from '../mode.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
-import { digest } from '../../../crypto/keyring.ts'
+import { digest } from '../../../crypto/hash.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 
 /** Proxy mode: an access token is refused here from now on, and the provider is told of it, and of refresh tokens. */

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { keys } from '../../../../src/store/keys.ts'
-import { digest } from '../../../../src/crypto/keyring.ts'
+import { digest } from '../../../../src/crypto/hash.ts'
 import { REDIRECT_URI, readTokens, redeem, refresh, register, signIn, startBroker } from '../../../support/broker.ts'
 import { isError } from '../../../support/oauth-error.ts'
 import { ping } from '../../../support/seed.ts'

@@ -4,7 +4,7 @@ import type { AuthorizationRequest } from '../../../../src/oauth/modes/sign-in.t
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../../../src/oauth/modes/proxy/proxy.ts'
 import { sidKey, subjectKey, tokenKey } from '../../../../src/tokens/revocations.ts'
-import { digest } from '../../../../src/crypto/keyring.ts'
+import { digest } from '../../../../src/crypto/hash.ts'
 import type { TokenClient } from '../../../../src/provider/token-client.ts'
 import type { Principal } from '../../../../src/tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
