@@ -48,29 +48,30 @@ const MAY_IMPORT = {
 
   // The MCP engine
   'src/mcp/exchange.ts': ['src/define', 'src/tokens'],
+  'src/mcp/revisions.ts': ['@modelcontextprotocol'],
   'src/mcp/cluster': ['src/crypto', 'src/store', '@modelcontextprotocol'],
-  'src/mcp/sessions': ['src/crypto', 'src/store', '@modelcontextprotocol'],
+  'src/mcp/sessions': ['src/crypto', 'src/mcp/cluster', 'src/store', '@modelcontextprotocol'],
   'src/mcp/handlers': [
     'src/crypto', 'src/define', 'src/mcp/sessions', 'src/store', 'src/tokens', '@modelcontextprotocol'
   ],
   'src/mcp/catalog': ['src/define', 'src/mcp/handlers', 'src/policy', 'src/tokens', '@modelcontextprotocol'],
   'src/mcp/scope-check.ts': ['src/mcp/catalog', 'src/policy', 'src/tokens'],
   'src/mcp/streams': [
-    'src/crypto', 'src/define', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/sessions', 'src/store',
-    '@modelcontextprotocol'
+    'src/crypto', 'src/define', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/revisions.ts', 'src/mcp/sessions',
+    'src/store', '@modelcontextprotocol'
   ],
   'src/mcp/fast-path': [
-    'src/mcp/catalog', 'src/mcp/exchange.ts', 'src/mcp/handlers', 'src/mcp/sessions', 'src/policy',
+    'src/mcp/catalog', 'src/mcp/exchange.ts', 'src/mcp/handlers', 'src/mcp/revisions.ts', 'src/mcp/sessions',
     '@modelcontextprotocol'
   ],
   'src/mcp/eras': [
     'src/crypto', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/fast-path', 'src/mcp/handlers',
-    'src/mcp/scope-check.ts', 'src/mcp/sessions', 'src/mcp/streams', 'src/policy', 'src/store', '@modelcontextprotocol'
+    'src/mcp/revisions.ts', 'src/mcp/scope-check.ts', 'src/mcp/sessions', 'src/mcp/streams', '@modelcontextprotocol'
   ],
   'src/mcp/engine.ts': [
     'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/eras', 'src/mcp/exchange.ts',
-    'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/scope-check.ts', 'src/mcp/sessions', 'src/mcp/streams',
-    'src/policy', 'src/store', '@modelcontextprotocol'
+    'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/revisions.ts', 'src/mcp/scope-check.ts', 'src/mcp/sessions',
+    'src/mcp/streams', 'src/policy', 'src/store', '@modelcontextprotocol'
   ],
 
   // What is offered, and how its authors test it
@@ -78,7 +79,9 @@ const MAY_IMPORT = {
   'src/prompts': ['src/define'],
   'src/resources': ['src/config', 'src/define'],
   'src/extensions': ['src/define'],
-  'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/catalog', 'src/resources'],
+  'src/definitions.ts': [
+    'src/config', 'src/define', 'src/extensions', 'src/mcp/catalog', 'src/mcp/revisions.ts', 'src/resources'
+  ],
   'src/index.ts': ['src/define', 'src/tokens'],
   'src/testing': [
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/exchange.ts',

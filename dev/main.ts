@@ -5,6 +5,7 @@ import type { Definition } from '../src/define/definition.ts'
 import { listen } from '../src/listen.ts'
 import { createDefinitionCheck } from '../src/mcp/catalog/catalog.ts'
 import type { Engine } from '../src/mcp/engine.ts'
+import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
 import { startDevProvider } from './provider.ts'
 import { createReloader } from './reload.ts'
@@ -46,7 +47,7 @@ try {
           // This file runs compiled, from a folder of the repository.
           source: fileURLToPath(new URL('../../src/', import.meta.url))
         })
-        configuration = createConfigurationResource(config)
+        configuration = createConfigurationResource(config, REVISIONS)
         return [...reloader.definitions, configuration]
       },
       onEngine (made) { engine = made }

@@ -3,6 +3,7 @@ import type { Definition } from './define/definition.ts'
 import { linkExtensions } from './extensions/link.ts'
 import { joinDefinitions, loadDefinitionFiles } from './extensions/load.ts'
 import { createDefinitionCheck } from './mcp/catalog/catalog.ts'
+import { REVISIONS } from './mcp/revisions.ts'
 import { createConfigurationResource } from './resources/_configuration.ts'
 
 /**
@@ -14,5 +15,5 @@ import { createConfigurationResource } from './resources/_configuration.ts'
 export async function loadDefinitions (config: Config): Promise<Definition[]> {
   if (config.extensions.length > 0) linkExtensions()
   const files = await loadDefinitionFiles(config.extensions, { from: process.cwd(), check: createDefinitionCheck(config.scopeHierarchy) })
-  return [...joinDefinitions(files), createConfigurationResource(config)]
+  return [...joinDefinitions(files), createConfigurationResource(config, REVISIONS)]
 }

@@ -1,54 +1,56 @@
 import { isLegacyRequest } from '@modelcontextprotocol/server'
-import type { Implementation, ServerEvent } from '@modelcontextprotocol/server'
+import type { Implementation } from '@modelcontextprotocol/server'
+import { isPromise } from '../async/maybe-async.ts'
+import type { MaybePromise } from '../async/maybe-async.ts'
 import type { Keyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
-import type { Store } from '../store/store.ts'
-import { checkScopes } from './scope-check.ts'
-import type { CallLimits, McpRequest, McpResponse } from './exchange.ts'
-import { errorResponse } from './exchange.ts'
-import type { CallStreamOptions } from './streams/call-stream.ts'
-import { createCatalog } from './catalog/catalog.ts'
-import { createChangeLog } from './cluster/change-log.ts'
-import { createClientRequests } from './cluster/client-requests.ts'
-import { createPendingCalls } from './fast-path/pending-calls.ts'
-import { createFastPath } from './fast-path/fast-path.ts'
-import type { HandedOverCall } from './fast-path/fast-path.ts'
-import { createPlainResponses } from './fast-path/plain-response.ts'
-import { createEventStreams } from './streams/event-stream.ts'
-import type { EventStreamsOptions } from './streams/event-stream.ts'
-import { createLegacy } from './eras/legacy.ts'
-import { createModern } from './eras/modern.ts'
-import type { TokenFor } from './handlers/context.ts'
-import { changedLists } from './catalog/diff.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
-import { LIST_TTL_MS, createProtocolServers } from './eras/protocol-server.ts'
-import { createReplicas } from './cluster/replicas.ts'
+import type { Store } from '../store/store.ts'
+import { createLiveCatalog } from './catalog/live-catalog.ts'
+import { LIST_TTL_MS } from './catalog/listing.ts'
+import { createChangeLog } from './cluster/change-log.ts'
+import { createClientRequests } from './cluster/client-requests.ts'
+import { createCluster } from './cluster/cluster.ts'
+import { createLegacy } from './eras/legacy.ts'
+import { createModern } from './eras/modern.ts'
+import { createProtocolServers } from './eras/protocol-server.ts'
+import { errorResponse } from './exchange.ts'
+import type { CallLimits, McpRequest, McpResponse } from './exchange.ts'
+import { createFastPath } from './fast-path/fast-path.ts'
+import { createPendingCalls } from './fast-path/pending-calls.ts'
+import type { HandedOverCall } from './fast-path/pending-calls.ts'
+import { createPlainResponses } from './fast-path/plain-response.ts'
+import type { TokenFor } from './handlers/context.ts'
 import { createRequestStates } from './handlers/request-state.ts'
 import { createRunner } from './handlers/runner.ts'
+import { MODERN_REVISION } from './revisions.ts'
+import { checkScopes } from './scope-check.ts'
+import type { SessionOptions } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
-import type { SessionOptions } from './sessions/sessions.ts'
-import { createStandaloneStreams } from './streams/standalone-stream.ts'
-import type { StandaloneStreamOptions } from './streams/standalone-stream.ts'
-import { createResumedStreams } from './streams/resumed-stream.ts'
-import type { ResumedStreamOptions } from './streams/resumed-stream.ts'
-import { watchResources } from './catalog/watch-resources.ts'
-import { isPromise } from '../async/maybe-async.ts'
-import type { MaybePromise } from '../async/maybe-async.ts'
+import { createEventStreams } from './streams/event-stream.ts'
+import type { EventStreamsOptions } from './streams/event-stream.ts'
+import { createSessionStreams } from './streams/session-streams.ts'
+import type { SessionStreamTimings } from './streams/session-streams.ts'
 
 /**
- * The MCP engine: one HTTP exchange in, one answer out, for both eras of the protocol on one endpoint.
+ * The MCP engine: one HTTP request in, one response out, for both eras of the protocol on one endpoint.
  *
- * The SDK is the authority on the protocol. Which era a request belongs to is the SDK's own classification:
- * 2026-07-28 goes to modern.ts, everything older to legacy.ts.
+ * The SDK is the authority on the protocol, and decides to which era a request belongs: 2026-07-28 goes to
+ * eras/modern.ts, everything older to eras/legacy.ts.
  */
 export interface Engine {
-  /** Answers one request, a plain one at once. @throws (or rejects with) InsufficientScopeError, StoreUnavailableError, SessionNotFoundError, TooManySessionsError, and what limits throw */
-  handle (exchange: McpRequest): MaybePromise<McpResponse>
   /**
-   * Offers this from now on, and tells clients which lists have changed; sessions and what runs go on.
-   * @throws Error for definitions that cannot be served; then nothing changes
+   * Answers one request; a plain one without a promise.
+   * @throws (or rejects with) InsufficientScopeError, StoreUnavailableError, SessionNotFoundError,
+   * TooManySessionsError, LimitError
+   */
+  handle (request: McpRequest): MaybePromise<McpResponse>
+  /**
+   * Replaces what the server offers, and notifies clients of the lists that have changed. Sessions and running calls
+   * go on.
+   * @throws Error for definitions that cannot be served; nothing changes then
    */
   replace (definitions: readonly Definition[]): void
   /** Ends streams at once, lets calls finish for `graceMs`, then aborts them. */
@@ -59,162 +61,148 @@ export interface EngineOptions {
   serverInfo: Implementation
   definitions: readonly Definition[]
   policy: PolicyOptions
+  /** Undefined where tools cannot get tokens for other APIs. */
   tokenFor: TokenFor | undefined
-  /** Of lists. */
+  /** Items per page of a list. */
   pageSize: number
   store: Store
-  secrets: Keyring
+  keyring: Keyring
   session: SessionOptions
   tool: { timeoutSeconds: number, inputTimeoutSeconds: number }
   limits: CallLimits
   log: RequestLog
-  /** For tests: other times than those of production. */
-  streamOptions?: Omit<EventStreamsOptions, 'onCut'>
-  times?: EngineTimes
-  /** For tests: without it every request is the SDK's. */
-  fast?: boolean
+  internals?: EngineInternals
 }
 
-/** Where each is explained. */
-export type EngineTimes = Pick<CallStreamOptions, 'streamAfterMs'> & Pick<ResumedStreamOptions, 'lookMs' | 'deadMs'> &
-  Pick<StandaloneStreamOptions, 'renewMs'> & { answerLookMs?: number }
+/** Timings and switches that only tests set; documented where they are used. */
+export interface EngineInternals extends SessionStreamTimings {
+  /** False sends every request through the SDK. */
+  fastPath?: boolean
+  eventStreams?: Omit<EventStreamsOptions, 'onCutOff'>
+  clientRequestPollMs?: number
+}
 
-export function createEngine ({ serverInfo, definitions, policy, tokenFor, pageSize, store, secrets, session, tool, limits, log, streamOptions, times = {}, fast: isFast = true }: EngineOptions): Engine {
+/** How long the stream of a call is held beyond the longest time that the call may take. */
+const STREAM_TTL_MARGIN_SECONDS = 300
+const SHUTTING_DOWN = 'The server is shutting down: send the call again'
+
+export function createEngine (options: EngineOptions): Engine {
+  const { serverInfo, pageSize, store, keyring, tool, limits, log, internals = {} } = options
+  const { timeoutSeconds, inputTimeoutSeconds } = tool
   const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
-  const policies = createPolicyEvaluator(policy)
-  let catalog = createCatalog(definitions, policies)
-  const replicas = createReplicas(store, log)
-  const streams = createEventStreams({ ...streamOptions, onCut: (reason) => { log.warn({ reason }, 'A stream was cut, as its client does not read it') } })
-  const sessions = createSessions(store, session)
-  const requestStates = createRequestStates(secrets, store, tool.inputTimeoutSeconds)
-  const changes = createChangeLog({ store, replicas, log, lookMs: times.lookMs })
-  const clientRequests = createClientRequests(store, replicas, log, times.answerLookMs)
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew: sessions.renew, subscriptions: sessions.subscriptions, ...times })
-  const announce = (change: ServerEvent): void => { changes.bus.publish(change) }
-  let stopWatching = watchResources(definitions, announce, log)
+  const cluster = createCluster(store, log)
+  const changes = createChangeLog(cluster, log, internals.pollMs)
+  const policies = createPolicyEvaluator(options.policy)
+  const { definitions } = options
+  const liveCatalog = createLiveCatalog({ definitions, policies, announce: changes.publish, log })
+  const catalog = liveCatalog.current
+  const sessions = createSessions(cluster, options.session)
+  const eventStreams = createEventStreams({
+    ...internals.eventStreams,
+    onCutOff: (reason) => { log.warn({ reason }, 'A stream was cut off because its client does not read it') }
+  })
+  const streams = createSessionStreams({
+    cluster,
+    eventStreams,
+    changes,
+    sessions,
+    callTtlSeconds: timeoutSeconds + inputTimeoutSeconds + STREAM_TTL_MARGIN_SECONDS,
+    timings: internals
+  })
   const runner = createRunner({
     sessions,
-    requestStates,
-    ...tool,
-    announce,
-    queue: standalone.queue,
-    tokenFor,
+    requestStates: createRequestStates(keyring, store, inputTimeoutSeconds),
+    timeoutSeconds,
+    inputTimeoutSeconds,
+    announce: changes.publish,
+    queue: streams.queue,
+    tokenFor: options.tokenFor,
     onerror
   })
-  const servers = createProtocolServers({
-    serverInfo,
-    catalog: () => catalog,
-    runner,
-    sessions,
-    timeoutSeconds: tool.timeoutSeconds,
-    pageSize,
-    onSubscriptionsChanged: (session) => { replicas.send({ kind: 'subscribed', session }) },
-    onLogLevelChanged: (session) => { replicas.send({ kind: 'altered', session }) },
-    onerror
-  })
-  const readers = createResumedStreams({ store, replicas, streams, log, ...times })
+  const servers = createProtocolServers({ serverInfo, catalog, runner, sessions, timeoutSeconds, pageSize, onerror })
+  const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const pendingCalls = createPendingCalls()
-  const legacy = createLegacy({
-    store,
-    replicas,
-    streams,
-    sessions,
-    servers,
-    clientRequests,
-    standalone,
-    readers,
-    pendingCalls,
-    limits,
-    log,
-    streamTtlSeconds: tool.timeoutSeconds + tool.inputTimeoutSeconds + 300,
-    ...times
-  })
-  const modern = createModern({ servers, catalog: () => catalog, streams, bus: changes.bus, limits, onerror })
-
-  const fast = createFastPath({
-    catalog: () => catalog,
+  const legacy = createLegacy({ cluster, sessions, streams, servers, clientRequests, pendingCalls, limits })
+  const modern = createModern({ servers, catalog, eventStreams, bus: changes.bus, limits, onerror })
+  const fastPath = createFastPath({
+    catalog,
     runner,
     sessions,
-    sdk: { modern: async (exchange, begun) => await postModern(exchange, toRequest(exchange), begun), session: legacy.resume },
-    isRunning: legacy.isRunning,
     pendingCalls,
-    answers: createPlainResponses(serverInfo, LIST_TTL_MS),
+    responses: createPlainResponses(serverInfo, LIST_TTL_MS),
     limits,
+    sdk: { resumeModern: postModern, resumeInSession: legacy.resumeCall, isRunning: legacy.isRunning },
     pageSize
   })
-  if (!isFast) fast.stop()
-  replicas.onMessage((message) => { if (message.kind === 'ended' || message.kind === 'subscribed' || message.kind === 'altered') sessions.forget(message.session) })
-  replicas.onGap(() => { sessions.forget() })
+  if (internals.fastPath === false) fastPath.stop()
 
-  async function post (exchange: McpRequest): Promise<McpResponse> {
-    const { body, principal } = exchange
-    checkScopes(Array.isArray(body) ? body : [body], principal, catalog, policies)
-    const request = toRequest(exchange)
-    return await isLegacyRequest(request, body) ? await legacy.post(exchange) : await postModern(exchange, request)
+  async function post (request: McpRequest): Promise<McpResponse> {
+    const { body, principal } = request
+    checkScopes(Array.isArray(body) ? body : [body], principal, catalog(), policies)
+    const fetchRequest = toFetchRequest(request)
+    return await isLegacyRequest(fetchRequest, body)
+      ? await legacy.post(request)
+      : await postModern(request, undefined, fetchRequest)
   }
 
-  async function postModern (exchange: McpRequest, request: Request, begun?: HandedOverCall): Promise<McpResponse> {
-    const { signal } = exchange
-    const answer = await modern.post(exchange, request, begun)
-    // 499: the exchange was abandoned. The client that still waits is told to try another replica.
-    return answer.status === 499 && !signal.aborted ? errorResponse(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' }) : answer
+  async function postModern (
+    request: McpRequest,
+    call?: HandedOverCall,
+    fetchRequest = toFetchRequest(request)
+  ): Promise<McpResponse> {
+    const response = await modern.post(request, fetchRequest, call)
+    // 499: the SDK has abandoned the request. A client that still waits should try another replica.
+    if (response.status !== 499 || request.signal.aborted) return response
+    return errorResponse(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' })
   }
 
   return {
-    handle (exchange) {
-      if (exchange.method === 'POST') {
-        const answer = fast.answer(exchange)
-        if (answer === undefined) return post(exchange)
-        return isPromise(answer) ? answer.then((fit) => fit ?? post(exchange)) : answer
+    handle (request) {
+      if (request.method === 'POST') {
+        const response = fastPath.respond(request)
+        if (response === undefined) return post(request)
+        return isPromise(response) ? response.then((plain) => plain ?? post(request)) : response
       }
-      // The revision without sessions has nothing to get or delete.
-      if (exchange.headers['mcp-protocol-version'] === '2026-07-28') return errorResponse(405, -32000, 'Method not allowed', { allow: 'POST' })
-      return exchange.method === 'GET' ? legacy.get(exchange) : legacy.delete(exchange)
+      // The revision without sessions has nothing to GET or DELETE.
+      if (request.headers['mcp-protocol-version'] === MODERN_REVISION) {
+        return errorResponse(405, -32000, 'Method not allowed', { allow: 'POST' })
+      }
+      return request.method === 'GET' ? legacy.get(request) : legacy.delete(request)
     },
-    replace (next) {
-      const before = catalog
-      catalog = createCatalog(next, policies)
-      stopWatching()
-      stopWatching = watchResources(next, announce, log)
-      for (const change of changedLists(before, catalog)) announce(change)
-    },
+
+    replace: liveCatalog.replace,
+
     async close (graceMs) {
-      stopWatching()
-      fast.stop()
+      liveCatalog.stopWatching()
+      fastPath.stop()
       await modern.endSubscriptions()
-      standalone.endAll()
-      readers.endAll()
-      await settled(Promise.all([modern.idle(), legacy.idle()]), graceMs)
+      streams.endAll()
+      await settleWithin(graceMs, Promise.all([modern.idle(), legacy.idle()]))
       legacy.failAll(SHUTTING_DOWN)
       runner.abortAll(new Error('The server is shutting down'))
       await modern.close()
       await legacy.idle()
       clientRequests.stop()
       changes.stop()
-      await replicas.close()
-      streams.close()
+      await cluster.replicas.close()
+      eventStreams.close()
     }
   }
 }
 
-const SHUTTING_DOWN = 'The server is shutting down: send the call again'
-
-function toRequest ({ url, headers, signal }: McpRequest): Request {
-  return new Request(url, { method: 'POST', headers: toHeaders(headers), signal })
-}
-
-/** The SDK's transports want both media types; the route has settled that what is wanted is one of them. */
-function toHeaders (given: McpRequest['headers']): Headers {
+/** The request as the SDK takes it, without the access token. */
+function toFetchRequest ({ url, headers: given, signal }: McpRequest): Request {
   const headers = new Headers()
   for (const [name, value] of Object.entries(given)) {
     if (name !== 'authorization' && value !== undefined) headers.set(name, String(value))
   }
+  // The SDK requires both media types; the route has already checked that the client accepts one of them.
   headers.set('accept', 'application/json, text/event-stream')
-  return headers
+  return new Request(url, { method: 'POST', headers, signal })
 }
 
-async function settled (work: Promise<unknown>, withinMs: number): Promise<void> {
+async function settleWithin (ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  await Promise.race([work, new Promise((resolve) => { timer = setTimeout(resolve, withinMs) })])
+  await Promise.race([work, new Promise((resolve) => { timer = setTimeout(resolve, ms) })])
   clearTimeout(timer)
 }

@@ -3,15 +3,15 @@ import { VERSION } from '../config/version.ts'
 import { defineResource } from '../define/resource.ts'
 import type { ResourceDefinition } from '../define/resource.ts'
 
-/** MCP revisions, newest first. */
-const REVISIONS = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
-
 /**
- * What anybody who can reach this server may know of how it is set up. It is made of the configuration that the process
- * has read, so it is handed over at start instead of being loaded from its file; each member is named here, so that a
- * setting that is added later stays private.
+ * The public part of the configuration, for anyone who can reach this server. It is made from the configuration that the
+ * process has loaded, so it is no file of its own that the loader finds. Every member is named here, so that a setting
+ * that is added later stays private.
+ *
+ * @param revisions the MCP revisions that the server speaks, newest first
  */
-export function createConfigurationResource ({ resource, baseUrl, authRequired, oauth, oidc, mcp: { tool, session, limits } }: Config): ResourceDefinition {
+export function createConfigurationResource (config: Config, revisions: readonly string[]): ResourceDefinition {
+  const { resource, baseUrl, authRequired, oauth, oidc, mcp: { tool, session, limits } } = config
   return defineResource({
     uri: 'seed://configuration',
     name: 'configuration',
@@ -23,7 +23,7 @@ export function createConfigurationResource ({ resource, baseUrl, authRequired, 
       server: 'seed',
       version: VERSION,
       resource,
-      protocolVersions: REVISIONS,
+      protocolVersions: revisions,
       signIn: authRequired
         ? { required: true, mode: oauth.mode, authorizationServer: baseUrl, provider: oidc.issuer, scopes: oidc.scopes }
         : { required: false },

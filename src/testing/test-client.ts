@@ -76,7 +76,7 @@ export async function createTestClient ({ definitions, principal: described, era
     tokenFor: tokenFor && (async (_principal, { audience, ...options }) => await tokenFor(audience, options)),
     pageSize: 1_000,
     store,
-    secrets: createKeyring(undefined, undefined),
+    keyring: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds },
     limits: { beginCall: unlimited, beginStream: unlimited },

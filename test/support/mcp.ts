@@ -34,7 +34,7 @@ export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {
 export function startEngines (t: Test, { count = 2, definitions = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
   stayAwake(t)
   const { lines, log } = captureLog()
-  const secrets = createKeyring(undefined, undefined)
+  const keyring = createKeyring(undefined, undefined)
   const engines = Array.from({ length: count }, () => createEngine({
     serverInfo: { name: 'seed', version: '1.2.3' },
     definitions,
@@ -42,7 +42,7 @@ export function startEngines (t: Test, { count = 2, definitions = interactiveToo
     tokenFor: undefined,
     pageSize: 1_000,
     store,
-    secrets,
+    keyring,
     session: SESSIONS,
     tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60 },
     limits: NO_LIMITS,

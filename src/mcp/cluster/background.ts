@@ -5,11 +5,16 @@ export interface BackgroundLog {
 }
 
 /**
- * Work that no request waits for. A store that is away says so itself, and whatever was missed is looked up when it is
- * back; any other failure goes to the log and ends nothing.
+ * Runs work that no request awaits. Outages of the store are logged by the store and made up for later; all other
+ * failures are logged here.
  */
-export function runInBackground (work: Promise<unknown>, log: BackgroundLog): void {
-  work.catch((err: unknown) => {
+export function createBackground (log: BackgroundLog) {
+  function onBackgroundError (err: unknown): void {
     if (!(err instanceof StoreUnavailableError)) log.error({ err }, 'Work in the background failed')
-  })
+  }
+
+  return {
+    onBackgroundError,
+    runInBackground (work: Promise<unknown>): void { work.catch(onBackgroundError) }
+  }
 }

@@ -1,129 +1,112 @@
 import type { JSONRPCNotification, ServerEvent, ServerEventBus } from '@modelcontextprotocol/server'
+import { createCoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
-import type { Store } from '../../store/store.ts'
-import { runInBackground } from './background.ts'
-import type { BackgroundLog } from './background.ts'
-import type { Replicas } from './replicas.ts'
+import type { Cluster } from './cluster.ts'
+
+const MAX_ENTRIES = 1_000
+const TTL_SECONDS = 86_400
+/** Finds changes whose message was lost, or that could not be read when it came. */
+const POLL_MS = 5_000
+
+export interface ChangeLogLog {
+  warn (fields: object, message: string): void
+}
+
+type Listener = (number: number, event: ServerEvent) => void
+
+export type ChangeLog = ReturnType<typeof createChangeLog>
 
 /**
- * Changes of what this server offers (its tools, for one), told to clients on every replica: a numbered log in the
- * store, which each replica reads on. Subscriptions of 2026-07-28 and standalone streams of the 2025 revisions both
- * live on it.
+ * Changes of what this server offers (lists and resources), on their way to the clients of every replica: a numbered log
+ * in the store, which each replica reads in order. The subscriptions of 2026-07-28 and the standalone streams of the 2025
+ * revisions are both fed from it.
  */
-export interface ChangeLog {
-  /** For the SDK's subscriptions. */
-  readonly bus: ServerEventBus
-  /** Calls for each change from now on, in order. @returns what ends it */
-  onChange (listener: (number: number, event: ServerEvent) => void): () => void
-  /** The changes after a number, and the number of the newest. @throws StoreUnavailableError */
-  since (number: number): Promise<{ changes: Array<[number: number, event: ServerEvent]>, newest: number }>
-  stop (): void
-}
-
-const MOST = 1_000
-const TTL_SECONDS = 86_400
-/** Should a message be lost on its way, or the store not answer when it came. */
-const LOOK_MS = 5_000
-
-export interface ChangeLogOptions {
-  store: Store
-  replicas: Replicas
-  log: BackgroundLog & { warn (fields: object, message: string): void }
-  lookMs?: number | undefined
-}
-
-export function createChangeLog ({ store, replicas, log, lookMs = LOOK_MS }: ChangeLogOptions): ChangeLog {
-  const listeners = new Set<(number: number, event: ServerEvent) => void>()
-  /** The newest that this replica has told of; undefined until it knows where the log stands. */
-  let told: number | undefined
-  let reading = false
-  let again = false
+export function createChangeLog (
+  { store, replicas, runInBackground, onBackgroundError }: Cluster,
+  log: ChangeLogLog,
+  pollMs = POLL_MS
+) {
+  const listeners = new Set<Listener>()
+  /** The newest change that listeners were called with; undefined until the log's end is known. */
+  let last: number | undefined
+  /** Changes that the store did not take, by their text. */
   const unpublished = new Map<string, ServerEvent>()
+  const reading = createCoalescedTask(readNewChanges, onBackgroundError)
 
-  function tell (number: number, event: ServerEvent): void {
-    for (const listener of listeners) listener(number, event)
-  }
-
-  async function since (number: number) {
+  async function since (number: number): Promise<{ changes: Array<[number: number, event: ServerEvent]>, newest: number }> {
     const { entries, newest } = await store.entries(keys.changes(), number)
-    return { changes: entries.map(([at, text]): [number, ServerEvent] => [at, JSON.parse(text) as ServerEvent]), newest }
+    return { changes: entries.map(([at, text]) => [at, JSON.parse(text) as ServerEvent]), newest }
   }
 
-  /** One reader at a time, so that listeners hear in order and once. */
-  async function readOn (): Promise<void> {
-    try {
-      while (again) await readOnce()
-    } finally {
-      reading = false
-    }
-  }
-
-  async function readOnce (): Promise<void> {
-    again = false
-    let read = await since(told ?? Number.MAX_SAFE_INTEGER)
-    told ??= read.newest
-    // A store that lost the log counts from the beginning again.
-    if (read.newest < told) {
-      told = 0
+  async function readNewChanges (): Promise<void> {
+    let read = await since(last ?? Number.MAX_SAFE_INTEGER)
+    last ??= read.newest
+    // A store that has lost the log counts from the beginning again.
+    if (read.newest < last) {
+      last = 0
       read = await since(0)
     }
     for (const [number, event] of read.changes) {
-      told = number
-      tell(number, event)
+      last = number
+      for (const listener of listeners) listener(number, event)
     }
   }
 
-  function read (): void {
-    again = true
-    if (reading) return
-    reading = true
-    runInBackground(readOn(), log)
-  }
-
-  replicas.onMessage((message) => { if (message.kind === 'changed') read() })
-  replicas.onGap(look)
-  read()
-  const looking = setInterval(look, lookMs).unref()
-
-  function look (): void {
-    const events = [...unpublished.values()]
-    unpublished.clear()
-    for (const event of events) runInBackground(publish(event), log)
-    read()
-  }
-
-  /** What the store does not take now, it is told when it is back. */
-  async function publish (event: ServerEvent): Promise<void> {
+  async function append (event: ServerEvent): Promise<void> {
     try {
-      await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, most: MOST })
-      replicas.send({ kind: 'changed' })
+      await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, most: MAX_ENTRIES })
+      replicas.send({ kind: 'change-published' })
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err
-      log.warn({ change: event.kind }, 'Clients will be told of a change of what this server offers when the store is back')
+      log.warn({ change: event.kind }, 'The store is unavailable: clients will be notified of a change once it is back')
       unpublished.set(JSON.stringify(event), event)
     }
   }
 
+  function publish (event: ServerEvent): void {
+    runInBackground(append(event))
+  }
+
+  function poll (): void {
+    const events = [...unpublished.values()]
+    unpublished.clear()
+    for (const event of events) publish(event)
+    reading.request()
+  }
+
+  /** @returns a function that removes the listener */
+  function onChange (listener: Listener): () => void {
+    listeners.add(listener)
+    return () => { listeners.delete(listener) }
+  }
+
+  /** The change log as the SDK's subscriptions know it. */
+  const bus: ServerEventBus = {
+    publish,
+    subscribe: (listener) => onChange((_number, event) => { listener(event) })
+  }
+
+  replicas.onMessage((message) => { if (message.kind === 'change-published') reading.request() })
+  replicas.onGap(poll)
+  reading.request()
+  const polling = setInterval(poll, pollMs).unref()
+
   return {
-    bus: {
-      publish (event) { runInBackground(publish(event), log) },
-      subscribe (listener) {
-        const hear = (_number: number, event: ServerEvent): void => { listener(event) }
-        listeners.add(hear)
-        return () => { listeners.delete(hear) }
-      }
-    },
-    onChange (listener) {
-      listeners.add(listener)
-      return () => { listeners.delete(listener) }
-    },
+    bus,
+    /** Notifies all clients that are to hear of the change, at once or when the store is back. */
+    publish,
+    /** Calls the listener for each change from now on, in order. @returns a function that removes the listener */
+    onChange,
+    /** The changes after a number, and the number of the newest. @throws StoreUnavailableError */
     since,
-    stop () { clearInterval(looking) }
+    /** The number of the newest change. @throws StoreUnavailableError */
+    async newest (): Promise<number> { return (await since(Number.MAX_SAFE_INTEGER)).newest },
+    stop (): void { clearInterval(polling) }
   }
 }
 
-/** What a change is called on the wire. An update of a resource is for those alone who have subscribed to it. */
+/** The notification for a change. An updated resource concerns only the clients that have subscribed to it. */
 export function toNotification (event: ServerEvent): JSONRPCNotification {
   const method = {
     tools_list_changed: 'notifications/tools/list_changed',

@@ -1,78 +1,73 @@
 import type { JSONRPCResponse } from '@modelcontextprotocol/server'
 import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
-import type { Store } from '../../store/store.ts'
-import { runInBackground } from './background.ts'
-import type { BackgroundLog } from './background.ts'
-import type { Replicas } from './replicas.ts'
+import type { Cluster } from './cluster.ts'
+
+const RESPONSE_TTL_SECONDS = 300
+/** Finds responses whose message was lost. */
+const POLL_MS = 5_000
+
+export type ClientRequests = ReturnType<typeof createClientRequests>
 
 /**
- * Requests of this server to clients (elicitation, sampling, roots) whose answers are awaited. The answer is a POST of
- * its own, which may reach any replica: the request's id names the replica that waits, and the answer waits for it in
- * the store, under the session that it came from.
+ * Requests of this server to clients (elicitation, sampling, roots) whose responses are awaited. A response is a POST of
+ * its own and may reach any replica. The request's id names the replica that awaits the response; another replica that
+ * receives it leaves it in the store, under the session that it came from.
  */
-export interface ClientRequests {
-  /** @returns the id for the request, which no other request of any replica has */
-  open (session: string, onAnswer: (answer: JSONRPCResponse) => void): string
-  /** The answer is not awaited any more. */
-  close (id: string): void
-  /**
-   * Takes what a client posted as an answer; one that nobody waits for goes nowhere.
-   * @throws StoreUnavailableError
-   */
-  answer (session: string, answer: JSONRPCResponse): Promise<void>
-  stop (): void
-}
+export function createClientRequests ({ store, replicas, runInBackground }: Cluster, pollMs = POLL_MS) {
+  const pending = new Map<string, { session: string, onResponse: (response: JSONRPCResponse) => void }>()
 
-const KEPT_SECONDS = 300
-/** Should a message be lost on its way. */
-const LOOK_MS = 5_000
-
-export function createClientRequests (store: Store, replicas: Replicas, log: BackgroundLog, lookMs = LOOK_MS): ClientRequests {
-  const awaited = new Map<string, { session: string, onAnswer: (answer: JSONRPCResponse) => void }>()
-
-  function deliver (id: string, answer: JSONRPCResponse): void {
-    const request = awaited.get(id)
-    awaited.delete(id)
-    request?.onAnswer(answer)
+  function resolve (id: string, response: JSONRPCResponse): void {
+    const request = pending.get(id)
+    pending.delete(id)
+    request?.onResponse(response)
   }
 
-  async function look (id: string): Promise<void> {
-    const request = awaited.get(id)
+  async function poll (id: string): Promise<void> {
+    const request = pending.get(id)
     if (request === undefined) return
-    const answer = await store.take(keys.answer(request.session, id))
-    if (answer !== undefined) deliver(id, JSON.parse(answer) as JSONRPCResponse)
+    const response = await store.take(keys.answer(request.session, id))
+    if (response !== undefined) resolve(id, JSON.parse(response) as JSONRPCResponse)
   }
 
-  const lookForAll = (): void => { for (const id of awaited.keys()) runInBackground(look(id), log) }
-  replicas.onMessage((message) => { if (message.kind === 'answered') runInBackground(look(message.request), log) })
-  replicas.onGap(lookForAll)
-  const looking = setInterval(lookForAll, lookMs).unref()
+  function pollAll (): void {
+    for (const id of pending.keys()) runInBackground(poll(id))
+  }
+
+  replicas.onMessage((message) => { if (message.kind === 'request-answered') runInBackground(poll(message.request)) })
+  replicas.onGap(pollAll)
+  const polling = setInterval(pollAll, pollMs).unref()
 
   return {
-    open (session, onAnswer) {
+    /** @returns an id for the request that no other request of any replica has */
+    create (session: string, onResponse: (response: JSONRPCResponse) => void): string {
       const id = `${replicas.self}.${randomId(9)}`
-      awaited.set(id, { session, onAnswer })
+      pending.set(id, { session, onResponse })
       return id
     },
 
-    close (id) {
-      awaited.delete(id)
+    /** Stops awaiting the response. */
+    discard (id: string): void {
+      pending.delete(id)
     },
 
-    async answer (session, answer) {
-      const { id } = answer
-      const [, replica] = /^([\w-]{12})\.[\w-]{12}$/.exec(String(id)) ?? []
+    /**
+     * Hands over a response that a client has posted; one that nobody awaits is ignored.
+     * @throws StoreUnavailableError
+     */
+    async deliver (session: string, response: JSONRPCResponse): Promise<void> {
+      const id = String(response.id)
+      const [, replica] = /^([\w-]{12})\.[\w-]{12}$/.exec(id) ?? []
       if (replica === undefined) return
       if (replica !== replicas.self) {
-        // The first answer counts.
-        await store.setIfAbsent(keys.answer(session, String(id)), JSON.stringify(answer), KEPT_SECONDS)
-        replicas.send({ kind: 'answered', request: String(id) }, replica)
-      } else if (awaited.get(String(id))?.session === session) {
-        deliver(String(id), answer)
+        // The first response counts.
+        await store.setIfAbsent(keys.answer(session, id), JSON.stringify(response), RESPONSE_TTL_SECONDS)
+        replicas.send({ kind: 'request-answered', request: id }, replica)
+      } else if (pending.get(id)?.session === session) {
+        resolve(id, response)
       }
     },
 
-    stop () { clearInterval(looking) }
+    stop (): void { clearInterval(polling) }
   }
 }

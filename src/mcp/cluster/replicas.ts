@@ -2,79 +2,82 @@ import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
-import { runInBackground } from './background.ts'
-import type { BackgroundLog } from './background.ts'
 
-/**
- * The replicas of this server, as far as one must tell another something: messages over the store's channels, and a
- * sign of life in the store. A message may be lost, so whoever waits for one also looks after a gap.
- */
-export interface Replicas {
-  /** This process; part of event ids and of the ids of requests to clients, so that an answer finds its way back. */
-  readonly self: string
-  /** @param replica whom, or undefined for all, this one included */
-  send (message: ReplicaMessage, replica?: string): void
-  onMessage (listener: (message: ReplicaMessage) => void): void
-  /** Called when messages may have been missed. */
-  onGap (listener: () => void): void
-  /** Whether a replica gave a sign of life lately; true while the store is away, as nobody knows. */
-  isAlive (replica: string): Promise<boolean>
-  close (): Promise<void>
-}
-
+/** A message from one replica to another, or to all. */
 export type ReplicaMessage =
-  /** The answer to a request to a client lies in the store. */
-  | { kind: 'answered', request: string }
+  /** The store holds the client's response to a request of this server. */
+  | { kind: 'request-answered', request: string }
   /** A client cancelled its request. */
-  | { kind: 'cancelled', session: string, request: string | number }
-  /** A session has ended. */
-  | { kind: 'ended', session: string }
-  /** A client goes on reading a stream at `reader`. */
-  | { kind: 'resumed', stream: string, reader: string }
-  /** A stream that `reader` reads has another event. */
-  | { kind: 'appended', stream: string }
-  /** A stream is read elsewhere now. */
-  | { kind: 'moved', stream: string }
-  /** There is another message for the standalone streams of a session. */
-  | { kind: 'queued', session: string }
-  /** The newest standalone stream of a session is `reader`, or `reader` is over and read until `position`. */
-  | { kind: 'claimed' | 'released', session: string, reader: string, position: string }
-  /** What a session has subscribed to has changed. */
-  | { kind: 'subscribed', session: string }
-  /** The log level of a session has changed. */
-  | { kind: 'altered', session: string }
-  /** There is another change of what this server offers. */
-  | { kind: 'changed' }
+  | { kind: 'call-cancelled', session: string, request: string | number }
+  | { kind: 'session-ended', session: string }
+  | { kind: 'log-level-changed', session: string }
+  | { kind: 'subscriptions-changed', session: string }
+  /** The client of a call's stream now reads it at the replica `reader`. */
+  | { kind: 'stream-resumed', stream: string, reader: string }
+  /** A call's stream that this replica reads has a new event, or has ended. */
+  | { kind: 'event-appended', stream: string }
+  /** A call's stream that this replica reads is read elsewhere now. */
+  | { kind: 'stream-moved', stream: string }
+  /** A message was queued for the standalone streams of a session. */
+  | { kind: 'message-queued', session: string }
+  /** The stream `reader` is now the newest standalone stream of its session, from `position` on. */
+  | { kind: 'stream-claimed', session: string, reader: string, position: string }
+  /** The newest standalone stream of a session has ended; it was read until `position`. */
+  | { kind: 'stream-released', session: string, reader: string, position: string }
+  /** The change log has a new entry. */
+  | { kind: 'change-published' }
 
-const BEAT_MS = 2_000
-/** Three beats. */
-const LIFE_SECONDS = 6
+const HEARTBEAT_MS = 2_000
+/** A replica counts as dead after three missed heartbeats. */
+const ALIVE_SECONDS = 6
 const CHANNEL = 'replicas'
 
-export function createReplicas (store: Store, log: BackgroundLog): Replicas {
-  const self = randomId(9)
-  const listeners: Array<(message: ReplicaMessage) => void> = []
-  const gapListeners: Array<() => void> = []
-  const hear = (text: string): void => {
-    const message = JSON.parse(text) as ReplicaMessage
-    for (const listener of listeners) listener(message)
-  }
-  const hearOfGap = (): void => { for (const listener of gapListeners) listener() }
-  store.subscribe(CHANNEL, hear, hearOfGap)
-  store.subscribe(`${CHANNEL}:${self}`, hear, hearOfGap)
+export type Replicas = ReturnType<typeof createReplicas>
 
-  const beat = (): void => { runInBackground(store.set(keys.replica(self), '', LIFE_SECONDS), log) }
+/**
+ * The replicas of this server: messages between them over the store's channels, and a heartbeat in the store. A message
+ * may be lost, so everything that a message announces is also in the store, and its receivers look there after a gap.
+ */
+export function createReplicas (store: Store, runInBackground: (work: Promise<unknown>) => void) {
+  const self = randomId(9)
+  const messageListeners: Array<(message: ReplicaMessage) => void> = []
+  const gapListeners: Array<() => void> = []
+
+  function receive (text: string): void {
+    const message = JSON.parse(text) as ReplicaMessage
+    for (const listener of messageListeners) listener(message)
+  }
+
+  function notifyGap (): void {
+    for (const listener of gapListeners) listener()
+  }
+
+  function beat (): void {
+    runInBackground(store.set(keys.replica(self), '', ALIVE_SECONDS))
+  }
+
+  store.subscribe(CHANNEL, receive, notifyGap)
+  store.subscribe(`${CHANNEL}:${self}`, receive, notifyGap)
   beat()
-  const heart = setInterval(beat, BEAT_MS).unref()
+  const heartbeat = setInterval(beat, HEARTBEAT_MS).unref()
 
   return {
+    /** The id of this process. Event ids and request ids contain it, so that responses find their way back. */
     self,
-    send (message, replica) {
-      runInBackground(store.publish(replica === undefined ? CHANNEL : `${CHANNEL}:${replica}`, JSON.stringify(message)), log)
+
+    /** @param replica the receiver; all replicas, this one included, where absent */
+    send (message: ReplicaMessage, replica?: string): void {
+      const channel = replica === undefined ? CHANNEL : `${CHANNEL}:${replica}`
+      runInBackground(store.publish(channel, JSON.stringify(message)))
     },
-    onMessage (listener) { listeners.push(listener) },
-    onGap (listener) { gapListeners.push(listener) },
-    async isAlive (replica) {
+
+    onMessage (listener: (message: ReplicaMessage) => void): void { messageListeners.push(listener) },
+
+    /** Calls the listener whenever messages may have been missed. */
+    onGap (listener: () => void): void { gapListeners.push(listener) },
+
+    /** Whether a replica sent a heartbeat lately. During an outage of the store every replica counts as alive. */
+    async isAlive (replica: string): Promise<boolean> {
       try {
         return replica === self || await store.get(keys.replica(replica)) !== undefined
       } catch (err) {
@@ -82,8 +85,9 @@ export function createReplicas (store: Store, log: BackgroundLog): Replicas {
         throw err
       }
     },
-    async close () {
-      clearInterval(heart)
+
+    async close (): Promise<void> {
+      clearInterval(heartbeat)
       await store.delete(keys.replica(self)).catch(() => {})
     }
   }

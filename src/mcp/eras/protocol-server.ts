@@ -1,108 +1,137 @@
 import { ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
 import type { CacheHint, Implementation } from '@modelcontextprotocol/server'
-import type { Caller } from '../handlers/caller.ts'
-import { recordStoreFailure } from '../handlers/caller.ts'
 import type { Catalog } from '../catalog/catalog.ts'
+import { LIST_TTL_MS } from '../catalog/listing.ts'
 import { paginate } from '../catalog/pagination.ts'
+import { recordStoreFailure } from '../handlers/caller.ts'
+import type { Caller } from '../handlers/caller.ts'
 import type { Runner } from '../handlers/runner.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
-/**
- * The SDK's server objects, one for each request and never shared (GHSA-345p-7cg4-v4c7): the caller comes in by
- * closure, so no request can see another's. What does not change, the catalog, is made once.
- */
-export interface ProtocolServers {
-  create (caller: Caller): Server
-}
-
 export interface ProtocolServerOptions {
   serverInfo: Implementation
-  /** What is offered now. */
+  /** The catalog that is served now. */
   catalog: () => Catalog
   runner: Runner
   sessions: Sessions
   /** How long listing may take (TOOL_TIMEOUT_SECONDS). */
   timeoutSeconds: number
   pageSize: number
-  /** The session's subscriptions have changed. */
-  onSubscriptionsChanged (session: string): void
-  /** The session's level of log messages has changed. */
-  onLogLevelChanged (session: string): void
   onerror (error: Error): void
 }
 
-/** Changes are told to clients that listen; others look again after this. */
-export const LIST_TTL_MS = 60_000
-const CAPABILITIES = { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true, subscribe: true }, completions: {}, logging: {} }
+const CAPABILITIES = {
+  tools: { listChanged: true },
+  prompts: { listChanged: true },
+  resources: { listChanged: true, subscribe: true },
+  completions: {},
+  logging: {}
+}
+const CACHE_HINTS = { 'server/discover': { ttlMs: LIST_TTL_MS, cacheScope: 'public' } } as const
 
-export function createProtocolServers ({ serverInfo, catalog, runner, sessions, timeoutSeconds, pageSize, onSubscriptionsChanged, onLogLevelChanged, onerror }: ProtocolServerOptions): ProtocolServers {
-  /** The revisions before 2026-07-28 know no hints. */
-  function hint ({ session }: Caller, isPublic: boolean): CacheHint {
-    return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
-  }
+export type ProtocolServers = ReturnType<typeof createProtocolServers>
 
-  function checkReadable (caller: Caller, uri: string): void {
-    if (catalog().resources.find(uri, caller.principal) === undefined) throw new ResourceNotFoundError(uri)
-  }
-
+/**
+ * The SDK's server objects. There is one for each request, and none is shared (GHSA-345p-7cg4-v4c7): its handlers hold the
+ * caller, so no request can see another's. The catalog is shared.
+ */
+export function createProtocolServers (options: ProtocolServerOptions) {
+  const { serverInfo, onerror } = options
   return {
-    create (caller) {
-      const { principal } = caller
-      const server = new Server(serverInfo, { capabilities: CAPABILITIES, cacheHints: { 'server/discover': { ttlMs: LIST_TTL_MS, cacheScope: 'public' } } })
+    create (caller: Caller): Server {
+      const server = new Server(serverInfo, { capabilities: CAPABILITIES, cacheHints: CACHE_HINTS })
       server.onerror = onerror
-
-      server.setRequestHandler('tools/list', ({ params }) => {
-        const { listing } = catalog().tools
-        const { items, ...rest } = paginate(listing.visible(principal), { list: 'tools', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize })
-        return { tools: [...items], ...rest, ...hint(caller, listing.isPublic) }
-      })
-      server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) =>
-        await runner.run({ caller, context, method: 'tools/call', name, arguments: input }, async (run) => await catalog().tools.call(name, input, principal, run)))
-
-      server.setRequestHandler('prompts/list', ({ params }) => {
-        const { listing } = catalog().prompts
-        const { items, ...rest } = paginate(listing.visible(principal), { list: 'prompts', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize })
-        return { prompts: [...items], ...rest, ...hint(caller, listing.isPublic) }
-      })
-      server.setRequestHandler('prompts/get', async ({ params: { name, arguments: given = {} } }, context) =>
-        await runner.run({ caller, context, method: 'prompts/get', name, arguments: given }, async (run) => await catalog().prompts.get(name, given, principal, run)))
-
-      server.setRequestHandler('resources/list', async ({ params }) => {
-        const { resources, isPublic } = await catalog().resources.list(caller, timeoutSeconds)
-        const { items, ...rest } = paginate(resources, { list: 'resources', nameOf: ({ uri }) => uri, cursor: params?.cursor, pageSize })
-        return { resources: [...items], ...rest, ...hint(caller, isPublic) }
-      })
-      server.setRequestHandler('resources/templates/list', ({ params }) => {
-        const { templates } = catalog().resources
-        const { items, ...rest } = paginate(templates.visible(principal), { list: 'templates', nameOf: ({ uriTemplate }) => uriTemplate, cursor: params?.cursor, pageSize })
-        return { resourceTemplates: [...items], ...rest, ...hint(caller, templates.isPublic) }
-      })
-      server.setRequestHandler('resources/read', async ({ params: { uri } }, context) =>
-        await runner.run({ caller, context, method: 'resources/read', name: uri, arguments: {} }, async (run) => {
-          const { ttlMs, cacheScope, ...result } = await catalog().resources.read(uri, principal, run)
-          return caller.session === undefined ? { ...result, ttlMs, cacheScope } : result
-        }))
-
-      server.setRequestHandler('completion/complete', async ({ params }) => ({ completion: await catalog().complete(params, caller) }))
-
-      // The following are those of sessions: 2026-07-28 has none of them.
-      server.setRequestHandler('logging/setLevel', async ({ params }) => {
-        await recordStoreFailure(caller, sessions.setLogLevel(caller.session!, params.level))
-        onLogLevelChanged(caller.session!.digest)
-        return {}
-      })
-      server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {
-        checkReadable(caller, uri)
-        await recordStoreFailure(caller, sessions.subscribe(caller.session!, uri))
-        onSubscriptionsChanged(caller.session!.digest)
-        return {}
-      })
-      server.setRequestHandler('resources/unsubscribe', async ({ params: { uri } }) => {
-        await recordStoreFailure(caller, sessions.unsubscribe(caller.session!, uri))
-        onSubscriptionsChanged(caller.session!.digest)
-        return {}
-      })
+      handleTools(server, caller, options)
+      handlePrompts(server, caller, options)
+      handleResources(server, caller, options)
+      // Revision 2026-07-28 has no sessions, and none of their methods.
+      handleSession(server, caller, options)
       return server
     }
   }
+}
+
+function handleTools (server: Server, caller: Caller, { catalog, runner, pageSize }: ProtocolServerOptions): void {
+  const { principal } = caller
+
+  server.setRequestHandler('tools/list', ({ params }) => {
+    const { listing } = catalog().tools
+    const { items, ...rest } = paginate(listing.visible(principal), {
+      list: 'tools', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize
+    })
+    return { tools: [...items], ...rest, ...listHint(caller, listing.isPublic) }
+  })
+
+  server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) =>
+    await runner.run({ caller, context, method: 'tools/call', name, arguments: input }, async (run) =>
+      await catalog().tools.call(name, input, principal, run)))
+}
+
+function handlePrompts (server: Server, caller: Caller, { catalog, runner, pageSize }: ProtocolServerOptions): void {
+  const { principal } = caller
+
+  server.setRequestHandler('prompts/list', ({ params }) => {
+    const { listing } = catalog().prompts
+    const { items, ...rest } = paginate(listing.visible(principal), {
+      list: 'prompts', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize
+    })
+    return { prompts: [...items], ...rest, ...listHint(caller, listing.isPublic) }
+  })
+
+  server.setRequestHandler('prompts/get', async ({ params: { name, arguments: args = {} } }, context) =>
+    await runner.run({ caller, context, method: 'prompts/get', name, arguments: args }, async (run) =>
+      await catalog().prompts.get(name, args, principal, run)))
+
+  server.setRequestHandler('completion/complete', async ({ params }) =>
+    ({ completion: await catalog().complete(params, caller) }))
+}
+
+function handleResources (server: Server, caller: Caller, options: ProtocolServerOptions): void {
+  const { catalog, runner, pageSize, timeoutSeconds } = options
+  const { principal } = caller
+
+  server.setRequestHandler('resources/list', async ({ params }) => {
+    const { resources, isPublic } = await catalog().resources.list(caller, timeoutSeconds)
+    const { items, ...rest } = paginate(resources, {
+      list: 'resources', nameOf: ({ uri }) => uri, cursor: params?.cursor, pageSize
+    })
+    return { resources: [...items], ...rest, ...listHint(caller, isPublic) }
+  })
+
+  server.setRequestHandler('resources/templates/list', ({ params }) => {
+    const { templates } = catalog().resources
+    const { items, ...rest } = paginate(templates.visible(principal), {
+      list: 'templates', nameOf: ({ uriTemplate }) => uriTemplate, cursor: params?.cursor, pageSize
+    })
+    return { resourceTemplates: [...items], ...rest, ...listHint(caller, templates.isPublic) }
+  })
+
+  server.setRequestHandler('resources/read', async ({ params: { uri } }, context) =>
+    await runner.run({ caller, context, method: 'resources/read', name: uri, arguments: {} }, async (run) => {
+      const { ttlMs, cacheScope, ...result } = await catalog().resources.read(uri, principal, run)
+      return caller.session === undefined ? { ...result, ttlMs, cacheScope } : result
+    }))
+}
+
+function handleSession (server: Server, caller: Caller, { catalog, sessions }: ProtocolServerOptions): void {
+  server.setRequestHandler('logging/setLevel', async ({ params: { level } }) => {
+    await recordStoreFailure(caller, sessions.setLogLevel(caller.session!, level))
+    return {}
+  })
+
+  server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {
+    if (catalog().resources.find(uri, caller.principal) === undefined) throw new ResourceNotFoundError(uri)
+    await recordStoreFailure(caller, sessions.subscribe(caller.session!, uri))
+    return {}
+  })
+
+  server.setRequestHandler('resources/unsubscribe', async ({ params: { uri } }) => {
+    await recordStoreFailure(caller, sessions.unsubscribe(caller.session!, uri))
+    return {}
+  })
+}
+
+/** How long a list may be kept. The revisions before 2026-07-28 have no such hints. */
+function listHint ({ session }: Caller, isPublic: boolean): CacheHint {
+  return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
 }

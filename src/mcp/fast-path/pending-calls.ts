@@ -1,69 +1,81 @@
 import type { RequestId } from '@modelcontextprotocol/server'
+import type { Caller } from '../handlers/caller.ts'
+
+/** A call that runs already, and that the SDK is to finish. */
+export interface HandedOverCall {
+  caller: Caller
+  /** Ends the call for the limit on concurrent calls. */
+  release: () => void
+}
+
+/** A call that runs without the SDK, and whose handler is waiting for something. */
+export interface PendingCall {
+  /** Hands the call over to the SDK. */
+  handOver (): void
+  /** From now on the client may disconnect. Called when the handler has not finished within its tick. */
+  watchClient (): void
+}
+
+/** Calls that take longer may become streams (streams/call-stream.ts), which only the SDK's path does. */
+const HAND_OVER_AFTER_MS = 250
+const POLL_MS = 50
+
+export type PendingCalls = ReturnType<typeof createPendingCalls>
 
 /**
- * Calls that run without the SDK: those whose handlers wait for something. They stay until they are done, as most are
- * within milliseconds, or are handed over to the SDK: at once where their client must be reached or does not wait any
- * more, and all that last longer.
+ * The pending calls of this process. Most end within milliseconds. The others are handed over to the SDK, where they can
+ * be cancelled: when their client is needed or has disconnected, or when they take longer than `HAND_OVER_AFTER_MS`.
+ *
+ * A key is `requestKey` for a request in a session, and any unique object otherwise.
  */
-export interface PendingCalls {
-  /** @param key of a session's request, or anything of its own */
-  add (key: unknown, call: PendingCall): void
-  delete (key: unknown): void
-  has (key: unknown): boolean
-  readonly size: number
-  /** Hands a call over to the SDK, where it can be cancelled; whoever asks for it finds it there on return. */
-  handOver (key: unknown): void
-  handOverAll (which?: (key: unknown) => boolean): void
-}
+export function createPendingCalls () {
+  const pending = new Map<unknown, { call: PendingCall, since: number }>()
+  /** Keys of the calls added in this tick of the event loop. */
+  let addedThisTick: unknown[] = []
+  let polling: NodeJS.Timeout | undefined
 
-export interface PendingCall {
-  handOver (): void
-  /** It is not done within its turn of the event loop: from now on its client may leave it. */
-  watch (): void
-}
-
-/** Answers that take longer may become streams (call-stream.ts), which the SDK's side does. */
-const MOST_MS = 250
-const LOOK_MS = 50
-
-export function createPendingCalls (): PendingCalls {
-  const begun = new Map<unknown, { call: PendingCall, since: number }>()
-  /** Of this turn. */
-  let young: unknown[] = []
-  let clock: NodeJS.Timeout | undefined
-
-  function handOverAll (which: (key: unknown, since: number) => boolean = () => true): void {
-    for (const [key, { call, since }] of [...begun]) if (which(key, since)) call.handOver()
+  function handOverWhere (matches: (key: unknown, since: number) => boolean): void {
+    for (const [key, { call, since }] of [...pending]) if (matches(key, since)) call.handOver()
   }
 
-  function endTurn (): void {
-    const keys = young
-    young = []
-    for (const key of keys) begun.get(key)?.call.watch()
-    if (begun.size > 0) clock ??= setInterval(look, LOOK_MS)
+  function endTick (): void {
+    const keys = addedThisTick
+    addedThisTick = []
+    for (const key of keys) pending.get(key)?.call.watchClient()
+    if (pending.size > 0) polling ??= setInterval(poll, POLL_MS)
   }
 
-  function look (): void {
+  function poll (): void {
     const now = performance.now()
-    handOverAll((_key, since) => now - since >= MOST_MS)
-    if (begun.size > 0) return
-    clearInterval(clock)
-    clock = undefined
+    handOverWhere((_key, since) => now - since >= HAND_OVER_AFTER_MS)
+    if (pending.size > 0) return
+    clearInterval(polling)
+    polling = undefined
   }
 
   return {
-    add (key, call) {
-      begun.set(key, { call, since: performance.now() })
-      if (young.length === 0) setImmediate(endTurn)
-      young.push(key)
+    add (key: unknown, call: PendingCall): void {
+      pending.set(key, { call, since: performance.now() })
+      if (addedThisTick.length === 0) setImmediate(endTick)
+      addedThisTick.push(key)
     },
-    delete (key) { begun.delete(key) },
-    has: (key) => begun.has(key),
-    get size () { return begun.size },
-    handOver (key) { begun.get(key)?.call.handOver() },
-    handOverAll
+
+    delete (key: unknown): void { pending.delete(key) },
+    has: (key: unknown): boolean => pending.has(key),
+    get size (): number { return pending.size },
+
+    /** Hands a call over to the SDK, which has it on return. */
+    handOver (key: unknown): void { pending.get(key)?.call.handOver() },
+    handOverSession (session: string): void { handOverWhere((key) => isInSession(key, session)) },
+    handOverAll (): void { handOverWhere(() => true) }
   }
 }
 
-/** The key of a session's request; the ids 1 and "1" are different. */
-export const requestKey = (session: string, id: RequestId): string => `${session}:${JSON.stringify(id)}`
+/** The key of a request in a session; the ids 1 and "1" are different. */
+export function requestKey (session: string, id: RequestId): string {
+  return `${session}:${JSON.stringify(id)}`
+}
+
+export function isInSession (key: unknown, session: string): boolean {
+  return typeof key === 'string' && key.startsWith(`${session}:`)
+}

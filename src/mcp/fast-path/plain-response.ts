@@ -1,73 +1,79 @@
 import { SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
 import type { Implementation, RequestId, Tool } from '@modelcontextprotocol/server'
 import type { McpResponse } from '../exchange.ts'
-import { countMembers } from './count-members.ts'
+import { countMembers } from './plain-request.ts'
 
-/**
- * Answers to plain requests, written as the SDK writes them, member for member (test/mcp/fast-path/differential.test.ts). Only
- * results of a form that the SDK passes on unchanged are written here.
- */
-export interface PlainResponses {
-  /** @returns undefined for a result that is the SDK's to write */
-  call (id: RequestId, isModern: boolean, result: object): McpResponse | undefined
-  list (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): McpResponse
-}
-
-/** Of a list, in characters. */
-const LONG = 65_536
+/** Lists of at least this many characters are kept and sent as bytes. */
+const LONG_LIST = 65_536
 
 const JSON_HEADERS = Object.freeze({ 'content-type': 'application/json' })
 
-/** @param listTtlMs what a list's answer says of how long it may be kept (2026-07-28) */
-export function createPlainResponses (serverInfo: Implementation, listTtlMs: number): PlainResponses {
-  const modernEnd = `,"resultType":"complete","_meta":${JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })}`
-  /** A list is the same array for as long as it is the same. */
-  const texts = new WeakMap<readonly Tool[], string>()
-  const beginnings = new WeakMap<readonly Tool[], { session?: Buffer, modern?: Buffer }>()
+export type PlainResponses = ReturnType<typeof createPlainResponses>
+
+/**
+ * Responses to plain requests, member for member as the SDK writes them (test/mcp/fast-path/differential.test.ts). Only
+ * results that the SDK passes on unchanged are written here.
+ *
+ * @param listTtlMs how long a client may keep a list (2026-07-28)
+ */
+export function createPlainResponses (serverInfo: Implementation, listTtlMs: number) {
+  const meta = JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })
+  const modernMembers = `,"resultType":"complete","_meta":${meta}`
+  /** The JSON of each list. An unchanged list is always the same array. */
+  const listTexts = new WeakMap<readonly Tool[], string>()
+  const longLists = new WeakMap<readonly Tool[], { session?: Buffer, modern?: Buffer }>()
 
   function textOf (tools: readonly Tool[]): string {
-    let text = texts.get(tools)
-    if (text === undefined) texts.set(tools, text = JSON.stringify(tools))
+    let text = listTexts.get(tools)
+    if (text === undefined) listTexts.set(tools, text = JSON.stringify(tools))
     return text
   }
 
-  /** Of a long list: everything but the id, in bytes. To make a string of it each time, and bytes of that, is most of what such an answer costs. */
-  function beginningOf (tools: readonly Tool[], isModern: boolean, result: () => string): Buffer {
-    const known = beginnings.get(tools) ?? {}
-    beginnings.set(tools, known)
+  function resultText (result: string, isModern: boolean): string {
+    return `{"result":{${result}${isModern ? modernMembers : ''}},"jsonrpc":"2.0","id":`
+  }
+
+  function respond (id: RequestId, isModern: boolean, result: string): McpResponse {
+    return { status: 200, headers: JSON_HEADERS, body: `${resultText(result, isModern)}${idText(id)}}` }
+  }
+
+  /** Everything but the id, as bytes. Making a string of a long list each time, and bytes of it, would be most of the work. */
+  function bytesBeforeId (tools: readonly Tool[], isModern: boolean, result: string): Buffer {
+    const known = longLists.get(tools) ?? {}
+    longLists.set(tools, known)
     const era = isModern ? 'modern' : 'session'
-    known[era] ??= Buffer.from(`{"result":{${result()}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":`)
+    known[era] ??= Buffer.from(resultText(result, isModern))
     return known[era]
   }
 
-  function answer (id: RequestId, isModern: boolean, result: string): McpResponse {
-    return { status: 200, headers: JSON_HEADERS, body: `{"result":{${result}${isModern ? modernEnd : ''}},"jsonrpc":"2.0","id":${written(id)}}` }
-  }
-
   return {
-    call (id, isModern, result) {
-      const { content, structuredContent, isError } = result as { content?: unknown, structuredContent?: unknown, isError?: unknown }
+    /** @returns undefined for a result that the SDK must write */
+    toolResult (id: RequestId, isModern: boolean, result: object): McpResponse | undefined {
+      const { content, structuredContent, isError } =
+        result as { content?: unknown, structuredContent?: unknown, isError?: unknown }
       const members = 1 + (structuredContent === undefined ? 0 : 1) + (isError === undefined ? 0 : 1)
       if (countMembers(result) !== members || !isOneText(content)) return undefined
       const text = `"content":[{"type":"text","text":${JSON.stringify(content[0].text)}}]`
       if (structuredContent === undefined) {
-        if (isError === undefined) return answer(id, isModern, text)
-        return isError === true ? answer(id, isModern, `${text},"isError":true`) : undefined
+        if (isError === undefined) return respond(id, isModern, text)
+        return isError === true ? respond(id, isModern, `${text},"isError":true`) : undefined
       }
       if (isError !== undefined || !isPlainObject(structuredContent)) return undefined
-      return answer(id, isModern, `${text},"structuredContent":${JSON.stringify(structuredContent)}`)
+      return respond(id, isModern, `${text},"structuredContent":${JSON.stringify(structuredContent)}`)
     },
 
-    list (id, isModern, tools, isPublic) {
+    toolList (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): McpResponse {
       const hint = isModern ? `,"ttlMs":${listTtlMs},"cacheScope":"${isPublic ? 'public' : 'private'}"` : ''
-      const result = (): string => `"tools":${textOf(tools)}${hint}`
-      if (textOf(tools).length < LONG) return answer(id, isModern, result())
-      return { status: 200, headers: JSON_HEADERS, body: Buffer.concat([beginningOf(tools, isModern, result), Buffer.from(`${written(id)}}`)]) }
+      const text = textOf(tools)
+      const result = `"tools":${text}${hint}`
+      if (text.length < LONG_LIST) return respond(id, isModern, result)
+      const body = Buffer.concat([bytesBeforeId(tools, isModern, result), Buffer.from(`${idText(id)}}`)])
+      return { status: 200, headers: JSON_HEADERS, body }
     }
   }
 }
 
-function written (id: RequestId): string {
+function idText (id: RequestId): string {
   return typeof id === 'number' ? String(id) : JSON.stringify(id)
 }
 
@@ -77,7 +83,7 @@ function isOneText (content: unknown): content is [{ type: 'text', text: string 
   return block['type'] === 'text' && typeof block['text'] === 'string' && countMembers(block) === 2
 }
 
-/** Of which a copy, member by member, is written the same. */
+/** Whether an object serializes the same after a shallow copy, which is what the SDK makes of it. */
 function isPlainObject (value: unknown): value is object {
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return false
   const names = Reflect.ownKeys(value)

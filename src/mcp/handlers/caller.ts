@@ -1,7 +1,7 @@
 import type { RequestLog } from '../../define/context.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import type { Session } from '../sessions/sessions.ts'
+import type { Session } from '../sessions/session.ts'
 import type { RunningCall } from './running-call.ts'
 
 /** Who sent a request, and what belongs to it while it is answered. */

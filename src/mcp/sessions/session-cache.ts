@@ -1,65 +1,58 @@
+import { LRUCache } from 'lru-cache'
 import { deepFreeze } from '../../json/deep-freeze.ts'
-import type { Session } from './sessions.ts'
+import type { Session } from './session.ts'
+
+const MAX_SESSIONS = 10_000
+
+export type SessionCache = ReturnType<typeof createSessionCache>
 
 /**
- * Copies of sessions in this process, which live for seconds: the next requests of a busy client are not looked up. One
- * goes at once when its session ends or changes, at whatever replica.
+ * Sessions that this process has read from the store, for a few seconds: the next requests of a busy client need no
+ * lookup. An entry is removed as soon as its session ends or changes, at whatever replica.
+ *
+ * @param now milliseconds since the epoch
  */
-export interface SessionCache {
-  readonly lifeMs: number
-  /** @returns what keeps a copy of a session that was read since, unless something has been forgotten meanwhile */
-  begin (): (id: string, session: Session) => void
-  find (id: string, principalKey: string): Session | undefined
-  /** @param digest of the session; all where absent */
-  forget (digest?: string): void
-}
-
-const MAX_COPIES = 10_000
-
-/** @param now milliseconds since the epoch */
-export function createSessionCache (lifeMs: number, maxAgeSeconds: number, now: () => number): SessionCache {
-  const byId = new Map<string, { session: Session, until: number }>()
-  const idOf = new Map<string, string>()
+export function createSessionCache (ttlMs: number, maxAgeSeconds: number, now: () => number) {
+  const idByDigest = new Map<string, string>()
+  const byId = new LRUCache<string, Session>({
+    max: MAX_SESSIONS,
+    ttl: ttlMs,
+    // No cached clock: it would arm a timer.
+    ttlResolution: 0,
+    perf: { now },
+    dispose: ({ digest }) => { idByDigest.delete(digest) }
+  })
+  /** Counts removals: a session that was read before one may be outdated. */
   let generation = 0
-  let sweptAt = 0
 
-  function remove (id: string, { digest }: Session): void {
-    byId.delete(id)
-    idOf.delete(digest)
-  }
-
-  function sweep (): void {
-    sweptAt = now()
-    for (const [id, { session, until }] of byId) if (until <= sweptAt) remove(id, session)
+  function set (id: string, session: Session): void {
+    const ttl = Math.min(ttlMs, session.createdAt + (maxAgeSeconds - 1) * 1_000 - now())
+    if (ttl <= 0) return
+    byId.set(id, deepFreeze(session), { ttl })
+    idByDigest.set(session.digest, id)
   }
 
   return {
-    lifeMs,
-    begin () {
+    ttlMs,
+
+    /** @returns a function that caches a session read after this call, unless entries were removed in between */
+    beginRead (): (id: string, session: Session) => void {
       const startedIn = generation
-      return (id, session) => {
-        if (startedIn !== generation) return
-        if (now() - sweptAt >= lifeMs) sweep()
-        if (byId.size >= MAX_COPIES) return
-        byId.set(id, { session: deepFreeze(session), until: Math.min(now() + lifeMs, session.createdAt + (maxAgeSeconds - 1) * 1_000) })
-        idOf.set(session.digest, id)
-      }
+      return (id, session) => { if (startedIn === generation) set(id, session) }
     },
-    find (id, principalKey) {
-      const copy = byId.get(id)
-      if (copy === undefined || copy.session.principalKey !== principalKey) return undefined
-      if (copy.until > now()) return copy.session
-      remove(id, copy.session)
+
+    /** The cached session, if there is one and it is this principal's. It is shared, and frozen. */
+    find (id: string, principalKey: string): Session | undefined {
+      const session = byId.get(id)
+      return session?.principalKey === principalKey ? session : undefined
     },
-    forget (digest) {
+
+    /** @param digest the session to remove; all where absent */
+    remove (digest?: string): void {
       generation++
-      if (digest === undefined) {
-        byId.clear()
-        idOf.clear()
-        return
-      }
-      const id = idOf.get(digest)
-      if (id !== undefined) remove(id, byId.get(id)!.session)
+      const id = digest === undefined ? undefined : idByDigest.get(digest)
+      if (digest === undefined) byId.clear()
+      else if (id !== undefined) byId.delete(id)
     }
   }
 }

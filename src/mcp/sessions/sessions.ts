@@ -1,268 +1,173 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../../crypto/hash.ts'
-import { HttpError } from '../../errors/http-error.ts'
-import { keys } from '../../store/keys.ts'
-import type { Store } from '../../store/store.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 import { createSessionCache } from './session-cache.ts'
+import { createSessionQuota } from './session-quota.ts'
+import { createSessionRecords } from './session-records.ts'
+import type { SessionRecord } from './session-records.ts'
+import { SessionNotFoundError } from './session.ts'
+import type { ClientDescription, Session, SessionOptions } from './session.ts'
+
+/** Each subscription takes at most 8 KiB in the session's record. */
+const MAX_SUBSCRIPTIONS = 50
+/** How long a session may be served without reading the store; less where sessions end sooner. */
+const CACHE_MS = 2_000
+
+export type Sessions = ReturnType<typeof createSessions>
+
+/** A session by its name in the store. */
+type SessionRef = Pick<Session, 'digest'>
 
 /**
- * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store and
- * nowhere else, so every replica serves the next request of each. A session belongs to a principal (issuer, subject,
- * client), never to a token: a refreshed one continues it.
+ * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store alone, so
+ * every replica can serve the next request of each. A session belongs to a principal (issuer, subject, client), never to
+ * a token, so it survives a refresh.
+ *
+ * @param now milliseconds since the epoch
  */
-export interface Sessions {
-  /**
-   * @returns the id for Mcp-Session-Id, which only its client knows, and the session
-   * @throws TooManySessionsError, StoreUnavailableError
-   */
-  create (principalKey: string, client: ClientDescription): Promise<{ id: string, session: Session }>
-  /**
-   * The session with this id, when it is this principal's; it counts as used.
-   * @throws SessionNotFoundError alike for an id that is unknown, ended or somebody else's; StoreUnavailableError
-   */
-  use (id: string, principalKey: string): Promise<Session>
-  /** As `use`, and keeps a copy in this process for `COPY_MS`. */
-  useCached (id: string, principalKey: string): Promise<Session>
-  /** The copy, where there is one that is this principal's. It is shared, and frozen. */
-  cached (id: string, principalKey: string): Session | undefined
-  /** A session has ended or changed somewhere, or all may have: its copy is gone. */
-  forget (sessionDigest?: string): void
-  /** Counts as a use of a session that is held open. @throws SessionNotFoundError when it has ended */
-  renew (session: Pick<Session, 'digest'>): Promise<Session>
-  /** Ends a session. @throws as `use` */
-  end (id: string, principalKey: string): Promise<Session>
-  /** From which severity on the client wants to be told. Looked up, as another replica may have been told just now; without the store what is known here counts. */
-  logLevel (session: Session): Promise<string | undefined>
-  /** From which severity on the client wants to be told (logging/setLevel). */
-  setLogLevel (session: Session, level: string): Promise<void>
-  /** The client wants to be told when this resource changes. @throws ProtocolError where there are too many */
-  subscribe (session: Session, uri: string): Promise<void>
-  unsubscribe (session: Session, uri: string): Promise<void>
-  /** What the client is to be told of. @throws SessionNotFoundError */
-  subscriptions (session: Pick<Session, 'digest'>): Promise<ReadonlySet<string>>
-}
+export function createSessions ({ store, replicas }: Cluster, options: SessionOptions, now: () => number = Date.now) {
+  const records = createSessionRecords(store, options, now)
+  const cache = createSessionCache(Math.min(CACHE_MS, records.renewSeconds * 500), options.maxAgeSeconds, now)
+  const quota = createSessionQuota({ store, records, limits: options, removeSession, now })
 
-export interface ClientDescription {
-  clientInfo: { name: string, version: string }
-  capabilities: Record<string, unknown>
-  /** What was agreed on. */
-  protocolVersion: string
-}
-
-export interface Session extends ClientDescription {
-  /** SHA-256 of the id: its name in the store, in messages and in logs. */
-  digest: string
-  principalKey: string
-  logLevel: string | undefined
-  /** URIs of resources (resources/subscribe); absent in records of older processes. */
-  subscriptions?: readonly string[]
-  /** Milliseconds since the epoch; `lastSeenAt` is renewed once in a while, not on every request. */
-  createdAt: number
-  lastSeenAt: number
-}
-
-export class SessionNotFoundError extends HttpError {
-  override readonly name = 'SessionNotFoundError'
-
-  constructor () {
-    super(404, 'invalid_request', 'Session not found')
-  }
-}
-
-export class TooManySessionsError extends HttpError {
-  override readonly name = 'TooManySessionsError'
-
-  /** @param setting the setting to raise, for the log */
-  constructor (statusCode: 429 | 503, setting: string, max: number) {
-    super(statusCode, 'temporarily_unavailable', statusCode === 429
-      ? 'You have too many open sessions; end some of them'
-      : 'The server has too many open sessions; try again in a minute', { retryAfterSeconds: 60, detail: `${setting} is ${max}` })
-  }
-}
-
-/** Times in seconds. */
-export interface SessionOptions {
-  idleTtlSeconds: number
-  maxAgeSeconds: number
-  maxPerPrincipal: number
-  maxTotal: number
-}
-
-/** A principal at its limit loses the session that it has not used for so long, rather than being locked out. */
-const STALE_MS = 30 * 60_000
-
-/** Each is at most 8 KiB in the session's record. */
-const MOST_SUBSCRIPTIONS = 50
-
-/** How long a copy may stand for the store, in milliseconds: less where sessions end sooner. */
-const COPY_MS = 2_000
-
-/** Records of another form are those of another version of Seed: not found, so that the client begins anew. */
-const FORM = 1
-
-/** @param now milliseconds since the epoch */
-export function createSessions (store: Store, options: SessionOptions, now: () => number = Date.now): Sessions {
-  const { idleTtlSeconds, maxAgeSeconds, maxPerPrincipal, maxTotal } = options
-  // A use is written down at most once in this time, and the time to live is longer by as much.
-  const stepSeconds = Math.max(1, Math.min(60, Math.floor(idleTtlSeconds / 4)))
-  const copies = createSessionCache(Math.min(COPY_MS, stepSeconds * 500), maxAgeSeconds, now)
-
-  async function read (sessionDigest: string): Promise<{ text: string, session: Session } | undefined> {
-    const text = await store.get(keys.session(sessionDigest))
-    if (text === undefined) return undefined
-    const { form, ...session } = JSON.parse(text) as Session & { form: number }
-    return form === FORM ? { text, session } : undefined
-  }
-
-  const write = (session: Session): string => JSON.stringify({ form: FORM, ...session })
-
-  function ttlSeconds ({ createdAt }: Session): number {
-    return Math.min(idleTtlSeconds + stepSeconds, Math.ceil((createdAt + maxAgeSeconds * 1_000 - now()) / 1_000))
-  }
-
-  async function find (id: string, principalKey: string): Promise<{ text: string, session: Session }> {
-    const found = /^[\w-]{32}$/.test(id) ? await read(digest(id)) : undefined
-    if (found === undefined || found.session.principalKey !== principalKey || ttlSeconds(found.session) < 1) throw new SessionNotFoundError()
-    return found
-  }
-
-  /** @param unseenMs for how long uses may go unseen after this one */
-  async function seen ({ text, session }: { text: string, session: Session }, unseenMs = 0): Promise<Session> {
-    if (now() - session.lastSeenAt < stepSeconds * 1_000 - unseenMs) return session
-    const renewed = { ...session, lastSeenAt: now() }
-    const seconds = ttlSeconds(session)
-    try {
-      // Whoever comes second here, on whatever replica, leaves it at that.
-      if (await store.compareAndSet(keys.session(session.digest), text, write(renewed), seconds)) {
-        await store.addMember(keys.sessionsOf(session.principalKey), session.digest, seconds)
-        await store.addMember(keys.sessions(), session.digest, seconds)
-      }
-      return renewed
-    } catch {
-      // A store that is full reads all the same, and lets live on what is there.
-      await store.touch(keys.session(session.digest), seconds)
-      return session
+  replicas.onMessage((message) => {
+    switch (message.kind) {
+      case 'session-ended':
+      case 'log-level-changed':
+      case 'subscriptions-changed': cache.remove(message.session)
     }
+  })
+  replicas.onGap(() => { cache.remove() })
+
+  async function findRecord (id: string, principalKey: string): Promise<SessionRecord> {
+    const record = /^[\w-]{32}$/.test(id) ? await records.read(digest(id)) : undefined
+    if (record === undefined || record.session.principalKey !== principalKey) throw new SessionNotFoundError()
+    return record
   }
 
-  async function remove (sessionDigest: string, principalKey: string): Promise<boolean> {
-    copies.forget(sessionDigest)
-    const there = await store.delete(keys.session(sessionDigest))
-    // What was being read meanwhile.
-    copies.forget(sessionDigest)
-    await store.removeMember(keys.sessionsOf(principalKey), sessionDigest)
-    await store.removeMember(keys.sessions(), sessionDigest)
-    // Its streams leave these behind when the store is slow to answer them, as when very many end at once.
-    await store.delete(keys.standalone(sessionDigest))
-    await store.delete(keys.queue(sessionDigest))
-    return there
+  async function readRecord (session: SessionRef): Promise<SessionRecord> {
+    const record = await records.read(session.digest)
+    if (record === undefined) throw new SessionNotFoundError()
+    return record
   }
 
-  /** Takes away the sessions of a principal that have not been used for long, the longest unused first, until there is room for one. */
-  async function makeRoom (principalKey: string): Promise<void> {
-    const digests = await store.members(keys.sessionsOf(principalKey))
-    const found = await Promise.all(digests.map(read))
-    for (const [index, entry] of found.entries()) {
-      if (entry === undefined) await remove(digests[index]!, principalKey)
-    }
-    const oldest = found.flatMap((entry) => entry?.session ?? []).sort((a, b) => a.lastSeenAt - b.lastSeenAt)[0]
-    if (oldest !== undefined && oldest.lastSeenAt < now() - STALE_MS) await remove(oldest.digest, principalKey)
+  /** @param unseenMs for how long uses may go unrecorded after this one */
+  async function recordUse (record: SessionRecord, unseenMs = 0): Promise<Session> {
+    const isDue = now() - record.session.lastSeenAt >= records.renewSeconds * 1_000 - unseenMs
+    return isDue ? await records.renew(record) : record.session
   }
 
-  async function admit (sessionDigest: string, principalKey: string, seconds: number): Promise<void> {
-    const own = keys.sessionsOf(principalKey)
-    if (!await store.addMemberWithin(own, sessionDigest, seconds, maxPerPrincipal)) {
-      await makeRoom(principalKey)
-      if (!await store.addMemberWithin(own, sessionDigest, seconds, maxPerPrincipal)) throw new TooManySessionsError(429, 'SESSIONS_PER_PRINCIPAL', maxPerPrincipal)
-    }
-    if (await store.addMemberWithin(keys.sessions(), sessionDigest, seconds, maxTotal)) return
-    await store.removeMember(own, sessionDigest)
-    throw new TooManySessionsError(503, 'SESSIONS_TOTAL', maxTotal)
+  async function removeSession (sessionDigest: string, principalKey: string): Promise<boolean> {
+    cache.remove(sessionDigest)
+    const existed = await records.remove(sessionDigest)
+    // A request may have read and cached the session meanwhile.
+    cache.remove(sessionDigest)
+    await records.removeTraces(sessionDigest, principalKey)
+    return existed
   }
 
-  /** Whoever comes second begins again from what the first has written. */
-  async function change (session: Session, make: (found: Session) => Partial<Session>): Promise<void> {
+  /** Changes a record; starts over when another request has changed it in between. */
+  async function change (session: SessionRef, update: (session: Session) => Partial<Session>): Promise<void> {
     for (;;) {
-      const found = await read(session.digest)
-      if (found === undefined) throw new SessionNotFoundError()
-      const changed = write({ ...found.session, ...make(found.session) })
-      if (await store.compareAndSet(keys.session(session.digest), found.text, changed, ttlSeconds(found.session))) return copies.forget(session.digest)
+      const record = await readRecord(session)
+      const changed = { ...record.session, ...update(record.session) }
+      if (await records.replace(record, changed)) return cache.remove(session.digest)
     }
+  }
+
+  async function changeSubscriptions (session: SessionRef, update: (uris: readonly string[]) => readonly string[]): Promise<void> {
+    await change(session, ({ subscriptions = [] }) => ({ subscriptions: update(subscriptions) }))
+    replicas.send({ kind: 'subscriptions-changed', session: session.digest })
   }
 
   return {
-    async create (principalKey, { clientInfo, capabilities, protocolVersion }) {
+    /**
+     * @returns the session, and the id for Mcp-Session-Id, which only its client knows
+     * @throws TooManySessionsError, StoreUnavailableError
+     */
+    async create (principalKey: string, client: ClientDescription): Promise<{ id: string, session: Session }> {
       const id = randomId(24)
-      const time = now()
-      const session: Session = { digest: digest(id), principalKey, clientInfo, capabilities, protocolVersion, logLevel: undefined, createdAt: time, lastSeenAt: time }
-      // The record comes first: an admitted session without one is taken for lost, and gives way.
-      await store.set(keys.session(session.digest), write(session), ttlSeconds(session))
+      const { clientInfo, capabilities, protocolVersion } = client
+      const times = { createdAt: now(), lastSeenAt: now() }
+      const session: Session = {
+        digest: digest(id), principalKey, clientInfo, capabilities, protocolVersion, logLevel: undefined, ...times
+      }
+      // The record comes first: a counted session without a record counts as lost, and is removed.
+      await records.create(session)
       try {
-        await admit(session.digest, principalKey, ttlSeconds(session))
+        await quota.admit(session)
       } catch (err) {
-        await store.delete(keys.session(session.digest))
+        await records.remove(session.digest)
         throw err
       }
       return { id, session }
     },
 
-    async use (id, principalKey) {
-      return await seen(await find(id, principalKey))
+    /**
+     * Returns the session with this id, which counts as used.
+     * @throws SessionNotFoundError when the id is unknown, has ended, or is another principal's; StoreUnavailableError
+     */
+    async use (id: string, principalKey: string): Promise<Session> {
+      return await recordUse(await findRecord(id, principalKey))
     },
 
-    async useCached (id, principalKey) {
-      const keep = copies.begin()
-      const session = await seen(await find(id, principalKey), copies.lifeMs)
-      keep(id, session)
+    /** Does the same, and caches the session. */
+    async useCached (id: string, principalKey: string): Promise<Session> {
+      const setCached = cache.beginRead()
+      const session = await recordUse(await findRecord(id, principalKey), cache.ttlMs)
+      setCached(id, session)
       return session
     },
 
-    cached (id, principalKey) {
-      return copies.find(id, principalKey)
+    /** The cached session with this id, if there is one and it is this principal's. It is shared, and frozen. */
+    cached: cache.find,
+
+    /** Counts as a use of a session whose stream is open. @throws SessionNotFoundError when it has ended */
+    async renew (session: SessionRef): Promise<Session> {
+      return await recordUse(await readRecord(session))
     },
 
-    forget (sessionDigest) { copies.forget(sessionDigest) },
-
-    async renew (session) {
-      const found = await read(session.digest)
-      if (found === undefined || ttlSeconds(found.session) < 1) throw new SessionNotFoundError()
-      return await seen(found)
+    /** Ends a session, and its streams at all replicas. @throws as `use` */
+    async end (id: string, principalKey: string): Promise<void> {
+      const { session } = await findRecord(id, principalKey)
+      if (!await removeSession(session.digest, principalKey)) throw new SessionNotFoundError()
+      replicas.send({ kind: 'session-ended', session: session.digest })
     },
 
-    async end (id, principalKey) {
-      const { session } = await find(id, principalKey)
-      if (!await remove(session.digest, principalKey)) throw new SessionNotFoundError()
-      return session
-    },
-
-    async logLevel (session) {
+    /**
+     * The lowest severity of log messages that the client wants. It is read from the store, as it may have been set at
+     * another replica; without the store the known one counts.
+     */
+    async logLevel (session: Session): Promise<string | undefined> {
       try {
-        return (await read(session.digest))?.session.logLevel
+        return (await records.read(session.digest))?.session.logLevel
       } catch {
         return session.logLevel
       }
     },
 
-    async setLogLevel (session, level) {
+    async setLogLevel (session: SessionRef, level: string): Promise<void> {
       await change(session, () => ({ logLevel: level }))
+      replicas.send({ kind: 'log-level-changed', session: session.digest })
     },
 
-    async subscribe (session, uri) {
-      await change(session, ({ subscriptions = [] }) => {
-        if (subscriptions.includes(uri)) return {}
-        if (subscriptions.length >= MOST_SUBSCRIPTIONS) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `A session may subscribe to ${MOST_SUBSCRIPTIONS} resources at most`)
-        return { subscriptions: [...subscriptions, uri] }
+    /** Notifies the session when the resource changes. @throws ProtocolError at the limit */
+    async subscribe (session: SessionRef, uri: string): Promise<void> {
+      await changeSubscriptions(session, (uris) => {
+        if (uris.includes(uri)) return uris
+        if (uris.length < MAX_SUBSCRIPTIONS) return [...uris, uri]
+        const message = `A session may subscribe to ${MAX_SUBSCRIPTIONS} resources at most`
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, message)
       })
     },
 
-    async unsubscribe (session, uri) {
-      await change(session, ({ subscriptions = [] }) => ({ subscriptions: subscriptions.filter((other) => other !== uri) }))
+    async unsubscribe (session: SessionRef, uri: string): Promise<void> {
+      await changeSubscriptions(session, (uris) => uris.filter((other) => other !== uri))
     },
 
-    async subscriptions (session) {
-      const found = await read(session.digest)
-      if (found === undefined) throw new SessionNotFoundError()
-      return new Set(found.session.subscriptions)
+    /** The URIs that the session has subscribed to. @throws SessionNotFoundError, StoreUnavailableError */
+    async subscriptions (session: SessionRef): Promise<ReadonlySet<string>> {
+      return new Set((await readRecord(session)).session.subscriptions)
     }
   }
 }

@@ -1,202 +1,223 @@
-import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
 import { isJSONRPCRequest } from '@modelcontextprotocol/server'
+import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
 import { randomId } from '../../crypto/hash.ts'
-import { keys } from '../../store/keys.ts'
-import type { Store } from '../../store/store.ts'
-import type { EventStream, McpResponse } from '../exchange.ts'
-import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
-import { runInBackground } from '../cluster/background.ts'
-import type { BackgroundLog } from '../cluster/background.ts'
 import { ToolError } from '../../define/tool.ts'
+import { keys } from '../../store/keys.ts'
+import type { Cluster } from '../cluster/cluster.ts'
+import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
+import type { EventStream, McpResponse } from '../exchange.ts'
+import { hasEmptyEvents } from '../revisions.ts'
+import type { Session } from '../sessions/session.ts'
+import { formatCallEventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
-import type { Replicas } from '../cluster/replicas.ts'
-import type { Session } from '../sessions/sessions.ts'
+import { CLOSED_TTL_SECONDS, MAX_EVENTS, RETRY_MS, saveStreamRecord } from './stream-record.ts'
+import type { StreamRecord } from './stream-record.ts'
 
-/**
- * The answer to a POST of a session: JSON while it is plain and quick, and a stream as soon as something else than the
- * response must be sent, or it takes longer. A stream's events are numbered and kept in the store, so that a client
- * that was cut off reads on where it was, at any replica (MCP 2025-11-25, resumability); it does not stop the call.
- */
-export interface CallStream {
-  /** Part of the ids of its events. */
-  readonly name: string
-  readonly answer: Promise<McpResponse>
-  /** Resolves when all is answered and kept. */
-  readonly finished: Promise<void>
-  /** Sends a notification or a request to the client. One that takes no stream goes without. @throws ToolError for a request to it */
-  emit (message: JSONRPCMessage): Promise<void>
-  respond (response: JSONRPCResponse): void
-  /** There will be no response to this request. */
-  drop (id: RequestId): void
-  /** Answers all that is open with an error; where nothing was sent yet, with 503, as nothing is known to be done. */
-  fail (message: string): void
-  /** The client reads it elsewhere now: at this replica or another. */
-  readBy (replica: string): void
-}
-
-/** What the store keeps of a stream besides its events. */
-export interface StreamRecord {
-  requests: RequestId[]
-  /** The number of its last event, once it is complete. */
-  closed?: number
-  /** There is more than was kept. */
-  lost?: true
-  /** What its events' numbers in the store lack to those that the client was told. */
-  shift?: number
-}
-
-export interface CallStreamOptions {
-  store: Store
-  replicas: Replicas
-  streams: EventStreams
-  log: BackgroundLog
-  /** How long the store keeps a running stream after its last event. */
-  ttlSeconds: number
-  /** How long to wait for a plain answer. */
-  streamAfterMs?: number | undefined
-}
-
-export const MAX_EVENTS = 1_000
-const CLOSED_TTL_SECONDS = 300
-const MAX_KEPT_BYTES = 4 * 1_048_576
-const MAX_EVENT_BYTES = 1_048_576
-/** What a client waits before it comes back. */
-export const RETRY_MS = 1_000
-
-/** What is answered. */
+/** A POST with requests in a session. */
 export interface CallRequest {
   session: Session
-  /** Ids of the requests in the POST. */
+  /** The ids of the requests in the POST. */
   requests: RequestId[]
-  /** It was an array (2025-03-26). */
-  batch: boolean
+  /** The body was an array (2025-03-26). */
+  isBatch: boolean
   acceptsStream: boolean
 }
 
-export function openCallStream ({ session, requests, batch, acceptsStream }: CallRequest, options: CallStreamOptions): CallStream {
-  const { store, replicas, streams, log, ttlSeconds, streamAfterMs = 1_000 } = options
-  const name = `${replicas.self}.${randomId(9)}`
-  const open = new Set(requests)
-  const responses: JSONRPCResponse[] = []
-  let connection: EventStream | undefined
-  let reader: string | undefined
-  let opening: Promise<void> | undefined
-  let kept = true
-  let keptBytes = 0
-  let number = 0
-  let keeping: Promise<void> = Promise.resolve()
-  let settle: (answer: McpResponse) => void
-  let finish: () => void
-  const answer = new Promise<McpResponse>((resolve) => { settle = resolve })
-  const finished = new Promise<void>((resolve) => { finish = resolve })
-  const patience = acceptsStream ? setTimeout(() => { opening ??= openStream() }, streamAfterMs).unref() : undefined
+export interface CallStreamOptions {
+  cluster: Cluster
+  eventStreams: EventStreams
+  /** How long the store holds a running stream after its last event. */
+  ttlSeconds: number
+  /** How long to wait for a JSON response before a stream is opened. */
+  streamAfterMs?: number | undefined
+}
 
-  const save = async (record: StreamRecord, seconds: number): Promise<void> => {
-    await store.set(keys.stream(session.digest, name), JSON.stringify(record), seconds)
+const STREAM_AFTER_MS = 1_000
+/** Events beyond these sizes are sent but not stored. */
+const MAX_STORED_BYTES = 4 * 1_048_576
+const MAX_STORED_EVENT_BYTES = 1_048_576
+
+/**
+ * The answer to a POST in a session. It is JSON as long as only the responses are to be sent and they come soon. It
+ * becomes a stream when another message must be sent first, or after `streamAfterMs`. The stream's events are numbered
+ * and stored, so that a client whose connection breaks can resume it at any replica (MCP 2025-11-25, resumability); a
+ * broken connection does not stop the call.
+ */
+export class CallStream {
+  /** The first part of the ids of the stream's events. */
+  readonly name: string
+  readonly answer: Promise<McpResponse>
+  /** Resolves when every request is answered, and everything is stored. */
+  readonly finished: Promise<void>
+  readonly #call: CallRequest
+  readonly #options: CallStreamOptions
+  readonly #unanswered: Set<RequestId>
+  readonly #responses: JSONRPCResponse[] = []
+  #connection: EventStream | undefined
+  #opening: Promise<void> | undefined
+  /** The replica where the client reads the stream since it resumed it. */
+  #reader: string | undefined
+  /** Whether the stream can be resumed: everything so far is in the store. */
+  #isStored = true
+  #storedBytes = 0
+  /** The number of the last event. */
+  #number = 0
+  /** Writes to the store, one after the other. */
+  #storing: Promise<void> = Promise.resolve()
+  readonly #streamTimer: NodeJS.Timeout | undefined
+  #setAnswer!: (answer: McpResponse) => void
+  #setFinished!: () => void
+
+  constructor (call: CallRequest, options: CallStreamOptions) {
+    this.#call = call
+    this.#options = options
+    this.name = `${options.cluster.replicas.self}.${randomId(9)}`
+    this.#unanswered = new Set(call.requests)
+    this.answer = new Promise((resolve) => { this.#setAnswer = resolve })
+    this.finished = new Promise((resolve) => { this.#setFinished = resolve })
+    if (call.acceptsStream) {
+      const { streamAfterMs = STREAM_AFTER_MS } = options
+      this.#streamTimer = setTimeout(() => { this.#opening ??= this.#open() }, streamAfterMs).unref()
+    }
   }
 
-  /** Without the store it is streamed all the same, but cannot be resumed: its events get no ids. */
-  function giveUp (err: unknown): void {
-    kept = false
-    runInBackground(Promise.reject(err), log)
+  /**
+   * Sends a notification or a request to the client. Notifications to a client that accepts no stream are dropped.
+   * @throws ToolError for a request to such a client
+   */
+  async send (message: JSONRPCMessage): Promise<void> {
+    if (!this.#call.acceptsStream) {
+      if (!isJSONRPCRequest(message)) return
+      throw new ToolError(`This client cannot be asked for ${message.method}: ` +
+        'it takes no stream (text/event-stream in Accept)')
+    }
+    if (this.#unanswered.size === 0) return
+    this.#opening ??= this.#open()
+    await this.#opening
+    this.#write(message)
   }
 
-  async function openStream (): Promise<void> {
-    await save({ requests }, ttlSeconds).catch(giveUp)
-    connection = streams.open()
-    settle(streamResponse(connection))
-    // Clients before 2025-11-25 take an event without data for a broken message.
-    if (kept && session.protocolVersion >= '2025-11-25') connection.write({ data: '', id: `${name}.0`, retryMs: RETRY_MS })
-    else connection.comment('open')
+  respond (response: JSONRPCResponse): void {
+    const id = response.id as RequestId
+    if (!this.#unanswered.has(id)) return
+    this.#responses.push(response)
+    this.#settleRequest(id)
   }
 
-  function write (message: JSONRPCMessage): void {
-    const data = JSON.stringify(message)
-    number++
-    const at = number
-    connection?.write({ data, id: kept ? `${name}.${at}` : undefined })
-    keptBytes += data.length
-    const fits = data.length <= MAX_EVENT_BYTES && keptBytes <= MAX_KEPT_BYTES
-    keeping = keeping.then(async () => { if (kept) await (fits ? keep(data, at) : lose()).catch(giveUp) })
+  /** Settles a request that gets no response: the client has cancelled it. */
+  dropRequest (id: RequestId): void {
+    this.#settleRequest(id)
   }
 
-  async function keep (data: string, at: number): Promise<void> {
-    const newest = await store.append(keys.events(session.digest, name), data, { ttlSeconds, most: MAX_EVENTS, at })
-    // The store lost the log in between.
-    if (newest < at) await lose()
-    if (reader !== undefined) replicas.send({ kind: 'appended', stream: name }, reader)
+  /** Answers every open request with an error, or with 503 when nothing was sent yet: the client may send it again. */
+  fail (message: string): void {
+    if (this.#opening === undefined) this.#setAnswer(errorResponse(503, -32000, message, { 'retry-after': '1' }))
+    for (const id of [...this.#unanswered]) {
+      this.#responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
+      this.#settleRequest(id)
+    }
   }
 
-  async function lose (): Promise<void> {
-    kept = false
-    await save({ requests, lost: true }, CLOSED_TTL_SECONDS)
-    if (reader !== undefined) replicas.send({ kind: 'appended', stream: name }, reader)
+  /** Leaves the connection to the replica where the client has resumed the stream: this one or another. */
+  moveTo (replica: string): void {
+    this.#connection?.end()
+    this.#connection = undefined
+    const { replicas } = this.#options.cluster
+    if (this.#reader !== undefined && this.#reader !== replica) {
+      replicas.send({ kind: 'stream-moved', stream: this.name }, this.#reader)
+    }
+    this.#reader = replica
+    // Events may have been appended before this replica knew the reader.
+    this.#notifyReader()
   }
 
-  async function closeRecord (): Promise<void> {
-    await save({ requests, closed: number }, CLOSED_TTL_SECONDS)
-    if (reader !== undefined) replicas.send({ kind: 'appended', stream: name }, reader)
-  }
-
-  /** All is answered: the plain answer goes out, or the stream ends. */
-  async function complete (): Promise<void> {
-    clearTimeout(patience)
-    await opening
-    if (opening === undefined) {
-      settle(responses.length === 0 ? { status: 202, headers: {}, body: null } : jsonResponse(200, batch ? responses : responses[0]))
+  async #open (): Promise<void> {
+    const { eventStreams, ttlSeconds } = this.#options
+    const { requests, session } = this.#call
+    await this.#save({ requests }, ttlSeconds).catch((err: unknown) => { this.#giveUpStoring(err) })
+    this.#connection = eventStreams.open()
+    this.#setAnswer(streamResponse(this.#connection))
+    if (this.#isStored && hasEmptyEvents(session.protocolVersion)) {
+      this.#connection.write({ data: '', id: formatCallEventId(this.name, 0), retryMs: RETRY_MS })
     } else {
-      for (const response of responses) write(response)
-      connection?.end()
-      keeping = keeping.then(async () => { if (kept) await closeRecord().catch(giveUp) })
+      this.#connection.comment('open')
     }
-    await keeping
-    finish()
   }
 
-  function settled (id: RequestId): void {
-    if (open.delete(id) && open.size === 0) runInBackground(complete(), log)
+  #write (message: JSONRPCMessage): void {
+    const data = JSON.stringify(message)
+    const number = ++this.#number
+    this.#connection?.write({ data, id: this.#isStored ? formatCallEventId(this.name, number) : undefined })
+    this.#storedBytes += data.length
+    const fits = data.length <= MAX_STORED_EVENT_BYTES && this.#storedBytes <= MAX_STORED_BYTES
+    this.#store(async () => { await (fits ? this.#append(data, number) : this.#markLost()) })
   }
 
-  return {
-    name,
-    answer,
-    finished,
+  /** Runs a write to the store after those before it, unless one of them has failed. */
+  #store (work: () => Promise<void>): void {
+    this.#storing = this.#storing.then(async () => {
+      if (this.#isStored) await work().catch((err: unknown) => { this.#giveUpStoring(err) })
+    })
+  }
 
-    async emit (message) {
-      if (!acceptsStream) {
-        if (isJSONRPCRequest(message)) throw new ToolError(`This client cannot be asked for ${message.method}: it takes no stream (text/event-stream in Accept)`)
-        return
-      }
-      if (open.size === 0) return
-      opening ??= openStream()
-      await opening
-      write(message)
-    },
+  /** The stream goes on without the store, but cannot be resumed: its events get no ids. */
+  #giveUpStoring (err: unknown): void {
+    this.#isStored = false
+    this.#options.cluster.onBackgroundError(err)
+  }
 
-    respond (response) {
-      const id = response.id as RequestId
-      if (!open.has(id)) return
-      responses.push(response)
-      settled(id)
-    },
+  async #append (data: string, number: number): Promise<void> {
+    const { cluster: { store }, ttlSeconds } = this.#options
+    const key = keys.events(this.#call.session.digest, this.name)
+    const newest = await store.append(key, data, { ttlSeconds, most: MAX_EVENTS, at: number })
+    // The store has lost the earlier events.
+    if (newest < number) await this.#markLost()
+    else this.#notifyReader()
+  }
 
-    drop (id) { settled(id) },
+  async #markLost (): Promise<void> {
+    this.#isStored = false
+    await this.#save({ requests: this.#call.requests, lost: true }, CLOSED_TTL_SECONDS)
+    this.#notifyReader()
+  }
 
-    fail (message) {
-      if (opening === undefined) settle(errorResponse(503, -32000, message, { 'retry-after': '1' }))
-      for (const id of [...open]) {
-        responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
-        settled(id)
-      }
-    },
+  async #markClosed (): Promise<void> {
+    await this.#save({ requests: this.#call.requests, closed: this.#number }, CLOSED_TTL_SECONDS)
+    this.#notifyReader()
+  }
 
-    readBy (replica) {
-      connection?.end()
-      connection = undefined
-      if (reader !== undefined && reader !== replica) replicas.send({ kind: 'moved', stream: name }, reader)
-      reader = replica
-      // What was appended before this was known here.
-      replicas.send({ kind: 'appended', stream: name }, reader)
+  async #save (record: StreamRecord, ttlSeconds: number): Promise<void> {
+    const name = { session: this.#call.session.digest, stream: this.name }
+    await saveStreamRecord(this.#options.cluster.store, name, record, ttlSeconds)
+  }
+
+  #notifyReader (): void {
+    if (this.#reader === undefined) return
+    this.#options.cluster.replicas.send({ kind: 'event-appended', stream: this.name }, this.#reader)
+  }
+
+  #settleRequest (id: RequestId): void {
+    if (!this.#unanswered.delete(id) || this.#unanswered.size > 0) return
+    this.#options.cluster.runInBackground(this.#complete())
+  }
+
+  /** Sends the responses, as JSON or as the stream's last events. */
+  async #complete (): Promise<void> {
+    clearTimeout(this.#streamTimer)
+    await this.#opening
+    if (this.#opening === undefined) {
+      this.#setAnswer(this.#toJson())
+    } else {
+      for (const response of this.#responses) this.#write(response)
+      this.#connection?.end()
+      this.#store(async () => { await this.#markClosed() })
     }
+    await this.#storing
+    this.#setFinished()
+  }
+
+  #toJson (): McpResponse {
+    if (this.#responses.length === 0) return { status: 202, headers: {}, body: null }
+    return jsonResponse(200, this.#call.isBatch ? this.#responses : this.#responses[0])
   }
 }

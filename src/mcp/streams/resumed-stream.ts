@@ -1,153 +1,103 @@
+import { createCoalescedTask } from '../../async/coalesced-task.ts'
+import type { CoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
-import type { Store } from '../../store/store.ts'
-import type { McpResponse } from '../exchange.ts'
-import { errorResponse, streamResponse } from '../exchange.ts'
-import { runInBackground } from '../cluster/background.ts'
-import type { BackgroundLog } from '../cluster/background.ts'
-import { MAX_EVENTS, RETRY_MS } from './call-stream.ts'
-import type { StreamRecord } from './call-stream.ts'
-import type { EventStreams } from './event-stream.ts'
-import type { Replicas } from '../cluster/replicas.ts'
-import type { Session } from '../sessions/sessions.ts'
-
-/** Streams of calls that clients read on after they were cut off, at this replica, whichever runs the call. */
-export interface ResumedStreams {
-  /**
-   * Goes on after an event: `Last-Event-ID` of the GET (MCP 2025-11-25, resumability).
-   * @returns 204 when the client has had all of it, 400 when it is not, or no longer, known in this session
-   * @throws StoreUnavailableError
-   */
-  resume (session: Session, stream: string, after: number): Promise<McpResponse>
-  /** Ends all of them: clients go on at another replica. */
-  endAll (): void
-}
+import type { Cluster } from '../cluster/cluster.ts'
+import type { EventStream } from '../exchange.ts'
+import { formatCallEventId } from './event-id.ts'
+import { CLOSED_TTL_SECONDS, MAX_EVENTS, RETRY_MS, readStreamRecord, saveStreamRecord } from './stream-record.ts'
+import type { StreamName, StreamRecord } from './stream-record.ts'
 
 export interface ResumedStreamOptions {
-  store: Store
-  replicas: Replicas
-  streams: EventStreams
-  log: BackgroundLog
-  /** How often to look besides being told, and whether the replica that runs the call lives. */
-  lookMs?: number
-  /** A replica that gave no sign of life for so long has died: longer than it takes to begin anew with an empty store. */
-  deadMs?: number
+  cluster: Cluster
+  /** How long the replica that runs the call may be without a heartbeat before its call counts as lost. */
+  deadAfterMs: number
 }
 
-const ENDED_TTL_SECONDS = 300
+/**
+ * A call's stream that its client has resumed here. The events are read from the store, whichever replica runs the call.
+ * When that replica has died, this one ends the stream with an error for every request.
+ */
+export class ResumedStream {
+  readonly #name: StreamName
+  readonly #connection: EventStream
+  readonly #options: ResumedStreamOptions
+  readonly #reading: CoalescedTask
+  /** The replica that runs the call. */
+  readonly #owner: string
+  /** The number of the last event that the client has. */
+  #lastRead: number
+  /** Since when the owner has sent no heartbeat. */
+  #silentSince: number | undefined
 
-interface Reader {
-  session: string
-  look (): void
-  end (): void
-}
-
-export function createResumedStreams ({ store, replicas, streams, log, lookMs = 2_000, deadMs = 4_000 }: ResumedStreamOptions): ResumedStreams {
-  const readers = new Map<string, Reader>()
-  const lookForAll = (): void => { for (const reader of readers.values()) reader.look() }
-
-  replicas.onMessage((message) => {
-    if (message.kind === 'appended') readers.get(message.stream)?.look()
-    if (message.kind === 'moved') readers.get(message.stream)?.end()
-    if (message.kind === 'ended') {
-      for (const reader of readers.values()) if (reader.session === message.session) reader.end()
-    }
-  })
-  replicas.onGap(lookForAll)
-  const looking = setInterval(lookForAll, lookMs).unref()
-
-  async function readRecord (session: Session, stream: string): Promise<StreamRecord | undefined> {
-    const text = await store.get(keys.stream(session.digest, stream))
-    return text === undefined ? undefined : JSON.parse(text) as StreamRecord
-  }
-
-  function open (session: Session, stream: string, after: number): McpResponse {
-    const owner = stream.split('.')[0]!
-    const connection = streams.open()
-    let read = after
-    let silentSince: number | undefined
-    let reading = false
-    let again = false
-
-    /** Writes the end that the call itself cannot. */
-    async function fail (record: StreamRecord, message: string): Promise<void> {
-      let last = 0
-      for (const id of record.requests) {
-        const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })
-        last = await store.append(keys.events(session.digest, stream), data, { ttlSeconds: ENDED_TTL_SECONDS, most: MAX_EVENTS })
-      }
-      // The client may have read more than was kept: its numbers go on from there.
-      const shift = Math.max(0, read - (last - record.requests.length))
-      const ended: StreamRecord = { requests: record.requests, closed: last + shift, shift }
-      await store.set(keys.stream(session.digest, stream), JSON.stringify(ended), ENDED_TTL_SECONDS)
-      again = true
-    }
-
-    async function checkOwner (record: StreamRecord): Promise<void> {
-      if (await replicas.isAlive(owner)) {
-        silentSince = undefined
-        return
-      }
-      silentSince ??= performance.now()
-      if (performance.now() - silentSince > deadMs) await fail(record, 'The server that ran this call has ended; nobody knows how far it came')
-    }
-
-    async function readOn (): Promise<void> {
-      try {
-        while (again) await readOnce()
-      } finally {
-        reading = false
-      }
-    }
-
-    async function readOnce (): Promise<void> {
-      again = false
-      const record = await readRecord(session, stream)
-      if (record === undefined) return connection.end()
-      const { shift = 0 } = record
-      const { entries } = await store.entries(keys.events(session.digest, stream), Math.max(0, read - shift))
-      for (const [number, data] of entries) {
-        read = number + shift
-        connection.write({ data, id: `${stream}.${read}` })
-      }
-      if (record.closed !== undefined) {
-        if (read >= record.closed) connection.end()
-      } else if (record.lost) {
-        await fail(record, 'The connection was lost, and the rest of the answer is too large to be kept')
-      } else {
-        await checkOwner(record)
-      }
-    }
-
-    const reader: Reader = {
-      session: session.digest,
-      look () {
-        again = true
-        if (reading) return
-        reading = true
-        runInBackground(readOn(), log)
-      },
-      end () { connection.end() }
-    }
-
-    readers.get(stream)?.end()
-    readers.set(stream, reader)
-    connection.onEnd(() => { if (readers.get(stream) === reader) readers.delete(stream) })
+  /** @param lastRead the number of the event that the client has read last */
+  constructor (name: StreamName, lastRead: number, connection: EventStream, options: ResumedStreamOptions) {
+    this.#name = name
+    this.#lastRead = lastRead
+    this.#connection = connection
+    this.#options = options
+    this.#owner = name.stream.split('.')[0]!
+    const { replicas, onBackgroundError } = options.cluster
+    this.#reading = createCoalescedTask(async () => { await this.#readEvents() }, onBackgroundError)
     connection.raw(`retry: ${RETRY_MS}\n\n`)
-    replicas.send({ kind: 'resumed', stream, reader: replicas.self }, owner)
-    reader.look()
-    return streamResponse(connection)
+    replicas.send({ kind: 'stream-resumed', stream: name.stream, reader: replicas.self }, this.#owner)
+    this.#reading.request()
   }
 
-  return {
-    async resume (session, stream, after) {
-      const record = await readRecord(session, stream)
-      if (record === undefined) return errorResponse(400, -32000, 'The events after Last-Event-ID are not known here any more; send the request again')
-      if (record.closed !== undefined && after >= record.closed) return { status: 204, headers: {}, body: null }
-      return open(session, stream, after)
-    },
-    endAll () {
-      clearInterval(looking)
-      for (const reader of readers.values()) reader.end()
+  get session (): string {
+    return this.#name.session
+  }
+
+  /** Sends the events that the store has beyond the last one read. */
+  poll (): void {
+    this.#reading.request()
+  }
+
+  end (): void {
+    this.#connection.end()
+  }
+
+  async #readEvents (): Promise<void> {
+    const { store } = this.#options.cluster
+    const { session, stream } = this.#name
+    const record = await readStreamRecord(store, this.#name)
+    if (record === undefined) return this.#connection.end()
+    const { shift = 0 } = record
+    const { entries } = await store.entries(keys.events(session, stream), Math.max(0, this.#lastRead - shift))
+    for (const [number, data] of entries) {
+      this.#lastRead = number + shift
+      this.#connection.write({ data, id: formatCallEventId(stream, this.#lastRead) })
     }
+    if (record.closed !== undefined) {
+      if (this.#lastRead >= record.closed) this.#connection.end()
+    } else if (record.lost) {
+      await this.#closeWithErrors(record, 'The connection was lost, and the rest of the answer is too large to be kept')
+    } else {
+      await this.#checkOwner(record)
+    }
+  }
+
+  async #checkOwner (record: StreamRecord): Promise<void> {
+    if (await this.#options.cluster.replicas.isAlive(this.#owner)) {
+      this.#silentSince = undefined
+      return
+    }
+    this.#silentSince ??= performance.now()
+    if (performance.now() - this.#silentSince <= this.#options.deadAfterMs) return
+    await this.#closeWithErrors(record, 'The server that ran this call has ended; nobody knows how far it came')
+  }
+
+  /** Ends the stream in place of the call, which cannot do it: with an error for each of its requests. */
+  async #closeWithErrors ({ requests }: StreamRecord, message: string): Promise<void> {
+    const { store } = this.#options.cluster
+    const { session, stream } = this.#name
+    let newest = 0
+    for (const id of requests) {
+      const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })
+      newest = await store.append(keys.events(session, stream), data, { ttlSeconds: CLOSED_TTL_SECONDS, most: MAX_EVENTS })
+    }
+    // The client may have read more events than were stored; its numbers continue from the last one that it has.
+    const shift = Math.max(0, this.#lastRead - (newest - requests.length))
+    await saveStreamRecord(store, this.#name, { requests, closed: newest + shift, shift })
+    this.#reading.request()
   }
 }

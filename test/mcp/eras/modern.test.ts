@@ -261,7 +261,7 @@ t.test('closing the response cancels the tool', async (t) => {
 })
 
 t.test('a client that does not read is cut, and its tool stops', async (t) => {
-  const { call, lines } = setUp(t, { streamOptions: { unreadBytes: 100_000 } })
+  const { call, lines } = setUp(t, { internals: { eventStreams: { maxUnreadBytes: 100_000 } } })
   const { answer } = await call('flood', { arguments: { messages: 100_000, bytes: 1_000 }, _meta: { 'io.modelcontextprotocol/logLevel': 'info' } })
   await new Promise((resolve) => { answer.stream!.onEnd(() => { resolve(undefined) }) })
   await settle()

@@ -144,7 +144,7 @@ const SEED = Number(process.env['DIFFERENTIAL_SEED'] ?? 1)
 const unknownClient = { capabilities: {} }
 
 t.test('2026-07-28: thousands of requests are answered the same', async (t) => {
-  const [short, long] = [startEngines(t, { definitions, count: 1 }), startEngines(t, { definitions, count: 1, fast: false })]
+  const [short, long] = [startEngines(t, { definitions, count: 1 }), startEngines(t, { definitions, count: 1, internals: { fastPath: false } })]
   const chances = random(SEED)
   const differ: object[] = []
   for (let number = 0; number < 3_000 && differ.length < 5; number++) {
@@ -160,7 +160,7 @@ t.test('2026-07-28: thousands of requests are answered the same', async (t) => {
 })
 
 t.test('sessions: thousands of requests are answered the same', async (t) => {
-  const [short, long] = [startEngines(t, { definitions, count: 1 }), startEngines(t, { definitions, count: 1, fast: false })]
+  const [short, long] = [startEngines(t, { definitions, count: 1 }), startEngines(t, { definitions, count: 1, internals: { fastPath: false } })]
   const chances = random(SEED + 1)
   const differ: object[] = []
   for (const version of ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']) {

@@ -4,7 +4,7 @@ import { image, text, toolResult } from '../../../src/define/content.ts'
 import { defineTool } from '../../../src/define/tool.ts'
 import { DeferredClientChannel } from '../../../src/mcp/handlers/client-channel.ts'
 import { Deadline } from '../../../src/mcp/handlers/deadline.ts'
-import { SessionNotFoundError } from '../../../src/mcp/sessions/sessions.ts'
+import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
 
 /** What of the short path the comparison with the SDK's (differential.test.ts) does not show. */

@@ -112,7 +112,7 @@ t.test('only the client that was asked answers, and its first answer counts', as
 
 t.test('an answer whose announcement is lost is found by looking, or after the gap', async (t) => {
   for (const byGap of [false, true]) {
-    const { house, session, events } = await ask(t, 'ask_roots', { times: byGap ? {} : { answerLookMs: 5 } })
+    const { house, session, events } = await ask(t, 'ask_roots', { internals: byGap ? {} : { clientRequestPollMs: 5 } })
     const { id } = await events.message()
     house.store.loses = () => true
     await session.post(answer(id, { roots: [{ uri: 'file:///a' }] }), { at: 1 })

@@ -51,7 +51,7 @@ t.test('progress without total or message, and only for who asked for it', async
 
 t.test('an answer that takes longer is streamed too', async (t) => {
   const { tool, open } = gate()
-  const house = startEngines(t, { definitions: [tool], times: { streamAfterMs: 5 } })
+  const house = startEngines(t, { definitions: [tool], internals: { streamAfterMs: 5 } })
   const { post } = await startSession(house)
   const { headers, events } = await post(call('gate'))
   t.equal(headers['content-type'], 'text/event-stream')
@@ -70,7 +70,7 @@ t.test('a batch is answered on one stream as soon as one of it streams', async (
 })
 
 t.test('a client that takes no stream gets JSON, and cannot be asked', async (t) => {
-  const house = startEngines(t, { times: { streamAfterMs: 1 } })
+  const house = startEngines(t, { internals: { streamAfterMs: 1 } })
   const { post } = await startSession(house, { capabilities: ABLE })
   const { headers, body } = await post(call('count', { steps: 2, pauseMs: 5 }, { _meta: { progressToken: 1 } }), { acceptsStream: false })
   t.equal(headers['content-type'], 'application/json')
@@ -81,7 +81,7 @@ t.test('a client that takes no stream gets JSON, and cannot be asked', async (t)
 
 t.test('without the store a stream goes on, without ids', async (t) => {
   const { tool, started, open } = gate()
-  const house = startEngines(t, { definitions: [tool, ...interactiveTools], times: { streamAfterMs: 20 } })
+  const house = startEngines(t, { definitions: [tool, ...interactiveTools], internals: { streamAfterMs: 20 } })
   const { post } = await startSession(house)
   const answering = post(call('gate'))
   await started
@@ -130,7 +130,7 @@ t.test('what fails without the store being away is in the log, and ends nothing'
 })
 
 t.test('a client that does not read is cut, and its call goes on', async (t) => {
-  const house = startEngines(t, { streamOptions: { unreadBytes: 100_000 } })
+  const house = startEngines(t, { internals: { eventStreams: { maxUnreadBytes: 100_000 } } })
   const { post } = await startSession(house)
   const { answer } = await post(call('flood', { messages: 500, bytes: 1_000 }))
   await new Promise((resolve) => { answer.stream!.onEnd(() => { resolve(undefined) }) })

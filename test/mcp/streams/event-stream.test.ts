@@ -7,10 +7,10 @@ import { createEventStreams } from '../../../src/mcp/streams/event-stream.ts'
 import type { EventStreamsOptions } from '../../../src/mcp/streams/event-stream.ts'
 import { readEvents, settle, stayAwake, throughPipe } from '../../support/mcp.ts'
 
-function setUp (t: Test, options: Omit<EventStreamsOptions, 'onCut'> = {}) {
+function setUp (t: Test, options: Omit<EventStreamsOptions, 'onCutOff'> = {}) {
   stayAwake(t)
   const cuts: string[] = []
-  const streams = createEventStreams({ ...options, onCut: (reason) => { cuts.push(reason) } })
+  const streams = createEventStreams({ ...options, onCutOff: (reason) => { cuts.push(reason) } })
   t.teardown(() => { streams.close() })
   return { streams, cuts }
 }
@@ -98,7 +98,7 @@ function slowResponse () {
 
 for (const piped of [false, true]) {
   t.test(`a client that leaves too much unread is cut, ${piped ? 'while it is sent' : 'before it is sent'}`, async (t) => {
-    const { streams, cuts } = setUp(t, { unreadBytes: 10_000 })
+    const { streams, cuts } = setUp(t, { maxUnreadBytes: 10_000 })
     const stream = streams.open()
     const { response } = slowResponse()
     let ended = false
@@ -128,7 +128,7 @@ for (const piped of [false, true]) {
 
 for (const ended of [false, true]) {
   t.test(`a client that reads nothing is cut after a time, ${ended ? 'also when the stream has ended' : 'while the stream is open'}`, async (t) => {
-    const { streams, cuts } = setUp(t, { keepAliveMs: 5, unreadMs: 20 })
+    const { streams, cuts } = setUp(t, { keepAliveMs: 5, maxUnreadMs: 20 })
     const stream = streams.open()
     const { response } = slowResponse()
     const closed = new Promise<void>((resolve) => { stream.onEnd(resolve) })

@@ -98,11 +98,11 @@ t.test('a stream is read by its session only', async (t) => {
 })
 
 t.test('an answer lost on the way to the reader is found by looking', async (t) => {
-  const { house, session, stepper, events } = await setUp(t, { times: { lookMs: 5 } })
+  const { house, session, stepper, events } = await setUp(t, { internals: { pollMs: 5 } })
   await events.cut()
   const { events: resumed } = await session.get({ lastEventId: events.lastEventId, at: 1 })
   await settle()
-  house.store.loses = ({ kind }) => kind === 'appended'
+  house.store.loses = ({ kind }) => kind === 'event-appended'
   await stepper.step()
   await stepper.finish()
   t.same(data(await resumed.rest()), [2, 'finished'])
@@ -152,7 +152,7 @@ t.test('a call whose replica closes is answered with an error, kept for who read
 })
 
 t.test('a call whose replica died is answered by the one that reads', async (t) => {
-  const { house, session, events, owner } = await setUp(t, { times: { lookMs: 5, deadMs: 20 } })
+  const { house, session, events, owner } = await setUp(t, { internals: { pollMs: 5, deadAfterMs: 20 } })
   await events.cut()
   const { events: resumed } = await session.get({ lastEventId: events.lastEventId, at: 1 })
   await settle()
@@ -168,7 +168,7 @@ t.test('a call whose replica died is answered by the one that reads', async (t) 
 })
 
 t.test('while the store is away nobody is taken for dead', async (t) => {
-  const { house, session, stepper, events, owner } = await setUp(t, { times: { lookMs: 5, deadMs: 1 } })
+  const { house, session, stepper, events, owner } = await setUp(t, { internals: { pollMs: 5, deadAfterMs: 1 } })
   await events.cut()
   const { events: resumed } = await session.get({ lastEventId: events.lastEventId, at: 1 })
   await settle()
@@ -225,7 +225,7 @@ t.test('what is too large while somebody reads elsewhere is told there', async (
 
 t.test('a large answer reaches the client that stays', async (t) => {
   const { tool, open } = gate()
-  const house = startEngines(t, { definitions: [tool], streamOptions: { unreadBytes: 10_000_000 } })
+  const house = startEngines(t, { definitions: [tool], internals: { eventStreams: { maxUnreadBytes: 10_000_000 } } })
   const { post } = await startSession(house)
   const { events } = await post(call('gate', { progress: true }, { _meta: { progressToken: 1 } }))
   await events.message()
@@ -263,7 +263,7 @@ t.test('a store that lost all of it', async (t) => {
 t.test('a batch that died is answered request by request', async (t) => {
   const { tool } = gate()
   const stepper = createStepper()
-  const house = startEngines(t, { definitions: [tool, stepper.tool], times: { lookMs: 5, deadMs: 10 } })
+  const house = startEngines(t, { definitions: [tool, stepper.tool], internals: { pollMs: 5, deadAfterMs: 10 } })
   const { post, get } = await startSession(house, { version: '2025-03-26' })
   const { events } = await post([call('stepper', {}, { id: 'a' }), call('gate', {}, { id: 'b' }), request('ping', {}, 'p')])
   t.match(await events.message(), { params: { data: 1 } })

@@ -3,12 +3,12 @@ import type { Test } from 'tap'
 import { digest } from '../../../src/crypto/hash.ts'
 import { createChangeLog, toNotification } from '../../../src/mcp/cluster/change-log.ts'
 import { createEventStreams } from '../../../src/mcp/streams/event-stream.ts'
-import { createReplicas } from '../../../src/mcp/cluster/replicas.ts'
-import { SessionNotFoundError } from '../../../src/mcp/sessions/sessions.ts'
-import type { Session } from '../../../src/mcp/sessions/sessions.ts'
+import { createCluster } from '../../../src/mcp/cluster/cluster.ts'
+import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'
+import type { Session } from '../../../src/mcp/sessions/session.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
-import { createStandaloneStreams } from '../../../src/mcp/streams/standalone-stream.ts'
-import type { Place } from '../../../src/mcp/streams/standalone-stream.ts'
+import type { StandalonePosition } from '../../../src/mcp/streams/event-id.ts'
+import { createStandaloneStreams } from '../../../src/mcp/streams/standalone-streams.ts'
 import { keys } from '../../../src/store/keys.ts'
 import { until } from '../../store/contract.ts'
 import { call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore, throughPipe } from '../../support/mcp.ts'
@@ -95,7 +95,7 @@ t.test('what comes between the end of one stream and the turn of another is not 
   const { events: older } = await session.get({ at: 0 })
   const { events: newer } = await session.get({ at: 1 })
   await settle()
-  house.store.loses = ({ kind }) => kind === 'changed'
+  house.store.loses = ({ kind }) => kind === 'change-published'
   await change(house)
   house.store.loses = () => false
   await newer.cut()
@@ -149,7 +149,7 @@ t.test('a change made while the store is away is told once, when it is back', as
   }
   await announce.post(call('change_tools'))
   await settle()
-  t.match(house.lines, [{ change: 'tools_list_changed', message: /will be told .* when the store is back/ }])
+  t.match(house.lines, [{ change: 'tools_list_changed', message: /clients will be notified of a change once it is back/ }])
   house.store.append = append
   house.store.comeBack()
   t.match(await events.message(), { method: 'notifications/tools/list_changed' })
@@ -164,23 +164,24 @@ t.test('a change made while the store is away is told once, when it is back', as
 })
 
 /** The parts by themselves, to leave messages in the queue of a session. */
-function replica (t: Test, store: TestStore, { renew = async () => ({}) as Session, renewMs = 1_000_000, lookMs }: { renew?: () => Promise<Session>, renewMs?: number, lookMs?: number } = {}) {
+function replica (t: Test, store: TestStore, { renew = async () => ({}) as Session, renewMs = 1_000_000, pollMs }: { renew?: () => Promise<Session>, renewMs?: number, pollMs?: number } = {}) {
   stayAwake(t)
   const { lines, log } = captureLog()
-  const replicas = createReplicas(store, log)
-  const streams = createEventStreams({ onCut: () => {} })
-  const changes = createChangeLog({ store, replicas, log })
-  const standalone = createStandaloneStreams({ store, replicas, streams, changes, log, renew, subscriptions: async () => new Set(), renewMs, lookMs })
+  const cluster = createCluster(store, log)
+  const streams = createEventStreams({ onCutOff: () => {} })
+  const changes = createChangeLog(cluster, log)
+  const sessions = { renew, subscriptions: async () => new Set<string>() }
+  const standalone = createStandaloneStreams({ cluster, eventStreams: streams, changes, sessions, renewMs, pollMs })
   t.teardown(async () => {
     standalone.endAll()
     streams.close()
-    await replicas.close()
+    await cluster.replicas.close()
   })
   return {
     lines,
     standalone,
-    announce: () => { changes.bus.publish({ kind: 'tools_list_changed' }) },
-    open: async (whose: Session, after?: Place) => readEvents(throughPipe((await standalone.open(whose, after)).stream!))
+    announce: () => { changes.publish({ kind: 'tools_list_changed' }) },
+    open: async (whose: Session, after?: StandalonePosition) => readEvents(throughPipe((await standalone.open(whose, after)).stream!))
   }
 }
 
@@ -228,7 +229,7 @@ t.test('a message that came before a newer stream began goes to the older one, h
   const older = await open(session('ada'))
   await older.next()
   await settle()
-  store.loses = ({ kind }) => kind === 'queued' || kind === 'changed'
+  store.loses = ({ kind }) => kind === 'message-queued' || kind === 'change-published'
   await standalone.queue(session('ada'), message(1))
   announce()
   await settle()
@@ -249,7 +250,7 @@ t.test('an older stream sends what is still its own before it goes on for the ne
   const older = await open(session('ada'))
   await older.next()
   await settle()
-  store.loses = ({ kind }) => kind === 'queued'
+  store.loses = ({ kind }) => kind === 'message-queued'
   await standalone.queue(session('ada'), message(1))
   store.loses = () => false
   // The older one cannot read when it is told that a newer one has begun.
@@ -262,7 +263,7 @@ t.test('an older stream sends what is still its own before it goes on for the ne
   const newer = await open(session('ada'))
   await settle()
   store.entries = entries
-  store.loses = ({ kind }) => kind === 'queued' || kind === 'changed'
+  store.loses = ({ kind }) => kind === 'message-queued' || kind === 'change-published'
   await standalone.queue(session('ada'), message(2))
   announce()
   await settle()
@@ -276,7 +277,7 @@ t.test('the newest stream does not mind that one before it is over', async (t) =
   const { open, standalone } = replica(t, store)
   const events = await open(session('ada'))
   await settle()
-  await store.publish('replicas', JSON.stringify({ kind: 'released', session: digest('ada'), reader: 'another', position: 's.9.9' }))
+  await store.publish('replicas', JSON.stringify({ kind: 'stream-released', session: digest('ada'), reader: 'another', position: 's.9.9' }))
   await standalone.queue(session('ada'), message(1))
   t.match(await events.message(), message(1))
   t.equal(events.lastEventId, 's.1.0')
@@ -284,7 +285,7 @@ t.test('the newest stream does not mind that one before it is over', async (t) =
 
 t.test('a stream that could not read when it was told looks again soon', async (t) => {
   const store = testStore(t)
-  const { open, standalone } = replica(t, store, { lookMs: 20 })
+  const { open, standalone } = replica(t, store, { pollMs: 20 })
   const events = await open(session('ada'))
   await events.next()
   await settle()
@@ -347,10 +348,10 @@ t.test('a store that counts anew loses nothing that comes after', async (t) => {
 })
 
 t.test('a change whose message is lost is found all the same', async (t) => {
-  const house = startEngines(t, { times: { lookMs: 20 } })
+  const house = startEngines(t, { internals: { pollMs: 20 } })
   const { get } = await startSession(house)
   const { events } = await get()
-  house.store.loses = ({ kind }) => kind === 'changed'
+  house.store.loses = ({ kind }) => kind === 'change-published'
   await send(house.engines[1]!, ...modern('tools/call', { name: 'change_tools', arguments: {} }))
   t.match(await events.message(), CHANGED)
 })
@@ -402,7 +403,7 @@ t.test('what a change is called', (t) => {
 })
 
 t.test('keep-alives and the session\'s other requests', async (t) => {
-  const house = startEngines(t, { streamOptions: { keepAliveMs: 5 } })
+  const house = startEngines(t, { internals: { eventStreams: { keepAliveMs: 5 } } })
   const one = await startSession(house)
   const { events } = await one.get()
   await events.next()

@@ -73,8 +73,8 @@ t.test('a stream that begins later, or reads on, knows what its session subscrib
 })
 
 t.test('a subscription that a stream was not told of is made up for', async (t) => {
-  const { house, publish } = await setUp(t, { times: { renewMs: 20 } })
-  house.store.loses = ({ kind }) => kind === 'subscribed'
+  const { house, publish } = await setUp(t, { internals: { renewMs: 20 } })
+  house.store.loses = ({ kind }) => kind === 'subscriptions-changed'
   const session = await startSession(house)
   const { events } = await session.get({ at: 1 })
   await session.post(request('resources/subscribe', { uri: 'news://today' }))
@@ -111,7 +111,7 @@ t.test('the stream of a session that has ended elsewhere ends when that shows', 
   const session = await startSession(house)
   const { events } = await session.get({ at: 1 })
   await session.post(request('resources/subscribe', { uri: 'news://7' }))
-  house.store.loses = ({ kind }) => kind === 'ended'
+  house.store.loses = ({ kind }) => kind === 'session-ended'
   await session.end()
   await publish('news://7')
   t.same((await events.rest()).filter(({ method }) => method === 'notifications/resources/updated'), [])
@@ -169,7 +169,7 @@ t.test('a resource that watches what it shows tells its subscribers, until it is
   const stuck = defineResource({ uri: 'clock://stuck', name: 'stuck', read: () => 'x', watch: () => () => { throw new Error('cannot stop') } })
   const house = startEngines(t, { count: 1, definitions: [breaks, watched, stuck] })
   t.equal(watching, 1, 'one that cannot be watched takes nothing from the others')
-  t.match(house.lines.find(({ of }) => of === 'watching clock://broken'), { err: { message: 'no such clock' }, message: 'A handler failed' })
+  t.match(house.lines.find(({ handler }) => handler === 'watching clock://broken'), { err: { message: 'no such clock' }, message: 'A handler failed' })
   const session = await startSession(house)
   const { events } = await session.get()
   await session.post(request('resources/subscribe', { uri: 'clock://now' }))
@@ -178,7 +178,7 @@ t.test('a resource that watches what it shows tells its subscribers, until it is
 
   house.engines[0]!.replace([watched])
   t.equal(watching, 1, 'offered again, watched again')
-  t.match(house.lines.find(({ of }) => of === 'stopping a watch'), { err: { message: 'cannot stop' } })
+  t.match(house.lines.find(({ handler }) => handler === 'stopping a watch'), { err: { message: 'cannot stop' } })
   t.match(await events.message(), LIST_CHANGED)
   house.engines[0]!.replace([])
   t.equal(watching, 0)

@@ -1,0 +1,92 @@
+import { keys } from '../../store/keys.ts'
+import type { Store } from '../../store/store.ts'
+import type { Session, SessionOptions } from './session.ts'
+
+/** A session and its record's text, which a later compare-and-set expects. */
+export interface SessionRecord {
+  session: Session
+  text: string
+}
+
+/** Version of the record's format. Records of another version count as absent, so their clients start a new session. */
+const FORM = 1
+
+export type SessionRecords = ReturnType<typeof createSessionRecords>
+
+/**
+ * The records of sessions in the store, and the two sets that count them: per principal, and in total.
+ *
+ * @param now milliseconds since the epoch
+ */
+export function createSessionRecords (
+  store: Store,
+  { idleTtlSeconds, maxAgeSeconds }: Pick<SessionOptions, 'idleTtlSeconds' | 'maxAgeSeconds'>,
+  now: () => number
+) {
+  /** Uses are recorded no more often than this, so a record lives longer than the idle time by as much. */
+  const renewSeconds = Math.max(1, Math.min(60, Math.floor(idleTtlSeconds / 4)))
+
+  function ttlSeconds ({ createdAt }: Session): number {
+    return Math.min(idleTtlSeconds + renewSeconds, Math.ceil((createdAt + maxAgeSeconds * 1_000 - now()) / 1_000))
+  }
+
+  async function replace (record: SessionRecord, session: Session): Promise<boolean> {
+    return await store.compareAndSet(keys.session(session.digest), record.text, serialize(session), ttlSeconds(session))
+  }
+
+  return {
+    renewSeconds,
+    ttlSeconds,
+
+    /** @returns undefined where there is none, or it has reached its maximum age */
+    async read (digest: string): Promise<SessionRecord | undefined> {
+      const text = await store.get(keys.session(digest))
+      if (text === undefined) return undefined
+      const { form, ...session } = JSON.parse(text) as Session & { form: number }
+      return form === FORM && ttlSeconds(session) > 0 ? { text, session } : undefined
+    },
+
+    async create (session: Session): Promise<void> {
+      await store.set(keys.session(session.digest), serialize(session), ttlSeconds(session))
+    },
+
+    /** Replaces a record, unless it has changed since it was read. */
+    replace,
+
+    /** Records a use. When several requests do so at the same time, on whatever replica, one of them succeeds. */
+    async renew (record: SessionRecord): Promise<Session> {
+      const { digest, principalKey } = record.session
+      const renewed = { ...record.session, lastSeenAt: now() }
+      const seconds = ttlSeconds(renewed)
+      try {
+        if (await replace(record, renewed)) {
+          await store.addMember(keys.sessionsOf(principalKey), digest, seconds)
+          await store.addMember(keys.sessions(), digest, seconds)
+        }
+        return renewed
+      } catch {
+        // A store that is full still reads, and can prolong what it has.
+        await store.touch(keys.session(digest), seconds)
+        return record.session
+      }
+    },
+
+    /** @returns whether there was a record */
+    async remove (digest: string): Promise<boolean> {
+      return await store.delete(keys.session(digest))
+    },
+
+    /** Removes what belongs to a session that has ended, besides its record. */
+    async removeTraces (digest: string, principalKey: string): Promise<void> {
+      await store.removeMember(keys.sessionsOf(principalKey), digest)
+      await store.removeMember(keys.sessions(), digest)
+      // Streams leave these behind when very many end at once and the store is slow.
+      await store.delete(keys.standalone(digest))
+      await store.delete(keys.queue(digest))
+    }
+  }
+}
+
+function serialize (session: Session): string {
+  return JSON.stringify({ form: FORM, ...session })
+}

@@ -1,0 +1,65 @@
+import type { ChangeLog } from '../cluster/change-log.ts'
+import type { Cluster } from '../cluster/cluster.ts'
+import type { McpResponse } from '../exchange.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { CallStream } from './call-stream.ts'
+import type { CallRequest } from './call-stream.ts'
+import type { EventId } from './event-id.ts'
+import type { EventStreams } from './event-stream.ts'
+import { createResumedStreams } from './resumed-streams.ts'
+import { createStandaloneStreams } from './standalone-streams.ts'
+
+export interface SessionStreamsOptions {
+  cluster: Cluster
+  eventStreams: EventStreams
+  changes: ChangeLog
+  sessions: Sessions
+  /** How long the stream of a running call is held after its last event. */
+  callTtlSeconds: number
+  /** Timings for tests; documented where they are used. */
+  timings?: SessionStreamTimings | undefined
+}
+
+export interface SessionStreamTimings {
+  streamAfterMs?: number
+  pollMs?: number
+  deadAfterMs?: number
+  renewMs?: number
+}
+
+export type SessionStreams = ReturnType<typeof createSessionStreams>
+
+/** All streams of sessions: the answers to POSTs, those that clients resume, and the standalone ones. */
+export function createSessionStreams (options: SessionStreamsOptions) {
+  const { cluster, eventStreams, changes, sessions, callTtlSeconds, timings = {} } = options
+  const { streamAfterMs, pollMs, deadAfterMs, renewMs } = timings
+  const callOptions = { cluster, eventStreams, ttlSeconds: callTtlSeconds, streamAfterMs }
+  const resumed = createResumedStreams({ cluster, eventStreams, pollMs, deadAfterMs })
+  const standalone = createStandaloneStreams({ cluster, eventStreams, changes, sessions, pollMs, renewMs })
+
+  return {
+    openCall (call: CallRequest): CallStream {
+      return new CallStream(call, callOptions)
+    },
+
+    /** Continues a stream of the session after an event. @throws StoreUnavailableError */
+    async resume (session: Session, after: EventId): Promise<McpResponse> {
+      return 'stream' in after ? await resumed.resume(session, after) : await standalone.open(session, after)
+    },
+
+    /** Opens a standalone stream of the session, from now on. @throws StoreUnavailableError */
+    async openStandalone (session: Session): Promise<McpResponse> {
+      return await standalone.open(session)
+    },
+
+    /** Queues a message that belongs to no call for the session's standalone streams. @throws StoreUnavailableError */
+    queue: standalone.queue,
+
+    /** Ends the standalone and the resumed streams: their clients continue at another replica. */
+    endAll (): void {
+      standalone.endAll()
+      resumed.endAll()
+    }
+  }
+}
