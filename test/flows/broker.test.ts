@@ -5,14 +5,29 @@ import t from 'tap'
 import type { DevProviderOptions } from '../../dev/provider.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import { createBrowser } from '../support/browser.ts'
-import { REDIRECT_URI, SEED_SECRET, byHand, getTokens, grantKey, newRequest, post, readTokens, redeem, refresh, register, signIn, startBroker } from '../support/broker.ts'
+import {
+  REDIRECT_URI,
+  SEED_SECRET,
+  byHand,
+  getTokens,
+  grantKey,
+  newRequest,
+  post,
+  readTokens,
+  redeem,
+  refresh,
+  register,
+  signIn,
+  startBroker
+} from '../support/broker.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { ping } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /** Broker mode from registration to revocation, over real HTTP, with a provider that knows one redirect URI. */
 
-const claimsOf = (token: string): Record<string, unknown> => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString('utf8')) as Record<string, unknown>
+const claimsOf = (token: string): Record<string, unknown> =>
+  JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString('utf8')) as Record<string, unknown>
 
 interface Way {
   env: Record<string, string>
@@ -27,14 +42,32 @@ async function ways (): Promise<Record<string, Way>> {
   const key = { OIDC_CLIENT_ID: 'seed-dev-key', OIDC_CLIENT_KEY: (await exportPKCS8(privateKey)).trim() }
   return {
     'none: a public client': { env: {}, sent: { scheme: undefined, form: ['client_id'] } },
-    client_secret_basic: { env: { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }, sent: { scheme: 'Basic', form: [] } },
-    client_secret_post: { env: { OIDC_CLIENT_ID: 'seed-dev-post', OIDC_CLIENT_SECRET: 'dev-secret', OIDC_CLIENT_AUTH: 'client_secret_post' }, sent: { scheme: undefined, form: ['client_id', 'client_secret'] } },
-    private_key_jwt: { env: key, provider: { clientPublicJwks: { keys: [publicJwk] } }, sent: { scheme: undefined, form: ['client_id', 'client_assertion', 'client_assertion_type'] } },
-    'private_key_jwt with a key id': { env: { ...key, OIDC_CLIENT_KEY_ID: 'seed-1', OIDC_CLIENT_AUTH: 'private_key_jwt' }, provider: { clientPublicJwks: { keys: [publicJwk] } }, sent: { scheme: undefined, form: ['client_id', 'client_assertion', 'client_assertion_type'] } }
+    client_secret_basic: {
+      env: { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' },
+      sent: { scheme: 'Basic', form: [] }
+    },
+    client_secret_post: {
+      env: {
+        OIDC_CLIENT_ID: 'seed-dev-post',
+        OIDC_CLIENT_SECRET: 'dev-secret',
+        OIDC_CLIENT_AUTH: 'client_secret_post'
+      },
+      sent: { scheme: undefined, form: ['client_id', 'client_secret'] }
+    },
+    private_key_jwt: {
+      env: key,
+      provider: { clientPublicJwks: { keys: [publicJwk] } },
+      sent: { scheme: undefined, form: ['client_id', 'client_assertion', 'client_assertion_type'] }
+    },
+    'private_key_jwt with a key id': {
+      env: { ...key, OIDC_CLIENT_KEY_ID: 'seed-1', OIDC_CLIENT_AUTH: 'private_key_jwt' },
+      provider: { clientPublicJwks: { keys: [publicJwk] } },
+      sent: { scheme: undefined, form: ['client_id', 'client_assertion', 'client_assertion_type'] }
+    }
   }
 }
 
-t.test('registers, consents, signs in, calls, refreshes and revokes with each way to authenticate at the provider', async (t) => {
+t.test('the whole way works with each client authentication method at the provider', async (t) => {
   for (const [name, { env, provider = {}, sent }] of Object.entries(await ways())) {
     t.test(name, async (t) => {
       const seed = await startBroker(t, { env, provider })
@@ -49,15 +82,21 @@ t.test('registers, consents, signs in, calls, refreshes and revokes with each wa
       const next = readTokens(clientId, await refresh(seed.url, clientId, refreshToken))
       authenticates('refresh')
       t.equal((await ping(seed.url, next.accessToken)).status, 200)
-      t.equal((await post(`${seed.url}/oauth/revoke`, { client_id: clientId, token: next.refreshToken })).statusCode, 200)
+      t.equal(
+        (await post(`${seed.url}/oauth/revoke`, { client_id: clientId, token: next.refreshToken })).statusCode,
+        200
+      )
       t.equal((await ping(seed.url, next.accessToken)).status, 401)
       t.equal(seed.provider.hits()['/token/revocation'], 1)
-      t.notOk(seed.logs.some(({ msg }) => msg.startsWith('A grant has ended here;')), 'the provider took the revocation')
+      t.notOk(
+        seed.logs.some(({ msg }) => msg.startsWith('A grant has ended here;')),
+        'the provider took the revocation'
+      )
     })
   }
 })
 
-t.test("with opaque access tokens at the provider the client gets Seed's own JWT and nothing of the provider's", async (t) => {
+t.test("a provider with opaque tokens: the client gets Seed's JWT and nothing of the provider's", async (t) => {
   const seed = await startBroker(t, { provider: { quirks: { opaqueTokens: true } } })
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   t.equal((await ping(seed.url, accessToken)).status, 200)
@@ -66,8 +105,15 @@ t.test("with opaque access tokens at the provider the client gets Seed's own JWT
 })
 
 t.test('userinfo adds what the ID token lacks, and sign-in works without it', async (t) => {
-  const seed = await startBroker(t, { env: { OIDC_SCOPES: 'openid profile email groups' }, provider: { quirks: { idTokenClaims: false, opaqueTokens: true } } })
-  t.match(claimsOf((await getTokens(seed)).accessToken), { name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] })
+  const seed = await startBroker(t, {
+    env: { OIDC_SCOPES: 'openid profile email groups' },
+    provider: { quirks: { idTokenClaims: false, opaqueTokens: true } }
+  })
+  t.match(claimsOf((await getTokens(seed)).accessToken), {
+    name: 'Ada Lovelace',
+    email: 'ada@example.com',
+    groups: ['engineering', 'admins']
+  })
 
   for (const [what, fault] of [
     ['it is down', 'down'], ['it answers 500', 500], ['it answers with a page', 'html'],
@@ -79,17 +125,46 @@ t.test('userinfo adds what the ID token lacks, and sign-in works without it', as
     t.match(claimsOf(accessToken), { sub: 'ada' }, what)
     t.notOk('name' in claimsOf(accessToken), what)
     t.equal((await ping(seed.url, accessToken)).status, 200, what)
-    t.equal(seed.logs.filter(({ msg, level }) => level === 40 && msg.startsWith('The userinfo endpoint could not be used')).length, warnings + 1, what)
+    t.equal(
+      seed.logs.filter(({ msg, level }) => level === 40 && msg.startsWith('The userinfo endpoint could not be used'))
+        .length,
+      warnings + 1,
+      what
+    )
     seed.provider.setFault('/me', undefined)
-    t.match(claimsOf(readTokens(clientId, await refresh(seed.url, clientId, refreshToken)).accessToken), { name: 'Ada Lovelace' }, `${what}: the next refresh brings it`)
+    t.match(
+      claimsOf(readTokens(clientId, await refresh(seed.url, clientId, refreshToken)).accessToken),
+      { name: 'Ada Lovelace' },
+      `${what}: the next refresh brings it`
+    )
   }
 })
 
-t.test("the request to the provider has Seed's own state, nonce and challenge, and only listed parameters", async (t) => {
+t.test("the provider gets Seed's own state, nonce and challenge, and only listed parameters", async (t) => {
   const seed = await startBroker(t)
-  const { url, answer } = await signIn(seed, { parameters: { nonce: 'of-the-client', acr_values: 'x', claims: '{}', ui_locales: 'de', display: 'popup', id_token_hint: 'x', audience: 'x', access_type: 'offline' } })
+  const { url, answer } = await signIn(seed, {
+    parameters: {
+      nonce: 'of-the-client',
+      acr_values: 'x',
+      claims: '{}',
+      ui_locales: 'de',
+      display: 'popup',
+      id_token_hint: 'x',
+      audience: 'x',
+      access_type: 'offline'
+    }
+  })
   const sent = seed.provider.lastAuthorization()
-  t.same(Object.keys(sent).sort(), ['client_id', 'code_challenge', 'code_challenge_method', 'nonce', 'redirect_uri', 'response_type', 'scope', 'state'])
+  t.same(Object.keys(sent).sort(), [
+    'client_id',
+    'code_challenge',
+    'code_challenge_method',
+    'nonce',
+    'redirect_uri',
+    'response_type',
+    'scope',
+    'state'
+  ])
   t.match(sent, {
     client_id: seed.provider.clientId,
     response_type: 'code',
@@ -123,7 +198,11 @@ t.test('an authorization request without a redirect URI reaches the provider and
   t.equal(response.status, 302)
   const location = new URL(response.headers.get('location')!)
   t.equal(location.origin, seed.provider.issuer)
-  const callback = await createBrowser().signIn(location, { login: 'ada', password: 'ada' }, ({ pathname }) => pathname === '/oauth/callback')
+  const callback = await createBrowser().signIn(
+    location,
+    { login: 'ada', password: 'ada' },
+    ({ pathname }) => pathname === '/oauth/callback'
+  )
   const hits = seed.provider.hits()['/token'] ?? 0
   t.equal((await fetch(callback, { redirect: 'manual' })).status, 400)
   t.equal(seed.provider.hits()['/token'] ?? 0, hits)
@@ -134,27 +213,54 @@ t.test('the access token follows RFC 9068 and verifies against the published key
   const before = Math.floor(Date.now() / 1_000)
   const signedIn = await signIn(seed, { parameters: { scope: 'openid profile' } })
   const answer = await redeem(seed.url, signedIn)
-  t.same(Object.keys(answer.json).sort(), ['access_token', 'expires_in', 'refresh_token', 'scope', 'token_type'], 'no ID token, nothing of the provider')
-  t.match(answer, { statusCode: 200, headers: { 'cache-control': 'no-store', pragma: 'no-cache', 'content-type': /^application\/json/ }, json: { token_type: 'Bearer', expires_in: 600, scope: 'openid profile' } })
+  t.same(
+    Object.keys(answer.json).sort(),
+    ['access_token', 'expires_in', 'refresh_token', 'scope', 'token_type'],
+    'no ID token, nothing of the provider'
+  )
+  t.match(answer, {
+    statusCode: 200,
+    headers: { 'cache-control': 'no-store', pragma: 'no-cache', 'content-type': /^application\/json/ },
+    json: { token_type: 'Bearer', expires_in: 600, scope: 'openid profile' }
+  })
   t.notOk('set-cookie' in answer.headers, 'no cookie')
 
-  const metadata = await (await fetch(`${seed.url}/.well-known/openid-configuration`)).json() as { issuer: string, jwks_uri: string }
+  const metadata = (await (await fetch(`${seed.url}/.well-known/openid-configuration`)).json()) as {
+    issuer: string
+    jwks_uri: string
+  }
   t.match(metadata, { issuer: seed.url, jwks_uri: `${seed.url}/.well-known/jwks.json` })
   const published = await fetch(metadata.jwks_uri)
   t.equal(published.headers.get('access-control-allow-origin'), '*')
   const keySet = await published.json() as JSONWebKeySet
-  const { payload, protectedHeader } = await jwtVerify(String(answer.json['access_token']), createLocalJWKSet(keySet), { issuer: seed.url, audience: `${seed.url}/mcp`, typ: 'at+jwt', algorithms: ['ES256'] })
+  const { payload, protectedHeader } = await jwtVerify(String(answer.json['access_token']), createLocalJWKSet(keySet), {
+    issuer: seed.url,
+    audience: `${seed.url}/mcp`,
+    typ: 'at+jwt',
+    algorithms: ['ES256']
+  })
   t.match(protectedHeader, { alg: 'ES256', typ: 'at+jwt', kid: keySet.keys[0]!.kid })
   t.notOk(keySet.keys.some((key) => 'd' in key), 'public keys only')
   t.strictSame(payload.aud, `${seed.url}/mcp`, 'one audience')
-  t.match(payload, { iss: seed.url, sub: 'ada', client_id: signedIn.clientId, scope: 'openid profile', jti: /^[\w-]{22}$/, grant: /^[\w-]{22}$/, name: 'Ada Lovelace', groups: ['engineering', 'admins'] })
+  t.match(payload, {
+    iss: seed.url,
+    sub: 'ada',
+    client_id: signedIn.clientId,
+    scope: 'openid profile',
+    jti: /^[\w-]{22}$/,
+    grant: /^[\w-]{22}$/,
+    name: 'Ada Lovelace',
+    groups: ['engineering', 'admins']
+  })
   t.equal(payload.exp! - payload.iat!, 600)
   t.ok(payload.iat! >= before && payload.iat! <= Math.ceil(Date.now() / 1_000))
-  const [one, other] = [await getTokens(seed), await getTokens(seed)].map(({ accessToken }) => claimsOf(accessToken)['jti'])
+  const [one, other] = [await getTokens(seed), await getTokens(seed)].map(
+    ({ accessToken }) => claimsOf(accessToken)['jti']
+  )
   t.not(one, other)
 })
 
-t.test('every redirect to the client carries iss once: code, denial, provider error, client error (RFC 9207)', async (t) => {
+t.test('every redirect to the client carries iss once, with a code or an error (RFC 9207)', async (t) => {
   const seed = await startBroker(t)
   const { answer } = await signIn(seed)
   t.same(answer.searchParams.getAll('iss'), [seed.url])
@@ -164,14 +270,28 @@ t.test('every redirect to the client carries iss once: code, denial, provider er
   const denied = newRequest(seed, clientId)
   const page = await browser.get(denied.url)
   const { url: refused } = await browser.submit(page.forms[0]!, { decision: 'deny' })
-  t.same([refused.searchParams.getAll('error'), refused.searchParams.getAll('state'), refused.searchParams.getAll('iss')], [['access_denied'], [denied.state], [seed.url]])
+  t.same(
+    [refused.searchParams.getAll('error'), refused.searchParams.getAll('state'), refused.searchParams.getAll('iss')],
+    [['access_denied'], [denied.state], [seed.url]]
+  )
   t.equal(seed.provider.hits()['/auth'], 1, 'the provider heard nothing of the one denied')
 
   const mistaken = newRequest(seed, clientId, { response_type: 'token' })
   const { url: corrected } = await browser.get(mistaken.url)
-  t.same([corrected.searchParams.getAll('error'), corrected.searchParams.getAll('state'), corrected.searchParams.getAll('iss')], [['unsupported_response_type'], [mistaken.state], [seed.url]])
+  t.same(
+    [
+      corrected.searchParams.getAll('error'),
+      corrected.searchParams.getAll('state'),
+      corrected.searchParams.getAll('iss')
+    ],
+    [['unsupported_response_type'], [mistaken.state], [seed.url]]
+  )
   const document = await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json()
-  t.match(document, { issuer: seed.url, authorization_response_iss_parameter_supported: true, revocation_endpoint: `${seed.url}/oauth/revoke` })
+  t.match(document, {
+    issuer: seed.url,
+    authorization_response_iss_parameter_supported: true,
+    revocation_endpoint: `${seed.url}/oauth/revoke`
+  })
 })
 
 t.test('a redirect URI keeps its query, and one with response parameters in it cannot be registered', async (t) => {
@@ -183,22 +303,42 @@ t.test('a redirect URI keeps its query, and one with response parameters in it c
   t.equal(answer.searchParams.get('tenant'), '7')
   t.same(answer.searchParams.getAll('iss'), [seed.url])
 
-  const refused = await fetch(`${seed.url}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: [`${REDIRECT_URI}?iss=old`] }) })
-  t.match({ status: refused.status, body: await refused.json() }, { status: 400, body: { error: 'invalid_redirect_uri' } })
+  const refused = await fetch(`${seed.url}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ redirect_uris: [`${REDIRECT_URI}?iss=old`] })
+  })
+  t.match(
+    { status: refused.status, body: await refused.json() },
+    { status: 400, body: { error: 'invalid_redirect_uri' } }
+  )
 })
 
 t.test('a user with more groups than fit into a token is told so, and no token is issued', async (t) => {
   const groups = Array.from({ length: 400 }, (_, index) => `a-group-of-some-length-${index}`)
-  const seed = await startBroker(t, { env: { OIDC_SCOPES: 'openid groups' }, provider: { users: [{ login: 'ada', password: 'ada', name: 'Ada', email: 'ada@example.com', groups }] } })
+  const seed = await startBroker(t, {
+    env: { OIDC_SCOPES: 'openid groups' },
+    provider: { users: [{ login: 'ada', password: 'ada', name: 'Ada', email: 'ada@example.com', groups }] }
+  })
   const answer = await redeem(seed.url, await signIn(seed))
   t.match(answer, { statusCode: 403, json: { error: 'server_error', error_description: /more groups than fit/ } })
-  t.match(await seed.logged(({ status, path }) => path === '/oauth/token' && status === 403), { reason: /OIDC_GROUPS_CLAIM/ })
+  t.match(await seed.logged(({ status, path }) => path === '/oauth/token' && status === 403), {
+    reason: /OIDC_GROUPS_CLAIM/
+  })
 })
 
 t.test('no secret appears in a response, the log or Redis where it does not belong', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
-  const seed = await startBroker(t, { env: { REDIS_URL: redis.url, LOG_LEVEL: 'trace', OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }, provider: { quirks: { opaqueTokens: true } } })
+  const seed = await startBroker(t, {
+    env: {
+      REDIS_URL: redis.url,
+      LOG_LEVEL: 'trace',
+      OIDC_CLIENT_ID: 'seed-dev-confidential',
+      OIDC_CLIENT_SECRET: 'dev-secret'
+    },
+    provider: { quirks: { opaqueTokens: true } }
+  })
   const client = new Redis(redis.url)
   t.teardown(async () => { await client.quit() })
   const dumps: string[] = []
@@ -230,13 +370,25 @@ t.test('no secret appears in a response, the log or Redis where it does not belo
   t.match(dumps[3], /seed:revoked:grant:/)
 
   const value = (pair: string): string => pair.slice(pair.indexOf('=') + 1)
-  const upstream = [upstreamFirst.accessToken, upstreamFirst.refreshToken, upstreamSecond.accessToken, upstreamSecond.refreshToken]
+  const upstream = [
+    upstreamFirst.accessToken,
+    upstreamFirst.refreshToken,
+    upstreamSecond.accessToken,
+    upstreamSecond.refreshToken
+  ]
   t.ok(upstream.every((token) => /^[\w-]{20,}$/.test(token)), 'the provider gave tokens')
   const secrets: Record<string, string[]> = {
     "the provider's tokens": upstream,
-    "the provider's code and our state there": [callback.searchParams.get('code')!, callback.searchParams.get('state')!],
+    "the provider's code and our state there": [
+      callback.searchParams.get('code')!,
+      callback.searchParams.get('state')!
+    ],
     'our code': [code],
-    'our refresh tokens': [first.refreshToken, second.refreshToken, ...[first, second].map(({ refreshToken }) => refreshToken.split('.')[3]!)],
+    'our refresh tokens': [
+      first.refreshToken,
+      second.refreshToken,
+      ...[first, second].map(({ refreshToken }) => refreshToken.split('.')[3]!)
+    ],
     'our access tokens': [first.accessToken, second.accessToken],
     cookies: [value(cookie), value(pageCookie)],
     'the id of the consent page': [consent],
@@ -247,12 +399,19 @@ t.test('no secret appears in a response, the log or Redis where it does not belo
   t.match(log, '/oauth/callback', 'there is a log')
   for (const [what, values] of Object.entries(secrets)) {
     for (const secret of values) {
-      for (const [stage, contents] of dumps.entries()) t.notOk(contents.includes(secret), `${what} in Redis, stage ${stage}`)
+      for (const [stage, contents] of dumps.entries()) {
+        t.notOk(contents.includes(secret), `${what} in Redis, stage ${stage}`)
+      }
       t.notOk(log.includes(secret), `${what} in the log`)
     }
   }
   t.notOk(log.includes(request.state), "the client's state in the log")
-  for (const token of upstream) t.notOk(answers.some((answer) => answer.includes(token)), "the provider's tokens in an answer")
+  for (const token of upstream) {
+    t.notOk(
+      answers.some((answer) => answer.includes(token)),
+      "the provider's tokens in an answer"
+    )
+  }
 })
 
 /** All keys of Redis with what lies under them. */
@@ -266,8 +425,14 @@ async function dump (client: Redis): Promise<string> {
 }
 
 /** What lies sealed in a grant. */
-async function upstreamTokens ({ app }: TestSeed, refreshToken: string): Promise<{ accessToken: string, refreshToken: string }> {
+async function upstreamTokens (
+  { app }: TestSeed,
+  refreshToken: string
+): Promise<{ accessToken: string; refreshToken: string }> {
   const key = grantKey(refreshToken)
   const { upstream } = JSON.parse((await app.store.get(key))!) as { upstream: string }
-  return JSON.parse(createKeyring(SEED_SECRET, undefined).open(upstream, key)!) as { accessToken: string, refreshToken: string }
+  return JSON.parse(createKeyring(SEED_SECRET, undefined).open(upstream, key)!) as {
+    accessToken: string
+    refreshToken: string
+  }
 }

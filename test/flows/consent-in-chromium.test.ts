@@ -34,7 +34,10 @@ t.test('in a real browser', async (t) => {
   const clientUri = client.uri
 
   for (const mode of MODES) {
-    const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, OIDC_SCOPES: 'openid profile email groups offline_access' } })
+    const seed = await startSeed(t, {
+      sharedProvider: provider,
+      env: { OAUTH_MODE: mode, OIDC_SCOPES: 'openid profile email groups offline_access' }
+    })
     await ready(seed)
     const clientId = await register(seed, 'Claude Code', clientUri)
     const url = authorizeUrl(seed, clientId, clientUri)
@@ -54,13 +57,21 @@ t.test('in a real browser', async (t) => {
         await signIn(page)
         const back = new URL(page.url())
         t.equal(back.origin + back.pathname, clientUri)
-        t.match(Object.fromEntries(back.searchParams), { code: /./, state: STATE, ...(mode === 'broker' && { iss: seed.url }) })
+        t.match(Object.fromEntries(back.searchParams), {
+          code: /./,
+          state: STATE,
+          ...(mode === 'broker' && { iss: seed.url })
+        })
         t.equal(await textOf(page, 'h1'), 'The client has its answer')
         t.notMatch(client.lastReferer() ?? '', seed.url, 'and was told nothing of the way')
 
         await page.goBack()
         await page.goto(url)
-        t.equal(await page.$eval('button[value=approve]', ({ textContent }) => textContent), 'Allow', 'the next time, the person is asked again')
+        t.equal(
+          await page.$eval('button[value=approve]', ({ textContent }) => textContent),
+          'Allow',
+          'the next time, the person is asked again'
+        )
       })
 
       await t.test(`deny (${mode}, ${width} px)`, async (t) => {
@@ -108,7 +119,9 @@ t.test('in a real browser', async (t) => {
       const [person, another] = [await newPage(t), await newPage(t)]
       await person.goto(url)
       await press(person, 'button[value=approve]')
-      const callback = await held(person, `${seed.url}/oauth/callback`, () => signIn(person, (selector) => person.click(selector)))
+      const callback = await held(person, `${seed.url}/oauth/callback`, () =>
+        signIn(person, (selector) => person.click(selector))
+      )
       const asked = provider.hits()['/token']
       await another.goto(callback)
       await tells(t, seed, another, { title: /You were not signed in/, advice: /another browser.*close this page/ })
@@ -136,7 +149,10 @@ t.test('in a real browser', async (t) => {
     })
 
     await t.test(`a user whom the access rules refuse (${width} px)`, async (t) => {
-      const strict = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: 'broker', ACCESS_GROUPS: 'board', ACCESS_CONTACT: 'it-help@example.com' } })
+      const strict = await startSeed(t, {
+        sharedProvider: provider,
+        env: { OAUTH_MODE: 'broker', ACCESS_GROUPS: 'board', ACCESS_CONTACT: 'it-help@example.com' }
+      })
       await ready(strict)
       const page = await newPage(t)
       await page.goto(authorizeUrl(strict, await register(strict, 'Claude Code', clientUri), clientUri))
@@ -159,7 +175,7 @@ t.test('in a real browser', async (t) => {
     })
   }
 
-  await t.test("over https the __Host- cookies are set, kept, sent after the provider's redirect, and cleared", async (t) => {
+  await t.test("over https the __Host- cookies are set, sent after the provider's redirect, and cleared", async (t) => {
     const port = await freePort()
     const baseUrl = `https://localhost:${port}`
     const elsewhere = await startDevProvider({ algorithm: 'ES256', fixedRedirectUris: [`${baseUrl}/oauth/callback`] })
@@ -172,18 +188,27 @@ t.test('in a real browser', async (t) => {
 
     await page.goto(authorizeUrl({ url: baseUrl }, 'claude-code', clientUri))
     const asked = await seedCookies(page)
-    t.match(asked, [{ name: /^__Host-seed-browser-/, secure: true, httpOnly: true, sameSite: 'Lax', path: '/', domain: 'localhost' }])
+    t.match(asked, [
+      { name: /^__Host-seed-browser-/, secure: true, httpOnly: true, sameSite: 'Lax', path: '/', domain: 'localhost' }
+    ])
     t.equal(asked.length, 1, 'the cookie of the sign-in comes with the approval')
     await press(page, 'button[value=approve]')
     t.equal(new URL(page.url()).origin, elsewhere.issuer, 'another site (127.0.0.1 is not localhost)')
-    t.match((await seedCookies(page)).map(({ name }) => name).sort(), [/^__Host-seed-browser-/, /^__Host-seed-sign-in-/])
+    t.match((await seedCookies(page)).map(({ name }) => name).sort(), [
+      /^__Host-seed-browser-/,
+      /^__Host-seed-sign-in-/
+    ])
     await signIn(page)
     t.match(page.url(), clientUri)
     t.match(Object.fromEntries(new URL(page.url()).searchParams), { code: /^[\w-]{43}$/, iss: baseUrl, state: STATE })
-    t.same((await seedCookies(page)).map(({ name }) => name.replace(/[\w-]{8}$/, '')), ['__Host-seed-browser-'], 'and has served')
+    t.same(
+      (await seedCookies(page)).map(({ name }) => name.replace(/[\w-]{8}$/, '')),
+      ['__Host-seed-browser-'],
+      'and has served'
+    )
   })
 
-  await t.test('a web client that opens the sign-in in a popup keeps its window and learns that it finished', async (t) => {
+  await t.test('a web client that opens the sign-in in a popup learns that it finished', async (t) => {
     const web = await openPage(t, chromium, 1280, 900)
     await web.goto(clientUri)
     const opened = once(web as never, 'popup') as Promise<[Page]>
@@ -216,16 +241,34 @@ async function signIn (page: Page, send = (selector: string) => press(page, sele
 
 /** What can be read there. */
 async function textOf (page: Page, selector: string): Promise<string> {
-  return await page.$eval(selector, (element) => (element as HTMLElement).innerText.replace(/\s+/g, ' ').replace(' ?', '?'))
+  return await page.$eval(selector, (element) =>
+    (element as HTMLElement).innerText.replace(/\s+/g, ' ').replace(' ?', '?')
+  )
 }
 
-/** An error page: a title, one sentence, what to do, and a reference that leads to the log line. Nothing to scroll to. */
-async function tells (t: Test, seed: TestSeed, page: Page, { title, advice }: { title: RegExp, advice: RegExp }): Promise<void> {
+/** An error page: a title, a sentence, what to do, and a reference that is in the log. Nothing to scroll. */
+async function tells (
+  t: Test,
+  seed: TestSeed,
+  page: Page,
+  { title, advice }: { title: RegExp; advice: RegExp }
+): Promise<void> {
   t.match(await textOf(page, 'h1'), title)
   t.match(await textOf(page, 'main'), advice)
   const reference = await textOf(page, 'small code')
-  t.match(await seed.logged((line) => line['reqId'] === reference && line.msg === 'Request'), { reason: /./ }, 'the reference leads to the reason')
-  t.ok(await page.evaluate(() => document.documentElement.scrollHeight <= window.innerHeight && document.documentElement.scrollWidth <= window.innerWidth), 'all of it is on the screen')
+  t.match(
+    await seed.logged((line) => line['reqId'] === reference && line.msg === 'Request'),
+    { reason: /./ },
+    'the reference leads to the reason'
+  )
+  t.ok(
+    await page.evaluate(
+      () =>
+        document.documentElement.scrollHeight <= window.innerHeight &&
+        document.documentElement.scrollWidth <= window.innerWidth
+    ),
+    'all of it is on the screen'
+  )
 }
 
 /** The button leads back to the application, which is told what happened. */
@@ -294,7 +337,9 @@ async function startClient (t: Test): Promise<{ uri: string, lastReferer (): str
   let referer: string | undefined
   const server = createServer(({ url, headers }, response) => {
     if (url!.startsWith('/callback')) referer = headers.referer
-    response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Client</title><h1>The client has its answer</h1>')
+    response
+      .writeHead(200, { 'content-type': 'text/html' })
+      .end('<!doctype html><title>Client</title><h1>The client has its answer</h1>')
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -305,11 +350,23 @@ async function startClient (t: Test): Promise<{ uri: string, lastReferer (): str
 }
 
 async function register ({ app }: TestSeed, name: string, uri: string): Promise<string> {
-  const response = await app.inject({ method: 'POST', url: '/oauth/register', payload: { client_name: name, redirect_uris: [uri] } })
+  const response = await app.inject({
+    method: 'POST',
+    url: '/oauth/register',
+    payload: { client_name: name, redirect_uris: [uri] }
+  })
   return response.json<{ client_id: string }>().client_id
 }
 
 function authorizeUrl ({ url }: Pick<TestSeed, 'url'>, clientId: string, redirectUri: string): string {
   const codeChallenge = createHash('sha256').update(randomBytes(32).toString('base64url')).digest('base64url')
-  return `${url}/oauth/authorize?${new URLSearchParams({ response_type: 'code', client_id: clientId, redirect_uri: redirectUri, state: STATE, code_challenge: codeChallenge, code_challenge_method: 'S256' })}`
+  const query = new URLSearchParams({
+    response_type: 'code',
+    client_id: clientId,
+    redirect_uri: redirectUri,
+    state: STATE,
+    code_challenge: codeChallenge,
+    code_challenge_method: 'S256'
+  })
+  return `${url}/oauth/authorize?${query}`
 }

@@ -25,13 +25,21 @@ t.test('the documented curl commands get the documented responses', async (t) =>
   t.test('OAuth discovery', async (t) => {
     const { status, body } = await curl([`${url}/.well-known/oauth-authorization-server`])
     t.equal(status, 200)
-    t.match(JSON.parse(body), { issuer: url, authorization_endpoint: `${url}/oauth/authorize`, token_endpoint: `${url}/oauth/token`, registration_endpoint: `${url}/oauth/register` })
+    t.match(JSON.parse(body), {
+      issuer: url,
+      authorization_endpoint: `${url}/oauth/authorize`,
+      token_endpoint: `${url}/oauth/token`,
+      registration_endpoint: `${url}/oauth/register`
+    })
   })
 
   t.test('the MCP endpoint requires authentication', async (t) => {
     const { status, headers } = await curl([`${url}/mcp`])
     t.equal(status, 401)
-    t.equal(headers['www-authenticate'], `Bearer scope="openid profile email", resource_metadata="${url}/.well-known/oauth-protected-resource/mcp"`)
+    t.equal(
+      headers['www-authenticate'],
+      `Bearer scope="openid profile email", resource_metadata="${url}/.well-known/oauth-protected-resource/mcp"`
+    )
   })
 
   t.test('the authorization endpoint redirects to the provider', async (t) => {
@@ -39,7 +47,12 @@ t.test('the documented curl commands get the documented responses', async (t) =>
     t.equal(status, 302)
     const location = new URL(headers['location']!)
     t.equal(location.origin, provider.issuer)
-    t.match(Object.fromEntries(location.searchParams), { client_id: provider.clientId, response_type: 'code', code_challenge_method: 'S256', code_challenge: /^[\w-]{43}$/ })
+    t.match(Object.fromEntries(location.searchParams), {
+      client_id: provider.clientId,
+      response_type: 'code',
+      code_challenge_method: 'S256',
+      code_challenge: /^[\w-]{43}$/
+    })
   })
 
   t.test('the token endpoint responds with an OAuth error', async (t) => {
@@ -54,7 +67,12 @@ t.test('the documented curl commands get the documented responses', async (t) =>
       '-H', 'Content-Type: application/json',
       '-d', '{\n  "client_name": "Test Client",\n  "redirect_uris": ["http://localhost:8080/callback"]\n}'])
     t.equal(status, 201)
-    t.match(JSON.parse(body), { client_id: /^seed-/, client_id_issued_at: Number, client_name: 'Test Client', redirect_uris: ['http://localhost:8080/callback'] })
+    t.match(JSON.parse(body), {
+      client_id: /^seed-/,
+      client_id_issued_at: Number,
+      client_name: 'Test Client',
+      redirect_uris: ['http://localhost:8080/callback']
+    })
   })
 
   t.test("initialize with a token and curl's own Accept gets plain JSON", async (t) => {
@@ -72,31 +90,66 @@ t.test('the documented curl commands get the documented responses', async (t) =>
     t.match(JSON.parse(body), {
       jsonrpc: '2.0',
       id: 1,
-      result: { protocolVersion: '2024-11-05', serverInfo: { name: 'seed', version: '0.1.3' }, capabilities: { tools: {} } }
+      result: {
+        protocolVersion: '2024-11-05',
+        serverInfo: { name: 'seed', version: '0.1.3' },
+        capabilities: { tools: {} }
+      }
     })
-    t.ok(await server.printed(/"user":\{"subject":"ada".*"msg":"User context"/), 'and the log shows the user: grep "User context"')
+    t.ok(
+      await server.printed(/"user":\{"subject":"ada".*"msg":"User context"/),
+      'and the log shows the user: grep "User context"'
+    )
   })
 
   t.test('Claude Code may use any client id and signs in with the documented configuration', async (t) => {
     const redirectUri = 'http://localhost:51234/callback'
     const verifier = 'a-verifier-of-at-least-forty-three-characters-0'
-    const challenge = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))).toString('base64url')
-    const query = new URLSearchParams({ response_type: 'code', client_id: 'claude-code', redirect_uri: redirectUri, scope: 'openid', state: 's', code_challenge: challenge, code_challenge_method: 'S256' })
-    const back = await createBrowser().signIn(`${url}/oauth/authorize?${query.toString()}`, { login: 'ada', password: 'ada' })
+    const challenge = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))).toString(
+      'base64url'
+    )
+    const query = new URLSearchParams({
+      response_type: 'code',
+      client_id: 'claude-code',
+      redirect_uri: redirectUri,
+      scope: 'openid',
+      state: 's',
+      code_challenge: challenge,
+      code_challenge_method: 'S256'
+    })
+    const back = await createBrowser().signIn(`${url}/oauth/authorize?${query.toString()}`, {
+      login: 'ada',
+      password: 'ada'
+    })
     t.equal(back.searchParams.get('state'), 's')
-    const { status, body } = await curl(['-X', 'POST', `${url}/oauth/token`,
-      '-d', new URLSearchParams({ grant_type: 'authorization_code', client_id: 'claude-code', redirect_uri: redirectUri, code: back.searchParams.get('code')!, code_verifier: verifier }).toString()])
+    const { status, body } = await curl([
+      '-X',
+      'POST',
+      `${url}/oauth/token`,
+      '-d',
+      new URLSearchParams({
+        grant_type: 'authorization_code',
+        client_id: 'claude-code',
+        redirect_uri: redirectUri,
+        code: back.searchParams.get('code')!,
+        code_verifier: verifier
+      }).toString()
+    ])
     t.equal(status, 200)
     t.match(JSON.parse(body), { access_token: String, token_type: 'Bearer', expires_in: Number })
   })
 })
 
 async function curl (args: string[]): Promise<{ status: number, headers: Record<string, string>, body: string }> {
-  const child = spawn('curl', ['--silent', '--include', '--max-time', '10', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('curl', ['--silent', '--include', '--max-time', '10', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')])
   if (code !== 0) throw new Error(`curl ended with ${String(code)}`)
   const [head = '', ...rest] = output.split('\r\n\r\n')
   const [statusLine = '', ...lines] = head.split('\r\n')
-  const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()])
+  )
   return { status: Number(statusLine.split(' ')[1]), headers, body: rest.join('\r\n\r\n') }
 }

@@ -37,7 +37,9 @@ const definitions = [
 ]
 
 /** So many that their list is sent as bytes. */
-const many = Array.from({ length: 150 }, (_none, number) => tool(`filler_${number}`, () => 'filled', { description: `${number}: ${'né "x" '.repeat(60)}` }))
+const many = Array.from({ length: 150 }, (_none, number) =>
+  tool(`filler_${number}`, () => 'filled', { description: `${number}: ${'né "x" '.repeat(60)}` })
+)
 
 interface Sent {
   body: string
@@ -46,18 +48,41 @@ interface Sent {
 
 /** The answer as it is on the wire, but for the time and the reference. */
 async function onTheWire ({ url }: TestSeed, { body, headers }: Sent, token: string) {
-  const sent = request(`${url}/mcp`, { method: 'POST', headers: { accept: 'application/json, text/event-stream', authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers } })
+  const sent = request(`${url}/mcp`, {
+    method: 'POST',
+    headers: {
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      ...headers
+    }
+  })
   sent.end(body)
   const [response] = await once(sent, 'response')
   const lines: string[] = response.rawHeaders
-  const head = lines.map((line, at) => at % 2 === 1 && ['date', 'x-request-id'].includes(lines[at - 1]!.toLowerCase()) ? '…' : line)
+  const head = lines.map((line, at) =>
+    at % 2 === 1 && ['date', 'x-request-id'].includes(lines[at - 1]!.toLowerCase()) ? '…' : line
+  )
   const answer = (await buffer(response)).toString().replace(/under reference [\w-]{12}/, 'under reference …')
   return { status: response.statusCode, head, answer }
 }
 
 async function openSession ({ url }: TestSeed, token: string): Promise<string> {
-  const initialize = { jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
-  const response = await fetch(`${url}/mcp`, { method: 'POST', body: JSON.stringify(initialize), headers: { accept: 'application/json, text/event-stream', 'content-type': 'application/json', authorization: `Bearer ${token}` } })
+  const initialize = {
+    jsonrpc: '2.0',
+    id: 0,
+    method: 'initialize',
+    params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } }
+  }
+  const response = await fetch(`${url}/mcp`, {
+    method: 'POST',
+    body: JSON.stringify(initialize),
+    headers: {
+      accept: 'application/json, text/event-stream',
+      'content-type': 'application/json',
+      authorization: `Bearer ${token}`
+    }
+  })
   await response.text()
   return response.headers.get('mcp-session-id')!
 }
@@ -67,8 +92,15 @@ t.test('over HTTP the fast path responds as the SDK does: status, headers in ord
   await ready(seed)
   const token = await seed.provider.mint()
   const session = { 'mcp-session-id': await openSession(seed, token), 'mcp-protocol-version': '2025-11-25' }
-  const calls = definitions.map(({ name }, index) => ({ method: 'tools/call', params: { name, arguments: { nonce: index } } }))
-  for (const { method, params } of [...calls, { method: 'tools/call', params: { name: 'says', arguments: { nonce: 'no number' } } }, { method: 'tools/list', params: {} }]) {
+  const calls = definitions.map(({ name }, index) => ({
+    method: 'tools/call',
+    params: { name, arguments: { nonce: index } }
+  }))
+  for (const { method, params } of [
+    ...calls,
+    { method: 'tools/call', params: { name: 'says', arguments: { nonce: 'no number' } } },
+    { method: 'tools/list', params: {} }
+  ]) {
     const about = `${method} ${'name' in params ? params.name : ''}`
     for (const id of [7, 'a "b" é']) {
       const modern = modernRequest(method, params, id)
@@ -76,7 +108,11 @@ t.test('over HTTP the fast path responds as the SDK does: status, headers in ord
       for (const sent of [modern, inSession]) {
         const short = await onTheWire(seed, sent, token)
         // The same to every reader, and not what clients of the protocol write: no plain request.
-        const long = await onTheWire(seed, { ...sent, headers: { ...sent.headers, 'content-type': 'application/json; Charset=UTF-8' } }, token)
+        const long = await onTheWire(
+          seed,
+          { ...sent, headers: { ...sent.headers, 'content-type': 'application/json; Charset=UTF-8' } },
+          token
+        )
         t.strictSame(short, long, about)
         t.equal(short.status, 200, about)
         t.same(JSON.parse(short.answer).id, id)
@@ -97,7 +133,9 @@ t.test('many callers at once with the same ids on shared connections each get th
     await Promise.all(people.flatMap(({ subject, token, session }, index) => [true, false].map(async (isModern) => {
       const nonce = round * 100 + index
       const params = { name: 'who', arguments: { nonce } }
-      const sent = isModern ? modernRequest('tools/call', params) : { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }), headers: session }
+      const sent = isModern
+        ? modernRequest('tools/call', params)
+        : { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }), headers: session }
       const { answer } = await onTheWire(seed, sent, token)
       if (JSON.parse(answer).result?.content[0].text !== `${subject} ${nonce}`) wrong.push(answer)
     })))
@@ -131,7 +169,10 @@ t.test('a cached token is refused', async (t) => {
     const seed = await startSeed(t, { definitions })
     await ready(seed)
     const token = await seed.provider.mint({ sub: 'ada' })
-    const inSession = { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'says', arguments: {} } }), headers: { 'mcp-session-id': await openSession(seed, token) } }
+    const inSession = {
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'says', arguments: {} } }),
+      headers: { 'mcp-session-id': await openSession(seed, token) }
+    }
     for (let call = 0; call < 2; call++) {
       t.equal(await status(seed, token), 200)
       t.equal((await onTheWire(seed, inSession, token)).status, 200)
@@ -168,10 +209,22 @@ t.test('a client that disconnects cancels its call in 2026-07-28 but not in a se
   const token = await seed.provider.mint()
   const session = { 'mcp-session-id': await openSession(seed, token), 'mcp-protocol-version': '2025-11-25' }
   const params = { name: 'waits', arguments: {} }
-  for (const { body, headers } of [modernRequest('tools/call', params), { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }), headers: session }]) {
+  for (const { body, headers } of [
+    modernRequest('tools/call', params),
+    { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }), headers: session }
+  ]) {
     const running = new Promise<void>((resolve) => { begun = resolve })
     const connected = once(seed.app.server, 'connection')
-    const sent = request(`${seed.url}/mcp`, { method: 'POST', agent: false, headers: { accept: 'application/json, text/event-stream', authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers } })
+    const sent = request(`${seed.url}/mcp`, {
+      method: 'POST',
+      agent: false,
+      headers: {
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        ...headers
+      }
+    })
     sent.on('error', () => {})
     sent.end(body)
     await running

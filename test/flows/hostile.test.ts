@@ -49,11 +49,23 @@ interface Fixture extends TestSeed {
 async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Promise<Fixture> {
   const seed = await startSeed(t, {
     sharedProvider: provider,
-    env: { OAUTH_MODE: mode, OAUTH_CLIENTS: JSON.stringify(CONFIGURED), REDIRECT_URI_SCHEMES: 'cursor,com.example.app', DCR_LIMIT_PER_ADDRESS: '1000', ...env }
+    env: {
+      OAUTH_MODE: mode,
+      OAUTH_CLIENTS: JSON.stringify(CONFIGURED),
+      REDIRECT_URI_SCHEMES: 'cursor,com.example.app',
+      DCR_LIMIT_PER_ADDRESS: '1000',
+      ...env
+    }
   })
   await ready(seed)
   const id = async (uris: string[]) => String((await register(seed, { redirect_uris: uris })).json['client_id'])
-  return { ...seed, mode, web: await id([WEB]), native: await id(['http://127.0.0.1/cb', 'http://localhost/cb']), app3: await id(['com.example.app:/cb']) }
+  return {
+    ...seed,
+    mode,
+    web: await id([WEB]),
+    native: await id(['http://127.0.0.1/cb', 'http://localhost/cb']),
+    app3: await id(['com.example.app:/cb'])
+  }
 }
 
 const provider = await startDevProvider({ algorithm: 'ES256' })
@@ -67,7 +79,7 @@ function inBothModes (name: string, check: (t: Test, seed: Fixture) => Promise<v
 
 // Metadata and challenges
 
-inBothModes('forwarding headers change no challenge, document or page, and the log has the real address', async (t, seed) => {
+inBothModes('forwarding headers change no response, and the log has the real address', async (t, seed) => {
   const spoofed = {
     'x-forwarded-host': 'a", error="insufficient_scope", scope="admin',
     'x-forwarded-proto': 'gopher',
@@ -77,10 +89,18 @@ inBothModes('forwarding headers change no challenge, document or page, and the l
   }
   for (const { path, method = 'GET' } of [
     { path: '/mcp', method: 'POST' },
-    ...['oauth-protected-resource', 'oauth-protected-resource/mcp', 'oauth-authorization-server', 'openid-configuration'].map((name) => ({ path: `/.well-known/${name}`, method: 'GET' })),
+    ...[
+      'oauth-protected-resource',
+      'oauth-protected-resource/mcp',
+      'oauth-authorization-server',
+      'openid-configuration'
+    ].map((name) => ({ path: `/.well-known/${name}`, method: 'GET' })),
     { path: `/oauth/authorize?${search(seed.web, EVIL)}` }
   ]) {
-    const [plain, other] = [await send(seed.url + path, { method }), await send(seed.url + path, { method, headers: spoofed })]
+    const [plain, other] = [
+      await send(seed.url + path, { method }),
+      await send(seed.url + path, { method, headers: spoofed })
+    ]
     const comparable = ({ statusCode, headers, body }: Answer) => {
       const { date, 'x-request-id': reference, ...rest } = headers
       return { statusCode, rest, body: body.replaceAll(reference!, 'REFERENCE') }
@@ -91,7 +111,7 @@ inBothModes('forwarding headers change no challenge, document or page, and the l
   }
 })
 
-inBothModes('a challenge names no error without a credential, and invalid_token for every bad token', async (t, seed) => {
+inBothModes('no error without a credential, and invalid_token for every bad token', async (t, seed) => {
   const where = `resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`
   const asked = await ping(seed.url)
   t.equal(asked.status, 401)
@@ -107,63 +127,168 @@ inBothModes('a challenge names no error without a credential, and invalid_token 
     ['expired', await access(seed, { iat: now - 600, exp: now - 60 })],
     ['for another server', await access(seed, { iat: now, exp: now + 300, aud: 'https://other.example/mcp' })],
     ['of another issuer', await access(seed, { iat: now, exp: now + 300, iss: 'https://other.example' })],
-    ['with other claims under the same signature', `${head}.${Buffer.from(JSON.stringify({ sub: 'bob' })).toString('base64url')}.${signature}`],
+    [
+      'with other claims under the same signature',
+      `${head}.${Buffer.from(JSON.stringify({ sub: 'bob' })).toString('base64url')}.${signature}`
+    ],
     ['no token', 'x.y.z']
   ] as const) {
     const refused = await ping(seed.url, token)
     t.equal(refused.status, 401, about)
-    t.match(refused.headers.get('www-authenticate'), /^Bearer error="invalid_token", error_description="[\x20-\x21\x23-\x5b\x5d-\x7e]+", scope="[^"]+", resource_metadata=/)
+    t.match(
+      refused.headers.get('www-authenticate'),
+      /^Bearer error="invalid_token", error_description="[\x20-\x21\x23-\x5b\x5d-\x7e]+", scope="[^"]+", resource_metadata=/
+    )
     t.ok(refused.headers.get('www-authenticate')!.endsWith(where))
   }
 })
 
 // Authorization endpoint and redirect URIs
 
-inBothModes('a redirect URI that differs from the registered one in any byte gets a page and no redirect', async (t, seed) => {
+inBothModes('a redirect URI that differs in any byte gets a page and no redirect', async (t, seed) => {
   const before = provider.hits()
-  await seed.app.store.set(keys.client('seed-planted'), JSON.stringify({ client_id: 'seed-planted', redirect_uris: ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb'], grant_types: [], response_types: ['code'] }), 60)
+  await seed.app.store.set(
+    keys.client('seed-planted'),
+    JSON.stringify({
+      client_id: 'seed-planted',
+      redirect_uris: ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb'],
+      grant_types: [],
+      response_types: ['code']
+    }),
+    60
+  )
   const cases: Record<string, [client: string, uris: string[]]> = {
-    'a web site': [seed.web, [
-      EVIL,
-      `${WEB}/`, `${WEB}/x`, `${WEB}?x=1`, `${WEB}?`, 'https://client.example/CB', `${WEB}%2e`, 'https://client.example/./cb', 'https://client.example/a/../cb', 'https://client.example/a/%2e%2e/cb', '//client.example/cb',
-      'https://client.example@evil.example/cb', 'https://client.example\\@evil.example/cb', 'https://evil.example#@client.example/cb', 'https://user:pw@client.example/cb',
-      'https://client.example.evil.example/cb', 'https://client.example%2eevil.example/cb', 'https://сlient.example/cb', 'https://client。example/cb',
-      'https://client.example/c\tb', `${WEB}\r`, `${WEB}\n`, `${WEB}\u0000`, ` ${WEB}`, `${WEB} `, `${WEB}\u007f`, `${WEB}\u0085`, `${WEB}%0d%0aSet-Cookie:x=1`,
-      'https://client.example:444/cb', 'http://client.example/cb', ''
-    ]],
-    'a program on this machine': [seed.native, [
-      'http://127.0.0.2:1/cb', 'http://[::1]:1/cb', 'http://127.1/cb', 'http://2130706433/cb', 'http://0x7f.1/cb', 'http://0177.0.0.1/cb', 'http://0.0.0.0/cb', 'http://localhost./cb', 'http://localhost.evil.example/cb', 'http://127.0.0.1.nip.io/cb', 'https://127.0.0.1:1/cb',
-      'http://127.0.0.1:1/other', 'http://127.0.0.1:1/cb?x=1', 'http://user@127.0.0.1:1/cb'
-    ]],
-    'an app': [seed.app3, ['com.example.app://cb', 'com.example.app:/cb/../x', 'COM.example.app:/cb', 'com.example.app:/cb/']],
-    'a client that never registered': ['claude-code', [EVIL, 'com.example.app:/cb', 'cursor://anysphere.cursor-mcp/cb', 'javascript:alert(1)', 'JaVaScRiPt:alert(1)', 'data:text/html,x', 'http://localhost.evil.example/cb', 'http://127.0.0.1:1@evil.example/cb']],
-    'a record that should not be': ['seed-planted', ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb']]
+    'a web site': [
+      seed.web,
+      [
+        EVIL,
+        `${WEB}/`,
+        `${WEB}/x`,
+        `${WEB}?x=1`,
+        `${WEB}?`,
+        'https://client.example/CB',
+        `${WEB}%2e`,
+        'https://client.example/./cb',
+        'https://client.example/a/../cb',
+        'https://client.example/a/%2e%2e/cb',
+        '//client.example/cb',
+        'https://client.example@evil.example/cb',
+        'https://client.example\\@evil.example/cb',
+        'https://evil.example#@client.example/cb',
+        'https://user:pw@client.example/cb',
+        'https://client.example.evil.example/cb',
+        'https://client.example%2eevil.example/cb',
+        'https://сlient.example/cb',
+        'https://client。example/cb',
+        'https://client.example/c\tb',
+        `${WEB}\r`,
+        `${WEB}\n`,
+        `${WEB}\u0000`,
+        ` ${WEB}`,
+        `${WEB} `,
+        `${WEB}\u007f`,
+        `${WEB}\u0085`,
+        `${WEB}%0d%0aSet-Cookie:x=1`,
+        'https://client.example:444/cb',
+        'http://client.example/cb',
+        ''
+      ]
+    ],
+    'a program on this machine': [
+      seed.native,
+      [
+        'http://127.0.0.2:1/cb',
+        'http://[::1]:1/cb',
+        'http://127.1/cb',
+        'http://2130706433/cb',
+        'http://0x7f.1/cb',
+        'http://0177.0.0.1/cb',
+        'http://0.0.0.0/cb',
+        'http://localhost./cb',
+        'http://localhost.evil.example/cb',
+        'http://127.0.0.1.nip.io/cb',
+        'https://127.0.0.1:1/cb',
+        'http://127.0.0.1:1/other',
+        'http://127.0.0.1:1/cb?x=1',
+        'http://user@127.0.0.1:1/cb'
+      ]
+    ],
+    'an app': [
+      seed.app3,
+      ['com.example.app://cb', 'com.example.app:/cb/../x', 'COM.example.app:/cb', 'com.example.app:/cb/']
+    ],
+    'a client that never registered': [
+      'claude-code',
+      [
+        EVIL,
+        'com.example.app:/cb',
+        'cursor://anysphere.cursor-mcp/cb',
+        'javascript:alert(1)',
+        'JaVaScRiPt:alert(1)',
+        'data:text/html,x',
+        'http://localhost.evil.example/cb',
+        'http://127.0.0.1:1@evil.example/cb'
+      ]
+    ],
+    'a record that should not be': [
+      'seed-planted',
+      ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb']
+    ]
   }
   for (const [about, [client, uris]] of Object.entries(cases)) {
     for (const uri of uris) {
-      for (const changes of [{}, { response_type: 'token' }, { prompt: 'none' }]) isPage(t, await authorize(seed, client, uri, changes), 400, `${about}: ${encodeURIComponent(uri)} ${JSON.stringify(changes)}`)
+      for (const changes of [{}, { response_type: 'token' }, { prompt: 'none' }]) {
+        isPage(
+          t,
+          await authorize(seed, client, uri, changes),
+          400,
+          `${about}: ${encodeURIComponent(uri)} ${JSON.stringify(changes)}`
+        )
+      }
     }
   }
   for (const query of [
     `${search(seed.web, WEB)}&redirect_uri=${encodeURIComponent(EVIL)}`,
     `redirect_uri=${encodeURIComponent(EVIL)}&${search(seed.web, WEB)}`,
-    `${search(seed.web, undefined)}&redirect_uri[]=${encodeURIComponent(EVIL)}&redirect_uri[]=${encodeURIComponent(WEB)}`.replace('client_id', 'client_id[]')
-  ]) isPage(t, await send(`${seed.url}/oauth/authorize?${query}`), 400, `repeated: ${query}`)
+    [EVIL, WEB].reduce(
+      (query, uri) => `${query}&redirect_uri[]=${encodeURIComponent(uri)}`,
+      search(seed.web, undefined).replace('client_id', 'client_id[]')
+    )
+  ]) {
+    isPage(t, await send(`${seed.url}/oauth/authorize?${query}`), 400, `repeated: ${query}`)
+  }
 
   for (const [client, uri] of [
-    [seed.web, WEB], [seed.native, 'http://127.0.0.1:51004/cb'], [seed.native, 'http://127.0.0.1:1/cb'], [seed.native, 'http://localhost:65535/cb'], [seed.native, 'http://127.0.0.1/cb'], [seed.app3, 'com.example.app:/cb']
-  ] as const) t.match((await authorize(seed, client, uri)).body, 'name="consent"', `${uri}`)
+    [seed.web, WEB],
+    [seed.native, 'http://127.0.0.1:51004/cb'],
+    [seed.native, 'http://127.0.0.1:1/cb'],
+    [seed.native, 'http://localhost:65535/cb'],
+    [seed.native, 'http://127.0.0.1/cb'],
+    [seed.app3, 'com.example.app:/cb']
+  ] as const) { t.match((await authorize(seed, client, uri)).body, 'name="consent"', `${uri}`) }
   t.same(provider.hits(), before, 'the provider heard of none of it')
 })
 
-inBothModes('other response types, response modes and prompts, and requests without PKCE S256, get no code', async (t, seed) => {
+inBothModes('other response types and modes, prompt=none and no PKCE S256 get no code', async (t, seed) => {
   const before = provider.hits()
   const wrong: Array<[changes: Changes, error: string]> = [
-    ...['token', 'id_token', 'code token', 'none', 'CODE'].map((type): [Changes, string] => [{ response_type: type }, 'unsupported_response_type']),
+    ...['token', 'id_token', 'code token', 'none', 'CODE'].map((type): [Changes, string] => [
+      { response_type: type },
+      'unsupported_response_type'
+    ]),
     [{ response_type: undefined }, 'invalid_request'],
-    ...['fragment', 'form_post', 'web_message', 'jwt', 'junk'].map((mode): [Changes, string] => [{ response_mode: mode }, 'invalid_request']),
-    ...['plain', undefined, 's256', 'S512'].map((method): [Changes, string] => [{ code_challenge_method: method }, 'invalid_request']),
-    ...[undefined, '', 'short', `${CHALLENGE}A`].map((challenge): [Changes, string] => [{ code_challenge: challenge }, 'invalid_request']),
+    ...['fragment', 'form_post', 'web_message', 'jwt', 'junk'].map((mode): [Changes, string] => [
+      { response_mode: mode },
+      'invalid_request'
+    ]),
+    ...['plain', undefined, 's256', 'S512'].map((method): [Changes, string] => [
+      { code_challenge_method: method },
+      'invalid_request'
+    ]),
+    ...[undefined, '', 'short', `${CHALLENGE}A`].map((challenge): [Changes, string] => [
+      { code_challenge: challenge },
+      'invalid_request'
+    ]),
     [{ code_challenge: undefined, code_challenge_method: undefined }, 'invalid_request'],
     [{ request_uri: 'http://127.0.0.1:9/request' }, 'invalid_request'],
     [{ request: 'eyJhbGciOiJub25lIn0.e30.' }, 'invalid_request'],
@@ -171,7 +296,12 @@ inBothModes('other response types, response modes and prompts, and requests with
     [{ resource: 'https://other.example/mcp' }, 'invalid_target']
   ]
   for (const [changes, error] of wrong) {
-    isPage(t, await authorize(seed, seed.web, WEB, changes), 400, `a web site is not called: ${JSON.stringify(changes)}`)
+    isPage(
+      t,
+      await authorize(seed, seed.web, WEB, changes),
+      400,
+      `a web site is not called: ${JSON.stringify(changes)}`
+    )
     for (const client of [seed.native, 'claude-code', 'portal']) {
       const { statusCode, headers } = await authorize(seed, client, LOOPBACK, changes)
       t.equal(statusCode, 302, `${client} ${JSON.stringify(changes)}`)
@@ -186,23 +316,58 @@ inBothModes('other response types, response modes and prompts, and requests with
 })
 
 inBothModes('a repeated parameter is refused, whichever value was the good one', async (t, seed) => {
-  const good = Object.entries(parameters('claude-code', LOOPBACK, { scope: 'openid', resource: `${seed.url}/mcp`, nonce: 'n', prompt: 'login', max_age: '60', login_hint: 'ada', response_mode: 'query' }))
+  const good = Object.entries(
+    parameters('claude-code', LOOPBACK, {
+      scope: 'openid',
+      resource: `${seed.url}/mcp`,
+      nonce: 'n',
+      prompt: 'login',
+      max_age: '60',
+      login_hint: 'ada',
+      response_mode: 'query'
+    })
+  )
   t.equal((await send(`${seed.url}/oauth/authorize?${new URLSearchParams(good)}`)).statusCode, 200)
   for (const [name, value] of good) {
     for (const other of [value, 'x']) {
-      for (const pairs of [[...good, [name, other]], [[name, other], ...good]]) isPage(t, await send(`${seed.url}/oauth/authorize?${new URLSearchParams(pairs as string[][])}`), 400, name)
+      for (const pairs of [
+        [...good, [name, other]],
+        [[name, other], ...good]
+      ]) { isPage(t, await send(`${seed.url}/oauth/authorize?${new URLSearchParams(pairs as string[][])}`), 400, name) }
     }
   }
 })
 
-inBothModes('only listed parameters go to the provider, and no value becomes a parameter of its own', async (t, seed) => {
+inBothModes('only listed parameters reach the provider, and no value becomes another one', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   const page = await client.walk(undefined, {
-    login_hint: 'a&scope=admin&client_id=evil&redirect_uri=https://evil.example/cb#x', acr_values: 'phr', redirect_uri2: EVIL, audience: 'https://other.example', claims: '{}', ui_locales: 'de', client_secret: 'x', max_age: '600'
+    login_hint: 'a&scope=admin&client_id=evil&redirect_uri=https://evil.example/cb#x',
+    acr_values: 'phr',
+    redirect_uri2: EVIL,
+    audience: 'https://other.example',
+    claims: '{}',
+    ui_locales: 'de',
+    client_secret: 'x',
+    max_age: '600'
   })
   t.ok(page.url.searchParams.get('code'), 'and the sign-in goes well')
   const sent = provider.lastAuthorization()
-  t.same(Object.keys(sent).filter((name) => name !== 'state').sort(), ['client_id', 'code_challenge', 'code_challenge_method', 'login_hint', 'max_age', 'nonce', 'redirect_uri', 'response_type', 'scope'])
+  t.same(
+    Object.keys(sent)
+      .filter((name) => name !== 'state')
+      .sort(),
+    [
+      'client_id',
+      'code_challenge',
+      'code_challenge_method',
+      'login_hint',
+      'max_age',
+      'nonce',
+      'redirect_uri',
+      'response_type',
+      'scope'
+    ]
+  )
   t.match(sent, {
     client_id: provider.clientId,
     redirect_uri: seed.mode === 'broker' ? `${seed.url}/oauth/callback` : client.redirectUri,
@@ -211,14 +376,16 @@ inBothModes('only listed parameters go to the provider, and no value becomes a p
   t.notMatch(sent['scope'], 'admin')
 })
 
-inBothModes('state is returned unchanged and once, and one that is too long or not printable gets a page', async (t, seed) => {
+inBothModes('state is returned unchanged and once, or refused with a page', async (t, seed) => {
   const client = await createPlainClient(seed.url)
   for (const state of [SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(1_024), undefined]) {
     const { url } = await client.walk(undefined, { state })
     t.ok(url.searchParams.get('code'))
     t.same(url.searchParams.getAll('state'), state === undefined ? [] : [state])
   }
-  for (const state of ['x'.repeat(1_025), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'ümlaut']) isPage(t, await authorize(seed, 'claude-code', LOOPBACK, { state }), 400, encodeURIComponent(state).slice(0, 40))
+  for (const state of ['x'.repeat(1_025), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'ümlaut']) {
+    isPage(t, await authorize(seed, 'claude-code', LOOPBACK, { state }), 400, encodeURIComponent(state).slice(0, 40))
+  }
 })
 
 // Consent, HTML
@@ -233,40 +400,92 @@ inBothModes('no page may be framed, stored or scripted, and none loads anything'
     [400, 'an unknown client', authorize(seed, 'seed-gone', WEB)],
     [400, 'no request', send(`${seed.url}/oauth/authorize`)],
     [405, 'another method', send(`${seed.url}/oauth/authorize`, { method: 'POST', headers: form, body: 'x=y' })],
-    [421, 'another host', send(`${seed.url}/oauth/authorize?${search(seed.web, WEB)}`, { headers: { host: 'evil.example' } })],
-    [400, 'an answer to no question', send(`${seed.url}/oauth/consent`, { method: 'POST', headers: form, body: 'consent=x&decision=approve' })],
-    [403, 'an answer from another site', send(`${seed.url}/oauth/consent`, { method: 'POST', headers: { ...form, 'sec-fetch-site': 'cross-site' }, body: 'consent=x&decision=approve' })],
-    [415, 'an answer that is no form', send(`${seed.url}/oauth/consent`, { method: 'POST', headers: { 'content-type': JSON_TYPE }, body: '{}' })],
-    [413, 'an answer that is too long', send(`${seed.url}/oauth/consent`, { method: 'POST', headers: form, body: `x=${'x'.repeat(5_000)}` })],
+    [
+      421,
+      'another host',
+      send(`${seed.url}/oauth/authorize?${search(seed.web, WEB)}`, { headers: { host: 'evil.example' } })
+    ],
+    [
+      400,
+      'an answer to no question',
+      send(`${seed.url}/oauth/consent`, { method: 'POST', headers: form, body: 'consent=x&decision=approve' })
+    ],
+    [
+      403,
+      'an answer from another site',
+      send(`${seed.url}/oauth/consent`, {
+        method: 'POST',
+        headers: { ...form, 'sec-fetch-site': 'cross-site' },
+        body: 'consent=x&decision=approve'
+      })
+    ],
+    [
+      415,
+      'an answer that is no form',
+      send(`${seed.url}/oauth/consent`, { method: 'POST', headers: { 'content-type': JSON_TYPE }, body: '{}' })
+    ],
+    [
+      413,
+      'an answer that is too long',
+      send(`${seed.url}/oauth/consent`, { method: 'POST', headers: form, body: `x=${'x'.repeat(5_000)}` })
+    ],
     [405, 'no answer', send(`${seed.url}/oauth/consent`)],
     [200, 'the first of one', await authorize(limited, limited.web, WEB)],
     [429, 'the second of one', await authorize(limited, limited.web, WEB)],
     ...(seed.mode === 'broker'
-      ? [
-          [400, 'a callback of no sign-in', send(`${seed.url}/oauth/callback?code=x&state=${encodeURIComponent(SCRIPT)}`)],
-          [405, 'a callback by form', send(`${seed.url}/oauth/callback`, { method: 'POST', headers: form, body: 'code=x&state=y' })]
-        ] as Array<[number, string, Promise<Answer>]>
+      ? ([
+          [
+            400,
+            'a callback of no sign-in',
+            send(`${seed.url}/oauth/callback?code=x&state=${encodeURIComponent(SCRIPT)}`)
+          ],
+          [
+            405,
+            'a callback by form',
+            send(`${seed.url}/oauth/callback`, { method: 'POST', headers: form, body: 'code=x&state=y' })
+          ]
+        ] as Array<[number, string, Promise<Answer>]>)
       : [])
   ]
   for (const [status, about, answer] of pages) {
     const { statusCode, headers, body } = await answer
     t.equal(statusCode, status, about)
-    t.match(headers, {
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none';( form-action 'none';)? frame-ancestors 'none'$/,
-      'x-frame-options': 'DENY',
-      'x-content-type-options': 'nosniff',
-      'referrer-policy': 'no-referrer',
-      'cross-origin-resource-policy': 'same-origin',
-      'cache-control': 'no-store'
-    }, about)
-    for (const name of ['server', 'x-powered-by', 'location', 'access-control-allow-origin', 'cross-origin-opener-policy']) t.notOk(name in headers, `${about}: ${name}`)
-    t.notMatch(body.replaceAll(`${seed.url}/mcp`, '').replaceAll(`${limited.url}/mcp`, ''), /https?:|<script|<svg|<img|<link|<iframe|src=|url\(|@import|\son\w+=/i, about)
+    t.match(
+      headers,
+      {
+        'content-type': 'text/html; charset=utf-8',
+        'content-security-policy':
+          /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none';( form-action 'none';)? frame-ancestors 'none'$/,
+        'x-frame-options': 'DENY',
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'no-referrer',
+        'cross-origin-resource-policy': 'same-origin',
+        'cache-control': 'no-store'
+      },
+      about
+    )
+    for (const name of [
+      'server',
+      'x-powered-by',
+      'location',
+      'access-control-allow-origin',
+      'cross-origin-opener-policy'
+    ]) { t.notOk(name in headers, `${about}: ${name}`) }
+    t.notMatch(
+      body.replaceAll(`${seed.url}/mcp`, '').replaceAll(`${limited.url}/mcp`, ''),
+      /https?:|<script|<svg|<img|<link|<iframe|src=|url\(|@import|\son\w+=/i,
+      about
+    )
   }
 })
 
-inBothModes('for a client that calls itself Claude the page shows where the code goes and that the name is unverified', async (t, seed) => {
-  const registered = await register(seed, { client_name: 'Claude', client_uri: 'https://claude.ai', logo_uri: 'https://claude.ai/logo.png', redirect_uris: ['https://evil.example:8443/cb'] })
+inBothModes('a client may call itself Claude, but the page says that nobody verified it', async (t, seed) => {
+  const registered = await register(seed, {
+    client_name: 'Claude',
+    client_uri: 'https://claude.ai',
+    logo_uri: 'https://claude.ai/logo.png',
+    redirect_uris: ['https://evil.example:8443/cb']
+  })
   t.equal(registered.statusCode, 201)
   const page = await authorize(seed, String(registered.json['client_id']), 'https://evil.example:8443/cb')
   t.equal(page.statusCode, 200)
@@ -283,26 +502,63 @@ inBothModes('a malformed code verifier is invalid_request and does not consume t
   const client = await createPlainClient(seed.url)
   const code = (await client.walk()).url.searchParams.get('code')!
   const grant = { grant_type: 'authorization_code', client_id: client.clientId, code, redirect_uri: client.redirectUri }
-  for (const verifier of ['v'.repeat(42), 'v'.repeat(129), `${client.verifier}+`, `${client.verifier}=`, `${client.verifier} `, `${client.verifier}ü`, '']) {
+  for (const verifier of [
+    'v'.repeat(42),
+    'v'.repeat(129),
+    `${client.verifier}+`,
+    `${client.verifier}=`,
+    `${client.verifier} `,
+    `${client.verifier}ü`,
+    ''
+  ]) {
     isError(t, await token(seed, { ...grant, code_verifier: verifier }), 400, 'invalid_request', `"${verifier}"`)
   }
   isError(t, await token(seed, grant), 400, 'invalid_request', 'none')
-  for (const twice of [[client.verifier, client.verifier], [client.verifier, 'v'.repeat(43)], ['v'.repeat(43), client.verifier]]) {
-    isError(t, await token(seed, [...Object.entries(grant), ...twice.map((verifier): [string, string] => ['code_verifier', verifier])]), 400, 'invalid_request', 'two')
+  for (const twice of [
+    [client.verifier, client.verifier],
+    [client.verifier, 'v'.repeat(43)],
+    ['v'.repeat(43), client.verifier]
+  ]) {
+    isError(
+      t,
+      await token(seed, [
+        ...Object.entries(grant),
+        ...twice.map((verifier): [string, string] => ['code_verifier', verifier])
+      ]),
+      400,
+      'invalid_request',
+      'two'
+    )
   }
   t.equal((await token(seed, { ...grant, code_verifier: client.verifier })).statusCode, 200, 'the right one')
 })
 
-inBothModes('a code is redeemed with the redirect URI it was sent to, which only broker mode lets a client omit', async (t, seed) => {
+inBothModes('a code needs its redirect URI, which only broker mode lets a client omit', async (t, seed) => {
   const client = await createPlainClient(seed.url, { clientId: 'claude-code', redirectUri: LOOPBACK })
-  const grant = { grant_type: 'authorization_code', client_id: client.clientId, code: (await client.walk()).url.searchParams.get('code')!, code_verifier: client.verifier }
+  const grant = {
+    grant_type: 'authorization_code',
+    client_id: client.clientId,
+    code: (await client.walk()).url.searchParams.get('code')!,
+    code_verifier: client.verifier
+  }
   if (seed.mode === 'broker') {
-    for (const uri of ['http://127.0.0.1:51004/other', 'http://127.0.0.1:51005/cb', 'http://localhost:51004/cb', EVIL]) {
+    for (const uri of [
+      'http://127.0.0.1:51004/other',
+      'http://127.0.0.1:51005/cb',
+      'http://localhost:51004/cb',
+      EVIL
+    ]) {
       isError(t, await token(seed, { ...grant, redirect_uri: uri }), 400, 'invalid_grant', uri)
     }
     t.equal((await token(seed, grant)).statusCode, 200, 'left out: OAuth 2.1 section 4.1.3')
   } else {
-    isError(t, await token(seed, { ...grant, redirect_uri: EVIL }), 400, 'invalid_grant', 'one that is none of the client, which the provider does not hear of')
+    isError(
+      t,
+      await token(seed, { ...grant, redirect_uri: EVIL }),
+      400,
+      'invalid_grant',
+      'one that is none of the client, which the provider does not hear of'
+    )
     isError(t, await token(seed, grant), 400, 'invalid_request', 'left out: the provider needs it')
     t.equal((await token(seed, { ...grant, redirect_uri: LOOPBACK })).statusCode, 200)
   }
@@ -314,16 +570,42 @@ inBothModes('a refresh token is no access token, and an access token is no refre
   t.equal((await ping(seed.url, tokens.refresh_token)).status, 401)
   t.match(await readTokens(await client.refresh(tokens.access_token)), { status: 400, error: 'invalid_grant' })
   t.equal((await ping(seed.url, tokens.access_token)).status, 200)
-  t.match(await readTokens(await client.refresh(tokens.refresh_token!)), { status: 200 }, 'and both are still good for what they are for')
+  t.match(
+    await readTokens(await client.refresh(tokens.refresh_token!)),
+    { status: 200 },
+    'and both are still good for what they are for'
+  )
 })
 
 inBothModes('token request parameters in the query are ignored and consume nothing', async (t, seed) => {
   const client = await createPlainClient(seed.url)
-  const grant = { grant_type: 'authorization_code', client_id: client.clientId, code: (await client.walk()).url.searchParams.get('code')!, redirect_uri: client.redirectUri, code_verifier: client.verifier }
+  const grant = {
+    grant_type: 'authorization_code',
+    client_id: client.clientId,
+    code: (await client.walk()).url.searchParams.get('code')!,
+    redirect_uri: client.redirectUri,
+    code_verifier: client.verifier
+  }
   const query = new URLSearchParams(grant)
   for (const path of ['/oauth/token', '/token']) {
-    isError(t, await send(`${seed.url}${path}?${query}`, { method: 'POST', headers: { 'content-type': FORM } }), 400, 'invalid_request', 'no body')
-    isError(t, await send(`${seed.url}${path}?${query}`, { method: 'POST', headers: { 'content-type': FORM }, body: 'grant_type=authorization_code' }), 401, 'invalid_client', 'the rest in the query')
+    isError(
+      t,
+      await send(`${seed.url}${path}?${query}`, { method: 'POST', headers: { 'content-type': FORM } }),
+      400,
+      'invalid_request',
+      'no body'
+    )
+    isError(
+      t,
+      await send(`${seed.url}${path}?${query}`, {
+        method: 'POST',
+        headers: { 'content-type': FORM },
+        body: 'grant_type=authorization_code'
+      }),
+      401,
+      'invalid_client',
+      'the rest in the query'
+    )
     const get = await send(`${seed.url}${path}?${query}`)
     isError(t, get, 405, 'invalid_request', 'GET')
     t.equal(get.headers['allow'], 'POST')
@@ -331,28 +613,62 @@ inBothModes('token request parameters in the query are ignored and consume nothi
   t.equal((await token(seed, grant)).statusCode, 200, 'the code is still good')
 })
 
-inBothModes('no response of token, registration and revocation may be stored, and none sets a cookie', async (t, seed) => {
+inBothModes('no token, registration or revocation response is stored or sets a cookie', async (t, seed) => {
   const limited = await start(t, seed.mode, { OAUTH_LIMIT_PER_ADDRESS: '4', DCR_LIMIT_PER_ADDRESS: '3' })
   const client = await createPlainClient(seed.url)
   const page = await client.walk()
-  const good = { grant_type: 'authorization_code', client_id: client.clientId, code: page.url.searchParams.get('code')!, redirect_uri: client.redirectUri, code_verifier: client.verifier }
+  const good = {
+    grant_type: 'authorization_code',
+    client_id: client.clientId,
+    code: page.url.searchParams.get('code')!,
+    redirect_uri: client.redirectUri,
+    code_verifier: client.verifier
+  }
   const tokens = await token(seed, good)
-  const refresh = { grant_type: 'refresh_token', client_id: client.clientId, refresh_token: String(tokens.json['refresh_token']) }
+  const refresh = {
+    grant_type: 'refresh_token',
+    client_id: client.clientId,
+    refresh_token: String(tokens.json['refresh_token'])
+  }
   const refreshed = await token(seed, refresh)
-  const post = async (path: string, body: string, headers: Record<string, string> = { 'content-type': FORM }) => await send(seed.url + path, { method: 'POST', headers, body })
+  const post = async (path: string, body: string, headers: Record<string, string> = { 'content-type': FORM }) =>
+    await send(seed.url + path, { method: 'POST', headers, body })
   provider.setFault('/token', 500)
   const away = await token(seed, { ...refresh, refresh_token: String(refreshed.json['refresh_token']) })
   provider.setFault('/token', undefined)
   const revoke = (fields: Record<string, string>) => post('/oauth/revoke', new URLSearchParams(fields).toString())
   const answers: Array<[status: number, about: string, answer: Promise<Answer> | Answer]> = [
-    [200, 'tokens', tokens], [200, 'refreshed', refreshed], [503, 'the provider is down', away],
-    [400, 'a used code', token(seed, good)], [400, 'no form', token(seed, {})], [400, 'another grant type', token(seed, { ...good, grant_type: 'password' })],
+    [200, 'tokens', tokens],
+    [200, 'refreshed', refreshed],
+    [503, 'the provider is down', away],
+    [400, 'a used code', token(seed, good)],
+    [400, 'no form', token(seed, {})],
+    [400, 'another grant type', token(seed, { ...good, grant_type: 'password' })],
     [401, 'an unknown client', token(seed, { ...good, client_id: 'seed-gone' })],
-    [401, 'a wrong secret', post('/oauth/token', new URLSearchParams({ ...good, client_id: 'portal' }).toString(), { 'content-type': FORM, authorization: 'Basic cG9ydGFsOng=' })],
-    [405, 'GET', send(`${seed.url}/oauth/token`)], [415, 'JSON', post('/oauth/token', '{}', { 'content-type': JSON_TYPE })], [413, 'too long', post('/oauth/token', 'x'.repeat(17_000))], [421, 'another host', post('/oauth/token', 'x=y', { 'content-type': FORM, host: 'evil.example' })],
-    [201, 'a registration', register(seed, { redirect_uris: [`${WEB}/t154`] })], [201, 'the same again', register(seed, { redirect_uris: [`${WEB}/t154`] })],
-    [400, 'a bad registration', register(seed, { redirect_uris: ['javascript:x'] })], [400, 'half a registration', post('/oauth/register', '{', { 'content-type': JSON_TYPE })], [415, 'a form for registration', post('/oauth/register', 'x=y')], [405, 'GET of registration', send(`${seed.url}/oauth/register`)], [413, 'a long registration', post('/oauth/register', 'x'.repeat(17_000), { 'content-type': JSON_TYPE })],
-    [200, 'unknown token', revoke({ client_id: client.clientId, token: 'unknown' })], [400, 'no token', revoke({ client_id: client.clientId })], [401, 'no client', revoke({ token: 'x' })], [405, 'GET of revocation', send(`${seed.url}/oauth/revoke`)], [415, 'JSON for revocation', post('/oauth/revoke', '{}', { 'content-type': JSON_TYPE })],
+    [
+      401,
+      'a wrong secret',
+      post('/oauth/token', new URLSearchParams({ ...good, client_id: 'portal' }).toString(), {
+        'content-type': FORM,
+        authorization: 'Basic cG9ydGFsOng='
+      })
+    ],
+    [405, 'GET', send(`${seed.url}/oauth/token`)],
+    [415, 'JSON', post('/oauth/token', '{}', { 'content-type': JSON_TYPE })],
+    [413, 'too long', post('/oauth/token', 'x'.repeat(17_000))],
+    [421, 'another host', post('/oauth/token', 'x=y', { 'content-type': FORM, host: 'evil.example' })],
+    [201, 'a registration', register(seed, { redirect_uris: [`${WEB}/t154`] })],
+    [201, 'the same again', register(seed, { redirect_uris: [`${WEB}/t154`] })],
+    [400, 'a bad registration', register(seed, { redirect_uris: ['javascript:x'] })],
+    [400, 'half a registration', post('/oauth/register', '{', { 'content-type': JSON_TYPE })],
+    [415, 'a form for registration', post('/oauth/register', 'x=y')],
+    [405, 'GET of registration', send(`${seed.url}/oauth/register`)],
+    [413, 'a long registration', post('/oauth/register', 'x'.repeat(17_000), { 'content-type': JSON_TYPE })],
+    [200, 'unknown token', revoke({ client_id: client.clientId, token: 'unknown' })],
+    [400, 'no token', revoke({ client_id: client.clientId })],
+    [401, 'no client', revoke({ token: 'x' })],
+    [405, 'GET of revocation', send(`${seed.url}/oauth/revoke`)],
+    [415, 'JSON for revocation', post('/oauth/revoke', '{}', { 'content-type': JSON_TYPE })],
     [429, 'too many registrations', register(limited, { redirect_uris: [`${WEB}/4`] })]
   ]
   for (let time = 0; time < 4; time++) await token(limited, refresh)
@@ -360,7 +676,17 @@ inBothModes('no response of token, registration and revocation may be stored, an
   for (const [status, about, answer] of answers) {
     const { statusCode, headers, body } = await answer
     t.equal(statusCode, status, about)
-    t.match(headers, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', pragma: 'no-cache', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' }, about)
+    t.match(
+      headers,
+      {
+        'content-type': 'application/json; charset=utf-8',
+        'cache-control': 'no-store',
+        pragma: 'no-cache',
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'no-referrer'
+      },
+      about
+    )
     t.notOk('set-cookie' in headers, about)
     t.doesNotThrow(() => JSON.parse(body), about)
   }
@@ -368,9 +694,15 @@ inBothModes('no response of token, registration and revocation may be stored, an
 
 inBothModes('there is no introspection endpoint, and none is advertised', async (t, seed) => {
   for (const path of ['/oauth/introspect', '/introspect', '/oauth/introspection']) {
-    t.equal((await send(seed.url + path, { method: 'POST', headers: { 'content-type': FORM }, body: 'token=x' })).statusCode, 404, path)
+    t.equal(
+      (await send(seed.url + path, { method: 'POST', headers: { 'content-type': FORM }, body: 'token=x' })).statusCode,
+      404,
+      path
+    )
   }
-  for (const name of ['oauth-authorization-server', 'openid-configuration']) t.notMatch((await send(`${seed.url}/.well-known/${name}`)).body, 'introspection')
+  for (const name of ['oauth-authorization-server', 'openid-configuration']) {
+    t.notMatch((await send(`${seed.url}/.well-known/${name}`)).body, 'introspection')
+  }
 })
 
 // Dynamic registration, and limits
@@ -378,13 +710,20 @@ inBothModes('there is no introspection endpoint, and none is advertised', async 
 t.test('of a thousand registrations from one address a few succeed, and Redis grows by those alone', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
-  const seed = await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: redis.url, DCR_LIMIT_PER_ADDRESS: '10' } })
+  const seed = await startSeed(t, {
+    sharedProvider: provider,
+    env: { REDIS_URL: redis.url, DCR_LIMIT_PER_ADDRESS: '10' }
+  })
   await ready(seed)
   const client = new Redis(redis.url)
   t.teardown(() => { client.disconnect() })
   const answers: Answer[] = []
   for (let first = 0; first < 1_000; first += 5) {
-    answers.push(...await Promise.all(Array.from({ length: 5 }, (_, index) => register(seed, { redirect_uris: [`${WEB}/${first + index}`] }))))
+    answers.push(
+      ...(await Promise.all(
+        Array.from({ length: 5 }, (_, index) => register(seed, { redirect_uris: [`${WEB}/${first + index}`] }))
+      ))
+    )
   }
   t.equal(answers.filter(({ statusCode }) => statusCode === 201).length, 10)
   const limited = answers.filter(({ statusCode }) => statusCode === 429)
@@ -403,14 +742,27 @@ for (const mode of ['proxy', 'broker'] as const) {
   t.test(`each endpoint stays rate-limited while Redis is away, and afterwards (${mode})`, async (t) => {
     const redis = await ownRedisForTests(t)
     if (!redis) return
-    const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, REDIS_URL: redis.url, SEED_SECRET: 'x'.repeat(43), OAUTH_LIMIT_PER_ADDRESS: '5' } })
+    const seed = await startSeed(t, {
+      sharedProvider: provider,
+      env: { OAUTH_MODE: mode, REDIS_URL: redis.url, SEED_SECRET: 'x'.repeat(43), OAUTH_LIMIT_PER_ADDRESS: '5' }
+    })
     await ready(seed)
     await redis.kill('SIGKILL')
     const endpoints: Record<string, () => Promise<Answer>> = {
       authorize: () => authorize(seed, 'claude-code', LOOPBACK),
-      consent: () => send(`${seed.url}/oauth/consent`, { method: 'POST', headers: { 'content-type': FORM }, body: 'consent=x&decision=approve' }),
+      consent: () =>
+        send(`${seed.url}/oauth/consent`, {
+          method: 'POST',
+          headers: { 'content-type': FORM },
+          body: 'consent=x&decision=approve'
+        }),
       register: () => register(seed, { redirect_uris: [WEB] }),
-      revoke: () => send(`${seed.url}/oauth/revoke`, { method: 'POST', headers: { 'content-type': FORM }, body: 'client_id=cli&token=x' }),
+      revoke: () =>
+        send(`${seed.url}/oauth/revoke`, {
+          method: 'POST',
+          headers: { 'content-type': FORM },
+          body: 'client_id=cli&token=x'
+        }),
       token: () => token(seed, { grant_type: 'refresh_token', client_id: 'seed-x', refresh_token: 'x' }),
       ...(mode === 'broker' && { callback: () => send(`${seed.url}/oauth/callback?code=x&state=${'y'.repeat(43)}`) })
     }
@@ -419,8 +771,12 @@ for (const mode of ['proxy', 'broker'] as const) {
       for (let time = 0; time < 8; time++) answers.push(await ask())
       t.notOk(answers.slice(0, 5).some(({ statusCode }) => statusCode === 429), `${endpoint}: five are let through`)
       t.same(answers.slice(5).map(({ statusCode }) => statusCode), [429, 429, 429], `${endpoint}: and no more`)
-      for (const { headers } of answers.slice(5)) t.ok(Number(headers['retry-after']) > 0 && Number(headers['retry-after']) <= 60)
-      for (const { body } of answers) t.notMatch(body, /redis|ECONN|ioredis|enableOfflineQueue/i, `${endpoint}: nothing of what is inside`)
+      for (const { headers } of answers.slice(5)) {
+        t.ok(Number(headers['retry-after']) > 0 && Number(headers['retry-after']) <= 60)
+      }
+      for (const { body } of answers) {
+        t.notMatch(body, /redis|ECONN|ioredis|enableOfflineQueue/i, `${endpoint}: nothing of what is inside`)
+      }
     }
 
     await redis.restart()
@@ -431,44 +787,100 @@ for (const mode of ['proxy', 'broker'] as const) {
   })
 }
 
-inBothModes('no URL in a registration is fetched, neither when registering nor on the consent page', async (t, seed) => {
+inBothModes('no URL in a registration is fetched, nor on the consent page', async (t, seed) => {
   const sink = await startSink(t)
   const url = `http://127.0.0.1:${sink.port}/x`
   const answer = await register(seed, {
-    client_name: 'Sink', redirect_uris: [`${WEB}/sink`], logo_uri: url, client_uri: url, tos_uri: url, policy_uri: url, jwks_uri: url, sector_identifier_uri: url, request_uris: [url], initiate_login_uri: url, registration_client_uri: url
+    client_name: 'Sink',
+    redirect_uris: [`${WEB}/sink`],
+    logo_uri: url,
+    client_uri: url,
+    tos_uri: url,
+    policy_uri: url,
+    jwks_uri: url,
+    sector_identifier_uri: url,
+    request_uris: [url],
+    initiate_login_uri: url,
+    registration_client_uri: url
   })
   t.equal(answer.statusCode, 201)
   const browser = createBrowser()
-  const page = await browser.get(`${seed.url}/oauth/authorize?${search(String(answer.json['client_id']), `${WEB}/sink`)}`)
+  const page = await browser.get(
+    `${seed.url}/oauth/authorize?${search(String(answer.json['client_id']), `${WEB}/sink`)}`
+  )
   t.equal(page.status, 200)
   t.notOk(page.body.includes(String(sink.port)), 'the page names none of it')
   const gone: Page = await browser.submit(page.forms[0]!, { decision: 'approve' }, ({ origin }) => origin !== seed.url)
   t.equal(gone.url.origin, provider.issuer)
   t.equal(sink.connections(), 0)
   for (const name of ['logo_uri', 'client_uri', 'tos_uri', 'policy_uri']) {
-    for (const bad of ['javascript:alert(1)', 'data:image/png;base64,x']) isError(t, await register(seed, { redirect_uris: [WEB], [name]: bad }), 400, 'invalid_client_metadata', `${name} ${bad}`)
+    for (const bad of ['javascript:alert(1)', 'data:image/png;base64,x']) {
+      isError(
+        t,
+        await register(seed, { redirect_uris: [WEB], [name]: bad }),
+        400,
+        'invalid_client_metadata',
+        `${name} ${bad}`
+      )
+    }
   }
 })
 
 // Client ID metadata documents, with the fetcher that ships
 
 for (const mode of ['proxy', 'broker'] as const) {
-  t.test(`a client id that points to a private address is refused everywhere without a connection (${mode})`, async (t) => {
+  t.test(`a client id at a private address is refused everywhere, unfetched (${mode})`, async (t) => {
     const sink = await startSink(t)
-    const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json` } })
+    const seed = await startSeed(t, {
+      sharedProvider: provider,
+      env: { OAUTH_MODE: mode, CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json` }
+    })
     await ready(seed)
     const hosts = [
-      '127.0.0.1', 'localhost', '[::1]', '169.254.169.254', '10.0.0.1', '100.64.0.1', '172.16.0.1', '192.168.0.1', '0.0.0.0', '[::ffff:7f00:1]', '[::7f00:1]', '[64:ff9b::7f00:1]', '[2002:7f00:1::]', '[fd00::1]', '[fe80::1]',
-      '2130706433', '0x7f.1', '127.1', '0177.0.0.1', 'localhost.', '[::ffff:127.0.0.1]', 'user@127.0.0.1'
+      '127.0.0.1',
+      'localhost',
+      '[::1]',
+      '169.254.169.254',
+      '10.0.0.1',
+      '100.64.0.1',
+      '172.16.0.1',
+      '192.168.0.1',
+      '0.0.0.0',
+      '[::ffff:7f00:1]',
+      '[::7f00:1]',
+      '[64:ff9b::7f00:1]',
+      '[2002:7f00:1::]',
+      '[fd00::1]',
+      '[fe80::1]',
+      '2130706433',
+      '0x7f.1',
+      '127.1',
+      '0177.0.0.1',
+      'localhost.',
+      '[::ffff:127.0.0.1]',
+      'user@127.0.0.1'
     ]
     for (const host of hosts) {
       const id = `https://${host}:${sink.port}/client.json`
       isPage(t, await authorize(seed, id, LOOPBACK), 400, id)
-      isError(t, await token(seed, { grant_type: 'refresh_token', client_id: id, refresh_token: 'x' }), 401, 'invalid_client', id)
+      isError(
+        t,
+        await token(seed, { grant_type: 'refresh_token', client_id: id, refresh_token: 'x' }),
+        401,
+        'invalid_client',
+        id
+      )
     }
     t.equal(sink.connections(), 0)
-    t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), { level: 40, reason: /not at a public address/ })
-    t.match((await send(`${seed.url}/.well-known/oauth-authorization-server`)).json, { client_id_metadata_document_supported: false }, 'and the probe is held to the same rule')
+    t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), {
+      level: 40,
+      reason: /not at a public address/
+    })
+    t.match(
+      (await send(`${seed.url}/.well-known/oauth-authorization-server`)).json,
+      { client_id_metadata_document_supported: false },
+      'and the probe is held to the same rule'
+    )
   })
 }
 
@@ -479,8 +891,26 @@ inBothModes('an open stream is neither cached nor buffered by a proxy', async (t
   const version = '2026-07-28'
   const stream = await fetch(`${seed.url}/mcp`, {
     method: 'POST',
-    headers: { 'content-type': JSON_TYPE, accept: 'application/json, text/event-stream', authorization: `Bearer ${accessToken}`, 'mcp-protocol-version': version, 'mcp-method': 'subscriptions/listen' },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
+    headers: {
+      'content-type': JSON_TYPE,
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${accessToken}`,
+      'mcp-protocol-version': version,
+      'mcp-method': 'subscriptions/listen'
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 's',
+      method: 'subscriptions/listen',
+      params: {
+        notifications: { toolsListChanged: true },
+        _meta: {
+          'io.modelcontextprotocol/protocolVersion': version,
+          'io.modelcontextprotocol/clientCapabilities': {},
+          'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
+        }
+      }
+    })
   })
   t.equal(stream.status, 200)
   t.match(stream.headers.get('content-type'), /^text\/event-stream/)
@@ -498,7 +928,10 @@ interface Answer {
 }
 
 /** One request as it is, with any Host header, without following redirects. */
-async function send (url: string, { method = 'GET', headers = {}, body }: { method?: string, headers?: Record<string, string>, body?: string } = {}): Promise<Answer> {
+async function send (
+  url: string,
+  { method = 'GET', headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: string } = {}
+): Promise<Answer> {
   const request = httpRequest(url, { method, headers, agent: false })
   request.end(body)
   const [response] = await once(request, 'response') as [IncomingMessage]
@@ -513,7 +946,15 @@ async function send (url: string, { method = 'GET', headers = {}, body }: { meth
 
 /** The parameters of a good authorization request with changes; undefined takes one out. */
 function parameters (clientId: string, redirectUri: string | undefined, changes: Changes = {}): Record<string, string> {
-  const all: Changes = { response_type: 'code', client_id: clientId, redirect_uri: redirectUri, state: STATE, code_challenge: CHALLENGE, code_challenge_method: 'S256', ...changes }
+  const all: Changes = {
+    response_type: 'code',
+    client_id: clientId,
+    redirect_uri: redirectUri,
+    state: STATE,
+    code_challenge: CHALLENGE,
+    code_challenge_method: 'S256',
+    ...changes
+  }
   return Object.fromEntries(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined))
 }
 
@@ -521,24 +962,50 @@ function search (clientId: string, redirectUri: string | undefined, changes: Cha
   return new URLSearchParams(parameters(clientId, redirectUri, changes)).toString()
 }
 
-async function authorize ({ url }: Pick<TestSeed, 'url'>, clientId: string, redirectUri: string | undefined, changes: Changes = {}): Promise<Answer> {
+async function authorize (
+  { url }: Pick<TestSeed, 'url'>,
+  clientId: string,
+  redirectUri: string | undefined,
+  changes: Changes = {}
+): Promise<Answer> {
   return await send(`${url}/oauth/authorize?${search(clientId, redirectUri, changes)}`)
 }
 
-async function token ({ url }: Pick<TestSeed, 'url'>, fields: Record<string, string> | Array<[string, string]>): Promise<Answer> {
-  return await send(`${url}/oauth/token`, { method: 'POST', headers: { 'content-type': FORM }, body: new URLSearchParams(fields).toString() })
+async function token (
+  { url }: Pick<TestSeed, 'url'>,
+  fields: Record<string, string> | Array<[string, string]>
+): Promise<Answer> {
+  return await send(`${url}/oauth/token`, {
+    method: 'POST',
+    headers: { 'content-type': FORM },
+    body: new URLSearchParams(fields).toString()
+  })
 }
 
 async function register ({ url }: Pick<TestSeed, 'url'>, metadata: Record<string, unknown>): Promise<Answer> {
-  return await send(`${url}/oauth/register`, { method: 'POST', headers: { 'content-type': JSON_TYPE }, body: JSON.stringify(metadata) })
+  return await send(`${url}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': JSON_TYPE },
+    body: JSON.stringify(metadata)
+  })
 }
 
 /** An access token as the mode has them, with these claims. */
 async function access ({ app, mode, url }: Fixture, claims: Record<string, unknown>): Promise<string> {
   if (mode === 'proxy') return await provider.mint(claims)
   const { kid, privateKey } = app.accessTokens!.signingKeys.current()
-  return await new SignJWT({ iss: url, aud: `${url}/mcp`, sub: 'ada', client_id: 'claude-code', scope: 'openid', grant: randomBytes(16).toString('base64url'), jti: randomBytes(16).toString('base64url'), ...claims })
-    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid }).sign(privateKey)
+  return await new SignJWT({
+    iss: url,
+    aud: `${url}/mcp`,
+    sub: 'ada',
+    client_id: 'claude-code',
+    scope: 'openid',
+    grant: randomBytes(16).toString('base64url'),
+    jti: randomBytes(16).toString('base64url'),
+    ...claims
+  })
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid })
+    .sign(privateKey)
 }
 
 async function lineOf (seed: TestSeed, { headers }: Answer) {
@@ -559,13 +1026,19 @@ async function startSink (t: Test): Promise<{ port: number, connections: () => n
 
 /** A page, with no redirect, no cookie and nothing of what was asked for in its headers. */
 function isPage (t: Test, { statusCode, headers }: Answer, status: number, about: string): void {
-  t.same({
-    status: statusCode,
-    type: headers['content-type'],
-    cache: headers['cache-control'],
-    unwanted: Object.keys(headers).filter((name) => name === 'location' || name === 'set-cookie' || name.startsWith('access-control-')),
-    echoed: /evil\.example|Set-Cookie:x/.test(JSON.stringify(headers))
-  }, { status, type: 'text/html; charset=utf-8', cache: 'no-store', unwanted: [], echoed: false }, about)
+  t.same(
+    {
+      status: statusCode,
+      type: headers['content-type'],
+      cache: headers['cache-control'],
+      unwanted: Object.keys(headers).filter(
+        (name) => name === 'location' || name === 'set-cookie' || name.startsWith('access-control-')
+      ),
+      echoed: /evil\.example|Set-Cookie:x/.test(JSON.stringify(headers))
+    },
+    { status, type: 'text/html; charset=utf-8', cache: 'no-store', unwanted: [], echoed: false },
+    about
+  )
 }
 
 t.test('a redirect URI planted in a pending consent is checked again when it is answered', async (t) => {
@@ -582,7 +1055,11 @@ t.test('a redirect URI planted in a pending consent is checked again when it is 
       record.request.redirectUri = 'javascript:alert(1)'
       await seed.app.store.set(key, JSON.stringify(record), 60)
       const answer = await browser.submit(form, { decision })
-      t.match({ status: answer.status, location: answer.headers.location }, { status: 400, location: undefined }, `${mode}, ${decision}`)
+      t.match(
+        { status: answer.status, location: answer.headers.location },
+        { status: 400, location: undefined },
+        `${mode}, ${decision}`
+      )
     }
   }
 })

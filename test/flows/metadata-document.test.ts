@@ -14,8 +14,8 @@ import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /**
- * Clients whose id is the URL of their metadata (draft-ietf-oauth-client-id-metadata-document), from the document to the
- * tool call, in both modes. Only the fetch itself is played: test/net/public-fetch.test.ts has the real one.
+ * Clients whose id is the URL of their metadata (draft-ietf-oauth-client-id-metadata-document), from the document to
+ * the tool call, in both modes. Only the fetch is faked: test/net/public-fetch.test.ts has the real one.
  */
 
 const ID = 'https://client.example/oauth/client.json'
@@ -26,16 +26,34 @@ type Members = Record<string, unknown>
 
 /** Documents as they are published now; a test may change them, or take the network away. */
 function createWeb () {
-  const document = (id: string): Members => ({ client_id: id, client_name: 'Published Client', redirect_uris: ['http://localhost/callback', 'http://127.0.0.1/callback'] })
-  const web = { published: new Map([[ID, document(ID)], [PROBE, document(PROBE)]]), headers: { 'cache-control': 'max-age=30' }, offline: false, fetched: [] as string[] }
+  const document = (id: string): Members => ({
+    client_id: id,
+    client_name: 'Published Client',
+    redirect_uris: ['http://localhost/callback', 'http://127.0.0.1/callback']
+  })
+  const web = {
+    published: new Map([
+      [ID, document(ID)],
+      [PROBE, document(PROBE)]
+    ]),
+    headers: { 'cache-control': 'max-age=30' },
+    offline: false,
+    fetched: [] as string[]
+  }
   return {
     web,
     publish (members: Members) { web.published.set(ID, { ...document(ID), ...members }) },
     async fetchDocument (url: string) {
       web.fetched.push(url)
       const published = web.published.get(url)
-      if (web.offline || published === undefined) throw new FetchError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
-      return { status: 200, headers: { 'content-type': 'application/json', ...web.headers }, body: JSON.stringify(published) }
+      if (web.offline || published === undefined) {
+        throw new FetchError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
+      }
+      return {
+        status: 200,
+        headers: { 'content-type': 'application/json', ...web.headers },
+        body: JSON.stringify(published)
+      }
     }
   }
 }
@@ -46,17 +64,25 @@ t.teardown(async () => { await provider.close() })
 for (const mode of ['proxy', 'broker'] as const) {
   const start = async (t: Test) => {
     const played = createWeb()
-    const seed = await startSeed(t, { sharedProvider: provider, fetchDocument: played.fetchDocument, env: { OAUTH_MODE: mode, CIMD_PROBE_URL: PROBE } })
+    const seed = await startSeed(t, {
+      sharedProvider: provider,
+      fetchDocument: played.fetchDocument,
+      env: { OAUTH_MODE: mode, CIMD_PROBE_URL: PROBE }
+    })
     await ready(seed)
     return { ...played, seed }
   }
 
-  t.test(`a real client that finds metadata documents advertised signs in with its own and never registers (${mode})`, async (t) => {
+  t.test(`a real client signs in with its metadata document and never registers (${mode})`, async (t) => {
     const { seed, web } = await start(t)
     await advertised(seed, true)
     t.same(web.fetched, [PROBE], 'a document that is known to be good has shown that Seed can fetch them')
     const oauth = createOAuthClient()
-    const authProvider: OAuthClientProvider = { ...oauth.provider, clientMetadataUrl: ID, redirectUrl: 'http://localhost:53217/callback' }
+    const authProvider: OAuthClientProvider = {
+      ...oauth.provider,
+      clientMetadataUrl: ID,
+      redirectUrl: 'http://localhost:53217/callback'
+    }
     const url = new URL(`${seed.url}/mcp`)
     const first = new StreamableHTTPClientTransport(url, { authProvider })
     await t.rejects(new Client({ name: 'x', version: '1' }).connect(first), { message: 'Unauthorized' })
@@ -75,7 +101,7 @@ for (const mode of ['proxy', 'broker'] as const) {
     t.notOk(seed.logs.some((line) => line['path'] === '/oauth/register'))
   })
 
-  t.test(`a loopback redirect URI without a port in the document matches any port and nothing else (${mode})`, async (t) => {
+  t.test(`a loopback redirect URI without a port matches any port and nothing else (${mode})`, async (t) => {
     const { seed } = await start(t)
     for (const host of ['localhost', '127.0.0.1']) {
       const redirectUri = `http://${host}:${await freePort()}/callback`
@@ -84,14 +110,20 @@ for (const mode of ['proxy', 'broker'] as const) {
       t.equal(tokens.statusCode, 200, tokens.body)
       t.equal((await ping(seed.url, tokens.json<{ access_token: string }>().access_token)).status, 200)
     }
-    for (const uri of ['http://localhost:1/other', 'http://[::1]:1/callback', 'https://localhost:1/callback', 'https://client.example/callback', 'http://localhost.evil.example:1/callback']) {
+    for (const uri of [
+      'http://localhost:1/other',
+      'http://[::1]:1/callback',
+      'https://localhost:1/callback',
+      'https://client.example/callback',
+      'http://localhost.evil.example:1/callback'
+    ]) {
       const page = await createBrowser().get(request(seed, uri, 'v').url)
       t.equal(page.status, 400, uri)
       t.match(page.body, 'redirect_uri is not one that this client registered')
     }
   })
 
-  t.test(`a document that changes during sign-in changes neither where the code goes nor who may redeem it (${mode})`, async (t) => {
+  t.test(`a document that changes during sign-in does not change where the code goes (${mode})`, async (t) => {
     const { seed, web, publish } = await start(t)
     const clock = moveClock(t)
     const asked = request(seed, 'http://localhost:1234/callback', randomBytes(32).toString('base64url'))
@@ -100,9 +132,19 @@ for (const mode of ['proxy', 'broker'] as const) {
     publish({ client_name: 'Somebody Else', redirect_uris: ['https://evil.example/callback'] })
     clock.pass(31)
     const callback = await allow(browser, page)
-    t.equal(callback.origin + callback.pathname, 'http://localhost:1234/callback', 'what the person allowed is what happens')
+    t.equal(
+      callback.origin + callback.pathname,
+      'http://localhost:1234/callback',
+      'what the person allowed is what happens'
+    )
     const fields = { ...asked.fields, code: callback.searchParams.get('code')! }
-    isError(t, await token(seed, { ...fields, redirect_uri: 'https://evil.example/callback' }), 400, 'invalid_grant', 'the URI of today was not the one that was asked for')
+    isError(
+      t,
+      await token(seed, { ...fields, redirect_uri: 'https://evil.example/callback' }),
+      400,
+      'invalid_grant',
+      'the URI of today was not the one that was asked for'
+    )
 
     publish({})
     clock.pass(31)
@@ -114,15 +156,31 @@ for (const mode of ['proxy', 'broker'] as const) {
     t.equal((await createBrowser().get(asked.url)).status, 400, 'a redirect URI that was taken out is out')
   })
 
-  t.test(`a metadata document client authenticates with its key, and each assertion works once (${mode})`, async (t) => {
+  t.test(`a document client authenticates with its key, and an assertion works once (${mode})`, async (t) => {
     const { seed, publish } = await start(t)
     const { privateKey, publicKey } = await generateKeyPair('ES256')
     const stranger = await generateKeyPair('ES256')
-    publish({ token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ ...await exportJWK(publicKey), kid: 'one' }] } })
+    publish({
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [{ ...(await exportJWK(publicKey)), kid: 'one' }] }
+    })
     const sign = async (changes: Members = {}, key = privateKey) => {
       const now = Math.floor(Date.now() / 1_000)
-      const assertion = await new SignJWT({ iss: ID, sub: ID, aud: seed.url, jti: randomUUID(), iat: now, exp: now + 60, ...changes }).setProtectedHeader({ alg: 'ES256', kid: 'one' }).sign(key)
-      return { client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer', client_assertion: assertion }
+      const assertion = await new SignJWT({
+        iss: ID,
+        sub: ID,
+        aud: seed.url,
+        jti: randomUUID(),
+        iat: now,
+        exp: now + 60,
+        ...changes
+      })
+        .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+        .sign(key)
+      return {
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion: assertion
+      }
     }
     const { fields } = await signIn(seed, 'http://localhost:4321/callback')
     for (const [about, more] of [
@@ -158,24 +216,45 @@ for (const mode of ['proxy', 'broker'] as const) {
     const page = await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v').url)
     t.equal(page.status, 503)
     t.match(page.body, 'The client metadata document cannot be fetched now.')
-    t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), { level: 40, probeUrl: PROBE, reason: /ENOTFOUND/ })
+    t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), {
+      level: 40,
+      probeUrl: PROBE,
+      reason: /ENOTFOUND/
+    })
     await advertised(seed, false)
 
     const oauth = createOAuthClient()
     const authProvider: OAuthClientProvider = { ...oauth.provider, clientMetadataUrl: ID }
-    await t.rejects(new Client({ name: 'x', version: '1' }).connect(new StreamableHTTPClientTransport(new URL(`${seed.url}/mcp`), { authProvider })), { message: 'Unauthorized' })
+    await t.rejects(
+      new Client({ name: 'x', version: '1' }).connect(
+        new StreamableHTTPClientTransport(new URL(`${seed.url}/mcp`), { authProvider })
+      ),
+      { message: 'Unauthorized' }
+    )
     t.match(oauth.clientId(), /^seed-/, 'a real client with a document registers instead')
 
     web.offline = false
     clock.pass(31)
-    t.equal((await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v', { client_id: 'https://stranger.example/gone.json' }).url)).status, 503, 'a stranger whose document is away')
+    t.equal(
+      (
+        await createBrowser().get(
+          request(seed, 'http://localhost:1/callback', 'v', { client_id: 'https://stranger.example/gone.json' }).url
+        )
+      ).status,
+      503,
+      'a stranger whose document is away'
+    )
     await seed.logged(({ msg }) => msg === 'Client ID metadata documents can be fetched again and are advertised')
     await advertised(seed, true)
   })
 
   t.test(`with CIMD_ENABLED=false documents are neither advertised, accepted nor fetched (${mode})`, async (t) => {
     const { web, fetchDocument } = createWeb()
-    const seed = await startSeed(t, { sharedProvider: provider, fetchDocument, env: { OAUTH_MODE: mode, CIMD_ENABLED: 'false' } })
+    const seed = await startSeed(t, {
+      sharedProvider: provider,
+      fetchDocument,
+      env: { OAUTH_MODE: mode, CIMD_ENABLED: 'false' }
+    })
     await ready(seed)
     await advertised(seed, false)
     const page = await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v').url)
@@ -189,7 +268,9 @@ for (const mode of ['proxy', 'broker'] as const) {
 async function advertised ({ url }: TestSeed, wanted: boolean): Promise<void> {
   for (const path of ['oauth-authorization-server', 'openid-configuration']) {
     for (;;) {
-      const metadata = await (await fetch(`${url}/.well-known/${path}`)).json() as { client_id_metadata_document_supported: boolean }
+      const metadata = (await (await fetch(`${url}/.well-known/${path}`)).json()) as {
+        client_id_metadata_document_supported: boolean
+      }
       if (metadata.client_id_metadata_document_supported === wanted) break
     }
   }
@@ -216,7 +297,10 @@ function request ({ url }: TestSeed, redirectUri: string, verifier: string, chan
     resource: `${url}/mcp`,
     ...changes
   })
-  return { url: `${url}/oauth/authorize?${query}`, fields: { grant_type: 'authorization_code', client_id: ID, redirect_uri: redirectUri, code_verifier: verifier } }
+  return {
+    url: `${url}/oauth/authorize?${query}`,
+    fields: { grant_type: 'authorization_code', client_id: ID, redirect_uri: redirectUri, code_verifier: verifier }
+  }
 }
 
 async function signIn (seed: TestSeed, redirectUri: string) {
@@ -226,11 +310,19 @@ async function signIn (seed: TestSeed, redirectUri: string) {
 }
 
 /** Allows on a consent page, and signs in at the provider. */
-async function allow (browser: ReturnType<typeof createBrowser>, page: Awaited<ReturnType<typeof browser.get>>): Promise<URL> {
+async function allow (
+  browser: ReturnType<typeof createBrowser>,
+  page: Awaited<ReturnType<typeof browser.get>>
+): Promise<URL> {
   const signInPage = await browser.submit(page.forms[0]!, { decision: 'approve' })
   return (await browser.submit(signInPage.forms[0]!, ADA)).url
 }
 
 async function token ({ app }: TestSeed, fields: Record<string, string>) {
-  return await app.inject({ method: 'POST', url: '/oauth/token', payload: new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded' } })
+  return await app.inject({
+    method: 'POST',
+    url: '/oauth/token',
+    payload: new URLSearchParams(fields).toString(),
+    headers: { 'content-type': 'application/x-www-form-urlencoded' }
+  })
 }

@@ -13,13 +13,25 @@ import { startDevProvider } from '../../dev/provider.ts'
  * What each provider does differently , imitated by the development provider: without its preset
  * the trap springs, with it the same sign-in passes.
  */
-async function startTrap (t: Test, quirks: Partial<Quirks>): Promise<{ provider: DevProvider, seedFor: (preset: string, env?: Record<string, string>) => Promise<TestSeed> }> {
+async function startTrap (
+  t: Test,
+  quirks: Partial<Quirks>
+): Promise<{ provider: DevProvider; seedFor: (preset: string, env?: Record<string, string>) => Promise<TestSeed> }> {
   const provider = await startDevProvider({ algorithm: 'ES256', quirks, audience: 'https://api.example.com' })
   t.teardown(async () => { await provider.close() })
   return {
     provider,
     seedFor: async (preset, env = {}) => {
-      const seed = await startSeed(t, { sharedProvider: provider, env: { OIDC_PROVIDER: preset, OAUTH_MODE: 'broker', OIDC_CLIENT_ID: provider.clientId, OIDC_AUDIENCE: 'https://api.example.com', ...env } })
+      const seed = await startSeed(t, {
+        sharedProvider: provider,
+        env: {
+          OIDC_PROVIDER: preset,
+          OAUTH_MODE: 'broker',
+          OIDC_CLIENT_ID: provider.clientId,
+          OIDC_AUDIENCE: 'https://api.example.com',
+          ...env
+        }
+      })
       await ready(seed)
       return seed
     }
@@ -30,8 +42,15 @@ async function walkAt (seed: TestSeed): Promise<Page> {
   return await (await createPlainClient(seed.url)).walk()
 }
 
-t.test('Google: opaque tokens, and a refresh token for access_type=offline instead of the scope offline_access', async (t) => {
-  const { provider, seedFor } = await startTrap(t, { refuseOfflineAccess: true, offlineByParameter: true, refreshWithoutConsent: true, opaqueTokens: true, scopeAliases: true, hostedDomain: 'example.com' })
+t.test('Google: opaque tokens, and access_type=offline instead of the scope offline_access', async (t) => {
+  const { provider, seedFor } = await startTrap(t, {
+    refuseOfflineAccess: true,
+    offlineByParameter: true,
+    refreshWithoutConsent: true,
+    opaqueTokens: true,
+    scopeAliases: true,
+    hostedDomain: 'example.com'
+  })
   const credentials = { OIDC_CLIENT_ID: `${provider.clientId}-confidential`, OIDC_CLIENT_SECRET: 'dev-secret' }
 
   const trapped = await seedFor('generic', credentials)
@@ -44,7 +63,11 @@ t.test('Google: opaque tokens, and a refresh token for access_type=offline inste
   const tokens = await signedIn(client)
   t.match(provider.lastAuthorization(), { access_type: 'offline', prompt: 'consent' })
   t.notMatch(provider.lastAuthorization()['scope'], /offline_access/)
-  t.equal(tokens.scope, 'openid profile email offline_access', 'the client is granted it all the same: it is Seed that keeps it signed in')
+  t.equal(
+    tokens.scope,
+    'openid profile email offline_access',
+    'the client is granted it all the same: it is Seed that keeps it signed in'
+  )
   t.match(decodeJwt(tokens.access_token), { hd: 'example.com', email: 'ada@example.com' })
   const before = provider.hits()['/token']!
   t.match(await readTokens(await client.refresh(tokens.refresh_token!)), { status: 200, refresh_token: String })
@@ -65,7 +88,11 @@ t.test('Entra ID: a refresh without scope returns a token for another API (proxy
   const seed = await seedFor('entra', env)
   const client = await createPlainClient(seed.url)
   const tokens = await signedIn(client, undefined, { scope: 'openid', prompt: 'consent' })
-  t.equal(provider.lastAuthorization()['scope'], 'openid profile email offline_access', 'openid alone would give a token for Microsoft Graph')
+  t.equal(
+    provider.lastAuthorization()['scope'],
+    'openid profile email offline_access',
+    'openid alone would give a token for Microsoft Graph'
+  )
   t.notOk('resource' in provider.lastAuthorization(), 'AADSTS9010010')
   const refreshed = await readTokens(await client.refresh(tokens.refresh_token!))
   t.equal(refreshed.status, 200)
@@ -78,7 +105,11 @@ t.test('Entra ID: one issuer for several tenants', async (t) => {
   const env = { OIDC_ISSUER: `${provider.issuer}/organizations/v2.0` }
 
   const trapped = await startSeed(t, { sharedProvider: provider, env: { ...env, OIDC_PROVIDER: 'generic' } })
-  t.match(await trapped.logged(({ level }) => level === 50), { reason: /\{tenantid\}.*OIDC_ISSUER/ }, 'the document does not name the issuer that is set')
+  t.match(
+    await trapped.logged(({ level }) => level === 50),
+    { reason: /\{tenantid\}.*OIDC_ISSUER/ },
+    'the document does not name the issuer that is set'
+  )
 
   const seed = await seedFor('entra', { ...env, OIDC_TENANTS: tenant })
   const tokens = await signedIn(await createPlainClient(seed.url))
@@ -86,14 +117,18 @@ t.test('Entra ID: one issuer for several tenants', async (t) => {
 
   const other = await seedFor('entra', { ...env, OIDC_TENANTS: '00000000-0000-0000-0000-000000000001' })
   t.match(await walkAt(other), { status: 502, body: /cannot believe/ }, 'a tenant that is not listed')
-  t.match(await other.logged(({ path, status }) => path === '/oauth/callback' && status === 502), { reason: /OIDC_TENANTS/ })
+  t.match(await other.logged(({ path, status }) => path === '/oauth/callback' && status === 502), {
+    reason: /OIDC_TENANTS/
+  })
 })
 
 t.test('Entra ID: a token with too many groups is refused for that reason and never read as having none', async (t) => {
   const { seedFor } = await startTrap(t, { groupsOverage: true })
   const seed = await seedFor('entra', { ACCESS_GROUPS: 'engineering' })
   t.match(await walkAt(seed), { status: 403, body: /so many groups/ })
-  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), { reason: /ACCESS_GROUPS: .*_claim_names/ })
+  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), {
+    reason: /ACCESS_GROUPS: .*_claim_names/
+  })
 })
 
 t.test('Okta: groups need the scope groups, which clients do not request', async (t) => {
@@ -106,7 +141,7 @@ t.test('Okta: groups need the scope groups, which clients do not request', async
   t.same(decodeJwt(tokens.access_token)['groups'], ['engineering', 'admins'])
 })
 
-t.test('Auth0: an opaque access token without audience (proxy mode), and an issuer with a trailing slash', async (t) => {
+t.test('Auth0: an opaque token without audience (proxy mode), and an issuer with a trailing slash', async (t) => {
   const { provider, seedFor } = await startTrap(t, { audienceParameter: true, trailingSlashIssuer: true })
   const env = { OAUTH_MODE: 'proxy', OIDC_ISSUER: `${provider.issuer}/` }
 
@@ -138,7 +173,11 @@ for (const mode of ['broker', 'proxy']) {
 
 t.test('Keycloak: roles by a path, with a setting of their own', async (t) => {
   const { seedFor } = await startTrap(t, { rolesClaim: true })
-  const tokens = await signedIn(await createPlainClient((await seedFor('keycloak', { OIDC_GROUPS_CLAIM: 'realm_access.roles', ACCESS_GROUPS: 'admins' })).url))
+  const tokens = await signedIn(
+    await createPlainClient(
+      (await seedFor('keycloak', { OIDC_GROUPS_CLAIM: 'realm_access.roles', ACCESS_GROUPS: 'admins' })).url
+    )
+  )
   t.same(decodeJwt(tokens.access_token)['groups'], ['engineering', 'admins'])
 })
 
@@ -148,7 +187,11 @@ t.test('authentik: email_verified is false for everybody', async (t) => {
   t.match(await walkAt(await seedFor('generic', env)), { status: 403, body: /not confirmed at the identity provider/ })
   const tokens = await signedIn(await createPlainClient((await seedFor('authentik', env)).url))
   t.equal(decodeJwt(tokens.access_token)['email'], 'ada@example.com')
-  t.match(await walkAt(await seedFor('authentik', { ...env, ACCESS_EMAIL_UNVERIFIED: 'false' })), { status: 403 }, 'the setting wins over the preset')
+  t.match(
+    await walkAt(await seedFor('authentik', { ...env, ACCESS_EMAIL_UNVERIFIED: 'false' })),
+    { status: 403 },
+    'the setting wins over the preset'
+  )
 })
 
 t.test('authentik without a signing key: the log at start says what to switch on', async (t) => {

@@ -27,7 +27,11 @@ const info = { name: 'flow-test', version: '1.0.0' }
 function sdkV1 (): Connect {
   return async (t, url, oauth) => {
     const first = new TransportV1(url, { authProvider: oauth.provider as never })
-    await t.rejects(new ClientV1(info).connect(first as never), { message: 'Unauthorized' }, 'the first connection is turned to sign-in')
+    await t.rejects(
+      new ClientV1(info).connect(first as never),
+      { message: 'Unauthorized' },
+      'the first connection is turned to sign-in'
+    )
     await first.finishAuth((await oauth.signIn()).searchParams.get('code')!)
     const client = new ClientV1(info)
     const transport = new TransportV1(url, { authProvider: oauth.provider as never })
@@ -35,8 +39,11 @@ function sdkV1 (): Connect {
     return {
       protocolVersion: transport.protocolVersion,
       listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-      ping: async () => (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
-      close: async () => { await client.close() }
+      ping: async () =>
+        (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
+      close: async () => {
+        await client.close()
+      }
     }
   }
 }
@@ -45,15 +52,22 @@ function sdkV2 (mode: VersionNegotiationMode): Connect {
   const options = { versionNegotiation: { mode } }
   return async (t, url, oauth) => {
     const first = new StreamableHTTPClientTransport(url, { authProvider: oauth.provider })
-    await t.rejects(new Client(info, options).connect(first), { message: 'Unauthorized' }, 'the first connection is turned to sign-in')
+    await t.rejects(
+      new Client(info, options).connect(first),
+      { message: 'Unauthorized' },
+      'the first connection is turned to sign-in'
+    )
     await first.finishAuth((await oauth.signIn()).searchParams)
     const client = new Client(info, options)
     await client.connect(new StreamableHTTPClientTransport(url, { authProvider: oauth.provider }))
     return {
       protocolVersion: client.getNegotiatedProtocolVersion(),
       listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-      ping: async () => (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
-      close: async () => { await client.close() }
+      ping: async () =>
+        (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
+      close: async () => {
+        await client.close()
+      }
     }
   }
 }
@@ -72,10 +86,15 @@ t.test('a real client signs in, lists, calls, refreshes and calls again', async 
   for (const mode of ['proxy', 'broker']) {
     for (const documentUrl of [undefined, 'https://client.example/flow-test.json']) {
       for (const { name, connect, protocol } of clients) {
-        t.test(`${name}, ${mode} mode, ${documentUrl === undefined ? 'registered' : 'by its metadata document'}`, async (t) => {
+        const kind = documentUrl === undefined ? 'registered' : 'by its metadata document'
+        t.test(`${name}, ${mode} mode, ${kind}`, async (t) => {
           const seed = await startSeed(t, {
             sharedProvider: provider,
-            env: { OAUTH_MODE: mode, OIDC_SCOPES: 'openid profile email groups offline_access', ...(documentUrl !== undefined && { CIMD_PROBE_URL: documentUrl }) },
+            env: {
+              OAUTH_MODE: mode,
+              OIDC_SCOPES: 'openid profile email groups offline_access',
+              ...(documentUrl !== undefined && { CIMD_PROBE_URL: documentUrl })
+            },
             ...(documentUrl !== undefined && { fetchDocument })
           })
           await ready(seed)
@@ -89,18 +108,32 @@ t.test('a real client signs in, lists, calls, refreshes and calls again', async 
 
 /** The client's document as its maker would publish it: a loopback redirect URI without a port. */
 async function fetchDocument (url: string) {
-  return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client_id: url, client_name: 'Flow test', redirect_uris: ['http://localhost/callback'] }) }
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ client_id: url, client_name: 'Flow test', redirect_uris: ['http://localhost/callback'] })
+  }
 }
 
 async function advertised (url: string): Promise<void> {
   for (;;) {
-    const metadata = await (await fetch(`${url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
+    const metadata = (await (await fetch(`${url}/.well-known/oauth-authorization-server`)).json()) as Record<
+      string,
+      unknown
+    >
     if (metadata['client_id_metadata_document_supported'] === true) return
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
 
-async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<ReturnType<typeof startSeed>>, mode: string, documentUrl: string | undefined): Promise<void> {
+async function walk (
+  t: Test,
+  connect: Connect,
+  protocol: string,
+  seed: Awaited<ReturnType<typeof startSeed>>,
+  mode: string,
+  documentUrl: string | undefined
+): Promise<void> {
   const oauth = createOAuthClient(undefined, documentUrl)
   const client = await connect(t, new URL(`${seed.url}/mcp`), oauth)
   t.equal(client.protocolVersion, protocol)
@@ -110,11 +143,21 @@ async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<
   t.match(await client.ping(), {
     status: 'ok',
     server: 'seed',
-    caller: { subject: 'ada', clientId: mode === 'proxy' ? seed.provider.clientId : documentUrl ?? oauth.clientId(), name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'admins'] }
+    caller: {
+      subject: 'ada',
+      clientId: mode === 'proxy' ? seed.provider.clientId : (documentUrl ?? oauth.clientId()),
+      name: 'Ada Lovelace',
+      email: 'ada@example.com',
+      groups: ['engineering', 'admins']
+    }
   })
 
   const line = await seed.logged(({ msg, tool }) => msg === 'User context' && tool === 'seed_ping')
-  t.match(line, { user: { subject: 'ada', email: 'ada@example.com' }, mcpMethod: 'tools/call', status: 200 }, 'the log carries the caller')
+  t.match(
+    line,
+    { user: { subject: 'ada', email: 'ada@example.com' }, mcpMethod: 'tools/call', status: 200 },
+    'the log carries the caller'
+  )
 
   const before = oauth.tokens()
   oauth.spoilAccessToken()
@@ -124,7 +167,12 @@ async function walk (t: Test, connect: Connect, protocol: string, seed: Awaited<
   await client.close()
 
   const log = JSON.stringify(seed.logs)
-  for (const secret of [before.access_token, before.refresh_token!, oauth.tokens().access_token, oauth.tokens().refresh_token!]) {
+  for (const secret of [
+    before.access_token,
+    before.refresh_token!,
+    oauth.tokens().access_token,
+    oauth.tokens().refresh_token!
+  ]) {
     t.notOk(log.includes(secret), 'no token in the log')
   }
 }

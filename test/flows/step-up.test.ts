@@ -11,7 +11,7 @@ import { createOAuthClient } from '../support/oauth-client.ts'
 import type { SignedInClient } from '../support/oauth-client.ts'
 import { modernRequest, ready, startSeed } from '../support/seed.ts'
 
-/** Step-up (MCP authorization, scope challenge handling): a call needs more scopes than the client asked for at sign-in. */
+/** Step-up (MCP authorization, scope challenge handling): a call needs more scopes than the sign-in asked for. */
 
 const definitions = [
   defineTool({
@@ -22,7 +22,13 @@ const definitions = [
     handler: ({ id }, { principal }) => `${id} closed for ${principal!.subject}`
   }),
   defineTool({ name: 'open', description: 'Needs nothing', input: Type.Object({}), handler: () => 'open' }),
-  defineTool({ name: 'admins_only', description: 'Needs a group', input: Type.Object({}), groups: ['admins'], handler: () => 'admins' })
+  defineTool({
+    name: 'admins_only',
+    description: 'Needs a group',
+    input: Type.Object({}),
+    groups: ['admins'],
+    handler: () => 'admins'
+  })
 ]
 
 interface Connected {
@@ -32,7 +38,10 @@ interface Connected {
 }
 interface RealClient {
   name: string
-  /** SDK v1 that has a refresh token uses it when it lacks scopes, which can bring no more of them: so it is to have none, as in proxy mode the provider's own would be. */
+  /**
+   * SDK v1 with a refresh token uses it when it lacks scopes, although a refresh brings no more of them. So it gets
+   * none; in proxy mode it would be the provider's.
+   */
   refreshes: boolean
   connect (url: URL, oauth: SignedInClient): Promise<Connected>
   finish (url: URL, oauth: SignedInClient, answer: URL): Promise<void>
@@ -69,8 +78,11 @@ const clients: RealClient[] = [
       await client.connect(new TransportV1(url, { authProvider: oauth.provider as never }) as never)
       return {
         listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-        call: async (name, input) => textOf(await client.callTool({ name, arguments: input as Record<string, unknown> })),
-        close: async () => { await client.close() }
+        call: async (name, input) =>
+          textOf(await client.callTool({ name, arguments: input as Record<string, unknown> })),
+        close: async () => {
+          await client.close()
+        }
       }
     },
     async finish (url, oauth, answer) {
@@ -84,18 +96,32 @@ t.test('real clients step up', async (t) => {
   t.teardown(async () => { await provider.close() })
 
   for (const mode of ['broker', 'proxy']) {
-    for (const { name, refreshes, connect, finish } of clients.filter(({ refreshes }) => refreshes || mode === 'broker')) {
+    for (const { name, refreshes, connect, finish } of clients.filter(
+      ({ refreshes }) => refreshes || mode === 'broker'
+    )) {
       t.test(`${name}, ${mode} mode`, async (t) => {
-        const seed = await startSeed(t, { sharedProvider: provider, definitions, env: { OAUTH_MODE: mode, OIDC_SCOPES: `openid profile groups${refreshes ? ' offline_access' : ''}` } })
+        const seed = await startSeed(t, {
+          sharedProvider: provider,
+          definitions,
+          env: { OAUTH_MODE: mode, OIDC_SCOPES: `openid profile groups${refreshes ? ' offline_access' : ''}` }
+        })
         await ready(seed)
         const url = new URL(`${seed.url}/mcp`)
         const oauth = createOAuthClient({ login: 'bob', password: 'bob' }, undefined, { refreshes })
         await t.rejects(connect(url, oauth), { message: /Unauthorized/ })
         await finish(url, oauth, await oauth.signIn())
-        t.notMatch(decodeJwt(oauth.tokens().access_token)['scope'], /mcp:/, 'at sign-in nobody is asked for what only some tools need')
+        t.notMatch(
+          decodeJwt(oauth.tokens().access_token)['scope'],
+          /mcp:/,
+          'at sign-in nobody is asked for what only some tools need'
+        )
 
         const first = await connect(url, oauth)
-        t.same(await first.listTools(), ['close_ticket', 'open'], 'what more scopes open is listed, what another group has is not')
+        t.same(
+          await first.listTools(),
+          ['close_ticket', 'open'],
+          'what more scopes open is listed, what another group has is not'
+        )
         t.equal(await first.call('open', {}), 'open')
         await t.rejects(first.call('admins_only', {}), /Unknown tool/, 'nor can it be called')
         await t.rejects(first.call('close_ticket', { id: 7 }), 'the call sends the client to sign-in')
@@ -114,10 +140,24 @@ t.test('real clients step up', async (t) => {
 
 t.test('without sign-in nothing that has a policy is offered, and the log says so at start', async (t) => {
   const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })
-  t.match(await seed.logged(({ msg }) => msg.startsWith('AUTH_REQUIRED=false: what has a policy')), { level: 40, guarded: ['Tool "close_ticket"', 'Tool "admins_only"'] })
-  for (const [method, params, expected] of [['tools/list', {}, { result: { tools: [{ name: 'open' }] } }], ['tools/call', { name: 'close_ticket', arguments: { id: 1 } }, { error: { code: -32602, message: 'Unknown tool: close_ticket' } }]] as const) {
+  t.match(await seed.logged(({ msg }) => msg.startsWith('AUTH_REQUIRED=false: what has a policy')), {
+    level: 40,
+    guarded: ['Tool "close_ticket"', 'Tool "admins_only"']
+  })
+  for (const [method, params, expected] of [
+    ['tools/list', {}, { result: { tools: [{ name: 'open' }] } }],
+    [
+      'tools/call',
+      { name: 'close_ticket', arguments: { id: 1 } },
+      { error: { code: -32602, message: 'Unknown tool: close_ticket' } }
+    ]
+  ] as const) {
     const { body, headers } = modernRequest(method, params)
-    const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body })
+    const response = await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body
+    })
     const answer = await response.json() as { result?: { tools: unknown[] } }
     t.match(answer, expected)
     if (method === 'tools/list') t.equal(answer.result!.tools.length, 1)
@@ -125,28 +165,54 @@ t.test('without sign-in nothing that has a policy is offered, and the log says s
 })
 
 t.test('the step-up challenge names all scopes at once, as plain HTTP, before anything streams', async (t) => {
-  const seed = await startSeed(t, { definitions, env: { OIDC_SCOPES: 'openid profile', SCOPE_HIERARCHY: 'mcp:root>mcp:admin,mcp:admin>mcp:write' } })
+  const seed = await startSeed(t, {
+    definitions,
+    env: { OIDC_SCOPES: 'openid profile', SCOPE_HIERARCHY: 'mcp:root>mcp:admin,mcp:admin>mcp:write' }
+  })
   await ready(seed)
   const { body, headers } = modernRequest('tools/call', { name: 'close_ticket', arguments: { id: 1 } })
-  const call = async (scope: string): Promise<Response> => await fetch(`${seed.url}/mcp`, {
-    method: 'POST',
-    headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${await seed.provider.mint({ scope })}` },
-    body
-  })
+  const call = async (scope: string): Promise<Response> =>
+    await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      headers: {
+        ...headers,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${await seed.provider.mint({ scope })}`
+      },
+      body
+    })
 
   const refused = await call('openid email mcp:write other')
   t.equal(refused.status, 403)
   t.equal(refused.headers.get('content-type'), 'application/json; charset=utf-8')
   t.equal(refused.headers.get('cache-control'), 'no-store')
-  t.equal(refused.headers.get('www-authenticate'), 'Bearer error="insufficient_scope", error_description="This needs permissions that the access token does not have", ' +
-    `scope="openid mcp:write mcp:admin", resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`, 'what it has and may ask for again, and what is missing')
+  t.equal(
+    refused.headers.get('www-authenticate'),
+    'Bearer error="insufficient_scope", ' +
+      'error_description="This needs permissions that the access token does not have", ' +
+      `scope="openid mcp:write mcp:admin", resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`,
+    'what it has and may ask for again, and what is missing'
+  )
   t.match(await refused.json(), { jsonrpc: '2.0', error: { code: -32001, data: { reason: 'insufficient_scope' } } })
-  t.match(await seed.logged(({ refused }) => refused === 'insufficient_scope'), { status: 403, reason: 'scopes that the access token lacks: mcp:admin', tool: 'close_ticket' })
+  t.match(await seed.logged(({ refused }) => refused === 'insufficient_scope'), {
+    status: 403,
+    reason: 'scopes that the access token lacks: mcp:admin',
+    tool: 'close_ticket'
+  })
 
-  for (const scope of ['', 'mcp:admin:write', 'xmcp:admin', 'MCP:ADMIN', 'mcp:admin,mcp:write', 'mcp:write']) t.equal((await call(scope)).status, 403, JSON.stringify(scope))
-  for (const scope of ['mcp:write mcp:admin', 'mcp:admin', 'mcp:root']) t.equal((await call(scope)).status, 200, `${scope}: a wider scope includes the narrower`)
-  const metadata = await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json() as { scopes_supported: string[] }
+  for (const scope of ['', 'mcp:admin:write', 'xmcp:admin', 'MCP:ADMIN', 'mcp:admin,mcp:write', 'mcp:write']) {
+    t.equal((await call(scope)).status, 403, JSON.stringify(scope))
+  }
+  for (const scope of ['mcp:write mcp:admin', 'mcp:admin', 'mcp:root']) {
+    t.equal((await call(scope)).status, 200, `${scope}: a wider scope includes the narrower`)
+  }
+  const metadata = (await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json()) as {
+    scopes_supported: string[]
+  }
   t.same(metadata.scopes_supported, ['openid', 'profile', 'mcp:admin', 'mcp:root', 'mcp:write'])
-  const resource = await (await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp`)).json() as { scopes_supported: string[] }
+  const resource = (await (await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp`)).json()) as {
+    scopes_supported: string[]
+  }
   t.same(resource.scopes_supported, ['openid', 'profile'])
 })

@@ -8,14 +8,17 @@ import { defineTool } from '../../src/define/tool.ts'
 import { modernRequest, startSeed } from '../support/seed.ts'
 import { getTokens, startBroker } from '../support/broker.ts'
 
-/** A tool calls another API of the company as its caller: with a token of the provider's for that API, never with the client's. */
+/** A tool calls another API on behalf of its caller: with a token of the provider for that API, never the client's. */
 
 t.test("another API gets its own token for the caller, and the client's token is not forwarded", async (t) => {
   const seen: string[] = []
   const api = createServer(async (request, response) => {
     seen.push(JSON.stringify(request.headers))
     const [, token = ''] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? []
-    const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(`${seed.provider.issuer}/jwks`)), { audience: 'tickets-api', issuer: seed.provider.issuer })
+    const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(`${seed.provider.issuer}/jwks`)), {
+      audience: 'tickets-api',
+      issuer: seed.provider.issuer
+    })
     response.end(JSON.stringify({ subject: payload.sub }))
   })
   api.listen(0, '127.0.0.1')
@@ -32,11 +35,24 @@ t.test("another API gets its own token for the caller, and the client's token is
       return await response.json() as { subject: string }
     }
   })]
-  const seed = await startBroker(t, { definitions, env: { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }, provider: { quirks: { exchangeAudiences: ['tickets-api'] } } })
+  const seed = await startBroker(t, {
+    definitions,
+    env: { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' },
+    provider: { quirks: { exchangeAudiences: ['tickets-api'] } }
+  })
   const { accessToken } = await getTokens(seed)
   const call = async (audience: string): Promise<unknown> => {
     const { body, headers } = modernRequest('tools/call', { name: 'my_tickets', arguments: { audience } })
-    const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${accessToken}` }, body })
+    const response = await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      headers: {
+        ...headers,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${accessToken}`
+      },
+      body
+    })
     return await response.json()
   }
 
@@ -44,8 +60,14 @@ t.test("another API gets its own token for the caller, and the client's token is
   t.match(await call('tickets-api'), { result: { structuredContent: { subject: 'ada' } } })
   t.equal(seed.provider.hits()['/token'], 2, 'the sign-in, and one exchange for both calls')
   t.notMatch(seen.join(), accessToken)
-  t.match(await call('another-api'), { result: { isError: true, content: [{ text: /gave no token for "another-api".* OIDC_CLIENT_ID/ }] } })
-  t.match(await seed.logged(({ msg }) => msg === 'No token for another API'), { audience: 'another-api' }, 'the log says what the provider must allow')
+  t.match(await call('another-api'), {
+    result: { isError: true, content: [{ text: /gave no token for "another-api".* OIDC_CLIENT_ID/ }] }
+  })
+  t.match(
+    await seed.logged(({ msg }) => msg === 'No token for another API'),
+    { audience: 'another-api' },
+    'the log says what the provider must allow'
+  )
   t.notMatch(JSON.stringify(seed.logs), accessToken)
 })
 
@@ -65,16 +87,41 @@ t.test('a finished call gets no token', async (t) => {
   const seed = await startBroker(t, { definitions })
   const { accessToken } = await getTokens(seed)
   const { body, headers } = modernRequest('tools/call', { name: 'late', arguments: {} })
-  const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${accessToken}` }, body })
-  t.match(await response.json(), { result: { isError: true, content: [{ text: /did not finish within 0.05 seconds/ }] } })
+  const response = await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    headers: {
+      ...headers,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${accessToken}`
+    },
+    body
+  })
+  t.match(await response.json(), {
+    result: { isError: true, content: [{ text: /did not finish within 0.05 seconds/ }] }
+  })
   t.match(seen, { name: 'TimeoutError' })
 })
 
 t.test('tokens for other APIs need broker mode', async (t) => {
-  const definitions = [defineTool({ name: 'my_tickets', description: 'asks', input: Type.Object({}), handler: async (_input, { tokenFor }) => await tokenFor('tickets-api') })]
+  const definitions = [
+    defineTool({
+      name: 'my_tickets',
+      description: 'asks',
+      input: Type.Object({}),
+      handler: async (_input, { tokenFor }) => await tokenFor('tickets-api')
+    })
+  ]
   const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })
   const { body, headers } = modernRequest('tools/call', { name: 'my_tickets', arguments: {} })
-  const response = await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body })
+  const response = await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+    body
+  })
   t.match(await response.json(), { result: { isError: true } })
-  t.match(await seed.logged(({ msg }) => msg === 'A handler failed'), { err: { message: /OAUTH_MODE=broker/ }, handler: 'my_tickets' })
+  t.match(await seed.logged(({ msg }) => msg === 'A handler failed'), {
+    err: { message: /OAUTH_MODE=broker/ },
+    handler: 'my_tickets'
+  })
 })

@@ -32,9 +32,15 @@ const cli = await register(['http://localhost:8080/callback'])
 
 t.test('asks for consent first, then redirects to the provider with an allow-listed request', async (t) => {
   for (const path of ['/oauth/authorize', '/authorize']) {
-    const asked = await seed.app.inject({ url: `${path}?${search(c1, 'https://client.example/cb', { resource: `${seed.url}/mcp` })}` })
+    const asked = await seed.app.inject({
+      url: `${path}?${search(c1, 'https://client.example/cb', { resource: `${seed.url}/mcp` })}`
+    })
     t.equal(asked.statusCode, 200, path)
-    t.match(asked.headers, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store', location: undefined })
+    t.match(asked.headers, {
+      'content-type': 'text/html; charset=utf-8',
+      'cache-control': 'no-store',
+      location: undefined
+    })
     const answer = await approve(seed, asked)
     t.equal(answer.statusCode, 303)
     t.equal(answer.headers['cache-control'], 'no-store')
@@ -75,7 +81,18 @@ t.test('forwards only listed parameters, and no value can break out of its param
     client_secret: 'x',
     max_age: '0'
   })
-  t.same([...sent.keys()].sort(), ['client_id', 'code_challenge', 'code_challenge_method', 'login_hint', 'max_age', 'nonce', 'redirect_uri', 'response_type', 'scope', 'state'])
+  t.same([...sent.keys()].sort(), [
+    'client_id',
+    'code_challenge',
+    'code_challenge_method',
+    'login_hint',
+    'max_age',
+    'nonce',
+    'redirect_uri',
+    'response_type',
+    'scope',
+    'state'
+  ])
   t.equal(sent.get('login_hint'), 'a&scope=admin&redirect_uri=https://evil.example/cb#x')
   t.equal(sent.get('max_age'), '0')
   t.same(sent.getAll('redirect_uri'), ['http://localhost:8080/callback'])
@@ -92,19 +109,34 @@ t.test('asks the provider for those requested scopes that OIDC_SCOPES lists, alw
     ['offline_access profile admin', 'openid profile offline_access'],
     ['EMAIL emailx xemail email,profile', 'openid profile email groups offline_access']
   ] as const) {
-    t.equal((await upstream(t, cli, undefined, { ...(asked !== undefined && { scope: asked }) })).get('scope'), sent, String(asked))
+    t.equal(
+      (await upstream(t, cli, undefined, { ...(asked !== undefined && { scope: asked }) })).get('scope'),
+      sent,
+      String(asked)
+    )
   }
 })
 
 t.test('forwards only the prompt values that a provider may be asked', async (t) => {
-  for (const [prompt, sent] of [['login', 'login'], ['consent login', 'consent login'], ['select_account create', 'select_account'], ['create', null], ['', null], ['None', null]] as const) {
+  for (const [prompt, sent] of [
+    ['login', 'login'],
+    ['consent login', 'consent login'],
+    ['select_account create', 'select_account'],
+    ['create', null],
+    ['', null],
+    ['None', null]
+  ] as const) {
     t.equal((await upstream(t, cli, undefined, { prompt })).get('prompt'), sent, prompt)
   }
 })
 
 t.test('a probe without a redirect URI reaches the provider and can never be finished', async (t) => {
   const challenges = new Set<string>()
-  for (const more of ['', `&code_challenge=${CHALLENGE}&code_challenge_method=S256`, '&code_challenge_method=plain&code_challenge=x']) {
+  for (const more of [
+    '',
+    `&code_challenge=${CHALLENGE}&code_challenge_method=S256`,
+    '&code_challenge_method=plain&code_challenge=x'
+  ]) {
     const response = await seed.app.inject({ url: `/oauth/authorize?response_type=code&client_id=test${more}` })
     t.equal(response.statusCode, 302)
     const sent = new URL(response.headers.location!).searchParams
@@ -119,10 +151,33 @@ t.test('a probe without a redirect URI reaches the provider and can never be fin
 })
 
 t.test('an unregistered client may use only loopback redirect URIs', async (t) => {
-  for (const uri of ['http://localhost:8080/callback', 'http://127.0.0.1/', 'http://127.0.0.1:65535/a?b=c', 'http://[::1]:3000/cb']) {
+  for (const uri of [
+    'http://localhost:8080/callback',
+    'http://127.0.0.1/',
+    'http://127.0.0.1:65535/a?b=c',
+    'http://[::1]:3000/cb'
+  ]) {
     t.equal((await upstream(t, 'claude-code', uri)).get('redirect_uri'), uri)
   }
-  for (const uri of [EVIL, 'https://localhost/cb', 'https://client.example/cb', 'cursor://anysphere.cursor-mcp/oauth/callback', 'com.example.app:/cb', 'http://localhost.evil.example/cb', 'http://localhost.:8080/cb', 'http://127.0.0.1:1@evil.example/cb', 'http://evil.example:80/127.0.0.1', 'http://10.0.0.1/cb', 'javascript:alert(1)', 'http://localhost/cb#f', 'http://LOCALHOST/cb', 'http://localhost:80/cb', 'http://localhost/cb?code=1', 'localhost', '']) {
+  for (const uri of [
+    EVIL,
+    'https://localhost/cb',
+    'https://client.example/cb',
+    'cursor://anysphere.cursor-mcp/oauth/callback',
+    'com.example.app:/cb',
+    'http://localhost.evil.example/cb',
+    'http://localhost.:8080/cb',
+    'http://127.0.0.1:1@evil.example/cb',
+    'http://evil.example:80/127.0.0.1',
+    'http://10.0.0.1/cb',
+    'javascript:alert(1)',
+    'http://localhost/cb#f',
+    'http://LOCALHOST/cb',
+    'http://localhost:80/cb',
+    'http://localhost/cb?code=1',
+    'localhost',
+    ''
+  ]) {
     isPage(t, await ask('claude-code', uri), 400, uri)
   }
 })
@@ -130,30 +185,97 @@ t.test('an unregistered client may use only loopback redirect URIs', async (t) =
 t.test('a redirect URI must equal a registered one in every byte', async (t) => {
   for (const uri of [
     EVIL,
-    'https://client.example/cb/', 'https://client.example/cb/x', 'https://client.example/cb?x=1', 'https://client.example/cb?', 'https://client.example/CB', 'https://client.example/cb%2e',
-    'https://client.example/./cb', 'https://client.example/a/../cb', 'https://client.example/a/%2e%2e/cb', '//client.example/cb', '/cb', 'cb',
-    'https://client.example@evil.example/cb', 'https://client.example\\@evil.example/cb', 'https://evil.example#@client.example/cb', 'https://user:pw@client.example/cb',
-    'https://client.example.evil.example/cb', 'https://client.example%2eevil.example/cb', 'https://сlient.example/cb', 'https://client。example/cb',
-    'https://client.example:444/cb', 'https://client.example:443/cb', 'https://client.example./cb', 'HTTPS://client.example/cb', 'https://CLIENT.example/cb', 'http://client.example/cb',
-    'https://client.example/cb#', 'https://client.example/cb#x', 'https://client.example/cb ', ' https://client.example/cb', 'https://client.example/c\tb', 'https://client.example/cb\r\n', 'https://client.example/cb\u0000',
-    'https://client.example/cb\u007f', 'https://client.example/cb\u0085', 'https://client.example/cb%0d%0aSet-Cookie:x=1', 'https:client.example/cb', 'https:///client.example/cb', `https://client.example/${'c'.repeat(2_100)}`,
-    'javascript:alert(1)', 'data:text/html,x', ''
-  ]) isPage(t, await ask(c1, uri), 400, encodeURIComponent(uri).slice(0, 80))
+    'https://client.example/cb/',
+    'https://client.example/cb/x',
+    'https://client.example/cb?x=1',
+    'https://client.example/cb?',
+    'https://client.example/CB',
+    'https://client.example/cb%2e',
+    'https://client.example/./cb',
+    'https://client.example/a/../cb',
+    'https://client.example/a/%2e%2e/cb',
+    '//client.example/cb',
+    '/cb',
+    'cb',
+    'https://client.example@evil.example/cb',
+    'https://client.example\\@evil.example/cb',
+    'https://evil.example#@client.example/cb',
+    'https://user:pw@client.example/cb',
+    'https://client.example.evil.example/cb',
+    'https://client.example%2eevil.example/cb',
+    'https://сlient.example/cb',
+    'https://client。example/cb',
+    'https://client.example:444/cb',
+    'https://client.example:443/cb',
+    'https://client.example./cb',
+    'HTTPS://client.example/cb',
+    'https://CLIENT.example/cb',
+    'http://client.example/cb',
+    'https://client.example/cb#',
+    'https://client.example/cb#x',
+    'https://client.example/cb ',
+    ' https://client.example/cb',
+    'https://client.example/c\tb',
+    'https://client.example/cb\r\n',
+    'https://client.example/cb\u0000',
+    'https://client.example/cb\u007f',
+    'https://client.example/cb\u0085',
+    'https://client.example/cb%0d%0aSet-Cookie:x=1',
+    'https:client.example/cb',
+    'https:///client.example/cb',
+    `https://client.example/${'c'.repeat(2_100)}`,
+    'javascript:alert(1)',
+    'data:text/html,x',
+    ''
+  ]) { isPage(t, await ask(c1, uri), 400, encodeURIComponent(uri).slice(0, 80)) }
 
-  for (const uri of ['com.example.app://cb', 'com.example.app:/cb/../x', 'COM.example.app:/cb', 'com.example.app:/cb/', 'com.example.app:cb', 'com.example.app:/cb?x']) isPage(t, await ask(c3, uri), 400, uri)
+  for (const uri of [
+    'com.example.app://cb',
+    'com.example.app:/cb/../x',
+    'COM.example.app:/cb',
+    'com.example.app:/cb/',
+    'com.example.app:cb',
+    'com.example.app:/cb?x'
+  ]) { isPage(t, await ask(c3, uri), 400, uri) }
   t.equal((await upstream(t, c3, 'com.example.app:/cb')).get('redirect_uri'), 'com.example.app:/cb')
-  t.equal((await upstream(t, c4, 'https://client.example/two?tenant=a')).get('redirect_uri'), 'https://client.example/two?tenant=a')
+  t.equal(
+    (await upstream(t, c4, 'https://client.example/two?tenant=a')).get('redirect_uri'),
+    'https://client.example/two?tenant=a'
+  )
 })
 
 t.test('a loopback redirect URI may differ in its port only', async (t) => {
-  for (const uri of ['http://127.0.0.1:51004/cb', 'http://127.0.0.1/cb', 'http://127.0.0.1:1/cb', 'http://localhost:65535/cb', 'http://localhost/cb']) {
+  for (const uri of [
+    'http://127.0.0.1:51004/cb',
+    'http://127.0.0.1/cb',
+    'http://127.0.0.1:1/cb',
+    'http://localhost:65535/cb',
+    'http://localhost/cb'
+  ]) {
     t.equal((await upstream(t, c2, uri)).get('redirect_uri'), uri)
   }
   for (const uri of [
-    'http://127.0.0.2:1/cb', 'http://[::1]:1/cb', 'http://127.1/cb', 'http://2130706433/cb', 'http://0x7f.1/cb', 'http://0177.0.0.1/cb', 'http://0.0.0.0/cb', 'http://localhost./cb', 'http://localhost.evil.example/cb',
-    'http://127.0.0.1.nip.io/cb', 'https://127.0.0.1:1/cb', 'http://127.0.0.1:1/other', 'http://127.0.0.1:1/cb?x', 'http://127.0.0.1:1/cb/', 'http://user@127.0.0.1:1/cb', 'http://127.0.0.1:99999/cb', 'http://127.0.0.1:80/cb',
-    'http://127.0.0.1:1/cb?', 'http://127.0.0.1:1/cb#', 'http://127.0.0.1:1/cb?code=x'
-  ]) isPage(t, await ask(c2, uri), 400, uri)
+    'http://127.0.0.2:1/cb',
+    'http://[::1]:1/cb',
+    'http://127.1/cb',
+    'http://2130706433/cb',
+    'http://0x7f.1/cb',
+    'http://0177.0.0.1/cb',
+    'http://0.0.0.0/cb',
+    'http://localhost./cb',
+    'http://localhost.evil.example/cb',
+    'http://127.0.0.1.nip.io/cb',
+    'https://127.0.0.1:1/cb',
+    'http://127.0.0.1:1/other',
+    'http://127.0.0.1:1/cb?x',
+    'http://127.0.0.1:1/cb/',
+    'http://user@127.0.0.1:1/cb',
+    'http://127.0.0.1:99999/cb',
+    'http://127.0.0.1:80/cb',
+    'http://127.0.0.1:1/cb?',
+    'http://127.0.0.1:1/cb#',
+    'http://127.0.0.1:1/cb?code=x'
+  ]) { isPage(t, await ask(c2, uri), 400, uri) }
 })
 
 t.test('a sole registered redirect URI may be omitted, but PKCE may not', async (t) => {
@@ -164,11 +286,36 @@ t.test('a sole registered redirect URI may be omitted, but PKCE may not', async 
 
 t.test("the redirect URIs of an old record are checked against today's rules", async (t) => {
   for (const uri of [
-    'javascript:alert(1)', 'JaVaScRiPt:alert(1)', ' javascript:alert(1)', 'jav\tascript:alert(1)', 'data:text/html,<script>', 'vbscript:x', 'file:///etc/passwd', 'blob:https://x/y', 'mailto:a@b.c', 'about:blank', 'view-source:https://x', 'intent://x',
-    'http://client.example/cb', 'https://a@client.example/cb', 'https://client.example/cb#x', 'https://*.client.example/cb', 'https://client.example/%0d%0a', 'windsurf://cb'
+    'javascript:alert(1)',
+    'JaVaScRiPt:alert(1)',
+    ' javascript:alert(1)',
+    'jav\tascript:alert(1)',
+    'data:text/html,<script>',
+    'vbscript:x',
+    'file:///etc/passwd',
+    'blob:https://x/y',
+    'mailto:a@b.c',
+    'about:blank',
+    'view-source:https://x',
+    'intent://x',
+    'http://client.example/cb',
+    'https://a@client.example/cb',
+    'https://client.example/cb#x',
+    'https://*.client.example/cb',
+    'https://client.example/%0d%0a',
+    'windsurf://cb'
   ]) {
-    await seed.app.store.set(keys.client('seed-planted'), JSON.stringify({ client_id: 'seed-planted', redirect_uris: [uri], grant_types: [], response_types: ['code'] }), 60)
-    for (const query of [search('seed-planted', uri), search('seed-planted', undefined), search('seed-planted', uri, { prompt: 'none' }), search('seed-planted', uri, { response_type: 'token' })]) {
+    await seed.app.store.set(
+      keys.client('seed-planted'),
+      JSON.stringify({ client_id: 'seed-planted', redirect_uris: [uri], grant_types: [], response_types: ['code'] }),
+      60
+    )
+    for (const query of [
+      search('seed-planted', uri),
+      search('seed-planted', undefined),
+      search('seed-planted', uri, { prompt: 'none' }),
+      search('seed-planted', uri, { response_type: 'token' })
+    ]) {
       isPage(t, await seed.app.inject({ url: `/oauth/authorize?${query}` }), 400, uri)
     }
   }
@@ -182,70 +329,142 @@ t.test('a client id that is expired or impossible is told to register again', as
     t.match(response.body, 'sign out of this server there (or remove it) and connect it again')
   }
   const document = await ask('https://client.example/metadata.json', LOOPBACK)
-  isPage(t, document, 400, 'a document while these are switched off: a page, and no 401 that would ask the browser for a credential')
+  isPage(
+    t,
+    document,
+    400,
+    'a document while these are switched off: a page, and no 401 that would ask the browser for a credential'
+  )
   t.match(document.body, 'Client metadata documents are not accepted here (CIMD_ENABLED): register instead.')
 })
 
 /** A request that is wrong beyond client and redirect URI. */
 const badRequests: Array<[change: Record<string, string | undefined>, error: string]> = [
   [{ response_type: undefined }, 'invalid_request'],
-  ...['token', 'id_token', 'code token', 'code id_token', 'none', 'CODE', ''].map((type) => [{ response_type: type }, 'unsupported_response_type'] as [Record<string, string>, string]),
-  ...['fragment', 'form_post', 'web_message', 'jwt', 'query.jwt', ''].map((mode) => [{ response_mode: mode }, 'invalid_request'] as [Record<string, string>, string]),
+  ...['token', 'id_token', 'code token', 'code id_token', 'none', 'CODE', ''].map(
+    (type) => [{ response_type: type }, 'unsupported_response_type'] as [Record<string, string>, string]
+  ),
+  ...['fragment', 'form_post', 'web_message', 'jwt', 'query.jwt', ''].map(
+    (mode) => [{ response_mode: mode }, 'invalid_request'] as [Record<string, string>, string]
+  ),
   [{ request: 'eyJhbGciOiJub25lIn0.e30.' }, 'invalid_request'],
   [{ request_uri: 'http://127.0.0.1:9/request' }, 'invalid_request'],
   [{ request_uri: '' }, 'invalid_request'],
-  ...['https://other.example/mcp', 'https://other.example', `${seed.url}/mcpx`, `${seed.url}/mcp/x`, `${seed.url}/MCP`, `${seed.url}.evil.example/mcp`, `${seed.url}/mcp#x`, `${seed.url}/mcp?x`, 'mcp', ''].map((resource) => [{ resource }, 'invalid_target'] as [Record<string, string>, string]),
-  ...['none', 'none login', 'login none'].map((prompt) => [{ prompt }, 'interaction_required'] as [Record<string, string>, string]),
+  ...[
+    'https://other.example/mcp',
+    'https://other.example',
+    `${seed.url}/mcpx`,
+    `${seed.url}/mcp/x`,
+    `${seed.url}/MCP`,
+    `${seed.url}.evil.example/mcp`,
+    `${seed.url}/mcp#x`,
+    `${seed.url}/mcp?x`,
+    'mcp',
+    ''
+  ].map((resource) => [{ resource }, 'invalid_target'] as [Record<string, string>, string]),
+  ...['none', 'none login', 'login none'].map(
+    (prompt) => [{ prompt }, 'interaction_required'] as [Record<string, string>, string]
+  ),
   [{ code_challenge: undefined }, 'invalid_request'],
   [{ code_challenge: undefined, code_challenge_method: undefined }, 'invalid_request'],
-  ...[undefined, 'plain', 's256', 'S512', ''].map((method) => [{ code_challenge_method: method }, 'invalid_request'] as [Record<string, string | undefined>, string]),
-  ...['', 'short', `${CHALLENGE}A`, CHALLENGE.replace('-', '+'), CHALLENGE.replace('-', '='), `${CHALLENGE}\n`].map((challenge) => [{ code_challenge: challenge }, 'invalid_request'] as [Record<string, string>, string])
+  ...[undefined, 'plain', 's256', 'S512', ''].map(
+    (method) => [{ code_challenge_method: method }, 'invalid_request'] as [Record<string, string | undefined>, string]
+  ),
+  ...['', 'short', `${CHALLENGE}A`, CHALLENGE.replace('-', '+'), CHALLENGE.replace('-', '='), `${CHALLENGE}\n`].map(
+    (challenge) => [{ code_challenge: challenge }, 'invalid_request'] as [Record<string, string>, string]
+  )
 ]
 
-t.test('an invalid request of a loopback client is redirected back to it, so that it does not wait in vain', async (t) => {
+t.test('an invalid request of a loopback client is redirected back to it', async (t) => {
   for (const [change, error] of badRequests) {
-    for (const [client, uri] of [[c2, 'http://localhost:7777/cb'], ['claude-code', 'http://localhost:7777/cb?keep=1']] as const) {
+    for (const [client, uri] of [
+      [c2, 'http://localhost:7777/cb'],
+      ['claude-code', 'http://localhost:7777/cb?keep=1']
+    ] as const) {
       const response = await seed.app.inject({ url: `/oauth/authorize?${search(client, uri, change)}` })
       t.equal(response.statusCode, 302, JSON.stringify(change))
       const back = new URL(response.headers.location!)
       const { keep, error_description: description, ...sent } = Object.fromEntries(back.searchParams)
-      t.same({ to: back.href.slice(0, uri.length), hash: back.hash, sent }, { to: uri, hash: '', sent: { error, state: STATE, iss: seed.url } }, 'with iss and state, and nothing else of the request')
+      t.same(
+        { to: back.href.slice(0, uri.length), hash: back.hash, sent },
+        { to: uri, hash: '', sent: { error, state: STATE, iss: seed.url } },
+        'with iss and state, and nothing else of the request'
+      )
       t.match(description, /^[\x20-\x7e]+$/)
     }
   }
-  const response = await seed.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK, { state: undefined, prompt: 'none' })}` })
+  const response = await seed.app.inject({
+    url: `/oauth/authorize?${search('claude-code', LOOPBACK, { state: undefined, prompt: 'none' })}`
+  })
   t.equal(new URL(response.headers.location!).searchParams.has('state'), false, 'no state came, none goes back')
 })
 
 t.test('an invalid request of any other client gets a page and no redirect', async (t) => {
   for (const [change] of badRequests) {
-    isPage(t, await seed.app.inject({ url: `/oauth/authorize?${search(c1, 'https://client.example/cb', change)}` }), 400, JSON.stringify(change))
-    isPage(t, await seed.app.inject({ url: `/oauth/authorize?${search(c3, 'com.example.app:/cb', change)}` }), 400, JSON.stringify(change))
+    isPage(
+      t,
+      await seed.app.inject({ url: `/oauth/authorize?${search(c1, 'https://client.example/cb', change)}` }),
+      400,
+      JSON.stringify(change)
+    )
+    isPage(
+      t,
+      await seed.app.inject({ url: `/oauth/authorize?${search(c3, 'com.example.app:/cb', change)}` }),
+      400,
+      JSON.stringify(change)
+    )
   }
 })
 
 t.test('every form of this resource that clients send is accepted', async (t) => {
-  for (const resource of [`${seed.url}/mcp`, `${seed.url}/mcp/`, seed.url, `${seed.url}/`, seed.url.replace('http', 'HTTP'), `${seed.url.toUpperCase()}/mcp`]) {
+  for (const resource of [
+    `${seed.url}/mcp`,
+    `${seed.url}/mcp/`,
+    seed.url,
+    `${seed.url}/`,
+    seed.url.replace('http', 'HTTP'),
+    `${seed.url.toUpperCase()}/mcp`
+  ]) {
     t.equal((await upstream(t, cli, undefined, { resource })).has('resource'), false, resource)
   }
 })
 
 t.test('a repeated parameter is refused, whichever value was the good one', async (t) => {
-  const good = Object.fromEntries(new URLSearchParams(search(c2, LOOPBACK, {
-    scope: 'openid', resource: `${seed.url}/mcp`, nonce: 'n', prompt: 'login', max_age: '1', login_hint: 'ada', response_mode: 'query'
-  })))
+  const good = Object.fromEntries(
+    new URLSearchParams(
+      search(c2, LOOPBACK, {
+        scope: 'openid',
+        resource: `${seed.url}/mcp`,
+        nonce: 'n',
+        prompt: 'login',
+        max_age: '1',
+        login_hint: 'ada',
+        response_mode: 'query'
+      })
+    )
+  )
   t.equal((await seed.app.inject({ url: `/oauth/authorize?${new URLSearchParams(good).toString()}` })).statusCode, 200)
   for (const name of Object.keys(good)) {
     for (const second of [good[name]!, 'x']) {
       for (const pairs of [[...Object.entries(good), [name, second]], [[name, second], ...Object.entries(good)]]) {
-        const response = await seed.app.inject({ url: `/oauth/authorize?${new URLSearchParams(pairs as string[][]).toString()}` })
+        const response = await seed.app.inject({
+          url: `/oauth/authorize?${new URLSearchParams(pairs as string[][]).toString()}`
+        })
         isPage(t, response, 400, name)
         t.match(response.body, `${name} is missing, repeated or malformed`)
       }
     }
   }
-  for (const query of [`${search(c2, undefined)}&redirect_uri[]=${EVIL}`, `${search(c2, undefined)}&redirect_uri[0]=${EVIL}`]) {
-    isPage(t, await seed.app.inject({ url: `/oauth/authorize?${query}` }), 400, 'an array in the style of PHP is no redirect_uri')
+  for (const query of [
+    `${search(c2, undefined)}&redirect_uri[]=${EVIL}`,
+    `${search(c2, undefined)}&redirect_uri[0]=${EVIL}`
+  ]) {
+    isPage(
+      t,
+      await seed.app.inject({ url: `/oauth/authorize?${query}` }),
+      400,
+      'an array in the style of PHP is no redirect_uri'
+    )
   }
 })
 
@@ -253,7 +472,16 @@ t.test('accepts state unchanged, up to 1 KB of printable ASCII', async (t) => {
   for (const state of ['', 'a', SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(1_024)]) {
     t.equal((await upstream(t, cli, undefined, { state })).get('state'), state)
   }
-  for (const state of ['x'.repeat(1_025), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'a\u0000', 'a\tb', 'ümlaut', '\u2028', '\ud83d\ude00']) {
+  for (const state of [
+    'x'.repeat(1_025),
+    'x'.repeat(10_240),
+    'a\r\nSet-Cookie: x=1',
+    'a\u0000',
+    'a\tb',
+    'ümlaut',
+    '\u2028',
+    '\ud83d\ude00'
+  ]) {
     const response = await ask(c1, 'https://client.example/cb', { state })
     isPage(t, response, 400, encodeURIComponent(state).slice(0, 40))
     t.equal(response.headers['set-cookie'], undefined)
@@ -262,10 +490,19 @@ t.test('accepts state unchanged, up to 1 KB of printable ASCII', async (t) => {
 
 t.test('refuses malformed requests before looking anything up', async (t) => {
   for (const query of [
-    '', 'response_type=code', 'client_id=', `client_id=${'c'.repeat(2_049)}`,
-    search(cli, undefined, { max_age: '-1' }), search(cli, undefined, { max_age: 'soon' }), search(cli, undefined, { max_age: '1'.repeat(10) }), search(cli, undefined, { nonce: 'n'.repeat(1_025) }),
-    search(cli, undefined, { login_hint: 'l'.repeat(321) }), search(cli, undefined, { scope: 's'.repeat(4_097) }), search(cli, undefined, { resource: `${seed.url}/${'r'.repeat(2_048)}` }),
-    `${search(cli, undefined).replace(CHALLENGE, '%')}`, `${search(cli, undefined).replace(CHALLENGE, '%ff%00')}`
+    '',
+    'response_type=code',
+    'client_id=',
+    `client_id=${'c'.repeat(2_049)}`,
+    search(cli, undefined, { max_age: '-1' }),
+    search(cli, undefined, { max_age: 'soon' }),
+    search(cli, undefined, { max_age: '1'.repeat(10) }),
+    search(cli, undefined, { nonce: 'n'.repeat(1_025) }),
+    search(cli, undefined, { login_hint: 'l'.repeat(321) }),
+    search(cli, undefined, { scope: 's'.repeat(4_097) }),
+    search(cli, undefined, { resource: `${seed.url}/${'r'.repeat(2_048)}` }),
+    `${search(cli, undefined).replace(CHALLENGE, '%')}`,
+    `${search(cli, undefined).replace(CHALLENGE, '%ff%00')}`
   ]) {
     const response = await seed.app.inject({ url: `/oauth/authorize?${query}` })
     if (response.statusCode !== 302) isPage(t, response, 400, query.slice(0, 60))
@@ -278,16 +515,32 @@ t.test('refuses malformed requests before looking anything up', async (t) => {
 
 t.test('the error page is inert: nothing of the request, no script, nothing from elsewhere', async (t) => {
   for (const query of [
-    search(SCRIPT, SCRIPT, { state: SCRIPT }), search(`seed-${SCRIPT}`, SCRIPT), search(c1, `https://evil.example/${SCRIPT}`), search(c1, 'https://client.example/cb', { scope: SCRIPT, response_type: SCRIPT, response_mode: SCRIPT, prompt: SCRIPT }),
+    search(SCRIPT, SCRIPT, { state: SCRIPT }),
+    search(`seed-${SCRIPT}`, SCRIPT),
+    search(c1, `https://evil.example/${SCRIPT}`),
+    search(c1, 'https://client.example/cb', {
+      scope: SCRIPT,
+      response_type: SCRIPT,
+      response_mode: SCRIPT,
+      prompt: SCRIPT
+    }),
     `${encodeURIComponent(SCRIPT)}=${encodeURIComponent(SCRIPT)}`
   ]) {
     const response = await seed.app.inject({ url: `/oauth/authorize?${query}` })
     isPage(t, response, 400, query)
     t.notMatch(response.body, /svg|evil\.example|onload|<script|<img|<form|<a |<link|src=|href=|url\(|@import/i)
     const csp = String(response.headers['content-security-policy'])
-    t.match(csp, /default-src 'none'; style-src 'sha256-[\w+/=]{44}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'/)
+    t.match(
+      csp,
+      /default-src 'none'; style-src 'sha256-[\w+/=]{44}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'/
+    )
     t.notMatch(csp, 'unsafe')
-    t.match(response.headers, { 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-store' })
+    t.match(response.headers, {
+      'x-frame-options': 'DENY',
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-store'
+    })
     const reference = String(response.headers['x-request-id'])
     t.match(response.body, `<code>${reference}</code>`)
     await seed.logged((line) => line['reqId'] === reference && line['status'] === 400 && line['reason'] !== undefined)
@@ -300,13 +553,20 @@ t.test('only browsers navigate here: GET only, no CORS', async (t) => {
       const response = await seed.app.inject({
         method,
         url: `${path}?${search(cli, undefined)}`,
-        headers: { origin: 'https://app.example', 'access-control-request-method': 'GET', 'content-type': 'application/x-www-form-urlencoded' },
+        headers: {
+          origin: 'https://app.example',
+          'access-control-request-method': 'GET',
+          'content-type': 'application/x-www-form-urlencoded'
+        },
         ...(method === 'POST' && { payload: search(cli, undefined) })
       })
       isPage(t, response, 405, method)
       t.equal(response.headers.allow, 'GET')
     }
-    for (const [query, status] of [[search(cli, undefined), 200], ['response_type=code&client_id=test', 302]] as const) {
+    for (const [query, status] of [
+      [search(cli, undefined), 200],
+      ['response_type=code&client_id=test', 302]
+    ] as const) {
       const answer = await seed.app.inject({ url: `${path}?${query}`, headers: { origin: 'https://app.example' } })
       t.equal(answer.statusCode, status)
       t.same(Object.keys(answer.headers).filter((name) => name.startsWith('access-control-')), [])
@@ -322,11 +582,13 @@ t.test('an unexpected error gets a page with a reference, and its message is onl
   const response = await ask(cli, undefined)
   isPage(t, response, 500, 'unexpected')
   t.notMatch(response.body, /10\.0\.0\.5|ReplyParser|parse/)
-  const line = await seed.logged((line) => line['reqId'] === response.headers['x-request-id'] && line.msg === 'Unexpected error')
+  const line = await seed.logged(
+    (line) => line['reqId'] === response.headers['x-request-id'] && line.msg === 'Unexpected error'
+  )
   t.match(line, { level: 50, err: { message: 'connect 10.0.0.5:6379 at ReplyParser.parse', stack: String } })
 })
 
-t.test('while the store is away a registered client is not called unknown, and the page says to try again', async (t) => {
+t.test('while the store is away no client is called unknown, and the page says to try again', async (t) => {
   const away = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: DEAD_REDIS } })
   await away.logged(({ msg }) => msg === 'OpenID provider discovered')
   for (const [client, uri] of [[c1, 'https://client.example/cb'], ['claude-code', LOOPBACK]] as const) {
@@ -336,7 +598,11 @@ t.test('while the store is away a registered client is not called unknown, and t
     t.match(response.body, /Sign-in is not available right now.*Try again in a minute/s)
     t.notMatch(response.body, /redis|127\.0\.0\.1/i)
   }
-  t.equal((await away.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })).statusCode, 302, 'a probe needs no store')
+  t.equal(
+    (await away.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })).statusCode,
+    302,
+    'a probe needs no store'
+  )
 })
 
 t.test('while the provider is away there is a page, for loopback clients too', async (t) => {
@@ -355,11 +621,22 @@ t.test('while the provider is away there is a page, for loopback clients too', a
     t.match(response.body, 'The identity provider cannot be reached.')
     t.notMatch(response.body, provider.issuer)
   }
-  isPage(t, await away.app.inject({ url: `/oauth/authorize?${search('claude-code', EVIL)}` }), 400, 'what is wrong stays wrong')
+  isPage(
+    t,
+    await away.app.inject({ url: `/oauth/authorize?${search('claude-code', EVIL)}` }),
+    400,
+    'what is wrong stays wrong'
+  )
 })
 
 t.test('an authorization endpoint with a query keeps it', async (t) => {
-  const custom = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_AUTHORIZATION_URL: 'https://login.example/authorize?p=b2c_1&client_id=other', OIDC_CLIENT_ID: 'seed-at-the-provider' } })
+  const custom = await startSeed(t, {
+    sharedProvider: seed.provider,
+    env: {
+      OAUTH_AUTHORIZATION_URL: 'https://login.example/authorize?p=b2c_1&client_id=other',
+      OIDC_CLIENT_ID: 'seed-at-the-provider'
+    }
+  })
   await ready(custom)
   const asked = await custom.app.inject({ url: `/oauth/authorize?${search('claude-code', LOOPBACK)}` })
   const target = new URL((await approve(custom, asked)).headers.location!)
@@ -374,14 +651,30 @@ async function register (uris: string[]): Promise<string> {
 }
 
 /** A good authorization request with changes; undefined takes a parameter out. */
-function search (clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}): string {
+function search (
+  clientId: string,
+  redirectUri: string | undefined,
+  changes: Record<string, string | undefined> = {}
+): string {
   const all: Record<string, string | undefined> = {
-    response_type: 'code', client_id: clientId, redirect_uri: redirectUri, state: STATE, code_challenge: CHALLENGE, code_challenge_method: 'S256', ...changes
+    response_type: 'code',
+    client_id: clientId,
+    redirect_uri: redirectUri,
+    state: STATE,
+    code_challenge: CHALLENGE,
+    code_challenge_method: 'S256',
+    ...changes
   }
-  return new URLSearchParams(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined)).toString()
+  return new URLSearchParams(
+    Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined)
+  ).toString()
 }
 
-async function ask (clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}) {
+async function ask (
+  clientId: string,
+  redirectUri: string | undefined,
+  changes: Record<string, string | undefined> = {}
+) {
   return await seed.app.inject({ url: `/oauth/authorize?${search(clientId, redirectUri, changes)}` })
 }
 
@@ -392,14 +685,25 @@ async function approve ({ app }: TestSeed, asked: Awaited<ReturnType<typeof ask>
     method: 'POST',
     url: '/oauth/consent',
     payload: new URLSearchParams({ consent: consent!, decision: 'approve' }).toString(),
-    headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: String(asked.headers['set-cookie']).split(';')[0]! }
+    headers: {
+      'content-type': 'application/x-www-form-urlencoded',
+      cookie: String(asked.headers['set-cookie']).split(';')[0]!
+    }
   })
 }
 
 /** The query that the provider gets for a request that is fine, once the person has approved. */
-async function upstream (t: Test, clientId: string, redirectUri: string | undefined, changes: Record<string, string | undefined> = {}): Promise<URLSearchParams> {
+async function upstream (
+  t: Test,
+  clientId: string,
+  redirectUri: string | undefined,
+  changes: Record<string, string | undefined> = {}
+): Promise<URLSearchParams> {
   const browser = createBrowser()
-  const { status, forms: [form] } = await browser.get(`${seed.url}/oauth/authorize?${search(clientId, redirectUri, changes)}`)
+  const {
+    status,
+    forms: [form]
+  } = await browser.get(`${seed.url}/oauth/authorize?${search(clientId, redirectUri, changes)}`)
   t.equal(status, 200, `${clientId} ${redirectUri ?? ''} ${JSON.stringify(changes).slice(0, 100)}`)
   const { url } = await browser.submit(form!, { decision: 'approve' }, ({ origin }) => origin !== seed.url)
   t.equal(url.origin + url.pathname, `${seed.provider.issuer}/auth`)
@@ -407,11 +711,22 @@ async function upstream (t: Test, clientId: string, redirectUri: string | undefi
 }
 
 /** A page, with no redirect, no cookie and no CORS. */
-function isPage (t: Test, { statusCode, headers }: Awaited<ReturnType<typeof ask>>, status: number, about: string): void {
-  t.same({
-    status: statusCode,
-    type: headers['content-type'],
-    cache: headers['cache-control'],
-    unwanted: Object.keys(headers).filter((name) => name === 'location' || name === 'set-cookie' || name.startsWith('access-control-'))
-  }, { status, type: 'text/html; charset=utf-8', cache: 'no-store', unwanted: [] }, about)
+function isPage (
+  t: Test,
+  { statusCode, headers }: Awaited<ReturnType<typeof ask>>,
+  status: number,
+  about: string
+): void {
+  t.same(
+    {
+      status: statusCode,
+      type: headers['content-type'],
+      cache: headers['cache-control'],
+      unwanted: Object.keys(headers).filter(
+        (name) => name === 'location' || name === 'set-cookie' || name.startsWith('access-control-')
+      )
+    },
+    { status, type: 'text/html; charset=utf-8', cache: 'no-store', unwanted: [] },
+    about
+  )
 }

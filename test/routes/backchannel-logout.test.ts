@@ -5,7 +5,10 @@ import { isError } from '../support/oauth-error.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
-/** POST /oauth/backchannel-logout: the provider says that somebody logged out. What it then refuses is in test/oauth/endpoints/backchannel-logout.test.ts. */
+/**
+ * POST /oauth/backchannel-logout: the provider says that somebody logged out. The checks of logout tokens are tested in
+ * test/oauth/endpoints/backchannel-logout.test.ts.
+ */
 const endpoint = ({ url }: TestSeed): string => `${url}/oauth/backchannel-logout`
 
 t.test('logging out a session stops its tokens immediately and leaves other sessions and users alone', async (t) => {
@@ -20,13 +23,27 @@ t.test('logging out a session stops its tokens immediately and leaves other sess
   t.equal(answer.status, 200)
   t.match(Object.fromEntries(answer.headers), { 'cache-control': 'no-store' })
   t.equal((await ping(seed.url, second.accessToken)).status, 401)
-  isError(t, await refresh(seed.url, second.clientId, second.refreshToken), 400, 'invalid_grant', 'the session that ended')
+  isError(
+    t,
+    await refresh(seed.url, second.clientId, second.refreshToken),
+    400,
+    'invalid_grant',
+    'the session that ended'
+  )
   for (const { clientId, accessToken, refreshToken } of [first, bob]) {
     t.equal((await ping(seed.url, accessToken)).status, 200)
     t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200)
   }
-  t.match(await seed.logged(({ path }) => path === '/oauth/backchannel-logout'), { subject: 'ada', sid: /./, ended: 1, status: 200 })
-  t.match(await seed.logged(({ msg }) => msg === 'A grant has ended'), { reason: 'logged out at the provider', subject: 'ada' })
+  t.match(await seed.logged(({ path }) => path === '/oauth/backchannel-logout'), {
+    subject: 'ada',
+    sid: /./,
+    ended: 1,
+    status: 200
+  })
+  t.match(await seed.logged(({ msg }) => msg === 'A grant has ended'), {
+    reason: 'logged out at the provider',
+    subject: 'ada'
+  })
 })
 
 t.test('a logout token without a session logs the user out of every client', async (t) => {
@@ -64,12 +81,36 @@ t.test('an invalid logout token is 400 and ends nothing', async (t) => {
   ] as const) {
     const answer = await seed.provider.backchannelLogout('ada', endpoint(seed), overrides)
     const body = await answer.text()
-    isError(t, { statusCode: answer.status, headers: Object.fromEntries(answer.headers), body }, 400, 'invalid_request', what)
+    isError(
+      t,
+      { statusCode: answer.status, headers: Object.fromEntries(answer.headers), body },
+      400,
+      'invalid_request',
+      what
+    )
   }
   isError(t, await post(endpoint(seed), {}), 400, 'invalid_request', 'no token')
-  isError(t, await post(endpoint(seed), { logout_token: 'x'.repeat(8_193) }), 400, 'invalid_request', 'beyond its length')
-  isError(t, await post(endpoint(seed), { logout_token: accessToken }), 400, 'invalid_request', 'an access token of ours')
-  isError(t, await post(endpoint(seed), { logout_token: await seed.provider.mint() }), 400, 'invalid_request', 'an access token of the provider')
+  isError(
+    t,
+    await post(endpoint(seed), { logout_token: 'x'.repeat(8_193) }),
+    400,
+    'invalid_request',
+    'beyond its length'
+  )
+  isError(
+    t,
+    await post(endpoint(seed), { logout_token: accessToken }),
+    400,
+    'invalid_request',
+    'an access token of ours'
+  )
+  isError(
+    t,
+    await post(endpoint(seed), { logout_token: await seed.provider.mint() }),
+    400,
+    'invalid_request',
+    'an access token of the provider'
+  )
   t.equal((await ping(seed.url, accessToken)).status, 200)
 })
 
@@ -99,25 +140,51 @@ t.test("without the provider's keys a logout is 503, so that the provider tries 
 
 t.test('accepts only POST and forms, without CORS', async (t) => {
   const seed = await startBroker(t)
-  t.equal((await fetch(endpoint(seed), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })).status, 415)
-  t.match(await fetch(endpoint(seed)).then(({ status, headers }) => ({ status, allow: headers.get('allow') })), { status: 405, allow: 'POST' })
-  t.equal((await post(endpoint(seed), {}, { origin: 'https://evil.example' })).headers['access-control-allow-origin'], undefined)
+  t.equal(
+    (await fetch(endpoint(seed), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }))
+      .status,
+    415
+  )
+  t.match(await fetch(endpoint(seed)).then(({ status, headers }) => ({ status, allow: headers.get('allow') })), {
+    status: 405,
+    allow: 'POST'
+  })
+  t.equal(
+    (await post(endpoint(seed), {}, { origin: 'https://evil.example' })).headers['access-control-allow-origin'],
+    undefined
+  )
 })
 
 t.test('proxy mode: a logout ends the access tokens issued so far, and a later sign-in works', async (t) => {
   const seed = await startSeed(t, { env: { SEED_SECRET } })
   await ready(seed)
   const now = Math.floor(Date.now() / 1_000)
-  const token = async (claims: Record<string, unknown>): Promise<string> => await seed.provider.mint({ iat: now - 10, ...claims })
-  const [ada, adaElsewhere, bob] = [await token({ sid: 'one' }), await token({ sid: 'two' }), await token({ sub: 'bob' })]
+  const token = async (claims: Record<string, unknown>): Promise<string> =>
+    await seed.provider.mint({ iat: now - 10, ...claims })
+  const [ada, adaElsewhere, bob] = [
+    await token({ sid: 'one' }),
+    await token({ sid: 'two' }),
+    await token({ sub: 'bob' })
+  ]
   for (const known of [ada, adaElsewhere, bob]) t.equal((await ping(seed.url, known)).status, 200, 'remembered as good')
 
   t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed), { claims: { sid: 'one' } })).status, 200)
-  t.same([(await ping(seed.url, ada)).status, (await ping(seed.url, adaElsewhere)).status, (await ping(seed.url, bob)).status], [401, 200, 200])
+  t.same(
+    [
+      (await ping(seed.url, ada)).status,
+      (await ping(seed.url, adaElsewhere)).status,
+      (await ping(seed.url, bob)).status
+    ],
+    [401, 200, 200]
+  )
 
   t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed), { claims: { sid: undefined } })).status, 200)
   t.same([(await ping(seed.url, adaElsewhere)).status, (await ping(seed.url, bob)).status], [401, 200])
-  t.equal((await ping(seed.url, await token({ iat: now + 5, exp: now + 300, sid: 'three' }))).status, 200, 'a token issued later')
+  t.equal(
+    (await ping(seed.url, await token({ iat: now + 5, exp: now + 300, sid: 'three' }))).status,
+    200,
+    'a token issued later'
+  )
   t.equal((await ping(seed.url, await token({}))).status, 401, 'and one issued before, never seen here')
 })
 
@@ -127,5 +194,8 @@ t.test('signing out and in again within the same second works', async (t) => {
   const before = await getTokens(seed, { clientId })
   await seed.provider.backchannelLogout('ada', endpoint(seed), { claims: { sid: undefined } })
   const after = await getTokens(seed, { clientId })
-  t.same([(await ping(seed.url, before.accessToken)).status, (await ping(seed.url, after.accessToken)).status], [401, 200])
+  t.same(
+    [(await ping(seed.url, before.accessToken)).status, (await ping(seed.url, after.accessToken)).status],
+    [401, 200]
+  )
 })

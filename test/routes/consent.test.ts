@@ -29,13 +29,19 @@ const SVG = '"><svg onload=alert(1)>'
 type Changes = Record<string, string | undefined>
 type Answer = LightMyRequestResponse
 
-const CONFIGURED = [{ client_id: 'company-tool', client_name: 'Company Tool', redirect_uris: ['https://tool.example/cb?tenant=a'] }]
+const CONFIGURED = [
+  { client_id: 'company-tool', client_name: 'Company Tool', redirect_uris: ['https://tool.example/cb?tenant=a'] }
+]
 
 /** Every URL has a document, whose client goes by the name Published. */
 const documents: FetchPublicDocument = async (url) => ({
   status: 200,
   headers: { 'content-type': 'application/json' },
-  body: JSON.stringify({ client_id: url, client_name: 'Published', redirect_uris: ['http://localhost/cb', 'https://published.example/cb'] })
+  body: JSON.stringify({
+    client_id: url,
+    client_name: 'Published',
+    redirect_uris: ['http://localhost/cb', 'https://published.example/cb']
+  })
 })
 
 interface Fixture extends TestSeed {
@@ -50,7 +56,16 @@ async function start (t: Test, mode: Mode, env: Record<string, string> = {}): Pr
     env: { OAUTH_MODE: mode, OAUTH_CLIENTS: JSON.stringify(CONFIGURED), REDIRECT_URI_SCHEMES: 'cursor', ...env }
   })
   await ready(seed)
-  return { ...seed, mode, registered: await register(seed, 'Registered <b>&', ['https://client.example/cb', 'http://localhost/cb', 'cursor://anysphere.cursor-mcp/cb', 'https://xn--clude-9ze.example/cb']) }
+  return {
+    ...seed,
+    mode,
+    registered: await register(seed, 'Registered <b>&', [
+      'https://client.example/cb',
+      'http://localhost/cb',
+      'cursor://anysphere.cursor-mcp/cb',
+      'https://xn--clude-9ze.example/cb'
+    ])
+  }
 }
 
 const provider = await startDevProvider({ algorithm: 'ES256' })
@@ -65,21 +80,50 @@ function inBothModes (name: string, check: (t: Test, seed: Fixture) => Promise<v
 
 inBothModes('every kind of client is named on a consent page before the provider is involved', async (t, seed) => {
   const cases: Array<[client: string, redirectUri: string, told: string[]]> = [
-    [seed.registered, 'https://client.example/cb', ['Registered &#60;b&#62;&#38;', 'client.example', 'nobody has verified']],
+    [
+      seed.registered,
+      'https://client.example/cb',
+      ['Registered &#60;b&#62;&#38;', 'client.example', 'nobody has verified']
+    ],
     [seed.registered, 'http://localhost:7777/cb', ['localhost:7777', 'Only allow this if you just started']],
     [seed.registered, 'cursor://anysphere.cursor-mcp/cb', ['cursor:', 'Only allow this if you just started']],
     [seed.registered, 'https://xn--clude-9ze.example/cb', ['xn--clude-9ze.example', 'international']],
-    ['company-tool', 'https://tool.example/cb?tenant=a', ['Company Tool', 'tool.example', 'The operator of this server']],
+    [
+      'company-tool',
+      'https://tool.example/cb?tenant=a',
+      ['Company Tool', 'tool.example', 'The operator of this server']
+    ],
     [DOCUMENT_ID, 'https://published.example/cb', ['Published', 'published.example']],
-    [DOCUMENT_ID, 'http://localhost:1234/cb', ['Published by', 'published.example', 'localhost:1234', 'Only allow this if you just started']],
-    ['claude-code', LOOPBACK, ['claude-code', '127.0.0.1:51004', 'not registered', 'Only allow this if you just started']]
+    [
+      DOCUMENT_ID,
+      'http://localhost:1234/cb',
+      ['Published by', 'published.example', 'localhost:1234', 'Only allow this if you just started']
+    ],
+    [
+      'claude-code',
+      LOOPBACK,
+      ['claude-code', '127.0.0.1:51004', 'not registered', 'Only allow this if you just started']
+    ]
   ]
   const before = provider.hits()
   for (const [client, redirectUri, told] of cases) {
     for (const site of ['none', 'cross-site', 'same-origin', undefined]) {
-      const { page } = await open(seed, createJar(), { client, redirectUri, scope: 'openid email offline_access' }, site === undefined ? {} : { 'sec-fetch-site': site })
+      const { page } = await open(
+        seed,
+        createJar(),
+        { client, redirectUri, scope: 'openid email offline_access' },
+        site === undefined ? {} : { 'sec-fetch-site': site }
+      )
       isPage(t, page, 200, `${client} ${redirectUri}, Sec-Fetch-Site ${site}`)
-      for (const words of [...told, 'Know who you are', 'See your e-mail address', 'Stay connected', `${seed.url}/mcp`]) t.ok(page.body.includes(words), `${redirectUri}: ${words}`)
+      for (const words of [
+        ...told,
+        'Know who you are',
+        'See your e-mail address',
+        'Stay connected',
+        `${seed.url}/mcp`
+      ]) {
+        t.ok(page.body.includes(words), `${redirectUri}: ${words}`)
+      }
       t.notOk(page.body.includes('See your name'), 'a scope that was not asked for is not shown')
     }
   }
@@ -92,7 +136,8 @@ inBothModes('consent is asked again right after allowing the same client in the 
   t.match(first.href, /^http:\/\/127\.0\.0\.1:51004\/cb\?.*code=/, 'signed in')
   for (const client of ['claude-code', seed.registered, DOCUMENT_ID, 'company-tool']) {
     const before = provider.hits()
-    const redirectUri = { 'company-tool': 'https://tool.example/cb?tenant=a', 'claude-code': LOOPBACK }[client] ?? 'http://localhost:9/cb'
+    const redirectUri =
+      { 'company-tool': 'https://tool.example/cb?tenant=a', 'claude-code': LOOPBACK }[client] ?? 'http://localhost:9/cb'
     const page = await browser.get(authorizeUrl(seed, { client_id: client, redirect_uri: redirectUri }))
     t.equal(page.status, 200, client)
     t.same(page.forms[0]?.buttons, [{ name: 'decision', value: 'approve' }, { name: 'decision', value: 'deny' }])
@@ -100,16 +145,27 @@ inBothModes('consent is asked again right after allowing the same client in the 
   }
 })
 
-inBothModes('a request that cannot succeed never reaches the consent page, and only loopback clients are redirected to', async (t, seed) => {
+inBothModes('a request that cannot succeed never reaches the consent page', async (t, seed) => {
   const before = provider.hits()
-  for (const [change, error] of [[{ prompt: 'none' }, 'interaction_required'], [{ response_type: 'token' }, 'unsupported_response_type'], [{ code_challenge: undefined }, 'invalid_request'], [{ resource: 'https://other.example' }, 'invalid_target']] as const) {
+  for (const [change, error] of [
+    [{ prompt: 'none' }, 'interaction_required'],
+    [{ response_type: 'token' }, 'unsupported_response_type'],
+    [{ code_challenge: undefined }, 'invalid_request'],
+    [{ resource: 'https://other.example' }, 'invalid_target']
+  ] as const) {
     const { page } = await open(seed, createJar(), change)
     t.equal(page.statusCode, 302)
     const { error_description: description, ...sent } = Object.fromEntries(new URL(page.headers.location!).searchParams)
     t.same(sent, { error, state: STATE, iss: seed.url })
     t.same(page.cookies, [])
     t.match(await logOf(seed, page), { error, reason: description })
-    isPage(t, (await open(seed, createJar(), { client: seed.registered, redirectUri: 'https://client.example/cb', ...change })).page, 400, error)
+    isPage(
+      t,
+      (await open(seed, createJar(), { client: seed.registered, redirectUri: 'https://client.example/cb', ...change }))
+        .page,
+      400,
+      error
+    )
   }
   const probe = await seed.app.inject({ url: '/oauth/authorize?response_type=code&client_id=test' })
   t.equal(probe.statusCode, 302)
@@ -118,10 +174,14 @@ inBothModes('a request that cannot succeed never reaches the consent page, and o
   t.same(provider.hits(), before)
 })
 
-inBothModes('allowing redirects to the provider with 303, and only then sets a cookie, in broker mode only', async (t, seed) => {
+inBothModes('allowing redirects to the provider with 303 and sets a cookie in broker mode', async (t, seed) => {
   const jar = createJar()
   const { page, consent } = await open(seed, jar)
-  t.same(page.cookies.map(({ name }) => name.replace(/[\w-]{8}$/, '')), ['seed-browser-'], 'asking sets the cookie of the question and no other')
+  t.same(
+    page.cookies.map(({ name }) => name.replace(/[\w-]{8}$/, '')),
+    ['seed-browser-'],
+    'asking sets the cookie of the question and no other'
+  )
   const answer = await decide(seed, jar, consent)
   t.equal(answer.statusCode, 303)
   t.equal(answer.body, '')
@@ -142,20 +202,35 @@ inBothModes('allowing redirects to the provider with 303, and only then sets a c
   t.notOk(JSON.stringify(seed.logs).includes(consent), 'the id is not logged')
 })
 
-inBothModes('denying redirects to the client with access_denied, state, iss and nothing else of the request', async (t, seed) => {
+inBothModes('denying redirects to the client with access_denied, state, iss and nothing else', async (t, seed) => {
   for (const [client, redirectUri, state] of [
-    ['claude-code', LOOPBACK, SVG], ['claude-code', 'http://localhost:1/?keep=1', undefined], [seed.registered, 'cursor://anysphere.cursor-mcp/cb', STATE], ['company-tool', 'https://tool.example/cb?tenant=a', STATE]
+    ['claude-code', LOOPBACK, SVG],
+    ['claude-code', 'http://localhost:1/?keep=1', undefined],
+    [seed.registered, 'cursor://anysphere.cursor-mcp/cb', STATE],
+    ['company-tool', 'https://tool.example/cb?tenant=a', STATE]
   ] as const) {
     const before = provider.hits()
     const jar = createJar()
-    const { consent } = await open(seed, jar, { client, redirectUri, state, scope: 'openid', nonce: 'n', login_hint: 'ada' })
+    const { consent } = await open(seed, jar, {
+      client,
+      redirectUri,
+      state,
+      scope: 'openid',
+      nonce: 'n',
+      login_hint: 'ada'
+    })
     const answer = await decide(seed, jar, consent, { decision: 'deny' })
     t.equal(answer.statusCode, 303)
     const back = new URL(answer.headers.location!)
     const given = new URL(redirectUri)
     t.equal(back.href.split('?')[0], given.href.split('?')[0])
     const { error_description: description, ...sent } = Object.fromEntries(back.searchParams)
-    t.same(sent, { ...Object.fromEntries(given.searchParams), error: 'access_denied', iss: seed.url, ...(state !== undefined && { state }) })
+    t.same(sent, {
+      ...Object.fromEntries(given.searchParams),
+      error: 'access_denied',
+      iss: seed.url,
+      ...(state !== undefined && { state })
+    })
     t.equal(description, 'The person did not allow the application')
     t.equal(back.searchParams.getAll('state').length, state === undefined ? 0 : 1)
     t.same(answer.cookies, [])
@@ -164,7 +239,7 @@ inBothModes('denying redirects to the client with access_denied, state, iss and 
   }
 })
 
-inBothModes('an answer counts only from the browser that was asked, and with the page it was asked on', async (t, seed) => {
+inBothModes('an answer counts only from the browser and the page that were asked', async (t, seed) => {
   const [victim, attacker] = [createJar(), createJar()]
   const { consent } = await open(seed, victim)
   const other = await open(seed, attacker)
@@ -179,7 +254,12 @@ inBothModes('an answer counts only from the browser that was asked, and with the
     [403, 'a cookie that was edited', `${name}=${flipped}`, consent],
     [403, 'an empty cookie', `${name}=`, consent],
     [403, 'the hash of the cookie, as the store holds it', `${name}=${digest(value)}`, consent],
-    [403, 'the value under another name', `seed-sign-in-x=${value}; browser=${value}; seed-browser=${value}; Seed-Browser-x=${value}`, consent],
+    [
+      403,
+      'the value under another name',
+      `seed-sign-in-x=${value}; browser=${value}; seed-browser=${value}; Seed-Browser-x=${value}`,
+      consent
+    ],
     [403, 'a twin with the prefix of https, which http does not have', `__Host-${name}=${value}`, consent],
     [400, 'an id that was edited', victim.header(), `${consent.slice(0, -1)}${consent.endsWith('A') ? 'B' : 'A'}`],
     [400, 'the hash of the id, as the store holds it', victim.header(), digest(consent)],
@@ -192,7 +272,10 @@ inBothModes('an answer counts only from the browser that was asked, and with the
       isPage(t, answer, status, `${about}, ${decision}`)
     }
   }
-  t.match((await post(seed, { consent, decision: 'approve' })).body, 'This question was asked in another browser, or this browser keeps no cookies.')
+  t.match(
+    (await post(seed, { consent, decision: 'approve' })).body,
+    'This question was asked in another browser, or this browser keeps no cookies.'
+  )
   t.same(written, [], 'no sign-in has begun')
   t.same(provider.hits(), before)
   t.equal((await decide(seed, victim, consent)).statusCode, 303, 'and the person can still answer')
@@ -207,10 +290,18 @@ inBothModes('a form on another web site cannot answer, whatever it knows', async
     const answer = await decide(seed, jar, consent, {}, { 'sec-fetch-site': site })
     isPage(t, answer, 403, site)
     t.match(answer.body, 'The answer came from another web site.')
-    t.equal((await decide(seed, jar, consent, {}, { 'sec-fetch-site': 'same-origin' })).statusCode, 303, 'the question is still open')
+    t.equal(
+      (await decide(seed, jar, consent, {}, { 'sec-fetch-site': 'same-origin' })).statusCode,
+      303,
+      'the question is still open'
+    )
   }
   const { consent } = await open(seed, jar)
-  t.equal((await decide(seed, jar, consent, {}, { origin: 'null' })).statusCode, 303, 'Origin is null after a page with no-referrer, and an old browser has no Sec-Fetch-Site')
+  t.equal(
+    (await decide(seed, jar, consent, {}, { origin: 'null' })).statusCode,
+    303,
+    'Origin is null after a page with no-referrer, and an old browser has no Sec-Fetch-Site'
+  )
 })
 
 inBothModes('an invalid form is refused, and the page can still be answered', async (t, seed) => {
@@ -231,11 +322,35 @@ inBothModes('an invalid form is refused, and the page can still be answered', as
     [415, 'multipart', form, 'multipart/form-data; boundary=x'],
     [413, 'too large', `${form}&more=${'x'.repeat(4_096)}`, type]
   ] as const) {
-    const answer = await seed.app.inject({ method: 'POST', url: '/oauth/consent', payload, headers: { 'content-type': contentType, cookie: jar.header() } })
+    const answer = await seed.app.inject({
+      method: 'POST',
+      url: '/oauth/consent',
+      payload,
+      headers: { 'content-type': contentType, cookie: jar.header() }
+    })
     isPage(t, answer, status, about)
   }
-  isPage(t, await seed.app.inject({ method: 'POST', url: `/oauth/consent?${form}`, headers: { cookie: jar.header(), 'content-type': type } }), 400, 'in the query')
-  t.equal((await seed.app.inject({ method: 'POST', url: '/oauth/consent', payload: `${form}&extra=1`, headers: { 'content-type': `${type}; charset=UTF-8`, cookie: jar.header() } })).statusCode, 303)
+  isPage(
+    t,
+    await seed.app.inject({
+      method: 'POST',
+      url: `/oauth/consent?${form}`,
+      headers: { cookie: jar.header(), 'content-type': type }
+    }),
+    400,
+    'in the query'
+  )
+  t.equal(
+    (
+      await seed.app.inject({
+        method: 'POST',
+        url: '/oauth/consent',
+        payload: `${form}&extra=1`,
+        headers: { 'content-type': `${type}; charset=UTF-8`, cookie: jar.header() }
+      })
+    ).statusCode,
+    303
+  )
 })
 
 inBothModes('a consent page expires', async (t, seed) => {
@@ -251,7 +366,11 @@ inBothModes('of three simultaneous answers one counts', async (t, seed) => {
   const jar = createJar()
   const { consent } = await open(seed, jar)
   readTogether(t, seed, 'consent:', 3)
-  const answers = await Promise.all([decide(seed, jar, consent), decide(seed, jar, consent), decide(seed, jar, consent, { decision: 'deny' })])
+  const answers = await Promise.all([
+    decide(seed, jar, consent),
+    decide(seed, jar, consent),
+    decide(seed, jar, consent, { decision: 'deny' })
+  ])
   t.same(answers.map(({ statusCode }) => statusCode).sort(), [303, 400, 400])
 })
 
@@ -286,7 +405,17 @@ inBothModes('sixty consent pages in one browser do not grow its cookies and can 
 
 inBothModes("cookies that are not Seed's are replaced, not adopted", async (t, seed) => {
   const good = 'A'.repeat(22)
-  for (const cookie of ['seed-browser-12345678=short', `seed-browser-12345678=${good}x`, `seed-browser-ü=${good}`, `seed-browser-"a=${good}`, `seed-browser-${'x'.repeat(100)}=${good}`, `seed-browser=${good}`, 'seed-browser-12345678=%E0%A4%A', '=;=;;', `__Host-seed-browser-12345678=${good}`]) {
+  for (const cookie of [
+    'seed-browser-12345678=short',
+    `seed-browser-12345678=${good}x`,
+    `seed-browser-ü=${good}`,
+    `seed-browser-"a=${good}`,
+    `seed-browser-${'x'.repeat(100)}=${good}`,
+    `seed-browser=${good}`,
+    'seed-browser-12345678=%E0%A4%A',
+    '=;=;;',
+    `__Host-seed-browser-12345678=${good}`
+  ]) {
     const page = await seed.app.inject({ url: authorizeUrl(seed), headers: { cookie } })
     isPage(t, page, 200, cookie)
     t.not(page.cookies[0]!.value, good)
@@ -300,7 +429,9 @@ t.test('a browser has at most eight sign-ins in progress, and the oldest are dro
   for (let count = 1; count <= 12; count++) {
     const { consent } = await open(broker, jar)
     const answer = await decide(broker, jar, consent)
-    callbacks.push(`/oauth/callback?error=access_denied&state=${new URL(answer.headers.location!).searchParams.get('state')}`)
+    callbacks.push(
+      `/oauth/callback?error=access_denied&state=${new URL(answer.headers.location!).searchParams.get('state')}`
+    )
     t.equal([...jar.cookies.keys()].filter((name) => name.startsWith('seed-sign-in-')).length, Math.min(count, 8))
   }
   t.ok(jar.header().length < 1_024)
@@ -310,11 +441,18 @@ t.test('a browser has at most eight sign-ins in progress, and the oldest are dro
   }
   const strange = [...'abcdefghij'].map((letter) => `seed-sign-in-"${letter}=x`).join('; ')
   const { consent } = await open(broker, jar)
-  t.equal((await post(broker, { consent, decision: 'approve' }, { cookie: `${jar.header()}; ${strange}` })).statusCode, 303, 'cookies of no form of ours are let be')
+  t.equal(
+    (await post(broker, { consent, decision: 'approve' }, { cookie: `${jar.header()}; ${strange}` })).statusCode,
+    303,
+    'cookies of no form of ours are let be'
+  )
 })
 
-inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax, Path=/, and has no Domain', async (t, { mode }) => {
-  const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, BASE_URL: 'https://mcp.example.com' } })
+inBothModes('over https every cookie is __Host-, Secure, HttpOnly and SameSite=Lax', async (t, { mode }) => {
+  const seed = await startSeed(t, {
+    sharedProvider: provider,
+    env: { OAUTH_MODE: mode, BASE_URL: 'https://mcp.example.com' }
+  })
   await ready(seed)
   const host = { host: 'mcp.example.com' }
   const jar = createJar()
@@ -324,7 +462,12 @@ inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax,
   t.match(lines[0], /^__Host-seed-browser-[\w-]{8}=[\w-]{22}; Max-Age=3600; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
 
   const twin = jar.header().replace('__Host-', '')
-  isPage(t, await post(seed, { consent, decision: 'approve' }, { ...host, cookie: twin }), 403, 'a twin without the prefix, as a subdomain could set it, is ignored')
+  isPage(
+    t,
+    await post(seed, { consent, decision: 'approve' }, { ...host, cookie: twin }),
+    403,
+    'a twin without the prefix, as a subdomain could set it, is ignored'
+  )
   const again = await seed.app.inject({ url: authorizeUrl(seed), headers: { ...host, cookie: twin } })
   t.not(again.cookies[0]!.value, twin.split('=')[1])
 
@@ -332,35 +475,71 @@ inBothModes('over https every cookie is __Host-, Secure, HttpOnly, SameSite=Lax,
   t.equal(answer.statusCode, 303)
   const given = [answer.headers['set-cookie']].flat().filter((line) => line !== undefined)
   t.equal(given.length, mode === 'broker' ? 1 : 0)
-  for (const line of given) t.match(line, /^__Host-seed-sign-in-[\w-]{12}=[\w-]{43}; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
+  for (const line of given) {
+    t.match(line, /^__Host-seed-sign-in-[\w-]{12}=[\w-]{43}; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
+  }
   if (mode === 'proxy') return
 
   t.equal(new URL(answer.headers.location!).searchParams.get('redirect_uri'), 'https://mcp.example.com/oauth/callback')
   const [name, value] = given[0]!.split(';')[0]!.split('=') as [string, string]
-  const callback = `/oauth/callback?error=access_denied&state=${new URL(answer.headers.location!).searchParams.get('state')}`
-  isPage(t, await seed.app.inject({ url: callback, headers: { ...host, cookie: `${name.replace('__Host-', '')}=${value}` } }), 403, 'the twin at the callback')
-  const back = await seed.app.inject({ url: callback, headers: { ...host, cookie: `${name.replace('__Host-', '')}=x; ${name}=${value}` } })
+  const state = new URL(answer.headers.location!).searchParams.get('state')
+  const callback = `/oauth/callback?error=access_denied&state=${state}`
+  isPage(
+    t,
+    await seed.app.inject({ url: callback, headers: { ...host, cookie: `${name.replace('__Host-', '')}=${value}` } }),
+    403,
+    'the twin at the callback'
+  )
+  const back = await seed.app.inject({
+    url: callback,
+    headers: { ...host, cookie: `${name.replace('__Host-', '')}=x; ${name}=${value}` }
+  })
   t.equal(back.statusCode, 303)
   t.equal(new URL(back.headers.location!).searchParams.get('iss'), 'https://mcp.example.com')
-  t.match(String(back.headers['set-cookie']), new RegExp(`^${name}=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax$`), 'and the cookie has served')
+  t.match(
+    String(back.headers['set-cookie']),
+    new RegExp(`^${name}=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax$`),
+    'and the cookie has served'
+  )
 })
 
 inBothModes('other methods create nothing', async (t, seed) => {
   const written: string[] = []
   spy(t, seed, 'set', (key) => { written.push(key) })
-  for (const [url, allowed] of [[authorizeUrl(seed), 'GET'], ['/oauth/consent', 'POST'], ...(seed.mode === 'broker' ? [['/oauth/callback?state=x&code=y', 'GET']] as const : [])] as const) {
+  for (const [url, allowed] of [
+    [authorizeUrl(seed), 'GET'],
+    ['/oauth/consent', 'POST'],
+    ...(seed.mode === 'broker' ? ([['/oauth/callback?state=x&code=y', 'GET']] as const) : [])
+  ] as const) {
     for (const method of ['HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PATCH', allowed === 'GET' ? 'POST' : 'GET'] as const) {
-      const answer = await seed.app.inject({ method, url, headers: { origin: 'https://app.example', 'access-control-request-method': allowed } })
+      const answer = await seed.app.inject({
+        method,
+        url,
+        headers: { origin: 'https://app.example', 'access-control-request-method': allowed }
+      })
       t.equal(answer.statusCode, 405, `${method} ${url.split('?')[0]}`)
       t.equal(answer.headers.allow, allowed)
-      t.notOk(Object.keys(answer.headers).some((name) => name.startsWith('access-control-') || name === 'set-cookie' || name === 'location'))
+      t.notOk(
+        Object.keys(answer.headers).some(
+          (name) => name.startsWith('access-control-') || name === 'set-cookie' || name === 'location'
+        )
+      )
     }
   }
   t.same(written.filter((key) => !key.startsWith('limit:')), [])
 })
 
 inBothModes('everything of a request is escaped in a page', async (t, seed) => {
-  const { body } = (await open(seed, createJar(), { client: `c${SVG}`, state: SVG, nonce: SVG, login_hint: SVG, scope: SVG, [SVG]: SVG })).page
+  const { body } = (
+    await open(seed, createJar(), {
+      client: `c${SVG}`,
+      state: SVG,
+      nonce: SVG,
+      login_hint: SVG,
+      scope: SVG,
+      [SVG]: SVG
+    })
+  ).page
   t.ok(body.includes('c&#34;&#62;&#60;svg onload=alert(1)&#62;'), 'the name is shown')
   t.notMatch(body, /<svg/i)
   t.equal(body.split('svg').length - 1, 2, 'the name, in the title and in the heading; nothing else of the query')
@@ -370,7 +549,11 @@ inBothModes('everything of a request is escaped in a page', async (t, seed) => {
   for (const response of [
     await post(seed, { consent: SVG, decision: 'approve' }, { cookie: `seed-browser-12345678=${SVG}` }),
     await post(seed, { consent: 'x', decision: SVG }),
-    await post(seed, { consent: (await open(seed, jar)).consent, decision: 'approve' }, { cookie: jar.header(), 'sec-fetch-site': SVG }),
+    await post(
+      seed,
+      { consent: (await open(seed, jar)).consent, decision: 'approve' },
+      { cookie: jar.header(), 'sec-fetch-site': SVG }
+    ),
     await seed.app.inject({ url: `/oauth/authorize?${encodeURIComponent(SVG)}=${encodeURIComponent(SVG)}` })
   ]) {
     t.ok(response.statusCode >= 400)
@@ -383,7 +566,10 @@ inBothModes('everything of a request is escaped in a page', async (t, seed) => {
 })
 
 inBothModes('while the store is away the page says to try again, and nothing is forwarded', async (t, { mode }) => {
-  const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, REDIS_URL: DEAD_REDIS, SEED_SECRET: 'x'.repeat(43) } })
+  const seed = await startSeed(t, {
+    sharedProvider: provider,
+    env: { OAUTH_MODE: mode, REDIS_URL: DEAD_REDIS, SEED_SECRET: 'x'.repeat(43) }
+  })
   await seed.logged(({ msg }) => msg === 'OpenID provider discovered')
   const answers = [
     await seed.app.inject({ url: authorizeUrl(seed) }),
@@ -400,7 +586,7 @@ inBothModes('while the store is away the page says to try again, and nothing is 
   }
 })
 
-inBothModes('when the store is lost before the answer no sign-in starts, and the page can still be answered', async (t, { mode }) => {
+inBothModes('the store is lost before the answer: the page can still be answered', async (t, { mode }) => {
   const seed = await start(t, mode)
   const jar = createJar()
   const { consent } = await open(seed, jar)
@@ -416,7 +602,10 @@ inBothModes('when the store is lost before the answer no sign-in starts, and the
   const broken = await decide(seed, jar, consent)
   isPage(t, broken, 500, 'an error that nobody expected')
   t.notMatch(broken.body, /10\.0\.0\.5|ReplyParser/)
-  t.match(await seed.logged((line) => line['reqId'] === broken.headers['x-request-id'] && line.msg === 'Unexpected error'), { level: 50, err: { message: /10\.0\.0\.5/ } })
+  t.match(
+    await seed.logged((line) => line['reqId'] === broken.headers['x-request-id'] && line.msg === 'Unexpected error'),
+    { level: 50, err: { message: /10\.0\.0\.5/ } }
+  )
 
   fail = undefined
   t.equal((await decide(seed, jar, consent)).statusCode, 303)
@@ -439,7 +628,7 @@ inBothModes('too many requests from one address get a page that says when to try
   }
 })
 
-inBothModes('allowing before the provider was discovered ends on a page, not on a browser error', async (t, { mode }) => {
+inBothModes('allowing before the provider was discovered ends on a page', async (t, { mode }) => {
   const away = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await away.close() })
   away.setFault('/.well-known/openid-configuration', 500)
@@ -465,7 +654,10 @@ t.test('a sign-in returns to the browser that allowed it and to no other (CVE-20
   t.equal(callback.origin, broker.url)
   const tokenHits = provider.hits()['/token']
 
-  for (const [browser, about] of [[createBrowser(), 'a browser that allowed nothing'], [another, 'one that allowed another sign-in']] as const) {
+  for (const [browser, about] of [
+    [createBrowser(), 'a browser that allowed nothing'],
+    [another, 'one that allowed another sign-in']
+  ] as const) {
     const page = await browser.get(callback)
     t.equal(page.status, 403, about)
     t.match(page.body, 'This sign-in was started in another browser.')
@@ -474,7 +666,14 @@ t.test('a sign-in returns to the browser that allowed it and to no other (CVE-20
   }
   const swapped = new URL(callback)
   swapped.searchParams.set('state', others.searchParams.get('state')!)
-  for (const change of [swapped.search, '', '?code=x', '?code=x&state=', `?code=x&state=${'A'.repeat(43)}`, `?state=${callback.searchParams.get('state')}x&code=x`]) {
+  for (const change of [
+    swapped.search,
+    '',
+    '?code=x',
+    '?code=x&state=',
+    `?code=x&state=${'A'.repeat(43)}`,
+    `?state=${callback.searchParams.get('state')}x&code=x`
+  ]) {
     const page = await allowed.get(new URL(change, `${broker.url}/oauth/callback`))
     t.equal(page.status, change === swapped.search ? 403 : 400, change.slice(0, 20))
   }
@@ -501,12 +700,31 @@ t.test('a sign-in returns to the browser that allowed it and to no other (CVE-20
 t.test('the cookie of one sign-in does not finish another, under whatever name it is sent', async (t) => {
   const [mine, theirs] = [await begin(broker), await begin(broker)]
   const forged = `${theirs.cookie.name}=${mine.cookie.value}; ${mine.cookie.name}=${mine.cookie.value}`
-  isPage(t, await broker.app.inject({ url: `/oauth/callback?error=access_denied&state=${theirs.state}`, headers: { cookie: forged } }), 403, 'forged')
+  isPage(
+    t,
+    await broker.app.inject({
+      url: `/oauth/callback?error=access_denied&state=${theirs.state}`,
+      headers: { cookie: forged }
+    }),
+    403,
+    'forged'
+  )
   for (const value of ['', digest(theirs.cookie.value), `${theirs.cookie.value}x`, theirs.cookie.value.slice(1)]) {
-    isPage(t, await broker.app.inject({ url: `/oauth/callback?error=access_denied&state=${theirs.state}`, headers: { cookie: `${theirs.cookie.name}=${value}` } }), 403, 'edited')
+    isPage(
+      t,
+      await broker.app.inject({
+        url: `/oauth/callback?error=access_denied&state=${theirs.state}`,
+        headers: { cookie: `${theirs.cookie.name}=${value}` }
+      }),
+      403,
+      'edited'
+    )
   }
   for (const { state, cookie } of [mine, theirs]) {
-    const answer = await broker.app.inject({ url: `/oauth/callback?error=access_denied&state=${state}`, headers: { cookie: `${cookie.name}=${cookie.value}` } })
+    const answer = await broker.app.inject({
+      url: `/oauth/callback?error=access_denied&state=${state}`,
+      headers: { cookie: `${cookie.name}=${cookie.value}` }
+    })
     t.equal(answer.statusCode, 303, 'each finishes its own')
     t.match(answer.cookies, [{ name: cookie.name, value: '', maxAge: 0 }])
   }
@@ -516,23 +734,43 @@ t.test('the same provider response twice at once finishes one sign-in', async (t
   const { state, cookie } = await begin(broker)
   const url = `/oauth/callback?error=access_denied&state=${state}`
   readTogether(t, broker, 'sign-in:', 3)
-  const answers = await Promise.all([1, 2, 3].map(() => broker.app.inject({ url, headers: { cookie: `${cookie.name}=${cookie.value}` } })))
+  const answers = await Promise.all(
+    [1, 2, 3].map(() => broker.app.inject({ url, headers: { cookie: `${cookie.name}=${cookie.value}` } }))
+  )
   t.same(answers.map(({ statusCode }) => statusCode).sort(), [303, 400, 400])
 })
 
 t.test("a sign-in expires, and the provider's error text is shown to nobody", async (t) => {
   const gone = await begin(broker)
   t.equal(await broker.app.store.delete(keys.signIn(digest(gone.state))), true)
-  const expired = await broker.app.inject({ url: `/oauth/callback?code=x&state=${gone.state}`, headers: { cookie: `${gone.cookie.name}=${gone.cookie.value}` } })
+  const expired = await broker.app.inject({
+    url: `/oauth/callback?code=x&state=${gone.state}`,
+    headers: { cookie: `${gone.cookie.name}=${gone.cookie.value}` }
+  })
   isPage(t, expired, 400, 'expired')
 
-  for (const [error, told] of [['access_denied', 'access_denied'], ['temporarily_unavailable', 'temporarily_unavailable'], ['login_required', 'interaction_required'], [`x${SVG}`, 'server_error']] as const) {
+  for (const [error, told] of [
+    ['access_denied', 'access_denied'],
+    ['temporarily_unavailable', 'temporarily_unavailable'],
+    ['login_required', 'interaction_required'],
+    [`x${SVG}`, 'server_error']
+  ] as const) {
     for (const code of ['', '&code=x']) {
       const { state, cookie } = await begin(broker)
-      const query = new URLSearchParams({ error, error_description: `<script>alert(1)</script>${SVG}`, error_uri: 'javascript:alert(1)', state })
-      const answer = await broker.app.inject({ url: `/oauth/callback?${query}${code}`, headers: { cookie: `${cookie.name}=${cookie.value}` } })
+      const query = new URLSearchParams({
+        error,
+        error_description: `<script>alert(1)</script>${SVG}`,
+        error_uri: 'javascript:alert(1)',
+        state
+      })
+      const answer = await broker.app.inject({
+        url: `/oauth/callback?${query}${code}`,
+        headers: { cookie: `${cookie.name}=${cookie.value}` }
+      })
       t.equal(answer.statusCode, 303)
-      const { error_description: description, ...sent } = Object.fromEntries(new URL(answer.headers.location!).searchParams)
+      const { error_description: description, ...sent } = Object.fromEntries(
+        new URL(answer.headers.location!).searchParams
+      )
       t.same(sent, { error: told, iss: broker.url, state: STATE })
       t.match(description, /^[\w ;:,-]+$/)
       t.notMatch(answer.headers.location, /<|%3C|svg|javascript|alert/i)
@@ -543,8 +781,24 @@ t.test("a sign-in expires, and the provider's error text is shown to nobody", as
 
 t.test('a failed sign-in ends on a page with a way back to the application, and the log has the reason', async (t) => {
   const cases: Array<[about: string, status: number, spoil: () => void, error: string, reason: RegExp]> = [
-    ['an ID token for another request', 502, () => { provider.quirks.idToken = (claims) => ({ claims: { ...claims, nonce: 'another' } }) }, 'server_error', /nonce/],
-    ['a token endpoint that is down', 503, () => { provider.setFault('/token', 'down') }, 'temporarily_unavailable', /./]
+    [
+      'an ID token for another request',
+      502,
+      () => {
+        provider.quirks.idToken = (claims) => ({ claims: { ...claims, nonce: 'another' } })
+      },
+      'server_error',
+      /nonce/
+    ],
+    [
+      'a token endpoint that is down',
+      503,
+      () => {
+        provider.setFault('/token', 'down')
+      },
+      'temporarily_unavailable',
+      /./
+    ]
   ]
   for (const [about, status, spoil, error, reason] of cases) {
     const browser = createBrowser()
@@ -554,31 +808,54 @@ t.test('a failed sign-in ends on a page with a way back to the application, and 
     provider.quirks.idToken = undefined
     provider.setFault('/token', undefined)
     t.equal(page.status, status, about)
-    const href = /<a class="button primary" href="([^"]+)"/.exec(page.body)![1]!.replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)))
+    const href = /<a class="button primary" href="([^"]+)"/
+      .exec(page.body)![1]!
+      .replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)))
     t.ok(href.startsWith(`${LOOPBACK}?`))
     t.match(Object.fromEntries(new URL(href).searchParams), { error, iss: broker.url, state: `a b${SVG}` })
     t.notMatch(page.body, /<svg/)
     t.match(page.body, 'Return to the application')
-    t.match(await broker.logged((line) => line['reqId'] === page.headers['x-request-id'] && line.msg === 'Request'), { status, reason, error })
+    t.match(await broker.logged((line) => line['reqId'] === page.headers['x-request-id'] && line.msg === 'Request'), {
+      status,
+      reason,
+      error
+    })
     t.equal((await browser.get(callback)).status, 400, 'and is over')
   }
 })
 
 t.test('a user whom the access rules refuse is told why and whom to ask, and the log names the rule', async (t) => {
-  for (const [contact, advice] of [['it@example.com', 'Ask it@example.com for access'], [undefined, 'Ask whoever runs this server for access']] as const) {
-    const seed = await start(t, 'broker', { ACCESS_GROUPS: 'board', ...(contact !== undefined && { ACCESS_CONTACT: contact }) })
+  for (const [contact, advice] of [
+    ['it@example.com', 'Ask it@example.com for access'],
+    [undefined, 'Ask whoever runs this server for access']
+  ] as const) {
+    const seed = await start(t, 'broker', {
+      ACCESS_GROUPS: 'board',
+      ...(contact !== undefined && { ACCESS_CONTACT: contact })
+    })
     const browser = createBrowser()
     const page = await browser.get(await browser.signIn(authorizeUrl(seed), ADA, atCallback))
     t.equal(page.status, 403)
-    for (const words of ['You may not use this server', 'You are not in a group that may use this server.', advice, 'Return to the application', `<code>${page.headers['x-request-id']}</code>`]) t.ok(page.body.includes(words), words)
-    t.match(await seed.logged((line) => line['reqId'] === page.headers['x-request-id']), { error: 'access_denied', reason: /^ACCESS_GROUPS: / })
+    for (const words of [
+      'You may not use this server',
+      'You are not in a group that may use this server.',
+      advice,
+      'Return to the application',
+      `<code>${page.headers['x-request-id']}</code>`
+    ]) { t.ok(page.body.includes(words), words) }
+    t.match(await seed.logged((line) => line['reqId'] === page.headers['x-request-id']), {
+      error: 'access_denied',
+      reason: /^ACCESS_GROUPS: /
+    })
   }
 })
 
 inBothModes('a client that is gone is told to connect again at every step', async (t, seed) => {
   const gone = await register(seed, 'Gone', ['https://client.example/gone'])
   await seed.app.store.delete(keys.client(gone))
-  const answer = await seed.app.inject({ url: authorizeUrl(seed, { client_id: gone, redirect_uri: 'https://client.example/gone' }) })
+  const answer = await seed.app.inject({
+    url: authorizeUrl(seed, { client_id: gone, redirect_uri: 'https://client.example/gone' })
+  })
   isPage(t, answer, 400, 'unknown')
   t.match(answer.body, 'connect it again')
   t.match(await logOf(seed, answer), { error: 'invalid_client' })
@@ -588,7 +865,10 @@ t.test('allowing a registered client keeps its registration alive', async (t) =>
   const seed = fixtures[0]
   const touched: string[] = []
   spy(t, seed, 'touch', (key) => { touched.push(key) })
-  for (const [client, redirectUri, expected] of [[seed.registered, 'http://localhost:1/cb', [keys.client(seed.registered)]], ['claude-code', LOOPBACK, []]] as const) {
+  for (const [client, redirectUri, expected] of [
+    [seed.registered, 'http://localhost:1/cb', [keys.client(seed.registered)]],
+    ['claude-code', LOOPBACK, []]
+  ] as const) {
     touched.length = 0
     const jar = createJar()
     const denied = await open(seed, jar, { client, redirectUri })
@@ -621,25 +901,61 @@ function createJar (): Jar {
 }
 
 function authorizeUrl ({ url }: Pick<TestSeed, 'url'>, changes: Changes = {}): string {
-  const all: Changes = { response_type: 'code', client_id: 'claude-code', redirect_uri: LOOPBACK, state: STATE, code_challenge: CHALLENGE, code_challenge_method: 'S256', ...changes }
-  return `${url}/oauth/authorize?${new URLSearchParams(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined)).toString()}`
+  const all: Changes = {
+    response_type: 'code',
+    client_id: 'claude-code',
+    redirect_uri: LOOPBACK,
+    state: STATE,
+    code_challenge: CHALLENGE,
+    code_challenge_method: 'S256',
+    ...changes
+  }
+  const given = Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined)
+  return `${url}/oauth/authorize?${new URLSearchParams(given).toString()}`
 }
 
 /** Opens the consent page in the browser that has this jar. */
-async function open (seed: TestSeed, jar: Jar, { client = 'claude-code', redirectUri = LOOPBACK, ...changes }: { client?: string, redirectUri?: string } & Changes = {}, headers: Record<string, string> = {}) {
+async function open (
+  seed: TestSeed,
+  jar: Jar,
+  {
+    client = 'claude-code',
+    redirectUri = LOOPBACK,
+    ...changes
+  }: { client?: string; redirectUri?: string } & Changes = {},
+  headers: Record<string, string> = {}
+) {
   const cookie = jar.header()
   const url = authorizeUrl(seed, { client_id: client, redirect_uri: redirectUri, ...changes })
-  const page = await seed.app.inject({ url, headers: { host: new URL(seed.url).host, ...headers, ...(cookie !== '' && { cookie }) } })
+  const page = await seed.app.inject({
+    url,
+    headers: { host: new URL(seed.url).host, ...headers, ...(cookie !== '' && { cookie }) }
+  })
   jar.keep(page)
   return { page, consent: /name="consent" value="([\w-]{43})"/.exec(page.body)?.[1] ?? '' }
 }
 
-async function post (seed: TestSeed, fields: Record<string, string>, headers: Record<string, string> = {}): Promise<Answer> {
-  return await seed.app.inject({ method: 'POST', url: '/oauth/consent', payload: new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } })
+async function post (
+  seed: TestSeed,
+  fields: Record<string, string>,
+  headers: Record<string, string> = {}
+): Promise<Answer> {
+  return await seed.app.inject({
+    method: 'POST',
+    url: '/oauth/consent',
+    payload: new URLSearchParams(fields).toString(),
+    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }
+  })
 }
 
 /** Answers a page in the browser that has this jar. */
-async function decide (seed: TestSeed, jar: Jar, consent: string, fields: Record<string, string> = {}, headers: Record<string, string> = {}): Promise<Answer> {
+async function decide (
+  seed: TestSeed,
+  jar: Jar,
+  consent: string,
+  fields: Record<string, string> = {},
+  headers: Record<string, string> = {}
+): Promise<Answer> {
   const answer = await post(seed, { consent, decision: 'approve', ...fields }, { cookie: jar.header(), ...headers })
   jar.keep(answer)
   return answer
@@ -655,12 +971,21 @@ async function begin (seed: TestSeed): Promise<{ state: string, cookie: { name: 
 const atCallback = (url: URL): boolean => url.pathname === '/oauth/callback'
 
 async function register ({ app }: TestSeed, name: string, uris: string[]): Promise<string> {
-  const response = await app.inject({ method: 'POST', url: '/oauth/register', payload: { client_name: name, redirect_uris: uris } })
+  const response = await app.inject({
+    method: 'POST',
+    url: '/oauth/register',
+    payload: { client_name: name, redirect_uris: uris }
+  })
   return response.json<{ client_id: string }>().client_id
 }
 
 /** Calls `notice` before each call of a method of the store. */
-function spy (t: Test, { app: { store } }: TestSeed, method: 'set' | 'take' | 'touch', notice: (key: string) => void): void {
+function spy (
+  t: Test,
+  { app: { store } }: TestSeed,
+  method: 'set' | 'take' | 'touch',
+  notice: (key: string) => void
+): void {
   const original = store[method]
   const replaced = async (key: string, ...rest: never[]): Promise<never> => {
     notice(key)
@@ -701,17 +1026,33 @@ async function logOf (seed: TestSeed, answer: Answer) {
 function isPage (t: Test, { statusCode, headers, body }: Answer, status: number, about: string): void {
   t.equal(statusCode, status, about)
   const consent = status === 200
-  t.match({ ...headers }, {
-    'content-type': 'text/html; charset=utf-8',
-    'content-security-policy': consent
-      ? /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none'; frame-ancestors 'none'$/
-      : /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$/,
-    'x-frame-options': 'DENY',
-    'x-content-type-options': 'nosniff',
-    'referrer-policy': 'no-referrer',
-    'cache-control': 'no-store'
-  }, about)
-  t.same(Object.keys(headers).filter((name) => name === 'location' || name.startsWith('access-control-') || (name === 'set-cookie' && !consent)), [], about)
-  t.notMatch(body.replace(/https?:\/\/(?:127\.0\.0\.1:\d+|mcp\.example\.com)\/mcp\b/g, ''), /https?:|\/\/[a-z]|<script|<img|<link|<iframe|src=|url\(|@import/i, about)
-  if (!consent) t.ok(body.includes(`<code>${String(headers['x-request-id'])}</code>`), 'the reference is the one of the log')
+  t.match(
+    { ...headers },
+    {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': consent
+        ? /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none'; frame-ancestors 'none'$/
+        : /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$/,
+      'x-frame-options': 'DENY',
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-store'
+    },
+    about
+  )
+  t.same(
+    Object.keys(headers).filter(
+      (name) => name === 'location' || name.startsWith('access-control-') || (name === 'set-cookie' && !consent)
+    ),
+    [],
+    about
+  )
+  t.notMatch(
+    body.replace(/https?:\/\/(?:127\.0\.0\.1:\d+|mcp\.example\.com)\/mcp\b/g, ''),
+    /https?:|\/\/[a-z]|<script|<img|<link|<iframe|src=|url\(|@import/i,
+    about
+  )
+  if (!consent) {
+    t.ok(body.includes(`<code>${String(headers['x-request-id'])}</code>`), 'the reference is the one of the log')
+  }
 }

@@ -22,7 +22,10 @@ t.test('readiness names each part', async (t) => {
   const response = await fetch(`${seed.url}/health/ready`)
   t.equal(response.status, 200)
   t.equal(response.headers.get('cache-control'), 'no-store')
-  t.same(await response.json(), { status: 'ready', parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'ok' } } })
+  t.same(await response.json(), {
+    status: 'ready',
+    parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'ok' } }
+  })
 })
 
 t.test('probes are logged at debug level', async (t) => {
@@ -40,7 +43,13 @@ t.test('monitors may send HEAD', async (t) => {
 
 t.test('only GET and HEAD, and no other paths', async (t) => {
   for (const url of ['/health', '/health/live', '/health/ready']) {
-    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'] as const) t.match(await seed.app.inject({ method, url }), { statusCode: 405, headers: { allow: 'GET, HEAD' } }, `${method} ${url}`)
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'] as const) {
+      t.match(
+        await seed.app.inject({ method, url }),
+        { statusCode: 405, headers: { allow: 'GET, HEAD' } },
+        `${method} ${url}`
+      )
+    }
     t.equal((await seed.app.inject({ url: `${url}/` })).statusCode, 404)
   }
 })
@@ -74,12 +83,19 @@ t.test('not ready names what is missing and why, while the process stays live', 
 
 t.test('without the store readiness is degraded: what needs no store is served', async (t) => {
   const storeless = await startSeed(t, { sharedProvider: seed.provider, env: { REDIS_URL: 'redis://127.0.0.1:1' } })
-  await until(async () => (await fetch(`${storeless.url}/health/ready`)).status === 200, 'the provider and its keys are there')
+  await until(
+    async () => (await fetch(`${storeless.url}/health/ready`)).status === 200,
+    'the provider and its keys are there'
+  )
   const response = await fetch(`${storeless.url}/health/ready`)
   t.equal(response.headers.get('cache-control'), 'no-store')
   t.same(await response.json(), {
     status: 'degraded',
-    parts: { store: { status: 'failing', reason: 'The store (REDIS_URL) does not answer' }, provider: { status: 'ok' }, keys: { status: 'ok' } }
+    parts: {
+      store: { status: 'failing', reason: 'The store (REDIS_URL) does not answer' },
+      provider: { status: 'ok' },
+      keys: { status: 'ok' }
+    }
   })
   t.equal((await ping(storeless.url, await seed.provider.mint())).status, 200)
 })
@@ -88,11 +104,21 @@ t.test('in broker mode readiness is degraded without the provider, as Seed has i
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   await provider.stop()
-  const broker = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: 'broker', OIDC_CLIENT_ID: provider.clientId } })
+  const broker = await startSeed(t, {
+    sharedProvider: provider,
+    env: { OAUTH_MODE: 'broker', OIDC_CLIENT_ID: provider.clientId }
+  })
   await broker.logged(({ msg }) => msg.startsWith('OpenID provider cannot be used yet'))
   const response = await fetch(`${broker.url}/health/ready`)
   t.equal(response.status, 200)
-  t.match(await response.json(), { status: 'degraded', parts: { store: { status: 'ok' }, provider: { status: 'failing', reason: /ECONNREFUSED/ }, keys: { status: 'failing' } } })
+  t.match(await response.json(), {
+    status: 'degraded',
+    parts: {
+      store: { status: 'ok' },
+      provider: { status: 'failing', reason: /ECONNREFUSED/ },
+      keys: { status: 'failing' }
+    }
+  })
   await provider.start()
   await ready(broker)
 })
@@ -105,12 +131,18 @@ t.test('with discovery but without keys, readiness names the keys', async (t) =>
   await keyless.logged(({ msg }) => msg.startsWith("The provider's signing keys cannot be fetched"))
   const response = await fetch(`${keyless.url}/health/ready`)
   t.equal(response.status, 503)
-  t.match(await response.json(), { status: 'not ready', parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'failing', reason: String } } })
+  t.match(await response.json(), {
+    status: 'not ready',
+    parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'failing', reason: String } }
+  })
 })
 
 t.test('without sign-in there is no provider to wait for', async (t) => {
   const open = await startSeed(t, { sharedProvider: seed.provider, env: { AUTH_REQUIRED: 'false' } })
-  t.same(await (await fetch(`${open.url}/health/ready`)).json(), { status: 'ready', parts: { store: { status: 'ok' } } })
+  t.same(await (await fetch(`${open.url}/health/ready`)).json(), {
+    status: 'ready',
+    parts: { store: { status: 'ok' } }
+  })
 })
 
 t.test('health and unknown paths are limited by address, without the store', async (t) => {

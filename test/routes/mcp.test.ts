@@ -19,17 +19,35 @@ t.test('the MCP endpoint', async (t) => {
   await ready(seed)
   const authorization = `Bearer ${await seed.provider.mint()}`
   const session = await begin(seed, authorization.slice(7))
-  const post = async (body: string | undefined, headers: Record<string, string> = {}) => await fetch(`${seed.url}/mcp`, {
-    method: 'POST', headers: { 'content-type': 'application/json', authorization, ...session, ...headers }, ...(body !== undefined && { body })
-  })
-  const stillGood = async () => { t.equal((await ping(seed.url, authorization.slice(7))).status, 200, 'and the next call is served') }
+  const post = async (body: string | undefined, headers: Record<string, string> = {}) =>
+    await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization, ...session, ...headers },
+      ...(body !== undefined && { body })
+    })
+  const stillGood = async () => {
+    t.equal((await ping(seed.url, authorization.slice(7))).status, 200, 'and the next call is served')
+  }
 
   t.test('responds with JSON that may not be stored', async (t) => {
     const response = await post(LIST)
     t.equal(response.status, 200)
     t.match(response.headers.get('content-type'), /^application\/json/)
     t.equal(response.headers.get('cache-control'), 'no-store')
-    t.match(await response.json(), { id: 1, result: { tools: [{ name: 'seed_ping', title: String, description: String, inputSchema: { type: 'object' }, outputSchema: { type: 'object' } }] } })
+    t.match(await response.json(), {
+      id: 1,
+      result: {
+        tools: [
+          {
+            name: 'seed_ping',
+            title: String,
+            description: String,
+            inputSchema: { type: 'object' },
+            outputSchema: { type: 'object' }
+          }
+        ]
+      }
+    })
   })
 
   t.test('POST, GET and DELETE require authentication', async (t) => {
@@ -40,7 +58,11 @@ t.test('the MCP endpoint', async (t) => {
       if (method !== 'HEAD') t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000 } })
     }
     for (const method of ['GET', 'DELETE', 'POST', 'PUT', 'PATCH']) {
-      t.equal((await fetch(`${seed.url}/mcp`, { method, headers: session })).status, 401, `${method} with a session and no token`)
+      t.equal(
+        (await fetch(`${seed.url}/mcp`, { method, headers: session })).status,
+        401,
+        `${method} with a session and no token`
+      )
     }
   })
 
@@ -48,9 +70,22 @@ t.test('the MCP endpoint', async (t) => {
     const own = await begin(seed, authorization.slice(7))
     t.match(own['mcp-session-id'], /^[\w-]{32}$/)
     const bodies = new Set<string>()
-    for (const id of ['unknown', 'A'.repeat(32), (await begin(seed, await seed.provider.mint({ sub: 'bob' })))['mcp-session-id']!]) {
+    for (const id of [
+      'unknown',
+      'A'.repeat(32),
+      (await begin(seed, await seed.provider.mint({ sub: 'bob' })))['mcp-session-id']!
+    ]) {
       for (const method of ['POST', 'GET', 'DELETE']) {
-        const response = await fetch(`${seed.url}/mcp`, { method, headers: { ...own, authorization, 'mcp-session-id': id, ...method === 'POST' && { 'content-type': 'application/json' } }, ...method === 'POST' && { body: LIST } })
+        const response = await fetch(`${seed.url}/mcp`, {
+          method,
+          headers: {
+            ...own,
+            authorization,
+            'mcp-session-id': id,
+            ...(method === 'POST' && { 'content-type': 'application/json' })
+          },
+          ...(method === 'POST' && { body: LIST })
+        })
         t.equal(response.status, 404)
         bodies.add(await response.text())
       }
@@ -77,7 +112,15 @@ t.test('the MCP endpoint', async (t) => {
   })
 
   t.test('serves every client that accepts JSON', async (t) => {
-    for (const accept of ['application/json', 'application/json, text/event-stream', 'text/event-stream, application/json;q=0.9', '*/*', 'application/*', 'text/html, */*;q=0.1', 'APPLICATION/JSON']) {
+    for (const accept of [
+      'application/json',
+      'application/json, text/event-stream',
+      'text/event-stream, application/json;q=0.9',
+      '*/*',
+      'application/*',
+      'text/html, */*;q=0.1',
+      'APPLICATION/JSON'
+    ]) {
       t.equal((await post(LIST, { accept })).status, 200, accept)
     }
     for (const accept of ['text/event-stream', 'text/html', 'application/jsonp', 'image/*']) {
@@ -88,12 +131,29 @@ t.test('the MCP endpoint', async (t) => {
   })
 
   t.test('accepts only JSON', async (t) => {
-    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp', 'application/json, text/plain', 'text/plain; application/json']) {
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'application/jsonp',
+      'application/json, text/plain',
+      'text/plain; application/json'
+    ]) {
       const response = await post(LIST, { 'content-type': type })
       t.equal(response.status, 415, type)
       t.match(await response.json(), { error: { code: -32000 } })
     }
-    t.equal((await fetch(`${seed.url}/mcp`, { method: 'POST', headers: { authorization, ...session }, body: new Blob([LIST]) })).status, 415, 'no content type')
+    t.equal(
+      (
+        await fetch(`${seed.url}/mcp`, {
+          method: 'POST',
+          headers: { authorization, ...session },
+          body: new Blob([LIST])
+        })
+      ).status,
+      415,
+      'no content type'
+    )
     t.equal((await post(LIST, { 'content-type': 'application/json; charset=utf-8' })).status, 200)
     await stillGood()
   })
@@ -104,21 +164,33 @@ t.test('the MCP endpoint', async (t) => {
       t.equal(response.status, 400, body.slice(0, 30))
       t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32700 } })
     }
-    for (const body of ['null', '1', 'true', '"1"', '{"__proto__":{"polluted":1}}', '{"constructor":{"prototype":{"polluted":1}}}', '{"\\u005f_proto__":1}']) {
+    for (const body of [
+      'null',
+      '1',
+      'true',
+      '"1"',
+      '{"__proto__":{"polluted":1}}',
+      '{"constructor":{"prototype":{"polluted":1}}}',
+      '{"\\u005f_proto__":1}'
+    ]) {
       const response = await post(body)
       t.equal(response.status, 400, body)
       t.ok([-32600, -32700].includes((await response.json() as { error: { code: number } }).error.code))
     }
-    t.equal((await post('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"seed_ping","arguments":{"__proto__":{"a":1}}}}')).status, 400)
+    const polluted = '{"name":"seed_ping","arguments":{"__proto__":{"a":1}}}'
+    t.equal((await post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${polluted}}`)).status, 400)
     t.equal(({} as { polluted?: unknown }).polluted, undefined)
     await stillGood()
   })
 
   t.test('refuses JSON nested deeper than 64 levels, however deep', async (t) => {
-    const nested = (levels: number, [open, close]: readonly [string, string]) => `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":${open.repeat(levels)}1${close.repeat(levels)}}}`
+    const nested = (levels: number, [open, close]: readonly [string, string]) =>
+      `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":${open.repeat(levels)}1${close.repeat(levels)}}}`
     for (const kind of [['[', ']'], ['{"a":', '}']] as const) {
       t.equal((await post(nested(60, kind))).status, 200)
-      for (const levels of [65, 1_000, 100_000]) t.equal((await post(nested(levels, kind))).status, 400, `${levels} levels`)
+      for (const levels of [65, 1_000, 100_000]) {
+        t.equal((await post(nested(levels, kind))).status, 400, `${levels} levels`)
+      }
     }
     await stillGood()
   })
@@ -131,8 +203,26 @@ t.test('the MCP endpoint', async (t) => {
   })
 
   t.test('serves no variant of its path without a token', async (t) => {
-    for (const path of ['/mcp/', '//mcp', '/%6dcp', '/MCP', '/mcp;a', '/mcp%2f', '/mcp/../mcp', '/mcp?x', '/mcp/anything', '/mcpx', '/./mcp', '/mcp%00', 'http://evil.example/mcp']) {
-      const answer = await raw(seed, `POST ${path} HTTP/1.1\r\nHost: ${new URL(seed.url).host}\r\nContent-Type: application/json\r\nContent-Length: ${LIST.length}\r\nConnection: close\r\n\r\n${LIST}`)
+    for (const path of [
+      '/mcp/',
+      '//mcp',
+      '/%6dcp',
+      '/MCP',
+      '/mcp;a',
+      '/mcp%2f',
+      '/mcp/../mcp',
+      '/mcp?x',
+      '/mcp/anything',
+      '/mcpx',
+      '/./mcp',
+      '/mcp%00',
+      'http://evil.example/mcp'
+    ]) {
+      const answer = await raw(
+        seed,
+        `POST ${path} HTTP/1.1\r\nHost: ${new URL(seed.url).host}\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${LIST.length}\r\nConnection: close\r\n\r\n${LIST}`
+      )
       t.match(answer, /^HTTP\/1\.1 (401|404|400) /, path)
     }
   })
@@ -146,15 +236,33 @@ t.test('the MCP endpoint', async (t) => {
       `GET /mcp HTTP/1.1\r\n${host}\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`,
       'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
     ]) t.match(await raw(seed, request), /^(HTTP\/1\.1 4\d\d |$)/)
-    const upgrade = await raw(seed, `GET /mcp HTTP/1.1\r\n${host}\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n`)
+    const upgrade = await raw(
+      seed,
+      `GET /mcp HTTP/1.1\r\n${host}\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n` +
+        'Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n'
+    )
     t.notMatch(upgrade, /^HTTP\/1\.1 101/)
     await stillGood()
   })
 
   t.test('one log line per request says who called what, and cuts what a client could make long', async (t) => {
-    await post(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'no\nsuch\u202etool'.padEnd(500, 'x') } }))
+    await post(
+      JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'tools/call',
+        params: { name: 'no\nsuch\u202etool'.padEnd(500, 'x') }
+      })
+    )
     const line = await seed.logged(({ tool }) => String(tool).startsWith('no\nsuch'))
-    t.match(line, { msg: 'User context', mcpMethod: 'tools/call', user: { subject: String, clientId: String }, status: 200, method: 'POST', path: '/mcp' })
+    t.match(line, {
+      msg: 'User context',
+      mcpMethod: 'tools/call',
+      user: { subject: String, clientId: String },
+      status: 200,
+      method: 'POST',
+      path: '/mcp'
+    })
     t.equal(String(line['tool']).length, 64)
     await post(`[${LIST},${LIST}]`)
     await seed.logged(({ batch }) => batch === 2)
@@ -165,7 +273,15 @@ t.test('the MCP endpoint', async (t) => {
 })
 
 t.test('limits requests, calls and streams', async (t) => {
-  const seed = await startSeed(t, { definitions: interactiveTools, env: { CALLS_PER_PRINCIPAL: '1', STREAMS_PER_PRINCIPAL: '1', MCP_LIMIT_PER_PRINCIPAL: '12', CORS_EXTRA_ORIGINS: 'https://app.example' } })
+  const seed = await startSeed(t, {
+    definitions: interactiveTools,
+    env: {
+      CALLS_PER_PRINCIPAL: '1',
+      STREAMS_PER_PRINCIPAL: '1',
+      MCP_LIMIT_PER_PRINCIPAL: '12',
+      CORS_EXTRA_ORIGINS: 'https://app.example'
+    }
+  })
   await ready(seed)
   const token = await seed.provider.mint()
   const session = await begin(seed, token)
@@ -188,7 +304,15 @@ t.test('limits requests, calls and streams', async (t) => {
   await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'w' } })
   await waiting
 
-  const get = async () => await fetch(`${seed.url}/mcp`, { headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', origin: 'https://app.example', ...session } })
+  const get = async () =>
+    await fetch(`${seed.url}/mcp`, {
+      headers: {
+        authorization: `Bearer ${token}`,
+        accept: 'text/event-stream',
+        origin: 'https://app.example',
+        ...session
+      }
+    })
   const stream = await get()
   t.equal(stream.status, 200)
   await refused(await get(), /1 stream of yours is open already/)
@@ -208,7 +332,11 @@ t.test('refused tokens are counted per address, and good ones from the same addr
     const response = await ping(seed.url, token)
     t.equal(response.status, 429)
     t.match(response.headers.get('retry-after'), /^\d+$/)
-    t.match(await response.json(), { jsonrpc: '2.0', id: null, error: { code: -32000, message: /Too many requests without a valid token/ } })
+    t.match(await response.json(), {
+      jsonrpc: '2.0',
+      id: null,
+      error: { code: -32000, message: /Too many requests without a valid token/ }
+    })
   }
   t.equal((await ping(seed.url, await seed.provider.mint())).status, 200)
 })
@@ -221,7 +349,9 @@ t.test('a stream ends when its token expires or is revoked', async (t) => {
   const session = await begin(seed, token)
   const [body, { headers }] = modern('subscriptions/listen', { notifications: { toolsListChanged: true } })
   const streams = [
-    await fetch(`${seed.url}/mcp`, { headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', ...session } }),
+    await fetch(`${seed.url}/mcp`, {
+      headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', ...session }
+    }),
     await poster(seed, token, headers)(body),
     await poster(seed, token, session)(call('count', { steps: 1, pauseMs: 60_000 }))
   ]
@@ -235,14 +365,21 @@ t.test('a stream ends when its token expires or is revoked', async (t) => {
 })
 
 t.test('a stream has the headers that hooks set, and its log line', async (t) => {
-  const seed = await startSeed(t, { definitions: interactiveTools, env: { TRUST_PROXY: '127.0.0.0/8', CORS_EXTRA_ORIGINS: 'https://app.example' } })
+  const seed = await startSeed(t, {
+    definitions: interactiveTools,
+    env: { TRUST_PROXY: '127.0.0.0/8', CORS_EXTRA_ORIGINS: 'https://app.example' }
+  })
   await ready(seed)
   const token = await seed.provider.mint()
   for (const forwarded of [undefined, '203.0.113.7']) {
     const session = await begin(seed, token)
     const stream = await fetch(`${seed.url}/mcp`, {
       headers: {
-        authorization: `Bearer ${token}`, accept: 'text/event-stream', origin: 'https://app.example', ...session, ...(forwarded !== undefined && { 'x-forwarded-for': forwarded })
+        authorization: `Bearer ${token}`,
+        accept: 'text/event-stream',
+        origin: 'https://app.example',
+        ...session,
+        ...(forwarded !== undefined && { 'x-forwarded-for': forwarded })
       }
     })
     t.match(Object.fromEntries(stream.headers), {
@@ -262,10 +399,20 @@ t.test('a stream has the headers that hooks set, and its log line', async (t) =>
     t.match(await events.next(), { id: 's.0.0' })
     const line = () => seed.logs.find(({ reqId }) => reqId === stream.headers.get('x-request-id'))
     t.equal(line(), undefined)
-    t.equal((await fetch(`${seed.url}/mcp`, { method: 'DELETE', headers: { authorization: `Bearer ${token}`, ...session } })).status, 204)
+    t.equal(
+      (await fetch(`${seed.url}/mcp`, { method: 'DELETE', headers: { authorization: `Bearer ${token}`, ...session } }))
+        .status,
+      204
+    )
     t.same(await events.rest(), [])
     await until(async () => line() !== undefined, 'it is logged when it has ended')
-    t.match(line(), { msg: 'User context', method: 'GET', path: '/mcp', status: 200, address: forwarded ?? '127.0.0.1' })
+    t.match(line(), {
+      msg: 'User context',
+      method: 'GET',
+      path: '/mcp',
+      status: 200,
+      address: forwarded ?? '127.0.0.1'
+    })
   }
 })
 
@@ -285,7 +432,9 @@ t.test('a client that disconnects before its stream starts leaves nothing behind
 t.test('without sign-in', async (t) => {
   const seed = await startSeed(t, { definitions: interactiveTools, env: { AUTH_REQUIRED: 'false' } })
   const session = await begin(seed)
-  t.match(await (await poster(seed, undefined, session)(call('echo', { text: 'hi' }))).json(), { result: { content: [{ text: 'undefined: hi' }] } })
+  t.match(await (await poster(seed, undefined, session)(call('echo', { text: 'hi' }))).json(), {
+    result: { content: [{ text: 'undefined: hi' }] }
+  })
   const stream = await fetch(`${seed.url}/mcp`, { headers: { accept: 'text/event-stream', ...session } })
   t.match(await readEvents(Readable.fromWeb(stream.body as never)).next(), { id: 's.0.0' })
 })
@@ -341,12 +490,30 @@ t.test('an engine that reads the abort signal late sees that the client has gone
       replace () {},
       async close () {}
     }
-    app.register(mcpRoutes, { prefix: '/mcp', engine, origins: [], challenge: { baseUrl: 'http://localhost', scopes: [] }, streams: undefined, limits: { countRequest () {}, countRefused () {}, checkRefused () {}, beginCall: () => () => {}, beginStream: () => () => {} } })
+    app.register(mcpRoutes, {
+      prefix: '/mcp',
+      engine,
+      origins: [],
+      challenge: { baseUrl: 'http://localhost', scopes: [] },
+      streams: undefined,
+      limits: {
+        countRequest () {},
+        countRefused () {},
+        checkRefused () {},
+        beginCall: () => () => {},
+        beginStream: () => () => {}
+      }
+    })
   })
   app.server.on('connection', (socket) => { socket.once('close', () => { setImmediate(left) }) })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   const client = new AbortController()
-  const sent = fetch(`${url}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}', signal: client.signal })
+  const sent = fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+    signal: client.signal
+  })
   await began
   client.abort()
   await t.rejects(sent)

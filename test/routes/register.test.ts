@@ -9,7 +9,11 @@ const REDIRECT = 'https://client.example/cb'
 const DEAD_REDIS = 'redis://127.0.0.1:1'
 
 /** Registration needs no provider: this one is never asked. */
-const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '10000', DCR_LIMIT_TOTAL: '10000', OAUTH_LIMIT_PER_ADDRESS: '10000' })
+const { app } = await startApp(t, {
+  DCR_LIMIT_PER_ADDRESS: '10000',
+  DCR_LIMIT_TOTAL: '10000',
+  OAUTH_LIMIT_PER_ADDRESS: '10000'
+})
 
 t.test('gives a client an id and returns what was registered', async (t) => {
   // The second is told of the first's registration.
@@ -47,7 +51,10 @@ t.test('gives a client an id and returns what was registered', async (t) => {
 })
 
 t.test('each client has its own id, and gets it again when it registers the same metadata', async (t) => {
-  const metadata = Array.from({ length: 20 }, (_, index) => ({ redirect_uris: [`${REDIRECT}/${index}`], client_name: 'Twenty' }))
+  const metadata = Array.from({ length: 20 }, (_, index) => ({
+    redirect_uris: [`${REDIRECT}/${index}`],
+    client_name: 'Twenty'
+  }))
   const first = await Promise.all(metadata.map(async (given) => (await register(given)).body))
   t.equal(new Set(first.map((body) => (JSON.parse(body) as { client_id: string }).client_id)).size, 20)
   for (const [index, given] of metadata.entries()) {
@@ -55,7 +62,14 @@ t.test('each client has its own id, and gets it again when it registers the same
     t.equal(again.statusCode, 201)
     t.equal(again.body, first[index], 'what is not kept makes no difference')
   }
-  for (const change of [{ client_name: 'twenty' }, { redirect_uris: [`${REDIRECT}/0`, REDIRECT] }, { grant_types: ['authorization_code'] }, { scope: 'openid' }, { application_type: 'native' }, { client_uri: 'https://client.example' }]) {
+  for (const change of [
+    { client_name: 'twenty' },
+    { redirect_uris: [`${REDIRECT}/0`, REDIRECT] },
+    { grant_types: ['authorization_code'] },
+    { scope: 'openid' },
+    { application_type: 'native' },
+    { client_uri: 'https://client.example' }
+  ]) {
     t.not((await register({ ...metadata[0], ...change })).body, first[0], JSON.stringify(change))
   }
 })
@@ -70,16 +84,47 @@ t.test('an expired registration is not returned again', async (t) => {
 })
 
 t.test('fills in what a client omits, and returns what differs from its request', async (t) => {
-  const rest = { grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], token_endpoint_auth_method: 'none' }
+  const rest = {
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'none'
+  }
   for (const [given, expected] of [
     [{ redirect_uris: [REDIRECT] }, { ...rest, application_type: 'web' }],
     [{ redirect_uris: ['http://127.0.0.1/cb'] }, { ...rest, application_type: 'native' }],
-    [{ redirect_uris: ['cursor://anysphere.cursor-mcp/oauth/callback', 'https://www.cursor.com/agents/mcp/oauth/callback'] }, { ...rest, application_type: 'native' }],
-    [{ redirect_uris: ['http://localhost/cb'], application_type: 'web' }, { ...rest, application_type: 'web' }],
-    [{ redirect_uris: [REDIRECT], application_type: 'native' }, { ...rest, application_type: 'native' }],
-    [{ redirect_uris: [REDIRECT], token_endpoint_auth_method: 'client_secret_post' }, { ...rest, application_type: 'web' }],
-    [{ redirect_uris: [REDIRECT], token_endpoint_auth_method: 'private_key_jwt' }, { ...rest, application_type: 'web' }],
-    [{ redirect_uris: [REDIRECT], grant_types: ['authorization_code', 'implicit', 'urn:x'], response_types: ['code', 'token'] }, { ...rest, grant_types: ['authorization_code'], application_type: 'web' }]
+    [
+      {
+        redirect_uris: [
+          'cursor://anysphere.cursor-mcp/oauth/callback',
+          'https://www.cursor.com/agents/mcp/oauth/callback'
+        ]
+      },
+      { ...rest, application_type: 'native' }
+    ],
+    [
+      { redirect_uris: ['http://localhost/cb'], application_type: 'web' },
+      { ...rest, application_type: 'web' }
+    ],
+    [
+      { redirect_uris: [REDIRECT], application_type: 'native' },
+      { ...rest, application_type: 'native' }
+    ],
+    [
+      { redirect_uris: [REDIRECT], token_endpoint_auth_method: 'client_secret_post' },
+      { ...rest, application_type: 'web' }
+    ],
+    [
+      { redirect_uris: [REDIRECT], token_endpoint_auth_method: 'private_key_jwt' },
+      { ...rest, application_type: 'web' }
+    ],
+    [
+      {
+        redirect_uris: [REDIRECT],
+        grant_types: ['authorization_code', 'implicit', 'urn:x'],
+        response_types: ['code', 'token']
+      },
+      { ...rest, grant_types: ['authorization_code'], application_type: 'web' }
+    ]
   ] as const) {
     const response = await register(given)
     t.equal(response.statusCode, 201, JSON.stringify(given))
@@ -90,10 +135,25 @@ t.test('fills in what a client omits, and returns what differs from its request'
 
 t.test('accepts every form of redirect URI that real clients use', async (t) => {
   for (const uri of [
-    'https://claude.ai/api/mcp/auth_callback', 'https://claude.com/api/mcp/auth_callback', 'https://chatgpt.com/connector/oauth/abc', 'https://vscode.dev/redirect', 'https://www.cursor.com/agents/mcp/oauth/callback',
-    'http://127.0.0.1:33418', 'http://127.0.0.1:33418/', 'http://localhost/callback', 'http://[::1]:8080/cb', 'http://localhost:6274/oauth/callback/debug',
-    'cursor://anysphere.cursor-mcp/oauth/callback', 'vscode://vscode.github-authentication/did-authenticate', 'vscode-insiders://x/y',
-    'https://client.example', 'https://client.example/', 'https://client.example:8443/cb?tenant=a&x=%20', 'https://xn--bcher-kva.example/cb', 'https://10.0.0.1/cb', `https://client.example/${'c'.repeat(2_023)}`
+    'https://claude.ai/api/mcp/auth_callback',
+    'https://claude.com/api/mcp/auth_callback',
+    'https://chatgpt.com/connector/oauth/abc',
+    'https://vscode.dev/redirect',
+    'https://www.cursor.com/agents/mcp/oauth/callback',
+    'http://127.0.0.1:33418',
+    'http://127.0.0.1:33418/',
+    'http://localhost/callback',
+    'http://[::1]:8080/cb',
+    'http://localhost:6274/oauth/callback/debug',
+    'cursor://anysphere.cursor-mcp/oauth/callback',
+    'vscode://vscode.github-authentication/did-authenticate',
+    'vscode-insiders://x/y',
+    'https://client.example',
+    'https://client.example/',
+    'https://client.example:8443/cb?tenant=a&x=%20',
+    'https://xn--bcher-kva.example/cb',
+    'https://10.0.0.1/cb',
+    `https://client.example/${'c'.repeat(2_023)}`
   ]) {
     const response = await register({ redirect_uris: [uri] })
     t.equal(response.statusCode, 201, uri)
@@ -103,19 +163,108 @@ t.test('accepts every form of redirect URI that real clients use', async (t) => 
 
 t.test('refuses every redirect URI that is ambiguous or that a browser would execute', async (t) => {
   for (const uri of [
-    'javascript:alert(1)', 'JaVaScRiPt:alert(1)', ' javascript:alert(1)', 'jav\tascript:alert(1)', 'java\nscript:alert(1)', '\u0001javascript:alert(1)', 'javascript://client.example/%0aalert(1)', 'data:text/html,<script>alert(1)</script>', 'data:,x', 'vbscript:x', 'file:///etc/passwd', 'blob:https://client.example/x', 'mailto:a@b.c', 'about:blank', 'view-source:https://client.example', 'intent://x#Intent;end', 'ws://localhost/cb', 'ftp://client.example/cb',
-    'windsurf://cb', 'com.example.app:/cb', 'urn:ietf:wg:oauth:2.0:oob',
-    'http://client.example/cb', 'http://127.0.0.2/cb', 'http://127.1/cb', 'http://2130706433/cb', 'http://0x7f.1/cb', 'http://0177.0.0.1/cb', 'http://0.0.0.0/cb', 'http://localhost./cb', 'http://localhost.evil.example/cb', 'http://127.0.0.1.nip.io/cb', 'http://[::ffff:127.0.0.1]/cb', 'http://10.0.0.1/cb',
-    'https://user:pw@client.example/cb', 'https://client.example@evil.example/cb', 'https://@client.example/cb', 'https://client.example\\@evil.example/cb', 'http://user@localhost/cb',
-    'https://client.example/cb#', 'https://client.example/cb#x', 'https://evil.example#@client.example/cb', 'cursor://x#y',
-    'https://*.client.example/cb', 'https://client.example/*', 'http://localhost:*/cb',
-    '/cb', 'cb', '//client.example/cb', 'client.example/cb', 'https://', 'https:///cb', 'https:client.example/cb', 'https:/client.example/cb', '?', '#',
-    'https://client.example/../cb', 'https://client.example/a/../cb', 'https://client.example/./cb', 'https://client.example/a/%2e%2e/cb', 'https://client.example:443/cb', 'http://localhost:80/cb', 'https://CLIENT.example/cb', 'HTTPS://client.example/cb', 'https://client.example?x',
-    'https://bücher.example/cb', 'https://сlient.example/cb', 'https://client。example/cb', 'https://client%2eevil.example/cb', 'https://client.example/ü',
-    'https://client.example/c b', ' https://client.example/cb', 'https://client.example/cb ', 'https://client.example/c\tb', 'https://client.example/cb\r\nSet-Cookie: x=1', 'https://client.example/cb\u0000', 'https://client.example/cb\u007f', 'https://client.example/cb\u0085', 'https://client.example/cb\u2028',
-    'https://client.example/cb%0d%0aSet-Cookie:x=1', 'https://client.example/cb%00', 'https://client.example/cb%1F', 'https://client.example/cb%7f',
-    'https://client.example/cb?', 'http://localhost/cb?', ...['code', 'state', 'iss', 'error', 'error_description', 'error_uri', 'id_token', 'access_token', 'token', 'response'].map((name) => `https://client.example/cb?x=1&${name}=1`), 'https://client.example/cb?c%6fde=1', 'cursor://x/y?code=1',
-    'http://localhost:99999/cb', 'https://[::1/cb', 'https://exa mple/cb', ''
+    'javascript:alert(1)',
+    'JaVaScRiPt:alert(1)',
+    ' javascript:alert(1)',
+    'jav\tascript:alert(1)',
+    'java\nscript:alert(1)',
+    '\u0001javascript:alert(1)',
+    'javascript://client.example/%0aalert(1)',
+    'data:text/html,<script>alert(1)</script>',
+    'data:,x',
+    'vbscript:x',
+    'file:///etc/passwd',
+    'blob:https://client.example/x',
+    'mailto:a@b.c',
+    'about:blank',
+    'view-source:https://client.example',
+    'intent://x#Intent;end',
+    'ws://localhost/cb',
+    'ftp://client.example/cb',
+    'windsurf://cb',
+    'com.example.app:/cb',
+    'urn:ietf:wg:oauth:2.0:oob',
+    'http://client.example/cb',
+    'http://127.0.0.2/cb',
+    'http://127.1/cb',
+    'http://2130706433/cb',
+    'http://0x7f.1/cb',
+    'http://0177.0.0.1/cb',
+    'http://0.0.0.0/cb',
+    'http://localhost./cb',
+    'http://localhost.evil.example/cb',
+    'http://127.0.0.1.nip.io/cb',
+    'http://[::ffff:127.0.0.1]/cb',
+    'http://10.0.0.1/cb',
+    'https://user:pw@client.example/cb',
+    'https://client.example@evil.example/cb',
+    'https://@client.example/cb',
+    'https://client.example\\@evil.example/cb',
+    'http://user@localhost/cb',
+    'https://client.example/cb#',
+    'https://client.example/cb#x',
+    'https://evil.example#@client.example/cb',
+    'cursor://x#y',
+    'https://*.client.example/cb',
+    'https://client.example/*',
+    'http://localhost:*/cb',
+    '/cb',
+    'cb',
+    '//client.example/cb',
+    'client.example/cb',
+    'https://',
+    'https:///cb',
+    'https:client.example/cb',
+    'https:/client.example/cb',
+    '?',
+    '#',
+    'https://client.example/../cb',
+    'https://client.example/a/../cb',
+    'https://client.example/./cb',
+    'https://client.example/a/%2e%2e/cb',
+    'https://client.example:443/cb',
+    'http://localhost:80/cb',
+    'https://CLIENT.example/cb',
+    'HTTPS://client.example/cb',
+    'https://client.example?x',
+    'https://bücher.example/cb',
+    'https://сlient.example/cb',
+    'https://client。example/cb',
+    'https://client%2eevil.example/cb',
+    'https://client.example/ü',
+    'https://client.example/c b',
+    ' https://client.example/cb',
+    'https://client.example/cb ',
+    'https://client.example/c\tb',
+    'https://client.example/cb\r\nSet-Cookie: x=1',
+    'https://client.example/cb\u0000',
+    'https://client.example/cb\u007f',
+    'https://client.example/cb\u0085',
+    'https://client.example/cb\u2028',
+    'https://client.example/cb%0d%0aSet-Cookie:x=1',
+    'https://client.example/cb%00',
+    'https://client.example/cb%1F',
+    'https://client.example/cb%7f',
+    'https://client.example/cb?',
+    'http://localhost/cb?',
+    ...[
+      'code',
+      'state',
+      'iss',
+      'error',
+      'error_description',
+      'error_uri',
+      'id_token',
+      'access_token',
+      'token',
+      'response'
+    ].map((name) => `https://client.example/cb?x=1&${name}=1`),
+    'https://client.example/cb?c%6fde=1',
+    'cursor://x/y?code=1',
+    'http://localhost:99999/cb',
+    'https://[::1/cb',
+    'https://exa mple/cb',
+    ''
   ]) {
     for (const uris of [[uri], [REDIRECT, uri]]) {
       const response = await register({ redirect_uris: uris })
@@ -127,25 +276,94 @@ t.test('refuses every redirect URI that is ambiguous or that a browser would exe
 })
 
 t.test('reports bad redirect_uris with their own error code', async (t) => {
-  for (const uris of [undefined, null, [], 'https://client.example/cb', {}, [null], [1], [[REDIRECT]], [{}], Array(11).fill(REDIRECT), [`https://client.example/${'c'.repeat(3_000)}`]]) {
-    isError(t, await register({ redirect_uris: uris }), 400, 'invalid_redirect_uri', JSON.stringify(uris)?.slice(0, 60) ?? 'absent')
+  for (const uris of [
+    undefined,
+    null,
+    [],
+    'https://client.example/cb',
+    {},
+    [null],
+    [1],
+    [[REDIRECT]],
+    [{}],
+    Array(11).fill(REDIRECT),
+    [`https://client.example/${'c'.repeat(3_000)}`]
+  ]) {
+    isError(
+      t,
+      await register({ redirect_uris: uris }),
+      400,
+      'invalid_redirect_uri',
+      JSON.stringify(uris)?.slice(0, 60) ?? 'absent'
+    )
   }
   t.equal((await register({ redirect_uris: Array(10).fill(REDIRECT) })).statusCode, 201, 'ten are taken')
 })
 
 t.test('refuses metadata of a wrong type, size or meaning', async (t) => {
   for (const metadata of [
-    { client_name: null }, { client_name: 7 }, { client_name: ['x'] }, { client_name: 'x'.repeat(201) },
-    ...['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'].flatMap((name) => ['javascript:alert(1)', 'data:image/png;base64,x', 'file:///x', 'x', '', ' https://x', 'https://', 'https://x y', 'https://x\n', null, 7, `https://x/${'x'.repeat(2_048)}`].map((value) => ({ [name]: value }))),
-    { grant_types: 'authorization_code' }, { grant_types: [] }, { grant_types: ['refresh_token'] }, { grant_types: ['client_credentials'] }, { grant_types: [7] }, { grant_types: Array(21).fill('authorization_code') },
-    { response_types: [] }, { response_types: ['token'] }, { response_types: ['code token'] }, { response_types: 'code' },
-    { token_endpoint_auth_method: 7 }, { application_type: 'service' }, { application_type: '' }, { application_type: null }, { scope: 7 }, { scope: ['openid'] }, { scope: 's'.repeat(4_097) }
-  ]) isError(t, await register({ redirect_uris: [REDIRECT], ...metadata }), 400, 'invalid_client_metadata', JSON.stringify(metadata).slice(0, 80))
+    { client_name: null },
+    { client_name: 7 },
+    { client_name: ['x'] },
+    { client_name: 'x'.repeat(201) },
+    ...['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'].flatMap((name) =>
+      [
+        'javascript:alert(1)',
+        'data:image/png;base64,x',
+        'file:///x',
+        'x',
+        '',
+        ' https://x',
+        'https://',
+        'https://x y',
+        'https://x\n',
+        null,
+        7,
+        `https://x/${'x'.repeat(2_048)}`
+      ].map((value) => ({ [name]: value }))
+    ),
+    { grant_types: 'authorization_code' },
+    { grant_types: [] },
+    { grant_types: ['refresh_token'] },
+    { grant_types: ['client_credentials'] },
+    { grant_types: [7] },
+    { grant_types: Array(21).fill('authorization_code') },
+    { response_types: [] },
+    { response_types: ['token'] },
+    { response_types: ['code token'] },
+    { response_types: 'code' },
+    { token_endpoint_auth_method: 7 },
+    { application_type: 'service' },
+    { application_type: '' },
+    { application_type: null },
+    { scope: 7 },
+    { scope: ['openid'] },
+    { scope: 's'.repeat(4_097) }
+  ]) {
+    isError(
+      t,
+      await register({ redirect_uris: [REDIRECT], ...metadata }),
+      400,
+      'invalid_client_metadata',
+      JSON.stringify(metadata).slice(0, 80)
+    )
+  }
 })
 
 t.test('refuses software statements', async (t) => {
-  for (const statement of ['eyJhbGciOiJub25lIn0.eyJyZWRpcmVjdF91cmlzIjpbImh0dHBzOi8vZXZpbC5leGFtcGxlL2NiIl19.', '', null, {}]) {
-    isError(t, await register({ redirect_uris: [REDIRECT], software_statement: statement }), 400, 'invalid_software_statement', JSON.stringify(statement))
+  for (const statement of [
+    'eyJhbGciOiJub25lIn0.eyJyZWRpcmVjdF91cmlzIjpbImh0dHBzOi8vZXZpbC5leGFtcGxlL2NiIl19.',
+    '',
+    null,
+    {}
+  ]) {
+    isError(
+      t,
+      await register({ redirect_uris: [REDIRECT], software_statement: statement }),
+      400,
+      'invalid_software_statement',
+      JSON.stringify(statement)
+    )
   }
 })
 
@@ -172,7 +390,15 @@ t.test('stores and returns only known members, and fetches nothing', async (t) =
     ...unknown
   })
   t.equal(response.statusCode, 201)
-  t.same(Object.keys(response.json()).sort(), ['application_type', 'client_id', 'client_id_issued_at', 'grant_types', 'redirect_uris', 'response_types', 'token_endpoint_auth_method'])
+  t.same(Object.keys(response.json()).sort(), [
+    'application_type',
+    'client_id',
+    'client_id_issued_at',
+    'grant_types',
+    'redirect_uris',
+    'response_types',
+    'token_endpoint_auth_method'
+  ])
   const id = response.json<{ client_id: string }>().client_id
   t.match(id, /^seed-/)
   t.equal(await app.store.get(`client:${id}`), response.body, 'the record holds no more')
@@ -187,27 +413,53 @@ t.test('removes deceptive characters from a name', async (t) => {
     ['\u200b\u202e', undefined],
     ['', undefined]
   ] as const) {
-    t.equal((await register({ redirect_uris: [REDIRECT], client_name: given })).json<{ client_name?: string }>().client_name, kept)
+    t.equal(
+      (await register({ redirect_uris: [REDIRECT], client_name: given })).json<{ client_name?: string }>().client_name,
+      kept
+    )
   }
 })
 
 t.test('accepts only JSON objects of at most 16 KiB and 64 levels', async (t) => {
   const good = JSON.stringify({ redirect_uris: [REDIRECT] })
-  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonx', 'application/json, text/plain', 'text/plain; application/json', 'application/jose']) {
+  for (const type of [
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'application/jsonx',
+    'application/json, text/plain',
+    'text/plain; application/json',
+    'application/jose'
+  ]) {
     isError(t, await send(good, { 'content-type': type }), 415, 'invalid_request', type)
   }
   t.equal((await send(good, { 'content-type': 'application/json; charset=utf-8' })).statusCode, 201)
   isError(t, await send(good, {}), 415, 'invalid_request', 'no content type')
 
-  for (const body of ['', '{', '{"redirect_uris":["https://client.example/cb"],}', `${good}${good}`, '{"__proto__":{"client_name":"x"},"redirect_uris":["https://client.example/cb"]}', '{"constructor":{"prototype":{"x":1}}}', '{"\\u005f_proto__":1}', 'redirect_uris=x', '\u0000']) {
+  for (const body of [
+    '',
+    '{',
+    '{"redirect_uris":["https://client.example/cb"],}',
+    `${good}${good}`,
+    '{"__proto__":{"client_name":"x"},"redirect_uris":["https://client.example/cb"]}',
+    '{"constructor":{"prototype":{"x":1}}}',
+    '{"\\u005f_proto__":1}',
+    'redirect_uris=x',
+    '\u0000'
+  ]) {
     isError(t, await send(body), 400, 'invalid_request', encodeURIComponent(body).slice(0, 60))
   }
-  for (const body of ['null', '1', 'true', '"1"', '[]', `[${good}]`]) isError(t, await send(body), 400, 'invalid_client_metadata', body)
+  for (const body of ['null', '1', 'true', '"1"', '[]', `[${good}]`]) {
+    isError(t, await send(body), 400, 'invalid_client_metadata', body)
+  }
   t.equal(({} as { x?: unknown }).x, undefined)
 
-  const nested = (levels: number): string => `{"redirect_uris":["${REDIRECT}"],"x":${'['.repeat(levels)}1${']'.repeat(levels)}}`
+  const nested = (levels: number): string =>
+    `{"redirect_uris":["${REDIRECT}"],"x":${'['.repeat(levels)}1${']'.repeat(levels)}}`
   t.equal((await send(nested(60))).statusCode, 201)
-  for (const levels of [64, 65, 1_000, 8_000]) isError(t, await send(nested(levels)), 400, 'invalid_request', `${levels} levels`)
+  for (const levels of [64, 65, 1_000, 8_000]) {
+    isError(t, await send(nested(levels)), 400, 'invalid_request', `${levels} levels`)
+  }
 
   const padded = (length: number): string => `${good.slice(0, -1)},"x":"${'x'.repeat(length - good.length - 7)}"}`
   t.equal(padded(16_384).length, 16_384)
@@ -218,7 +470,11 @@ t.test('accepts only JSON objects of at most 16 KiB and 64 levels', async (t) =>
 t.test('accepts only POST', async (t) => {
   for (const url of ['/oauth/register', '/register']) {
     for (const method of ['GET', 'PUT', 'PATCH', 'DELETE'] as const) {
-      const response = await app.inject({ method, url, ...(method !== 'GET' && { payload: 'x', headers: { 'content-type': 'text/plain' } }) })
+      const response = await app.inject({
+        method,
+        url,
+        ...(method !== 'GET' && { payload: 'x', headers: { 'content-type': 'text/plain' } })
+      })
       isError(t, response, 405, 'invalid_request', method)
       t.equal(response.headers.allow, 'POST')
     }
@@ -228,38 +484,80 @@ t.test('accepts only POST', async (t) => {
 
 t.test('needs no credential and ignores one', async (t) => {
   for (const authorization of ['Bearer x', 'Bearer', 'Bearer \u00ff', 'Basic !!!', '']) {
-    t.equal((await register({ redirect_uris: [REDIRECT] }, { headers: { authorization } })).statusCode, 201, encodeURIComponent(authorization))
+    t.equal(
+      (await register({ redirect_uris: [REDIRECT] }, { headers: { authorization } })).statusCode,
+      201,
+      encodeURIComponent(authorization)
+    )
   }
 })
 
 t.test('limits registrations per address and in total', async (t) => {
   const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '3', DCR_LIMIT_TOTAL: '5' })
   let clients = 0
-  const from = async (remoteAddress: string, redirectUri = `${REDIRECT}/${++clients}`) => await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [redirectUri] }, remoteAddress })
+  const from = async (remoteAddress: string, redirectUri = `${REDIRECT}/${++clients}`) =>
+    await app.inject({
+      method: 'POST',
+      url: '/oauth/register',
+      payload: { redirect_uris: [redirectUri] },
+      remoteAddress
+    })
   const statuses = async (addresses: string[]) => {
     const seen: number[] = []
     for (const address of addresses) seen.push((await from(address)).statusCode)
     return seen
   }
 
-  for (let i = 0; i < 5; i++) isError(t, await from('192.0.2.1', 'javascript:x'), 400, 'invalid_redirect_uri', 'what is refused anyway does not count')
+  for (let i = 0; i < 5; i++) {
+    isError(
+      t,
+      await from('192.0.2.1', 'javascript:x'),
+      400,
+      'invalid_redirect_uri',
+      'what is refused anyway does not count'
+    )
+  }
   t.same(await statuses(['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.1']), [201, 201, 201, 429])
   const limited = await from('192.0.2.1')
   isError(t, limited, 429, 'temporarily_unavailable', 'over the limit of the address')
   const seconds = Number(limited.headers['retry-after'])
-  t.ok(Number.isInteger(seconds) && seconds > 3_500 && seconds <= 3_600, 'Retry-After in whole seconds: the window is an hour')
-  t.equal(limited.json<{ error_description: string }>().error_description, `Too many requests; try again in ${seconds} seconds`)
-  t.equal((await from('192.0.2.1', `${REDIRECT}/1`)).statusCode, 201, 'who is known already gets the same client, over the limit as well')
+  t.ok(
+    Number.isInteger(seconds) && seconds > 3_500 && seconds <= 3_600,
+    'Retry-After in whole seconds: the window is an hour'
+  )
+  t.equal(
+    limited.json<{ error_description: string }>().error_description,
+    `Too many requests; try again in ${seconds} seconds`
+  )
+  t.equal(
+    (await from('192.0.2.1', `${REDIRECT}/1`)).statusCode,
+    201,
+    'who is known already gets the same client, over the limit as well'
+  )
 
-  t.same(await statuses(['2001:db8:1:2::1', '2001:db8:1:2:ffff::2', '192.0.2.2']), [201, 201, 429], 'what an address was refused does not count for all; five do')
+  t.same(
+    await statuses(['2001:db8:1:2::1', '2001:db8:1:2:ffff::2', '192.0.2.2']),
+    [201, 201, 429],
+    'what an address was refused does not count for all; five do'
+  )
   isError(t, await from('198.51.100.1'), 429, 'temporarily_unavailable', 'over the limit of all')
-  for (let i = 0; i < 5; i++) t.equal((await from('198.51.100.1', `${REDIRECT}/2`)).statusCode, 201, 'nor does it count')
+  for (let i = 0; i < 5; i++) {
+    t.equal((await from('198.51.100.1', `${REDIRECT}/2`)).statusCode, 201, 'nor does it count')
+  }
 })
 
 t.test('an IPv6 /64 counts as one address, and so do both spellings of an IPv4 address', async (t) => {
   const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '1' })
   let clients = 0
-  const from = async (remoteAddress: string) => (await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${++clients}`] }, remoteAddress })).statusCode
+  const from = async (remoteAddress: string) =>
+    (
+      await app.inject({
+        method: 'POST',
+        url: '/oauth/register',
+        payload: { redirect_uris: [`${REDIRECT}/${++clients}`] },
+        remoteAddress
+      })
+    ).statusCode
   t.equal(await from('2001:db8::1'), 201)
   for (let host = 2; host < 50; host++) t.equal(await from(`2001:db8:0:0:${host.toString(16)}:${host}::${host}`), 429)
   t.equal(await from('2001:db8:0:1::1'), 201, 'the next /64')
@@ -269,20 +567,46 @@ t.test('an IPv6 /64 counts as one address, and so do both spellings of an IPv4 a
 
 t.test('limits requests per address as well, whatever their outcome', async (t) => {
   const { app, logged } = await startApp(t, { OAUTH_LIMIT_PER_ADDRESS: '3' })
-  const ask = async (url: string, remoteAddress: string) => await app.inject({ method: 'POST', url, payload: { redirect_uris: [REDIRECT] }, remoteAddress })
-  for (const [url, status] of [['/oauth/register', 201], ['/register', 201], ['/oauth/register', 201], ['/register', 429], ['/oauth/register', 429]] as const) t.equal((await ask(url, '192.0.2.1')).statusCode, status, url)
+  const ask = async (url: string, remoteAddress: string) =>
+    await app.inject({ method: 'POST', url, payload: { redirect_uris: [REDIRECT] }, remoteAddress })
+  for (const [url, status] of [
+    ['/oauth/register', 201],
+    ['/register', 201],
+    ['/oauth/register', 201],
+    ['/register', 429],
+    ['/oauth/register', 429]
+  ] as const) { t.equal((await ask(url, '192.0.2.1')).statusCode, status, url) }
   const limited = await ask('/oauth/register', '192.0.2.1')
   isError(t, limited, 429, 'temporarily_unavailable', 'the paths share the limit')
   const seconds = Number(limited.headers['retry-after'])
   t.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 60, 'a minute')
-  t.match((await logged(({ reqId }) => reqId === limited.headers['x-request-id']))['reason'], 'more than 3 requests to registration in 60 s (OAUTH_LIMIT_PER_ADDRESS, TRUST_PROXY)')
+  t.match(
+    (await logged(({ reqId }) => reqId === limited.headers['x-request-id']))['reason'],
+    'more than 3 requests to registration in 60 s (OAUTH_LIMIT_PER_ADDRESS, TRUST_PROXY)'
+  )
   t.equal((await ask('/oauth/register', '192.0.2.2')).statusCode, 201, 'the next address is not touched by it')
 })
 
 t.test('the log says who was limited and by which setting', async (t) => {
   const { app, logged } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '1' })
-  for (const status of [201, 429]) t.equal((await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [`${REDIRECT}/${status}`] }, remoteAddress: '192.0.2.7' })).statusCode, status)
-  t.match(await logged(({ status }) => status === 429), { address: '192.0.2.7', path: '/oauth/register', reason: 'more than 1 requests to register in 3600 s (DCR_LIMIT_PER_ADDRESS, TRUST_PROXY)' })
+  for (const status of [201, 429]) {
+    t.equal(
+      (
+        await app.inject({
+          method: 'POST',
+          url: '/oauth/register',
+          payload: { redirect_uris: [`${REDIRECT}/${status}`] },
+          remoteAddress: '192.0.2.7'
+        })
+      ).statusCode,
+      status
+    )
+  }
+  t.match(await logged(({ status }) => status === 429), {
+    address: '192.0.2.7',
+    path: '/oauth/register',
+    reason: 'more than 1 requests to register in 3600 s (DCR_LIMIT_PER_ADDRESS, TRUST_PROXY)'
+  })
 })
 
 t.test('while the store is away the response is 503 with Retry-After', async (t) => {
@@ -290,22 +614,40 @@ t.test('while the store is away the response is 503 with Retry-After', async (t)
   const response = await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] } })
   isError(t, response, 503, 'temporarily_unavailable', 'dead Redis')
   t.equal(response.headers['retry-after'], '1')
-  t.equal(response.json<{ error_description: string }>().error_description, "The server's store cannot be reached; try again shortly")
+  t.equal(
+    response.json<{ error_description: string }>().error_description,
+    "The server's store cannot be reached; try again shortly"
+  )
 })
 
 t.test('without sign-in there is no registration', async (t) => {
   const { app } = await startApp(t, { AUTH_REQUIRED: 'false' })
-  t.equal((await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] } })).statusCode, 404)
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/oauth/register', payload: { redirect_uris: [REDIRECT] } })).statusCode,
+    404
+  )
 })
 
 async function startApp (t: Test, env: Record<string, string>) {
   const { logged, stream } = captureLogs()
-  const app = await buildApp({ BASE_URL: 'https://seed.example.com', OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: 'false', ...env }, { logStream: stream })
+  const app = await buildApp(
+    {
+      BASE_URL: 'https://seed.example.com',
+      OIDC_ISSUER: 'http://127.0.0.1:1',
+      OIDC_AUDIENCE: 'seed',
+      CIMD_ENABLED: 'false',
+      ...env
+    },
+    { logStream: stream }
+  )
   t.teardown(async () => { await app.close() })
   return { app, logged }
 }
 
-async function register (payload: Record<string, unknown>, { url = '/oauth/register', headers = {} }: { url?: string, headers?: Record<string, string> } = {}) {
+async function register (
+  payload: Record<string, unknown>,
+  { url = '/oauth/register', headers = {} }: { url?: string; headers?: Record<string, string> } = {}
+) {
   return await app.inject({ method: 'POST', url, payload, headers })
 }
 

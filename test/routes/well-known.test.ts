@@ -8,12 +8,19 @@ import { until } from '../store/contract.ts'
 import { captureLogs, ready, startSeed } from '../support/seed.ts'
 
 const PUBLIC = 'https://seed.example.com'
-const DOCUMENTS = ['/oauth-protected-resource', '/oauth-protected-resource/mcp', '/oauth-authorization-server', '/openid-configuration'].map((path) => `/.well-known${path}`)
+const DOCUMENTS = [
+  '/oauth-protected-resource',
+  '/oauth-protected-resource/mcp',
+  '/oauth-authorization-server',
+  '/openid-configuration'
+].map((path) => `/.well-known${path}`)
 
 const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
 const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA']
 
-const seed = await startSeed(t, { env: { OIDC_SCOPES: 'openid email mcp:read offline_access', OIDC_ALGORITHMS: 'ES256,EdDSA' } })
+const seed = await startSeed(t, {
+  env: { OIDC_SCOPES: 'openid email mcp:read offline_access', OIDC_ALGORITHMS: 'ES256,EdDSA' }
+})
 await ready(seed)
 
 t.test('the protected resource metadata is the same at both of its URLs', async (t) => {
@@ -31,7 +38,10 @@ t.test('the protected resource metadata is the same at both of its URLs', async 
 })
 
 t.test('the authorization server metadata advertises what the server does', async (t) => {
-  const server = await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
+  const server = (await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json()) as Record<
+    string,
+    unknown
+  >
   t.same(server, {
     issuer: seed.url,
     authorization_endpoint: `${seed.url}/oauth/authorize`,
@@ -61,28 +71,48 @@ t.test('the authorization server metadata advertises what the server does', asyn
 
 t.test("in broker mode the metadata advertises iss and Seed's own keys", async (t) => {
   const broker = await startSeed(t, { sharedProvider: seed.provider, env: { OAUTH_MODE: 'broker' } })
-  const { jwks_uri: jwksUri, ...server } = await (await fetch(`${broker.url}/.well-known/oauth-authorization-server`)).json() as Record<string, unknown>
+  const { jwks_uri: jwksUri, ...server } = (await (
+    await fetch(`${broker.url}/.well-known/oauth-authorization-server`)
+  ).json()) as Record<string, unknown>
   t.equal(jwksUri, `${broker.url}/.well-known/jwks.json`)
   t.match(server, { issuer: broker.url, authorization_response_iss_parameter_supported: true })
   t.same(await (await fetch(`${broker.url}/.well-known/openid-configuration`)).json(), {
     ...server, jwks_uri: jwksUri, subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['ES256']
   }, 'and there the provider is not needed for it')
   const response = await fetch(String(jwksUri), { headers: { origin: 'https://app.example' } })
-  t.match({ status: response.status, cache: response.headers.get('cache-control'), cors: response.headers.get('access-control-allow-origin') }, { status: 200, cache: 'public, max-age=300', cors: '*' })
+  t.match(
+    {
+      status: response.status,
+      cache: response.headers.get('cache-control'),
+      cors: response.headers.get('access-control-allow-origin')
+    },
+    { status: 200, cache: 'public, max-age=300', cors: '*' }
+  )
   const { keys } = await response.json() as { keys: Array<Record<string, unknown>> }
   t.ok(keys.length > 0)
-  for (const key of keys) t.same(Object.keys(key).sort(), ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'], 'the public half')
+  for (const key of keys) {
+    t.same(Object.keys(key).sort(), ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'], 'the public half')
+  }
   t.equal((await fetch(String(jwksUri), { method: 'POST' })).status, 405)
 })
 
 t.test('metadata documents are advertised once one could be fetched, and never when switched off', async (t) => {
-  const promised = async (app: FastifyInstance) => (await app.inject({ url: DOCUMENTS[2]!, headers: { host: 'localhost' } })).json<Record<string, unknown>>()['client_id_metadata_document_supported']
+  const promised = async (app: FastifyInstance) =>
+    (await app.inject({ url: DOCUMENTS[2]!, headers: { host: 'localhost' } })).json<Record<string, unknown>>()[
+      'client_id_metadata_document_supported'
+    ]
   let answer = (_: { status: number, headers: Record<string, string>, body: string }) => {}
-  const fetched = new Promise<{ status: number, headers: Record<string, string>, body: string }>((resolve) => { answer = resolve })
+  const fetched = new Promise<{ status: number; headers: Record<string, string>; body: string }>((resolve) => {
+    answer = resolve
+  })
   const probeUrl = 'https://client.example/metadata.json'
   const app = await startApp(t, { CIMD_PROBE_URL: probeUrl }, async () => await fetched)
   t.equal(await promised(app), false)
-  answer({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client_id: probeUrl, client_name: 'A client', redirect_uris: ['https://client.example/cb'] }) })
+  answer({
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ client_id: probeUrl, client_name: 'A client', redirect_uris: ['https://client.example/cb'] })
+  })
   await until(async () => await promised(app) === true, 'the probe has succeeded')
 
   const off = await startApp(t, { CIMD_ENABLED: 'false' }, async () => { throw new Error('fetched all the same') })
@@ -95,10 +125,20 @@ t.test('every advertised endpoint exists', async (t) => {
     t.not((await fetch(url, { redirect: 'manual' })).status, 404, name)
     t.match(url, /^http:\/\/127\.0\.0\.1:\d+\/[\w/-]+$/, 'a plain URL: clients hand it to a shell')
   }
-  const { authorization_servers: [issuer], resource } = await (await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp`)).json() as { authorization_servers: string[], resource: string }
+  const {
+    authorization_servers: [issuer],
+    resource
+  } = (await (await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp`)).json()) as {
+    authorization_servers: string[]
+    resource: string
+  }
   t.equal(issuer, server['issuer'], 'byte for byte, or strict clients refuse')
   const challenge = (await fetch(resource, { method: 'POST' })).headers.get('www-authenticate')
-  t.equal(challenge, `Bearer scope="openid email mcp:read", resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`, 'and the challenge leads here')
+  t.equal(
+    challenge,
+    `Bearer scope="openid email mcp:read", resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`,
+    'and the challenge leads here'
+  )
 })
 
 t.test('every URL comes from BASE_URL, with or without a trailing slash, whatever the request says', async (t) => {
@@ -111,7 +151,16 @@ t.test('every URL comes from BASE_URL, with or without a trailing slash, whateve
       t.notMatch(plain.body, 'localhost')
       const spoofed = await app.inject({
         url: path,
-        headers: { host: 'localhost', forwarded: 'host=evil.example;proto=http', 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'x-forwarded-port': '81', 'x-forwarded-prefix': '/evil', 'x-original-url': '/evil', 'x-rewrite-url': '/evil' }
+        headers: {
+          host: 'localhost',
+          forwarded: 'host=evil.example;proto=http',
+          'x-forwarded-host': 'evil.example',
+          'x-forwarded-proto': 'http',
+          'x-forwarded-port': '81',
+          'x-forwarded-prefix': '/evil',
+          'x-original-url': '/evil',
+          'x-rewrite-url': '/evil'
+        }
       })
       t.equal(spoofed.body, plain.body)
     }
@@ -143,7 +192,15 @@ t.test('accepts only GET', async (t) => {
 })
 
 t.test('unpublished documents are 404', async (t) => {
-  for (const path of ['/oauth-authorization-server/mcp', '/openid-configuration/mcp', '/oauth-protected-resource/', '/oauth-protected-resource/other', '/jwks.json', '/', '']) {
+  for (const path of [
+    '/oauth-authorization-server/mcp',
+    '/openid-configuration/mcp',
+    '/oauth-protected-resource/',
+    '/oauth-protected-resource/other',
+    '/jwks.json',
+    '/',
+    ''
+  ]) {
     t.equal((await fetch(`${seed.url}/.well-known${path}`)).status, 404, path)
   }
 })
@@ -154,22 +211,45 @@ t.test('without the provider only the documents with its keys are 503', async (t
   provider.setFault('*', 'down')
   const away = await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: 'redis://127.0.0.1:1' } })
   for (const path of DOCUMENTS.slice(0, 3)) t.equal((await fetch(away.url + path)).status, 200, path)
-  const response = await fetch(`${away.url}/.well-known/openid-configuration`, { headers: { origin: 'https://app.example' } })
+  const response = await fetch(`${away.url}/.well-known/openid-configuration`, {
+    headers: { origin: 'https://app.example' }
+  })
   t.equal(response.status, 503)
   t.equal(response.headers.get('retry-after'), '5')
   t.equal(response.headers.get('cache-control'), 'no-store', 'and nobody keeps that answer')
   t.equal(response.headers.get('access-control-allow-origin'), '*')
-  t.same(await response.json(), { error: 'request_failed', message: 'The identity provider cannot be reached; try again shortly', reference: response.headers.get('x-request-id') })
+  t.same(await response.json(), {
+    error: 'request_failed',
+    message: 'The identity provider cannot be reached; try again shortly',
+    reference: response.headers.get('x-request-id')
+  })
 })
 
 t.test('without sign-in there are no such documents', async (t) => {
   const app = await startApp(t, { AUTH_REQUIRED: 'false', BASE_URL: 'http://localhost:3000' })
-  for (const url of [...DOCUMENTS, '/.well-known/jwks.json', '/oauth/authorize', '/oauth/consent', '/oauth/callback', '/oauth/token', '/oauth/revoke', '/oauth/backchannel-logout']) t.equal((await app.inject({ url })).statusCode, 404, url)
+  for (const url of [
+    ...DOCUMENTS,
+    '/.well-known/jwks.json',
+    '/oauth/authorize',
+    '/oauth/consent',
+    '/oauth/callback',
+    '/oauth/token',
+    '/oauth/revoke',
+    '/oauth/backchannel-logout'
+  ]) { t.equal((await app.inject({ url })).statusCode, 404, url) }
 })
 
 async function startApp (t: Test, env: Record<string, string>, fetchDocument?: FetchPublicDocument) {
-  const environment = { OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_AUDIENCE: 'seed', CIMD_ENABLED: String(fetchDocument !== undefined), ...env }
-  const app = await buildApp(environment, { logStream: captureLogs().stream, ...(fetchDocument !== undefined && { fetchDocument }) })
+  const environment = {
+    OIDC_ISSUER: 'http://127.0.0.1:1',
+    OIDC_AUDIENCE: 'seed',
+    CIMD_ENABLED: String(fetchDocument !== undefined),
+    ...env
+  }
+  const app = await buildApp(environment, {
+    logStream: captureLogs().stream,
+    ...(fetchDocument !== undefined && { fetchDocument })
+  })
   t.teardown(async () => { await app.close() })
   return app
 }
