@@ -6,8 +6,8 @@ export function isPromise (value: unknown): value is Promise<unknown> {
 }
 
 /**
- * Maps the result of `work`, synchronously when it is not a promise. Most handlers return at once, and every promise and
- * microtask that a call does without makes it faster.
+ * Maps the result of `work`, synchronously when it is not a promise. Most handlers return at once, and every promise
+ * that a call does without makes it faster.
  *
  * @param onError receives what `work` throws or rejects with, but not what `onResult` throws
  */

@@ -82,7 +82,7 @@ export interface EngineInternals extends SessionStreamTimings {
   clientRequestPollMs?: number
 }
 
-/** How long the stream of a call is held beyond the longest time that the call may take. */
+/** Time for which the store holds the stream of a call, beyond the longest time that the call may take. */
 const STREAM_TTL_MARGIN_SECONDS = 300
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 

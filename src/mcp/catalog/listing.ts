@@ -8,7 +8,7 @@ import type { Principal } from '../../tokens/principal.ts'
 /** Distinct selections to keep: each may be long, and the fast path keeps its text. */
 const MAX_SELECTIONS = 100
 
-/** How long clients may keep a list. Those that listen are notified of changes at once. */
+/** Time for which clients may keep a list. Those that listen are notified of changes at once. */
 export const LIST_TTL_MS = 60_000
 
 export interface ListingEntry<Item> {

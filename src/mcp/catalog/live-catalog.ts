@@ -19,7 +19,7 @@ export type LiveCatalog = ReturnType<typeof createLiveCatalog>
 /**
  * The catalog that is served now, and the watchers of its resources. It can be replaced while the server runs.
  *
- * @throws Error for definitions that cannot be served
+ * @throws DefinitionError for a definition that cannot be served
  */
 export function createLiveCatalog ({ definitions, policies, announce, log }: LiveCatalogOptions) {
   let current = createCatalog(definitions, policies)
@@ -28,7 +28,11 @@ export function createLiveCatalog ({ definitions, policies, announce, log }: Liv
   return {
     current: (): Catalog => current,
 
-    /** Announces the lists that have changed. @throws Error for definitions that cannot be served; nothing changes then */
+    /**
+     * Serves other definitions from now on, and announces the lists that have changed.
+     *
+     * @throws DefinitionError for a definition that cannot be served; nothing changes then
+     */
     replace (next: readonly Definition[]): void {
       const before = current
       current = createCatalog(next, policies)

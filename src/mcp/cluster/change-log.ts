@@ -15,12 +15,18 @@ export interface ChangeLogLog {
 
 type Listener = (number: number, event: ServerEvent) => void
 
+interface ChangesRead {
+  changes: Array<[number: number, event: ServerEvent]>
+  /** The number of the newest change; 0 where there is none. */
+  newest: number
+}
+
 export type ChangeLog = ReturnType<typeof createChangeLog>
 
 /**
- * Changes of what this server offers (lists and resources), on their way to the clients of every replica: a numbered log
- * in the store, which each replica reads in order. The subscriptions of 2026-07-28 and the standalone streams of the 2025
- * revisions are both fed from it.
+ * Changes of what this server offers (lists and resources), on their way to the clients of every replica: a numbered
+ * log in the store, which each replica reads in order. It feeds both the subscriptions of 2026-07-28 and the standalone
+ * streams of the 2025 revisions.
  */
 export function createChangeLog (
   { store, replicas, runInBackground, onBackgroundError }: Cluster,
@@ -34,7 +40,7 @@ export function createChangeLog (
   const unpublished = new Map<string, ServerEvent>()
   const reading = createCoalescedTask(readNewChanges, onBackgroundError)
 
-  async function since (number: number): Promise<{ changes: Array<[number: number, event: ServerEvent]>, newest: number }> {
+  async function since (number: number): Promise<ChangesRead> {
     const { entries, newest } = await store.entries(keys.changes(), number)
     return { changes: entries.map(([at, text]) => [at, JSON.parse(text) as ServerEvent]), newest }
   }
@@ -94,11 +100,11 @@ export function createChangeLog (
 
   return {
     bus,
-    /** Notifies all clients that are to hear of the change, at once or when the store is back. */
+    /** Appends a change to the log, at once or when the store is back. */
     publish,
     /** Calls the listener for each change from now on, in order. @returns a function that removes the listener */
     onChange,
-    /** The changes after a number, and the number of the newest. @throws StoreUnavailableError */
+    /** The changes after a number. @throws StoreUnavailableError */
     since,
     /** The number of the newest change. @throws StoreUnavailableError */
     async newest (): Promise<number> { return (await since(Number.MAX_SAFE_INTEGER)).newest },

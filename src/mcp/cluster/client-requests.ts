@@ -10,9 +10,9 @@ const POLL_MS = 5_000
 export type ClientRequests = ReturnType<typeof createClientRequests>
 
 /**
- * Requests of this server to clients (elicitation, sampling, roots) whose responses are awaited. A response is a POST of
- * its own and may reach any replica. The request's id names the replica that awaits the response; another replica that
- * receives it leaves it in the store, under the session that it came from.
+ * Requests of this server to clients (elicitation, sampling, roots) whose responses are awaited. A response is a POST
+ * of its own and may reach any replica. The request's id names the replica that awaits the response; another replica
+ * that receives it leaves it in the store, under the session that it came from.
  */
 export function createClientRequests ({ store, replicas, runInBackground }: Cluster, pollMs = POLL_MS) {
   const pending = new Map<string, { session: string, onResponse: (response: JSONRPCResponse) => void }>()

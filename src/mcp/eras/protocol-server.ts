@@ -14,7 +14,7 @@ export interface ProtocolServerOptions {
   catalog: () => Catalog
   runner: Runner
   sessions: Sessions
-  /** How long listing may take (TOOL_TIMEOUT_SECONDS). */
+  /** The limit for listing resources (TOOL_TIMEOUT_SECONDS). */
   timeoutSeconds: number
   pageSize: number
   onerror (error: Error): void
@@ -32,8 +32,8 @@ const CACHE_HINTS = { 'server/discover': { ttlMs: LIST_TTL_MS, cacheScope: 'publ
 export type ProtocolServers = ReturnType<typeof createProtocolServers>
 
 /**
- * The SDK's server objects. There is one for each request, and none is shared (GHSA-345p-7cg4-v4c7): its handlers hold the
- * caller, so no request can see another's. The catalog is shared.
+ * The SDK's server objects. There is one for each request, and none is shared (GHSA-345p-7cg4-v4c7): its handlers hold
+ * the caller, so no request can see another's. The catalog is shared.
  */
 export function createProtocolServers (options: ProtocolServerOptions) {
   const { serverInfo, onerror } = options
@@ -131,7 +131,7 @@ function handleSession (server: Server, caller: Caller, { catalog, sessions }: P
   })
 }
 
-/** How long a list may be kept. The revisions before 2026-07-28 have no such hints. */
+/** Cache hints of a list. The revisions before 2026-07-28 have none. */
 function listHint ({ session }: Caller, isPublic: boolean): CacheHint {
   return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
 }

@@ -80,12 +80,13 @@ export function createSessionCalls (options: SessionCallsOptions) {
     }
   }
 
-  function register (session: Session, ids: readonly RequestId[], post: RunningPost, releases: Array<() => void>): void {
+  /** Keeps a POST registered under its requests' keys until it is answered. */
+  function register (post: RunningPost, keys: readonly string[], releases: ReadonlyArray<() => void>): void {
     byStream.set(post.stream.name, post)
-    for (const id of ids) byRequest.set(requestKey(session.digest, id), post)
+    for (const key of keys) byRequest.set(key, post)
     runInBackground(post.stream.finished.then(async () => {
       byStream.delete(post.stream.name)
-      for (const id of ids) byRequest.delete(requestKey(session.digest, id))
+      for (const key of keys) byRequest.delete(key)
       for (const release of releases) release()
       await (await post.connection).close()
     }))
@@ -108,7 +109,8 @@ export function createSessionCalls (options: SessionCallsOptions) {
       const releases = call === undefined ? beginCalls(messages, request) : [call.release]
       const stream = streams.openCall({ session, requests: ids, isBatch: Array.isArray(body), acceptsStream })
       const connecting = connectToSession(servers.create(caller), { session, stream, clientRequests })
-      register(session, ids, { stream, connection: connecting }, releases)
+      const keys = ids.map((id) => requestKey(session.digest, id))
+      register({ stream, connection: connecting }, keys, releases)
       const connection = await connecting
       for (const message of messages) connection.deliver(message)
       const answer = await stream.answer

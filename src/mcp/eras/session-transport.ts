@@ -21,8 +21,8 @@ export interface SessionTransportOptions {
 }
 
 /**
- * Connects a server to one POST of a session. A server knows its client from the handshake, so it first gets the one that
- * the session remembers.
+ * Connects a server to one POST of a session. A server knows its client from the handshake, so it first gets the one
+ * that the session remembers.
  */
 export async function connectToSession (server: Server, options: SessionTransportOptions): Promise<SessionConnection> {
   const transport = new SessionTransport(options)

@@ -132,7 +132,8 @@ export function createFastPath (options: FastPathOptions) {
       } else if (catalog().tools.listing.visible(request.principal).length > pageSize) {
         return undefined
       }
-      return plain.envelope === undefined ? serveInSession(request, plain, tool) : serve(request, plain, tool, undefined)
+      if (plain.envelope === undefined) return serveInSession(request, plain, tool)
+      return serve(request, plain, tool, undefined)
     },
 
     /** Leaves every request to the SDK from now on, running calls included. */

@@ -23,8 +23,8 @@ const POLL_MS = 50
 export type PendingCalls = ReturnType<typeof createPendingCalls>
 
 /**
- * The pending calls of this process. Most end within milliseconds. The others are handed over to the SDK, where they can
- * be cancelled: when their client is needed or has disconnected, or when they take longer than `HAND_OVER_AFTER_MS`.
+ * The pending calls of this process. Most end within milliseconds. The others are handed over to the SDK, where they
+ * can be cancelled: when their client is needed or has disconnected, or after `HAND_OVER_AFTER_MS`.
  *
  * A key is `requestKey` for a request in a session, and any unique object otherwise.
  */

@@ -8,8 +8,8 @@ import type { Envelope } from '../handlers/envelope.ts'
 import { MODERN_REVISION, SESSION_REVISIONS } from '../revisions.ts'
 
 /**
- * A `tools/call` or `tools/list` with the members that every client sends and no others, alone, and with headers that say
- * the same. Every other request, invalid ones included, is the SDK's: nothing is refused here.
+ * A `tools/call` or `tools/list` with the members that every client sends and no others, alone, and with headers that
+ * say the same. Every other request, invalid ones included, is the SDK's: nothing is refused here.
  */
 export interface PlainRequest {
   id: RequestId
@@ -28,7 +28,7 @@ const META_KEYS = [PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPAB
 const SESSION_REVISION_SET: ReadonlySet<unknown> = new Set(SESSION_REVISIONS)
 const NO_PARAMS: Record<string, unknown> = Object.freeze({})
 
-/** @returns a function that reads a request, undefined where it is not plain; it remembers the `_meta` that are valid */
+/** @returns a function that reads a request, and gives undefined where it is not plain */
 export function createPlainRequestReader (): (request: McpRequest) => PlainRequest | undefined {
   const isValidMeta = createMetaCheck()
 
@@ -60,7 +60,7 @@ export function createPlainRequestReader (): (request: McpRequest) => PlainReque
   }
 }
 
-/** The SDK's judgement of an envelope depends on the envelope alone, so each distinct one is validated once. */
+/** Validates envelopes. The SDK's verdict depends on the envelope alone, so each distinct one is validated once. */
 function createMetaCheck (): (meta: Record<string, unknown>) => boolean {
   const validMetas = new LRUCache<string, true>({ max: MAX_VALID_METAS })
   const validClients = new LRUCache<string, true>({ max: MAX_VALID_METAS })
@@ -115,7 +115,8 @@ function hasModernHeaders (headers: McpRequest['headers'], method: string, name:
 
 function hasSessionHeaders (headers: McpRequest['headers']): boolean {
   const revision = headers['mcp-protocol-version']
-  return (revision === undefined || SESSION_REVISION_SET.has(revision)) && typeof headers['mcp-session-id'] === 'string' &&
+  return (revision === undefined || SESSION_REVISION_SET.has(revision)) &&
+    typeof headers['mcp-session-id'] === 'string' &&
     headers['mcp-method'] === undefined && headers['mcp-name'] === undefined
 }
 

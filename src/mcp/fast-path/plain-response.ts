@@ -37,7 +37,7 @@ export function createPlainResponses (serverInfo: Implementation, listTtlMs: num
     return { status: 200, headers: JSON_HEADERS, body: `${resultText(result, isModern)}${idText(id)}}` }
   }
 
-  /** Everything but the id, as bytes. Making a string of a long list each time, and bytes of it, would be most of the work. */
+  /** The response but for its id, as bytes: to encode a long string for each response would be most of the work. */
   function bytesBeforeId (tools: readonly Tool[], isModern: boolean, result: string): Buffer {
     const known = longLists.get(tools) ?? {}
     longLists.set(tools, known)

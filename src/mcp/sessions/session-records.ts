@@ -1,5 +1,6 @@
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
+import { SessionNotFoundError } from './session.ts'
 import type { Session, SessionOptions } from './session.ts'
 
 /** A session and its record's text, which a later compare-and-set expects. */
@@ -34,16 +35,25 @@ export function createSessionRecords (
     return await store.compareAndSet(keys.session(session.digest), record.text, serialize(session), ttlSeconds(session))
   }
 
+  async function read (digest: string): Promise<SessionRecord | undefined> {
+    const text = await store.get(keys.session(digest))
+    if (text === undefined) return undefined
+    const { form, ...session } = JSON.parse(text) as Session & { form: number }
+    return form === FORM && ttlSeconds(session) > 0 ? { text, session } : undefined
+  }
+
   return {
     renewSeconds,
     ttlSeconds,
 
     /** @returns undefined where there is none, or it has reached its maximum age */
-    async read (digest: string): Promise<SessionRecord | undefined> {
-      const text = await store.get(keys.session(digest))
-      if (text === undefined) return undefined
-      const { form, ...session } = JSON.parse(text) as Session & { form: number }
-      return form === FORM && ttlSeconds(session) > 0 ? { text, session } : undefined
+    read,
+
+    /** @throws SessionNotFoundError where there is none, or it has reached its maximum age */
+    async get (digest: string): Promise<SessionRecord> {
+      const record = await read(digest)
+      if (record === undefined) throw new SessionNotFoundError()
+      return record
     },
 
     async create (session: Session): Promise<void> {

@@ -1,6 +1,6 @@
 import { HttpError } from '../../errors/http-error.ts'
 
-/** What initialize settled about the client. */
+/** The client as initialize described it. */
 export interface ClientDescription {
   clientInfo: { name: string, version: string }
   capabilities: Record<string, unknown>
@@ -21,6 +21,9 @@ export interface Session extends ClientDescription {
   /** Milliseconds since the epoch; renewed once in a while, not by every request. */
   lastSeenAt: number
 }
+
+/** A session by its name in the store. */
+export type SessionRef = Pick<Session, 'digest'>
 
 export interface SessionOptions {
   idleTtlSeconds: number

@@ -1,27 +1,22 @@
-import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { digest, randomId } from '../../crypto/hash.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { createSessionCache } from './session-cache.ts'
 import { createSessionQuota } from './session-quota.ts'
 import { createSessionRecords } from './session-records.ts'
 import type { SessionRecord } from './session-records.ts'
+import { createSessionSettings } from './session-settings.ts'
 import { SessionNotFoundError } from './session.ts'
-import type { ClientDescription, Session, SessionOptions } from './session.ts'
+import type { ClientDescription, Session, SessionOptions, SessionRef } from './session.ts'
 
-/** Each subscription takes at most 8 KiB in the session's record. */
-const MAX_SUBSCRIPTIONS = 50
-/** How long a session may be served without reading the store; less where sessions end sooner. */
+/** Time for which a session may be served without reading the store; less where sessions end sooner. */
 const CACHE_MS = 2_000
 
 export type Sessions = ReturnType<typeof createSessions>
 
-/** A session by its name in the store. */
-type SessionRef = Pick<Session, 'digest'>
-
 /**
- * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store alone, so
- * every replica can serve the next request of each. A session belongs to a principal (issuer, subject, client), never to
- * a token, so it survives a refresh.
+ * Sessions of the 2025 revisions (MCP 2025-11-25, Streamable HTTP, session management). They live in the store alone,
+ * so every replica can serve the next request of each. A session belongs to a principal (issuer, subject, client) and
+ * not to a token, so it survives a refresh.
  *
  * @param now milliseconds since the epoch
  */
@@ -45,12 +40,6 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
     return record
   }
 
-  async function readRecord (session: SessionRef): Promise<SessionRecord> {
-    const record = await records.read(session.digest)
-    if (record === undefined) throw new SessionNotFoundError()
-    return record
-  }
-
   /** @param unseenMs for how long uses may go unrecorded after this one */
   async function recordUse (record: SessionRecord, unseenMs = 0): Promise<Session> {
     const isDue = now() - record.session.lastSeenAt >= records.renewSeconds * 1_000 - unseenMs
@@ -66,21 +55,9 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
     return existed
   }
 
-  /** Changes a record; starts over when another request has changed it in between. */
-  async function change (session: SessionRef, update: (session: Session) => Partial<Session>): Promise<void> {
-    for (;;) {
-      const record = await readRecord(session)
-      const changed = { ...record.session, ...update(record.session) }
-      if (await records.replace(record, changed)) return cache.remove(session.digest)
-    }
-  }
-
-  async function changeSubscriptions (session: SessionRef, update: (uris: readonly string[]) => readonly string[]): Promise<void> {
-    await change(session, ({ subscriptions = [] }) => ({ subscriptions: update(subscriptions) }))
-    replicas.send({ kind: 'subscriptions-changed', session: session.digest })
-  }
-
   return {
+    ...createSessionSettings({ records, cache, replicas }),
+
     /**
      * @returns the session, and the id for Mcp-Session-Id, which only its client knows
      * @throws TooManySessionsError, StoreUnavailableError
@@ -124,7 +101,7 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
 
     /** Counts as a use of a session whose stream is open. @throws SessionNotFoundError when it has ended */
     async renew (session: SessionRef): Promise<Session> {
-      return await recordUse(await readRecord(session))
+      return await recordUse(await records.get(session.digest))
     },
 
     /** Ends a session, and its streams at all replicas. @throws as `use` */
@@ -132,42 +109,6 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
       const { session } = await findRecord(id, principalKey)
       if (!await removeSession(session.digest, principalKey)) throw new SessionNotFoundError()
       replicas.send({ kind: 'session-ended', session: session.digest })
-    },
-
-    /**
-     * The lowest severity of log messages that the client wants. It is read from the store, as it may have been set at
-     * another replica; without the store the known one counts.
-     */
-    async logLevel (session: Session): Promise<string | undefined> {
-      try {
-        return (await records.read(session.digest))?.session.logLevel
-      } catch {
-        return session.logLevel
-      }
-    },
-
-    async setLogLevel (session: SessionRef, level: string): Promise<void> {
-      await change(session, () => ({ logLevel: level }))
-      replicas.send({ kind: 'log-level-changed', session: session.digest })
-    },
-
-    /** Notifies the session when the resource changes. @throws ProtocolError at the limit */
-    async subscribe (session: SessionRef, uri: string): Promise<void> {
-      await changeSubscriptions(session, (uris) => {
-        if (uris.includes(uri)) return uris
-        if (uris.length < MAX_SUBSCRIPTIONS) return [...uris, uri]
-        const message = `A session may subscribe to ${MAX_SUBSCRIPTIONS} resources at most`
-        throw new ProtocolError(ProtocolErrorCode.InvalidParams, message)
-      })
-    },
-
-    async unsubscribe (session: SessionRef, uri: string): Promise<void> {
-      await changeSubscriptions(session, (uris) => uris.filter((other) => other !== uri))
-    },
-
-    /** The URIs that the session has subscribed to. @throws SessionNotFoundError, StoreUnavailableError */
-    async subscriptions (session: SessionRef): Promise<ReadonlySet<string>> {
-      return new Set((await readRecord(session)).session.subscriptions)
     }
   }
 }

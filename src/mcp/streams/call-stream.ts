@@ -26,9 +26,9 @@ export interface CallRequest {
 export interface CallStreamOptions {
   cluster: Cluster
   eventStreams: EventStreams
-  /** How long the store holds a running stream after its last event. */
+  /** Time for which the store holds a running stream after its last event. */
   ttlSeconds: number
-  /** How long to wait for a JSON response before a stream is opened. */
+  /** Time to wait for the responses before a stream is opened. */
   streamAfterMs?: number | undefined
 }
 

@@ -10,7 +10,7 @@ export interface CallEventId {
   number: number
 }
 
-/** How far the standalone streams of a session were read: in the session's queue, and in the change log. */
+/** A position in the two logs of a session's standalone streams: the numbers of the last entries read. */
 export interface StandalonePosition {
   queue: number
   changes: number

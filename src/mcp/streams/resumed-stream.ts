@@ -9,13 +9,13 @@ import type { StreamName, StreamRecord } from './stream-record.ts'
 
 export interface ResumedStreamOptions {
   cluster: Cluster
-  /** How long the replica that runs the call may be without a heartbeat before its call counts as lost. */
+  /** Time without a heartbeat after which the replica that runs the call counts as dead. */
   deadAfterMs: number
 }
 
 /**
- * A call's stream that its client has resumed here. The events are read from the store, whichever replica runs the call.
- * When that replica has died, this one ends the stream with an error for every request.
+ * A call's stream that its client has resumed here. The events are read from the store, whichever replica runs the
+ * call. When that replica has died, this one ends the stream with an error for every request.
  */
 export class ResumedStream {
   readonly #name: StreamName
@@ -90,10 +90,11 @@ export class ResumedStream {
   async #closeWithErrors ({ requests }: StreamRecord, message: string): Promise<void> {
     const { store } = this.#options.cluster
     const { session, stream } = this.#name
+    const limits = { ttlSeconds: CLOSED_TTL_SECONDS, most: MAX_EVENTS }
     let newest = 0
     for (const id of requests) {
       const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })
-      newest = await store.append(keys.events(session, stream), data, { ttlSeconds: CLOSED_TTL_SECONDS, most: MAX_EVENTS })
+      newest = await store.append(keys.events(session, stream), data, limits)
     }
     // The client may have read more events than were stored; its numbers continue from the last one that it has.
     const shift = Math.max(0, this.#lastRead - (newest - requests.length))

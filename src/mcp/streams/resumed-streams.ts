@@ -10,7 +10,7 @@ import { readStreamRecord } from './stream-record.ts'
 export interface ResumedStreamsOptions {
   cluster: Cluster
   eventStreams: EventStreams
-  /** How often to look for events whose message was lost, and whether the replica that runs the call is alive. */
+  /** Interval of looking for events whose message was lost, and for the heartbeat of the replica that runs the call. */
   pollMs?: number | undefined
   /** See `ResumedStreamOptions`; longer than a replica takes to start anew with an empty store. */
   deadAfterMs?: number | undefined

@@ -15,7 +15,7 @@ export interface SessionStreamsOptions {
   eventStreams: EventStreams
   changes: ChangeLog
   sessions: Sessions
-  /** How long the stream of a running call is held after its last event. */
+  /** Time for which the store holds the stream of a running call after its last event. */
   callTtlSeconds: number
   /** Timings for tests; documented where they are used. */
   timings?: SessionStreamTimings | undefined

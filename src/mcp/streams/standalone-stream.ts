@@ -22,7 +22,7 @@ export interface StandaloneServices {
   onEnd (stream: StandaloneStream): void
 }
 
-/** How long the newest stream of a session is remembered in the store. */
+/** Time for which the store remembers the newest stream of a session. */
 export const CLAIM_TTL_SECONDS = 86_400
 
 const UNLIMITED: StandalonePosition = { queue: Infinity, changes: Infinity }
@@ -44,7 +44,7 @@ export class StandaloneStream {
   readonly #reading: CoalescedTask
   readonly #position: StandalonePosition
   #limit: StandalonePosition = UNLIMITED
-  /** Where to continue at the limit, once the newer stream has ended. */
+  /** The position to continue from at the limit, once the newer stream has ended. */
   #next: StandalonePosition | undefined
   /** URIs of resources; undefined when they may have changed since they were read. */
   #subscriptions: ReadonlySet<string> | undefined
@@ -195,7 +195,7 @@ export class StandaloneStream {
     return this.#position.queue >= this.#limit.queue && this.#position.changes >= this.#limit.changes
   }
 
-  /** Moves on to where the newer stream ended. @returns whether it did: not before everything up to the limit is sent */
+  /** Moves to where the newer stream ended, once everything up to the limit is sent. @returns whether it moved */
   #continueAtNext (): boolean {
     if (this.#next === undefined || !this.#hasReachedLimit()) return false
     Object.assign(this.#position, this.#next)

@@ -22,9 +22,9 @@ export interface StandaloneStreamsOptions {
   eventStreams: EventStreams
   changes: ChangeLog
   sessions: Pick<Sessions, 'renew' | 'subscriptions'>
-  /** How often an open stream counts as a use of its session. */
+  /** Interval in which an open stream counts as a use of its session. */
   renewMs?: number | undefined
-  /** How often streams whose last read failed are read again. */
+  /** Interval of reading again for streams whose last read failed. */
   pollMs?: number | undefined
 }
 
@@ -84,7 +84,8 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
 
   return {
     /** @param after the position to continue from; from now on where absent. @throws StoreUnavailableError */
-    async open ({ digest, protocolVersion, subscriptions = [] }: Session, after?: StandalonePosition): Promise<McpResponse> {
+    async open (session: Session, after?: StandalonePosition): Promise<McpResponse> {
+      const { digest, protocolVersion, subscriptions = [] } = session
       const reader = `${replicas.self}.${randomId(9)}`
       const position = after ?? {
         queue: (await store.entries(keys.queue(digest), Number.MAX_SAFE_INTEGER)).newest,

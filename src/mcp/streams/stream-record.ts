@@ -15,7 +15,7 @@ export interface StreamRecord {
 
 /** Events that the store holds of one stream. */
 export const MAX_EVENTS = 1_000
-/** How long a stream that is complete, or lost, can still be read. */
+/** Time for which a stream that is complete, or lost, can still be read. */
 export const CLOSED_TTL_SECONDS = 300
 /** Time that a client waits before it reconnects (the `retry` field of an event stream). */
 export const RETRY_MS = 1_000
