@@ -92,7 +92,7 @@ const MAY_IMPORT = {
   'src/pages': [],
   'src/logging': ['src/config', 'src/tokens', 'fastify'],
   'src/http': [
-    'src/config', 'src/crypto', 'src/limits', 'src/mcp/sessions', 'src/net', 'src/oauth/clients', 'src/oauth/modes',
+    'src/config', 'src/crypto', 'src/limits', 'src/mcp/exchange.ts', 'src/net', 'src/oauth/clients', 'src/oauth/modes',
     'src/oauth/protocol', 'src/pages', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'fastify'
   ],
   routes: [

@@ -21,60 +21,71 @@ import { hasPolicy } from '../src/policy/evaluator.ts'
 import { randomId } from '../src/crypto/hash.ts'
 
 export interface McpTransportOptions {
-  /** What is offered. */
+  /** The tools, prompts and resources to offer. */
   definitions: readonly Definition[]
-  /** What their policies need to know of a caller. */
+  /** The scopes and claims that their policies use. */
   requirements: PolicyRequirements
-  /** Is given what offers other definitions while the server runs. */
+  /** For development: gets the engine, to replace the definitions while the server runs. */
   onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
 
-/** The MCP endpoint: the engine with the definitions handed to it, behind Host, Origin and bearer checks. */
-async function mcpTransport (app: FastifyInstance, { definitions, requirements, onEngine }: McpTransportOptions): Promise<void> {
-  const { config, keyring } = app
-  const origins = allowedOrigins(config)
-  logPolicyWarnings(app, definitions, requirements)
-  const tallies = createTallies(app.store, { replicaId: randomId(9), log: app.log })
+/** The MCP endpoint: an engine for the given definitions, behind Host, Origin and bearer checks. */
+async function mcpTransport (app: FastifyInstance, options: McpTransportOptions): Promise<void> {
+  const { config, keyring, store, log } = app
+  const { definitions, requirements, onEngine } = options
+  logPolicyWarnings(app, options)
+  const tallies = createTallies(store, { replicaId: randomId(9), log })
   const limits = createMcpLimits(tallies, config.mcp.limits, clientAddressKey)
   const engine = createEngine({
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...requirements.scopes] },
-    tokenFor: app.hasDecorator('delegatedTokens') ? toolTokens(app.delegatedTokens) : undefined,
+    tokenFor: app.hasDecorator('delegatedTokens') ? toTokenFor(app.delegatedTokens) : undefined,
     pageSize: config.mcp.pageSize,
-    store: app.store,
+    store,
     keyring,
     session: config.mcp.session,
     tool: config.mcp.tool,
     limits,
-    log: app.log
+    log
   })
   onEngine?.(engine)
   const streams = app.hasDecorator('accessTokens')
     ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
     : undefined
+  const origins = allowedOrigins(config)
+  const challenge = { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }
 
   app.addHook('onRequest', createHostCheck(config))
   app.addHook('onRequest', createOriginCheck(origins))
-  await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge: { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }, streams, limits })
+  await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await tallies.close() })
 }
 
-/** What an operator would otherwise wonder about. */
-function logPolicyWarnings ({ config, log }: FastifyInstance, definitions: readonly Definition[], { scopes }: PolicyRequirements): void {
+/** Logs consequences of policies that would otherwise puzzle an operator. */
+function logPolicyWarnings ({ config, log }: FastifyInstance, options: McpTransportOptions): void {
+  const { definitions, requirements: { scopes } } = options
   const guarded = definitions.filter(hasPolicy).map(describeDefinition)
-  if (!config.authRequired && guarded.length > 0) log.warn({ guarded }, 'AUTH_REQUIRED=false: what has a policy is not offered, as nobody is signed in')
+  if (!config.authRequired && guarded.length > 0) {
+    log.warn({ guarded }, 'AUTH_REQUIRED=false: definitions with a policy are not offered, as no caller is signed in')
+  }
   if (config.authRequired && config.oauth.mode === 'proxy' && scopes.length > 0) {
-    log.info({ scopes }, 'Tools need scopes that are not in OIDC_SCOPES: the provider must know them and put them into its access tokens')
+    log.info({ scopes }, 'Policies need scopes that are not in OIDC_SCOPES: the provider must put them into access tokens')
   }
 }
 
-/** Why there is no token is said in words that whoever called the tool may read. */
-function toolTokens ({ tokenFor }: DelegatedTokens): TokenFor {
+/** The reason for which there is no token is an error of the tool: its message is written for the caller. */
+function toTokenFor ({ tokenFor }: DelegatedTokens): TokenFor {
   return async (principal, request, signal) => await tokenFor(principal, request, signal).catch((err: unknown) => {
     throw err instanceof TokenExchangeError ? new ToolError(err.message, { cause: err }) : err
   })
 }
 
-export default fp(mcpTransport, { name: 'mcp-transport', dependencies: ['redis', 'keyring'], decorators: { request: ['principal'] }, encapsulate: true, fastify: '5.x' })
+export default fp(mcpTransport, {
+  name: 'mcp-transport',
+  dependencies: ['redis', 'keyring'],
+  decorators: { request: ['principal'] },
+  encapsulate: true,
+  fastify: '5.x'
+})

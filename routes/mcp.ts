@@ -1,22 +1,23 @@
-import { BearerError } from '../src/errors/bearer-error.ts'
 import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
+import { isPromise } from '../src/async/maybe-async.ts'
+import { BearerError } from '../src/errors/bearer-error.ts'
 import { HttpError } from '../src/errors/http-error.ts'
+import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
 import { acceptJsonOnly } from '../src/http/json-body.ts'
+import { FastifyMcpRequest, acceptsJson } from '../src/http/mcp-request.ts'
 import { sendEventStream } from '../src/http/send-event-stream.ts'
 import type { StreamRevocation } from '../src/http/stream-revocation.ts'
-import type { EventStream, McpRequest, McpResponse } from '../src/mcp/exchange.ts'
-import type { Engine } from '../src/mcp/engine.ts'
 import type { McpLimits } from '../src/limits/mcp-limits.ts'
+import type { Engine } from '../src/mcp/engine.ts'
+import type { EventStream, McpRequest, McpResponse } from '../src/mcp/exchange.ts'
 import type { ChallengeOptions } from '../src/oauth/protocol/bearer-challenge.ts'
-import { isPromise } from '../src/async/maybe-async.ts'
-import { JsonRpcErrorSchema, McpAnswerSchema, McpBodySchema, McpHeadersSchema } from '../src/schemas/mcp.ts'
+import { JsonRpcErrorSchema, McpBodySchema, McpHeadersSchema, McpResponseSchema } from '../src/schemas/mcp.ts'
 
 export interface McpRouteOptions {
   engine: Engine
-  /** Origins whose pages may call. */
+  /** Origins whose pages may send requests (CORS). */
   origins: readonly string[]
   challenge: ChallengeOptions
   /** Ends streams whose token has expired or is revoked; undefined with AUTH_REQUIRED=false. */
@@ -26,25 +27,78 @@ export interface McpRouteOptions {
 
 type Payload = string | Buffer | EventStream | null
 
-/** The MCP endpoint (Streamable HTTP): POST carries messages; GET and DELETE belong to sessions of the 2025 revisions. */
-const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engine, origins, challenge, streams, limits }) => {
-  const answerError = mcpErrorHandler(challenge)
-  acceptJsonOnly(app)
-  // Preflights alone: of a request itself the origin check says what is to be said, in a tenth of the time.
-  await app.register(async (scope) => { await scope.register(cors, { origin: [...origins], methods: ['POST', 'GET', 'DELETE'], maxAge: 600 }) })
-  app.addHook('onSend', sendEventStream)
-  app.setErrorHandler(async (error: FastifyError, request, reply) => await answerError(countRefusal(error, request), request, reply))
+/**
+ * The MCP endpoint (Streamable HTTP): POST for messages; GET for streams and DELETE for sessions of the 2025 revisions.
+ */
+const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, options) => {
+  const { engine, origins, challenge, streams, limits } = options
+  const config = { auth: 'bearer' } as const
+  const response = { '2xx': McpResponseSchema, '4xx': McpResponseSchema, '5xx': McpResponseSchema }
+  const schema = { headers: McpHeadersSchema, response }
+  const postSchema = { ...schema, body: McpBodySchema }
+  const otherSchema = { headers: McpHeadersSchema, response: { '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } }
+  const sendError = mcpErrorHandler(challenge)
 
-  /** Good tokens are always looked at: one bad client must not lock out the others behind its address. */
-  function countRefusal (error: FastifyError, { ip }: FastifyRequest): FastifyError {
-    if (!(error instanceof BearerError)) return error
-    try {
-      limits.checkRefused(ip)
-      limits.countRefused(ip)
-      return error
-    } catch (err) {
-      return err as FastifyError
+  acceptJsonOnly(app)
+  app.addHook('onSend', sendEventStream)
+  app.setErrorHandler(onError)
+  // CORS for preflights alone: the origin check sets the headers of other requests, in a tenth of the time.
+  await app.register(async (scope) => {
+    await scope.register(cors, { origin: [...origins], methods: ['POST', 'GET', 'DELETE'], maxAge: 600 })
+  })
+
+  app.route({ method: 'POST', url: '', config, schema: postSchema, onRequest: countRequest, handler: onPost })
+  app.route({ method: 'GET', url: '', config, schema, onRequest: countRequest, handler: onGet })
+  app.route({ method: 'DELETE', url: '', config, schema, onRequest: countRequest, handler: onDelete })
+  app.route({ method: ['HEAD', 'PUT', 'PATCH'], url: '', config, schema: otherSchema, handler: onOtherMethod })
+
+  function onPost (request: FastifyRequest, reply: FastifyReply): Promise<Payload> | undefined {
+    // Responses are JSON unless something must be streamed, so a client that accepts only JSON is served.
+    if (!acceptsJson(request)) {
+      throw new HttpError(406, 'invalid_request', 'Accept must include application/json and text/event-stream')
     }
+    request.logFields = messageFields(request.body)
+    return handle('POST', request, reply)
+  }
+
+  function onGet (request: FastifyRequest, reply: FastifyReply): Promise<Payload> | undefined {
+    return handle('GET', request, reply)
+  }
+
+  function onDelete (request: FastifyRequest, reply: FastifyReply): Promise<Payload> | undefined {
+    return handle('DELETE', request, reply)
+  }
+
+  function onOtherMethod (_request: FastifyRequest, reply: FastifyReply): void {
+    reply.code(405).headers({ allow: 'POST, GET, DELETE', 'cache-control': 'no-store' })
+    reply.send(jsonRpcError(-32000, 'Method not allowed'))
+  }
+
+  /** Sends the engine's response; a plain one without a promise. */
+  function handle (
+    method: McpRequest['method'],
+    request: FastifyRequest,
+    reply: FastifyReply
+  ): Promise<Payload> | undefined {
+    const response = engine.handle(new FastifyMcpRequest(method, request, reply, challenge.baseUrl))
+    if (isPromise(response)) return response.then((settled) => prepare(settled, request, reply))
+    // Fastify would wait for a returned reply as long as its stream is open.
+    reply.send(prepare(response, request, reply))
+  }
+
+  function prepare (response: McpResponse, request: FastifyRequest, reply: FastifyReply): Payload {
+    const { status, headers, body, stream } = response
+    reply.code(status).header('cache-control', 'no-store').headers(headers)
+    // Fastify adds the charset to JSON text, but not to bytes.
+    if (body instanceof Buffer) reply.type('application/json; charset=utf-8')
+    if (stream === undefined) return body
+    if (!reply.raw.destroyed) {
+      streams?.watch(stream, request.principal)
+      return stream
+    }
+    // The client has disconnected. Sending the stream would be logged as a failure.
+    stream.destroy()
+    return null
   }
 
   function countRequest ({ ip, principal }: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
@@ -57,117 +111,27 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, { engi
     done()
   }
 
-  /** Plain requests are answered at once, without a promise. */
-  function answer (request: FastifyRequest, reply: FastifyReply, method: McpRequest['method']): Promise<Payload> | undefined {
-    const answer = engine.handle(new HttpExchange(method, request, reply, challenge.baseUrl))
-    // A reply that is returned would be waited for, as long as its stream is open.
-    if (isPromise(answer)) return answer.then((settled) => prepare(settled, request, reply))
-    reply.send(prepare(answer, request, reply))
+  async function onError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    return await sendError(error instanceof BearerError ? countRefusal(error, request) : error, request, reply)
   }
 
-  function prepare ({ status, headers, body, stream }: McpResponse, request: FastifyRequest, reply: FastifyReply): Payload {
-    reply.code(status).header('cache-control', 'no-store').headers(headers)
-    // Fastify says so itself of what is a string.
-    if (body instanceof Buffer) reply.type('application/json; charset=utf-8')
-    if (stream === undefined) return body
-    if (!reply.raw.destroyed) {
-      streams?.watch(stream, request.principal)
-      return stream
+  /**
+   * Counts a refused token, and returns the error to send: 429 when the address has had too many. Valid tokens are
+   * verified all the same, so one client cannot lock out others behind the same address.
+   */
+  function countRefusal (error: BearerError, { ip }: FastifyRequest): HttpError {
+    try {
+      limits.checkRefused(ip)
+      limits.countRefused(ip)
+      return error
+    } catch (err) {
+      return err as HttpError
     }
-    // Nobody is there to be sent a stream; one that cannot begin would be logged as a failure.
-    stream.destroy()
-    return null
-  }
-
-  app.post('', {
-    config: { auth: 'bearer' },
-    schema: { headers: McpHeadersSchema, body: McpBodySchema, response: { '2xx': McpAnswerSchema, '4xx': McpAnswerSchema, '5xx': McpAnswerSchema } },
-    onRequest: countRequest
-  }, (request, reply) => {
-    // Answers are JSON unless something streams, so whoever takes JSON is served: curl's own */* included.
-    if (!accepts(request, JSON_TYPE)) throw new HttpError(406, 'invalid_request', 'Accept must include application/json and text/event-stream')
-    request.logFields = describe(request.body)
-    return answer(request, reply, 'POST')
-  })
-
-  for (const method of ['GET', 'DELETE'] as const) {
-    app.route({
-      method,
-      url: '',
-      config: { auth: 'bearer' },
-      schema: { headers: McpHeadersSchema, response: { '2xx': McpAnswerSchema, '4xx': McpAnswerSchema, '5xx': McpAnswerSchema } },
-      onRequest: countRequest,
-      handler: (request, reply) => answer(request, reply, method)
-    })
-  }
-
-  app.route({
-    method: ['HEAD', 'PUT', 'PATCH'],
-    url: '',
-    config: { auth: 'bearer' },
-    schema: { headers: McpHeadersSchema, response: { '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } },
-    handler: async (_request, reply) => reply.code(405).headers({ allow: 'POST, GET, DELETE', 'cache-control': 'no-store' })
-      .send(jsonRpcError(-32000, 'Method not allowed'))
-  })
-}
-
-/** What few requests need is made when it is asked for. */
-class HttpExchange implements McpRequest {
-  readonly method: McpRequest['method']
-  readonly #request: FastifyRequest
-  readonly #reply: FastifyReply
-  readonly #baseUrl: string
-  #signal: AbortSignal | undefined
-
-  constructor (method: McpRequest['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
-    this.method = method
-    this.#request = request
-    this.#reply = reply
-    this.#baseUrl = baseUrl
-  }
-
-  get headers (): McpRequest['headers'] { return this.#request.headers }
-  get url (): string { return this.#baseUrl + this.#request.url }
-  get body (): unknown { return this.#request.body }
-  get acceptsStream (): boolean { return accepts(this.#request, STREAM) }
-  get principal (): McpRequest['principal'] { return this.#request.principal }
-  get address (): string { return this.#request.ip }
-  get log (): McpRequest['log'] { return this.#request.log }
-
-  get signal (): AbortSignal {
-    this.#signal ??= disconnected(this.#reply)
-    return this.#signal
   }
 }
 
-const JSON_TYPE = mediaRange('application/json')
-const STREAM = mediaRange('text/event-stream')
-
-/** Whether a media type is among those of Accept; without the header all are. */
-function accepts ({ headers: { accept } }: FastifyRequest, range: RegExp): boolean {
-  // What clients of the protocol send.
-  return accept === undefined || accept === 'application/json, text/event-stream' || range.test(accept)
-}
-
-function mediaRange (mediaType: 'application/json' | 'text/event-stream'): RegExp {
-  const [type] = mediaType.split('/')
-  return new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i')
-}
-
-/** Aborts when the client goes away before it has its answer. */
-function disconnected ({ raw }: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  if (raw.destroyed) controller.abort()
-  else {
-    raw.once('close', () => {
-      if (!raw.writableFinished) controller.abort()
-    })
-  }
-  return controller.signal
-}
-
-/** For the log: which method and tool. What a client sent as a name is cut, and JSON escapes the rest. */
-function describe (body: unknown): Record<string, unknown> {
+/** Log fields of a message: its method and tool. Names come from the client, so they are cut. */
+function messageFields (body: unknown): Record<string, unknown> {
   if (Array.isArray(body)) return { batch: body.length }
   const { method, params } = body as { method?: unknown, params?: { name?: unknown } }
   const fields: Record<string, unknown> = {}

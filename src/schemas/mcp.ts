@@ -1,8 +1,8 @@
 import { Type } from 'typebox'
 
 /**
- * The MCP endpoint. What is inside a message is the SDK's to judge; the schemas hold what HTTP has to say.
- * Streamable HTTP, revisions 2025-03-26 to 2026-07-28.
+ * The MCP endpoint (Streamable HTTP, revisions 2025-03-26 to 2026-07-28). The SDK validates the messages; these schemas
+ * describe what HTTP carries.
  */
 export const McpHeadersSchema = Type.Object({
   accept: Type.Optional(Type.String()),
@@ -19,10 +19,10 @@ export const McpBodySchema = Type.Union([
   Type.Array(Type.Unknown())
 ])
 
-/** A message or a stream of them, as the SDK wrote it. */
-export const McpAnswerSchema = Type.Unknown()
+/** JSON text, its bytes, or server-sent events, as the engine has written them. */
+export const McpResponseSchema = Type.Unknown()
 
-/** JSON-RPC 2.0 section 5.1. */
+/** An error that no message caused, or whose message could not be read (JSON-RPC 2.0 section 5.1). */
 export const JsonRpcErrorSchema = Type.Object({
   jsonrpc: Type.Literal('2.0'),
   id: Type.Null(),

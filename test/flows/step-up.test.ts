@@ -140,7 +140,7 @@ t.test('real clients step up', async (t) => {
 
 t.test('without sign-in nothing that has a policy is offered, and the log says so at start', async (t) => {
   const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false' } })
-  t.match(await seed.logged(({ msg }) => msg.startsWith('AUTH_REQUIRED=false: what has a policy')), {
+  t.match(await seed.logged(({ msg }) => msg.startsWith('AUTH_REQUIRED=false: definitions with a policy')), {
     level: 40,
     guarded: ['Tool "close_ticket"', 'Tool "admins_only"']
   })

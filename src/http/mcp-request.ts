@@ -1,0 +1,65 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { McpRequest } from '../mcp/exchange.ts'
+
+/** A Fastify request as the MCP engine takes it. Members that few requests need are made when they are read. */
+export class FastifyMcpRequest implements McpRequest {
+  readonly method: McpRequest['method']
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #baseUrl: string
+  #signal: AbortSignal | undefined
+
+  constructor (method: McpRequest['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
+    this.method = method
+    this.#request = request
+    this.#reply = reply
+    this.#baseUrl = baseUrl
+  }
+
+  get headers (): McpRequest['headers'] { return this.#request.headers }
+  get url (): string { return this.#baseUrl + this.#request.url }
+  get body (): unknown { return this.#request.body }
+  get acceptsStream (): boolean { return acceptsEventStream(this.#request) }
+  get principal (): McpRequest['principal'] { return this.#request.principal }
+  get address (): string { return this.#request.ip }
+  get log (): McpRequest['log'] { return this.#request.log }
+
+  get signal (): AbortSignal {
+    this.#signal ??= disconnectSignal(this.#reply)
+    return this.#signal
+  }
+}
+
+/** Aborts when the client disconnects before it has the whole response. */
+function disconnectSignal ({ raw }: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  if (raw.destroyed) controller.abort()
+  else {
+    raw.once('close', () => {
+      if (!raw.writableFinished) controller.abort()
+    })
+  }
+  return controller.signal
+}
+
+const JSON_RANGE = mediaRange('application/json')
+const EVENT_STREAM_RANGE = mediaRange('text/event-stream')
+
+export function acceptsJson (request: FastifyRequest): boolean {
+  return accepts(request, JSON_RANGE)
+}
+
+export function acceptsEventStream (request: FastifyRequest): boolean {
+  return accepts(request, EVENT_STREAM_RANGE)
+}
+
+/** Whether Accept includes a media type; without the header every type is accepted (RFC 9110 section 12.5.1). */
+function accepts ({ headers: { accept } }: FastifyRequest, range: RegExp): boolean {
+  // The header that MCP clients send needs no regular expression.
+  return accept === undefined || accept === 'application/json, text/event-stream' || range.test(accept)
+}
+
+function mediaRange (mediaType: 'application/json' | 'text/event-stream'): RegExp {
+  const [type] = mediaType.split('/')
+  return new RegExp(`(^|,)\\s*(${mediaType}|${type}/\\*|\\*/\\*)\\s*(;|,|$)`, 'i')
+}
