@@ -1,38 +1,26 @@
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import ts from 'typescript'
+import { build } from 'esbuild'
+import type { BuildFailure, Plugin } from 'esbuild'
 import { ExtensionError } from '../src/extensions/errors.ts'
 
-/** The JavaScript of folders of TypeScript kept up to date. `npm run dev` compiled it whole, so what is there at first is taken as it is. */
+/** Keeps the JavaScript of folders of TypeScript up to date. dev/start.js compiled everything, so existing files are taken as they are. */
 export interface Compiler {
-  /** Compiles what was saved since, and removes what has no source any more. @throws ExtensionError with file, line and reason */
+  /** Compiles what was saved since the last call, and removes what has no source any more. @throws ExtensionError with file, line and reason */
   update (): Promise<void>
 }
 
-/** As in tsconfig.json; types are not looked at, which takes seconds. */
-const OPTIONS: ts.CompilerOptions = {
-  module: ts.ModuleKind.ESNext,
-  target: ts.ScriptTarget.ES2023,
-  sourceMap: true,
-  verbatimModuleSyntax: true,
-  rewriteRelativeImportExtensions: true
+/** As in dev/transpile.js: leaves every import as it is, except that it names the JavaScript instead of the TypeScript. */
+const importJavaScript: Plugin = {
+  name: 'import-javascript',
+  setup ({ onResolve }) {
+    onResolve({ filter: /./ }, ({ kind, path }) => kind === 'entry-point' ? undefined : { path: path.replace(/^(\.\.?\/.*)\.ts$/, '$1.js'), external: true })
+  }
 }
 
 /** @param folders pairs: the sources, and where their JavaScript goes */
 export async function createCompiler (folders: ReadonlyArray<readonly [source: string, target: string]>): Promise<Compiler> {
   const compiled = new Map<string, string>()
-
-  async function compile (source: string, target: string, text: string): Promise<void> {
-    const { outputText, sourceMapText, diagnostics } = ts.transpileModule(text, { compilerOptions: OPTIONS, fileName: source, reportDiagnostics: true })
-    const [problem] = diagnostics!
-    if (problem !== undefined) {
-      const { start, messageText } = problem
-      const line = text.slice(0, start).split('\n').length
-      throw new ExtensionError(`${source}:${line} cannot be loaded: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`)
-    }
-    await writeFile(target, outputText)
-    await writeFile(`${target}.map`, sourceMapText!)
-  }
 
   async function updateFolder (source: string, target: string, first: boolean): Promise<void> {
     const names = await namesIn(source, '.ts')
@@ -43,7 +31,7 @@ export async function createCompiler (folders: ReadonlyArray<readonly [source: s
     for (const name of names) {
       const file = join(source, name)
       const text = await readFile(file, 'utf8')
-      if (!first && compiled.get(file) !== text) await compile(file, join(target, `${basename(name, '.ts')}.js`), text)
+      if (!first && compiled.get(file) !== text) await compile(file, target)
       compiled.set(file, text)
     }
   }
@@ -53,6 +41,16 @@ export async function createCompiler (folders: ReadonlyArray<readonly [source: s
     async update () {
       for (const [source, target] of folders) await updateFolder(source, target, false)
     }
+  }
+}
+
+async function compile (file: string, outdir: string): Promise<void> {
+  try {
+    // Only bundling rewrites imports. Every import is external, so the file still becomes one file.
+    await build({ entryPoints: [file], outdir, bundle: true, treeShaking: false, plugins: [importJavaScript], format: 'esm', platform: 'node', target: 'node20', sourcemap: true, sourcesContent: false, logLevel: 'silent' })
+  } catch (err) {
+    const { text, location } = (err as BuildFailure).errors[0]!
+    throw new ExtensionError(`${file}:${location!.line} cannot be loaded: ${text}`)
   }
 }
 

@@ -35,12 +35,15 @@ export async function emptyFolder (t: Test): Promise<string> {
   return folder
 }
 
+/** Keeps tap's TypeScript loader out of the processes that tests start. */
+process.env['TAP_TYPE_STRIP_ONLY'] = '1'
+
 /** What the bundle's files cover says nothing of the sources' own. */
 const UNCOVERED = { _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 
 /** Runs node with exactly this environment (and PATH); killed with the test at the latest. */
 export function startProcess (t: Test, args: string[], env: Record<string, string>, cwd: string): TestProcess {
-  const child = spawn(process.execPath, args, { cwd, env: { PATH: process.env['PATH']!, ...(args.some((arg) => arg.startsWith(BUNDLE)) && UNCOVERED), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, args, { cwd, env: { PATH: process.env['PATH']!, TAP_TYPE_STRIP_ONLY: '1', ...(args.some((arg) => arg.startsWith(BUNDLE)) && UNCOVERED), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   const ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }))
   for (const stream of [child.stdout!, child.stderr!]) {
