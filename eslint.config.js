@@ -75,14 +75,14 @@ const MAY_IMPORT = {
   ],
 
   // What is offered, and how its authors test it
-  'src/tools': ['src/config', 'src/define'],
-  'src/prompts': ['src/define'],
-  'src/resources': ['src/config', 'src/define'],
+  'src/index.ts': ['src/define', 'src/tokens'],
+  'src/tools': ['src/config', 'src/define', 'src/index.ts'],
+  'src/prompts': ['src/define', 'src/index.ts'],
+  'src/resources': ['src/config', 'src/define', 'src/index.ts'],
   'src/extensions': ['src/define'],
   'src/definitions.ts': [
     'src/config', 'src/define', 'src/extensions', 'src/mcp/catalog', 'src/mcp/revisions.ts', 'src/resources'
   ],
-  'src/index.ts': ['src/define', 'src/tokens'],
   'src/testing': [
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/exchange.ts',
     'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'
