@@ -2,21 +2,30 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
 import type { Environment } from './config/load.ts'
-import { listen } from './listen.ts'
 import { loadDefinitions } from './definitions.ts'
 import { IDLE_MS } from './http/shutdown.ts'
+import { listen } from './listen.ts'
+import { createLogOutput } from './logging/output.ts'
+
+/** How long the end of the process waits for a slow reader of its log. */
+const LOG_DRAIN_MS = 1_000
 
 /**
- * The whole life of the process: environment in, listening server out, orderly end on a signal. What keeps it from
- * starting is printed, and the exit code says so.
+ * Runs the server from environment to exit: starts it, listens, and shuts down gracefully on a signal. What prevents the
+ * start is printed, and the exit code is 1.
  */
-export async function serve (environment: Environment, dotenvPath: string | false, options: AppOptions = {}): Promise<void> {
+export async function serve (
+  environment: Environment, dotenvPath: string | false, options: AppOptions = {}
+): Promise<void> {
   try {
-    const app = await buildApp(environment, { dotenvPath, definitions: loadDefinitions, ...options })
+    const logOutput = createLogOutput()
+    const app = await buildApp(environment, {
+      dotenvPath, logStream: logOutput, definitions: loadDefinitions, ...options
+    })
     const { config } = app
     const port = await listen(app)
-    // The delay is the last resort, should closing hang; a second signal ends at once.
-    const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS
+    // The delay is the last resort, should closing hang; a second signal ends the process at once.
+    const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS + LOG_DRAIN_MS
     closeWithGrace({ delay, logger: false }, async ({ err, signal }) => {
       if (err !== undefined) {
         app.log.fatal({ err }, 'An unexpected error ends the server')
@@ -25,8 +34,12 @@ export async function serve (environment: Environment, dotenvPath: string | fals
         await app.shutdown.drain()
       }
       await app.close()
+      await logOutput.drained(LOG_DRAIN_MS)
     })
-    if (!config.authRequired) app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: whoever reaches this address may call every tool that has no policy, without signing in')
+    if (!config.authRequired) {
+      app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: anyone who reaches this address may call every tool ' +
+        'that has no policy, without signing in')
+    }
     app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
   } catch (err) {
     console.error((err as Error).message)

@@ -1,9 +1,5 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import Fastify, { LogController } from 'fastify'
 import t from 'tap'
-import { createLogOutput } from '../../src/logging/output.ts'
 import { lazyRequestLogger } from '../../src/logging/lazy-request-logger.ts'
 
 t.test('what is logged for a request names it, at every level, and a request that logs nothing has no logger made', async (t) => {
@@ -26,24 +22,4 @@ t.test('what is logged for a request names it, at every level, and a request tha
   t.equal((await app.inject('/')).body, 'trace')
   t.equal(made, 2, 'its own, and the one that was asked for')
   t.same(lines.map(({ reqId, of, inner, level }) => [reqId, of ?? inner, level]), [['r-1', 'trace', 10], ['r-1', 'debug', 20], ['r-1', 'info', 30], ['r-1', 'warn', 40], ['r-1', 'error', 50], ['r-1', 'fatal', 60], ['r-1', true, 30]])
-})
-
-t.test('the lines of one turn are written together, in their order, or at once where they must be', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'seed-log-'))
-  const path = join(folder, 'log')
-  const fd = openSync(path, 'a')
-  t.teardown(() => {
-    closeSync(fd)
-    rmSync(folder, { recursive: true })
-  })
-  const output = createLogOutput(fd)
-  const written = (): string => readFileSync(path, 'utf8')
-  output.write('one\n')
-  output.write('two\n')
-  t.equal(written(), '')
-  await new Promise((resolve) => { setImmediate(resolve) })
-  t.equal(written(), 'one\ntwo\n')
-  output.write('three\n')
-  output.flushSync()
-  t.equal(written(), 'one\ntwo\nthree\n', 'at once when it must be')
 })
