@@ -28,7 +28,7 @@ import type { Definition } from './define/definition.ts'
 import { requirementsOf } from './policy/requirements.ts'
 import type { Engine } from './mcp/engine.ts'
 
-/** On every answer (pages add their own). */
+/** On every response; pages add their own. */
 const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
@@ -41,46 +41,72 @@ const PLUGIN_TIMEOUT_MS = (MAX_GRACE_SECONDS + 10) * 1_000
 export interface AppOptions {
   /** The `.env` file to read besides the environment; none by default. */
   dotenvPath?: string | false
-  /** Where log lines go instead of standard output. */
+  /** Receives log lines instead of standard output. */
   logStream?: { write (line: string): void }
-  /** How client metadata documents are fetched, instead of from public addresses only. */
+  /** Fetches client metadata documents, instead of from public addresses only. */
   fetchDocument?: FetchPublicDocument
-  /** The tools, prompts and resources to offer, or what loads them as the configuration says; none by default. */
+  /** The tools, prompts and resources to offer, or a function that loads them; none by default. */
   definitions?: readonly Definition[] | ((config: Config) => Promise<readonly Definition[]>)
-  /** For development: is given what offers other definitions while the server runs. */
+  /** For development: receives the engine, which can replace the definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
 }
 
 /**
- * Builds Seed from the environment that it is given. Listens on nothing, and never exits.
+ * Builds Seed from an environment. The order of plugins is the architecture: with sign-in, or open to everyone.
+ * Listens on nothing, and never exits.
  *
  * @throws ConfigError with every problem of the configuration
  */
 export async function buildApp (environment: Environment, options: AppOptions = {}): Promise<FastifyInstance> {
   const { dotenvPath, logStream = createLogOutput(), fetchDocument = createPublicFetcher(), onEngine } = options
-  let isTrustedProxy: (address: string) => boolean = () => false
-  const app = Fastify({
+  const app = createServer(logStream)
+  await app.register(config, { environment, dotenvPath })
+  const { authRequired, oauth, oidc, scopeHierarchy } = app.config
+  const definitions = await loadDefinitions(options.definitions, app.config)
+  const requirements = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
+
+  await app.register(shutdown)
+  await app.register(redis)
+  await app.register(keyring)
+  await app.register(rateLimit)
+  if (authRequired) {
+    await app.register(oidcDiscovery)
+    await app.register(jwtAuth)
+    if (oauth.mode === 'broker') await app.register(grants)
+    await app.register(oauthProxy, { fetchDocument, requirements })
+    await app.register(dcr)
+  } else {
+    await app.register(openAccess)
+  }
+  await app.register(mcpTransport, { definitions, requirements, onEngine })
+  await app.register(health)
+  app.setNotFoundHandler({ preHandler: app.rateLimits.byAddressLocally('not-found', { factor: 5 }) }, notFoundHandler)
+  return app
+}
+
+/** Creates the Fastify instance with what holds for every request. The config plugin sets the log level. */
+function createServer (logStream: { write (line: string): void }): FastifyInstance {
+  let isTrustedProxy: ((address: string) => boolean) | undefined
+  const app: FastifyInstance = Fastify({
     logger: { ...loggerOptions(), stream: logStream },
     childLoggerFactory: lazyRequestLogger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: createRequestId,
     requestIdHeader: false,
-    trustProxy: (address) => isTrustedProxy(address),
+    trustProxy: (address) => (isTrustedProxy ??= createAddressMatcher(app.config.trustProxy))(address),
     exposeHeadRoutes: false,
     bodyLimit: 1_048_576,
-    // Headers before the whole request, or Node swaps the two; streams of answers are not bound by these.
+    // The headers' timeout must be the shorter one, or Node swaps the two. Neither limits event streams.
     requestTimeout: 10_000,
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     pluginTimeout: PLUGIN_TIMEOUT_MS,
-    frameworkErrors: (error, request, reply) => { answerBadUrl(error, request as FastifyRequest, reply as FastifyReply, logRequest) },
+    frameworkErrors: (error, request, reply) => {
+      answerBadUrl(error, request as FastifyRequest, reply as FastifyReply, logRequest)
+    },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } }
   })
-  await app.register(config, { environment, dotenvPath })
-  isTrustedProxy = createAddressMatcher(app.config.trustProxy)
-  const definitions = typeof options.definitions === 'function' ? await options.definitions(app.config) : options.definitions ?? []
-
   app.removeContentTypeParser('text/plain')
   app.setErrorHandler(plainErrorHandler)
   app.decorateRequest('logFields', undefined)
@@ -93,29 +119,17 @@ export async function buildApp (environment: Environment, options: AppOptions = 
     logRequest(request, reply)
     done()
   })
-
-  const requirements = requirementsOf(definitions, app.config.scopeHierarchy, app.config.oidc.scopes)
-  await app.register(shutdown)
-  await app.register(redis)
-  await app.register(keyring)
-  await app.register(rateLimit)
-  if (app.config.authRequired) {
-    await app.register(oidcDiscovery)
-    await app.register(jwtAuth)
-    if (app.config.oauth.mode === 'broker') await app.register(grants)
-    await app.register(oauthProxy, { fetchDocument, requirements })
-    await app.register(dcr)
-  } else {
-    await app.register(openAccess)
-  }
-  await app.register(mcpTransport, { definitions, requirements, onEngine })
-  await app.register(health)
-  app.setNotFoundHandler({ preHandler: app.rateLimits.byAddressLocally('not-found', { factor: 5 }) }, notFoundHandler)
   return app
 }
 
-/** A URL that cannot be decoded reaches no route and no hook: it is answered and logged here. */
-async function answerBadUrl (error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLogger): Promise<void> {
+async function loadDefinitions (given: AppOptions['definitions'] = [], settings: Config): Promise<readonly Definition[]> {
+  return typeof given === 'function' ? await given(settings) : given
+}
+
+/** Answers and logs a URL that cannot be decoded: it reaches no route and no hook. */
+async function answerBadUrl (
+  error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLogger
+): Promise<void> {
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
   await plainErrorHandler(error, request, reply)
   logRequest(request, reply)
