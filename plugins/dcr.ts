@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
+import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { clientAddressKey } from '../src/net/addresses.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
@@ -16,7 +17,9 @@ async function dcr (app: FastifyInstance): Promise<void> {
   const limitAddress = rateLimits.byKey('register', {
     max: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS'
   })
-  const limitAll = rateLimits.byKey('register', { max: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL' })
+  const limitAll = rateLimits.byKey('register', {
+    max: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL'
+  })
 
   async function limitNew (request: FastifyRequest): Promise<void> {
     await limitAddress(request, clientAddressKey(request.ip))
@@ -27,8 +30,17 @@ async function dcr (app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', rateLimits.byAddress('registration'))
   // /register serves clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/register', '/register']) {
-    await app.register(registerRoutes, { prefix, registrations, redirectUriSchemes, limitNew })
+    await app.register(async (scope) => {
+      await serveBackChannel(scope, { body: 'json' })
+      await allowAnyOrigin(scope)
+      await scope.register(registerRoutes, { registrations, redirectUriSchemes, limitNew })
+    }, { prefix })
   }
 }
 
-export default fp(dcr, { name: 'dcr', dependencies: ['redis', 'jwt-auth', 'rate-limit'], encapsulate: true, fastify: '5.x' })
+export default fp(dcr, {
+  name: 'dcr',
+  dependencies: ['redis', 'jwt-auth', 'rate-limit'],
+  encapsulate: true,
+  fastify: '5.x'
+})

@@ -20,7 +20,7 @@ async function health (app: FastifyInstance): Promise<void> {
     parts['keys'] = { vital, check: async () => { throwIfUnusable(jwks.problem()) } }
   }
   app.addHook('onRequest', app.rateLimits.byAddressLocally('health', { factor: 10 }))
-  await app.register(healthRoutes, { prefix: '/health', leaving: () => shutdown.shuttingDown, parts })
+  await app.register(healthRoutes, { prefix: '/health', shuttingDown: () => shutdown.shuttingDown, parts })
 }
 
 function throwIfUnusable (reason: string | undefined): void {

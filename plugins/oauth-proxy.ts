@@ -7,16 +7,19 @@ import consentRoutes from '../routes/consent.ts'
 import revokeRoutes from '../routes/revoke.ts'
 import tokenRoutes from '../routes/token.ts'
 import wellKnownRoutes from '../routes/well-known.ts'
-import type { PolicyRequirements } from '../src/policy/requirements.ts'
-import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
+import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel.ts'
+import { serveBrowserPages } from '../src/http/browser-pages.ts'
 import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
-import { createBroker } from '../src/oauth/modes/broker/broker.ts'
-import { createMetadataDocuments } from '../src/oauth/clients/metadata-documents.ts'
+import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
 import { createClients } from '../src/oauth/clients/clients.ts'
-import { createConsent } from '../src/oauth/endpoints/consent.ts'
-import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
+import type { Clients } from '../src/oauth/clients/clients.ts'
+import { createMetadataDocuments } from '../src/oauth/clients/metadata-documents.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
+import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
+import { createBroker } from '../src/oauth/modes/broker/broker.ts'
+import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
+import type { PolicyRequirements } from '../src/policy/requirements.ts'
 
 export interface OauthProxyOptions {
   /** How client metadata documents are fetched. */
@@ -27,33 +30,17 @@ export interface OauthProxyOptions {
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
 async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }: OauthProxyOptions): Promise<void> {
-  const { config, store, oidc, accessTokens, rateLimits, log } = app
-  const { baseUrl, resource, oauth } = config
-  const { redirectUriSchemes, registration: { clientTtlSeconds } } = oauth
-  const { scopes, algorithms } = config.oidc
-  const toolScopes = requirements.scopes
-  const { verifier, revocations, signingKeys } = accessTokens
-  const { getKey } = oidc.jwks
-  const provider = oidc.provider.metadata
-
+  const { config, store, oidc, rateLimits, log } = app
+  const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
-  const clients = createClients({ registrations: createRegistrations(store, clientTtlSeconds), configured: oauth.configuredClients, documents, redirectUriSchemes })
-  const broker = oauth.mode === 'broker'
-    ? createBroker({
-      config, policyClaims: requirements.claims, store, signingKeys, core: app.grantServices, clients, provider, verifyAccessToken: verifier.verify, log
-    })
-    : undefined
-  const { signIn, issuer, revoker, revokeFor } = broker ?? createProxy({
-    config, toolScopes, upstream: oidc.tokenClient, revocations, verifyAccessToken: verifier.verify
+  const clients = createClients({
+    registrations: createRegistrations(store, oauth.registration.clientTtlSeconds),
+    configured: oauth.configuredClients,
+    documents,
+    redirectUriSchemes
   })
-
-  const consent = createConsent(store)
-  const cookies = createCookies(baseUrl)
-
-  /** Counts a client's requests to an endpoint. */
-  const limitClient = (endpoint: string) => rateLimits.byKey(`${endpoint}:client`, {
-    max: oauth.limits.perClient, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_CLIENT'
-  })
+  const { mode, broker, tokenKeys, jwks } = createMode(app, clients, requirements)
+  const server = { baseUrl, resource, scopes: config.oidc.scopes, toolScopes: requirements.scopes, redirectUriSchemes }
 
   app.addHook('onReady', async () => { documents.start() })
   app.addHook('onClose', async () => { documents.close() })
@@ -61,46 +48,103 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
 
   await app.register(async (scope) => {
     scope.addHook('onRequest', rateLimits.byAddressLocally('documents', { factor: 10 }))
-    await scope.register(wellKnownRoutes, {
-      prefix: '/.well-known',
-      baseUrl,
-      resource,
-      scopes,
-      toolScopes,
-      mode: oauth.mode,
-      clientDocuments: documents.advertised,
-      tokenKeys: broker === undefined
-        ? () => ({ jwksUri: provider().jwksUri, algorithms })
-        : () => ({ jwksUri: `${baseUrl}/.well-known/jwks.json`, algorithms: ['ES256'] }),
-      jwks: broker === undefined ? undefined : signingKeys.published
+    await scope.register(wellKnownRoutes, { ...server, mode: oauth.mode, documents, tokenKeys, jwks })
+  }, { prefix: '/.well-known' })
+
+  /** Mounts an endpoint under each of its paths. They share one limit for each address. */
+  async function mount (
+    parent: FastifyInstance,
+    endpoint: string,
+    paths: string[],
+    register: (scope: FastifyInstance) => Promise<unknown>
+  ): Promise<void> {
+    for (const prefix of paths) {
+      await parent.register(async (scope) => {
+        scope.addHook('onRequest', rateLimits.byAddress(endpoint))
+        await register(scope)
+      }, { prefix })
+    }
+  }
+
+  const limitClient = (endpoint: string) => rateLimits.byKey(`${endpoint}:client`, {
+    max: oauth.limits.perClient, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_CLIENT'
+  })
+
+  // Paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
+  await app.register(async (pages) => {
+    const services = {
+      ...server, clients, signIn: mode.signIn, consents: createPendingConsents(store), cookies: createCookies(baseUrl)
+    }
+    await serveBrowserPages(pages)
+    await mount(pages, 'authorize', ['/oauth/authorize', '/authorize'], async (scope) => {
+      await scope.register(authorizeRoutes, { ...services, limitClient: limitClient('authorize') })
+    })
+    await mount(pages, 'consent', ['/oauth/consent'], async (scope) => {
+      await scope.register(consentRoutes, services)
+    })
+    if (broker === undefined) return
+    await mount(pages, 'callback', ['/oauth/callback'], async (scope) => {
+      await scope.register(callbackRoutes, { signIn: broker.signIn, cookies: services.cookies })
     })
   })
 
-  /** Routes of one endpoint share a limit, whatever their path. */
-  async function mount (endpoint: string, register: (scope: FastifyInstance) => Promise<unknown>): Promise<void> {
-    await app.register(async (scope) => {
-      scope.addHook('onRequest', rateLimits.byAddress(endpoint))
-      await register(scope)
+  await app.register(async (backChannel) => {
+    const services = { ...server, clients, store }
+    await serveBackChannel(backChannel, { body: 'form' })
+    await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
+      await allowAnyOrigin(scope)
+      await scope.register(tokenRoutes, { ...services, issuer: mode.issuer, limitClient: limitClient('token') })
     })
-  }
-
-  // The paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
-  for (const prefix of ['/oauth/authorize', '/authorize']) {
-    await mount('authorize', async (scope) => await scope.register(authorizeRoutes, { prefix, limitClient: limitClient('authorize'), clients, consent, cookies, probe: signIn.probeUrl, baseUrl, resource, scopes, toolScopes, redirectUriSchemes }))
-  }
-  await mount('consent', async (scope) => await scope.register(consentRoutes, { prefix: '/oauth/consent', consent, signIn, clients, cookies, baseUrl, redirectUriSchemes }))
-  if (broker !== undefined) {
-    await mount('callback', async (scope) => await scope.register(callbackRoutes, { prefix: '/oauth/callback', signIn: broker.signIn, cookies }))
-  }
-  for (const prefix of ['/oauth/token', '/token']) {
-    await mount('token', async (scope) => await scope.register(tokenRoutes, { prefix, limitClient: limitClient('token'), clients, store, issuer, baseUrl, resource }))
-  }
-  for (const prefix of ['/oauth/revoke', '/revoke']) {
-    await mount('revoke', async (scope) => await scope.register(revokeRoutes, { prefix, limitClient: limitClient('revoke'), clients, store, baseUrl, revoker }))
-  }
-  await mount('backchannel-logout', async (scope) => await scope.register(backchannelLogoutRoutes, {
-    prefix: '/oauth/backchannel-logout', store, ...config.oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey, revokeFor
-  }))
+    await mount(backChannel, 'revoke', ['/oauth/revoke', '/revoke'], async (scope) => {
+      await allowAnyOrigin(scope)
+      await scope.register(revokeRoutes, { ...services, revoker: mode.revoker, limitClient: limitClient('revoke') })
+    })
+    await mount(backChannel, 'backchannel-logout', ['/oauth/backchannel-logout'], async (scope) => {
+      const { oidc: provider, token: { clockSkewSeconds } } = config
+      const { revokeFor } = mode
+      await scope.register(backchannelLogoutRoutes, {
+        store, oidc: provider, clockSkewSeconds, getKey: oidc.jwks.getKey, revokeFor
+      })
+    })
+  })
 }
 
-export default fp(oauthProxy, { name: 'oauth-proxy', dependencies: ['oidc-discovery', 'jwt-auth', 'rate-limit'], encapsulate: true, fastify: '5.x' })
+/** The mode of OAUTH_MODE, and the keys that sign its access tokens. */
+function createMode (app: FastifyInstance, clients: Clients, requirements: PolicyRequirements) {
+  const { config, store, oidc, accessTokens: { verifier, revocations, signingKeys }, log } = app
+  const provider = oidc.provider.metadata
+  const verifyAccessToken = verifier.verify
+  if (config.oauth.mode === 'proxy') {
+    const { tokenClient: upstream } = oidc
+    return {
+      mode: createProxy({ config, toolScopes: requirements.scopes, upstream, revocations, verifyAccessToken }),
+      broker: undefined,
+      tokenKeys: () => ({ jwksUri: provider().jwksUri, algorithms: config.oidc.algorithms }),
+      jwks: undefined
+    }
+  }
+  const broker = createBroker({
+    config,
+    policyClaims: requirements.claims,
+    store,
+    signingKeys,
+    core: app.grantServices,
+    clients,
+    provider,
+    verifyAccessToken,
+    log
+  })
+  return {
+    mode: broker,
+    broker,
+    tokenKeys: () => ({ jwksUri: `${config.baseUrl}/.well-known/jwks.json`, algorithms: ['ES256'] }),
+    jwks: signingKeys.published
+  }
+}
+
+export default fp(oauthProxy, {
+  name: 'oauth-proxy',
+  dependencies: ['oidc-discovery', 'jwt-auth', 'rate-limit'],
+  encapsulate: true,
+  fastify: '5.x'
+})

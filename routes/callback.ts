@@ -1,28 +1,31 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
-import { pageErrorHandler } from '../src/http/errors.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import type { BrokerSignIn } from '../src/oauth/modes/broker/sign-in.ts'
-import { CallbackQuerySchema, CallbackResponses } from '../src/schemas/callback.ts'
+import { CallbackHeadersSchema, CallbackQuerySchema, CallbackResponses } from '../src/schemas/callback.ts'
 
 export interface CallbackRouteOptions {
-  signIn: BrokerSignIn
+  signIn: Pick<BrokerSignIn, 'complete'>
   cookies: Cookies
 }
 
-/** GET /oauth/callback: the provider sends the browser back (broker mode). The one redirect URI that the provider must know. */
+/**
+ * GET /oauth/callback, in broker mode: the one redirect URI that the provider knows, in a scope of browser pages
+ * (src/http/browser-pages.ts).
+ */
 const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (app, { signIn, cookies }) => {
-  app.setErrorHandler(pageErrorHandler)
-  rejectOtherMethods(app, ['GET'], '', { preflight: false })
+  rejectOtherMethods(app, ['GET'])
 
   app.get('', {
     config: { auth: 'public' },
-    schema: { querystring: CallbackQuerySchema, response: CallbackResponses }
+    schema: { headers: CallbackHeadersSchema, querystring: CallbackQuerySchema, response: CallbackResponses }
   }, async (request, reply) => {
-    const { location, cookieName, client, signedIn, error } = await signIn.complete(request.query, (name) => cookies.read(request, name))
+    const sent = cookies.read(request)
+    const result = await signIn.complete(request.query, (name) => sent.get(name))
+    const { location, cookieName, client, signedIn, error } = result
     request.logFields = { client, ...signedIn, ...(error !== undefined && { error: error.code, reason: error.detail }) }
     cookies.clear(reply, cookieName)
-    return reply.header('cache-control', 'no-store').redirect(location.href, 303)
+    return reply.redirect(location.href, 303)
   })
 }
 

@@ -1,32 +1,38 @@
-import { parseCookie, stringifySetCookie } from 'cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/**
- * Seed's cookies: `__Host-` with Secure, HttpOnly and SameSite=Lax, so that no other site and no subdomain can set or
- * read them, and the provider's redirect back still carries them. On http (this machine only) browsers refuse that
- * prefix: there the name has none, and with https that name means nothing.
- */
-export interface Cookies {
-  read (request: FastifyRequest, name: string): string | undefined
-  /** The cookies of the request whose names begin so and are such as Seed gives; without the prefix of this file, in the order of the browser. */
-  names (request: FastifyRequest, beginning: string): string[]
-  set (reply: FastifyReply, name: string, value: string, maxAgeSeconds: number): void
-  clear (reply: FastifyReply, name: string): void
+export interface Cookie {
+  name: string
+  value: string
+  maxAgeSeconds: number
 }
 
-export function createCookies (baseUrl: string): Cookies {
+export type Cookies = ReturnType<typeof createCookies>
+
+/**
+ * Reads and sets Seed's cookies, in a scope with @fastify/cookie. Over https their names begin with `__Host-`, so that
+ * no other site and no subdomain can set them. SameSite=Lax lets the provider's redirect bring them back. Browsers
+ * refuse that prefix over http, which Seed allows on this machine only. Names in this interface are without prefix.
+ */
+export function createCookies (baseUrl: string) {
   const secure = baseUrl.startsWith('https:')
   const prefix = secure ? '__Host-seed-' : 'seed-'
+  const attributes = { path: '/', httpOnly: true, sameSite: 'lax', secure } as const
 
-  function write (reply: FastifyReply, name: string, value: string, maxAge: number): void {
-    reply.header('set-cookie', stringifySetCookie({ name: prefix + name, value, path: '/', httpOnly: true, sameSite: 'lax', secure, maxAge }))
+  function setCookie (reply: FastifyReply, { name, value, maxAgeSeconds }: Cookie): void {
+    reply.setCookie(prefix + name, value, { ...attributes, maxAge: maxAgeSeconds })
   }
 
   return {
-    read: ({ headers: { cookie = '' } }, name) => parseCookie(cookie)[prefix + name],
-    names: ({ headers: { cookie = '' } }, beginning) =>
-      Object.keys(parseCookie(cookie)).filter((name) => name.startsWith(prefix + beginning) && /^[\w-]{1,64}$/.test(name)).map((name) => name.slice(prefix.length)),
-    set: write,
-    clear: (reply, name) => { write(reply, name, '', 0) }
+    /** Returns Seed's cookies of a request, in the browser's order. Names that Seed never uses are left out. */
+    read ({ cookies }: FastifyRequest): Map<string, string> {
+      const own = Object.entries(cookies).filter(([name]) => name.startsWith(prefix) && /^[\w-]{1,64}$/.test(name))
+      return new Map(own.map(([name, value]) => [name.slice(prefix.length), value!]))
+    },
+
+    set: setCookie,
+
+    clear (reply: FastifyReply, name: string): void {
+      setCookie(reply, { name, value: '', maxAgeSeconds: 0 })
+    }
   }
 }

@@ -3,8 +3,8 @@ import type { Static } from 'typebox'
 import { HtmlSchema, RedirectSchema } from './common.ts'
 
 /**
- * Authorization request: RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2, OpenID Connect Core 1.0 section 3.1.2.1.
- * Each parameter is a string, so a repeated one (which parses to an array) is refused (RFC 6749 section 3.1).
+ * Authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2, OpenID Connect Core 1.0
+ * section 3.1.2.1). A repeated parameter parses to an array, so it is refused (RFC 6749 section 3.1).
  */
 export const AuthorizeQuerySchema = Type.Object({
   client_id: Type.String({ minLength: 1, maxLength: 2048 }),
@@ -25,11 +25,12 @@ export const AuthorizeQuerySchema = Type.Object({
 })
 export type AuthorizeQuery = Static<typeof AuthorizeQuerySchema>
 
-/** Nothing of the headers decides anything here. */
+/** The browser's cookies tell whether it has seen a consent page before. */
 export const AuthorizeHeadersSchema = Type.Object({
-  accept: Type.Optional(Type.String())
+  cookie: Type.Optional(Type.String())
 })
 
+/** 200 is the consent page. */
 export const AuthorizeResponses = {
   200: HtmlSchema,
   302: RedirectSchema,

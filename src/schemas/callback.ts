@@ -2,14 +2,19 @@ import { Type } from 'typebox'
 import { HtmlSchema, RedirectSchema } from './common.ts'
 
 /**
- * The provider's authorization response: RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2. What else it sends
- * (session_state, scope, error_description) is not read. A repeated parameter is refused.
+ * The provider's authorization response (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2). Other parameters
+ * (session_state, scope, error_description) are ignored. A repeated parameter is refused.
  */
 export const CallbackQuerySchema = Type.Object({
   state: Type.Optional(Type.String({ maxLength: 512 })),
   code: Type.Optional(Type.String({ maxLength: 8192 })),
   iss: Type.Optional(Type.String({ maxLength: 2048 })),
   error: Type.Optional(Type.String({ maxLength: 512 }))
+})
+
+/** A cookie proves that this browser began the sign-in. */
+export const CallbackHeadersSchema = Type.Object({
+  cookie: Type.Optional(Type.String())
 })
 
 export const CallbackResponses = {

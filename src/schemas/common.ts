@@ -1,19 +1,21 @@
 import { Type } from 'typebox'
 
-/** RFC 6749 section 5.2 and RFC 7591 section 3.2.2: every error of the token and registration endpoints. */
+/**
+ * An error of the token, revocation, registration or logout endpoint (RFC 6749 section 5.2, RFC 7591 section 3.2.2).
+ */
 export const OAuthErrorSchema = Type.Object({
   error: Type.String(),
   error_description: Type.Optional(Type.String())
 })
 
-/** Errors outside any protocol: unknown paths, refused hosts. */
+/** An error outside a protocol: metadata documents, health, unknown paths, refused hosts. */
 export const ErrorSchema = Type.Object({
   error: Type.String(),
   message: Type.String(),
   reference: Type.Optional(Type.String())
 })
 
-/** A page for a person. */
+/** A page for a person in a browser. */
 export const HtmlSchema = Type.String()
 
 /** A redirect has no body. */

@@ -1,14 +1,15 @@
 import { Type } from 'typebox'
 import { HtmlSchema, RedirectSchema } from './common.ts'
 
-/** The answer of the consent page's form. */
+/** The form of the consent page. */
 export const ConsentBodySchema = Type.Object({
   consent: Type.String({ minLength: 1, maxLength: 128 }),
   decision: Type.Union([Type.Literal('approve'), Type.Literal('deny')])
 })
 
-/** Browsers that say where a request comes from are believed; the cookie is what counts. */
+/** The cookie proves that this browser was asked; Sec-Fetch-Site, where sent, that the page was Seed's own. */
 export const ConsentHeadersSchema = Type.Object({
+  cookie: Type.Optional(Type.String()),
   'sec-fetch-site': Type.Optional(Type.String())
 })
 

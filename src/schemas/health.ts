@@ -10,8 +10,10 @@ const PartSchema = Type.Object({
   reason: Type.Optional(Type.String())
 })
 
-/** Readiness: each part by name; `reason` says in a sentence what is wrong with a failing one. */
+/** Readiness, and each part that it depends on by name. `reason` explains a failing part in one sentence. */
 export const ReadinessSchema = Type.Object({
-  status: Type.Union([Type.Literal('ready'), Type.Literal('degraded'), Type.Literal('not ready'), Type.Literal('shutting down')]),
+  status: Type.Union([
+    Type.Literal('ready'), Type.Literal('degraded'), Type.Literal('not ready'), Type.Literal('shutting down')
+  ]),
   parts: Type.Optional(Type.Record(Type.String(), PartSchema))
 })

@@ -3,8 +3,8 @@ import type { Static } from 'typebox'
 import { OAuthErrorSchema } from './common.ts'
 
 /**
- * Client metadata (RFC 7591 section 2, with `application_type` of OpenID Connect Registration 1.0).
- * Members not listed here are neither stored nor echoed.
+ * Client metadata (RFC 7591 section 2, and `application_type` of OpenID Connect Dynamic Client Registration 1.0
+ * section 2). Other members are neither stored nor returned.
  */
 export const RegisterBodySchema = Type.Object({
   redirect_uris: Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), { minItems: 1, maxItems: 10 }),
@@ -22,12 +22,7 @@ export const RegisterBodySchema = Type.Object({
 })
 export type RegisterBody = Static<typeof RegisterBodySchema>
 
-/** Registration needs no credential; one that is sent is not looked at. */
-export const RegisterHeadersSchema = Type.Object({
-  'content-type': Type.Optional(Type.String())
-})
-
-/** RFC 7591 section 3.2.1. */
+/** Client information response (RFC 7591 section 3.2.1). */
 export const RegisterResponseSchema = Type.Object({
   client_id: Type.String(),
   client_id_issued_at: Type.Integer(),

@@ -1,9 +1,12 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { OAuthErrorSchema } from './common.ts'
-import { ClientCredentialsSchema } from './token.ts'
+import { ClientCredentialsSchema, TokenHeadersSchema } from './token.ts'
 
-/** Revocation request: RFC 7009 section 2.1. A repeated parameter is refused. */
+/** Clients authenticate as at the token endpoint (RFC 7009 section 2.1). */
+export const RevokeHeadersSchema = TokenHeadersSchema
+
+/** Revocation request (RFC 7009 section 2.1). A repeated parameter is refused. */
 export const RevokeBodySchema = Type.Object({
   ...ClientCredentialsSchema.properties,
   token: Type.Optional(Type.String({ minLength: 1, maxLength: 8192 })),
@@ -11,7 +14,7 @@ export const RevokeBodySchema = Type.Object({
 })
 export type RevokeBody = Static<typeof RevokeBodySchema>
 
-/** RFC 7009 section 2.2: the content of the answer means nothing. */
+/** Clients ignore the body of a 200 (RFC 7009 section 2.2). */
 export const RevokeResponses = {
   200: Type.Object({}),
   '4xx': OAuthErrorSchema,

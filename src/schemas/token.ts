@@ -2,12 +2,12 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { OAuthErrorSchema } from './common.ts'
 
-/** Client authentication by Basic (RFC 6749 section 2.3.1). */
+/** Client authentication in the header (RFC 6749 section 2.3.1). */
 export const TokenHeadersSchema = Type.Object({
   authorization: Type.Optional(Type.String())
 })
 
-/** Client authentication in the body: RFC 6749 section 2.3.1, RFC 7521 section 4.2. */
+/** Client authentication in the body (RFC 6749 section 2.3.1, RFC 7521 section 4.2). */
 export const ClientCredentialsSchema = Type.Object({
   client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
   client_secret: Type.Optional(Type.String({ maxLength: 1024 })),
@@ -16,7 +16,10 @@ export const ClientCredentialsSchema = Type.Object({
 })
 export type ClientCredentials = Static<typeof ClientCredentialsSchema>
 
-/** Token request: RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.5, RFC 8707 section 2.2. A repeated parameter is refused. */
+/**
+ * Token request (RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.5, RFC 8707 section 2.2). A repeated parameter is
+ * refused.
+ */
 export const TokenBodySchema = Type.Object({
   ...ClientCredentialsSchema.properties,
   grant_type: Type.String(),
@@ -29,7 +32,7 @@ export const TokenBodySchema = Type.Object({
 })
 export type TokenBody = Static<typeof TokenBodySchema>
 
-/** RFC 6749 section 5.1. */
+/** Token response (RFC 6749 section 5.1). */
 export const TokenResponseSchema = Type.Object({
   access_token: Type.String(),
   token_type: Type.Literal('Bearer'),

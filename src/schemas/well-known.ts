@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 
-/** RFC 9728 section 2. */
+/** Protected resource metadata (RFC 9728 section 2). */
 export const ProtectedResourceSchema = Type.Object({
   resource: Type.String(),
   resource_name: Type.String(),
@@ -11,7 +11,7 @@ export const ProtectedResourceSchema = Type.Object({
 })
 export type ProtectedResource = Static<typeof ProtectedResourceSchema>
 
-/** RFC 8414 section 2. */
+/** Authorization server metadata (RFC 8414 section 2). */
 export const AuthorizationServerSchema = Type.Object({
   issuer: Type.String(),
   authorization_endpoint: Type.String(),
@@ -34,7 +34,7 @@ export const AuthorizationServerSchema = Type.Object({
 })
 export type AuthorizationServer = Static<typeof AuthorizationServerSchema>
 
-/** OpenID Connect Discovery 1.0 section 3: the same, with what that document requires besides. */
+/** OpenID provider metadata (OpenID Connect Discovery 1.0 section 3). */
 export const OpenidConfigurationSchema = Type.Object({
   ...AuthorizationServerSchema.properties,
   jwks_uri: Type.String(),
@@ -43,7 +43,7 @@ export const OpenidConfigurationSchema = Type.Object({
 })
 export type OpenidConfiguration = Static<typeof OpenidConfigurationSchema>
 
-/** RFC 7517 section 5: public keys for ES256. */
+/** A JWK Set (RFC 7517 section 5) of public keys for ES256. */
 export const JwkSetSchema = Type.Object({
   keys: Type.Array(Type.Object({
     kty: Type.Literal('EC'),

@@ -185,7 +185,7 @@ t.test('accepts only GET', async (t) => {
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const) {
       const response = await seed.app.inject({ method, url, payload: '{}', headers: { 'content-type': 'text/html' } })
       t.match(response, { statusCode: 405, headers: { allow: 'GET', 'cache-control': 'no-store' } })
-      t.match(response.json(), { error: 'request_failed', message: 'This address takes GET and no other method' })
+      t.match(response.json(), { error: 'request_failed', message: 'This address accepts GET only' })
     }
     t.match(await seed.app.inject({ method: 'HEAD', url }), { statusCode: 405, body: '' })
   }

@@ -1,26 +1,25 @@
+import { OAuthError } from '../../errors/oauth-error.ts'
 import type { AuthorizeQuery } from '../../schemas/authorize.ts'
+import type { LimitClient } from '../clients/client-limit.ts'
 import { checkRedirectUri } from '../clients/clients.ts'
 import type { Client, Clients } from '../clients/clients.ts'
-import { OAuthError } from '../../errors/oauth-error.ts'
-import type { AuthorizationRequest } from '../modes/sign-in.ts'
+import type { AuthorizationRequest, SignIn } from '../modes/sign-in.ts'
+import { errorRedirect } from '../protocol/authorization-response.ts'
 import { checkCodeChallenge } from '../protocol/pkce.ts'
-import type { LimitClient } from '../clients/client-limit.ts'
 import { isLoopbackRedirectUri } from '../protocol/redirect-uri.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
-import { errorRedirect } from '../protocol/authorization-response.ts'
 import { grantedScopes } from '../protocol/scope.ts'
 
-/** The authorization endpoint, the same in both modes: named checks one after another. What passes goes to consent. */
 export interface AuthorizationServices {
   clients: Clients
-  /** Where a request without a redirect URI goes: to the provider, from where nothing ever comes back. */
-  probe: (scopes: readonly string[]) => URL
+  signIn: Pick<SignIn, 'probeUrl'>
   baseUrl: string
   resource: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
-  /** Those that only some tools need. */
+  /** Scopes that only some tools need. */
   toolScopes: readonly string[]
+  /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
 }
 
@@ -29,14 +28,20 @@ export type AuthorizationOutcome =
   | { kind: 'redirect', location: URL, error?: OAuthError }
 
 /**
- * @returns the request to ask the person about; or where the browser goes at once: the provider (a probe), or (an error
- *   in the request of a client on this machine, which comes along) the client itself, so that a waiting command line hears
- *   of it. Clients elsewhere get no redirect that nobody asked for: the error is thrown and becomes a page (RFC 9700
- *   section 4.11.2).
- * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
+ * The authorization endpoint (RFC 6749 section 3.1), the same in both modes.
+ *
+ * - A valid request goes to the consent page.
+ * - A request without redirect URI is redirected to the provider, to show that the way there works.
+ * - An invalid request of a loopback client is redirected back to it with the error, so that a command line does not
+ *   wait in vain. For other clients the error is thrown and becomes a page: nobody has interacted yet, and a redirect
+ *   would make Seed an open redirector (RFC 9700 section 4.11.2).
+ *
+ * @throws OAuthError, LimitError, ProviderUnavailableError, StoreUnavailableError
  */
 export async function authorize (
-  query: AuthorizeQuery, services: AuthorizationServices, limitClient: LimitClient
+  query: AuthorizeQuery,
+  services: AuthorizationServices,
+  limitClient: LimitClient
 ): Promise<AuthorizationOutcome> {
   const client = await services.clients.find(query.client_id)
   await limitClient(client.id)
@@ -47,35 +52,43 @@ export async function authorize (
     checkResource(query.resource, services.resource)
     checkPrompt(query)
     const scopes = grantedScopes(query.scope, services.scopes, services.toolScopes)
-    if (redirectUri === undefined) return { kind: 'redirect', location: services.probe(scopes) }
+    if (redirectUri === undefined) return { kind: 'redirect', location: services.signIn.probeUrl(scopes) }
     checkCodeChallenge(query.code_challenge, query.code_challenge_method)
     return { kind: 'consent', request: toRequest(query, client, redirectUri, scopes) }
-  } catch (err) {
-    if (err instanceof OAuthError && redirectUri !== undefined && isLoopbackRedirectUri(redirectUri)) {
-      return { kind: 'redirect', location: errorRedirect({ redirectUri, state: query.state }, err, services.baseUrl), error: err }
-    }
-    throw err
+  } catch (error) {
+    if (!(error instanceof OAuthError) || redirectUri === undefined || !isLoopbackRedirectUri(redirectUri)) throw error
+    const location = errorRedirect({ redirectUri, state: query.state }, error, services.baseUrl)
+    return { kind: 'redirect', location, error }
   }
 }
 
-/** Codes in the query and nothing else: no implicit or hybrid flow, no fragment or form (OAuth 2.1, RFC 9700 section 2.1.2). */
+/** A code in the query is the only response: no implicit or hybrid flow, fragment or form (RFC 9700 section 2.1.2). */
 function checkResponse ({ response_type: type, response_mode: mode }: AuthorizeQuery): void {
   if (type === undefined) throw new OAuthError('invalid_request', 'response_type is required')
   if (type !== 'code') throw new OAuthError('unsupported_response_type', 'response_type must be code')
   if (mode !== undefined && mode !== 'query') throw new OAuthError('invalid_request', 'response_mode must be query')
 }
 
-/** Request objects are neither read nor fetched (RFC 9101). */
+/** Request objects (RFC 9101) are neither read nor fetched. */
 function checkNoRequestObject ({ request, request_uri: requestUri }: AuthorizeQuery): void {
-  if (request !== undefined || requestUri !== undefined) throw new OAuthError('invalid_request', 'request and request_uri are not supported')
+  if (request === undefined && requestUri === undefined) return
+  throw new OAuthError('invalid_request', 'request and request_uri are not supported')
 }
 
-/** A sign-in without a person present is never done (RFC 9700 section 4.11.2). */
+/** A sign-in without interaction is refused (RFC 9700 section 4.11.2). */
 function checkPrompt ({ prompt }: AuthorizeQuery): void {
   if (prompt?.split(' ').includes('none')) throw new OAuthError('interaction_required', 'prompt=none is not supported')
 }
 
-function toRequest (query: AuthorizeQuery, { id, kind, name, refreshes }: Client, redirectUri: string, scopes: readonly string[]): AuthorizationRequest {
+/** The values of `prompt` that Seed supports, published as `prompt_values_supported`. */
+export const PROMPT_VALUES = ['login', 'consent', 'select_account']
+
+function toRequest (
+  query: AuthorizeQuery,
+  { id, kind, name, refreshes }: Client,
+  redirectUri: string,
+  scopes: readonly string[]
+): AuthorizationRequest {
   return {
     client: { id, kind, name, refreshes },
     redirectUri,
@@ -83,7 +96,7 @@ function toRequest (query: AuthorizeQuery, { id, kind, name, refreshes }: Client
     codeChallenge: query.code_challenge!,
     scopes,
     nonce: query.nonce,
-    prompt: query.prompt?.split(' ').filter((value) => ['login', 'consent', 'select_account'].includes(value)).join(' ') || undefined,
+    prompt: query.prompt?.split(' ').filter((value) => PROMPT_VALUES.includes(value)).join(' ') || undefined,
     maxAge: query.max_age,
     loginHint: query.login_hint
   }

@@ -1,70 +1,141 @@
-import { OtherBrowserError, SignInExpiredError } from '../../errors/sign-in-errors.ts'
 import { isLoopbackHost } from '../../net/addresses.ts'
+import { digest, randomId, timingSafeEquals } from '../../crypto/hash.ts'
+import { OAuthError } from '../../errors/oauth-error.ts'
+import { OtherBrowserError, SignInExpiredError } from '../../errors/sign-in-errors.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
+import type { Clients } from '../clients/clients.ts'
+import type { AuthorizationRequest, BrowserCookie, SignIn } from '../modes/sign-in.ts'
+import { errorRedirect } from '../protocol/authorization-response.ts'
+import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
 import { describeScope } from '../protocol/scope.ts'
-import { digest, randomId, timingSafeEquals } from '../../crypto/hash.ts'
-import type { AuthorizationRequest } from '../modes/sign-in.ts'
-
-/**
- * A person's consent, asked before the provider is: each time, for every client (MCP security best practices, "Confused
- * Deputy Problem"). The question waits in the store under an id that only the page knows, and can be answered once,
- * within a quarter of an hour, by the browser that was asked.
- */
-export interface Consent {
-  /** @param browser the value of the browser's cookie @returns the id for the page's form */
-  ask (request: AuthorizationRequest, browser: string): Promise<string>
-  /**
-   * The request that the person has now answered; nobody can answer it again.
-   * @param browser the values of the browser's cookies: more than one where its first pages were opened at once
-   * @throws SignInOverError, OtherBrowserError, StoreUnavailableError
-   */
-  answer (id: string, browser: readonly string[]): Promise<AuthorizationRequest>
-}
 
 interface ConsentRecord {
   request: AuthorizationRequest
   browserHash: string
 }
 
+/** Cookies of a request, by name, in the browser's order. */
+type RequestCookies = ReadonlyMap<string, string>
+
 const CONSENT_TTL_SECONDS = 900
 
-export function createConsent (store: Store): Consent {
+export type PendingConsents = ReturnType<typeof createPendingConsents>
+
+/**
+ * The authorization requests that wait for a person's consent. Consent is asked before the provider is involved, every
+ * time and for every client (MCP security best practices, "Confused Deputy Problem"). A request is stored under an id
+ * that only the page knows. It can be answered once, within 15 minutes, by the browser that was asked.
+ */
+export function createPendingConsents (store: Store) {
   return {
-    async ask (request, browser) {
+    /** Returns the id for the page's form, and the cookie that the answer must come with. */
+    async create (
+      request: AuthorizationRequest,
+      cookies: RequestCookies
+    ): Promise<{ id: string, cookie: BrowserCookie }> {
       const id = randomId(32)
-      await store.set(keys.consent(digest(id)), JSON.stringify({ request, browserHash: digest(browser) } satisfies ConsentRecord), CONSENT_TTL_SECONDS)
-      return id
+      const cookie = browserCookie(cookies)
+      const record: ConsentRecord = { request, browserHash: digest(cookie.value) }
+      await store.set(keys.consent(digest(id)), JSON.stringify(record), CONSENT_TTL_SECONDS)
+      return { id, cookie }
     },
 
-    async answer (id, browser) {
+    /**
+     * Returns the request that is being answered; it cannot be answered again.
+     * @throws SignInExpiredError, OtherBrowserError, StoreUnavailableError
+     */
+    async take (id: string, cookies: RequestCookies): Promise<AuthorizationRequest> {
       const key = keys.consent(digest(id))
-      const waiting = await store.get(key)
-      if (waiting === undefined) throw over()
-      const { request, browserHash } = JSON.parse(waiting) as ConsentRecord
-      if (!browser.some((value) => timingSafeEquals(digest(value), browserHash))) {
-        throw new OtherBrowserError('This question was asked in another browser, or this browser keeps no cookies', 'the cookie of the consent page is missing or another one')
+      const stored = await store.get(key)
+      if (stored === undefined) throw consentExpired()
+      const { request, browserHash } = JSON.parse(stored) as ConsentRecord
+      if (!browserValues(cookies).some((value) => timingSafeEquals(digest(value), browserHash))) {
+        throw new OtherBrowserError('This question was asked in another browser, or this browser keeps no cookies',
+          'the cookie of the consent page is missing or is another one')
       }
-      if (await store.take(key) === undefined) throw over()
+      if (await store.take(key) === undefined) throw consentExpired()
       return request
     }
   }
 }
 
-/** What the page tells of a request. The URL parser has put international hosts into their plain form (punycode). */
+function consentExpired (): SignInExpiredError {
+  return new SignInExpiredError('This page has expired, or was answered before', 'unknown consent id')
+}
+
+const BROWSER_COOKIE = 'browser-'
+
+/** An hour: longer than a consent page can be answered. */
+const BROWSER_COOKIE_SECONDS = 3_600
+
+/**
+ * Returns the cookie that tells browsers apart. A browser keeps its value, so that pages in its other tabs stay valid.
+ * A new value gets a name of its own, so that two tabs that open at the same time do not overwrite each other's.
+ */
+function browserCookie (cookies: RequestCookies): BrowserCookie {
+  const known = [...cookies].find(([name, value]) => name.startsWith(BROWSER_COOKIE) && /^[\w-]{22}$/.test(value))
+  const [name, value] = known ?? [`${BROWSER_COOKIE}${randomId(6)}`, randomId(16)]
+  return { name, value, maxAgeSeconds: BROWSER_COOKIE_SECONDS }
+}
+
+/** More than one if the browser's first consent pages were opened at the same time. */
+function browserValues (cookies: RequestCookies): string[] {
+  return [...cookies].flatMap(([name, value]) => name.startsWith(BROWSER_COOKIE) ? [value] : [])
+}
+
+/**
+ * Refuses an answer that another site's page has sent. Browsers without Sec-Fetch-Site are accepted, as the cookie
+ * decides.
+ * @throws OAuthError access_denied
+ */
+export function checkSameOrigin (secFetchSite: string | undefined): void {
+  if (secFetchSite === undefined || secFetchSite === 'same-origin') return
+  throw new OAuthError('access_denied', 'The answer came from another web site', {
+    statusCode: 403,
+    detail: `Sec-Fetch-Site: ${secFetchSite.slice(0, 20)}`
+  })
+}
+
+export interface ConsentDecisionServices {
+  signIn: SignIn
+  clients: Pick<Clients, 'keepAlive'>
+  baseUrl: string
+  /** REDIRECT_URI_SCHEMES */
+  redirectUriSchemes: readonly string[]
+}
+
+/**
+ * Continues the authorization: to the provider, or back to the client with `access_denied`.
+ * @returns the next URL for the browser, and the cookie that it must bring back, if any
+ * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
+ */
+export async function applyDecision (
+  decision: 'approve' | 'deny',
+  request: AuthorizationRequest,
+  { signIn, clients, baseUrl, redirectUriSchemes }: ConsentDecisionServices
+): Promise<{ location: URL, cookie?: BrowserCookie }> {
+  // By the current rules, so that no stored request leads to a redirect that is refused today.
+  checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
+  if (decision === 'deny') {
+    const denied = new OAuthError('access_denied', 'The person did not allow the application')
+    return { location: errorRedirect(request, denied, baseUrl) }
+  }
+  await clients.keepAlive(request.client)
+  return await signIn.start(request)
+}
+
+/** Describes a request for the consent page. The URL parser has already converted international hosts to punycode. */
 export function describeRequest ({ client, redirectUri, scopes }: AuthorizationRequest) {
   const { protocol, host, hostname } = new URL(redirectUri)
-  const web = protocol === 'https:' || protocol === 'http:'
+  const isWeb = protocol === 'https:' || protocol === 'http:'
+  const hostKind = isLoopbackHost(hostname) ? 'loopback' as const : 'web' as const
   return {
     clientName: client.name,
     clientKind: client.kind,
     documentHost: client.kind === 'document' ? new URL(client.id).host : undefined,
-    destination: web ? host : protocol,
-    destinationKind: !web ? 'app' as const : isLoopbackHost(hostname) ? 'loopback' as const : 'web' as const,
+    destination: isWeb ? host : protocol,
+    destinationKind: isWeb ? hostKind : 'app' as const,
     scopes: scopes.map((name) => ({ name, description: describeScope(name) }))
   }
-}
-
-function over (): SignInExpiredError {
-  return new SignInExpiredError('This page has expired, or was answered before', 'unknown consent id')
 }

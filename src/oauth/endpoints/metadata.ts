@@ -1,27 +1,28 @@
-import { ASSERTION_ALGORITHMS } from '../clients/authentication.ts'
 import type { AuthorizationServer, OpenidConfiguration, ProtectedResource } from '../../schemas/well-known.ts'
+import { ASSERTION_ALGORITHMS } from '../clients/authentication.ts'
+import { PROMPT_VALUES } from './authorize.ts'
 
-/** The documents by which clients find everything. All strings come from configuration, never from a request. */
+/** The configuration that metadata is made from. No string in it comes from a request. */
 export interface MetadataOptions {
   baseUrl: string
   resource: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
-  /** Scopes that only some tools need: clients are told of them when they do. */
+  /** Scopes that only some tools need. A client asks for them after a step-up challenge. */
   toolScopes: readonly string[]
-  /** broker: Seed answers the client's redirect URI itself, and signs the tokens. */
+  /** In broker mode Seed signs the tokens and answers the client's redirect URI itself. */
   mode: 'proxy' | 'broker'
 }
 
-/** What may change while Seed runs. */
+/** The part of the metadata that changes while Seed runs. */
 export interface MetadataState {
-  /** Client ID metadata documents can be fetched now. */
-  clientDocuments: boolean
+  /** Whether client ID metadata documents can be fetched now. */
+  metadataDocuments: boolean
 }
 
 /**
- * Protected resource metadata (RFC 9728). `scopes_supported` is what a client asks for when nothing told it more,
- * so it leaves out `offline_access`, which is the client's own affair.
+ * Returns the protected resource metadata (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
+ * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice.
  */
 export function protectedResource ({ baseUrl, resource, scopes }: MetadataOptions): ProtectedResource {
   return {
@@ -33,7 +34,7 @@ export function protectedResource ({ baseUrl, resource, scopes }: MetadataOption
   }
 }
 
-/** The scopes of the challenge and of the resource's metadata. */
+/** Returns the scopes of bearer challenges and of the protected resource metadata. */
 export function baseScopes (scopes: readonly string[]): string[] {
   return scopes.filter((scope) => scope !== 'offline_access')
 }
@@ -41,10 +42,13 @@ export function baseScopes (scopes: readonly string[]): string[] {
 const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
 
 /**
- * Authorization server metadata (RFC 8414 section 2). In proxy mode the provider itself answers the client's redirect
- * URI, so RFC 9207 `iss` cannot be promised there.
+ * Returns the authorization server metadata (RFC 8414 section 2). In proxy mode the provider answers the client's
+ * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
-export function authorizationServer ({ baseUrl, scopes, toolScopes, mode }: MetadataOptions, { clientDocuments }: MetadataState): AuthorizationServer {
+export function authorizationServer (
+  { baseUrl, scopes, toolScopes, mode }: MetadataOptions,
+  { metadataDocuments }: MetadataState
+): AuthorizationServer {
   return {
     issuer: baseUrl,
     authorization_endpoint: `${baseUrl}/oauth/authorize`,
@@ -60,18 +64,28 @@ export function authorizationServer ({ baseUrl, scopes, toolScopes, mode }: Meta
     code_challenge_methods_supported: ['S256'],
     token_endpoint_auth_methods_supported: AUTH_METHODS,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-    prompt_values_supported: ['login', 'consent', 'select_account'],
+    prompt_values_supported: PROMPT_VALUES,
     authorization_response_iss_parameter_supported: mode === 'broker',
-    client_id_metadata_document_supported: clientDocuments,
+    client_id_metadata_document_supported: metadataDocuments,
     scopes_supported: [...scopes, ...toolScopes]
   }
 }
 
+/** The keys that sign access tokens: Seed's own in broker mode, otherwise the provider's. */
+export interface TokenKeys {
+  jwksUri: string
+  algorithms: readonly string[]
+}
+
 /**
- * The same as an OpenID configuration, for clients that look there.
- * @param keys those of the access tokens: Seed's own, or in proxy mode the provider's
+ * Returns the OpenID provider metadata (OpenID Connect Discovery 1.0 section 3), for clients that look there. Seed
+ * issues no ID tokens; the members about them are required by the specification.
  */
-export function openidConfiguration (options: MetadataOptions, state: MetadataState, keys: { jwksUri: string, algorithms: readonly string[] }): OpenidConfiguration {
+export function openidConfiguration (
+  options: MetadataOptions,
+  state: MetadataState,
+  keys: TokenKeys
+): OpenidConfiguration {
   return {
     ...authorizationServer(options, state),
     jwks_uri: keys.jwksUri,

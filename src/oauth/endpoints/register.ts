@@ -1,14 +1,9 @@
-import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
+import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { stripControlCharacters } from '../clients/client-name.ts'
 import type { ClientMetadata, Registrations } from '../clients/registrations.ts'
+import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
 
-/**
- * Dynamic client registration (RFC 7591 section 3): the request's checks, one after another, then the record. Who
- * registers the same metadata again gets the same client while it lives: hosted clients register at each attempt, for
- * many people from one address. That is safe, as every registered client is public and nobody gets a secret.
- */
 export interface RegistrationServices {
   registrations: Registrations
   /** REDIRECT_URI_SCHEMES */
@@ -16,11 +11,18 @@ export interface RegistrationServices {
 }
 
 /**
- * @param limitNew counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL). @throws LimitError
- * @throws OAuthError; StoreUnavailableError
+ * The client registration endpoint (RFC 7591 section 3).
+ *
+ * The same metadata gets the same client while that lives, because hosted clients register at every attempt, for many
+ * people from one address. Sharing is safe: registered clients are public and have no secret.
+ *
+ * @param limitNew counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL) and throws LimitError
+ * @throws OAuthError, LimitError, StoreUnavailableError
  */
 export async function register (
-  body: RegisterBody, services: RegistrationServices, limitNew: () => Promise<void>
+  body: RegisterBody,
+  services: RegistrationServices,
+  limitNew: () => Promise<void>
 ): Promise<RegisteredClient> {
   checkSoftwareStatement(body)
   for (const uri of body.redirect_uris) checkRegistrableRedirectUri(uri, services.redirectUriSchemes)
@@ -32,23 +34,24 @@ export async function register (
   return await services.registrations.register(metadata)
 }
 
-/** Statements are signed claims about a client (RFC 7591 section 2.3); Seed trusts no issuer of them, so it believes none. */
+/** Software statements are signed claims about a client (RFC 7591 section 2.3). Seed trusts no issuer of them. */
 function checkSoftwareStatement ({ software_statement: statement }: RegisterBody): void {
-  if (statement !== undefined) throw new OAuthError('invalid_software_statement', 'Software statements are not accepted')
+  if (statement === undefined) return
+  throw new OAuthError('invalid_software_statement', 'Software statements are not accepted')
 }
 
-/** Links that a person may be shown: never a script or a local file. Nothing behind them is fetched. */
+/** Links for people must not be scripts or local files. Nothing behind them is fetched. */
 function checkWebPage (name: string, value: string | undefined): void {
   if (value !== undefined && !/^https?:\/\/[^\s]+$/i.test(value)) {
     throw new OAuthError('invalid_client_metadata', `${name} must be an http(s) URL`)
   }
 }
 
-/** Settles what the client asked for and what it gets (RFC 7591 section 3.2.1 lets a server replace values). */
+/** Returns the metadata to store. RFC 7591 section 3.2.1 lets a server replace requested values. */
 function readMetadata (body: RegisterBody): ClientMetadata {
   const grantTypes = body.grant_types ?? ['authorization_code', 'refresh_token']
-  if (!grantTypes.includes('authorization_code')) throw new OAuthError('invalid_client_metadata', 'grant_types must include authorization_code')
-  if (!(body.response_types ?? ['code']).includes('code')) throw new OAuthError('invalid_client_metadata', 'response_types must include code')
+  checkIncludes('grant_types', grantTypes, 'authorization_code')
+  checkIncludes('response_types', body.response_types ?? ['code'], 'code')
   const name = stripControlCharacters(body.client_name ?? '')
   return {
     redirect_uris: body.redirect_uris,
@@ -62,9 +65,13 @@ function readMetadata (body: RegisterBody): ClientMetadata {
   }
 }
 
-/** Clients that leave it out and redirect to this machine are native, whatever RFC 7591's default says. */
+function checkIncludes (name: string, values: readonly string[], required: string): void {
+  if (!values.includes(required)) throw new OAuthError('invalid_client_metadata', `${name} must include ${required}`)
+}
+
+/** Without application_type, a client with a redirect URI on this machine is native, whatever the default says. */
 function readApplicationType ({ application_type: type, redirect_uris: uris }: RegisterBody): 'native' | 'web' {
   if (type === undefined) return uris.every((uri) => uri.startsWith('https:')) ? 'web' : 'native'
-  if (type !== 'native' && type !== 'web') throw new OAuthError('invalid_client_metadata', 'application_type must be native or web')
-  return type
+  if (type === 'native' || type === 'web') return type
+  throw new OAuthError('invalid_client_metadata', 'application_type must be native or web')
 }

@@ -1,22 +1,33 @@
+import { OAuthError } from '../../errors/oauth-error.ts'
 import type { RevokeBody } from '../../schemas/revoke.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
-import { OAuthError } from '../../errors/oauth-error.ts'
-import type { TokenRevoker } from '../modes/mode.ts'
 import type { LimitClient } from '../clients/client-limit.ts'
+import type { TokenRevoker } from '../modes/mode.ts'
 
-/** The revocation endpoint (RFC 7009): what holds in both modes, then the mode's own way. */
 export interface RevocationServices extends ClientAuthenticationServices {
   revoker: TokenRevoker
 }
 
-/** @param authorization the Authorization header, if any @throws OAuthError, StoreUnavailableError, ProviderUnavailableError */
+/**
+ * The revocation endpoint (RFC 7009 section 2): the checks that both modes share, then the mode revokes the token.
+ *
+ * @param authorization the Authorization header, if any
+ * @throws OAuthError, LimitError, ProviderUnavailableError, StoreUnavailableError
+ */
 export async function revokeToken (
-  body: RevokeBody, authorization: string | undefined, services: RevocationServices, limitClient: LimitClient
+  body: RevokeBody,
+  authorization: string | undefined,
+  services: RevocationServices,
+  limitClient: LimitClient
 ): Promise<void> {
   if (body.token === undefined) throw new OAuthError('invalid_request', 'token is required')
   const client = await authenticateClient(body, authorization, services)
   await limitClient(client.id)
-  const { token_type_hint: hint } = body
-  await services.revoker.revoke(body.token, hint === 'refresh_token' || hint === 'access_token' ? hint : undefined, client)
+  await services.revoker.revoke(body.token, readHint(body), client)
+}
+
+/** A hint that Seed does not know is ignored (RFC 7009 section 2.1). */
+function readHint ({ token_type_hint: hint }: RevokeBody): 'refresh_token' | 'access_token' | undefined {
+  return hint === 'refresh_token' || hint === 'access_token' ? hint : undefined
 }

@@ -1,51 +1,48 @@
+import { OAuthError } from '../../errors/oauth-error.ts'
 import type { TokenBody, TokenResponse } from '../../schemas/token.ts'
-import { StoreUnavailableError } from '../../store/store.ts'
+import { ignoreOutage } from '../../store/store.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
+import type { LimitClient } from '../clients/client-limit.ts'
 import type { Client } from '../clients/clients.ts'
-import { OAuthError } from '../../errors/oauth-error.ts'
 import type { CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
-import type { LimitClient } from '../clients/client-limit.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 
-/** The token endpoint (RFC 6749 section 3.2): what holds in both modes, then the mode's own way to tokens. */
 export interface TokenServices extends ClientAuthenticationServices {
   issuer: TokenIssuer
   resource: string
 }
 
+type Grant = (body: TokenBody, client: Client, issuer: TokenIssuer) => Promise<TokenResponse>
+
+const GRANT_TYPES = new Map<string, Grant>([
+  ['authorization_code', (body, client, issuer) => issuer.redeemCode(readCodeRequest(body), client)],
+  ['refresh_token', (body, client, issuer) => issuer.refresh(readRefreshRequest(body), client)]
+])
+
 /**
+ * The token endpoint (RFC 6749 section 3.2): the checks that both modes share, then the mode issues the tokens.
+ *
  * @param authorization the Authorization header, if any
- * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
+ * @throws OAuthError, LimitError, ProviderUnavailableError, StoreUnavailableError
  */
 export async function issueTokens (
-  body: TokenBody, authorization: string | undefined, services: TokenServices, limitClient: LimitClient
+  body: TokenBody,
+  authorization: string | undefined,
+  services: TokenServices,
+  limitClient: LimitClient
 ): Promise<TokenResponse> {
-  checkGrantType(body)
+  const grant = GRANT_TYPES.get(body.grant_type)
+  if (grant === undefined) {
+    throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
+  }
   const client = await authenticateClient(body, authorization, services)
   await limitClient(client.id)
   checkResource(body.resource, services.resource)
-  const tokens = body.grant_type === 'authorization_code'
-    ? await services.issuer.redeemCode(readCodeRequest(body), client)
-    : await services.issuer.refresh(readRefreshRequest(body), client)
-  await keepRegistration(client, services)
+  const tokens = await grant(body, client, services.issuer)
+  await services.clients.keepAlive(client).catch(ignoreOutage)
   return tokens
-}
-
-/** Should the store be gone just now, the client keeps its tokens: they are given already. */
-async function keepRegistration (client: Client, { clients }: TokenServices): Promise<void> {
-  try {
-    await clients.keepAlive(client)
-  } catch (err) {
-    if (!(err instanceof StoreUnavailableError)) throw err
-  }
-}
-
-function checkGrantType ({ grant_type: type }: TokenBody): void {
-  if (type !== 'authorization_code' && type !== 'refresh_token') {
-    throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
-  }
 }
 
 /** RFC 6749 section 4.1.3, RFC 7636 section 4.5. */

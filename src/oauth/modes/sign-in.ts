@@ -1,6 +1,6 @@
 import type { Client } from '../clients/clients.ts'
 
-/** A checked authorization request: what the person is asked to consent to, and what happens then. */
+/** An authorization request that passed every check of the authorization endpoint. */
 export interface AuthorizationRequest {
   client: Pick<Client, 'id' | 'kind' | 'name' | 'refreshes'>
   redirectUri: string
@@ -9,24 +9,39 @@ export interface AuthorizationRequest {
   /** The scopes that the client is granted. */
   scopes: readonly string[]
   nonce: string | undefined
-  /** As requested, without `none`; space-separated. */
+  /** The requested values that Seed supports, space-separated. */
   prompt: string | undefined
   /** Seconds, in digits. */
   maxAge: string | undefined
   loginHint: string | undefined
 }
 
-/** What a mode does once a person has consented. */
+/** Signs a person in at the provider, once they have consented. */
 export interface SignIn {
-  /** Where the browser goes now, and the cookie it must bring back from there, if any. */
-  start (request: AuthorizationRequest): Promise<{ location: URL, cookie?: SignInCookie }>
-  /** The provider's address for a request that names no redirect URI: whoever goes there comes back to nothing. */
+  /** Returns the provider's URL for the browser and, in broker mode, the cookie that the callback must come with. */
+  start (request: AuthorizationRequest): Promise<{ location: URL, cookie?: BrowserCookie }>
+  /** Returns the provider's URL for a request without redirect URI. That sign-in cannot be completed. */
   probeUrl (scopes: readonly string[]): URL
 }
 
-/** Says that this browser is the one that consented. */
-export interface SignInCookie {
+/** A cookie that binds a step of the sign-in to the browser that began it. */
+export interface BrowserCookie {
   name: string
   value: string
   maxAgeSeconds: number
+}
+
+/** Names of sign-in cookies begin with this. Each sign-in has its own, so that two tabs do not disturb each other. */
+export const SIGN_IN_COOKIE = 'sign-in-'
+
+/** Sign-ins that one browser may have in progress. */
+const MAX_SIGN_INS = 8
+
+/**
+ * Returns the cookies to clear when another sign-in starts: the oldest, which browsers send first (RFC 6265
+ * section 5.4).
+ * @param names of all cookies, in the browser's order
+ */
+export function surplusSignInCookies (names: Iterable<string>): string[] {
+  return [...names].filter((name) => name.startsWith(SIGN_IN_COOKIE)).slice(0, 1 - MAX_SIGN_INS)
 }

@@ -11,6 +11,7 @@ import { StoreUnavailableError } from '../../../src/store/store.ts'
 /** What is a logout token, and what is none (OpenID Connect Back-Channel Logout 1.0 section 2.6). */
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const ISSUER = 'https://idp.example'
+const OIDC: LogoutServices['oidc'] = { issuer: ISSUER, tenants: [], clientId: 'seed', algorithms: ['ES256'] }
 const { privateKey, publicKey } = await generateKeyPair('ES256')
 const { privateKey: foreignKey } = await generateKeyPair('ES256')
 
@@ -28,40 +29,37 @@ async function sign (claims: Claims, header: Record<string, unknown> = {}, key =
 }
 
 function makeServices (more: Partial<LogoutServices> = {}) {
-  const ended: Array<{ subject: string } | { sid: string }> = []
+  const revoked: Array<{ subject: string } | { sid: string }> = []
   const services: LogoutServices = {
     store: createMemoryStore(),
-    issuer: ISSUER,
-    tenants: [],
-    clientId: 'seed',
-    algorithms: ['ES256'],
+    oidc: OIDC,
     clockSkewSeconds: 30,
     async getKey ({ kid }) {
       if (kid !== 'known') throw new KeyNotFoundError(`no key "${kid}"`)
       return publicKey
     },
     async revokeFor (who) {
-      ended.push(who)
+      revoked.push(who)
       return 2
     },
     ...more
   }
-  return { services, ended }
+  return { services, revoked }
 }
 
 t.test('with a session it ends that session, without one the person', async (t) => {
-  const { services, ended } = makeServices()
-  t.same(await logOut(await sign(usual()), services), { subject: 'ada', sid: 'session-1', ended: 2 })
-  t.same(await logOut(await sign({ ...usual(), sid: undefined }), services), { subject: 'ada', sid: undefined, ended: 2 })
-  t.same(await logOut(await sign({ ...usual(), sub: undefined }), services), { subject: undefined, sid: 'session-1', ended: 2 })
-  t.same(ended, [{ sid: 'session-1' }, { subject: 'ada' }, { sid: 'session-1' }])
+  const { services, revoked } = makeServices()
+  t.same(await logOut(await sign(usual()), services), { subject: 'ada', sid: 'session-1', revoked: 2 })
+  t.same(await logOut(await sign({ ...usual(), sid: undefined }), services), { subject: 'ada', sid: undefined, revoked: 2 })
+  t.same(await logOut(await sign({ ...usual(), sub: undefined }), services), { subject: undefined, sid: 'session-1', revoked: 2 })
+  t.same(revoked, [{ sid: 'session-1' }, { subject: 'ada' }, { sid: 'session-1' }])
 })
 
 t.test('one of several audiences is enough, and other members of events do no harm', async (t) => {
-  const { services, ended } = makeServices()
+  const { services, revoked } = makeServices()
   await logOut(await sign({ ...usual(), aud: ['other', 'seed'], events: { 'urn:other': {}, [EVENT]: {} } }), services)
   await logOut(await sign(usual(), { typ: undefined }), services)
-  t.equal(ended.length, 2)
+  t.equal(revoked.length, 2)
 })
 
 const REFUSED: Array<[what: string, token: () => Promise<string>]> = [
@@ -93,9 +91,9 @@ const REFUSED: Array<[what: string, token: () => Promise<string>]> = [
 
 for (const [what, token] of REFUSED) {
   t.test(`refused, and nobody is logged out: ${what}`, async (t) => {
-    const { services, ended } = makeServices()
+    const { services, revoked } = makeServices()
     await t.rejects(logOut(await token(), services), { name: 'OAuthError', code: 'invalid_request', statusCode: 400, detail: /./ })
-    t.same(ended, [])
+    t.same(revoked, [])
   })
 }
 
@@ -104,12 +102,12 @@ t.test('no token at all', async (t) => {
 })
 
 t.test('a logout token is good once, ten times at once as well', async (t) => {
-  const { services, ended } = makeServices()
+  const { services, revoked } = makeServices()
   const token = await sign(usual())
   const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => logOut(token, services)))
   t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
   await t.rejects(logOut(token, services), { code: 'invalid_request', detail: 'it was used before' })
-  t.equal(ended.length, 1)
+  t.equal(revoked.length, 1)
 })
 
 t.test('the mark of a used one lives longer than the token can be accepted', async (t) => {
@@ -123,21 +121,21 @@ t.test('the mark of a used one lives longer than the token can be accepted', asy
 })
 
 t.test('of a provider with several tenants, only those that are listed', async (t) => {
-  const { services, ended } = makeServices({ issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] })
+  const { services, revoked } = makeServices({ oidc: { ...OIDC, issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] } })
   const from = (tid: string): Claims => ({ ...usual(), iss: `${ISSUER}/${tid}/v2.0`, tid })
   await logOut(await sign(from('tenant-1')), services)
   await t.rejects(logOut(await sign(from('tenant-2')), services), { code: 'invalid_request', detail: 'another issuer' })
   await t.rejects(logOut(await sign({ ...from('tenant-1'), tid: undefined }), services), { code: 'invalid_request', detail: 'another issuer' })
-  t.equal(ended.length, 1)
+  t.equal(revoked.length, 1)
 })
 
 t.test('what cannot be judged or done now is not called bad', async (t) => {
   const away = makeServices({ getKey: async () => { throw new ProviderUnavailableError('no keys yet') } })
   await t.rejects(logOut(await sign(usual()), away.services), ProviderUnavailableError)
-  t.same(away.ended, [])
+  t.same(away.revoked, [])
   const store = createMemoryStore()
   store.setIfAbsent = async () => { throw new StoreUnavailableError() }
   const down = makeServices({ store })
   await t.rejects(logOut(await sign(usual()), down.services), StoreUnavailableError)
-  t.same(down.ended, [])
+  t.same(down.revoked, [])
 })

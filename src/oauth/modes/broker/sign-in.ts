@@ -15,6 +15,7 @@ import { throwawayChallenge } from '../../protocol/pkce.ts'
 import { checkRegistrableRedirectUri } from '../../protocol/redirect-uri.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import { SIGN_IN_COOKIE } from '../sign-in.ts'
 import type { SignIn } from '../sign-in.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
@@ -171,7 +172,7 @@ export function createBrokerSignIn (services: BrokerSignInServices): BrokerSignI
 
 /** One cookie for each sign-in, so that two tabs do not get in each other's way. */
 function cookieName (state: string): string {
-  return `sign-in-${digest(state).slice(0, 12)}`
+  return `${SIGN_IN_COOKIE}${digest(state).slice(0, 12)}`
 }
 
 function over (detail: string): SignInExpiredError {
