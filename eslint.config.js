@@ -80,9 +80,7 @@ const MAY_IMPORT = {
   'src/prompts': ['src/define', 'src/index.ts'],
   'src/resources': ['src/config', 'src/define', 'src/index.ts'],
   'src/extensions': ['src/define'],
-  'src/definitions.ts': [
-    'src/config', 'src/define', 'src/extensions', 'src/mcp/catalog', 'src/mcp/revisions.ts', 'src/resources'
-  ],
+  'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/resources'],
   'src/testing': [
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/exchange.ts',
     'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'

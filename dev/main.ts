@@ -3,7 +3,6 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp } from '../src/app.ts'
 import type { Definition } from '../src/define/definition.ts'
 import { listen } from '../src/listen.ts'
-import { createDefinitionCheck } from '../src/mcp/catalog/catalog.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
@@ -34,16 +33,15 @@ try {
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.clientId
     }
-    let reloader!: Reloader
+    let reloader: Reloader | undefined
     // Made of the configuration, so it stays the same after each save.
     let configuration!: Definition
     let engine!: Pick<Engine, 'replace'>
     const app = await buildApp(environment, {
       async definitions (config) {
         reloader = await createReloader({
-          entries: config.extensions,
+          extensions: config.extensions,
           from: process.cwd(),
-          check: createDefinitionCheck(config.scopeHierarchy),
           // This file runs compiled, from a folder of the repository.
           source: fileURLToPath(new URL('../../src/', import.meta.url))
         })
@@ -51,11 +49,11 @@ try {
         return [...reloader.definitions, configuration]
       },
       onEngine (made) { engine = made }
-    })
+    }).catch((err: unknown) => { throw reloader?.addFile(err) ?? err })
     await listen(app)
-    reloader.watch((definitions) => { engine.replace([...definitions, configuration]) }, app.log)
+    reloader!.watch((definitions) => { engine.replace([...definitions, configuration]) }, app.log)
     closeWithGrace({ delay: 5_000, logger: false }, async () => {
-      await reloader.close()
+      await reloader!.close()
       await app.close()
       await provider.close()
     })

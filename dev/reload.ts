@@ -7,8 +7,8 @@ import { pathToFileURL } from 'node:url'
 import type { Definition } from '../src/define/definition.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import { linkExtensions } from '../src/extensions/link.ts'
-import { OWN_FOLDERS, joinDefinitions, loadDefinitionFiles } from '../src/extensions/load.ts'
-import type { LoadOptions, LoadedFile } from '../src/extensions/load.ts'
+import { BUILT_IN_FOLDERS, addFile, loadAllDefinitions } from '../src/extensions/load.ts'
+import type { LoadedDefinition } from '../src/extensions/load.ts'
 import { ENDINGS, foldersOf, isPath } from '../src/extensions/locate.ts'
 import { createCompiler } from './compile.ts'
 
@@ -21,6 +21,8 @@ export interface Reloader {
   readonly definitions: readonly Definition[]
   /** From now on. @param replace throws for what cannot be served */
   watch (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): void
+  /** Adds the file to an error about one of the definitions. */
+  addFile (err: unknown): unknown
   close (): Promise<void>
 }
 
@@ -29,9 +31,9 @@ export interface ReloadLog {
   error (fields: object, message: string): void
 }
 
-export interface ReloaderOptions extends Pick<LoadOptions, 'check'> {
-  /** Of SEED_EXTENSIONS. Packages are not watched. */
-  entries: readonly string[]
+export interface ReloaderOptions {
+  /** Entries of SEED_EXTENSIONS. Packages are not watched. */
+  extensions: readonly string[]
   from: string
   /** The folder whose tools, prompts and resources were compiled into those that run. */
   source: string
@@ -41,17 +43,16 @@ export interface ReloaderOptions extends Pick<LoadOptions, 'check'> {
 const SETTLE_MS = 50
 
 /** @throws ExtensionError */
-export async function createReloader ({ entries, from, check, source }: ReloaderOptions): Promise<Reloader> {
-  const own = OWN_FOLDERS.map((target) => [join(source, basename(target)), target] as const)
+export async function createReloader ({ extensions, from, source }: ReloaderOptions): Promise<Reloader> {
+  const own = BUILT_IN_FOLDERS.map((target) => [join(source, basename(target)), target] as const)
   const compiler = await createCompiler(own)
-  const theirs = await Promise.all(entries.filter(isPath).map(async (entry) => await folderOf(resolve(from, entry))))
-  linkExtensions([...OWN_FOLDERS, ...theirs].map((folder) => `${pathToFileURL(folder).href.replace(/\/$/, '')}/`))
-  const options = { from, ...(check !== undefined && { check }) }
+  const theirs = await Promise.all(extensions.filter(isPath).map(async (entry) => await folderOf(resolve(from, entry))))
+  linkExtensions([...BUILT_IN_FOLDERS, ...theirs].map((folder) => `${pathToFileURL(folder).href.replace(/\/$/, '')}/`))
   const watched = [...own.map(([folder]) => folder), ...theirs.flatMap(foldersOf)]
 
   let seen = await readTexts(watched)
-  let offered = { texts: seen, files: await loadDefinitionFiles(entries, options) }
-  const definitions = joinDefinitions(offered.files)
+  let offered = { texts: seen, loaded: await loadAllDefinitions(extensions, { from }) }
+  const definitions = definitionsOf(offered.loaded)
   let version = 0
   let watchers: FSWatcher[] = []
   let again = false
@@ -67,14 +68,15 @@ export async function createReloader ({ entries, from, check, source }: Reloader
     const texts = await readTexts(watched)
     if (differing(texts, seen).length === 0) return
     seen = texts
+    let loaded: LoadedDefinition[] = []
     try {
       await compiler.update()
-      const files = await loadDefinitionFiles(entries, { ...options, version: ++version })
-      replace(joinDefinitions(files))
-      log.info(compare(offered.files, files, differing(texts, offered.texts), sourceOf), 'Saved files were loaded: this is offered from now on')
-      offered = { texts, files }
+      loaded = await loadAllDefinitions(extensions, { from, version: ++version })
+      replace(definitionsOf(loaded))
+      log.info(compare(offered.loaded, loaded, differing(texts, offered.texts), sourceOf), 'Saved files were loaded: this is offered from now on')
+      offered = { texts, loaded }
     } catch (err) {
-      const { message } = err as Error
+      const { message } = addFile(err, loaded) as Error
       const file = message.split(' ')[0]!
       log.error({ reason: message.replace(file, sourceOf(file)) }, 'Saved files cannot be loaded: what was offered before stays')
     }
@@ -103,6 +105,7 @@ export async function createReloader ({ entries, from, check, source }: Reloader
 
   return {
     definitions,
+    addFile: (err) => addFile(err, offered.loaded),
     watch (replace, log) {
       again = true
       running = reloadAll(replace, log)
@@ -123,6 +126,10 @@ async function folderOf (path: string): Promise<string> {
 async function existing (folders: readonly string[]): Promise<string[]> {
   const found = await Promise.all(folders.map(async (folder) => (await stat(folder).catch(() => undefined))?.isDirectory()))
   return folders.filter((_, index) => found[index])
+}
+
+function definitionsOf (loaded: readonly LoadedDefinition[]): Definition[] {
+  return loaded.map(({ definition }) => definition)
 }
 
 type Texts = ReadonlyMap<string, string>
@@ -147,8 +154,8 @@ function differing (a: Texts, b: Texts): string[] {
 }
 
 /** What is new, gone, or has other code: its own, or, when a file that others import was saved, theirs. */
-function compare (before: readonly LoadedFile[], after: readonly LoadedFile[], saved: readonly string[], sourceOf: (file: string) => string) {
-  const describe = (files: readonly LoadedFile[]) => new Map(files.flatMap(({ file, definitions }) => definitions.map((definition) => [describeDefinition(definition), sourceOf(file)] as const)))
+function compare (before: readonly LoadedDefinition[], after: readonly LoadedDefinition[], saved: readonly string[], sourceOf: (file: string) => string) {
+  const describe = (loaded: readonly LoadedDefinition[]) => new Map(loaded.map(({ file, definition }) => [describeDefinition(definition), sourceOf(file)] as const))
   const [old, now] = [describe(before), describe(after)]
   const sharedSaved = saved.some((file) => basename(file).startsWith('_'))
   return {

@@ -52,14 +52,27 @@ export interface AppOptions {
 }
 
 /**
- * Builds Seed from an environment. The order of plugins is the architecture: with sign-in, or open to everyone.
- * Listens on nothing, and never exits.
+ * Builds Seed from an environment. Listens on nothing, and never exits.
  *
- * @throws ConfigError with every problem of the configuration
+ * @throws ConfigError with every problem of the configuration; DefinitionError for a definition that cannot be served
  */
 export async function buildApp (environment: Environment, options: AppOptions = {}): Promise<FastifyInstance> {
-  const { dotenvPath, logStream = createLogOutput(), fetchDocument = createPublicFetcher(), onEngine } = options
-  const app = createServer(logStream)
+  const app = createServer(options.logStream ?? createLogOutput())
+  try {
+    await registerPlugins(app, environment, options)
+    return app
+  } catch (err) {
+    // Connections that are open already would keep the process running.
+    await app.close()
+    throw err
+  }
+}
+
+/** Registers all plugins. Their order is the architecture: with sign-in, or open to everyone. */
+async function registerPlugins (
+  app: FastifyInstance, environment: Environment, options: AppOptions
+): Promise<void> {
+  const { dotenvPath, fetchDocument = createPublicFetcher(), onEngine } = options
   await app.register(config, { environment, dotenvPath })
   const { authRequired, oauth, oidc, scopeHierarchy } = app.config
   const definitions = await loadDefinitions(options.definitions, app.config)
@@ -81,7 +94,6 @@ export async function buildApp (environment: Environment, options: AppOptions = 
   await app.register(mcpTransport, { definitions, requirements, onEngine })
   await app.register(health)
   app.setNotFoundHandler({ preHandler: app.rateLimits.byAddressLocally('not-found', { factor: 5 }) }, notFoundHandler)
-  return app
 }
 
 /** Creates the Fastify instance with what holds for every request. The config plugin sets the log level. */

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { readConfig } from '../plugins/config.ts'
 import { explain } from './commands/explain.ts'
 import { revoke } from './commands/revoke.ts'
-import { loadDefinitions } from './definitions.ts'
+import { createDefinitionLoader } from './definitions.ts'
 
 /** The command line for operators: the same environment as the server's. */
 const USAGE = `Usage: seed revoke --subject <sub> | --client <client id> | --grant <grant id>
@@ -35,7 +35,7 @@ async function runExplain (args: string[]): Promise<void> {
   if ([values.tool, values.prompt, values.resource].filter((value) => value !== undefined).length !== 1) throw new Error(USAGE)
   const config = await readConfig({ environment: process.env, dotenvPath: '.env' })
   const claims = file === undefined ? values.scopes === undefined ? undefined : {} : await readClaims(file)
-  const { allowed, text } = explain(config, { ...values, claims }, await loadDefinitions(config))
+  const { allowed, text } = explain(config, { ...values, claims }, await createDefinitionLoader().load(config))
   console.log(text)
   if (!allowed) process.exitCode = 1
 }

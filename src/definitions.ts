@@ -1,19 +1,28 @@
 import type { Config } from './config/config.ts'
 import type { Definition } from './define/definition.ts'
 import { linkExtensions } from './extensions/link.ts'
-import { joinDefinitions, loadDefinitionFiles } from './extensions/load.ts'
-import { createDefinitionCheck } from './mcp/catalog/catalog.ts'
+import { addFile, loadAllDefinitions } from './extensions/load.ts'
+import type { LoadedDefinition } from './extensions/load.ts'
 import { REVISIONS } from './mcp/revisions.ts'
 import { createConfigurationResource } from './resources/_configuration.ts'
 
-/**
- * Everything that this server offers: its own tools, prompts and resources, those of SEED_EXTENSIONS, and its public
- * configuration.
- *
- * @throws ExtensionError, which names the file and the reason
- */
-export async function loadDefinitions (config: Config): Promise<Definition[]> {
-  if (config.extensions.length > 0) linkExtensions()
-  const files = await loadDefinitionFiles(config.extensions, { from: process.cwd(), check: createDefinitionCheck(config.scopeHierarchy) })
-  return [...joinDefinitions(files), createConfigurationResource(config, REVISIONS)]
+/** Loads everything that this server offers, and knows afterwards which file each definition comes from. */
+export function createDefinitionLoader () {
+  let loaded: LoadedDefinition[] = []
+
+  return {
+    /**
+     * Returns Seed's own tools, prompts and resources, those of SEED_EXTENSIONS, and the public configuration.
+     *
+     * @throws ExtensionError, which names the file and the reason
+     */
+    async load (config: Config): Promise<Definition[]> {
+      if (config.extensions.length > 0) linkExtensions()
+      loaded = await loadAllDefinitions(config.extensions, { from: process.cwd() })
+      return [...loaded.map(({ definition }) => definition), createConfigurationResource(config, REVISIONS)]
+    },
+
+    /** Adds the file to an error about a definition, as the catalog throws it. Any other error is returned as it is. */
+    addFile: (err: unknown): unknown => addFile(err, loaded)
+  }
 }

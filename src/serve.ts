@@ -2,7 +2,7 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
 import type { Environment } from './config/load.ts'
-import { loadDefinitions } from './definitions.ts'
+import { createDefinitionLoader } from './definitions.ts'
 import { IDLE_MS } from './http/shutdown.ts'
 import { listen } from './listen.ts'
 import { createLogOutput } from './logging/output.ts'
@@ -17,10 +17,11 @@ const LOG_DRAIN_MS = 1_000
 export async function serve (
   environment: Environment, dotenvPath: string | false, options: AppOptions = {}
 ): Promise<void> {
+  const definitions = createDefinitionLoader()
   try {
     const logOutput = createLogOutput()
     const app = await buildApp(environment, {
-      dotenvPath, logStream: logOutput, definitions: loadDefinitions, ...options
+      dotenvPath, logStream: logOutput, definitions: definitions.load, ...options
     })
     const { config } = app
     const port = await listen(app)
@@ -42,7 +43,7 @@ export async function serve (
     }
     app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
   } catch (err) {
-    console.error((err as Error).message)
+    console.error((definitions.addFile(err) as Error).message)
     process.exitCode = 1
   }
 }

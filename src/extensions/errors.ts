@@ -1,11 +1,12 @@
-/** A file could not be used: the message names it, and why. */
+/** A file, folder or package of SEED_EXTENSIONS that cannot be used. The message names it and says why. */
 export class ExtensionError extends Error {
   override readonly name = 'ExtensionError'
 }
 
-/** Why a file cannot be imported, in one line. What it throws need not be an error. */
-export function reasonOf (err: unknown): string {
+/** Says in one line why a module cannot be imported. What it throws need not be an error. */
+export function describeImportError (err: unknown): string {
   if (!(err instanceof Error)) return `it throws ${String(err)}`
-  // Node does not say in which file it is.
-  return err instanceof SyntaxError ? `in it, or in a file that it imports: ${err.message}` : err.message.split('\n')[0]!
+  // Node does not say which file has the syntax error.
+  if (err instanceof SyntaxError) return `in it, or in a file that it imports: ${err.message}`
+  return err.message.split('\n')[0]!
 }

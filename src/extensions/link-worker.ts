@@ -1,7 +1,7 @@
 import { createResolve } from './resolve.ts'
 import type { Resolve, ResolveOptions } from './resolve.ts'
 
-/** What module.register runs, in a thread of Node's: `initialize` comes before anything is resolved. */
+/** The module that module.register runs in a thread of Node's. `initialize` runs before anything is resolved. */
 let linked: Resolve
 
 export function initialize (options: ResolveOptions): void {

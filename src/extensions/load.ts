@@ -1,95 +1,120 @@
 import { fileURLToPath } from 'node:url'
-import { describeDefinition, isDefinition } from '../define/definition.ts'
+import { DefinitionError, describeDefinition, isDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
-import { ExtensionError, reasonOf } from './errors.ts'
-import { filesOf, locate, specifierOf } from './locate.ts'
-import type { Place } from './locate.ts'
+import { ExtensionError, describeImportError } from './errors.ts'
+import { filesOf, locateModules, specifierOf } from './locate.ts'
+import type { ModuleLocation } from './locate.ts'
 import { checkShape } from './shape.ts'
 
-export { ExtensionError } from './errors.ts'
-
-/** What a file, or a package, that was loaded offers. */
-export interface LoadedFile {
-  /** Absolute path; of a package its name. */
+/** A definition, and where it comes from. */
+export interface LoadedDefinition {
+  definition: Definition
+  /** The absolute path of its file, or the name of its package. */
   file: string
-  definitions: readonly Definition[]
 }
 
 export interface LoadOptions {
-  /** The folder that relative paths and packages are looked for from: the one that Seed is started in. */
+  /** The folder that relative paths and packages are resolved from: the one that Seed is started in. */
   from: string
-  /** Throws for a definition that cannot be served: what knows how lies above this folder. */
-  check?: (definitions: readonly Definition[]) => void
-  /** Loads files again that were loaded under another number. */
+  /** Reloads files that were loaded under another number, for development. */
   version?: number
-  /** Whether Node runs TypeScript by itself. */
+  /** Whether Node runs TypeScript; detected by default. */
   runsTypeScript?: boolean
 }
 
-/** Those of this repository; one that does not exist is an empty one, as git keeps none that are empty. */
-export const OWN_FOLDERS = ['tools', 'prompts', 'resources'].map((name) => fileURLToPath(new URL(`../${name}/`, import.meta.url)))
+/** Seed's own folders of definitions. One that does not exist counts as empty, as git keeps no empty folders. */
+export const BUILT_IN_FOLDERS = ['tools', 'prompts', 'resources']
+  .map((name) => fileURLToPath(new URL(`../${name}/`, import.meta.url)))
 
-/** Whether Node runs TypeScript by itself (22.18 and newer). */
+/** Whether Node strips types by itself (22.18 and later). */
 const RUNS_TYPESCRIPT = Boolean((process.features as { typescript?: unknown }).typescript)
 
-/** Compiled as this file is, or not. */
-const OWN_ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+/** The ending of this file: built-in files are compiled like it, or not at all. */
+const BUILT_IN_ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
-/** @throws ExtensionError */
-export async function loadOwn (options: Omit<LoadOptions, 'from'> = {}): Promise<LoadedFile[]> {
-  const files = await Promise.all(OWN_FOLDERS.map(async (folder) => await filesOf(folder, [OWN_ENDING])))
-  return await loadAll(files.flat().map((file) => ({ kind: 'file', file })), { ...options, runsTypeScript: true })
+/** Loads Seed's own definitions. @throws ExtensionError */
+export async function loadBuiltInDefinitions (options: Omit<LoadOptions, 'from'> = {}): Promise<LoadedDefinition[]> {
+  const files = await Promise.all(BUILT_IN_FOLDERS.map(async (folder) => await filesOf(folder, [BUILT_IN_ENDING])))
+  const modules = files.flat().map((file): ModuleLocation => ({ kind: 'file', file }))
+  return await loadModules(modules, { ...options, runsTypeScript: true })
 }
 
 /**
- * Everything that this server offers: its own, and that of SEED_EXTENSIONS. What these import from 'seed-mcp-server' must
- * have been linked (link.ts).
+ * Loads Seed's own definitions and those of extensions. Modules that import `seed-mcp-server` need linkExtensions first.
  *
- * @param entries of SEED_EXTENSIONS: folders, files, packages
+ * @param extensions entries of SEED_EXTENSIONS: folders, files and packages
  * @throws ExtensionError
  */
-export async function loadDefinitionFiles (entries: readonly string[], options: LoadOptions): Promise<LoadedFile[]> {
-  const own = await loadOwn(options)
-  const places = await Promise.all(entries.map(async (entry) => await locate(entry, options.from)))
-  return [...own, ...await loadAll(places.flat(), options)]
+export async function loadAllDefinitions (
+  extensions: readonly string[],
+  options: LoadOptions
+): Promise<LoadedDefinition[]> {
+  const builtIn = await loadBuiltInDefinitions(options)
+  const modules = await Promise.all(extensions.map(async (entry) => await locateModules(entry, options.from)))
+  const loaded = [...builtIn, ...await loadModules(modules.flat(), options)]
+  checkUnique(loaded)
+  return loaded
 }
 
-async function loadAll (places: readonly Place[], options: Omit<LoadOptions, 'from'>): Promise<LoadedFile[]> {
-  return await Promise.all(places.map(async (place) => await load(place, options)))
+/** Adds the file to an error about a definition. Any other error is returned as it is. */
+export function addFile (err: unknown, loaded: readonly LoadedDefinition[]): unknown {
+  if (!(err instanceof DefinitionError)) return err
+  const source = loaded.find(({ definition }) => definition === err.definition)
+  return source === undefined ? err : cannotBeOffered(source.file, err)
 }
 
-async function load (place: Place, { check = () => {}, version, runsTypeScript = RUNS_TYPESCRIPT }: Omit<LoadOptions, 'from'>): Promise<LoadedFile> {
-  const { file } = place
-  if (place.kind === 'file' && file.endsWith('.ts') && !runsTypeScript) {
-    throw new ExtensionError(`${file} is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer`)
+async function loadModules (
+  modules: readonly ModuleLocation[],
+  options: Omit<LoadOptions, 'from'>
+): Promise<LoadedDefinition[]> {
+  const loaded = await Promise.all(modules.map(async (module) => await loadModule(module, options)))
+  return loaded.flat()
+}
+
+async function loadModule (
+  module: ModuleLocation,
+  { version, runsTypeScript = RUNS_TYPESCRIPT }: Omit<LoadOptions, 'from'>
+): Promise<LoadedDefinition[]> {
+  const { file } = module
+  if (module.kind === 'file' && file.endsWith('.ts') && !runsTypeScript) {
+    const node = `Node ${process.versions.node}`
+    throw new ExtensionError(
+      `${file} is TypeScript, which ${node} does not run: compile it to JavaScript, or use Node 22.18 or newer`)
   }
-  const definitions = await importDefinitions(place, version)
-  if (definitions.length === 0) throw new ExtensionError(`${file} exports nothing that defineTool, definePrompt, defineResource or defineResourceTemplate made (a file that others import has a name that begins with _)`)
+  const definitions = await importDefinitions(module, version)
+  if (definitions.length === 0) {
+    throw new ExtensionError(`${file} exports nothing that defineTool, definePrompt, defineResource or ` +
+      'defineResourceTemplate made (a file that others import has a name that begins with _)')
+  }
   try {
     definitions.forEach(checkShape)
-    check(definitions)
   } catch (err) {
-    throw new ExtensionError(`${file} cannot be offered: ${(err as Error).message}`, { cause: err })
+    throw cannotBeOffered(file, err as Error)
   }
-  return { file, definitions }
+  return definitions.map((definition) => ({ definition, file }))
 }
 
-async function importDefinitions (place: Place, version: number | undefined): Promise<Definition[]> {
+async function importDefinitions (module: ModuleLocation, version: number | undefined): Promise<Definition[]> {
   try {
-    return [...new Set(Object.values(await import(specifierOf(place, version)) as Record<string, unknown>))].filter(isDefinition)
+    const exported = Object.values(await import(specifierOf(module, version)) as Record<string, unknown>)
+    return [...new Set(exported)].filter(isDefinition)
   } catch (err) {
-    throw new ExtensionError(`${place.file} cannot be loaded: ${reasonOf(err)}`, { cause: err })
+    throw new ExtensionError(`${module.file} cannot be loaded: ${describeImportError(err)}`, { cause: err })
   }
 }
 
-/** What all files offer together. @throws ExtensionError where two offer the same */
-export function joinDefinitions (files: readonly LoadedFile[]): Definition[] {
-  const owners = new Map<string, string>()
-  return files.flatMap(({ file, definitions }) => definitions.map((definition) => {
-    const what = describeDefinition(definition)
-    const other = owners.get(what)
-    if (other !== undefined) throw new ExtensionError(`${what} is in ${other} and in ${file}: give one of them another name`)
-    owners.set(what, file)
-    return definition
-  }))
+function checkUnique (loaded: readonly LoadedDefinition[]): void {
+  const files = new Map<string, string>()
+  for (const { definition, file } of loaded) {
+    const label = describeDefinition(definition)
+    const other = files.get(label)
+    if (other !== undefined) {
+      throw new ExtensionError(`${label} is in ${other} and in ${file}: give one of them another name`)
+    }
+    files.set(label, file)
+  }
+}
+
+function cannotBeOffered (file: string, err: Error): ExtensionError {
+  return new ExtensionError(`${file} cannot be offered: ${err.message}`, { cause: err })
 }

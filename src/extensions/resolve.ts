@@ -2,13 +2,13 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 /**
- * How imports of extensions are resolved, besides as Node does. This runs in the server, or in the thread that Node keeps
- * for it (link-worker.ts), so it depends on what it is handed alone.
+ * Resolves the imports of extensions, for Node's module hooks. It may run in a thread of Node's (link-worker.ts), so it
+ * uses nothing but its options.
  */
 export interface ResolveOptions {
-  /** The modules of this server that extensions import: its names, and where they are. */
+  /** Modules of this server that extensions import: name → URL. */
   self: Readonly<Record<string, string>>
-  /** URLs of folders whose files are loaded again when they are saved, each ending with a slash. */
+  /** URLs of folders whose files are reloaded in development, each ending with a slash. */
   reloaded: readonly string[]
 }
 
@@ -21,27 +21,34 @@ export interface Resolved {
   shortCircuit?: boolean
 }
 
-/** Works on what `next` gives, be it a promise (a hook of module.register) or not (module.registerHooks). */
-export type Resolve = <Context extends ResolveContext, Result extends Resolved | Promise<Resolved>>(specifier: string, context: Context, next: (specifier: string, context: Context) => Result) => Result | Resolved
+/** A `resolve` hook. It is asynchronous if `next` is: with module.register, but not with module.registerHooks. */
+export type Resolve = <Context extends ResolveContext, Result extends Resolved | Promise<Resolved>> (
+  specifier: string,
+  context: Context,
+  next: (specifier: string, context: Context) => Result
+) => Result | Resolved
 
 const PACKAGE_SCHEME = 'seed-extension:'
-const VERSION = 'seed-version'
+const VERSION_PARAM = 'seed-version'
 
-/** Of a package that is looked for from a folder, and not from the file that imports it. */
+/** Returns the specifier of a package that is resolved from a folder, instead of from the importing file. */
 export function packageSpecifier (name: string, from: string): string {
   return `${PACKAGE_SCHEME}${name}?${encodeURIComponent(pathToFileURL(join(from, 'package.json')).href)}`
 }
 
-/** The same file as another module. */
-export function versioned (url: string, version: string | number): string {
-  return `${url}?${VERSION}=${version}`
+/** Returns a URL under which Node loads the same file as a new module. */
+export function versionedUrl (url: string, version: string | number): string {
+  return `${url}?${VERSION_PARAM}=${version}`
 }
 
 export function createResolve ({ self, reloaded }: ResolveOptions): Resolve {
-  function inherit (resolved: Resolved, parentUrl: string | undefined): Resolved {
-    const version = parentUrl === undefined || !URL.canParse(parentUrl) ? null : new URL(parentUrl).searchParams.get(VERSION)
-    const again = version !== null && !resolved.url.includes('?') && !resolved.url.includes('/node_modules/') && reloaded.some((folder) => resolved.url.startsWith(folder))
-    return again ? { ...resolved, url: versioned(resolved.url, version) } : resolved
+  /** Gives a reloaded module's own imports its version too, so that files that others import are reloaded as well. */
+  function inheritVersion (resolved: Resolved, parentUrl: string | undefined): Resolved {
+    const version = versionOf(parentUrl)
+    const { url } = resolved
+    const isReloaded = version !== null && !url.includes('?') && !url.includes('/node_modules/') &&
+      reloaded.some((folder) => url.startsWith(folder))
+    return isReloaded ? { ...resolved, url: versionedUrl(url, version) } : resolved
   }
 
   return function resolve (specifier, context, next) {
@@ -52,6 +59,12 @@ export function createResolve ({ self, reloaded }: ResolveOptions): Resolve {
       return next(name, { ...context, parentURL: decodeURIComponent(from) })
     }
     const resolved = next(specifier, context)
-    return (resolved instanceof Promise ? resolved.then((found) => inherit(found, context.parentURL)) : inherit(resolved, context.parentURL)) as typeof resolved
+    return (resolved instanceof Promise
+      ? resolved.then((found) => inheritVersion(found, context.parentURL))
+      : inheritVersion(resolved, context.parentURL)) as typeof resolved
   }
+}
+
+function versionOf (url: string | undefined): string | null {
+  return url === undefined || !URL.canParse(url) ? null : new URL(url).searchParams.get(VERSION_PARAM)
 }

@@ -1,24 +1,26 @@
 import type { Definition } from '../define/definition.ts'
 
-/** What each kind must have, for authors whom no compiler tells. */
-const MEMBERS: Record<Definition['kind'], Record<string, 'string' | 'function' | 'object'>> = {
+type Type = 'string' | 'function' | 'object'
+
+/** Members that each kind must have. */
+const REQUIRED: Record<Definition['kind'], Record<string, Type>> = {
   tool: { name: 'string', description: 'string', input: 'object', handler: 'function' },
   prompt: { name: 'string', handler: 'function' },
   resource: { uri: 'string', name: 'string', read: 'function' },
   'resource-template': { uriTemplate: 'string', name: 'string', read: 'function' }
 }
 
-const TYPES = {
-  string: { is: (value: unknown) => typeof value === 'string', called: 'text' },
-  function: { is: (value: unknown) => typeof value === 'function', called: 'a function' },
-  object: { is: (value: unknown) => typeof value === 'object' && value !== null, called: 'a schema' }
-}
+const TYPE_NAMES: Record<Type, string> = { string: 'text', function: 'a function', object: 'a schema' }
 
-/** @throws Error where a member is missing or something else than it must be */
+/** Checks that a definition has its required members, for authors who have no compiler. @throws Error */
 export function checkShape (definition: Definition): void {
-  const { kind, name } = definition as { kind: Definition['kind'], name?: unknown }
-  for (const [member, type] of Object.entries(MEMBERS[kind])) {
-    const { is, called } = TYPES[type]
-    if (!is((definition as unknown as Record<string, unknown>)[member])) throw new Error(`${kind} ${typeof name === 'string' ? JSON.stringify(name) : 'without a name'} needs ${member}: ${called}`)
+  const members = definition as unknown as Record<string, unknown>
+  const name = typeof members['name'] === 'string' ? JSON.stringify(members['name']) : 'without a name'
+  for (const [member, type] of Object.entries(REQUIRED[definition.kind])) {
+    const value = members[member]
+    // eslint-disable-next-line valid-typeof
+    if (typeof value !== type || value === null) {
+      throw new Error(`${definition.kind} ${name} needs ${member}: ${TYPE_NAMES[type]}`)
+    }
   }
 }

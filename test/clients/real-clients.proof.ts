@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
-import { joinDefinitions, loadOwn } from '../../src/extensions/load.ts'
+import { loadBuiltInDefinitions } from '../../src/extensions/load.ts'
 import { freePort } from '../support/free-port.ts'
 import { getTokens } from '../support/broker.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
@@ -66,7 +66,7 @@ async function folderOf (t: Test): Promise<string> {
 async function start (t: Test, mode: string, env: Record<string, string> = {}, accessTokenTtlSeconds = 3600): Promise<TestSeed> {
   const seed = await startSeed(t, {
     provider: { accessTokenTtlSeconds },
-    definitions: [...joinDefinitions(await loadOwn()), ...tools, ...promptsAndResources],
+    definitions: [...(await loadBuiltInDefinitions()).map(({ definition }) => definition), ...tools, ...promptsAndResources],
     env: { OAUTH_MODE: mode, OIDC_CLIENT_ID: 'seed-dev', CIMD_PROBE_URL: documentOf('probe'), ...env },
     fetchDocument
   })

@@ -2,7 +2,7 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { linkExtensions } from '../../src/extensions/link.ts'
 import { initialize, resolve as resolveInThread } from '../../src/extensions/link-worker.ts'
-import { createResolve, packageSpecifier, versioned } from '../../src/extensions/resolve.ts'
+import { createResolve, packageSpecifier, versionedUrl } from '../../src/extensions/resolve.ts'
 import type { Resolve, ResolveContext } from '../../src/extensions/resolve.ts'
 
 const INDEX = new URL('../../src/index.js', import.meta.url).href
@@ -21,11 +21,11 @@ t.test('this server stands for its package, wherever it is imported', async (t) 
 
 t.test('imports of a file that is loaded again are loaded again, within the folders that are reloaded', async (t) => {
   const resolve = createResolve(OPTIONS)
-  const from = versioned('file:///ext/tools/a.js', 3)
+  const from = versionedUrl('file:///ext/tools/a.js', 3)
   const cases: Array<[specifier: string, url: string, parentURL?: string]> = [
-    ['./_b.js', versioned('file:///ext/tools/_b.js', 3)],
-    ['../_c.js', versioned('file:///ext/_c.js', 3)],
-    ['file:///house/tools/d.js', versioned('file:///house/tools/d.js', 3)],
+    ['./_b.js', versionedUrl('file:///ext/tools/_b.js', 3)],
+    ['../_c.js', versionedUrl('file:///ext/_c.js', 3)],
+    ['file:///house/tools/d.js', versionedUrl('file:///house/tools/d.js', 3)],
     ['./_b.js?raw', 'file:///ext/tools/_b.js?raw'],
     ['file:///house/define/tool.js', 'file:///house/define/tool.js'],
     ['../node_modules/x/index.js', 'file:///ext/node_modules/x/index.js'],

@@ -7,8 +7,9 @@ import { ToolError } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 import { describeDefinition } from '../../src/define/definition.ts'
 import { linkExtensions } from '../../src/extensions/link.ts'
-import { joinDefinitions, loadDefinitionFiles, loadOwn } from '../../src/extensions/load.ts'
-import { createDefinitionCheck } from '../../src/mcp/catalog/catalog.ts'
+import { addFile, loadAllDefinitions, loadBuiltInDefinitions } from '../../src/extensions/load.ts'
+import { createCatalog } from '../../src/mcp/catalog/catalog.ts'
+import { createPolicyEvaluator } from '../../src/policy/evaluator.ts'
 import { BUNDLE, SERVER, emptyFolder, startProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { ROOT } from '../support/root.ts'
@@ -16,7 +17,7 @@ import { modernRequest } from '../support/seed.ts'
 
 const FOLDER = join(ROOT, 'test/extensions/fixtures/folder/')
 const THEIRS = ['Prompt "triage"', 'Resource "tickets://all"', 'Resource template "tickets://one/{id}"', 'Tool "close_ticket"']
-const check = createDefinitionCheck([])
+const policies = createPolicyEvaluator({ hierarchy: [], scopes: [] })
 
 linkExtensions()
 
@@ -34,10 +35,16 @@ if (!(process.features as { typescript?: string | false }).typescript) {
   `)}`)
 }
 
-async function offered (entries: string[], from: string): Promise<string[]> {
-  const own = new Set((await loadOwn()).map(({ file }) => file))
-  const files = await loadDefinitionFiles(entries, { from, check })
-  return joinDefinitions(files.filter(({ file }) => !own.has(file))).map(describeDefinition).sort()
+/** Loads extensions and compiles what is offered, as the server does. @returns what the extensions add */
+async function offered (extensions: string[], from: string): Promise<string[]> {
+  const builtIn = new Set((await loadBuiltInDefinitions()).map(({ file }) => file))
+  const loaded = await loadAllDefinitions(extensions, { from })
+  try {
+    createCatalog(loaded.map(({ definition }) => definition), policies)
+  } catch (err) {
+    throw addFile(err, loaded)
+  }
+  return loaded.filter(({ file }) => !builtIn.has(file)).map(({ definition }) => describeDefinition(definition)).sort()
 }
 
 /** Writes files into a folder that goes with the test. */
@@ -64,8 +71,8 @@ t.test('a folder outside is loaded with its subfolders, from an absolute and fro
 t.test('it runs on the modules of this server, wherever it lies', async (t) => {
   const from = await emptyFolder(t)
   await cp(FOLDER, from, { recursive: true })
-  const files = await loadDefinitionFiles([from], { from, check })
-  const closeTicket = joinDefinitions(files).find((definition): definition is ToolDefinition => definition.kind === 'tool' && definition.name === 'close_ticket')!
+  const loaded = await loadAllDefinitions([from], { from })
+  const closeTicket = loaded.map(({ definition }) => definition).find((definition): definition is ToolDefinition => definition.kind === 'tool' && definition.name === 'close_ticket')!
   t.throws(() => closeTicket.handler({ id: '8' }, {} as never), ToolError)
 })
 
@@ -89,9 +96,9 @@ t.test('a package is found from the folder where Seed is started, with all that 
 
 t.test('TypeScript is loaded where Node runs it', async (t) => {
   const from = await folderOf(t, { 'a.ts': tool('a').replace('handler: ()', 'handler: (): string'), 'types.d.ts': 'export {}' })
-  const files = await loadDefinitionFiles([from], { from, check, runsTypeScript: true })
-  t.equal(joinDefinitions(files.slice(-1)).map(describeDefinition)[0], 'Tool "a"')
-  await t.rejects(loadDefinitionFiles([from], { from, check, runsTypeScript: false }), { name: 'ExtensionError', message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer` })
+  const loaded = await loadAllDefinitions([from], { from, runsTypeScript: true })
+  t.equal(describeDefinition(loaded.at(-1)!.definition), 'Tool "a"')
+  await t.rejects(loadAllDefinitions([from], { from, runsTypeScript: false }), { name: 'ExtensionError', message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer` })
 })
 
 t.test('what cannot be offered is a sentence with the file and the reason', async (t) => {
@@ -118,11 +125,10 @@ t.test('what cannot be offered is a sentence with the file and the reason', asyn
   for (const [name, files, message, entry = '.'] of cases) {
     const from = await folderOf(t, files)
     const err = await offered([entry], from).then(() => undefined, (err: Error) => err)
-    const all = err ?? await loadDefinitionFiles([entry], { from, check }).then(joinDefinitions).then(() => undefined, (err: Error) => err)
-    t.equal(all?.name, 'ExtensionError', name)
-    const said = all!.message.replaceAll(from, 'FOLDER')
-    if (typeof message === 'string') t.equal(said, message, name)
-    else t.match(said, message, name)
+    t.equal(err?.name, 'ExtensionError', name)
+    const sentence = err!.message.replaceAll(from, 'FOLDER')
+    if (typeof message === 'string') t.equal(sentence, message, name)
+    else t.match(sentence, message, name)
   }
 })
 
@@ -143,9 +149,15 @@ t.test('the server process', async (t) => {
   }
 
   t.test('does not start with a broken one', async (t) => {
-    await writeFile(join(from, 'broken.js'), 'export const = 1')
-    const server = start('./extensions,./broken.js', { PORT: '0' })
-    t.same(await server.ended, { code: 1, signal: null })
-    t.match(await server.output(), /^\S*\/broken\.js cannot be loaded: in it, or in a file that it imports: Unexpected token '='\n$/)
+    for (const [text, message] of [
+      ['export const = 1', /^\S*\/broken\.mjs cannot be loaded: in it, or in a file that it imports: Unexpected token '='\n$/],
+      [tool('a b'), /^\S*\/broken\.mjs cannot be offered: Tool name "a b" must have 1 to 128 characters.*$/m]
+    ] as const) {
+      await writeFile(join(from, 'broken.mjs'), text)
+      // A store whose connection is already being tried when the tool is refused keeps nothing running.
+      const server = start('./extensions,./broken.mjs', { PORT: '0', REDIS_URL: 'redis://127.0.0.1:1' })
+      t.same(await server.ended, { code: 1, signal: null })
+      t.match(await server.output(), message)
+    }
   })
 })

@@ -5,7 +5,7 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import type { FetchPublicDocument } from '../../src/net/public-fetch.ts'
 import type { Definition } from '../../src/define/definition.ts'
-import { joinDefinitions, loadOwn } from '../../src/extensions/load.ts'
+import { loadBuiltInDefinitions } from '../../src/extensions/load.ts'
 import { listen } from '../../src/listen.ts'
 import { freePort } from './free-port.ts'
 
@@ -52,7 +52,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     MCP_LIMIT_PER_PRINCIPAL: '1000000',
     MCP_LIMIT_REFUSED: '1000000',
     ...env
-  }, { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? joinDefinitions(await loadOwn()) })
+  }, { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition) })
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }

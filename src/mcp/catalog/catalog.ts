@@ -2,8 +2,7 @@ import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import type { CompleteRequest, CompleteResult } from '@modelcontextprotocol/server'
 import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
-import { createPolicyEvaluator } from '../../policy/evaluator.ts'
-import type { PolicyEvaluator, PolicyOptions } from '../../policy/evaluator.ts'
+import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { CompletionContext } from './completion.ts'
 import { createPromptCatalog } from './prompts.ts'
 import { createResourceCatalog } from './resources.ts'
@@ -77,10 +76,4 @@ function ofKind<Kind extends Definition['kind']> (
   kind: Kind
 ): Array<Extract<Definition, { kind: Kind }>> {
   return definitions.filter((definition): definition is Extract<Definition, { kind: Kind }> => definition.kind === kind)
-}
-
-/** Whether some can be served, before they are joined with others: so that a message can name their file. */
-export function createDefinitionCheck (hierarchy: PolicyOptions['hierarchy']): (definitions: readonly Definition[]) => void {
-  const policies = createPolicyEvaluator({ hierarchy, scopes: [] })
-  return (definitions) => { createCatalog(definitions, policies) }
 }
