@@ -6,6 +6,7 @@ import { createKeyring } from '../crypto/keyring.ts'
 import { createTokenClient } from '../provider/token-client.ts'
 import { createProviderDiscovery } from '../provider/discovery.ts'
 import type { Log } from '../logging/log.ts'
+import { openRedisClient } from '../store/redis-client.ts'
 import { createRedisStore } from '../store/redis.ts'
 import type { Store } from '../store/store.ts'
 
@@ -29,7 +30,7 @@ const DISCOVERY_MS = 5_000
 export async function revoke (config: Config, options: RevokeOptions, log: Log): Promise<string> {
   const { url, ...redis } = config.redis
   if (url === undefined) throw new Error('REDIS_URL is not set: a server without it keeps its grants to itself, and a restart ends them')
-  const store = createRedisStore({ ...redis, url, log })
+  const store = createRedisStore(openRedisClient({ ...redis, url, log }))
   try {
     await store.ready()
     return config.oauth.mode === 'broker' ? await revokeGrants(config, options, store, log) : await revokeTokens(config, options, store)

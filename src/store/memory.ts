@@ -5,182 +5,112 @@ const MAX_KEYS = 100_000
 const SWEEP_MS = 60_000
 
 export interface MemoryStoreOptions {
-  /** Milliseconds, as Date.now gives them. */
+  /** Milliseconds since the epoch. */
   now?: () => number
   maxKeys?: number
 }
 
 interface Entry {
-  /** Of a log the number of its newest entry, of a set nothing. */
+  /** A log has the number of its newest entry here, a set nothing. */
   value: string
   expiresAt: number
-  /** Of a set: each member with the millisecond in which it leaves. */
+  /** The members of a set, each with the millisecond in which it expires. */
   members?: Map<string, number>
-  /** Of a log: its entries, the newest last. */
+  /** The entries of a log, the newest last. */
   log?: string[]
 }
 
 /**
  * The store of a single process: nothing survives a restart and nothing is shared between replicas.
  *
- * Each method does its work before its first await, so the event loop makes it atomic. It is bounded and fails
- * closed: a full store refuses a new key instead of evicting an old one, because what it would evict may be the mark
- * that says "this code was already spent".
+ * Each method does its work before its first await, so the event loop makes it atomic.
  */
 export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: MemoryStoreOptions = {}): Store {
-  const entries = new Map<string, Entry>()
+  const entries = new Entries(now, maxKeys)
   const subscribers = new Map<string, Array<(message: string) => void>>()
-  /** No entry expires before this, so a full store under a flood of writes does not sweep in vain for each of them. */
-  let nextExpiry = Infinity
-  let closed = false
-
-  const sweepTimer = setInterval(sweep, SWEEP_MS).unref()
-
-  function sweep (): void {
-    const time = now()
-    if (time < nextExpiry) return
-    nextExpiry = Infinity
-    for (const [key, { expiresAt }] of entries) {
-      if (expiresAt <= time) entries.delete(key)
-      else nextExpiry = Math.min(nextExpiry, expiresAt)
-    }
-  }
-
-  function checkOpen (): void {
-    if (closed) throw new StoreUnavailableError(new Error('The memory store is closed'))
-  }
-
-  function checkRoom (): void {
-    if (entries.size < maxKeys) return
-    sweep()
-    if (entries.size >= maxKeys) throw new StoreUnavailableError(new Error(`The memory store holds ${maxKeys} keys and is full`))
-  }
-
-  function find (key: string): Entry | undefined {
-    checkOpen()
-    const entry = entries.get(key)
-    if (entry === undefined || now() < entry.expiresAt) return entry
-    entries.delete(key)
-  }
-
-  /** The same refusal as Redis gives: a counter without an end would lock somebody out for ever. */
-  function expiryAfter (ttlSeconds: number): number {
-    if (!Number.isSafeInteger(ttlSeconds) || ttlSeconds < 1) throw new StoreUnavailableError(new RangeError(`A time to live is a positive integer, not ${ttlSeconds}`))
-    const expiresAt = now() + ttlSeconds * 1000
-    nextExpiry = Math.min(nextExpiry, expiresAt)
-    return expiresAt
-  }
-
-  function write (key: string, value: string, ttlSeconds: number): void {
-    const expiresAt = expiryAfter(ttlSeconds)
-    if (!entries.has(key)) checkRoom()
-    entries.set(key, { value, expiresAt })
-  }
-
-  function admit (key: string, member: string, ttlSeconds: number, most: number): boolean {
-    const entry = find(key)
-    const until = expiryAfter(ttlSeconds)
-    const members = entry?.members ?? new Map<string, number>()
-    for (const [other, leavesAt] of members) {
-      if (leavesAt <= now()) members.delete(other)
-    }
-    if (members.size - Number(members.has(member)) >= most) return false
-    if (entry === undefined) checkRoom()
-    members.set(member, Math.max(until, members.get(member) ?? 0))
-    entries.set(key, { value: '', members, expiresAt: Math.max(until, entry?.expiresAt ?? 0) })
-    return true
-  }
 
   return {
     kind: 'memory',
 
     async get (key) {
-      return find(key)?.value
+      return entries.find(key)?.value
     },
 
     async set (key, value, ttlSeconds) {
-      checkOpen()
-      write(key, value, ttlSeconds)
+      entries.write(key, value, ttlSeconds)
     },
 
     async setIfAbsent (key, value, ttlSeconds) {
-      if (find(key) !== undefined) return false
-      write(key, value, ttlSeconds)
+      if (entries.find(key) !== undefined) return false
+      entries.write(key, value, ttlSeconds)
       return true
     },
 
     async take (key) {
-      const entry = find(key)
+      const entry = entries.find(key)
       entries.delete(key)
       return entry?.value
     },
 
     async touch (key, ttlSeconds) {
-      const entry = find(key)
-      if (entry !== undefined) entry.expiresAt = expiryAfter(ttlSeconds)
+      const entry = entries.find(key)
+      if (entry !== undefined) entry.expiresAt = entries.expiryAfter(ttlSeconds)
       return entry?.value
     },
 
     async compareAndSet (key, expected, value, ttlSeconds) {
-      if (find(key)?.value !== expected) return false
-      write(key, value, ttlSeconds)
+      if (entries.find(key)?.value !== expected) return false
+      entries.write(key, value, ttlSeconds)
       return true
     },
 
     async delete (key) {
-      return find(key) !== undefined && entries.delete(key)
+      return entries.find(key) !== undefined && entries.delete(key)
     },
 
     async increment (key, ttlSeconds) {
-      const entry = find(key)
+      const entry = entries.find(key)
       if (entry === undefined) {
-        write(key, '1', ttlSeconds)
+        entries.write(key, '1', ttlSeconds)
         return { count: 1, resetSeconds: ttlSeconds }
       }
       const count = Number(entry.value) + 1
-      if (!Number.isSafeInteger(count)) throw new StoreUnavailableError(new TypeError('What lies under the key is not a count'))
+      if (!Number.isSafeInteger(count)) throw new StoreUnavailableError(new TypeError('The value is not a count'))
       entry.value = String(count)
       return { count, resetSeconds: Math.ceil((entry.expiresAt - now()) / 1000) }
     },
 
     async addMember (key, member, ttlSeconds) {
-      admit(key, member, ttlSeconds, Infinity)
+      entries.addMember(key, member, ttlSeconds, Infinity)
     },
 
     async members (key) {
-      return [...find(key)?.members ?? []].filter(([, leavesAt]) => leavesAt > now()).map(([member]) => member)
+      return [...entries.find(key)?.members ?? []].filter(([, until]) => until > now()).map(([member]) => member)
     },
 
-    async addMemberWithin (key, member, ttlSeconds, most) {
-      return admit(key, member, ttlSeconds, most)
+    async addMemberWithin (key, member, ttlSeconds, max) {
+      return entries.addMember(key, member, ttlSeconds, max)
     },
 
     async removeMember (key, member) {
-      const { members } = find(key) ?? {}
+      const { members } = entries.find(key) ?? {}
       if (members?.delete(member) && members.size === 0) entries.delete(key)
     },
 
-    async append (key, value, { ttlSeconds, most, at }) {
-      const entry = find(key)
-      const expiresAt = expiryAfter(ttlSeconds)
-      const newest = Number(entry?.value ?? 0)
-      if (at !== undefined && at !== newest + 1) return newest
-      if (entry === undefined) checkRoom()
-      const log = [...entry?.log ?? [], value]
-      entries.set(key, { value: String(newest + 1), log: log.slice(Math.max(0, log.length - most)), expiresAt })
-      return newest + 1
+    async append (key, value, options) {
+      return entries.append(key, value, options)
     },
 
     async entries (key, after) {
-      const { value = '0', log = [] } = find(key) ?? {}
+      const { value = '0', log = [] } = entries.find(key) ?? {}
       const newest = Number(value)
       const numbered = log.map((text, index): [number, string] => [newest - log.length + 1 + index, text])
       return { entries: numbered.filter(([number]) => number > after), newest }
     },
 
     async publish (channel, message) {
-      checkOpen()
-      for (const tell of subscribers.get(channel) ?? []) tell(message)
+      entries.checkOpen()
+      for (const onMessage of subscribers.get(channel) ?? []) onMessage(message)
     },
 
     subscribe (channel, onMessage, onGap) {
@@ -189,16 +119,114 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: Memor
     },
 
     async ping () {
-      checkOpen()
-      checkRoom()
+      entries.checkOpen()
+      entries.checkRoom()
     },
 
     async ready () {},
 
     async close () {
-      closed = true
-      clearInterval(sweepTimer)
-      entries.clear()
+      entries.close()
+    }
+  }
+}
+
+/**
+ * Entries that expire. Their number is bounded and fails closed: a full store refuses a new key instead of evicting an
+ * old one, which may be the mark that says "this code was already spent".
+ */
+class Entries {
+  readonly #now: () => number
+  readonly #maxKeys: number
+  readonly #entries = new Map<string, Entry>()
+  readonly #sweeping = setInterval(() => { this.#sweep() }, SWEEP_MS).unref()
+  /** No entry expires before this, so that a full store does not sweep in vain for each write of a flood. */
+  #nextExpiry = Infinity
+  #closed = false
+
+  constructor (now: () => number, maxKeys: number) {
+    this.#now = now
+    this.#maxKeys = maxKeys
+  }
+
+  find (key: string): Entry | undefined {
+    this.checkOpen()
+    const entry = this.#entries.get(key)
+    if (entry === undefined || this.#now() < entry.expiresAt) return entry
+    this.#entries.delete(key)
+  }
+
+  write (key: string, value: string, ttlSeconds: number): void {
+    this.checkOpen()
+    const expiresAt = this.expiryAfter(ttlSeconds)
+    if (!this.#entries.has(key)) this.checkRoom()
+    this.#entries.set(key, { value, expiresAt })
+  }
+
+  delete (key: string): boolean {
+    return this.#entries.delete(key)
+  }
+
+  addMember (key: string, member: string, ttlSeconds: number, max: number): boolean {
+    const entry = this.find(key)
+    const until = this.expiryAfter(ttlSeconds)
+    const members = entry?.members ?? new Map<string, number>()
+    for (const [other, expiresAt] of members) {
+      if (expiresAt <= this.#now()) members.delete(other)
+    }
+    if (members.size - Number(members.has(member)) >= max) return false
+    if (entry === undefined) this.checkRoom()
+    members.set(member, Math.max(until, members.get(member) ?? 0))
+    this.#entries.set(key, { value: '', members, expiresAt: Math.max(until, entry?.expiresAt ?? 0) })
+    return true
+  }
+
+  append (key: string, value: string, options: Parameters<Store['append']>[2]): number {
+    const { ttlSeconds, maxEntries, expectedNumber } = options
+    const entry = this.find(key)
+    const expiresAt = this.expiryAfter(ttlSeconds)
+    const number = Number(entry?.value ?? 0) + 1
+    if (expectedNumber !== undefined && expectedNumber !== number) return number - 1
+    if (entry === undefined) this.checkRoom()
+    const log = [...entry?.log ?? [], value]
+    this.#entries.set(key, { value: String(number), log: log.slice(Math.max(0, log.length - maxEntries)), expiresAt })
+    return number
+  }
+
+  /** Refuses what Redis refuses: a counter that never expires would lock somebody out for ever. */
+  expiryAfter (ttlSeconds: number): number {
+    if (!Number.isSafeInteger(ttlSeconds) || ttlSeconds < 1) {
+      throw new StoreUnavailableError(new RangeError(`A time to live must be a positive integer, not ${ttlSeconds}`))
+    }
+    const expiresAt = this.#now() + ttlSeconds * 1000
+    this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt)
+    return expiresAt
+  }
+
+  checkOpen (): void {
+    if (this.#closed) throw new StoreUnavailableError(new Error('The memory store is closed'))
+  }
+
+  checkRoom (): void {
+    if (this.#entries.size < this.#maxKeys) return
+    this.#sweep()
+    if (this.#entries.size < this.#maxKeys) return
+    throw new StoreUnavailableError(new Error(`The memory store has ${this.#maxKeys} keys and is full`))
+  }
+
+  close (): void {
+    this.#closed = true
+    clearInterval(this.#sweeping)
+    this.#entries.clear()
+  }
+
+  #sweep (): void {
+    const time = this.#now()
+    if (time < this.#nextExpiry) return
+    this.#nextExpiry = Infinity
+    for (const [key, { expiresAt }] of this.#entries) {
+      if (expiresAt <= time) this.#entries.delete(key)
+      else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt)
     }
   }
 }

@@ -5,15 +5,14 @@ import type { Redis, RedisOptions, StandaloneConnectionOptions } from 'ioredis'
 import type { Socket } from 'node:net'
 
 /**
- * How ioredis connects, with one thing added: it listens for the first error of a socket only, but one of TLS may have
- * two. After Seed has refused a certificate the server may still answer with an alert, and an error that nobody listens
- * for ends the process.
+ * ioredis listens for the first error of a socket only, but a TLS socket may have two: after Seed has refused a
+ * certificate the server may still answer with an alert. An error without a listener would end the process.
  */
-function tolerate<T extends Socket> (socket: T): T {
+function ignoreFurtherErrors<T extends Socket> (socket: T): T {
   return socket.on('error', () => {})
 }
 
-/** Connects to the host and port of the options, which may have changed since the last time. */
+/** Connects to the host and port of the options, which may have changed since the last connection. */
 export class ServerConnector extends AbstractConnector {
   readonly #options: StandaloneConnectionOptions
 
@@ -25,25 +24,28 @@ export class ServerConnector extends AbstractConnector {
   async connect (): Promise<Socket> {
     const { host, port, tls } = this.#options
     const target = { host: host!, port: port! }
-    this.stream = tolerate(tls ? connectTls({ ...target, ...tls }) : connectPlain(target))
+    this.stream = ignoreFurtherErrors(tls ? connectTls({ ...target, ...tls }) : connectPlain(target))
     this.stream.once('error', (err) => { this.firstError = err })
     return this.stream
   }
 }
 
-/** Asks the sentinels where to connect to. */
+/** Connects to the primary that the sentinels name. */
 export class PrimaryConnector extends SentinelConnector {
   constructor (options: unknown) {
     super(options as ConstructorParameters<typeof SentinelConnector>[0])
   }
 
   override async connect (...args: Parameters<SentinelConnector['connect']>): Promise<Socket> {
-    return tolerate(await super.connect(...args))
+    return ignoreFurtherErrors(await super.connect(...args))
   }
 }
 
-// The connections to the sentinels: their method is private to TypeScript, and takes more options.
-const { connectToSentinel } = SentinelConnector.prototype as unknown as { connectToSentinel (address: object, options?: RedisOptions): Redis }
+// Connections to the sentinels need the same connector. Their method is private to TypeScript, and takes more options.
+interface SentinelConnections {
+  connectToSentinel (address: object, options?: RedisOptions): Redis
+}
+const { connectToSentinel } = SentinelConnector.prototype as unknown as SentinelConnections
 Object.defineProperty(PrimaryConnector.prototype, 'connectToSentinel', {
   value (this: typeof SentinelConnector.prototype, address: object) {
     return connectToSentinel.call(this, address, { Connector: ServerConnector })

@@ -259,7 +259,7 @@ t.test('a session continues through a failover of Redis without a restart', asyn
   )
   for (const { logs } of replicas.seeds) {
     const count = (line: string): number => logs.filter(({ msg }) => msg.startsWith(line)).length
-    t.ok(count('Redis is not reachable') > 0)
-    await until(() => count('Redis is not reachable') === count('Redis is reachable again'), 'each loss has its return')
+    t.ok(count('Redis is unreachable') > 0)
+    await until(() => count('Redis is unreachable') === count('Redis is reachable again'), 'each loss has its return')
   }
 })

@@ -4,6 +4,7 @@ import t from 'tap'
 import { createMcpLimits } from '../../src/limits/mcp-limits.ts'
 import { createTallies } from '../../src/limits/shared-counters.ts'
 import { clientAddressKey } from '../../src/net/addresses.ts'
+import { openRedisClient } from '../../src/store/redis-client.ts'
 import { createRedisStore } from '../../src/store/redis.ts'
 import { until } from '../store/contract.ts'
 import { redisForTests } from '../support/redis.ts'
@@ -177,7 +178,7 @@ t.test('a burst over two replicas with Redis: at least the limit is let through,
   const most = 600
   const keyPrefix = `seed-test:${randomUUID()}:`
   const replicas = ['a', 'b'].map((replicaId) => {
-    const store = createRedisStore({ url: redis.url, keyPrefix, log: { info () {}, error () {} } })
+    const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix, log: { info () {}, error () {} } }))
     const tallies = createTallies(store, { replicaId })
     t.teardown(async () => {
       await tallies.close()

@@ -138,7 +138,7 @@ t.test('Redis is gone: /mcp keeps answering, what needs it says 503 and when to 
 
   await redis.restart()
   await until(async () => (await register(seed)).status === 201, 'registration works again')
-  t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is not reachable')).length, 1, 'one line marks the loss')
+  t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is unreachable')).length, 1, 'one line marks the loss')
   t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is reachable again')).length, 1, 'one line marks the return')
 })
 

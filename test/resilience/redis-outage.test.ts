@@ -24,7 +24,7 @@ t.teardown(async () => { await provider.close() })
 
 const LIMIT = 300
 /** One that a store which answers in time cannot miss. */
-const LOST = 'Redis is not reachable'
+const LOST = 'Redis is unreachable'
 const BACK = 'Redis is reachable again'
 const ECHO = { name: 'echo', arguments: { text: 'hello' } }
 

@@ -273,7 +273,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('append and entries', async (t) => {
     const { store, elapse } = await makeStore(t)
-    const options = { ttlSeconds: 10, most: 3 }
+    const options = { ttlSeconds: 10, maxEntries: 3 }
     t.same(await store.entries('log', 0), { entries: [], newest: 0 }, 'no log yet')
     t.equal(await store.append('log', 'one', options), 1)
     t.equal(await store.append('log', 'two', options), 2)
@@ -286,9 +286,9 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.append('log', 'four', options), 4)
     t.same(await store.entries('log', 0), { entries: [[2, 'two'], [3, 'three'], [4, 'four']], newest: 4 }, 'the oldest is dropped')
     t.same(await store.entries('log', 2), { entries: [[3, 'three'], [4, 'four']], newest: 4 })
-    t.equal(await store.append('log', 'five', { ttlSeconds: 10, most: 1 }), 5)
+    t.equal(await store.append('log', 'five', { ttlSeconds: 10, maxEntries: 1 }), 5)
     t.same(await store.entries('log', 0), { entries: [[5, 'five']], newest: 5 }, 'and more of them with less room')
-    await store.append('log', 'six', { ttlSeconds: 10, most: 0 })
+    await store.append('log', 'six', { ttlSeconds: 10, maxEntries: 0 })
     t.same(await store.entries('log', 0), { entries: [], newest: 6 }, 'without any room the number is left')
     t.equal(await store.append('log', 'seven', options), 7)
     t.same(await store.entries('log', 0), { entries: [[7, 'seven']], newest: 7 })
@@ -298,7 +298,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     await elapse(9)
     t.equal((await store.entries('log', 0)).newest, 8, 'lives on from the last append')
     t.same(await store.entries('other', 0), { entries: [], newest: 0 }, 'without one it is gone')
-    await store.append('log', 'nine', { ttlSeconds: 2, most: 3 })
+    await store.append('log', 'nine', { ttlSeconds: 2, maxEntries: 3 })
     await elapse(3)
     t.same(await store.entries('log', 0), { entries: [], newest: 0 }, 'a shorter time counts too')
     t.equal(await store.append('log', 'new', options), 1, 'and the next log begins at 1')
@@ -309,7 +309,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('append at a number', async (t) => {
     const { store, elapse } = await makeStore(t)
-    const at = async (number: number, value: string) => await store.append('log', value, { ttlSeconds: 10, most: 2, at: number })
+    const at = async (number: number, value: string) => await store.append('log', value, { ttlSeconds: 10, maxEntries: 2, expectedNumber: number })
     t.equal(await at(2, 'a hole'), 0, 'no log begins with a hole')
     t.equal(await at(0, 'before the first'), 0)
     t.equal(await store.delete('log'), false, 'nothing was written')
@@ -320,7 +320,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await at(3, 'three'), 3)
     t.equal(await at(1, 'one again'), 3, 'also when it was dropped since')
     t.same(await store.entries('log', 0), { entries: [[2, 'two'], [3, 'three']], newest: 3 })
-    t.equal(await store.append('log', 'four', { ttlSeconds: 10, most: 2 }), 4)
+    t.equal(await store.append('log', 'four', { ttlSeconds: 10, maxEntries: 2 }), 4)
     t.equal(await at(5, 'five'), 5)
     await elapse(6)
     t.equal(await at(5, 'five again'), 5)
@@ -336,7 +336,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     let caller = 0
     const told = await together(async (): Promise<[number, string]> => {
       const value = `value ${caller++}`
-      return [await store.append('log', value, { ttlSeconds: 10, most: CALLERS }), value]
+      return [await store.append('log', value, { ttlSeconds: 10, maxEntries: CALLERS }), value]
     })
     told.sort(([one], [other]) => one - other)
     t.same(told.map(([number]) => number), Array.from({ length: CALLERS }, (_, i) => i + 1))
@@ -346,12 +346,12 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
   await t.test('a log keeps entries as they are, large and many', async (t) => {
     const { store } = await makeStore(t)
     const texts = ['', ' ', '0', 'null', 'newest', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(2 * 1024 * 1024)]
-    for (const text of texts) await store.append('log', text, { ttlSeconds: 10, most: 100 })
+    for (const text of texts) await store.append('log', text, { ttlSeconds: 10, maxEntries: 100 })
     const { entries } = await store.entries('log', 0)
     t.ok(texts.every((text, index) => entries[index]![1] === text))
     t.equal(entries.length, texts.length)
 
-    for (let times = 0; times < 12; times++) await together(() => store.append('long', 'entry', { ttlSeconds: 100, most: 1100 }))
+    for (let times = 0; times < 12; times++) await together(() => store.append('long', 'entry', { ttlSeconds: 100, maxEntries: 1100 }))
     const long = await store.entries('long', 0)
     t.same(long.entries.map(([number]) => number), Array.from({ length: 1100 }, (_, i) => 101 + i))
     t.equal((await store.entries('long', 1199)).entries.length, 1)
@@ -360,7 +360,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
   await t.test('a log that is too large for one answer', async (t) => {
     const { store } = await makeStore(t)
     const texts = Array.from({ length: 20 }, (_, i) => String.fromCharCode(65 + i).repeat(2 * 1024 * 1024))
-    for (const text of texts) await store.append('log', text, { ttlSeconds: 100, most: 16 })
+    for (const text of texts) await store.append('log', text, { ttlSeconds: 100, maxEntries: 16 })
     const { entries, newest } = await store.entries('log', 0)
     t.equal(newest, 20)
     t.same(entries.map(([number, text]) => [number, text[0], text.length]), texts.slice(4).map((text, index) => [5 + index, text[0], text.length]))
@@ -437,7 +437,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
       await t.rejects(store.increment('key', ttlSeconds), StoreUnavailableError, `increment ${ttlSeconds}`)
       await t.rejects(store.addMember('set', 'member', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
       await t.rejects(store.addMemberWithin('set', 'member', ttlSeconds, 1), StoreUnavailableError, `admitMember ${ttlSeconds}`)
-      await t.rejects(store.append('log', 'entry', { ttlSeconds, most: 1 }), StoreUnavailableError, `append ${ttlSeconds}`)
+      await t.rejects(store.append('log', 'entry', { ttlSeconds, maxEntries: 1 }), StoreUnavailableError, `append ${ttlSeconds}`)
     }
     t.equal(await store.get('key'), undefined)
     t.same(await store.members('set'), [])
@@ -492,7 +492,7 @@ export async function rejectsEverything (t: Test, store: Store): Promise<void> {
     members: store.members('set'),
     admitMember: store.addMemberWithin('set', 'member', 10, 10),
     removeMember: store.removeMember('set', 'member'),
-    append: store.append('log', 'entry', { ttlSeconds: 10, most: 10 }),
+    append: store.append('log', 'entry', { ttlSeconds: 10, maxEntries: 10 }),
     entries: store.entries('log', 0),
     publish: store.publish('channel', 'message'),
     delete: store.delete('key'),

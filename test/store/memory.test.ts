@@ -46,7 +46,7 @@ t.test('a full store', async (t) => {
     await t.rejects(store.increment('new', 10), StoreUnavailableError)
     await t.rejects(store.addMember('new', 'member', 10), StoreUnavailableError)
     await t.rejects(store.addMemberWithin('new', 'member', 10, 1), StoreUnavailableError)
-    await t.rejects(store.append('new', 'entry', { ttlSeconds: 10, most: 1 }), StoreUnavailableError)
+    await t.rejects(store.append('new', 'entry', { ttlSeconds: 10, maxEntries: 1 }), StoreUnavailableError)
     await t.rejects(store.ping(), StoreUnavailableError)
   })
 

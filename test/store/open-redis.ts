@@ -1,13 +1,17 @@
 import { Redis } from 'ioredis'
 import type { ConnectionOptions } from 'node:tls'
+import { openRedisClient } from '../../src/store/redis-client.ts'
 import { createRedisStore } from '../../src/store/redis.ts'
 import { until } from './contract.ts'
-import type { RedisClientOptions } from '../../src/store/redis-client.ts'
+import type { RedisClientOptions } from '../../src/store/redis-connection.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Test } from 'tap'
 
-export const LOST = 'Redis is not reachable; what needs it answers 503 until it returns'
+export const LOST = 'Redis is unreachable; requests that need it get 503 until it is back'
 export const BACK = 'Redis is reachable again'
+
+/** For tests that are not about time: a busy machine may take longer than a command may. */
+export const PATIENT = { commandTimeoutMs: 10_000 }
 
 export interface Line {
   level: 'info' | 'error'
@@ -19,7 +23,7 @@ export interface Line {
 /** A store on Redis and the lines it logs; closed when the test ends. */
 export function openStore (t: Test, url: string, keyPrefix = 'seed:', options: Partial<RedisClientOptions> = {}): { store: Store, lines: Line[] } {
   const lines: Line[] = []
-  const store = createRedisStore({
+  const store = createRedisStore(openRedisClient({
     url,
     keyPrefix,
     log: {
@@ -27,7 +31,7 @@ export function openStore (t: Test, url: string, keyPrefix = 'seed:', options: P
       error: (obj, msg) => lines.push({ level: 'error', msg, ...obj })
     },
     ...options
-  })
+  }))
   t.teardown(() => store.close())
   return { store, lines }
 }

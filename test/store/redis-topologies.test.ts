@@ -6,7 +6,7 @@ import { lacksRedis } from '../support/redis.ts'
 import { CLUSTER_ARGUMENTS, SEED_RIGHTS, formCluster, startNode, startSentinel, tlsArguments } from '../support/redis-topologies.ts'
 import { privatelySigned } from '../support/tls.ts'
 import { rejectsEverything, storeContract, until } from './contract.ts'
-import { BACK, LOST, openAdmin, openStore, ready, shorten } from './open-redis.ts'
+import { BACK, LOST, PATIENT, openAdmin, openStore, ready, shorten } from './open-redis.ts'
 import type { Redis } from 'ioredis'
 import type { RedisServer } from '../support/redis.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -37,7 +37,7 @@ t.test('TLS, a private CA and a user with no more rights than needed', async (t)
   await t.test('the contract', async (t) => {
     await storeContract(t, async (t) => {
       const keyPrefix = `seed-test:${randomUUID()}:`
-      const { store, lines } = openStore(t, url, keyPrefix, { tlsCa: ca })
+      const { store, lines } = openStore(t, url, keyPrefix, { ...PATIENT, tlsCa: ca })
       await ready(store)
       t.same(lines, [])
       return { store, elapse: (seconds) => shorten(admin, keyPrefix, seconds) }
@@ -80,7 +80,7 @@ t.test('Sentinel', async (t) => {
     const admin = openAdmin(t, `redis://127.0.0.1:${primary.port}/1`, { password: PASSWORD })
     await storeContract(t, async (t) => {
       const keyPrefix = `seed-test:${randomUUID()}:`
-      const { store, lines } = openStore(t, url, keyPrefix, options)
+      const { store, lines } = openStore(t, url, keyPrefix, { ...PATIENT, ...options })
       await ready(store)
       t.same(lines, [])
       return { store, elapse: (seconds) => shorten(admin, keyPrefix, seconds) }
@@ -181,7 +181,7 @@ t.test('Cluster', async (t) => {
     const admins = openAdmins(t)
     await storeContract(t, async (t) => {
       const keyPrefix = `seed-test:${randomUUID()}:`
-      const { store, lines } = openStore(t, url, keyPrefix)
+      const { store, lines } = openStore(t, url, keyPrefix, PATIENT)
       await store.ready()
       await store.ping()
       t.same(lines, [])

@@ -9,7 +9,7 @@ import { StoreUnavailableError } from '../../src/store/store.ts'
 import { freePort } from '../support/free-port.ts'
 import { ownRedisForTests, redisForTests } from '../support/redis.ts'
 import { rejectsEverything, storeContract, until } from './contract.ts'
-import { BACK, LOST, openAdmin, openStore, ready, shorten } from './open-redis.ts'
+import { BACK, LOST, PATIENT, openAdmin, openStore, ready, shorten } from './open-redis.ts'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Store } from '../../src/store/store.ts'
 import type { Test } from 'tap'
@@ -22,7 +22,7 @@ t.test('the contract', async (t) => {
   const admin = openAdmin(t, redis.url)
   await storeContract(t, async (t) => {
     const keyPrefix = `seed-test:${randomUUID()}:`
-    const { store } = openStore(t, redis.url, keyPrefix)
+    const { store } = openStore(t, redis.url, keyPrefix, PATIENT)
     t.equal(store.kind, 'redis')
     await ready(store)
     return { store, elapse: (seconds) => shorten(admin, keyPrefix, seconds) }
@@ -66,14 +66,14 @@ t.test('a log that changes while it is read piece by piece', async (t) => {
   await ready(store)
   const numbers = ({ entries, newest }: Awaited<ReturnType<Store['entries']>>) => ({ numbers: entries.map(([number]) => number), newest })
   const large = 'x'.repeat(1024 * 1024)
-  for (let number = 1; number <= 5; number++) await store.append('log', large, { ttlSeconds: 100, most: 10 })
+  for (let number = 1; number <= 5; number++) await store.append('log', large, { ttlSeconds: 100, maxEntries: 10 })
 
   // What follows on the same connection comes between the first piece and the second.
-  const [grown] = await Promise.all([store.entries('log', 0), store.append('log', 'new', { ttlSeconds: 100, most: 10 })])
+  const [grown] = await Promise.all([store.entries('log', 0), store.append('log', 'new', { ttlSeconds: 100, maxEntries: 10 })])
   t.same(numbers(grown), { numbers: [1, 2, 3, 4, 5], newest: 5 }, 'up to what was the newest')
-  const [dropped] = await Promise.all([store.entries('log', 0), store.append('log', 'newer', { ttlSeconds: 100, most: 3 })])
+  const [dropped] = await Promise.all([store.entries('log', 0), store.append('log', 'newer', { ttlSeconds: 100, maxEntries: 3 })])
   t.same(numbers(dropped), { numbers: [5, 6, 7], newest: 7 }, 'no hole where entries were dropped')
-  for (let number = 8; number <= 9; number++) await store.append('log', large, { ttlSeconds: 100, most: 3 })
+  for (let number = 8; number <= 9; number++) await store.append('log', large, { ttlSeconds: 100, maxEntries: 3 })
   const [ended] = await Promise.all([store.entries('log', 7), store.delete('log')])
   t.same(numbers(ended), { numbers: [8], newest: 8 }, 'what was read before it ended')
 })
@@ -211,7 +211,7 @@ t.test('a full Redis', async (t) => {
   const { store, lines } = openStore(t, redis.url)
   await ready(store)
   await store.set('kept', 'value', 100)
-  await store.append('log', 'kept', { ttlSeconds: 100, most: 1 })
+  await store.append('log', 'kept', { ttlSeconds: 100, maxEntries: 1 })
   const admin = openAdmin(t, redis.url)
   await admin.config('SET', 'maxmemory', '1')
 
@@ -222,13 +222,13 @@ t.test('a full Redis', async (t) => {
   await t.rejects(store.compareAndSet('kept', 'value', SECRET, 10), full)
   await t.rejects(store.addMember('set', SECRET, 10), full)
   await t.rejects(store.addMemberWithin('set', SECRET, 10, 1), full)
-  await t.rejects(store.append('log', SECRET, { ttlSeconds: 10, most: 1 }), full)
+  await t.rejects(store.append('log', SECRET, { ttlSeconds: 10, maxEntries: 1 }), full)
   await t.rejects(store.ping(), full, 'ping says that writes are refused')
   t.equal(await store.get('kept'), 'value', 'what is there can be read')
   t.equal(await store.take('kept'), 'value')
   t.same(await store.members('set'), [])
   t.same(await store.entries('log', 0), { entries: [[1, 'kept']], newest: 1 }, 'as it was')
-  t.equal(await store.append('log', SECRET, { ttlSeconds: 10, most: 1, at: 1 }), 1, 'what needs no memory is answered')
+  t.equal(await store.append('log', SECRET, { ttlSeconds: 10, maxEntries: 1, expectedNumber: 1 }), 1, 'what needs no memory is answered')
 
   await admin.config('SET', 'maxmemory', '0')
   await until(() => lines.length > 1, 'Seed notices by itself')

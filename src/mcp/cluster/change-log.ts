@@ -61,7 +61,7 @@ export function createChangeLog (
 
   async function append (event: ServerEvent): Promise<void> {
     try {
-      await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, most: MAX_ENTRIES })
+      await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, maxEntries: MAX_ENTRIES })
       replicas.send({ kind: 'change-published' })
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err

@@ -169,7 +169,7 @@ export class CallStream {
   async #append (data: string, number: number): Promise<void> {
     const { cluster: { store }, ttlSeconds } = this.#options
     const key = keys.events(this.#call.session.digest, this.name)
-    const newest = await store.append(key, data, { ttlSeconds, most: MAX_EVENTS, at: number })
+    const newest = await store.append(key, data, { ttlSeconds, maxEntries: MAX_EVENTS, expectedNumber: number })
     // The store has lost the earlier events.
     if (newest < number) await this.#markLost()
     else this.#notifyReader()

@@ -90,7 +90,7 @@ export class ResumedStream {
   async #closeWithErrors ({ requests }: StreamRecord, message: string): Promise<void> {
     const { store } = this.#options.cluster
     const { session, stream } = this.#name
-    const limits = { ttlSeconds: CLOSED_TTL_SECONDS, most: MAX_EVENTS }
+    const limits = { ttlSeconds: CLOSED_TTL_SECONDS, maxEntries: MAX_EVENTS }
     let newest = 0
     for (const id of requests) {
       const data = JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } })

@@ -105,7 +105,7 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
 
     /** Queues a message for the session's streams. @throws StoreUnavailableError */
     async queue (session: Session, message: JSONRPCMessage): Promise<void> {
-      const limits = { ttlSeconds: QUEUE_TTL_SECONDS, most: MAX_QUEUED }
+      const limits = { ttlSeconds: QUEUE_TTL_SECONDS, maxEntries: MAX_QUEUED }
       await store.append(keys.queue(session.digest), JSON.stringify(message), limits)
       replicas.send({ kind: 'message-queued', session: session.digest })
     },
