@@ -2,15 +2,15 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createGrantServices } from '../src/oauth/modes/broker/grant-services.ts'
 import type { GrantServices } from '../src/oauth/modes/broker/grant-services.ts'
-import { createDelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
-import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
+import { createTokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
+import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** Grants and their refresh at the provider; only with OAUTH_MODE=broker. */
     grantServices: GrantServices
-    /** The provider's tokens with which tools call other APIs (RFC 8693); only with OAUTH_MODE=broker. */
-    delegatedTokens: DelegatedTokens
+    /** Tokens with which tools call other APIs on behalf of their caller (RFC 8693); only with OAUTH_MODE=broker. */
+    tokenExchange: TokenExchange
   }
 }
 
@@ -18,10 +18,10 @@ declare module 'fastify' {
 async function grants (app: FastifyInstance): Promise<void> {
   const { config, store, keyring, oidc, accessTokens: { revocations }, log } = app
   const services = createGrantServices({
-    config, store, secrets: keyring, revocations, upstream: oidc.tokenClient, getKey: oidc.jwks.getKey, log
+    config, store, keyring, revocations, upstream: oidc.tokenClient, getKey: oidc.jwks.getKey, log
   })
   app.decorate('grantServices', services)
-  app.decorate('delegatedTokens', createDelegatedTokens({ ...services, store, secrets: keyring, log }))
+  app.decorate('tokenExchange', createTokenExchange({ ...services, store, keyring, log }))
 }
 
 export default fp(grants, { name: 'grants', dependencies: ['keyring', 'oidc-discovery', 'jwt-auth'], fastify: '5.x' })

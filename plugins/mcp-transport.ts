@@ -13,8 +13,8 @@ import type { Engine } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import { createMcpLimits } from '../src/limits/mcp-limits.ts'
 import { createTallies } from '../src/limits/shared-counters.ts'
-import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange.ts'
-import type { DelegatedTokens } from '../src/oauth/modes/broker/token-exchange.ts'
+import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
+import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
 import { clientAddressKey } from '../src/net/addresses.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
@@ -40,7 +40,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...requirements.scopes] },
-    tokenFor: app.hasDecorator('delegatedTokens') ? toTokenFor(app.delegatedTokens) : undefined,
+    tokenFor: app.hasDecorator('tokenExchange') ? toTokenFor(app.tokenExchange) : undefined,
     pageSize: config.mcp.pageSize,
     store,
     keyring,
@@ -76,7 +76,7 @@ function logPolicyWarnings ({ config, log }: FastifyInstance, options: McpTransp
 }
 
 /** The reason for which there is no token is an error of the tool: its message is written for the caller. */
-function toTokenFor ({ tokenFor }: DelegatedTokens): TokenFor {
+function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
   return async (principal, request, signal) => await tokenFor(principal, request, signal).catch((err: unknown) => {
     throw err instanceof TokenExchangeError ? new ToolError(err.message, { cause: err }) : err
   })

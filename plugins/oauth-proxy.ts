@@ -93,11 +93,15 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     await serveBackChannel(backChannel, { body: 'form' })
     await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
       await allowAnyOrigin(scope)
-      await scope.register(tokenRoutes, { ...services, issuer: mode.issuer, limitClient: limitClient('token') })
+      await scope.register(tokenRoutes, {
+        ...services, tokenIssuer: mode.tokenIssuer, limitClient: limitClient('token')
+      })
     })
     await mount(backChannel, 'revoke', ['/oauth/revoke', '/revoke'], async (scope) => {
       await allowAnyOrigin(scope)
-      await scope.register(revokeRoutes, { ...services, revoker: mode.revoker, limitClient: limitClient('revoke') })
+      await scope.register(revokeRoutes, {
+        ...services, tokenRevoker: mode.tokenRevoker, limitClient: limitClient('revoke')
+      })
     })
     await mount(backChannel, 'backchannel-logout', ['/oauth/backchannel-logout'], async (scope) => {
       const { oidc: provider, token: { clockSkewSeconds } } = config
@@ -128,9 +132,8 @@ function createMode (app: FastifyInstance, clients: Clients, requirements: Polic
     policyClaims: requirements.claims,
     store,
     signingKeys,
-    core: app.grantServices,
+    grantServices: app.grantServices,
     clients,
-    provider,
     verifyAccessToken,
     log
   })

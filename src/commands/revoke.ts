@@ -43,9 +43,9 @@ async function revokeGrants (config: Config, { subject, clientId, grantId }: Rev
   const provider = await discover(config, log)
   try {
     const grants = createGrants({
-      ...config.oauth.grant,
+      lifetimes: config.oauth.grant,
       store,
-      secrets: createKeyring(config.secrets.current, config.secrets.previous),
+      keyring: createKeyring(config.secrets.current, config.secrets.previous),
       revocations: createRevocations(store, config.oauth.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds),
       upstream: createTokenClient({ ...config.oidc, provider: provider.metadata }),
       log

@@ -5,6 +5,8 @@ import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
 import { buildAuthorizationUrl } from './authorization-url.ts'
 import type { AuthorizationParameters } from './authorization-url.ts'
+import { readCallback } from './callback.ts'
+import type { CallbackParameters, CallbackResult } from './callback.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import type { ClientCredentials } from './client-authentication.ts'
 import { delegationRequest } from './delegation.ts'
@@ -56,6 +58,9 @@ export function createTokenClient (options: TokenClientOptions) {
       const all = { client_id: clientId, ...parameters, ...audienceParameter }
       return buildAuthorizationUrl(provider(), preset, all, scopes)
     },
+
+    /** Reads the provider's redirect to /oauth/callback. */
+    readCallback: (parameters: CallbackParameters): CallbackResult => readCallback(parameters, clientId, provider()),
 
     /** Requests tokens for an authorization code or a refresh token. */
     async requestTokens (

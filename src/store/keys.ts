@@ -20,7 +20,7 @@ export const keys = {
    */
   consent: (idDigest: string) => `consent:${idDigest}`,
 
-  /** JSON of a sign-in at the provider (src/oauth/modes/broker/sign-in.ts). Expires after 10 minutes. */
+  /** JSON of a sign-in at the provider (src/oauth/modes/broker/pending-sign-ins.ts). Expires after 10 minutes. */
   signIn: (stateDigest: string) => `sign-in:${stateDigest}`,
 
   /**
@@ -33,7 +33,7 @@ export const keys = {
   codeTries: (codeDigest: string) => `code-tries:${codeDigest}`,
 
   /**
-   * JSON of a grant, its upstream tokens sealed (src/oauth/modes/broker/grants.ts). Expires after REFRESH_TOKEN_TTL,
+   * JSON of a grant, its upstream tokens sealed (src/oauth/modes/broker/grant.ts). Expires after REFRESH_TOKEN_TTL,
    * restarted on refresh, and after GRANT_MAX_AGE at the latest.
    */
   grant: (grantId: string) => `grant:${grantId}`,
@@ -42,12 +42,13 @@ export const keys = {
   grantsOf: (digest: string) => `grants-of:${digest}`,
 
   /**
-   * Lock of the replica that refreshes upstream (src/oauth/modes/broker/upstream-refresh.ts). Expires after 30 seconds.
+   * Lock of the replica that refreshes upstream (src/oauth/modes/broker/upstream-refresh-lock.ts). Expires after 30
+   * seconds.
    */
   refreshing: (grantId: string) => `refreshing:${grantId}`,
 
   /**
-   * A delegated token for an API, sealed (src/oauth/modes/broker/token-exchange.ts). Expires shortly before the token
+   * A delegated token for an API, sealed (src/oauth/modes/broker/delegated-tokens.ts). Expires shortly before the token
    * does, and after GRANT_MAX_AGE at the latest.
    */
   delegated: (grantId: string, digest: string) => `delegated:${grantId}:${digest}`,

@@ -6,7 +6,7 @@ import type { LimitClient } from '../clients/client-limit.ts'
 import type { TokenRevoker } from '../modes/mode.ts'
 
 export interface RevocationServices extends ClientAuthenticationServices {
-  revoker: TokenRevoker
+  tokenRevoker: TokenRevoker
 }
 
 /**
@@ -24,7 +24,7 @@ export async function revokeToken (
   if (body.token === undefined) throw new OAuthError('invalid_request', 'token is required')
   const client = await authenticateClient(body, authorization, services)
   await limitClient(client.id)
-  await services.revoker.revoke(body.token, readHint(body), client)
+  await services.tokenRevoker.revoke(body.token, readHint(body), client)
 }
 
 /** A hint that Seed does not know is ignored (RFC 7009 section 2.1). */

@@ -10,15 +10,15 @@ import { checkCodeVerifier } from '../protocol/pkce.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 
 export interface TokenServices extends ClientAuthenticationServices {
-  issuer: TokenIssuer
+  tokenIssuer: TokenIssuer
   resource: string
 }
 
-type Grant = (body: TokenBody, client: Client, issuer: TokenIssuer) => Promise<TokenResponse>
+type GrantType = (body: TokenBody, client: Client, issuer: TokenIssuer) => Promise<TokenResponse>
 
-const GRANT_TYPES = new Map<string, Grant>([
-  ['authorization_code', (body, client, issuer) => issuer.redeemCode(readCodeRequest(body), client)],
-  ['refresh_token', (body, client, issuer) => issuer.refresh(readRefreshRequest(body), client)]
+const GRANT_TYPES = new Map<string, GrantType>([
+  ['authorization_code', (body, client, issuer) => issuer.authorizationCode(readCodeRequest(body), client)],
+  ['refresh_token', (body, client, issuer) => issuer.refreshToken(readRefreshRequest(body), client)]
 ])
 
 /**
@@ -33,14 +33,14 @@ export async function issueTokens (
   services: TokenServices,
   limitClient: LimitClient
 ): Promise<TokenResponse> {
-  const grant = GRANT_TYPES.get(body.grant_type)
-  if (grant === undefined) {
+  const grantType = GRANT_TYPES.get(body.grant_type)
+  if (grantType === undefined) {
     throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
   }
   const client = await authenticateClient(body, authorization, services)
   await limitClient(client.id)
   checkResource(body.resource, services.resource)
-  const tokens = await grant(body, client, services.issuer)
+  const tokens = await grantType(body, client, services.tokenIssuer)
   await services.clients.keepAlive(client).catch(ignoreOutage)
   return tokens
 }

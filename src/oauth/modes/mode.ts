@@ -2,19 +2,23 @@ import type { TokenResponse } from '../../schemas/token.ts'
 import type { Client } from '../clients/clients.ts'
 import type { SignIn } from './sign-in.ts'
 
-/** What OAUTH_MODE decides; everything else is the same for both. */
+/** The part of the authorization server that OAUTH_MODE decides; everything else is the same for both. */
 export interface Mode {
   signIn: SignIn
-  issuer: TokenIssuer
-  revoker: TokenRevoker
+  tokenIssuer: TokenIssuer
+  tokenRevoker: TokenRevoker
   /** Revokes what a person, or one of their sessions at the provider, has here. @returns how much, for the log */
   revokeFor (who: { subject: string } | { sid: string }): Promise<number>
 }
 
-/** Issues tokens for the grants of one mode. Throws OAuthError, ProviderUnavailableError or StoreUnavailableError. */
+/**
+ * Issues tokens: one function per grant type (RFC 6749 section 4).
+ *
+ * They throw OAuthError, ProviderUnavailableError or StoreUnavailableError.
+ */
 export interface TokenIssuer {
-  redeemCode (request: CodeRequest, client: Client): Promise<TokenResponse>
-  refresh (request: RefreshRequest, client: Client): Promise<TokenResponse>
+  authorizationCode (request: CodeRequest, client: Client): Promise<TokenResponse>
+  refreshToken (request: RefreshRequest, client: Client): Promise<TokenResponse>
 }
 
 export interface CodeRequest {
@@ -33,6 +37,7 @@ export interface TokenRevoker {
   /**
    * Revokes a token of this client and what it stands for. A token that is unknown, or another client's, is no error
    * (RFC 7009 section 2.2) and nothing happens.
+   *
    * @throws OAuthError, StoreUnavailableError, ProviderUnavailableError when it could not be done now
    */
   revoke (token: string, hint: 'refresh_token' | 'access_token' | undefined, client: Client): Promise<void>

@@ -3,17 +3,8 @@ import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
-import type { Grant, Grants } from './grants.ts'
-
-/**
- * Seed's authorization codes (OAuth 2.1 section 4.1.3): single use, 60 seconds, bound to client, redirect URI,
- * challenge and grant. The store holds their SHA-256.
- */
-export interface AuthorizationCodes {
-  issue (binding: CodeBinding): Promise<string>
-  /** @throws OAuthError invalid_grant */
-  redeem (code: string, presented: { clientId: string, redirectUri: string | undefined, verifier: string }): Promise<Grant>
-}
+import type { Grant } from './grant.ts'
+import type { Grants } from './grants.ts'
 
 export interface CodeBinding {
   grant: Grant
@@ -21,9 +12,16 @@ export interface CodeBinding {
   codeChallenge: string
 }
 
+/** The parameters of a token request that a code is redeemed with. */
+export interface CodeRedemption {
+  clientId: string
+  redirectUri: string | undefined
+  codeVerifier: string
+}
+
 type CodeRecord = CodeBinding & { used: false } | UsedCode
 
-/** What is left of a redeemed code: enough to tell whose it was. */
+/** Remains of a redeemed code: enough to end its grant when it is used again. */
 interface UsedCode {
   used: true
   grant: Pick<Grant, 'id' | 'clientId'>
@@ -31,52 +29,67 @@ interface UsedCode {
   codeChallenge: string
 }
 
+export type AuthorizationCodes = ReturnType<typeof createAuthorizationCodes>
+
 const TTL_SECONDS = 60
 
-/** A used code is remembered for a while, so that its replay is told from a code that never was. */
+/** A used code is remembered for a while, to tell a replay from a code that never existed. */
 const USED_TTL_SECONDS = 600
 
-/** Wrong verifiers before the code is gone. */
-const MOST_TRIES = 5
+/** Wrong verifiers before the code is deleted. */
+const MAX_TRIES = 5
 
-export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 'revoke'>): AuthorizationCodes {
+/**
+ * Seed's authorization codes (OAuth 2.1 section 4.1.3): single use, 60 seconds, bound to client, redirect URI,
+ * challenge and grant. The store holds their SHA-256.
+ */
+export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 'revoke'>) {
+  /**
+   * A mismatch does not consume the code, so an eavesdropper cannot revoke a grant; repeated wrong verifiers do.
+   *
+   * @throws OAuthError invalid_grant
+   */
+  async function checkBinding (code: string, record: CodeRecord, presented: CodeRedemption): Promise<void> {
+    if (presented.clientId !== record.grant.clientId) throw invalidGrant('it was issued to another client')
+    if (presented.redirectUri !== undefined && presented.redirectUri !== record.redirectUri) {
+      throw invalidGrant('redirect_uri is not the one of the authorization request')
+    }
+    if (timingSafeEquals(hash('sha256', presented.codeVerifier, 'base64url'), record.codeChallenge)) return
+    const { count } = await store.increment(keys.codeTries(digest(code)), TTL_SECONDS)
+    if (count >= MAX_TRIES && !record.used) await store.delete(keys.code(digest(code)))
+    throw invalidGrant('code_verifier does not match code_challenge')
+  }
+
   return {
-    async issue (binding) {
+    async issue (binding: CodeBinding): Promise<string> {
       const code = randomId(32)
-      await store.set(keys.code(digest(code)), JSON.stringify({ ...binding, used: false } satisfies CodeRecord), TTL_SECONDS)
+      const record: CodeRecord = { ...binding, used: false }
+      await store.set(keys.code(digest(code)), JSON.stringify(record), TTL_SECONDS)
       return code
     },
 
-    async redeem (code, presented) {
+    /** @throws OAuthError invalid_grant */
+    async redeem (code: string, presented: CodeRedemption): Promise<Grant> {
       const key = keys.code(digest(code))
       const text = await store.get(key)
-      if (text === undefined) throw refused('it is unknown, expired or was tried too often')
+      if (text === undefined) throw invalidGrant('it is unknown, expired or was tried too often')
       const record = JSON.parse(text) as CodeRecord
       await checkBinding(code, record, presented)
-      if (record.used || !await store.compareAndSet(key, text, JSON.stringify(spent(record)), USED_TTL_SECONDS)) {
-        // The right client with the right verifier, for the second time: one of the two stole it (OAuth 2.1 section 4.1.3).
+      if (record.used || !await store.compareAndSet(key, text, JSON.stringify(toUsedCode(record)), USED_TTL_SECONDS)) {
+        // The right client with the right verifier, for the second time: one of the two stole it.
         await grants.revoke(record.grant.id, 'authorization code used twice')
-        throw refused('it was used before: its tokens are revoked')
+        throw invalidGrant('it was used before: its tokens are revoked')
       }
       return record.grant
     }
   }
-
-  /** What does not fit spends nothing, or a stranger could end a grant with a code he only saw; but guessing has an end. */
-  async function checkBinding (code: string, { grant, redirectUri, codeChallenge, used }: CodeRecord, presented: { clientId: string, redirectUri: string | undefined, verifier: string }): Promise<void> {
-    if (presented.clientId !== grant.clientId) throw refused('it was issued to another client')
-    if (presented.redirectUri !== undefined && presented.redirectUri !== redirectUri) throw refused('redirect_uri is another than at authorization')
-    if (timingSafeEquals(hash('sha256', presented.verifier, 'base64url'), codeChallenge)) return
-    const { count } = await store.increment(keys.codeTries(digest(code)), TTL_SECONDS)
-    if (count >= MOST_TRIES && !used) await store.delete(keys.code(digest(code)))
-    throw refused('code_verifier does not fit code_challenge')
-  }
 }
 
-function spent ({ grant: { id, clientId }, redirectUri, codeChallenge }: CodeBinding): UsedCode {
+function toUsedCode ({ grant: { id, clientId }, redirectUri, codeChallenge }: CodeBinding): UsedCode {
   return { used: true, grant: { id, clientId }, redirectUri, codeChallenge }
 }
 
-function refused (detail: string): OAuthError {
-  return new OAuthError('invalid_grant', 'The authorization code is not valid, or not for this request: sign in again', { detail })
+function invalidGrant (detail: string): OAuthError {
+  const message = 'The authorization code is not valid, or not for this request: sign in again'
+  return new OAuthError('invalid_grant', message, { detail })
 }

@@ -1,7 +1,8 @@
 import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Config } from '../../../config/config.ts'
+import type { Log } from '../../../logging/log.ts'
 import type { Principal } from '../../../tokens/principal.ts'
-import type { ProviderMetadata } from '../../../provider/discovery.ts'
+import type { SigningKeys } from '../../../tokens/signing-keys.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
 import type { Mode } from '../mode.ts'
@@ -11,55 +12,52 @@ import { createRefreshRotation } from './refresh-rotation.ts'
 import { createBrokerRevocation } from './revocation.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
-import type { SigningKeys } from '../../../tokens/signing-keys.ts'
 import { createBrokerTokens } from './tokens.ts'
 
-export interface BrokerServices {
+export interface BrokerOptions {
   config: Config
-  /** Claims that policies of tools ask for. */
+  /** Claims that policies of tools need. */
   policyClaims: readonly string[]
   store: Store
   signingKeys: SigningKeys
-  core: GrantServices
+  grantServices: GrantServices
   clients: Pick<Clients, 'keepAlive'>
-  provider: () => ProviderMetadata
-  /** Seed's own, as /mcp judges them. */
+  /** Verifies an access token of Seed's own, as /mcp does. */
   verifyAccessToken: (token: string) => MaybePromise<Principal>
-  log: { warn (fields: object, message: string): void }
+  log: Log
 }
 
 /** OAUTH_MODE=broker: Seed issues codes and tokens of its own, and keeps the provider's to itself. */
-export function createBroker (services: BrokerServices): Mode & { signIn: BrokerSignIn } {
-  const { config, store, core, log } = services
-  const { upstream, grants, renewal, identity, access } = core
-  const { oidc, baseUrl, oauth: { grant: lifetimes } } = config
-  const { preset, scopes, groupsClaim, clientId } = oidc
+export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSignIn } {
+  const { config, store, grantServices, log } = options
+  const { grants, upstreamRefresh } = grantServices
+  const { oidc, baseUrl, resource, oauth } = config
   const codes = createAuthorizationCodes(store, grants)
 
   return {
     signIn: createBrokerSignIn({
-      ...identity,
+      ...grantServices,
       store,
-      clients: services.clients,
       codes,
-      grants,
-      upstream,
-      provider: services.provider,
-      upstreamClientId: clientId,
+      clients: options.clients,
       baseUrl,
-      scopes,
-      access,
-      redirectUriSchemes: config.oauth.redirectUriSchemes
+      scopes: oidc.scopes,
+      redirectUriSchemes: oauth.redirectUriSchemes
     }),
-    issuer: createBrokerTokens({
+    tokenIssuer: createBrokerTokens({
       codes,
       grants,
-      refresh: createRefreshRotation({ grants, renewal, log }),
-      accessToken: { signingKeys: services.signingKeys, issuer: baseUrl, resource: config.resource, ttlSeconds: lifetimes.accessTokenTtlSeconds },
-      groups: { groupsClaim, groupPaths: preset.groupPaths },
-      policyClaims: services.policyClaims
+      rotation: createRefreshRotation({ grants, upstreamRefresh, log }),
+      accessToken: {
+        signingKeys: options.signingKeys,
+        issuer: baseUrl,
+        resource,
+        ttlSeconds: config.oauth.grant.accessTokenTtlSeconds
+      },
+      groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
+      policyClaims: options.policyClaims
     }),
-    revoker: createBrokerRevocation({ grants, verifyAccessToken: services.verifyAccessToken }),
+    tokenRevoker: createBrokerRevocation({ grants, verifyAccessToken: options.verifyAccessToken }),
     revokeFor: async (who) => await grants.revokeAll(who, 'logged out at the provider')
   }
 }

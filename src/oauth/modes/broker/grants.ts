@@ -1,52 +1,33 @@
 import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
-import { OAuthError } from '../../../errors/oauth-error.ts'
+import type { OAuthError } from '../../../errors/oauth-error.ts'
+import type { Log } from '../../../logging/log.ts'
 import { grantKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
-import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import { digest, randomId } from '../../../crypto/hash.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
-import type { UpstreamTokens } from '../../../provider/token-response.ts'
+import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
+import { createRefreshTokens } from './refresh-token-format.ts'
+import { createSealedTokens } from './sealed-tokens.ts'
 
-/**
- * A grant: that a person lets a client act for them, from sign-in until it is revoked or has run out. Access tokens
- * and refresh tokens come from it; the provider's own tokens lie in it, sealed.
- *
- * Its refresh tokens are numbered. One is `<grant id>.<number>.<key id>.<MAC>`: the MAC is over grant, number and a salt
- * of the grant's, so neither the store nor SEED_SECRET alone can make one, and the successor of a token is always the
- * same. The grant keeps the number and the hash of the current one. What a store that lost its last writes has
- * forgotten is thus seen: a token with a higher number than the grant's is ours, and lower ones stay spent.
- */
-export interface Grant {
-  id: string
-  clientId: string
-  /** `sub` at the provider. */
-  subject: string
-  /** Space-separated. */
-  scope: string
-  /** What the provider says of the person, for access rules and access tokens. */
-  claims: Record<string, unknown>
-  /** The session at the provider, for back-channel logout. */
-  sid?: string | undefined
-  refreshes: boolean
-  /** Seconds since the epoch; refreshing does not move it. */
-  expiresAt: number
-  /** The provider's tokens, sealed (UpstreamGrantTokens). */
-  upstream: string
-  salt: string
-  /** Of the current refresh token: its number, the key that made it, its SHA-256, and when (milliseconds) it replaced its predecessor. */
-  number: number
-  keyId: string
-  currentHash: string
-  rotatedAt: number
+export interface GrantsOptions {
+  store: Store
+  keyring: Keyring
+  revocations: Revocations
+  upstream: Pick<TokenClient, 'revoke'>
+  lifetimes: GrantLifetimes
+  log: Pick<Log, 'info' | 'warn'>
+  /** Wall clock in milliseconds. */
+  now?: () => number
 }
 
-/** What the provider gave, kept sealed: never returned, never logged. */
-export interface UpstreamGrantTokens {
-  accessToken: string
-  refreshToken: string | undefined
-  /** Of the access token, in seconds since the epoch; undefined when the provider did not say, and in records of older versions. */
-  accessExpiresAt?: number | undefined
+export interface GrantLifetimes {
+  accessTokenTtlSeconds: number
+  refreshTokenTtlSeconds: number
+  maxAgeSeconds: number
+  /** For grants without a refresh token of the provider: it cannot be asked whether the person may still sign in. */
+  maxAgeUncheckedSeconds: number
 }
 
 export interface NewGrant {
@@ -56,92 +37,48 @@ export interface NewGrant {
   claims: Record<string, unknown>
   sid: string | undefined
   refreshes: boolean
-  upstream: UpstreamGrantTokens
-}
-
-export interface RefreshToken {
-  grantId: string
-  number: number
-  keyId: string
-  mac: string
+  upstream: StoredTokens
 }
 
 /** Why a grant ended, for the log. */
-export type RevocationReason = 'revoked by the client' | 'revoked by the operator' | 'logged out at the provider' | 'authorization code used twice' | 'refresh token used again after the grace window' | 'ended by the provider' | 'refused by an access rule'
+export type RevocationReason =
+  | 'revoked by the client' | 'revoked by the operator' | 'logged out at the provider' | 'ended by the provider'
+  | 'refused by an access rule' | 'authorization code used twice' | 'refresh token used again after the grace window'
 
-export interface Grants {
-  /** A grant whose authorization code is on its way: it can be revoked already, and lives in the code until that is redeemed. */
-  create (details: NewGrant): Promise<Grant>
-  /** The client has redeemed the code. A grant that was revoked meanwhile is not kept. */
-  activate (grant: Grant): Promise<Grant>
-  find (grantId: string): Promise<{ grant: Grant, record: string } | undefined>
-  /** Writes what became of the grant, if nobody else did since `record` was read. */
-  replace (record: string, grant: Grant): Promise<boolean>
-  /** The grant's current refresh token. */
-  refreshToken (grant: Grant): string
-  /** The grant as it is when token `number` has been replaced. */
-  rotate (grant: Grant, number: number): Grant
-  /** Whether Seed made this refresh token for this grant. */
-  isGenuine (token: RefreshToken, grant: Grant): boolean
-  /** @throws OAuthError when SEED_SECRET no longer opens them */
-  upstreamTokens (grant: Grant): UpstreamGrantTokens
-  seal (grantId: string, tokens: UpstreamGrantTokens): string
-  /** Ends the grant and its access tokens on every replica, and the provider's token where it can be; one that is unknown too. */
-  revoke (grantId: string, reason: RevocationReason): Promise<void>
-  /** Ends every grant of a subject, of a client, or of a session at the provider. @returns how many */
-  revokeAll (of: { subject: string } | { clientId: string } | { sid: string }, reason: RevocationReason): Promise<number>
-}
-
-export interface GrantsOptions {
-  store: Store
-  secrets: Keyring
-  revocations: Revocations
-  upstream: Pick<TokenClient, 'revoke'>
-  accessTokenTtlSeconds: number
-  refreshTokenTtlSeconds: number
-  maxAgeSeconds: number
-  /** For grants whose provider gives no refresh token, so that nobody can ask it whether the person is still welcome. */
-  maxAgeUncheckedSeconds: number
-  log: { info (fields: object, message: string): void, warn (fields: object, message: string): void }
-  /** Wall clock in milliseconds. */
-  now?: () => number
-}
+export type Grants = ReturnType<typeof createGrants>
 
 /** Requests to the provider that run side by side. */
-const REVOCATIONS_AT_ONCE = 10
+const CONCURRENT_REVOCATIONS = 10
 
-export function createGrants (options: GrantsOptions): Grants {
-  const { store, secrets, revocations, upstream, log, now = Date.now } = options
-  const currentKey = secrets.generations[0]!.id
+/** The grants of broker mode, in the store. */
+export function createGrants (options: GrantsOptions) {
+  const { store, keyring, revocations, upstream, lifetimes, log, now = Date.now } = options
+  const refreshTokens = createRefreshTokens(keyring)
+  const { seal, open: upstreamTokens } = createSealedTokens(keyring)
 
   function ttlOf ({ expiresAt, refreshes }: Grant): number {
     const left = expiresAt - Math.floor(now() / 1_000)
-    return Math.max(1, Math.min(left, refreshes ? options.refreshTokenTtlSeconds : options.accessTokenTtlSeconds))
+    const unused = refreshes ? lifetimes.refreshTokenTtlSeconds : lifetimes.accessTokenTtlSeconds
+    return Math.max(1, Math.min(left, unused))
   }
 
-  function write (grant: Grant, number: number): Grant {
-    const unsigned = { ...grant, number, keyId: currentKey, rotatedAt: now() }
-    return { ...unsigned, currentHash: digest(tokenOf(unsigned)) }
+  async function find (grantId: string): Promise<StoredGrant | undefined> {
+    const record = await store.get(keys.grant(grantId))
+    return record === undefined ? undefined : { grant: JSON.parse(record) as Grant, record }
   }
 
-  function tokenOf ({ id, number, keyId, salt }: Pick<Grant, 'id' | 'number' | 'keyId' | 'salt'>): string {
-    return `${id}.${number}.${keyId}.${secrets.mac(keyId, `refresh:${id}:${number}:${salt}`)}`
-  }
-
-  function upstreamTokens (grant: Grant): UpstreamGrantTokens {
-    const opened = secrets.open(grant.upstream, keys.grant(grant.id))
-    if (opened !== undefined) return JSON.parse(opened) as UpstreamGrantTokens
-    throw new OAuthError('invalid_grant', 'The grant can no longer be read: sign in again', { detail: 'its upstream tokens are sealed with another SEED_SECRET (SEED_SECRET_PREVIOUS)' })
-  }
-
-  /** Here all of them end first: the provider may take its time. */
-  async function revokeAll (ids: string[], reason: RevocationReason): Promise<number> {
-    const found = await Promise.all(ids.map(grants.find))
+  /** Revokes locally first: the provider may be slow. */
+  async function revokeGrants (ids: string[], reason: RevocationReason): Promise<number> {
+    const found = await Promise.all(ids.map(find))
     await revocations.revoke(ids.map(grantKey))
     await Promise.all(ids.map(async (id) => await store.delete(keys.grant(id))))
-    const ended = found.flatMap((one) => one?.grant ?? [])
-    for (const { id, subject, clientId } of ended) log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
-    for (let at = 0; at < ended.length; at += REVOCATIONS_AT_ONCE) await Promise.all(ended.slice(at, at + REVOCATIONS_AT_ONCE).map(revokeUpstream))
+    const ended = found.flatMap((stored) => stored?.grant ?? [])
+    for (const { id, subject, clientId } of ended) {
+      log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+    }
+    for (let start = 0; start < ended.length; start += CONCURRENT_REVOCATIONS) {
+      await Promise.all(ended.slice(start, start + CONCURRENT_REVOCATIONS).map(revokeUpstream))
+    }
     return ended.length
   }
 
@@ -150,78 +87,84 @@ export function createGrants (options: GrantsOptions): Grants {
       const { refreshToken, accessToken } = upstreamTokens(grant)
       await upstream.revoke(refreshToken ?? accessToken, refreshToken === undefined ? 'access_token' : 'refresh_token')
     } catch (err) {
-      log.warn({ grant: grant.id, reason: (err as OAuthError).detail ?? (err as Error).message }, "A grant has ended here; the provider's token could not be revoked")
+      const reason = (err as OAuthError).detail ?? (err as Error).message
+      log.warn({ grant: grant.id, reason }, "A grant has ended here; the provider's token could not be revoked")
     }
   }
 
-  const grants: Grants = {
-    async create ({ upstream: tokens, ...details }) {
+  return {
+    find,
+    seal,
+
+    /** @throws OAuthError when SEED_SECRET no longer opens them */
+    upstreamTokens,
+
+    /** The grant's current refresh token. */
+    refreshToken: refreshTokens.currentToken,
+
+    /** Whether Seed made this refresh token for this grant. */
+    isGenuine: refreshTokens.isGenuine,
+
+    /**
+     * Creates a grant whose authorization code has still to be redeemed. It can be revoked already. The code holds it
+     * until `activate` stores it.
+     */
+    async create ({ upstream: tokens, ...details }: NewGrant): Promise<Grant> {
       const id = randomId(16)
-      const maxAge = tokens.refreshToken === undefined ? Math.min(options.maxAgeUncheckedSeconds, options.maxAgeSeconds) : options.maxAgeSeconds
-      const grant = write({
+      const { maxAgeSeconds, maxAgeUncheckedSeconds } = lifetimes
+      const isUnchecked = tokens.refreshToken === undefined
+      const maxAge = isUnchecked ? Math.min(maxAgeUncheckedSeconds, maxAgeSeconds) : maxAgeSeconds
+      const grant = refreshTokens.withToken({
         ...details,
         id,
         expiresAt: Math.floor(now() / 1_000) + maxAge,
-        upstream: grants.seal(id, tokens),
+        upstream: seal(id, tokens),
         salt: randomId(16),
         number: 0,
         keyId: '',
         currentHash: '',
         rotatedAt: 0
-      }, 0)
-      for (const name of indexes(grant)) await store.addMember(keys.grantsOf(digest(name)), id, maxAge)
+      }, 0, now())
+      for (const name of indexNames(grant)) await store.addMember(keys.grantsOf(digest(name)), id, maxAge)
       return grant
     },
 
-    /** First written, then looked whether it was revoked: whoever revokes marks first and deletes then, so one of the two sees the other. */
-    async activate (begun) {
-      const grant = write(begun, 1)
+    /** Stores a grant whose code has been redeemed, unless it was revoked meanwhile. */
+    async activate (created: Grant): Promise<Grant> {
+      const grant = refreshTokens.withToken(created, 1, now())
+      // Write, then check: whoever revokes marks first and deletes then, so one of the two sees the other.
       await store.set(keys.grant(grant.id), JSON.stringify(grant), ttlOf(grant))
       if (await revocations.isRevoked([grantKey(grant.id)], 0)) await store.delete(keys.grant(grant.id))
       return grant
     },
 
-    async find (grantId) {
-      const record = await store.get(keys.grant(grantId))
-      return record === undefined ? undefined : { grant: JSON.parse(record) as Grant, record }
+    /** Replaces a grant in the store. @returns false when it was changed or ended since `record` was read */
+    async replace (record: string, grant: Grant): Promise<boolean> {
+      return await store.compareAndSet(keys.grant(grant.id), record, JSON.stringify(grant), ttlOf(grant))
     },
 
-    replace: async (record, grant) => await store.compareAndSet(keys.grant(grant.id), record, JSON.stringify(grant), ttlOf(grant)),
-    refreshToken: tokenOf,
-    rotate: (grant, number) => write(grant, number + 1),
+    /** Returns the grant with the refresh token that follows `number` as its current one. */
+    rotate: (grant: Grant, number: number): Grant => refreshTokens.withToken(grant, number + 1, now()),
 
-    isGenuine ({ grantId, number, keyId, mac }, { id, salt }) {
-      const expected = secrets.mac(keyId, `refresh:${grantId}:${number}:${salt}`)
-      return grantId === id && expected !== undefined && timingSafeEquals(mac, expected)
+    /**
+     * Ends a grant and its access tokens on every replica, and the provider's token if possible. If the grant is not in
+     * the store, its access tokens end.
+     */
+    async revoke (grantId: string, reason: RevocationReason): Promise<void> {
+      await revokeGrants([grantId], reason)
     },
 
-    upstreamTokens,
-    seal: (grantId, tokens) => secrets.seal(JSON.stringify(tokens), keys.grant(grantId)),
-
-    revoke: async (grantId, reason) => { await revokeAll([grantId], reason) },
-
-    async revokeAll (of, reason) {
-      const [[kind, value]] = Object.entries(of) as [[string, string]]
-      return await revokeAll(await store.members(keys.grantsOf(digest(`${kind}:${value}`))), reason)
+    /** Ends all grants of a subject, of a client, or of a session at the provider. @returns how many */
+    async revokeAll (
+      owner: { subject: string } | { clientId: string } | { sid: string }, reason: RevocationReason
+    ): Promise<number> {
+      const [[kind, value]] = Object.entries(owner) as [[string, string]]
+      return await revokeGrants(await store.members(keys.grantsOf(digest(`${kind}:${value}`))), reason)
     }
   }
-  return grants
 }
 
-/** What a grant keeps of the provider's answer. @param now wall clock in milliseconds */
-export function toStoredTokens ({ accessToken, refreshToken, expiresInSeconds }: UpstreamTokens, now: number): UpstreamGrantTokens {
-  return { accessToken, refreshToken, accessExpiresAt: expiresInSeconds === undefined ? undefined : Math.floor(now / 1_000) + expiresInSeconds }
-}
-
-/** Under what a grant is found again to be revoked. */
-function indexes ({ subject, clientId, sid }: Grant): string[] {
+/** Names under which a grant is found when all of an owner's are revoked. */
+function indexNames ({ subject, clientId, sid }: Grant): string[] {
   return [`subject:${subject}`, `clientId:${clientId}`, ...(sid === undefined ? [] : [`sid:${sid}`])]
-}
-
-/** Takes a refresh token apart; undefined for what cannot be one. */
-export function readRefreshToken (token: string): RefreshToken | undefined {
-  const match = /^([\w-]{22})\.(\d{1,9})\.([\w-]{8})\.([\w-]{43})$/.exec(token)
-  if (match === null) return undefined
-  const [, grantId, number, keyId, mac] = match as unknown as [string, string, string, string, string]
-  return { grantId, number: Number(number), keyId, mac }
 }

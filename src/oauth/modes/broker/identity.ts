@@ -1,85 +1,99 @@
-import { ProviderUnavailableError } from '../../../provider/discovery.ts'
-import type { IdTokenClaims } from '../../../provider/id-token.ts'
-import { readGroups } from '../../../tokens/principal.ts'
-import type { GroupOptions } from '../../../tokens/principal.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
+import type { Log } from '../../../logging/log.ts'
+import { ProviderUnavailableError } from '../../../provider/discovery.ts'
+import type { ExpectedRequest, IdTokenClaims } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
+import { checkAccess } from '../../../tokens/access-rules.ts'
+import type { AccessRules } from '../../../tokens/access-rules.ts'
 
-/** Who signed in, as the provider says: the ID token, and what its userinfo endpoint adds. */
+/** The person who signed in: the claims of the ID token and of userinfo. */
 export interface Identity {
   subject: string
   claims: Record<string, unknown>
+  /** The session at the provider. */
   sid: string | undefined
 }
 
-export interface IdentityServices {
+export interface IdentityOptions {
   upstream: Pick<TokenClient, 'userinfo'>
   /** @throws IdTokenError, ProviderUnavailableError */
-  verifyIdToken: (token: string, expected?: { nonce: string, maxAgeSeconds: number | undefined }) => Promise<IdTokenClaims>
-  log: { warn (fields: object, message: string): void }
+  verifyIdToken: (token: string, expected?: ExpectedRequest) => Promise<IdTokenClaims>
+  access: AccessRules
+  log: Pick<Log, 'warn'>
 }
+
+export type IdentityReader = ReturnType<typeof createIdentityReader>
 
 /** Claims about the token rather than the person (OpenID Connect Core 1.0 section 2). */
-const PROTOCOL_CLAIMS = ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'nonce', 'azp', 'at_hash', 'c_hash', 's_hash', 'auth_time', 'sid', 'acr', 'amr', 'typ', 'session_state']
+const PROTOCOL_CLAIMS = [
+  'iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'nonce', 'azp', 'at_hash', 'c_hash', 's_hash', 'auth_time', 'sid',
+  'acr', 'amr', 'typ', 'session_state'
+]
 
 /**
- * @param expected of the authorization request
- * @throws OAuthError when the answer holds no ID token; IdTokenError; ProviderUnavailableError
- */
-export async function identify (tokens: UpstreamTokens, expected: { nonce: string, maxAgeSeconds: number | undefined }, services: IdentityServices): Promise<Identity> {
-  if (tokens.idToken === undefined) {
-    throw new OAuthError('server_error', 'The identity provider gave no usable answer', { detail: 'its token endpoint sent no ID token: openid must be among the scopes that the client may ask for' })
-  }
-  const claims = await services.verifyIdToken(tokens.idToken, expected)
-  const more = await userinfo(tokens.accessToken, claims.sub, undefined, services)
-  return { subject: claims.sub, claims: personal({ ...more, ...claims }), sid: typeof claims['sid'] === 'string' ? claims['sid'] : undefined }
-}
-
-/** The claims after a refresh; those that the provider no longer tells stay as they were only while it tells none at all, or its userinfo endpoint fails. */
-export async function refreshIdentity (tokens: UpstreamTokens, subject: string, known: Record<string, unknown>, services: IdentityServices): Promise<Record<string, unknown>> {
-  const claims = tokens.idToken === undefined ? undefined : await services.verifyIdToken(tokens.idToken)
-  if (claims !== undefined && claims.sub !== subject) {
-    throw new OAuthError('invalid_grant', 'The identity provider ended the sign-in: sign in again', { detail: 'the refreshed ID token is of another subject' })
-  }
-  const more = await userinfo(tokens.accessToken, subject, known, services)
-  return claims === undefined && more === undefined ? known : personal({ ...(claims === undefined && known), ...more, ...claims })
-}
-
-/** OpenID Connect Core 1.0 section 5.4, and Google's `hd`, which belongs to the address. */
-const CLAIMS_OF_SCOPES = new Map([
-  ['profile', ['name', 'preferred_username']],
-  ['email', ['email', 'email_verified', 'hd']]
-])
-
-/**
- * What access tokens say of the person: what the scope covers that was consented to. Groups are always told, under one
- * name whatever the provider calls them: they decide what the person may do here. So are claims that policies ask for.
+ * Reads from the provider's tokens who signed in, and checks that this person may use the server.
  *
- * @param scope space-separated
+ * Its functions throw IdTokenError, AccessDeniedError, OAuthError or ProviderUnavailableError.
  */
-export function tokenIdentity (claims: Record<string, unknown>, scope: string, options: GroupOptions, policyClaims: readonly string[]): Record<string, unknown> {
-  const groups = readGroups(claims, options)
-  // Of a path such as `realm_access.roles` it is the first member that is told.
-  const asked = policyClaims.flatMap((name) => [name, name.split('.')[0]!])
-  const told = [...scope.split(' ').flatMap((name) => CLAIMS_OF_SCOPES.get(name) ?? []), ...asked].filter((name) => claims[name] !== undefined)
-  return { ...Object.fromEntries(told.map((name) => [name, claims[name]])), ...(groups.length > 0 && { groups }) }
-}
+export function createIdentityReader ({ upstream, verifyIdToken, access, log }: IdentityOptions) {
+  /**
+   * A userinfo endpoint that fails ends neither a sign-in nor a grant: an access rule that misses a claim refuses.
+   *
+   * @param fallback claims that are known from before
+   */
+  async function userinfo (
+    accessToken: string, subject: string, fallback: Record<string, unknown> | undefined
+  ): Promise<Record<string, unknown> | undefined> {
+    try {
+      return await upstream.userinfo(accessToken, subject)
+    } catch (err) {
+      if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
+      const reason = err.detail ?? err.message
+      log.warn({ reason }, 'The userinfo endpoint could not be used; the claims of the ID token are used alone')
+      return fallback
+    }
+  }
 
-/**
- * A userinfo endpoint that fails does not end a sign-in: what rules then miss, they refuse. Nor does it end a grant: there
- * the claims are still `known`.
- */
-async function userinfo (accessToken: string, subject: string, known: Record<string, unknown> | undefined, { upstream, log }: IdentityServices): Promise<Record<string, unknown> | undefined> {
-  try {
-    return await upstream.userinfo(accessToken, subject)
-  } catch (err) {
-    if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
-    log.warn({ reason: err instanceof OAuthError ? err.detail : err.message }, 'The userinfo endpoint could not be used; the ID token alone says who signed in')
-    return known
+  return {
+    /** @param expected of the authorization request */
+    async identify (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<Identity> {
+      if (tokens.idToken === undefined) {
+        throw new OAuthError('server_error', 'The identity provider gave no usable answer', {
+          detail: 'its token endpoint sent no ID token: openid must be among the scopes that the client may ask for'
+        })
+      }
+      const idToken = await verifyIdToken(tokens.idToken, expected)
+      const more = await userinfo(tokens.accessToken, idToken.sub, undefined)
+      const claims = withoutProtocolClaims({ ...more, ...idToken })
+      checkAccess(claims, access)
+      const { sub: subject, sid } = idToken
+      return { subject, claims, sid: typeof sid === 'string' ? sid : undefined }
+    },
+
+    /**
+     * Returns the claims after a refresh. Previous claims are kept only if the provider returned none, or userinfo
+     * failed.
+     */
+    async refreshIdentity (
+      tokens: UpstreamTokens, subject: string, previous: Record<string, unknown>
+    ): Promise<Record<string, unknown>> {
+      const idToken = tokens.idToken === undefined ? undefined : await verifyIdToken(tokens.idToken)
+      if (idToken !== undefined && idToken.sub !== subject) {
+        throw new OAuthError('invalid_grant', 'The identity provider ended the sign-in: sign in again', {
+          detail: 'the refreshed ID token is of another subject'
+        })
+      }
+      const more = await userinfo(tokens.accessToken, subject, previous)
+      const claims = idToken === undefined
+        ? { ...previous, ...withoutProtocolClaims(more ?? {}) }
+        : withoutProtocolClaims({ ...more, ...idToken })
+      checkAccess(claims, access)
+      return claims
+    }
   }
 }
 
-function personal (claims: Record<string, unknown>): Record<string, unknown> {
+function withoutProtocolClaims (claims: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(claims).filter(([name]) => !PROTOCOL_CLAIMS.includes(name)))
 }

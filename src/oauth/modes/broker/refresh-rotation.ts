@@ -1,77 +1,104 @@
+import { createSingleFlight } from '../../../async/single-flight.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
+import type { Log } from '../../../logging/log.ts'
+import { narrowScope } from '../../protocol/scope.ts'
 import { digest, timingSafeEquals } from '../../../crypto/hash.ts'
-import { readRefreshToken } from './grants.ts'
-import type { Grant, Grants, RefreshToken } from './grants.ts'
+import type { Grant, StoredGrant } from './grant.ts'
+import type { Grants } from './grants.ts'
+import { parseRefreshToken } from './refresh-token-format.ts'
+import type { RefreshToken } from './refresh-token-format.ts'
 import type { UpstreamRefresh } from './upstream-refresh.ts'
 
-/**
- * Refresh tokens rotate at each use (OAuth 2.1 section 4.3.1), in one atomic step of the store. Whoever repeats one
- * within the grace window gets the same successor: answers get lost, and hosted clients refresh from two machines at
- * once. After it, a repeat is theft, and the grant ends.
- *
- * Before it rotates, the provider is asked whether the person is still welcome (renewal.ts).
- */
-export interface RefreshServices {
+export interface RefreshRotationOptions {
   grants: Grants
-  renewal: UpstreamRefresh
-  log: { warn (fields: object, message: string): void }
+  upstreamRefresh: UpstreamRefresh
+  log: Pick<Log, 'warn'>
   /** Wall clock in milliseconds. */
   now?: () => number
 }
 
-export type RotateRefreshToken = (token: string, clientId: string) => Promise<Grant>
+export type RefreshRotation = ReturnType<typeof createRefreshRotation>
 
 const GRACE_MS = 30_000
 
-/** @returns a function that gives the grant as it is after the refresh, and throws OAuthError, ProviderUnavailableError or StoreUnavailableError */
-export function createRefreshRotation (services: RefreshServices): RotateRefreshToken {
-  const { grants, renewal, log, now = Date.now } = services
-  const underWay = new Map<string, Promise<Grant>>()
+/**
+ * Replaces refresh tokens at each use (OAuth 2.1 section 4.3.1), in one atomic step of the store. A token that is used
+ * again within the grace window gets the same successor: responses get lost, and hosted clients refresh from two
+ * machines at once. After it a second use is theft, and the grant ends.
+ *
+ * The provider's tokens are refreshed first, so that a person who may no longer sign in gets no new tokens.
+ */
+export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Date.now }: RefreshRotationOptions) {
+  const singleFlight = createSingleFlight<Grant>()
 
-  /** The grant after `token` was used, if that happened already: within the grace window that is an answer, after it theft. */
-  async function successor (grant: Grant, token: RefreshToken): Promise<Grant | undefined> {
+  /** @throws OAuthError invalid_grant */
+  async function load (token: RefreshToken): Promise<StoredGrant> {
+    const stored = await grants.find(token.grantId)
+    if (stored === undefined) throw invalidGrant('its grant has ended, or never existed')
+    if (stored.grant.expiresAt * 1_000 <= now()) {
+      throw invalidGrant('its grant has reached its maximum age (GRANT_MAX_AGE)')
+    }
+    return stored
+  }
+
+  /** Nothing is ended for a token that Seed did not make, or of another client: anyone could end anyone's grant. */
+  function checkToken (presented: string, token: RefreshToken, grant: Grant, clientId: string): void {
+    if (!grants.isGenuine(token, grant)) throw invalidGrant('it was not issued here (or SEED_SECRET was changed)')
+    if (token.number === grant.number && !timingSafeEquals(digest(presented), grant.currentHash)) {
+      throw invalidGrant('it is not the current one')
+    }
+    if (clientId !== grant.clientId) throw invalidGrant('it was issued to another client')
+  }
+
+  /** Returns the grant if the token was used before: a repetition within the grace window, theft after it. */
+  async function alreadyRotated (grant: Grant, token: RefreshToken): Promise<Grant | undefined> {
     if (token.number >= grant.number) return undefined
     if (token.number === grant.number - 1 && now() - grant.rotatedAt <= GRACE_MS) return grant
-    log.warn({ grant: grant.id, subject: grant.subject, clientId: grant.clientId, number: token.number, current: grant.number }, 'A refresh token was used again after it had been replaced: the grant ends')
+    const { id, subject, clientId, number: current } = grant
+    const fields = { grant: id, subject, clientId, number: token.number, current }
+    log.warn(fields, 'A refresh token was used again after it had been replaced: the grant ends')
     await grants.revoke(grant.id, 'refresh token used again after the grace window')
-    throw refused('it was replaced before: its grant has ended')
+    throw invalidGrant('it was replaced before: its grant has ended')
   }
 
-  async function load (token: RefreshToken): Promise<{ grant: Grant, record: string }> {
-    const found = await grants.find(token.grantId)
-    if (found === undefined) throw refused('its grant has ended, or was never given')
-    if (found.grant.expiresAt * 1_000 <= now()) throw refused('its grant has reached its greatest age (GRANT_MAX_AGE)')
-    return found
+  async function refreshAndRotate (token: RefreshToken): Promise<Grant> {
+    return await upstreamRefresh.withLock(token.grantId, 'refresh', async () => {
+      // Read again: another replica may have held the lock.
+      const stored = await load(token)
+      const rotated = await alreadyRotated(stored.grant, token)
+      if (rotated !== undefined) return rotated
+      if (token.number > stored.grant.number) {
+        const fields = { grant: token.grantId, number: token.number, current: stored.grant.number }
+        log.warn(fields, 'The store has lost a rotation: continuing from the refresh token that the client holds')
+      }
+      const refreshed = await upstreamRefresh.refresh(stored)
+      return await upstreamRefresh.save(stored.record, grants.rotate(refreshed, token.number))
+    }, async () => await alreadyRotated((await load(token)).grant, token))
   }
 
-  async function rotate (token: RefreshToken): Promise<Grant> {
-    return await renewal.withLock(token.grantId, 'refresh', async () => {
-      const { grant, record } = await load(token)
-      const done = await successor(grant, token)
-      if (done !== undefined) return done
-      if (token.number > grant.number) log.warn({ grant: grant.id, number: token.number, current: grant.number }, 'The store has lost a rotation: going on from the refresh token that the client holds')
-      const renewed = await renewal.refresh({ grant, record })
-      return await renewal.save(record, grants.rotate(renewed, token.number))
-    }, async () => await successor((await load(token)).grant, token))
-  }
-
-  return async function refresh (given, clientId) {
-    const token = readRefreshToken(given)
-    if (token === undefined) throw refused('it is not of the form of a refresh token')
-    const { grant } = await load(token)
-    // Nothing is ended for what Seed did not make, or for another client: anyone could end anyone's grant.
-    if (!grants.isGenuine(token, grant)) throw refused('it was not made here (or SEED_SECRET was changed)')
-    if (token.number === grant.number && !timingSafeEquals(digest(given), grant.currentHash)) throw refused('it is not the current one')
-    if (clientId !== grant.clientId) throw refused('it was issued to another client')
-    const done = await successor(grant, token)
-    if (done !== undefined) return done
-    const name = `${token.grantId}.${token.number}`
-    const running = underWay.get(name) ?? rotate(token).finally(() => { underWay.delete(name) })
-    underWay.set(name, running)
-    return await running
+  return {
+    /**
+     * Returns the grant with its next refresh token, and the scope of the new access token. An invalid scope is refused
+     * before anything is rotated.
+     *
+     * @param scope requested, space-separated
+     * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
+     */
+    async rotate (
+      presented: string, clientId: string, scope: string | undefined
+    ): Promise<{ grant: Grant, scope: string }> {
+      const token = parseRefreshToken(presented)
+      if (token === undefined) throw invalidGrant('it does not have the format of a refresh token')
+      const { grant } = await load(token)
+      checkToken(presented, token, grant, clientId)
+      const granted = narrowScope(scope, grant.scope)
+      const rotated = await alreadyRotated(grant, token) ??
+        await singleFlight(`${token.grantId}.${token.number}`, async () => await refreshAndRotate(token))
+      return { grant: rotated, scope: granted }
+    }
   }
 }
 
-function refused (detail: string): OAuthError {
+function invalidGrant (detail: string): OAuthError {
   return new OAuthError('invalid_grant', 'The refresh token is not valid (any more): sign in again', { detail })
 }

@@ -3,21 +3,22 @@ import type { Principal } from '../../../tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { TokenError } from '../../../tokens/token-error.ts'
 import type { TokenRevoker } from '../mode.ts'
-import { readRefreshToken } from './grants.ts'
 import type { Grants } from './grants.ts'
+import { parseRefreshToken } from './refresh-token-format.ts'
 
-/** Broker mode: either kind of token ends its grant, and with it everything that came from it (RFC 7009 section 2.1). */
-export interface BrokerRevocationServices {
+export interface BrokerRevocationOptions {
   grants: Grants
   verifyAccessToken: (token: string) => MaybePromise<Principal>
 }
 
-export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRevocationServices): TokenRevoker {
+/** Revocation in broker mode: either kind of token ends its grant, and all tokens with it (RFC 7009 section 2.1). */
+export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRevocationOptions): TokenRevoker {
   async function grantOf (token: string, clientId: string): Promise<string | undefined> {
-    const refreshToken = readRefreshToken(token)
+    const refreshToken = parseRefreshToken(token)
     if (refreshToken === undefined) return await grantOfAccessToken(token, clientId)
-    const found = await grants.find(refreshToken.grantId)
-    return found !== undefined && found.grant.clientId === clientId && grants.isGenuine(refreshToken, found.grant) ? found.grant.id : undefined
+    const stored = await grants.find(refreshToken.grantId)
+    if (stored?.grant.clientId !== clientId || !grants.isGenuine(refreshToken, stored.grant)) return undefined
+    return stored.grant.id
   }
 
   async function grantOfAccessToken (token: string, clientId: string): Promise<string | undefined> {

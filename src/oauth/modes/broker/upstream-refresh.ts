@@ -1,158 +1,111 @@
+import { LRUCache } from 'lru-cache'
+import { OAuthError } from '../../../errors/oauth-error.ts'
 import { AccessDeniedError } from '../../../errors/sign-in-errors.ts'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../../../logging/log.ts'
 import { IdTokenError } from '../../../provider/id-token.ts'
-import { keys } from '../../../store/keys.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 import { ignoreOutage } from '../../../store/store.ts'
 import type { Store } from '../../../store/store.ts'
-import { checkAccess } from '../../../tokens/access-rules.ts'
-import type { AccessRules } from '../../../tokens/access-rules.ts'
-import { OAuthError } from '../../../errors/oauth-error.ts'
-import type { TokenClient } from '../../../provider/token-client.ts'
-import { toStoredTokens } from './grants.ts'
-import type { Grant, Grants } from './grants.ts'
-import { refreshIdentity } from './identity.ts'
-import type { IdentityServices } from './identity.ts'
+import { toStoredTokens } from './grant.ts'
+import type { Grant, StoredGrant } from './grant.ts'
+import type { Grants } from './grants.ts'
+import type { IdentityReader } from './identity.ts'
+import { createUpstreamRefreshLock } from './upstream-refresh-lock.ts'
 
-/**
- * Asks the provider whether a person is still welcome, and for new tokens of its own: when a client refreshes
- * (refresh.ts), and when a tool needs a token and the provider's has expired (token-exchange.ts). Providers rotate their
- * refresh tokens, so that at most one replica asks at a time, and what it was given is never lost: there is one of this
- * in a process.
- *
- * Only the provider's own word, or an access rule about what it says, ends the grant; its outage never does.
- */
-export interface UpstreamRefresh {
-  /**
-   * Runs `work` while nobody else, on any replica, asks the provider about this grant. Who finds another one at it waits:
-   * the failure of one with the same purpose is its own failure, and after one with the other purpose it is its turn.
-   *
-   * @param meanwhile what there is already of the outcome; asked again and again while waiting
-   * @throws OAuthError temporarily_unavailable when the other one did not succeed, or takes too long; what the two throw
-   */
-  withLock<T> (grantId: string, purpose: Purpose, work: () => Promise<T>, meanwhile: () => Promise<T | undefined>): Promise<T>
-  /**
-   * The grant as it is after the provider's answer, for `keep`. A provider that gave no refresh token cannot be asked; such
-   * grants are short (GRANT_MAX_AGE_UNCHECKED), and stay as they are.
-   *
-   * @throws OAuthError invalid_grant when the grant has ended with this, otherwise temporarily_unavailable or server_error;
-   * ProviderUnavailableError; StoreUnavailableError
-   */
-  refresh (found: { grant: Grant, record: string }): Promise<Grant>
-  /** @throws OAuthError invalid_grant when the grant was ended meanwhile */
-  save (record: string, renewed: Grant): Promise<Grant>
-}
-
-/** A client's refresh token is to be replaced, or a tool needs the provider's access token. */
-export type Purpose = 'refresh' | 'tool'
-
-export interface UpstreamRefreshServices extends IdentityServices {
+export interface UpstreamRefreshOptions {
   grants: Grants
   store: Store
-  upstream: Pick<TokenClient, 'userinfo' | 'requestTokens'>
-  access: AccessRules
+  upstream: Pick<TokenClient, 'requestTokens'>
+  identity: Pick<IdentityReader, 'refreshIdentity'>
   /** The scope to repeat at each refresh, for providers that need it. */
   upstreamScope: string | undefined
-  log: { info (fields: object, message: string): void, warn (fields: object, message: string): void }
+  log: Pick<Log, 'warn'>
   /** Wall clock in milliseconds. */
   now?: () => number
 }
 
-/** The provider has 10 s for each of two answers. */
-const LOCK_SECONDS = 30
-const WAIT_MS = 25_000
-const POLL_MS = 50
+export type UpstreamRefresh = ReturnType<typeof createUpstreamRefresh>
 
-/** What the provider gave, kept until the store has it. */
-const MAX_CARRIED = 1_000
+const MAX_UNSAVED = 1_000
 
-export function createUpstreamRefresh (services: UpstreamRefreshServices): UpstreamRefresh {
-  const { grants, store, log, now = Date.now } = services
-  const carried = new Map<string, { record: string, upstream: string }>()
-
+/**
+ * Refreshes the provider's tokens of a grant, which also tells whether the person may still sign in: when a client
+ * refreshes (refresh-rotation.ts), and when a tool needs a token and the provider's has expired (token-exchange.ts).
+ *
+ * Providers rotate their refresh tokens. Therefore only one replica refreshes a grant at a time (`withLock`), and new
+ * tokens are never lost: use one instance per process.
+ *
+ * Only the provider, or an access rule about its claims, ends a grant; an outage never does.
+ */
+export function createUpstreamRefresh (options: UpstreamRefreshOptions) {
+  const { grants, store, upstream, identity, upstreamScope, log, now = Date.now } = options
   /**
-   * From the provider's answer on, its old refresh token may be spent: should the store be gone just now, the new one is
-   * here for the next try. It is good for this record only: the store may have written after all, and another replica
-   * gone on.
+   * New tokens, by grant, that the store may not have: the old refresh token may be spent from the provider's response
+   * on. They are good for this record only: the store may have written after all, and another replica continued.
    */
-  function carry (grantId: string, record: string, upstream: string): void {
-    carried.delete(grantId)
-    if (carried.size >= MAX_CARRIED) carried.delete(carried.keys().next().value!)
-    carried.set(grantId, { record, upstream })
-  }
+  const unsaved = new LRUCache<string, { record: string, upstream: string }>({ max: MAX_UNSAVED })
 
-  /** @returns undefined when it is our turn */
-  async function waitForOther<T> (lock: string, purpose: Purpose, until: number, meanwhile: () => Promise<T | undefined>): Promise<T | undefined> {
-    let other: string | undefined
-    for (;;) {
-      const holder = await store.get(lock)
-      const done = await meanwhile()
-      if (done !== undefined) return done
-      other = holder ?? other
-      if (holder === undefined && other !== purpose) return undefined
-      if (holder === undefined || performance.now() > until) {
-        throw new OAuthError('temporarily_unavailable', 'The grant could not be refreshed just now; try again shortly', { detail: 'another replica tried and did not succeed', retryAfterSeconds: 1 })
-      }
-      await sleep(POLL_MS)
-    }
-  }
-
-  /** Ends the grant where the provider, or a rule about what it says, ended it; everything else passes by. */
-  async function judge (err: unknown, grant: Grant): Promise<unknown> {
+  /** Ends the grant if the provider or an access rule refused the person. @returns the error to throw */
+  async function endGrantIfRefused (err: unknown, grant: Grant): Promise<unknown> {
     if (err instanceof AccessDeniedError) {
-      log.warn({ grant: grant.id, subject: grant.subject, rule: err.rule, reason: err.detail ?? err.message }, 'An access rule refuses who was admitted before')
+      const fields = { grant: grant.id, subject: grant.subject, rule: err.rule, reason: err.detail }
+      log.warn(fields, 'An access rule refuses a person who was admitted before: the grant ends')
       await grants.revoke(grant.id, 'refused by an access rule')
       return new OAuthError('invalid_grant', err.message, { detail: err.rule })
     }
-    if (err instanceof OAuthError && err.code === 'invalid_grant') await grants.revoke(grant.id, 'ended by the provider')
+    if (err instanceof OAuthError && err.code === 'invalid_grant') {
+      await grants.revoke(grant.id, 'ended by the provider')
+    }
     if (err instanceof IdTokenError) {
-      return new OAuthError('temporarily_unavailable', 'The identity provider gave no usable answer; try again shortly', { detail: `the refreshed ID token: ${err.message}`, retryAfterSeconds: 5 })
+      const message = 'The identity provider gave no usable answer; try again shortly'
+      return new OAuthError('temporarily_unavailable', message, {
+        detail: `the refreshed ID token: ${err.message}`, retryAfterSeconds: 5
+      })
     }
     return err
   }
 
   return {
-    async withLock (grantId, purpose, work, meanwhile) {
-      const lock = keys.refreshing(grantId)
-      const until = performance.now() + WAIT_MS
-      while (!await store.setIfAbsent(lock, purpose, LOCK_SECONDS)) {
-        const done = await waitForOther(lock, purpose, until, meanwhile)
-        if (done !== undefined) return done
-      }
-      try {
-        return await work()
-      } finally {
-        await store.delete(lock).catch(ignoreOutage)
-      }
-    },
+    withLock: createUpstreamRefreshLock(store),
 
-    async refresh ({ grant: found, record }) {
-      const kept = carried.get(found.id)
-      const grant = kept?.record === record ? { ...found, upstream: kept.upstream } : found
-      const known = grants.upstreamTokens(grant)
-      if (known.refreshToken === undefined) return grant
-      let upstream: string | undefined
+    /**
+     * Returns the grant with the provider's new tokens and claims, for `save`. Unchanged when the provider gave no
+     * refresh token: such grants are short-lived (GRANT_MAX_AGE_UNCHECKED).
+     *
+     * @throws OAuthError invalid_grant when the grant has ended, otherwise temporarily_unavailable or server_error;
+     * ProviderUnavailableError; StoreUnavailableError
+     */
+    async refresh ({ grant: stored, record }: StoredGrant): Promise<Grant> {
+      const held = unsaved.get(stored.id)
+      const grant = held?.record === record ? { ...stored, upstream: held.upstream } : stored
+      const { refreshToken } = grants.upstreamTokens(grant)
+      if (refreshToken === undefined) return grant
+      let sealed: string | undefined
       try {
-        const tokens = await services.upstream.requestTokens('refresh_token', {
-          refresh_token: known.refreshToken,
-          ...(services.upstreamScope !== undefined && { scope: services.upstreamScope })
-        })
-        upstream = grants.seal(grant.id, toStoredTokens({ ...tokens, refreshToken: tokens.refreshToken ?? known.refreshToken }, now()))
-        carry(grant.id, record, upstream)
-        const claims = await refreshIdentity(tokens, grant.subject, grant.claims, services)
-        checkAccess(claims, services.access)
-        return { ...grant, claims, upstream }
+        const scope = upstreamScope === undefined ? {} : { scope: upstreamScope }
+        const tokens = await upstream.requestTokens('refresh_token', { refresh_token: refreshToken, ...scope })
+        const kept = { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken }
+        sealed = grants.seal(grant.id, toStoredTokens(kept, now()))
+        unsaved.set(grant.id, { record, upstream: sealed })
+        const claims = await identity.refreshIdentity(tokens, grant.subject, grant.claims)
+        return { ...grant, claims, upstream: sealed }
       } catch (err) {
-        const outcome = await judge(err, grant)
-        // The answer was of no use, but its refresh token may be the one that is good now: for the next try, on any replica.
-        if (upstream !== undefined) await grants.replace(record, { ...grant, upstream }).catch(ignoreOutage)
-        throw outcome
+        const failure = await endGrantIfRefused(err, grant)
+        // The response was unusable, but its refresh token may be the only good one: keep it for the next attempt.
+        if (sealed !== undefined) await grants.replace(record, { ...grant, upstream: sealed }).catch(ignoreOutage)
+        throw failure
       }
     },
 
-    async save (record, renewed) {
-      if (!await grants.replace(record, renewed)) throw new OAuthError('invalid_grant', 'The grant has ended: sign in again', { detail: 'its grant ended while it was refreshed' })
-      carried.delete(renewed.id)
-      return renewed
+    /** Stores a refreshed grant. @throws OAuthError invalid_grant when the grant was ended meanwhile */
+    async save (record: string, refreshed: Grant): Promise<Grant> {
+      if (!await grants.replace(record, refreshed)) {
+        throw new OAuthError('invalid_grant', 'The grant has ended: sign in again', {
+          detail: 'its grant ended while it was refreshed'
+        })
+      }
+      unsaved.delete(refreshed.id)
+      return refreshed
     }
   }
 }

@@ -1,39 +1,40 @@
 import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Config } from '../../../config/config.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Principal } from '../../../tokens/principal.ts'
-import type { Mode } from '../mode.ts'
 import { sidKey, subjectKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
-import type { TokenClient } from '../../../provider/token-client.ts'
+import type { Mode } from '../mode.ts'
 import { createProxyRevocation } from './revocation.ts'
 import { createProxySignIn } from './sign-in.ts'
 import { createProxyTokens } from './tokens.ts'
 
-/** OAUTH_MODE=proxy: the provider issues the tokens, and Seed stands in front of it. */
-export function createProxy ({ config, toolScopes, upstream, revocations, verifyAccessToken }: {
+export interface ProxyOptions {
   config: Config
   /** Scopes that only some tools need. */
   toolScopes: readonly string[]
   upstream: TokenClient
   revocations: Revocations
+  /** Verifies an access token of the provider's, as /mcp does. */
   verifyAccessToken: (token: string) => MaybePromise<Principal>
-}): Mode {
-  const { preset, scopes, clientId } = config.oidc
-  return {
-    signIn: createProxySignIn({ upstream, upstreamClientId: clientId, allScopes: preset.alwaysAllScopes ? scopes : undefined }),
-    issuer: createProxyTokens({
-      upstream,
-      verifyAccessToken,
-      scopes,
-      toolScopes,
-      upstreamScope: preset.alwaysAllScopes ? scopes.join(' ') : undefined,
-      redirectUriSchemes: config.oauth.redirectUriSchemes
-    }),
-    revoker: createProxyRevocation({ revocations, upstream, verifyAccessToken }),
+}
 
-    /** The provider keeps the grants; here it is the access tokens issued so far that end. */
+/** OAUTH_MODE=proxy: the provider issues the tokens, and Seed forwards requests to it. */
+export function createProxy ({ config, toolScopes, upstream, revocations, verifyAccessToken }: ProxyOptions): Mode {
+  const { preset, scopes } = config.oidc
+  const { redirectUriSchemes } = config.oauth
+  const alwaysScopes = preset.alwaysAllScopes ? scopes : undefined
+  return {
+    signIn: createProxySignIn(upstream, alwaysScopes),
+    tokenIssuer: createProxyTokens({
+      upstream, verifyAccessToken, scopes, toolScopes, alwaysScopes, redirectUriSchemes
+    }),
+    tokenRevoker: createProxyRevocation({ revocations, upstream, verifyAccessToken }),
+
+    /** The provider keeps the grants; here the access tokens issued so far are revoked. */
     async revokeFor (who) {
-      await revocations.revoke(['sid' in who ? sidKey(who.sid) : subjectKey(who.subject)], Math.floor(Date.now() / 1_000))
+      const key = 'sid' in who ? sidKey(who.sid) : subjectKey(who.subject)
+      await revocations.revoke([key], Math.floor(Date.now() / 1_000))
       return 1
     }
   }

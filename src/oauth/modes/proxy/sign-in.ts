@@ -1,39 +1,35 @@
-import { randomBytes } from 'node:crypto'
+import { randomId } from '../../../crypto/hash.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
 import { throwawayChallenge } from '../../protocol/pkce.ts'
 import type { SignIn } from '../sign-in.ts'
-import type { TokenClient } from '../../../provider/token-client.ts'
 
 /**
- * Proxy mode: on to the provider, with the provider's client id and the client's own redirect URI, where the provider
- * answers. From an allow-list: nothing else that the client sent goes on. `resource` stays here (Entra and others
- * refuse it). A `nonce` is always sent, as some providers require one.
+ * Sends the browser on to the provider, with the provider's client id and the client's own redirect URI, to which the
+ * provider responds.
+ *
+ * Only parameters of an allow-list are forwarded. `resource` is not: Entra and others refuse it. A `nonce` is always
+ * sent, because some providers require one.
+ *
+ * @param alwaysScopes OIDC_SCOPES, if the provider must always be asked for all of them
  */
-export interface ProxySignInServices {
-  upstream: Pick<TokenClient, 'authorizationUrl'>
-  upstreamClientId: string
-  /** OIDC_SCOPES, where the provider must always be asked for all of them. */
-  allScopes: readonly string[] | undefined
-}
-
-export function createProxySignIn ({ upstream, upstreamClientId, allScopes }: ProxySignInServices): SignIn {
-  const common = { response_type: 'code', client_id: upstreamClientId, code_challenge_method: 'S256' }
-  const newNonce = (): string => randomBytes(16).toString('base64url')
-
+export function createProxySignIn (
+  upstream: Pick<TokenClient, 'authorizationUrl'>, alwaysScopes: readonly string[] | undefined
+): SignIn {
   return {
-    async start ({ redirectUri, state, codeChallenge, scopes, nonce = newNonce(), prompt, maxAge, loginHint }) {
+    async start ({ redirectUri, state, codeChallenge, scopes, nonce, prompt, maxAge, loginHint }) {
       const location = upstream.authorizationUrl({
-        ...common,
         redirect_uri: redirectUri,
         state,
         code_challenge: codeChallenge,
-        nonce,
+        nonce: nonce ?? randomId(16),
         prompt,
         max_age: maxAge,
         login_hint: loginHint
-      }, [...new Set([...allScopes ?? [], ...scopes])])
+      }, [...new Set([...alwaysScopes ?? [], ...scopes])])
       return { location }
     },
 
-    probeUrl: (scopes) => upstream.authorizationUrl({ ...common, code_challenge: throwawayChallenge(), nonce: newNonce() }, scopes)
+    probeUrl: (scopes) =>
+      upstream.authorizationUrl({ code_challenge: throwawayChallenge(), nonce: randomId(16) }, scopes)
   }
 }

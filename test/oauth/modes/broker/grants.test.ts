@@ -1,6 +1,7 @@
 import t from 'tap'
-import { createGrants, readRefreshToken } from '../../../../src/oauth/modes/broker/grants.ts'
-import type { NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
+import { createGrants } from '../../../../src/oauth/modes/broker/grants.ts'
+import type { GrantLifetimes, NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
+import { createRefreshTokens, parseRefreshToken } from '../../../../src/oauth/modes/broker/refresh-token-format.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { createRevocations, grantKey } from '../../../../src/tokens/revocations.ts'
 import { createKeyring } from '../../../../src/crypto/keyring.ts'
@@ -12,13 +13,17 @@ import { SEED_SECRET } from '../../../support/broker.ts'
 /** Grants in the store: how long they stay, how they are found again, how they end. */
 const DETAILS: NewGrant = { clientId: 'client', subject: 'ada', scope: 'openid', claims: { name: 'Ada' }, sid: 'session', refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-refresh' } }
 
+const LIFETIMES: GrantLifetimes = {
+  accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 10_000, maxAgeSeconds: 20_000, maxAgeUncheckedSeconds: 5_000
+}
+
 function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
   const store = createMemoryStore({ now })
   const revocations = createRevocations(store, 960)
   const revoked: Array<[token: string, hint: string | undefined]> = []
   const grants = createGrants({
     store,
-    secrets: createKeyring(SEED_SECRET, undefined),
+    keyring: createKeyring(SEED_SECRET, undefined),
     revocations,
     upstream: {
       async revoke (token, hint) {
@@ -26,10 +31,7 @@ function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
         return true
       }
     },
-    accessTokenTtlSeconds: 900,
-    refreshTokenTtlSeconds: 10_000,
-    maxAgeSeconds: 20_000,
-    maxAgeUncheckedSeconds: 5_000,
+    lifetimes: LIFETIMES,
     log: { info () {}, warn () {} },
     now
   })
@@ -95,10 +97,11 @@ t.test('whatever keeps the provider from revoking, the grant has ended here, and
     const store = createMemoryStore()
     const warnings: Array<[object, string]> = []
     const grants = createGrants({
-      ...strangerOptions(store),
-      maxAgeSeconds: 1_000,
-      secrets: createKeyring(SEED_SECRET, undefined),
+      store,
+      keyring: createKeyring(SEED_SECRET, undefined),
+      revocations: createRevocations(store, 960),
       upstream: { revoke: async () => { throw err } },
+      lifetimes: LIFETIMES,
       log: { info () {}, warn (fields, message) { warnings.push([fields, message]) } }
     })
     const { id } = await grants.activate(await grants.create(DETAILS))
@@ -116,21 +119,17 @@ t.test('the store alone cannot make a refresh token: its MAC is not there, and n
   t.notOk(record.includes(token))
   t.notOk(record.includes(token.split('.')[3]!))
   t.notOk(record.includes('upstream-refresh') || record.includes('upstream-access'))
-  const stranger = createGrants({ ...strangerOptions(store), secrets: createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined) })
-  t.equal(stranger.isGenuine(readRefreshToken(token)!, grant), false)
-  t.equal(grants.isGenuine(readRefreshToken(token)!, grant), true)
-  t.equal(grants.isGenuine(readRefreshToken(token)!, { ...grant, salt: 'another' }), false)
-  t.equal(grants.isGenuine(readRefreshToken(token)!, { ...grant, id: 'x'.repeat(22) }), false, 'of another grant')
+  const stranger = createRefreshTokens(createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined))
+  t.equal(stranger.isGenuine(parseRefreshToken(token)!, grant), false)
+  t.equal(grants.isGenuine(parseRefreshToken(token)!, grant), true)
+  t.equal(grants.isGenuine(parseRefreshToken(token)!, { ...grant, salt: 'another' }), false)
+  t.equal(grants.isGenuine(parseRefreshToken(token)!, { ...grant, id: 'x'.repeat(22) }), false, 'of another grant')
 })
 
 t.test('what can be a refresh token, and what cannot', async (t) => {
   const [id, key, mac] = ['i'.repeat(22), 'k'.repeat(8), 'm'.repeat(43)]
-  t.same(readRefreshToken(`${id}.12.${key}.${mac}`), { grantId: id, number: 12, keyId: key, mac })
+  t.same(parseRefreshToken(`${id}.12.${key}.${mac}`), { grantId: id, number: 12, keyId: key, mac })
   for (const token of ['', 'x', `${id}.12.${key}`, `${id}.x.${key}.${mac}`, `${id}.1234567890.${key}.${mac}`, `${id}.12.${key}.${mac}\n`, `${id}.12.${key}.${mac}=`, `${id}:12.${key}.${mac}`]) {
-    t.equal(readRefreshToken(token), undefined, JSON.stringify(token))
+    t.equal(parseRefreshToken(token), undefined, JSON.stringify(token))
   }
 })
-
-function strangerOptions (store: ReturnType<typeof createMemoryStore>) {
-  return { store, revocations: createRevocations(store, 960), upstream: { revoke: async () => true }, accessTokenTtlSeconds: 1, refreshTokenTtlSeconds: 1, maxAgeSeconds: 1, maxAgeUncheckedSeconds: 1, log: { info () {}, warn () {} } }
-}

@@ -1,10 +1,13 @@
 import t from 'tap'
 import type { DevUser } from '../../../../dev/provider.ts'
 import { createGrants } from '../../../../src/oauth/modes/broker/grants.ts'
-import type { Grant, GrantsOptions } from '../../../../src/oauth/modes/broker/grants.ts'
+import type { Grant } from '../../../../src/oauth/modes/broker/grant.ts'
+import type { GrantsOptions } from '../../../../src/oauth/modes/broker/grants.ts'
+import { createIdentityReader } from '../../../../src/oauth/modes/broker/identity.ts'
+import type { IdentityOptions } from '../../../../src/oauth/modes/broker/identity.ts'
 import { createRefreshRotation } from '../../../../src/oauth/modes/broker/refresh-rotation.ts'
 import { createUpstreamRefresh } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
-import type { UpstreamRefreshServices } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
+import type { UpstreamRefreshOptions } from '../../../../src/oauth/modes/broker/upstream-refresh.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { IdTokenError } from '../../../../src/provider/id-token.ts'
 import { createRevocations } from '../../../../src/tokens/revocations.ts'
@@ -161,7 +164,7 @@ t.test('a person whom an access rule no longer admits is out at the next refresh
   isError(t, refused, 400, 'invalid_grant', 'no longer in the group')
   t.equal(refused.json['error_description'], 'You are not in a group that may use this server')
   t.equal((await ping(seed.url, accessToken)).status, 401)
-  t.match(await seed.logged(({ msg }) => msg === 'An access rule refuses who was admitted before'), { rule: 'ACCESS_GROUPS', subject: 'ada' })
+  t.match(await seed.logged(({ msg }) => msg === 'An access rule refuses a person who was admitted before: the grant ends'), { rule: 'ACCESS_GROUPS', subject: 'ada' })
 })
 
 t.test('an outage of userinfo, which alone tells the groups, puts nobody out', async (t) => {
@@ -312,21 +315,30 @@ t.test('the store goes away between the answer of the provider and the write: th
 /** `refresh` by itself: with a clock, a store and a provider of the test's. */
 const CLIENT = 'client'
 
-function makeParts ({ secrets = createKeyring(SEED_SECRET, undefined), store = createMemoryStore(), now = Date.now, requestTokens, ...more }: { now?: () => number, requestTokens: UpstreamRefreshServices['upstream']['requestTokens'] } & Partial<Pick<GrantsOptions, 'secrets' | 'store'>> & Partial<Pick<UpstreamRefreshServices, 'upstreamScope' | 'verifyIdToken'>>) {
-  const warnings: string[] = []
-  const log = { info () {}, warn (_fields: object, message: string) { warnings.push(message) } }
+interface FixtureOptions extends Partial<Pick<GrantsOptions, 'keyring' | 'store'>>, Partial<Pick<IdentityOptions, 'verifyIdToken'>> {
+  requestTokens: UpstreamRefreshOptions['upstream']['requestTokens']
+  upstreamScope?: string | undefined
+  now?: () => number
+}
+
+function createFixture ({ keyring = createKeyring(SEED_SECRET, undefined), store = createMemoryStore(), now = Date.now, requestTokens, upstreamScope, ...identityOptions }: FixtureOptions) {
+  const log = { info () {}, warn () {} }
   const revocations = createRevocations(store, 960)
   const upstream = { requestTokens, userinfo: async () => undefined, revoke: async () => true }
-  const grants = createGrants({ store, secrets, revocations, upstream, log, now, accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 10_000, maxAgeSeconds: 20_000, maxAgeUncheckedSeconds: 5_000 })
+  const lifetimes = { accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 10_000, maxAgeSeconds: 20_000, maxAgeUncheckedSeconds: 5_000 }
+  const grants = createGrants({ store, keyring, revocations, upstream, lifetimes, log, now })
   const access = { groups: [], emailDomains: [], unverifiedEmail: false, hostedDomains: [], claims: [], contact: undefined, groupsClaim: 'groups', groupPaths: false }
-  const verifyIdToken = more.verifyIdToken ?? (async () => ({ iss: 'https://idp.example', sub: 'ada' }))
+  const identity = createIdentityReader({ upstream, access, log, verifyIdToken: async () => ({ iss: 'https://idp.example', sub: 'ada' }), ...identityOptions })
   return {
     store,
     grants,
-    warnings,
-    /** As another replica has it: nothing in common but the store. */
-    replica: () => createRefreshRotation({ grants, renewal: createUpstreamRefresh({ grants, store, upstream, access, log, now, verifyIdToken, upstreamScope: more.upstreamScope }), log, now }),
-    async begin (): Promise<{ grant: Grant, token: string }> {
+    /** The rotation of one replica: it shares nothing but the store with the others. */
+    replica () {
+      const upstreamRefresh = createUpstreamRefresh({ grants, store, upstream, identity, upstreamScope, log, now })
+      const { rotate } = createRefreshRotation({ grants, upstreamRefresh, log, now })
+      return async (token: string): Promise<Grant> => (await rotate(token, CLIENT, undefined)).grant
+    },
+    async createGrant (): Promise<{ grant: Grant, token: string }> {
       const grant = await grants.activate(await grants.create({ clientId: CLIENT, subject: 'ada', scope: 'openid', claims: {}, sid: undefined, refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-1' } }))
       return { grant, token: grants.refreshToken(grant) }
     }
@@ -359,36 +371,36 @@ function deferred (): { promise: Promise<void>, resolve (): void } {
 
 t.test('the grace window is thirty seconds, to the millisecond', async (t) => {
   let now = 1_000_000_000_000
-  const { begin, replica, grants } = makeParts({ now: () => now, requestTokens: steadyProvider })
-  const { token, grant } = await begin()
+  const { createGrant, replica, grants } = createFixture({ now: () => now, requestTokens: steadyProvider })
+  const { token, grant } = await createGrant()
   const refresh = replica()
-  const next = grants.refreshToken(await refresh(token, CLIENT))
+  const next = grants.refreshToken(await refresh(token))
   now += 30_000
-  t.equal(grants.refreshToken(await refresh(token, CLIENT)), next)
+  t.equal(grants.refreshToken(await refresh(token)), next)
   now += 1
-  await t.rejects(refresh(token, CLIENT), { code: 'invalid_grant', detail: 'it was replaced before: its grant has ended' })
+  await t.rejects(refresh(token), { code: 'invalid_grant', detail: 'it was replaced before: its grant has ended' })
   t.equal(await grants.find(grant.id), undefined)
 })
 
 t.test('a grant lives for its greatest age, to the second, however often it is refreshed', async (t) => {
   let now = 1_000_000_000_000
-  const { begin, replica, grants } = makeParts({ now: () => now, requestTokens: steadyProvider })
+  const { createGrant, replica, grants } = createFixture({ now: () => now, requestTokens: steadyProvider })
   const refresh = replica()
-  let { token } = await begin()
+  let { token } = await createGrant()
   for (let step = 0; step < 3; step++) {
     now += 6_000_000
-    token = grants.refreshToken(await refresh(token, CLIENT))
+    token = grants.refreshToken(await refresh(token))
   }
   now += 1_999_000
-  token = grants.refreshToken(await refresh(token, CLIENT))
+  token = grants.refreshToken(await refresh(token))
   now += 1_000
-  await t.rejects(refresh(token, CLIENT), { code: 'invalid_grant', detail: /GRANT_MAX_AGE/ })
+  await t.rejects(refresh(token), { code: 'invalid_grant', detail: /GRANT_MAX_AGE/ })
 })
 
 t.test('another replica asks the provider: its success is ours', async (t) => {
   const [asked, answer] = [deferred(), deferred()]
   let hits = 0
-  const { begin, replica, grants } = makeParts({
+  const { createGrant, replica, grants } = createFixture({
     async requestTokens () {
       hits++
       asked.resolve()
@@ -396,10 +408,10 @@ t.test('another replica asks the provider: its success is ours', async (t) => {
       return await steadyProvider()
     }
   })
-  const { token } = await begin()
-  const first = replica()(token, CLIENT)
+  const { token } = await createGrant()
+  const first = replica()(token)
   await asked.promise
-  const second = replica()(token, CLIENT)
+  const second = replica()(token)
   answer.resolve()
   t.equal(grants.refreshToken(await second), grants.refreshToken(await first))
   t.equal(hits, 1)
@@ -407,24 +419,24 @@ t.test('another replica asks the provider: its success is ours', async (t) => {
 
 t.test('another replica was done between the look and the lock: its success is ours', async (t) => {
   const provider = rotatingProvider()
-  const { begin, replica, store, grants } = makeParts({ requestTokens: provider.requestTokens })
-  const { token } = await begin()
+  const { createGrant, replica, store, grants } = createFixture({ requestTokens: provider.requestTokens })
+  const { token } = await createGrant()
   const [one, other] = [replica(), replica()]
   const setIfAbsent = store.setIfAbsent.bind(store)
   const first: Grant[] = []
   store.setIfAbsent = async (...args) => {
     store.setIfAbsent = setIfAbsent
-    first.push(await other(token, CLIENT))
+    first.push(await other(token))
     return await setIfAbsent(...args)
   }
-  t.equal(grants.refreshToken(await one(token, CLIENT)), grants.refreshToken(first[0]!))
+  t.equal(grants.refreshToken(await one(token)), grants.refreshToken(first[0]!))
   t.same(provider.asked, ['upstream-1'])
 })
 
 t.test('another replica asks the provider: its failure is ours, and the next try asks again', async (t) => {
   const [asked, answer] = [deferred(), deferred()]
   let hits = 0
-  const { begin, replica, store, grants } = makeParts({
+  const { createGrant, replica, store, grants } = createFixture({
     async requestTokens () {
       if (++hits > 1) return await steadyProvider()
       asked.resolve()
@@ -432,8 +444,8 @@ t.test('another replica asks the provider: its failure is ours, and the next try
       throw new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now', { retryAfterSeconds: 5 })
     }
   })
-  const { token, grant } = await begin()
-  const first = replica()(token, CLIENT)
+  const { token, grant } = await createGrant()
+  const first = replica()(token)
   await asked.promise
   const polled = deferred()
   const get = store.get.bind(store)
@@ -442,7 +454,7 @@ t.test('another replica asks the provider: its failure is ours, and the next try
     return await get(key)
   }
   const late = replica()
-  const second = late(token, CLIENT)
+  const second = late(token)
   // Handled from the start, whichever of the two is first.
   const outcomes = Promise.allSettled([first, second])
   await polled.promise
@@ -451,12 +463,12 @@ t.test('another replica asks the provider: its failure is ours, and the next try
   t.match(one, { status: 'rejected', reason: { code: 'temporarily_unavailable', retryAfterSeconds: 5 } })
   t.match(other, { status: 'rejected', reason: { code: 'temporarily_unavailable', retryAfterSeconds: 1, detail: /another replica/ } })
   t.equal(hits, 1, 'no second request while the provider is in trouble')
-  t.match(grants.refreshToken(await late(token, CLIENT)), /\.2\./)
+  t.match(grants.refreshToken(await late(token)), /\.2\./)
 })
 
 t.test('another replica died while it asked: whoever waits is told to come again', async (t) => {
-  const { begin, replica, store } = makeParts({ requestTokens: steadyProvider })
-  const { token, grant } = await begin()
+  const { createGrant, replica, store } = createFixture({ requestTokens: steadyProvider })
+  const { token, grant } = await createGrant()
   const lock = keys.refreshing(grant.id)
   await store.set(lock, 'refresh', 3_600)
   let polls = 0
@@ -467,74 +479,74 @@ t.test('another replica died while it asked: whoever waits is told to come again
     if (key === lock && ++polls === 3) performance.now = () => clock() + 30_000
     return await get(key)
   }
-  await t.rejects(replica()(token, CLIENT), { code: 'temporarily_unavailable', retryAfterSeconds: 1 })
+  await t.rejects(replica()(token), { code: 'temporarily_unavailable', retryAfterSeconds: 1 })
   t.equal(polls, 3)
 })
 
 t.test('a grant that ends while it is refreshed stays ended', async (t) => {
   const parts: { end?: () => Promise<unknown> } = {}
-  const { begin, replica, grants } = makeParts({
+  const { createGrant, replica, grants } = createFixture({
     async requestTokens () {
       await parts.end!()
       return await steadyProvider()
     }
   })
-  const { token, grant } = await begin()
+  const { token, grant } = await createGrant()
   parts.end = async () => { await grants.revoke(grant.id, 'revoked by the client') }
-  await t.rejects(replica()(token, CLIENT), { code: 'invalid_grant', detail: /ended while it was refreshed/ })
+  await t.rejects(replica()(token), { code: 'invalid_grant', detail: /ended while it was refreshed/ })
   t.equal(await grants.find(grant.id), undefined)
 })
 
 t.test('a token of the right number that another secret made is not the current one', async (t) => {
-  const secrets = createKeyring('another SEED_SECRET, of 44 bytes as the first', SEED_SECRET)
-  const { begin, replica, grants } = makeParts({ secrets, requestTokens: steadyProvider })
-  const { token, grant } = await begin()
-  const twin = grants.refreshToken({ ...grant, keyId: secrets.generations[1]!.id })
+  const keyring = createKeyring('another SEED_SECRET, of 44 bytes as the first', SEED_SECRET)
+  const { createGrant, replica, grants } = createFixture({ keyring, requestTokens: steadyProvider })
+  const { token, grant } = await createGrant()
+  const twin = grants.refreshToken({ ...grant, keyId: keyring.generations[1]!.id })
   t.not(twin, token)
-  await t.rejects(replica()(twin, CLIENT), { code: 'invalid_grant', detail: 'it is not the current one' })
-  t.match(await replica()(token, CLIENT), { number: 2 })
+  await t.rejects(replica()(twin), { code: 'invalid_grant', detail: 'it is not the current one' })
+  t.match(await replica()(token), { number: 2 })
 })
 
 t.test('the scope is repeated to the provider only where it must be', async (t) => {
   const sent: Array<Record<string, string>> = []
-  const requestTokens: UpstreamRefreshServices['upstream']['requestTokens'] = async (_grant, parameters) => {
+  const requestTokens: UpstreamRefreshOptions['upstream']['requestTokens'] = async (_grant, parameters) => {
     sent.push(parameters)
     return await steadyProvider()
   }
   for (const upstreamScope of [undefined, 'openid profile']) {
-    const { begin, replica } = makeParts({ requestTokens, upstreamScope })
-    await replica()((await begin()).token, CLIENT)
+    const { createGrant, replica } = createFixture({ requestTokens, upstreamScope })
+    await replica()((await createGrant()).token)
   }
   t.same(sent, [{ refresh_token: 'upstream-1' }, { refresh_token: 'upstream-1', scope: 'openid profile' }])
 })
 
 t.test('the lock that cannot be given back runs out by itself; what is no outage is told', async (t) => {
-  const { begin, replica, store } = makeParts({ requestTokens: steadyProvider })
-  const [first, second] = [await begin(), await begin()]
+  const { createGrant, replica, store } = createFixture({ requestTokens: steadyProvider })
+  const [first, second] = [await createGrant(), await createGrant()]
   store.delete = async () => { throw new StoreUnavailableError() }
-  t.match(await replica()(first.token, CLIENT), { number: 2 }, 'the refresh is done all the same')
+  t.match(await replica()(first.token), { number: 2 }, 'the refresh is done all the same')
   store.delete = async () => { throw new TypeError('a mistake of ours') }
-  await t.rejects(replica()(second.token, CLIENT), TypeError)
+  await t.rejects(replica()(second.token), TypeError)
 })
 
 t.test('what is neither the provider nor a rule passes by and ends nothing', async (t) => {
-  const { begin, replica, grants } = makeParts({ requestTokens: async () => { throw new TypeError('a mistake of ours') } })
-  const { token, grant } = await begin()
-  await t.rejects(replica()(token, CLIENT), TypeError)
+  const { createGrant, replica, grants } = createFixture({ requestTokens: async () => { throw new TypeError('a mistake of ours') } })
+  const { token, grant } = await createGrant()
+  await t.rejects(replica()(token), TypeError)
   t.ok(await grants.find(grant.id))
 })
 
 t.test('the store fails after the provider has rotated: the next try goes on from what the provider gave', async (t) => {
   const provider = rotatingProvider()
-  const { begin, replica, store, grants } = makeParts({ requestTokens: provider.requestTokens })
-  const { token, grant } = await begin()
+  const { createGrant, replica, store, grants } = createFixture({ requestTokens: provider.requestTokens })
+  const { token, grant } = await createGrant()
   const refresh = replica()
   const replace = store.compareAndSet.bind(store)
   store.compareAndSet = async () => { throw new StoreUnavailableError() }
-  await t.rejects(refresh(token, CLIENT), StoreUnavailableError)
-  await t.rejects(refresh(token, CLIENT), StoreUnavailableError, 'and again')
+  await t.rejects(refresh(token), StoreUnavailableError)
+  await t.rejects(refresh(token), StoreUnavailableError, 'and again')
   store.compareAndSet = replace
-  const next = await refresh(token, CLIENT)
+  const next = await refresh(token)
   t.equal(next.number, 2)
   t.match(grants.upstreamTokens((await grants.find(grant.id))!.grant), { refreshToken: 'upstream-4' })
   t.same(provider.asked, ['upstream-1', 'upstream-2', 'upstream-3'], 'never with one that is spent, and never past the provider')
@@ -542,61 +554,61 @@ t.test('the store fails after the provider has rotated: the next try goes on fro
 
 t.test('the store did write, only its answer was lost: what was kept for the next try is not used later', async (t) => {
   const provider = rotatingProvider()
-  const { begin, replica, store, grants } = makeParts({ requestTokens: provider.requestTokens })
-  const { token } = await begin()
+  const { createGrant, replica, store, grants } = createFixture({ requestTokens: provider.requestTokens })
+  const { token } = await createGrant()
   const [one, other] = [replica(), replica()]
   const replace = store.compareAndSet.bind(store)
   store.compareAndSet = async (...args) => {
     await replace(...args)
     throw new StoreUnavailableError()
   }
-  await t.rejects(one(token, CLIENT), StoreUnavailableError)
+  await t.rejects(one(token), StoreUnavailableError)
   store.compareAndSet = replace
-  const second = grants.refreshToken(await one(token, CLIENT))
+  const second = grants.refreshToken(await one(token))
   t.match(second, /\.2\./, 'a repeat within the grace window')
-  const third = grants.refreshToken(await other(second, CLIENT))
-  t.match(await one(third, CLIENT), { number: 4 })
+  const third = grants.refreshToken(await other(second))
+  t.match(await one(third), { number: 4 })
   t.same(provider.asked, ['upstream-1', 'upstream-2', 'upstream-3'])
 })
 
 t.test('the useless answer and the store fail together: the next try goes on from what the provider gave', async (t) => {
   const provider = rotatingProvider()
   let believable = false
-  const { begin, replica, store } = makeParts({
+  const { createGrant, replica, store } = createFixture({
     requestTokens: async (...args) => ({ ...await provider.requestTokens(...args), idToken: 'token' }),
     async verifyIdToken () {
       if (!believable) throw new IdTokenError('expired')
       return { iss: 'https://idp.example', sub: 'ada' }
     }
   })
-  const { token } = await begin()
+  const { token } = await createGrant()
   const refresh = replica()
   const replace = store.compareAndSet.bind(store)
   store.compareAndSet = async () => { throw new StoreUnavailableError() }
-  await t.rejects(refresh(token, CLIENT), { code: 'temporarily_unavailable', retryAfterSeconds: 5 })
+  await t.rejects(refresh(token), { code: 'temporarily_unavailable', retryAfterSeconds: 5 })
   store.compareAndSet = replace
-  await t.rejects(refresh(token, CLIENT), { code: 'temporarily_unavailable' })
+  await t.rejects(refresh(token), { code: 'temporarily_unavailable' })
   believable = true
-  t.match(await replica()(token, CLIENT), { number: 2 }, 'any replica, now that the store has it')
+  t.match(await replica()(token), { number: 2 }, 'any replica, now that the store has it')
   t.same(provider.asked, ['upstream-1', 'upstream-2', 'upstream-3'])
 })
 
 t.test('what is kept for next tries is bounded: the oldest goes', async (t) => {
   const asked: string[] = []
-  const { begin, replica, store } = makeParts({
+  const { createGrant, replica, store } = createFixture({
     async requestTokens (_grant, { refresh_token: given }) {
       asked.push(given!)
       return { ...await steadyProvider(), refreshToken: 'upstream-2' }
     }
   })
-  const tokens = await Promise.all(Array.from({ length: 1_001 }, async () => (await begin()).token))
+  const tokens = await Promise.all(Array.from({ length: 1_001 }, async () => (await createGrant()).token))
   const refresh = replica()
   const replace = store.compareAndSet.bind(store)
   store.compareAndSet = async () => { throw new StoreUnavailableError() }
-  for (const token of tokens) await refresh(token, CLIENT).catch((err: Error) => { if (!(err instanceof StoreUnavailableError)) throw err })
+  for (const token of tokens) await refresh(token).catch((err: Error) => { if (!(err instanceof StoreUnavailableError)) throw err })
   store.compareAndSet = replace
   asked.length = 0
-  await refresh(tokens[1]!, CLIENT)
-  await refresh(tokens[0]!, CLIENT)
+  await refresh(tokens[1]!)
+  await refresh(tokens[0]!)
   t.same(asked, ['upstream-2', 'upstream-1'])
 })

@@ -11,9 +11,10 @@ import type { Quirks } from '../../../../dev/provider.ts'
 import { createKeyring } from '../../../../src/crypto/keyring.ts'
 import { defineTool } from '../../../../src/define/tool.ts'
 import type { ToolDefinition } from '../../../../src/define/tool.ts'
-import { TokenExchangeError, createDelegatedTokens } from '../../../../src/oauth/modes/broker/token-exchange.ts'
+import { createTokenExchange } from '../../../../src/oauth/modes/broker/token-exchange.ts'
+import { TokenExchangeError } from '../../../../src/oauth/modes/broker/token-exchange-error.ts'
 import type { DelegationRequest } from '../../../../src/oauth/modes/broker/token-exchange.ts'
-import type { Grant, UpstreamGrantTokens } from '../../../../src/oauth/modes/broker/grants.ts'
+import type { Grant, StoredTokens } from '../../../../src/oauth/modes/broker/grant.ts'
 import type { Principal } from '../../../../src/tokens/principal.ts'
 import { keys } from '../../../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../../../src/store/store.ts'
@@ -50,7 +51,7 @@ async function withTokens (seed: TestSeed, tokens: Tokens): Promise<World> {
   return {
     ...seed,
     tokens,
-    tokenFor: async (request = { audience: API }, signal) => await seed.app.delegatedTokens!.tokenFor(principal, request, signal),
+    tokenFor: async (request = { audience: API }, signal) => await seed.app.tokenExchange.tokenFor(principal, request, signal),
     hits: () => seed.provider.hits()['/token'] ?? 0
   }
 }
@@ -60,14 +61,14 @@ async function principalOf ({ app }: TestSeed, accessToken: string): Promise<Pri
   return await app.accessTokens.verifier.verify(accessToken)
 }
 
-async function upstreamOf ({ app, tokens }: World): Promise<UpstreamGrantTokens> {
+async function upstreamOf ({ app, tokens }: World): Promise<StoredTokens> {
   const key = grantKey(tokens.refreshToken)
   const { upstream } = JSON.parse((await app.store.get(key))!) as Grant
-  return JSON.parse(createKeyring(SEED_SECRET, undefined).open(upstream, key)!) as UpstreamGrantTokens
+  return JSON.parse(createKeyring(SEED_SECRET, undefined).open(upstream, key)!) as StoredTokens
 }
 
 /** Changes what the grant keeps of the provider's. */
-async function editUpstream (world: World, change: Partial<UpstreamGrantTokens>): Promise<void> {
+async function editUpstream (world: World, change: Partial<StoredTokens>): Promise<void> {
   const upstream = JSON.stringify({ ...await upstreamOf(world), ...change })
   await editGrant(world, world.tokens.refreshToken, { upstream: createKeyring(SEED_SECRET, undefined).seal(upstream, grantKey(world.tokens.refreshToken)) })
 }
@@ -88,7 +89,7 @@ t.test('a tool gets a token of the provider for the API it names, in the name of
   const { accessToken } = await upstreamOf(world)
   t.equal(scheme, 'Basic', "with Seed's own client authentication")
   t.same(form, { grant_type: TOKEN_EXCHANGE, subject_token: accessToken, subject_token_type: ACCESS_TOKEN, requested_token_type: ACCESS_TOKEN, audience: API, scope: 'mcp:read mcp:write' })
-  t.match(await world.logged(({ msg }) => msg === 'The provider gave a token for another API'), { subject: 'ada', audience: API, scopes: ['mcp:read', 'mcp:write'] })
+  t.match(await world.logged(({ msg }) => msg === 'The provider issued a token for another API'), { subject: 'ada', audience: API, scopes: ['mcp:read', 'mcp:write'] })
 
   await world.tokenFor({ audience: API })
   t.notOk('scope' in world.provider.lastTokenRequest().form, 'without scopes the provider decides')
@@ -127,7 +128,7 @@ t.test('a token that is about to expire, or does not say when, is not handed out
   const first = await world.tokenFor()
   const principal = await principalOf(world, world.tokens.accessToken)
   for (const [seconds, again] of [[265, true], [271, false]] as const) {
-    const later = createDelegatedTokens({ ...grantServices, secrets: keyring, store, log, now: () => Date.now() + seconds * 1_000 })
+    const later = createTokenExchange({ ...grantServices, keyring, store, log, now: () => Date.now() + seconds * 1_000 })
     t.equal(await later.tokenFor(principal, { audience: API }) === first, again, `after ${seconds} of its 300 seconds`)
   }
 })
@@ -335,7 +336,7 @@ t.test('a grant of which time has run out, and a caller without one', async (t) 
   await editGrant(world, world.tokens.refreshToken, { expiresAt: Math.floor(Date.now() / 1_000) - 1 })
   await t.rejects(world.tokenFor(), { name: 'TokenExchangeError', message: /has ended/ })
   const principal = await principalOf(world, world.tokens.accessToken)
-  await t.rejects(world.app.delegatedTokens!.tokenFor({ ...principal, claims: {} }, { audience: API }), { name: 'TokenExchangeError', message: /has ended/ })
+  await t.rejects(world.app.tokenExchange.tokenFor({ ...principal, claims: {} }, { audience: API }), { name: 'TokenExchangeError', message: /has ended/ })
 })
 
 t.test("the provider's own invalid_grant at the refresh ends the grant", async (t) => {
@@ -484,7 +485,7 @@ t.test("Entra's form: on behalf of, with scopes that are named with their API", 
 t.test('there is none in proxy mode, and none without sign-in', async (t) => {
   for (const env of [{ OAUTH_MODE: 'proxy' }, { AUTH_REQUIRED: 'false', OAUTH_MODE: 'broker' }]) {
     const { app } = await startSeed(t, { env })
-    t.equal(app.delegatedTokens, undefined)
+    t.equal(app.hasDecorator('tokenExchange'), false)
   }
 })
 

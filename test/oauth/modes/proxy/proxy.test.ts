@@ -21,6 +21,7 @@ async function setUp ({ provider = 'generic', canRevoke = true, verify = async (
       seen.scopes.push(scopes)
       return new URL('https://id.example.com/auth')
     },
+    readCallback () { throw new Error('not asked for') },
     async requestTokens (_grant, { scope }) {
       seen.tokenScopes.push(scope)
       return { accessToken: 'a', refreshToken: undefined, idToken: undefined, expiresInSeconds: undefined, scope: undefined }
@@ -52,7 +53,7 @@ t.test('asks for what the client asked for, and of Entra ID always for all: at s
   for (const [provider, scopes, scope] of [['generic', ['openid'], undefined], ['entra', ['openid', 'email', 'api'], 'openid email api']] as const) {
     const { proxy, seen } = await setUp({ provider })
     await proxy.signIn.start(REQUEST)
-    await proxy.issuer.refresh({ refreshToken: 'r', scope: undefined }, CLIENT)
+    await proxy.tokenIssuer.refreshToken({ refreshToken: 'r', scope: undefined }, CLIENT)
     t.same(seen, { scopes: [scopes], tokenScopes: [scope], marks: [], told: [] }, provider)
   }
 })
@@ -68,22 +69,22 @@ t.test('a logout ends the access tokens issued so far, of the person or of the s
 
 t.test('an access token that /mcp takes ends here and at the provider, any other string at the provider alone', async (t) => {
   const { proxy, seen } = await setUp()
-  await proxy.revoker.revoke('good', 'access_token', CLIENT)
+  await proxy.tokenRevoker.revoke('good', 'access_token', CLIENT)
   t.same(seen, { scopes: [], tokenScopes: [], marks: [[[tokenKey(digest('good'))], undefined]], told: [['good', 'access_token']] })
   for (const refusal of [new TokenError('invalid_token', 'expired'), new ProviderUnavailableError('no keys')]) {
     const other = await setUp({ verify: async () => { throw refusal } })
-    await other.proxy.revoker.revoke('refresh', undefined, CLIENT)
+    await other.proxy.tokenRevoker.revoke('refresh', undefined, CLIENT)
     t.same(other.seen.marks, [], refusal.name)
     t.same(other.seen.told, [['refresh', undefined]])
   }
   const fault = new TypeError('a bug')
-  await t.rejects((await setUp({ verify: async () => { throw fault } })).proxy.revoker.revoke('x', undefined, CLIENT), fault)
+  await t.rejects((await setUp({ verify: async () => { throw fault } })).proxy.tokenRevoker.revoke('x', undefined, CLIENT), fault)
 })
 
 t.test('where the provider revokes nothing, access tokens end here, and the rest is refused as what it is', async (t) => {
   const { proxy, seen } = await setUp({ canRevoke: false })
-  await proxy.revoker.revoke('good', undefined, CLIENT)
+  await proxy.tokenRevoker.revoke('good', undefined, CLIENT)
   t.equal(seen.marks.length, 1)
   const other = await setUp({ canRevoke: false, verify: async () => { throw new TokenError('invalid_format', 'no JWT') } })
-  await t.rejects(other.proxy.revoker.revoke('refresh', 'refresh_token', CLIENT), { name: 'OAuthError', code: 'unsupported_token_type', statusCode: 400 })
+  await t.rejects(other.proxy.tokenRevoker.revoke('refresh', 'refresh_token', CLIENT), { name: 'OAuthError', code: 'unsupported_token_type', statusCode: 400 })
 })

@@ -1,15 +1,15 @@
-import { AccessDeniedError } from '../../../../src/errors/sign-in-errors.ts'
 import t from 'tap'
+import { AccessDeniedError } from '../../../../src/errors/sign-in-errors.ts'
 import type { Client } from '../../../../src/oauth/clients/clients.ts'
 import { createProxyTokens } from '../../../../src/oauth/modes/proxy/tokens.ts'
-import type { ProxyTokenServices } from '../../../../src/oauth/modes/proxy/tokens.ts'
+import type { ProxyTokensOptions } from '../../../../src/oauth/modes/proxy/tokens.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 
 const CLIENT: Client = { kind: 'unregistered', id: 'cli', name: 'cli', redirectUris: [], authMethod: 'none', secretHash: undefined, jwks: undefined, refreshes: true }
 const REFRESH = { refreshToken: 'r', scope: undefined }
 
 /** The proxy's tokens next to a provider that gives one, and what it was asked for. */
-function setUp (changes: Partial<ProxyTokenServices> = {}) {
+function setUp (changes: Partial<ProxyTokensOptions> = {}) {
   const asked: Array<Record<string, string>> = []
   const tokens = createProxyTokens({
     toolScopes: [],
@@ -21,7 +21,7 @@ function setUp (changes: Partial<ProxyTokenServices> = {}) {
     },
     verifyAccessToken: async () => {},
     scopes: ['openid', 'email', 'groups'],
-    upstreamScope: undefined,
+    alwaysScopes: undefined,
     redirectUriSchemes: [],
     ...changes
   })
@@ -30,12 +30,12 @@ function setUp (changes: Partial<ProxyTokenServices> = {}) {
 
 t.test('a fault in judging the new access token is a fault, and not taken for an acceptable token', async (t) => {
   const fault = new Error('a bug')
-  await t.rejects(setUp({ verifyAccessToken: async () => { throw fault } }).tokens.refresh(REFRESH, CLIENT), fault)
+  await t.rejects(setUp({ verifyAccessToken: async () => { throw fault } }).tokens.refreshToken(REFRESH, CLIENT), fault)
 })
 
 t.test('a token that cannot be judged now passes', async (t) => {
   const { tokens } = setUp({ verifyAccessToken: async () => { throw new ProviderUnavailableError('no keys') } })
-  t.same(await tokens.refresh(REFRESH, CLIENT), { access_token: 'a', token_type: 'Bearer' })
+  t.same(await tokens.refreshToken(REFRESH, CLIENT), { access_token: 'a', token_type: 'Bearer' })
 })
 
 t.test('whom a rule refuses is told so, with whom to ask, and the log which rule it was', async (t) => {
@@ -44,14 +44,14 @@ t.test('whom a rule refuses is told so, with whom to ask, and the log which rule
     ['it@example.com', 'no groups', 'Not you; ask it@example.com', 'ACCESS_GROUPS: no groups']
   ] as const) {
     const { tokens } = setUp({ verifyAccessToken: async () => { throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', contact, detail) } })
-    await t.rejects(tokens.refresh(REFRESH, CLIENT), { name: 'OAuthError', statusCode: 403, code: 'access_denied', message, detail: logged })
+    await t.rejects(tokens.refreshToken(REFRESH, CLIENT), { name: 'OAuthError', statusCode: 403, code: 'access_denied', message, detail: logged })
   }
 })
 
 t.test('a provider that must be told all scopes at each refresh is told them, whatever the client asks', async (t) => {
-  const { asked, tokens } = setUp({ upstreamScope: 'openid email groups' })
-  await tokens.refresh(REFRESH, CLIENT)
-  await tokens.refresh({ ...REFRESH, scope: 'email' }, CLIENT)
+  const { asked, tokens } = setUp({ alwaysScopes: ['openid', 'email', 'groups'] })
+  await tokens.refreshToken(REFRESH, CLIENT)
+  await tokens.refreshToken({ ...REFRESH, scope: 'email' }, CLIENT)
   t.same(asked, Array(2).fill({ refresh_token: 'r', scope: 'openid email groups' }))
-  await t.rejects(tokens.refresh({ ...REFRESH, scope: 'admin' }, CLIENT), { code: 'invalid_scope' })
+  await t.rejects(tokens.refreshToken({ ...REFRESH, scope: 'admin' }, CLIENT), { code: 'invalid_scope' })
 })

@@ -1,0 +1,55 @@
+import type { UpstreamTokens } from '../../../provider/token-response.ts'
+
+/**
+ * A person's permission for a client to act on their behalf, from the sign-in until it is revoked or expires. Access
+ * tokens and refresh tokens are issued from it. It also holds the provider's own tokens, sealed.
+ */
+export interface Grant {
+  id: string
+  clientId: string
+  /** `sub` at the provider. */
+  subject: string
+  /** Space-separated. */
+  scope: string
+  /** The provider's claims about the person, for access rules and access tokens. */
+  claims: Record<string, unknown>
+  /** The session at the provider, for back-channel logout. */
+  sid?: string | undefined
+  /** Whether the client gets refresh tokens. */
+  refreshes: boolean
+  /** Seconds since the epoch; refreshing does not move it. */
+  expiresAt: number
+  /** The provider's tokens (StoredTokens), sealed. */
+  upstream: string
+  /** Part of what the MAC of its refresh tokens is made over. */
+  salt: string
+  /** Number of the current refresh token; each rotation adds one. */
+  number: number
+  /** Id of the key that made the current refresh token. */
+  keyId: string
+  /** SHA-256 of the current refresh token. */
+  currentHash: string
+  /** Milliseconds since the epoch: when the current refresh token replaced the one before. */
+  rotatedAt: number
+}
+
+/** A grant as it was read. `record` is its text in the store, for a compare-and-set. */
+export interface StoredGrant {
+  grant: Grant
+  record: string
+}
+
+/** The provider's tokens of a grant: never sent to a client, never logged. */
+export interface StoredTokens {
+  accessToken: string
+  refreshToken: string | undefined
+  /** Of the access token, in seconds since the epoch; undefined when the provider did not say. */
+  accessExpiresAt?: number | undefined
+}
+
+/** @param now wall clock in milliseconds */
+export function toStoredTokens (tokens: UpstreamTokens, now: number): StoredTokens {
+  const { accessToken, refreshToken, expiresInSeconds } = tokens
+  const accessExpiresAt = expiresInSeconds === undefined ? undefined : Math.floor(now / 1_000) + expiresInSeconds
+  return { accessToken, refreshToken, accessExpiresAt }
+}

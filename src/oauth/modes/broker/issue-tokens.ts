@@ -1,0 +1,40 @@
+import type { TokenResponse } from '../../../schemas/token.ts'
+import type { GroupOptions } from '../../../tokens/principal.ts'
+import { issueAccessToken } from '../../../tokens/issue.ts'
+import type { AccessTokenOptions } from '../../../tokens/issue.ts'
+import type { Grant } from './grant.ts'
+import type { Grants } from './grants.ts'
+import { tokenClaims } from './token-claims.ts'
+
+export interface IssueTokensOptions {
+  grants: Pick<Grants, 'refreshToken'>
+  accessToken: AccessTokenOptions
+  groups: GroupOptions
+  /** Claims that policies of tools need. */
+  policyClaims: readonly string[]
+}
+
+export type IssueTokens = ReturnType<typeof createIssueTokens>
+
+/** Makes the token response for a grant, which all grant types share (RFC 6749 section 5.1). */
+export function createIssueTokens ({ grants, accessToken, groups, policyClaims }: IssueTokensOptions) {
+  /** @param scope of the access token, space-separated */
+  return async function issueTokens (grant: Grant, scope: string): Promise<TokenResponse> {
+    const left = grant.expiresAt - Math.floor(Date.now() / 1_000)
+    const ttlSeconds = Math.max(1, Math.min(accessToken.ttlSeconds, left))
+    const contents = {
+      subject: grant.subject,
+      clientId: grant.clientId,
+      scope,
+      grantId: grant.id,
+      identity: tokenClaims(grant.claims, scope, groups, policyClaims)
+    }
+    return {
+      access_token: await issueAccessToken(contents, { ...accessToken, ttlSeconds }),
+      token_type: 'Bearer',
+      expires_in: ttlSeconds,
+      ...(grant.refreshes && { refresh_token: grants.refreshToken(grant) }),
+      scope
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import * as oauth from 'oauth4webapi'
+import { OAuthError } from '../errors/oauth-error.ts'
+import type { ProviderMetadata } from './discovery.ts'
+
+/** Parameters of the provider's redirect to /oauth/callback. */
+export interface CallbackParameters {
+  state?: string
+  code?: string
+  iss?: string
+  error?: string
+}
+
+/** The authorization code, or why the provider refused, in words for the client. */
+export type CallbackResult = { code: string } | { error: OAuthError }
+
+/**
+ * Reads the provider's authorization response (OpenID Connect Core 1.0 sections 3.1.2.5 and 3.1.2.6) and checks its
+ * `iss` (RFC 9207).
+ *
+ * @param parameters their `state` is one that Seed has sent
+ * @throws OAuthError when the response is not one of this provider
+ */
+export function readCallback (
+  parameters: CallbackParameters, clientId: string, { issuer, sendsIss }: ProviderMetadata
+): CallbackResult {
+  const server = { issuer, authorization_response_iss_parameter_supported: sendsIss }
+  const query = new URLSearchParams(Object.entries(parameters))
+  try {
+    const response = oauth.validateAuthResponse(server, { client_id: clientId }, query, parameters.state)
+    return { code: response.get('code') ?? '' }
+  } catch (err) {
+    if (err instanceof oauth.AuthorizationResponseError) return { error: toClientError(err.error) }
+    throw unacceptableResponse(err as Error)
+  }
+}
+
+/** A response of the provider that fails validation. */
+export function unacceptableResponse (cause: Error): OAuthError {
+  const message = 'The identity provider answered with something that this server cannot believe'
+  return new OAuthError('server_error', message, { statusCode: 502, detail: cause.message, cause })
+}
+
+/** Maps the provider's error to one for the client; the provider's words go to the log alone. */
+function toClientError (error: string): OAuthError {
+  const detail = `the provider answered the authorization request with ${JSON.stringify(error.slice(0, 100))}`
+  if (error === 'access_denied') {
+    return new OAuthError('access_denied', 'The sign-in was refused or cancelled at the identity provider', { detail })
+  }
+  if (error === 'temporarily_unavailable') {
+    return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', {
+      detail, page: { sentence: 'The identity provider cannot answer now.' }
+    })
+  }
+  if (NEEDS_PERSON.includes(error)) {
+    return new OAuthError('interaction_required', 'The identity provider needs the person to act', { detail })
+  }
+  const message = 'The identity provider refused the request; the operator of this server must check its settings'
+  return new OAuthError('server_error', message, { detail })
+}
+
+/** OpenID Connect Core 1.0 section 3.1.2.6 */
+const NEEDS_PERSON = ['login_required', 'interaction_required', 'consent_required', 'account_selection_required']
