@@ -1,4 +1,4 @@
-/** One HTTP answer, as far as it is needed to judge it. */
+/** One HTTP answer, as far as it is needed to check it. */
 export interface Answer {
   status: number
   headers: string
@@ -16,7 +16,11 @@ export function readAnswer (received: Buffer): Answer | undefined {
   const bodyStart = end + 4
   const body = /^transfer-encoding: *chunked/im.test(headers)
     ? readChunks(received, bodyStart)
-    : readLength(received, bodyStart, Number(/^content-length: *(\d+)/im.exec(headers)?.[1] ?? (status === 202 || status === 204 ? 0 : NaN)))
+    : readLength(
+      received,
+      bodyStart,
+      Number(/^content-length: *(\d+)/im.exec(headers)?.[1] ?? (status === 202 || status === 204 ? 0 : NaN))
+    )
   return body === undefined ? undefined : { status, headers, body, bodyStart }
 }
 
@@ -47,22 +51,31 @@ interface Message {
 
 /** The JSON-RPC response with this id in a body of JSON or of server-sent events. */
 function findResponse (body: string, id: number): Message | undefined {
-  const texts = body.startsWith('{') ? [body] : body.split('\n').flatMap((line) => /^data: *(\S.*)$/.exec(line)?.[1] ?? [])
+  const texts = body.startsWith('{')
+    ? [body]
+    : body.split('\n').flatMap((line) => /^data: *(\S.*)$/.exec(line)?.[1] ?? [])
   return texts.map((text) => JSON.parse(text) as Message).find((message) => message.id === id)
 }
 
 /** What is wrong with the answer to a call of `ping`; undefined when nothing is. */
-export function judgePong (id: number, { status, body }: Answer): string | undefined {
+export function checkPong (id: number, { status, body }: Answer): string | undefined {
   if (status !== 200) return `HTTP ${status}: ${body.slice(0, 300)}`
   const response = findResponse(body, id)
   const content = response?.result?.content
-  const right = response?.jsonrpc === '2.0' && content?.length === 1 && content[0]!.type === 'text' && content[0]!.text === 'pong' && response.result!.isError !== true
+  const right =
+    response?.jsonrpc === '2.0' &&
+    content?.length === 1 &&
+    content[0]!.type === 'text' &&
+    content[0]!.text === 'pong' &&
+    response.result!.isError !== true
   return right ? undefined : `not the pong of ${id}: ${body.slice(0, 300)}`
 }
 
 /** The same for tools/list. */
-export function judgeList (id: number, tools: number, { status, body }: Answer): string | undefined {
+export function checkList (id: number, tools: number, { status, body }: Answer): string | undefined {
   if (status !== 200) return `HTTP ${status}: ${body.slice(0, 300)}`
   const listed = findResponse(body, id)?.result?.tools
-  return listed?.length === tools && listed.some(({ name }) => name === 'ping') ? undefined : `not the ${tools} tools for ${id}: ${body.slice(0, 300)}`
+  return listed?.length === tools && listed.some(({ name }) => name === 'ping')
+    ? undefined
+    : `not the ${tools} tools for ${id}: ${body.slice(0, 300)}`
 }

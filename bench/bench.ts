@@ -56,13 +56,17 @@ const { values } = parseArgs({
 const { quick, strict } = values
 const parts = list(values.parts)
 const only = list(values.only)
-for (const part of parts) if (!(part in PARTS)) throw new Error(`There is no part "${part}": ${Object.keys(PARTS).join(', ')}`)
+for (const part of parts) {
+  if (!(part in PARTS)) throw new Error(`There is no part "${part}": ${Object.keys(PARTS).join(', ')}`)
+}
 const chosen = parts.length > 0 ? parts : quick || only.length > 0 ? ['calls'] : Object.keys(PARTS)
 const complete = chosen.length === Object.keys(PARTS).length && only.length === 0 && !quick
 
 if (chosen.includes('calls') && !existsSync(`${PEERS}node_modules/.package-lock.json`)) {
   progress('installing the other servers')
-  execFileSync('npm', ['ci', '--prefix', PEERS, '--ignore-scripts', '--no-audit', '--no-fund'], { stdio: ['ignore', 2, 2] })
+  execFileSync('npm', ['ci', '--prefix', PEERS, '--ignore-scripts', '--no-audit', '--no-fund'], {
+    stdio: ['ignore', 2, 2]
+  })
 }
 const builds = new Map(values.compare.map((folder) => build(resolve(process.env['INIT_CWD'] ?? '.', folder))))
 const pinning = { server: Number(values['server-core']), load: Number(values['load-core']) }
@@ -70,7 +74,9 @@ const pinning = { server: Number(values['server-core']), load: Number(values['lo
 const identity = await startIdentity()
 const tokens = await identity.tokens(64)
 pinMyself(pinning)
-const loaded = `load of the machine before the run: ${loadavg().map((load) => load.toFixed(2)).join(', ')}; peers ${peerVersions()}`
+const loaded = `load average before the run: ${loadavg()
+  .map((load) => load.toFixed(2))
+  .join(', ')}; peers ${peerVersions()}`
 const context: Context = {
   pinning,
   identity,
@@ -89,7 +95,11 @@ const context: Context = {
 const results: PartResult[] = []
 let headline = ''
 if (values.profile !== undefined) {
-  console.log(await profileTarget(values.profile, join(ROOT, '.bench'), context).finally(async () => { await identity.close() }))
+  console.log(
+    await profileTarget(values.profile, join(ROOT, '.bench'), context).finally(async () => {
+      await identity.close()
+    })
+  )
   process.exit()
 }
 const failures: string[] = []
@@ -106,17 +116,30 @@ for (const part of chosen) {
 }
 await identity.close()
 
+const given = process.argv.slice(2).join(' ')
+const { measureMs, warmMs } = context.sampling
 const report = [
-  '# The benchmark', '',
-  `Written by \`npm run bench${process.argv.slice(2).length > 0 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}\` ([how it measures](BENCH.md)).`, '',
+  '# The benchmark',
+  '',
+  `Written by \`npm run bench${given === '' ? '' : ` -- ${given}`}\` ([how it measures](BENCH.md)).`,
+  '',
   ...describeMachine(pinning).map((line) => `- ${line}`),
   `- ${loaded}`,
-  `- ${context.generations} times all servers are started anew for ${context.rounds} rounds each, interleaved, in an order of chance, after one that does not count; a sample is ${context.sampling.measureMs / 1_000} s after ${context.sampling.warmMs / 1_000} s that do not count`,
+  `- all servers are started ${context.generations} times for ${context.rounds} rounds each, interleaved in random ` +
+    `order, after a warm-up round; a sample takes ${measureMs / 1_000} s, after ${warmMs / 1_000} s of warm-up`,
   '',
-  '## Reached, and not', '',
-  '| | requirement | measured | |', '|--:|---|---|---|',
-  ...results.flatMap(({ verdicts }) => verdicts).sort((a, b) => a.item.localeCompare(b.item)).map(({ item, wanted, measured, reached }) => `| ${item} | ${wanted} | ${measured} | ${reached ? 'reached' : '**not reached**'} |`),
-  ...failures.flatMap((failure) => ['', '**Failed**, and so not measured:', '', '```', failure, '```']),
+  '## Targets',
+  '',
+  '| | requirement | measured | |',
+  '|--:|---|---|---|',
+  ...results
+    .flatMap(({ verdicts }) => verdicts)
+    .sort((a, b) => a.item.localeCompare(b.item))
+    .map(
+      ({ item, wanted, measured, reached }) =>
+        `| ${item} | ${wanted} | ${measured} | ${reached ? 'met' : '**missed**'} |`
+    ),
+  ...failures.flatMap((failure) => ['', '**Failed**, so not measured:', '', '```', failure, '```']),
   ...results.flatMap(({ title, lines }) => ['', `## ${title}`, '', ...lines]),
   ''
 ].join('\n')
@@ -128,7 +151,9 @@ if (bars.length > 0) writeFileSync(join(folder, 'results.svg'), drawPicture(bars
 console.log(report)
 for (const failure of failures) console.error(`FAILED ${failure}`)
 if (headline !== '') console.log(headline)
-if (failures.length > 0 || (strict && results.some(({ verdicts }) => verdicts.some(({ reached }) => !reached)))) process.exitCode = 1
+if (failures.length > 0 || (strict && results.some(({ verdicts }) => verdicts.some(({ reached }) => !reached)))) {
+  process.exitCode = 1
+}
 
 function list (value: string | undefined): string[] {
   return value === undefined ? [] : value.split(',').map((item) => item.trim())
@@ -138,13 +163,19 @@ function list (value: string | undefined): string[] {
 function build (folder: string): [string, string] {
   const out = join(folder, '.bench/compared')
   progress(`building ${folder}`)
-  const { status } = spawnSync(process.execPath, [join(folder, 'node_modules/typescript/bin/tsc'), '-p', join(folder, 'tsconfig.json'), '--outDir', out], { stdio: ['ignore', 2, 2] })
+  const { status } = spawnSync(
+    process.execPath,
+    [join(folder, 'node_modules/typescript/bin/tsc'), '-p', join(folder, 'tsconfig.json'), '--outDir', out],
+    { stdio: ['ignore', 2, 2] }
+  )
   if (status !== 0) throw new Error(`The Seed of ${folder} cannot be built`)
   return [`seed@${basename(folder)}`, out]
 }
 
 function peerVersions (): string {
-  const { dependencies } = JSON.parse(readFileSync(join(PEERS, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
+  const { dependencies } = JSON.parse(readFileSync(join(PEERS, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>
+  }
   return Object.entries(dependencies).map(([name, version]) => `${name} ${version}`).join(', ')
 }
 

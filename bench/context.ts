@@ -12,7 +12,7 @@ export interface Context {
   tokens: readonly string[]
   sampling: Sampling
   rounds: number
-  /** How often all servers are started anew: what one process is luckier with than another (memory, compiled code) is part of the spread then. */
+  /** How often all servers are restarted: the luck of one process (memory, compiled code) is then in the spread. */
   generations: number
   /** Shorter and less of everything, to see whether a change helps. */
   quick: boolean

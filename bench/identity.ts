@@ -21,7 +21,9 @@ const signAsync = promisify(sign)
 
 export async function startIdentity (): Promise<Identity> {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
-  const jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: KEY_ID, use: 'sig', alg: 'RS256' }] })
+  const jwks = JSON.stringify({
+    keys: [{ ...publicKey.export({ format: 'jwk' }), kid: KEY_ID, use: 'sig', alg: 'RS256' }]
+  })
   const server = createServer((request, response) => {
     response.setHeader('content-type', 'application/json')
     if (request.url === '/.well-known/openid-configuration') response.end(discovery())
@@ -78,7 +80,11 @@ export async function startIdentity (): Promise<Identity> {
       const tokens: string[] = []
       // As many at once as the thread pool has threads, and some that wait.
       for (let done = 0; done < count; done += 64) {
-        tokens.push(...await Promise.all(Array.from({ length: Math.min(64, count - done) }, async (_none, index) => await token(from + done + index))))
+        tokens.push(
+          ...(await Promise.all(
+            Array.from({ length: Math.min(64, count - done) }, async (_none, index) => await token(from + done + index))
+          ))
+        )
       }
       return tokens
     },

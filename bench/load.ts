@@ -5,15 +5,15 @@ import { readAnswer } from './answers.ts'
 import type { Answer } from './answers.ts'
 
 /**
- * The clients: raw sockets, one request at a time on each, written in advance. Every answer is judged. The first right
- * answer to a request is judged in full; a later one is right when its status is 200 and its body has the same bytes, and is judged
- * in full otherwise. So a client costs a part of what the fastest server costs, and that server is what limits.
+ * The clients: raw sockets, one request at a time on each, written in advance. Every response is checked. The first
+ * right response to a request is checked in full; a later one only if its status is not 200 or its bytes differ. So a
+ * client costs a fraction of the fastest server, and the server is what limits.
  */
 export interface Traffic {
   /** Complete requests, sent in rotation. */
   requests: Buffer[]
   /** What is wrong with the answer to the request at `index`; undefined when nothing is. */
-  judge (index: number, answer: Answer): string | undefined
+  check (index: number, answer: Answer): string | undefined
   /** Bodies of right answers, as they were received. */
   known: Array<Buffer | undefined>
 }
@@ -33,7 +33,11 @@ interface ConnectionEvents {
   failed (error: Error): void
 }
 
-async function openConnection (port: number, { requests, judge, known }: Traffic, events: ConnectionEvents): Promise<Connection> {
+async function openConnection (
+  port: number,
+  { requests, check, known }: Traffic,
+  events: ConnectionEvents
+): Promise<Connection> {
   let index = -1
   let pending: Buffer | undefined
 
@@ -42,16 +46,23 @@ async function openConnection (port: number, { requests, judge, known }: Traffic
     const body = known[index]
     if (body === undefined || pending !== undefined) return false
     const start = length - body.length
-    return start > 16 && received[9] === 50 && received[10] === 48 && received[11] === 48 && received[start - 1] === 10 && received[start - 3] === 10 &&
+    return (
+      start > 16 &&
+      received[9] === 50 &&
+      received[10] === 48 &&
+      received[11] === 48 &&
+      received[start - 1] === 10 &&
+      received[start - 3] === 10 &&
       received.compare(body, 0, body.length, start, length) === 0
+    )
   }
 
-  function judgeInFull (length: number, received: Buffer): boolean {
+  function checkInFull (length: number, received: Buffer): boolean {
     const piece = received.subarray(0, length)
     pending = pending === undefined ? Buffer.from(piece) : Buffer.concat([pending, piece])
     const answer = readAnswer(pending)
     if (answer === undefined) return false
-    const problem = judge(index, answer)
+    const problem = check(index, answer)
     if (problem !== undefined) throw new Error(problem)
     known[index] ??= Buffer.from(pending.subarray(answer.bodyStart))
     pending = undefined
@@ -66,8 +77,10 @@ async function openConnection (port: number, { requests, judge, known }: Traffic
       callback (length, bytes) {
         const received = bytes as Buffer
         try {
-          if (index === -1) throw new Error(`an answer that nobody asked for: ${received.toString('latin1', 0, Math.min(length, 300))}`)
-          if (isKnown(length, received) || judgeInFull(length, received)) {
+          if (index === -1) {
+            throw new Error(`an answer that nobody asked for: ${received.toString('latin1', 0, Math.min(length, 300))}`)
+          }
+          if (isKnown(length, received) || checkInFull(length, received)) {
             const answered = index
             index = -1
             events.answered(connection, answered)
@@ -174,7 +187,11 @@ export interface ClosedResult {
 }
 
 /** A closed loop: each connection sends its next request when it has its answer. */
-export async function closedLoop (port: number, traffic: Traffic, { connections = 50, warmMs, measureMs, edge }: Closed): Promise<ClosedResult> {
+export async function closedLoop (
+  port: number,
+  traffic: Traffic,
+  { connections = 50, warmMs, measureMs, edge }: Closed
+): Promise<ClosedResult> {
   const latencies = new Float64Array(Math.ceil(measureMs * 200))
   const count = traffic.requests.length
   let position = 0
@@ -208,7 +225,11 @@ export async function closedLoop (port: number, traffic: Traffic, { connections 
 }
 
 /** Sends `count` requests in order, beginning again after the last, each once. @returns milliseconds */
-export async function sendAll (port: number, traffic: Traffic, { connections = 50, count = traffic.requests.length }: { connections?: number, count?: number } = {}): Promise<number> {
+export async function sendAll (
+  port: number,
+  traffic: Traffic,
+  { connections = 50, count = traffic.requests.length }: { connections?: number; count?: number } = {}
+): Promise<number> {
   let sent = 0
   let begun = 0
   let ended = 0
@@ -224,12 +245,16 @@ export async function sendAll (port: number, traffic: Traffic, { connections = 5
 }
 
 /**
- * An open loop: requests are due at a fixed rate, whatever the server does, and the time of each counts from when it was
- * due (no coordinated omission). The core spins, so that none is late because of a timer.
+ * An open loop: requests are due at a fixed rate, whatever the server does, and the latency of each counts from when
+ * it was due (no coordinated omission). The core spins, so that none is late because of a timer.
  *
  * @returns milliseconds, in order
  */
-export async function openLoop (port: number, traffic: Traffic, { perSecond, seconds, connections = 64 }: { perSecond: number, seconds: number, connections?: number }): Promise<Float64Array> {
+export async function openLoop (
+  port: number,
+  traffic: Traffic,
+  { perSecond, seconds, connections = 64 }: { perSecond: number; seconds: number; connections?: number }
+): Promise<Float64Array> {
   const warm = perSecond
   const total = warm + perSecond * seconds
   const latencies = new Float64Array(total)

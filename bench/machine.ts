@@ -17,7 +17,9 @@ export function pinMyself ({ load, server }: Pinning): void {
   if (process.platform !== 'linux') throw new Error('The benchmark reads /proc and pins with taskset: it needs Linux')
   if (availableParallelism() < 2) throw new Error('The benchmark needs two cores: one for the server, one for the load')
   if (server === load) throw new Error('The server and the load must not share a core')
-  if (spawnSync('taskset', ['--version']).error !== undefined) throw new Error('taskset is missing: apt-get install util-linux')
+  if (spawnSync('taskset', ['--version']).error !== undefined) {
+    throw new Error('taskset is missing: apt-get install util-linux')
+  }
   execFileSync('taskset', ['-acp', String(load), String(process.pid)], { stdio: 'ignore' })
 }
 
@@ -41,17 +43,29 @@ export function residentOf (pid: number): number {
  * Time that a core was taken by processes, or by the machine below this one, in milliseconds. Interrupts are left out:
  * they are those of the measured traffic.
  */
-export function takenOf (core: number): number {
+export function busyTimeOf (core: number): number {
   const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'latin1'))?.[1]
   if (line === undefined) throw new Error(`There is no core ${core}`)
-  const [user, nice, system, , , , , steal] = line.split(' ').map(Number) as [number, number, number, number, number, number, number, number]
+  const [user, nice, system, , , , , steal] = line.split(' ').map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number
+  ]
   return (user + nice + system + steal) * TICK_MS
 }
 
-/** In a line of the report. */
+/** Describes the machine in the lines of a report. */
 export function describeMachine ({ server, load }: Pinning): string[] {
   return [
-    `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC; ${cpus().length} × ${cpus()[0]!.model.trim()} (${arch()}), ${(totalmem() / MIB / 1_024).toFixed(0)} GiB; Linux ${release()}; Node ${process.version}, OpenSSL ${process.versions.openssl}`,
-    `each server with all its threads on core ${server}, one at a time; clients, the provider and Redis on core ${load} (taskset); loopback, no TLS`
+    `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC; ` +
+      `${cpus().length} × ${cpus()[0]!.model.trim()} (${arch()}), ${(totalmem() / MIB / 1_024).toFixed(0)} GiB; ` +
+      `Linux ${release()}; Node ${process.version}, OpenSSL ${process.versions.openssl}`,
+    `each server alone, with all its threads on core ${server}; clients, the provider and Redis on core ${load} ` +
+      '(taskset); loopback, no TLS'
   ]
 }

@@ -50,7 +50,12 @@ export function createMcpClients (baseUrl: string): McpClients {
 
   async function send (method: string, headers: Record<string, string>, body?: object): Promise<Response> {
     return await new Promise((resolve, reject) => {
-      const req = request(url, { method, agent, headers: { accept: 'application/json, text/event-stream', ...(body !== undefined && { 'content-type': 'application/json' }), ...headers } }, (res) => {
+      const all = {
+        accept: 'application/json, text/event-stream',
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers
+      }
+      const req = request(url, { method, agent, headers: all }, (res) => {
         text(res).then((body) => { resolve({ status: res.statusCode!, headers: res.headers, body }) }, reject)
       })
       req.once('error', reject).end(body === undefined ? undefined : JSON.stringify(body))
@@ -69,13 +74,35 @@ export function createMcpClients (baseUrl: string): McpClients {
 
   return {
     async callModern (token, tool, args = {}) {
-      const headers = { authorization: `Bearer ${token}`, 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': tool }
-      checkResult(await send('POST', headers, { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool, arguments: args, _meta: MODERN_META } }), tool)
+      const headers = {
+        authorization: `Bearer ${token}`,
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': 'tools/call',
+        'mcp-name': tool
+      }
+      checkResult(
+        await send('POST', headers, {
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'tools/call',
+          params: { name: tool, arguments: args, _meta: MODERN_META }
+        }),
+        tool
+      )
     },
 
     async initialize (token) {
       const authorization = `Bearer ${token}`
-      const response = await send('POST', { authorization }, { jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: VERSION, capabilities: CAPABILITIES, clientInfo: CLIENT_INFO } })
+      const response = await send(
+        'POST',
+        { authorization },
+        {
+          jsonrpc: '2.0',
+          id: 0,
+          method: 'initialize',
+          params: { protocolVersion: VERSION, capabilities: CAPABILITIES, clientInfo: CLIENT_INFO }
+        }
+      )
       check(response, 200, 'initialize')
       const id = response.headers['mcp-session-id']
       if (typeof id !== 'string') throw new Error(`initialize gave no session: ${response.body}`)
@@ -83,7 +110,15 @@ export function createMcpClients (baseUrl: string): McpClients {
       check(await send('POST', headers, { jsonrpc: '2.0', method: 'notifications/initialized' }), 202, 'initialized')
       return {
         async call (tool, args = {}) {
-          checkResult(await send('POST', headers, { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool, arguments: args } }), tool)
+          checkResult(
+            await send('POST', headers, {
+              jsonrpc: '2.0',
+              id: 1,
+              method: 'tools/call',
+              params: { name: tool, arguments: args }
+            }),
+            tool
+          )
         },
         openStream: async () => await openStream(url, headers),
         async end () { check(await send('DELETE', headers), 204, 'DELETE') }
@@ -99,7 +134,8 @@ export function createMcpClients (baseUrl: string): McpClients {
 /** Each on a connection of its own. */
 async function openStream (url: string, headers: Record<string, string>): Promise<McpStream> {
   return await new Promise((resolve, reject) => {
-    const req: ClientRequest = request(url, { method: 'GET', agent: false, headers: { accept: 'text/event-stream', ...headers } }, (res) => {
+    const options = { method: 'GET', agent: false, headers: { accept: 'text/event-stream', ...headers } }
+    const req: ClientRequest = request(url, options, (res) => {
       if (res.statusCode !== 200) {
         text(res).then((body) => { reject(new Error(`GET: HTTP ${res.statusCode} instead of 200: ${body}`)) }, reject)
         return
@@ -111,8 +147,9 @@ async function openStream (url: string, headers: Record<string, string>): Promis
         rest = events.pop()!
         for (const event of events) {
           const data = /^data: (.+)$/m.exec(event)?.[1]
-          if (data !== undefined) stream.messages.push({ method: (JSON.parse(data) as { method: string }).method, at: performance.now() })
-          else if (event.startsWith(':')) stream.keepAlives++
+          if (data !== undefined) {
+            stream.messages.push({ method: (JSON.parse(data) as { method: string }).method, at: performance.now() })
+          } else if (event.startsWith(':')) stream.keepAlives++
           // The first event says where the stream begins.
           else resolve(stream)
         }

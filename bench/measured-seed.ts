@@ -19,7 +19,7 @@ export interface Memory {
   heap: number
   /** What the process holds, as the kernel says. */
   rss: number
-  /** What V8 has reserved for the heap and does not use: above all room for young objects, 31 MiB of it while there is much to do. */
+  /** Heap that V8 has reserved and does not use: mostly its young generation, 31 MiB of it under load. */
   unused: number
   sockets: number
 }
@@ -39,20 +39,40 @@ export interface MeasuredSeed {
 /** A change of less than this from one look to the next is none. */
 const STILL = { heap: 32_768, rss: 524_288 }
 /** V8 gives the room of its young objects (2 x 16 MiB) back only when several collections in a row found little. */
-const LEAST_LOOKS = 5
-const MOST_LOOKS = 40
+const MIN_SAMPLES = 5
+const MAX_SAMPLES = 40
 
 /** @param options `script`: another server than that of the soak; `core`: where it runs, with all its threads */
-export async function startMeasuredSeed (env: Record<string, string>, { script = SERVER, core }: { script?: string, core?: number } = {}): Promise<MeasuredSeed> {
+export async function startMeasuredSeed (
+  env: Record<string, string>,
+  { script = SERVER, core }: { script?: string; core?: number } = {}
+): Promise<MeasuredSeed> {
   const folder = mkdtempSync(join(tmpdir(), 'seed-soak-'))
   const logFile = join(folder, 'seed.log')
   const log = openSync(logFile, 'w')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const command = [...(core === undefined ? [] : ['taskset', '-c', String(core)]), process.execPath, '--enable-source-maps', '--disable-proto=delete', '--expose-gc', '--import', PRELOADED, script]
+  const command = [
+    ...(core === undefined ? [] : ['taskset', '-c', String(core)]),
+    process.execPath,
+    '--enable-source-maps',
+    '--disable-proto=delete',
+    '--expose-gc',
+    '--import',
+    PRELOADED,
+    script
+  ]
   const child = spawn(command[0]!, command.slice(1), {
     cwd: folder,
-    env: { PATH: process.env['PATH']!, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: String(port), BASE_URL: url, CIMD_ENABLED: 'false', ...env },
+    env: {
+      PATH: process.env['PATH']!,
+      NODE_ENV: 'production',
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      BASE_URL: url,
+      CIMD_ENABLED: 'false',
+      ...env
+    },
     stdio: ['ignore', log, 'pipe']
   })
   closeSync(log)
@@ -68,7 +88,8 @@ export async function startMeasuredSeed (env: Record<string, string>, { script =
     child.emit('line')
   })
 
-  const lastLines = (): string => [...readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-20), ...errors.slice(-20)].join('\n')
+  const lastLines = (): string =>
+    [...readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-20), ...errors.slice(-20)].join('\n')
 
   async function report (): Promise<MemoryReport> {
     child.kill('SIGWINCH')
@@ -84,25 +105,30 @@ export async function startMeasuredSeed (env: Record<string, string>, { script =
     return Number(kib) * 1_024
   }
 
-  async function look (): Promise<Memory> {
+  async function sample (): Promise<Memory> {
     const { heapUsed, external, heapTotal, resources } = await report()
-    return { heap: heapUsed + external, rss: residentBytes(), unused: heapTotal - heapUsed, sockets: resources['TCPSocketWrap'] ?? 0 }
+    return {
+      heap: heapUsed + external,
+      rss: residentBytes(),
+      unused: heapTotal - heapUsed,
+      sockets: resources['TCPSocketWrap'] ?? 0
+    }
   }
 
   const seed: MeasuredSeed = {
     url,
     async measure () {
       let last: Memory = { heap: Infinity, rss: Infinity, unused: 0, sockets: 0 }
-      for (let looks = 1; looks <= MOST_LOOKS; looks++) {
-        const memory = await look()
+      for (let samples = 1; samples <= MAX_SAMPLES; samples++) {
+        const memory = await sample()
         const still = Math.abs(last.heap - memory.heap) < STILL.heap && Math.abs(last.rss - memory.rss) < STILL.rss
-        if (still && looks >= LEAST_LOOKS) return memory
+        if (still && samples >= MIN_SAMPLES) return memory
         last = memory
         await new Promise((resolve) => { setTimeout(resolve, 100) })
       }
-      throw new Error(`The memory of Seed does not come to rest: ${JSON.stringify(last)} after ${MOST_LOOKS} looks`)
+      throw new Error(`The memory of Seed does not come to rest: ${JSON.stringify(last)} after ${MAX_SAMPLES} samples`)
     },
-    async sockets () { return (await look()).sockets },
+    async sockets () { return (await sample()).sockets },
     lastLines,
     async stop () {
       child.kill('SIGTERM')

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { judgeList, judgePong, readAnswer } from './answers.ts'
+import { checkList, checkPong, readAnswer } from './answers.ts'
 import type { Answer } from './answers.ts'
 import { withBrokenSignature } from './identity.ts'
 import type { Traffic } from './load.ts'
 
 /**
- * How the clients speak: 2026-07-28, a session of 2025-11-25, or 2025-11-25 to a server that keeps no sessions. The bare
- * route is sent the same requests.
+ * The protocol of the clients: 2026-07-28, a session of 2025-11-25, or 2025-11-25 without a session. The bare route
+ * gets the same requests.
  */
 export type Kind = 'modern' | 'session' | 'stateless'
 
@@ -36,7 +36,13 @@ const FIRST_ID = 100_000
 const PATIENCE_MS = 15_000
 
 /** Requests in rotation: different ids, the tokens in turn, and for sessions one for each token. */
-export async function createTraffic ({ kind, port, tokens, variants = VARIANTS, list }: TrafficOptions): Promise<Traffic> {
+export async function createTraffic ({
+  kind,
+  port,
+  tokens,
+  variants = VARIANTS,
+  list
+}: TrafficOptions): Promise<Traffic> {
   const sessions = kind === 'session' ? await openSessions(port, tokens) : undefined
   const requests = Array.from({ length: variants }, (_none, index) => {
     const caller = index % tokens.length
@@ -47,7 +53,8 @@ export async function createTraffic ({ kind, port, tokens, variants = VARIANTS, 
   })
   return {
     requests,
-    judge: (index, answer) => list === undefined ? judgePong(FIRST_ID + index, answer) : judgeList(FIRST_ID + index, list, answer),
+    check: (index, answer) =>
+      list === undefined ? checkPong(FIRST_ID + index, answer) : checkList(FIRST_ID + index, list, answer),
     known: []
   }
 }
@@ -81,20 +88,43 @@ function serialise (port: number, body: object, headers: Record<string, string>)
     ...headers,
     'Content-Length': String(Buffer.byteLength(text))
   })
-  return Buffer.from(`POST /mcp HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${text}`)
+  return Buffer.from(
+    `POST /mcp HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${text}`
+  )
 }
 
 async function openSessions (port: number, tokens: readonly string[]): Promise<string[]> {
   // All at once: fastmcp takes a second for each.
   return await Promise.all(tokens.map(async (token) => {
     const authorization = { Authorization: `Bearer ${token}` }
-    const made = await exchange(port, serialise(port, {
-      jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: LEGACY, capabilities: {}, clientInfo: CLIENT_INFO }
-    }, authorization))
+    const made = await exchange(
+      port,
+      serialise(
+        port,
+        {
+          jsonrpc: '2.0',
+          id: 0,
+          method: 'initialize',
+          params: { protocolVersion: LEGACY, capabilities: {}, clientInfo: CLIENT_INFO }
+        },
+        authorization
+      )
+    )
     const session = /^mcp-session-id: *(\S+)/im.exec(made.headers)?.[1]
-    if (made.status !== 200 || session === undefined) throw new Error(`initialize: HTTP ${made.status}: ${made.body.slice(0, 300)}`)
-    const ready = await exchange(port, serialise(port, { jsonrpc: '2.0', method: 'notifications/initialized' }, { ...headersOf('session', token, false), 'Mcp-Session-Id': session }))
-    if (ready.status !== 202) throw new Error(`notifications/initialized: HTTP ${ready.status}: ${ready.body.slice(0, 300)}`)
+    if (made.status !== 200 || session === undefined) {
+      throw new Error(`initialize: HTTP ${made.status}: ${made.body.slice(0, 300)}`)
+    }
+    const ready = await exchange(
+      port,
+      serialise(
+        port,
+        { jsonrpc: '2.0', method: 'notifications/initialized' },
+        { ...headersOf('session', token, false), 'Mcp-Session-Id': session }
+      )
+    )
+    if (ready.status !== 202) {
+      throw new Error(`notifications/initialized: HTTP ${ready.status}: ${ready.body.slice(0, 300)}`)
+    }
     return session
   }))
 }
@@ -119,13 +149,27 @@ export async function exchange (port: number, request: Buffer): Promise<Answer> 
 }
 
 /** Before anything counts: each request in turn is answered rightly, and a token with a broken signature is refused. */
-export async function checkServer (port: number, { requests, judge }: Traffic, { kind, tokens, list, authenticated }: { kind: Kind, tokens: readonly string[], list?: number, authenticated: boolean }): Promise<void> {
+export async function checkServer (
+  port: number,
+  { requests, check }: Traffic,
+  {
+    kind,
+    tokens,
+    list,
+    authenticated
+  }: { kind: Kind; tokens: readonly string[]; list?: number; authenticated: boolean }
+): Promise<void> {
   for (let index = 0; index < Math.min(tokens.length, requests.length); index++) {
-    const problem = judge(index, await exchange(port, requests[index]!))
+    const problem = check(index, await exchange(port, requests[index]!))
     if (problem !== undefined) throw new Error(problem)
   }
   if (!authenticated) return
   const forged = withBrokenSignature(tokens[0]!)
-  const { status } = await exchange(port, serialise(port, message(kind, FIRST_ID, list !== undefined), headersOf(kind, forged, list !== undefined)))
-  if (status !== 401 && status !== 403) throw new Error(`a token with a broken signature is answered with HTTP ${status}`)
+  const { status } = await exchange(
+    port,
+    serialise(port, message(kind, FIRST_ID, list !== undefined), headersOf(kind, forged, list !== undefined))
+  )
+  if (status !== 401 && status !== 403) {
+    throw new Error(`a token with a broken signature is answered with HTTP ${status}`)
+  }
 }

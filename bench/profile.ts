@@ -11,7 +11,7 @@ import { markdownTable } from './text.ts'
 
 const MEASURE_MS = 5_000
 const WARM_MS = 3_000
-const MOST_ROWS = 40
+const MAX_ROWS = 40
 const PRELOADED = new URL('./servers/profiled.js', import.meta.url).href
 
 interface Share {
@@ -20,21 +20,40 @@ interface Share {
 }
 
 /** Where one target's time goes under load: self time of functions and of packages, for one request. */
-export async function profileTarget (name: string, folder: string, { provider, tokens, pinning, builds }: Context): Promise<string> {
+export async function profileTarget (
+  name: string,
+  folder: string,
+  { provider, tokens, pinning, builds }: Context
+): Promise<string> {
   const target = callTargets(provider, builds).find((target) => target.name === name)
-  if (target === undefined) throw new Error(`There is no target "${name}": ${callTargets(provider, builds).map(({ name }) => name).join(', ')}`)
+  if (target === undefined) {
+    throw new Error(
+      `There is no target "${name}": ${callTargets(provider, builds)
+        .map(({ name }) => name)
+        .join(', ')}`
+    )
+  }
   const { server: spec, kind, base, authenticated } = target
   const file = join(folder, `${name}.cpuprofile`)
   // That of a run before this one would be taken for this one's.
   rmSync(file, { force: true })
   const redis = spec.redis === true ? await startRedis() : undefined
   const server = await startServer({
-    ...spec, core: pinning.server, args: ['--import', PRELOADED, ...spec.args], env: { ...spec.env, BENCH_PROFILE: file, ...(redis !== undefined && { REDIS_URL: redis.url }) }
+    ...spec,
+    core: pinning.server,
+    args: ['--import', PRELOADED, ...spec.args],
+    env: { ...spec.env, BENCH_PROFILE: file, ...(redis !== undefined && { REDIS_URL: redis.url }) }
   })
   try {
     const traffic = await (base === true ? createBareTraffic : createTraffic)({ kind, port: server.port, tokens })
     await checkServer(server.port, traffic, { kind, tokens, authenticated })
-    const { requests } = await closedLoop(server.port, traffic, { warmMs: WARM_MS, measureMs: MEASURE_MS, edge () { process.kill(server.pid, 'SIGWINCH') } })
+    const { requests } = await closedLoop(server.port, traffic, {
+      warmMs: WARM_MS,
+      measureMs: MEASURE_MS,
+      edge () {
+        process.kill(server.pid, 'SIGWINCH')
+      }
+    })
     const deadline = performance.now() + 30_000
     while (!isWritten(file)) {
       if (performance.now() > deadline) throw new Error(`${name} wrote no profile:\n${server.lastLines()}`)
@@ -52,22 +71,43 @@ function isWritten (file: string): boolean {
   return existsSync(file) && readFileSync(file, 'latin1').endsWith('}')
 }
 
-function render (name: string, { nodes, samples = [], timeDeltas = [] }: Profiler.Profile, requests: number, file: string): string {
+function render (
+  name: string,
+  { nodes, samples = [], timeDeltas = [] }: Profiler.Profile,
+  requests: number,
+  file: string
+): string {
   const self = new Map<number, number>()
-  for (const [index, id] of samples.entries()) self.set(id, (self.get(id) ?? 0) + Math.max(0, timeDeltas[index + 1] ?? 0))
+  for (const [index, id] of samples.entries()) {
+    self.set(id, (self.get(id) ?? 0) + Math.max(0, timeDeltas[index + 1] ?? 0))
+  }
   const total = [...self.values()].reduce((sum, micros) => sum + micros, 0)
   const byFunction = new Map<string, number>()
   const byPackage = new Map<string, number>()
   for (const { id, callFrame: { functionName, url, lineNumber } } of nodes) {
     const micros = self.get(id) ?? 0
     const place = placeOf(url)
-    add(byFunction, `${functionName || '(anonymous)'} ${place === '' ? '' : `${place}:${lineNumber + 1}`}`.trim(), micros)
+    add(
+      byFunction,
+      `${functionName || '(anonymous)'} ${place === '' ? '' : `${place}:${lineNumber + 1}`}`.trim(),
+      micros
+    )
     add(byPackage, packageOf(functionName, place), micros)
   }
-  const table = (shares: Map<string, number>): string[] => markdownTable(['self time', 'µs/request', '%'], sorted(shares).slice(0, MOST_ROWS).map(({ name, micros }) => [
-    name, (micros / requests).toFixed(2), (micros / total * 100).toFixed(1)
-  ]))
-  return [`${name}: ${requests} requests, ${(total / requests).toFixed(1)} µs each; the profiler costs some of it. ${file}`, '', ...table(byPackage), '', ...table(byFunction)].join('\n')
+  const table = (shares: Map<string, number>): string[] =>
+    markdownTable(
+      ['self time', 'µs/request', '%'],
+      sorted(shares)
+        .slice(0, MAX_ROWS)
+        .map(({ name, micros }) => [name, (micros / requests).toFixed(2), ((micros / total) * 100).toFixed(1)])
+    )
+  return [
+    `${name}: ${requests} requests, ${(total / requests).toFixed(1)} µs each; the profiler costs some of it. ${file}`,
+    '',
+    ...table(byPackage),
+    '',
+    ...table(byFunction)
+  ].join('\n')
 }
 
 function add (shares: Map<string, number>, name: string, micros: number): void {
@@ -75,7 +115,10 @@ function add (shares: Map<string, number>, name: string, micros: number): void {
 }
 
 function sorted (shares: Map<string, number>): Share[] {
-  return [...shares].map(([name, micros]) => ({ name, micros })).filter(({ micros }) => micros > 0).sort((a, b) => b.micros - a.micros)
+  return [...shares]
+    .map(([name, micros]) => ({ name, micros }))
+    .filter(({ micros }) => micros > 0)
+    .sort((a, b) => b.micros - a.micros)
 }
 
 /** The path without what all have in common. */

@@ -1,4 +1,4 @@
-import { cpuOf, residentOf, takenOf } from './machine.ts'
+import { cpuOf, residentOf, busyTimeOf } from './machine.ts'
 import type { Pinning } from './machine.ts'
 import { closedLoop, percentile } from './load.ts'
 import type { Traffic } from './load.ts'
@@ -39,7 +39,7 @@ export interface Subject {
 export const DISTURBED = 0.05
 
 /** Where the server used less than this of its core, something else may have been what limits. */
-export const LEAST_SHARE = 0.8
+export const MIN_SHARE = 0.8
 
 export interface RoundsOptions {
   rounds: number
@@ -50,8 +50,11 @@ export interface RoundsOptions {
   problems?: Map<string, string>
 }
 
-/** Interleaved: each round samples all, in an order of chance. @returns for each subject, in their order, a sample a round */
-export async function runRounds (subjects: readonly Subject[], { rounds, pinning, sampling, progress, problems }: RoundsOptions): Promise<Sample[][]> {
+/** Samples all subjects in each round, in random order. @returns the samples of each subject, one per round */
+export async function runRounds (
+  subjects: readonly Subject[],
+  { rounds, pinning, sampling, progress, problems }: RoundsOptions
+): Promise<Sample[][]> {
   const samples: Sample[][] = subjects.map(() => [])
   // Compiled code and buffers come with use: a round before the first does not count.
   for (const [index, subject] of subjects.entries()) {
@@ -68,7 +71,8 @@ export async function runRounds (subjects: readonly Subject[], { rounds, pinning
           if (again.foreign < best.foreign) best = again
         }
         samples[index]!.push(best)
-        progress(`round ${round} of ${rounds}: ${subject.name}: ${best.perSecond.toFixed(0)} a second${best.foreign > DISTURBED ? `, disturbed (${(best.foreign * 100).toFixed(0)} % of a core)` : ''}`)
+        const note = best.foreign > DISTURBED ? `, disturbed (${(best.foreign * 100).toFixed(0)} % of a core)` : ''
+        progress(`round ${round} of ${rounds}: ${subject.name}: ${best.perSecond.toFixed(0)} per second${note}`)
       })
     }
   }
@@ -87,29 +91,36 @@ export async function runRounds (subjects: readonly Subject[], { rounds, pinning
   }
 }
 
-export async function sample ({ name, port, pid, traffic, helpers }: Subject, { server, load }: Pinning, { warmMs, measureMs }: Sampling): Promise<Sample> {
-  const looks: Array<{ at: number, cpu: number, own: number, taken: { server: number, load: number } }> = []
+export async function sample (
+  { name, port, pid, traffic, helpers }: Subject,
+  { server, load }: Pinning,
+  { warmMs, measureMs }: Sampling
+): Promise<Sample> {
+  const samples: Array<{ at: number, cpu: number, own: number, taken: { server: number, load: number } }> = []
   const edge = (): void => {
-    looks.push({
+    samples.push({
       at: performance.now(),
       cpu: cpuOf(pid),
       own: [process.pid, ...helpers].reduce((sum, helper) => sum + cpuOf(helper), 0),
-      taken: { server: takenOf(server), load: takenOf(load) }
+      taken: { server: busyTimeOf(server), load: busyTimeOf(load) }
     })
   }
-  const { requests, elapsedMs, latencies } = await closedLoop(port, traffic, { warmMs, measureMs, edge }).catch((err: Error) => {
+  const running = closedLoop(port, traffic, { warmMs, measureMs, edge })
+  const { requests, elapsedMs, latencies } = await running.catch((err: Error) => {
     throw new Error(`${name}: ${err.message}`)
   })
-  const [from, to] = looks as [typeof looks[0], typeof looks[0]]
+  const [from, to] = samples as [typeof samples[0], typeof samples[0]]
   const wall = to.at - from.at
   const cpu = to.cpu - from.cpu
   return {
-    perSecond: requests / elapsedMs * 1_000,
-    cpuMicros: cpu * 1_000 / requests,
+    perSecond: (requests / elapsedMs) * 1_000,
+    cpuMicros: (cpu * 1_000) / requests,
     p99: percentile(latencies, 0.99),
     rss: residentOf(pid),
     share: cpu / wall,
-    foreign: Math.max(0, to.taken.server - from.taken.server - cpu, to.taken.load - from.taken.load - (to.own - from.own)) / wall
+    foreign:
+      Math.max(0, to.taken.server - from.taken.server - cpu, to.taken.load - from.taken.load - (to.own - from.own)) /
+      wall
   }
 }
 
@@ -124,12 +135,16 @@ function shuffled (count: number): number[] {
 
 export interface Spread {
   median: number
-  least: number
-  most: number
+  min: number
+  max: number
 }
 
 export function spread (values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = (sorted.length - 1) / 2
-  return { median: (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2, least: sorted[0]!, most: sorted.at(-1)! }
+  return {
+    median: (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2,
+    min: sorted[0]!,
+    max: sorted.at(-1)!
+  }
 }

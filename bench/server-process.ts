@@ -36,7 +36,14 @@ export async function startServer ({ name, core, args, env, ready }: ServerOptio
   const port = await freePort()
   const child = spawn('taskset', ['-c', String(core), process.execPath, ...args], {
     cwd: folder,
-    env: { PATH: process.env['PATH']!, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: String(port), BASE_URL: `http://127.0.0.1:${port}`, ...env },
+    env: {
+      PATH: process.env['PATH']!,
+      NODE_ENV: 'production',
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      BASE_URL: `http://127.0.0.1:${port}`,
+      ...env
+    },
     stdio: ['ignore', log, log]
   })
   closeSync(log)
@@ -71,7 +78,16 @@ export async function startServer ({ name, core, args, env, ready }: ServerOptio
 async function listens (port: number): Promise<boolean> {
   return await new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => { resolve(true) }).once('error', () => { resolve(false) }).once('connect', () => { socket.destroy() })
+    socket
+      .once('connect', () => {
+        resolve(true)
+      })
+      .once('error', () => {
+        resolve(false)
+      })
+      .once('connect', () => {
+        socket.destroy()
+      })
   })
 }
 

@@ -8,6 +8,7 @@ import { startMeasuredSeed } from './measured-seed.ts'
 import type { Memory } from './measured-seed.ts'
 import { createMcpClients } from './mcp-client.ts'
 import type { McpSession, McpStream } from './mcp-client.ts'
+import { markdownTable } from './text.ts'
 
 /**
  * `npm run soak`: what sessions and streams cost one Seed, and whether all of it comes back when they end. Redis, the
@@ -40,7 +41,12 @@ const { values } = parseArgs({
     hold: { type: 'string', default: '35' }
   }
 })
-const [sessionCount, streamCount, principalCount, holdSeconds] = [values.sessions, values.streams, values.principals, values.hold].map(Number) as [number, number, number, number]
+const [sessionCount, streamCount, principalCount, holdSeconds] = [
+  values.sessions,
+  values.streams,
+  values.principals,
+  values.hold
+].map(Number) as [number, number, number, number]
 
 interface Row extends Memory {
   what: string
@@ -79,18 +85,26 @@ const seed = await startMeasuredSeed({
 const clients = createMcpClients(seed.url)
 
 try {
-  const tokens = await times(principalCount, async (index) => await provider.mint({
-    sub: `user-${index}`, name: `User Number ${index}`, email: `user-${index}@example.com`, groups: ['engineering', 'mcp-users'], exp: Math.floor(Date.now() / 1_000) + 7_200
-  }))
+  const tokens = await times(
+    principalCount,
+    async (index) =>
+      await provider.mint({
+        sub: `user-${index}`,
+        name: `User Number ${index}`,
+        email: `user-${index}@example.com`,
+        groups: ['engineering', 'mcp-users'],
+        exp: Math.floor(Date.now() / 1_000) + 7_200
+      })
+  )
   await warmUp(tokens)
-  const cold = await look('warm')
+  const cold = await sample('warm')
   // Verified tokens are remembered, up to 10,000 of them: that belongs to the callers, not to their sessions.
   await times(tokens.length, async (index) => { await clients.callModern(tokens[index]!, 'seed_ping') })
-  await look(`${count(tokens.length)} callers known`, { name: 'caller', count: tokens.length, since: cold })
+  await sample(`${count(tokens.length)} callers known`, { name: 'caller', count: tokens.length, since: cold })
 
   const cycles: Cycle[] = []
   for (let number = 1; number <= CYCLES; number++) cycles.push(await runCycle(number, tokens))
-  judge(cycles)
+  check(cycles)
 } catch (err) {
   problems.push(`${(err as Error).stack}\n\nSeed's last lines:\n${seed.lastLines()}`)
 } finally {
@@ -115,7 +129,10 @@ async function warmUp (tokens: string[]): Promise<void> {
     await times(sessions.length, async (index) => { await sessions[index]!.call('seed_ping') })
     const streams = await times(100, async (index) => await sessions[index]!.openStream())
     await clients.callModern(token(0), 'change_tools')
-    await until(() => streams.every(({ messages }) => messages.length > 0), 'the streams of the warm-up hear of the change').catch((err: Error) => {
+    await until(
+      () => streams.every(({ messages }) => messages.length > 0),
+      'the streams of the warm-up hear of the change'
+    ).catch((err: Error) => {
       throw new Error(`${err.message}, ${streams.filter(({ messages }) => messages.length === 0).length} do not`)
     })
     for (const stream of streams.slice(50)) stream.close()
@@ -125,17 +142,25 @@ async function warmUp (tokens: string[]): Promise<void> {
 
 async function runCycle (number: number, tokens: string[]): Promise<Cycle> {
   const of = `cycle ${number}: `
-  const start = await look(`${of}start`)
+  const start = await sample(`${of}start`)
 
   let since = performance.now()
   const made = await times(sessionCount, async (index) => await clients.initialize(tokens[index % tokens.length]!))
   facts.push(`${of}${count(sessionCount)} sessions made in ${seconds(since)}`)
-  const sessions = await look(`${of}${count(sessionCount)} idle sessions`, { name: 'session', count: sessionCount, since: start })
+  const sessions = await sample(`${of}${count(sessionCount)} idle sessions`, {
+    name: 'session',
+    count: sessionCount,
+    since: start
+  })
 
   since = performance.now()
   const open = await times(streamCount, async (index) => await made[index]!.openStream())
   facts.push(`${of}${count(streamCount)} streams opened in ${seconds(since)}`)
-  const streams = await look(`${of}and ${count(streamCount)} open streams`, { name: 'stream', count: streamCount, since: sessions })
+  const streams = await sample(`${of}plus ${count(streamCount)} open streams`, {
+    name: 'stream',
+    count: streamCount,
+    since: sessions
+  })
 
   await new Promise((resolve) => { setTimeout(resolve, holdSeconds * 1_000) })
   const lost = open.filter(({ over }) => over).length
@@ -143,25 +168,44 @@ async function runCycle (number: number, tokens: string[]): Promise<Cycle> {
   const unheard = open.filter(({ keepAlives }) => keepAlives < Math.floor(holdSeconds / 15)).length
   if (unheard > 0) problems.push(`${of}${count(unheard)} streams did not hear every 15 s that they are open`)
   await announce(of, tokens[0]!, open)
-  await look(`${of}after ${holdSeconds} s, and an event on each`, { name: 'stream', count: streamCount, since: sessions })
+  await sample(`${of}after ${holdSeconds} s, and an event on each stream`, {
+    name: 'stream',
+    count: streamCount,
+    since: sessions
+  })
 
   since = performance.now()
   await end(of, made, open, start)
   facts.push(`${of}all ended in ${seconds(since)}`)
-  return { start, sessions, streams, end: await look(`${of}all ended`) }
+  return { start, sessions, streams, end: await sample(`${of}all ended`) }
 }
 
 /** The server says once that its tools have changed: each stream hears it once. */
 async function announce (of: string, token: string, streams: McpStream[]): Promise<void> {
   const since = performance.now()
   await clients.callModern(token, 'change_tools')
-  await until(() => streams.every(({ messages }) => messages.length > 0), `${of}every stream hears of the change`).catch((err: Error) => { problems.push(err.message) })
+  await until(
+    () => streams.every(({ messages }) => messages.length > 0),
+    `${of}every stream hears of the change`
+  ).catch((err: Error) => {
+    problems.push(err.message)
+  })
   // Whether it comes a second time.
   await new Promise((resolve) => { setTimeout(resolve, 2_000) })
-  const wrong = streams.filter(({ messages }) => messages.length !== 1 || messages[0]!.method !== 'notifications/tools/list_changed').length
-  if (wrong > 0) problems.push(`${of}${count(wrong)} of ${count(streams.length)} streams did not hear of the change exactly once`)
-  const after = streams.flatMap(({ messages }) => messages.slice(0, 1)).map(({ at }) => at - since).sort((a, b) => a - b)
-  facts.push(`${of}a change of tools heard once by ${count(streams.length - wrong)} of ${count(streams.length)} streams: the first after ${after[0]?.toFixed(0)} ms, the last after ${after.at(-1)?.toFixed(0)} ms`)
+  const wrong = streams.filter(
+    ({ messages }) => messages.length !== 1 || messages[0]!.method !== 'notifications/tools/list_changed'
+  ).length
+  if (wrong > 0) {
+    problems.push(`${of}${count(wrong)} of ${count(streams.length)} streams did not get the change exactly once`)
+  }
+  const after = streams
+    .flatMap(({ messages }) => messages.slice(0, 1))
+    .map(({ at }) => at - since)
+    .sort((a, b) => a - b)
+  facts.push(
+    `${of}a change of tools reached ${count(streams.length - wrong)} of ${count(streams.length)} streams ` +
+      `exactly once: the first after ${after[0]?.toFixed(0)} ms, the last after ${after.at(-1)?.toFixed(0)} ms`
+  )
 }
 
 /** Half of the streams are left by their clients; the others end with their sessions. */
@@ -171,9 +215,10 @@ async function end (of: string, sessions: McpSession[], streams: McpStream[], st
   await times(sessions.length, async (index) => { await sessions[index]!.end() })
   await until(() => streams.every(({ over }) => over), `${of}streams end with their sessions`)
   clients.closeIdle()
-  await until(async () => await seed.sockets() <= start.sockets, `${of}Seed lets go of the connections`)
+  await until(async () => await seed.sockets() <= start.sockets, `${of}Seed closes the connections`)
   let kept: string[] = []
-  await until(async () => (kept = await sessionKeys()).length === 0, `${of}nothing of sessions stays in Redis`).catch((err: Error) => {
+  const areGone = async (): Promise<boolean> => (kept = await sessionKeys()).length === 0
+  await until(areGone, `${of}no session keys stay in Redis`).catch((err: Error) => {
     problems.push(`${err.message}: ${count(kept.length)} keys, such as ${kept[0]}`)
   })
 }
@@ -186,7 +231,7 @@ async function sessionKeys (): Promise<string[]> {
   return found
 }
 
-async function look (what: string, each?: Row['each']): Promise<Row> {
+async function sample (what: string, each?: Row['each']): Promise<Row> {
   clients.closeIdle()
   const memory = await seed.measure()
   const used = Number(/^used_memory:(\d+)/m.exec(await store.info('memory'))?.[1])
@@ -196,45 +241,56 @@ async function look (what: string, each?: Row['each']): Promise<Row> {
   return row
 }
 
-function judge (cycles: Cycle[]): void {
+function check (cycles: Cycle[]): void {
   for (const [index, { start, sessions, streams, end }] of cycles.entries()) {
     const of = `cycle ${index + 1}: `
     for (const kind of ['heap', 'rss'] as const) {
       const session = (sessions[kind] - start[kind]) / sessionCount
       const stream = (streams[kind] - sessions[kind]) / streamCount
-      facts.push(`${of}${kind}: ${kib(session)} KiB a session (aim ${kib(SESSION_AIM)}: ${session <= SESSION_AIM ? 'reached' : 'MISSED'}), ${kib(stream)} KiB a stream (aim ${kib(STREAM_AIM)}: ${stream <= STREAM_AIM ? 'reached' : 'MISSED'})`)
+      facts.push(`${of}${kind}: ${perUnit('session', session, SESSION_AIM)}, ${perUnit('stream', stream, STREAM_AIM)}`)
       // The first start is what every end is compared with: a leak must not hide behind a later one.
       const begun = cycles[0]!.start[kind]
-      if (end[kind] - begun > back(begun)) problems.push(`${of}${kind} was ${mib(begun)} MiB at the start and is ${mib(end[kind])} MiB at the end`)
+      if (end[kind] - begun > back(begun)) {
+        problems.push(`${of}${kind} was ${mib(begun)} MiB at the start and is ${mib(end[kind])} MiB at the end`)
+      }
     }
   }
   const growth = cycles.at(-1)!.end.heap - cycles[0]!.end.heap
-  facts.push(`heap after the last cycle less that after the first: ${kib(growth)} KiB`)
-  if (growth > GROWTH_BYTES) problems.push(`the heap has grown by ${kib(growth)} KiB from the end of the first cycle to that of the last`)
+  facts.push(`heap after the last cycle minus that after the first: ${kib(growth)} KiB`)
+  if (growth > GROWTH_BYTES) {
+    problems.push(`the heap has grown by ${kib(growth)} KiB from the end of the first cycle to that of the last`)
+  }
+}
+
+function perUnit (unit: string, bytes: number, aim: number): string {
+  return `${kib(bytes)} KiB per ${unit} (aim ${kib(aim)}: ${bytes <= aim ? 'met' : 'MISSED'})`
 }
 
 function report (): string {
-  const lines = [['', 'heap MiB', 'RSS MiB', 'Redis MiB', 'sockets', 'KiB each: heap', 'RSS', 'Redis'], ...rows.map((row) => {
+  const head = ['', 'heap MiB', 'RSS MiB', 'Redis MiB', 'sockets', 'KiB each: heap', 'RSS', 'Redis']
+  const table = markdownTable(head, rows.map((row) => {
     const { what, heap, rss, redis, sockets, each } = row
-    const share = (kind: 'heap' | 'rss' | 'redis'): string => each === undefined ? '' : kib((row[kind] - each.since[kind]) / each.count)
+    const share = (kind: 'heap' | 'rss' | 'redis'): string =>
+      each === undefined ? '' : kib((row[kind] - each.since[kind]) / each.count)
     return [what, mib(heap), mib(rss), mib(redis), String(sockets), share('heap'), share('rss'), share('redis')]
-  })]
-  const widths = lines[0]!.map((_cell, column) => Math.max(...lines.map((line) => line[column]!.length)))
-  const table = lines.map((line) => `| ${line.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join(' | ')} |`)
-  table.splice(1, 0, `|${widths.map((width, column) => column === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`).join('|')}|`)
+  }))
   return [machine(), '', ...table, '', ...facts.map((fact) => `- ${fact}`)].join('\n')
 }
 
 function machine (): string {
   const date = new Date().toISOString().slice(0, 10)
-  return `${date}; ${cpus().length} × ${cpus()[0]?.model.trim()} (${arch()}), ${(totalmem() / MIB / KIB).toFixed(0)} GiB; Linux ${release()}, Node ${process.version}, Redis ${redisVersion}`
+  const memory = (totalmem() / MIB / KIB).toFixed(0)
+  return `${date}; ${cpus().length} × ${cpus()[0]?.model.trim()} (${arch()}), ${memory} GiB; ` +
+    `Linux ${release()}, Node ${process.version}, Redis ${redisVersion}`
 }
 
 /** Here and in Seed there is a socket for each stream; a child has the limits of its parent. */
 function checkDescriptors (): void {
-  const [, most] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+  const [, allowed] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
   const needed = streamCount + SPARE_DESCRIPTORS
-  if (Number(most) < needed) throw new Error(`${needed} open files are needed and ${most} are allowed: ulimit -n ${needed}`)
+  if (Number(allowed) < needed) {
+    throw new Error(`${needed} open files are needed and ${allowed} are allowed: ulimit -n ${needed}`)
+  }
 }
 
 /** Does something so many times, a few at once; what it gave, in order. */

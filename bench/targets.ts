@@ -50,7 +50,11 @@ export function bareServer (name: string, provider: ProviderEnv, env: Record<str
 }
 
 /** Limits are on, and too high to be met. Nothing else differs from what is shipped. */
-export function seedServer (name: string, { ISSUER, AUDIENCE }: ProviderEnv, env: Record<string, string> = {}): ServerSpec {
+export function seedServer (
+  name: string,
+  { ISSUER, AUDIENCE }: ProviderEnv,
+  env: Record<string, string> = {}
+): ServerSpec {
   return {
     name,
     args: [...SEED_FLAGS, SEED_SCRIPT],
@@ -80,7 +84,11 @@ function peerServer (name: string, script: string, provider: ProviderEnv, env: R
  * @param builds other builds of Seed to measure beside this one, by name: their folders
  * @param flags other settings of Node's to measure Seed with, each a row
  */
-export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, string>, flags: readonly string[] = []): Target[] {
+export function callTargets (
+  provider: ProviderEnv,
+  builds: ReadonlyMap<string, string>,
+  flags: readonly string[] = []
+): Target[] {
   const bares = ['bare-a', 'bare-b'].map((name) => bareServer(name, provider))
   const bare = (server: ServerSpec, kind: Kind): Target => ({
     name: kind === 'modern' ? server.name : `${server.name}-2025`,
@@ -92,16 +100,33 @@ export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, 
     authenticated: false
   })
   const checked = (name: string, label: string, check: string): Target => ({
-    name, label, server: bareServer(name, provider, { BENCH_CHECK: check }), kind: 'modern', tools: 0, authenticated: true
+    name,
+    label,
+    server: bareServer(name, provider, { BENCH_CHECK: check }),
+    kind: 'modern',
+    tools: 0,
+    authenticated: true
   })
-  const seed = (name: string, label: string, kind: Kind, server: ServerSpec): Target => ({ name, label, server, kind, tools: TOOLS, authenticated: true })
+  const seed = (name: string, label: string, kind: Kind, server: ServerSpec): Target => ({
+    name,
+    label,
+    server,
+    kind,
+    tools: TOOLS,
+    authenticated: true
+  })
   const peer = (name: string, label: string, kind: Kind, script: string, env: Record<string, string>): Target => ({
     name, label, server: peerServer(name, script, provider, env), kind, tools: Number(env['TOOLS']), authenticated: true
   })
 
   /** All with the token cache: what is compared is the server, not the verification. */
   const other = (name: string, label: string, kind: Kind, script: string): Target => ({
-    ...peer(name, label, kind, script, { CHECK: 'cache', TOOLS: String(TOOLS), ...(kind !== 'modern' && { MODE: kind }) }), peer: true
+    ...peer(name, label, kind, script, {
+      CHECK: 'cache',
+      TOOLS: String(TOOLS),
+      ...(kind !== 'modern' && { MODE: kind })
+    }),
+    peer: true
   })
 
   const silent = seedServer('seed', provider)
@@ -111,17 +136,49 @@ export function callTargets (provider: ProviderEnv, builds: ReadonlyMap<string, 
     checked('bare-jose', 'bare route, jose on each request', 'jose'),
 
     seed('seed', 'Seed', 'modern', silent),
-    seed('seed-log', 'Seed as shipped, with its log line', 'modern', seedServer('seed-log', provider, { LOG_LEVEL: 'info' })),
+    seed(
+      'seed-log',
+      'Seed as shipped, with its log line',
+      'modern',
+      seedServer('seed-log', provider, { LOG_LEVEL: 'info' })
+    ),
     seed('seed-session', 'Seed, a 2025 session', 'session', silent),
-    seed('seed-session-redis', 'Seed, a 2025 session, Redis', 'session', { ...seedServer('seed-session-redis', provider), redis: true }),
-    ...[...builds].map(([name, folder]) => seed(name, `Seed (${folder})`, 'modern', seedServer(name, provider, { BENCH_SEED: folder }))),
-    ...[...builds].map(([name, folder]) => seed(`${name}-session`, `Seed (${folder}), a 2025 session`, 'session', seedServer(`${name}-session`, provider, { BENCH_SEED: folder }))),
-    ...flags.map((given) => seed(`seed${given}`, `Seed, node ${given}`, 'modern', { ...silent, name: `seed${given}`, args: [...given.split(' '), ...silent.args] })),
+    seed('seed-session-redis', 'Seed, a 2025 session, Redis', 'session', {
+      ...seedServer('seed-session-redis', provider),
+      redis: true
+    }),
+    ...[...builds].map(([name, folder]) =>
+      seed(name, `Seed (${folder})`, 'modern', seedServer(name, provider, { BENCH_SEED: folder }))
+    ),
+    ...[...builds].map(([name, folder]) =>
+      seed(
+        `${name}-session`,
+        `Seed (${folder}), a 2025 session`,
+        'session',
+        seedServer(`${name}-session`, provider, { BENCH_SEED: folder })
+      )
+    ),
+    ...flags.map((given) =>
+      seed(`seed${given}`, `Seed, node ${given}`, 'modern', {
+        ...silent,
+        name: `seed${given}`,
+        args: [...given.split(' '), ...silent.args]
+      })
+    ),
 
     peer('recipe', "SDK's recipe on Fastify, token cache", 'modern', 'recipe.mjs', { CHECK: 'cache', TOOLS: '1' }),
-    peer('recipe-jose', "SDK's recipe on Fastify, jose per request", 'modern', 'recipe.mjs', { CHECK: 'jose', TOOLS: '1' }),
-    peer('recipe-20', "SDK's recipe on Fastify, token cache, 20 tools", 'modern', 'recipe.mjs', { CHECK: 'cache', TOOLS: '20' }),
-    peer('recipe-20-jose', "SDK's recipe on Fastify, jose per request, 20 tools", 'modern', 'recipe.mjs', { CHECK: 'jose', TOOLS: '20' }),
+    peer('recipe-jose', "SDK's recipe on Fastify, jose per request", 'modern', 'recipe.mjs', {
+      CHECK: 'jose',
+      TOOLS: '1'
+    }),
+    peer('recipe-20', "SDK's recipe on Fastify, token cache, 20 tools", 'modern', 'recipe.mjs', {
+      CHECK: 'cache',
+      TOOLS: '20'
+    }),
+    peer('recipe-20-jose', "SDK's recipe on Fastify, jose per request, 20 tools", 'modern', 'recipe.mjs', {
+      CHECK: 'jose',
+      TOOLS: '20'
+    }),
 
     other('fastmcp', 'fastmcp, a 2025 session', 'session', 'fastmcp.mjs'),
     other('fastmcp-stateless', 'fastmcp, stateless', 'stateless', 'fastmcp.mjs'),

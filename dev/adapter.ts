@@ -4,7 +4,11 @@ import type { Adapter, AdapterPayload } from 'oidc-provider'
  * Storage for `oidc-provider`, whose own forgets everything beyond 1,000 items, of which a sign-in leaves six.
  * Expired items are never served, and are swept out as often as the number of items doubles.
  */
-export function createAdapter (sweepAt = 1000): { open: (model: string) => Adapter, revoke: (login: string) => void, size: () => number } {
+export function createAdapter (sweepAt = 1000): {
+  open: (model: string) => Adapter
+  revoke: (login: string) => void
+  size: () => number
+} {
   const items = new Map<string, { payload: AdapterPayload, expiresAt: number }>()
 
   const find = (key: string) => {

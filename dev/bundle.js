@@ -11,23 +11,38 @@ import { build } from 'esbuild'
  *   node dev/bundle.js <folder>
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const NO_MAP = `data:application/json;base64,${Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')}`
+const EMPTY_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')
+const NO_MAP = `data:application/json;base64,${EMPTY_MAP}`
 
 /** Node reads the map of every file at start: those of packages are most of it, and nobody asks for their lines. */
 const withoutMapsOfPackages = {
   name: 'without-maps-of-packages',
   setup ({ onLoad }) {
-    onLoad({ filter: /[\\/]node_modules[\\/].*\.[cm]?js$/ }, async ({ path }) => ({ contents: `${await readFile(path, 'utf8')}\n//# sourceMappingURL=${NO_MAP}`, loader: 'js' }))
+    onLoad({ filter: /[\\/]node_modules[\\/].*\.[cm]?js$/ }, async ({ path }) => ({
+      contents: `${await readFile(path, 'utf8')}\n//# sourceMappingURL=${NO_MAP}`,
+      loader: 'js'
+    }))
   }
 }
 
 /** @param {string} out the folder to write */
 export async function bundle (out) {
-  const own = ['src/tools', 'src/prompts', 'src/resources'].flatMap((folder) => readdirSync(`${ROOT}${folder}`).filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`))
+  const own = ['src/tools', 'src/prompts', 'src/resources'].flatMap((folder) =>
+    readdirSync(`${ROOT}${folder}`)
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => `${folder}/${name}`)
+  )
 
   await build({
     absWorkingDir: ROOT,
-    entryPoints: ['src/server.ts', 'src/cli.ts', 'src/index.ts', 'src/testing/index.ts', 'src/extensions/link-worker.ts', ...own],
+    entryPoints: [
+      'src/server.ts',
+      'src/cli.ts',
+      'src/index.ts',
+      'src/testing/index.ts',
+      'src/extensions/link-worker.ts',
+      ...own
+    ],
     outdir: out,
     outbase: '.',
     // As deep as the folders of src, as some of what is there looks for others beside it.
@@ -44,7 +59,10 @@ export async function bundle (out) {
     minifySyntax: true,
     legalComments: 'linked',
     // CommonJS packages ask for Node's own modules by `require`.
-    banner: { js: "import{createRequire as seedCreateRequire}from'node:module';const require=seedCreateRequire(import.meta.url);" },
+    banner: {
+      js: "import{createRequire as seedCreateRequire}from'node:module';" +
+        'const require=seedCreateRequire(import.meta.url);'
+    },
     plugins: [withoutMapsOfPackages],
     logLevel: 'warning'
   })

@@ -4,22 +4,26 @@ import { build } from 'esbuild'
 import type { BuildFailure, Plugin } from 'esbuild'
 import { ExtensionError } from '../src/extensions/errors.ts'
 
-/** Keeps the JavaScript of folders of TypeScript up to date. dev/start.js compiled everything, so existing files are taken as they are. */
+/** Keeps the JavaScript of folders of TypeScript up to date; dev/start.js has compiled all of it before. */
 export interface Compiler {
-  /** Compiles what was saved since the last call, and removes what has no source any more. @throws ExtensionError with file, line and reason */
+  /** Compiles saved files and removes those without a source. @throws ExtensionError with file, line and reason */
   update (): Promise<void>
 }
 
-/** As in dev/transpile.js: leaves every import as it is, except that it names the JavaScript instead of the TypeScript. */
+/** Like dev/transpile.js: keeps every import, but names the JavaScript file instead of the TypeScript file. */
 const importJavaScript: Plugin = {
   name: 'import-javascript',
   setup ({ onResolve }) {
-    onResolve({ filter: /./ }, ({ kind, path }) => kind === 'entry-point' ? undefined : { path: path.replace(/^(\.\.?\/.*)\.ts$/, '$1.js'), external: true })
+    onResolve({ filter: /./ }, ({ kind, path }) =>
+      kind === 'entry-point' ? undefined : { path: path.replace(/^(\.\.?\/.*)\.ts$/, '$1.js'), external: true }
+    )
   }
 }
 
 /** @param folders pairs: the sources, and where their JavaScript goes */
-export async function createCompiler (folders: ReadonlyArray<readonly [source: string, target: string]>): Promise<Compiler> {
+export async function createCompiler (
+  folders: ReadonlyArray<readonly [source: string, target: string]>
+): Promise<Compiler> {
   const compiled = new Map<string, string>()
 
   async function updateFolder (source: string, target: string, first: boolean): Promise<void> {
@@ -47,7 +51,19 @@ export async function createCompiler (folders: ReadonlyArray<readonly [source: s
 async function compile (file: string, outdir: string): Promise<void> {
   try {
     // Only bundling rewrites imports. Every import is external, so the file still becomes one file.
-    await build({ entryPoints: [file], outdir, bundle: true, treeShaking: false, plugins: [importJavaScript], format: 'esm', platform: 'node', target: 'node20', sourcemap: true, sourcesContent: false, logLevel: 'silent' })
+    await build({
+      entryPoints: [file],
+      outdir,
+      bundle: true,
+      treeShaking: false,
+      plugins: [importJavaScript],
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      sourcemap: true,
+      sourcesContent: false,
+      logLevel: 'silent'
+    })
   } catch (err) {
     const { text, location } = (err as BuildFailure).errors[0]!
     throw new ExtensionError(`${file}:${location!.line} cannot be loaded: ${text}`)

@@ -8,7 +8,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
  * document of somebody else, a number that status with an empty body, `slow` a delay in milliseconds before
  * the real answer, and `status` with `json` an answer made up by the test.
  */
-export type Fault = 'down' | 'hang' | 'html' | 'huge' | 'redirect' | 'wrong-issuer' | number | { slow: number } | { status: number, json: unknown }
+export type Fault =
+  | 'down'
+  | 'hang'
+  | 'html'
+  | 'huge'
+  | 'redirect'
+  | 'wrong-issuer'
+  | number
+  | { slow: number }
+  | { status: number; json: unknown }
 
 /** True when the fault was the whole answer, or there is to be none (`hang`). */
 export async function breakDown (fault: Fault, req: IncomingMessage, res: ServerResponse): Promise<boolean> {

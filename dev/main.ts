@@ -19,7 +19,10 @@ const { DEV_PROVIDER_PORT = '3001' } = process.env
 
 try {
   const provider = await startDevProvider({ port: Number(DEV_PROVIDER_PORT) }).catch((err: NodeJS.ErrnoException) => {
-    throw new Error(`The development provider cannot listen on port ${DEV_PROVIDER_PORT} (${err.code}): stop what listens there, or set DEV_PROVIDER_PORT to another one`)
+    throw new Error(
+      `The development provider cannot listen on port ${DEV_PROVIDER_PORT} (${err.code}): ` +
+        'stop what listens there, or set DEV_PROVIDER_PORT to another one'
+    )
   })
   try {
     const environment = {

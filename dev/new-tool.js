@@ -2,14 +2,18 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
- * `npm run new:tool NAME`: writes a tool and its test, in the folder of the repository that it is run in. JavaScript, as
+ * `npm run new:tool NAME`: writes a tool and its test into the current folder of the repository. It is JavaScript, as
  * it must work before anything is compiled.
  */
 const [name = ''] = process.argv.slice(2)
 
 /** As the protocol allows them (tools, names), in the case that files and clients share. */
 if (!/^[a-z][a-z0-9]*([_-][a-z0-9]+)*$/.test(name) || name.length > 64) {
-  fail(`Usage: npm run new:tool NAME, where NAME is lower case with _ or - between words, at most 64 characters: close_ticket${name === '' ? '' : ` (it is ${JSON.stringify(name)})`}`)
+  const given = name === '' ? '' : ` (it is ${JSON.stringify(name)})`
+  fail(
+    'Usage: npm run new:tool NAME, where NAME is lower case with _ or - between words, ' +
+      `at most 64 characters: close_ticket${given}`
+  )
 }
 
 const kebab = name.replaceAll('_', '-')
@@ -63,7 +67,11 @@ for (const [file, content] of [[toolFile, tool], [testFile, test]]) {
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, content, { flag: 'wx' })
   } catch (err) {
-    fail(err.code === 'EEXIST' ? `${file} exists already: choose another name, or remove it` : `${file} cannot be written (${err.code})`)
+    fail(
+      err.code === 'EEXIST'
+        ? `${file} exists already: choose another name, or remove it`
+        : `${file} cannot be written (${err.code})`
+    )
   }
 }
 console.log(`

@@ -2,7 +2,15 @@ import { createPublicKey, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { CompactSign, calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify } from 'jose'
+import {
+  CompactSign,
+  calculateJwkThumbprint,
+  decodeJwt,
+  decodeProtectedHeader,
+  exportJWK,
+  generateKeyPair,
+  jwtVerify
+} from 'jose'
 import { createAdapter } from './adapter.ts'
 import { breakDown } from './faults.ts'
 import { escapeHtml, page, sendPage, sendSignIn } from './pages.ts'
@@ -91,7 +99,8 @@ const RESOURCE = 'urn:seed:dev'
 const OPAQUE_RESOURCE = 'urn:seed:dev:opaque'
 /** Microsoft Graph: what Entra makes a token for when it is not told what for. */
 const ANOTHER_API = '00000003-0000-0000-c000-000000000000'
-const AADSTS9010010 = "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
+const AADSTS9010010 =
+  "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
 const DAY = 86400
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
@@ -108,7 +117,10 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   const { audience = clientId, accessTokenTtlSeconds = 3600, fixedRedirectUris, clientPublicJwks } = options
   const hostname = LOOPBACK.get(host)
   if (hostname === undefined) {
-    throw new Error(`The development provider gives tokens to anyone who asks: it listens on ${[...LOOPBACK.keys()].join(', ')} and not on "${host}"`)
+    throw new Error(
+      'The development provider gives tokens to anyone who asks: ' +
+        `it listens on ${[...LOOPBACK.keys()].join(', ')} and not on "${host}"`
+    )
   }
 
   const oidc = await import('oidc-provider')
@@ -132,7 +144,13 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   const server = createServer((req, res) => {
     serve(req, res).catch((error: Error) => {
       log(`error ${error.stack}`)
-      sendPage(res, 400, 'That did not work', '<p>This page is not, or no longer, part of a sign-in. Please start again from the application you came from.</p>')
+      sendPage(
+        res,
+        400,
+        'That did not work',
+        '<p>This page is not, or no longer, part of a sign-in. ' +
+          'Please start again from the application you came from.</p>'
+      )
     })
   })
   await listen(port)
@@ -151,15 +169,39 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       swapProvider()
     },
     mint (claims = {}, header = {}, key) {
-      const payload = { iss: tokenIssuer(), aud: audience, sub: 'ada', client_id: clientId, scope: 'openid mcp:read mcp:write', ...times(300), jti: randomUUID(), ...claims }
+      const payload = {
+        iss: tokenIssuer(),
+        aud: audience,
+        sub: 'ada',
+        client_id: clientId,
+        scope: 'openid mcp:read mcp:write',
+        ...times(300),
+        jti: randomUUID(),
+        ...claims
+      }
       return sign(payload, { typ: 'at+jwt', ...header }, key)
     },
     async backchannelLogout (login, uri, { claims = {}, header = {}, key } = {}) {
-      if (!isLoopback(new URL(uri).hostname)) throw new Error(`The development provider stays on loopback and was to send a logout token to ${uri}`)
+      if (!isLoopback(new URL(uri).hostname)) {
+        throw new Error(`The development provider stays on loopback and was to send a logout token to ${uri}`)
+      }
       const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
-      const payload = { iss: tokenIssuer(), aud: clientId, sub: login, sid: lastSids.get(login), ...times(120), jti: randomUUID(), events, ...claims }
+      const payload = {
+        iss: tokenIssuer(),
+        aud: clientId,
+        sub: login,
+        sid: lastSids.get(login),
+        ...times(120),
+        jti: randomUUID(),
+        events,
+        ...claims
+      }
       const token = await sign(payload, { typ: 'logout+jwt', ...header }, key)
-      return await fetch(uri, { method: 'POST', body: new URLSearchParams({ logout_token: token }), redirect: 'manual' })
+      return await fetch(uri, {
+        method: 'POST',
+        body: new URLSearchParams({ logout_token: token }),
+        redirect: 'manual'
+      })
     },
     lastAuthorization: () => ({ ...lastAuthorization }),
     lastTokenRequest: () => structuredClone(lastTokenRequest),
@@ -186,31 +228,48 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     })
   }
 
-  /** `oidc-provider` reads its keys once: new keys mean a new instance, over the adapter and the cookie keys of the old one. */
+  /** `oidc-provider` reads its keys once: new keys need a new instance with the old one's adapter and cookie keys. */
   function swapProvider (): void {
     provider = new oidc.Provider(issuer, configuration())
-    provider.Client.prototype.redirectUriAllowed = fixedRedirectUris === undefined ? isLoopbackRedirect : (uri) => fixedRedirectUris.includes(uri)
+    provider.Client.prototype.redirectUriAllowed =
+      fixedRedirectUris === undefined ? isLoopbackRedirect : (uri) => fixedRedirectUris.includes(uri)
     provider.Client.prototype.includeSid = () => true
     const { prototype } = provider.OIDCContext
     const audiences = prototype.clientJwtAuthExpectedAudience
     prototype.clientJwtAuthExpectedAudience = function () { return audiences.call(this).add(tokenIssuer()) }
-    provider.registerGrantType(TOKEN_EXCHANGE, delegates('token-exchange', exchangeToken), ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope'])
-    provider.registerGrantType(JWT_BEARER, delegates('on-behalf-of', onBehalfOf), ['assertion', 'requested_token_use', 'scope'])
+    provider.registerGrantType(TOKEN_EXCHANGE, delegates('token-exchange', exchangeToken), [
+      'subject_token',
+      'subject_token_type',
+      'requested_token_type',
+      'audience',
+      'scope'
+    ])
+    provider.registerGrantType(JWT_BEARER, delegates('on-behalf-of', onBehalfOf), [
+      'assertion',
+      'requested_token_use',
+      'scope'
+    ])
     provider.use(adjust)
-    provider.on('authorization.success', ({ oidc }: Context, { code }: { code: string }) => requests.upsert(code, { ...oidc.params }, 60))
+    provider.on('authorization.success', ({ oidc }: Context, { code }: { code: string }) =>
+      requests.upsert(code, { ...oidc.params }, 60)
+    )
     provider.on('server_error', (_ctx, error: Error) => log(`error ${error.stack}`))
     handle = provider.callback()
   }
 
   async function serve (req: IncomingMessage, res: ServerResponse): Promise<void> {
-    if (quirks.issuerTemplate !== undefined) req.url = req.url!.replace(/^\/([^/]+)\/v2\.0(\/\.well-known\/.+)/, '$2?tenant=$1')
+    if (quirks.issuerTemplate !== undefined) {
+      req.url = req.url!.replace(/^\/([^/]+)\/v2\.0(\/\.well-known\/.+)/, '$2?tenant=$1')
+    }
     const url = new URL(req.url!, issuer)
     const endpoint = url.pathname.replace(/^\/(auth|interaction)\/.+/, '/$1/:uid')
     hits[endpoint] = (hits[endpoint] ?? 0) + 1
     log(`${req.method} ${endpoint}`)
     if (endpoint === '/auth') lastAuthorization = Object.fromEntries(url.searchParams)
     const form = endpoint === '/token' ? new URLSearchParams(await text(req)) : undefined
-    if (form !== undefined) lastTokenRequest = { form: Object.fromEntries(form), scheme: req.headers.authorization?.split(' ')[0] }
+    if (form !== undefined) {
+      lastTokenRequest = { form: Object.fromEntries(form), scheme: req.headers.authorization?.split(' ')[0] }
+    }
 
     const fault = faults.get(endpoint) ?? faults.get('*')
     if (fault !== undefined && await breakDown(fault, req, res)) return
@@ -224,15 +283,25 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   /** The token endpoint. */
   function exchange (req: IncomingMessage, form: URLSearchParams, res: ServerResponse): void {
     const scope = form.get('scope')
-    if (quirks.refuseResource && form.has('resource')) return sendJson(res, 400, { error: 'invalid_request', error_description: AADSTS9010010 })
+    if (quirks.refuseResource && form.has('resource')) {
+      return sendJson(res, 400, { error: 'invalid_request', error_description: AADSTS9010010 })
+    }
     if (quirks.scopeAliases && scope !== null) form.set('scope', fromAliases(scope))
     handle(withBody(req, form.toString()), res)
   }
 
   /** RFC 8693: an access token of this client's for one for another API. */
   async function exchangeToken ({ oidc: { params, client } }: Context): Promise<Record<string, unknown>> {
-    const { subject_token: token = '', subject_token_type: type, requested_token_type: requested = ACCESS_TOKEN, audience = '', scope } = params
-    if (type !== ACCESS_TOKEN || requested !== ACCESS_TOKEN) throw new oidc.errors.InvalidRequest('access tokens are exchanged for access tokens')
+    const {
+      subject_token: token = '',
+      subject_token_type: type,
+      requested_token_type: requested = ACCESS_TOKEN,
+      audience = '',
+      scope
+    } = params
+    if (type !== ACCESS_TOKEN || requested !== ACCESS_TOKEN) {
+      throw new oidc.errors.InvalidRequest('access tokens are exchanged for access tokens')
+    }
     const user = await findSubject(token, client)
     // Section 2.2.2: "invalid for any reason, or unacceptable based on policy".
     if (user === undefined) throw new oidc.errors.InvalidRequest('Invalid token')
@@ -245,13 +314,22 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   /** Entra's form of it, from before RFC 8693. The token that is asserted must be for the client itself. */
   async function onBehalfOf ({ oidc: { params, client } }: Context): Promise<Record<string, unknown>> {
     const { assertion = '', requested_token_use: use, scope = '' } = params
-    if (use !== 'on_behalf_of') throw new oidc.errors.InvalidRequest("AADSTS900144: The request body must contain the following parameter: 'requested_token_use'.")
+    if (use !== 'on_behalf_of') {
+      throw new oidc.errors.InvalidRequest(
+        "AADSTS900144: The request body must contain the following parameter: 'requested_token_use'."
+      )
+    }
     const user = await findSubject(assertion, client)
-    if (user === undefined || decodeJwt(assertion).aud !== audience) throw new oidc.errors.InvalidGrant('AADSTS50013: Assertion failed signature validation.')
+    if (user === undefined || decodeJwt(assertion).aud !== audience) {
+      throw new oidc.errors.InvalidGrant('AADSTS50013: Assertion failed signature validation.')
+    }
     const scopes = scope.split(' ')
     const target = scopes[0]!.slice(0, scopes[0]!.lastIndexOf('/'))
     if (!quirks.exchangeAudiences.includes(target) || !scopes.every((name) => name.startsWith(`${target}/`))) {
-      throw new oidc.errors.InvalidScope('AADSTS70011: The provided value for the input parameter scope is not valid.', scope)
+      throw new oidc.errors.InvalidScope(
+        'AADSTS70011: The provided value for the input parameter scope is not valid.',
+        scope
+      )
     }
     return await delegatedToken(user, target, scope.replaceAll(`${target}/`, ''), client)
   }
@@ -262,17 +340,41 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     return stored?.['clientId'] === client.clientId ? findUser(stored.accountId!) : undefined
   }
 
-  async function delegatedToken ({ login }: DevUser, audience: string, scope: string | undefined, { clientId }: Client): Promise<Record<string, unknown>> {
+  async function delegatedToken (
+    { login }: DevUser,
+    audience: string,
+    scope: string | undefined,
+    { clientId }: Client
+  ): Promise<Record<string, unknown>> {
     const lifetime = quirks.exchangedTtlSeconds
-    const claims = { iss: tokenIssuer(), aud: audience, sub: login, azp: clientId, act: { sub: clientId }, scope, ...times(lifetime), jti: randomUUID() }
-    return { access_token: await sign(claims, { typ: 'at+jwt' }), token_type: 'Bearer', expires_in: lifetime, ...(scope !== undefined && { scope }) }
+    const claims = {
+      iss: tokenIssuer(),
+      aud: audience,
+      sub: login,
+      azp: clientId,
+      act: { sub: clientId },
+      scope,
+      ...times(lifetime),
+      jti: randomUUID()
+    }
+    return {
+      access_token: await sign(claims, { typ: 'at+jwt' }),
+      token_type: 'Bearer',
+      expires_in: lifetime,
+      ...(scope !== undefined && { scope })
+    }
   }
 
   /** One of the two grant types for it. */
-  function delegates (form: Quirks['delegation'], handler: (ctx: Context) => Promise<Record<string, unknown>>): (ctx: Context) => Promise<void> {
+  function delegates (
+    form: Quirks['delegation'],
+    handler: (ctx: Context) => Promise<Record<string, unknown>>
+  ): (ctx: Context) => Promise<void> {
     return async (ctx) => {
       if (quirks.delegation !== form) throw new oidc.errors.UnsupportedGrantType()
-      if (ctx.oidc.client.clientAuthMethod === 'none') throw new oidc.errors.UnauthorizedClient('Public client is not allowed to exchange tokens')
+      if (ctx.oidc.client.clientAuthMethod === 'none') {
+        throw new oidc.errors.UnauthorizedClient('Public client is not allowed to exchange tokens')
+      }
       ctx.body = await handler(ctx)
     }
   }
@@ -284,7 +386,9 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     const user = stored && findUser(stored.accountId!)
     const scopes = new Set(String(stored?.['scope']).split(' '))
     const error = user === undefined ? 'invalid_token' : 'insufficient_scope'
-    if (user !== undefined && scopes.has('openid')) return sendJson(res, 200, { sub: user.login, ...standingClaims(), ...claimsOf(user, scopes, quirks) })
+    if (user !== undefined && scopes.has('openid')) {
+      return sendJson(res, 200, { sub: user.login, ...standingClaims(), ...claimsOf(user, scopes, quirks) })
+    }
     sendJson(res, user === undefined ? 401 : 403, { error }, { 'www-authenticate': `Bearer error="${error}"` })
   }
 
@@ -292,7 +396,11 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   async function findAccessToken (token: string): Promise<AdapterPayload | undefined> {
     if (!token.includes('.')) return accessTokens.find(token)
     try {
-      const { payload } = await jwtVerify(token, ({ kid }) => createPublicKey({ key: { ...keys.find((key) => key.kid === kid) }, format: 'jwk' }), { issuer: tokenIssuer(), typ: 'at+jwt' })
+      const { payload } = await jwtVerify(
+        token,
+        ({ kid }) => createPublicKey({ key: { ...keys.find((key) => key.kid === kid) }, format: 'jwk' }),
+        { issuer: tokenIssuer(), typ: 'at+jwt' }
+      )
       return await accessTokens.find(`${payload.jti}`)
     } catch {
       return undefined
@@ -311,8 +419,14 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
 
     const form = new URLSearchParams(await text(req))
     const user = findUser(String(form.get('login')))
-    if (user === undefined || user.password !== form.get('password')) return sendSignIn(res, users, hint, 'That user name and password do not match. Please try again.')
-    await provider.interactionFinished(req, res, { login: { accountId: user.login }, select_account: {}, consent: await consent(interaction, user.login) })
+    if (user === undefined || user.password !== form.get('password')) {
+      return sendSignIn(res, users, hint, 'That user name and password do not match. Please try again.')
+    }
+    await provider.interactionFinished(req, res, {
+      login: { accountId: user.login },
+      select_account: {},
+      consent: await consent(interaction, user.login)
+    })
   }
 
   async function consent ({ params }: Interaction, accountId: string): Promise<{ grantId: string }> {
@@ -341,7 +455,8 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
 
   function adjustDiscovery ({ path, query }: Context, document: Record<string, unknown>): void {
     const tenant = quirks.issuerTemplate
-    document['issuer'] = tenant === undefined || query['tenant'] === tenant ? tokenIssuer() : `${issuer}/{tenantid}/v2.0`
+    document['issuer'] =
+      tenant === undefined || query['tenant'] === tenant ? tokenIssuer() : `${issuer}/{tenantid}/v2.0`
     if (faults.get(path) === 'wrong-issuer') document['issuer'] = `${issuer}/other`
     if (!quirks.issParameter) delete document['authorization_response_iss_parameter_supported']
     if (quirks.noRevocation) delete document['revocation_endpoint']
@@ -355,14 +470,25 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
     const token = decodeJwt(original)
     const login = token.sub!
     if (oidc.params['grant_type'] === 'authorization_code') lastSids.set(login, token['sid'])
-    const usual = { ...token, iss: tokenIssuer(), ...standingClaims(), ...(quirks.idTokenClaims ? claimsOf(findUser(login)!, new Set(scope.split(' ')), quirks) : {}) }
+    const usual = {
+      ...token,
+      iss: tokenIssuer(),
+      ...standingClaims(),
+      ...(quirks.idTokenClaims ? claimsOf(findUser(login)!, new Set(scope.split(' ')), quirks) : {})
+    }
     const { claims, header, key } = quirks.idToken?.(usual) ?? { claims: usual }
     response['id_token'] = await sign(claims, { ...decodeProtectedHeader(original), ...header }, key)
   }
 
-  async function sign (claims: Record<string, unknown>, more: Record<string, unknown>, key: SigningKey = keys[0]!): Promise<string> {
+  async function sign (
+    claims: Record<string, unknown>,
+    more: Record<string, unknown>,
+    key: SigningKey = keys[0]!
+  ): Promise<string> {
     const header = { alg: algorithm, kid: keys[0]!.kid!, ...more }
-    if (header.alg as string === 'none') return `${[header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`
+    if ((header.alg as string) === 'none') {
+      return `${[header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`
+    }
     return new CompactSign(Buffer.from(JSON.stringify(claims))).setProtectedHeader(header).sign(key)
   }
 
@@ -396,15 +522,39 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       clientDefaults: { id_token_signed_response_alg: algorithm },
       clients: [
         { ...client, client_id: clientId, token_endpoint_auth_method: 'none' },
-        { ...client, client_id: `${clientId}-confidential`, client_secret: 'dev-secret', token_endpoint_auth_method: 'client_secret_basic' },
-        { ...client, client_id: `${clientId}-post`, client_secret: 'dev-secret', token_endpoint_auth_method: 'client_secret_post' },
-        ...(clientPublicJwks === undefined ? [] : [{ ...client, client_id: `${clientId}-key`, jwks: clientPublicJwks, token_endpoint_auth_method: 'private_key_jwt' }])
+        {
+          ...client,
+          client_id: `${clientId}-confidential`,
+          client_secret: 'dev-secret',
+          token_endpoint_auth_method: 'client_secret_basic'
+        },
+        {
+          ...client,
+          client_id: `${clientId}-post`,
+          client_secret: 'dev-secret',
+          token_endpoint_auth_method: 'client_secret_post'
+        },
+        ...(clientPublicJwks === undefined
+          ? []
+          : [
+              {
+                ...client,
+                client_id: `${clientId}-key`,
+                jwks: clientPublicJwks,
+                token_endpoint_auth_method: 'private_key_jwt'
+              }
+            ])
       ],
       clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
       responseTypes: ['code'],
       scopes: SCOPES,
       // What discovery lists: the claims themselves are claimsOf.
-      claims: { openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
+      claims: {
+        openid: ['sub'],
+        profile: ['name', 'preferred_username'],
+        email: ['email', 'email_verified'],
+        groups: ['groups']
+      },
       pkce: { required: () => true },
       allowOmittingSingleRegisteredRedirectUri: false,
       discovery: { backchannel_logout_supported: true, backchannel_logout_session_supported: true },
@@ -412,7 +562,8 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       findAccount (_ctx: Context, login: string) {
         return findUser(login) && { accountId: login, claims: () => ({}) }
       },
-      extraTokenClaims: (_ctx: Context, { accountId, scopes }: Token) => claimsOf(findUser(accountId)!, new Set(['profile', 'email', ...scopes]), quirks),
+      extraTokenClaims: (_ctx: Context, { accountId, scopes }: Token) =>
+        claimsOf(findUser(accountId)!, new Set(['profile', 'email', ...scopes]), quirks),
       formats: { customizers: { jwt: adjustAccessToken } },
       issueRefreshToken,
       rotateRefreshToken: ({ oidc: { client } }: Context) => quirks.rotateAlways || client.clientAuthMethod === 'none',
@@ -420,18 +571,35 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
       interactions: { policy: prompts(), url: (_ctx: Context, { uid }: Interaction) => `/interaction/${uid}` },
       renderError (ctx: Context, { error, error_description: description }: Record<string, unknown>) {
         ctx.type = 'html'
-        ctx.body = page('The request was refused', `<p><strong>${escapeHtml(`${error}`)}</strong>: ${escapeHtml(`${description}`)}</p>`)
+        ctx.body = page(
+          'The request was refused',
+          `<p><strong>${escapeHtml(`${error}`)}</strong>: ${escapeHtml(`${description}`)}</p>`
+        )
       },
-      ttl: { AccessToken: accessTokenTtlSeconds, AuthorizationCode: 60, IdToken: 3600, RefreshToken: 14 * DAY, Interaction: 3600, Session: 14 * DAY, Grant: 14 * DAY },
+      ttl: {
+        AccessToken: accessTokenTtlSeconds,
+        AuthorizationCode: 60,
+        IdToken: 3600,
+        RefreshToken: 14 * DAY,
+        Interaction: 3600,
+        Session: 14 * DAY,
+        Grant: 14 * DAY
+      },
       features: {
         devInteractions: { enabled: false },
-        revocation: { enabled: true, allowedPolicy: (_ctx: Context, client: Client, token: Token) => token.clientId === client.clientId },
+        revocation: {
+          enabled: true,
+          allowedPolicy: (_ctx: Context, client: Client, token: Token) => token.clientId === client.clientId
+        },
         resourceIndicators: {
           enabled: true,
-          defaultResource: (ctx: Context) => quirks.audienceParameter && ctx.oidc.params['audience'] !== audience ? OPAQUE_RESOURCE : RESOURCE,
+          defaultResource: (ctx: Context) =>
+            quirks.audienceParameter && ctx.oidc.params['audience'] !== audience ? OPAQUE_RESOURCE : RESOURCE,
           useGrantedResource: () => true,
           getResourceServerInfo (ctx: Context, resource: string) {
-            if (quirks.refuseResource && ctx.query['resource'] !== undefined) throw new oidc.errors.InvalidRequest(AADSTS9010010)
+            if (quirks.refuseResource && ctx.query['resource'] !== undefined) {
+              throw new oidc.errors.InvalidRequest(AADSTS9010010)
+            }
             if (resource !== RESOURCE && resource !== OPAQUE_RESOURCE) throw new oidc.errors.InvalidTarget()
             const opaque = quirks.opaqueTokens || resource === OPAQUE_RESOURCE
             return { audience, scope: SCOPES.join(' '), accessTokenFormat: opaque ? 'opaque' : 'jwt' }
@@ -456,15 +624,24 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   }
 
   /** Access tokens that are JWTs, before they are signed. */
-  async function adjustAccessToken ({ oidc: { params } }: Context, { accountId, clientId, grantId, scope }: Token, { payload }: StructuredToken): Promise<void> {
+  async function adjustAccessToken (
+    { oidc: { params } }: Context,
+    { accountId, clientId, grantId, scope }: Token,
+    { payload }: StructuredToken
+  ): Promise<void> {
     Object.assign(payload, { iss: tokenIssuer(), ...standingClaims() })
-    if (quirks.refreshNeedsScope && params['grant_type'] === 'refresh_token' && params['scope'] === undefined) payload['aud'] = ANOTHER_API
+    if (quirks.refreshNeedsScope && params['grant_type'] === 'refresh_token' && params['scope'] === undefined) {
+      payload['aud'] = ANOTHER_API
+    }
     await accessTokens.upsert(`${payload['jti']}`, { accountId, clientId, grantId, scope }, accessTokenTtlSeconds)
   }
 
   function checkOfflineAccess (ctx: Context): void {
     if (quirks.refuseOfflineAccess && `${ctx.query['scope']}`.split(' ').includes('offline_access')) {
-      throw new oidc.errors.InvalidScope('Some requested scopes were invalid. {invalid=[offline_access]}', 'offline_access')
+      throw new oidc.errors.InvalidScope(
+        'Some requested scopes were invalid. {invalid=[offline_access]}',
+        'offline_access'
+      )
     }
   }
 
@@ -509,5 +686,7 @@ function withBody (req: IncomingMessage, body: string): IncomingMessage {
 }
 
 function sendJson (res: ServerResponse, status: number, json: unknown, headers: Record<string, string> = {}): void {
-  res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers }).end(JSON.stringify(json))
+  res
+    .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers })
+    .end(JSON.stringify(json))
 }

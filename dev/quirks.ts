@@ -26,7 +26,7 @@ export interface Quirks {
   opaqueTokens: boolean
   /** No refresh token, whatever was asked for. */
   noRefreshToken: boolean
-  /** Refresh tokens without `offline_access` too; when false, only with it, and it is dropped unless `prompt=consent`. */
+  /** Refresh tokens without `offline_access`; when false, only with it, and it is dropped without `prompt=consent`. */
   refreshWithoutConsent: boolean
   /** Tokens carry no `groups`. */
   missingGroups: boolean

@@ -73,12 +73,18 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
       await compiler.update()
       loaded = await loadAllDefinitions(extensions, { from, version: ++version })
       replace(definitionsOf(loaded))
-      log.info(compare(offered.loaded, loaded, differing(texts, offered.texts), sourceOf), 'Saved files were loaded: this is offered from now on')
+      log.info(
+        compare(offered.loaded, loaded, differing(texts, offered.texts), sourceOf),
+        'Saved files were loaded: this is offered from now on'
+      )
       offered = { texts, loaded }
     } catch (err) {
       const { message } = addFile(err, loaded) as Error
       const file = message.split(' ')[0]!
-      log.error({ reason: message.replace(file, sourceOf(file)) }, 'Saved files cannot be loaded: what was offered before stays')
+      log.error(
+        { reason: message.replace(file, sourceOf(file)) },
+        'Saved files cannot be loaded: what was offered before stays'
+      )
     }
   }
 
@@ -87,7 +93,7 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
     while (again) {
       await sleep(SETTLE_MS)
       again = false
-      // Before anything is read, so that nothing is missed; all of them, as a folder may have been made, or be another one.
+      // Before anything is read, so that no change is missed; all of them, as folders may be new or replaced.
       await watchAll(replace, log)
       await reload(replace, log)
     }
@@ -124,7 +130,9 @@ async function folderOf (path: string): Promise<string> {
 }
 
 async function existing (folders: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(folders.map(async (folder) => (await stat(folder).catch(() => undefined))?.isDirectory()))
+  const found = await Promise.all(
+    folders.map(async (folder) => (await stat(folder).catch(() => undefined))?.isDirectory())
+  )
   return folders.filter((_, index) => found[index])
 }
 
@@ -154,13 +162,21 @@ function differing (a: Texts, b: Texts): string[] {
 }
 
 /** What is new, gone, or has other code: its own, or, when a file that others import was saved, theirs. */
-function compare (before: readonly LoadedDefinition[], after: readonly LoadedDefinition[], saved: readonly string[], sourceOf: (file: string) => string) {
-  const describe = (loaded: readonly LoadedDefinition[]) => new Map(loaded.map(({ file, definition }) => [describeDefinition(definition), sourceOf(file)] as const))
+function compare (
+  before: readonly LoadedDefinition[],
+  after: readonly LoadedDefinition[],
+  saved: readonly string[],
+  sourceOf: (file: string) => string
+) {
+  const describe = (loaded: readonly LoadedDefinition[]) =>
+    new Map(loaded.map(({ file, definition }) => [describeDefinition(definition), sourceOf(file)] as const))
   const [old, now] = [describe(before), describe(after)]
   const sharedSaved = saved.some((file) => basename(file).startsWith('_'))
   return {
     added: [...now.keys()].filter((what) => !old.has(what)),
-    changed: [...now].filter(([what, file]) => old.has(what) && (sharedSaved || saved.includes(file))).map(([what]) => what),
+    changed: [...now]
+      .filter(([what, file]) => old.has(what) && (sharedSaved || saved.includes(file)))
+      .map(([what]) => what),
     gone: [...old.keys()].filter((what) => !now.has(what))
   }
 }

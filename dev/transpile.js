@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 /**
- * Turns the TypeScript of the repository into JavaScript with source maps, file by file and in the same folders, without
- * checking types: about a second. Tests, `npm run dev` and the benchmark run the result.
+ * Turns the TypeScript of the repository into JavaScript with source maps, file by file and in the same folders,
+ * without checking types. It takes about a second. Tests, `npm run dev` and the benchmark run the result.
  *
  *   node dev/transpile.js <folder>
  */
@@ -16,13 +16,17 @@ const FOLDERS = ['src', 'plugins', 'routes', 'dev', 'test', 'bench', 'examples']
 const importJavaScript = {
   name: 'import-javascript',
   setup ({ onResolve }) {
-    onResolve({ filter: /./ }, ({ kind, path }) => kind === 'entry-point' ? undefined : { path: path.replace(/^(\.\.?\/.*)\.ts$/, '$1.js'), external: true })
+    onResolve({ filter: /./ }, ({ kind, path }) =>
+      kind === 'entry-point' ? undefined : { path: path.replace(/^(\.\.?\/.*)\.ts$/, '$1.js'), external: true }
+    )
   }
 }
 
 /** @param {string} out @param {string[]} folders of the repository; what does not exist is skipped */
 export async function transpile (out, folders = FOLDERS) {
-  const sources = folders.flatMap((folder) => filesIn(folder, ROOT)).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+  const sources = folders
+    .flatMap((folder) => filesIn(folder, ROOT))
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
   const targets = new Set(sources.map((file) => `${file.slice(0, -3)}.js`))
   // The tools folder, for one, is loaded file by file: a file whose source is gone would still be served.
   for (const file of folders.flatMap((folder) => filesIn(folder, out))) {

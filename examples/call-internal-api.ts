@@ -18,7 +18,11 @@ export const listOrders = defineTool({
   scopes: ['orders:read'],
   async handler ({ limit = 20 }, { tokenFor, signal, log }) {
     const token = await tokenFor('orders-api', { scopes: ['orders:read'] })
-    const response = await fetch(new URL(`/orders?limit=${limit}`, process.env['ORDERS_API_URL']), { headers: { authorization: `Bearer ${token}` }, redirect: 'error', signal })
+    const response = await fetch(new URL(`/orders?limit=${limit}`, process.env['ORDERS_API_URL']), {
+      headers: { authorization: `Bearer ${token}` },
+      redirect: 'error',
+      signal
+    })
     if (response.status === 403) throw new ToolError('You may not see orders: ask the sales team for access')
     if (!response.ok) {
       log.warn({ status: response.status }, 'The orders API refused')

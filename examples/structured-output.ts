@@ -19,7 +19,9 @@ export const invoiceTotal = defineTool({
     return toolResult({
       structuredContent,
       content: [
-        text(`${invoice} comes to ${((netCents + taxCents) / 100).toFixed(2)}, ${(taxCents / 100).toFixed(2)} of it tax.`),
+        text(
+          `${invoice} comes to ${((netCents + taxCents) / 100).toFixed(2)}, ${(taxCents / 100).toFixed(2)} of it tax.`
+        ),
         resourceLink({ uri: `invoices://${invoice}`, name: invoice, title: `Invoice ${invoice}` })
       ]
     })

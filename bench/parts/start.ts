@@ -11,9 +11,9 @@ import { spread } from '../rounds.ts'
 import { SEED_FLAGS, SHIPPED_SCRIPT, seedServer } from '../targets.ts'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
-const MOST_SECONDS = 0.4
-const MOST_PACKAGES = 74
-const MOST_MEGABYTES = 32
+const MAX_SECONDS = 0.4
+const MAX_PACKAGES = 74
+const MAX_MEGABYTES = 32
 
 /** From the start of the process until it takes a connection, and what the production install brings. */
 export async function measureStart (context: Context): Promise<PartResult> {
@@ -22,25 +22,35 @@ export async function measureStart (context: Context): Promise<PartResult> {
   // One that does not count: what it reads is in the page cache then.
   await start(context)
   for (let number = 0; number < count; number++) starts.push(await start(context))
-  const { median, least, most } = spread(starts.map((ms) => ms / 1_000))
+  const { median, min, max } = spread(starts.map((ms) => ms / 1_000))
   context.progress(`listening after ${median.toFixed(3)} s`)
   const install = installed()
   context.progress(`${install.packages} packages`)
   const verdicts: Verdict[] = [
-    { item: '7', wanted: `from start to listening: at most ${MOST_SECONDS} s`, measured: `${median.toFixed(3)} s (${least.toFixed(3)} to ${most.toFixed(3)}, ${count} starts)`, reached: median <= MOST_SECONDS },
     {
       item: '7',
-      wanted: `production install: at most ${MOST_PACKAGES} packages, ${MOST_MEGABYTES} MB`,
-      measured: `${install.packages} packages, ${megabytes(install.unpacked)} MB in ${install.files.toLocaleString('en')} files; downloaded ${megabytes(install.downloaded)} MB, packed`,
-      reached: install.packages <= MOST_PACKAGES && install.unpacked <= MOST_MEGABYTES * 1e6
+      wanted: `from start to listening: at most ${MAX_SECONDS} s`,
+      measured: `${median.toFixed(3)} s (${min.toFixed(3)} to ${max.toFixed(3)}, ${count} starts)`,
+      reached: median <= MAX_SECONDS
+    },
+    {
+      item: '7',
+      wanted: `production install: at most ${MAX_PACKAGES} packages, ${MAX_MEGABYTES} MB`,
+      measured:
+        `${install.packages} packages, ${megabytes(install.unpacked)} MB in ` +
+        `${install.files.toLocaleString('en')} files; ${megabytes(install.downloaded)} MB downloaded`,
+      reached: install.packages <= MAX_PACKAGES && install.unpacked <= MAX_MEGABYTES * 1e6
     }
   ]
   return {
     title: 'Start and install',
     verdicts,
     lines: [
-      `- Seed as shipped with its own tools, on one core: listening after ${median.toFixed(3)} s, the median of ${count} starts.`,
-      `- \`npm ci --omit=dev\` into an empty folder, with an empty cache: ${install.packages} packages, ${megabytes(install.downloaded)} MB downloaded, ${megabytes(install.unpacked)} MB unpacked in ${install.files.toLocaleString('en')} files.`
+      `- Seed as shipped with its own tools, on one core: listens after ${median.toFixed(3)} s, ` +
+        `the median of ${count} starts.`,
+      `- \`npm ci --omit=dev\` into an empty folder with an empty cache: ${install.packages} packages, ` +
+        `${megabytes(install.downloaded)} MB downloaded, ${megabytes(install.unpacked)} MB unpacked in ` +
+        `${install.files.toLocaleString('en')} files.`
     ]
   }
 }
@@ -51,7 +61,14 @@ async function start ({ pinning, provider }: Context): Promise<number> {
   const since = performance.now()
   const child = spawn('taskset', ['-c', String(pinning.server), process.execPath, ...SEED_FLAGS, SHIPPED_SCRIPT], {
     cwd: tmpdir(),
-    env: { PATH: process.env['PATH']!, NODE_ENV: 'production', ...seedServer('seed', provider).env, HOST: '127.0.0.1', PORT: String(port), BASE_URL: `http://127.0.0.1:${port}` },
+    env: {
+      PATH: process.env['PATH']!,
+      NODE_ENV: 'production',
+      ...seedServer('seed', provider).env,
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      BASE_URL: `http://127.0.0.1:${port}`
+    },
     stdio: 'ignore'
   })
   const ended = once(child, 'exit')
@@ -81,12 +98,24 @@ async function takesConnection (port: number): Promise<boolean> {
 function installed (): { packages: number, unpacked: number, files: number, downloaded: number } {
   const folder = mkdtempSync(join(tmpdir(), 'seed-bench-install-'))
   try {
-    for (const file of ['package.json', 'package-lock.json', '.npmrc']) copyFileSync(join(ROOT, file), join(folder, file))
+    for (const file of ['package.json', 'package-lock.json', '.npmrc']) {
+      copyFileSync(join(ROOT, file), join(folder, file))
+    }
     const cache = join(folder, 'cache')
-    execFileSync('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--cache', cache], { cwd: folder, stdio: ['ignore', 'ignore', 2] })
-    const { packages } = JSON.parse(readFileSync(join(folder, 'node_modules/.package-lock.json'), 'utf8')) as { packages: Record<string, unknown> }
+    execFileSync('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--cache', cache], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 2]
+    })
+    const { packages } = JSON.parse(readFileSync(join(folder, 'node_modules/.package-lock.json'), 'utf8')) as {
+      packages: Record<string, unknown>
+    }
     const { bytes, files } = sizeOf(join(folder, 'node_modules'))
-    return { packages: Object.keys(packages).length, unpacked: bytes, files, downloaded: sizeOf(join(cache, '_cacache/content-v2')).bytes }
+    return {
+      packages: Object.keys(packages).length,
+      unpacked: bytes,
+      files,
+      downloaded: sizeOf(join(cache, '_cacache/content-v2')).bytes
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 
 /**
- * The token check of every server here: jose as documented, on each request, or with CHECK=cache on the first of a token, for a
- * minute, under its SHA-256.
+ * The token check of every server here: jose as documented, on each request. With CHECK=cache a verified token is
+ * cached under its SHA-256 for a minute.
  */
 const { CHECK = 'jose', ISSUER, AUDIENCE, JWKS_URI } = process.env
 
@@ -15,8 +15,15 @@ export async function verify (token) {
   const digest = CHECK === 'cache' ? createHash('sha256').update(token).digest('base64url') : ''
   const found = known.get(digest)
   if (found !== undefined && found.until > Date.now()) return found.claims
-  const { payload } = await jwtVerify(token, keys, { issuer: ISSUER, audience: AUDIENCE, algorithms: ['RS256'], requiredClaims: ['exp', 'sub'] })
-  if (CHECK === 'cache') known.set(digest, { claims: payload, until: Math.min(payload.exp * 1_000, Date.now() + 60_000) })
+  const { payload } = await jwtVerify(token, keys, {
+    issuer: ISSUER,
+    audience: AUDIENCE,
+    algorithms: ['RS256'],
+    requiredClaims: ['exp', 'sub']
+  })
+  if (CHECK === 'cache') {
+    known.set(digest, { claims: payload, until: Math.min(payload.exp * 1_000, Date.now() + 60_000) })
+  }
   return payload
 }
 
@@ -29,5 +36,11 @@ export async function verifyHeader (authorization) {
 /** As the SDKs' own bearer middlewares want it. */
 export async function toAuthInfo (token) {
   const claims = await verify(token)
-  return { token, clientId: claims.client_id, scopes: claims.scope.split(' '), expiresAt: claims.exp, extra: { subject: claims.sub } }
+  return {
+    token,
+    clientId: claims.client_id,
+    scopes: claims.scope.split(' '),
+    expiresAt: claims.exp,
+    extra: { subject: claims.sub }
+  }
 }

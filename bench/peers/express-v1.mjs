@@ -35,7 +35,12 @@ app.post('/mcp', process.env.MODE === 'stateless'
   : async (request, response) => {
     let transport = transports.get(request.headers['mcp-session-id'])
     if (transport === undefined) {
-      transport = new StreamableHTTPServerTransport({ sessionIdGenerator: randomUUID, onsessioninitialized (id) { transports.set(id, transport) } })
+      transport = new StreamableHTTPServerTransport({
+        sessionIdGenerator: randomUUID,
+        onsessioninitialized (id) {
+          transports.set(id, transport)
+        }
+      })
       await create().connect(transport)
     }
     await transport.handleRequest(request, response, request.body)

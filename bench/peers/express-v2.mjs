@@ -5,7 +5,9 @@ import { toAuthInfo } from './check.mjs'
 import { register } from './tools.mjs'
 
 /** Express with SDK v2, as documented. */
-const handle = toNodeHandler(createMcpHandler(() => register(new McpServer({ name: 'express-v2', version: '1.0.0' }), { v2: true })))
+const handle = toNodeHandler(
+  createMcpHandler(() => register(new McpServer({ name: 'express-v2', version: '1.0.0' }), { v2: true }))
+)
 const app = createMcpExpressApp()
 
 app.use(requireBearerAuth({

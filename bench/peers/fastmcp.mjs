@@ -14,9 +14,20 @@ const server = new FastMCP({
   }
 })
 for (const { name, description, annotations, shape, answer } of tools) {
-  server.addTool({ name, description, annotations, parameters: z.object(shape), execute: async (input) => answer(input) })
+  server.addTool({
+    name,
+    description,
+    annotations,
+    parameters: z.object(shape),
+    execute: async (input) => answer(input)
+  })
 }
 await server.start({
   transportType: 'httpStream',
-  httpStream: { port: Number(process.env.PORT), host: '127.0.0.1', endpoint: '/mcp', stateless: process.env.MODE === 'stateless' }
+  httpStream: {
+    port: Number(process.env.PORT),
+    host: '127.0.0.1',
+    endpoint: '/mcp',
+    stateless: process.env.MODE === 'stateless'
+  }
 })

@@ -18,9 +18,15 @@ app.use('/mcp', async (context, next) => {
 })
 
 async function openTransport () {
-  const transport = process.env.MODE === 'stateless'
-    ? new StreamableHTTPTransport({ sessionIdGenerator: undefined })
-    : new StreamableHTTPTransport({ sessionIdGenerator: randomUUID, onsessioninitialized (id) { sessions.set(id, transport) } })
+  const transport =
+    process.env.MODE === 'stateless'
+      ? new StreamableHTTPTransport({ sessionIdGenerator: undefined })
+      : new StreamableHTTPTransport({
+        sessionIdGenerator: randomUUID,
+        onsessioninitialized (id) {
+          sessions.set(id, transport)
+        }
+      })
   await create().connect(transport)
   return transport
 }

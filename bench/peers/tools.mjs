@@ -3,7 +3,13 @@ import { z } from 'zod'
 /** The same tools as Seed's (bench/servers/bench-tools.ts), with zod: `ping` and TOOLS - 1 others. */
 const count = Number(process.env.TOOLS ?? 1)
 
-export const ping = { name: 'ping', description: 'Answers pong.', annotations: { readOnlyHint: true }, shape: {}, answer: () => 'pong' }
+export const ping = {
+  name: 'ping',
+  description: 'Answers pong.',
+  annotations: { readOnlyHint: true },
+  shape: {},
+  answer: () => 'pong'
+}
 
 export const tools = [ping, ...Array.from({ length: count - 1 }, (_none, index) => ({
   name: `tickets_${index + 1}`,
@@ -20,7 +26,11 @@ export const tools = [ping, ...Array.from({ length: count - 1 }, (_none, index) 
 /** Registers all with an McpServer of either SDK. */
 export function register (server, { v2 }) {
   for (const { name, description, annotations, shape, answer } of tools) {
-    server.registerTool(name, { description, annotations, inputSchema: v2 ? z.object(shape) : shape }, async (input) => ({ content: [{ type: 'text', text: answer(input) }] }))
+    server.registerTool(
+      name,
+      { description, annotations, inputSchema: v2 ? z.object(shape) : shape },
+      async (input) => ({ content: [{ type: 'text', text: answer(input) }] })
+    )
   }
   return server
 }

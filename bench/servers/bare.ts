@@ -6,9 +6,9 @@ import { createLocalJWKSet, jwtVerify } from 'jose'
 import type { JSONWebKeySet } from 'jose'
 
 /**
- * The base of every ratio: a Fastify 5 route that parses the same request and sends the same answer, without sign-in. With
- * BENCH_CHECK it verifies the token too, which shows what is left for everything else. With BENCH_LIST it sends
- * the bytes of that file as the result, whatever is asked.
+ * The base of every ratio: a Fastify 5 route that parses the same request and sends the same response, without sign-in.
+ * With BENCH_CHECK it verifies the token too, which shows what is left for everything else. With BENCH_LIST it sends
+ * the bytes of that file as the result of every request.
  */
 const { PORT, BENCH_CHECK = 'none', BENCH_LIST, ISSUER = '', AUDIENCE = '', JWKS_URI } = process.env
 
@@ -24,11 +24,18 @@ const app = Fastify()
 
 if (BENCH_LIST === undefined) {
   app.post<{ Body: Call }>('/mcp', async ({ body: { id, params } }) => ({
-    jsonrpc: '2.0', id, result: params._meta === undefined ? { content: CONTENT } : { content: CONTENT, resultType: 'complete', _meta: SERVER_INFO }
+    jsonrpc: '2.0',
+    id,
+    result:
+      params._meta === undefined
+        ? { content: CONTENT }
+        : { content: CONTENT, resultType: 'complete', _meta: SERVER_INFO }
   }))
 } else {
   const result = readFileSync(BENCH_LIST, 'utf8')
-  app.post<{ Body: Call }>('/mcp', async ({ body: { id } }, reply) => reply.type('application/json; charset=utf-8').send(`{"jsonrpc":"2.0","id":${id},"result":${result}}`))
+  app.post<{ Body: Call }>('/mcp', async ({ body: { id } }, reply) =>
+    reply.type('application/json; charset=utf-8').send(`{"jsonrpc":"2.0","id":${id},"result":${result}}`)
+  )
 }
 
 if (BENCH_CHECK !== 'none') {
@@ -47,7 +54,12 @@ if (BENCH_CHECK !== 'none') {
     const digest = BENCH_CHECK === 'cache' ? hash('sha256', token) : ''
     const until = known.get(digest)
     if (until !== undefined && until > Date.now()) return
-    const { payload } = await jwtVerify(token, keys, { issuer: ISSUER, audience: AUDIENCE, algorithms: ['RS256'], requiredClaims: ['exp', 'sub'] })
+    const { payload } = await jwtVerify(token, keys, {
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      algorithms: ['RS256'],
+      requiredClaims: ['exp', 'sub']
+    })
     if (BENCH_CHECK === 'cache') known.set(digest, Math.min(payload.exp! * 1_000, Date.now() + 60_000))
   }
 }

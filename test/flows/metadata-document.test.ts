@@ -215,7 +215,7 @@ for (const mode of ['proxy', 'broker'] as const) {
     clock.pass(31)
     const page = await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v').url)
     t.equal(page.status, 503)
-    t.match(page.body, 'The client metadata document cannot be fetched now.')
+    t.match(page.body, 'The client metadata document cannot be fetched now')
     t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), {
       level: 40,
       probeUrl: PROBE,
