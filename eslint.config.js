@@ -76,9 +76,9 @@ const MAY_IMPORT = {
 
   // What is offered, and how its authors test it
   'src/index.ts': ['src/define', 'src/tokens'],
-  'src/tools': ['src/config', 'src/define', 'src/index.ts'],
-  'src/prompts': ['src/define', 'src/index.ts'],
-  'src/resources': ['src/config', 'src/define', 'src/index.ts'],
+  'src/tools': ['src/config', 'src/define', 'src/index.ts', 'src/index.ts'],
+  'src/prompts': ['src/define', 'src/index.ts', 'src/index.ts'],
+  'src/resources': ['src/config', 'src/define', 'src/index.ts', 'src/index.ts'],
   'src/extensions': ['src/define'],
   'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/resources'],
   'src/testing': [
