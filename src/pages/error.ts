@@ -25,5 +25,5 @@ export function renderErrorPage ({ title, sentence, advice, link, reference }: E
 }
 
 function renderLink ({ href, text }: { href: string, text: string }): string {
-  return `<p><a class="button primary" href="${escapeHtml(href)}" rel="noreferrer">${escapeHtml(text)}</a></p>`
+  return `<p><a class="button primary" rel="noreferrer" href="${escapeHtml(href)}">${escapeHtml(text)}</a></p>`
 }

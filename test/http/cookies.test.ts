@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { createCookies } from '../../src/http/cookies.ts'
 
-/** A server that sets a cookie, clears it, and says what it reads. */
+/** Starts a server that sets cookies, clears one, and returns what it reads. */
 async function startServer (t: Test, baseUrl: string) {
   const cookies = createCookies(baseUrl)
   const app = Fastify()
@@ -21,31 +21,54 @@ async function startServer (t: Test, baseUrl: string) {
   })
   app.get('/read', async (request) => Object.fromEntries(cookies.read(request)))
   const set = async (url: string) => (await app.inject({ url })).headers['set-cookie']
-  const read = async (cookie?: string) => (await app.inject({ url: '/read', headers: { ...(cookie !== undefined && { cookie }) } })).json<Record<string, string>>()
+  const read = async (cookie?: string) => (await app.inject({
+    url: '/read',
+    headers: { ...(cookie !== undefined && { cookie }) }
+  })).json<Record<string, string>>()
   return { set, read }
 }
 
-for (const [baseUrl, prefix, secure] of [['https://seed.example.com', '__Host-seed-', '; Secure'], ['http://localhost:3000', 'seed-', '']] as const) {
-  t.test(`${baseUrl}: cookies are for this host alone, for no script, and come along when a site leads here`, async (t) => {
+for (const [baseUrl, prefix, secure] of [
+  ['https://seed.example.com', '__Host-seed-', '; Secure'],
+  ['http://localhost:3000', 'seed-', '']
+] as const) {
+  t.test(`${baseUrl}: cookies are for this host, hidden from scripts, and sent when a site links here`, async (t) => {
     const { set, read } = await startServer(t, baseUrl)
     const [one, two] = await set('/set') as string[]
-    t.equal(one, `${prefix}one=a%20value%3B%20with%20%22everything%22; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax`)
-    t.equal(two, `${prefix}two=2; Max-Age=60; Path=/; HttpOnly${secure}; SameSite=Lax`, 'several at once')
-    t.equal((await read([one, two].map((line) => line!.split(';')[0]).join('; '))).one, 'a value; with "everything"', 'what was set is what is read')
+    t.equal(
+      one,
+      `${prefix}one=a%20value%3B%20with%20%22everything%22; Max-Age=600; Path=/; HttpOnly${secure}; SameSite=Lax`
+    )
+    t.equal(two, `${prefix}two=2; Max-Age=60; Path=/; HttpOnly${secure}; SameSite=Lax`, 'two cookies in one response')
+    t.equal(
+      (await read([one, two].map((line) => line!.split(';')[0]).join('; '))).one,
+      'a value; with "everything"',
+      'the value survives'
+    )
     t.equal(await set('/clear'), `${prefix}one=; Max-Age=0; Path=/; HttpOnly${secure}; SameSite=Lax`)
   })
 
-  t.test(`${baseUrl}: cookies of other names mean nothing`, async (t) => {
+  t.test(`${baseUrl}: cookies with other names are ignored`, async (t) => {
     const { read } = await startServer(t, baseUrl)
     t.same(await read(), {})
-    const sent = await read(`${prefix}sign-in-b=1; other=2; ${prefix}sign-in-a=3; x${prefix}sign-in-c=5; sign-in-d=6; ${prefix}${'e'.repeat(64)}=7; ${prefix}f.g=8`)
+    const sent = await read(
+      `${prefix}sign-in-b=1; other=2; ${prefix}sign-in-a=3; x${prefix}sign-in-c=5; sign-in-d=6; ${prefix}${'e'.repeat(
+        64
+      )}=7; ${prefix}f.g=8`
+    )
     t.same(Object.entries(sent), [['sign-in-b', '1'], ['sign-in-a', '3']], "in the browser's order")
-    for (const twin of ['one', 'Seed-one', '__Secure-seed-one', '__host-seed-one', secure === '' ? '__Host-seed-one' : 'seed-one']) {
+    for (const twin of [
+      'one',
+      'Seed-one',
+      '__Secure-seed-one',
+      '__host-seed-one',
+      secure === '' ? '__Host-seed-one' : 'seed-one'
+    ]) {
       t.equal((await read(`${twin}=evil`)).one, undefined, twin)
       t.equal((await read(`${twin}=evil; ${prefix}one=good; ${twin}=evil`)).one, 'good')
     }
     t.equal((await read(`${prefix}one=first; ${prefix}one=second`)).one, 'first')
     for (const odd of ['', ';', '=', 'x', `${prefix}one`]) t.equal((await read(odd)).one, undefined, `"${odd}"`)
-    t.equal((await read(`${prefix}one=%`)).one, '%', 'what cannot be decoded is taken as it is')
+    t.equal((await read(`${prefix}one=%`)).one, '%', 'a value that cannot be decoded is read as it is')
   })
 }

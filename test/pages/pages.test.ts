@@ -18,7 +18,10 @@ const CONSENT: ConsentPage = {
   clientKind: 'registered',
   destination: 'claude.ai',
   destinationKind: 'web',
-  scopes: [{ name: 'mcp:tools', description: 'Use the tools of this server on your behalf' }, { name: 'offline_access', description: 'Stay signed in until you end it' }],
+  scopes: [
+    { name: 'mcp:tools', description: 'Use the tools of this server on your behalf' },
+    { name: 'offline_access', description: 'Stay signed in until you end it' }
+  ],
   resource: 'https://mcp.example.com/mcp',
   action: '/oauth/consent',
   consentId: 'c0n-sent_ID'
@@ -27,7 +30,8 @@ const CONSENT: ConsentPage = {
 const ERROR: ErrorPage = {
   title: 'Sign-in cannot start',
   sentence: 'The redirect_uri is not one of this application.',
-  advice: 'Go back to the application and connect again. If it happens again, give the reference to whoever runs this server.',
+  advice: 'Go back to the application and connect again. ' +
+    'If it happens again, give the reference to whoever runs this server.',
   reference: '0f8fad5b-d9cb-469f-a165-70867728950e'
 }
 
@@ -38,9 +42,20 @@ const HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>\'</titl
 /** Every way a page can look. */
 const CONSENTS: Record<string, ConsentPage> = {
   web: { ...CONSENT, clientName: 'Claude', clientKind: 'document', documentHost: 'claude.ai' },
-  loopback: { ...CONSENT, documentHost: 'ignored.example', destination: 'localhost:53682', destinationKind: 'loopback' },
+  loopback: {
+    ...CONSENT,
+    documentHost: 'ignored.example',
+    destination: 'localhost:53682',
+    destinationKind: 'loopback'
+  },
   app: { ...CONSENT, clientName: 'Cursor', clientKind: 'configured', destination: 'cursor:', destinationKind: 'app' },
-  international: { ...CONSENT, clientName: 'Claude', clientKind: 'unregistered', destination: 'xn--clad-6qa.xn--p1ai:8443', scopes: [] },
+  international: {
+    ...CONSENT,
+    clientName: 'Claude',
+    clientKind: 'unregistered',
+    destination: 'xn--clad-6qa.xn--p1ai:8443',
+    scopes: []
+  },
   long: {
     ...CONSENT,
     clientName: 'W'.repeat(500),
@@ -48,18 +63,47 @@ const CONSENTS: Record<string, ConsentPage> = {
     documentHost: LONG_HOST,
     destination: LONG_HOST,
     resource: `https://${LONG_HOST}/mcp`,
-    scopes: [{ name: 's'.repeat(300), description: 'w'.repeat(300) }, { name: 'mcp:tools', description: 'Words '.repeat(60) }]
+    scopes: [
+      { name: 's'.repeat(300), description: 'w'.repeat(300) },
+      { name: 'mcp:tools', description: 'Words '.repeat(60) }
+    ]
   },
   wide: { ...CONSENT, clientName: '\ufdfd\u{1242b}'.repeat(20), clientKind: 'document' },
   tower: { ...CONSENT, clientName: TOWER },
-  hostile: { ...CONSENT, clientName: HOSTILE, clientKind: 'document', documentHost: HOSTILE, destination: HOSTILE, scopes: [{ name: HOSTILE, description: HOSTILE }], action: `/oauth/consent?${HOSTILE}`, consentId: HOSTILE }
+  hostile: {
+    ...CONSENT,
+    clientName: HOSTILE,
+    clientKind: 'document',
+    documentHost: HOSTILE,
+    destination: HOSTILE,
+    scopes: [{ name: HOSTILE, description: HOSTILE }],
+    action: `/oauth/consent?${HOSTILE}`,
+    consentId: HOSTILE
+  }
 }
 
 const ERRORS: Record<string, ErrorPage> = {
   plain: ERROR,
-  link: { ...ERROR, title: 'Sign-in did not finish', sentence: 'Your organisation did not let you in.', link: { href: 'http://127.0.0.1:53682/callback?error=access_denied&state=a%20b', text: 'Return to the application' } },
-  long: { ...ERROR, title: 'T'.repeat(200), sentence: 's'.repeat(300), link: { href: '/', text: 'l'.repeat(200) }, reference: 'r'.repeat(128) },
-  hostile: { title: HOSTILE, sentence: HOSTILE, advice: HOSTILE, link: { href: `https://client.example/?${HOSTILE}`, text: HOSTILE }, reference: HOSTILE }
+  link: {
+    ...ERROR,
+    title: 'Sign-in did not finish',
+    sentence: 'Your organisation did not let you in.',
+    link: { href: 'http://127.0.0.1:53682/callback?error=access_denied&state=a%20b', text: 'Return to the application' }
+  },
+  long: {
+    ...ERROR,
+    title: 'T'.repeat(200),
+    sentence: 's'.repeat(300),
+    link: { href: '/', text: 'l'.repeat(200) },
+    reference: 'r'.repeat(128)
+  },
+  hostile: {
+    title: HOSTILE,
+    sentence: HOSTILE,
+    advice: HOSTILE,
+    link: { href: `https://client.example/?${HOSTILE}`, text: HOSTILE },
+    reference: HOSTILE
+  }
 }
 
 const WIDTHS = [[320, 640], [390, 844], [1280, 900]] as const
@@ -84,8 +128,18 @@ interface Site {
 /** The pages with their real headers, at /consent/<name> and /error/<name>. */
 async function serve (t: Test): Promise<Site> {
   const site: Site = { url: '', received: [], pages: new Map() }
-  for (const [name, page] of Object.entries(CONSENTS)) site.pages.set(`/consent/${name}`, { headers: FORM_PAGE_HEADERS, html: renderConsentPage(page) })
-  for (const [name, page] of Object.entries(ERRORS)) site.pages.set(`/error/${name}`, { headers: PAGE_HEADERS, html: renderErrorPage(page) })
+  for (const [name, page] of Object.entries(CONSENTS)) {
+    site.pages.set(
+    `/consent/${name}`,
+    { headers: FORM_PAGE_HEADERS, html: renderConsentPage(page) }
+    )
+  }
+  for (const [name, page] of Object.entries(ERRORS)) {
+    site.pages.set(
+    `/error/${name}`,
+    { headers: PAGE_HEADERS, html: renderErrorPage(page) }
+    )
+  }
   const server = createServer(async (request, response) => {
     const { method = '', url = '', headers } = request
     const body = await text(request)
@@ -115,12 +169,24 @@ function collectReports (page: Page): string[] {
   return reports
 }
 
-const textOf = (html: string): string => html.slice(html.indexOf('<main>')).replace(/<[^>]+>/g, '').replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)))
+const textOf = (html: string): string => html.slice(html.indexOf('<main>')).replace(/<[^>]+>/g, '').replace(
+  /&#(\d+);/g,
+  (_, code: string) => String.fromCodePoint(Number(code))
+)
 
-t.test('the policy allows the one style sheet, no script and no frame; a page with a form has no form-action', async (t) => {
-  for (const [headers, html] of [[FORM_PAGE_HEADERS, renderConsentPage(CONSENT)], [PAGE_HEADERS, renderErrorPage(ERROR)]] as const) {
-    t.match(headers, { 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY', 'cache-control': 'no-store' })
-    t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none';.* frame-ancestors 'none'$/)
+t.test('the policy allows one style sheet, no script, no frame, and a form only where there is one', async (t) => {
+  for (const [headers, html] of [
+    [FORM_PAGE_HEADERS, renderConsentPage(CONSENT)],
+    [PAGE_HEADERS, renderErrorPage(ERROR)]
+  ] as const) {
+    t.match(
+      headers,
+      { 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY', 'cache-control': 'no-store' }
+    )
+    t.match(
+      headers['content-security-policy'],
+      /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; base-uri 'none';.* frame-ancestors 'none'$/
+    )
     t.notMatch(headers['content-security-policy'], 'unsafe')
     t.notMatch(html, /<script|<img|<link|src=|url\(|@import|https?:\/\/(?!mcp\.example\.com\/mcp)/i)
   }
@@ -130,10 +196,30 @@ t.test('the policy allows the one style sheet, no script and no frame; a page wi
 
 t.test('the consent page says who asks, for what, and where the person is sent afterwards', async (t) => {
   for (const [name, wanted, unwanted] of [
-    ['web', ['Allow Claude to use mcp.example.com?', 'Published by claude.ai. The application chose this name itself; nobody has verified it.', 'Use the tools of this server on your behalf mcp:tools', 'https://mcp.example.com/mcp', 'claude.ai\nThis is a web site. Only allow this if you know it and trust it.', 'Next, you will sign in with your organisation. If you did not start this, choose Deny.'], ['international', 'just started']],
-    ['loopback', ['The application chose this name itself; nobody has verified it.', 'localhost:53682', 'Only allow this if you just started this sign-in on this computer yourself.'], ['Published', 'not registered']],
-    ['app', ['The operator of this server has set up this application.', 'cursor:', 'Only allow this if you just started this sign-in yourself, in an app on this device.'], ['nobody has verified']],
-    ['international', ['nobody has verified it. It is not registered with this server.', 'xn--clad-6qa.xn--p1ai:8443', 'This address has an international name, shown here in its encoded form. Check that it is the one you expect.', 'Use this server on your behalf'], []],
+    ['web', [
+      'Allow Claude to use mcp.example.com?',
+      'Published by claude.ai. The application chose this name itself; nobody has verified it.',
+      'Use the tools of this server on your behalf mcp:tools',
+      'https://mcp.example.com/mcp',
+      'claude.ai\nThis is a web site. Only allow this if you know it and trust it.',
+      'Next, you will sign in with your organisation. If you did not start this, choose Deny.'
+    ], ['international', 'just started']],
+    ['loopback', [
+      'The application chose this name itself; nobody has verified it.',
+      'localhost:53682',
+      'Only allow this if you just started this sign-in on this computer yourself.'
+    ], ['Published', 'not registered']],
+    ['app', [
+      'The operator of this server has set up this application.',
+      'cursor:',
+      'Only allow this if you just started this sign-in yourself, in an app on this device.'
+    ], ['nobody has verified']],
+    ['international', [
+      'nobody has verified it. It is not registered with this server.',
+      'xn--clad-6qa.xn--p1ai:8443',
+      'This address has an international name, shown here in its encoded form. Check that it is the one you expect.',
+      'Use this server on your behalf'
+    ], []],
     ['wide', ['nobody has verified it.'], ['Published']]
   ] as const) {
     const shown = textOf(renderConsentPage(CONSENTS[name]!))
@@ -143,7 +229,9 @@ t.test('the consent page says who asks, for what, and where the person is sent a
 })
 
 t.test('a client name is shown as one line of visible text, of at most 100 characters', async (t) => {
-  const named = (clientName: string): string => /<h1><span>Allow<\/span> <bdi>(.*?)<\/bdi> <span>to use/s.exec(renderConsentPage({ ...CONSENT, clientName }))![1]!
+  const named = (clientName: string): string => /<h1><span>Allow<\/span> <bdi>(.*?)<\/bdi> <span>to use/s.exec(
+    renderConsentPage({ ...CONSENT, clientName })
+  )![1]!
   t.equal(named('\u202eevil\u202c \u2066x\u2069\u200f'), 'evil x', 'no direction characters')
   t.equal(named(' a\tb\r\nc\u2028d\u00a0\u0000\u0007e '), 'a b c d e')
   t.equal(named('\u3164\u2800\u200b\u00ad\u{e0041}'), 'An application without a name')
@@ -153,8 +241,18 @@ t.test('a client name is shown as one line of visible text, of at most 100 chara
   t.equal(named('😀'.repeat(500)), `${'😀'.repeat(99)}…`)
   t.equal(named(TOWER).match(/\p{M}/gu)?.length, 3)
   t.equal(named(HOSTILE.slice(0, 20)), escapeHtml(HOSTILE.slice(0, 20)))
-  t.equal(renderConsentPage({ ...CONSENT, destination: LONG_HOST }).split(LONG_HOST).length, 2, 'an address is never truncated: its end says whose it is')
-  const html = renderConsentPage({ ...CONSENT, clientKind: 'document', documentHost: 'a\u202eb', destination: 'c\u202ed', scopes: [{ name: 'e\u202ef', description: 'g\u202eh' }] })
+  t.equal(
+    renderConsentPage({ ...CONSENT, destination: LONG_HOST }).split(LONG_HOST).length,
+    2,
+    'an address is never truncated: its end says whose it is'
+  )
+  const html = renderConsentPage({
+    ...CONSENT,
+    clientKind: 'document',
+    documentHost: 'a\u202eb',
+    destination: 'c\u202ed',
+    scopes: [{ name: 'e\u202ef', description: 'g\u202eh' }]
+  })
   for (const isolated of ['ab', 'cd', 'ef', 'gh']) t.match(html, `<bdi>${isolated}</bdi>`)
 })
 
@@ -162,7 +260,9 @@ t.test('the error page has the reference, and a link if there is one', async (t)
   const plain = renderErrorPage(ERROR)
   t.notMatch(plain, /<a |href=/)
   t.match(plain, `<code>${ERROR.reference}</code>`)
-  t.match(renderErrorPage(ERRORS['link']!), '<a class="button primary" href="http://127.0.0.1:53682/callback?error=access_denied&#38;state=a%20b" rel="noreferrer">Return to the application</a>')
+  const link = '<a class="button primary" rel="noreferrer" href="http://127.0.0.1:53682/callback' +
+    '?error=access_denied&#38;state=a%20b">Return to the application</a>'
+  t.match(renderErrorPage(ERRORS['link']!), link)
   t.equal(escapeHtml('&<>"\'a'), '&#38;&#60;&#62;&#34;&#39;a')
 })
 
@@ -170,7 +270,10 @@ t.test('in a real browser', async (t) => {
   const chromium = await openChromium(t)
   if (!chromium) return
   const site = await serve(t)
-  const open = async (path: string, width = 1280, height = 900, dark = false): Promise<{ page: Page, reports: string[] }> => {
+  const open = async (path: string, width = 1280, height = 900, dark = false): Promise<{
+    page: Page
+    reports: string[]
+  }> => {
     const page = await chromium.newPage({ width, height, dark })
     const reports = collectReports(page)
     await page.goto(`${site.url}${path}`)
@@ -179,7 +282,10 @@ t.test('in a real browser', async (t) => {
   const close = async (page: Page): Promise<void> => { await page.browserContext().close() }
 
   await t.test('the policy refuses another style sheet, and the browser reports it', async (t) => {
-    site.pages.set('/control', { headers: FORM_PAGE_HEADERS, html: '<!doctype html><title>x</title><style>body{color:red}</style><p onclick="x()">x' })
+    site.pages.set('/control', {
+      headers: FORM_PAGE_HEADERS,
+      html: '<!doctype html><title>x</title><style>body{color:red}</style><p onclick="x()">x'
+    })
     const { page, reports } = await open('/control')
     t.match(reports.join('\n'), /Content Security Policy/)
     await close(page)
@@ -214,11 +320,19 @@ t.test('in a real browser', async (t) => {
         lang: document.documentElement.lang,
         mode: document.compatMode,
         title: document.title,
-        counts: Object.fromEntries(['h1', 'main', 'script', 'img', 'iframe', 'style'].map((name) => [name, document.querySelectorAll(name).length])),
+        counts: Object.fromEntries(['h1', 'main', 'script', 'img', 'iframe', 'style'].map((name) => [
+          name,
+          document.querySelectorAll(name).length
+        ])),
         handlers: document.querySelectorAll('[onerror],[onload],[onclick]').length
       }))
       t.match(found.font, 'system-ui', `${path} is styled`)
-      t.match(found, { lang: 'en', mode: 'CSS1Compat', counts: { h1: 1, main: 1, script: 0, img: 0, iframe: 0, style: 1 }, handlers: 0 })
+      t.match(found, {
+        lang: 'en',
+        mode: 'CSS1Compat',
+        counts: { h1: 1, main: 1, script: 0, img: 0, iframe: 0, style: 1 },
+        handlers: 0
+      })
       t.ok(found.title.length > 0)
       t.same(site.received.map(({ url }) => url), [path], 'nothing else is fetched')
       t.same(reports, [], `${path}: no report`)
@@ -238,19 +352,36 @@ t.test('in a real browser', async (t) => {
     }
   })
 
-  await t.test('buttons have names, values, a size, an order and a visible focus; Enter on the second one denies', async (t) => {
+  await t.test('buttons have names, values, a size and a visible focus; Enter on the second one denies', async (t) => {
     const { page } = await open('/consent/loopback', 390, 844)
-    const buttons = await page.$$eval('form button', (all) => all.map((button) => ({ name: button.name, value: button.value, type: button.type, text: button.textContent, height: button.getBoundingClientRect().height, width: button.getBoundingClientRect().width })))
-    t.match(buttons, [{ name: 'decision', value: 'approve', type: 'submit', text: 'Allow' }, { name: 'decision', value: 'deny', type: 'submit', text: 'Deny' }])
+    const buttons = await page.$$eval('form button', (all) => all.map((button) => ({
+      name: button.name,
+      value: button.value,
+      type: button.type,
+      text: button.textContent,
+      height: button.getBoundingClientRect().height,
+      width: button.getBoundingClientRect().width
+    })))
+    t.match(buttons, [
+      { name: 'decision', value: 'approve', type: 'submit', text: 'Allow' },
+      { name: 'decision', value: 'deny', type: 'submit', text: 'Deny' }
+    ])
     t.ok(buttons.every(({ width, height }) => width >= 44 && height >= 44))
     for (const label of ['Allow', 'Deny']) {
       await page.keyboard.press('Tab')
-      const focused = await page.evaluate(() => ({ text: document.activeElement?.textContent, outline: getComputedStyle(document.activeElement!).outlineStyle, width: getComputedStyle(document.activeElement!).outlineWidth }))
+      const focused = await page.evaluate(() => ({
+        text: document.activeElement?.textContent,
+        outline: getComputedStyle(document.activeElement!).outlineStyle,
+        width: getComputedStyle(document.activeElement!).outlineWidth
+      }))
       t.match(focused, { text: label, outline: 'solid', width: '3px' })
     }
     await screenshot(page, 'consent-focus-390-light')
     site.received.length = 0
-    const [answer] = await Promise.all([page.waitForResponse((response) => response.url().endsWith('/oauth/consent')), page.keyboard.press('Enter')])
+    const [answer] = await Promise.all([
+      page.waitForResponse((response) => response.url().endsWith('/oauth/consent')),
+      page.keyboard.press('Enter')
+    ])
     t.equal(answer.status(), 204)
     t.match(site.received, [{ method: 'POST', url: '/oauth/consent', body: 'consent=c0n-sent_ID&decision=deny' }])
     await close(page)
@@ -260,14 +391,22 @@ t.test('in a real browser', async (t) => {
     const { page, reports } = await open('/consent/hostile')
     const request = await press(page, site)
     t.same([...new URLSearchParams(request.body)], [['consent', HOSTILE], ['decision', 'approve']])
-    t.match(request.headers, { 'content-type': 'application/x-www-form-urlencoded', 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate', 'sec-fetch-user': '?1' })
+    t.match(request.headers, {
+      'content-type': 'application/x-www-form-urlencoded',
+      'sec-fetch-site': 'same-origin',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-user': '?1'
+    })
     t.same(reports, [])
     await close(page)
   })
 
-  await t.test('the form of a page with no-referrer is posted with Origin null, so the handler must not require Origin', async (t) => {
+  await t.test('the form of a page with no-referrer is posted with Origin null', async (t) => {
     for (const [policy, origin] of [['no-referrer', 'null'], ['same-origin', site.url]] as const) {
-      site.pages.set('/consent/referrer', { headers: { ...FORM_PAGE_HEADERS, 'referrer-policy': policy }, html: renderConsentPage(CONSENT) })
+      site.pages.set(
+        '/consent/referrer',
+        { headers: { ...FORM_PAGE_HEADERS, 'referrer-policy': policy }, html: renderConsentPage(CONSENT) }
+      )
       const { page } = await open('/consent/referrer')
       t.equal((await press(page, site)).headers.origin, origin, policy)
       await close(page)
@@ -288,7 +427,16 @@ t.test('in a real browser', async (t) => {
   await t.test('a screen reader gets roles and names', async (t) => {
     const { page } = await open('/consent/loopback')
     const tree = await roles(page)
-    for (const wanted of ['RootWebArea Allow Claude Code to use mcp.example.com?', 'main ', 'heading Allow Claude Code to use mcp.example.com?', 'region What it will be able to do', 'region Where you will be sent afterwards', 'list ', 'button Allow', 'button Deny']) {
+    for (const wanted of [
+      'RootWebArea Allow Claude Code to use mcp.example.com?',
+      'main ',
+      'heading Allow Claude Code to use mcp.example.com?',
+      'region What it will be able to do',
+      'region Where you will be sent afterwards',
+      'list ',
+      'button Allow',
+      'button Deny'
+    ]) {
       t.ok(tree.includes(wanted), wanted)
     }
     await close(page)
@@ -298,10 +446,23 @@ t.test('in a real browser', async (t) => {
   })
 
   await t.test('an application cannot reverse the direction of the page', async (t) => {
-    site.pages.set('/consent/bidi', { headers: FORM_PAGE_HEADERS, html: renderConsentPage({ ...CONSENT, clientName: '\u202edualC \u05d0\u05d1\u05d2', destination: 'evil.example\u202emoc.elpmaxe' }) })
+    site.pages.set('/consent/bidi', {
+      headers: FORM_PAGE_HEADERS,
+      html: renderConsentPage({
+        ...CONSENT,
+        clientName: '\u202edualC \u05d0\u05d1\u05d2',
+        destination: 'evil.example\u202emoc.elpmaxe'
+      })
+    })
     const { page } = await open('/consent/bidi')
-    const shown = await page.$$eval('h1 *', (parts) => parts.map((part) => ({ text: part.textContent, top: part.getBoundingClientRect().top, left: part.getBoundingClientRect().left })))
-    const reading = [...shown].sort((one, other) => Math.abs(one.top - other.top) > 20 ? one.top - other.top : one.left - other.left)
+    const shown = await page.$$eval('h1 *', (parts) => parts.map((part) => ({
+      text: part.textContent,
+      top: part.getBoundingClientRect().top,
+      left: part.getBoundingClientRect().left
+    })))
+    const reading = [
+      ...shown
+    ].sort((one, other) => Math.abs(one.top - other.top) > 20 ? one.top - other.top : one.left - other.left)
     t.same(reading.map(({ text }) => text), ['Allow', 'dualC \u05d0\u05d1\u05d2', 'to use', 'mcp.example.com', '?'])
     t.notMatch(await page.content(), /[\u202a-\u202e\u2066-\u2069]/)
     await close(page)
@@ -310,11 +471,20 @@ t.test('in a real browser', async (t) => {
   await t.test('no page is shown in a frame, of this site or of another', async (t) => {
     const { 'content-security-policy': policy, 'content-type': type } = FORM_PAGE_HEADERS
     site.pages.set('/unprotected', { headers: { 'content-type': type }, html: renderConsentPage(CONSENT) })
-    site.pages.set('/policy-alone', { headers: { 'content-type': type, 'content-security-policy': policy }, html: renderConsentPage(CONSENT) })
+    site.pages.set(
+      '/policy-alone',
+      { headers: { 'content-type': type, 'content-security-policy': policy }, html: renderConsentPage(CONSENT) }
+    )
     for (const host of ['127.0.0.1', 'localhost']) {
-      for (const [path, shown] of [['/unprotected', true], ['/policy-alone', false], ['/consent/web', false], ['/error/plain', false]] as const) {
+      for (const [path, shown] of [[
+        '/unprotected',
+        true
+      ], ['/policy-alone', false], ['/consent/web', false], ['/error/plain', false]] as const) {
         const url = `${site.url.replace('127.0.0.1', host)}${path}`
-        site.pages.set('/framing', { headers: { 'content-type': 'text/html' }, html: `<!doctype html><title>x</title><iframe src="${url}"></iframe>` })
+        site.pages.set('/framing', {
+          headers: { 'content-type': 'text/html' },
+          html: `<!doctype html><title>x</title><iframe src="${url}"></iframe>`
+        })
         const { page } = await open('/framing')
         const frame = page.frames().find((frame) => frame !== page.mainFrame())!
         t.equal(await frame.$('button[name=decision], small code') !== null, shown, `${path} at ${host}`)
@@ -328,13 +498,19 @@ t.test('in a real browser', async (t) => {
 /** Presses the first button and returns the request that follows. */
 async function press (page: Page, site: Site): Promise<ReceivedRequest> {
   site.received.length = 0
-  await Promise.all([page.waitForResponse((response) => response.request().method() === 'POST'), page.click('form button')])
+  await Promise.all([
+    page.waitForResponse((response) => response.request().method() === 'POST'),
+    page.click('form button')
+  ])
   return site.received[0]!
 }
 
 /** Returns role and name of every node of the accessibility tree. */
 async function roles (page: Page): Promise<string[]> {
-  const flatten = ({ role, name = '', children = [] }: SerializedAXNode): string[] => [`${role} ${name}`, ...children.flatMap(flatten)]
+  const flatten = ({ role, name = '', children = [] }: SerializedAXNode): string[] => [
+    `${role} ${name}`,
+    ...children.flatMap(flatten)
+  ]
   return flatten((await page.accessibility.snapshot({ interestingOnly: false }))!)
 }
 
@@ -342,7 +518,9 @@ async function roles (page: Page): Promise<string[]> {
 function lowContrast (): { measured: number, faint: string[] } {
   const parse = (color: string): number[] => color.match(/[\d.]+/g)!.map(Number)
   const luminance = (color: number[]): number => {
-    const [r, g, b] = color.map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4) as [number, number, number]
+    const [r, g, b] = color.map((part) => part / 255).map((
+      part
+    ) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4) as [number, number, number]
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
   }
   const behind = (element: Element | null): number[] => {

@@ -7,45 +7,75 @@ import { ping, ready, startSeed } from '../../support/seed.ts'
 import type { TestSeed } from '../../support/seed.ts'
 import { createPlainClient, readTokens } from '../../support/sign-in.ts'
 
-/** Clients configured ahead, with and without a secret or key, at the token and revocation endpoints (RFC 6749 section 2.3, RFC 7523). */
+/**
+ * Configured clients, with and without a secret or key, at the token and revocation endpoints (RFC 6749 section 2.3,
+ * RFC 7523).
+ */
 const REDIRECT_URI = 'https://client.example/callback'
 const SECRET = 'a secret with % and : and + in it'
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
-const basic = (id: string, secret: string): string => `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')}`
+
+function basic (id: string, secret: string): string {
+  const credentials = `${encodeURIComponent(id)}:${encodeURIComponent(secret)}`
+  return `Basic ${Buffer.from(credentials).toString('base64')}`
+}
 
 const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
 const stranger = await generateKeyPair('ES256')
 const clients = [
   { client_id: 'open-client', client_name: 'Open', redirect_uris: [REDIRECT_URI] },
   { client_id: 'basic+client', redirect_uris: [REDIRECT_URI], client_secret: SECRET },
-  { client_id: 'post-client', redirect_uris: [REDIRECT_URI], client_secret: SECRET, token_endpoint_auth_method: 'client_secret_post' },
+  {
+    client_id: 'post-client',
+    redirect_uris: [REDIRECT_URI],
+    client_secret: SECRET,
+    token_endpoint_auth_method: 'client_secret_post'
+  },
   { client_id: 'key-client', redirect_uris: [REDIRECT_URI], jwks: { keys: [await exportJWK(publicKey)] } }
 ]
 
 async function start (t: Test): Promise<TestSeed> {
-  const seed = await startSeed(t, { env: { OAUTH_MODE: 'broker', OAUTH_CLIENTS: JSON.stringify(clients), OIDC_CLIENT_ID: 'seed-dev' } })
+  const seed = await startSeed(
+    t,
+    { env: { OAUTH_MODE: 'broker', OAUTH_CLIENTS: JSON.stringify(clients), OIDC_CLIENT_ID: 'seed-dev' } }
+  )
   await ready(seed)
   return seed
 }
 
-async function assertion (seed: TestSeed, claims: Record<string, unknown> = {}, key = privateKey): Promise<Record<string, string>> {
+async function assertion (
+  seed: TestSeed,
+  claims: Record<string, unknown> = {},
+  key = privateKey
+): Promise<Record<string, string>> {
   const jwt = await new SignJWT({ iss: 'key-client', sub: 'key-client', aud: seed.url, jti: randomUUID(), ...claims })
-    .setProtectedHeader({ alg: 'ES256' }).setIssuedAt().setExpirationTime('exp' in claims ? claims['exp'] as number : '1m').sign(key)
+    .setProtectedHeader({ alg: 'ES256' })
+    .setIssuedAt()
+    .setExpirationTime('exp' in claims ? claims['exp'] as number : '1m')
+    .sign(key)
   return { client_assertion: jwt, client_assertion_type: ASSERTION_TYPE }
 }
 
-/** A code for this client, and how to send it with any credential. */
+/** Gets a code for this client; `send` redeems it with any credential. */
 async function withCode (seed: TestSeed, clientId: string) {
   const client = await createPlainClient(seed.url, { clientId, redirectUri: REDIRECT_URI })
   const page = await client.walk()
-  const form = { grant_type: 'authorization_code', code: page.url.searchParams.get('code')!, redirect_uri: REDIRECT_URI, code_verifier: client.verifier }
+  const form = {
+    grant_type: 'authorization_code',
+    code: page.url.searchParams.get('code')!,
+    redirect_uri: REDIRECT_URI,
+    code_verifier: client.verifier
+  }
   return {
     send: async (credentials: Record<string, string>, headers: Record<string, string> = {}) =>
-      await fetch(`${seed.url}/oauth/token`, { method: 'POST', headers, body: new URLSearchParams({ ...form, ...credentials }) })
+      await fetch(
+        `${seed.url}/oauth/token`,
+        { method: 'POST', headers, body: new URLSearchParams({ ...form, ...credentials }) }
+      )
   }
 }
 
-t.test('each client signs in and calls, with the credential it was given', async (t) => {
+t.test('each client signs in and calls with its own credential', async (t) => {
   const seed = await start(t)
   const cases: Array<[string, Record<string, string>, Record<string, string>]> = [
     ['open-client', { client_id: 'open-client' }, {}],
@@ -63,49 +93,93 @@ t.test('each client signs in and calls, with the credential it was given', async
   }
 })
 
-t.test('any other credential is invalid_client, and spends no code (T149 to T152)', async (t) => {
+t.test('any other credential is invalid_client and does not consume the code', async (t) => {
   const seed = await start(t)
   const used = await assertion(seed)
   const cases: Array<[string, string, Record<string, string>, Record<string, string>]> = [
     ['a public client with a secret', 'open-client', { client_id: 'open-client', client_secret: SECRET }, {}],
     ['a public client with Basic', 'open-client', {}, { authorization: basic('open-client', '') }],
-    ['a public client with an assertion', 'open-client', { client_id: 'open-client', ...await assertion(seed, { iss: 'open-client', sub: 'open-client' }) }, {}],
+    ['a public client with an assertion', 'open-client', {
+      client_id: 'open-client',
+      ...await assertion(seed, { iss: 'open-client', sub: 'open-client' })
+    }, {}],
     ['no secret', 'basic+client', { client_id: 'basic+client' }, {}],
     ['a wrong secret', 'basic+client', {}, { authorization: basic('basic+client', `${SECRET}!`) }],
-    ['the secret in the body instead of Basic', 'basic+client', { client_id: 'basic+client', client_secret: SECRET }, {}],
+    ['the secret in the body instead of Basic', 'basic+client', {
+      client_id: 'basic+client',
+      client_secret: SECRET
+    }, {}],
     ['Basic instead of the body', 'post-client', {}, { authorization: basic('post-client', SECRET) }],
     ['no colon', 'basic+client', {}, { authorization: `Basic ${Buffer.from('basic+client').toString('base64')}` }],
     ['no base64', 'basic+client', {}, { authorization: 'Basic %%%' }],
-    ['a broken escape', 'basic+client', {}, { authorization: `Basic ${Buffer.from('basic%zzclient:x').toString('base64')}` }],
+    [
+      'a broken escape',
+      'basic+client',
+      {},
+      { authorization: `Basic ${Buffer.from('basic%zzclient:x').toString('base64')}` }
+    ],
     ['Bearer', 'basic+client', {}, { authorization: 'Bearer abc' }],
     ['no assertion', 'key-client', { client_id: 'key-client' }, {}],
-    ['an assertion of another type', 'key-client', { ...await assertion(seed), client_assertion_type: 'urn:example' }, {}],
+    ['an assertion of another type', 'key-client', {
+      ...await assertion(seed),
+      client_assertion_type: 'urn:example'
+    }, {}],
     ['an assertion by a stranger', 'key-client', await assertion(seed, {}, stranger.privateKey), {}],
     ['an assertion for another server', 'key-client', await assertion(seed, { aud: 'https://other.example' }), {}],
     ['an assertion from another issuer', 'key-client', await assertion(seed, { iss: 'other' }), {}],
     ['an assertion without jti', 'key-client', await assertion(seed, { jti: undefined }), {}],
-    ['an assertion that has expired', 'key-client', await assertion(seed, { exp: Math.floor(Date.now() / 1000) - 60 }), {}],
-    ['an assertion that lives for an hour', 'key-client', await assertion(seed, { exp: Math.floor(Date.now() / 1000) + 3_600 }), {}],
-    ['something that is no assertion', 'key-client', { client_id: 'key-client', client_assertion: 'abc', client_assertion_type: ASSERTION_TYPE }, {}],
-    ['an assertion about a number', 'key-client', { client_assertion: `e30.${Buffer.from('{"sub":7}').toString('base64url')}.x`, client_assertion_type: ASSERTION_TYPE }, {}],
+    [
+      'an assertion that has expired',
+      'key-client',
+      await assertion(seed, { exp: Math.floor(Date.now() / 1000) - 60 }),
+      {}
+    ],
+    [
+      'an assertion that lives for an hour',
+      'key-client',
+      await assertion(seed, { exp: Math.floor(Date.now() / 1000) + 3_600 }),
+      {}
+    ],
+    [
+      'something that is not an assertion',
+      'key-client',
+      { client_id: 'key-client', client_assertion: 'abc', client_assertion_type: ASSERTION_TYPE },
+      {}
+    ],
+    ['an assertion about a number', 'key-client', {
+      client_assertion: `e30.${Buffer.from('{"sub":7}').toString('base64url')}.x`,
+      client_assertion_type: ASSERTION_TYPE
+    }, {}],
     ['an assertion about nobody', 'key-client', { client_assertion: 'abc', client_assertion_type: ASSERTION_TYPE }, {}]
   ]
   for (const [about, clientId, credentials, headers] of cases) {
     const { send } = await withCode(seed, clientId)
     const answer = await send(credentials, headers)
     t.match(await readTokens(answer), { status: 401, error: 'invalid_client' }, about)
-    t.equal(answer.headers.has('www-authenticate'), 'authorization' in headers, 'the scheme that was tried is answered')
+    t.equal(answer.headers.has('www-authenticate'), 'authorization' in headers, 'the challenge names that scheme')
     const good = clientId === 'basic+client'
       ? await send({}, { authorization: basic('basic+client', SECRET) })
-      : await send(clientId === 'key-client' ? await assertion(seed) : { client_id: clientId, ...(clientId === 'post-client' && { client_secret: SECRET }) })
-    t.equal(good.status, 200, 'the code is still good')
+      : await send(clientId === 'key-client'
+        ? await assertion(seed)
+        : {
+            client_id: clientId,
+            ...(clientId === 'post-client' && { client_secret: SECRET })
+          })
+    t.equal(good.status, 200, 'the code is still valid')
   }
 
   const { send } = await withCode(seed, 'key-client')
   t.match(await readTokens(await send({ ...used, code: 'unknown' })), { error: 'invalid_grant' })
-  t.match(await readTokens(await send(used)), { status: 401, error: 'invalid_client', error_description: /used before/ })
+  t.match(
+    await readTokens(await send(used)),
+    { status: 401, error: 'invalid_client', error_description: /used before/ }
+  )
   const [head, body, signature] = used['client_assertion']!.split('.')
-  t.match(await readTokens(await send({ ...used, client_assertion: `${head}.${body}.${signature}=` })), { status: 401 }, 'nor spelt another way')
+  t.match(
+    await readTokens(await send({ ...used, client_assertion: `${head}.${body}.${signature}=` })),
+    { status: 401 },
+    'nor with its signature in another encoding'
+  )
 })
 
 t.test('two credentials at once, or two ids, are an invalid_request', async (t) => {
@@ -113,40 +187,58 @@ t.test('two credentials at once, or two ids, are an invalid_request', async (t) 
   const { send } = await withCode(seed, 'basic+client')
   const headers = { authorization: basic('basic+client', SECRET) }
   t.match(await readTokens(await send({ client_secret: SECRET }, headers)), { status: 400, error: 'invalid_request' })
-  t.match(await readTokens(await send({ client_id: 'open-client' }, headers)), { status: 400, error: 'invalid_request' })
-  t.match(await readTokens(await send({ ...await assertion(seed), client_id: 'basic+client', client_secret: SECRET })), { status: 400, error: 'invalid_request' })
-  t.match(await readTokens(await send({})), { status: 401, error: 'invalid_client', error_description: 'client_id is required' })
+  t.match(
+    await readTokens(await send({ client_id: 'open-client' }, headers)),
+    { status: 400, error: 'invalid_request' }
+  )
+  t.match(
+    await readTokens(await send({ ...await assertion(seed), client_id: 'basic+client', client_secret: SECRET })),
+    { status: 400, error: 'invalid_request' }
+  )
+  t.match(
+    await readTokens(await send({})),
+    { status: 401, error: 'invalid_client', error_description: 'client_id is required' }
+  )
 })
 
 t.test('another client\'s credential does not redeem a code', async (t) => {
   const seed = await start(t)
   const { send } = await withCode(seed, 'open-client')
-  t.match(await readTokens(await send({}, { authorization: basic('basic+client', SECRET) })), { status: 400, error: 'invalid_grant' })
+  t.match(
+    await readTokens(await send({}, { authorization: basic('basic+client', SECRET) })),
+    { status: 400, error: 'invalid_grant' }
+  )
 })
 
-t.test('a confidential client must authenticate to revoke (T155)', async (t) => {
+t.test('a confidential client must authenticate to revoke a token', async (t) => {
   const seed = await start(t)
   const { send } = await withCode(seed, 'basic+client')
   const headers = { authorization: basic('basic+client', SECRET) }
   const tokens = await readTokens(await send({}, headers))
   const revoke = async (body: Record<string, string>, init: Record<string, string> = {}) =>
-    await fetch(`${seed.url}/oauth/revoke`, { method: 'POST', headers: init, body: new URLSearchParams({ token: tokens.refresh_token!, ...body }) })
+    await fetch(
+      `${seed.url}/oauth/revoke`,
+      { method: 'POST', headers: init, body: new URLSearchParams({ token: tokens.refresh_token!, ...body }) }
+    )
   t.equal((await revoke({ client_id: 'basic+client' })).status, 401)
   t.equal((await ping(seed.url, tokens.access_token)).status, 200)
   t.equal((await revoke({}, headers)).status, 200)
   t.equal((await ping(seed.url, tokens.access_token)).status, 401)
 })
 
-t.test('configured clients are asked about by the name the operator gave, and may use no other redirect URI', async (t) => {
+t.test('the consent page names a configured client as the operator does, and other redirect URIs fail', async (t) => {
   const seed = await start(t)
   const client = await createPlainClient(seed.url, { clientId: 'open-client', redirectUri: REDIRECT_URI })
   const page = await fetch(client.authorizationUrl())
   t.match(await page.text(), /Open/)
-  const refused = await fetch(client.authorizationUrl({ redirect_uri: 'http://127.0.0.1:1/cb' }), { redirect: 'manual' })
+  const refused = await fetch(
+    client.authorizationUrl({ redirect_uri: 'http://127.0.0.1:1/cb' }),
+    { redirect: 'manual' }
+  )
   t.equal(refused.status, 400)
 })
 
-t.test('secrets are not in the log, whatever happens', async (t) => {
+t.test('client secrets are never logged', async (t) => {
   const seed = await start(t)
   const { send } = await withCode(seed, 'post-client')
   await send({ client_id: 'post-client', client_secret: 'wrong-secret-in-the-open' })

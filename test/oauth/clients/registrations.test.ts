@@ -13,7 +13,7 @@ const METADATA: ClientMetadata = {
   application_type: 'web'
 }
 
-/** Registrations whose clock is the test's. */
+/** Registrations with a clock that the test moves. */
 function setUp (ttlDays: number) {
   const state = { now: 1_800_000_000_000 }
   const store = createMemoryStore({ now: () => state.now })
@@ -21,7 +21,7 @@ function setUp (ttlDays: number) {
   return { state, registrations: createRegistrations(store, ttlDays * 86_400, () => state.now) }
 }
 
-t.test('a client that nobody uses lives a day, however often it is looked at', async (t) => {
+t.test('an unused client lives a day, however often it is looked up', async (t) => {
   const { state, registrations } = setUp(30)
   const client = await registrations.register(METADATA)
   t.same(client, { client_id: client.client_id, client_id_issued_at: 1_800_000_000, ...METADATA })
@@ -32,10 +32,10 @@ t.test('a client that nobody uses lives a day, however often it is looked at', a
   }
   state.now += DAY / 24
   t.equal(await registrations.find(client.client_id), undefined)
-  t.equal(await registrations.findByMetadata(METADATA), undefined, 'and is not given out again')
+  t.equal(await registrations.findByMetadata(METADATA), undefined, 'and its id is not issued again')
 })
 
-t.test('from its first use on it lives DCR_CLIENT_TTL, and that from its last use on', async (t) => {
+t.test('every use of a client extends its life to DCR_CLIENT_TTL', async (t) => {
   const { state, registrations } = setUp(30)
   const client = await registrations.register(METADATA)
   state.now += DAY - 1
@@ -51,7 +51,7 @@ t.test('from its first use on it lives DCR_CLIENT_TTL, and that from its last us
   t.equal(await registrations.find(client.client_id), undefined, 'a use does not bring it back')
 })
 
-t.test('DCR_CLIENT_TTL may be less than a day', async (t) => {
+t.test('DCR_CLIENT_TTL may be shorter than a day', async (t) => {
   const { state, registrations } = setUp(0.5)
   const client = await registrations.register(METADATA)
   state.now += DAY / 2 - 1
@@ -60,13 +60,22 @@ t.test('DCR_CLIENT_TTL may be less than a day', async (t) => {
   t.equal(await registrations.find(client.client_id), undefined)
 })
 
-t.test('the same metadata, and nothing less, is the same client while it lives', async (t) => {
+t.test('exactly the same metadata gets the same client while it lives', async (t) => {
   const { state, registrations } = setUp(30)
   const client = await registrations.register(METADATA)
   const reordered = Object.fromEntries(Object.entries(METADATA).reverse()) as ClientMetadata
   t.same(await registrations.findByMetadata(reordered), client, 'whatever order its members are in')
-  for (const change of [{ client_name: 'a client' }, { redirect_uris: ['https://client.example/cb2'] }, { application_type: 'native' }, { scope: 'openid' }] as const) {
-    t.equal(await registrations.findByMetadata({ ...METADATA, ...change } as ClientMetadata), undefined, JSON.stringify(change))
+  for (const change of [
+    { client_name: 'a client' },
+    { redirect_uris: ['https://client.example/cb2'] },
+    { application_type: 'native' },
+    { scope: 'openid' }
+  ] as const) {
+    t.equal(
+      await registrations.findByMetadata({ ...METADATA, ...change } as ClientMetadata),
+      undefined,
+      JSON.stringify(change)
+    )
   }
   await registrations.keepAlive(client.client_id)
   state.now += 20 * DAY

@@ -8,7 +8,7 @@ import { ProviderUnavailableError } from '../../../src/provider/discovery.ts'
 import { createMemoryStore } from '../../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
 
-/** What is a logout token, and what is none (OpenID Connect Back-Channel Logout 1.0 section 2.6). */
+/** Logout tokens, valid and invalid (OpenID Connect Back-Channel Logout 1.0 section 2.6). */
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const ISSUER = 'https://idp.example'
 const OIDC: LogoutServices['oidc'] = { issuer: ISSUER, tenants: [], clientId: 'seed', algorithms: ['ES256'] }
@@ -16,16 +16,30 @@ const { privateKey, publicKey } = await generateKeyPair('ES256')
 const { privateKey: foreignKey } = await generateKeyPair('ES256')
 
 const seconds = (): number => Math.floor(Date.now() / 1_000)
-let made = 0
+let issued = 0
 
 type Claims = Record<string, unknown>
 
-function usual (): Claims {
-  return { iss: ISSUER, aud: 'seed', sub: 'ada', sid: 'session-1', iat: seconds(), exp: seconds() + 120, jti: `jti-${++made}`, events: { [EVENT]: {} } }
+function validClaims (): Claims {
+  return {
+    iss: ISSUER,
+    aud: 'seed',
+    sub: 'ada',
+    sid: 'session-1',
+    iat: seconds(),
+    exp: seconds() + 120,
+    jti: `jti-${++issued}`,
+    events: { [EVENT]: {} }
+  }
 }
 
 async function sign (claims: Claims, header: Record<string, unknown> = {}, key = privateKey): Promise<string> {
-  return await new SignJWT(claims as JWTPayload).setProtectedHeader({ alg: 'ES256', typ: 'logout+jwt', kid: 'known', ...header }).sign(key)
+  return await new SignJWT(claims as JWTPayload).setProtectedHeader({
+    alg: 'ES256',
+    typ: 'logout+jwt',
+    kid: 'known',
+    ...header
+  }).sign(key)
 }
 
 function makeServices (more: Partial<LogoutServices> = {}) {
@@ -47,95 +61,119 @@ function makeServices (more: Partial<LogoutServices> = {}) {
   return { services, revoked }
 }
 
-t.test('with a session it ends that session, without one the person', async (t) => {
+t.test('a token with sid logs out that session, one without it the person', async (t) => {
   const { services, revoked } = makeServices()
-  t.same(await logOut(await sign(usual()), services), { subject: 'ada', sid: 'session-1', revoked: 2 })
-  t.same(await logOut(await sign({ ...usual(), sid: undefined }), services), { subject: 'ada', sid: undefined, revoked: 2 })
-  t.same(await logOut(await sign({ ...usual(), sub: undefined }), services), { subject: undefined, sid: 'session-1', revoked: 2 })
+  t.same(await logOut(await sign(validClaims()), services), { subject: 'ada', sid: 'session-1', revoked: 2 })
+  t.same(
+    await logOut(await sign({ ...validClaims(), sid: undefined }), services),
+    { subject: 'ada', sid: undefined, revoked: 2 }
+  )
+  t.same(
+    await logOut(await sign({ ...validClaims(), sub: undefined }), services),
+    { subject: undefined, sid: 'session-1', revoked: 2 }
+  )
   t.same(revoked, [{ sid: 'session-1' }, { subject: 'ada' }, { sid: 'session-1' }])
 })
 
-t.test('one of several audiences is enough, and other members of events do no harm', async (t) => {
+t.test('one matching audience is enough, and other events are ignored', async (t) => {
   const { services, revoked } = makeServices()
-  await logOut(await sign({ ...usual(), aud: ['other', 'seed'], events: { 'urn:other': {}, [EVENT]: {} } }), services)
-  await logOut(await sign(usual(), { typ: undefined }), services)
+  await logOut(
+    await sign({ ...validClaims(), aud: ['other', 'seed'], events: { 'urn:other': {}, [EVENT]: {} } }),
+    services
+  )
+  await logOut(await sign(validClaims(), { typ: undefined }), services)
   t.equal(revoked.length, 2)
 })
 
 const REFUSED: Array<[what: string, token: () => Promise<string>]> = [
   ['no JWT', async () => 'x'],
-  ['not signed', async () => new UnsecuredJWT(usual()).encode()],
-  ['signed by somebody else', () => sign(usual(), {}, foreignKey)],
-  ['an unknown key', () => sign(usual(), { kid: 'unknown' })],
-  ['an algorithm that is not accepted', async () => await new SignJWT(usual()).setProtectedHeader({ alg: 'HS256', kid: 'known' }).sign(new TextEncoder().encode('x'.repeat(32)))],
-  ['another issuer', () => sign({ ...usual(), iss: 'https://evil.example' })],
-  ['the issuer with a slash', () => sign({ ...usual(), iss: `${ISSUER}/` })],
-  ['no issuer', () => sign({ ...usual(), iss: undefined })],
-  ['another audience', () => sign({ ...usual(), aud: 'somebody-else' })],
-  ['no audience', () => sign({ ...usual(), aud: undefined })],
-  ['no iat', () => sign({ ...usual(), iat: undefined })],
-  ['issued long ago', () => sign({ ...usual(), iat: seconds() - 400 })],
-  ['issued in the future', () => sign({ ...usual(), iat: seconds() + 100 })],
-  ['expired', () => sign({ ...usual(), exp: seconds() - 60 })],
-  ['no jti', () => sign({ ...usual(), jti: undefined })],
-  ['no events', () => sign({ ...usual(), events: undefined })],
-  ['events that are null', () => sign({ ...usual(), events: null })],
-  ['events that are text', () => sign({ ...usual(), events: EVENT })],
-  ['events that are a list', () => sign({ ...usual(), events: [EVENT] })],
-  ['another event', () => sign({ ...usual(), events: { 'http://schemas.openid.net/event/other': {} } })],
-  ['an event that is no object', () => sign({ ...usual(), events: { [EVENT]: true } })],
-  ['a nonce: an ID token', () => sign({ ...usual(), nonce: 'n' })],
-  ['neither sub nor sid', () => sign({ ...usual(), sub: undefined, sid: undefined })],
-  ['no sub, and a sid that is no text', () => sign({ ...usual(), sub: undefined, sid: 7 })]
+  ['not signed', async () => new UnsecuredJWT(validClaims()).encode()],
+  ['signed by someone else', () => sign(validClaims(), {}, foreignKey)],
+  ['an unknown key', () => sign(validClaims(), { kid: 'unknown' })],
+  ['an algorithm that is not accepted', async () => await new SignJWT(validClaims()).setProtectedHeader({
+    alg: 'HS256',
+    kid: 'known'
+  }).sign(new TextEncoder().encode('x'.repeat(32)))],
+  ['another issuer', () => sign({ ...validClaims(), iss: 'https://evil.example' })],
+  ['the issuer with a slash', () => sign({ ...validClaims(), iss: `${ISSUER}/` })],
+  ['no issuer', () => sign({ ...validClaims(), iss: undefined })],
+  ['another audience', () => sign({ ...validClaims(), aud: 'somebody-else' })],
+  ['no audience', () => sign({ ...validClaims(), aud: undefined })],
+  ['no iat', () => sign({ ...validClaims(), iat: undefined })],
+  ['issued long ago', () => sign({ ...validClaims(), iat: seconds() - 400 })],
+  ['issued in the future', () => sign({ ...validClaims(), iat: seconds() + 100 })],
+  ['expired', () => sign({ ...validClaims(), exp: seconds() - 60 })],
+  ['no jti', () => sign({ ...validClaims(), jti: undefined })],
+  ['no events', () => sign({ ...validClaims(), events: undefined })],
+  ['events that are null', () => sign({ ...validClaims(), events: null })],
+  ['events that are text', () => sign({ ...validClaims(), events: EVENT })],
+  ['events that are a list', () => sign({ ...validClaims(), events: [EVENT] })],
+  ['another event', () => sign({ ...validClaims(), events: { 'http://schemas.openid.net/event/other': {} } })],
+  ['an event that is no object', () => sign({ ...validClaims(), events: { [EVENT]: true } })],
+  ['a nonce: an ID token', () => sign({ ...validClaims(), nonce: 'n' })],
+  ['neither sub nor sid', () => sign({ ...validClaims(), sub: undefined, sid: undefined })],
+  ['no sub, and a sid that is no text', () => sign({ ...validClaims(), sub: undefined, sid: 7 })]
 ]
 
 for (const [what, token] of REFUSED) {
-  t.test(`refused, and nobody is logged out: ${what}`, async (t) => {
+  t.test(`refused without logging anyone out: ${what}`, async (t) => {
     const { services, revoked } = makeServices()
-    await t.rejects(logOut(await token(), services), { name: 'OAuthError', code: 'invalid_request', statusCode: 400, detail: /./ })
+    await t.rejects(
+      logOut(await token(), services),
+      { name: 'OAuthError', code: 'invalid_request', statusCode: 400, detail: /./ }
+    )
     t.same(revoked, [])
   })
 }
 
-t.test('no token at all', async (t) => {
-  await t.rejects(logOut(undefined, makeServices().services), { code: 'invalid_request', message: 'logout_token is required' })
+t.test('a request without a token is refused', async (t) => {
+  await t.rejects(
+    logOut(undefined, makeServices().services),
+    { code: 'invalid_request', message: 'logout_token is required' }
+  )
 })
 
-t.test('a logout token is good once, ten times at once as well', async (t) => {
+t.test('a logout token works once, also when it is sent ten times at once', async (t) => {
   const { services, revoked } = makeServices()
-  const token = await sign(usual())
+  const token = await sign(validClaims())
   const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => logOut(token, services)))
   t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
   await t.rejects(logOut(token, services), { code: 'invalid_request', detail: 'it was used before' })
   t.equal(revoked.length, 1)
 })
 
-t.test('the mark of a used one lives longer than the token can be accepted', async (t) => {
+t.test('the record of a used token outlives the token', async (t) => {
   let now = Date.now()
   const store = createMemoryStore({ now: () => now })
   const { services } = makeServices({ store })
-  const token = await sign({ ...usual(), iat: seconds() + 25, exp: seconds() + 1_000 })
+  const token = await sign({ ...validClaims(), iat: seconds() + 25, exp: seconds() + 1_000 })
   await logOut(token, services)
   now += (25 + 300 + 30) * 1_000
   await t.rejects(logOut(token, services), { code: 'invalid_request', detail: 'it was used before' })
 })
 
-t.test('of a provider with several tenants, only those that are listed', async (t) => {
-  const { services, revoked } = makeServices({ oidc: { ...OIDC, issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] } })
-  const from = (tid: string): Claims => ({ ...usual(), iss: `${ISSUER}/${tid}/v2.0`, tid })
+t.test('only listed tenants of a multi-tenant provider are accepted', async (t) => {
+  const {
+    services,
+    revoked
+  } = makeServices({ oidc: { ...OIDC, issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] } })
+  const from = (tid: string): Claims => ({ ...validClaims(), iss: `${ISSUER}/${tid}/v2.0`, tid })
   await logOut(await sign(from('tenant-1')), services)
   await t.rejects(logOut(await sign(from('tenant-2')), services), { code: 'invalid_request', detail: 'another issuer' })
-  await t.rejects(logOut(await sign({ ...from('tenant-1'), tid: undefined }), services), { code: 'invalid_request', detail: 'another issuer' })
+  await t.rejects(
+    logOut(await sign({ ...from('tenant-1'), tid: undefined }), services),
+    { code: 'invalid_request', detail: 'another issuer' }
+  )
   t.equal(revoked.length, 1)
 })
 
-t.test('what cannot be judged or done now is not called bad', async (t) => {
+t.test('an outage of the provider or the store is not an invalid token', async (t) => {
   const away = makeServices({ getKey: async () => { throw new ProviderUnavailableError('no keys yet') } })
-  await t.rejects(logOut(await sign(usual()), away.services), ProviderUnavailableError)
+  await t.rejects(logOut(await sign(validClaims()), away.services), ProviderUnavailableError)
   t.same(away.revoked, [])
   const store = createMemoryStore()
   store.setIfAbsent = async () => { throw new StoreUnavailableError() }
   const down = makeServices({ store })
-  await t.rejects(logOut(await sign(usual()), down.services), StoreUnavailableError)
+  await t.rejects(logOut(await sign(validClaims()), down.services), StoreUnavailableError)
   t.same(down.revoked, [])
 })
