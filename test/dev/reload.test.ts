@@ -64,16 +64,16 @@ const BROKEN = 'Saved files cannot be loaded'
 
 t.test('a saved file of this repository is live in sessions that go on', async (t) => {
   // A copy, as other tests load the tools of this one.
-  const house = await emptyFolder(t)
-  for (const path of ['dev', 'plugins', 'routes', 'src', 'package.json', 'tsconfig.json']) await cp(join(ROOT, path), join(house, path), { recursive: true })
-  await symlink(join(ROOT, 'node_modules'), join(house, 'node_modules'))
-  await mkdir(join(house, '.dev/src/tools'), { recursive: true })
-  await writeFile(join(house, '.dev/src/tools/removed-long-ago.js'), 'this is not JavaScript')
+  const folder = await emptyFolder(t)
+  for (const path of ['dev', 'plugins', 'routes', 'src', 'package.json', 'tsconfig.json']) await cp(join(ROOT, path), join(folder, path), { recursive: true })
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  await mkdir(join(folder, '.dev/src/tools'), { recursive: true })
+  await writeFile(join(folder, '.dev/src/tools/removed-long-ago.js'), 'this is not JavaScript')
   // The types of one file, as those of the whole repository take longer than all the rest.
-  await writeFile(join(house, 'dev/tsconfig.json'), JSON.stringify({ compilerOptions: { noEmit: true, types: [] }, files: ['../src/async/single-flight.ts'] }))
-  const save = async (name: string, text: string) => { await writeFile(join(house, 'src/tools', name), text) }
+  await writeFile(join(folder, 'dev/tsconfig.json'), JSON.stringify({ compilerOptions: { noEmit: true, types: [] }, files: ['../src/async/single-flight.ts'] }))
+  const save = async (name: string, text: string) => { await writeFile(join(folder, 'src/tools', name), text) }
 
-  const dev = await startDev(t, join(house, 'dev/start.js'), house)
+  const dev = await startDev(t, join(folder, 'dev/start.js'), folder)
   const clients = [await connect(t, dev.url, 'legacy'), await connect(t, dev.url, 'auto')]
   const [session] = clients.map(({ transport }) => transport.sessionId)
   for (const client of clients) t.same(await client.names(), ['seed_ping', 'whoami'], 'what has no source any more is not offered')
@@ -87,11 +87,11 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   t.match(await line(dev, LOADED), { added: ['Tool "greet"'], changed: [], gone: [] })
 
   await save('greet.ts', 'export const = 1\n')
-  t.match(await line(dev, BROKEN), { level: 50, reason: `${house}/src/tools/greet.ts:1 cannot be loaded: Expected identifier but found "="` })
+  t.match(await line(dev, BROKEN), { level: 50, reason: `${folder}/src/tools/greet.ts:1 cannot be loaded: Expected identifier but found "="` })
   for (const client of clients) t.equal(await client.call('greet'), 'hello', 'what was offered before stays')
 
   await save('greet.ts', 'export const nothing = 1\n')
-  t.match(await line(dev, BROKEN, 2), { reason: new RegExp(`^${house}/src/tools/greet\\.ts exports nothing`) })
+  t.match(await line(dev, BROKEN, 2), { reason: new RegExp(`^${folder}/src/tools/greet\\.ts exports nothing`) })
 
   await save('_words.ts', "export const word = (): string => 'hi'\n")
   await save('greet.ts', `import { word } from './_words.ts'\n${tool('greet', 'word()', '../index.ts')}`)
@@ -101,11 +101,11 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   t.match(await line(dev, LOADED, 3), { added: [], changed: ['Tool "greet"', 'Tool "seed_ping"', 'Tool "whoami"', 'Prompt "greet"'], gone: [] })
   for (const client of clients) t.equal(await client.call('greet'), 'good morning', 'files that others import are loaded again too')
 
-  await mkdir(join(house, 'src/prompts'), { recursive: true })
-  await writeFile(join(house, 'src/prompts/poem.ts'), "import { definePrompt } from '../index.ts'\nexport const poem = definePrompt({ name: 'poem', handler: () => 'Write a poem' })\n")
+  await mkdir(join(folder, 'src/prompts'), { recursive: true })
+  await writeFile(join(folder, 'src/prompts/poem.ts'), "import { definePrompt } from '../index.ts'\nexport const poem = definePrompt({ name: 'poem', handler: () => 'Write a poem' })\n")
   t.match(await line(dev, LOADED, 4), { added: ['Prompt "poem"'] }, 'also in a folder that there was not')
 
-  await rm(join(house, 'src/tools/greet.ts'))
+  await rm(join(folder, 'src/tools/greet.ts'))
   for (const client of clients) {
     await client.changed(2)
     t.same(await client.names(), ['seed_ping', 'whoami'])

@@ -6,7 +6,7 @@ import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { createPolicyEvaluator } from '../../src/policy/evaluator.ts'
-import { ERAS, startAsking } from '../support/ask.ts'
+import { ERAS, startEngine } from '../support/engine-fixture.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../support/mcp.ts'
 import { MODERN_META, modernRequest, ready, startSeed } from '../support/seed.ts'
 
@@ -59,25 +59,25 @@ const POLICY = { hierarchy: [['widest', 'wide'], ['wide', 'a'], ['round', 'about
 for (const era of ERAS) {
   t.test(`lists and calls judge alike, ${era}`, async (t) => {
     for (const [what, policy, claims, outcome] of CASES) {
-      const { ask } = startAsking(t, offered(policy), { policy: POLICY })
+      const engine = startEngine(t, offered(policy), { policy: POLICY })
       const options = { principal: claims && asPrincipal('ada', { scope: 'openid', ...claims }) }
       const shown = outcome === 'allowed' || (outcome === 'scopes' && !what.includes('no client may ask'))
       for (const [method, member] of LISTS) {
-        const { result } = (await ask(era, method, {}, options)).body
+        const { result } = (await engine.send(era, method, {}, options)).body
         const own = result[member].filter(({ uri }: { uri?: string }) => uri !== 'memo://of/1')
         t.equal(own.length, shown ? 1 : 0, `${what}: ${method}`)
         if (method === 'resources/list') t.equal(result.resources.length - own.length, outcome === 'allowed' ? 1 : 0, `${what}: what a template lists`)
       }
       for (const [method, params] of USES) {
-        const used = await ask(era, method, params, options).then(({ body }) => body.error === undefined ? 'allowed' : 'hidden', (err) => err instanceof InsufficientScopeError ? 'scopes' : String(err))
+        const used = await engine.send(era, method, params, options).then(({ body }) => body.error === undefined ? 'allowed' : 'hidden', (err) => err instanceof InsufficientScopeError ? 'scopes' : String(err))
         t.equal(used, outcome, `${what}: ${method}`)
       }
     }
   })
 
   t.test(`what is hidden is answered as what does not exist, ${era}`, async (t) => {
-    const { ask } = startAsking(t, offered({ groups: ['staff'] }))
-    const error = async (method: string, params: object) => JSON.stringify((await ask(era, method, params, { principal: asPrincipal('ada') })).body.error)
+    const engine = startEngine(t, offered({ groups: ['staff'] }))
+    const error = async (method: string, params: object) => JSON.stringify((await engine.send(era, method, params, { principal: asPrincipal('ada') })).body.error)
     for (const [hidden, none, method, params] of [
       ['tool', 'nosuch', 'tools/call', (name: string) => ({ name, arguments: {} })],
       ['prompt', 'nosuch', 'prompts/get', (name: string) => ({ name })],
@@ -89,17 +89,17 @@ for (const era of ERAS) {
 
 t.test('all scopes are asked for at once: what the token has, and what is missing', async (t) => {
   const definitions = [...offered({ scopes: ['a', 'b'] }), defineTool({ name: 'other', description: 'x', input: Type.Object({}), scopes: ['c'], handler: () => '' })]
-  const house = startEngines(t, { count: 1, definitions, policy: { hierarchy: [], scopes: ['openid', 'offline_access', 'a', 'b', 'c', 'z'] } })
+  const cluster = startEngines(t, { count: 1, definitions, policy: { hierarchy: [], scopes: ['openid', 'offline_access', 'a', 'b', 'c', 'z'] } })
   const principal = asPrincipal('ada', { scope: 'a openid offline_access strange' })
   const refusal = async (sending: Promise<unknown>) => await sending.then(() => undefined, (err) => err instanceof InsufficientScopeError ? { scopes: err.scopes, detail: err.detail } : err)
-  t.same(await refusal(send(house.engines[0]!, ...modern('tools/call', { name: 'tool' }).map((part, at) => at === 0 ? part : { ...part, principal }) as [unknown, object])), { scopes: ['openid', 'a', 'b'], detail: 'scopes that the access token lacks: b' })
+  t.same(await refusal(send(cluster.engines[0]!, ...modern('tools/call', { name: 'tool' }).map((part, at) => at === 0 ? part : { ...part, principal }) as [unknown, object])), { scopes: ['openid', 'a', 'b'], detail: 'scopes that the access token lacks: b' })
 
-  const session = await startSession(house, { version: '2025-03-26', principal })
+  const session = await startSession(cluster, { version: '2025-03-26', principal })
   const batch = [call('tool', {}, { id: 1 }), call('other', {}, { id: 2 }), request('tools/list', {}, 3), { jsonrpc: '2.0', method: 'notifications/initialized' }]
   t.same(await refusal(session.post(batch)), { scopes: ['openid', 'a', 'b', 'c'], detail: 'scopes that the access token lacks: b c' }, 'a batch asks for those of all its messages')
 
   const [body, options] = modern('subscriptions/listen', { notifications: { resourceSubscriptions: ['memo://one', 'memo://nosuch', 7] } })
-  t.match(await refusal(send(house.engines[0]!, body, { ...options, principal })), { scopes: ['openid', 'a', 'b'] }, 'a subscription to a resource too')
+  t.match(await refusal(send(cluster.engines[0]!, body, { ...options, principal })), { scopes: ['openid', 'a', 'b'] }, 'a subscription to a resource too')
   t.match(await refusal(session.post(request('resources/subscribe', { uri: 'memo://one' }))), { scopes: ['openid', 'a', 'b'] })
   t.match(await refusal(session.post(request('completion/complete', { ref: { type: 'ref/resource', uri: 'memo://of/{id}' }, argument: { name: 'id', value: '' } }))), { scopes: ['openid', 'a', 'b'] })
   t.match(await refusal(session.post(request('completion/complete', { ref: { type: 'ref/prompt', name: 'prompt' }, argument: { name: 'id', value: '' } }))), { scopes: ['openid', 'a', 'b'] })
@@ -117,16 +117,16 @@ t.test('nobody is told of changes of a resource that is hidden from them', async
     }
   })
   const open = defineResource({ uri: 'memo://open', name: 'open', read: () => '' })
-  const house = startEngines(t, { count: 1, definitions: [...offered({ groups: ['staff'] }), open, announcer] })
+  const cluster = startEngines(t, { count: 1, definitions: [...offered({ groups: ['staff'] }), open, announcer] })
   const listen = async (principal: ReturnType<typeof asPrincipal>, uris: string[]) => {
     const [body, options] = modern('subscriptions/listen', { notifications: { resourceSubscriptions: uris } })
-    return (await send(house.engines[0]!, body, { ...options, principal })).events
+    return (await send(cluster.engines[0]!, body, { ...options, principal })).events
   }
   const [ada, staff] = [await listen(asPrincipal('ada'), ['memo://one', 'memo://open', 'memo://nosuch']), await listen(asPrincipal('bob', { groups: ['staff'] }), ['memo://one'])]
   await ada.message()
   await staff.message()
   await settle()
-  await send(house.engines[0]!, ...modern('tools/call', { name: 'announce', arguments: {} }))
+  await send(cluster.engines[0]!, ...modern('tools/call', { name: 'announce', arguments: {} }))
   t.match(await ada.message(), { method: 'notifications/resources/updated', params: { uri: 'memo://open' } })
   t.match(await staff.message(), { method: 'notifications/resources/updated', params: { uri: 'memo://one' } })
 })

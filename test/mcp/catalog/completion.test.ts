@@ -2,7 +2,7 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { definePrompt } from '../../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../../src/define/resource.ts'
-import { ERAS, startAsking } from '../../support/ask.ts'
+import { ERAS, startEngine } from '../../support/engine-fixture.ts'
 import { asPrincipal } from '../../support/mcp.ts'
 
 /** Suggestions while somebody types an argument (MCP, completion). */
@@ -36,9 +36,9 @@ const definitions = [
 
 for (const era of ERAS) {
   t.test(era, async (t) => {
-    const { ask } = startAsking(t, definitions)
+    const { send } = startEngine(t, definitions)
     const complete = async (ref: object, name: string, value: string, given?: object, principal = asPrincipal('ada')) =>
-      (await ask(era, 'completion/complete', { ref, argument: { name, value }, ...(given !== undefined && { context: { arguments: given } }) }, { principal })).body
+      (await send(era, 'completion/complete', { ref, argument: { name, value }, ...(given !== undefined && { context: { arguments: given } }) }, { principal })).body
     const greet = { type: 'ref/prompt', name: 'greet' }
     const of = (uri: string) => ({ type: 'ref/resource', uri })
 

@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import { definePrompt } from '../../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../../src/define/resource.ts'
 import { defineTool } from '../../../src/define/tool.ts'
-import { ERAS, startAsking } from '../../support/ask.ts'
+import { ERAS, startEngine } from '../../support/engine-fixture.ts'
 
 const tool = (name: string) => defineTool({ name, description: name, input: Type.Object({}), handler: () => '' })
 const NAMES = ['e', 'a', 'd', 'b', 'c']
@@ -23,13 +23,13 @@ const LISTS = [
 
 for (const era of ERAS) {
   t.test(`every list goes out in pages, ${era}`, async (t) => {
-    const house = startAsking(t, definitions, { pageSize: 2 })
+    const fixture = startEngine(t, definitions, { pageSize: 2 })
     const cursors: string[] = []
     for (const [method, member, key, all] of LISTS) {
       const found: string[] = []
       let cursor: string | undefined
       do {
-        const { result } = (await house.ask(era, method, cursor === undefined ? {} : { cursor })).body
+        const { result } = (await fixture.send(era, method, cursor === undefined ? {} : { cursor })).body
         t.ok(result[member].length <= 2)
         found.push(...result[member].map((item: Record<string, string>) => item[key]))
         cursor = result.nextCursor
@@ -39,15 +39,15 @@ for (const era of ERAS) {
     }
     const sealed = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
     for (const cursor of ['', 'x', '!!', cursors.at(-1)!, `${cursors[0]!}x`, sealed(['tools']), sealed(['tools', 7]), sealed({}), sealed(null), sealed(['prompts', 'a']), 'A'.repeat(20_000)]) {
-      t.match((await house.ask(era, 'tools/list', { cursor })).body.error, { code: -32602 }, cursor.slice(0, 40))
+      t.match((await fixture.send(era, 'tools/list', { cursor })).body.error, { code: -32602 }, cursor.slice(0, 40))
     }
-    t.same((await house.ask(era, 'tools/list', { cursor: sealed(['tools', 'zzz']) })).body.result.tools, [], 'after the last there is nothing')
+    t.same((await fixture.send(era, 'tools/list', { cursor: sealed(['tools', 'zzz']) })).body.result.tools, [], 'after the last there is nothing')
   })
 
   t.test(`a page is right when something was added or taken away meanwhile, ${era}`, async (t) => {
-    const { ask, engines } = startAsking(t, definitions, { pageSize: 2 })
-    const { nextCursor: cursor } = (await ask(era, 'tools/list')).body.result
+    const { send, engines } = startEngine(t, definitions, { pageSize: 2 })
+    const { nextCursor: cursor } = (await send(era, 'tools/list')).body.result
     engines[0]!.replace(['a', 'c', 'd', 'bb'].map(tool))
-    t.match((await ask(era, 'tools/list', { cursor })).body.result.tools, [{ name: 'bb' }, { name: 'c' }])
+    t.match((await send(era, 'tools/list', { cursor })).body.result.tools, [{ name: 'bb' }, { name: 'c' }])
   })
 }

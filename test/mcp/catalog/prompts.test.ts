@@ -4,7 +4,7 @@ import { assistant, image, user } from '../../../src/define/content.ts'
 import { definePrompt } from '../../../src/define/prompt.ts'
 import { ToolError } from '../../../src/define/tool.ts'
 import { createTestClient } from '../../../src/testing/index.ts'
-import { ERAS, startAsking } from '../../support/ask.ts'
+import { ERAS, startEngine } from '../../support/engine-fixture.ts'
 
 const prompts = [
   definePrompt({ name: 'plain', handler: () => 'Say hello' }),
@@ -30,8 +30,8 @@ const prompts = [
 
 for (const era of ERAS) {
   t.test(era, async (t) => {
-    const { ask } = startAsking(t, prompts)
-    const get = async (name: string, args?: object) => (await ask(era, 'prompts/get', { name, ...(args !== undefined && { arguments: args }) })).body
+    const { send } = startEngine(t, prompts)
+    const get = async (name: string, args?: object) => (await send(era, 'prompts/get', { name, ...(args !== undefined && { arguments: args }) })).body
 
     t.match((await get('plain')).result.messages, [{ role: 'user', content: { type: 'text', text: 'Say hello' } }], 'text is what the user says')
     t.match((await get('greet', { name: 'Ada' })).result, {
@@ -47,7 +47,7 @@ for (const era of ERAS) {
     }
     t.notMatch(JSON.stringify(await get('breaks')), /hunter2/)
 
-    const { prompts: listed } = (await ask(era, 'prompts/list')).body.result
+    const { prompts: listed } = (await send(era, 'prompts/list')).body.result
     t.same(listed.map(({ name }: { name: string }) => name), ['asks', 'breaks', 'greet', 'nothing', 'plain', 'refuses', 'shapeless'])
     t.same(listed[2], { name: 'greet', title: 'Greet', description: 'Greets somebody', arguments: [{ name: 'name', title: 'Name', description: 'Whom', required: true }, { name: 'tone', required: false }] })
     t.same(listed[4], { name: 'plain' })
@@ -64,16 +64,16 @@ t.test('the log says why a prompt failed', async (t) => {
 })
 
 t.test('a prompt may ask the person', async (t) => {
-  const { ask } = startAsking(t, prompts)
-  const asked = (await ask('modern', 'prompts/get', { name: 'asks' })).body.result
+  const { send } = startEngine(t, prompts)
+  const asked = (await send('modern', 'prompts/get', { name: 'asks' })).body.result
   t.match(asked, { resultType: 'input_required' })
-  t.match((await ask('modern', 'prompts/get', { name: 'asks', requestState: asked.requestState, inputResponses: { 'input-1': { action: 'accept', content: { which: 'this' } } } })).body.result, { messages: [{ content: { text: 'this' } }] })
+  t.match((await send('modern', 'prompts/get', { name: 'asks', requestState: asked.requestState, inputResponses: { 'input-1': { action: 'accept', content: { which: 'this' } } } })).body.result, { messages: [{ content: { text: 'this' } }] })
 })
 
 t.test('prompts that cannot be served fail at start', (t) => {
   for (const [definitions, message] of [
     [[prompts[0]!, prompts[0]!], 'Prompt "plain" is defined twice'],
     [[definePrompt({ name: 'a b', handler: () => '' })], /Prompt name "a b"/]
-  ] as const) t.throws(() => startAsking(t, definitions), { message })
+  ] as const) t.throws(() => startEngine(t, definitions), { message })
   t.end()
 })

@@ -5,7 +5,7 @@ import { ToolError } from '../../../src/define/tool.ts'
 import { createPolicyEvaluator } from '../../../src/policy/evaluator.ts'
 import { createResourceCatalog } from '../../../src/mcp/catalog/resources.ts'
 import { createTestClient } from '../../../src/testing/index.ts'
-import { ERAS, startAsking } from '../../support/ask.ts'
+import { ERAS, startEngine } from '../../support/engine-fixture.ts'
 
 const BYTES = new Uint8Array([1, 2, 3, 4]).subarray(1, 3)
 
@@ -38,8 +38,8 @@ const definitions = [
 
 for (const era of ERAS) {
   t.test(`resources/read, ${era}`, async (t) => {
-    const { ask } = startAsking(t, definitions)
-    const read = async (uri: string) => (await ask(era, 'resources/read', { uri })).body
+    const { send } = startEngine(t, definitions)
+    const read = async (uri: string) => (await send(era, 'resources/read', { uri })).body
     const contents = async (uri: string) => (await read(uri)).result?.contents
     const params = async (uri: string) => { const [one] = await contents(uri) ?? []; return one && JSON.parse(one.text) }
 
@@ -72,7 +72,7 @@ for (const era of ERAS) {
   })
 
   t.test(`hostile URIs are answered at once, ${era}`, async (t) => {
-    const { ask } = startAsking(t, definitions)
+    const { send } = startEngine(t, definitions)
     const long = 8_192
     for (const uri of [
       `memo://${'a'.repeat(1_000_000)}`,
@@ -87,19 +87,19 @@ for (const era of ERAS) {
     ]) {
       const began = performance.now()
       // What is no header could hold is sent by a session alone.
-      const { body } = await ask(era, 'resources/read', { uri })
+      const { body } = await send(era, 'resources/read', { uri })
       t.match(body.error, { code: -32602 }, uri.slice(0, 40))
       t.ok(performance.now() - began < 500, `${uri.slice(0, 20)} took ${performance.now() - began} ms`)
     }
   })
 
   t.test(`lists, ${era}`, async (t) => {
-    const { ask } = startAsking(t, definitions)
-    const { resources } = (await ask(era, 'resources/list')).body.result
+    const { send } = startEngine(t, definitions)
+    const { resources } = (await send(era, 'resources/list')).body.result
     t.same(resources.map(({ uri }: { uri: string }) => uri), ['memo://breaks', 'memo://bytes', 'memo://json', 'memo://kept', 'memo://list', 'memo://many', 'memo://mine', 'memo://nothing', 'memo://refuses', 'memo://text', 'tickets://AB-1', 'tickets://AB-2'])
     t.same(resources[1], { uri: 'memo://bytes', name: 'bytes', title: 'Bytes', mimeType: 'image/png', size: 2, annotations: { priority: 1 } })
     t.same(resources.slice(-2), [{ uri: 'tickets://AB-1', name: 'AB-1', mimeType: 'text/plain' }, { uri: 'tickets://AB-2', name: 'AB-2', mimeType: 'text/html' }])
-    const { resourceTemplates } = (await ask(era, 'resources/templates/list')).body.result
+    const { resourceTemplates } = (await send(era, 'resources/templates/list')).body.result
     t.same(resourceTemplates.map(({ uriTemplate }: { uriTemplate: string }) => uriTemplate), ['file:///{+path}', 'logs://{year}-{month}-{day}', 'notes://{owner}/{name}.md', 'search://all{?q,page}', 'tags://{tags*}{/rest}{.ending}{#part}', 'tickets://{id}'])
     t.same(resourceTemplates.at(-1), { uriTemplate: 'tickets://{id}', name: 'ticket', mimeType: 'text/plain' })
   })
@@ -126,9 +126,9 @@ t.test('a template that cannot list takes nothing from the others', async (t) =>
 })
 
 t.test('2026-07-28 tells how long what was read, and lists, may be kept, and by whom', async (t) => {
-  const { ask } = startAsking(t, definitions)
+  const { send } = startEngine(t, definitions)
   const hints = async (method: string, params: object = {}) => {
-    const { ttlMs, cacheScope } = (await ask('modern', method, params)).body.result
+    const { ttlMs, cacheScope } = (await send('modern', method, params)).body.result
     return { ttlMs, cacheScope }
   }
   t.same(await hints('resources/read', { uri: 'memo://text' }), { ttlMs: 0, cacheScope: 'private' })
@@ -136,7 +136,7 @@ t.test('2026-07-28 tells how long what was read, and lists, may be kept, and by 
   t.same(await hints('resources/read', { uri: 'memo://mine' }), { ttlMs: 60_000, cacheScope: 'private' })
   t.same(await hints('resources/list'), { ttlMs: 60_000, cacheScope: 'private' }, 'something in it has a policy')
   t.same(await hints('resources/templates/list'), { ttlMs: 60_000, cacheScope: 'public' })
-  const old = (await ask('legacy', 'resources/read', { uri: 'memo://kept' })).body.result
+  const old = (await send('legacy', 'resources/read', { uri: 'memo://kept' })).body.result
   t.same(Object.keys(old), ['contents'])
 })
 

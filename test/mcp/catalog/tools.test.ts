@@ -4,7 +4,7 @@ import { audio, embeddedResource, image, resourceLink, text, toolResult } from '
 import { ToolError, defineTool } from '../../../src/define/tool.ts'
 import type { ToolDefinition } from '../../../src/define/tool.ts'
 import { createTestClient } from '../../../src/testing/index.ts'
-import { startAsking } from '../../support/ask.ts'
+import { startEngine } from '../../support/engine-fixture.ts'
 
 /** What tools give, as their callers get it; what both eras have in common: engine.test.ts. */
 
@@ -130,9 +130,9 @@ const routed = defineTool({
 })
 
 t.test('arguments that headers repeat must say the same (2026-07-28)', async (t) => {
-  const { ask } = startAsking(t, [routed, tool('plain', () => 'x')])
+  const { send } = startEngine(t, [routed, tool('plain', () => 'x')])
   const call = async (args: object | undefined, headers: Record<string, string>, name = 'routed') => {
-    const { status, body } = await ask('modern', 'tools/call', { name, ...(args !== undefined && { arguments: args }) }, { headers })
+    const { status, body } = await send('modern', 'tools/call', { name, ...(args !== undefined && { arguments: args }) }, { headers })
     return { status, ...(body.error === undefined ? { text: body.result.content[0].text } : { code: body.error.code, header: body.error.data?.mismatch?.header }) }
   }
   const good: Array<[object | undefined, Record<string, string>]> = [
@@ -160,8 +160,8 @@ t.test('arguments that headers repeat must say the same (2026-07-28)', async (t)
   for (const [args, headers, header] of bad) t.match(await call(args, headers), { status: 400, code: -32020, header }, JSON.stringify([args, headers]))
   t.match(await call({ region: 'west' }, {}, 'plain'), { status: 200 }, 'a tool that repeats nothing')
   t.match(await call({ region: 'west' }, {}, 'nosuch'), { code: -32602 })
-  t.match((await ask('legacy', 'tools/call', { name: 'routed', arguments: { region: 'west' } })).body.result, { content: [{ text: 'arrived' }] }, 'the 2025 revisions know no such headers')
-  t.match((await ask('modern', 'tools/list')).body.result.tools[1].inputSchema.properties.region, { 'x-mcp-header': 'Region' })
+  t.match((await send('legacy', 'tools/call', { name: 'routed', arguments: { region: 'west' } })).body.result, { content: [{ text: 'arrived' }] }, 'the 2025 revisions know no such headers')
+  t.match((await send('modern', 'tools/list')).body.result.tools[1].inputSchema.properties.region, { 'x-mcp-header': 'Region' })
 })
 
 t.test('a declaration that clients would refuse the tool for fails at start', async (t) => {
