@@ -198,7 +198,7 @@ for (const [name, { begin, end, reason, reads = false }] of Object.entries(outag
 
     gated.open('let go')
     t.match((await running.rest()).at(-1), { id: 'running', result: { content: [{ text: 'let go' }] } }, 'a call that was running is answered')
-    t.notOk(standalone.over, 'the stream is still open')
+    t.notOk(standalone.hasEnded, 'the stream is still open')
 
     await end(bad)
     const after: RawAnswer[] = []
@@ -281,7 +281,7 @@ t.test('Redis is full: open sessions and 2026-07-28 are served, what is new wait
   const registration = await fetch(`${url}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: ['http://localhost:8080/callback'] }) })
   t.match({ status: registration.status, retryAfter: registration.headers.get('retry-after') }, { status: 503, retryAfter: '1' })
   t.same(await readiness(seed), { code: 200, status: 'degraded', store: 'failing' })
-  t.notOk(standalone.over)
+  t.notOk(standalone.hasEnded)
 
   await admin.config('SET', 'maxmemory', '0')
   await seed.logged(({ msg }) => msg.startsWith(BACK))

@@ -13,12 +13,12 @@ import { StoreUnavailableError } from '../../src/store/store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { interactiveTools } from './interactive-tools.ts'
 
-/** Replicas of the engine on one store, and clients that speak to them message by message. */
+/** Engines on one store, as replicas of a server, and clients that send them single messages. */
 
 export interface Engines {
   store: TestStore
   engines: Engine[]
-  /** What the engines and their tools logged. */
+  /** Log lines of the engines and their tools. */
   lines: Array<Record<string, unknown>>
 }
 
@@ -31,7 +31,12 @@ export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'definitions'
 export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, maxPerPrincipal: 100, maxTotal: 10_000 }
 export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {} }
 
-export function startEngines (t: Test, { count = 2, definitions = interactiveTools, store = testStore(t), ...options }: EnginesOptions = {}): Engines {
+export function startEngines (t: Test, {
+  count = 2,
+  definitions = interactiveTools,
+  store = testStore(t),
+  ...options
+}: EnginesOptions = {}): Engines {
   stayAwake(t)
   const { lines, log } = captureLog()
   const keyring = createKeyring(undefined, undefined)
@@ -65,32 +70,32 @@ export function captureLog () {
   return { lines, log: { info: write, warn: write, error: write } }
 }
 
-/** A store in memory that can be away, lose what is published, and forget. */
+/** A memory store with outages and lost messages. */
 export type TestStore = Store & {
-  away: boolean
-  /** Whether a published message is lost on its way. */
-  loses: (message: { kind: string }) => boolean
-  /** Tells all subscribers that they may have missed something. */
-  comeBack (): void
-  /** Every call so far. */
+  isDown: boolean
+  /** Whether a published message is lost. */
+  isLost: (message: { kind: string }) => boolean
+  /** Notifies all subscribers that they may have missed messages. */
+  notifyGap (): void
+  /** All calls so far. */
   calls: Array<[method: string, key: unknown]>
 }
 
 export function testStore (t: Test, options: Parameters<typeof createMemoryStore>[0] = {}): TestStore {
   const store = createMemoryStore(options)
   t.teardown(async () => { await store.close() })
-  const gaps: Array<() => void> = []
+  const gapListeners: Array<() => void> = []
   const own = {
-    away: false,
-    loses: (_message: { kind: string }) => false,
-    comeBack () { for (const tell of gaps) tell() },
+    isDown: false,
+    isLost: (_message: { kind: string }) => false,
+    notifyGap () { for (const onGap of gapListeners) onGap() },
     calls: [] as Array<[string, unknown]>,
     async publish (channel: string, message: string) {
-      if (own.away) throw new StoreUnavailableError()
-      if (!own.loses(JSON.parse(message) as { kind: string })) await store.publish(channel, message)
+      if (own.isDown) throw new StoreUnavailableError()
+      if (!own.isLost(JSON.parse(message) as { kind: string })) await store.publish(channel, message)
     },
     subscribe (channel: string, onMessage: (message: string) => void, onGap: () => void) {
-      gaps.push(onGap)
+      gapListeners.push(onGap)
       store.subscribe(channel, onMessage, onGap)
     }
   }
@@ -101,15 +106,22 @@ export function testStore (t: Test, options: Parameters<typeof createMemoryStore
       if (typeof member !== 'function') return member
       return async (...args: unknown[]) => {
         own.calls.push([name, args[0]])
-        if (own.away) throw new StoreUnavailableError()
+        if (own.isDown) throw new StoreUnavailableError()
         return await (member as (...args: unknown[]) => unknown)(...args)
       }
     }
   })
 }
 
-export function asPrincipal (sub: string, { iss = 'https://id.example', client = 'client-1', ...claims }: { iss?: string, client?: string, [claim: string]: unknown } = {}): Principal {
-  return toPrincipal({ iss, sub, exp: 2_000_000_000, client_id: client, scope: 'openid', ...claims }, { groupsClaim: 'groups', groupPaths: false })
+export function asPrincipal (sub: string, {
+  iss = 'https://id.example',
+  client = 'client-1',
+  ...claims
+}: { iss?: string, client?: string, [claim: string]: unknown } = {}): Principal {
+  return toPrincipal(
+    { iss, sub, exp: 2_000_000_000, client_id: client, scope: 'openid', ...claims },
+    { groupsClaim: 'groups', groupPaths: false }
+  )
 }
 
 export interface SendOptions {
@@ -123,19 +135,25 @@ export interface SendOptions {
 export interface Sent {
   status: number
   headers: Record<string, string>
-  /** Of JSON, parsed. */
+  /** The parsed JSON body. */
   body: any
-  /** Of a stream. */
+  /** The events of a stream. */
   events: Events
   answer: McpResponse
 }
 
-export async function send (engine: Engine, body: unknown, { method = 'POST', headers = {}, principal, acceptsStream = true, signal = new AbortController().signal }: SendOptions = {}): Promise<Sent> {
+export async function send (engine: Engine, body: unknown, {
+  method = 'POST',
+  headers = {},
+  principal,
+  acceptsStream = true,
+  signal = new AbortController().signal
+}: SendOptions = {}): Promise<Sent> {
   const answer = await engine.handle({
     method,
     headers: { ...(method === 'POST' && { 'content-type': 'application/json' }), ...headers },
     url: 'http://localhost:3000/mcp',
-    // As from the wire.
+    // As JSON.parse gives it.
     body: body === undefined ? undefined : JSON.parse(JSON.stringify(body)),
     acceptsStream,
     principal,
@@ -164,24 +182,24 @@ export interface SseEvent {
   comment?: string
 }
 
-/** What a client hears of a stream. It is taken from the connection as it comes. */
+/** The events of a stream as its client receives them. */
 export interface Events {
-  /** The next of any kind, comments too; undefined when the stream is over. */
+  /** The next event or comment; undefined when the stream has ended. */
   next (): Promise<SseEvent | undefined>
   /** The next message, with the id of its event as `eventId`. */
   message (): Promise<any>
-  /** All messages until the stream is over. */
+  /** All messages until the end of the stream. */
   rest (): Promise<any[]>
   /** The id of the last event read. */
   lastEventId: string | undefined
   /** Ids of all events read so far. */
   ids: string[]
-  /** The connection breaks. */
+  /** Breaks the connection. */
   cut (): Promise<void>
-  readonly over: boolean
+  readonly hasEnded: boolean
 }
 
-/** What of a response arrives at the client, without HTTP. */
+/** The bytes that a stream writes, without HTTP. */
 export function throughPipe (stream: EventStream): Readable {
   const response = new PassThrough()
   stream.pipe(response)
@@ -192,7 +210,7 @@ export function readEvents (body: Readable): Events {
   const waiting: Array<() => void> = []
   const events: SseEvent[] = []
   let text = ''
-  let over = false
+  let hasEnded = false
   const wake = (): void => { for (const resolve of waiting.splice(0)) resolve() }
   body.on('data', (chunk: Buffer | string) => {
     text += chunk.toString()
@@ -202,15 +220,15 @@ export function readEvents (body: Readable): Events {
     wake()
   })
   body.once('close', () => {
-    over = true
+    hasEnded = true
     wake()
   })
   const reader: Events = {
     lastEventId: undefined,
     ids: [],
-    get over () { return over },
+    get hasEnded () { return hasEnded },
     async next () {
-      while (events.length === 0 && !reader.over) await new Promise<void>((resolve) => { waiting.push(resolve) })
+      while (events.length === 0 && !reader.hasEnded) await new Promise<void>((resolve) => { waiting.push(resolve) })
       const event = events.shift()
       if (event?.id !== undefined) {
         reader.lastEventId = event.id
@@ -225,14 +243,18 @@ export function readEvents (body: Readable): Events {
     },
     async rest () {
       const messages: any[] = []
-      for (let message = await reader.message(); message !== undefined; message = await reader.message()) messages.push(message)
+      for (let message = await reader.message(); message !== undefined; message = await reader.message()) {
+        messages.push(
+          message
+        )
+      }
       return messages
     },
     async cut () {
-      const closed = new Promise<void>((resolve) => { over ? resolve() : body.once('close', resolve) })
+      const closed = new Promise<void>((resolve) => { hasEnded ? resolve() : body.once('close', resolve) })
       body.destroy()
       await closed
-      // What the end of a connection sets going takes turns of the event loop.
+      // The end of a connection is handled in later turns of the event loop.
       await settle()
     }
   }
@@ -249,16 +271,23 @@ function parseEvent (text: string): SseEvent {
   return event
 }
 
-/** Lets everything happen that waits for nothing but the event loop. */
+/** Lets all work proceed that waits for the event loop alone. */
 export async function settle (): Promise<void> {
   for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => { setImmediate(resolve) })
 }
 
-export function request<Params extends object> (method: string, params: Params = {} as Params, id: string | number = 1) {
+export function request<Params extends object> (
+  method: string,
+  params: Params = {} as Params,
+  id: string | number = 1
+) {
   return { jsonrpc: '2.0', id, method, params }
 }
 
-export const call = (name: string, args: object = {}, { id = 1, ...params }: { id?: string | number, _meta?: object } = {}) =>
+export const call = (name: string, args: object = {}, {
+  id = 1,
+  ...params
+}: { id?: string | number, _meta?: object } = {}) =>
   request('tools/call', { name, arguments: args, ...params }, id)
 
 export const ABLE = { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} }
@@ -267,7 +296,7 @@ export function initialize (protocolVersion = '2025-11-25', capabilities: object
   return request('initialize', { protocolVersion, capabilities, clientInfo: { name: 'test', version: '1' } }, 'init')
 }
 
-/** A client of the 2025 revisions, in one session, which speaks to any of the engines. */
+/** A client of the 2025 revisions with one session, which can use any of the engines. */
 export interface SessionClient {
   id: string
   headers: Record<string, string>
@@ -276,20 +305,36 @@ export interface SessionClient {
   end (options?: SendOptions & { at?: number }): Promise<Sent>
 }
 
-export async function startSession ({ engines }: Engines, { version = '2025-11-25', capabilities = ABLE, principal, at: home = 0 }: {
+export async function startSession ({ engines }: Engines, {
+  version = '2025-11-25',
+  capabilities = ABLE,
+  principal,
+  at: home = 0
+}: {
   version?: string, capabilities?: object, principal?: Principal, at?: number
 } = {}): Promise<SessionClient> {
-  const { status, headers: { 'mcp-session-id': id }, body } = await send(engines[home]!, initialize(version, capabilities), { principal })
+  const {
+    status,
+    headers: { 'mcp-session-id': id },
+    body
+  } = await send(engines[home]!, initialize(version, capabilities), { principal })
   if (id === undefined) throw new Error(`No session: ${status} ${JSON.stringify(body)}`)
   const own = { 'mcp-session-id': id, 'mcp-protocol-version': version }
-  const exchange = (method: McpRequest['method']) => async (body: unknown, { at = home, headers = {}, ...options }: SendOptions & { at?: number } = {}) =>
+  const exchange = (method: McpRequest['method']) => async (body: unknown, {
+    at = home,
+    headers = {},
+    ...options
+  }: SendOptions & { at?: number } = {}) =>
     await send(engines[at]!, body, { principal, ...options, method, headers: { ...own, ...headers } })
   return {
     id,
     headers: own,
     post: exchange('POST'),
     get: async ({ lastEventId, headers = {}, ...options } = {}) =>
-      await exchange('GET')(undefined, { ...options, headers: { ...headers, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) } }),
+      await exchange('GET')(
+        undefined,
+        { ...options, headers: { ...headers, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) } }
+      ),
     end: async (options) => await exchange('DELETE')(undefined, options)
   }
 }
@@ -297,7 +342,11 @@ export async function startSession ({ engines }: Engines, { version = '2025-11-2
 export const MODERN = '2026-07-28'
 
 /** A request of 2026-07-28 and its headers. */
-export function modern (method: string, params: object = {}, { id = 1, capabilities = ABLE, headers = {} }: { id?: string | number, capabilities?: object, headers?: Record<string, string> } = {}) {
+export function modern (method: string, params: object = {}, {
+  id = 1,
+  capabilities = ABLE,
+  headers = {}
+}: { id?: string | number, capabilities?: object, headers?: Record<string, string> } = {}) {
   const _meta = {
     'io.modelcontextprotocol/protocolVersion': MODERN,
     'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
@@ -306,6 +355,13 @@ export function modern (method: string, params: object = {}, { id = 1, capabilit
   }
   return [
     request(method, { ...params, _meta }, id),
-    { headers: { 'mcp-protocol-version': MODERN, 'mcp-method': method, ...('name' in params && { 'mcp-name': String(params.name) }), ...headers } }
+    {
+      headers: {
+        'mcp-protocol-version': MODERN,
+        'mcp-method': method,
+        ...('name' in params && { 'mcp-name': String(params.name) }),
+        ...headers
+      }
+    }
   ] as const
 }

@@ -9,8 +9,8 @@ import type { SendOptions, Sent } from '../../support/mcp.ts'
 import { interactiveTools } from '../../support/interactive-tools.ts'
 
 /**
- * The short path of plain requests (src/mcp/fast) against the SDK's: the same requests go to an engine that has it and to
- * one that does not, and nobody can tell the answers apart. `DIFFERENTIAL_SEED=7` generates others.
+ * The fast path against the SDK's path: an engine with it and one without it get the same generated requests, and must
+ * answer them alike. `DIFFERENTIAL_SEED=7` generates others.
  */
 
 const runs = new Map<string, number>()
@@ -36,9 +36,16 @@ const definitions: readonly ToolDefinition[] = [
     return String(given)
   }),
   tool('who', (_input, { client, principal }) => ({ client, subject: principal?.subject ?? null })),
-  tool('form', ({ count }) => ({ count: count ?? 0, nested: { list: [1, 'é"\\\u2028'], nothing: null, left: undefined } }), { output: Type.Object({ count: Type.Integer() }) }),
+  tool(
+    'form',
+    ({ count }) => ({ count: count ?? 0, nested: { list: [1, 'é"\\\u2028'], nothing: null, left: undefined } }),
+    { output: Type.Object({ count: Type.Integer() }) }
+  ),
   tool('wrong', () => ({ count: 'many' }), { output: Type.Object({ count: Type.Integer() }) }),
-  tool('own', () => toolResult({ content: [text('a'), text('b', { annotations: { priority: 1 } })], _meta: { 'example.com/x': 1 } })),
+  tool('own', () => toolResult({
+    content: [text('a'), text('b', { annotations: { priority: 1 } })],
+    _meta: { 'example.com/x': 1 }
+  })),
   tool('own_error', () => toolResult({ content: [text('bad')], isError: true, structuredContent: { why: 'so' } })),
   tool('own_false', () => toolResult({ content: [text('good')], isError: false })),
   tool('block', () => ({ type: 'text', text: 'one', extra: 1 })),
@@ -63,13 +70,22 @@ const definitions: readonly ToolDefinition[] = [
   } as unknown as ToolDefinition['handler']),
   tool('scoped', () => 'allowed', { scopes: ['tools:use'] }),
   tool('grouped', () => 'allowed', { groups: ['staff'] }),
-  tool('mirrored', ({ region }: { region?: string }) => String(region), { input: Type.Object({ region: Type.Optional(Type.String({ 'x-mcp-header': 'Region' })) }) }),
-  tool('titled', () => 'x', { title: 'Title', annotations: { readOnlyHint: true }, icons: [{ src: 'https://example.com/i.png' }], _meta: { 'example.com/a': { b: 1 } } })
+  tool(
+    'mirrored',
+    ({ region }: { region?: string }) => String(region),
+    { input: Type.Object({ region: Type.Optional(Type.String({ 'x-mcp-header': 'Region' })) }) }
+  ),
+  tool('titled', () => 'x', {
+    title: 'Title',
+    annotations: { readOnlyHint: true },
+    icons: [{ src: 'https://example.com/i.png' }],
+    _meta: { 'example.com/a': { b: 1 } }
+  })
 ]
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Mulberry32. */
+/** A seeded random number generator (Mulberry32). */
 function random (seed: number) {
   let state = seed
   const next = (): number => {
@@ -78,22 +94,67 @@ function random (seed: number) {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
-  return { pick: <T>(items: readonly T[]): T => items[Math.floor(next() * items.length)]!, chance: (of: number) => next() < of }
+  return {
+    pick: <T>(items: readonly T[]): T => items[Math.floor(next() * items.length)]!,
+    chance: (of: number) => next() < of
+  }
 }
 
-const principals = [undefined, asPrincipal('a'), asPrincipal('b', { scope: 'openid tools:use' }), asPrincipal('c', { groups: ['staff'] })]
-const ODD: readonly unknown[] = [null, true, 0, -1, 1.5, 2 ** 53, '', 'x', '__proto__', 'x'.repeat(300), [], [1], {}, { a: 1 }]
+const principals = [undefined, asPrincipal('a'), asPrincipal(
+  'b',
+  { scope: 'openid tools:use' }
+), asPrincipal('c', { groups: ['staff'] })]
+const ODD: readonly unknown[] = [
+  null,
+  true,
+  0,
+  -1,
+  1.5,
+  2 ** 53,
+  '',
+  'x',
+  '__proto__',
+  'x'.repeat(300),
+  [],
+  [1],
+  {},
+  { a: 1 }
+]
 const names = [...definitions.map(({ name }) => name), 'nosuch', 'constructor', '']
-const META = { progressToken: 'p', 'io.modelcontextprotocol/logLevel': 'info', traceparent: '00-x', 'example.com/x': {} }
+const META = {
+  progressToken: 'p',
+  'io.modelcontextprotocol/logLevel': 'info',
+  traceparent: '00-x',
+  'example.com/x': {}
+}
 
-/** A request that is plain, or one that has something odd in it. */
-function generate ({ pick, chance }: ReturnType<typeof random>, isModern: boolean): { body: any, headers: Record<string, string>, options: SendOptions } {
+/** Generates a plain request, or one with something odd in it. */
+function generate ({ pick, chance }: ReturnType<typeof random>, isModern: boolean): {
+  body: any
+  headers: Record<string, string>
+  options: SendOptions
+} {
   const method = chance(0.8) ? 'tools/call' : pick(['tools/list', 'tools/list', 'ping', 'prompts/list', 'nosuch'])
   const id = pick<any>([1, 7, 0, -1, 2 ** 53 - 1, 'a', '', 'é"', '\u2028', 'x'.repeat(256)])
   const params: any = method === 'tools/call'
-    ? { name: pick(names), arguments: pick<object>([{}, {}, { text: 'hé "\\' }, { count: 3 }, { count: 'x' }, { unknown: 1 }, { region: 'eu' }]) }
+    ? {
+        name: pick(names),
+        arguments: pick<object>([
+          {},
+          {},
+          { text: 'hé "\\' },
+          { count: 3 },
+          { count: 'x' },
+          { unknown: 1 },
+          { region: 'eu' }
+        ])
+      }
     : {}
-  const [modernBody, { headers: modernHeaders }] = modern(method, params, { id, capabilities: pick<object>([{}, ABLE, { experimental: { x: {} } }, { unknown: 1 }, { elicitation: 7 }]) })
+  const [modernBody, { headers: modernHeaders }] = modern(
+    method,
+    params,
+    { id, capabilities: pick<object>([{}, ABLE, { experimental: { x: {} } }, { unknown: 1 }, { elicitation: 7 }]) }
+  )
   const body: any = JSON.parse(JSON.stringify(isModern ? modernBody : request(method, params, id)))
   const headers: Record<string, any> = { ...(isModern && modernHeaders) }
   const meta = body.params._meta
@@ -101,22 +162,82 @@ function generate ({ pick, chance }: ReturnType<typeof random>, isModern: boolea
     pick<() => void>([
       () => { body[pick(['jsonrpc', 'id', 'method', 'params', 'extra'])] = pick(ODD) },
       () => { delete body[pick(['jsonrpc', 'id', 'method', 'params'])] },
-      () => { if (isObject(body.params)) body.params[pick(['name', 'arguments', '_meta', 'cursor', 'task', 'inputResponses', 'requestState', 'extra'])] = pick(ODD) },
+      () => {
+        if (isObject(body.params)) {
+          body.params[pick([
+            'name',
+            'arguments',
+            '_meta',
+            'cursor',
+            'task',
+            'inputResponses',
+            'requestState',
+            'extra'
+          ])] = pick(ODD)
+        }
+      },
       () => { if (isObject(body.params)) delete body.params[pick(['name', 'arguments', '_meta'])] },
-      () => { if (meta) meta[pick(['io.modelcontextprotocol/protocolVersion', 'io.modelcontextprotocol/clientInfo', 'io.modelcontextprotocol/clientCapabilities'])] = pick<unknown>([...ODD, MODERN, '2025-11-25', { name: 'x' }, { name: 'x', version: '1', title: 'T', more: 1 }]) },
+      () => {
+        if (meta) {
+          meta[pick([
+            'io.modelcontextprotocol/protocolVersion',
+            'io.modelcontextprotocol/clientInfo',
+            'io.modelcontextprotocol/clientCapabilities'
+          ])] = pick<unknown>([
+            ...ODD,
+            MODERN,
+            '2025-11-25',
+            { name: 'x' },
+            { name: 'x', version: '1', title: 'T', more: 1 }
+          ])
+        }
+      },
       () => { if (meta) delete meta[pick(Object.keys(meta))!] },
-      () => { if (isObject(body.params)) body.params._meta = { ...body.params._meta, [pick(Object.keys(META))]: pick([...Object.values(META), ...ODD]) } },
-      () => { headers[pick(['mcp-protocol-version', 'mcp-method', 'mcp-name'])] = pick([MODERN, '2025-11-25', '2024-11-05', '1999-01-01', 'tools/call', 'tools/list', 'says', 'SAYS', ' says ', '=?base64?c2F5cw==?=', '']) },
+      () => {
+        if (isObject(body.params)) {
+          body.params._meta = {
+            ...body.params._meta,
+            [pick(Object.keys(META))]: pick([...Object.values(META), ...ODD])
+          }
+        }
+      },
+      () => {
+        headers[pick(['mcp-protocol-version', 'mcp-method', 'mcp-name'])] = pick([
+          MODERN,
+          '2025-11-25',
+          '2024-11-05',
+          '1999-01-01',
+          'tools/call',
+          'tools/list',
+          'says',
+          'SAYS',
+          ' says ',
+          '=?base64?c2F5cw==?=',
+          ''
+        ])
+      },
       () => { delete headers[pick(['mcp-protocol-version', 'mcp-method', 'mcp-name'])] },
-      () => { headers['content-type'] = pick(['application/json; charset=utf-8', 'application/json;charset=UTF-8', 'APPLICATION/JSON', 'text/plain', 'application/jsonx']) },
+      () => {
+        headers['content-type'] = pick([
+          'application/json; charset=utf-8',
+          'application/json;charset=UTF-8',
+          'APPLICATION/JSON',
+          'text/plain',
+          'application/jsonx'
+        ])
+      },
       () => { headers['mcp-param-region'] = pick(['eu', 'us', '=?base64?ZXU=?=']) },
       () => { if (isModern) headers['mcp-session-id'] = 'x'.repeat(32) }
     ])()
   }
-  return { body: chance(0.03) ? [body] : body, headers, options: { principal: pick(principals), acceptsStream: chance(0.8) } }
+  return {
+    body: chance(0.03) ? [body] : body,
+    headers,
+    options: { principal: pick(principals), acceptsStream: chance(0.8) }
+  }
 }
 
-/** What a client sees, but for what differs from one engine to the other by chance. */
+/** The response as a client sees it, without random ids. */
 async function seen (exchange: Promise<Sent>) {
   const hung = new Promise((resolve) => { setTimeout(resolve, 3_000, { hung: true }).unref() })
   return await Promise.race([hung, look(exchange)])
@@ -133,7 +254,10 @@ async function look (exchange: Promise<Sent>) {
       body: body === null
         ? null
         : String(body)
-          .replace(/under reference [\w-]{12}/g, 'under reference R').replace(/"requestState":"[^"]+"/g, '"requestState":"S"').replace(/"id":"[\w-]{12}\.[\w-]{12}"/g, '"id":"I"')
+          .replace(/under reference [\w-]{12}/g, 'under reference R').replace(
+            /"requestState":"[^"]+"/g,
+            '"requestState":"S"'
+          ).replace(/"id":"[\w-]{12}\.[\w-]{12}"/g, '"id":"I"')
     }
   } catch (err) {
     return { thrown: (err as Error).name, message: (err as Error).message }
@@ -143,8 +267,11 @@ async function look (exchange: Promise<Sent>) {
 const SEED = Number(process.env['DIFFERENTIAL_SEED'] ?? 1)
 const unknownClient = { capabilities: {} }
 
-t.test('2026-07-28: thousands of requests are answered the same', async (t) => {
-  const [short, long] = [startEngines(t, { definitions, count: 1 }), startEngines(t, { definitions, count: 1, internals: { fastPath: false } })]
+t.test('2026-07-28: thousands of requests get the same responses on both paths', async (t) => {
+  const [short, long] = [
+    startEngines(t, { definitions, count: 1 }),
+    startEngines(t, { definitions, count: 1, internals: { fastPath: false } })
+  ]
   const chances = random(SEED)
   const differ: object[] = []
   for (let number = 0; number < 3_000 && differ.length < 5; number++) {
@@ -159,19 +286,28 @@ t.test('2026-07-28: thousands of requests are answered the same', async (t) => {
   t.same(differ.map((each) => JSON.stringify(each)), [])
 })
 
-t.test('sessions: thousands of requests are answered the same', async (t) => {
-  const [short, long] = [startEngines(t, { definitions, count: 1 }), startEngines(t, { definitions, count: 1, internals: { fastPath: false } })]
+t.test('sessions: thousands of requests get the same responses on both paths', async (t) => {
+  const [short, long] = [
+    startEngines(t, { definitions, count: 1 }),
+    startEngines(t, { definitions, count: 1, internals: { fastPath: false } })
+  ]
   const chances = random(SEED + 1)
   const differ: object[] = []
   for (const version of ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']) {
     for (const principal of principals) {
-      const sessions = [await startSession(short, { version, ...principal && { principal }, ...unknownClient }), await startSession(long, { version, ...principal && { principal }, ...unknownClient })]
+      const sessions = [
+        await startSession(short, { version, ...principal && { principal }, ...unknownClient }),
+        await startSession(long, { version, ...principal && { principal }, ...unknownClient })
+      ]
       for (let number = 0; number < 200 && differ.length < 5; number++) {
         const { body, headers, options: { acceptsStream } } = generate(chances, false)
         const answers = []
         for (const { post } of sessions) {
           runs.clear()
-          answers.push([await seen(post(body, { headers, ...acceptsStream !== undefined && { acceptsStream } })), [...runs]])
+          answers.push([
+            await seen(post(body, { headers, ...acceptsStream !== undefined && { acceptsStream } })),
+            [...runs]
+          ])
         }
         if (!isDeepStrictEqual(answers[0], answers[1])) differ.push({ version, body, headers, acceptsStream, answers })
       }

@@ -114,9 +114,9 @@ t.test('an answer whose announcement is lost is found by looking, or after the g
   for (const byGap of [false, true]) {
     const { house, session, events } = await ask(t, 'ask_roots', { internals: byGap ? {} : { clientRequestPollMs: 5 } })
     const { id } = await events.message()
-    house.store.loses = () => true
+    house.store.isLost = () => true
     await session.post(answer(id, { roots: [{ uri: 'file:///a' }] }), { at: 1 })
-    if (byGap) house.store.comeBack()
+    if (byGap) house.store.notifyGap()
     t.equal(await outcome(events), 'file:///a')
   }
 })
@@ -126,11 +126,11 @@ t.test('an answer that the store cannot take is not taken for taken', async (t) 
   const { id } = await events.message()
   const { setIfAbsent } = house.store
   house.store.setIfAbsent = async (...args) => {
-    house.store.away = true
+    house.store.isDown = true
     try {
       return await setIfAbsent(...args)
     } finally {
-      house.store.away = false
+      house.store.isDown = false
     }
   }
   await t.rejects(session.post(answer(id, { roots: [] }), { at: 1 }), { name: 'StoreUnavailableError' })

@@ -6,12 +6,15 @@ import { SessionNotFoundError, TooManySessionsError } from '../../../src/mcp/ses
 import type { SessionOptions } from '../../../src/mcp/sessions/session.ts'
 import { createSessions } from '../../../src/mcp/sessions/sessions.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
+import type { Principal } from '../../../src/tokens/principal.ts'
 import { keys } from '../../../src/store/keys.ts'
-import { ABLE, SESSIONS, asPrincipal, call, captureLog, initialize, request, send, startEngines, startSession, testStore } from '../../support/mcp.ts'
+import {
+  ABLE, SESSIONS, asPrincipal, call, captureLog, initialize, request, send, startEngines, startSession, testStore
+} from '../../support/mcp.ts'
 
 const CLIENT = { clientInfo: { name: 'test', version: '1' }, capabilities: {}, protocolVersion: '2025-11-25' }
 
-/** Two replicas whose clock only the test moves. */
+/** Two replicas with a clock that the test moves. */
 function setUp (t: Test, options: Partial<SessionOptions> = {}) {
   const clock = { now: 1_800_000_000_000 }
   const now = () => clock.now
@@ -21,14 +24,23 @@ function setUp (t: Test, options: Partial<SessionOptions> = {}) {
     t.teardown(async () => { await cluster.replicas.close() })
     return createSessions(cluster, { ...SESSIONS, ...options }, now)
   }
-  return { store, sessions: create(), elsewhere: create(), elapse: (seconds: number) => { clock.now += seconds * 1_000 } }
+  return {
+    store,
+    sessions: create(),
+    elsewhere: create(),
+    elapse: (seconds: number) => { clock.now += seconds * 1_000 }
+  }
 }
 
-t.test('initialize begins a session with an id of 192 bits, whatever id the client sent', async (t) => {
+t.test('initialize creates a session id of 192 bits, whatever id the client sent', async (t) => {
   const { engines } = startEngines(t)
   const ids = new Set<string>()
   for (const id of [undefined, 'fixated', 'A'.repeat(32)]) {
-    const { status, headers, body } = await send(engines[0]!, initialize(), { headers: id === undefined ? {} : { 'mcp-session-id': id } })
+    const {
+      status,
+      headers,
+      body
+    } = await send(engines[0]!, initialize(), { headers: id === undefined ? {} : { 'mcp-session-id': id } })
     t.equal(status, 200)
     t.match(body, { id: 'init', result: { protocolVersion: '2025-11-25' } })
     t.match(headers['mcp-session-id'], /^[\w-]{32}$/)
@@ -38,74 +50,97 @@ t.test('initialize begins a session with an id of 192 bits, whatever id the clie
   t.equal(ids.size, 3)
 })
 
-t.test('a session goes on at every replica, for its principal only', async (t) => {
-  const house = startEngines(t)
-  const [one, other] = house.engines as [typeof house.engines[0], typeof house.engines[0]]
+t.test('a session is served at every replica, to its own principal only', async (t) => {
+  const cluster = startEngines(t)
+  const [one, other] = cluster.engines as [typeof cluster.engines[0], typeof cluster.engines[0]]
   const ada = asPrincipal('ada')
-  const { id, headers, post, end } = await startSession(house, { principal: ada })
-  for (const at of [0, 1]) t.equal((await post(call('echo', { text: 'hi' }), { at })).body.result.content[0].text, 'ada: hi')
+  const { id, headers, post, end } = await startSession(cluster, { principal: ada })
+  for (const at of [
+    0,
+    1
+  ]) t.equal((await post(call('echo', { text: 'hi' }), { at })).body.result.content[0].text, 'ada: hi')
 
   const refreshed = asPrincipal('ada', { iat: 5, jti: 'another token', scope: 'openid more' })
-  t.equal((await post(request('ping'), { principal: refreshed })).status, 200, 'a refreshed token continues it')
+  t.equal((await post(request('ping'), { principal: refreshed })).status, 200, 'a refreshed token continues the session')
 
-  const missing = await send(other, request('ping'), { headers: { 'mcp-protocol-version': '2025-11-25' }, principal: ada })
+  const missing = await send(
+    other,
+    request('ping'),
+    { headers: { 'mcp-protocol-version': '2025-11-25' }, principal: ada }
+  )
   t.equal(missing.status, 400)
   t.match(missing.body, { jsonrpc: '2.0', id: null, error: { message: /Mcp-Session-Id is missing/ } })
-  for (const method of ['GET', 'DELETE'] as const) t.equal((await send(other, undefined, { method, principal: ada })).status, 400, method)
+  for (const method of [
+    'GET',
+    'DELETE'
+  ] as const) t.equal((await send(other, undefined, { method, principal: ada })).status, 400, method)
 
-  const strangers = [
+  const strangers: Array<[name: string, { principal: Principal | undefined, id?: string }]> = [
     ['somebody else', { principal: asPrincipal('bob') }],
     ['another client of the same person', { principal: asPrincipal('ada', { client: 'client-2' }) }],
     ['the same subject of another issuer', { principal: asPrincipal('ada', { iss: 'https://other.example' }) }],
     ['nobody', { principal: undefined }],
-    ['an id nobody was given', { principal: ada, id: 'A'.repeat(32) }],
+    ['an unknown id', { principal: ada, id: 'A'.repeat(32) }],
     ['no id at all', { principal: ada, id: '' }],
-    ['the name it has in the store', { principal: ada, id: digest(id) }],
+    ["the session's name in the store", { principal: ada, id: digest(id) }],
     ['a key of the store', { principal: ada, id: `../session:${id}` }],
     ['a long one', { principal: ada, id: 'x'.repeat(10_000) }]
-  ] as const
-  const refuse = async (principal: ReturnType<typeof asPrincipal> | undefined, given: string, method: 'POST' | 'GET' | 'DELETE') => {
+  ]
+  const refuse = async (principal: Principal | undefined, given: string, method: 'POST' | 'GET' | 'DELETE') => {
+    const body = method === 'POST' ? request('ping') : undefined
     try {
-      await send(one, method === 'POST' ? request('ping') : undefined, { method, principal, headers: { ...headers, 'mcp-session-id': given } })
+      await send(one, body, { method, principal, headers: { ...headers, 'mcp-session-id': given } })
     } catch (err) {
       return err as Error
     }
   }
-  for (const [name, { principal, id: given = id }] of strangers as ReadonlyArray<readonly [string, { principal: ReturnType<typeof asPrincipal> | undefined, id?: string }]>) {
+  for (const [name, { principal, id: given = id }] of strangers) {
     for (const method of ['POST', 'GET', 'DELETE'] as const) {
       const refused = await refuse(principal, given, method)
       t.ok(refused instanceof SessionNotFoundError, `${name}, ${method}`)
-      t.same({ ...refused, message: refused?.message }, { ...new SessionNotFoundError(), message: 'Session not found' }, 'all alike')
+      t.same(
+        { ...refused, message: refused?.message },
+        { ...new SessionNotFoundError(), message: 'Session not found' },
+        'all alike'
+      )
     }
   }
 
-  t.equal((await post(request('ping'), { at: 1 })).status, 200, 'and its owner goes on')
+  t.equal((await post(request('ping'), { at: 1 })).status, 200, 'and the session continues for its own principal')
   t.match(await end({ at: 1 }), { status: 204, answer: { body: null } })
-  for (const method of ['POST', 'GET', 'DELETE'] as const) t.ok(await refuse(ada, id, method) instanceof SessionNotFoundError, `ended, ${method}`)
+  for (const method of ['POST', 'GET', 'DELETE'] as const) {
+    t.ok(await refuse(ada, id, method) instanceof SessionNotFoundError, `ended, ${method}`)
+  }
 })
 
-t.test('what initialize may not be', async (t) => {
+t.test('invalid initialize requests create no session', async (t) => {
   const { engines: [engine], store } = startEngines(t, { count: 1 })
   const refused = async (body: unknown, status: number, code: number, message: RegExp) => {
     const answer = await send(engine!, body)
     t.match({ status: answer.status, error: answer.body.error }, { status, error: { code, message } })
     t.equal(answer.headers['mcp-session-id'], undefined)
   }
-  await refused({ ...initialize(), params: { ...initialize().params, clientInfo: { name: 'x'.repeat(20_000), version: '1' } } }, 400, -32602, /too large/)
+  await refused({
+    ...initialize(),
+    params: { ...initialize().params, clientInfo: { name: 'x'.repeat(20_000), version: '1' } }
+  }, 400, -32602, /too large/)
   await refused(initialize('2025-11-25', { experimental: { x: 'y'.repeat(20_000) } }), 400, -32602, /too large/)
   await refused([initialize('2025-03-26')], 400, -32600, /initialize must be sent alone/)
   await refused([initialize('2025-03-26'), request('ping')], 400, -32600, /initialize must be sent alone/)
   await refused(request('initialize', {}), 200, -32603, /./)
   await refused({ jsonrpc: '2.0', id: 1, method: 'initialize' }, 200, -32603, /./)
-  t.same(await store.members(keys.sessions()), [], 'none of them made a session')
+  t.same(await store.members(keys.sessions()), [], 'none of them created a session')
 })
 
-t.test('a session that is not used expires, and use keeps it', async (t) => {
+t.test('an unused session expires, and use renews it', async (t) => {
   const { sessions, elsewhere, elapse, store } = setUp(t, { idleTtlSeconds: 600 })
   const { id, session } = await sessions.create('ada', CLIENT)
   for (let time = 0; time < 10; time++) {
     elapse(599)
-    t.match(await (time % 2 === 0 ? sessions : elsewhere).use(id, 'ada'), { digest: session.digest, clientInfo: CLIENT.clientInfo })
+    t.match(
+      await (time % 2 === 0 ? sessions : elsewhere).use(id, 'ada'),
+      { digest: session.digest, clientInfo: CLIENT.clientInfo }
+    )
   }
   elapse(661)
   await t.rejects(elsewhere.use(id, 'ada'), SessionNotFoundError)
@@ -115,7 +150,7 @@ t.test('a session that is not used expires, and use keeps it', async (t) => {
   t.same(await store.members(keys.sessionsOf('ada')), [])
 })
 
-t.test('uses are written down once in a while', async (t) => {
+t.test('uses are recorded once a minute', async (t) => {
   const { sessions, elapse, store } = setUp(t)
   const { id } = await sessions.create('ada', CLIENT)
   const writes = () => store.calls.filter(([method]) => method === 'compareAndSet').length
@@ -127,10 +162,10 @@ t.test('uses are written down once in a while', async (t) => {
   elapse(1)
   await Promise.all([sessions.use(id, 'ada'), sessions.use(id, 'ada')])
   t.equal(writes(), 2)
-  t.equal(store.calls.filter(([method]) => method === 'addMember').length, 2, 'by one of those who come together')
+  t.equal(store.calls.filter(([method]) => method === 'addMember').length, 2, 'by one of the concurrent requests')
 })
 
-t.test('no use prolongs a session beyond its age', async (t) => {
+t.test('use does not prolong a session beyond its maximum age', async (t) => {
   const { sessions, elapse } = setUp(t, { idleTtlSeconds: 600, maxAgeSeconds: 1_000 })
   const { id, session } = await sessions.create('ada', CLIENT)
   for (let second = 0; second < 900; second += 100) {
@@ -144,7 +179,7 @@ t.test('no use prolongs a session beyond its age', async (t) => {
   await t.rejects(sessions.renew(session), SessionNotFoundError)
 })
 
-t.test('a record that outlives its age by a clock that differs is not found', async (t) => {
+t.test('a record beyond its maximum age is not found, even if the store still has it', async (t) => {
   const { sessions, store, elapse } = setUp(t, { idleTtlSeconds: 600, maxAgeSeconds: 1_000 })
   const { id, session } = await sessions.create('ada', CLIENT)
   elapse(1_000)
@@ -153,12 +188,19 @@ t.test('a record that outlives its age by a clock that differs is not found', as
   await t.rejects(sessions.renew(session), SessionNotFoundError)
 })
 
-t.test('a principal at its limit is told so, and others are not', async (t) => {
+t.test('the limit of sessions per principal', async (t) => {
   const { sessions, elsewhere, elapse } = setUp(t, { maxPerPrincipal: 3 })
-  const opened = [await sessions.create('ada', CLIENT), await elsewhere.create('ada', CLIENT), await sessions.create('ada', CLIENT)]
+  const opened = [
+    await sessions.create('ada', CLIENT),
+    await elsewhere.create('ada', CLIENT),
+    await sessions.create('ada', CLIENT)
+  ]
   const refused = await elsewhere.create('ada', CLIENT).catch((err: unknown) => err)
   t.ok(refused instanceof TooManySessionsError)
-  t.match(refused, { statusCode: 429, retryAfterSeconds: 60, message: /too many open sessions/, detail: 'SESSIONS_PER_PRINCIPAL is 3' })
+  t.match(
+    refused,
+    { statusCode: 429, retryAfterSeconds: 60, message: /too many open sessions/, detail: 'SESSIONS_PER_PRINCIPAL is 3' }
+  )
   t.ok(await sessions.create('bob', CLIENT))
 
   await sessions.end(opened[1]!.id, 'ada')
@@ -166,20 +208,23 @@ t.test('a principal at its limit is told so, and others are not', async (t) => {
   elapse(20 * 60)
   await sessions.use(opened[0]!.id, 'ada')
   elapse(11 * 60)
-  t.ok(await sessions.create('ada', CLIENT), 'one that was not used for half an hour gives way')
+  t.ok(await sessions.create('ada', CLIENT), 'a session that was unused for half an hour is removed')
   await t.rejects(sessions.use(opened[2]!.id, 'ada'), SessionNotFoundError, 'the one that was unused the longest')
   t.ok(await sessions.use(opened[0]!.id, 'ada'))
   t.ok(await sessions.use(opened[1]!.id, 'ada'))
   await t.rejects(sessions.create('ada', CLIENT), TooManySessionsError)
 })
 
-t.test('of any number of clients that begin together no more get in than there is room for', async (t) => {
+t.test('concurrent initializations do not exceed the limit', async (t) => {
   const { sessions, elsewhere } = setUp(t, { maxPerPrincipal: 10 })
-  const results = await Promise.allSettled(Array.from({ length: 100 }, async (_, index) => await (index % 2 === 0 ? sessions : elsewhere).create('ada', CLIENT)))
+  const results = await Promise.allSettled(Array.from(
+    { length: 100 },
+    async (_, index) => await (index % 2 === 0 ? sessions : elsewhere).create('ada', CLIENT)
+  ))
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 10)
 })
 
-t.test('sessions whose record is lost give way', async (t) => {
+t.test('sessions whose record is lost do not count', async (t) => {
   const { sessions, store } = setUp(t, { maxPerPrincipal: 1 })
   const { session } = await sessions.create('ada', CLIENT)
   await store.delete(keys.session(session.digest))
@@ -188,50 +233,62 @@ t.test('sessions whose record is lost give way', async (t) => {
   t.equal((await store.members(keys.sessions())).length, 1)
 })
 
-t.test('a server that is full says 503, and takes nothing from the principal', async (t) => {
+t.test('at the total limit initialize gets 503, and does not count for the principal', async (t) => {
   const { sessions, store } = setUp(t, { maxTotal: 2 })
   await sessions.create('ada', CLIENT)
   const { id } = await sessions.create('bob', CLIENT)
   const refused = await sessions.create('eve', CLIENT).catch((err: unknown) => err)
-  t.match(refused, { name: 'TooManySessionsError', statusCode: 503, retryAfterSeconds: 60, detail: 'SESSIONS_TOTAL is 2' })
+  t.match(
+    refused,
+    { name: 'TooManySessionsError', statusCode: 503, retryAfterSeconds: 60, detail: 'SESSIONS_TOTAL is 2' }
+  )
   t.same(await store.members(keys.sessionsOf('eve')), [])
   await sessions.end(id, 'bob')
   t.ok(await sessions.create('eve', CLIENT))
 })
 
-t.test('a record of another form is not found, so that its client begins anew', async (t) => {
+t.test('a record of another format is not found, so that its client starts a new session', async (t) => {
   const { sessions, store } = setUp(t)
   const { id, session } = await sessions.create('ada', CLIENT)
   await store.set(keys.session(session.digest), JSON.stringify({ ...session, form: 2 }), 100)
   await t.rejects(sessions.use(id, 'ada'), SessionNotFoundError)
 })
 
-t.test('a session that ends while another request ends it is not found there', async (t) => {
+t.test('of two concurrent DELETEs one gets 404', async (t) => {
   const { sessions, elsewhere } = setUp(t)
   const { id } = await sessions.create('ada', CLIENT)
   const ends = await Promise.allSettled([sessions.end(id, 'ada'), elsewhere.end(id, 'ada')])
   t.same(ends.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
 })
 
-t.test('a log level is not lost to a use that is written down at the same time', async (t) => {
+t.test('setting the log level is not lost to a concurrent use', async (t) => {
   const { sessions, elsewhere, elapse } = setUp(t)
   const { id, session } = await sessions.create('ada', CLIENT)
   elapse(100)
-  await Promise.all([elsewhere.use(id, 'ada'), sessions.setLogLevel(session, 'error'), elsewhere.setLogLevel(session, 'error')])
+  await Promise.all([
+    elsewhere.use(id, 'ada'),
+    sessions.setLogLevel(session, 'error'),
+    elsewhere.setLogLevel(session, 'error')
+  ])
   t.equal((await sessions.use(id, 'ada')).logLevel, 'error')
 })
 
-t.test('without the store nobody says that a session is not there', async (t) => {
-  const house = startEngines(t, { definitions: [] })
-  const { post, get, end } = await startSession(house)
-  house.store.away = true
-  const asked = [async () => await post(request('ping')), async () => await get(), async () => await end(), async () => await startSession(house)]
-  for (const ask of asked) await t.rejects(ask() as Promise<unknown>, StoreUnavailableError)
-  house.store.away = false
+t.test('during an outage of the store sessions get 503, not 404', async (t) => {
+  const cluster = startEngines(t, { definitions: [] })
+  const { post, get, end } = await startSession(cluster)
+  cluster.store.isDown = true
+  const attempts = [
+    async () => await post(request('ping')),
+    async () => await get(),
+    async () => await end(),
+    async () => await startSession(cluster)
+  ]
+  for (const attempt of attempts) await t.rejects(attempt() as Promise<unknown>, StoreUnavailableError)
+  cluster.store.isDown = false
   t.equal((await post(request('ping'))).status, 200)
 })
 
-t.test('a store that is full reads: sessions go on and live on, new ones wait', async (t) => {
+t.test('a full store keeps existing sessions alive, and refuses new ones', async (t) => {
   const { store, sessions, elapse } = setUp(t, { idleTtlSeconds: 100 })
   const { id } = await sessions.create('ada', CLIENT)
   const full = async (): Promise<never> => { throw new StoreUnavailableError(new Error('OOM')) }
@@ -248,35 +305,39 @@ t.test('a store that is full reads: sessions go on and live on, new ones wait', 
   await t.rejects(sessions.use(id, 'ada'), SessionNotFoundError)
 })
 
-t.test('the log level that a client chose holds at every replica', async (t) => {
-  const house = startEngines(t)
-  const { post } = await startSession(house)
+t.test('the log level applies at every replica', async (t) => {
+  const cluster = startEngines(t)
+  const { post } = await startSession(cluster)
   const logged = async (at: number) => {
     const { events } = await post(call('count', { steps: 1, pauseMs: 0 }), { at })
     return (await events.rest()).filter(({ method }) => method === 'notifications/message').length
   }
   t.equal(await logged(0), 1)
   t.same((await post(request('logging/setLevel', { level: 'warning' }), { at: 1 })).body.result, {})
-  t.equal((await post(call('count', { steps: 1, pauseMs: 0 }), { at: 0 })).body.result.content[0].text, 'Counted to 1', 'nothing is told, so nothing streams')
+  t.equal(
+    (await post(call('count', { steps: 1, pauseMs: 0 }), { at: 0 })).body.result.content[0].text,
+    'Counted to 1',
+    'nothing is sent, so nothing is streamed'
+  )
   await post(request('logging/setLevel', { level: 'info' }), { at: 0 })
   t.equal(await logged(1), 1)
   t.ok((await post(request('logging/setLevel', { level: 'loud' }))).body.error, 'no such level')
 })
 
-t.test('a level that the store cannot keep is not taken for kept', async (t) => {
-  const house = startEngines(t)
-  const { post } = await startSession(house)
-  const { store } = house
+t.test('a log level that the store cannot save is an error', async (t) => {
+  const cluster = startEngines(t)
+  const { post } = await startSession(cluster)
+  const { store } = cluster
   const replace = store.compareAndSet
   store.compareAndSet = async () => { throw new StoreUnavailableError() }
   await t.rejects(post(request('logging/setLevel', { level: 'error' })), StoreUnavailableError)
   store.compareAndSet = replace
 })
 
-t.test('capabilities of the session are those of its client', async (t) => {
-  const house = startEngines(t)
-  const able = await startSession(house, { capabilities: ABLE })
-  const unable = await startSession(house, { capabilities: {} })
+t.test('the capabilities of a session are its client\'s, at every replica', async (t) => {
+  const cluster = startEngines(t)
+  const able = await startSession(cluster, { capabilities: ABLE })
+  const unable = await startSession(cluster, { capabilities: {} })
   t.match((await unable.post(call('ask_roots'), { at: 1 })).body.result, { isError: true })
   const { events } = await able.post(call('ask_roots'), { at: 1 })
   t.match(await events.message(), { method: 'roots/list' })

@@ -15,7 +15,7 @@ function setUp (t: Test, options: Omit<EventStreamsOptions, 'onCutOff'> = {}) {
   return { streams, cuts }
 }
 
-t.test('events as the HTML Standard has them', async (t) => {
+t.test('events are written as in the HTML Standard', async (t) => {
   const { streams } = setUp(t)
   const stream = streams.open()
   stream.write({ data: '', id: 'a.0', retryMs: 1_000 })
@@ -24,7 +24,11 @@ t.test('events as the HTML Standard has them', async (t) => {
   stream.comment('quiet')
   stream.raw('retry: 5\n\n')
   stream.end()
-  t.equal(await text(throughPipe(stream)), 'id: a.0\nretry: 1000\ndata: \n\nid: a.1\nevent: message\ndata: {"a":1}\n\nevent: message\ndata: {"a":2}\n\n: quiet\n\nretry: 5\n\n')
+  t.equal(
+    await text(throughPipe(stream)),
+    'id: a.0\nretry: 1000\ndata: \n\nid: a.1\nevent: message\ndata: {"a":1}\n\n' +
+    'event: message\ndata: {"a":2}\n\n: quiet\n\nretry: 5\n\n'
+  )
 })
 
 t.test('nothing is written after the end', async (t) => {
@@ -50,10 +54,10 @@ t.test('nothing is written after the end', async (t) => {
   left.end()
   t.equal(ends, 2)
   left.onEnd(() => { ends++ })
-  t.equal(ends, 3, 'who asks later is told at once')
+  t.equal(ends, 3, 'a listener added after the end is called at once')
 })
 
-t.test('a stream whose client has left before there is a response is over', async (t) => {
+t.test('a stream ends at once when its client has left before the response started', async (t) => {
   const { streams } = setUp(t)
   const ended: string[] = []
   const response = new PassThrough().destroy()
@@ -71,7 +75,7 @@ t.test('a stream whose client has left before there is a response is over', asyn
   t.ok(unused.destroyed)
 })
 
-t.test('a stream that is broken off breaks the response off', async (t) => {
+t.test('destroying a stream destroys the response', async (t) => {
   const { streams } = setUp(t)
   const stream = streams.open()
   const events = readEvents(throughPipe(stream))
@@ -82,14 +86,14 @@ t.test('a stream that is broken off breaks the response off', async (t) => {
   t.notOk(stream.open)
 })
 
-t.test('comments keep a quiet stream alive', async (t) => {
+t.test('comments keep an idle stream alive', async (t) => {
   const { streams, cuts } = setUp(t, { keepAliveMs: 5 })
   const events = readEvents(throughPipe(streams.open()))
   for (let time = 0; time < 3; time++) t.match(await events.next(), { comment: 'keep-alive' })
   t.same(cuts, [])
 })
 
-/** A response whose client takes one write at a time, when it is told to. */
+/** A response whose client reads one chunk for each `take`. */
 function slowResponse () {
   const taken: Array<() => void> = []
   const response = new Writable({ write (_chunk, _encoding, done) { taken.push(done) } })
@@ -97,7 +101,8 @@ function slowResponse () {
 }
 
 for (const piped of [false, true]) {
-  t.test(`a client that leaves too much unread is cut, ${piped ? 'while it is sent' : 'before it is sent'}`, async (t) => {
+  const when = piped ? 'after' : 'before'
+  t.test(`a client that leaves too much unread is cut off, ${when} the response started`, async (t) => {
     const { streams, cuts } = setUp(t, { maxUnreadBytes: 10_000 })
     const stream = streams.open()
     const { response } = slowResponse()
@@ -122,12 +127,13 @@ for (const piped of [false, true]) {
       reading.write({ data: `"${'x'.repeat(1_000)}"` })
       await events.message()
     }
-    t.ok(reading.open, 'one that reads may have as much as it likes')
+    t.ok(reading.open, 'a client that reads may receive any amount')
   })
 }
 
 for (const ended of [false, true]) {
-  t.test(`a client that reads nothing is cut after a time, ${ended ? 'also when the stream has ended' : 'while the stream is open'}`, async (t) => {
+  const when = ended ? 'also after the end of the stream' : 'while the stream is open'
+  t.test(`a client that reads nothing is cut off, ${when}`, async (t) => {
     const { streams, cuts } = setUp(t, { keepAliveMs: 5, maxUnreadMs: 20 })
     const stream = streams.open()
     const { response } = slowResponse()
@@ -147,12 +153,12 @@ for (const ended of [false, true]) {
       await pause(5)
       take()
     }
-    t.ok(slow.open, 'one that reads slowly is not')
+    t.ok(slow.open, 'a client that reads slowly is not cut off')
     slow.destroy()
   })
 }
 
-t.test('what is ended before there is a response is sent whole', async (t) => {
+t.test('a stream that ends before the response started is sent completely', async (t) => {
   const { streams } = setUp(t)
   const stream = streams.open()
   stream.write({ data: '1' })

@@ -11,10 +11,13 @@ import type { StandalonePosition } from '../../../src/mcp/streams/event-id.ts'
 import { createStandaloneStreams } from '../../../src/mcp/streams/standalone-streams.ts'
 import { keys } from '../../../src/store/keys.ts'
 import { until } from '../../store/contract.ts'
-import { call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore, throughPipe } from '../../support/mcp.ts'
+import {
+  call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore,
+  throughPipe
+} from '../../support/mcp.ts'
 import type { Engines, TestStore } from '../../support/mcp.ts'
 
-/** GET without a call: what the server says by itself. */
+/** GET streams: messages of the server that belong to no call. */
 
 const CHANGED = { method: 'notifications/tools/list_changed' }
 
@@ -24,16 +27,19 @@ async function change ({ engines }: Engines, at = 0): Promise<void> {
   await settle()
 }
 
-t.test('a change is told to the stream of every session, on every replica, once', async (t) => {
-  const house = startEngines(t)
+t.test('every session\'s stream gets a change once, at every replica', async (t) => {
+  const cluster = startEngines(t)
   const streams = await Promise.all([0, 1, 0, 1].map(async (at, index) => {
-    const session = await startSession(house, { version: index < 2 ? '2025-11-25' : '2025-03-26' })
+    const session = await startSession(cluster, { version: index < 2 ? '2025-11-25' : '2025-03-26' })
     return (await session.get({ at })).events
   }))
-  await change(house, 0)
-  await change(house, 1)
+  await change(cluster, 0)
+  await change(cluster, 1)
   for (const [index, events] of streams.entries()) {
-    t.match(await events.next(), index < 2 ? { id: /^s\.0\.0$/, data: '', retry: '1000' } : { comment: 'open', retry: '1000' })
+    t.match(
+      await events.next(),
+      index < 2 ? { id: /^s\.0\.0$/, data: '', retry: '1000' } : { comment: 'open', retry: '1000' }
+    )
     const told = [await events.next(), await events.next()]
     t.match(told.map((event) => JSON.parse(event!.data!)), [CHANGED, CHANGED])
     t.same(told.map((event) => event!.id), ['s.0.1', 's.0.2'])
@@ -43,128 +49,139 @@ t.test('a change is told to the stream of every session, on every replica, once'
   }
 })
 
-t.test('a stream is read on at the other replica, with nothing lost or doubled', async (t) => {
-  const house = startEngines(t)
-  const session = await startSession(house)
+t.test('a stream resumed at another replica has no message lost or doubled', async (t) => {
+  const cluster = startEngines(t)
+  const session = await startSession(cluster)
   let { events } = await session.get()
-  await change(house)
+  await change(cluster)
   t.match(await events.message(), CHANGED)
   for (const at of [1, 0, 0, 1]) {
     const { lastEventId } = events
     await events.cut()
-    await change(house, at)
+    await change(cluster, at)
     events = (await session.get({ lastEventId, at })).events
     t.match(await events.message(), CHANGED)
-    await change(house, 1 - at)
+    await change(cluster, 1 - at)
     t.match(await events.message(), CHANGED)
   }
   t.equal(events.lastEventId, 's.0.9')
   const { events: fresh } = await session.get({ at: 1 })
-  await change(house)
+  await change(cluster)
   t.equal((await fresh.message()).method, CHANGED.method)
-  t.equal(fresh.lastEventId, 's.0.10', 'without a place it begins now')
+  t.equal(fresh.lastEventId, 's.0.10', 'without Last-Event-ID it starts now')
 })
 
-t.test('of two streams of a session each message goes to the newest, and the older goes on when it is over', async (t) => {
-  const house = startEngines(t)
+t.test('a session\'s newest stream gets each message, and an older one continues when it ends', async (t) => {
+  const cluster = startEngines(t)
   for (const at of [0, 1]) {
-    const session = await startSession(house)
+    const session = await startSession(cluster)
     const { events: older } = await session.get({ at: 0 })
-    await change(house)
+    await change(cluster)
     t.match(await older.message(), CHANGED)
     const { events: newer } = await session.get({ at })
-    await change(house)
+    await change(cluster)
     t.match(await newer.message(), CHANGED)
-    await change(house)
+    await change(cluster)
     t.match(await newer.message(), CHANGED)
     await newer.cut()
-    await change(house)
+    await change(cluster)
     t.match(await older.message(), CHANGED)
     await settle()
     const numbers = [...older.ids, ...newer.ids].map((id) => Number(id.split('.')[2]))
     const told = older.ids.length + newer.ids.length - 2
-    t.equal(told, 4, 'four changes, each told once')
-    t.equal(Math.max(...numbers), numbers.find((number) => `s.0.${number}` === older.lastEventId), 'the older is where the newer was')
+    t.equal(told, 4, 'four changes, each sent once')
+    t.equal(
+      Math.max(...numbers),
+      numbers.find((number) => `s.0.${number}` === older.lastEventId),
+      'the older stream is where the newer one was'
+    )
     await older.cut()
   }
 })
 
-t.test('what comes between the end of one stream and the turn of another is not lost', async (t) => {
-  const house = startEngines(t)
-  const session = await startSession(house)
+t.test('messages between the end of one stream and the start of another are not lost', async (t) => {
+  const cluster = startEngines(t)
+  const session = await startSession(cluster)
   const { events: older } = await session.get({ at: 0 })
   const { events: newer } = await session.get({ at: 1 })
   await settle()
-  house.store.loses = ({ kind }) => kind === 'change-published'
-  await change(house)
-  house.store.loses = () => false
+  cluster.store.isLost = ({ kind }) => kind === 'change-published'
+  await change(cluster)
+  cluster.store.isLost = () => false
   await newer.cut()
   t.match(await older.message(), CHANGED)
   const another = await session.get({ at: 1 })
   const third = await session.get({ at: 0 })
   await settle()
   await another.events.cut()
-  await change(house)
-  t.match(await third.events.message(), CHANGED, 'one that is not the newest gives nothing away')
+  await change(cluster)
+  t.match(await third.events.message(), CHANGED, 'a stream that is not the newest changes nothing when it ends')
 })
 
 t.test('DELETE at one replica ends the streams at another', async (t) => {
-  const house = startEngines(t)
-  const session = await startSession(house)
-  const other = await startSession(house)
+  const cluster = startEngines(t)
+  const session = await startSession(cluster)
+  const other = await startSession(cluster)
   const streams = [await session.get({ at: 0 }), await session.get({ at: 1 })]
   const { events: others } = await other.get({ at: 1 })
   await session.end({ at: 0 })
   for (const { events } of streams) t.same(await events.rest(), [])
-  await change(house)
-  t.match(await others.message(), CHANGED, 'those of another session go on')
+  await change(cluster)
+  t.match(await others.message(), CHANGED, 'streams of another session continue')
 })
 
 t.test('closing a replica ends its streams', async (t) => {
-  const house = startEngines(t)
-  const session = await startSession(house)
+  const cluster = startEngines(t)
+  const session = await startSession(cluster)
   const { events } = await session.get({ at: 1 })
-  await house.engines[1]!.close(10_000)
+  await cluster.engines[1]!.close(10_000)
   t.same(await events.rest(), [])
   const { events: elsewhere } = await session.get({ lastEventId: events.lastEventId, at: 0 })
-  await change(house)
+  await change(cluster)
   t.match(await elsewhere.message(), CHANGED)
 })
 
-t.test('a change made while the store is away is told once, when it is back', async (t) => {
-  const house = startEngines(t)
-  const session = await startSession(house)
+t.test('a change during an outage of the store is sent once when the store is back', async (t) => {
+  const cluster = startEngines(t)
+  const session = await startSession(cluster)
   const { events } = await session.get()
   await events.next()
-  const announce = await startSession(house)
-  const append = house.store.append
-  house.store.append = async (key, ...rest) => {
+  const announce = await startSession(cluster)
+  const append = cluster.store.append
+  cluster.store.append = async (key, ...rest) => {
     if (key !== keys.changes()) return await append(key, ...rest)
-    house.store.away = true
+    cluster.store.isDown = true
     try {
       return await append(key, ...rest)
     } finally {
-      house.store.away = false
+      cluster.store.isDown = false
     }
   }
   await announce.post(call('change_tools'))
   await settle()
-  t.match(house.lines, [{ change: 'tools_list_changed', message: /clients will be notified of a change once it is back/ }])
-  house.store.append = append
-  house.store.comeBack()
+  t.match(
+    cluster.lines,
+    [{ change: 'tools_list_changed', message: /clients will be notified of a change once it is back/ }]
+  )
+  cluster.store.append = append
+  cluster.store.notifyGap()
   t.match(await events.message(), { method: 'notifications/tools/list_changed' })
-  house.store.comeBack()
+  cluster.store.notifyGap()
   await settle()
   t.equal(events.ids.length, 2, 'the first event and the change, once')
-  house.store.append = async () => { throw new TypeError('a bug') }
+  cluster.store.append = async () => { throw new TypeError('a bug') }
   await announce.post(call('change_tools'))
   await settle()
-  t.match(house.lines[1], { err: { message: 'a bug' } })
-  house.store.append = append
+  t.match(cluster.lines[1], { err: { message: 'a bug' } })
+  cluster.store.append = append
 })
 
-/** The parts by themselves, to leave messages in the queue of a session. */
-function replica (t: Test, store: TestStore, { renew = async () => ({}) as Session, renewMs = 1_000_000, pollMs }: { renew?: () => Promise<Session>, renewMs?: number, pollMs?: number } = {}) {
+/** The standalone streams of one replica, without an engine. */
+function replica (t: Test, store: TestStore, {
+  renew = async () => ({}) as Session,
+  renewMs = 1_000_000,
+  pollMs
+}: { renew?: () => Promise<Session>, renewMs?: number, pollMs?: number } = {}) {
   stayAwake(t)
   const { lines, log } = captureLog()
   const cluster = createCluster(store, log)
@@ -181,14 +198,31 @@ function replica (t: Test, store: TestStore, { renew = async () => ({}) as Sessi
     lines,
     standalone,
     announce: () => { changes.publish({ kind: 'tools_list_changed' }) },
-    open: async (whose: Session, after?: StandalonePosition) => readEvents(throughPipe((await standalone.open(whose, after)).stream!))
+    open: async (whose: Session, after?: StandalonePosition) => readEvents(throughPipe((await standalone.open(
+      whose,
+      after
+    )).stream!))
   }
 }
 
 const session = (name: string): Session => ({
-  digest: digest(name), principalKey: name, clientInfo: { name, version: '1' }, capabilities: {}, protocolVersion: '2025-11-25', logLevel: undefined, createdAt: 0, lastSeenAt: 0
+  digest: digest(name),
+  principalKey: name,
+  clientInfo: {
+    name,
+    version: '1'
+  },
+  capabilities: {},
+  protocolVersion: '2025-11-25',
+  logLevel: undefined,
+  createdAt: 0,
+  lastSeenAt: 0
 })
-const message = (number: number) => ({ jsonrpc: '2.0' as const, method: 'notifications/message', params: { data: number } })
+const message = (number: number) => ({
+  jsonrpc: '2.0' as const,
+  method: 'notifications/message',
+  params: { data: number }
+})
 
 t.test('messages of a session reach its stream and no other', async (t) => {
   const store = testStore(t)
@@ -206,16 +240,16 @@ t.test('messages of a session reach its stream and no other', async (t) => {
 
 t.test('every message arrives once while streams come and go', async (t) => {
   const store = testStore(t)
-  const houses = [replica(t, store), replica(t, store)]
+  const replicas = [replica(t, store), replica(t, store)]
   const ada = session('ada')
   const heard: number[] = []
-  let events = await houses[0]!.open(ada)
+  let events = await replicas[0]!.open(ada)
   for (let round = 1; round <= 60; round++) {
-    const queuing = houses[round % 2]!.standalone.queue(ada, message(round))
+    const queuing = replicas[round % 2]!.standalone.queue(ada, message(round))
     if (round % 4 === 0) {
       const [, queue, changes] = events.lastEventId!.split('.').map(Number)
       await events.cut()
-      events = await houses[(round / 4) % 2]!.open(ada, { queue: queue!, changes: changes! })
+      events = await replicas[(round / 4) % 2]!.open(ada, { queue: queue!, changes: changes! })
     }
     await queuing
     heard.push((await events.message()).params.data)
@@ -223,36 +257,36 @@ t.test('every message arrives once while streams come and go', async (t) => {
   t.same(heard, Array.from({ length: 60 }, (_, index) => index + 1))
 })
 
-t.test('a message that came before a newer stream began goes to the older one, however late that reads', async (t) => {
+t.test('the older stream sends messages from before the newer one, however late it reads them', async (t) => {
   const store = testStore(t)
   const { open, standalone, announce } = replica(t, store)
   const older = await open(session('ada'))
   await older.next()
   await settle()
-  store.loses = ({ kind }) => kind === 'message-queued' || kind === 'change-published'
+  store.isLost = ({ kind }) => kind === 'message-queued' || kind === 'change-published'
   await standalone.queue(session('ada'), message(1))
   announce()
   await settle()
-  store.loses = () => false
+  store.isLost = () => false
   const newer = await open(session('ada'))
   t.match([await older.message(), await older.message()], [message(1), CHANGED])
   await standalone.queue(session('ada'), message(2))
   announce()
   t.match([await newer.message(), await newer.message()], [message(2), CHANGED])
-  store.comeBack()
+  store.notifyGap()
   await settle()
-  t.equal(older.ids.at(-1), 's.1.1', 'and nothing that came after')
+  t.equal(older.ids.at(-1), 's.1.1', 'and no later message')
 })
 
-t.test('an older stream sends what is still its own before it goes on for the newer one', async (t) => {
+t.test('an older stream sends its own messages before it continues for the newer one', async (t) => {
   const store = testStore(t)
   const { open, standalone, announce } = replica(t, store)
   const older = await open(session('ada'))
   await older.next()
   await settle()
-  store.loses = ({ kind }) => kind === 'message-queued'
+  store.isLost = ({ kind }) => kind === 'message-queued'
   await standalone.queue(session('ada'), message(1))
-  store.loses = () => false
+  store.isLost = () => false
   // The older one cannot read when it is told that a newer one has begun.
   const { entries } = store
   let reads = 0
@@ -263,27 +297,30 @@ t.test('an older stream sends what is still its own before it goes on for the ne
   const newer = await open(session('ada'))
   await settle()
   store.entries = entries
-  store.loses = ({ kind }) => kind === 'message-queued' || kind === 'change-published'
+  store.isLost = ({ kind }) => kind === 'message-queued' || kind === 'change-published'
   await standalone.queue(session('ada'), message(2))
   announce()
   await settle()
-  store.loses = () => false
+  store.isLost = () => false
   await newer.cut()
   t.match([await older.message(), await older.message(), await older.message()], [message(1), message(2), CHANGED])
 })
 
-t.test('the newest stream does not mind that one before it is over', async (t) => {
+t.test('the newest stream continues when an older one ends', async (t) => {
   const store = testStore(t)
   const { open, standalone } = replica(t, store)
   const events = await open(session('ada'))
   await settle()
-  await store.publish('replicas', JSON.stringify({ kind: 'stream-released', session: digest('ada'), reader: 'another', position: 's.9.9' }))
+  await store.publish(
+    'replicas',
+    JSON.stringify({ kind: 'stream-released', session: digest('ada'), reader: 'another', position: 's.9.9' })
+  )
   await standalone.queue(session('ada'), message(1))
   t.match(await events.message(), message(1))
   t.equal(events.lastEventId, 's.1.0')
 })
 
-t.test('a stream that could not read when it was told looks again soon', async (t) => {
+t.test('a stream that could not read the store tries again', async (t) => {
   const store = testStore(t)
   const { open, standalone } = replica(t, store, { pollMs: 20 })
   const events = await open(session('ada'))
@@ -300,7 +337,7 @@ t.test('a stream that could not read when it was told looks again soon', async (
   t.ok(failures > 1)
 })
 
-t.test('of several older streams one goes on when the newest is over', async (t) => {
+t.test('one of several older streams continues when the newest ends', async (t) => {
   const store = testStore(t)
   const [one, other] = [replica(t, store), replica(t, store)]
   const older = [await one.open(session('ada')), await other.open(session('ada'))]
@@ -314,20 +351,20 @@ t.test('of several older streams one goes on when the newest is over', async (t)
   t.match(heard, [message(1)])
 })
 
-t.test('a message whose announcement is lost is found after the gap', async (t) => {
+t.test('messages are found after a gap in the messages between replicas', async (t) => {
   const store = testStore(t)
   const { open, standalone, announce } = replica(t, store)
   const events = await open(session('ada'))
   await settle()
-  store.loses = () => true
+  store.isLost = () => true
   await standalone.queue(session('ada'), message(1))
   announce()
   await settle()
-  store.comeBack()
+  store.notifyGap()
   t.match([await events.message(), await events.message()], [message(1), CHANGED])
 })
 
-t.test('a store that counts anew loses nothing that comes after', async (t) => {
+t.test('later messages arrive after the store has lost its logs', async (t) => {
   const store = testStore(t)
   const { open, standalone, announce } = replica(t, store)
   const events = await open(session('ada'))
@@ -347,16 +384,16 @@ t.test('a store that counts anew loses nothing that comes after', async (t) => {
   t.equal(events.lastEventId, 's.1.1')
 })
 
-t.test('a change whose message is lost is found all the same', async (t) => {
-  const house = startEngines(t, { internals: { pollMs: 20 } })
-  const { get } = await startSession(house)
+t.test('a change is found by polling when the message between replicas is lost', async (t) => {
+  const cluster = startEngines(t, { internals: { pollMs: 20 } })
+  const { get } = await startSession(cluster)
   const { events } = await get()
-  house.store.loses = ({ kind }) => kind === 'change-published'
-  await send(house.engines[1]!, ...modern('tools/call', { name: 'change_tools', arguments: {} }))
+  cluster.store.isLost = ({ kind }) => kind === 'change-published'
+  await send(cluster.engines[1]!, ...modern('tools/call', { name: 'change_tools', arguments: {} }))
   t.match(await events.message(), CHANGED)
 })
 
-t.test('an open stream is a use of its session, and ends with it', async (t) => {
+t.test('an open stream renews its session, and ends with it', async (t) => {
   const store = testStore(t)
   let renewed = 0
   let fails: Error | undefined
@@ -372,12 +409,12 @@ t.test('an open stream is a use of its session, and ends with it', async (t) => 
   await until(async () => renewed >= 3, 'it is renewed')
   fails = new TypeError('a bug')
   await until(async () => lines.length > 0, 'a failure is in the log')
-  t.notOk(events.over)
+  t.notOk(events.hasEnded)
   fails = new SessionNotFoundError()
   t.same(await events.rest(), [])
 })
 
-t.test('a released claim is taken by one', async (t) => {
+t.test('exactly one older stream takes over', async (t) => {
   const store = testStore(t)
   const [one, other] = [replica(t, store), replica(t, store)]
   const ada = session('ada')
@@ -390,23 +427,32 @@ t.test('a released claim is taken by one', async (t) => {
   const told: unknown[] = []
   for (const [index, events] of [first, second].entries()) {
     await heard[index]!()
-    for (let event = await events.next(); event !== undefined; event = await events.next()) if (event.data !== '') told.push(event.data)
+    for (let event = await events.next(); event !== undefined; event = await events.next()) {
+      if (event.data !== '') {
+        told.push(
+          event.data
+        )
+      }
+    }
   }
   t.equal(told.length, 1)
 })
 
-t.test('what a change is called', (t) => {
+t.test('each change has its notification', (t) => {
   t.match(toNotification({ kind: 'prompts_list_changed' }), { method: 'notifications/prompts/list_changed' })
   t.match(toNotification({ kind: 'resources_list_changed' }), { method: 'notifications/resources/list_changed' })
-  t.same(toNotification({ kind: 'resource_updated', uri: 'x://y' }), { jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: 'x://y' } })
+  t.same(
+    toNotification({ kind: 'resource_updated', uri: 'x://y' }),
+    { jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: 'x://y' } }
+  )
   t.end()
 })
 
-t.test('keep-alives and the session\'s other requests', async (t) => {
-  const house = startEngines(t, { internals: { eventStreams: { keepAliveMs: 5 } } })
-  const one = await startSession(house)
+t.test('the session is usable at another replica while its stream is idle', async (t) => {
+  const cluster = startEngines(t, { internals: { eventStreams: { keepAliveMs: 5 } } })
+  const one = await startSession(cluster)
   const { events } = await one.get()
   await events.next()
   t.match(await events.next(), { comment: 'keep-alive' })
-  t.equal((await send(house.engines[1]!, request('ping'), { headers: one.headers })).status, 200)
+  t.equal((await send(cluster.engines[1]!, request('ping'), { headers: one.headers })).status, 200)
 })

@@ -7,11 +7,16 @@ import { until } from '../../store/contract.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
 import type { EnginesOptions } from '../../support/mcp.ts'
 
-/** Who is told when a resource changes: those who subscribed to it, at whatever replica each of them is. */
+/** Notifications of changed resources go to the clients that subscribed, at any replica. */
 
 const definitions = [
   defineResource({ uri: 'news://today', name: 'today', read: () => 'news' }),
-  defineResourceTemplate({ uriTemplate: 'news://{day}', name: 'day', params: Type.Object({ day: Type.String({ pattern: '^\\d+$' }) }), read: ({ day }) => day }),
+  defineResourceTemplate({
+    uriTemplate: 'news://{day}',
+    name: 'day',
+    params: Type.Object({ day: Type.String({ pattern: '^\\d+$' }) }),
+    read: ({ day }) => day
+  }),
   defineResource({ uri: 'news://board', name: 'board', groups: ['board'], read: () => 'secret' }),
   defineTool({
     name: 'publish',
@@ -28,27 +33,42 @@ const LIST_CHANGED = { method: 'notifications/resources/list_changed' }
 const updated = (uri: string) => ({ method: 'notifications/resources/updated', params: { uri } })
 
 async function setUp (t: Test, options: EnginesOptions = {}) {
-  const house = startEngines(t, { definitions, ...options })
-  const publisher = await startSession(house)
+  const cluster = startEngines(t, { definitions, ...options })
+  const publisher = await startSession(cluster)
   return {
-    house,
+    cluster,
     async publish (...uris: string[]) {
-      t.match((await publisher.post(call('publish', { uris }), { at: 1 })).body.result, { content: [{ text: 'published' }] })
+      t.match(
+        (await publisher.post(call('publish', { uris }), { at: 1 })).body.result,
+        { content: [{ text: 'published' }] }
+      )
       await settle()
     }
   }
 }
 
-t.test('a session hears of what it subscribed to, and of nothing else, at every replica', async (t) => {
-  const { house, publish } = await setUp(t)
-  const [ada, bob] = [await startSession(house), await startSession(house)]
+t.test('a session is notified of the resources it subscribed to, at every replica', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const [ada, bob] = [await startSession(cluster), await startSession(cluster)]
   const [hears, hearsNothing] = [(await ada.get({ at: 1 })).events, (await bob.get()).events]
   t.same((await ada.post(request('resources/subscribe', { uri: 'news://today' }))).body.result, {})
-  t.same((await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result, {}, 'one of a template')
-  t.same((await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result, {}, 'twice is once')
+  t.same(
+    (await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result,
+    {},
+    'one of a template'
+  )
+  t.same(
+    (await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result,
+    {},
+    'twice is once'
+  )
 
   await publish('news://today', 'news://8', 'news://7')
-  for (const expected of [updated('news://today'), updated('news://7'), LIST_CHANGED]) t.match(await hears.message(), expected)
+  for (const expected of [
+    updated('news://today'),
+    updated('news://7'),
+    LIST_CHANGED
+  ]) t.match(await hears.message(), expected)
   t.match(await hearsNothing.message(), LIST_CHANGED)
 
   t.same((await ada.post(request('resources/unsubscribe', { uri: 'news://today' }), { at: 1 })).body.result, {})
@@ -56,9 +76,9 @@ t.test('a session hears of what it subscribed to, and of nothing else, at every 
   for (const expected of [updated('news://7'), LIST_CHANGED]) t.match(await hears.message(), expected)
 })
 
-t.test('a stream that begins later, or reads on, knows what its session subscribed to', async (t) => {
-  const { house, publish } = await setUp(t)
-  const session = await startSession(house)
+t.test('a new or resumed stream knows the subscriptions of its session', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const session = await startSession(cluster)
   await session.post(request('resources/subscribe', { uri: 'news://today' }))
   const first = (await session.get({ at: 1 })).events
   await publish('news://today')
@@ -72,30 +92,33 @@ t.test('a stream that begins later, or reads on, knows what its session subscrib
   t.match(await second.message(), LIST_CHANGED)
 })
 
-t.test('a subscription that a stream was not told of is made up for', async (t) => {
-  const { house, publish } = await setUp(t, { internals: { renewMs: 20 } })
-  house.store.loses = ({ kind }) => kind === 'subscriptions-changed'
-  const session = await startSession(house)
+t.test('a stream finds a subscription whose message was lost', async (t) => {
+  const { cluster, publish } = await setUp(t, { internals: { renewMs: 20 } })
+  cluster.store.isLost = ({ kind }) => kind === 'subscriptions-changed'
+  const session = await startSession(cluster)
   const { events } = await session.get({ at: 1 })
   await session.post(request('resources/subscribe', { uri: 'news://today' }))
-  const before = house.store.calls.length
-  await until(() => house.store.calls.slice(before).filter(([method]) => method === 'get').length > 1, 'the streams are renewed')
+  const before = cluster.store.calls.length
+  await until(
+    () => cluster.store.calls.slice(before).filter(([method]) => method === 'get').length > 1,
+    'the streams are renewed'
+  )
   await publish('news://today')
   t.match(await events.message(), updated('news://today'))
 })
 
-t.test('what changes while the subscriptions are looked up counts', async (t) => {
-  const { house, publish } = await setUp(t)
-  const session = await startSession(house)
+t.test('a subscription that is added while they are read counts', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const session = await startSession(cluster)
   const { events } = await session.get({ at: 1 })
   await session.post(request('resources/subscribe', { uri: 'news://7' }))
-  const { get } = house.store
+  const { get } = cluster.store
   let held = 0
-  house.store.get = async (key) => {
+  cluster.store.get = async (key) => {
     const value = await get(key)
     // The stream looks; before it has its answer, there is one more subscription.
     if (key.startsWith('session:') && held++ === 1) {
-      house.store.get = get
+      cluster.store.get = get
       await session.post(request('resources/subscribe', { uri: 'news://today' }), { at: 0 })
       await settle()
     }
@@ -106,53 +129,74 @@ t.test('what changes while the subscriptions are looked up counts', async (t) =>
   t.match(await events.message(), updated('news://today'))
 })
 
-t.test('the stream of a session that has ended elsewhere ends when that shows', async (t) => {
-  const { house, publish } = await setUp(t)
-  const session = await startSession(house)
+t.test('a stream ends when it finds that its session has ended', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const session = await startSession(cluster)
   const { events } = await session.get({ at: 1 })
   await session.post(request('resources/subscribe', { uri: 'news://7' }))
-  house.store.loses = ({ kind }) => kind === 'session-ended'
+  cluster.store.isLost = ({ kind }) => kind === 'session-ended'
   await session.end()
   await publish('news://7')
   t.same((await events.rest()).filter(({ method }) => method === 'notifications/resources/updated'), [])
 })
 
-t.test('nobody subscribes to what is not there, or is not for them, or to very much', async (t) => {
-  const { house } = await setUp(t)
-  const session = await startSession(house, { principal: asPrincipal('ada') })
+t.test('subscriptions to missing and hidden resources, or to too many, are refused', async (t) => {
+  const { cluster } = await setUp(t)
+  const session = await startSession(cluster, { principal: asPrincipal('ada') })
   for (const uri of ['news://nowhere', 'news://board', 'file:///etc/passwd']) {
-    t.match((await session.post(request('resources/subscribe', { uri }))).body.error, { code: -32602, data: { uri } }, uri)
+    t.match(
+      (await session.post(request('resources/subscribe', { uri }))).body.error,
+      { code: -32602, data: { uri } },
+      uri
+    )
   }
   for (let day = 0; day < 50; day++) await session.post(request('resources/subscribe', { uri: `news://${day}` }))
-  t.match((await session.post(request('resources/subscribe', { uri: 'news://50' }))).body.error, { code: -32602, message: /50 resources at most/ })
-  const board = await startSession(house, { principal: asPrincipal('bob', { groups: ['board'] }) })
+  t.match(
+    (await session.post(request('resources/subscribe', { uri: 'news://50' }))).body.error,
+    { code: -32602, message: /50 resources at most/ }
+  )
+  const board = await startSession(cluster, { principal: asPrincipal('bob', { groups: ['board'] }) })
   t.same((await board.post(request('resources/subscribe', { uri: 'news://board' }))).body.result, {})
 })
 
-t.test('a session that ends meanwhile takes no subscription', async (t) => {
-  const { house } = await setUp(t)
-  const session = await startSession(house)
-  const { compareAndSet } = house.store
-  house.store.compareAndSet = async (...args) => {
-    house.store.compareAndSet = compareAndSet
+t.test('a session that ends meanwhile gets no subscription', async (t) => {
+  const { cluster } = await setUp(t)
+  const session = await startSession(cluster)
+  const { compareAndSet } = cluster.store
+  cluster.store.compareAndSet = async (...args) => {
+    cluster.store.compareAndSet = compareAndSet
     await session.end({ at: 1 })
     return await compareAndSet(...args)
   }
-  t.match((await session.post(request('resources/subscribe', { uri: 'news://today' }))).body.error, { code: -32000, message: /ended/ })
+  t.match(
+    (await session.post(request('resources/subscribe', { uri: 'news://today' }))).body.error,
+    { code: -32000, message: /ended/ }
+  )
 })
 
-t.test('2026-07-28: resources of a subscription, and those that are hidden are not taken', async (t) => {
-  const { house, publish } = await setUp(t)
-  const [body, options] = modern('subscriptions/listen', { notifications: { resourcesListChanged: true, resourceSubscriptions: ['news://today', 'news://board', 'news://nowhere'] } }, { id: 'sub' })
-  const { events } = await send(house.engines[0]!, body, { ...options, principal: asPrincipal('ada') })
-  t.match(await events.message(), { method: 'notifications/subscriptions/acknowledged', params: { notifications: { resourcesListChanged: true, resourceSubscriptions: ['news://today'] } } })
+t.test('2026-07-28: a subscription leaves out resources that are hidden from the caller', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const [body, options] = modern('subscriptions/listen', {
+    notifications: {
+      resourcesListChanged: true,
+      resourceSubscriptions: ['news://today', 'news://board', 'news://nowhere']
+    }
+  }, { id: 'sub' })
+  const { events } = await send(cluster.engines[0]!, body, { ...options, principal: asPrincipal('ada') })
+  t.match(await events.message(), {
+    method: 'notifications/subscriptions/acknowledged',
+    params: { notifications: { resourcesListChanged: true, resourceSubscriptions: ['news://today'] } }
+  })
   await publish('news://board', 'news://nowhere', 'news://today')
-  t.match(await events.message(), { ...updated('news://today'), params: { uri: 'news://today', _meta: { 'io.modelcontextprotocol/subscriptionId': 'sub' } } })
+  t.match(await events.message(), {
+    ...updated('news://today'),
+    params: { uri: 'news://today', _meta: { 'io.modelcontextprotocol/subscriptionId': 'sub' } }
+  })
   t.match(await events.message(), LIST_CHANGED)
   await events.cut()
 })
 
-t.test('a resource that watches what it shows tells its subscribers, until it is not offered any more', async (t) => {
+t.test('a watched resource notifies its subscribers until it is no longer offered', async (t) => {
   let tell: () => void = () => {}
   let watching = 0
   const watched = defineResource({
@@ -165,21 +209,34 @@ t.test('a resource that watches what it shows tells its subscribers, until it is
       return () => { watching-- }
     }
   })
-  const breaks = defineResource({ uri: 'clock://broken', name: 'broken', read: () => 'x', watch () { throw new Error('no such clock') } })
-  const stuck = defineResource({ uri: 'clock://stuck', name: 'stuck', read: () => 'x', watch: () => () => { throw new Error('cannot stop') } })
-  const house = startEngines(t, { count: 1, definitions: [breaks, watched, stuck] })
-  t.equal(watching, 1, 'one that cannot be watched takes nothing from the others')
-  t.match(house.lines.find(({ handler }) => handler === 'watching clock://broken'), { err: { message: 'no such clock' }, message: 'A handler failed' })
-  const session = await startSession(house)
+  const breaks = defineResource({
+    uri: 'clock://broken',
+    name: 'broken',
+    read: () => 'x',
+    watch () { throw new Error('no such clock') }
+  })
+  const stuck = defineResource({
+    uri: 'clock://stuck',
+    name: 'stuck',
+    read: () => 'x',
+    watch: () => () => { throw new Error('cannot stop') }
+  })
+  const cluster = startEngines(t, { count: 1, definitions: [breaks, watched, stuck] })
+  t.equal(watching, 1, 'a watcher that fails does not affect the others')
+  t.match(
+    cluster.lines.find(({ handler }) => handler === 'watching clock://broken'),
+    { err: { message: 'no such clock' }, message: 'A handler failed' }
+  )
+  const session = await startSession(cluster)
   const { events } = await session.get()
   await session.post(request('resources/subscribe', { uri: 'clock://now' }))
   tell()
   t.match(await events.message(), updated('clock://now'))
 
-  house.engines[0]!.replace([watched])
-  t.equal(watching, 1, 'offered again, watched again')
-  t.match(house.lines.find(({ handler }) => handler === 'stopping a watch'), { err: { message: 'cannot stop' } })
+  cluster.engines[0]!.replace([watched])
+  t.equal(watching, 1, 'an offered resource is watched again')
+  t.match(cluster.lines.find(({ handler }) => handler === 'stopping a watch'), { err: { message: 'cannot stop' } })
   t.match(await events.message(), LIST_CHANGED)
-  house.engines[0]!.replace([])
+  cluster.engines[0]!.replace([])
   t.equal(watching, 0)
 })
