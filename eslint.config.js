@@ -28,14 +28,14 @@ const MAY_IMPORT = {
   'src/limits': ['src/config', 'src/crypto', 'src/net', 'src/store'],
 
   // The authorization server
-  'src/oauth/protocol': ['src/config', 'src/net'],
+  'src/oauth/protocol': ['src/net'],
   'src/oauth/clients': [
-    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store', 'jose'
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'jose'
   ],
   'src/oauth/modes': ['src/oauth/clients', 'src/schemas'],
   'src/oauth/endpoints': [
-    'src/config', 'src/crypto', 'src/limits', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
-    'src/provider', 'src/schemas', 'src/store', 'jose'
+    'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
+    'src/schemas', 'src/store', 'jose'
   ],
   'src/oauth/modes/proxy': [
     'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
@@ -90,13 +90,12 @@ const MAY_IMPORT = {
   'src/pages': [],
   'src/logging': ['src/config', 'src/tokens', 'fastify'],
   'src/http': [
-    'src/config', 'src/crypto', 'src/limits', 'src/mcp/exchange.ts', 'src/net', 'src/oauth/clients', 'src/oauth/modes',
-    'src/oauth/protocol', 'src/pages', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'fastify'
+    'src/config', 'src/crypto', 'src/mcp/exchange.ts', 'src/net', 'src/oauth/protocol', 'src/pages', 'src/store',
+    'src/tokens', 'fastify'
   ],
   routes: [
-    'src/crypto', 'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients',
-    'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages',
-    'src/schemas', 'fastify'
+    'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients', 'src/oauth/endpoints',
+    'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages', 'src/schemas', 'fastify'
   ],
   plugins: [
     'routes', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',

@@ -5,17 +5,21 @@ import { singleHeader } from './single-header.ts'
 const SCHEME = 'bearer '
 
 /**
- * The bearer token of a request (RFC 6750 section 2.1): from the Authorization header and nowhere else.
- * Two headers, or a second token in the query, are refused: no reader in the chain may pick another one.
+ * Returns the bearer token of a request (RFC 6750 section 2.1). It is accepted in the Authorization header only. A
+ * second header, or a token in the query, is refused, so that no proxy in front of Seed can read another token than
+ * Seed does. The verifier checks the token's characters.
  *
  * @throws BearerError
  */
 export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'rawHeaders' | 'url'>): string {
   const value = singleHeader({ rawHeaders }, 'authorization')
   if (value === null) throw new BearerError('invalid_request', 'Send one Authorization header')
-  if (value === undefined) throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')
-  if (hasQueryToken(url)) throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
-  // Which characters a token may have, whoever verifies it judges, when it is first seen.
+  if (value === undefined) {
+    throw new BearerError('missing_token', 'Sign in: this server needs an access token in the Authorization header')
+  }
+  if (hasQueryToken(url)) {
+    throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
+  }
   const token = value.slice(SCHEME.length).trimStart()
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME || token === '' || token.includes(' ')) {
     throw new BearerError('invalid_format', 'The Authorization header must be "Bearer" and one access token')
@@ -23,7 +27,7 @@ export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'raw
   return token
 }
 
-/** As any reader would decode it: `access%5Ftoken` is the same parameter. */
+/** Decodes the query as other readers do: `access%5Ftoken` is the same parameter. */
 function hasQueryToken (url = ''): boolean {
   const start = url.indexOf('?')
   return start !== -1 && new URLSearchParams(url.slice(start)).has('access_token')

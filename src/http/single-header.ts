@@ -1,18 +1,22 @@
 import type { IncomingMessage } from 'node:http'
 
 /**
- * The value of a header as it came: Node's own view joins some that are doubled, and drops others.
+ * Returns the value of a header that must not be repeated. Node's `headers` would join some repeated headers and drop
+ * others.
  *
  * @param name in lower case
- * @returns undefined where there is none, null where there are several
+ * @returns undefined if the header is absent, null if it is repeated
  */
-export function singleHeader ({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, name: string): string | null | undefined {
+export function singleHeader (
+  { rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>,
+  name: string
+): string | null | undefined {
   let value: string | undefined
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const given = rawHeaders[at]!
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const given = rawHeaders[index]!
     if (given.length !== name.length || given.toLowerCase() !== name) continue
     if (value !== undefined) return null
-    value = rawHeaders[at + 1]!
+    value = rawHeaders[index + 1]!
   }
   return value
 }

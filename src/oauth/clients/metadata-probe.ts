@@ -1,14 +1,12 @@
-import type { OAuthError } from '../../errors/oauth-error.ts'
+import type { HttpError } from '../../errors/http-error.ts'
+import type { Log } from '../../logging/log.ts'
 
 export interface MetadataProbeOptions {
   /** CIMD_PROBE_URL */
   probeUrl: string
   /** Fetches and validates the document at CIMD_PROBE_URL. */
   load: () => Promise<unknown>
-  log: {
-    info (fields: object, message: string): void
-    warn (fields: object, message: string): void
-  }
+  log: Pick<Log, 'info' | 'warn'>
   /** Monotonic clock in milliseconds. */
   now: () => number
 }
@@ -35,7 +33,7 @@ export function createMetadataProbe ({ probeUrl, load, log, now }: MetadataProbe
     running = true
     startedAt = now()
     clearTimeout(timer)
-    const failure = await load().then(() => undefined, (err: OAuthError) => err)
+    const failure = await load().then(() => undefined, (err: HttpError) => err)
     running = false
     if (closed) return
     if (failure === undefined) recordSuccess()
@@ -49,7 +47,7 @@ export function createMetadataProbe ({ probeUrl, load, log, now }: MetadataProbe
     outcome = 'good'
   }
 
-  function recordFailure ({ detail, message }: OAuthError): void {
+  function recordFailure ({ detail, message }: HttpError): void {
     if (outcome !== 'failed') {
       log.warn({ probeUrl, reason: detail ?? message }, 'Client ID metadata documents are not advertised, because ' +
         'the one at CIMD_PROBE_URL cannot be used; clients register instead. Let Seed reach that URL, set another, ' +
