@@ -1,9 +1,9 @@
 import { dirname, posix } from 'node:path'
-import neostandard from 'neostandard'
+import neostandard, { plugins } from 'neostandard'
 
 /**
- * The architecture: what each folder may import, from the bottom up. A folder imports only what stands above it here, so
- * no arrow runs back; `npm run lint` also finds circles inside a folder (.dependency-cruiser.js). What is not in the
+ * The architecture: what each folder may import, from the bottom up. A folder imports only what stands above it here,
+ * so no arrow runs back; `npm run lint` also finds circles inside a folder (.dependency-cruiser.js). What is not in the
  * table may import nothing of Seed. Packages in FENCED need a mention as well; all others are free.
  */
 const MAY_IMPORT = {
@@ -76,9 +76,9 @@ const MAY_IMPORT = {
 
   // What is offered, and how its authors test it
   'src/index.ts': ['src/define', 'src/tokens'],
-  'src/tools': ['src/config', 'src/define', 'src/index.ts', 'src/index.ts'],
-  'src/prompts': ['src/define', 'src/index.ts', 'src/index.ts'],
-  'src/resources': ['src/config', 'src/define', 'src/index.ts', 'src/index.ts'],
+  'src/tools': ['src/config', 'src/define', 'src/index.ts'],
+  'src/prompts': ['src/define', 'src/index.ts'],
+  'src/resources': ['src/config', 'src/define', 'src/index.ts'],
   'src/extensions': ['src/define'],
   'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/resources'],
   'src/testing': [
@@ -130,6 +130,19 @@ const FENCED = {
   jose: ['jose'],
   oauth4webapi: ['oauth4webapi']
 }
+
+/** Folders with lines over 120 characters that remain to be broken; take yours out when it is done. */
+const TOO_LONG = [
+  'plugins', 'src', 'src/commands', 'src/config', 'src/crypto', 'src/define', 'src/extensions', 'src/http',
+  'src/limits', 'src/logging', 'src/net', 'src/policy', 'src/prompts', 'src/resources', 'src/testing', 'src/tools',
+  'test', 'test/async', 'test/clients', 'test/commands', 'test/config', 'test/conformance', 'test/crypto',
+  'test/define', 'test/dev', 'test/examples', 'test/extensions', 'test/extensions/fixtures/folder/prompts',
+  'test/http', 'test/json', 'test/limits', 'test/logging', 'test/mcp', 'test/mcp/catalog', 'test/mcp/eras',
+  'test/mcp/fast-path', 'test/mcp/handlers', 'test/mcp/sessions', 'test/mcp/streams', 'test/net',
+  'test/oauth/clients', 'test/oauth/endpoints', 'test/oauth/modes/broker', 'test/oauth/modes/proxy',
+  'test/oauth/protocol', 'test/pages', 'test/plugins', 'test/policy', 'test/process', 'test/provider',
+  'test/resilience', 'test/resources', 'test/store', 'test/support', 'test/testing', 'test/tokens', 'test/tools'
+].map((folder) => `${folder}/*.{ts,js,mjs}`)
 
 /** The rule for one row of the table. */
 function allowOnly (place, allowed) {
@@ -186,5 +199,17 @@ export default [
       }]
     }
   },
-  ...places.map((place) => allowOnly(place, MAY_IMPORT[place]))
+  ...places.map((place) => allowOnly(place, MAY_IMPORT[place])),
+  {
+    files: ['**/*.{ts,js,mjs}'],
+    ignores: TOO_LONG,
+    plugins: { '@stylistic': plugins['@stylistic'] },
+    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true }] }
+  },
+  {
+    // Regular expressions of expected headers cannot be broken.
+    files: ['test/**/*.ts'],
+    ignores: TOO_LONG,
+    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }] }
+  }
 ]

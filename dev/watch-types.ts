@@ -17,7 +17,7 @@ export interface TypeWatchOptions {
 /** An editor that saves a file touches it several times. */
 const SETTLE_MS = 50
 
-/** Checks types in a process of its own, now and after each save, and prints the result when it changes. Never fails. */
+/** Checks types in a separate process, now and after each save, and prints the result when it changes. Never fails. */
 export function watchTypes ({ folders, command, print }: TypeWatchOptions): { close (): Promise<void> } {
   let watchers: FSWatcher[] = []
   let printed: string | undefined
@@ -49,7 +49,10 @@ export function watchTypes ({ folders, command, print }: TypeWatchOptions): { cl
 async function run (command: readonly string[], signal: AbortSignal): Promise<string> {
   return await new Promise((resolve) => {
     execFile(process.execPath, command, { signal, maxBuffer: Infinity }, (err, stdout, stderr) => {
-      resolve(err === null ? 'Types: no errors' : `Types: these errors were found; the server keeps running\n\n${(stdout + stderr).trim().replace(/^/gm, '  ')}\n`)
+      const errors = (stdout + stderr).trim().replace(/^/gm, '  ')
+      resolve(err === null
+        ? 'Types: no errors'
+        : `Types: these errors were found; the server keeps running\n\n${errors}\n`)
     })
   })
 }
@@ -57,7 +60,8 @@ async function run (command: readonly string[], signal: AbortSignal): Promise<st
 async function withSubfolders (folders: readonly string[]): Promise<string[]> {
   const found = await Promise.all(folders.map(async (folder) => {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-    return [folder, ...entries.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name))]
+    const folders = entries.filter((entry) => entry.isDirectory())
+    return [folder, ...folders.map((entry) => join(entry.parentPath, entry.name))]
   }))
   return found.flat()
 }

@@ -5,6 +5,8 @@ import t from 'tap'
 import { ROOT } from '../support/root.ts'
 
 const IGNORED = /^(\.|node_modules$|dist$|test$)/
+/** A link to this repository: its target, and the anchor behind it. */
+const LINK = /\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g
 const folders = ['.', ...readdirSync(ROOT, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
@@ -15,11 +17,12 @@ const documents = folders.flatMap((folder) => readdirSync(join(ROOT, folder))
 
 t.test('every link in a document leads to a file and a heading that exist', async (t) => {
   for (const document of documents) {
-    for (const [, target, anchor] of withoutCode(await read(document)).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)) {
+    for (const [, target, anchor] of withoutCode(await read(document)).matchAll(LINK)) {
       const file = target === '' ? document : join(dirname(document), target!)
       const isThere = existsSync(join(ROOT, file))
       t.ok(isThere, `${document}: ${target}`)
-      if (isThere && anchor !== undefined) t.ok((await headings(file)).includes(anchor), `${document}: ${file}#${anchor}`)
+      if (!isThere || anchor === undefined) continue
+      t.ok((await headings(file)).includes(anchor), `${document}: ${file}#${anchor}`)
     }
   }
 })

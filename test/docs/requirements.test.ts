@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { ROOT } from '../support/root.ts'
 
-/** docs/requirements.md names tests as `file.test.ts`, with names behind it as *name*; *name*. All of them must exist. */
+/** docs/requirements.md names tests as `file.test.ts` *name*; *other name*. All of them must exist. */
 t.test('every test that docs/requirements.md names exists', async (t) => {
   const document = await readFile(join(ROOT, 'docs/requirements.md'), 'utf8')
   const sources = new Map<string, string>()
