@@ -12,11 +12,10 @@ import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import { createMcpLimits } from '../src/limits/mcp-limits.ts'
-import { createTallies } from '../src/limits/shared-counters.ts'
+import { createSharedCounters } from '../src/limits/shared-counters.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
-import { clientAddressKey } from '../src/net/addresses.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
 import { randomId } from '../src/crypto/hash.ts'
 
@@ -34,8 +33,8 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const { config, keyring, store, log } = app
   const { definitions, requirements, onEngine } = options
   logPolicyWarnings(app, options)
-  const tallies = createTallies(store, { replicaId: randomId(9), log })
-  const limits = createMcpLimits(tallies, config.mcp.limits, clientAddressKey)
+  const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
+  const limits = createMcpLimits(sharedCounters, config.mcp.limits)
   const engine = createEngine({
     serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
     definitions,
@@ -60,7 +59,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   app.addHook('onRequest', createOriginCheck(origins))
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
-  app.addHook('preClose', async () => { await tallies.close() })
+  app.addHook('preClose', async () => { await sharedCounters.close() })
 }
 
 /** Logs consequences of policies that would otherwise puzzle an operator. */

@@ -1,116 +1,163 @@
-import { hash } from 'node:crypto'
-import { LimitError } from '../errors/http-error.ts'
+import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/config.ts'
-import type { Count, Gauge, Tallies } from './shared-counters.ts'
+import { digest } from '../crypto/hash.ts'
+import { LimitError } from '../errors/http-error.ts'
+import { clientAddressKey } from '../net/addresses.ts'
+import type { Gauge } from './gauge.ts'
+import type { SharedCounters } from './shared-counters.ts'
 
 /**
- * What one caller may use of /mcp, over all replicas: requests a minute, calls and streams at once. Callers are
- * principals and addresses. Nothing here waits for the store, so with several replicas a little more may be let through:
- * of requests about a tenth, of calls and streams what begins elsewhere within 25 ms (src/limits/shared-counters.ts).
+ * Limits of /mcp, over all replicas: requests a minute, and calls and streams at once, of each principal and address.
+ * Nothing here waits for the store, so with several replicas a little more may be let through: about a tenth more
+ * requests, and the calls and streams that begin elsewhere within 25 ms (shared-counters.ts).
  */
 export interface McpLimits {
   /**
-   * Counts a request; one that is refused does not count.
+   * Counts a request. A refused request does not count.
+   *
    * @param principalKey undefined with AUTH_REQUIRED=false
-   * @throws LimitError when the address or the principal has had its requests of this minute
+   * @throws LimitError when the address or the principal has reached its limit for this minute
    */
   countRequest (address: string, principalKey: string | undefined): void
+
   /** Counts a request whose token was missing or refused. */
   countRefused (address: string): void
+
   /**
-   * Asked when a token is missing or refused: the answer is 429 instead of 401 then. Good tokens of the same address are
-   * none of its business, so that one bad client does not lock out its neighbours.
-   * @throws LimitError when too many requests of this address were refused in this minute
+   * Checks whether a request without a valid token gets 401, or 429. Requests with a valid token are not affected, so
+   * that one bad client does not lock out its neighbours.
+   *
+   * @throws LimitError when too many tokens of this address were refused in this minute
    */
   checkRefused (address: string): void
+
   /**
-   * Begins a tool call, of the principal or else of the address.
-   * @returns what ends it; ending it twice does no harm
-   * @throws LimitError when as many run already as may
+   * Counts a tool call of the principal, or else of the address, as running.
+   *
+   * @returns the function that ends it; a second call of it does nothing
+   * @throws LimitError when the limit of running calls is reached
    */
   beginCall (principalKey: string | undefined, address: string): () => void
-  /** The same for a stream. */
+
+  /** Counts a stream as open; otherwise the same as beginCall. */
   beginStream (principalKey: string | undefined, address: string): () => void
 }
 
-/** Nobody knows when a call ends: the client may try again soon. */
+/** Retry-After for calls and streams, of which nobody knows when they end. */
 const RETRY_BUSY_SECONDS = 1
 
 const MAX_ADDRESSES = 10_000
 
-/** @param addressBucket what of an address is counted (src/limits/rate-limit.ts): one caller may hold a whole IPv6 /64 */
-export function createMcpLimits (tallies: Tallies, limits: Config['mcp']['limits'], addressBucket: (address: string) => string): McpLimits {
-  const ofAddress = tallies.count('address', limits.requestsPerAddress)
-  const ofPrincipal = tallies.count('principal', limits.requestsPerPrincipal)
-  const refused = tallies.count('refused', limits.refusedPerAddress)
-  const calls = tallies.gauge('calls')
-  const streams = tallies.gauge('streams')
-  const addresses = new Map<string, string>()
+export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']['limits']): McpLimits {
+  const requestsByAddress = createMinuteLimit(counters, {
+    family: 'address',
+    max: limits.requestsPerAddress,
+    what: 'requests',
+    whose: 'of one address',
+    setting: 'MCP_LIMIT_PER_ADDRESS, TRUST_PROXY'
+  })
+  const requestsByPrincipal = createMinuteLimit(counters, {
+    family: 'principal',
+    max: limits.requestsPerPrincipal,
+    what: 'requests',
+    whose: 'of one principal',
+    setting: 'MCP_LIMIT_PER_PRINCIPAL'
+  })
+  const refused = createMinuteLimit(counters, {
+    family: 'refused',
+    max: limits.refusedPerAddress,
+    what: 'requests without a valid token',
+    whose: 'of one address',
+    setting: 'MCP_LIMIT_REFUSED, TRUST_PROXY'
+  })
+  const calls = counters.gauge('calls')
+  const streams = counters.gauge('streams')
+  /** Digests of addresses, since many requests come from the same ones. */
+  const digests = new LRUCache<string, string>({ max: MAX_ADDRESSES })
 
-  /** The digest of an address's bucket: requests come in rows from the same ones. */
-  function addressName (address: string): string {
-    const known = addresses.get(address)
+  function addressDigest (address: string): string {
+    const known = digests.get(address)
     if (known !== undefined) return known
-    const name = hash('sha256', addressBucket(address), 'base64url')
-    if (addresses.size >= MAX_ADDRESSES) addresses.clear()
-    addresses.set(address, name)
+    const name = digest(clientAddressKey(address))
+    digests.set(address, name)
     return name
   }
 
-  function begin (gauge: Gauge, name: string, most: number, { message, detail }: { message: string, detail: string }): () => void {
-    if (gauge.total(name) >= most) throw new LimitError(message, { retryAfterSeconds: RETRY_BUSY_SECONDS, detail })
-    gauge.add(name, 1)
-    let ended = false
-    return () => {
-      if (!ended) gauge.add(name, -1)
-      ended = true
-    }
-  }
-
-  const { callsPerPrincipal, streamsPerPrincipal } = limits
+  const { callsPerPrincipal: maxCalls, streamsPerPrincipal: maxStreams } = limits
   const tooManyCalls = {
-    message: `${callsPerPrincipal} tool ${callsPerPrincipal === 1 ? 'call of yours is' : 'calls of yours are'} running already; wait for one to end`,
-    detail: `${callsPerPrincipal} calls of one caller at once (CALLS_PER_PRINCIPAL)`
+    message: `You already have ${count(maxCalls, 'tool call')} running; wait for one to finish`,
+    detail: `${count(maxCalls, 'call')} of one caller at once (CALLS_PER_PRINCIPAL)`
   }
   const tooManyStreams = {
-    message: `${streamsPerPrincipal} ${streamsPerPrincipal === 1 ? 'stream of yours is' : 'streams of yours are'} open already; close one first`,
-    detail: `${streamsPerPrincipal} streams of one caller at once (STREAMS_PER_PRINCIPAL)`
+    message: `You already have ${count(maxStreams, 'stream')} open; close one first`,
+    detail: `${count(maxStreams, 'stream')} of one caller at once (STREAMS_PER_PRINCIPAL)`
   }
 
   return {
     countRequest (address, principalKey) {
-      const name = addressName(address)
-      checkCount(ofAddress, name, limits.requestsPerAddress, 'requests', 'of one address', 'MCP_LIMIT_PER_ADDRESS, TRUST_PROXY')
+      const name = addressDigest(address)
+      requestsByAddress.check(name)
       if (principalKey !== undefined) {
-        checkCount(ofPrincipal, principalKey, limits.requestsPerPrincipal, 'requests', 'of one principal', 'MCP_LIMIT_PER_PRINCIPAL')
-        ofPrincipal.add(principalKey)
+        requestsByPrincipal.check(principalKey)
+        requestsByPrincipal.add(principalKey)
       }
-      ofAddress.add(name)
+      requestsByAddress.add(name)
     },
 
     countRefused (address) {
-      refused.add(addressName(address))
+      refused.add(addressDigest(address))
     },
 
     checkRefused (address) {
-      checkCount(refused, addressName(address), limits.refusedPerAddress, 'requests without a valid token', 'of one address', 'MCP_LIMIT_REFUSED, TRUST_PROXY')
+      refused.check(addressDigest(address))
     },
 
     beginCall (principalKey, address) {
-      return begin(calls, principalKey ?? addressName(address), callsPerPrincipal, tooManyCalls)
+      return increase(calls, principalKey ?? addressDigest(address), maxCalls, tooManyCalls)
     },
 
     beginStream (principalKey, address) {
-      return begin(streams, principalKey ?? addressName(address), streamsPerPrincipal, tooManyStreams)
+      return increase(streams, principalKey ?? addressDigest(address), maxStreams, tooManyStreams)
     }
   }
 }
 
-function checkCount (count: Count, name: string, most: number, what: string, whose: string, setting: string): void {
-  if (count.total(name) < most) return
-  const seconds = count.secondsLeft()
-  throw new LimitError(`Too many ${what}: at most ${most} a minute; try again in ${seconds} ${seconds === 1 ? 'second' : 'seconds'}`, {
-    retryAfterSeconds: seconds,
-    detail: `${most} ${what} ${whose} in this minute (${setting})`
-  })
+function increase (gauge: Gauge, name: string, max: number, { message, detail }: { message: string, detail: string }): () => void {
+  if (gauge.total(name) >= max) throw new LimitError(message, { retryAfterSeconds: RETRY_BUSY_SECONDS, detail })
+  gauge.add(name, 1)
+  let ended = false
+  return () => {
+    if (!ended) gauge.add(name, -1)
+    ended = true
+  }
+}
+
+interface MinuteLimitOptions {
+  family: string
+  max: number
+  what: string
+  whose: string
+  setting: string
+}
+
+function createMinuteLimit (counters: SharedCounters, { family, max, what, whose, setting }: MinuteLimitOptions) {
+  const counter = counters.counter(family, max)
+  return {
+    add (name: string): void {
+      counter.add(name)
+    },
+
+    check (name: string): void {
+      if (counter.total(name) < max) return
+      const seconds = counter.secondsLeft()
+      throw new LimitError(`Too many ${what}: at most ${max} a minute; try again in ${count(seconds, 'second')}`, {
+        retryAfterSeconds: seconds,
+        detail: `${max} ${what} ${whose} in this minute (${setting})`
+      })
+    }
+  }
+}
+
+function count (number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

@@ -3,7 +3,7 @@
  * appears as its SHA-256 ("digest"), never as itself.
  *
  * Messages use the channels `revocations` (src/tokens/revocations.ts), `replicas` and `replicas:<name>`
- * (src/mcp/cluster/replicas.ts), and `tallies` (src/limits/shared-counters.ts).
+ * (src/mcp/cluster/replicas.ts), and `shared-counters` (src/limits/gossip.ts).
  */
 export const keys = {
   /**

@@ -2,13 +2,12 @@ import { LimitError } from '../../src/errors/http-error.ts'
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { createMcpLimits } from '../../src/limits/mcp-limits.ts'
-import { createTallies } from '../../src/limits/shared-counters.ts'
-import { clientAddressKey } from '../../src/net/addresses.ts'
+import { createSharedCounters } from '../../src/limits/shared-counters.ts'
 import { openRedisClient } from '../../src/store/redis-client.ts'
 import { createRedisStore } from '../../src/store/redis.ts'
 import { until } from '../store/contract.ts'
 import { redisForTests } from '../support/redis.ts'
-import { startReplicas } from '../support/shared-counters.ts'
+import { startCounting } from '../support/shared-counters.ts'
 import type { Test } from 'tap'
 
 const TICKS = 25
@@ -16,8 +15,8 @@ const HERE = '192.0.2.1'
 const LIMITS = { requestsPerAddress: 20, requestsPerPrincipal: 10, refusedPerAddress: 4, callsPerPrincipal: 3, streamsPerPrincipal: 2 }
 
 function setUp (t: Test, limits: Partial<typeof LIMITS> = {}) {
-  const house = startReplicas(t)
-  return { ...house, limitsOf: (id: string) => createMcpLimits(house.replica(id).tallies, { ...LIMITS, ...limits }, clientAddressKey) }
+  const replicas = startCounting(t)
+  return { ...replicas, limitsOf: (id: string) => createMcpLimits(replicas.replica(id).counters, { ...LIMITS, ...limits }) }
 }
 
 /** How many of so many attempts are let through. */
@@ -43,7 +42,7 @@ function refusal (attempt: () => unknown): LimitError | undefined {
   }
 }
 
-t.test('requests of a principal, over all replicas and addresses, until the minute is over', async (t) => {
+t.test('requests of a principal are limited over all replicas and addresses, until the minute is over', async (t) => {
   const { limitsOf, elapse, settle } = setUp(t)
   const [one, other] = [limitsOf('a'), limitsOf('b')]
   await elapse(1)
@@ -60,7 +59,7 @@ t.test('requests of a principal, over all replicas and addresses, until the minu
   t.equal(admitted(20, () => { other.countRequest(HERE, 'ada') }), 10)
 })
 
-t.test('requests of an address; what is refused does not count', async (t) => {
+t.test('requests of an address; a refused request does not count', async (t) => {
   const { limitsOf } = setUp(t)
   const limits = limitsOf('a')
   t.equal(admitted(100, () => { limits.countRequest(HERE, 'ada') }), 10)
@@ -70,7 +69,7 @@ t.test('requests of an address; what is refused does not count', async (t) => {
   t.equal(admitted(20, () => { limits.countRequest('192.0.2.2', 'bob') }), 10, 'neither against the address nor the principal')
 })
 
-t.test('an address is what addressBucket says, and goes to other replicas as a digest', async (t) => {
+t.test('addresses of one /64 network count together, and go to other replicas as a digest', async (t) => {
   const { limitsOf, elapse, messages } = setUp(t)
   const [one] = [limitsOf('a'), limitsOf('b')]
   await elapse(1)
@@ -79,17 +78,17 @@ t.test('an address is what addressBucket says, and goes to other replicas as a d
   t.equal(admitted(20, () => { one.countRequest('2001:db8:0:1::1', undefined) }), 20)
   one.beginCall(undefined, HERE)
   await elapse(TICKS)
-  const names = messages.flatMap(({ told }) => told.map(([, name]) => name))
+  const names = messages.flatMap(({ values }) => values.map(([, name]) => name))
   t.ok(names.length > 0)
   t.ok(names.every((name) => /^[\w-]{43}$/.test(name)))
 })
 
-t.test('addresses whose digests are known by heart are bounded', (t) => {
+t.test('cached digests of addresses are bounded', (t) => {
   const { limitsOf } = setUp(t)
   const limits = limitsOf('a')
   t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 20)
   for (let address = 0; address < 10_001; address++) limits.checkRefused(`10.0.${address >> 8}.${address & 255}`)
-  t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 0, 'an address that was forgotten has the same name again')
+  t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 0, 'an address that was evicted has the same digest again')
   t.end()
 })
 
@@ -113,7 +112,7 @@ t.test('an address with too many refused tokens is refused, on all replicas, unt
   other.checkRefused(HERE)
 })
 
-t.test('calls at once: those of one replica count on the other 25 ms later', async (t) => {
+t.test('running calls of one replica count on the other 25 ms later', async (t) => {
   const { limitsOf, elapse } = setUp(t)
   const [one, other] = [limitsOf('a'), limitsOf('b')]
   await elapse(1)
@@ -122,7 +121,7 @@ t.test('calls at once: those of one replica count on the other 25 ms later', asy
   for (const limits of [one, other]) {
     const refused = refusal(() => limits.beginCall('ada', '192.0.2.2'))
     t.match(refused, { statusCode: 429, retryAfterSeconds: 1 })
-    t.equal(refused?.message, '3 tool calls of yours are running already; wait for one to end')
+    t.equal(refused?.message, 'You already have 3 tool calls running; wait for one to finish')
     t.equal(refused?.detail, '3 calls of one caller at once (CALLS_PER_PRINCIPAL)')
   }
   other.beginCall('bob', HERE)
@@ -131,7 +130,7 @@ t.test('calls at once: those of one replica count on the other 25 ms later', asy
   t.equal(admitted(3, () => other.beginCall('ada', HERE)), 1)
 })
 
-t.test('a call that is ended twice is ended once', async (t) => {
+t.test('ending a call twice counts once', async (t) => {
   const { limitsOf } = setUp(t)
   const limits = limitsOf('a')
   const [end] = [limits.beginCall('ada', HERE), limits.beginCall('ada', HERE), limits.beginCall('ada', HERE)]
@@ -140,24 +139,24 @@ t.test('a call that is ended twice is ended once', async (t) => {
   t.equal(admitted(5, () => limits.beginCall('ada', HERE)), 1)
 })
 
-t.test('streams at once have a limit of their own; without a principal the address counts', async (t) => {
+t.test('streams have their own limit; without a principal the address counts', async (t) => {
   const { limitsOf } = setUp(t)
   const limits = limitsOf('a')
   t.equal(admitted(5, () => limits.beginCall(undefined, HERE)), 3)
   t.equal(admitted(5, () => limits.beginStream(undefined, HERE)), 2)
   t.equal(admitted(5, () => limits.beginStream('ada', HERE)), 2)
   const refused = refusal(() => limits.beginStream('ada', HERE))
-  t.equal(refused?.message, '2 streams of yours are open already; close one first')
+  t.equal(refused?.message, 'You already have 2 streams open; close one first')
   t.equal(refused?.detail, '2 streams of one caller at once (STREAMS_PER_PRINCIPAL)')
 })
 
-t.test('one is told as one', async (t) => {
+t.test('messages have the singular for a limit of one', async (t) => {
   const { limitsOf } = setUp(t, { callsPerPrincipal: 1, streamsPerPrincipal: 1 })
   const limits = limitsOf('a')
   limits.beginCall('ada', HERE)
   limits.beginStream('ada', HERE)
-  t.equal(refusal(() => limits.beginCall('ada', HERE))?.message, '1 tool call of yours is running already; wait for one to end')
-  t.equal(refusal(() => limits.beginStream('ada', HERE))?.message, '1 stream of yours is open already; close one first')
+  t.equal(refusal(() => limits.beginCall('ada', HERE))?.message, 'You already have 1 tool call running; wait for one to finish')
+  t.equal(refusal(() => limits.beginStream('ada', HERE))?.message, 'You already have 1 stream open; close one first')
 })
 
 t.test('while the store is away the limits hold on each replica', async (t) => {
@@ -172,32 +171,32 @@ t.test('while the store is away the limits hold on each replica', async (t) => {
   }
 })
 
-t.test('a burst over two replicas with Redis: at least the limit is let through, and at most a tenth more', async (t) => {
+t.test('a burst over two replicas with Redis: at least the limit is admitted, and at most a tenth more', async (t) => {
   const redis = await redisForTests(t)
   if (!redis) return
-  const most = 600
+  const max = 600
   const keyPrefix = `seed-test:${randomUUID()}:`
   const replicas = ['a', 'b'].map((replicaId) => {
     const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix, log: { info () {}, error () {} } }))
-    const tallies = createTallies(store, { replicaId })
+    const counters = createSharedCounters(store, { replicaId })
     t.teardown(async () => {
-      await tallies.close()
+      await counters.close()
       await store.close()
     })
-    return { store, tallies, probe: tallies.gauge('probe'), limits: createMcpLimits(tallies, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: most }, clientAddressKey) }
+    return { store, counters, probe: counters.gauge('probe'), limits: createMcpLimits(counters, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: max }) }
   })
   for (const { probe } of replicas) probe.add('probe', 1)
-  await until(() => replicas.every(({ probe }) => probe.total('probe') === 2), 'the replicas know each other')
+  await until(() => replicas.every(({ probe }) => probe.total('probe') === 2), 'the replicas have found each other')
   // A minute that ends within the burst would admit as much again.
   await until(() => new Date().getSeconds() < 53, 'the minute is young enough')
 
   // Each replica serves eight callers, who make one request after the other and each time look something up in Redis.
   let count = 0
   await Promise.all(replicas.flatMap(({ store, limits }) => Array.from({ length: 8 }, async () => {
-    for (let time = 0; time < most * 10 / 16; time++) {
+    for (let time = 0; time < max * 10 / 16; time++) {
       await store.ping()
       count += admitted(1, () => { limits.countRequest(HERE, 'ada') })
     }
   })))
-  t.ok(count >= most && count <= most * 1.1, `${count} of ${most * 10}`)
+  t.ok(count >= max && count <= max * 1.1, `${count} of ${max * 10}`)
 })

@@ -1,25 +1,25 @@
 import t from 'tap'
-import { createTallies } from '../../src/limits/shared-counters.ts'
-import type { Count } from '../../src/limits/shared-counters.ts'
+import { createSharedCounters } from '../../src/limits/shared-counters.ts'
+import type { Counter } from '../../src/limits/counter.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { until } from '../store/contract.ts'
-import { startReplicas } from '../support/shared-counters.ts'
+import { startCounting } from '../support/shared-counters.ts'
 
 const TICKS = 25
 const MISSED = 9_000
 
-function add (count: Count, name: string, times: number): void {
-  for (let time = 0; time < times; time++) count.add(name)
+function add (counter: Counter, name: string, times: number): void {
+  for (let time = 0; time < times; time++) counter.add(name)
 }
 
-t.test('a gauge is known to the other replica 25 ms after it changed, up and down', async (t) => {
-  const { replica, elapse } = startReplicas(t)
-  const [here, there] = [replica('a').tallies.gauge('calls'), replica('b').tallies.gauge('calls')]
+t.test('a gauge reaches the other replica within 25 ms of a change, up and down', async (t) => {
+  const { replica, elapse } = startCounting(t)
+  const [here, there] = [replica('a').counters.gauge('calls'), replica('b').counters.gauge('calls')]
   await elapse(5)
   here.add('ada', 3)
   here.add('bob', 1)
   there.add('ada', 2)
-  t.same([here.total('ada'), there.total('ada')], [3, 2], 'at first each knows its own')
+  t.same([here.total('ada'), there.total('ada')], [3, 2], 'at first each replica knows its own')
   await elapse(TICKS)
   t.same([here.total('ada'), there.total('ada'), there.total('bob'), there.total('eve')], [5, 5, 1, 0])
   here.add('ada', -2)
@@ -29,8 +29,8 @@ t.test('a gauge is known to the other replica 25 ms after it changed, up and dow
 })
 
 t.test('a gauge never falls below 0', async (t) => {
-  const { replica, elapse } = startReplicas(t)
-  const [here, there] = [replica('a').tallies.gauge('calls'), replica('b').tallies.gauge('calls')]
+  const { replica, elapse } = startCounting(t)
+  const [here, there] = [replica('a').counters.gauge('calls'), replica('b').counters.gauge('calls')]
   here.add('ada', -1)
   here.add('ada', 1)
   here.add('ada', -5)
@@ -39,9 +39,9 @@ t.test('a gauge never falls below 0', async (t) => {
   t.same([here.total('ada'), there.total('ada')], [1, 1])
 })
 
-t.test('short calls tell nothing, however many there are; when nothing goes on no timer but the beat runs', async (t) => {
-  const { replica, elapse, messages, timers } = startReplicas(t)
-  const [here, there] = [replica('a').tallies.gauge('calls'), replica('b').tallies.gauge('calls')]
+t.test('short calls cost no messages, however many there are; while nothing is going on only the heartbeat timer runs', async (t) => {
+  const { replica, elapse, messages, timers } = startCounting(t)
+  const [here, there] = [replica('a').counters.gauge('calls'), replica('b').counters.gauge('calls')]
   for (let call = 0; call < 100; call++) {
     here.add('ada', 1)
     await elapse(call % 12)
@@ -58,14 +58,14 @@ t.test('short calls tell nothing, however many there are; when nothing goes on n
     here.add('ada', -1)
     await elapse(3)
   }
-  t.equal(there.total('ada'), 2, 'of what varies, what holds is told')
-  t.equal(messages.filter(({ whole }) => !whole).length, 1)
+  t.equal(there.total('ada'), 2, 'of a value that varies, the part that holds is announced')
+  t.equal(messages.filter(({ isSnapshot }) => !isSnapshot).length, 1)
 })
 
-t.test('who is alone tells only its presence', async (t) => {
-  const { replica, elapse, messages } = startReplicas(t)
-  const { tallies } = replica('a')
-  const [calls, requests] = [tallies.gauge('calls'), tallies.count('requests', 100)]
+t.test('a single replica sends only heartbeats', async (t) => {
+  const { replica, elapse, messages } = startCounting(t)
+  const { counters } = replica('a')
+  const [calls, requests] = [counters.gauge('calls'), counters.counter('requests', 100)]
   await elapse(TICKS)
   calls.add('ada', 5)
   add(requests, 'ada', 100)
@@ -74,26 +74,26 @@ t.test('who is alone tells only its presence', async (t) => {
   t.same([calls.total('ada'), requests.total('ada')], [5, 100])
 })
 
-t.test('a replica that starts later knows at once what goes on', async (t) => {
-  const { replica, elapse, settle } = startReplicas(t)
-  const { tallies } = replica('a')
-  const [calls, requests] = [tallies.gauge('calls'), tallies.count('requests', 100)]
+t.test('a replica that starts later gets a snapshot at once', async (t) => {
+  const { replica, elapse, settle } = startCounting(t)
+  const { counters } = replica('a')
+  const [calls, requests] = [counters.gauge('calls'), counters.counter('requests', 100)]
   calls.add('ada', 5)
   add(requests, 'ada', 50)
   await elapse(300)
-  const late = replica('b').tallies
-  const [lateCalls, lateRequests] = [late.gauge('calls'), late.count('requests', 100)]
+  const late = replica('b').counters
+  const [lateCalls, lateRequests] = [late.gauge('calls'), late.counter('requests', 100)]
   await settle()
   t.same([lateCalls.total('ada'), lateRequests.total('ada')], [5, 50])
   const later = late.gauge('streams')
   t.equal(later.total('ada'), 0)
 })
 
-t.test('a replica that was killed is forgotten after three beats; what it counted has happened', async (t) => {
-  const { replica, elapse } = startReplicas(t)
+t.test('the gauges of a killed replica are forgotten after three heartbeats; its counts stay', async (t) => {
+  const { replica, elapse } = startCounting(t)
   const [one, other] = [replica('a'), replica('b')]
-  const [here, there] = [one.tallies.gauge('calls'), other.tallies.gauge('calls')]
-  const [countHere, countThere] = [one.tallies.count('requests', 100), other.tallies.count('requests', 100)]
+  const [here, there] = [one.counters.gauge('calls'), other.counters.gauge('calls')]
+  const [countHere, countThere] = [one.counters.counter('requests', 100), other.counters.counter('requests', 100)]
   await elapse(1)
   here.add('ada', 4)
   there.add('ada', 1)
@@ -102,49 +102,49 @@ t.test('a replica that was killed is forgotten after three beats; what it counte
   t.equal(there.total('ada'), 5)
   one.kill()
   await elapse(4_000)
-  t.equal(there.total('ada'), 5, 'one beat may be lost')
+  t.equal(there.total('ada'), 5, 'one heartbeat may be lost')
   await elapse(MISSED - 4_000)
   t.same([there.total('ada'), countThere.total('ada')], [1, 20])
 })
 
-t.test('a replica that closes is forgotten at once; what it counted has happened', async (t) => {
-  const { replica, elapse, settle, timers, messages } = startReplicas(t)
+t.test('the gauges of a replica that closes are forgotten at once; its counts stay', async (t) => {
+  const { replica, elapse, settle, timers, messages } = startCounting(t)
   const [one, other] = [replica('a'), replica('b')]
-  const [here, there] = [one.tallies.gauge('calls'), other.tallies.gauge('calls')]
-  const [countHere, countThere] = [one.tallies.count('requests', 100), other.tallies.count('requests', 100)]
+  const [here, there] = [one.counters.gauge('calls'), other.counters.gauge('calls')]
+  const [countHere, countThere] = [one.counters.counter('requests', 100), other.counters.counter('requests', 100)]
   await elapse(1)
   here.add('ada', 4)
   add(countHere, 'ada', 12)
   await elapse(TICKS)
   here.add('bob', 1)
   add(countHere, 'ada', 2)
-  await Promise.all([one.tallies.close(), one.tallies.close()])
+  await Promise.all([one.counters.close(), one.counters.close()])
   t.same([there.total('ada'), countThere.total('ada')], [0, 12])
-  t.equal(timers.size, 1, "the other's beat")
-  const told = messages.length
+  t.equal(timers.size, 1, "the other's heartbeat")
+  const sent = messages.length
   here.add('ada', -4)
   here.add('eve', 1)
   add(countHere, 'ada', 50)
   there.add('eve', 1)
   await elapse(TICKS)
   await settle()
-  t.equal(messages.length, told + 1, 'it tells nothing more')
-  t.equal(here.total('eve'), 1, 'nor does it hear')
+  t.equal(messages.length, sent + 1, 'it sends nothing more')
+  t.equal(here.total('eve'), 1, 'and receives nothing')
 })
 
-t.test('a close that is asked for before the first turn of the event loop tells nothing after it', async (t) => {
-  const { replica, settle, messages } = startReplicas(t)
-  const { tallies } = replica('a')
-  tallies.count('requests', 10).add('ada')
-  await tallies.close()
-  const told = messages.length
+t.test('counters that are closed in the turn that created them send nothing later', async (t) => {
+  const { replica, settle, messages } = startCounting(t)
+  const { counters } = replica('a')
+  counters.counter('requests', 10).add('ada')
+  await counters.close()
+  const sent = messages.length
   await settle()
-  t.equal(messages.length, told)
+  t.equal(messages.length, sent)
 })
 
-t.test('a count is told from a tenth of its limit on, then in steps of a twentieth, at once; in between each 250 ms', async (t) => {
-  const { replica, elapse, settle, messages } = startReplicas(t)
-  const [here, there] = [replica('a').tallies.count('requests', 600), replica('b').tallies.count('requests', 600)]
+t.test('a count is announced from a tenth of its limit on, then in steps of a twentieth at once, and in between every 250 ms', async (t) => {
+  const { replica, elapse, settle, messages } = startCounting(t)
+  const [here, there] = [replica('a').counters.counter('requests', 600), replica('b').counters.counter('requests', 600)]
   await elapse(1)
   add(here, 'ada', 59)
   await elapse(1_000)
@@ -167,38 +167,38 @@ t.test('a count is told from a tenth of its limit on, then in steps of a twentie
   t.equal(there.total('ada'), 91, 'not yet')
   await elapse(250)
   t.equal(there.total('ada'), 93)
-  const told = messages.length
+  const sent = messages.length
   add(here, 'ada', 600 - 93)
   await settle()
-  t.equal(messages.length, told + 1, 'steps of one turn go in one message')
+  t.equal(messages.length, sent + 1, 'the steps of one turn share a message')
   add(here, 'ada', 1_000)
   await elapse(1_000)
-  t.same([here.total('ada'), there.total('ada')], [1_600, 600], 'beyond its limit nothing needs to be told')
+  t.same([here.total('ada'), there.total('ada')], [1_600, 600], 'beyond the limit nothing is announced')
 })
 
-t.test('a step that comes before the tick leaves it nothing to tell', async (t) => {
-  const { replica, elapse, messages } = startReplicas(t)
-  const [here] = [replica('a').tallies.count('requests', 100), replica('b').tallies.count('requests', 100)]
+t.test('a step before the tick leaves nothing for the tick to announce', async (t) => {
+  const { replica, elapse, messages } = startCounting(t)
+  const [here] = [replica('a').counters.counter('requests', 100), replica('b').counters.counter('requests', 100)]
   await elapse(1)
   add(here, 'ada', 11)
   add(here, 'ada', 4)
   await elapse(500)
-  t.same(messages.map(({ told }) => told), [[['requests', 'ada', 10], ['requests', 'ada', 15]]])
+  t.same(messages.map(({ values }) => values), [[['requests', 'ada', 10], ['requests', 'ada', 15]]])
 })
 
-t.test('the more replicas there are the smaller is what is not told', async (t) => {
-  const { replica, elapse } = startReplicas(t)
-  const counts = ['a', 'b', 'c', 'd', 'e'].map((id) => replica(id).tallies.count('requests', 100))
+t.test('with more replicas each leaves less unannounced', async (t) => {
+  const { replica, elapse } = startCounting(t)
+  const counts = ['a', 'b', 'c', 'd', 'e'].map((id) => replica(id).counters.counter('requests', 100))
   await elapse(1)
   for (const count of counts) add(count, 'ada', 19)
   await elapse(1)
-  t.same(counts.map((count) => count.total('ada')), Array(5).fill(19 + 4 * 18), 'of 95, at most a tenth of the limit is unknown')
+  t.same(counts.map((count) => count.total('ada')), Array(5).fill(19 + 4 * 18), 'of 95, at most a tenth of the limit is missing')
 })
 
-t.test('the numbers of a minute are gone with it, on the wall clock, on all replicas', async (t) => {
-  const { replica, elapse, settle } = startReplicas(t)
-  const [one, other] = [replica('a').tallies, replica('b').tallies]
-  const [here, there] = [one.count('requests', 10), other.count('requests', 10)]
+t.test('counts start again with each minute of the wall clock, on all replicas', async (t) => {
+  const { replica, elapse, settle } = startCounting(t)
+  const [one, other] = [replica('a').counters, replica('b').counters]
+  const [here, there] = [one.counter('requests', 10), other.counter('requests', 10)]
   const [calls, callsThere] = [one.gauge('calls'), other.gauge('calls')]
   await elapse(1)
   calls.add('ada', 1)
@@ -214,14 +214,14 @@ t.test('the numbers of a minute are gone with it, on the wall clock, on all repl
   here.add('ada')
   await settle()
   t.same([here.total('ada'), there.total('ada')], [1, 1])
-  t.equal(callsThere.total('ada'), 1, 'what goes on goes on')
+  t.equal(callsThere.total('ada'), 1, 'gauges go on')
 })
 
-t.test('what was to be told when the minute ended is not told of the next', async (t) => {
-  const { replica, elapse, settle } = startReplicas(t)
+t.test('a count that was not sent when its minute ended is not sent in the next', async (t) => {
+  const { replica, elapse, settle } = startCounting(t)
   const wallClock = { now: 0 }
   const clocks = { wallClock: () => 1_800_000_000_000 + wallClock.now }
-  const [here, there] = [replica('a', clocks).tallies.count('requests', 10), replica('b', clocks).tallies.count('requests', 10)]
+  const [here, there] = [replica('a', clocks).counters.counter('requests', 10), replica('b', clocks).counters.counter('requests', 10)]
   await elapse(1)
   add(here, 'ada', 5)
   wallClock.now = 60_000
@@ -230,20 +230,20 @@ t.test('what was to be told when the minute ended is not told of the next', asyn
   t.same([there.total('ada'), there.total('bob')], [0, 1])
 })
 
-t.test('a replica whose clock is in another minute is not counted in this one', async (t) => {
-  const { replica, elapse } = startReplicas(t)
-  const [here, there] = [replica('a').tallies.count('requests', 10), replica('b', { aheadMs: 60_000 }).tallies.count('requests', 10)]
+t.test('counts of a replica whose clock is in another minute are left out', async (t) => {
+  const { replica, elapse } = startCounting(t)
+  const [here, there] = [replica('a').counters.counter('requests', 10), replica('b', { aheadMs: 60_000 }).counters.counter('requests', 10)]
   await elapse(1)
   add(here, 'ada', 5)
   await elapse(TICKS)
   t.equal(there.total('ada'), 0)
 })
 
-t.test('while the store is away each counts for itself; when it is back all is told', async (t) => {
-  const { replica, state, elapse, warnings } = startReplicas(t)
+t.test('while the store is away each replica counts for itself; when it is back they exchange snapshots', async (t) => {
+  const { replica, state, elapse, warnings } = startCounting(t)
   const [one, other] = [replica('a'), replica('b')]
-  const [here, there] = [one.tallies.gauge('calls'), other.tallies.gauge('calls')]
-  const [countHere, countThere] = [one.tallies.count('requests', 100), other.tallies.count('requests', 100)]
+  const [here, there] = [one.counters.gauge('calls'), other.counters.gauge('calls')]
+  const [countHere, countThere] = [one.counters.counter('requests', 100), other.counters.counter('requests', 100)]
   await elapse(1)
   there.add('ada', 1)
   await elapse(TICKS)
@@ -251,20 +251,20 @@ t.test('while the store is away each counts for itself; when it is back all is t
   here.add('ada', 3)
   add(countHere, 'ada', 50)
   await elapse(MISSED)
-  t.same([here.total('ada'), countHere.total('ada')], [3, 50], 'its own still counts, that of the others is not known any more')
+  t.same([here.total('ada'), countHere.total('ada')], [3, 50], 'its own counts, and no longer those of the other')
   t.same([there.total('ada'), countThere.total('ada')], [1, 0])
   state.away = false
-  one.comeBack()
+  one.reconnect()
   await elapse(1)
   t.same([here.total('ada'), there.total('ada'), countThere.total('ada')], [4, 4, 50])
   t.same(warnings, [], 'the store itself logs its loss')
 })
 
-t.test('lost messages are made up for by the next beat, repeated ones do no harm', async (t) => {
-  const { replica, state, store, elapse, messages } = startReplicas(t)
-  const [one, other] = [replica('a').tallies, replica('b').tallies]
+t.test('the next heartbeat makes up for lost messages; repeated messages do no harm', async (t) => {
+  const { replica, state, store, elapse, messages } = startCounting(t)
+  const [one, other] = [replica('a').counters, replica('b').counters]
   const [here, there] = [one.gauge('calls'), other.gauge('calls')]
-  const [countHere, countThere] = [one.count('requests', 100), other.count('requests', 100)]
+  const [countHere, countThere] = [one.counter('requests', 100), other.counter('requests', 100)]
   await elapse(1)
   here.add('eve', 2)
   await elapse(TICKS)
@@ -276,41 +276,41 @@ t.test('lost messages are made up for by the next beat, repeated ones do no harm
   t.same([there.total('ada'), there.total('eve'), countThere.total('ada')], [0, 2, 0])
   state.losing = false
   await elapse(2_000)
-  t.same([there.total('ada'), there.total('eve'), countThere.total('ada')], [3, 0, 20], 'what began, what ended, what happened')
-  for (const message of messages.slice(-1)) await store.publish('tallies', JSON.stringify(message))
+  t.same([there.total('ada'), there.total('eve'), countThere.total('ada')], [3, 0, 20], 'a call that began, a call that ended, requests')
+  for (const message of messages.slice(-1)) await store.publish('shared-counters', JSON.stringify(message))
   t.same([there.total('ada'), countThere.total('ada')], [3, 20])
 })
 
-t.test('what is no message of this kind is ignored', async (t) => {
-  const { replica, store, elapse } = startReplicas(t)
-  const { tallies } = replica('a')
-  const [calls, requests] = [tallies.gauge('calls'), tallies.count('requests', 100)]
+t.test('messages of another form are ignored', async (t) => {
+  const { replica, store, elapse } = startCounting(t)
+  const { counters } = replica('a')
+  const [calls, requests] = [counters.gauge('calls'), counters.counter('requests', 100)]
   await elapse(1)
-  const good = { from: 'b', beat: 1, window: 30_000_000, whole: false, asks: false, told: [['calls', 'ada', 3], ['requests', 'ada', 3]] }
+  const good = { from: 'b', heartbeat: 1, window: 30_000_000, isSnapshot: false, wantsSnapshot: false, values: [['calls', 'ada', 3], ['requests', 'ada', 3]] }
   const bad = [
     '', 'no JSON', 'null', '[]', '{}', `"${'x'.repeat(300_000)}"`,
     ...[
-      { from: '' }, { from: 7 }, { from: 'x'.repeat(65) }, { beat: -1 }, { beat: '1' }, { window: 1.5 }, { whole: 1 }, { asks: null },
-      { told: {} }, { told: [['calls', 'ada']] }, { told: [['calls', 'ada', -1]] }, { told: [['calls', 'ada', 1.5]] },
-      { told: [['calls', 'ada', 1e12]] }, { told: [['calls', '', 1]] }, { told: [['calls', 'x'.repeat(65), 1]] }, { told: [[7, 'ada', 1]] },
-      { told: Array(1_001).fill(['calls', 'ada', 3]) }
+      { from: '' }, { from: 7 }, { from: 'x'.repeat(65) }, { heartbeat: -1 }, { heartbeat: '1' }, { window: 1.5 }, { isSnapshot: 1 }, { wantsSnapshot: null },
+      { values: {} }, { values: [['calls', 'ada']] }, { values: [['calls', 'ada', -1]] }, { values: [['calls', 'ada', 1.5]] },
+      { values: [['calls', 'ada', 1e12]] }, { values: [['calls', '', 1]] }, { values: [['calls', 'x'.repeat(65), 1]] }, { values: [[7, 'ada', 1]] },
+      { values: Array(1_001).fill(['calls', 'ada', 3]) }
     ].map((change) => JSON.stringify({ ...good, ...change }))
   ]
-  for (const message of bad) await store.publish('tallies', message)
+  for (const message of bad) await store.publish('shared-counters', message)
   t.same([calls.total('ada'), requests.total('ada')], [0, 0])
-  for (const change of [{ told: [['__proto__', 'ada', 3], ['other', 'ada', 3], ['calls', 'ada', 0]] }, { from: 'a' }]) {
-    await store.publish('tallies', JSON.stringify({ ...good, ...change }))
+  for (const change of [{ values: [['__proto__', 'ada', 3], ['other', 'ada', 3], ['calls', 'ada', 0]] }, { from: 'a' }]) {
+    await store.publish('shared-counters', JSON.stringify({ ...good, ...change }))
   }
-  t.same([calls.total('ada'), requests.total('ada')], [0, 0], 'unknown kinds; its own echo')
-  await store.publish('tallies', JSON.stringify(good))
+  t.same([calls.total('ada'), requests.total('ada')], [0, 0], 'unknown families; its own echo')
+  await store.publish('shared-counters', JSON.stringify(good))
   t.same([calls.total('ada'), requests.total('ada')], [3, 3])
 })
 
-t.test('more names than there is room for: a gauge has no room left, of a count the oldest is forgotten', async (t) => {
-  const { replica, elapse, warnings } = startReplicas(t)
+t.test('when names are too many, a gauge has no room for more and a counter forgets the oldest', async (t) => {
+  const { replica, elapse, warnings } = startCounting(t)
   const [one, other] = [replica('a', { maxNames: 2 }), replica('b')]
-  const [calls, requests] = [one.tallies.gauge('calls'), one.tallies.count('requests', 10)]
-  const [callsThere, requestsThere] = [other.tallies.gauge('calls'), other.tallies.count('requests', 10)]
+  const [calls, requests] = [one.counters.gauge('calls'), one.counters.counter('requests', 10)]
+  const [callsThere, requestsThere] = [other.counters.gauge('calls'), other.counters.counter('requests', 10)]
   await elapse(1)
   for (const name of ['ada', 'bob', 'eve']) {
     calls.add(name, 1)
@@ -318,13 +318,13 @@ t.test('more names than there is room for: a gauge has no room left, of a count 
   }
   t.same(['ada', 'bob', 'eve'].map((name) => calls.total(name)), [1, 1, Infinity], 'nobody is unlimited')
   t.same(['ada', 'bob', 'eve'].map((name) => requests.total(name)), [0, 3, 3])
-  t.same(warnings, [{ kind: 'calls', maxNames: 2 }], 'told once in a minute')
+  t.same(warnings, [{ family: 'calls', maxNames: 2 }], 'one warning a minute')
   for (const name of ['ada', 'eve', 'joe']) {
     callsThere.add(name, 2)
     add(requestsThere, name, 4)
   }
   await elapse(TICKS)
-  t.same(['ada', 'eve', 'joe'].map((name) => calls.total(name)), [3, Infinity, Infinity], 'what others tell is bounded too')
+  t.same(['ada', 'eve', 'joe'].map((name) => calls.total(name)), [3, Infinity, Infinity], 'names of other replicas are bounded too')
   t.same(['ada', 'eve', 'joe'].map((name) => requests.total(name)), [0, 7, 0])
   calls.add('bob', -1)
   await elapse(TICKS)
@@ -332,40 +332,40 @@ t.test('more names than there is room for: a gauge has no room left, of a count 
   t.equal(calls.total('joe'), 1, 'there is room again')
 })
 
-t.test('no more than a thousand other replicas are heard', async (t) => {
-  const { replica, store, elapse } = startReplicas(t)
-  const calls = replica('a').tallies.gauge('calls')
+t.test('at most a thousand other replicas are counted', async (t) => {
+  const { replica, store, elapse } = startCounting(t)
+  const calls = replica('a').counters.gauge('calls')
   await elapse(1)
   for (let id = 0; id < 1_100; id++) {
-    await store.publish('tallies', JSON.stringify({ from: `r${id}`, beat: 1, window: 1, whole: false, asks: false, told: [['calls', 'ada', 1]] }))
+    await store.publish('shared-counters', JSON.stringify({ from: `r${id}`, heartbeat: 1, window: 1, isSnapshot: false, wantsSnapshot: false, values: [['calls', 'ada', 1]] }))
   }
   t.equal(calls.total('ada'), 1_000)
 })
 
-t.test('many names go in several messages', async (t) => {
-  const { replica, elapse, settle, messages } = startReplicas(t)
-  const calls = replica('a').tallies.gauge('calls')
+t.test('a snapshot of many names takes several messages', async (t) => {
+  const { replica, elapse, settle, messages } = startCounting(t)
+  const calls = replica('a').counters.gauge('calls')
   for (let name = 0; name < 2_500; name++) calls.add(`name-${name}`, 1)
   await elapse(TICKS)
-  const late = replica('b').tallies.gauge('calls')
+  const late = replica('b').counters.gauge('calls')
   await settle()
-  t.same(messages.map(({ told, whole }) => [told.length, whole]), [[1_000, false], [1_000, false], [500, true]])
+  t.same(messages.map(({ values, isSnapshot }) => [values.length, isSnapshot]), [[1_000, false], [1_000, false], [500, true]])
   t.same([late.total('name-0'), late.total('name-2499')], [1, 1])
   await elapse(2_000)
   t.same([late.total('name-0'), late.total('name-2499')], [1, 1])
 })
 
-t.test('by the clocks and timers of the process', async (t) => {
+t.test('it works with the clocks and timers of the process', async (t) => {
   const store = createMemoryStore()
   t.teardown(() => store.close())
-  const [one, other] = [createTallies(store, { replicaId: 'a' }), createTallies(store, { replicaId: 'b', maxNames: 1 })]
+  const [one, other] = [createSharedCounters(store, { replicaId: 'a' }), createSharedCounters(store, { replicaId: 'b', maxNames: 1 })]
   t.teardown(() => Promise.all([one.close(), other.close()]))
   const [here, there] = [one.gauge('calls'), other.gauge('calls')]
-  const count = one.count('requests', 10)
+  const count = one.counter('requests', 10)
   here.add('ada', 1)
   count.add('ada')
   t.ok(count.secondsLeft() >= 1 && count.secondsLeft() <= 60)
   await until(() => there.total('ada') === 1, 'the other replica knows')
   there.add('bob', 1)
-  t.equal(there.total('bob'), Infinity, 'also where nobody reads the warning')
+  t.equal(there.total('bob'), Infinity, 'without a log too')
 })

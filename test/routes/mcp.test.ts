@@ -298,7 +298,7 @@ t.test('limits requests, calls and streams', async (t) => {
   const waiting = post(call('wait', { ms: 60_000 }, { id: 'w' }))
   await until(async () => {
     const response = await post(call('echo', { text: 'x' }))
-    if (response.status === 429) await refused(response, /1 tool call of yours is running already/)
+    if (response.status === 429) await refused(response, /You already have 1 tool call running; wait for one to finish/)
     return response.status === 429
   }, 'the call is running')
   await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'w' } })
@@ -315,7 +315,7 @@ t.test('limits requests, calls and streams', async (t) => {
     })
   const stream = await get()
   t.equal(stream.status, 200)
-  await refused(await get(), /1 stream of yours is open already/)
+  await refused(await get(), /You already have 1 stream open; close one first/)
   await stream.body!.cancel()
 
   let last = await post(request('ping'))

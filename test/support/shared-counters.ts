@@ -1,27 +1,19 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { createTallies } from '../../src/limits/shared-counters.ts'
-import type { Tallies, TalliesOptions } from '../../src/limits/shared-counters.ts'
+import type { Message } from '../../src/limits/gossip.ts'
+import { createSharedCounters } from '../../src/limits/shared-counters.ts'
+import type { SharedCounters, SharedCountersOptions } from '../../src/limits/shared-counters.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Test } from 'tap'
 
-export interface Message {
-  from: string
-  beat: number
-  window: number
-  whole: boolean
-  asks: boolean
-  told: Array<[kind: string, name: string, value: number]>
-}
-
-/** Replicas on one memory store whose timers run only by `elapse`. A minute begins when the test does. */
-export function startReplicas (t: Test) {
+/** Replicas on one memory store, whose timers run only by `elapse`. The minute begins with the test. */
+export function startCounting (t: Test) {
   const store = createMemoryStore()
   t.teardown(() => store.close())
   const clock = { now: 0 }
   const timers = new Set<{ ms: number, at: number, act: () => void }>()
-  /** What was published, except the beats that tell nothing. */
+  /** The messages that were published, except heartbeats without values. */
   const messages: Message[] = []
   const warnings: object[] = []
   const state = { away: false, losing: false }
@@ -32,7 +24,7 @@ export function startReplicas (t: Test) {
     return () => { timers.delete(timer) }
   }
 
-  /** What is told, asked and answered within turns of the event loop. */
+  /** Lets messages be sent and answered within turns of the event loop. */
   async function settle (): Promise<void> {
     for (let turns = 0; turns < 4; turns++) await turn()
   }
@@ -51,8 +43,8 @@ export function startReplicas (t: Test) {
     clock.now = end
   }
 
-  /** `kill` ends one as SIGKILL does: it hears and tells nothing any more. */
-  function replica (replicaId: string, options: Partial<TalliesOptions> & { aheadMs?: number } = {}): { tallies: Tallies, kill: () => void, comeBack: () => void } {
+  /** A replica; `kill` ends it as SIGKILL does, and `reconnect` is its store's gap. */
+  function replica (replicaId: string, options: Partial<SharedCountersOptions> & { aheadMs?: number } = {}): { counters: SharedCounters, kill: () => void, reconnect: () => void } {
     const { aheadMs = 0, ...others } = options
     let dead = false
     let onGap = (): void => {}
@@ -61,7 +53,7 @@ export function startReplicas (t: Test) {
         if (dead) return
         if (state.away) throw new StoreUnavailableError()
         const parsed = JSON.parse(message) as Message
-        if (parsed.told.length > 0) messages.push(parsed)
+        if (parsed.values.length > 0) messages.push(parsed)
         if (!state.losing) await store.publish(channel, message)
       },
       subscribe (channel, onMessage, begin) {
@@ -69,7 +61,7 @@ export function startReplicas (t: Test) {
         store.subscribe(channel, (message) => { if (!dead && !state.away) onMessage(message) }, begin)
       }
     }
-    const tallies = createTallies(own, {
+    const counters = createSharedCounters(own, {
       replicaId,
       now: () => clock.now,
       wallClock: () => 1_800_000_000_000 + clock.now + aheadMs,
@@ -77,8 +69,8 @@ export function startReplicas (t: Test) {
       log: { warn: (fields) => { warnings.push(fields) } },
       ...others
     })
-    t.teardown(() => tallies.close())
-    return { tallies, kill: () => { dead = true }, comeBack: () => { onGap() } }
+    t.teardown(() => counters.close())
+    return { counters, kill: () => { dead = true }, reconnect: () => { onGap() } }
   }
 
   return { store, state, messages, warnings, timers, replica, elapse, settle }
