@@ -33,6 +33,16 @@ t.test('every folder of the sources has a README', async (t) => {
   }
 })
 
+t.test('every file that a document names exists, except in examples', async (t) => {
+  for (const document of documents) {
+    for (const [, path] of (await read(document)).matchAll(/`((?:[\w-]+\/)*[\w-]+\.(?:ts|js|mjs))`/g)) {
+      if (/NAME|close-ticket/.test(path!)) continue
+      const places = [dirname(document), '.', 'src', 'test']
+      t.ok(places.some((place) => existsSync(join(ROOT, place, path!))), `${document}: ${path}`)
+    }
+  }
+})
+
 async function read (document: string): Promise<string> {
   return await readFile(join(ROOT, document), 'utf8')
 }
