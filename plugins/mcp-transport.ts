@@ -70,7 +70,7 @@ function logPolicyWarnings ({ config, log }: FastifyInstance, options: McpTransp
     log.warn({ guarded }, 'AUTH_REQUIRED=false: definitions with a policy are not offered, as no caller is signed in')
   }
   if (config.authRequired && config.oauth.mode === 'proxy' && scopes.length > 0) {
-    log.info({ scopes }, 'Policies need scopes that are not in OIDC_SCOPES: the provider must put them into access tokens')
+    log.info({ scopes }, 'Policies need scopes beyond OIDC_SCOPES: the provider must put them into its access tokens')
   }
 }
 

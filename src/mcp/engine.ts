@@ -49,7 +49,7 @@ export interface Engine {
   handle (request: McpRequest): MaybePromise<McpResponse>
   /**
    * Replaces what the server offers, and notifies clients of the lists that have changed. Sessions and running calls
-   * go on.
+   * continue.
    * @throws Error for definitions that cannot be served; nothing changes then
    */
   replace (definitions: readonly Definition[]): void

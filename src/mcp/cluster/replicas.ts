@@ -35,8 +35,8 @@ const CHANNEL = 'replicas'
 export type Replicas = ReturnType<typeof createReplicas>
 
 /**
- * The replicas of this server: messages between them over the store's channels, and a heartbeat in the store. A message
- * may be lost, so everything that a message announces is also in the store, and its receivers look there after a gap.
+ * The replicas of this server: messages between them over the store's channels, and a heartbeat in the store. Messages
+ * may be lost, so everything that a message announces is also in the store, and receivers read it there after a gap.
  */
 export function createReplicas (store: Store, runInBackground: (work: Promise<unknown>) => void) {
   const self = randomId(9)

@@ -114,7 +114,7 @@ export function createLegacy (options: LegacyOptions) {
       const lastEventId = headers['last-event-id']
       const after = parseEventId(String(lastEventId))
       if (lastEventId !== undefined && after === undefined) {
-        return errorResponse(400, -32000, 'Last-Event-ID is not one of this server')
+        return errorResponse(400, -32000, 'Last-Event-ID was not issued by this server')
       }
       const release = limits.beginStream(principal?.key, address)
       try {
@@ -145,7 +145,7 @@ function checkHeaders (headers: McpRequest['headers']): McpResponse | undefined 
   }
   if (headers['mcp-session-id'] !== undefined) return undefined
   return errorResponse(400, -32000,
-    'Mcp-Session-Id is missing: send initialize first, and the id it gave with every request')
+    'Mcp-Session-Id is missing: send initialize first, and its session id with every request')
 }
 
 function isMessage (value: unknown): value is JSONRPCMessage {

@@ -103,7 +103,7 @@ export function createSessionCalls (options: SessionCallsOptions) {
       const { principal, log, acceptsStream, body } = request
       const ids = messages.map(({ id }) => id)
       if (new Set(ids).size < ids.length || ids.some((id) => isRunning(session.digest, id))) {
-        return errorResponse(400, -32600, 'A request with this id is running in this session already')
+        return errorResponse(400, -32600, 'A request with this id is already running in this session')
       }
       const caller: Caller = call?.caller ?? { principal, log, session }
       const releases = call === undefined ? beginCalls(messages, request) : [call.release]

@@ -37,7 +37,7 @@ export function createPlainResponses (serverInfo: Implementation, listTtlMs: num
     return { status: 200, headers: JSON_HEADERS, body: `${resultText(result, isModern)}${idText(id)}}` }
   }
 
-  /** The response but for its id, as bytes: to encode a long string for each response would be most of the work. */
+  /** The response up to its id, as bytes. Encoding a long list for every response would be most of the work. */
   function bytesBeforeId (tools: readonly Tool[], isModern: boolean, result: string): Buffer {
     const known = longLists.get(tools) ?? {}
     longLists.set(tools, known)

@@ -83,7 +83,7 @@ export class UnfinishedCall implements PendingCall {
     if (signal.aborted) onAbort()
   }
 
-  /** Cancels a call of 2026-07-28; a call in a session goes on. */
+  /** Cancels a call of 2026-07-28; a call in a session continues. */
   #onDisconnect (): void {
     const { session, running } = this.#call.caller
     if (session === undefined) running!.channel.disconnect()

@@ -90,7 +90,7 @@ export function createSessionRecords (
     async removeTraces (digest: string, principalKey: string): Promise<void> {
       await store.removeMember(keys.sessionsOf(principalKey), digest)
       await store.removeMember(keys.sessions(), digest)
-      // Streams leave these behind when very many end at once and the store is slow.
+      // Streams may leave these behind when very many end at the same time and the store is slow.
       await store.delete(keys.standalone(digest))
       await store.delete(keys.queue(digest))
     }

@@ -89,7 +89,7 @@ export class CallStream {
     if (!this.#call.acceptsStream) {
       if (!isJSONRPCRequest(message)) return
       throw new ToolError(`This client cannot be asked for ${message.method}: ` +
-        'it takes no stream (text/event-stream in Accept)')
+        'it does not accept streams (text/event-stream in Accept)')
     }
     if (this.#unanswered.size === 0) return
     this.#opening ??= this.#open()
@@ -160,7 +160,7 @@ export class CallStream {
     })
   }
 
-  /** The stream goes on without the store, but cannot be resumed: its events get no ids. */
+  /** Continues the stream without the store: its events get no ids, so it cannot be resumed. */
   #giveUpStoring (err: unknown): void {
     this.#isStored = false
     this.#options.cluster.onBackgroundError(err)

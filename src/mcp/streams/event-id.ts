@@ -16,7 +16,7 @@ export interface StandalonePosition {
   changes: number
 }
 
-/** @returns undefined for an id that is not one of this server's */
+/** @returns undefined for an id that this server has not issued */
 export function parseEventId (id: string): EventId | undefined {
   const [, stream, number] = /^([\w-]{12}\.[\w-]{12})\.(\d{1,9})$/.exec(id) ?? []
   return stream === undefined ? parsePosition(id) : { stream, number: Number(number) }

@@ -70,7 +70,7 @@ export class ResumedStream {
     if (record.closed !== undefined) {
       if (this.#lastRead >= record.closed) this.#connection.end()
     } else if (record.lost) {
-      await this.#closeWithErrors(record, 'The connection was lost, and the rest of the answer is too large to be kept')
+      await this.#closeWithErrors(record, 'The connection was lost, and the rest of the response is too large to store')
     } else {
       await this.#checkOwner(record)
     }
@@ -83,7 +83,7 @@ export class ResumedStream {
     }
     this.#silentSince ??= performance.now()
     if (performance.now() - this.#silentSince <= this.#options.deadAfterMs) return
-    await this.#closeWithErrors(record, 'The server that ran this call has ended; nobody knows how far it came')
+    await this.#closeWithErrors(record, 'The server that ran this call has stopped; it is unknown how far the call got')
   }
 
   /** Ends the stream in place of the call, which cannot do it: with an error for each of its requests. */

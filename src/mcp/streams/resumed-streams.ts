@@ -53,7 +53,7 @@ export function createResumedStreams (options: ResumedStreamsOptions) {
       const name = { session: session.digest, stream }
       const record = await readStreamRecord(store, name)
       if (record === undefined) {
-        const message = 'The events after Last-Event-ID are not known here any more; send the request again'
+        const message = 'The events after Last-Event-ID are no longer available; send the request again'
         return errorResponse(400, -32000, message)
       }
       if (record.closed !== undefined && number >= record.closed) return { status: 204, headers: {}, body: null }

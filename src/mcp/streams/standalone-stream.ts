@@ -27,7 +27,7 @@ export const CLAIM_TTL_SECONDS = 86_400
 
 const UNLIMITED: StandalonePosition = { queue: Infinity, changes: Infinity }
 const NOTHING: StandalonePosition = { queue: 0, changes: 0 }
-/** Shared by all sessions without subscriptions, which are most. */
+/** Shared by all sessions without subscriptions: most have none. */
 const NO_SUBSCRIPTIONS: ReadonlySet<string> = new Set()
 
 /**

@@ -118,7 +118,7 @@ t.test('a stream is resumed by its own session only', async (t) => {
     for (const at of [0, 1]) {
       t.match(
         await other.get({ lastEventId: events.lastEventId, at }),
-        { status: 400, body: { error: { message: /not known here/ } } }
+        { status: 400, body: { error: { message: /no longer available/ } } }
       )
     }
   }
@@ -197,7 +197,7 @@ t.test('a call whose replica has died gets an error from the replica that serves
   await cluster.store.delete(keys.replica(owner))
   t.match(
     await resumed.rest(),
-    [{ id: 'c', error: { code: -32000, message: /has ended; nobody knows how far it came/ } }]
+    [{ id: 'c', error: { code: -32000, message: /has stopped; it is unknown how far the call got/ } }]
   )
   t.equal((await session.get({ lastEventId: resumed.lastEventId, at: 1 })).status, 204)
   t.match(
@@ -251,7 +251,7 @@ t.test('a client that resumes a stream too large to store gets an error', async 
   const { events: resumed } = await get({ lastEventId: events.lastEventId, at: 1 })
   t.match(
     await resumed.rest(),
-    [{ id: 1, error: { code: -32000, message: /the rest of the answer is too large to be kept/ } }]
+    [{ id: 1, error: { code: -32000, message: /the rest of the response is too large to store/ } }]
   )
   t.equal((await get({ lastEventId: resumed.lastEventId })).status, 204)
 })
