@@ -1,19 +1,24 @@
 /**
- * What an extension imports: `import { defineTool, Type } from 'seed-mcp-server'`. Nothing here starts a server, and
- * what a definition is made of stays the same object in every extension and in the server that loads it.
+ * The API for extensions: `import { defineTool, Type } from 'seed-mcp-server'`. Importing it starts no server. In an
+ * extension that a server loads, it is that server's own copy.
  */
 export { Type } from 'typebox'
 export type { Static } from 'typebox'
 export { assistant, audio, embeddedResource, image, resourceLink, text, toolResult, user } from './define/content.ts'
-export type { ToolResult } from './define/content.ts'
+export type { ResourceLink, ToolResult, ToolResultParts } from './define/content.ts'
 export type { Completions } from './define/completion.ts'
-export type { ClientInfo, ElicitAction, ElicitedForm, RequestContext, RequestLog } from './define/context.ts'
+export type {
+  ClientInfo, ElicitAction, ElicitedForm, QuestionOptions, RequestContext, RequestLog
+} from './define/context.ts'
 export type { Definition } from './define/definition.ts'
-export type { Policy } from './define/policy.ts'
+export type { ClaimValue, Policy } from './define/policy.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptDeclaration, PromptDefinition, PromptOutput } from './define/prompt.ts'
 export { defineResource, defineResourceTemplate } from './define/resource.ts'
-export type { ListedResource, ResourceContent, ResourceDeclaration, ResourceDefinition, ResourceOutput, ResourceTemplateDeclaration, ResourceTemplateDefinition } from './define/resource.ts'
+export type {
+  ListedResource, ResourceContent, ResourceDeclaration, ResourceDefinition, ResourceOutput,
+  ResourceTemplateDeclaration, ResourceTemplateDefinition
+} from './define/resource.ts'
 export { ToolError, defineTool } from './define/tool.ts'
 export type { ToolDeclaration, ToolDefinition, ToolOutput, ToolProgress } from './define/tool.ts'
 export type { Principal } from './tokens/principal.ts'

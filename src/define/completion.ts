@@ -1,9 +1,18 @@
 import type { RequestContext } from './context.ts'
 
 /**
- * Suggestions for arguments, by their names: those that fit what was typed so far. `given` holds the arguments that are
- * filled in already. At most 100 are sent.
+ * Functions that suggest values while somebody fills in arguments, by the argument's name. Each gets what was typed so
+ * far and the arguments that are filled in already, and returns the values that match. The first 100 are sent.
+ *
+ * @example
+ * complete: {
+ *   repository: async (typed, { owner }) => (await repositoriesOf(owner)).filter((name) => name.startsWith(typed))
+ * }
  */
 export type Completions<Arguments> = {
-  [Name in keyof Arguments]?: (typed: string, given: Readonly<Record<string, string>>, context: Pick<RequestContext, 'principal' | 'log'>) => readonly string[] | Promise<readonly string[]>
+  [Name in keyof Arguments]?: (
+    typed: string,
+    given: Readonly<Record<string, string>>,
+    context: Pick<RequestContext, 'principal' | 'log'>
+  ) => readonly string[] | Promise<readonly string[]>
 }

@@ -1,68 +1,104 @@
 import type { Annotations, CallToolResult, ContentBlock, Icon, PromptMessage } from '@modelcontextprotocol/server'
 
-/** Content blocks (MCP, content types), made where a tool or prompt returns more than plain text. */
-
 interface BlockOptions {
-  /** For whom it is, and how important. */
+  /** Hints for the client: who the block is for (`audience`), how important it is (`priority`, 0 to 1). */
   annotations?: Annotations
 }
 
+/** Makes a text block. */
 export function text (content: string, options: BlockOptions = {}): ContentBlock {
   return { type: 'text', text: content, ...options }
 }
 
-/** @param data bytes, or base64 */
+/** Makes an image block. @param data bytes, or base64 */
 export function image (data: Uint8Array | string, mimeType: string, options: BlockOptions = {}): ContentBlock {
-  return { type: 'image', data: base64(data), mimeType, ...options }
+  return { type: 'image', data: toBase64(data), mimeType, ...options }
 }
 
-/** @param data bytes, or base64 */
+/** Makes an audio block. @param data bytes, or base64 */
 export function audio (data: Uint8Array | string, mimeType: string, options: BlockOptions = {}): ContentBlock {
-  return { type: 'audio', data: base64(data), mimeType, ...options }
+  return { type: 'audio', data: toBase64(data), mimeType, ...options }
 }
 
-/** A resource that the client may read (resources/read); nothing of it is sent yet. */
-export function resourceLink (link: { uri: string, name: string, title?: string, description?: string, mimeType?: string, size?: number, icons?: Icon[] }, options: BlockOptions = {}): ContentBlock {
+/** A resource that the client may read. */
+export interface ResourceLink {
+  uri: string
+  name: string
+  title?: string
+  description?: string
+  mimeType?: string
+  /** Size in bytes. */
+  size?: number
+  icons?: Icon[]
+}
+
+/** Makes a link to a resource. Its content is not sent: the client may read it (`resources/read`). */
+export function resourceLink (link: ResourceLink, options: BlockOptions = {}): ContentBlock {
   return { type: 'resource_link', ...link, ...options }
 }
 
-/** A resource with its content. @param content text, or bytes */
-export function embeddedResource (uri: string, content: string | Uint8Array, mimeType?: string, options: BlockOptions = {}): ContentBlock {
+/** Makes a block with a resource and its content. @param content text, or bytes */
+export function embeddedResource (
+  uri: string,
+  content: string | Uint8Array,
+  mimeType?: string,
+  options: BlockOptions = {}
+): ContentBlock {
   const described = { uri, ...(mimeType !== undefined && { mimeType }) }
   return {
     type: 'resource',
-    resource: typeof content === 'string' ? { ...described, text: content } : { ...described, blob: base64(content) },
+    resource: typeof content === 'string'
+      ? { ...described, text: content }
+      : { ...described, blob: toBase64(content) },
     ...options
   }
 }
 
-/** A message of a prompt, in the words of the user. */
+/** Makes a prompt's message with the role of the user. @param content text, or a content block */
 export function user (content: string | ContentBlock): PromptMessage {
   return { role: 'user', content: typeof content === 'string' ? text(content) : content }
 }
 
-/** A message of a prompt, in the words of the model. */
+/** Makes a prompt's message with the role of the model. @param content text, or a content block */
 export function assistant (content: string | ContentBlock): PromptMessage {
   return { role: 'assistant', content: typeof content === 'string' ? text(content) : content }
 }
 
-/** A result of which the tool decides every part. */
+/** The parts of a tool result that `toolResult` takes. */
+export interface ToolResultParts {
+  /** What the model and the user see; the structured content as JSON text by default. */
+  content?: ContentBlock[]
+  /** Data for programs. Validated against the tool's `output`, if it declares one. */
+  structuredContent?: Record<string, unknown>
+  /** Marks a failure that the model should read. */
+  isError?: boolean
+  /** Metadata for the client, under names with a prefix of your own (`example.com/name`). */
+  _meta?: Record<string, unknown>
+}
+
+/** A complete tool result, made by `toolResult`. */
 export class ToolResult {
   readonly result: CallToolResult
 
-  constructor (result: { content?: ContentBlock[], structuredContent?: Record<string, unknown>, isError?: boolean, _meta?: Record<string, unknown> }) {
-    this.result = { ...result, content: result.content ?? [] }
+  constructor (parts: ToolResultParts) {
+    this.result = { ...parts, content: parts.content ?? [] }
   }
 }
 
 /**
- * Structured content together with content blocks of the tool's own choice, instead of the JSON that is made of it.
- * With `output` the structured content is checked as ever.
+ * Makes a tool result of which the handler decides every part, instead of one that is made from its return value.
+ *
+ * @example
+ * return toolResult({
+ *   structuredContent: { totalCents: 1250 },
+ *   content: [text('The invoice comes to 12.50.'), resourceLink({ uri: 'invoices://7', name: 'Invoice 7' })]
+ * })
  */
-export function toolResult (result: ConstructorParameters<typeof ToolResult>[0]): ToolResult {
-  return new ToolResult(result)
+export function toolResult (parts: ToolResultParts): ToolResult {
+  return new ToolResult(parts)
 }
 
-function base64 (data: Uint8Array | string): string {
-  return typeof data === 'string' ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')
+function toBase64 (data: Uint8Array | string): string {
+  if (typeof data === 'string') return data
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')
 }

@@ -1,66 +1,121 @@
-import type { CreateMessageRequestParams, CreateMessageResult, CreateMessageResultWithTools, LoggingLevel, Root, ServerEvent } from '@modelcontextprotocol/server'
+import type {
+  CreateMessageRequestParams, CreateMessageResult, CreateMessageResultWithTools, LoggingLevel, Root, ServerEvent
+} from '@modelcontextprotocol/server'
 import type { Static, TObject } from 'typebox'
 import type { Principal } from '../tokens/principal.ts'
 
-/** What the handler of a tool, prompt or resource is given besides its input. */
+/**
+ * The second argument of every handler: the caller, the request's lifetime, and everything that a handler can do with
+ * its client. Members can be destructured.
+ *
+ * `elicit`, `elicitUrl`, `sample` and `listRoots` ask the client and wait for its answer. In revision 2026-07-28 asking
+ * ends the request; the client's answer arrives with a new request, and **the handler runs again from its start**. So
+ * ask first and act afterwards, and ask in the same order each time, or give each question a `key`.
+ */
 export interface RequestContext {
-  /** The verified caller; undefined with AUTH_REQUIRED=false. */
+  /** The verified caller. Undefined with `AUTH_REQUIRED=false`. */
   principal: Principal | undefined
-  /** Bound to this request and caller: its lines carry the request's id, the caller and what was called. */
+
+  /** The server's log. Lines carry the request's id, the caller, and the name of the tool, prompt or resource. */
   log: RequestLog
-  /** Aborts when the client cancels (2026-07-28: or goes away), when the time is up, and when the server shuts down. */
+
+  /**
+   * Aborts when the client cancels the request (in 2026-07-28 also when it disconnects), when the time is up, and when
+   * the server shuts down. Pass it to everything that waits, such as `fetch`.
+   */
   signal: AbortSignal
-  /** What the client says of itself; proves nothing. */
+
+  /** The client's own description of itself. It is not verified: use `principal` for decisions. */
   client: ClientInfo
-  /** Tells how far the work is, to clients that asked for it. */
+
+  /**
+   * Reports progress, if the client asked for it.
+   *
+   * @param done how much is done; must increase with each call
+   * @param total how much there is, if known
+   */
   progress (done: number, total?: number, message?: string): Promise<void>
-  /** Sends a log message to the client, if it wants those of this severity. */
+
+  /** Sends the client a log message, if its log level allows. @param data any JSON value */
   logToClient (level: LoggingLevel, data: unknown): Promise<void>
+
   /**
-   * Asks the person at the client to fill in a form of plain fields.
+   * Asks the person at the client to fill in a form.
    *
-   * This and the following three wait for the client. In 2026-07-28 that ends the request, and the client's answer
-   * begins another, in which the handler runs from its start: what comes before the question is done again, so ask
-   * first. They throw a ToolError where the client cannot be asked, refuses, or does not answer in time.
+   * @param form an object of strings, numbers, booleans and choices of strings
+   * @returns the person's answer; `content` matches `form`
+   * @throws ToolError if the client cannot be asked, answers with something else, or takes longer than
+   * `INPUT_TIMEOUT_SECONDS`
    *
-   * Answers belong to the first question, the second and so on, so ask in the same order each time, or give each a name.
+   * @example
+   * const answer = await elicit('Which city?', Type.Object({ city: Type.String() }))
+   * if (answer.action !== 'accept') return 'Nothing was booked.'
    */
-  elicit<Form extends TObject> (message: string, form: Form, options?: QuestionOptions): Promise<ElicitedForm<Static<Form>>>
+  elicit<Form extends TObject> (
+    message: string,
+    form: Form,
+    options?: QuestionOptions
+  ): Promise<ElicitedForm<Static<Form>>>
+
   /**
-   * Sends the person to a page, for what must not pass through the client. `accept` says that they agreed to go there;
-   * `completed` tells the client that they are done, in the 2025 revisions, and may be called after the tool has ended.
+   * Asks the person at the client to open a page, for anything that must not pass through the client, such as
+   * passwords.
+   *
+   * @returns `action` says whether the person agreed to open the page. Call `completed` when they are done there, if
+   * need be after the tool has ended: clients of the 2025 revisions are then notified.
+   * @throws ToolError as `elicit` does
    */
-  elicitUrl (message: string, url: string, options?: QuestionOptions): Promise<{ action: ElicitAction, completed (): Promise<void> }>
-  /** Has the client's model write a message. */
-  sample (params: CreateMessageRequestParams, options?: QuestionOptions): Promise<CreateMessageResult | CreateMessageResultWithTools>
-  /** The folders that the client works on. */
+  elicitUrl (
+    message: string,
+    url: string,
+    options?: QuestionOptions
+  ): Promise<{ action: ElicitAction, completed (): Promise<void> }>
+
+  /** Has the client's model write a message (sampling). @throws ToolError as `elicit` does */
+  sample (
+    params: CreateMessageRequestParams,
+    options?: QuestionOptions
+  ): Promise<CreateMessageResult | CreateMessageResultWithTools>
+
+  /** Returns the folders that the client works on (roots). @throws ToolError as `elicit` does */
   listRoots (options?: QuestionOptions): Promise<Root[]>
-  /** Tells all clients, of every replica, that something this server offers has changed. */
-  announce (change: ServerEvent): void
+
   /**
-   * A token of the company's provider with which to call another API in the name of the caller (RFC 8693). It is kept,
-   * encrypted, until shortly before it expires. Broker mode only. @throws Error where the provider gives none
+   * Notifies all clients, at every replica, of a change.
    *
-   * @param audience how the provider knows that API
+   * @example
+   * announce({ kind: 'resource_updated', uri: 'tickets://7' })
+   */
+  announce (change: ServerEvent): void
+
+  /**
+   * Gets an access token with which to call another API on behalf of the caller (token exchange, RFC 8693). It is
+   * cached, encrypted, until shortly before it expires. Needs `OAUTH_MODE=broker`.
+   *
+   * @param audience the name by which the provider knows the API
+   * @throws ToolError if the provider refuses or cannot be reached; Error if nobody is signed in or the mode is another
    */
   tokenFor (audience: string, options?: { scopes?: readonly string[] }): Promise<string>
 }
 
 export interface QuestionOptions {
-  /** What the question is called in 2026-07-28 (`inputRequests`); its number where absent. */
+  /** Identifies the question among those of one handler run; its number by default. */
   key?: string
 }
 
 export interface ClientInfo {
   name: string | undefined
   version: string | undefined
+  /** Capabilities that the client declares, such as `elicitation` or `sampling`. */
   capabilities: Readonly<Record<string, unknown>>
 }
 
 export type ElicitAction = 'accept' | 'decline' | 'cancel'
 
+/** A person's answer to a form. */
 export type ElicitedForm<Content> = { action: 'accept', content: Content } | { action: 'decline' | 'cancel' }
 
+/** Writes to the server's log. @param fields members of the log line; pass an error as `err` */
 export interface RequestLog {
   info (fields: object, message?: string): void
   warn (fields: object, message?: string): void

@@ -4,32 +4,56 @@ import type { Completions } from './completion.ts'
 import type { RequestContext } from './context.ts'
 import type { Policy } from './policy.ts'
 
-/** A prompt as its author declares it. */
+/** The members of a prompt, as `definePrompt` takes them. */
 export interface PromptDeclaration<Arguments extends TObject> extends Policy {
-  /** What clients call it by: letters, digits, `_`, `-` and `.`, at most 128. */
+  /** Unique name by which clients ask for the prompt: 1 to 128 letters, digits, `_`, `-` and `.`. */
   name: string
+  /** Name for people. */
   title?: string
   description?: string
-  /** What it is filled in with: strings, as there is nothing else on the wire. `Type.Enum` and unions of literals complete themselves. */
+  /**
+   * Schema of the arguments. They are strings on the wire, and validated before the handler runs. `Type.Enum` and
+   * unions of literals are completed without a function in `complete`.
+   */
   arguments?: Arguments
-  /** Suggestions while somebody types an argument. */
+  /** Suggests values while somebody fills in an argument. */
   complete?: Completions<Static<Arguments>>
   icons?: Icon[]
-  /** How long it may take; TOOL_TIMEOUT_SECONDS where absent. */
+  /**
+   * Maximum run time in seconds; `TOOL_TIMEOUT_SECONDS` by default. Time that the client takes to answer does not
+   * count.
+   */
   timeoutSeconds?: number
+  /** Metadata for clients, under names with a prefix of your own (`example.com/name`). */
   _meta?: Record<string, unknown>
-  /** Gives the words of the user, or messages made by `user` and `assistant`. */
+  /**
+   * Fills in the prompt.
+   *
+   * @param input the validated arguments
+   * @returns text, as a message of the user, or messages made by `user()` and `assistant()`
+   * @throws ToolError to tell the client what went wrong. Any other error is logged, and replaced by a generic message.
+   */
   handler (input: Static<Arguments>, context: RequestContext): PromptOutput | Promise<PromptOutput>
 }
 
 export type PromptOutput = string | readonly PromptMessage[]
 
-/** A prompt as the engine takes it, its types erased. */
+/** A prompt, as `definePrompt` returns it. */
 export interface PromptDefinition extends PromptDeclaration<TObject> {
   readonly kind: 'prompt'
 }
 
-/** Declares a prompt. The type of what the handler is given follows from `arguments`. */
+/**
+ * Defines a prompt. The type of the handler's input follows from `arguments`.
+ *
+ * @example
+ * export const review = definePrompt({
+ *   name: 'review',
+ *   description: 'Reviews the last change',
+ *   arguments: Type.Object({ tone: Type.Enum(['kind', 'strict']) }),
+ *   handler: ({ tone }) => `Review the last change. Be ${tone}.`
+ * })
+ */
 export function definePrompt<Arguments extends TObject> (prompt: PromptDeclaration<Arguments>): PromptDefinition {
   return { ...prompt, kind: 'prompt' } as unknown as PromptDefinition
 }

@@ -4,53 +4,93 @@ import type { ToolResult } from './content.ts'
 import type { RequestContext } from './context.ts'
 import type { Policy } from './policy.ts'
 
-/** A tool as its author declares it; `Result` is what the handler gives. */
+/** The members of a tool, as `defineTool` takes them. `Result` is what the handler returns. */
 export interface ToolDeclaration<Input extends TObject, Result> extends Policy {
-  /** What clients call it by: letters, digits, `_`, `-` and `.`, at most 128. */
+  /** Unique name by which clients call the tool: 1 to 128 letters, digits, `_`, `-` and `.`. */
   name: string
+  /** Name for people. */
   title?: string
-  /** For the model: what it does, and when to use it. */
+  /** Tells the model what the tool does and when to use it. */
   description: string
-  /** Arguments; checked before the handler runs. */
+  /**
+   * Schema of the arguments. They are validated before the handler runs. A property with `'x-mcp-header': 'Region'` is
+   * repeated by clients in the header `Mcp-Param-Region` (2026-07-28), so that proxies can route by it.
+   */
   input: Input
-  /** Hints for clients (MCP, tools); never a promise that anything is enforced. */
+  /** Hints for clients, such as `readOnlyHint`. Nothing enforces them. */
   annotations?: ToolAnnotations
   icons?: Icon[]
-  /** How long it may run; TOOL_TIMEOUT_SECONDS where absent. */
+  /**
+   * Maximum run time in seconds; `TOOL_TIMEOUT_SECONDS` by default. Time that the client takes to answer does not
+   * count.
+   */
   timeoutSeconds?: number
-  /** For clients, under names of the author's (`example.com/name`). */
+  /** Metadata for clients, under names with a prefix of your own (`example.com/name`). */
   _meta?: Record<string, unknown>
   /**
-   * Gives text, an object (structured content), content blocks, or a ToolResult. As a generator it yields its progress
-   * and returns the result. Throw a ToolError for what the model should read.
+   * Runs the tool.
+   *
+   * @param input the validated arguments
+   * @returns text, an object (structured content), content blocks, or a `toolResult`. An async generator yields its
+   * progress and returns the result.
+   * @throws ToolError to tell the model what went wrong. Any other error is logged, and replaced by a generic message.
    */
-  handler (input: Static<Input>, context: RequestContext): Result | Promise<Result> | AsyncGenerator<ToolProgress, Result, void>
+  handler (
+    input: Static<Input>,
+    context: RequestContext
+  ): Result | Promise<Result> | AsyncGenerator<ToolProgress, Result, void>
 }
 
-/** What a generator yields: how far it is, and the whole where that is known. */
+/** Progress that a generator yields. */
 export interface ToolProgress {
+  /** How much is done; must increase with each value. */
   progress: number
+  /** How much there is, if known. */
   total?: number
   message?: string
 }
 
+/** What a handler may return if the tool declares no `output`. */
 export type ToolOutput = string | ContentBlock | readonly ContentBlock[] | ToolResult | object
 
-/** A tool as the engine takes it, its types erased. */
+/** A tool, as `defineTool` returns it. */
 export interface ToolDefinition extends ToolDeclaration<TObject, ToolOutput> {
   readonly kind: 'tool'
-  /** Structured content; the handler's object is checked against it. */
+  /** Schema of the structured content. What the handler returns is validated against it. */
   output?: TObject
 }
 
-/** A failure that the model, or the client, is told in these words. Any other error becomes a fixed text, and its truth goes to the log. */
+/**
+ * A failure whose message reaches the model (or, from a prompt or resource, the client). The message of any other error
+ * goes to the log only.
+ */
 export class ToolError extends Error {
   override readonly name = 'ToolError'
 }
 
-/** Declares a tool. The types of `input` and of the result follow from the schemas. */
-export function defineTool<Input extends TObject, Output extends TObject> (tool: ToolDeclaration<Input, Static<Output> | ToolResult> & { output: Output }): ToolDefinition
-export function defineTool<Input extends TObject> (tool: ToolDeclaration<Input, ToolOutput> & { output?: never }): ToolDefinition
+/**
+ * Defines a tool. The types of the handler's input and result follow from the schemas.
+ *
+ * @example
+ * export const closeTicket = defineTool({
+ *   name: 'close_ticket',
+ *   description: 'Closes a support ticket. Use it when the problem is solved.',
+ *   input: Type.Object({ id: Type.Integer({ minimum: 1 }) }),
+ *   output: Type.Object({ id: Type.Integer(), closedBy: Type.String() }),
+ *   scopes: ['tickets:write'],
+ *   async handler ({ id }, { principal, signal }) {
+ *     const response = await fetch(`https://tickets.internal/${id}`, { method: 'DELETE', signal })
+ *     if (response.status === 404) throw new ToolError(`There is no ticket ${id}`)
+ *     return { id, closedBy: principal!.subject }
+ *   }
+ * })
+ */
+export function defineTool<Input extends TObject, Output extends TObject> (
+  tool: ToolDeclaration<Input, Static<Output> | ToolResult> & { output: Output }
+): ToolDefinition
+export function defineTool<Input extends TObject> (
+  tool: ToolDeclaration<Input, ToolOutput> & { output?: never }
+): ToolDefinition
 export function defineTool (tool: object): ToolDefinition {
   return { ...tool, kind: 'tool' } as ToolDefinition
 }

@@ -15,8 +15,8 @@ const SELF = {
 }
 
 /**
- * Makes `import … from 'seed-mcp-server'` resolve to this running server, in every module that is loaded from now on. An
- * extension needs no copy of Seed, and a ToolError that it throws is the class that the server knows.
+ * Makes `import … from 'seed-mcp-server'` resolve to this running server, in every module that is loaded from now on.
+ * An extension needs no copy of Seed, and a ToolError that it throws is the class that the server knows.
  *
  * @param reloaded URLs of folders whose files are reloaded in development, each ending with a slash
  */

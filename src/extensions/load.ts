@@ -40,7 +40,8 @@ export async function loadBuiltInDefinitions (options: Omit<LoadOptions, 'from'>
 }
 
 /**
- * Loads Seed's own definitions and those of extensions. Modules that import `seed-mcp-server` need linkExtensions first.
+ * Loads Seed's own definitions and those of extensions. Modules that import `seed-mcp-server` need linkExtensions
+ * first.
  *
  * @param extensions entries of SEED_EXTENSIONS: folders, files and packages
  * @throws ExtensionError
