@@ -1,56 +1,60 @@
 #!/usr/bin/env node
-import { readFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
 import { readConfig } from '../plugins/config.ts'
-import { explain } from './commands/explain.ts'
-import { revoke } from './commands/revoke.ts'
+import { UsageError } from './commands/command.ts'
+import type { Command, CommandContext } from './commands/command.ts'
 import { createDefinitionLoader } from './definitions.ts'
 
-/** The command line for operators: the same environment as the server's. */
-const USAGE = `Usage: seed revoke --subject <sub> | --client <client id> | --grant <grant id>
-
-Ends the sign-ins of a person, of a client, or one of them, on every replica at once.
-
-Usage: seed explain --tool <name> | --prompt <name> | --resource <uri> [--claims <file.json>] [--scopes "<scope> <scope>"]
-
-Tells why a caller may use something, or may not. The file has the claims of an access token; without it, nobody is
-signed in. --scopes stands for those in the file. The exit code is 0 where the caller may, and 1 where not.
-
-Both read the same settings as the server: REDIS_URL, SEED_SECRET, OIDC_ISSUER and so on.`
-
-const REVOKE = { subject: { type: 'string' }, client: { type: 'string' }, grant: { type: 'string' } } as const
-const EXPLAIN = { tool: { type: 'string' }, prompt: { type: 'string' }, resource: { type: 'string' }, claims: { type: 'string' }, scopes: { type: 'string' } } as const
-
-const say = (fields: object, message: string): void => { console.error(JSON.stringify({ msg: message, ...fields })) }
-
-async function runRevoke (args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: REVOKE })
-  if (Object.keys(values).length !== 1) throw new Error(USAGE)
-  const config = await readConfig({ environment: process.env, dotenvPath: '.env' })
-  console.log(await revoke(config, { subject: values.subject, clientId: values.client, grantId: values.grant }, { info: () => {}, warn: say, error: say }))
+/** The subcommands of `seed`. Each is loaded only if it is called. */
+const COMMANDS: Record<string, { summary: string, load: () => Promise<{ command: Command }> }> = {
+  explain: {
+    summary: 'Explains why a caller may or may not use a tool, prompt or resource',
+    load: async () => await import('./commands/explain.ts')
+  },
+  revoke: {
+    summary: 'Ends sign-ins and their access tokens, on every replica at once',
+    load: async () => await import('./commands/revoke.ts')
+  }
 }
 
-async function runExplain (args: string[]): Promise<void> {
-  const { values: { claims: file, ...values } } = parseArgs({ args, options: EXPLAIN })
-  if ([values.tool, values.prompt, values.resource].filter((value) => value !== undefined).length !== 1) throw new Error(USAGE)
-  const config = await readConfig({ environment: process.env, dotenvPath: '.env' })
-  const claims = file === undefined ? values.scopes === undefined ? undefined : {} : await readClaims(file)
-  const { allowed, text } = explain(config, { ...values, claims }, await createDefinitionLoader().load(config))
-  console.log(text)
-  if (!allowed) process.exitCode = 1
+const USAGE = `Usage: seed <command> [options]
+
+${Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`).join('\n')}
+
+seed <command> --help shows a command's options. All read the settings that the server reads (REDIS_URL, SEED_SECRET,
+OIDC_ISSUER and so on), from the environment and from .env.`
+
+const CONTEXT: CommandContext = {
+  readConfig: async () => await readConfig({ environment: process.env, dotenvPath: '.env' }),
+  loadDefinitions: async (config) => await createDefinitionLoader().load(config),
+  print: (text) => { console.log(text) },
+  printError: (text) => { console.error(text) }
 }
 
-async function readClaims (file: string): Promise<Record<string, unknown>> {
-  const claims: unknown = JSON.parse(await readFile(file, 'utf8'))
-  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) throw new Error(`${file} must have one JSON object: the claims of an access token`)
-  return claims as Record<string, unknown>
+/** @returns the exit code */
+async function run ([name = '', ...args]: string[]): Promise<number> {
+  if (isHelp(name)) {
+    console.log(USAGE)
+    return 0
+  }
+  if (!Object.hasOwn(COMMANDS, name)) throw new Error(name === '' ? USAGE : `seed has no command ${name}\n\n${USAGE}`)
+  const { command } = await COMMANDS[name]!.load()
+  if (args.some(isHelp)) {
+    console.log(command.usage)
+    return 0
+  }
+  try {
+    return await command.run(args, CONTEXT)
+  } catch (err) {
+    throw err instanceof UsageError ? new Error(`${err.message}\n\n${command.usage}`) : err
+  }
+}
+
+function isHelp (arg: string): boolean {
+  return arg === '--help' || arg === '-h'
 }
 
 try {
-  const [command, ...args] = process.argv.slice(2)
-  if (command === 'explain') await runExplain(args)
-  else if (command === 'revoke') await runRevoke(args)
-  else throw new Error(USAGE)
+  process.exitCode = await run(process.argv.slice(2))
 } catch (err) {
   console.error((err as Error).message)
   process.exitCode = 1

@@ -1,87 +1,151 @@
+import { readFile } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
-import { requirementsOf } from '../policy/requirements.ts'
+import type { Policy } from '../define/policy.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
-import { claimAt, toPrincipal } from '../tokens/principal.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
+import type { Verdict } from '../policy/evaluator.ts'
+import { requirementsOf } from '../policy/requirements.ts'
+import { claimAt, toPrincipal } from '../tokens/principal.ts'
+import type { Principal } from '../tokens/principal.ts'
+import { UsageError, parseOptions } from './command.ts'
+import type { Command } from './command.ts'
 
-/** What is asked about: one of the first three, and by whom. */
+export const command: Command = {
+  usage: `Usage: seed explain --tool <name> | --prompt <name> | --resource <uri>
+                    [--claims <file.json>] [--scopes "<scope> <scope>"]
+
+Explains why a caller may or may not use a tool, prompt or resource.
+
+  --claims  a file with the claims of an access token, as JSON; without it, nobody is signed in
+  --scopes  scopes of the access token, instead of those in the file
+
+The exit code is 0 if the caller may use it, and 1 otherwise.`,
+
+  async run (args, { readConfig, loadDefinitions, print }) {
+    const { claims: file, scopes, ...subject } = parseOptions(args, ['tool', 'prompt', 'resource', 'claims', 'scopes'])
+    if (Object.keys(subject).length !== 1) throw new UsageError('Name one tool, prompt or resource')
+    const config = await readConfig()
+    const claims = file === undefined ? undefined : await readClaims(file)
+    const definitions = await loadDefinitions(config)
+    const caller = { claims: scopes === undefined ? claims : claims ?? {}, scopes }
+    const { isAllowed, text } = explain(config, { ...subject, ...caller }, definitions)
+    print(text)
+    return isAllowed ? 0 : 1
+  }
+}
+
+async function readClaims (file: string): Promise<Record<string, unknown>> {
+  const claims: unknown = JSON.parse(await readFile(file, 'utf8'))
+  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) {
+    throw new Error(`${file} must have one JSON object: the claims of an access token`)
+  }
+  return claims as Record<string, unknown>
+}
+
+/** The definition in question, by one of the first three members, and the caller. */
 export interface ExplainOptions {
   tool?: string | undefined
   prompt?: string | undefined
-  /** The URI of a resource, or a template as it was declared. */
+  /** The URI of a resource, or a template as it is defined. */
   resource?: string | undefined
-  /** Of an access token; undefined for a caller without one. */
+  /** Claims of an access token; undefined for a caller who is not signed in. */
   claims: Record<string, unknown> | undefined
-  /** Instead of those in the claims. */
+  /** Scopes instead of those in the claims, separated by spaces. */
   scopes?: string | undefined
 }
 
 export interface Explanation {
-  allowed: boolean
-  /** For the operator: the verdict, and every reason for it. */
+  isAllowed: boolean
+  /** The verdict and every reason for it, for the operator. */
   text: string
 }
 
 /**
- * `seed explain`: why a caller may use something, or may not. The judgement is that of the server.
+ * Explains why a caller may or may not use a definition, with the same evaluator as the server.
  *
- * @throws Error with a sentence for the operator; ClaimError
+ * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
-export function explain ({ oidc, scopeHierarchy }: Pick<Config, 'oidc' | 'scopeHierarchy'>, options: ExplainOptions, definitions: readonly Definition[]): Explanation {
-  const definition = find(options, definitions)
-  const principal = options.claims && toPrincipal({
-    iss: oidc.issuer,
-    sub: 'somebody',
-    exp: 0,
-    ...options.claims,
-    ...(options.scopes !== undefined && { scope: options.scopes, scp: undefined })
-  }, { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths })
-  const needs = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
-  const { evaluate } = createPolicyEvaluator({ hierarchy: scopeHierarchy, scopes: [...oidc.scopes, ...needs.scopes] })
-  const { missingScopes, refusals } = evaluate(definition, principal)
-  const allowed = missingScopes.length === 0 && refusals.length === 0
-  const { scopes = [], groups = [], claims = {} } = definition
+export function explain (
+  { oidc, scopeHierarchy: hierarchy }: Pick<Config, 'oidc' | 'scopeHierarchy'>,
+  options: ExplainOptions,
+  definitions: readonly Definition[]
+): Explanation {
+  const definition = findDefinition(options, definitions)
+  const principal = options.claims && createPrincipal(options.claims, options.scopes, oidc)
+  const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
+  const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes] })
+  const verdict = evaluator.evaluate(definition, principal)
+  const { missingScopes, refusals } = verdict
   return {
-    allowed,
+    isAllowed: missingScopes.length === 0 && refusals.length === 0,
     text: [
-      `${describeDefinition(definition)}: ${verdict(refusals, missingScopes)}`,
+      `${describeDefinition(definition)}: ${describeVerdict(verdict)}`,
       ...refusals.map((refusal) => `- ${refusal}`),
       ...(missingScopes.length > 0 ? [`- the access token lacks the scopes ${missingScopes.join(', ')}`] : []),
-      `It asks for: ${[scopes.length > 0 && `all of the scopes ${scopes.join(', ')}`, groups.length > 0 && `one of the groups ${groups.join(', ')}`, ...Object.entries(claims).map(([name, value]) => `claim ${name} ${JSON.stringify(value)}`)].filter(Boolean).join('; ') || 'nothing'}`,
-      ...(principal === undefined
-        ? []
-        : [
-            `Scopes of the token: ${[...principal.scopes].join(', ') || 'none'}`,
-            `Groups (OIDC_GROUPS_CLAIM=${oidc.groupsClaim}): ${principal.groups.join(', ') || describeGroups(claimAt(principal.claims, oidc.groupsClaim))}`
-          ])
+      `It asks for: ${describePolicy(definition)}`,
+      ...(principal === undefined ? [] : describePrincipal(principal, oidc.groupsClaim))
     ].join('\n')
   }
 }
 
-function verdict (refusals: readonly string[], missingScopes: readonly string[]): string {
+function createPrincipal (
+  claims: Record<string, unknown>,
+  scopes: string | undefined,
+  { issuer, groupsClaim, preset: { groupPaths } }: Config['oidc']
+): Principal {
+  const required = { iss: issuer, sub: 'somebody', exp: 0 }
+  const replaced = scopes === undefined ? {} : { scope: scopes, scp: undefined }
+  return toPrincipal({ ...required, ...claims, ...replaced }, { groupsClaim, groupPaths })
+}
+
+function describeVerdict ({ refusals, missingScopes }: Verdict): string {
   if (refusals.length > 0) return 'hidden from this caller, as if it did not exist'
-  return missingScopes.length > 0 ? 'shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes' : 'allowed'
+  if (missingScopes.length === 0) return 'allowed'
+  return 'shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes'
 }
 
-function describeGroups (found: unknown): string {
-  if (found === undefined) return 'none, as the token has no such claim'
-  return Array.isArray(found) && found.length === 0 ? 'none, as the list is empty' : `none, as the claim is no list of strings: ${JSON.stringify(found)}`
+function describePolicy ({ scopes = [], groups = [], claims = {} }: Policy): string {
+  const rules = [
+    ...(scopes.length > 0 ? [`all of the scopes ${scopes.join(', ')}`] : []),
+    ...(groups.length > 0 ? [`one of the groups ${groups.join(', ')}`] : []),
+    ...Object.entries(claims).map(([name, value]) => `claim ${name} ${JSON.stringify(value)}`)
+  ]
+  return rules.join('; ') || 'nothing'
 }
 
-function find ({ tool, prompt, resource }: ExplainOptions, definitions: readonly Definition[]): Definition {
-  const asked = new Set(Object.entries({ tool, prompt, resource, 'resource-template': resource }).map(([kind, name]) => `${kind} ${name}`))
-  const found = definitions.find((definition) => asked.has(`${definition.kind} ${nameOf(definition)}`)) ??
-    definitions.find((definition) => definition.kind === 'resource-template' && resource !== undefined && parseUriTemplate(definition.uriTemplate).match(resource) !== undefined)
-  if (found === undefined) throw new Error(`This server has nothing of this name. It has:\n${definitions.map(describeDefinition).sort().join('\n')}`)
-  return found
+function describePrincipal ({ scopes, groups, claims }: Principal, groupsClaim: string): string[] {
+  return [
+    `Scopes of the token: ${[...scopes].join(', ') || 'none'}`,
+    `Groups (OIDC_GROUPS_CLAIM=${groupsClaim}): ${groups.join(', ') || explainNoGroups(claimAt(claims, groupsClaim))}`
+  ]
 }
 
-function nameOf (definition: Definition): string {
+function explainNoGroups (claim: unknown): string {
+  if (claim === undefined) return 'none, as the token has no such claim'
+  if (Array.isArray(claim) && claim.length === 0) return 'none, as the list is empty'
+  return `none, as the claim is not a list of strings: ${JSON.stringify(claim)}`
+}
+
+function findDefinition (options: ExplainOptions, definitions: readonly Definition[]): Definition {
+  const found = definitions.find((definition) => isNamed(definition, options)) ??
+    definitions.find((definition) => matchesTemplate(definition, options))
+  if (found !== undefined) return found
+  const all = definitions.map(describeDefinition).sort().join('\n')
+  throw new Error(`This server has nothing of this name. It has:\n${all}`)
+}
+
+function isNamed (definition: Definition, { tool, prompt, resource }: ExplainOptions): boolean {
   switch (definition.kind) {
-    case 'resource': return definition.uri
-    case 'resource-template': return definition.uriTemplate
-    default: return definition.name
+    case 'tool': return definition.name === tool
+    case 'prompt': return definition.name === prompt
+    case 'resource': return definition.uri === resource
+    case 'resource-template': return definition.uriTemplate === resource
   }
+}
+
+function matchesTemplate (definition: Definition, { resource }: ExplainOptions): boolean {
+  return definition.kind === 'resource-template' && resource !== undefined &&
+    parseUriTemplate(definition.uriTemplate).match(resource) !== undefined
 }

@@ -1,82 +1,126 @@
 import type { Config } from '../config/config.ts'
+import { createKeyring } from '../crypto/keyring.ts'
+import type { Log } from '../logging/log.ts'
 import { fetchJson } from '../net/fetch.ts'
 import { createGrants } from '../oauth/modes/broker/grants.ts'
-import { createRevocations, subjectKey } from '../tokens/revocations.ts'
-import { createKeyring } from '../crypto/keyring.ts'
-import { createTokenClient } from '../provider/token-client.ts'
 import { createProviderDiscovery } from '../provider/discovery.ts'
-import type { Log } from '../logging/log.ts'
+import { createTokenClient } from '../provider/token-client.ts'
 import { openRedisClient } from '../store/redis-client.ts'
 import { createRedisStore } from '../store/redis.ts'
 import type { Store } from '../store/store.ts'
+import { createRevocations, subjectKey } from '../tokens/revocations.ts'
+import { UsageError, parseOptions } from './command.ts'
+import type { Command } from './command.ts'
 
-/** Whose grants are to end: one of the three. */
+export const command: Command = {
+  usage: `Usage: seed revoke --subject <sub> | --client <client id> | --grant <grant id>
+
+Ends the sign-ins of a person, those of a client, or one of them, with their access tokens, on every replica at once.
+
+  --subject  the person's sub at the provider, as the log shows it
+  --client   the client's id
+  --grant    the grant's id, as the log shows it
+
+With OAUTH_MODE=proxy the provider keeps the grants: --subject ends the access tokens that the person has now.`,
+
+  async run (args, { readConfig, print, printError }) {
+    const options = parseOptions(args, ['subject', 'client', 'grant'])
+    if (Object.keys(options).length !== 1) throw new UsageError('Name one subject, client or grant')
+    const { subject, client, grant } = options
+    const config = await readConfig()
+    print(await revoke(config, { subject, clientId: client, grantId: grant }, errorLog(printError)))
+    return 0
+  }
+}
+
+/** Logs warnings and errors only: what was done is the command's output. */
+function errorLog (printError: (text: string) => void): Log {
+  const print = (fields: object, message: string): void => { printError(JSON.stringify({ msg: message, ...fields })) }
+  return { info () {}, warn: print, error: print }
+}
+
+/** The grants to revoke, by one of the three. */
 export interface RevokeOptions {
-  /** `sub` at the provider, as the log shows it. */
+  /** `sub` at the provider. */
   subject?: string | undefined
   clientId?: string | undefined
   grantId?: string | undefined
 }
 
-/** How long the provider may take to be found before its own tokens are left to run out. */
+/** How long to look for the provider. If it is not found, its own tokens are left to expire. */
 const DISCOVERY_MS = 5_000
 
 /**
- * `seed revoke`: ends grants and their access tokens on every replica at once, and the provider's tokens where it can.
+ * Revokes grants and their access tokens on every replica, and the provider's tokens if it can be reached.
  *
  * @returns a sentence that says what was done
  * @throws Error with a sentence for the operator
  */
 export async function revoke (config: Config, options: RevokeOptions, log: Log): Promise<string> {
   const { url, ...redis } = config.redis
-  if (url === undefined) throw new Error('REDIS_URL is not set: a server without it keeps its grants to itself, and a restart ends them')
+  if (url === undefined) {
+    throw new Error('REDIS_URL is not set: without it, each server keeps its grants to itself, and a restart ends them')
+  }
   const store = createRedisStore(openRedisClient({ ...redis, url, log }))
   try {
     await store.ready()
-    return config.oauth.mode === 'broker' ? await revokeGrants(config, options, store, log) : await revokeTokens(config, options, store)
+    return config.oauth.mode === 'broker'
+      ? await revokeGrants(config, options, store, log)
+      : await revokeTokens(config, options, store)
   } finally {
     await store.close()
   }
 }
 
-async function revokeGrants (config: Config, { subject, clientId, grantId }: RevokeOptions, store: Store, log: Log): Promise<string> {
-  const provider = await discover(config, log)
+/** Broker mode: the grants are Seed's own. */
+async function revokeGrants (config: Config, options: RevokeOptions, store: Store, log: Log): Promise<string> {
+  const { subject, clientId, grantId } = options
+  const provider = await discoverProvider(config, log)
+  const revocationSeconds = config.oauth.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds
   try {
     const grants = createGrants({
       lifetimes: config.oauth.grant,
       store,
       keyring: createKeyring(config.secrets.current, config.secrets.previous),
-      revocations: createRevocations(store, config.oauth.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds),
+      revocations: createRevocations(store, revocationSeconds),
       upstream: createTokenClient({ ...config.oidc, provider: provider.metadata }),
       log
     })
     if (grantId !== undefined) {
-      const found = await grants.find(grantId)
+      const grant = await grants.find(grantId)
       await grants.revoke(grantId, 'revoked by the operator')
-      return found === undefined ? 'No such grant; its access tokens, if there are any, have ended' : 'One grant has ended'
+      return grant === undefined
+        ? 'No such grant; its access tokens, if there are any, have ended'
+        : 'One grant has ended'
     }
-    const ended = await grants.revokeAll(subject === undefined ? { clientId: clientId! } : { subject }, 'revoked by the operator')
-    return ended === 1 ? 'One grant has ended' : `${ended} grants have ended`
+    const owner = subject === undefined ? { clientId: clientId! } : { subject }
+    const count = await grants.revokeAll(owner, 'revoked by the operator')
+    return count === 1 ? 'One grant has ended' : `${count} grants have ended`
   } finally {
     provider.close()
   }
 }
 
-/** Proxy mode: the provider keeps the grants; what can end here is what it has issued so far. */
+/** Proxy mode: the provider keeps the grants; only the access tokens that it has issued so far can be revoked here. */
 async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, store: Store): Promise<string> {
-  if (subject === undefined) throw new Error('With OAUTH_MODE=proxy the provider keeps the grants: revoke them there. Here --subject ends the access tokens that somebody has now')
-  await createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds).revoke([subjectKey(subject)], Math.floor(Date.now() / 1_000))
-  return 'The access tokens that this subject has now have ended; end the sign-in at the provider too, or it gives new ones'
+  if (subject === undefined) {
+    throw new Error('With OAUTH_MODE=proxy the provider keeps the grants: revoke them there. ' +
+      'Here, --subject ends the access tokens that a person has now')
+  }
+  const revocations = createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds)
+  await revocations.revoke([subjectKey(subject)], Math.floor(Date.now() / 1_000))
+  return 'The access tokens that this subject has now have ended; ' +
+    'end the sign-in at the provider too, or it issues new ones'
 }
 
-/** The provider, or what throws ProviderUnavailableError in its place: then its tokens are not revoked, and the log says so. */
-async function discover (config: Config, log: Log) {
-  let found!: () => void
-  const ready = new Promise<void>((resolve) => { found = resolve })
-  const provider = createProviderDiscovery({ ...config.oidc, fetchJson, log, onReady: found })
+/** Waits until the provider is found, or for DISCOVERY_MS: revoking its tokens then fails, and the log says so. */
+async function discoverProvider (config: Config, log: Log) {
+  let settle!: () => void
+  const settled = new Promise<void>((resolve) => { settle = resolve })
+  const provider = createProviderDiscovery({ ...config.oidc, fetchJson, log, onReady: settle })
   provider.start()
-  const patience = setTimeout(found, DISCOVERY_MS)
-  await ready
-  clearTimeout(patience)
+  const timer = setTimeout(settle, DISCOVERY_MS)
+  await settled
+  clearTimeout(timer)
   return provider
 }

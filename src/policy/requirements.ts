@@ -1,20 +1,27 @@
 import type { Definition } from '../define/definition.ts'
+import type { ScopeHierarchy } from './scope-hierarchy.ts'
 
-/** What the policies of all that is offered need to know of a caller. */
+/** What access tokens must be able to contain, so that the policies of all definitions can be evaluated. */
 export interface PolicyRequirements {
   /** Scopes that clients must be able to ask for, besides OIDC_SCOPES. */
   scopes: readonly string[]
-  /** Claims that access tokens must hold. */
+  /** Names of claims that access tokens must contain. */
   claims: readonly string[]
 }
 
 export const NO_REQUIREMENTS: PolicyRequirements = { scopes: [], claims: [] }
 
 /**
- * @param hierarchy SCOPE_HIERARCHY: whoever may ask for a scope may ask for one that includes it
+ * Collects the scopes and claims that policies name. Scopes of the hierarchy count as well, as a client may ask for the
+ * wider one.
+ *
  * @param known OIDC_SCOPES
  */
-export function requirementsOf (definitions: readonly Definition[], hierarchy: ReadonlyArray<readonly [wider: string, narrower: string]>, known: readonly string[]): PolicyRequirements {
+export function requirementsOf (
+  definitions: readonly Definition[],
+  hierarchy: ScopeHierarchy,
+  known: readonly string[]
+): PolicyRequirements {
   const scopes = new Set([...definitions.flatMap(({ scopes = [] }) => scopes), ...hierarchy.flat()])
   const claims = new Set(definitions.flatMap(({ claims = {} }) => Object.keys(claims)))
   return { scopes: [...scopes].filter((scope) => !known.includes(scope)).sort(), claims: [...claims].sort() }

@@ -26,7 +26,7 @@ t.test('tells the verdict, and every reason for it', (t) => {
   const told = (options: Partial<Parameters<typeof explain>[1]>) => explain(config, { claims: good, ...options }, definitions)
 
   t.same(told({ tool: 'refund' }), {
-    allowed: true,
+    isAllowed: true,
     text: [
       'Tool "refund": allowed',
       'It asks for: all of the scopes billing:write; one of the groups billing, admins; claim level [3,4]',
@@ -34,18 +34,18 @@ t.test('tells the verdict, and every reason for it', (t) => {
       'Groups (OIDC_GROUPS_CLAIM=realm_access.roles): admins'
     ].join('\n')
   })
-  t.same(told({ tool: 'open', claims: undefined }), { allowed: true, text: 'Tool "open": allowed\nIt asks for: nothing' })
-  t.match(told({ tool: 'refund', scopes: 'openid' }), { allowed: false, text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/ })
+  t.same(told({ tool: 'open', claims: undefined }), { isAllowed: true, text: 'Tool "open": allowed\nIt asks for: nothing' })
+  t.match(told({ tool: 'refund', scopes: 'openid' }), { isAllowed: false, text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/ })
   const all = told({ tool: 'refund', claims: {} })
-  t.equal(all.allowed, false)
+  t.equal(all.isAllowed, false)
   for (const reason of ['hidden from this caller', 'none of the groups billing, admins', 'claim level must be 3 or 4', 'lacks the scopes billing:write', 'Scopes of the token: none', 'none, as the token has no such claim']) t.match(all.text, reason)
   t.match(told({ tool: 'refund', claims: { realm_access: { roles: [] } } }).text, 'none, as the list is empty')
-  t.match(told({ tool: 'refund', claims: { realm_access: { roles: 'admins' } } }).text, 'none, as the claim is no list of strings: "admins"')
-  t.match(told({ tool: 'refund', claims: undefined }), { allowed: false, text: /hidden/ })
-  t.match(told({ prompt: 'dunning' }), { allowed: true, text: /^Prompt "dunning"/ })
-  t.match(told({ resource: 'bills://all' }), { allowed: false, text: /^Resource "bills:/ })
-  t.match(told({ resource: 'bills://of/{id}' }), { allowed: true, text: /^Resource template/ })
-  t.match(told({ resource: 'bills://of/7' }), { allowed: true, text: /^Resource template/ })
+  t.match(told({ tool: 'refund', claims: { realm_access: { roles: 'admins' } } }).text, 'none, as the claim is not a list of strings: "admins"')
+  t.match(told({ tool: 'refund', claims: undefined }), { isAllowed: false, text: /hidden/ })
+  t.match(told({ prompt: 'dunning' }), { isAllowed: true, text: /^Prompt "dunning"/ })
+  t.match(told({ resource: 'bills://all' }), { isAllowed: false, text: /^Resource "bills:/ })
+  t.match(told({ resource: 'bills://of/{id}' }), { isAllowed: true, text: /^Resource template/ })
+  t.match(told({ resource: 'bills://of/7' }), { isAllowed: true, text: /^Resource template/ })
   t.throws(() => told({ tool: 'nosuch' }), { message: /nothing of this name. It has:\nPrompt "dunning"\n/ })
   t.throws(() => told({ prompt: 'nosuch' }), { message: /nothing of this name/ })
   t.throws(() => told({ resource: 'bills://nosuch' }), { message: /nothing of this name/ })
@@ -67,9 +67,11 @@ t.test('the command tells of what this server has, and its exit code is the verd
   t.match(await runCli(t, ['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
   t.match(await runCli(t, ['--tool', 'seed_ping']), { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing\n' })
   const guarded = "import { Type, defineTool } from 'seed-mcp-server'\nexport const guarded = defineTool({ name: 'guarded', description: 'for admins', input: Type.Object({}), groups: ['admins'], handler: () => 'x' })\n"
-  t.match(await runCli(t, ['--tool', 'guarded', '--claims', 'claims.json'], { ...files, 'guarded.mjs': guarded }), { code: 1, output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token says navy\n/ }, 'one of an extension too')
+  t.match(await runCli(t, ['--tool', 'guarded', '--claims', 'claims.json'], { ...files, 'guarded.mjs': guarded }), { code: 1, output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token has navy\n/ }, 'one of an extension too')
   t.match(await runCli(t, ['--tool', 'nosuch']), { code: 1, output: /nothing of this name/ })
   for (const file of ['list.json', 'null.json', 'text.json']) t.match(await runCli(t, ['--tool', 'whoami', '--claims', file], files), { code: 1, output: /must have one JSON object/ }, file)
   t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'none.json']), { code: 1, output: /ENOENT/ })
-  for (const args of [[], ['--tool', 'a', '--prompt', 'b'], ['--claims', 'claims.json']]) t.match(await runCli(t, args), { code: 1, output: /Usage: seed explain/ })
+  for (const args of [[], ['--tool', 'a', '--prompt', 'b'], ['--claims', 'claims.json']]) t.match(await runCli(t, args), { code: 1, output: /^Name one tool, prompt or resource\n\nUsage: seed explain/ })
+  t.match(await runCli(t, ['--tool']), { code: 1, output: /'--tool <value>' argument missing\n\nUsage: seed explain/ })
+  t.match(await runCli(t, ['--help']), { code: 0, output: /^Usage: seed explain/ })
 })

@@ -135,12 +135,20 @@ t.test('in proxy mode the access tokens of a subject end; grants are the provide
 
 t.test('what it cannot do, it says in a sentence', async (t) => {
   const env = { OAUTH_MODE: 'broker', OIDC_ISSUER: 'https://auth.example.com', OIDC_CLIENT_ID: 'seed', SEED_SECRET: SECRET }
-  for (const args of [[], ['revoke'], ['revoke', '--subject', 'ada', '--client', 'x'], ['forget', '--subject', 'ada'], ['--help']]) {
-    const { code, output } = await runCli(t, args, env)
+  for (const [args, usage] of [
+    [[], /^Usage: seed <command> /],
+    [['forget', '--subject', 'ada'], /^seed has no command forget\n\nUsage: seed <command> /],
+    [['revoke'], /^Name one subject, client or grant\n\nUsage: seed revoke /],
+    [['revoke', '--subject', 'ada', '--client', 'x'], /^Name one subject, client or grant\n\nUsage: seed revoke /],
+    [['revoke', 'ada'], /^Unexpected argument 'ada'.*\n\nUsage: seed revoke /]
+  ] as const) {
+    const { code, output } = await runCli(t, [...args], env)
     t.equal(code, 1, args.join(' '))
-    t.match(output, /Usage: seed revoke/)
+    t.match(output, usage)
     t.notMatch(output, / at .*:\d+/, 'no stack')
   }
+  t.match(await runCli(t, ['--help'], env), { code: 0, output: /^Usage: seed <command> [^]*\n {2}revoke +Ends sign-ins/ })
+  t.match(await runCli(t, ['revoke', '--help'], env), { code: 0, output: /^Usage: seed revoke / })
   t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 1, output: /^REDIS_URL is not set/ })
   t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }), { code: 1, output: /The store \(REDIS_URL\) does not answer/ })
   t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, OIDC_CLIENT_ID: '' }), { code: 1, output: /OIDC_CLIENT_ID is missing/ })
