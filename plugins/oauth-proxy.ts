@@ -22,9 +22,9 @@ import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 
 export interface OauthProxyOptions {
-  /** How client metadata documents are fetched. */
+  /** Fetches client metadata documents. */
   fetchDocument: FetchPublicDocument
-  /** What the policies of tools, prompts and resources need to know of a caller. */
+  /** Scopes and claims that the policies of tools, prompts and resources need. */
   requirements: PolicyRequirements
 }
 

@@ -12,7 +12,7 @@ export interface HealthRouteOptions {
 export interface HealthPart {
   /** Rejects with the reason if the part cannot be used. */
   check: () => Promise<void>
-  /** Whether the server is useless without this part. Without any other part it is degraded. */
+  /** True if the server is useless without this part. Without any other part it is degraded. */
   vital: boolean
 }
 

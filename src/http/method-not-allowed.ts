@@ -26,7 +26,7 @@ export function rejectOtherMethods (
   })
 }
 
-/** Whether @fastify/cors answers preflights (OPTIONS) in this scope. */
+/** Returns true if @fastify/cors answers preflights (OPTIONS) in this scope. */
 function hasCors (app: FastifyInstance): boolean {
   return app.hasRequestDecorator('corsPreflightEnabled')
 }

@@ -4,11 +4,11 @@ import { escapeHtml, isolateText, renderPage, sanitizeText } from './layout.ts'
 export interface ConsentPage {
   /** The client's own name; untrusted. */
   clientName: string
-  /** Who confirms the name: the operator (`configured`) or nobody. */
+  /** The kind of client: only the name of a `configured` one is confirmed, by the operator. */
   clientKind: 'registered' | 'document' | 'configured' | 'unregistered'
   /** Host of the client's metadata document, for `document`. */
   documentHost?: string | undefined
-  /** Where the authorization code is sent: host and port, in ASCII (punycode); for a private-use scheme, `cursor:`. */
+  /** The receiver of the authorization code: host and port, in ASCII (punycode); `cursor:` for a private-use scheme. */
   destination: string
   /** `loopback`: a program on this computer; `app`: a desktop app with a private-use scheme; `web`: a web site. */
   destinationKind: 'web' | 'loopback' | 'app'

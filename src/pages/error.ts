@@ -3,9 +3,9 @@ import { escapeHtml, renderPage } from './layout.ts'
 /** An error, explained to a person in a browser. All members are plain text. */
 export interface ErrorPage {
   title: string
-  /** What happened, in one sentence. */
+  /** One sentence about the error. */
   sentence: string
-  /** What to do now, in one sentence. */
+  /** One sentence about what to do next. */
   advice: string
   /** A button, such as the way back to the application. The caller has checked the scheme of `href`. */
   link?: { href: string, text: string } | undefined
@@ -25,5 +25,5 @@ export function renderErrorPage ({ title, sentence, advice, link, reference }: E
 }
 
 function renderLink ({ href, text }: { href: string, text: string }): string {
-  return `<p><a class="button primary" rel="noreferrer" href="${escapeHtml(href)}">${escapeHtml(text)}</a></p>`
+  return `<p><a class="button primary" href="${escapeHtml(href)}" rel="noreferrer">${escapeHtml(text)}</a></p>`
 }

@@ -25,7 +25,7 @@ export const AuthorizeQuerySchema = Type.Object({
 })
 export type AuthorizeQuery = Static<typeof AuthorizeQuerySchema>
 
-/** The browser's cookies tell whether it has seen a consent page before. */
+/** A cookie identifies a browser that has seen a consent page before. */
 export const AuthorizeHeadersSchema = Type.Object({
   cookie: Type.Optional(Type.String())
 })

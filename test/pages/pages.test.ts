@@ -260,8 +260,8 @@ t.test('the error page has the reference, and a link if there is one', async (t)
   const plain = renderErrorPage(ERROR)
   t.notMatch(plain, /<a |href=/)
   t.match(plain, `<code>${ERROR.reference}</code>`)
-  const link = '<a class="button primary" rel="noreferrer" href="http://127.0.0.1:53682/callback' +
-    '?error=access_denied&#38;state=a%20b">Return to the application</a>'
+  const link = '<a class="button primary" href="http://127.0.0.1:53682/callback?error=access_denied&#38;state=a%20b" ' +
+    'rel="noreferrer">Return to the application</a>'
   t.match(renderErrorPage(ERRORS['link']!), link)
   t.equal(escapeHtml('&<>"\'a'), '&#38;&#60;&#62;&#34;&#39;a')
 })

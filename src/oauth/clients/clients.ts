@@ -9,7 +9,7 @@ import type { Registrations } from './registrations.ts'
 
 export interface Client {
   /**
-   * Where the client is known from: `configured` by the operator, `registered` by itself, published as a metadata
+   * The source of the client: `configured` by the operator, `registered` by itself, published as a metadata
    * `document`, or `unregistered`. An unregistered client may use any id (Claude Code does) and is confined to
    * loopback redirect URIs.
    */
@@ -22,7 +22,7 @@ export interface Client {
   /** SHA-256 of the secret, base64url. */
   secretHash: string | undefined
   jwks: { keys: JWK[] } | undefined
-  /** Whether the client may get refresh tokens. */
+  /** True if the client may get refresh tokens. */
   refreshes: boolean
 }
 
@@ -52,7 +52,7 @@ const PUBLIC_CLIENT = { authMethod: 'none', secretHash: undefined, jwks: undefin
 export type Clients = ReturnType<typeof createClients>
 
 /**
- * Looks up clients, whichever way they are known.
+ * Looks up clients of every kind.
  * @throws Error if a configured client has a redirect URI that is not acceptable
  */
 export function createClients ({ registrations, configured, documents, redirectUriSchemes }: ClientsOptions) {

@@ -22,7 +22,7 @@ const MAX_REDIRECT_URIS = 20
 const MAX_NAME_LENGTH = 200
 const MAX_URL_LENGTH = 2_048
 
-/** Tells document URLs from other client ids. `checkDocumentUrl` then says whether the URL is acceptable. */
+/** Returns true for client ids that are document URLs. `checkDocumentUrl` decides whether the URL is acceptable. */
 export function isMetadataDocumentUrl (clientId: string): boolean {
   return /^https:\/\//i.test(clientId)
 }

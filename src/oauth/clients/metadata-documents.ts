@@ -124,7 +124,7 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
       })
     },
 
-    /** Whether metadata may promise `client_id_metadata_document_supported` now. */
+    /** Returns true while metadata may promise `client_id_metadata_document_supported`. */
     advertised: () => enabled && probe.succeeded(),
 
     /** Starts the first probe; returns at once. */
@@ -168,7 +168,7 @@ function isJson (contentType = ''): boolean {
 }
 
 /**
- * How long a response may be cached (RFC 9111 sections 4.2 and 5.2.2), between 30 seconds and a day. The minimum also
+ * Returns how long a response may be cached (RFC 9111 sections 4.2 and 5.2.2): 30 seconds to a day. The minimum also
  * holds for no-store and no-cache, to spare the client's host. s-maxage is for shared proxies and is ignored.
  */
 function freshnessSeconds (headers: { 'cache-control'?: string | undefined, age?: string | undefined }): number {

@@ -59,7 +59,7 @@ export function createMetadataProbe ({ probeUrl, load, log, now }: MetadataProbe
   }
 
   return {
-    /** Whether the last probe succeeded. */
+    /** Returns true if the last probe succeeded. */
     succeeded: () => outcome === 'good',
     /** Starts the first probe; returns at once. */
     start () {

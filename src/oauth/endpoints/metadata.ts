@@ -16,7 +16,7 @@ export interface MetadataOptions {
 
 /** The part of the metadata that changes while Seed runs. */
 export interface MetadataState {
-  /** Whether client ID metadata documents can be fetched now. */
+  /** True while client ID metadata documents can be fetched. */
   metadataDocuments: boolean
 }
 

@@ -36,14 +36,14 @@ export function checkRegistrableRedirectUri (uri: string, schemes: readonly stri
 }
 
 /**
- * Whether `uri` is one of `registered`: the same string, except that an http loopback URI may have any port
+ * Returns true if `uri` is one of `registered`: the same string, except that an http loopback URI may have any port
  * (RFC 8252 section 7.3). Host, path and query are compared exactly: localhost is not 127.0.0.1.
  */
 export function matchesRedirectUri (uri: string, registered: readonly string[]): boolean {
   return registered.some((candidate) => candidate === uri || differsInPortOnly(uri, candidate))
 }
 
-/** Whether `uri` is a well-formed http URI of this machine, in its normal form. */
+/** Returns true if `uri` is a well-formed http URI of this machine, in its normal form. */
 export function isLoopbackRedirectUri (uri: string): boolean {
   try {
     checkRegistrableRedirectUri(uri, [])
