@@ -26,7 +26,7 @@ async function dcr (app: FastifyInstance): Promise<void> {
     await limitAll(request, 'all')
   }
 
-  app.addHook('onRequest', createHostCheck(config))
+  app.addHook('onRequest', createHostCheck(config, rateLimits.countRefused))
   app.addHook('onRequest', rateLimits.byAddress('registration'))
   // /register serves clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/register', '/register']) {

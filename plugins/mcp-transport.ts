@@ -55,8 +55,8 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const origins = allowedOrigins(config)
   const challenge = { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }
 
-  app.addHook('onRequest', createHostCheck(config))
-  app.addHook('onRequest', createOriginCheck(origins))
+  app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
+  app.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await sharedCounters.close() })
@@ -83,7 +83,7 @@ function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
 
 export default fp(mcpTransport, {
   name: 'mcp-transport',
-  dependencies: ['redis', 'keyring'],
+  dependencies: ['redis', 'keyring', 'rate-limit'],
   decorators: { request: ['principal'] },
   encapsulate: true,
   fastify: '5.x'

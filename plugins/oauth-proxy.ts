@@ -44,7 +44,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
 
   app.addHook('onReady', async () => { documents.start() })
   app.addHook('onClose', async () => { documents.close() })
-  app.addHook('onRequest', createHostCheck(config))
+  app.addHook('onRequest', createHostCheck(config, rateLimits.countRefused))
 
   await app.register(async (scope) => {
     scope.addHook('onRequest', rateLimits.byAddressLocally('documents', { factor: 10 }))

@@ -30,6 +30,11 @@ export interface RateLimits {
    * @throws LimitError
    */
   byKey (endpoint: string, limit: KeyLimit): LimitByKey
+  /**
+   * Counts a request that is refused before it reaches a route (a foreign Host or Origin, a malformed URL), by address
+   * and by this replica only. @throws LimitError
+   */
+  countRefused (request: FastifyRequest): Promise<void>
 }
 
 export interface KeyLimit {
@@ -40,6 +45,8 @@ export interface KeyLimit {
 }
 
 const MINUTE_SECONDS = 60
+/** Times OAUTH_LIMIT_PER_ADDRESS. */
+const REFUSED_FACTOR = 5
 
 /** Shares rate limits, by @fastify/rate-limit. */
 async function rateLimit (app: FastifyInstance): Promise<void> {
@@ -63,7 +70,19 @@ async function rateLimit (app: FastifyInstance): Promise<void> {
     })
   }
 
+  const refusedLimit = { max: REFUSED_FACTOR * perAddress, windowSeconds: MINUTE_SECONDS, setting: 'OAUTH_LIMIT_PER_ADDRESS' }
+  const checkRefused = app.createRateLimit({
+    max: refusedLimit.max,
+    timeWindow: MINUTE_SECONDS * 1_000,
+    keyGenerator: ({ ip }) => `refused:address:${clientAddressKey(ip)}`,
+    ...{ local: true }
+  })
+
   app.decorate('rateLimits', {
+    async countRefused (request) {
+      const result = await checkRefused(request)
+      if (!result.isAllowed && result.isExceeded) throw tooMany('refused', result.ttl, refusedLimit)
+    },
     byAddress: (endpoint) => limitAddress(endpoint, perAddress),
     byAddressLocally: (endpoint, { factor }) => limitAddress(endpoint, factor * perAddress, { local: true }),
     byKey (endpoint, limit) {

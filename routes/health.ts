@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
+import { isLocalRequest } from '../src/http/local-request.ts'
 import { ErrorSchema } from '../src/schemas/common.ts'
 import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
 
@@ -39,22 +40,26 @@ const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, 
   app.get('/ready', {
     ...options,
     schema: { response: { 200: ReadinessSchema, 503: ReadinessSchema, ...errors } }
-  }, async (_request, reply) => {
+  }, async (request, reply) => {
     if (shuttingDown()) return reply.code(503).send({ status: 'shutting down' })
+    // Reasons name internal addresses. The log has them too.
+    const showReasons = isLocalRequest(request.raw)
     const states = await Promise.all(Object.entries(parts).map(async ([name, { check }]) =>
-      [name, await stateOf(check)] as const))
+      [name, await stateOf(check, showReasons)] as const))
     const failing = states.flatMap(([name, { status }]) => status === 'ok' ? [] : parts[name]!)
     const status = failing.length === 0 ? 'ready' : failing.some(({ vital }) => vital) ? 'not ready' : 'degraded'
     return reply.code(status === 'not ready' ? 503 : 200).send({ status, parts: Object.fromEntries(states) })
   })
 }
 
-async function stateOf (check: HealthPart['check']): Promise<{ status: 'ok' | 'failing', reason?: string }> {
+async function stateOf (
+  check: HealthPart['check'], showReason: boolean
+): Promise<{ status: 'ok' | 'failing', reason?: string }> {
   try {
     await check()
     return { status: 'ok' }
   } catch (err) {
-    return { status: 'failing', reason: (err as Error).message }
+    return showReason ? { status: 'failing', reason: (err as Error).message } : { status: 'failing' }
   }
 }
 

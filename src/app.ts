@@ -143,6 +143,7 @@ async function answerBadUrl (
   error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLogger
 ): Promise<void> {
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
-  await plainErrorHandler(error, request, reply)
+  const cause = await request.server.rateLimits.countRefused(request).then(() => error, (limited: FastifyError) => limited)
+  await plainErrorHandler(cause, request, reply)
   logRequest(request, reply)
 }

@@ -20,11 +20,18 @@ export function readBearerToken ({ rawHeaders, url }: Pick<IncomingMessage, 'raw
   if (hasQueryToken(url)) {
     throw new BearerError('invalid_request', 'Send the access token once, in the Authorization header')
   }
-  const token = value.slice(SCHEME.length).trimStart()
+  const token = tokenOf(value)
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME || token === '' || token.includes(' ')) {
     throw new BearerError('invalid_format', 'The Authorization header must be "Bearer" and one access token')
   }
   return token
+}
+
+/** RFC 9110 section 11.4: one or more spaces, and no other white space, stand before the credential. */
+function tokenOf (value: string): string {
+  let start = SCHEME.length
+  while (value[start] === ' ') start++
+  return value.slice(start)
 }
 
 /** Decodes the query as other readers do: `access%5Ftoken` is the same parameter. */

@@ -20,10 +20,8 @@ import { PAGE_HEADERS } from '../pages/layout.ts'
 export function oauthErrorHandler (invalidCode: (error: FastifyError) => ErrorCode = () => 'invalid_request') {
   return async function (error: FastifyError | HttpError, request: FastifyRequest, reply: FastifyReply) {
     const { statusCode, code, publicMessage } = handleError(error, request, reply, invalidCode)
-    // RFC 6749 section 5.2: a client that used the Authorization header is told which scheme to use.
-    if (statusCode === 401 && request.headers.authorization !== undefined) {
-      reply.header('www-authenticate', 'Basic realm="Seed"')
-    }
+    // RFC 9110 section 15.5.2: every 401 has a challenge; RFC 6749 section 5.2 asks for the scheme that clients use.
+    if (statusCode === 401) reply.header('www-authenticate', 'Basic realm="Seed"')
     return reply.code(statusCode).headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
       .send({ error: code, error_description: publicMessage })
   }

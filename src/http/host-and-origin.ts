@@ -9,8 +9,13 @@ import type { Config } from '../config/config.ts'
  * Seed's own names come from the configuration. Loopback names are always accepted: a rebound name never is one.
  */
 
+/** Counts a request that is about to be refused. @throws LimitError when its address had too many of them */
+export type CountRefused = (request: FastifyRequest) => Promise<void>
+
 /** Returns an onRequest hook that answers 421 to a Host that is not this server's. */
-export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>) {
+export function createHostCheck (
+  { baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>, countRefused: CountRefused
+) {
   const own = new Set([new URL(baseUrl).host, ...allowedHosts])
 
   function isOwn (host: string): boolean {
@@ -22,7 +27,8 @@ export function createHostCheck ({ baseUrl, allowedHosts }: Pick<Config, 'baseUr
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const host = singleHeader(request.raw, 'host')
     if (host === null || !isOwn(host ?? '')) {
-      done(new HttpError(421, 'invalid_request', 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'))
+      const refusal = new HttpError(421, 'invalid_request', 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)')
+      countRefused(request).then(() => { done(refusal) }, done)
     } else done()
   }
 }
@@ -43,7 +49,7 @@ const EXPOSED_HEADERS = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version,
  * Returns an onRequest hook that answers 403 to an Origin that is present and not listed (scheme, host and port). Pages
  * of a listed origin may read the response (Fetch Standard, CORS protocol).
  */
-export function createOriginCheck (origins: readonly string[]) {
+export function createOriginCheck (origins: readonly string[], countRefused: CountRefused) {
   return function checkOrigin (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const { origin } = request.headers
     reply.header('vary', 'Origin')
@@ -51,6 +57,9 @@ export function createOriginCheck (origins: readonly string[]) {
     else if (origins.includes(origin)) {
       reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED_HEADERS)
       done()
-    } else done(new HttpError(403, 'invalid_request', 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'))
+    } else {
+      const refusal = new HttpError(403, 'invalid_request', 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)')
+      countRefused(request).then(() => { done(refusal) }, done)
+    }
   }
 }

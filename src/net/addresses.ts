@@ -48,6 +48,11 @@ export function isLoopbackHost (hostname: string): boolean {
   return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]' || hostname === '::1'
 }
 
+/** Returns whether an IP address, of a socket for example, is one of this machine's loopback addresses. */
+export function isLoopbackAddress (address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address)
+}
+
 /**
  * Returns the key under which the requests of an address are counted: the IPv4 address, or the /64 network of an IPv6
  * address, since one host or household holds a whole /64. Some proxies append the client's port in X-Forwarded-For; it

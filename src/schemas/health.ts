@@ -10,7 +10,7 @@ const PartSchema = Type.Object({
   reason: Type.Optional(Type.String())
 })
 
-/** Readiness, and each part that it depends on by name. `reason` explains a failing part in one sentence. */
+/** Readiness, and each part that it depends on by name. `reason` explains a failing part to probes on this machine. */
 export const ReadinessSchema = Type.Object({
   status: Type.Union([
     Type.Literal('ready'), Type.Literal('degraded'), Type.Literal('not ready'), Type.Literal('shutting down')

@@ -34,7 +34,7 @@ const PLUGINS = [
   [grants, 'grants', ['keyring', 'oidc-discovery', 'jwt-auth']],
   [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
-  [mcpTransport, 'mcp-transport', ['redis', 'keyring']],
+  [mcpTransport, 'mcp-transport', ['redis', 'keyring', 'rate-limit']],
   [health, 'health', ['shutdown', 'redis', 'rate-limit']]
 ] as const
 

@@ -145,6 +145,33 @@ t.test('without sign-in there is no provider to wait for', async (t) => {
   })
 })
 
+t.test('reasons, which name internal addresses, are shown to probes on this machine only', async (t) => {
+  const { app } = await startSeed(t, { env: { OIDC_ISSUER: 'http://127.0.0.1:1/realms/internal' } })
+  const readiness = async (options: object) => (await app.inject({ url: '/health/ready', ...options })).body
+  t.match(await readiness({}), /127\.0\.0\.1:1\/realms\/internal/)
+  for (const options of [
+    { remoteAddress: '192.0.2.1' },
+    { headers: { 'x-forwarded-for': '192.0.2.1' } },
+    { headers: { forwarded: 'for=192.0.2.1' } }
+  ]) t.notMatch(await readiness(options), /127\.0\.0\.1/, JSON.stringify(options))
+})
+
+t.test('requests that reach no route are limited too: a foreign Host or Origin, a malformed URL', async (t) => {
+  const { app } = await startSeed(t, { env: { AUTH_REQUIRED: 'false', OAUTH_LIMIT_PER_ADDRESS: '1' } })
+  for (const [index, options] of [
+    { url: '/mcp', method: 'POST', headers: { host: 'evil.example' } },
+    { url: '/mcp', method: 'POST', headers: { origin: 'https://evil.example' } },
+    { url: '/%ff' }
+  ].entries()) {
+    const statuses: number[] = []
+    for (let times = 0; times < 6; times++) {
+      statuses.push((await app.inject({ ...options, remoteAddress: `192.0.2.${index}` } as never)).statusCode)
+    }
+    t.same(statuses.slice(5), [429], JSON.stringify(options))
+    t.notOk(statuses.slice(0, 5).includes(429))
+  }
+})
+
 t.test('health and unknown paths are limited by address, without the store', async (t) => {
   const { app } = await startSeed(t, { env: { AUTH_REQUIRED: 'false', OAUTH_LIMIT_PER_ADDRESS: '1' } })
   app.store.increment = async () => { throw new Error('asked') }

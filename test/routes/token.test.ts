@@ -208,7 +208,7 @@ t.test('refuses invalid requests without asking the provider', async (t) => {
   for (const [fields, error, status = 400] of cases) {
     const response = await post(seed, fields)
     isError(t, response, status, error, JSON.stringify(fields).slice(0, 120))
-    t.equal(response.headers['www-authenticate'], undefined)
+    t.equal(response.headers['www-authenticate'], status === 401 ? 'Basic realm="Seed"' : undefined)
   }
   t.equal(seed.provider.hits()['/token'] ?? 0, hits, 'the provider is not asked')
 })
