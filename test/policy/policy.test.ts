@@ -156,7 +156,7 @@ t.test('a token without the scopes gets 403 with all of them in one challenge, b
     const { body, headers } = modernRequest('tools/call', { name: tool, arguments: {}, _meta: { ...MODERN_META, progressToken: 1 } })
     return await fetch(`${seed.url}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${await seed.provider.mint(claims)}` } })
   }
-  // HOSTILE T028: no substring, no other separator, no other case, no other type.
+  // No substring, no other separator, no other case, no other type.
   for (const scope of ['xmcp:admin mcp:audit', 'mcp:admin:read mcp:audit', 'mcp:admin,mcp:audit', 'MCP:ADMIN mcp:audit', 'mcp:admin\tmcp:audit', 'openid', '', ['mcp:admin', 'mcp:audit'], { 'mcp:admin': 1, 'mcp:audit': 1 }]) {
     const response = await post({ scope })
     const challenge = response.headers.get('www-authenticate') ?? ''

@@ -16,8 +16,8 @@ import { startTcpProxy } from '../support/tcp-proxy.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 
 /**
- * What clients of both eras get on the wire while Redis is away in each of the ways in which it can be, and after
- * (shared/HOSTILE.md F01 to F06). Real Redis, requests without an SDK.
+ * Responses to clients of both eras while Redis is unavailable in every way it can be, and afterwards. Real Redis,
+ * requests without an SDK.
  */
 const provider = await startDevProvider({ algorithm: 'ES256' })
 t.teardown(async () => { await provider.close() })

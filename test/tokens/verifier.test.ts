@@ -22,7 +22,7 @@ import { PING as SEED_PING, ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /**
- * Hostile tokens, over HTTP against a running Seed (HOSTILE.md T001 to T035).
+ * Hostile tokens, over HTTP against a running Seed.
  *
  * The provider publishes, next to its own key, keys of the test's: with their private halves in hand any token can
  * be put together, byte by byte.
