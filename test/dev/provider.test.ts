@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SignJWT, createLocalJWKSet, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify } from 'jose'
 import t from 'tap'
-import { createAdapter, startDevProvider } from '../../dev/provider.ts'
+import { createStorage, startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
 import type { AddressInfo } from 'node:net'
 import type { JSONWebKeySet, JWTVerifyOptions } from 'jose'
@@ -700,7 +700,7 @@ t.test('stops, and starts again on the same port with what it knew', async (t) =
 })
 
 t.test('the adapter keeps what lives, however much, and sweeps out what does not', async (t) => {
-  const { open, size } = createAdapter(10)
+  const { open, size } = createStorage(10)
   const sessions = open('Session')
   await sessions.upsert('dead', { uid: 'dead' }, 0)
   t.equal(await sessions.find('dead'), undefined)

@@ -1,7 +1,7 @@
 import { generateKeyPair } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
-import type { SpoiltToken } from '../../dev/provider.ts'
+import type { TokenOverrides } from '../../dev/provider.ts'
 import { digest } from '../../src/crypto/hash.ts'
 import { keys } from '../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
@@ -289,7 +289,7 @@ t.test('a code of another sign-in is refused (code injection, PKCE at the provid
 })
 
 /** What an ID token can be like that nobody should believe (OpenID Connect Core 1.0 section 3.1.3.7). */
-const SPOILT: Array<[what: string, spoil: (claims: Record<string, unknown>) => SpoiltToken | Promise<SpoiltToken>]> = [
+const SPOILT: Array<[what: string, spoil: (claims: Record<string, unknown>) => TokenOverrides | Promise<TokenOverrides>]> = [
   ['with another nonce', (claims) => ({ claims: { ...claims, nonce: 'x'.repeat(43) } })],
   ['without nonce', ({ nonce, ...claims }) => ({ claims })],
   ['for another client', (claims) => ({ claims: { ...claims, aud: 'somebody-else' } })],
@@ -327,7 +327,7 @@ t.test('an invalid ID token gets a page and no code, and nothing is stored', asy
   for (const [what, spoil] of SPOILT) {
     const attempt = await toCallback(seed)
     written.length = 0
-    seed.provider.quirks.idToken = spoil as (claims: Record<string, unknown>) => SpoiltToken
+    seed.provider.quirks.idToken = spoil as (claims: Record<string, unknown>) => TokenOverrides
     endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 502, 'server_error', what)
     t.same(written.filter((key) => /^(code|grant)/.test(key)), [], `${what}: nothing is kept`)
   }

@@ -11,22 +11,22 @@ export interface DevUser {
 
 export type SigningKey = CryptoKey | KeyObject | JWK | Uint8Array
 
-/** A token other than the one that was to be: its claims, header parameters beyond the usual ones, and who signs. */
-export interface SpoiltToken {
+/** A token that differs from the usual one: its claims, header parameters and key. */
+export interface TokenOverrides {
   claims: Record<string, unknown>
-  /** With `alg: 'none'` the token is not signed at all. */
+  /** Added to the usual parameters. With `alg: 'none'` the token is not signed. */
   header?: Record<string, unknown>
-  /** The provider's own when left out. */
+  /** The provider's own if left out. */
   key?: SigningKey
 }
 
-/** How real providers differ. Read anew by each request, so a test may change them while the provider runs. */
+/** Deviations of real providers. Every request reads them, so a test may change them while the provider runs. */
 export interface Quirks {
   /** Access tokens are opaque strings, as Google's and Okta's are. */
   opaqueTokens: boolean
   /** No refresh token, whatever was asked for. */
   noRefreshToken: boolean
-  /** Refresh tokens without `offline_access`; when false, only with it, and it is dropped without `prompt=consent`. */
+  /** Refresh tokens without `offline_access` too; if false, only with it, and only with `prompt=consent`. */
   refreshWithoutConsent: boolean
   /** Tokens carry no `groups`. */
   missingGroups: boolean
@@ -38,17 +38,17 @@ export interface Quirks {
   requireNonce: boolean
   /** ID tokens carry the claims of their scopes; when false, only userinfo does. */
   idTokenClaims: boolean
-  /** No revocation endpoint: discovery has none, and its place answers 404. */
+  /** No revocation endpoint: discovery names none, and its path answers 404. */
   noRevocation: boolean
 
   /**
-   * How a confidential client gets a token for another API: RFC 8693 as Keycloak has it, or Entra's on-behalf-of; the
-   * other one, and with undefined both, is an `unsupported_grant_type`.
+   * The grant type with which a confidential client gets a token for another API: RFC 8693 as in Keycloak, or Entra's
+   * on-behalf-of. The other one, or both if undefined, is an `unsupported_grant_type`.
    */
   delegation: 'token-exchange' | 'on-behalf-of' | undefined
   /** The audiences of such tokens; any other is an `invalid_target`. */
   exchangeAudiences: readonly string[]
-  /** How long such a token lives, in seconds. */
+  /** Lifetime of such a token, in seconds. */
   exchangedTtlSeconds: number
   /** Each use of a refresh token gives a new one, to confidential clients too. */
   rotateAlways: boolean
@@ -69,11 +69,12 @@ export interface Quirks {
   /** Entra: a refresh without `scope` gives an access token for another API. */
   refreshNeedsScope: boolean
   /**
-   * Entra: the tenant's id. Tokens have it as `tid` and in their `iss`, `<issuer>/<tid>/v2.0`; discovery says
-   * `<issuer>/{tenantid}/v2.0`, also below `/common/v2.0` and the like, and the real thing only below `/<tid>/v2.0`.
+   * Entra: the tenant's id. Tokens have it as `tid` and in their `iss`, `<issuer>/<tid>/v2.0`. Discovery says
+   * `<issuer>/{tenantid}/v2.0`, also under `/common/v2.0` and the like, and the tenant's issuer only under
+   * `/<tid>/v2.0`.
    */
   issuerTemplate: string | undefined
-  /** Entra: too many groups for a token, which says where to ask for them instead. */
+  /** Entra: too many groups for a token, which refers to another endpoint instead. */
   groupsOverage: boolean
 
   /** Auth0: access tokens are opaque unless the authorization request had `audience` with the option's value. */
@@ -92,8 +93,8 @@ export interface Quirks {
   /** authentik without a signing key: the key set is empty. */
   emptyJwks: boolean
 
-  /** Called with the claims of each ID token before it is handed out; what it returns is handed out instead. */
-  idToken: ((claims: Record<string, unknown>) => SpoiltToken | undefined) | undefined
+  /** Called with the claims of each ID token; what it returns is issued instead. */
+  idToken: ((claims: Record<string, unknown>) => TokenOverrides | undefined) | undefined
 }
 
 export const QUIRKS: Quirks = {
@@ -128,7 +129,7 @@ export const QUIRKS: Quirks = {
   idToken: undefined
 }
 
-/** What Google calls the scopes `email` and `profile`. */
+/** Google's names of the scopes `email` and `profile`. */
 const SCOPE_ALIASES = new Map([
   ['email', 'https://www.googleapis.com/auth/userinfo.email'],
   ['profile', 'https://www.googleapis.com/auth/userinfo.profile']
@@ -143,7 +144,7 @@ export function fromAliases (scopes: string): string {
   return scopes.split(' ').map((scope) => ALIASED_SCOPES.get(scope) ?? scope).join(' ')
 }
 
-/** What tokens and userinfo say of a user, for these scopes. */
+/** The claims about a user in tokens and userinfo, for these scopes. */
 export function claimsOf (user: DevUser, scopes: Set<string>, quirks: Quirks): Record<string, unknown> {
   return {
     ...(scopes.has('profile') ? { name: user.name, preferred_username: user.login } : {}),

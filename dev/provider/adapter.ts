@@ -1,14 +1,18 @@
 import type { Adapter, AdapterPayload } from 'oidc-provider'
 
-/**
- * Storage for `oidc-provider`, whose own forgets everything beyond 1,000 items, of which a sign-in leaves six.
- * Expired items are never served, and are swept out as often as the number of items doubles.
- */
-export function createAdapter (sweepAt = 1000): {
+export interface Storage {
+  /** Opens the items of one model of `oidc-provider`. */
   open: (model: string) => Adapter
+  /** Deletes everything that belongs to a user. */
   revoke: (login: string) => void
   size: () => number
-} {
+}
+
+/**
+ * Storage for `oidc-provider`, whose own keeps 1,000 items, and a sign-in leaves six. Expired items are never returned;
+ * they are deleted whenever the number of items has doubled.
+ */
+export function createStorage (sweepAt = 1000): Storage {
   const items = new Map<string, { payload: AdapterPayload, expiresAt: number }>()
 
   const find = (key: string) => {
@@ -33,7 +37,7 @@ export function createAdapter (sweepAt = 1000): {
     findByUid: async (uid) => find(`${model}:uid:${uid}`),
     async consume (id) {
       const payload = find(`${model}:${id}`)
-      // Revoked between the look and the spending, by a request that ran at the same time.
+      // Undefined if a request that ran at the same time has revoked it.
       if (payload !== undefined) payload.consumed = Math.floor(Date.now() / 1000)
     },
     async destroy (id) {

@@ -3,23 +3,16 @@ import { sendPage } from './pages.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 /**
- * How an endpoint breaks: `down` drops the connection, `hang` never answers, `html` is 200 with a page,
- * `huge` 16 MiB of JSON of undeclared length, `redirect` a 302 to `/redirected`, `wrong-issuer` a discovery
- * document of somebody else, a number that status with an empty body, `slow` a delay in milliseconds before
- * the real answer, and `status` with `json` an answer made up by the test.
+ * A way in which an endpoint breaks: `down` drops the connection, `hang` never answers, `html` is 200 with a page,
+ * `huge` 16 MiB of JSON of undeclared length, `redirect` a 302 to `/redirected`, `wrong-issuer` a discovery document
+ * of another issuer, a number that status with an empty body, `slow` a delay in milliseconds before the real answer,
+ * and `status` with `json` an answer that the test makes up.
  */
 export type Fault =
-  | 'down'
-  | 'hang'
-  | 'html'
-  | 'huge'
-  | 'redirect'
-  | 'wrong-issuer'
-  | number
-  | { slow: number }
-  | { status: number; json: unknown }
+  | 'down' | 'hang' | 'html' | 'huge' | 'redirect' | 'wrong-issuer'
+  | number | { slow: number } | { status: number, json: unknown }
 
-/** True when the fault was the whole answer, or there is to be none (`hang`). */
+/** Answers with a fault. @returns false when the real answer is still to follow */
 export async function breakDown (fault: Fault, req: IncomingMessage, res: ServerResponse): Promise<boolean> {
   if (typeof fault === 'number') res.writeHead(fault).end()
   else if (fault === 'down') req.socket.destroy()
