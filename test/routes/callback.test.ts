@@ -288,8 +288,10 @@ t.test('a code of another sign-in is refused (code injection, PKCE at the provid
   )
 })
 
-/** What an ID token can be like that nobody should believe (OpenID Connect Core 1.0 section 3.1.3.7). */
-const SPOILT: Array<[what: string, spoil: (claims: Record<string, unknown>) => TokenOverrides | Promise<TokenOverrides>]> = [
+type Override = (claims: Record<string, unknown>) => TokenOverrides | Promise<TokenOverrides>
+
+/** ID tokens that must be refused (OpenID Connect Core 1.0 section 3.1.3.7). */
+const BAD_ID_TOKENS: Array<[name: string, override: Override]> = [
   ['with another nonce', (claims) => ({ claims: { ...claims, nonce: 'x'.repeat(43) } })],
   ['without nonce', ({ nonce, ...claims }) => ({ claims })],
   ['for another client', (claims) => ({ claims: { ...claims, aud: 'somebody-else' } })],
@@ -324,10 +326,10 @@ t.test('an invalid ID token gets a page and no code, and nothing is stored', asy
     written.push(key)
     await set(key, value, ttlSeconds)
   }
-  for (const [what, spoil] of SPOILT) {
+  for (const [what, override] of BAD_ID_TOKENS) {
     const attempt = await toCallback(seed)
     written.length = 0
-    seed.provider.quirks.idToken = spoil as (claims: Record<string, unknown>) => TokenOverrides
+    seed.provider.quirks.idToken = override as (claims: Record<string, unknown>) => TokenOverrides
     endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 502, 'server_error', what)
     t.same(written.filter((key) => /^(code|grant)/.test(key)), [], `${what}: nothing is kept`)
   }
