@@ -4,6 +4,8 @@ import { readFile, readdir, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { createCoalescedTask } from '../src/async/coalesced-task.ts'
+import type { CoalescedTask } from '../src/async/coalesced-task.ts'
 import type { Definition } from '../src/define/definition.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import { linkExtensions } from '../src/extensions/link.ts'
@@ -55,8 +57,7 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
   const definitions = definitionsOf(offered.loaded)
   let version = 0
   let watchers: FSWatcher[] = []
-  let again = false
-  let running: Promise<void> | undefined
+  let reloading: CoalescedTask | undefined
 
   /** A file that runs, as its author knows it. */
   function sourceOf (file: string): string {
@@ -79,45 +80,40 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
       )
       offered = { texts, loaded }
     } catch (err) {
-      const { message } = addFile(err, loaded) as Error
-      const file = message.split(' ')[0]!
-      log.error(
-        { reason: message.replace(file, sourceOf(file)) },
-        'Saved files cannot be loaded: what was offered before stays'
-      )
+      throw addFile(err, loaded)
     }
   }
 
-  /** One at a time; what is saved meanwhile is for the next. */
-  async function reloadAll (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): Promise<void> {
-    while (again) {
-      await sleep(SETTLE_MS)
-      again = false
-      // Before anything is read, so that no change is missed; all of them, as folders may be new or replaced.
-      await watchAll(replace, log)
-      await reload(replace, log)
-    }
-    running = undefined
+  function logFailure (err: unknown, log: ReloadLog): void {
+    const { message } = err as Error
+    const file = message.split(' ')[0]!
+    log.error(
+      { reason: message.replace(file, sourceOf(file)) },
+      'Saved files cannot be loaded: what was offered before stays'
+    )
   }
 
-  async function watchAll (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): Promise<void> {
+  async function watchAll (onChange: () => void): Promise<void> {
     for (const watcher of watchers) watcher.close()
     const folders = await existing([source, ...watched])
-    watchers = folders.map((folder) => watch(folder, { persistent: false }, () => {
-      again = true
-      running ??= reloadAll(replace, log)
-    }))
+    watchers = folders.map((folder) => watch(folder, { persistent: false }, onChange))
   }
 
   return {
     definitions,
     addFile: (err) => addFile(err, offered.loaded),
     watch (replace, log) {
-      again = true
-      running = reloadAll(replace, log)
+      const task = createCoalescedTask(async () => {
+        await sleep(SETTLE_MS)
+        // Before anything is read, so that no change is missed; all of them, as folders may be new or replaced.
+        await watchAll(() => { task.request() })
+        await reload(replace, log)
+      }, (err) => { logFailure(err, log) })
+      reloading = task
+      task.request()
     },
     async close () {
-      await running
+      await reloading?.idle()
       for (const watcher of watchers) watcher.close()
     }
   }

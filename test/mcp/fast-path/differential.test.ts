@@ -238,12 +238,12 @@ function generate ({ pick, chance }: ReturnType<typeof random>, isModern: boolea
 }
 
 /** The response as a client sees it, without random ids. */
-async function seen (exchange: Promise<Sent>) {
+async function observe (exchange: Promise<Sent>) {
   const hung = new Promise((resolve) => { setTimeout(resolve, 3_000, { hung: true }).unref() })
-  return await Promise.race([hung, look(exchange)])
+  return await Promise.race([hung, readResponse(exchange)])
 }
 
-async function look (exchange: Promise<Sent>) {
+async function readResponse (exchange: Promise<Sent>) {
   try {
     const sent = await exchange
     const { status, headers, answer } = sent
@@ -268,7 +268,7 @@ const SEED = Number(process.env['DIFFERENTIAL_SEED'] ?? 1)
 const unknownClient = { capabilities: {} }
 
 t.test('2026-07-28: thousands of requests get the same responses on both paths', async (t) => {
-  const [short, long] = [
+  const [fast, sdk] = [
     startEngines(t, { definitions, count: 1 }),
     startEngines(t, { definitions, count: 1, internals: { fastPath: false } })
   ]
@@ -277,9 +277,9 @@ t.test('2026-07-28: thousands of requests get the same responses on both paths',
   for (let number = 0; number < 3_000 && differ.length < 5; number++) {
     const { body, headers, options } = generate(chances, true)
     const answers = []
-    for (const { engines } of [short, long]) {
+    for (const { engines } of [fast, sdk]) {
       runs.clear()
-      answers.push([await seen(send(engines[0]!, body, { headers, ...options })), [...runs]])
+      answers.push([await observe(send(engines[0]!, body, { headers, ...options })), [...runs]])
     }
     if (!isDeepStrictEqual(answers[0], answers[1])) differ.push({ body, headers, options, answers })
   }
@@ -287,7 +287,7 @@ t.test('2026-07-28: thousands of requests get the same responses on both paths',
 })
 
 t.test('sessions: thousands of requests get the same responses on both paths', async (t) => {
-  const [short, long] = [
+  const [fast, sdk] = [
     startEngines(t, { definitions, count: 1 }),
     startEngines(t, { definitions, count: 1, internals: { fastPath: false } })
   ]
@@ -296,8 +296,8 @@ t.test('sessions: thousands of requests get the same responses on both paths', a
   for (const version of ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']) {
     for (const principal of principals) {
       const sessions = [
-        await startSession(short, { version, ...principal && { principal }, ...unknownClient }),
-        await startSession(long, { version, ...principal && { principal }, ...unknownClient })
+        await startSession(fast, { version, ...principal && { principal }, ...unknownClient }),
+        await startSession(sdk, { version, ...principal && { principal }, ...unknownClient })
       ]
       for (let number = 0; number < 200 && differ.length < 5; number++) {
         const { body, headers, options: { acceptsStream } } = generate(chances, false)
@@ -305,7 +305,7 @@ t.test('sessions: thousands of requests get the same responses on both paths', a
         for (const { post } of sessions) {
           runs.clear()
           answers.push([
-            await seen(post(body, { headers, ...acceptsStream !== undefined && { acceptsStream } })),
+            await observe(post(body, { headers, ...acceptsStream !== undefined && { acceptsStream } })),
             [...runs]
           ])
         }

@@ -148,15 +148,15 @@ t.test('each distinct envelope is validated, however many there are', async (t) 
 t.test('messages before the SDK has the request are sent in order; messages after the end are dropped', async (t) => {
   let needed = 0
   const said: unknown[] = []
-  const reach = new DeferredClientChannel(() => { needed++ })
+  const channel = new DeferredClientChannel(() => { needed++ })
   const waiting = [
-    reach.notify({ method: 'notifications/progress', params: { progressToken: 1, progress: 1 } }),
-    reach.log('info', 'one')
+    channel.notify({ method: 'notifications/progress', params: { progressToken: 1, progress: 1 } }),
+    channel.log('info', 'one')
   ]
   t.equal(needed, 2)
   let aborted = 0
-  const forget = reach.onAbort(() => { aborted++ })
-  reach.attach({
+  const forget = channel.onAbort(() => { aborted++ })
+  channel.attach({
     _meta: undefined,
     ensureAttached () {},
     send: (async () => {}) as never,
@@ -168,7 +168,7 @@ t.test('messages before the SDK has the request are sent in order; messages afte
     }
   })
   await Promise.all(waiting)
-  await reach.log('info', 'two')
+  await channel.log('info', 'two')
   forget()
   t.same(said, ['notifications/progress', 'one', 'two', 'forgotten'])
   t.equal(aborted, 1)
@@ -185,9 +185,9 @@ t.test('a signal that is created after the abort is aborted', async (t) => {
   deadline.abort(new Error('again'))
   t.equal(deadline.signal.aborted, true)
   t.match(deadline.signal.reason, { message: 'cancelled' })
-  let told: Error | undefined
-  deadline.onAbort((reason) => { told = reason })
-  t.match(told, { message: 'cancelled' })
+  let abortReason: Error | undefined
+  deadline.onAbort((reason) => { abortReason = reason })
+  t.match(abortReason, { message: 'cancelled' })
   deadline.clear()
 })
 

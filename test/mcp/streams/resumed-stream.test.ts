@@ -94,7 +94,7 @@ t.test('a stream resumes after the given event, whoever reads it now', async (t)
 t.test('every message arrives once, however often the connection breaks', async (t) => {
   const { session, stepper, events } = await setUp(t)
   let reader = events
-  const heard: unknown[] = [1]
+  const received: unknown[] = [1]
   for (let step = 2; step <= 60; step++) {
     const stepping = stepper.step()
     if (step % 3 === 0) {
@@ -103,11 +103,11 @@ t.test('every message arrives once, however often the connection breaks', async 
       reader = (await session.get({ lastEventId, at: step % 2 })).events
     }
     await stepping
-    heard.push(...data([await reader.message()]))
+    received.push(...data([await reader.message()]))
   }
   await stepper.finish()
-  heard.push(...data(await reader.rest()))
-  t.same(heard, [...Array.from({ length: 60 }, (_, index) => index + 1), 'finished'])
+  received.push(...data(await reader.rest()))
+  t.same(received, [...Array.from({ length: 60 }, (_, index) => index + 1), 'finished'])
 })
 
 t.test('a stream is resumed by its own session only', async (t) => {

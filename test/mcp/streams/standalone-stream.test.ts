@@ -40,9 +40,9 @@ t.test('every session\'s stream gets a change once, at every replica', async (t)
       await events.next(),
       index < 2 ? { id: /^s\.0\.0$/, data: '', retry: '1000' } : { comment: 'open', retry: '1000' }
     )
-    const told = [await events.next(), await events.next()]
-    t.match(told.map((event) => JSON.parse(event!.data!)), [CHANGED, CHANGED])
-    t.same(told.map((event) => event!.id), ['s.0.1', 's.0.2'])
+    const sent = [await events.next(), await events.next()]
+    t.match(sent.map((event) => JSON.parse(event!.data!)), [CHANGED, CHANGED])
+    t.same(sent.map((event) => event!.id), ['s.0.1', 's.0.2'])
     await settle()
     await events.cut()
     t.equal(await events.next(), undefined, 'and nothing else')
@@ -88,8 +88,8 @@ t.test('a session\'s newest stream gets each message, and an older one continues
     t.match(await older.message(), CHANGED)
     await settle()
     const numbers = [...older.ids, ...newer.ids].map((id) => Number(id.split('.')[2]))
-    const told = older.ids.length + newer.ids.length - 2
-    t.equal(told, 4, 'four changes, each sent once')
+    const count = older.ids.length + newer.ids.length - 2
+    t.equal(count, 4, 'four changes, each sent once')
     t.equal(
       Math.max(...numbers),
       numbers.find((number) => `s.0.${number}` === older.lastEventId),
@@ -242,7 +242,7 @@ t.test('every message arrives once while streams come and go', async (t) => {
   const store = testStore(t)
   const replicas = [replica(t, store), replica(t, store)]
   const ada = session('ada')
-  const heard: number[] = []
+  const received: number[] = []
   let events = await replicas[0]!.open(ada)
   for (let round = 1; round <= 60; round++) {
     const queuing = replicas[round % 2]!.standalone.queue(ada, message(round))
@@ -252,9 +252,9 @@ t.test('every message arrives once while streams come and go', async (t) => {
       events = await replicas[(round / 4) % 2]!.open(ada, { queue: queue!, changes: changes! })
     }
     await queuing
-    heard.push((await events.message()).params.data)
+    received.push((await events.message()).params.data)
   }
-  t.same(heard, Array.from({ length: 60 }, (_, index) => index + 1))
+  t.same(received, Array.from({ length: 60 }, (_, index) => index + 1))
 })
 
 t.test('the older stream sends messages from before the newer one, however late it reads them', async (t) => {
@@ -287,7 +287,7 @@ t.test('an older stream sends its own messages before it continues for the newer
   store.isLost = ({ kind }) => kind === 'message-queued'
   await standalone.queue(session('ada'), message(1))
   store.isLost = () => false
-  // The older one cannot read when it is told that a newer one has begun.
+  // The older stream cannot read the store when the newer one starts.
   const { entries } = store
   let reads = 0
   store.entries = async (...args) => {
@@ -344,11 +344,11 @@ t.test('one of several older streams continues when the newest ends', async (t) 
   const newest = await one.open(session('ada'))
   await settle()
   await newest.cut()
-  const heard: unknown[] = []
-  for (const events of older) events.message().then((message) => { heard.push(message) }, t.fail)
+  const received: unknown[] = []
+  for (const events of older) events.message().then((message) => { received.push(message) }, t.fail)
   await one.standalone.queue(session('ada'), message(1))
   await settle()
-  t.match(heard, [message(1)])
+  t.match(received, [message(1)])
 })
 
 t.test('messages are found after a gap in the messages between replicas', async (t) => {
@@ -423,19 +423,14 @@ t.test('exactly one older stream takes over', async (t) => {
   await third.cut()
   await other.standalone.queue(ada, message(1))
   await settle()
-  const heard = [first, second].map(({ cut }) => cut)
-  const told: unknown[] = []
-  for (const [index, events] of [first, second].entries()) {
-    await heard[index]!()
+  const sent: unknown[] = []
+  for (const events of [first, second]) {
+    await events.cut()
     for (let event = await events.next(); event !== undefined; event = await events.next()) {
-      if (event.data !== '') {
-        told.push(
-          event.data
-        )
-      }
+      if (event.data !== '') sent.push(event.data)
     }
   }
-  t.equal(told.length, 1)
+  t.equal(sent.length, 1)
 })
 
 t.test('each change has its notification', (t) => {

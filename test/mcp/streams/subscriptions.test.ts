@@ -50,7 +50,7 @@ async function setUp (t: Test, options: EnginesOptions = {}) {
 t.test('a session is notified of the resources it subscribed to, at every replica', async (t) => {
   const { cluster, publish } = await setUp(t)
   const [ada, bob] = [await startSession(cluster), await startSession(cluster)]
-  const [hears, hearsNothing] = [(await ada.get({ at: 1 })).events, (await bob.get()).events]
+  const [adasEvents, bobsEvents] = [(await ada.get({ at: 1 })).events, (await bob.get()).events]
   t.same((await ada.post(request('resources/subscribe', { uri: 'news://today' }))).body.result, {})
   t.same(
     (await ada.post(request('resources/subscribe', { uri: 'news://7' }), { at: 1 })).body.result,
@@ -68,12 +68,12 @@ t.test('a session is notified of the resources it subscribed to, at every replic
     updated('news://today'),
     updated('news://7'),
     LIST_CHANGED
-  ]) t.match(await hears.message(), expected)
-  t.match(await hearsNothing.message(), LIST_CHANGED)
+  ]) t.match(await adasEvents.message(), expected)
+  t.match(await bobsEvents.message(), LIST_CHANGED)
 
   t.same((await ada.post(request('resources/unsubscribe', { uri: 'news://today' }), { at: 1 })).body.result, {})
   await publish('news://today', 'news://7')
-  for (const expected of [updated('news://7'), LIST_CHANGED]) t.match(await hears.message(), expected)
+  for (const expected of [updated('news://7'), LIST_CHANGED]) t.match(await adasEvents.message(), expected)
 })
 
 t.test('a new or resumed stream knows the subscriptions of its session', async (t) => {
