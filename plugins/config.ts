@@ -32,7 +32,7 @@ async function config (app: FastifyInstance, { environment, dotenvPath = false }
   app.log.level = settings.logLevel
 }
 
-/** Coerces variables to the schema. A scope of its own, since @fastify/env decorates it with all of them, secrets too. */
+/** Coerces variables to the schema, in a scope of its own: @fastify/env decorates it with all of them, secrets too. */
 async function coerce (app: FastifyInstance, variables: Record<string, string>): Promise<Env> {
   const outcome: { env?: Env, failure?: Error | null } = {}
   await app.register(async (scope) => {

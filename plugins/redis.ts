@@ -3,6 +3,9 @@ import fp from 'fastify-plugin'
 import { createMemoryStore } from '../src/store/memory.ts'
 import type { Store } from '../src/store/store.ts'
 
+const IN_MEMORY = 'REDIS_URL is not set: clients and sign-ins are kept in the memory of this process. They are lost ' +
+  'when it ends, and a second replica would not know them'
+
 declare module 'fastify' {
   interface FastifyInstance {
     store: Store
@@ -16,7 +19,7 @@ declare module 'fastify' {
 async function redis (app: FastifyInstance): Promise<void> {
   const { authRequired, redis: { url, ...options } } = app.config
   if (url === undefined) {
-    if (authRequired) app.log.warn('REDIS_URL is not set: clients and sign-ins are kept in this process only. They are lost when it ends, and a second replica would not know them')
+    if (authRequired) app.log.warn(IN_MEMORY)
     app.decorate('store', createMemoryStore())
   } else {
     // Imported only where needed: ioredis is a tenth of the start-up time.

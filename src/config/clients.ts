@@ -40,7 +40,9 @@ export function readConfiguredClients (text: string | undefined): ConfiguredClie
 export function checkConfiguredClients (text: string | undefined): string[] {
   if (text === undefined) return []
   const clients = parseClients(text)
-  if (clients === undefined) return [`must be a JSON array of clients, each with client_id and redirect_uris: ${firstError(text)}`]
+  if (clients === undefined) {
+    return [`must be a JSON array of clients, each with client_id and redirect_uris: ${firstError(text)}`]
+  }
   const ids = clients.map(({ client_id: id }) => id)
   const twice = new Set(ids).size < ids.length ? ['lists a client_id twice'] : []
   return [...twice, ...clients.flatMap(checkClient)]
@@ -63,21 +65,23 @@ function firstError (text: string): string {
   const given = parseJson(text)
   if (given === undefined) return 'the value is not JSON'
   const { instancePath, keyword, message } = configuredClients.Errors(given)[0]!
-  return `${instancePath === '' ? 'the value' : instancePath} ${keyword === 'boolean' ? 'is not a known member' : message}`
+  const place = instancePath === '' ? 'the value' : instancePath
+  return `${place} ${keyword === 'boolean' ? 'is not a known member' : message}`
 }
 
 function checkClient (client: Client): string[] {
   const { client_id: id, client_secret: secret, jwks } = client
   const authMethod = authMethodOf(client)
+  const method = `has a client "${id}" whose method ${authMethod}`
   const problems: string[] = []
   if (id.startsWith('seed-') || id.includes('://')) {
     problems.push(`must not use the client_id "${id}": Seed gives ids of that form (seed-…, or a URL) to other clients`)
   }
   if (authMethod.startsWith('client_secret') !== (secret !== undefined)) {
-    problems.push(`has a client "${id}" whose method ${authMethod} ${secret === undefined ? 'needs a' : 'allows no'} client_secret`)
+    problems.push(`${method} ${secret === undefined ? 'needs a' : 'allows no'} client_secret`)
   }
   if ((authMethod === 'private_key_jwt') !== (jwks !== undefined)) {
-    problems.push(`has a client "${id}" whose method ${authMethod} ${jwks === undefined ? 'needs' : 'allows no'} jwks`)
+    problems.push(`${method} ${jwks === undefined ? 'needs' : 'allows no'} jwks`)
   }
   return problems
 }

@@ -11,8 +11,11 @@ import { validate } from './validate.ts'
 /** Environment variables as in `process.env`. */
 export type Environment = Record<string, string | undefined>
 
+/** Variables that are set. */
+type Variables = Record<string, string>
+
 /** Coerces variables to EnvSchema; rejects with every error of Ajv, as `errors`. */
-export type Coerce = (variables: Record<string, string>) => Promise<Env>
+export type Coerce = (variables: Variables) => Promise<Env>
 
 /**
  * Loads the configuration.
@@ -21,7 +24,9 @@ export type Coerce = (variables: Record<string, string>) => Promise<Env>
  * @param dotenvPath the `.env` file to read; false reads none, and a missing file is no error
  * @throws ConfigError with every problem
  */
-export async function loadConfig (environment: Environment, dotenvPath: string | false, coerce: Coerce): Promise<Config> {
+export async function loadConfig (
+  environment: Environment, dotenvPath: string | false, coerce: Coerce
+): Promise<Config> {
   const { given, problems: unreadable } = readEnvironment(environment, dotenvPath)
   const { env, problems: invalid } = await parseEnvironment(given, coerce)
   // A setting that could not be read has a default or nothing in `env`, which would be judged in its place.
@@ -32,7 +37,9 @@ export async function loadConfig (environment: Environment, dotenvPath: string |
 }
 
 /** The variables that are set, with those that NAME_FILE gives. */
-function readEnvironment (environment: Environment, dotenvPath: string | false): { given: Record<string, string>, problems: Problem[] } {
+function readEnvironment (
+  environment: Environment, dotenvPath: string | false
+): { given: Variables, problems: Problem[] } {
   const given = withoutEmpty({ ...readDotenv(dotenvPath), ...withoutEmpty(environment) })
   const problems: Problem[] = []
   for (const setting of SECRET_SETTINGS) {
@@ -44,10 +51,12 @@ function readEnvironment (environment: Environment, dotenvPath: string | false):
     }
     try {
       given[setting] = readFileSync(path, 'utf8').trim()
-      if (given[setting] === '') problems.push({ setting, message: `${setting}_FILE names an empty file: put the value into it` })
+      if (given[setting] !== '') continue
+      problems.push({ setting, message: `${setting}_FILE names an empty file: put the value into it` })
     } catch (err) {
       const { code } = err as NodeJS.ErrnoException
-      problems.push({ setting, message: `${setting}_FILE cannot be read (${code}): set it to a file that Seed may read` })
+      const message = `${setting}_FILE cannot be read (${code}): set it to a file that Seed may read`
+      problems.push({ setting, message })
     }
   }
   return { given, problems }
@@ -57,19 +66,20 @@ function readDotenv (path: string | false): Environment {
   return path !== false && existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {}
 }
 
-function withoutEmpty (environment: Environment): Record<string, string> {
+function withoutEmpty (environment: Environment): Variables {
   const trimmed = Object.entries(environment).map(([name, value = '']) => [name, value.trim()] as const)
   return Object.fromEntries(trimmed.filter(([, value]) => value !== ''))
 }
 
 /** Coerces each variable by itself. One that fails gets its default, so that the others can be judged. */
-async function parseEnvironment (given: Record<string, string>, coerce: Coerce): Promise<{ env: Env, problems: Problem[] }> {
+async function parseEnvironment (given: Variables, coerce: Coerce): Promise<{ env: Env, problems: Problem[] }> {
   try {
     return { env: await coerce(given), problems: [] }
   } catch (err) {
     const problems = (err as { errors: SchemaError[] }).errors.map((error) => toProblem(error, given))
     const invalid = new Set<string>(problems.map(({ setting }) => setting))
-    return { env: await coerce(Object.fromEntries(Object.entries(given).filter(([name]) => !invalid.has(name)))), problems }
+    const valid = Object.entries(given).filter(([name]) => !invalid.has(name))
+    return { env: await coerce(Object.fromEntries(valid)), problems }
   }
 }
 
@@ -79,7 +89,7 @@ interface SchemaError {
   params: { allowedValues?: string[], type?: string, limit?: number }
 }
 
-function toProblem ({ instancePath, keyword, params }: SchemaError, given: Record<string, string>): Problem {
+function toProblem ({ instancePath, keyword, params }: SchemaError, given: Variables): Problem {
   const setting = instancePath.slice(1) as keyof Env
   return { setting, message: `${setting} must ${describe(keyword, params)} (it is "${given[setting]}")` }
 }

@@ -1,6 +1,6 @@
 /**
- * What providers do differently from the standards, by name (OIDC_PROVIDER). A preset changes how Seed asks the
- * provider and reads its answers; with `generic` it does what the standards say.
+ * Providers that differ from the standards (OIDC_PROVIDER). A preset changes Seed's requests to the provider and how it
+ * reads the responses; `generic` follows the standards.
  */
 export const PRESET_NAMES = ['google', 'entra', 'okta', 'auth0', 'keycloak', 'authentik', 'generic'] as const
 export type PresetName = typeof PRESET_NAMES[number]
@@ -11,27 +11,27 @@ export interface Preset {
   authorizationParameters: Readonly<Record<string, string>>
   /** OIDC_AUDIENCE is sent as `audience` with each authorization, token and refresh request. */
   sendsAudience: boolean
-  /** Scopes that are never sent, as the provider refuses or misreads them. */
+  /** Scopes that are never sent, since the provider refuses or misreads them. */
   unknownScopes: readonly string[]
-  /** Scopes that are sent besides OIDC_SCOPES where the discovery document lists them. */
+  /** Scopes that are sent besides OIDC_SCOPES if the discovery document lists them. */
   extraScopes: readonly string[]
-  /** In proxy mode all of OIDC_SCOPES are asked for, whatever the client asked, and again at each refresh. */
+  /** In proxy mode all of OIDC_SCOPES are requested, whatever the client requests, and again at each refresh. */
   alwaysAllScopes: boolean
   /** Other spellings in which the provider names scopes. */
   scopeAliases: Readonly<Record<string, string>>
-  /** OIDC_GROUPS_CLAIM's default. */
+  /** The default of OIDC_GROUPS_CLAIM. */
   groupsClaim: string
-  /** Groups are paths: `/engineering` is engineering. */
+  /** Groups are paths: `/engineering` means engineering. */
   groupPaths: boolean
-  /** `email` is the operator's own directory entry although `email_verified` says false. */
+  /** `email` comes from the operator's own directory, although `email_verified` is false. */
   trustsEmail: boolean
-  /** The userinfo endpoint is about this provider's user, and answers to the access token of a sign-in. */
+  /** The userinfo endpoint accepts the access token of a sign-in, and is about this provider's user. */
   usesUserinfo: boolean
-  /** Why OAUTH_MODE=proxy cannot work, for the start's message. */
+  /** The reason why OAUTH_MODE=proxy cannot work, for the error at start. */
   brokerOnly: string | undefined
-  /** How a token is exchanged for one for another API: RFC 8693, or the form that Microsoft made before it was. */
+  /** The way to get a token for another API: RFC 8693, or Microsoft's older form. */
   delegation: 'token-exchange' | 'on-behalf-of'
-  /** Demands a client secret (or key) although PKCE is used. */
+  /** The provider requires a client secret (or key) in spite of PKCE. */
   needsCredential: boolean
 }
 
@@ -57,7 +57,7 @@ const PRESETS: Record<PresetName, Preset> = {
   google: {
     ...GENERIC,
     name: 'google',
-    // A refresh token comes only for these two, and by the scope of the standard it is refused.
+    // Google issues a refresh token only for these two, and refuses the standard's scope.
     authorizationParameters: { access_type: 'offline', prompt: 'consent' },
     unknownScopes: ['offline_access'],
     scopeAliases: {
@@ -70,20 +70,20 @@ const PRESETS: Record<PresetName, Preset> = {
   entra: {
     ...GENERIC,
     name: 'entra',
-    // A request that names openid alone gives a token for Microsoft Graph, and so does a refresh without scope.
+    // A request for openid alone returns a token for Microsoft Graph, and so does a refresh without scope.
     alwaysAllScopes: true,
-    // It is Microsoft Graph's, for another token; everything is in the ID token.
+    // The userinfo endpoint is Microsoft Graph's and needs another token. The ID token has everything.
     usesUserinfo: false,
     delegation: 'on-behalf-of'
   },
   okta: { ...GENERIC, name: 'okta', extraScopes: ['groups'] },
   auth0: { ...GENERIC, name: 'auth0', sendsAudience: true },
   keycloak: { ...GENERIC, name: 'keycloak', groupPaths: true },
-  // Since 2025.10 email_verified is false unless a mapping says otherwise.
+  // Since 2025.10 email_verified is false by default.
   authentik: { ...GENERIC, name: 'authentik', trustsEmail: true }
 }
 
-/** Where the issuer gives the provider away. */
+/** Issuers by which a provider is recognised. */
 const ISSUERS: Array<[pattern: RegExp, name: PresetName]> = [
   [/^https:\/\/accounts\.google\.com\/?$/, 'google'],
   [/^https:\/\/(login\.microsoftonline\.(com|us)|login\.partner\.microsoftonline\.cn|sts\.windows\.net)\//, 'entra'],
@@ -93,18 +93,24 @@ const ISSUERS: Array<[pattern: RegExp, name: PresetName]> = [
   [/^https?:\/\/[^/]+(\/[^/]+)*\/application\/o\/[^/]+\/?$/, 'authentik']
 ]
 
-/** @param name OIDC_PROVIDER; when absent, the issuer decides */
+/**
+ * Returns a preset by name, or the one for the issuer.
+ *
+ * @param name OIDC_PROVIDER
+ */
 export function findPreset (name: PresetName | undefined, issuer: string): Preset {
   return PRESETS[name ?? ISSUERS.find(([pattern]) => pattern.test(issuer))?.[1] ?? 'generic']
 }
 
 /**
- * The scopes to ask the provider for.
+ * Returns the scopes to request from the provider.
  *
- * @param wanted of OIDC_SCOPES
- * @param supported `scopes_supported` of the discovery document, if it says
+ * @param wanted scopes of OIDC_SCOPES
+ * @param supported `scopes_supported` of the discovery document
  */
-export function upstreamScopes (preset: Preset, wanted: readonly string[], supported: readonly string[] | undefined): string[] {
+export function upstreamScopes (
+  preset: Preset, wanted: readonly string[], supported: readonly string[] | undefined
+): string[] {
   const extra = preset.extraScopes.filter((scope) => supported?.includes(scope))
   return [...new Set([...wanted, ...extra])].filter((scope) => !preset.unknownScopes.includes(scope))
 }

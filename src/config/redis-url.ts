@@ -1,15 +1,17 @@
-/** Where Redis is, and how it is laid out: what REDIS_URL says. */
+/** The address and topology of Redis, as REDIS_URL says. */
 export interface RedisAddress {
   topology: 'single' | 'sentinel' | 'cluster'
   tls: boolean
-  /** The server; or the sentinels; or some nodes of the cluster, which tell of the others. IPv6 addresses without brackets. */
+  /**
+   * The server, the sentinels, or some nodes of the cluster, which know the others. IPv6 addresses have no brackets.
+   */
   nodes: Array<{ host: string, port: number }>
-  /** Those of the servers that hold data, not of the sentinels. */
+  /** The user of the servers that hold data; sentinels have their own. */
   username: string | undefined
   password: string | undefined
-  /** Number of the database; a cluster has only 0. */
+  /** The number of the database; a cluster has only 0. */
   db: number
-  /** What the sentinels call the primary; empty without sentinels. */
+  /** The sentinels' name for the primary; empty without sentinels. */
   primaryName: string
 }
 
@@ -28,9 +30,9 @@ const EXAMPLES = {
 }
 
 /**
- * Reads REDIS_URL. Its query is not read: it is the place where clients of Redis take options, and Seed has its own.
+ * Parses REDIS_URL. Its query is not read: other clients of Redis take options there, and Seed has its own settings.
  *
- * @throws Error with what the setting must be; it never shows the password
+ * @throws Error with what the setting must be; it never repeats the password
  */
 export function parseRedisUrl (url: string): RedisAddress {
   const [, scheme = '', rest = ''] = /^([a-z+]+):\/\/([^?#]*)/i.exec(url) ?? []
@@ -57,11 +59,12 @@ export function parseRedisUrl (url: string): RedisAddress {
 }
 
 function parseHost (text: string, defaultPort: number): { host: string, port: number } | undefined {
-  const [, bracketed, name = bracketed, port = defaultPort] = /^(?:\[([\da-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(text.trim()) ?? []
+  const match = /^(?:\[([\da-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(text.trim()) ?? []
+  const [, bracketed, name = bracketed, port = defaultPort] = match
   return name === undefined || Number(port) < 1 || Number(port) > 65535 ? undefined : { host: name, port: Number(port) }
 }
 
-/** `user:password`, `:password` or nothing, percent-encoded; null where the encoding is broken. */
+/** Parses `user:password`, `:password` or nothing, percent-encoded. A user of null means a broken encoding. */
 function parseCredentials (text = ''): [username: string | undefined | null, password: string | undefined] {
   const [, username, password] = /^([^:]*):?(.*)$/s.exec(text)!
   try {

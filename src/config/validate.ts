@@ -18,8 +18,16 @@ const ALGORITHMS = [
 
 /** Schemes that a browser would run or open itself. They are never redirect targets, whatever is configured. */
 const UNSAFE_SCHEMES = [
-  'http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp'
+  'http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws',
+  'wss', 'ftp'
 ]
+
+/** Issuers of Entra ID that serve several tenants. */
+const MULTI_TENANT_ISSUER = /^https:\/\/login\.microsoftonline\.com\/(common|organizations|consumers)\//
+
+const URL_SETTINGS = [
+  'OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'
+] as const
 
 /** Returns every problem of settings that the schema accepts. */
 export function validate (env: Env): Problem[] {
@@ -40,12 +48,17 @@ function problem (setting: Setting, text: string): Problem {
   return { setting, message: `${setting} ${text}` }
 }
 
+function missing (setting: Setting, text: string): Problem {
+  return problem(setting, `is missing: ${text}`)
+}
+
 function * checkBaseUrl ({ BASE_URL: value }: Env): Problems {
   if (value === undefined) return
   const problems = [...checkHttpsUrl('BASE_URL', value)]
   yield * problems
   if (problems.length > 0 || new URL(value).origin === value.replace(/\/$/, '')) return
-  yield problem('BASE_URL', `must be an origin such as https://seed.example.com, in lower case, without default port, path or query (it is "${value}")`)
+  const wanted = 'must be an origin such as https://seed.example.com, in lower case, without default port, path or query'
+  yield problem('BASE_URL', `${wanted} (it is "${value}")`)
 }
 
 /** Settings that sign-in needs, on its own or in a mode or with a preset. */
@@ -54,25 +67,25 @@ function * checkSignIn (env: Env): Problems {
   const issuer = env.OIDC_ISSUER ?? ''
   const preset = findPreset(env.OIDC_PROVIDER, issuer)
   if (issuer === '') {
-    yield problem('OIDC_ISSUER', 'is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in)')
+    yield missing('OIDC_ISSUER', 'set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in)')
   }
   if (!broker && env.OIDC_AUDIENCE === undefined) {
-    yield problem('OIDC_AUDIENCE', "is missing: set it to the audience of your provider's access tokens, usually the client id")
+    yield missing('OIDC_AUDIENCE', "set it to the audience of your provider's access tokens, usually the client id")
   }
-  if (/^https:\/\/login\.microsoftonline\.com\/(common|organizations|consumers)\//.test(issuer) && env.OIDC_TENANTS === '') {
-    yield problem('OIDC_TENANTS', 'is missing: OIDC_ISSUER covers several tenants; list the ids of those that may sign in')
+  if (MULTI_TENANT_ISSUER.test(issuer) && env.OIDC_TENANTS === '') {
+    yield missing('OIDC_TENANTS', 'OIDC_ISSUER covers several tenants; list the ids of those that may sign in')
   }
   if (broker && env.OIDC_CLIENT_ID === undefined && env.OIDC_AUDIENCE === undefined) {
-    yield problem('OIDC_CLIENT_ID', 'is missing: set it to the id of the client that you registered for Seed at the provider')
+    yield missing('OIDC_CLIENT_ID', 'set it to the id of the client that you registered for Seed at the provider')
   }
   if (broker && env.REDIS_URL !== undefined && env.SEED_SECRET === undefined) {
-    yield problem('SEED_SECRET', 'is missing: OAUTH_MODE=broker with REDIS_URL needs one secret for all replicas; make it with `openssl rand -base64 32`')
+    yield missing('SEED_SECRET', 'OAUTH_MODE=broker with REDIS_URL needs one for all replicas; make it with `openssl rand -base64 32`')
   }
   if (!broker && preset.brokerOnly !== undefined) {
     yield problem('OAUTH_MODE', `must be broker for ${preset.name}: ${preset.brokerOnly}`)
   }
   if (preset.needsCredential && env.OIDC_CLIENT_SECRET === undefined && env.OIDC_CLIENT_KEY === undefined) {
-    yield problem('OIDC_CLIENT_SECRET', `is missing: ${preset.name} requires it`)
+    yield missing('OIDC_CLIENT_SECRET', `${preset.name} requires it`)
   }
 }
 
@@ -81,7 +94,7 @@ function * checkUrls (env: Env): Problems {
   if (issuer !== '' && findPreset(env.OIDC_PROVIDER, issuer).name === 'auth0' && !issuer.endsWith('/')) {
     yield problem('OIDC_ISSUER', 'must end with a slash for auth0')
   }
-  for (const setting of ['OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'] as const) {
+  for (const setting of URL_SETTINGS) {
     if (env[setting] !== undefined) yield * checkHttpsUrl(setting, env[setting])
   }
   if (issuer.includes('?')) yield problem('OIDC_ISSUER', 'must not contain a query')
@@ -101,7 +114,8 @@ function * checkHttpsUrl (setting: Setting, value: string): Problems {
   }
 }
 
-function * checkRedis ({ REDIS_URL: url, REDIS_SENTINEL_PASSWORD: sentinelPassword, REDIS_TLS_CA: tlsCa }: Env): Problems {
+function * checkRedis (env: Env): Problems {
+  const { REDIS_URL: url, REDIS_SENTINEL_PASSWORD: sentinelPassword, REDIS_TLS_CA: tlsCa } = env
   try {
     if (url !== undefined) parseRedisUrl(url)
   } catch (err) {
@@ -142,10 +156,10 @@ function * checkClientCredential (env: Env): Problems {
     yield problem('OIDC_CLIENT_KEY', 'and OIDC_CLIENT_SECRET are both set: keep one of them')
   }
   if (method === 'private_key_jwt' && key === undefined) {
-    yield problem('OIDC_CLIENT_KEY', 'is missing: OIDC_CLIENT_AUTH=private_key_jwt needs it')
+    yield missing('OIDC_CLIENT_KEY', 'OIDC_CLIENT_AUTH=private_key_jwt needs it')
   }
   if (method?.startsWith('client_secret') === true && secret === undefined) {
-    yield problem('OIDC_CLIENT_SECRET', `is missing: OIDC_CLIENT_AUTH=${method} needs it`)
+    yield missing('OIDC_CLIENT_SECRET', `OIDC_CLIENT_AUTH=${method} needs it`)
   }
 }
 
@@ -173,7 +187,8 @@ function isAddressRange (range: string): boolean {
   const [address = '', prefix, ...rest] = range.split('/')
   const family = isIP(address)
   if (family === 0 || rest.length > 0) return false
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128))
+  if (prefix === undefined) return true
+  return /^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128)
 }
 
 /** Accepts origins as browsers send them. */

@@ -7,5 +7,6 @@ export const VERSION: string = readVersion(dirname(fileURLToPath(import.meta.url
 
 function readVersion (folder: string): string {
   const path = join(folder, 'package.json')
-  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version : readVersion(dirname(folder))
+  if (!existsSync(path)) return readVersion(dirname(folder))
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version
 }

@@ -43,7 +43,8 @@ export function createKeyring (current: string | undefined, previous: string | u
       if (key === undefined) return undefined
       const bytes = Buffer.from(data, 'base64url')
       try {
-        const decipher = createDecipheriv('aes-256-gcm', key.seal, Buffer.from(nonce, 'base64url'), { authTagLength: 16 })
+        const iv = Buffer.from(nonce, 'base64url')
+        const decipher = createDecipheriv('aes-256-gcm', key.seal, iv, { authTagLength: 16 })
         decipher.setAAD(Buffer.from(context)).setAuthTag(bytes.subarray(-16))
         return decipher.update(bytes.subarray(0, -16), undefined, 'utf8') + decipher.final('utf8')
       } catch {

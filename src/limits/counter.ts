@@ -16,8 +16,8 @@ interface Entry {
 }
 
 /**
- * Numbers of what happened in this minute, such as requests, over all replicas. The minute is that of the wall clock, so
- * all replicas mean the same one.
+ * Numbers of what happened in this minute, such as requests, over all replicas. The minute is that of the wall clock,
+ * so all replicas mean the same one.
  *
  * A count is announced when it has become large enough to matter, then at each step of growth, and in between every
  * quarter of a second. Beyond the limit nothing needs to be announced.
@@ -90,9 +90,10 @@ export class Counter {
 
   /** Within its minute a count only grows, and what a replica has counted stays when it is gone. */
   receive (name: string, value: number, { from }: Message): void {
-    const entry = this.#entries.get(name) ?? (this.#entries.size < this.#host.maxNames ? this.#openEntry(name) : undefined)
-    const known = entry?.byReplica?.get(from) ?? 0
-    if (entry === undefined || value <= known) return
+    if (!this.#entries.has(name) && this.#entries.size >= this.#host.maxNames) return
+    const entry = this.#entries.get(name) ?? this.#openEntry(name)
+    const known = entry.byReplica?.get(from) ?? 0
+    if (value <= known) return
     entry.remote += value - known
     entry.byReplica ??= new Map()
     entry.byReplica.set(from, value)
@@ -101,7 +102,8 @@ export class Counter {
   #announceGrowth (entry: Entry): void {
     this.#announced.add(entry)
     this.#announce(entry)
-    entry.nextStep = entry.local >= this.#limit ? Infinity : Math.min(this.#limit, entry.local + this.#share(this.#limit / 10))
+    const next = Math.min(this.#limit, entry.local + this.#share(this.#limit / 10))
+    entry.nextStep = entry.local >= this.#limit ? Infinity : next
     this.#host.gossip.scheduleFlush()
   }
 
@@ -110,16 +112,18 @@ export class Counter {
     this.#host.gossip.announce(this.#family, entry.name, entry.local)
   }
 
-  /** Each replica's part of `amount`. Of two replicas each may leave a tenth of the limit unannounced, later a twentieth. */
+  /**
+   * Each replica's part of `amount`. Of two replicas each may leave a tenth of the limit unannounced, later a
+   * twentieth.
+   */
   #share (amount: number): number {
     return Math.max(1, Math.floor(amount / Math.max(2, this.#host.gossip.otherReplicas + 1)))
   }
 
   #openEntry (name: string): Entry {
     if (this.#entries.size >= this.#host.maxNames) this.#forgetOldest()
-    const entry: Entry = {
-      name, local: 0, lastSent: 0, remote: 0, byReplica: undefined, isWaiting: false, nextStep: this.#share(this.#limit / 5)
-    }
+    const nextStep = this.#share(this.#limit / 5)
+    const entry: Entry = { name, local: 0, lastSent: 0, remote: 0, byReplica: undefined, isWaiting: false, nextStep }
     this.#entries.set(name, entry)
     return entry
   }

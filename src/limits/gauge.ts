@@ -46,7 +46,9 @@ export class Gauge {
     entry.lowest = Math.min(entry.lowest, entry.local)
   }
 
-  /** Returns the sum over all replicas; Infinity for a name without room, which must be refused as it is not counted. */
+  /**
+   * Returns the sum over all replicas; Infinity for a name without room, which must be refused as it is not counted.
+   */
   total (name: string): number {
     const entry = this.#entries.get(name)
     if (entry === undefined) return this.#entries.size < this.#host.maxNames ? 0 : Infinity
@@ -70,7 +72,8 @@ export class Gauge {
 
   /** Returns the values that the other replicas must know. */
   snapshot (): Value[] {
-    return [...this.#entries.values()].filter(({ lastSent }) => lastSent > 0).map(({ name, lastSent }) => [this.#family, name, lastSent])
+    const known = [...this.#entries.values()].filter(({ lastSent }) => lastSent > 0)
+    return known.map(({ name, lastSent }) => [this.#family, name, lastSent])
   }
 
   receive (name: string, value: number, { from, heartbeat }: Message): void {

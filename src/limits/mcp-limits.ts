@@ -122,8 +122,10 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
   }
 }
 
-function increase (gauge: Gauge, name: string, max: number, { message, detail }: { message: string, detail: string }): () => void {
-  if (gauge.total(name) >= max) throw new LimitError(message, { retryAfterSeconds: RETRY_BUSY_SECONDS, detail })
+function increase (gauge: Gauge, name: string, max: number, refusal: { message: string, detail: string }): () => void {
+  if (gauge.total(name) >= max) {
+    throw new LimitError(refusal.message, { retryAfterSeconds: RETRY_BUSY_SECONDS, detail: refusal.detail })
+  }
   gauge.add(name, 1)
   let ended = false
   return () => {

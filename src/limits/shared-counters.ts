@@ -30,14 +30,18 @@ export interface SharedCountersOptions {
  * Numbers that all replicas count together without waiting for anybody: each has its own value and the last value that
  * it heard of each other replica (gossip.ts). While the store is away each replica counts for itself.
  *
- * A total lacks only what the others have not announced yet: changes of gauges in the last 25 ms; of counters a tenth of
- * the limit over all replicas together (a fifth, while the count is small on most of them).
+ * A total lacks only what the others have not announced yet: changes of gauges in the last 25 ms; of counters a tenth
+ * of the limit over all replicas together (a fifth, while the count is small on most of them).
  */
 export type SharedCounters = ReturnType<typeof createSharedCounters>
 
 /** Starts at once; declare the families right after. */
-export function createSharedCounters (store: Pick<Store, 'publish' | 'subscribe'>, options: SharedCountersOptions) {
-  const { replicaId, log, now = () => performance.now(), wallClock = Date.now, every = repeat, maxNames = MAX_NAMES } = options
+export function createSharedCounters (
+  store: Pick<Store, 'publish' | 'subscribe'>,
+  options: SharedCountersOptions
+) {
+  const { replicaId, log, now = () => performance.now(), wallClock = Date.now } = options
+  const { every = repeat, maxNames = MAX_NAMES } = options
   const gauges = new Map<string, Gauge>()
   const counters = new Map<string, Counter>()
   const minute = new MinuteWindow(wallClock, forgetMinute)
@@ -56,8 +60,9 @@ export function createSharedCounters (store: Pick<Store, 'publish' | 'subscribe'
   }
 
   function warnOfNames (family: string): void {
-    if (!warned) log?.warn({ family, maxNames }, 'Too many callers to count: the limits of /mcp are inexact in this minute')
+    if (warned) return
     warned = true
+    log?.warn({ family, maxNames }, 'Too many callers to count: the limits of /mcp are inexact in this minute')
   }
 
   function startTicking (): void {

@@ -21,8 +21,9 @@ const RESERVED_V4 = [
 ] as const
 
 /**
- * The same within the global unicast range of IPv6, 2000::/3. Everything else is outside it: ::, ::1, IPv4-mapped and -compatible,
- * NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), discard-only 100::/64, 5f00::/16, fc00::/7, fe80::/10, fec0::/10, ff00::/8.
+ * The same within the global unicast range of IPv6, 2000::/3. Everything else is outside it: ::, ::1, IPv4-mapped and
+ * -compatible, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), discard-only 100::/64, 5f00::/16, fc00::/7, fe80::/10,
+ * fec0::/10, ff00::/8.
  */
 const RESERVED_V6 = [
   ['2001::', 23], // protocol assignments, Teredo
@@ -37,10 +38,11 @@ for (const [network, prefix] of RESERVED_V6) reserved.addSubnet(network, prefix,
 const globalUnicast = new BlockList()
 globalUnicast.addSubnet('2000::', 3, 'ipv6')
 
-/** Returns whether `address` is on the public internet: not so for text that is no address, or one with a zone id. */
+/** Returns whether `address` is on the public internet; false for other text, and for an address with a zone id. */
 export function isPublicAddress (address: string): boolean {
   if (isIP(address) === 4) return !reserved.check(address, 'ipv4')
-  return isIP(address) === 6 && !address.includes('%') && globalUnicast.check(address, 'ipv6') && !reserved.check(address, 'ipv6')
+  if (isIP(address) !== 6 || address.includes('%')) return false
+  return globalUnicast.check(address, 'ipv6') && !reserved.check(address, 'ipv6')
 }
 
 /** Returns whether `hostname`, in the form of URL.hostname, can only mean this machine. */

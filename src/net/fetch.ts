@@ -1,19 +1,18 @@
-/**
- * The one door through which Seed fetches anything. Whatever leaves this process goes through here:
- * no redirects, a time limit over the whole exchange, and a byte limit on what is read.
- */
 export interface FetchLimits {
-  /** For the whole exchange, connection to last byte. Default 5,000. */
+  /** Limit of the whole exchange, from connection to last byte; 5,000 by default. */
   timeoutMs?: number
-  /** For the body, after decompression. Default 256 KiB. */
+  /** Limit of the body after decompression; 256 KiB by default. */
   maxBytes?: number
 }
 
-/** Why a fetch gave nothing usable. The message is for the log, never for a client. */
+/** A fetch without a usable response. The message is for the log, never for a client. */
 export class FetchError extends Error {
-  override readonly name = 'OutboundError'
+  override readonly name = 'FetchError'
   readonly status: number | undefined
-  /** There was no whole HTTP answer: DNS, refused, unreachable, TLS, cut off or too slow. False when the answer, or the URL, is what is wrong. */
+  /**
+   * There was no complete HTTP response: DNS, refused, unreachable, TLS, cut off or too slow. False if the response or
+   * the URL is wrong.
+   */
   readonly network: boolean
 
   constructor (message: string, options: { cause?: unknown, status?: number, network?: boolean } = {}) {
@@ -30,12 +29,16 @@ export interface FetchedResponse {
 }
 
 /**
- * Sends one request and reads the whole answer, whatever its status.
+ * Sends one request and reads the whole response, whatever its status. Everything that Seed fetches from the provider
+ * goes through here.
  *
- * @throws OutboundError when there was no answer, it was a redirect, too slow or too large
+ * @throws FetchError when there is no response, or it is a redirect, too slow or too large
  */
-export async function boundedFetch (url: string | URL, init: RequestInit = {}, limits: FetchLimits = {}): Promise<FetchedResponse> {
-  const { timeoutMs = 5_000, maxBytes = 256 * 1024 } = limits
+export async function boundedFetch (
+  url: string | URL,
+  init: RequestInit = {},
+  { timeoutMs = 5_000, maxBytes = 256 * 1024 }: FetchLimits = {}
+): Promise<FetchedResponse> {
   const target = `${new URL(url).origin}${new URL(url).pathname}`
   try {
     const response = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
@@ -47,14 +50,15 @@ export async function boundedFetch (url: string | URL, init: RequestInit = {}, l
   } catch (err) {
     if (err instanceof FetchError) throw err
     const timedOut = err instanceof DOMException && err.name === 'TimeoutError'
-    throw new FetchError(timedOut ? `${target} did not answer within ${timeoutMs} ms` : `${target} cannot be reached (${causeCode(err)})`, { cause: err, network: true })
+    const problem = timedOut ? `did not answer within ${timeoutMs} ms` : `cannot be reached (${causeCode(err)})`
+    throw new FetchError(`${target} ${problem}`, { cause: err, network: true })
   }
 }
 
 /**
  * Fetches a JSON object.
  *
- * @throws OutboundError as `send`, and for any status but 200 and any body that is not a JSON object
+ * @throws FetchError as boundedFetch does, and for any status but 200 and any body that is not a JSON object
  */
 export async function fetchJson (url: string | URL, limits: FetchLimits = {}): Promise<Record<string, unknown>> {
   const { status, body } = await boundedFetch(url, { headers: { accept: 'application/json' } }, limits)
@@ -64,11 +68,12 @@ export async function fetchJson (url: string | URL, limits: FetchLimits = {}): P
   return value
 }
 
-/** The object that `text` holds as JSON; undefined for anything else. */
+/** Parses a JSON object; returns undefined for any other text. */
 export function parseJsonObject (text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : undefined
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+    return value as Record<string, unknown>
   } catch {
     return undefined
   }
@@ -79,13 +84,15 @@ async function readBounded (response: Response, maxBytes: number, target: string
   let bytes = 0
   for await (const chunk of response.body ?? []) {
     bytes += chunk.byteLength
-    if (bytes > maxBytes) throw new FetchError(`${target} answered with more than ${maxBytes} bytes`, { status: response.status })
+    if (bytes > maxBytes) {
+      throw new FetchError(`${target} answered with more than ${maxBytes} bytes`, { status: response.status })
+    }
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
 }
 
-/** Never fetch's own message: it repeats the whole URL. */
+/** Returns a code for the log. The message of fetch would repeat the whole URL. */
 function causeCode (err: unknown): string {
   const cause = (err as Error).cause as NodeJS.ErrnoException | undefined
   return cause?.code ?? cause?.message ?? (err as Error).name

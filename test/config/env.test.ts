@@ -335,7 +335,7 @@ t.test('settings that need another, or exclude it, say which', async (t) => {
     [{ OAUTH_MODE: 'broker', OIDC_ISSUER }, ['OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider']],
     [{ OAUTH_MODE: 'broker', OIDC_ISSUER, OIDC_CLIENT_ID: 'x' }, []],
     [{ OAUTH_MODE: 'broker', ...GOOD }, []],
-    [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis' }, ['SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one secret for all replicas; make it with `openssl rand -base64 32`']],
+    [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis' }, ['SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one for all replicas; make it with `openssl rand -base64 32`']],
     [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis', SEED_SECRET: SECRET }, []],
     [{ ...GOOD, REDIS_URL: 'redis://redis' }, []],
     [{ ...GOOD, REDIS_URL: 'rediss://redis', REDIS_TLS_CA: `${CERTIFICATE}\n${CERTIFICATE}` }, []],

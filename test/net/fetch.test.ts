@@ -88,18 +88,18 @@ t.test('reads a JSON object', async (t) => {
 t.test('follows no redirect', async (t) => {
   asked.length = 0
   for (const status of [301, 302, 303, 307, 308]) {
-    await t.rejects(fetchJson(`${base}/redirect/${status}`), { name: 'OutboundError', status, message: `${base}/redirect/${status} answered with a redirect, which is not followed` })
+    await t.rejects(fetchJson(`${base}/redirect/${status}`), { name: 'FetchError', status, message: `${base}/redirect/${status} answered with a redirect, which is not followed` })
   }
-  await t.rejects(boundedFetch(`${base}/304`), { name: 'OutboundError', status: 304 }, 'nor anything else in the three hundreds')
+  await t.rejects(boundedFetch(`${base}/304`), { name: 'FetchError', status: 304 }, 'nor anything else in the three hundreds')
   t.notOk(asked.includes('/object'))
 })
 
 t.test('takes nothing but a JSON object with status 200', async (t) => {
   for (const path of ['/array', '/null', '/string', '/html', '/cut', '/empty']) {
-    await t.rejects(fetchJson(base + path), { name: 'OutboundError', status: 200, message: `${base}${path} answered with something other than a JSON object` })
+    await t.rejects(fetchJson(base + path), { name: 'FetchError', status: 200, message: `${base}${path} answered with something other than a JSON object` })
   }
   for (const status of [500, 201, 204]) {
-    await t.rejects(fetchJson(`${base}/${status}`), { name: 'OutboundError', status, message: `${base}/${status} answered ${status}` })
+    await t.rejects(fetchJson(`${base}/${status}`), { name: 'FetchError', status, message: `${base}/${status} answered ${status}` })
   }
   t.strictSame(parseJsonObject('{"a":[]}'), { a: [] })
   for (const text of ['[]', 'null', '1', '"a"', 'true', '', '{']) t.equal(parseJsonObject(text), undefined, text)
@@ -108,7 +108,7 @@ t.test('takes nothing but a JSON object with status 200', async (t) => {
 t.test('waits for the whole exchange no longer than the time limit', async (t) => {
   for (const path of ['/hang', '/drip', '/endless']) {
     const ended = path === '/endless' ? once(events, 'let go') : undefined
-    await t.rejects(boundedFetch(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }), { name: 'OutboundError', status: undefined, message: `${base}${path} did not answer within 200 ms` })
+    await t.rejects(boundedFetch(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }), { name: 'FetchError', status: undefined, message: `${base}${path} did not answer within 200 ms` })
     await ended
   }
 })
@@ -116,7 +116,7 @@ t.test('waits for the whole exchange no longer than the time limit', async (t) =
 t.test('reads no more than the byte limit, after decompression', async (t) => {
   const { length } = await boundedFetch(`${base}/long`).then(({ body }) => body)
   t.equal((await boundedFetch(`${base}/long`, {}, { maxBytes: length })).body.length, length)
-  await t.rejects(boundedFetch(`${base}/long`, {}, { maxBytes: length - 1 }), { name: 'OutboundError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` })
+  await t.rejects(boundedFetch(`${base}/long`, {}, { maxBytes: length - 1 }), { name: 'FetchError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` })
   await t.rejects(fetchJson(`${base}/bomb`, { maxBytes: 50_000 }), { message: /more than 50000 bytes/ })
   await t.rejects(fetchJson(`${base}/bomb`), { message: /more than 262144 bytes/ }, 'and without one, no more than 256 KiB')
 
@@ -128,10 +128,10 @@ t.test('reads no more than the byte limit, after decompression', async (t) => {
 
 t.test('says why there was no answer, without the query', async (t) => {
   const nobody = `http://127.0.0.1:${await freePort()}`
-  await t.rejects(boundedFetch(`${nobody}/path?secret=1`), { name: 'OutboundError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` })
+  await t.rejects(boundedFetch(`${nobody}/path?secret=1`), { name: 'FetchError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` })
   await t.rejects(fetchJson(`${base}/drop`), { message: `${base}/drop cannot be reached (UND_ERR_SOCKET)` })
-  await t.rejects(fetchJson(`${base}/shorter`), { name: 'OutboundError', message: /cannot be reached \(UND_ERR_\w+\)/ })
-  await t.rejects(fetchJson(`${base}/bad-gzip`), { name: 'OutboundError', message: /cannot be reached \(Z_DATA_ERROR\)/ })
+  await t.rejects(fetchJson(`${base}/shorter`), { name: 'FetchError', message: /cannot be reached \(UND_ERR_\w+\)/ })
+  await t.rejects(fetchJson(`${base}/bad-gzip`), { name: 'FetchError', message: /cannot be reached \(Z_DATA_ERROR\)/ })
   await t.rejects(boundedFetch('http://127.0.0.1:6000/'), { message: 'http://127.0.0.1:6000/ cannot be reached (bad port)' })
   await t.rejects(boundedFetch('http://user:secret@127.0.0.1/'), { message: 'http://127.0.0.1/ cannot be reached (TypeError)' }, 'and without the credentials of a URL')
 

@@ -101,8 +101,8 @@ function fetcher (options: PublicFetcherOptions = {}) {
 }
 
 /** A failure that may be over later, as far as can be told from here. */
-const away = (message: string | RegExp) => ({ name: 'OutboundError', network: true, status: undefined, message })
-const refused = (message: string | RegExp, status?: number) => ({ name: 'OutboundError', network: false, status, message })
+const away = (message: string | RegExp) => ({ name: 'FetchError', network: true, status: undefined, message })
+const refused = (message: string | RegExp, status?: number) => ({ name: 'FetchError', network: false, status, message })
 
 t.test('gives status, headers and body, whatever the status', async (t) => {
   const { status, headers, body } = await fetcher()(`${base}/document?a=b&c`)
