@@ -7,7 +7,7 @@ import { dirname } from 'node:path'
  */
 const [name = ''] = process.argv.slice(2)
 
-/** As the protocol allows them (tools, names), in the case that files and clients share. */
+// Narrower than the protocol's rule for tool names: the name becomes that of a file and of a variable, too.
 if (!/^[a-z][a-z0-9]*([_-][a-z0-9]+)*$/.test(name) || name.length > 64) {
   const given = name === '' ? '' : ` (it is ${JSON.stringify(name)})`
   fail(
@@ -26,9 +26,9 @@ const tool = `import { Type, defineTool } from '../index.ts'
 export const ${camel}Tool = defineTool({
   name: '${name}',
   title: '${title}',
-  description: 'Says what this tool does, and when a model should use it.',
+  description: 'Tells the model what this tool does, and when to use it.',
   input: Type.Object({
-    text: Type.String({ description: 'What the model should know of this argument' })
+    text: Type.String({ description: 'Tells the model what to pass here' })
   }, { additionalProperties: false }),
   output: Type.Object({
     text: Type.String(),
@@ -45,16 +45,17 @@ const test = `import t from 'tap'
 import { createTestClient } from '../../src/testing/index.ts'
 import { ${camel}Tool } from '../../src/tools/${kebab}.ts'
 
-for (const era of ['2025-11-25', '2026-07-28'] as const) {
-  t.test(\`${name} answers, \${era}\`, async (t) => {
-    const client = await createTestClient({ definitions: [${camel}Tool], principal: { subject: 'ada' }, era })
+for (const protocolVersion of ['2025-11-25', '2026-07-28'] as const) {
+  t.test(\`${name} returns its text and the caller, \${protocolVersion}\`, async (t) => {
+    const principal = { subject: 'ada' }
+    const client = await createTestClient({ definitions: [${camel}Tool], principal, protocolVersion })
     t.teardown(async () => { await client.close() })
     const { structuredContent } = await client.callTool('${name}', { text: 'hello' })
     t.same(structuredContent, { text: 'hello', caller: 'ada' })
   })
 }
 
-t.test('${name} is for nobody in particular where nobody signs in', async (t) => {
+t.test('${name} works without sign-in', async (t) => {
   const client = await createTestClient({ definitions: [${camel}Tool] })
   t.teardown(async () => { await client.close() })
   t.match(await client.callTool('${name}', { text: 'hello' }), { structuredContent: { caller: 'nobody' } })
@@ -77,8 +78,8 @@ for (const [file, content] of [[toolFile, tool], [testFile, test]]) {
 console.log(`
   Wrote ${toolFile} and ${testFile}. Next:
 
-    1. Say in ${toolFile} what it takes, gives and does.
-       With \`npm run dev\`, each save is live at once.
+    1. Fill in ${toolFile}: description, input, output, policy and handler.
+       With \`npm run dev\`, every save takes effect at once.
     2. npm test -- ${testFile}
 `)
 

@@ -1,8 +1,8 @@
 import { Type, defineTool } from 'seed-mcp-server'
 
 /**
- * Asks the person before it acts. In 2026-07-28 the answer begins another request, in which the handler runs from its
- * start: so ask first, and act after.
+ * Asks the person for confirmation. In revision 2026-07-28 the answer arrives with a new request, and the handler runs
+ * again from its start: so ask first, and act afterwards.
  */
 export const deleteProject = defineTool({
   name: 'delete_project',
@@ -11,11 +11,10 @@ export const deleteProject = defineTool({
   input: Type.Object({ project: Type.String({ minLength: 1 }) }, { additionalProperties: false }),
   annotations: { destructiveHint: true },
   async handler ({ project }, { elicit, log }) {
-    const answer = await elicit(`This deletes ${project} for good. Type its name to go on.`, Type.Object({
-      name: Type.String({ title: 'Name of the project' })
-    }))
+    const form = Type.Object({ name: Type.String({ title: 'Name of the project' }) })
+    const answer = await elicit(`This deletes ${project} for good. Type its name to confirm.`, form)
     if (answer.action !== 'accept') return 'Nothing was deleted: the person declined.'
-    if (answer.content.name !== project) return 'Nothing was deleted: the name is another.'
+    if (answer.content.name !== project) return 'Nothing was deleted: the person typed another name.'
     log.info({ project }, 'Project deleted')
     return `${project} was deleted.`
   }

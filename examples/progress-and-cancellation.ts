@@ -1,9 +1,9 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ToolError, Type, defineTool } from 'seed-mcp-server'
 
 /**
- * Takes its time, tells how far it is, and stops when the client cancels, goes away, or the time is up: a generator
- * yields its progress, and everything that waits is given the signal.
+ * Runs for a while, reports its progress, and stops when the client cancels or disconnects, or the time is up. The
+ * handler is a generator that yields its progress, and passes the signal to everything that waits.
  */
 export const importRows = defineTool({
   name: 'import_rows',
@@ -17,12 +17,12 @@ export const importRows = defineTool({
     let imported = 0
     try {
       while (imported < rows) {
-        await pause(10, undefined, { signal })
+        await sleep(10, undefined, { signal })
         imported = Math.min(rows, imported + 100)
         yield { progress: imported, total: rows, message: `${imported} of ${rows} rows` }
       }
     } finally {
-      // Also when the client has cancelled: the place to roll back.
+      // This runs after a cancellation as well: the place to roll back.
       log.info({ imported, complete: imported === rows }, 'The import has ended')
     }
     return { imported }

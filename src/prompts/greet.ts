@@ -8,14 +8,15 @@ const LANGUAGES = ['Deutsch', 'English', 'Español', 'Français', 'Italiano', 'N
 export const greet = definePrompt({
   name: 'greet',
   title: 'Greet me',
-  description: 'Has the model greet the caller, in a language of their choice.',
+  description: 'Asks the model to greet the caller, in a language of their choice.',
   arguments: Type.Object({
-    language: Type.Optional(Type.String({ description: 'In which language; English where absent' }))
+    language: Type.Optional(Type.String({ description: 'Language of the greeting; English by default' }))
   }),
   complete: {
     language: (typed) => LANGUAGES.filter((language) => language.toLowerCase().startsWith(typed.toLowerCase()))
   },
   handler: ({ language = 'English' }, { principal }) => [
-    user(`Greet ${principal?.name ?? 'me'} in one friendly sentence, in this language: ${language}. Then offer to list what you can do with the tools of this server.`)
+    user(`Greet ${principal?.name ?? 'me'} in one friendly sentence, in this language: ${language}. ` +
+      'Then offer to list what you can do with the tools of this server.')
   ]
 })

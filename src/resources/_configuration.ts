@@ -4,9 +4,9 @@ import { defineResource } from '../define/resource.ts'
 import type { ResourceDefinition } from '../define/resource.ts'
 
 /**
- * The public part of the configuration, for anyone who can reach this server. It is made from the configuration that the
- * process has loaded, so it is no file of its own that the loader finds. Every member is named here, so that a setting
- * that is added later stays private.
+ * The public part of the configuration, for anyone who can reach this server. It is made from the configuration that
+ * the process has loaded, so it is no file of its own that the loader finds. Every member is named here, so that a
+ * setting that is added later stays private.
  *
  * @param revisions the MCP revisions that the server speaks, newest first
  */

@@ -1,26 +1,36 @@
 import { toPrincipal } from '../tokens/principal.ts'
 import type { Principal } from '../tokens/principal.ts'
 
-/** A caller, as plain as a test needs it. */
+/** A caller in a test. */
 export interface TestPrincipal {
-  /** `sub` of the token. */
+  /** `sub` of the access token. */
   subject: string
+  /** None by default. */
   scopes?: readonly string[]
+  /** None by default. */
   groups?: readonly string[]
+  /** `test-client` by default. */
   clientId?: string
   name?: string
   email?: string
+  /** `https://id.example.com` by default. */
   issuer?: string
-  /** Other claims of the token. */
+  /** Further claims of the access token. They replace the claims of other members. */
   claims?: Readonly<Record<string, unknown>>
 }
 
 const HOUR_SECONDS = 3_600
 
-/** What the server would make of a token that says this, with OIDC_GROUPS_CLAIM=groups. @throws ClaimError */
-export function createTestPrincipal ({ subject, scopes = [], groups, clientId = 'test-client', name, email, issuer = 'https://id.example.com', claims }: TestPrincipal): Principal {
+/**
+ * Returns the principal that the server would read from an access token of this caller, valid for an hour, with
+ * `OIDC_GROUPS_CLAIM=groups`.
+ *
+ * @throws ClaimError for `claims` of a wrong type
+ */
+export function createTestPrincipal (described: TestPrincipal): Principal {
+  const { subject, scopes = [], groups, clientId = 'test-client', name, email, issuer, claims } = described
   return toPrincipal({
-    iss: issuer,
+    iss: issuer ?? 'https://id.example.com',
     sub: subject,
     exp: Math.floor(Date.now() / 1_000) + HOUR_SECONDS,
     client_id: clientId,

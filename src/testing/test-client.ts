@@ -1,75 +1,172 @@
-import type { CallToolResult, GetPromptResult, LoggingLevel, Prompt, ReadResourceResult, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/server'
+import type {
+  CallToolResult, GetPromptResult, LoggingLevel, Prompt, ReadResourceResult, Resource, ResourceTemplateType, Tool
+} from '@modelcontextprotocol/server'
 import { VERSION } from '../config/version.ts'
 import { createKeyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
-import { requirementsOf } from '../policy/requirements.ts'
 import { readHeaderParams, toParamHeaders } from '../mcp/catalog/param-headers.ts'
 import { createEngine } from '../mcp/engine.ts'
-import type { PolicyOptions } from '../policy/evaluator.ts'
+import type { Engine } from '../mcp/engine.ts'
+import { requirementsOf } from '../policy/requirements.ts'
+import type { ScopeHierarchy } from '../policy/scope-hierarchy.ts'
 import { createMemoryStore } from '../store/memory.ts'
-import type { Answering } from './answering.ts'
+import type { Store } from '../store/store.ts'
+import type { ClientAnswers } from './client-answers.ts'
 import { createTestPrincipal } from './principal.ts'
 import type { TestPrincipal } from './principal.ts'
-import { createModernWire, createSessionWire } from './wire.ts'
-import type { Message } from './wire.ts'
+import { createModernTransport, createSessionTransport } from './transport.ts'
+import type { Message, TestTransport } from './transport.ts'
 
 /**
- * A client for tests of tools, prompts and resources: it speaks to the engine of the server in this process, without a
- * port, a provider or a store, as whomever the test names.
+ * A client for tests of tools, prompts and resources. It talks to the real engine in the same process, without a port,
+ * a provider or Redis, as the caller that the test describes.
+ *
+ * Its methods reject with a ProtocolError if the server answers with an error, with an InsufficientScopeError (and its
+ * `scopes`) if the caller lacks scopes, and with the signal's reason if the call is cancelled.
  */
 export interface TestClient {
-  /** @throws ProtocolError, InsufficientScopeError (with `scopes`), the reason of the signal */
+  /** Calls a tool. A failure inside the tool is a result with `isError`. @param args none by default */
   callTool (name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<CallToolResult>
+  /** Lists the tools that the caller sees, all pages together. */
   listTools (): Promise<Tool[]>
+  /** Gets a prompt's messages. @param args none by default */
   getPrompt (name: string, args?: Record<string, string>, options?: CallOptions): Promise<GetPromptResult>
+  /** Lists the prompts that the caller sees, all pages together. */
   listPrompts (): Promise<Prompt[]>
+  /** Reads a resource, be it declared by itself or one of a template. */
   readResource (uri: string, options?: CallOptions): Promise<ReadResourceResult>
+  /** Lists the resources that the caller sees, including those that templates list. */
   listResources (): Promise<Resource[]>
+  /** Lists the resource templates that the caller sees. */
   listResourceTemplates (): Promise<ResourceTemplateType[]>
-  /** Suggestions for an argument of a prompt, or a variable of a template. */
-  complete (of: { prompt: string } | { uriTemplate: string }, argument: string, typed: string, given?: Record<string, string>): Promise<string[]>
-  /** What handlers told of their progress so far. */
+  /**
+   * Completes an argument of a prompt, or a variable of a resource template.
+   *
+   * @param typed what was typed so far
+   * @param given the arguments that are filled in already; none by default
+   * @returns the suggested values
+   */
+  complete (
+    ref: { prompt: string } | { uriTemplate: string },
+    argument: string,
+    typed: string,
+    given?: Record<string, string>
+  ): Promise<string[]>
+  /** Progress that handlers reported so far. */
   readonly progress: Array<{ progress: number, total?: number, message?: string }>
-  /** What handlers told the client (`context.tell`). */
+  /** Messages that handlers sent with `logToClient` so far. */
   readonly messages: Array<{ level: LoggingLevel, data: unknown }>
-  /** What went to the server's log: where the truth about a failed handler is. */
-  readonly serverLog: Array<{ level: 'info' | 'warn' | 'error', message: string | undefined, fields: Record<string, unknown> }>
+  /** Lines of the server's log so far. The real error of a failed handler is here, as `fields.err`. */
+  readonly serverLog: Array<{
+    level: 'info' | 'warn' | 'error'
+    message: string | undefined
+    fields: Record<string, unknown>
+  }>
+  /** Stops the engine. Call it when the test is over. */
   close (): Promise<void>
 }
 
 export interface CallOptions {
-  /** Cancels the request, as the client would. */
+  /** Cancels the request, as a client would. */
   signal?: AbortSignal
 }
 
-export interface TestClientOptions extends Answering {
-  /** What the server offers. */
+export interface TestClientOptions extends ClientAnswers {
+  /** Everything that the server offers. */
   definitions: readonly Definition[]
-  /** Who calls; nobody where absent, as with AUTH_REQUIRED=false. */
+  /** The caller. Nobody is signed in by default, as with `AUTH_REQUIRED=false`. */
   principal?: TestPrincipal
-  /** Which revision of the protocol the client speaks; 2026-07-28 where absent. */
-  era?: '2026-07-28' | '2025-11-25'
-  /** Plays the provider for `context.tokenFor`. */
+  /** The protocol revision that the client speaks; `2026-07-28` by default. Test both if a handler asks its client. */
+  protocolVersion?: '2026-07-28' | '2025-11-25'
+  /** Returns what `context.tokenFor` gets from the provider. Without it, `tokenFor` throws. */
   tokenFor?: (audience: string, options: { scopes?: readonly string[] }) => string | Promise<string>
-  /** SCOPE_HIERARCHY: pairs of a scope and one that it includes. */
-  scopeHierarchy?: PolicyOptions['hierarchy']
-  /** TOOL_TIMEOUT_SECONDS */
+  /** `SCOPE_HIERARCHY`, as pairs of a scope and one that it includes; empty by default. */
+  scopeHierarchy?: ScopeHierarchy
+  /** `TOOL_TIMEOUT_SECONDS` and `INPUT_TIMEOUT_SECONDS`; 60 seconds by default. */
   timeoutSeconds?: number
 }
 
 const HOUR_SECONDS = 3_600
 
-/** @throws Error for definitions that cannot be served */
-export async function createTestClient ({ definitions, principal: described, era = '2026-07-28', tokenFor, scopeHierarchy = [], timeoutSeconds = 60, ...answering }: TestClientOptions): Promise<TestClient> {
-  const principal = described && createTestPrincipal(described)
-  const progress: TestClient['progress'] = []
-  const messages: TestClient['messages'] = []
-  const serverLog: TestClient['serverLog'] = []
-  const log = collectLog(serverLog)
+/**
+ * Creates a client for a test.
+ *
+ * @throws DefinitionError for a definition that cannot be served
+ *
+ * @example
+ * const client = await createTestClient({ definitions: [closeTicket], principal: { subject: 'ada' } })
+ * const { structuredContent } = await client.callTool('close_ticket', { id: 7 })
+ * await client.close()
+ */
+export async function createTestClient (options: TestClientOptions): Promise<TestClient> {
+  const { definitions, protocolVersion = '2026-07-28' } = options
+  const received: Received = { progress: [], messages: [], serverLog: [] }
+  const log = collectLog(received.serverLog)
   const store = createMemoryStore()
-  const headerParams = new Map(definitions.flatMap((definition) => definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
-  const engine = createEngine({
+  const engine = createTestEngine(options, store, log)
+  const headerParams = new Map(definitions.flatMap((definition) =>
+    definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
+  const createTransport = protocolVersion === '2026-07-28' ? createModernTransport : createSessionTransport
+  const request = createRequest(await createTransport({
+    engine,
+    principal: options.principal && createTestPrincipal(options.principal),
+    log,
+    answers: options,
+    onNotification: (notification) => { collectNotification(notification, received) }
+  }))
+
+  /** Lists all pages. */
+  async function list<Item> (method: string, member: string): Promise<Item[]> {
+    const items: Item[] = []
+    let cursor: string | undefined
+    do {
+      const page = await request(method, cursor === undefined ? {} : { cursor })
+      items.push(...page[member] as Item[])
+      cursor = page['nextCursor'] as string | undefined
+    } while (cursor !== undefined)
+    return items
+  }
+
+  return {
+    ...received,
+    async callTool (name, args = {}, options) {
+      const headers = toParamHeaders(headerParams.get(name) ?? [], args)
+      return await request('tools/call', { name, arguments: args }, { ...options, headers }) as CallToolResult
+    },
+    listTools: async () => await list('tools/list', 'tools'),
+    getPrompt: async (name, args = {}, options) =>
+      await request('prompts/get', { name, arguments: args }, options) as unknown as GetPromptResult,
+    listPrompts: async () => await list('prompts/list', 'prompts'),
+    readResource: async (uri, options) =>
+      await request('resources/read', { uri }, options) as unknown as ReadResourceResult,
+    listResources: async () => await list('resources/list', 'resources'),
+    listResourceTemplates: async () => await list('resources/templates/list', 'resourceTemplates'),
+    async complete (ref, argument, typed, given = {}) {
+      const { completion } = await request('completion/complete', {
+        ref: toReference(ref),
+        argument: { name: argument, value: typed },
+        context: { arguments: given }
+      })
+      return (completion as { values: string[] }).values
+    },
+    async close () {
+      await engine.close(0)
+      await store.close()
+    }
+  }
+}
+
+function toReference (ref: { prompt: string } | { uriTemplate: string }): object {
+  return 'prompt' in ref ? { type: 'ref/prompt', name: ref.prompt } : { type: 'ref/resource', uri: ref.uriTemplate }
+}
+
+type Received = Pick<TestClient, 'progress' | 'messages' | 'serverLog'>
+
+/** Creates an engine without limits, with everything that policies need. */
+function createTestEngine (options: TestClientOptions, store: Store, log: RequestLog): Engine {
+  const { definitions, tokenFor, scopeHierarchy = [], timeoutSeconds = 60 } = options
+  return createEngine({
     serverInfo: { name: 'seed', version: VERSION },
     definitions,
     policy: { hierarchy: scopeHierarchy, scopes: requirementsOf(definitions, scopeHierarchy, []).scopes },
@@ -79,69 +176,41 @@ export async function createTestClient ({ definitions, principal: described, era
     keyring: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds },
-    limits: { beginCall: unlimited, beginStream: unlimited },
+    limits: { beginCall: () => () => {}, beginStream: () => () => {} },
     log
   })
+}
 
-  function hear ({ method, params }: Message): void {
-    if (method === 'notifications/progress') {
-      const { progressToken, _meta, ...told } = params!
-      progress.push(told as (typeof progress)[number])
-    }
-    if (method === 'notifications/message') messages.push({ level: params!['level'] as LoggingLevel, data: params!['data'] })
-  }
-
-  const wire = await (era === '2026-07-28' ? createModernWire : createSessionWire)({ engine, principal, log, answering, hear })
-
-  async function request (method: string, params: Record<string, unknown>, { signal = new AbortController().signal, headers = {} }: CallOptions & { headers?: Record<string, string> } = {}): Promise<unknown> {
+function createRequest (transport: TestTransport) {
+  return async (
+    method: string,
+    params: Record<string, unknown>,
+    { signal = new AbortController().signal, headers = {} }: CallOptions & { headers?: Record<string, string> } = {}
+  ): Promise<Record<string, unknown>> => {
     signal.throwIfAborted()
-    // The engine keeps no process running; a test that waits for it must.
-    const waiting = setInterval(() => {}, 1_000)
+    // The engine does not keep the process running; a test that waits for it must.
+    const timer = setInterval(() => {}, 1_000)
     try {
-      return await wire.request(method, params, { headers, signal })
+      return await transport.request(method, params, { headers, signal })
     } finally {
-      clearInterval(waiting)
-    }
-  }
-
-  /** A list, whatever number of pages it has. */
-  async function list<Item> (method: string, member: string): Promise<Item[]> {
-    const items: Item[] = []
-    let cursor: string | undefined
-    do {
-      const result = await request(method, cursor === undefined ? {} : { cursor }) as Record<string, unknown> & { nextCursor?: string }
-      items.push(...result[member] as Item[])
-      cursor = result.nextCursor
-    } while (cursor !== undefined)
-    return items
-  }
-
-  return {
-    progress,
-    messages,
-    serverLog,
-    callTool: async (name, args = {}, options) => await request('tools/call', { name, arguments: args }, { ...options, headers: toParamHeaders(headerParams.get(name) ?? [], args) }) as CallToolResult,
-    listTools: async () => await list('tools/list', 'tools'),
-    getPrompt: async (name, args = {}, options) => await request('prompts/get', { name, arguments: args }, options) as GetPromptResult,
-    listPrompts: async () => await list('prompts/list', 'prompts'),
-    readResource: async (uri, options) => await request('resources/read', { uri }, options) as ReadResourceResult,
-    listResources: async () => await list('resources/list', 'resources'),
-    listResourceTemplates: async () => await list('resources/templates/list', 'resourceTemplates'),
-    async complete (of, argument, typed, given = {}) {
-      const ref = 'prompt' in of ? { type: 'ref/prompt', name: of.prompt } : { type: 'ref/resource', uri: of.uriTemplate }
-      const { completion } = await request('completion/complete', { ref, argument: { name: argument, value: typed }, context: { arguments: given } }) as { completion: { values: string[] } }
-      return completion.values
-    },
-    async close () {
-      await engine.close(0)
-      await store.close()
+      clearInterval(timer)
     }
   }
 }
 
-const unlimited = () => () => {}
+function collectNotification ({ method, params }: Message, { progress, messages }: Received): void {
+  if (method === 'notifications/progress') {
+    const { progressToken, _meta, ...reported } = params!
+    progress.push(reported as (typeof progress)[number])
+  }
+  if (method === 'notifications/message') {
+    messages.push({ level: params!['level'] as LoggingLevel, data: params!['data'] })
+  }
+}
 
 function collectLog (lines: TestClient['serverLog']): RequestLog {
-  const at = (level: 'info' | 'warn' | 'error') => (fields: object, message?: string): void => { lines.push({ level, message, fields: { ...fields } }) }
-  return { info: at('info'), warn: at('warn'), error: at('error') }
+  const write = (level: 'info' | 'warn' | 'error') => (fields: object, message?: string): void => {
+    lines.push({ level, message, fields: { ...fields } })
+  }
+  return { info: write('info'), warn: write('warn'), error: write('error') }
 }

@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import { VERSION } from '../config/version.ts'
 import { defineTool } from '../define/tool.ts'
 
-/** Proves that sign-in, transport and tools work, and tells the caller who it is taken for. */
+/** Checks a connection: sign-in, transport and tools work, and the result says who the server takes the caller for. */
 export const seedPing = defineTool({
   name: 'seed_ping',
   title: 'Ping the Seed server',

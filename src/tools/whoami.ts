@@ -1,11 +1,12 @@
 import { Type } from 'typebox'
 import { defineTool } from '../define/tool.ts'
 
-/** Tells callers what a policy would be judged by: their scopes, groups and the names of their claims. */
+/** Shows callers what policies are evaluated against: their scopes, their groups and the names of their claims. */
 export const whoami = defineTool({
   name: 'whoami',
   title: 'Who am I?',
-  description: 'Tells what this server knows of the caller: who is signed in, through which client, with which scopes and groups, and until when.',
+  description: 'Returns what this server knows about the caller: who is signed in, through which client, with which ' +
+    'scopes and groups, and until when.',
   input: Type.Object({}, { additionalProperties: false }),
   output: Type.Object({
     signedIn: Type.Boolean(),
@@ -16,17 +17,23 @@ export const whoami = defineTool({
     clientId: Type.Optional(Type.String({ description: 'The client that the access token was issued to' })),
     scopes: Type.Optional(Type.Array(Type.String())),
     groups: Type.Optional(Type.Array(Type.String())),
-    claims: Type.Optional(Type.Array(Type.String(), { description: 'Names of the claims in the access token, without their values' })),
-    expiresAt: Type.Optional(Type.String({ description: 'When the access token ends, ISO 8601' })),
+    claims: Type.Optional(Type.Array(Type.String(), {
+      description: 'Names of the claims in the access token, without their values'
+    })),
+    expiresAt: Type.Optional(Type.String({ description: 'Expiry of the access token, ISO 8601' })),
     client: Type.Object({
       name: Type.Optional(Type.String()),
       version: Type.Optional(Type.String()),
       capabilities: Type.Array(Type.String())
-    }, { description: 'What the client says of itself' })
+    }, { description: 'The client\'s own description of itself' })
   }),
   annotations: { readOnlyHint: true, idempotentHint: true, openWorldHint: false },
   handler (_input, { principal, client: { name, version, capabilities } }) {
-    const client = { ...(name !== undefined && { name }), ...(version !== undefined && { version }), capabilities: Object.keys(capabilities).sort() }
+    const client = {
+      ...(name !== undefined && { name }),
+      ...(version !== undefined && { version }),
+      capabilities: Object.keys(capabilities).sort()
+    }
     if (principal === undefined) return { signedIn: false, client }
     return {
       signedIn: true,

@@ -10,14 +10,14 @@ import '../support/self-reference.ts'
 
 /** The examples do what they say. */
 
-const ERAS = ['2026-07-28', '2025-11-25'] as const
+const REVISIONS = ['2026-07-28', '2025-11-25'] as const
 
 async function load (name: string): Promise<Definition[]> {
   return Object.values(await import(new URL(`../../examples/${name}.js`, import.meta.url).href) as object).filter(isDefinition)
 }
 
-for (const era of ERAS) {
-  t.test(`an internal API is called in the caller's name, ${era}`, async (t) => {
+for (const protocolVersion of REVISIONS) {
+  t.test(`an internal API is called in the caller's name, ${protocolVersion}`, async (t) => {
     const definitions = await load('call-internal-api')
     const seen: IncomingMessage[] = []
     let status = 200
@@ -35,7 +35,7 @@ for (const era of ERAS) {
     })
 
     const asked: unknown[] = []
-    const client = await createTestClient({ definitions, era, principal: { subject: 'ada', scopes: ['orders:read'] }, tokenFor: (...args) => { asked.push(args); return 'token-of-ada' } })
+    const client = await createTestClient({ definitions, protocolVersion, principal: { subject: 'ada', scopes: ['orders:read'] }, tokenFor: (...args) => { asked.push(args); return 'token-of-ada' } })
     t.teardown(async () => { await client.close() })
     t.same((await client.callTool('list_orders', { limit: 5 })).structuredContent, { orders: [{ id: 'A-1', total: 12.5, placedAt: '2026-11-01' }] })
     t.match(seen, [{ url: '/orders?limit=5', headers: { authorization: 'Bearer token-of-ada' } }])
@@ -47,13 +47,13 @@ for (const era of ERAS) {
     t.match(await client.callTool('list_orders'), { isError: true, content: [{ text: /at the moment/ }] })
     t.match(client.serverLog.at(-1), { level: 'warn', fields: { status: 500, subject: 'ada', handler: 'list_orders' } })
 
-    const other = await createTestClient({ definitions, era, principal: { subject: 'bob' } })
+    const other = await createTestClient({ definitions, protocolVersion, principal: { subject: 'bob' } })
     t.teardown(async () => { await other.close() })
     t.same(await other.callTool('list_orders').catch((err) => err instanceof InsufficientScopeError && err.scopes), ['orders:read'])
   })
 
-  t.test(`progress and cancellation, ${era}`, async (t) => {
-    const client = await createTestClient({ definitions: await load('progress-and-cancellation'), era })
+  t.test(`progress and cancellation, ${protocolVersion}`, async (t) => {
+    const client = await createTestClient({ definitions: await load('progress-and-cancellation'), protocolVersion })
     t.teardown(async () => { await client.close() })
     t.same((await client.callTool('import_rows', { rows: 250 })).structuredContent, { imported: 250 })
     t.same(client.progress.map(({ progress }) => progress), [100, 200, 250])
@@ -69,25 +69,25 @@ for (const era of ERAS) {
     t.match(ended()[1], { fields: { complete: false } })
   })
 
-  t.test(`the person is asked, ${era}`, async (t) => {
+  t.test(`the person is asked, ${protocolVersion}`, async (t) => {
     const definitions = await load('ask-the-person')
     for (const [answer, outcome] of [
       [{ action: 'accept', content: { name: 'apollo' } }, 'apollo was deleted.'],
-      [{ action: 'accept', content: { name: 'gemini' } }, /name is another/],
+      [{ action: 'accept', content: { name: 'gemini' } }, /typed another name/],
       [{ action: 'decline' }, /declined/]
     ] as const) {
-      const client = await createTestClient({ definitions, era, elicit: () => answer })
+      const client = await createTestClient({ definitions, protocolVersion, elicit: () => answer })
       t.match((await client.callTool('delete_project', { project: 'apollo' })).content, [{ text: outcome }])
       await client.close()
     }
   })
 
-  t.test(`structured output, ${era}`, async (t) => {
-    const client = await createTestClient({ definitions: await load('structured-output'), era })
+  t.test(`structured output, ${protocolVersion}`, async (t) => {
+    const client = await createTestClient({ definitions: await load('structured-output'), protocolVersion })
     t.teardown(async () => { await client.close() })
     const result = await client.callTool('invoice_total', { invoice: 'R-7', lines: [{ quantity: 2, cents: 500 }, { quantity: 1, cents: 250 }], taxPercent: 19 })
     t.same(result.structuredContent, { netCents: 1_250, taxCents: 238, totalCents: 1_488 })
-    t.match(result.content, [{ text: 'R-7 comes to 14.88, 2.38 of it tax.' }, { type: 'resource_link', uri: 'invoices://R-7' }])
+    t.match(result.content, [{ text: 'R-7 comes to 14.88, of which 2.38 is tax.' }, { type: 'resource_link', uri: 'invoices://R-7' }])
     t.match(await client.callTool('invoice_total', { invoice: 'R-7', lines: [], taxPercent: 19 }), { isError: true })
   })
 }

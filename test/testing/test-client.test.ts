@@ -11,7 +11,7 @@ import { interactiveTools } from '../support/interactive-tools.ts'
 
 /** The testing kit for authors of tools. */
 
-const ERAS = ['2026-07-28', '2025-11-25'] as const
+const REVISIONS = ['2026-07-28', '2025-11-25'] as const
 
 const definitions = [
   ...interactiveTools,
@@ -39,10 +39,10 @@ const definitions = [
   defineResourceTemplate({ uriTemplate: 'memo://by/{author}', name: 'by', complete: { author: () => ['ada', 'bob'] }, read: ({ author }, { uri }) => `${uri} by ${author}` })
 ]
 
-for (const era of ERAS) {
-  t.test(era, async (t) => {
+for (const protocolVersion of REVISIONS) {
+  t.test(protocolVersion, async (t) => {
     const open = async (options: Partial<TestClientOptions> = {}) => {
-      const client = await createTestClient({ definitions, era, ...options })
+      const client = await createTestClient({ definitions, protocolVersion, ...options })
       t.teardown(async () => { await client.close() })
       return client
     }
@@ -127,7 +127,7 @@ for (const era of ERAS) {
     })
 
     t.test('a call that runs when the client closes ends with it', async (t) => {
-      const client = await createTestClient({ definitions, era })
+      const client = await createTestClient({ definitions, protocolVersion })
       const calling = client.callTool('count', { steps: 2, pauseMs: 60_000 })
       calling.catch(() => {})
       while (client.progress.length === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -142,7 +142,7 @@ for (const era of ERAS) {
     })
 
     t.test('what is too much for a client that does not read ends the stream', async (t) => {
-      await t.rejects((await open()).callTool('flood', { messages: 2, bytes: 3_000_000 }), { message: /broke off the stream/ })
+      await t.rejects((await open()).callTool('flood', { messages: 2, bytes: 3_000_000 }), { message: /cut off the stream/ })
     })
 
     t.test('what the server logs can be looked at', async (t) => {

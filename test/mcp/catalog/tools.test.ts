@@ -13,8 +13,8 @@ const tool = (name: string, handler: ToolDefinition['handler'], more: object = {
 const OUTPUT = { output: Type.Object({ n: Type.Number() }) }
 const BYTES = new Uint8Array([1, 2, 3, 4]).subarray(1, 3)
 
-for (const era of ['2026-07-28', '2025-11-25'] as const) {
-  t.test(`results, ${era}`, async (t) => {
+for (const protocolVersion of ['2026-07-28', '2025-11-25'] as const) {
+  t.test(`results, ${protocolVersion}`, async (t) => {
     const cases: Array<[what: string, ToolDefinition, result: object]> = [
       ['text', tool('a', () => 'hello'), { content: [{ type: 'text', text: 'hello' }] }],
       ['text, later', tool('a', async () => 'hello'), { content: [{ type: 'text', text: 'hello' }] }],
@@ -39,17 +39,17 @@ for (const era of ['2026-07-28', '2025-11-25'] as const) {
       ['a ToolError, later', tool('a', async () => { throw new ToolError('no') }), { isError: true, content: [{ type: 'text', text: 'no' }] }]
     ]
     for (const [what, definition, result] of cases) {
-      const client = await createTestClient({ definitions: [definition], era })
+      const client = await createTestClient({ definitions: [definition], protocolVersion })
       t.same(await client.callTool('a'), result, what)
       await client.close()
     }
   })
 
-  t.test(`a generator tells of its progress, ${era}`, async (t) => {
+  t.test(`a generator tells of its progress, ${protocolVersion}`, async (t) => {
     let tellEnded!: () => void
     const ended = new Promise<void>((resolve) => { tellEnded = resolve })
     const client = await createTestClient({
-      era,
+      protocolVersion,
       definitions: [
         tool('steps', async function * () {
           yield { progress: 1, total: 2, message: 'half' }
