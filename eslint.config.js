@@ -133,15 +133,11 @@ const FENCED = {
 
 /** Folders with lines over 120 characters that remain to be broken; take yours out when it is done. */
 const TOO_LONG = [
-  'plugins', 'src', 'src/commands', 'src/config', 'src/crypto', 'src/define', 'src/extensions', 'src/http',
-  'src/limits', 'src/logging', 'src/net', 'src/policy', 'src/prompts', 'src/resources', 'src/testing', 'src/tools',
-  'test', 'test/async', 'test/clients', 'test/commands', 'test/config', 'test/conformance', 'test/crypto',
-  'test/define', 'test/dev', 'test/examples', 'test/extensions', 'test/extensions/fixtures/folder/prompts',
-  'test/extensions/fixtures/folder/resources', 'test/http', 'test/json', 'test/limits', 'test/logging',
-  'test/mcp/catalog', 'test/mcp/handlers', 'test/mcp/sessions', 'test/mcp/streams', 'test/net',
-  'test/oauth/modes/broker', 'test/oauth/modes/proxy', 'test/plugins', 'test/policy', 'test/process', 'test/prompts',
-  'test/provider', 'test/resilience', 'test/resources', 'test/store', 'test/support', 'test/testing', 'test/tokens',
-  'test/tools'
+  'plugins', 'src', 'src/config', 'src/crypto', 'src/http', 'src/limits', 'src/logging', 'src/net', 'test',
+  'test/async', 'test/clients', 'test/config', 'test/conformance', 'test/crypto', 'test/dev', 'test/http',
+  'test/json', 'test/limits', 'test/logging', 'test/mcp/sessions', 'test/mcp/streams', 'test/net',
+  'test/oauth/modes/broker', 'test/oauth/modes/proxy', 'test/plugins', 'test/process', 'test/provider',
+  'test/resilience', 'test/store', 'test/support', 'test/tokens'
 ].map((folder) => `${folder}/*.{ts,js,mjs}`)
 
 /** The rule for one row of the table. */

@@ -10,22 +10,39 @@ import { defineResource, defineResourceTemplate } from '../../src/define/resourc
 import { defineTool } from '../../src/define/tool.ts'
 import { CLI, emptyFolder, startProcess } from '../support/process.ts'
 
-/** `seed explain` */
-
 const definitions = [
   defineTool({ name: 'open', description: 'x', input: Type.Object({}), handler: () => '' }),
-  defineTool({ name: 'refund', description: 'x', input: Type.Object({}), scopes: ['billing:write'], groups: ['billing', 'admins'], claims: { level: [3, 4] }, handler: () => '' }),
+  defineTool({
+    name: 'refund',
+    description: 'x',
+    input: Type.Object({}),
+    scopes: ['billing:write'],
+    groups: ['billing', 'admins'],
+    claims: { level: [3, 4] },
+    handler: () => ''
+  }),
   definePrompt({ name: 'dunning', scopes: ['billing:read'], handler: () => '' }),
   defineResource({ uri: 'bills://all', name: 'all', groups: ['billing'], read: () => '' }),
   defineResourceTemplate({ uriTemplate: 'bills://of/{id}', name: 'of', groups: ['admins'], read: () => '' })
 ]
-const config = await readConfig({ environment: { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', OIDC_GROUPS_CLAIM: 'realm_access.roles', SCOPE_HIERARCHY: 'billing>billing:write,billing>billing:read' } })
+const config = await readConfig({
+  environment: {
+    OIDC_ISSUER: 'https://id.example.com',
+    OIDC_AUDIENCE: 'seed',
+    OIDC_GROUPS_CLAIM: 'realm_access.roles',
+    SCOPE_HIERARCHY: 'billing>billing:write,billing>billing:read'
+  }
+})
 
-t.test('tells the verdict, and every reason for it', (t) => {
+t.test('explains the verdict with every reason for it', (t) => {
   const good = { scope: 'openid billing', realm_access: { roles: ['admins'] }, level: 4 }
-  const told = (options: Partial<Parameters<typeof explain>[1]>) => explain(config, { claims: good, ...options }, definitions)
+  const explained = (options: Partial<Parameters<typeof explain>[1]>) => explain(
+    config,
+    { claims: good, ...options },
+    definitions
+  )
 
-  t.same(told({ tool: 'refund' }), {
+  t.same(explained({ tool: 'refund' }), {
     isAllowed: true,
     text: [
       'Tool "refund": allowed',
@@ -34,44 +51,108 @@ t.test('tells the verdict, and every reason for it', (t) => {
       'Groups (OIDC_GROUPS_CLAIM=realm_access.roles): admins'
     ].join('\n')
   })
-  t.same(told({ tool: 'open', claims: undefined }), { isAllowed: true, text: 'Tool "open": allowed\nIt asks for: nothing' })
-  t.match(told({ tool: 'refund', scopes: 'openid' }), { isAllowed: false, text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/ })
-  const all = told({ tool: 'refund', claims: {} })
+  t.same(
+    explained({ tool: 'open', claims: undefined }),
+    { isAllowed: true, text: 'Tool "open": allowed\nIt asks for: nothing' }
+  )
+  t.match(
+    explained({ tool: 'refund', scopes: 'openid' }),
+    {
+      isAllowed: false,
+      text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/
+    }
+  )
+  const all = explained({ tool: 'refund', claims: {} })
   t.equal(all.isAllowed, false)
-  for (const reason of ['hidden from this caller', 'none of the groups billing, admins', 'claim level must be 3 or 4', 'lacks the scopes billing:write', 'Scopes of the token: none', 'none, as the token has no such claim']) t.match(all.text, reason)
-  t.match(told({ tool: 'refund', claims: { realm_access: { roles: [] } } }).text, 'none, as the list is empty')
-  t.match(told({ tool: 'refund', claims: { realm_access: { roles: 'admins' } } }).text, 'none, as the claim is not a list of strings: "admins"')
-  t.match(told({ tool: 'refund', claims: undefined }), { isAllowed: false, text: /hidden/ })
-  t.match(told({ prompt: 'dunning' }), { isAllowed: true, text: /^Prompt "dunning"/ })
-  t.match(told({ resource: 'bills://all' }), { isAllowed: false, text: /^Resource "bills:/ })
-  t.match(told({ resource: 'bills://of/{id}' }), { isAllowed: true, text: /^Resource template/ })
-  t.match(told({ resource: 'bills://of/7' }), { isAllowed: true, text: /^Resource template/ })
-  t.throws(() => told({ tool: 'nosuch' }), { message: /nothing of this name. It has:\nPrompt "dunning"\n/ })
-  t.throws(() => told({ prompt: 'nosuch' }), { message: /nothing of this name/ })
-  t.throws(() => told({ resource: 'bills://nosuch' }), { message: /nothing of this name/ })
-  t.throws(() => told({ tool: 'refund', claims: { scope: ['billing'] } }), { message: /scope must be a string/ })
+  for (const reason of [
+    'hidden from this caller',
+    'none of the groups billing, admins',
+    'claim level must be 3 or 4',
+    'lacks the scopes billing:write',
+    'Scopes of the token: none',
+    'none, as the token has no such claim'
+  ]) t.match(all.text, reason)
+  t.match(explained({ tool: 'refund', claims: { realm_access: { roles: [] } } }).text, 'none, as the list is empty')
+  t.match(
+    explained({ tool: 'refund', claims: { realm_access: { roles: 'admins' } } }).text,
+    'none, as the claim is not a list of strings: "admins"'
+  )
+  t.match(explained({ tool: 'refund', claims: undefined }), { isAllowed: false, text: /hidden/ })
+  t.match(explained({ prompt: 'dunning' }), { isAllowed: true, text: /^Prompt "dunning"/ })
+  t.match(explained({ resource: 'bills://all' }), { isAllowed: false, text: /^Resource "bills:/ })
+  t.match(explained({ resource: 'bills://of/{id}' }), { isAllowed: true, text: /^Resource template/ })
+  t.match(explained({ resource: 'bills://of/7' }), { isAllowed: true, text: /^Resource template/ })
+  t.throws(() => explained({ tool: 'nosuch' }), { message: /nothing of this name. It has:\nPrompt "dunning"\n/ })
+  t.throws(() => explained({ prompt: 'nosuch' }), { message: /nothing of this name/ })
+  t.throws(() => explained({ resource: 'bills://nosuch' }), { message: /nothing of this name/ })
+  t.throws(() => explained({ tool: 'refund', claims: { scope: ['billing'] } }), { message: /scope must be a string/ })
   t.end()
 })
 
-async function runCli (t: Test, args: string[], files: Record<string, string> = {}): Promise<{ code: number | null, output: string }> {
+async function runCli (t: Test, args: string[], files: Record<string, string> = {}): Promise<{
+  code: number | null
+  output: string
+}> {
   const folder = await emptyFolder(t)
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  const cli = startProcess(t, ['--enable-source-maps', CLI, 'explain', ...args], { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed', ...('guarded.mjs' in files && { SEED_EXTENSIONS: './guarded.mjs' }) }, folder)
+  const cli = startProcess(t, ['--enable-source-maps', CLI, 'explain', ...args], {
+    OIDC_ISSUER: 'https://id.example.com',
+    OIDC_AUDIENCE: 'seed',
+    ...('guarded.mjs' in files && { SEED_EXTENSIONS: './guarded.mjs' })
+  }, folder)
   const { code } = await cli.ended
   return { code, output: await cli.output() }
 }
 
-t.test('the command tells of what this server has, and its exit code is the verdict', async (t) => {
-  const files = { 'claims.json': '{"sub":"ada","groups":["navy"]}', 'list.json': '[]', 'null.json': 'null', 'text.json': '"x"' }
-  t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], files), { code: 0, output: /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/ })
-  t.match(await runCli(t, ['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
-  t.match(await runCli(t, ['--tool', 'seed_ping']), { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing\n' })
-  const guarded = "import { Type, defineTool } from 'seed-mcp-server'\nexport const guarded = defineTool({ name: 'guarded', description: 'for admins', input: Type.Object({}), groups: ['admins'], handler: () => 'x' })\n"
-  t.match(await runCli(t, ['--tool', 'guarded', '--claims', 'claims.json'], { ...files, 'guarded.mjs': guarded }), { code: 1, output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token has navy\n/ }, 'one of an extension too')
+t.test('seed explain knows everything that the server offers, and its exit code is the verdict', async (t) => {
+  const files = {
+    'claims.json': '{"sub":"ada","groups":["navy"]}',
+    'list.json': '[]',
+    'null.json': 'null',
+    'text.json': '"x"'
+  }
+  t.match(
+    await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], files),
+    {
+      code: 0,
+      output: /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/
+    }
+  )
+  t.match(
+    await runCli(t, ['--prompt', 'greet', '--scopes', 'openid']),
+    { code: 0, output: /Scopes of the token: openid/ }
+  )
+  t.match(
+    await runCli(t, ['--tool', 'seed_ping']),
+    { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing\n' }
+  )
+  const guarded = `import { Type, defineTool } from 'seed-mcp-server'
+export const guarded = defineTool({
+  name: 'guarded', description: 'for admins', input: Type.Object({}), groups: ['admins'], handler: () => 'x'
+})
+`
+  t.match(
+    await runCli(t, ['--tool', 'guarded', '--claims', 'claims.json'], { ...files, 'guarded.mjs': guarded }),
+    {
+      code: 1,
+      output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token has navy\n/
+    },
+    'one of an extension too'
+  )
   t.match(await runCli(t, ['--tool', 'nosuch']), { code: 1, output: /nothing of this name/ })
-  for (const file of ['list.json', 'null.json', 'text.json']) t.match(await runCli(t, ['--tool', 'whoami', '--claims', file], files), { code: 1, output: /must have one JSON object/ }, file)
+  for (const file of ['list.json', 'null.json', 'text.json']) {
+    t.match(
+      await runCli(t, ['--tool', 'whoami', '--claims', file], files),
+      { code: 1, output: /must have one JSON object/ },
+      file
+    )
+  }
   t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'none.json']), { code: 1, output: /ENOENT/ })
-  for (const args of [[], ['--tool', 'a', '--prompt', 'b'], ['--claims', 'claims.json']]) t.match(await runCli(t, args), { code: 1, output: /^Name one tool, prompt or resource\n\nUsage: seed explain/ })
+  for (const args of [
+    [],
+    ['--tool', 'a', '--prompt', 'b'],
+    ['--claims', 'claims.json']
+  ]) t.match(await runCli(t, args), { code: 1, output: /^Name one tool, prompt or resource\n\nUsage: seed explain/ })
   t.match(await runCli(t, ['--tool']), { code: 1, output: /'--tool <value>' argument missing\n\nUsage: seed explain/ })
   t.match(await runCli(t, ['--help']), { code: 0, output: /^Usage: seed explain/ })
 })

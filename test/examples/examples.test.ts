@@ -8,22 +8,26 @@ import type { Definition } from '../../src/define/definition.ts'
 import { createTestClient } from '../../src/testing/index.ts'
 import '../support/self-reference.ts'
 
-/** The examples do what they say. */
-
 const REVISIONS = ['2026-07-28', '2025-11-25'] as const
 
 async function load (name: string): Promise<Definition[]> {
-  return Object.values(await import(new URL(`../../examples/${name}.js`, import.meta.url).href) as object).filter(isDefinition)
+  return Object.values(await import(new URL(
+    `../../examples/${name}.js`,
+    import.meta.url
+  ).href) as object).filter(isDefinition)
 }
 
 for (const protocolVersion of REVISIONS) {
-  t.test(`an internal API is called in the caller's name, ${protocolVersion}`, async (t) => {
+  t.test(`calls an internal API on behalf of the caller, ${protocolVersion}`, async (t) => {
     const definitions = await load('call-internal-api')
     const seen: IncomingMessage[] = []
     let status = 200
     const api = createServer((request, response) => {
       seen.push(request)
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify([{ id: 'A-1', total: 12.5, placedAt: '2026-11-01' }]))
+      response.writeHead(
+        status,
+        { 'content-type': 'application/json' }
+      ).end(JSON.stringify([{ id: 'A-1', total: 12.5, placedAt: '2026-11-01' }]))
     })
     await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve))
     const before = process.env['ORDERS_API_URL']
@@ -34,12 +38,20 @@ for (const protocolVersion of REVISIONS) {
       api.close()
     })
 
-    const asked: unknown[] = []
-    const client = await createTestClient({ definitions, protocolVersion, principal: { subject: 'ada', scopes: ['orders:read'] }, tokenFor: (...args) => { asked.push(args); return 'token-of-ada' } })
+    const requests: unknown[] = []
+    const client = await createTestClient({
+      definitions,
+      protocolVersion,
+      principal: { subject: 'ada', scopes: ['orders:read'] },
+      tokenFor: (...args) => { requests.push(args); return 'token-of-ada' }
+    })
     t.teardown(async () => { await client.close() })
-    t.same((await client.callTool('list_orders', { limit: 5 })).structuredContent, { orders: [{ id: 'A-1', total: 12.5, placedAt: '2026-11-01' }] })
+    t.same(
+      (await client.callTool('list_orders', { limit: 5 })).structuredContent,
+      { orders: [{ id: 'A-1', total: 12.5, placedAt: '2026-11-01' }] }
+    )
     t.match(seen, [{ url: '/orders?limit=5', headers: { authorization: 'Bearer token-of-ada' } }])
-    t.same(asked, [['orders-api', { scopes: ['orders:read'] }]])
+    t.same(requests, [['orders-api', { scopes: ['orders:read'] }]])
 
     status = 403
     t.match(await client.callTool('list_orders'), { isError: true, content: [{ text: /ask the sales team/ }] })
@@ -49,10 +61,13 @@ for (const protocolVersion of REVISIONS) {
 
     const other = await createTestClient({ definitions, protocolVersion, principal: { subject: 'bob' } })
     t.teardown(async () => { await other.close() })
-    t.same(await other.callTool('list_orders').catch((err) => err instanceof InsufficientScopeError && err.scopes), ['orders:read'])
+    t.same(
+      await other.callTool('list_orders').catch((err) => err instanceof InsufficientScopeError && err.scopes),
+      ['orders:read']
+    )
   })
 
-  t.test(`progress and cancellation, ${protocolVersion}`, async (t) => {
+  t.test(`reports progress and stops when cancelled, ${protocolVersion}`, async (t) => {
     const client = await createTestClient({ definitions: await load('progress-and-cancellation'), protocolVersion })
     t.teardown(async () => { await client.close() })
     t.same((await client.callTool('import_rows', { rows: 250 })).structuredContent, { imported: 250 })
@@ -69,7 +84,7 @@ for (const protocolVersion of REVISIONS) {
     t.match(ended()[1], { fields: { complete: false } })
   })
 
-  t.test(`the person is asked, ${protocolVersion}`, async (t) => {
+  t.test(`asks the person before it deletes, ${protocolVersion}`, async (t) => {
     const definitions = await load('ask-the-person')
     for (const [answer, outcome] of [
       [{ action: 'accept', content: { name: 'apollo' } }, 'apollo was deleted.'],
@@ -82,12 +97,18 @@ for (const protocolVersion of REVISIONS) {
     }
   })
 
-  t.test(`structured output, ${protocolVersion}`, async (t) => {
+  t.test(`returns structured output with text and a link, ${protocolVersion}`, async (t) => {
     const client = await createTestClient({ definitions: await load('structured-output'), protocolVersion })
     t.teardown(async () => { await client.close() })
-    const result = await client.callTool('invoice_total', { invoice: 'R-7', lines: [{ quantity: 2, cents: 500 }, { quantity: 1, cents: 250 }], taxPercent: 19 })
+    const result = await client.callTool(
+      'invoice_total',
+      { invoice: 'R-7', lines: [{ quantity: 2, cents: 500 }, { quantity: 1, cents: 250 }], taxPercent: 19 }
+    )
     t.same(result.structuredContent, { netCents: 1_250, taxCents: 238, totalCents: 1_488 })
-    t.match(result.content, [{ text: 'R-7 comes to 14.88, of which 2.38 is tax.' }, { type: 'resource_link', uri: 'invoices://R-7' }])
+    t.match(
+      result.content,
+      [{ text: 'R-7 comes to 14.88, of which 2.38 is tax.' }, { type: 'resource_link', uri: 'invoices://R-7' }]
+    )
     t.match(await client.callTool('invoice_total', { invoice: 'R-7', lines: [], taxPercent: 19 }), { isError: true })
   })
 }

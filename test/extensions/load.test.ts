@@ -16,12 +16,17 @@ import { ROOT } from '../support/root.ts'
 import { modernRequest } from '../support/seed.ts'
 
 const FOLDER = join(ROOT, 'test/extensions/fixtures/folder/')
-const THEIRS = ['Prompt "triage"', 'Resource "tickets://all"', 'Resource template "tickets://one/{id}"', 'Tool "close_ticket"']
+const THEIRS = [
+  'Prompt "triage"',
+  'Resource "tickets://all"',
+  'Resource template "tickets://one/{id}"',
+  'Tool "close_ticket"'
+]
 const policies = createPolicyEvaluator({ hierarchy: [], scopes: [] })
 
 linkExtensions()
 
-/** Stands in for Node 22.18, which runs TypeScript by itself. */
+/** Runs TypeScript as Node 22.18 does by itself. */
 if (!(process.features as { typescript?: string | false }).typescript) {
   register(`data:text/javascript,${encodeURIComponent(`
     import { createRequire } from 'node:module'
@@ -30,12 +35,13 @@ if (!(process.features as { typescript?: string | false }).typescript) {
     const { transform } = createRequire(${JSON.stringify(import.meta.url)})('esbuild')
     export async function load (url, context, next) {
       if (!url.endsWith('.ts')) return await next(url, context)
-      return { format: 'module', source: (await transform(await readFile(fileURLToPath(url), 'utf8'), { loader: 'ts' })).code, shortCircuit: true }
+      const { code } = await transform(await readFile(fileURLToPath(url), 'utf8'), { loader: 'ts' })
+      return { format: 'module', source: code, shortCircuit: true }
     }
   `)}`)
 }
 
-/** Loads extensions and compiles what is offered, as the server does. @returns what the extensions add */
+/** Loads extensions and compiles all definitions, as the server does. @returns what the extensions add */
 async function offered (extensions: string[], from: string): Promise<string[]> {
   const builtIn = new Set((await loadBuiltInDefinitions()).map(({ file }) => file))
   const loaded = await loadAllDefinitions(extensions, { from })
@@ -47,7 +53,7 @@ async function offered (extensions: string[], from: string): Promise<string[]> {
   return loaded.filter(({ file }) => !builtIn.has(file)).map(({ definition }) => describeDefinition(definition)).sort()
 }
 
-/** Writes files into a folder that goes with the test. */
+/** Writes files into a folder that is removed after the test. */
 async function folderOf (t: Test, files: Record<string, string>): Promise<string> {
   const folder = await emptyFolder(t)
   for (const [name, content] of Object.entries(files)) {
@@ -58,9 +64,11 @@ async function folderOf (t: Test, files: Record<string, string>): Promise<string
 }
 
 const tool = (name: string, rest = 'handler: () => \'done\''): string =>
-  `import { defineTool, Type } from 'seed-mcp-server'\nexport const it = defineTool({ name: '${name}', description: 'does', input: Type.Object({}), ${rest} })\n`
+  `import { defineTool, Type } from 'seed-mcp-server'
+export const it = defineTool({ name: '${name}', description: 'does', input: Type.Object({}), ${rest} })
+`
 
-t.test('a folder outside is loaded with its subfolders, from an absolute and from a relative path', async (t) => {
+t.test('loads a folder and its subfolders, by absolute and by relative path', async (t) => {
   const from = await emptyFolder(t)
   await cp(FOLDER, join(from, 'mounted'), { recursive: true })
   t.same(await offered([join(from, 'mounted')], '/'), THEIRS)
@@ -68,24 +76,34 @@ t.test('a folder outside is loaded with its subfolders, from an absolute and fro
   t.same(await offered(['..'], join(from, 'mounted', 'tools')), THEIRS)
 })
 
-t.test('it runs on the modules of this server, wherever it lies', async (t) => {
+t.test('an extension uses the modules of this server, wherever it lies', async (t) => {
   const from = await emptyFolder(t)
   await cp(FOLDER, from, { recursive: true })
   const loaded = await loadAllDefinitions([from], { from })
-  const closeTicket = loaded.map(({ definition }) => definition).find((definition): definition is ToolDefinition => definition.kind === 'tool' && definition.name === 'close_ticket')!
-  t.throws(() => closeTicket.handler({ id: '8' }, {} as never), ToolError)
+  const closeTicket = loaded.find(({ definition }) => describeDefinition(definition) === 'Tool "close_ticket"')
+  t.throws(() => (closeTicket!.definition as ToolDefinition).handler({ id: '8' }, {} as never), ToolError)
 })
 
-t.test('a file, several entries, and links to files', async (t) => {
-  const from = await folderOf(t, { 'a.js': tool('a'), 'b.mjs': tool('b'), 'linked/.keep': '', 'notes.txt': '', '.hidden.js': 'not JavaScript' })
+t.test('loads files, several entries, and symbolic links', async (t) => {
+  const from = await folderOf(
+    t,
+    { 'a.js': tool('a'), 'b.mjs': tool('b'), 'linked/.keep': '', 'notes.txt': '', '.hidden.js': 'not JavaScript' }
+  )
   await symlink('../a.js', join(from, 'linked', 'a.js'))
   t.same(await offered(['./b.mjs', './linked'], from), ['Tool "a"', 'Tool "b"'])
 })
 
-t.test('a package is found from the folder where Seed is started, with all that it exports', async (t) => {
+t.test('loads all that a package exports, resolved from the folder where Seed is started', async (t) => {
   const from = await folderOf(t, {
-    'node_modules/@acme/tickets/package.json': JSON.stringify({ name: '@acme/tickets', type: 'module', exports: { '.': { import: './main.js' }, './more': './more.js' } }),
-    'node_modules/@acme/tickets/main.js': "export * from './one.js'\nexport * from './two.js'\nexport const version = 1\n",
+    'node_modules/@acme/tickets/package.json': JSON.stringify({
+      name: '@acme/tickets',
+      type: 'module',
+      exports: { '.': { import: './main.js' }, './more': './more.js' }
+    }),
+    'node_modules/@acme/tickets/main.js': `export * from './one.js'
+export * from './two.js'
+export const version = 1
+`,
     'node_modules/@acme/tickets/one.js': tool('one'),
     'node_modules/@acme/tickets/two.js': tool('two').replace('const it', 'const other'),
     'node_modules/@acme/tickets/more.js': tool('more')
@@ -94,33 +112,103 @@ t.test('a package is found from the folder where Seed is started, with all that 
   t.same(await offered(['@acme/tickets/more'], from), ['Tool "more"'])
 })
 
-t.test('TypeScript is loaded where Node runs it', async (t) => {
-  const from = await folderOf(t, { 'a.ts': tool('a').replace('handler: ()', 'handler: (): string'), 'types.d.ts': 'export {}' })
+t.test('loads TypeScript where Node runs it', async (t) => {
+  const from = await folderOf(
+    t,
+    { 'a.ts': tool('a').replace('handler: ()', 'handler: (): string'), 'types.d.ts': 'export {}' }
+  )
   const loaded = await loadAllDefinitions([from], { from, runsTypeScript: true })
   t.equal(describeDefinition(loaded.at(-1)!.definition), 'Tool "a"')
-  await t.rejects(loadAllDefinitions([from], { from, runsTypeScript: false }), { name: 'ExtensionError', message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: compile it to JavaScript, or use Node 22.18 or newer` })
+  await t.rejects(
+    loadAllDefinitions([from], { from, runsTypeScript: false }),
+    {
+      name: 'ExtensionError',
+      message: `${from}/a.ts is TypeScript, which Node ${process.versions.node} does not run: ` +
+        'compile it to JavaScript, or use Node 22.18 or newer'
+    }
+  )
 })
 
-t.test('what cannot be offered is a sentence with the file and the reason', async (t) => {
+t.test('an error is one sentence with the file and the reason', async (t) => {
   const cases: Array<[name: string, files: Record<string, string>, message: string | RegExp, entry?: string]> = [
     ['a missing folder', {}, 'SEED_EXTENSIONS: FOLDER/nowhere does not exist', './nowhere'],
-    ['a path through a file', { 'a.js': tool('a') }, 'SEED_EXTENSIONS: FOLDER/a.js/b cannot be read (ENOTDIR)', './a.js/b'],
+    [
+      'a path through a file',
+      { 'a.js': tool('a') },
+      'SEED_EXTENSIONS: FOLDER/a.js/b cannot be read (ENOTDIR)',
+      './a.js/b'
+    ],
     ['a subfolder that is a file', { 'a.js': tool('a'), tools: '' }, 'FOLDER/tools cannot be read (ENOTDIR)'],
-    ['a file that is no program', { 'notes.txt': '' }, 'SEED_EXTENSIONS: FOLDER/notes.txt is no .js, .mjs, .ts file', './notes.txt'],
-    ['an empty folder', {}, /^SEED_EXTENSIONS: FOLDER holds no \.js, \.mjs, \.ts file, and neither do its folders tools, prompts, resources$/],
-    ['a name that is none', {}, 'SEED_EXTENSIONS: data:text/javascript is neither the path of a folder or file (/path or ./path) nor the name of a package', 'data:text/javascript'],
+    [
+      'a file that is no program',
+      { 'notes.txt': '' },
+      'SEED_EXTENSIONS: FOLDER/notes.txt is no .js, .mjs, .ts file',
+      './notes.txt'
+    ],
+    [
+      'an empty folder',
+      {},
+      /^SEED_EXTENSIONS: FOLDER holds no \.js, \.mjs, \.ts file, and neither do its folders tools, prompts, resources$/
+    ],
+    [
+      'a name that is none',
+      {},
+      'SEED_EXTENSIONS: data:text/javascript is neither the path of a folder or file (/path or ./path) ' +
+        'nor the name of a package',
+      'data:text/javascript'
+    ],
     ['a missing package', {}, /^nosuch cannot be loaded: Cannot find package 'nosuch' imported from /, 'nosuch'],
-    ['a syntax error', { 'a.js': 'export const = 1' }, /^FOLDER\/a\.js cannot be loaded: in it, or in a file that it imports: Unexpected token/],
-    ['a missing module', { 'a.js': "import 'nosuch'" }, /^FOLDER\/a\.js cannot be loaded: Cannot find package 'nosuch' imported from /],
+    [
+      'a syntax error',
+      { 'a.js': 'export const = 1' },
+      /^FOLDER\/a\.js cannot be loaded: in it, or in a file that it imports: Unexpected token/
+    ],
+    [
+      'a missing module',
+      { 'a.js': "import 'nosuch'" },
+      /^FOLDER\/a\.js cannot be loaded: Cannot find package 'nosuch' imported from /
+    ],
     ['a file that throws', { 'a.js': "throw new Error('no database')" }, 'FOLDER/a.js cannot be loaded: no database'],
-    ['a file that throws something else', { 'a.js': "throw 'a tantrum'" }, 'FOLDER/a.js cannot be loaded: it throws a tantrum'],
-    ['a file that offers nothing', { 'a.js': 'export const a = { kind: 1 }\nexport const b = null' }, /^FOLDER\/a\.js exports nothing that defineTool, .* made/],
-    ['a name that the protocol does not allow', { 'a.js': tool('a b') }, 'FOLDER/a.js cannot be offered: Tool name "a b" must have 1 to 128 characters: letters, digits, _, - and .'],
-    ['a tool without handler', { 'a.js': tool('a', '') }, 'FOLDER/a.js cannot be offered: tool "a" needs handler: a function'],
-    ['a tool without input', { 'a.js': tool('a').replace(/input: .*?,/, '') }, 'FOLDER/a.js cannot be offered: tool "a" needs input: a schema'],
-    ['a tool without a name', { 'a.js': tool('a').replace("name: 'a',", '') }, 'FOLDER/a.js cannot be offered: tool without a name needs name: text'],
-    ['the same name twice', { 'a.js': tool('same'), 'b.js': tool('same') }, 'Tool "same" is in FOLDER/a.js and in FOLDER/b.js: give one of them another name'],
-    ['the name of one of its own', { 'a.js': tool('seed_ping') }, /^Tool "seed_ping" is in .*src\/tools\/seed-ping\.js and in FOLDER\/a\.js: give one of them another name$/]
+    [
+      'a file that throws something else',
+      { 'a.js': "throw 'a tantrum'" },
+      'FOLDER/a.js cannot be loaded: it throws a tantrum'
+    ],
+    [
+      'a file that offers nothing',
+      { 'a.js': 'export const a = { kind: 1 }\nexport const b = null' },
+      /^FOLDER\/a\.js exports nothing that defineTool, .* made/
+    ],
+    [
+      'a name that the protocol does not allow',
+      { 'a.js': tool('a b') },
+      'FOLDER/a.js cannot be offered: Tool name "a b" must have 1 to 128 characters: letters, digits, _, - and .'
+    ],
+    [
+      'a tool without handler',
+      { 'a.js': tool('a', '') },
+      'FOLDER/a.js cannot be offered: tool "a" needs handler: a function'
+    ],
+    [
+      'a tool without input',
+      { 'a.js': tool('a').replace(/input: .*?,/, '') },
+      'FOLDER/a.js cannot be offered: tool "a" needs input: a schema'
+    ],
+    [
+      'a tool without a name',
+      { 'a.js': tool('a').replace("name: 'a',", '') },
+      'FOLDER/a.js cannot be offered: tool without a name needs name: text'
+    ],
+    [
+      'the same name twice',
+      { 'a.js': tool('same'), 'b.js': tool('same') },
+      'Tool "same" is in FOLDER/a.js and in FOLDER/b.js: give one of them another name'
+    ],
+    [
+      'the name of one of its own',
+      { 'a.js': tool('seed_ping') },
+      /^Tool "seed_ping" is in .*src\/tools\/seed-ping\.js and in FOLDER\/a\.js: give one of them another name$/
+    ]
   ]
   for (const [name, files, message, entry = '.'] of cases) {
     const from = await folderOf(t, files)
@@ -135,22 +223,34 @@ t.test('what cannot be offered is a sentence with the file and the reason', asyn
 t.test('the server process', async (t) => {
   const from = await emptyFolder(t)
   await cp(FOLDER, join(from, 'extensions'), { recursive: true })
-  const start = (SEED_EXTENSIONS: string, env: Record<string, string>, server = SERVER) => startProcess(t, ['--enable-source-maps', '--disable-proto=delete', server], { AUTH_REQUIRED: 'false', HOST: '127.0.0.1', SEED_EXTENSIONS, ...env }, from)
+  const start = (SEED_EXTENSIONS: string, env: Record<string, string>, server = SERVER) => startProcess(
+    t,
+    ['--enable-source-maps', '--disable-proto=delete', server],
+    { AUTH_REQUIRED: 'false', HOST: '127.0.0.1', SEED_EXTENSIONS, ...env },
+    from
+  )
 
   for (const [what, program] of [['compiled', SERVER], ['bundled, as it ships', join(BUNDLE, 'server.js')]] as const) {
-    t.test(`${what}, offers what is in the folder, with its errors as they were meant`, async (t) => {
+    t.test(`${what}, offers an extension's tools, and knows its ToolError`, async (t) => {
       const port = String(await freePort())
       const server = start(join(from, 'extensions'), { PORT: port, BASE_URL: `http://127.0.0.1:${port}` }, program)
       await server.printed(/Seed is ready/)
       const { body, headers } = modernRequest('tools/call', { name: 'close_ticket', arguments: { id: '8' } })
-      const answer = await fetch(`http://127.0.0.1:${port}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })
+      const answer = await fetch(`http://127.0.0.1:${port}/mcp`, {
+        method: 'POST',
+        body,
+        headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+      })
       t.match(await answer.json(), { result: { isError: true, content: [{ text: 'There is no ticket 8' }] } })
     })
   }
 
-  t.test('does not start with a broken one', async (t) => {
+  t.test('does not start with a broken extension', async (t) => {
     for (const [text, message] of [
-      ['export const = 1', /^\S*\/broken\.mjs cannot be loaded: in it, or in a file that it imports: Unexpected token '='\n$/],
+      [
+        'export const = 1',
+        /^\S*\/broken\.mjs cannot be loaded: in it, or in a file that it imports: Unexpected token '='\n$/
+      ],
       [tool('a b'), /^\S*\/broken\.mjs cannot be offered: Tool name "a b" must have 1 to 128 characters.*$/m]
     ] as const) {
       await writeFile(join(from, 'broken.mjs'), text)

@@ -10,17 +10,33 @@ import { ERAS, startEngine } from '../support/engine-fixture.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../support/mcp.ts'
 import { MODERN_META, modernRequest, ready, startSeed } from '../support/seed.ts'
 
-/** Who may use what: the same for lists and calls, in both eras. */
+/** Policies decide about lists and calls alike, in both eras. */
 
 const offered = (policy: Policy) => [
   defineTool({ name: 'tool', description: 'x', input: Type.Object({}), ...policy, handler: () => 'used' }),
   definePrompt({ name: 'prompt', ...policy, handler: () => 'used' }),
   defineResource({ uri: 'memo://one', name: 'one', ...policy, read: () => 'used' }),
-  defineResourceTemplate({ uriTemplate: 'memo://of/{id}', name: 'of', ...policy, list: () => [{ uri: 'memo://of/1', name: '1' }], read: () => 'used' })
+  defineResourceTemplate({
+    uriTemplate: 'memo://of/{id}',
+    name: 'of',
+    ...policy,
+    list: () => [{ uri: 'memo://of/1', name: '1' }],
+    read: () => 'used'
+  })
 ]
 
-const LISTS = [['tools/list', 'tools', 1], ['prompts/list', 'prompts', 1], ['resources/list', 'resources', 1], ['resources/templates/list', 'resourceTemplates', 1]] as const
-const USES = [['tools/call', { name: 'tool', arguments: {} }], ['prompts/get', { name: 'prompt' }], ['resources/read', { uri: 'memo://one' }], ['resources/read', { uri: 'memo://of/1' }]] as const
+const LISTS = [
+  ['tools/list', 'tools', 1],
+  ['prompts/list', 'prompts', 1],
+  ['resources/list', 'resources', 1],
+  ['resources/templates/list', 'resourceTemplates', 1]
+] as const
+const USES = [
+  ['tools/call', { name: 'tool', arguments: {} }],
+  ['prompts/get', { name: 'prompt' }],
+  ['resources/read', { uri: 'memo://one' }],
+  ['resources/read', { uri: 'memo://of/1' }]
+] as const
 
 type Outcome = 'allowed' | 'hidden' | 'scopes'
 
@@ -43,7 +59,12 @@ const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | unde
   ['groups of a wrong type', { groups: ['x'] }, { groups: 'x' }, 'hidden'],
   ['a claim', { claims: { department: 'navy' } }, { department: 'navy' }, 'allowed'],
   ['a claim by its path', { claims: { 'org.department': 'navy' } }, { org: { department: 'navy' } }, 'allowed'],
-  ['a claim by a name with dots', { claims: { 'https://example.com/dept': 'navy' } }, { 'https://example.com/dept': 'navy' }, 'allowed'],
+  [
+    'a claim by a name with dots',
+    { claims: { 'https://example.com/dept': 'navy' } },
+    { 'https://example.com/dept': 'navy' },
+    'allowed'
+  ],
   ['a claim that lists the value', { claims: { roles: 'admin' } }, { roles: ['user', 'admin'] }, 'allowed'],
   ['one of several values', { claims: { level: [3, 4] } }, { level: 4 }, 'allowed'],
   ['a claim of another type', { claims: { level: 4 } }, { level: '4' }, 'hidden'],
@@ -51,13 +72,21 @@ const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | unde
   ['a claim of the prototype', { claims: { constructor: 'x' } }, {}, 'hidden'],
   ['scopes and groups, without the groups: no scope would help', { scopes: ['a'], groups: ['x'] }, {}, 'hidden'],
   ['scopes and groups, without the scopes', { scopes: ['a'], groups: ['x'] }, { groups: ['x'] }, 'scopes'],
-  ['all of it', { scopes: ['a'], groups: ['x'], claims: { on: true } }, { scope: 'a', groups: ['x'], on: true }, 'allowed']
+  [
+    'all of it',
+    { scopes: ['a'], groups: ['x'], claims: { on: true } },
+    { scope: 'a', groups: ['x'], on: true },
+    'allowed'
+  ]
 ]
 
-const POLICY = { hierarchy: [['widest', 'wide'], ['wide', 'a'], ['round', 'about'], ['about', 'round']] as Array<[string, string]>, scopes: ['openid', 'a', 'b', 'wide', 'round'] }
+const POLICY = {
+  hierarchy: [['widest', 'wide'], ['wide', 'a'], ['round', 'about'], ['about', 'round']] as Array<[string, string]>,
+  scopes: ['openid', 'a', 'b', 'wide', 'round']
+}
 
 for (const era of ERAS) {
-  t.test(`lists and calls judge alike, ${era}`, async (t) => {
+  t.test(`lists and calls follow the same policy, ${era}`, async (t) => {
     for (const [what, policy, claims, outcome] of CASES) {
       const engine = startEngine(t, offered(policy), { policy: POLICY })
       const options = { principal: claims && asPrincipal('ada', { scope: 'openid', ...claims }) }
@@ -66,47 +95,108 @@ for (const era of ERAS) {
         const { result } = (await engine.send(era, method, {}, options)).body
         const own = result[member].filter(({ uri }: { uri?: string }) => uri !== 'memo://of/1')
         t.equal(own.length, shown ? 1 : 0, `${what}: ${method}`)
-        if (method === 'resources/list') t.equal(result.resources.length - own.length, outcome === 'allowed' ? 1 : 0, `${what}: what a template lists`)
+        if (method === 'resources/list') {
+          t.equal(
+            result.resources.length - own.length,
+            outcome === 'allowed' ? 1 : 0,
+            `${what}: what a template lists`
+          )
+        }
       }
       for (const [method, params] of USES) {
-        const used = await engine.send(era, method, params, options).then(({ body }) => body.error === undefined ? 'allowed' : 'hidden', (err) => err instanceof InsufficientScopeError ? 'scopes' : String(err))
+        const used = await engine.send(era, method, params, options).then(
+          ({ body }) => body.error === undefined ? 'allowed' : 'hidden',
+          (err) => err instanceof InsufficientScopeError ? 'scopes' : String(err)
+        )
         t.equal(used, outcome, `${what}: ${method}`)
       }
     }
   })
 
-  t.test(`what is hidden is answered as what does not exist, ${era}`, async (t) => {
+  t.test(`hidden definitions get the same error as ones that do not exist, ${era}`, async (t) => {
     const engine = startEngine(t, offered({ groups: ['staff'] }))
-    const error = async (method: string, params: object) => JSON.stringify((await engine.send(era, method, params, { principal: asPrincipal('ada') })).body.error)
+    const error = async (method: string, params: object) => JSON.stringify((await engine.send(
+      era,
+      method,
+      params,
+      { principal: asPrincipal('ada') }
+    )).body.error)
     for (const [hidden, none, method, params] of [
       ['tool', 'nosuch', 'tools/call', (name: string) => ({ name, arguments: {} })],
       ['prompt', 'nosuch', 'prompts/get', (name: string) => ({ name })],
       ['memo://one', 'memo://two', 'resources/read', (uri: string) => ({ uri })],
       ['memo://of/1', 'memo://no/1', 'resources/read', (uri: string) => ({ uri })]
-    ] as const) t.equal((await error(method, params(hidden))).replaceAll(`${hidden}"`, '"'), (await error(method, params(none))).replaceAll(`${none}"`, '"'), `${method} ${hidden}`)
+    ] as const) {
+      t.equal(
+        (await error(method, params(hidden))).replaceAll(`${hidden}"`, '"'),
+        (await error(method, params(none))).replaceAll(`${none}"`, '"'),
+        `${method} ${hidden}`
+      )
+    }
   })
 }
 
-t.test('all scopes are asked for at once: what the token has, and what is missing', async (t) => {
-  const definitions = [...offered({ scopes: ['a', 'b'] }), defineTool({ name: 'other', description: 'x', input: Type.Object({}), scopes: ['c'], handler: () => '' })]
-  const cluster = startEngines(t, { count: 1, definitions, policy: { hierarchy: [], scopes: ['openid', 'offline_access', 'a', 'b', 'c', 'z'] } })
+t.test('the challenge asks for all scopes at once: those that the token has, and those that it lacks', async (t) => {
+  const definitions = [
+    ...offered({ scopes: ['a', 'b'] }),
+    defineTool({ name: 'other', description: 'x', input: Type.Object({}), scopes: ['c'], handler: () => '' })
+  ]
+  const cluster = startEngines(
+    t,
+    { count: 1, definitions, policy: { hierarchy: [], scopes: ['openid', 'offline_access', 'a', 'b', 'c', 'z'] } }
+  )
   const principal = asPrincipal('ada', { scope: 'a openid offline_access strange' })
-  const refusal = async (sending: Promise<unknown>) => await sending.then(() => undefined, (err) => err instanceof InsufficientScopeError ? { scopes: err.scopes, detail: err.detail } : err)
-  t.same(await refusal(send(cluster.engines[0]!, ...modern('tools/call', { name: 'tool' }).map((part, at) => at === 0 ? part : { ...part, principal }) as [unknown, object])), { scopes: ['openid', 'a', 'b'], detail: 'scopes that the access token lacks: b' })
+  const refusal = async (sending: Promise<unknown>) => await sending.then(
+    () => undefined,
+    (err) => err instanceof InsufficientScopeError ? { scopes: err.scopes, detail: err.detail } : err
+  )
+  t.same(
+    await refusal(send(cluster.engines[0]!, ...modern(
+      'tools/call',
+      { name: 'tool' }
+    ).map((part, at) => at === 0 ? part : { ...part, principal }) as [unknown, object])),
+    { scopes: ['openid', 'a', 'b'], detail: 'scopes that the access token lacks: b' }
+  )
 
   const session = await startSession(cluster, { version: '2025-03-26', principal })
-  const batch = [call('tool', {}, { id: 1 }), call('other', {}, { id: 2 }), request('tools/list', {}, 3), { jsonrpc: '2.0', method: 'notifications/initialized' }]
-  t.same(await refusal(session.post(batch)), { scopes: ['openid', 'a', 'b', 'c'], detail: 'scopes that the access token lacks: b c' }, 'a batch asks for those of all its messages')
+  const batch = [call('tool', {}, { id: 1 }), call('other', {}, { id: 2 }), request('tools/list', {}, 3), {
+    jsonrpc: '2.0',
+    method: 'notifications/initialized'
+  }]
+  t.same(
+    await refusal(session.post(batch)),
+    { scopes: ['openid', 'a', 'b', 'c'], detail: 'scopes that the access token lacks: b c' },
+    'a batch asks for those of all its messages'
+  )
 
-  const [body, options] = modern('subscriptions/listen', { notifications: { resourceSubscriptions: ['memo://one', 'memo://nosuch', 7] } })
-  t.match(await refusal(send(cluster.engines[0]!, body, { ...options, principal })), { scopes: ['openid', 'a', 'b'] }, 'a subscription to a resource too')
-  t.match(await refusal(session.post(request('resources/subscribe', { uri: 'memo://one' }))), { scopes: ['openid', 'a', 'b'] })
-  t.match(await refusal(session.post(request('completion/complete', { ref: { type: 'ref/resource', uri: 'memo://of/{id}' }, argument: { name: 'id', value: '' } }))), { scopes: ['openid', 'a', 'b'] })
-  t.match(await refusal(session.post(request('completion/complete', { ref: { type: 'ref/prompt', name: 'prompt' }, argument: { name: 'id', value: '' } }))), { scopes: ['openid', 'a', 'b'] })
-  for (const odd of [7, 'x', [null], [{}], { method: 'tools/call' }, { method: 'tools/call', params: null }, { method: 'completion/complete', params: {} }, { method: 'subscriptions/listen' }]) t.equal(await refusal(session.post(odd)), undefined, JSON.stringify(odd))
+  const [body, options] = modern(
+    'subscriptions/listen',
+    { notifications: { resourceSubscriptions: ['memo://one', 'memo://nosuch', 7] } }
+  )
+  t.match(
+    await refusal(send(cluster.engines[0]!, body, { ...options, principal })),
+    { scopes: ['openid', 'a', 'b'] },
+    'a subscription to a resource too'
+  )
+  t.match(
+    await refusal(session.post(request('resources/subscribe', { uri: 'memo://one' }))),
+    { scopes: ['openid', 'a', 'b'] }
+  )
+  t.match(await refusal(session.post(request(
+    'completion/complete',
+    { ref: { type: 'ref/resource', uri: 'memo://of/{id}' }, argument: { name: 'id', value: '' } }
+  ))), { scopes: ['openid', 'a', 'b'] })
+  t.match(await refusal(session.post(request(
+    'completion/complete',
+    { ref: { type: 'ref/prompt', name: 'prompt' }, argument: { name: 'id', value: '' } }
+  ))), { scopes: ['openid', 'a', 'b'] })
+  for (const odd of [7, 'x', [null], [{}], { method: 'tools/call' }, { method: 'tools/call', params: null }, {
+    method: 'completion/complete',
+    params: {}
+  }, { method: 'subscriptions/listen' }]) t.equal(await refusal(session.post(odd)), undefined, JSON.stringify(odd))
 })
 
-t.test('nobody is told of changes of a resource that is hidden from them', async (t) => {
+t.test('subscribers are not notified of a resource that is hidden from them', async (t) => {
   const announcer = defineTool({
     name: 'announce',
     description: 'x',
@@ -122,7 +212,10 @@ t.test('nobody is told of changes of a resource that is hidden from them', async
     const [body, options] = modern('subscriptions/listen', { notifications: { resourceSubscriptions: uris } })
     return (await send(cluster.engines[0]!, body, { ...options, principal })).events
   }
-  const [ada, staff] = [await listen(asPrincipal('ada'), ['memo://one', 'memo://open', 'memo://nosuch']), await listen(asPrincipal('bob', { groups: ['staff'] }), ['memo://one'])]
+  const [ada, staff] = [
+    await listen(asPrincipal('ada'), ['memo://one', 'memo://open', 'memo://nosuch']),
+    await listen(asPrincipal('bob', { groups: ['staff'] }), ['memo://one'])
+  ]
   await ada.message()
   await staff.message()
   await settle()
@@ -131,12 +224,21 @@ t.test('nobody is told of changes of a resource that is hidden from them', async
   t.match(await staff.message(), { method: 'notifications/resources/updated', params: { uri: 'memo://one' } })
 })
 
-t.test('reasons are in words for the operator', (t) => {
+t.test('reasons are sentences for the operator', (t) => {
   const { evaluate } = createPolicyEvaluator({ hierarchy: [], scopes: [] })
-  t.match(evaluate({ groups: ['x', 'y'] }, asPrincipal('ada')).refusals, [/none of the groups x, y; the token has no groups \(OIDC_GROUPS_CLAIM\)/])
+  t.match(
+    evaluate({ groups: ['x', 'y'] }, asPrincipal('ada')).refusals,
+    [/none of the groups x, y; the token has no groups \(OIDC_GROUPS_CLAIM\)/]
+  )
   t.match(evaluate({ groups: ['x'] }, asPrincipal('ada', { groups: ['a', 'b'] })).refusals, [/the token has a, b/])
-  t.match(evaluate({ claims: { level: [3, 'four'] } }, asPrincipal('ada')).refusals, ['claim level must be 3 or "four"; the token has no such claim'])
-  t.match(evaluate({ claims: { level: 3 } }, asPrincipal('ada', { level: '3' })).refusals, ['claim level must be 3; the token has "3"'])
+  t.match(
+    evaluate({ claims: { level: [3, 'four'] } }, asPrincipal('ada')).refusals,
+    ['claim level must be 3 or "four"; the token has no such claim']
+  )
+  t.match(
+    evaluate({ claims: { level: 3 } }, asPrincipal('ada', { level: '3' })).refusals,
+    ['claim level must be 3; the token has "3"']
+  )
   t.match(evaluate({ scopes: ['a'] }, undefined), { missingScopes: [], refusals: [String] })
   t.end()
 })
@@ -153,19 +255,44 @@ t.test('a token without the scopes gets 403 with all of them in one challenge, b
   const seed = await startSeed(t, { definitions })
   await ready(seed)
   const post = async (claims: Record<string, unknown>, tool: string = 'admin') => {
-    const { body, headers } = modernRequest('tools/call', { name: tool, arguments: {}, _meta: { ...MODERN_META, progressToken: 1 } })
-    return await fetch(`${seed.url}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${await seed.provider.mint(claims)}` } })
+    const {
+      body,
+      headers
+    } = modernRequest('tools/call', { name: tool, arguments: {}, _meta: { ...MODERN_META, progressToken: 1 } })
+    return await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      body,
+      headers: {
+        ...headers,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${await seed.provider.mint(claims)}`
+      }
+    })
   }
   // No substring, no other separator, no other case, no other type.
-  for (const scope of ['xmcp:admin mcp:audit', 'mcp:admin:read mcp:audit', 'mcp:admin,mcp:audit', 'MCP:ADMIN mcp:audit', 'mcp:admin\tmcp:audit', 'openid', '', ['mcp:admin', 'mcp:audit'], { 'mcp:admin': 1, 'mcp:audit': 1 }]) {
+  for (const scope of [
+    'xmcp:admin mcp:audit',
+    'mcp:admin:read mcp:audit',
+    'mcp:admin,mcp:audit',
+    'MCP:ADMIN mcp:audit',
+    'mcp:admin\tmcp:audit',
+    'openid',
+    '',
+    ['mcp:admin', 'mcp:audit'],
+    { 'mcp:admin': 1, 'mcp:audit': 1 }
+  ]) {
     const response = await post({ scope })
     const challenge = response.headers.get('www-authenticate') ?? ''
     if (typeof scope === 'string') {
       t.equal(response.status, 403, JSON.stringify(scope))
       t.equal(challenge.match(/Bearer/g)?.length, 1, 'one challenge')
       t.match(challenge, /error="insufficient_scope"/)
-      const [, asked = ''] = /[ ,]scope="([^"]*)"/.exec(challenge) ?? []
-      for (const needed of ['mcp:admin', 'mcp:audit']) t.ok(asked.split(' ').includes(needed) || scope.split(' ').includes(needed), `${asked} has ${needed}`)
+      const [, challenged = ''] = /[ ,]scope="([^"]*)"/.exec(challenge) ?? []
+      for (const needed of [
+        'mcp:admin',
+        'mcp:audit'
+      ]) t.ok(challenged.split(' ').includes(needed) || scope.split(' ').includes(needed), challenged)
       t.match(response.headers.get('content-type'), /^application\/json/)
     } else {
       t.equal(response.status, 401, JSON.stringify(scope))

@@ -21,7 +21,11 @@ export function startEngine (t: Test, definitions: readonly Definition[], option
         const session = await startSession(fixture, principal === undefined ? {} : { principal })
         return await session.post(request(method, params), { headers, ...options })
       }
-      const [body, own] = modern(method, params, { headers: { ...('uri' in params && { 'mcp-name': encodeHeader(String(params.uri)) }), ...headers } })
+      const [body, own] = modern(
+        method,
+        params,
+        { headers: { ...('uri' in params && { 'mcp-name': encodeHeader(String(params.uri)) }), ...headers } }
+      )
       return await send(fixture.engines[0]!, body, { ...own, ...options, principal })
     }
   }

@@ -18,7 +18,8 @@ export const interactiveTools: readonly ToolDefinition[] = [
     input: Type.Object({}),
     async handler (_input, { elicit }) {
       const answer = await elicit('Who are you?', Type.Object({ name: Type.String(), age: Type.Integer() }))
-      return answer.action === 'accept' ? `${answer.content.name} is ${answer.content.age}` : `The person chose ${answer.action}`
+      if (answer.action !== 'accept') return `The person chose ${answer.action}`
+      return `${answer.content.name} is ${answer.content.age}`
     }
   }),
   defineTool({
@@ -28,7 +29,8 @@ export const interactiveTools: readonly ToolDefinition[] = [
     async handler ({ topic }, { elicit }) {
       const first = await elicit(`First of ${topic}?`, Type.Object({ value: Type.String() }))
       const second = await elicit(`Second of ${topic}?`, Type.Object({ value: Type.String() }))
-      return first.action === 'accept' && second.action === 'accept' ? `${first.content.value}, ${second.content.value}` : 'no'
+      if (first.action !== 'accept' || second.action !== 'accept') return 'no'
+      return `${first.content.value}, ${second.content.value}`
     }
   }),
   defineTool({
@@ -46,7 +48,10 @@ export const interactiveTools: readonly ToolDefinition[] = [
     description: 'Has the model of the client write something',
     input: Type.Object({ prompt: Type.String() }),
     async handler ({ prompt }, { sample }) {
-      const { content } = await sample({ messages: [{ role: 'user', content: { type: 'text', text: prompt } }], maxTokens: 10 })
+      const { content } = await sample({
+        messages: [{ role: 'user', content: { type: 'text', text: prompt } }],
+        maxTokens: 10
+      })
       return `The model says: ${JSON.stringify(content)}`
     }
   }),

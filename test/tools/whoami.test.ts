@@ -3,14 +3,26 @@ import { createTestClient } from '../../src/testing/index.ts'
 import { whoami } from '../../src/tools/whoami.ts'
 
 t.test('whoami', async (t) => {
-  const ask = async (principal?: Parameters<typeof createTestClient>[0]['principal'], more: object = {}) => {
-    const client = await createTestClient({ definitions: [whoami], ...(principal !== undefined && { principal }), ...more })
+  const callWhoami = async (principal?: Parameters<typeof createTestClient>[0]['principal'], more: object = {}) => {
+    const client = await createTestClient({
+      definitions: [whoami],
+      ...(principal !== undefined && { principal }),
+      ...more
+    })
     t.teardown(async () => { await client.close() })
     return (await client.callTool('whoami')).structuredContent
   }
 
-  t.test('tells what the token says, and of other claims the names alone', async (t) => {
-    const answer = await ask({ subject: 'ada', scopes: ['openid'], groups: ['navy'], clientId: 'claude', name: 'Ada', email: 'ada@example.com', claims: { salary: 7 } }, { roots: [] })
+  t.test('returns what the token says, and only the names of other claims', async (t) => {
+    const answer = await callWhoami({
+      subject: 'ada',
+      scopes: ['openid'],
+      groups: ['navy'],
+      clientId: 'claude',
+      name: 'Ada',
+      email: 'ada@example.com',
+      claims: { salary: 7 }
+    }, { roots: [] })
     t.match(answer, {
       signedIn: true,
       subject: 'ada',
@@ -27,9 +39,18 @@ t.test('whoami', async (t) => {
     t.notMatch(JSON.stringify(answer), /7[,}]/)
   })
 
-  t.test('leaves out what it does not know', async (t) => {
-    t.same(Object.keys((await ask({ subject: 'ada', claims: { client_id: undefined } }))!), ['signedIn', 'subject', 'issuer', 'scopes', 'groups', 'claims', 'expiresAt', 'client'])
-    t.same(await ask(), { signedIn: false, client: { name: 'seed-test-client', version: '1', capabilities: [] } })
-    t.same((whoami.handler as (...args: unknown[]) => unknown)({}, { principal: undefined, client: { name: undefined, version: undefined, capabilities: {} } }), { signedIn: false, client: { capabilities: [] } }, 'a client need not name itself')
+  t.test('omits what it does not know', async (t) => {
+    t.same(
+      Object.keys((await callWhoami({ subject: 'ada', claims: { client_id: undefined } }))!),
+      ['signedIn', 'subject', 'issuer', 'scopes', 'groups', 'claims', 'expiresAt', 'client']
+    )
+    t.same(
+      await callWhoami(),
+      { signedIn: false, client: { name: 'seed-test-client', version: '1', capabilities: [] } }
+    )
+    t.same((whoami.handler as (...args: unknown[]) => unknown)(
+      {},
+      { principal: undefined, client: { name: undefined, version: undefined, capabilities: {} } }
+    ), { signedIn: false, client: { capabilities: [] } }, 'a client need not name itself')
   })
 })

@@ -5,8 +5,6 @@ import { defineResource, defineResourceTemplate } from '../../../src/define/reso
 import { ERAS, startEngine } from '../../support/engine-fixture.ts'
 import { asPrincipal } from '../../support/mcp.ts'
 
-/** Suggestions while somebody types an argument (MCP, completion). */
-
 const definitions = [
   definePrompt({
     name: 'greet',
@@ -26,23 +24,43 @@ const definitions = [
     },
     handler: () => ''
   }),
-  definePrompt({ name: 'hidden', groups: ['staff'], arguments: Type.Object({ a: Type.String() }), complete: { a: () => ['secret'] }, handler: () => '' }),
+  definePrompt({
+    name: 'hidden',
+    groups: ['staff'],
+    arguments: Type.Object({ a: Type.String() }),
+    complete: { a: () => ['secret'] },
+    handler: () => ''
+  }),
   definePrompt({ name: 'bare', handler: () => '' }),
   defineResource({ uri: 'memo://one', name: 'one', read: () => '' }),
   defineResource({ uri: 'memo://hidden', name: 'hidden', groups: ['staff'], read: () => '' }),
-  defineResourceTemplate({ uriTemplate: 'memo://by/{author}', name: 'by', complete: { author: (typed) => ['ada', 'alan', 'bob'].filter((name) => name.startsWith(typed)) }, read: () => '' }),
+  defineResourceTemplate({
+    uriTemplate: 'memo://by/{author}',
+    name: 'by',
+    complete: { author: (typed) => ['ada', 'alan', 'bob'].filter((name) => name.startsWith(typed)) },
+    read: () => ''
+  }),
   defineResourceTemplate({ uriTemplate: 'memo://plain/{id}', name: 'plain', read: () => '' })
 ]
 
 for (const era of ERAS) {
-  t.test(era, async (t) => {
+  t.test(`completes arguments and variables, ${era}`, async (t) => {
     const { send } = startEngine(t, definitions)
     const complete = async (ref: object, name: string, value: string, given?: object, principal = asPrincipal('ada')) =>
-      (await send(era, 'completion/complete', { ref, argument: { name, value }, ...(given !== undefined && { context: { arguments: given } }) }, { principal })).body
+      (await send(
+        era,
+        'completion/complete',
+        { ref, argument: { name, value }, ...(given !== undefined && { context: { arguments: given } }) },
+        { principal }
+      )).body
     const greet = { type: 'ref/prompt', name: 'greet' }
     const of = (uri: string) => ({ type: 'ref/resource', uri })
 
-    t.same((await complete(greet, 'tone', 'f')).result.completion, { values: ['formal', 'friendly'], total: 2, hasMore: false }, 'what a schema lists completes itself')
+    t.same(
+      (await complete(greet, 'tone', 'f')).result.completion,
+      { values: ['formal', 'friendly'], total: 2, hasMore: false },
+      'what a schema lists completes itself'
+    )
     t.same((await complete(greet, 'tone', 'fr')).result.completion.values, ['friendly'])
     t.same((await complete(greet, 'size', '')).result.completion.values, ['small', 'large'])
     t.same((await complete(greet, 'only', '')).result.completion.values, ['only'])
@@ -53,16 +71,30 @@ for (const era of ERAS) {
     const broken = await complete(greet, 'broken', '')
     t.match(broken.error, { code: -32603, message: /completion of Prompt greet failed/ })
     t.notMatch(JSON.stringify(broken), /hunter2/)
-    for (const name of ['nosuch', '__proto__', 'constructor']) t.match((await complete(greet, name, '')).error, { code: -32602 }, name)
+    for (const name of [
+      'nosuch',
+      '__proto__',
+      'constructor'
+    ]) t.match((await complete(greet, name, '')).error, { code: -32602 }, name)
     t.match((await complete({ type: 'ref/prompt', name: 'bare' }, 'a', '')).error, { code: -32602 })
 
     t.same((await complete(of('memo://by/{author}'), 'author', 'a')).result.completion.values, ['ada', 'alan'])
     t.same((await complete(of('memo://plain/{id}'), 'id', 'a')).result.completion.values, [])
-    t.same((await complete(of('memo://one'), 'id', '')).result.completion.values, [], 'a resource has nothing to complete')
-    const hidden = [{ type: 'ref/prompt', name: 'hidden' }, { type: 'ref/prompt', name: 'nosuch' }, of('memo://hidden'), of('memo://nosuch')]
+    t.same(
+      (await complete(of('memo://one'), 'id', '')).result.completion.values,
+      [],
+      'a resource has nothing to complete'
+    )
+    const hidden = [
+      { type: 'ref/prompt', name: 'hidden' },
+      { type: 'ref/prompt', name: 'nosuch' },
+      of('memo://hidden'),
+      of('memo://nosuch')
+    ]
     const answers = await Promise.all(hidden.map(async (ref) => (await complete(ref, 'a', '')).error))
     for (const answer of answers) t.same(answer, answers[0], 'what is hidden does not exist')
     t.match(answers[0], { code: -32602 })
-    t.same((await complete({ type: 'ref/prompt', name: 'hidden' }, 'a', '', {}, asPrincipal('ada', { groups: ['staff'] }))).result.completion.values, ['secret'])
+    const staff = asPrincipal('ada', { groups: ['staff'] })
+    t.same((await complete(hidden[0]!, 'a', '', {}, staff)).result.completion.values, ['secret'])
   })
 }

@@ -11,18 +11,28 @@ const definitions = NAMES.flatMap((name) => [
   tool(name),
   definePrompt({ name, handler: () => '' }),
   defineResource({ uri: `memo://${name}`, name, read: () => '' }),
-  defineResourceTemplate({ uriTemplate: `${name}://{x}`, name, ...(name === 'a' && { list: () => [{ uri: 'memo://bb', name: 'bb' }] }), read: () => '' })
+  defineResourceTemplate({
+    uriTemplate: `${name}://{x}`,
+    name,
+    ...(name === 'a' && { list: () => [{ uri: 'memo://bb', name: 'bb' }] }),
+    read: () => ''
+  })
 ])
 
 const LISTS = [
   ['tools/list', 'tools', 'name', ['a', 'b', 'c', 'd', 'e']],
   ['prompts/list', 'prompts', 'name', ['a', 'b', 'c', 'd', 'e']],
   ['resources/list', 'resources', 'uri', ['memo://a', 'memo://b', 'memo://bb', 'memo://c', 'memo://d', 'memo://e']],
-  ['resources/templates/list', 'resourceTemplates', 'uriTemplate', ['a://{x}', 'b://{x}', 'c://{x}', 'd://{x}', 'e://{x}']]
+  [
+    'resources/templates/list',
+    'resourceTemplates',
+    'uriTemplate',
+    ['a://{x}', 'b://{x}', 'c://{x}', 'd://{x}', 'e://{x}']
+  ]
 ] as const
 
 for (const era of ERAS) {
-  t.test(`every list goes out in pages, ${era}`, async (t) => {
+  t.test(`every list is paginated, ${era}`, async (t) => {
     const fixture = startEngine(t, definitions, { pageSize: 2 })
     const cursors: string[] = []
     for (const [method, member, key, all] of LISTS) {
@@ -37,14 +47,20 @@ for (const era of ERAS) {
       } while (cursor !== undefined)
       t.same(found, all, method)
     }
-    const sealed = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
-    for (const cursor of ['', 'x', '!!', cursors.at(-1)!, `${cursors[0]!}x`, sealed(['tools']), sealed(['tools', 7]), sealed({}), sealed(null), sealed(['prompts', 'a']), 'A'.repeat(20_000)]) {
+    const encoded = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const wrong = ['', 'x', '!!', cursors.at(-1)!, `${cursors[0]!}x`, 'A'.repeat(20_000)]
+    for (const value of [['tools'], ['tools', 7], {}, null, ['prompts', 'a']]) wrong.push(encoded(value))
+    for (const cursor of wrong) {
       t.match((await fixture.send(era, 'tools/list', { cursor })).body.error, { code: -32602 }, cursor.slice(0, 40))
     }
-    t.same((await fixture.send(era, 'tools/list', { cursor: sealed(['tools', 'zzz']) })).body.result.tools, [], 'after the last there is nothing')
+    t.same(
+      (await fixture.send(era, 'tools/list', { cursor: encoded(['tools', 'zzz']) })).body.result.tools,
+      [],
+      'after the last there is nothing'
+    )
   })
 
-  t.test(`a page is right when something was added or taken away meanwhile, ${era}`, async (t) => {
+  t.test(`the next page is right after items were added or removed, ${era}`, async (t) => {
     const { send, engines } = startEngine(t, definitions, { pageSize: 2 })
     const { nextCursor: cursor } = (await send(era, 'tools/list')).body.result
     engines[0]!.replace(['a', 'c', 'd', 'bb'].map(tool))

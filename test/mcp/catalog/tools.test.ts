@@ -6,23 +6,49 @@ import type { ToolDefinition } from '../../../src/define/tool.ts'
 import { createTestClient } from '../../../src/testing/index.ts'
 import { startEngine } from '../../support/engine-fixture.ts'
 
-/** What tools give, as their callers get it; what both eras have in common: engine.test.ts. */
+/** What handlers return, as clients receive it. */
 
 const NONE = Type.Object({})
-const tool = (name: string, handler: ToolDefinition['handler'], more: object = {}): ToolDefinition => ({ ...defineTool({ name, description: name, input: NONE, handler: () => '' }), handler, ...more })
+const tool = (name: string, handler: ToolDefinition['handler'], more: object = {}): ToolDefinition => ({
+  ...defineTool({ name, description: name, input: NONE, handler: () => '' }),
+  handler,
+  ...more
+})
 const OUTPUT = { output: Type.Object({ n: Type.Number() }) }
 const BYTES = new Uint8Array([1, 2, 3, 4]).subarray(1, 3)
 
 for (const protocolVersion of ['2026-07-28', '2025-11-25'] as const) {
-  t.test(`results, ${protocolVersion}`, async (t) => {
+  t.test(`converts what a handler returns, ${protocolVersion}`, async (t) => {
     const cases: Array<[what: string, ToolDefinition, result: object]> = [
       ['text', tool('a', () => 'hello'), { content: [{ type: 'text', text: 'hello' }] }],
       ['text, later', tool('a', async () => 'hello'), { content: [{ type: 'text', text: 'hello' }] }],
-      ['an object', tool('a', () => ({ n: 1 })), { content: [{ type: 'text', text: '{"n":1}' }], structuredContent: { n: 1 } }],
-      ['an object that has a type', tool('a', () => ({ type: 'cat' })), { content: [{ type: 'text', text: '{"type":"cat"}' }], structuredContent: { type: 'cat' } }],
-      ['an object of the promised form', tool('a', () => ({ n: 1 }), OUTPUT), { content: [{ type: 'text', text: '{"n":1}' }], structuredContent: { n: 1 } }],
-      ['one block', tool('a', () => text('x', { annotations: { audience: ['user'] } })), { content: [{ type: 'text', text: 'x', annotations: { audience: ['user'] } }] }],
-      ['blocks', tool('a', () => [image(BYTES, 'image/png'), audio('AAAA', 'audio/wav'), resourceLink({ uri: 'x://1', name: 'one' }), embeddedResource('x://2', 'two', 'text/plain'), embeddedResource('x://3', BYTES)]), {
+      [
+        'an object',
+        tool('a', () => ({ n: 1 })),
+        { content: [{ type: 'text', text: '{"n":1}' }], structuredContent: { n: 1 } }
+      ],
+      [
+        'an object that has a type',
+        tool('a', () => ({ type: 'cat' })),
+        { content: [{ type: 'text', text: '{"type":"cat"}' }], structuredContent: { type: 'cat' } }
+      ],
+      [
+        'an object of the promised form',
+        tool('a', () => ({ n: 1 }), OUTPUT),
+        { content: [{ type: 'text', text: '{"n":1}' }], structuredContent: { n: 1 } }
+      ],
+      [
+        'one block',
+        tool('a', () => text('x', { annotations: { audience: ['user'] } })),
+        { content: [{ type: 'text', text: 'x', annotations: { audience: ['user'] } }] }
+      ],
+      ['blocks', tool('a', () => [
+        image(BYTES, 'image/png'),
+        audio('AAAA', 'audio/wav'),
+        resourceLink({ uri: 'x://1', name: 'one' }),
+        embeddedResource('x://2', 'two', 'text/plain'),
+        embeddedResource('x://3', BYTES)
+      ]), {
         content: [
           { type: 'image', data: 'AgM=', mimeType: 'image/png' },
           { type: 'audio', data: 'AAAA', mimeType: 'audio/wav' },
@@ -31,12 +57,40 @@ for (const protocolVersion of ['2026-07-28', '2025-11-25'] as const) {
           { type: 'resource', resource: { uri: 'x://3', blob: 'AgM=' } }
         ]
       }],
-      ['a result of which the tool decides every part', tool('a', () => toolResult({ content: [text('short')], structuredContent: { n: 1 }, _meta: { 'example.com/a': 1 } }), OUTPUT), { content: [{ type: 'text', text: 'short' }], structuredContent: { n: 1 }, _meta: { 'example.com/a': 1 } }],
-      ['structured content without blocks is rendered', tool('a', () => toolResult({ structuredContent: { n: 1 } })), { content: [{ type: 'text', text: '{"n":1}' }], structuredContent: { n: 1 } }],
-      ['an error with blocks', tool('a', () => toolResult({ isError: true, content: [text('no')] }), OUTPUT), { isError: true, content: [{ type: 'text', text: 'no' }] }],
-      ['an error with structured content', tool('a', () => toolResult({ isError: true, structuredContent: { reason: 'no' } }), OUTPUT), { isError: true, content: [{ type: 'text', text: '{"reason":"no"}' }], structuredContent: { reason: 'no' } }],
-      ['a ToolError', tool('a', () => { throw new ToolError('There is no such invoice') }), { isError: true, content: [{ type: 'text', text: 'There is no such invoice' }] }],
-      ['a ToolError, later', tool('a', async () => { throw new ToolError('no') }), { isError: true, content: [{ type: 'text', text: 'no' }] }]
+      [
+        'a toolResult with all its parts',
+        tool('a', () => toolResult({
+          content: [text('short')],
+          structuredContent: { n: 1 },
+          _meta: { 'example.com/a': 1 }
+        }), OUTPUT),
+        { content: [{ type: 'text', text: 'short' }], structuredContent: { n: 1 }, _meta: { 'example.com/a': 1 } }
+      ],
+      [
+        'structured content without blocks is rendered',
+        tool('a', () => toolResult({ structuredContent: { n: 1 } })),
+        { content: [{ type: 'text', text: '{"n":1}' }], structuredContent: { n: 1 } }
+      ],
+      [
+        'an error with blocks',
+        tool('a', () => toolResult({ isError: true, content: [text('no')] }), OUTPUT),
+        { isError: true, content: [{ type: 'text', text: 'no' }] }
+      ],
+      [
+        'an error with structured content',
+        tool('a', () => toolResult({ isError: true, structuredContent: { reason: 'no' } }), OUTPUT),
+        { isError: true, content: [{ type: 'text', text: '{"reason":"no"}' }], structuredContent: { reason: 'no' } }
+      ],
+      [
+        'a ToolError',
+        tool('a', () => { throw new ToolError('There is no such invoice') }),
+        { isError: true, content: [{ type: 'text', text: 'There is no such invoice' }] }
+      ],
+      [
+        'a ToolError, later',
+        tool('a', async () => { throw new ToolError('no') }),
+        { isError: true, content: [{ type: 'text', text: 'no' }] }
+      ]
     ]
     for (const [what, definition, result] of cases) {
       const client = await createTestClient({ definitions: [definition], protocolVersion })
@@ -45,7 +99,7 @@ for (const protocolVersion of ['2026-07-28', '2025-11-25'] as const) {
     }
   })
 
-  t.test(`a generator tells of its progress, ${protocolVersion}`, async (t) => {
+  t.test(`a generator reports its progress, ${protocolVersion}`, async (t) => {
     let tellEnded!: () => void
     const ended = new Promise<void>((resolve) => { tellEnded = resolve })
     const client = await createTestClient({
@@ -86,7 +140,7 @@ for (const protocolVersion of ['2026-07-28', '2025-11-25'] as const) {
   })
 }
 
-t.test('what no result can be made of fails, and the log says why', async (t) => {
+t.test('a return value that cannot become a result fails the tool, and the log says why', async (t) => {
   const cases: Array<[ToolDefinition, RegExp]> = [
     [tool('a', () => undefined as never), /returned nothing: it must be text/],
     [tool('a', () => null as never), /returned null/],
@@ -102,16 +156,22 @@ t.test('what no result can be made of fails, and the log says why', async (t) =>
   for (const [definition, reason] of cases) {
     const client = await createTestClient({ definitions: [definition] })
     const { isError, content } = await client.callTool('a')
-    t.match({ isError, content }, { isError: true, content: [{ text: /^a failed; the server's log holds the reason under reference/ }] }, String(reason))
+    t.match(
+      { isError, content },
+      { isError: true, content: [{ text: /^a failed; the server's log holds the reason under reference/ }] },
+      String(reason)
+    )
     t.match(client.serverLog.find(({ level }) => level === 'error')!.fields, { err: { message: reason } })
     await client.close()
   }
 })
 
-t.test('a tool that takes too long is told so, and its signal says why', async (t) => {
+t.test('a tool that takes too long is cancelled, and its signal says why', async (t) => {
   let reason: unknown
   const client = await createTestClient({
-    definitions: [tool('slow', async (_input, { signal }) => await new Promise(() => { signal.addEventListener('abort', () => { reason = signal.reason }) }), { timeoutSeconds: 0.05 })]
+    definitions: [tool('slow', async (_input, { signal }) => await new Promise(() => {
+      signal.addEventListener('abort', () => { reason = signal.reason })
+    }), { timeoutSeconds: 0.05 })]
   })
   t.teardown(async () => { await client.close() })
   t.match(await client.callTool('slow'), { isError: true, content: [{ text: /^slow / }] })
@@ -124,16 +184,21 @@ const routed = defineTool({
   description: 'repeats arguments in headers',
   input: Type.Object({
     region: Type.Optional(Type.Union([Type.Null(), Type.String()], { type: 'string', 'x-mcp-header': 'Region' })),
-    place: Type.Optional(Type.Object({ floor: Type.Optional(Type.Integer({ 'x-mcp-header': 'Floor' })), open: Type.Optional(Type.Boolean({ 'x-mcp-header': 'Open' })) }))
+    place: Type.Optional(Type.Object({
+      floor: Type.Optional(Type.Integer({ 'x-mcp-header': 'Floor' })),
+      open: Type.Optional(Type.Boolean({ 'x-mcp-header': 'Open' }))
+    }))
   }),
   handler: () => 'arrived'
 })
 
-t.test('arguments that headers repeat must say the same (2026-07-28)', async (t) => {
+t.test('headers that repeat arguments must match them (2026-07-28)', async (t) => {
   const { send } = startEngine(t, [routed, tool('plain', () => 'x')])
   const call = async (args: object | undefined, headers: Record<string, string>, name = 'routed') => {
-    const { status, body } = await send('modern', 'tools/call', { name, ...(args !== undefined && { arguments: args }) }, { headers })
-    return { status, ...(body.error === undefined ? { text: body.result.content[0].text } : { code: body.error.code, header: body.error.data?.mismatch?.header }) }
+    const params = { name, ...(args !== undefined && { arguments: args }) }
+    const { status, body: { error, result } } = await send('modern', 'tools/call', params, { headers })
+    if (error === undefined) return { status, text: result.content[0].text }
+    return { status, code: error.code, header: error.data?.mismatch?.header }
   }
   const good: Array<[object | undefined, Record<string, string>]> = [
     [undefined, {}],
@@ -144,7 +209,13 @@ t.test('arguments that headers repeat must say the same (2026-07-28)', async (t)
     [{ place: { floor: 3, open: true } }, { 'mcp-param-floor': '3', 'mcp-param-open': 'true' }],
     [{ place: { floor: -3 } }, { 'mcp-param-floor': '-3.0' }]
   ]
-  for (const [args, headers] of good) t.match(await call(args, headers), { status: 200, text: 'arrived' }, JSON.stringify([args, headers]))
+  for (const [args, headers] of good) {
+    t.match(
+      await call(args, headers),
+      { status: 200, text: 'arrived' },
+      JSON.stringify([args, headers])
+    )
+  }
   const bad: Array<[object, Record<string, string>, string]> = [
     [{ region: 'west' }, {}, 'mcp-param-region'],
     [{ region: 'west' }, { 'mcp-param-region': 'east' }, 'mcp-param-region'],
@@ -157,19 +228,35 @@ t.test('arguments that headers repeat must say the same (2026-07-28)', async (t)
     [{ place: { floor: 3 } }, { 'mcp-param-floor': '' }, 'mcp-param-floor'],
     [{ place: { open: true } }, { 'mcp-param-open': '1' }, 'mcp-param-open']
   ]
-  for (const [args, headers, header] of bad) t.match(await call(args, headers), { status: 400, code: -32020, header }, JSON.stringify([args, headers]))
+  for (const [args, headers, header] of bad) {
+    t.match(
+      await call(args, headers),
+      { status: 400, code: -32020, header },
+      JSON.stringify([args, headers])
+    )
+  }
   t.match(await call({ region: 'west' }, {}, 'plain'), { status: 200 }, 'a tool that repeats nothing')
   t.match(await call({ region: 'west' }, {}, 'nosuch'), { code: -32602 })
-  t.match((await send('legacy', 'tools/call', { name: 'routed', arguments: { region: 'west' } })).body.result, { content: [{ text: 'arrived' }] }, 'the 2025 revisions know no such headers')
-  t.match((await send('modern', 'tools/list')).body.result.tools[1].inputSchema.properties.region, { 'x-mcp-header': 'Region' })
+  t.match(
+    (await send('legacy', 'tools/call', { name: 'routed', arguments: { region: 'west' } })).body.result,
+    { content: [{ text: 'arrived' }] },
+    'the 2025 revisions know no such headers'
+  )
+  t.match(
+    (await send('modern', 'tools/list')).body.result.tools[1].inputSchema.properties.region,
+    { 'x-mcp-header': 'Region' }
+  )
 })
 
-t.test('a declaration that clients would refuse the tool for fails at start', async (t) => {
+t.test('an x-mcp-header that would make clients refuse the tool prevents the start', async (t) => {
   const declared = (schema: object) => [{ ...routed, input: Type.Object({ a: Type.Unsafe(schema) }) }]
   for (const [definitions, message] of [
     [declared({ type: 'string', 'x-mcp-header': 'a b' }), /Tool routed, a: x-mcp-header must be a header name/],
     [declared({ type: 'string', 'x-mcp-header': 7 }), /must be a header name/],
     [declared({ type: 'number', 'x-mcp-header': 'A' }), /strings, integers and booleans/],
-    [[{ ...routed, input: Type.Object({ a: Type.String({ 'x-mcp-header': 'X' }), b: Type.String({ 'x-mcp-header': 'x' }) }) }], /a name of its own/]
+    [[{
+      ...routed,
+      input: Type.Object({ a: Type.String({ 'x-mcp-header': 'X' }), b: Type.String({ 'x-mcp-header': 'x' }) })
+    }], /a name of its own/]
   ] as const) await t.rejects(createTestClient({ definitions }), { message })
 })
