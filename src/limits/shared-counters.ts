@@ -1,3 +1,4 @@
+import type { Log } from '../logging/log.ts'
 import type { Store } from '../store/store.ts'
 import { Counter } from './counter.ts'
 import type { FamilyHost } from './family-host.ts'
@@ -15,7 +16,7 @@ const MAX_NAMES = 100_000
 export interface SharedCountersOptions {
   /** At most 64 characters; another one for each process, also after a restart. */
   replicaId: string
-  log?: { warn (fields: object, message: string): void }
+  log?: Pick<Log, 'warn'>
   /** Monotonic milliseconds. */
   now?: () => number
   /** Milliseconds since the epoch. */

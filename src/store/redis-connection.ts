@@ -1,5 +1,6 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { RedisAddress } from '../config/redis-url.ts'
+import type { Log } from '../logging/log.ts'
 
 export interface RedisClientOptions {
   /** In the form of src/config/redis-url.ts. */
@@ -14,10 +15,7 @@ export interface RedisClientOptions {
   log: RedisLog
 }
 
-export interface RedisLog {
-  info (fields: object, message: string): void
-  error (fields: object, message: string): void
-}
+export type RedisLog = Pick<Log, 'info' | 'error'>
 
 /** Connections to Redis that reconnect by themselves, whatever its topology. */
 export interface RedisConnection {
