@@ -17,7 +17,7 @@ t.test('without the setting there are no clients', async (t) => {
   t.same(read([]), { clients: [], problems: [] })
 })
 
-t.test('takes public clients, and those with a secret or a key; the method follows what they have', async (t) => {
+t.test('clients may be public or have a secret or a key, which decides their authentication method', async (t) => {
   const secretHash = createHash('sha256').update(SECRET).digest('base64url')
   const common = { name: undefined, redirectUris: [CB], secretHash: undefined, jwks: undefined }
   for (const [given, expected] of [
@@ -37,7 +37,7 @@ t.test('takes public clients, and those with a secret or a key; the method follo
   }
 })
 
-t.test('what is no array of clients is one problem, which names the place and no value', async (t) => {
+t.test('a value of another form is one problem, which names the place and repeats no value', async (t) => {
   const good = { client_id: 'ci', redirect_uris: [CB] }
   for (const [given, says] of [
     ['', 'the value is not JSON'], ['not JSON', 'the value is not JSON'], ['{"client_id":"ci"', 'the value is not JSON'], ['null', 'the value must be array'], [{}, 'the value'], [good, 'the value'], ['"ci"', 'the value'],
@@ -58,7 +58,7 @@ t.test('what is no array of clients is one problem, which names the place and no
   }
 })
 
-t.test('what does not fit together is a problem', async (t) => {
+t.test('members that do not fit together are problems', async (t) => {
   for (const [given, problem] of [
     [{ client_id: 'seed-mine' }, 'must not use the client_id "seed-mine": Seed gives ids of that form (seed-…, or a URL) to other clients'],
     [{ client_id: 'https://ci.example.com/id' }, 'must not use the client_id "https://ci.example.com/id": Seed gives ids of that form (seed-…, or a URL) to other clients'],

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { PRESET_NAMES, findPreset, upstreamScopes } from '../../src/config/presets.ts'
 
-t.test('the issuer gives the provider away', async (t) => {
+t.test('the issuer identifies the provider', async (t) => {
   for (const [issuer, name] of [
     ['https://accounts.google.com', 'google'],
     ['https://accounts.google.com/', 'google'],
@@ -23,7 +23,7 @@ t.test('the issuer gives the provider away', async (t) => {
   ] as const) t.equal(findPreset(undefined, issuer).name, name, issuer)
 })
 
-t.test('an issuer that only resembles one of them is generic', async (t) => {
+t.test('an issuer that only resembles a known one is generic', async (t) => {
   for (const issuer of [
     '', 'https://id.example.com', 'https://id.example.com/',
     'https://accounts.google.com.evil.example', 'https://accounts.google.com/x', 'http://accounts.google.com', 'https://evil.example/https://accounts.google.com',
@@ -32,7 +32,7 @@ t.test('an issuer that only resembles one of them is generic', async (t) => {
   ]) t.equal(findPreset(undefined, issuer).name, 'generic', issuer)
 })
 
-t.test('OIDC_PROVIDER wins over the issuer', async (t) => {
+t.test('OIDC_PROVIDER takes precedence over the issuer', async (t) => {
   for (const name of PRESET_NAMES) {
     t.equal(findPreset(name, 'https://id.example.com').name, name)
     t.equal(findPreset(name, 'https://accounts.google.com').name, name)
@@ -73,7 +73,7 @@ t.test('each preset differs from the standards where its provider does, and nowh
   ] as const) t.same(findPreset(name, ''), { ...generic, name, ...differences }, name)
 })
 
-t.test('asks a provider for the scopes it knows, each once', async (t) => {
+t.test('a provider is asked for the scopes that it knows, each once', async (t) => {
   const wanted = ['openid', 'profile', 'offline_access']
   t.same(upstreamScopes(findPreset('generic', ''), wanted, undefined), wanted)
   t.same(upstreamScopes(findPreset('generic', ''), wanted, ['openid']), wanted, 'what the operator lists is asked for, whatever the document says')

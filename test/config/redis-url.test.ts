@@ -4,7 +4,7 @@ import { parseRedisUrl } from '../../src/config/redis-url.ts'
 const NOBODY = { username: undefined, password: undefined }
 const one = (host: string, port: number) => [{ host, port }]
 
-t.test('what a URL says of where Redis is', async (t) => {
+t.test('a URL has the addresses, topology and credentials of Redis', async (t) => {
   for (const [url, address] of [
     ['redis://redis', { topology: 'single', tls: false, nodes: one('redis', 6379), ...NOBODY, db: 0, primaryName: '' }],
     ['redis://redis:6380/', { topology: 'single', tls: false, nodes: one('redis', 6380), ...NOBODY, db: 0, primaryName: '' }],
@@ -20,7 +20,7 @@ t.test('what a URL says of where Redis is', async (t) => {
   ] as const) t.same(parseRedisUrl(url), address, url)
 })
 
-t.test('what is wrong is told with an example, and without the password', async (t) => {
+t.test('the problem of a wrong URL has an example, and not the password', async (t) => {
   for (const [url, example] of [
     ['', /redis:\/\//],
     ['redis:hunter2', /redis:\/\//],

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { clientAddressKey, isLoopbackHost, isPublicAddress } from '../../src/net/addresses.ts'
+import { clientAddressKey, createAddressMatcher, isLoopbackAddress, isLoopbackHost, isPublicAddress } from '../../src/net/addresses.ts'
 
 /** The first and the last address of each range, and what lies just outside it where that is public. */
 const refused = {
@@ -31,13 +31,13 @@ const refused = {
   'no address': ['', 'localhost', 'a.example', '2130706433', '0x7f.1', '127.1', '0177.0.0.1', '08.8.8.8', '8.8.8', '8.8.8.8.', ' 8.8.8.8', '8.8.8.8:443', '8.8.8.0/24', '[2606:4700::1111]', '2606:4700::1111::', '2606:4700::g', 'undefined']
 }
 
-t.test('an address that is not of the public internet is refused', async (t) => {
+t.test('addresses that are not on the public internet are told apart', async (t) => {
   for (const [range, addresses] of Object.entries(refused)) {
     for (const address of addresses) t.equal(isPublicAddress(address), false, `${address} (${range})`)
   }
 })
 
-t.test('a public address is not', async (t) => {
+t.test('public addresses are public', async (t) => {
   for (const address of [
     '1.0.0.0', '1.1.1.1', '8.8.8.8', '9.255.255.255', '11.0.0.0', '100.63.255.255', '100.128.0.0', '126.255.255.255', '128.0.0.0',
     '168.63.129.15', '168.63.129.17', '169.253.255.255', '169.255.0.0', '172.15.255.255', '172.32.0.0', '191.255.255.255', '192.0.1.0', '192.0.3.0', '192.88.98.255', '192.88.100.0',
@@ -51,7 +51,7 @@ t.test('localhost, 127.0.0.1 and ::1 are the names of this machine, and nothing 
   for (const name of ['localhost.', 'LOCALHOST', '127.0.0.2', '127.1', '0.0.0.0', '[::]', '', 'localhost.example', '[::ffff:127.0.0.1]']) t.notOk(isLoopbackHost(name), name)
 })
 
-t.test('an address counts as itself in IPv4, and as its /64 in IPv6, however it is written', async (t) => {
+t.test('the key of an IPv4 address is the address, and of an IPv6 address its /64 network, however it is written', async (t) => {
   for (const [address, bucket] of [
     ['192.0.2.1', '192.0.2.1'],
     ['::ffff:192.0.2.1', '192.0.2.1'],
@@ -71,7 +71,7 @@ t.test('an address counts as itself in IPv4, and as its /64 in IPv6, however it 
   ] as const) t.equal(clientAddressKey(address), bucket, address)
 })
 
-t.test('a port behind the address, as some proxies add it, does not make another address', async (t) => {
+t.test('a port that a proxy appended to the address is left out of the key', async (t) => {
   for (const [address, bucket] of [
     ['192.0.2.1:50123', '192.0.2.1'],
     ['192.0.2.1:50124', '192.0.2.1'],
@@ -81,4 +81,17 @@ t.test('a port behind the address, as some proxies add it, does not make another
     ['unknown', 'unknown'],
     ['_hidden', '_hidden']
   ] as const) t.equal(clientAddressKey(address), bucket, address)
+})
+
+t.test('an IP address of the loopback interface is known in every form', async (t) => {
+  for (const address of ['127.0.0.1', '127.255.0.9', '::1', '::ffff:127.0.0.1']) t.ok(isLoopbackAddress(address), address)
+  for (const address of ['128.0.0.1', '10.0.0.1', '::', '::2', '::ffff:10.0.0.1', 'localhost', '']) t.notOk(isLoopbackAddress(address), address)
+})
+
+t.test('a matcher of addresses and CIDR ranges', async (t) => {
+  const isTrusted = createAddressMatcher(['10.0.0.0/8', '192.0.2.1', '2001:db8::/32', 'fe80::1%eth0', '::ffff:172.16.0.0/108'])
+  for (const address of ['10.1.2.3', '::ffff:10.1.2.3', '192.0.2.1', '2001:db8::1', '2001:DB8:ffff::', 'fe80::1%eth0', '172.16.0.1']) t.ok(isTrusted(address), address)
+  for (const address of ['11.0.0.1', '192.0.2.2', '2001:db9::1', '172.32.0.1', '10.0.0.1:80', 'unknown', '']) t.notOk(isTrusted(address), address)
+  const trustsNobody = createAddressMatcher([])
+  t.notOk(trustsNobody('127.0.0.1'))
 })

@@ -69,7 +69,7 @@ t.before(async () => {
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 
-t.test('sends what it is told and gives status, headers and body, whatever the status', async (t) => {
+t.test('a request is sent as it is given, and its status, headers and body are returned, whatever the status', async (t) => {
   const response = await boundedFetch(`${base}/echo?a=b`, { method: 'POST', headers: { 'x-sent': 'yes' }, body: 'hello' })
   t.equal(response.status, 200)
   t.equal(response.headers.get('x-method'), 'POST')
@@ -78,14 +78,14 @@ t.test('sends what it is told and gives status, headers and body, whatever the s
   t.match(await boundedFetch(`${base}/204`), { status: 204, body: '' })
 })
 
-t.test('reads a JSON object', async (t) => {
+t.test('a JSON object is parsed', async (t) => {
   t.strictSame(await fetchJson(`${base}/object`), { one: 1 })
   t.strictSame(await fetchJson(`${base}/gzip`), { one: 1 })
   t.strictSame(await fetchJson(`${base}/utf8`), { name: 'Zoë' }, 'a character may span two chunks')
   t.match(await fetchJson(`${base}/echo`), { accept: 'application/json' })
 })
 
-t.test('follows no redirect', async (t) => {
+t.test('redirects are not followed', async (t) => {
   asked.length = 0
   for (const status of [301, 302, 303, 307, 308]) {
     await t.rejects(fetchJson(`${base}/redirect/${status}`), { name: 'FetchError', status, message: `${base}/redirect/${status} answered with a redirect, which is not followed` })
@@ -94,7 +94,7 @@ t.test('follows no redirect', async (t) => {
   t.notOk(asked.includes('/object'))
 })
 
-t.test('takes nothing but a JSON object with status 200', async (t) => {
+t.test('only a JSON object with status 200 is accepted', async (t) => {
   for (const path of ['/array', '/null', '/string', '/html', '/cut', '/empty']) {
     await t.rejects(fetchJson(base + path), { name: 'FetchError', status: 200, message: `${base}${path} answered with something other than a JSON object` })
   }
@@ -105,7 +105,7 @@ t.test('takes nothing but a JSON object with status 200', async (t) => {
   for (const text of ['[]', 'null', '1', '"a"', 'true', '', '{']) t.equal(parseJsonObject(text), undefined, text)
 })
 
-t.test('waits for the whole exchange no longer than the time limit', async (t) => {
+t.test('the time limit covers the whole exchange', async (t) => {
   for (const path of ['/hang', '/drip', '/endless']) {
     const ended = path === '/endless' ? once(events, 'let go') : undefined
     await t.rejects(boundedFetch(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }), { name: 'FetchError', status: undefined, message: `${base}${path} did not answer within 200 ms` })
@@ -113,7 +113,7 @@ t.test('waits for the whole exchange no longer than the time limit', async (t) =
   }
 })
 
-t.test('reads no more than the byte limit, after decompression', async (t) => {
+t.test('the byte limit covers the decompressed body', async (t) => {
   const { length } = await boundedFetch(`${base}/long`).then(({ body }) => body)
   t.equal((await boundedFetch(`${base}/long`, {}, { maxBytes: length })).body.length, length)
   await t.rejects(boundedFetch(`${base}/long`, {}, { maxBytes: length - 1 }), { name: 'FetchError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` })
@@ -126,7 +126,7 @@ t.test('reads no more than the byte limit, after decompression', async (t) => {
   t.pass('the connection was let go')
 })
 
-t.test('says why there was no answer, without the query', async (t) => {
+t.test('the error says why there is no response, without the query of the URL', async (t) => {
   const nobody = `http://127.0.0.1:${await freePort()}`
   await t.rejects(boundedFetch(`${nobody}/path?secret=1`), { name: 'FetchError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` })
   await t.rejects(fetchJson(`${base}/drop`), { message: `${base}/drop cannot be reached (UND_ERR_SOCKET)` })

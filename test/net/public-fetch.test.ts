@@ -104,7 +104,7 @@ function fetcher (options: PublicFetcherOptions = {}) {
 const away = (message: string | RegExp) => ({ name: 'FetchError', network: true, status: undefined, message })
 const refused = (message: string | RegExp, status?: number) => ({ name: 'FetchError', network: false, status, message })
 
-t.test('gives status, headers and body, whatever the status', async (t) => {
+t.test('status, headers and body are returned, whatever the status', async (t) => {
   const { status, headers, body } = await fetcher()(`${base}/document?a=b&c`)
   t.equal(status, 200)
   t.match(headers, { 'content-type': 'application/json', 'cache-control': 'max-age=60', age: '1', 'x-query': '?a=b&c' })
@@ -116,7 +116,7 @@ t.test('gives status, headers and body, whatever the status', async (t) => {
   t.match(await fetcher()(`https://127.0.0.1:${port}/document`), { status: 200 }, 'an address instead of a name, where it is allowed')
 })
 
-t.test('says nothing about who asks, and nothing that others could reuse', async (t) => {
+t.test('a request has no credentials, no cookie and nothing that identifies this server', async (t) => {
   await fetcher()(`${base}/document`)
   await fetcher()(`${base}/document`)
   t.strictSame(asked.map(({ headers }) => headers), Array(2).fill({
@@ -129,7 +129,7 @@ t.test('says nothing about who asks, and nothing that others could reuse', async
   t.equal(connections, 2, 'each fetch has a connection of its own')
 })
 
-t.test('a URL that is not https, or holds more than an address, is refused without its text', async (t) => {
+t.test('a URL without https, or with credentials or a fragment, is refused, and the error does not repeat it', async (t) => {
   for (const url of [`http://client.example:${port}/document`, 'ftp://client.example/', 'file:///etc/passwd', 'data:application/json,{}', 'not a URL', '',
     `https://user@client.example:${port}/document`, `https://user:secret@client.example:${port}/document`, `https://:secret@client.example:${port}/document`,
     `${base}/document#fragment`, `${base}/document#`]) {
@@ -141,7 +141,7 @@ t.test('a URL that is not https, or holds more than an address, is refused witho
 /** Everything that leads to this machine or to its neighbours. */
 const PRIVATE = ['127.0.0.1', '0.0.0.0', '10.0.0.1', '100.64.0.1', '169.254.169.254', '172.16.0.1', '192.168.0.1', '::1', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1', '2002:7f00:1::', '::127.0.0.1', 'fd00::1', 'fe80::1']
 
-t.test('an address that is not public is refused before anything is opened', async (t) => {
+t.test('an address that is not public is refused before a connection is opened', async (t) => {
   let lookups = 0
   const fetchDocument = createPublicFetcher({ ca, lookup: async () => { lookups++; return [] } })
   for (const host of [...PRIVATE.map((address) => address.includes(':') ? `[${address}]` : address), '2130706433', '0x7f.1', '0177.0.0.1', '127.1', '127.0.0.1.', '①②⑦.0.0.1']) {
@@ -152,7 +152,7 @@ t.test('an address that is not public is refused before anything is opened', asy
   t.equal(connections, 0)
 })
 
-t.test('a name is refused when any of its addresses is not public', async (t) => {
+t.test('a name is refused if any of its addresses is not public', async (t) => {
   const message = `${base}/document is not at a public address`
   for (const address of PRIVATE) {
     await t.rejects(createPublicFetcher({ ca, lookup: resolvesTo(address) })(`${base}/document?secret=1`), refused(message), address)
@@ -163,7 +163,7 @@ t.test('a name is refused when any of its addresses is not public', async (t) =>
   t.equal(connections, 0)
 })
 
-t.test('the address that was connected to is judged again before a byte is sent', async (t) => {
+t.test('the address of the connection is checked again before a byte is sent', async (t) => {
   const received: Array<Promise<number>> = []
   const silent = createNetServer((socket) => {
     socket.on('error', () => {}).resume()
@@ -179,7 +179,7 @@ t.test('the address that was connected to is judged again before a byte is sent'
   t.strictSame(await Promise.all(received), [0, 0])
 })
 
-t.test('follows nothing', async (t) => {
+t.test('redirects are not followed', async (t) => {
   for (const status of [300, 301, 302, 303, 304, 307, 308]) {
     await t.rejects(fetcher()(`${base}/redirect/${status}?secret=1`), refused(`${base}/redirect/${status} answered with a redirect, which is not followed`, status))
   }
@@ -187,14 +187,14 @@ t.test('follows nothing', async (t) => {
   t.notOk(asked.some(({ path }) => path === '/sink'))
 })
 
-t.test('decodes nothing', async (t) => {
+t.test('a compressed response is refused', async (t) => {
   t.match(await fetcher()(`${base}/identity`), { body: '{}' })
   for (const path of ['/gzip', '/chain']) {
     await t.rejects(fetcher()(base + path), refused(`${base}${path} answered with a content-encoding that was not asked for`, 200))
   }
 })
 
-t.test('reads no more than the byte limit', async (t) => {
+t.test('the byte limit covers the body', async (t) => {
   t.equal((await fetcher()(`${base}/full`)).body.length, LIMIT)
   await t.rejects(fetcher()(`${base}/long`), refused(`${base}/long answered with more than 5120 bytes`, 200))
   t.equal((await fetcher()(`${base}/long`, { maxBytes: LIMIT + 1 })).body.length, LIMIT + 1)
@@ -204,7 +204,7 @@ t.test('reads no more than the byte limit', async (t) => {
   t.pass('the connection was let go')
 })
 
-t.test('waits for all of it no longer than the time limit', async (t) => {
+t.test('the time limit covers everything, DNS included', async (t) => {
   for (const path of ['/hang', '/drip-headers', '/drip-body', '/endless']) {
     const ended = path === '/endless' ? once(events, 'let go') : undefined
     await t.rejects(fetcher()(base + path, { timeoutMs: 200, maxBytes: 1e9 }), away(`${base}${path} did not answer within 200 ms`))
@@ -225,7 +225,7 @@ t.test('waits for all of it no longer than the time limit', async (t) => {
   await t.rejects(fetcher()(`https://127.0.0.1:${silentPort}/x`, { timeoutMs: 100 }), away(/within 100 ms/), 'and the TLS handshake')
 })
 
-t.test('says why there was no answer, without the query', async (t) => {
+t.test('the error says why there is no response, without the query of the URL', async (t) => {
   const nobody = await freePort()
   await t.rejects(fetcher()(`https://client.example:${nobody}/path?secret=1`), away(`https://client.example:${nobody}/path cannot be reached (ECONNREFUSED)`))
   const unknown = Object.assign(new Error('getaddrinfo ENOTFOUND client.example'), { code: 'ENOTFOUND' })
@@ -240,7 +240,7 @@ t.test('says why there was no answer, without the query', async (t) => {
   t.equal(((error as FetchError).cause as NodeJS.ErrnoException).code, 'ECONNREFUSED')
 })
 
-t.test('talks to nobody who cannot prove the name', async (t) => {
+t.test('a server without a valid certificate for the name is refused', async (t) => {
   await t.rejects(createPublicFetcher({ lookup: resolvesTo('127.0.0.1'), isAllowed: () => true })(`${base}/document`), away(`${base}/document cannot be reached (DEPTH_ZERO_SELF_SIGNED_CERT)`))
   await t.rejects(fetcher()(`https://other.example:${port}/document`), away(`https://other.example:${port}/document cannot be reached (ERR_TLS_CERT_ALTNAME_INVALID)`))
   t.intercept(process, 'env', { value: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' } })

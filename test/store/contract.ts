@@ -39,7 +39,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.get('key'), undefined, 'a shorter one too')
   })
 
-  await t.test('keeps strings as they are', async (t) => {
+  await t.test('strings are kept unchanged', async (t) => {
     const { store } = await makeStore(t)
     for (const text of ['', ' ', '0', 'null', '{"a":"\\u0000"}', 'line\r\n$5\r\nhello\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(100_000)]) {
       const key = text.slice(0, 100)
@@ -117,7 +117,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.get('key'), undefined, 'a shorter time counts too')
   })
 
-  await t.test('replace', async (t) => {
+  await t.test('compareAndSet', async (t) => {
     const { store, elapse } = await makeStore(t)
     for (const expected of ['', 'undefined', 'null', 'first']) t.equal(await store.compareAndSet('key', expected, 'new', 10), false)
     t.equal(await store.get('key'), undefined, 'an absent key is never written')
@@ -141,7 +141,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.compareAndSet('key', '', 'x', 10), true, 'an empty value is there')
   })
 
-  await t.test('replace has exactly one winner', async (t) => {
+  await t.test('compareAndSet has exactly one winner', async (t) => {
     const { store } = await makeStore(t)
     await store.set('key', 'expected', 10)
     let caller = 0
@@ -181,7 +181,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await members(), [])
   })
 
-  await t.test('a member stays as long as it was ever told', async (t) => {
+  await t.test('the longest time to live of a member counts', async (t) => {
     const { store, elapse } = await makeStore(t)
     await store.addMember('set', 'a', 20)
     await store.addMember('set', 'a', 5)
@@ -194,7 +194,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.members('set'), [])
   })
 
-  await t.test('members are kept as they are', async (t) => {
+  await t.test('members are kept unchanged', async (t) => {
     const { store } = await makeStore(t)
     const texts = ['', ' ', '0', '-1', 'null', '["a",1]', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(10_000)]
     for (const text of texts) await store.addMember('set', text, 10)
@@ -210,7 +210,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal((await store.members('set')).length, CALLERS + 1)
   })
 
-  await t.test('admitMember', async (t) => {
+  await t.test('addMemberWithin', async (t) => {
     const { store, elapse } = await makeStore(t)
     const members = async () => (await store.members('set')).sort()
     t.equal(await store.addMemberWithin('set', 'nobody', 10, 0), false, 'no room at all')
@@ -238,7 +238,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal(await store.addMemberWithin('set', 'later', 10, 1), true)
   })
 
-  await t.test('admitMember admits no more than there is room for', async (t) => {
+  await t.test('addMemberWithin admits no more members than there is room for', async (t) => {
     const { store } = await makeStore(t)
     let caller = 0
     const admitted = await together(async () => {
@@ -307,7 +307,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.entries('log', 0), { entries: [], newest: 0 })
   })
 
-  await t.test('append at a number', async (t) => {
+  await t.test('append with an expected number', async (t) => {
     const { store, elapse } = await makeStore(t)
     const at = async (number: number, value: string) => await store.append('log', value, { ttlSeconds: 10, maxEntries: 2, expectedNumber: number })
     t.equal(await at(2, 'a hole'), 0, 'no log begins with a hole')
@@ -331,7 +331,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.entries('log', 0), { entries: [[1, 'one']], newest: 1 }, 'once')
   })
 
-  await t.test('append gives every caller a number of its own, without a hole', async (t) => {
+  await t.test('append gives every caller its own number, without a gap', async (t) => {
     const { store } = await makeStore(t)
     let caller = 0
     const told = await together(async (): Promise<[number, string]> => {
@@ -343,7 +343,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.entries('log', 0), { entries: told, newest: CALLERS }, 'under which its value is found')
   })
 
-  await t.test('a log keeps entries as they are, large and many', async (t) => {
+  await t.test('a log keeps its entries unchanged, many and large ones', async (t) => {
     const { store } = await makeStore(t)
     const texts = ['', ' ', '0', 'null', 'newest', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(2 * 1024 * 1024)]
     for (const text of texts) await store.append('log', text, { ttlSeconds: 10, maxEntries: 100 })
@@ -357,7 +357,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.equal((await store.entries('long', 1199)).entries.length, 1)
   })
 
-  await t.test('a log that is too large for one answer', async (t) => {
+  await t.test('a log that is too large for one reply', async (t) => {
     const { store } = await makeStore(t)
     const texts = Array.from({ length: 20 }, (_, i) => String.fromCharCode(65 + i).repeat(2 * 1024 * 1024))
     for (const text of texts) await store.append('log', text, { ttlSeconds: 100, maxEntries: 16 })
@@ -422,14 +422,14 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.ok(answers.every(({ resetSeconds }) => resetSeconds >= 1 && resetSeconds <= 10))
   })
 
-  await t.test('increment of what is no count changes nothing', async (t) => {
+  await t.test('increment of a value that is no count changes nothing', async (t) => {
     const { store } = await makeStore(t)
     await store.set('key', 'text', 10)
     await t.rejects(store.increment('key', 10), StoreUnavailableError)
     t.equal(await store.get('key'), 'text')
   })
 
-  await t.test('a time to live that is no positive integer writes nothing', async (t) => {
+  await t.test('nothing is written with a time to live that is not a positive integer', async (t) => {
     const { store } = await makeStore(t)
     for (const ttlSeconds of [0, -1, 1.5, NaN, Infinity]) {
       await t.rejects(store.set('key', 'value', ttlSeconds), StoreUnavailableError, `set ${ttlSeconds}`)
@@ -453,7 +453,7 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.members('set'), ['member'])
   })
 
-  await t.test('a time to live ends by itself', async (t) => {
+  await t.test('a value expires by itself', async (t) => {
     const { store } = await makeStore(t)
     await store.set('key', 'value', 1)
     await until(async () => await store.get('key') === undefined, 'the key has expired')

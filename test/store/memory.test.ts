@@ -13,7 +13,7 @@ t.test('the contract', async (t) => {
   })
 })
 
-t.test('is a memory store', async (t) => {
+t.test('its kind is memory', async (t) => {
   const store = createMemoryStore()
   t.equal(store.kind, 'memory')
   await store.close()
@@ -61,7 +61,7 @@ t.test('a full store', async (t) => {
     t.equal(await store.compareAndSet('new', 'other', 'value', 20), false)
   })
 
-  t.test('takes new keys where old ones expired', async (t) => {
+  t.test('accepts new keys when old ones have expired', async (t) => {
     time = 1000
     await store.ping()
     t.equal(await store.setIfAbsent('new', 'value', 10), true)
@@ -74,13 +74,13 @@ t.test('a full store', async (t) => {
     await t.rejects(store.set('one too many', 'value', 10), StoreUnavailableError)
   })
 
-  t.test('takes new keys where old ones were taken', async () => {
+  t.test('accepts new keys when old ones were taken', async () => {
     await store.take('newest')
     await store.set('one too many', 'value', 10)
   })
 })
 
-t.test('a full store takes a new key as each old one expires', async (t) => {
+t.test('a full store accepts a new key as each old one expires', async (t) => {
   let time = 0
   const store = createMemoryStore({ now: () => time, maxKeys: 2 })
   await store.set('first', 'value', 1)
@@ -94,7 +94,7 @@ t.test('a full store takes a new key as each old one expires', async (t) => {
   await store.close()
 })
 
-t.test('what nobody reads is swept', async (t) => {
+t.test('entries that nobody reads are swept', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
   let time = 0
@@ -111,7 +111,7 @@ t.test('what nobody reads is swept', async (t) => {
   await store.close()
 })
 
-t.test('the sweep keeps no process alive', async (t) => {
+t.test('the sweep does not keep the process alive', async (t) => {
   const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   const before = timers()
   const store = createMemoryStore()

@@ -23,7 +23,7 @@ async function listen (store: Store): Promise<{ heard: string[], gaps: number }>
   return listener
 }
 
-t.test('TLS, a private CA and a user with no more rights than needed', async (t) => {
+t.test('TLS, a private CA and a user with the least rights', async (t) => {
   if (lacksRedis(t)) return
   const { ca, files } = privatelySigned(t, ['127.0.0.1'])
   const redis = await startNode(t, (port) => [
@@ -301,7 +301,7 @@ t.test('Cluster', async (t) => {
     t.same(lines.map(({ msg }) => msg), [LOST, BACK])
   })
 
-  await t.test('all nodes away', async (t) => {
+  await t.test('all nodes down', async (t) => {
     const { store, lines } = openStore(t, url)
     await store.ready()
     const listener = await listen(store)
@@ -356,7 +356,7 @@ t.test('a cluster fails over to a replica', async (t) => {
   t.same(lines.map(({ msg }) => msg), [LOST, BACK])
 })
 
-t.test('Cluster with TLS and a user with no more rights than needed', async (t) => {
+t.test('Cluster with TLS and a user with the least rights', async (t) => {
   if (lacksRedis(t)) return
   const { ca, files } = privatelySigned(t, ['127.0.0.1', 'localhost'])
   const node = await startNode(t, (port) => [...CLUSTER_ARGUMENTS, '--cluster-announce-ip', '127.0.0.1', '--user', 'seed', 'on', `>${PASSWORD}`, ...SEED_RIGHTS, ...tlsArguments(files, port)])

@@ -12,6 +12,7 @@ import { rejectsEverything, storeContract, until } from './contract.ts'
 import { BACK, LOST, PATIENT, openAdmin, openStore, ready, shorten } from './open-redis.ts'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Store } from '../../src/store/store.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import type { Test } from 'tap'
 
 const SECRET = 'the-value-nobody-may-log'
@@ -33,8 +34,8 @@ t.test('two prefixes do not see each other', async (t) => {
   const redis = await redisForTests(t)
   if (!redis) return
   const run = randomUUID()
-  const { store: one } = openStore(t, redis.url, `${run}:one:`)
-  const { store: two } = openStore(t, redis.url, `${run}:two:`)
+  const { store: one } = openStore(t, redis.url, `${run}:one:`, PATIENT)
+  const { store: two } = openStore(t, redis.url, `${run}:two:`, PATIENT)
   const admin = openAdmin(t, redis.url)
   await Promise.all([ready(one), ready(two)])
   await one.set('key', 'one', 10)
@@ -50,7 +51,7 @@ t.test('two prefixes do not see each other', async (t) => {
 t.test('a script that Redis has forgotten is sent again', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
-  const { store, lines } = openStore(t, redis.url)
+  const { store, lines } = openStore(t, redis.url, 'seed:', PATIENT)
   await ready(store)
   await store.increment('key', 10)
   await store.increment('key', 10)
@@ -59,10 +60,10 @@ t.test('a script that Redis has forgotten is sent again', async (t) => {
   t.same(lines, [])
 })
 
-t.test('a log that changes while it is read piece by piece', async (t) => {
+t.test('a log that changes while it is read page by page', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
-  const { store } = openStore(t, redis.url)
+  const { store } = openStore(t, redis.url, 'seed:', PATIENT)
   await ready(store)
   const numbers = ({ entries, newest }: Awaited<ReturnType<Store['entries']>>) => ({ numbers: entries.map(([number]) => number), newest })
   const large = 'x'.repeat(1024 * 1024)
@@ -78,10 +79,10 @@ t.test('a log that changes while it is read piece by piece', async (t) => {
   t.same(numbers(ended), { numbers: [8], newest: 8 }, 'what was read before it ended')
 })
 
-t.test('a counter without an end gets one', async (t) => {
+t.test('a counter without an expiry gets one', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
-  const { store } = openStore(t, redis.url)
+  const { store } = openStore(t, redis.url, 'seed:', PATIENT)
   await ready(store)
   await openAdmin(t, redis.url).set('seed:key', 1_000_000)
   t.same(await store.increment('key', 10), { count: 1, resetSeconds: 10 })
@@ -113,7 +114,7 @@ t.test('a killed Redis', async (t) => {
   t.equal(lines[2]?.msg, LOST)
 })
 
-t.test('what was under way when Redis died rejects and is not sent again', async (t) => {
+t.test('a command that was under way when Redis died rejects and is not sent again', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store } = openStore(t, redis.url)
@@ -138,7 +139,7 @@ t.test('a hung Redis', async (t) => {
   await until(() => lines.length > 0, 'the loss is logged')
   const started = performance.now()
   await t.rejects(store.get('key'), StoreUnavailableError)
-  t.ok(performance.now() - started < 100, 'rejects at once when it is known to be hung')
+  t.ok(performance.now() - started < 250, 'rejects at once when it is known to hang')
 
   await redis.kill('SIGCONT')
   await ready(store)
@@ -147,7 +148,23 @@ t.test('a hung Redis', async (t) => {
   t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'ETIMEDOUT' }, { msg: BACK, reason: undefined }])
 })
 
-t.test('a Redis that is not there at the start', async (t) => {
+t.test('a Redis whose replies are too slow is left until it is quicker', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const proxy = await startTcpProxy(t, redis.port)
+  const { store, lines } = openStore(t, `redis://127.0.0.1:${proxy.port}`)
+  await ready(store)
+
+  proxy.set({ delayMs: 250 })
+  const isLost = async (): Promise<boolean> => await store.get('key').then(() => false, () => lines.length > 0)
+  await until(isLost, 'the loss is logged')
+  proxy.set('clear')
+  await ready(store)
+  await until(() => lines.length > 1, 'the return is logged')
+  t.match(lines, [{ msg: LOST, reason: 'ETIMEDOUT' }, { msg: BACK }])
+})
+
+t.test('a Redis that is down at the start', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   await redis.kill('SIGKILL')
@@ -161,7 +178,7 @@ t.test('a Redis that is not there at the start', async (t) => {
   t.same(lines.map(({ msg }) => msg), [LOST, BACK])
 })
 
-t.test('ready waits until Redis answers, and for one that is away a second', async (t) => {
+t.test('ready waits until Redis answers, and at most a second', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store } = openStore(t, redis.url)
@@ -185,7 +202,7 @@ t.test('a host that does not exist', async (t) => {
   t.match(lines, [{ level: 'error', msg: LOST, host: 'redis.invalid:6379', reason: /^E[A-Z_]+$/ }])
 })
 
-t.test('a rediss:// URL speaks TLS and nothing else', async (t) => {
+t.test('a rediss:// URL uses TLS only', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store, lines } = openStore(t, redis.url.replace('redis:', 'rediss:'))
@@ -195,7 +212,7 @@ t.test('a rediss:// URL speaks TLS and nothing else', async (t) => {
   await rejectsEverything(t, store)
 })
 
-t.test('a second error of a socket ends nothing', async (t) => {
+t.test('a second error of a socket does not end the process', async (t) => {
   const connector = new ServerConnector({ host: '127.0.0.1', port: await freePort(), disconnectTimeout: 100 })
   const socket = await connector.connect()
   const [first] = await once(socket, 'error') as [Error]
@@ -252,7 +269,7 @@ t.test('a replica that refuses writes', async (t) => {
   t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'READONLY' }, { msg: BACK, reason: undefined }])
 })
 
-t.test('a primary that has lost its replicas, and is told to write nothing then', async (t) => {
+t.test('a primary that refuses writes since it has lost its replicas', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store, lines } = openStore(t, redis.url)
@@ -272,7 +289,7 @@ t.test('a message reaches the subscribers of all replicas under the same prefix,
   const redis = await redisForTests(t)
   if (!redis) return
   const run = randomUUID()
-  const stores = ['one:', 'one:', 'two:', ''].map((prefix) => openStore(t, redis.url, `${run}:${prefix}`).store)
+  const stores = ['one:', 'one:', 'two:', ''].map((prefix) => openStore(t, redis.url, `${run}:${prefix}`, PATIENT).store)
   const heard: string[][] = []
   for (const store of stores) {
     const messages: string[] = []
@@ -289,7 +306,7 @@ t.test('a message reaches the subscribers of all replicas under the same prefix,
   t.same(heard, [['to one'], ['to one'], ['to two'], ['to none of them']])
 })
 
-t.test('a subscription outlives a killed Redis, and says that messages may have been missed', async (t) => {
+t.test('a subscription survives a killed Redis, and reports a gap', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store, lines } = openStore(t, redis.url)
@@ -317,7 +334,7 @@ t.test('a subscription outlives a killed Redis, and says that messages may have 
   t.same(lines.map(({ msg }) => msg), [LOST, BACK], 'one connection speaks for both')
 })
 
-t.test('who subscribes while Redis is away is subscribed when it is there', async (t) => {
+t.test('a subscription that is made while Redis is down begins when it is up', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   await redis.kill('SIGKILL')
@@ -335,7 +352,7 @@ t.test('who subscribes while Redis is away is subscribed when it is there', asyn
   t.same(heard, ['hello'])
 })
 
-t.test('a subscriber notices that Redis hangs, although it only listens', async (t) => {
+t.test('a subscriber notices that Redis hangs, although it only receives', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const wire = await listenBetween(t, redis.port)
@@ -390,7 +407,7 @@ t.test('passwords', async (t) => {
   })
 })
 
-t.test('an error carries no value', async (t) => {
+t.test('an error contains no value', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store } = openStore(t, redis.url)
@@ -400,7 +417,7 @@ t.test('an error carries no value', async (t) => {
   t.notMatch(inspect(err, { depth: Infinity, showHidden: true }), SECRET)
 })
 
-t.test('the query of the URL does not undo the profile', async (t) => {
+t.test('the query of the URL changes no connection option', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
   const { store } = openStore(t, `${redis.url}/0?commandTimeout=60000&socketTimeout=60000&enableOfflineQueue=true&keyPrefix=other:`)
@@ -422,7 +439,7 @@ t.test('close', async (t) => {
     await rejectsEverything(t, store)
   }
 
-  await t.test('waits for what is under way, leaves no connection and is silent', async (t) => {
+  await t.test('waits for commands under way, leaves no connection and logs nothing', async (t) => {
     const { store, lines } = openStore(t, redis.url)
     await ready(store)
     const written = store.set('key', 'value', 10)
@@ -435,7 +452,7 @@ t.test('close', async (t) => {
     t.same(lines, [])
   })
 
-  await t.test('before the connection stands', async (t) => {
+  await t.test('before the connection is open', async (t) => {
     const { store, lines } = openStore(t, redis.url)
     await closesInTime(t, store)
     t.same(lines, [])
@@ -458,7 +475,7 @@ t.test('close', async (t) => {
     await redis.kill('SIGCONT')
   })
 
-  await t.test('while Redis is gone', async (t) => {
+  await t.test('while Redis is down', async (t) => {
     const { store, lines } = openStore(t, redis.url)
     await ready(store)
     await redis.kill('SIGKILL')
