@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { SignJWT, createLocalJWKSet, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify } from 'jose'
 import t from 'tap'
 import { createStorage, startDevProvider } from '../../dev/provider.ts'
@@ -21,8 +21,9 @@ const REDIRECT_URI = 'http://127.0.0.1:9/anywhere/at/all'
 const SCOPE = 'openid profile email groups mcp:read'
 const DISCOVERY = '/.well-known/openid-configuration'
 
-async function start (t: Test, options?: DevProviderOptions): Promise<DevProvider> {
-  const dev = await startDevProvider(options)
+/** With ES256, as a key for RS256 takes long to make. */
+async function start (t: Test, options: DevProviderOptions = {}): Promise<DevProvider> {
+  const dev = await startDevProvider({ algorithm: 'ES256', ...options })
   t.teardown(dev.close)
   return dev
 }
@@ -101,7 +102,8 @@ t.test('listens on loopback and nowhere else', async (t) => {
 })
 
 t.test('describes itself', async (t) => {
-  const dev = await start(t)
+  const dev = await startDevProvider()
+  t.teardown(dev.close)
   const document = await getJson<Record<string, unknown>>(dev, DISCOVERY)
   t.match(document, {
     issuer: dev.issuer,
@@ -198,12 +200,12 @@ t.test('a sign-in page that belongs to no request says what to do', async (t) =>
 
 t.test('sends codes to loopback addresses only', async (t) => {
   const dev = await start(t)
-  const ask = async (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
+  const send = async (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
   for (const uri of ['http://localhost:1/cb', 'http://127.0.0.1/', 'http://[::1]:33418/a/b?c=d']) {
-    t.match(await ask(uri), { status: 200, body: /name="password"/ }, uri)
+    t.match(await send(uri), { status: 200, body: /name="password"/ }, uri)
   }
   for (const uri of ['https://localhost/cb', 'http://example.com/cb', 'http://localhost.example.com/', 'http://localhost@example.com/', 'http://ada@localhost/', 'http://127.0.0.1/#x', 'http://10.0.0.1/', 'seed://cb', 'nonsense', undefined]) {
-    t.match(await ask(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
+    t.match(await send(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
   }
 })
 
@@ -287,7 +289,7 @@ t.test('userinfo answers for the access tokens that live, of either form', async
   const { id_token: identity, access_token: opaque } = await signIn(dev)
   dev.quirks.opaqueTokens = false
   const { access_token: jwt } = await signIn(dev)
-  const { privateKey: stranger } = await generateKeyPair('RS256')
+  const { privateKey: stranger } = await generateKeyPair('ES256')
   const bad = [undefined, 'made-up', 'a.b.c', identity, await dev.mint(), await dev.mint({}, { kid: 'unknown' }),
     await dev.mint(decodeJwt(jwt), {}, stranger), await dev.mint({ ...decodeJwt(jwt), iss: 'http://localhost' }), await dev.mint({ ...decodeJwt(jwt), exp: 1 })]
   for (const token of bad) t.match(await askUserinfo(dev, token), { status: 401, challenge: 'Bearer error="invalid_token"' }, token ?? 'none')
@@ -308,10 +310,10 @@ t.test('ID tokens that say who signed in, and nothing else', async (t) => {
 t.test('fixed redirect URIs', async (t) => {
   const fixed = ['http://localhost:3000/oauth/callback', 'https://mcp.example.com/oauth/callback']
   const dev = await start(t, { fixedRedirectUris: fixed })
-  const ask = (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
-  for (const uri of fixed) t.match(await ask(uri), { status: 200, body: /name="password"/ }, uri)
+  const send = (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
+  for (const uri of fixed) t.match(await send(uri), { status: 200, body: /name="password"/ }, uri)
   for (const uri of ['http://localhost:3001/oauth/callback', 'http://localhost:3000/oauth/callback/', 'http://127.0.0.1:3000/oauth/callback', REDIRECT_URI, 'http://127.0.0.1/', undefined]) {
-    t.match(await ask(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
+    t.match(await send(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
   }
   t.type((await postToken(dev, await getCode(dev, { redirect_uri: fixed[0] }))).body.access_token, 'string')
 })
@@ -473,8 +475,8 @@ t.test('exchanges an access token for one for another API (RFC 8693)', async (t)
 t.test("gives tokens on behalf of a user, in Entra's way", async (t) => {
   const dev = await start(t, { quirks: { delegation: 'on-behalf-of', exchangeAudiences: ['api://orders'] } })
   const form = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion: await subjectToken(dev), requested_token_use: 'on_behalf_of', scope: 'api://orders/Read api://orders/Write' }
-  const ask = (changes: Record<string, string> = {}) => postToken(dev, { ...form, ...changes }, basic('seed-dev-confidential'))
-  const { body } = await ask()
+  const send = (changes: Record<string, string> = {}) => postToken(dev, { ...form, ...changes }, basic('seed-dev-confidential'))
+  const { body } = await send()
   t.match(decodeJwt(body.access_token), { aud: 'api://orders', sub: 'ada', scope: 'Read Write' })
   t.notHas(body, { issued_token_type: '' })
   for (const [changes, error] of [
@@ -484,9 +486,9 @@ t.test("gives tokens on behalf of a user, in Entra's way", async (t) => {
     [{ requested_token_use: '' }, 'invalid_request'],
     [{ assertion: '' }, 'invalid_grant'],
     [{ assertion: await dev.mint() }, 'invalid_grant']
-  ] as Array<[Record<string, string>, string]>) t.match(await ask(changes), { status: 400, body: { error } }, JSON.stringify(changes))
+  ] as Array<[Record<string, string>, string]>) t.match(await send(changes), { status: 400, body: { error } }, JSON.stringify(changes))
   dev.quirks.delegation = 'token-exchange'
-  t.match(await ask(), { status: 400, body: { error: 'unsupported_grant_type' } })
+  t.match(await send(), { status: 400, body: { error: 'unsupported_grant_type' } })
 })
 
 t.test('rotates refresh tokens of confidential clients, and does not say how long a token lives, when told so', async (t) => {
@@ -634,44 +636,44 @@ t.test('mints any token', async (t) => {
   t.equal(good.payload.exp! - good.payload.iat!, 300)
   const odd = await dev.mint({ sub: 'bob', exp: undefined }, { typ: 'JWT', kid: undefined })
   t.match(decodeJwt(odd), { sub: 'bob', exp: undefined, aud: dev.clientId })
-  t.strictSame(decodeProtectedHeader(odd), { alg: 'RS256', typ: 'JWT' })
+  t.strictSame(decodeProtectedHeader(odd), { alg: 'ES256', typ: 'JWT' })
   const secret = randomBytes(32)
   await jwtVerify(await dev.mint({}, { alg: 'HS256' }, secret), secret)
 })
 
 t.test('breaks on command', async (t) => {
   const dev = await start(t)
-  const ask = (signal?: AbortSignal) => fetch(dev.issuer + DISCOVERY, { redirect: 'manual', signal: signal ?? null })
+  const send = (signal?: AbortSignal) => fetch(dev.issuer + DISCOVERY, { redirect: 'manual', signal: signal ?? null })
 
   dev.setFault(DISCOVERY, 'down')
-  await t.rejects(ask(), { message: 'fetch failed' })
+  await t.rejects(send(), { message: 'fetch failed' })
   dev.setFault(DISCOVERY, 'hang')
-  await t.rejects(ask(AbortSignal.timeout(50)), { name: 'TimeoutError' })
+  await t.rejects(send(AbortSignal.timeout(50)), { name: 'TimeoutError' })
   dev.setFault(DISCOVERY, 503)
-  const failed = await ask()
+  const failed = await send()
   t.strictSame([failed.status, await failed.text(), failed.headers.get('content-type')], [503, '', null])
   dev.setFault(DISCOVERY, { status: 403, json: { error: 'invalid_code' } })
-  const odd = await ask()
+  const odd = await send()
   t.strictSame([odd.status, await odd.json()], [403, { error: 'invalid_code' }])
   dev.setFault(DISCOVERY, 'html')
-  const page = await ask()
+  const page = await send()
   t.strictSame([page.status, page.headers.get('content-type')], [200, 'text/html; charset=utf-8'])
   dev.setFault(DISCOVERY, 'huge')
-  const huge = await ask()
+  const huge = await send()
   t.equal(huge.headers.get('content-length'), null)
   t.ok((await huge.text()).length > 16_000_000)
   dev.setFault(DISCOVERY, 'redirect')
-  const redirect = await ask()
+  const redirect = await send()
   t.strictSame([redirect.status, redirect.headers.get('location')], [302, '/redirected'])
   dev.setFault(DISCOVERY, 'wrong-issuer')
   t.match(await getJson(dev, DISCOVERY), { issuer: `${dev.issuer}/other` })
   dev.setFault(DISCOVERY, { slow: 60 })
-  const asked = Date.now()
+  const sent = Date.now()
   t.match(await getJson(dev, DISCOVERY), { issuer: dev.issuer })
-  t.ok(Date.now() - asked >= 55)
+  t.ok(Date.now() - sent >= 55)
 
   dev.setFault(DISCOVERY, undefined)
-  t.equal((await ask()).status, 200)
+  t.equal((await send()).status, 200)
   dev.setFault('*', 500)
   t.equal((await fetch(`${dev.issuer}/jwks`)).status, 500)
 })
@@ -689,7 +691,7 @@ t.test('stops, and starts again on the same port with what it knew', async (t) =
   const { refresh_token: token } = await signIn(dev)
   dev.setFault('/jwks', 'hang')
   const hanging = fetch(`${dev.issuer}/jwks`).catch((error: Error) => error.message)
-  await sleep(30)
+  while (dev.hits()['/jwks'] === undefined) await turn()
   await dev.stop()
   t.equal(await hanging, 'fetch failed', 'open connections are dropped')
   await t.rejects(fetch(dev.issuer + DISCOVERY), { cause: { code: 'ECONNREFUSED' } })
