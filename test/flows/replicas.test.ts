@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
-import { until } from '../store/contract.ts'
+import { until } from '../support/until.ts'
 import {
   SEED_SECRET,
   ageRotation,

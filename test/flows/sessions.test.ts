@@ -12,7 +12,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
-import { until } from '../store/contract.ts'
+import { until } from '../support/until.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { lacksRedis, ownRedisForTests } from '../support/redis.ts'
 import { CLUSTER_ARGUMENTS, formCluster, startNode, startSentinel } from '../support/redis-topologies.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { until } from '../store/contract.ts'
+import { until } from '../support/until.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 
 const seed = await startSeed(t, { env: { LOG_LEVEL: 'debug' } })

@@ -10,7 +10,7 @@ import { call, initialize, modern, readEvents, request } from '../support/mcp.ts
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
-import { until } from '../store/contract.ts'
+import { until } from '../support/until.ts'
 
 const LIST = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} })
 
@@ -423,8 +423,10 @@ t.test('a client that disconnects before its stream starts leaves nothing behind
   const post = poster(seed, token, await begin(seed, token))
   const client = new AbortController()
   const leaving = post(call('wait', { ms: 1_500 }, { id: 'w' }), { signal: client.signal })
-  setTimeout(() => { client.abort() }, 100)
-  await t.rejects(leaving)
+  await Promise.all([
+    t.rejects(leaving),
+    seed.logged(({ msg }) => msg === 'Waiting').then(() => { client.abort() })
+  ])
   await until(async () => (await post(request('ping', {}, 'w'))).status === 200, 'its call goes on and ends')
   t.same(seed.logs.filter(({ level }) => level >= 50), [], 'without an error')
 })

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import type { FetchPublicDocument } from '../../src/net/public-fetch.ts'
-import { until } from '../store/contract.ts'
+import { until } from '../support/until.ts'
 import { captureLogs, ready, startSeed } from '../support/seed.ts'
 
 const PUBLIC = 'https://seed.example.com'

@@ -5,7 +5,8 @@ import { freePort } from '../support/free-port.ts'
 import { lacksRedis } from '../support/redis.ts'
 import { CLUSTER_ARGUMENTS, SEED_RIGHTS, formCluster, startNode, startSentinel, tlsArguments } from '../support/redis-topologies.ts'
 import { privatelySigned } from '../support/tls.ts'
-import { rejectsEverything, storeContract, until } from './contract.ts'
+import { until } from '../support/until.ts'
+import { PROMPT_MS, rejectsEverything, storeContract } from './contract.ts'
 import { BACK, LOST, PATIENT, openAdmin, openStore, ready, shorten } from './open-redis.ts'
 import type { Redis } from 'ioredis'
 import type { RedisServer } from '../support/redis.ts'
@@ -133,7 +134,7 @@ t.test('Sentinel', async (t) => {
     await until(() => lines.length > 0, 'it is logged')
     const started = performance.now()
     await store.close()
-    t.ok(performance.now() - started < 2000)
+    t.ok(performance.now() - started < PROMPT_MS)
     await rejectsEverything(t, store)
   })
 })
@@ -243,7 +244,7 @@ t.test('Cluster', async (t) => {
     await t.rejects(store.set(keys[2]!, 'new', 100), StoreUnavailableError)
     await t.rejects(store.increment(keys[2]!, 100), StoreUnavailableError)
     await t.rejects(store.ping(), StoreUnavailableError)
-    t.ok(performance.now() - started < 1000, 'within a second')
+    t.ok(performance.now() - started < PROMPT_MS, 'without waiting for the node')
     await until(async () => String(await admins[0]!.cluster('INFO')).includes('cluster_state:fail'), 'the others call it down')
     await until(async () => String(await admins[1]!.cluster('INFO')).includes('cluster_state:fail'), 'all of them')
     await rejectsEverything(t, store)
@@ -293,7 +294,7 @@ t.test('Cluster', async (t) => {
     await nodes[1]!.kill('SIGSTOP')
     const started = performance.now()
     await t.rejects(store.get(keys[1]!), StoreUnavailableError)
-    t.ok(performance.now() - started < 1000, 'within a second')
+    t.ok(performance.now() - started < PROMPT_MS, 'without waiting for the node')
     await until(() => lines.length > 0, 'it is logged')
     await nodes[1]!.kill('SIGCONT')
     await ready(store)
@@ -370,8 +371,13 @@ t.test('Cluster with TLS and a user with the least rights', async (t) => {
   await store.publish('channel', 'hello')
   await until(() => listener.heard.length > 0, 'the message has come')
 
-  const { store: untrusting, lines } = openStore(t, url)
-  await until(() => lines.length > 0, 'it is logged')
-  await rejectsEverything(t, untrusting)
+  const lines: object[] = []
+  // A busy machine may give up the node before it has seen the certificate.
+  for (let tries = 0; tries < 5 && !/CERT|VERIFY/.test(JSON.stringify(lines)); tries++) {
+    const untrusting = openStore(t, url)
+    await until(() => untrusting.lines.length > 0, 'it is logged')
+    await rejectsEverything(t, untrusting.store)
+    lines.splice(0, 1, ...untrusting.lines)
+  }
   t.match(lines, [{ msg: LOST, reason: /CERT|VERIFY/ }])
 })

@@ -8,7 +8,8 @@ import { ServerConnector } from '../../src/store/redis-connectors.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { freePort } from '../support/free-port.ts'
 import { ownRedisForTests, redisForTests } from '../support/redis.ts'
-import { rejectsEverything, storeContract, until } from './contract.ts'
+import { until } from '../support/until.ts'
+import { PROMPT_MS, rejectsEverything, storeContract } from './contract.ts'
 import { BACK, LOST, PATIENT, openAdmin, openStore, ready, shorten } from './open-redis.ts'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Store } from '../../src/store/store.ts'
@@ -137,9 +138,13 @@ t.test('a hung Redis', async (t) => {
   await redis.kill('SIGSTOP')
   await rejectsEverything(t, store)
   await until(() => lines.length > 0, 'the loss is logged')
-  const started = performance.now()
-  await t.rejects(store.get('key'), StoreUnavailableError)
-  t.ok(performance.now() - started < 250, 'rejects at once when it is known to hang')
+  let fastest = Infinity
+  for (let tries = 0; tries < 10; tries++) {
+    const started = performance.now()
+    await t.rejects(store.get('key'), StoreUnavailableError)
+    fastest = Math.min(fastest, performance.now() - started)
+  }
+  t.ok(fastest < 100, 'rejects at once when it is known to hang')
 
   await redis.kill('SIGCONT')
   await ready(store)
@@ -191,7 +196,7 @@ t.test('ready waits until Redis answers, and at most a second', async (t) => {
   const started = performance.now()
   await early.ready()
   const waited = performance.now() - started
-  t.ok(waited >= 990 && waited < 2_000, `it waited ${Math.round(waited)} ms`)
+  t.ok(waited >= 990 && waited < PROMPT_MS, `it waited ${Math.round(waited)} ms`)
   await rejectsEverything(t, early)
 })
 
@@ -435,7 +440,7 @@ t.test('close', async (t) => {
   async function closesInTime (t: Test, store: Store): Promise<void> {
     const started = performance.now()
     await store.close()
-    t.ok(performance.now() - started < 2000, 'within two seconds')
+    t.ok(performance.now() - started < PROMPT_MS, 'without waiting for Redis')
     await rejectsEverything(t, store)
   }
 

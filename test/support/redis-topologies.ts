@@ -6,6 +6,7 @@ import { freePort } from './free-port.ts'
 import { findRedisBinary, spawnReady, startRedis } from './redis.ts'
 import type { ConnectionOptions } from 'node:tls'
 import type { RedisServer } from './redis.ts'
+import { until } from './until.ts'
 import type { Test } from 'tap'
 
 const SLOTS = 16384
@@ -66,12 +67,12 @@ export async function formCluster (primaries: RedisServer[], { replicas = [], ..
       const [first, next] = [index, index + 1].map((part) => Math.floor(part * SLOTS / primaries.length)) as [number, number]
       if (index < primaries.length) await admin.cluster('ADDSLOTS', ...Array.from({ length: next - first }, (_, slot) => first + slot))
     }
-    await poll(async () => (await clusterInfos(admins)).every((info) => info.includes(`cluster_known_nodes:${admins.length}\r`)), 'the nodes know each other')
+    await until(async () => (await clusterInfos(admins)).every((info) => info.includes(`cluster_known_nodes:${admins.length}\r`)), 'the nodes know each other')
     for (const [index, admin] of admins.slice(primaries.length).entries()) {
-      await poll(() => admin.cluster('REPLICATE', ids[index] as string).then(() => true, () => false), 'the replica knows its primary')
-      await poll(async () => (await admin.info('replication')).includes('master_link_status:up'), 'the replica follows')
+      await until(() => admin.cluster('REPLICATE', ids[index] as string).then(() => true, () => false), 'the replica knows its primary')
+      await until(async () => (await admin.info('replication')).includes('master_link_status:up'), 'the replica follows')
     }
-    await poll(async () => (await clusterInfos(admins)).every((info) => info.includes('cluster_state:ok')), 'the cluster is whole')
+    await until(async () => (await clusterInfos(admins)).every((info) => info.includes('cluster_state:ok')), 'the cluster is whole')
   } finally {
     for (const admin of admins) admin.disconnect()
   }
@@ -79,13 +80,4 @@ export async function formCluster (primaries: RedisServer[], { replicas = [], ..
 
 async function clusterInfos (admins: Redis[]): Promise<string[]> {
   return await Promise.all(admins.map(async (admin) => await admin.cluster('INFO') as string))
-}
-
-/** Waits for `condition`, twenty seconds at most. */
-async function poll (condition: () => Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited in vain until ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
 }

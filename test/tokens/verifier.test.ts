@@ -17,7 +17,7 @@ import { readBearerToken } from '../../src/http/bearer.ts'
 import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import type { VerifierOptions } from '../../src/tokens/verifier.ts'
-import { until } from '../store/contract.ts'
+import { until } from '../support/until.ts'
 import { PING as SEED_PING, ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 

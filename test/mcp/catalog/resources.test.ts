@@ -162,7 +162,8 @@ for (const era of ERAS) {
       // What is no header could hold is sent by a session alone.
       const { body } = await send(era, 'resources/read', { uri })
       t.match(body.error, { code: -32602 }, uri.slice(0, 40))
-      t.ok(performance.now() - began < 500, `${uri.slice(0, 20)} took ${performance.now() - began} ms`)
+      // A pattern that backtracks would take hours.
+      t.ok(performance.now() - began < 10_000, uri.slice(0, 20))
     }
   })
 

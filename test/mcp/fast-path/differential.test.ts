@@ -239,7 +239,7 @@ function generate ({ pick, chance }: ReturnType<typeof random>, isModern: boolea
 
 /** The response as a client sees it, without random ids. */
 async function observe (exchange: Promise<Sent>) {
-  const hung = new Promise((resolve) => { setTimeout(resolve, 3_000, { hung: true }).unref() })
+  const hung = new Promise((resolve) => { setTimeout(resolve, 60_000, { hung: true }).unref() })
   return await Promise.race([hung, readResponse(exchange)])
 }
 

@@ -10,7 +10,7 @@ import { StoreUnavailableError } from '../../../src/store/store.ts'
 import type { StandalonePosition } from '../../../src/mcp/streams/event-id.ts'
 import { createStandaloneStreams } from '../../../src/mcp/streams/standalone-streams.ts'
 import { keys } from '../../../src/store/keys.ts'
-import { until } from '../../store/contract.ts'
+import { until } from '../../support/until.ts'
 import {
   call, captureLog, modern, readEvents, request, send, settle, startEngines, startSession, stayAwake, testStore,
   throughPipe

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { defineResource, defineResourceTemplate } from '../../../src/define/resource.ts'
 import { defineTool } from '../../../src/define/tool.ts'
-import { until } from '../../store/contract.ts'
+import { until } from '../../support/until.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
 import type { EnginesOptions } from '../../support/mcp.ts'
 
