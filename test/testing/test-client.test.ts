@@ -206,7 +206,9 @@ for (const protocolVersion of REVISIONS) {
         const client = await open()
         const controller = new AbortController()
         const calling = client.callTool(name, args, { signal: controller.signal })
-        while (client.serverLog.length + client.progress.length === 0) await new Promise((resolve) => setImmediate(resolve))
+        while (client.serverLog.length + client.progress.length === 0) {
+          await new Promise((resolve) => setImmediate(resolve))
+        }
         controller.abort(new Error('changed my mind'))
         await t.rejects(calling, { message: 'changed my mind' }, name)
         await t.rejects(
