@@ -176,10 +176,12 @@ function createTestEngine (options: TestClientOptions, store: Store, log: Reques
     keyring: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds },
-    limits: { beginCall: () => () => {}, beginStream: () => () => {} },
+    limits: { beginCall: unlimited, beginStream: unlimited },
     log
   })
 }
+
+const unlimited = () => () => {}
 
 function createRequest (transport: TestTransport) {
   return async (

@@ -5,7 +5,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { ToolError } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
-import { describeDefinition } from '../../src/define/definition.ts'
+import { DefinitionError, describeDefinition } from '../../src/define/definition.ts'
 import { linkExtensions } from '../../src/extensions/link.ts'
 import { addFile, loadAllDefinitions, loadBuiltInDefinitions } from '../../src/extensions/load.ts'
 import { createCatalog } from '../../src/mcp/catalog/catalog.ts'
@@ -217,6 +217,13 @@ t.test('an error is one sentence with the file and the reason', async (t) => {
     const sentence = err!.message.replaceAll(from, 'FOLDER')
     if (typeof message === 'string') t.equal(sentence, message, name)
     else t.match(sentence, message, name)
+  }
+})
+
+t.test('an error about no loaded definition stays as it is', async (t) => {
+  const [loaded] = await loadBuiltInDefinitions()
+  for (const err of [new Error('no database'), new DefinitionError('is odd', loaded!.definition)]) {
+    t.equal(addFile(err, []), err)
   }
 })
 

@@ -52,14 +52,13 @@ export function askOnStream (
 /** Says in words for the model why there is no answer. */
 function toToolError (err: unknown, { method }: InputRequest, timeoutSeconds: number): unknown {
   if (err instanceof ProtocolError) return new ToolError(`The client answered with an error: ${err.message}`)
-  if (!(err instanceof SdkError)) return err
-  switch (err.code) {
-    case SdkErrorCode.RequestTimeout:
-      return new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)
-    case SdkErrorCode.InvalidResult:
-      return new ToolError(`The client answered with something other than ${method} asks for`)
-    default: return err
+  if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) {
+    return new ToolError(`The client did not answer within ${timeoutSeconds} seconds`)
   }
+  if (err instanceof SdkError && err.code === SdkErrorCode.InvalidResult) {
+    return new ToolError(`The client answered with something other than ${method} asks for`)
+  }
+  return err
 }
 
 /** The questions of one round in 2026-07-28. */
