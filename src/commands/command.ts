@@ -14,7 +14,7 @@ export interface Command {
   run (args: readonly string[], context: CommandContext): Promise<number>
 }
 
-/** What commands get of the process, so that they read no environment of their own. */
+/** The process, as commands see it: they read no environment of their own. */
 export interface CommandContext {
   /** Reads the settings that the server reads. @throws ConfigError with every problem */
   readConfig (): Promise<Config>

@@ -47,7 +47,7 @@ export interface RevokeOptions {
   grantId?: string | undefined
 }
 
-/** How long to look for the provider. If it is not found, its own tokens are left to expire. */
+/** Maximum time to look for the provider. If it is not found, its own tokens are left to expire. */
 const DISCOVERY_MS = 5_000
 
 /**

@@ -66,7 +66,7 @@ export function assistant (content: string | ContentBlock): PromptMessage {
 
 /** The parts of a tool result that `toolResult` takes. */
 export interface ToolResultParts {
-  /** What the model and the user see; the structured content as JSON text by default. */
+  /** Blocks for the model and the user; the structured content as JSON text by default. */
   content?: ContentBlock[]
   /** Data for programs. Validated against the tool's `output`, if it declares one. */
   structuredContent?: Record<string, unknown>

@@ -31,8 +31,8 @@ export interface RequestContext {
   /**
    * Reports progress, if the client asked for it.
    *
-   * @param done how much is done; must increase with each call
-   * @param total how much there is, if known
+   * @param done amount of work done; must increase with each call
+   * @param total total amount of work, if known
    */
   progress (done: number, total?: number, message?: string): Promise<void>
 

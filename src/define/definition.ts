@@ -7,7 +7,7 @@ export type Definition = ToolDefinition | PromptDefinition | ResourceDefinition 
 
 const KINDS: ReadonlySet<unknown> = new Set<Definition['kind']>(['tool', 'prompt', 'resource', 'resource-template'])
 
-/** A definition that cannot be served. The message says why; whoever knows the definition's file adds its path. */
+/** A definition that cannot be served. The message says why; the loader knows the definition's file. */
 export class DefinitionError extends Error {
   override readonly name = 'DefinitionError'
   readonly definition: Definition

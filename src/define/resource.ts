@@ -16,7 +16,7 @@ interface ResourceDescription extends Policy {
   annotations?: Annotations
   icons?: Icon[]
   /**
-   * How long clients may keep what they read (2026-07-28), and whether shared caches may keep it for all callers
+   * Lifetime in the caches of clients (2026-07-28), and whether shared caches may keep the content for all callers
    * (`public`) or each client for itself (`private`, the default). Nothing is kept by default. A resource with a policy
    * is always private.
    */

@@ -43,14 +43,14 @@ export interface ToolDeclaration<Input extends TObject, Result> extends Policy {
 
 /** Progress that a generator yields. */
 export interface ToolProgress {
-  /** How much is done; must increase with each value. */
+  /** Amount of work done; must increase with each value. */
   progress: number
-  /** How much there is, if known. */
+  /** Total amount of work, if known. */
   total?: number
   message?: string
 }
 
-/** What a handler may return if the tool declares no `output`. */
+/** The return values of a tool that declares no `output`. */
 export type ToolOutput = string | ContentBlock | readonly ContentBlock[] | ToolResult | object
 
 /** A tool, as `defineTool` returns it. */

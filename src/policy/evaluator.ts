@@ -10,7 +10,7 @@ export interface PolicyOptions {
   scopes: readonly string[]
 }
 
-/** What a policy says of a caller, with all reasons. The caller is allowed if there are none. */
+/** The outcome of a policy for a caller: all reasons to refuse. The caller is allowed if there are none. */
 export interface Verdict {
   /** Scopes that the token lacks: another token of the same person may have them. */
   missingScopes: readonly string[]

@@ -1,7 +1,7 @@
 import type { Definition } from '../define/definition.ts'
 import type { ScopeHierarchy } from './scope-hierarchy.ts'
 
-/** What access tokens must be able to contain, so that the policies of all definitions can be evaluated. */
+/** Contents of access tokens that the policies of all definitions need. */
 export interface PolicyRequirements {
   /** Scopes that clients must be able to ask for, besides OIDC_SCOPES. */
   scopes: readonly string[]

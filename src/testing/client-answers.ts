@@ -2,7 +2,7 @@ import type { CreateMessageRequestParams, CreateMessageResult, Root } from '@mod
 import type { ElicitAction } from '../define/context.ts'
 
 /**
- * How the test's client answers what handlers ask. The client declares a capability only for what is set, so that a
+ * Answers of the test's client to what handlers ask. The client declares a capability only for what is set, so that a
  * handler cannot ask for anything else.
  */
 export interface ClientAnswers {
@@ -10,11 +10,11 @@ export interface ClientAnswers {
   elicit?: (question: ElicitQuestion) => ElicitAnswer | Promise<ElicitAnswer>
   /** Answers `sample` as the client's model would. */
   sample?: (params: CreateMessageRequestParams) => CreateMessageResult | Promise<CreateMessageResult>
-  /** What `listRoots` returns. */
+  /** Roots that `listRoots` returns. */
   roots?: readonly Root[]
 }
 
-/** What the person is asked. */
+/** A question to the person. */
 export interface ElicitQuestion {
   message: string
   /** The form's JSON Schema, from `elicit`. */
@@ -23,7 +23,7 @@ export interface ElicitQuestion {
   url?: string
 }
 
-/** What the person answers. */
+/** The person's answer. */
 export interface ElicitAnswer {
   action: ElicitAction
   /** The filled-in form, with `accept`. */

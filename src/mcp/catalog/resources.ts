@@ -16,7 +16,7 @@ import { toContents } from './resource-contents.ts'
 import { MAX_URI, compileTemplate } from './resource-template.ts'
 import type { CompiledTemplate } from './resource-template.ts'
 
-/** Who asks for the list of resources: what the `list` function of a template gets. */
+/** The caller of resources/list, as the `list` function of a template gets it. */
 export type ListCaller = Pick<RequestContext, 'principal' | 'log'>
 
 /** The resource that a URI leads to: one that is declared by itself, or one of a template. */

@@ -114,7 +114,8 @@ function isGenerator (value: unknown): value is AsyncGenerator<ToolProgress, unk
     typeof (value as { next?: unknown }).next === 'function'
 }
 
-function toTool ({ name, title, description, input, output, annotations, icons, _meta }: ToolDefinition): Tool {
+function toTool (definition: ToolDefinition): Tool {
+  const { name, title, description, input, output, annotations, icons, _meta } = definition
   // A TypeBox schema is JSON Schema already; everything its author wrote into it is kept.
   return copyJson({ name, title, description, icons, inputSchema: input, outputSchema: output, annotations, _meta })
 }

@@ -4,7 +4,7 @@ import type { Principal } from '../../tokens/principal.ts'
 import type { Session } from '../sessions/session.ts'
 import type { RunningCall } from './running-call.ts'
 
-/** Who sent a request, and what belongs to it while it is answered. */
+/** The sender of a request, and what belongs to the request while it is answered. */
 export interface Caller {
   principal: Principal | undefined
   log: RequestLog

@@ -20,12 +20,12 @@ export type TokenFor = (
   signal: AbortSignal
 ) => Promise<string>
 
-/** What the contexts of all handler runs share. */
+/** Services and settings that the contexts of all handler runs share. */
 export interface ContextServices {
   sessions: Pick<Sessions, 'logLevel'>
-  /** How long handlers may run that declare no timeout (TOOL_TIMEOUT_SECONDS). */
+  /** Maximum run time of handlers that declare none (TOOL_TIMEOUT_SECONDS). */
   timeoutSeconds: number
-  /** How long to wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
+  /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
   inputTimeoutSeconds: number
   announce (change: ServerEvent): void
   /** Queues a message that belongs to no call. @throws StoreUnavailableError */
@@ -146,7 +146,7 @@ export class HandlerContext implements RunContext {
     return this.#deadline
   }
 
-  /** From now on the run may be aborted: by the client, or when the server shuts down. */
+  /** Allows aborting the run from now on: by the client, or when the server shuts down. */
   onPending (): void {
     const deadline = this.#deadline!
     this.#services.pending.add(deadline)
@@ -201,7 +201,7 @@ export class HandlerContext implements RunContext {
   }
 }
 
-/** From the least to the most severe (RFC 5424 section 6.2.1). */
+/** Log levels by increasing severity (RFC 5424 section 6.2.1). */
 const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 function bindLog (log: RequestLog, bound: object): RequestLog {

@@ -1,7 +1,7 @@
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY } from '@modelcontextprotocol/server'
 import type { ClientInfo } from '../../define/context.ts'
 
-/** What `_meta` of a 2026-07-28 request says of its client, as validated by the SDK. */
+/** The client's description in `_meta` of a 2026-07-28 request, as validated by the SDK. */
 export type Envelope = {
   [CLIENT_INFO_META_KEY]?: { name: string, version: string }
   [CLIENT_CAPABILITIES_META_KEY]: Record<string, unknown>

@@ -7,7 +7,7 @@ import { InputRequiredError } from './client-input.ts'
 import { TimeoutError } from './deadline.ts'
 import type { Deadline } from './deadline.ts'
 
-/** What is needed to run one handler. */
+/** The services that running one handler needs. */
 export interface Execution {
   /** Gets the handler's failures. */
   readonly log: RequestLog

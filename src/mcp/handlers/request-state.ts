@@ -6,7 +6,7 @@ import type { Store } from '../../store/store.ts'
 /** The client's answers so far, by the key of the question. */
 export type Answers = Record<string, unknown>
 
-/** What a handler has learned before the client is asked for more (MCP 2026-07-28, multi round-trip requests). */
+/** The progress of a call whose client is asked for more (MCP 2026-07-28, multi round-trip requests). */
 export interface RequestState {
   answers: Answers
   /** Keys of the questions that the client is asked now. */
