@@ -19,9 +19,18 @@ const DOCUMENT = {
   authorization_response_iss_parameter_supported: true
 }
 
-/** A provider's discovery in the test's hand: documents (or errors) are answered one after another, timers go off when told. */
+function wrongIssuer (named: string | undefined, expected: string): string {
+  return `The document's issuer is ${named}, but OIDC_ISSUER is "${expected}"; ` +
+    'they must be equal byte for byte, trailing slash included'
+}
+
+/** Discovery that gets these documents (or errors) one after another, and whose timers the test runs. */
 function setUp (t: Test, answers: Array<object | Error>, options: Partial<ProviderDiscoveryOptions> = {}) {
-  const state = { asked: [] as string[], ready: 0, lines: [] as Array<{ level: string, message: string, [name: string]: unknown }> }
+  const state = {
+    asked: [] as string[],
+    ready: 0,
+    lines: [] as Array<{ level: string, message: string; [name: string]: unknown }>
+  }
   const timers: Array<{ run: () => void, ms: number, cleared: boolean }> = []
   t.intercept(globalThis, 'setTimeout', {
     value: (run: () => void, ms: number) => {
@@ -30,8 +39,14 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
       return timer
     }
   })
-  t.intercept(globalThis, 'clearTimeout', { value: (timer?: { cleared: boolean }) => { if (timer !== undefined) timer.cleared = true } })
-  const log = (level: string) => (fields: object, message: string) => { state.lines.push({ level, message, ...fields }) }
+  t.intercept(globalThis, 'clearTimeout', {
+    value: (timer?: { cleared: boolean }) => {
+      if (timer !== undefined) timer.cleared = true
+    }
+  })
+  const log = (level: string) => (fields: object, message: string) => {
+    state.lines.push({ level, message, ...fields })
+  }
   const provider = createProviderDiscovery({
     issuer: ISSUER,
     tenants: [],
@@ -77,37 +92,71 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     tokenEndpointAuthMethods: ['client_secret_basic', 'none'],
     sendsIss: true
   })
-  t.strictSame(state, { asked: [ISSUER + DISCOVERY], ready: 1, lines: [{ level: 'info', message: 'OpenID provider discovered', issuer: ISSUER, attempts: 1 }] })
+  t.strictSame(state, {
+    asked: [ISSUER + DISCOVERY],
+    ready: 1,
+    lines: [{ level: 'info', message: 'OpenID provider discovered', issuer: ISSUER, attempts: 1 }]
+  })
   t.strictSame(timers, [], 'and asks no second time: the endpoints stay as they are')
 })
 
-t.test('configured endpoints win, and need none in the document', async (t) => {
+t.test('configured endpoints override the document, which may lack them', async (t) => {
   const overrides = { authorizationUrl: 'https://other.example.com/a', tokenUrl: 'https://other.example.com/t' }
   const both = await attempt(t, DOCUMENT, overrides)
-  t.match(both.provider.metadata(), { authorizationEndpoint: overrides.authorizationUrl, tokenEndpoint: overrides.tokenUrl, jwksUri: `${ISSUER}/jwks` })
+  t.match(both.provider.metadata(), {
+    authorizationEndpoint: overrides.authorizationUrl,
+    tokenEndpoint: overrides.tokenUrl,
+    jwksUri: `${ISSUER}/jwks`
+  })
   const silent = await attempt(t, { issuer: ISSUER, jwks_uri: `${ISSUER}/jwks` }, overrides)
-  t.match(silent.provider.metadata(), { authorizationEndpoint: overrides.authorizationUrl, tokenEndpointAuthMethods: undefined, sendsIss: false })
+  t.match(silent.provider.metadata(), {
+    authorizationEndpoint: overrides.authorizationUrl,
+    tokenEndpointAuthMethods: undefined,
+    sendsIss: false
+  })
 })
 
-t.test('learns what the document may leave out', async (t) => {
-  const { provider } = await attempt(t, { ...DOCUMENT, userinfo_endpoint: `${ISSUER}/me`, revocation_endpoint: `${ISSUER}/revoke`, scopes_supported: ['openid', 7, 'groups'] })
-  t.match(provider.metadata(), { userinfoEndpoint: `${ISSUER}/me`, revocationEndpoint: `${ISSUER}/revoke`, scopes: ['openid', 'groups'] })
+t.test('reads the optional members of the document', async (t) => {
+  const { provider } = await attempt(t, {
+    ...DOCUMENT,
+    userinfo_endpoint: `${ISSUER}/me`,
+    revocation_endpoint: `${ISSUER}/revoke`,
+    scopes_supported: ['openid', 7, 'groups']
+  })
+  t.match(provider.metadata(), {
+    userinfoEndpoint: `${ISSUER}/me`,
+    revocationEndpoint: `${ISSUER}/revoke`,
+    scopes: ['openid', 'groups']
+  })
   t.equal((await attempt(t, { ...DOCUMENT, scopes_supported: 'openid' })).provider.metadata().scopes, undefined)
 })
 
-t.test('a document for several tenants is that of the issuer where OIDC_TENANTS is set, and only there', async (t) => {
+t.test('a document for several tenants is accepted only if OIDC_TENANTS is set', async (t) => {
   const issuer = 'https://login.microsoftonline.com/common/v2.0'
   const template = { ...DOCUMENT, issuer: 'https://login.microsoftonline.com/{tenantid}/v2.0' }
   const several = await attempt(t, template, { issuer, tenants: ['tenant-a'] })
   t.equal(several.provider.metadata().issuer, issuer)
-  t.equal((await attempt(t, { ...DOCUMENT, issuer }, { issuer, tenants: ['tenant-a'] })).provider.problem(), undefined, 'one that names the issuer itself too')
+  t.equal(
+    (await attempt(t, { ...DOCUMENT, issuer }, { issuer, tenants: ['tenant-a'] })).provider.problem(),
+    undefined,
+    'one that names the issuer itself too'
+  )
   t.match((await attempt(t, template, { issuer })).provider.problem(), 'they must be equal byte for byte')
-  for (const other of ['https://login.microsoftonline.com/tenant-a/v2.0', 'https://evil.example/{tenantid}/v2.0', 'https://login.microsoftonline.com/{tenantid}/v1.0', 'https://login.microsoftonline.com/{tenantid}']) {
-    t.match((await attempt(t, { ...DOCUMENT, issuer: other }, { issuer, tenants: ['tenant-a'] })).provider.problem(), 'they must be equal byte for byte', other)
+  for (const other of [
+    'https://login.microsoftonline.com/tenant-a/v2.0',
+    'https://evil.example/{tenantid}/v2.0',
+    'https://login.microsoftonline.com/{tenantid}/v1.0',
+    'https://login.microsoftonline.com/{tenantid}'
+  ]) {
+    t.match(
+      (await attempt(t, { ...DOCUMENT, issuer: other }, { issuer, tenants: ['tenant-a'] })).provider.problem(),
+      'they must be equal byte for byte',
+      other
+    )
   }
 })
 
-t.test('only the word true says that the provider sends iss', async (t) => {
+t.test('only the value true means that the provider sends iss', async (t) => {
   for (const value of [undefined, false, 'true', 1, null]) {
     const { provider } = await attempt(t, { ...DOCUMENT, authorization_response_iss_parameter_supported: value })
     t.equal(provider.metadata().sendsIss, false, JSON.stringify(value))
@@ -115,32 +164,92 @@ t.test('only the word true says that the provider sends iss', async (t) => {
 })
 
 t.test('refuses a document of any other issuer', async (t) => {
-  for (const issuer of [undefined, null, '', 7, [ISSUER], `${ISSUER}/`, ISSUER.toUpperCase(), 'https://ID.example.com', `${ISSUER}:443`, `${ISSUER} `, 'http://id.example.com', `${ISSUER}/realms/a`, 'https://id.example.com.evil.example']) {
+  for (const issuer of [
+    undefined,
+    null,
+    '',
+    7,
+    [ISSUER],
+    `${ISSUER}/`,
+    ISSUER.toUpperCase(),
+    'https://ID.example.com',
+    `${ISSUER}:443`,
+    `${ISSUER} `,
+    'http://id.example.com',
+    `${ISSUER}/realms/a`,
+    'https://id.example.com.evil.example'
+  ]) {
     const { provider, state } = await attempt(t, { ...DOCUMENT, issuer })
-    const reason = `The document's issuer is ${JSON.stringify(issuer)}, but OIDC_ISSUER is "${ISSUER}"; they must be equal byte for byte, trailing slash included`
+    const reason = wrongIssuer(JSON.stringify(issuer), ISSUER)
     t.equal(provider.problem(), reason)
     t.throws(() => provider.metadata(), new ProviderUnavailableError(reason))
     t.equal(state.ready, 0)
-    t.match(state.lines, [{ level: 'error', message: 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)', reason, issuer: ISSUER, discoveryUrl: ISSUER + DISCOVERY }])
+    t.match(state.lines, [
+      {
+        level: 'error',
+        message: 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)',
+        reason,
+        issuer: ISSUER,
+        discoveryUrl: ISSUER + DISCOVERY
+      }
+    ])
   }
 })
 
-t.test('refuses endpoints that are no https URLs, off loopback', async (t) => {
-  for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri', 'userinfo_endpoint', 'revocation_endpoint']) {
-    for (const value of [...name.startsWith('userinfo') || name.startsWith('revocation') ? [] : [undefined], null, '', 7, ['https://id.example.com/x'], '/relative', 'id.example.com/x', 'http://id.example.com/x', 'http://127.0.0.1.example.com/x', 'http://localhost.example.com/x', 'http://10.0.0.1/x', 'http://0.0.0.0/x', 'ftp://id.example.com/x', 'file:///etc/passwd', 'javascript:alert(1)', 'data:,x', 'https://user:secret@id.example.com/x', 'https://user@id.example.com/x']) {
+t.test('refuses endpoints that are not https URLs, except on loopback', async (t) => {
+  for (const name of [
+    'authorization_endpoint',
+    'token_endpoint',
+    'jwks_uri',
+    'userinfo_endpoint',
+    'revocation_endpoint'
+  ]) {
+    for (const value of [
+      ...(name.startsWith('userinfo') || name.startsWith('revocation') ? [] : [undefined]),
+      null,
+      '',
+      7,
+      ['https://id.example.com/x'],
+      '/relative',
+      'id.example.com/x',
+      'http://id.example.com/x',
+      'http://127.0.0.1.example.com/x',
+      'http://localhost.example.com/x',
+      'http://10.0.0.1/x',
+      'http://0.0.0.0/x',
+      'ftp://id.example.com/x',
+      'file:///etc/passwd',
+      'javascript:alert(1)',
+      'data:,x',
+      'https://user:secret@id.example.com/x',
+      'https://user@id.example.com/x'
+    ]) {
       const { provider, state } = await attempt(t, { ...DOCUMENT, [name]: value })
       t.equal(provider.problem(), `The discovery document has no usable ${name} (an https URL)`, JSON.stringify(value))
       t.equal(state.ready, 0)
     }
-    for (const value of ['https://elsewhere.example.com/x?policy=a', 'http://localhost:8080/x', 'http://127.0.0.1/x', 'http://[::1]:1/x']) {
+    for (const value of [
+      'https://elsewhere.example.com/x?policy=a',
+      'http://localhost:8080/x',
+      'http://127.0.0.1/x',
+      'http://[::1]:1/x'
+    ]) {
       const { provider } = await attempt(t, { ...DOCUMENT, [name]: value })
       t.ok(Object.values(provider.metadata()).includes(value), value)
     }
   }
 })
 
-t.test('tries again with growing pauses, and says each reason once', async (t) => {
-  const { provider, state, timers } = setUp(t, [new Error('down'), new Error('down'), { issuer: 'other' }, { issuer: 'other' }, new Error('down'), new Error('down'), DOCUMENT])
+t.test('retries with growing pauses, and logs each reason once', async (t) => {
+  const { provider, state, timers } = setUp(t, [
+    new Error('down'),
+    new Error('down'),
+    { issuer: 'other' },
+    { issuer: 'other' },
+    new Error('down'),
+    new Error('down'),
+    DOCUMENT
+  ])
   provider.start()
   await settled()
   for (const longest of [1_000, 2_000, 4_000, 5_000, 5_000, 5_000]) {
@@ -187,30 +296,39 @@ async function share (t: Test): Promise<DevProvider> {
 
 async function health (seed: TestSeed) {
   const [live, ready] = await Promise.all([fetch(`${seed.url}/health/live`), fetch(`${seed.url}/health/ready`)])
-  return { live: live.status, ready: ready.status, parts: (await ready.json() as { parts: Record<string, { status: string, reason?: string }> }).parts }
+  return {
+    live: live.status,
+    ready: ready.status,
+    parts: ((await ready.json()) as { parts: Record<string, { status: string, reason?: string }> }).parts
+  }
 }
 
-const authorize = (seed: TestSeed) => fetch(`${seed.url}/oauth/authorize?response_type=code&client_id=test`, { redirect: 'manual' })
+const authorize = (seed: TestSeed) =>
+  fetch(`${seed.url}/oauth/authorize?response_type=code&client_id=test`, { redirect: 'manual' })
 const cannotBeUsed = ({ msg }: LogLine) => msg.startsWith('OpenID provider cannot be used yet')
 
-t.test('the issuer is the only address that Seed needs', async (t) => {
+t.test('needs no URL but the issuer', async (t) => {
   const { provider, ...seed } = await startSeed(t)
   await ready(seed)
-  t.match(await seed.logged(({ msg }) => msg === 'OpenID provider discovered'), { level: 30, issuer: provider.issuer, attempts: 1 })
+  t.match(await seed.logged(({ msg }) => msg === 'OpenID provider discovered'), {
+    level: 30,
+    issuer: provider.issuer,
+    attempts: 1
+  })
   t.equal((await ping(seed.url, await provider.mint())).status, 200)
   const location = new URL((await authorize({ provider, ...seed })).headers.get('location')!)
   t.equal(location.origin + location.pathname, `${provider.issuer}/auth`)
   t.equal(provider.hits()[DISCOVERY], 1)
 })
 
-t.test('OAUTH_AUTHORIZATION_URL wins over the document', async (t) => {
+t.test('OAUTH_AUTHORIZATION_URL overrides the document', async (t) => {
   const seed = await startSeed(t, { env: { OAUTH_AUTHORIZATION_URL: 'https://login.example.com/start' } })
   await ready(seed)
   const location = new URL((await authorize(seed)).headers.get('location')!)
   t.equal(location.origin + location.pathname, 'https://login.example.com/start')
 })
 
-t.test('the provider is down when Seed starts', async (t) => {
+t.test('starts while the provider is down, and becomes ready by itself', async (t) => {
   const provider = await share(t)
   await provider.stop()
   const seed = await startSeed(t, { sharedProvider: provider })
@@ -219,7 +337,11 @@ t.test('the provider is down when Seed starts', async (t) => {
   t.match(await health(seed), {
     live: 200,
     ready: 503,
-    parts: { provider: { status: 'failing', reason }, keys: { status: 'failing', reason: 'the signing keys have not been fetched yet' }, store: { status: 'ok' } }
+    parts: {
+      provider: { status: 'failing', reason },
+      keys: { status: 'failing', reason: 'the signing keys have not been fetched yet' },
+      store: { status: 'ok' }
+    }
   })
   const answer = await ping(seed.url, await provider.mint())
   t.equal(answer.status, 503)
@@ -240,7 +362,7 @@ t.test('the provider is down when Seed starts', async (t) => {
   t.equal(seed.logs.filter(({ level }) => level === 50).length, 1)
 })
 
-t.test('a provider that calls itself something else is never used', async (t) => {
+t.test('a provider whose document names another issuer is never used', async (t) => {
   const provider = await share(t)
   for (const [name, issuer] of [
     ['a trailing slash', `${provider.issuer}/`],
@@ -248,9 +370,12 @@ t.test('a provider that calls itself something else is never used', async (t) =>
     ['another case', provider.issuer.replace('http://', 'HTTP://')]
   ] as const) {
     const before = provider.hits()
-    const seed = await startSeed(t, { sharedProvider: provider, env: { OIDC_ISSUER: issuer, OIDC_DISCOVERY_URL: provider.issuer + DISCOVERY } })
+    const seed = await startSeed(t, {
+      sharedProvider: provider,
+      env: { OIDC_ISSUER: issuer, OIDC_DISCOVERY_URL: provider.issuer + DISCOVERY }
+    })
     const line = await seed.logged(cannotBeUsed)
-    const reason = `The document's issuer is "${provider.issuer}", but OIDC_ISSUER is "${issuer}"; they must be equal byte for byte, trailing slash included`
+    const reason = wrongIssuer(`"${provider.issuer}"`, issuer)
     t.match(line, { level: 50, reason }, name)
     t.match(line.msg, /OIDC_ISSUER/)
     t.match(await health(seed), { live: 200, ready: 503, parts: { provider: { status: 'failing', reason } } })
@@ -263,21 +388,25 @@ t.test('a provider that calls itself something else is never used', async (t) =>
   }
 })
 
-t.test('a document that lies is never used, and one that has been mended is', async (t) => {
+t.test('a bad document is never used, and a corrected one is', async (t) => {
   const provider = await share(t)
   provider.setFault(DISCOVERY, 'wrong-issuer')
   const seed = await startSeed(t, { sharedProvider: provider })
-  t.match(await seed.logged(cannotBeUsed), { reason: `The document's issuer is "${provider.issuer}/other", but OIDC_ISSUER is "${provider.issuer}"; they must be equal byte for byte, trailing slash included` })
+  t.match(await seed.logged(cannotBeUsed), {
+    reason: wrongIssuer(`"${provider.issuer}/other"`, provider.issuer)
+  })
   t.match(await health(seed), { live: 200, ready: 503 })
   provider.setFault(DISCOVERY, 'redirect')
-  await seed.logged((line) => cannotBeUsed(line) && String(line['reason']).endsWith('answered with a redirect, which is not followed'))
+  await seed.logged(
+    (line) => cannotBeUsed(line) && String(line['reason']).endsWith('answered with a redirect, which is not followed')
+  )
   t.notOk('/redirected' in provider.hits())
   t.notOk('/jwks' in provider.hits())
   provider.setFault(DISCOVERY, undefined)
   await ready(seed)
 })
 
-t.test('warns when the provider sends iss, as strict clients then refuse proxy mode', async (t) => {
+t.test('warns if the provider sends iss, because strict clients then refuse proxy mode', async (t) => {
   const seed = await startSeed(t, { provider: { quirks: { issParameter: true } } })
   t.match(await seed.logged(({ msg }) => msg.includes('RFC 9207')), { level: 40, issuer: seed.provider.issuer })
   const without = await startSeed(t)

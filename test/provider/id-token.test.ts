@@ -30,18 +30,29 @@ const options: IdTokenOptions = {
 
 const good = (): JWTPayload => ({ iss: ISSUER, aud: 'seed', sub: 'ada', iat: now(), exp: now() + 300, nonce: NONCE })
 
-/** An ID token with changes; undefined takes a claim out. */
-async function mint (changes: Record<string, unknown> = {}, { key = privateKey, header = {} }: { key?: CryptoKey, header?: object } = {}): Promise<string> {
-  return await new SignJWT(JSON.parse(JSON.stringify({ ...good(), ...changes })) as JWTPayload).setProtectedHeader({ alg: 'ES256', kid: 'known', ...header }).sign(key as never)
+/** Signs an ID token with changed claims; undefined removes one. */
+async function mint (
+  changes: Record<string, unknown> = {},
+  { key = privateKey, header = {} }: { key?: CryptoKey, header?: object } = {}
+): Promise<string> {
+  return await new SignJWT(JSON.parse(JSON.stringify({ ...good(), ...changes })) as JWTPayload)
+    .setProtectedHeader({ alg: 'ES256', kid: 'known', ...header })
+    .sign(key as never)
 }
 
-/** A token of these parts, with a signature of nobody's key. */
+/** Returns a token of these parts, with any signature. */
 function craft (header: object, payload: object, signature = ''): string {
-  return `${[header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.${signature}`
+  const parts = [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+  return [...parts, signature].join('.')
 }
 
 t.test('gives the claims of a good ID token', async (t) => {
-  t.match(await verifyIdToken(await mint({ email: 'ada@example.com', groups: ['a'] }), options, EXPECTED), { iss: ISSUER, sub: 'ada', email: 'ada@example.com', groups: ['a'] })
+  t.match(await verifyIdToken(await mint({ email: 'ada@example.com', groups: ['a'] }), options, EXPECTED), {
+    iss: ISSUER,
+    sub: 'ada',
+    email: 'ada@example.com',
+    groups: ['a']
+  })
   for (const [about, changes] of [
     ['aud as an array', { aud: ['seed'] }],
     ['several audiences, and azp', { aud: ['other', 'seed'], azp: 'seed' }],
@@ -51,36 +62,71 @@ t.test('gives the claims of a good ID token', async (t) => {
   ] as const) t.equal((await verifyIdToken(await mint(changes), options, EXPECTED)).sub, 'ada', about)
 })
 
-t.test('refuses claims that are not those of this sign-in', async (t) => {
+t.test('refuses claims that do not belong to this sign-in', async (t) => {
   for (const [about, changes] of [
-    ['another nonce', { nonce: 'another' }], ['no nonce', { nonce: undefined }], ['an empty nonce', { nonce: '' }], ['a nonce that is no string', { nonce: [NONCE] }],
-    ['another audience', { aud: 'other' }], ['audiences without ours', { aud: ['other', 'seed2'] }], ['no audience', { aud: undefined }], ['an empty list', { aud: [] }],
-    ['several audiences without azp', { aud: ['seed', 'other'] }], ['several audiences, and azp of another', { aud: ['seed', 'other'], azp: 'other' }], ['azp of another beside one audience', { azp: 'other' }],
-    ['another issuer', { iss: 'https://evil.example' }], ['the issuer with a slash', { iss: `${ISSUER}/` }], ['no issuer', { iss: undefined }],
-    ['no subject', { sub: undefined }], ['a subject that is no string', { sub: 7 }], ['an empty subject', { sub: '' }],
-    ['expired', { exp: now() - 31, iat: now() - 300 }], ['no exp', { exp: undefined }], ['exp that is no number', { exp: '9999999999' }],
-    ['no iat', { iat: undefined }], ['iat that is no number', { iat: 'now' }],
+    ['another nonce', { nonce: 'another' }],
+    ['no nonce', { nonce: undefined }],
+    ['an empty nonce', { nonce: '' }],
+    ['a nonce that is no string', { nonce: [NONCE] }],
+    ['another audience', { aud: 'other' }],
+    ['audiences without ours', { aud: ['other', 'seed2'] }],
+    ['no audience', { aud: undefined }],
+    ['an empty list', { aud: [] }],
+    ['several audiences without azp', { aud: ['seed', 'other'] }],
+    ['several audiences, and azp of another', { aud: ['seed', 'other'], azp: 'other' }],
+    ['azp of another beside one audience', { azp: 'other' }],
+    ['another issuer', { iss: 'https://evil.example' }],
+    ['the issuer with a slash', { iss: `${ISSUER}/` }],
+    ['no issuer', { iss: undefined }],
+    ['no subject', { sub: undefined }],
+    ['a subject that is no string', { sub: 7 }],
+    ['an empty subject', { sub: '' }],
+    ['expired', { exp: now() - 31, iat: now() - 300 }],
+    ['no exp', { exp: undefined }],
+    ['exp that is no number', { exp: '9999999999' }],
+    ['no iat', { iat: undefined }],
+    ['iat that is no number', { iat: 'now' }],
     ['not yet', { nbf: now() + 120 }]
-  ] as const) await t.rejects(verifyIdToken(await mint(changes), options, EXPECTED), IdTokenError, about)
+  ] as const) { await t.rejects(verifyIdToken(await mint(changes), options, EXPECTED), IdTokenError, about) }
 })
 
-t.test('max_age: who signed in too long ago, or does not say when, is refused', async (t) => {
+t.test('with max_age, refuses a sign-in that is too old or has no auth_time', async (t) => {
   const asked = { nonce: NONCE, maxAgeSeconds: 60 }
   t.equal((await verifyIdToken(await mint({ auth_time: now() - 50 }), options, asked)).sub, 'ada')
   t.equal((await verifyIdToken(await mint({ auth_time: now() - 85 }), options, asked)).sub, 'ada', 'within the skew')
-  for (const authTime of [undefined, now() - 100, '1', -1]) await t.rejects(verifyIdToken(await mint({ auth_time: authTime }), options, asked), IdTokenError, String(authTime))
-  await t.rejects(verifyIdToken(await mint({ auth_time: now() - 40 }), options, { nonce: NONCE, maxAgeSeconds: 0 }), IdTokenError, 'max_age=0 is one')
-  t.equal((await verifyIdToken(await mint({ auth_time: now() - 10_000 }), options, EXPECTED)).sub, 'ada', 'it was not asked for')
+  for (const authTime of [undefined, now() - 100, '1', -1]) {
+    await t.rejects(verifyIdToken(await mint({ auth_time: authTime }), options, asked), IdTokenError, String(authTime))
+  }
+  await t.rejects(
+    verifyIdToken(await mint({ auth_time: now() - 40 }), options, { nonce: NONCE, maxAgeSeconds: 0 }),
+    IdTokenError,
+    'max_age=0 is one'
+  )
+  t.equal(
+    (await verifyIdToken(await mint({ auth_time: now() - 10_000 }), options, EXPECTED)).sub,
+    'ada',
+    'it was not asked for'
+  )
 })
 
-t.test('the token of a refresh needs no nonce, and all the rest', async (t) => {
+t.test('the token of a refresh needs no nonce; all other checks hold', async (t) => {
   t.equal((await verifyIdToken(await mint({ nonce: undefined }), options)).sub, 'ada')
-  for (const changes of [{ aud: 'other' }, { iss: 'https://evil.example' }, { exp: now() - 31, iat: now() - 300 }, { sub: undefined }, { aud: ['seed', 'other'] }]) {
-    await t.rejects(verifyIdToken(await mint({ nonce: undefined, ...changes }), options), IdTokenError, JSON.stringify(changes))
+  for (const changes of [
+    { aud: 'other' },
+    { iss: 'https://evil.example' },
+    { exp: now() - 31, iat: now() - 300 },
+    { sub: undefined },
+    { aud: ['seed', 'other'] }
+  ]) {
+    await t.rejects(
+      verifyIdToken(await mint({ nonce: undefined, ...changes }), options),
+      IdTokenError,
+      JSON.stringify(changes)
+    )
   }
 })
 
-t.test('believes no signature but that of a key of the provider', async (t) => {
+t.test("accepts only signatures by the provider's keys", async (t) => {
   const token = await mint()
   const [header, payload, signature] = token.split('.') as [string, string, string]
   const signed = (head: object, secret: string) => {
@@ -88,18 +134,52 @@ t.test('believes no signature but that of a key of the provider', async (t) => {
     return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
   }
   for (const [about, hostile, says] of [
-    ['alg none', craft({ alg: 'none', kid: 'known' }, good()), /^signed with alg "none", which OIDC_ALGORITHMS does not list$/],
+    [
+      'alg none',
+      craft({ alg: 'none', kid: 'known' }, good()),
+      /^signed with alg "none", which OIDC_ALGORITHMS does not list$/
+    ],
     ['alg none with a signature', craft({ alg: 'none', kid: 'known' }, good(), signature), /^signed with alg "none"/],
-    ['HS256 with the public key as secret', signed({ alg: 'HS256', kid: 'known' }, JSON.stringify(publicJwk)), /^signed with alg "HS256"/],
-    ['an algorithm that is not listed', craft({ alg: 'ES384', kid: 'known' }, good(), signature), /^signed with alg "ES384"/],
-    ['an algorithm of another key', craft({ alg: 'RS256', kid: 'known' }, good(), signature), /^its signature is not valid/],
+    [
+      'HS256 with the public key as secret',
+      signed({ alg: 'HS256', kid: 'known' }, JSON.stringify(publicJwk)),
+      /^signed with alg "HS256"/
+    ],
+    [
+      'an algorithm that is not listed',
+      craft({ alg: 'ES384', kid: 'known' }, good(), signature),
+      /^signed with alg "ES384"/
+    ],
+    [
+      'an algorithm of another key',
+      craft({ alg: 'RS256', kid: 'known' }, good(), signature),
+      /^its signature is not valid/
+    ],
     ['no algorithm', craft({ kid: 'known' }, good(), signature), /^(signed with alg undefined|it is not a signed JWT)/],
     ['a key of somebody else', await mint({}, { key: stranger.privateKey }), /^its signature is not valid/],
-    ['a key that nobody knows', await mint({}, { header: { kid: 'unknown' } }), /^its signature is not valid \(no key "unknown" in the provider's key set\)$/],
-    ['a key that the token brings along', await mint({}, { key: stranger.privateKey, header: { jwk: await exportJWK(stranger.publicKey) } }), /^its signature is not valid/],
-    ['a changed payload', `${header}.${Buffer.from(JSON.stringify({ ...good(), sub: 'eve' })).toString('base64url')}.${signature}`, /^its signature is not valid/],
+    [
+      'a key that nobody knows',
+      await mint({}, { header: { kid: 'unknown' } }),
+      /^its signature is not valid \(no key "unknown" in the provider's key set\)$/
+    ],
+    [
+      'a key that the token brings along',
+      await mint({}, { key: stranger.privateKey, header: { jwk: await exportJWK(stranger.publicKey) } }),
+      /^its signature is not valid/
+    ],
+    [
+      'a changed payload',
+      `${header}.${Buffer.from(JSON.stringify({ ...good(), sub: 'eve' })).toString('base64url')}.${signature}`,
+      /^its signature is not valid/
+    ],
     ['no signature', `${header}.${payload}.`, /^its signature is not valid/],
-    ['critical parameters', await mint({}, { header: { crit: ['exp'], exp: 1 } }).catch(() => craft({ alg: 'ES256', kid: 'known', crit: ['x'], x: 1 }, good(), signature)), /^its signature is not valid/]
+    [
+      'critical parameters',
+      await mint({}, { header: { crit: ['exp'], exp: 1 } }).catch(() =>
+        craft({ alg: 'ES256', kid: 'known', crit: ['x'], x: 1 }, good(), signature)
+      ),
+      /^its signature is not valid/
+    ]
   ] as const) {
     const err: unknown = await verifyIdToken(hostile, options, EXPECTED).catch((err) => err)
     t.ok(err instanceof IdTokenError, about)
@@ -107,21 +187,48 @@ t.test('believes no signature but that of a key of the provider', async (t) => {
   }
 })
 
-t.test('what is no signed JWT is refused as such', async (t) => {
-  for (const token of ['', 'x', 'a.b', 'a.b.c', 'a.b.c.d.e', `${Buffer.from('{}').toString('base64url')}..`, craft({ alg: 'ES256' }, []), `${craft({ alg: 'ES256' }, {}).split('.')[0]}.!!.x`]) {
+t.test('refuses strings that are not signed JWTs', async (t) => {
+  for (const token of [
+    '',
+    'x',
+    'a.b',
+    'a.b.c',
+    'a.b.c.d.e',
+    `${Buffer.from('{}').toString('base64url')}..`,
+    craft({ alg: 'ES256' }, []),
+    `${craft({ alg: 'ES256' }, {}).split('.')[0]}.!!.x`
+  ]) {
     await t.rejects(verifyIdToken(token, options, EXPECTED), IdTokenError, `"${token}"`)
   }
 })
 
-t.test('keys that cannot be had now are no fault of the token', async (t) => {
+t.test('keys that are unavailable are not reported as a bad token', async (t) => {
   const unavailable = new ProviderUnavailableError('down')
-  await t.rejects(verifyIdToken(await mint(), { ...options, getKey: async () => { throw unavailable } }, EXPECTED), unavailable)
+  await t.rejects(
+    verifyIdToken(
+      await mint(),
+      {
+        ...options,
+        getKey: async () => {
+          throw unavailable
+        }
+      },
+      EXPECTED
+    ),
+    unavailable
+  )
 })
 
-t.test('with OIDC_TENANTS the token names the issuer of its own tenant, and that is listed', async (t) => {
-  const several = { ...options, issuer: 'https://login.microsoftonline.com/common/v2.0', tenants: ['tenant-a', 'tenant-b'] }
+t.test('with OIDC_TENANTS a token must name the issuer of its own tenant, which must be listed', async (t) => {
+  const several = {
+    ...options,
+    issuer: 'https://login.microsoftonline.com/common/v2.0',
+    tenants: ['tenant-a', 'tenant-b']
+  }
   const of = (tenant: string) => `https://login.microsoftonline.com/${tenant}/v2.0`
-  for (const tid of several.tenants) t.equal((await verifyIdToken(await mint({ tid, iss: of(tid) }), several, EXPECTED)).iss, of(tid))
+  for (const tid of several.tenants) {
+    t.equal((await verifyIdToken(await mint({ tid, iss: of(tid) }), several, EXPECTED)).iss, of(tid))
+  }
   for (const [changes, says] of [
     [{ iss: of('tenant-c'), tid: 'tenant-c' }, 'its tid is not one of OIDC_TENANTS'],
     [{ iss: of('tenant-a') }, 'its tid is not one of OIDC_TENANTS'],
@@ -129,5 +236,11 @@ t.test('with OIDC_TENANTS the token names the issuer of its own tenant, and that
     [{ iss: of('tenant-b'), tid: 'tenant-a' }, /iss/],
     [{ iss: of('common'), tid: 'tenant-a' }, /iss/],
     [{ iss: of('common'), tid: 'common' }, 'its tid is not one of OIDC_TENANTS']
-  ] as const) await t.rejects(verifyIdToken(await mint(changes), several, EXPECTED), { name: 'IdTokenError', message: says }, JSON.stringify(changes))
+  ] as const) {
+    await t.rejects(
+      verifyIdToken(await mint(changes), several, EXPECTED),
+      { name: 'IdTokenError', message: says },
+      JSON.stringify(changes)
+    )
+  }
 })

@@ -21,7 +21,9 @@ import type { TestSeed } from '../support/seed.ts'
 type Jwk = JsonWebKey & { kid?: string }
 
 function generate (type: string, options: object): { jwk: Jwk, privateJwk: Jwk } {
-  const { publicKey, privateKey } = (generateKeyPairSync as (type: string, options: object) => { publicKey: KeyObject, privateKey: KeyObject })(type, options)
+  const { publicKey, privateKey } = (
+    generateKeyPairSync as (type: string, options: object) => { publicKey: KeyObject, privateKey: KeyObject }
+  )(type, options)
   return { jwk: publicKey.export({ format: 'jwk' }), privateJwk: privateKey.export({ format: 'jwk' }) }
 }
 
@@ -37,27 +39,32 @@ t.teardown(() => { clearInterval(alive) })
 
 const ES256 = (kid?: string): JWSHeaderParameters => ({ alg: 'ES256', ...(kid !== undefined && { kid }) })
 
-/** A provider's key endpoint in the test's hand: each fetch waits until it is answered. */
+/** A key endpoint that the test controls: each fetch waits until it is answered. */
 function createEndpoint () {
-  interface Asked { answer (...keys: unknown[]): void, answerWith (document: Record<string, unknown>): void, fail (reason: string): void }
-  const asked: Asked[] = []
-  const awaited: Array<(asked: Asked) => void> = []
+  interface PendingFetch {
+    answer (...keys: unknown[]): void
+    answerWith (document: Record<string, unknown>): void
+    fail (reason: string): void
+  }
+  const pending: PendingFetch[] = []
+  const takers: Array<(fetch: PendingFetch) => void> = []
   const endpoint = {
     fetches: 0,
     /** Answers every fetch at once, instead of `next`. */
-    always: undefined as ((asked: Asked) => void) | undefined,
-    /** The next fetch to begin, or the first that nobody has taken yet. */
-    next: async (): Promise<Asked> => asked.shift() ?? await new Promise((resolve) => { awaited.push(resolve) }),
+    always: undefined as ((fetch: PendingFetch) => void) | undefined,
+    /** Takes the next fetch, or the first that was not taken yet. */
+    next: async (): Promise<PendingFetch> =>
+      pending.shift() ?? await new Promise((resolve) => { takers.push(resolve) }),
     fetchJson: (async () => {
       endpoint.fetches++
       return await new Promise((resolve, reject) => {
-        const fetch: Asked = {
+        const fetch: PendingFetch = {
           answer: (...keys) => { resolve({ keys }) },
           answerWith: resolve,
           fail: (reason) => { reject(new Error(reason)) }
         }
-        const taker = endpoint.always ?? awaited.shift()
-        if (taker === undefined) asked.push(fetch)
+        const taker = endpoint.always ?? takers.shift()
+        if (taker === undefined) pending.push(fetch)
         else taker(fetch)
       })
     }) as typeof fetchJson
@@ -65,11 +72,17 @@ function createEndpoint () {
   return endpoint
 }
 
-/** A key cache whose pause between forced refreshes is 20 ms and whose background refresh never comes by itself. */
-function setUp (t: Test, options: Partial<JwksOptions> = {}) {
+/** A key cache with 20 ms between forced refreshes, and none in the background. */
+function createFixture (t: Test, options: Partial<JwksOptions> = {}) {
   const endpoint = createEndpoint()
-  const state = { later: 0, changes: 0, lines: [] as Array<{ level: string, message: string, [name: string]: unknown }> }
-  const log = (level: string) => (fields: object, message: string) => { state.lines.push({ level, message, ...fields }) }
+  const state = {
+    later: 0,
+    changes: 0,
+    lines: [] as Array<{ level: string, message: string, [name: string]: unknown }>
+  }
+  const log = (level: string) => (fields: object, message: string) => {
+    state.lines.push({ level, message, ...fields })
+  }
   const jwks = createJwks({
     jwksUri: () => 'https://id.example.com/jwks',
     fetchJson: endpoint.fetchJson,
@@ -85,17 +98,17 @@ function setUp (t: Test, options: Partial<JwksOptions> = {}) {
   return { jwks, get, endpoint, state }
 }
 
-/** As `setUp`, with a first set of keys. */
-async function setUpWith (t: Test, keys: unknown[], options: Partial<JwksOptions> = {}) {
-  const all = setUp(t, options)
-  all.jwks.start()
-  const first = await all.endpoint.next()
+/** A key cache with a first set of keys. */
+async function createFixtureWith (t: Test, keys: unknown[], options: Partial<JwksOptions> = {}) {
+  const fixture = createFixture(t, options)
+  fixture.jwks.start()
+  const first = await fixture.endpoint.next()
   first.answer(...keys)
   await settled()
-  return all
+  return fixture
 }
 
-/** How many lookups ended how. */
+/** Counts lookups by their outcome. */
 async function tally (lookups: Array<Promise<unknown>>): Promise<Record<string, number>> {
   const ends: Record<string, number> = {}
   for (const lookup of await Promise.allSettled(lookups)) {
@@ -108,7 +121,7 @@ async function tally (lookups: Array<Promise<unknown>>): Promise<Record<string, 
 const unavailable = (message: string | RegExp) => ({ name: 'ProviderUnavailableError', message })
 
 t.test('has no keys until they have been fetched', async (t) => {
-  const { jwks, get, endpoint } = setUp(t)
+  const { jwks, get, endpoint } = createFixture(t)
   await t.rejects(get('one'), unavailable('the signing keys have not been fetched yet'))
   t.equal(jwks.problem(), 'the signing keys have not been fetched yet')
   t.equal(endpoint.fetches, 0, 'and a token does not make it fetch')
@@ -123,9 +136,9 @@ t.test('has no keys until they have been fetched', async (t) => {
   t.equal(endpoint.fetches, 1)
 })
 
-t.test('waits for discovery without a word', async (t) => {
+t.test('waits for discovery without logging', async (t) => {
   let found = false
-  const { jwks, endpoint, state, get } = setUp(t, {
+  const { jwks, endpoint, state, get } = createFixture(t, {
     jwksUri () {
       if (!found) throw new ProviderUnavailableError('discovery has not finished yet')
       return 'https://id.example.com/jwks'
@@ -144,7 +157,7 @@ t.test('waits for discovery without a word', async (t) => {
 })
 
 t.test('refreshes in the background', async (t) => {
-  const { endpoint, get, state } = await setUpWith(t, [ONE], { refreshMs: 10, forcedRefreshMs: 1e6 })
+  const { endpoint, get, state } = await createFixtureWith(t, [ONE], { refreshMs: 10, forcedRefreshMs: 1e6 })
   const second = await endpoint.next()
   second.answer(ONE, TWO)
   await settled()
@@ -157,8 +170,8 @@ t.test('refreshes in the background', async (t) => {
   t.equal(state.changes, 1, 'the same keys are no change')
 })
 
-t.test('fetches the keys for a token whose key it does not know, once for everybody', async (t) => {
-  const { endpoint, get, state } = await setUpWith(t, [ONE])
+t.test('an unknown key makes it fetch the keys, once for all tokens', async (t) => {
+  const { endpoint, get, state } = await createFixtureWith(t, [ONE])
   const lookups = Array.from({ length: 20 }, () => get('two'))
   const fetched = await endpoint.next()
   t.match(await get('one'), { type: 'public' }, 'known keys do not wait')
@@ -170,7 +183,7 @@ t.test('fetches the keys for a token whose key it does not know, once for everyb
 })
 
 t.test('withdrawn keys are refused', async (t) => {
-  const { endpoint, get, state } = await setUpWith(t, [ONE])
+  const { endpoint, get, state } = await createFixtureWith(t, [ONE])
   const lookup = get('two')
   ;(await endpoint.next()).answer(TWO)
   await lookup
@@ -180,8 +193,8 @@ t.test('withdrawn keys are refused', async (t) => {
   await t.rejects(withdrawn, { name: 'KeyNotFoundError', message: 'no key "one" in the provider\'s key set' })
 })
 
-t.test('a token that comes while older keys are on their way is not refused', async (t) => {
-  const { endpoint, get } = await setUpWith(t, [ONE])
+t.test('a token that arrives during a fetch of older keys is not refused', async (t) => {
+  const { endpoint, get } = await createFixtureWith(t, [ONE])
   const unknown = get('unknown')
   const older = await endpoint.next()
   const valid = get('two')
@@ -193,8 +206,8 @@ t.test('a token that comes while older keys are on their way is not refused', as
   t.equal(endpoint.fetches, 3)
 })
 
-t.test('a token that comes while its key is on the way needs no other fetch', async (t) => {
-  const { endpoint, get } = await setUpWith(t, [ONE])
+t.test('a token that arrives during the fetch of its key needs no other fetch', async (t) => {
+  const { endpoint, get } = await createFixtureWith(t, [ONE])
   const first = get('two')
   const fetched = await endpoint.next()
   const second = get('two')
@@ -203,10 +216,12 @@ t.test('a token that comes while its key is on the way needs no other fetch', as
   t.equal(endpoint.fetches, 2)
 })
 
-t.test('two rotations in quick succession refuse no valid token, in a storm of unknown keys', async (t) => {
-  const { endpoint, get } = await setUpWith(t, [ONE])
+t.test('two quick rotations refuse no valid token in a flood of unknown keys', async (t) => {
+  const { endpoint, get } = await createFixtureWith(t, [ONE])
   const storm: Array<Promise<Record<string, number>>> = []
-  const gust = () => { storm.push(tally(Array.from({ length: 100 }, (_, index) => get(`random ${storm.length} ${index}`)))) }
+  const gust = () => {
+    storm.push(tally(Array.from({ length: 100 }, (_, index) => get(`random ${storm.length} ${index}`))))
+  }
   let current = [ONE]
   const serve = async () => { (await endpoint.next()).answer(...current) }
 
@@ -228,8 +243,8 @@ t.test('two rotations in quick succession refuse no valid token, in a storm of u
   t.equal(endpoint.fetches, 4)
 })
 
-t.test('a storm of five hundred unknown keys costs one fetch', async (t) => {
-  const { endpoint, get, state } = await setUpWith(t, [ONE], { forcedRefreshMs: 60_000 })
+t.test('five hundred unknown keys cost one fetch', async (t) => {
+  const { endpoint, get, state } = await createFixtureWith(t, [ONE], { forcedRefreshMs: 60_000 })
   const storm = tally(Array.from({ length: 500 }, (_, index) => get(`random ${index}`)))
   await settled()
   t.equal(endpoint.fetches, 1, 'the pause since the last fetch is kept')
@@ -242,8 +257,8 @@ t.test('a storm of five hundred unknown keys costs one fetch', async (t) => {
   t.equal(endpoint.fetches, 2)
 })
 
-t.test('an unknown key is refused at once for a while, then asked for again', async (t) => {
-  const { endpoint, get, state } = await setUpWith(t, [ONE], { forcedRefreshMs: 60_000 })
+t.test('an unknown key is refused at once for a while, then looked up again', async (t) => {
+  const { endpoint, get, state } = await createFixtureWith(t, [ONE], { forcedRefreshMs: 60_000 })
   state.later = 60_000
   const refused = t.rejects(get('two'), KeyNotFoundError)
   ;(await endpoint.next()).answer(ONE)
@@ -256,8 +271,8 @@ t.test('an unknown key is refused at once for a while, then asked for again', as
   t.match(await found, { type: 'public' })
 })
 
-t.test('no more than a thousand tokens wait for keys', async (t) => {
-  const { endpoint, get, state } = await setUpWith(t, [ONE], { forcedRefreshMs: 60_000 })
+t.test('at most a thousand tokens wait for keys', async (t) => {
+  const { endpoint, get, state } = await createFixtureWith(t, [ONE], { forcedRefreshMs: 60_000 })
   for (const [wave, later] of [[0, 60_000], [1, 120_001], [2, 180_002]] as const) {
     state.later = later
     const kids = Array.from({ length: 1_000 }, (_, index) => `wave ${wave} ${index}`)
@@ -271,22 +286,30 @@ t.test('no more than a thousand tokens wait for keys', async (t) => {
   }
 })
 
-t.test('answers for known keys through an outage, and says so once', async (t) => {
-  const { jwks, endpoint, get, state } = await setUpWith(t, [ONE])
+t.test('serves known keys through an outage, and logs it once', async (t) => {
+  const { jwks, endpoint, get, state } = await createFixtureWith(t, [ONE])
   for (const reason of ['down', 'still down', 'hanging']) {
     endpoint.always = (asked) => { asked.fail(reason) }
     await t.rejects(get('two'), unavailable(reason), 'an unknown key cannot be judged')
     t.match(await get('one'), { type: 'public' })
     t.equal(jwks.problem(), undefined, 'and it is no reason to take no requests')
   }
-  const loss = { level: 'error', message: "The provider's signing keys cannot be fetched; the last good ones stay in use", reason: 'down', keysKept: 1 }
+  const loss = {
+    level: 'error',
+    message: "The provider's signing keys cannot be fetched; the last good ones stay in use",
+    reason: 'down',
+    keysKept: 1
+  }
   t.strictSame(state.lines, [loss])
 
   endpoint.always = undefined
   const retried = await endpoint.next()
   retried.answer(ONE)
   await settled()
-  t.strictSame(state.lines, [loss, { level: 'info', message: "The provider's signing keys can be fetched again", uri: 'https://id.example.com/jwks' }])
+  t.strictSame(state.lines, [
+    loss,
+    { level: 'info', message: "The provider's signing keys can be fetched again", uri: 'https://id.example.com/jwks' }
+  ])
   t.equal(state.changes, 0)
 
   const lookup = t.rejects(get('two'), unavailable('down again'))
@@ -295,8 +318,8 @@ t.test('answers for known keys through an outage, and says so once', async (t) =
   t.equal(state.lines.length, 3, 'the next outage is another')
 })
 
-t.test('says that it has no keys at all when the first fetch fails', async (t) => {
-  const { jwks, endpoint, get, state } = setUp(t)
+t.test('logs that it has no keys when the first fetch fails', async (t) => {
+  const { jwks, endpoint, get, state } = createFixture(t)
   jwks.start()
   const first = await endpoint.next()
   first.fail('down')
@@ -309,8 +332,8 @@ t.test('says that it has no keys at all when the first fetch fails', async (t) =
   t.match(await get('one'), { type: 'public' })
 })
 
-t.test('old keys serve for a bounded time', async (t) => {
-  const { jwks, endpoint, get, state } = await setUpWith(t, [ONE], { staleMs: 86_400_000, forcedRefreshMs: 1 })
+t.test('old keys are used for a bounded time', async (t) => {
+  const { jwks, endpoint, get, state } = await createFixtureWith(t, [ONE], { staleMs: 86_400_000, forcedRefreshMs: 1 })
   state.later = 86_400_000 - 60_000
   t.match(await get('one'), { type: 'public' })
   t.equal(jwks.problem(), undefined)
@@ -330,7 +353,7 @@ t.test('old keys serve for a bounded time', async (t) => {
   t.equal(jwks.problem(), undefined)
 })
 
-t.test('takes in no key that is not a public key for signatures', async (t) => {
+t.test('accepts only public keys for signatures', async (t) => {
   const { n, e } = RSA.jwk
   const padded = Buffer.concat([Buffer.alloc(128), Buffer.from(WEAK_RSA.n!, 'base64url')]).toString('base64url')
   const p384 = generate('ec', { namedCurve: 'P-384' }).jwk
@@ -357,15 +380,27 @@ t.test('takes in no key that is not a public key for signatures', async (t) => {
     'Ed25519 cut short': { kty: 'OKP', crv: 'Ed25519', x: 'AAAA' },
     'of an unknown type': { kty: 'new', x: 'AAAA' }
   }
-  const keys = [...Object.entries(refused).map(([kid, key]) => ({ ...key as object, kid })), null, 7, 'key', [], {}, { ...TWO, kid: 7 }, ONE]
-  const { endpoint, jwks } = await setUpWith(t, keys)
+  const keys = [
+    ...Object.entries(refused).map(([kid, key]) => ({ ...(key as object), kid })),
+    null,
+    7,
+    'key',
+    [],
+    {},
+    { ...TWO, kid: 7 },
+    ONE
+  ]
+  const { endpoint, jwks } = await createFixtureWith(t, keys)
   t.match(await jwks.getKey(ES256()), { type: 'public' }, 'one key is left, so that no kid is needed')
-  const lookups = Object.keys(refused).map(async (kid) => { await t.rejects(jwks.getKey({ alg: 'RS256', kid }), KeyNotFoundError, kid) })
-  ;(await endpoint.next()).answer(...keys)
+  const lookups = Object.keys(refused).map(async (kid) => {
+    await t.rejects(jwks.getKey({ alg: 'RS256', kid }), KeyNotFoundError, kid)
+  })
+  const fetch = await endpoint.next()
+  fetch.answer(...keys)
   await Promise.all(lookups)
 })
 
-t.test('takes in keys of every kind that it verifies with', async (t) => {
+t.test('accepts keys of every type that it can verify with', async (t) => {
   const keys: Array<[string, Jwk]> = [
     ['RS256', RSA.jwk],
     ['PS256', RSA.jwk],
@@ -375,19 +410,22 @@ t.test('takes in keys of every kind that it verifies with', async (t) => {
     ['ES512', generate('ec', { namedCurve: 'P-521' }).jwk],
     ['EdDSA', generate('ed25519', {}).jwk]
   ]
-  const { jwks } = await setUpWith(t, keys.map(([kid, jwk]) => ({ ...jwk, kid })))
+  const { jwks } = await createFixtureWith(t, keys.map(([kid, jwk]) => ({ ...jwk, kid })))
   for (const [alg] of keys) t.match(await jwks.getKey({ alg, kid: alg }), { type: 'public' }, alg)
-  await t.rejects(jwks.getKey({ alg: 'ES384', kid: 'ES256' }), { name: 'KeyNotFoundError', message: 'no key "ES256" fits algorithm ES384' })
+  await t.rejects(jwks.getKey({ alg: 'ES384', kid: 'ES256' }), {
+    name: 'KeyNotFoundError',
+    message: 'no key "ES256" fits algorithm ES384'
+  })
   await t.rejects(jwks.getKey({ alg: 'HS256', kid: 'ES256' }), KeyNotFoundError)
 })
 
 t.test('drops private members', async (t) => {
-  const { jwks } = await setUpWith(t, [{ ...RSA.privateJwk, kid: 'rsa' }])
+  const { jwks } = await createFixtureWith(t, [{ ...RSA.privateJwk, kid: 'rsa' }])
   t.match(await jwks.getKey({ alg: 'RS256', kid: 'rsa' }), { type: 'public', usages: ['verify'] })
 })
 
-t.test('of two keys with one kid the first counts', async (t) => {
-  const { get } = await setUpWith(t, [ONE, { ...TWO, kid: 'one' }])
+t.test('of two keys with one kid the first is used', async (t) => {
+  const { get } = await createFixtureWith(t, [ONE, { ...TWO, kid: 'one' }])
   const exported = await crypto.subtle.exportKey('jwk', await get('one'))
   t.equal(exported.x, ONE.x)
 })
@@ -403,7 +441,7 @@ t.test('a token without a kid needs a set of one key', async (t) => {
     ['two keys without names', [nameless, { ...nameless, x: THREE.x!, y: THREE.y! }], false],
     ['two keys of different kinds', [ONE, { ...RSA.jwk, kid: 'rsa' }], false]
   ] as const) {
-    const { endpoint, get } = await setUpWith(t, [...keys])
+    const { endpoint, get } = await createFixtureWith(t, [...keys])
     if (accepted) {
       t.match(await get(), { type: 'public' }, name)
       t.equal(endpoint.fetches, 1)
@@ -413,23 +451,23 @@ t.test('a token without a kid needs a set of one key', async (t) => {
       await refused
     }
   }
-  const { endpoint, get } = await setUpWith(t, [nameless])
+  const { endpoint, get } = await createFixtureWith(t, [nameless])
   const named = t.rejects(get('two'), KeyNotFoundError, 'a key without a name is not the one that a token names')
   ;(await endpoint.next()).answer(nameless)
   await named
 })
 
-t.test('reads a hundred keys', async (t) => {
+t.test('reads at most a hundred keys', async (t) => {
   const keys = Array.from({ length: 101 }, (_, index) => ({ ...ONE, kid: `${index}` }))
-  const { endpoint, get } = await setUpWith(t, keys)
+  const { endpoint, get } = await createFixtureWith(t, keys)
   t.match(await get('99'), { type: 'public' })
   const refused = t.rejects(get('100'), KeyNotFoundError)
   ;(await endpoint.next()).answer(...keys)
   await refused
 })
 
-t.test('lets everybody go when it is closed', async (t) => {
-  const { jwks, endpoint, get } = await setUpWith(t, [ONE], { forcedRefreshMs: 60_000 })
+t.test('releases all waiting tokens when it is closed', async (t) => {
+  const { jwks, endpoint, get } = await createFixtureWith(t, [ONE], { forcedRefreshMs: 60_000 })
   const waiting = t.rejects(get('two'), unavailable('the server is shutting down'))
   jwks.close()
   await waiting
@@ -438,8 +476,8 @@ t.test('lets everybody go when it is closed', async (t) => {
   t.equal(endpoint.fetches, 1)
 })
 
-t.test('fetches no more once it is closed', async (t) => {
-  const { jwks, endpoint, get, state } = setUp(t, { refreshMs: 1, forcedRefreshMs: 1 })
+t.test('fetches nothing after it is closed', async (t) => {
+  const { jwks, endpoint, get, state } = createFixture(t, { refreshMs: 1, forcedRefreshMs: 1 })
   const timers = t.capture(globalThis, 'setTimeout', setTimeout)
   jwks.start()
   const underWay = await endpoint.next()
@@ -451,20 +489,40 @@ t.test('fetches no more once it is closed', async (t) => {
   t.strictSame(state.lines, [])
 })
 
-/** Key sets as no provider should send them. */
+/** Responses that no provider should send. */
 const broken: Record<string, RequestListener> = {
-  'no object': (_req, res) => { res.end('[]') },
-  'no keys': (_req, res) => { res.end('{}') },
-  'keys that are no list': (_req, res) => { res.end('{"keys":{"length":1}}') },
-  'an empty list': (_req, res) => { res.end('{"keys":[]}') },
-  'symmetric keys only': (_req, res) => { res.end('{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"two"}]}') },
-  'weak keys only': (_req, res) => { res.end(JSON.stringify({ keys: [{ ...WEAK_RSA, kid: 'two' }] })) },
-  'keys cut off': (_req, res) => { res.end(JSON.stringify({ keys: [TWO] }).slice(0, -3)) },
-  'a connection cut off': (_req, res) => { res.writeHead(200, { 'content-length': '1000' }).write(JSON.stringify({ keys: [TWO] }), () => { res.destroy() }) },
-  'a status of 201': (_req, res) => { res.writeHead(201).end(JSON.stringify({ keys: [TWO] })) }
+  'no object': (_req, res) => {
+    res.end('[]')
+  },
+  'no keys': (_req, res) => {
+    res.end('{}')
+  },
+  'keys that are no list': (_req, res) => {
+    res.end('{"keys":{"length":1}}')
+  },
+  'an empty list': (_req, res) => {
+    res.end('{"keys":[]}')
+  },
+  'symmetric keys only': (_req, res) => {
+    res.end('{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"two"}]}')
+  },
+  'weak keys only': (_req, res) => {
+    res.end(JSON.stringify({ keys: [{ ...WEAK_RSA, kid: 'two' }] }))
+  },
+  'keys cut off': (_req, res) => {
+    res.end(JSON.stringify({ keys: [TWO] }).slice(0, -3))
+  },
+  'a connection cut off': (_req, res) => {
+    res.writeHead(200, { 'content-length': '1000' }).write(JSON.stringify({ keys: [TWO] }), () => {
+      res.destroy()
+    })
+  },
+  'a status of 201': (_req, res) => {
+    res.writeHead(201).end(JSON.stringify({ keys: [TWO] }))
+  }
 }
 
-t.test('no bad answer replaces good keys', async (t) => {
+t.test('no bad response replaces good keys', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(provider.close)
   let respond: RequestListener = () => {}
@@ -475,7 +533,7 @@ t.test('no bad answer replaces good keys', async (t) => {
   let uri = `${provider.issuer}/jwks`
   let timeoutMs = 5_000
   const fetched: Array<(asked: Promise<unknown>) => void> = []
-  const { jwks, state } = setUp(t, {
+  const { jwks, state } = createFixture(t, {
     jwksUri: () => uri,
     fetchJson (url) {
       const asked = fetchJson(url, { timeoutMs })
@@ -483,8 +541,18 @@ t.test('no bad answer replaces good keys', async (t) => {
       return asked
     }
   })
-  const nextFetch = async () => { await (await new Promise<Promise<unknown>[]>((resolve) => { fetched.push((asked) => { resolve([asked]) }) }))[0] }
-  const header = JSON.parse(Buffer.from((await provider.mint()).split('.')[0]!, 'base64url').toString()) as JWSHeaderParameters
+  const nextFetch = async () => {
+    await (
+      await new Promise<Promise<unknown>[]>((resolve) => {
+        fetched.push((asked) => {
+          resolve([asked])
+        })
+      })
+    )[0]
+  }
+  const header = JSON.parse(
+    Buffer.from((await provider.mint()).split('.')[0]!, 'base64url').toString()
+  ) as JWSHeaderParameters
   const began = nextFetch()
   jwks.start()
   await began
@@ -497,7 +565,19 @@ t.test('no bad answer replaces good keys', async (t) => {
     t.equal(jwks.problem(), undefined)
   }
 
-  const faults: Fault[] = ['down', 'hang', 'html', 'huge', 'redirect', 500, 404, 204, { slow: 5_000 }, { status: 200, json: null }, { status: 500, json: { keys: [TWO] } }]
+  const faults: Fault[] = [
+    'down',
+    'hang',
+    'html',
+    'huge',
+    'redirect',
+    500,
+    404,
+    204,
+    { slow: 5_000 },
+    { status: 200, json: null },
+    { status: 500, json: { keys: [TWO] } }
+  ]
   timeoutMs = 100
   for (const fault of faults) {
     provider.setFault('/jwks', fault)
@@ -527,17 +607,30 @@ const realNow = performance.now.bind(performance)
 t.intercept(performance, 'now', { value: () => realNow() + ahead })
 const PAUSE = 5_000
 
-interface Answer { status: number, retryAfter: string | null, body: { error?: { code: number, message: string, data?: { reason: string } } } }
+interface Answer {
+  status: number
+  retryAfter: string | null
+  body: { error?: { code: number, message: string, data?: { reason: string } } }
+}
 
 async function call (seed: TestSeed, token: string): Promise<Answer> {
   const response = await ping(seed.url, token)
-  return { status: response.status, retryAfter: response.headers.get('retry-after'), body: await response.json() as Answer['body'] }
+  return {
+    status: response.status,
+    retryAfter: response.headers.get('retry-after'),
+    body: (await response.json()) as Answer['body']
+  }
 }
 
 const OK = { status: 200 }
 const REFUSED = { status: 401, body: { error: { code: -32001, data: { reason: 'invalid_token' } } } }
-const isRefused = ({ status, body }: Answer) => status === 401 && body.error?.code === -32001 && body.error.data?.reason === 'invalid_token'
-const TRY_LATER: Answer = { status: 503, retryAfter: '5', body: { error: { code: -32000, message: 'The identity provider cannot be reached; try again shortly' } } }
+const isRefused = ({ status, body }: Answer) =>
+  status === 401 && body.error?.code === -32001 && body.error.data?.reason === 'invalid_token'
+const TRY_LATER: Answer = {
+  status: 503,
+  retryAfter: '5',
+  body: { error: { code: -32000, message: 'The identity provider cannot be reached; try again shortly' } }
+}
 
 async function start (t: Test): Promise<{ seed: TestSeed, provider: DevProvider }> {
   const seed = await startSeed(t)
@@ -555,7 +648,9 @@ t.test('keys older than a day: 503, and not ready', async (t) => {
   t.match(await call(seed, unseen), TRY_LATER)
   const health = await fetch(`${seed.url}/health/ready`)
   t.equal(health.status, 503)
-  t.match(await health.json(), { parts: { keys: { status: 'failing', reason: /^the signing keys are older than 24 hours/ } } })
+  t.match(await health.json(), {
+    parts: { keys: { status: 'failing', reason: /^the signing keys are older than 24 hours/ } }
+  })
 })
 
 t.test('the provider adds a key: no valid token is refused', async (t) => {
@@ -568,7 +663,7 @@ t.test('the provider adds a key: no valid token is refused', async (t) => {
   t.match(await Promise.all(tokens.map((token) => call(seed, token))), [OK, OK, OK])
 })
 
-t.test('the provider withdraws a key: the new one is good, the old one is not, remembered or not', async (t) => {
+t.test('the provider withdraws a key: only the new one is accepted, for cached tokens too', async (t) => {
   const { seed, provider } = await start(t)
   const [remembered, unseen] = [await provider.mint(), await provider.mint()]
   t.match(await call(seed, remembered), OK)
@@ -581,10 +676,12 @@ t.test('the provider withdraws a key: the new one is good, the old one is not, r
   t.equal(seed.logs.filter(({ msg }) => msg === "The provider's signing keys have changed").length, 1)
 })
 
-t.test('two rotations in quick succession under a storm of unknown keys', async (t) => {
+t.test('two quick rotations in a flood of unknown keys refuse no valid token', async (t) => {
   const began = realNow()
   const { seed, provider } = await start(t)
-  const storm = Promise.all(Array.from({ length: 200 }, async (_, index) => await call(seed, await randomKid(provider, index))))
+  const storm = Promise.all(
+    Array.from({ length: 200 }, async (_, index) => await call(seed, await randomKid(provider, index)))
+  )
   await provider.rotateKeys()
   const first = call(seed, await provider.mint())
   await provider.rotateKeys()
@@ -595,7 +692,7 @@ t.test('two rotations in quick succession under a storm of unknown keys', async 
   t.ok(hits <= 1 + Math.ceil((realNow() - began) / 5_000), `${hits} fetches: one each five seconds at most`)
 })
 
-t.test('five hundred tokens with unknown keys cost at most two fetches, and good ones are served meanwhile', async (t) => {
+t.test('five hundred tokens with unknown keys cost at most two fetches, while good tokens are served', async (t) => {
   const { seed, provider } = await start(t)
   const tokens = await Promise.all(Array.from({ length: 500 }, (_, index) => randomKid(provider, index)))
   const before = provider.hits()['/jwks']!
@@ -607,7 +704,7 @@ t.test('five hundred tokens with unknown keys cost at most two fetches, and good
   t.ok(provider.hits()['/jwks']! - before <= 2)
 })
 
-t.test('the provider goes down: known keys serve, unknown ones mean 503, and Seed stays ready', async (t) => {
+t.test('the provider goes down: known keys are used, unknown ones get 503, and Seed stays ready', async (t) => {
   const { seed, provider } = await start(t)
   const remembered = await provider.mint()
   t.match(await call(seed, remembered), OK)
@@ -615,7 +712,11 @@ t.test('the provider goes down: known keys serve, unknown ones mean 503, and See
   await provider.stop()
   const refused = call(seed, unknown)
   t.match(await Promise.all([call(seed, remembered), call(seed, unseen)]), [OK, OK], 'while one waits')
-  t.strictSame(await refused, { ...TRY_LATER, body: { jsonrpc: '2.0', id: null, ...TRY_LATER.body } }, 'not 401: the client would throw its token away')
+  t.strictSame(
+    await refused,
+    { ...TRY_LATER, body: { jsonrpc: '2.0', id: null, ...TRY_LATER.body } },
+    'not 401: the client would throw its token away'
+  )
   t.equal((await fetch(`${seed.url}/health/ready`)).status, 200)
   await provider.start()
   ahead += PAUSE
@@ -624,7 +725,7 @@ t.test('the provider goes down: known keys serve, unknown ones mean 503, and See
   t.match(await seed.logged(({ msg }) => msg === "The provider's signing keys can be fetched again"), { level: 30 })
 })
 
-t.test('before the first keys: 503, and ready by itself when they come', async (t) => {
+t.test('503 before the first keys, and ready by itself when they come', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(provider.close)
   provider.setFault('/jwks', 500)
@@ -633,7 +734,9 @@ t.test('before the first keys: 503, and ready by itself when they come', async (
   t.match(await call(seed, await provider.mint()), TRY_LATER)
   const health = await fetch(`${seed.url}/health/ready`)
   t.equal(health.status, 503)
-  t.match(await health.json(), { parts: { provider: { status: 'ok' }, keys: { status: 'failing', reason: `${provider.issuer}/jwks answered 500` } } })
+  t.match(await health.json(), {
+    parts: { provider: { status: 'ok' }, keys: { status: 'failing', reason: `${provider.issuer}/jwks answered 500` } }
+  })
   t.equal((await fetch(`${seed.url}/mcp`, { method: 'POST' })).status, 401, 'who has no token is still told to sign in')
   provider.setFault('/jwks', undefined)
   await ready(seed)

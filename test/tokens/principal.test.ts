@@ -3,11 +3,12 @@ import { ClaimError, toPrincipal } from '../../src/tokens/principal.ts'
 
 const BASE = { iss: 'https://id.example.com', sub: 'ada', exp: 1_800_000_000 }
 
-const principalOf = (claims: Record<string, unknown>, groupsClaim = 'groups', groupPaths = false) => toPrincipal({ ...BASE, ...claims }, { groupsClaim, groupPaths })
+const principalOf = (claims: Record<string, unknown>, groupsClaim = 'groups', groupPaths = false) =>
+  toPrincipal({ ...BASE, ...claims }, { groupsClaim, groupPaths })
 const keyOf = (claims: Record<string, unknown>) => principalOf(claims).key
 const scopesOf = (claims: Record<string, unknown>) => [...principalOf(claims).scopes]
 
-t.test('takes issuer, subject, end and every claim as they are', async (t) => {
+t.test('keeps issuer, subject, expiry and all claims unchanged', async (t) => {
   t.match(principalOf({ custom: { a: 1 } }), {
     issuer: BASE.iss,
     subject: 'ada',
@@ -29,8 +30,11 @@ t.test('finds the client in client_id, then azp, cid, appid', async (t) => {
   t.equal(principalOf({ ...all, client_id: 7, azp: '' }).clientId, 'three', 'what is no name is passed over')
 })
 
-t.test('names the person', async (t) => {
-  t.match(principalOf({ name: 'Ada', preferred_username: 'ada', email: 'ada@example.com' }), { name: 'Ada', email: 'ada@example.com' })
+t.test('reads the name of the person', async (t) => {
+  t.match(principalOf({ name: 'Ada', preferred_username: 'ada', email: 'ada@example.com' }), {
+    name: 'Ada',
+    email: 'ada@example.com'
+  })
   t.equal(principalOf({ preferred_username: 'ada' }).name, 'ada')
   t.match(principalOf({ name: ['Ada'], email: { address: 'a' } }), { name: undefined, email: undefined })
 })
@@ -63,24 +67,36 @@ t.test('refuses scopes of a wrong type', async (t) => {
     t.throws(() => principalOf({ scope: value }), new ClaimError('scope must be a string'), JSON.stringify(value))
   }
   for (const value of [{ 'mcp:admin': 1 }, ['a', 1], [['a']], 1, true, null]) {
-    t.throws(() => principalOf({ scp: value }), new ClaimError('scp must be a string or an array of strings'), JSON.stringify(value))
+    t.throws(
+      () => principalOf({ scp: value }),
+      new ClaimError('scp must be a string or an array of strings'),
+      JSON.stringify(value)
+    )
   }
 })
 
-t.test('finds groups by the exact name of the claim, else by a path', async (t) => {
+t.test('finds groups by the exact name of the claim, otherwise by a path', async (t) => {
   t.strictSame(principalOf({ groups: ['a', 'b'] }).groups, ['a', 'b'])
   t.strictSame(principalOf({ realm_access: { roles: ['a'] } }, 'realm_access.roles').groups, ['a'], 'Keycloak')
-  t.strictSame(principalOf({ 'https://example.com/groups': ['a'] }, 'https://example.com/groups').groups, ['a'], 'Auth0')
+  t.strictSame(
+    principalOf({ 'https://example.com/groups': ['a'] }, 'https://example.com/groups').groups,
+    ['a'],
+    'Auth0'
+  )
   t.strictSame(principalOf({ 'a.b': ['exact'], a: { b: ['path'] } }, 'a.b').groups, ['exact'])
   t.strictSame(principalOf({ a: { b: ['path'] } }, 'a.b').groups, ['path'])
 })
 
-t.test('drops the slash before groups that are paths, where the provider writes them so', async (t) => {
-  t.strictSame(principalOf({ groups: ['/engineering', '/a/b', 'c', '//d'] }, 'groups', true).groups, ['engineering', 'a/b', 'c', '/d'], 'Keycloak')
+t.test('drops the leading slash of groups if they are paths', async (t) => {
+  t.strictSame(
+    principalOf({ groups: ['/engineering', '/a/b', 'c', '//d'] }, 'groups', true).groups,
+    ['engineering', 'a/b', 'c', '/d'],
+    'Keycloak'
+  )
   t.strictSame(principalOf({ groups: ['/engineering'] }).groups, ['/engineering'])
 })
 
-t.test('has no groups where the claim lists none', async (t) => {
+t.test('has no groups if the claim lists none', async (t) => {
   for (const groups of [undefined, null, 'admins', 1, {}, [1], ['a', 1], { length: 1, 0: 'a' }]) {
     t.strictSame(principalOf({ groups }).groups, [], JSON.stringify(groups))
   }
@@ -92,11 +108,15 @@ t.test('has no groups where the claim lists none', async (t) => {
 t.test('has one key for one issuer, subject and client', async (t) => {
   const key = keyOf({ client_id: 'c' })
   t.match(key, /^[\w-]{43}$/)
-  t.equal(keyOf({ client_id: 'c', jti: 'other', exp: 1, scope: 'a', name: 'b' }), key, 'a refreshed token is still the same caller')
+  t.equal(
+    keyOf({ client_id: 'c', jti: 'other', exp: 1, scope: 'a', name: 'b' }),
+    key,
+    'a refreshed token is still the same caller'
+  )
   t.equal(keyOf({ azp: 'c' }), key)
 })
 
-t.test('no choice of issuer, subject or client can make the key of another', async (t) => {
+t.test("no choice of issuer, subject or client yields another principal's key", async (t) => {
   const callers = [
     { iss: 'i', sub: 's', client_id: 'c' },
     { iss: 'i', sub: 's' },

@@ -5,12 +5,13 @@ import { keys } from '../../src/store/keys.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 
-/** What stops access tokens before they expire. */
-t.test('what is revoked for good has ended whenever it was issued, for as long as a token can live', async (t) => {
+t.test('a revocation without a time holds for tokens issued at any time, while one can live', async (t) => {
   let now = 1_000_000
   const revocations = createRevocations(createMemoryStore({ now: () => now }), 960)
   await revocations.revoke([grantKey('one'), grantKey('two')])
-  for (const issuedAt of [0, 1, Number.MAX_SAFE_INTEGER]) t.equal(await revocations.isRevoked([grantKey('one')], issuedAt), true)
+  for (const issuedAt of [0, 1, Number.MAX_SAFE_INTEGER]) {
+    t.equal(await revocations.isRevoked([grantKey('one')], issuedAt), true)
+  }
   t.equal(await revocations.isRevoked([grantKey('two')], 0), true)
   t.equal(await revocations.isRevoked([grantKey('three')], 0), false)
   t.equal(await revocations.isRevoked([grantKey('three'), grantKey('two')], 0), true, 'one of its names is enough')
@@ -21,7 +22,7 @@ t.test('what is revoked for good has ended whenever it was issued, for as long a
   t.equal(await revocations.isRevoked([grantKey('one')], 0), false, 'no token of it can be left')
 })
 
-t.test('what is revoked up to a moment: tokens issued later are good', async (t) => {
+t.test('a revocation up to a time spares tokens that were issued later', async (t) => {
   const revocations = createRevocations(createMemoryStore(), 960)
   await revocations.revoke([subjectKey('ada')], 1_000)
   t.equal(await revocations.isRevoked([subjectKey('ada')], 999), true)
@@ -30,7 +31,7 @@ t.test('what is revoked up to a moment: tokens issued later are good', async (t)
   t.equal(await revocations.isRevoked([subjectKey('bob')], 999), false)
 })
 
-t.test('everybody who listens hears of each revocation, and when some may have been missed', async (t) => {
+t.test('every listener learns of each revocation, and when some may have been missed', async (t) => {
   const store = createMemoryStore()
   const [one, other] = [createRevocations(store, 960), createRevocations(store, 960)]
   const heard: Array<Revocation | undefined> = []
@@ -38,19 +39,24 @@ t.test('everybody who listens hears of each revocation, and when some may have b
   t.same(heard, [undefined], 'nobody knows what was before')
   await other.revoke([sidKey('s')], 1_000)
   await other.revoke([grantKey('g')])
-  t.same(heard.slice(1), [{ revocationKeys: [sidKey('s')], issuedUntil: 1_000 }, { revocationKeys: [grantKey('g')], issuedUntil: Number.MAX_SAFE_INTEGER }])
+  t.same(heard.slice(1), [
+    { revocationKeys: [sidKey('s')], issuedUntil: 1_000 },
+    { revocationKeys: [grantKey('g')], issuedUntil: Number.MAX_SAFE_INTEGER }
+  ])
 })
 
-t.test('the mark is there before anybody is told', async (t) => {
+t.test('the mark is stored before the message is sent', async (t) => {
   const store = createMemoryStore()
   const revocations = createRevocations(store, 960)
   const seen: Array<Promise<boolean>> = []
-  revocations.onRevoked((revocation) => { if (revocation !== undefined) seen.push(revocations.isRevoked(revocation.revocationKeys, 0)) })
+  revocations.onRevoked((revocation) => {
+    if (revocation !== undefined) seen.push(revocations.isRevoked(revocation.revocationKeys, 0))
+  })
   await revocations.revoke([grantKey('g')])
   t.same(await Promise.all(seen), [true])
 })
 
-t.test('while the store is away nothing counts as revoked, and nothing can be; what is no outage is told', async (t) => {
+t.test('while the store is unavailable nothing counts as revoked; other errors are thrown', async (t) => {
   const store = createMemoryStore()
   const revocations = createRevocations(store, 960)
   await revocations.revoke([grantKey('g')])
@@ -62,7 +68,9 @@ t.test('while the store is away nothing counts as revoked, and nothing can be; w
   await t.rejects(revocations.revoke([grantKey('g')]), StoreUnavailableError)
 })
 
-t.test('names of different kinds never meet, and what a provider says is not in the store as it is', async (t) => {
+t.test('keys of different kinds never collide, and hold no text of the provider', async (t) => {
   t.equal(new Set([grantKey('x'), tokenKey('x'), subjectKey('x'), sidKey('x')]).size, 4)
-  for (const name of [subjectKey('ada@example.com\n*'), sidKey('ada@example.com\n*')]) t.match(keys.revoked(name), /^revoked:(subject|sid):[\w-]{43}$/)
+  for (const name of [subjectKey('ada@example.com\n*'), sidKey('ada@example.com\n*')]) {
+    t.match(keys.revoked(name), /^revoked:(subject|sid):[\w-]{43}$/)
+  }
 })

@@ -16,40 +16,56 @@ function keysAt (now: number, secret = OLD, previous?: string) {
 
 const kids = (keys: ReturnType<typeof createSigningKeys>): string[] => keys.published().keys.map(({ kid }) => kid)
 
-t.test('all replicas have the same keys from the same secret; another secret, or another month, gives others', async (t) => {
+t.test('the same secret gives all replicas the same keys; another secret or month gives others', async (t) => {
   t.same(keysAt(START).published(), keysAt(START).published())
   t.equal(keysAt(START).current().kid, keysAt(START + MONTH_MS - 2_000).current().kid, 'all month long')
   t.not(keysAt(START).current().kid, keysAt(START + MONTH_MS).current().kid)
   t.same(kids(keysAt(START)).filter((kid) => kids(keysAt(START, NEW)).includes(kid)), [])
 })
 
-t.test('what is published is public: three ES256 keys, the one in use among them, and nothing private', async (t) => {
+t.test('publishes three ES256 keys, the current one among them, and nothing private', async (t) => {
   const { keys } = keysAt(START).published()
   t.equal(keys.length, 3)
   for (const key of keys) {
     t.same(Object.keys(key).sort(), ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
-    t.match(key, { alg: 'ES256', crv: 'P-256', kty: 'EC', use: 'sig', kid: /^[\w-]{43}$/, x: /^[\w-]{43}$/, y: /^[\w-]{43}$/ })
+    t.match(key, {
+      alg: 'ES256',
+      crv: 'P-256',
+      kty: 'EC',
+      use: 'sig',
+      kid: /^[\w-]{43}$/,
+      x: /^[\w-]{43}$/,
+      y: /^[\w-]{43}$/
+    })
   }
   t.equal(new Set(kids(keysAt(START))).size, 3)
   t.equal(keys[0]!.kid, keysAt(START).current().kid)
 })
 
-t.test('months go by: a token of the last month still verifies, one of the month before does not', async (t) => {
+t.test('a token of the previous month still verifies, one of the month before does not', async (t) => {
   let now = START
   const keys = createSigningKeys(createKeyring(OLD, undefined), () => now)
   const { kid, privateKey } = keys.current()
   const token = await new SignJWT({ sub: 'ada' }).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey)
   for (const months of [0, 1]) {
     now = START + months * MONTH_MS
-    t.equal((await jwtVerify(token, createLocalJWKSet(keys.published()))).payload.sub, 'ada', `${months} months later, by the published set`)
-    t.equal((await jwtVerify(token, (header) => keys.getKey(header))).payload.sub, 'ada', `${months} months later, by Seed itself`)
+    t.equal(
+      (await jwtVerify(token, createLocalJWKSet(keys.published()))).payload.sub,
+      'ada',
+      `${months} months later, by the published set`
+    )
+    t.equal(
+      (await jwtVerify(token, (header) => keys.getKey(header))).payload.sub,
+      'ada',
+      `${months} months later, by Seed itself`
+    )
   }
   now = START + 2 * MONTH_MS
   t.throws(() => keys.getKey({ alg: 'ES256', kid }), KeyNotFoundError)
   t.notOk(kids(keys).includes(kid))
 })
 
-t.test('the next key is published a month before it signs, so that every copy of the set holds it', async (t) => {
+t.test('the next key is published a month before it signs', async (t) => {
   for (let month = 0; month < 14; month++) {
     const [now, next] = [keysAt(START + month * MONTH_MS), keysAt(START + (month + 1) * MONTH_MS)]
     t.ok(kids(now).includes(next.current().kid), `month ${month}`)
@@ -57,22 +73,25 @@ t.test('the next key is published a month before it signs, so that every copy of
   }
 })
 
-t.test('a changed secret: its keys sign, and those of the previous one still verify', async (t) => {
+t.test('after a change of SEED_SECRET its keys sign, and the previous ones still verify', async (t) => {
   const [before, during, after] = [keysAt(START), keysAt(START, NEW, OLD), keysAt(START, NEW)]
   t.equal(during.current().kid, after.current().kid)
   t.equal(during.published().keys.length, 6)
   t.ok(during.getKey({ alg: 'ES256', kid: before.current().kid }).equals(before.current().publicKey))
-  t.throws(() => after.getKey({ alg: 'ES256', kid: before.current().kid }), { name: 'KeyNotFoundError', message: /SEED_SECRET_PREVIOUS/ })
+  t.throws(() => after.getKey({ alg: 'ES256', kid: before.current().kid }), {
+    name: 'KeyNotFoundError',
+    message: /SEED_SECRET_PREVIOUS/
+  })
 })
 
-t.test('a header that names no key, or an unknown one, finds none', async (t) => {
+t.test('a header with no kid or an unknown one finds no key', async (t) => {
   const keys = keysAt(START)
   for (const kid of [undefined, '', 'x', '__proto__']) {
     t.throws(() => keys.getKey({ alg: 'ES256', ...(kid !== undefined && { kid }) }), KeyNotFoundError)
   }
 })
 
-t.test('an access token that would be too long for /mcp is not made', async (t) => {
+t.test('an access token that would be too long for /mcp is not issued', async (t) => {
   const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
   const mint = async (groups: string[]): Promise<string> => await issueAccessToken(
     { subject: 'ada', clientId: 'client', scope: 'openid', grantId: 'grant', identity: { groups } },
@@ -80,15 +99,29 @@ t.test('an access token that would be too long for /mcp is not made', async (t) 
   )
   t.ok((await mint(['engineering'])).length < 1_000)
   const many = Array.from({ length: 400 }, (_, index) => `a-group-of-some-length-${index}`)
-  await t.rejects(mint(many), { name: 'OAuthError', code: 'server_error', statusCode: 403, detail: /OIDC_GROUPS_CLAIM/ })
+  await t.rejects(mint(many), {
+    name: 'OAuthError',
+    code: 'server_error',
+    statusCode: 403,
+    detail: /OIDC_GROUPS_CLAIM/
+  })
 })
 
-t.test('what a person is called cannot overwrite what the token is for', async (t) => {
+t.test("claims about the person cannot override the token's own", async (t) => {
   const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
   const token = await issueAccessToken(
-    { subject: 'ada', clientId: 'client', scope: 'openid', grantId: 'grant', identity: { sub: 'bob', aud: 'elsewhere', scope: 'admin', grant: 'other', exp: 1 } },
+    {
+      subject: 'ada',
+      clientId: 'client',
+      scope: 'openid',
+      grantId: 'grant',
+      identity: { sub: 'bob', aud: 'elsewhere', scope: 'admin', grant: 'other', exp: 1 }
+    },
     { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
   )
-  const { payload } = await jwtVerify(token, createLocalJWKSet(signingKeys.published()), { issuer: 'https://seed.example', audience: 'https://seed.example/mcp' })
+  const { payload } = await jwtVerify(token, createLocalJWKSet(signingKeys.published()), {
+    issuer: 'https://seed.example',
+    audience: 'https://seed.example/mcp'
+  })
   t.match(payload, { sub: 'ada', scope: 'openid', grant: 'grant', client_id: 'client' })
 })

@@ -11,7 +11,15 @@ import { createMemoryStore } from '../../../../src/store/memory.ts'
 import { SEED_SECRET } from '../../../support/broker.ts'
 
 /** Grants in the store: how long they stay, how they are found again, how they end. */
-const DETAILS: NewGrant = { clientId: 'client', subject: 'ada', scope: 'openid', claims: { name: 'Ada' }, sid: 'session', refreshes: true, upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-refresh' } }
+const DETAILS: NewGrant = {
+  clientId: 'client',
+  subject: 'ada',
+  scope: 'openid',
+  claims: { name: 'Ada' },
+  sid: 'session',
+  refreshes: true,
+  upstream: { accessToken: 'upstream-access', refreshToken: 'upstream-refresh' }
+}
 
 const LIFETIMES: GrantLifetimes = {
   accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 10_000, maxAgeSeconds: 20_000, maxAgeUncheckedSeconds: 5_000
@@ -38,12 +46,18 @@ function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
   return { store, revocations, grants, revoked }
 }
 
-t.test('a grant lies in the store for as long as its refresh token, or without one its access token, can be used', async (t) => {
+t.test('a grant is stored for as long as its refresh token, or else its access token, can be used', async (t) => {
   let now = 1_000_000_000_000
   const { grants } = makeGrants({ now: () => now })
-  const begin = async (details: Partial<NewGrant>): Promise<string> => (await grants.activate(await grants.create({ ...DETAILS, ...details }))).id
-  const [refreshing, once, unchecked] = [await begin({}), await begin({ refreshes: false }), await begin({ upstream: { accessToken: 'a', refreshToken: undefined } })]
-  const live = async (): Promise<boolean[]> => await Promise.all([refreshing, once, unchecked].map(async (id) => await grants.find(id) !== undefined))
+  const begin = async (details: Partial<NewGrant>): Promise<string> =>
+    (await grants.activate(await grants.create({ ...DETAILS, ...details }))).id
+  const [refreshing, once, unchecked] = [
+    await begin({}),
+    await begin({ refreshes: false }),
+    await begin({ upstream: { accessToken: 'a', refreshToken: undefined } })
+  ]
+  const live = async (): Promise<boolean[]> =>
+    await Promise.all([refreshing, once, unchecked].map(async (id) => (await grants.find(id)) !== undefined))
   now += 899_000
   t.same(await live(), [true, true, true])
   now += 1_000
@@ -54,7 +68,7 @@ t.test('a grant lies in the store for as long as its refresh token, or without o
   t.same(await live(), [false, false, false], 'REFRESH_TOKEN_TTL')
 })
 
-t.test('a grant that is only begun is not in the store, and can be revoked before its code is redeemed', async (t) => {
+t.test('a new grant is not stored, and can be revoked before its code is redeemed', async (t) => {
   const { grants, store, revocations } = makeGrants()
   const begun = await grants.create(DETAILS)
   t.equal(await grants.find(begun.id), undefined)
@@ -64,7 +78,7 @@ t.test('a grant that is only begun is not in the store, and can be revoked befor
   t.equal(await revocations.isRevoked([grantKey(begun.id)], 0), true)
 })
 
-t.test('grants are found by subject, by client and by session, and by nothing else', async (t) => {
+t.test('grants are revoked by subject, by client and by session, and by nothing else', async (t) => {
   for (const [of, ends] of [
     [{ subject: 'ada' }, [true, true, false]],
     [{ clientId: 'client' }, [true, false, true]],
@@ -74,7 +88,11 @@ t.test('grants are found by subject, by client and by session, and by nothing el
   ] as const) {
     const { grants, revoked } = makeGrants()
     const ids: string[] = []
-    for (const details of [DETAILS, { ...DETAILS, clientId: 'other', sid: undefined }, { ...DETAILS, subject: 'bob', sid: 'another' }]) {
+    for (const details of [
+      DETAILS,
+      { ...DETAILS, clientId: 'other', sid: undefined },
+      { ...DETAILS, subject: 'bob', sid: 'another' }
+    ]) {
       ids.push((await grants.activate(await grants.create(details))).id)
     }
     t.equal(await grants.revokeAll(of, 'revoked by the operator'), ends.filter(Boolean).length)
@@ -83,17 +101,22 @@ t.test('grants are found by subject, by client and by session, and by nothing el
   }
 })
 
-t.test('at the provider the refresh token is revoked, or the access token where there is no other', async (t) => {
+t.test('at the provider the refresh token is revoked, or else the access token', async (t) => {
   const { grants, revoked } = makeGrants()
   for (const refreshToken of ['upstream-refresh', undefined]) {
-    const { id } = await grants.activate(await grants.create({ ...DETAILS, upstream: { accessToken: 'upstream-access', refreshToken } }))
+    const { id } = await grants.activate(
+      await grants.create({ ...DETAILS, upstream: { accessToken: 'upstream-access', refreshToken } })
+    )
     await grants.revoke(id, 'revoked by the client')
   }
   t.same(revoked, [['upstream-refresh', 'refresh_token'], ['upstream-access', 'access_token']])
 })
 
-t.test('whatever keeps the provider from revoking, the grant has ended here, and the log says why', async (t) => {
-  for (const [err, reason] of [[new OAuthError('temporarily_unavailable', 'away', { detail: 'it answered 500' }), 'it answered 500'], [new ProviderUnavailableError('not found yet'), 'not found yet']] as const) {
+t.test('if the provider cannot revoke, the grant ends here and the log says why', async (t) => {
+  for (const [err, reason] of [
+    [new OAuthError('temporarily_unavailable', 'away', { detail: 'it answered 500' }), 'it answered 500'],
+    [new ProviderUnavailableError('not found yet'), 'not found yet']
+  ] as const) {
     const store = createMemoryStore()
     const warnings: Array<[object, string]> = []
     const grants = createGrants({
@@ -111,7 +134,7 @@ t.test('whatever keeps the provider from revoking, the grant has ended here, and
   }
 })
 
-t.test('the store alone cannot make a refresh token: its MAC is not there, and needs the secret', async (t) => {
+t.test('the store alone cannot make a refresh token: the MAC needs the secret', async (t) => {
   const { grants, store } = makeGrants()
   const grant = await grants.activate(await grants.create(DETAILS))
   const token = grants.refreshToken(grant)
@@ -126,10 +149,19 @@ t.test('the store alone cannot make a refresh token: its MAC is not there, and n
   t.equal(grants.isGenuine(parseRefreshToken(token)!, { ...grant, id: 'x'.repeat(22) }), false, 'of another grant')
 })
 
-t.test('what can be a refresh token, and what cannot', async (t) => {
+t.test('parses refresh tokens and refuses any other string', async (t) => {
   const [id, key, mac] = ['i'.repeat(22), 'k'.repeat(8), 'm'.repeat(43)]
   t.same(parseRefreshToken(`${id}.12.${key}.${mac}`), { grantId: id, number: 12, keyId: key, mac })
-  for (const token of ['', 'x', `${id}.12.${key}`, `${id}.x.${key}.${mac}`, `${id}.1234567890.${key}.${mac}`, `${id}.12.${key}.${mac}\n`, `${id}.12.${key}.${mac}=`, `${id}:12.${key}.${mac}`]) {
+  for (const token of [
+    '',
+    'x',
+    `${id}.12.${key}`,
+    `${id}.x.${key}.${mac}`,
+    `${id}.1234567890.${key}.${mac}`,
+    `${id}.12.${key}.${mac}\n`,
+    `${id}.12.${key}.${mac}=`,
+    `${id}:12.${key}.${mac}`
+  ]) {
     t.equal(parseRefreshToken(token), undefined, JSON.stringify(token))
   }
 })

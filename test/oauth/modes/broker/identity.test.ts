@@ -12,15 +12,32 @@ const EXPECTED = { nonce: 'n', maxAgeSeconds: undefined }
 const KNOWN = { name: 'Ada', groups: ['engineering'] }
 
 function tokens (idToken: string | undefined): UpstreamTokens {
-  return { accessToken: 'upstream-access', refreshToken: undefined, idToken, expiresInSeconds: undefined, scope: undefined }
+  return {
+    accessToken: 'upstream-access',
+    refreshToken: undefined,
+    idToken,
+    expiresInSeconds: undefined,
+    scope: undefined
+  }
 }
 
 const EVERYONE: AccessRules = {
-  groups: [], emailDomains: [], unverifiedEmail: false, hostedDomains: [], claims: [], contact: undefined, groupsClaim: 'groups', groupPaths: false
+  groups: [],
+  emailDomains: [],
+  unverifiedEmail: false,
+  hostedDomains: [],
+  claims: [],
+  contact: undefined,
+  groupsClaim: 'groups',
+  groupPaths: false
 }
 
 /** A reader whose ID token and userinfo have these claims; an error is thrown. */
-function makeReader (idToken: Record<string, unknown> | Error, userinfo: Record<string, unknown> | undefined | Error, access = EVERYONE) {
+function makeReader (
+  idToken: Record<string, unknown> | Error,
+  userinfo: Record<string, unknown> | undefined | Error,
+  access = EVERYONE
+) {
   const warnings: object[] = []
   const reader = createIdentityReader({
     upstream: {
@@ -39,22 +56,32 @@ function makeReader (idToken: Record<string, unknown> | Error, userinfo: Record<
   return { ...reader, warnings }
 }
 
-t.test('the ID token counts more than userinfo, and what is about the token is left out', async (t) => {
-  const { identify } = makeReader({ name: 'of the ID token', nonce: 'n', at_hash: 'h', sid: 'session', amr: ['pwd'] }, { sub: 'ada', name: 'of userinfo', email: 'ada@example.com', iss: 'x', exp: 1 })
-  t.same(await identify(tokens('id'), EXPECTED), { subject: 'ada', sid: 'session', claims: { name: 'of the ID token', email: 'ada@example.com' } })
+t.test('the ID token overrides userinfo, and claims about the token are left out', async (t) => {
+  const { identify } = makeReader(
+    { name: 'of the ID token', nonce: 'n', at_hash: 'h', sid: 'session', amr: ['pwd'] },
+    { sub: 'ada', name: 'of userinfo', email: 'ada@example.com', iss: 'x', exp: 1 }
+  )
+  t.same(await identify(tokens('id'), EXPECTED), {
+    subject: 'ada',
+    sid: 'session',
+    claims: { name: 'of the ID token', email: 'ada@example.com' }
+  })
 })
 
-t.test('a session id that is no text is none', async (t) => {
+t.test('ignores a session id that is not a string', async (t) => {
   const { identify } = makeReader({ sid: 7 }, undefined)
   t.same(await identify(tokens('id'), EXPECTED), { subject: 'ada', sid: undefined, claims: {} })
 })
 
-t.test('no ID token, or one that cannot be believed: nobody signed in', async (t) => {
-  await t.rejects(makeReader({}, {}).identify(tokens(undefined), EXPECTED), { name: 'OAuthError', code: 'server_error' })
+t.test('without a valid ID token nobody signed in', async (t) => {
+  await t.rejects(makeReader({}, {}).identify(tokens(undefined), EXPECTED), {
+    name: 'OAuthError',
+    code: 'server_error'
+  })
   await t.rejects(makeReader(new IdTokenError('expired'), {}).identify(tokens('id'), EXPECTED), IdTokenError)
 })
 
-t.test('userinfo that fails is told and done without; a mistake of ours is not', async (t) => {
+t.test('a failure of userinfo is logged and ignored; an unexpected error is thrown', async (t) => {
   for (const [err, reason] of [
     [new OAuthError('server_error', 'no usable answer', { detail: 'it answered 500' }), 'it answered 500'],
     [new ProviderUnavailableError('not found yet'), 'not found yet']
@@ -66,25 +93,41 @@ t.test('userinfo that fails is told and done without; a mistake of ours is not',
   await t.rejects(makeReader({}, new TypeError('a mistake')).identify(tokens('id'), EXPECTED), TypeError)
 })
 
-t.test('after a refresh: what the provider tells now counts, and what it no longer tells is gone', async (t) => {
-  const again = async (idToken: string | undefined, claims: Record<string, unknown>, userinfo: Record<string, unknown> | undefined | Error) =>
-    await makeReader(claims, userinfo).refreshIdentity(tokens(idToken), 'ada', KNOWN)
+t.test('after a refresh the current claims count, and missing ones are gone', async (t) => {
+  const again = async (
+    idToken: string | undefined,
+    claims: Record<string, unknown>,
+    userinfo: Record<string, unknown> | undefined | Error
+  ) => await makeReader(claims, userinfo).refreshIdentity(tokens(idToken), 'ada', KNOWN)
   t.same(await again('id', { name: 'Ada King' }, undefined), { name: 'Ada King' }, 'an ID token: the groups are gone')
   t.same(await again('id', { name: 'Ada King' }, { sub: 'ada', groups: [] }), { name: 'Ada King', groups: [] }, 'both')
-  t.same(await again(undefined, {}, { sub: 'ada', groups: [] }), { name: 'Ada', groups: [] }, 'userinfo alone changes what it tells')
+  t.same(
+    await again(undefined, {}, { sub: 'ada', groups: [] }),
+    { name: 'Ada', groups: [] },
+    'userinfo alone changes what it tells'
+  )
   t.same(await again(undefined, {}, undefined), KNOWN, 'neither: nothing is known to have changed')
   t.same(await again(undefined, {}, new ProviderUnavailableError('away')), KNOWN)
-  t.same(await again('id', { name: 'Ada King' }, new ProviderUnavailableError('away')), { name: 'Ada King', groups: ['engineering'] }, 'userinfo fails: it may well have told the groups')
+  t.same(
+    await again('id', { name: 'Ada King' }, new ProviderUnavailableError('away')),
+    { name: 'Ada King', groups: ['engineering'] },
+    'userinfo fails: it may well have told the groups'
+  )
 })
 
-t.test('after a refresh: an ID token of somebody else ends it, one that cannot be believed does not', async (t) => {
-  await t.rejects(makeReader({}, {}).refreshIdentity(tokens('id'), 'bob', KNOWN), { name: 'OAuthError', code: 'invalid_grant' })
+t.test('after a refresh an ID token of another subject ends the grant, an invalid one does not', async (t) => {
+  await t.rejects(makeReader({}, {}).refreshIdentity(tokens('id'), 'bob', KNOWN), {
+    name: 'OAuthError',
+    code: 'invalid_grant'
+  })
   await t.rejects(makeReader(new IdTokenError('expired'), {}).refreshIdentity(tokens('id'), 'ada', KNOWN), IdTokenError)
 })
 
 t.test('a person whom an access rule refuses is refused, at sign-in and at a refresh', async (t) => {
   const access = { ...EVERYONE, groups: ['engineering'] }
-  t.same((await makeReader({ groups: ['engineering'] }, undefined, access).identify(tokens('id'), EXPECTED)).claims, { groups: ['engineering'] })
+  t.same((await makeReader({ groups: ['engineering'] }, undefined, access).identify(tokens('id'), EXPECTED)).claims, {
+    groups: ['engineering']
+  })
   await t.rejects(makeReader({}, undefined, access).identify(tokens('id'), EXPECTED), AccessDeniedError)
   await t.rejects(makeReader({}, undefined, access).refreshIdentity(tokens('id'), 'ada', KNOWN), AccessDeniedError)
 })
