@@ -21,8 +21,13 @@ declare module 'fastify' {
   }
 }
 
+export interface DiscoveryTimings {
+  /** Shortest time between refreshes of the keys that unknown keys force; 5 seconds by default. */
+  forcedKeyRefreshMs?: number
+}
+
 /** Discovers the provider and keeps its keys up to date, in the background: Seed starts without it. */
-async function oidcDiscovery (app: FastifyInstance): Promise<void> {
+async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: DiscoveryTimings): Promise<void> {
   const { oidc } = app.config
   const keysChangedListeners: Array<() => void> = []
   const provider = createProviderDiscovery({
@@ -38,7 +43,8 @@ async function oidcDiscovery (app: FastifyInstance): Promise<void> {
     jwksUri: () => provider.metadata().jwksUri,
     fetchJson,
     log: app.log,
-    onChange () { for (const notify of keysChangedListeners) notify() }
+    onChange () { for (const notify of keysChangedListeners) notify() },
+    forcedRefreshMs: forcedKeyRefreshMs
   })
   app.decorate('oidc', {
     provider,

@@ -9,6 +9,7 @@ import keyring from '../plugins/keyring.ts'
 import mcpTransport from '../plugins/mcp-transport.ts'
 import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
+import type { DiscoveryTimings } from '../plugins/oidc-discovery.ts'
 import openAccess from '../plugins/open-access.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
@@ -49,6 +50,8 @@ export interface AppOptions {
   definitions?: readonly Definition[] | ((config: Config) => Promise<readonly Definition[]>)
   /** For development: receives the engine, which can replace the definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
+  /** For tests: times that the configuration does not offer. */
+  timings?: DiscoveryTimings
 }
 
 /**
@@ -72,7 +75,7 @@ export async function buildApp (environment: Environment, options: AppOptions = 
 async function registerPlugins (
   app: FastifyInstance, environment: Environment, options: AppOptions
 ): Promise<void> {
-  const { dotenvPath, fetchDocument = createPublicFetcher(), onEngine } = options
+  const { dotenvPath, fetchDocument = createPublicFetcher(), onEngine, timings = {} } = options
   await app.register(config, { environment, dotenvPath })
   const { authRequired, oauth, oidc, scopeHierarchy } = app.config
   const definitions = await loadDefinitions(options.definitions, app.config)
@@ -83,7 +86,7 @@ async function registerPlugins (
   await app.register(keyring)
   await app.register(rateLimit)
   if (authRequired) {
-    await app.register(oidcDiscovery)
+    await app.register(oidcDiscovery, timings)
     await app.register(jwtAuth)
     if (oauth.mode === 'broker') await app.register(grants)
     await app.register(oauthProxy, { fetchDocument, requirements })

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
+import type { AppOptions } from '../../src/app.ts'
 import type { FetchPublicDocument } from '../../src/net/public-fetch.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import { loadBuiltInDefinitions } from '../../src/extensions/load.ts'
@@ -23,7 +24,7 @@ export interface TestSeed {
 export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
-export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument, definitions }: {
+export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument, definitions, timings = {} }: {
   env?: Record<string, string>
   /** Instead of the built-in ones. */
   definitions?: readonly Definition[]
@@ -32,6 +33,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
   provider?: DevProviderOptions
   /** Use this provider, which its owner closes. */
   sharedProvider?: DevProvider
+  timings?: NonNullable<AppOptions['timings']>
 } = {}): Promise<TestSeed> {
   const provider = sharedProvider ?? await startDevProvider({ algorithm: 'ES256', ...providerOptions })
   if (sharedProvider === undefined) t.teardown(async () => { await provider.close() })
@@ -52,7 +54,7 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
     MCP_LIMIT_PER_PRINCIPAL: '1000000',
     MCP_LIMIT_REFUSED: '1000000',
     ...env
-  }, { logStream: stream, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition) })
+  }, { logStream: stream, timings, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition) })
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }
