@@ -15,7 +15,7 @@ import { isError } from '../../../support/oauth-error.ts'
 import { ping } from '../../../support/seed.ts'
 import type { TestSeed } from '../../../support/seed.ts'
 
-/** Refreshing the provider's tokens: over HTTP where possible, failures with a store and a provider of the test's own. */
+/** Refreshing the provider's tokens: over HTTP, and failures with a store and a provider of the test's own. */
 
 /** Requests to the provider's token endpoint so far. */
 const tokenHits = ({ provider }: Pick<TestSeed, 'provider'>): number => provider.hits()['/token'] ?? 0
@@ -176,7 +176,7 @@ t.test('a genuine refresh token whose upstream tokens cannot be opened: sign in 
   isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'not a 500')
 })
 
-t.test("an outage of the store after the provider's response: a retry does not use the spent upstream token", async (t) => {
+t.test("an outage of the store after the provider's response: a retry uses no spent upstream token", async (t) => {
   const seed = await startBroker(t)
   const { clientId, refreshToken } = await getTokens(seed)
   const { store } = seed.app
