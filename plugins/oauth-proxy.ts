@@ -11,6 +11,7 @@ import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel.ts'
 import { serveBrowserPages } from '../src/http/browser-pages.ts'
 import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
+import { createRequesterOf } from '../src/http/requester.ts'
 import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
 import { createClients } from '../src/oauth/clients/clients.ts'
 import type { Clients } from '../src/oauth/clients/clients.ts'
@@ -66,9 +67,9 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     }
   }
 
-  const limitClient = (endpoint: string) => rateLimits.byKey(`${endpoint}:client`, {
+  const requesterOf = (endpoint: string) => createRequesterOf(rateLimits.byKey(`${endpoint}:client`, {
     max: oauth.limits.perClient, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_CLIENT'
-  })
+  }))
 
   // Paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
   await app.register(async (pages) => {
@@ -77,7 +78,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     }
     await serveBrowserPages(pages)
     await mount(pages, 'authorize', ['/oauth/authorize', '/authorize'], async (scope) => {
-      await scope.register(authorizeRoutes, { ...services, limitClient: limitClient('authorize') })
+      await scope.register(authorizeRoutes, { ...services, requesterOf: requesterOf('authorize') })
     })
     await mount(pages, 'consent', ['/oauth/consent'], async (scope) => {
       await scope.register(consentRoutes, services)
@@ -94,13 +95,13 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
       await allowAnyOrigin(scope)
       await scope.register(tokenRoutes, {
-        ...services, tokenIssuer: mode.tokenIssuer, limitClient: limitClient('token')
+        ...services, tokenIssuer: mode.tokenIssuer, requesterOf: requesterOf('token')
       })
     })
     await mount(backChannel, 'revoke', ['/oauth/revoke', '/revoke'], async (scope) => {
       await allowAnyOrigin(scope)
       await scope.register(revokeRoutes, {
-        ...services, tokenRevoker: mode.tokenRevoker, limitClient: limitClient('revoke')
+        ...services, tokenRevoker: mode.tokenRevoker, requesterOf: requesterOf('revoke')
       })
     })
     await mount(backChannel, 'backchannel-logout', ['/oauth/backchannel-logout'], async (scope) => {

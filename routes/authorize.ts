@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
-import type { LimitByKey } from '../src/http/rate-limit-store.ts'
+import type { RequesterOf } from '../src/http/requester.ts'
 import { authorize } from '../src/oauth/endpoints/authorize.ts'
 import type { AuthorizationServices } from '../src/oauth/endpoints/authorize.ts'
 import { describeRequest } from '../src/oauth/endpoints/consent.ts'
@@ -13,7 +13,7 @@ import { AuthorizeHeadersSchema, AuthorizeQuerySchema, AuthorizeResponses } from
 export interface AuthorizeRouteOptions extends AuthorizationServices {
   consents: PendingConsents
   cookies: Cookies
-  limitClient: LimitByKey
+  requesterOf: RequesterOf
 }
 
 /**
@@ -21,14 +21,14 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {
-  const { consents, cookies, limitClient, ...services } = options
+  const { consents, cookies, requesterOf, ...services } = options
   rejectOtherMethods(app, ['GET'])
 
   app.get('', {
     config: { auth: 'public' },
     schema: { headers: AuthorizeHeadersSchema, querystring: AuthorizeQuerySchema, response: AuthorizeResponses }
   }, async (request, reply) => {
-    const outcome = await authorize(request.query, services, (clientId) => limitClient(request, clientId))
+    const outcome = await authorize(request.query, services, requesterOf(request))
     if (outcome.kind === 'redirect') {
       const { location, error } = outcome
       if (error !== undefined) request.logFields = { error: error.code, reason: error.message }

@@ -61,19 +61,31 @@ export function isLoopbackAddress (address: string): boolean {
  * changes with each connection and is left out.
  */
 export function clientAddressKey (given: string): string {
+  return prefixKey(given, 64)
+}
+
+/**
+ * Returns the key of the site that an address belongs to: the /48 network of an IPv6 address, of which one household or
+ * company may hold all 65,536 /64 networks, or the IPv4 address.
+ */
+export function clientNetworkKey (given: string): string {
+  return prefixKey(given, 48)
+}
+
+function prefixKey (given: string, prefix: 48 | 64): string {
   const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   if (mapped !== null) return mapped[1]!
-  return isIPv6(address) ? networkOf(address.split('%')[0]!) : address
+  return isIPv6(address) ? networkOf(address.split('%')[0]!, prefix) : address
 }
 
-function networkOf (address: string): string {
+function networkOf (address: string, prefix: 48 | 64): string {
   const [head = '', tail] = address.split('::')
   const left = head === '' ? [] : head.split(':')
   const right = tail === undefined || tail === '' ? [] : tail.split(':')
   const zeros = Array<string>(tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length)).fill('0')
-  const groups = [...left, ...zeros, ...right].slice(0, 4)
-  return `${groups.map((group) => parseInt(group, 16).toString(16)).join(':')}::/64`
+  const groups = [...left, ...zeros, ...right].slice(0, prefix / 16)
+  return `${groups.map((group) => parseInt(group, 16).toString(16)).join(':')}::/${prefix}`
 }
 
 /** Returns a function that tells whether an address is in one of `ranges`: addresses and CIDR ranges. */

@@ -38,6 +38,8 @@ function createWeb () {
     ]),
     headers: { 'cache-control': 'max-age=30' },
     offline: false,
+    /** Of every fetch: an error, or the status of the response. */
+    failure: undefined as FetchError | number | undefined,
     fetched: [] as string[]
   }
   return {
@@ -46,6 +48,8 @@ function createWeb () {
     async fetchDocument (url: string) {
       web.fetched.push(url)
       const published = web.published.get(url)
+      if (web.failure instanceof Error) throw web.failure
+      if (web.failure !== undefined) return { status: web.failure, headers: {}, body: '' }
       if (web.offline || published === undefined) {
         throw new FetchError(`${new URL(url).origin} cannot be reached (ENOTFOUND)`, { network: true })
       }
@@ -157,7 +161,7 @@ for (const mode of ['proxy', 'broker'] as const) {
   })
 
   t.test(`a document client authenticates with its key, and an assertion works once (${mode})`, async (t) => {
-    const { seed, publish } = await start(t)
+    const { seed, web, publish } = await start(t)
     const { privateKey, publicKey } = await generateKeyPair('ES256')
     const stranger = await generateKeyPair('ES256')
     publish({
@@ -202,8 +206,70 @@ for (const mode of ['proxy', 'broker'] as const) {
     const refresh = { grant_type: 'refresh_token', client_id: ID, refresh_token: refreshToken! }
     isError(t, await token(seed, { ...refresh, ...assertion }), 401, 'invalid_client', 'an assertion that was used')
     isError(t, await token(seed, refresh), 401, 'invalid_client', 'a stolen refresh token alone')
-    t.equal((await token(seed, { ...refresh, ...await sign() })).statusCode, 200)
+    const second = await token(seed, { ...refresh, ...await sign() })
+    t.equal(second.statusCode, 200, second.body)
+    if (mode === 'proxy') return
+    await forget(seed, web, moveClock(t))
+    web.failure = undefined
+    const latest = { ...refresh, refresh_token: second.json<Record<string, string>>()['refresh_token']! }
+    isError(t, await token(seed, latest), 400, 'invalid_grant', 'nor when its document is no longer in the cache')
+    const revoke = { client_id: ID, token: latest.refresh_token }
+    isError(t, await send(seed, '/oauth/revoke', revoke), 401, 'invalid_client', 'nor can it be revoked')
+    t.equal((await token(seed, { ...latest, ...await sign() })).statusCode, 200)
     t.notOk(JSON.stringify(seed.logs).includes(assertion.client_assertion))
+  })
+
+  t.test(`neither strangers nor an outage of its host stop a document client (${mode})`, async (t) => {
+    const { seed, web } = await start(t)
+    const clock = moveClock(t)
+    const { fields } = await signIn(seed, 'http://localhost:4321/callback')
+    const first = await token(seed, fields)
+    t.equal(first.statusCode, 200, first.body)
+    web.offline = true
+    clock.pass(31)
+    for (let index = 0; index < 12; index++) {
+      const clientId = `https://h${index}.invalid/x`
+      const page = await createBrowser().get(
+        request(seed, 'http://localhost:1/callback', 'v', { client_id: clientId }).url
+      )
+      t.equal(page.status, index < 9 ? 400 : 429)
+    }
+    const again = await signIn(seed, 'http://localhost:4321/callback')
+    t.equal((await token(seed, again.fields)).statusCode, 200, 'a new sign-in, with the stale document')
+    await forget(seed, web, clock)
+    const { refresh_token: refreshToken } = first.json<Record<string, string>>()
+    const refreshed = await token(seed, { grant_type: 'refresh_token', client_id: ID, refresh_token: refreshToken! })
+    t.equal(refreshed.statusCode, 200, refreshed.body)
+    const { access_token: accessToken } = refreshed.json<Record<string, string>>()
+    const revoked = await send(seed, '/oauth/revoke', { client_id: ID, token: accessToken! })
+    t.equal(revoked.statusCode, 200, revoked.body)
+    t.equal((await ping(seed.url, accessToken)).status, 401)
+    t.same(web.fetched, [], 'a refresh and a revocation fetch nothing')
+  })
+
+  t.test(`a stranger cannot tell names inside the network from names that do not exist (${mode})`, async (t) => {
+    const { seed, web } = await start(t)
+    const answers = new Set<string>()
+    for (const failure of [
+      new FetchError('https://jenkins.corp.example/x is not at a public address'),
+      new FetchError('https://nothere.corp.example cannot be reached (ENOTFOUND)', { network: true }),
+      new FetchError('https://slow.example did not answer within 5000 ms', { network: true }),
+      new FetchError('https://moved.example answered with a redirect, which is not followed', { status: 302 }),
+      403,
+      503
+    ]) {
+      web.failure = failure
+      const { statusCode, headers, body } = await token(seed, {
+        grant_type: 'authorization_code',
+        client_id: `https://${randomUUID()}.example/x`,
+        code: 'x',
+        redirect_uri: 'http://localhost:1/callback',
+        code_verifier: 'v'.repeat(43)
+      })
+      answers.add(JSON.stringify([statusCode, body, headers['retry-after']]))
+    }
+    t.equal(answers.size, 1, [...answers].join())
+    t.ok(seed.logs.some(({ reason }) => String(reason).includes('not at a public address')), 'the log has the reason')
   })
 
   t.test(`metadata documents are advertised only while a known good one can be fetched (${mode})`, async (t) => {
@@ -214,8 +280,8 @@ for (const mode of ['proxy', 'broker'] as const) {
     web.offline = true
     clock.pass(31)
     const page = await createBrowser().get(request(seed, 'http://localhost:1/callback', 'v').url)
-    t.equal(page.status, 503)
-    t.match(page.body, 'The client metadata document cannot be fetched now')
+    t.equal(page.status, 400)
+    t.match(page.body, 'The client metadata document cannot be used')
     t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), {
       level: 40,
       probeUrl: PROBE,
@@ -241,7 +307,7 @@ for (const mode of ['proxy', 'broker'] as const) {
           request(seed, 'http://localhost:1/callback', 'v', { client_id: 'https://stranger.example/gone.json' }).url
         )
       ).status,
-      503,
+      400,
       'a stranger whose document is away'
     )
     await seed.logged(({ msg }) => msg === 'Client ID metadata documents can be fetched again and are advertised')
@@ -303,6 +369,18 @@ function request ({ url }: TestSeed, redirectUri: string, verifier: string, chan
   }
 }
 
+/** Removes the document, and lets Seed notice. */
+async function forget (
+  seed: TestSeed, web: ReturnType<typeof createWeb>['web'], clock: ReturnType<typeof moveClock>
+): Promise<void> {
+  clock.pass(61)
+  web.failure = 404
+  web.offline = false
+  const page = await createBrowser().get(request(seed, 'http://localhost:4321/callback', 'v').url)
+  if (page.status !== 400) throw new Error(`The document is still known: ${page.status}`)
+  web.fetched.length = 0
+}
+
 async function signIn (seed: TestSeed, redirectUri: string) {
   const asked = request(seed, redirectUri, randomBytes(32).toString('base64url'))
   const callback = await createBrowser().signIn(asked.url, ADA)
@@ -318,10 +396,14 @@ async function allow (
   return (await browser.submit(signInPage.forms[0]!, ADA)).url
 }
 
-async function token ({ app }: TestSeed, fields: Record<string, string>) {
+async function token (seed: TestSeed, fields: Record<string, string>) {
+  return await send(seed, '/oauth/token', fields)
+}
+
+async function send ({ app }: TestSeed, url: string, fields: Record<string, string>) {
   return await app.inject({
     method: 'POST',
-    url: '/oauth/token',
+    url,
     payload: new URLSearchParams(fields).toString(),
     headers: { 'content-type': 'application/x-www-form-urlencoded' }
   })

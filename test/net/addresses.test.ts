@@ -1,5 +1,7 @@
 import t from 'tap'
-import { clientAddressKey, createAddressMatcher, isLoopbackAddress, isLoopbackHost, isPublicAddress } from '../../src/net/addresses.ts'
+import {
+  clientAddressKey, clientNetworkKey, createAddressMatcher, isLoopbackAddress, isLoopbackHost, isPublicAddress
+} from '../../src/net/addresses.ts'
 
 /** The first and the last address of each range, and what lies just outside it where that is public. */
 const refused = {
@@ -69,6 +71,16 @@ t.test('the key of an IPv4 address is the address, and of an IPv6 address its /6
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['fe80::2%eth1', 'fe80:0:0:0::/64']
   ] as const) t.equal(clientAddressKey(address), bucket, address)
+})
+
+t.test('the networks of one IPv6 site have one key, an IPv4 address its own', async (t) => {
+  for (const [address, site] of [
+    ['2001:db8:1:2::1', '2001:db8:1::/48'],
+    ['2001:db8:1:ffff::1', '2001:db8:1::/48'],
+    ['2001:db8::1', '2001:db8:0::/48'],
+    ['192.0.2.1:1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1']
+  ] as const) t.equal(clientNetworkKey(address), site, address)
 })
 
 t.test('a port that a proxy appended to the address is left out of the key', async (t) => {

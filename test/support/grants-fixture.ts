@@ -12,7 +12,7 @@ import { createMemoryStore } from '../../src/store/memory.ts'
 import { createRevocations } from '../../src/tokens/revocations.ts'
 import { SEED_SECRET } from './broker.ts'
 
-export const CLIENT = 'client'
+export const CLIENT = { id: 'client', kind: 'registered', authMethod: 'none' } as const
 
 export interface GrantFixtureOptions
   extends Partial<Pick<GrantsOptions, 'keyring' | 'store'>>, Partial<Pick<IdentityOptions, 'verifyIdToken'>> {
@@ -69,7 +69,9 @@ export function createGrantFixture ({
     async createGrant (): Promise<{ grant: Grant, token: string }> {
       const grant = await grants.activate(
         await grants.create({
-          clientId: CLIENT,
+          clientId: CLIENT.id,
+          clientKind: CLIENT.kind,
+          clientAuthMethod: CLIENT.authMethod,
           subject: 'ada',
           scope: 'openid',
           claims: {},

@@ -58,13 +58,19 @@ export function createFixture (t: Test, options: Partial<MetadataDocumentsOption
     ...options
   })
   t.teardown(() => { documents.close() })
-  return { documents, responses, fetched, logged, state }
+  const find = async (clientId: string, requester = ADDRESS) => await documents.find(clientId, requester)
+  return { documents: { ...documents, find }, responses, fetched, logged, state }
 }
+
+/** Address of the requester in tests that are not about it. */
+export const ADDRESS = '192.0.2.1'
 
 /** Waits until what was started in the background is done. */
 export const settle = async () => { await new Promise((resolve) => { setImmediate(resolve) }) }
 
 export const invalid = (message: string | RegExp) => ({ name: 'OAuthError', code: 'invalid_client', message })
-export const notAccepted = (why: string) => invalid(`The client metadata document is not accepted: ${why}`)
-export const unavailable = (statusCode: number, retryAfterSeconds: number) =>
-  ({ name: 'OAuthError', code: 'temporarily_unavailable', statusCode, retryAfterSeconds })
+/** The one answer for every failure; only the log has the reason. */
+export const unusable = (why: string | RegExp) =>
+  ({ ...invalid('The client metadata document cannot be used'), statusCode: 401, detail: why })
+export const limited = (retryAfterSeconds: number) =>
+  ({ name: 'OAuthError', code: 'temporarily_unavailable', statusCode: 429, retryAfterSeconds })

@@ -6,12 +6,21 @@ import type { ClientCredentials } from '../../schemas/token.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { Client, Clients } from './clients.ts'
+import type { Requester } from './requester.ts'
 
 export interface ClientAuthenticationServices {
   clients: Clients
   store: Store
   /** BASE_URL: the issuer, and so the audience of client assertions. */
   baseUrl: string
+}
+
+export interface AuthenticationRequest {
+  body: ClientCredentials
+  /** The Authorization header, if any. */
+  authorization: string | undefined
+  /** True if the request presents a token, which is bound to its client. */
+  bound: boolean
 }
 
 /** Algorithms of client assertions, published as `token_endpoint_auth_signing_alg_values_supported`. */
@@ -25,15 +34,18 @@ const CLOCK_SKEW_SECONDS = 30
 
 /**
  * Authenticates the client at the token and revocation endpoints, by the one method that it is registered with
- * (RFC 6749 section 2.3, RFC 7523 section 2.2, OAuth 2.1 section 2.4).
+ * (RFC 6749 section 2.3, RFC 7523 section 2.2, OAuth 2.1 section 2.4), and counts its request.
  *
- * @param authorization the Authorization header, if any
- * @throws OAuthError invalid_client or invalid_request; StoreUnavailableError
+ * Where a grant decides (`bound`), the metadata document of a client that sends no credentials is not fetched, so that
+ * neither its host nor other people's requests can stop a refresh or a revocation. Such a client counts as public
+ * unless its document is in the cache; the grant refuses a client that should have authenticated.
+ *
+ * @throws OAuthError invalid_client or invalid_request; LimitError, StoreUnavailableError
  */
 export async function authenticateClient (
-  body: ClientCredentials,
-  authorization: string | undefined,
-  services: ClientAuthenticationServices
+  { body, authorization, bound }: AuthenticationRequest,
+  services: ClientAuthenticationServices,
+  requester: Requester
 ): Promise<Client> {
   const basic = authorization === undefined ? undefined : parseBasic(authorization)
   const presented = { basicSecret: basic?.secret, postedSecret: body.client_secret, assertion: body.client_assertion }
@@ -47,8 +59,12 @@ export async function authenticateClient (
   if (body.client_id !== undefined && body.client_id !== clientId) {
     throw new OAuthError('invalid_request', 'client_id is not the one that authenticates')
   }
-  const client = await services.clients.find(clientId)
+  const needsDocument = !bound || presented.assertion !== undefined
+  const client = await (needsDocument
+    ? services.clients.find(clientId, requester.ip)
+    : services.clients.findWithoutFetch(clientId))
   await checkCredentials(client, { ...presented, assertionType: body.client_assertion_type }, services)
+  await requester.limitClient(client, client.authMethod !== 'none')
   return client
 }
 

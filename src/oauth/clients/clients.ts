@@ -3,6 +3,7 @@ import type { ConfiguredClient } from '../../config/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri } from '../protocol/redirect-uri.ts'
 import { isMetadataDocumentUrl } from './metadata-document.ts'
+import type { MetadataDocument } from './metadata-document.ts'
 import type { MetadataDocuments } from './metadata-documents.ts'
 import { REGISTERED_PREFIX } from './registrations.ts'
 import type { Registrations } from './registrations.ts'
@@ -42,7 +43,7 @@ export class UnknownClientError extends OAuthError {
 export interface ClientsOptions {
   registrations: Registrations
   configured: readonly ConfiguredClient[]
-  documents: Pick<MetadataDocuments, 'find'>
+  documents: Pick<MetadataDocuments, 'find' | 'findCached'>
   /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
 }
@@ -58,12 +59,6 @@ export type Clients = ReturnType<typeof createClients>
 export function createClients ({ registrations, configured, documents, redirectUriSchemes }: ClientsOptions) {
   for (const { id, redirectUris } of configured) checkConfigured(id, redirectUris, redirectUriSchemes)
 
-  async function findDocument (clientId: string): Promise<Client> {
-    const { name, redirectUris, tokenEndpointAuthMethod: authMethod, jwks, grantTypes } = await documents.find(clientId)
-    const refreshes = grantTypes.includes('refresh_token')
-    return { kind: 'document', id: clientId, name, redirectUris, authMethod, secretHash: undefined, jwks, refreshes }
-  }
-
   async function findRegistered (clientId: string): Promise<Client> {
     const registration = await registrations.find(clientId)
     if (registration === undefined) throw new UnknownClientError()
@@ -72,19 +67,39 @@ export function createClients ({ registrations, configured, documents, redirectU
     return { ...PUBLIC_CLIENT, kind: 'registered', id: clientId, name, redirectUris, refreshes }
   }
 
+  /** Returns a client that needs no metadata document; undefined if the id is a document's URL. */
+  async function findWithoutDocument (clientId: string): Promise<Client | undefined> {
+    const known = configured.find(({ id }) => id === clientId)
+    if (known !== undefined) return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes: true }
+    if (isMetadataDocumentUrl(clientId)) return undefined
+    if (clientId.includes('://')) throw new UnknownClientError()
+    if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
+    return { ...PUBLIC_CLIENT, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
+  }
+
   return {
     /**
      * Returns the client with this id.
+     * @param requester IP address of the client that sent the request
      * @throws UnknownClientError for an id that Seed issued and no longer knows, or that no client can have
-     * @throws OAuthError for a metadata document that is invalid or cannot be fetched; StoreUnavailableError
+     * @throws OAuthError for a metadata document that cannot be used; StoreUnavailableError
      */
-    async find (clientId: string): Promise<Client> {
-      const known = configured.find(({ id }) => id === clientId)
-      if (known !== undefined) return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes: true }
-      if (isMetadataDocumentUrl(clientId)) return await findDocument(clientId)
-      if (clientId.includes('://')) throw new UnknownClientError()
-      if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
-      return { ...PUBLIC_CLIENT, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
+    async find (clientId: string, requester: string): Promise<Client> {
+      return await findWithoutDocument(clientId) ?? toClient(await documents.find(clientId, requester))
+    },
+
+    /**
+     * Returns the client with this id without fetching its metadata document, for requests that a grant or a token
+     * decides: it is bound to the client id. A client whose document is not in the cache is returned as a public one
+     * without redirect URIs; the grant knows how the client must authenticate.
+     * @throws UnknownClientError, OAuthError as `find` does; StoreUnavailableError
+     */
+    async findWithoutFetch (clientId: string): Promise<Client> {
+      const client = await findWithoutDocument(clientId)
+      if (client !== undefined) return client
+      const document = documents.findCached(clientId)
+      if (document !== undefined) return toClient(document)
+      return { ...PUBLIC_CLIENT, kind: 'document', id: clientId, name: clientId, redirectUris: [], refreshes: true }
     },
 
     /** Extends the life of a registration, because someone signs in or gets tokens with it. */
@@ -92,6 +107,12 @@ export function createClients ({ registrations, configured, documents, redirectU
       if (kind === 'registered') await registrations.keepAlive(id)
     }
   }
+}
+
+function toClient (document: MetadataDocument): Client {
+  const { clientId: id, name, redirectUris, tokenEndpointAuthMethod: authMethod, jwks, grantTypes } = document
+  const refreshes = grantTypes.includes('refresh_token')
+  return { kind: 'document', id, name, redirectUris, authMethod, secretHash: undefined, jwks, refreshes }
 }
 
 function checkConfigured (id: string, redirectUris: readonly string[], schemes: readonly string[]): void {

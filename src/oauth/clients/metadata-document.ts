@@ -31,11 +31,10 @@ export function isMetadataDocumentUrl (clientId: string): boolean {
  * Checks a URL that Seed is about to fetch: https, with a path, and written as a URL parser serializes it. Client ids
  * are compared byte for byte (section 3 of the draft), and no two parsers may disagree about the host.
  *
- * @param what begins the error message
+ * @param refusal makes the error from the end of a sentence about the URL
  * @throws OAuthError invalid_client
  */
-export function checkDocumentUrl (given: unknown, what: string): URL {
-  const refusal = (why: string) => new OAuthError('invalid_client', `${what} ${why}`)
+export function checkDocumentUrl (given: unknown, refusal: (why: string) => OAuthError): URL {
   if (typeof given !== 'string' || given.length > MAX_URL_LENGTH || !URL.canParse(given)) {
     throw refusal(`must be well-formed, of at most ${MAX_URL_LENGTH} characters`)
   }
@@ -81,9 +80,13 @@ export function validateDocument (
   }
 }
 
+/**
+ * Returns the error for a document that cannot be used. Its answer is the same whatever the reason, which only the log
+ * has: whoever may name a URL must not learn which hosts Seed can resolve or reach, nor how they answer.
+ */
 export function invalidDocument (why: string, cause?: Error): OAuthError {
-  const options = cause && { detail: cause.message, cause }
-  return new OAuthError('invalid_client', `The client metadata document is not accepted: ${why}`, options)
+  const detail = cause === undefined ? why : `${why}: ${cause.message}`
+  return new OAuthError('invalid_client', 'The client metadata document cannot be used', { detail, cause })
 }
 
 function readAuthentication (
@@ -140,7 +143,7 @@ function readRedirectUris (given: unknown, schemes: readonly string[]): string[]
     try {
       checkRegistrableRedirectUri(uri, schemes)
     } catch (err) {
-      throw invalidDocument((err as OAuthError).message, err as OAuthError)
+      throw invalidDocument('its redirect_uris', err as OAuthError)
     }
   }
   return uris

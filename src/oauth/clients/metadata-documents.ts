@@ -5,6 +5,7 @@ import { FetchError, parseJsonObject } from '../../net/fetch.ts'
 import type { FetchPublicDocument } from '../../net/public-fetch.ts'
 import { checkDocumentUrl, invalidDocument, validateDocument, validateKeySet } from './metadata-document.ts'
 import type { MetadataDocument } from './metadata-document.ts'
+import { createMetadataFetchLimit } from './metadata-fetch-limit.ts'
 import { createMetadataProbe } from './metadata-probe.ts'
 import type { MetadataProbeOptions } from './metadata-probe.ts'
 
@@ -25,18 +26,33 @@ export interface MetadataDocumentsOptions {
 
 const MAX_DOCUMENTS = 1_000
 
-const MINUTE_MS = 60_000
-const MAX_FETCHES_PER_MINUTE = 60
-const MAX_FETCHES_PER_MINUTE_AND_HOST = 10
-
-const RETRY_AFTER_SECONDS = 5
-
 const DEFAULT_FRESH_SECONDS = 300
 const MIN_FRESH_SECONDS = 30
 const MAX_FRESH_SECONDS = 86_400
+/** A document may be used for so long after it went stale, while it cannot be fetched again (RFC 5861 section 4). */
+const MAX_STALE_SECONDS = 86_400
 
-/** Throws where a URL must not be fetched: its host is not allowed, or a limit is reached. */
-type CheckFetch = (url: URL) => void
+interface CachedDocument {
+  document: MetadataDocument
+  freshUntil: number
+  staleUntil: number
+}
+
+/**
+ * Throws where a URL must not be fetched: its host is not allowed, or a limit is reached. Otherwise counts the fetch,
+ * and returns a function for a fetch that reached no server.
+ */
+type BeginFetch = (url: URL) => () => void
+
+/** The document, or its key set, cannot be fetched now; nothing is known about whether it is still valid. */
+class DocumentUnavailable extends Error {
+  readonly answer: OAuthError
+
+  constructor (answer: OAuthError) {
+    super(answer.message)
+    this.answer = answer
+  }
+}
 
 export type MetadataDocuments = ReturnType<typeof createMetadataDocuments>
 
@@ -44,45 +60,51 @@ export type MetadataDocuments = ReturnType<typeof createMetadataDocuments>
  * Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document): fetches, validates and caches the
  * document behind a client id that is a URL.
  *
- * - Anyone can send any URL, so fetches are limited: one at a time per URL, ten a minute per host, sixty a minute in
- *   total.
- * - Only valid documents are cached, for as long as their HTTP headers allow. A stale one is never used, even if the
- *   document can no longer be fetched.
+ * - Anyone can send any URL, so fetches are limited (metadata-fetch-limit.ts), and one at a time per URL.
+ * - Only valid documents are cached, for as long as their HTTP headers allow, and for another day while they cannot be
+ *   fetched: what strangers do, or an outage of the client's host, must not lock out people who use the client. A
+ *   document that its host has changed or removed is not used any more.
  * - The feature is advertised only while the document at CIMD_PROBE_URL can be fetched. A client's URL that fails
  *   triggers that probe and has no other effect on what is advertised.
  */
 export function createMetadataDocuments (options: MetadataDocumentsOptions) {
   const { fetchDocument, enabled, probeUrl, allowedHosts, redirectUriSchemes, log } = options
   const { now = () => performance.now() } = options
-  const cache = new LRUCache<string, { document: MetadataDocument, freshUntil: number }>({ max: MAX_DOCUMENTS })
+  const cache = new LRUCache<string, CachedDocument>({ max: MAX_DOCUMENTS })
   const singleFlight = createSingleFlight<MetadataDocument>()
-  const countFetch = createFetchLimit(now)
-  const probe = createMetadataProbe({ probeUrl, load: () => load(probeUrl, () => {}), log, now })
+  const fetchLimit = createMetadataFetchLimit(now)
+  const probe = createMetadataProbe({ probeUrl, load: loadProbe, log, now })
 
-  function load (clientId: string, checkFetch: CheckFetch): Promise<MetadataDocument> {
+  async function loadProbe (): Promise<unknown> {
+    return await load(probeUrl, () => () => {}).catch((err: unknown) => { throw toAnswer(err) })
+  }
+
+  function load (clientId: string, beginFetch: BeginFetch): Promise<MetadataDocument> {
     return singleFlight(clientId, async () => {
-      const { document, freshSeconds } = await fetchClient(clientId, checkFetch)
-      cache.set(clientId, { document, freshUntil: now() + freshSeconds * 1_000 })
+      const { document, freshSeconds } = await fetchClient(clientId, beginFetch)
+      const freshUntil = now() + freshSeconds * 1_000
+      cache.set(clientId, { document, freshUntil, staleUntil: freshUntil + MAX_STALE_SECONDS * 1_000 })
       return document
     })
   }
 
-  async function fetchClient (clientId: string, checkFetch: CheckFetch) {
-    const url = checkDocumentUrl(clientId, 'A client ID that is a URL')
-    const { value, freshSeconds } = await fetchObject(url, checkFetch)
+  async function fetchClient (clientId: string, beginFetch: BeginFetch) {
+    const { value, freshSeconds } = await fetchObject(checkClientId(clientId), beginFetch)
     const document = validateDocument(clientId, value, redirectUriSchemes)
     if (document.tokenEndpointAuthMethod === 'none' || document.jwks !== undefined) return { document, freshSeconds }
-    const keySet = await fetchObject(checkDocumentUrl(value['jwks_uri'], 'The jwks_uri of a client'), checkFetch)
+    const jwksUri = checkDocumentUrl(value['jwks_uri'], (why) => invalidDocument(`its jwks_uri ${why}`))
+    const keySet = await fetchObject(jwksUri, beginFetch)
     return {
       document: { ...document, jwks: validateKeySet(keySet.value) },
       freshSeconds: Math.min(freshSeconds, keySet.freshSeconds)
     }
   }
 
-  async function fetchObject (url: URL, checkFetch: CheckFetch) {
-    checkFetch(url)
+  async function fetchObject (url: URL, beginFetch: BeginFetch) {
+    const reachedNoServer = beginFetch(url)
     try {
       const { status, headers, body } = await fetchDocument(url.href)
+      if (status >= 500 || status === 429) throw new DocumentUnavailable(invalidDocument(`its URL answered ${status}`))
       if (status !== 200) throw invalidDocument(`its URL answered ${status}`)
       if (!isJson(headers['content-type'])) throw invalidDocument('its content type is not JSON')
       const value = parseJsonObject(body)
@@ -90,38 +112,78 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
       return { value, freshSeconds: freshnessSeconds(headers) }
     } catch (err) {
       if (!(err instanceof FetchError)) throw err
-      if (!err.network) throw invalidDocument('it cannot be fetched from its URL', err)
+      if (err.status === undefined) reachedNoServer()
+      const answer = invalidDocument('it cannot be fetched from its URL', err)
+      if (!err.network) throw answer
       probe.recheck()
-      throw unreachable(err)
+      throw new DocumentUnavailable(answer)
     }
   }
 
-  function checkHost (url: URL): void {
-    if (allowedHosts.length === 0 || allowedHosts.includes(url.host)) return
+  function isAllowedHost ({ host }: URL): boolean {
+    return allowedHosts.length === 0 || allowedHosts.includes(host)
+  }
+
+  /** Begins the fetches of a client's document and of its key set. */
+  function beginFetchFor (requester: string, known: boolean): BeginFetch {
+    return (url) => {
+      if (!isAllowedHost(url)) throw invalidDocument(`its jwks_uri is at ${url.host}, which CIMD_HOSTS does not list`)
+      try {
+        return fetchLimit.count({ requester, known })
+      } catch (err) {
+        throw new DocumentUnavailable(err as OAuthError)
+      }
+    }
+  }
+
+  function checkAccepted (clientId: string): void {
+    if (!enabled) {
+      throw new OAuthError('invalid_client',
+        'Client metadata documents are not accepted here (CIMD_ENABLED): register instead')
+    }
+    const url = checkClientId(clientId)
+    if (isAllowedHost(url)) return
     throw new OAuthError('invalid_client',
       'Client metadata documents of this host are not accepted here (CIMD_HOSTS)',
       { detail: `the host is ${url.host}` })
   }
 
+  function findKnown (clientId: string): CachedDocument | undefined {
+    const cached = cache.get(clientId)
+    return cached !== undefined && now() < cached.staleUntil ? cached : undefined
+  }
+
   return {
     /**
      * Returns the document of a client, from the cache or its URL.
-     * @throws OAuthError invalid_client if the id or the document is refused; temporarily_unavailable if the document
-     * cannot be fetched now (503) or too many are being fetched (429)
+     *
+     * @param requester IP address of the client that named the URL
+     * @throws OAuthError invalid_client if the id is refused or the document cannot be used; temporarily_unavailable
+     * (429) if too many are being fetched
      */
-    async find (clientId: string): Promise<MetadataDocument> {
-      if (!enabled) {
-        throw new OAuthError('invalid_client',
-          'Client metadata documents are not accepted here (CIMD_ENABLED): register instead')
+    async find (clientId: string, requester: string): Promise<MetadataDocument> {
+      checkAccepted(clientId)
+      const known = findKnown(clientId)
+      if (known !== undefined && now() < known.freshUntil) return known.document
+      try {
+        return await load(clientId, beginFetchFor(requester, known !== undefined))
+      } catch (err) {
+        if (err instanceof DocumentUnavailable && known !== undefined) {
+          known.freshUntil = now() + MIN_FRESH_SECONDS * 1_000
+          return known.document
+        }
+        if (!(err instanceof DocumentUnavailable)) cache.delete(clientId)
+        throw toAnswer(err)
       }
-      checkHost(checkDocumentUrl(clientId, 'A client ID that is a URL'))
-      const cached = cache.get(clientId)
-      if (cached !== undefined && now() < cached.freshUntil) return cached.document
-      cache.delete(clientId)
-      return await load(clientId, (url) => {
-        checkHost(url)
-        countFetch(url)
-      })
+    },
+
+    /**
+     * Returns the document of a client if it is in the cache, fresh or stale. Never fetches.
+     * @throws OAuthError invalid_client if the id is refused
+     */
+    findCached (clientId: string): MetadataDocument | undefined {
+      checkAccepted(clientId)
+      return findKnown(clientId)?.document
     },
 
     /** Returns true while metadata may promise `client_id_metadata_document_supported`. */
@@ -136,30 +198,12 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
   }
 }
 
-/** Counts the fetches of the last minute, and throws OAuthError 429 at the limit. */
-function createFetchLimit (now: () => number): CheckFetch {
-  let fetches: Array<{ host: string, at: number }> = []
-
-  function checkLimit (counted: typeof fetches, limit: number, scope: string): void {
-    if (counted.length < limit) return
-    const retryAfterSeconds = Math.ceil((counted[0]!.at + MINUTE_MS - now()) / 1_000)
-    throw new OAuthError('temporarily_unavailable',
-      `Too many client metadata documents; try again in ${retryAfterSeconds} seconds`,
-      { statusCode: 429, retryAfterSeconds, detail: `${limit} documents were fetched ${scope} within a minute` })
-  }
-
-  return function countFetch ({ hostname: host }) {
-    fetches = fetches.filter(({ at }) => now() - at < MINUTE_MS)
-    checkLimit(fetches, MAX_FETCHES_PER_MINUTE, 'in total')
-    checkLimit(fetches.filter((fetch) => fetch.host === host), MAX_FETCHES_PER_MINUTE_AND_HOST, `from ${host}`)
-    fetches.push({ host, at: now() })
-  }
+function checkClientId (clientId: string): URL {
+  return checkDocumentUrl(clientId, (why) => new OAuthError('invalid_client', `A client ID that is a URL ${why}`))
 }
 
-function unreachable (cause: FetchError): OAuthError {
-  return new OAuthError('temporarily_unavailable',
-    'The client metadata document cannot be fetched now; try again shortly',
-    { detail: cause.message, cause, retryAfterSeconds: RETRY_AFTER_SECONDS })
+function toAnswer (err: unknown): unknown {
+  return err instanceof DocumentUnavailable ? err.answer : err
 }
 
 /** application/json, or a type with the +json suffix (RFC 6839 section 3.1). */

@@ -1,8 +1,8 @@
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { AuthorizeQuery } from '../../schemas/authorize.ts'
-import type { LimitClient } from '../clients/client-limit.ts'
 import { checkRedirectUri } from '../clients/clients.ts'
 import type { Client, Clients } from '../clients/clients.ts'
+import type { Requester } from '../clients/requester.ts'
 import type { AuthorizationRequest, SignIn } from '../modes/sign-in.ts'
 import { errorRedirect } from '../protocol/authorization-response.ts'
 import { checkCodeChallenge } from '../protocol/pkce.ts'
@@ -41,10 +41,10 @@ export type AuthorizationOutcome =
 export async function authorize (
   query: AuthorizeQuery,
   services: AuthorizationServices,
-  limitClient: LimitClient
+  requester: Requester
 ): Promise<AuthorizationOutcome> {
-  const client = await services.clients.find(query.client_id)
-  await limitClient(client.id)
+  const client = await services.clients.find(query.client_id, requester.ip)
+  await requester.limitClient(client, false)
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
     checkResponse(query)
@@ -85,12 +85,12 @@ export const PROMPT_VALUES = ['login', 'consent', 'select_account']
 
 function toRequest (
   query: AuthorizeQuery,
-  { id, kind, name, refreshes }: Client,
+  { id, kind, name, refreshes, authMethod }: Client,
   redirectUri: string,
   scopes: readonly string[]
 ): AuthorizationRequest {
   return {
-    client: { id, kind, name, refreshes },
+    client: { id, kind, name, refreshes, authMethod },
     redirectUri,
     state: query.state,
     codeChallenge: query.code_challenge!,

@@ -2,7 +2,7 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 import type { RevokeBody } from '../../schemas/revoke.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
-import type { LimitClient } from '../clients/client-limit.ts'
+import type { Requester } from '../clients/requester.ts'
 import type { TokenRevoker } from '../modes/mode.ts'
 
 export interface RevocationServices extends ClientAuthenticationServices {
@@ -19,11 +19,10 @@ export async function revokeToken (
   body: RevokeBody,
   authorization: string | undefined,
   services: RevocationServices,
-  limitClient: LimitClient
+  requester: Requester
 ): Promise<void> {
   if (body.token === undefined) throw new OAuthError('invalid_request', 'token is required')
-  const client = await authenticateClient(body, authorization, services)
-  await limitClient(client.id)
+  const client = await authenticateClient({ body, authorization, bound: true }, services, requester)
   await services.tokenRevoker.revoke(body.token, readHint(body), client)
 }
 

@@ -3,8 +3,8 @@ import type { TokenBody, TokenResponse } from '../../schemas/token.ts'
 import { ignoreOutage } from '../../store/store.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
-import type { LimitClient } from '../clients/client-limit.ts'
 import type { Client } from '../clients/clients.ts'
+import type { Requester } from '../clients/requester.ts'
 import type { CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
@@ -31,14 +31,14 @@ export async function issueTokens (
   body: TokenBody,
   authorization: string | undefined,
   services: TokenServices,
-  limitClient: LimitClient
+  requester: Requester
 ): Promise<TokenResponse> {
   const grantType = GRANT_TYPES.get(body.grant_type)
   if (grantType === undefined) {
     throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
   }
-  const client = await authenticateClient(body, authorization, services)
-  await limitClient(client.id)
+  const bound = body.grant_type === 'refresh_token'
+  const client = await authenticateClient({ body, authorization, bound }, services, requester)
   checkResource(body.resource, services.resource)
   const tokens = await grantType(body, client, services.tokenIssuer)
   await services.clients.keepAlive(client).catch(ignoreOutage)

@@ -2,7 +2,7 @@ import type { Client } from '../clients/clients.ts'
 
 /** An authorization request that passed every check of the authorization endpoint. */
 export interface AuthorizationRequest {
-  client: Pick<Client, 'id' | 'kind' | 'name' | 'refreshes'>
+  client: Pick<Client, 'id' | 'kind' | 'name' | 'refreshes' | 'authMethod'>
   redirectUri: string
   state: string | undefined
   codeChallenge: string

@@ -3,6 +3,7 @@ import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 
+import { keys } from '../../../src/store/keys.ts'
 import { ping, ready, startSeed } from '../../support/seed.ts'
 import type { TestSeed } from '../../support/seed.ts'
 import { createPlainClient, readTokens } from '../../support/sign-in.ts'
@@ -236,6 +237,27 @@ t.test('the consent page names a configured client as the operator does, and oth
     { redirect: 'manual' }
   )
   t.equal(refused.status, 400)
+})
+
+t.test('the grants of a client that lost its secret give nothing to whoever has the refresh token', async (t) => {
+  const env = { SEED_SECRET: 'x'.repeat(44), OAUTH_MODE: 'broker' }
+  const seed = await startSeed(t, { env: { ...env, OAUTH_CLIENTS: JSON.stringify(clients) } })
+  await ready(seed)
+  const { send } = await withCode(seed, 'post-client')
+  const tokens = await readTokens(await send({ client_id: 'post-client', client_secret: SECRET }))
+  const grantId = tokens.refresh_token!.split('.')[0]!
+  const after = await startSeed(t, { sharedProvider: seed.provider, env: { ...env, BASE_URL: seed.url } })
+  await ready(after)
+  await after.app.store.set(keys.grant(grantId), (await seed.app.store.get(keys.grant(grantId)))!, 3_600)
+  const post = async (path: string, form: Record<string, string>) => await fetch(
+    `http://127.0.0.1:${after.app.config.port}${path}`,
+    { method: 'POST', body: new URLSearchParams({ client_id: 'post-client', ...form }) }
+  )
+  const refreshed = await post('/oauth/token', { grant_type: 'refresh_token', refresh_token: tokens.refresh_token! })
+  t.equal(refreshed.status, 400)
+  t.match(await refreshed.json(), { error: 'invalid_grant' })
+  t.match(await after.logged(({ reason }) => /its client was configured/.test(String(reason))), { status: 400 })
+  t.equal((await post('/oauth/revoke', { token: tokens.refresh_token! })).status, 401)
 })
 
 t.test('client secrets are never logged', async (t) => {

@@ -17,7 +17,7 @@ t.test('a configured client with an unacceptable redirect URI fails the start an
   t.throws(() => createClients({
     registrations: createRegistrations(store, 60),
     configured,
-    documents: { find: async () => { throw new Error('not asked') } },
+    documents: { find: async () => { throw new Error('not asked') }, findCached: () => undefined },
     redirectUriSchemes: []
   }),
   { message: /^OAUTH_CLIENTS: client "intranet": A redirect URI must use https/ })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { isMetadataDocumentUrl, validateDocument } from '../../../src/oauth/clients/metadata-document.ts'
 import type { MetadataDocument } from '../../../src/oauth/clients/metadata-document.ts'
-import { document, ID, JWKS_URI, KEY, notAccepted } from '../../support/metadata-documents.ts'
+import { document, ID, JWKS_URI, KEY, unusable } from '../../support/metadata-documents.ts'
 import type { Members } from '../../support/metadata-documents.ts'
 
 /** Validates a document with these members, as it comes out of its JSON text. */
@@ -106,18 +106,18 @@ const refusals: Record<string, Members[]> = {
     ['https://client.example/cb', null],
     Array.from({ length: 21 }, (_, index) => `https://client.example/${index}`)
   ].map((uris) => ({ redirect_uris: uris })),
-  'A redirect URI must be an absolute URI': [{ redirect_uris: ['/callback'] }],
-  'A redirect URI must use https, or http on localhost, 127.0.0.1 or [::1]': [{
+  'its redirect_uris: A redirect URI must be an absolute URI': [{ redirect_uris: ['/callback'] }],
+  'its redirect_uris: A redirect URI must use https, or http on localhost, 127.0.0.1 or [::1]': [{
     redirect_uris: [
       'https://client.example/cb',
       'http://client.example/cb'
     ]
   }],
-  'A redirect URI must use https, http on this machine, or a scheme that the server lists (REDIRECT_URI_SCHEMES)': [
+  'its redirect_uris: A redirect URI must use https, http on this machine, or a scheme that the server lists (REDIRECT_URI_SCHEMES)': [
     { redirect_uris: ['javascript:alert(1)'] },
     { redirect_uris: ['other://callback'] }
   ],
-  'A redirect URI must not contain a fragment': [{ redirect_uris: ['https://client.example/cb#x'] }],
+  'its redirect_uris: A redirect URI must not contain a fragment': [{ redirect_uris: ['https://client.example/cb#x'] }],
   'client_uri must be an http(s) URL': [
     null,
     1,
@@ -139,7 +139,7 @@ for (const [why, cases] of Object.entries(refusals)) {
   t.test(`refused: ${why}`, async (t) => {
     t.match(why, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/, 'can be sent as an error description (RFC 6749 section 5.2)')
     for (const members of cases) {
-      t.throws(() => validate(members), notAccepted(why), JSON.stringify(members)?.slice(0, 200))
+      t.throws(() => validate(members), unusable(why), JSON.stringify(members)?.slice(0, 200))
     }
   })
 }

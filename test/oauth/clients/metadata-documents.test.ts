@@ -7,7 +7,7 @@ import { FetchError } from '../../../src/net/fetch.ts'
 import { createPublicFetcher } from '../../../src/net/public-fetch.ts'
 import { createMetadataDocuments } from '../../../src/oauth/clients/metadata-documents.ts'
 import {
-  createFixture, document, ID, invalid, json, JWKS_URI, KEY, notAccepted, PROBE, settle, unavailable, unreachable
+  ADDRESS, createFixture, document, ID, invalid, json, JWKS_URI, KEY, limited, PROBE, settle, unreachable, unusable
 } from '../../support/metadata-documents.ts'
 import type { StubResponse } from '../../support/metadata-documents.ts'
 import { selfSigned } from '../../support/tls.ts'
@@ -121,7 +121,7 @@ t.test('a client id that is not an https URL with a path, in normal form, is ref
   }
 })
 
-t.test('a response that is not a valid document as JSON with status 200 is refused and not cached', async (t) => {
+t.test('every failure of a document has the same answer, its reason is in the log only, and it is not cached', async (t) => {
   const body = JSON.stringify(document(ID))
   const cases: Array<[StubResponse, string]> = [
     ...[201, 204, 206, 400, 404, 410, 429, 500, 503].map((status): [StubResponse, string] => [
@@ -150,19 +150,23 @@ t.test('a response that is not a valid document as JSON with status 200 is refus
     ]),
     [
       new FetchError(`${ID} answered with a redirect, which is not followed`, { status: 302 }),
-      'it cannot be fetched from its URL'
+      `it cannot be fetched from its URL: ${ID} answered with a redirect, which is not followed`
     ],
-    [new FetchError(`${ID} is not at a public address`), 'it cannot be fetched from its URL'],
+    [
+      new FetchError(`${ID} is not at a public address`),
+      `it cannot be fetched from its URL: ${ID} is not at a public address`
+    ],
+    [unreachable(), 'it cannot be fetched from its URL: https://somewhere cannot be reached (ENOTFOUND)'],
     [json(document(ID, { client_secret: 'secret' })), 'it must not contain client_secret']
   ]
   for (const [response, why] of cases) {
     const { documents, responses, fetched } = createFixture(t)
     responses.set(ID, response)
-    await t.rejects(documents.find(ID), { ...notAccepted(why), statusCode: 401 }, JSON.stringify(response))
-    await t.rejects(documents.find(ID), notAccepted(why))
+    await t.rejects(documents.find(ID), unusable(why), JSON.stringify(response))
+    await t.rejects(documents.find(ID), unusable(why))
     responses.delete(ID)
     t.match(await documents.find(ID), { clientId: ID })
-    t.equal(fetched.length, 3)
+    t.equal(fetched.filter((url) => url === ID).length, 3)
   }
   for (const type of [
     'application/json',
@@ -208,12 +212,11 @@ t.test('keys behind a jwks_uri are fetched by the same rules and cached with the
   t.strictSame(fetched, [ID, JWKS_URI, ID, JWKS_URI], 'for the shorter of both times')
 
   for (const [response, expected] of [
-    [json({ keys: [{ ...KEY, d: 'private' }] }), notAccepted('its key set must contain public keys only')],
-    [json({ keys: [] }), notAccepted('its key set must contain at least one key')],
-    [json([KEY]), notAccepted('it is not a JSON object')],
-    [{ status: 404, body: '' }, notAccepted('its URL answered 404')],
-    [new FetchError('no public address'), notAccepted('it cannot be fetched from its URL')],
-    [unreachable(), unavailable(503, 5)]
+    [json({ keys: [{ ...KEY, d: 'private' }] }), unusable('its key set must contain public keys only')],
+    [json({ keys: [] }), unusable('its key set must contain at least one key')],
+    [json([KEY]), unusable('it is not a JSON object')],
+    [{ status: 404, body: '' }, unusable('its URL answered 404')],
+    [new FetchError('no public address'), unusable('it cannot be fetched from its URL: no public address')]
   ] as const) {
     state.ms += 100_000
     responses.set(JWKS_URI, response)
@@ -229,7 +232,7 @@ t.test('keys behind a jwks_uri are fetched by the same rules and cached with the
   ] as const) {
     state.ms += 100_000
     responses.set(ID, signs(uri))
-    await t.rejects(documents.find(ID), invalid(`The jwks_uri of a client ${why}`))
+    await t.rejects(documents.find(ID), unusable(`its jwks_uri ${why}`))
   }
 })
 
@@ -272,23 +275,40 @@ t.test('a document is cached for as long as its headers allow, from 30 seconds t
   }
 })
 
-t.test('a stale document is never used, even if the new one cannot be fetched', async (t) => {
-  const { documents, responses, fetched, state } = createFixture(t)
-  responses.set(ID, json(document(ID, { redirect_uris: ['https://client.example/old', 'https://client.example/new'] })))
-  await documents.find(ID)
-  responses.set(ID, json(document(ID, { redirect_uris: ['https://client.example/new'] })))
-  state.ms += 300_000
-  t.strictSame((await documents.find(ID)).redirectUris, ['https://client.example/new'])
-  for (const [response, expected] of [
-    [json(document(PROBE)), invalid(/client_id must be its own URL/)],
-    [unreachable(), unavailable(503, 5)]
-  ] as const) {
+t.test('a document that its host has changed, removed or spoilt is not used any more', async (t) => {
+  for (const response of [json(document(PROBE)), { status: 404, body: '' }, json({})]) {
+    const { documents, responses, fetched, state } = createFixture(t)
+    await documents.find(ID)
     responses.set(ID, response)
     state.ms += 300_000
-    await t.rejects(documents.find(ID), expected)
-    await t.rejects(documents.find(ID), expected)
+    await t.rejects(documents.find(ID), unusable(/./))
+    t.equal(documents.findCached(ID), undefined)
+    await t.rejects(documents.find(ID), unusable(/./))
+    t.equal(fetched.filter((url) => url === ID).length, 3, 'no failure is cached')
+    responses.delete(ID)
+    t.match(await documents.find(ID), { clientId: ID })
   }
-  t.equal(fetched.filter((url) => url === ID).length, 6, 'no failure is cached')
+})
+
+t.test("for a day, people can sign in with a client whose document's host is away", async (t) => {
+  for (const response of [unreachable(), { status: 503, body: '' }, { status: 429, body: '' }]) {
+    const { documents, responses, fetched, state } = createFixture(t)
+    const first = await documents.find(ID)
+    responses.set(ID, response)
+    state.ms = 300_000
+    t.equal(await documents.find(ID), first)
+    state.ms += 29_999
+    t.equal(await documents.find(ID), first)
+    t.equal(fetched.filter((url) => url === ID).length, 2, 'and its host is asked again every 30 seconds only')
+    state.ms = 300_000 + 86_399_999
+    t.equal(await documents.find(ID), first)
+    t.equal(documents.findCached(ID), first)
+    state.ms++
+    t.equal(documents.findCached(ID), undefined)
+    await t.rejects(documents.find(ID), unusable(/./))
+    responses.delete(ID)
+    t.not(await documents.find(ID), first)
+  }
 })
 
 t.test('a hundred simultaneous requests for a URL cause one fetch', async (t) => {
@@ -303,46 +323,82 @@ t.test('a hundred simultaneous requests for a URL cause one fetch', async (t) =>
   t.strictSame(fetched, [ID, broken])
 })
 
-t.test('ten fetches a minute per host', async (t) => {
-  const { documents, fetched, state } = createFixture(t)
-  const url = (index: number) => `https://client.example${index % 2 === 0 ? '' : ':8443'}/${index}`
+t.test('an address that names ten URLs a minute keeps nobody else from signing in', async (t) => {
+  const { documents, responses, fetched, state } = createFixture(t)
+  const url = (index: number) => `https://client.example/${index}`
+  responses.set(url(3), unreachable())
   for (let index = 0; index < 10; index++) {
-    await documents.find(url(index))
+    await documents.find(url(index)).catch(() => {})
     state.ms += 1_000
   }
   const many = await Promise.allSettled(Array.from({ length: 1_000 }, (_, index) => documents.find(url(100 + index))))
   t.ok(many.every(({ status }) => status === 'rejected'))
   await t.rejects(documents.find(url(10)), {
-    ...unavailable(429, 50),
+    ...limited(50),
     message: 'Too many client metadata documents; try again in 50 seconds',
-    detail: '10 documents were fetched from client.example within a minute'
+    detail: '10 documents were fetched for one address within a minute'
   })
-  t.equal(fetched.length, 10)
+  t.equal(fetched.filter((fetched) => fetched !== PROBE).length, 10)
   await t.resolves(documents.find(url(0)), 'a cached document costs nothing')
-  await t.resolves(documents.find('https://other.example/x'), 'other hosts are not affected')
+  await t.resolves(documents.find(url(10), '192.0.2.2'), 'another address has a limit of its own, for the same host')
   state.ms = 59_999
-  await t.rejects(documents.find(url(10)), unavailable(429, 1))
+  await t.rejects(documents.find(url(11)), limited(1))
   state.ms++
-  await t.resolves(documents.find(url(10)))
-  await t.rejects(documents.find(url(11)), unavailable(429, 1), 'the next fetch must wait for the next second')
+  await t.resolves(documents.find(url(11)))
 })
 
-t.test('sixty fetches a minute in total, key sets included', async (t) => {
+t.test('the 65,536 networks of one IPv6 site have thirty fetches a minute together', async (t) => {
+  const { documents } = createFixture(t)
+  for (let index = 0; index < 30; index++) {
+    await documents.find(`https://client.example/${index}`, `2001:db8:1:${index.toString(16)}::1`)
+  }
+  await t.rejects(
+    documents.find('https://client.example/x', '2001:db8:1:ffff::1'),
+    { ...limited(60), detail: '30 documents were fetched for one network within a minute' }
+  )
+  await t.resolves(documents.find('https://client.example/x', '2001:db8:2::1'))
+})
+
+t.test('strangers at many addresses keep nobody from a client that was used before', async (t) => {
   const { documents, responses, fetched, state } = createFixture(t)
   const signing = 'https://signing.example/client'
   responses.set(signing, json(document(signing, { token_endpoint_auth_method: 'private_key_jwt', jwks_uri: JWKS_URI })))
-  for (let index = 0; index < 59; index++) await documents.find(`https://host-${index}.example/x`)
+  await documents.find(ID)
+  state.ms = 300_000
+  let strangers = 0
+  const fromStranger = async (url: string) => await documents.find(url, `198.51.100.${strangers++}`)
+  responses.set('https://nowhere.example/x', unreachable())
+  for (let index = 0; index < 50; index++) await t.rejects(fromStranger('https://nowhere.example/x'), unusable(/./))
+  for (let index = 0; index < 299; index++) {
+    await documents.find(`https://host-${index}.example/x`, `203.0.${index}.1`)
+  }
   await t.rejects(
-    documents.find(signing),
-    { ...unavailable(429, 60), detail: '60 documents were fetched in total within a minute' }
+    fromStranger(signing),
+    { ...limited(60), detail: '300 documents were fetched in total within a minute' },
+    'key sets count too, and fetches that reach no server do not'
   )
-  await t.rejects(documents.find('https://host-59.example/x'), unavailable(429, 60))
-  t.equal(fetched.length, 60)
+  await t.rejects(fromStranger('https://host-299.example/x'), limited(60))
   documents.start()
   await settle()
   t.ok(documents.advertised(), 'the probe is not counted')
-  state.ms = 60_000
-  await t.resolves(documents.find('https://host-59.example/x'))
+  fetched.length = 0
+  t.match(await documents.find(ID), { clientId: ID })
+  t.strictSame(fetched, [ID], 'documents that were valid before have a total of their own')
+  state.ms += 60_000
+  await t.resolves(fromStranger('https://host-299.example/x'))
+})
+
+t.test('known documents beyond their own total are used although they are stale', async (t) => {
+  const { documents, fetched, state } = createFixture(t)
+  const url = (index: number) => `https://host-${index}.example/x`
+  for (let index = 0; index <= 300; index++) {
+    await documents.find(url(index), `203.0.${index % 256}.${index}`)
+    state.ms += 500
+  }
+  state.ms += 300_000
+  fetched.length = 0
+  for (let index = 0; index <= 300; index++) t.match(await documents.find(url(index)), { clientId: url(index) })
+  t.equal(fetched.length, 300)
 })
 
 t.test('a thousand documents are cached, and the least recently used go first', async (t) => {
@@ -352,7 +408,7 @@ t.test('a thousand documents are cached, and the least recently used go first', 
   for (let index = 0; index <= 1_000; index++) {
     responses.set(url(index), json(document(url(index)), day))
     await documents.find(url(index))
-    state.ms += 1_000
+    state.ms += 10_000
   }
   fetched.length = 0
   state.ms += 60_000
@@ -384,7 +440,7 @@ t.test('only documents of listed hosts, if hosts are listed', async (t) => {
     signing,
     json(document(signing, { token_endpoint_auth_method: 'private_key_jwt', jwks_uri: 'https://evil.example/keys' }))
   )
-  await t.rejects(documents.find(signing), { ...refused, detail: 'the host is evil.example' })
+  await t.rejects(documents.find(signing), unusable('its jwks_uri is at evil.example, which CIMD_HOSTS does not list'))
   t.notOk(fetched.includes('https://evil.example/keys'))
   documents.start()
   await settle()
@@ -443,25 +499,25 @@ t.test('over the wire: documents, redirects, sizes, and addresses that are not p
     log: { info: (_fields, message) => { t.fail(message) }, warn: (_fields, message) => { t.fail(message) } }
   })
   t.teardown(documents.close)
-  t.match(await documents.find(`${base}/good`), { clientId: `${base}/good`, name: 'Client' })
-  await t.rejects(documents.find(`${base}/moved`), {
-    ...notAccepted('it cannot be fetched from its URL'),
-    detail: `${base}/moved answered with a redirect, which is not followed`
-  })
+  t.match(await documents.find(`${base}/good`, ADDRESS), { clientId: `${base}/good`, name: 'Client' })
   await t.rejects(
-    documents.find(`${base}/large`),
-    { ...notAccepted('it cannot be fetched from its URL'), detail: `${base}/large answered with more than 5120 bytes` }
+    documents.find(`${base}/moved`, ADDRESS),
+    unusable(`it cannot be fetched from its URL: ${base}/moved answered with a redirect, which is not followed`)
   )
-  await t.rejects(documents.find(`${base}/drop`), unavailable(503, 5))
+  await t.rejects(
+    documents.find(`${base}/large`, ADDRESS),
+    unusable(`it cannot be fetched from its URL: ${base}/large answered with more than 5120 bytes`)
+  )
+  await t.rejects(documents.find(`${base}/drop`, ADDRESS), unusable(/it cannot be fetched from its URL/))
   t.strictSame(asked.slice(0, 4), ['/good', '/moved', '/large', '/drop'])
-  t.strictSame((await documents.find(`${base}/good`)).redirectUris, ['http://localhost/callback'])
+  t.strictSame((await documents.find(`${base}/good`, ADDRESS)).redirectUris, ['http://localhost/callback'])
   while (!documents.advertised()) await settle()
 
   asked.length = 0
   const guarded = createFixture(t, { fetchDocument: createPublicFetcher({ lookup, ca: cert }) })
   await t.rejects(
     guarded.documents.find(`${base}/good`),
-    { ...notAccepted('it cannot be fetched from its URL'), detail: `${base}/good is not at a public address` }
+    unusable(`it cannot be fetched from its URL: ${base}/good is not at a public address`)
   )
   t.strictSame(asked, [])
 })

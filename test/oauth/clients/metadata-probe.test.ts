@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { FetchError } from '../../../src/net/fetch.ts'
 import type { PublicDocument } from '../../../src/net/public-fetch.ts'
 import {
-  createFixture, ID, invalid, json, PROBE, settle, unavailable, unreachable
+  createFixture, ID, json, PROBE, settle, unreachable, unusable
 } from '../../support/metadata-documents.ts'
 
 t.test('documents are advertised once the probe found a valid one, which is then cached', async (t) => {
@@ -75,7 +75,7 @@ t.test('an invalid document at CIMD_PROBE_URL is logged with the reason', async 
   documents.start()
   await settle()
   t.match(logged, [{
-    fields: { reason: 'The client metadata document is not accepted: its client_id must be its own URL, byte for byte' }
+    fields: { reason: 'its client_id must be its own URL, byte for byte' }
   }])
 })
 
@@ -87,9 +87,7 @@ t.test("a client's URL that cannot be reached triggers a probe and has no other 
   responses.set(ID, unreachable())
   const fail = async () => {
     await t.rejects(documents.find(ID), {
-      ...unavailable(503, 5),
-      message: 'The client metadata document cannot be fetched now; try again shortly',
-      detail: 'https://somewhere cannot be reached (ENOTFOUND)',
+      ...unusable('it cannot be fetched from its URL: https://somewhere cannot be reached (ENOTFOUND)'),
       cause: Error
     })
     await settle()
@@ -107,9 +105,9 @@ t.test("a client's URL that cannot be reached triggers a probe and has no other 
 
   state.ms = 100_000
   responses.set(ID, json({}))
-  await t.rejects(documents.find(ID), invalid(/client_id/))
+  await t.rejects(documents.find(ID), unusable(/client_id/))
   responses.set(ID, new FetchError('no public address'))
-  await t.rejects(documents.find(ID), invalid(/cannot be fetched/))
+  await t.rejects(documents.find(ID), unusable(/cannot be fetched/))
   await settle()
   t.equal(probes(), 2, 'a wrong response says nothing about the network')
 
@@ -138,7 +136,7 @@ t.test('one probe at a time, however long it takes', async (t) => {
   } = createFixture(t, { fetchDocument: (url) => url === PROBE ? new Promise(() => { probes++ }) : fails })
   documents.start()
   state.ms = 60_000
-  await t.rejects(documents.find(ID), unavailable(503, 5))
+  await t.rejects(documents.find(ID), unusable(/it cannot be fetched from its URL: .*ENOTFOUND/))
   t.equal(probes, 1)
 })
 

@@ -1,4 +1,5 @@
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
+import type { Client } from '../../clients/clients.ts'
 
 /**
  * A person's permission for a client to act on their behalf, from the sign-in until it is revoked or expires. Access
@@ -7,6 +8,9 @@ import type { UpstreamTokens } from '../../../provider/token-response.ts'
 export interface Grant {
   id: string
   clientId: string
+  /** The client as it was at the sign-in: a grant is never used by a client that proves less (see isSameClient). */
+  clientKind: Client['kind']
+  clientAuthMethod: Client['authMethod']
   /** `sub` at the provider. */
   subject: string
   /** Space-separated. */
@@ -31,6 +35,20 @@ export interface Grant {
   currentHash: string
   /** Milliseconds since the epoch: when the current refresh token replaced the one before. */
   rotatedAt: number
+}
+
+/** The properties of a client that its grants are bound to. */
+export type GrantClient = Pick<Client, 'id' | 'kind' | 'authMethod'>
+
+/**
+ * Returns whether a client is the one that a grant was made for. A client that was removed from OAUTH_CLIENTS must not
+ * go on as a public one, nor one with a key use its grants without it.
+ */
+export function isSameClient (
+  { clientId, clientKind, clientAuthMethod }: Pick<Grant, 'clientId' | 'clientKind' | 'clientAuthMethod'>,
+  { id, kind, authMethod }: GrantClient
+): boolean {
+  return clientId === id && clientKind === kind && clientAuthMethod === authMethod
 }
 
 /** A grant as it was read. `record` is its text in the store, for a compare-and-set. */

@@ -30,13 +30,10 @@ export interface GrantLifetimes {
   maxAgeUncheckedSeconds: number
 }
 
-export interface NewGrant {
-  clientId: string
-  subject: string
-  scope: string
-  claims: Record<string, unknown>
+export interface NewGrant extends Pick<
+  Grant, 'clientId' | 'clientKind' | 'clientAuthMethod' | 'subject' | 'scope' | 'claims' | 'refreshes'
+> {
   sid: string | undefined
-  refreshes: boolean
   upstream: StoredTokens
 }
 

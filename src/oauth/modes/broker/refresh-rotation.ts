@@ -3,7 +3,8 @@ import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { Log } from '../../../logging/log.ts'
 import { narrowScope } from '../../protocol/scope.ts'
 import { digest, timingSafeEquals } from '../../../crypto/hash.ts'
-import type { Grant, StoredGrant } from './grant.ts'
+import { isSameClient } from './grant.ts'
+import type { Grant, GrantClient, StoredGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { parseRefreshToken } from './refresh-token-format.ts'
 import type { RefreshToken } from './refresh-token-format.ts'
@@ -42,12 +43,16 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
   }
 
   /** Nothing is ended for a token that Seed did not make, or of another client: anyone could end anyone's grant. */
-  function checkToken (presented: string, token: RefreshToken, grant: Grant, clientId: string): void {
+  function checkToken (presented: string, token: RefreshToken, grant: Grant, client: GrantClient): void {
     if (!grants.isGenuine(token, grant)) throw invalidGrant('it was not issued here (or SEED_SECRET was changed)')
     if (token.number === grant.number && !timingSafeEquals(digest(presented), grant.currentHash)) {
       throw invalidGrant('it is not the current one')
     }
-    if (clientId !== grant.clientId) throw invalidGrant('it was issued to another client')
+    if (client.id !== grant.clientId) throw invalidGrant('it was issued to another client')
+    if (!isSameClient(grant, client)) {
+      throw invalidGrant(`its client was ${grant.clientKind} and authenticated with ${grant.clientAuthMethod}; ` +
+        `now it is ${client.kind} and authenticates with ${client.authMethod}`)
+    }
   }
 
   /** Returns the grant if the token was used before: a repetition within the grace window, theft after it. */
@@ -85,12 +90,12 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
      * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
      */
     async rotate (
-      presented: string, clientId: string, scope: string | undefined
+      presented: string, client: GrantClient, scope: string | undefined
     ): Promise<{ grant: Grant, scope: string }> {
       const token = parseRefreshToken(presented)
       if (token === undefined) throw invalidGrant('it does not have the format of a refresh token')
       const { grant } = await load(token)
-      checkToken(presented, token, grant, clientId)
+      checkToken(presented, token, grant, client)
       const granted = narrowScope(scope, grant.scope)
       const rotated = await alreadyRotated(grant, token) ??
         await singleFlight(`${token.grantId}.${token.number}`, async () => await refreshAndRotate(token))

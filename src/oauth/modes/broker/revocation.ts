@@ -1,8 +1,11 @@
 import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
+import { OAuthError } from '../../../errors/oauth-error.ts'
 import { TokenError } from '../../../tokens/token-error.ts'
 import type { TokenRevoker } from '../mode.ts'
+import { isSameClient } from './grant.ts'
+import type { GrantClient } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { parseRefreshToken } from './refresh-token-format.ts'
 
@@ -21,6 +24,15 @@ export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRev
     return stored.grant.id
   }
 
+  /** A client with a key or a secret must have authenticated with it (RFC 7009 section 2.1). */
+  async function checkClient (grantId: string, client: GrantClient): Promise<void> {
+    const stored = await grants.find(grantId)
+    if (stored === undefined || isSameClient(stored.grant, client)) return
+    throw new OAuthError('invalid_client', 'This token belongs to a client that authenticates in another way', {
+      detail: `its client was ${stored.grant.clientKind} and authenticated with ${stored.grant.clientAuthMethod}`
+    })
+  }
+
   async function grantOfAccessToken (token: string, clientId: string): Promise<string | undefined> {
     try {
       const principal = await verifyAccessToken(token)
@@ -35,7 +47,9 @@ export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRev
     /** The hint is not needed: the two kinds look different. */
     async revoke (token, _hint, client) {
       const grantId = await grantOf(token, client.id)
-      if (grantId !== undefined) await grants.revoke(grantId, 'revoked by the client')
+      if (grantId === undefined) return
+      await checkClient(grantId, client)
+      await grants.revoke(grantId, 'revoked by the client')
     }
   }
 }

@@ -72,6 +72,8 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
     const { subject, claims, sid } = await identity.identify(tokens, { nonce, maxAgeSeconds })
     return await grants.create({
       clientId: request.client.id,
+      clientKind: request.client.kind,
+      clientAuthMethod: request.client.authMethod,
       subject,
       scope: request.scopes.join(' '),
       claims,

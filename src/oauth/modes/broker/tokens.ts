@@ -24,7 +24,7 @@ export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
     },
 
     async refreshToken ({ refreshToken, scope }, client) {
-      const rotated = await rotation.rotate(refreshToken, client.id, scope)
+      const rotated = await rotation.rotate(refreshToken, client, scope)
       return await issueTokens(rotated.grant, rotated.scope)
     }
   }

@@ -13,6 +13,8 @@ import { SEED_SECRET } from '../../../support/broker.ts'
 /** Grants in the store: how long they stay, how they are found again, how they end. */
 const DETAILS: NewGrant = {
   clientId: 'client',
+  clientKind: 'registered',
+  clientAuthMethod: 'none',
   subject: 'ada',
   scope: 'openid',
   claims: { name: 'Ada' },
