@@ -68,12 +68,13 @@ export type MetadataDocuments = ReturnType<typeof createMetadataDocuments>
  *   triggers that probe and has no other effect on what is advertised.
  */
 export function createMetadataDocuments (options: MetadataDocumentsOptions) {
-  const { fetchDocument, enabled, probeUrl, allowedHosts, redirectUriSchemes, log } = options
+  const { enabled, probeUrl, allowedHosts, log } = options
   const { now = () => performance.now() } = options
   const cache = new LRUCache<string, CachedDocument>({ max: MAX_DOCUMENTS })
   const singleFlight = createSingleFlight<MetadataDocument>()
   const fetchLimit = createMetadataFetchLimit(now)
   const probe = createMetadataProbe({ probeUrl, load: loadProbe, log, now })
+  const fetchClient = createClientFetch(options, probe.recheck)
 
   async function loadProbe (): Promise<unknown> {
     return await load(probeUrl, () => () => {}).catch((err: unknown) => { throw toAnswer(err) })
@@ -86,38 +87,6 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
       cache.set(clientId, { document, freshUntil, staleUntil: freshUntil + MAX_STALE_SECONDS * 1_000 })
       return document
     })
-  }
-
-  async function fetchClient (clientId: string, beginFetch: BeginFetch) {
-    const { value, freshSeconds } = await fetchObject(checkClientId(clientId), beginFetch)
-    const document = validateDocument(clientId, value, redirectUriSchemes)
-    if (document.tokenEndpointAuthMethod === 'none' || document.jwks !== undefined) return { document, freshSeconds }
-    const jwksUri = checkDocumentUrl(value['jwks_uri'], (why) => invalidDocument(`its jwks_uri ${why}`))
-    const keySet = await fetchObject(jwksUri, beginFetch)
-    return {
-      document: { ...document, jwks: validateKeySet(keySet.value) },
-      freshSeconds: Math.min(freshSeconds, keySet.freshSeconds)
-    }
-  }
-
-  async function fetchObject (url: URL, beginFetch: BeginFetch) {
-    const reachedNoServer = beginFetch(url)
-    try {
-      const { status, headers, body } = await fetchDocument(url.href)
-      if (status >= 500 || status === 429) throw new DocumentUnavailable(invalidDocument(`its URL answered ${status}`))
-      if (status !== 200) throw invalidDocument(`its URL answered ${status}`)
-      if (!isJson(headers['content-type'])) throw invalidDocument('its content type is not JSON')
-      const value = parseJsonObject(body)
-      if (value === undefined) throw invalidDocument('it is not a JSON object')
-      return { value, freshSeconds: freshnessSeconds(headers) }
-    } catch (err) {
-      if (!(err instanceof FetchError)) throw err
-      if (err.status === undefined) reachedNoServer()
-      const answer = invalidDocument('it cannot be fetched from its URL', err)
-      if (!err.network) throw answer
-      probe.recheck()
-      throw new DocumentUnavailable(answer)
-    }
   }
 
   function isAllowedHost ({ host }: URL): boolean {
@@ -195,6 +164,47 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
     },
 
     close: probe.close
+  }
+}
+
+/**
+ * Makes the function that fetches and validates a document, and its key set where that is elsewhere.
+ * @param onUnreachable called when a URL could not be reached
+ */
+function createClientFetch (
+  { fetchDocument, redirectUriSchemes }: Pick<MetadataDocumentsOptions, 'fetchDocument' | 'redirectUriSchemes'>,
+  onUnreachable: () => void
+) {
+  async function fetchObject (url: URL, beginFetch: BeginFetch) {
+    const reachedNoServer = beginFetch(url)
+    try {
+      const { status, headers, body } = await fetchDocument(url.href)
+      if (status >= 500 || status === 429) throw new DocumentUnavailable(invalidDocument(`its URL answered ${status}`))
+      if (status !== 200) throw invalidDocument(`its URL answered ${status}`)
+      if (!isJson(headers['content-type'])) throw invalidDocument('its content type is not JSON')
+      const value = parseJsonObject(body)
+      if (value === undefined) throw invalidDocument('it is not a JSON object')
+      return { value, freshSeconds: freshnessSeconds(headers) }
+    } catch (err) {
+      if (!(err instanceof FetchError)) throw err
+      if (err.status === undefined) reachedNoServer()
+      const answer = invalidDocument('it cannot be fetched from its URL', err)
+      if (!err.network) throw answer
+      onUnreachable()
+      throw new DocumentUnavailable(answer)
+    }
+  }
+
+  return async function fetchClient (clientId: string, beginFetch: BeginFetch) {
+    const { value, freshSeconds } = await fetchObject(checkClientId(clientId), beginFetch)
+    const document = validateDocument(clientId, value, redirectUriSchemes)
+    if (document.tokenEndpointAuthMethod === 'none' || document.jwks !== undefined) return { document, freshSeconds }
+    const jwksUri = checkDocumentUrl(value['jwks_uri'], (why) => invalidDocument(`its jwks_uri ${why}`))
+    const keySet = await fetchObject(jwksUri, beginFetch)
+    return {
+      document: { ...document, jwks: validateKeySet(keySet.value) },
+      freshSeconds: Math.min(freshSeconds, keySet.freshSeconds)
+    }
   }
 }
 

@@ -157,7 +157,7 @@ t.test('any other credential is invalid_client and does not consume the code', a
     const { send } = await withCode(seed, clientId)
     const answer = await send(credentials, headers)
     t.match(await readTokens(answer), { status: 401, error: 'invalid_client' }, about)
-    t.equal(answer.headers.get('www-authenticate'), 'Basic realm="Seed"', 'every 401 has a challenge (RFC 9110 section 15.5.2)')
+    t.equal(answer.headers.get('www-authenticate'), 'Basic realm="Seed"', 'a challenge (RFC 9110 section 15.5.2)')
     const good = clientId === 'basic+client'
       ? await send({}, { authorization: basic('basic+client', SECRET) })
       : await send(clientId === 'key-client'

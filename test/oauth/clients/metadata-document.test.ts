@@ -113,7 +113,8 @@ const refusals: Record<string, Members[]> = {
       'http://client.example/cb'
     ]
   }],
-  'its redirect_uris: A redirect URI must use https, http on this machine, or a scheme that the server lists (REDIRECT_URI_SCHEMES)': [
+  ['its redirect_uris: A redirect URI must use https, http on this machine, or a scheme that the server lists ' +
+    '(REDIRECT_URI_SCHEMES)']: [
     { redirect_uris: ['javascript:alert(1)'] },
     { redirect_uris: ['other://callback'] }
   ],

@@ -121,7 +121,7 @@ t.test('a client id that is not an https URL with a path, in normal form, is ref
   }
 })
 
-t.test('every failure of a document has the same answer, its reason is in the log only, and it is not cached', async (t) => {
+t.test('every failure of a document has the same answer, a reason for the log only, and is not cached', async (t) => {
   const body = JSON.stringify(document(ID))
   const cases: Array<[StubResponse, string]> = [
     ...[201, 204, 206, 400, 404, 410, 429, 500, 503].map((status): [StubResponse, string] => [
