@@ -6,14 +6,15 @@ import { freePort } from './free-port.ts'
 import { TOOL_SERVER, emptyFolder, startProcess } from './process.ts'
 import { ready, startSeed } from './seed.ts'
 import type { TestSeed } from './seed.ts'
+import { until } from './until.ts'
 
 /** Several Seeds in this process on one store, which clients take for one server. */
 export interface Replicas {
   /** BASE_URL of all of them. */
   url: string
   seeds: TestSeed[]
-  /** Resolves when one of them has logged this message. */
-  logged (message: string): Promise<void>
+  /** Resolves when they have logged this message as often, together. */
+  logged (message: string, times: number): Promise<void>
   provider: DevProvider
   /** An access token. */
   token (subject?: string): Promise<string>
@@ -52,7 +53,10 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, definitions
   return {
     ...share(provider, seeds.map(({ url }) => url)),
     seeds,
-    logged: async (message) => { await Promise.race(seeds.map(async ({ logged }) => await logged(({ msg }) => msg === message))) }
+    async logged (message, times) {
+      const count = (): number => seeds.flatMap(({ logs }) => logs).filter(({ msg }) => msg === message).length
+      await until(() => count() >= times, `"${message}" is logged ${times} times`)
+    }
   }
 }
 
@@ -79,7 +83,13 @@ export async function startReplicaProcesses (t: Test, { redisUrl, count = 2 }: {
   }))
   return {
     ...share(provider, processes.map(({ url }) => url)),
-    logged: async (message) => { await Promise.race(processes.map(async ({ printed }) => await printed(new RegExp(`"msg":"${message}"`)))) },
+    async logged (message, times) {
+      const count = async (): Promise<number> => {
+        const outputs = await Promise.all(processes.map(async ({ output }) => await output()))
+        return outputs.join('').split(`"msg":"${message}"`).length - 1
+      }
+      await until(async () => await count() >= times, `"${message}" is logged ${times} times`)
+    },
     async stop () {
       for (const { child } of processes) child.kill('SIGTERM')
       return await Promise.all(processes.map(async ({ ended }) => (await ended).code))
