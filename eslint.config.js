@@ -133,11 +133,9 @@ const FENCED = {
 
 /** Folders with lines over 120 characters that remain to be broken; take yours out when it is done. */
 const TOO_LONG = [
-  'plugins', 'src', 'src/config', 'src/crypto', 'src/http', 'src/limits', 'src/logging', 'src/net', 'test',
-  'test/async', 'test/clients', 'test/config', 'test/conformance', 'test/crypto', 'test/dev', 'test/http',
-  'test/json', 'test/limits', 'test/logging', 'test/mcp/sessions', 'test/mcp/streams', 'test/net',
-  'test/plugins', 'test/process',
-  'test/resilience', 'test/store', 'test/support'
+  'plugins', 'src', 'src/http', 'src/logging', 'test', 'test/async', 'test/clients', 'test/conformance', 'test/dev',
+  'test/http', 'test/json', 'test/logging', 'test/mcp/sessions', 'test/mcp/streams', 'test/plugins', 'test/process',
+  'test/resilience', 'test/support'
 ].map((folder) => `${folder}/*.{ts,js,mjs}`)
 
 /** The rule for one row of the table. */

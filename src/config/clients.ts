@@ -75,7 +75,7 @@ function checkClient (client: Client): string[] {
   const method = `has a client "${id}" whose method ${authMethod}`
   const problems: string[] = []
   if (id.startsWith('seed-') || id.includes('://')) {
-    problems.push(`must not use the client_id "${id}": Seed gives ids of that form (seed-…, or a URL) to other clients`)
+    problems.push(`must not use the client_id "${id}": ids of that form are for other clients`)
   }
   if (authMethod.startsWith('client_secret') !== (secret !== undefined)) {
     problems.push(`${method} ${secret === undefined ? 'needs a' : 'allows no'} client_secret`)

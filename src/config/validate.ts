@@ -57,8 +57,8 @@ function * checkBaseUrl ({ BASE_URL: value }: Env): Problems {
   const problems = [...checkHttpsUrl('BASE_URL', value)]
   yield * problems
   if (problems.length > 0 || new URL(value).origin === value.replace(/\/$/, '')) return
-  const wanted = 'must be an origin such as https://seed.example.com, in lower case, without default port, path or query'
-  yield problem('BASE_URL', `${wanted} (it is "${value}")`)
+  const form = 'in lower case, without default port, path or query'
+  yield problem('BASE_URL', `must be an origin such as https://seed.example.com, ${form} (it is "${value}")`)
 }
 
 /** Settings that sign-in needs, on its own or in a mode or with a preset. */
@@ -67,7 +67,10 @@ function * checkSignIn (env: Env): Problems {
   const issuer = env.OIDC_ISSUER ?? ''
   const preset = findPreset(env.OIDC_PROVIDER, issuer)
   if (issuer === '') {
-    yield missing('OIDC_ISSUER', 'set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in)')
+    yield missing(
+      'OIDC_ISSUER',
+      'set it to the issuer URL of your OpenID provider (or set AUTH_REQUIRED=false)'
+    )
   }
   if (!broker && env.OIDC_AUDIENCE === undefined) {
     yield missing('OIDC_AUDIENCE', "set it to the audience of your provider's access tokens, usually the client id")
@@ -79,7 +82,8 @@ function * checkSignIn (env: Env): Problems {
     yield missing('OIDC_CLIENT_ID', 'set it to the id of the client that you registered for Seed at the provider')
   }
   if (broker && env.REDIS_URL !== undefined && env.SEED_SECRET === undefined) {
-    yield missing('SEED_SECRET', 'OAUTH_MODE=broker with REDIS_URL needs one for all replicas; make it with `openssl rand -base64 32`')
+    const reason = 'OAUTH_MODE=broker with REDIS_URL needs one for all replicas'
+    yield missing('SEED_SECRET', `${reason}; make it with \`openssl rand -base64 32\``)
   }
   if (!broker && preset.brokerOnly !== undefined) {
     yield problem('OAUTH_MODE', `must be broker for ${preset.name}: ${preset.brokerOnly}`)

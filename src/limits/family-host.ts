@@ -1,7 +1,7 @@
 import type { Gossip } from './gossip.ts'
 import type { MinuteWindow } from './minute-window.ts'
 
-/** What gauges and counters share. */
+/** The parts of the shared counters that a gauge or counter uses. */
 export interface FamilyHost {
   readonly gossip: Pick<Gossip, 'announce' | 'scheduleFlush' | 'otherReplicas'>
   readonly minute: MinuteWindow

@@ -22,13 +22,25 @@ t.test('clients may be public or have a secret or a key, which decides their aut
   const common = { name: undefined, redirectUris: [CB], secretHash: undefined, jwks: undefined }
   for (const [given, expected] of [
     [{}, { ...common, authMethod: 'none' }],
-    [{ client_name: 'CI', redirect_uris: [CB, 'http://localhost/cb'] }, { ...common, name: 'CI', redirectUris: [CB, 'http://localhost/cb'], authMethod: 'none' }],
+    [
+      { client_name: 'CI', redirect_uris: [CB, 'http://localhost/cb'] },
+      { ...common, name: 'CI', redirectUris: [CB, 'http://localhost/cb'], authMethod: 'none' }
+    ],
     [{ token_endpoint_auth_method: 'none' }, { ...common, authMethod: 'none' }],
     [{ client_secret: SECRET }, { ...common, authMethod: 'client_secret_basic', secretHash }],
-    [{ client_secret: SECRET, token_endpoint_auth_method: 'client_secret_basic' }, { ...common, authMethod: 'client_secret_basic', secretHash }],
-    [{ client_secret: SECRET, token_endpoint_auth_method: 'client_secret_post' }, { ...common, authMethod: 'client_secret_post', secretHash }],
+    [
+      { client_secret: SECRET, token_endpoint_auth_method: 'client_secret_basic' },
+      { ...common, authMethod: 'client_secret_basic', secretHash }
+    ],
+    [
+      { client_secret: SECRET, token_endpoint_auth_method: 'client_secret_post' },
+      { ...common, authMethod: 'client_secret_post', secretHash }
+    ],
     [{ jwks: JWKS }, { ...common, authMethod: 'private_key_jwt', jwks: JWKS }],
-    [{ jwks: JWKS, token_endpoint_auth_method: 'private_key_jwt' }, { ...common, authMethod: 'private_key_jwt', jwks: JWKS }]
+    [
+      { jwks: JWKS, token_endpoint_auth_method: 'private_key_jwt' },
+      { ...common, authMethod: 'private_key_jwt', jwks: JWKS }
+    ]
   ] as const) {
     const { clients, problems } = read([{ client_id: 'ci', redirect_uris: [CB], ...given }])
     t.same(problems, [], JSON.stringify(given))
@@ -40,35 +52,70 @@ t.test('clients may be public or have a secret or a key, which decides their aut
 t.test('a value of another form is one problem, which names the place and repeats no value', async (t) => {
   const good = { client_id: 'ci', redirect_uris: [CB] }
   for (const [given, says] of [
-    ['', 'the value is not JSON'], ['not JSON', 'the value is not JSON'], ['{"client_id":"ci"', 'the value is not JSON'], ['null', 'the value must be array'], [{}, 'the value'], [good, 'the value'], ['"ci"', 'the value'],
+    ['', 'the value is not JSON'], ['not JSON', 'the value is not JSON'], [
+      '{"client_id":"ci"', 'the value is not JSON'
+    ], ['null', 'the value must be array'], [{}, 'the value'], [good, 'the value'], ['"ci"', 'the value'],
     [[null], '/0 '], [[7], '/0 '], [[[]], '/0 '], [[{}], '/0 '], [[good, { client_id: 'two' }], '/1 '],
-    [[{ ...good, client_id: '' }], '/0/client_id '], [[{ ...good, client_id: 'c i' }], '/0/client_id '], [[{ ...good, client_id: 'cï' }], '/0/client_id '], [[{ ...good, client_id: 'c'.repeat(257) }], '/0/client_id '], [[{ ...good, client_id: 7 }], '/0/client_id '],
-    [[{ ...good, client_name: '' }], '/0/client_name '], [[{ ...good, client_name: 'n'.repeat(201) }], '/0/client_name '],
-    [[{ ...good, redirect_uris: [] }], '/0/redirect_uris '], [[{ ...good, redirect_uris: CB }], '/0/redirect_uris '], [[{ ...good, redirect_uris: [''] }], '/0/redirect_uris/0 '], [[{ ...good, redirect_uris: Array(51).fill(CB) }], '/0/redirect_uris '],
-    [[{ ...good, client_secret: 'hunter2' }], '/0/client_secret '], [[{ ...good, client_secret: 's'.repeat(513) }], '/0/client_secret '],
+    [[{ ...good, client_id: '' }], '/0/client_id '], [[{ ...good, client_id: 'c i' }], '/0/client_id '], [
+      [{ ...good, client_id: 'cï' }],
+      '/0/client_id '
+    ], [[{ ...good, client_id: 'c'.repeat(257) }], '/0/client_id '], [[{ ...good, client_id: 7 }], '/0/client_id '],
+    [
+      [{ ...good, client_name: '' }],
+      '/0/client_name '
+    ], [[{ ...good, client_name: 'n'.repeat(201) }], '/0/client_name '],
+    [[{ ...good, redirect_uris: [] }], '/0/redirect_uris '], [[{ ...good, redirect_uris: CB }], '/0/redirect_uris '], [
+      [{ ...good, redirect_uris: [''] }],
+      '/0/redirect_uris/0 '
+    ], [[{ ...good, redirect_uris: Array(51).fill(CB) }], '/0/redirect_uris '],
+    [
+      [{ ...good, client_secret: 'hunter2' }],
+      '/0/client_secret '
+    ], [[{ ...good, client_secret: 's'.repeat(513) }], '/0/client_secret '],
     [[{ ...good, token_endpoint_auth_method: 'tls_client_auth' }], '/0/token_endpoint_auth_method '],
-    [[{ ...good, jwks: { keys: [] } }], '/0/jwks/keys '], [[{ ...good, jwks: [] }], '/0/jwks '], [[{ ...good, jwks: { keys: [{}] } }], '/0/jwks/keys/0 '],
+    [
+      [{ ...good, jwks: { keys: [] } }],
+      '/0/jwks/keys '
+    ], [[{ ...good, jwks: [] }], '/0/jwks '], [[{ ...good, jwks: { keys: [{}] } }], '/0/jwks/keys/0 '],
     [[{ ...good, secret: 'hunter2' }], '/0/secret is not a known member']
   ] as Array<[unknown, string]>) {
     const { clients, problems } = read(given)
     t.same(clients, [])
     t.equal(problems.length, 1, JSON.stringify(given).slice(0, 80))
-    t.ok(problems[0]!.startsWith(`must be a JSON array of clients, each with client_id and redirect_uris: ${says}`), String(problems[0]))
+    t.ok(
+      problems[0]!.startsWith(`must be a JSON array of clients, each with client_id and redirect_uris: ${says}`),
+      String(problems[0])
+    )
     t.notMatch(problems[0], 'hunter2')
   }
 })
 
 t.test('members that do not fit together are problems', async (t) => {
   for (const [given, problem] of [
-    [{ client_id: 'seed-mine' }, 'must not use the client_id "seed-mine": Seed gives ids of that form (seed-…, or a URL) to other clients'],
-    [{ client_id: 'https://ci.example.com/id' }, 'must not use the client_id "https://ci.example.com/id": Seed gives ids of that form (seed-…, or a URL) to other clients'],
-    [{ token_endpoint_auth_method: 'client_secret_post' }, 'has a client "ci" whose method client_secret_post needs a client_secret'],
-    [{ token_endpoint_auth_method: 'none', client_secret: SECRET }, 'has a client "ci" whose method none allows no client_secret'],
+    [
+      { client_id: 'seed-mine' },
+      'must not use the client_id "seed-mine": ids of that form are for other clients'
+    ],
+    [
+      { client_id: 'https://ci.example.com/id' },
+      'must not use the client_id "https://ci.example.com/id": ids of that form are for other clients'
+    ],
+    [
+      { token_endpoint_auth_method: 'client_secret_post' },
+      'has a client "ci" whose method client_secret_post needs a client_secret'
+    ],
+    [
+      { token_endpoint_auth_method: 'none', client_secret: SECRET },
+      'has a client "ci" whose method none allows no client_secret'
+    ],
     [{ token_endpoint_auth_method: 'private_key_jwt' }, 'has a client "ci" whose method private_key_jwt needs jwks'],
     [{ token_endpoint_auth_method: 'none', jwks: JWKS }, 'has a client "ci" whose method none allows no jwks'],
     [{ client_secret: SECRET, jwks: JWKS }, 'has a client "ci" whose method client_secret_basic allows no jwks']
   ] as const) {
     t.same(read([{ client_id: 'ci', redirect_uris: [CB], ...given }]).problems, [problem])
   }
-  t.same(read([{ client_id: 'ci', redirect_uris: [CB] }, { client_id: 'ci', redirect_uris: [`${CB}2`] }]).problems, ['lists a client_id twice'])
+  t.same(
+    read([{ client_id: 'ci', redirect_uris: [CB] }, { client_id: 'ci', redirect_uris: [`${CB}2`] }]).problems,
+    ['lists a client_id twice']
+  )
 })

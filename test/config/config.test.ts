@@ -40,10 +40,19 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     oauth: {
       mode: 'proxy',
       configuredClients: [],
-      metadataDocuments: { enabled: true, allowedHosts: [], probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata' },
+      metadataDocuments: {
+        enabled: true,
+        allowedHosts: [],
+        probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata'
+      },
       registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000 },
       redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'],
-      grant: { accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 1_209_600, maxAgeSeconds: 7_776_000, maxAgeUncheckedSeconds: 86_400 },
+      grant: {
+        accessTokenTtlSeconds: 900,
+        refreshTokenTtlSeconds: 1_209_600,
+        maxAgeSeconds: 7_776_000,
+        maxAgeUncheckedSeconds: 86_400
+      },
       limits: { perAddress: 120, perClient: 600 }
     },
     access: { groups: [], emailDomains: [], unverifiedEmail: true, hostedDomains: [], claims: [], contact: undefined },
@@ -54,7 +63,13 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
       pageSize: 1_000,
       session: { idleTtlSeconds: 86_400, maxAgeSeconds: 2_592_000, maxPerPrincipal: 100, maxTotal: 50_000 },
       tool: { timeoutSeconds: 60, inputTimeoutSeconds: 600 },
-      limits: { requestsPerAddress: 3_000, requestsPerPrincipal: 600, refusedPerAddress: 60, callsPerPrincipal: 32, streamsPerPrincipal: 64 }
+      limits: {
+        requestsPerAddress: 3_000,
+        requestsPerPrincipal: 600,
+        refusedPerAddress: 60,
+        callsPerPrincipal: 32,
+        streamsPerPrincipal: 64
+      }
     }
   })
 })
@@ -161,10 +176,19 @@ t.test('every setting is read', async (t) => {
     oauth: {
       mode: 'broker',
       configuredClients: [{ id: 'ci', redirectUris: ['https://ci.example.com/cb'] }],
-      metadataDocuments: { enabled: false, allowedHosts: ['claude.ai', 'localhost:8443'], probeUrl: 'https://client.example/metadata.json' },
+      metadataDocuments: {
+        enabled: false,
+        allowedHosts: ['claude.ai', 'localhost:8443'],
+        probeUrl: 'https://client.example/metadata.json'
+      },
       registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2 },
       redirectUriSchemes: ['cursor', 'com.example.app'],
-      grant: { accessTokenTtlSeconds: 60, refreshTokenTtlSeconds: 300, maxAgeSeconds: 301, maxAgeUncheckedSeconds: 302 },
+      grant: {
+        accessTokenTtlSeconds: 60,
+        refreshTokenTtlSeconds: 300,
+        maxAgeSeconds: 301,
+        maxAgeUncheckedSeconds: 302
+      },
       limits: { perAddress: 3, perClient: 4 }
     },
     access: {
@@ -175,17 +199,31 @@ t.test('every setting is read', async (t) => {
       claims: [{ claim: 'department', value: 'R=D' }, { claim: 'active', value: 'true' }],
       contact: 'it@example.com'
     },
-    redis: { url: 'rediss+sentinel://:pw@redis.example:6380/mymaster/1', keyPrefix: 'other:', sentinelPassword: 'sentinel-pw', tlsCa: CERTIFICATE },
+    redis: {
+      url: 'rediss+sentinel://:pw@redis.example:6380/mymaster/1',
+      keyPrefix: 'other:',
+      sentinelPassword: 'sentinel-pw',
+      tlsCa: CERTIFICATE
+    },
     scopeHierarchy: [['tickets:admin', 'tickets:write'], ['tickets:write', 'tickets:read']],
     extensions: ['/extensions', '@acme/seed-tools'],
     mcp: {
       pageSize: 14,
       session: { idleTtlSeconds: 61, maxAgeSeconds: 62, maxPerPrincipal: 5, maxTotal: 6 },
       tool: { timeoutSeconds: 7, inputTimeoutSeconds: 8 },
-      limits: { requestsPerAddress: 9, requestsPerPrincipal: 10, refusedPerAddress: 11, callsPerPrincipal: 12, streamsPerPrincipal: 13 }
+      limits: {
+        requestsPerAddress: 9,
+        requestsPerPrincipal: 10,
+        refusedPerAddress: 11,
+        callsPerPrincipal: 12,
+        streamsPerPrincipal: 13
+      }
     }
   })
-  t.match((await loadConfig({ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_AUTH: 'private_key_jwt' })).oidc, { clientKey: PEM, clientAuth: 'private_key_jwt' })
+  t.match(
+    (await loadConfig({ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_AUTH: 'private_key_jwt' })).oidc,
+    { clientKey: PEM, clientAuth: 'private_key_jwt' }
+  )
 })
 
 t.test('the preset of the provider has the defaults of ACCESS_EMAIL_UNVERIFIED and OIDC_GROUPS_CLAIM', async (t) => {
@@ -211,7 +249,13 @@ t.test('Seed listens on loopback unless it is meant to be reached from elsewhere
 
 t.test('BASE_URL follows PORT when it is not set', async (t) => {
   t.equal((await loadConfig({ ...GOOD, PORT: '8080' })).baseUrl, 'http://localhost:8080')
-  for (const [given, baseUrl] of [['https://seed.example.com', 'https://seed.example.com'], ['https://seed.example.com/', 'https://seed.example.com'], ['https://seed.example.com:8443', 'https://seed.example.com:8443'], ['http://localhost:3000/', 'http://localhost:3000'], ['http://[::1]:3000', 'http://[::1]:3000']] as const) {
+  for (const [given, baseUrl] of [
+    ['https://seed.example.com', 'https://seed.example.com'],
+    ['https://seed.example.com/', 'https://seed.example.com'],
+    ['https://seed.example.com:8443', 'https://seed.example.com:8443'],
+    ['http://localhost:3000/', 'http://localhost:3000'],
+    ['http://[::1]:3000', 'http://[::1]:3000']
+  ] as const) {
     t.equal((await loadConfig({ ...GOOD, BASE_URL: given })).baseUrl, baseUrl)
     t.equal((await loadConfig({ ...GOOD, BASE_URL: given })).resource, `${baseUrl}/mcp`)
   }
@@ -227,13 +271,24 @@ t.test('the discovery document is below the issuer, with or without a trailing s
 
 t.test('AUTH_REQUIRED=false needs neither a provider nor Redis', async (t) => {
   const config = await loadConfig({ AUTH_REQUIRED: 'false' })
-  t.match(config, { authRequired: false, host: 'localhost', redis: { url: undefined }, oidc: { issuer: '', audience: '', clientId: '' } })
-  t.same((await problemsOf(t, { AUTH_REQUIRED: 'false', OIDC_ISSUER: 'nonsense' })).length, 1, 'a setting is checked although nothing needs it')
+  t.match(config, {
+    authRequired: false,
+    host: 'localhost',
+    redis: { url: undefined },
+    oidc: { issuer: '', audience: '', clientId: '' }
+  })
+  t.same(
+    (await problemsOf(t, { AUTH_REQUIRED: 'false', OIDC_ISSUER: 'nonsense' })).length,
+    1,
+    'a setting is checked although nothing needs it'
+  )
 })
 
 t.test('the configuration cannot be changed', async (t) => {
   const config = await loadConfig(GOOD)
-  const frozen = (value: object): boolean => Object.isFrozen(value) && Object.values(value).every((inner) => typeof inner !== 'object' || inner === null || frozen(inner as object))
+  const frozen = (value: object): boolean => Object.isFrozen(
+    value
+  ) && Object.values(value).every((inner) => typeof inner !== 'object' || inner === null || frozen(inner as object))
   t.ok(frozen(config))
   t.throws(() => { (config.oidc.scopes as string[]).push('admin') }, TypeError)
 })

@@ -25,56 +25,130 @@ t.test('all problems are reported at once, each with its setting', async (t) => 
     OAUTH_CLIENTS: '{}',
     ACCESS_CLAIMS: 'department'
   })
-  for (const name of ['SEED_SECRET', 'OAUTH_CLIENTS', 'ACCESS_CLAIMS', 'PORT', 'LOG_LEVEL', 'AUTH_REQUIRED', 'DCR_CLIENT_TTL', 'BASE_URL', 'TRUST_PROXY', 'CORS_EXTRA_ORIGINS', 'OIDC_SCOPES', 'OIDC_ALGORITHMS', 'REDIRECT_URI_SCHEMES', 'REDIS_URL', 'OIDC_CLIENT_SECRET_FILE', 'OIDC_ISSUER', 'OIDC_AUDIENCE']) {
+  for (const name of [
+    'SEED_SECRET', 'OAUTH_CLIENTS', 'ACCESS_CLAIMS', 'PORT', 'LOG_LEVEL', 'AUTH_REQUIRED', 'DCR_CLIENT_TTL', 'BASE_URL',
+    'TRUST_PROXY', 'CORS_EXTRA_ORIGINS', 'OIDC_SCOPES', 'OIDC_ALGORITHMS', 'REDIRECT_URI_SCHEMES', 'REDIS_URL',
+    'OIDC_CLIENT_SECRET_FILE', 'OIDC_ISSUER', 'OIDC_AUDIENCE'
+  ]) {
     t.equal(problems.filter((problem) => problem.startsWith(`${name} `)).length, 1, name)
   }
   t.equal(problems.length, 17)
 })
 
 t.test('the message counts the problems and has one line for each', async (t) => {
-  await t.rejects(loadConfig({ ...GOOD, PORT: 'x' }), { name: 'ConfigError', message: 'Seed cannot start: one setting needs attention (see .env.example)\n  - PORT must be a whole number (it is "x")' })
+  await t.rejects(
+    loadConfig({ ...GOOD, PORT: 'x' }),
+    {
+      name: 'ConfigError',
+      message: 'Seed cannot start: one setting needs attention (see .env.example)\n' +
+        '  - PORT must be a whole number (it is "x")'
+    }
+  )
   const { message } = await loadConfig({}).catch((err: unknown) => err) as ConfigError
-  t.match(message, /^Seed cannot start: 2 settings need attention \(see \.env\.example\)\n {2}- OIDC_ISSUER is missing: set it to the issuer URL.*\n {2}- OIDC_AUDIENCE is missing: set it to the audience/)
+  t.match(
+    message,
+    /^Seed cannot start: 2 settings need attention \(see \.env\.example\)\n {2}- OIDC_ISSUER is missing: set it to the issuer URL.*\n {2}- OIDC_AUDIENCE is missing: set it to the audience/
+  )
 })
 
 t.test('a problem never shows a secret', async (t) => {
   writeFileSync(join(folder, 'redis'), 'http://:hunter2@redis')
-  for (const env of [{ REDIS_URL: 'http://:hunter2@redis' }, { REDIS_URL_FILE: join(folder, 'redis') }, { REDIS_URL: 'redis+sentinel://:hunter2@redis' }, { REDIS_URL: 'redis://:hunter2%@redis' }, { REDIS_SENTINEL_PASSWORD: 'hunter2' }, { OIDC_CLIENT_SECRET: 'hunter2', OIDC_CLIENT_SECRET_FILE: join(folder, 'redis') }, { BASE_URL: 'https://user:hunter2@seed.example.com' }, { OIDC_ISSUER: 'http://user:hunter2@auth.example.com' }, { OAUTH_TOKEN_URL: 'ftp://user:hunter2@auth.example.com' }, { CORS_EXTRA_ORIGINS: 'https://user:hunter2@app.example' }, { SEED_SECRET: 'hunter2' }, { SEED_SECRET_PREVIOUS: 'hunter2' }, { OIDC_CLIENT_KEY: 'hunter2' }, { OAUTH_CLIENTS: '[{"client_secret":"hunter2"}]' }, { OAUTH_CLIENTS: 'hunter2' }]) {
+  for (const env of [
+    { REDIS_URL: 'http://:hunter2@redis' },
+    { REDIS_URL_FILE: join(folder, 'redis') },
+    { REDIS_URL: 'redis+sentinel://:hunter2@redis' },
+    { REDIS_URL: 'redis://:hunter2%@redis' },
+    { REDIS_SENTINEL_PASSWORD: 'hunter2' },
+    { OIDC_CLIENT_SECRET: 'hunter2', OIDC_CLIENT_SECRET_FILE: join(folder, 'redis') },
+    { BASE_URL: 'https://user:hunter2@seed.example.com' },
+    { OIDC_ISSUER: 'http://user:hunter2@auth.example.com' },
+    { OAUTH_TOKEN_URL: 'ftp://user:hunter2@auth.example.com' },
+    { CORS_EXTRA_ORIGINS: 'https://user:hunter2@app.example' },
+    { SEED_SECRET: 'hunter2' },
+    { SEED_SECRET_PREVIOUS: 'hunter2' },
+    { OIDC_CLIENT_KEY: 'hunter2' },
+    { OAUTH_CLIENTS: '[{"client_secret":"hunter2"}]' },
+    { OAUTH_CLIENTS: 'hunter2' }
+  ]) {
     for (const problem of await problemsOf(t, { ...GOOD, ...env })) t.notMatch(problem, 'hunter2', problem)
   }
 })
 
 t.test('an empty value counts as unset, and spaces around a value are ignored', async (t) => {
-  const config = await loadConfig({ ...Object.fromEntries(Object.keys(EnvSchema.properties).map((name) => [name, '  '])), OIDC_ISSUER: ` ${GOOD.OIDC_ISSUER}\n`, OIDC_AUDIENCE: '\tseed-client ', HOME: '/root' })
+  const config = await loadConfig({
+    ...Object.fromEntries(Object.keys(EnvSchema.properties).map((name) => [name, '  '])),
+    OIDC_ISSUER: ` ${GOOD.OIDC_ISSUER}\n`,
+    OIDC_AUDIENCE: '\tseed-client ',
+    HOME: '/root'
+  })
   t.same(config, await loadConfig(GOOD))
   t.same(await loadConfig({ ...GOOD, BASE_URL: undefined, REDIS_URL: '' }), await loadConfig(GOOD))
 })
 
 t.test('a secret can come from a file', async (t) => {
-  t.same(SECRET_SETTINGS, ['SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL', 'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'])
+  t.same(SECRET_SETTINGS, [
+    'SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL',
+    'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'
+  ])
   writeFileSync(join(folder, 'secret'), 's3cret\n')
   writeFileSync(join(folder, 'redis-url'), ' redis://:pw@redis:6379\n')
-  const config = await loadConfig({ ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'), REDIS_URL_FILE: join(folder, 'redis-url') })
+  const config = await loadConfig({
+    ...GOOD,
+    OIDC_CLIENT_SECRET_FILE: join(folder, 'secret'),
+    REDIS_URL_FILE: join(folder, 'redis-url')
+  })
   t.equal(config.oidc.clientSecret, 's3cret')
   t.equal(config.redis.url, 'redis://:pw@redis:6379')
   writeFileSync(join(folder, 'key'), `${PEM}\n`)
-  writeFileSync(join(folder, 'clients'), '[\n  { "client_id": "ci", "redirect_uris": ["https://ci.example.com/cb"] }\n]\n')
+  writeFileSync(
+    join(folder, 'clients'),
+    '[\n  { "client_id": "ci", "redirect_uris": ["https://ci.example.com/cb"] }\n]\n'
+  )
   writeFileSync(join(folder, 'seed-secret'), `${SECRET}\n`)
-  const more = await loadConfig({ ...GOOD, OIDC_CLIENT_KEY_FILE: join(folder, 'key'), OAUTH_CLIENTS_FILE: join(folder, 'clients'), SEED_SECRET_FILE: join(folder, 'seed-secret'), SEED_SECRET_PREVIOUS_FILE: join(folder, 'seed-secret') })
-  t.match({ key: more.oidc.clientKey, clients: more.oauth.configuredClients, ...more.secrets }, { key: PEM, clients: [{ id: 'ci' }], current: SECRET, previous: SECRET }, 'values of several lines too')
-  t.same(await problemsOf(t, { ...GOOD, REDIS_URL: 'redis://redis', REDIS_URL_FILE: join(folder, 'redis-url') }), ['REDIS_URL and REDIS_URL_FILE are both set: keep one of them'])
-  t.same(await problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'missing') }), ['OIDC_CLIENT_SECRET_FILE cannot be read (ENOENT): set it to a file that Seed may read'])
-  t.same(await problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: folder }), ['OIDC_CLIENT_SECRET_FILE cannot be read (EISDIR): set it to a file that Seed may read'])
+  const more = await loadConfig({
+    ...GOOD,
+    OIDC_CLIENT_KEY_FILE: join(folder, 'key'),
+    OAUTH_CLIENTS_FILE: join(folder, 'clients'),
+    SEED_SECRET_FILE: join(folder, 'seed-secret'),
+    SEED_SECRET_PREVIOUS_FILE: join(folder, 'seed-secret')
+  })
+  t.match(
+    { key: more.oidc.clientKey, clients: more.oauth.configuredClients, ...more.secrets },
+    { key: PEM, clients: [{ id: 'ci' }], current: SECRET, previous: SECRET },
+    'values of several lines too'
+  )
+  t.same(
+    await problemsOf(t, { ...GOOD, REDIS_URL: 'redis://redis', REDIS_URL_FILE: join(folder, 'redis-url') }),
+    ['REDIS_URL and REDIS_URL_FILE are both set: keep one of them']
+  )
+  t.same(
+    await problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: join(folder, 'missing') }),
+    ['OIDC_CLIENT_SECRET_FILE cannot be read (ENOENT): set it to a file that Seed may read']
+  )
+  t.same(
+    await problemsOf(t, { ...GOOD, OIDC_CLIENT_SECRET_FILE: folder }),
+    ['OIDC_CLIENT_SECRET_FILE cannot be read (EISDIR): set it to a file that Seed may read']
+  )
   writeFileSync(join(folder, 'empty'), '\n')
   for (const name of SECRET_SETTINGS) {
-    t.equal((await problemsOf(t, { ...GOOD, [`${name}_FILE`]: join(folder, 'empty') }))[0], `${name}_FILE names an empty file: put the value into it`, 'an empty secret would silently mean none')
+    t.equal(
+      (await problemsOf(t, { ...GOOD, [`${name}_FILE`]: join(folder, 'empty') }))[0],
+      `${name}_FILE names an empty file: put the value into it`,
+      'an empty secret would silently mean none'
+    )
   }
 })
 
 t.test('a .env file is read, and the environment takes precedence', async (t) => {
-  const path = join(t.testdir({ '.env': '# a comment\nOIDC_ISSUER=https://file.example\nOIDC_AUDIENCE="from the file"\nPORT=4000\nLOG_LEVEL=debug\n' }), '.env')
+  const path = join(t.testdir({
+    '.env': '# a comment\nOIDC_ISSUER=https://file.example\nOIDC_AUDIENCE="from the file"\nPORT=4000\nLOG_LEVEL=debug\n'
+  }), '.env')
   const config = await loadConfig({ PORT: '5000', LOG_LEVEL: '' }, path)
-  t.match(config, { port: 5_000, logLevel: 'debug', oidc: { issuer: 'https://file.example', audience: 'from the file' } }, 'an empty variable does not hide the file')
+  t.match(
+    config,
+    { port: 5_000, logLevel: 'debug', oidc: { issuer: 'https://file.example', audience: 'from the file' } },
+    'an empty variable does not hide the file'
+  )
   await t.rejects(loadConfig({}), ConfigError, 'by default no file is read')
   t.equal((await loadConfig(GOOD, join(folder, 'no-such.env'))).port, 3_000, 'a missing file is no error')
 })

@@ -26,9 +26,13 @@ t.test('the issuer identifies the provider', async (t) => {
 t.test('an issuer that only resembles a known one is generic', async (t) => {
   for (const issuer of [
     '', 'https://id.example.com', 'https://id.example.com/',
-    'https://accounts.google.com.evil.example', 'https://accounts.google.com/x', 'http://accounts.google.com', 'https://evil.example/https://accounts.google.com',
-    'https://login.microsoftonline.com', 'https://login.microsoftonline.com.evil.example/t/v2.0', 'https://okta.com', 'https://acme.okta.com.evil.example', 'https://evil.example/acme.okta.com/', 'https://acmeokta.com',
-    'https://auth0.com/', 'https://acme.auth0.com.evil.example/', 'https://id.example.com/realms', 'https://id.example.com/realms/', 'https://id.example.com/realms/a/b', 'https://id.example.com/application/o/', 'https://id.example.com/application/x/seed/'
+    'https://accounts.google.com.evil.example', 'https://accounts.google.com/x', 'http://accounts.google.com',
+    'https://evil.example/https://accounts.google.com',
+    'https://login.microsoftonline.com', 'https://login.microsoftonline.com.evil.example/t/v2.0', 'https://okta.com',
+    'https://acme.okta.com.evil.example', 'https://evil.example/acme.okta.com/', 'https://acmeokta.com',
+    'https://auth0.com/', 'https://acme.auth0.com.evil.example/', 'https://id.example.com/realms',
+    'https://id.example.com/realms/', 'https://id.example.com/realms/a/b', 'https://id.example.com/application/o/',
+    'https://id.example.com/application/x/seed/'
   ]) t.equal(findPreset(undefined, issuer).name, 'generic', issuer)
 })
 
@@ -61,7 +65,10 @@ t.test('each preset differs from the standards where its provider does, and nowh
     ['google', {
       authorizationParameters: { access_type: 'offline', prompt: 'consent' },
       unknownScopes: ['offline_access'],
-      scopeAliases: { 'https://www.googleapis.com/auth/userinfo.email': 'email', 'https://www.googleapis.com/auth/userinfo.profile': 'profile' },
+      scopeAliases: {
+        'https://www.googleapis.com/auth/userinfo.email': 'email',
+        'https://www.googleapis.com/auth/userinfo.profile': 'profile'
+      },
       brokerOnly: 'its access tokens are opaque, and redirect URIs are fixed',
       needsCredential: true
     }],
@@ -76,11 +83,19 @@ t.test('each preset differs from the standards where its provider does, and nowh
 t.test('a provider is asked for the scopes that it knows, each once', async (t) => {
   const wanted = ['openid', 'profile', 'offline_access']
   t.same(upstreamScopes(findPreset('generic', ''), wanted, undefined), wanted)
-  t.same(upstreamScopes(findPreset('generic', ''), wanted, ['openid']), wanted, 'what the operator lists is asked for, whatever the document says')
+  t.same(
+    upstreamScopes(findPreset('generic', ''), wanted, ['openid']),
+    wanted,
+    'what the operator lists is asked for, whatever the document says'
+  )
   t.same(upstreamScopes(findPreset('generic', ''), ['openid', 'openid'], undefined), ['openid'])
   t.same(upstreamScopes(findPreset('google', ''), wanted, undefined), ['openid', 'profile'])
   t.same(upstreamScopes(findPreset('okta', ''), wanted, ['openid', 'groups']), [...wanted, 'groups'])
   t.same(upstreamScopes(findPreset('okta', ''), [...wanted, 'groups'], ['openid', 'groups']), [...wanted, 'groups'])
-  t.same(upstreamScopes(findPreset('okta', ''), wanted, ['openid']), wanted, 'an authorization server without groups refuses the scope')
+  t.same(
+    upstreamScopes(findPreset('okta', ''), wanted, ['openid']),
+    wanted,
+    'an authorization server without groups refuses the scope'
+  )
   t.same(upstreamScopes(findPreset('okta', ''), wanted, undefined), wanted)
 })

@@ -20,14 +20,21 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['OIDC_CLIENT_AUTH', ['basic'], 'must be one of client_secret_basic, client_secret_post, private_key_jwt, none'],
   ['SEED_SECRET', ['x', 'x'.repeat(31)], 'must have at least 32 characters: make one with `openssl rand -base64 32`'],
   ['SEED_SECRET_PREVIOUS', ['x'.repeat(31)], 'must have at least 32 characters'],
-  ['OIDC_CLIENT_KEY', ['x', '-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----', '-----BEGIN PRIVATE KEY-----', PEM.replace('-----END', 'END')], 'must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")'],
+  ['OIDC_CLIENT_KEY', [
+    'x',
+    '-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----',
+    '-----BEGIN PRIVATE KEY-----',
+    PEM.replace('-----END', 'END')
+  ], 'must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")'],
   ['OIDC_CLIENT_KEY_ID', ['k'.repeat(257)], 'must have at most 256 characters'],
   ['ACCESS_TOKEN_TTL', ['59', '86401'], 'must be'],
   ['REFRESH_TOKEN_TTL', ['299'], 'must be at least 300'],
   ['GRANT_MAX_AGE', ['299'], 'must be at least 300'],
   ['GRANT_MAX_AGE_UNCHECKED', ['299', '1d'], 'must be'],
   ['ACCESS_EMAIL_UNVERIFIED', ['yes'], 'must be true or false'],
-  ['ACCESS_CLAIMS', ['department', '=x', 'a=b,c'], 'must list claims and their values, such as department=Engineering,active=true'],
+  ['ACCESS_CLAIMS', [
+    'department', '=x', 'a=b,c'
+  ], 'must list claims and their values, such as department=Engineering,active=true'],
   ['ACCESS_CONTACT', ['c'.repeat(201)], 'must have at most 200 characters'],
   ['OAUTH_CLIENTS', ['{}', 'ci', '[1]'], 'must be a JSON array of clients'],
   ['CIMD_ENABLED', ['no'], 'must be true or false'],
@@ -40,12 +47,24 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['DCR_LIMIT_TOTAL', ['0'], 'must be at least 1'],
   ['OIDC_AUDIENCE', ['a'.repeat(513)], 'must have at most 512 characters'],
   ['OIDC_CLIENT_ID', ['a'.repeat(513)], 'must have at most 512 characters'],
-  ['BASE_URL', ['seed.example.com', 'ftp://seed.example.com', '//seed.example.com', 'https://', 'localhost:3000'], 'must be a URL beginning with https://'],
-  ['BASE_URL', ['http://seed.example.com', 'http://10.0.0.1:3000', 'http://localhost.evil.example'], 'must use https; plain http is accepted for localhost only'],
-  ['BASE_URL', ['https://user:pw@seed.example.com', 'https://user@seed.example.com'], 'must not contain a user name or password'],
-  ['BASE_URL', ['https://seed.example.com/mcp', 'https://seed.example.com//', 'https://seed.example.com/?', 'https://seed.example.com?x', 'https://Seed.example.com', 'https://seed.example.com:443', 'http://localhost:80', 'https://sëed.example.com'], 'must be an origin such as https://seed.example.com'],
+  ['BASE_URL', [
+    'seed.example.com', 'ftp://seed.example.com', '//seed.example.com', 'https://', 'localhost:3000'
+  ], 'must be a URL beginning with https://'],
+  ['BASE_URL', [
+    'http://seed.example.com', 'http://10.0.0.1:3000', 'http://localhost.evil.example'
+  ], 'must use https; plain http is accepted for localhost only'],
+  ['BASE_URL', [
+    'https://user:pw@seed.example.com', 'https://user@seed.example.com'
+  ], 'must not contain a user name or password'],
+  ['BASE_URL', [
+    'https://seed.example.com/mcp', 'https://seed.example.com//', 'https://seed.example.com/?',
+    'https://seed.example.com?x', 'https://Seed.example.com', 'https://seed.example.com:443', 'http://localhost:80',
+    'https://sëed.example.com'
+  ], 'must be an origin such as https://seed.example.com'],
   ['BASE_URL', ['https://seed.example.com#x', 'https://seed.example.com/#'], 'must not contain a fragment'],
-  ['OIDC_ISSUER', ['auth.example.com', 'urn:issuer', 'ldap://auth.example.com'], 'must be a URL beginning with https://'],
+  ['OIDC_ISSUER', [
+    'auth.example.com', 'urn:issuer', 'ldap://auth.example.com'
+  ], 'must be a URL beginning with https://'],
   ['OIDC_ISSUER', ['http://auth.example.com'], 'must use https'],
   ['OIDC_ISSUER', ['https://user:pw@auth.example.com'], 'must not contain a user name or password'],
   ['OIDC_ISSUER', ['https://auth.example.com?x', 'https://auth.example.com/?'], 'must not contain a query'],
@@ -58,20 +77,39 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ] as Array<[string, string[], string]>),
   ['OIDC_SCOPES', ['profile email', 'openidx', 'OPENID', 'openid,profile'], 'must include openid'],
   ['OIDC_ALGORITHMS', ['HS256', 'none', 'rs256', 'RS256;ES256', 'ES256,HS512'], 'must list asymmetric algorithms'],
-  ['REDIS_URL', ['redis.example:6379', 'http://redis:6379', 'redis', 'redis:redis', 'redis://', 'redis://a,b', 'redis://redis:0', 'redis://redis:65536', 'redis://redis/x', 'redis://:%@redis'], 'must be a URL such as redis://'],
-  ['REDIS_URL', ['redis+sentinel://sentinel', 'redis+sentinel://sentinel/', 'redis+sentinel://sentinel/my/master', 'redis+sentinel://a,,b/mymaster'], 'must be a URL such as redis+sentinel://'],
+  ['REDIS_URL', [
+    'redis.example:6379', 'http://redis:6379', 'redis', 'redis:redis', 'redis://', 'redis://a,b', 'redis://redis:0',
+    'redis://redis:65536', 'redis://redis/x', 'redis://:%@redis'
+  ], 'must be a URL such as redis://'],
+  ['REDIS_URL', [
+    'redis+sentinel://sentinel', 'redis+sentinel://sentinel/', 'redis+sentinel://sentinel/my/master',
+    'redis+sentinel://a,,b/mymaster'
+  ], 'must be a URL such as redis+sentinel://'],
   ['REDIS_URL', ['redis+cluster://', 'redis+cluster://redis/1'], 'must be a URL such as redis+cluster://'],
   ['REDIS_SENTINEL_PASSWORD', ['pw'], 'is set, but REDIS_URL names no sentinels'],
-  ['TRUST_PROXY', ['true', '1', 'loopback', '*', 'proxy.example', '10.0.0.0/33', '10.0.0.0/0', '::/129', '::/0', '10.0.0.0/', '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0', '10.0.0.1,true'], 'must list IP addresses or CIDR ranges'],
-  ['CORS_EXTRA_ORIGINS', ['*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443', 'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'], 'must list origins such as https://claude.ai'],
-  ['REDIRECT_URI_SCHEMES', ['http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws', 'wss', 'ftp', 'Cursor', 'cursor:', 'cursor://', '1x', '-x', 'x_y', 'cursor,javascript'], 'must list private-use schemes']
+  ['TRUST_PROXY', [
+    'true', '1', 'loopback', '*', 'proxy.example', '10.0.0.0/33', '10.0.0.0/0', '::/129', '::/0', '10.0.0.0/',
+    '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0', '10.0.0.1,true'
+  ], 'must list IP addresses or CIDR ranges'],
+  ['CORS_EXTRA_ORIGINS', [
+    '*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443',
+    'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'
+  ], 'must list origins such as https://claude.ai'],
+  ['REDIRECT_URI_SCHEMES', [
+    'http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws',
+    'wss', 'ftp', 'Cursor', 'cursor:', 'cursor://', '1x', '-x', 'x_y', 'cursor,javascript'
+  ], 'must list private-use schemes']
 ]
 
 t.test('each wrong value is one problem that says what to set', async (t) => {
   for (const [name, values, says] of wrong) {
     for (const value of values) {
       const [problem = '', ...others] = await problemsOf(t, { ...GOOD, [name]: value })
-      t.same({ others, named: problem.startsWith(`${name} `) }, { others: [], named: true }, `${name}=${encodeURIComponent(value).slice(0, 40)}`)
+      t.same(
+        { others, named: problem.startsWith(`${name} `) },
+        { others: [], named: true },
+        `${name}=${encodeURIComponent(value).slice(0, 40)}`
+      )
       t.match(problem, says)
     }
   }
@@ -81,42 +119,89 @@ t.test('settings that need or exclude another say which', async (t) => {
   const { OIDC_ISSUER } = GOOD
   const google = { OIDC_ISSUER: 'https://accounts.google.com', OIDC_CLIENT_ID: 'x' }
   for (const [env, problems] of [
-    [{ OAUTH_MODE: 'broker', OIDC_ISSUER }, ['OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider']],
+    [
+      { OAUTH_MODE: 'broker', OIDC_ISSUER },
+      ['OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider']
+    ],
     [{ OAUTH_MODE: 'broker', OIDC_ISSUER, OIDC_CLIENT_ID: 'x' }, []],
     [{ OAUTH_MODE: 'broker', ...GOOD }, []],
-    [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis' }, ['SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one for all replicas; make it with `openssl rand -base64 32`']],
+    [
+      { OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis' },
+      [
+        'SEED_SECRET is missing: OAUTH_MODE=broker with REDIS_URL needs one for all replicas; ' +
+          'make it with `openssl rand -base64 32`'
+      ]
+    ],
     [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis', SEED_SECRET: SECRET }, []],
     [{ ...GOOD, REDIS_URL: 'redis://redis' }, []],
     [{ ...GOOD, REDIS_URL: 'rediss://redis', REDIS_TLS_CA: `${CERTIFICATE}\n${CERTIFICATE}` }, []],
     [{ ...GOOD, REDIS_TLS_CA: CERTIFICATE }, ['REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)']],
-    [{ ...GOOD, REDIS_URL: 'redis+cluster://redis', REDIS_TLS_CA: 'hunter2', REDIS_SENTINEL_PASSWORD: 'x' }, ['REDIS_SENTINEL_PASSWORD is set, but REDIS_URL names no sentinels (redis+sentinel://)', 'REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)', 'REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
-    [{ ...GOOD, REDIS_URL: 'rediss+sentinel://redis/mymaster', REDIS_SENTINEL_PASSWORD: 'x', REDIS_TLS_CA: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----' }, ['REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
-    [{ ...google, OIDC_AUDIENCE: 'x', OIDC_CLIENT_SECRET: 'y' }, ['OAUTH_MODE must be broker for google: its access tokens are opaque, and redirect URIs are fixed']],
+    [{ ...GOOD, REDIS_URL: 'redis+cluster://redis', REDIS_TLS_CA: 'hunter2', REDIS_SENTINEL_PASSWORD: 'x' }, [
+      'REDIS_SENTINEL_PASSWORD is set, but REDIS_URL names no sentinels (redis+sentinel://)',
+      'REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)',
+      'REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")'
+    ]],
+    [{
+      ...GOOD,
+      REDIS_URL: 'rediss+sentinel://redis/mymaster',
+      REDIS_SENTINEL_PASSWORD: 'x',
+      REDIS_TLS_CA: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'
+    }, ['REDIS_TLS_CA must be certificates in PEM form ("BEGIN CERTIFICATE")']],
+    [
+      { ...google, OIDC_AUDIENCE: 'x', OIDC_CLIENT_SECRET: 'y' },
+      ['OAUTH_MODE must be broker for google: its access tokens are opaque, and redirect URIs are fixed']
+    ],
     [{ ...google, OAUTH_MODE: 'broker' }, ['OIDC_CLIENT_SECRET is missing: google requires it']],
     [{ ...google, OAUTH_MODE: 'broker', OIDC_CLIENT_SECRET: 'y' }, []],
     [{ ...google, OAUTH_MODE: 'broker', OIDC_CLIENT_KEY: PEM }, []],
     [{ ...google, AUTH_REQUIRED: 'false' }, []],
     [{ ...GOOD, OIDC_ISSUER: 'https://acme.eu.auth0.com' }, ['OIDC_ISSUER must end with a slash for auth0']],
     [{ ...GOOD, OIDC_ISSUER: 'https://acme.eu.auth0.com/' }, []],
-    [{ OAUTH_MODE: 'broker', OIDC_PROVIDER: 'auth0' }, ['OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or AUTH_REQUIRED=false to serve without sign-in)', 'OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider']],
+    [
+      { OAUTH_MODE: 'broker', OIDC_PROVIDER: 'auth0' },
+      [
+        'OIDC_ISSUER is missing: set it to the issuer URL of your OpenID provider (or set AUTH_REQUIRED=false)',
+        'OIDC_CLIENT_ID is missing: set it to the id of the client that you registered for Seed at the provider'
+      ]
+    ],
     ...['common', 'organizations', 'consumers'].flatMap((tenant) => [
-      [{ ...GOOD, OIDC_ISSUER: `https://login.microsoftonline.com/${tenant}/v2.0` }, ['OIDC_TENANTS is missing: OIDC_ISSUER covers several tenants; list the ids of those that may sign in']],
+      [
+        { ...GOOD, OIDC_ISSUER: `https://login.microsoftonline.com/${tenant}/v2.0` },
+        ['OIDC_TENANTS is missing: OIDC_ISSUER covers several tenants; list the ids of those that may sign in']
+      ],
       [{ ...GOOD, OIDC_ISSUER: `https://login.microsoftonline.com/${tenant}/v2.0`, OIDC_TENANTS: 'a' }, []]
     ] as Array<[Record<string, string>, string[]]>),
     [{ ...GOOD, OIDC_ISSUER: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0' }, []],
-    [{ ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_SECRET: 'y' }, ['OIDC_CLIENT_KEY and OIDC_CLIENT_SECRET are both set: keep one of them']],
-    [{ ...GOOD, OIDC_CLIENT_AUTH: 'private_key_jwt' }, ['OIDC_CLIENT_KEY is missing: OIDC_CLIENT_AUTH=private_key_jwt needs it']],
-    [{ ...GOOD, OIDC_CLIENT_AUTH: 'client_secret_basic' }, ['OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=client_secret_basic needs it']],
-    [{ ...GOOD, OIDC_CLIENT_AUTH: 'client_secret_post' }, ['OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=client_secret_post needs it']],
+    [
+      { ...GOOD, OIDC_CLIENT_KEY: PEM, OIDC_CLIENT_SECRET: 'y' },
+      ['OIDC_CLIENT_KEY and OIDC_CLIENT_SECRET are both set: keep one of them']
+    ],
+    [
+      { ...GOOD, OIDC_CLIENT_AUTH: 'private_key_jwt' },
+      ['OIDC_CLIENT_KEY is missing: OIDC_CLIENT_AUTH=private_key_jwt needs it']
+    ],
+    [
+      { ...GOOD, OIDC_CLIENT_AUTH: 'client_secret_basic' },
+      ['OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=client_secret_basic needs it']
+    ],
+    [
+      { ...GOOD, OIDC_CLIENT_AUTH: 'client_secret_post' },
+      ['OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=client_secret_post needs it']
+    ],
     [{ ...GOOD, OIDC_CLIENT_AUTH: 'none' }, []]
   ] as Array<[Record<string, string>, string[]]>) {
     // A problem of PORT comes first, so that there is always one.
-    t.same(await problemsOf(t, { ...env, PORT: 'x' }), ['PORT must be a whole number (it is "x")', ...problems], JSON.stringify(env).slice(0, 120))
+    t.same(await problemsOf(t, { ...env, PORT: 'x' }), [
+      'PORT must be a whole number (it is "x")', ...problems
+    ], JSON.stringify(env).slice(0, 120))
   }
 })
 
 t.test('Seed starts with every form of TRUST_PROXY that is accepted', async (t) => {
-  for (const range of ['10.0.0.0/8', '10.0.0.1', '10.0.0.0/1', '10.0.0.0/32', '::1', '2001:db8::/1', '2001:db8::/128', 'fe80::1%eth0', '::ffff:10.0.0.0/104']) {
+  for (const range of [
+    '10.0.0.0/8', '10.0.0.1', '10.0.0.0/1', '10.0.0.0/32', '::1', '2001:db8::/1', '2001:db8::/128', 'fe80::1%eth0',
+    '::ffff:10.0.0.0/104'
+  ]) {
     const app = await buildApp({ AUTH_REQUIRED: 'false', TRUST_PROXY: range }, { logStream: captureLogs().stream })
     await app.close()
     t.pass(range)

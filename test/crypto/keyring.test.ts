@@ -10,7 +10,10 @@ t.test('sealed text opens on every replica with the same secret, and only in its
   t.equal(other.open(sealed, 'grant:1'), 'upstream töken')
   t.equal(one.open(sealed, 'grant:2'), undefined, 'in another context')
   t.equal(createKeyring(NEW, undefined).open(sealed, 'grant:1'), undefined, 'another secret')
-  t.notOk(sealed.includes('token') || Buffer.from(sealed.split('.')[2]!, 'base64url').toString('latin1').includes('upstream'))
+  t.notOk(sealed.includes('token') || Buffer.from(
+    sealed.split('.')[2]!,
+    'base64url'
+  ).toString('latin1').includes('upstream'))
   t.not(one.seal('upstream töken', 'grant:1'), sealed, 'a fresh nonce each time')
   t.equal(one.seal('', 'grant:1').split('.')[0], one.generations[0]!.id)
   t.equal(one.open(one.seal('', 'grant:1'), 'grant:1'), '')
@@ -42,7 +45,11 @@ t.test('sealed text that was changed in any part does not open', async (t) => {
 })
 
 t.test('with the previous secret both generations read, and the current one writes', async (t) => {
-  const [before, during, after] = [createKeyring(OLD, undefined), createKeyring(NEW, OLD), createKeyring(NEW, undefined)]
+  const [before, during, after] = [
+    createKeyring(OLD, undefined),
+    createKeyring(NEW, OLD),
+    createKeyring(NEW, undefined)
+  ]
   const sealed = before.seal('upstream token', 'grant:1')
   t.equal(during.open(sealed, 'grant:1'), 'upstream token')
   t.equal(after.open(sealed, 'grant:1'), undefined)
@@ -67,7 +74,9 @@ t.test('a MAC depends on the secret, the generation and every character of the m
 
 t.test('each purpose has its own key', async (t) => {
   const [generation] = createKeyring(OLD, undefined).generations
-  const derived = ['seal', 'mac', 'id', 'signing-key:1', 'signing-key:2'].map((purpose) => generation!.derive(purpose, 32).toString('hex'))
+  const derived = [
+    'seal', 'mac', 'id', 'signing-key:1', 'signing-key:2'
+  ].map((purpose) => generation!.derive(purpose, 32).toString('hex'))
   t.equal(new Set(derived).size, 5)
 })
 

@@ -12,14 +12,23 @@ import type { Test } from 'tap'
 
 const TICKS = 25
 const HERE = '192.0.2.1'
-const LIMITS = { requestsPerAddress: 20, requestsPerPrincipal: 10, refusedPerAddress: 4, callsPerPrincipal: 3, streamsPerPrincipal: 2 }
+const LIMITS = {
+  requestsPerAddress: 20,
+  requestsPerPrincipal: 10,
+  refusedPerAddress: 4,
+  callsPerPrincipal: 3,
+  streamsPerPrincipal: 2
+}
 
 function setUp (t: Test, limits: Partial<typeof LIMITS> = {}) {
   const replicas = startCounting(t)
-  return { ...replicas, limitsOf: (id: string) => createMcpLimits(replicas.replica(id).counters, { ...LIMITS, ...limits }) }
+  return {
+    ...replicas,
+    limitsOf: (id: string) => createMcpLimits(replicas.replica(id).counters, { ...LIMITS, ...limits })
+  }
 }
 
-/** How many of so many attempts are let through. */
+/** Returns the number of attempts that are admitted. */
 function admitted (times: number, attempt: () => unknown): number {
   let count = 0
   for (let time = 0; time < times; time++) {
@@ -54,7 +63,10 @@ t.test('requests of a principal are limited over all replicas and addresses, unt
   t.equal(refused?.detail, '10 requests of one principal in this minute (MCP_LIMIT_PER_PRINCIPAL)')
   other.countRequest(HERE, 'bob')
   await elapse(59_500)
-  t.equal(refusal(() => { one.countRequest(HERE, 'ada') })?.message, 'Too many requests: at most 10 a minute; try again in 1 second')
+  t.equal(
+    refusal(() => { one.countRequest(HERE, 'ada') })?.message,
+    'Too many requests: at most 10 a minute; try again in 1 second'
+  )
   await elapse(500)
   t.equal(admitted(20, () => { other.countRequest(HERE, 'ada') }), 10)
 })
@@ -66,7 +78,11 @@ t.test('requests of an address; a refused request does not count', async (t) => 
   t.equal(admitted(100, () => { limits.countRequest(HERE, undefined) }), 10, 'of the 20 of the address 10 are left')
   const refused = refusal(() => { limits.countRequest(HERE, 'bob') })
   t.equal(refused?.detail, '20 requests of one address in this minute (MCP_LIMIT_PER_ADDRESS, TRUST_PROXY)')
-  t.equal(admitted(20, () => { limits.countRequest('192.0.2.2', 'bob') }), 10, 'neither against the address nor the principal')
+  t.equal(
+    admitted(20, () => { limits.countRequest('192.0.2.2', 'bob') }),
+    10,
+    'neither against the address nor the principal'
+  )
 })
 
 t.test('addresses of one /64 network count together, and go to other replicas as a digest', async (t) => {
@@ -88,7 +104,11 @@ t.test('cached digests of addresses are bounded', (t) => {
   const limits = limitsOf('a')
   t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 20)
   for (let address = 0; address < 10_001; address++) limits.checkRefused(`10.0.${address >> 8}.${address & 255}`)
-  t.equal(admitted(20, () => { limits.countRequest(HERE, undefined) }), 0, 'an address that was evicted has the same digest again')
+  t.equal(
+    admitted(20, () => { limits.countRequest(HERE, undefined) }),
+    0,
+    'an address that was evicted has the same digest again'
+  )
   t.end()
 })
 
@@ -103,7 +123,10 @@ t.test('an address with too many refused tokens is refused, on all replicas, unt
   await settle()
   const refused = refusal(() => { other.checkRefused(HERE) })
   t.equal(refused?.message, 'Too many requests without a valid token: at most 4 a minute; try again in 60 seconds')
-  t.equal(refused?.detail, '4 requests without a valid token of one address in this minute (MCP_LIMIT_REFUSED, TRUST_PROXY)')
+  t.equal(
+    refused?.detail,
+    '4 requests without a valid token of one address in this minute (MCP_LIMIT_REFUSED, TRUST_PROXY)'
+  )
   other.checkRefused('192.0.2.2')
   other.countRequest(HERE, 'ada')
   t.equal(admitted(1_000, () => { one.checkRefused(HERE) }), 0)
@@ -155,7 +178,10 @@ t.test('messages have the singular for a limit of one', async (t) => {
   const limits = limitsOf('a')
   limits.beginCall('ada', HERE)
   limits.beginStream('ada', HERE)
-  t.equal(refusal(() => limits.beginCall('ada', HERE))?.message, 'You already have 1 tool call running; wait for one to finish')
+  t.equal(
+    refusal(() => limits.beginCall('ada', HERE))?.message,
+    'You already have 1 tool call running; wait for one to finish'
+  )
   t.equal(refusal(() => limits.beginStream('ada', HERE))?.message, 'You already have 1 stream open; close one first')
 })
 
@@ -183,7 +209,12 @@ t.test('a burst over two replicas with Redis: at least the limit is admitted, an
       await counters.close()
       await store.close()
     })
-    return { store, counters, probe: counters.gauge('probe'), limits: createMcpLimits(counters, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: max }) }
+    return {
+      store,
+      counters,
+      probe: counters.gauge('probe'),
+      limits: createMcpLimits(counters, { ...LIMITS, requestsPerAddress: 100_000, requestsPerPrincipal: max })
+    }
   })
   for (const { probe } of replicas) probe.add('probe', 1)
   await until(() => replicas.every(({ probe }) => probe.total('probe') === 2), 'the replicas have found each other')

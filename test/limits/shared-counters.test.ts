@@ -39,7 +39,7 @@ t.test('a gauge never falls below 0', async (t) => {
   t.same([here.total('ada'), there.total('ada')], [1, 1])
 })
 
-t.test('short calls cost no messages, however many there are; while nothing is going on only the heartbeat timer runs', async (t) => {
+t.test('short calls cost no messages; while nothing is going on only the heartbeat timer runs', async (t) => {
   const { replica, elapse, messages, timers } = startCounting(t)
   const [here, there] = [replica('a').counters.gauge('calls'), replica('b').counters.gauge('calls')]
   for (let call = 0; call < 100; call++) {
@@ -142,7 +142,7 @@ t.test('counters that are closed in the turn that created them send nothing late
   t.equal(messages.length, sent)
 })
 
-t.test('a count is announced from a tenth of its limit on, then in steps of a twentieth at once, and in between every 250 ms', async (t) => {
+t.test('a count is announced from a tenth of its limit on, then by steps and every 250 ms', async (t) => {
   const { replica, elapse, settle, messages } = startCounting(t)
   const [here, there] = [replica('a').counters.counter('requests', 600), replica('b').counters.counter('requests', 600)]
   await elapse(1)
@@ -192,7 +192,11 @@ t.test('with more replicas each leaves less unannounced', async (t) => {
   await elapse(1)
   for (const count of counts) add(count, 'ada', 19)
   await elapse(1)
-  t.same(counts.map((count) => count.total('ada')), Array(5).fill(19 + 4 * 18), 'of 95, at most a tenth of the limit is missing')
+  t.same(
+    counts.map((count) => count.total('ada')),
+    Array(5).fill(19 + 4 * 18),
+    'of 95, at most a tenth of the limit is missing'
+  )
 })
 
 t.test('counts start again with each minute of the wall clock, on all replicas', async (t) => {
@@ -221,7 +225,10 @@ t.test('a count that was not sent when its minute ended is not sent in the next'
   const { replica, elapse, settle } = startCounting(t)
   const wallClock = { now: 0 }
   const clocks = { wallClock: () => 1_800_000_000_000 + wallClock.now }
-  const [here, there] = [replica('a', clocks).counters.counter('requests', 10), replica('b', clocks).counters.counter('requests', 10)]
+  const [here, there] = [
+    replica('a', clocks).counters.counter('requests', 10),
+    replica('b', clocks).counters.counter('requests', 10)
+  ]
   await elapse(1)
   add(here, 'ada', 5)
   wallClock.now = 60_000
@@ -232,7 +239,10 @@ t.test('a count that was not sent when its minute ended is not sent in the next'
 
 t.test('counts of a replica whose clock is in another minute are left out', async (t) => {
   const { replica, elapse } = startCounting(t)
-  const [here, there] = [replica('a').counters.counter('requests', 10), replica('b', { aheadMs: 60_000 }).counters.counter('requests', 10)]
+  const [here, there] = [
+    replica('a').counters.counter('requests', 10),
+    replica('b', { aheadMs: 60_000 }).counters.counter('requests', 10)
+  ]
   await elapse(1)
   add(here, 'ada', 5)
   await elapse(TICKS)
@@ -276,7 +286,9 @@ t.test('the next heartbeat makes up for lost messages; repeated messages do no h
   t.same([there.total('ada'), there.total('eve'), countThere.total('ada')], [0, 2, 0])
   state.losing = false
   await elapse(2_000)
-  t.same([there.total('ada'), there.total('eve'), countThere.total('ada')], [3, 0, 20], 'a call that began, a call that ended, requests')
+  t.same([there.total('ada'), there.total('eve'), countThere.total('ada')], [
+    3, 0, 20
+  ], 'a call that began, a call that ended, requests')
   for (const message of messages.slice(-1)) await store.publish('shared-counters', JSON.stringify(message))
   t.same([there.total('ada'), countThere.total('ada')], [3, 20])
 })
@@ -286,19 +298,42 @@ t.test('messages of another form are ignored', async (t) => {
   const { counters } = replica('a')
   const [calls, requests] = [counters.gauge('calls'), counters.counter('requests', 100)]
   await elapse(1)
-  const good = { from: 'b', heartbeat: 1, window: 30_000_000, isSnapshot: false, wantsSnapshot: false, values: [['calls', 'ada', 3], ['requests', 'ada', 3]] }
+  const good = {
+    from: 'b',
+    heartbeat: 1,
+    window: 30_000_000,
+    isSnapshot: false,
+    wantsSnapshot: false,
+    values: [
+      ['calls', 'ada', 3],
+      ['requests', 'ada', 3]
+    ]
+  }
   const bad = [
     '', 'no JSON', 'null', '[]', '{}', `"${'x'.repeat(300_000)}"`,
     ...[
-      { from: '' }, { from: 7 }, { from: 'x'.repeat(65) }, { heartbeat: -1 }, { heartbeat: '1' }, { window: 1.5 }, { isSnapshot: 1 }, { wantsSnapshot: null },
-      { values: {} }, { values: [['calls', 'ada']] }, { values: [['calls', 'ada', -1]] }, { values: [['calls', 'ada', 1.5]] },
-      { values: [['calls', 'ada', 1e12]] }, { values: [['calls', '', 1]] }, { values: [['calls', 'x'.repeat(65), 1]] }, { values: [[7, 'ada', 1]] },
+      { from: '' }, { from: 7 }, {
+        from: 'x'.repeat(65)
+      }, { heartbeat: -1 }, { heartbeat: '1' }, { window: 1.5 }, { isSnapshot: 1 }, { wantsSnapshot: null },
+      { values: {} }, {
+        values: [[
+          'calls', 'ada'
+        ]]
+      }, { values: [['calls', 'ada', -1]] }, { values: [['calls', 'ada', 1.5]] },
+      {
+        values: [[
+          'calls', 'ada', 1e12
+        ]]
+      }, { values: [['calls', '', 1]] }, { values: [['calls', 'x'.repeat(65), 1]] }, { values: [[7, 'ada', 1]] },
       { values: Array(1_001).fill(['calls', 'ada', 3]) }
     ].map((change) => JSON.stringify({ ...good, ...change }))
   ]
   for (const message of bad) await store.publish('shared-counters', message)
   t.same([calls.total('ada'), requests.total('ada')], [0, 0])
-  for (const change of [{ values: [['__proto__', 'ada', 3], ['other', 'ada', 3], ['calls', 'ada', 0]] }, { from: 'a' }]) {
+  for (const change of [
+    { values: [['__proto__', 'ada', 3], ['other', 'ada', 3], ['calls', 'ada', 0]] },
+    { from: 'a' }
+  ]) {
     await store.publish('shared-counters', JSON.stringify({ ...good, ...change }))
   }
   t.same([calls.total('ada'), requests.total('ada')], [0, 0], 'unknown families; its own echo')
@@ -324,7 +359,9 @@ t.test('when names are too many, a gauge has no room for more and a counter forg
     add(requestsThere, name, 4)
   }
   await elapse(TICKS)
-  t.same(['ada', 'eve', 'joe'].map((name) => calls.total(name)), [3, Infinity, Infinity], 'names of other replicas are bounded too')
+  t.same(['ada', 'eve', 'joe'].map((name) => calls.total(name)), [
+    3, Infinity, Infinity
+  ], 'names of other replicas are bounded too')
   t.same(['ada', 'eve', 'joe'].map((name) => requests.total(name)), [0, 7, 0])
   calls.add('bob', -1)
   await elapse(TICKS)
@@ -337,7 +374,14 @@ t.test('at most a thousand other replicas are counted', async (t) => {
   const calls = replica('a').counters.gauge('calls')
   await elapse(1)
   for (let id = 0; id < 1_100; id++) {
-    await store.publish('shared-counters', JSON.stringify({ from: `r${id}`, heartbeat: 1, window: 1, isSnapshot: false, wantsSnapshot: false, values: [['calls', 'ada', 1]] }))
+    await store.publish('shared-counters', JSON.stringify({
+      from: `r${id}`,
+      heartbeat: 1,
+      window: 1,
+      isSnapshot: false,
+      wantsSnapshot: false,
+      values: [['calls', 'ada', 1]]
+    }))
   }
   t.equal(calls.total('ada'), 1_000)
 })
@@ -349,7 +393,10 @@ t.test('a snapshot of many names takes several messages', async (t) => {
   await elapse(TICKS)
   const late = replica('b').counters.gauge('calls')
   await settle()
-  t.same(messages.map(({ values, isSnapshot }) => [values.length, isSnapshot]), [[1_000, false], [1_000, false], [500, true]])
+  t.same(
+    messages.map(({ values, isSnapshot }) => [values.length, isSnapshot]),
+    [[1_000, false], [1_000, false], [500, true]]
+  )
   t.same([late.total('name-0'), late.total('name-2499')], [1, 1])
   await elapse(2_000)
   t.same([late.total('name-0'), late.total('name-2499')], [1, 1])
@@ -358,7 +405,10 @@ t.test('a snapshot of many names takes several messages', async (t) => {
 t.test('it works with the clocks and timers of the process', async (t) => {
   const store = createMemoryStore()
   t.teardown(() => store.close())
-  const [one, other] = [createSharedCounters(store, { replicaId: 'a' }), createSharedCounters(store, { replicaId: 'b', maxNames: 1 })]
+  const [one, other] = [
+    createSharedCounters(store, { replicaId: 'a' }),
+    createSharedCounters(store, { replicaId: 'b', maxNames: 1 })
+  ]
   t.teardown(() => Promise.all([one.close(), other.close()]))
   const [here, there] = [one.gauge('calls'), other.gauge('calls')]
   const count = one.counter('requests', 10)

@@ -7,9 +7,11 @@ import t from 'tap'
 import { FetchError, fetchJson, parseJsonObject, boundedFetch } from '../../src/net/fetch.ts'
 import { freePort } from '../support/free-port.ts'
 
-const json = (body: string | Buffer, headers = {}): RequestListener => (_req, res) => { res.writeHead(200, { 'content-type': 'application/json', ...headers }).end(body) }
+const json = (body: string | Buffer, headers = {}): RequestListener => (_req, res) => {
+  res.writeHead(200, { 'content-type': 'application/json', ...headers }).end(body)
+}
 
-/** What the server does at each path. */
+/** The server's behaviour at each path. */
 const answers: Record<string, RequestListener> = {
   '/object': json('{"one":1}'),
   '/array': json('[1]'),
@@ -69,8 +71,11 @@ t.before(async () => {
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 
-t.test('a request is sent as it is given, and its status, headers and body are returned, whatever the status', async (t) => {
-  const response = await boundedFetch(`${base}/echo?a=b`, { method: 'POST', headers: { 'x-sent': 'yes' }, body: 'hello' })
+t.test('a request is sent as given; status, headers and body are returned, whatever the status', async (t) => {
+  const response = await boundedFetch(
+    `${base}/echo?a=b`,
+    { method: 'POST', headers: { 'x-sent': 'yes' }, body: 'hello' }
+  )
   t.equal(response.status, 200)
   t.equal(response.headers.get('x-method'), 'POST')
   t.match(JSON.parse(response.body), { 'x-sent': 'yes', 'content-length': '5' })
@@ -88,18 +93,32 @@ t.test('a JSON object is parsed', async (t) => {
 t.test('redirects are not followed', async (t) => {
   asked.length = 0
   for (const status of [301, 302, 303, 307, 308]) {
-    await t.rejects(fetchJson(`${base}/redirect/${status}`), { name: 'FetchError', status, message: `${base}/redirect/${status} answered with a redirect, which is not followed` })
+    await t.rejects(fetchJson(`${base}/redirect/${status}`), {
+      name: 'FetchError',
+      status,
+      message: `${base}/redirect/${status} answered with a redirect, which is not followed`
+    })
   }
-  await t.rejects(boundedFetch(`${base}/304`), { name: 'FetchError', status: 304 }, 'nor anything else in the three hundreds')
+  await t.rejects(
+    boundedFetch(`${base}/304`),
+    { name: 'FetchError', status: 304 },
+    'nor anything else in the three hundreds'
+  )
   t.notOk(asked.includes('/object'))
 })
 
 t.test('only a JSON object with status 200 is accepted', async (t) => {
   for (const path of ['/array', '/null', '/string', '/html', '/cut', '/empty']) {
-    await t.rejects(fetchJson(base + path), { name: 'FetchError', status: 200, message: `${base}${path} answered with something other than a JSON object` })
+    await t.rejects(
+      fetchJson(base + path),
+      { name: 'FetchError', status: 200, message: `${base}${path} answered with something other than a JSON object` }
+    )
   }
   for (const status of [500, 201, 204]) {
-    await t.rejects(fetchJson(`${base}/${status}`), { name: 'FetchError', status, message: `${base}/${status} answered ${status}` })
+    await t.rejects(
+      fetchJson(`${base}/${status}`),
+      { name: 'FetchError', status, message: `${base}/${status} answered ${status}` }
+    )
   }
   t.strictSame(parseJsonObject('{"a":[]}'), { a: [] })
   for (const text of ['[]', 'null', '1', '"a"', 'true', '', '{']) t.equal(parseJsonObject(text), undefined, text)
@@ -108,7 +127,10 @@ t.test('only a JSON object with status 200 is accepted', async (t) => {
 t.test('the time limit covers the whole exchange', async (t) => {
   for (const path of ['/hang', '/drip', '/endless']) {
     const ended = path === '/endless' ? once(events, 'let go') : undefined
-    await t.rejects(boundedFetch(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }), { name: 'FetchError', status: undefined, message: `${base}${path} did not answer within 200 ms` })
+    await t.rejects(
+      boundedFetch(base + path, {}, { timeoutMs: 200, maxBytes: 1e9 }),
+      { name: 'FetchError', status: undefined, message: `${base}${path} did not answer within 200 ms` }
+    )
     await ended
   }
 })
@@ -116,9 +138,16 @@ t.test('the time limit covers the whole exchange', async (t) => {
 t.test('the byte limit covers the decompressed body', async (t) => {
   const { length } = await boundedFetch(`${base}/long`).then(({ body }) => body)
   t.equal((await boundedFetch(`${base}/long`, {}, { maxBytes: length })).body.length, length)
-  await t.rejects(boundedFetch(`${base}/long`, {}, { maxBytes: length - 1 }), { name: 'FetchError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` })
+  await t.rejects(
+    boundedFetch(`${base}/long`, {}, { maxBytes: length - 1 }),
+    { name: 'FetchError', status: 200, message: `${base}/long answered with more than ${length - 1} bytes` }
+  )
   await t.rejects(fetchJson(`${base}/bomb`, { maxBytes: 50_000 }), { message: /more than 50000 bytes/ })
-  await t.rejects(fetchJson(`${base}/bomb`), { message: /more than 262144 bytes/ }, 'and without one, no more than 256 KiB')
+  await t.rejects(
+    fetchJson(`${base}/bomb`),
+    { message: /more than 262144 bytes/ },
+    'and without one, no more than 256 KiB'
+  )
 
   const ended = once(events, 'let go')
   await t.rejects(boundedFetch(`${base}/endless`, {}, { maxBytes: 10_000 }), { message: /more than 10000 bytes/ })
@@ -128,12 +157,22 @@ t.test('the byte limit covers the decompressed body', async (t) => {
 
 t.test('the error says why there is no response, without the query of the URL', async (t) => {
   const nobody = `http://127.0.0.1:${await freePort()}`
-  await t.rejects(boundedFetch(`${nobody}/path?secret=1`), { name: 'FetchError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` })
+  await t.rejects(
+    boundedFetch(`${nobody}/path?secret=1`),
+    { name: 'FetchError', status: undefined, message: `${nobody}/path cannot be reached (ECONNREFUSED)` }
+  )
   await t.rejects(fetchJson(`${base}/drop`), { message: `${base}/drop cannot be reached (UND_ERR_SOCKET)` })
   await t.rejects(fetchJson(`${base}/shorter`), { name: 'FetchError', message: /cannot be reached \(UND_ERR_\w+\)/ })
   await t.rejects(fetchJson(`${base}/bad-gzip`), { name: 'FetchError', message: /cannot be reached \(Z_DATA_ERROR\)/ })
-  await t.rejects(boundedFetch('http://127.0.0.1:6000/'), { message: 'http://127.0.0.1:6000/ cannot be reached (bad port)' })
-  await t.rejects(boundedFetch('http://user:secret@127.0.0.1/'), { message: 'http://127.0.0.1/ cannot be reached (TypeError)' }, 'and without the credentials of a URL')
+  await t.rejects(
+    boundedFetch('http://127.0.0.1:6000/'),
+    { message: 'http://127.0.0.1:6000/ cannot be reached (bad port)' }
+  )
+  await t.rejects(
+    boundedFetch('http://user:secret@127.0.0.1/'),
+    { message: 'http://127.0.0.1/ cannot be reached (TypeError)' },
+    'and without the credentials of a URL'
+  )
 
   const error = await boundedFetch(nobody).then(() => undefined, (err: unknown) => err)
   t.ok(error instanceof FetchError)

@@ -15,9 +15,16 @@ import { selfSigned } from '../support/tls.ts'
 const LIMIT = 5_120
 const raw = (answer: string): RequestListener => (req) => { req.socket.end(answer) }
 
-/** What the server does at each path. */
+/** The server's behaviour at each path. */
 const answers: Record<string, RequestListener> = {
-  '/document': (req, res) => { res.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'max-age=60', age: '1', 'x-query': new URL(req.url!, 'https://x').search }).end('{"one":1}') },
+  '/document': (req, res) => {
+    res.writeHead(200, {
+      'content-type': 'application/json',
+      'cache-control': 'max-age=60',
+      age: '1',
+      'x-query': new URL(req.url!, 'https://x').search
+    }).end('{"one":1}')
+  },
   '/404': (_req, res) => { res.writeHead(404).end('no') },
   '/500': (_req, res) => { res.writeHead(500).end() },
   '/204': (_req, res) => { res.writeHead(204).end() },
@@ -26,7 +33,9 @@ const answers: Record<string, RequestListener> = {
     res.writeHead(200).write(bytes.subarray(0, 3))
     setImmediate(() => { res.end(bytes.subarray(3)) })
   },
-  '/pointers': (_req, res) => { res.writeHead(200, { refresh: '0; url=/sink', link: '</sink>; rel="preload"' }).end('{}') },
+  '/pointers': (_req, res) => {
+    res.writeHead(200, { refresh: '0; url=/sink', link: '</sink>; rel="preload"' }).end('{}')
+  },
   '/identity': (_req, res) => { res.writeHead(200, { 'content-encoding': 'Identity' }).end('{}') },
   '/gzip': (_req, res) => { res.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('{}')) },
   '/chain': (_req, res) => { res.writeHead(200, { 'content-encoding': 'identity, br' }).end('{}') },
@@ -93,11 +102,19 @@ t.beforeEach(() => {
   connections = 0
 })
 
-const resolvesTo = (...addresses: string[]) => async (): Promise<LookupAddress[]> => addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
+const resolvesTo = (...addresses: string[]) => async (): Promise<LookupAddress[]> => addresses.map((address) => ({
+  address,
+  family: address.includes(':') ? 6 : 4
+}))
 
 /** Reaches the server at client.example. */
 function fetcher (options: PublicFetcherOptions = {}) {
-  return createPublicFetcher({ lookup: resolvesTo('127.0.0.1'), isAllowed: (address) => address === '127.0.0.1', ca, ...options })
+  return createPublicFetcher({
+    lookup: resolvesTo('127.0.0.1'),
+    isAllowed: (address) => address === '127.0.0.1',
+    ca,
+    ...options
+  })
 }
 
 /** A failure that may be over later, as far as can be told from here. */
@@ -113,7 +130,11 @@ t.test('status, headers and body are returned, whatever the status', async (t) =
   t.match(await fetcher()(`${base}/500`), { status: 500, body: '' })
   t.match(await fetcher()(`${base}/204`), { status: 204, body: '' })
   t.match(await fetcher()(`${base}/utf8`), { body: 'Zoë' }, 'a character may span two chunks')
-  t.match(await fetcher()(`https://127.0.0.1:${port}/document`), { status: 200 }, 'an address instead of a name, where it is allowed')
+  t.match(
+    await fetcher()(`https://127.0.0.1:${port}/document`),
+    { status: 200 },
+    'an address instead of a name, where it is allowed'
+  )
 })
 
 t.test('a request has no credentials, no cookie and nothing that identifies this server', async (t) => {
@@ -129,24 +150,47 @@ t.test('a request has no credentials, no cookie and nothing that identifies this
   t.equal(connections, 2, 'each fetch has a connection of its own')
 })
 
-t.test('a URL without https, or with credentials or a fragment, is refused, and the error does not repeat it', async (t) => {
-  for (const url of [`http://client.example:${port}/document`, 'ftp://client.example/', 'file:///etc/passwd', 'data:application/json,{}', 'not a URL', '',
-    `https://user@client.example:${port}/document`, `https://user:secret@client.example:${port}/document`, `https://:secret@client.example:${port}/document`,
-    `${base}/document#fragment`, `${base}/document#`]) {
-    await t.rejects(fetcher()(url), refused('A public document must have an https URL without credentials and without a fragment'), url)
+t.test('a URL without https, or with credentials or a fragment, is refused and not repeated', async (t) => {
+  for (const url of [
+    `http://client.example:${port}/document`, 'ftp://client.example/', 'file:///etc/passwd',
+    'data:application/json,{}', 'not a URL', '',
+    `https://user@client.example:${port}/document`, `https://user:secret@client.example:${port}/document`,
+    `https://:secret@client.example:${port}/document`,
+    `${base}/document#fragment`, `${base}/document#`
+  ]) {
+    await t.rejects(
+      fetcher()(url),
+      refused('A public document must have an https URL without credentials and without a fragment'),
+      url
+    )
   }
   t.equal(connections, 0)
 })
 
 /** Everything that leads to this machine or to its neighbours. */
-const PRIVATE = ['127.0.0.1', '0.0.0.0', '10.0.0.1', '100.64.0.1', '169.254.169.254', '172.16.0.1', '192.168.0.1', '::1', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1', '2002:7f00:1::', '::127.0.0.1', 'fd00::1', 'fe80::1']
+const PRIVATE = [
+  '127.0.0.1', '0.0.0.0', '10.0.0.1', '100.64.0.1', '169.254.169.254', '172.16.0.1', '192.168.0.1', '::1', '::',
+  '::ffff:127.0.0.1', '64:ff9b::7f00:1', '2002:7f00:1::', '::127.0.0.1', 'fd00::1', 'fe80::1'
+]
 
 t.test('an address that is not public is refused before a connection is opened', async (t) => {
   let lookups = 0
   const fetchDocument = createPublicFetcher({ ca, lookup: async () => { lookups++; return [] } })
-  for (const host of [...PRIVATE.map((address) => address.includes(':') ? `[${address}]` : address), '2130706433', '0x7f.1', '0177.0.0.1', '127.1', '127.0.0.1.', '①②⑦.0.0.1']) {
+  for (const host of [
+    ...PRIVATE.map((address) => address.includes(':') ? `[${address}]` : address),
+    '2130706433',
+    '0x7f.1',
+    '0177.0.0.1',
+    '127.1',
+    '127.0.0.1.',
+    '①②⑦.0.0.1'
+  ]) {
     const { origin } = new URL(`https://${host}:${port}`)
-    await t.rejects(fetchDocument(`https://${host}:${port}/document?secret=1`), refused(`${origin}/document is not at a public address`), host)
+    await t.rejects(
+      fetchDocument(`https://${host}:${port}/document?secret=1`),
+      refused(`${origin}/document is not at a public address`),
+      host
+    )
   }
   t.equal(lookups, 0, 'none of them is a name')
   t.equal(connections, 0)
@@ -155,11 +199,27 @@ t.test('an address that is not public is refused before a connection is opened',
 t.test('a name is refused if any of its addresses is not public', async (t) => {
   const message = `${base}/document is not at a public address`
   for (const address of PRIVATE) {
-    await t.rejects(createPublicFetcher({ ca, lookup: resolvesTo(address) })(`${base}/document?secret=1`), refused(message), address)
-    await t.rejects(createPublicFetcher({ ca, lookup: resolvesTo('8.8.8.8', address) })(`${base}/document`), refused(message), `8.8.8.8 and ${address}`)
+    await t.rejects(
+      createPublicFetcher({ ca, lookup: resolvesTo(address) })(`${base}/document?secret=1`),
+      refused(message),
+      address
+    )
+    await t.rejects(
+      createPublicFetcher({ ca, lookup: resolvesTo('8.8.8.8', address) })(`${base}/document`),
+      refused(message),
+      `8.8.8.8 and ${address}`
+    )
   }
-  await t.rejects(createPublicFetcher({ ca, lookup: resolvesTo() })(`${base}/document`), refused(message), 'no address at all')
-  await t.rejects(createPublicFetcher({ ca })(`https://localhost:${port}/document`), refused(/is not at a public address$/), 'as this machine looks names up')
+  await t.rejects(
+    createPublicFetcher({ ca, lookup: resolvesTo() })(`${base}/document`),
+    refused(message),
+    'no address at all'
+  )
+  await t.rejects(
+    createPublicFetcher({ ca })(`https://localhost:${port}/document`),
+    refused(/is not at a public address$/),
+    'as this machine looks names up'
+  )
   t.equal(connections, 0)
 })
 
@@ -173,7 +233,10 @@ t.test('the address of the connection is checked again before a byte is sent', a
   for (const host of ['client.example', '127.0.0.1']) {
     const judged: string[] = []
     const fetchDocument = fetcher({ isAllowed: (address) => judged.push(address) === 1 })
-    await t.rejects(fetchDocument(`https://${host}:${silentPort}/document`), refused(`https://${host}:${silentPort}/document is not at a public address`))
+    await t.rejects(
+      fetchDocument(`https://${host}:${silentPort}/document`),
+      refused(`https://${host}:${silentPort}/document is not at a public address`)
+    )
     t.strictSame(judged, ['127.0.0.1', '127.0.0.1'])
   }
   t.strictSame(await Promise.all(received), [0, 0])
@@ -181,7 +244,10 @@ t.test('the address of the connection is checked again before a byte is sent', a
 
 t.test('redirects are not followed', async (t) => {
   for (const status of [300, 301, 302, 303, 304, 307, 308]) {
-    await t.rejects(fetcher()(`${base}/redirect/${status}?secret=1`), refused(`${base}/redirect/${status} answered with a redirect, which is not followed`, status))
+    await t.rejects(
+      fetcher()(`${base}/redirect/${status}?secret=1`),
+      refused(`${base}/redirect/${status} answered with a redirect, which is not followed`, status)
+    )
   }
   t.match(await fetcher()(`${base}/pointers`), { status: 200, body: '{}' })
   t.notOk(asked.some(({ path }) => path === '/sink'))
@@ -190,7 +256,10 @@ t.test('redirects are not followed', async (t) => {
 t.test('a compressed response is refused', async (t) => {
   t.match(await fetcher()(`${base}/identity`), { body: '{}' })
   for (const path of ['/gzip', '/chain']) {
-    await t.rejects(fetcher()(base + path), refused(`${base}${path} answered with a content-encoding that was not asked for`, 200))
+    await t.rejects(
+      fetcher()(base + path),
+      refused(`${base}${path} answered with a content-encoding that was not asked for`, 200)
+    )
   }
 })
 
@@ -207,11 +276,18 @@ t.test('the byte limit covers the body', async (t) => {
 t.test('the time limit covers everything, DNS included', async (t) => {
   for (const path of ['/hang', '/drip-headers', '/drip-body', '/endless']) {
     const ended = path === '/endless' ? once(events, 'let go') : undefined
-    await t.rejects(fetcher()(base + path, { timeoutMs: 200, maxBytes: 1e9 }), away(`${base}${path} did not answer within 200 ms`))
+    await t.rejects(
+      fetcher()(base + path, { timeoutMs: 200, maxBytes: 1e9 }),
+      away(`${base}${path} did not answer within 200 ms`)
+    )
     await ended
   }
   const neverFound = fetcher({ lookup: () => new Promise(() => {}) })
-  await t.rejects(neverFound(`${base}/document`, { timeoutMs: 50 }), away(`${base}/document did not answer within 50 ms`), 'looking the name up included')
+  await t.rejects(
+    neverFound(`${base}/document`, { timeoutMs: 50 }),
+    away(`${base}/document did not answer within 50 ms`),
+    'looking the name up included'
+  )
 
   let found: (addresses: LookupAddress[]) => void
   const foundTooLate = fetcher({ lookup: () => new Promise((resolve) => { found = resolve }) })
@@ -222,16 +298,31 @@ t.test('the time limit covers everything, DNS included', async (t) => {
   t.equal(connections, 1, 'a name that is found later is not connected to')
 
   const silentPort = await listen(t, createNetServer(() => {}))
-  await t.rejects(fetcher()(`https://127.0.0.1:${silentPort}/x`, { timeoutMs: 100 }), away(/within 100 ms/), 'and the TLS handshake')
+  await t.rejects(
+    fetcher()(`https://127.0.0.1:${silentPort}/x`, { timeoutMs: 100 }),
+    away(/within 100 ms/),
+    'and the TLS handshake'
+  )
 })
 
 t.test('the error says why there is no response, without the query of the URL', async (t) => {
   const nobody = await freePort()
-  await t.rejects(fetcher()(`https://client.example:${nobody}/path?secret=1`), away(`https://client.example:${nobody}/path cannot be reached (ECONNREFUSED)`))
+  await t.rejects(
+    fetcher()(`https://client.example:${nobody}/path?secret=1`),
+    away(`https://client.example:${nobody}/path cannot be reached (ECONNREFUSED)`)
+  )
   const unknown = Object.assign(new Error('getaddrinfo ENOTFOUND client.example'), { code: 'ENOTFOUND' })
-  await t.rejects(fetcher({ lookup: () => Promise.reject(unknown) })(`${base}/document`), away(`${base}/document cannot be reached (ENOTFOUND)`))
-  await t.rejects(fetcher({ lookup: () => Promise.reject(new Error('broken')) })(`${base}/document`), away(`${base}/document cannot be reached (Error)`))
-  for (const path of ['/drop', '/cut']) await t.rejects(fetcher()(base + path), away(`${base}${path} cannot be reached (ECONNRESET)`))
+  await t.rejects(
+    fetcher({ lookup: () => Promise.reject(unknown) })(`${base}/document`),
+    away(`${base}/document cannot be reached (ENOTFOUND)`)
+  )
+  await t.rejects(
+    fetcher({ lookup: () => Promise.reject(new Error('broken')) })(`${base}/document`),
+    away(`${base}/document cannot be reached (Error)`)
+  )
+  for (const path of [
+    '/drop', '/cut'
+  ]) await t.rejects(fetcher()(base + path), away(`${base}${path} cannot be reached (ECONNRESET)`))
   await t.rejects(fetcher()(`${base}/garbage`), away(/cannot be reached \(HPE_\w+\)/))
   await t.rejects(fetcher()(`${base}/upgrade`), away(`${base}/upgrade gave no answer`))
 
@@ -241,9 +332,19 @@ t.test('the error says why there is no response, without the query of the URL', 
 })
 
 t.test('a server without a valid certificate for the name is refused', async (t) => {
-  await t.rejects(createPublicFetcher({ lookup: resolvesTo('127.0.0.1'), isAllowed: () => true })(`${base}/document`), away(`${base}/document cannot be reached (DEPTH_ZERO_SELF_SIGNED_CERT)`))
-  await t.rejects(fetcher()(`https://other.example:${port}/document`), away(`https://other.example:${port}/document cannot be reached (ERR_TLS_CERT_ALTNAME_INVALID)`))
+  await t.rejects(
+    createPublicFetcher({ lookup: resolvesTo('127.0.0.1'), isAllowed: () => true })(`${base}/document`),
+    away(`${base}/document cannot be reached (DEPTH_ZERO_SELF_SIGNED_CERT)`)
+  )
+  await t.rejects(
+    fetcher()(`https://other.example:${port}/document`),
+    away(`https://other.example:${port}/document cannot be reached (ERR_TLS_CERT_ALTNAME_INVALID)`)
+  )
   t.intercept(process, 'env', { value: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' } })
-  await t.rejects(fetcher()(`https://other.example:${port}/document`), away(/ERR_TLS_CERT_ALTNAME_INVALID/), 'whatever the environment allows')
+  await t.rejects(
+    fetcher()(`https://other.example:${port}/document`),
+    away(/ERR_TLS_CERT_ALTNAME_INVALID/),
+    'whatever the environment allows'
+  )
   t.strictSame(asked, [])
 })

@@ -16,7 +16,7 @@ function together<T> (call: () => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: CALLERS }, call))
 }
 
-/** What src/store/store.ts promises, sentence by sentence, for any implementation of it. */
+/** Proves the contract of src/store/store.ts, sentence by sentence, for any implementation of it. */
 export async function storeContract (t: Test, makeStore: (t: Test) => Promise<StoreUnderTest>): Promise<void> {
   await t.test('get', async (t) => {
     const { store, elapse } = await makeStore(t)
@@ -42,7 +42,18 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('strings are kept unchanged', async (t) => {
     const { store } = await makeStore(t)
-    for (const text of ['', ' ', '0', 'null', '{"a":"\\u0000"}', 'line\r\n$5\r\nhello\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(100_000)]) {
+    for (const text of [
+      '',
+      ' ',
+      '0',
+      'null',
+      '{"a":"\\u0000"}',
+      'line\r\n$5\r\nhello\r\n',
+      '\0',
+      'ключ 🌱',
+      '__proto__',
+      'x'.repeat(100_000)
+    ]) {
       const key = text.slice(0, 100)
       await store.set(key, text, 10)
       t.ok(await store.get(key) === text, JSON.stringify(key))
@@ -120,10 +131,14 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('compareAndSet', async (t) => {
     const { store, elapse } = await makeStore(t)
-    for (const expected of ['', 'undefined', 'null', 'first']) t.equal(await store.compareAndSet('key', expected, 'new', 10), false)
+    for (const expected of [
+      '', 'undefined', 'null', 'first'
+    ]) t.equal(await store.compareAndSet('key', expected, 'new', 10), false)
     t.equal(await store.get('key'), undefined, 'an absent key is never written')
     await store.set('key', 'first', 10)
-    for (const expected of ['', 'firs', 'First', 'first ', 'second']) t.equal(await store.compareAndSet('key', expected, 'new', 100), false, `not "${expected}"`)
+    for (const expected of [
+      '', 'firs', 'First', 'first ', 'second'
+    ]) t.equal(await store.compareAndSet('key', expected, 'new', 100), false, `not "${expected}"`)
     t.equal(await store.get('key'), 'first', 'what is there stays')
     await elapse(8)
     t.equal(await store.get('key'), 'first')
@@ -197,7 +212,19 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('members are kept unchanged', async (t) => {
     const { store } = await makeStore(t)
-    const texts = ['', ' ', '0', '-1', 'null', '["a",1]', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(10_000)]
+    const texts = [
+      '',
+      ' ',
+      '0',
+      '-1',
+      'null',
+      '["a",1]',
+      'line\r\n$5\r\n',
+      '\0',
+      'ключ 🌱',
+      '__proto__',
+      'x'.repeat(10_000)
+    ]
     for (const text of texts) await store.addMember('set', text, 10)
     t.same((await store.members('set')).sort(), [...texts].sort())
   })
@@ -249,7 +276,10 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     const winners = admitted.filter((name) => name !== undefined)
     t.equal(winners.length, 10)
     t.same((await store.members('set')).sort(), winners.sort(), 'those who were told so')
-    t.same(await together(() => store.addMemberWithin('other', 'the same', 10, 1)), Array.from({ length: CALLERS }, () => true))
+    t.same(
+      await together(() => store.addMemberWithin('other', 'the same', 10, 1)),
+      Array.from({ length: CALLERS }, () => true)
+    )
   })
 
   await t.test('removeMember', async (t) => {
@@ -285,7 +315,11 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.entries('log', 9), { entries: [], newest: 2 })
     t.equal(await store.append('log', 'three', options), 3)
     t.equal(await store.append('log', 'four', options), 4)
-    t.same(await store.entries('log', 0), { entries: [[2, 'two'], [3, 'three'], [4, 'four']], newest: 4 }, 'the oldest is dropped')
+    t.same(
+      await store.entries('log', 0),
+      { entries: [[2, 'two'], [3, 'three'], [4, 'four']], newest: 4 },
+      'the oldest is dropped'
+    )
     t.same(await store.entries('log', 2), { entries: [[3, 'three'], [4, 'four']], newest: 4 })
     t.equal(await store.append('log', 'five', { ttlSeconds: 10, maxEntries: 1 }), 5)
     t.same(await store.entries('log', 0), { entries: [[5, 'five']], newest: 5 }, 'and more of them with less room')
@@ -310,7 +344,11 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('append with an expected number', async (t) => {
     const { store, elapse } = await makeStore(t)
-    const at = async (number: number, value: string) => await store.append('log', value, { ttlSeconds: 10, maxEntries: 2, expectedNumber: number })
+    const at = async (number: number, value: string) => await store.append(
+      'log',
+      value,
+      { ttlSeconds: 10, maxEntries: 2, expectedNumber: number }
+    )
     t.equal(await at(2, 'a hole'), 0, 'no log begins with a hole')
     t.equal(await at(0, 'before the first'), 0)
     t.equal(await store.delete('log'), false, 'nothing was written')
@@ -346,13 +384,30 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('a log keeps its entries unchanged, many and large ones', async (t) => {
     const { store } = await makeStore(t)
-    const texts = ['', ' ', '0', 'null', 'newest', 'line\r\n$5\r\n', '\0', 'ключ 🌱', '__proto__', 'x'.repeat(2 * 1024 * 1024)]
+    const texts = [
+      '',
+      ' ',
+      '0',
+      'null',
+      'newest',
+      'line\r\n$5\r\n',
+      '\0',
+      'ключ 🌱',
+      '__proto__',
+      'x'.repeat(2 * 1024 * 1024)
+    ]
     for (const text of texts) await store.append('log', text, { ttlSeconds: 10, maxEntries: 100 })
     const { entries } = await store.entries('log', 0)
     t.ok(texts.every((text, index) => entries[index]![1] === text))
     t.equal(entries.length, texts.length)
 
-    for (let times = 0; times < 12; times++) await together(() => store.append('long', 'entry', { ttlSeconds: 100, maxEntries: 1100 }))
+    for (let times = 0; times < 12; times++) {
+      await together(() => store.append(
+        'long',
+        'entry',
+        { ttlSeconds: 100, maxEntries: 1100 }
+      ))
+    }
     const long = await store.entries('long', 0)
     t.same(long.entries.map(([number]) => number), Array.from({ length: 1100 }, (_, i) => 101 + i))
     t.equal((await store.entries('long', 1199)).entries.length, 1)
@@ -364,7 +419,10 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     for (const text of texts) await store.append('log', text, { ttlSeconds: 100, maxEntries: 16 })
     const { entries, newest } = await store.entries('log', 0)
     t.equal(newest, 20)
-    t.same(entries.map(([number, text]) => [number, text[0], text.length]), texts.slice(4).map((text, index) => [5 + index, text[0], text.length]))
+    t.same(
+      entries.map(([number, text]) => [number, text[0], text.length]),
+      texts.slice(4).map((text, index) => [5 + index, text[0], text.length])
+    )
     t.same((await store.entries('log', 17)).entries.map(([number]) => number), [18, 19, 20])
   })
 
@@ -382,8 +440,15 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     await store.publish('channel:other', 'to others')
     await store.publish('chan', 'to nobody')
     await store.publish('channel', 'last')
-    await until(() => heard.one.at(-1) === 'last' && heard.two.at(-1) === 'last' && heard.other.length > 0, 'the messages have come')
-    t.same(heard, { one: [...messages, 'last'], two: [...messages, 'last'], other: ['to others'] }, 'each once, in order, to all who listen')
+    await until(
+      () => heard.one.at(-1) === 'last' && heard.two.at(-1) === 'last' && heard.other.length > 0,
+      'the messages have come'
+    )
+    t.same(
+      heard,
+      { one: [...messages, 'last'], two: [...messages, 'last'], other: ['to others'] },
+      'each once, in order, to all who listen'
+    )
     t.equal(await store.get('channel'), undefined, 'a channel is no key')
   })
 
@@ -437,8 +502,16 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
       await t.rejects(store.setIfAbsent('key', 'value', ttlSeconds), StoreUnavailableError, `setIfAbsent ${ttlSeconds}`)
       await t.rejects(store.increment('key', ttlSeconds), StoreUnavailableError, `increment ${ttlSeconds}`)
       await t.rejects(store.addMember('set', 'member', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
-      await t.rejects(store.addMemberWithin('set', 'member', ttlSeconds, 1), StoreUnavailableError, `admitMember ${ttlSeconds}`)
-      await t.rejects(store.append('log', 'entry', { ttlSeconds, maxEntries: 1 }), StoreUnavailableError, `append ${ttlSeconds}`)
+      await t.rejects(
+        store.addMemberWithin('set', 'member', ttlSeconds, 1),
+        StoreUnavailableError,
+        `admitMember ${ttlSeconds}`
+      )
+      await t.rejects(
+        store.append('log', 'entry', { ttlSeconds, maxEntries: 1 }),
+        StoreUnavailableError,
+        `append ${ttlSeconds}`
+      )
     }
     t.equal(await store.get('key'), undefined)
     t.same(await store.members('set'), [])
@@ -447,7 +520,11 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     await store.addMember('set', 'member', 10)
     await t.rejects(store.touch('key', 0), StoreUnavailableError)
     for (const ttlSeconds of [0, -1, 1.5, NaN, Infinity]) {
-      await t.rejects(store.compareAndSet('key', 'value', 'new', ttlSeconds), StoreUnavailableError, `replace ${ttlSeconds}`)
+      await t.rejects(
+        store.compareAndSet('key', 'value', 'new', ttlSeconds),
+        StoreUnavailableError,
+        `replace ${ttlSeconds}`
+      )
       await t.rejects(store.addMember('set', 'other', ttlSeconds), StoreUnavailableError, `addMember ${ttlSeconds}`)
     }
     t.equal(await store.get('key'), 'value')

@@ -21,7 +21,10 @@ export interface Line {
 }
 
 /** A store on Redis and the lines it logs; closed when the test ends. */
-export function openStore (t: Test, url: string, keyPrefix = 'seed:', options: Partial<RedisClientOptions> = {}): { store: Store, lines: Line[] } {
+export function openStore (t: Test, url: string, keyPrefix = 'seed:', options: Partial<RedisClientOptions> = {}): {
+  store: Store
+  lines: Line[]
+} {
   const lines: Line[] = []
   const store = createRedisStore(openRedisClient({
     url,
@@ -48,7 +51,10 @@ export function openAdmin (t: Test, url: string, options: { password?: string, t
   return admin
 }
 
-/** Redis rounds no time to live to what a test would like to wait for: shorten it instead, and that of each member of a set. */
+/**
+ * Redis rounds no time to live to what a test would like to wait for: shorten it instead, and that of each member of a
+ * set.
+ */
 export async function shorten (admin: Redis, keyPrefix: string, seconds: number): Promise<void> {
   for (const key of await admin.keys(`${keyPrefix}*`)) {
     await admin.pexpire(key, await admin.pttl(key) - seconds * 1000)

@@ -3,7 +3,9 @@ import t from 'tap'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { freePort } from '../support/free-port.ts'
 import { lacksRedis } from '../support/redis.ts'
-import { CLUSTER_ARGUMENTS, SEED_RIGHTS, formCluster, startNode, startSentinel, tlsArguments } from '../support/redis-topologies.ts'
+import {
+  CLUSTER_ARGUMENTS, SEED_RIGHTS, formCluster, startNode, startSentinel, tlsArguments
+} from '../support/redis-topologies.ts'
 import { privatelySigned } from '../support/tls.ts'
 import { until } from '../support/until.ts'
 import { PROMPT_MS, rejectsEverything, storeContract } from './contract.ts'
@@ -70,7 +72,12 @@ t.test('Sentinel', async (t) => {
   const replica = await startNode(t, [...args, '--replicaof', '127.0.0.1', String(primary.port)])
   const sentinel = await startSentinel(t, primary, { password: PASSWORD, lines: ['requirepass sentinels-own'] })
   const sentinelAdmin = openAdmin(t, `redis://127.0.0.1:${sentinel}`, { password: 'sentinels-own' })
-  await until(async () => (await sentinelAdmin.call('SENTINEL', 'REPLICAS', 'mymaster') as string[][]).some((fields) => fields.includes(String(replica.port)) && fields[fields.indexOf('master-link-status') + 1] === 'ok'), 'the sentinel knows the replica')
+  await until(
+    async () => (await sentinelAdmin.call('SENTINEL', 'REPLICAS', 'mymaster') as string[][]).some((
+      fields
+    ) => fields.includes(String(replica.port)) && fields[fields.indexOf('master-link-status') + 1] === 'ok'),
+    'the sentinel knows the replica'
+  )
 
   const away = await freePort()
   const nodes = `127.0.0.1:${away},127.0.0.1:${sentinel}`
@@ -148,7 +155,10 @@ t.test('Sentinel with TLS', async (t) => {
   const { store } = openStore(t, url, 'seed:', { tlsCa: ca })
   await ready(store)
   await store.set('key', 'value', 10)
-  t.equal(await openAdmin(t, `rediss://127.0.0.1:${primary.port}`, { password: PASSWORD, tls: { ca } }).get('seed:key'), 'value')
+  t.equal(
+    await openAdmin(t, `rediss://127.0.0.1:${primary.port}`, { password: PASSWORD, tls: { ca } }).get('seed:key'),
+    'value'
+  )
   const listener = await listen(store)
   await store.publish('channel', 'hello')
   await until(() => listener.heard.length > 0, 'the message has come')
@@ -164,9 +174,15 @@ t.test('Cluster', async (t) => {
   const args = [...CLUSTER_ARGUMENTS, '--requirepass', PASSWORD, '--masterauth', PASSWORD]
   const nodes = await Promise.all([1, 2, 3].map(() => startNode(t, args)))
   await formCluster(nodes, { password: PASSWORD })
-  const urlOf = (...of: RedisServer[]): string => `redis+cluster://:${ENCODED}@${of.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
+  const urlOf = (...of: RedisServer[]): string => `redis+cluster://:${ENCODED}@${of.map(({
+    port
+  }) => `127.0.0.1:${port}`).join(',')}`
   const url = urlOf(...nodes)
-  const openAdmins = (t: Test): Redis[] => nodes.map(({ port }) => openAdmin(t, `redis://127.0.0.1:${port}`, { password: PASSWORD }))
+  const openAdmins = (t: Test): Redis[] => nodes.map(({ port }) => openAdmin(
+    t,
+    `redis://127.0.0.1:${port}`,
+    { password: PASSWORD }
+  ))
 
   /** Keys of the store, one of each node. */
   async function keysOfNodes (admin: Redis): Promise<string[]> {
@@ -186,7 +202,10 @@ t.test('Cluster', async (t) => {
       await store.ready()
       await store.ping()
       t.same(lines, [])
-      return { store, elapse: async (seconds) => { for (const admin of admins) await shorten(admin, keyPrefix, seconds) } }
+      return {
+        store,
+        elapse: async (seconds) => { for (const admin of admins) await shorten(admin, keyPrefix, seconds) }
+      }
     })
   })
 
@@ -225,7 +244,9 @@ t.test('Cluster', async (t) => {
     await admins[1]!.cluster('SETSLOT', slot, 'MIGRATING', from)
     await admins[0]!.cluster('SETSLOT', slot, 'NODE', from)
     await admins[1]!.cluster('SETSLOT', slot, 'NODE', from)
-    await until(async () => (await Promise.all(admins.map((admin) => admin.cluster('INFO')))).every((info) => String(info).includes('cluster_state:ok')), 'all is as it was')
+    await until(async () => (await Promise.all(
+      admins.map((admin) => admin.cluster('INFO'))
+    )).every((info) => String(info).includes('cluster_state:ok')), 'all is as it was')
     t.same(lines, [])
   })
 
@@ -245,7 +266,10 @@ t.test('Cluster', async (t) => {
     await t.rejects(store.increment(keys[2]!, 100), StoreUnavailableError)
     await t.rejects(store.ping(), StoreUnavailableError)
     t.ok(performance.now() - started < PROMPT_MS, 'without waiting for the node')
-    await until(async () => String(await admins[0]!.cluster('INFO')).includes('cluster_state:fail'), 'the others call it down')
+    await until(
+      async () => String(await admins[0]!.cluster('INFO')).includes('cluster_state:fail'),
+      'the others call it down'
+    )
     await until(async () => String(await admins[1]!.cluster('INFO')).includes('cluster_state:fail'), 'all of them')
     await rejectsEverything(t, store)
     await until(() => lines.length > 0, 'it is logged')
@@ -276,7 +300,11 @@ t.test('Cluster', async (t) => {
     const { store } = openStore(t, url)
     await store.ready()
     const listener = await listen(store)
-    const counts = await Promise.all(openAdmins(t).map(async (admin) => String(await admin.client('LIST', 'TYPE', 'PUBSUB')).trim() !== ''))
+    const counts = await Promise.all(openAdmins(t).map(async (admin) => String(await admin.client(
+      'LIST',
+      'TYPE',
+      'PUBSUB'
+    )).trim() !== ''))
     const node = nodes[counts.indexOf(true)]!
     await node.kill('SIGKILL')
     await until(() => listener.gaps > 1, 'it is subscribed elsewhere, and says so')
@@ -339,7 +367,10 @@ t.test('a cluster fails over to a replica', async (t) => {
   const primaries = await Promise.all([1, 2, 3].map(() => startNode(t, CLUSTER_ARGUMENTS)))
   const replica = await startNode(t, [...CLUSTER_ARGUMENTS, '--repl-diskless-sync-delay', '0'])
   await formCluster(primaries, { replicas: [replica] })
-  const { store, lines } = openStore(t, `redis+cluster://127.0.0.1:${primaries[1]!.port},127.0.0.1:${primaries[2]!.port}`)
+  const {
+    store,
+    lines
+  } = openStore(t, `redis+cluster://127.0.0.1:${primaries[1]!.port},127.0.0.1:${primaries[2]!.port}`)
   const listener = await listen(store)
   await store.ready()
   const keys = Array.from({ length: 50 }, (_, number) => `key ${number}`)
@@ -360,7 +391,17 @@ t.test('a cluster fails over to a replica', async (t) => {
 t.test('Cluster with TLS and a user with the least rights', async (t) => {
   if (lacksRedis(t)) return
   const { ca, files } = privatelySigned(t, ['127.0.0.1', 'localhost'])
-  const node = await startNode(t, (port) => [...CLUSTER_ARGUMENTS, '--cluster-announce-ip', '127.0.0.1', '--user', 'seed', 'on', `>${PASSWORD}`, ...SEED_RIGHTS, ...tlsArguments(files, port)])
+  const node = await startNode(t, (port) => [
+    ...CLUSTER_ARGUMENTS,
+    '--cluster-announce-ip',
+    '127.0.0.1',
+    '--user',
+    'seed',
+    'on',
+    `>${PASSWORD}`,
+    ...SEED_RIGHTS,
+    ...tlsArguments(files, port)
+  ])
   await formCluster([node], { tls: { ca } })
   const url = `rediss+cluster://seed:${ENCODED}@localhost:${node.port}`
   const { store } = openStore(t, url, 'seed-test:', { tlsCa: ca })

@@ -46,7 +46,10 @@ t.test('two prefixes do not see each other', async (t) => {
   t.equal((await two.increment('count', 10)).count, 1)
   t.equal(await two.take('key'), 'two')
   t.equal(await one.get('key'), 'one')
-  t.same((await admin.keys(`${run}:*`)).filter((key) => !key.endsWith(':ping')).sort(), [`${run}:one:count`, `${run}:one:key`, `${run}:two:count`])
+  t.same(
+    (await admin.keys(`${run}:*`)).filter((key) => !key.endsWith(':ping')).sort(),
+    [`${run}:one:count`, `${run}:one:key`, `${run}:two:count`]
+  )
 })
 
 t.test('a script that Redis has forgotten is sent again', async (t) => {
@@ -66,14 +69,23 @@ t.test('a log that changes while it is read page by page', async (t) => {
   if (!redis) return
   const { store } = openStore(t, redis.url, 'seed:', PATIENT)
   await ready(store)
-  const numbers = ({ entries, newest }: Awaited<ReturnType<Store['entries']>>) => ({ numbers: entries.map(([number]) => number), newest })
+  const numbers = ({
+    entries,
+    newest
+  }: Awaited<ReturnType<Store['entries']>>) => ({ numbers: entries.map(([number]) => number), newest })
   const large = 'x'.repeat(1024 * 1024)
   for (let number = 1; number <= 5; number++) await store.append('log', large, { ttlSeconds: 100, maxEntries: 10 })
 
   // What follows on the same connection comes between the first piece and the second.
-  const [grown] = await Promise.all([store.entries('log', 0), store.append('log', 'new', { ttlSeconds: 100, maxEntries: 10 })])
+  const [grown] = await Promise.all([
+    store.entries('log', 0),
+    store.append('log', 'new', { ttlSeconds: 100, maxEntries: 10 })
+  ])
   t.same(numbers(grown), { numbers: [1, 2, 3, 4, 5], newest: 5 }, 'up to what was the newest')
-  const [dropped] = await Promise.all([store.entries('log', 0), store.append('log', 'newer', { ttlSeconds: 100, maxEntries: 3 })])
+  const [dropped] = await Promise.all([
+    store.entries('log', 0),
+    store.append('log', 'newer', { ttlSeconds: 100, maxEntries: 3 })
+  ])
   t.same(numbers(dropped), { numbers: [5, 6, 7], newest: 7 }, 'no hole where entries were dropped')
   for (let number = 8; number <= 9; number++) await store.append('log', large, { ttlSeconds: 100, maxEntries: 3 })
   const [ended] = await Promise.all([store.entries('log', 7), store.delete('log')])
@@ -150,7 +162,10 @@ t.test('a hung Redis', async (t) => {
   await ready(store)
   await store.set('key', 'value', 10)
   t.equal(await store.get('key'), 'value', 'recovers by itself')
-  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'ETIMEDOUT' }, { msg: BACK, reason: undefined }])
+  t.same(
+    lines.map(({ msg, reason }) => ({ msg, reason })),
+    [{ msg: LOST, reason: 'ETIMEDOUT' }, { msg: BACK, reason: undefined }]
+  )
 })
 
 t.test('a Redis whose replies are too slow is left until it is quicker', async (t) => {
@@ -250,12 +265,20 @@ t.test('a full Redis', async (t) => {
   t.equal(await store.take('kept'), 'value')
   t.same(await store.members('set'), [])
   t.same(await store.entries('log', 0), { entries: [[1, 'kept']], newest: 1 }, 'as it was')
-  t.equal(await store.append('log', SECRET, { ttlSeconds: 10, maxEntries: 1, expectedNumber: 1 }), 1, 'what needs no memory is answered')
+  t.equal(
+    await store.append('log', SECRET, { ttlSeconds: 10, maxEntries: 1, expectedNumber: 1 }),
+    1,
+    'what needs no memory is answered'
+  )
 
   await admin.config('SET', 'maxmemory', '0')
   await until(() => lines.length > 1, 'Seed notices by itself')
   await store.set('key', 'value', 10)
-  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'OOM' }, { msg: BACK, reason: undefined }], 'one line marks the loss, one the return')
+  t.same(
+    lines.map(({ msg, reason }) => ({ msg, reason })),
+    [{ msg: LOST, reason: 'OOM' }, { msg: BACK, reason: undefined }],
+    'one line marks the loss, one the return'
+  )
 })
 
 t.test('a replica that refuses writes', async (t) => {
@@ -271,7 +294,10 @@ t.test('a replica that refuses writes', async (t) => {
   await reconnections(admin, 2)
   await admin.replicaof('NO', 'ONE')
   await ready(store)
-  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'READONLY' }, { msg: BACK, reason: undefined }])
+  t.same(
+    lines.map(({ msg, reason }) => ({ msg, reason })),
+    [{ msg: LOST, reason: 'READONLY' }, { msg: BACK, reason: undefined }]
+  )
 })
 
 t.test('a primary that refuses writes since it has lost its replicas', async (t) => {
@@ -287,14 +313,19 @@ t.test('a primary that refuses writes since it has lost its replicas', async (t)
   await admin.config('SET', 'min-replicas-to-write', '0')
   await ready(store)
   await until(() => lines.length > 1, 'the return is logged')
-  t.same(lines.map(({ msg, reason }) => ({ msg, reason })), [{ msg: LOST, reason: 'NOREPLICAS' }, { msg: BACK, reason: undefined }])
+  t.same(
+    lines.map(({ msg, reason }) => ({ msg, reason })),
+    [{ msg: LOST, reason: 'NOREPLICAS' }, { msg: BACK, reason: undefined }]
+  )
 })
 
 t.test('a message reaches the subscribers of all replicas under the same prefix, and no others', async (t) => {
   const redis = await redisForTests(t)
   if (!redis) return
   const run = randomUUID()
-  const stores = ['one:', 'one:', 'two:', ''].map((prefix) => openStore(t, redis.url, `${run}:${prefix}`, PATIENT).store)
+  const stores = [
+    'one:', 'one:', 'two:', ''
+  ].map((prefix) => openStore(t, redis.url, `${run}:${prefix}`, PATIENT).store)
   const heard: string[][] = []
   for (const store of stores) {
     const messages: string[] = []
@@ -425,7 +456,10 @@ t.test('an error contains no value', async (t) => {
 t.test('the query of the URL changes no connection option', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
-  const { store } = openStore(t, `${redis.url}/0?commandTimeout=60000&socketTimeout=60000&enableOfflineQueue=true&keyPrefix=other:`)
+  const { store } = openStore(
+    t,
+    `${redis.url}/0?commandTimeout=60000&socketTimeout=60000&enableOfflineQueue=true&keyPrefix=other:`
+  )
   await ready(store)
   await store.set('key', 'value', 10)
   t.equal(await openAdmin(t, redis.url).get('seed:key'), 'value')
@@ -453,7 +487,10 @@ t.test('close', async (t) => {
     await written
     t.equal(await read, 'value')
     const admin = openAdmin(t, redis.url)
-    await until(async () => String(await admin.client('LIST')).trim().split('\n').length === 1, 'only this connection is left')
+    await until(
+      async () => String(await admin.client('LIST')).trim().split('\n').length === 1,
+      'only this connection is left'
+    )
     t.same(lines, [])
   })
 
@@ -514,7 +551,9 @@ async function listenBetween (t: Test, redisPort: number): Promise<{ url: string
 
 /** Waits until `count` more connections were made: those of the store, which does not say that Redis is back. */
 async function reconnections (admin: Redis, count: number): Promise<void> {
-  const made = async (): Promise<number> => Number(/total_connections_received:(\d+)/.exec(await admin.info('stats'))![1])
+  const made = async (): Promise<number> => Number(
+    /total_connections_received:(\d+)/.exec(await admin.info('stats'))![1]
+  )
   const before = await made()
   await until(async () => await made() >= before + count, 'the store has connected again')
 }

@@ -22,7 +22,10 @@ export interface RedisServer {
 }
 
 export function findRedisBinary (): string | undefined {
-  const candidates = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => BINARIES.map((name) => join(folder, name)))
+  const candidates = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => BINARIES.map((name) => join(
+    folder,
+    name
+  )))
   return candidates.find((path) => {
     try {
       accessSync(path, constants.X_OK)
@@ -46,7 +49,10 @@ export async function redisForTests (t: Test): Promise<{ url: string } | undefin
 }
 
 /** A Redis that the test may kill, fill or lock; stopped when the test ends. */
-export async function ownRedisForTests (t: Test, { args = [], hint = INSTALL }: { args?: string[], hint?: string } = {}): Promise<RedisServer | undefined> {
+export async function ownRedisForTests (t: Test, {
+  args = [],
+  hint = INSTALL
+}: { args?: string[], hint?: string } = {}): Promise<RedisServer | undefined> {
   if (lacksRedis(t, hint)) return undefined
   const server = await startRedis(args)
   t.teardown(() => server.stop())
@@ -68,7 +74,11 @@ export async function startRedis (args: string[] | ((port: number) => string[]) 
   const folder = mkdtempSync(join(tmpdir(), 'seed-redis-'))
   const options = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder]
   const start = (port: number): Promise<ChildProcess | undefined> => {
-    return spawnReady(binary, ['--port', String(port), ...options, ...typeof args === 'function' ? args(port) : args], 'Ready to accept connections')
+    return spawnReady(
+      binary,
+      ['--port', String(port), ...options, ...typeof args === 'function' ? args(port) : args],
+      'Ready to accept connections'
+    )
   }
 
   // Another process may take the port between the look and the bind.

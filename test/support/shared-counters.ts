@@ -44,7 +44,11 @@ export function startCounting (t: Test) {
   }
 
   /** A replica; `kill` ends it as SIGKILL does, and `reconnect` is its store's gap. */
-  function replica (replicaId: string, options: Partial<SharedCountersOptions> & { aheadMs?: number } = {}): { counters: SharedCounters, kill: () => void, reconnect: () => void } {
+  function replica (replicaId: string, options: Partial<SharedCountersOptions> & { aheadMs?: number } = {}): {
+    counters: SharedCounters
+    kill: () => void
+    reconnect: () => void
+  } {
     const { aheadMs = 0, ...others } = options
     let dead = false
     let onGap = (): void => {}
