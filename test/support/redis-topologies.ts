@@ -84,10 +84,12 @@ export async function formCluster (primaries: RedisServer[], {
       const [first, next] = [
         index, index + 1
       ].map((part) => Math.floor(part * SLOTS / primaries.length)) as [number, number]
-      if (index < primaries.length) await admin.cluster(
-        'ADDSLOTS',
-        ...Array.from({ length: next - first }, (_, slot) => first + slot)
-      )
+      if (index < primaries.length) {
+        await admin.cluster(
+          'ADDSLOTS',
+          ...Array.from({ length: next - first }, (_, slot) => first + slot)
+        )
+      }
     }
     await until(
       async () => (await clusterInfos(admins)).every((info) => info.includes(`cluster_known_nodes:${admins.length}\r`)),
