@@ -1,10 +1,6 @@
 import t from 'tap'
 import {
-<<<<<<< HEAD
   clientAddressKey, clientNetworkKey, createAddressMatcher, isLoopbackAddress, isLoopbackHost, isPublicAddress
-=======
-  clientAddressKey, createAddressMatcher, isLoopbackAddress, isLoopbackHost, isPublicAddress
->>>>>>> c1f83c9 (Lines of at most 120 characters in config, crypto, limits, net, store and their tests)
 } from '../../src/net/addresses.ts'
 
 /** The first and the last address of each range, and what lies just outside it where that is public. */

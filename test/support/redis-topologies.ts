@@ -33,7 +33,7 @@ export async function startNode (t: Test, args: string[] | ((port: number) => st
   return server
 }
 
-/** A sentinel that watches `primary` as mymaster, and calls it down two seconds after its last answer. Gives its port. */
+/** Starts a sentinel for `primary` (mymaster), which calls it down two seconds after its last answer. Returns the port. */
 export async function startSentinel (t: Test, primary: RedisServer, {
   password,
   lines = [],
@@ -70,7 +70,10 @@ export const CLUSTER_ARGUMENTS = [
   '--cluster-enabled', 'yes', '--cluster-node-timeout', '1500', '--cluster-config-file', 'nodes.conf'
 ]
 
-/** Makes a cluster of empty servers, with the slots in equal parts, as `redis-cli --cluster create` does; resolves when it serves. */
+/**
+ * Makes a cluster of empty servers with the slots in equal parts, as `redis-cli --cluster create` does. Resolves when it
+ * serves.
+ */
 export async function formCluster (primaries: RedisServer[], {
   replicas = [],
   ...options
