@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import authorizeRoutes from '../routes/authorize.ts'
 import backchannelLogoutRoutes from '../routes/backchannel-logout.ts'
+import type { LogoutRouteOptions } from '../routes/backchannel-logout.ts'
 import callbackRoutes from '../routes/callback.ts'
 import consentRoutes from '../routes/consent.ts'
 import revokeRoutes from '../routes/revoke.ts'
@@ -13,6 +14,7 @@ import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { createRequesterOf } from '../src/http/requester.ts'
 import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
+import { clientAddressKey } from '../src/net/addresses.ts'
 import { createClients } from '../src/oauth/clients/clients.ts'
 import type { Clients } from '../src/oauth/clients/clients.ts'
 import { createMetadataDocuments } from '../src/oauth/clients/metadata-documents.ts'
@@ -31,7 +33,7 @@ export interface OauthProxyOptions {
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
 async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }: OauthProxyOptions): Promise<void> {
-  const { config, store, oidc, rateLimits, log } = app
+  const { config, store, rateLimits, log } = app
   const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
   const clients = createClients({
@@ -104,13 +106,26 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
         ...services, tokenRevoker: mode.tokenRevoker, requesterOf: requesterOf('revoke')
       })
     })
-    await mount(backChannel, 'backchannel-logout', ['/oauth/backchannel-logout'], async (scope) => {
-      const { oidc: provider, token: { clockSkewSeconds } } = config
-      const { revokeFor } = mode
-      await scope.register(backchannelLogoutRoutes, {
-        store, oidc: provider, clockSkewSeconds, getKey: oidc.jwks.getKey, revokeFor
-      })
-    })
+    await registerLogout(app, backChannel, mode)
+  })
+}
+
+/** All logout tokens come from the provider's address, so only refused ones are limited. */
+async function registerLogout (
+  app: FastifyInstance, scope: FastifyInstance, { revokeFor }: Pick<LogoutRouteOptions, 'revokeFor'>
+): Promise<void> {
+  const { config: { oidc: provider, token: { clockSkewSeconds }, oauth: { limits } }, store, oidc, rateLimits } = app
+  const limitByKey = rateLimits.byKey('backchannel-logout:refused', {
+    max: limits.perAddress, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_ADDRESS'
+  })
+  await scope.register(backchannelLogoutRoutes, {
+    prefix: '/oauth/backchannel-logout',
+    store,
+    oidc: provider,
+    clockSkewSeconds,
+    getKey: oidc.jwks.getKey,
+    revokeFor,
+    limitRefused: async (request) => { await limitByKey(request, clientAddressKey(request.ip)) }
   })
 }
 

@@ -1,14 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { logOut } from '../src/oauth/endpoints/backchannel-logout.ts'
 import type { LogoutServices } from '../src/oauth/endpoints/backchannel-logout.ts'
 import { LogoutBodySchema, LogoutResponses } from '../src/schemas/backchannel-logout.ts'
 
+export interface LogoutRouteOptions extends LogoutServices {
+  /** Counts a refused logout token by address. @throws LimitError */
+  limitRefused: (request: FastifyRequest) => Promise<void>
+}
+
 /**
  * POST /oauth/backchannel-logout, called by the provider (OpenID Connect Back-Channel Logout 1.0 section 2.5), in a
  * back-channel scope for forms (src/http/back-channel.ts).
  */
-const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutServices> = async (app, services) => {
+const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutRouteOptions> = async (app, options) => {
+  const { limitRefused, ...services } = options
   rejectOtherMethods(app, ['POST'])
 
   app.post('', {
@@ -16,7 +23,7 @@ const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutServices> = async
     bodyLimit: 16_384,
     schema: { body: LogoutBodySchema, response: LogoutResponses }
   }, async (request) => {
-    const { subject, sid, revoked } = await logOut(request.body.logout_token, services)
+    const { subject, sid, revoked } = await logOut(request.body.logout_token, services, () => limitRefused(request))
     request.logFields = { subject, sid, revoked }
     return {}
   })

@@ -123,6 +123,16 @@ t.test('a logout token works once', async (t) => {
   t.equal((await ping(seed.url, accessToken)).status, 200, 'the later sign-in is untouched')
 })
 
+t.test('logging out everybody at once is not limited, a stream of refused tokens is', async (t) => {
+  const seed = await startBroker(t, { env: { OAUTH_LIMIT_PER_ADDRESS: '5' } })
+  for (let index = 0; index < 8; index++) {
+    t.equal((await seed.provider.backchannelLogout(`user-${index}`, endpoint(seed))).status, 200)
+  }
+  const refused = await Promise.all(Array.from({ length: 8 }, () => post(endpoint(seed), { logout_token: 'x' })))
+  t.same(refused.map(({ statusCode }) => statusCode).sort(), [400, 400, 400, 400, 400, 429, 429, 429])
+  t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed))).status, 200, 'the provider, at that address')
+})
+
 t.test('a logout of an unknown user is 200, as there is nothing left to end', async (t) => {
   const seed = await startBroker(t)
   t.equal((await seed.provider.backchannelLogout('nobody', endpoint(seed))).status, 200)

@@ -1,5 +1,5 @@
 import { errors, jwtVerify } from 'jose'
-import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyResult } from 'jose'
 import { digest } from '../../crypto/hash.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { expectedIssuer } from '../../provider/issuer.ts'
@@ -24,8 +24,10 @@ export interface LogoutResult {
   revoked: number
 }
 
-interface LogoutClaims extends JWTPayload {
+interface LogoutClaims {
+  sub: string | undefined
   sid: string | undefined
+  jti: string
 }
 
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
@@ -35,49 +37,81 @@ const MAX_AGE_SECONDS = 300
  * The back-channel logout endpoint: the provider reports that a person or one of their sessions logged out
  * (OpenID Connect Back-Channel Logout 1.0).
  *
- * @throws OAuthError invalid_request for an invalid logout token (section 2.8); ProviderUnavailableError,
+ * The token is marked as used once everything has ended. Revoking is idempotent, so after a failure half-way the
+ * provider, or an operator, can send the same token again.
+ *
+ * @param limitRefused counts a token that is refused; valid ones are not limited, because all of them come from the
+ *   provider's address, and most providers do not repeat one that was refused
+ * @throws OAuthError invalid_request for an invalid logout token (section 2.8); LimitError, ProviderUnavailableError,
  *   StoreUnavailableError
  */
-export async function logOut (logoutToken: string | undefined, services: LogoutServices): Promise<LogoutResult> {
+export async function logOut (
+  logoutToken: string | undefined, services: LogoutServices, limitRefused: () => Promise<void>
+): Promise<LogoutResult> {
+  try {
+    return await logOutWith(logoutToken, services)
+  } catch (err) {
+    if (err instanceof OAuthError) await limitRefused()
+    throw err
+  }
+}
+
+async function logOutWith (logoutToken: string | undefined, services: LogoutServices): Promise<LogoutResult> {
   if (logoutToken === undefined) throw new OAuthError('invalid_request', 'logout_token is required')
   const { sub: subject, sid, jti } = await verifyLogoutToken(logoutToken, services)
-  const lifeSeconds = MAX_AGE_SECONDS + 2 * services.clockSkewSeconds
-  if (!await services.store.setIfAbsent(keys.assertion(digest(`logout:${jti}`)), '1', lifeSeconds)) {
-    throw invalidLogoutToken('it was used before')
-  }
+  const used = keys.assertion(digest(`logout:${jti}`))
+  if (await services.store.get(used) !== undefined) throw invalidLogoutToken('it was used before')
   // With a sid only that session ends, not the person's other ones (section 2.7).
   const revoked = await services.revokeFor(sid === undefined ? { subject: subject! } : { sid })
+  await services.store.set(used, '1', MAX_AGE_SECONDS + 2 * services.clockSkewSeconds)
   return { subject, sid, revoked }
 }
 
 /** Section 2.6. */
 async function verifyLogoutToken (token: string, services: LogoutServices): Promise<LogoutClaims> {
   const { oidc, clockSkewSeconds, getKey } = services
-  const claims = await verifyJwt(token, getKey, {
+  const { payload, protectedHeader } = await verifyJwt(token, getKey, {
     audience: oidc.clientId,
     algorithms: [...oidc.algorithms],
     clockTolerance: clockSkewSeconds,
-    requiredClaims: ['iss', 'aud', 'iat', 'jti', 'events'],
+    requiredClaims: ['iss', 'aud', 'iat', 'exp', 'jti', 'events'],
     maxTokenAge: MAX_AGE_SECONDS
   })
-  const { iss, sub, sid, nonce, events } = claims
-  if (iss === undefined || iss !== expectedIssuer(oidc, claims)) throw invalidLogoutToken('another issuer')
-  if (typeof (events as Record<string, unknown> | null)?.[EVENT] !== 'object') {
-    throw invalidLogoutToken('no logout event')
-  }
+  checkType(protectedHeader.typ)
+  const { iss, nonce, events } = payload
+  if (iss !== expectedIssuer(oidc, payload)) throw invalidLogoutToken('another issuer')
+  if (!isObject(events) || !isObject(events[EVENT])) throw invalidLogoutToken('no logout event')
   if (nonce !== undefined) throw invalidLogoutToken('it has a nonce, so it is not a logout token')
-  if (sub === undefined && typeof sid !== 'string') throw invalidLogoutToken('neither sub nor sid')
-  return { ...claims, sid: typeof sid === 'string' ? sid : undefined }
+  const [sub, sid, jti] = [readText(payload, 'sub'), readText(payload, 'sid'), readText(payload, 'jti')]
+  if (jti === undefined) throw invalidLogoutToken('no jti')
+  if (sub === undefined && sid === undefined) throw invalidLogoutToken('neither sub nor sid')
+  return { sub, sid, jti }
+}
+
+/** Section 2.4 recommends logout+jwt. Some providers send JWT or no type; any other type is that of another token. */
+function checkType (type: string | undefined): void {
+  const name = type?.toLowerCase().replace(/^application\//, '')
+  if (name === undefined || name === 'logout+jwt' || name === 'jwt') return
+  throw invalidLogoutToken(`its typ is ${JSON.stringify(type).slice(0, 50)}`)
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function readText (claims: JWTPayload, name: string): string | undefined {
+  const value = claims[name]
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value
+  throw invalidLogoutToken(`its ${name} is not a text`)
 }
 
 async function verifyJwt (
   token: string,
   getKey: JWTVerifyGetKey,
   options: Parameters<typeof jwtVerify>[2]
-): Promise<JWTPayload> {
+): Promise<JWTVerifyResult> {
   try {
-    const { payload } = await jwtVerify(token, getKey, options)
-    return payload
+    return await jwtVerify(token, getKey, options)
   } catch (err) {
     if (err instanceof errors.JOSEError || err instanceof KeyNotFoundError) throw invalidLogoutToken(err.message)
     throw err
