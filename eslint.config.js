@@ -32,14 +32,14 @@ const MAY_IMPORT = {
   'src/oauth/clients': [
     'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'jose'
   ],
-  'src/oauth/modes': ['src/oauth/clients', 'src/schemas'],
+  'src/oauth/modes': ['src/oauth/clients', 'src/schemas', 'src/store'],
   'src/oauth/endpoints': [
     'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
     'src/schemas', 'src/store', 'jose'
   ],
   'src/oauth/modes/proxy': [
     'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
-    'src/schemas', 'src/tokens'
+    'src/schemas', 'src/store', 'src/tokens'
   ],
   'src/oauth/modes/broker': [
     'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',

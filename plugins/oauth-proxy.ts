@@ -22,6 +22,7 @@ import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
+import { createStoredKeyring } from '../src/oauth/modes/proxy/stored-keyring.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 
 export interface OauthProxyOptions {
@@ -76,7 +77,12 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
   // Paths without /oauth serve clients of revision 2025-03-26, which read no metadata.
   await app.register(async (pages) => {
     const services = {
-      ...server, clients, signIn: mode.signIn, consents: createPendingConsents(store), cookies: createCookies(baseUrl)
+      ...server,
+      clients,
+      signIn: mode.signIn,
+      consents: createPendingConsents(store),
+      cookies: createCookies(baseUrl),
+      responseIssuer: oauth.mode === 'broker' ? baseUrl : undefined
     }
     await serveBrowserPages(pages)
     await mount(pages, 'authorize', ['/oauth/authorize', '/authorize'], async (scope) => {
@@ -136,8 +142,9 @@ function createMode (app: FastifyInstance, clients: Clients, requirements: Polic
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {
     const { tokenClient: upstream } = oidc
+    const findKeyring = config.secrets.current === undefined ? createStoredKeyring(store) : async () => app.keyring
     return {
-      mode: createProxy({ config, toolScopes: requirements.scopes, upstream, revocations, verifyAccessToken }),
+      mode: createProxy({ config, store, findKeyring, upstream, revocations, verifyAccessToken, log }),
       broker: undefined,
       tokenKeys: () => ({ jwksUri: provider().jwksUri, algorithms: config.oidc.algorithms }),
       jwks: undefined

@@ -1,4 +1,5 @@
 import * as oauth from 'oauth4webapi'
+import { upstreamScopes } from '../config/presets.ts'
 import type { Preset } from '../config/presets.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
@@ -49,6 +50,12 @@ export function createTokenClient (options: TokenClientOptions) {
   }
 
   return {
+    /** Returns these scopes with those that the preset adds to each authorization request. */
+    effectiveScopes (scopes: readonly string[]): string[] {
+      if (preset.extraScopes.length === 0) return [...scopes]
+      return upstreamScopes(preset, scopes, provider().scopes)
+    },
+
     /**
      * The URL of the provider's authorization endpoint for a request with PKCE, completed by what the preset adds.
      *

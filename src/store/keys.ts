@@ -42,10 +42,34 @@ export const keys = {
   grantsOf: (digest: string) => `grants-of:${digest}`,
 
   /**
-   * Lock of the replica that refreshes upstream (src/oauth/modes/broker/upstream-refresh-lock.ts). Expires after 30
-   * seconds.
+   * Lock of the replica that refreshes a grant, or in proxy mode a family of refresh tokens, at the provider
+   * (src/oauth/modes/upstream-refresh-lock.ts). Expires after 30 seconds.
    */
-  refreshing: (grantId: string) => `refreshing:${grantId}`,
+  refreshing: (id: string) => `refreshing:${id}`,
+
+  /**
+   * JSON of a sign-in that a person has allowed in proxy mode (src/oauth/modes/proxy/approvals.ts), by the digest of
+   * its code challenge. Expires after 15 minutes.
+   */
+  approval: (challengeDigest: string) => `approval:${challengeDigest}`,
+
+  /**
+   * JSON of a family of refresh tokens in proxy mode (src/oauth/modes/proxy/refresh-families.ts). Expires after
+   * REFRESH_TOKEN_TTL, restarted on refresh.
+   */
+  refreshFamily: (familyId: string) => `refresh-family:${familyId}`,
+
+  /**
+   * Id of the client that the provider's access token was issued to (src/oauth/modes/proxy/issued-tokens.ts). Expires
+   * with the token.
+   */
+  tokenClient: (tokenDigest: string) => `token-client:${tokenDigest}`,
+
+  /**
+   * The secret of proxy mode where SEED_SECRET is not set (src/oauth/modes/proxy/stored-keyring.ts). Expires after ten
+   * years.
+   */
+  secret: () => 'secret',
 
   /**
    * A delegated token for an API, sealed (src/oauth/modes/broker/delegated-tokens.ts). Expires shortly before the token

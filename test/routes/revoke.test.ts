@@ -1,7 +1,7 @@
 import t from 'tap'
+import type { Test } from 'tap'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import {
-  SEED_SECRET,
   getTokens,
   grantKey,
   post,
@@ -14,6 +14,7 @@ import type { Answer } from '../support/broker.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
+import { createPlainClient, readTokens as readOAuthTokens, signedIn } from '../support/sign-in.ts'
 
 /** POST /oauth/revoke (RFC 7009): broker mode, and what proxy mode does with the provider's tokens. */
 
@@ -290,40 +291,75 @@ t.test('an internal failure is not reported as success', async (t) => {
   isError(t, await revoke(seed, clientId, accessToken), 500, 'server_error', 'a mistake of ours')
 })
 
-t.test('proxy mode: a revoked access token of the provider is refused here and revoked there', async (t) => {
-  const seed = await startSeed(t, { env: { SEED_SECRET } })
+/** Proxy mode, with the tokens of a sign-in. */
+async function startProxy (t: Test, options: Parameters<typeof startSeed>[1] = {}) {
+  const seed = await startSeed(t, options)
   await ready(seed)
-  const [token, other] = [await seed.provider.mint(), await seed.provider.mint()]
-  t.equal((await ping(seed.url, token)).status, 200)
+  const client = await createPlainClient(seed.url)
+  const { access_token: accessToken, refresh_token: refreshToken } = await signedIn(client)
+  return { seed, client, accessToken, refreshToken: refreshToken! }
+}
+
+t.test('proxy mode: a revoked access token is refused here and revoked at the provider', async (t) => {
+  const { seed, client, accessToken } = await startProxy(t)
+  const other = (await signedIn(await createPlainClient(seed.url))).access_token
+  t.equal((await ping(seed.url, accessToken)).status, 200)
   // The development provider cannot revoke JWTs (unsupported_token_type); the token has ended here all the same.
-  t.equal((await revoke(seed, 'cli', token)).statusCode, 200)
-  t.equal((await ping(seed.url, token)).status, 401)
+  t.equal((await revoke(seed, client.clientId, accessToken)).statusCode, 200)
+  t.equal((await ping(seed.url, accessToken)).status, 401)
   t.equal((await ping(seed.url, other)).status, 200, 'the person is still signed in elsewhere')
   t.equal(upstreamRevocations(seed), 1)
-
-  t.equal((await revoke(seed, 'cli', 'a refresh token that the provider does not know')).statusCode, 200)
-  t.equal(upstreamRevocations(seed), 2)
 })
 
-t.test('proxy mode: a provider that cannot revoke refresh tokens is reported as such', async (t) => {
-  const seed = await startSeed(t, { provider: { quirks: { noRevocation: true } } })
-  await ready(seed)
-  const token = await seed.provider.mint()
-  t.equal((await revoke(seed, 'cli', token)).statusCode, 200, 'access tokens end here')
-  t.equal((await ping(seed.url, token)).status, 401)
-  isError(t, await revoke(seed, 'cli', 'refresh-token'), 400, 'unsupported_token_type', 'refresh tokens do not')
+t.test('proxy mode: a revoked refresh token ends here and at the provider, with its access tokens', async (t) => {
+  const { seed, client, accessToken, refreshToken } = await startProxy(t)
+  const next = await readOAuthTokens(await client.refresh(refreshToken))
+  t.match(await revoke(seed, client.clientId, next.refresh_token!), { statusCode: 200, body: '{}' })
+  t.match(await readOAuthTokens(await client.refresh(next.refresh_token!)), { status: 400, error: 'invalid_grant' })
+  for (const token of [accessToken, next.access_token]) t.equal((await ping(seed.url, token)).status, 401)
+  t.equal(upstreamRevocations(seed), 1)
+})
+
+t.test("proxy mode: a stranger's revocations are 200, end nothing, and never reach the provider", async (t) => {
+  const { seed, client, accessToken, refreshToken } = await startProxy(t)
+  const tokens = ['junk', 'a.b.c', accessToken, refreshToken, await seed.provider.mint()]
+  for (const token of tokens) {
+    for (const hint of ['access_token', 'refresh_token']) {
+      const answer = await revoke(seed, 'stranger', token, { token_type_hint: hint })
+      t.match(answer, { statusCode: 200, body: '{}' })
+    }
+  }
+  t.equal((await ping(seed.url, accessToken)).status, 200)
+  t.equal((await client.refresh(refreshToken)).status, 200)
   t.equal(upstreamRevocations(seed), 0)
 })
 
-t.test('proxy mode: the provider cannot revoke now: 503, and the token is refused here', async (t) => {
-  const seed = await startSeed(t)
-  await ready(seed)
-  const token = await seed.provider.mint()
+t.test('proxy mode: tokens end here although the provider revokes none', async (t) => {
+  const provider = { quirks: { noRevocation: true } }
+  const { seed, client, accessToken, refreshToken } = await startProxy(t, { provider })
+  t.equal((await revoke(seed, client.clientId, accessToken)).statusCode, 200)
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+  t.equal((await revoke(seed, client.clientId, refreshToken)).statusCode, 200)
+  t.equal((await client.refresh(refreshToken)).status, 400)
+  t.equal(upstreamRevocations(seed), 0)
+})
+
+t.test('proxy mode: 503 while the provider cannot revoke; tokens end here, with a retry there too', async (t) => {
+  const { seed, client, accessToken, refreshToken } = await startProxy(t)
   for (const fault of ['down', 500] as const) {
     seed.provider.setFault('/token/revocation', fault)
-    const answer = await revoke(seed, 'cli', token)
-    isError(t, answer, 503, 'temporarily_unavailable', `${fault}`)
-    t.equal(answer.headers['retry-after'], '5')
+    for (const token of [accessToken, refreshToken]) {
+      const answer = await revoke(seed, client.clientId, token)
+      isError(t, answer, 503, 'temporarily_unavailable', `${fault}`)
+      t.equal(answer.headers['retry-after'], '5')
+    }
   }
-  t.equal((await ping(seed.url, token)).status, 401)
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+  t.equal((await client.refresh(refreshToken)).status, 400)
+  seed.provider.setFault('/token/revocation', undefined)
+  const before = upstreamRevocations(seed)
+  for (const token of [accessToken, refreshToken]) {
+    t.equal((await revoke(seed, client.clientId, token)).statusCode, 200)
+  }
+  t.equal(upstreamRevocations(seed), before + 2)
 })

@@ -8,9 +8,12 @@ import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { Fault } from '../../dev/provider.ts'
+import { digest } from '../../src/crypto/hash.ts'
+import { keys } from '../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { isError } from '../support/oauth-error.ts'
 import { createBrowser } from '../support/browser.ts'
+import { allowSignIn, challengeOf } from '../support/proxy.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
@@ -49,6 +52,24 @@ const refreshGrant = (changes: Fields = {}): Fields => ({
   refresh_token: 'r',
   ...changes
 })
+
+/** A code grant that a person has allowed at this server. */
+async function approvedCode (at: TestSeed, changes: Fields = {}): Promise<Fields> {
+  const grant = codeGrant(changes)
+  const { client_id: clientId, redirect_uri: redirectUri } = grant
+  await allowSignIn(at, { clientId: clientId!, redirectUri: redirectUri!, verifier: VERIFIER })
+  return grant
+}
+
+/** A refresh grant whose token is good: it holds the provider's token `r`. */
+async function issuedRefresh (at: TestSeed, changes: Fields = {}): Promise<Fields> {
+  const { answer } = endpoint
+  endpoint.answer = async () => ({ access_token: await seed.provider.mint(), refresh_token: 'r' })
+  const { client_id: clientId = 'claude-code' } = changes
+  const tokens = await post(at, await approvedCode(at, { client_id: clientId }))
+  endpoint.answer = answer
+  return refreshGrant({ refresh_token: tokens.json<{ refresh_token: string }>().refresh_token, ...changes })
+}
 
 t.test("a code is exchanged for the provider's access token, which /mcp accepts", async (t) => {
   for (const [path, clientId] of [['/oauth/token', registered], ['/token', 'claude-code']] as const) {
@@ -222,8 +243,8 @@ t.test('every form of this resource that clients send is accepted, and none is f
     `${recorded.url}/`,
     `${recorded.url.toUpperCase()}/mcp`
   ]) {
-    for (const grant of [codeGrant, refreshGrant]) {
-      t.equal((await post(recorded, grant({ resource }))).statusCode, 200, resource)
+    for (const grant of [approvedCode, issuedRefresh]) {
+      t.equal((await post(recorded, await grant(recorded, { resource }))).statusCode, 200, resource)
       t.notOk(endpoint.requests.at(-1)!.body.has('resource'))
     }
   }
@@ -427,8 +448,12 @@ const providerErrors: Array<[name: string, fault: Fault, code: [number, string],
 t.test("every refusal of the provider becomes an OAuth error without the provider's text", async (t) => {
   t.teardown(() => { seed.provider.setFault('/token', undefined) })
   for (const [name, fault, code, refresh] of providerErrors) {
+    seed.provider.setFault('/token', undefined)
+    const signedIn = await post(seed, await signIn(seed, 'claude-code'))
+    const { refresh_token: token } = signedIn.json<Record<string, string>>()
+    const refreshing = refreshGrant({ refresh_token: token })
     seed.provider.setFault('/token', fault)
-    for (const [fields, [status, error]] of [[codeGrant(), code], [refreshGrant(), refresh]] as const) {
+    for (const [fields, [status, error]] of [[await approvedCode(seed), code], [refreshing, refresh]] as const) {
       const response = await post(seed, fields)
       isError(t, response, status, error, `${name}: ${fields['grant_type']}`)
       t.equal(response.headers['retry-after'], status === 503 ? '5' : undefined)
@@ -472,7 +497,8 @@ t.test('an access token that /mcp would refuse is refused here, and the log says
     [await seed.provider.mint({ exp: 1 }), /exp was 1/],
     ['', /not three base64url parts/]
   ] as const) {
-    for (const fields of [codeGrant(), refreshGrant()]) {
+    for (const grant of [approvedCode, issuedRefresh]) {
+      const fields = await grant(recorded)
       endpoint.answer = async () => ({ access_token: token, refresh_token: 'next' })
       const refused = await post(recorded, fields)
       isError(t, refused, 500, 'server_error', String(cause))
@@ -491,13 +517,13 @@ t.test('a token that cannot be verified now is passed on, and /mcp will verify i
   await keyless.logged(({ msg }) => msg.startsWith("The provider's signing keys cannot be fetched"))
   const token = await provider.mint()
   endpoint.answer = async () => ({ access_token: token })
-  const response = await post(keyless, refreshGrant())
+  const response = await post(keyless, await approvedCode(keyless))
   t.equal(response.statusCode, 200)
   t.equal(response.json<{ access_token: string }>().access_token, token)
   t.equal((await ping(keyless.url, token)).status, 503)
 })
 
-t.test('a refresh returns the rotated token, or none when the provider keeps the old one', async (t) => {
+t.test('a refresh returns a new refresh token, also when the provider keeps the old one', async (t) => {
   const first = (await post(seed, await signIn(seed, registered))).json<Record<string, string>>()
   const second = await post(
     seed,
@@ -508,14 +534,6 @@ t.test('a refresh returns the rotated token, or none when the provider keeps the
   t.notOk('id_token' in second.json())
   t.not(second.json<Record<string, string>>()['refresh_token'], first['refresh_token'], 'rotated')
   t.equal((await ping(seed.url, second.json<Record<string, string>>()['access_token'])).status, 200)
-  isError(
-    t,
-    await post(seed, refreshGrant({ client_id: registered, refresh_token: first['refresh_token'] })),
-    400,
-    'invalid_grant',
-    'the old one is spent'
-  )
-
   for (const refreshToken of [undefined, '', null, 7]) {
     endpoint.answer = async () => ({
       access_token: await seed.provider.mint(),
@@ -523,11 +541,14 @@ t.test('a refresh returns the rotated token, or none when the provider keeps the
       expires_in: 300,
       refresh_token: refreshToken
     })
-    t.same(
-      Object.keys((await post(recorded, refreshGrant())).json()).sort(),
-      ['access_token', 'expires_in', 'token_type'],
-      'no new one: the client keeps what it has'
-    )
+    const answer = endpoint.answer
+    const grant = await issuedRefresh(recorded)
+    endpoint.answer = answer
+    const next = (await post(recorded, grant)).json<Record<string, string>>()
+    t.same(Object.keys(next).sort(), ['access_token', 'expires_in', 'refresh_token', 'token_type'])
+    t.not(next['refresh_token'], grant['refresh_token'])
+    await post(recorded, refreshGrant({ refresh_token: next['refresh_token'] }))
+    t.equal(endpoint.requests.at(-1)!.body.get('refresh_token'), 'r', 'it holds the one that the provider keeps')
   }
 })
 
@@ -538,12 +559,13 @@ t.test("a refresh requests the client's scopes that OIDC_SCOPES lists, or none",
     ['openid email', 'openid email'],
     ['email admin', 'openid email']
   ] as const) {
-    await post(recorded, refreshGrant({ scope: asked }))
+    await post(recorded, await issuedRefresh(recorded, { scope: asked }))
     t.equal(endpoint.requests.at(-1)!.body.get('scope'), sent)
   }
+  const good = await issuedRefresh(recorded)
   const before = endpoint.requests.length
   for (const scope of ['admin', 'openid.x', '']) {
-    isError(t, await post(recorded, refreshGrant({ scope })), 400, 'invalid_scope', `scope "${scope}"`)
+    isError(t, await post(recorded, { ...good, scope }), 400, 'invalid_scope', `scope "${scope}"`)
   }
   t.equal(endpoint.requests.length, before, 'the provider is not asked, and nothing is rotated')
 })
@@ -561,7 +583,7 @@ t.test('normalizes what providers omit or spell their own way', async (t) => {
         session_state: 's',
         not_before: 0
       },
-      { expires_in: 300, scope: 'openid', refresh_token: 'r2' }
+      { expires_in: 300, scope: 'openid', refresh_token: String }
     ],
     [{}, {}],
     [{ expires_in: '3599', scope: '' }, { expires_in: 3_599 }],
@@ -572,11 +594,9 @@ t.test('normalizes what providers omit or spell their own way', async (t) => {
     ...[null, 7, ['openid']].map((scope) => [{ scope }, {}] as const)
   ] as Array<[Record<string, unknown>, Record<string, unknown>]>) {
     endpoint.answer = async () => ({ access_token: token, ...given })
-    t.same(
-      (await post(recorded, codeGrant())).json(),
-      { access_token: token, token_type: 'Bearer', ...expected },
-      JSON.stringify(given)
-    )
+    const response = (await post(recorded, await approvedCode(recorded))).json<Record<string, unknown>>()
+    t.match(response, { access_token: token, token_type: 'Bearer', ...expected }, JSON.stringify(given))
+    t.same(Object.keys(response).sort(), ['access_token', ...Object.keys(expected), 'token_type'].sort())
   }
 })
 
@@ -584,7 +604,9 @@ t.test('a public client sends its id and no more than the grant needs', async (t
   endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
   await post(
     recorded,
-    codeGrant({ scope: 'openid admin', resource: recorded.url, audience: 'x', client_assertion_type: 'x', extra: 'x' })
+    await approvedCode(recorded, {
+      scope: 'openid admin', resource: recorded.url, audience: 'x', client_assertion_type: 'x', extra: 'x'
+    })
   )
   const { headers, body, url } = endpoint.requests.at(-1)!
   t.same(Object.fromEntries(body), {
@@ -597,7 +619,7 @@ t.test('a public client sends its id and no more than the grant needs', async (t
   t.equal(url, '/token?tenant=a', "the endpoint's own query is kept")
   t.equal(headers.authorization, undefined)
   t.match(headers['content-type'], 'application/x-www-form-urlencoded')
-  await post(recorded, refreshGrant({ extra: 'x' }))
+  await post(recorded, await issuedRefresh(recorded, { extra: 'x' }))
   t.same(Object.fromEntries(endpoint.requests.at(-1)!.body), {
     grant_type: 'refresh_token',
     client_id: seed.provider.clientId,
@@ -657,7 +679,7 @@ t.test("the client secret is sent by Basic, or in the body when the provider's m
       env: { OAUTH_TOKEN_URL: endpoint.url, OIDC_CLIENT_ID: 'seed at work', OIDC_CLIENT_SECRET: secret }
     })
     await ready(confidential)
-    t.equal((await post(confidential, codeGrant())).statusCode, 200)
+    t.equal((await post(confidential, await approvedCode(confidential))).statusCode, 200)
     const { headers, body } = endpoint.requests.at(-1)!
     if (by === 'basic') {
       const [id, password] = Buffer.from(headers.authorization!.slice('Basic '.length), 'base64')
@@ -681,11 +703,13 @@ t.test('tokens are returned although the store is lost before the registration i
   t.teardown(() => { recorded.app.store.touch = touch })
   const asked: string[] = []
   for (const [fault, status] of [[new StoreUnavailableError(), 200], [new TypeError('a bug'), 500]] as const) {
+    recorded.app.store.touch = touch
+    const grant = await approvedCode(recorded, { client_id: clientId })
     recorded.app.store.touch = async (key) => {
       asked.push(key)
       throw fault
     }
-    t.equal((await post(recorded, codeGrant({ client_id: clientId }))).statusCode, status, fault.name)
+    t.equal((await post(recorded, grant)).statusCode, status, fault.name)
   }
   t.same(asked, [`client:${clientId}`, `client:${clientId}`])
 })
@@ -700,15 +724,19 @@ t.test('each token response extends a registration, and a refused request does n
   }
   t.teardown(() => { recorded.app.store.touch = touch })
   endpoint.answer = async () => ({})
-  for (const grant of [codeGrant, refreshGrant]) {
-    t.equal((await post(recorded, grant({ client_id: clientId }))).statusCode, 500)
+  for (const grant of [approvedCode, issuedRefresh]) {
+    const fields = await grant(recorded, { client_id: clientId })
+    touched.length = 0
+    t.equal((await post(recorded, fields)).statusCode, 500)
+    t.same(touched, [])
   }
-  t.same(touched, [])
   endpoint.answer = async () => ({ access_token: await seed.provider.mint() })
-  for (const grant of [codeGrant, refreshGrant]) {
-    t.equal((await post(recorded, grant({ client_id: clientId }))).statusCode, 200)
+  for (const grant of [approvedCode, issuedRefresh]) {
+    const fields = await grant(recorded, { client_id: clientId })
+    touched.length = 0
+    t.equal((await post(recorded, fields)).statusCode, 200)
     t.equal(touched.pop(), `client:${clientId} 2592000`)
-    t.equal((await post(recorded, grant())).statusCode, 200)
+    t.equal((await post(recorded, await grant(recorded))).statusCode, 200)
     t.same(touched, [], 'nothing is kept of a client that never registered')
   }
 })
@@ -761,8 +789,11 @@ t.test('a user whom an access rule refuses gets no tokens and is told whom to as
   await ready(closed)
   for (const [groups, admitted] of [[['engineering', 'x'], true], [['sales'], false], [undefined, false]] as const) {
     const token = await seed.provider.mint({ groups })
+    const member = await seed.provider.mint({ groups: ['engineering'] })
+    endpoint.answer = async () => ({ access_token: member, refresh_token: 'r' })
+    const { refresh_token: issued } = (await post(closed, await approvedCode(closed))).json<Record<string, string>>()
     endpoint.answer = async () => ({ access_token: token, refresh_token: 'next' })
-    for (const grant of [codeGrant(), refreshGrant()]) {
+    for (const grant of [await approvedCode(closed), refreshGrant({ refresh_token: issued })]) {
       const response = await post(closed, grant)
       t.equal((await ping(closed.url, token)).status, admitted ? 200 : 403, 'the same answer at /mcp')
       if (admitted) {
@@ -798,9 +829,14 @@ t.test('without the provider since start the response is 503 with Retry-After', 
   t.teardown(async () => { await provider.close() })
   provider.setFault('/.well-known/openid-configuration', 'down')
   const away = await startSeed(t, { sharedProvider: provider })
-  for (const grant of [codeGrant, refreshGrant]) {
-    const response = await post(away, grant())
-    isError(t, response, 503, 'temporarily_unavailable', 'no discovery')
+  const key = keys.approval(digest(challengeOf(VERIFIER)))
+  const approval = {
+    clientId: 'claude-code', redirectUri: REDIRECT, scope: 'openid', expiresAt: Math.floor(Date.now() / 1_000) + 60
+  }
+  await away.app.store.set(key, JSON.stringify(approval), 60)
+  for (const attempt of ['the first', 'and again']) {
+    const response = await post(away, codeGrant())
+    isError(t, response, 503, 'temporarily_unavailable', attempt)
     t.equal(response.headers['retry-after'], '5')
     t.notMatch(response.body, provider.issuer)
   }

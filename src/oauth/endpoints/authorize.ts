@@ -12,8 +12,9 @@ import { grantedScopes } from '../protocol/scope.ts'
 
 export interface AuthorizationServices {
   clients: Clients
-  signIn: Pick<SignIn, 'probeUrl'>
-  baseUrl: string
+  signIn: Pick<SignIn, 'probeUrl' | 'effectiveScopes'>
+  /** BASE_URL, in the mode whose metadata advertises `iss` in authorization responses (RFC 9207). */
+  responseIssuer: string | undefined
   resource: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
@@ -54,10 +55,11 @@ export async function authorize (
     const scopes = grantedScopes(query.scope, services.scopes, services.toolScopes)
     if (redirectUri === undefined) return { kind: 'redirect', location: services.signIn.probeUrl(scopes) }
     checkCodeChallenge(query.code_challenge, query.code_challenge_method)
-    return { kind: 'consent', request: toRequest(query, client, redirectUri, scopes) }
+    const shown = services.signIn.effectiveScopes(scopes)
+    return { kind: 'consent', request: toRequest(query, client, redirectUri, shown) }
   } catch (error) {
     if (!(error instanceof OAuthError) || redirectUri === undefined || !isLoopbackRedirectUri(redirectUri)) throw error
-    const location = errorRedirect({ redirectUri, state: query.state }, error, services.baseUrl)
+    const location = errorRedirect({ redirectUri, state: query.state }, error, services.responseIssuer)
     return { kind: 'redirect', location, error }
   }
 }

@@ -100,7 +100,8 @@ export function checkSameOrigin (secFetchSite: string | undefined): void {
 export interface ConsentDecisionServices {
   signIn: SignIn
   clients: Pick<Clients, 'keepAlive'>
-  baseUrl: string
+  /** BASE_URL, in the mode whose metadata advertises `iss` in authorization responses (RFC 9207). */
+  responseIssuer: string | undefined
   /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
 }
@@ -113,13 +114,13 @@ export interface ConsentDecisionServices {
 export async function applyDecision (
   decision: 'approve' | 'deny',
   request: AuthorizationRequest,
-  { signIn, clients, baseUrl, redirectUriSchemes }: ConsentDecisionServices
+  { signIn, clients, responseIssuer, redirectUriSchemes }: ConsentDecisionServices
 ): Promise<{ location: URL, cookie?: BrowserCookie }> {
   // By the current rules, so that no stored request leads to a redirect that is refused today.
   checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
   if (decision === 'deny') {
     const denied = new OAuthError('access_denied', 'The person did not allow the application')
-    return { location: errorRedirect(request, denied, baseUrl) }
+    return { location: errorRedirect(request, denied, responseIssuer) }
   }
   await clients.keepAlive(request.client)
   return await signIn.start(request)

@@ -18,6 +18,11 @@ export interface AuthorizationRequest {
 
 /** Signs a person in at the provider, once they have consented. */
 export interface SignIn {
+  /**
+   * Returns the scopes that a sign-in will in fact ask for and grant if a client is to get `scopes`. The consent page
+   * shows these.
+   */
+  effectiveScopes (scopes: readonly string[]): readonly string[]
   /** Returns the provider's URL for the browser and, in broker mode, the cookie that the callback must come with. */
   start (request: AuthorizationRequest): Promise<{ location: URL, cookie?: BrowserCookie }>
   /** Returns the provider's URL for a request without redirect URI. That sign-in cannot be completed. */

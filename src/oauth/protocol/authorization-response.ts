@@ -16,22 +16,26 @@ export function codeRedirect (target: ResponseTarget, code: string, issuer: stri
 }
 
 /**
- * Returns the redirect of an authorization error (RFC 6749 section 4.1.2.1), with `iss` (RFC 9207). `state` is the only
- * value taken from the request; all texts are Seed's own.
+ * Returns the redirect of an authorization error (RFC 6749 section 4.1.2.1). `state` is the only value taken from the
+ * request; all texts are Seed's own.
+ * @param issuer BASE_URL, sent as `iss` (RFC 9207); undefined where the metadata does not advertise it, as clients must
+ * not rely on it then (section 2.4)
  */
 export function errorRedirect (
   target: ResponseTarget,
   { code, message }: Pick<OAuthError, 'code' | 'message'>,
-  issuer: string
+  issuer: string | undefined
 ): URL {
   return responseRedirect(target, { error: code, error_description: message }, issuer)
 }
 
-function responseRedirect (target: ResponseTarget, parameters: Record<string, string>, issuer: string): URL {
+function responseRedirect (
+  target: ResponseTarget, parameters: Record<string, string>, issuer: string | undefined
+): URL {
   const { redirectUri, state } = target
   const url = new URL(redirectUri)
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
   if (state !== undefined) url.searchParams.set('state', state)
-  url.searchParams.set('iss', issuer)
+  if (issuer !== undefined) url.searchParams.set('iss', issuer)
   return url
 }

@@ -100,6 +100,8 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       return { location, cookie: await pendingSignIns.save(state, { request, codeVerifier, nonce }) }
     },
 
+    effectiveScopes: (requested) => requested,
+
     probeUrl: (probed) => upstream.authorizationUrl({
       redirect_uri: callbackUri,
       state: oauth.generateRandomState(),

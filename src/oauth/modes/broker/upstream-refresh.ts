@@ -10,7 +10,7 @@ import { toStoredTokens } from './grant.ts'
 import type { Grant, StoredGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import type { IdentityReader } from './identity.ts'
-import { createUpstreamRefreshLock } from './upstream-refresh-lock.ts'
+import { createUpstreamRefreshLock } from '../upstream-refresh-lock.ts'
 
 export interface UpstreamRefreshOptions {
   grants: Grants

@@ -1,35 +1,61 @@
 import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Config } from '../../../config/config.ts'
+import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
+import type { Store } from '../../../store/store.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import { sidKey, subjectKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { Mode } from '../mode.ts'
+import { createUpstreamRefreshLock } from '../upstream-refresh-lock.ts'
+import { createApprovals } from './approvals.ts'
+import { createForwardTokens } from './forward-tokens.ts'
+import { createIssuedTokens } from './issued-tokens.ts'
+import { createRefreshFamilies } from './refresh-families.ts'
+import { createRefreshTokenFormat } from './refresh-token-format.ts'
 import { createProxyRevocation } from './revocation.ts'
 import { createProxySignIn } from './sign-in.ts'
+import type { FindKeyring } from './stored-keyring.ts'
 import { createProxyTokens } from './tokens.ts'
 
 export interface ProxyOptions {
   config: Config
-  /** Scopes that only some tools need. */
-  toolScopes: readonly string[]
+  store: Store
+  findKeyring: FindKeyring
   upstream: TokenClient
   revocations: Revocations
   /** Verifies an access token of the provider's, as /mcp does. */
   verifyAccessToken: (token: string) => MaybePromise<Principal>
+  log: Log
+  /** Wall clock in milliseconds. */
+  now?: () => number
 }
 
-/** OAUTH_MODE=proxy: the provider issues the tokens, and Seed forwards requests to it. */
-export function createProxy ({ config, toolScopes, upstream, revocations, verifyAccessToken }: ProxyOptions): Mode {
-  const { preset, scopes } = config.oidc
-  const { redirectUriSchemes } = config.oauth
-  const alwaysScopes = preset.alwaysAllScopes ? scopes : undefined
+/** OAUTH_MODE=proxy: the provider issues the tokens, and Seed forwards what a person has allowed here. */
+export function createProxy (options: ProxyOptions): Mode {
+  const { config: { oidc, oauth, token }, store, findKeyring, upstream, revocations, verifyAccessToken, log } = options
+  const { alwaysAllScopes } = oidc.preset
+  const { now = Date.now } = options
+  const ttlSeconds = oauth.grant.refreshTokenTtlSeconds
+  const approvals = createApprovals(store, now)
+  const issuedTokens = createIssuedTokens(store)
+  const format = createRefreshTokenFormat(findKeyring)
+  const families = createRefreshFamilies({ store, findKeyring, format, revocations, upstream, ttlSeconds, log, now })
   return {
-    signIn: createProxySignIn(upstream, alwaysScopes),
+    signIn: createProxySignIn(upstream, approvals, alwaysAllScopes ? oidc.scopes : []),
     tokenIssuer: createProxyTokens({
-      upstream, verifyAccessToken, scopes, toolScopes, alwaysScopes, redirectUriSchemes
+      approvals,
+      format,
+      families,
+      withLock: createUpstreamRefreshLock(store),
+      upstream,
+      forwardTokens: createForwardTokens({ ...token, verifyAccessToken, issuedTokens }),
+      alwaysAllScopes,
+      redirectUriSchemes: oauth.redirectUriSchemes,
+      log,
+      now
     }),
-    tokenRevoker: createProxyRevocation({ revocations, upstream, verifyAccessToken }),
+    tokenRevoker: createProxyRevocation({ format, families, issuedTokens, revocations, upstream }),
 
     /** The provider keeps the grants; here the access tokens issued so far are revoked. */
     async revokeFor (who) {

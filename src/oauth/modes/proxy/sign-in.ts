@@ -2,6 +2,7 @@ import { randomId } from '../../../crypto/hash.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import { throwawayChallenge } from '../../protocol/pkce.ts'
 import type { SignIn } from '../sign-in.ts'
+import type { Approvals } from './approvals.ts'
 
 /**
  * Sends the browser on to the provider, with the provider's client id and the client's own redirect URI, to which the
@@ -13,10 +14,15 @@ import type { SignIn } from '../sign-in.ts'
  * @param alwaysScopes OIDC_SCOPES, if the provider must always be asked for all of them
  */
 export function createProxySignIn (
-  upstream: Pick<TokenClient, 'authorizationUrl'>, alwaysScopes: readonly string[] | undefined
+  upstream: Pick<TokenClient, 'authorizationUrl' | 'effectiveScopes'>,
+  approvals: Pick<Approvals, 'add'>,
+  alwaysScopes: readonly string[]
 ): SignIn {
   return {
-    async start ({ redirectUri, state, codeChallenge, scopes, nonce, prompt, maxAge, loginHint }) {
+    effectiveScopes: (scopes) => upstream.effectiveScopes([...new Set([...alwaysScopes, ...scopes])]),
+
+    async start (request) {
+      const { redirectUri, state, codeChallenge, scopes, nonce, prompt, maxAge, loginHint } = request
       const location = upstream.authorizationUrl({
         redirect_uri: redirectUri,
         state,
@@ -25,7 +31,8 @@ export function createProxySignIn (
         prompt,
         max_age: maxAge,
         login_hint: loginHint
-      }, [...new Set([...alwaysScopes ?? [], ...scopes])])
+      }, scopes)
+      await approvals.add(request)
       return { location }
     },
 

@@ -1,161 +1,210 @@
 import t from 'tap'
-import { readConfig } from '../../../../plugins/config.ts'
-import type { AuthorizationRequest } from '../../../../src/oauth/modes/sign-in.ts'
-import type { Client } from '../../../../src/oauth/clients/clients.ts'
-import { createProxy } from '../../../../src/oauth/modes/proxy/proxy.ts'
-import { sidKey, subjectKey, tokenKey } from '../../../../src/tokens/revocations.ts'
 import { digest } from '../../../../src/crypto/hash.ts'
-import type { TokenClient } from '../../../../src/provider/token-client.ts'
-import type { Principal } from '../../../../src/tokens/principal.ts'
+import { AccessDeniedError } from '../../../../src/errors/sign-in-errors.ts'
+import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
-import { TokenError } from '../../../../src/tokens/token-error.ts'
+import { sidKey, subjectKey, tokenKey } from '../../../../src/tokens/revocations.ts'
+import { createProxyFixture, CLIENT, REDEMPTION, REQUEST } from '../../../support/proxy-fixture.ts'
 
-const CLIENT: Client = {
-  kind: 'unregistered',
-  id: 'cli',
-  name: 'cli',
-  redirectUris: [],
-  authMethod: 'none',
-  secretHash: undefined,
-  jwks: undefined,
-  refreshes: true
-}
-const REQUEST: AuthorizationRequest = {
-  client: CLIENT,
-  redirectUri: 'http://localhost/cb',
-  state: undefined,
-  codeChallenge: 'x',
-  scopes: ['openid'],
-  nonce: undefined,
-  prompt: undefined,
-  maxAge: undefined,
-  loginHint: undefined
-}
+const INVALID_GRANT = { name: 'OAuthError', code: 'invalid_grant' }
 
-/** The proxy with everything around it in the test's hand. */
-async function setUp ({
-  provider = 'generic',
-  canRevoke = true,
-  verify = async () => {}
-}: { provider?: string, canRevoke?: boolean, verify?: () => Promise<unknown> } = {}) {
-  const seen = {
-    scopes: [] as Array<readonly string[]>,
-    tokenScopes: [] as Array<string | undefined>,
-    marks: [] as Array<[names: string[], until: number | undefined]>,
-    told: [] as Array<[token: string, hint: string | undefined]>
-  }
-  const upstream: TokenClient = {
-    authorizationUrl (_parameters, scopes) {
-      seen.scopes.push(scopes)
-      return new URL('https://id.example.com/auth')
-    },
-    readCallback () { throw new Error('not asked for') },
-    async requestTokens (_grant, { scope }) {
-      seen.tokenScopes.push(scope)
-      return {
-        accessToken: 'a',
-        refreshToken: undefined,
-        idToken: undefined,
-        expiresInSeconds: undefined,
-        scope: undefined
-      }
-    },
-    async delegate () { throw new Error('not asked for') },
-    async userinfo () { throw new Error('not asked for') },
-    async revoke (token, hint) {
-      seen.told.push([token, hint])
-      return canRevoke
-    }
-  }
-  const proxy = createProxy({
-    config: await readConfig({
-      environment: {
-        OIDC_ISSUER: 'https://id.example.com',
-        OIDC_AUDIENCE: 'seed',
-        OIDC_PROVIDER: provider,
-        OIDC_SCOPES: 'openid email api'
-      }
-    }),
-    toolScopes: [],
-    upstream,
-    revocations: {
-      async revoke (names, issuedUntil) {
-        seen.marks.push([names, issuedUntil])
-      },
-      async isRevoked () {
-        throw new Error('not asked for')
-      },
-      onRevoked () {}
-    },
-    verifyAccessToken: async () => (await verify()) as Principal
-  })
-  return { proxy, seen }
-}
-
-t.test("forwards the client's scopes, to Entra ID always all: at sign-in and at each refresh", async (t) => {
-  for (const [provider, scopes, scope] of [
+t.test('requests the scopes of the client, and all scopes of Entra ID at sign-in and at each refresh', async (t) => {
+  for (const [provider, scopes, refreshed] of [
     ['generic', ['openid'], undefined],
     ['entra', ['openid', 'email', 'api'], 'openid email api']
   ] as const) {
-    const { proxy, seen } = await setUp({ provider })
-    await proxy.signIn.start(REQUEST)
-    await proxy.tokenIssuer.refreshToken({ refreshToken: 'r', scope: undefined }, CLIENT)
-    t.same(seen, { scopes: [scopes], tokenScopes: [scope], marks: [], told: [] }, provider)
+    const { proxy, sent, signIn, refresh } = await createProxyFixture({ provider })
+    const shown = proxy.signIn.effectiveScopes(['openid'])
+    t.same(shown, scopes, 'the consent page shows them')
+    const { refresh_token: token } = await signIn(CLIENT, shown)
+    await refresh(token)
+    t.same(sent.scopes, [scopes], provider)
+    t.equal(sent.tokens.at(-1)!['scope'], refreshed, provider)
   }
 })
 
-t.test('a logout revokes the access tokens issued so far, of the person or the session', async (t) => {
-  const { proxy, seen } = await setUp()
-  const before = Math.floor(Date.now() / 1_000)
+t.test('a back-channel logout revokes the access tokens issued so far, of the subject or of the session', async (t) => {
+  const { proxy, revocations } = await createProxyFixture()
+  const now = Math.floor(Date.now() / 1_000)
   t.equal(await proxy.revokeFor({ subject: 'ada' }), 1)
   t.equal(await proxy.revokeFor({ sid: 'session' }), 1)
-  t.same(seen.marks.map(([names]) => names), [[subjectKey('ada')], [sidKey('session')]])
-  for (const [, until] of seen.marks) {
-    t.ok(until! >= before && until! <= Date.now() / 1_000, 'those of later sign-ins are good')
+  for (const key of [subjectKey('ada'), sidKey('session')]) {
+    t.equal(await revocations.isRevoked([key], now), true)
+    t.equal(await revocations.isRevoked([key], now + 3_600), false, 'those of later sign-ins are good')
   }
 })
 
-t.test('revokes a valid access token here and at the provider, any other string at the provider alone', async (t) => {
-  const { proxy, seen } = await setUp()
-  await proxy.tokenRevoker.revoke('good', 'access_token', CLIENT)
-  t.same(seen, {
-    scopes: [],
-    tokenScopes: [],
-    marks: [[[tokenKey(digest('good'))], undefined]],
-    told: [['good', 'access_token']]
-  })
-  for (const refusal of [new TokenError('invalid_token', 'expired'), new ProviderUnavailableError('no keys')]) {
-    const other = await setUp({ verify: async () => { throw refusal } })
-    await other.proxy.tokenRevoker.revoke('refresh', undefined, CLIENT)
-    t.same(other.seen.marks, [], refusal.name)
-    t.same(other.seen.told, [['refresh', undefined]])
+t.test('an approval survives a provider that does not answer, and no other failure', async (t) => {
+  for (const [failure, isKept] of [
+    [new OAuthError('temporarily_unavailable', 'away'), true],
+    [new ProviderUnavailableError('not discovered'), true],
+    [new OAuthError('invalid_grant', 'no'), false],
+    [new TypeError('a bug'), false]
+  ] as const) {
+    let failures = 1
+    const { proxy } = await createProxyFixture({
+      async requestTokens () {
+        if (failures-- > 0) throw failure
+        return { accessToken: 'h.p.s', refreshToken: undefined, idToken: undefined, expiresInSeconds: undefined, scope: undefined }
+      }
+    })
+    await proxy.signIn.start(REQUEST)
+    await t.rejects(proxy.tokenIssuer.authorizationCode(REDEMPTION, CLIENT), failure)
+    const retry = proxy.tokenIssuer.authorizationCode(REDEMPTION, CLIENT)
+    if (isKept) t.same(await retry, { access_token: 'h.p.s', token_type: 'Bearer' })
+    else await t.rejects(retry, INVALID_GRANT)
   }
-  const fault = new TypeError('a bug')
-  await t.rejects(
-    (
-      await setUp({
-        verify: async () => {
-          throw fault
-        }
-      })
-    ).proxy.tokenRevoker.revoke('x', undefined, CLIENT),
-    fault
-  )
 })
 
-t.test('if the provider revokes nothing, access tokens are revoked here and refresh tokens are refused', async (t) => {
-  const { proxy, seen } = await setUp({ canRevoke: false })
-  await proxy.tokenRevoker.revoke('good', undefined, CLIENT)
-  t.equal(seen.marks.length, 1)
-  const other = await setUp({
-    canRevoke: false,
-    verify: async () => {
-      throw new TokenError('invalid_format', 'no JWT')
+t.test('an approval is taken once, however many redeem its code at the same time', async (t) => {
+  const { proxy, sent } = await createProxyFixture()
+  await proxy.signIn.start(REQUEST)
+  const results = await Promise.allSettled(Array.from({ length: 10 }, async () =>
+    await proxy.tokenIssuer.authorizationCode(REDEMPTION, CLIENT)))
+  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
+  t.equal(sent.tokens.length, 1)
+})
+
+t.test('clients that refresh with the same token at the same time get the same successor, from one request', async (t) => {
+  const { signIn, refresh, sent, clock } = await createProxyFixture()
+  const { refresh_token: first } = await signIn()
+  const responses = await Promise.all([refresh(first), refresh(first), refresh(first)])
+  t.equal(new Set(responses.map((response) => JSON.stringify(response))).size, 1)
+  clock.now += 30_000
+  t.same(await refresh(first), responses[0], 'and again within 30 seconds')
+  t.equal(sent.tokens.length, 2)
+  t.match(sent.tokens[1], { refresh_token: 'r1' })
+})
+
+t.test('a refresh token used again after 30 seconds ends its family, its access tokens and the grant at the provider', async (t) => {
+  const { signIn, refresh, sent, clock, revocations, log } = await createProxyFixture()
+  const { refresh_token: first } = await signIn()
+  const second = await refresh(first)
+  clock.now += 30_001
+  await t.rejects(refresh(first), INVALID_GRANT)
+  await t.rejects(refresh(second.refresh_token), INVALID_GRANT, 'the thief, or the victim, is out too')
+  t.same(sent.revoked, [['r2', 'refresh_token']], 'the newest one')
+  for (const accessToken of ['h1.p.s', 'h2.p.s']) {
+    t.equal(await revocations.isRevoked([tokenKey(digest(accessToken))], 0), true, accessToken)
+  }
+  t.match(log, [
+    { message: 'A refresh token was used again after it had been replaced: its family ends', number: 1, current: 2 },
+    { message: 'A family of refresh tokens has ended', clientId: 'cli' }
+  ])
+})
+
+t.test('a token older than the one before ends the family within 30 seconds too; the provider may be away', async (t) => {
+  for (const failure of [new OAuthError('temporarily_unavailable', 'away', { detail: 'HTTP 500' }), new TypeError('HTTP 500')]) {
+    const { signIn, refresh, log } = await createProxyFixture({ revoke: async () => { throw failure } })
+    const { refresh_token: first } = await signIn()
+    const third = await refresh((await refresh(first)).refresh_token)
+    await t.rejects(refresh(first), INVALID_GRANT)
+    await t.rejects(refresh(third.refresh_token), INVALID_GRANT)
+    t.match(log.at(-1), { message: /ended here; the provider's token could not be revoked/, reason: 'HTTP 500' })
+  }
+})
+
+t.test('only the provider, when it refuses, ends a family; an outage does not', async (t) => {
+  let failure: Error | undefined
+  const { signIn, refresh, sent, revocations } = await createProxyFixture({
+    async requestTokens () {
+      if (failure !== undefined) throw failure
+      return { accessToken: 'h.p.s', refreshToken: 'r', idToken: undefined, expiresInSeconds: undefined, scope: undefined }
     }
   })
-  await t.rejects(other.proxy.tokenRevoker.revoke('refresh', 'refresh_token', CLIENT), {
-    name: 'OAuthError',
-    code: 'unsupported_token_type',
-    statusCode: 400
+  const { refresh_token: token } = await signIn()
+  for (const error of [new OAuthError('temporarily_unavailable', 'away'), new OAuthError('server_error', 'odd'), new TypeError('a bug')]) {
+    failure = error
+    await t.rejects(refresh(token), error)
+  }
+  failure = undefined
+  const next = await refresh(token)
+  failure = new OAuthError('invalid_grant', 'no')
+  await t.rejects(refresh(next.refresh_token), failure)
+  t.equal(await revocations.isRevoked([tokenKey(digest('h.p.s'))], 0), true)
+  failure = undefined
+  await t.rejects(refresh(next.refresh_token), INVALID_GRANT)
+  t.same(sent.revoked, [])
+})
+
+t.test("a retry uses the provider's newest refresh token, though no client has got it", async (t) => {
+  let refused = true
+  const { signIn, refresh, sent } = await createProxyFixture({
+    verify: async (token) => { if (token === 'h2.p.s' && refused) throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', undefined) }
   })
+  const { refresh_token: token } = await signIn()
+  await t.rejects(refresh(token), { code: 'access_denied' })
+  refused = false
+  await refresh(token)
+  t.same(sent.tokens.slice(1).map(({ refresh_token: upstream }) => upstream), ['r1', 'r2'])
+})
+
+t.test('a family that ends while it is refreshed gets no new tokens', async (t) => {
+  const fixture = await createProxyFixture({
+    async verify (token) {
+      if (token === 'h2.p.s') await fixture.proxy.tokenRevoker.revoke(first!, undefined, CLIENT)
+    }
+  })
+  const { refresh_token: first } = await fixture.signIn()
+  await t.rejects(fixture.refresh(first), INVALID_GRANT)
+  await t.rejects(fixture.refresh(first), INVALID_GRANT)
+})
+
+t.test('a replica waits for another one that refreshes the same family', async (t) => {
+  const { signIn, refresh, store, sent } = await createProxyFixture()
+  const other = await createProxyFixture({ store })
+  const { refresh_token: token } = await signIn()
+  t.same(await Promise.all([refresh(token), other.refresh(token)]).then(([one, two]) => one.refresh_token === two.refresh_token), true)
+  t.equal(sent.tokens.length + other.sent.tokens.length, 2)
+})
+
+t.test('a store that has lost its last writes does no harm: a token that is newer than its record is good', async (t) => {
+  const { signIn, refresh, store } = await createProxyFixture()
+  const { refresh_token: first } = await signIn()
+  const records = new Map<string, string>()
+  const { compareAndSet } = store
+  store.compareAndSet = async (key, expected, value, ttlSeconds) => {
+    records.set(key, expected)
+    return await compareAndSet(key, expected, value, ttlSeconds)
+  }
+  const second = await refresh(first)
+  for (const [key, value] of records) await store.set(key, value, 60)
+  t.ok((await refresh(second.refresh_token)).refresh_token)
+})
+
+t.test('a refresh may ask for fewer of the scopes that were allowed, never for more', async (t) => {
+  const { signIn, refresh, sent } = await createProxyFixture()
+  const { refresh_token: token } = await signIn(CLIENT, ['openid', 'email'])
+  await t.rejects(refresh(token, CLIENT, 'api'), { code: 'invalid_scope' })
+  await refresh(token, CLIENT, 'email api')
+  t.equal(sent.tokens.at(-1)!['scope'], 'openid email')
+})
+
+t.test('revoking an older refresh token of a family ends all of it, also when repeated after a failure', async (t) => {
+  let away = true
+  const { signIn, refresh, proxy, sent } = await createProxyFixture({
+    revoke: async () => {
+      if (away) throw new OAuthError('temporarily_unavailable', 'away')
+      return false
+    }
+  })
+  const { refresh_token: first } = await signIn()
+  const second = await refresh(first)
+  await t.rejects(proxy.tokenRevoker.revoke(first!, 'access_token', CLIENT), { code: 'temporarily_unavailable' })
+  await t.rejects(refresh(second.refresh_token), INVALID_GRANT, 'ended here')
+  away = false
+  await proxy.tokenRevoker.revoke(first!, undefined, CLIENT)
+  t.same(sent.revoked, [['r2', 'refresh_token'], ['r1', 'refresh_token']])
+})
+
+t.test('an access token is revoked here and at the provider, for the client that it was issued to', async (t) => {
+  const { signIn, proxy, revocations, sent } = await createProxyFixture()
+  const { access_token: token } = await signIn()
+  for (const [text, client] of [[token, { ...CLIENT, id: 'other' }], ['junk', CLIENT], [`x${token}`, CLIENT]] as const) {
+    await proxy.tokenRevoker.revoke(text, 'access_token', client)
+  }
+  t.same(sent.revoked, [])
+  await proxy.tokenRevoker.revoke(token, undefined, CLIENT)
+  t.equal(await revocations.isRevoked([tokenKey(digest(token))], 0), true)
+  t.same(sent.revoked, [[token, 'access_token']])
 })

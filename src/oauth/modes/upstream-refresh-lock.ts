@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { keys } from '../../../store/keys.ts'
-import { ignoreOutage } from '../../../store/store.ts'
-import type { Store } from '../../../store/store.ts'
-import { OAuthError } from '../../../errors/oauth-error.ts'
+import { keys } from '../../store/keys.ts'
+import { ignoreOutage } from '../../store/store.ts'
+import type { Store } from '../../store/store.ts'
+import { OAuthError } from '../../errors/oauth-error.ts'
 
 /** The reason for a refresh: a client's refresh token is replaced, or a tool needs the provider's access token. */
 export type Purpose = 'refresh' | 'tool'

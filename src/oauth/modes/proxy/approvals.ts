@@ -1,0 +1,82 @@
+import { hash } from 'node:crypto'
+import { digest } from '../../../crypto/hash.ts'
+import { OAuthError } from '../../../errors/oauth-error.ts'
+import { keys } from '../../../store/keys.ts'
+import { ignoreOutage } from '../../../store/store.ts'
+import type { Store } from '../../../store/store.ts'
+import type { AuthorizationRequest } from '../sign-in.ts'
+
+/** A sign-in that a person has allowed on the consent page, and whose code has not been redeemed yet. */
+export interface Approval {
+  clientId: string
+  redirectUri: string
+  /** Shown on the consent page; space-separated. */
+  scope: string
+  /** Seconds since the epoch. */
+  expiresAt: number
+}
+
+export type Approvals = ReturnType<typeof createApprovals>
+
+/** Time for signing in at the provider and redeeming the code. */
+const TTL_SECONDS = 900
+
+/**
+ * The sign-ins that people have allowed. The provider knows all MCP clients as one, so only Seed can tell whether a
+ * code belongs to a request that passed the consent page, and to which client (RFC 6749 section 4.1.3). An approval is
+ * found by its code challenge: whoever has the verifier made the request.
+ *
+ * @param now wall clock in milliseconds
+ */
+export function createApprovals (store: Store, now: () => number = Date.now) {
+  const seconds = (): number => Math.floor(now() / 1_000)
+
+  return {
+    async add ({ client, redirectUri, codeChallenge, scopes }: AuthorizationRequest): Promise<void> {
+      const approval: Approval = {
+        clientId: client.id, redirectUri, scope: scopes.join(' '), expiresAt: seconds() + TTL_SECONDS
+      }
+      await store.set(keyOf(codeChallenge), JSON.stringify(approval), TTL_SECONDS)
+    },
+
+    /**
+     * Takes the approval of the request that this verifier belongs to; it can be taken once. A wrong client or redirect
+     * URI does not use it up.
+     *
+     * @throws OAuthError invalid_grant
+     */
+    async take (codeVerifier: string, clientId: string, redirectUri: string): Promise<Approval> {
+      const key = keyOf(challengeOf(codeVerifier))
+      const text = await store.get(key)
+      if (text === undefined) throw notApproved('code_verifier fits no sign-in that was allowed here and not redeemed')
+      const approval = JSON.parse(text) as Approval
+      if (approval.clientId !== clientId) throw notApproved('the sign-in was allowed for another client')
+      if (approval.redirectUri !== redirectUri) {
+        throw notApproved('redirect_uri is not the one of the authorization request')
+      }
+      if (await store.take(key) === undefined) throw notApproved('the code has been redeemed in the same moment')
+      return approval
+    },
+
+    /** Gives an approval back whose code the provider has not answered for, so that the client can try again. */
+    async giveBack (codeVerifier: string, approval: Approval): Promise<void> {
+      const ttlSeconds = Math.max(1, approval.expiresAt - seconds())
+      const key = keyOf(challengeOf(codeVerifier))
+      await store.setIfAbsent(key, JSON.stringify(approval), ttlSeconds).catch(ignoreOutage)
+    }
+  }
+}
+
+function keyOf (codeChallenge: string): string {
+  return keys.approval(digest(codeChallenge))
+}
+
+/** S256 (RFC 7636 section 4.6). */
+function challengeOf (codeVerifier: string): string {
+  return hash('sha256', codeVerifier, 'base64url')
+}
+
+function notApproved (detail: string): OAuthError {
+  const message = 'The authorization code is not valid, or not for this request: sign in again'
+  return new OAuthError('invalid_grant', message, { detail })
+}

@@ -1,0 +1,126 @@
+import { digest, randomId } from '../../../crypto/hash.ts'
+import type { Log } from '../../../logging/log.ts'
+import type { TokenClient } from '../../../provider/token-client.ts'
+import type { TokenResponse } from '../../../schemas/token.ts'
+import { keys } from '../../../store/keys.ts'
+import type { Store } from '../../../store/store.ts'
+import { tokenKey } from '../../../tokens/revocations.ts'
+import type { Revocations } from '../../../tokens/revocations.ts'
+import type { RefreshToken, RefreshTokenClient, RefreshTokenFormat } from './refresh-token-format.ts'
+import type { FindKeyring } from './stored-keyring.ts'
+
+/** The refresh tokens that follow one another from one sign-in. Without a record, none of them is good. */
+export interface RefreshFamily {
+  clientId: string
+  /** Shown on the consent page; space-separated. */
+  scope: string
+  /** Number of the current refresh token. */
+  number: number
+  /** Milliseconds since the epoch: when the current refresh token replaced the one before. */
+  rotatedAt: number
+  /** The response with the current refresh token, sealed; none for the first. */
+  response?: string
+  /** Revocation keys of its latest access tokens. */
+  accessTokens: string[]
+}
+
+/** A family as it was read. `record` is its text in the store, for a compare-and-set. */
+export interface StoredFamily {
+  family: RefreshFamily
+  record: string
+}
+
+export interface RefreshFamiliesOptions {
+  store: Store
+  findKeyring: FindKeyring
+  format: RefreshTokenFormat
+  revocations: Pick<Revocations, 'revoke'>
+  upstream: Pick<TokenClient, 'revoke'>
+  /** REFRESH_TOKEN_TTL */
+  ttlSeconds: number
+  log: Pick<Log, 'info'>
+  /** Wall clock in milliseconds. */
+  now?: () => number
+}
+
+export type RefreshFamilies = ReturnType<typeof createRefreshFamilies>
+
+/** Access tokens of a family that are remembered; older ones are left to expire. */
+const MAX_ACCESS_TOKENS = 5
+
+/** The families of refresh tokens in proxy mode, in the store. */
+export function createRefreshFamilies (options: RefreshFamiliesOptions) {
+  const { store, findKeyring, format, revocations, upstream, ttlSeconds, log, now = Date.now } = options
+
+  async function find (familyId: string): Promise<StoredFamily | undefined> {
+    const record = await store.get(keys.refreshFamily(familyId))
+    return record === undefined ? undefined : { family: JSON.parse(record) as RefreshFamily, record }
+  }
+
+  /** @returns undefined for the first token of a family, and when the secret has changed since */
+  async function currentResponse (familyId: string, { response }: RefreshFamily): Promise<TokenResponse | undefined> {
+    if (response === undefined) return undefined
+    const opened = (await findKeyring()).open(response, keys.refreshFamily(familyId))
+    return opened === undefined ? undefined : JSON.parse(opened) as TokenResponse
+  }
+
+  /** Ends a family and its access tokens on every replica. The marks come first, so that a retry ends all of it. */
+  async function end (familyId: string, reason: string): Promise<RefreshFamily | undefined> {
+    const stored = await find(familyId)
+    if (stored === undefined) return undefined
+    const { clientId, accessTokens } = stored.family
+    await revocations.revoke(accessTokens)
+    await store.delete(keys.refreshFamily(familyId))
+    log.info({ family: familyId, clientId, reason }, 'A family of refresh tokens has ended')
+    return stored.family
+  }
+
+  return {
+    find,
+    currentResponse,
+    end,
+
+    /** Begins a family with the provider's first refresh token. @returns the first refresh token for the client */
+    async create (
+      upstreamToken: string, client: RefreshTokenClient, scope: string, accessToken: string
+    ): Promise<string> {
+      const familyId = randomId(16)
+      const family: RefreshFamily = {
+        clientId: client.id, scope, number: 1, rotatedAt: now(), accessTokens: [accessTokenKey(accessToken)]
+      }
+      await store.set(keys.refreshFamily(familyId), JSON.stringify(family), ttlSeconds)
+      return await format.seal({ familyId, number: 1, upstream: upstreamToken }, client)
+    },
+
+    /**
+     * Makes the refresh token in `response` the current one.
+     * @returns false when the family was changed or ended since it was read
+     */
+    async rotate (
+      familyId: string, { family, record }: StoredFamily, number: number, response: TokenResponse
+    ): Promise<boolean> {
+      const sealed = (await findKeyring()).seal(JSON.stringify(response), keys.refreshFamily(familyId))
+      const accessTokens = [...family.accessTokens, accessTokenKey(response.access_token)].slice(-MAX_ACCESS_TOKENS)
+      const rotated: RefreshFamily = { ...family, number, rotatedAt: now(), response: sealed, accessTokens }
+      return await store.compareAndSet(keys.refreshFamily(familyId), record, JSON.stringify(rotated), ttlSeconds)
+    },
+
+    /**
+     * Ends the family of a refresh token here, then revokes the newest refresh token at the provider.
+     *
+     * @throws OAuthError, ProviderUnavailableError when it has ended here only
+     */
+    async revoke (token: RefreshToken, client: RefreshTokenClient, reason: string): Promise<void> {
+      const family = await end(token.familyId, reason)
+      const response = family === undefined ? undefined : await currentResponse(token.familyId, family)
+      const newest = response?.refresh_token === undefined
+        ? undefined
+        : await format.open(response.refresh_token, client)
+      await upstream.revoke(newest?.upstream ?? token.upstream, 'refresh_token')
+    }
+  }
+}
+
+function accessTokenKey (accessToken: string): string {
+  return tokenKey(digest(accessToken))
+}
