@@ -1,4 +1,4 @@
-/** What the development provider uses of `oidc-provider`, which ships no types of its own. */
+/** Types of the parts of `oidc-provider` that the development provider uses: the package ships none. */
 declare module 'oidc-provider' {
   import type { EventEmitter } from 'node:events'
   import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'

@@ -15,7 +15,7 @@ import { sendJson, sendUserinfo } from './userinfo.ts'
 
 export interface TokenRequest {
   form: Record<string, string>
-  /** Of the Authorization header: `Basic`. */
+  /** Scheme of the Authorization header: `Basic`. */
   scheme: string | undefined
 }
 

@@ -36,7 +36,7 @@ export function readCallback (
 
 /** A response of the provider that fails validation. */
 export function unacceptableResponse (cause: Error): OAuthError {
-  const message = 'The identity provider answered with something that this server cannot believe'
+  const message = 'The identity provider sent a response that this server cannot accept'
   return new OAuthError('server_error', message, { statusCode: 502, detail: cause.message, cause })
 }
 

@@ -99,7 +99,7 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
       return metadata
     },
 
-    /** For readiness: undefined when the provider is usable, otherwise the reason in a sentence. */
+    /** The reason why the provider is not usable, for readiness; undefined if it is. */
     problem: (): string | undefined => metadata === undefined ? problem : undefined,
 
     /** Begins discovery; returns at once. */

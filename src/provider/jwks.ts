@@ -18,7 +18,7 @@ export interface JwksOptions {
   refreshMs?: number | undefined
   /** Shortest time between refreshes that unknown keys force. */
   forcedRefreshMs?: number | undefined
-  /** How old keys may be while the provider cannot be reached. */
+  /** Maximum age of keys while the provider cannot be reached. */
   staleMs?: number | undefined
 }
 
@@ -119,7 +119,7 @@ export function createJwks (options: JwksOptions) {
     waitingCount++
     try {
       // A fetch in progress may have been answered before the key was published: only if it finds the key, it counts.
-      await fetching
+      if (fetching !== undefined) await fetching
       if (!hasKey(kid)) await nextRefresh()
     } finally {
       waitingCount--
@@ -146,7 +146,7 @@ export function createJwks (options: JwksOptions) {
       return await keySet!.getKey(header)
     },
 
-    /** For readiness: undefined when tokens can be verified, otherwise the reason in a sentence. */
+    /** The reason why no token can be verified, for readiness; undefined if they can be. */
     problem: unusableReason,
 
     /** Begins fetching; returns at once. */

@@ -8,7 +8,7 @@ export interface UpstreamTokens {
   refreshToken: string | undefined
   idToken: string | undefined
   expiresInSeconds: number | undefined
-  /** As in the response; undefined when the provider did not say. */
+  /** Granted scope; undefined if the response has none. */
   scope: string | undefined
 }
 

@@ -14,7 +14,7 @@ export interface AccessRules extends GroupOptions {
   hostedDomains: readonly string[]
   /** All of these claims must have this value, or an array with this value in it. */
   claims: ReadonlyArray<{ claim: string, value: string }>
-  /** Whom a refused person can ask for access. */
+  /** ACCESS_CONTACT: a refused person can ask there for access. */
   contact: string | undefined
 }
 
@@ -32,7 +32,7 @@ export function checkAccess (claims: Readonly<Record<string, unknown>>, rules: A
     const held = claims[claim]
     const values = (Array.isArray(held) ? held : [held]).map(String)
     if (values.includes(value)) continue
-    throw new AccessDeniedError('ACCESS_CLAIMS', 'Your account lacks a property that this server asks for',
+    throw new AccessDeniedError('ACCESS_CLAIMS', 'Your account lacks a property that this server requires',
       rules.contact, `claim "${claim}"`)
   }
 }
@@ -43,7 +43,7 @@ function checkGroups (claims: Readonly<Record<string, unknown>>, rules: AccessRu
   if (groups.some((group) => rules.groups.includes(group))) return
   if (groups.length === 0 && hasOverage(claims)) {
     throw new AccessDeniedError('ACCESS_GROUPS',
-      'You are in so many groups that the identity provider does not tell which', rules.contact,
+      'You are in more groups than the identity provider reports', rules.contact,
       'the token refers to groups elsewhere (_claim_names, hasgroups): ' +
       'let Entra ID send only the groups assigned to the application')
   }

@@ -49,7 +49,7 @@ export function checkClaims (
   }
 }
 
-/** `aud` (RFC 7519 section 4.1.3): a string, or an array of which one member must be this server's. */
+/** `aud` (RFC 7519 section 4.1.3): a string, or an array with this server's audience in it. */
 function checkAudience ({ aud }: JWTPayload, { audience }: ClaimRules): void {
   if (Array.isArray(aud) ? aud.includes(audience) : aud === audience) return
   throw new TokenError('invalid_claim', 'The access token was not issued for this server',

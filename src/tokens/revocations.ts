@@ -49,7 +49,7 @@ export function createRevocations (store: Store, ttlSeconds: number) {
   }
 }
 
-/** In the message the keys are called `names`, which replicas of earlier versions read during a rolling upgrade. */
+/** The message calls the keys `names`: replicas of earlier versions read it during a rolling upgrade. */
 function encode ({ revocationKeys, issuedUntil }: Revocation): string {
   return JSON.stringify({ names: revocationKeys, issuedUntil })
 }

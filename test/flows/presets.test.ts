@@ -116,7 +116,7 @@ t.test('Entra ID: one issuer for several tenants', async (t) => {
   t.equal((await ping(seed.url, tokens.access_token)).status, 200)
 
   const other = await seedFor('entra', { ...env, OIDC_TENANTS: '00000000-0000-0000-0000-000000000001' })
-  t.match(await walkAt(other), { status: 502, body: /cannot believe/ }, 'a tenant that is not listed')
+  t.match(await walkAt(other), { status: 502, body: /sent a response that this server cannot accept/ }, 'a tenant that is not listed')
   t.match(await other.logged(({ path, status }) => path === '/oauth/callback' && status === 502), {
     reason: /OIDC_TENANTS/
   })
@@ -125,7 +125,7 @@ t.test('Entra ID: one issuer for several tenants', async (t) => {
 t.test('Entra ID: a token with too many groups is refused for that reason and never read as having none', async (t) => {
   const { seedFor } = await startTrap(t, { groupsOverage: true })
   const seed = await seedFor('entra', { ACCESS_GROUPS: 'engineering' })
-  t.match(await walkAt(seed), { status: 403, body: /so many groups/ })
+  t.match(await walkAt(seed), { status: 403, body: /more groups than/ })
   t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), {
     reason: /ACCESS_GROUPS: .*_claim_names/
   })

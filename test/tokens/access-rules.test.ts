@@ -50,8 +50,8 @@ t.test('groups: one exact match is enough', async (t) => {
     refusal({ groups: ['sales'] }, rules)!.detail,
     'ACCESS_GROUPS: You are not in a group that may use this server'
   )
-  t.match(refusal({ hasgroups: true }, rules), { message: /so many groups/, detail: /Entra ID/ })
-  t.match(refusal({ _claim_names: { groups: 'src1' } }, rules), { message: /so many groups/ })
+  t.match(refusal({ hasgroups: true }, rules), { message: /more groups than/, detail: /Entra ID/ })
+  t.match(refusal({ _claim_names: { groups: 'src1' } }, rules), { message: /more groups than/ })
 })
 
 t.test('e-mail domains: the whole domain, and only of a verified address', async (t) => {

@@ -25,7 +25,7 @@ export interface Grant {
   expiresAt: number
   /** The provider's tokens (StoredTokens), sealed. */
   upstream: string
-  /** Part of what the MAC of its refresh tokens is made over. */
+  /** Makes the MACs of its refresh tokens unpredictable to holders of SEED_SECRET alone. */
   salt: string
   /** Number of the current refresh token; each rotation adds one. */
   number: number
@@ -61,7 +61,7 @@ export interface StoredGrant {
 export interface StoredTokens {
   accessToken: string
   refreshToken: string | undefined
-  /** Of the access token, in seconds since the epoch; undefined when the provider did not say. */
+  /** Expiry of the access token, in seconds since the epoch; undefined if the provider did not say. */
   accessExpiresAt?: number | undefined
 }
 

@@ -26,7 +26,7 @@ export interface GrantLifetimes {
   accessTokenTtlSeconds: number
   refreshTokenTtlSeconds: number
   maxAgeSeconds: number
-  /** For grants without a refresh token of the provider: it cannot be asked whether the person may still sign in. */
+  /** Maximum age without a refresh token of the provider, which could tell whether the person may still sign in. */
   maxAgeUncheckedSeconds: number
 }
 
@@ -37,7 +37,7 @@ export interface NewGrant extends Pick<
   upstream: StoredTokens
 }
 
-/** Why a grant ended, for the log. */
+/** The reason why a grant ended, for the log. */
 export type RevocationReason =
   | 'revoked by the client' | 'revoked by the operator' | 'logged out at the provider' | 'ended by the provider'
   | 'refused by an access rule' | 'authorization code used twice' | 'refresh token used again after the grace window'

@@ -49,7 +49,7 @@ export interface SignInResult {
   location: URL
   /** The cookie that is no longer needed. */
   cookieName: string
-  /** For the log. */
+  /** Client id, for the log. */
   client: string
   signedIn?: { subject: string, grant: string }
   error?: OAuthError

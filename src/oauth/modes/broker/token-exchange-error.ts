@@ -9,7 +9,7 @@ interface TokenExchangeErrorOptions {
 }
 
 /**
- * Why there is no token for another API. The message says what to do and may go to the tool's author, or on to its
+ * No token for another API can be had. The message says what to do and may go to the tool's author, or on to its
  * caller; `detail` is for the log.
  */
 export class TokenExchangeError extends Error {

@@ -33,10 +33,10 @@ export interface DelegationRequest {
 
 export type TokenExchange = ReturnType<typeof createTokenExchange>
 
-/** How long a token must still be valid when a tool gets it. */
+/** Minimum remaining validity of a token that a tool gets. */
 const MIN_VALID_SECONDS = 30
 
-/** How long the provider's access token must still be valid when it is exchanged: the response may take 10 s. */
+/** Minimum remaining validity of the provider's access token for an exchange: the response may take 10 s. */
 const MIN_SUBJECT_VALID_SECONDS = 15
 
 /** RFC 6749 section 3.3 */
