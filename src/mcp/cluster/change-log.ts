@@ -34,8 +34,10 @@ export function createChangeLog (
   pollMs = POLL_MS
 ) {
   const listeners = new Set<Listener>()
-  /** The newest change that listeners were called with; undefined until the log's end is known. */
+  /** The newest change that listeners were called with; undefined until the end of the log is known. */
   let last: number | undefined
+  /** Changes that replicas have announced before the end of the log was known. */
+  let announced = 0
   /** Changes that the store did not take, by their text. */
   const unpublished = new Map<string, ServerEvent>()
   const reading = createCoalescedTask(readNewChanges, onBackgroundError)
@@ -45,9 +47,13 @@ export function createChangeLog (
     return { changes: entries.map(([at, text]) => [at, JSON.parse(text) as ServerEvent]), newest }
   }
 
+  async function newest (): Promise<number> {
+    return (await since(Number.MAX_SAFE_INTEGER)).newest
+  }
+
   async function readNewChanges (): Promise<void> {
-    let read = await since(last ?? Number.MAX_SAFE_INTEGER)
-    last ??= read.newest
+    last ??= Math.max(0, await newest() - announced)
+    let read = await since(last)
     // A store that has lost the log counts from the beginning again.
     if (read.newest < last) {
       last = 0
@@ -93,7 +99,11 @@ export function createChangeLog (
     subscribe: (listener) => onChange((_number, event) => { listener(event) })
   }
 
-  replicas.onMessage((message) => { if (message.kind === 'change-published') reading.request() })
+  replicas.onMessage((message) => {
+    if (message.kind !== 'change-published') return
+    if (last === undefined) announced++
+    reading.request()
+  })
   replicas.onGap(poll)
   reading.request()
   const polling = setInterval(poll, pollMs).unref()
@@ -107,7 +117,7 @@ export function createChangeLog (
     /** The changes after a number. @throws StoreUnavailableError */
     since,
     /** The number of the newest change. @throws StoreUnavailableError */
-    async newest (): Promise<number> { return (await since(Number.MAX_SAFE_INTEGER)).newest },
+    newest,
     stop (): void { clearInterval(polling) }
   }
 }
