@@ -15,12 +15,12 @@ export class MinuteWindow {
 
   /** Returns the number of the minute since the epoch. */
   current (): number {
-    const number = Math.floor(this.#wallClock() / WINDOW_MS)
-    if (number !== this.#number) {
-      this.#number = number
+    const elapsed = this.#wallClock() - this.#number * WINDOW_MS
+    if (elapsed < 0 || elapsed >= WINDOW_MS) {
+      this.#number += Math.floor(elapsed / WINDOW_MS)
       this.#onEnd()
     }
-    return number
+    return this.#number
   }
 
   /** Returns the seconds until the minute is over: 1 to 60. */
