@@ -8,7 +8,7 @@ import { readConfig } from '../../plugins/config.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
-import { CLI, emptyFolder, startProcess } from '../support/process.ts'
+import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 
 const definitions = [
   defineTool({ name: 'open', description: 'x', input: Type.Object({}), handler: () => '' }),
@@ -95,7 +95,7 @@ async function runCli (t: Test, args: string[], files: Record<string, string> = 
 }> {
   const folder = await emptyFolder(t)
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  const cli = startProcess(t, ['--enable-source-maps', CLI, 'explain', ...args], {
+  const cli = startProcess(t, ['--enable-source-maps', COMPILED_CLI, 'explain', ...args], {
     OIDC_ISSUER: 'https://id.example.com',
     OIDC_AUDIENCE: 'seed',
     ...('guarded.mjs' in files && { SEED_EXTENSIONS: './guarded.mjs' })

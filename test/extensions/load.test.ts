@@ -10,7 +10,7 @@ import { linkExtensions } from '../../src/extensions/link.ts'
 import { addFile, loadAllDefinitions, loadBuiltInDefinitions } from '../../src/extensions/load.ts'
 import { createCatalog } from '../../src/mcp/catalog/catalog.ts'
 import { createPolicyEvaluator } from '../../src/policy/evaluator.ts'
-import { BUNDLE, SERVER, emptyFolder, startProcess } from '../support/process.ts'
+import { COMPILED_SERVER, SERVER, emptyFolder, startProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { ROOT } from '../support/root.ts'
 import { modernRequest } from '../support/seed.ts'
@@ -237,7 +237,7 @@ t.test('the server process', async (t) => {
     from
   )
 
-  for (const [what, program] of [['compiled', SERVER], ['bundled, as it ships', join(BUNDLE, 'server.js')]] as const) {
+  for (const [what, program] of [['compiled', COMPILED_SERVER], ['bundled, as it ships', SERVER]] as const) {
     t.test(`${what}, offers an extension's tools, and knows its ToolError`, async (t) => {
       const port = String(await freePort())
       const server = start(join(from, 'extensions'), { PORT: port, BASE_URL: `http://127.0.0.1:${port}` }, program)

@@ -13,7 +13,7 @@ t.test('what ships has its own tools, and names the lines of the sources where o
   const folder = await emptyFolder(t)
   await writeFile(join(folder, 'fails.mjs'), `import { defineTool } from 'seed-mcp-server'
 export default defineTool({ name: 'fails', description: 'gives what is no result', input: { type: 'object' }, handler: () => 7 })`)
-  const server = await startServerProcess(t, { AUTH_REQUIRED: 'false', SEED_EXTENSIONS: join(folder, 'fails.mjs') }, join(BUNDLE, 'server.js'))
+  const server = await startServerProcess(t, { AUTH_REQUIRED: 'false', SEED_EXTENSIONS: join(folder, 'fails.mjs') })
   const send = async (method: string, params: Record<string, unknown>): Promise<any> => {
     const { body, headers } = modernRequest(method, params)
     return await (await fetch(`${server.url}/mcp`, { method: 'POST', body, headers: { ...headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })).json()

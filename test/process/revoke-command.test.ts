@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { CLI, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
+import { COMPILED_CLI, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { freePort } from '../support/free-port.ts'
 import { ping, ready } from '../support/seed.ts'
@@ -11,7 +11,7 @@ import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 const SECRET = 'a secret of more than thirty-two characters'
 
 async function runCli (t: Test, args: string[], env: Record<string, string>): Promise<{ code: number | null, output: string }> {
-  const cli = startProcess(t, ['--enable-source-maps', CLI, ...args], env, await emptyFolder(t))
+  const cli = startProcess(t, ['--enable-source-maps', COMPILED_CLI, ...args], env, await emptyFolder(t))
   const { code } = await cli.ended
   return { code, output: await cli.output() }
 }

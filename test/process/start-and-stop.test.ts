@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
-import { DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
+import { COMPILED_SERVER, DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { ping, ready } from '../support/seed.ts'
@@ -18,7 +18,7 @@ t.test('the server process', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
 
-  const start = (env: Record<string, string>): TestProcess => startProcess(t, ['--enable-source-maps', SERVER], env, folder)
+  const start = (env: Record<string, string>, server = SERVER): TestProcess => startProcess(t, ['--enable-source-maps', server], env, folder)
   const startListening = async (env: Record<string, string> = {}) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
@@ -28,7 +28,7 @@ t.test('the server process', async (t) => {
   }
 
   t.test('lists every problem of the configuration and ends with an exit code', async (t) => {
-    const server = start({ PORT: 'many', OIDC_ISSUER: 'http://auth.example.com', OAUTH_MODE: 'magic' })
+    const server = start({ PORT: 'many', OIDC_ISSUER: 'http://auth.example.com', OAUTH_MODE: 'magic' }, COMPILED_SERVER)
     t.same(await server.ended, { code: 1, signal: null })
     const output = await server.output()
     t.match(output, /4 settings need attention/)
@@ -59,7 +59,7 @@ t.test('the server process', async (t) => {
 
   t.test('AUTH_REQUIRED=false needs neither provider nor Redis, stays on loopback and says so loudly', async (t) => {
     const port = await freePort()
-    const server = start({ PORT: String(port), AUTH_REQUIRED: 'false' })
+    const server = start({ PORT: String(port), AUTH_REQUIRED: 'false' }, COMPILED_SERVER)
     await server.printed(/Seed is ready/)
     t.match(await server.output(), /"level":40[^\n]*"host":"localhost"[^\n]*without signing in/)
     const answer = await (await ping(`http://localhost:${port}`)).json() as { result: { structuredContent: object } }
@@ -73,7 +73,7 @@ t.test('the server process', async (t) => {
   t.test('an exception that nobody caught is logged and ends it, not with code 0', async (t) => {
     const port = await freePort()
     const throwing = 'data:text/javascript,process.on("SIGUSR2", () => { throw new Error("nobody caught this") })'
-    const server = startProcess(t, ['--enable-source-maps', '--import', throwing, SERVER], { PORT: String(port), AUTH_REQUIRED: 'false' }, folder)
+    const server = startProcess(t, ['--enable-source-maps', '--import', throwing, COMPILED_SERVER], { PORT: String(port), AUTH_REQUIRED: 'false' }, folder)
     await server.printed(/Seed is ready/)
     server.child.kill('SIGUSR2')
     t.same(await server.ended, { code: 1, signal: null })
