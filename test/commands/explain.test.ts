@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { explain } from '../../src/commands/explain.ts'
+import { command, explain } from '../../src/commands/explain.ts'
 import { readConfig } from '../../plugins/config.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
+import { createDefinitionLoader } from '../../src/definitions.ts'
 import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 
 const definitions = [
@@ -89,50 +90,63 @@ t.test('explains the verdict with every reason for it', (t) => {
   t.end()
 })
 
-async function runCli (t: Test, args: string[], files: Record<string, string> = {}): Promise<{
-  code: number | null
-  output: string
-}> {
-  const folder = await emptyFolder(t)
-  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  const cli = startProcess(t, ['--enable-source-maps', COMPILED_CLI, 'explain', ...args], {
-    OIDC_ISSUER: 'https://id.example.com',
-    OIDC_AUDIENCE: 'seed',
-    ...('guarded.mjs' in files && { SEED_EXTENSIONS: './guarded.mjs' })
-  }, folder)
+interface Outcome { code: number | null, output: string }
+
+const ENVIRONMENT = { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed' }
+
+/** Runs the command in this process. */
+async function run (args: string[], environment: Record<string, string> = {}): Promise<Outcome> {
+  const printed: string[] = []
+  const code = await command.run(args, {
+    readConfig: async () => await readConfig({ environment: { ...ENVIRONMENT, ...environment } }),
+    loadDefinitions: async (config) => await createDefinitionLoader().load(config),
+    print: (text) => { printed.push(text) },
+    printError () {}
+  })
+  return { code, output: printed.join('\n') }
+}
+
+/** Runs it as the command line does, in the folder of the files. */
+async function runCli (t: Test, args: string[], folder?: string): Promise<Outcome> {
+  const cli = startProcess(
+    t,
+    ['--enable-source-maps', COMPILED_CLI, 'explain', ...args],
+    ENVIRONMENT,
+    folder ?? await emptyFolder(t)
+  )
   const { code } = await cli.ended
   return { code, output: await cli.output() }
 }
 
 t.test('seed explain knows everything that the server offers, and its exit code is the verdict', async (t) => {
-  const files = {
+  const folder = await emptyFolder(t)
+  const file = (name: string): string => join(folder, name)
+  for (const [name, content] of Object.entries({
     'claims.json': '{"sub":"ada","groups":["navy"]}',
     'list.json': '[]',
     'null.json': 'null',
-    'text.json': '"x"'
-  }
+    'text.json': '"x"',
+    'guarded.mjs': `import { Type, defineTool } from 'seed-mcp-server'
+export const guarded = defineTool({
+  name: 'guarded', description: 'for admins', input: Type.Object({}), groups: ['admins'], handler: () => 'x'
+})
+`
+  })) await writeFile(file(name), content)
+
   t.match(
-    await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], files),
+    await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], folder),
     {
       code: 0,
       output: /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/
     }
   )
+  t.match(await run(['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
   t.match(
-    await runCli(t, ['--prompt', 'greet', '--scopes', 'openid']),
-    { code: 0, output: /Scopes of the token: openid/ }
+    await run(['--tool', 'seed_ping']),
+    { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing' }
   )
   t.match(
-    await runCli(t, ['--tool', 'seed_ping']),
-    { code: 0, output: 'Tool "seed_ping": allowed\nIt asks for: nothing\n' }
-  )
-  const guarded = `import { Type, defineTool } from 'seed-mcp-server'
-export const guarded = defineTool({
-  name: 'guarded', description: 'for admins', input: Type.Object({}), groups: ['admins'], handler: () => 'x'
-})
-`
-  t.match(
-    await runCli(t, ['--tool', 'guarded', '--claims', 'claims.json'], { ...files, 'guarded.mjs': guarded }),
+    await run(['--tool', 'guarded', '--claims', file('claims.json')], { SEED_EXTENSIONS: file('guarded.mjs') }),
     {
       code: 1,
       output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token has navy\n/
@@ -140,19 +154,20 @@ export const guarded = defineTool({
     'one of an extension too'
   )
   t.match(await runCli(t, ['--tool', 'nosuch']), { code: 1, output: /nothing of this name/ })
-  for (const file of ['list.json', 'null.json', 'text.json']) {
-    t.match(
-      await runCli(t, ['--tool', 'whoami', '--claims', file], files),
-      { code: 1, output: /must have one JSON object/ },
-      file
+  for (const name of ['list.json', 'null.json', 'text.json']) {
+    await t.rejects(
+      run(['--tool', 'whoami', '--claims', file(name)]),
+      { message: /must have one JSON object/ },
+      name
     )
   }
-  t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'none.json']), { code: 1, output: /ENOENT/ })
+  await t.rejects(run(['--tool', 'whoami', '--claims', file('none.json')]), { code: 'ENOENT' })
   for (const args of [
     [],
     ['--tool', 'a', '--prompt', 'b'],
-    ['--claims', 'claims.json']
-  ]) t.match(await runCli(t, args), { code: 1, output: /^Name one tool, prompt or resource\n\nUsage: seed explain/ })
+    ['--claims', file('claims.json')]
+  ]) await t.rejects(run(args), { name: 'UsageError', message: 'Name one tool, prompt or resource' })
+  await t.rejects(run(['--tool']), { name: 'UsageError', message: /'--tool <value>' argument missing/ })
   t.match(await runCli(t, ['--tool']), { code: 1, output: /'--tool <value>' argument missing\n\nUsage: seed explain/ })
   t.match(await runCli(t, ['--help']), { code: 0, output: /^Usage: seed explain/ })
 })
