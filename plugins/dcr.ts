@@ -3,10 +3,12 @@ import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
 import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
-import { clientAddressKey } from '../src/net/addresses.ts'
+import { clientAddressKey, clientNetworkKey } from '../src/net/addresses.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 
 const HOUR_SECONDS = 3_600
+/** Times DCR_LIMIT_PER_ADDRESS, for the /48 of an IPv6 address, so that one site cannot use up DCR_LIMIT_TOTAL. */
+const NETWORK_FACTOR = 3
 
 /** Dynamic client registration (RFC 7591). */
 async function dcr (app: FastifyInstance): Promise<void> {
@@ -17,12 +19,17 @@ async function dcr (app: FastifyInstance): Promise<void> {
   const limitAddress = rateLimits.byKey('register', {
     max: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS'
   })
+  const limitNetwork = rateLimits.byKey('register', {
+    max: NETWORK_FACTOR * limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS'
+  })
   const limitAll = rateLimits.byKey('register', {
     max: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL'
   })
 
   async function limitNew (request: FastifyRequest): Promise<void> {
-    await limitAddress(request, clientAddressKey(request.ip))
+    const [address, network] = [clientAddressKey(request.ip), clientNetworkKey(request.ip)]
+    await limitAddress(request, address)
+    if (network !== address) await limitNetwork(request, network)
     await limitAll(request, 'all')
   }
 

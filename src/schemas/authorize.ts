@@ -1,13 +1,13 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { HtmlSchema, RedirectSchema } from './common.ts'
+import { ClientIdSchema, HtmlSchema, RedirectSchema } from './common.ts'
 
 /**
  * Authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2, OpenID Connect Core 1.0
  * section 3.1.2.1). A repeated parameter parses to an array, so it is refused (RFC 6749 section 3.1).
  */
 export const AuthorizeQuerySchema = Type.Object({
-  client_id: Type.String({ minLength: 1, maxLength: 2048 }),
+  client_id: ClientIdSchema,
   response_type: Type.Optional(Type.String()),
   response_mode: Type.Optional(Type.String()),
   redirect_uri: Type.Optional(Type.String({ maxLength: 2048 })),

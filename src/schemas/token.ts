@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { OAuthErrorSchema } from './common.ts'
+import { ClientIdSchema, OAuthErrorSchema } from './common.ts'
 
 /** Client authentication in the header (RFC 6749 section 2.3.1). */
 export const TokenHeadersSchema = Type.Object({
@@ -9,7 +9,7 @@ export const TokenHeadersSchema = Type.Object({
 
 /** Client authentication in the body (RFC 6749 section 2.3.1, RFC 7521 section 4.2). */
 export const ClientCredentialsSchema = Type.Object({
-  client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
+  client_id: Type.Optional(ClientIdSchema),
   client_secret: Type.Optional(Type.String({ maxLength: 1024 })),
   client_assertion: Type.Optional(Type.String({ maxLength: 8192 })),
   client_assertion_type: Type.Optional(Type.String())

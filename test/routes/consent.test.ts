@@ -535,7 +535,7 @@ inBothModes('other methods create nothing', async (t, seed) => {
 inBothModes('everything of a request is escaped in a page', async (t, seed) => {
   const { body } = (
     await open(seed, createJar(), {
-      client: `c${SVG}`,
+      client: await register(seed, `c${SVG}`, [LOOPBACK]),
       state: SVG,
       nonce: SVG,
       login_hint: SVG,

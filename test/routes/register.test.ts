@@ -565,6 +565,22 @@ t.test('an IPv6 /64 counts as one address, and so do both spellings of an IPv4 a
   t.equal(await from('::ffff:192.0.2.9'), 429)
 })
 
+t.test('the many networks of one IPv6 site cannot use up the registrations of everybody else', async (t) => {
+  const { app } = await startApp(t, { DCR_LIMIT_PER_ADDRESS: '2', DCR_LIMIT_TOTAL: '8' })
+  let registered = 0
+  const from = async (remoteAddress: string) => (await app.inject({
+    method: 'POST',
+    url: '/oauth/register',
+    payload: { redirect_uris: [`${REDIRECT}/${registered++}`] },
+    remoteAddress
+  })).statusCode
+  for (let network = 0; network < 20; network++) {
+    t.equal(await from(`2001:db8:0:${network.toString(16)}::1`), network < 6 ? 201 : 429)
+  }
+  t.equal(await from('192.0.2.9'), 201, 'somebody else, for the first time')
+  t.equal(await from('2001:db8:1::1'), 201, 'another site')
+})
+
 t.test('limits requests per address as well, whatever their outcome', async (t) => {
   const { app, logged } = await startApp(t, { OAUTH_LIMIT_PER_ADDRESS: '3' })
   const ask = async (url: string, remoteAddress: string) =>

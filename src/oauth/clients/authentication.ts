@@ -28,6 +28,9 @@ export const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA']
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
+/** Where there is one, as a token of another kind must not authenticate a client (RFC 8725 section 3.11). */
+const ASSERTION_JWT_TYPES = ['jwt', 'client-authentication+jwt']
+
 /** Longest accepted life of a client assertion; the record that it was used lives as long. */
 const MAX_ASSERTION_SECONDS = 300
 const CLOCK_SKEW_SECONDS = 30
@@ -152,16 +155,25 @@ async function checkAssertion (
   }
 }
 
+/**
+ * The audience is the issuer alone (draft-ietf-oauth-rfc7523bis): an assertion for several servers, or for an endpoint
+ * that another server may name as its own, could be replayed by one of them at this one.
+ */
 async function verifyAssertion (client: Client, assertion: string, baseUrl: string): Promise<{ exp: number }> {
   try {
-    const { payload } = await jwtVerify(assertion, createLocalJWKSet(client.jwks as { keys: JWK[] }), {
+    const keySet = createLocalJWKSet(client.jwks as { keys: JWK[] })
+    const { payload, protectedHeader: { typ } } = await jwtVerify(assertion, keySet, {
       algorithms: ASSERTION_ALGORITHMS,
       issuer: client.id,
       subject: client.id,
-      audience: [baseUrl, `${baseUrl}/oauth/token`, `${baseUrl}/oauth/revoke`],
+      audience: baseUrl,
       clockTolerance: CLOCK_SKEW_SECONDS,
       requiredClaims: ['exp', 'jti']
     })
+    if (typeof payload.aud !== 'string') throw new errors.JWTClaimValidationFailed('aud is a list', payload, 'aud')
+    if (typ !== undefined && !ASSERTION_JWT_TYPES.includes(typ.toLowerCase())) {
+      throw new errors.JWTInvalid('typ is that of another kind of token')
+    }
     return { exp: payload.exp! }
   } catch (err) {
     const { code, message } = err as errors.JOSEError

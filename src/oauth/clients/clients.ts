@@ -48,6 +48,9 @@ export interface ClientsOptions {
   redirectUriSchemes: readonly string[]
 }
 
+/** Visible ASCII without the characters of a URL: `https:/claude.ai` must not be shown as the name of a client. */
+const UNREGISTERED_ID = /^[\x21-\x2e\x30-\x39\x3b-\x7e]{1,256}$/
+
 const PUBLIC_CLIENT = { authMethod: 'none', secretHash: undefined, jwks: undefined } as const
 
 export type Clients = ReturnType<typeof createClients>
@@ -72,7 +75,7 @@ export function createClients ({ registrations, configured, documents, redirectU
     const known = configured.find(({ id }) => id === clientId)
     if (known !== undefined) return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes: true }
     if (isMetadataDocumentUrl(clientId)) return undefined
-    if (clientId.includes('://')) throw new UnknownClientError()
+    if (!UNREGISTERED_ID.test(clientId)) throw new UnknownClientError()
     if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
     return { ...PUBLIC_CLIENT, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
   }

@@ -47,10 +47,11 @@ async function start (t: Test): Promise<TestSeed> {
 async function assertion (
   seed: TestSeed,
   claims: Record<string, unknown> = {},
-  key = privateKey
+  key = privateKey,
+  typ?: string
 ): Promise<Record<string, string>> {
   const jwt = await new SignJWT({ iss: 'key-client', sub: 'key-client', aud: seed.url, jti: randomUUID(), ...claims })
-    .setProtectedHeader({ alg: 'ES256' })
+    .setProtectedHeader({ alg: 'ES256', ...(typ !== undefined && { typ }) })
     .setIssuedAt()
     .setExpirationTime('exp' in claims ? claims['exp'] as number : '1m')
     .sign(key)
@@ -84,7 +85,11 @@ t.test('each client signs in and calls with its own credential', async (t) => {
     ['basic+client', { client_id: 'basic+client' }, { authorization: basic('basic+client', SECRET) }],
     ['post-client', { client_id: 'post-client', client_secret: SECRET }, {}],
     ['key-client', await assertion(seed), {}],
-    ['key-client', { client_id: 'key-client', ...await assertion(seed, { aud: `${seed.url}/oauth/token` }) }, {}]
+    ['key-client', {
+      client_id: 'key-client',
+      ...await assertion(seed, {}, privateKey, 'client-authentication+jwt')
+    }, {}],
+    ['key-client', await assertion(seed, {}, privateKey, 'JWT'), {}]
   ]
   for (const [clientId, credentials, headers] of cases) {
     const { send } = await withCode(seed, clientId)
@@ -127,6 +132,11 @@ t.test('any other credential is invalid_client and does not consume the code', a
     }, {}],
     ['an assertion by a stranger', 'key-client', await assertion(seed, {}, stranger.privateKey), {}],
     ['an assertion for another server', 'key-client', await assertion(seed, { aud: 'https://other.example' }), {}],
+    ['an assertion for this server and another', 'key-client', await assertion(seed, {
+      aud: [seed.url, 'https://other.example']
+    }), {}],
+    ['an assertion for an endpoint', 'key-client', await assertion(seed, { aud: `${seed.url}/oauth/token` }), {}],
+    ['a token of another kind', 'key-client', await assertion(seed, {}, privateKey, 'at+jwt'), {}],
     ['an assertion from another issuer', 'key-client', await assertion(seed, { iss: 'other' }), {}],
     ['an assertion without jti', 'key-client', await assertion(seed, { jti: undefined }), {}],
     [
