@@ -1,4 +1,4 @@
-import type { InputRequest, JSONRPCMessage, LoggingLevel, ServerEvent } from '@modelcontextprotocol/server'
+import type { InputRequest, JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo, RequestContext, RequestLog } from '../../define/context.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import type { Session } from '../sessions/session.ts'
@@ -7,6 +7,7 @@ import type { Caller } from './caller.ts'
 import type { ClientChannel } from './client-channel.ts'
 import { askInRounds, askOnStream, createClientInput } from './client-input.ts'
 import type { AskClient, ClientInput, Rounds } from './client-input.ts'
+import { createClientLog, createProgress } from './client-notifications.ts'
 import { Deadline } from './deadline.ts'
 import { toClientInfo } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
@@ -94,20 +95,12 @@ export class HandlerContext implements RunContext {
   }
 
   get progress (): RequestContext['progress'] {
-    const progressToken = this.#channel._meta?.progressToken
-    return async (progress, total, message) => {
-      if (progressToken === undefined) return
-      const details = { ...(total !== undefined && { total }), ...(message !== undefined && { message }) }
-      const params = { progressToken, progress, ...details }
-      await this.#channel.notify({ method: 'notifications/progress', params }).catch(this.#services.onerror)
-    }
+    return createProgress(this.#channel, this.#services.onerror)
   }
 
   get logToClient (): RequestContext['logToClient'] {
-    return async (level, data) => {
-      this.#channel.ensureAttached()
-      if (await this.#isLogged(level)) await this.#channel.log(level, data).catch(this.#services.onerror)
-    }
+    const { sessions, onerror } = this.#services
+    return createClientLog(this.#channel, this.#call.caller.session, sessions, onerror)
   }
 
   get elicit (): RequestContext['elicit'] {
@@ -191,18 +184,7 @@ export class HandlerContext implements RunContext {
       await this.#services.queue(session, { jsonrpc: '2.0', method, params: { elicitationId } })
     }
   }
-
-  /** Whether the session's log level lets a message pass; in 2026-07-28 the SDK knows the level of the request. */
-  async #isLogged (level: LoggingLevel): Promise<boolean> {
-    const { session } = this.#call.caller
-    if (session === undefined) return true
-    const minimum = await this.#services.sessions.logLevel(session)
-    return minimum === undefined || SEVERITIES.indexOf(level) >= SEVERITIES.indexOf(minimum)
-  }
 }
-
-/** Log levels by increasing severity (RFC 5424 section 6.2.1). */
-const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 function bindLog (log: RequestLog, bound: object): RequestLog {
   return {
