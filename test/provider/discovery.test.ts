@@ -27,7 +27,7 @@ function wrongIssuer (named: string | undefined, expected: string): string {
 /** Discovery that gets these documents (or errors) one after another, and whose timers the test runs. */
 function setUp (t: Test, answers: Array<object | Error>, options: Partial<ProviderDiscoveryOptions> = {}) {
   const state = {
-    asked: [] as string[],
+    fetched: [] as string[],
     ready: 0,
     lines: [] as Array<{ level: string, message: string; [name: string]: unknown }>
   }
@@ -54,7 +54,7 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
     authorizationUrl: undefined,
     tokenUrl: undefined,
     async fetchJson (url) {
-      state.asked.push(String(url))
+      state.fetched.push(String(url))
       const answer = answers.length > 1 ? answers.shift()! : answers[0]!
       if (answer instanceof Error) throw answer
       return answer as Record<string, unknown>
@@ -93,7 +93,7 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     sendsIss: true
   })
   t.strictSame(state, {
-    asked: [ISSUER + DISCOVERY],
+    fetched: [ISSUER + DISCOVERY],
     ready: 1,
     lines: [{ level: 'info', message: 'OpenID provider discovered', issuer: ISSUER, attempts: 1 }]
   })
@@ -280,7 +280,7 @@ t.test('does nothing more once it is closed', async (t) => {
     provider.start()
     provider.close()
     await settled()
-    t.match(state, { asked: [ISSUER + DISCOVERY], ready: 0, lines: [] }, 'what was under way is not taken')
+    t.match(state, { fetched: [ISSUER + DISCOVERY], ready: 0, lines: [] }, 'the response in flight is ignored')
     t.strictSame(timers, [])
     t.equal(provider.problem(), 'discovery has not finished yet')
   }
@@ -382,7 +382,7 @@ t.test('a provider whose document names another issuer is never used', async (t)
     t.equal((await ping(seed.url, await provider.mint())).status, 401, 'its tokens are those of another issuer')
     t.equal((await ping(seed.url, await provider.mint({ iss: issuer }))).status, 503)
     t.equal((await authorize(seed)).status, 503)
-    t.strictSame(Object.keys(provider.hits()), [DISCOVERY], 'none of its endpoints is asked')
+    t.strictSame(Object.keys(provider.hits()), [DISCOVERY], 'none of its endpoints gets a request')
     t.ok(provider.hits()[DISCOVERY]! > (before[DISCOVERY] ?? 0))
     await seed.app.close()
   }

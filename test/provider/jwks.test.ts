@@ -247,10 +247,10 @@ t.test('five hundred unknown keys cost one fetch', async (t) => {
   const { endpoint, get, state } = await createFixtureWith(t, [ONE], { forcedRefreshMs: 60_000 })
   const flood = tally(Array.from({ length: 500 }, (_, index) => get(`random ${index}`)))
   await settled()
-  t.equal(endpoint.fetches, 1, 'the pause since the last fetch is kept')
+  t.equal(endpoint.fetches, 1, 'the pause since the last fetch holds')
   t.match(await get('one'), { type: 'public' }, 'and known keys are served in it')
   state.later = 60_000
-  const last = t.rejects(get('random'), KeyNotFoundError, 'the next one finds that it is over')
+  const last = t.rejects(get('random'), KeyNotFoundError, 'the next one is looked up again')
   ;(await endpoint.next()).answer(ONE)
   await last
   t.strictSame(await flood, { KeyNotFoundError: 500 })
@@ -290,7 +290,7 @@ t.test('serves known keys through an outage, and logs it once', async (t) => {
   const { jwks, endpoint, get, state } = await createFixtureWith(t, [ONE])
   for (const reason of ['down', 'still down', 'hanging']) {
     endpoint.always = (fetch) => { fetch.fail(reason) }
-    await t.rejects(get('two'), unavailable(reason), 'an unknown key cannot be judged')
+    await t.rejects(get('two'), unavailable(reason), 'an unknown key cannot be looked up')
     t.match(await get('one'), { type: 'public' })
     t.equal(jwks.problem(), undefined, 'and it is no reason to take no requests')
   }

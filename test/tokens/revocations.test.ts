@@ -34,12 +34,12 @@ t.test('a revocation up to a time spares tokens that were issued later', async (
 t.test('every listener learns of each revocation, and when some may have been missed', async (t) => {
   const store = createMemoryStore()
   const [one, other] = [createRevocations(store, 960), createRevocations(store, 960)]
-  const heard: Array<Revocation | undefined> = []
-  one.onRevoked((revocation) => { heard.push(revocation) })
-  t.same(heard, [undefined], 'nobody knows what was before')
+  const received: Array<Revocation | undefined> = []
+  one.onRevoked((revocation) => { received.push(revocation) })
+  t.same(received, [undefined], 'some may have been missed before')
   await other.revoke([sidKey('s')], 1_000)
   await other.revoke([grantKey('g')])
-  t.same(heard.slice(1), [
+  t.same(received.slice(1), [
     { revocationKeys: [sidKey('s')], issuedUntil: 1_000 },
     { revocationKeys: [grantKey('g')], issuedUntil: Number.MAX_SAFE_INTEGER }
   ])

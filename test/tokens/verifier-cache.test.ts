@@ -293,14 +293,14 @@ t.test('access is checked each time for a refused person, and once a minute for 
   rules.open = true
   await verifier.verify(token)
   await verifier.verify(token)
-  t.equal(admitted.length, 3, 'a remembered token asks nobody')
+  t.equal(admitted.length, 3, 'a cached token is not checked')
   rules.open = false
   state.now += 60_000
   await t.rejects(async () => await verifier.verify(token), refused)
   await t.rejects(
     async () => await verifier.verify(mint({ exp: 1_800_000_001 })),
     { name: 'TokenError' },
-    'a bad token is bad before anybody is judged'
+    'a bad token is refused before access is checked'
   )
   t.equal(admitted.length, 4)
 })

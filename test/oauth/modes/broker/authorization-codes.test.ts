@@ -166,5 +166,5 @@ t.test('a code redeemed after a logout gives no working token', async (t) => {
   const answer = await redeem(seed.url, signedIn)
   const { accessToken, refreshToken } = readTokens(signedIn.clientId, answer)
   t.equal((await ping(seed.url, accessToken)).status, 401)
-  isError(t, await refresh(seed.url, signedIn.clientId, refreshToken), 400, 'invalid_grant', 'nothing was kept')
+  isError(t, await refresh(seed.url, signedIn.clientId, refreshToken), 400, 'invalid_grant', 'nothing was stored')
 })

@@ -51,12 +51,12 @@ function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
 t.test('a grant is stored for as long as its refresh token, or else its access token, can be used', async (t) => {
   let now = 1_000_000_000_000
   const { grants } = makeGrants({ now: () => now })
-  const begin = async (details: Partial<NewGrant>): Promise<string> =>
+  const createActive = async (details: Partial<NewGrant>): Promise<string> =>
     (await grants.activate(await grants.create({ ...DETAILS, ...details }))).id
   const [refreshing, once, unchecked] = [
-    await begin({}),
-    await begin({ refreshes: false }),
-    await begin({ upstream: { accessToken: 'a', refreshToken: undefined } })
+    await createActive({}),
+    await createActive({ refreshes: false }),
+    await createActive({ upstream: { accessToken: 'a', refreshToken: undefined } })
   ]
   const live = async (): Promise<boolean[]> =>
     await Promise.all([refreshing, once, unchecked].map(async (id) => (await grants.find(id)) !== undefined))

@@ -111,7 +111,7 @@ t.test('after a refresh the current claims count, and missing ones are gone', as
   t.same(
     await again('id', { name: 'Ada King' }, new ProviderUnavailableError('away')),
     { name: 'Ada King', groups: ['engineering'] },
-    'userinfo fails: it may well have told the groups'
+    'userinfo fails: the groups may come from there'
   )
 })
 

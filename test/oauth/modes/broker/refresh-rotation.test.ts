@@ -67,7 +67,7 @@ t.test('a repetition after the grace window is theft: the grant ends', async (t)
   isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'the spent one')
   isError(t, await refresh(seed.url, clientId, next.refreshToken), 400, 'invalid_grant', 'the current one')
   for (const token of [accessToken, next.accessToken]) t.equal((await ping(seed.url, token)).status, 401)
-  t.equal(seed.provider.hits()['/token/revocation'], revocations + 1, 'the provider is told')
+  t.equal(seed.provider.hits()['/token/revocation'], revocations + 1, 'at the provider too')
   t.match(await seed.logged(({ msg }) => msg.startsWith('A refresh token was used again')), {
     level: 40,
     subject: 'ada',
@@ -113,7 +113,7 @@ t.test('scope may be narrowed for one access token and never widened', async (t)
     'invalid_target',
     'another resource'
   )
-  t.equal(tokenHits(seed), hits, 'the provider heard nothing of it')
+  t.equal(tokenHits(seed), hits, 'without a request to the provider')
   t.match(JSON.parse((await seed.app.store.get(grantKey(refreshToken)))!), { number: 1 }, 'and nothing rotated')
 
   const narrow = await refresh(seed.url, clientId, refreshToken, { scope: 'openid' })
@@ -133,7 +133,7 @@ t.test('a refresh token works for its own client only', async (t) => {
     await refresh(seed.url, thief, refreshToken, { scope: 'admin' }),
     400,
     'invalid_grant',
-    'its scopes are not told either'
+    'its scopes are not revealed either'
   )
   isError(
     t,
@@ -252,7 +252,7 @@ t.test('another replica finishes between the lookup and the lock: both get its r
   t.same(provider.presented, ['upstream-1'])
 })
 
-t.test('another replica dies with the lock: a waiting client is told to retry', async (t) => {
+t.test('another replica dies with the lock: a waiting client gets 503', async (t) => {
   const { createGrant, replica, store } = createGrantFixture({ requestTokens: steadyProvider })
   const { token, grant } = await createGrant()
   const lock = keys.refreshing(grant.id)

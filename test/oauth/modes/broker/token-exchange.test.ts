@@ -284,24 +284,24 @@ t.test('a tool and a refreshing client at the same time: both succeed, in any or
   }
 })
 
-/** Holds the next token request of the provider until it is told to go on. */
+/** Holds the next token request of the provider until it is released. */
 function holdToken (fixture: Fixture): { held: Promise<void>, release (): void } {
   const { store } = fixture.app
   const replace = store.compareAndSet.bind(store)
-  let tell!: () => void
+  let setHeld!: () => void
   let release!: () => void
-  const held = new Promise<void>((resolve) => { tell = resolve })
+  const held = new Promise<void>((resolve) => { setHeld = resolve })
   const released = new Promise<void>((resolve) => { release = resolve })
   store.compareAndSet = async (...args) => {
     store.compareAndSet = replace
-    tell()
+    setHeld()
     await released
     return await replace(...args)
   }
   return { held, release }
 }
 
-/** Resolves when somebody has seen that the lock is taken. */
+/** Resolves when a caller has seen that the lock is held. */
 async function waiting ({ app: { store }, tokens }: Fixture): Promise<void> {
   const lock = keys.refreshing(tokens.refreshToken.split('.')[0]!)
   const get = store.get.bind(store)
@@ -392,7 +392,7 @@ t.test('a revoked grant gives no token, stored ones included', async (t) => {
     message: 'The sign-in that this call belongs to has ended: sign in again'
   })
   await t.rejects(fixture.tokenFor({ audience: 'urn:company:other' }), { name: 'TokenExchangeError' })
-  t.equal(fixture.hits(), hits, 'the provider is not asked')
+  t.equal(fixture.hits(), hits, 'without a request to the provider')
 })
 
 t.test('a grant that is revoked during the exchange gives no token', async (t) => {
@@ -697,7 +697,7 @@ t.test("a tool calls an API with its own token: the client's token goes nowhere,
     .catch((err: TokenExchangeError) => err)) as TokenExchangeError
   fixture.app.log.error({ err: failure }, 'as a tool logs it')
   const upstream = await upstreamOf(fixture)
-  const kept = await fixture.app.store.get(grantKey(fixture.tokens.refreshToken))
+  const record = await fixture.app.store.get(grantKey(fixture.tokens.refreshToken))
   for (const secret of [
     sent,
     upstream.accessToken,
@@ -708,6 +708,6 @@ t.test("a tool calls an API with its own token: the client's token goes nowhere,
   ]) {
     t.notOk(JSON.stringify(fixture.logs).includes(secret), 'in the log')
     t.notOk(`${failure.message} ${failure.detail}`.includes(secret), 'in the error')
-    t.notOk(kept!.includes(secret), 'in the store')
+    t.notOk(record!.includes(secret), 'in the store')
   }
 })

@@ -199,33 +199,33 @@ function deferred (): { promise: Promise<void>, resolve (): void } {
 }
 
 t.test('a refresh at another replica succeeds: both get its result', async (t) => {
-  const [asked, answer] = [deferred(), deferred()]
+  const [requested, response] = [deferred(), deferred()]
   let hits = 0
   const { createGrant, replica, grants } = createGrantFixture({
     async requestTokens () {
       hits++
-      asked.resolve()
-      await answer.promise
+      requested.resolve()
+      await response.promise
       return await steadyProvider()
     }
   })
   const { token } = await createGrant()
   const first = replica()(token)
-  await asked.promise
+  await requested.promise
   const second = replica()(token)
-  answer.resolve()
+  response.resolve()
   t.equal(grants.refreshToken(await second), grants.refreshToken(await first))
   t.equal(hits, 1)
 })
 
 t.test('a refresh at another replica fails: both fail, and the next attempt asks the provider again', async (t) => {
-  const [asked, answer] = [deferred(), deferred()]
+  const [requested, response] = [deferred(), deferred()]
   let hits = 0
   const { createGrant, replica, store, grants } = createGrantFixture({
     async requestTokens () {
       if (++hits > 1) return await steadyProvider()
-      asked.resolve()
-      await answer.promise
+      requested.resolve()
+      await response.promise
       throw new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now', {
         retryAfterSeconds: 5
       })
@@ -233,7 +233,7 @@ t.test('a refresh at another replica fails: both fail, and the next attempt asks
   })
   const { token, grant } = await createGrant()
   const first = replica()(token)
-  await asked.promise
+  await requested.promise
   const polled = deferred()
   const get = store.get.bind(store)
   store.get = async (key) => {
@@ -245,7 +245,7 @@ t.test('a refresh at another replica fails: both fail, and the next attempt asks
   // Handled from the start, whichever of the two is first.
   const outcomes = Promise.allSettled([first, second])
   await polled.promise
-  answer.resolve()
+  response.resolve()
   const [one, other] = await outcomes
   t.match(one, { status: 'rejected', reason: { code: 'temporarily_unavailable', retryAfterSeconds: 5 } })
   t.match(other, {
@@ -344,11 +344,11 @@ t.test("the store's reply is lost after it has written: the unsaved tokens are n
 
 t.test('an unusable response while the store fails: the next attempt uses the new upstream token', async (t) => {
   const provider = createRotatingProvider()
-  let believable = false
+  let isValid = false
   const { createGrant, replica, store } = createGrantFixture({
     requestTokens: async (...args) => ({ ...await provider.requestTokens(...args), idToken: 'token' }),
     async verifyIdToken () {
-      if (!believable) throw new IdTokenError('expired')
+      if (!isValid) throw new IdTokenError('expired')
       return { iss: 'https://idp.example', sub: 'ada' }
     }
   })
@@ -359,16 +359,16 @@ t.test('an unusable response while the store fails: the next attempt uses the ne
   await t.rejects(refresh(token), { code: 'temporarily_unavailable', retryAfterSeconds: 5 })
   store.compareAndSet = replace
   await t.rejects(refresh(token), { code: 'temporarily_unavailable' })
-  believable = true
+  isValid = true
   t.match(await replica()(token), { number: 2 }, 'any replica, now that the store has it')
   t.same(provider.presented, ['upstream-1', 'upstream-2', 'upstream-3'])
 })
 
 t.test('unsaved tokens are bounded: the oldest are dropped', async (t) => {
-  const asked: string[] = []
+  const presented: string[] = []
   const { createGrant, replica, store } = createGrantFixture({
     async requestTokens (_grant, { refresh_token: given }) {
-      asked.push(given!)
+      presented.push(given!)
       return { ...await steadyProvider(), refreshToken: 'upstream-2' }
     }
   })
@@ -382,8 +382,8 @@ t.test('unsaved tokens are bounded: the oldest are dropped', async (t) => {
     })
   }
   store.compareAndSet = replace
-  asked.length = 0
+  presented.length = 0
   await refresh(tokens[1]!)
   await refresh(tokens[0]!)
-  t.same(asked, ['upstream-2', 'upstream-1'])
+  t.same(presented, ['upstream-2', 'upstream-1'])
 })
