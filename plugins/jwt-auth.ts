@@ -4,7 +4,10 @@ import { readBearerToken } from '../src/http/bearer.ts'
 import { requireAuthDeclaration } from '../src/http/route-auth.ts'
 import { checkAccess } from '../src/tokens/access-rules.ts'
 import type { Principal } from '../src/tokens/principal.ts'
-import { createRevocations, grantKey, sidKey, subjectKey, tokenKey } from '../src/tokens/revocations.ts'
+import {
+  MAX_OWN_LIFETIME_SECONDS, clientKey, createRevocations, grantKey, markTtlSeconds, sidKey, subjectKey,
+  subjectWithoutSidKey, tokenKey
+} from '../src/tokens/revocations.ts'
 import type { Revocations } from '../src/tokens/revocations.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
 import type { SigningKeys } from '../src/tokens/signing-keys.ts'
@@ -28,9 +31,6 @@ interface AccessTokens {
   /** Sign Seed's own tokens; published in broker mode only. */
   signingKeys: SigningKeys
 }
-
-/** Seed's own tokens live as long as ACCESS_TOKEN_TTL says; this is its largest value. */
-const MAX_OWN_LIFETIME_SECONDS = 86_400
 
 /** Verifies the bearer token of each route that declares `auth: 'bearer'`, before the body is read. */
 async function jwtAuth (app: FastifyInstance): Promise<void> {
@@ -63,8 +63,8 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
 function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: FastifyInstance): AccessTokens {
   const { oidc, token, access, oauth } = config
   const signingKeys = createSigningKeys(keyring)
+  const revocations = createRevocations(store, markTtlSeconds(token.maxLifetimeSeconds))
   if (oauth.mode === 'broker') {
-    const revocations = createRevocations(store, oauth.grant.accessTokenTtlSeconds + 2 * token.clockSkewSeconds)
     const verifier = createVerifier({
       ...token,
       maxLifetimeSeconds: MAX_OWN_LIFETIME_SECONDS,
@@ -75,12 +75,16 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
       groupsClaim: 'groups',
       groupPaths: false,
       getKey: (header) => signingKeys.getKey(header),
-      revocation: { ...revocations, keys: ({ grant: grantId }) => [grantKey(String(grantId))] }
+      revocation: {
+        ...revocations,
+        keys: ({ grant: grantId, sub, client_id: clientId }) => [
+          grantKey(String(grantId)), subjectKey(String(sub)), clientKey(String(clientId))
+        ]
+      }
     })
     return { verifier, revocations, signingKeys }
   }
 
-  const revocations = createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds)
   const groups = { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }
   const verifier = createVerifier({
     ...oidc,
@@ -89,8 +93,10 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
     getKey: jwks.getKey,
     revocation: {
       ...revocations,
-      keys: ({ sub, sid }, digest) => [
-        tokenKey(digest), subjectKey(String(sub)), ...(typeof sid === 'string' ? [sidKey(sid)] : [])
+      keys: (claims, jwt) => [
+        tokenKey(jwt),
+        subjectKey(String(claims['sub'])),
+        typeof claims['sid'] === 'string' ? sidKey(claims['sid']) : subjectWithoutSidKey(String(claims['sub']))
       ]
     },
     checkAccess: (claims) => { checkAccess(claims, { ...access, ...groups }) }

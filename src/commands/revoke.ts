@@ -8,7 +8,7 @@ import { createTokenClient } from '../provider/token-client.ts'
 import { openRedisClient } from '../store/redis-client.ts'
 import { createRedisStore } from '../store/redis.ts'
 import type { Store } from '../store/store.ts'
-import { createRevocations, subjectKey } from '../tokens/revocations.ts'
+import { createRevocations, markTtlSeconds, subjectKey } from '../tokens/revocations.ts'
 import { UsageError, parseOptions } from './command.ts'
 import type { Command } from './command.ts'
 
@@ -76,13 +76,12 @@ export async function revoke (config: Config, options: RevokeOptions, log: Log):
 async function revokeGrants (config: Config, options: RevokeOptions, store: Store, log: Log): Promise<string> {
   const { subject, clientId, grantId } = options
   const provider = await discoverProvider(config, log)
-  const revocationSeconds = config.oauth.grant.accessTokenTtlSeconds + 2 * config.token.clockSkewSeconds
   try {
     const grants = createGrants({
       lifetimes: config.oauth.grant,
       store,
       keyring: createKeyring(config.secrets.current, config.secrets.previous),
-      revocations: createRevocations(store, revocationSeconds),
+      revocations: createRevocations(store, markTtlSeconds(config.token.maxLifetimeSeconds)),
       upstream: createTokenClient({ ...config.oidc, provider: provider.metadata }),
       log
     })
@@ -107,8 +106,8 @@ async function revokeTokens ({ token }: Config, { subject }: RevokeOptions, stor
     throw new Error('With OAUTH_MODE=proxy the provider keeps the grants: revoke them there. ' +
       'Here, --subject ends the access tokens that a person has now')
   }
-  const revocations = createRevocations(store, token.maxLifetimeSeconds + 2 * token.clockSkewSeconds)
-  await revocations.revoke([subjectKey(subject)], Math.floor(Date.now() / 1_000))
+  const revocations = createRevocations(store, markTtlSeconds(token.maxLifetimeSeconds))
+  await revocations.revoke([subjectKey(subject)], Math.floor(Date.now() / 1_000) + token.clockSkewSeconds)
   return 'The access tokens that this subject has now have ended; ' +
     'end the sign-in at the provider too, or it issues new ones'
 }

@@ -9,6 +9,8 @@ const CLOSE_MS = 2000
 export interface RedisClient extends Omit<RedisConnection, 'stopRetrying'> {
   /** Prepended to the keys of commands; channels of subscriptions need it prepended. */
   readonly keyPrefix: string
+  /** Channels of Redis have no database, so that two installations would share them: the number is part of the name. */
+  channelName (channel: string): string
   /** Resolves within two seconds, whatever Redis does. */
   close (): Promise<void>
 }
@@ -24,6 +26,7 @@ export function openRedisClient (options: RedisClientOptions): RedisClient {
   return {
     ...connection,
     keyPrefix: options.keyPrefix,
+    channelName: (channel) => address.db === 0 ? channel : `${address.db}:${channel}`,
     async close () {
       connection.stopRetrying()
       await Promise.race([commands.quit().catch(() => {}), delay(CLOSE_MS, undefined, { ref: false })])

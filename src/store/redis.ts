@@ -96,11 +96,11 @@ export function createRedisStore (client: RedisClient): Store {
     },
 
     async publish (channel, message) {
-      await run(redis.publishMessage(channel, message))
+      await run(redis.publishMessage(client.channelName(channel), message))
     },
 
     subscribe (channel, onMessage, onGap) {
-      subscriber.subscribe(client.keyPrefix + channel, { onMessage, onGap })
+      subscriber.subscribe(client.keyPrefix + client.channelName(channel), { onMessage, onGap })
     },
 
     // A write, because PING is also answered by a replica that refuses writes and by a Redis that is full.

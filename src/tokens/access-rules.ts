@@ -56,13 +56,16 @@ function hasOverage (claims: Readonly<Record<string, unknown>>): boolean {
   return claims['hasgroups'] !== undefined || claims['_claim_names'] !== undefined
 }
 
+/** Exactly one @, with something before it, and no quotes, spaces or control characters that hide another one. */
+const ADDRESS = /^[^@\s"\u0000-\u001f\u007f]+@(?<domain>[^@\s"\u0000-\u001f\u007f]+)$/
+
 function checkEmail ({ email, email_verified: verified }: Readonly<Record<string, unknown>>, rules: AccessRules): void {
   const { emailDomains, unverifiedEmail, contact } = rules
   if (emailDomains.length === 0) return
-  const domain = typeof email === 'string' ? email.slice(email.lastIndexOf('@') + 1).toLowerCase() : ''
+  const domain = typeof email === 'string' ? ADDRESS.exec(email)?.groups!['domain']!.toLowerCase() ?? '' : ''
   if (!emailDomains.includes(domain)) {
     throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not one that may use this server',
-      contact, domain === '' ? 'no email claim' : undefined)
+      contact, domain === '' ? 'no e-mail address in the claim "email"' : undefined)
   }
   if (!unverifiedEmail && verified !== true && verified !== 'true') {
     throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not confirmed at the identity provider',

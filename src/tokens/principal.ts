@@ -1,4 +1,6 @@
 import { hash } from 'node:crypto'
+import { FrozenSet } from '../json/frozen-set.ts'
+import { deepFreeze } from '../json/deep-freeze.ts'
 
 /** The caller of a request, as a verified access token describes it. Every tool gets it. */
 export interface Principal {
@@ -26,7 +28,8 @@ export class ClaimError extends Error {
 }
 
 /**
- * Reads a principal from the claims of a verified token.
+ * Reads a principal from the claims of a verified token. It is frozen: it is remembered for the token, and handed to
+ * tools, which must not be able to change what a later call may do.
  *
  * @throws ClaimError for scopes of a wrong type
  */
@@ -34,18 +37,18 @@ export function toPrincipal (
   claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: GroupOptions
 ): Principal {
   const clientId = firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
-  return {
+  return Object.freeze({
     issuer: claims.iss,
     subject: claims.sub,
     clientId,
-    scopes: readScopes(claims),
+    scopes: new FrozenSet(readScopes(claims)),
     name: firstString(claims, ['name', 'preferred_username']),
     email: firstString(claims, ['email']),
-    groups: readGroups(claims, options),
-    claims,
+    groups: Object.freeze(readGroups(claims, options)),
+    claims: deepFreeze(claims),
     expiresAt: claims.exp,
     key: principalKey(claims.iss, claims.sub, clientId ?? '')
-  }
+  })
 }
 
 /**

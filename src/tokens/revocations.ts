@@ -1,7 +1,10 @@
+import { Type } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { digest } from '../crypto/hash.ts'
+import { parseJson } from '../json/parse-json.ts'
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
-import { digest } from '../crypto/hash.ts'
 
 /** A revocation, as all replicas learn of it. */
 export interface Revocation {
@@ -14,21 +17,41 @@ export type Revocations = ReturnType<typeof createRevocations>
 
 const CHANNEL = 'revocations'
 
+/** The keys are called `names`, which replicas of earlier versions read during a rolling upgrade. */
+const message = Compile(Type.Object({ names: Type.Array(Type.String()), issuedUntil: Type.Number() }))
+
+/** The largest ACCESS_TOKEN_TTL: Seed accepts its own tokens up to this age, whatever the setting is today. */
+export const MAX_OWN_LIFETIME_SECONDS = 86_400
+/** The largest TOKEN_CLOCK_SKEW_SECONDS. */
+const MAX_CLOCK_SKEW_SECONDS = 300
+
+/**
+ * Returns how long a mark must last: as long as any verifier accepts a token, whatever its settings were when the mark
+ * was made.
+ *
+ * @param maxLifetimeSeconds TOKEN_MAX_LIFETIME_SECONDS
+ */
+export function markTtlSeconds (maxLifetimeSeconds: number): number {
+  return Math.max(maxLifetimeSeconds, MAX_OWN_LIFETIME_SECONDS) + 2 * MAX_CLOCK_SKEW_SECONDS
+}
+
 /**
  * Ends access tokens before they expire, on every replica: with a mark in the store, which is read when a token is
  * first seen, and with a message to the replicas that have the token in their cache.
  *
- * A token is revoked by one of its revocation keys: `grant:<id>` for tokens that Seed issued, `token:<SHA-256>`,
- * `subject:<SHA-256 of sub>` and `sid:<SHA-256 of sid>` for the provider's.
+ * A token is revoked by one of its revocation keys (below). One mark ends all tokens of a person or a client, however
+ * many there are.
  *
- * @param ttlSeconds the longest life of an access token: a mark is not needed for longer
+ * @param ttlSeconds how long a mark lasts by default (markTtlSeconds)
  */
 export function createRevocations (store: Store, ttlSeconds: number) {
   return {
     /** Revokes all tokens with these keys, or those issued up to `issuedUntil` (seconds since the epoch). */
-    async revoke (revocationKeys: string[], issuedUntil = Number.MAX_SAFE_INTEGER): Promise<void> {
-      await Promise.all(revocationKeys.map((key) => store.set(keys.revoked(key), String(issuedUntil), ttlSeconds)))
-      await store.publish(CHANNEL, encode({ revocationKeys, issuedUntil }))
+    async revoke (
+      revocationKeys: string[], issuedUntil = Number.MAX_SAFE_INTEGER, markSeconds = ttlSeconds
+    ): Promise<void> {
+      await Promise.all(revocationKeys.map((key) => store.set(keys.revoked(key), String(issuedUntil), markSeconds)))
+      await store.publish(CHANNEL, JSON.stringify({ names: revocationKeys, issuedUntil }))
     },
 
     /** Whether any of these keys is revoked. False while the store is unavailable: tokens are short-lived. */
@@ -44,22 +67,27 @@ export function createRevocations (store: Store, ttlSeconds: number) {
 
     /** Calls `listener` on every replica for each revocation, and with undefined when some may have been missed. */
     onRevoked (listener: (revocation: Revocation | undefined) => unknown): void {
-      store.subscribe(CHANNEL, (message) => { listener(decode(message)) }, () => { listener(undefined) })
+      store.subscribe(CHANNEL, (text) => {
+        const received = parseJson(message, text)
+        // A message that Seed did not write says nothing.
+        if (received !== undefined) listener({ revocationKeys: received.names, issuedUntil: received.issuedUntil })
+      }, () => { listener(undefined) })
     }
   }
 }
 
-/** The message calls the keys `names`: replicas of earlier versions read it during a rolling upgrade. */
-function encode ({ revocationKeys, issuedUntil }: Revocation): string {
-  return JSON.stringify({ names: revocationKeys, issuedUntil })
-}
-
-function decode (message: string): Revocation {
-  const { names, issuedUntil } = JSON.parse(message) as { names: string[], issuedUntil: number }
-  return { revocationKeys: names, issuedUntil }
-}
-
+/** All tokens of a grant in broker mode. */
 export const grantKey = (grantId: string): string => `grant:${grantId}`
-export const tokenKey = (tokenDigest: string): string => `token:${tokenDigest}`
+/** All tokens of a person. */
 export const subjectKey = (subject: string): string => `subject:${digest(subject)}`
+/** All tokens of a person that name no session at the provider. */
+export const subjectWithoutSidKey = (subject: string): string => `subject-without-sid:${digest(subject)}`
+/** All tokens of a session at the provider. */
 export const sidKey = (sid: string): string => `sid:${digest(sid)}`
+/** All tokens of a client in broker mode. */
+export const clientKey = (clientId: string): string => `client:${digest(clientId)}`
+
+/**
+ * One token, by what is signed. Its holder can vary the signature: an ECDSA signature (r, s) has the twin (r, n - s).
+ */
+export const tokenKey = (token: string): string => `token:${digest(token.slice(0, token.lastIndexOf('.')))}`

@@ -26,8 +26,7 @@ export interface VerifierOptions extends ClaimRules, GroupOptions {
 
 /** Asked when a token is first seen, and again each minute. */
 export interface RevocationCheck {
-  /** @param tokenDigest SHA-256 of the token, base64url */
-  keys (claims: Readonly<Record<string, unknown>>, tokenDigest: string): string[]
+  keys (claims: Readonly<Record<string, unknown>>, token: string): string[]
   isRevoked (revocationKeys: string[], issuedAt: number): Promise<boolean>
   onRevoked (listener: (revocation: Pick<Revocation, 'revocationKeys'> | undefined) => void): void
 }
@@ -77,8 +76,8 @@ export function createVerifier (options: VerifierOptions) {
     else evictRevoked(revoked.revocationKeys)
   })
 
-  async function checkRevoked (principal: Principal, digest: string): Promise<void> {
-    const revocationKeys = revocation?.keys(principal.claims, digest) ?? []
+  async function checkRevoked (principal: Principal, token: string): Promise<void> {
+    const revocationKeys = revocation?.keys(principal.claims, token) ?? []
     keysOf.set(principal, revocationKeys)
     if (revocationKeys.length > 0 && await revocation!.isRevoked(revocationKeys, principal.claims['iat'] as number)) {
       throw new TokenError('invalid_token', 'The access token has been revoked')
@@ -88,7 +87,7 @@ export function createVerifier (options: VerifierOptions) {
   async function verifyUncached (token: string, digest: string): Promise<Principal> {
     const evictionsBefore = evictions
     const principal = await verifyJwt(token, options, now)
-    await checkRevoked(principal, digest)
+    await checkRevoked(principal, token)
     options.checkAccess?.(principal.claims)
     if (evictions === evictionsBefore) {
       cache.set(digest, { principal, until: Math.min(principal.expiresAt * 1_000, now() + MAX_CACHED_MS) })

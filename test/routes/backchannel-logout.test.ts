@@ -166,7 +166,7 @@ t.test('accepts only POST and forms, without CORS', async (t) => {
 })
 
 t.test('proxy mode: a logout ends the access tokens issued so far, and a later sign-in works', async (t) => {
-  const seed = await startSeed(t, { env: { SEED_SECRET } })
+  const seed = await startSeed(t, { env: { SEED_SECRET, TOKEN_CLOCK_SKEW_SECONDS: '1' } })
   await ready(seed)
   const now = Math.floor(Date.now() / 1_000)
   const token = async (claims: Record<string, unknown>): Promise<string> =>
@@ -190,11 +190,10 @@ t.test('proxy mode: a logout ends the access tokens issued so far, and a later s
 
   t.equal((await seed.provider.backchannelLogout('ada', endpoint(seed), { claims: { sid: undefined } })).status, 200)
   t.same([(await ping(seed.url, adaElsewhere)).status, (await ping(seed.url, bob)).status], [401, 200])
-  t.equal(
-    (await ping(seed.url, await token({ iat: now + 5, exp: now + 300, sid: 'three' }))).status,
-    200,
-    'a token issued later'
-  )
+  // Tokens count as issued before for as long as the provider's clock may be ahead.
+  const signIn = async () => await seed.provider.mint({ sid: 'three' })
+  while ((await ping(seed.url, await signIn())).status !== 200) await new Promise((resolve) => setTimeout(resolve, 50))
+  t.pass('a token issued later is accepted')
   t.equal((await ping(seed.url, await token({}))).status, 401, 'and one issued before, never seen here')
 })
 

@@ -105,3 +105,12 @@ t.test('all rules that are set must match', async (t) => {
   })
   t.match(refusal({ groups: [], email: 'a@example.com', email_verified: true }, rules), { rule: 'ACCESS_GROUPS' })
 })
+
+t.test('an e-mail address has one @ with something before it: nothing else counts as of the domain', async (t) => {
+  const rules = { emailDomains: ['example.com'] }
+  for (const email of [
+    'example.com', '@example.com', 'x@evil.com@example.com', '"x@evil.com"@example.com', 'evil@evil.com\n@example.com',
+    'a b@example.com', 'a@example.com\u0000', ''
+  ]) t.match(refusal({ email, email_verified: true }, rules), { rule: 'ACCESS_EMAIL_DOMAINS' }, JSON.stringify(email))
+  t.equal(refusal({ email: 'Ada.Lovelace+x@Example.COM', email_verified: true }, rules), undefined)
+})

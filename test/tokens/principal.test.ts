@@ -140,3 +140,17 @@ t.test("no choice of issuer, subject or client yields another principal's key", 
   ]
   t.equal(new Set(callers.map(keyOf)).size, callers.length)
 })
+
+t.test('a tool cannot change what its caller may do in a later call', async (t) => {
+  const principal = principalOf({ groups: ['staff'], scope: 'openid', custom: { roles: ['reader'] } })
+  const tries: Array<() => unknown> = [
+    () => (principal.groups as string[]).push('admins'),
+    () => (principal.scopes as Set<string>).add('admin'),
+    () => (principal.scopes as Set<string>).delete('openid'),
+    () => { (principal.scopes as Set<string>).clear() },
+    () => (principal.claims['custom'] as { roles: string[] }).roles.push('admin'),
+    () => { (principal as { subject: string }).subject = 'bob' }
+  ]
+  for (const change of tries) t.throws(change, TypeError)
+  t.same([principal.groups, [...principal.scopes], principal.subject], [['staff'], ['openid'], 'ada'])
+})

@@ -1,5 +1,7 @@
 import t from 'tap'
-import { createRevocations, grantKey, sidKey, subjectKey, tokenKey } from '../../src/tokens/revocations.ts'
+import {
+  clientKey, createRevocations, grantKey, markTtlSeconds, sidKey, subjectKey, subjectWithoutSidKey, tokenKey
+} from '../../src/tokens/revocations.ts'
 import type { Revocation } from '../../src/tokens/revocations.ts'
 import { keys } from '../../src/store/keys.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
@@ -68,9 +70,33 @@ t.test('while the store is unavailable nothing counts as revoked; other errors a
   await t.rejects(revocations.revoke([grantKey('g')]), StoreUnavailableError)
 })
 
-t.test('keys of different kinds never collide, and hold no text of the provider', async (t) => {
-  t.equal(new Set([grantKey('x'), tokenKey('x'), subjectKey('x'), sidKey('x')]).size, 4)
-  for (const name of [subjectKey('ada@example.com\n*'), sidKey('ada@example.com\n*')]) {
-    t.match(keys.revoked(name), /^revoked:(subject|sid):[\w-]{43}$/)
+t.test('keys of different kinds never meet, and what a provider says is not readable in the store', async (t) => {
+  const kinds = [grantKey('x'), tokenKey('x'), subjectKey('x'), subjectWithoutSidKey('x'), sidKey('x'), clientKey('x')]
+  t.equal(new Set(kinds).size, kinds.length)
+  for (const key of [subjectKey('ada@example.com\n*'), sidKey('ada@example.com\n*')]) {
+    t.match(keys.revoked(key), /^revoked:(subject|sid):[\w-]{43}$/)
   }
+})
+
+t.test('a token is named by what is signed, never by its signature', async (t) => {
+  t.equal(tokenKey('header.payload.r-and-s'), tokenKey('header.payload.r-and-n-minus-s'))
+  t.not(tokenKey('header.payload.s'), tokenKey('header.other.s'))
+})
+
+t.test('a mark outlives every token that a verifier accepts, also under other settings than today', async (t) => {
+  t.ok(markTtlSeconds(60) >= 86_400 + 2 * 300)
+  t.ok(markTtlSeconds(1_000_000) >= 1_000_000 + 2 * 300)
+})
+
+t.test('a message that no replica of Seed has sent changes nothing', async (t) => {
+  const store = createMemoryStore()
+  const revocations = createRevocations(store, 960)
+  const heard: unknown[] = []
+  revocations.onRevoked((revocation) => { heard.push(revocation) })
+  for (const junk of ['junk', 'null', '{}', '', '[]', '{"names":"x","issuedUntil":1}', '{"names":[1],"issuedUntil":1}']) {
+    await store.publish('revocations', junk)
+  }
+  t.same(heard, [undefined], 'only the gap at the beginning')
+  await revocations.revoke([grantKey('g')])
+  t.equal(heard.length, 2)
 })

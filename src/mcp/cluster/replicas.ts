@@ -1,31 +1,47 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Compile } from 'typebox/compile'
 import { randomId } from '../../crypto/hash.ts'
+import { parseJson } from '../../json/parse-json.ts'
 import { keys } from '../../store/keys.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
 
+const Session = Type.String()
+const Stream = Type.String()
+/** A position in a session's queue, with the stream that reads it. */
+const Reading = { session: Session, reader: Type.String(), position: Type.String() }
+
 /** A message from one replica to another, or to all. */
-export type ReplicaMessage =
+const MessageSchema = Type.Union([
   /** The store holds the client's response to a request of this server. */
-  | { kind: 'request-answered', request: string }
+  Type.Object({ kind: Type.Literal('request-answered'), request: Type.String() }),
   /** A client cancelled its request. */
-  | { kind: 'call-cancelled', session: string, request: string | number }
-  | { kind: 'session-ended', session: string }
-  | { kind: 'log-level-changed', session: string }
-  | { kind: 'subscriptions-changed', session: string }
+  Type.Object({
+    kind: Type.Literal('call-cancelled'), session: Session, request: Type.Union([Type.String(), Type.Number()])
+  }),
+  Type.Object({ kind: Type.Literal('session-ended'), session: Session }),
+  Type.Object({ kind: Type.Literal('log-level-changed'), session: Session }),
+  Type.Object({ kind: Type.Literal('subscriptions-changed'), session: Session }),
   /** The client of a call's stream now reads it at the replica `reader`. */
-  | { kind: 'stream-resumed', stream: string, reader: string }
+  Type.Object({ kind: Type.Literal('stream-resumed'), stream: Stream, reader: Type.String() }),
   /** A call's stream that this replica reads has a new event, or has ended. */
-  | { kind: 'event-appended', stream: string }
+  Type.Object({ kind: Type.Literal('event-appended'), stream: Stream }),
   /** A call's stream that this replica reads is read elsewhere now. */
-  | { kind: 'stream-moved', stream: string }
+  Type.Object({ kind: Type.Literal('stream-moved'), stream: Stream }),
   /** A message was queued for the standalone streams of a session. */
-  | { kind: 'message-queued', session: string }
+  Type.Object({ kind: Type.Literal('message-queued'), session: Session }),
   /** The stream `reader` is now the newest standalone stream of its session, from `position` on. */
-  | { kind: 'stream-claimed', session: string, reader: string, position: string }
+  Type.Object({ kind: Type.Literal('stream-claimed'), ...Reading }),
   /** The newest standalone stream of a session has ended; it was read until `position`. */
-  | { kind: 'stream-released', session: string, reader: string, position: string }
+  Type.Object({ kind: Type.Literal('stream-released'), ...Reading }),
   /** The change log has a new entry. */
-  | { kind: 'change-published' }
+  Type.Object({ kind: Type.Literal('change-published') })
+])
+
+export type ReplicaMessage = Static<typeof MessageSchema>
+
+const messages = Compile(MessageSchema)
 
 const HEARTBEAT_MS = 2_000
 /** A replica counts as dead after three missed heartbeats. */
@@ -44,7 +60,9 @@ export function createReplicas (store: Store, runInBackground: (work: Promise<un
   const gapListeners: Array<() => void> = []
 
   function receive (text: string): void {
-    const message = JSON.parse(text) as ReplicaMessage
+    const message = parseJson(messages, text)
+    // Seed did not write it, or a newer version did.
+    if (message === undefined) return
     for (const listener of messageListeners) listener(message)
   }
 

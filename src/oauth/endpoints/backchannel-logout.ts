@@ -17,11 +17,11 @@ export interface LogoutServices extends Pick<Mode, 'revokeFor'> {
   getKey: JWTVerifyGetKey
 }
 
-/** The person or session that logged out, and how many grants or tokens were revoked, for the log. */
+/** The person or session that logged out, and how many grants ended, for the log (Mode.revokeFor). */
 export interface LogoutResult {
   subject: string | undefined
   sid: string | undefined
-  revoked: number
+  revoked: number | undefined
 }
 
 interface LogoutClaims {
@@ -62,7 +62,7 @@ async function logOutWith (logoutToken: string | undefined, services: LogoutServ
   const used = keys.assertion(digest(`logout:${jti}`))
   if (await services.store.get(used) !== undefined) throw invalidLogoutToken('it was used before')
   // With a sid only that session ends, not the person's other ones (section 2.7).
-  const revoked = await services.revokeFor(sid === undefined ? { subject: subject! } : { sid })
+  const revoked = await services.revokeFor(sid === undefined ? { subject: subject! } : { sid, subject })
   await services.store.set(used, '1', MAX_AGE_SECONDS + 2 * services.clockSkewSeconds)
   return { subject, sid, revoked }
 }

@@ -2,13 +2,21 @@ import type { TokenResponse } from '../../schemas/token.ts'
 import type { Client } from '../clients/clients.ts'
 import type { SignIn } from './sign-in.ts'
 
+/** A person, a session at the provider, or both (OpenID Connect Back-Channel Logout 1.0, section 2.4). */
+export type LogoutOwner = { subject: string, sid?: undefined } | { sid: string, subject?: string | undefined }
+
 /** The part of the authorization server that OAUTH_MODE decides; everything else is the same for both. */
 export interface Mode {
   signIn: SignIn
   tokenIssuer: TokenIssuer
   tokenRevoker: TokenRevoker
-  /** Revokes what a person, or one of their sessions at the provider, has here. @returns how much, for the log */
-  revokeFor (who: { subject: string } | { sid: string }): Promise<number>
+  /**
+   * Revokes what a person, or one of their sessions at the provider, has here. With both, what belongs to the session,
+   * and what of the person belongs to no session.
+   *
+   * @returns how many grants ended; undefined where the provider keeps them, and only its access tokens are refused
+   */
+  revokeFor (who: LogoutOwner): Promise<number | undefined>
 }
 
 /**

@@ -2,7 +2,7 @@ import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
 import type { OAuthError } from '../../../errors/oauth-error.ts'
 import type { Log } from '../../../logging/log.ts'
-import { grantKey } from '../../../tokens/revocations.ts'
+import { clientKey, grantKey, subjectKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import { digest, randomId } from '../../../crypto/hash.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
@@ -44,6 +44,14 @@ export type RevocationReason =
 
 export type Grants = ReturnType<typeof createGrants>
 
+/** The owner of grants: a person, a client, a session at the provider, or a person with one of their sessions. */
+export type GrantOwner =
+  | { subject: string, clientId?: undefined, sid?: undefined }
+  | { clientId: string, subject?: undefined, sid?: undefined }
+  | { sid: string, subject?: string | undefined, clientId?: undefined }
+
+/** Grants that are ended side by side. */
+const BATCH_SIZE = 100
 /** Requests to the provider that run side by side. */
 const CONCURRENT_REVOCATIONS = 10
 
@@ -59,24 +67,64 @@ export function createGrants (options: GrantsOptions) {
     return Math.max(1, Math.min(left, unused))
   }
 
+  /** Returns a grant that is live: stored, and older than no revocation of its person or client. */
   async function find (grantId: string): Promise<StoredGrant | undefined> {
     const record = await store.get(keys.grant(grantId))
-    return record === undefined ? undefined : { grant: JSON.parse(record) as Grant, record }
+    if (record === undefined) return undefined
+    const grant = JSON.parse(record) as Grant
+    const owners = [subjectKey(grant.subject), clientKey(grant.clientId)]
+    return await revocations.isRevoked(owners, grant.createdAt ?? 0) ? undefined : { grant, record }
   }
 
-  /** Revokes locally first: the provider may be slow. */
+  /**
+   * Revokes locally first: the provider may be slow. Marks come before everything else, in batches, so that an outage
+   * half-way leaves nothing usable that was marked, and the same call can be repeated.
+   */
   async function revokeGrants (ids: string[], reason: RevocationReason): Promise<number> {
-    const found = await Promise.all(ids.map(find))
-    await revocations.revoke(ids.map(grantKey))
-    await Promise.all(ids.map(async (id) => await store.delete(keys.grant(id))))
-    const ended = found.flatMap((stored) => stored?.grant ?? [])
-    for (const { id, subject, clientId } of ended) {
-      log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+    for (const batch of batches(ids, BATCH_SIZE)) await revocations.revoke(batch.map(grantKey))
+    let ended = 0
+    for (const batch of batches(ids, BATCH_SIZE)) {
+      const grants = (await Promise.all(batch.map(endGrant))).filter((grant) => grant !== undefined)
+      for (const { id, subject, clientId } of grants) {
+        log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+      }
+      for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
+      ended += grants.length
     }
-    for (let start = 0; start < ended.length; start += CONCURRENT_REVOCATIONS) {
-      await Promise.all(ended.slice(start, start + CONCURRENT_REVOCATIONS).map(revokeUpstream))
+    return ended
+  }
+
+  /** Takes a grant out of the store and its indexes. @returns undefined when it was not there */
+  async function endGrant (id: string): Promise<Grant | undefined> {
+    const record = await store.get(keys.grant(id))
+    if (record === undefined) return undefined
+    const grant = JSON.parse(record) as Grant
+    await Promise.all(indexNames(grant).map(async (name) => { await store.removeMember(indexKey(name), id) }))
+    await store.delete(keys.grant(id))
+    return grant
+  }
+
+  /** Marks that end what an owner has so far, access tokens included. Each grant has a mark of its own as well. */
+  async function markOwner ({ subject, clientId, sid }: GrantOwner): Promise<void> {
+    if (sid !== undefined) return
+    // Grants and tokens of this very second are left to their own marks: the next sign-in may be among them.
+    const issuedUntil = Math.floor(now() / 1_000) - 1
+    const key = subject === undefined ? clientKey(clientId!) : subjectKey(subject)
+    await revocations.revoke([key], issuedUntil, lifetimes.maxAgeSeconds)
+  }
+
+  /** The grants of an owner. With a subject and a sid: those of the session, and the person's without any session. */
+  async function grantsOf ({ subject, clientId, sid }: GrantOwner): Promise<string[]> {
+    if (clientId !== undefined) return await store.members(indexKey(`clientId:${clientId}`))
+    if (sid === undefined) return await store.members(indexKey(`subject:${subject!}`))
+    const ofSession = await store.members(indexKey(`sid:${sid}`))
+    if (subject === undefined) return ofSession
+    const ids = new Set(ofSession)
+    for (const batch of batches(await store.members(indexKey(`subject:${subject}`)), BATCH_SIZE)) {
+      const found = await Promise.all(batch.map(find))
+      for (const stored of found) if (stored !== undefined && stored.grant.sid === undefined) ids.add(stored.grant.id)
     }
-    return ended.length
+    return [...ids]
   }
 
   async function revokeUpstream (grant: Grant): Promise<void> {
@@ -114,6 +162,7 @@ export function createGrants (options: GrantsOptions) {
       const grant = refreshTokens.withToken({
         ...details,
         id,
+        createdAt: Math.floor(now() / 1_000),
         expiresAt: Math.floor(now() / 1_000) + maxAge,
         upstream: seal(id, tokens),
         salt: randomId(16),
@@ -122,7 +171,7 @@ export function createGrants (options: GrantsOptions) {
         currentHash: '',
         rotatedAt: 0
       }, 0, now())
-      for (const name of indexNames(grant)) await store.addMember(keys.grantsOf(digest(name)), id, maxAge)
+      for (const name of indexNames(grant)) await store.addMember(indexKey(name), id, maxAge)
       return grant
     },
 
@@ -151,14 +200,20 @@ export function createGrants (options: GrantsOptions) {
       await revokeGrants([grantId], reason)
     },
 
-    /** Ends all grants of a subject, of a client, or of a session at the provider. @returns how many */
-    async revokeAll (
-      owner: { subject: string } | { clientId: string } | { sid: string }, reason: RevocationReason
-    ): Promise<number> {
-      const [[kind, value]] = Object.entries(owner) as [[string, string]]
-      return await revokeGrants(await store.members(keys.grantsOf(digest(`${kind}:${value}`))), reason)
+    /** Ends all grants of an owner, and their access tokens. @returns how many there were */
+    async revokeAll (owner: GrantOwner, reason: RevocationReason): Promise<number> {
+      await markOwner(owner)
+      return await revokeGrants(await grantsOf(owner), reason)
     }
   }
+}
+
+function * batches<T> (items: readonly T[], size: number): Generator<T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size)
+}
+
+function indexKey (name: string): string {
+  return keys.grantsOf(digest(name))
 }
 
 /** Names under which a grant is found when all of an owner's are revoked. */

@@ -4,7 +4,7 @@ import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Principal } from '../../../tokens/principal.ts'
-import { sidKey, subjectKey } from '../../../tokens/revocations.ts'
+import { sidKey, subjectKey, subjectWithoutSidKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { Mode } from '../mode.ts'
 import { createUpstreamRefreshLock } from '../upstream-refresh-lock.ts'
@@ -57,11 +57,17 @@ export function createProxy (options: ProxyOptions): Mode {
     }),
     tokenRevoker: createProxyRevocation({ format, families, issuedTokens, revocations, upstream }),
 
-    /** The provider keeps the grants; here the access tokens issued so far are revoked. */
-    async revokeFor (who) {
-      const key = 'sid' in who ? sidKey(who.sid) : subjectKey(who.subject)
-      await revocations.revoke([key], Math.floor(Date.now() / 1_000))
-      return 1
+    /**
+     * The provider keeps the grants; here the access tokens issued so far are refused. A provider's clock may be ahead
+     * by as much as the verifier accepts, and many providers put no `sid` into access tokens.
+     */
+    async revokeFor ({ subject, sid }) {
+      const issuedUntil = Math.floor(now() / 1_000) + token.clockSkewSeconds
+      const revocationKeys = sid === undefined
+        ? [subjectKey(subject)]
+        : [sidKey(sid), ...(subject === undefined ? [] : [subjectWithoutSidKey(subject)])]
+      await revocations.revoke(revocationKeys, issuedUntil)
+      return undefined
     }
   }
 }

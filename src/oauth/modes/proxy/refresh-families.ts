@@ -86,7 +86,7 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
     ): Promise<string> {
       const familyId = randomId(16)
       const family: RefreshFamily = {
-        clientId: client.id, scope, number: 1, rotatedAt: now(), accessTokens: [accessTokenKey(accessToken)]
+        clientId: client.id, scope, number: 1, rotatedAt: now(), accessTokens: [tokenKey(accessToken)]
       }
       await store.set(keys.refreshFamily(familyId), JSON.stringify(family), ttlSeconds)
       return await format.seal({ familyId, number: 1, upstream: upstreamToken }, client)
@@ -100,7 +100,7 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
       familyId: string, { family, record }: StoredFamily, number: number, response: TokenResponse
     ): Promise<boolean> {
       const sealed = (await findKeyring()).seal(JSON.stringify(response), keys.refreshFamily(familyId))
-      const accessTokens = [...family.accessTokens, accessTokenKey(response.access_token)].slice(-MAX_ACCESS_TOKENS)
+      const accessTokens = [...family.accessTokens, tokenKey(response.access_token)].slice(-MAX_ACCESS_TOKENS)
       const rotated: RefreshFamily = { ...family, number, rotatedAt: now(), response: sealed, accessTokens }
       return await store.compareAndSet(keys.refreshFamily(familyId), record, JSON.stringify(rotated), ttlSeconds)
     },
@@ -119,8 +119,4 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
       await upstream.revoke(newest?.upstream ?? token.upstream, 'refresh_token')
     }
   }
-}
-
-function accessTokenKey (accessToken: string): string {
-  return tokenKey(digest(accessToken))
 }

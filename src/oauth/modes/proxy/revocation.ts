@@ -1,4 +1,3 @@
-import { digest } from '../../../crypto/hash.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
@@ -28,7 +27,7 @@ export function createProxyRevocation (options: ProxyRevocationOptions): TokenRe
       if (refreshToken !== undefined) {
         await families.revoke(refreshToken, client, 'revoked by the client')
       } else if (await issuedTokens.isIssuedTo(token, client.id)) {
-        await revocations.revoke([tokenKey(digest(token))])
+        await revocations.revoke([tokenKey(token)])
         await upstream.revoke(token, 'access_token')
       }
     }

@@ -3,11 +3,13 @@ import { createGrants } from '../../../../src/oauth/modes/broker/grants.ts'
 import type { GrantLifetimes, NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
 import { createRefreshTokens, parseRefreshToken } from '../../../../src/oauth/modes/broker/refresh-token-format.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
-import { createRevocations, grantKey } from '../../../../src/tokens/revocations.ts'
+import { clientKey, createRevocations, grantKey, subjectKey } from '../../../../src/tokens/revocations.ts'
+import { digest } from '../../../../src/crypto/hash.ts'
 import { createKeyring } from '../../../../src/crypto/keyring.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 import { keys } from '../../../../src/store/keys.ts'
 import { createMemoryStore } from '../../../../src/store/memory.ts'
+import { StoreUnavailableError } from '../../../../src/store/store.ts'
 import { SEED_SECRET } from '../../../support/broker.ts'
 
 /** Grants in the store: how long they stay, how they are found again, how they end. */
@@ -100,6 +102,42 @@ t.test('grants are revoked by subject, by client and by session, and by nothing 
     t.equal(await grants.revokeAll(of, 'revoked by the operator'), ends.filter(Boolean).length)
     t.same(await Promise.all(ids.map(async (id) => await grants.find(id) === undefined)), ends, JSON.stringify(of))
     t.equal(revoked.length, ends.filter(Boolean).length, 'and each at the provider')
+  }
+})
+
+t.test('a logout with subject and session ends that session, and what belongs to no session', async (t) => {
+  const { grants } = makeGrants()
+  const ids: string[] = []
+  for (const sid of ['session', 'another', undefined]) {
+    ids.push((await grants.activate(await grants.create({ ...DETAILS, sid }))).id)
+  }
+  t.equal(await grants.revokeAll({ subject: 'ada', sid: 'session' }, 'logged out at the provider'), 2)
+  t.same(await Promise.all(ids.map(async (id) => await grants.find(id) === undefined)), [true, false, true])
+})
+
+t.test('all of a person or client ends, however many grants there are, and the same call can be repeated', async (t) => {
+  for (const owner of [{ subject: 'ada' }, { clientId: 'client' }]) {
+    let now = 1_000_000_000_000
+    const { grants, store, revocations, revoked } = makeGrants({ now: () => now })
+    const ids: string[] = []
+    for (let count = 0; count < 250; count++) ids.push((await grants.activate(await grants.create(DETAILS))).id)
+    now += 2_000
+    // The store fails after the marks, when the first grant is read.
+    const { get } = store
+    store.get = async () => { throw new StoreUnavailableError() }
+    await t.rejects(grants.revokeAll(owner, 'revoked by the operator'), StoreUnavailableError)
+    store.get = get
+    for (const id of ids) t.equal(await grants.find(id), undefined, 'none can be refreshed any more')
+    const key = owner.subject === undefined ? clientKey('client') : subjectKey('ada')
+    t.equal(await revocations.isRevoked([key], 1_000_000_000), true, 'one mark ends the access tokens')
+    t.equal(await revocations.isRevoked([key], 1_000_000_003), false, 'those of later sign-ins are good')
+
+    t.equal(await grants.revokeAll(owner, 'revoked by the operator'), 250, 'the same call again')
+    t.equal(revoked.length, 250, 'at the provider too')
+    t.equal(await grants.revokeAll(owner, 'revoked by the operator'), 0)
+    t.same(await store.members(keys.grantsOf(digest('subject:ada'))), [], 'the index holds no ended grants')
+    const later = await grants.activate(await grants.create(DETAILS))
+    t.ok(await grants.find(later.id), 'a later sign-in is another grant')
   }
 })
 

@@ -1,9 +1,8 @@
 import t from 'tap'
-import { digest } from '../../../../src/crypto/hash.ts'
 import { AccessDeniedError } from '../../../../src/errors/sign-in-errors.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
-import { sidKey, subjectKey, tokenKey } from '../../../../src/tokens/revocations.ts'
+import { sidKey, subjectKey, subjectWithoutSidKey, tokenKey } from '../../../../src/tokens/revocations.ts'
 import { createProxyFixture, CLIENT, REDEMPTION, REQUEST } from '../../../support/proxy-fixture.ts'
 
 const TOKENS = {
@@ -29,10 +28,10 @@ t.test('requests the scopes of the client, and all scopes of Entra ID at sign-in
 t.test('a back-channel logout revokes the access tokens issued so far, of the subject or of the session', async (t) => {
   const { proxy, revocations } = await createProxyFixture()
   const now = Math.floor(Date.now() / 1_000)
-  t.equal(await proxy.revokeFor({ subject: 'ada' }), 1)
-  t.equal(await proxy.revokeFor({ sid: 'session' }), 1)
-  for (const key of [subjectKey('ada'), sidKey('session')]) {
-    t.equal(await revocations.isRevoked([key], now), true)
+  await proxy.revokeFor({ subject: 'ada' })
+  await proxy.revokeFor({ sid: 'session', subject: 'bob' })
+  for (const key of [subjectKey('ada'), sidKey('session'), subjectWithoutSidKey('bob')]) {
+    t.equal(await revocations.isRevoked([key], now + 30), true, "the provider's clock may be ahead")
     t.equal(await revocations.isRevoked([key], now + 3_600), false, 'those of later sign-ins are good')
   }
 })
@@ -88,7 +87,7 @@ t.test('a refresh token used again after 30 seconds ends its family, here and at
   await t.rejects(refresh(second.refresh_token), INVALID_GRANT, 'the thief, or the victim, is out too')
   t.same(sent.revoked, [['r2', 'refresh_token']], 'the newest one')
   for (const accessToken of ['h1.p.s', 'h2.p.s']) {
-    t.equal(await revocations.isRevoked([tokenKey(digest(accessToken))], 0), true, accessToken)
+    t.equal(await revocations.isRevoked([tokenKey(accessToken)], 0), true, accessToken)
   }
   t.match(log, [
     { message: 'A refresh token was used again after it had been replaced: its family ends', number: 1, current: 2 },
@@ -126,7 +125,7 @@ t.test('only the provider, when it refuses, ends a family; an outage does not', 
   const next = await refresh(token)
   failure = new OAuthError('invalid_grant', 'no')
   await t.rejects(refresh(next.refresh_token), failure)
-  t.equal(await revocations.isRevoked([tokenKey(digest('h.p.s'))], 0), true)
+  t.equal(await revocations.isRevoked([tokenKey('h.p.s')], 0), true)
   failure = undefined
   await t.rejects(refresh(next.refresh_token), INVALID_GRANT)
   t.same(sent.revoked, [])
@@ -214,6 +213,6 @@ t.test('an access token is revoked here and at the provider, for the client that
   }
   t.same(sent.revoked, [])
   await proxy.tokenRevoker.revoke(token, undefined, CLIENT)
-  t.equal(await revocations.isRevoked([tokenKey(digest(token))], 0), true)
+  t.equal(await revocations.isRevoked([tokenKey(token)], 0), true)
   t.same(sent.revoked, [[token, 'access_token']])
 })
