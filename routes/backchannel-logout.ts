@@ -26,7 +26,7 @@ const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutRouteOptions> = a
     const { subject, sid, revoked } = await logOut(request.body.logout_token, services, () => limitRefused(request))
     request.logFields = { subject, sid, revoked }
     if (revoked === 0) {
-      request.log.warn({ subject, sid }, 'A back-channel logout ended nothing: no grant of that person or session is known')
+      request.log.warn({ subject, sid }, 'A back-channel logout ended nothing: no grant of it is known')
     }
     return {}
   })

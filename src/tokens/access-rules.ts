@@ -57,7 +57,7 @@ function hasOverage (claims: Readonly<Record<string, unknown>>): boolean {
 }
 
 /** Exactly one @, with something before it, and no quotes, spaces or control characters that hide another one. */
-const ADDRESS = /^[^@\s"\u0000-\u001f\u007f]+@(?<domain>[^@\s"\u0000-\u001f\u007f]+)$/
+const ADDRESS = /^[^@\s"\p{Cc}]+@(?<domain>[^@\s"\p{Cc}]+)$/u
 
 function checkEmail ({ email, email_verified: verified }: Readonly<Record<string, unknown>>, rules: AccessRules): void {
   const { emailDomains, unverifiedEmail, contact } = rules

@@ -1,4 +1,4 @@
-import { digest, randomId } from '../../../crypto/hash.ts'
+import { randomId } from '../../../crypto/hash.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { TokenResponse } from '../../../schemas/token.ts'

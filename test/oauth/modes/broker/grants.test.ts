@@ -1,6 +1,7 @@
 import t from 'tap'
 import { createGrants } from '../../../../src/oauth/modes/broker/grants.ts'
-import type { GrantLifetimes, NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
+import type { NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
+import type { GrantLifetimes } from '../../../../src/oauth/modes/broker/grants-options.ts'
 import { createRefreshTokens, parseRefreshToken } from '../../../../src/oauth/modes/broker/refresh-token-format.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { clientKey, createRevocations, grantKey, subjectKey } from '../../../../src/tokens/revocations.ts'
@@ -115,7 +116,7 @@ t.test('a logout with subject and session ends that session, and what belongs to
   t.same(await Promise.all(ids.map(async (id) => await grants.find(id) === undefined)), [true, false, true])
 })
 
-t.test('all of a person or client ends, however many grants there are, and the same call can be repeated', async (t) => {
+t.test('all of a person or client ends, however many grants there are, and the call can be repeated', async (t) => {
   for (const owner of [{ subject: 'ada' }, { clientId: 'client' }]) {
     let now = 1_000_000_000_000
     const { grants, store, revocations, revoked } = makeGrants({ now: () => now })

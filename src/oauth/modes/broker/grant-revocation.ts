@@ -1,0 +1,103 @@
+import type { OAuthError } from '../../../errors/oauth-error.ts'
+import { keys } from '../../../store/keys.ts'
+import { clientKey, grantKey, subjectKey } from '../../../tokens/revocations.ts'
+import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
+import { clientIndex, indexKeys, sidIndex, subjectIndex } from './grant-index.ts'
+import type { GrantsOptions } from './grants-options.ts'
+
+/** The reason why a grant ended, for the log. */
+export type RevocationReason =
+  | 'revoked by the client' | 'revoked by the operator' | 'logged out at the provider' | 'ended by the provider'
+  | 'refused by an access rule' | 'authorization code used twice' | 'refresh token used again after the grace window'
+
+/** The owner of grants: a person, a client, a session at the provider, or a person with one of their sessions. */
+export type GrantOwner =
+  | { subject: string, clientId?: undefined, sid?: undefined }
+  | { clientId: string, subject?: undefined, sid?: undefined }
+  | { sid: string, subject?: string | undefined, clientId?: undefined }
+
+/** Grants that are ended side by side. */
+const BATCH_SIZE = 100
+/** Requests to the provider that run side by side. */
+const CONCURRENT_REVOCATIONS = 10
+
+/** Ends grants and their access tokens, here and at the provider. */
+export function createGrantRevocation (options: GrantsOptions, { find, upstreamTokens }: {
+  find: (grantId: string) => Promise<StoredGrant | undefined>
+  upstreamTokens: (grant: Grant) => StoredTokens
+}) {
+  const { store, revocations, upstream, lifetimes, log, now = Date.now } = options
+
+  /**
+   * Revokes locally first: the provider may be slow. Marks come before everything else, in batches, so that an outage
+   * half-way leaves nothing usable that was marked, and the same call can be repeated.
+   */
+  async function revokeGrants (ids: string[], reason: RevocationReason): Promise<number> {
+    for (const batch of batches(ids, BATCH_SIZE)) await revocations.revoke(batch.map(grantKey))
+    let ended = 0
+    for (const batch of batches(ids, BATCH_SIZE)) {
+      const grants = (await Promise.all(batch.map(endGrant))).filter((grant) => grant !== undefined)
+      for (const { id, subject, clientId } of grants) {
+        log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+      }
+      for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
+      ended += grants.length
+    }
+    return ended
+  }
+
+  /** Takes a grant out of the store and its indexes. @returns undefined when it was not there */
+  async function endGrant (id: string): Promise<Grant | undefined> {
+    const record = await store.get(keys.grant(id))
+    if (record === undefined) return undefined
+    const grant = JSON.parse(record) as Grant
+    await Promise.all(indexKeys(grant).map(async (key) => { await store.removeMember(key, id) }))
+    await store.delete(keys.grant(id))
+    return grant
+  }
+
+  /** Marks that end what an owner has so far, access tokens included. Each grant has a mark of its own as well. */
+  async function markOwner ({ subject, clientId, sid }: GrantOwner): Promise<void> {
+    if (sid !== undefined) return
+    // Grants and tokens of this very second are left to their own marks: the next sign-in may be among them.
+    const issuedUntil = Math.floor(now() / 1_000) - 1
+    const key = subject === undefined ? clientKey(clientId!) : subjectKey(subject)
+    await revocations.revoke([key], issuedUntil, lifetimes.maxAgeSeconds)
+  }
+
+  /** The grants of an owner. With a subject and a sid: those of the session, and the person's without any session. */
+  async function grantsOf ({ subject, clientId, sid }: GrantOwner): Promise<string[]> {
+    if (clientId !== undefined) return await store.members(clientIndex(clientId))
+    if (sid === undefined) return await store.members(subjectIndex(subject!))
+    const ofSession = await store.members(sidIndex(sid))
+    if (subject === undefined) return ofSession
+    const ids = new Set(ofSession)
+    for (const batch of batches(await store.members(subjectIndex(subject)), BATCH_SIZE)) {
+      const found = await Promise.all(batch.map(find))
+      for (const stored of found) if (stored !== undefined && stored.grant.sid === undefined) ids.add(stored.grant.id)
+    }
+    return [...ids]
+  }
+
+  async function revokeUpstream (grant: Grant): Promise<void> {
+    try {
+      const { refreshToken, accessToken } = upstreamTokens(grant)
+      await upstream.revoke(refreshToken ?? accessToken, refreshToken === undefined ? 'access_token' : 'refresh_token')
+    } catch (err) {
+      const reason = (err as OAuthError).detail ?? (err as Error).message
+      log.warn({ grant: grant.id, reason }, "A grant has ended here; the provider's token could not be revoked")
+    }
+  }
+
+  return {
+    revokeGrants,
+    async revokeAll (owner: GrantOwner, reason: RevocationReason): Promise<number> {
+      await markOwner(owner)
+      return await revokeGrants(await grantsOf(owner), reason)
+    }
+  }
+}
+
+function * batches<T> (items: readonly T[], size: number): Generator<T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size)
+}
