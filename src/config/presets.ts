@@ -15,7 +15,7 @@ export interface Preset {
   unknownScopes: readonly string[]
   /** Scopes that are sent besides OIDC_SCOPES if the discovery document lists them. */
   extraScopes: readonly string[]
-  /** In proxy mode all of OIDC_SCOPES are requested, whatever the client requests, and again at each refresh. */
+  /** All of OIDC_SCOPES are requested in proxy mode, whatever the client requests, and again at each refresh. */
   alwaysAllScopes: boolean
   /** Other spellings in which the provider names scopes. */
   scopeAliases: Readonly<Record<string, string>>

@@ -3,7 +3,7 @@ import type { RedisAddress } from '../config/redis-url.ts'
 import type { Log } from '../logging/log.ts'
 
 export interface RedisClientOptions {
-  /** In the form of src/config/redis-url.ts. */
+  /** A URL in the form that src/config/redis-url.ts parses. */
   url: string
   keyPrefix: string
   /** The password of the sentinels themselves. */
