@@ -8,6 +8,7 @@ import consentRoutes from '../routes/consent.ts'
 import revokeRoutes from '../routes/revoke.ts'
 import tokenRoutes from '../routes/token.ts'
 import wellKnownRoutes from '../routes/well-known.ts'
+import type { Config } from '../src/config/config.ts'
 import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel.ts'
 import { serveBrowserPages } from '../src/http/browser-pages.ts'
 import { createCookies } from '../src/http/cookies.ts'
@@ -86,7 +87,9 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     }
     await serveBrowserPages(pages)
     await mount(pages, 'authorize', ['/oauth/authorize', '/authorize'], async (scope) => {
-      await scope.register(authorizeRoutes, { ...services, requesterOf: requesterOf('authorize') })
+      await scope.register(authorizeRoutes, {
+        ...services, requesterOf: requesterOf('authorize'), providerScopes: alwaysRequestedScopes(config)
+      })
     })
     await mount(pages, 'consent', ['/oauth/consent'], async (scope) => {
       await scope.register(consentRoutes, services)
@@ -133,6 +136,11 @@ async function registerLogout (
     revokeFor,
     limitRefused: async (request) => { await limitByKey(request, clientAddressKey(request.ip)) }
   })
+}
+
+/** Broker mode needs all of OIDC_SCOPES itself, for access rules and policies; some providers always need them. */
+function alwaysRequestedScopes ({ oauth: { mode }, oidc: { preset, scopes } }: Config): readonly string[] {
+  return mode === 'broker' || preset.alwaysAllScopes ? scopes : []
 }
 
 /** The mode of OAUTH_MODE, and the keys that sign its access tokens. */

@@ -14,6 +14,8 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
   consents: PendingConsents
   cookies: Cookies
   requesterOf: RequesterOf
+  /** Scopes that the provider is asked for, whatever the client asked for. */
+  providerScopes: readonly string[]
 }
 
 /**
@@ -21,7 +23,7 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {
-  const { consents, cookies, requesterOf, ...services } = options
+  const { consents, cookies, requesterOf, providerScopes, ...services } = options
   rejectOtherMethods(app, ['GET'])
 
   app.get('', {
@@ -38,7 +40,10 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
     cookies.set(reply, cookie)
     request.logFields = { client: outcome.request.client.id }
     return reply.headers(FORM_PAGE_HEADERS).send(renderConsentPage({
-      ...describeRequest(outcome.request), resource: services.resource, action: '/oauth/consent', consentId: id
+      ...describeRequest(outcome.request, providerScopes),
+      resource: services.resource,
+      action: '/oauth/consent',
+      consentId: id
     }))
   })
 }

@@ -8,12 +8,22 @@ export interface ConsentPage {
   clientKind: 'registered' | 'document' | 'configured' | 'unregistered'
   /** Host of the client's metadata document, for `document`. */
   documentHost?: string | undefined
-  /** The receiver of the authorization code: host and port, in ASCII (punycode); `cursor:` for a private-use scheme. */
+  /**
+   * The receiver of the authorization code: host and port, in ASCII (punycode), or scheme and authority where the
+   * scheme is a private-use one. It stands out within the redirect URI, which is shown whole.
+   */
   destination: string
+  /** The rest of the redirect URI. */
+  beforeDestination?: string | undefined
+  afterDestination?: string | undefined
   /** `loopback`: a program on this computer; `app`: a desktop app with a private-use scheme; `web`: a web site. */
   destinationKind: 'web' | 'loopback' | 'app'
   /** Each scope with its description for people. */
   scopes: ReadonlyArray<{ name: string, description: string }>
+  /** Whether the client gets a refresh token; shown in any case, also if `scopes` does not say so. */
+  staysConnected: boolean
+  /** Scopes that this server asks the provider for besides `scopes`; the client does not get them. */
+  serverScopes: ReadonlyArray<{ name: string, description: string }>
   /** The MCP server: BASE_URL/mcp. */
   resource: string
   /** The path that the form is posted to. */
@@ -54,12 +64,13 @@ export function renderConsentPage (page: ConsentPage): string {
     `<p class="soft">${trustNotice(page)}</p>`,
     '<section aria-labelledby="abilities">',
     '<h2 id="abilities">What it will be able to do</h2>',
-    `<ul role="list">\n${renderScopes(page.scopes)}\n</ul>`,
+    `<ul role="list">\n${renderAbilities(page)}\n</ul>`,
+    ...renderServerScopes(page.serverScopes),
     `<p><small>On the server <code>${escapeHtml(page.resource)}</code></small></p>`,
     '</section>',
     '<section aria-labelledby="destination">',
     '<h2 id="destination">Where you will be sent afterwards</h2>',
-    `<p class="address"><code>${isolateText(page.destination)}</code></p>`,
+    `<p class="address"><code>${renderAddress(page)}</code></p>`,
     `<p>${DESTINATIONS[page.destinationKind]}</p>`,
     '</section>',
     ...warnings.map((warning) => `<p class="warning"><strong>${warning}</strong></p>`),
@@ -85,11 +96,30 @@ function trustNotice ({ clientKind, documentHost }: ConsentPage): string {
   return unverified
 }
 
-function renderScopes (scopes: ConsentPage['scopes']): string {
-  if (scopes.length === 0) return '<li>Use this server on your behalf</li>'
-  const items = scopes.map(({ name, description }) =>
-    `<li>${isolateText(description)} <small><code>${isolateText(name)}</code></small></li>`)
+function renderAbilities ({ scopes, staysConnected }: ConsentPage): string {
+  const items = scopes.length === 0 ? ['<li>Use this server on your behalf</li>'] : scopes.map(renderScope)
+  const isSaid = scopes.some(({ name }) => name === 'offline_access')
+  if (staysConnected && !isSaid) items.push('<li>Stay connected until you or your organisation end it</li>')
   return items.join('\n')
+}
+
+function renderScope ({ name, description }: { name: string, description: string }): string {
+  return `<li>${isolateText(description)} <small><code>${isolateText(name)}</code></small></li>`
+}
+
+function renderServerScopes (scopes: ConsentPage['serverScopes']): string[] {
+  if (scopes.length === 0) return []
+  return [
+    '<p>This server itself will also ask your organisation to let it:</p>',
+    `<ul role="list">\n${scopes.map(renderScope).join('\n')}\n</ul>`
+  ]
+}
+
+/** Returns the redirect URI as HTML, in which the part that decides who gets the code stands out. */
+function renderAddress ({ beforeDestination = '', destination, afterDestination = '' }: ConsentPage): string {
+  const [before, host, after] = [beforeDestination, destination, afterDestination].map(
+    (text) => escapeHtml(sanitizeText(text)))
+  return `<bdi>${before}<strong>${host}</strong>${after}</bdi>`
 }
 
 /** Without autocomplete="off", some browsers restore the id of an earlier page into the field. */

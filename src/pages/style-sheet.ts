@@ -134,11 +134,8 @@ small, .soft { color: var(--soft); }
   border-radius: .625rem;
 }
 
-.address code {
-  font-size: 1.125rem;
-  font-weight: 600;
-  word-break: break-all;
-}
+.address code { word-break: break-all; }
+.address strong { font-size: 1.125rem; font-weight: 600; }
 
 .warning {
   margin: 1rem 0;

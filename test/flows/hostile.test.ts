@@ -490,7 +490,7 @@ inBothModes('a client may call itself Claude, but the page says that nobody veri
   const page = await authorize(seed, String(registered.json['client_id']), 'https://evil.example:8443/cb')
   t.equal(page.statusCode, 200)
   t.match(page.body, /<h1>.*<bdi>Claude<\/bdi>/)
-  t.match(page.body, /<p class="address"><code><bdi>evil\.example:8443<\/bdi><\/code><\/p>/)
+  t.match(page.body, /<p class="address"><code><bdi>https:\/\/<strong>evil\.example:8443<\/strong>\//)
   t.match(page.body, 'The application chose this name itself; nobody has verified it.')
   t.equal(page.body.match(/verified/g)!.length, 1, 'no badge')
   t.notMatch(page.body, /claude\.ai|<img|Published|The operator of this server/)

@@ -18,6 +18,8 @@ const CONSENT: ConsentPage = {
   clientKind: 'registered',
   destination: 'claude.ai',
   destinationKind: 'web',
+  staysConnected: true,
+  serverScopes: [],
   scopes: [
     { name: 'mcp:tools', description: 'Use the tools of this server on your behalf' },
     { name: 'offline_access', description: 'Stay signed in until you end it' }
@@ -253,7 +255,8 @@ t.test('a client name is shown as one line of visible text, of at most 100 chara
     destination: 'c\u202ed',
     scopes: [{ name: 'e\u202ef', description: 'g\u202eh' }]
   })
-  for (const isolated of ['ab', 'cd', 'ef', 'gh']) t.match(html, `<bdi>${isolated}</bdi>`)
+  for (const isolated of ['ab', 'ef', 'gh']) t.match(html, `<bdi>${isolated}</bdi>`)
+  t.match(html, '<bdi><strong>cd</strong></bdi>')
 })
 
 t.test('the error page has the reference, and a link if there is one', async (t) => {

@@ -127,10 +127,35 @@ inBothModes('every kind of client is named on a consent page before the provider
       ]) {
         t.ok(page.body.includes(words), `${redirectUri}: ${words}`)
       }
-      t.notOk(page.body.includes('See your name'), 'a scope that was not asked for is not shown')
+      t.notOk(
+        page.body.split('This server itself')[0]!.includes('See your name'),
+        'a scope that was not asked for is not shown'
+      )
     }
   }
   t.same(provider.hits(), before, 'the provider has heard of none of it')
+})
+
+inBothModes('the whole redirect URI is shown, and who gets the code stands out', async (t, seed) => {
+  for (const [redirectUri, shown] of [
+    ['https://client.example/cb', 'https://<strong>client.example</strong>/cb'],
+    ['http://localhost:7777/cb', 'http://<strong>localhost:7777</strong>/cb'],
+    ['cursor://anysphere.cursor-mcp/cb', '<strong>cursor://anysphere.cursor-mcp</strong>/cb']
+  ] as const) {
+    const { page } = await open(seed, createJar(), { client: seed.registered, redirectUri })
+    t.ok(page.body.includes(`<bdi>${shown}</bdi>`), shown)
+  }
+})
+
+inBothModes('what happens beyond the requested scopes is shown too', async (t, seed) => {
+  const { page } = await open(seed, createJar(), { scope: 'openid' })
+  t.match(page.body, 'Stay connected until you or your organisation end it')
+  const asked = page.body.split('This server itself will also ask')[1]
+  if (seed.mode === 'proxy') {
+    t.equal(asked, undefined, 'the provider is asked for the shown scopes')
+  } else {
+    for (const words of ['See your name', 'See your e-mail address']) t.match(asked, words)
+  }
 })
 
 inBothModes('consent is asked again right after allowing the same client in the same browser', async (t, seed) => {
@@ -1051,7 +1076,8 @@ function isPage (t: Test, { statusCode, headers, body }: Answer, status: number,
     about
   )
   t.notMatch(
-    body.replace(/https?:\/\/(?:127\.0\.0\.1:\d+|mcp\.example\.com)\/mcp\b/g, ''),
+    body.replace(/https?:\/\/(?:127\.0\.0\.1:\d+|mcp\.example\.com)\/mcp\b/g, '')
+      .replace(/(<p class="address"><code><bdi>)(?:<strong>)?[a-z.+-]+:\/\//, '$1'),
     /https?:|\/\/[a-z]|<script|<img|<link|<iframe|src=|url\(|@import/i,
     about
   )

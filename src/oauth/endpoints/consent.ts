@@ -126,17 +126,31 @@ export async function applyDecision (
   return await signIn.start(request)
 }
 
-/** Describes a request for the consent page. The URL parser has already converted international hosts to punycode. */
-export function describeRequest ({ client, redirectUri, scopes }: AuthorizationRequest) {
+/**
+ * Describes a request for the consent page. The URL parser has already converted international hosts to punycode.
+ * @param providerScopes the scopes that the provider is asked for, whatever the client asked for
+ */
+export function describeRequest (
+  { client, redirectUri, scopes }: AuthorizationRequest, providerScopes: readonly string[]
+) {
   const { protocol, host, hostname } = new URL(redirectUri)
   const isWeb = protocol === 'https:' || protocol === 'http:'
   const hostKind = isLoopbackHost(hostname) ? 'loopback' as const : 'web' as const
+  // The authority of a private-use scheme counts too: it says which extension of an editor gets the code.
+  const authority = redirectUri.startsWith(`${protocol}//`) ? `${protocol}//${host}` : protocol
+  const destination = isWeb ? host : authority
+  const start = isWeb ? `${protocol}//`.length : 0
+  const describe = (name: string) => ({ name, description: describeScope(name) })
   return {
     clientName: client.name,
     clientKind: client.kind,
     documentHost: client.kind === 'document' ? new URL(client.id).host : undefined,
-    destination: isWeb ? host : protocol,
+    destination,
+    beforeDestination: redirectUri.slice(0, start),
+    afterDestination: redirectUri.slice(start + destination.length),
     destinationKind: isWeb ? hostKind : 'app' as const,
-    scopes: scopes.map((name) => ({ name, description: describeScope(name) }))
+    scopes: scopes.map(describe),
+    staysConnected: client.refreshes,
+    serverScopes: providerScopes.filter((name) => !scopes.includes(name)).map(describe)
   }
 }
