@@ -472,7 +472,8 @@ inBothModes('no page may be framed, stored or scripted, and none loads anything'
       'cross-origin-opener-policy'
     ]) { t.notOk(name in headers, `${about}: ${name}`) }
     t.notMatch(
-      body.replaceAll(`${seed.url}/mcp`, '').replaceAll(`${limited.url}/mcp`, ''),
+      body.replaceAll(`${seed.url}/mcp`, '').replaceAll(`${limited.url}/mcp`, '')
+        .replace(/(<p class="address"><code><bdi>)(?:<strong>)?[a-z.+-]+:\/\//, '$1'),
       /https?:|<script|<svg|<img|<link|<iframe|src=|url\(|@import|\son\w+=/i,
       about
     )
