@@ -39,11 +39,11 @@ const MAX_WAITING = 1_000
 export function createJwks (options: JwksOptions) {
   const { log, now = () => performance.now() } = options
   const { refreshMs = 300_000, forcedRefreshMs = 5_000, staleMs = 86_400_000 } = options
+  const outageLog = createOutageLog(log)
   let keySet: KeySet | undefined
   let loadedAt = -Infinity
   /** The reason why the last fetch failed, if it did. */
   let problem: string | undefined = 'the signing keys have not been fetched yet'
-  let outageLogged = false
   let lastFetchAt = -Infinity
   let fetching: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
@@ -70,16 +70,11 @@ export function createJwks (options: JwksOptions) {
     try {
       const uri = options.jwksUri()
       setKeys(createKeySet(await options.fetchJson(uri)))
-      if (outageLogged) log.info({ uri }, "The provider's signing keys can be fetched again")
-      outageLogged = false
+      outageLog.fetched(uri)
       problem = undefined
     } catch (err) {
       problem = (err as Error).message
-      if (!outageLogged && !(err instanceof ProviderUnavailableError)) {
-        const fields = { reason: problem, keysKept: keySet?.size ?? 0 }
-        log.error(fields, "The provider's signing keys cannot be fetched; the last good ones stay in use")
-        outageLogged = true
-      }
+      if (!(err instanceof ProviderUnavailableError)) outageLog.failed(problem, keySet?.size ?? 0)
     }
     scheduleRefresh(problem === undefined ? refreshMs : Math.min(forcedRefreshMs, refreshMs))
   }
@@ -156,6 +151,23 @@ export function createJwks (options: JwksOptions) {
       closed = true
       clearTimeout(timer)
       for (const resolve of waiters.splice(0)) resolve()
+    }
+  }
+}
+
+/** Logs an outage of the key endpoint once, and its end. */
+function createOutageLog (log: Log) {
+  let isOutage = false
+  return {
+    failed (reason: string, keysKept: number): void {
+      if (isOutage) return
+      isOutage = true
+      log.error({ reason, keysKept }, "The provider's signing keys cannot be fetched; the last good ones stay in use")
+    },
+
+    fetched (uri: string): void {
+      if (isOutage) log.info({ uri }, "The provider's signing keys can be fetched again")
+      isOutage = false
     }
   }
 }

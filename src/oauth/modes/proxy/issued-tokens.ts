@@ -20,7 +20,7 @@ export function createIssuedTokens (store: Store) {
   }
 }
 
-/** Of the signing input: an ECDSA signature can be spelled in two ways. */
+/** Digests the signing input alone: an ECDSA signature can be spelled in two ways. */
 function keyOf (accessToken: string): string {
   return keys.tokenClient(digest(accessToken.slice(0, accessToken.lastIndexOf('.'))))
 }
