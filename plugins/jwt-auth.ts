@@ -90,6 +90,7 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
     ...oidc,
     ...token,
     ...groups,
+    accessTokenClaims: oidc.preset.accessTokenClaims,
     getKey: jwks.getKey,
     revocation: {
       ...revocations,

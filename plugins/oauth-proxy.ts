@@ -33,6 +33,10 @@ export interface OauthProxyOptions {
   requirements: PolicyRequirements
 }
 
+const PROXY_LIMITS = 'OAUTH_MODE=proxy hands out the provider\'s own access tokens: Seed cannot end a sign-in at the ' +
+  'provider, cannot tell MCP clients apart on /mcp, and cannot bind the sign-in to the browser that allowed it. ' +
+  'OAUTH_MODE=broker can (docs/security.md)'
+
 /** The OAuth authorization server that MCP clients see, in either mode. */
 async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }: OauthProxyOptions): Promise<void> {
   const { config, store, rateLimits, log } = app
@@ -149,6 +153,7 @@ function createMode (app: FastifyInstance, clients: Clients, requirements: Polic
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {
+    log.warn(PROXY_LIMITS)
     const { tokenClient: upstream } = oidc
     const findKeyring = config.secrets.current === undefined ? createStoredKeyring(store) : async () => app.keyring
     return {

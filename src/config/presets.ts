@@ -29,6 +29,8 @@ export interface Preset {
   usesUserinfo: boolean
   /** The reason why OAUTH_MODE=proxy cannot work, for the error at start. */
   brokerOnly: string | undefined
+  /** Claims that tell its access tokens from its ID tokens, where all of them are present. */
+  accessTokenClaims: readonly string[]
   /** The way to get a token for another API: RFC 8693, or Microsoft's older form. */
   delegation: 'token-exchange' | 'on-behalf-of'
   /** The provider requires a client secret (or key) in spite of PKCE. */
@@ -48,6 +50,7 @@ const GENERIC: Preset = {
   trustsEmail: false,
   usesUserinfo: true,
   brokerOnly: undefined,
+  accessTokenClaims: [],
   delegation: 'token-exchange',
   needsCredential: false
 }
@@ -79,8 +82,14 @@ const PRESETS: Record<PresetName, Preset> = {
   okta: { ...GENERIC, name: 'okta', extraScopes: ['groups'] },
   auth0: { ...GENERIC, name: 'auth0', sendsAudience: true },
   keycloak: { ...GENERIC, name: 'keycloak', groupPaths: true },
-  // Since 2025.10 email_verified is false by default.
-  authentik: { ...GENERIC, name: 'authentik', trustsEmail: true }
+  authentik: {
+    ...GENERIC,
+    name: 'authentik',
+    // Since 2025.10 email_verified is false by default.
+    trustsEmail: true,
+    // Its access tokens are its ID tokens, nonce included, with these two.
+    accessTokenClaims: ['uid', 'azp']
+  }
 }
 
 /** Issuers by which a provider is recognised. */

@@ -11,6 +11,8 @@ export interface ClaimRules {
   audience: string
   clockSkewSeconds: number
   maxLifetimeSeconds: number
+  /** Claims that only the issuer's access tokens have, all of them (Preset). */
+  accessTokenClaims?: readonly string[]
 }
 
 /** Claims of an access token that have passed every check. */
@@ -43,7 +45,7 @@ export function checkClaims (
   checkAudience(claims, rules)
   if (claims.sub === undefined) throw badClaim('sub', 'it is missing')
   checkTimes(claims, rules, now)
-  checkTokenType(claims, headerType)
+  checkTokenType(claims, headerType, rules.accessTokenClaims ?? [])
   if (typeof claims.sub !== 'string' || claims.sub === '') {
     throw new TokenError('invalid_claim', 'The access token names no subject', 'sub must be a string')
   }
@@ -91,21 +93,27 @@ const ACCESS_TOKEN_TYPES: unknown[] = ['Bearer', 'JWT', 'at+jwt']
  * Access tokens only (RFC 8725 sections 3.11 and 3.12). ID tokens, refresh, logout tokens and client assertions of
  * the same issuer carry the same signature and may carry the same `aud`.
  *
- * A token that says it is an access token may hold a `nonce` or `c_hash`: `at+jwt`, Keycloak's payload
- * `typ: Bearer`, authentik's `uid` with `azp` (its access tokens are ID tokens plus those two).
+ * There must be proof that it is one. A token that says so may hold a `nonce` or `c_hash`: `at+jwt` (RFC 9068),
+ * Keycloak's payload `typ: Bearer`, and the claims that the preset names (authentik's `uid` and `azp`). Otherwise it
+ * must have scopes, which ID tokens have not.
  */
-function checkTokenType (claims: JWTPayload, headerType: string | undefined): void {
-  const { typ, uid, azp } = claims
-  const saysAccess = /at\+jwt$/i.test(headerType ?? '') || typ === 'Bearer' ||
-    (typeof uid === 'string' && typeof azp === 'string')
+function checkTokenType (
+  claims: JWTPayload, headerType: string | undefined, accessTokenClaims: readonly string[]
+): void {
+  const { typ, token_use: use } = claims
+  const hasPresetClaims = accessTokenClaims.length > 0 &&
+    accessTokenClaims.every((name) => typeof claims[name] === 'string')
+  const saysAccess = /at\+jwt$/i.test(headerType ?? '') || typ === 'Bearer' || typ === 'at+jwt' || hasPresetClaims
+  const hasScopes = claims['scope'] !== undefined || claims['scp'] !== undefined
   const foreign =
     (typ !== undefined && !ACCESS_TOKEN_TYPES.includes(typ) && `payload typ is ${JSON.stringify(typ)}`) ||
-    (claims['token_use'] === 'id' && "it has token_use id (Amazon Cognito's ID token)") ||
+    (use !== undefined && use !== 'access' && `token_use is ${JSON.stringify(use)}`) ||
     (claims['events'] !== undefined && 'it has events (a logout token)') ||
     (claims.iss === claims.sub && 'iss equals sub (a client assertion)') ||
     (claims['at_hash'] !== undefined && 'it has at_hash (an ID token)') ||
     (!saysAccess && claims['c_hash'] !== undefined && 'it has c_hash (an ID token)') ||
-    (!saysAccess && claims['nonce'] !== undefined && 'it has nonce (an ID token)')
+    (!saysAccess && claims['nonce'] !== undefined && 'it has nonce (an ID token)') ||
+    (!saysAccess && !hasScopes && 'it has no scope or scp, and no typ says that it is an access token (an ID token?)')
   if (foreign !== false) throw new TokenError('invalid_claim', 'The token is not an access token', foreign)
 }
 

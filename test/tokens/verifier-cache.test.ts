@@ -22,7 +22,7 @@ function craft (header: object, claims: object = {}): string {
   return `${input}.${sign(null, Buffer.from(input), privateKey).toString('base64url')}`
 }
 
-const mint = (claims: object = {}): string => craft({}, claims)
+const mint = (claims: object = {}): string => craft({ typ: 'at+jwt' }, claims)
 
 /** A verifier with a clock that stands still, and a count of its key lookups. */
 function createFixture (changes: Partial<VerifierOptions> = {}) {
