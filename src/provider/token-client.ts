@@ -95,7 +95,7 @@ export function createTokenClient (options: TokenClientOptions) {
       // OpenID Connect Core 1.0 section 5.3.2: claims of another subject must not be used.
       if (response.status === 200 && claims?.['sub'] === subject) return claims
       const reason = claims === undefined ? 'without a JSON object' : 'and not for the subject that signed in'
-      throw new OAuthError('server_error', 'The identity provider gave no usable answer', {
+      throw new OAuthError('server_error', 'The identity provider returned no usable response', {
         detail: `the provider's userinfo endpoint answered ${response.status} ${reason}`
       })
     },

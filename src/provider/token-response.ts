@@ -60,8 +60,8 @@ function toTokenError (status: number, error: string | undefined, grantType: str
   const answer = error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))
   const detail = `the provider's token endpoint answered ${status} ${answer}`
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
-    return new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now; try again shortly', {
-      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider cannot answer now.' }
+    return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable right now; try again shortly', {
+      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider is unavailable right now.' }
     })
   }
   const isUnclear = error === 'invalid_request' || (error === undefined && status === 400)
@@ -79,5 +79,5 @@ function toTokenError (status: number, error: string | undefined, grantType: str
   if (error === 'invalid_scope' || error === 'invalid_target') {
     return new OAuthError(error, 'The identity provider refused the request', { detail })
   }
-  return new OAuthError('server_error', 'The identity provider gave no usable answer', { detail })
+  return new OAuthError('server_error', 'The identity provider returned no usable response', { detail })
 }

@@ -189,7 +189,7 @@ t.test('a sign-in expires after ten minutes', async (t) => {
   t.equal(await store.delete(keys.signIn(digest(attempt.callback.searchParams.get('state')!))), true)
   const page = await attempt.browser.get(attempt.callback)
   isErrorPage(t, page, 400, 'expired')
-  t.match(page.body, 'This sign-in has expired, or was finished before.')
+  t.match(page.body, 'This sign-in has expired or was already completed.')
 })
 
 t.test('a foreign iss, or none from a provider that sends it, leads to no token request (RFC 9207)', async (t) => {

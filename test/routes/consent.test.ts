@@ -302,7 +302,7 @@ inBothModes('an answer counts only from the browser and the page that were asked
   }
   t.match(
     (await post(seed, { consent, decision: 'approve' })).body,
-    'This question was asked in another browser, or this browser keeps no cookies.'
+    'This page was opened in another browser, or this browser blocks cookies.'
   )
   t.same(written, [], 'no sign-in has begun')
   t.same(provider.hits(), before)
@@ -317,7 +317,7 @@ inBothModes('a form on another web site cannot answer, whatever it knows', async
     const { consent } = await open(seed, jar)
     const answer = await decide(seed, jar, consent, {}, { 'sec-fetch-site': site })
     isPage(t, answer, 403, site)
-    t.match(answer.body, 'The answer came from another web site.')
+    t.match(answer.body, 'The form was submitted by another web site.')
     t.equal(
       (await decide(seed, jar, consent, {}, { 'sec-fetch-site': 'same-origin' })).statusCode,
       303,
@@ -387,7 +387,7 @@ inBothModes('a consent page expires', async (t, seed) => {
   t.equal(await seed.app.store.delete(keys.consent(digest(consent))), true)
   const answer = await decide(seed, jar, consent)
   isPage(t, answer, 400, 'expired')
-  t.match(answer.body, 'This page has expired, or was answered before.')
+  t.match(answer.body, 'This page has expired or was already answered.')
 })
 
 inBothModes('of three simultaneous answers one counts', async (t, seed) => {
@@ -720,7 +720,7 @@ t.test('a sign-in returns to the browser that allowed it and to no other (CVE-20
   t.not(back.url.searchParams.get('code'), callback.searchParams.get('code'))
   const replay = await allowed.get(callback)
   t.equal(replay.status, 400)
-  t.match(replay.body, 'This sign-in has expired, or was finished before.')
+  t.match(replay.body, 'This sign-in has expired or was already completed.')
   t.equal(provider.hits()['/token'], tokenHits! + 1)
   t.match((await another.get(others)).url.href, LOOPBACK, 'and the other browser finishes its own')
 })

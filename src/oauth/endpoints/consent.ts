@@ -51,7 +51,7 @@ export function createPendingConsents (store: Store) {
       if (stored === undefined) throw consentExpired()
       const { request, browserHash } = JSON.parse(stored) as ConsentRecord
       if (!browserValues(cookies).some((value) => timingSafeEquals(digest(value), browserHash))) {
-        throw new OtherBrowserError('This question was asked in another browser, or this browser keeps no cookies',
+        throw new OtherBrowserError('This page was opened in another browser, or this browser blocks cookies',
           'the cookie of the consent page is missing or is another one')
       }
       if (await store.take(key) === undefined) throw consentExpired()
@@ -61,7 +61,7 @@ export function createPendingConsents (store: Store) {
 }
 
 function consentExpired (): SignInExpiredError {
-  return new SignInExpiredError('This page has expired, or was answered before', 'unknown consent id')
+  return new SignInExpiredError('This page has expired or was already answered', 'unknown consent id')
 }
 
 const BROWSER_COOKIE = 'browser-'
@@ -91,7 +91,7 @@ function browserValues (cookies: RequestCookies): string[] {
  */
 export function checkSameOrigin (secFetchSite: string | undefined): void {
   if (secFetchSite === undefined || secFetchSite === 'same-origin') return
-  throw new OAuthError('access_denied', 'The answer came from another web site', {
+  throw new OAuthError('access_denied', 'The form was submitted by another web site', {
     statusCode: 403,
     detail: `Sec-Fetch-Site: ${secFetchSite.slice(0, 20)}`
   })

@@ -59,7 +59,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, access, log }: 
     /** @param expected of the authorization request */
     async identify (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<Identity> {
       if (tokens.idToken === undefined) {
-        throw new OAuthError('server_error', 'The identity provider gave no usable answer', {
+        throw new OAuthError('server_error', 'The identity provider returned no usable response', {
           detail: 'its token endpoint sent no ID token: openid must be among the scopes that the client may ask for'
         })
       }

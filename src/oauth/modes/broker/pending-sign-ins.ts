@@ -59,5 +59,5 @@ function cookieName (state: string): string {
 }
 
 function expired (detail: string): SignInExpiredError {
-  return new SignInExpiredError('This sign-in has expired, or was finished before', detail)
+  return new SignInExpiredError('This sign-in has expired or was already completed', detail)
 }

@@ -57,7 +57,7 @@ export function createUpstreamRefresh (options: UpstreamRefreshOptions) {
       await grants.revoke(grant.id, 'ended by the provider')
     }
     if (err instanceof IdTokenError) {
-      const message = 'The identity provider gave no usable answer; try again shortly'
+      const message = 'The identity provider returned no usable response; try again shortly'
       return new OAuthError('temporarily_unavailable', message, {
         detail: `the refreshed ID token: ${err.message}`, retryAfterSeconds: 5
       })

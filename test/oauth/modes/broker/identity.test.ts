@@ -83,7 +83,7 @@ t.test('without a valid ID token nobody signed in', async (t) => {
 
 t.test('a failure of userinfo is logged and ignored; an unexpected error is thrown', async (t) => {
   for (const [err, reason] of [
-    [new OAuthError('server_error', 'no usable answer', { detail: 'it answered 500' }), 'it answered 500'],
+    [new OAuthError('server_error', 'no usable response', { detail: 'it answered 500' }), 'it answered 500'],
     [new ProviderUnavailableError('not found yet'), 'not found yet']
   ] as const) {
     const { identify, warnings } = makeReader({ name: 'Ada' }, err)

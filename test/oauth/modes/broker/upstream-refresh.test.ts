@@ -40,7 +40,7 @@ for (const [name, fault] of [
     const { clientId, refreshToken, accessToken } = await getTokens(seed)
     seed.provider.setFault('/token', fault)
     const refused = await refresh(seed.url, clientId, refreshToken)
-    if (fault === 'html') isError(t, refused, 500, 'server_error', 'no usable answer')
+    if (fault === 'html') isError(t, refused, 500, 'server_error', 'no usable response')
     else {
       isError(t, refused, 503, 'temporarily_unavailable', 'away')
       t.equal(refused.headers['retry-after'], '5')
@@ -226,7 +226,7 @@ t.test('a refresh at another replica fails: both fail, and the next attempt asks
       if (++hits > 1) return await steadyProvider()
       requested.resolve()
       await response.promise
-      throw new OAuthError('temporarily_unavailable', 'The identity provider cannot answer now', {
+      throw new OAuthError('temporarily_unavailable', 'The identity provider is unavailable right now', {
         retryAfterSeconds: 5
       })
     }
