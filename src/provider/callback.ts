@@ -47,8 +47,8 @@ function toClientError (error: string): OAuthError {
     return new OAuthError('access_denied', 'The sign-in was refused or cancelled at the identity provider', { detail })
   }
   if (error === 'temporarily_unavailable') {
-    return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable right now; try again shortly', {
-      detail, page: { sentence: 'The identity provider is unavailable right now.' }
+    return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable; try again shortly', {
+      detail, page: { sentence: 'The identity provider is unavailable.' }
     })
   }
   if (NEEDS_PERSON.includes(error)) {

@@ -60,8 +60,8 @@ function toTokenError (status: number, error: string | undefined, grantType: str
   const answer = error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))
   const detail = `the provider's token endpoint answered ${status} ${answer}`
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
-    return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable right now; try again shortly', {
-      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider is unavailable right now.' }
+    return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable; try again shortly', {
+      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider is unavailable.' }
     })
   }
   const isUnclear = error === 'invalid_request' || (error === undefined && status === 400)

@@ -226,7 +226,7 @@ t.test('a refresh at another replica fails: both fail, and the next attempt asks
       if (++hits > 1) return await steadyProvider()
       requested.resolve()
       await response.promise
-      throw new OAuthError('temporarily_unavailable', 'The identity provider is unavailable right now', {
+      throw new OAuthError('temporarily_unavailable', 'The identity provider is unavailable', {
         retryAfterSeconds: 5
       })
     }
