@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
-import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel.ts'
+import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel-scope.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { clientAddressKey, clientNetworkKey } from '../src/net/addresses.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'

@@ -19,7 +19,7 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
 }
 
 /**
- * GET /oauth/authorize (RFC 6749 section 3.1), in a scope of browser pages (src/http/browser-pages.ts). A valid request
+ * GET /oauth/authorize (RFC 6749 section 3.1), in a scope of browser pages (src/http/browser-scope.ts). A valid request
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {

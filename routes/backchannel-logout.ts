@@ -12,7 +12,7 @@ export interface LogoutRouteOptions extends LogoutServices {
 
 /**
  * POST /oauth/backchannel-logout, called by the provider (OpenID Connect Back-Channel Logout 1.0 section 2.5), in a
- * back-channel scope for forms (src/http/back-channel.ts).
+ * back-channel scope for forms (src/http/back-channel-scope.ts).
  */
 const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutRouteOptions> = async (app, options) => {
   const { limitRefused, ...services } = options

@@ -11,7 +11,7 @@ export interface CallbackRouteOptions {
 
 /**
  * GET /oauth/callback, in broker mode: the one redirect URI that the provider knows, in a scope of browser pages
- * (src/http/browser-pages.ts).
+ * (src/http/browser-scope.ts).
  */
 const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (app, { signIn, cookies }) => {
   rejectOtherMethods(app, ['GET'])

@@ -12,7 +12,7 @@ export interface ConsentRouteOptions extends ConsentDecisionServices {
 }
 
 /**
- * POST /oauth/consent: the form of the consent page, in a scope of browser pages (src/http/browser-pages.ts). Nothing
+ * POST /oauth/consent: the form of the consent page, in a scope of browser pages (src/http/browser-scope.ts). Nothing
  * has been sent to the provider or the client before.
  */
 const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app, options) => {

@@ -11,7 +11,7 @@ export interface RegisterRouteOptions extends RegistrationServices {
   limitNew: (request: FastifyRequest) => Promise<void>
 }
 
-/** POST /oauth/register (RFC 7591 section 3), in a back-channel scope for JSON (src/http/back-channel.ts). */
+/** POST /oauth/register (RFC 7591 section 3), in a back-channel scope for JSON (src/http/back-channel-scope.ts). */
 const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (app, { limitNew, ...services }) => {
   app.setErrorHandler(oauthErrorHandler(invalidMetadataCode))
   rejectOtherMethods(app, ['POST'])

@@ -9,7 +9,7 @@ export interface RevokeRouteOptions extends RevocationServices {
   requesterOf: RequesterOf
 }
 
-/** POST /oauth/revoke (RFC 7009 section 2), in a back-channel scope for forms (src/http/back-channel.ts). */
+/** POST /oauth/revoke (RFC 7009 section 2), in a back-channel scope for forms (src/http/back-channel-scope.ts). */
 const revokeRoutes: FastifyPluginAsyncTypebox<RevokeRouteOptions> = async (app, { requesterOf, ...services }) => {
   rejectOtherMethods(app, ['POST'])
 

@@ -9,7 +9,7 @@ export interface TokenRouteOptions extends TokenServices {
   requesterOf: RequesterOf
 }
 
-/** POST /oauth/token (RFC 6749 section 3.2), in a back-channel scope for forms (src/http/back-channel.ts). */
+/** POST /oauth/token (RFC 6749 section 3.2), in a back-channel scope for forms (src/http/back-channel-scope.ts). */
 const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, { requesterOf, ...services }) => {
   rejectOtherMethods(app, ['POST'])
 

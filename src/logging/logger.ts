@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto'
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
+import type { FastifyServerOptions } from 'fastify'
 
 /**
  * Returns pino's options. Nothing that could hold a credential (query, headers, body) is logged in the first place;
@@ -31,48 +31,6 @@ export function createRequestId (): string {
   return pool.toString('base64url', used - REQUEST_ID_BYTES, used)
 }
 
-export type RequestLogger = (request: FastifyRequest, reply: FastifyReply) => void
-
-/**
- * Writes one line for each request; with a verified caller, its message is "User context".
- *
- * @param log the server's logger, as most requests have none of their own (lazy-request-logger.ts)
- */
-export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
-  // This line has no key that is redacted; searching for them would cost more than writing it.
-  const lines = log.child({}, { redact: { paths: [] } } as object) as LevelledLogger
-
-  return (request, reply) => {
-    const level = levelOf(request, reply)
-    if (!lines.isLevelEnabled(level)) return
-    const { principal } = request
-    const line: Record<string, unknown> = {
-      reqId: request.id,
-      method: request.method,
-      path: request.routeOptions.url ?? request.url.split('?')[0]!.slice(0, 256),
-      status: reply.statusCode,
-      ms: Math.round(reply.elapsedTime * 10) / 10,
-      address: request.ip,
-      ...request.logFields
-    }
-    if (principal !== undefined) {
-      const { subject, clientId, name, email } = principal
-      line['user'] = { subject, clientId, name, email }
-    }
-    lines[level](line, principal === undefined ? 'Request' : 'User context')
-  }
-}
-
-/** Pino's method, which Fastify's logger type lacks. */
-type LevelledLogger = FastifyBaseLogger & { isLevelEnabled (level: string): boolean }
-
-/** 500 is Seed's own fault; 503 means that something it depends on is away, which has an error line of its own. */
-function levelOf (request: FastifyRequest, { statusCode }: FastifyReply): 'debug' | 'info' | 'warn' | 'error' {
-  if (request.routeOptions.config?.quiet) return 'debug'
-  if (statusCode === 500) return 'error'
-  return statusCode > 500 ? 'warn' : 'info'
-}
-
 /** Name, message and stack of an error and its causes, without what libraries attach (requests, URLs, bodies). */
 function serializeError (err: Error): { type: string, message: string, stack: string } {
   return {
@@ -80,16 +38,5 @@ function serializeError (err: Error): { type: string, message: string, stack: st
     message: err.message,
     stack: err.stack ?? '',
     ...(err.cause instanceof Error && { cause: serializeError(err.cause) })
-  }
-}
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Logs the route's requests at debug level: probes come every few seconds. */
-    quiet?: boolean
-  }
-  interface FastifyRequest {
-    /** Fields that a handler adds to the request's log line. */
-    logFields: Record<string, unknown> | undefined
   }
 }

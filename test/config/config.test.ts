@@ -1,5 +1,5 @@
 import t from 'tap'
-import { findPreset } from '../../src/config/presets.ts'
+import { findPreset } from '../../src/config/provider-presets.ts'
 import { VERSION } from '../../src/config/version.ts'
 import { GOOD, PEM, SECRET, loadConfig, problemsOf } from '../support/config.ts'
 import { selfSigned } from '../support/tls.ts'

@@ -1,6 +1,6 @@
 import { SignJWT, createLocalJWKSet, jwtVerify } from 'jose'
 import t from 'tap'
-import { issueAccessToken } from '../../src/tokens/issue.ts'
+import { issueAccessToken } from '../../src/tokens/issue-access-token.ts'
 import { createSigningKeys } from '../../src/tokens/signing-keys.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import { KeyNotFoundError } from '../../src/provider/key-set.ts'

@@ -3,7 +3,7 @@ import { isPromise, mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
-import { InputRequiredError } from './client-input.ts'
+import { InputRequiredError } from './elicitation-and-sampling.ts'
 import { TimeoutError } from './deadline.ts'
 import type { Deadline } from './deadline.ts'
 

@@ -7,8 +7,8 @@ import { CallStream } from './call-stream.ts'
 import type { CallRequest } from './call-stream.ts'
 import type { EventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
-import { createResumedStreams } from './resumed-streams.ts'
-import { createStandaloneStreams } from './standalone-streams.ts'
+import { createResumedStreams } from './stream-resumption.ts'
+import { createStandaloneStreams } from './standalone-stream-registry.ts'
 
 export interface SessionStreamsOptions {
   cluster: Cluster

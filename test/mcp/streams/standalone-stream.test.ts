@@ -8,7 +8,7 @@ import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'
 import type { Session } from '../../../src/mcp/sessions/session.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
 import type { StandalonePosition } from '../../../src/mcp/streams/event-id.ts'
-import { createStandaloneStreams } from '../../../src/mcp/streams/standalone-streams.ts'
+import { createStandaloneStreams } from '../../../src/mcp/streams/standalone-stream-registry.ts'
 import { keys } from '../../../src/store/keys.ts'
 import { until } from '../../support/until.ts'
 import {

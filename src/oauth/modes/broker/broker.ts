@@ -12,7 +12,7 @@ import { createRefreshRotation } from './refresh-rotation.ts'
 import { createBrokerRevocation } from './revocation.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
-import { createBrokerTokens } from './tokens.ts'
+import { createBrokerTokens } from './grant-types.ts'
 
 export interface BrokerOptions {
   config: Config

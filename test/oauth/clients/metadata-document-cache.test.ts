@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { FetchError } from '../../../src/net/fetch.ts'
 import { createPublicFetcher } from '../../../src/net/public-fetch.ts'
-import { createMetadataDocuments } from '../../../src/oauth/clients/metadata-documents.ts'
+import { createMetadataDocuments } from '../../../src/oauth/clients/metadata-document-cache.ts'
 import {
   ADDRESS, createFixture, document, ID, invalid, json, JWKS_URI, KEY, limited, PROBE, settle, unreachable, unusable
 } from '../../support/metadata-documents.ts'

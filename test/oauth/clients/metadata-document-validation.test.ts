@@ -1,6 +1,6 @@
 import t from 'tap'
-import { isMetadataDocumentUrl, validateDocument } from '../../../src/oauth/clients/metadata-document.ts'
-import type { MetadataDocument } from '../../../src/oauth/clients/metadata-document.ts'
+import { isMetadataDocumentUrl, validateDocument } from '../../../src/oauth/clients/metadata-document-validation.ts'
+import type { MetadataDocument } from '../../../src/oauth/clients/metadata-document-validation.ts'
 import { document, ID, JWKS_URI, KEY, unusable } from '../../support/metadata-documents.ts'
 import type { Members } from '../../support/metadata-documents.ts'
 

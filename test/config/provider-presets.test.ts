@@ -1,5 +1,5 @@
 import t from 'tap'
-import { PRESET_NAMES, findPreset, upstreamScopes } from '../../src/config/presets.ts'
+import { PRESET_NAMES, findPreset, upstreamScopes } from '../../src/config/provider-presets.ts'
 
 t.test('the issuer identifies the provider', async (t) => {
   for (const [issuer, name] of [

@@ -3,11 +3,11 @@ import { createSingleFlight } from '../../async/single-flight.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { FetchError, parseJsonObject } from '../../net/fetch.ts'
 import type { FetchPublicDocument } from '../../net/public-fetch.ts'
-import { checkDocumentUrl, invalidDocument, validateDocument, validateKeySet } from './metadata-document.ts'
-import type { MetadataDocument } from './metadata-document.ts'
+import { checkDocumentUrl, invalidDocument, validateDocument, validateKeySet } from './metadata-document-validation.ts'
+import type { MetadataDocument } from './metadata-document-validation.ts'
 import { createMetadataFetchLimit } from './metadata-fetch-limit.ts'
-import { createMetadataProbe } from './metadata-probe.ts'
-import type { MetadataProbeOptions } from './metadata-probe.ts'
+import { createMetadataProbe } from './metadata-document-reachability.ts'
+import type { MetadataProbeOptions } from './metadata-document-reachability.ts'
 
 export interface MetadataDocumentsOptions {
   fetchDocument: FetchPublicDocument

@@ -1,6 +1,6 @@
 import Fastify, { LogController } from 'fastify'
 import t from 'tap'
-import { lazyRequestLogger } from '../../src/logging/lazy-request-logger.ts'
+import { lazyRequestLogger } from '../../src/logging/lazy-child-logger.ts'
 
 t.test('what is logged for a request names it, at every level, and a request that logs nothing has no logger made', async (t) => {
   const lines: Array<Record<string, unknown>> = []

@@ -1,8 +1,8 @@
 import type { TokenIssuer } from '../mode.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
 import type { Grants } from './grants.ts'
-import { createIssueTokens } from './issue-tokens.ts'
-import type { IssueTokensOptions } from './issue-tokens.ts'
+import { createIssueTokens } from './token-response.ts'
+import type { IssueTokensOptions } from './token-response.ts'
 import type { RefreshRotation } from './refresh-rotation.ts'
 
 export interface BrokerTokensOptions extends IssueTokensOptions {
