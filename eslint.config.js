@@ -131,13 +131,6 @@ const FENCED = {
   oauth4webapi: ['oauth4webapi']
 }
 
-/** Folders with lines over 120 characters that remain to be broken; take yours out when it is done. */
-const TOO_LONG = [
-  'plugins', 'src', 'src/http', 'src/logging', 'test', 'test/async', 'test/clients', 'test/conformance', 'test/dev',
-  'test/http', 'test/json', 'test/logging', 'test/mcp/sessions', 'test/mcp/streams', 'test/plugins', 'test/process',
-  'test/resilience', 'test/support'
-].map((folder) => `${folder}/*.{ts,js,mjs}`)
-
 /** The rule for one row of the table. */
 function allowOnly (place, allowed) {
   const isFile = place.endsWith('.ts')
@@ -200,14 +193,16 @@ export default [
   ...places.map((place) => allowOnly(place, MAY_IMPORT[place])),
   {
     files: ['**/*.{ts,js,mjs}'],
-    ignores: TOO_LONG,
     plugins: { '@stylistic': plugins['@stylistic'] },
     rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true }] }
   },
   {
-    // Regular expressions of expected headers cannot be broken.
-    files: ['test/**/*.ts'],
-    ignores: TOO_LONG,
-    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }] }
+    // Expected headers, raw requests and names of tests cannot be broken.
+    files: ['test/**/*.{ts,js,mjs}'],
+    rules: {
+      '@stylistic/max-len': ['error', {
+        code: 120, ignoreUrls: true, ignoreRegExpLiterals: true, ignoreStrings: true, ignoreTemplateLiterals: true
+      }]
+    }
   }
 ]

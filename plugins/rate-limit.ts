@@ -55,7 +55,12 @@ async function rateLimit (app: FastifyInstance): Promise<void> {
     global: false,
     store: createRateLimitStore(app.store),
     // Retry-After comes from the error handler.
-    addHeaders: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false, 'retry-after': false },
+    addHeaders: {
+      'x-ratelimit-limit': false,
+      'x-ratelimit-remaining': false,
+      'x-ratelimit-reset': false,
+      'retry-after': false
+    },
     addHeadersOnExceeding: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
   })
 
@@ -70,7 +75,11 @@ async function rateLimit (app: FastifyInstance): Promise<void> {
     })
   }
 
-  const refusedLimit = { max: REFUSED_FACTOR * perAddress, windowSeconds: MINUTE_SECONDS, setting: 'OAUTH_LIMIT_PER_ADDRESS' }
+  const refusedLimit = {
+    max: REFUSED_FACTOR * perAddress,
+    windowSeconds: MINUTE_SECONDS,
+    setting: 'OAUTH_LIMIT_PER_ADDRESS'
+  }
   const checkRefused = app.createRateLimit({
     max: refusedLimit.max,
     timeWindow: MINUTE_SECONDS * 1_000,

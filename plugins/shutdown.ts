@@ -28,7 +28,9 @@ async function shutdown (app: FastifyInstance): Promise<void> {
     done()
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (sequence.draining || reply.getHeader('content-type') === 'text/event-stream') reply.header('connection', 'close')
+    if (sequence.draining || reply.getHeader('content-type') === 'text/event-stream') {
+      reply.header('connection', 'close')
+    }
     done(null, payload)
   })
 

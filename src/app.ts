@@ -138,7 +138,10 @@ function createServer (logStream: { write (line: string): void }): FastifyInstan
   return app
 }
 
-async function loadDefinitions (given: AppOptions['definitions'] = [], settings: Config): Promise<readonly Definition[]> {
+async function loadDefinitions (
+  given: AppOptions['definitions'] = [],
+  settings: Config
+): Promise<readonly Definition[]> {
   return typeof given === 'function' ? await given(settings) : given
 }
 
@@ -147,7 +150,10 @@ async function answerBadUrl (
   error: FastifyError, request: FastifyRequest, reply: FastifyReply, logRequest: RequestLogger
 ): Promise<void> {
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
-  const cause = await request.server.rateLimits.countRefused(request).then(() => error, (limited: FastifyError) => limited)
+  const cause = await request.server.rateLimits.countRefused(request).then(
+    () => error,
+    (limited: FastifyError) => limited
+  )
   await plainErrorHandler(cause, request, reply)
   logRequest(request, reply)
 }

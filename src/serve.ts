@@ -11,7 +11,8 @@ import { createLogOutput } from './logging/output.ts'
 const LOG_DRAIN_MS = 1_000
 
 /**
- * Runs the server from environment to exit: starts it, listens, and shuts down gracefully on a signal. What prevents the
+ * Runs the server from environment to exit: starts it, listens, and shuts down gracefully on a signal. What prevents
+ * the
  * start is printed, and the exit code is 1.
  */
 export async function serve (

@@ -2,7 +2,8 @@ import t from 'tap'
 import { buildApp } from '../src/app.ts'
 import { listen } from '../src/listen.ts'
 
-const build = async (env: Record<string, string>) => await buildApp({ AUTH_REQUIRED: 'false', LOG_LEVEL: 'silent', PORT: '0', ...env })
+const build = async (env: Record<string, string>) =>
+  await buildApp({ AUTH_REQUIRED: 'false', LOG_LEVEL: 'silent', PORT: '0', ...env })
 
 t.test('tells the port that the system chose', async (t) => {
   const app = await build({ HOST: '127.0.0.1' })

@@ -40,7 +40,9 @@ process.on('SIGINT', () => {})
 process.on('SIGTERM', () => { tap.kill('SIGTERM') })
 const [code] = await once(tap, 'exit')
 const seconds = (performance.now() - started) / 1_000
-console.error(`The tests took ${seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`}`)
+console.error(
+  `The tests took ${seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`}`
+)
 process.exitCode = code ?? 1
 
 /** @returns {string | undefined} what tap runs for a file or folder of tests */

@@ -84,7 +84,11 @@ export function jsonRpcError (code: number, message: string, data?: { reason: st
 }
 
 /** Answers everything without a protocol of its own: unknown paths, metadata documents, health. */
-export async function plainErrorHandler (error: FastifyError | HttpError, request: FastifyRequest, reply: FastifyReply) {
+export async function plainErrorHandler (
+  error: FastifyError | HttpError,
+  request: FastifyRequest,
+  reply: FastifyReply
+) {
   const { statusCode, publicMessage } = handleError(error, request, reply)
   return reply.code(statusCode).header('cache-control', 'no-store')
     .send({ error: 'request_failed', message: publicMessage, reference: request.id })
@@ -114,7 +118,11 @@ function toHttpError (error: FastifyError, invalidCode: (error: FastifyError) =>
   if (statusCode >= 400 && statusCode < 500) {
     return new HttpError(statusCode, 'invalid_request', FASTIFY_MESSAGES[statusCode] ?? 'The request cannot be read')
   }
-  return new HttpError(500, 'server_error', 'The server failed to answer; the reference id leads to the reason in its log')
+  return new HttpError(
+    500,
+    'server_error',
+    'The server failed to answer; the reference id leads to the reason in its log'
+  )
 }
 
 const FASTIFY_MESSAGES: Record<number, string> = {

@@ -27,13 +27,20 @@ export function createHostCheck (
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const host = singleHeader(request.raw, 'host')
     if (host === null || !isOwn(host ?? '')) {
-      const refusal = new HttpError(421, 'invalid_request', 'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)')
+      const refusal = new HttpError(
+        421,
+        'invalid_request',
+        'This server is not known by that host name (BASE_URL, ALLOWED_HOSTS)'
+      )
       countRefused(request).then(() => { done(refusal) }, done)
     } else done()
   }
 }
 
-/** Returns the origins whose pages may call /mcp: Seed's own (every loopback name, if it is one), and CORS_EXTRA_ORIGINS. */
+/**
+ * Returns the origins whose pages may call /mcp: Seed's own (every loopback name, if it is one), and
+ * CORS_EXTRA_ORIGINS.
+ */
 export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'baseUrl' | 'corsExtraOrigins'>): string[] {
   const { protocol, hostname, port } = new URL(baseUrl)
   const own = isLoopbackHost(hostname)
@@ -58,7 +65,11 @@ export function createOriginCheck (origins: readonly string[], countRefused: Cou
       reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED_HEADERS)
       done()
     } else {
-      const refusal = new HttpError(403, 'invalid_request', 'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)')
+      const refusal = new HttpError(
+        403,
+        'invalid_request',
+        'Requests from that origin are not allowed (CORS_EXTRA_ORIGINS)'
+      )
       countRefused(request).then(() => { done(refusal) }, done)
     }
   }

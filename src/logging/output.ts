@@ -41,7 +41,13 @@ export function createLogOutput (fd = 1, { maxWaiting = MAX_WAITING }: { maxWait
   }
 
   function reportLost (): void {
-    const line = { level: 40, time: Date.now(), lost, reason, msg: 'Log lines were lost: standard output could not be written' }
+    const line = {
+      level: 40,
+      time: Date.now(),
+      lost,
+      reason,
+      msg: 'Log lines were lost: standard output could not be written'
+    }
     lost = 0
     waiting = `${JSON.stringify(line)}\n${waiting}`
   }

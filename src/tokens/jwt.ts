@@ -2,7 +2,10 @@ import { isUtf8 } from 'node:buffer'
 import type { JWSHeaderParameters, JWTPayload } from 'jose'
 import { TokenError } from './token-error.ts'
 
-/** The longest access token that is accepted, in characters; no longer one is issued (src/tokens/issue-access-token.ts). */
+/**
+ * The longest access token that is accepted, in characters; no longer one is issued (src/tokens/issue-access-
+ * token.ts).
+ */
 export const MAX_TOKEN_LENGTH = 8_192
 
 const MAX_KID_LENGTH = 256

@@ -5,7 +5,11 @@ t.test('callers with the same key share one run, and the next caller after it st
   const singleFlight = createSingleFlight<string>()
   let runs = 0
   const work = async (): Promise<string> => `run ${++runs}`
-  t.same(await Promise.all([singleFlight('a', work), singleFlight('a', work), singleFlight('b', work)]), ['run 1', 'run 1', 'run 2'])
+  t.same(await Promise.all([singleFlight('a', work), singleFlight('a', work), singleFlight('b', work)]), [
+    'run 1',
+    'run 1',
+    'run 2'
+  ])
   t.equal(await singleFlight('a', work), 'run 3')
 })
 

@@ -7,7 +7,9 @@ import type { Test } from 'tap'
 import { createBrowser } from '../support/browser.ts'
 
 export interface BrowserStandIn {
-  /** Environment for a client that opens a browser: a HOME of its own, and commands that hand the URL to the stand-in. */
+  /**
+   * Environment for a client that opens a browser: a HOME of its own, and commands that hand the URL to the stand-in.
+   */
   env: Record<string, string>
   /** Consents, signs in as ada and calls the client back; rejects when a page is in the way. */
   visit (url: string): Promise<void>
@@ -15,7 +17,10 @@ export interface BrowserStandIn {
   visits (): number
 }
 
-/** Commands by which clients open a browser on Linux. With DISPLAY set, xdg-open would find an installed browser itself. */
+/**
+ * Commands by which clients open a browser on Linux. With DISPLAY set, xdg-open would find an installed browser
+ * itself.
+ */
 const COMMANDS = ['xdg-open', 'sensible-browser', 'x-www-browser', 'www-browser', 'gio', 'open']
 
 /** What stands in for a person at a browser, in front of clients that are programs of their own. */
@@ -42,11 +47,20 @@ export async function createBrowserStandIn (t: Test, folder: string): Promise<Br
   await mkdir(home)
   for (const command of COMMANDS) {
     const path = join(commands, command)
-    await writeFile(path, `#!/bin/sh\nfor last; do :; done\nexec curl -sG "http://127.0.0.1:${(server.address() as AddressInfo).port}/" --data-urlencode "url=$last"\n`)
+    await writeFile(
+      path,
+      `#!/bin/sh\nfor last; do :; done\nexec curl -sG "http://127.0.0.1:${(server.address() as AddressInfo).port}/" --data-urlencode "url=$last"\n`
+    )
     await chmod(path, 0o755)
   }
   return {
-    env: { HOME: home, PATH: `${commands}:${process.env['PATH']}`, BROWSER: join(commands, 'xdg-open'), DISPLAY: '', MCP_AUTO_OPEN_ENABLED: 'true' },
+    env: {
+      HOME: home,
+      PATH: `${commands}:${process.env['PATH']}`,
+      BROWSER: join(commands, 'xdg-open'),
+      DISPLAY: '',
+      MCP_AUTO_OPEN_ENABLED: 'true'
+    },
     visit,
     visits: () => count
   }

@@ -56,13 +56,10 @@ t.test('explains the verdict with every reason for it', (t) => {
     explained({ tool: 'open', claims: undefined }),
     { isAllowed: true, text: 'Tool "open": allowed\nIt asks for: nothing' }
   )
-  t.match(
-    explained({ tool: 'refund', scopes: 'openid' }),
-    {
-      isAllowed: false,
-      text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/
-    }
-  )
+  t.match(explained({ tool: 'refund', scopes: 'openid' }), {
+    isAllowed: false,
+    text: /shown, but a call is answered with 403 insufficient_scope.*\n- the access token lacks the scopes billing:write\n/
+  })
   const all = explained({ tool: 'refund', claims: {} })
   t.equal(all.isAllowed, false)
   for (const reason of [
@@ -133,13 +130,11 @@ export const guarded = defineTool({
 `
   })) await writeFile(file(name), content)
 
-  t.match(
-    await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], folder),
-    {
-      code: 0,
-      output: /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/
-    }
-  )
+  t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], folder), {
+    code: 0,
+    output:
+      /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/
+  })
   t.match(await run(['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
   t.match(
     await run(['--tool', 'seed_ping']),
@@ -149,7 +144,8 @@ export const guarded = defineTool({
     await run(['--tool', 'guarded', '--claims', file('claims.json')], { SEED_EXTENSIONS: file('guarded.mjs') }),
     {
       code: 1,
-      output: /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token has navy\n/
+      output:
+        /^Tool "guarded": hidden from this caller, as if it did not exist\n- the caller is in none of the groups admins; the token has navy\n/
     },
     'one of an extension too'
   )

@@ -18,10 +18,14 @@ const DISPATCHER = Symbol.for('undici.globalDispatcher.1')
 // Node makes it when fetch is first used.
 await fetch('data:,')
 const { [DISPATCHER]: dispatcher } = globalThis
-globalThis[DISPATCHER] = dispatcher.compose((dispatch) => (options, handler) => dispatch({ ...options, headers: withBearer(options.headers) }, handler))
+globalThis[DISPATCHER] = dispatcher.compose(
+  (dispatch) => (options, handler) => dispatch({ ...options, headers: withBearer(options.headers) }, handler)
+)
 
 function withBearer (headers) {
   if (Array.isArray(headers)) return [...headers, 'authorization', bearer]
-  if (headers !== undefined && headers !== null && typeof headers[Symbol.iterator] === 'function') return [...headers, ['authorization', bearer]].flat()
+  if (headers !== undefined && headers !== null && typeof headers[Symbol.iterator] === 'function') {
+    return [...headers, ['authorization', bearer]].flat()
+  }
   return { ...headers, authorization: bearer }
 }

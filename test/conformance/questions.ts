@@ -6,10 +6,12 @@ import type { Definition, RequestContext } from '../../src/index.ts'
 const nothing = Type.Object({})
 const NAME = Type.Object({ name: Type.String() })
 const CHOICES = ['option1', 'option2', 'option3']
-const titled = (words: Record<string, string>) => Object.entries(words).map(([value, title]) => Type.Literal(value, { title }))
+const titled = (words: Record<string, string>) =>
+  Object.entries(words).map(([value, title]) => Type.Literal(value, { title }))
 
 type Elicited = Awaited<ReturnType<RequestContext['elicit']>>
-const told = (answer: Elicited): string => `action=${answer.action}, content=${JSON.stringify(answer.action === 'accept' ? answer.content : {})}`
+const told = (answer: Elicited): string =>
+  `action=${answer.action}, content=${JSON.stringify(answer.action === 'accept' ? answer.content : {})}`
 
 export const questions: readonly Definition[] = [
   defineTool({
@@ -17,7 +19,10 @@ export const questions: readonly Definition[] = [
     description: 'Has the model of the client write something',
     input: Type.Object({ prompt: Type.String() }),
     async handler ({ prompt }, { sample }) {
-      const { content } = await sample({ messages: [{ role: 'user', content: { type: 'text', text: prompt } }], maxTokens: 100 })
+      const { content } = await sample({
+        messages: [{ role: 'user', content: { type: 'text', text: prompt } }],
+        maxTokens: 100
+      })
       return `LLM response: ${JSON.stringify(content)}`
     }
   }),
@@ -25,31 +30,52 @@ export const questions: readonly Definition[] = [
     name: 'test_elicitation',
     description: 'Asks the person',
     input: Type.Object({ message: Type.String() }),
-    handler: async ({ message }, { elicit }) => `User response: ${told(await elicit(message, Type.Object({ username: Type.String(), email: Type.String() })))}`
+    handler: async ({ message }, { elicit }) =>
+      `User response: ${told(await elicit(message, Type.Object({ username: Type.String(), email: Type.String() })))}`
   }),
   defineTool({
     name: 'test_elicitation_sep1034_defaults',
     description: 'Asks with defaults for each kind of field',
     input: nothing,
-    handler: async (_input, { elicit }) => `Elicitation completed: ${told(await elicit('Please review', Type.Object({
-      name: Type.String({ default: 'John Doe' }),
-      age: Type.Integer({ default: 30 }),
-      score: Type.Number({ default: 95.5 }),
-      status: Type.Enum(['active', 'inactive', 'pending'], { default: 'active' }),
-      verified: Type.Boolean({ default: true })
-    })))}`
+    handler: async (_input, { elicit }) =>
+      `Elicitation completed: ${told(
+        await elicit(
+          'Please review',
+          Type.Object({
+            name: Type.String({ default: 'John Doe' }),
+            age: Type.Integer({ default: 30 }),
+            score: Type.Number({ default: 95.5 }),
+            status: Type.Enum(['active', 'inactive', 'pending'], { default: 'active' }),
+            verified: Type.Boolean({ default: true })
+          })
+        )
+      )}`
   }),
   defineTool({
     name: 'test_elicitation_sep1330_enums',
     description: 'Asks with every kind of choice',
     input: nothing,
-    handler: async (_input, { elicit }) => `Elicitation completed: ${told(await elicit('Please choose', Type.Object({
-      untitledSingle: Type.Enum(CHOICES),
-      titledSingle: Type.Union(titled({ value1: 'First Option', value2: 'Second Option', value3: 'Third Option' })),
-      legacyEnum: Type.Unsafe<string>({ type: 'string', enum: ['opt1', 'opt2', 'opt3'], enumNames: ['Option One', 'Option Two', 'Option Three'] }),
-      untitledMulti: Type.Array(Type.Enum(CHOICES)),
-      titledMulti: Type.Array(Type.Union(titled({ value1: 'First Choice', value2: 'Second Choice', value3: 'Third Choice' })))
-    })))}`
+    handler: async (_input, { elicit }) =>
+      `Elicitation completed: ${told(
+        await elicit(
+          'Please choose',
+          Type.Object({
+            untitledSingle: Type.Enum(CHOICES),
+            titledSingle: Type.Union(
+              titled({ value1: 'First Option', value2: 'Second Option', value3: 'Third Option' })
+            ),
+            legacyEnum: Type.Unsafe<string>({
+              type: 'string',
+              enum: ['opt1', 'opt2', 'opt3'],
+              enumNames: ['Option One', 'Option Two', 'Option Three']
+            }),
+            untitledMulti: Type.Array(Type.Enum(CHOICES)),
+            titledMulti: Type.Array(
+              Type.Union(titled({ value1: 'First Choice', value2: 'Second Choice', value3: 'Third Choice' }))
+            )
+          })
+        )
+      )}`
   }),
   defineTool({
     name: 'test_streaming_elicitation',
@@ -64,7 +90,10 @@ export const questions: readonly Definition[] = [
     name: 'test_missing_capability',
     description: 'Needs a client that samples',
     input: nothing,
-    handler: async (_input, { sample }) => JSON.stringify(await sample({ messages: [{ role: 'user', content: { type: 'text', text: 'Hello' } }], maxTokens: 10 }))
+    handler: async (_input, { sample }) =>
+      JSON.stringify(
+        await sample({ messages: [{ role: 'user', content: { type: 'text', text: 'Hello' } }], maxTokens: 10 })
+      )
   }),
   defineTool({
     name: 'test_input_required_result_elicitation',
@@ -80,7 +109,13 @@ export const questions: readonly Definition[] = [
     description: 'Asks the model',
     input: nothing,
     async handler (_input, { sample }) {
-      const { content } = await sample({ messages: [{ role: 'user', content: { type: 'text', text: 'What is the capital of France?' } }], maxTokens: 100 }, { key: 'capital_question' })
+      const { content } = await sample(
+        {
+          messages: [{ role: 'user', content: { type: 'text', text: 'What is the capital of France?' } }],
+          maxTokens: 100
+        },
+        { key: 'capital_question' }
+      )
       return JSON.stringify(content)
     }
   }),
@@ -106,7 +141,10 @@ export const questions: readonly Definition[] = [
     async handler (_input, { elicit, sample, listRoots }) {
       const answers = await Promise.all([
         elicit('What is your name?', NAME, { key: 'user_name' }),
-        sample({ messages: [{ role: 'user', content: { type: 'text', text: 'Generate a greeting' } }], maxTokens: 50 }, { key: 'greeting' }),
+        sample(
+          { messages: [{ role: 'user', content: { type: 'text', text: 'Generate a greeting' } }], maxTokens: 50 },
+          { key: 'greeting' }
+        ),
         listRoots({ key: 'client_roots' })
       ])
       return JSON.stringify(answers)
@@ -118,7 +156,9 @@ export const questions: readonly Definition[] = [
     input: nothing,
     async handler (_input, { elicit }) {
       const name = await elicit('Step 1: What is your name?', NAME, { key: 'step1' })
-      const color = await elicit('Step 2: What is your favorite color?', Type.Object({ color: Type.String() }), { key: 'step2' })
+      const color = await elicit('Step 2: What is your favorite color?', Type.Object({ color: Type.String() }), {
+        key: 'step2'
+      })
       return `${told(name)} ${told(color)}`
     }
   }),
@@ -126,7 +166,8 @@ export const questions: readonly Definition[] = [
     name: 'test_input_required_result_tampered_state',
     description: 'Asks, and believes no state that was changed',
     input: nothing,
-    handler: async (_input, { elicit }) => told(await elicit('Please confirm', Type.Object({ ok: Type.Boolean() }), { key: 'confirm' }))
+    handler: async (_input, { elicit }) =>
+      told(await elicit('Please confirm', Type.Object({ ok: Type.Boolean() }), { key: 'confirm' }))
   }),
   defineTool({
     name: 'test_input_required_result_capabilities',
@@ -135,7 +176,11 @@ export const questions: readonly Definition[] = [
     async handler (_input, { client, elicit, sample }) {
       const questions: Array<Promise<unknown>> = []
       if (client.capabilities['elicitation'] !== undefined) questions.push(elicit('What is your name?', NAME))
-      if (client.capabilities['sampling'] !== undefined) questions.push(sample({ messages: [{ role: 'user', content: { type: 'text', text: 'Hello' } }], maxTokens: 10 }))
+      if (client.capabilities['sampling'] !== undefined) {
+        questions.push(
+          sample({ messages: [{ role: 'user', content: { type: 'text', text: 'Hello' } }], maxTokens: 10 })
+        )
+      }
       return JSON.stringify(await Promise.all(questions))
     }
   }),
@@ -143,7 +188,9 @@ export const questions: readonly Definition[] = [
     name: 'test_input_required_result_prompt',
     description: 'Asks before it has its words',
     async handler (_input, { elicit }) {
-      const answer = await elicit('What context should the prompt use?', Type.Object({ context: Type.String() }), { key: 'user_context' })
+      const answer = await elicit('What context should the prompt use?', Type.Object({ context: Type.String() }), {
+        key: 'user_context'
+      })
       return answer.action === 'accept' ? `Use ${answer.content.context}` : 'Use no context'
     }
   })

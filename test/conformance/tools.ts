@@ -3,14 +3,31 @@ import { ToolError, Type, audio, defineTool, embeddedResource, image, text } fro
 import type { Definition } from '../../src/index.ts'
 import { PIXEL, SILENCE } from './media.ts'
 
-/** The tools that the conformance suite asks of a server: what results there are, and what a tool tells while it runs. */
+/**
+ * The tools that the conformance suite asks of a server: what results there are, and what a tool tells while it runs.
+ */
 
 const nothing = Type.Object({})
 
 export const tools: readonly Definition[] = [
-  defineTool({ name: 'test_simple_text', description: 'Gives text', input: nothing, handler: () => 'This is a simple text response for testing.' }),
-  defineTool({ name: 'test_image_content', description: 'Gives a picture', input: nothing, handler: () => image(PIXEL, 'image/png') }),
-  defineTool({ name: 'test_audio_content', description: 'Gives a sound', input: nothing, handler: () => audio(SILENCE, 'audio/wav') }),
+  defineTool({
+    name: 'test_simple_text',
+    description: 'Gives text',
+    input: nothing,
+    handler: () => 'This is a simple text response for testing.'
+  }),
+  defineTool({
+    name: 'test_image_content',
+    description: 'Gives a picture',
+    input: nothing,
+    handler: () => image(PIXEL, 'image/png')
+  }),
+  defineTool({
+    name: 'test_audio_content',
+    description: 'Gives a sound',
+    input: nothing,
+    handler: () => audio(SILENCE, 'audio/wav')
+  }),
   defineTool({
     name: 'test_embedded_resource',
     description: 'Gives a resource with its content',
@@ -21,13 +38,19 @@ export const tools: readonly Definition[] = [
     name: 'test_multiple_content_types',
     description: 'Gives content of several kinds',
     input: nothing,
-    handler: () => [text('Multiple content types test:'), image(PIXEL, 'image/png'), embeddedResource('test://mixed-content-resource', '{"test":"data","value":123}', 'application/json')]
+    handler: () => [
+      text('Multiple content types test:'),
+      image(PIXEL, 'image/png'),
+      embeddedResource('test://mixed-content-resource', '{"test":"data","value":123}', 'application/json')
+    ]
   }),
   defineTool({
     name: 'test_error_handling',
     description: 'Fails',
     input: nothing,
-    handler () { throw new ToolError('This tool intentionally returns an error for testing') }
+    handler () {
+      throw new ToolError('This tool intentionally returns an error for testing')
+    }
   }),
   defineTool({
     name: 'test_tool_with_logging',
@@ -42,7 +65,15 @@ export const tools: readonly Definition[] = [
       return 'Told three times'
     }
   }),
-  defineTool({ name: 'test_logging_tool', description: 'Tells the client something', input: nothing, async handler (_input, { logToClient }) { await logToClient('info', 'told'); return 'told' } }),
+  defineTool({
+    name: 'test_logging_tool',
+    description: 'Tells the client something',
+    input: nothing,
+    async handler (_input, { logToClient }) {
+      await logToClient('info', 'told')
+      return 'told'
+    }
+  }),
   defineTool({
     name: 'test_tool_with_progress',
     description: 'Tells how far it is',
@@ -61,8 +92,20 @@ export const tools: readonly Definition[] = [
     input: Type.Unsafe<Record<string, unknown>>({
       $schema: 'https://json-schema.org/draft/2020-12/schema',
       type: 'object',
-      $defs: { address: { $anchor: 'addressDef', type: 'object', properties: { street: { type: 'string' }, city: { type: 'string' } } } },
-      properties: { name: { type: 'string' }, address: { $ref: '#/$defs/address' }, contactMethod: { type: 'string', enum: ['phone', 'email'] }, phone: { type: 'string' }, email: { type: 'string' } },
+      $defs: {
+        address: {
+          $anchor: 'addressDef',
+          type: 'object',
+          properties: { street: { type: 'string' }, city: { type: 'string' } }
+        }
+      },
+      properties: {
+        name: { type: 'string' },
+        address: { $ref: '#/$defs/address' },
+        contactMethod: { type: 'string', enum: ['phone', 'email'] },
+        phone: { type: 'string' },
+        email: { type: 'string' }
+      },
       allOf: [{ anyOf: [{ required: ['phone'] }, { required: ['email'] }] }],
       if: { properties: { contactMethod: { const: 'phone' } }, required: ['contactMethod'] },
       then: { required: ['phone'] },
@@ -77,6 +120,22 @@ export const tools: readonly Definition[] = [
     input: Type.Object({ region: Type.Optional(Type.String({ 'x-mcp-header': 'Region' })) }),
     handler: ({ region }) => region ?? 'none'
   }),
-  defineTool({ name: 'test_trigger_tool_change', description: 'Says that the tools have changed', input: nothing, handler (_input, { announce }) { announce({ kind: 'tools_list_changed' }); return 'told' } }),
-  defineTool({ name: 'test_trigger_prompt_change', description: 'Says that the prompts have changed', input: nothing, handler (_input, { announce }) { announce({ kind: 'prompts_list_changed' }); return 'told' } })
+  defineTool({
+    name: 'test_trigger_tool_change',
+    description: 'Says that the tools have changed',
+    input: nothing,
+    handler (_input, { announce }) {
+      announce({ kind: 'tools_list_changed' })
+      return 'told'
+    }
+  }),
+  defineTool({
+    name: 'test_trigger_prompt_change',
+    description: 'Says that the prompts have changed',
+    input: nothing,
+    handler (_input, { announce }) {
+      announce({ kind: 'prompts_list_changed' })
+      return 'told'
+    }
+  })
 ]

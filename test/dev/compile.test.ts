@@ -14,7 +14,10 @@ t.test('what was saved is compiled, and what has no source is removed', async (t
   await compiler.update()
   t.equal(await readFile(join(target, 'a.js'), 'utf8'), '// compiled before\n', 'what was not saved since is left')
 
-  await writeFile(join(source, 'a.ts'), "import { b } from './b.ts'\nimport type { C } from './c.ts'\nexport const a: C = b satisfies C\n")
+  await writeFile(
+    join(source, 'a.ts'),
+    "import { b } from './b.ts'\nimport type { C } from './c.ts'\nexport const a: C = b satisfies C\n"
+  )
   await compiler.update()
   const compiled = await readFile(join(target, 'a.js'), 'utf8')
   t.match(compiled, /^import \{ b \} from "\.\/b\.js";$/m)
@@ -28,7 +31,12 @@ t.test('a syntax error is a sentence with file and line, each time until it is m
   const compiler = await createCompiler([[source, target]])
   const file = join(source, 'a.ts')
   await writeFile(file, '\n\nexport const = 1\n')
-  for (let times = 0; times < 2; times++) await t.rejects(compiler.update(), { name: 'ExtensionError', message: `${file}:3 cannot be loaded: Expected identifier but found "="` })
+  for (let times = 0; times < 2; times++) {
+    await t.rejects(compiler.update(), {
+      name: 'ExtensionError',
+      message: `${file}:3 cannot be loaded: Expected identifier but found "="`
+    })
+  }
   await writeFile(file, 'export {}\n')
   await compiler.update()
   t.same((await readdir(target)).sort(), ['a.js', 'a.js.map'])

@@ -3,7 +3,15 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
-import { SignJWT, createLocalJWKSet, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify } from 'jose'
+import {
+  SignJWT,
+  createLocalJWKSet,
+  decodeJwt,
+  decodeProtectedHeader,
+  exportJWK,
+  generateKeyPair,
+  jwtVerify
+} from 'jose'
 import t from 'tap'
 import { createStorage, startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
@@ -55,17 +63,29 @@ function authorize (dev: DevProvider, overrides: Record<string, string | undefin
 }
 
 async function postToken (dev: DevProvider, parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  const response = await fetch(`${dev.issuer}/token`, { method: 'POST', headers, body: new URLSearchParams(parameters) })
+  const response = await fetch(`${dev.issuer}/token`, {
+    method: 'POST',
+    headers,
+    body: new URLSearchParams(parameters)
+  })
   return { status: response.status, body: await response.json() as Tokens }
 }
 
 /** The whole code flow, from the authorization request to the tokens. */
-async function signIn (dev: DevProvider, overrides: Record<string, string | undefined> = {}, browser: Browser = createBrowser()): Promise<Tokens> {
+async function signIn (
+  dev: DevProvider,
+  overrides: Record<string, string | undefined> = {},
+  browser: Browser = createBrowser()
+): Promise<Tokens> {
   return (await postToken(dev, await getCode(dev, overrides, browser))).body
 }
 
 /** The token request that is due after a sign-in, by the public client unless `client_id` says otherwise. */
-async function getCode (dev: DevProvider, overrides: Record<string, string | undefined> = {}, browser: Browser = createBrowser()) {
+async function getCode (
+  dev: DevProvider,
+  overrides: Record<string, string | undefined> = {},
+  browser: Browser = createBrowser()
+) {
   const { url, verifier } = authorize(dev, overrides)
   const answer = await browser.signIn(url, ADA)
   return {
@@ -84,8 +104,14 @@ async function errorOf (dev: DevProvider, overrides: Record<string, string | und
 }
 
 async function askUserinfo (dev: DevProvider, token: string | undefined) {
-  const response = await fetch(`${dev.issuer}/me`, { headers: token === undefined ? {} : { authorization: `Bearer ${token}` } })
-  return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() as Record<string, unknown> }
+  const response = await fetch(`${dev.issuer}/me`, {
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
+  })
+  return {
+    status: response.status,
+    challenge: response.headers.get('www-authenticate'),
+    body: (await response.json()) as Record<string, unknown>
+  }
 }
 
 function refresh (dev: DevProvider, token: string, more: Record<string, string> = {}) {
@@ -98,7 +124,9 @@ t.test('listens on loopback and nowhere else', async (t) => {
   }
   const dev = await start(t, { host: 'localhost' })
   t.match(dev.issuer, /^http:\/\/localhost:\d+$/)
-  await t.rejects(startDevProvider({ host: 'localhost', port: Number(new URL(dev.issuer).port) }), { code: 'EADDRINUSE' })
+  await t.rejects(startDevProvider({ host: 'localhost', port: Number(new URL(dev.issuer).port) }), {
+    code: 'EADDRINUSE'
+  })
 })
 
 t.test('describes itself', async (t) => {
@@ -130,16 +158,36 @@ t.test('signs a user in and gives tokens', async (t) => {
   t.equal(answer.origin + answer.pathname, REDIRECT_URI)
   t.strictSame([...answer.searchParams.keys()].sort(), ['code', 'state'], 'no iss')
 
-  const form = { grant_type: 'authorization_code', client_id: dev.clientId, code: answer.searchParams.get('code')!, redirect_uri: REDIRECT_URI, code_verifier: verifier }
-  t.match(await postToken(dev, { ...form, redirect_uri: `${REDIRECT_URI}/other` }), { status: 400, body: { error: 'invalid_grant' } })
-  t.match(await postToken(dev, { ...form, code_verifier: 'x'.repeat(43) }), { status: 400, body: { error: 'invalid_grant' } })
+  const form = {
+    grant_type: 'authorization_code',
+    client_id: dev.clientId,
+    code: answer.searchParams.get('code')!,
+    redirect_uri: REDIRECT_URI,
+    code_verifier: verifier
+  }
+  t.match(await postToken(dev, { ...form, redirect_uri: `${REDIRECT_URI}/other` }), {
+    status: 400,
+    body: { error: 'invalid_grant' }
+  })
+  t.match(await postToken(dev, { ...form, code_verifier: 'x'.repeat(43) }), {
+    status: 400,
+    body: { error: 'invalid_grant' }
+  })
   const { status, body } = await postToken(dev, form)
   t.equal(status, 200)
   t.equal(body.scope, SCOPE)
 
   const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
   const access = await verify(body.access_token, keys, { issuer: dev.issuer, audience: 'api://seed', typ: 'at+jwt' })
-  t.match(access.payload, { sub: 'ada', client_id: 'seed-dev', scope: SCOPE, name: 'Ada Lovelace', email: 'ada@example.com', email_verified: true, groups: ['engineering', 'admins'] })
+  t.match(access.payload, {
+    sub: 'ada',
+    client_id: 'seed-dev',
+    scope: SCOPE,
+    name: 'Ada Lovelace',
+    email: 'ada@example.com',
+    email_verified: true,
+    groups: ['engineering', 'admins']
+  })
   t.equal(access.payload.exp! - access.payload.iat!, 3600)
   t.type(access.payload.jti, 'string')
   const identity = await verify(body.id_token, keys, { issuer: dev.issuer, audience: 'seed-dev' })
@@ -153,10 +201,19 @@ t.test('signs with ES256, for a confidential client, with a lifetime of choice',
   const id = `${dev.clientId}-confidential`
   const { url, verifier } = authorize(dev, { client_id: id })
   const answer = await createBrowser().signIn(url, { login: 'bob', password: 'bob' })
-  const form = { grant_type: 'authorization_code', code: answer.searchParams.get('code')!, redirect_uri: REDIRECT_URI, code_verifier: verifier }
+  const form = {
+    grant_type: 'authorization_code',
+    code: answer.searchParams.get('code')!,
+    redirect_uri: REDIRECT_URI,
+    code_verifier: verifier
+  }
   t.match(await postToken(dev, { ...form, client_id: id }), { status: 401, body: { error: 'invalid_client' } })
-  const { body } = await postToken(dev, form, { authorization: `Basic ${Buffer.from(`${id}:dev-secret`).toString('base64')}` })
-  const { payload, protectedHeader } = await verify(body.access_token, await getJson<JSONWebKeySet>(dev, '/jwks'), { audience: dev.clientId })
+  const { body } = await postToken(dev, form, {
+    authorization: `Basic ${Buffer.from(`${id}:dev-secret`).toString('base64')}`
+  })
+  const { payload, protectedHeader } = await verify(body.access_token, await getJson<JSONWebKeySet>(dev, '/jwks'), {
+    audience: dev.clientId
+  })
   t.match(payload, { sub: 'bob', groups: ['engineering'], client_id: id })
   t.equal(payload.exp! - payload.iat!, 5)
   t.equal(protectedHeader.alg, 'ES256')
@@ -175,7 +232,9 @@ t.test('a browser with a session is not asked again', async (t) => {
 })
 
 t.test('a wrong password shows the page again', async (t) => {
-  const dev = await start(t, { users: [{ login: 'ev<e', password: 'eve', name: '"Eve"', email: 'eve@example.com', groups: [] }] })
+  const dev = await start(t, {
+    users: [{ login: 'ev<e', password: 'eve', name: '"Eve"', email: 'eve@example.com', groups: [] }]
+  })
   const browser = createBrowser()
   const page = await browser.get(authorize(dev).url)
   t.match(page, { status: 200, headers: { 'cache-control': 'no-store' } })
@@ -204,7 +263,18 @@ t.test('sends codes to loopback addresses only', async (t) => {
   for (const uri of ['http://localhost:1/cb', 'http://127.0.0.1/', 'http://[::1]:33418/a/b?c=d']) {
     t.match(await send(uri), { status: 200, body: /name="password"/ }, uri)
   }
-  for (const uri of ['https://localhost/cb', 'http://example.com/cb', 'http://localhost.example.com/', 'http://localhost@example.com/', 'http://ada@localhost/', 'http://127.0.0.1/#x', 'http://10.0.0.1/', 'seed://cb', 'nonsense', undefined]) {
+  for (const uri of [
+    'https://localhost/cb',
+    'http://example.com/cb',
+    'http://localhost.example.com/',
+    'http://localhost@example.com/',
+    'http://ada@localhost/',
+    'http://127.0.0.1/#x',
+    'http://10.0.0.1/',
+    'seed://cb',
+    'nonsense',
+    undefined
+  ]) {
     t.match(await send(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
   }
 })
@@ -224,9 +294,17 @@ t.test('refuses what it should', async (t) => {
 t.test('refresh tokens rotate, and a spent one ends the grant', async (t) => {
   const dev = await start(t)
   const first = await signIn(dev)
-  t.match(await refresh(dev, first.refresh_token, { resource: 'http://localhost:3000/mcp' }), { status: 400, body: { error: 'invalid_target' } })
+  t.match(await refresh(dev, first.refresh_token, { resource: 'http://localhost:3000/mcp' }), {
+    status: 400,
+    body: { error: 'invalid_target' }
+  })
   const second = await refresh(dev, (await signIn(dev)).refresh_token)
-  t.match(decodeJwt(second.body.access_token), { sub: 'ada', aud: dev.clientId, scope: SCOPE, groups: ['engineering', 'admins'] })
+  t.match(decodeJwt(second.body.access_token), {
+    sub: 'ada',
+    aud: dev.clientId,
+    scope: SCOPE,
+    groups: ['engineering', 'admins']
+  })
 
   const spent = await signIn(dev)
   const { body: successor } = await refresh(dev, spent.refresh_token)
@@ -239,7 +317,10 @@ t.test('refresh tokens rotate, and a spent one ends the grant', async (t) => {
 t.test('revokes one token, all of a user, and forgets users', async (t) => {
   const dev = await start(t)
   const [one, two, three] = [await signIn(dev), await signIn(dev), await signIn(dev)]
-  const revoked = await fetch(`${dev.issuer}/token/revocation`, { method: 'POST', body: new URLSearchParams({ client_id: dev.clientId, token: one.refresh_token }) })
+  const revoked = await fetch(`${dev.issuer}/token/revocation`, {
+    method: 'POST',
+    body: new URLSearchParams({ client_id: dev.clientId, token: one.refresh_token })
+  })
   t.equal(revoked.status, 200)
   t.match(await refresh(dev, one.refresh_token), { status: 400 })
   const { body: successor } = await refresh(dev, two.refresh_token)
@@ -255,7 +336,9 @@ t.test('revokes one token, all of a user, and forgets users', async (t) => {
 })
 
 t.test('has the quirks of real providers', async (t) => {
-  const dev = await start(t, { quirks: { opaqueTokens: true, noRefreshToken: true, missingGroups: true, emailVerified: false, issParameter: true } })
+  const dev = await start(t, {
+    quirks: { opaqueTokens: true, noRefreshToken: true, missingGroups: true, emailVerified: false, issParameter: true }
+  })
   t.match(await getJson(dev, DISCOVERY), { authorization_response_iss_parameter_supported: true })
   t.equal((await createBrowser().signIn(authorize(dev).url, ADA)).searchParams.get('iss'), dev.issuer)
   const tokens = await signIn(dev)
@@ -272,7 +355,14 @@ t.test('has the quirks of real providers', async (t) => {
 
 t.test('userinfo answers for the access tokens that live, of either form', async (t) => {
   const dev = await start(t)
-  const ada = { sub: 'ada', name: 'Ada Lovelace', preferred_username: 'ada', email: 'ada@example.com', email_verified: true, groups: ['engineering', 'admins'] }
+  const ada = {
+    sub: 'ada',
+    name: 'Ada Lovelace',
+    preferred_username: 'ada',
+    email: 'ada@example.com',
+    email_verified: true,
+    groups: ['engineering', 'admins']
+  }
   for (const opaqueTokens of [false, true]) {
     Object.assign(dev.quirks, { opaqueTokens, groupsByScope: false })
     const tokens = await signIn(dev)
@@ -280,9 +370,17 @@ t.test('userinfo answers for the access tokens that live, of either form', async
     t.strictSame(await askUserinfo(dev, tokens.access_token), { status: 200, challenge: null, body: ada })
     const narrow = await signIn(dev, { scope: 'openid email' })
     dev.quirks.groupsByScope = true
-    t.strictSame((await askUserinfo(dev, narrow.access_token)).body, { sub: 'ada', email: ada.email, email_verified: true })
+    t.strictSame((await askUserinfo(dev, narrow.access_token)).body, {
+      sub: 'ada',
+      email: ada.email,
+      email_verified: true
+    })
     const other = await signIn(dev, { scope: 'mcp:read', nonce: undefined })
-    t.match(await askUserinfo(dev, other.access_token), { status: 403, challenge: 'Bearer error="insufficient_scope"', body: { error: 'insufficient_scope' } })
+    t.match(await askUserinfo(dev, other.access_token), {
+      status: 403,
+      challenge: 'Bearer error="insufficient_scope"',
+      body: { error: 'insufficient_scope' }
+    })
     dev.revoke('ada')
     t.match(await askUserinfo(dev, tokens.access_token), { status: 401 }, 'revoked')
   }
@@ -290,9 +388,20 @@ t.test('userinfo answers for the access tokens that live, of either form', async
   dev.quirks.opaqueTokens = false
   const { access_token: jwt } = await signIn(dev)
   const { privateKey: stranger } = await generateKeyPair('ES256')
-  const bad = [undefined, 'made-up', 'a.b.c', identity, await dev.mint(), await dev.mint({}, { kid: 'unknown' }),
-    await dev.mint(decodeJwt(jwt), {}, stranger), await dev.mint({ ...decodeJwt(jwt), iss: 'http://localhost' }), await dev.mint({ ...decodeJwt(jwt), exp: 1 })]
-  for (const token of bad) t.match(await askUserinfo(dev, token), { status: 401, challenge: 'Bearer error="invalid_token"' }, token ?? 'none')
+  const bad = [
+    undefined,
+    'made-up',
+    'a.b.c',
+    identity,
+    await dev.mint(),
+    await dev.mint({}, { kid: 'unknown' }),
+    await dev.mint(decodeJwt(jwt), {}, stranger),
+    await dev.mint({ ...decodeJwt(jwt), iss: 'http://localhost' }),
+    await dev.mint({ ...decodeJwt(jwt), exp: 1 })
+  ]
+  for (const token of bad) {
+    t.match(await askUserinfo(dev, token), { status: 401, challenge: 'Bearer error="invalid_token"' }, token ?? 'none')
+  }
   t.equal((await askUserinfo(dev, await dev.mint(decodeJwt(jwt)))).status, 200)
   dev.users.splice(0, 1)
   for (const token of [opaque, jwt]) t.equal((await askUserinfo(dev, token)).status, 401, 'of a user who is gone')
@@ -304,7 +413,11 @@ t.test('ID tokens that say who signed in, and nothing else', async (t) => {
   t.strictSame(Object.keys(decodeJwt(token)).sort(), ['aud', 'exp', 'iat', 'iss', 'nonce', 'sid', 'sub'])
   t.match((await askUserinfo(dev, access)).body, { name: 'Ada Lovelace', email: 'ada@example.com' })
   dev.quirks.idTokenClaims = true
-  t.match(decodeJwt((await signIn(dev, { scope: 'openid' })).id_token), { name: undefined, email: undefined, groups: ['engineering', 'admins'] })
+  t.match(decodeJwt((await signIn(dev, { scope: 'openid' })).id_token), {
+    name: undefined,
+    email: undefined,
+    groups: ['engineering', 'admins']
+  })
 })
 
 t.test('fixed redirect URIs', async (t) => {
@@ -312,7 +425,14 @@ t.test('fixed redirect URIs', async (t) => {
   const dev = await start(t, { fixedRedirectUris: fixed })
   const send = (uri: string | undefined) => createBrowser().get(authorize(dev, { redirect_uri: uri }).url)
   for (const uri of fixed) t.match(await send(uri), { status: 200, body: /name="password"/ }, uri)
-  for (const uri of ['http://localhost:3001/oauth/callback', 'http://localhost:3000/oauth/callback/', 'http://127.0.0.1:3000/oauth/callback', REDIRECT_URI, 'http://127.0.0.1/', undefined]) {
+  for (const uri of [
+    'http://localhost:3001/oauth/callback',
+    'http://localhost:3000/oauth/callback/',
+    'http://127.0.0.1:3000/oauth/callback',
+    REDIRECT_URI,
+    'http://127.0.0.1/',
+    undefined
+  ]) {
     t.match(await send(uri), { status: 400, body: /redirect_uri/ }, uri ?? 'none')
   }
   t.type((await postToken(dev, await getCode(dev, { redirect_uri: fixed[0] }))).body.access_token, 'string')
@@ -320,16 +440,26 @@ t.test('fixed redirect URIs', async (t) => {
 
 t.test('clients that authenticate in every way', async (t) => {
   const { privateKey, publicKey } = await generateKeyPair('ES256')
-  const dev = await start(t, { clientPublicJwks: { keys: [{ ...await exportJWK(publicKey), kid: 'one', alg: 'ES256', use: 'sig' }] } })
+  const dev = await start(t, {
+    clientPublicJwks: { keys: [{ ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }] }
+  })
   const id = `${dev.clientId}-key`
-  const assertion = (audience: string, key = privateKey) => new SignJWT({ jti: randomUUID() })
-    .setProtectedHeader({ alg: 'ES256', kid: 'one' }).setIssuer(id).setSubject(id).setAudience(audience).setExpirationTime('1m').sign(key)
+  const assertion = (audience: string, key = privateKey) =>
+    new SignJWT({ jti: randomUUID() })
+      .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+      .setIssuer(id)
+      .setSubject(id)
+      .setAudience(audience)
+      .setExpirationTime('1m')
+      .sign(key)
   const byKey = async (proof: string) => postToken(dev, {
     ...await getCode(dev, { client_id: id }),
     client_assertion: proof,
     client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
   })
-  for (const audience of [dev.issuer, `${dev.issuer}/token`]) t.match(await byKey(await assertion(audience)), { status: 200, body: { token_type: 'Bearer' } }, audience)
+  for (const audience of [dev.issuer, `${dev.issuer}/token`]) {
+    t.match(await byKey(await assertion(audience)), { status: 200, body: { token_type: 'Bearer' } }, audience)
+  }
   t.equal(dev.lastTokenRequest().scheme, undefined)
   dev.quirks.trailingSlashIssuer = true
   t.match(await byKey(await assertion(`${dev.issuer}/`)), { status: 200 }, 'the issuer as it is called now')
@@ -340,46 +470,85 @@ t.test('clients that authenticate in every way', async (t) => {
 
   const post = `${dev.clientId}-post`
   t.match(await postToken(dev, await getCode(dev, { client_id: post })), { status: 401 })
-  t.match(await postToken(dev, { ...await getCode(dev, { client_id: post }), client_secret: 'dev-secret' }), { status: 200 })
+  t.match(await postToken(dev, { ...(await getCode(dev, { client_id: post })), client_secret: 'dev-secret' }), {
+    status: 200
+  })
   t.match(dev.lastTokenRequest().form, { client_id: post, client_secret: 'dev-secret' })
-  t.match(await createBrowser().get(authorize(await start(t), { client_id: id }).url), { status: 400, body: /invalid_client/ }, 'no keys, no client')
+  t.match(
+    await createBrowser().get(authorize(await start(t), { client_id: id }).url),
+    { status: 400, body: /invalid_client/ },
+    'no keys, no client'
+  )
 })
 
 t.test('is like Google', async (t) => {
-  const dev = await start(t, { quirks: { opaqueTokens: true, refuseOfflineAccess: true, offlineByParameter: true, scopeAliases: true, hostedDomain: 'example.com' } })
+  const dev = await start(t, {
+    quirks: {
+      opaqueTokens: true,
+      refuseOfflineAccess: true,
+      offlineByParameter: true,
+      scopeAliases: true,
+      hostedDomain: 'example.com'
+    }
+  })
   t.match(await errorOf(dev, { scope: 'openid offline_access' }), ['invalid_scope', /offline_access/])
-  for (const parameters of [{}, { access_type: 'offline' }, { prompt: 'consent' }, { access_type: 'online', prompt: 'consent' }]) {
+  for (const parameters of [
+    {},
+    { access_type: 'offline' },
+    { prompt: 'consent' },
+    { access_type: 'online', prompt: 'consent' }
+  ]) {
     t.equal((await signIn(dev, parameters)).refresh_token, undefined, JSON.stringify(parameters))
   }
   const tokens = await signIn(dev, { access_type: 'offline', prompt: 'select_account consent' })
-  const scope = 'openid https://www.googleapis.com/auth/userinfo.profile https://www.googleapis.com/auth/userinfo.email groups mcp:read'
+  const scope =
+    'openid https://www.googleapis.com/auth/userinfo.profile https://www.googleapis.com/auth/userinfo.email groups mcp:read'
   t.equal(tokens.scope, scope)
   t.match(decodeJwt(tokens.id_token), { hd: 'example.com', name: 'Ada Lovelace', email: 'ada@example.com' })
   t.match((await askUserinfo(dev, tokens.access_token)).body, { hd: 'example.com', email: 'ada@example.com' })
   const { body } = await refresh(dev, tokens.refresh_token)
   t.equal(body.scope, scope)
-  t.match(await refresh(dev, body.refresh_token, { scope }), { status: 200, body: { scope } }, 'understands its own names')
+  t.match(
+    await refresh(dev, body.refresh_token, { scope }),
+    { status: 200, body: { scope } },
+    'understands its own names'
+  )
   dev.quirks.noRefreshToken = true
   t.equal((await signIn(dev, { access_type: 'offline', prompt: 'consent' })).refresh_token, undefined)
 })
 
 t.test('is like Entra', async (t) => {
   const tid = '11111111-2222-3333-4444-555555555555'
-  const dev = await start(t, { quirks: { refuseResource: true, refreshNeedsScope: true, issuerTemplate: tid, groupsOverage: true } })
+  const dev = await start(t, {
+    quirks: { refuseResource: true, refreshNeedsScope: true, issuerTemplate: tid, groupsOverage: true }
+  })
   const iss = `${dev.issuer}/${tid}/v2.0`
-  for (const path of [DISCOVERY, `/common/v2.0${DISCOVERY}`]) t.match(await getJson(dev, path), { issuer: `${dev.issuer}/{tenantid}/v2.0`, jwks_uri: `${dev.issuer}/jwks` }, path)
+  for (const path of [DISCOVERY, `/common/v2.0${DISCOVERY}`]) {
+    t.match(await getJson(dev, path), { issuer: `${dev.issuer}/{tenantid}/v2.0`, jwks_uri: `${dev.issuer}/jwks` }, path)
+  }
   t.match(await getJson(dev, `/${tid}/v2.0${DISCOVERY}`), { issuer: iss, token_endpoint: `${dev.issuer}/token` })
   t.strictSame(dev.hits(), { [DISCOVERY]: 3 })
 
   const resource = 'urn:seed:dev'
   t.match(await errorOf(dev, { resource }), ['invalid_request', /^AADSTS9010010/])
-  t.match(await postToken(dev, { ...await getCode(dev), resource }), { status: 400, body: { error: 'invalid_request', error_description: /^AADSTS9010010/ } })
+  t.match(await postToken(dev, { ...(await getCode(dev)), resource }), {
+    status: 400,
+    body: { error: 'invalid_request', error_description: /^AADSTS9010010/ }
+  })
 
   const tokens = await signIn(dev)
   const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
   const identity = (await verify(tokens.id_token, keys, { issuer: iss, audience: dev.clientId })).payload
-  t.match(identity, { tid, hasgroups: true, _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint: /ada/ } }, groups: undefined })
-  t.match((await verify(tokens.access_token, keys, { issuer: iss, audience: dev.clientId, typ: 'at+jwt' })).payload, { tid })
+  t.match(identity, {
+    tid,
+    hasgroups: true,
+    _claim_names: { groups: 'src1' },
+    _claim_sources: { src1: { endpoint: /ada/ } },
+    groups: undefined
+  })
+  t.match((await verify(tokens.access_token, keys, { issuer: iss, audience: dev.clientId, typ: 'at+jwt' })).payload, {
+    tid
+  })
   t.equal((await askUserinfo(dev, tokens.access_token)).body['tid'], tid)
   t.equal(decodeJwt(await dev.mint()).iss, iss)
 
@@ -391,7 +560,10 @@ t.test('is like Entra', async (t) => {
 })
 
 t.test('is like Auth0', async (t) => {
-  const dev = await start(t, { audience: 'api://seed', quirks: { audienceParameter: true, trailingSlashIssuer: true, issParameter: true } })
+  const dev = await start(t, {
+    audience: 'api://seed',
+    quirks: { audienceParameter: true, trailingSlashIssuer: true, issParameter: true }
+  })
   t.match(await getJson(dev, DISCOVERY), { issuer: `${dev.issuer}/` })
   t.equal((await createBrowser().signIn(authorize(dev).url, ADA)).searchParams.get('iss'), `${dev.issuer}/`)
   for (const audience of [undefined, 'api://other']) {
@@ -431,19 +603,39 @@ async function subjectToken (dev: DevProvider): Promise<string> {
   return body.access_token
 }
 
-const basic = (clientId: string) => ({ authorization: `Basic ${Buffer.from(`${clientId}:dev-secret`).toString('base64')}` })
+const basic = (clientId: string) => ({
+  authorization: `Basic ${Buffer.from(`${clientId}:dev-secret`).toString('base64')}`
+})
 
 t.test('exchanges an access token for one for another API (RFC 8693)', async (t) => {
   const token = 'urn:ietf:params:oauth:token-type:access_token'
   for (const opaqueTokens of [false, true]) {
     const dev = await start(t, { quirks: { opaqueTokens, exchangeAudiences: ['orders'], exchangedTtlSeconds: 60 } })
-    const form = { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: await subjectToken(dev), subject_token_type: token, audience: 'orders' }
-    const exchange = (changes: Record<string, string> = {}, client = 'seed-dev-confidential') => postToken(dev, { ...form, ...changes }, basic(client))
+    const form = {
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      subject_token: await subjectToken(dev),
+      subject_token_type: token,
+      audience: 'orders'
+    }
+    const exchange = (changes: Record<string, string> = {}, client = 'seed-dev-confidential') =>
+      postToken(dev, { ...form, ...changes }, basic(client))
 
     const { status, body } = await exchange({ scope: 'mcp:read' })
-    t.match({ status, body }, { status: 200, body: { issued_token_type: token, token_type: 'Bearer', expires_in: 60, scope: 'mcp:read' } })
-    const { payload } = await verify(body.access_token, await getJson(dev, '/jwks'), { issuer: dev.issuer, audience: 'orders', typ: 'at+jwt' })
-    t.match(payload, { sub: 'ada', azp: 'seed-dev-confidential', act: { sub: 'seed-dev-confidential' }, scope: 'mcp:read' })
+    t.match(
+      { status, body },
+      { status: 200, body: { issued_token_type: token, token_type: 'Bearer', expires_in: 60, scope: 'mcp:read' } }
+    )
+    const { payload } = await verify(body.access_token, await getJson(dev, '/jwks'), {
+      issuer: dev.issuer,
+      audience: 'orders',
+      typ: 'at+jwt'
+    })
+    t.match(payload, {
+      sub: 'ada',
+      azp: 'seed-dev-confidential',
+      act: { sub: 'seed-dev-confidential' },
+      scope: 'mcp:read'
+    })
     t.notHas((await exchange()).body, { scope: '' })
     t.equal((await askUserinfo(dev, body.access_token)).status, 401, 'it is for that API and for nothing here')
 
@@ -456,11 +648,28 @@ t.test('exchanges an access token for one for another API (RFC 8693)', async (t)
       [{ subject_token: await dev.mint() }, 'invalid_request'],
       [{ subject_token_type: 'urn:ietf:params:oauth:token-type:id_token' }, 'invalid_request'],
       [{ requested_token_type: 'urn:ietf:params:oauth:token-type:refresh_token' }, 'invalid_request']
-    ] as Array<[Record<string, string>, string]>) t.match(await exchange(changes), { status: 400, body: { error } }, JSON.stringify(changes))
-    t.match(await exchange({ client_id: 'seed-dev-post', client_secret: 'dev-secret' }, 'seed-dev-post'), { status: 400 }, 'two ways of authentication')
-    t.match(await postToken(dev, { ...form, client_id: 'seed-dev-post', client_secret: 'dev-secret' }), { status: 400, body: { error: 'invalid_request' } }, "another client's token")
-    t.match(await postToken(dev, { ...form, client_id: dev.clientId }), { status: 400, body: { error: 'unauthorized_client' } }, 'a public client')
-    t.match(await postToken(dev, form, { authorization: 'Basic eDp5' }), { status: 401, body: { error: 'invalid_client' } })
+    ] as Array<[Record<string, string>, string]>) {
+      t.match(await exchange(changes), { status: 400, body: { error } }, JSON.stringify(changes))
+    }
+    t.match(
+      await exchange({ client_id: 'seed-dev-post', client_secret: 'dev-secret' }, 'seed-dev-post'),
+      { status: 400 },
+      'two ways of authentication'
+    )
+    t.match(
+      await postToken(dev, { ...form, client_id: 'seed-dev-post', client_secret: 'dev-secret' }),
+      { status: 400, body: { error: 'invalid_request' } },
+      "another client's token"
+    )
+    t.match(
+      await postToken(dev, { ...form, client_id: dev.clientId }),
+      { status: 400, body: { error: 'unauthorized_client' } },
+      'a public client'
+    )
+    t.match(await postToken(dev, form, { authorization: 'Basic eDp5' }), {
+      status: 401,
+      body: { error: 'invalid_client' }
+    })
 
     for (const delegation of ['on-behalf-of', undefined] as const) {
       dev.quirks.delegation = delegation
@@ -474,8 +683,14 @@ t.test('exchanges an access token for one for another API (RFC 8693)', async (t)
 
 t.test("gives tokens on behalf of a user, in Entra's way", async (t) => {
   const dev = await start(t, { quirks: { delegation: 'on-behalf-of', exchangeAudiences: ['api://orders'] } })
-  const form = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion: await subjectToken(dev), requested_token_use: 'on_behalf_of', scope: 'api://orders/Read api://orders/Write' }
-  const send = (changes: Record<string, string> = {}) => postToken(dev, { ...form, ...changes }, basic('seed-dev-confidential'))
+  const form = {
+    grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    assertion: await subjectToken(dev),
+    requested_token_use: 'on_behalf_of',
+    scope: 'api://orders/Read api://orders/Write'
+  }
+  const send = (changes: Record<string, string> = {}) =>
+    postToken(dev, { ...form, ...changes }, basic('seed-dev-confidential'))
   const { body } = await send()
   t.match(decodeJwt(body.access_token), { aud: 'api://orders', sub: 'ada', scope: 'Read Write' })
   t.notHas(body, { issued_token_type: '' })
@@ -486,7 +701,9 @@ t.test("gives tokens on behalf of a user, in Entra's way", async (t) => {
     [{ requested_token_use: '' }, 'invalid_request'],
     [{ assertion: '' }, 'invalid_grant'],
     [{ assertion: await dev.mint() }, 'invalid_grant']
-  ] as Array<[Record<string, string>, string]>) t.match(await send(changes), { status: 400, body: { error } }, JSON.stringify(changes))
+  ] as Array<[Record<string, string>, string]>) {
+    t.match(await send(changes), { status: 400, body: { error } }, JSON.stringify(changes))
+  }
   dev.quirks.delegation = 'token-exchange'
   t.match(await send(), { status: 400, body: { error: 'unsupported_grant_type' } })
 })
@@ -495,7 +712,8 @@ t.test('rotates refresh tokens of confidential clients, and does not say how lon
   const dev = await start(t)
   const { client_id: clientId, ...form } = await getCode(dev, { client_id: 'seed-dev-confidential' })
   const { refresh_token: first } = (await postToken(dev, form, basic(clientId))).body
-  const use = async () => (await postToken(dev, { grant_type: 'refresh_token', refresh_token: first }, basic(clientId))).body
+  const use = async () =>
+    (await postToken(dev, { grant_type: 'refresh_token', refresh_token: first }, basic(clientId))).body
   const usual = await use()
   t.equal(usual.refresh_token, first)
   t.has(usual, { expires_in: 3600 })
@@ -509,7 +727,11 @@ t.test('has no revocation endpoint when told so', async (t) => {
   const dev = await start(t, { quirks: { noRevocation: true } })
   t.notHas(await getJson(dev, DISCOVERY), 'revocation_endpoint')
   const { refresh_token: token } = await signIn(dev)
-  const revoke = () => fetch(`${dev.issuer}/token/revocation`, { method: 'POST', body: new URLSearchParams({ client_id: dev.clientId, token }) })
+  const revoke = () =>
+    fetch(`${dev.issuer}/token/revocation`, {
+      method: 'POST',
+      body: new URLSearchParams({ client_id: dev.clientId, token })
+    })
   t.equal((await revoke()).status, 404)
   t.match(await refresh(dev, token), { status: 200 })
 })
@@ -555,13 +777,32 @@ t.test('tells clients that a user signed out', async (t) => {
   t.equal(decodeJwt((await refresh(dev, oldRefresh)).body.id_token)['sid'], decodeJwt(old)['sid'])
   await dev.backchannelLogout('ada', uri)
   t.match(seen[1]!.type, /^application\/x-www-form-urlencoded/)
-  const { payload } = await verify(seen[1]!.token, await getJson(dev, '/jwks'), { issuer: dev.issuer, audience: dev.clientId, typ: 'logout+jwt', requiredClaims: ['iat', 'exp', 'jti'] })
-  t.match(payload, { sub: 'ada', sid: decodeJwt(identity)['sid'], events: { 'http://schemas.openid.net/event/backchannel-logout': {} }, nonce: undefined })
+  const { payload } = await verify(seen[1]!.token, await getJson(dev, '/jwks'), {
+    issuer: dev.issuer,
+    audience: dev.clientId,
+    typ: 'logout+jwt',
+    requiredClaims: ['iat', 'exp', 'jti']
+  })
+  t.match(payload, {
+    sub: 'ada',
+    sid: decodeJwt(identity)['sid'],
+    events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+    nonce: undefined
+  })
   t.not(payload.jti, before.jti)
 
   const secret = randomBytes(32)
-  await dev.backchannelLogout('bob', uri, { claims: { sub: undefined, sid: 'x', nonce: 'n', aud: 'other' }, header: { typ: 'JWT', alg: 'HS256' }, key: secret })
-  t.match((await jwtVerify(seen[2]!.token, secret, { typ: 'JWT' })).payload, { sub: undefined, sid: 'x', nonce: 'n', aud: 'other' })
+  await dev.backchannelLogout('bob', uri, {
+    claims: { sub: undefined, sid: 'x', nonce: 'n', aud: 'other' },
+    header: { typ: 'JWT', alg: 'HS256' },
+    key: secret
+  })
+  t.match((await jwtVerify(seen[2]!.token, secret, { typ: 'JWT' })).payload, {
+    sub: undefined,
+    sid: 'x',
+    nonce: 'n',
+    aud: 'other'
+  })
   await t.rejects(dev.backchannelLogout('ada', 'http://example.com/logout'), { message: /stays on loopback/ })
 })
 
@@ -575,16 +816,30 @@ t.test('remembers what it was asked', async (t) => {
   t.equal(page.forms[0]!.fields['login'], '"ada"')
 
   dev.setFault('/token', 'down')
-  await t.rejects(postToken(dev, { grant_type: 'refresh_token', refresh_token: 'x', unheard_of: 'y' }, { authorization: 'Basic eA==' }))
-  t.strictSame(dev.lastTokenRequest(), { form: { grant_type: 'refresh_token', refresh_token: 'x', unheard_of: 'y' }, scheme: 'Basic' })
-  const { status } = await fetch(`${(await start(t)).issuer}/token`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })
+  await t.rejects(
+    postToken(
+      dev,
+      { grant_type: 'refresh_token', refresh_token: 'x', unheard_of: 'y' },
+      { authorization: 'Basic eA==' }
+    )
+  )
+  t.strictSame(dev.lastTokenRequest(), {
+    form: { grant_type: 'refresh_token', refresh_token: 'x', unheard_of: 'y' },
+    scheme: 'Basic'
+  })
+  const { status } = await fetch(`${(await start(t)).issuer}/token`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}'
+  })
   t.equal(status, 400, 'only forms')
 })
 
 t.test('says when the user signed in, to those who ask', async (t) => {
   const dev = await start(t)
   const browser = createBrowser()
-  const timeOf = async (overrides: Record<string, string>) => decodeJwt((await signIn(dev, overrides, browser)).id_token)['auth_time']
+  const timeOf = async (overrides: Record<string, string>) =>
+    decodeJwt((await signIn(dev, overrides, browser)).id_token)['auth_time']
   t.equal(await timeOf({}), undefined)
   const first = await timeOf({ max_age: '600' })
   t.ok(Math.abs(Date.now() / 1000 - Number(first)) < 30)
@@ -632,7 +887,12 @@ t.test('rotates its keys while it runs', async (t) => {
 t.test('mints any token', async (t) => {
   const dev = await start(t)
   const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
-  const good = await verify(await dev.mint(), keys, { issuer: dev.issuer, audience: dev.clientId, typ: 'at+jwt', requiredClaims: ['sub', 'client_id', 'scope', 'iat', 'exp', 'jti'] })
+  const good = await verify(await dev.mint(), keys, {
+    issuer: dev.issuer,
+    audience: dev.clientId,
+    typ: 'at+jwt',
+    requiredClaims: ['sub', 'client_id', 'scope', 'iat', 'exp', 'jti']
+  })
   t.equal(good.payload.exp! - good.payload.iat!, 300)
   const odd = await dev.mint({ sub: 'bob', exp: undefined }, { typ: 'JWT', kid: undefined })
   t.match(decodeJwt(odd), { sub: 'bob', exp: undefined, aud: dev.clientId })
@@ -730,10 +990,23 @@ t.test('the scripted browser sends forms as a real one does', async (t) => {
     const { origin, cookie, 'sec-fetch-site': site } = req.headers
     const fields = new URLSearchParams(await text(req))
     seen.push({ method: req.method, url: req.url, origin, cookie, site, fields: Object.fromEntries(fields) })
-    if (fields.has('decision')) return res.writeHead(303, { location: `http://localhost:9/cb?${fields.get('decision') === 'allow' ? 'code=c' : 'error=access_denied'}` }).end()
+    if (fields.has('decision')) {
+      return res
+        .writeHead(303, {
+          location: `http://localhost:9/cb?${fields.get('decision') === 'allow' ? 'code=c' : 'error=access_denied'}`
+        })
+        .end()
+    }
     if (req.url!.startsWith('/search')) return res.end('nothing found')
     if (req.url!.startsWith('/consent')) {
-      return res.writeHead(200, { 'content-type': 'text/html', 'set-cookie': ['gone=; Max-Age=0; Path=/', 'later=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/', 'bound=1; HttpOnly; Path=/consent'] }).end(`
+      return res.writeHead(200, {
+        'content-type': 'text/html',
+        'set-cookie': [
+          'gone=; Max-Age=0; Path=/',
+          'later=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/',
+          'bound=1; HttpOnly; Path=/consent'
+        ]
+      }).end(`
         <form action=/search><input name=q value='it&apos;s'></form>
         <form method="POST" action="/consent?a=1&amp;b=2">
           <input type="hidden" name="token" value="&quot;&#60;&#x3E; &nope;">
@@ -741,7 +1014,12 @@ t.test('the scripted browser sends forms as a real one does', async (t) => {
           <button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button>
         </form>`)
     }
-    res.writeHead(302, { location: req.url === '/loop' ? '/loop' : '/consent', 'set-cookie': ['gone=1; Path=/', 'later=1; Path=/', 'elsewhere=1; Path=/elsewhere', 'kept=a=b'] }).end()
+    res
+      .writeHead(302, {
+        location: req.url === '/loop' ? '/loop' : '/consent',
+        'set-cookie': ['gone=1; Path=/', 'later=1; Path=/', 'elsewhere=1; Path=/elsewhere', 'kept=a=b']
+      })
+      .end()
   }).listen(0, '127.0.0.1')
   t.teardown(() => server.close())
   await once(server, 'listening')
@@ -755,12 +1033,28 @@ t.test('the scripted browser sends forms as a real one does', async (t) => {
   await browser.submit(page.forms[0]!)
   t.strictSame(seen, [
     { method: 'GET', url: '/', origin: undefined, cookie: undefined, site: 'none', fields: {} },
-    { method: 'GET', url: '/consent', origin: undefined, cookie: 'gone=1; later=1; kept=a=b', site: 'none', fields: {} },
-    { method: 'POST', url: '/consent?a=1&b=2', origin, cookie: 'kept=a=b; bound=1', site: 'same-origin', fields: { token: '"<> &nope;', seen: 'yes', decision: 'deny' } },
+    {
+      method: 'GET',
+      url: '/consent',
+      origin: undefined,
+      cookie: 'gone=1; later=1; kept=a=b',
+      site: 'none',
+      fields: {}
+    },
+    {
+      method: 'POST',
+      url: '/consent?a=1&b=2',
+      origin,
+      cookie: 'kept=a=b; bound=1',
+      site: 'same-origin',
+      fields: { token: '"<> &nope;', seen: 'yes', decision: 'deny' }
+    },
     { method: 'GET', url: '/search?q=it%27s', origin: undefined, cookie: 'kept=a=b', site: 'same-origin', fields: {} }
   ])
 
   const only = (await browser.get(`${origin}/consent`)).forms[1]!
-  t.match(await browser.submit(only, { decision: 'allow' }, (url) => url.port === '9'), { url: { href: 'http://localhost:9/cb?code=c' } })
+  t.match(await browser.submit(only, { decision: 'allow' }, (url) => url.port === '9'), {
+    url: { href: 'http://localhost:9/cb?code=c' }
+  })
   await t.rejects(browser.get(`${origin}/loop`), { message: /More than 20 redirects/ })
 })

@@ -11,14 +11,29 @@ import { ROOT } from '../support/root.ts'
 
 /** `npm run dev` and files that are saved: a real process, real clients of both eras that stay connected. */
 
-const tool = (name: string, answer: string, from: string, description = 'does'): string => `import { Type, defineTool } from '${from}'
+const tool = (
+  name: string,
+  answer: string,
+  from: string,
+  description = 'does'
+): string => `import { Type, defineTool } from '${from}'
 
 export const it = defineTool({ name: '${name}', description: '${description}', input: Type.Object({}), handler: () => ${answer} })
 `
 
-async function startDev (t: Test, program: string, cwd: string, env: Record<string, string> = {}): Promise<TestProcess & { url: string }> {
+async function startDev (
+  t: Test,
+  program: string,
+  cwd: string,
+  env: Record<string, string> = {}
+): Promise<TestProcess & { url: string }> {
   const port = await freePort()
-  const dev = startProcess(t, [program], { PORT: String(port), DEV_PROVIDER_PORT: String(await freePort()), AUTH_REQUIRED: 'false', ...env }, cwd)
+  const dev = startProcess(
+    t,
+    [program],
+    { PORT: String(port), DEV_PROVIDER_PORT: String(await freePort()), AUTH_REQUIRED: 'false', ...env },
+    cwd
+  )
   await dev.printed(/Ctrl-C stops everything/)
   return { ...dev, url: `http://localhost:${port}` }
 }
@@ -44,9 +59,14 @@ async function connect (t: Test, url: string, mode: 'legacy' | 'auto') {
   return {
     transport,
     names: async () => (await client.listTools()).tools.map(({ name }) => name),
-    call: async (name: string) => ((await client.callTool({ name, arguments: {} })).content[0] as { text: string }).text,
+    call: async (name: string) =>
+      ((await client.callTool({ name, arguments: {} })).content[0] as { text: string }).text,
     async changed (times: number) {
-      while (told.changes < times) await new Promise<void>((resolve) => { wake = resolve })
+      while (told.changes < times) {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
     }
   }
 }
@@ -54,7 +74,9 @@ async function connect (t: Test, url: string, mode: 'legacy' | 'auto') {
 /** Resolves with the log line that has this message for the nth time. */
 async function line (dev: TestProcess, message: string, nth = 1): Promise<Record<string, unknown>> {
   for (;;) {
-    const found = (await dev.output()).split('\n').filter((text) => text.includes(message) && text.endsWith('}'))[nth - 1]
+    const found = (await dev.output()).split('\n').filter((text) => text.includes(message) && text.endsWith('}'))[
+      nth - 1
+    ]
     if (found !== undefined) return JSON.parse(found) as Record<string, unknown>
     await once(dev.child, 'printed')
   }
@@ -65,18 +87,25 @@ const BROKEN = 'Saved files cannot be loaded'
 t.test('a saved file of this repository is live in sessions that go on', async (t) => {
   // A copy, as other tests load the tools of this one.
   const folder = await emptyFolder(t)
-  for (const path of ['dev', 'plugins', 'routes', 'src', 'package.json', 'tsconfig.json']) await cp(join(ROOT, path), join(folder, path), { recursive: true })
+  for (const path of ['dev', 'plugins', 'routes', 'src', 'package.json', 'tsconfig.json']) {
+    await cp(join(ROOT, path), join(folder, path), { recursive: true })
+  }
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await mkdir(join(folder, '.dev/src/tools'), { recursive: true })
   await writeFile(join(folder, '.dev/src/tools/removed-long-ago.js'), 'this is not JavaScript')
   // The types of one file, as those of the whole repository take longer than all the rest.
-  await writeFile(join(folder, 'dev/tsconfig.json'), JSON.stringify({ compilerOptions: { noEmit: true, types: [] }, files: ['../src/async/single-flight.ts'] }))
+  await writeFile(
+    join(folder, 'dev/tsconfig.json'),
+    JSON.stringify({ compilerOptions: { noEmit: true, types: [] }, files: ['../src/async/single-flight.ts'] })
+  )
   const save = async (name: string, text: string) => { await writeFile(join(folder, 'src/tools', name), text) }
 
   const dev = await startDev(t, join(folder, 'dev/start.js'), folder)
   const clients = [await connect(t, dev.url, 'legacy'), await connect(t, dev.url, 'auto')]
   const [session] = clients.map(({ transport }) => transport.sessionId)
-  for (const client of clients) t.same(await client.names(), ['seed_ping', 'whoami'], 'what has no source any more is not offered')
+  for (const client of clients) {
+    t.same(await client.names(), ['seed_ping', 'whoami'], 'what has no source any more is not offered')
+  }
 
   await save('greet.ts', tool('greet', "'hello' satisfies string", '../index.ts'))
   for (const client of clients) {
@@ -87,7 +116,10 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   t.match(await line(dev, LOADED), { added: ['Tool "greet"'], changed: [], gone: [] })
 
   await save('greet.ts', 'export const = 1\n')
-  t.match(await line(dev, BROKEN), { level: 50, reason: `${folder}/src/tools/greet.ts:1 cannot be loaded: Expected identifier but found "="` })
+  t.match(await line(dev, BROKEN), {
+    level: 50,
+    reason: `${folder}/src/tools/greet.ts:1 cannot be loaded: Expected identifier but found "="`
+  })
   for (const client of clients) t.equal(await client.call('greet'), 'hello', 'what was offered before stays')
 
   await save('greet.ts', 'export const nothing = 1\n')
@@ -98,11 +130,20 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   await line(dev, LOADED, 2)
   for (const client of clients) t.equal(await client.call('greet'), 'hi')
   await save('_words.ts', "export const word = (): string => 'good morning'\n")
-  t.match(await line(dev, LOADED, 3), { added: [], changed: ['Tool "greet"', 'Tool "seed_ping"', 'Tool "whoami"', 'Prompt "greet"'], gone: [] })
-  for (const client of clients) t.equal(await client.call('greet'), 'good morning', 'files that others import are loaded again too')
+  t.match(await line(dev, LOADED, 3), {
+    added: [],
+    changed: ['Tool "greet"', 'Tool "seed_ping"', 'Tool "whoami"', 'Prompt "greet"'],
+    gone: []
+  })
+  for (const client of clients) {
+    t.equal(await client.call('greet'), 'good morning', 'files that others import are loaded again too')
+  }
 
   await mkdir(join(folder, 'src/prompts'), { recursive: true })
-  await writeFile(join(folder, 'src/prompts/poem.ts'), "import { definePrompt } from '../index.ts'\nexport const poem = definePrompt({ name: 'poem', handler: () => 'Write a poem' })\n")
+  await writeFile(
+    join(folder, 'src/prompts/poem.ts'),
+    "import { definePrompt } from '../index.ts'\nexport const poem = definePrompt({ name: 'poem', handler: () => 'Write a poem' })\n"
+  )
   t.match(await line(dev, LOADED, 4), { added: ['Prompt "poem"'] }, 'also in a folder that there was not')
 
   await rm(join(folder, 'src/tools/greet.ts'))
@@ -147,7 +188,12 @@ t.test('so is one of a folder outside', async (t) => {
 
 t.test('a broken extension stops the start', async (t) => {
   const folder = await emptyFolder(t)
-  const dev = startProcess(t, [DEV], { PORT: String(await freePort()), DEV_PROVIDER_PORT: String(await freePort()), SEED_EXTENSIONS: './nowhere' }, folder)
+  const dev = startProcess(
+    t,
+    [DEV],
+    { PORT: String(await freePort()), DEV_PROVIDER_PORT: String(await freePort()), SEED_EXTENSIONS: './nowhere' },
+    folder
+  )
   t.same(await dev.ended, { code: 1, signal: null })
   t.match(await dev.output(), /SEED_EXTENSIONS: \S*\/nowhere does not exist/)
 })

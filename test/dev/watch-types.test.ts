@@ -12,7 +12,10 @@ const COMPILER = join(ROOT, 'node_modules/typescript-native/lib/tsc.js')
 async function watchProject (t: Test, files: Record<string, string>) {
   const folder = await emptyFolder(t)
   await mkdir(join(folder, 'src/deep'), { recursive: true })
-  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { noEmit: true, strict: true, types: [], lib: ['es2023'] }, include: ['src'] }))
+  await writeFile(
+    join(folder, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: { noEmit: true, strict: true, types: [], lib: ['es2023'] }, include: ['src'] })
+  )
   const save = async (name: string, text: string): Promise<void> => { await writeFile(join(folder, 'src', name), text) }
   for (const [name, text] of Object.entries(files)) await save(name, text)
   const printed: string[] = []
@@ -38,10 +41,16 @@ async function watchProject (t: Test, files: Record<string, string>) {
 }
 
 t.test('types are checked at once and after each save, in subfolders too', async (t) => {
-  const project = await watchProject(t, { 'a.ts': 'export const a: number = 1\n', 'deep/b.ts': "export { a } from '../a.js'\n" })
+  const project = await watchProject(t, {
+    'a.ts': 'export const a: number = 1\n',
+    'deep/b.ts': "export { a } from '../a.js'\n"
+  })
   t.equal(await project.next(1), 'Types: no errors')
   await project.save('deep/b.ts', "import { a } from '../a.js'\nexport const b: string = a\n")
-  t.match(await project.next(2), /^Types: these errors were found; the server keeps running\n\n {2}\S*src\/deep\/b\.ts\(2,14\): error TS2322: .*\n$/)
+  t.match(
+    await project.next(2),
+    /^Types: these errors were found; the server keeps running\n\n {2}\S*src\/deep\/b\.ts\(2,14\): error TS2322: .*\n$/
+  )
   await project.save('deep/b.ts', 'export {}\n')
   t.equal(await project.next(3), 'Types: no errors')
 })

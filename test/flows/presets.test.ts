@@ -116,7 +116,11 @@ t.test('Entra ID: one issuer for several tenants', async (t) => {
   t.equal((await ping(seed.url, tokens.access_token)).status, 200)
 
   const other = await seedFor('entra', { ...env, OIDC_TENANTS: '00000000-0000-0000-0000-000000000001' })
-  t.match(await walkAt(other), { status: 502, body: /sent a response that this server cannot accept/ }, 'a tenant that is not listed')
+  t.match(
+    await walkAt(other),
+    { status: 502, body: /sent a response that this server cannot accept/ },
+    'a tenant that is not listed'
+  )
   t.match(await other.logged(({ path, status }) => path === '/oauth/callback' && status === 502), {
     reason: /OIDC_TENANTS/
   })

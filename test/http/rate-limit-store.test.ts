@@ -19,13 +19,19 @@ function setUp ({ maxKeys, maxLocalKeys }: { maxKeys?: number, maxLocalKeys?: nu
     }
   }
   const replica = (options: object = {}) => {
-    const Windows = createRateLimitStore(store, { now: () => state.now, ...(maxLocalKeys !== undefined && { maxLocalKeys }) })
+    const Windows = createRateLimitStore(store, {
+      now: () => state.now,
+      ...(maxLocalKeys !== undefined && { maxLocalKeys })
+    })
     return new Windows(options)
   }
   return { state, store, replica }
 }
 
-async function count (windows: ReturnType<ReturnType<typeof setUp>['replica']>, key = '192.0.2.1'): Promise<{ current: number, ttl: number }> {
+async function count (
+  windows: ReturnType<ReturnType<typeof setUp>['replica']>,
+  key = '192.0.2.1'
+): Promise<{ current: number; ttl: number }> {
   return await new Promise((resolve, reject) => {
     windows.incr(key, (err, result) => { err === null ? resolve(result!) : reject(err) }, 60_000, 2)
   })

@@ -8,7 +8,10 @@ import { startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /** A connection on which answers are read one by one, as a proxy keeps it. */
-async function open (t: Test, { url }: TestSeed): Promise<{ socket: Socket, send: (text: string) => void, answer: () => Promise<string> }> {
+async function open (
+  t: Test,
+  { url }: TestSeed
+): Promise<{ socket: Socket; send: (text: string) => void; answer: () => Promise<string> }> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   t.teardown(() => { socket.destroy() })
   await once(socket, 'connect')
@@ -25,7 +28,8 @@ async function open (t: Test, { url }: TestSeed): Promise<{ socket: Socket, send
 }
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: HOST\r\n\r\n`
-const start = async (t: Test, env: Record<string, string> = {}): Promise<TestSeed> => await startSeed(t, { env: { AUTH_REQUIRED: 'false', ...env } })
+const start = async (t: Test, env: Record<string, string> = {}): Promise<TestSeed> =>
+  await startSeed(t, { env: { AUTH_REQUIRED: 'false', ...env } })
 const closed = async (socket: Socket): Promise<void> => { if (!socket.closed) await once(socket.resume(), 'close') }
 
 t.test('requests on open connections are served, each as the last one; readiness is off; nobody new comes in', async (t) => {
@@ -52,7 +56,9 @@ t.test('a request whose rest is still on its way is waited for', async (t) => {
   const seed = await start(t)
   const half = await open(t, seed)
   const body = 'token=x&client_id=x'
-  half.send(`POST /mcp HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`)
+  half.send(
+    `POST /mcp HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`
+  )
   await once(half.socket, 'data')
   let over = false
   const drained = seed.app.shutdown.drain().then(() => { over = true })
@@ -117,8 +123,24 @@ t.test('no stream keeps its connection, as it ends with the server', async (t) =
   const version = '2026-07-28'
   const answer = await fetch(`${seed.url}/mcp`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', 'mcp-protocol-version': version, 'mcp-method': 'subscriptions/listen' },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
+    headers: {
+      'content-type': 'application/json',
+      'mcp-protocol-version': version,
+      'mcp-method': 'subscriptions/listen'
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 's',
+      method: 'subscriptions/listen',
+      params: {
+        notifications: { toolsListChanged: true },
+        _meta: {
+          'io.modelcontextprotocol/protocolVersion': version,
+          'io.modelcontextprotocol/clientCapabilities': {},
+          'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
+        }
+      }
+    })
   })
   t.equal(answer.headers.get('content-type'), 'text/event-stream')
   t.equal(answer.headers.get('connection'), 'close')

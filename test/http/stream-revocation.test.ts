@@ -7,7 +7,13 @@ import type { Principal } from '../../src/tokens/principal.ts'
 function start (isRevoked: (names: string[]) => boolean = () => false) {
   let tell: (revocation: Revocation | undefined) => unknown = () => {}
   const guard = createStreamRevocation({
-    revocations: { revoke: async () => {}, isRevoked: async (names) => isRevoked(names), onRevoked (listener) { tell = listener } },
+    revocations: {
+      revoke: async () => {},
+      isRevoked: async (names) => isRevoked(names),
+      onRevoked (listener) {
+        tell = listener
+      }
+    },
     verifier: { revocationKeys: ({ subject }) => [`grant:${subject}`] },
     clockSkewSeconds: 0,
     checkMs: 10
@@ -30,7 +36,8 @@ function stream () {
   return own
 }
 
-const principal = (subject: string, iat = 100, expiresAt = 4_000_000_000): Principal => ({ subject, claims: { iat }, expiresAt }) as unknown as Principal
+const principal = (subject: string, iat = 100, expiresAt = 4_000_000_000): Principal =>
+  ({ subject, claims: { iat }, expiresAt }) as unknown as Principal
 
 t.test('a revocation ends the streams of those it names, and no other', async (t) => {
   const { guard, tell } = start()
@@ -40,7 +47,11 @@ t.test('a revocation ends the streams of those it names, and no other', async (t
   guard.watch(later, principal('ada', 300))
   guard.watch(nobody, undefined)
   await tell({ revocationKeys: ['grant:ada'], issuedUntil: 200 })
-  t.same([ada, bob, later, nobody].map(({ destroyed }) => destroyed), [true, false, false, false], 'not one whose token is newer')
+  t.same(
+    [ada, bob, later, nobody].map(({ destroyed }) => destroyed),
+    [true, false, false, false],
+    'not one whose token is newer'
+  )
   await tell({ revocationKeys: ['grant:ada'], issuedUntil: 400 })
   t.ok(later.destroyed)
 })

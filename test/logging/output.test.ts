@@ -91,7 +91,16 @@ for (const [about, redirect] of [
     const folder = await emptyFolder(t)
     const shell = spawn('bash', ['-c', `mkfifo pipe; "$NODE" ${join(BUNDLE, 'server.js')} ${redirect}`], {
       cwd: folder,
-      env: { PATH: process.env['PATH'], NODE: process.execPath, AUTH_REQUIRED: 'false', PORT: String(port), OAUTH_LIMIT_PER_ADDRESS: '1000000', LOG_LEVEL: 'debug', SHUTDOWN_DELAY_SECONDS: '0', _TAPJS_PROCESSINFO_COVERAGE_: '0' },
+      env: {
+        PATH: process.env['PATH'],
+        NODE: process.execPath,
+        AUTH_REQUIRED: 'false',
+        PORT: String(port),
+        OAUTH_LIMIT_PER_ADDRESS: '1000000',
+        LOG_LEVEL: 'debug',
+        SHUTDOWN_DELAY_SECONDS: '0',
+        _TAPJS_PROCESSINFO_COVERAGE_: '0'
+      },
       stdio: 'ignore',
       detached: true
     })

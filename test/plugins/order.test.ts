@@ -70,5 +70,10 @@ t.test('a route that does not declare who may call it fails the boot', async (t)
   app.register(config, { environment })
   app.register(openAccess)
   app.register(async (scope) => { scope.get('/open', async () => 'hello') })
-  await t.rejects(async () => { await app.ready() }, { message: "Route GET /open must declare config.auth: 'bearer' or 'public'" })
+  await t.rejects(
+    async () => {
+      await app.ready()
+    },
+    { message: "Route GET /open must declare config.auth: 'bearer' or 'public'" }
+  )
 })

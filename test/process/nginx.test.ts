@@ -36,7 +36,10 @@ const echo: RequestListener = (request, response) => {
   })
 }
 
-async function startBoth (t: Test, answer: RequestListener = echo): Promise<{ nginx: Nginx, upstreams: [Upstream, Upstream] } | undefined> {
+async function startBoth (
+  t: Test,
+  answer: RequestListener = echo
+): Promise<{ nginx: Nginx; upstreams: [Upstream, Upstream] } | undefined> {
   const upstreams: [Upstream, Upstream] = [await startUpstream(t, answer), await startUpstream(t, answer)]
   const nginx = await nginxForTests(t, [upstreams[0].port, upstreams[1].port])
   return nginx && { nginx, upstreams }
@@ -85,15 +88,30 @@ t.test('another name, plain http, health and what is too large stay outside', as
   const started = await startBoth(t)
   if (!started) return
   const { nginx, upstreams } = started
-  for (const path of ['/health', '/health/live', '/health/ready', '/health/']) t.equal((await nginx.send(path)).status, 404, path)
+  for (const path of ['/health', '/health/live', '/health/ready', '/health/']) {
+    t.equal((await nginx.send(path)).status, 404, path)
+  }
   t.equal((await nginx.send('/mcp', { method: 'POST', body: 'x'.repeat(1_048_577) })).status, 413)
   t.equal((await nginx.send('/oauth/token', { method: 'POST', body: 'x'.repeat(65_537) })).status, 413)
   t.notMatch((await nginx.send('/health')).headers['server'], /\d/)
   await t.rejects(nginx.send('/mcp', { headers: { host: 'evil.example' } }), 'the right certificate, another host')
 
-  const stranger = connect({ host: '127.0.0.1', port: nginx.port, servername: 'evil.example', rejectUnauthorized: false })
+  const stranger = connect({
+    host: '127.0.0.1',
+    port: nginx.port,
+    servername: 'evil.example',
+    rejectUnauthorized: false
+  })
   await t.rejects(once(stranger, 'secureConnect'), { code: 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME' })
-  const old = connect({ host: '127.0.0.1', port: nginx.port, servername: SERVER_NAME, ca: nginx.ca, minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT:@SECLEVEL=0' })
+  const old = connect({
+    host: '127.0.0.1',
+    port: nginx.port,
+    servername: SERVER_NAME,
+    ca: nginx.ca,
+    minVersion: 'TLSv1.1',
+    maxVersion: 'TLSv1.1',
+    ciphers: 'DEFAULT:@SECLEVEL=0'
+  })
   await t.rejects(once(old, 'secureConnect'))
 
   const plain = connectPlain(nginx.plainPort, '127.0.0.1')
@@ -115,7 +133,14 @@ t.test('each event of a stream passes at once', async (t) => {
     next()
   })
   if (!started) return
-  const stream = request({ host: '127.0.0.1', port: started.nginx.port, path: '/mcp', ca: started.nginx.ca, servername: SERVER_NAME, headers: { host: SERVER_NAME, 'accept-encoding': 'gzip' } }).end()
+  const stream = request({
+    host: '127.0.0.1',
+    port: started.nginx.port,
+    path: '/mcp',
+    ca: started.nginx.ca,
+    servername: SERVER_NAME,
+    headers: { host: SERVER_NAME, 'accept-encoding': 'gzip' }
+  }).end()
   t.teardown(() => { stream.destroy() })
   const [response] = await once(stream, 'response')
   for (const number of [1, 2, 3]) {
@@ -177,7 +202,9 @@ t.test('one address with too many requests is told when to try again, the others
   t.teardown(() => { agent.destroy() })
   let refused
   for (let number = 0; refused === undefined && number < 100; number++) {
-    const answers = await Promise.all(Array.from({ length: 40 }, async () => await nginx.send('/oauth/token', { method: 'POST', body: 'a=b', agent })))
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, async () => await nginx.send('/oauth/token', { method: 'POST', body: 'a=b', agent }))
+    )
     refused = answers.find(({ status }) => status !== 200)
   }
   t.match(refused, { status: 429, headers: { 'retry-after': '1', 'content-type': 'application/json' } })
@@ -189,10 +216,15 @@ t.test('the log has no query, no Referer, no Cookie and no token', async (t) => 
   const started = await startBoth(t)
   if (!started) return
   const { nginx } = started
-  await nginx.send('/oauth/callback?code=SECRET&state=SECRET', { headers: { referer: 'https://idp.example/?code=SECRET', cookie: 'a=SECRET', authorization: 'Bearer SECRET' } })
+  await nginx.send('/oauth/callback?code=SECRET&state=SECRET', {
+    headers: { referer: 'https://idp.example/?code=SECRET', cookie: 'a=SECRET', authorization: 'Bearer SECRET' }
+  })
   await started.upstreams[0].close()
   await started.upstreams[1].close()
   t.equal((await nginx.send('/oauth/callback?code=SECRET')).status, 502)
-  t.match(nginx.accessLog(), [{ path: '/oauth/callback', status: 200, address: '127.0.0.1', method: 'GET' }, { status: 502 }])
+  t.match(nginx.accessLog(), [
+    { path: '/oauth/callback', status: 200, address: '127.0.0.1', method: 'GET' },
+    { status: 502 }
+  ])
   t.notMatch(JSON.stringify(nginx.accessLog()) + nginx.output() + nginx.errorLog(), 'SECRET')
 })

@@ -10,7 +10,11 @@ import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 /** `seed revoke`, the compiled command, against two real servers on one real Redis. */
 const SECRET = 'a secret of more than thirty-two characters'
 
-async function runCli (t: Test, args: string[], env: Record<string, string>): Promise<{ code: number | null, output: string }> {
+async function runCli (
+  t: Test,
+  args: string[],
+  env: Record<string, string>
+): Promise<{ code: number | null; output: string }> {
   const cli = startProcess(t, ['--enable-source-maps', COMPILED_CLI, ...args], env, await emptyFolder(t))
   const { code } = await cli.ended
   return { code, output: await cli.output() }
@@ -21,8 +25,26 @@ async function openStream (url: string, token: string): Promise<Response> {
   const version = '2026-07-28'
   return await fetch(`${url}/mcp`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${token}`, 'mcp-protocol-version': version, 'mcp-method': 'subscriptions/listen' },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${token}`,
+      'mcp-protocol-version': version,
+      'mcp-method': 'subscriptions/listen'
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 's',
+      method: 'subscriptions/listen',
+      params: {
+        notifications: { toolsListChanged: true },
+        _meta: {
+          'io.modelcontextprotocol/protocolVersion': version,
+          'io.modelcontextprotocol/clientCapabilities': {},
+          'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
+        }
+      }
+    })
   })
 }
 
@@ -31,7 +53,13 @@ t.test('in broker mode', async (t) => {
   if (redis === undefined) return
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
-  const env = { OAUTH_MODE: 'broker', OIDC_ISSUER: provider.issuer, OIDC_CLIENT_ID: provider.clientId, REDIS_URL: redis.url, SEED_SECRET: SECRET }
+  const env = {
+    OAUTH_MODE: 'broker',
+    OIDC_ISSUER: provider.issuer,
+    OIDC_CLIENT_ID: provider.clientId,
+    REDIS_URL: redis.url,
+    SEED_SECRET: SECRET
+  }
   const first = await startServerProcess(t, env)
   // The second replica is behind the same public address.
   const second = await startServerProcess(t, { ...env, BASE_URL: first.url })
@@ -42,7 +70,10 @@ t.test('in broker mode', async (t) => {
   t.test('--subject ends tokens and streams on both replicas, and the provider\'s token', async (t) => {
     const tokens = await signedIn(client)
     for (const { url } of [first, second]) t.equal((await ping(url, tokens.access_token)).status, 200)
-    const streams = await Promise.all([openStream(first.url, tokens.access_token), openStream(second.url, tokens.access_token)])
+    const streams = await Promise.all([
+      openStream(first.url, tokens.access_token),
+      openStream(second.url, tokens.access_token)
+    ])
     const bob = await signedIn(client, { login: 'bob', password: 'bob' })
     const bobs = await openStream(second.url, bob.access_token)
     const before = provider.hits()['/token/revocation'] ?? 0
@@ -60,8 +91,15 @@ t.test('in broker mode', async (t) => {
   })
 
   t.test('--client ends all sign-ins of a client', async (t) => {
-    const other = await createPlainClient(first.url, { clientId: 'another', redirectUri: 'http://127.0.0.1:53220/callback' })
-    const [ada, bob, elsewhere] = [await signedIn(client), await signedIn(client, { login: 'bob', password: 'bob' }), await signedIn(other)]
+    const other = await createPlainClient(first.url, {
+      clientId: 'another',
+      redirectUri: 'http://127.0.0.1:53220/callback'
+    })
+    const [ada, bob, elsewhere] = [
+      await signedIn(client),
+      await signedIn(client, { login: 'bob', password: 'bob' }),
+      await signedIn(other)
+    ]
     t.match(await runCli(t, ['revoke', '--client', client.clientId], env), { code: 0, output: /\d grants have ended/ })
     t.equal((await ping(second.url, ada.access_token)).status, 401)
     t.equal((await ping(second.url, bob.access_token)).status, 401)
@@ -128,13 +166,24 @@ t.test('in proxy mode the access tokens of a subject end; grants are the provide
   const client = await createPlainClient(server.url)
   const tokens = await signedIn(client)
   t.equal((await ping(server.url, tokens.access_token)).status, 200)
-  t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 0, output: /have ended; end the sign-in at the provider too/ })
+  t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), {
+    code: 0,
+    output: /have ended; end the sign-in at the provider too/
+  })
   t.equal((await ping(server.url, tokens.access_token)).status, 401)
-  t.match(await runCli(t, ['revoke', '--client', client.clientId], env), { code: 1, output: /the provider keeps the grants/ })
+  t.match(await runCli(t, ['revoke', '--client', client.clientId], env), {
+    code: 1,
+    output: /the provider keeps the grants/
+  })
 })
 
 t.test('what it cannot do, it says in a sentence', async (t) => {
-  const env = { OAUTH_MODE: 'broker', OIDC_ISSUER: 'https://auth.example.com', OIDC_CLIENT_ID: 'seed', SEED_SECRET: SECRET }
+  const env = {
+    OAUTH_MODE: 'broker',
+    OIDC_ISSUER: 'https://auth.example.com',
+    OIDC_CLIENT_ID: 'seed',
+    SEED_SECRET: SECRET
+  }
   for (const [args, usage] of [
     [[], /^Usage: seed <command> /],
     [['forget', '--subject', 'ada'], /^seed has no command forget\n\nUsage: seed <command> /],
@@ -147,9 +196,18 @@ t.test('what it cannot do, it says in a sentence', async (t) => {
     t.match(output, usage)
     t.notMatch(output, / at .*:\d+/, 'no stack')
   }
-  t.match(await runCli(t, ['--help'], env), { code: 0, output: /^Usage: seed <command> [^]*\n {2}revoke +Ends sign-ins/ })
+  t.match(await runCli(t, ['--help'], env), {
+    code: 0,
+    output: /^Usage: seed <command> [^]*\n {2}revoke +Ends sign-ins/
+  })
   t.match(await runCli(t, ['revoke', '--help'], env), { code: 0, output: /^Usage: seed revoke / })
   t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 1, output: /^REDIS_URL is not set/ })
-  t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }), { code: 1, output: /The store \(REDIS_URL\) does not answer/ })
-  t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, OIDC_CLIENT_ID: '' }), { code: 1, output: /OIDC_CLIENT_ID is missing/ })
+  t.match(
+    await runCli(t, ['revoke', '--subject', 'ada'], { ...env, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }),
+    { code: 1, output: /The store \(REDIS_URL\) does not answer/ }
+  )
+  t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, OIDC_CLIENT_ID: '' }), {
+    code: 1,
+    output: /OIDC_CLIENT_ID is missing/
+  })
 })

@@ -18,11 +18,19 @@ t.test('the server process', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
 
-  const start = (env: Record<string, string>, server = SERVER): TestProcess => startProcess(t, ['--enable-source-maps', server], env, folder)
+  const start = (env: Record<string, string>, server = SERVER): TestProcess =>
+    startProcess(t, ['--enable-source-maps', server], env, folder)
   const startListening = async (env: Record<string, string> = {}) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
-    const server = start({ PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', OIDC_ISSUER: provider.issuer, OIDC_AUDIENCE: provider.clientId, ...env })
+    const server = start({
+      PORT: String(port),
+      BASE_URL: url,
+      HOST: '127.0.0.1',
+      OIDC_ISSUER: provider.issuer,
+      OIDC_AUDIENCE: provider.clientId,
+      ...env
+    })
     await server.printed(/Seed is ready/)
     return { ...server, url }
   }
@@ -41,7 +49,12 @@ t.test('the server process', async (t) => {
     await once(holder, 'listening')
     t.teardown(() => { holder.close() })
     const { port } = holder.address() as AddressInfo
-    const server = start({ PORT: String(port), HOST: '127.0.0.1', BASE_URL: `http://127.0.0.1:${port}`, AUTH_REQUIRED: 'false' })
+    const server = start({
+      PORT: String(port),
+      HOST: '127.0.0.1',
+      BASE_URL: `http://127.0.0.1:${port}`,
+      AUTH_REQUIRED: 'false'
+    })
     t.same(await server.ended, { code: 1, signal: null })
     const output = await server.output()
     t.match(output, `Port ${port} is already in use: stop what listens there, or set PORT to another one`)
@@ -64,7 +77,11 @@ t.test('the server process', async (t) => {
     t.match(await server.output(), /"level":40[^\n]*"host":"localhost"[^\n]*without signing in/)
     const answer = await (await ping(`http://localhost:${port}`)).json() as { result: { structuredContent: object } }
     t.match(answer.result.structuredContent, { status: 'ok', caller: null })
-    t.equal((await fetch(`http://localhost:${port}/.well-known/oauth-protected-resource`)).status, 404, 'nothing pretends that there is sign-in')
+    t.equal(
+      (await fetch(`http://localhost:${port}/.well-known/oauth-protected-resource`)).status,
+      404,
+      'nothing pretends that there is sign-in'
+    )
     t.equal((await fetch(`http://localhost:${port}/health/ready`)).status, 200)
     server.child.kill('SIGTERM')
     t.same(await server.ended, { code: 0, signal: null })
@@ -73,11 +90,19 @@ t.test('the server process', async (t) => {
   t.test('an exception that nobody caught is logged and ends it, not with code 0', async (t) => {
     const port = await freePort()
     const throwing = 'data:text/javascript,process.on("SIGUSR2", () => { throw new Error("nobody caught this") })'
-    const server = startProcess(t, ['--enable-source-maps', '--import', throwing, COMPILED_SERVER], { PORT: String(port), AUTH_REQUIRED: 'false' }, folder)
+    const server = startProcess(
+      t,
+      ['--enable-source-maps', '--import', throwing, COMPILED_SERVER],
+      { PORT: String(port), AUTH_REQUIRED: 'false' },
+      folder
+    )
     await server.printed(/Seed is ready/)
     server.child.kill('SIGUSR2')
     t.same(await server.ended, { code: 1, signal: null })
-    t.match(await server.output(), /"level":60[^\n]*"message":"nobody caught this"[^\n]*An unexpected error ends the server/)
+    t.match(
+      await server.output(),
+      /"level":60[^\n]*"message":"nobody caught this"[^\n]*An unexpected error ends the server/
+    )
   })
 
   t.test('SIGTERM ends it with code 0, idle connections and an open stream included', async (t) => {
@@ -87,8 +112,26 @@ t.test('the server process', async (t) => {
     const version = '2026-07-28'
     const stream = await fetch(`${server.url}/mcp`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${await provider.mint()}`, 'mcp-protocol-version': version, 'mcp-method': 'subscriptions/listen' },
-      body: JSON.stringify({ jsonrpc: '2.0', id: 's', method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' } } } })
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${await provider.mint()}`,
+        'mcp-protocol-version': version,
+        'mcp-method': 'subscriptions/listen'
+      },
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 's',
+        method: 'subscriptions/listen',
+        params: {
+          notifications: { toolsListChanged: true },
+          _meta: {
+            'io.modelcontextprotocol/protocolVersion': version,
+            'io.modelcontextprotocol/clientCapabilities': {},
+            'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
+          }
+        }
+      })
     })
     t.equal(stream.status, 200)
     const events = stream.body!.pipeThrough(new TextDecoderStream()).getReader()
@@ -110,7 +153,10 @@ t.test('the server process', async (t) => {
   })
 
   /** GET on a connection of its own that the client keeps. */
-  function keptConnection (t: Test, url: string): (path: string) => Promise<{ status: number, connection: string, body: string }> {
+  function keptConnection (
+    t: Test,
+    url: string
+  ): (path: string) => Promise<{ status: number; connection: string; body: string }> {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     t.teardown(() => { agent.destroy() })
     return async (path) => {
@@ -131,7 +177,10 @@ t.test('the server process', async (t) => {
     const probe = keptConnection(t, server.url)
     t.match(await probe('/health/ready'), { status: 200, connection: 'keep-alive' })
     const body = JSON.stringify({ no: 'call' })
-    const slow = request(`${server.url}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': body.length, expect: '100-continue' } })
+    const slow = request(`${server.url}/mcp`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-length': body.length, expect: '100-continue' }
+    })
     slow.flushHeaders()
     await once(slow, 'continue')
 
@@ -161,7 +210,9 @@ t.test('the server process', async (t) => {
   async function sendHalf (url: string, token: string): Promise<void> {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
     socket.on('error', () => {})
-    socket.write(`POST /mcp HTTP/1.1\r\nHost: ${new URL(url).host}\r\nContent-Type: application/json\r\nContent-Length: 100\r\nAuthorization: Bearer ${token}\r\nExpect: 100-continue\r\n\r\n`)
+    socket.write(
+      `POST /mcp HTTP/1.1\r\nHost: ${new URL(url).host}\r\nContent-Type: application/json\r\nContent-Length: 100\r\nAuthorization: Bearer ${token}\r\nExpect: 100-continue\r\n\r\n`
+    )
     const [chunk] = await once(socket, 'data')
     if (!String(chunk).startsWith('HTTP/1.1 100')) throw new Error(String(chunk))
   }
@@ -203,15 +254,36 @@ t.test('npm run dev', async (t) => {
 
   t.test('a script can sign in and call seed_ping', async (t) => {
     const verifier = 'a-verifier-of-at-least-forty-three-characters-0'
-    const challenge = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))).toString('base64url')
+    const challenge = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))).toString(
+      'base64url'
+    )
     const redirectUri = 'http://127.0.0.1:50999/callback'
-    const query = new URLSearchParams({ response_type: 'code', client_id: 'script', redirect_uri: redirectUri, code_challenge: challenge, code_challenge_method: 'S256' })
-    const back = await createBrowser().signIn(`${url}/oauth/authorize?${query.toString()}`, { login: 'ada', password: 'ada' })
-    const tokens = await (await fetch(`${url}/oauth/token`, {
-      method: 'POST',
-      body: new URLSearchParams({ grant_type: 'authorization_code', client_id: 'script', code: back.searchParams.get('code')!, redirect_uri: redirectUri, code_verifier: verifier })
-    })).json() as { access_token: string, refresh_token: string }
-    t.match(await (await ping(url, tokens.access_token)).json(), { result: { structuredContent: { caller: { subject: 'ada', groups: ['engineering', 'admins'] } } } })
+    const query = new URLSearchParams({
+      response_type: 'code',
+      client_id: 'script',
+      redirect_uri: redirectUri,
+      code_challenge: challenge,
+      code_challenge_method: 'S256'
+    })
+    const back = await createBrowser().signIn(`${url}/oauth/authorize?${query.toString()}`, {
+      login: 'ada',
+      password: 'ada'
+    })
+    const tokens = (await (
+      await fetch(`${url}/oauth/token`, {
+        method: 'POST',
+        body: new URLSearchParams({
+          grant_type: 'authorization_code',
+          client_id: 'script',
+          code: back.searchParams.get('code')!,
+          redirect_uri: redirectUri,
+          code_verifier: verifier
+        })
+      })
+    ).json()) as { access_token: string; refresh_token: string }
+    t.match(await (await ping(url, tokens.access_token)).json(), {
+      result: { structuredContent: { caller: { subject: 'ada', groups: ['engineering', 'admins'] } } }
+    })
     t.ok(tokens.refresh_token)
   })
 

@@ -61,7 +61,10 @@ async function startReplica (t: Test, provider: DevProvider, redis: RedisServer)
       running = startProcess(t, ['--enable-source-maps', TOOL_SERVER], env, folder)
       all.push(running)
       await running.printed(/Seed is ready/)
-      await until(async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.status === 200, 'the replica is ready')
+      await until(
+        async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.status === 200,
+        'the replica is ready'
+      )
     },
     async stop (signal) {
       running.child.kill(signal)
@@ -172,7 +175,10 @@ t.test(`nothing that breaks makes a wrong answer (CHAOS_SEED=${SEED})`, { timeou
     t.comment(name)
     await misfortunes[name]!()
     for (const { url } of replicas) {
-      await until(async () => (await ping(url, await provider.mint())).status === 200, `after "${name}" all is served again`)
+      await until(
+        async () => (await ping(url, await provider.mint())).status === 200,
+        `after "${name}" all is served again`
+      )
     }
     const { right } = traffic.tally
     await until(() => traffic.tally.right >= right + 50, `after "${name}" clients go on`)

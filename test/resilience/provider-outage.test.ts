@@ -50,17 +50,36 @@ t.test('the provider is down: known tokens keep working, signing in waits, and a
   await provider.stop()
   t.equal((await ping(seed.url, known)).status, 200, 'a token seen before')
   t.equal((await ping(seed.url, unseen)).status, 200, 'a token never seen, of a known key')
-  const refresh = await fetch(`${seed.url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' }) })
+  const refresh = await fetch(`${seed.url}/oauth/token`, {
+    method: 'POST',
+    body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' })
+  })
   t.equal(refresh.status, 503)
   t.equal(refresh.headers.get('retry-after'), '5')
-  t.match(await refresh.json(), { error: 'temporarily_unavailable' }, 'never invalid_grant: the client keeps its refresh token')
+  t.match(
+    await refresh.json(),
+    { error: 'temporarily_unavailable' },
+    'never invalid_grant: the client keeps its refresh token'
+  )
 
   await provider.start()
-  const after = await fetch(`${seed.url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' }) })
-  t.match({ status: after.status, body: await after.json() }, { status: 400, body: { error: 'invalid_grant' } }, 'the provider itself judges again')
+  const after = await fetch(`${seed.url}/oauth/token`, {
+    method: 'POST',
+    body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'cli', refresh_token: 'r' })
+  })
+  t.match(
+    { status: after.status, body: await after.json() },
+    { status: 400, body: { error: 'invalid_grant' } },
+    'the provider itself judges again'
+  )
 })
 
-for (const [name, fault] of [['gone', 'down'], ['slow by five seconds', { slow: 5_000 }], ['hanging', 'hang'], ['failing', 500]] as const) {
+for (const [name, fault] of [
+  ['gone', 'down'],
+  ['slow by five seconds', { slow: 5_000 }],
+  ['hanging', 'hang'],
+  ['failing', 500]
+] as const) {
   t.test(`the provider is ${name} at run time: known keys serve both eras, and a session goes on`, async (t) => {
     const provider = await startDevProvider({ algorithm: 'ES256' })
     t.teardown(async () => { await provider.close() })
@@ -87,7 +106,10 @@ for (const [name, fault] of [['gone', 'down'], ['slow by five seconds', { slow: 
     t.equal((await session.end()).status, 204)
     const count = (text: string): number => seed.logs.filter(({ msg }) => msg.startsWith(text)).length
     t.ok(count("The provider's signing keys cannot be fetched") <= 1)
-    t.ok(count("The provider's signing keys can be fetched again") <= count("The provider's signing keys cannot be fetched"))
+    t.ok(
+      count("The provider's signing keys can be fetched again") <=
+        count("The provider's signing keys cannot be fetched")
+    )
   })
 }
 
@@ -98,7 +120,11 @@ t.test('the provider is down when Seed starts: nobody is refused for good, and n
   const seed = await startSeed(t, { sharedProvider: provider })
   const token = await provider.mint({ sub: 'ada' })
   await seed.logged(({ msg }) => msg.startsWith('OpenID provider cannot be used yet'))
-  for (const answer of [await sendModern(seed.url, token, 'ping'), await sendRaw(seed.url, token, { body: initialize() }), await sendRaw(seed.url, token, { method: 'GET', headers: { 'mcp-session-id': 'A'.repeat(32) } })]) {
+  for (const answer of [
+    await sendModern(seed.url, token, 'ping'),
+    await sendRaw(seed.url, token, { body: initialize() }),
+    await sendRaw(seed.url, token, { method: 'GET', headers: { 'mcp-session-id': 'A'.repeat(32) } })
+  ]) {
     t.match(answer, { status: 503, retryAfter: '5' }, 'never 401, and never 404')
   }
   t.equal((await fetch(`${seed.url}/health/live`)).status, 200)
@@ -110,7 +136,9 @@ t.test('the provider is down when Seed starts: nobody is refused for good, and n
   t.ok(performance.now() - returned < 30_000, 'ready soon: it tries every five seconds at the latest')
   const session = await startRawSession(seed.url, token)
   t.equal((await session.post(request('ping'))).status, 200)
-  for (const text of ['OpenID provider cannot be used yet', 'OpenID provider discovered']) t.equal(seed.logs.filter(({ msg }) => msg.startsWith(text)).length, 1, 'one line')
+  for (const text of ['OpenID provider cannot be used yet', 'OpenID provider discovered']) {
+    t.equal(seed.logs.filter(({ msg }) => msg.startsWith(text)).length, 1, 'one line')
+  }
 })
 
 t.test('Redis is gone: /mcp keeps answering, what needs it says 503 and when to come back, and it returns by itself', async (t) => {
@@ -128,18 +156,33 @@ t.test('Redis is gone: /mcp keeps answering, what needs it says 503 and when to 
   t.equal(refused.status, 503)
   t.equal(refused.headers.get('retry-after'), '1')
   t.match(await refused.json(), { error: 'temporarily_unavailable' })
-  const query = new URLSearchParams({ response_type: 'code', client_id: client.client_id, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' })
+  const query = new URLSearchParams({
+    response_type: 'code',
+    client_id: client.client_id,
+    code_challenge: 'x'.repeat(43),
+    code_challenge_method: 'S256'
+  })
   const page = await fetch(`${seed.url}/oauth/authorize?${query.toString()}`, { redirect: 'manual' })
   t.equal(page.status, 503, 'a client is not called unknown because the store is away')
   t.match(page.headers.get('content-type'), 'text/html')
   t.equal((await fetch(`${seed.url}/health/live`)).status, 200)
   const readiness = await fetch(`${seed.url}/health/ready`)
-  t.match({ status: readiness.status, body: await readiness.json() }, { status: 200, body: { status: 'degraded', parts: { store: { status: 'failing', reason: String }, provider: { status: 'ok' } } } })
+  t.match(
+    { status: readiness.status, body: await readiness.json() },
+    {
+      status: 200,
+      body: { status: 'degraded', parts: { store: { status: 'failing', reason: String }, provider: { status: 'ok' } } }
+    }
+  )
 
   await redis.restart()
   await until(async () => (await register(seed)).status === 201, 'registration works again')
   t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is unreachable')).length, 1, 'one line marks the loss')
-  t.equal(seed.logs.filter(({ msg }) => msg.startsWith('Redis is reachable again')).length, 1, 'one line marks the return')
+  t.equal(
+    seed.logs.filter(({ msg }) => msg.startsWith('Redis is reachable again')).length,
+    1,
+    'one line marks the return'
+  )
 })
 
 t.test('with Redis two replicas know the same clients and sign-ins', async (t) => {
@@ -147,10 +190,17 @@ t.test('with Redis two replicas know the same clients and sign-ins', async (t) =
   if (!redis) return
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
-  const [one, two] = await Promise.all([1, 2].map(async () => await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: redis.url } })))
+  const [one, two] = await Promise.all(
+    [1, 2].map(async () => await startSeed(t, { sharedProvider: provider, env: { REDIS_URL: redis.url } }))
+  )
   await ready(two!)
   const { client_id: clientId } = await (await register(one!)).json() as { client_id: string }
-  const query = new URLSearchParams({ response_type: 'code', client_id: clientId, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' })
+  const query = new URLSearchParams({
+    response_type: 'code',
+    client_id: clientId,
+    code_challenge: 'x'.repeat(43),
+    code_challenge_method: 'S256'
+  })
   const asked = await fetch(`${two!.url}/oauth/authorize?${query.toString()}`)
   t.equal(asked.status, 200)
   const [, consent] = /name="consent" value="([\w-]+)"/.exec(await asked.text())!

@@ -37,7 +37,13 @@ interface Bad {
   admin: Redis
 }
 
-async function start (t: Test, { args = ['--appendonly', 'yes', '--appendfsync', 'always'], env = {} }: { args?: string[], env?: Record<string, string> } = {}): Promise<Bad | undefined> {
+async function start (
+  t: Test,
+  {
+    args = ['--appendonly', 'yes', '--appendfsync', 'always'],
+    env = {}
+  }: { args?: string[]; env?: Record<string, string> } = {}
+): Promise<Bad | undefined> {
   const redis = await ownRedisForTests(t, { args: ['--enable-debug-command', 'yes', ...args] })
   if (!redis) return undefined
   const proxy = await startTcpProxy(t, redis.port)
@@ -45,7 +51,12 @@ async function start (t: Test, { args = ['--appendonly', 'yes', '--appendfsync',
   const seed = await startSeed(t, {
     sharedProvider: provider,
     definitions: [...interactiveTools, gated.tool],
-    env: { REDIS_URL: `redis://127.0.0.1:${proxy.port}`, SEED_SECRET: 'one secret for all of the replicas', MCP_LIMIT_PER_PRINCIPAL: String(LIMIT), ...env }
+    env: {
+      REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
+      SEED_SECRET: 'one secret for all of the replicas',
+      MCP_LIMIT_PER_PRINCIPAL: String(LIMIT),
+      ...env
+    }
   })
   await ready(seed)
   const admin = new Redis(redis.url, { lazyConnect: true })
@@ -57,7 +68,11 @@ async function start (t: Test, { args = ['--appendonly', 'yes', '--appendfsync',
 const token = async (sub = 'ada'): Promise<string> => await provider.mint({ sub })
 
 function isRefused (t: Test, { status, retryAfter, ms, body }: RawAnswer, what: string): void {
-  t.match({ status, retryAfter, body }, { status: 503, retryAfter: '1', body: { jsonrpc: '2.0', error: { code: -32000 } } }, what)
+  t.match(
+    { status, retryAfter, body },
+    { status: 503, retryAfter: '1', body: { jsonrpc: '2.0', error: { code: -32000 } } },
+    what
+  )
   // At once, with room for a loaded machine: what waits for Redis waits for as long as it is away.
   t.ok(ms < 10_000, `${what}: after ${Math.round(ms)} ms`)
 }
@@ -145,14 +160,17 @@ for (const [name, { begin, end, reason, reads = false }] of Object.entries(outag
     await bad.admin.connect()
     const known = await token()
     const session = await startRawSession(url, known)
-    // Of a session that was called lately there is a copy for two seconds (src/mcp/sessions/session-cache.ts); of this one there is none.
+    // Of a session that was called lately there is a copy for two seconds (src/mcp/sessions/session-cache.ts); of this
+    // one there is none.
     const idle = await startRawSession(url, known)
     t.equal((await session.post(call(ECHO.name, ECHO.arguments))).status, 200)
     t.equal((await sendModern(url, known, 'tools/call', ECHO)).status, 200)
 
     const standalone = (await session.get()).events!
     t.match(await standalone.next(), { data: '' })
-    const running = (await session.post(call('gate', { progress: true }, { id: 'running', _meta: { progressToken: 'p' } }))).events!
+    const running = (
+      await session.post(call('gate', { progress: true }, { id: 'running', _meta: { progressToken: 'p' } }))
+    ).events!
     t.match(await running.message(), { method: 'notifications/progress' })
     const asking = (await session.post(call('ask_form', {}, { id: 'asking' }))).events!
     const question = await asking.message()
@@ -178,8 +196,11 @@ for (const [name, { begin, end, reason, reads = false }] of Object.entries(outag
     }
     isRefused(t, await sendRaw(url, known, { body: initialize() }), 'initialize')
     const refused = [
-      await idle.post(call(ECHO.name, ECHO.arguments, { id: 'during' })), await idle.post(request('tools/list')), await session.post(request('ping')),
-      await session.get(), await session.get(running.lastEventId)
+      await idle.post(call(ECHO.name, ECHO.arguments, { id: 'during' })),
+      await idle.post(request('tools/list')),
+      await session.post(request('ping')),
+      await session.get(),
+      await session.get(running.lastEventId)
     ]
     if (!reads) {
       for (const one of refused) isRefused(t, one, 'in the session')
@@ -194,11 +215,17 @@ for (const [name, { begin, end, reason, reads = false }] of Object.entries(outag
     const greedy = await token('greedy')
     const statuses: number[] = []
     // At most one minute ends in between.
-    while (statuses.length <= 2 * LIMIT && statuses.at(-1) !== 429) statuses.push((await sendModern(url, greedy, 'ping')).status)
+    while (statuses.length <= 2 * LIMIT && statuses.at(-1) !== 429) {
+      statuses.push((await sendModern(url, greedy, 'ping')).status)
+    }
     t.equal(statuses.at(-1), 429, 'nobody is unlimited meanwhile')
 
     gated.open('let go')
-    t.match((await running.rest()).at(-1), { id: 'running', result: { content: [{ text: 'let go' }] } }, 'a call that was running is answered')
+    t.match(
+      (await running.rest()).at(-1),
+      { id: 'running', result: { content: [{ text: 'let go' }] } },
+      'a call that was running is answered'
+    )
     t.notOk(standalone.hasEnded, 'the stream is still open')
 
     await end(bad)
@@ -260,7 +287,9 @@ t.test('Redis is slower by 200 ms: everything is served, only later', { timeout:
 
   let observed = await observe()
   // A machine that stalls makes Redis slower than this test does.
-  for (let tries = 1; tries < 4 && observed !== undefined && observed.lines.redis.length > 0; tries++) observed = await observe()
+  for (let tries = 1; tries < 4 && observed !== undefined && observed.lines.redis.length > 0; tries++) {
+    observed = await observe()
+  }
   if (observed === undefined) return
   t.match(observed, {
     isServed: true,
@@ -288,20 +317,40 @@ t.test('Redis is full: open sessions and 2026-07-28 are served, what is new wait
   isRefused(t, await sendRaw(url, known, { body: initialize() }), 'initialize')
   t.match(await seed.logged(({ msg }) => msg.startsWith(LOST)), { level: 50, reason: 'OOM' })
   for (let round = 0; round < 3; round++) {
-    t.match(await session.post(call(ECHO.name, ECHO.arguments, { id: round })), { status: 200, body: { result: { content: [{ text: 'ada: hello' }] } } })
+    t.match(await session.post(call(ECHO.name, ECHO.arguments, { id: round })), {
+      status: 200,
+      body: { result: { content: [{ text: 'ada: hello' }] } }
+    })
     t.equal((await session.post(request('tools/list'))).status, 200)
     t.equal((await sendModern(url, await token(), 'tools/call', ECHO)).status, 200)
     isRefused(t, await sendRaw(url, known, { body: initialize() }), 'initialize again')
   }
-  const counting = (await session.post(call('count', { steps: 2, pauseMs: 1 }, { id: 'count', _meta: { progressToken: 'p' } }))).events!
-  t.match((await counting.rest()).at(-1), { id: 'count', result: { content: [{ text: 'Counted to 2' }] } }, 'streams cannot be resumed, but go on')
+  const counting = (
+    await session.post(call('count', { steps: 2, pauseMs: 1 }, { id: 'count', _meta: { progressToken: 'p' } }))
+  ).events!
+  t.match(
+    (await counting.rest()).at(-1),
+    { id: 'count', result: { content: [{ text: 'Counted to 2' }] } },
+    'streams cannot be resumed, but go on'
+  )
   t.same(counting.ids, [])
   const asking = (await session.post(call('ask_form', {}, { id: 'asking' }))).events!
   const { id } = await asking.message()
-  t.equal((await session.post({ jsonrpc: '2.0', id, result: { action: 'accept', content: { name: 'Ada', age: 36 } } })).status, 202)
+  t.equal(
+    (await session.post({ jsonrpc: '2.0', id, result: { action: 'accept', content: { name: 'Ada', age: 36 } } }))
+      .status,
+    202
+  )
   t.match(await asking.rest(), [{ id: 'asking', result: { content: [{ text: 'Ada is 36' }] } }])
-  const registration = await fetch(`${url}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: ['http://localhost:8080/callback'] }) })
-  t.match({ status: registration.status, retryAfter: registration.headers.get('retry-after') }, { status: 503, retryAfter: '1' })
+  const registration = await fetch(`${url}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ redirect_uris: ['http://localhost:8080/callback'] })
+  })
+  t.match(
+    { status: registration.status, retryAfter: registration.headers.get('retry-after') },
+    { status: 503, retryAfter: '1' }
+  )
   t.same(await readiness(seed), { code: 200, status: 'degraded', store: 'failing' })
   t.notOk(standalone.hasEnded)
 
@@ -324,9 +373,13 @@ t.test('Redis comes back empty: sessions are gone and clients begin anew, and no
   const session = await startRawSession(url, known)
   const standalone = (await session.get()).events!
   await standalone.next()
-  const listening = (await sendModern(url, known, 'subscriptions/listen', { notifications: { toolsListChanged: true } })).events!
+  const listening = (
+    await sendModern(url, known, 'subscriptions/listen', { notifications: { toolsListChanged: true } })
+  ).events!
   await listening.message()
-  const running = (await session.post(call('gate', { progress: true }, { id: 'running', _meta: { progressToken: 'p' } }))).events!
+  const running = (
+    await session.post(call('gate', { progress: true }, { id: 'running', _meta: { progressToken: 'p' } }))
+  ).events!
   await running.message()
   t.equal((await sendModern(url, known, 'tools/call', { name: 'change_tools', arguments: {} })).status, 200)
   t.match(await standalone.message(), { method: 'notifications/tools/list_changed' })
@@ -340,21 +393,39 @@ t.test('Redis comes back empty: sessions are gone and clients begin anew, and no
     after.push(await session.post(request('ping')))
     return after.at(-1)!.status !== 503
   }, 'it is back')
-  t.match(after.at(-1), { status: 404, body: { error: { message: 'Session not found' } } }, 'so that the client begins anew')
+  t.match(
+    after.at(-1),
+    { status: 404, body: { error: { message: 'Session not found' } } },
+    'so that the client begins anew'
+  )
   t.equal((await session.get()).status, 404)
   t.equal((await session.end()).status, 404)
   gated.open('let go')
-  t.match((await running.rest()).at(-1), { id: 'running', result: { content: [{ text: 'let go' }] } }, 'who still listens gets the answer')
+  t.match(
+    (await running.rest()).at(-1),
+    { id: 'running', result: { content: [{ text: 'let go' }] } },
+    'who still listens gets the answer'
+  )
 
   await ready(seed)
   await admin.connect()
-  await until(async () => (await admin.pubsub('CHANNELS') as string[]).some((channel) => channel.endsWith('replicas')), 'Seed listens again')
+  await until(
+    async () => ((await admin.pubsub('CHANNELS')) as string[]).some((channel) => channel.endsWith('replicas')),
+    'Seed listens again'
+  )
   const anew = await startRawSession(url, known)
   const next = (await anew.get()).events!
   await next.next()
-  t.match(await anew.post(call(ECHO.name, ECHO.arguments)), { status: 200, body: { result: { content: [{ text: 'ada: hello' }] } } })
+  t.match(await anew.post(call(ECHO.name, ECHO.arguments)), {
+    status: 200,
+    body: { result: { content: [{ text: 'ada: hello' }] } }
+  })
   t.equal((await sendModern(url, known, 'tools/call', { name: 'change_tools', arguments: {} })).status, 200)
-  t.match(await listening.message(), { method: 'notifications/tools/list_changed' }, 'numbers that begin anew hide no change')
+  t.match(
+    await listening.message(),
+    { method: 'notifications/tools/list_changed' },
+    'numbers that begin anew hide no change'
+  )
   t.match(await next.message(), { method: 'notifications/tools/list_changed' })
   t.equal((await anew.end()).status, 204)
   t.same(await next.rest(), [])

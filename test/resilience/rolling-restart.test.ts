@@ -30,7 +30,11 @@ const GRACE_SECONDS = 5
 const VERSION = '2026-07-28'
 
 function mcp (token: string, id: string, method: string, params: Record<string, unknown>) {
-  const meta = { 'io.modelcontextprotocol/protocolVersion': VERSION, 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 'rolling', version: '1' } }
+  const meta = {
+    'io.modelcontextprotocol/protocolVersion': VERSION,
+    'io.modelcontextprotocol/clientCapabilities': {},
+    'io.modelcontextprotocol/clientInfo': { name: 'rolling', version: '1' }
+  }
   return {
     method: 'POST',
     headers: {
@@ -57,7 +61,13 @@ function isRefusal ({ status, headers }: Pick<Answer, 'status' | 'headers'>): bo
 }
 
 /** One client of its own address, with one kept connection, one request after the other until it is told to stop. */
-async function keepCalling (nginx: Nginx, token: string, client: number, tally: Tally, stop: AbortSignal): Promise<void> {
+async function keepCalling (
+  nginx: Nginx,
+  token: string,
+  client: number,
+  tally: Tally,
+  stop: AbortSignal
+): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1, localAddress: `127.0.1.${client + 1}` })
   for (let number = 0; !stop.aborted; number++) {
     const id = `${client}-${number}`
@@ -77,27 +87,61 @@ async function keepCalling (nginx: Nginx, token: string, client: number, tally: 
 }
 
 /** Calls of the tool most of the time; now and then what else a client asks. */
-function requestOf (token: string, id: string, number: number): [what: string, path: string, options: Parameters<Nginx['send']>[1], isRight: (answer: Answer) => boolean] {
+function requestOf (
+  token: string,
+  id: string,
+  number: number
+): [what: string, path: string, options: Parameters<Nginx['send']>[1], isRight: (answer: Answer) => boolean] {
   if (number % 20 === 7) {
-    return ['POST /oauth/token', '/oauth/token', { method: 'POST', body: 'grant_type=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } },
-      ({ status, body }) => status === 400 && JSON.parse(body).error !== undefined]
+    return [
+      'POST /oauth/token',
+      '/oauth/token',
+      { method: 'POST', body: 'grant_type=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } },
+      ({ status, body }) => status === 400 && JSON.parse(body).error !== undefined
+    ]
   }
   if (number % 20 === 14) {
-    return ['GET metadata', '/.well-known/oauth-protected-resource/mcp', {}, ({ status, body }) => status === 200 && JSON.parse(body).resource === `https://${SERVER_NAME}/mcp`]
+    return [
+      'GET metadata',
+      '/.well-known/oauth-protected-resource/mcp',
+      {},
+      ({ status, body }) => status === 200 && JSON.parse(body).resource === `https://${SERVER_NAME}/mcp`
+    ]
   }
   return ['POST /mcp', '/mcp', mcp(token, id, 'tools/call', { name: 'seed_ping', arguments: {} }), ({ status, body }) => {
     if (status !== 200) return false
     const message = JSON.parse(body)
-    return message.id === id && message.result.structuredContent.status === 'ok' && message.result.structuredContent.caller.subject === 'ada'
+    return (
+      message.id === id &&
+      message.result.structuredContent.status === 'ok' &&
+      message.result.structuredContent.caller.subject === 'ada'
+    )
   }]
 }
 
 /** A stream that is opened again each time it ends: it must end with its result. */
-async function keepListening (nginx: Nginx, token: string, tally: Tally, onOpen: () => void, stop: AbortSignal): Promise<void> {
+async function keepListening (
+  nginx: Nginx,
+  token: string,
+  tally: Tally,
+  onOpen: () => void,
+  stop: AbortSignal
+): Promise<void> {
   for (let number = 0; !stop.aborted; number++) {
-    const { body, ...options } = mcp(token, `s${number}`, 'subscriptions/listen', { notifications: { toolsListChanged: true } })
+    const { body, ...options } = mcp(token, `s${number}`, 'subscriptions/listen', {
+      notifications: { toolsListChanged: true }
+    })
     try {
-      const sent = request({ host: '127.0.0.1', port: nginx.port, path: '/mcp', ca: nginx.ca, servername: SERVER_NAME, ...options, headers: { ...options.headers, host: SERVER_NAME }, signal: stop }).end(body)
+      const sent = request({
+        host: '127.0.0.1',
+        port: nginx.port,
+        path: '/mcp',
+        ca: nginx.ca,
+        servername: SERVER_NAME,
+        ...options,
+        headers: { ...options.headers, host: SERVER_NAME },
+        signal: stop
+      }).end(body)
       const [response] = await once(sent, 'response')
       if (response.statusCode === 200) onOpen()
       const answer = { status: response.statusCode, headers: response.headers, body: await text(response) }
@@ -146,8 +190,21 @@ t.test('replicas are restarted in turn under traffic, and no request is lost', a
   let opened = 0
   let onOpen = (): void => {}
   const traffic = [
-    ...Array.from({ length: CLIENTS }, async (_, client) => { await keepCalling(nginx, token, client, calls, stopped.signal) }),
-    ...Array.from({ length: STREAMS }, async () => { await keepListening(nginx, token, streams, () => { opened++; onOpen() }, stopped.signal) })
+    ...Array.from({ length: CLIENTS }, async (_, client) => {
+      await keepCalling(nginx, token, client, calls, stopped.signal)
+    }),
+    ...Array.from({ length: STREAMS }, async () => {
+      await keepListening(
+        nginx,
+        token,
+        streams,
+        () => {
+          opened++
+          onOpen()
+        },
+        stopped.signal
+      )
+    })
   ]
   // Sessions of 2025-11-25: plain calls, progress, and questions whose answers come on another connection.
   const sessions = startTraffic({
@@ -161,7 +218,11 @@ t.test('replicas are restarted in turn under traffic, and no request is lost', a
   })
   /** All streams are open again: each end was followed by a new beginning. */
   const allOpen = async (): Promise<void> => {
-    while (opened < STREAMS + streams.right && streams.wrong.length === 0) await new Promise<void>((resolve) => { onOpen = resolve })
+    while (opened < STREAMS + streams.right && streams.wrong.length === 0) {
+      await new Promise<void>((resolve) => {
+        onOpen = resolve
+      })
+    }
   }
   /** So many more requests were answered. */
   const moreCalls = async (most: number): Promise<void> => {
@@ -191,13 +252,20 @@ t.test('replicas are restarted in turn under traffic, and no request is lost', a
   t.comment(`sessions: ${sessions.tally.right} right, ${sessions.tally.refused} refused`)
   t.strictSame(Object.fromEntries(sessions.tally.wrong), {}, 'no session is lost, no call of one is wrong')
   t.ok(sessions.tally.right > 100 * ROUNDS)
-  t.comment(`${calls.right} right, ${calls.refused} refused, ${calls.wrong.length} wrong; ${streams.right} streams ended, ${streams.refused} refused; milliseconds to end: ${took.join(' ')}`)
+  t.comment(
+    `${calls.right} right, ${calls.refused} refused, ${calls.wrong.length} wrong; ${streams.right} streams ended, ${streams.refused} refused; milliseconds to end: ${took.join(' ')}`
+  )
   t.same(calls.wrong, [])
   t.same(streams.wrong, [])
   t.ok(calls.refused <= calls.right / 100, 'hardly any was refused')
   t.ok(streams.right >= STREAMS * (2 * ROUNDS - 1), 'each replica but perhaps the first had all of the streams')
   t.ok(Math.max(...took) < IDLE_MS + (GRACE_SECONDS + 5) * 1_000)
-  const served = new Set(nginx.accessLog().filter(({ status }) => status === 200).map(({ replica }) => String(replica).split(', ').at(-1)))
+  const served = new Set(
+    nginx
+      .accessLog()
+      .filter(({ status }) => status === 200)
+      .map(({ replica }) => String(replica).split(', ').at(-1))
+  )
   t.same([...served].sort(), ports.map((port) => `127.0.0.1:${port}`).sort(), 'both had their part')
 })
 

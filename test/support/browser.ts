@@ -30,11 +30,17 @@ export type StopAt = (url: URL) => boolean
 
 export interface Browser {
   /** Opens a page and follows its redirects, up to the first one for which `stopAt` holds. */
-  get (url: string | URL, stopAt?: StopAt): Promise<Page>
+  get(url: string | URL, stopAt?: StopAt): Promise<Page>
   /** Sends a form with its own fields and `values`, which may hold a button: `{ decision: 'deny' }`. */
-  submit (form: Form, values?: Record<string, string>, stopAt?: StopAt): Promise<Page>
-  /** Fills in and sends every form on the way, pressing the first button, and gives the URL that `stopAt` stopped at. */
-  signIn (authorizationUrl: string | URL, values: { login: string, password: string } & Record<string, string>, stopAt?: StopAt): Promise<URL>
+  submit(form: Form, values?: Record<string, string>, stopAt?: StopAt): Promise<Page>
+  /**
+   * Fills in and sends every form on the way, pressing the first button, and gives the URL that `stopAt` stopped at.
+   */
+  signIn(
+    authorizationUrl: string | URL,
+    values: { login: string; password: string } & Record<string, string>,
+    stopAt?: StopAt
+  ): Promise<URL>
 }
 
 interface Cookie {
@@ -51,11 +57,14 @@ export function createBrowser (): Browser {
   const visited = new Set<string>()
 
   /** The client's redirect URI: the answer to an authorization request, on a server that has shown no page so far. */
-  const isAnswer: StopAt = (url) => (url.searchParams.has('code') || url.searchParams.has('error')) && !visited.has(url.origin)
+  const isAnswer: StopAt = (url) =>
+    (url.searchParams.has('code') || url.searchParams.has('error')) && !visited.has(url.origin)
 
   async function follow (url: URL, stopAt: StopAt, from: URL | undefined, body?: URLSearchParams): Promise<Page> {
     for (let step = 0; step < MOST_STEPS; step++) {
-      if (!LOOPBACK.includes(url.hostname) || url.protocol !== 'http:') throw new Error(`The scripted browser stays on loopback and was sent to ${url.href}`)
+      if (!LOOPBACK.includes(url.hostname) || url.protocol !== 'http:') {
+        throw new Error(`The scripted browser stays on loopback and was sent to ${url.href}`)
+      }
       visited.add(url.origin)
       const response = await send(url, jars, from, body)
       const { statusCode: status = 0, headers } = response
@@ -85,7 +94,9 @@ export function createBrowser (): Browser {
     let page = await get(authorizationUrl, stopAt)
     for (let step = 0; step < MOST_STEPS && page.status !== 0; step++) {
       const form = page.forms[0]
-      if (form === undefined) throw new Error(`No form to go on with at ${page.url.href} (${page.status}): ${page.body}`)
+      if (form === undefined) {
+        throw new Error(`No form to go on with at ${page.url.href} (${page.status}): ${page.body}`)
+      }
       const asked = Object.entries(values).filter(([name]) => form.names.includes(name))
       if (signedIn && asked.length > 0) throw new Error(`Asked to sign in again at ${page.url.href}: ${page.body}`)
       signedIn ||= asked.length > 0
@@ -100,14 +111,28 @@ export function createBrowser (): Browser {
 }
 
 /** One request, with the cookies of its origin; the answer's cookies are kept. */
-function send (url: URL, jars: Map<string, Cookie[]>, from: URL | undefined, body: URLSearchParams | undefined): Promise<IncomingMessage> {
+function send (
+  url: URL,
+  jars: Map<string, Cookie[]>,
+  from: URL | undefined,
+  body: URLSearchParams | undefined
+): Promise<IncomingMessage> {
   const jar = jars.get(url.origin) ?? []
-  const cookies = jar.filter(({ path }) => url.pathname === path || url.pathname.startsWith(path.endsWith('/') ? path : `${path}/`))
+  const cookies = jar.filter(
+    ({ path }) => url.pathname === path || url.pathname.startsWith(path.endsWith('/') ? path : `${path}/`)
+  )
   const headers: Record<string, string> = {
     accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
     'sec-fetch-dest': 'document',
     'sec-fetch-mode': 'navigate',
-    'sec-fetch-site': from === undefined ? 'none' : from.origin === url.origin ? 'same-origin' : from.hostname === url.hostname ? 'same-site' : 'cross-site'
+    'sec-fetch-site':
+      from === undefined
+        ? 'none'
+        : from.origin === url.origin
+          ? 'same-origin'
+          : from.hostname === url.hostname
+            ? 'same-site'
+            : 'cross-site'
   }
   if (cookies.length > 0) headers['cookie'] = cookies.map(({ name, value }) => `${name}=${value}`).join('; ')
   if (body !== undefined) {
@@ -130,10 +155,12 @@ function keepCookies (jar: Cookie[], lines: string[], url: URL): Cookie[] {
     const [pair, ...attributes] = line.split(';').map((part) => part.trim())
     const name = pair!.slice(0, pair!.indexOf('='))
     const value = pair!.slice(name.length + 1)
-    const attribute = (wanted: string) => attributes.find((part) => part.toLowerCase().startsWith(`${wanted}=`))?.slice(wanted.length + 1)
+    const attribute = (wanted: string) =>
+      attributes.find((part) => part.toLowerCase().startsWith(`${wanted}=`))?.slice(wanted.length + 1)
     const path = attribute('path') ?? (url.pathname.replace(/\/[^/]*$/, '') || '/')
     const maxAge = attribute('max-age')
-    const gone = maxAge === undefined ? Date.parse(attribute('expires') ?? '9999-01-01') <= Date.now() : Number(maxAge) <= 0
+    const gone =
+      maxAge === undefined ? Date.parse(attribute('expires') ?? '9999-01-01') <= Date.now() : Number(maxAge) <= 0
     jar = jar.filter((cookie) => cookie.name !== name || cookie.path !== path)
     if (!gone) jar.push({ name, value, path })
   }
@@ -143,9 +170,20 @@ function keepCookies (jar: Cookie[], lines: string[], url: URL): Cookie[] {
 function readForms (html: string, base: URL): Form[] {
   return [...html.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gis)].map(([, tag, content]) => {
     const attributes = readAttributes(tag!)
-    const form: Form = { action: new URL(attributes['action'] || base, base), method: (attributes['method'] ?? 'get').toLowerCase(), fields: {}, names: [], buttons: [] }
+    const form: Form = {
+      action: new URL(attributes['action'] || base, base),
+      method: (attributes['method'] ?? 'get').toLowerCase(),
+      fields: {},
+      names: [],
+      buttons: []
+    }
     for (const [, element, rest] of content!.matchAll(/<(input|button)\b((?:"[^"]*"|'[^']*'|[^>"'])*)>/gi)) {
-      const { name, value = '', type = element!.toLowerCase() === 'button' ? 'submit' : 'text', checked } = readAttributes(rest!)
+      const {
+        name,
+        value = '',
+        type = element!.toLowerCase() === 'button' ? 'submit' : 'text',
+        checked
+      } = readAttributes(rest!)
       if (name === undefined) continue
       if (type === 'submit') form.buttons.push({ name, value })
       else form.names.push(name)
@@ -158,7 +196,9 @@ function readForms (html: string, base: URL): Form[] {
 
 function readAttributes (tag: string): Record<string, string> {
   const attributes: Record<string, string> = {}
-  for (const [, name, quoted, apostrophed, bare] of tag.matchAll(/([^\s"'=/]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g)) {
+  for (const [, name, quoted, apostrophed, bare] of tag.matchAll(
+    /([^\s"'=/]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g
+  )) {
     attributes[name!.toLowerCase()] = decodeEntities(quoted ?? apostrophed ?? bare ?? '')
   }
   return attributes

@@ -49,7 +49,8 @@ export async function openChromium (t: Test): Promise<Chromium | undefined> {
     return undefined
   }
   const userDataDir = mkdtempSync(join(tmpdir(), 'seed-chromium-'))
-  const removeProfile = (): void => rmSync(userDataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  const removeProfile = (): void =>
+    rmSync(userDataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   let browser: Browser
   try {
     browser = await puppeteer.launch({

@@ -80,7 +80,14 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
   const folder = join(t.testdirName, 'nginx')
   mkdirSync(folder)
   const [port, plainPort] = [await freePort(), await freePort()]
-  const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem'), access: join(folder, 'access.log'), error: join(folder, 'error.log'), seed: join(folder, 'seed.conf'), main: join(folder, 'nginx.conf') }
+  const files = {
+    cert: join(folder, 'cert.pem'),
+    key: join(folder, 'key.pem'),
+    access: join(folder, 'access.log'),
+    error: join(folder, 'error.log'),
+    seed: join(folder, 'seed.conf'),
+    main: join(folder, 'nginx.conf')
+  }
   writeFileSync(files.cert, cert)
   writeFileSync(files.key, key)
   writeFileSync(files.seed, substitute(readFileSync(SHIPPED, 'utf8'), {
@@ -119,7 +126,11 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
     plainPort,
     ca: cert,
     output: () => output,
-    accessLog: () => readFileSync(files.access, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>),
+    accessLog: () =>
+      readFileSync(files.access, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
     errorLog: () => readFileSync(files.error, 'utf8'),
     async fetch (input, { method = 'GET', headers, body, signal } = {}) {
       const { pathname, search } = new URL(String(input))
@@ -130,13 +141,23 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
         method,
         ca: cert,
         servername: SERVER_NAME,
-        headers: { host: SERVER_NAME, ...Object.fromEntries(new Headers(headers)), ...(body != null && { 'content-length': String(Buffer.byteLength(String(body))) }) },
+        headers: {
+          host: SERVER_NAME,
+          ...Object.fromEntries(new Headers(headers)),
+          ...(body != null && { 'content-length': String(Buffer.byteLength(String(body))) })
+        },
         ...(signal != null && { signal })
       })
       sent.end(body)
-      const [response] = await once(sent, 'response') as [IncomingMessage]
-      const headerList = Object.entries(response.headers).map(([name, value]): [string, string] => [name, String(value)])
-      return new Response([202, 204].includes(response.statusCode!) ? null : Readable.toWeb(response) as ReadableStream, { status: response.statusCode!, headers: headerList })
+      const [response] = (await once(sent, 'response')) as [IncomingMessage]
+      const headerList = Object.entries(response.headers).map(([name, value]): [string, string] => [
+        name,
+        String(value)
+      ])
+      return new Response(
+        [202, 204].includes(response.statusCode!) ? null : (Readable.toWeb(response) as ReadableStream),
+        { status: response.statusCode!, headers: headerList }
+      )
     },
     async send (path, { method = 'GET', headers = {}, body, agent, from, timeoutMs = 20_000 } = {}) {
       const sent = request({
@@ -146,7 +167,11 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
         method,
         ca: cert,
         servername: SERVER_NAME,
-        headers: { host: SERVER_NAME, ...headers, ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }) },
+        headers: {
+          host: SERVER_NAME,
+          ...headers,
+          ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) })
+        },
         signal: AbortSignal.timeout(timeoutMs),
         ...(agent !== undefined && { agent }),
         ...(from !== undefined && { localAddress: from })
@@ -170,7 +195,9 @@ function substitute (shipped: string, changes: Record<string, string>): string {
 
 /** What Debian's nginx.conf does around conf.d, without root and in the foreground. */
 function mainConfiguration (folder: string, seed: string): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path ${join(folder, name)};`)
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `  ${name}_temp_path ${join(folder, name)};`
+  )
   return [
     ...(process.getuid!() === 0 ? ['user root;'] : []),
     'daemon off;',

@@ -4,7 +4,9 @@ import { createBrowser } from './browser.ts'
 /** What a client keeps between its steps; the same shape serves both SDKs. */
 export interface SignedInClient {
   provider: OAuthClientProvider
-  /** The redirect URL the browser was sent to at the end of sign-in; rejects when the client never asked for sign-in. */
+  /**
+   * The redirect URL the browser was sent to at the end of sign-in; rejects when the client never asked for sign-in.
+   */
   signIn (): Promise<URL>
   tokens (): { access_token: string, refresh_token?: string }
   /** As if the access token had run out. */
@@ -18,7 +20,11 @@ export interface SignedInClient {
  *
  * @param options.refreshes whether it wants a refresh token
  */
-export function createOAuthClient (user = { login: 'ada', password: 'ada' }, documentUrl?: string, { refreshes = true } = {}): SignedInClient {
+export function createOAuthClient (
+  user = { login: 'ada', password: 'ada' },
+  documentUrl?: string,
+  { refreshes = true } = {}
+): SignedInClient {
   let information: { client_id: string } | undefined
   let tokens: { access_token: string, token_type: string, refresh_token?: string } | undefined
   let verifier = ''
@@ -53,7 +59,9 @@ export function createOAuthClient (user = { login: 'ada', password: 'ada' }, doc
       return await createBrowser().signIn(url.href, user)
     },
     tokens: () => tokens!,
-    spoilAccessToken () { tokens = { ...tokens!, access_token: `${tokens!.access_token.split('.').slice(0, 2).join('.')}.spoiled` } },
+    spoilAccessToken () {
+      tokens = { ...tokens!, access_token: `${tokens!.access_token.split('.').slice(0, 2).join('.')}.spoiled` }
+    },
     clientId: () => information?.client_id
   }
 }

@@ -50,7 +50,10 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let text = ''
-  const ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }))
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as NodeJS.Signals | null
+  }))
   for (const stream of [child.stdout!, child.stderr!]) {
     stream.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk
@@ -70,17 +73,28 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
         const match = text.match(pattern)
         if (match !== null) return match
         const over = await Promise.race([once(child, 'printed'), ended.then(() => 'over')])
-        if (over === 'over' && !pattern.test(text)) throw new Error(`ended without printing ${String(pattern)}:\n${text}`)
+        if (over === 'over' && !pattern.test(text)) {
+          throw new Error(`ended without printing ${String(pattern)}:\n${text}`)
+        }
       }
     }
   }
 }
 
 /** The built server as a process of its own on a free port, listening. */
-export async function startServerProcess (t: Test, env: Record<string, string>, script = SERVER): Promise<TestProcess & { url: string }> {
+export async function startServerProcess (
+  t: Test,
+  env: Record<string, string>,
+  script = SERVER
+): Promise<TestProcess & { url: string }> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const server = startProcess(t, ['--enable-source-maps', script], { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', CIMD_ENABLED: 'false', ...env }, await emptyFolder(t))
+  const server = startProcess(
+    t,
+    ['--enable-source-maps', script],
+    { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', CIMD_ENABLED: 'false', ...env },
+    await emptyFolder(t)
+  )
   await server.printed(/Seed is ready/)
   return { ...server, url }
 }

@@ -24,7 +24,11 @@ export async function allowSignIn (
   const browser = createBrowser()
   const page = await browser.get(`${url}/oauth/authorize?${query.toString()}`)
   if (page.status !== 200) throw new Error(`No consent page: ${page.status} ${page.body}`)
-  const left = await browser.submit(page.forms[0]!, { decision: 'approve' }, (next) => next.origin !== new URL(url).origin)
+  const left = await browser.submit(
+    page.forms[0]!,
+    { decision: 'approve' },
+    (next) => next.origin !== new URL(url).origin
+  )
   if (left.status !== 0) throw new Error(`Not sent to the provider: ${left.status} ${left.body}`)
   return left.url
 }

@@ -16,7 +16,11 @@ export interface RawAnswer {
 }
 
 /** Clients of both eras without an SDK: what they send and get is what is written here. */
-export async function sendRaw (url: string, token: string, { method = 'POST', body, headers = {} }: { method?: string, body?: unknown, headers?: Record<string, string> } = {}): Promise<RawAnswer> {
+export async function sendRaw (
+  url: string,
+  token: string,
+  { method = 'POST', body, headers = {} }: { method?: string; body?: unknown; headers?: Record<string, string> } = {}
+): Promise<RawAnswer> {
   const started = performance.now()
   const response = await fetch(`${url}/mcp`, {
     method,
@@ -63,7 +67,11 @@ export async function startRawSession (url: string, token: string): Promise<RawS
   return {
     id,
     post: async (message) => await sendRaw(url, token, { body: message, headers: own }),
-    get: async (lastEventId) => await sendRaw(url, token, { method: 'GET', headers: { ...own, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) } }),
+    get: async (lastEventId) =>
+      await sendRaw(url, token, {
+        method: 'GET',
+        headers: { ...own, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) }
+      }),
     end: async () => await sendRaw(url, token, { method: 'DELETE', headers: own })
   }
 }

@@ -33,7 +33,10 @@ export async function startNode (t: Test, args: string[] | ((port: number) => st
   return server
 }
 
-/** Starts a sentinel for `primary` (mymaster), which calls it down two seconds after its last answer. Returns the port. */
+/**
+ * Starts a sentinel for `primary` (mymaster), which calls it down two seconds after its last answer. Returns the
+ * port.
+ */
 export async function startSentinel (t: Test, primary: RedisServer, {
   password,
   lines = [],
@@ -71,7 +74,8 @@ export const CLUSTER_ARGUMENTS = [
 ]
 
 /**
- * Makes a cluster of empty servers with the slots in equal parts, as `redis-cli --cluster create` does. Resolves when it
+ * Makes a cluster of empty servers with the slots in equal parts, as `redis-cli --cluster create` does. Resolves when
+ * it
  * serves.
  */
 export async function formCluster (primaries: RedisServer[], {

@@ -61,7 +61,10 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, definitions
 }
 
 /** The same as processes of their own, with the tools of interactive-tools.ts; `stop` ends them in order. */
-export async function startReplicaProcesses (t: Test, { redisUrl, count = 2 }: { redisUrl: string, count?: number }): Promise<Omit<Replicas, 'seeds'> & { stop (): Promise<Array<number | null>> }> {
+export async function startReplicaProcesses (
+  t: Test,
+  { redisUrl, count = 2 }: { redisUrl: string; count?: number }
+): Promise<Omit<Replicas, 'seeds'> & { stop(): Promise<Array<number | null>> }> {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   const processes = await Promise.all(Array.from({ length: count }, async () => {

@@ -24,7 +24,9 @@ export interface TestSeed {
 export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
-export async function startSeed (t: Test, { env = {}, provider: providerOptions, sharedProvider, fetchDocument, definitions, timings = {} }: {
+export async function startSeed (t: Test, {
+  env = {}, provider: providerOptions, sharedProvider, fetchDocument, definitions, timings = {}
+}: {
   env?: Record<string, string>
   /** Instead of the built-in ones. */
   definitions?: readonly Definition[]
@@ -40,21 +42,29 @@ export async function startSeed (t: Test, { env = {}, provider: providerOptions,
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const { logs, logged, stream } = captureLogs()
-  const app = await buildApp({
-    HOST: '127.0.0.1',
-    PORT: String(port),
-    BASE_URL: url,
-    OIDC_ISSUER: provider.issuer,
-    OIDC_AUDIENCE: provider.clientId,
-    SHUTDOWN_GRACE_SECONDS: '1',
-    CIMD_ENABLED: String(fetchDocument !== undefined),
-    OAUTH_LIMIT_PER_ADDRESS: '100000',
-    OAUTH_LIMIT_PER_CLIENT: '100000',
-    MCP_LIMIT_PER_ADDRESS: '1000000',
-    MCP_LIMIT_PER_PRINCIPAL: '1000000',
-    MCP_LIMIT_REFUSED: '1000000',
-    ...env
-  }, { logStream: stream, timings, ...(fetchDocument !== undefined && { fetchDocument }), definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition) })
+  const app = await buildApp(
+    {
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      BASE_URL: url,
+      OIDC_ISSUER: provider.issuer,
+      OIDC_AUDIENCE: provider.clientId,
+      SHUTDOWN_GRACE_SECONDS: '1',
+      CIMD_ENABLED: String(fetchDocument !== undefined),
+      OAUTH_LIMIT_PER_ADDRESS: '100000',
+      OAUTH_LIMIT_PER_CLIENT: '100000',
+      MCP_LIMIT_PER_ADDRESS: '1000000',
+      MCP_LIMIT_PER_PRINCIPAL: '1000000',
+      MCP_LIMIT_REFUSED: '1000000',
+      ...env
+    },
+    {
+      logStream: stream,
+      timings,
+      ...(fetchDocument !== undefined && { fetchDocument }),
+      definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition)
+    }
+  )
   t.teardown(async () => { await app.close() })
   await listen(app)
   return { app, url, provider, logs, logged }
@@ -113,9 +123,19 @@ export async function ping (url: string, token?: string, init: RequestInit = {})
 }
 
 /** A request of 2026-07-28: its body, and the headers that repeat it. */
-export function modernRequest (method: string, params: Record<string, unknown> = {}, id: number | string = 1, capabilities: Record<string, unknown> = {}): { body: string, headers: Record<string, string> } {
+export function modernRequest (
+  method: string,
+  params: Record<string, unknown> = {},
+  id: number | string = 1,
+  capabilities: Record<string, unknown> = {}
+): { body: string; headers: Record<string, string> } {
   return {
-    body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta: { ...MODERN_META, 'io.modelcontextprotocol/clientCapabilities': capabilities } } }),
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id,
+      method,
+      params: { ...params, _meta: { ...MODERN_META, 'io.modelcontextprotocol/clientCapabilities': capabilities } }
+    }),
     headers: {
       'mcp-protocol-version': '2026-07-28',
       'mcp-method': method,

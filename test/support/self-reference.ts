@@ -1,6 +1,9 @@
 import { register } from 'node:module'
 
-/** Extensions import this server by its name; here that is the source under test instead of what was built. Tests run compiled. */
+/**
+ * Extensions import this server by its name; here that is the source under test instead of what was built. Tests run
+ * compiled.
+ */
 const NAMES = {
   'seed-mcp-server': new URL('../../src/index.js', import.meta.url).href,
   'seed-mcp-server/testing': new URL('../../src/testing/index.js', import.meta.url).href

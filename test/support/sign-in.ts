@@ -8,19 +8,29 @@ export interface PlainClient {
   redirectUri: string
   verifier: string
   /** An authorization request; undefined leaves a parameter out. */
-  authorizationUrl (parameters?: Record<string, string | undefined>): URL
-  /** Walks consent and the provider's pages as this user; the last page, or (status 0) where the client is called back. */
-  walk (user?: { login: string, password: string }, parameters?: Record<string, string | undefined>, browser?: Browser): Promise<Page>
-  token (parameters: Record<string, string>): Promise<Response>
+  authorizationUrl(parameters?: Record<string, string | undefined>): URL
+  /**
+   * Walks consent and the provider's pages as this user; the last page, or (status 0) where the client is called
+   * back.
+   */
+  walk(
+    user?: { login: string; password: string },
+    parameters?: Record<string, string | undefined>,
+    browser?: Browser
+  ): Promise<Page>
+  token(parameters: Record<string, string>): Promise<Response>
   /** Sends the code that the walk ended with. */
-  redeem (page: Page): Promise<Response>
-  refresh (refreshToken: string, parameters?: Record<string, string>): Promise<Response>
+  redeem(page: Page): Promise<Response>
+  refresh(refreshToken: string, parameters?: Record<string, string>): Promise<Response>
 }
 
 export const ADA = { login: 'ada', password: 'ada' }
 
 /** @param url BASE_URL @param given a client that is known already; otherwise one is registered */
-export async function createPlainClient (url: string, given?: { clientId: string, redirectUri: string }): Promise<PlainClient> {
+export async function createPlainClient (
+  url: string,
+  given?: { clientId: string; redirectUri: string }
+): Promise<PlainClient> {
   const redirectUri = given?.redirectUri ?? 'http://127.0.0.1:53219/callback'
   const clientId = given?.clientId ?? await register(url, redirectUri)
   const verifier = randomBytes(32).toString('base64url')
@@ -51,16 +61,29 @@ export async function createPlainClient (url: string, given?: { clientId: string
       for (let step = 0; step < 5 && page.status === 200 && page.forms[0] !== undefined; step++) {
         const form = page.forms[0]
         const button = form.buttons[0]
-        page = await browser.submit(form, { ...(button !== undefined && { [button.name]: button.value }), ...(form.names.includes('login') && user) })
+        page = await browser.submit(form, {
+          ...(button !== undefined && { [button.name]: button.value }),
+          ...(form.names.includes('login') && user)
+        })
       }
       return page
     },
 
-    token: async (parameters) => await fetch(`${url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ client_id: clientId, ...parameters }) }),
-    redeem: async (page) => await client.token({
-      grant_type: 'authorization_code', code: page.url.searchParams.get('code')!, redirect_uri: redirectUri, code_verifier: verifier, resource: `${url}/mcp`
-    }),
-    refresh: async (refreshToken, parameters = {}) => await client.token({ grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters })
+    token: async (parameters) =>
+      await fetch(`${url}/oauth/token`, {
+        method: 'POST',
+        body: new URLSearchParams({ client_id: clientId, ...parameters })
+      }),
+    redeem: async (page) =>
+      await client.token({
+        grant_type: 'authorization_code',
+        code: page.url.searchParams.get('code')!,
+        redirect_uri: redirectUri,
+        code_verifier: verifier,
+        resource: `${url}/mcp`
+      }),
+    refresh: async (refreshToken, parameters = {}) =>
+      await client.token({ grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters })
   }
   return client
 }
@@ -89,7 +112,11 @@ export async function readTokens (answer: Response): Promise<TokenAnswer & { sta
 }
 
 /** Signs in and redeems; for tests in which all of that goes well. */
-export async function signedIn (client: PlainClient, user = ADA, parameters: Record<string, string | undefined> = {}): Promise<TokenAnswer> {
+export async function signedIn (
+  client: PlainClient,
+  user = ADA,
+  parameters: Record<string, string | undefined> = {}
+): Promise<TokenAnswer> {
   const page = await client.walk(user, parameters)
   if (page.status !== 0) throw new Error(`Sign-in ended at ${page.url.href} (${page.status}): ${page.body}`)
   return await readTokens(await client.redeem(page))

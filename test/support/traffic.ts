@@ -55,7 +55,10 @@ export function startTraffic (options: TrafficOptions): Traffic {
     }
   }
 
-  async function send (subject: string, init: { method?: string, body?: string, headers?: Record<string, string>, signal?: AbortSignal }): Promise<Response> {
+  async function send (
+    subject: string,
+    init: { method?: string; body?: string; headers?: Record<string, string>; signal?: AbortSignal }
+  ): Promise<Response> {
     return await (options.fetch ?? fetch)(`${next()}/mcp`, {
       method: 'POST',
       signal: AbortSignal.timeout(DEADLINE_MS),
@@ -73,14 +76,28 @@ export function startTraffic (options: TrafficOptions): Traffic {
   async function modernClient (number: number): Promise<void> {
     const subject = `modern-${number}`
     for (let round = 0; !stopping.signal.aborted; round++) {
-      note(await judge(async () => round % 5 === 4
-        ? await askedTwice(subject, round)
-        : await modernCall(subject, { name: 'echo', arguments: { text: String(round) } }, round, `${subject}: ${round}`)))
+      note(
+        await judge(async () =>
+          round % 5 === 4
+            ? await askedTwice(subject, round)
+            : await modernCall(
+              subject,
+              { name: 'echo', arguments: { text: String(round) } },
+              round,
+                `${subject}: ${round}`
+            )
+        )
+      )
       await delay(5)
     }
   }
 
-  async function modernCall (subject: string, params: Record<string, unknown>, id: number, expected: string): Promise<Outcome> {
+  async function modernCall (
+    subject: string,
+    params: Record<string, unknown>,
+    id: number,
+    expected: string
+  ): Promise<Outcome> {
     const { body, headers } = modernRequest('tools/call', params, id, { elicitation: {} })
     const response = await send(subject, { body, headers })
     return await refusal(response) ?? isText(await response.json(), expected, id)
@@ -96,13 +113,21 @@ export function startTraffic (options: TrafficOptions): Traffic {
       if (refused !== undefined) return refused
       const { result, error } = await response.json() as { result?: InputRequired, error?: { message: string } }
       const [key, asked] = Object.entries(result?.inputRequests ?? {})[0] ?? []
-      if (key === undefined || !asked!.params.message.startsWith(expected)) return `${expected} was not asked: ${JSON.stringify(result ?? error)}`
-      answers = { requestState: result!.requestState, inputResponses: { [key]: { action: 'accept', content: { value: asked!.params.message } } } }
+      if (key === undefined || !asked!.params.message.startsWith(expected)) {
+        return `${expected} was not asked: ${JSON.stringify(result ?? error)}`
+      }
+      answers = {
+        requestState: result!.requestState,
+        inputResponses: { [key]: { action: 'accept', content: { value: asked!.params.message } } }
+      }
     }
     return await modernCall(subject, { ...params, ...answers }, id, `First of ${subject}?, Second of ${subject}?`)
   }
 
-  /** One of 2025-11-25: a session, plain calls, calls with progress that are read on elsewhere when cut, questions answered elsewhere. */
+  /**
+   * One of 2025-11-25: a session, plain calls, calls with progress that are read on elsewhere when cut, questions
+   * answered elsewhere.
+   */
   async function sessionClient (number: number): Promise<void> {
     const subject = `session-${number}`
     let id = 0
@@ -111,7 +136,13 @@ export function startTraffic (options: TrafficOptions): Traffic {
       id++
       const outcome = await judge(async () => {
         if (session === undefined) {
-          const response = await send(subject, { body: rpc(id, 'initialize', { protocolVersion: '2025-11-25', capabilities: { elicitation: {} }, clientInfo: { name: 'traffic', version: '1' } }) })
+          const response = await send(subject, {
+            body: rpc(id, 'initialize', {
+              protocolVersion: '2025-11-25',
+              capabilities: { elicitation: {} },
+              clientInfo: { name: 'traffic', version: '1' }
+            })
+          })
           const refused = await refusal(response)
           if (refused !== undefined) return refused
           session = response.headers.get('mcp-session-id')!
@@ -128,21 +159,39 @@ export function startTraffic (options: TrafficOptions): Traffic {
     const headers = { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' }
     if (id % 3 === 0) return await streamed(subject, headers, id, 'count', { steps: 5, pauseMs: 20 }, 'Counted to 5')
     if (id % 3 === 1) return await streamed(subject, headers, id, 'ask_form', {}, 'Ada is 36')
-    const response = await send(subject, { body: rpc(id, 'tools/call', { name: 'echo', arguments: { text: String(id) } }), headers })
+    const response = await send(subject, {
+      body: rpc(id, 'tools/call', { name: 'echo', arguments: { text: String(id) } }),
+      headers
+    })
     return await refusal(response) ?? isText(await response.json(), `${subject}: ${id}`, id)
   }
 
-  /** Reads a stream to its response, going on at another replica when it breaks, and answers what it asks at yet another. */
-  async function streamed (subject: string, headers: Record<string, string>, id: number, name: string, args: object, expected: string): Promise<Outcome> {
+  /**
+   * Reads a stream to its response, going on at another replica when it breaks, and answers what it asks at yet
+   * another.
+   */
+  async function streamed (
+    subject: string,
+    headers: Record<string, string>,
+    id: number,
+    name: string,
+    args: object,
+    expected: string
+  ): Promise<Outcome> {
     const started = performance.now()
     let lastEventId: string | undefined
     const steps: number[] = []
-    let response = await send(subject, { body: rpc(id, 'tools/call', { name, arguments: args, _meta: { progressToken: id } }), headers })
+    let response = await send(subject, {
+      body: rpc(id, 'tools/call', { name, arguments: args, _meta: { progressToken: id } }),
+      headers
+    })
     let refused = await refusal(response)
     if (refused !== undefined) return refused
     for (;;) {
       try {
-        if (response.headers.get('content-type')?.startsWith('application/json')) return isText(await response.json(), expected, id)
+        if (response.headers.get('content-type')?.startsWith('application/json')) {
+          return isText(await response.json(), expected, id)
+        }
         for await (const event of readEvents(response)) {
           lastEventId = event.id ?? lastEventId
           if (event.data === '') continue
@@ -162,8 +211,16 @@ export function startTraffic (options: TrafficOptions): Traffic {
       }
       if (lastEventId === undefined) return 'broken'
       if (performance.now() - started > DEADLINE_MS) return `${name} hung`
-      const resumed = await send(subject, { method: 'GET', headers: { ...headers, accept: 'text/event-stream', 'last-event-id': lastEventId } }).catch(() => undefined)
-      refused = resumed === undefined ? 'refused' : resumed.status === 204 ? `${name} ended without a response` : await refusal(resumed)
+      const resumed = await send(subject, {
+        method: 'GET',
+        headers: { ...headers, accept: 'text/event-stream', 'last-event-id': lastEventId }
+      }).catch(() => undefined)
+      refused =
+        resumed === undefined
+          ? 'refused'
+          : resumed.status === 204
+            ? `${name} ended without a response`
+            : await refusal(resumed)
       if (refused !== undefined && refused !== 'refused') return refused
       if (refused === undefined) response = resumed!
       else await delay(100)
@@ -208,7 +265,8 @@ interface InputRequired {
   requestState?: string
 }
 
-const rpc = (id: number, method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', id, method, params })
+const rpc = (id: number, method: string, params: object): string =>
+  JSON.stringify({ jsonrpc: '2.0', id, method, params })
 
 /** A broken connection is one thing, silence another. */
 async function judge (work: () => Promise<Outcome>): Promise<Outcome> {

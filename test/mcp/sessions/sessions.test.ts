@@ -61,7 +61,11 @@ t.test('a session is served at every replica, to its own principal only', async 
   ]) t.equal((await post(call('echo', { text: 'hi' }), { at })).body.result.content[0].text, 'ada: hi')
 
   const refreshed = asPrincipal('ada', { iat: 5, jti: 'another token', scope: 'openid more' })
-  t.equal((await post(request('ping'), { principal: refreshed })).status, 200, 'a refreshed token continues the session')
+  t.equal(
+    (await post(request('ping'), { principal: refreshed })).status,
+    200,
+    'a refreshed token continues the session'
+  )
 
   const missing = await send(
     other,

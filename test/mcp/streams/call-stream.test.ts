@@ -100,7 +100,9 @@ t.test('a client that accepts no stream gets JSON, and cannot be asked for input
   const asked = await post(call('ask_roots'), { acceptsStream: false })
   t.match(asked.body.result, {
     isError: true,
-    content: [{ text: 'This client cannot be asked for roots/list: it does not accept streams (text/event-stream in Accept)' }]
+    content: [
+      { text: 'This client cannot be asked for roots/list: it does not accept streams (text/event-stream in Accept)' }
+    ]
   })
 })
 

@@ -60,7 +60,11 @@ for (const at of [0, 1]) {
     await stepper.finish()
 
     const again = await session.get({ lastEventId: resumed.events.lastEventId, at: 1 - at })
-    t.same(data(await again.events.rest()), [5, 'finished'], 'after the end of the call, and a second broken connection')
+    t.same(
+      data(await again.events.rest()),
+      [5, 'finished'],
+      'after the end of the call, and a second broken connection'
+    )
     const ids = [...events.ids, ...resumed.events.ids, ...again.events.ids]
     t.same(ids.map((id) => Number(/\d+$/.exec(id)![0])), [0, 1, 2, 3, 4, 5, 6])
 

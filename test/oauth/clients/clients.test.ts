@@ -13,8 +13,20 @@ t.test('what is nearly a URL, or cannot be read by people, is no client id', asy
     redirectUriSchemes: []
   })
   for (const id of [
-    'https:/claude.ai/oauth/x', 'https:claude.ai', 'https:\\\\claude.ai\\x', 'http://claude.ai/', 'claude.ai/oauth', 'a:b',
-    'https\uff1a\u2215\u2215claude.ai', 'Claude Code', 'Claude\u00a0Code', 'caf\u00e9', 'a\nb', 'a\0b', '\u2714', '',
+    'https:/claude.ai/oauth/x',
+    'https:claude.ai',
+    'https:\\\\claude.ai\\x',
+    'http://claude.ai/',
+    'claude.ai/oauth',
+    'a:b',
+    'https\uff1a\u2215\u2215claude.ai',
+    'Claude Code',
+    'Claude\u00a0Code',
+    'caf\u00e9',
+    'a\nb',
+    'a\0b',
+    '\u2714',
+    '',
     'x'.repeat(257)
   ]) {
     await t.rejects(clients.find(id, '192.0.2.1'), { code: 'invalid_client' }, JSON.stringify(id))

@@ -20,7 +20,11 @@ t.test("an error is returned with its code, Seed's own text, state and iss", asy
     'error_description',
     'The person did not allow the application'
   ], ['state', ''], ['iss', ISSUER]], 'an empty state is a state')
-  const unadvertised = errorRedirect({ redirectUri: 'https://client.example/cb' }, { code: 'server_error', message: 'y' }, undefined)
+  const unadvertised = errorRedirect(
+    { redirectUri: 'https://client.example/cb' },
+    { code: 'server_error', message: 'y' },
+    undefined
+  )
   t.same([...unadvertised.searchParams.keys()], ['error', 'error_description'], 'no iss where it is not advertised')
 })
 
