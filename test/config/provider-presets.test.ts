@@ -59,7 +59,8 @@ t.test('each preset differs from the standards where its provider does, and nowh
     usesUserinfo: true,
     brokerOnly: undefined,
     delegation: 'token-exchange',
-    needsCredential: false
+    needsCredential: false,
+    accessTokenClaims: []
   })
   for (const [name, differences] of [
     ['google', {
@@ -76,7 +77,7 @@ t.test('each preset differs from the standards where its provider does, and nowh
     ['okta', { extraScopes: ['groups'] }],
     ['auth0', { sendsAudience: true }],
     ['keycloak', { groupPaths: true }],
-    ['authentik', { trustsEmail: true }]
+    ['authentik', { trustsEmail: true, accessTokenClaims: ['uid', 'azp'] }]
   ] as const) t.same(findPreset(name, ''), { ...generic, name, ...differences }, name)
 })
 

@@ -306,7 +306,9 @@ inBothModes('other response types and modes, prompt=none and no PKCE S256 get no
       const { statusCode, headers } = await authorize(seed, client, LOOPBACK, changes)
       t.equal(statusCode, 302, `${client} ${JSON.stringify(changes)}`)
       const { error_description: description, ...sent } = Object.fromEntries(new URL(headers['location']!).searchParams)
-      t.same(sent, { error, state: STATE, iss: seed.url }, 'error, state and iss; nothing else of the request')
+      // Proxy mode does not advertise `iss` (RFC 9207 section 2.3).
+      const iss = seed.app.config.oauth.mode === 'broker' ? { iss: seed.url } : {}
+      t.same(sent, { error, state: STATE, ...iss }, 'error, state and iss; nothing else of the request')
       t.ok(headers['location']!.startsWith(`${LOOPBACK}?`))
       t.match(description, /^[\x20-\x7e]+$/)
       t.notOk('set-cookie' in headers)
@@ -832,11 +834,15 @@ inBothModes('no URL in a registration is fetched, nor on the consent page', asyn
 for (const mode of ['proxy', 'broker'] as const) {
   t.test(`a client id at a private address is refused everywhere, unfetched (${mode})`, async (t) => {
     const sink = await startSink(t)
-    const seed = await startSeed(t, {
-      sharedProvider: provider,
-      env: { OAUTH_MODE: mode, CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json` }
-    })
-    await ready(seed)
+    const start = async (): Promise<TestSeed> => {
+      const seed = await startSeed(t, {
+        sharedProvider: provider,
+        env: { OAUTH_MODE: mode, CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json` }
+      })
+      await ready(seed)
+      return seed
+    }
+    let seed = await start()
     const hosts = [
       '127.0.0.1',
       'localhost',
@@ -852,7 +858,9 @@ for (const mode of ['proxy', 'broker'] as const) {
       '[64:ff9b::7f00:1]',
       '[2002:7f00:1::]',
       '[fd00::1]',
-      '[fe80::1]',
+      '[fe80::1]'
+    ]
+    const misspelt = [
       '2130706433',
       '0x7f.1',
       '127.1',
@@ -861,16 +869,15 @@ for (const mode of ['proxy', 'broker'] as const) {
       '[::ffff:127.0.0.1]',
       'user@127.0.0.1'
     ]
-    for (const host of hosts) {
+    for (const [index, host] of [...hosts, ...misspelt].entries()) {
+      // One address may name ten documents a minute.
+      if (index % 10 === 9) seed = await start()
       const id = `https://${host}:${sink.port}/client.json`
       isPage(t, await authorize(seed, id, LOOPBACK), 400, id)
-      isError(
-        t,
-        await token(seed, { grant_type: 'refresh_token', client_id: id, refresh_token: 'x' }),
-        401,
-        'invalid_client',
-        id
-      )
+      const response = await token(seed, { grant_type: 'refresh_token', client_id: id, refresh_token: 'x' })
+      // No document is needed to refresh; what cannot be the URL of a document is no client at all.
+      if (hosts.includes(host)) isError(t, response, 400, 'invalid_grant', id)
+      else isError(t, response, 401, 'invalid_client', id)
     }
     t.equal(sink.connections(), 0)
     t.match(await seed.logged(({ msg }) => msg.startsWith('Client ID metadata documents are not advertised')), {
