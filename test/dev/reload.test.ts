@@ -197,3 +197,16 @@ t.test('a broken extension stops the start', async (t) => {
   t.same(await dev.ended, { code: 1, signal: null })
   t.match(await dev.output(), /SEED_EXTENSIONS: \S*\/nowhere does not exist/)
 })
+
+t.test('a definition that cannot be served stops the start, and its file is named', async (t) => {
+  const folder = await emptyFolder(t)
+  await writeFile(join(folder, 'again.js'), tool('not a name', "'again'", 'seed-mcp-server'))
+  const dev = startProcess(
+    t,
+    [DEV],
+    { PORT: String(await freePort()), DEV_PROVIDER_PORT: String(await freePort()), SEED_EXTENSIONS: './again.js' },
+    folder
+  )
+  t.same(await dev.ended, { code: 1, signal: null })
+  t.match(await dev.output(), /again\.js.*not a name/)
+})

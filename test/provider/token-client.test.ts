@@ -17,3 +17,19 @@ t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', a
   })
   await t.rejects(upstream.requestTokens('refresh_token', {}), { code: 'server_error', detail: /OIDC_CLIENT_KEY/ })
 })
+
+t.test("the scopes that a preset adds are sent if the provider's document lists them", async (t) => {
+  const scopesOf = (preset: 'okta' | 'generic', listed: string[] | undefined): string[] => createTokenClient({
+    provider: () => ({ issuer: 'https://idp.example', scopes: listed }) as never,
+    preset: findPreset(preset, ''),
+    clientId: 'seed',
+    clientSecret: undefined,
+    clientKey: undefined,
+    clientKeyId: undefined,
+    clientAuth: undefined,
+    audience: ''
+  }).effectiveScopes(['openid'])
+  t.same(scopesOf('okta', ['openid', 'groups']), ['openid', 'groups'])
+  t.same(scopesOf('okta', ['openid']), ['openid'])
+  t.same(scopesOf('generic', ['openid', 'groups']), ['openid'])
+})

@@ -47,9 +47,9 @@ export function createMetadataProbe ({ probeUrl, load, log, now }: MetadataProbe
     outcome = 'good'
   }
 
-  function recordFailure ({ detail, message }: HttpError): void {
+  function recordFailure ({ detail }: HttpError): void {
     if (outcome !== 'failed') {
-      log.warn({ probeUrl, reason: detail ?? message }, 'Client ID metadata documents are not advertised, because ' +
+      log.warn({ probeUrl, reason: detail }, 'Client ID metadata documents are not advertised, because ' +
         'the one at CIMD_PROBE_URL cannot be used; clients register instead. Let Seed reach that URL, set another, ' +
         'or set CIMD_ENABLED=false')
     }

@@ -21,8 +21,8 @@ export interface Grant {
   sid?: string | undefined
   /** Whether the client gets refresh tokens. */
   refreshes: boolean
-  /** Seconds since the epoch; 0 in records of earlier versions. */
-  createdAt?: number
+  /** Seconds since the epoch. */
+  createdAt: number
   /** Seconds since the epoch; refreshing does not move it. */
   expiresAt: number
   /** The provider's tokens (StoredTokens), sealed. */

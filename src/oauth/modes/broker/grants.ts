@@ -36,7 +36,7 @@ export function createGrants (options: GrantsOptions) {
     if (record === undefined) return undefined
     const grant = JSON.parse(record) as Grant
     const owners = [subjectKey(grant.subject), clientKey(grant.clientId)]
-    return await revocations.isRevoked(owners, grant.createdAt ?? 0) ? undefined : { grant, record }
+    return await revocations.isRevoked(owners, grant.createdAt) ? undefined : { grant, record }
   }
 
   const { revokeGrants, revokeAll } = createGrantRevocation(options, { find, upstreamTokens })

@@ -30,7 +30,8 @@ t.test('a back-channel logout revokes the access tokens issued so far, of the su
   const now = Math.floor(Date.now() / 1_000)
   await proxy.revokeFor({ subject: 'ada' })
   await proxy.revokeFor({ sid: 'session', subject: 'bob' })
-  for (const key of [subjectKey('ada'), sidKey('session'), subjectWithoutSidKey('bob')]) {
+  await proxy.revokeFor({ sid: 'another' })
+  for (const key of [subjectKey('ada'), sidKey('session'), subjectWithoutSidKey('bob'), sidKey('another')]) {
     t.equal(await revocations.isRevoked([key], now + 30), true, "the provider's clock may be ahead")
     t.equal(await revocations.isRevoked([key], now + 3_600), false, 'those of later sign-ins are good')
   }
@@ -76,6 +77,15 @@ t.test('clients that refresh with one token at the same time get the same succes
   t.same(await refresh(first), responses[0], 'and again within 30 seconds')
   t.equal(sent.tokens.length, 2)
   t.match(sent.tokens[1], { refresh_token: 'r1' })
+})
+
+t.test('a response that the store kept and that cannot be opened any more is not given out again', async (t) => {
+  const { signIn, refresh, store } = await createProxyFixture()
+  const { refresh_token: first } = await signIn()
+  const { get } = store
+  await refresh(first)
+  store.get = async (key) => (await get(key))?.replace(/"response":"[^"]+"/, '"response":"x"')
+  await t.rejects(refresh(first), { ...INVALID_GRANT, detail: /SEED_SECRET has changed/ })
 })
 
 t.test('a refresh token used again after 30 seconds ends its family, here and at the provider', async (t) => {
