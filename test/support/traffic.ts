@@ -286,7 +286,7 @@ async function refusal (response: Response): Promise<Outcome | undefined> {
 }
 
 /** A call that its server could not finish says so in these words. */
-const ENDED = /^(The server is shutting down|The server that ran this call has ended)/
+const ENDED = /^(The server is shutting down|The server that ran this call has stopped)/
 
 function isText (body: unknown, expected: string, id: number): Outcome {
   const { id: answered, result, error } = body as Message
