@@ -55,7 +55,7 @@ const MAY_IMPORT = {
     'src/crypto', 'src/define', 'src/mcp/sessions', 'src/store', 'src/tokens', '@modelcontextprotocol'
   ],
   'src/mcp/catalog': ['src/define', 'src/mcp/handlers', 'src/policy', 'src/tokens', '@modelcontextprotocol'],
-  'src/mcp/scope-check.ts': ['src/mcp/catalog', 'src/policy', 'src/tokens'],
+  'src/mcp/step-up-challenge.ts': ['src/mcp/catalog', 'src/policy', 'src/tokens'],
   'src/mcp/streams': [
     'src/crypto', 'src/define', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/revisions.ts', 'src/mcp/sessions',
     'src/store', '@modelcontextprotocol'
@@ -66,11 +66,12 @@ const MAY_IMPORT = {
   ],
   'src/mcp/eras': [
     'src/crypto', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/fast-path', 'src/mcp/handlers',
-    'src/mcp/revisions.ts', 'src/mcp/scope-check.ts', 'src/mcp/sessions', 'src/mcp/streams', '@modelcontextprotocol'
+    'src/mcp/revisions.ts', 'src/mcp/step-up-challenge.ts', 'src/mcp/sessions', 'src/mcp/streams',
+    '@modelcontextprotocol'
   ],
   'src/mcp/engine.ts': [
     'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/eras', 'src/mcp/exchange.ts',
-    'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/revisions.ts', 'src/mcp/scope-check.ts', 'src/mcp/sessions',
+    'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/revisions.ts', 'src/mcp/step-up-challenge.ts', 'src/mcp/sessions',
     'src/mcp/streams', 'src/policy', 'src/store', '@modelcontextprotocol'
   ],
 

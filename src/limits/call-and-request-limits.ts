@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 import { digest } from '../crypto/hash.ts'
 import { LimitError } from '../errors/http-error.ts'
 import { clientAddressKey } from '../net/addresses.ts'
-import type { Gauge } from './gauge.ts'
+import type { Gauge } from './shared-gauge.ts'
 import type { SharedCounters } from './shared-counters.ts'
 
 /**

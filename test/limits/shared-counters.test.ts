@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createSharedCounters } from '../../src/limits/shared-counters.ts'
-import type { Counter } from '../../src/limits/counter.ts'
+import type { Counter } from '../../src/limits/shared-counter.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { until } from '../support/until.ts'
 import { startCounting } from '../support/shared-counters.ts'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
-import { Deadline } from '../../src/mcp/handlers/deadline.ts'
+import { Deadline } from '../../src/mcp/handlers/handler-timeout.ts'
 import type { RunContext } from '../../src/mcp/handlers/execute.ts'
 import { ToolError, defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'

@@ -6,7 +6,7 @@ import type { ResourceDefinition, ResourceTemplateDefinition } from '../../defin
 import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
-import { Deadline } from '../handlers/deadline.ts'
+import { Deadline } from '../handlers/handler-timeout.ts'
 import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
 import type { RunContext } from '../handlers/execute.ts'
 import { withProtocolErrors } from '../handlers/protocol-errors.ts'

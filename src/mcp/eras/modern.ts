@@ -6,7 +6,7 @@ import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
 import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import type { HandedOverCall } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
-import { subscribedUris } from '../scope-check.ts'
+import { subscribedUris } from '../step-up-challenge.ts'
 import type { EventStreams } from '../streams/event-stream.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 

@@ -6,7 +6,7 @@ import { randomId } from '../../crypto/hash.ts'
 import type { ClientInfo, ElicitAction, RequestContext } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
 import type { ClientChannel } from './client-channel.ts'
-import type { Deadline } from './deadline.ts'
+import type { Deadline } from './handler-timeout.ts'
 import { toRequestedSchema } from './elicitation-schema.ts'
 import type { Answers } from './request-state.ts'
 

@@ -4,8 +4,8 @@ import type { MaybePromise } from '../../async/maybe-async.ts'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
-import { TimeoutError } from './deadline.ts'
-import type { Deadline } from './deadline.ts'
+import { TimeoutError } from './handler-timeout.ts'
+import type { Deadline } from './handler-timeout.ts'
 
 /** The services that running one handler needs. */
 export interface Execution {

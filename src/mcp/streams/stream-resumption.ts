@@ -4,7 +4,7 @@ import type { McpResponse } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import type { CallEventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
-import { ResumedStream } from './resumed-stream.ts'
+import { ResumedStream } from './event-replay.ts'
 import { readStreamRecord } from './stream-record.ts'
 
 export interface ResumedStreamsOptions {

@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import { image, text, toolResult } from '../../../src/define/content.ts'
 import { defineTool } from '../../../src/define/tool.ts'
 import { DeferredClientChannel } from '../../../src/mcp/handlers/client-channel.ts'
-import { Deadline } from '../../../src/mcp/handlers/deadline.ts'
+import { Deadline } from '../../../src/mcp/handlers/handler-timeout.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'
 import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
 
