@@ -101,12 +101,12 @@ export function createTokenClient (options: TokenClientOptions) {
     },
 
     /** Revokes a token (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind */
-    async revoke (token: string, hint: 'refresh_token' | 'access_token' | undefined): Promise<boolean> {
+    async revoke (token: string, hint: 'refresh_token' | 'access_token'): Promise<boolean> {
       const { issuer, revocationEndpoint, tokenEndpointAuthMethods } = provider()
       if (revocationEndpoint === undefined) return false
       const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
       const server = { issuer, revocation_endpoint: revocationEndpoint }
-      const additionalParameters: Record<string, string> = hint === undefined ? {} : { token_type_hint: hint }
+      const additionalParameters = { token_type_hint: hint }
       const response = await send(revocationEndpoint, async (http) =>
         await oauth.revocationRequest(server, client, authentication, token, { ...http, additionalParameters }))
       if (response.status === 200) return true

@@ -79,6 +79,23 @@ t.test('clients that refresh with one token at the same time get the same succes
   t.match(sent.tokens[1], { refresh_token: 'r1' })
 })
 
+t.test('a replica that gets the lock after another one has refreshed returns the same successor', async (t) => {
+  const one = await createProxyFixture()
+  const { refresh_token: first } = await one.signIn()
+  const responses: unknown[] = []
+  const other = await createProxyFixture({
+    store: {
+      ...one.store,
+      async setIfAbsent (...args) {
+        if (responses.length === 0) responses.push(await one.refresh(first))
+        return await one.store.setIfAbsent(...args)
+      }
+    }
+  })
+  t.same(await other.refresh(first), responses[0])
+  t.same(other.sent.tokens, [], 'the provider is asked once')
+})
+
 t.test('a response that the store kept and that cannot be opened any more is not given out again', async (t) => {
   const { signIn, refresh, store } = await createProxyFixture()
   const { refresh_token: first } = await signIn()
