@@ -14,6 +14,11 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const EMPTY_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')
 const NO_MAP = `data:application/json;base64,${EMPTY_MAP}`
 
+/** CommonJS packages ask for Node's own modules by `require`. */
+export const REQUIRE = {
+  js: "import{createRequire as seedCreateRequire}from'node:module';const require=seedCreateRequire(import.meta.url);"
+}
+
 /** Node reads the map of every file at start: those of packages are most of it, and nobody asks for their lines. */
 const withoutMapsOfPackages = {
   name: 'without-maps-of-packages',
@@ -58,11 +63,7 @@ export async function bundle (out) {
     minifyWhitespace: true,
     minifySyntax: true,
     legalComments: 'linked',
-    // CommonJS packages ask for Node's own modules by `require`.
-    banner: {
-      js: "import{createRequire as seedCreateRequire}from'node:module';" +
-        'const require=seedCreateRequire(import.meta.url);'
-    },
+    banner: REQUIRE,
     plugins: [withoutMapsOfPackages],
     logLevel: 'warning'
   })

@@ -8,7 +8,7 @@ import { transpile } from './transpile.js'
 const FOLDERS = ['src', 'plugins', 'routes', 'dev']
 const path = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url))
 
-await transpile(path('.dev'), FOLDERS)
+await transpile(path('.dev'), { folders: FOLDERS })
 await import(new URL('../.dev/dev/main.js', import.meta.url).href)
 if (process.exitCode === undefined) {
   const { watchTypes } = await import(new URL('../.dev/dev/watch-types.js', import.meta.url).href)

@@ -1,5 +1,5 @@
 import { readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
@@ -12,18 +12,34 @@ import { build } from 'esbuild'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const FOLDERS = ['src', 'plugins', 'routes', 'dev', 'test', 'bench', 'examples']
 
-/** Leaves every import as it is, except that it names the JavaScript instead of the TypeScript. */
-const importJavaScript = {
-  name: 'import-javascript',
-  setup ({ onResolve }) {
-    onResolve({ filter: /./ }, ({ kind, path }) =>
-      kind === 'entry-point' ? undefined : { path: path.replace(/^(\.\.?\/.*)\.ts$/, '$1.js'), external: true }
-    )
+/**
+ * Leaves every import as it is, except that it names the JavaScript instead of the TypeScript.
+ *
+ * @param {(specifier: string, importer: string) => string} importPackage what to import for a package
+ */
+function importJavaScript (importPackage) {
+  return {
+    name: 'import-javascript',
+    setup ({ onResolve }) {
+      onResolve({ filter: /./ }, ({ importer, kind, path }) => {
+        if (kind === 'entry-point') return undefined
+        return {
+          path: path.startsWith('.') ? path.replace(/\.ts$/, '.js') : importPackage(path, relative(ROOT, importer)),
+          external: true
+        }
+      })
+    }
   }
 }
 
-/** @param {string} out @param {string[]} folders of the repository; what does not exist is skipped */
-export async function transpile (out, folders = FOLDERS) {
+/**
+ * @param {string} out
+ * @param {object} [options]
+ * @param {string[]} [options.folders] of the repository; what does not exist is skipped
+ * @param {(specifier: string, importer: string) => string} [options.importPackage] what a source file, such as
+ *   `src/app.ts`, imports for a package, such as `typebox/compile`
+ */
+export async function transpile (out, { folders = FOLDERS, importPackage = (specifier) => specifier } = {}) {
   const sources = folders
     .flatMap((folder) => filesIn(folder, ROOT))
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
@@ -40,7 +56,7 @@ export async function transpile (out, folders = FOLDERS) {
     // Only bundling rewrites imports. Every import is external, so each file still becomes one file.
     bundle: true,
     treeShaking: false,
-    plugins: [importJavaScript],
+    plugins: [importJavaScript(importPackage)],
     format: 'esm',
     platform: 'node',
     target: 'node20',

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, statSync } from 'node:fs'
-import { join, relative, resolve } from 'node:path'
+import { isBuiltin } from 'node:module'
+import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bundlePackages, bundledPackage } from '../dev/bundle-packages.js'
 import { bundle } from '../dev/bundle.js'
 import { transpile } from '../dev/transpile.js'
 
@@ -16,6 +18,8 @@ import { transpile } from '../dev/transpile.js'
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = '.test-build'
+// What finds itself or its files in node_modules.
+const UNBUNDLED = new Set(['esbuild', 'puppeteer-core', 'seed-mcp-server', 'tap'])
 
 const started = performance.now()
 process.chdir(ROOT)
@@ -28,8 +32,10 @@ if (missing !== -1) {
   process.exit(1)
 }
 
+const packages = new Set()
+await transpile(join(ROOT, OUT), { importPackage })
 // What ships, for the tests of processes, beside the files one by one.
-await Promise.all([transpile(join(ROOT, OUT)), bundle(join(ROOT, OUT, 'bundle'))])
+await Promise.all([bundlePackages(join(ROOT, OUT, 'packages'), packages), bundle(join(ROOT, OUT, 'bundle'))])
 const tap = spawn(process.execPath, [
   'node_modules/tap/dist/esm/run.mjs',
   ...args.filter((arg) => arg.startsWith('-')),
@@ -44,6 +50,13 @@ console.error(
   `The tests took ${seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`}`
 )
 process.exitCode = code ?? 1
+
+/** @returns {string} the bundle of a package, as seen from the compiled file */
+function importPackage (specifier, importer) {
+  if (isBuiltin(specifier) || UNBUNDLED.has(specifier)) return specifier
+  packages.add(specifier)
+  return `${relative(dirname(importer), 'packages') || '.'}/${bundledPackage(specifier)}`
+}
 
 /** @returns {string | undefined} what tap runs for a file or folder of tests */
 function compiledTest (path) {

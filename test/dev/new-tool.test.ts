@@ -21,7 +21,7 @@ t.test('what it writes passes eslint, tsc and tap at once', async (t) => {
   }
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await mkdir(join(folder, 'test'))
-  for (const path of ['dev/bundle.js', 'dev/transpile.js', 'test/run.js']) {
+  for (const path of ['dev/bundle.js', 'dev/bundle-packages.js', 'dev/transpile.js', 'test/run.js']) {
     await cp(join(ROOT, path), join(folder, path))
   }
   await writeFile(

@@ -68,7 +68,7 @@ t.test('a logout also ends a sign-in whose code is not redeemed yet', async (t) 
 })
 
 t.test('an invalid logout token is 400 and ends nothing', async (t) => {
-  const seed = await startBroker(t)
+  const seed = await startBroker(t, { timings: { forcedKeyRefreshMs: 100 } })
   const { accessToken } = await getTokens(seed)
   for (const [what, overrides] of [
     ['for another client', { claims: { aud: 'somebody-else' } }],
@@ -140,7 +140,7 @@ t.test('a logout of an unknown user is 200, as there is nothing left to end', as
 })
 
 t.test("without the provider's keys a logout is 503, so that the provider tries again", async (t) => {
-  const seed = await startBroker(t)
+  const seed = await startBroker(t, { timings: { forcedKeyRefreshMs: 100 } })
   seed.provider.setFault('/jwks', 'down')
   await seed.provider.rotateKeys()
   const answer = await seed.provider.backchannelLogout('ada', endpoint(seed))

@@ -318,7 +318,7 @@ let foreignKey: Awaited<ReturnType<typeof generateKeyPair>>['privateKey']
 t.before(async () => { foreignKey = (await generateKeyPair('ES256')).privateKey })
 
 t.test('an invalid ID token gets a page and no code, and nothing is stored', async (t) => {
-  const seed = await startBroker(t)
+  const seed = await startBroker(t, { timings: { forcedKeyRefreshMs: 100 } })
   const written: string[] = []
   const { store } = seed.app
   const set = store.set.bind(store)
@@ -385,7 +385,7 @@ t.test('a slow provider is waited for and not treated as an outage', async (t) =
 })
 
 t.test("without the provider's keys the page is 503 and offers a way back", async (t) => {
-  const seed = await startBroker(t)
+  const seed = await startBroker(t, { timings: { forcedKeyRefreshMs: 100 } })
   const attempt = await toCallback(seed)
   seed.provider.setFault('/jwks', 'down')
   await seed.provider.rotateKeys()

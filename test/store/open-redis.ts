@@ -43,6 +43,14 @@ export async function ready (store: Store): Promise<void> {
   await until(() => store.ping().then(() => true, () => false), 'the store is ready')
 }
 
+/** The messages that `store` receives on a channel, and how often it learnt that it may have missed some. */
+export async function listen (store: Store): Promise<{ heard: string[], gaps: number }> {
+  const listener = { heard: [] as string[], gaps: 0 }
+  store.subscribe('channel', (message) => { listener.heard.push(message) }, () => { listener.gaps++ })
+  await until(() => listener.gaps > 0, 'the subscription has begun')
+  return listener
+}
+
 /** A connection that does what a store may not. */
 export function openAdmin (t: Test, url: string, options: { password?: string, tls?: ConnectionOptions } = {}): Redis {
   const admin = new Redis(url, options)

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProviderOptions } from '../../dev/provider.ts'
+import type { AppOptions } from '../../src/app.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import type { Grant } from '../../src/oauth/modes/broker/grant.ts'
 import { keys } from '../../src/store/keys.ts'
@@ -23,8 +24,14 @@ export async function startBroker (
   {
     env = {},
     provider: options = {},
-    definitions
-  }: { env?: Record<string, string>, provider?: DevProviderOptions, definitions?: readonly Definition[] } = {}
+    definitions,
+    timings = {}
+  }: {
+    env?: Record<string, string>
+    provider?: DevProviderOptions
+    definitions?: readonly Definition[]
+    timings?: NonNullable<AppOptions['timings']>
+  } = {}
 ): Promise<TestSeed> {
   const redirectUris: string[] = []
   const provider = await startDevProvider({ algorithm: 'ES256', fixedRedirectUris: redirectUris, ...options })
@@ -32,6 +39,7 @@ export async function startBroker (
   const seed = await startSeed(t, {
     sharedProvider: provider,
     env: { OAUTH_MODE: 'broker', SEED_SECRET, ...env },
+    timings,
     ...(definitions !== undefined && { definitions })
   })
   redirectUris.push(`${seed.url}/oauth/callback`)
