@@ -38,8 +38,20 @@ export function parseOptions<Name extends string> (
 ): Partial<Record<Name, string>> {
   const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]))
   try {
-    return parseArgs({ args: [...args], options }).values as Partial<Record<Name, string>>
+    return parseArgs({ args: joinValues(args, names), options }).values as Partial<Record<Name, string>>
   } catch (err) {
     throw new UsageError((err as Error).message, { cause: err })
   }
+}
+
+/** Writes `--grant -a1` as `--grant=-a1`: an id may start with a dash, and `parseArgs` takes that for an option. */
+function joinValues (args: readonly string[], names: readonly string[]): string[] {
+  const joined: string[] = []
+  for (let index = 0; index < args.length; index++) {
+    const [arg, value] = [args[index]!, args[index + 1]]
+    const takesValue = names.some((name) => arg === `--${name}`) && value !== undefined && !value.startsWith('--')
+    joined.push(takesValue ? `${arg}=${value}` : arg)
+    if (takesValue) index++
+  }
+  return joined
 }

@@ -115,6 +115,7 @@ t.test('in broker mode', async (t) => {
     t.equal((await ping(first.url, other.access_token)).status, 200)
     t.match(await runCli(t, ['revoke', '--grant', grant], env), { code: 0, output: /^No such grant/ })
     t.same(await runCli(t, ['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
+    t.match(await runCli(t, ['revoke', '--grant', '-starts-with-a-dash'], env), { code: 0, output: /^No such grant/ })
   })
 
   t.test('with the provider away the grant ends all the same, and a line says what could not be done', async (t) => {
@@ -189,6 +190,7 @@ t.test('what it cannot do, it says in a sentence', async (t) => {
     [['forget', '--subject', 'ada'], /^seed has no command forget\n\nUsage: seed <command> /],
     [['revoke'], /^Name one subject, client or grant\n\nUsage: seed revoke /],
     [['revoke', '--subject', 'ada', '--client', 'x'], /^Name one subject, client or grant\n\nUsage: seed revoke /],
+    [['revoke', '--grant'], /^Option '--grant <value>' argument missing\n\nUsage: seed revoke /],
     [['revoke', 'ada'], /^Unexpected argument 'ada'.*\n\nUsage: seed revoke /]
   ] as const) {
     const { code, output } = await runCli(t, [...args], env)
