@@ -37,10 +37,16 @@ export interface McpLimits {
    * @returns the function that ends it; a second call of it does nothing
    * @throws LimitError when the limit of running calls is reached
    */
-  beginCall (principalKey: string | undefined, address: string): () => void
+  beginCall (requester: Requester): () => void
 
   /** Counts a stream as open; otherwise the same as beginCall. */
-  beginStream (principalKey: string | undefined, address: string): () => void
+  beginStream (requester: Requester): () => void
+}
+
+interface Requester {
+  readonly principal: { readonly key: string } | undefined
+  /** Read only where there is no principal: behind a proxy it is searched for in the headers each time. */
+  readonly address: string
 }
 
 /** Retry-After for calls and streams, of which nobody knows when they end. */
@@ -112,12 +118,12 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
       refused.check(addressDigest(address))
     },
 
-    beginCall (principalKey, address) {
-      return increase(calls, principalKey ?? addressDigest(address), maxCalls, tooManyCalls)
+    beginCall (requester) {
+      return increase(calls, requester.principal?.key ?? addressDigest(requester.address), maxCalls, tooManyCalls)
     },
 
-    beginStream (principalKey, address) {
-      return increase(streams, principalKey ?? addressDigest(address), maxStreams, tooManyStreams)
+    beginStream (requester) {
+      return increase(streams, requester.principal?.key ?? addressDigest(requester.address), maxStreams, tooManyStreams)
     }
   }
 }

@@ -54,8 +54,8 @@ export interface EventStream {
 
 /** Concurrency limits. Each method returns its release function and throws LimitError at the limit. */
 export interface CallLimits {
-  beginCall (principalKey: string | undefined, address: string): () => void
-  beginStream (principalKey: string | undefined, address: string): () => void
+  beginCall (requester: Pick<McpRequest, 'principal' | 'address'>): () => void
+  beginStream (requester: Pick<McpRequest, 'principal' | 'address'>): () => void
 }
 
 export function jsonResponse (status: number, body: unknown, headers: Record<string, string> = {}): McpResponse {

@@ -12,6 +12,9 @@ import type { Test } from 'tap'
 
 const TICKS = 25
 const HERE = '192.0.2.1'
+const of = (key: string | undefined, address: string) => ({
+  principal: key === undefined ? undefined : { key }, address
+})
 const LIMITS = {
   requestsPerAddress: 20,
   requestsPerPrincipal: 10,
@@ -92,7 +95,7 @@ t.test('addresses of one /64 network count together, and go to other replicas as
   t.equal(admitted(20, () => { one.countRequest('2001:db8::1', undefined) }), 20)
   t.equal(admitted(20, () => { one.countRequest('2001:db8:0:0:ffff::9', undefined) }), 0, 'the same /64')
   t.equal(admitted(20, () => { one.countRequest('2001:db8:0:1::1', undefined) }), 20)
-  one.beginCall(undefined, HERE)
+  one.beginCall(of(undefined, HERE))
   await elapse(TICKS)
   const names = messages.flatMap(({ values }) => values.map(([, name]) => name))
   t.ok(names.length > 0)
@@ -139,36 +142,36 @@ t.test('running calls of one replica count on the other 25 ms later', async (t) 
   const { limitsOf, elapse } = setUp(t)
   const [one, other] = [limitsOf('a'), limitsOf('b')]
   await elapse(1)
-  const [end] = [one.beginCall('ada', HERE), one.beginCall('ada', HERE), one.beginCall('ada', HERE)]
+  const [end] = [one.beginCall(of('ada', HERE)), one.beginCall(of('ada', HERE)), one.beginCall(of('ada', HERE))]
   await elapse(TICKS)
   for (const limits of [one, other]) {
-    const refused = refusal(() => limits.beginCall('ada', '192.0.2.2'))
+    const refused = refusal(() => limits.beginCall(of('ada', '192.0.2.2')))
     t.match(refused, { statusCode: 429, retryAfterSeconds: 1 })
     t.equal(refused?.message, 'You already have 3 tool calls running; wait for one to finish')
     t.equal(refused?.detail, '3 calls of one caller at once (CALLS_PER_PRINCIPAL)')
   }
-  other.beginCall('bob', HERE)
+  other.beginCall(of('bob', HERE))
   end!()
   await elapse(TICKS)
-  t.equal(admitted(3, () => other.beginCall('ada', HERE)), 1)
+  t.equal(admitted(3, () => other.beginCall(of('ada', HERE))), 1)
 })
 
 t.test('ending a call twice counts once', async (t) => {
   const { limitsOf } = setUp(t)
   const limits = limitsOf('a')
-  const [end] = [limits.beginCall('ada', HERE), limits.beginCall('ada', HERE), limits.beginCall('ada', HERE)]
+  const [end] = [limits.beginCall(of('ada', HERE)), limits.beginCall(of('ada', HERE)), limits.beginCall(of('ada', HERE))]
   end!()
   end!()
-  t.equal(admitted(5, () => limits.beginCall('ada', HERE)), 1)
+  t.equal(admitted(5, () => limits.beginCall(of('ada', HERE))), 1)
 })
 
 t.test('streams have their own limit; without a principal the address counts', async (t) => {
   const { limitsOf } = setUp(t)
   const limits = limitsOf('a')
-  t.equal(admitted(5, () => limits.beginCall(undefined, HERE)), 3)
-  t.equal(admitted(5, () => limits.beginStream(undefined, HERE)), 2)
-  t.equal(admitted(5, () => limits.beginStream('ada', HERE)), 2)
-  const refused = refusal(() => limits.beginStream('ada', HERE))
+  t.equal(admitted(5, () => limits.beginCall(of(undefined, HERE))), 3)
+  t.equal(admitted(5, () => limits.beginStream(of(undefined, HERE))), 2)
+  t.equal(admitted(5, () => limits.beginStream(of('ada', HERE))), 2)
+  const refused = refusal(() => limits.beginStream(of('ada', HERE)))
   t.equal(refused?.message, 'You already have 2 streams open; close one first')
   t.equal(refused?.detail, '2 streams of one caller at once (STREAMS_PER_PRINCIPAL)')
 })
@@ -176,13 +179,13 @@ t.test('streams have their own limit; without a principal the address counts', a
 t.test('messages have the singular for a limit of one', async (t) => {
   const { limitsOf } = setUp(t, { callsPerPrincipal: 1, streamsPerPrincipal: 1 })
   const limits = limitsOf('a')
-  limits.beginCall('ada', HERE)
-  limits.beginStream('ada', HERE)
+  limits.beginCall(of('ada', HERE))
+  limits.beginStream(of('ada', HERE))
   t.equal(
-    refusal(() => limits.beginCall('ada', HERE))?.message,
+    refusal(() => limits.beginCall(of('ada', HERE)))?.message,
     'You already have 1 tool call running; wait for one to finish'
   )
-  t.equal(refusal(() => limits.beginStream('ada', HERE))?.message, 'You already have 1 stream open; close one first')
+  t.equal(refusal(() => limits.beginStream(of('ada', HERE)))?.message, 'You already have 1 stream open; close one first')
 })
 
 t.test('while the store is away the limits hold on each replica', async (t) => {
@@ -192,7 +195,7 @@ t.test('while the store is away the limits hold on each replica', async (t) => {
   state.away = true
   for (const limits of [one, other]) {
     t.equal(admitted(100, () => { limits.countRequest(HERE, 'ada') }), 10)
-    t.equal(admitted(100, () => limits.beginCall('ada', HERE)), 3)
+    t.equal(admitted(100, () => limits.beginCall(of('ada', HERE))), 3)
     await elapse(TICKS)
   }
 })

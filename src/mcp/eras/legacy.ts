@@ -106,7 +106,7 @@ export function createLegacy (options: LegacyOptions) {
     },
 
     async get (request: McpRequest): Promise<McpResponse> {
-      const { headers, principal, address, acceptsStream } = request
+      const { headers, acceptsStream } = request
       if (!acceptsStream) return errorResponse(406, -32000, 'Accept must include text/event-stream')
       const refusal = checkHeaders(headers)
       if (refusal !== undefined) return refusal
@@ -116,7 +116,7 @@ export function createLegacy (options: LegacyOptions) {
       if (lastEventId !== undefined && after === undefined) {
         return errorResponse(400, -32000, 'Last-Event-ID was not issued by this server')
       }
-      const release = limits.beginStream(principal?.key, address)
+      const release = limits.beginStream(request)
       try {
         const response = await (after === undefined ? streams.openStandalone(session) : streams.resume(session, after))
         if (response.stream === undefined) release()

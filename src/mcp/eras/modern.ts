@@ -52,10 +52,10 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
   }
 
   /** Counts a tool call or a subscription. @returns its release function. @throws LimitError */
-  function begin ({ body, principal, address }: McpRequest): () => void {
-    const { method } = body as UnknownMessage
-    if (method === 'tools/call') return limits.beginCall(principal?.key, address)
-    if (method === 'subscriptions/listen') return limits.beginStream(principal?.key, address)
+  function begin (request: McpRequest): () => void {
+    const { method } = request.body as UnknownMessage
+    if (method === 'tools/call') return limits.beginCall(request)
+    if (method === 'subscriptions/listen') return limits.beginStream(request)
     return () => {}
   }
 

@@ -67,11 +67,11 @@ export function createSessionCalls (options: SessionCallsOptions) {
   }
 
   /** Counts all tool calls of a POST, or none. @returns their release functions. @throws LimitError */
-  function beginCalls (requests: JSONRPCRequest[], { principal, address }: McpRequest): Array<() => void> {
+  function beginCalls (requests: JSONRPCRequest[], request: McpRequest): Array<() => void> {
     const releases: Array<() => void> = []
     try {
       for (const { method } of requests) {
-        if (method === 'tools/call') releases.push(limits.beginCall(principal?.key, address))
+        if (method === 'tools/call') releases.push(limits.beginCall(request))
       }
       return releases
     } catch (err) {

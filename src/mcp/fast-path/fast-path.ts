@@ -61,8 +61,8 @@ export function createFastPath (options: FastPathOptions) {
     session: Session | undefined
   ): MaybePromise<McpResponse> {
     const { id, name, arguments: input, envelope } = plain
-    const { principal, log, address } = request
-    const release = limits.beginCall(principal?.key, address)
+    const { principal, log } = request
+    const release = limits.beginCall(request)
     const caller: Caller = session === undefined ? { principal, log } : { principal, log, session }
     let isClientNeeded = false
     let unfinished: UnfinishedCall | null = null
