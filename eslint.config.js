@@ -17,11 +17,12 @@ const MAY_IMPORT = {
   'src/net': [],
   'src/schemas': [],
   'src/crypto': [],
-  'src/config': ['src/net'],
+  'src/provider-presets': [],
+  'src/config': ['src/net', 'src/provider-presets'],
   'src/store': ['src/config', 'ioredis'],
 
   // Identity: the provider, access tokens, who may use what
-  'src/provider': ['src/config', 'src/net', 'jose', 'oauth4webapi'],
+  'src/provider': ['src/config', 'src/net', 'src/provider-presets', 'jose', 'oauth4webapi'],
   'src/tokens': ['src/crypto', 'src/provider', 'src/schemas', 'src/store', 'jose'],
   'src/define': ['src/tokens', '@modelcontextprotocol'],
   'src/policy': ['src/define', 'src/tokens'],

@@ -11,8 +11,8 @@ import {
 import type { Revocations } from '../src/tokens/revocations.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
 import type { SigningKeys } from '../src/tokens/signing-keys.ts'
-import { createVerifier } from '../src/tokens/verifier.ts'
-import type { Verifier } from '../src/tokens/verifier.ts'
+import { createVerifier } from '../src/tokens/access-token-verifier.ts'
+import type { Verifier } from '../src/tokens/access-token-verifier.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -134,9 +134,7 @@ async function registerLogout (
   await scope.register(backchannelLogoutRoutes, {
     prefix: '/oauth/backchannel-logout',
     store,
-    oidc: provider,
-    clockSkewSeconds,
-    getKey: oidc.jwks.getKey,
+    logoutTokens: { ...provider, clockSkewSeconds, getKey: oidc.jwks.getKey },
     revokeFor,
     limitRefused: async (request) => { await limitByKey(request, clientAddressKey(request.ip)) }
   })

@@ -1,7 +1,7 @@
 import { deepFreeze } from '../json/deep-freeze.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { readConfiguredClients } from './clients.ts'
-import { findPreset } from './provider-presets.ts'
+import { findPreset } from '../provider-presets/find-preset.ts'
 import type { Env } from './schema.ts'
 import { parseList, parsePairs } from './values.ts'
 

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { PRESET_NAMES } from './provider-presets.ts'
+import { PRESET_NAMES } from '../provider-presets/preset.ts'
 
 /** The longest SHUTDOWN_GRACE_SECONDS. */
 export const MAX_GRACE_SECONDS = 600

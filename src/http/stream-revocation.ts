@@ -1,6 +1,6 @@
 import type { Principal } from '../tokens/principal.ts'
 import type { Revocations } from '../tokens/revocations.ts'
-import type { Verifier } from '../tokens/verifier.ts'
+import type { Verifier } from '../tokens/access-token-verifier.ts'
 
 export interface RevocableStream {
   /** Ends the stream in good order. */

@@ -1,5 +1,5 @@
-import { upstreamScopes } from '../config/provider-presets.ts'
-import type { Preset } from '../config/provider-presets.ts'
+import { upstreamScopes } from '../provider-presets/upstream-scopes.ts'
+import type { Preset } from '../provider-presets/preset.ts'
 import type { ProviderMetadata } from './discovery.ts'
 
 /** Parameters of an authorization request; undefined ones are left out. */

@@ -1,4 +1,4 @@
-import type { Preset } from '../config/provider-presets.ts'
+import type { Preset } from '../provider-presets/preset.ts'
 import { ACCESS_TOKEN_TYPE } from './token-response.ts'
 
 /** A request for a token for another API on behalf of a person. */

@@ -1,6 +1,6 @@
 import * as oauth from 'oauth4webapi'
-import { upstreamScopes } from '../config/provider-presets.ts'
-import type { Preset } from '../config/provider-presets.ts'
+import { upstreamScopes } from '../provider-presets/upstream-scopes.ts'
+import type { Preset } from '../provider-presets/preset.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch, parseJsonObject } from '../net/fetch.ts'

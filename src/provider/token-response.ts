@@ -1,4 +1,4 @@
-import type { Preset } from '../config/provider-presets.ts'
+import type { Preset } from '../provider-presets/preset.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { parseJsonObject } from '../net/fetch.ts'
 

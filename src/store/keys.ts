@@ -120,8 +120,8 @@ export const keys = {
   answer: (session: string, request: string) => `answer:${session}:${request}`,
 
   /**
-   * Log of list and resource changes, the newest 1000 (src/mcp/cluster/list-change-log.ts). Expires a day after the
-   * last.
+   * Log of list and resource changes, the newest 1000 (src/mcp/cluster/list-change-broadcast.ts). Expires a day after
+   * the last.
    */
   changes: () => 'changes',
 

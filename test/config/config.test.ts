@@ -1,5 +1,5 @@
 import t from 'tap'
-import { findPreset } from '../../src/config/provider-presets.ts'
+import { findPreset } from '../../src/provider-presets/find-preset.ts'
 import { VERSION } from '../../src/config/version.ts'
 import { GOOD, PEM, SECRET, loadConfig, problemsOf } from '../support/config.ts'
 import { selfSigned } from '../support/tls.ts'

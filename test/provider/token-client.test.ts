@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
-import { findPreset } from '../../src/config/provider-presets.ts'
+import { findPreset } from '../../src/provider-presets/find-preset.ts'
 import { createTokenClient } from '../../src/provider/token-client.ts'
 
 t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', async (t) => {

@@ -1,4 +1,4 @@
-import type { ChangeLog } from '../cluster/list-change-log.ts'
+import type { ChangeLog } from '../cluster/list-change-broadcast.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { McpResponse } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'

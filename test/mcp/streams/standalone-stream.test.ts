@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { digest } from '../../../src/crypto/hash.ts'
-import { createChangeLog, toNotification } from '../../../src/mcp/cluster/list-change-log.ts'
+import { createChangeLog, toNotification } from '../../../src/mcp/cluster/list-change-broadcast.ts'
 import { createEventStreams } from '../../../src/mcp/streams/event-stream.ts'
 import { createCluster } from '../../../src/mcp/cluster/cluster.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'

@@ -11,12 +11,22 @@ import { StoreUnavailableError } from '../../../src/store/store.ts'
 /** Logout tokens, valid and invalid (OpenID Connect Back-Channel Logout 1.0 section 2.6). */
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const ISSUER = 'https://idp.example'
-const OIDC: LogoutServices['oidc'] = { issuer: ISSUER, tenants: [], clientId: 'seed', algorithms: ['ES256'] }
 const { privateKey, publicKey } = await generateKeyPair('ES256')
 const { privateKey: foreignKey } = await generateKeyPair('ES256')
 
 const seconds = (): number => Math.floor(Date.now() / 1_000)
 let issued = 0
+const LOGOUT_TOKENS: LogoutServices['logoutTokens'] = {
+  issuer: ISSUER,
+  tenants: [],
+  clientId: 'seed',
+  algorithms: ['ES256'],
+  clockSkewSeconds: 30,
+  async getKey ({ kid }) {
+    if (kid !== 'known') throw new KeyNotFoundError(`no key "${kid}"`)
+    return publicKey
+  }
+}
 
 type Claims = Record<string, unknown>
 
@@ -50,12 +60,7 @@ function makeServices (more: Partial<LogoutServices> = {}) {
   const revoked: Array<{ subject: string } | { sid: string }> = []
   const services: LogoutServices = {
     store: createMemoryStore(),
-    oidc: OIDC,
-    clockSkewSeconds: 30,
-    async getKey ({ kid }) {
-      if (kid !== 'known') throw new KeyNotFoundError(`no key "${kid}"`)
-      return publicKey
-    },
+    logoutTokens: LOGOUT_TOKENS,
     async revokeFor (who) {
       revoked.push(who)
       return 2
@@ -192,7 +197,7 @@ t.test('only listed tenants of a multi-tenant provider are accepted', async (t) 
   const {
     services,
     revoked
-  } = makeServices({ oidc: { ...OIDC, issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] } })
+  } = makeServices({ logoutTokens: { ...LOGOUT_TOKENS, issuer: `${ISSUER}/common/v2.0`, tenants: ['tenant-1'] } })
   const from = (tid: string): Claims => ({ ...validClaims(), iss: `${ISSUER}/${tid}/v2.0`, tid })
   await logOut(await sign(from('tenant-1')), services)
   await t.rejects(logOut(await sign(from('tenant-2')), services), { code: 'invalid_request', detail: 'another issuer' })
@@ -204,7 +209,8 @@ t.test('only listed tenants of a multi-tenant provider are accepted', async (t) 
 })
 
 t.test('an outage of the provider or the store is not an invalid token', async (t) => {
-  const away = makeServices({ getKey: async () => { throw new ProviderUnavailableError('no keys yet') } })
+  const getKey = async (): Promise<never> => { throw new ProviderUnavailableError('no keys yet') }
+  const away = makeServices({ logoutTokens: { ...LOGOUT_TOKENS, getKey } })
   await t.rejects(logOut(await sign(validClaims()), away.services), ProviderUnavailableError)
   t.same(away.revoked, [])
   const store = createMemoryStore()

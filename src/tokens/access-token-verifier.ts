@@ -10,7 +10,7 @@ import { parseJwt } from './jwt.ts'
 import { ClaimError, toPrincipal } from './principal.ts'
 import type { GroupOptions, Principal } from './principal.ts'
 import type { Revocation } from './revocations.ts'
-import { isSignedBy } from './signature.ts'
+import { isSignedBy } from './verify-signature.ts'
 import { TokenError } from './token-error.ts'
 
 export interface VerifierOptions extends ClaimRules, GroupOptions {

@@ -1,5 +1,7 @@
 import t from 'tap'
-import { PRESET_NAMES, findPreset, upstreamScopes } from '../../src/config/provider-presets.ts'
+import { PRESET_NAMES } from '../../src/provider-presets/preset.ts'
+import { findPreset } from '../../src/provider-presets/find-preset.ts'
+import { upstreamScopes } from '../../src/provider-presets/upstream-scopes.ts'
 
 t.test('the issuer identifies the provider', async (t) => {
   for (const [issuer, name] of [

@@ -2,8 +2,8 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import type { CryptoKey } from 'jose'
 import t from 'tap'
 import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
-import { createVerifier } from '../../src/tokens/verifier.ts'
-import type { VerifierOptions } from '../../src/tokens/verifier.ts'
+import { createVerifier } from '../../src/tokens/access-token-verifier.ts'
+import type { VerifierOptions } from '../../src/tokens/access-token-verifier.ts'
 import { until } from '../support/until.ts'
 
 /** The cache of the verifier, and what it looks up: keys, revocations, access rules. */

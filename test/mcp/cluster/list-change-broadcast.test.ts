@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { createChangeLog } from '../../../src/mcp/cluster/list-change-log.ts'
+import { createChangeLog } from '../../../src/mcp/cluster/list-change-broadcast.ts'
 import { createCluster } from '../../../src/mcp/cluster/cluster.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
 import { captureLog, settle, testStore } from '../../support/mcp.ts'

@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto'
 import { SignJWT, exportJWK, importJWK } from 'jose'
 import type { CryptoKey } from 'jose'
 import t from 'tap'
-import { isSignedBy } from '../../src/tokens/signature.ts'
+import { isSignedBy } from '../../src/tokens/verify-signature.ts'
 
 /** jose signs, Node verifies. */
 

@@ -1,7 +1,7 @@
 import { LimitError } from '../../src/errors/http-error.ts'
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { createMcpLimits } from '../../src/limits/call-and-request-limits.ts'
+import { createMcpLimits } from '../../src/limits/concurrency-and-rate-limits.ts'
 import { createSharedCounters } from '../../src/limits/shared-counters.ts'
 import { openRedisClient } from '../../src/store/redis-client.ts'
 import { createRedisStore } from '../../src/store/redis.ts'

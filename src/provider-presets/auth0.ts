@@ -1,0 +1,9 @@
+import { GENERIC } from './preset.ts'
+import type { Preset } from './preset.ts'
+
+/** Auth0. */
+export const auth0: Preset = {
+  ...GENERIC,
+  name: 'auth0',
+  sendsAudience: true
+}
