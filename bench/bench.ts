@@ -47,7 +47,7 @@ const { values } = parseArgs({
     compare: { type: 'string', multiple: true, default: [] },
     /** A setting of Node's, with which Seed is measured beside itself without; more than once for more. */
     flags: { type: 'string', multiple: true, default: [] },
-    /** Of one target: where its time goes. */
+    /** The target whose time is profiled. */
     profile: { type: 'string' },
     'server-core': { type: 'string', default: '0' },
     'load-core': { type: 'string', default: '1' }

@@ -3,16 +3,16 @@ import type { Pinning } from './machine.ts'
 import type { Sampling } from './rounds.ts'
 import type { ProviderEnv } from './targets.ts'
 
-/** What each part of the benchmark is given. */
+/** The input of each part of the benchmark. */
 export interface Context {
   pinning: Pinning
   identity: Identity
   provider: ProviderEnv
-  /** Of 64 people: those who call all the time. */
+  /** Tokens of 64 people, who call all the time. */
   tokens: readonly string[]
   sampling: Sampling
   rounds: number
-  /** How often all servers are restarted: the luck of one process (memory, compiled code) is then in the spread. */
+  /** The number of restarts of all servers: the luck of one process (memory, compiled code) is then in the spread. */
   generations: number
   /** Shorter and less of everything, to see whether a change helps. */
   quick: boolean
@@ -25,17 +25,17 @@ export interface Context {
   progress (text: string): void
 }
 
-/** What a part found out. */
+/** The result of a part. */
 export interface PartResult {
   title: string
-  /** Of the report. */
+  /** Lines of the report. */
   lines: string[]
   verdicts: Verdict[]
-  /** What went wrong, and was left out. */
+  /** Failures, which were left out. */
   problems?: string[]
   /** The last line of all. */
   headline?: string | undefined
-  /** Of the picture: what is compared, of the bare route. */
+  /** Bars of the picture, in parts of the bare route. */
   bars?: Bar[]
 }
 
@@ -46,7 +46,7 @@ export interface Bar {
   kind: 'seed' | 'base' | 'other'
 }
 
-/** What was to be reached, and whether it was. */
+/** A target, and whether it was reached. */
 export interface Verdict {
   /** The number of the requirement. */
   item: string

@@ -15,9 +15,9 @@ const PRELOADED = new URL('./report-memory.js', import.meta.url).href
 
 /** Bytes. */
 export interface Memory {
-  /** Of JavaScript: objects, buffers and what else they hold. */
+  /** Bytes of JavaScript: objects, buffers and what they hold. */
   heap: number
-  /** What the process holds, as the kernel says. */
+  /** Bytes of the process, as the kernel counts them. */
   rss: number
   /** Heap that V8 has reserved and does not use: mostly its young generation, 31 MiB of it under load. */
   unused: number
@@ -29,7 +29,7 @@ export interface MeasuredSeed {
   url: string
   /** Collects all garbage, again and again until no more goes away, and says what is left. */
   measure (): Promise<Memory>
-  /** How many are open now. */
+  /** The number that is open now. */
   sockets (): Promise<number>
   /** The last lines of its log. */
   lastLines (): string

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 /**
- * What `npm run build` makes of the sources, beside the types that the compiler writes: the files that are started or
+ * The JavaScript that `npm run build` makes, beside the types that the compiler writes: the files that are started or
  * imported from outside, under the names that they have in the source tree, and what they share in src/chunks, packages
  * included. Node reads a few large files in half of the time that it needs for a thousand small ones.
  *

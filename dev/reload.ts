@@ -19,7 +19,7 @@ import { createCompiler } from './compile.ts'
  * of, and what was offered stays.
  */
 export interface Reloader {
-  /** What is offered at start. */
+  /** The definitions that are offered at start. */
   readonly definitions: readonly Definition[]
   /** From now on. @param replace throws for what cannot be served */
   watch (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): void
@@ -119,7 +119,7 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
   }
 }
 
-/** Of a folder or file of SEED_EXTENSIONS; one that does not exist is told of where it is loaded. */
+/** Watches a folder or file of SEED_EXTENSIONS. Loading reports one that does not exist. */
 async function folderOf (path: string): Promise<string> {
   const real = await realpath(path).catch(() => path)
   return (await existing([real])).length > 0 ? real : dirname(real)
@@ -157,7 +157,7 @@ function differing (a: Texts, b: Texts): string[] {
   return [...new Set([...a.keys(), ...b.keys()])].filter((file) => a.get(file) !== b.get(file))
 }
 
-/** What is new, gone, or has other code: its own, or, when a file that others import was saved, theirs. */
+/** Definitions that are new, gone, or have other code: their own, or that of a saved file which they import. */
 function compare (
   before: readonly LoadedDefinition[],
   after: readonly LoadedDefinition[],

@@ -7,7 +7,7 @@ import { IDLE_MS } from './http/shutdown.ts'
 import { listen } from './listen.ts'
 import { createLogOutput } from './logging/output.ts'
 
-/** How long the end of the process waits for a slow reader of its log. */
+/** Maximum time that the end of the process waits for a slow reader of its log. */
 const LOG_DRAIN_MS = 1_000
 
 /**

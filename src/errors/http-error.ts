@@ -37,9 +37,9 @@ export interface HttpErrorOptions {
 
 export interface ErrorPageText {
   title?: string
-  /** What happened, in one sentence; `publicMessage` where absent. */
+  /** One sentence that tells what happened; `publicMessage` if absent. */
   sentence?: string
-  /** What to do now, in one sentence. */
+  /** One sentence that tells what to do now. */
   advice?: string
 }
 

@@ -17,7 +17,7 @@ interface WatchedToken {
   expiresAt: number
 }
 
-/** How often expiry is checked, by one timer for all streams. */
+/** Interval of the expiry check, one timer for all streams. */
 const CHECK_MS = 500
 
 export type StreamRevocation = ReturnType<typeof createStreamRevocation>

@@ -13,7 +13,7 @@ export interface BrowserStandIn {
   env: Record<string, string>
   /** Consents, signs in as ada and calls the client back; rejects when a page is in the way. */
   visit (url: string): Promise<void>
-  /** How many sign-ins there were. */
+  /** The number of sign-ins. */
   visits (): number
 }
 
@@ -23,7 +23,7 @@ export interface BrowserStandIn {
  */
 const COMMANDS = ['xdg-open', 'sensible-browser', 'x-www-browser', 'www-browser', 'gio', 'open']
 
-/** What stands in for a person at a browser, in front of clients that are programs of their own. */
+/** Stands in for a person at a browser, in front of clients that are programs of their own. */
 export async function createBrowserStandIn (t: Test, folder: string): Promise<BrowserStandIn> {
   let count = 0
 

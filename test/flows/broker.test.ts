@@ -32,7 +32,7 @@ const claimsOf = (token: string): Record<string, unknown> =>
 interface Way {
   env: Record<string, string>
   provider?: DevProviderOptions
-  /** Of the token request at the provider. */
+  /** The credentials of the token request at the provider. */
   sent: { scheme: string | undefined, form: string[] }
 }
 
@@ -424,7 +424,7 @@ async function dump (client: Redis): Promise<string> {
   return lines.join('\n')
 }
 
-/** What lies sealed in a grant. */
+/** The sealed content of a grant. */
 async function upstreamTokens (
   { app }: TestSeed,
   refreshToken: string

@@ -243,7 +243,7 @@ async function signIn (page: Page, send = (selector: string) => press(page, sele
   await send('button[type=submit]')
 }
 
-/** What can be read there. */
+/** The text of the page. */
 async function textOf (page: Page, selector: string): Promise<string> {
   return await page.$eval(selector, (element) =>
     (element as HTMLElement).innerText.replace(/\s+/g, ' ').replace(' ?', '?')
@@ -317,7 +317,7 @@ async function trustAnyCertificate (page: Page): Promise<void> {
   await session.send('Security.setIgnoreCertificateErrors', { ignore: true })
 }
 
-/** What nginx does in front of Seed. */
+/** Imitates nginx in front of Seed. */
 async function terminateTls (t: Test, port: number, upstream: string): Promise<void> {
   const { hostname, port: seedPort } = new URL(upstream)
   const server = createTlsServer(selfSigned(t, ['localhost']), (request, response) => {

@@ -8,7 +8,7 @@ import { tools } from '../conformance/tools.ts'
 
 /** Clients of both SDKs in both eras list and use everything a server can offer: the conformance suite's fixtures. */
 
-/** What both SDKs' clients have in common. */
+/** The methods that the clients of both SDKs have in common. */
 type AnyClient = Pick<
   Client,
   | 'listTools'

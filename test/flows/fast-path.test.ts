@@ -106,16 +106,16 @@ t.test('over HTTP the fast path responds as the SDK does: status, headers in ord
       const modern = modernRequest(method, params, id)
       const inSession = { body: JSON.stringify({ jsonrpc: '2.0', id, method, params }), headers: session }
       for (const sent of [modern, inSession]) {
-        const short = await onTheWire(seed, sent, token)
+        const fast = await onTheWire(seed, sent, token)
         // The same to every reader, and not what clients of the protocol write: no plain request.
-        const long = await onTheWire(
+        const slow = await onTheWire(
           seed,
           { ...sent, headers: { ...sent.headers, 'content-type': 'application/json; Charset=UTF-8' } },
           token
         )
-        t.strictSame(short, long, about)
-        t.equal(short.status, 200, about)
-        t.same(JSON.parse(short.answer).id, id)
+        t.strictSame(fast, slow, about)
+        t.equal(fast.status, 200, about)
+        t.same(JSON.parse(fast.answer).id, id)
       }
     }
   }

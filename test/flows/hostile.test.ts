@@ -15,7 +15,7 @@ import { createBrowser } from '../support/browser.ts'
 import type { Page } from '../support/browser.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ownRedisForTests } from '../support/redis.ts'
-import { ping, ready, startSeed } from '../support/seed.ts'
+import { ping, ready, startSeed, subscribe } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
@@ -896,30 +896,7 @@ for (const mode of ['proxy', 'broker'] as const) {
 
 inBothModes('an open stream is neither cached nor buffered by a proxy', async (t, seed) => {
   const { access_token: accessToken } = await signedIn(await createPlainClient(seed.url))
-  const version = '2026-07-28'
-  const stream = await fetch(`${seed.url}/mcp`, {
-    method: 'POST',
-    headers: {
-      'content-type': JSON_TYPE,
-      accept: 'application/json, text/event-stream',
-      authorization: `Bearer ${accessToken}`,
-      'mcp-protocol-version': version,
-      'mcp-method': 'subscriptions/listen'
-    },
-    body: JSON.stringify({
-      jsonrpc: '2.0',
-      id: 's',
-      method: 'subscriptions/listen',
-      params: {
-        notifications: { toolsListChanged: true },
-        _meta: {
-          'io.modelcontextprotocol/protocolVersion': version,
-          'io.modelcontextprotocol/clientCapabilities': {},
-          'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
-        }
-      }
-    })
-  })
+  const stream = await subscribe(seed.url, accessToken)
   t.equal(stream.status, 200)
   t.match(stream.headers.get('content-type'), /^text\/event-stream/)
   t.match(stream.headers.get('cache-control'), /no-(cache|store)/)

@@ -38,7 +38,7 @@ function createWeb () {
     ]),
     headers: { 'cache-control': 'max-age=30' },
     offline: false,
-    /** Of every fetch: an error, or the status of the response. */
+    /** The outcome of every fetch: an error, or the status of the response. */
     failure: undefined as FetchError | number | undefined,
     fetched: [] as string[]
   }

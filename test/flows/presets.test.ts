@@ -10,7 +10,7 @@ import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 import { startDevProvider } from '../../dev/provider.ts'
 
 /**
- * What each provider does differently , imitated by the development provider: without its preset
+ * Differences of each provider, imitated by the development provider: without its preset
  * the trap springs, with it the same sign-in passes.
  */
 async function startTrap (

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { IDLE_MS } from '../../src/http/shutdown.ts'
-import { startSeed } from '../support/seed.ts'
+import { startSeed, subscribe } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /** A connection on which answers are read one by one, as a proxy keeps it. */
@@ -120,28 +120,7 @@ t.test('with a delay, readiness is off first and everything else goes on', async
 
 t.test('no stream keeps its connection, as it ends with the server', async (t) => {
   const seed = await start(t)
-  const version = '2026-07-28'
-  const answer = await fetch(`${seed.url}/mcp`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      'mcp-protocol-version': version,
-      'mcp-method': 'subscriptions/listen'
-    },
-    body: JSON.stringify({
-      jsonrpc: '2.0',
-      id: 's',
-      method: 'subscriptions/listen',
-      params: {
-        notifications: { toolsListChanged: true },
-        _meta: {
-          'io.modelcontextprotocol/protocolVersion': version,
-          'io.modelcontextprotocol/clientCapabilities': {},
-          'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
-        }
-      }
-    })
-  })
+  const answer = await subscribe(seed.url)
   t.equal(answer.headers.get('content-type'), 'text/event-stream')
   t.equal(answer.headers.get('connection'), 'close')
   await answer.body?.cancel()

@@ -5,7 +5,7 @@ import t from 'tap'
 import { BUNDLE, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
 import { modernRequest } from '../support/seed.ts'
 
-/** What ships is made of the sources by dev/bundle.js: a few files, packages included. */
+/** The bundle that ships: dev/bundle.js makes a few files of the sources and packages. */
 
 const moduleOf = (path: string): string => JSON.stringify(pathToFileURL(join(BUNDLE, path)).href)
 

@@ -4,7 +4,7 @@ import { startDevProvider } from '../../dev/provider.ts'
 import { COMPILED_CLI, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { freePort } from '../support/free-port.ts'
-import { ping, ready } from '../support/seed.ts'
+import { ping, ready, subscribe } from '../support/seed.ts'
 import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
 /** `seed revoke`, the compiled command, against two real servers on one real Redis. */
@@ -18,34 +18,6 @@ async function runCli (
   const cli = startProcess(t, ['--enable-source-maps', COMPILED_CLI, ...args], env, await emptyFolder(t))
   const { code } = await cli.ended
   return { code, output: await cli.output() }
-}
-
-/** A subscription of the 2026 era, which stays open until somebody ends it. */
-async function openStream (url: string, token: string): Promise<Response> {
-  const version = '2026-07-28'
-  return await fetch(`${url}/mcp`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'application/json, text/event-stream',
-      authorization: `Bearer ${token}`,
-      'mcp-protocol-version': version,
-      'mcp-method': 'subscriptions/listen'
-    },
-    body: JSON.stringify({
-      jsonrpc: '2.0',
-      id: 's',
-      method: 'subscriptions/listen',
-      params: {
-        notifications: { toolsListChanged: true },
-        _meta: {
-          'io.modelcontextprotocol/protocolVersion': version,
-          'io.modelcontextprotocol/clientCapabilities': {},
-          'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
-        }
-      }
-    })
-  })
 }
 
 t.test('in broker mode', async (t) => {
@@ -71,11 +43,11 @@ t.test('in broker mode', async (t) => {
     const tokens = await signedIn(client)
     for (const { url } of [first, second]) t.equal((await ping(url, tokens.access_token)).status, 200)
     const streams = await Promise.all([
-      openStream(first.url, tokens.access_token),
-      openStream(second.url, tokens.access_token)
+      subscribe(first.url, tokens.access_token),
+      subscribe(second.url, tokens.access_token)
     ])
     const bob = await signedIn(client, { login: 'bob', password: 'bob' })
-    const bobs = await openStream(second.url, bob.access_token)
+    const bobs = await subscribe(second.url, bob.access_token)
     const before = provider.hits()['/token/revocation'] ?? 0
 
     t.same(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 0, output: 'One grant has ended\n' })
@@ -131,8 +103,8 @@ t.test('in broker mode', async (t) => {
 
   t.test('a stream that was revoked while its replica could not hear of it ends when Redis is back', async (t) => {
     const tokens = await signedIn(client)
-    const stream = await openStream(second.url, tokens.access_token)
-    const other = await openStream(second.url, (await signedIn(client)).access_token)
+    const stream = await subscribe(second.url, tokens.access_token)
+    const other = await subscribe(second.url, (await signedIn(client)).access_token)
     second.child.kill('SIGSTOP')
     await runCli(t, ['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
     // Its connection is cut while it sleeps: the message of the revocation is lost to it.

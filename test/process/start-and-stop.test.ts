@@ -10,9 +10,9 @@ import { createBrowser } from '../support/browser.ts'
 import { COMPILED_SERVER, DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
-import { ping, ready } from '../support/seed.ts'
+import { ping, ready, subscribe } from '../support/seed.ts'
 
-/** What an operator sees of the process: how it starts, refuses to, and ends. Real processes, real signals. */
+/** The process as an operator sees it: it starts, refuses to start, and ends. Real processes, real signals. */
 t.test('the server process', async (t) => {
   const folder = await emptyFolder(t)
   const provider = await startDevProvider({ algorithm: 'ES256' })
@@ -109,30 +109,7 @@ t.test('the server process', async (t) => {
     const server = await startListening()
     await ready(server)
     await ping(server.url, await provider.mint())
-    const version = '2026-07-28'
-    const stream = await fetch(`${server.url}/mcp`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        accept: 'application/json, text/event-stream',
-        authorization: `Bearer ${await provider.mint()}`,
-        'mcp-protocol-version': version,
-        'mcp-method': 'subscriptions/listen'
-      },
-      body: JSON.stringify({
-        jsonrpc: '2.0',
-        id: 's',
-        method: 'subscriptions/listen',
-        params: {
-          notifications: { toolsListChanged: true },
-          _meta: {
-            'io.modelcontextprotocol/protocolVersion': version,
-            'io.modelcontextprotocol/clientCapabilities': {},
-            'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' }
-          }
-        }
-      })
-    })
+    const stream = await subscribe(server.url, await provider.mint())
     t.equal(stream.status, 200)
     const events = stream.body!.pipeThrough(new TextDecoderStream()).getReader()
     t.match((await events.read()).value, 'notifications/subscriptions/acknowledged')

@@ -29,7 +29,7 @@ interface Replica {
   redis: TcpProxy
   start (): Promise<void>
   stop (signal: 'SIGTERM' | 'SIGKILL'): Promise<{ code: number | null }>
-  /** What its processes logged of errors and refusals, so far. */
+  /** The errors and refusals that its processes have logged so far. */
   complaints (): Promise<string[]>
 }
 

@@ -8,7 +8,7 @@ import { createPlainClient } from '../support/sign-in.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 
-/** What clients get while something Seed depends on is away or changing. Real provider, real Redis, real outages. */
+/** Responses to clients while a dependency is away or changing. Real provider, real Redis, real outages. */
 t.test('keys are rotated at the provider during traffic, and no valid token is refused', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })

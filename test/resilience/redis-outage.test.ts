@@ -94,7 +94,7 @@ function linesOf ({ logs }: TestSeed) {
 interface Outage {
   begin (bad: Bad): Promise<void>
   end (bad: Bad): Promise<void>
-  /** What the line of the loss says of it. */
+  /** The reason in the log line of the loss. */
   reason: RegExp
   /** It answers reads for as long as Seed has not noticed. */
   reads?: boolean

@@ -21,7 +21,7 @@ import { startTraffic } from '../support/traffic.ts'
  * is the right one, or says when to try again; streams end as the protocol wants it.
  */
 
-/** Of both replicas; more of them as `ROLLING_ROUNDS=10`. */
+/** Restarts of both replicas; more with `ROLLING_ROUNDS=10`. */
 const ROUNDS = Number(process.env['ROLLING_ROUNDS'] ?? 2)
 const CLIENTS = 6
 const STREAMS = 4

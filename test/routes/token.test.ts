@@ -383,7 +383,7 @@ t.test('accepts only POST', async (t) => {
   }
 })
 
-/** What the provider answers, and what the client gets for it when redeeming a code and when refreshing. */
+/** Responses of the provider, and those that the client gets for them when redeeming a code and when refreshing. */
 const providerErrors: Array<[name: string, fault: Fault, code: [number, string], refresh: [number, string]]> = [
   ['the standard refusal', refusal(400, 'invalid_grant'), [400, 'invalid_grant'], [400, 'invalid_grant']],
   ['the standard refusal under 401', refusal(401, 'invalid_grant'), [400, 'invalid_grant'], [400, 'invalid_grant']],

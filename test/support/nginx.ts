@@ -19,9 +19,9 @@ const INSTALL = 'no nginx on PATH: apt-get install nginx'
 export const SERVER_NAME = 'seed.example.com'
 
 export interface Nginx {
-  /** Of https, on 127.0.0.1. */
+  /** The https port on 127.0.0.1. */
   port: number
-  /** Of http. */
+  /** The http port. */
   plainPort: number
   /** The certificate, as its own authority. */
   ca: string
@@ -42,7 +42,7 @@ export interface SendOptions {
   body?: string
   /** Keeps connections, where it is one that does. */
   agent?: Agent
-  /** Of 127.0.0.0/8: whom nginx takes this client for. */
+  /** An address of 127.0.0.0/8, which nginx sees as the client's. */
   from?: string
   timeoutMs?: number
 }
@@ -193,7 +193,7 @@ function substitute (shipped: string, changes: Record<string, string>): string {
   return changed
 }
 
-/** What Debian's nginx.conf does around conf.d, without root and in the foreground. */
+/** Debian's nginx.conf around conf.d, without root and in the foreground. */
 function mainConfiguration (folder: string, seed: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `  ${name}_temp_path ${join(folder, name)};`

@@ -1,7 +1,7 @@
 import type { OAuthClientProvider } from '@modelcontextprotocol/client'
 import { createBrowser } from './browser.ts'
 
-/** What a client keeps between its steps; the same shape serves both SDKs. */
+/** The state that a client keeps between its steps; the same shape serves both SDKs. */
 export interface SignedInClient {
   provider: OAuthClientProvider
   /**

@@ -19,7 +19,7 @@ export interface TestProcess {
   ended: Promise<{ code: number | null, signal: NodeJS.Signals | null }>
 }
 
-/** What ships, in a few files. It starts in half the time. */
+/** The bundle that ships, in a few files. It starts in half the time. */
 export const BUNDLE = join(ROOT, '.test-build/bundle/src')
 export const SERVER = join(BUNDLE, 'server.js')
 /** The same file by file, for coverage of what only a process reaches. */

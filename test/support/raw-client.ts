@@ -8,9 +8,9 @@ export interface RawAnswer {
   retryAfter: string | null
   /** Milliseconds until the headers came. */
   ms: number
-  /** Of JSON, parsed; otherwise undefined. */
+  /** A JSON body, parsed; undefined otherwise. */
   body: any
-  /** Of a stream. */
+  /** The messages of a stream. */
   events: Events | undefined
   headers: Headers
 }

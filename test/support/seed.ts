@@ -30,7 +30,7 @@ export async function startSeed (t: Test, {
   env?: Record<string, string>
   /** Instead of the built-in ones. */
   definitions?: readonly Definition[]
-  /** Where client metadata documents come from; without it they are switched off, as nothing leaves this machine. */
+  /** Fetches client metadata documents. Without it they are switched off, as nothing leaves this machine. */
   fetchDocument?: FetchPublicDocument
   provider?: DevProviderOptions
   /** Use this provider, which its owner closes. */
@@ -100,7 +100,7 @@ export function captureLogs () {
   }
 }
 
-/** What each request of 2026-07-28 says of its client. */
+/** The `_meta` that each request of 2026-07-28 carries about its client. */
 export const MODERN_META = {
   'io.modelcontextprotocol/protocolVersion': '2026-07-28',
   'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
@@ -119,6 +119,21 @@ export async function ping (url: string, token?: string, init: RequestInit = {})
       ...init.headers
     },
     body: PING.body
+  })
+}
+
+/** Opens a subscription to changes of the tool list in 2026-07-28: a stream that stays open until somebody ends it. */
+export async function subscribe (url: string, token?: string): Promise<Response> {
+  const { headers, body } = modernRequest('subscriptions/listen', { notifications: { toolsListChanged: true } }, 's')
+  return await fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...headers,
+      ...(token !== undefined && { authorization: `Bearer ${token}` })
+    },
+    body
   })
 }
 

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 
-/** What stands between two ends: nothing, a delay, silence (as a lost network), or a closed door. */
+/** The state of the connection between two ends: open, delayed, silent (a lost network), or refused. */
 export type Weather = 'clear' | 'blackhole' | 'cut' | { delayMs: number }
 
 export interface TcpProxy {

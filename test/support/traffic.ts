@@ -16,7 +16,7 @@ export interface Tally {
   refused: number
   /** The connection broke, as that of a killed process does. */
   broken: number
-  /** What, and how often. */
+  /** Each kind of failure, and its count. */
   wrong: Map<string, number>
 }
 
@@ -28,7 +28,7 @@ export interface TrafficOptions {
   token (subject: string): Promise<string>
   /** Whether a broken connection is to be expected now. */
   mayBreak (): boolean
-  /** What goes on, for the report of what was wrong. */
+  /** The current step, for the report of a failure. */
   during (): string
   modernClients: number
   sessionClients: number

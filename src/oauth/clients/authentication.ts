@@ -28,7 +28,7 @@ export const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA']
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
-/** Where there is one, as a token of another kind must not authenticate a client (RFC 8725 section 3.11). */
+/** Accepted values of `typ`: a token of another kind must not authenticate a client (RFC 8725 section 3.11). */
 const ASSERTION_JWT_TYPES = ['jwt', 'client-authentication+jwt']
 
 /** Longest accepted life of a client assertion; the record that it was used lives as long. */

@@ -27,7 +27,7 @@ const prompts = [
   definePrompt({ name: 'shapeless', handler: () => [{ role: 'nobody' }] as never }),
   definePrompt({ name: 'nothing', handler: () => undefined as never }),
   definePrompt({
-    name: 'asks',
+    name: 'elicits',
     async handler (_input, { elicit }) {
       const answer = await elicit('Which?', Type.Object({ which: Type.String() }))
       return answer.action === 'accept' ? answer.content.which : 'none'
@@ -80,7 +80,7 @@ for (const era of ERAS) {
     const { prompts: listed } = (await send(era, 'prompts/list')).body.result
     t.same(
       listed.map(({ name }: { name: string }) => name),
-      ['asks', 'breaks', 'greet', 'nothing', 'plain', 'refuses', 'shapeless']
+      ['breaks', 'elicits', 'greet', 'nothing', 'plain', 'refuses', 'shapeless']
     )
     t.same(listed[2], {
       name: 'greet',
@@ -112,10 +112,10 @@ t.test('the log has the real error of a prompt that failed', async (t) => {
 
 t.test('a prompt may ask the person', async (t) => {
   const { send } = startEngine(t, prompts)
-  const question = (await send('modern', 'prompts/get', { name: 'asks' })).body.result
+  const question = (await send('modern', 'prompts/get', { name: 'elicits' })).body.result
   t.match(question, { resultType: 'input_required' })
   t.match((await send('modern', 'prompts/get', {
-    name: 'asks',
+    name: 'elicits',
     requestState: question.requestState,
     inputResponses: { 'input-1': { action: 'accept', content: { which: 'this' } } }
   })).body.result, { messages: [{ content: { text: 'this' } }] })

@@ -6,7 +6,7 @@ import type { ToolDefinition } from '../../../src/define/tool.ts'
 import { createTestClient } from '../../../src/testing/index.ts'
 import { startEngine } from '../../support/engine-fixture.ts'
 
-/** What handlers return, as clients receive it. */
+/** Return values of handlers, as clients receive them. */
 
 const NONE = Type.Object({})
 const tool = (name: string, handler: ToolDefinition['handler'], more: object = {}): ToolDefinition => ({

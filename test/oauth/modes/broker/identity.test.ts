@@ -7,7 +7,7 @@ import type { UpstreamTokens } from '../../../../src/provider/token-response.ts'
 import { IdTokenError } from '../../../../src/provider/id-token.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 
-/** Who signed in, from what the ID token and userinfo say. */
+/** The identity of the person who signed in, from the ID token and userinfo. */
 const EXPECTED = { nonce: 'n', maxAgeSeconds: undefined }
 const KNOWN = { name: 'Ada', groups: ['engineering'] }
 
