@@ -17,7 +17,8 @@ export class FastifyMcpRequest implements McpRequest {
   }
 
   get headers (): McpRequest['headers'] { return this.#request.headers }
-  get url (): string { return this.#baseUrl + this.#request.url }
+  /** Not the target of the request line, which may be in absolute form (RFC 9112 section 3.2.2), or no URL at all. */
+  get url (): string { return `${this.#baseUrl}/mcp` }
   get body (): unknown { return this.#request.body }
   get acceptsStream (): boolean { return acceptsEventStream(this.#request) }
   get principal (): McpRequest['principal'] { return this.#request.principal }

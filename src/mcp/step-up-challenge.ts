@@ -22,7 +22,7 @@ export function checkScopes (
     const { method, params } = (message ?? {}) as { method?: unknown, params?: unknown }
     const found = method === 'subscriptions/listen'
       ? subscribedUris(params).map((uri) => catalog.resources.policyOf(uri))
-      : [catalog.policyOf(String(method), params)]
+      : [catalog.policyOf(method, params)]
     for (const policy of found) {
       if (policy === undefined) continue
       const { missingScopes, refusals } = policies.evaluate(policy, principal)

@@ -8,7 +8,7 @@ import mcpRoutes from '../../routes/mcp.ts'
 import type { McpRequest } from '../../src/mcp/exchange.ts'
 import { call, initialize, modern, readEvents, request } from '../support/mcp.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
-import { ping, ready, startSeed } from '../support/seed.ts'
+import { MODERN_META, ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 
@@ -225,6 +225,52 @@ t.test('the MCP endpoint', async (t) => {
       )
       t.match(answer, /^HTTP\/1\.1 (401|404|400) /, path)
     }
+  })
+
+  t.test('members that cannot even be converted to text are the client\'s mistake', async (t) => {
+    const odd: unknown[] = [{ toString: 1 }, [{ toString: null }], { valueOf: 1, toString: {} }, null, 7, ['tools/list'], {}]
+    const messages: Array<{ method: unknown, params: unknown }> = odd.flatMap((value) => [
+      { method: value, params: {} },
+      { method: 'tools/call', params: { name: value, arguments: {} } },
+      { method: 'tools/call', params: value },
+      { method: 'prompts/get', params: { name: value } },
+      { method: 'resources/read', params: { uri: value } },
+      { method: 'resources/subscribe', params: { uri: value } },
+      { method: 'completion/complete', params: { ref: { type: 'ref/prompt', name: value } } },
+      { method: 'completion/complete', params: { ref: { type: 'ref/resource', uri: value } } },
+      { method: 'completion/complete', params: { ref: value } },
+      { method: 'subscriptions/listen', params: { notifications: { resourceSubscriptions: [value] } } }
+    ])
+    const own = await begin(seed, authorization.slice(7))
+    const modern = { 'mcp-protocol-version': '2026-07-28' }
+    for (const { method, params } of messages) {
+      const inSession = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
+      const alone = JSON.stringify({
+        jsonrpc: '2.0', id: 1, method, params: params === null ? params : { ...params as object, _meta: MODERN_META }
+      })
+      for (const [body, headers] of [
+        [inSession, own],
+        [alone, { ...modern, ...(typeof method === 'string' && { 'mcp-method': method }) }]
+      ] as const) {
+        const { status } = await post(body, headers)
+        t.ok(status === 200 || status === 400 || status === 404, `${status} for ${body}`)
+      }
+    }
+    t.same(seed.logs.filter(({ level }) => level >= 50), [])
+  })
+
+  t.test('a request target in absolute form is served as the path in it, or refused', async (t) => {
+    const { hostname, port, host } = new URL(seed.url)
+    for (const target of ['http://evil.example/mcp', `${seed.url}/mcp`, 'http://[/mcp', '//evil.example/mcp', '/mcp?a=%']) {
+      const socket = connect(Number(port), hostname)
+      const head = [`POST ${target} HTTP/1.1`, `Host: ${host}`, `Authorization: ${authorization}`,
+        'Content-Type: application/json', 'Accept: application/json, text/event-stream', 'Connection: close',
+        `Content-Length: ${Buffer.byteLength(LIST)}`]
+      socket.end(`${head.join('\r\n')}\r\n\r\n${LIST}`)
+      const status = /^HTTP\/1\.1 (\d{3})/.exec(await text(socket))?.[1]
+      t.ok(['200', '400', '404', '421'].includes(String(status)), `${status} for ${target}`)
+    }
+    t.same(seed.logs.filter(({ level }) => level >= 50), [])
   })
 
   t.test('survives input that is not HTTP', async (t) => {

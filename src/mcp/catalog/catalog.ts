@@ -32,18 +32,18 @@ export function createCatalog (definitions: readonly Definition[], policies: Pol
 
     /**
      * Returns the policy of what a request is about, so that missing scopes are found before anything runs. Undefined
-     * if the request is about nothing that could have a policy, or that exists.
+     * if the request is about nothing that could have a policy, or that exists. The message is not validated yet.
      */
-    policyOf (method: string, params: unknown): Policy | undefined {
+    policyOf (method: unknown, params: unknown): Policy | undefined {
       const { name, uri, ref } = (params ?? {}) as { name?: unknown, uri?: unknown, ref?: Record<string, unknown> }
       switch (method) {
-        case 'tools/call': return tools.policyOf(String(name))
-        case 'prompts/get': return prompts.policyOf(String(name))
+        case 'tools/call': return findNamed(name, tools.policyOf)
+        case 'prompts/get': return findNamed(name, prompts.policyOf)
         case 'resources/read':
-        case 'resources/subscribe': return resources.policyOf(String(uri))
+        case 'resources/subscribe': return findNamed(uri, resources.policyOf)
         case 'completion/complete': return ref?.['type'] === 'ref/prompt'
-          ? prompts.policyOf(String(ref['name']))
-          : resources.policyOfTemplate(String(ref?.['uri']))
+          ? findNamed(ref['name'], prompts.policyOf)
+          : findNamed(ref?.['uri'], resources.policyOfTemplate)
         default: return undefined
       }
     },
@@ -69,6 +69,11 @@ export function createCatalog (definitions: readonly Definition[], policies: Pol
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'There is nothing of this name to complete')
     }
   }
+}
+
+/** Finds by a name from a message. Only a string is one: an object may not even convert to a string. */
+function findNamed<Found> (name: unknown, find: (name: string) => Found | undefined): Found | undefined {
+  return typeof name === 'string' ? find(name) : undefined
 }
 
 function ofKind<Kind extends Definition['kind']> (

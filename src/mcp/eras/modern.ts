@@ -72,8 +72,8 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
   /** Compares arguments with the headers that repeat them. The SDK compares the other headers. */
   function refuseHeaderMismatch ({ body, headers, principal }: McpRequest): McpResponse | undefined {
     const { id, method, params } = body as UnknownMessage
-    if (method !== 'tools/call' || id === undefined) return undefined
-    const tool = catalog().tools.find(String(params?.name), principal)
+    if (method !== 'tools/call' || id === undefined || typeof params?.name !== 'string') return undefined
+    const tool = catalog().tools.find(params.name, principal)
     const mismatch = tool && checkHeaderParams(tool.headerParams, params?.arguments, headers)
     if (mismatch === undefined) return undefined
     const data = { mismatch: { header: mismatch.header } }
