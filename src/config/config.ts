@@ -139,7 +139,8 @@ function toMcpConfig (env: Env) {
     tool: {
       timeoutSeconds: env.TOOL_TIMEOUT_SECONDS,
       /** Time that a tool waits for a person or for another answer of the client. */
-      inputTimeoutSeconds: env.INPUT_TIMEOUT_SECONDS
+      inputTimeoutSeconds: env.INPUT_TIMEOUT_SECONDS,
+      maxResultBytes: env.MCP_MAX_RESULT_BYTES
     },
     /** Requests a minute, and calls and streams at once. */
     limits: {

@@ -71,6 +71,7 @@ export const EnvSchema = Type.Object({
   SESSIONS_TOTAL: Type.Integer({ minimum: 1, default: 50000 }),
   TOOL_TIMEOUT_SECONDS: Type.Integer({ minimum: 1, maximum: 3600, default: 60 }),
   INPUT_TIMEOUT_SECONDS: Type.Integer({ minimum: 1, maximum: 3600, default: 600 }),
+  MCP_MAX_RESULT_BYTES: Type.Integer({ minimum: 1024, maximum: 268435456, default: 10485760 }),
   // Clients
   OAUTH_CLIENTS: Type.Optional(Type.String()),
   CIMD_ENABLED: Type.Boolean({ default: true }),

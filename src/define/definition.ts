@@ -5,6 +5,18 @@ import type { ToolDefinition } from './tool.ts'
 /** Anything that a server can offer: what the `define…` functions return. */
 export type Definition = ToolDefinition | PromptDefinition | ResourceDefinition | ResourceTemplateDefinition
 
+/** The files of loaded definitions. Those that a test or an embedding program hands over have none. */
+const files = new WeakMap<Definition, string>()
+
+/** Remembers the file or package that a definition was loaded from: the log names it when a handler fails. */
+export function recordFile (definition: Definition, file: string): void {
+  files.set(definition, file)
+}
+
+export function fileOf (definition: Definition): string | undefined {
+  return files.get(definition)
+}
+
 const KINDS: ReadonlySet<unknown> = new Set<Definition['kind']>(['tool', 'prompt', 'resource', 'resource-template'])
 
 /** A definition that cannot be served. The message says why; the loader knows the definition's file. */

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { DefinitionError, describeDefinition, isDefinition } from '../define/definition.ts'
+import { DefinitionError, describeDefinition, isDefinition, recordFile } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { ExtensionError, describeImportError } from './errors.ts'
 import { filesOf, locateModules, specifierOf } from './locate.ts'
@@ -92,7 +92,10 @@ async function loadModule (
   } catch (err) {
     throw cannotBeOffered(file, err as Error)
   }
-  return definitions.map((definition) => ({ definition, file }))
+  return definitions.map((definition) => {
+    recordFile(definition, file)
+    return { definition, file }
+  })
 }
 
 async function importDefinitions (module: ModuleLocation, version: number | undefined): Promise<Definition[]> {

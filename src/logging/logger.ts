@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto'
+import { inspect } from 'node:util'
 import type { FastifyServerOptions } from 'fastify'
 
 /**
@@ -12,7 +13,7 @@ export function loggerOptions (): Exclude<FastifyServerOptions['logger'], boolea
         '*.authorization', '*.cookie', '*.access_token', '*.refresh_token', '*.client_secret', '*.code_verifier'],
       censor: '[redacted]'
     },
-    serializers: { err: serializeError }
+    serializers: { err: (thrown: unknown) => serializeError(thrown) }
   }
 }
 
@@ -31,12 +32,26 @@ export function createRequestId (): string {
   return pool.toString('base64url', used - REQUEST_ID_BYTES, used)
 }
 
-/** Name, message and stack of an error and its causes, without what libraries attach (requests, URLs, bodies). */
-function serializeError (err: Error): { type: string, message: string, stack: string } {
+type SerializedError = { type: string, message: string, stack: string, cause?: SerializedError }
+
+/** The most causes to log of one error: an error may be its own cause. */
+const MAX_CAUSES = 5
+const MAX_THROWN_LENGTH = 500
+
+/**
+ * Returns name, message and stack of an error and its causes, without what libraries attach (requests, URLs, bodies).
+ * JavaScript can throw anything, so it need not be an error.
+ */
+function serializeError (thrown: unknown, causes = 0): SerializedError {
+  if (!(thrown instanceof Error)) {
+    const message = `Something other than an error was thrown: ${inspect(thrown).slice(0, MAX_THROWN_LENGTH)}`
+    return { type: thrown === null ? 'null' : typeof thrown, message, stack: '' }
+  }
+  const { name, message, stack, cause } = thrown
   return {
-    type: err.name,
-    message: err.message,
-    stack: err.stack ?? '',
-    ...(err.cause instanceof Error && { cause: serializeError(err.cause) })
+    type: String(name),
+    message: String(message),
+    stack: String(stack ?? ''),
+    ...(cause instanceof Error && causes < MAX_CAUSES && { cause: serializeError(cause, causes + 1) })
   }
 }

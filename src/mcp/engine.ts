@@ -68,7 +68,7 @@ export interface EngineOptions {
   store: Store
   keyring: Keyring
   session: SessionOptions
-  tool: { timeoutSeconds: number, inputTimeoutSeconds: number }
+  tool: { timeoutSeconds: number, inputTimeoutSeconds: number, maxResultBytes: number }
   limits: CallLimits
   log: RequestLog
   internals?: EngineInternals
@@ -88,7 +88,7 @@ const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
 export function createEngine (options: EngineOptions): Engine {
   const { serverInfo, pageSize, store, keyring, tool, limits, log, internals = {} } = options
-  const { timeoutSeconds, inputTimeoutSeconds } = tool
+  const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
   const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
   const cluster = createCluster(store, log)
   const changes = createChangeLog(cluster, log, internals.pollMs)
@@ -114,6 +114,7 @@ export function createEngine (options: EngineOptions): Engine {
     requestStates: createRequestStates(keyring, store, inputTimeoutSeconds),
     timeoutSeconds,
     inputTimeoutSeconds,
+    maxResultBytes,
     announce: changes.publish,
     queue: streams.queue,
     tokenFor: options.tokenFor,

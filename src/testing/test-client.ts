@@ -85,9 +85,12 @@ export interface TestClientOptions extends ClientAnswers {
   scopeHierarchy?: ScopeHierarchy
   /** `TOOL_TIMEOUT_SECONDS` and `INPUT_TIMEOUT_SECONDS`; 60 seconds by default. */
   timeoutSeconds?: number
+  /** `MCP_MAX_RESULT_BYTES`; 10 MiB by default. */
+  maxResultBytes?: number
 }
 
 const HOUR_SECONDS = 3_600
+const MAX_RESULT_BYTES = 10_485_760
 
 /**
  * Creates a client for a test.
@@ -165,7 +168,7 @@ type Received = Pick<TestClient, 'progress' | 'messages' | 'serverLog'>
 
 /** Creates an engine without limits, with everything that policies need. */
 function createTestEngine (options: TestClientOptions, store: Store, log: RequestLog): Engine {
-  const { definitions, tokenFor, scopeHierarchy = [], timeoutSeconds = 60 } = options
+  const { definitions, tokenFor, scopeHierarchy = [], timeoutSeconds = 60, maxResultBytes = MAX_RESULT_BYTES } = options
   return createEngine({
     serverInfo: { name: 'seed', version: VERSION },
     definitions,
@@ -175,7 +178,7 @@ function createTestEngine (options: TestClientOptions, store: Store, log: Reques
     store,
     keyring: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
-    tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds },
+    tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds, maxResultBytes },
     limits: { beginCall: unlimited, beginStream: unlimited },
     log
   })

@@ -62,7 +62,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     mcp: {
       pageSize: 1_000,
       session: { idleTtlSeconds: 86_400, maxAgeSeconds: 2_592_000, maxPerPrincipal: 100, maxTotal: 50_000 },
-      tool: { timeoutSeconds: 60, inputTimeoutSeconds: 600 },
+      tool: { timeoutSeconds: 60, inputTimeoutSeconds: 600, maxResultBytes: 10_485_760 },
       limits: {
         requestsPerAddress: 3_000,
         requestsPerPrincipal: 600,
@@ -135,6 +135,7 @@ t.test('every setting is read', async (t) => {
     SESSIONS_TOTAL: '6',
     TOOL_TIMEOUT_SECONDS: '7',
     INPUT_TIMEOUT_SECONDS: '8',
+    MCP_MAX_RESULT_BYTES: '9999',
     MCP_LIMIT_PER_ADDRESS: '9',
     MCP_LIMIT_PER_PRINCIPAL: '10',
     MCP_LIMIT_REFUSED: '11',
@@ -210,7 +211,7 @@ t.test('every setting is read', async (t) => {
     mcp: {
       pageSize: 14,
       session: { idleTtlSeconds: 61, maxAgeSeconds: 62, maxPerPrincipal: 5, maxTotal: 6 },
-      tool: { timeoutSeconds: 7, inputTimeoutSeconds: 8 },
+      tool: { timeoutSeconds: 7, inputTimeoutSeconds: 8, maxResultBytes: 9_999 },
       limits: {
         requestsPerAddress: 9,
         requestsPerPrincipal: 10,

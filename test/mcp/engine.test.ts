@@ -361,7 +361,7 @@ for (const era of ERAS) {
     const { sendIn } = setUp(
       t,
       [sleeps('long', 1), sleeps('short')],
-      { tool: { timeoutSeconds: 0.02, inputTimeoutSeconds: 60 } }
+      { tool: { timeoutSeconds: 0.02, inputTimeoutSeconds: 60, maxResultBytes: 10_485_760 } }
     )
     t.match(
       (await sendIn(era, 'tools/call', { name: 'short', arguments: {} })).body.result,

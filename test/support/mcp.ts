@@ -49,7 +49,7 @@ export function startEngines (t: Test, {
     store,
     keyring,
     session: SESSIONS,
-    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60 },
+    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60, maxResultBytes: 10_485_760 },
     limits: NO_LIMITS,
     log,
     ...options

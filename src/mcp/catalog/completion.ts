@@ -3,6 +3,7 @@ import type { CompleteResult } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import type { Completions } from '../../define/completion.ts'
 import type { RequestContext } from '../../define/context.ts'
+import type { Definition } from '../../define/definition.ts'
 import { logFailure } from '../handlers/execute.ts'
 
 /**
@@ -32,6 +33,7 @@ const MAX_VALUES = 100
  */
 export function createCompleter (
   label: string,
+  definition: Definition,
   names: readonly string[],
   schema: TObject | undefined,
   completions: Completions<Record<string, string>> = {}
@@ -40,6 +42,7 @@ export function createCompleter (
     if (!names.includes(name)) throw new Error(`${label} completes ${name}, which it does not have`)
   }
   const properties = (schema?.properties ?? {}) as Record<string, ChoiceSchema>
+  const suggest = createSuggest(label, definition)
   const listed = new Map(names.map((name) => [name, listedValues(properties[name] ?? {})]))
 
   return async ({ name, value }, given, context) => {
@@ -47,7 +50,7 @@ export function createCompleter (
     if (values === undefined) {
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, `${label} has no argument ${name.slice(0, 100)}`)
     }
-    const suggested = await suggest(label, completions[name], value, given, context)
+    const suggested = await suggest(completions[name], value, given, context)
     const matching = suggested ?? values.filter((choice) => choice.startsWith(value))
     return {
       values: matching.slice(0, MAX_VALUES),
@@ -57,18 +60,20 @@ export function createCompleter (
   }
 }
 
-async function suggest (
-  label: string,
-  complete: Completions<Record<string, string>>[string],
-  value: string,
-  given: Readonly<Record<string, string>>,
-  context: CompletionContext
-): Promise<string[] | undefined> {
-  try {
-    return complete && [...await complete(value, given, context)].map(String)
-  } catch (err) {
-    const { message } = logFailure(err, `completion of ${label}`, context.log)
-    throw new ProtocolError(ProtocolErrorCode.InternalError, message)
+/** Returns a function that runs an author's `complete` function. */
+function createSuggest (label: string, definition: Definition) {
+  return async (
+    complete: Completions<Record<string, string>>[string],
+    value: string,
+    given: Readonly<Record<string, string>>,
+    context: CompletionContext
+  ): Promise<string[] | undefined> => {
+    try {
+      return complete && [...await complete(value, given, context)].map(String)
+    } catch (err) {
+      const { message } = logFailure(err, `completion of ${label}`, definition, context.log)
+      throw new ProtocolError(ProtocolErrorCode.InternalError, message)
+    }
   }
 }
 

@@ -9,6 +9,7 @@ import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { execute, logFailure } from '../handlers/execute.ts'
 import type { RunContext } from '../handlers/execute.ts'
+import { copyResult } from '../handlers/result-json.ts'
 import { withProtocolErrors } from '../handlers/protocol-errors.ts'
 import { checkName, compileDefinitions } from './compile-definitions.ts'
 import { createCompleter } from './completion.ts'
@@ -80,12 +81,12 @@ async function runPrompt (
   context: RunContext
 ): Promise<GetPromptResult> {
   const label = `prompt ${definition.name}`
-  const output: unknown = await execute(label, definition.timeoutSeconds, context, () =>
+  const output: unknown = await execute(label, definition, context, () =>
     definition.handler(args as never, context))
   try {
-    return toPromptResult(output, definition)
+    return toPromptResult(output, definition, context.maxResultBytes)
   } catch (err) {
-    throw logFailure(err, label, context.log)
+    throw logFailure(err, label, definition, context.log)
   }
 }
 
@@ -95,13 +96,17 @@ function compilePrompt (definition: PromptDefinition): CompiledPrompt {
   return {
     definition,
     arguments: schema && Compile(schema),
-    complete: createCompleter(`Prompt ${name}`, Object.keys(schema?.properties ?? {}), schema, complete)
+    complete: createCompleter(`Prompt ${name}`, definition, Object.keys(schema?.properties ?? {}), schema, complete)
   }
 }
 
 /** @throws Error, for the prompt's author, if the handler returned neither text nor messages */
-function toPromptResult (output: unknown, { name, description }: PromptDefinition): GetPromptResult {
-  const messages = typeof output === 'string' ? [user(output)] : output
+function toPromptResult (
+  output: unknown,
+  { name, description }: PromptDefinition,
+  maxResultBytes: number
+): GetPromptResult {
+  const messages = copyResult(typeof output === 'string' ? [user(output)] : output, maxResultBytes)
   if (!Array.isArray(messages) || !messages.every((message) => isSpecType.PromptMessage(message))) {
     throw new Error(`Prompt ${name} returned something other than text or messages`)
   }

@@ -1,34 +1,53 @@
+import { isSpecType } from '@modelcontextprotocol/server'
 import type { ReadResourceResult } from '@modelcontextprotocol/server'
 import type { ResourceContent } from '../../define/resource.ts'
+import { ResultTooLargeError, copyResult, toJson } from '../handlers/result-json.ts'
 
 type Contents = ReadResourceResult['contents']
+
+export interface ContentsOptions {
+  /** The URI that was read; contents may name others. */
+  uri: string
+  /** The resource's; contents may name others. */
+  mimeType: string | undefined
+  /** Maximum size (MCP_MAX_RESULT_BYTES). */
+  maxBytes: number
+}
 
 /**
  * Converts what `read` returned into the contents of resources/read.
  *
- * @param uri the URI that was read; contents may name others
- * @param mimeType the resource's; contents may name others
- * @throws Error, for the resource's author, if no contents can be made of it
+ * @throws ResultTooLargeError; Error, for the resource's author, if no contents can be made of it
  */
-export function toContents (returned: unknown, uri: string, mimeType: string | undefined): Contents {
-  if (typeof returned === 'string' || returned instanceof Uint8Array) {
-    return [toContent({ content: returned }, uri, mimeType)]
-  }
+export function toContents (returned: unknown, options: ContentsOptions): Contents {
+  const contents = copyResult<unknown>(describeContents(returned, options), options.maxBytes)
+  if (isSpecType.ReadResourceResult({ contents })) return contents as Contents
+  throw new Error(`${options.uri} gave contents whose uri or mimeType is not text`)
+}
+
+function describeContents (returned: unknown, options: ContentsOptions): unknown {
+  const { uri, mimeType = 'application/json', maxBytes } = options
+  if (typeof returned === 'string' || returned instanceof Uint8Array) return [toContent({ content: returned }, options)]
   if (Array.isArray(returned) && returned.length > 0 && returned.every(isContent)) {
-    return returned.map((content) => toContent(content, uri, mimeType))
+    return returned.map((content) => toContent(content, options))
   }
   if (typeof returned !== 'object' || returned === null) {
     throw new Error(`${uri} gave neither text nor bytes, an object or contents`)
   }
-  return [toContent({ content: JSON.stringify(returned) }, uri, mimeType ?? 'application/json')]
+  return [toContent({ content: toJson(returned, maxBytes), mimeType }, options)]
 }
 
-function toContent (own: ResourceContent, defaultUri: string, defaultType: string | undefined): Contents[number] {
-  const { uri = defaultUri, mimeType = defaultType, content } = own
-  const described = { uri, ...(mimeType !== undefined && { mimeType }) }
+function toContent (own: ResourceContent, defaults: ContentsOptions): unknown {
+  const { uri = defaults.uri, mimeType = defaults.mimeType, content } = own
   return typeof content === 'string'
-    ? { ...described, text: content }
-    : { ...described, blob: Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('base64') }
+    ? { uri, mimeType, text: content }
+    : { uri, mimeType, blob: toBase64(content, defaults.maxBytes) }
+}
+
+/** @throws ResultTooLargeError before any work is done for it */
+function toBase64 ({ buffer, byteOffset, byteLength }: Uint8Array, maxBytes: number): string {
+  if (byteLength > maxBytes) throw new ResultTooLargeError(maxBytes)
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64')
 }
 
 function isContent (value: unknown): value is ResourceContent {

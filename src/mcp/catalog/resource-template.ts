@@ -35,7 +35,7 @@ export function compileTemplate (definition: ResourceTemplateDefinition): Compil
 
   return {
     definition,
-    complete: createCompleter(label, names, params, definition.complete),
+    complete: createCompleter(label, definition, names, params, definition.complete),
     match (uri) {
       const encoded = uri.startsWith(prefix) ? match(uri) : undefined
       const values = encoded && decodeAll(encoded)

@@ -149,31 +149,34 @@ async function readResource (
   context: RunContext
 ): Promise<ReadResourceResult & CacheHint> {
   const label = `resource ${uri.slice(0, 200)}`
-  const output: unknown = await execute(label, definition.timeoutSeconds, context, () => read(context))
+  const output: unknown = await execute(label, definition, context, () => read(context))
   if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
   try {
-    return { contents: toContents(output, uri, definition.mimeType), ...cacheHint(definition) }
+    const { mimeType } = definition
+    const contents = toContents(output, { uri, mimeType, maxBytes: context.maxResultBytes })
+    return { contents, ...cacheHint(definition) }
   } catch (err) {
-    throw logFailure(err, label, context.log)
+    throw logFailure(err, label, definition, context.log)
   }
 }
 
 /** Returns what a template lists. A failure is logged and leaves the rest of the list as it is. */
 async function listTemplate (
-  { list, uriTemplate, mimeType }: ResourceTemplateDefinition,
+  definition: ResourceTemplateDefinition,
   { principal, log }: ListCaller,
   timeoutSeconds: number
 ): Promise<Resource[]> {
+  const { list, uriTemplate, mimeType } = definition
   const label = `the list of ${uriTemplate}`
   try {
     const execution = { log, createDeadline: () => new Deadline(timeoutSeconds), onPending () {} }
-    return await execute(label, undefined, execution, async () => {
+    return await execute(label, definition, execution, async () => {
       const listed = (await list!({ principal, log })).map((resource) => copyJson<Resource>({ mimeType, ...resource }))
       if (listed.every((resource) => isSpecType.Resource(resource))) return listed
       throw new Error(`${uriTemplate} listed something other than resources`)
     })
   } catch (err) {
-    if (!(err instanceof HandlerError)) logFailure(err, label, log)
+    if (!(err instanceof HandlerError)) logFailure(err, label, definition, log)
     return []
   }
 }

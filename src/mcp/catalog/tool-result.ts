@@ -1,61 +1,97 @@
 import { isSpecType } from '@modelcontextprotocol/server'
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server'
 import { ToolResult } from '../../define/content.ts'
+import { checkSize, copyResult, toJson } from '../handlers/result-json.ts'
 import type { CompiledTool } from './compiled-tool.ts'
 import { describeValidationError } from './validation-message.ts'
 
 /**
- * Converts what a handler returned into a result of tools/call. A tool that declares `output` and returns anything else
- * has failed, as clients rely on the schema.
+ * Converts what a handler returned into a result of tools/call that JSON can hold. A tool that declares `output` and
+ * returns anything else has failed, as clients rely on the schema.
  *
- * @throws Error, for the tool's author, if no result can be made of it
+ * @param maxBytes MCP_MAX_RESULT_BYTES
+ * @throws ResultTooLargeError; Error, for the tool's author, if no result can be made of it
  */
-export function toCallToolResult (returned: unknown, tool: CompiledTool): CallToolResult {
-  if (returned instanceof ToolResult) return checkResult(returned.result, tool)
-  if (tool.output !== undefined) return toStructuredResult(returned, tool)
-  if (typeof returned === 'string') return { content: [{ type: 'text', text: returned }] }
-  if (isContentBlock(returned)) return { content: [returned] }
-  if (Array.isArray(returned) && returned.length > 0 && returned.every(isContentBlock)) return { content: returned }
-  return toStructuredResult(returned, tool)
+export function toCallToolResult (returned: unknown, tool: CompiledTool, maxBytes: number): CallToolResult {
+  if (returned instanceof ToolResult) return toCheckedResult(returned.result, tool, maxBytes)
+  if (tool.output !== undefined) return toStructuredResult(returned, tool, maxBytes)
+  if (typeof returned === 'string') {
+    checkSize(returned, maxBytes)
+    return { content: [{ type: 'text', text: returned }] }
+  }
+  const content = toContentBlocks(returned, maxBytes)
+  return content === undefined ? toStructuredResult(returned, tool, maxBytes) : { content }
 }
 
-function checkResult (result: CallToolResult, tool: CompiledTool): CallToolResult {
+function toCheckedResult (declared: CallToolResult, tool: CompiledTool, maxBytes: number): CallToolResult {
+  const { name } = tool.definition
+  const result = copyResult<CallToolResult>(declared, maxBytes)
   const { structuredContent, content, isError } = result
-  if (tool.output !== undefined && isError !== true) checkStructuredContent(structuredContent, tool)
-  if (!content.every(isContentBlock)) {
-    throw new Error(`${tool.definition.name} returned something other than content blocks in "content"`)
+  if (structuredContent !== undefined || (tool.output !== undefined && isError !== true)) {
+    checkStructuredContent(structuredContent, tool, isError === true)
   }
+  if (!Array.isArray(content) || !content.every(isContentBlock)) {
+    throw new Error(`${name} returned something other than content blocks in "content"`)
+  }
+  if (!isSpecType.CallToolResult(result)) throw new Error(`${name} returned a toolResult with invalid members`)
   const addText = structuredContent !== undefined && content.length === 0
-  return addText ? { ...result, content: [toTextBlock(structuredContent)] } : result
+  return addText ? { ...result, content: [toTextBlock(JSON.stringify(structuredContent))] } : result
 }
 
 /** Returns structured content, and the same as text for clients that do not know it (MCP tools, structured content). */
-function toStructuredResult (value: unknown, tool: CompiledTool): CallToolResult {
-  checkStructuredContent(value, tool)
-  return { content: [toTextBlock(value)], structuredContent: value as Record<string, unknown> }
+function toStructuredResult (value: unknown, tool: CompiledTool, maxBytes: number): CallToolResult {
+  const isPlain = isPlainObject(value)
+  // An object of a class is sent, and checked, as what JSON makes of it.
+  const data = isPlain || !isClassInstance(value) ? value : copyResult<unknown>(value, maxBytes)
+  checkStructuredContent(data, tool, false)
+  return { content: [toTextBlock(toJson(data, maxBytes))], structuredContent: data as Record<string, unknown> }
 }
 
-function checkStructuredContent (value: unknown, { definition: { name }, output }: CompiledTool): void {
-  if (output !== undefined && !output.Check(value)) {
+function checkStructuredContent (value: unknown, tool: CompiledTool, isError: boolean): void {
+  const { definition: { name }, output } = tool
+  if (output !== undefined && !isError && !output.Check(value)) {
     const reason = describeValidationError(output, value)
     throw new Error(`${name} returned something other than its output schema says: ${reason}`)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    const type = describeType(value)
-    throw new Error(`${name} returned ${type}: it must be text, an object, content blocks or a toolResult`)
-  }
+  if (isPlainObject(value)) return
+  throw new Error(`${name} returned ${describeType(value)}: it must be text, an object, content blocks or a toolResult`)
 }
 
-function toTextBlock (value: unknown): ContentBlock {
-  return { type: 'text', text: JSON.stringify(value) }
+function toTextBlock (text: string): ContentBlock {
+  return { type: 'text', text }
+}
+
+/** Returns a copy of one or several content blocks; undefined for anything else. */
+function toContentBlocks (returned: unknown, maxBytes: number): ContentBlock[] | undefined {
+  const blocks: unknown[] = Array.isArray(returned) ? returned : [returned]
+  if (blocks.length === 0 || !blocks.every(hasType)) return undefined
+  const copies = copyResult<unknown[]>(blocks, maxBytes)
+  return copies.every(isContentBlock) ? copies : undefined
+}
+
+function hasType (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'type' in value
 }
 
 function isContentBlock (value: unknown): value is ContentBlock {
-  return typeof value === 'object' && value !== null && 'type' in value && isSpecType.ContentBlock(value)
+  return hasType(value) && isSpecType.ContentBlock(value)
+}
+
+/** Tells whether JSON holds the members of a value as they are. */
+function isPlainObject (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype &&
+    !('toJSON' in value)
+}
+
+/** Tells whether a value is an object, other than those of JavaScript itself, such as a Date, a Map or bytes. */
+function isClassInstance (value: unknown): boolean {
+  return Object.prototype.toString.call(value) === '[object Object]'
 }
 
 function describeType (value: unknown): string {
   if (value === null) return 'null'
   if (value === undefined) return 'nothing'
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`
+  if (Array.isArray(value)) return 'an array'
+  if (value instanceof Uint8Array) return 'bytes (image(), audio() and embeddedResource() make blocks of them)'
+  return typeof value === 'object' ? `a ${Object.prototype.toString.call(value).slice(8, -1)}` : `a ${typeof value}`
 }

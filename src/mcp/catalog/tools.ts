@@ -10,6 +10,7 @@ import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
 import type { RunContext } from '../handlers/execute.ts'
+import { checkSize } from '../handlers/result-json.ts'
 import { compileDefinitions } from './compile-definitions.ts'
 import { compileTool } from './compiled-tool.ts'
 import type { CompiledTool } from './compiled-tool.ts'
@@ -71,24 +72,40 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
  * @throws (or rejects with) InputRequiredError, and the reason for which the call was aborted
  */
 export function callTool (tool: CompiledTool, input: unknown, context: RunContext): MaybePromise<CallToolResult> {
-  const { name, timeoutSeconds } = tool.definition
+  const { definition } = tool
+  const { name } = definition
   if (!tool.input.Check(input)) {
     return errorResult(`The arguments of ${name} are not valid: ${describeValidationError(tool.input, input)}`)
   }
   return mapMaybe(
-    () => execute(name, timeoutSeconds, context, () => runHandler(tool.definition, input, context)),
-    (output) => {
-      try {
-        return toCallToolResult(output, tool)
-      } catch (err) {
-        return errorResult(logFailure(err, name, context.log).message)
-      }
-    },
+    () => execute(name, definition, context, () => runHandler(definition, input, context)),
+    (output) => withFailures(() => toCallToolResult(output, tool, context.maxResultBytes), definition, context),
     (err) => {
-      if (err instanceof ToolError || err instanceof HandlerError) return errorResult(err.message)
+      if (err instanceof HandlerError) return errorResult(err.message)
+      if (err instanceof ToolError) return toErrorResult(err, tool, context)
       throw err
     }
   )
+}
+
+function toErrorResult ({ message }: ToolError, { definition }: CompiledTool, context: RunContext): CallToolResult {
+  return withFailures(() => {
+    checkSize(message, context.maxResultBytes)
+    return errorResult(message)
+  }, definition, context)
+}
+
+/** Runs a conversion of what a handler returned. Its failure, which is the author's, becomes a result as well. */
+function withFailures (
+  convert: () => CallToolResult,
+  definition: ToolDefinition,
+  { log }: RunContext
+): CallToolResult {
+  try {
+    return convert()
+  } catch (err) {
+    return errorResult(logFailure(err, definition.name, definition, log).message)
+  }
 }
 
 function runHandler (definition: ToolDefinition, input: unknown, context: RequestContext): unknown {

@@ -18,20 +18,21 @@ export function watchResources (
   for (const definition of definitions) {
     if (definition.kind !== 'resource' || definition.watch === undefined) continue
     const { uri } = definition
-    logErrors(`watching ${uri}`, log, () => {
-      stops.push(definition.watch!(() => { announce({ kind: 'resource_updated', uri }) }))
+    logErrors(definition, `watching ${uri}`, log, () => {
+      const stop = definition.watch!(() => { announce({ kind: 'resource_updated', uri }) })
+      stops.push(() => { logErrors(definition, `stopping the watch of ${uri}`, log, stop) })
     })
   }
   return () => {
-    for (const stop of stops.splice(0)) logErrors('stopping a watch', log, stop)
+    for (const stop of stops.splice(0)) stop()
   }
 }
 
 /** Runs a watcher's function. A failing one must not affect the others: its resource can still be read. */
-function logErrors (label: string, log: RequestLog, work: () => void): void {
+function logErrors (definition: Definition, label: string, log: RequestLog, work: () => void): void {
   try {
     work()
   } catch (err) {
-    logFailure(err, label, log)
+    logFailure(err, label, definition, log)
   }
 }

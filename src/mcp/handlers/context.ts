@@ -28,6 +28,8 @@ export interface ContextServices {
   timeoutSeconds: number
   /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
   inputTimeoutSeconds: number
+  /** Maximum size of a result (MCP_MAX_RESULT_BYTES). */
+  maxResultBytes: number
   announce (change: ServerEvent): void
   /** Queues a message that belongs to no call. @throws StoreUnavailableError */
   queue (session: Session, message: JSONRPCMessage): Promise<void>
@@ -132,6 +134,10 @@ export class HandlerContext implements RunContext {
       }
       return await tokenFor(principal, { audience, ...options }, signal)
     }
+  }
+
+  get maxResultBytes (): number {
+    return this.#services.maxResultBytes
   }
 
   createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {

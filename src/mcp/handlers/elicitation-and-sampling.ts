@@ -77,7 +77,8 @@ export function askInRounds (answers: Answers): Rounds {
     async ask (request, name) {
       const key = name ?? `input-${++questions}`
       if (Object.hasOwn(answers, key)) return answers[key]
-      missing[key] = request
+      // What JSON cannot hold fails here, in the handler, instead of when the round is sent.
+      missing[key] = JSON.parse(JSON.stringify(request)) as InputRequest
       throw new InputRequiredError(`The client is asked for ${request.method}`)
     }
   }

@@ -2,10 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { isPromise, mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
+import { fileOf } from '../../define/definition.ts'
+import type { Definition } from '../../define/definition.ts'
 import { ToolError } from '../../define/tool.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
 import { TimeoutError } from './handler-timeout.ts'
 import type { Deadline } from './handler-timeout.ts'
+import { ResultTooLargeError } from './result-json.ts'
 
 /** The services that running one handler needs. */
 export interface Execution {
@@ -18,7 +21,10 @@ export interface Execution {
 }
 
 /** A handler's context, with what is needed to run the handler. */
-export type RunContext = RequestContext & Execution
+export type RunContext = RequestContext & Execution & {
+  /** Maximum size of a result (MCP_MAX_RESULT_BYTES). */
+  readonly maxResultBytes: number
+}
 
 /** The generic failure of a handler, with a message for clients; the real error is in the log under the reference. */
 export class HandlerError extends Error {
@@ -30,16 +36,17 @@ export class HandlerError extends Error {
  * returns without one.
  *
  * @param label names the function in messages: `seed_ping`, `prompt greet`
+ * @param definition declares the function; its file is named in the log
  * @throws (or rejects with) ToolError as the author threw it; HandlerError for any other failure; InputRequiredError;
  * the reason for which the request was aborted
  */
 export function execute<T> (
   label: string,
-  timeoutSeconds: number | undefined,
+  definition: Definition,
   execution: Execution,
   work: () => MaybePromise<T>
 ): MaybePromise<T> {
-  const deadline = execution.createDeadline(timeoutSeconds)
+  const deadline = execution.createDeadline(definition.timeoutSeconds)
   return mapMaybe(
     () => {
       const result = work()
@@ -54,7 +61,7 @@ export function execute<T> (
     },
     (err) => {
       deadline.clear()
-      throw toHandlerError(err, label, deadline, execution.log)
+      throw toHandlerError(err, label, definition, deadline, execution.log)
     }
   )
 }
@@ -67,20 +74,33 @@ async function untilAborted<T> (work: Promise<T>, deadline: Deadline): Promise<T
   })
 }
 
-function toHandlerError (err: unknown, label: string, { reason }: Deadline, log: RequestLog): unknown {
+function toHandlerError (
+  err: unknown,
+  label: string,
+  definition: Definition,
+  { reason }: Deadline,
+  log: RequestLog
+): unknown {
   if (err instanceof InputRequiredError || err instanceof ToolError) return err
   if (reason instanceof TimeoutError) {
     const message = 'A handler took too long and was cancelled (TOOL_TIMEOUT_SECONDS, or its own timeoutSeconds)'
-    log.warn({ reason: reason.message, handler: label }, message)
+    log.warn({ reason: reason.message, handler: label, file: fileOf(definition) }, message)
     return new HandlerError(`${label} ${reason.message}`)
   }
   if (reason !== undefined) return reason
-  return logFailure(err, label, log)
+  return logFailure(err, label, definition, log)
 }
 
-/** Logs an author's error under a reference and returns the error that clients may see. */
-export function logFailure (err: unknown, label: string, log: RequestLog): HandlerError {
+/** Logs an author's error, and returns the error that clients may see. It names the log line by a reference. */
+export function logFailure (err: unknown, label: string, definition: Definition, log: RequestLog): HandlerError {
+  const file = fileOf(definition)
+  if (err instanceof ResultTooLargeError) {
+    const { maxBytes } = err
+    log.warn({ handler: label, file, maxBytes }, 'A result was not sent: it is larger than MCP_MAX_RESULT_BYTES')
+    return new HandlerError(`${label} returned more than ${maxBytes} bytes, which this server does not send: ` +
+      'ask for less')
+  }
   const reference = randomBytes(9).toString('base64url')
-  log.error({ err, handler: label, reference }, 'A handler failed')
+  log.error({ err, handler: label, file, reference }, 'A handler failed')
   return new HandlerError(`${label} failed; the server's log holds the reason under reference ${reference}`)
 }

@@ -4,7 +4,7 @@ import { randomId } from '../../crypto/hash.ts'
 import { ToolError } from '../../define/tool.ts'
 import { keys } from '../../store/keys.ts'
 import type { Cluster } from '../cluster/cluster.ts'
-import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
+import { errorResponse, streamResponse } from '../exchange.ts'
 import type { EventStream, McpResponse } from '../exchange.ts'
 import { hasEmptyEvents } from '../revisions.ts'
 import type { Session } from '../sessions/session.ts'
@@ -52,7 +52,8 @@ export class CallStream {
   readonly #call: CallRequest
   readonly #options: CallStreamOptions
   readonly #unanswered: Set<RequestId>
-  readonly #responses: JSONRPCResponse[] = []
+  /** The responses so far, as JSON. */
+  readonly #responses: string[] = []
   #connection: EventStream | undefined
   #opening: Promise<void> | undefined
   /** The replica where the client reads the stream since it resumed it. */
@@ -94,13 +95,13 @@ export class CallStream {
     if (this.#unanswered.size === 0) return
     this.#opening ??= this.#open()
     await this.#opening
-    this.#write(message)
+    this.#write(JSON.stringify(message))
   }
 
   respond (response: JSONRPCResponse): void {
     const id = response.id as RequestId
     if (!this.#unanswered.has(id)) return
-    this.#responses.push(response)
+    this.#responses.push(this.#serialize(response))
     this.#settleRequest(id)
   }
 
@@ -113,7 +114,7 @@ export class CallStream {
   fail (message: string): void {
     if (this.#opening === undefined) this.#setAnswer(errorResponse(503, -32000, message, { 'retry-after': '1' }))
     for (const id of [...this.#unanswered]) {
-      this.#responses.push({ jsonrpc: '2.0', id, error: { code: -32000, message } })
+      this.#responses.push(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } }))
       this.#settleRequest(id)
     }
   }
@@ -144,8 +145,7 @@ export class CallStream {
     }
   }
 
-  #write (message: JSONRPCMessage): void {
-    const data = JSON.stringify(message)
+  #write (data: string): void {
     const number = ++this.#number
     this.#connection?.write({ data, id: this.#isStored ? formatCallEventId(this.name, number) : undefined })
     this.#storedBytes += data.length
@@ -218,6 +218,18 @@ export class CallStream {
 
   #toJson (): McpResponse {
     if (this.#responses.length === 0) return { status: 202, headers: {}, body: null }
-    return jsonResponse(200, this.#call.isBatch ? this.#responses : this.#responses[0])
+    const body = this.#call.isBatch ? `[${this.#responses.join(',')}]` : this.#responses[0]!
+    return { status: 200, headers: { 'content-type': 'application/json' }, body }
+  }
+
+  /** Returns the JSON of a response, or of an error instead: every request gets an answer. */
+  #serialize (response: JSONRPCResponse): string {
+    try {
+      return JSON.stringify(response)
+    } catch (err) {
+      this.#options.cluster.onBackgroundError(err)
+      const error = { code: -32603, message: 'Internal error: the result has no JSON form' }
+      return JSON.stringify({ jsonrpc: '2.0', id: response.id, error })
+    }
   }
 }

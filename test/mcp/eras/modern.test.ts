@@ -188,7 +188,9 @@ t.test('invalid answers of a client are errors of the tool', async (t) => {
 })
 
 t.test('a request state is accepted once, in time, and for the same call of the same caller', async (t) => {
-  const cluster = setUp(t, { tool: { timeoutSeconds: 60, inputTimeoutSeconds: 1 } })
+  const cluster = setUp(t, {
+    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 1, maxResultBytes: 10_485_760 }
+  })
   const ada = asPrincipal('ada')
   const args = { from: 'a', to: 'b', list: [1, 2] }
   const state = async () => {

@@ -209,7 +209,7 @@ t.test('an answer that does not match the question becomes a ToolError', async (
 })
 
 t.test('a question that is not answered in time is cancelled', async (t) => {
-  const tool = { timeoutSeconds: 60, inputTimeoutSeconds: 0.02 }
+  const tool = { timeoutSeconds: 60, inputTimeoutSeconds: 0.02, maxResultBytes: 10_485_760 }
   const { events, session } = await callTool(t, 'ask_roots', { tool })
   const { id } = await events.message()
   t.match(

@@ -1,5 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import type { Session } from '../../../src/mcp/sessions/session.ts'
+import { CallStream } from '../../../src/mcp/streams/call-stream.ts'
 import { gate, stepper as createStepper } from '../../support/gate.ts'
 import { interactiveTools } from '../../support/interactive-tools.ts'
 import { ABLE, call, request, settle, startEngines, startSession } from '../../support/mcp.ts'
@@ -21,6 +23,25 @@ t.test('a quick response is JSON', async (t) => {
     t.equal(answer.stream, undefined)
   }
   t.notOk(cluster.store.calls.some(([, key]) => /^(stream|events):/.test(String(key))), 'nothing is stored')
+})
+
+t.test('a response that JSON cannot hold is answered with an error, alone and in a batch', async (t) => {
+  const failures: unknown[] = []
+  const cluster = { replicas: { self: 'A' }, onBackgroundError: (err: unknown) => { failures.push(err) } }
+  const runInBackground = async (work: Promise<void>): Promise<void> => { await work }
+  for (const isBatch of [false, true]) {
+    const stream = new CallStream(
+      { session: { digest: 'd' } as Session, requests: [1, 'two'].slice(0, isBatch ? 2 : 1), isBatch, acceptsStream: false },
+      { cluster: { ...cluster, runInBackground } as never, eventStreams: {} as never, ttlSeconds: 1 }
+    )
+    stream.respond({ jsonrpc: '2.0', id: 1, result: { n: 1n } })
+    stream.respond({ jsonrpc: '2.0', id: 'two', result: { n: 2 } })
+    const failed = { jsonrpc: '2.0', id: 1, error: { code: -32603, message: /no JSON form/ } }
+    const { status, body } = await stream.answer
+    t.equal(status, 200)
+    t.match(JSON.parse(body as string), isBatch ? [failed, { id: 'two', result: { n: 2 } }] : failed)
+  }
+  t.match(failures, [{ name: 'TypeError' }, { name: 'TypeError' }])
 })
 
 t.test('a call that sends messages is streamed, and its response is the last event', async (t) => {

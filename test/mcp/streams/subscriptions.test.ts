@@ -235,7 +235,7 @@ t.test('a watched resource notifies its subscribers until it is no longer offere
 
   cluster.engines[0]!.replace([watched])
   t.equal(watching, 1, 'an offered resource is watched again')
-  t.match(cluster.lines.find(({ handler }) => handler === 'stopping a watch'), { err: { message: 'cannot stop' } })
+  t.match(cluster.lines.find(({ handler }) => String(handler).startsWith('stopping the watch of ')), { err: { message: 'cannot stop' } })
   t.match(await events.message(), LIST_CHANGED)
   cluster.engines[0]!.replace([])
   t.equal(watching, 0)
