@@ -21,13 +21,13 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
 
   app.post('', {
     config: { auth: 'public' },
-    bodyLimit: 33_792,
+    bodyLimit: 4_096,
     schema: { headers: ConsentHeadersSchema, body: ConsentBodySchema, response: ConsentResponses }
   }, async (request, reply) => {
-    const { consent, decision } = request.body
+    const { consent: id, decision } = request.body
     checkSameOrigin(request.headers['sec-fetch-site'])
     const sent = cookies.read(request)
-    const authorization = await consents.take(consent, sent, request.ip)
+    const authorization = await consents.take(id, sent)
     request.logFields = { client: authorization.client.id, decision }
     const { location, cookie } = await applyDecision(decision, authorization, services)
     if (cookie !== undefined) {

@@ -16,13 +16,6 @@ export interface UpstreamTokens {
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
 
-export interface TokenResponseOptions {
-  grantType: string
-  preset: Pick<Preset, 'scopeAliases'>
-  /** Says which settings to check when the provider refuses the client. */
-  clientSettings: string
-}
-
 /**
  * Reads the response of the provider's token endpoint (RFC 6749 section 5.1). Optional members may have any form:
  * providers take liberties.
@@ -30,13 +23,12 @@ export interface TokenResponseOptions {
  * @throws OAuthError whose message is safe to send to a client
  */
 export async function readTokenResponse (
-  response: Response, options: TokenResponseOptions
+  response: Response, grantType: string, { scopeAliases }: Pick<Preset, 'scopeAliases'>
 ): Promise<UpstreamTokens> {
-  const { scopeAliases } = options.preset
   const body = parseJsonObject(await response.text())
   if (response.status !== 200 || typeof body?.['access_token'] !== 'string' || !isAccessToken(body)) {
     const error = body?.['error']
-    throw toTokenError(response.status, typeof error === 'string' ? error : undefined, options)
+    throw toTokenError(response.status, typeof error === 'string' ? error : undefined, grantType)
   }
   const expiresIn = String(body['expires_in'])
   return {
@@ -64,9 +56,7 @@ function nonEmptyString (value: unknown): string | undefined {
  * Some providers send `invalid_request`, or no error code, and mean `invalid_grant`. An authorization code is spent
  * either way. A refresh token may still be good: with `server_error` the client keeps it.
  */
-function toTokenError (
-  status: number, error: string | undefined, { grantType, clientSettings }: TokenResponseOptions
-): OAuthError {
+function toTokenError (status: number, error: string | undefined, grantType: string): OAuthError {
   const answer = error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))
   const detail = `the provider's token endpoint answered ${status} ${answer}`
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
@@ -79,10 +69,12 @@ function toTokenError (
   if (isRefused || (isUnclear && grantType === 'authorization_code')) {
     return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
   }
-  const isSilent = error === undefined && (status === 401 || status === 403)
-  if (error === 'invalid_client' || error === 'unauthorized_client' || isSilent) {
+  if (error === 'invalid_client' || error === 'unauthorized_client') {
     const message = 'The identity provider refused this server; its operator must check the client settings'
-    return new OAuthError('server_error', message, { detail: `${detail}: ${clientSettings}` })
+    return new OAuthError('server_error', message, {
+      detail: `${detail}: check OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, ` +
+        'and that the client there is public when no secret is set'
+    })
   }
   if (error === 'invalid_scope' || error === 'invalid_target') {
     return new OAuthError(error, 'The identity provider refused the request', { detail })

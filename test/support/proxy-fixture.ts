@@ -2,7 +2,7 @@ import { readConfig } from '../../plugins/config.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import type { Client } from '../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../src/oauth/modes/proxy/proxy.ts'
-import type { AllowedRequest } from '../../src/oauth/modes/sign-in.ts'
+import type { AuthorizationRequest } from '../../src/oauth/modes/sign-in.ts'
 import type { TokenClient } from '../../src/provider/token-client.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -22,7 +22,7 @@ export const CLIENT: Client = {
 }
 export const REDIRECT_URI = 'http://localhost/cb'
 export const VERIFIER = 'v'.repeat(43)
-export const REQUEST: AllowedRequest = {
+export const REQUEST: AuthorizationRequest = {
   client: CLIENT,
   redirectUri: REDIRECT_URI,
   state: undefined,
@@ -31,8 +31,7 @@ export const REQUEST: AllowedRequest = {
   nonce: undefined,
   prompt: undefined,
   maxAge: undefined,
-  loginHint: undefined,
-  unfinished: { id: 'consent', countedUnder: ['address'] }
+  loginHint: undefined
 }
 export const REDEMPTION = { code: 'c', redirectUri: REDIRECT_URI, codeVerifier: VERIFIER }
 

@@ -160,3 +160,50 @@ export function modernRequest (
 }
 
 export const PING = modernRequest('tools/call', { name: 'seed_ping', arguments: {} })
+
+interface SentMessage {
+  body: string
+  headers: Record<string, string>
+}
+
+/** Sends one message, or a batch, and reads the answer. */
+export async function postMcp (
+  { url }: Pick<TestSeed, 'url'>,
+  { body, headers }: SentMessage,
+  token?: string,
+  signal?: AbortSignal
+) {
+  const response = await fetch(`${url}/mcp`, {
+    method: 'POST',
+    body,
+    ...(signal !== undefined && { signal }),
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...headers
+    }
+  })
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, body: readBody(text) }
+}
+
+/** The JSON of an answer, or the last message of its stream. */
+function readBody (text: string): any {
+  if (text === '') return undefined
+  const data = text.startsWith('{') || text.startsWith('[') ? text : text.match(/^data: .+$/gm)!.at(-1)!.slice(6)
+  return JSON.parse(data)
+}
+
+/** Opens a session of the 2025 revisions. */
+export async function openSession (seed: Pick<TestSeed, 'url'>, token?: string, version = '2025-11-25') {
+  const params = { protocolVersion: version, capabilities: {}, clientInfo: { name: 'test', version: '1' } }
+  const initialize = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
+  const { headers } = await postMcp(seed, { body: initialize, headers: {} }, token)
+  const own = { 'mcp-session-id': headers.get('mcp-session-id')!, 'mcp-protocol-version': version }
+  return {
+    headers: own,
+    request: (method: string, params: object = {}, id: number | string = 1): SentMessage =>
+      ({ body: JSON.stringify({ jsonrpc: '2.0', id, method, params }), headers: own })
+  }
+}

@@ -106,12 +106,13 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
     const { principal, log, acceptsStream } = request
     const isSubscription = (request.body as UnknownMessage).method === 'subscriptions/listen'
     if (isSubscription && !acceptsStream) return errorResponse(406, -32000, 'Accept must include text/event-stream')
-    const mismatch = refuseHeaderMismatch(request)
-    if (mismatch !== undefined) return mismatch
     const caller: Caller = call?.caller ?? { principal, log }
     const release = call?.release ?? begin(request)
     let isStreaming = false
     try {
+      // A call that runs already may fail this: its tool may have been reloaded.
+      const mismatch = refuseHeaderMismatch(request)
+      if (mismatch !== undefined) return mismatch
       const response = await (isSubscription ? subscriptions : calls).fetch(fetchRequest, {
         parsedBody: withoutHiddenResources(request),
         authInfo: toAuthInfo(caller)

@@ -102,7 +102,8 @@ export function createSessionCalls (options: SessionCallsOptions) {
     ): Promise<McpResponse> {
       const { principal, log, acceptsStream, body } = request
       const ids = messages.map(({ id }) => id)
-      if (new Set(ids).size < ids.length || ids.some((id) => isRunning(session.digest, id))) {
+      const isRepeated = new Set(ids).size < ids.length || ids.some((id) => isRunning(session.digest, id))
+      if (call === undefined && isRepeated) {
         return errorResponse(400, -32600, 'A request with this id is already running in this session')
       }
       const caller: Caller = call?.caller ?? { principal, log, session }

@@ -66,22 +66,25 @@ export function createFastPath (options: FastPathOptions) {
     const caller: Caller = session === undefined ? { principal, log } : { principal, log, session }
     let isClientNeeded = false
     let unfinished: UnfinishedCall | null = null
-    const running = caller.running = runner.start(
-      { caller, method: 'tools/call', name, arguments: input, envelope },
-      (run) => callTool(tool, input, run),
-      () => {
-        isClientNeeded = true
-        unfinished?.handOver()
-      }
-    )
-    const { outcome, channel } = running
-    if (!isClientNeeded && !isPromise(outcome)) {
-      const response = responses.toolResult(id, session === undefined, outcome)
-      if (response !== undefined) {
-        channel.close()
-        release()
-        return response
-      }
+    let response: McpResponse | undefined
+    try {
+      const { outcome, channel } = caller.running = runner.start(
+        { caller, method: 'tools/call', name, arguments: input, envelope },
+        (run) => callTool(tool, input, run),
+        () => {
+          isClientNeeded = true
+          unfinished?.handOver()
+        }
+      )
+      if (!isClientNeeded && !isPromise(outcome)) response = responses.toolResult(id, session === undefined, outcome)
+      if (response !== undefined) channel.close()
+    } catch (err) {
+      release()
+      throw err
+    }
+    if (response !== undefined) {
+      release()
+      return response
     }
     unfinished = new UnfinishedCall(services, request, id, { caller, release })
     return unfinished.respond(isClientNeeded)

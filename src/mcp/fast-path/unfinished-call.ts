@@ -54,12 +54,18 @@ export class UnfinishedCall implements PendingCall {
       outcome.then(resolve, () => { resolve(undefined) })
     })
     if (this.#handedOver !== undefined || result === undefined) return await this.handOver()
-    const response = responses.toolResult(this.#id, session === undefined, result)
-    if (response === undefined) return await this.handOver()
-    this.#leavePending()
-    channel.close()
-    release()
-    return response
+    let isHandedOver = false
+    try {
+      const response = responses.toolResult(this.#id, session === undefined, result)
+      isHandedOver = response === undefined
+      return response ?? await this.handOver()
+    } finally {
+      if (!isHandedOver) {
+        this.#leavePending()
+        channel.close()
+        release()
+      }
+    }
   }
 
   /** Hands the call over to the SDK, once. Callers need not await the promise: `respond` does. */

@@ -5,7 +5,9 @@ import { defineTool } from '../../../src/define/tool.ts'
 import { DeferredClientChannel } from '../../../src/mcp/handlers/client-channel.ts'
 import { Deadline } from '../../../src/mcp/handlers/handler-timeout.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'
-import { asPrincipal, call, modern, request, send, settle, startEngines, startSession } from '../../support/mcp.ts'
+import {
+  asPrincipal, call, captureLog, modern, request, send, settle, startEngines, startSession
+} from '../../support/mcp.ts'
 
 /** The behaviour of the fast path that the comparison with the SDK's (differential.test.ts) does not show. */
 
@@ -258,4 +260,61 @@ t.test('the SDK writes results that are more than plain text', async (t) => {
     const [body, { headers }] = modern('tools/call', { name, arguments: {} })
     t.match((await send(cluster.engines[0]!, body, { headers })).body.result, { content }, name)
   }
+})
+
+/** Limits that count the calls that were begun and not ended. */
+function countingLimits () {
+  const limits = {
+    running: 0,
+    beginCall () {
+      limits.running++
+      return () => { limits.running-- }
+    },
+    beginStream: () => () => {}
+  }
+  return limits
+}
+
+t.test('a call whose failure cannot even be logged is no longer counted as running', async (t) => {
+  const limits = countingLimits()
+  const log = { ...captureLog().log, error () { throw new Error('no log') } }
+  const fails = defineTool({
+    name: 'fails',
+    description: 'throws',
+    input: Type.Object({}),
+    handler () { throw new Error('for the log') }
+  })
+  const cluster = startEngines(t, { definitions: [fails], count: 1, limits })
+  const [body, { headers }] = modern('tools/call', { name: 'fails', arguments: {} })
+  t.throws(() => cluster.engines[0]!.handle({
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    url: 'http://localhost:3000/mcp',
+    body,
+    acceptsStream: true,
+    principal: asPrincipal('ada'),
+    address: '192.0.2.1',
+    log,
+    signal: new AbortController().signal
+  }), { message: 'no log' })
+  t.equal(limits.running, 0)
+})
+
+t.test('a running call is no longer counted if a reload of its tool makes the SDK refuse it', async (t) => {
+  const limits = countingLimits()
+  const input = Type.Object({ region: Type.String() })
+  const slow = defineTool({
+    name: 'slow',
+    description: 'never returns',
+    input,
+    handler: async () => await new Promise<string>(() => {})
+  })
+  const cluster = startEngines(t, { definitions: [slow], count: 1, limits })
+  const [body, { headers }] = modern('tools/call', { name: 'slow', arguments: { region: 'eu' } })
+  const answer = send(cluster.engines[0]!, body, { headers, principal: asPrincipal('ada') })
+  t.equal(limits.running, 1)
+  const region = Type.String({ 'x-mcp-header': 'Region' })
+  cluster.engines[0]!.replace([{ ...slow, input: Type.Object({ region }) }])
+  t.match(await answer, { status: 400, body: { error: { code: -32020 } } })
+  t.equal(limits.running, 0)
 })
