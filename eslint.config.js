@@ -33,7 +33,7 @@ const MAY_IMPORT = {
   'src/oauth/clients': [
     'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'jose'
   ],
-  'src/oauth/modes': ['src/oauth/clients', 'src/schemas', 'src/store'],
+  'src/oauth/modes': ['src/crypto', 'src/net', 'src/oauth/clients', 'src/schemas', 'src/store'],
   'src/oauth/endpoints': [
     'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
     'src/schemas', 'src/store', 'jose'
@@ -101,8 +101,9 @@ const MAY_IMPORT = {
   ],
   plugins: [
     'routes', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
-    'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes/broker',
-    'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'fastify'
+    'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
+    'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/tokens',
+    'fastify'
   ],
 
   // The process

@@ -22,6 +22,8 @@ export interface DevProviderOptions {
   /** 0 takes a free one. */
   port?: number
   clientId?: string
+  /** Of the clients that have one; `dev-secret` by default. */
+  clientSecret?: string
   /** The `aud` of access tokens. */
   audience?: string
   users?: DevUser[]
@@ -41,7 +43,7 @@ export interface DevProvider {
   issuer: string
   /**
    * The public client. This id with `-confidential` authenticates with `client_secret_basic`, with `-post` with
-   * `client_secret_post`, both with the secret `dev-secret`, and with `-key` with `private_key_jwt`.
+   * `client_secret_post`, both with the secret (`dev-secret`), and with `-key` with `private_key_jwt`.
    */
   clientId: string
   /** May be changed: a user taken out can neither sign in nor refresh. */
@@ -149,6 +151,7 @@ async function createState (options: DevProviderOptions): Promise<ProviderState>
   return {
     issuer: '',
     clientId,
+    clientSecret: options.clientSecret ?? 'dev-secret',
     audience: options.audience ?? clientId,
     algorithm,
     accessTokenTtlSeconds,

@@ -23,7 +23,8 @@ import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
-import { createStoredKeyring } from '../src/oauth/modes/proxy/stored-keyring.ts'
+import { createStoredKeyring } from '../src/oauth/modes/stored-keyring.ts'
+import type { FindKeyring } from '../src/oauth/modes/stored-keyring.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 
 export interface OauthProxyOptions {
@@ -48,7 +49,8 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     documents,
     redirectUriSchemes
   })
-  const { mode, broker, tokenKeys, jwks } = createMode(app, clients, requirements)
+  const findKeyring = config.secrets.current === undefined ? createStoredKeyring(store) : async () => app.keyring
+  const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, findKeyring, requirements })
   const server = { baseUrl, resource, scopes: config.oidc.scopes, toolScopes: requirements.scopes, redirectUriSchemes }
 
   app.addHook('onReady', async () => { documents.start() })
@@ -85,7 +87,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
       ...server,
       clients,
       signIn: mode.signIn,
-      consents: createPendingConsents(store),
+      consents: createPendingConsents({ store, findKeyring, maxPerAddress: oauth.limits.perAddress }),
       cookies: createCookies(baseUrl),
       responseIssuer: oauth.mode === 'broker' ? baseUrl : undefined
     }
@@ -145,15 +147,20 @@ function alwaysRequestedScopes ({ oauth: { mode }, oidc: { preset, scopes } }: C
   return mode === 'broker' || preset.alwaysAllScopes ? scopes : []
 }
 
+interface ModeServices {
+  clients: Clients
+  findKeyring: FindKeyring
+  requirements: PolicyRequirements
+}
+
 /** The mode of OAUTH_MODE, and the keys that sign its access tokens. */
-function createMode (app: FastifyInstance, clients: Clients, requirements: PolicyRequirements) {
+function createMode (app: FastifyInstance, { clients, findKeyring, requirements }: ModeServices) {
   const { config, store, oidc, accessTokens: { verifier, revocations, signingKeys }, log } = app
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {
     log.warn(PROXY_LIMITS)
     const { tokenClient: upstream } = oidc
-    const findKeyring = config.secrets.current === undefined ? createStoredKeyring(store) : async () => app.keyring
     return {
       mode: createProxy({ config, store, findKeyring, upstream, revocations, verifyAccessToken, log }),
       broker: undefined,

@@ -49,7 +49,7 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
   app.decorate('oidc', {
     provider,
     jwks,
-    tokenClient: createTokenClient({ ...oidc, provider: provider.metadata }),
+    tokenClient: createTokenClient({ ...oidc, provider: provider.metadata, log: app.log }),
     onKeysChanged (listener) { keysChangedListeners.push(listener) }
   })
   app.addHook('onReady', async () => { provider.start() })

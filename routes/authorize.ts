@@ -36,14 +36,14 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
       if (error !== undefined) request.logFields = { error: error.code, reason: error.message }
       return reply.redirect(location.href, 302)
     }
-    const { id, cookie } = await consents.create(outcome.request, cookies.read(request))
+    const { sealed, cookie } = await consents.create(outcome.request, cookies.read(request))
     cookies.set(reply, cookie)
     request.logFields = { client: outcome.request.client.id }
     return reply.headers(FORM_PAGE_HEADERS).send(renderConsentPage({
       ...describeRequest(outcome.request, providerScopes),
       resource: services.resource,
       action: '/oauth/consent',
-      consentId: id
+      consent: sealed
     }))
   })
 }

@@ -21,13 +21,13 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
 
   app.post('', {
     config: { auth: 'public' },
-    bodyLimit: 4_096,
+    bodyLimit: 33_792,
     schema: { headers: ConsentHeadersSchema, body: ConsentBodySchema, response: ConsentResponses }
   }, async (request, reply) => {
-    const { consent: id, decision } = request.body
+    const { consent, decision } = request.body
     checkSameOrigin(request.headers['sec-fetch-site'])
     const sent = cookies.read(request)
-    const authorization = await consents.take(id, sent)
+    const authorization = await consents.take(consent, sent, request.ip)
     request.logFields = { client: authorization.client.id, decision }
     const { location, cookie } = await applyDecision(decision, authorization, services)
     if (cookie !== undefined) {

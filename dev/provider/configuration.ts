@@ -70,7 +70,7 @@ export function createConfiguration (state: ProviderState, oidc: Oidc, cookieKey
   }
 }
 
-function clients ({ clientId, clientPublicJwks }: ProviderState): Array<Record<string, unknown>> {
+function clients ({ clientId, clientSecret, clientPublicJwks }: ProviderState): Array<Record<string, unknown>> {
   const common = {
     application_type: 'native',
     // Which ones are allowed is decided by redirectUriAllowed.
@@ -78,7 +78,7 @@ function clients ({ clientId, clientPublicJwks }: ProviderState): Array<Record<s
     response_types: ['code'],
     grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE, JWT_BEARER]
   }
-  const withSecret = { ...common, client_secret: 'dev-secret' }
+  const withSecret = { ...common, client_secret: clientSecret }
   const all: Array<Record<string, unknown>> = [
     { ...common, client_id: clientId, token_endpoint_auth_method: 'none' },
     { ...withSecret, client_id: `${clientId}-confidential`, token_endpoint_auth_method: 'client_secret_basic' },

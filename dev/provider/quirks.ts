@@ -1,4 +1,5 @@
 import type { CryptoKey, JWK, KeyObject } from 'jose'
+import type { ClientRefusal } from './client-checks.ts'
 
 export interface DevUser {
   /** Also the `sub` of the user's tokens. */
@@ -93,6 +94,13 @@ export interface Quirks {
   /** authentik without a signing key: the key set is empty. */
   emptyJwks: boolean
 
+  /** glewlwyd, LemonLDAP::NG, Doorkeeper: Basic credentials are compared as they come, not decoded. */
+  undecodedBasic: boolean
+  /** better-auth: a client that uses the other of `client_secret_basic` and `client_secret_post` gets this answer. */
+  refuseOtherAuthMethod: ClientRefusal | undefined
+  /** glewlwyd: the only audience of client assertions, as a path below the issuer; others get 403 without a body. */
+  assertionAudience: string | undefined
+
   /** Called with the claims of each ID token; what it returns is issued instead. */
   idToken: ((claims: Record<string, unknown>) => TokenOverrides | undefined) | undefined
 }
@@ -126,6 +134,9 @@ export const QUIRKS: Quirks = {
   groupPaths: false,
   rolesClaim: false,
   emptyJwks: false,
+  undecodedBasic: false,
+  refuseOtherAuthMethod: undefined,
+  assertionAudience: undefined,
   idToken: undefined
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Context, Provider } from 'oidc-provider'
+import { refuseClient, takeBasicAsItIs } from './client-checks.ts'
 import { createConfiguration, resourceError } from './configuration.ts'
 import { registerDelegation } from './delegation.ts'
 import { createDeviations } from './deviations.ts'
@@ -56,8 +57,9 @@ export function createRequestHandler (
     seen.hits[endpoint] = (seen.hits[endpoint] ?? 0) + 1
     log(`${req.method} ${endpoint}`)
     if (endpoint === '/auth') seen.authorization = Object.fromEntries(url.searchParams)
-    const form = endpoint === '/token' ? new URLSearchParams(await text(req)) : undefined
-    if (form !== undefined) {
+    const isAuthenticated = endpoint === '/token' || endpoint === '/token/revocation'
+    const form = isAuthenticated ? new URLSearchParams(await text(req)) : undefined
+    if (form !== undefined && endpoint === '/token') {
       seen.tokenRequest = { form: Object.fromEntries(form), scheme: req.headers.authorization?.split(' ')[0] }
     }
 
@@ -66,11 +68,18 @@ export function createRequestHandler (
     if (endpoint === '/interaction/:uid') await interact(req, res, provider, state)
     else if (endpoint === '/me') await sendUserinfo(req, res, state)
     else if (endpoint === '/token/revocation' && quirks.noRevocation) res.writeHead(404).end()
-    else if (form !== undefined) forwardTokenRequest(req, form, res)
+    else if (form !== undefined) forwardForm(req, form, res)
     else forward(req, res)
   }
 
-  function forwardTokenRequest (req: IncomingMessage, form: URLSearchParams, res: ServerResponse): void {
+  function forwardForm (req: IncomingMessage, form: URLSearchParams, res: ServerResponse): void {
+    const clientRefusal = refuseClient(req, form, state)
+    if (clientRefusal?.json !== undefined) return sendJson(res, clientRefusal.status, clientRefusal.json)
+    if (clientRefusal !== undefined) {
+      res.writeHead(clientRefusal.status).end()
+      return
+    }
+    if (state.quirks.undecodedBasic) takeBasicAsItIs(req)
     const refusal = resourceError(form, state)
     if (refusal !== undefined) return sendJson(res, 400, refusal)
     const scope = form.get('scope')

@@ -8,6 +8,7 @@ import type { DevUser, Quirks } from './quirks.ts'
 export interface ProviderState {
   issuer: string
   clientId: string
+  clientSecret: string
   /** `aud` of access tokens. */
   audience: string
   algorithm: 'RS256' | 'ES256'

@@ -82,7 +82,7 @@ async function revokeGrants (config: Config, options: RevokeOptions, store: Stor
       store,
       keyring: createKeyring(config.secrets.current, config.secrets.previous),
       revocations: createRevocations(store, markTtlSeconds(config.token.maxLifetimeSeconds)),
-      upstream: createTokenClient({ ...config.oidc, provider: provider.metadata }),
+      upstream: createTokenClient({ ...config.oidc, provider: provider.metadata, log }),
       log
     })
     if (grantId !== undefined) {

@@ -72,8 +72,10 @@ function toOidcConfig (env: Env) {
     clientSecret: env.OIDC_CLIENT_SECRET,
     clientKey: env.OIDC_CLIENT_KEY,
     clientKeyId: env.OIDC_CLIENT_KEY_ID,
-    /** Seed's authentication method at the provider; undefined leaves it to the discovery document. */
+    /** Seed's authentication method at the provider; undefined leaves it to what the provider accepts. */
     clientAuth: env.OIDC_CLIENT_AUTH,
+    /** The `aud` of the assertion of private_key_jwt; undefined leaves it to what the provider accepts. */
+    assertionAudience: env.OIDC_ASSERTION_AUDIENCE,
     scopes: parseList(env.OIDC_SCOPES, ' '),
     algorithms: parseList(env.OIDC_ALGORITHMS),
     groupsClaim: env.OIDC_GROUPS_CLAIM ?? preset.groupsClaim

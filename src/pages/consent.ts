@@ -29,7 +29,7 @@ export interface ConsentPage {
   /** The path that the form is posted to. */
   action: string
   /** Value of the hidden field `consent`. */
-  consentId: string
+  consent: string
 }
 
 const MAX_NAME_LENGTH = 100
@@ -122,11 +122,11 @@ function renderAddress ({ beforeDestination = '', destination, afterDestination 
   return `<bdi>${before}<strong>${host}</strong>${after}</bdi>`
 }
 
-/** Without autocomplete="off", some browsers restore the id of an earlier page into the field. */
-function renderForm ({ action, consentId }: ConsentPage): string {
+/** Without autocomplete="off", some browsers restore the value of an earlier page into the field. */
+function renderForm ({ action, consent }: ConsentPage): string {
   return [
     `<form method="post" action="${escapeHtml(action)}" autocomplete="off">`,
-    `<input type="hidden" name="consent" value="${escapeHtml(consentId)}">`,
+    `<input type="hidden" name="consent" value="${escapeHtml(consent)}">`,
     '<div class="actions">',
     '<button class="button primary" type="submit" name="decision" value="approve">Allow</button>',
     '<button class="button" type="submit" name="decision" value="deny">Deny</button>',

@@ -2,13 +2,14 @@ import * as oauth from 'oauth4webapi'
 import { upstreamScopes } from '../provider-presets/upstream-scopes.ts'
 import type { Preset } from '../provider-presets/preset.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
+import type { Log } from '../logging/log.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
 import { buildAuthorizationUrl } from './authorization-url.ts'
 import type { AuthorizationParameters } from './authorization-url.ts'
 import { readCallback } from './callback.ts'
 import type { CallbackParameters, CallbackResult } from './callback.ts'
-import { clientAuthentication } from './client-authentication.ts'
+import { createClientAuthentication, settingsOf } from './client-authentication.ts'
 import type { ClientCredentials } from './client-authentication.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
@@ -23,6 +24,7 @@ export interface TokenClientOptions extends ClientCredentials {
   clientId: string
   /** OIDC_AUDIENCE, for presets that send it. */
   audience: string
+  log: Pick<Log, 'warn'>
 }
 
 export type TokenClient = ReturnType<typeof createTokenClient>
@@ -36,17 +38,19 @@ const TIMEOUT_MS = 10_000
  * All methods throw ProviderUnavailableError before discovery, and OAuthError when the provider fails or refuses.
  */
 export function createTokenClient (options: TokenClientOptions) {
-  const { provider, preset, clientId, audience } = options
+  const { provider, preset, clientId, audience, log } = options
   const client: oauth.Client = { client_id: clientId }
   const audienceParameter = preset.sendsAudience && audience !== '' ? { audience } : {}
+  const tokenAuthentication = createClientAuthentication(options, log)
+  const revocationAuthentication = createClientAuthentication(options, log)
 
   async function requestToken (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
     const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
-    const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
     const server = { issuer, token_endpoint: tokenEndpoint }
-    const response = await send(tokenEndpoint, async (http) =>
-      await oauth.genericTokenEndpointRequest(server, client, authentication, grantType, parameters, http))
-    return await readTokenResponse(response, grantType, preset)
+    const response = await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
+      await send(tokenEndpoint, async (http) =>
+        await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http)))
+    return await readTokenResponse(response, { grantType, preset, clientSettings: settingsOf(options) })
   }
 
   return {
@@ -102,13 +106,13 @@ export function createTokenClient (options: TokenClientOptions) {
 
     /** Revokes a token (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind */
     async revoke (token: string, hint: 'refresh_token' | 'access_token'): Promise<boolean> {
-      const { issuer, revocationEndpoint, tokenEndpointAuthMethods } = provider()
+      const { issuer, tokenEndpoint, revocationEndpoint, tokenEndpointAuthMethods } = provider()
       if (revocationEndpoint === undefined) return false
-      const authentication = await clientAuthentication(options, tokenEndpointAuthMethods)
-      const server = { issuer, revocation_endpoint: revocationEndpoint }
+      const server = { issuer, token_endpoint: tokenEndpoint, revocation_endpoint: revocationEndpoint }
       const additionalParameters = { token_type_hint: hint }
-      const response = await send(revocationEndpoint, async (http) =>
-        await oauth.revocationRequest(server, client, authentication, token, { ...http, additionalParameters }))
+      const response = await revocationAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
+        await send(revocationEndpoint, async (http) =>
+          await oauth.revocationRequest(server, client, authenticate, token, { ...http, additionalParameters })))
       if (response.status === 200) return true
       // RFC 7009 section 2.2.1: many providers cannot revoke JWT access tokens, and a retry would not help.
       if (parseJsonObject(await response.text())?.['error'] === 'unsupported_token_type') return false

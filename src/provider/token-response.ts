@@ -16,6 +16,13 @@ export interface UpstreamTokens {
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
 
+export interface TokenResponseOptions {
+  grantType: string
+  preset: Pick<Preset, 'scopeAliases'>
+  /** Says which settings to check when the provider refuses the client. */
+  clientSettings: string
+}
+
 /**
  * Reads the response of the provider's token endpoint (RFC 6749 section 5.1). Optional members may have any form:
  * providers take liberties.
@@ -23,12 +30,13 @@ const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
  * @throws OAuthError whose message is safe to send to a client
  */
 export async function readTokenResponse (
-  response: Response, grantType: string, { scopeAliases }: Pick<Preset, 'scopeAliases'>
+  response: Response, options: TokenResponseOptions
 ): Promise<UpstreamTokens> {
+  const { scopeAliases } = options.preset
   const body = parseJsonObject(await response.text())
   if (response.status !== 200 || typeof body?.['access_token'] !== 'string' || !isAccessToken(body)) {
     const error = body?.['error']
-    throw toTokenError(response.status, typeof error === 'string' ? error : undefined, grantType)
+    throw toTokenError(response.status, typeof error === 'string' ? error : undefined, options)
   }
   const expiresIn = String(body['expires_in'])
   return {
@@ -56,7 +64,9 @@ function nonEmptyString (value: unknown): string | undefined {
  * Some providers send `invalid_request`, or no error code, and mean `invalid_grant`. An authorization code is spent
  * either way. A refresh token may still be good: with `server_error` the client keeps it.
  */
-function toTokenError (status: number, error: string | undefined, grantType: string): OAuthError {
+function toTokenError (
+  status: number, error: string | undefined, { grantType, clientSettings }: TokenResponseOptions
+): OAuthError {
   const answer = error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))
   const detail = `the provider's token endpoint answered ${status} ${answer}`
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
@@ -69,12 +79,10 @@ function toTokenError (status: number, error: string | undefined, grantType: str
   if (isRefused || (isUnclear && grantType === 'authorization_code')) {
     return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
   }
-  if (error === 'invalid_client' || error === 'unauthorized_client') {
+  const isSilent = error === undefined && (status === 401 || status === 403)
+  if (error === 'invalid_client' || error === 'unauthorized_client' || isSilent) {
     const message = 'The identity provider refused this server; its operator must check the client settings'
-    return new OAuthError('server_error', message, {
-      detail: `${detail}: check OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, ` +
-        'and that the client there is public when no secret is set'
-    })
+    return new OAuthError('server_error', message, { detail: `${detail}: ${clientSettings}` })
   }
   if (error === 'invalid_scope' || error === 'invalid_target') {
     return new OAuthError(error, 'The identity provider refused the request', { detail })

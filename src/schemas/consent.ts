@@ -1,9 +1,9 @@
 import { Type } from 'typebox'
 import { HtmlSchema, RedirectSchema } from './common.ts'
 
-/** The form of the consent page. */
+/** The form of the consent page: the sealed request, whose parameters are limited (authorize.ts), and the answer. */
 export const ConsentBodySchema = Type.Object({
-  consent: Type.String({ minLength: 1, maxLength: 128 }),
+  consent: Type.String({ minLength: 1, maxLength: 32_768 }),
   decision: Type.Union([Type.Literal('approve'), Type.Literal('deny')])
 })
 

@@ -15,10 +15,14 @@ export const keys = {
   /** Client id that was issued for this metadata. Expires after DCR_CLIENT_TTL. */
   registration: (metadataDigest: string) => `registration:${metadataDigest}`,
 
+  /** Mark of a consent page that was answered (src/oauth/endpoints/consent.ts). Expires after 16 minutes. */
+  consent: (id: string) => `consent:${id}`,
+
   /**
-   * JSON of an authorization request that waits for consent (src/oauth/endpoints/consent.ts). Expires after 15 minutes.
+   * Set of the ids of answered consent pages whose sign-in has not completed, by address and by network
+   * (src/oauth/modes/unfinished-sign-ins.ts). Each for 16 minutes.
    */
-  consent: (idDigest: string) => `consent:${idDigest}`,
+  unfinishedSignIns: (addressDigest: string) => `unfinished-sign-ins:${addressDigest}`,
 
   /** JSON of a sign-in at the provider (src/oauth/modes/broker/pending-sign-ins.ts). Expires after 10 minutes. */
   signIn: (stateDigest: string) => `sign-in:${stateDigest}`,
@@ -66,8 +70,8 @@ export const keys = {
   tokenClient: (tokenDigest: string) => `token-client:${tokenDigest}`,
 
   /**
-   * The secret of proxy mode where SEED_SECRET is not set (src/oauth/modes/proxy/stored-keyring.ts). Expires after ten
-   * years.
+   * The secret of consent pages, and of proxy mode, where SEED_SECRET is not set (src/oauth/modes/stored-keyring.ts).
+   * Expires after ten years.
    */
   secret: () => 'secret',
 

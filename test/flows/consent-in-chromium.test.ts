@@ -7,10 +7,9 @@ import type { AddressInfo } from 'node:net'
 import type { HTTPRequest, Page } from 'puppeteer-core'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { digest } from '../../src/crypto/hash.ts'
-import { keys } from '../../src/store/keys.ts'
 import { openChromium, screenshot } from '../support/chromium.ts'
 import type { Chromium } from '../support/chromium.ts'
+import { editConsent } from '../support/consent-form.ts'
 import { freePort } from '../support/free-port.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
@@ -95,8 +94,9 @@ t.test('in a real browser', async (t) => {
       await t.test(`a consent page that was left open for too long (${mode}, ${width} px)`, async (t) => {
         const page = await newPage(t)
         await page.goto(url)
-        const id = await page.$eval('input[name=consent]', ({ value }) => value)
-        t.equal(await seed.app.store.delete(keys.consent(digest(id))), true)
+        const sealed = await page.$eval('input[name=consent]', ({ value }) => value)
+        const expired = await editConsent(seed, sealed, (form) => { form.expiresAt -= 900_000 })
+        await page.$eval('input[name=consent]', (field, value) => { field.value = value }, expired)
         await press(page, 'button[value=approve]')
         await tells(t, seed, page, { title: /has expired/, advice: /connect again/ })
         await picture(page, 'expired')

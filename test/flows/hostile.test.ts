@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
@@ -13,6 +13,7 @@ import { startDevProvider } from '../../dev/provider.ts'
 import { keys } from '../../src/store/keys.ts'
 import { createBrowser } from '../support/browser.ts'
 import type { Page } from '../support/browser.ts'
+import { editConsent } from '../support/consent-form.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { ping, ready, startSeed, subscribe } from '../support/seed.ts'
@@ -429,7 +430,7 @@ inBothModes('no page may be framed, stored or scripted, and none loads anything'
     [
       413,
       'an answer that is too long',
-      send(`${seed.url}/oauth/consent`, { method: 'POST', headers: form, body: `x=${'x'.repeat(5_000)}` })
+      send(`${seed.url}/oauth/consent`, { method: 'POST', headers: form, body: `x=${'x'.repeat(34_000)}` })
     ],
     [405, 'no answer', send(`${seed.url}/oauth/consent`)],
     [200, 'the first of one', await authorize(limited, limited.web, WEB)],
@@ -1035,11 +1036,10 @@ t.test('a redirect URI planted in a pending consent is checked again when it is 
       const client = await createPlainClient(seed.url)
       const page = await browser.get(client.authorizationUrl())
       const form = page.forms[0]!
-      const key = `consent:${createHash('sha256').update(form.fields['consent']!).digest('base64url')}`
-      const record = JSON.parse((await seed.app.store.get(key))!) as { request: { redirectUri: string } }
-      record.request.redirectUri = 'javascript:alert(1)'
-      await seed.app.store.set(key, JSON.stringify(record), 60)
-      const answer = await browser.submit(form, { decision })
+      const consent = await editConsent(seed, form.fields['consent']!, ({ request }) => {
+        request.redirectUri = 'javascript:alert(1)'
+      })
+      const answer = await browser.submit(form, { consent, decision })
       t.match(
         { status: answer.status, location: answer.headers.location },
         { status: 400, location: undefined },

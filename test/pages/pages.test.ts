@@ -26,7 +26,7 @@ const CONSENT: ConsentPage = {
   ],
   resource: 'https://mcp.example.com/mcp',
   action: '/oauth/consent',
-  consentId: 'c0n-sent_ID'
+  consent: 'c0n-sent_ID'
 }
 
 const ERROR: ErrorPage = {
@@ -80,7 +80,7 @@ const CONSENTS: Record<string, ConsentPage> = {
     destination: HOSTILE,
     scopes: [{ name: HOSTILE, description: HOSTILE }],
     action: `/oauth/consent?${HOSTILE}`,
-    consentId: HOSTILE
+    consent: HOSTILE
   }
 }
 

@@ -13,7 +13,9 @@ t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', a
     clientKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
     clientKeyId: undefined,
     clientAuth: undefined,
-    audience: ''
+    assertionAudience: undefined,
+    audience: '',
+    log: { warn () {} }
   })
   await t.rejects(upstream.requestTokens('refresh_token', {}), { code: 'server_error', detail: /OIDC_CLIENT_KEY/ })
 })
@@ -27,7 +29,9 @@ t.test("the scopes that a preset adds are sent if the provider's document lists 
     clientKey: undefined,
     clientKeyId: undefined,
     clientAuth: undefined,
-    audience: ''
+    assertionAudience: undefined,
+    audience: '',
+    log: { warn () {} }
   }).effectiveScopes(['openid'])
   t.same(scopesOf('okta', ['openid', 'groups']), ['openid', 'groups'])
   t.same(scopesOf('okta', ['openid']), ['openid'])

@@ -197,7 +197,7 @@ t.test('with Redis two replicas know the same clients and sign-ins', async (t) =
   })
   const asked = await fetch(`${two!.url}/oauth/authorize?${query.toString()}`)
   t.equal(asked.status, 200)
-  const [, consent] = /name="consent" value="([\w-]+)"/.exec(await asked.text())!
+  const [, consent] = /name="consent" value="([\w.-]+)"/.exec(await asked.text())!
   const answered = await fetch(`${one!.url}/oauth/consent`, {
     method: 'POST',
     redirect: 'manual',

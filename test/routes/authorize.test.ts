@@ -680,7 +680,7 @@ async function ask (
 
 /** The answer to the consent page's form, as the browser that was asked gives it. */
 async function approve ({ app }: TestSeed, asked: Awaited<ReturnType<typeof ask>>) {
-  const [, consent] = /name="consent" value="([\w-]+)"/.exec(asked.body)!
+  const [, consent] = /name="consent" value="([\w.-]+)"/.exec(asked.body)!
   return await app.inject({
     method: 'POST',
     url: '/oauth/consent',

@@ -7,7 +7,9 @@ import { digest } from '../../src/crypto/hash.ts'
 import { keys } from '../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import { createBrowser } from '../support/browser.ts'
+import { editConsent } from '../support/consent-form.ts'
 import { ready, startSeed } from '../support/seed.ts'
+import { createPlainClient, signedIn } from '../support/sign-in.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /**
@@ -290,10 +292,10 @@ inBothModes('an answer counts only from the browser and the page that were asked
     ],
     [403, 'a twin with the prefix of https, which http does not have', `__Host-${name}=${value}`, consent],
     [400, 'an id that was edited', victim.header(), `${consent.slice(0, -1)}${consent.endsWith('A') ? 'B' : 'A'}`],
-    [400, 'the hash of the id, as the store holds it', victim.header(), digest(consent)],
+    [400, 'a form without its last character', victim.header(), consent.slice(0, -1)],
     [400, 'an id of no page', victim.header(), 'x'],
     [400, 'an empty id', victim.header(), ''],
-    [400, 'an id that is too long', victim.header(), 'x'.repeat(129)]
+    [400, 'an id that is too long', victim.header(), 'x'.repeat(32_769)]
   ] as const) {
     for (const decision of ['approve', 'deny']) {
       const answer = await post(seed, { consent: id, decision }, { ...(cookie !== undefined && { cookie }) })
@@ -348,7 +350,7 @@ inBothModes('an invalid form is refused, and the page can still be answered', as
     [415, 'JSON', JSON.stringify({ consent, decision: 'approve' }), 'application/json'],
     [415, 'text', form, 'text/plain'],
     [415, 'multipart', form, 'multipart/form-data; boundary=x'],
-    [413, 'too large', `${form}&more=${'x'.repeat(4_096)}`, type]
+    [413, 'too large', `${form}&more=${'x'.repeat(33_792)}`, type]
   ] as const) {
     const answer = await seed.app.inject({
       method: 'POST',
@@ -384,8 +386,8 @@ inBothModes('an invalid form is refused, and the page can still be answered', as
 inBothModes('a consent page expires', async (t, seed) => {
   const jar = createJar()
   const { consent } = await open(seed, jar)
-  t.equal(await seed.app.store.delete(keys.consent(digest(consent))), true)
-  const answer = await decide(seed, jar, consent)
+  const expired = await editConsent(seed, consent, (form) => { form.expiresAt -= 900_000 })
+  const answer = await decide(seed, jar, expired)
   isPage(t, answer, 400, 'expired')
   t.match(answer.body, 'This page has expired or was already answered.')
 })
@@ -400,6 +402,99 @@ inBothModes('of three simultaneous answers one counts', async (t, seed) => {
     decide(seed, jar, consent, { decision: 'deny' })
   ])
   t.same(answers.map(({ statusCode }) => statusCode).sort(), [303, 400, 400])
+})
+
+inBothModes('consent pages that nobody answers leave nothing in the store', async (t, seed) => {
+  await open(seed, createJar())
+  const written: string[] = []
+  for (const method of ['set', 'setIfAbsent', 'addMemberWithin'] as const) {
+    spy(t, seed, method, (key) => { written.push(key) })
+  }
+  for (let count = 0; count < 20; count++) {
+    const { page } = await open(seed, createJar(), { state: 's'.repeat(1_024), nonce: 'n'.repeat(1_024) })
+    t.equal(page.statusCode, 200)
+  }
+  t.same(written, [])
+})
+
+inBothModes('the largest request that is accepted can be answered', async (t, seed) => {
+  const jar = createJar()
+  const { page, consent } = await open(seed, jar, {
+    redirectUri: `http://127.0.0.1:1/${'r'.repeat(2_029)}`,
+    state: '"'.repeat(1_024),
+    nonce: '\u0001'.repeat(1_024),
+    login_hint: '\u0001'.repeat(320),
+    prompt: 'login',
+    max_age: '999999999'
+  })
+  t.equal(page.statusCode, 200)
+  t.ok(consent.length > 16_000, `${consent.length} characters`)
+  const answer = await decide(seed, jar, consent, { decision: 'deny' })
+  t.equal(answer.statusCode, 303)
+  t.equal(new URL(answer.headers.location!).searchParams.get('state'), '"'.repeat(1_024))
+})
+
+inBothModes('an address can leave only so many sign-ins unfinished, an IPv6 /48 three times as many', async (t, {
+  mode
+}) => {
+  const seed = await startSeed(t, {
+    sharedProvider: provider,
+    env: { OAUTH_MODE: mode, OAUTH_LIMIT_PER_ADDRESS: '4', TRUST_PROXY: '127.0.0.1' }
+  })
+  await ready(seed)
+  const counters: string[] = []
+  spy(t, seed, 'increment', (key) => { counters.push(key) })
+  const written: string[] = []
+  for (const method of ['set', 'setIfAbsent'] as const) spy(t, seed, method, (key) => { written.push(key) })
+
+  async function answerFrom (address: string, decision = 'approve'): Promise<Answer> {
+    const headers = { 'x-forwarded-for': address }
+    const jar = createJar()
+    const { consent } = await open(seed, jar, {}, headers)
+    return await decide(seed, jar, consent, { decision }, headers)
+  }
+
+  /** Lets the minute pass whose requests are counted. */
+  async function passMinute (): Promise<void> {
+    for (const key of counters.splice(0)) await seed.app.store.delete(key)
+  }
+
+  async function isRefused (address: string): Promise<void> {
+    const before = written.length
+    const answer = await answerFrom(address)
+    isPage(t, answer, 429, address)
+    t.equal(answer.headers['retry-after'], '60')
+    t.match(answer.body, 'Too many sign-ins were started from your network and not completed.')
+    t.match(await logOf(seed, answer), { reason: /sign-ins of one address or IPv6 \/48 .*OAUTH_LIMIT_PER_ADDRESS/ })
+    t.equal(written.length, before, 'nothing is left in the store')
+  }
+
+  for (const decision of ['approve', 'deny', 'approve', 'deny']) {
+    t.equal((await answerFrom('192.0.2.1', decision)).statusCode, 303)
+  }
+  await passMinute()
+  await isRefused('192.0.2.1')
+  t.equal((await answerFrom('192.0.2.2')).statusCode, 303, 'another address is not affected')
+
+  for (let count = 0; count < 12; count++) {
+    t.equal((await answerFrom(`2001:db8:1:${count % 3}::${count}`)).statusCode, 303)
+  }
+  await isRefused('2001:db8:1:3::1')
+  await passMinute()
+  await isRefused('2001:db8:1:2::1')
+  t.equal((await answerFrom('2001:db8:2::1')).statusCode, 303, 'another site is not affected')
+})
+
+inBothModes('a sign-in that completes makes room for another', async (t, { mode }) => {
+  const seed = await startSeed(t, { sharedProvider: provider, env: { OAUTH_MODE: mode, OAUTH_LIMIT_PER_ADDRESS: '2' } })
+  await ready(seed)
+  const counters: string[] = []
+  spy(t, seed, 'increment', (key) => { counters.push(key) })
+  for (let count = 0; count < 5; count++) {
+    const client = await createPlainClient(seed.url, { clientId: 'claude-code', redirectUri: LOOPBACK })
+    t.ok((await signedIn(client)).access_token)
+    for (const key of counters.splice(0)) await seed.app.store.delete(key)
+  }
 })
 
 inBothModes('consent pages in two tabs can both be answered, also when opened at once', async (t, seed) => {
@@ -599,9 +694,12 @@ inBothModes('while the store is away the page says to try again, and nothing is 
     env: { OAUTH_MODE: mode, REDIS_URL: DEAD_REDIS, SEED_SECRET: 'x'.repeat(43) }
   })
   await seed.logged(({ msg }) => msg === 'OpenID provider discovered')
+  const jar = createJar()
+  const { page, consent } = await open(seed, jar)
+  isPage(t, page, 200, 'the page needs no store')
   const answers = [
-    await seed.app.inject({ url: authorizeUrl(seed) }),
-    await post(seed, { consent: 'x', decision: 'approve' }),
+    await seed.app.inject({ url: authorizeUrl(seed, { client_id: 'seed-registered' }) }),
+    await decide(seed, jar, consent),
     ...(mode === 'broker' ? [await seed.app.inject({ url: '/oauth/callback?code=x&state=y' })] : [])
   ]
   for (const answer of answers) {
@@ -619,7 +717,7 @@ inBothModes('the store is lost before the answer: the page can still be answered
   const jar = createJar()
   const { consent } = await open(seed, jar)
   let fail: (() => never) | undefined
-  spy(t, seed, 'take', () => { fail?.() })
+  spy(t, seed, 'setIfAbsent', (key) => { if (key.startsWith('consent:')) fail?.() })
 
   fail = () => { throw new StoreUnavailableError() }
   const away = await decide(seed, jar, consent)
@@ -960,7 +1058,7 @@ async function open (
     headers: { host: new URL(seed.url).host, ...headers, ...(cookie !== '' && { cookie }) }
   })
   jar.keep(page)
-  return { page, consent: /name="consent" value="([\w-]{43})"/.exec(page.body)?.[1] ?? '' }
+  return { page, consent: /name="consent" value="([\w.-]+)"/.exec(page.body)?.[1] ?? '' }
 }
 
 async function post (
@@ -1011,7 +1109,7 @@ async function register ({ app }: TestSeed, name: string, uris: string[]): Promi
 function spy (
   t: Test,
   { app: { store } }: TestSeed,
-  method: 'set' | 'take' | 'touch',
+  method: 'set' | 'setIfAbsent' | 'addMemberWithin' | 'increment' | 'touch',
   notice: (key: string) => void
 ): void {
   const original = store[method]

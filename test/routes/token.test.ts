@@ -470,7 +470,7 @@ t.test("every refusal of the provider becomes an OAuth error without the provide
   }
   t.match(
     seed.logs.find(({ reason }) => String(reason).includes('"invalid_client"')),
-    { reason: /check OIDC_CLIENT_ID and OIDC_CLIENT_SECRET/ },
+    { reason: /check OIDC_CLIENT_ID, and that the client there is public; otherwise set OIDC_CLIENT_SECRET/ },
     'and what to look at'
   )
 })

@@ -2,7 +2,7 @@ import { readConfig } from '../../plugins/config.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import type { Client } from '../../src/oauth/clients/clients.ts'
 import { createProxy } from '../../src/oauth/modes/proxy/proxy.ts'
-import type { AuthorizationRequest } from '../../src/oauth/modes/sign-in.ts'
+import type { AllowedRequest } from '../../src/oauth/modes/sign-in.ts'
 import type { TokenClient } from '../../src/provider/token-client.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -22,7 +22,7 @@ export const CLIENT: Client = {
 }
 export const REDIRECT_URI = 'http://localhost/cb'
 export const VERIFIER = 'v'.repeat(43)
-export const REQUEST: AuthorizationRequest = {
+export const REQUEST: AllowedRequest = {
   client: CLIENT,
   redirectUri: REDIRECT_URI,
   state: undefined,
@@ -31,7 +31,8 @@ export const REQUEST: AuthorizationRequest = {
   nonce: undefined,
   prompt: undefined,
   maxAge: undefined,
-  loginHint: undefined
+  loginHint: undefined,
+  unfinished: { id: 'consent', countedUnder: ['address'] }
 }
 export const REDEMPTION = { code: 'c', redirectUri: REDIRECT_URI, codeVerifier: VERIFIER }
 

@@ -5,63 +5,89 @@ import { OtherBrowserError, SignInExpiredError } from '../../errors/sign-in-erro
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { Clients } from '../clients/clients.ts'
-import type { AuthorizationRequest, BrowserCookie, SignIn } from '../modes/sign-in.ts'
+import type { AllowedRequest, AuthorizationRequest, BrowserCookie, SignIn } from '../modes/sign-in.ts'
+import type { FindKeyring } from '../modes/stored-keyring.ts'
+import { UNFINISHED_SECONDS, countUnfinished } from '../modes/unfinished-sign-ins.ts'
 import { errorRedirect } from '../protocol/authorization-response.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
 import { describeScope } from '../protocol/scope.ts'
 
-interface ConsentRecord {
+/** The content of the form's hidden field. */
+interface ConsentForm {
+  id: string
   request: AuthorizationRequest
   browserHash: string
+  /** Milliseconds since the epoch. */
+  expiresAt: number
 }
 
 /** Cookies of a request, by name, in the browser's order. */
 type RequestCookies = ReadonlyMap<string, string>
 
 const CONSENT_TTL_SECONDS = 900
+/** The place of the sealed form, so that nothing else that Seed seals opens as one. */
+const SEAL_CONTEXT = 'consent'
+
+export interface PendingConsentOptions {
+  store: Store
+  findKeyring: FindKeyring
+  /** OAUTH_LIMIT_PER_ADDRESS */
+  maxPerAddress: number
+}
 
 export type PendingConsents = ReturnType<typeof createPendingConsents>
 
 /**
  * The authorization requests that wait for a person's consent. Consent is asked before the provider is involved, every
- * time and for every client (MCP security best practices, "Confused Deputy Problem"). A request is stored under an id
- * that only the page knows. It can be answered once, within 15 minutes, by the browser that was asked.
+ * time and for every client (MCP security best practices, "Confused Deputy Problem"). The request travels sealed in the
+ * page's form, so that strangers who open consent pages leave nothing in the store. It can be answered once, within 15
+ * minutes, by the browser that was asked.
  */
-export function createPendingConsents (store: Store) {
+export function createPendingConsents ({ store, findKeyring, maxPerAddress }: PendingConsentOptions) {
   return {
-    /** Returns the id for the page's form, and the cookie that the answer must come with. */
+    /** Returns the value of the form's hidden field, and the cookie that the answer must come with. */
     async create (
       request: AuthorizationRequest,
       cookies: RequestCookies
-    ): Promise<{ id: string, cookie: BrowserCookie }> {
-      const id = randomId(32)
+    ): Promise<{ sealed: string, cookie: BrowserCookie }> {
       const cookie = browserCookie(cookies)
-      const record: ConsentRecord = { request, browserHash: digest(cookie.value) }
-      await store.set(keys.consent(digest(id)), JSON.stringify(record), CONSENT_TTL_SECONDS)
-      return { id, cookie }
+      const form: ConsentForm = {
+        id: randomId(), request, browserHash: digest(cookie.value), expiresAt: Date.now() + CONSENT_TTL_SECONDS * 1_000
+      }
+      return { sealed: (await findKeyring()).seal(JSON.stringify(form), SEAL_CONTEXT), cookie }
     },
 
     /**
      * Returns the request that is being answered; it cannot be answered again.
-     * @throws SignInExpiredError, OtherBrowserError, StoreUnavailableError
+     *
+     * @param ip the address that answers; its unfinished sign-ins are limited
+     * @throws SignInExpiredError, OtherBrowserError, LimitError, StoreUnavailableError
      */
-    async take (id: string, cookies: RequestCookies): Promise<AuthorizationRequest> {
-      const key = keys.consent(digest(id))
-      const stored = await store.get(key)
-      if (stored === undefined) throw consentExpired()
-      const { request, browserHash } = JSON.parse(stored) as ConsentRecord
+    async take (sealed: string, cookies: RequestCookies, ip: string): Promise<AllowedRequest> {
+      const text = (await findKeyring()).open(sealed, SEAL_CONTEXT)
+      if (text === undefined) throw consentExpired('the form was not sealed here, or SEED_SECRET has changed')
+      const { id, request, browserHash, expiresAt } = JSON.parse(text) as ConsentForm
+      if (Date.now() >= expiresAt) throw consentExpired('the page is older than 15 minutes')
       if (!browserValues(cookies).some((value) => timingSafeEquals(digest(value), browserHash))) {
         throw new OtherBrowserError('This page was opened in another browser, or this browser blocks cookies',
           'the cookie of the consent page is missing or is another one')
       }
-      if (await store.take(key) === undefined) throw consentExpired()
-      return request
+      // Read first, as an id that is counted after its sign-in has completed stays counted.
+      if (await store.get(keys.consent(id)) !== undefined) throw alreadyAnswered()
+      const unfinished = await countUnfinished(store, id, { ip, maxPerAddress })
+      // The mark outlives the form at a replica whose clock is a minute late.
+      if (!await store.setIfAbsent(keys.consent(id), '', UNFINISHED_SECONDS)) throw alreadyAnswered()
+      return { ...request, unfinished }
     }
   }
 }
 
-function consentExpired (): SignInExpiredError {
-  return new SignInExpiredError('This page has expired or was already answered', 'unknown consent id')
+function alreadyAnswered (): SignInExpiredError {
+  return consentExpired('the page was answered before')
+}
+
+function consentExpired (detail: string): SignInExpiredError {
+  return new SignInExpiredError('This page has expired or was already answered', detail)
 }
 
 const BROWSER_COOKIE = 'browser-'
@@ -113,10 +139,10 @@ export interface ConsentDecisionServices {
  */
 export async function applyDecision (
   decision: 'approve' | 'deny',
-  request: AuthorizationRequest,
+  request: AllowedRequest,
   { signIn, clients, responseIssuer, redirectUriSchemes }: ConsentDecisionServices
 ): Promise<{ location: URL, cookie?: BrowserCookie }> {
-  // By the current rules, so that no stored request leads to a redirect that is refused today.
+  // By the current rules, so that no request of an earlier configuration leads to a redirect that is refused today.
   checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
   if (decision === 'deny') {
     const denied = new OAuthError('access_denied', 'The person did not allow the application')

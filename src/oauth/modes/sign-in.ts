@@ -1,4 +1,5 @@
 import type { Client } from '../clients/clients.ts'
+import type { UnfinishedSignIn } from './unfinished-sign-ins.ts'
 
 /** An authorization request that passed every check of the authorization endpoint. */
 export interface AuthorizationRequest {
@@ -16,6 +17,9 @@ export interface AuthorizationRequest {
   loginHint: string | undefined
 }
 
+/** An authorization request that a person has allowed. */
+export type AllowedRequest = AuthorizationRequest & { unfinished: UnfinishedSignIn }
+
 /** Signs a person in at the provider, once they have consented. */
 export interface SignIn {
   /**
@@ -24,7 +28,7 @@ export interface SignIn {
    */
   effectiveScopes (scopes: readonly string[]): readonly string[]
   /** Returns the provider's URL for the browser and, in broker mode, the cookie that the callback must come with. */
-  start (request: AuthorizationRequest): Promise<{ location: URL, cookie?: BrowserCookie }>
+  start (request: AllowedRequest): Promise<{ location: URL, cookie?: BrowserCookie }>
   /** Returns the provider's URL for a request without redirect URI. That sign-in cannot be completed. */
   probeUrl (scopes: readonly string[]): URL
 }

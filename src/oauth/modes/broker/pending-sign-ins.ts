@@ -3,11 +3,14 @@ import type { Store } from '../../../store/store.ts'
 import { OtherBrowserError, SignInExpiredError } from '../../../errors/sign-in-errors.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
 import { SIGN_IN_COOKIE } from '../sign-in.ts'
-import type { AuthorizationRequest, BrowserCookie } from '../sign-in.ts'
+import type { AllowedRequest, BrowserCookie } from '../sign-in.ts'
+
+/** The part of a request that is needed once the provider has answered. */
+type PendingRequest = Omit<AllowedRequest, 'nonce' | 'prompt' | 'loginHint'>
 
 /** A sign-in whose browser is at the provider. */
 export interface PendingSignIn {
-  request: AuthorizationRequest
+  request: PendingRequest
   codeVerifier: string
   nonce: string
 }
@@ -27,7 +30,7 @@ export function createPendingSignIns (store: Store) {
     /** @returns the cookie that the browser must bring back */
     async save (state: string, signIn: PendingSignIn): Promise<BrowserCookie> {
       const value = randomId(32)
-      const record: SignInRecord = { ...signIn, browserHash: digest(value) }
+      const record: SignInRecord = { ...signIn, request: pendingPart(signIn.request), browserHash: digest(value) }
       await store.set(keys.signIn(digest(state)), JSON.stringify(record), TTL_SECONDS)
       return { name: cookieName(state), value, maxAgeSeconds: TTL_SECONDS }
     },
@@ -52,6 +55,12 @@ export function createPendingSignIns (store: Store) {
       return { ...signIn, cookieName: cookieName(state) }
     }
   }
+}
+
+/** Leaves out what only the provider needed, as strangers can fill the store with it. */
+function pendingPart (request: PendingRequest & Partial<AllowedRequest>): PendingRequest {
+  const { nonce, prompt, loginHint, ...pending } = request
+  return pending
 }
 
 function cookieName (state: string): string {

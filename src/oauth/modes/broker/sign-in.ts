@@ -9,9 +9,11 @@ import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
+import type { ResponseTarget } from '../../protocol/authorization-response.ts'
 import { throwawayChallenge } from '../../protocol/pkce.ts'
 import { checkRegistrableRedirectUri } from '../../protocol/redirect-uri.ts'
-import type { AuthorizationRequest, SignIn } from '../sign-in.ts'
+import type { SignIn } from '../sign-in.ts'
+import { uncountUnfinished } from '../unfinished-sign-ins.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
 import { toStoredTokens } from './grant.ts'
 import type { Grant } from './grant.ts'
@@ -124,6 +126,7 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
         const { redirectUri, codeChallenge } = request
         const code = await codes.issue({ grant, redirectUri, codeChallenge })
         await clients.keepAlive(request.client)
+        await uncountUnfinished(options.store, request.unfinished)
         const signedIn = { subject: grant.subject, grant: grant.id }
         return { cookieName, client, location: codeRedirect(request, code, baseUrl), signedIn }
       } catch (err) {
@@ -134,7 +137,7 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
 }
 
 /** Makes a failure an error page for the person, with a way back to the client that tells it what happened. */
-function toSignInError (err: unknown, request: AuthorizationRequest, issuer: string): unknown {
+function toSignInError (err: unknown, request: ResponseTarget, issuer: string): unknown {
   const failure = err instanceof IdTokenError ? unacceptableResponse(err) : err
   if (failure instanceof AccessDeniedError || failure instanceof OAuthError) {
     const { message } = failure

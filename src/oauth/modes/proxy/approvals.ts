@@ -4,16 +4,19 @@ import { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
 import { ignoreOutage } from '../../../store/store.ts'
 import type { Store } from '../../../store/store.ts'
-import type { AuthorizationRequest } from '../sign-in.ts'
+import type { AllowedRequest } from '../sign-in.ts'
+import { uncountUnfinished } from '../unfinished-sign-ins.ts'
+import type { UnfinishedSignIn } from '../unfinished-sign-ins.ts'
 
 /** A sign-in that a person has allowed on the consent page, and whose code has not been redeemed yet. */
 export interface Approval {
   clientId: string
-  redirectUri: string
+  redirectUriHash: string
   /** Shown on the consent page; space-separated. */
   scope: string
   /** Seconds since the epoch. */
   expiresAt: number
+  unfinished: UnfinishedSignIn
 }
 
 export type Approvals = ReturnType<typeof createApprovals>
@@ -32,9 +35,13 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
   const seconds = (): number => Math.floor(now() / 1_000)
 
   return {
-    async add ({ client, redirectUri, codeChallenge, scopes }: AuthorizationRequest): Promise<void> {
+    async add ({ client, redirectUri, codeChallenge, scopes, unfinished }: AllowedRequest): Promise<void> {
       const approval: Approval = {
-        clientId: client.id, redirectUri, scope: scopes.join(' '), expiresAt: seconds() + TTL_SECONDS
+        clientId: client.id,
+        redirectUriHash: digest(redirectUri),
+        scope: scopes.join(' '),
+        expiresAt: seconds() + TTL_SECONDS,
+        unfinished
       }
       await store.set(keyOf(codeChallenge), JSON.stringify(approval), TTL_SECONDS)
     },
@@ -51,7 +58,7 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
       if (text === undefined) throw notApproved('code_verifier fits no sign-in that was allowed here and not redeemed')
       const approval = JSON.parse(text) as Approval
       if (approval.clientId !== clientId) throw notApproved('the sign-in was allowed for another client')
-      if (approval.redirectUri !== redirectUri) {
+      if (approval.redirectUriHash !== digest(redirectUri)) {
         throw notApproved('redirect_uri is not the one of the authorization request')
       }
       if (await store.take(key) === undefined) throw notApproved('the code has been redeemed in the same moment')
@@ -63,6 +70,11 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
       const ttlSeconds = Math.max(1, approval.expiresAt - seconds())
       const key = keyOf(challengeOf(codeVerifier))
       await store.setIfAbsent(key, JSON.stringify(approval), ttlSeconds).catch(ignoreOutage)
+    },
+
+    /** Ends an approval whose code the provider has redeemed. */
+    async complete ({ unfinished }: Approval): Promise<void> {
+      await uncountUnfinished(store, unfinished)
     }
   }
 }

@@ -9,7 +9,7 @@ import type { ForwardTokens } from './forward-tokens.ts'
 import type { RefreshFamilies } from './refresh-families.ts'
 
 export interface AuthorizationCodeGrantOptions {
-  approvals: Pick<Approvals, 'take' | 'giveBack'>
+  approvals: Pick<Approvals, 'take' | 'giveBack' | 'complete'>
   upstream: Pick<TokenClient, 'requestTokens'>
   forwardTokens: ForwardTokens
   families: Pick<RefreshFamilies, 'create'>
@@ -32,6 +32,7 @@ export function createAuthorizationCodeGrant (
       if (isUnanswered(err)) await approvals.giveBack(codeVerifier, approval)
       throw err
     })
+    await approvals.complete(approval)
     const response = await forwardTokens(tokens, client.id)
     if (tokens.refreshToken === undefined) return response
     const refreshToken = await families.create(tokens.refreshToken, client, approval.scope, tokens.accessToken)

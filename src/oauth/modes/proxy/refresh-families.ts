@@ -7,7 +7,7 @@ import type { Store } from '../../../store/store.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { RefreshToken, RefreshTokenClient, RefreshTokenFormat } from './refresh-token-format.ts'
-import type { FindKeyring } from './stored-keyring.ts'
+import type { FindKeyring } from '../stored-keyring.ts'
 
 /** The refresh tokens that follow one another from one sign-in. Without a record, none of them is good. */
 export interface RefreshFamily {

@@ -1,18 +1,18 @@
-import { randomId } from '../../../crypto/hash.ts'
-import { createKeyring } from '../../../crypto/keyring.ts'
-import type { Keyring } from '../../../crypto/keyring.ts'
-import { keys } from '../../../store/keys.ts'
-import type { Store } from '../../../store/store.ts'
+import { randomId } from '../../crypto/hash.ts'
+import { createKeyring } from '../../crypto/keyring.ts'
+import type { Keyring } from '../../crypto/keyring.ts'
+import { keys } from '../../store/keys.ts'
+import type { Store } from '../../store/store.ts'
 
-/** Returns the keyring that seals refresh tokens. @throws StoreUnavailableError */
+/** Returns the keyring that seals what Seed hands out and reads again. @throws StoreUnavailableError */
 export type FindKeyring = () => Promise<Keyring>
 
 const TEN_YEARS_SECONDS = 315_360_000
 
 /**
  * Finds the keyring of an installation without SEED_SECRET: its secret is random and lives in the store, so that
- * restarts and other replicas have the same one. It protects refresh tokens outside of the store only; whoever can read
- * the store has the secret too.
+ * restarts and other replicas have the same one. It protects consent pages and the refresh tokens of proxy mode outside
+ * of the store only; whoever can read the store has the secret too.
  *
  * The store is asked each time, as it may have been emptied and another replica may have made a new secret since.
  */

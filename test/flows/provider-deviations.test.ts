@@ -1,0 +1,98 @@
+import { exportJWK, exportPKCS8, generateKeyPair } from 'jose'
+import t from 'tap'
+import type { DevProviderOptions } from '../../dev/provider.ts'
+import { getTokens, post, refresh, startBroker, toCallback } from '../support/broker.ts'
+
+/** Deviations that providers of no preset have, imitated by the development provider, and settings that answer them. */
+
+const CONFIDENTIAL = { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }
+
+for (const secret of ['plain', 'a-b_c.d~e*f!', "(g)'h'", 'pa+ss/wo=rd%41 x:y&z']) {
+  t.test(`the client secret ${secret} signs in at a provider that decodes Basic credentials`, async (t) => {
+    const env = { ...CONFIDENTIAL, OIDC_CLIENT_SECRET: secret, OIDC_CLIENT_AUTH: 'client_secret_basic' }
+    const seed = await startBroker(t, { env, provider: { clientSecret: secret } })
+    t.ok((await getTokens(seed)).accessToken)
+    t.equal(seed.provider.lastTokenRequest().scheme, 'Basic')
+  })
+}
+
+t.test('a client secret with punctuation signs in at a provider that does not decode Basic credentials', async (t) => {
+  const secret = "gloas-0123_4.5~6*7!(8)'9/="
+  const env = { ...CONFIDENTIAL, OIDC_CLIENT_SECRET: secret, OIDC_CLIENT_AUTH: 'client_secret_basic' }
+  const seed = await startBroker(t, { env, provider: { clientSecret: secret, quirks: { undecodedBasic: true } } })
+  t.ok((await getTokens(seed)).accessToken)
+  t.equal(seed.provider.lastTokenRequest().scheme, 'Basic')
+})
+
+for (const [answer, refusal] of [
+  ['401 invalid_client', { status: 401, json: { error: 'invalid_client' } }],
+  ['400 invalid_client', { status: 400, json: { error: 'invalid_client' } }],
+  ['403 unauthorized_client', { status: 403, json: { error: 'unauthorized_client' } }],
+  ['403 without a body', { status: 403 }]
+] as const) {
+  t.test(`a client registered for client_secret_post that gets ${answer} for Basic signs in all the same`, async (t) => {
+    const seed = await startBroker(t, {
+      env: { OIDC_CLIENT_ID: 'seed-dev-post', OIDC_CLIENT_SECRET: 'dev-secret' },
+      provider: { quirks: { refuseOtherAuthMethod: refusal } }
+    })
+    const { clientId, refreshToken } = await getTokens(seed)
+    t.match(seed.logs.filter(({ level, setting }) => level === 40 && setting !== undefined), [{
+      setting: 'OIDC_CLIENT_AUTH=client_secret_post', msg: /refused the client with OIDC_CLIENT_AUTH=client_secret_basic/
+    }], 'the log names the setting')
+    const before = seed.provider.hits()['/token']!
+    t.equal((await refresh(seed.url, clientId, refreshToken)).statusCode, 200)
+    t.equal(seed.provider.hits()['/token'], before + 1, 'the first attempt is made once')
+  })
+}
+
+t.test('a client that is refused in both ways ends on a page, and the log names the settings', async (t) => {
+  const seed = await startBroker(t, { env: { ...CONFIDENTIAL, OIDC_CLIENT_SECRET: 'another' } })
+  const { browser, callback } = await toCallback(seed)
+  t.match(await browser.get(callback), { status: 500, body: /its operator must check the client settings/ })
+  t.equal(seed.provider.hits()['/token'], 2, 'one attempt with each method')
+  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 500), {
+    reason: /401 "invalid_client": check OIDC_CLIENT_ID, OIDC_CLIENT_SECRET and OIDC_CLIENT_AUTH/
+  })
+})
+
+t.test('with OIDC_CLIENT_AUTH set, no other method is tried', async (t) => {
+  const seed = await startBroker(t, {
+    env: {
+      OIDC_CLIENT_ID: 'seed-dev-post', OIDC_CLIENT_SECRET: 'dev-secret', OIDC_CLIENT_AUTH: 'client_secret_basic'
+    },
+    provider: { quirks: { refuseOtherAuthMethod: { status: 403 } } }
+  })
+  const { browser, callback } = await toCallback(seed)
+  t.match(await browser.get(callback), { status: 500, body: /its operator must check the client settings/ })
+  t.equal(seed.provider.hits()['/token'], 1)
+})
+
+async function keyClient (quirks: DevProviderOptions['quirks'] = {}) {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+  const publicJwk = { ...await exportJWK(publicKey), alg: 'ES256', use: 'sig', kid: 'seed-1' }
+  return {
+    env: { OIDC_CLIENT_ID: 'seed-dev-key', OIDC_CLIENT_KEY: (await exportPKCS8(privateKey)).trim() },
+    provider: { clientPublicJwks: { keys: [publicJwk] }, quirks }
+  }
+}
+
+t.test('private_key_jwt at a provider that wants its token endpoint as audience', async (t) => {
+  const { env, provider } = await keyClient({ assertionAudience: '/token' })
+  const seed = await startBroker(t, { env, provider })
+  const { clientId, refreshToken } = await getTokens(seed)
+  t.ok(await seed.logged(({ setting }) => setting === 'OIDC_ASSERTION_AUDIENCE=token_endpoint'))
+  const answer = await post(`${seed.url}/oauth/revoke`, { client_id: clientId, token: refreshToken })
+  t.equal(answer.statusCode, 200)
+  t.notOk(seed.logs.some(({ msg }) => msg.startsWith('A grant has ended here;')), 'and so does revocation')
+
+  for (const [value, hits] of [['token_endpoint', 1], ['issuer', 1]] as const) {
+    const fixed = await startBroker(t, { env: { ...env, OIDC_ASSERTION_AUDIENCE: value }, provider })
+    const { browser, callback } = await toCallback(fixed)
+    t.equal((await browser.get(callback)).status, value === 'issuer' ? 500 : 0, value)
+    t.equal(fixed.provider.hits()['/token'], hits, 'the setting leaves nothing to try')
+    if (value === 'token_endpoint') continue
+    t.match(await fixed.logged(({ path, status }) => path === '/oauth/callback' && status === 500), {
+      reason: /403 without an OAuth error: .*OIDC_ASSERTION_AUDIENCE/
+    })
+  }
+})
