@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import { decodeJwt } from 'jose'
 import type { ProviderState } from './state.ts'
 
-/** A refusal of the client: a status, and a JSON body if there is one. */
-export interface ClientRefusal {
+/** A refusal: a status, and a JSON body if there is one. */
+export interface Refusal {
   status: number
   json?: Record<string, string>
 }
@@ -11,7 +11,7 @@ export interface ClientRefusal {
 /** Refuses a client as the quirks say, in addition to the checks of `oidc-provider`. */
 export function refuseClient (
   req: IncomingMessage, form: URLSearchParams, { clientId, issuer, quirks }: ProviderState
-): ClientRefusal | undefined {
+): Refusal | undefined {
   const { refuseOtherAuthMethod: refusal, assertionAudience } = quirks
   const usesBasic = req.headers.authorization?.startsWith('Basic ') === true
   const isPostClient = usesBasic && decodeBasic(req.headers.authorization!)[0] === `${clientId}-post`

@@ -14,6 +14,7 @@ export function createDeviations (state: ProviderState) {
     const body = ctx.body as Record<string, unknown> | undefined
     if (body?.['authorization_response_iss_parameter_supported'] === true) changeDiscovery(ctx, body, state)
     if (ctx.path === '/jwks' && quirks.emptyJwks) ctx.body = { keys: [] }
+    if (body?.['error'] === 'invalid_grant' && ctx.oidc?.params?.['grant_type'] === 'refresh_token') refuse(ctx, state)
     if (ctx.path === '/token' && quirks.noExpiresIn) delete body?.['expires_in']
     if (ctx.path === '/token' && typeof body?.['scope'] === 'string') {
       await changeTokens(ctx, body, body['scope'], state)
@@ -25,6 +26,12 @@ export function createDeviations (state: ProviderState) {
       ctx.set('location', location.href)
     }
   }
+}
+
+function refuse (ctx: Context, { quirks: { deadRefreshToken } }: ProviderState): void {
+  if (deadRefreshToken === undefined) return
+  ctx.body = deadRefreshToken.json ?? ''
+  ctx.status = deadRefreshToken.status
 }
 
 function changeDiscovery ({ path, query }: Context, document: Record<string, unknown>, state: ProviderState): void {

@@ -8,6 +8,7 @@ declare module 'oidc-provider' {
     path: string
     query: Record<string, string | string[] | undefined>
     body: unknown
+    status: number
     type: string
     response: { get (header: string): string }
     set (header: string, value: string): void

@@ -1,5 +1,5 @@
 import type { CryptoKey, JWK, KeyObject } from 'jose'
-import type { ClientRefusal } from './client-checks.ts'
+import type { Refusal } from './client-checks.ts'
 
 export interface DevUser {
   /** Also the `sub` of the user's tokens. */
@@ -97,9 +97,12 @@ export interface Quirks {
   /** glewlwyd, LemonLDAP::NG, Doorkeeper: Basic credentials are compared as they come, not decoded. */
   undecodedBasic: boolean
   /** better-auth: a client that uses the other of `client_secret_basic` and `client_secret_post` gets this answer. */
-  refuseOtherAuthMethod: ClientRefusal | undefined
+  refuseOtherAuthMethod: Refusal | undefined
   /** glewlwyd: the only audience of client assertions, as a path below the issuer; others get 403 without a body. */
   assertionAudience: string | undefined
+
+  /** LemonLDAP::NG, glewlwyd: this answer to a refresh token that has ended, in place of `invalid_grant`. */
+  deadRefreshToken: Refusal | undefined
 
   /** Called with the claims of each ID token; what it returns is issued instead. */
   idToken: ((claims: Record<string, unknown>) => TokenOverrides | undefined) | undefined
@@ -137,6 +140,7 @@ export const QUIRKS: Quirks = {
   undecodedBasic: false,
   refuseOtherAuthMethod: undefined,
   assertionAudience: undefined,
+  deadRefreshToken: undefined,
   idToken: undefined
 }
 

@@ -11,10 +11,11 @@ import { readCallback } from './callback.ts'
 import type { CallbackParameters, CallbackResult } from './callback.ts'
 import { createClientAuthentication, settingsOf } from './client-authentication.ts'
 import type { ClientCredentials } from './client-authentication.ts'
+import { createDeadTokenCheck } from './dead-refresh-token.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
 import type { ProviderMetadata } from './discovery.ts'
-import { readTokenResponse } from './token-response.ts'
+import { endedGrant, readTokenResponse } from './token-response.ts'
 import type { UpstreamTokens } from './token-response.ts'
 
 export interface TokenClientOptions extends ClientCredentials {
@@ -24,7 +25,7 @@ export interface TokenClientOptions extends ClientCredentials {
   clientId: string
   /** OIDC_AUDIENCE, for presets that send it. */
   audience: string
-  log: Pick<Log, 'warn'>
+  log: Pick<Log, 'info' | 'warn'>
 }
 
 export type TokenClient = ReturnType<typeof createTokenClient>
@@ -44,12 +45,23 @@ export function createTokenClient (options: TokenClientOptions) {
   const tokenAuthentication = createClientAuthentication(options, log)
   const revocationAuthentication = createClientAuthentication(options, log)
 
-  async function requestToken (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
+  const deadTokens = createDeadTokenCheck(
+    async (parameters) => await sendTokenRequest('refresh_token', parameters), log)
+
+  async function sendTokenRequest (grantType: string, parameters: Record<string, string>): Promise<Response> {
     const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
     const server = { issuer, token_endpoint: tokenEndpoint }
-    const response = await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
+    return await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
       await send(tokenEndpoint, async (http) =>
         await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http)))
+  }
+
+  async function requestToken (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
+    const response = await sendTokenRequest(grantType, parameters)
+    if (grantType === 'refresh_token' && await deadTokens.isDead(response, parameters)) {
+      throw endedGrant(`the provider's token endpoint answered ${response.status}, as it does to a refresh token ` +
+        'that does not exist')
+    }
     return await readTokenResponse(response, { grantType, preset, clientSettings: settingsOf(options) })
   }
 

@@ -62,7 +62,7 @@ function nonEmptyString (value: unknown): string | undefined {
  * or `invalid_code` as some call it), never because of an outage or of Seed's configuration.
  *
  * Some providers send `invalid_request`, or no error code, and mean `invalid_grant`. An authorization code is spent
- * either way. A refresh token may still be good: with `server_error` the client keeps it.
+ * either way. A refresh token may still be good (dead-refresh-token.ts): with `server_error` the client keeps it.
  */
 function toTokenError (
   status: number, error: string | undefined, { grantType, clientSettings }: TokenResponseOptions
@@ -77,7 +77,7 @@ function toTokenError (
   const isUnclear = error === 'invalid_request' || (error === undefined && status === 400)
   const isRefused = error === 'invalid_grant' || error === 'invalid_code'
   if (isRefused || (isUnclear && grantType === 'authorization_code')) {
-    return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
+    return endedGrant(detail)
   }
   const isSilent = error === undefined && (status === 401 || status === 403)
   if (error === 'invalid_client' || error === 'unauthorized_client' || isSilent) {
@@ -88,4 +88,9 @@ function toTokenError (
     return new OAuthError(error, 'The identity provider refused the request', { detail })
   }
   return new OAuthError('server_error', 'The identity provider returned no usable response', { detail })
+}
+
+/** The provider refuses a code or a refresh token: it has ended there. */
+export function endedGrant (detail: string): OAuthError {
+  return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
 }

@@ -2,8 +2,13 @@ import { exportJWK, exportPKCS8, generateKeyPair } from 'jose'
 import t from 'tap'
 import type { DevProviderOptions } from '../../dev/provider.ts'
 import { getTokens, post, refresh, startBroker, toCallback } from '../support/broker.ts'
+import { ping } from '../support/seed.ts'
+import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
 /** Deviations that providers of no preset have, imitated by the development provider, and settings that answer them. */
+
+/** Proxy mode hands the provider the redirect URIs of clients. */
+const anyRedirectUri = { fixedRedirectUris: undefined } as unknown as DevProviderOptions
 
 const CONFIDENTIAL = { OIDC_CLIENT_ID: 'seed-dev-confidential', OIDC_CLIENT_SECRET: 'dev-secret' }
 
@@ -96,3 +101,34 @@ t.test('private_key_jwt at a provider that wants its token endpoint as audience'
     })
   }
 })
+
+for (const mode of ['broker', 'proxy']) {
+  for (const [answer, deadRefreshToken] of [
+    ['400 invalid_request', { status: 400, json: { error: 'invalid_request' } }],
+    ['400 without a body', { status: 400 }],
+    ['401 invalid_token', { status: 401, json: { error: 'invalid_token' } }]
+  ] as const) {
+    t.test(`a refresh token that the provider ended and answers with ${answer} ends here too (${mode})`, async (t) => {
+      const seed = await startBroker(t, {
+        env: { OAUTH_MODE: mode }, provider: { ...anyRedirectUri, quirks: { deadRefreshToken } }
+      })
+      const client = await createPlainClient(seed.url)
+      const first = await signedIn(client)
+      const tokens = await readTokens(await client.refresh(first.refresh_token!))
+      seed.provider.revoke('ada')
+      const refused = await client.refresh(tokens.refresh_token!)
+      t.match(await readTokens(refused), { status: 400, error: 'invalid_grant' })
+      t.match(await seed.logged(({ reqId }) => reqId === refused.headers.get('x-request-id')), {
+        reason: /as it does to a refresh token that does not exist/
+      })
+      t.match(await seed.logged(({ msg }) => msg.startsWith('The provider answers a refresh token')), { level: 30 })
+      if (mode === 'broker') t.equal((await ping(seed.url, tokens.access_token)).status, 401, 'the grant has ended')
+
+      const second = await signedIn(client)
+      seed.provider.revoke('ada')
+      const before = seed.provider.hits()['/token']!
+      t.match(await readTokens(await client.refresh(second.refresh_token!)), { status: 400, error: 'invalid_grant' })
+      t.equal(seed.provider.hits()['/token'], before + 1, 'the provider is asked with a made-up token once')
+    })
+  }
+}

@@ -15,7 +15,7 @@ t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', a
     clientAuth: undefined,
     assertionAudience: undefined,
     audience: '',
-    log: { warn () {} }
+    log: { info () {}, warn () {} }
   })
   await t.rejects(upstream.requestTokens('refresh_token', {}), { code: 'server_error', detail: /OIDC_CLIENT_KEY/ })
 })
@@ -31,7 +31,7 @@ t.test("the scopes that a preset adds are sent if the provider's document lists 
     clientAuth: undefined,
     assertionAudience: undefined,
     audience: '',
-    log: { warn () {} }
+    log: { info () {}, warn () {} }
   }).effectiveScopes(['openid'])
   t.same(scopesOf('okta', ['openid', 'groups']), ['openid', 'groups'])
   t.same(scopesOf('okta', ['openid']), ['openid'])

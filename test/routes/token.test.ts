@@ -389,12 +389,12 @@ const providerErrors: Array<[name: string, fault: Fault, code: [number, string],
   ['the standard refusal under 401', refusal(401, 'invalid_grant'), [400, 'invalid_grant'], [400, 'invalid_grant']],
   ['an error under 200', refusal(200, 'invalid_grant'), [400, 'invalid_grant'], [400, 'invalid_grant']],
   ['403 invalid_code', refusal(403, 'invalid_code'), [400, 'invalid_grant'], [400, 'invalid_grant']],
-  ['400 without a body', 400, [400, 'invalid_grant'], [500, 'server_error']],
+  ['400 without a body, as to a made-up token', 400, [400, 'invalid_grant'], [400, 'invalid_grant']],
   [
     '400 with an error that is no string',
     { status: 400, json: { error: { code: 7 } } },
     [400, 'invalid_grant'],
-    [500, 'server_error']
+    [400, 'invalid_grant']
   ],
   [
     'invalid_request where invalid_grant is meant',
