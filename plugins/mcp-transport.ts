@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import homeRoutes from '../routes/home.ts'
 import mcpRoutes from '../routes/mcp.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/host-and-origin.ts'
@@ -57,6 +58,10 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
 
   app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
   app.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', app.rateLimits.byAddressLocally('home', { factor: 5 }))
+    await scope.register(homeRoutes, { endpoint: config.resource })
+  })
   await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await sharedCounters.close() })

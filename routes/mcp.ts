@@ -4,9 +4,9 @@ import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunctio
 import { isPromise } from '../src/async/maybe-async.ts'
 import { BearerError } from '../src/errors/bearer-error.ts'
 import { HttpError } from '../src/errors/http-error.ts'
-import { acceptJsonOnly } from '../src/http/body-parsers.ts'
+import { acceptJsonOnly, ignoreBodies } from '../src/http/body-parsers.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
-import { FastifyMcpRequest, acceptsJson } from '../src/http/mcp-request.ts'
+import { FastifyMcpRequest, acceptsEventStream, acceptsJson } from '../src/http/mcp-request.ts'
 import { sendEventStream } from '../src/http/send-event-stream.ts'
 import type { StreamRevocation } from '../src/http/stream-revocation.ts'
 import type { McpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
@@ -47,25 +47,29 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
     await scope.register(cors, { origin: [...origins], methods: ['POST', 'GET', 'DELETE'], maxAge: 600 })
   })
 
-  app.route({ method: 'POST', url: '', config, schema: postSchema, onRequest: countRequest, handler: onPost })
-  app.route({ method: 'GET', url: '', config, schema, onRequest: countRequest, handler: onGet })
-  app.route({ method: 'DELETE', url: '', config, schema, onRequest: countRequest, handler: onDelete })
-  app.route({ method: ['HEAD', 'PUT', 'PATCH'], url: '', config, schema: otherSchema, handler: onOtherMethod })
+  // `/` also stands for no slash. People and clients add one.
+  app.route({ method: 'POST', url: '/', config, schema: postSchema, onRequest: countRequest, handler: onPost })
+  app.route({ method: 'GET', url: '/', config, schema, onRequest: countRequest, handler: onGet })
+  await app.register(async (scope) => {
+    ignoreBodies(scope)
+    scope.route({ method: 'DELETE', url: '/', config, schema, onRequest: countRequest, handler: onDelete })
+    scope.route({ method: ['HEAD', 'PUT', 'PATCH'], url: '/', config, schema: otherSchema, handler: onOtherMethod })
+  })
 
-  function onPost (request: FastifyRequest, reply: FastifyReply): Promise<Payload> | undefined {
-    // Responses are JSON unless something must be streamed, so a client that accepts only JSON is served.
-    if (!acceptsJson(request)) {
+  function onPost (request: FastifyRequest, reply: FastifyReply): Promise<Payload | FastifyReply> | undefined {
+    // A client that accepts only one of the two is served as well.
+    if (!acceptsJson(request) && !acceptsEventStream(request)) {
       throw new HttpError(406, 'invalid_request', 'Accept must include application/json and text/event-stream')
     }
     request.logFields = messageFields(request.body)
     return handle('POST', request, reply)
   }
 
-  function onGet (request: FastifyRequest, reply: FastifyReply): Promise<Payload> | undefined {
+  function onGet (request: FastifyRequest, reply: FastifyReply): Promise<Payload | FastifyReply> | undefined {
     return handle('GET', request, reply)
   }
 
-  function onDelete (request: FastifyRequest, reply: FastifyReply): Promise<Payload> | undefined {
+  function onDelete (request: FastifyRequest, reply: FastifyReply): Promise<Payload | FastifyReply> | undefined {
     return handle('DELETE', request, reply)
   }
 
@@ -79,11 +83,18 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
     method: McpRequest['method'],
     request: FastifyRequest,
     reply: FastifyReply
-  ): Promise<Payload> | undefined {
+  ): Promise<Payload | FastifyReply> | undefined {
     const response = engine.handle(new FastifyMcpRequest(method, request, reply, challenge.baseUrl))
-    if (isPromise(response)) return response.then((settled) => prepare(settled, request, reply))
+    if (isPromise(response)) return response.then((settled) => prepare(settled, request, reply) ?? sendNothing(reply))
     // Fastify would wait for a returned reply as long as its stream is open.
-    reply.send(prepare(response, request, reply))
+    const payload = prepare(response, request, reply)
+    if (payload === null) sendNothing(reply)
+    else reply.send(payload)
+  }
+
+  /** Sends no body: 202 must have none (Streamable HTTP), and Fastify would write null as JSON. */
+  function sendNothing (reply: FastifyReply): FastifyReply {
+    return reply.send()
   }
 
   function prepare (response: McpResponse, request: FastifyRequest, reply: FastifyReply): Payload {
@@ -91,7 +102,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
     reply.code(status).header('cache-control', 'no-store').headers(headers)
     // Fastify adds the charset to JSON text, but not to bytes.
     if (body instanceof Buffer) reply.type('application/json; charset=utf-8')
-    if (stream === undefined) return body
+    if (stream === undefined) return body === null || acceptsJson(request) ? body : asEvent(body, reply)
     if (!reply.raw.destroyed) {
       streams?.watch(stream, request.principal)
       return stream
@@ -128,6 +139,13 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
       return err as HttpError
     }
   }
+}
+
+/** Returns a response as the one event of a stream, for a client that accepts no JSON; errors of HTTP stay JSON. */
+function asEvent (body: string | Buffer, reply: FastifyReply): string | Buffer {
+  if (reply.statusCode !== 200) return body
+  reply.type('text/event-stream')
+  return `event: message\ndata: ${body.toString()}\n\n`
 }
 
 /** Log fields of a message: its method and tool. Names come from the client, so they are cut. */

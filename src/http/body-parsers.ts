@@ -31,6 +31,15 @@ export function acceptJsonOnly (app: FastifyInstance): void {
   })
 }
 
+/**
+ * Makes a scope ignore bodies: a DELETE has none that means anything (RFC 9110 section 9.3.5), yet some clients name a
+ * content type without sending one. Node discards what comes.
+ */
+export function ignoreBodies (app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _body, done) => { done(null) })
+}
+
 function isDeeperThan (value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false
   if (levels === 0) return true

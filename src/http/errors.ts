@@ -94,9 +94,11 @@ export async function plainErrorHandler (
     .send({ error: 'request_failed', message: publicMessage, reference: request.id })
 }
 
+/** Answers an unknown path, and names the one that MCP clients look for: people guess /sse and /MCP. */
 export async function notFoundHandler (request: FastifyRequest, reply: FastifyReply) {
+  const message = `There is nothing at this path. MCP clients connect to ${request.server.config.resource}`
   return reply.code(404).header('cache-control', 'no-store')
-    .send({ error: 'not_found', message: 'There is nothing at this path', reference: request.id })
+    .send({ error: 'not_found', message, reference: request.id })
 }
 
 /** Logs the error, sets Retry-After, and returns what every wire format is made from. */

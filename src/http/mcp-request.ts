@@ -54,10 +54,11 @@ export function acceptsEventStream (request: FastifyRequest): boolean {
   return accepts(request, EVENT_STREAM_RANGE)
 }
 
-/** Whether Accept includes a media type; without the header every type is accepted (RFC 9110 section 12.5.1). */
+/** Whether Accept includes a media type. Without Accept, or with an empty one, all are (RFC 9110 section 12.5.1). */
 function accepts ({ headers: { accept } }: FastifyRequest, range: RegExp): boolean {
   // The header that MCP clients send needs no regular expression.
-  return accept === undefined || accept === 'application/json, text/event-stream' || range.test(accept)
+  if (accept === undefined || accept === 'application/json, text/event-stream') return true
+  return accept === '' || range.test(accept)
 }
 
 function mediaRange (mediaType: 'application/json' | 'text/event-stream'): RegExp {

@@ -495,7 +495,6 @@ t.test('every answer carries the security headers and a reference of its own, an
 
 t.test('an unknown path is JSON with a reference, and does not repeat the path', async (t) => {
   for (const url of [
-    '/',
     '/<script>alert(1)</script>',
     '/%3Csvg%20onload=alert(1)%3E',
     '/oauth',
@@ -508,7 +507,6 @@ t.test('an unknown path is JSON with a reference, and does not repeat the path',
     '/oauth/%74oken/',
     '/.well-known',
     '/.env',
-    '/mcp/',
     '/health/',
     `/${'x'.repeat(4_000)}`,
     '/constructor',
@@ -532,7 +530,11 @@ t.test('an unknown path is JSON with a reference, and does not repeat the path',
           'application/json; charset=utf-8',
           'no-store',
           'nosniff',
-          { error: 'not_found', message: 'There is nothing at this path', reference: response.headers['x-request-id'] }
+          {
+            error: 'not_found',
+            message: `There is nothing at this path. MCP clients connect to ${seed.url}/mcp`,
+            reference: response.headers['x-request-id']
+          }
         ]
       )
     }

@@ -123,7 +123,7 @@ t.test('the MCP endpoint', async (t) => {
     ]) {
       t.equal((await post(LIST, { accept })).status, 200, accept)
     }
-    for (const accept of ['text/event-stream', 'text/html', 'application/jsonp', 'image/*']) {
+    for (const accept of ['text/html', 'application/jsonp', 'image/*']) {
       const response = await post(LIST, { accept })
       t.equal(response.status, 406, accept)
       t.match(await response.json(), { jsonrpc: '2.0', error: { code: -32000 } })
