@@ -57,12 +57,14 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const challenge = { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }
 
   app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
-  app.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
   await app.register(async (scope) => {
     scope.addHook('onRequest', app.rateLimits.byAddressLocally('home', { factor: 5 }))
     await scope.register(homeRoutes, { endpoint: config.resource })
   })
-  await app.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
+    await scope.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
+  })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await sharedCounters.close() })
 }

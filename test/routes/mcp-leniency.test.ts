@@ -93,7 +93,7 @@ t.test('an empty Accept accepts everything; one without both types is 406', asyn
 })
 
 t.test('a slash more at the end is the same address, with the same checks', async (t) => {
-  const { seed, send } = await openSession(t)
+  const { send } = await openSession(t)
   t.equal((await send('POST', { body: LIST, path: '/mcp/' })).status, 200)
   const refused = await send('POST', { body: LIST, path: '/mcp/', headers: { authorization: '' } })
   t.equal(refused.status, 401)
