@@ -198,17 +198,22 @@ t.test('one address with too many requests is told when to try again, the others
   const started = await startBoth(t)
   if (!started) return
   const { nginx } = started
-  const agent = new Agent({ keepAlive: true, maxSockets: 8, localAddress: '127.0.0.3' })
-  t.teardown(() => { agent.destroy() })
-  let refused
-  for (let number = 0; refused === undefined && number < 100; number++) {
-    const answers = await Promise.all(
-      Array.from({ length: 40 }, async () => await nginx.send('/oauth/token', { method: 'POST', body: 'a=b', agent }))
+  const paths = ['/oauth/token', '/token', '/register', '/authorize', '/revoke']
+  for (const [index, path] of paths.entries()) {
+    const agent = new Agent({ keepAlive: true, maxSockets: 8, localAddress: `127.0.0.${30 + index}` })
+    t.teardown(() => { agent.destroy() })
+    // Above the limit for sign-in (a burst of 200), below that of all other paths (400).
+    const responses = await Promise.all(
+      Array.from({ length: 320 }, async () => await nginx.send(path, { method: 'POST', body: 'a=b', agent }))
     )
-    refused = answers.find(({ status }) => status !== 200)
+    const refused = responses.find(({ status }) => status !== 200)
+    t.match(refused, {
+      status: 429,
+      headers: { 'retry-after': '1', 'content-type': 'application/json', 'strict-transport-security': /^max-age=/ }
+    }, path)
+    t.match(JSON.parse(refused?.body ?? '{}'), { error: 'temporarily_unavailable' }, path)
+    t.equal((await nginx.send(path, { method: 'POST', body: 'x'.repeat(65_537), from: '127.0.0.4' })).status, 413, path)
   }
-  t.match(refused, { status: 429, headers: { 'retry-after': '1', 'content-type': 'application/json' } })
-  t.match(JSON.parse(refused!.body), { error: 'temporarily_unavailable' })
   t.equal((await nginx.send('/oauth/token', { method: 'POST', body: 'a=b', from: '127.0.0.4' })).status, 200)
 })
 
