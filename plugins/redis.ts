@@ -20,12 +20,12 @@ async function redis (app: FastifyInstance): Promise<void> {
   const { authRequired, redis: { url, ...options } } = app.config
   if (url === undefined) {
     if (authRequired) app.log.warn(IN_MEMORY)
-    app.decorate('store', createMemoryStore())
+    app.decorate('store', createMemoryStore({ log: app.log }))
   } else {
     // Imported only where needed: ioredis is a tenth of the start-up time.
     const { openRedisClient } = await import('../src/store/redis-client.ts')
     const { createRedisStore } = await import('../src/store/redis.ts')
-    app.decorate('store', createRedisStore(openRedisClient({ ...options, url, log: app.log })))
+    app.decorate('store', createRedisStore(openRedisClient({ ...options, url, log: app.log }), app.log))
     app.addHook('onReady', async () => { await app.store.ready() })
   }
   app.addHook('onClose', async () => { await app.store.close() })

@@ -61,7 +61,7 @@ export async function revoke (config: Config, options: RevokeOptions, log: Log):
   if (url === undefined) {
     throw new Error('REDIS_URL is not set: without it, each server keeps its grants to itself, and a restart ends them')
   }
-  const store = createRedisStore(openRedisClient({ ...redis, url, log }))
+  const store = createRedisStore(openRedisClient({ ...redis, url, log }), log)
   try {
     await store.ready()
     return config.oauth.mode === 'broker'

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { Compile } from 'typebox/compile'
+import { defineRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
 import type { MinuteWindow } from './minute-window.ts'
 
@@ -33,7 +33,7 @@ const MessageSchema = Type.Object({
   values: Type.Array(ValueSchema, { maxItems: MAX_VALUES })
 })
 export type Message = Static<typeof MessageSchema>
-const messages = Compile(MessageSchema)
+const messageRecord = defineRecord('message about limits', MessageSchema)
 
 /** The values that the replicas tell each other. */
 export interface GossipState {
@@ -44,6 +44,8 @@ export interface GossipState {
   /** Forgets the gauges of a replica: those that were not in heartbeat number `exceptHeartbeat`, or all. */
   forget (replicaId: string, exceptHeartbeat?: number): void
 }
+
+export type GossipStore = Pick<Store, 'publish' | 'subscribe' | 'reportUnreadable'>
 
 export interface GossipOptions {
   replicaId: string
@@ -56,7 +58,7 @@ export interface GossipOptions {
  * lost or repeated message does no harm, and each heartbeat repeats all of them.
  */
 export class Gossip {
-  readonly #store: Pick<Store, 'publish'>
+  readonly #store: GossipStore
   readonly #options: GossipOptions
   readonly #state: GossipState
   readonly #stopHeartbeats: () => void
@@ -69,7 +71,7 @@ export class Gossip {
   #heartbeat = 0
   #closed = false
 
-  constructor (store: Pick<Store, 'publish' | 'subscribe'>, options: GossipOptions, state: GossipState) {
+  constructor (store: GossipStore, options: GossipOptions, state: GossipState) {
     this.#store = store
     this.#options = options
     this.#state = state
@@ -155,7 +157,9 @@ export class Gossip {
   }
 
   #receive (text: string): void {
-    const message = this.#closed ? undefined : parseMessage(text)
+    if (this.#closed) return
+    if (text.length > MAX_MESSAGE_LENGTH) return
+    const message = messageRecord.parse(this.#store, text)
     if (message === undefined || message.from === this.#options.replicaId) return
     if (!this.#replicas.has(message.from) && this.#replicas.size >= MAX_REPLICAS) return
     this.#replicas.set(message.from, this.#options.now())
@@ -164,16 +168,5 @@ export class Gossip {
     if (!message.wantsSnapshot) return
     this.#snapshotDue = true
     this.scheduleFlush()
-  }
-}
-
-/** Returns undefined for text that is no such message, for instance one of another version of Seed. */
-function parseMessage (text: string): Message | undefined {
-  if (text.length > MAX_MESSAGE_LENGTH) return undefined
-  try {
-    const message: unknown = JSON.parse(text)
-    return messages.Check(message) ? message : undefined
-  } catch {
-    return undefined
   }
 }

@@ -1,10 +1,9 @@
 import type { Log } from '../logging/log.ts'
-import type { Store } from '../store/store.ts'
 import { Counter } from './shared-counter.ts'
 import type { FamilyHost } from './family-host.ts'
 import { Gauge } from './shared-gauge.ts'
 import { Gossip } from './gossip.ts'
-import type { Message, Value } from './gossip.ts'
+import type { GossipStore, Message, Value } from './gossip.ts'
 import { MinuteWindow } from './minute-window.ts'
 
 /** A gauge is announced at the second tick after its change: 12 to 24 ms later. */
@@ -38,7 +37,7 @@ export type SharedCounters = ReturnType<typeof createSharedCounters>
 
 /** Starts at once; declare the families right after. */
 export function createSharedCounters (
-  store: Pick<Store, 'publish' | 'subscribe'>,
+  store: GossipStore,
   options: SharedCountersOptions
 ) {
   const { replicaId, log, now = () => performance.now(), wallClock = Date.now } = options

@@ -1,3 +1,5 @@
+import type { Log } from '../logging/log.ts'
+import { createUnreadableReport } from './record.ts'
 import { StoreUnavailableError } from './store.ts'
 import type { Store } from './store.ts'
 
@@ -8,6 +10,8 @@ export interface MemoryStoreOptions {
   /** Milliseconds since the epoch. */
   now?: () => number
   maxKeys?: number
+  /** Without it, unreadable values are ignored in silence. */
+  log?: Pick<Log, 'warn'>
 }
 
 interface Entry {
@@ -25,12 +29,13 @@ interface Entry {
  *
  * Each method does its work before its first await, so the event loop makes it atomic.
  */
-export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS }: MemoryStoreOptions = {}): Store {
+export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: MemoryStoreOptions = {}): Store {
   const entries = new Entries(now, maxKeys)
   const subscribers = new Map<string, Array<(message: string) => void>>()
 
   return {
     kind: 'memory',
+    reportUnreadable: createUnreadableReport(log, now),
 
     async get (key) {
       return entries.find(key)?.value

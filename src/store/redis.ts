@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Log } from '../logging/log.ts'
+import { createUnreadableReport } from './record.ts'
 import type { RedisClient } from './redis-client.ts'
 import { defineScripts } from './redis-scripts.ts'
 import type { LogPage } from './redis-scripts.ts'
@@ -15,7 +17,7 @@ const PAGE_BYTES = 1024 * 1024
  * Every error of Redis means "unavailable", never "not found": a replica that refuses writes (READONLY), a dataset
  * that is being loaded (LOADING), a full memory (OOM), a failed save (MISCONF), a wrong password.
  */
-export function createRedisStore (client: RedisClient): Store {
+export function createRedisStore (client: RedisClient, log: Pick<Log, 'warn'>): Store {
   const redis = client.commands
   defineScripts(redis)
   const subscriber = new RedisSubscriber(client)
@@ -36,6 +38,7 @@ export function createRedisStore (client: RedisClient): Store {
 
   return {
     kind: 'redis',
+    reportUnreadable: createUnreadableReport(log),
 
     async get (key) {
       return await run(redis.get(key)) ?? undefined

@@ -81,6 +81,14 @@ export interface Store {
    */
   subscribe (channel: string, onMessage: (message: string) => void, onGap: () => void): void
 
+  /**
+   * Logs that a value or message of this kind cannot be read (record.ts). The log has one line a minute for each kind,
+   * without the content.
+   *
+   * @param consequence by default that it is ignored
+   */
+  reportUnreadable (kind: string, consequence?: string): void
+
   /** Resolves if the store can serve reads and writes now. */
   ping (): Promise<void>
 

@@ -1,8 +1,7 @@
 import { Type } from 'typebox'
-import { Compile } from 'typebox/compile'
 import { digest } from '../crypto/hash.ts'
-import { parseJson } from '../json/parse-json.ts'
 import { keys } from '../store/keys.ts'
+import { defineRecord } from '../store/record.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 
@@ -18,7 +17,9 @@ export type Revocations = ReturnType<typeof createRevocations>
 const CHANNEL = 'revocations'
 
 /** The keys are called `names`, which replicas of earlier versions read during a rolling upgrade. */
-const message = Compile(Type.Object({ names: Type.Array(Type.String()), issuedUntil: Type.Number() }))
+const message = defineRecord('message about revocations', Type.Object({
+  names: Type.Array(Type.String()), issuedUntil: Type.Number()
+}))
 
 /** The largest ACCESS_TOKEN_TTL: Seed accepts its own tokens up to this age, whatever the setting is today. */
 export const MAX_OWN_LIFETIME_SECONDS = 86_400
@@ -45,6 +46,13 @@ export function markTtlSeconds (maxLifetimeSeconds: number): number {
  * @param ttlSeconds how long a mark lasts by default (markTtlSeconds)
  */
 export function createRevocations (store: Store, ttlSeconds: number) {
+  /** Returns until when a mark revokes. One that cannot be read revokes all: it is there because of a revocation. */
+  function readMark (mark: string): number {
+    if (/^\d{1,16}$/.test(mark)) return Number(mark)
+    store.reportUnreadable('revocation mark', 'it revokes all tokens that it is about')
+    return Infinity
+  }
+
   return {
     /** Revokes all tokens with these keys, or those issued up to `issuedUntil` (seconds since the epoch). */
     async revoke (
@@ -58,7 +66,7 @@ export function createRevocations (store: Store, ttlSeconds: number) {
     async isRevoked (revocationKeys: string[], issuedAt: number): Promise<boolean> {
       try {
         const marks = await Promise.all(revocationKeys.map((key) => store.get(keys.revoked(key))))
-        return marks.some((mark) => mark !== undefined && issuedAt <= Number(mark))
+        return marks.some((mark) => mark !== undefined && issuedAt <= readMark(mark))
       } catch (err) {
         if (err instanceof StoreUnavailableError) return false
         throw err
@@ -68,8 +76,7 @@ export function createRevocations (store: Store, ttlSeconds: number) {
     /** Calls `listener` on every replica for each revocation, and with undefined when some may have been missed. */
     onRevoked (listener: (revocation: Revocation | undefined) => unknown): void {
       store.subscribe(CHANNEL, (text) => {
-        const received = parseJson(message, text)
-        // A message that Seed did not write says nothing.
+        const received = message.parse(store, text)
         if (received !== undefined) listener({ revocationKeys: received.names, issuedUntil: received.issuedUntil })
       }, () => { listener(undefined) })
     }

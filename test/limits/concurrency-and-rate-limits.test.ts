@@ -206,7 +206,8 @@ t.test('a burst over two replicas with Redis: at least the limit is admitted, an
   const max = 600
   const keyPrefix = `seed-test:${randomUUID()}:`
   const replicas = ['a', 'b'].map((replicaId) => {
-    const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix, log: { info () {}, error () {} } }))
+    const log = { info () {}, warn () {}, error () {} }
+    const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix, log }), log)
     const counters = createSharedCounters(store, { replicaId })
     t.teardown(async () => {
       await counters.close()

@@ -14,7 +14,7 @@ export const BACK = 'Redis is reachable again'
 export const PATIENT = { commandTimeoutMs: 10_000 }
 
 export interface Line {
-  level: 'info' | 'error'
+  level: 'info' | 'warn' | 'error'
   msg: string
   host?: string
   reason?: string
@@ -26,15 +26,9 @@ export function openStore (t: Test, url: string, keyPrefix = 'seed:', options: P
   lines: Line[]
 } {
   const lines: Line[] = []
-  const store = createRedisStore(openRedisClient({
-    url,
-    keyPrefix,
-    log: {
-      info: (obj, msg) => lines.push({ level: 'info', msg, ...obj }),
-      error: (obj, msg) => lines.push({ level: 'error', msg, ...obj })
-    },
-    ...options
-  }))
+  const write = (level: Line['level']) => (fields: object, msg: string) => { lines.push({ level, msg, ...fields }) }
+  const log = { info: write('info'), warn: write('warn'), error: write('error') }
+  const store = createRedisStore(openRedisClient({ url, keyPrefix, log, ...options }), log)
   t.teardown(() => store.close())
   return { store, lines }
 }

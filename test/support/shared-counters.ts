@@ -1,10 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Message } from '../../src/limits/gossip.ts'
+import type { GossipStore, Message } from '../../src/limits/gossip.ts'
 import { createSharedCounters } from '../../src/limits/shared-counters.ts'
 import type { SharedCounters, SharedCountersOptions } from '../../src/limits/shared-counters.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
-import type { Store } from '../../src/store/store.ts'
 import type { Test } from 'tap'
 
 /** Replicas on one memory store, whose timers run only by `elapse`. The minute begins with the test. */
@@ -52,7 +51,8 @@ export function startCounting (t: Test) {
     const { aheadMs = 0, ...others } = options
     let dead = false
     let onGap = (): void => {}
-    const own: Pick<Store, 'publish' | 'subscribe'> = {
+    const own: GossipStore = {
+      reportUnreadable: store.reportUnreadable,
       async publish (channel, message) {
         if (dead) return
         if (state.away) throw new StoreUnavailableError()

@@ -1,7 +1,21 @@
 import type { JSONRPCResponse } from '@modelcontextprotocol/server'
+import { Type } from 'typebox'
 import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
+import { defineRecord } from '../../store/record.ts'
 import type { Cluster } from './cluster.ts'
+
+/** A JSON-RPC response (JSON-RPC 2.0 section 5). */
+const answerRecord = defineRecord("client's answer", Type.Union([
+  Type.Object({
+    jsonrpc: Type.Literal('2.0'), id: Type.String(), result: Type.Record(Type.String(), Type.Unknown())
+  }),
+  Type.Object({
+    jsonrpc: Type.Literal('2.0'),
+    id: Type.String(),
+    error: Type.Object({ code: Type.Integer(), message: Type.String() })
+  })
+]))
 
 const RESPONSE_TTL_SECONDS = 300
 /** Finds responses whose message was lost. */
@@ -26,8 +40,9 @@ export function createClientRequests ({ store, replicas, runInBackground }: Clus
   async function poll (id: string): Promise<void> {
     const request = pending.get(id)
     if (request === undefined) return
-    const response = await store.take(keys.answer(request.session, id))
-    if (response !== undefined) resolve(id, JSON.parse(response) as JSONRPCResponse)
+    const text = await store.take(keys.answer(request.session, id))
+    const response = text === undefined ? undefined : answerRecord.parse(store, text)
+    if (response !== undefined) resolve(id, response as JSONRPCResponse)
   }
 
   function pollAll (): void {

@@ -1,6 +1,8 @@
 import type { JSONRPCNotification, ServerEvent, ServerEventBus } from '@modelcontextprotocol/server'
+import { Type } from 'typebox'
 import { createCoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
+import { defineRecord } from '../../store/record.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Cluster } from './cluster.ts'
 
@@ -13,10 +15,16 @@ export interface ChangeLogLog {
   warn (fields: object, message: string): void
 }
 
+const changeRecord = defineRecord('list or resource change', Type.Union([
+  Type.Object({ kind: Type.Enum(['tools_list_changed', 'prompts_list_changed', 'resources_list_changed']) }),
+  Type.Object({ kind: Type.Literal('resource_updated'), uri: Type.String() })
+]))
+
 type Listener = (number: number, event: ServerEvent) => void
 
 interface ChangesRead {
-  changes: Array<[number: number, event: ServerEvent]>
+  /** Without an event where the entry could not be read. */
+  changes: Array<[number: number, event: ServerEvent | undefined]>
   /** The number of the newest change; 0 where there is none. */
   newest: number
 }
@@ -44,7 +52,7 @@ export function createChangeLog (
 
   async function since (number: number): Promise<ChangesRead> {
     const { entries, newest } = await store.entries(keys.changes(), number)
-    return { changes: entries.map(([at, text]) => [at, JSON.parse(text) as ServerEvent]), newest }
+    return { changes: entries.map(([at, text]) => [at, changeRecord.parse(store, text)]), newest }
   }
 
   async function newest (): Promise<number> {
@@ -61,7 +69,7 @@ export function createChangeLog (
     }
     for (const [number, event] of read.changes) {
       last = number
-      for (const listener of listeners) listener(number, event)
+      if (event !== undefined) for (const listener of listeners) listener(number, event)
     }
   }
 

@@ -1,16 +1,17 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { Compile } from 'typebox/compile'
 import { randomId } from '../../crypto/hash.ts'
-import { parseJson } from '../../json/parse-json.ts'
 import { keys } from '../../store/keys.ts'
+import { defineRecord } from '../../store/record.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
 
 const Session = Type.String()
 const Stream = Type.String()
 /** A position in a session's queue, with the stream that reads it. */
-const Reading = { session: Session, reader: Type.String(), position: Type.String() }
+const Reading = {
+  session: Session, reader: Type.String(), position: Type.String({ pattern: '^s\\.[0-9]{1,15}\\.[0-9]{1,15}$' })
+}
 
 /** A message from one replica to another, or to all. */
 const MessageSchema = Type.Union([
@@ -41,7 +42,7 @@ const MessageSchema = Type.Union([
 
 export type ReplicaMessage = Static<typeof MessageSchema>
 
-const messages = Compile(MessageSchema)
+const messageRecord = defineRecord('message between replicas', MessageSchema)
 
 const HEARTBEAT_MS = 2_000
 /** A replica counts as dead after three missed heartbeats. */
@@ -60,8 +61,7 @@ export function createReplicas (store: Store, runInBackground: (work: Promise<un
   const gapListeners: Array<() => void> = []
 
   function receive (text: string): void {
-    const message = parseJson(messages, text)
-    // Seed did not write it, or a newer version did.
+    const message = messageRecord.parse(store, text)
     if (message === undefined) return
     for (const listener of messageListeners) listener(message)
   }

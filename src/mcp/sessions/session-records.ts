@@ -1,6 +1,8 @@
+import { Type } from 'typebox'
 import { keys } from '../../store/keys.ts'
+import { defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
-import { SessionNotFoundError } from './session.ts'
+import { SessionNotFoundError, SessionSchema } from './session.ts'
 import type { Session, SessionOptions } from './session.ts'
 
 /** A session and its record's text, which a later compare-and-set expects. */
@@ -11,6 +13,8 @@ export interface SessionRecord {
 
 /** Version of the record's format. Records of another version count as absent, so their clients start a new session. */
 const FORM = 1
+
+const sessionRecord = defineRecord('session', Type.Object({ form: Type.Literal(FORM), ...SessionSchema.properties }))
 
 export type SessionRecords = ReturnType<typeof createSessionRecords>
 
@@ -36,10 +40,11 @@ export function createSessionRecords (
   }
 
   async function read (digest: string): Promise<SessionRecord | undefined> {
-    const text = await store.get(keys.session(digest))
-    if (text === undefined) return undefined
-    const { form, ...session } = JSON.parse(text) as Session & { form: number }
-    return form === FORM && ttlSeconds(session) > 0 ? { text, session } : undefined
+    const stored = await sessionRecord.find(store, keys.session(digest))
+    if (stored === undefined) return undefined
+    const { form, ...session } = stored.value
+    // A record under another session's key would let its client into this one.
+    return session.digest === digest && ttlSeconds(session) > 0 ? { text: stored.text, session } : undefined
   }
 
   return {

@@ -1,26 +1,31 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { HttpError } from '../../errors/http-error.ts'
 
-/** The client as initialize described it. */
-export interface ClientDescription {
-  clientInfo: { name: string, version: string }
-  capabilities: Record<string, unknown>
+const ClientDescriptionSchema = Type.Object({
+  clientInfo: Type.Object({ name: Type.String(), version: Type.String() }),
+  capabilities: Type.Record(Type.String(), Type.Unknown()),
   /** The negotiated revision. */
-  protocolVersion: string
-}
+  protocolVersion: Type.String()
+})
+/** The client as initialize described it. */
+export type ClientDescription = Static<typeof ClientDescriptionSchema>
 
-export interface Session extends ClientDescription {
+export const SessionSchema = Type.Object({
+  ...ClientDescriptionSchema.properties,
   /** SHA-256 of the session id: its name in the store, in messages and in logs. */
-  digest: string
-  principalKey: string
+  digest: Type.String(),
+  principalKey: Type.String(),
   /** The lowest severity of log messages that the client wants (logging/setLevel). */
-  logLevel: string | undefined
+  logLevel: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** URIs of resources (resources/subscribe); absent until the first subscription. */
-  subscriptions?: readonly string[]
+  subscriptions: Type.Optional(Type.ReadonlyObject(Type.Array(Type.String()))),
   /** Milliseconds since the epoch. */
-  createdAt: number
+  createdAt: Type.Number(),
   /** Milliseconds since the epoch; renewed once in a while, not by every request. */
-  lastSeenAt: number
-}
+  lastSeenAt: Type.Number()
+})
+export type Session = Static<typeof SessionSchema>
 
 /** A session by its name in the store. */
 export type SessionRef = Pick<Session, 'digest'>

@@ -10,6 +10,7 @@ import { SessionNotFoundError } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { formatPosition } from './event-id.ts'
 import type { StandalonePosition } from './event-id.ts'
+import { isMessage } from './stream-record.ts'
 
 /** The services that all standalone streams of this process share. */
 export interface StandaloneServices {
@@ -159,16 +160,16 @@ export class StandaloneStream {
     if (queued.newest < position.queue) position.queue = 0
     const changed = await changes.since(position.changes)
     if (changed.newest < position.changes) position.changes = 0
-    if (changed.changes.some(([, { kind }]) => kind === 'resource_updated')) await this.#readSubscriptions()
+    if (changed.changes.some(([, event]) => event?.kind === 'resource_updated')) await this.#readSubscriptions()
     for (const [number, text] of queued.entries) {
       if (number > this.#limit.queue) break
       position.queue = number
-      this.#write(text)
+      if (isMessage(store, text)) this.#write(text)
     }
     for (const [number, event] of changed.changes) {
       if (number > this.#limit.changes) break
       position.changes = number
-      if (this.#isWanted(event)) this.#write(JSON.stringify(toNotification(event)))
+      if (event !== undefined && this.#isWanted(event)) this.#write(JSON.stringify(toNotification(event)))
     }
     const hasMore = Math.min(queued.newest, this.#limit.queue) > position.queue ||
       Math.min(changed.newest, this.#limit.changes) > position.changes

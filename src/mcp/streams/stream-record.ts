@@ -1,17 +1,24 @@
-import type { RequestId } from '@modelcontextprotocol/server'
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { keys } from '../../store/keys.ts'
+import { defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
 
-/** The state of a call's stream, which the store holds beside the stream's events. */
-export interface StreamRecord {
-  requests: RequestId[]
+const StreamRecordSchema = Type.Object({
+  requests: Type.Array(Type.Union([Type.String(), Type.Number()])),
   /** The number of the last event, once the stream is complete. */
-  closed?: number
+  closed: Type.Optional(Type.Integer()),
   /** Some events could not be stored: the stream cannot be resumed completely. */
-  lost?: true
+  lost: Type.Optional(Type.Literal(true)),
   /** Offset between the client's event numbers and those in the store. */
-  shift?: number
-}
+  shift: Type.Optional(Type.Integer())
+})
+/** The state of a call's stream, which the store holds beside the stream's events. */
+export type StreamRecord = Static<typeof StreamRecordSchema>
+
+const streamRecord = defineRecord("state of a call's stream", StreamRecordSchema)
+
+const messageRecord = defineRecord('message of a stream', Type.Object({ jsonrpc: Type.Literal('2.0') }))
 
 /** Events that the store holds of one stream. */
 export const MAX_EVENTS = 1_000
@@ -27,8 +34,12 @@ export interface StreamName {
 }
 
 export async function readStreamRecord (store: Store, name: StreamName): Promise<StreamRecord | undefined> {
-  const text = await store.get(keys.stream(name.session, name.stream))
-  return text === undefined ? undefined : JSON.parse(text) as StreamRecord
+  return (await streamRecord.find(store, keys.stream(name.session, name.stream)))?.value
+}
+
+/** Whether an entry of a log is a message for the client. What is not would end up in the client's parser. */
+export function isMessage (store: Store, text: string): boolean {
+  return messageRecord.parse(store, text) !== undefined
 }
 
 export async function saveStreamRecord (

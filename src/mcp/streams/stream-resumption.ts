@@ -8,7 +8,9 @@ import type { Session } from '../sessions/session.ts'
 import { formatCallEventId } from './event-id.ts'
 import type { CallEventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
-import { CLOSED_TTL_SECONDS, MAX_EVENTS, RETRY_MS, readStreamRecord, saveStreamRecord } from './stream-record.ts'
+import {
+  CLOSED_TTL_SECONDS, MAX_EVENTS, RETRY_MS, isMessage, readStreamRecord, saveStreamRecord
+} from './stream-record.ts'
 import type { StreamName, StreamRecord } from './stream-record.ts'
 
 export interface ResumedStreamsOptions {
@@ -135,7 +137,7 @@ class ResumedStream {
     const { entries } = await store.entries(keys.events(session, stream), Math.max(0, this.#lastRead - shift))
     for (const [number, data] of entries) {
       this.#lastRead = number + shift
-      this.#connection.write({ data, id: formatCallEventId(stream, this.#lastRead) })
+      if (isMessage(store, data)) this.#connection.write({ data, id: formatCallEventId(stream, this.#lastRead) })
     }
     if (record.closed !== undefined) {
       if (this.#lastRead >= record.closed) this.#connection.end()

@@ -1,4 +1,6 @@
 import type { JWK } from 'jose'
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import type { ConfiguredClient } from '../../config/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri } from '../protocol/redirect-uri.ts'
@@ -8,18 +10,23 @@ import type { MetadataDocuments } from './metadata-document-cache.ts'
 import { REGISTERED_PREFIX } from './registrations.ts'
 import type { Registrations } from './registrations.ts'
 
+/**
+ * The source of a client: `configured` by the operator, `registered` by itself, published as a metadata `document`, or
+ * `unregistered`. An unregistered client may use any id (Claude Code does) and is confined to loopback redirect URIs.
+ */
+export const ClientKindSchema = Type.Enum(['configured', 'registered', 'document', 'unregistered'])
+
+export const ClientAuthMethodSchema = Type.Enum([
+  'none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'
+])
+
 export interface Client {
-  /**
-   * The source of the client: `configured` by the operator, `registered` by itself, published as a metadata
-   * `document`, or `unregistered`. An unregistered client may use any id (Claude Code does) and is confined to
-   * loopback redirect URIs.
-   */
-  kind: 'configured' | 'registered' | 'document' | 'unregistered'
+  kind: Static<typeof ClientKindSchema>
   id: string
   /** Safe to show to people, but unverified unless the client is configured. */
   name: string
   redirectUris: readonly string[]
-  authMethod: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
+  authMethod: Static<typeof ClientAuthMethodSchema>
   /** SHA-256 of the secret, base64url. */
   secretHash: string | undefined
   jwks: { keys: JWK[] } | undefined

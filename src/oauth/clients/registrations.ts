@@ -1,7 +1,9 @@
 import { digest, randomId } from '../../crypto/hash.ts'
 import { canonicalJson } from '../../json/canonical-json.ts'
+import { RegisterResponseSchema } from '../../schemas/register.ts'
 import type { RegisteredClient } from '../../schemas/register.ts'
 import { keys } from '../../store/keys.ts'
+import { defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
 
 /**
@@ -16,6 +18,9 @@ export const REGISTERED_PREFIX = 'seed-'
 /** Life of a registration that is never used. */
 const UNUSED_TTL_SECONDS = 86_400
 
+/** The record is the response that the client got. */
+const clientRecord = defineRecord('registered client', RegisterResponseSchema)
+
 export type Registrations = ReturnType<typeof createRegistrations>
 
 /**
@@ -25,8 +30,7 @@ export type Registrations = ReturnType<typeof createRegistrations>
  */
 export function createRegistrations (store: Store, ttlSeconds: number, now: () => number = Date.now) {
   async function find (clientId: string): Promise<RegisteredClient | undefined> {
-    const record = await store.get(keys.client(clientId))
-    return record === undefined ? undefined : JSON.parse(record) as RegisteredClient
+    return (await clientRecord.find(store, keys.client(clientId)))?.value
   }
 
   return {

@@ -22,8 +22,15 @@ export function createStoredKeyring (store: Store): FindKeyring {
   async function findSecret (): Promise<string> {
     for (;;) {
       const secret = await store.get(keys.secret())
-      if (secret !== undefined) return secret
-      await store.setIfAbsent(keys.secret(), randomId(32), TEN_YEARS_SECONDS)
+      if (secret === undefined) {
+        await store.setIfAbsent(keys.secret(), randomId(32), TEN_YEARS_SECONDS)
+      } else if (/^[\w-]{43}$/.test(secret)) {
+        return secret
+      } else {
+        // Anyone could have guessed it.
+        store.reportUnreadable('secret', 'it is replaced, and users sign in again')
+        await store.compareAndSet(keys.secret(), secret, randomId(32), TEN_YEARS_SECONDS)
+      }
     }
   }
 

@@ -1,3 +1,5 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { digest } from '../../crypto/hash.ts'
 import { LimitError } from '../../errors/http-error.ts'
 import { clientAddressKey, clientNetworkKey } from '../../net/addresses.ts'
@@ -5,12 +7,13 @@ import { keys } from '../../store/keys.ts'
 import { ignoreOutage } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
 
-/** The entry of a sign-in in the sets that count it. */
-export interface UnfinishedSignIn {
-  id: string
+export const UnfinishedSignInSchema = Type.Object({
+  id: Type.String(),
   /** Digests of an address and of its network. */
-  countedUnder: readonly string[]
-}
+  countedUnder: Type.ReadonlyObject(Type.Array(Type.String()))
+})
+/** The entry of a sign-in in the sets that count it. */
+export type UnfinishedSignIn = Static<typeof UnfinishedSignInSchema>
 
 /** As long as anything of an unfinished sign-in is in the store. */
 export const UNFINISHED_SECONDS = 960

@@ -1,16 +1,21 @@
 import { hash } from 'node:crypto'
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { keys } from '../../../store/keys.ts'
+import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import { GrantSchema } from './grant.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 
-export interface CodeBinding {
-  grant: Grant
-  redirectUri: string
-  codeChallenge: string
-}
+const CodeBindingSchema = Type.Object({
+  grant: GrantSchema,
+  redirectUri: Type.String(),
+  codeChallenge: Type.String()
+})
+export type CodeBinding = Static<typeof CodeBindingSchema>
 
 /** The parameters of a token request that a code is redeemed with. */
 export interface CodeRedemption {
@@ -19,15 +24,21 @@ export interface CodeRedemption {
   codeVerifier: string
 }
 
-type CodeRecord = CodeBinding & { used: false } | UsedCode
+const UnusedCodeSchema = Type.Object({ used: Type.Literal(false), ...CodeBindingSchema.properties })
 
 /** Remains of a redeemed code: enough to end its grant when it is used again. */
-interface UsedCode {
-  used: true
-  grant: Pick<Grant, 'id' | 'clientId'>
-  redirectUri: string
-  codeChallenge: string
-}
+const UsedCodeSchema = Type.Object({
+  used: Type.Literal(true),
+  grant: Type.Object({ id: Type.String(), clientId: Type.String() }),
+  redirectUri: Type.String(),
+  codeChallenge: Type.String()
+})
+type UsedCode = Static<typeof UsedCodeSchema>
+
+const CodeRecordSchema = Type.Union([UnusedCodeSchema, UsedCodeSchema])
+type CodeRecord = Static<typeof CodeRecordSchema>
+
+const codeRecord = defineRecord('authorization code', CodeRecordSchema)
 
 export type AuthorizationCodes = ReturnType<typeof createAuthorizationCodes>
 
@@ -71,9 +82,9 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
     /** @throws OAuthError invalid_grant */
     async redeem (code: string, presented: CodeRedemption): Promise<Grant> {
       const key = keys.code(digest(code))
-      const text = await store.get(key)
-      if (text === undefined) throw invalidGrant('it is unknown, expired or was tried too often')
-      const record = JSON.parse(text) as CodeRecord
+      const stored = await codeRecord.find(store, key)
+      if (stored === undefined) throw invalidGrant('it is unknown, expired or was tried too often')
+      const { value: record, text } = stored
       await checkBinding(code, record, presented)
       if (record.used || !await store.compareAndSet(key, text, JSON.stringify(toUsedCode(record)), USED_TTL_SECONDS)) {
         // The right client with the right verifier, for the second time: one of the two stole it.

@@ -1,6 +1,7 @@
 import type { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
 import { clientKey, grantKey, subjectKey } from '../../../tokens/revocations.ts'
+import { grantRecord } from './grant.ts'
 import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
 import { clientIndex, indexKeys, sidIndex, subjectIndex } from './grant-index.ts'
 import type { GrantsOptions } from './grants-options.ts'
@@ -48,12 +49,11 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
 
   /** Takes a grant out of the store and its indexes. @returns undefined when it was not there */
   async function endGrant (id: string): Promise<Grant | undefined> {
-    const record = await store.get(keys.grant(id))
-    if (record === undefined) return undefined
-    const grant = JSON.parse(record) as Grant
-    await Promise.all(indexKeys(grant).map(async (key) => { await store.removeMember(key, id) }))
+    const stored = await grantRecord.find(store, keys.grant(id))
+    if (stored === undefined) return undefined
+    await Promise.all(indexKeys(stored.value).map(async (key) => { await store.removeMember(key, id) }))
     await store.delete(keys.grant(id))
-    return grant
+    return stored.value
   }
 
   /** Marks that end what an owner has so far, access tokens included. Each grant has a mark of its own as well. */

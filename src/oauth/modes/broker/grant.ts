@@ -1,43 +1,51 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
+import { defineRecord } from '../../../store/record.ts'
+import { ClientAuthMethodSchema, ClientKindSchema } from '../../clients/clients.ts'
 import type { Client } from '../../clients/clients.ts'
+
+export const GrantSchema = Type.Object({
+  id: Type.String(),
+  clientId: Type.String(),
+  /** The client as it was at the sign-in: a grant is never used by a client that proves less (see isSameClient). */
+  clientKind: ClientKindSchema,
+  clientAuthMethod: ClientAuthMethodSchema,
+  /** `sub` at the provider. */
+  subject: Type.String(),
+  /** Space-separated. */
+  scope: Type.String(),
+  /** The provider's claims about the person, for access rules and access tokens. */
+  claims: Type.Record(Type.String(), Type.Unknown()),
+  /** The session at the provider, for back-channel logout. */
+  sid: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
+  /** Whether the client gets refresh tokens. */
+  refreshes: Type.Boolean(),
+  /** Seconds since the epoch. */
+  createdAt: Type.Integer(),
+  /** Seconds since the epoch; refreshing does not move it. */
+  expiresAt: Type.Integer(),
+  /** The provider's tokens (StoredTokens), sealed. */
+  upstream: Type.String(),
+  /** Makes the MACs of its refresh tokens unpredictable to holders of SEED_SECRET alone. */
+  salt: Type.String(),
+  /** Number of the current refresh token; each rotation adds one. */
+  number: Type.Integer(),
+  /** Id of the key that made the current refresh token. */
+  keyId: Type.String(),
+  /** SHA-256 of the current refresh token. */
+  currentHash: Type.String(),
+  /** Milliseconds since the epoch: when the current refresh token replaced the one before. */
+  rotatedAt: Type.Integer()
+})
 
 /**
  * A person's permission for a client to act on their behalf, from the sign-in until it is revoked or expires. Access
  * tokens and refresh tokens are issued from it. It also holds the provider's own tokens, sealed.
  */
-export interface Grant {
-  id: string
-  clientId: string
-  /** The client as it was at the sign-in: a grant is never used by a client that proves less (see isSameClient). */
-  clientKind: Client['kind']
-  clientAuthMethod: Client['authMethod']
-  /** `sub` at the provider. */
-  subject: string
-  /** Space-separated. */
-  scope: string
-  /** The provider's claims about the person, for access rules and access tokens. */
-  claims: Record<string, unknown>
-  /** The session at the provider, for back-channel logout. */
-  sid?: string | undefined
-  /** Whether the client gets refresh tokens. */
-  refreshes: boolean
-  /** Seconds since the epoch. */
-  createdAt: number
-  /** Seconds since the epoch; refreshing does not move it. */
-  expiresAt: number
-  /** The provider's tokens (StoredTokens), sealed. */
-  upstream: string
-  /** Makes the MACs of its refresh tokens unpredictable to holders of SEED_SECRET alone. */
-  salt: string
-  /** Number of the current refresh token; each rotation adds one. */
-  number: number
-  /** Id of the key that made the current refresh token. */
-  keyId: string
-  /** SHA-256 of the current refresh token. */
-  currentHash: string
-  /** Milliseconds since the epoch: when the current refresh token replaced the one before. */
-  rotatedAt: number
-}
+export type Grant = Static<typeof GrantSchema>
+
+export const grantRecord = defineRecord('grant', GrantSchema)
 
 /** The properties of a client that its grants are bound to. */
 export type GrantClient = Pick<Client, 'id' | 'kind' | 'authMethod'>

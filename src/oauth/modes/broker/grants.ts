@@ -1,6 +1,7 @@
 import { keys } from '../../../store/keys.ts'
 import { clientKey, grantKey, subjectKey } from '../../../tokens/revocations.ts'
 import { randomId } from '../../../crypto/hash.ts'
+import { grantRecord } from './grant.ts'
 import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
 import type { GrantsOptions } from './grants-options.ts'
 import { createGrantRevocation } from './grant-revocation.ts'
@@ -32,9 +33,9 @@ export function createGrants (options: GrantsOptions) {
 
   /** Returns a grant that is live: stored, and older than no revocation of its person or client. */
   async function find (grantId: string): Promise<StoredGrant | undefined> {
-    const record = await store.get(keys.grant(grantId))
-    if (record === undefined) return undefined
-    const grant = JSON.parse(record) as Grant
+    const stored = await grantRecord.find(store, keys.grant(grantId))
+    if (stored === undefined) return undefined
+    const { value: grant, text: record } = stored
     const owners = [subjectKey(grant.subject), clientKey(grant.clientId)]
     return await revocations.isRevoked(owners, grant.createdAt) ? undefined : { grant, record }
   }

@@ -1,21 +1,49 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { keys } from '../../../store/keys.ts'
+import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { OtherBrowserError, SignInExpiredError } from '../../../errors/sign-in-errors.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import { ClientAuthMethodSchema, ClientKindSchema } from '../../clients/clients.ts'
 import { SIGN_IN_COOKIE } from '../sign-in.ts'
 import type { AllowedRequest, BrowserCookie } from '../sign-in.ts'
+import { UnfinishedSignInSchema } from '../unfinished-sign-ins.ts'
 
-/** The part of a request that is needed once the provider has answered. */
-type PendingRequest = Omit<AllowedRequest, 'nonce' | 'prompt' | 'loginHint'>
+/** A member that JSON leaves out where it is undefined. */
+const OptionalString = Type.Optional(Type.Union([Type.String(), Type.Undefined()]))
 
+const PendingRequestSchema = Type.Object({
+  client: Type.Object({
+    id: Type.String(),
+    kind: ClientKindSchema,
+    name: Type.String(),
+    refreshes: Type.Boolean(),
+    authMethod: ClientAuthMethodSchema
+  }),
+  redirectUri: Type.String(),
+  state: OptionalString,
+  codeChallenge: Type.String(),
+  scopes: Type.ReadonlyObject(Type.Array(Type.String())),
+  maxAge: OptionalString,
+  unfinished: UnfinishedSignInSchema
+})
+/** The part of a request (AllowedRequest) that is needed once the provider has answered. */
+type PendingRequest = Static<typeof PendingRequestSchema>
+
+const PendingSignInSchema = Type.Object({
+  request: PendingRequestSchema,
+  codeVerifier: Type.String(),
+  nonce: Type.String()
+})
 /** A sign-in whose browser is at the provider. */
-export interface PendingSignIn {
-  request: PendingRequest
-  codeVerifier: string
-  nonce: string
-}
+export type PendingSignIn = Static<typeof PendingSignInSchema>
 
-type SignInRecord = PendingSignIn & { browserHash: string }
+const signInRecord = defineRecord('pending sign-in', Type.Object({
+  ...PendingSignInSchema.properties,
+  /** SHA-256 of the cookie. */
+  browserHash: Type.String()
+}))
 
 export type ReadCookie = (name: string) => string | undefined
 
@@ -30,8 +58,8 @@ export function createPendingSignIns (store: Store) {
     /** @returns the cookie that the browser must bring back */
     async save (state: string, signIn: PendingSignIn): Promise<BrowserCookie> {
       const value = randomId(32)
-      const record: SignInRecord = { ...signIn, request: pendingPart(signIn.request), browserHash: digest(value) }
-      await store.set(keys.signIn(digest(state)), JSON.stringify(record), TTL_SECONDS)
+      const record = JSON.stringify({ ...signIn, request: pendingPart(signIn.request), browserHash: digest(value) })
+      await store.set(keys.signIn(digest(state)), record, TTL_SECONDS)
       return { name: cookieName(state), value, maxAgeSeconds: TTL_SECONDS }
     },
 
@@ -43,9 +71,9 @@ export function createPendingSignIns (store: Store) {
     async take (state: string | undefined, readCookie: ReadCookie): Promise<PendingSignIn & { cookieName: string }> {
       if (state === undefined) throw expired('the callback came without state')
       const key = keys.signIn(digest(state))
-      const text = await store.get(key)
-      if (text === undefined) throw expired('unknown, expired or used state')
-      const { browserHash, ...signIn } = JSON.parse(text) as SignInRecord
+      const stored = await signInRecord.find(store, key)
+      if (stored === undefined) throw expired('unknown, expired or used state')
+      const { browserHash, ...signIn } = stored.value
       const cookie = readCookie(cookieName(state))
       if (cookie === undefined || !timingSafeEquals(digest(cookie), browserHash)) {
         throw new OtherBrowserError('This sign-in was started in another browser',

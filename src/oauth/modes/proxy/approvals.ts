@@ -1,23 +1,28 @@
 import { hash } from 'node:crypto'
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { digest } from '../../../crypto/hash.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
+import { defineRecord } from '../../../store/record.ts'
 import { ignoreOutage } from '../../../store/store.ts'
 import type { Store } from '../../../store/store.ts'
 import type { AllowedRequest } from '../sign-in.ts'
-import { uncountUnfinished } from '../unfinished-sign-ins.ts'
-import type { UnfinishedSignIn } from '../unfinished-sign-ins.ts'
+import { UnfinishedSignInSchema, uncountUnfinished } from '../unfinished-sign-ins.ts'
 
-/** A sign-in that a person has allowed on the consent page, and whose code has not been redeemed yet. */
-export interface Approval {
-  clientId: string
-  redirectUriHash: string
+const ApprovalSchema = Type.Object({
+  clientId: Type.String(),
+  redirectUriHash: Type.String(),
   /** Shown on the consent page; space-separated. */
-  scope: string
+  scope: Type.String(),
   /** Seconds since the epoch. */
-  expiresAt: number
-  unfinished: UnfinishedSignIn
-}
+  expiresAt: Type.Integer(),
+  unfinished: UnfinishedSignInSchema
+})
+/** A sign-in that a person has allowed on the consent page, and whose code has not been redeemed yet. */
+export type Approval = Static<typeof ApprovalSchema>
+
+const approvalRecord = defineRecord('approval of a sign-in', ApprovalSchema)
 
 export type Approvals = ReturnType<typeof createApprovals>
 
@@ -54,9 +59,10 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
      */
     async take (codeVerifier: string, clientId: string, redirectUri: string): Promise<Approval> {
       const key = keyOf(challengeOf(codeVerifier))
-      const text = await store.get(key)
-      if (text === undefined) throw notApproved('code_verifier fits no sign-in that was allowed here and not redeemed')
-      const approval = JSON.parse(text) as Approval
+      const approval = (await approvalRecord.find(store, key))?.value
+      if (approval === undefined) {
+        throw notApproved('code_verifier fits no sign-in that was allowed here and not redeemed')
+      }
       if (approval.clientId !== clientId) throw notApproved('the sign-in was allowed for another client')
       if (approval.redirectUriHash !== digest(redirectUri)) {
         throw notApproved('redirect_uri is not the one of the authorization request')

@@ -1,28 +1,34 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import { randomId } from '../../../crypto/hash.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { TokenResponse } from '../../../schemas/token.ts'
 import { keys } from '../../../store/keys.ts'
+import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { RefreshToken, RefreshTokenClient, RefreshTokenFormat } from './refresh-token-format.ts'
 import type { FindKeyring } from '../stored-keyring.ts'
 
-/** The refresh tokens that follow one another from one sign-in. Without a record, none of them is good. */
-export interface RefreshFamily {
-  clientId: string
+const RefreshFamilySchema = Type.Object({
+  clientId: Type.String(),
   /** Shown on the consent page; space-separated. */
-  scope: string
+  scope: Type.String(),
   /** Number of the current refresh token. */
-  number: number
+  number: Type.Integer(),
   /** Milliseconds since the epoch: when the current refresh token replaced the one before. */
-  rotatedAt: number
+  rotatedAt: Type.Integer(),
   /** The response with the current refresh token, sealed; none for the first. */
-  response?: string
+  response: Type.Optional(Type.String()),
   /** Revocation keys of its latest access tokens. */
-  accessTokens: string[]
-}
+  accessTokens: Type.Array(Type.String())
+})
+/** The refresh tokens that follow one another from one sign-in. Without a record, none of them is good. */
+export type RefreshFamily = Static<typeof RefreshFamilySchema>
+
+const familyRecord = defineRecord('family of refresh tokens', RefreshFamilySchema)
 
 /** A family as it was read. `record` is its text in the store, for a compare-and-set. */
 export interface StoredFamily {
@@ -53,8 +59,8 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
   const { store, findKeyring, format, revocations, upstream, ttlSeconds, log, now = Date.now } = options
 
   async function find (familyId: string): Promise<StoredFamily | undefined> {
-    const record = await store.get(keys.refreshFamily(familyId))
-    return record === undefined ? undefined : { family: JSON.parse(record) as RefreshFamily, record }
+    const stored = await familyRecord.find(store, keys.refreshFamily(familyId))
+    return stored && { family: stored.value, record: stored.text }
   }
 
   /** @returns undefined for the first token of a family, and when the secret has changed since */
