@@ -1,0 +1,82 @@
+import t from 'tap'
+import { Type } from 'typebox'
+import { defineTool } from '../../src/define/tool.ts'
+import { modernRequest, openSession, postMcp, ready, startSeed } from '../support/seed.ts'
+
+/** Work that one caller can cause within the limits, over HTTP. */
+
+const EMPTY = Type.Object({})
+
+/** A filter expression as authors write it: a union that refers to itself. */
+const filter = {
+  anyOf: [
+    ...['and', 'or', 'xor', 'any'].map((op) => ({
+      type: 'object',
+      required: ['op', 'args'],
+      properties: { op: { const: op }, args: { type: 'array', items: { $ref: '#/$defs/filter' } } }
+    })),
+    { type: 'object', required: ['field', 'value'], properties: { field: { type: 'string' }, value: {} } }
+  ]
+}
+const search = defineTool({
+  name: 'search',
+  description: 'Takes a filter expression',
+  input: {
+    ...Type.Object({ filter: Type.Unknown() }), $defs: { filter }, properties: { filter: { $ref: '#/$defs/filter' } }
+  } as unknown as typeof EMPTY,
+  handler: () => 'found'
+})
+/** An expression of so many levels, whose innermost filter is the given one. */
+function nested (levels: number, innermost: object): object {
+  let expression = innermost
+  for (let level = 0; level < levels; level++) expression = { op: 'or', args: [expression] }
+  return { filter: expression }
+}
+
+t.test('what is wrong with arguments is said within milliseconds, however deep a recursive union is', async (t) => {
+  const tools = [
+    search,
+    defineTool({
+      name: 'frozen',
+      description: 'Returns constants that are not of its output schema',
+      input: EMPTY,
+      output: Type.Object({ list: Type.Array(Type.Object({ n: Type.Number() })) }),
+      handler: () => Object.freeze({ list: Object.freeze([Object.freeze({ n: 'one' })]) }) as never
+    }),
+    defineTool({
+      name: 'any_name',
+      description: 'Takes numbers by any name',
+      input: Type.Record(Type.String(), Type.Number()) as unknown as typeof EMPTY,
+      handler: () => 'fine'
+    })
+  ]
+  const seed = await startSeed(t, { definitions: tools })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const session = await openSession(seed, token)
+  const call = async (name: string, args: object) => {
+    const params = { name, arguments: args }
+    const started = performance.now()
+    const answers = [
+      await postMcp(seed, modernRequest('tools/call', params), token),
+      await postMcp(seed, session.request('tools/call', params), token)
+    ]
+    const [text] = answers.map(({ body }) => body.result.content[0].text as string)
+    return { text: text!, milliseconds: performance.now() - started }
+  }
+
+  t.equal((await call('search', nested(10, { field: 'a', value: 1 }))).text, 'found')
+  t.match((await call('search', nested(1, { field: 'a' }))).text, /filter\/args\/0 must have required properties op, args/)
+  for (const levels of [10, 25]) {
+    const { text, milliseconds } = await call('search', nested(levels, { field: 'a' }))
+    t.equal(text, 'The arguments of search are not valid: they do not match the schema, and are too complex to name ' +
+      'the place')
+    t.ok(milliseconds < 1_000, `${levels} levels: ${Math.round(milliseconds)} ms for two calls`)
+  }
+  const { text } = await call('any_name', { ['x'.repeat(100_000)]: 'no number' })
+  t.match(text, /^The arguments of any_name are not valid: x{100,200} must be number/)
+
+  await call('frozen', {})
+  const { err } = await seed.logged(({ handler }) => handler === 'frozen') as unknown as { err: { message: string } }
+  t.match(err.message, /its output schema says: list\/0\/n must be number/)
+})
