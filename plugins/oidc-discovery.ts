@@ -60,8 +60,14 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
 }
 
 function logSignIn ({ config: { oauth, oidc }, oidc: { provider }, log }: FastifyInstance): void {
+  const { codeChallengeMethods, sendsIss } = provider.metadata()
   log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
-  if (oauth.mode === 'proxy' && provider.metadata().sendsIss) {
+  if (codeChallengeMethods?.includes('S256') === false) {
+    log.error({ issuer: oidc.issuer, codeChallengeMethods }, 'The provider does not list S256 in its ' +
+      'code_challenge_methods_supported: it may refuse every sign-in, as clients and Seed send S256, or ignore the ' +
+      'challenge and redeem a stolen authorization code. Switch PKCE with S256 on for this client at the provider')
+  }
+  if (oauth.mode === 'proxy' && sendsIss) {
     log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy ' +
       'strict MCP clients compare it with BASE_URL and refuse to sign in. Switch it off for this client at the ' +
       'provider if you can (Keycloak: Advanced, Exclude Issuer From Authentication Response), or use OAUTH_MODE=broker')

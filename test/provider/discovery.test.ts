@@ -90,6 +90,7 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     revocationEndpoint: undefined,
     scopes: undefined,
     tokenEndpointAuthMethods: ['client_secret_basic', 'none'],
+    codeChallengeMethods: undefined,
     sendsIss: true
   })
   t.strictSame(state, {
@@ -404,6 +405,24 @@ t.test('a bad document is never used, and a corrected one is', async (t) => {
   t.notOk('/jwks' in provider.hits())
   provider.setFault(DISCOVERY, undefined)
   await ready(seed)
+})
+
+t.test('says at start that a provider does not list S256, and nothing where it lists it or is silent', async (t) => {
+  const provider = await share(t)
+  const document = await (await fetch(provider.issuer + DISCOVERY)).json() as Record<string, unknown>
+  const cases: Array<[methods: unknown, isReported: boolean]> = [
+    [['plain'], true], [[], true], [['plain', 'S256'], false], [undefined, false]
+  ]
+  for (const [methods, isReported] of cases) {
+    const json = { ...document, code_challenge_methods_supported: methods }
+    provider.setFault(DISCOVERY, { status: 200, json })
+    const seed = await startSeed(t, { sharedProvider: provider })
+    await ready(seed)
+    const lines = seed.logs.filter(({ msg }) => msg.includes('code_challenge_methods_supported'))
+    t.match(lines, isReported ? [{ level: 50, codeChallengeMethods: methods, msg: /S256/ }] : [])
+    t.equal(lines.length, Number(isReported), JSON.stringify(methods))
+    await seed.app.close()
+  }
 })
 
 t.test('warns if the provider sends iss, because strict clients then refuse proxy mode', async (t) => {
