@@ -6,7 +6,7 @@ import { findPreset } from '../provider-presets/find-preset.ts'
 import type { Problem } from './problem.ts'
 import { parseRedisUrl } from './redis-url.ts'
 import type { Env } from './schema.ts'
-import { parseList, parsePairs } from './values.ts'
+import { parseJsonList, parseList } from './values.ts'
 
 type Setting = keyof Env
 type Problems = Generator<Problem, void>
@@ -167,7 +167,46 @@ function * checkClientCredential (env: Env): Problems {
   }
 }
 
+/** Every setting that is a list; OIDC_SCOPES is separated by spaces, the others by commas. */
+const LIST_SETTINGS = [
+  'TRUST_PROXY', 'ALLOWED_HOSTS', 'CORS_EXTRA_ORIGINS', 'OIDC_TENANTS', 'OIDC_SCOPES', 'SCOPE_HIERARCHY',
+  'OIDC_ALGORITHMS', 'ACCESS_GROUPS', 'ACCESS_EMAIL_DOMAINS', 'ACCESS_HOSTED_DOMAINS', 'ACCESS_CLAIMS',
+  'SEED_EXTENSIONS', 'CIMD_HOSTS', 'REDIRECT_URI_SCHEMES'
+] as const
+
+/** Begins like a JSON array, and not like an IPv6 address in brackets. */
+const JSON_LIKE = /^\[(?![0-9a-f.]*:[0-9a-f:.]*\])/i
+
+/** An attribute of a distinguished name (RFC 4514 section 3). */
+const LDAP_ATTRIBUTE = /^(cn|ou|dc|o|uid|l|st|street|c)\s*=/i
+
 function * checkLists (env: Env): Problems {
+  const malformed = LIST_SETTINGS.filter((setting) => {
+    return JSON_LIKE.test(env[setting]) && parseJsonList(env[setting]) === undefined
+  })
+  for (const setting of malformed) {
+    yield problem(setting, 'begins with "[" but is not a JSON array of strings, such as ["one","two"]')
+  }
+  for (const found of checkListItems(env)) if (!malformed.some((name) => name === found.setting)) yield found
+}
+
+/** A name such as cn=eng,ou=groups,dc=example would be three items of a comma-separated list, each good by itself. */
+function * checkLdapNames (setting: 'ACCESS_GROUPS' | 'ACCESS_CLAIMS', { [setting]: value }: Env): Problems {
+  const items = parseList(value)
+  if (items.length < 2 || parseJsonList(value) !== undefined) return
+  const isPart = setting === 'ACCESS_GROUPS'
+    ? (item: string) => LDAP_ATTRIBUTE.test(item)
+    : (item: string) => LDAP_ATTRIBUTE.test(item.slice(item.indexOf('=') + 1).trimStart())
+  const part = items.find(isPart)
+  if (part === undefined) return
+  const example = setting === 'ACCESS_GROUPS' ? 'cn=eng,ou=groups,dc=example' : 'memberOf=cn=eng,ou=groups,dc=example'
+  yield problem(setting, `has ${quote(part)}, which looks like a part of an LDAP name: names with commas need the ` +
+    `form of a JSON array, such as ["${example}"]`)
+}
+
+function * checkListItems (env: Env): Problems {
+  yield * checkLdapNames('ACCESS_GROUPS', env)
+  yield * checkLdapNames('ACCESS_CLAIMS', env)
   yield * checkItems('TRUST_PROXY', parseList(env.TRUST_PROXY), isAddressRange,
     'must list IP addresses or CIDR ranges of your proxies, such as 10.0.0.0/8')
   yield * checkItems('CORS_EXTRA_ORIGINS', parseList(env.CORS_EXTRA_ORIGINS), isOrigin,
@@ -206,7 +245,7 @@ function isPrivateUseScheme (scheme: string): boolean {
 }
 
 function isClaimPair (pair: string): boolean {
-  return pair.includes('=') && parsePairs(pair, '=')[0]![0] !== ''
+  return /^[^\s=][^=]*=/.test(pair)
 }
 
 /** Accepts two scopes of the characters that RFC 6749 section 3.3 allows. */

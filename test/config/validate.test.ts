@@ -1,7 +1,7 @@
 import t from 'tap'
 import { buildApp } from '../../src/app.ts'
 import { GOOD, PEM, SECRET, problemsOf } from '../support/config.ts'
-import { captureLogs } from '../support/seed.ts'
+import { captureLogs, ping, ready, startSeed } from '../support/seed.ts'
 import { selfSigned } from '../support/tls.ts'
 
 const CERTIFICATE = selfSigned(t, ['redis.example']).cert.trim()
@@ -95,11 +95,32 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
     '*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443',
     'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'
   ], 'must list origins such as https://claude.ai'],
+  ['ACCESS_GROUPS', ['cn=eng,ou=groups,dc=example', 'staff, CN = eng,DC=example', 'eng,dc=example'],
+    /looks like a part of an LDAP name: names with commas need .* JSON array, such as \["cn=eng,ou=groups,dc=example"\]/],
+  ['ACCESS_CLAIMS', ['memberOf=cn=eng,ou=groups,dc=example'], /LDAP name.*\["memberOf=cn=eng,ou=groups,dc=example"\]/],
+  ...[
+    'TRUST_PROXY', 'ALLOWED_HOSTS', 'CORS_EXTRA_ORIGINS', 'OIDC_TENANTS', 'OIDC_SCOPES', 'SCOPE_HIERARCHY',
+    'OIDC_ALGORITHMS', 'ACCESS_GROUPS', 'ACCESS_EMAIL_DOMAINS', 'ACCESS_HOSTED_DOMAINS', 'ACCESS_CLAIMS',
+    'SEED_EXTENSIONS', 'CIMD_HOSTS', 'REDIRECT_URI_SCHEMES'
+  ].map((name): [string, string[], string] =>
+    [name, ['["a"', '[x]', '[5]', '[""]', '[null]', '["a"],b'], 'begins with "[" but is not a JSON array of strings']),
   ['REDIRECT_URI_SCHEMES', [
     'http', 'https', 'javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'mailto', 'view-source', 'intent', 'ws',
     'wss', 'ftp', 'Cursor', 'cursor:', 'cursor://', '1x', '-x', 'x_y', 'cursor,javascript'
   ], 'must list private-use schemes']
 ]
+
+t.test('a group with an LDAP name admits its members, and not those of a group named like a part of it', async (t) => {
+  const seed = await startSeed(t, { env: { ACCESS_GROUPS: '["cn=eng,ou=groups,dc=example"]' } })
+  await ready(seed)
+  const cases: Array<[group: string, status: number]> = [
+    ['cn=eng,ou=groups,dc=example', 200], ['cn=eng', 403], ['ou=groups', 403], ['dc=example', 403]
+  ]
+  for (const [group, status] of cases) {
+    const token = await seed.provider.mint({ groups: [group] })
+    t.equal((await ping(seed.url, token)).status, status, group)
+  }
+})
 
 t.test('each wrong value is one problem that says what to set', async (t) => {
   for (const [name, values, says] of wrong) {
