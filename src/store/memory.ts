@@ -41,8 +41,8 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: 
       return entries.find(key)?.value
     },
 
-    async set (key, value, ttlSeconds) {
-      entries.write(key, value, ttlSeconds)
+    async set (key, value, ttlSeconds, options) {
+      entries.write(key, value, ttlSeconds, options)
     },
 
     async setIfAbsent (key, value, ttlSeconds) {
@@ -161,10 +161,10 @@ class Entries {
     this.#entries.delete(key)
   }
 
-  write (key: string, value: string, ttlSeconds: number): void {
+  write (key: string, value: string, ttlSeconds: number, { evenIfFull = false } = {}): void {
     this.checkOpen()
     const expiresAt = this.expiryAfter(ttlSeconds)
-    if (!this.#entries.has(key)) this.checkRoom()
+    if (!evenIfFull && !this.#entries.has(key)) this.checkRoom()
     this.#entries.set(key, { value, expiresAt })
   }
 

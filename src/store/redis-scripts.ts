@@ -19,6 +19,12 @@ redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1
 `
 
+/** DEL needs no memory, and a full Redis refuses only the first write of a script. */
+const SET_EVEN_IF_FULL = `
+redis.call('DEL', KEYS[1])
+return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+`
+
 /** Milliseconds since the epoch, by the clock of Redis. */
 const NOW = `
 local time = redis.call('TIME')
@@ -100,6 +106,7 @@ declare module 'ioredis' {
   interface RedisCommander<Context> {
     countInWindow (key: string, ttlSeconds: number): Result<[count: number, leftMs: number], Context>
     compareAndSet (key: string, expected: string, value: string, ttlSeconds: number): Result<0 | 1, Context>
+    setEvenIfFull (key: string, value: string, ttlSeconds: number): Result<'OK', Context>
     addMember (key: string, member: string, ttlSeconds: number): Result<1, Context>
     addMemberWithin (key: string, member: string, ttlSeconds: number, max: number): Result<0 | 1, Context>
     liveMembers (key: string): Result<string[], Context>
@@ -116,6 +123,7 @@ export function defineScripts (redis: Redis | Cluster): void {
   const scripts = {
     countInWindow: COUNT_IN_WINDOW,
     compareAndSet: COMPARE_AND_SET,
+    setEvenIfFull: SET_EVEN_IF_FULL,
     addMember: ADD_MEMBER,
     addMemberWithin: ADD_MEMBER_WITHIN,
     liveMembers: LIVE_MEMBERS,

@@ -44,8 +44,8 @@ export function createRedisStore (client: RedisClient, log: Pick<Log, 'warn'>): 
       return await run(redis.get(key)) ?? undefined
     },
 
-    async set (key, value, ttlSeconds) {
-      await run(redis.set(key, value, 'EX', ttlSeconds))
+    async set (key, value, ttlSeconds, { evenIfFull = false } = {}) {
+      await run(evenIfFull ? redis.setEvenIfFull(key, value, ttlSeconds) : redis.set(key, value, 'EX', ttlSeconds))
     },
 
     async setIfAbsent (key, value, ttlSeconds) {

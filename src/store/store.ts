@@ -12,8 +12,13 @@ export interface Store {
   /** Returns the value under `key`, or undefined if it is absent or has expired. */
   get (key: string): Promise<string | undefined>
 
-  /** Writes `value` in place of any other; it expires after `ttlSeconds`. */
-  set (key: string, value: string, ttlSeconds: number): Promise<void>
+  /**
+   * Writes `value` in place of any other; it expires after `ttlSeconds`.
+   *
+   * @param options.evenIfFull for small marks that must not wait for room, such as those of revocations: a full store
+   * takes them all the same
+   */
+  set (key: string, value: string, ttlSeconds: number, options?: { evenIfFull?: boolean }): Promise<void>
 
   /** Atomic: writes only if `key` is absent. Exactly one of any number of concurrent callers gets true. */
   setIfAbsent (key: string, value: string, ttlSeconds: number): Promise<boolean>

@@ -58,7 +58,9 @@ export function createRevocations (store: Store, ttlSeconds: number) {
     async revoke (
       revocationKeys: string[], issuedUntil = Number.MAX_SAFE_INTEGER, markSeconds = ttlSeconds
     ): Promise<void> {
-      await Promise.all(revocationKeys.map((key) => store.set(keys.revoked(key), String(issuedUntil), markSeconds)))
+      await Promise.all(revocationKeys.map(async (key) => {
+        await store.set(keys.revoked(key), String(issuedUntil), markSeconds, { evenIfFull: true })
+      }))
       await store.publish(CHANNEL, JSON.stringify({ names: revocationKeys, issuedUntil }))
     },
 

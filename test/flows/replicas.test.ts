@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
+import { revoke } from '../../src/commands/revoke.ts'
 import { until } from '../support/until.ts'
 import {
   SEED_SECRET,
@@ -20,7 +21,7 @@ import type { Answer } from '../support/broker.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis.ts'
-import { ping, ready } from '../support/seed.ts'
+import { ping, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /** Broker mode on two replicas and one real Redis, and what Redis may lose on the way. */
@@ -97,6 +98,43 @@ t.test('any replica continues what another began, from the consent page to the c
     [one, two].map(async ({ url }) => await (await fetch(`${url}/.well-known/jwks.json`)).json())
   )
   t.same(sets[0], sets[1], 'one set of keys')
+})
+
+t.test('a full Redis (noeviction) keeps nobody from revoking, and what is revoked stays so on every replica', async (t) => {
+  const pair = await startPair(t, { args: ['--maxmemory-policy', 'noeviction'] })
+  if (!pair) return
+  const { redis, one, two } = pair
+  const [revoked, ended, bystander] = [await getTokens(one), await getTokens(one), await getTokens(one)]
+  const loggedOut = await getTokens(one, { login: 'bob' })
+  const admin = new Redis(redis.url)
+  t.teardown(() => { admin.disconnect() })
+  await admin.set('filler', 'x'.repeat(1_000_000))
+  await admin.config('SET', 'maxmemory', '1mb')
+  for (const replica of [one, two]) t.equal(await statusOf(replica, revoked.accessToken), 200)
+  const registration = await fetch(`${one.url}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ redirect_uris: ['http://localhost/cb'] })
+  })
+  t.equal(registration.status, 503, 'what is new finds no room')
+
+  const form = { client_id: revoked.clientId, token: revoked.refreshToken }
+  t.equal((await post(`${one.url}/oauth/revoke`, form)).statusCode, 200)
+  t.equal((await one.provider.backchannelLogout('bob', `${one.url}/oauth/backchannel-logout`)).status, 200)
+  const options = { clientId: ended.clientId }
+  t.equal(await revoke(one.app.config, options, one.app.log), 'One grant has ended')
+
+  for (const { accessToken } of [revoked, loggedOut, ended]) {
+    for (const replica of [one, two]) await stops(replica, accessToken)
+  }
+  const late = await startSeed(t, {
+    sharedProvider: one.provider,
+    env: {
+      OAUTH_MODE: 'broker', SEED_SECRET, BASE_URL: one.url, REDIS_URL: redis.url, REDIS_KEY_PREFIX: PREFIX
+    }
+  })
+  t.equal(await statusOf(late, bystander.accessToken), 200)
+  for (const { accessToken } of [revoked, loggedOut, ended]) t.equal(await statusOf(late, accessToken), 401)
 })
 
 t.test('the same callback at both replicas at once yields one code', async (t) => {

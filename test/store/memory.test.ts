@@ -50,6 +50,11 @@ t.test('a full store', async (t) => {
     await t.rejects(store.ping(), StoreUnavailableError)
   })
 
+  t.test('takes a mark that must not wait for room', async (t) => {
+    await store.set('mark', '1', 10, { evenIfFull: true })
+    t.equal(await store.take('mark'), '1')
+  })
+
   t.test('serves the keys it has', async (t) => {
     await store.set('long', 'other', 10)
     t.equal(await store.get('long'), 'other')

@@ -261,6 +261,8 @@ t.test('a full Redis', async (t) => {
   await t.rejects(store.addMemberWithin('set', SECRET, 10, 1), full)
   await t.rejects(store.append('log', SECRET, { ttlSeconds: 10, maxEntries: 1 }), full)
   await t.rejects(store.ping(), full, 'ping says that writes are refused')
+  await store.set('mark', '1', 10, { evenIfFull: true })
+  t.equal(await store.take('mark'), '1', 'a mark that must not wait for room is there')
   t.equal(await store.get('kept'), 'value', 'what is there can be read')
   t.equal(await store.take('kept'), 'value')
   t.same(await store.members('set'), [])

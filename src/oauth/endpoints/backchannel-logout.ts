@@ -48,6 +48,7 @@ async function logOutWith (logoutToken: string | undefined, services: LogoutServ
   if (await services.store.get(used) !== undefined) throw invalidLogoutToken('it was used before')
   // With a sid only that session ends, not the person's other ones (section 2.7).
   const revoked = await services.revokeFor(sid === undefined ? { subject: subject! } : { sid, subject })
-  await services.store.set(used, '1', MAX_LOGOUT_TOKEN_AGE_SECONDS + 2 * services.logoutTokens.clockSkewSeconds)
+  const ttlSeconds = MAX_LOGOUT_TOKEN_AGE_SECONDS + 2 * services.logoutTokens.clockSkewSeconds
+  await services.store.set(used, '1', ttlSeconds, { evenIfFull: true })
   return { subject, sid, revoked }
 }
