@@ -127,6 +127,7 @@ function createServer (logStream: { write (line: string): void }): FastifyInstan
   app.setErrorHandler(plainErrorHandler)
   app.decorateRequest('logFields', undefined)
   app.addHook('onRequest', (request, reply, done) => {
+    readAddress(request)
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
     done()
   })
@@ -136,6 +137,11 @@ function createServer (logStream: { write (line: string): void }): FastifyInstan
     done()
   })
   return app
+}
+
+/** Makes Node keep the address of a connection: once that is closed, only an address that was read before is known. */
+function readAddress ({ socket }: FastifyRequest): string | undefined {
+  return socket.remoteAddress
 }
 
 async function loadDefinitions (

@@ -59,8 +59,11 @@ export function isLoopbackAddress (address: string): boolean {
  * Returns the key under which the requests of an address are counted: the IPv4 address, or the /64 network of an IPv6
  * address, since one host or household holds a whole /64. Some proxies append the client's port in X-Forwarded-For; it
  * changes with each connection and is left out.
+ *
+ * @param given undefined where the client has disconnected and its address is not known any more, whatever the type of
+ *   Fastify's `request.ip` says
  */
-export function clientAddressKey (given: string): string {
+export function clientAddressKey (given: string | undefined): string {
   return prefixKey(given, 64)
 }
 
@@ -68,11 +71,11 @@ export function clientAddressKey (given: string): string {
  * Returns the key of the site that an address belongs to: the /48 network of an IPv6 address, of which one household or
  * company may hold all 65,536 /64 networks, or the IPv4 address.
  */
-export function clientNetworkKey (given: string): string {
+export function clientNetworkKey (given: string | undefined): string {
   return prefixKey(given, 48)
 }
 
-function prefixKey (given: string, prefix: 48 | 64): string {
+function prefixKey (given = 'disconnected', prefix: 48 | 64): string {
   const address = given.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[(.*)\](:\d+)?$/, '$1')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   if (mapped !== null) return mapped[1]!

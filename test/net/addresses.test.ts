@@ -92,6 +92,11 @@ t.test('the key of an address is itself in IPv4 and its /64 network in IPv6, in 
   ] as const) t.equal(clientAddressKey(address), bucket, address)
 })
 
+t.test('a client that has disconnected has a key, too', async (t) => {
+  t.equal(clientAddressKey(undefined), 'disconnected')
+  t.equal(clientNetworkKey(undefined), 'disconnected')
+})
+
 t.test('the networks of one IPv6 site have one key, an IPv4 address its own', async (t) => {
   for (const [address, site] of [
     ['2001:db8:1:2::1', '2001:db8:1::/48'],

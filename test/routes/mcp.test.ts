@@ -1,9 +1,10 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Fastify from 'fastify'
 import t from 'tap'
+import type { Socket } from 'node:net'
 import mcpRoutes from '../../routes/mcp.ts'
 import type { McpRequest } from '../../src/mcp/exchange.ts'
 import { call, initialize, modern, readEvents, request } from '../support/mcp.ts'
@@ -385,6 +386,37 @@ t.test('refused tokens are counted per address, and good ones from the same addr
     })
   }
   t.equal((await ping(seed.url, await seed.provider.mint())).status, 200)
+})
+
+t.test('a client that disconnects while its token is verified is counted by its address, and is no error', async (t) => {
+  for (const trustProxy of ['', '127.0.0.1']) {
+    const seed = await startSeed(t, { env: { TRUST_PROXY: trustProxy, MCP_LIMIT_PER_ADDRESS: '1' } })
+    await ready(seed)
+    const { store } = seed.app
+    const get = store.get.bind(store)
+    // The verifier asks the store whether the token was revoked; the client disconnects meanwhile.
+    const events = new EventEmitter()
+    const asked = once(events, 'asked')
+    const disconnected = once(events, 'disconnected')
+    store.get = async (key) => {
+      events.emit('asked')
+      await disconnected
+      return await get(key)
+    }
+    seed.app.server.once('connection', (socket: Socket) => {
+      socket.once('close', () => { events.emit('disconnected') })
+    })
+    const socket = connect(Number(new URL(seed.url).port), '127.0.0.1')
+    socket.write([
+      'POST /mcp HTTP/1.1', `Host: ${new URL(seed.url).host}`, `Authorization: Bearer ${await seed.provider.mint()}`,
+      'Content-Type: application/json', `Content-Length: ${LIST.length}`, '', LIST
+    ].join('\r\n'))
+    await asked
+    socket.resetAndDestroy()
+    await disconnected
+    t.equal((await ping(seed.url, await seed.provider.mint())).status, 429, 'one request a minute')
+    t.same(seed.logs.filter(({ level }) => level >= 50), [])
+  }
 })
 
 t.test('a stream ends when its token expires or is revoked', async (t) => {
