@@ -27,6 +27,8 @@ export const COMPILED_SERVER = join(ROOT, '.test-build/src/server.js')
 export const COMPILED_CLI = join(ROOT, '.test-build/src/cli.js')
 /** The server with test/support/interactive-tools.ts. */
 export const TOOL_SERVER = join(ROOT, '.test-build/test/support/tool-server.js')
+/** The fuzz suite's server; its coverage would depend on chance. */
+const FUZZ = join(ROOT, '.test-build/test/fuzz')
 export const DEV = join(ROOT, '.test-build/dev/main.js')
 
 /** An empty folder to start a process in, gone with the test. */
@@ -41,9 +43,9 @@ process.env['TAP_TYPE_STRIP_ONLY'] = '1'
 
 /** Runs node with exactly this environment (and PATH); killed with the test at the latest. */
 export function startProcess (t: Test, args: string[], env: Record<string, string>, cwd: string): TestProcess {
-  const isBundle = args.some((arg) => arg.startsWith(BUNDLE))
+  const isCovered = !args.some((arg) => arg.startsWith(BUNDLE) || arg.startsWith(FUZZ))
   // What ships runs without the hooks that tap puts into NODE_OPTIONS: its coverage says nothing of the sources.
-  const [command, ...before] = isBundle ? ['env', '-u', 'NODE_OPTIONS', process.execPath] : [process.execPath]
+  const [command, ...before] = !isCovered ? ['env', '-u', 'NODE_OPTIONS', process.execPath] : [process.execPath]
   const child = spawn(command!, [...before, ...args], {
     cwd,
     env: { PATH: process.env['PATH']!, TAP_TYPE_STRIP_ONLY: '1', ...env },
@@ -85,13 +87,14 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
 export async function startServerProcess (
   t: Test,
   env: Record<string, string>,
-  script = SERVER
+  script = SERVER,
+  nodeArgs: string[] = []
 ): Promise<TestProcess & { url: string }> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const server = startProcess(
     t,
-    ['--enable-source-maps', script],
+    ['--enable-source-maps', ...nodeArgs, script],
     { PORT: String(port), BASE_URL: url, HOST: '127.0.0.1', CIMD_ENABLED: 'false', ...env },
     await emptyFolder(t)
   )
