@@ -12,7 +12,7 @@ import type { Config } from '../config/config.ts'
 /** Counts a request that is about to be refused. @throws LimitError when its address had too many of them */
 export type CountRefused = (request: FastifyRequest) => Promise<void>
 
-/** Returns an onRequest hook that answers 421 to a host, in Host or the request target, that is not this server's. */
+/** Returns an onRequest hook that answers 421 to a Host that is not this server's. */
 export function createHostCheck (
   { baseUrl, allowedHosts }: Pick<Config, 'baseUrl' | 'allowedHosts'>, countRefused: CountRefused
 ) {
@@ -24,16 +24,9 @@ export function createHostCheck (
     return own.has(lowerCase) || isLoopbackHost(lowerCase.replace(/:\d{1,5}$/, ''))
   }
 
-  /** A target in absolute form names a host too, which counts instead of Host (RFC 9112 section 3.2.2). */
-  function isOwnTarget (target: string): boolean {
-    if (target.startsWith('/')) return true
-    const [, host] = /^https?:\/\/([^/?#]*)/i.exec(target) ?? []
-    return host === undefined || isOwn(host)
-  }
-
   return function checkHost (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const host = singleHeader(request.raw, 'host')
-    if (host === null || !isOwn(host ?? '') || !isOwnTarget(request.raw.url!)) {
+    if (host === null || !isOwn(host ?? '')) {
       const refusal = new HttpError(
         421,
         'invalid_request',

@@ -68,7 +68,7 @@ t.test('a member that should be text and is not is refused, never an internal er
   t.same(seed.logs.filter(({ level }) => level >= 50), [], 'nothing is logged as an error')
 })
 
-t.test('a request target in absolute form is served for this host, and refused for any other', async (t) => {
+t.test('a request target in absolute form is served by its path alone, whatever host it names', async (t) => {
   const seed = await startSeed(t)
   await ready(seed)
   const token = await seed.provider.mint()
@@ -83,12 +83,8 @@ t.test('a request target in absolute form is served for this host, and refused f
       'mcp-protocol-version: 2026-07-28', 'mcp-method: tools/call', name,
       `content-length: ${body.length}`, 'connection: close', '', body
     ].join('\r\n'))
-    for (const target of ['/mcp', '/mcp?x=1', `${seed.url}/mcp`]) {
+    for (const target of ['/mcp', '/mcp?x=1', `${seed.url}/mcp`, 'http://evil.example/mcp', 'https://a:b@[::1]:1/mcp']) {
       t.match(await send(target), /^HTTP\/1\.1 200 [^]*"result"/, target)
-    }
-    const hostile = `http://${new URL(seed.url).host}@evil.example/mcp`
-    for (const target of ['http://evil.example/mcp', 'https://evil.example:1/mcp', hostile]) {
-      t.match(await send(target), /^HTTP\/1\.1 421 /, target)
     }
     for (const target of ['http://', 'evil.example', 'ftp://evil.example/mcp', '*']) {
       t.match(await send(target), /^HTTP\/1\.1 4\d\d /, target)
