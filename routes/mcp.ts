@@ -11,6 +11,7 @@ import { sendEventStream } from '../src/http/send-event-stream.ts'
 import type { StreamRevocation } from '../src/http/stream-revocation.ts'
 import type { McpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
 import type { Engine } from '../src/mcp/engine.ts'
+import { MAX_BATCH } from '../src/mcp/exchange.ts'
 import type { EventStream, McpRequest, McpResponse } from '../src/mcp/exchange.ts'
 import type { ChallengeOptions } from '../src/oauth/protocol/bearer-challenge.ts'
 import { JsonRpcErrorSchema, McpBodySchema, McpHeadersSchema, McpResponseSchema } from '../src/schemas/mcp.ts'
@@ -39,7 +40,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
   const otherSchema = { headers: McpHeadersSchema, response: { '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } }
   const sendError = mcpErrorHandler(challenge)
 
-  acceptJsonOnly(app)
+  acceptJsonOnly(app, { maxBatch: MAX_BATCH })
   app.addHook('onSend', sendEventStream)
   app.setErrorHandler(onError)
   // CORS for preflights alone: the origin check sets the headers of other requests, in a tenth of the time.

@@ -20,6 +20,9 @@ export interface McpRequest {
   signal: AbortSignal
 }
 
+/** The most messages of one body (2025-03-26). */
+export const MAX_BATCH = 100
+
 /** The HTTP response to it. */
 export interface McpResponse {
   status: number

@@ -80,3 +80,43 @@ t.test('what is wrong with arguments is said within milliseconds, however deep a
   const { err } = await seed.logged(({ handler }) => handler === 'frozen') as unknown as { err: { message: string } }
   t.match(err.message, /its output schema says: list\/0\/n must be number/)
 })
+
+t.test('a body of too many messages or values is refused before anything looks at them', async (t) => {
+  const scoped = defineTool({
+    name: 'scoped', description: 'Needs a scope', input: EMPTY, scopes: ['payroll'], handler: () => 'fine'
+  })
+  const echo = defineTool({
+    name: 'length',
+    description: 'Counts characters',
+    input: Type.Object({ text: Type.Optional(Type.String()), list: Type.Optional(Type.Array(Type.Unknown())) }),
+    handler: ({ text = '', list = [] }) => String(text.length + list.length)
+  })
+  const seed = await startSeed(t, { definitions: [scoped, echo], env: { OIDC_SCOPES: 'openid payroll' } })
+  await ready(seed)
+  const token = await seed.provider.mint({ scope: 'openid' })
+  const { headers } = await openSession(seed, token, '2025-03-26')
+  const send = async (body: string) => await postMcp(seed, { body, headers }, token)
+  const message = { jsonrpc: '2.0', method: 'tools/call', params: { name: 'scoped', arguments: {} } }
+  const batch = (size: number) => JSON.stringify(Array.from({ length: size }, (_none, id) => ({ ...message, id })))
+  const call = (args: object) =>
+    JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'length', arguments: args } })
+
+  t.equal((await send(batch(100))).status, 403, 'the scopes of a hundred are checked')
+  const many = { status: 400, body: { error: { code: -32600, message: 'A batch must have 1 to 100 messages' } } }
+  for (const body of [batch(101), batch(5_000), `[${'{},'.repeat(40_000)}{}]`]) t.match(await send(body), many)
+  const huge = { status: 400, body: { error: { code: -32600, message: 'The body has more than 100000 values' } } }
+  for (const body of [
+    `[${'{},'.repeat(340_000)}{}]`,
+    call({ list: Array.from({ length: 340_000 }, () => ({})) }),
+    call({ list: Array.from({ length: 100_000 }, () => 1) }),
+    call(Object.fromEntries(Array.from({ length: 60_000 }, (_none, number) => [`m${number}`, 1]))),
+    '['.repeat(200_000)
+  ]) t.match(await send(body), huge)
+
+  for (const text of ['[{,:'.repeat(200_000), '\\",'.repeat(90_000), `${'x'.repeat(200_000)}\\`]) {
+    t.match((await send(call({ text }))).body, { result: { content: [{ text: String(text.length) }] } }, 'long text')
+  }
+  const list = Array.from({ length: 90_000 }, (_none, number) => number)
+  t.match((await send(call({ list }))).body, { result: { content: [{ text: '90000' }] } }, 'many numbers')
+  t.match(await send(`{"unfinished":"${'x'.repeat(200_000)}`), { status: 400, body: { error: { code: -32700 } } })
+})

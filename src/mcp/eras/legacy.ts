@@ -4,7 +4,7 @@ import {
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '@modelcontextprotocol/server'
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { Cluster } from '../cluster/cluster.ts'
-import { errorResponse, jsonResponse } from '../exchange.ts'
+import { MAX_BATCH, errorResponse, jsonResponse } from '../exchange.ts'
 import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import type { HandedOverCall, PendingCalls } from '../fast-path/pending-calls.ts'
 import { SESSION_REVISIONS, hasBatches } from '../revisions.ts'
@@ -27,7 +27,6 @@ export interface LegacyOptions {
   limits: CallLimits
 }
 
-const MAX_BATCH = 100
 /** The JSON of what a session remembers of its client, in characters. */
 const MAX_CLIENT_LENGTH = 16_384
 const MAX_ID_LENGTH = 256
