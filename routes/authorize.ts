@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Cookies } from '../src/http/cookies.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
+import { omitEmptyParameters } from '../src/http/omitted-parameters.ts'
 import type { RequesterOf } from '../src/http/requester.ts'
 import { authorize } from '../src/oauth/endpoints/authorize.ts'
 import type { AuthorizationServices } from '../src/oauth/endpoints/authorize.ts'
@@ -28,6 +29,7 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
 
   app.get('', {
     config: { auth: 'public' },
+    preValidation: omitEmptyParameters,
     schema: { headers: AuthorizeHeadersSchema, querystring: AuthorizeQuerySchema, response: AuthorizeResponses }
   }, async (request, reply) => {
     const outcome = await authorize(request.query, services, requesterOf(request))

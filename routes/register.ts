@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import { oauthErrorHandler } from '../src/http/errors.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
+import { omitNullMembers } from '../src/http/omitted-parameters.ts'
 import { register } from '../src/oauth/endpoints/register.ts'
 import type { RegistrationServices } from '../src/oauth/endpoints/register.ts'
 import { RegisterBodySchema, RegisterResponses } from '../src/schemas/register.ts'
@@ -19,6 +20,7 @@ const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (a
   app.post('', {
     config: { auth: 'public' },
     bodyLimit: 16_384,
+    preValidation: omitNullMembers,
     schema: { body: RegisterBodySchema, response: RegisterResponses }
   }, async (request, reply) => {
     reply.code(201)

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
+import { omitEmptyParameters } from '../src/http/omitted-parameters.ts'
 import type { RequesterOf } from '../src/http/requester.ts'
 import { revokeToken } from '../src/oauth/endpoints/revoke.ts'
 import type { RevocationServices } from '../src/oauth/endpoints/revoke.ts'
@@ -15,6 +16,7 @@ const revokeRoutes: FastifyPluginAsyncTypebox<RevokeRouteOptions> = async (app, 
 
   app.post('', {
     config: { auth: 'public' },
+    preValidation: omitEmptyParameters,
     bodyLimit: 16_384,
     schema: { headers: RevokeHeadersSchema, body: RevokeBodySchema, response: RevokeResponses }
   }, async (request) => {

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
+import { omitEmptyParameters } from '../src/http/omitted-parameters.ts'
 import type { RequesterOf } from '../src/http/requester.ts'
 import { issueTokens } from '../src/oauth/endpoints/token.ts'
 import type { TokenServices } from '../src/oauth/endpoints/token.ts'
@@ -15,6 +16,7 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, { 
 
   app.post('', {
     config: { auth: 'public' },
+    preValidation: omitEmptyParameters,
     bodyLimit: 16_384,
     schema: { headers: TokenHeadersSchema, body: TokenBodySchema, response: TokenResponses }
   }, async (request) => {

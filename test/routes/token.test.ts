@@ -171,6 +171,7 @@ t.test('refuses invalid requests without asking the provider', async (t) => {
   const cases: Array<[fields: Fields, error: string, status?: number]> = [
     [{}, 'invalid_request'],
     [codeGrant({ grant_type: undefined }), 'invalid_request'],
+    [codeGrant({ grant_type: '' }), 'invalid_request'],
     ...[
       'password',
       'client_credentials',
@@ -178,7 +179,6 @@ t.test('refuses invalid requests without asking the provider', async (t) => {
       'urn:ietf:params:oauth:grant-type:device_code',
       'implicit',
       'AUTHORIZATION_CODE',
-      '',
       '__proto__',
       'constructor'
     ].map((type) => [codeGrant({ grant_type: type }), 'unsupported_grant_type'] as [Fields, string]),
@@ -199,7 +199,7 @@ t.test('refuses invalid requests without asking the provider', async (t) => {
       `${VERIFIER}\n`,
       `${VERIFIER}ü`
     ].map((verifier) => [codeGrant({ code_verifier: verifier }), 'invalid_request'] as [Fields, string]),
-    ...['https://other.example/mcp', `${seed.url}/mcpx`, `${seed.url}/MCP`, 'mcp', ''].flatMap(
+    ...['https://other.example/mcp', `${seed.url}/mcpx`, `${seed.url}/MCP`, 'mcp'].flatMap(
       (resource) =>
         [
           [codeGrant({ resource }), 'invalid_target'],
@@ -212,9 +212,8 @@ t.test('refuses invalid requests without asking the provider', async (t) => {
           [grant({ client_id: undefined }), 'invalid_client', 401],
           [grant({ client_id: 'seed-gone' }), 'invalid_client', 401],
           [grant({ client_id: 'https://client.example/metadata.json' }), 'invalid_client', 401],
-          [grant({ client_id: '' }), 'invalid_request'],
+          [grant({ client_id: '' }), 'invalid_client', 401],
           [grant({ client_id: registered, client_secret: 'a-secret' }), 'invalid_client', 401],
-          [grant({ client_secret: '' }), 'invalid_client', 401],
           [
             grant({
               client_assertion: 'eyJhbGciOiJub25lIn0.e30.',
@@ -272,7 +271,6 @@ t.test('a repeated parameter is refused', async (t) => {
 t.test('a credential in the Authorization header of a public client is refused with a challenge', async (t) => {
   for (const authorization of [
     `Basic ${Buffer.from('claude-code:secret').toString('base64')}`,
-    `Basic ${Buffer.from('claude-code:').toString('base64')}`,
     'Basic',
     'Basic !!!',
     'Basic Og==',
@@ -564,7 +562,7 @@ t.test("a refresh requests the client's scopes that OIDC_SCOPES lists, or none",
   }
   const good = await issuedRefresh(recorded)
   const before = endpoint.requests.length
-  for (const scope of ['admin', 'openid.x', '']) {
+  for (const scope of ['admin', 'openid.x']) {
     isError(t, await post(recorded, { ...good, scope }), 400, 'invalid_scope', `scope "${scope}"`)
   }
   t.equal(endpoint.requests.length, before, 'the provider is not asked, and nothing is rotated')

@@ -51,7 +51,10 @@ export async function authenticateClient (
   requester: Requester
 ): Promise<Client> {
   const basic = authorization === undefined ? undefined : parseBasic(authorization)
-  const presented = { basicSecret: basic?.secret, postedSecret: body.client_secret, assertion: body.client_assertion }
+  // An empty secret is one that was omitted (RFC 6749 section 2.3.1).
+  const presented = {
+    basicSecret: basic?.secret || undefined, postedSecret: body.client_secret, assertion: body.client_assertion
+  }
   // RFC 6749 section 2.3: a client must not use more than one method in a request.
   if (Object.values(presented).filter((credential) => credential !== undefined).length > 1) {
     throw new OAuthError('invalid_request',

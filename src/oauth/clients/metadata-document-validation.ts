@@ -1,6 +1,6 @@
 import type { JWK } from 'jose'
 import { OAuthError } from '../../errors/oauth-error.ts'
-import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
+import { registrableRedirectUris } from '../protocol/redirect-uri.ts'
 import { stripControlCharacters } from './client-name.ts'
 
 /** A validated client ID metadata document (draft-ietf-oauth-client-id-metadata-document, RFC 7591 section 2). */
@@ -50,7 +50,7 @@ export function checkDocumentUrl (given: unknown, refusal: (why: string) => OAut
 
 /**
  * Validates a fetched document (section 4 of the draft). Every client is public or has a key of its own; a document
- * that anyone can read cannot hold a secret.
+ * that anyone can read cannot hold a secret. Redirect URIs that are not acceptable are left out.
  *
  * @param clientId the URL that was fetched
  * @param schemes REDIRECT_URI_SCHEMES
@@ -58,9 +58,11 @@ export function checkDocumentUrl (given: unknown, refusal: (why: string) => OAut
  */
 export function validateDocument (
   clientId: string,
-  document: Record<string, unknown>,
+  given: Record<string, unknown>,
   schemes: readonly string[]
 ): MetadataDocument {
+  // Documents say null for what they do not have.
+  const document = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null))
   if (document['client_id'] !== clientId) throw invalidDocument('its client_id must be its own URL, byte for byte')
   for (const name of ['client_secret', 'client_secret_expires_at']) {
     if (document[name] !== undefined) throw invalidDocument(`it must not contain ${name}`)
@@ -139,14 +141,11 @@ function readRedirectUris (given: unknown, schemes: readonly string[]): string[]
   if (uris.length === 0 || uris.length > MAX_REDIRECT_URIS) {
     throw invalidDocument(`redirect_uris must be a list of 1 to ${MAX_REDIRECT_URIS} URIs`)
   }
-  for (const uri of uris) {
-    try {
-      checkRegistrableRedirectUri(uri, schemes)
-    } catch (err) {
-      throw invalidDocument('its redirect_uris', err as OAuthError)
-    }
+  try {
+    return registrableRedirectUris(uris, schemes)
+  } catch (err) {
+    throw invalidDocument('its redirect_uris', err as OAuthError)
   }
-  return uris
 }
 
 /** A link for people must not be a script or a local file. */

@@ -5,6 +5,7 @@ import type { RegisteredClient } from '../../schemas/register.ts'
 import { keys } from '../../store/keys.ts'
 import { defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
+import { withoutLoopbackPort } from '../protocol/redirect-uri.ts'
 
 /**
  * The validated metadata of a client that registers itself (RFC 7591 section 2). Registered clients are public: none
@@ -47,7 +48,7 @@ export function createRegistrations (store: Store, ttlSeconds: number, now: () =
 
     find,
 
-    /** Returns the live client that registered exactly this metadata. */
+    /** Returns the live client that registered this metadata, ports of loopback redirect URIs aside. */
     async findByMetadata (metadata: ClientMetadata): Promise<RegisteredClient | undefined> {
       const clientId = await store.get(keys.registration(fingerprint(metadata)))
       return clientId === undefined ? undefined : await find(clientId)
@@ -60,6 +61,7 @@ export function createRegistrations (store: Store, ttlSeconds: number, now: () =
   }
 }
 
+/** Identifies metadata. Ports of loopback redirect URIs are no part of it, as a client may use any. */
 function fingerprint (metadata: ClientMetadata): string {
-  return digest(canonicalJson(metadata))
+  return digest(canonicalJson({ ...metadata, redirect_uris: metadata.redirect_uris.map(withoutLoopbackPort) }))
 }

@@ -2,7 +2,7 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { stripControlCharacters } from '../clients/client-name.ts'
 import type { ClientMetadata, Registrations } from '../clients/registrations.ts'
-import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
+import { registrableRedirectUris } from '../protocol/redirect-uri.ts'
 
 export interface RegistrationServices {
   registrations: Registrations
@@ -14,7 +14,8 @@ export interface RegistrationServices {
  * The client registration endpoint (RFC 7591 section 3).
  *
  * The same metadata gets the same client while that lives, because hosted clients register at every attempt, for many
- * people from one address. Sharing is safe: registered clients are public and have no secret.
+ * people from one address, and native ones with another port each time. Sharing is safe: registered clients are public
+ * and have no secret. Redirect URIs that are not acceptable are left out, as long as one remains.
  *
  * @param limitNew counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL) and throws LimitError
  * @throws OAuthError, LimitError, StoreUnavailableError
@@ -25,11 +26,11 @@ export async function register (
   limitNew: () => Promise<void>
 ): Promise<RegisteredClient> {
   checkSoftwareStatement(body)
-  for (const uri of body.redirect_uris) checkRegistrableRedirectUri(uri, services.redirectUriSchemes)
   for (const name of ['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'] as const) checkWebPage(name, body[name])
-  const metadata = readMetadata(body)
+  const redirectUris = registrableRedirectUris(body.redirect_uris, services.redirectUriSchemes)
+  const metadata = readMetadata({ ...body, redirect_uris: redirectUris })
   const known = await services.registrations.findByMetadata(metadata)
-  if (known !== undefined) return known
+  if (known !== undefined) return { ...known, redirect_uris: redirectUris }
   await limitNew()
   return await services.registrations.register(metadata)
 }

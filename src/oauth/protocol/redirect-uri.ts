@@ -36,6 +36,28 @@ export function checkRegistrableRedirectUri (uri: string, schemes: readonly stri
 }
 
 /**
+ * Returns the redirect URIs of a registration or metadata document that Seed accepts. A client may list some for other
+ * servers, or for platforms that this operator does not allow; the server says which it has registered (RFC 7591
+ * section 3.2.1).
+ *
+ * @throws OAuthError invalid_redirect_uri, if none is acceptable
+ */
+export function registrableRedirectUris (uris: readonly string[], schemes: readonly string[]): string[] {
+  const accepted = uris.filter((uri) => isRegistrable(uri, schemes))
+  // Throws what is wrong with the first.
+  if (accepted.length === 0) checkRegistrableRedirectUri(uris[0]!, schemes)
+  return accepted
+}
+
+/** Removes the port of a loopback redirect URI, which a client chooses anew at each start (RFC 8252 section 7.3). */
+export function withoutLoopbackPort (uri: string): string {
+  if (!isLoopbackRedirectUri(uri)) return uri
+  const url = new URL(uri)
+  url.port = ''
+  return url.href
+}
+
+/**
  * Returns true if `uri` is one of `registered`: the same string, except that an http loopback URI may have any port
  * (RFC 8252 section 7.3). Host, path and query are compared exactly: localhost is not 127.0.0.1.
  */
@@ -45,9 +67,13 @@ export function matchesRedirectUri (uri: string, registered: readonly string[]):
 
 /** Returns true if `uri` is a well-formed http URI of this machine, in its normal form. */
 export function isLoopbackRedirectUri (uri: string): boolean {
+  return uri.startsWith('http:') && isRegistrable(uri, [])
+}
+
+function isRegistrable (uri: string, schemes: readonly string[]): boolean {
   try {
-    checkRegistrableRedirectUri(uri, [])
-    return uri.startsWith('http:')
+    checkRegistrableRedirectUri(uri, schemes)
+    return true
   } catch {
     return false
   }

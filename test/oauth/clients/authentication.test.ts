@@ -104,7 +104,7 @@ t.test('any other credential is invalid_client and does not consume the code', a
   const used = await assertion(seed)
   const cases: Array<[string, string, Record<string, string>, Record<string, string>]> = [
     ['a public client with a secret', 'open-client', { client_id: 'open-client', client_secret: SECRET }, {}],
-    ['a public client with Basic', 'open-client', {}, { authorization: basic('open-client', '') }],
+    ['a public client with Basic', 'open-client', {}, { authorization: basic('open-client', SECRET) }],
     ['a public client with an assertion', 'open-client', {
       client_id: 'open-client',
       ...await assertion(seed, { iss: 'open-client', sub: 'open-client' })
