@@ -101,6 +101,8 @@ export interface Quirks {
   /** glewlwyd: the only audience of client assertions, as a path below the issuer; others get 403 without a body. */
   assertionAudience: string | undefined
 
+  /** LemonLDAP::NG: a person's only group comes as a string. */
+  singleGroupAsString: boolean
   /** LemonLDAP::NG, glewlwyd: this answer to a refresh token that has ended, in place of `invalid_grant`. */
   deadRefreshToken: Refusal | undefined
 
@@ -140,6 +142,7 @@ export const QUIRKS: Quirks = {
   undecodedBasic: false,
   refuseOtherAuthMethod: undefined,
   assertionAudience: undefined,
+  singleGroupAsString: false,
   deadRefreshToken: undefined,
   idToken: undefined
 }
@@ -175,5 +178,6 @@ function groupsOf ({ login, groups }: DevUser, quirks: Quirks): Record<string, u
     return { hasgroups: true, _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint } } }
   }
   if (quirks.rolesClaim) return { realm_access: { roles: groups } }
+  if (quirks.singleGroupAsString && groups.length === 1) return { groups: groups[0] }
   return { groups: quirks.groupPaths ? groups.map((group) => `/${group}`) : groups }
 }

@@ -125,7 +125,7 @@ function describePrincipal ({ scopes, groups, claims }: Principal, groupsClaim: 
 function explainNoGroups (claim: unknown): string {
   if (claim === undefined) return 'none, as the token has no such claim'
   if (Array.isArray(claim) && claim.length === 0) return 'none, as the list is empty'
-  return `none, as the claim is not a list of strings: ${JSON.stringify(claim)}`
+  return `none, as the claim is neither a string nor a list of strings: ${JSON.stringify(claim)}`
 }
 
 function findDefinition (options: ExplainOptions, definitions: readonly Definition[]): Definition {

@@ -119,12 +119,17 @@ function toOAuthConfig (env: Env) {
 function toAccessConfig (env: Env) {
   return {
     groups: parseList(env.ACCESS_GROUPS),
-    emailDomains: parseList(env.ACCESS_EMAIL_DOMAINS.toLowerCase()),
+    emailDomains: parseDomains(env.ACCESS_EMAIL_DOMAINS),
     unverifiedEmail: env.ACCESS_EMAIL_UNVERIFIED ?? findPreset(env.OIDC_PROVIDER, env.OIDC_ISSUER ?? '').trustsEmail,
-    hostedDomains: parseList(env.ACCESS_HOSTED_DOMAINS.toLowerCase()),
+    hostedDomains: parseDomains(env.ACCESS_HOSTED_DOMAINS),
     claims: parsePairs(env.ACCESS_CLAIMS, '=').map(([claim, value]) => ({ claim, value })),
     contact: env.ACCESS_CONTACT
   }
+}
+
+/** Domains in lower case; `@example.com` is understood as `example.com`. */
+function parseDomains (list: string): string[] {
+  return parseList(list.toLowerCase()).map((domain) => domain.replace(/^@/, ''))
 }
 
 function toMcpConfig (env: Env) {

@@ -217,6 +217,10 @@ function * checkListItems (env: Env): Problems {
     'must list private-use schemes of desktop clients, such as cursor')
   yield * checkItems('ACCESS_CLAIMS', parseList(env.ACCESS_CLAIMS), isClaimPair,
     'must list claims and their values, such as department=Engineering,active=true')
+  for (const setting of ['ACCESS_EMAIL_DOMAINS', 'ACCESS_HOSTED_DOMAINS'] as const) {
+    yield * checkItems(setting, parseList(env[setting]), (item) => /^@?[^@\s]+$/.test(item),
+      'must list domains such as example.com, not addresses')
+  }
   yield * checkItems('SCOPE_HIERARCHY', parseList(env.SCOPE_HIERARCHY), isScopePair,
     'must list pairs of scopes, the wider one first, such as tickets:admin>tickets:write')
   if (!parseList(env.OIDC_SCOPES, ' ').includes('openid')) yield problem('OIDC_SCOPES', 'must include openid')

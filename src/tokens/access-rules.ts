@@ -1,5 +1,5 @@
 import { AccessDeniedError } from '../errors/sign-in-errors.ts'
-import { readGroups } from './principal.ts'
+import { claimAt, readGroups } from './principal.ts'
 import type { GroupOptions } from './principal.ts'
 
 /** Restricts who may use the server among the people that the provider lets sign in (the ACCESS_ settings). */
@@ -48,8 +48,27 @@ function checkGroups (claims: Readonly<Record<string, unknown>>, rules: AccessRu
       'let Entra ID send only the groups assigned to the application')
   }
   throw new AccessDeniedError('ACCESS_GROUPS', 'You are not in a group that may use this server',
-    rules.contact, groups.length === 0 ? `no groups under "${rules.groupsClaim}" (OIDC_GROUPS_CLAIM)` : undefined)
+    rules.contact, groups.length === 0 ? describeNoGroups(claims, rules) : compare('the groups', groups, rules.groups))
 }
+
+function describeNoGroups (claims: Readonly<Record<string, unknown>>, { groupsClaim }: AccessRules): string {
+  const claim = claimAt(claims, groupsClaim)
+  const isOtherType = claim !== undefined && claim !== '' && !(Array.isArray(claim) && claim.length === 0)
+  if (!isOtherType) return `no groups under "${groupsClaim}" (OIDC_GROUPS_CLAIM)`
+  return `"${groupsClaim}" (OIDC_GROUPS_CLAIM) is neither a string nor a list of strings`
+}
+
+/** Shows what the provider sent beside what the rule admits: case, ids in place of names, and typos become visible. */
+function compare (what: string, sent: readonly string[], admitted: readonly string[]): string {
+  const list = (items: readonly string[]) => {
+    const text = JSON.stringify(items)
+    return text.length <= MAX_LIST ? text : `${text.slice(0, MAX_LIST)}…`
+  }
+  return `${what} sent ${list(sent)}, admitted ${list(admitted)}`
+}
+
+/** Characters of each list in the log. */
+const MAX_LIST = 500
 
 /** Whether Entra ID left the groups out because they do not fit into a token. */
 function hasOverage (claims: Readonly<Record<string, unknown>>): boolean {
@@ -65,7 +84,7 @@ function checkEmail ({ email, email_verified: verified }: Readonly<Record<string
   const domain = typeof email === 'string' ? ADDRESS.exec(email)?.groups!['domain']!.toLowerCase() ?? '' : ''
   if (!emailDomains.includes(domain)) {
     throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not one that may use this server',
-      contact, domain === '' ? 'no e-mail address in the claim "email"' : undefined)
+      contact, domain === '' ? 'no e-mail address in the claim "email"' : compare('the domain', [domain], emailDomains))
   }
   if (!unverifiedEmail && verified !== true && verified !== 'true') {
     throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not confirmed at the identity provider',
@@ -77,6 +96,7 @@ function checkEmail ({ email, email_verified: verified }: Readonly<Record<string
 function checkHostedDomain ({ hd }: Readonly<Record<string, unknown>>, { hostedDomains, contact }: AccessRules): void {
   if (hostedDomains.length > 0 && !(typeof hd === 'string' && hostedDomains.includes(hd.toLowerCase()))) {
     throw new AccessDeniedError('ACCESS_HOSTED_DOMAINS',
-      'Your account is not one of an organisation that may use this server', contact)
+      'Your account is not one of an organisation that may use this server', contact,
+      typeof hd === 'string' ? compare('the domain', [hd], hostedDomains) : 'no claim "hd"')
   }
 }

@@ -88,9 +88,13 @@ export interface GroupOptions {
   groupPaths: boolean
 }
 
-/** Reads the groups of a person; none where the claim is absent or not an array of strings. */
+/**
+ * Reads the groups of a person: an array of strings, or a string, which is one group (LemonLDAP::NG sends a person's
+ * only group so). None where the claim is absent or of another type.
+ */
 export function readGroups (claims: Record<string, unknown>, { groupsClaim, groupPaths }: GroupOptions): string[] {
-  const value = claimAt(claims, groupsClaim)
+  const claim = claimAt(claims, groupsClaim)
+  const value = typeof claim === 'string' && claim !== '' ? [claim] : claim
   if (!isStringArray(value)) return []
   return groupPaths ? value.map((group) => group.replace(/^\//, '')) : value
 }

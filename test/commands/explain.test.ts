@@ -72,8 +72,8 @@ t.test('explains the verdict with every reason for it', (t) => {
   ]) t.match(all.text, reason)
   t.match(explained({ tool: 'refund', claims: { realm_access: { roles: [] } } }).text, 'none, as the list is empty')
   t.match(
-    explained({ tool: 'refund', claims: { realm_access: { roles: 'admins' } } }).text,
-    'none, as the claim is not a list of strings: "admins"'
+    explained({ tool: 'refund', claims: { realm_access: { roles: [7] } } }).text,
+    'none, as the claim is neither a string nor a list of strings: [7]'
   )
   t.match(explained({ tool: 'refund', claims: undefined }), { isAllowed: false, text: /hidden/ })
   t.match(explained({ prompt: 'dunning' }), { isAllowed: true, text: /^Prompt "dunning"/ })

@@ -132,3 +132,29 @@ for (const mode of ['broker', 'proxy']) {
     })
   }
 }
+
+for (const mode of ['broker', 'proxy']) {
+  t.test(`a person's only group that comes as a string admits the person, and tools see it (${mode})`, async (t) => {
+    const seed = await startBroker(t, {
+      env: { OAUTH_MODE: mode, ACCESS_GROUPS: 'engineering', OIDC_SCOPES: 'openid groups' },
+      provider: { ...anyRedirectUri, quirks: { singleGroupAsString: true } }
+    })
+    const { access_token: token } = await signedIn(await createPlainClient(seed.url), { login: 'bob', password: 'bob' })
+    t.match(await callTool(seed.url, token, 'whoami'), { groups: ['engineering'] })
+  })
+}
+
+t.test('who is in another group, or at another domain, is refused with both lists in the log', async (t) => {
+  for (const [env, reason] of [
+    [{ ACCESS_GROUPS: 'Engineering' },
+      'ACCESS_GROUPS: the groups sent ["engineering"], admitted ["Engineering"]'],
+    [{ ACCESS_EMAIL_DOMAINS: '@example.org' },
+      'ACCESS_EMAIL_DOMAINS: the domain sent ["example.com"], admitted ["example.org"]'],
+    [{ ACCESS_HOSTED_DOMAINS: 'example.org' }, 'ACCESS_HOSTED_DOMAINS: no claim "hd"']
+  ] as const) {
+    const seed = await startBroker(t, { env: { OIDC_SCOPES: 'openid email groups', ...env } })
+    const { browser, callback } = await toCallback(seed, { login: 'bob' })
+    t.equal((await browser.get(callback)).status, 403)
+    t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), { reason })
+  }
+})

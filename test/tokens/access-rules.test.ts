@@ -36,8 +36,8 @@ t.test('groups: one exact match is enough', async (t) => {
     ['engineering-interns'],
     [],
     undefined,
-    'engineering',
-    { engineering: true }
+    { engineering: true },
+    'Engineering'
   ]) {
     t.match(refusal({ groups }, rules), {
       rule: 'ACCESS_GROUPS',
@@ -46,10 +46,17 @@ t.test('groups: one exact match is enough', async (t) => {
     })
   }
   t.match(refusal({}, rules)!.detail, /OIDC_GROUPS_CLAIM/, 'the log says where groups were looked for')
-  t.equal(
-    refusal({ groups: ['sales'] }, rules)!.detail,
-    'ACCESS_GROUPS: You are not in a group that may use this server'
+  t.match(
+    refusal({ groups: ['Engineering', 'sales'] }, rules)!.detail,
+    /^ACCESS_GROUPS: the groups sent \["Engineering","sales"\], admitted \["engineering"/,
+    'the log shows both lists'
   )
+  t.ok(refusal({ groups: Array.from({ length: 1_000 }, (_, n) => `group-${n}`) }, rules)!.detail!.length < 1_200)
+  t.equal(
+    refusal({ groups: [{ name: 'engineering' }] }, rules)!.detail,
+    'ACCESS_GROUPS: "groups" (OIDC_GROUPS_CLAIM) is neither a string nor a list of strings'
+  )
+  t.equal(refusal({ groups: 'engineering' }, rules), undefined, 'a string is one group')
   t.match(refusal({ hasgroups: true }, rules), { message: /more groups than/, detail: /Entra ID/ })
   t.match(refusal({ _claim_names: { groups: 'src1' } }, rules), { message: /more groups than/ })
 })

@@ -96,8 +96,13 @@ t.test('drops the leading slash of groups if they are paths', async (t) => {
   t.strictSame(principalOf({ groups: ['/engineering'] }).groups, ['/engineering'])
 })
 
+t.test('a string is one group, as LemonLDAP::NG sends the only group of a person', async (t) => {
+  t.strictSame(principalOf({ groups: 'engineering' }).groups, ['engineering'])
+  t.strictSame(principalOf({ groups: '/engineering, europe' }, 'groups', true).groups, ['engineering, europe'])
+})
+
 t.test('has no groups if the claim lists none', async (t) => {
-  for (const groups of [undefined, null, 'admins', 1, {}, [1], ['a', 1], { length: 1, 0: 'a' }]) {
+  for (const groups of [undefined, null, '', 1, {}, [1], ['a', 1], { length: 1, 0: 'a' }]) {
     t.strictSame(principalOf({ groups }).groups, [], JSON.stringify(groups))
   }
   t.strictSame(principalOf({ a: 'text' }, 'a.b').groups, [])
