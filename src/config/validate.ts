@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { X509Certificate, createPrivateKey } from 'node:crypto'
 import { isIP } from 'node:net'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { checkConfiguredClients } from './clients.ts'
@@ -101,6 +101,11 @@ function * checkUrls (env: Env): Problems {
   for (const setting of URL_SETTINGS) {
     if (env[setting] !== undefined) yield * checkHttpsUrl(setting, env[setting])
   }
+  const [discoveryUrl, base] = /^(.*?)\/?\/\.well-known\/[^/]+\/?$/.exec(issuer) ?? []
+  if (discoveryUrl !== undefined) {
+    yield problem('OIDC_ISSUER', `is the URL of a discovery document: set OIDC_ISSUER=${base}, or what the document ` +
+      'names as "issuer" (the slash at its end counts)')
+  }
   if (issuer.includes('?')) yield problem('OIDC_ISSUER', 'must not contain a query')
 }
 
@@ -155,6 +160,12 @@ function * checkClientCredential (env: Env): Problems {
   const { OIDC_CLIENT_AUTH: method, OIDC_CLIENT_KEY: key, OIDC_CLIENT_SECRET: secret } = env
   if (key !== undefined && !/^-----BEGIN PRIVATE KEY-----[\s\S]+-----END PRIVATE KEY-----$/.test(key)) {
     yield problem('OIDC_CLIENT_KEY', 'must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")')
+  } else if (key !== undefined && !isP256OrRsa(key)) {
+    yield problem('OIDC_CLIENT_KEY', 'must be a P-256 or RSA key: providers verify ES256 or RS256')
+  }
+  if (method === 'none' && (key !== undefined || secret !== undefined)) {
+    const credential = key === undefined ? 'OIDC_CLIENT_SECRET' : 'OIDC_CLIENT_KEY'
+    yield problem('OIDC_CLIENT_AUTH', `is none, but ${credential} is set: remove one of them`)
   }
   if (key !== undefined && secret !== undefined) {
     yield problem('OIDC_CLIENT_KEY', 'and OIDC_CLIENT_SECRET are both set: keep one of them')
@@ -164,6 +175,16 @@ function * checkClientCredential (env: Env): Problems {
   }
   if (method?.startsWith('client_secret') === true && secret === undefined) {
     yield missing('OIDC_CLIENT_SECRET', `OIDC_CLIENT_AUTH=${method} needs it`)
+  }
+}
+
+/** The keys that importPrivateKey of src/provider accepts. */
+function isP256OrRsa (pem: string): boolean {
+  try {
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPrivateKey(pem)
+    return type === 'rsa' || (type === 'ec' && details?.namedCurve === 'prime256v1')
+  } catch {
+    return false
   }
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { buildApp } from '../../src/app.ts'
-import { GOOD, PEM, SECRET, problemsOf } from '../support/config.ts'
+import { GOOD, PEM, SECRET, keyOf, problemsOf } from '../support/config.ts'
 import { captureLogs, ping, ready, startSeed } from '../support/seed.ts'
 import { selfSigned } from '../support/tls.ts'
 
@@ -26,6 +26,16 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
     '-----BEGIN PRIVATE KEY-----',
     PEM.replace('-----END', 'END')
   ], 'must be a private key in PEM form (PKCS #8, "BEGIN PRIVATE KEY")'],
+  ['OIDC_CLIENT_KEY', [
+    keyOf('P-384'), keyOf('Ed25519'), '-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----'
+  ], 'must be a P-256 or RSA key: providers verify ES256 or RS256'],
+  ['OIDC_ISSUER', [
+    'https://id.example.com/o/.well-known/openid-configuration',
+    'https://id.example.com/o/.well-known/openid-configuration/',
+    'https://id.example.com/o//.well-known/oauth-authorization-server'
+  ], 'is the URL of a discovery document: set OIDC_ISSUER=https://id.example.com/o, or what'],
+  ['ACCESS_EMAIL_DOMAINS', ['ada@example.com', 'example.com,@', 'example.com example.org'], 'must list domains such as'],
+  ['ACCESS_HOSTED_DOMAINS', ['ada@example.com'], 'must list domains such as example.com, not addresses'],
   ['OIDC_CLIENT_KEY_ID', ['k'.repeat(257)], 'must have at most 256 characters'],
   ['ACCESS_TOKEN_TTL', ['59', '86401'], 'must be'],
   ['REFRESH_TOKEN_TTL', ['299'], 'must be at least 300'],
@@ -209,7 +219,16 @@ t.test('settings that need or exclude another say which', async (t) => {
       { ...GOOD, OIDC_CLIENT_AUTH: 'client_secret_post' },
       ['OIDC_CLIENT_SECRET is missing: OIDC_CLIENT_AUTH=client_secret_post needs it']
     ],
-    [{ ...GOOD, OIDC_CLIENT_AUTH: 'none' }, []]
+    [{ ...GOOD, OIDC_CLIENT_KEY: keyOf('RSA') }, []],
+    [{ ...GOOD, OIDC_CLIENT_AUTH: 'none' }, []],
+    [
+      { ...GOOD, OIDC_CLIENT_AUTH: 'none', OIDC_CLIENT_SECRET: 'y' },
+      ['OIDC_CLIENT_AUTH is none, but OIDC_CLIENT_SECRET is set: remove one of them']
+    ],
+    [
+      { ...GOOD, OIDC_CLIENT_AUTH: 'none', OIDC_CLIENT_KEY: PEM },
+      ['OIDC_CLIENT_AUTH is none, but OIDC_CLIENT_KEY is set: remove one of them']
+    ]
   ] as Array<[Record<string, string>, string[]]>) {
     // A problem of PORT comes first, so that there is always one.
     t.same(await problemsOf(t, { ...env, PORT: 'x' }), [

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import type { Test } from 'tap'
 import { readConfig } from '../../plugins/config.ts'
 import type { Config } from '../../src/config/config.ts'
@@ -8,7 +9,15 @@ import { ConfigError } from '../../src/config/problem.ts'
 export const GOOD = { OIDC_ISSUER: 'https://auth.example.com/application/o/seed/', OIDC_AUDIENCE: 'seed-client' }
 
 export const SECRET = 'a secret of thirty-two characters'
-export const PEM = '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----'
+export const PEM = keyOf('P-256')
+
+/** A private key in PEM form (PKCS #8). */
+export function keyOf (type: 'P-256' | 'P-384' | 'Ed25519' | 'RSA'): string {
+  const { privateKey } = type === 'Ed25519'
+    ? generateKeyPairSync('ed25519')
+    : type === 'RSA' ? generateKeyPairSync('rsa', { modulusLength: 2048 }) : generateKeyPairSync('ec', { namedCurve: type })
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString().trim()
+}
 
 /** Returns the configuration of an environment. */
 export async function loadConfig (environment: Environment, dotenvPath: string | false = false): Promise<Config> {
