@@ -59,7 +59,8 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
   })
 }
 
-function logSignIn ({ config: { oauth, oidc }, oidc: { provider }, log }: FastifyInstance): void {
+function logSignIn (app: FastifyInstance): void {
+  const { config: { oauth, oidc }, oidc: { provider }, log } = app
   const { codeChallengeMethods, sendsIss } = provider.metadata()
   log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
   if (codeChallengeMethods?.includes('S256') === false) {
@@ -67,11 +68,20 @@ function logSignIn ({ config: { oauth, oidc }, oidc: { provider }, log }: Fastif
       'code_challenge_methods_supported: it may refuse every sign-in, as clients and Seed send S256, or ignore the ' +
       'challenge and redeem a stolen authorization code. Switch PKCE with S256 on for this client at the provider')
   }
+  warnAboutScopes(app)
   if (oauth.mode === 'proxy' && sendsIss) {
     log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy ' +
       'strict MCP clients compare it with BASE_URL and refuse to sign in. Switch it off for this client at the ' +
       'provider if you can (Keycloak: Advanced, Exclude Issuer From Authentication Response), or use OAUTH_MODE=broker')
   }
+}
+
+/** Scopes are sent all the same: some providers accept more than they list. */
+function warnAboutScopes ({ oidc: { tokenClient }, log }: FastifyInstance): void {
+  const scopes = tokenClient.unlistedScopes()
+  if (scopes.length === 0) return
+  log.warn({ scopes }, `OIDC_SCOPES asks for ${scopes.join(', ')}, which the provider does not list in ` +
+    'scopes_supported: if it refuses sign-ins with invalid_scope, leave that out')
 }
 
 export default fp(oidcDiscovery, { name: 'oidc-discovery', dependencies: ['config'], fastify: '5.x' })

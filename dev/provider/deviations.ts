@@ -2,7 +2,7 @@ import { decodeJwt, decodeProtectedHeader } from 'jose'
 import type { Context } from 'oidc-provider'
 import { claimsOf, toAliases } from './quirks.ts'
 import { signToken } from './signing.ts'
-import { findUser, standingClaims, tokenIssuer } from './state.ts'
+import { SCOPES, findUser, standingClaims, tokenIssuer } from './state.ts'
 import type { ProviderState } from './state.ts'
 
 /** Middleware that changes the responses of `oidc-provider` into those of the providers that the quirks imitate. */
@@ -41,6 +41,9 @@ function changeDiscovery ({ path, query }: Context, document: Record<string, unk
   document['issuer'] = isTenantsOwn ? tokenIssuer(state) : `${issuer}/{tenantid}/v2.0`
   if (faults.get(path) === 'wrong-issuer') document['issuer'] = `${issuer}/other`
   if (!quirks.issParameter) delete document['authorization_response_iss_parameter_supported']
+  if (quirks.refuseOfflineAccess) {
+    document['scopes_supported'] = SCOPES.filter((scope) => scope !== 'offline_access')
+  }
   if (quirks.noRevocation) delete document['revocation_endpoint']
 }
 

@@ -56,7 +56,7 @@ export interface Quirks {
   /** Token responses do not say how long the access token lives. */
   noExpiresIn: boolean
 
-  /** Google: the scope `offline_access` is an `invalid_scope`. */
+  /** Google: the scope `offline_access` is an `invalid_scope`, and not in `scopes_supported`. */
   refuseOfflineAccess: boolean
   /** Google: a refresh token only for an authorization request with `access_type=offline` and `prompt=consent`. */
   offlineByParameter: boolean

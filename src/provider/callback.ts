@@ -1,6 +1,7 @@
 import * as oauth from 'oauth4webapi'
 import { OAuthError } from '../errors/oauth-error.ts'
 import type { ProviderMetadata } from './discovery.ts'
+import { describeError } from './error-text.ts'
 
 /** Parameters of the provider's redirect to /oauth/callback. */
 export interface CallbackParameters {
@@ -8,6 +9,8 @@ export interface CallbackParameters {
   code?: string
   iss?: string
   error?: string
+  /** The provider's text, for the log; not a string if it was repeated. */
+  error_description?: unknown
 }
 
 /** The authorization code, or why the provider refused, in words for the client. */
@@ -24,12 +27,13 @@ export function readCallback (
   parameters: CallbackParameters, clientId: string, { issuer, sendsIss }: ProviderMetadata
 ): CallbackResult {
   const server = { issuer, authorization_response_iss_parameter_supported: sendsIss }
-  const query = new URLSearchParams(Object.entries(parameters))
+  const { error_description: description, ...others } = parameters
+  const query = new URLSearchParams(Object.entries(others))
   try {
     const response = oauth.validateAuthResponse(server, { client_id: clientId }, query, parameters.state)
     return { code: response.get('code') ?? '' }
   } catch (err) {
-    if (err instanceof oauth.AuthorizationResponseError) return { error: toClientError(err.error) }
+    if (err instanceof oauth.AuthorizationResponseError) return { error: toClientError(err.error, description) }
     throw unacceptableResponse(err as Error)
   }
 }
@@ -41,8 +45,8 @@ export function unacceptableResponse (cause: Error): OAuthError {
 }
 
 /** Maps the provider's error to one for the client; the provider's words go to the log alone. */
-function toClientError (error: string): OAuthError {
-  const detail = `the provider answered the authorization request with ${JSON.stringify(error.slice(0, 100))}`
+function toClientError (error: string, description: unknown): OAuthError {
+  const detail = `the provider answered the authorization request with ${describeError(error, description)}`
   if (error === 'access_denied') {
     return new OAuthError('access_denied', 'The sign-in was refused or cancelled at the identity provider', { detail })
   }

@@ -15,7 +15,7 @@ import { createDeadTokenCheck } from './dead-refresh-token.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
 import type { ProviderMetadata } from './discovery.ts'
-import { endedGrant, readTokenResponse } from './token-response.ts'
+import { describeTokenError, endedGrant, readTokenResponse } from './token-response.ts'
 import type { UpstreamTokens } from './token-response.ts'
 
 export interface TokenClientOptions extends ClientCredentials {
@@ -25,6 +25,8 @@ export interface TokenClientOptions extends ClientCredentials {
   clientId: string
   /** OIDC_AUDIENCE, for presets that send it. */
   audience: string
+  /** OIDC_SCOPES */
+  scopes: readonly string[]
   log: Pick<Log, 'info' | 'warn'>
 }
 
@@ -39,7 +41,7 @@ const TIMEOUT_MS = 10_000
  * All methods throw ProviderUnavailableError before discovery, and OAuthError when the provider fails or refuses.
  */
 export function createTokenClient (options: TokenClientOptions) {
-  const { provider, preset, clientId, audience, log } = options
+  const { provider, preset, clientId, audience, scopes, log } = options
   const client: oauth.Client = { client_id: clientId }
   const audienceParameter = preset.sendsAudience && audience !== '' ? { audience } : {}
   const tokenAuthentication = createClientAuthentication(options, log)
@@ -59,31 +61,45 @@ export function createTokenClient (options: TokenClientOptions) {
   async function requestToken (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
     const response = await sendTokenRequest(grantType, parameters)
     if (grantType === 'refresh_token' && await deadTokens.isDead(response, parameters)) {
-      throw endedGrant(`the provider's token endpoint answered ${response.status}, as it does to a refresh token ` +
-        'that does not exist')
+      const body = parseJsonObject(await response.text()) ?? {}
+      throw endedGrant(`${describeTokenError(response.status, body)}, as to a refresh token that does not exist`)
     }
     return await readTokenResponse(response, { grantType, preset, clientSettings: settingsOf(options) })
   }
 
   return {
     /** Returns these scopes with those that the preset adds to each authorization request. */
-    effectiveScopes (scopes: readonly string[]): string[] {
-      if (preset.extraScopes.length === 0) return [...scopes]
-      return upstreamScopes(preset, scopes, provider().scopes)
+    effectiveScopes (requested: readonly string[]): string[] {
+      if (preset.extraScopes.length === 0) return [...requested]
+      return upstreamScopes(preset, requested, provider().scopes)
+    },
+
+    /** Returns what is requested of the provider although its discovery document does not list it. */
+    unlistedScopes (): string[] {
+      const { scopes: supported } = provider()
+      if (supported === undefined) return []
+      return upstreamScopes(preset, scopes, supported).filter((scope) => !supported.includes(scope))
     },
 
     /**
      * The URL of the provider's authorization endpoint for a request with PKCE, completed by what the preset adds.
      *
-     * @param scopes of OIDC_SCOPES
+     * @param requested of OIDC_SCOPES
      */
-    authorizationUrl (parameters: AuthorizationParameters, scopes: readonly string[]): URL {
+    authorizationUrl (parameters: AuthorizationParameters, requested: readonly string[]): URL {
       const all = { client_id: clientId, ...parameters, ...audienceParameter }
-      return buildAuthorizationUrl(provider(), preset, all, scopes)
+      return buildAuthorizationUrl(provider(), preset, all, requested)
     },
 
     /** Reads the provider's redirect to /oauth/callback. */
-    readCallback: (parameters: CallbackParameters): CallbackResult => readCallback(parameters, clientId, provider()),
+    readCallback (parameters: CallbackParameters): CallbackResult {
+      const result = readCallback(parameters, clientId, provider())
+      if ('error' in result && result.error.code === 'server_error') {
+        log.warn({ reason: result.error.detail, scopes: upstreamScopes(preset, scopes, provider().scopes).join(' ') },
+          'The provider refused the authorization request: check its client for Seed, and the scopes (OIDC_SCOPES)')
+      }
+      return result
+    },
 
     /** Requests tokens for an authorization code or a refresh token. */
     async requestTokens (

@@ -1,6 +1,7 @@
 import type { Preset } from '../provider-presets/preset.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { parseJsonObject } from '../net/fetch.ts'
+import { describeError } from './error-text.ts'
 
 /** The provider's tokens. */
 export interface UpstreamTokens {
@@ -35,8 +36,7 @@ export async function readTokenResponse (
   const { scopeAliases } = options.preset
   const body = parseJsonObject(await response.text())
   if (response.status !== 200 || typeof body?.['access_token'] !== 'string' || !isAccessToken(body)) {
-    const error = body?.['error']
-    throw toTokenError(response.status, typeof error === 'string' ? error : undefined, options)
+    throw toTokenError(response.status, body ?? {}, options)
   }
   const expiresIn = String(body['expires_in'])
   return {
@@ -65,10 +65,10 @@ function nonEmptyString (value: unknown): string | undefined {
  * either way. A refresh token may still be good (dead-refresh-token.ts): with `server_error` the client keeps it.
  */
 function toTokenError (
-  status: number, error: string | undefined, { grantType, clientSettings }: TokenResponseOptions
+  status: number, body: Record<string, unknown>, { grantType, clientSettings }: TokenResponseOptions
 ): OAuthError {
-  const answer = error === undefined ? 'without an OAuth error' : JSON.stringify(error.slice(0, 100))
-  const detail = `the provider's token endpoint answered ${status} ${answer}`
+  const error = typeof body['error'] === 'string' ? body['error'] : undefined
+  const detail = describeTokenError(status, body)
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
     return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable; try again shortly', {
       detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider is unavailable.' }
@@ -88,6 +88,10 @@ function toTokenError (
     return new OAuthError(error, 'The identity provider refused the request', { detail })
   }
   return new OAuthError('server_error', 'The identity provider returned no usable response', { detail })
+}
+
+export function describeTokenError (status: number, body: Record<string, unknown>): string {
+  return `the provider's token endpoint answered ${status} ${describeError(body['error'], body['error_description'])}`
 }
 
 /** The provider refuses a code or a refresh token: it has ended there. */

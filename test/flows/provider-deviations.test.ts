@@ -1,9 +1,10 @@
 import { exportJWK, exportPKCS8, generateKeyPair } from 'jose'
 import t from 'tap'
 import type { DevProviderOptions } from '../../dev/provider.ts'
-import { getTokens, post, refresh, startBroker, toCallback } from '../support/broker.ts'
-import { ping } from '../support/seed.ts'
-import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
+import { createBrowser } from '../support/browser.ts'
+import { getTokens, newRequest, post, refresh, register, startBroker, toCallback } from '../support/broker.ts'
+import { modernRequest, ping } from '../support/seed.ts'
+import { ADA, createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
 /** Deviations that providers of no preset have, imitated by the development provider, and settings that answer them. */
 
@@ -56,7 +57,7 @@ t.test('a client that is refused in both ways ends on a page, and the log names 
   t.match(await browser.get(callback), { status: 500, body: /its operator must check the client settings/ })
   t.equal(seed.provider.hits()['/token'], 2, 'one attempt with each method')
   t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 500), {
-    reason: /401 "invalid_client": check OIDC_CLIENT_ID, OIDC_CLIENT_SECRET and OIDC_CLIENT_AUTH/
+    reason: /401 "invalid_client" \(.+\): check OIDC_CLIENT_ID, OIDC_CLIENT_SECRET and OIDC_CLIENT_AUTH/
   })
 })
 
@@ -119,7 +120,7 @@ for (const mode of ['broker', 'proxy']) {
       const refused = await client.refresh(tokens.refresh_token!)
       t.match(await readTokens(refused), { status: 400, error: 'invalid_grant' })
       t.match(await seed.logged(({ reqId }) => reqId === refused.headers.get('x-request-id')), {
-        reason: /as it does to a refresh token that does not exist/
+        reason: /as to a refresh token that does not exist/
       })
       t.match(await seed.logged(({ msg }) => msg.startsWith('The provider answers a refresh token')), { level: 30 })
       if (mode === 'broker') t.equal((await ping(seed.url, tokens.access_token)).status, 401, 'the grant has ended')
@@ -140,7 +141,18 @@ for (const mode of ['broker', 'proxy']) {
       provider: { ...anyRedirectUri, quirks: { singleGroupAsString: true } }
     })
     const { access_token: token } = await signedIn(await createPlainClient(seed.url), { login: 'bob', password: 'bob' })
-    t.match(await callTool(seed.url, token, 'whoami'), { groups: ['engineering'] })
+    const { headers, body } = modernRequest('tools/call', { name: 'whoami', arguments: {} })
+    const response = await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${token}`,
+        ...headers
+      },
+      body
+    })
+    t.match(await response.json(), { result: { structuredContent: { groups: ['engineering'] } } })
   })
 }
 
@@ -157,4 +169,22 @@ t.test('who is in another group, or at another domain, is refused with both list
     t.equal((await browser.get(callback)).status, 403)
     t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), { reason })
   }
+})
+
+t.test('a scope that the provider does not list is named at start, and again when the provider refuses it', async (t) => {
+  const seed = await startBroker(t, { provider: { quirks: { refuseOfflineAccess: true } } })
+  t.match(await seed.logged(({ msg }) => msg.startsWith('OIDC_SCOPES asks for')), {
+    level: 40, scopes: ['offline_access'], msg: /offline_access, which the provider does not list in scopes_supported/
+  })
+  const url = await createBrowser().signIn(newRequest(seed, await register(seed.url)).url, ADA)
+  t.match(Object.fromEntries(url.searchParams), { error: 'server_error', error_description: /must check its settings/ })
+  t.match(await seed.logged(({ msg }) => msg.startsWith('The provider refused the authorization request')), {
+    level: 40,
+    msg: /OIDC_SCOPES/,
+    scopes: 'openid profile email offline_access',
+    reason: /"invalid_scope" \(Some requested scopes were invalid. \{invalid=\[offline_access\]\}\)/
+  })
+
+  const others = await startBroker(t, { provider: { quirks: { refuseOfflineAccess: true } }, env: { OIDC_SCOPES: 'openid' } })
+  t.notOk(others.logs.some(({ msg }) => msg.startsWith('OIDC_SCOPES asks for')), 'no warning without it')
 })

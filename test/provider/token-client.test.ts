@@ -15,6 +15,7 @@ t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', a
     clientAuth: undefined,
     assertionAudience: undefined,
     audience: '',
+    scopes: [],
     log: { info () {}, warn () {} }
   })
   await t.rejects(upstream.requestTokens('refresh_token', {}), { code: 'server_error', detail: /OIDC_CLIENT_KEY/ })
@@ -31,6 +32,7 @@ t.test("the scopes that a preset adds are sent if the provider's document lists 
     clientAuth: undefined,
     assertionAudience: undefined,
     audience: '',
+    scopes: [],
     log: { info () {}, warn () {} }
   }).effectiveScopes(['openid'])
   t.same(scopesOf('okta', ['openid', 'groups']), ['openid', 'groups'])
