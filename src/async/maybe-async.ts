@@ -13,8 +13,8 @@ export function isPromise (value: unknown): value is Promise<unknown> {
  */
 export function mapMaybe<T, Result> (
   work: () => MaybePromise<T>,
-  onResult: (result: T) => Result,
-  onError: (err: unknown) => Result
+  onResult: (result: T) => MaybePromise<Result>,
+  onError: (err: unknown) => MaybePromise<Result>
 ): MaybePromise<Result> {
   let result: MaybePromise<T>
   try {

@@ -29,14 +29,15 @@ export interface RequestContext {
   client: ClientInfo
 
   /**
-   * Reports progress, if the client asked for it.
+   * Reports progress, if the client asked for it. Await it: it resolves when the client can take more. Of reports that
+   * are not awaited, a client that reads slowly gets the newest only.
    *
    * @param done amount of work done; must increase with each call
    * @param total total amount of work, if known
    */
   progress (done: number, total?: number, message?: string): Promise<void>
 
-  /** Sends the client a log message, if its log level allows. @param data any JSON value */
+  /** Sends the client a log message, if its log level allows. Await it, as `progress`. @param data any JSON value */
   logToClient (level: LoggingLevel, data: unknown): Promise<void>
 
   /**

@@ -39,12 +39,14 @@ export interface McpResponse {
  */
 export interface EventStream {
   readonly open: boolean
-  /** Writes one event. A client that leaves too much unread is disconnected instead. */
+  /** Writes one event of any size. A client that has left too much unread before it is disconnected instead. */
   write (event: { data: string, id?: string | undefined, retryMs?: number }): void
   /** Writes a comment, which clients ignore. */
   comment (text: string): void
   /** Writes frames that are already encoded. */
   raw (frames: string | Uint8Array): void
+  /** Waits until the client has read enough to take more; undefined if it can at once. */
+  untilReady (): Promise<void> | undefined
   /** Ends the stream after what has been written. */
   end (): void
   /** Breaks the stream off, so that the client sees that it is incomplete. */

@@ -172,8 +172,7 @@ async function readResult (
     throw new Error('The server ended the stream without a response')
   } catch (err) {
     signal.throwIfAborted()
-    if ((err as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw err
-    throw new Error('The server cut off the stream', { cause: err })
+    throw err
   }
 }
 

@@ -39,11 +39,11 @@ export function stepper (): { tool: ToolDefinition, step (): Promise<void>, fini
       input: Type.Object({}),
       async handler (_input, { logToClient, signal }) {
         for (let number = 1; ; number++) {
+          const told = new Promise<boolean>((resolve) => { next = resolve })
           await logToClient('info', number)
-          const more = await new Promise<boolean>((resolve, reject) => {
-            next = resolve
+          const more = await Promise.race([told, new Promise<boolean>((_resolve, reject) => {
             signal.addEventListener('abort', () => { reject(new ToolError('stopped')) })
-          })
+          })])
           if (!more) return 'finished'
         }
       }

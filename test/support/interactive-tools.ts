@@ -108,6 +108,7 @@ export const interactiveTools: readonly ToolDefinition[] = [
 ]
 
 async function pause (ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) throw new ToolError('stopped')
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(resolve, ms)
     signal.addEventListener('abort', () => {

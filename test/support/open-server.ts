@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { Definition } from '../../src/define/definition.ts'
 import { ERAS } from './engine-fixture.ts'
 import type { Era } from './engine-fixture.ts'
-import { modernRequest, startSeed } from './seed.ts'
+import { MODERN_META, modernRequest, startSeed } from './seed.ts'
 import type { TestSeed } from './seed.ts'
 
 export interface Answered {
@@ -16,7 +16,9 @@ export interface Answered {
 }
 
 export interface OpenServer extends TestSeed {
-  /** Sends one request over HTTP, in one era of the protocol. */
+  /** Returns body and headers of a request in one era of the protocol. */
+  prepare (era: Era, method: string, params: Record<string, unknown>): { body: string, headers: Record<string, string> }
+  /** Sends one such request over HTTP. */
   send (era: Era, method: string, params: Record<string, unknown>): Promise<Answered>
 }
 
@@ -44,20 +46,25 @@ export async function startOpenServer (
   const session = { 'mcp-session-id': handshake.headers.get('mcp-session-id')! }
   let id = 0
 
+  function prepare (era: Era, method: string, params: Record<string, unknown>) {
+    id++
+    const common = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+    if (era === 'legacy') {
+      return { body: JSON.stringify({ jsonrpc: '2.0', id, method, params }), headers: { ...common, ...session } }
+    }
+    const { headers } = modernRequest(method, params)
+    if (typeof params['uri'] === 'string') headers['mcp-name'] = params['uri']
+    const _meta = { ...MODERN_META, ...params['_meta'] as object }
+    const body = JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } })
+    return { body, headers: { ...common, ...headers } }
+  }
+
   return {
     ...seed,
+    prepare,
     async send (era, method, params) {
-      id++
-      const modern = modernRequest(method, params, id)
-      if (params['_meta'] !== undefined) {
-        const parsed = JSON.parse(modern.body) as { params: { _meta: object } }
-        Object.assign(parsed.params._meta, params['_meta'])
-        modern.body = JSON.stringify(parsed)
-      }
-      if (typeof params['uri'] === 'string') modern.headers['mcp-name'] = params['uri']
-      const answer = era === 'modern'
-        ? await post(modern.body, modern.headers)
-        : await post(JSON.stringify({ jsonrpc: '2.0', id, method, params }), session)
+      const { body, headers } = prepare(era, method, params)
+      const answer = await post(body, headers)
       const text = await answer.text()
       const messages = answer.headers.get('content-type')!.startsWith('text/event-stream')
         ? [...text.matchAll(/^data: (\{.*)$/gm)].map(([, data]) => JSON.parse(data!) as never)

@@ -88,8 +88,9 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
   }
 
   /** Relays a stream of the SDK. A client that disconnects, or does not read, cancels the call. */
-  function relayStream (response: Response, onEnd: () => void): McpResponse {
+  function relayStream (response: Response, caller: Caller, onEnd: () => void): McpResponse {
     const stream = eventStreams.open()
+    caller.untilReady = () => stream.untilReady()
     const reader = response.body!.getReader()
     stream.onEnd(() => { reader.cancel().catch(onerror) })
     const pump = async (): Promise<void> => {
@@ -122,7 +123,7 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
       if (!isStream) return await toMcpResponse(response)
       if (!acceptsStream) return await lastEvent(response)
       isStreaming = true
-      return relayStream(response, release)
+      return relayStream(response, caller, release)
     } finally {
       if (!isStreaming) release()
     }
@@ -164,7 +165,12 @@ async function toMcpResponse (response: Response): Promise<McpResponse> {
 
 /** The last event is the response; a client that accepts no stream does not get the others. */
 async function lastEvent (response: Response): Promise<McpResponse> {
-  const frames = (await response.text()).split('\n\n')
-  const events = frames.flatMap((frame) => /^data: (.*)$/m.exec(frame)?.[1] ?? [])
-  return { status: 200, headers: { 'content-type': 'application/json' }, body: events.at(-1)! }
+  let last = ''
+  let rest = ''
+  for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
+    const frames = (rest + text).split('\n\n')
+    rest = frames.pop()!
+    last = frames.findLast((frame) => frame.includes('data: ')) ?? last
+  }
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: /^data: (.*)$/m.exec(last)![1]! }
 }

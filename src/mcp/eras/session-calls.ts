@@ -110,6 +110,7 @@ export function createSessionCalls (options: SessionCallsOptions) {
       const releases = call === undefined ? beginCalls(messages, request) : [call.release]
       const stream = streams.openCall({ session, requests: ids, isBatch: Array.isArray(body), acceptsStream })
       const connecting = connectToSession(servers.create(caller), { session, stream, clientRequests })
+      caller.untilReady = async () => { await stream.untilReady() }
       const keys = ids.map((id) => requestKey(session.digest, id))
       register({ stream, connection: connecting }, keys, releases)
       const connection = await connecting

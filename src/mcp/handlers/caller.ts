@@ -10,6 +10,8 @@ export interface Caller {
   log: RequestLog
   /** Absent in revision 2026-07-28, which has no sessions. */
   session?: Session
+  /** Waits until the client has read enough of the response's stream to take more. Undefined while there is none. */
+  untilReady?: () => Promise<void> | undefined
   /** The tool is already running; the SDK only delivers its outcome. */
   running?: RunningCall
   /** A store outage during the request: it is answered with 503, whatever the SDK makes of the error. */

@@ -3,6 +3,7 @@ import type { RequestContext } from '../../define/context.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { ClientChannel } from './client-channel.ts'
+import type { NotificationQueue } from './notification-queue.ts'
 
 /** Log levels by increasing severity (RFC 5424 section 6.2.1). */
 const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
@@ -10,14 +11,14 @@ const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', '
 /** Returns the function of a handler's context that reports progress, if the request asks for it. */
 export function createProgress (
   channel: ClientChannel,
-  onerror: (error: Error) => void
+  queue: NotificationQueue
 ): RequestContext['progress'] {
   const progressToken = channel._meta?.progressToken
   return async (progress, total, message) => {
     if (progressToken === undefined) return
     const details = { ...(total !== undefined && { total }), ...(message !== undefined && { message }) }
     const params = { progressToken, progress, ...details }
-    await channel.notify({ method: 'notifications/progress', params }).catch(onerror)
+    await queue.send('progress', async () => { await channel.notify({ method: 'notifications/progress', params }) })
   }
 }
 
@@ -30,12 +31,12 @@ export function createClientLog (
   channel: ClientChannel,
   session: Session | undefined,
   sessions: Pick<Sessions, 'logLevel'>,
-  onerror: (error: Error) => void
+  queue: NotificationQueue
 ): RequestContext['logToClient'] {
   return async (level, data) => {
     channel.ensureAttached()
     if (session !== undefined && !passes(level, await sessions.logLevel(session))) return
-    await channel.log(level, data).catch(onerror)
+    await queue.send('message', async () => { await channel.log(level, data) })
   }
 }
 

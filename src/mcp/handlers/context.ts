@@ -8,6 +8,7 @@ import type { ClientChannel } from './client-channel.ts'
 import { askInRounds, askOnStream, createClientInput } from './elicitation-and-sampling.ts'
 import type { AskClient, ClientInput, Rounds } from './elicitation-and-sampling.ts'
 import { createClientLog, createProgress } from './client-notifications.ts'
+import { NotificationQueue } from './notification-queue.ts'
 import { Deadline } from './handler-timeout.ts'
 import { toClientInfo } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
@@ -65,6 +66,7 @@ export class HandlerContext implements RunContext {
   readonly #round: Round | undefined
   #deadline: Deadline | undefined
   #clientInput: ClientInput | undefined
+  #notifications: NotificationQueue | undefined
   #rounds: Rounds | undefined
   #removeAbortListener: (() => void) | undefined
 
@@ -97,12 +99,11 @@ export class HandlerContext implements RunContext {
   }
 
   get progress (): RequestContext['progress'] {
-    return createProgress(this.#channel, this.#services.onerror)
+    return createProgress(this.#channel, this.#queue)
   }
 
   get logToClient (): RequestContext['logToClient'] {
-    const { sessions, onerror } = this.#services
-    return createClientLog(this.#channel, this.#call.caller.session, sessions, onerror)
+    return createClientLog(this.#channel, this.#call.caller.session, this.#services.sessions, this.#queue)
   }
 
   get elicit (): RequestContext['elicit'] {
@@ -154,6 +155,15 @@ export class HandlerContext implements RunContext {
     })
   }
 
+  /**
+   * Sends the notifications that the handler has not awaited.
+   *
+   * @returns undefined if there are none
+   */
+  sendNotifications (): Promise<void> | undefined {
+    return this.#notifications?.finish().then(() => { this.#logDropped() })
+  }
+
   /** Ends the run. */
   finish (): void {
     if (this.#removeAbortListener === undefined) return
@@ -165,6 +175,17 @@ export class HandlerContext implements RunContext {
   get missingInput (): Record<string, InputRequest> | undefined {
     const missing = this.#rounds?.missing
     return missing === undefined || Object.keys(missing).length === 0 ? undefined : missing
+  }
+
+  get #queue (): NotificationQueue {
+    this.#notifications ??= new NotificationQueue(this.#call.caller, this.#services.onerror)
+    return this.#notifications
+  }
+
+  #logDropped (): void {
+    const { dropped } = this.#notifications!
+    if (dropped === 0) return
+    this.log.warn({ dropped }, 'Progress or log messages were not sent to the client: the handler does not await them')
   }
 
   get #input (): ClientInput {

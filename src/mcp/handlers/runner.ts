@@ -55,10 +55,12 @@ export function createRunner ({ requestStates, ...shared }: RunnerOptions) {
     const context = new HandlerContext(services, call, channel, round)
     return mapMaybe<Result, Result | InputRequiredResult>(
       () => handle(context),
-      (result) => {
+      (result): MaybePromise<Result | InputRequiredResult> => {
         context.finish()
         // A handler may have caught the InputRequiredError.
-        return context.missingInput === undefined ? result : requireInput(call, round!, context.missingInput)
+        if (context.missingInput !== undefined) return requireInput(call, round!, context.missingInput)
+        const sending = context.sendNotifications()
+        return sending === undefined ? result : sending.then(() => result)
       },
       (err) => {
         context.finish()

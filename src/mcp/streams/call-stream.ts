@@ -36,6 +36,8 @@ const STREAM_AFTER_MS = 1_000
 /** Events beyond these sizes are sent but not stored. */
 const MAX_STORED_BYTES = 4 * 1_048_576
 const MAX_STORED_EVENT_BYTES = 1_048_576
+/** Writes to the store that may wait before senders have to wait. */
+const MAX_UNSTORED = 64
 
 /**
  * The answer to a POST in a session. It is JSON as long as only the responses are to be sent and they come soon. It
@@ -63,6 +65,8 @@ export class CallStream {
   #storedBytes = 0
   /** The number of the last event. */
   #number = 0
+  /** Writes to the store that have not ended. */
+  #unstored = 0
   /** Writes to the store, one after the other. */
   #storing: Promise<void> = Promise.resolve()
   readonly #streamTimer: NodeJS.Timeout | undefined
@@ -96,6 +100,12 @@ export class CallStream {
     this.#opening ??= this.#open()
     await this.#opening
     this.#write(JSON.stringify(message))
+  }
+
+  /** Waits until the client and the store can take more. */
+  async untilReady (): Promise<void> {
+    await this.#connection?.untilReady()
+    if (this.#unstored > MAX_UNSTORED) await this.#storing
   }
 
   respond (response: JSONRPCResponse): void {
@@ -155,8 +165,10 @@ export class CallStream {
 
   /** Runs a write to the store after those before it, unless one of them has failed. */
   #store (work: () => Promise<void>): void {
+    this.#unstored++
     this.#storing = this.#storing.then(async () => {
       if (this.#isStored) await work().catch((err: unknown) => { this.#giveUpStoring(err) })
+      this.#unstored--
     })
   }
 
@@ -208,7 +220,10 @@ export class CallStream {
     if (this.#opening === undefined) {
       this.#setAnswer(this.#toJson())
     } else {
-      for (const response of this.#responses) this.#write(response)
+      for (const response of this.#responses) {
+        await this.#connection?.untilReady()
+        this.#write(response)
+      }
       this.#connection?.end()
       this.#store(async () => { await this.#markClosed() })
     }

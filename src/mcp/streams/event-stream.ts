@@ -34,6 +34,9 @@ interface Registry extends Required<EventStreamsOptions> {
   streams: Set<ResponseStream>
 }
 
+/** Bytes that may wait for the response to start before writers have to wait. */
+const MAX_EARLY_BYTES = 65_536
+
 class ResponseStream implements EventStream {
   readonly #registry: Registry
   #response: Writable | undefined
@@ -46,6 +49,7 @@ class ResponseStream implements EventStream {
   #isEnded = false
   #isClosed = false
   #endListeners: Array<() => void> = []
+  readonly #readyListeners: Array<() => void> = []
 
   constructor (registry: Registry) {
     this.#registry = registry
@@ -67,14 +71,28 @@ class ResponseStream implements EventStream {
 
   raw (frames: string | Uint8Array): void {
     if (!this.open) return
+    // A single event may be larger than the limit: a result is never cut off because of its own size.
+    const { maxUnreadBytes } = this.#registry
+    if (this.#unread > maxUnreadBytes) {
+      this.#cutOff(`more than ${maxUnreadBytes} bytes are unread`)
+      return
+    }
     if (this.#response === undefined) {
       this.#early.push(frames)
       this.#written += Buffer.byteLength(frames)
     } else {
       this.#send(this.#response, frames)
     }
-    const { maxUnreadBytes } = this.#registry
-    if (this.#unread > maxUnreadBytes) this.#cutOff(`more than ${maxUnreadBytes} bytes are unread`)
+  }
+
+  untilReady (): Promise<void> | undefined {
+    const response = this.#response
+    const isFull = response === undefined ? this.#written > MAX_EARLY_BYTES : response.writableNeedDrain
+    if (!isFull || !this.open) return undefined
+    return new Promise((resolve) => {
+      if (this.#readyListeners.length === 0) response?.once('drain', () => { this.#becomeReady() })
+      this.#readyListeners.push(resolve)
+    })
   }
 
   end (): void {
@@ -110,6 +128,7 @@ class ResponseStream implements EventStream {
     response.cork()
     for (const frame of frames) this.#send(response, frame)
     response.uncork()
+    this.#becomeReady()
     if (this.#isEnded) response.end()
   }
 
@@ -146,5 +165,10 @@ class ResponseStream implements EventStream {
     const listeners = this.#endListeners
     this.#endListeners = []
     for (const listener of listeners) listener()
+    this.#becomeReady()
+  }
+
+  #becomeReady (): void {
+    for (const resolve of this.#readyListeners.splice(0)) resolve()
   }
 }

@@ -178,11 +178,11 @@ t.test('another failure to store events is logged, and does not end the stream',
 })
 
 t.test('a client that does not read is cut off, and its call continues', async (t) => {
-  const cluster = startEngines(t, { internals: { eventStreams: { maxUnreadBytes: 100_000 } } })
+  const cluster = startEngines(t, { internals: { eventStreams: { keepAliveMs: 5, maxUnreadMs: 20 } } })
   const { post } = await startSession(cluster)
   const { answer } = await post(call('flood', { messages: 500, bytes: 1_000 }))
   await new Promise((resolve) => { answer.stream!.onEnd(() => { resolve(undefined) }) })
-  t.match(cluster.lines, [{ reason: 'more than 100000 bytes are unread' }])
+  t.match(cluster.lines, [{ reason: 'nothing was read for 20 ms' }])
   while ((await post(request('ping', {}, 1))).status !== 200) await pause(5)
   t.pass('its call has ended')
 })
