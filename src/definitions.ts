@@ -1,4 +1,6 @@
+import { pathToFileURL } from 'node:url'
 import type { Config } from './config/config.ts'
+import { describeDefinition } from './define/definition.ts'
 import type { Definition } from './define/definition.ts'
 import { linkExtensions } from './extensions/link.ts'
 import { addFile, loadAllDefinitions } from './extensions/load.ts'
@@ -23,6 +25,14 @@ export function createDefinitionLoader () {
     },
 
     /** Adds the file to an error about a definition, as the catalog throws it. Any other error is returned as it is. */
-    addFile: (err: unknown): unknown => addFile(err, loaded)
+    addFile: (err: unknown): unknown => addFile(err, loaded),
+
+    /** Names the definitions whose files are in the stack of what was thrown. */
+    namesInStack (thrown: unknown): string[] {
+      const stack = thrown instanceof Error ? String(thrown.stack) : ''
+      return loaded
+        .filter(({ file }) => [file, pathToFileURL(file).href].some((name) => stack.includes(`${name}:`)))
+        .map(({ definition }) => describeDefinition(definition))
+    }
   }
 }

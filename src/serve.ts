@@ -12,8 +12,7 @@ const LOG_DRAIN_MS = 1_000
 
 /**
  * Runs the server from environment to exit: starts it, listens, and shuts down gracefully on a signal. What prevents
- * the
- * start is printed, and the exit code is 1.
+ * the start is printed, and the exit code is 1.
  */
 export async function serve (
   environment: Environment, dotenvPath: string | false, options: AppOptions = {}
@@ -28,7 +27,12 @@ export async function serve (
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends the process at once.
     const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS + LOG_DRAIN_MS
-    closeWithGrace({ delay, logger: false }, async ({ err, signal }) => {
+    // A tool that does not await a promise must not end the calls of everyone else.
+    process.on('unhandledRejection', (err) => {
+      app.log.error({ err, definitions: definitions.namesInStack(err) }, 'A promise was rejected and nothing handled ' +
+        'it; the server continues. The code that made the promise must await it or catch its error')
+    })
+    closeWithGrace({ delay, logger: false, skip: ['unhandledRejection'] }, async ({ err, signal }) => {
       if (err !== undefined) {
         app.log.fatal({ err }, 'An unexpected error ends the server')
       } else {

@@ -1,7 +1,9 @@
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -10,7 +12,7 @@ import { createBrowser } from '../support/browser.ts'
 import { COMPILED_SERVER, DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
-import { ping, ready, subscribe } from '../support/seed.ts'
+import { modernRequest, ping, ready, subscribe } from '../support/seed.ts'
 
 /** The process as an operator sees it: it starts, refuses to start, and ends. Real processes, real signals. */
 t.test('the server process', async (t) => {
@@ -20,7 +22,7 @@ t.test('the server process', async (t) => {
 
   const start = (env: Record<string, string>, server = SERVER): TestProcess =>
     startProcess(t, ['--enable-source-maps', server], env, folder)
-  const startListening = async (env: Record<string, string> = {}) => {
+  const startListening = async (env: Record<string, string> = {}, compiled = SERVER) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
     const server = start({
@@ -30,7 +32,7 @@ t.test('the server process', async (t) => {
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.clientId,
       ...env
-    })
+    }, compiled)
     await server.printed(/Seed is ready/)
     return { ...server, url }
   }
@@ -103,6 +105,44 @@ t.test('the server process', async (t) => {
       await server.output(),
       /"level":60[^\n]*"message":"nobody caught this"[^\n]*An unexpected error ends the server/
     )
+  })
+
+  t.test('a promise that a tool does not await is logged with its name when it fails, and ends nothing', async (t) => {
+    await writeFile(join(folder, 'floating.mjs'), `
+      import { Type, defineTool } from 'seed-mcp-server'
+      const pause = () => new Promise((resolve) => { setTimeout(resolve, 1) })
+      export default defineTool({
+        name: 'floating',
+        description: 'Leaves promises alone',
+        input: Type.Object({}),
+        handler () {
+          void (async () => { await pause(); throw new Error('nobody awaits this') })()
+          void Promise.reject(null)
+          return 'done'
+        }
+      })`)
+    const server = await startListening({ SEED_EXTENSIONS: './floating.mjs' }, COMPILED_SERVER)
+    await ready(server)
+    const token = await provider.mint()
+    const { body, headers } = modernRequest('tools/call', { name: 'floating', arguments: {} })
+    for (let times = 0; times < 3; times++) {
+      const response = await fetch(`${server.url}/mcp`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          authorization: `Bearer ${token}`,
+          ...headers
+        },
+        body
+      })
+      t.match(await response.json(), { result: { content: [{ text: 'done' }] } })
+    }
+    await server.printed(/"message":"nobody awaits this"[^\n]*"definitions":\["Tool \\"floating\\""\][^\n]*must await it/)
+    await server.printed(/"type":"null"[^\n]*"definitions":\[\][^\n]*must await it/)
+    t.equal((await ping(server.url, token)).status, 200)
+    server.child.kill('SIGTERM')
+    t.same(await server.ended, { code: 0, signal: null })
   })
 
   t.test('SIGTERM ends it with code 0, idle connections and an open stream included', async (t) => {
