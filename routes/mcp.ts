@@ -63,6 +63,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
       throw new HttpError(406, 'invalid_request', 'Accept must include application/json and text/event-stream')
     }
     request.logFields = messageFields(request.body)
+    countBatch(request)
     return handle('POST', request, reply)
   }
 
@@ -121,6 +122,11 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
       return
     }
     done()
+  }
+
+  /** Counts the other messages of a batch, as the request itself counts already. @throws LimitError */
+  function countBatch ({ body, ip, principal }: FastifyRequest): void {
+    if (Array.isArray(body) && body.length > 1) limits.countRequest(ip, principal?.key, body.length - 1)
   }
 
   async function onError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

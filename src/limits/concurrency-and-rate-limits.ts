@@ -13,12 +13,13 @@ import type { SharedCounters } from './shared-counters.ts'
  */
 export interface McpLimits {
   /**
-   * Counts a request. A refused request does not count.
+   * Counts a request, or several messages of one. A refused request does not count.
    *
    * @param principalKey undefined with AUTH_REQUIRED=false
+   * @param messages 1 where absent
    * @throws LimitError when the address or the principal has reached its limit for this minute
    */
-  countRequest (address: string, principalKey: string | undefined): void
+  countRequest (address: string, principalKey: string | undefined, messages?: number): void
 
   /** Counts a request whose token was missing or refused. */
   countRefused (address: string): void
@@ -32,7 +33,7 @@ export interface McpLimits {
   checkRefused (address: string): void
 
   /**
-   * Counts a tool call of the principal, or else of the address, as running.
+   * Counts a call of the principal, or else of the address, as running.
    *
    * @returns the function that ends it; a second call of it does nothing
    * @throws LimitError when the limit of running calls is reached
@@ -91,7 +92,7 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
 
   const { callsPerPrincipal: maxCalls, streamsPerPrincipal: maxStreams } = limits
   const tooManyCalls = {
-    message: `You already have ${count(maxCalls, 'tool call')} running; wait for one to finish`,
+    message: `You already have ${count(maxCalls, 'call')} running; wait for one to finish`,
     detail: `${count(maxCalls, 'call')} of one caller at once (CALLS_PER_PRINCIPAL)`
   }
   const tooManyStreams = {
@@ -100,14 +101,14 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
   }
 
   return {
-    countRequest (address, principalKey) {
+    countRequest (address, principalKey, messages = 1) {
       const name = addressDigest(address)
-      requestsByAddress.check(name)
+      requestsByAddress.check(name, messages)
       if (principalKey !== undefined) {
-        requestsByPrincipal.check(principalKey)
-        requestsByPrincipal.add(principalKey)
+        requestsByPrincipal.check(principalKey, messages)
+        requestsByPrincipal.add(principalKey, messages)
       }
-      requestsByAddress.add(name)
+      requestsByAddress.add(name, messages)
     },
 
     countRefused (address) {
@@ -151,12 +152,13 @@ interface MinuteLimitOptions {
 function createMinuteLimit (counters: SharedCounters, { family, max, what, whose, setting }: MinuteLimitOptions) {
   const counter = counters.counter(family, max)
   return {
-    add (name: string): void {
-      counter.add(name)
+    add (name: string, by = 1): void {
+      counter.add(name, by)
     },
 
-    check (name: string): void {
-      if (counter.total(name) < max) return
+    /** @throws LimitError if so many more would exceed the limit */
+    check (name: string, more = 1): void {
+      if (counter.total(name) + more <= max) return
       const seconds = counter.secondsLeft()
       throw new LimitError(`Too many ${what}: at most ${max} a minute; try again in ${count(seconds, 'second')}`, {
         retryAfterSeconds: seconds,

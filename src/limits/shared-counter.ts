@@ -37,11 +37,11 @@ export class Counter {
     this.#host = host
   }
 
-  /** Counts one. If there is no room for another name, the oldest is forgotten. */
-  add (name: string): void {
+  /** Adds to a count. If there is no room for another name, the oldest is forgotten. */
+  add (name: string, by = 1): void {
     this.#host.minute.current()
     const entry = this.#entries.get(name) ?? this.#openEntry(name)
-    entry.local++
+    entry.local += by
     if (entry.local >= entry.nextStep) {
       this.#announceGrowth(entry)
     } else if (!entry.isWaiting && entry.lastSent > 0 && entry.lastSent < this.#limit) {

@@ -63,6 +63,16 @@ export interface CallLimits {
   beginStream (requester: Pick<McpRequest, 'principal' | 'address'>): () => void
 }
 
+/** What runs an author's code. */
+const HANDLER_METHODS: ReadonlySet<unknown> = new Set([
+  'tools/call', 'prompts/get', 'resources/read', 'resources/list', 'completion/complete'
+])
+
+/** Tells whether a request of this method counts as a call while it runs (CALLS_PER_PRINCIPAL). */
+export function runsHandler (method: unknown): boolean {
+  return HANDLER_METHODS.has(method)
+}
+
 export function jsonResponse (status: number, body: unknown, headers: Record<string, string> = {}): McpResponse {
   return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
 }

@@ -1,5 +1,7 @@
 import t from 'tap'
 import { Type } from 'typebox'
+import { definePrompt } from '../../src/define/prompt.ts'
+import { defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { modernRequest, openSession, postMcp, ready, startSeed } from '../support/seed.ts'
 
@@ -119,4 +121,96 @@ t.test('a body of too many messages or values is refused before anything looks a
   const list = Array.from({ length: 90_000 }, (_none, number) => number)
   t.match((await send(call({ list }))).body, { result: { content: [{ text: '90000' }] } }, 'many numbers')
   t.match(await send(`{"unfinished":"${'x'.repeat(200_000)}`), { status: 400, body: { error: { code: -32700 } } })
+})
+
+t.test('each message of a batch counts against the request limits', async (t) => {
+  let runs = 0
+  const counted = definePrompt({
+    name: 'counted', description: 'Counts its runs', handler: () => `run ${++runs}`
+  })
+  for (const [env, reason] of [
+    [{ MCP_LIMIT_PER_PRINCIPAL: '50' }, '50 requests of one principal in this minute (MCP_LIMIT_PER_PRINCIPAL)'],
+    [{ MCP_LIMIT_PER_ADDRESS: '50' }, '50 requests of one address in this minute (MCP_LIMIT_PER_ADDRESS, TRUST_PROXY)']
+  ] as const) {
+    runs = 0
+    const seed = await startSeed(t, { definitions: [counted], env })
+    await ready(seed)
+    const token = await seed.provider.mint()
+    // A minute that begins in between would count anew.
+    if (Date.now() % 60_000 > 50_000) await new Promise((resolve) => setTimeout(resolve, 10_100))
+    const session = await openSession(seed, token, '2025-03-26')
+    const batch = async (size: number) => {
+      const get = { jsonrpc: '2.0', method: 'prompts/get', params: { name: 'counted' } }
+      const body = JSON.stringify(Array.from({ length: size }, (_none, id) => ({ ...get, id })))
+      return await postMcp(seed, { body, headers: session.headers }, token)
+    }
+    const ping = async () => (await postMcp(seed, session.request('ping'), token)).status
+    t.equal((await batch(24)).status, 200)
+    t.equal((await batch(24)).status, 200, 'with the handshake 49')
+    const refused = await batch(24)
+    t.match(refused, { status: 429, body: { error: { message: /^Too many requests: at most 50 a minute/ } } })
+    t.match(refused.headers.get('retry-after'), /^\d+$/)
+    t.equal(runs, 48, 'nothing of a refused batch runs')
+    t.ok(seed.logs.some((line) => line['reason'] === reason))
+    t.equal(await ping(), 429, 'the refused batch was one request, the fiftieth')
+  }
+})
+
+t.test('whatever runs code of an author counts as a call at once', async (t) => {
+  let open!: () => void
+  const opened = new Promise<void>((resolve) => { open = resolve })
+  let waiting = 0
+  const wait = async () => {
+    waiting++
+    await opened
+    return 'done'
+  }
+  const definitions = [
+    defineTool({ name: 'slow', description: 'Waits', input: EMPTY, handler: wait }),
+    definePrompt({
+      name: 'slow',
+      description: 'Waits',
+      arguments: Type.Object({ city: Type.String() }),
+      handler: wait,
+      complete: { city: async () => [await wait()] }
+    }),
+    defineResourceTemplate({
+      uriTemplate: 'slow://{name}',
+      name: 'slow',
+      params: Type.Object({ name: Type.String() }),
+      read: wait,
+      list: async () => [{ uri: `slow://${await wait()}`, name: 'slow' }]
+    })
+  ]
+  const requests: Array<[method: string, params: Record<string, unknown>, name?: string]> = [
+    ['tools/call', { name: 'slow', arguments: {} }, 'slow'],
+    ['prompts/get', { name: 'slow', arguments: { city: 'x' } }, 'slow'],
+    ['resources/read', { uri: 'slow://x' }, 'slow://x'],
+    ['resources/list', {}],
+    ['completion/complete', { ref: { type: 'ref/prompt', name: 'slow' }, argument: { name: 'city', value: '' } }]
+  ]
+  const seed = await startSeed(t, { definitions, env: { CALLS_PER_PRINCIPAL: String(requests.length * 2) } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const session = await openSession(seed, token)
+  const sent = requests.flatMap(([method, params, name], id) => {
+    const modern = modernRequest(method, params)
+    const headers = { ...modern.headers, ...(name !== undefined && { 'mcp-name': name }) }
+    return [{ ...modern, headers }, session.request(method, params, id)]
+  })
+  const send = async (message: typeof sent[number]) => await postMcp(seed, message, token)
+  const running = sent.map(send)
+  while (waiting < sent.length) await new Promise((resolve) => setTimeout(resolve, 5))
+  for (const message of sent) {
+    const refused = await send({ ...message, body: message.body.replace(/"id":\d+/, '"id":99') })
+    t.match(refused, { status: 429, body: { error: { message: /^You already have 10 calls running/ } } }, message.body)
+  }
+  t.equal((await send(session.request('prompts/list', {}, 98))).status, 200, 'what runs no code of theirs is served')
+  open()
+  for (const { status, body } of await Promise.all(running)) {
+    t.match({ status, body }, { status: 200, body: { result: {} } })
+  }
+  for (const { status, body } of await Promise.all(sent.map(send))) {
+    t.match({ status, body }, { status: 200, body: { result: {} } }, 'calls that have ended count no longer')
+  }
 })

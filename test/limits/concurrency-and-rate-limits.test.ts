@@ -147,7 +147,7 @@ t.test('running calls of one replica count on the other 25 ms later', async (t) 
   for (const limits of [one, other]) {
     const refused = refusal(() => limits.beginCall(of('ada', '192.0.2.2')))
     t.match(refused, { statusCode: 429, retryAfterSeconds: 1 })
-    t.equal(refused?.message, 'You already have 3 tool calls running; wait for one to finish')
+    t.equal(refused?.message, 'You already have 3 calls running; wait for one to finish')
     t.equal(refused?.detail, '3 calls of one caller at once (CALLS_PER_PRINCIPAL)')
   }
   other.beginCall(of('bob', HERE))
@@ -183,7 +183,7 @@ t.test('messages have the singular for a limit of one', async (t) => {
   limits.beginStream(of('ada', HERE))
   t.equal(
     refusal(() => limits.beginCall(of('ada', HERE)))?.message,
-    'You already have 1 tool call running; wait for one to finish'
+    'You already have 1 call running; wait for one to finish'
   )
   t.equal(refusal(() => limits.beginStream(of('ada', HERE)))?.message, 'You already have 1 stream open; close one first')
 })

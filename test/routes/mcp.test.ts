@@ -345,7 +345,7 @@ t.test('limits requests, calls and streams', async (t) => {
   const waiting = post(call('wait', { ms: 60_000 }, { id: 'w' }))
   await until(async () => {
     const response = await post(call('echo', { text: 'x' }))
-    if (response.status === 429) await refused(response, /You already have 1 tool call running; wait for one to finish/)
+    if (response.status === 429) await refused(response, /You already have 1 call running; wait for one to finish/)
     return response.status === 429
   }, 'the call is running')
   await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'w' } })

@@ -2,7 +2,7 @@ import { createMcpHandler } from '@modelcontextprotocol/server'
 import type { AuthInfo, McpHttpHandler, ServerEventBus } from '@modelcontextprotocol/server'
 import type { Catalog } from '../catalog/catalog.ts'
 import { checkHeaderParams } from '../catalog/param-headers.ts'
-import { errorResponse, jsonResponse, streamResponse } from '../exchange.ts'
+import { errorResponse, jsonResponse, runsHandler, streamResponse } from '../exchange.ts'
 import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import type { HandedOverCall } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
@@ -51,10 +51,10 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
     })
   }
 
-  /** Counts a tool call or a subscription. @returns its release function. @throws LimitError */
+  /** Counts a call or a subscription. @returns its release function. @throws LimitError */
   function begin (request: McpRequest): () => void {
     const { method } = request.body as UnknownMessage
-    if (method === 'tools/call') return limits.beginCall(request)
+    if (runsHandler(method)) return limits.beginCall(request)
     if (method === 'subscriptions/listen') return limits.beginStream(request)
     return () => {}
   }

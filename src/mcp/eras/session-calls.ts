@@ -1,7 +1,7 @@
 import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/server'
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { Cluster } from '../cluster/cluster.ts'
-import { errorResponse } from '../exchange.ts'
+import { errorResponse, runsHandler } from '../exchange.ts'
 import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import { isInSession, requestKey } from '../fast-path/pending-calls.ts'
 import type { HandedOverCall, PendingCalls } from '../fast-path/pending-calls.ts'
@@ -66,12 +66,12 @@ export function createSessionCalls (options: SessionCallsOptions) {
     return byRequest.has(key) || pendingCalls.has(key)
   }
 
-  /** Counts all tool calls of a POST, or none. @returns their release functions. @throws LimitError */
+  /** Counts all calls of a POST, or none. @returns their release functions. @throws LimitError */
   function beginCalls (requests: JSONRPCRequest[], request: McpRequest): Array<() => void> {
     const releases: Array<() => void> = []
     try {
       for (const { method } of requests) {
-        if (method === 'tools/call') releases.push(limits.beginCall(request))
+        if (runsHandler(method)) releases.push(limits.beginCall(request))
       }
       return releases
     } catch (err) {
