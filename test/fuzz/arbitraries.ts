@@ -63,14 +63,16 @@ const mutation: Arbitrary<Mutation> = fc.record({
   value: fc.oneof({ weight: 20, arbitrary: oddValue }, { weight: 1, arbitrary: hugeValue })
 })
 
-/** One of the values, with up to three things wrong in it. */
+/** Makes a copy of a value with up to four things wrong in it. */
+export const spoiler: Arbitrary<(value: unknown) => unknown> = fc.oneof(
+  { weight: 1, arbitrary: fc.constant([]) },
+  { weight: 5, arbitrary: fc.tuple(mutation) },
+  { weight: 2, arbitrary: fc.array(mutation, { minLength: 2, maxLength: 4 }) }
+).map((mutations) => (value) => mutations.reduce(mutate, value))
+
+/** One of the values, with up to four things wrong in it. */
 export function spoilt (values: readonly unknown[]): Arbitrary<unknown> {
-  const mutations = fc.oneof(
-    { weight: 1, arbitrary: fc.constant([]) },
-    { weight: 5, arbitrary: fc.tuple(mutation) },
-    { weight: 2, arbitrary: fc.array(mutation, { minLength: 2, maxLength: 4 }) }
-  )
-  return fc.tuple(fc.constantFrom(...values), mutations).map(([value, changes]) => changes.reduce(mutate, value))
+  return fc.tuple(fc.constantFrom(...values), spoiler).map(([value, spoil]) => spoil(value))
 }
 
 /** A copy of the value in which one member, or the whole, is changed. */
