@@ -59,7 +59,9 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
 
   await app.register(async (scope) => {
     scope.addHook('onRequest', rateLimits.byAddressLocally('documents', { factor: 10 }))
-    await scope.register(wellKnownRoutes, { ...server, mode: oauth.mode, documents, tokenKeys, jwks })
+    await scope.register(wellKnownRoutes, {
+      ...server, mode: oauth.mode, secretMethods: secretMethods(oauth.configuredClients), documents, tokenKeys, jwks
+    })
   }, { prefix: '/.well-known' })
 
   /** Mounts an endpoint under each of its paths. They share one limit for each address. */
@@ -140,6 +142,11 @@ async function registerLogout (
     revokeFor,
     limitRefused: async (request) => { await limitByKey(request, clientAddressKey(request.ip)) }
   })
+}
+
+function secretMethods (clients: Config['oauth']['configuredClients']): string[] {
+  const used = new Set(clients.map(({ authMethod }) => authMethod))
+  return ['client_secret_basic', 'client_secret_post'].filter((method) => used.has(method as 'client_secret_basic'))
 }
 
 /** Broker mode needs all of OIDC_SCOPES itself, for access rules and policies; some providers always need them. */

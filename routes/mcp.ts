@@ -130,12 +130,13 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
   }
 
   async function onError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    return await sendError(error instanceof BearerError ? countRefusal(error, request) : error, request, reply)
+    const isGuess = error instanceof BearerError && error.isGuess
+    return await sendError(isGuess ? countRefusal(error, request) : error, request, reply)
   }
 
   /**
-   * Counts a refused token, and returns the error to send: 429 when the address has had too many. Valid tokens are
-   * verified all the same, so one client cannot lock out others behind the same address.
+   * Counts a token that may be a guess, and returns the error to send: 429 when the address has had too many. Valid
+   * tokens are verified all the same, so one client cannot lock out others behind the same address.
    */
   function countRefusal (error: BearerError, { ip }: FastifyRequest): HttpError {
     try {

@@ -259,10 +259,16 @@ function isAddressRange (range: string): boolean {
   return /^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128)
 }
 
+/** Their pages may come from anywhere. */
+const FORBIDDEN_ORIGIN_SCHEMES = ['blob:', 'data:', 'file:', 'javascript:', 'ws:', 'wss:', 'ftp:']
+
 /** Accepts origins as browsers send them. */
 function isOrigin (value: string): boolean {
   const url = URL.canParse(value) ? new URL(value) : null
-  return url !== null && ['https:', 'http:'].includes(url.protocol) && url.origin === value && !value.includes('*')
+  if (url === null || value.includes('*')) return false
+  if (['https:', 'http:'].includes(url.protocol)) return url.origin === value
+  // Browser extensions and desktop applications: `chrome-extension://<id>`. URL knows no origin of theirs.
+  return /^[a-z][a-z0-9+.-]*:\/\/[a-z0-9._-]+$/.test(value) && !FORBIDDEN_ORIGIN_SCHEMES.includes(url.protocol)
 }
 
 function isPrivateUseScheme (scheme: string): boolean {

@@ -16,6 +16,14 @@ export class BearerError extends HttpError {
     this.reason = reason
   }
 
+  /**
+   * True for a token that nobody may have issued. A request without a token, or with one that has expired, is how an
+   * honest client learns to sign in or to refresh.
+   */
+  get isGuess (): boolean {
+    return this.reason !== 'missing_token' && this.reason !== 'insufficient_scope'
+  }
+
   /** The error code of RFC 6750 section 3.1; undefined where no credential was sent. */
   get challengeCode (): 'invalid_request' | 'invalid_token' | 'insufficient_scope' | undefined {
     if (this.reason === 'missing_token') return undefined

@@ -12,7 +12,7 @@ export const AuthorizeQuerySchema = Type.Object({
   response_mode: Type.Optional(Type.String()),
   redirect_uri: Type.Optional(Type.String({ maxLength: 2048 })),
   scope: Type.Optional(Type.String({ maxLength: 4096 })),
-  state: Type.Optional(Type.String({ maxLength: 1024, pattern: '^[\\x20-\\x7e]*$' })),
+  state: Type.Optional(Type.String({ maxLength: 2048, pattern: '^[\\x20-\\x7e]*$' })),
   code_challenge: Type.Optional(Type.String()),
   code_challenge_method: Type.Optional(Type.String()),
   resource: Type.Optional(Type.String({ maxLength: 2048 })),

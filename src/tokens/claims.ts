@@ -1,6 +1,6 @@
 import type { JWTPayload } from 'jose'
 import { expectedIssuer } from '../provider/issuer.ts'
-import { TokenError } from './token-error.ts'
+import { ExpiredTokenError, TokenError } from './token-error.ts'
 
 /** Checks of the claims of an access token (RFC 7519 section 4.1, RFC 9068 section 4, RFC 8725 section 3). */
 
@@ -69,7 +69,7 @@ function checkTimes (claims: JWTPayload, { clockSkewSeconds, maxLifetimeSeconds 
     throw badClaim('nbf', `it is ${nbf - seconds} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`)
   }
   if (exp <= seconds - clockSkewSeconds) {
-    throw new TokenError('invalid_token', 'The access token has expired', `exp was ${exp}`)
+    throw new ExpiredTokenError(exp)
   }
   if (iat > now / 1_000 + clockSkewSeconds) {
     throw new TokenError('invalid_claim', 'The access token was issued in the future',

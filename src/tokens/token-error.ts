@@ -10,3 +10,12 @@ export class TokenError extends BearerError {
     super(reason, message, detail)
   }
 }
+
+/** An access token that is valid except that it has expired: its signature is verified. */
+export class ExpiredTokenError extends TokenError {
+  override get isGuess (): boolean { return false }
+
+  constructor (exp: number) {
+    super('invalid_token', 'The access token has expired', `exp was ${exp}`)
+  }
+}

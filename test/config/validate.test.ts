@@ -103,7 +103,8 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ], 'must list IP addresses or CIDR ranges'],
   ['CORS_EXTRA_ORIGINS', [
     '*', 'null', 'claude.ai', 'https://claude.ai/', 'https://claude.ai/x', 'HTTPS://claude.ai', 'https://claude.ai:443',
-    'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'chrome-extension://abc', 'https://claude.ai,*'
+    'https://*.claude.ai', 'https://a@claude.ai', 'file://', 'file://x', 'data://x', 'chrome-extension://abc/x',
+    'chrome-extension://', 'https://claude.ai,*'
   ], 'must list origins such as https://claude.ai'],
   ['ACCESS_GROUPS', ['cn=eng,ou=groups,dc=example', 'staff, CN = eng,DC=example', 'eng,dc=example'],
     /looks like a part of an LDAP name: names with commas need .* JSON array, such as \["cn=eng,ou=groups,dc=example"\]/],

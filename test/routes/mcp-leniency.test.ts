@@ -113,3 +113,29 @@ t.test('/ tells a person the address for clients, and a client that POSTs there 
     t.match(await response.json(), { message: `There is nothing at this path. MCP clients connect to ${seed.url}/mcp` })
   }
 })
+
+t.test('pages of a browser extension or desktop application may be allowed by name', async (t) => {
+  const allowed = ['chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'app://obsidian.md', 'vscode-file://vscode-app']
+  const seed = await startSeed(t, { env: { CORS_EXTRA_ORIGINS: allowed.join(',') } })
+  await ready(seed)
+  const { headers, body } = modernRequest('tools/list')
+  const send = async (origin: string): Promise<Response> => await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    headers: {
+      ...headers,
+      'content-type': JSON_TYPE,
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${await seed.provider.mint()}`,
+      origin
+    },
+    body
+  })
+  for (const origin of allowed) {
+    const response = await send(origin)
+    t.equal(response.status, 200, origin)
+    t.equal(response.headers.get('access-control-allow-origin'), origin)
+  }
+  for (const origin of ['chrome-extension://other', 'app://obsidian.md.evil', 'null']) {
+    t.equal((await send(origin)).status, 403, origin)
+  }
+})

@@ -371,11 +371,18 @@ t.test('limits requests, calls and streams', async (t) => {
   t.equal((await ping(seed.url, await seed.provider.mint({ sub: 'bob' }))).status, 200, 'other people are served')
 })
 
-t.test('refused tokens are counted per address, and good ones from the same address are served', async (t) => {
+t.test('refused tokens are counted per address; whoever has none, an expired or a good one is served', async (t) => {
   const seed = await startSeed(t, { env: { MCP_LIMIT_REFUSED: '3' } })
   await ready(seed)
-  for (const token of [undefined, 'x', 'y']) t.equal((await ping(seed.url, token)).status, 401)
-  for (const token of [undefined, 'z']) {
+  const past = Math.floor(Date.now() / 1_000) - 3_600
+  const expired = await seed.provider.mint({ iat: past - 60, exp: past })
+  const honest = [...Array(5).fill(undefined), ...Array(5).fill(expired)] as Array<string | undefined>
+  for (const token of [...honest, 'x', 'y', 'z', ...honest]) {
+    const response = await ping(seed.url, token)
+    t.equal(response.status, 401)
+    t.match(response.headers.get('www-authenticate'), /^Bearer .*resource_metadata=/)
+  }
+  for (const token of ['a', 'b']) {
     const response = await ping(seed.url, token)
     t.equal(response.status, 429)
     t.match(response.headers.get('retry-after'), /^\d+$/)

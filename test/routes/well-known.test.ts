@@ -15,7 +15,7 @@ const DOCUMENTS = [
   '/openid-configuration'
 ].map((path) => `/.well-known${path}`)
 
-const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
+const AUTH_METHODS = ['none', 'private_key_jwt']
 const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA']
 
 const seed = await startSeed(t, {
@@ -253,3 +253,16 @@ async function startApp (t: Test, env: Record<string, string>, fetchDocument?: F
   t.teardown(async () => { await app.close() })
   return app
 }
+
+t.test('methods with a secret are offered if a client of OAUTH_CLIENTS uses them', async (t) => {
+  const client = { client_id: 'ci', client_secret: 'x'.repeat(32), redirect_uris: ['https://client.example/cb'] }
+  const own = await startSeed(t, {
+    env: { OAUTH_CLIENTS: JSON.stringify([{ ...client, token_endpoint_auth_method: 'client_secret_post' }]) }
+  })
+  await ready(own)
+  const response = await fetch(`${own.url}/.well-known/oauth-authorization-server`)
+  const methods = ['none', 'client_secret_post', 'private_key_jwt']
+  t.match(await response.json(), {
+    token_endpoint_auth_methods_supported: methods, revocation_endpoint_auth_methods_supported: methods
+  })
+})

@@ -12,6 +12,8 @@ export interface MetadataOptions {
   toolScopes: readonly string[]
   /** In broker mode Seed signs the tokens and answers the client's redirect URI itself. */
   mode: 'proxy' | 'broker'
+  /** Methods with a secret that a client of OAUTH_CLIENTS uses. No client gets a secret by registering itself. */
+  secretMethods: readonly string[]
 }
 
 /** The part of the metadata that changes while Seed runs. */
@@ -39,30 +41,29 @@ export function baseScopes (scopes: readonly string[]): string[] {
   return scopes.filter((scope) => scope !== 'offline_access')
 }
 
-const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
-
 /**
  * Returns the authorization server metadata (RFC 8414 section 2). In proxy mode the provider answers the client's
  * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
 export function authorizationServer (
-  { baseUrl, scopes, toolScopes, mode }: MetadataOptions,
+  { baseUrl, scopes, toolScopes, mode, secretMethods }: MetadataOptions,
   { metadataDocuments }: MetadataState
 ): AuthorizationServer {
+  const authMethods = ['none', ...secretMethods, 'private_key_jwt']
   return {
     issuer: baseUrl,
     authorization_endpoint: `${baseUrl}/oauth/authorize`,
     token_endpoint: `${baseUrl}/oauth/token`,
     registration_endpoint: `${baseUrl}/oauth/register`,
     revocation_endpoint: `${baseUrl}/oauth/revoke`,
-    revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+    revocation_endpoint_auth_methods_supported: authMethods,
     revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     ...(mode === 'broker' && { jwks_uri: `${baseUrl}/.well-known/jwks.json` }),
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: ['authorization_code', 'refresh_token'],
     code_challenge_methods_supported: ['S256'],
-    token_endpoint_auth_methods_supported: AUTH_METHODS,
+    token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     prompt_values_supported: PROMPT_VALUES,
     authorization_response_iss_parameter_supported: mode === 'broker',
