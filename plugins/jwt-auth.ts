@@ -74,6 +74,7 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
       algorithms: ['ES256'],
       groupsClaim: 'groups',
       groupPaths: false,
+      areOwn: true,
       getKey: (header) => signingKeys.getKey(header),
       revocation: {
         ...revocations,

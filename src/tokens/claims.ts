@@ -13,6 +13,8 @@ export interface ClaimRules {
   maxLifetimeSeconds: number
   /** Claims that only the issuer's access tokens have, all of them (Preset). */
   accessTokenClaims?: readonly string[]
+  /** The tokens are Seed's own, so that their form is known. */
+  areOwn?: boolean
 }
 
 /** Claims of an access token that have passed every check. */
@@ -46,6 +48,7 @@ export function checkClaims (
   if (claims.sub === undefined) throw badClaim('sub', 'it is missing')
   checkTimes(claims, rules, now)
   checkTokenType(claims, headerType, rules.accessTokenClaims ?? [])
+  if (rules.areOwn === true) checkOwnForm(claims, headerType)
   if (typeof claims.sub !== 'string' || claims.sub === '') {
     throw new TokenError('invalid_claim', 'The access token names no subject', 'sub must be a string')
   }
@@ -115,6 +118,17 @@ function checkTokenType (
     (!saysAccess && claims['nonce'] !== undefined && 'it has nonce (an ID token)') ||
     (!saysAccess && !hasScopes && 'it has no scope or scp, and no typ says that it is an access token (an ID token?)')
   if (foreign !== false) throw new TokenError('invalid_claim', 'The token is not an access token', foreign)
+}
+
+const OWN_CLAIMS = ['client_id', 'grant', 'jti']
+
+/** The form in which Seed issues access tokens (issue-access-token.ts): `typ` is required (RFC 9068 section 4). */
+function checkOwnForm (claims: JWTPayload, headerType: string | undefined): void {
+  const missing = OWN_CLAIMS.find((name) => typeof claims[name] !== 'string')
+  if (headerType === 'at+jwt' && missing === undefined) return
+  throw new TokenError('invalid_claim', 'The token is not an access token of this server', missing === undefined
+    ? `typ in its header is ${JSON.stringify(headerType)}, expected is "at+jwt"`
+    : `it has no ${missing}`)
 }
 
 function badClaim (name: string, detail: string): TokenError {

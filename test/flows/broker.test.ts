@@ -1,4 +1,4 @@
-import { createLocalJWKSet, exportJWK, exportPKCS8, generateKeyPair, jwtVerify } from 'jose'
+import { SignJWT, createLocalJWKSet, exportJWK, exportPKCS8, generateKeyPair, jwtVerify } from 'jose'
 import type { JSONWebKeySet } from 'jose'
 import { Redis } from 'ioredis'
 import t from 'tap'
@@ -436,3 +436,23 @@ async function upstreamTokens (
     refreshToken: string
   }
 }
+
+t.test("a token with Seed's signature that does not have the form of its access tokens is 401", async (t) => {
+  const seed = await startBroker(t)
+  const { accessToken } = await getTokens(seed)
+  const { kid, privateKey } = seed.app.accessTokens!.signingKeys.current()
+  const sign = async (changes: Record<string, unknown>, typ: string | undefined = 'at+jwt') =>
+    await new SignJWT({ ...claimsOf(accessToken), ...changes })
+      .setProtectedHeader({ alg: 'ES256', kid, ...(typ !== '' && { typ }) })
+      .sign(privateKey)
+  t.equal((await ping(seed.url, await sign({}))).status, 200)
+  const forms: Array<[name: string, token: string]> = [
+    ['typ JWT', await sign({}, 'JWT')],
+    ['no typ', await sign({}, '')],
+    ['no grant', await sign({ grant: undefined })],
+    ['grant of a wrong type', await sign({ grant: 5 })],
+    ['no jti', await sign({ jti: undefined })],
+    ['no client_id', await sign({ client_id: undefined })]
+  ]
+  for (const [name, token] of forms) t.equal((await ping(seed.url, token)).status, 401, name)
+})

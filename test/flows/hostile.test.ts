@@ -152,9 +152,12 @@ inBothModes('a redirect URI that differs in any byte gets a page and no redirect
     keys.client('seed-planted'),
     JSON.stringify({
       client_id: 'seed-planted',
+      client_id_issued_at: 1,
       redirect_uris: ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb'],
       grant_types: [],
-      response_types: ['code']
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+      application_type: 'web'
     }),
     60
   )
