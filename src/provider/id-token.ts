@@ -37,7 +37,10 @@ export async function verifyIdToken (
 ): Promise<IdTokenClaims> {
   const { alg, unverified } = decode(token)
   if (alg === undefined || !options.algorithms.includes(alg)) {
-    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, which OIDC_ALGORITHMS does not list`)
+    const remedy = alg?.startsWith('HS') === true || alg === 'none'
+      ? 'which is never accepted: let the provider sign the ID tokens of this client with RS256 or ES256'
+      : 'which OIDC_ALGORITHMS does not list'
+    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, ${remedy}`)
   }
   const issuer = expectedIssuer(options, unverified)
   if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')

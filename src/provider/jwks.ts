@@ -162,7 +162,9 @@ function createOutageLog (log: Log) {
     failed (reason: string, keysKept: number): void {
       if (isOutage) return
       isOutage = true
-      log.error({ reason, keysKept }, "The provider's signing keys cannot be fetched; the last good ones stay in use")
+      log.error({ reason, keysKept }, keysKept === 0
+        ? "The provider's signing keys cannot be fetched, and there are no earlier ones: sign-in fails until they can"
+        : "The provider's signing keys cannot be fetched; the last good ones stay in use")
     },
 
     fetched (uri: string): void {

@@ -11,7 +11,7 @@ import { ClaimError, toPrincipal } from './principal.ts'
 import type { GroupOptions, Principal } from './principal.ts'
 import type { Revocation } from './revocations.ts'
 import { isSignedBy } from './verify-signature.ts'
-import { TokenError } from './token-error.ts'
+import { RevokedTokenError, TokenError } from './token-error.ts'
 
 export interface VerifierOptions extends ClaimRules, GroupOptions {
   algorithms: readonly string[]
@@ -80,7 +80,7 @@ export function createVerifier (options: VerifierOptions) {
     const revocationKeys = revocation?.keys(principal.claims, token) ?? []
     keysOf.set(principal, revocationKeys)
     if (revocationKeys.length > 0 && await revocation!.isRevoked(revocationKeys, principal.claims['iat'] as number)) {
-      throw new TokenError('invalid_token', 'The access token has been revoked')
+      throw new RevokedTokenError()
     }
   }
 

@@ -19,3 +19,10 @@ export class ExpiredTokenError extends TokenError {
     super('invalid_token', 'The access token has expired', `exp was ${exp}`)
   }
 }
+
+/** The access token, or all that its person or client had, was revoked here. */
+export class RevokedTokenError extends TokenError {
+  constructor () {
+    super('invalid_token', 'The access token has been revoked')
+  }
+}

@@ -324,7 +324,7 @@ t.test('logs that it has no keys when the first fetch fails', async (t) => {
   const first = await endpoint.next()
   first.fail('down')
   await settled()
-  t.match(state.lines, [{ level: 'error', reason: 'down', keysKept: 0 }])
+  t.match(state.lines, [{ level: 'error', reason: 'down', keysKept: 0, message: /there are no earlier ones/ }])
   t.equal(jwks.problem(), 'down')
   await t.rejects(get('one'), unavailable('down'))
   ;(await endpoint.next()).answer(ONE)

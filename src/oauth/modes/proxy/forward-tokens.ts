@@ -5,7 +5,7 @@ import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
 import type { TokenResponse } from '../../../schemas/token.ts'
 import type { Principal } from '../../../tokens/principal.ts'
-import { TokenError } from '../../../tokens/token-error.ts'
+import { RevokedTokenError, TokenError } from '../../../tokens/token-error.ts'
 import type { IssuedTokens } from './issued-tokens.ts'
 
 /** Verifies an access token as /mcp does. @throws TokenError, AccessDeniedError, ProviderUnavailableError */
@@ -59,6 +59,9 @@ function toOAuthError (err: unknown): unknown {
     return new OAuthError('access_denied', message, { statusCode: 403, detail: err.detail })
   }
   if (!(err instanceof TokenError)) return err
+  if (err instanceof RevokedTokenError) {
+    return new OAuthError('invalid_grant', 'The sign-in was revoked: sign in again', { detail: err.message })
+  }
   const message = 'The identity provider issued an access token that this server cannot accept; ' +
     'its operator must check the provider settings'
   return new OAuthError('server_error', message, { detail: `${err.message}: ${err.detail}` })

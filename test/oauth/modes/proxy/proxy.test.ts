@@ -1,4 +1,5 @@
 import t from 'tap'
+import { RevokedTokenError } from '../../../../src/tokens/token-error.ts'
 import { AccessDeniedError } from '../../../../src/errors/sign-in-errors.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
@@ -242,4 +243,12 @@ t.test('an access token is revoked here and at the provider, for the client that
   await proxy.tokenRevoker.revoke(token, undefined, CLIENT)
   t.equal(await revocations.isRevoked([tokenKey(token)], 0), true)
   t.same(sent.revoked, [[token, 'access_token']])
+})
+
+t.test('a refresh whose new access token was revoked in the same second asks to sign in again', async (t) => {
+  const { signIn, refresh } = await createProxyFixture({
+    verify: async (token) => { if (token.startsWith('h2')) throw new RevokedTokenError() }
+  })
+  const { refresh_token: refreshToken } = await signIn()
+  await t.rejects(refresh(refreshToken), { code: 'invalid_grant', message: 'The sign-in was revoked: sign in again' })
 })
