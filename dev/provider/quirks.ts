@@ -101,6 +101,8 @@ export interface Quirks {
   /** glewlwyd: the only audience of client assertions, as a path below the issuer; others get 403 without a body. */
   assertionAudience: string | undefined
 
+  /** django-oauth-toolkit: the discovery document's URL has a slash at its end; the usual one redirects there. */
+  discoveryWithSlash: boolean
   /** LemonLDAP::NG: a person's only group comes as a string. */
   singleGroupAsString: boolean
   /** LemonLDAP::NG, glewlwyd: this answer to a refresh token that has ended, in place of `invalid_grant`. */
@@ -142,6 +144,7 @@ export const QUIRKS: Quirks = {
   undecodedBasic: false,
   refuseOtherAuthMethod: undefined,
   assertionAudience: undefined,
+  discoveryWithSlash: false,
   singleGroupAsString: false,
   deadRefreshToken: undefined,
   idToken: undefined

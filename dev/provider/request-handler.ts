@@ -49,6 +49,7 @@ export function createRequestHandler (
 
   async function serve (req: IncomingMessage, res: ServerResponse): Promise<void> {
     const { quirks, faults } = state
+    if (quirks.discoveryWithSlash && redirectToSlash(req, res)) return
     if (quirks.issuerTemplate !== undefined) {
       req.url = req.url!.replace(/^\/([^/]+)\/v2\.0(\/\.well-known\/.+)/, '$2?tenant=$1')
     }
@@ -96,6 +97,17 @@ export function createRequestHandler (
   }
 
   return { seen, handle, swapProvider }
+}
+
+/** Serves the discovery document at its URL with a slash, and redirects its usual URL there. */
+function redirectToSlash (req: IncomingMessage, res: ServerResponse): boolean {
+  const usual = '/.well-known/openid-configuration'
+  if (req.url === usual) {
+    res.writeHead(301, { location: `${usual}/` }).end()
+    return true
+  }
+  if (req.url === `${usual}/`) req.url = usual
+  return false
 }
 
 /** Allows redirect URIs on loopback without registration, and client assertions for the issuer that tokens name. */

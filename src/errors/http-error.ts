@@ -43,6 +43,10 @@ export interface ErrorPageText {
   advice?: string
 }
 
+/** For what no new attempt cures: a setting of this server or of the identity provider. */
+export const OPERATOR_ADVICE = 'Trying again does not help before the settings have been corrected. ' +
+  'Tell whoever runs this server, and give them the reference.'
+
 /**
  * Error codes of RFC 6749 sections 4.1.2.1 and 5.2, RFC 7009 section 2.2.1, RFC 7591 section 3.2.2, RFC 8707
  * section 2 and OpenID Connect Core section 3.1.2.6. Errors outside OAuth use the nearest one; only the log shows it.

@@ -14,12 +14,22 @@ export class FetchError extends Error {
    * the URL is wrong.
    */
   readonly network: boolean
+  /** Where a redirect leads that was not followed. */
+  readonly redirectsTo: URL | undefined
 
-  constructor (message: string, options: { cause?: unknown, status?: number, network?: boolean } = {}) {
+  constructor (message: string, options: FetchErrorOptions = {}) {
     super(message, { cause: options.cause })
     this.status = options.status
+    this.redirectsTo = options.redirectsTo
     this.network = options.network ?? false
   }
+}
+
+interface FetchErrorOptions {
+  cause?: unknown
+  status?: number
+  network?: boolean
+  redirectsTo?: URL | undefined
 }
 
 export interface FetchedResponse {
@@ -44,7 +54,7 @@ export async function boundedFetch (
     const response = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
     if (response.status >= 300 && response.status < 400) {
       await response.body?.cancel()
-      throw new FetchError(`${target} answered with a redirect, which is not followed`, { status: response.status })
+      throw notFollowed(target, response)
     }
     return { status: response.status, headers: response.headers, body: await readBounded(response, maxBytes, target) }
   } catch (err) {
@@ -79,6 +89,13 @@ export function parseJsonObject (text: string): Record<string, unknown> | undefi
   }
 }
 
+function notFollowed (target: string, { status, headers }: Response): FetchError {
+  const location = headers.get('location') ?? ''
+  const redirectsTo = URL.canParse(location, target) ? new URL(location, target) : undefined
+  const where = redirectsTo === undefined ? 'a redirect' : `a redirect to ${redirectsTo.origin}${redirectsTo.pathname}`
+  return new FetchError(`${target} answered with ${where}, which is not followed`, { status, redirectsTo })
+}
+
 async function readBounded (response: Response, maxBytes: number, target: string): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0
@@ -95,5 +112,13 @@ async function readBounded (response: Response, maxBytes: number, target: string
 /** Returns a code for the log. The message of fetch would repeat the whole URL. */
 function causeCode (err: unknown): string {
   const cause = (err as Error).cause as NodeJS.ErrnoException | undefined
-  return cause?.code ?? cause?.message ?? (err as Error).name
+  const code = cause?.code ?? cause?.message ?? (err as Error).name
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `${code}: its certificate is for another name`
+  return UNTRUSTED.includes(code) ? `${code}: set NODE_EXTRA_CA_CERTS to the file of its CA's certificate` : code
 }
+
+/** Codes of certificates that no CA has signed that Node.js trusts. */
+const UNTRUSTED = [
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'
+]

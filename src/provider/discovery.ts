@@ -1,4 +1,4 @@
-import { HttpError } from '../errors/http-error.ts'
+import { HttpError, OPERATOR_ADVICE } from '../errors/http-error.ts'
 import { FetchError } from '../net/fetch.ts'
 import type { fetchJson } from '../net/fetch.ts'
 import type { Log } from '../logging/log.ts'
@@ -28,14 +28,24 @@ export class ProviderUnavailableError extends HttpError {
   override readonly name = 'ProviderUnavailableError'
 
   /** @param reason for the log */
-  constructor (reason: string, options: { cause?: unknown } = {}) {
+  constructor (reason: string, { cause, isMisconfigured = false }: ProviderUnavailableOptions = {}) {
     super(503, 'temporarily_unavailable', reason, {
-      publicMessage: 'The identity provider cannot be reached; try again shortly',
-      page: { sentence: 'The identity provider cannot be reached.' },
+      publicMessage: isMisconfigured
+        ? 'The identity provider cannot be used; the operator of this server must check its settings'
+        : 'The identity provider cannot be reached; try again shortly',
+      page: isMisconfigured
+        ? { sentence: 'This server cannot use its identity provider.', advice: OPERATOR_ADVICE }
+        : { sentence: 'The identity provider cannot be reached.' },
       retryAfterSeconds: 5,
-      ...options
+      cause
     })
   }
+}
+
+interface ProviderUnavailableOptions {
+  cause?: unknown
+  /** A setting, here or at the provider, must be corrected: waiting does not help. */
+  isMisconfigured?: boolean
 }
 
 export interface ProviderDiscoveryOptions {
@@ -68,13 +78,14 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
   const { issuer, discoveryUrl, log, retryMs = { first: 1_000, longest: 5_000 } } = options
   let metadata: ProviderMetadata | undefined
   let problem = 'discovery has not finished yet'
+  let isMisconfigured = false
   let timer: NodeJS.Timeout | undefined
   let attempts = 0
   let closed = false
 
   async function discover (): Promise<void> {
     try {
-      const document = await options.fetchJson(discoveryUrl)
+      const document = await fetchDocument(discoveryUrl, options.fetchJson)
       if (closed) return
       metadata = readMetadata(document, options)
       log.info({ issuer, attempts: attempts + 1 }, 'OpenID provider discovered')
@@ -87,6 +98,7 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
         log.error(fields, 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
       }
       problem = reason
+      isMisconfigured = err instanceof FetchError && isPermanent(err)
       const pause = Math.min(retryMs.first * 2 ** attempts, retryMs.longest)
       attempts++
       timer = setTimeout(discover, pause * (0.5 + Math.random() / 2))
@@ -97,7 +109,7 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
   return {
     /** @throws ProviderUnavailableError until discovery has succeeded */
     metadata (): ProviderMetadata {
-      if (metadata === undefined) throw new ProviderUnavailableError(problem)
+      if (metadata === undefined) throw new ProviderUnavailableError(problem, { isMisconfigured })
       return metadata
     },
 
@@ -112,6 +124,31 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
       clearTimeout(timer)
     }
   }
+}
+
+/**
+ * Fetches the document. Of redirects only one is followed: to the same address with a slash more or less at its end, as
+ * some web frameworks have it.
+ */
+async function fetchDocument (url: string, fetch: typeof fetchJson): Promise<Record<string, unknown>> {
+  try {
+    return await fetch(url)
+  } catch (err) {
+    const target = err instanceof FetchError ? err.redirectsTo : undefined
+    if (target === undefined) throw err
+    if (withoutSlash(target) === withoutSlash(new URL(url))) return await fetch(target)
+    throw new FetchError(`${(err as Error).message}: set OIDC_DISCOVERY_URL to where the document is, ` +
+      'or OIDC_ISSUER to the issuer that it names', { status: (err as FetchError).status!, cause: err })
+  }
+}
+
+const withoutSlash = ({ origin, pathname, search }: URL): string => `${origin}${pathname.replace(/\/$/, '')}${search}`
+
+/** Whether waiting does not help: an answer that is not about load or an outage, or a certificate. */
+function isPermanent ({ network, status, cause }: FetchError): boolean {
+  const { code = '' } = (cause as { cause?: NodeJS.ErrnoException } | undefined)?.cause ?? {}
+  if (network) return /CERT|LEAF_SIGNATURE/.test(code)
+  return status === undefined || (status < 500 && status !== 429)
 }
 
 /** Reads the document. Each error names what is wrong and the setting that decides it. */

@@ -1,4 +1,5 @@
 import type { Preset } from '../provider-presets/preset.ts'
+import { OPERATOR_ADVICE } from '../errors/http-error.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { parseJsonObject } from '../net/fetch.ts'
 import { describeError } from './error-text.ts'
@@ -82,7 +83,9 @@ function toTokenError (
   const isSilent = error === undefined && (status === 401 || status === 403)
   if (error === 'invalid_client' || error === 'unauthorized_client' || isSilent) {
     const message = 'The identity provider refused this server; its operator must check the client settings'
-    return new OAuthError('server_error', message, { detail: `${detail}: ${clientSettings}` })
+    return new OAuthError('server_error', message, {
+      detail: `${detail}: ${clientSettings}`, page: { advice: OPERATOR_ADVICE }
+    })
   }
   if (error === 'invalid_scope' || error === 'invalid_target') {
     return new OAuthError(error, 'The identity provider refused the request', { detail })

@@ -96,7 +96,8 @@ t.test('redirects are not followed', async (t) => {
     await t.rejects(fetchJson(`${base}/redirect/${status}`), {
       name: 'FetchError',
       status,
-      message: `${base}/redirect/${status} answered with a redirect, which is not followed`
+      redirectsTo: new URL(`${base}/object`),
+      message: `${base}/redirect/${status} answered with a redirect to ${base}/object, which is not followed`
     })
   }
   await t.rejects(
@@ -177,4 +178,14 @@ t.test('the error says why there is no response, without the query of the URL', 
   const error = await boundedFetch(nobody).then(() => undefined, (err: unknown) => err)
   t.ok(error instanceof FetchError)
   t.ok((error as FetchError).cause instanceof Error)
+})
+
+t.test('a certificate for another name is said to be one', async (t) => {
+  const cause = Object.assign(new Error('not shown'), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+  t.intercept(globalThis, 'fetch', { value: async () => { throw new TypeError('fetch failed', { cause }) } })
+  await t.rejects(boundedFetch('https://id.example.com/x'), {
+    network: true,
+    message: 'https://id.example.com/x cannot be reached (ERR_TLS_CERT_ALTNAME_INVALID: ' +
+      'its certificate is for another name)'
+  })
 })

@@ -1,12 +1,17 @@
 import { setImmediate as settled } from 'node:timers/promises'
+import { once } from 'node:events'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
 import { ProviderUnavailableError, createProviderDiscovery } from '../../src/provider/discovery.ts'
 import type { ProviderDiscoveryOptions } from '../../src/provider/discovery.ts'
+import { allowSignIn } from '../support/proxy.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
 import type { LogLine, TestSeed } from '../support/seed.ts'
+import { selfSigned } from '../support/tls.ts'
 
 const ISSUER = 'https://id.example.com'
 const DISCOVERY = '/.well-known/openid-configuration'
@@ -183,7 +188,7 @@ t.test('refuses a document of any other issuer', async (t) => {
     const { provider, state } = await attempt(t, { ...DOCUMENT, issuer })
     const reason = wrongIssuer(JSON.stringify(issuer), ISSUER)
     t.equal(provider.problem(), reason)
-    t.throws(() => provider.metadata(), new ProviderUnavailableError(reason))
+    t.throws(() => provider.metadata(), new ProviderUnavailableError(reason, { isMisconfigured: true }))
     t.equal(state.ready, 0)
     t.match(state.lines, [
       {
@@ -306,6 +311,11 @@ async function health (seed: TestSeed) {
 
 const authorize = (seed: TestSeed) =>
   fetch(`${seed.url}/oauth/authorize?response_type=code&client_id=test`, { redirect: 'manual' })
+/** Allows a sign-in, which needs the provider from there on. @returns what the person is shown */
+const pageOf = async (seed: TestSeed): Promise<string> => {
+  const request = { clientId: 'test', redirectUri: 'http://localhost/cb', verifier: 'v'.repeat(43) }
+  return await allowSignIn(seed, request).then(String, (err: Error) => err.message)
+}
 const cannotBeUsed = ({ msg }: LogLine) => msg.startsWith('OpenID provider cannot be used yet')
 
 t.test('needs no URL but the issuer', async (t) => {
@@ -397,9 +407,13 @@ t.test('a bad document is never used, and a corrected one is', async (t) => {
     reason: wrongIssuer(`"${provider.issuer}/other"`, provider.issuer)
   })
   t.match(await health(seed), { live: 200, ready: 503 })
+  t.match(await pageOf(seed), /This server cannot use its identity provider\.[^]*Trying again does not help/,
+    'the person learns that the operator must act')
   provider.setFault(DISCOVERY, 'redirect')
   await seed.logged(
-    (line) => cannotBeUsed(line) && String(line['reason']).endsWith('answered with a redirect, which is not followed')
+    (line) => cannotBeUsed(line) && String(line['reason']).endsWith(`answered with a redirect to ${provider.issuer}` +
+      '/redirected, which is not followed: set OIDC_DISCOVERY_URL to where the document is, or OIDC_ISSUER to the ' +
+      'issuer that it names')
   )
   t.notOk('/redirected' in provider.hits())
   t.notOk('/jwks' in provider.hits())
@@ -432,3 +446,22 @@ t.test('warns if the provider sends iss, because strict clients then refuse prox
   await ready(without)
   t.notOk(without.logs.some(({ msg }) => msg.includes('RFC 9207')))
 })
+
+t.test('a discovery document to which its usual URL redirects with one slash more is used', async (t) => {
+  const seed = await startSeed(t, { provider: { quirks: { discoveryWithSlash: true } } })
+  await ready(seed)
+  t.equal((await ping(seed.url, await seed.provider.mint())).status, 200)
+  t.notOk(seed.logs.some(cannotBeUsed))
+})
+
+t.test('an issuer whose certificate is of a private CA: the log names NODE_EXTRA_CA_CERTS, the page the operator',
+  async (t) => {
+    const server = createServer(selfSigned(t, ['127.0.0.1']), (_request, response) => { response.end('{}') })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => { server.close() })
+    const { port } = server.address() as AddressInfo
+    const seed = await startSeed(t, { env: { OIDC_ISSUER: `https://127.0.0.1:${port}` } })
+    t.match((await seed.logged(cannotBeUsed))['reason'], /SIGNED_CERT: set NODE_EXTRA_CA_CERTS to the file of its CA/)
+    t.match(await pageOf(seed), 'Trying again does not help')
+  })

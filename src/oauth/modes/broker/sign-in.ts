@@ -146,7 +146,7 @@ function toSignInError (err: unknown, request: ResponseTarget, issuer: string): 
     return new SignInError(failure, errorRedirect(request, { code, message }, issuer))
   }
   if (failure instanceof ProviderUnavailableError) {
-    const error = { code: failure.code, message: 'The identity provider cannot be reached' }
+    const error = { code: failure.code, message: failure.publicMessage }
     return new SignInError(failure, errorRedirect(request, error, issuer))
   }
   return failure
