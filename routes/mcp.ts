@@ -116,7 +116,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
 
   function countRequest ({ ip, principal }: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     try {
-      limits.countRequest(ip, principal?.key)
+      limits.countRequest(ip, principal?.personKey)
     } catch (err) {
       done(err as Error)
       return
@@ -126,7 +126,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
 
   /** Counts the other messages of a batch, as the request itself counts already. @throws LimitError */
   function countBatch ({ body, ip, principal }: FastifyRequest): void {
-    if (Array.isArray(body) && body.length > 1) limits.countRequest(ip, principal?.key, body.length - 1)
+    if (Array.isArray(body) && body.length > 1) limits.countRequest(ip, principal?.personKey, body.length - 1)
   }
 
   async function onError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

@@ -7,7 +7,9 @@ import type { Gauge } from './shared-gauge.ts'
 import type { SharedCounters } from './shared-counters.ts'
 
 /**
- * Limits of /mcp, over all replicas: requests a minute, and calls and streams at once, of each principal and address.
+ * Limits of /mcp, over all replicas: requests a minute, and calls and streams at once, of each person and address. A
+ * person is counted with all their clients, whose ids are theirs to choose.
+ *
  * Nothing here waits for the store, so with several replicas a little more may be let through: about a tenth more
  * requests, and the calls and streams that begin elsewhere within 25 ms (shared-counters.ts).
  */
@@ -15,11 +17,11 @@ export interface McpLimits {
   /**
    * Counts a request, or several messages of one. A refused request does not count.
    *
-   * @param principalKey undefined with AUTH_REQUIRED=false
+   * @param personKey undefined with AUTH_REQUIRED=false
    * @param messages 1 where absent
    * @throws LimitError when the address or the principal has reached its limit for this minute
    */
-  countRequest (address: string, principalKey: string | undefined, messages?: number): void
+  countRequest (address: string, personKey: string | undefined, messages?: number): void
 
   /** Counts a request whose token was missing or refused. */
   countRefused (address: string): void
@@ -42,10 +44,13 @@ export interface McpLimits {
 
   /** Counts a stream as open; otherwise the same as beginCall. */
   beginStream (requester: Requester): () => void
+
+  /** Returns the key under which everything of a person, or else of an address, is counted. */
+  callerKey (requester: Requester): string
 }
 
 interface Requester {
-  readonly principal: { readonly key: string } | undefined
+  readonly principal: { readonly personKey: string } | undefined
   /** Read only where there is no principal: behind a proxy it is searched for in the headers each time. */
   readonly address: string
 }
@@ -63,11 +68,11 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
     whose: 'of one address',
     setting: 'MCP_LIMIT_PER_ADDRESS, TRUST_PROXY'
   })
-  const requestsByPrincipal = createMinuteLimit(counters, {
+  const requestsByPerson = createMinuteLimit(counters, {
     family: 'principal',
     max: limits.requestsPerPrincipal,
     what: 'requests',
-    whose: 'of one principal',
+    whose: 'of one person',
     setting: 'MCP_LIMIT_PER_PRINCIPAL'
   })
   const refused = createMinuteLimit(counters, {
@@ -90,6 +95,10 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
     return name
   }
 
+  function callerKey (requester: Requester): string {
+    return requester.principal?.personKey ?? addressDigest(requester.address)
+  }
+
   const { callsPerPrincipal: maxCalls, streamsPerPrincipal: maxStreams } = limits
   const tooManyCalls = {
     message: `You already have ${count(maxCalls, 'call')} running; wait for one to finish`,
@@ -101,12 +110,12 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
   }
 
   return {
-    countRequest (address, principalKey, messages = 1) {
+    countRequest (address, personKey, messages = 1) {
       const name = addressDigest(address)
       requestsByAddress.check(name, messages)
-      if (principalKey !== undefined) {
-        requestsByPrincipal.check(principalKey, messages)
-        requestsByPrincipal.add(principalKey, messages)
+      if (personKey !== undefined) {
+        requestsByPerson.check(personKey, messages)
+        requestsByPerson.add(personKey, messages)
       }
       requestsByAddress.add(name, messages)
     },
@@ -120,12 +129,14 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
     },
 
     beginCall (requester) {
-      return increase(calls, requester.principal?.key ?? addressDigest(requester.address), maxCalls, tooManyCalls)
+      return increase(calls, callerKey(requester), maxCalls, tooManyCalls)
     },
 
     beginStream (requester) {
-      return increase(streams, requester.principal?.key ?? addressDigest(requester.address), maxStreams, tooManyStreams)
-    }
+      return increase(streams, callerKey(requester), maxStreams, tooManyStreams)
+    },
+
+    callerKey
   }
 }
 

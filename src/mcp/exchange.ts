@@ -57,10 +57,12 @@ export interface EventStream {
   pipe (response: Writable): void
 }
 
-/** Concurrency limits. Each method returns its release function and throws LimitError at the limit. */
+/** Concurrency limits of callers. `begin…` returns its release function and throws LimitError at the limit. */
 export interface CallLimits {
   beginCall (requester: Pick<McpRequest, 'principal' | 'address'>): () => void
   beginStream (requester: Pick<McpRequest, 'principal' | 'address'>): () => void
+  /** Returns the key under which a caller's sessions are counted. */
+  callerKey (requester: Pick<McpRequest, 'principal' | 'address'>): string
 }
 
 /** What runs an author's code. */

@@ -96,8 +96,8 @@ export const keys = {
    */
   session: (idDigest: string) => `session:${idDigest}`,
 
-  /** Set of the digests of a principal's sessions. Each as long as its session. */
-  sessionsOf: (principalKey: string) => `sessions-of:${principalKey}`,
+  /** Set of the digests of a caller's sessions, of all their clients. Each as long as its session. */
+  sessionsOf: (callerKey: string) => `sessions-of:${callerKey}`,
 
   /** Set of the digests of all sessions. Each as long as its session. */
   sessions: () => 'sessions',

@@ -179,7 +179,7 @@ function createTestEngine (options: TestClientOptions, store: Store, log: Reques
     keyring: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds, maxResultBytes },
-    limits: { beginCall: unlimited, beginStream: unlimited },
+    limits: { beginCall: unlimited, beginStream: unlimited, callerKey: () => '' },
     log
   })
 }

@@ -20,6 +20,11 @@ export interface Principal {
   expiresAt: number
   /** One string for issuer, subject and client, safe in a store key: no choice of `sub` makes it somebody else's. */
   key: string
+  /**
+   * One string for issuer and subject, for limits: a person may have any number of clients, whose ids are theirs to
+   * choose.
+   */
+  personKey: string
 }
 
 /** A claim whose type is not the one in the standards. */
@@ -47,7 +52,8 @@ export function toPrincipal (
     groups: Object.freeze(readGroups(claims, options)),
     claims: deepFreeze(claims),
     expiresAt: claims.exp,
-    key: principalKey(claims.iss, claims.sub, clientId ?? '')
+    key: keyOf(claims.iss, claims.sub, clientId ?? ''),
+    personKey: keyOf(claims.iss, claims.sub)
   })
 }
 
@@ -55,7 +61,7 @@ export function toPrincipal (
  * SHA-256 over length-prefixed parts, so that no part can run into the next. In UTF-16, because UTF-8 has one and the
  * same replacement for all lone surrogates.
  */
-function principalKey (...parts: string[]): string {
+function keyOf (...parts: string[]): string {
   // One buffer: updating a hash part by part takes three times as long, and every new token needs one.
   const bytes = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + 2 * part.length + LENGTH_PREFIX, 0))
   let at = 0

@@ -12,8 +12,8 @@ import type { Test } from 'tap'
 
 const TICKS = 25
 const HERE = '192.0.2.1'
-const of = (key: string | undefined, address: string) => ({
-  principal: key === undefined ? undefined : { key }, address
+const of = (personKey: string | undefined, address: string) => ({
+  principal: personKey === undefined ? undefined : { personKey }, address
 })
 const LIMITS = {
   requestsPerAddress: 20,
@@ -63,7 +63,7 @@ t.test('requests of a principal are limited over all replicas and addresses, unt
   const refused = refusal(() => { other.countRequest('192.0.2.2', 'ada') })
   t.match(refused, { name: 'LimitError', statusCode: 429, retryAfterSeconds: 60 })
   t.equal(refused?.message, 'Too many requests: at most 10 a minute; try again in 60 seconds')
-  t.equal(refused?.detail, '10 requests of one principal in this minute (MCP_LIMIT_PER_PRINCIPAL)')
+  t.equal(refused?.detail, '10 requests of one person in this minute (MCP_LIMIT_PER_PRINCIPAL)')
   other.countRequest(HERE, 'bob')
   await elapse(59_500)
   t.equal(

@@ -588,7 +588,8 @@ t.test('an engine that reads the abort signal late sees that the client has gone
         countRefused () {},
         checkRefused () {},
         beginCall: () => () => {},
-        beginStream: () => () => {}
+        beginStream: () => () => {},
+        callerKey: () => ''
       }
     })
   })

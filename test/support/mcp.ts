@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream'
 import type { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { createKeyring } from '../../src/crypto/keyring.ts'
-import type { EventStream, McpRequest, McpResponse } from '../../src/mcp/exchange.ts'
+import type { CallLimits, EventStream, McpRequest, McpResponse } from '../../src/mcp/exchange.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import { createEngine } from '../../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../../src/mcp/engine.ts'
@@ -29,7 +29,11 @@ export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'definitions'
 }
 
 export const SESSIONS = { idleTtlSeconds: 3_600, maxAgeSeconds: 86_400, maxPerPrincipal: 100, maxTotal: 10_000 }
-export const NO_LIMITS = { beginCall: () => () => {}, beginStream: () => () => {} }
+export const NO_LIMITS: CallLimits = {
+  beginCall: () => () => {},
+  beginStream: () => () => {},
+  callerKey: ({ principal }) => principal?.personKey ?? ''
+}
 
 export function startEngines (t: Test, {
   count = 2,

@@ -121,6 +121,18 @@ t.test('has one key for one issuer, subject and client', async (t) => {
   t.equal(keyOf({ azp: 'c' }), key)
 })
 
+t.test('has one key for a person, whatever their client is', (t) => {
+  const { personKey } = principalOf({ client_id: 'c' })
+  t.match(personKey, /^[\w-]{43}$/)
+  for (const claims of [{ client_id: 'another' }, {}, { azp: 'c', jti: 'other' }]) {
+    t.equal(principalOf(claims).personKey, personKey)
+  }
+  for (const claims of [{ sub: 'bob' }, { iss: 'https://other.example' }, { iss: 'https://id.example.coma', sub: 'da' }]) {
+    t.not(principalOf(claims).personKey, personKey)
+  }
+  t.end()
+})
+
 t.test("no choice of issuer, subject or client yields another principal's key", async (t) => {
   const callers = [
     { iss: 'i', sub: 's', client_id: 'c' },

@@ -56,7 +56,7 @@ export function createLegacy (options: LegacyOptions) {
     const { protocolVersion } = response.result as { protocolVersion: string }
     // The SDK has validated both.
     const client = { clientInfo: clientInfo!, capabilities: capabilities!, protocolVersion }
-    const { id } = await sessions.create(principal?.key ?? '', client)
+    const { id } = await sessions.create(principal?.key ?? '', client, limits.callerKey(request))
     return jsonResponse(200, response, { 'mcp-session-id': id })
   }
 

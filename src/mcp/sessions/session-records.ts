@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import { keys } from '../../store/keys.ts'
 import { defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
-import { SessionNotFoundError, SessionSchema } from './session.ts'
+import { SessionNotFoundError, SessionSchema, sessionsKey } from './session.ts'
 import type { Session, SessionOptions } from './session.ts'
 
 /** A session and its record's text, which a later compare-and-set expects. */
@@ -19,7 +19,7 @@ const sessionRecord = defineRecord('session', Type.Object({ form: Type.Literal(F
 export type SessionRecords = ReturnType<typeof createSessionRecords>
 
 /**
- * The records of sessions in the store, and the two sets that count them: per principal, and in total.
+ * The records of sessions in the store, and the two sets that count them: per caller, and in total.
  *
  * @param now milliseconds since the epoch
  */
@@ -70,12 +70,12 @@ export function createSessionRecords (
 
     /** Records a use. When several requests do so at the same time, on whatever replica, one of them succeeds. */
     async renew (record: SessionRecord): Promise<Session> {
-      const { digest, principalKey } = record.session
+      const { digest } = record.session
       const renewed = { ...record.session, lastSeenAt: now() }
       const seconds = ttlSeconds(renewed)
       try {
         if (await replace(record, renewed)) {
-          await store.addMember(keys.sessionsOf(principalKey), digest, seconds)
+          await store.addMember(sessionsKey(renewed), digest, seconds)
           await store.addMember(keys.sessions(), digest, seconds)
         }
         return renewed
@@ -91,9 +91,12 @@ export function createSessionRecords (
       return await store.delete(keys.session(digest))
     },
 
-    /** Removes what belongs to a session that has ended, besides its record. */
-    async removeTraces (digest: string, principalKey: string): Promise<void> {
-      await store.removeMember(keys.sessionsOf(principalKey), digest)
+    /**
+     * Removes what belongs to a session that has ended, besides its record.
+     * @param countedIn key of the set that counts it (sessionsKey)
+     */
+    async removeTraces (digest: string, countedIn: string): Promise<void> {
+      await store.removeMember(countedIn, digest)
       await store.removeMember(keys.sessions(), digest)
       // Streams may leave these behind when very many end at the same time and the store is slow.
       await store.delete(keys.standalone(digest))

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { HttpError } from '../../errors/http-error.ts'
+import { keys } from '../../store/keys.ts'
 
 const ClientDescriptionSchema = Type.Object({
   clientInfo: Type.Object({ name: Type.String(), version: Type.String() }),
@@ -15,7 +16,10 @@ export const SessionSchema = Type.Object({
   ...ClientDescriptionSchema.properties,
   /** SHA-256 of the session id: its name in the store, in messages and in logs. */
   digest: Type.String(),
+  /** The owner. */
   principalKey: Type.String(),
+  /** Key of the caller whose sessions are limited; earlier versions limited them by principal. */
+  callerKey: Type.Optional(Type.String()),
   /** The lowest severity of log messages that the client wants (logging/setLevel). */
   logLevel: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** URIs of resources (resources/subscribe); absent until the first subscription. */
@@ -26,6 +30,11 @@ export const SessionSchema = Type.Object({
   lastSeenAt: Type.Number()
 })
 export type Session = Static<typeof SessionSchema>
+
+/** Returns the key of the set that counts a session. */
+export function sessionsKey ({ callerKey, principalKey }: Session): string {
+  return keys.sessionsOf(callerKey ?? principalKey)
+}
 
 /** A session by its name in the store. */
 export type SessionRef = Pick<Session, 'digest'>

@@ -5,7 +5,7 @@ import { createSessionQuota } from './session-quota.ts'
 import { createSessionRecords } from './session-records.ts'
 import type { SessionRecord } from './session-records.ts'
 import { createSessionSettings } from './session-settings.ts'
-import { SessionNotFoundError } from './session.ts'
+import { SessionNotFoundError, sessionsKey } from './session.ts'
 import type { ClientDescription, Session, SessionOptions, SessionRef } from './session.ts'
 
 /** Time for which a session may be served without reading the store; less where sessions end sooner. */
@@ -46,12 +46,13 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
     return isDue ? await records.renew(record) : record.session
   }
 
-  async function removeSession (sessionDigest: string, principalKey: string): Promise<boolean> {
+  /** @param countedIn key of the set that counts it (sessionsKey) */
+  async function removeSession (sessionDigest: string, countedIn: string): Promise<boolean> {
     cache.remove(sessionDigest)
     const existed = await records.remove(sessionDigest)
     // A request may have read and cached the session meanwhile.
     cache.remove(sessionDigest)
-    await records.removeTraces(sessionDigest, principalKey)
+    await records.removeTraces(sessionDigest, countedIn)
     return existed
   }
 
@@ -59,15 +60,25 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
     ...createSessionSettings({ records, cache, replicas }),
 
     /**
+     * @param callerKey key of the person or address whose sessions are limited, whatever their clients are
      * @returns the session, and the id for Mcp-Session-Id, which only its client knows
      * @throws TooManySessionsError, StoreUnavailableError
      */
-    async create (principalKey: string, client: ClientDescription): Promise<{ id: string, session: Session }> {
+    async create (
+      principalKey: string, client: ClientDescription, callerKey = principalKey
+    ): Promise<{ id: string, session: Session }> {
       const id = randomId(24)
       const { clientInfo, capabilities, protocolVersion } = client
       const times = { createdAt: now(), lastSeenAt: now() }
       const session: Session = {
-        digest: digest(id), principalKey, clientInfo, capabilities, protocolVersion, logLevel: undefined, ...times
+        digest: digest(id),
+        principalKey,
+        callerKey,
+        clientInfo,
+        capabilities,
+        protocolVersion,
+        logLevel: undefined,
+        ...times
       }
       // The record comes first: a counted session without a record counts as lost, and is removed.
       await records.create(session)
@@ -107,7 +118,7 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
     /** Ends a session, and its streams at all replicas. @throws as `use` */
     async end (id: string, principalKey: string): Promise<void> {
       const { session } = await findRecord(id, principalKey)
-      if (!await removeSession(session.digest, principalKey)) throw new SessionNotFoundError()
+      if (!await removeSession(session.digest, sessionsKey(session))) throw new SessionNotFoundError()
       replicas.send({ kind: 'session-ended', session: session.digest })
     }
   }

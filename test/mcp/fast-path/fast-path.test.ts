@@ -270,7 +270,8 @@ function countingLimits () {
       limits.running++
       return () => { limits.running-- }
     },
-    beginStream: () => () => {}
+    beginStream: () => () => {},
+    callerKey: () => ''
   }
   return limits
 }

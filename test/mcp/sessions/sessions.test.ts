@@ -237,6 +237,17 @@ t.test('sessions whose record is lost do not count', async (t) => {
   t.equal((await store.members(keys.sessions())).length, 1)
 })
 
+t.test('a session of an earlier version is counted by principal', async (t) => {
+  const { sessions, store } = setUp(t, { maxPerPrincipal: 1 })
+  const { id, session } = await sessions.create('ada', CLIENT)
+  const { callerKey, ...earlier } = session
+  await store.set(keys.session(session.digest), JSON.stringify({ form: 1, ...earlier }), 100)
+  t.equal(callerKey, 'ada')
+  await t.rejects(sessions.create('ada', CLIENT), TooManySessionsError)
+  await sessions.end(id, 'ada')
+  t.ok(await sessions.create('ada', CLIENT))
+})
+
 t.test('at the total limit initialize gets 503, and does not count for the principal', async (t) => {
   const { sessions, store } = setUp(t, { maxTotal: 2 })
   await sessions.create('ada', CLIENT)
