@@ -14,6 +14,7 @@ import { createChangeLog } from './cluster/list-change-broadcast.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
 import { createCluster } from './cluster/cluster.ts'
 import { createLegacy } from './eras/legacy.ts'
+import type { LegacyOptions } from './eras/legacy.ts'
 import { createModern } from './eras/modern.ts'
 import { createProtocolServers } from './eras/protocol-server.ts'
 import { errorResponse } from './exchange.ts'
@@ -123,7 +124,11 @@ export function createEngine (options: EngineOptions): Engine {
   const servers = createProtocolServers({ serverInfo, catalog, runner, sessions, timeoutSeconds, pageSize, onerror })
   const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const pendingCalls = createPendingCalls()
-  const legacy = createLegacy({ cluster, sessions, streams, servers, clientRequests, pendingCalls, limits })
+  const canRead: LegacyOptions['canRead'] = (uri, principal) => {
+    const policy = catalog().resources.policyOf(uri)
+    return policy === undefined || policies.isAllowed(policy, principal)
+  }
+  const legacy = createLegacy({ cluster, sessions, streams, servers, clientRequests, pendingCalls, limits, canRead })
   const modern = createModern({ servers, catalog, eventStreams, bus: changes.bus, limits, onerror })
   const fastPath = createFastPath({
     catalog,

@@ -25,6 +25,8 @@ export interface LegacyOptions {
   /** Calls that the SDK does not have yet. */
   pendingCalls: PendingCalls
   limits: CallLimits
+  /** Tells whether a caller may read a resource now. One that this replica does not know has no policy. */
+  canRead (uri: string, principal: McpRequest['principal']): boolean
 }
 
 /** The JSON of what a session remembers of its client, in characters. */
@@ -38,11 +40,15 @@ export type Legacy = ReturnType<typeof createLegacy>
  * Everything that a later request needs is in the store.
  */
 export function createLegacy (options: LegacyOptions) {
-  const { cluster: { replicas }, sessions, streams, servers, clientRequests, limits } = options
+  const { cluster: { replicas }, sessions, streams, servers, clientRequests, limits, canRead } = options
   const calls = createSessionCalls(options)
 
+  /** Finds the request's session, and ends subscriptions to what the user may no longer read. */
   async function useSession ({ headers, principal }: McpRequest): Promise<Session> {
-    return await sessions.use(String(headers['mcp-session-id']), principal?.key ?? '')
+    const session = await sessions.use(String(headers['mcp-session-id']), principal?.key ?? '')
+    const ended = session.subscriptions?.filter((uri) => !canRead(uri, principal)) ?? []
+    if (ended.length > 0) await sessions.unsubscribe(session, ...ended)
+    return session
   }
 
   async function initialize (request: McpRequest, message: JSONRPCRequest): Promise<McpResponse> {
@@ -105,7 +111,7 @@ export function createLegacy (options: LegacyOptions) {
     },
 
     async get (request: McpRequest): Promise<McpResponse> {
-      const { headers, acceptsStream } = request
+      const { headers, acceptsStream, principal } = request
       if (!acceptsStream) return errorResponse(406, -32000, 'Accept must include text/event-stream')
       const refusal = checkHeaders(headers)
       if (refusal !== undefined) return refusal
@@ -117,7 +123,10 @@ export function createLegacy (options: LegacyOptions) {
       }
       const release = limits.beginStream(request)
       try {
-        const response = await (after === undefined ? streams.openStandalone(session) : streams.resume(session, after))
+        const readable = (uri: string): boolean => canRead(uri, principal)
+        const response = after === undefined
+          ? await streams.openStandalone(session, readable)
+          : await streams.resume(session, readable, after)
         if (response.stream === undefined) release()
         else response.stream.onEnd(release)
         return response

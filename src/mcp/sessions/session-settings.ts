@@ -66,8 +66,8 @@ export function createSessionSettings ({ records, cache, replicas }: SessionSett
       })
     },
 
-    async unsubscribe (session: SessionRef, uri: string): Promise<void> {
-      await changeSubscriptions(session, (uris) => uris.filter((other) => other !== uri))
+    async unsubscribe (session: SessionRef, ...ended: string[]): Promise<void> {
+      await changeSubscriptions(session, (uris) => uris.filter((uri) => !ended.includes(uri)))
     }
   }
 }

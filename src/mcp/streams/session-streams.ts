@@ -9,6 +9,7 @@ import type { EventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
 import { createResumedStreams } from './stream-resumption.ts'
 import { createStandaloneStreams } from './standalone-stream-registry.ts'
+import type { CanRead } from './standalone-stream.ts'
 
 export interface SessionStreamsOptions {
   cluster: Cluster
@@ -44,13 +45,13 @@ export function createSessionStreams (options: SessionStreamsOptions) {
     },
 
     /** Continues a stream of the session after an event. @throws StoreUnavailableError */
-    async resume (session: Session, after: EventId): Promise<McpResponse> {
-      return 'stream' in after ? await resumed.resume(session, after) : await standalone.open(session, after)
+    async resume (session: Session, canRead: CanRead, after: EventId): Promise<McpResponse> {
+      return 'stream' in after ? await resumed.resume(session, after) : await standalone.open(session, canRead, after)
     },
 
     /** Opens a standalone stream of the session, from now on. @throws StoreUnavailableError */
-    async openStandalone (session: Session): Promise<McpResponse> {
-      return await standalone.open(session)
+    async openStandalone (session: Session, canRead: CanRead): Promise<McpResponse> {
+      return await standalone.open(session, canRead)
     },
 
     /** Queues a message that belongs to no call for the session's standalone streams. @throws StoreUnavailableError */

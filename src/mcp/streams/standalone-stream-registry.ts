@@ -15,6 +15,7 @@ import { formatPosition, parsePosition } from './event-id.ts'
 import type { StandalonePosition } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
 import { CLAIM_TTL_SECONDS, StandaloneStream } from './standalone-stream.ts'
+import type { CanRead } from './standalone-stream.ts'
 import { RETRY_MS } from './stream-record.ts'
 
 export interface StandaloneStreamsOptions {
@@ -84,7 +85,7 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
 
   return {
     /** @param after the position to continue from; from now on where absent. @throws StoreUnavailableError */
-    async open (session: Session, after?: StandalonePosition): Promise<McpResponse> {
+    async open (session: Session, canRead: CanRead, after?: StandalonePosition): Promise<McpResponse> {
       const { digest, protocolVersion, subscriptions = [] } = session
       const reader = `${replicas.self}.${randomId(9)}`
       const position = after ?? {
@@ -93,7 +94,9 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
       }
       await store.set(keys.standalone(digest), reader, CLAIM_TTL_SECONDS)
       const connection = eventStreams.open()
-      const stream = new StandaloneStream(services, { session: digest, reader, position, connection, subscriptions })
+      const stream = new StandaloneStream(services, {
+        session: digest, canRead, reader, position, connection, subscriptions
+      })
       add(stream)
       const eventId = formatPosition(position)
       replicas.send({ kind: 'stream-claimed', session: digest, reader, position: eventId })

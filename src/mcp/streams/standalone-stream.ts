@@ -12,6 +12,9 @@ import { formatPosition } from './event-id.ts'
 import type { StandalonePosition } from './event-id.ts'
 import { isMessage } from './stream-record.ts'
 
+/** Tells whether the opener of a stream may read a resource now. */
+export type CanRead = (uri: string) => boolean
+
 /** The services that all standalone streams of this process share. */
 export interface StandaloneServices {
   cluster: Cluster
@@ -42,6 +45,7 @@ export class StandaloneStream {
   /** The name of this stream among the session's streams on all replicas. */
   readonly #reader: string
   readonly #connection: EventStream
+  readonly #canRead: CanRead
   readonly #reading: CoalescedTask
   readonly #position: StandalonePosition
   #limit: StandalonePosition = UNLIMITED
@@ -52,8 +56,9 @@ export class StandaloneStream {
   /** Counts changes of the subscriptions: a result that was read before one is outdated. */
   #generation = 0
 
-  constructor (services: StandaloneServices, { session, reader, position, connection, subscriptions }: {
+  constructor (services: StandaloneServices, { session, canRead, reader, position, connection, subscriptions }: {
     session: string
+    canRead: CanRead
     reader: string
     position: StandalonePosition
     connection: EventStream
@@ -64,6 +69,7 @@ export class StandaloneStream {
     this.#reader = reader
     this.#position = position
     this.#connection = connection
+    this.#canRead = canRead
     this.#subscriptions = subscriptions.length === 0 ? NO_SUBSCRIPTIONS : new Set(subscriptions)
     this.#reading = createCoalescedTask(async () => { await this.#readNew() }, services.cluster.onBackgroundError)
     connection.onEnd(() => { this.#onEnd() })
@@ -185,7 +191,9 @@ export class StandaloneStream {
   }
 
   #isWanted (event: ServerEvent): boolean {
-    return event.kind !== 'resource_updated' || this.#subscriptions!.has(event.uri)
+    if (event.kind !== 'resource_updated') return true
+    // A subscription does not outlive the right to read: the policy counts again for each notification.
+    return this.#subscriptions!.has(event.uri) && this.#canRead(event.uri)
   }
 
   #write (data: string): void {

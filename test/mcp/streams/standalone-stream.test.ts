@@ -200,6 +200,7 @@ function replica (t: Test, store: TestStore, {
     announce: () => { changes.publish({ kind: 'tools_list_changed' }) },
     open: async (whose: Session, after?: StandalonePosition) => readEvents(throughPipe((await standalone.open(
       whose,
+      () => true,
       after
     )).stream!))
   }

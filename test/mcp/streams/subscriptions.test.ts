@@ -240,3 +240,15 @@ t.test('a watched resource notifies its subscribers until it is no longer offere
   cluster.engines[0]!.replace([])
   t.equal(watching, 0)
 })
+
+t.test('a subscription stays where a replica does not offer the resource, as during an update', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const session = await startSession(cluster)
+  await session.post(request('resources/subscribe', { uri: 'news://today' }))
+  cluster.engines[0]!.replace(definitions.filter((definition) => !('uri' in definition)))
+  await settle()
+  t.equal((await session.post(request('prompts/list'), { at: 0 })).status, 200)
+  const { events } = await session.get({ at: 0 })
+  await publish('news://today')
+  t.match(await events.message(), updated('news://today'))
+})
