@@ -17,13 +17,14 @@ import { createLegacy } from './eras/legacy.ts'
 import type { LegacyOptions } from './eras/legacy.ts'
 import { createModern } from './eras/modern.ts'
 import { createProtocolServers } from './eras/protocol-server.ts'
-import { errorResponse } from './exchange.ts'
+import { errorResponse, jsonResponse } from './exchange.ts'
 import type { CallLimits, McpRequest, McpResponse } from './exchange.ts'
 import { createFastPath } from './fast-path/fast-path.ts'
 import { createPendingCalls } from './fast-path/pending-calls.ts'
 import type { HandedOverCall } from './fast-path/pending-calls.ts'
 import { createPlainResponses } from './fast-path/plain-response.ts'
 import type { TokenFor } from './handlers/context.ts'
+import { deleteNullParams, describeInvalidParams } from './handlers/request-params.ts'
 import { createRequestStates } from './handlers/request-state.ts'
 import { createRunner } from './handlers/runner.ts'
 import { MODERN_REVISION } from './revisions.ts'
@@ -34,6 +35,8 @@ import { createEventStreams } from './streams/event-stream.ts'
 import type { EventStreamsOptions } from './streams/event-stream.ts'
 import { createSessionStreams } from './streams/session-streams.ts'
 import type { SessionStreamTimings } from './streams/session-streams.ts'
+
+const INVALID_PARAMS = -32602
 
 /**
  * The MCP engine: one HTTP request in, one response out, for both eras of the protocol on one endpoint.
@@ -144,6 +147,12 @@ export function createEngine (options: EngineOptions): Engine {
 
   async function post (request: McpRequest): Promise<McpResponse> {
     const { body, principal } = request
+    for (const message of Array.isArray(body) ? body : [body]) deleteNullParams(message)
+    const invalid = describeInvalidParams(body)
+    if (invalid !== undefined) {
+      const { id } = body as { id: unknown }
+      return jsonResponse(200, { jsonrpc: '2.0', id, error: { code: INVALID_PARAMS, message: invalid } })
+    }
     checkScopes(Array.isArray(body) ? body : [body], principal, catalog(), policies)
     const fetchRequest = toFetchRequest(request)
     return await isLegacyRequest(fetchRequest, body)

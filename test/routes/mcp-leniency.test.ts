@@ -139,3 +139,44 @@ t.test('pages of a browser extension or desktop application may be allowed by na
     t.equal((await send(origin)).status, 403, origin)
   }
 })
+
+t.test('null is taken for an absent member where the protocol lets it be absent', async (t) => {
+  const { seed, send } = await openSession(t)
+  for (const params of [null, { cursor: null }, { _meta: null }, { _meta: { progressToken: null } }]) {
+    const response = await send('POST', { body: { ...LIST, params } })
+    t.equal(response.status, 200)
+    t.match(await response.json(), { id: 1, result: { tools: [{ name: 'seed_ping' }] } }, JSON.stringify(params))
+  }
+  const call = await send('POST', { body: { ...LIST, method: 'tools/call', params: { name: 'seed_ping', arguments: null } } })
+  t.match(await call.json(), { id: 1, result: { content: [{ type: 'text' }] } })
+  const { headers, body } = modernRequest('tools/list', { cursor: null })
+  const modern = await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    headers: {
+      ...headers,
+      authorization: `Bearer ${await seed.provider.mint()}`,
+      'content-type': JSON_TYPE,
+      accept: 'application/json, text/event-stream'
+    },
+    body
+  })
+  t.match(await modern.json(), { result: { tools: [{ name: 'seed_ping' }] } })
+})
+
+t.test('params of a wrong type are -32602, with a sentence', async (t) => {
+  const { send } = await openSession(t)
+  for (const [method, params, message] of [
+    ['tools/list', { cursor: 5 }, 'Invalid params: params.cursor must be string'],
+    ['tools/call', { name: 5 }, 'Invalid params: params.name must be string'],
+    ['tools/call', undefined, 'Invalid params: params must have required properties name'],
+    ['tools/call', { name: 'seed_ping', arguments: 'x' }, 'Invalid params: params.arguments must be object'],
+    ['prompts/get', { name: 'x', arguments: { a: 1 } }, 'Invalid params: params.arguments.a must be string'],
+    ['resources/read', { uri: null }, 'Invalid params: params.uri must be string'],
+    ['initialize', { protocolVersion: '2025-11-25', capabilities: {} },
+      'Invalid params: params must have required properties clientInfo']
+  ] as const) {
+    const response = await send('POST', { body: { ...LIST, method, ...(params !== undefined && { params }) } })
+    t.equal(response.status, 200)
+    t.same(await response.json(), { jsonrpc: '2.0', id: 1, error: { code: -32602, message } })
+  }
+})

@@ -1,0 +1,68 @@
+import { Type } from 'typebox'
+import type { TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+
+/**
+ * Checks the `params` of the requests that clients send (JSON-RPC 2.0 section 5.1) before the SDK parses them, which
+ * would report wrong ones as an internal error, with the validator's own text.
+ */
+
+const AnyObject = Type.Object({}, { additionalProperties: true })
+const List = Type.Object({ cursor: Type.Optional(Type.String()) })
+
+const SCHEMAS: Record<string, TSchema> = {
+  initialize: Type.Object({
+    protocolVersion: Type.String(),
+    capabilities: AnyObject,
+    clientInfo: Type.Object({ name: Type.String(), version: Type.String() })
+  }),
+  'tools/list': List,
+  'tools/call': Type.Object({ name: Type.String(), arguments: Type.Optional(AnyObject) }),
+  'prompts/list': List,
+  'prompts/get': Type.Object({
+    name: Type.String(), arguments: Type.Optional(Type.Record(Type.String(), Type.String()))
+  }),
+  'resources/list': List,
+  'resources/templates/list': List,
+  'resources/read': Type.Object({ uri: Type.String() }),
+  'completion/complete': Type.Object({
+    ref: AnyObject, argument: Type.Object({ name: Type.String(), value: Type.String() })
+  })
+}
+const CHECKS = new Map(Object.entries(SCHEMAS).map(([method, schema]) => [method, Compile(schema)]))
+
+/** Members that some clients send as null where they have none (params, and members of params). */
+const NULLABLE = ['cursor', 'arguments', '_meta']
+
+/**
+ * Deletes members that are null from a parsed message where the protocol allows them to be absent: `params`, and in it
+ * `cursor`, `arguments`, `_meta` and `_meta.progressToken`.
+ */
+export function deleteNullParams (message: unknown): void {
+  if (!isObject(message)) return
+  if (message['params'] === null) delete message['params']
+  const { params } = message
+  if (!isObject(params)) return
+  for (const name of NULLABLE) if (params[name] === null) delete params[name]
+  if (isObject(params['_meta']) && params['_meta']['progressToken'] === null) delete params['_meta']['progressToken']
+}
+
+/** Returns a sentence about what is wrong with the params of a request; undefined if nothing is, or for no request. */
+export function describeInvalidParams (message: unknown): string | undefined {
+  // Anything else wrong with it is the SDK's to say.
+  if (!isObject(message) || message['jsonrpc'] !== '2.0' || !isId(message['id'])) return undefined
+  const check = CHECKS.get(message['method'] as string)
+  // A list needs no params.
+  const { params = {} } = message
+  if (check === undefined || check.Check(params)) return undefined
+  const [error] = check.Errors(params)
+  return `Invalid params: params${error!.instancePath.replaceAll('/', '.')} ${error!.message}`
+}
+
+function isId (id: unknown): boolean {
+  return typeof id === 'string' || typeof id === 'number'
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
