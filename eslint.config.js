@@ -112,7 +112,9 @@ const MAY_IMPORT = {
     'fastify'
   ],
   'src/listen.ts': ['fastify'],
-  'src/serve.ts': ['src/app.ts', 'src/config', 'src/definitions.ts', 'src/http', 'src/listen.ts', 'src/logging'],
+  'src/serve.ts': [
+    'src/app.ts', 'src/config', 'src/definitions.ts', 'src/extensions', 'src/http', 'src/listen.ts', 'src/logging'
+  ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
     'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/modes/broker', 'src/policy', 'src/provider',

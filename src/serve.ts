@@ -3,12 +3,15 @@ import { buildApp } from './app.ts'
 import type { AppOptions } from './app.ts'
 import type { Environment } from './config/load.ts'
 import { createDefinitionLoader } from './definitions.ts'
+import { forbidExit } from './extensions/forbid-exit.ts'
 import { IDLE_MS } from './http/shutdown.ts'
 import { listen } from './listen.ts'
 import { createLogOutput } from './logging/output.ts'
 
 /** Maximum time that the end of the process waits for a slow reader of its log. */
 const LOG_DRAIN_MS = 1_000
+/** How long a process that cannot start may take to end by itself. */
+const EXIT_DELAY_MS = 1_000
 
 /**
  * Runs the server from environment to exit: starts it, listens, and shuts down gracefully on a signal. What prevents
@@ -18,6 +21,7 @@ export async function serve (
   environment: Environment, dotenvPath: string | false, options: AppOptions = {}
 ): Promise<void> {
   const definitions = createDefinitionLoader()
+  const allowExit = forbidExit()
   try {
     const logOutput = createLogOutput()
     const app = await buildApp(environment, {
@@ -33,8 +37,9 @@ export async function serve (
         'it; the server continues. The code that made the promise must await it or catch its error')
     })
     closeWithGrace({ delay, logger: false, skip: ['unhandledRejection'] }, async ({ err, signal }) => {
+      allowExit()
       if (err !== undefined) {
-        app.log.fatal({ err }, 'An unexpected error ends the server')
+        app.log.fatal({ err, definitions: definitions.namesInStack(err) }, 'An unexpected error ends the server')
       } else {
         app.log.info({ signal }, 'Shutting down: readiness is off, no new connections, streams end, calls finish')
         await app.shutdown.drain()
@@ -49,6 +54,9 @@ export async function serve (
     app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
   } catch (err) {
     console.error((definitions.addFile(err) as Error).message)
+    allowExit()
     process.exitCode = 1
+    // An extension may have started something that keeps the process running.
+    setTimeout(() => { process.exit() }, EXIT_DELAY_MS).unref()
   }
 }

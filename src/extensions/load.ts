@@ -18,6 +18,8 @@ export interface LoadOptions {
   from: string
   /** Reloads files that were loaded under another number, for development. */
   version?: number
+  /** Maximum time for loading one module; half a minute by default. */
+  timeoutMs?: number
   /** Whether Node runs TypeScript; detected by default. */
   runsTypeScript?: boolean
 }
@@ -25,6 +27,9 @@ export interface LoadOptions {
 /** Seed's own folders of definitions. One that does not exist counts as empty, as git keeps no empty folders. */
 export const BUILT_IN_FOLDERS = ['tools', 'prompts', 'resources']
   .map((name) => fileURLToPath(new URL(`../${name}/`, import.meta.url)))
+
+/** Top-level code may connect to something first. */
+const LOAD_TIMEOUT_MS = 30_000
 
 /** Whether Node strips types by itself (22.18 and later). */
 const RUNS_TYPESCRIPT = Boolean((process.features as { typescript?: unknown }).typescript)
@@ -74,7 +79,7 @@ async function loadModules (
 
 async function loadModule (
   module: ModuleLocation,
-  { version, runsTypeScript = RUNS_TYPESCRIPT }: Omit<LoadOptions, 'from'>
+  { version, timeoutMs = LOAD_TIMEOUT_MS, runsTypeScript = RUNS_TYPESCRIPT }: Omit<LoadOptions, 'from'>
 ): Promise<LoadedDefinition[]> {
   const { file } = module
   if (module.kind === 'file' && file.endsWith('.ts') && !runsTypeScript) {
@@ -82,7 +87,7 @@ async function loadModule (
     throw new ExtensionError(
       `${file} is TypeScript, which ${node} does not run: compile it to JavaScript, or use Node 22.18 or newer`)
   }
-  const definitions = await importDefinitions(module, version)
+  const definitions = await importDefinitions(module, version, timeoutMs)
   if (definitions.length === 0) {
     throw new ExtensionError(`${file} exports nothing that defineTool, definePrompt, defineResource or ` +
       'defineResourceTemplate made (a file that others import has a name that begins with _)')
@@ -98,12 +103,31 @@ async function loadModule (
   })
 }
 
-async function importDefinitions (module: ModuleLocation, version: number | undefined): Promise<Definition[]> {
+async function importDefinitions (
+  module: ModuleLocation,
+  version: number | undefined,
+  timeoutMs: number
+): Promise<Definition[]> {
   try {
-    const exported = Object.values(await import(specifierOf(module, version)) as Record<string, unknown>)
+    const imported = import(specifierOf(module, version)) as Promise<Record<string, unknown>>
+    const exported = Object.values(await withinTime(imported, timeoutMs))
     return [...new Set(exported)].filter(isDefinition)
   } catch (err) {
     throw new ExtensionError(`${module.file} cannot be loaded: ${describeImportError(err)}`, { cause: err })
+  }
+}
+
+/** Waits for a module. An `await` at its top level may never end, and then Node would end without a word. */
+async function withinTime<T> (imported: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    const message = `it is not loaded after ${timeoutMs / 1_000} seconds: an await at its top level does not end`
+    timer = setTimeout(() => { reject(new Error(message)) }, timeoutMs)
+  })
+  try {
+    return await Promise.race([imported, late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -220,6 +220,14 @@ t.test('an error is one sentence with the file and the reason', async (t) => {
   }
 })
 
+t.test('a file whose top-level await never ends is named, within a limited time', async (t) => {
+  const from = await folderOf(t, { 'a.js': `await new Promise(() => {})\n${tool('a')}` })
+  await t.rejects(loadAllDefinitions([from], { from, timeoutMs: 200 }), {
+    name: 'ExtensionError',
+    message: `${from}/a.js cannot be loaded: it is not loaded after 0.2 seconds: an await at its top level does not end`
+  })
+})
+
 t.test('an error about no loaded definition stays as it is', async (t) => {
   const [loaded] = await loadBuiltInDefinitions()
   for (const err of [new Error('no database'), new DefinitionError('is odd', loaded!.definition)]) {
@@ -252,13 +260,43 @@ t.test('the server process', async (t) => {
     })
   }
 
+  t.test('survives a tool that calls process.exit or floats a rejection, and its log names the file', async (t) => {
+    await writeFile(join(from, 'reckless.mjs'), `import { defineTool, Type } from 'seed-mcp-server'
+const reckless = (name, handler) => defineTool({ name, description: name, input: Type.Object({}), handler })
+export const a = reckless('exits', () => process.exit(3))
+export const b = reckless('floats', () => { (async () => { throw new Error('floated') })(); return 'done' })
+export const c = reckless('floats_text', () => { Promise.reject('not an error'); return 'done' })
+`)
+    const port = String(await freePort())
+    const url = `http://127.0.0.1:${port}`
+    const server = start('./reckless.mjs', { PORT: port, BASE_URL: url }, COMPILED_SERVER)
+    await server.printed(/Seed is ready/)
+    const call = async (name: string) => {
+      const { body, headers } = modernRequest('tools/call', { name, arguments: {} })
+      const accept = 'application/json, text/event-stream'
+      const common = { 'content-type': 'application/json', accept }
+      return await (await fetch(`${url}/mcp`, { method: 'POST', body, headers: { ...headers, ...common } })).json()
+    }
+    t.match(await call('exits'), { result: { isError: true, content: [{ text: /^exits failed/ }] } })
+    t.match(await call('floats'), { result: { content: [{ text: 'done' }] } })
+    t.match(await call('floats_text'), { result: { content: [{ text: 'done' }] } })
+    await server.printed(/"handler":"exits"[^\n]*process\.exit\(3\) was called[^\n]*"file":"[^"]+\/reckless\.mjs"/)
+    await server.printed(/"message":"floated"[^\n]*"definitions":\["Tool \\"exits\\""/)
+    await server.printed(/Something other than an error was thrown: 'not an error'[^\n]*A promise was rejected/)
+    t.equal((await fetch(`${url}/health`)).status, 200)
+    server.child.kill('SIGTERM')
+    t.same(await server.ended, { code: 0, signal: null })
+  })
+
   t.test('does not start with a broken extension', async (t) => {
     for (const [text, message] of [
       [
         'export const = 1',
         /^\S*\/broken\.mjs cannot be loaded: in it, or in a file that it imports: Unexpected token '='\n$/
       ],
-      [tool('a b'), /^\S*\/broken\.mjs cannot be offered: Tool name "a b" must have 1 to 128 characters.*$/m]
+      [tool('a b'), /^\S*\/broken\.mjs cannot be offered: Tool name "a b" must have 1 to 128 characters.*$/m],
+      ['process.exit(0)', /^\S*\/broken\.mjs cannot be loaded: process\.exit\(0\) was called: .* must not end the server\n$/],
+      ['setInterval(() => {}, 1000); throw new Error("no database")', /broken\.mjs cannot be loaded: no database\n$/]
     ] as const) {
       await writeFile(join(from, 'broken.mjs'), text)
       // A store whose connection is already being tried when the tool is refused keeps nothing running.
