@@ -46,7 +46,7 @@ const WARNINGS: Record<ConsentPage['destinationKind'], string[]> = {
   app: ['Only allow this if you just started this sign-in yourself, in an app on this device.']
 }
 
-const INTERNATIONAL = 'This address has an international name, shown here in its encoded form. ' +
+const INTERNATIONAL = 'An address on this page has an international name, shown here in its encoded form. ' +
   'Check that it is the one you expect.'
 
 const SIGN_IN_NEXT = 'Next, you will sign in with your organisation.'
@@ -57,7 +57,7 @@ export function renderConsentPage (page: ConsentPage): string {
   const { host } = new URL(page.resource)
   const warnings = [
     ...WARNINGS[page.destinationKind],
-    ...(page.destination.includes('xn--') ? [INTERNATIONAL] : [])
+    ...([page.destination, page.documentHost ?? ''].some((host) => host.includes('xn--')) ? [INTERNATIONAL] : [])
   ]
   const parts = [
     renderQuestion(name, host),

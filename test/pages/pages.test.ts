@@ -58,6 +58,9 @@ const CONSENTS: Record<string, ConsentPage> = {
     destination: 'xn--clad-6qa.xn--p1ai:8443',
     scopes: []
   },
+  publisher: {
+    ...CONSENT, clientName: 'Claude', clientKind: 'document', documentHost: 'xn--clude-9ze.example'
+  },
   long: {
     ...CONSENT,
     clientName: 'W'.repeat(500),
@@ -219,8 +222,12 @@ t.test('the consent page says who asks, for what, and where the person is sent a
     ['international', [
       'nobody has verified it. It is not registered with this server.',
       'xn--clad-6qa.xn--p1ai:8443',
-      'This address has an international name, shown here in its encoded form. Check that it is the one you expect.',
+      'An address on this page has an international name, shown here in its encoded form. Check that it is the one you ' +
+      'expect.',
       'Use this server on your behalf'
+    ], []],
+    ['publisher', [
+      'Published by', 'xn--clude-9ze.example', 'An address on this page has an international name'
     ], []],
     ['wide', ['nobody has verified it.'], ['Published']]
   ] as const) {
