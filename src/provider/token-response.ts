@@ -39,6 +39,7 @@ export async function readTokenResponse (
   if (response.status !== 200 || typeof body?.['access_token'] !== 'string' || !isAccessToken(body)) {
     throw toTokenError(response.status, body ?? {}, options)
   }
+  checkTokenType(body['token_type'])
   const expiresIn = String(body['expires_in'])
   return {
     accessToken: body['access_token'],
@@ -52,6 +53,18 @@ export async function readTokenResponse (
 /** A token exchange may return other kinds of token in `access_token` (RFC 8693 section 2.2.1). */
 function isAccessToken ({ issued_token_type: type }: Record<string, unknown>): boolean {
   return type === undefined || type === ACCESS_TOKEN_TYPE || type === JWT_TYPE
+}
+
+/**
+ * A token of another type, such as DPoP, cannot be used as a bearer token (RFC 6749 section 7.1). Some providers leave
+ * the type out.
+ */
+function checkTokenType (type: unknown): void {
+  if (type === undefined || (typeof type === 'string' && type.toLowerCase() === 'bearer')) return
+  throw new OAuthError('server_error', 'The identity provider returned no usable response', {
+    detail: `token_type is ${JSON.stringify(type).slice(0, 100)}, but only Bearer tokens can be used: do not let the ` +
+      "provider bind the tokens of Seed's client (DPoP)"
+  })
 }
 
 function nonEmptyString (value: unknown): string | undefined {

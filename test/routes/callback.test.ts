@@ -357,6 +357,16 @@ t.test('a token response without an ID token is refused', async (t) => {
   })
 })
 
+t.test('a token of another type than Bearer is refused (RFC 6749 section 7.1)', async (t) => {
+  const seed = await startBroker(t)
+  for (const type of ['DPoP', 5, null]) {
+    const attempt = await toCallback(seed)
+    seed.provider.setFault('/token', { status: 200, json: { access_token: 'x', token_type: type } })
+    endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 500, 'server_error', 'token_type is')
+    seed.provider.setFault('/token', undefined)
+  }
+})
+
 for (const [what, fault, status, error] of [
   ['is down', 'down', 503, 'temporarily_unavailable'],
   ['does not answer', 'hang', 503, 'temporarily_unavailable'],
