@@ -305,7 +305,15 @@ t.test("the redirect URIs of an old record are checked against today's rules", a
   ]) {
     await seed.app.store.set(
       keys.client('seed-planted'),
-      JSON.stringify({ client_id: 'seed-planted', redirect_uris: [uri], grant_types: [], response_types: ['code'] }),
+      JSON.stringify({
+        client_id: 'seed-planted',
+        client_id_issued_at: 1,
+        redirect_uris: [uri],
+        grant_types: [],
+        response_types: ['code'],
+        token_endpoint_auth_method: 'none',
+        application_type: 'web'
+      }),
       60
     )
     for (const query of [

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
 import { ignoreOutage } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
@@ -23,7 +24,7 @@ export function createUpstreamRefreshLock (store: Store) {
       const holder = await store.get(lock)
       const outcome = await pollOutcome()
       if (outcome !== undefined) return outcome
-      lastHolder = holder ?? lastHolder
+      lastHolder = holder?.split(':')[0] ?? lastHolder
       if (holder === undefined && lastHolder !== purpose) return undefined
       if (holder === undefined || performance.now() > deadline) {
         const message = 'The grant could not be refreshed just now; try again shortly'
@@ -33,6 +34,11 @@ export function createUpstreamRefreshLock (store: Store) {
       }
       await sleep(POLL_MS)
     }
+  }
+
+  /** If the work took longer than the lock lasts, another replica may hold it now. */
+  async function release (lock: string, own: string): Promise<void> {
+    if (await store.get(lock) === own) await store.delete(lock)
   }
 
   /**
@@ -48,15 +54,16 @@ export function createUpstreamRefreshLock (store: Store) {
     grantId: string, purpose: Purpose, work: () => Promise<T>, pollOutcome: () => Promise<T | undefined>
   ): Promise<T> {
     const lock = keys.refreshing(grantId)
+    const own = `${purpose}:${randomId(9)}`
     const deadline = performance.now() + WAIT_MS
-    while (!await store.setIfAbsent(lock, purpose, LOCK_SECONDS)) {
+    while (!await store.setIfAbsent(lock, own, LOCK_SECONDS)) {
       const outcome = await waitForHolder(lock, purpose, deadline, pollOutcome)
       if (outcome !== undefined) return outcome
     }
     try {
       return await work()
     } finally {
-      await store.delete(lock).catch(ignoreOutage)
+      await release(lock, own).catch(ignoreOutage)
     }
   }
 }

@@ -364,6 +364,25 @@ t.test('an unusable response while the store fails: the next attempt uses the ne
   t.same(provider.presented, ['upstream-1', 'upstream-2', 'upstream-3'])
 })
 
+t.test('a replica whose refresh outlasts its lock leaves the lock of the next one alone', async (t) => {
+  const { createGrant, replica, store } = createGrantFixture({
+    async requestTokens () {
+      // As if the lock had expired, and another replica had taken it.
+      if (isSlow) await store.set(lock, 'refresh:another', 30)
+      return await steadyProvider()
+    }
+  })
+  const { token, grant } = await createGrant()
+  const lock = keys.refreshing(grant.id)
+  let isSlow = true
+  t.match(await replica()(token), { number: 2 })
+  t.equal(await store.get(lock), 'refresh:another')
+  isSlow = false
+  const next = await createGrant()
+  await replica()(next.token)
+  t.equal(await store.get(keys.refreshing(next.grant.id)), undefined, 'its own lock is released')
+})
+
 t.test('unsaved tokens are bounded: the oldest are dropped', async (t) => {
   const presented: string[] = []
   const { createGrant, replica, store } = createGrantFixture({
