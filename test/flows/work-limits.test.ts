@@ -129,7 +129,7 @@ t.test('each message of a batch counts against the request limits', async (t) =>
     name: 'counted', description: 'Counts its runs', handler: () => `run ${++runs}`
   })
   for (const [env, reason] of [
-    [{ MCP_LIMIT_PER_PRINCIPAL: '50' }, '50 requests of one principal in this minute (MCP_LIMIT_PER_PRINCIPAL)'],
+    [{ MCP_LIMIT_PER_PRINCIPAL: '50' }, '50 requests of one person in this minute (MCP_LIMIT_PER_PRINCIPAL)'],
     [{ MCP_LIMIT_PER_ADDRESS: '50' }, '50 requests of one address in this minute (MCP_LIMIT_PER_ADDRESS, TRUST_PROXY)']
   ] as const) {
     runs = 0
