@@ -9,6 +9,7 @@ import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 import { ToolError } from '../src/define/tool.ts'
+import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts'
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
@@ -34,6 +35,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const { config, keyring, store, log } = app
   const { definitions, requirements, onEngine } = options
   logPolicyWarnings(app, options)
+  for (const { message, file } of findCompatibilityWarnings(definitions)) log.warn({ file }, message)
   const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
   const limits = createMcpLimits(sharedCounters, config.mcp.limits)
   const engine = createEngine({

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import { DefinitionError, describeDefinition, isDefinition, recordFile } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
+import { checkDeclaration } from './definition-schema.ts'
 import { ExtensionError, describeImportError } from './errors.ts'
 import { filesOf, locateModules, specifierOf } from './locate.ts'
 import type { ModuleLocation } from './locate.ts'
-import { checkShape } from './shape.ts'
 
 /** A definition, and where it comes from. */
 export interface LoadedDefinition {
@@ -93,7 +93,7 @@ async function loadModule (
       'defineResourceTemplate made (a file that others import has a name that begins with _)')
   }
   try {
-    definitions.forEach(checkShape)
+    definitions.forEach(checkDeclaration)
   } catch (err) {
     throw cannotBeOffered(file, err as Error)
   }

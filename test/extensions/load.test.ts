@@ -187,17 +187,17 @@ t.test('an error is one sentence with the file and the reason', async (t) => {
     [
       'a tool without handler',
       { 'a.js': tool('a', '') },
-      'FOLDER/a.js cannot be offered: tool "a" needs handler: a function'
+      'FOLDER/a.js cannot be offered: tool "a": handler is missing'
     ],
     [
       'a tool without input',
       { 'a.js': tool('a').replace(/input: .*?,/, '') },
-      'FOLDER/a.js cannot be offered: tool "a" needs input: a schema'
+      'FOLDER/a.js cannot be offered: tool "a": input is missing'
     ],
     [
       'a tool without a name',
       { 'a.js': tool('a').replace("name: 'a',", '') },
-      'FOLDER/a.js cannot be offered: tool without a name needs name: text'
+      'FOLDER/a.js cannot be offered: tool without a name: name is missing'
     ],
     [
       'the same name twice',
@@ -218,6 +218,49 @@ t.test('an error is one sentence with the file and the reason', async (t) => {
     if (typeof message === 'string') t.equal(sentence, message, name)
     else t.match(sentence, message, name)
   }
+})
+
+t.test('everything that an extension declares is checked, and what is wrong is named', async (t) => {
+  const tools: Array<[members: string, problem: string]> = [
+    ['title: 5', 'title must be string'],
+    ['icons: \'x\'', 'icons must be array'],
+    ['icons: [{}]', 'icons.0.src is missing'],
+    ['input: Type.String()', 'input must be the schema of an object, as Type.Object makes it'],
+    ['output: Type.Union([Type.Object({}), Type.Object({})])', 'output must be the schema of an object'],
+    ['input: Type.Object({ n: Type.Number({ default: 1n }) })', 'input must be an object with JSON of at most'],
+    ['groups: \'admins\'', 'groups must be array'],
+    ['scopes: [7]', 'scopes.0 must be string'],
+    ['claims: { level: null }', 'claims.level must be string'],
+    ['_meta: \'x\'', '_meta must be an object with JSON'],
+    ['_meta: { n: 1n }', '_meta must be an object with JSON'],
+    ['_meta: { text: \'x\'.repeat(300_000) }', '_meta must be an object with JSON of at most 262144 characters'],
+    ['annotations: { readOnlyHint: \'yes\' }', 'annotations.readOnlyHint must be boolean'],
+    ['timeoutSeconds: 1e9', 'timeoutSeconds must be <= 86400'],
+    ['group: [\'admins\']', 'group is not a member that Seed knows'],
+    ['handler: \'x\'', 'handler must be a function']
+  ]
+  for (const [members, problem] of tools) {
+    const from = await folderOf(t, { 'a.js': tool('a', `handler: () => 'done', ${members}`) })
+    const err = await offered(['.'], from).then(() => undefined, (err: Error) => err)
+    t.match(err?.message, `${from}/a.js cannot be offered: tool "a": ${problem}`, members)
+  }
+  const others: Array<[definition: string, problem: string]> = [
+    ["definePrompt({ name: 'a', handler: () => 'x', complete: 'x' })", 'prompt "a": complete must be an object of fun'],
+    ["defineResource({ uri: 'x://a', name: 'a', size: -1, read: () => 'x' })", 'resource "a": size must be >= 0'],
+    ["defineResource({ uri: 7, name: 'a', read: () => 'x' })", 'resource "a": uri must be string'],
+    [
+      "defineResourceTemplate({ uriTemplate: 'x://{id}', name: 'a', read: () => 'x', list: [] })",
+      'resource-template "a": list must be a function'
+    ]
+  ]
+  for (const [definition, problem] of others) {
+    const imports = 'import { definePrompt, defineResource, defineResourceTemplate } from \'seed-mcp-server\''
+    const from = await folderOf(t, { 'a.js': `${imports}\nexport const it = ${definition}\n` })
+    const err = await offered(['.'], from).then(() => undefined, (err: Error) => err)
+    t.match(err?.message, `${from}/a.js cannot be offered: ${problem}`, definition)
+  }
+  const from = await folderOf(t, { 'a.js': tool('a', 'handler: () => \'done\', title: undefined') })
+  t.same(await offered(['.'], from), ['Tool "a"'], 'a member that is undefined counts as absent')
 })
 
 t.test('a file whose top-level await never ends is named, within a limited time', async (t) => {
