@@ -68,7 +68,9 @@ export const spoiler: Arbitrary<(value: unknown) => unknown> = fc.oneof(
   { weight: 1, arbitrary: fc.constant([]) },
   { weight: 5, arbitrary: fc.tuple(mutation) },
   { weight: 2, arbitrary: fc.array(mutation, { minLength: 2, maxLength: 4 }) }
-).map((mutations) => (value) => mutations.reduce(mutate, value))
+).map((mutations) => Object.assign((value: unknown) => mutations.reduce(mutate, value), {
+  [fc.toStringMethod]: () => JSON.stringify(mutations)
+}))
 
 /** One of the values, with up to four things wrong in it. */
 export function spoilt (values: readonly unknown[]): Arbitrary<unknown> {

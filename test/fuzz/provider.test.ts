@@ -90,7 +90,10 @@ for (const mode of ['broker', 'proxy'] as const) {
         const { status: answered, body } = await finish(client, page)
         provider.quirks.idToken = undefined
         provider.setFault('/me', undefined)
-        if (!isStated(answered, body)) throw new Error(`Status ${answered}: ${body.slice(0, 300)}`)
+        if (!isStated(answered, body)) {
+          await server.isWell()
+          throw new Error(`Status ${answered}: ${body.slice(0, 300)}`)
+        }
       }), { runs: 30 })
       await server.isWell()
     })

@@ -344,6 +344,25 @@ t.test('a message reaches the subscribers of all replicas under the same prefix,
   t.same(heard, [['to one'], ['to one'], ['to two'], ['to none of them']])
 })
 
+t.test('two databases of one Redis do not hear each other', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const heard: string[][] = []
+  const stores = [0, 1].map((database) => openStore(t, `${redis.url}/${database}`, 'seed:', PATIENT).store)
+  for (const store of stores) {
+    const messages: string[] = []
+    let gaps = 0
+    heard.push(messages)
+    store.subscribe('channel', (message) => { messages.push(message) }, () => { gaps++ })
+    await until(() => gaps > 0, 'the subscription has begun')
+    await ready(store)
+  }
+  await stores[0]!.publish('channel', 'to 0')
+  await stores[1]!.publish('channel', 'to 1')
+  await until(() => heard.every((messages) => messages.length > 0), 'the messages have come')
+  t.same(heard, [['to 0'], ['to 1']])
+})
+
 t.test('a subscription survives a killed Redis, and reports a gap', async (t) => {
   const redis = await ownRedisForTests(t)
   if (!redis) return
