@@ -830,7 +830,11 @@ t.test('without the provider since start the response is 503 with Retry-After', 
   const away = await startSeed(t, { sharedProvider: provider })
   const key = keys.approval(digest(challengeOf(VERIFIER)))
   const approval = {
-    clientId: 'claude-code', redirectUri: REDIRECT, scope: 'openid', expiresAt: Math.floor(Date.now() / 1_000) + 60
+    clientId: 'claude-code',
+    redirectUriHash: digest(REDIRECT),
+    scope: 'openid',
+    expiresAt: Math.floor(Date.now() / 1_000) + 60,
+    unfinished: { id: 'consent', countedUnder: [] }
   }
   await away.app.store.set(key, JSON.stringify(approval), 60)
   for (const attempt of ['the first', 'and again']) {
