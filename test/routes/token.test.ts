@@ -151,8 +151,12 @@ t.test("a redirect URI that is not the client's own never reaches the provider",
     'client:seed-planted',
     JSON.stringify({
       client_id: 'seed-planted',
+      client_id_issued_at: 1_800_000_000,
       redirect_uris: ['javascript:alert(1)'],
-      grant_types: ['authorization_code']
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+      application_type: 'native'
     }),
     60
   )
