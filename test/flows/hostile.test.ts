@@ -194,8 +194,7 @@ inBothModes('a redirect URI that differs in any byte gets a page and no redirect
         `${WEB}\u0085`,
         `${WEB}%0d%0aSet-Cookie:x=1`,
         'https://client.example:444/cb',
-        'http://client.example/cb',
-        ''
+        'http://client.example/cb'
       ]
     ],
     'a program on this machine': [
