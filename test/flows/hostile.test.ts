@@ -383,12 +383,12 @@ inBothModes('only listed parameters reach the provider, and no value becomes ano
 
 inBothModes('state is returned unchanged and once, or refused with a page', async (t, seed) => {
   const client = await createPlainClient(seed.url)
-  for (const state of [SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(1_024), undefined]) {
+  for (const state of [SCRIPT, 'a b+c%20d&e=f#g', '~'.repeat(2_048), undefined]) {
     const { url } = await client.walk(undefined, { state })
     t.ok(url.searchParams.get('code'))
     t.same(url.searchParams.getAll('state'), state === undefined ? [] : [state])
   }
-  for (const state of ['x'.repeat(1_025), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'ümlaut']) {
+  for (const state of ['x'.repeat(2_049), 'x'.repeat(10_240), 'a\r\nSet-Cookie: x=1', 'ümlaut']) {
     isPage(t, await authorize(seed, 'claude-code', LOOPBACK, { state }), 400, encodeURIComponent(state).slice(0, 40))
   }
 })
