@@ -71,7 +71,8 @@ function logSignIn (app: FastifyInstance): void {
   warnAboutScopes(app)
   if (oauth.mode === 'proxy' && sendsIss) {
     log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy ' +
-      'strict MCP clients compare it with BASE_URL and refuse to sign in. Switch it off for this client at the ' +
+      'current MCP clients (TypeScript SDK v2, mcp-remote, AI SDK) compare it with BASE_URL and refuse. ' +
+      'Switch it off for this client at the ' +
       'provider if you can (Keycloak: Advanced, Exclude Issuer From Authentication Response), or use OAUTH_MODE=broker')
   }
 }

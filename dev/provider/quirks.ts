@@ -103,6 +103,8 @@ export interface Quirks {
 
   /** django-oauth-toolkit: the discovery document's URL has a slash at its end; the usual one redirects there. */
   discoveryWithSlash: boolean
+  /** LemonLDAP::NG: the userinfo response is a signed JWT. */
+  signedUserinfo: boolean
   /** LemonLDAP::NG: a person's only group comes as a string. */
   singleGroupAsString: boolean
   /** LemonLDAP::NG, glewlwyd: this answer to a refresh token that has ended, in place of `invalid_grant`. */
@@ -145,6 +147,7 @@ export const QUIRKS: Quirks = {
   refuseOtherAuthMethod: undefined,
   assertionAudience: undefined,
   discoveryWithSlash: false,
+  signedUserinfo: false,
   singleGroupAsString: false,
   deadRefreshToken: undefined,
   idToken: undefined

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { claimsOf } from './quirks.ts'
-import { findAccessToken } from './signing.ts'
-import { findUser, standingClaims } from './state.ts'
+import { findAccessToken, signToken } from './signing.ts'
+import { findUser, standingClaims, tokenIssuer } from './state.ts'
 import type { ProviderState } from './state.ts'
 
 /** The userinfo endpoint. That of `oidc-provider` refuses JWTs, and tokens that are meant for an API. */
@@ -12,7 +12,10 @@ export async function sendUserinfo (req: IncomingMessage, res: ServerResponse, s
   const scopes = new Set(String(stored?.['scope']).split(' '))
   if (user !== undefined && scopes.has('openid')) {
     const claims = { sub: user.login, ...standingClaims(state), ...claimsOf(user, scopes, state.quirks) }
-    return sendJson(res, 200, claims)
+    if (!state.quirks.signedUserinfo) return sendJson(res, 200, claims)
+    const jwt = await signToken(state, { iss: tokenIssuer(state), aud: stored!['clientId'], ...claims }, {})
+    res.writeHead(200, { 'content-type': 'application/jwt' }).end(jwt)
+    return
   }
   const [status, error] = user === undefined ? [401, 'invalid_token'] : [403, 'insufficient_scope']
   sendJson(res, status as number, { error }, { 'www-authenticate': `Bearer error="${error}"` })

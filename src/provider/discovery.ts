@@ -17,6 +17,8 @@ export interface ProviderMetadata {
   scopes: string[] | undefined
   /** `token_endpoint_auth_methods_supported` */
   tokenEndpointAuthMethods: string[] | undefined
+  /** `revocation_endpoint_auth_methods_supported`; those of the token endpoint if it has none. */
+  revocationEndpointAuthMethods: string[] | undefined
   /** `code_challenge_methods_supported` (RFC 8414 section 2); many providers support PKCE and do not list it. */
   codeChallengeMethods: string[] | undefined
   /** The provider adds `iss` (RFC 9207) to its redirects. In proxy mode strict clients compare it with BASE_URL. */
@@ -163,6 +165,8 @@ function readMetadata (document: Record<string, unknown>, options: ProviderDisco
     revocationEndpoint: optionalEndpoint(document, 'revocation_endpoint'),
     scopes: stringArray(document['scopes_supported']),
     tokenEndpointAuthMethods: stringArray(document['token_endpoint_auth_methods_supported']),
+    revocationEndpointAuthMethods: stringArray(document['revocation_endpoint_auth_methods_supported'] ??
+      document['token_endpoint_auth_methods_supported']),
     codeChallengeMethods: stringArray(document['code_challenge_methods_supported']),
     sendsIss: document['authorization_response_iss_parameter_supported'] === true
   }

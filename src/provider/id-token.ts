@@ -36,12 +36,7 @@ export async function verifyIdToken (
   token: string, options: IdTokenOptions, expected?: ExpectedRequest
 ): Promise<IdTokenClaims> {
   const { alg, unverified } = decode(token)
-  if (alg === undefined || !options.algorithms.includes(alg)) {
-    const remedy = alg?.startsWith('HS') === true || alg === 'none'
-      ? 'which is never accepted: let the provider sign the ID tokens of this client with RS256 or ES256'
-      : 'which OIDC_ALGORITHMS does not list'
-    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, ${remedy}`)
-  }
+  checkAlgorithm(alg, options)
   const issuer = expectedIssuer(options, unverified)
   if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')
   const claims = await verifyJwt(token, options.getKey, {
@@ -58,11 +53,38 @@ export async function verifyIdToken (
   return claims
 }
 
+/**
+ * Verifies a signed userinfo response (OpenID Connect Core 1.0 section 5.3.2), whose `iss` and `aud` are optional.
+ *
+ * @throws IdTokenError, ProviderUnavailableError
+ */
+export async function verifyUserinfo (token: string, options: IdTokenOptions): Promise<JWTPayload> {
+  const { alg, unverified } = decode(token)
+  checkAlgorithm(alg, options)
+  const issuer = expectedIssuer(options, unverified)
+  if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')
+  return await verifyJwt(token, options.getKey, {
+    algorithms: [...options.algorithms],
+    clockTolerance: options.clockSkewSeconds,
+    ...(unverified.iss !== undefined && { issuer }),
+    ...(unverified.aud !== undefined && { audience: options.clientId })
+  })
+}
+
 function decode (token: string): { alg: string | undefined, unverified: JWTPayload } {
   try {
     return { alg: decodeProtectedHeader(token).alg, unverified: decodeJwt(token) }
   } catch (err) {
     throw new IdTokenError('it is not a signed JWT', { cause: err })
+  }
+}
+
+function checkAlgorithm (alg: string | undefined, options: IdTokenOptions): asserts alg is string {
+  if (alg === undefined || !options.algorithms.includes(alg)) {
+    const remedy = alg?.startsWith('HS') === true || alg === 'none'
+      ? 'which is never accepted: let the provider sign the ID tokens of this client with RS256 or ES256'
+      : 'which OIDC_ALGORITHMS does not list'
+    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, ${remedy}`)
   }
 }
 

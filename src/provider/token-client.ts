@@ -7,11 +7,13 @@ import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
 import { buildAuthorizationUrl } from './authorization-url.ts'
 import type { AuthorizationParameters } from './authorization-url.ts'
+import { readUserinfo } from './userinfo.ts'
 import { readCallback } from './callback.ts'
 import type { CallbackParameters, CallbackResult } from './callback.ts'
 import { createClientAuthentication, settingsOf } from './client-authentication.ts'
 import type { ClientCredentials } from './client-authentication.ts'
 import { createDeadTokenCheck } from './dead-refresh-token.ts'
+import { describeError } from './error-text.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
 import type { ProviderMetadata } from './discovery.ts'
@@ -116,34 +118,41 @@ export function createTokenClient (options: TokenClientOptions) {
       return await requestToken(grantType, parameters)
     },
 
-    /** Requests the claims of the userinfo endpoint; undefined when there is none, or the preset does not use it. */
-    async userinfo (accessToken: string, subject: string): Promise<Record<string, unknown> | undefined> {
+    /**
+     * Requests the claims of the userinfo endpoint; undefined when there is none, or the preset does not use it.
+     *
+     * @param verify verifies a response that is a signed JWT
+     */
+    async userinfo (
+      accessToken: string, subject: string, verify: (token: string) => Promise<Record<string, unknown>>
+    ): Promise<Record<string, unknown> | undefined> {
       const { issuer, userinfoEndpoint } = provider()
       if (userinfoEndpoint === undefined || !preset.usesUserinfo) return undefined
       const server = { issuer, userinfo_endpoint: userinfoEndpoint }
       const response = await send(userinfoEndpoint, async (http) =>
         await oauth.userInfoRequest(server, client, accessToken, http))
-      const claims = parseJsonObject(await response.text())
-      // OpenID Connect Core 1.0 section 5.3.2: claims of another subject must not be used.
-      if (response.status === 200 && claims?.['sub'] === subject) return claims
-      const reason = claims === undefined ? 'without a JSON object' : 'and not for the subject that signed in'
-      throw new OAuthError('server_error', 'The identity provider returned no usable response', {
-        detail: `the provider's userinfo endpoint answered ${response.status} ${reason}`
-      })
+      return await readUserinfo(response, subject, verify)
     },
 
     /** Revokes a token (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind */
     async revoke (token: string, hint: 'refresh_token' | 'access_token'): Promise<boolean> {
-      const { issuer, tokenEndpoint, revocationEndpoint, tokenEndpointAuthMethods } = provider()
+      const { issuer, tokenEndpoint, revocationEndpoint, revocationEndpointAuthMethods: methods } = provider()
       if (revocationEndpoint === undefined) return false
       const server = { issuer, token_endpoint: tokenEndpoint, revocation_endpoint: revocationEndpoint }
       const additionalParameters = { token_type_hint: hint }
-      const response = await revocationAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
+      const response = await revocationAuthentication.send(methods, async (authenticate) =>
         await send(revocationEndpoint, async (http) =>
           await oauth.revocationRequest(server, client, authenticate, token, { ...http, additionalParameters })))
       if (response.status === 200) return true
       // RFC 7009 section 2.2.1: many providers cannot revoke JWT access tokens, and a retry would not help.
-      if (parseJsonObject(await response.text())?.['error'] === 'unsupported_token_type') return false
+      const { error, error_description: description } = parseJsonObject(await response.text()) ?? {}
+      if (error === 'unsupported_token_type') return false
+      const isTemporary = response.status === 429 || response.status >= 500 || error === 'temporarily_unavailable'
+      if (!isTemporary) {
+        const reason = `${response.status} ${describeError(error, description)}: ${settingsOf(options)}`
+        log.warn({ reason }, 'The provider refused to revoke a token: it has ended here, and lives on there')
+        return false
+      }
       const message = 'The identity provider did not revoke the token; try again shortly'
       throw new OAuthError('temporarily_unavailable', message, {
         detail: `the provider's revocation endpoint answered ${response.status}`, retryAfterSeconds: 5

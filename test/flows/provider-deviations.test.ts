@@ -188,3 +188,53 @@ t.test('a scope that the provider does not list is named at start, and again whe
   const others = await startBroker(t, { provider: { quirks: { refuseOfflineAccess: true } }, env: { OIDC_SCOPES: 'openid' } })
   t.notOk(others.logs.some(({ msg }) => msg.startsWith('OIDC_SCOPES asks for')), 'no warning without it')
 })
+
+t.test('claims of a signed userinfo response are used, and only with a valid signature for this client', async (t) => {
+  const seed = await startBroker(t, {
+    env: { OIDC_SCOPES: 'openid profile email groups', ACCESS_EMAIL_DOMAINS: 'example.com' },
+    provider: { quirks: { idTokenClaims: false, opaqueTokens: true, signedUserinfo: true } }
+  })
+  t.ok((await getTokens(seed)).accessToken)
+
+  for (const [claims, reason] of [
+    [{ aud: 'another-client' }, /application\/jwt.*unexpected "aud"/],
+    [{ iss: 'https://evil.example' }, /application\/jwt.*unexpected "iss"/]
+  ] as const) {
+    const jwt = await seed.provider.mint({ sub: 'ada', email: 'ada@example.com', email_verified: true, ...claims })
+    seed.provider.setFault('/me', { status: 200, jwt })
+    const { browser, callback } = await toCallback(seed)
+    t.equal((await browser.get(callback)).status, 403, 'without them the rule refuses')
+    await seed.logged((line) => line.msg.startsWith('The userinfo endpoint') && reason.test(String(line['reason'])))
+  }
+})
+
+t.test('a provider that issues no refresh token is named once, with OIDC_SCOPES', async (t) => {
+  const seed = await startBroker(t, { provider: { quirks: { noRefreshToken: true } } })
+  for (const attempt of ['first', 'second']) t.ok((await getTokens(seed)).accessToken, attempt)
+  t.match(seed.logs.filter(({ msg }) => msg.startsWith('The provider issued no refresh token')), [{
+    level: 40, msg: /OIDC_SCOPES/, maxAgeSeconds: 86400
+  }])
+})
+
+t.test('a grant that the provider has ended is not revoked there', async (t) => {
+  const seed = await startBroker(t)
+  const { clientId, refreshToken } = await getTokens(seed)
+  seed.provider.revoke('ada')
+  t.match(await refresh(seed.url, clientId, refreshToken), { statusCode: 400, json: { error: 'invalid_grant' } })
+  t.equal(seed.provider.hits()['/token/revocation'], undefined)
+})
+
+for (const mode of ['broker', 'proxy']) {
+  t.test(`a revocation that the provider refuses for good succeeds here, with a warning (${mode})`, async (t) => {
+    const seed = await startBroker(t, { env: { OAUTH_MODE: mode }, provider: anyRedirectUri })
+    const client = await createPlainClient(seed.url)
+    const tokens = await signedIn(client)
+    seed.provider.setFault('/token/revocation', 401)
+    const answer = await post(`${seed.url}/oauth/revoke`, { client_id: client.clientId, token: tokens.refresh_token! })
+    t.equal(answer.statusCode, 200, 'not "try again shortly"')
+    t.match(await seed.logged(({ msg }) => msg.startsWith('The provider refused to revoke')), {
+      level: 40, reason: /^401 without an OAuth error: check OIDC_CLIENT_ID/
+    })
+    t.match(await readTokens(await client.refresh(tokens.refresh_token!)), { error: 'invalid_grant' })
+  })
+}

@@ -95,6 +95,7 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     revocationEndpoint: undefined,
     scopes: undefined,
     tokenEndpointAuthMethods: ['client_secret_basic', 'none'],
+    revocationEndpointAuthMethods: ['client_secret_basic', 'none'],
     codeChallengeMethods: undefined,
     sendsIss: true
   })
@@ -118,6 +119,7 @@ t.test('configured endpoints override the document, which may lack them', async 
   t.match(silent.provider.metadata(), {
     authorizationEndpoint: overrides.authorizationUrl,
     tokenEndpointAuthMethods: undefined,
+    revocationEndpointAuthMethods: undefined,
     sendsIss: false
   })
 })

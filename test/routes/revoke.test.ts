@@ -135,10 +135,11 @@ for (const [what, fault] of [
     seed.provider.setFault('/token/revocation', fault)
     t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
     t.equal((await ping(seed.url, accessToken)).status, 401)
-    const line = await seed.logged(
-      ({ msg }) => msg === "A grant has ended here; the provider's token could not be revoked"
-    )
-    t.match(line, { level: 40, grant: refreshToken.split('.')[0], reason: /./ })
+    const grant = refreshToken.split('.')[0]
+    const [text, expected] = what === 'answers 400'
+      ? ['The provider refused to revoke a token: it has ended here, and lives on there', { reason: /invalid_request/ }]
+      : ["A grant has ended here; the provider's token could not be revoked", { grant, reason: /./ }]
+    t.match(await seed.logged(({ msg }) => msg === text), { level: 40, ...expected })
     t.equal(upstreamRevocations(seed), 1)
   })
 }

@@ -54,6 +54,7 @@ export function createGrantFixture ({
     upstream,
     access,
     log,
+    verifyUserinfo: async () => { throw new Error('not expected') },
     verifyIdToken: async () => ({ iss: 'https://idp.example', sub: 'ada' }),
     ...identityOptions
   })

@@ -41,8 +41,10 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
       for (const { id, subject, clientId } of grants) {
         log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
       }
-      for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
       ended += grants.length
+      // What the provider has ended, it need not revoke: some answer such a request with an error.
+      if (reason === 'ended by the provider') continue
+      for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
     }
     return ended
   }

@@ -1,7 +1,7 @@
 import type { Config } from '../../../config/config.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Log } from '../../../logging/log.ts'
-import { verifyIdToken } from '../../../provider/id-token.ts'
+import { verifyIdToken, verifyUserinfo } from '../../../provider/id-token.ts'
 import type { IdTokenOptions } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Store } from '../../../store/store.ts'
@@ -31,6 +31,7 @@ export function createGrantServices (options: GrantServicesOptions) {
   const identity = createIdentityReader({
     upstream,
     verifyIdToken: async (token, expected) => await verifyIdToken(token, idTokenOptions, expected),
+    verifyUserinfo: async (token) => await verifyUserinfo(token, idTokenOptions),
     access: { ...config.access, groupsClaim, groupPaths: preset.groupPaths },
     log
   })

@@ -21,7 +21,8 @@ export type Grants = ReturnType<typeof createGrants>
 
 /** The grants of broker mode, in the store. */
 export function createGrants (options: GrantsOptions) {
-  const { store, keyring, revocations, lifetimes, now = Date.now } = options
+  const { store, keyring, revocations, lifetimes, log, now = Date.now } = options
+  let isWarned = false
   const refreshTokens = createRefreshTokens(keyring)
   const { seal, open: upstreamTokens } = createSealedTokens(keyring)
 
@@ -63,6 +64,12 @@ export function createGrants (options: GrantsOptions) {
       const id = randomId(16)
       const { maxAgeSeconds, maxAgeUncheckedSeconds } = lifetimes
       const isUnchecked = tokens.refreshToken === undefined
+      if (isUnchecked && !isWarned) {
+        isWarned = true
+        log.warn({ maxAgeSeconds: lifetimes.maxAgeUncheckedSeconds }, 'The provider issued no refresh token: ' +
+          'sign-ins end after GRANT_MAX_AGE_UNCHECKED. Ask for offline_access (OIDC_SCOPES), or allow refresh tokens ' +
+          'to this client at the provider')
+      }
       const maxAge = isUnchecked ? Math.min(maxAgeUncheckedSeconds, maxAgeSeconds) : maxAgeSeconds
       const grant = refreshTokens.withToken({
         ...details,

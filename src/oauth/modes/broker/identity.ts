@@ -19,6 +19,8 @@ export interface IdentityOptions {
   upstream: Pick<TokenClient, 'userinfo'>
   /** @throws IdTokenError, ProviderUnavailableError */
   verifyIdToken: (token: string, expected?: ExpectedRequest) => Promise<IdTokenClaims>
+  /** Verifies a userinfo response that is a signed JWT. @throws IdTokenError, ProviderUnavailableError */
+  verifyUserinfo: (token: string) => Promise<Record<string, unknown>>
   access: AccessRules
   log: Pick<Log, 'warn'>
 }
@@ -36,7 +38,7 @@ const PROTOCOL_CLAIMS = [
  *
  * Its functions throw IdTokenError, AccessDeniedError, OAuthError or ProviderUnavailableError.
  */
-export function createIdentityReader ({ upstream, verifyIdToken, access, log }: IdentityOptions) {
+export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo, access, log }: IdentityOptions) {
   /**
    * A userinfo endpoint that fails ends neither a sign-in nor a grant: an access rule that misses a claim refuses.
    *
@@ -46,7 +48,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, access, log }: 
     accessToken: string, subject: string, fallback: Record<string, unknown> | undefined
   ): Promise<Record<string, unknown> | undefined> {
     try {
-      return await upstream.userinfo(accessToken, subject)
+      return await upstream.userinfo(accessToken, subject, verifyUserinfo)
     } catch (err) {
       if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
       const reason = err.detail ?? err.message

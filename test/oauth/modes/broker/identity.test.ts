@@ -46,6 +46,7 @@ function makeReader (
         return userinfo
       }
     },
+    async verifyUserinfo () { throw new Error('not expected') },
     async verifyIdToken () {
       if (idToken instanceof Error) throw idToken
       return { iss: 'https://idp.example', sub: 'ada', ...idToken }
