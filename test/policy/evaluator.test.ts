@@ -56,7 +56,8 @@ const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | unde
   ['one of the groups', { groups: ['x', 'y'] }, { groups: ['y', 'z'] }, 'allowed'],
   ['none of the groups', { groups: ['x'] }, { groups: ['xx', 'X'] }, 'hidden'],
   ['no groups in the token', { groups: ['x'] }, {}, 'hidden'],
-  ['groups of a wrong type', { groups: ['x'] }, { groups: 'x' }, 'hidden'],
+  ['a group that is not in a list', { groups: ['x'] }, { groups: 'x' }, 'allowed'],
+  ['groups of a wrong type', { groups: ['x'] }, { groups: { x: true } }, 'hidden'],
   ['a claim', { claims: { department: 'navy' } }, { department: 'navy' }, 'allowed'],
   ['a claim by its path', { claims: { 'org.department': 'navy' } }, { org: { department: 'navy' } }, 'allowed'],
   [

@@ -27,8 +27,8 @@ t.test('requests the scopes of the client, and all scopes of Entra ID at sign-in
 })
 
 t.test('a back-channel logout revokes the access tokens issued so far, of the subject or of the session', async (t) => {
-  const { proxy, revocations } = await createProxyFixture()
-  const now = Math.floor(Date.now() / 1_000)
+  const { proxy, revocations, clock } = await createProxyFixture()
+  const now = Math.floor(clock.now / 1_000)
   await proxy.revokeFor({ subject: 'ada' })
   await proxy.revokeFor({ sid: 'session', subject: 'bob' })
   await proxy.revokeFor({ sid: 'another' })
