@@ -1,12 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { decodeJwt } from 'jose'
+import type { Refusal } from './quirks.ts'
 import type { ProviderState } from './state.ts'
-
-/** A refusal: a status, and a JSON body if there is one. */
-export interface Refusal {
-  status: number
-  json?: Record<string, string>
-}
 
 /** Refuses a client as the quirks say, in addition to the checks of `oidc-provider`. */
 export function refuseClient (

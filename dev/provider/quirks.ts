@@ -1,5 +1,10 @@
 import type { CryptoKey, JWK, KeyObject } from 'jose'
-import type { Refusal } from './client-checks.ts'
+
+/** A refusal: a status, and a JSON body if there is one. */
+export interface Refusal {
+  status: number
+  json?: Record<string, string>
+}
 
 export interface DevUser {
   /** Also the `sub` of the user's tokens. */
