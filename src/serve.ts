@@ -10,7 +10,7 @@ import { createLogOutput } from './logging/output.ts'
 
 /** Maximum time that the end of the process waits for a slow reader of its log. */
 const LOG_DRAIN_MS = 1_000
-/** How long a process that cannot start may take to end by itself. */
+/** Time for a process that cannot start to end by itself. */
 const EXIT_DELAY_MS = 1_000
 
 /**

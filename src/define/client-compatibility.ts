@@ -1,7 +1,7 @@
 import { describeDefinition, fileOf } from './definition.ts'
 import type { Definition } from './definition.ts'
 
-/** What works here, and what some clients refuse. */
+/** A definition that works here, and that some clients refuse. */
 export interface CompatibilityWarning {
   file?: string | undefined
   message: string

@@ -1,6 +1,7 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance } from 'fastify'
 import { HttpError } from '../errors/http-error.ts'
+import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
 
 /**
  * Makes a scope accept forms (application/x-www-form-urlencoded) and nothing else. A repeated field parses to an array,
@@ -11,7 +12,6 @@ export async function acceptFormsOnly (app: FastifyInstance): Promise<void> {
   await app.register(formbody)
 }
 
-const MAX_DEPTH = 64
 /** Commas, colons and opening brackets: about as many values. A body of 1 MiB may have half a million. */
 const MAX_TOKENS = 100_000
 
@@ -21,9 +21,9 @@ export interface JsonBodyOptions {
 }
 
 /**
- * Makes a scope accept JSON and nothing else, at most 64 levels deep: deeper values overflow the stack of recursive
- * code. Bodies of more values than a message ever has are refused before they are parsed, as parsing and validating
- * them would hold the event loop for everybody. Fastify's own parser refuses prototype keys.
+ * Makes a scope accept JSON and nothing else, at most MAX_DEPTH levels deep. Bodies of more values than a message ever
+ * has are refused before they are parsed, as parsing and validating them would hold the event loop for everybody.
+ * Fastify's own parser refuses prototype keys.
  */
 export function acceptJsonOnly (app: FastifyInstance, { maxBatch = Infinity }: JsonBodyOptions = {}): void {
   const parse = app.getDefaultJsonParser('error', 'error')
@@ -78,12 +78,4 @@ function endOfString (text: string, start: number): number {
     index += code === BACKSLASH ? 2 : 1
   }
   return index
-}
-
-function isDeeperThan (value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  if (levels === 0) return true
-  if (Array.isArray(value)) return value.some((element) => isDeeperThan(element, levels - 1))
-  for (const name in value) if (isDeeperThan((value as Record<string, unknown>)[name], levels - 1)) return true
-  return false
 }

@@ -1,3 +1,5 @@
+import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
+
 export interface FetchLimits {
   /** Limit of the whole exchange, from connection to last byte; 5,000 by default. */
   timeoutMs?: number
@@ -78,11 +80,12 @@ export async function fetchJson (url: string | URL, limits: FetchLimits = {}): P
   return value
 }
 
-/** Parses a JSON object; returns undefined for any other text. */
+/** Parses a JSON object; returns undefined for any other text, and for an object of more than MAX_DEPTH levels. */
 export function parseJsonObject (text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+    if (isDeeperThan(value, MAX_DEPTH)) return undefined
     return value as Record<string, unknown>
   } catch {
     return undefined

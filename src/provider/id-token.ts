@@ -1,5 +1,6 @@
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
+import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
 import { expectedIssuer } from './issuer.ts'
 import { ProviderUnavailableError } from './discovery.ts'
 
@@ -72,11 +73,14 @@ export async function verifyUserinfo (token: string, options: IdTokenOptions): P
 }
 
 function decode (token: string): { alg: string | undefined, unverified: JWTPayload } {
+  let decoded: { alg: string | undefined, unverified: JWTPayload }
   try {
-    return { alg: decodeProtectedHeader(token).alg, unverified: decodeJwt(token) }
+    decoded = { alg: decodeProtectedHeader(token).alg, unverified: decodeJwt(token) }
   } catch (err) {
     throw new IdTokenError('it is not a signed JWT', { cause: err })
   }
+  if (isDeeperThan(decoded.unverified, MAX_DEPTH)) throw new IdTokenError('its claims are nested too deeply')
+  return decoded
 }
 
 function checkAlgorithm (alg: string | undefined, options: IdTokenOptions): asserts alg is string {

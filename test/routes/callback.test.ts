@@ -293,6 +293,9 @@ type Override = (claims: Record<string, unknown>) => TokenOverrides | Promise<To
 /** ID tokens that must be refused (OpenID Connect Core 1.0 section 3.1.3.7). */
 const BAD_ID_TOKENS: Array<[name: string, override: Override]> = [
   ['with another nonce', (claims) => ({ claims: { ...claims, nonce: 'x'.repeat(43) } })],
+  ['with a claim nested so deeply that no token of ours could repeat it', (claims) => ({
+    claims: { ...claims, deep: JSON.parse('['.repeat(1_000) + ']'.repeat(1_000)) as unknown }
+  })],
   ['without nonce', ({ nonce, ...claims }) => ({ claims })],
   ['for another client', (claims) => ({ claims: { ...claims, aud: 'somebody-else' } })],
   [

@@ -11,7 +11,7 @@ interface Waiting {
 
 /** Notifications that a handler may send without awaiting them. */
 const MAX_WAITING = 32
-/** How long a result waits for the notifications before it. */
+/** Maximum time that a result waits for the notifications before it. */
 const MAX_DELAY_MS = 1_000
 
 /**
