@@ -148,16 +148,15 @@ export function createEngine (options: EngineOptions): Engine {
   async function post (request: McpRequest): Promise<McpResponse> {
     const { body, principal } = request
     for (const message of Array.isArray(body) ? body : [body]) deleteNullParams(message)
-    const invalid = describeInvalidParams(body)
+    checkScopes(Array.isArray(body) ? body : [body], principal, catalog(), policies)
+    const fetchRequest = toFetchRequest(request)
+    const isLegacy = await isLegacyRequest(fetchRequest, body)
+    const invalid = describeInvalidParams(body, isLegacy)
     if (invalid !== undefined) {
       const { id } = body as { id: unknown }
       return jsonResponse(200, { jsonrpc: '2.0', id, error: { code: INVALID_PARAMS, message: invalid } })
     }
-    checkScopes(Array.isArray(body) ? body : [body], principal, catalog(), policies)
-    const fetchRequest = toFetchRequest(request)
-    return await isLegacyRequest(fetchRequest, body)
-      ? await legacy.post(request)
-      : await postModern(request, undefined, fetchRequest)
+    return isLegacy ? await legacy.post(request) : await postModern(request, undefined, fetchRequest)
   }
 
   async function postModern (

@@ -47,14 +47,21 @@ export function deleteNullParams (message: unknown): void {
   if (isObject(params['_meta']) && params['_meta']['progressToken'] === null) delete params['_meta']['progressToken']
 }
 
-/** Returns a sentence about what is wrong with the params of a request; undefined if nothing is, or for no request. */
-export function describeInvalidParams (message: unknown): string | undefined {
+/**
+ * Returns a sentence about what is wrong with the params of a request; undefined if nothing is, or for no request.
+ *
+ * @param isLegacy false for 2026-07-28, which has no initialize, and whose requests without `_meta` the SDK refuses
+ */
+export function describeInvalidParams (message: unknown, isLegacy: boolean): string | undefined {
   // Anything else wrong with it is the SDK's to say.
   if (!isObject(message) || message['jsonrpc'] !== '2.0' || !isId(message['id'])) return undefined
   const check = CHECKS.get(message['method'] as string)
   // A list needs no params.
   const { params = {} } = message
   if (check === undefined || check.Check(params)) return undefined
+  if (!isLegacy && (message['method'] === 'initialize' || !isObject(params) || !isObject(params['_meta']))) {
+    return undefined
+  }
   const [error] = check.Errors(params)
   return `Invalid params: params${error!.instancePath.replaceAll('/', '.')} ${error!.message}`
 }
