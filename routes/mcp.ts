@@ -89,9 +89,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
     const response = engine.handle(new FastifyMcpRequest(method, request, reply, challenge.baseUrl))
     if (isPromise(response)) return response.then((settled) => prepare(settled, request, reply) ?? sendNothing(reply))
     // Fastify would wait for a returned reply as long as its stream is open.
-    const payload = prepare(response, request, reply)
-    if (payload === null) sendNothing(reply)
-    else reply.send(payload)
+    reply.send(prepare(response, request, reply))
   }
 
   /** Sends no body: 202 must have none (Streamable HTTP), and Fastify would write null as JSON. */

@@ -6,8 +6,8 @@
  */
 export function forbidExit (): () => void {
   const { exit } = process
-  process.exit = (code) => {
-    throw new Error(`process.exit(${code ?? ''}) was called: an extension must not end the server`)
+  process.exit = () => {
+    throw new Error('process.exit() was called: an extension must not end the server')
   }
   return () => { process.exit = exit }
 }

@@ -88,7 +88,7 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
   const digests = new LRUCache<string, string>({ max: MAX_ADDRESSES })
 
   function addressDigest (address: string): string {
-    const known = digests.get(address)
+    const known = digests.peek(address)
     if (known !== undefined) return known
     const name = digest(clientAddressKey(address))
     digests.set(address, name)

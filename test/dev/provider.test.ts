@@ -1058,3 +1058,10 @@ t.test('the scripted browser sends forms as a real one does', async (t) => {
   })
   await t.rejects(browser.get(`${origin}/loop`), { message: /More than 20 redirects/ })
 })
+
+t.test('a provider that does not decode Basic credentials serves public clients, which send none', async (t) => {
+  const dev = await startDevProvider({ algorithm: 'ES256', quirks: { undecodedBasic: true } })
+  t.teardown(async () => { await dev.close() })
+  const form = { grant_type: 'refresh_token', client_id: dev.clientId, refresh_token: 'made-up' }
+  t.match(await postToken(dev, form), { status: 400, body: { error: 'invalid_grant' } })
+})

@@ -20,6 +20,8 @@ const answers: Record<string, RequestListener> = {
   '/html': json('<html>'),
   '/cut': json('{"one":'),
   '/empty': json(''),
+  '/deep': json(`{"deep":${'['.repeat(100)}${']'.repeat(100)}}`),
+  '/nowhere': (_req, res) => { res.writeHead(302, { location: 'http://[' }).end() },
   '/500': (_req, res) => { res.writeHead(500).end('{"one":1}') },
   '/201': (_req, res) => { res.writeHead(201).end('{"one":1}') },
   '/204': (_req, res) => { res.writeHead(204).end() },
@@ -100,6 +102,9 @@ t.test('redirects are not followed', async (t) => {
       message: `${base}/redirect/${status} answered with a redirect to ${base}/object, which is not followed`
     })
   }
+  await t.rejects(boundedFetch(`${base}/nowhere`), {
+    status: 302, redirectsTo: undefined, message: `${base}/nowhere answered with a redirect, which is not followed`
+  })
   await t.rejects(
     boundedFetch(`${base}/304`),
     { name: 'FetchError', status: 304 },
@@ -109,7 +114,7 @@ t.test('redirects are not followed', async (t) => {
 })
 
 t.test('only a JSON object with status 200 is accepted', async (t) => {
-  for (const path of ['/array', '/null', '/string', '/html', '/cut', '/empty']) {
+  for (const path of ['/array', '/null', '/string', '/html', '/cut', '/empty', '/deep']) {
     await t.rejects(
       fetchJson(base + path),
       { name: 'FetchError', status: 200, message: `${base}${path} answered with something other than a JSON object` }

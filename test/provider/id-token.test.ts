@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import type { JWTPayload } from 'jose'
 import t from 'tap'
-import { IdTokenError, verifyIdToken } from '../../src/provider/id-token.ts'
+import { IdTokenError, verifyIdToken, verifyUserinfo } from '../../src/provider/id-token.ts'
 import type { IdTokenOptions } from '../../src/provider/id-token.ts'
 import { KeyNotFoundError } from '../../src/provider/key-set.ts'
 import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
@@ -244,4 +244,14 @@ t.test('with OIDC_TENANTS a token must name the issuer of its own tenant, which 
       JSON.stringify(changes)
     )
   }
+})
+
+t.test('signed userinfo may lack iss and aud; what is there must be right', async (t) => {
+  const claims = { iss: undefined, aud: undefined, nonce: undefined }
+  t.match(await verifyUserinfo(await mint(claims), options), { sub: 'ada' })
+  t.match(await verifyUserinfo(await mint(), options), { sub: 'ada' })
+  await t.rejects(verifyUserinfo(await mint({ aud: 'another' }), options), IdTokenError)
+  await t.rejects(verifyUserinfo(await mint({ iss: 'https://evil.example' }), options), IdTokenError)
+  const severalTenants = { ...options, issuer: `${ISSUER}/{tenantid}`, tenants: ['one'] }
+  await t.rejects(verifyUserinfo(await mint({ tid: 'two' }), severalTenants), /OIDC_TENANTS/)
 })

@@ -21,6 +21,24 @@ t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', a
   await t.rejects(upstream.requestTokens('refresh_token', {}), { code: 'server_error', detail: /OIDC_CLIENT_KEY/ })
 })
 
+t.test('a provider that lists no scopes is missing none of OIDC_SCOPES', async (t) => {
+  const unlisted = (listed: string[] | undefined): string[] => createTokenClient({
+    provider: () => ({ issuer: 'https://idp.example', scopes: listed }) as never,
+    preset: findPreset('generic', ''),
+    clientId: 'seed',
+    clientSecret: undefined,
+    clientKey: undefined,
+    clientKeyId: undefined,
+    clientAuth: undefined,
+    assertionAudience: undefined,
+    audience: '',
+    scopes: ['openid', 'groups'],
+    log: { info () {}, warn () {} }
+  }).unlistedScopes()
+  t.same(unlisted(undefined), [])
+  t.same(unlisted(['openid']), ['groups'])
+})
+
 t.test("the scopes that a preset adds are sent if the provider's document lists them", async (t) => {
   const scopesOf = (preset: 'okta' | 'generic', listed: string[] | undefined): string[] => createTokenClient({
     provider: () => ({ issuer: 'https://idp.example', scopes: listed }) as never,

@@ -53,7 +53,7 @@ export function createLegacy (options: LegacyOptions) {
 
   async function initialize (request: McpRequest, message: JSONRPCRequest): Promise<McpResponse> {
     const { principal, log } = request
-    const { clientInfo, capabilities } = (message.params ?? {}) as Partial<ClientDescription>
+    const { clientInfo, capabilities } = message.params as Partial<ClientDescription>
     if (JSON.stringify([clientInfo, capabilities]).length > MAX_CLIENT_LENGTH) {
       return errorResponse(400, -32602, 'clientInfo and capabilities are too large')
     }

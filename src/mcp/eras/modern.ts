@@ -170,7 +170,7 @@ async function lastEvent (response: Response): Promise<McpResponse> {
   for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
     const frames = (rest + text).split('\n\n')
     rest = frames.pop()!
-    last = frames.findLast((frame) => frame.includes('data: ')) ?? last
+    for (const frame of frames) if (frame.includes('data: ')) last = frame
   }
   return { status: 200, headers: { 'content-type': 'application/json' }, body: /^data: (.*)$/m.exec(last)![1]! }
 }

@@ -67,7 +67,7 @@ function createMetaCheck (): (meta: Record<string, unknown>) => boolean {
 
   function isValidText (meta: Record<string, unknown>): boolean {
     const text = JSON.stringify(meta)
-    if (validMetas.get(text) === true) return true
+    if (validMetas.peek(text) === true) return true
     if (text.length > MAX_META_LENGTH || !hasOnly(meta, META_KEYS)) return false
     if (meta[PROTOCOL_VERSION_META_KEY] !== MODERN_REVISION) return false
     const classified = classifyInboundRequest({
@@ -83,7 +83,7 @@ function createMetaCheck (): (meta: Record<string, unknown>) => boolean {
 
   return function isValidMeta (meta) {
     const client = describeSimpleClient(meta)
-    if (client !== undefined && validClients.get(client) === true) return true
+    if (client !== undefined && validClients.peek(client) === true) return true
     const isValid = isValidText(meta)
     if (isValid && client !== undefined) validClients.set(client, true)
     return isValid

@@ -58,7 +58,7 @@ export function createPlainResponses (serverInfo: Implementation, listTtlMs: num
         if (isError === undefined) return respond(id, isModern, text)
         return isError === true ? respond(id, isModern, `${text},"isError":true`) : undefined
       }
-      if (isError !== undefined || !isPlainObject(structuredContent)) return undefined
+      if (isError !== undefined || !isPlainObject(structuredContent as object)) return undefined
       return respond(id, isModern, `${text},"structuredContent":${JSON.stringify(structuredContent)}`)
     },
 
@@ -83,9 +83,8 @@ function isOneText (content: unknown): content is [{ type: 'text', text: string 
   return block['type'] === 'text' && typeof block['text'] === 'string' && countMembers(block) === 2
 }
 
-/** Whether an object serializes the same after a shallow copy, which is what the SDK makes of it. */
-function isPlainObject (value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return false
+/** Whether the JSON object of a result serializes the same after a shallow copy, which is what the SDK makes of it. */
+function isPlainObject (value: object): boolean {
   const names = Reflect.ownKeys(value)
   return names.length === Object.keys(value).length && !names.includes('__proto__') && !('toJSON' in value)
 }

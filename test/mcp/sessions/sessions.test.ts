@@ -131,6 +131,7 @@ t.test('invalid initialize requests create no session', async (t) => {
   await refused(initialize('2025-11-25', { experimental: { x: 'y'.repeat(20_000) } }), 400, -32602, /too large/)
   await refused([initialize('2025-03-26')], 400, -32600, /initialize must be sent alone/)
   await refused([initialize('2025-03-26'), request('ping')], 400, -32600, /initialize must be sent alone/)
+  await refused(initialize('2025-11-25', { sampling: 'no object' }), 200, -32603, /./)
   await refused(request('initialize', {}), 200, -32602, /^Invalid params: /)
   await refused({ jsonrpc: '2.0', id: 1, method: 'initialize' }, 200, -32602, /^Invalid params: /)
   t.same(await store.members(keys.sessions()), [], 'none of them created a session')

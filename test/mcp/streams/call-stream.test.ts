@@ -44,6 +44,21 @@ t.test('a response that JSON cannot hold is answered with an error, alone and in
   t.match(failures, [{ name: 'TypeError' }, { name: 'TypeError' }])
 })
 
+t.test('progress waits for a store that is slower than the tool, and nothing is lost', async (t) => {
+  const cluster = startEngines(t)
+  const { store } = cluster
+  const append = store.append.bind(store)
+  store.append = async (...args) => {
+    await pause(5)
+    return await append(...args)
+  }
+  const { post } = await startSession(cluster)
+  const { events } = await post(call('count', { steps: 100, pauseMs: 0 }, { _meta: { progressToken: 'p' } }))
+  const messages = await events.rest()
+  t.equal(messages.filter(({ method }) => method === 'notifications/progress').length, 100)
+  t.match(messages.at(-1), { result: {} })
+})
+
 t.test('a call that sends messages is streamed, and its response is the last event', async (t) => {
   const cluster = startEngines(t)
   for (const version of VERSIONS) {
