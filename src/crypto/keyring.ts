@@ -41,9 +41,10 @@ export function createKeyring (current: string | undefined, previous: string | u
       const [id = '', nonce = '', data = ''] = sealed.split('.')
       const key = keys.get(id)
       if (key === undefined) return undefined
-      const bytes = Buffer.from(data, 'base64url')
+      const [iv, bytes] = [Buffer.from(nonce, 'base64url'), Buffer.from(data, 'base64url')]
+      // Other characters can stand for the same bytes: what was sealed has one form only.
+      if (sealed !== `${id}.${iv.toString('base64url')}.${bytes.toString('base64url')}`) return undefined
       try {
-        const iv = Buffer.from(nonce, 'base64url')
         const decipher = createDecipheriv('aes-256-gcm', key.seal, iv, { authTagLength: 16 })
         decipher.setAAD(Buffer.from(context)).setAuthTag(bytes.subarray(-16))
         return decipher.update(bytes.subarray(0, -16), undefined, 'utf8') + decipher.final('utf8')

@@ -44,6 +44,19 @@ t.test('sealed text that was changed in any part does not open', async (t) => {
   t.equal(keyring.open(sealed, 'grant:1'), 'upstream token', 'unchanged, it opens')
 })
 
+t.test('sealed text has one form: other characters for the same bytes do not open', async (t) => {
+  const keyring = createKeyring(OLD, undefined)
+  // Seventeen bytes with the tag: two bits of the last character stand for nothing.
+  const sealed = keyring.seal('x', 'grant:1')
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  const twin = sealed.slice(0, -1) + alphabet[alphabet.indexOf(sealed.at(-1)!) ^ 1]!
+  t.same(Buffer.from(twin.split('.')[2]!, 'base64url'), Buffer.from(sealed.split('.')[2]!, 'base64url'))
+  for (const text of [twin, `${sealed}=`, `${sealed}.`, `${sealed}.x`, ` ${sealed}`, sealed.replace('.', '=.')]) {
+    t.equal(keyring.open(text, 'grant:1'), undefined, text)
+  }
+  t.equal(keyring.open(sealed, 'grant:1'), 'x')
+})
+
 t.test('with the previous secret both generations read, and the current one writes', async (t) => {
   const [before, during, after] = [
     createKeyring(OLD, undefined),

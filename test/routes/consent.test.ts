@@ -291,9 +291,10 @@ inBothModes('an answer counts only from the browser and the page that were asked
       consent
     ],
     [403, 'a twin with the prefix of https, which http does not have', `__Host-${name}=${value}`, consent],
-    // Not the last character: some of its bits may mean nothing.
-    [400, 'an id that was edited', victim.header(),
+    [400, 'a form that was edited', victim.header(),
       `${consent.slice(0, 40)}${consent[40] === 'A' ? 'B' : 'A'}${consent.slice(41)}`],
+    [400, 'a form whose last character was edited', victim.header(),
+      `${consent.slice(0, -1)}${consent.endsWith('A') ? 'B' : 'A'}`],
     [400, 'a form without its last character', victim.header(), consent.slice(0, -1)],
     [400, 'an id of no page', victim.header(), 'x'],
     [400, 'an empty id', victim.header(), ''],
