@@ -1,5 +1,5 @@
 import t from 'tap'
-import { modernRequest, ready, startSeed } from '../support/seed.ts'
+import { modernRequest, ready, sendModern, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import type { Test } from 'tap'
 
@@ -42,16 +42,9 @@ t.test('a notification gets 202 without a body', async (t) => {
   const { id, ...notification } = JSON.parse(cancelled.body) as Record<string, unknown>
   for (const [what, response] of [
     ['in a session', await send('POST', { body: INITIALIZED })],
-    ['without a session', await fetch(`${seed.url}/mcp`, {
-      method: 'POST',
-      headers: {
-        ...cancelled.headers,
-        authorization: `Bearer ${await seed.provider.mint()}`,
-        'content-type': JSON_TYPE,
-        accept: 'application/json, text/event-stream'
-      },
-      body: JSON.stringify(notification)
-    })]
+    ['without a session', await sendModern(
+      seed.url, { ...cancelled, body: JSON.stringify(notification) }, await seed.provider.mint()
+    )]
   ] as const) {
     t.equal(response.status, 202, what)
     t.equal(response.headers.get('content-length'), '0', what)
@@ -118,18 +111,8 @@ t.test('pages of a browser extension or desktop application may be allowed by na
   const allowed = ['chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'app://obsidian.md', 'vscode-file://vscode-app']
   const seed = await startSeed(t, { env: { CORS_EXTRA_ORIGINS: allowed.join(',') } })
   await ready(seed)
-  const { headers, body } = modernRequest('tools/list')
-  const send = async (origin: string): Promise<Response> => await fetch(`${seed.url}/mcp`, {
-    method: 'POST',
-    headers: {
-      ...headers,
-      'content-type': JSON_TYPE,
-      accept: 'application/json, text/event-stream',
-      authorization: `Bearer ${await seed.provider.mint()}`,
-      origin
-    },
-    body
-  })
+  const send = async (origin: string): Promise<Response> =>
+    await sendModern(seed.url, modernRequest('tools/list'), await seed.provider.mint(), { origin })
   for (const origin of allowed) {
     const response = await send(origin)
     t.equal(response.status, 200, origin)
@@ -149,31 +132,23 @@ t.test('null is taken for an absent member where the protocol lets it be absent'
   }
   const call = await send('POST', { body: { ...LIST, method: 'tools/call', params: { name: 'seed_ping', arguments: null } } })
   t.match(await call.json(), { id: 1, result: { content: [{ type: 'text' }] } })
-  const { headers, body } = modernRequest('tools/list', { cursor: null })
-  const modern = await fetch(`${seed.url}/mcp`, {
-    method: 'POST',
-    headers: {
-      ...headers,
-      authorization: `Bearer ${await seed.provider.mint()}`,
-      'content-type': JSON_TYPE,
-      accept: 'application/json, text/event-stream'
-    },
-    body
-  })
+  const modern = await sendModern(seed.url, modernRequest('tools/list', { cursor: null }), await seed.provider.mint())
   t.match(await modern.json(), { result: { tools: [{ name: 'seed_ping' }] } })
 })
 
 t.test('params of a wrong type are -32602, with a sentence', async (t) => {
   const { send } = await openSession(t)
   for (const [method, params, message] of [
-    ['tools/list', { cursor: 5 }, 'Invalid params: params.cursor must be string'],
-    ['tools/call', { name: 5 }, 'Invalid params: params.name must be string'],
-    ['tools/call', undefined, 'Invalid params: params must have required properties name'],
-    ['tools/call', { name: 'seed_ping', arguments: 'x' }, 'Invalid params: params.arguments must be object'],
-    ['prompts/get', { name: 'x', arguments: { a: 1 } }, 'Invalid params: params.arguments.a must be string'],
-    ['resources/read', { uri: null }, 'Invalid params: params.uri must be string'],
+    ['tools/list', { cursor: 5 }, 'Invalid params: cursor must be string'],
+    ['tools/call', { name: 5 }, 'Invalid params: name must be string'],
+    ['tools/call', undefined, 'Invalid params: they must have required properties name'],
+    ['tools/call', { name: 'seed_ping', arguments: 'x' }, 'Invalid params: arguments must be object'],
+    ['prompts/get', { name: 'x', arguments: { a: 1 } }, 'Invalid params: arguments/a must be string'],
+    ['resources/read', { uri: null }, 'Invalid params: uri must be string'],
+    ['resources/subscribe', {}, 'Invalid params: they must have required properties uri'],
+    ['logging/setLevel', { level: 1 }, 'Invalid params: level must be string'],
     ['initialize', { protocolVersion: '2025-11-25', capabilities: {} },
-      'Invalid params: params must have required properties clientInfo']
+      'Invalid params: they must have required properties clientInfo']
   ] as const) {
     const response = await send('POST', { body: { ...LIST, method, ...(params !== undefined && { params }) } })
     t.equal(response.status, 200)

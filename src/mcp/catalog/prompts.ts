@@ -15,7 +15,7 @@ import { checkName, compileDefinitions } from './compile-definitions.ts'
 import { createCompleter } from './completion.ts'
 import type { Completer } from './completion.ts'
 import { copyJson, createListing } from './listing.ts'
-import { describeValidationError } from './validation-message.ts'
+import { describeValidationError } from '../../json/validation-message.ts'
 
 export interface CompiledPrompt {
   definition: PromptDefinition

@@ -3,7 +3,7 @@ import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server'
 import { ToolResult } from '../../define/content.ts'
 import { checkSize, copyResult, toJson } from '../handlers/result-json.ts'
 import type { CompiledTool } from './compiled-tool.ts'
-import { describeValidationError } from './validation-message.ts'
+import { describeValidationError } from '../../json/validation-message.ts'
 
 /**
  * Converts what a handler returned into a result of tools/call that JSON can hold. A tool that declares `output` and

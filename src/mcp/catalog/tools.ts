@@ -16,7 +16,7 @@ import { compileTool } from './compiled-tool.ts'
 import type { CompiledTool } from './compiled-tool.ts'
 import { copyJson, createListing } from './listing.ts'
 import { toCallToolResult } from './tool-result.ts'
-import { describeValidationError } from './validation-message.ts'
+import { describeValidationError } from '../../json/validation-message.ts'
 
 export type ToolCatalog = ReturnType<typeof createToolCatalog>
 

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { describeValidationError } from '../../json/validation-message.ts'
 
 /**
  * Checks the `params` of the requests that clients send (JSON-RPC 2.0 section 5.1) before the SDK parses them, which
@@ -9,13 +10,21 @@ import { Compile } from 'typebox/compile'
 
 const AnyObject = Type.Object({}, { additionalProperties: true })
 const List = Type.Object({ cursor: Type.Optional(Type.String()) })
+const Resource = Type.Object({ uri: Type.String() })
 
-const SCHEMAS: Record<string, TSchema> = {
+/** Methods that 2026-07-28 does not have. */
+const SESSION_SCHEMAS: Record<string, TSchema> = {
   initialize: Type.Object({
     protocolVersion: Type.String(),
     capabilities: AnyObject,
     clientInfo: Type.Object({ name: Type.String(), version: Type.String() })
   }),
+  'logging/setLevel': Type.Object({ level: Type.String() }),
+  'resources/subscribe': Resource,
+  'resources/unsubscribe': Resource
+}
+
+const SCHEMAS: Record<string, TSchema> = {
   'tools/list': List,
   'tools/call': Type.Object({ name: Type.String(), arguments: Type.Optional(AnyObject) }),
   'prompts/list': List,
@@ -24,12 +33,13 @@ const SCHEMAS: Record<string, TSchema> = {
   }),
   'resources/list': List,
   'resources/templates/list': List,
-  'resources/read': Type.Object({ uri: Type.String() }),
+  'resources/read': Resource,
   'completion/complete': Type.Object({
     ref: AnyObject, argument: Type.Object({ name: Type.String(), value: Type.String() })
   })
 }
-const CHECKS = new Map(Object.entries(SCHEMAS).map(([method, schema]) => [method, Compile(schema)]))
+const CHECKS = compileAll(SCHEMAS)
+const SESSION_CHECKS = compileAll(SESSION_SCHEMAS)
 
 /** Members that some clients send as null where they have none (params, and members of params). */
 const NULLABLE = ['cursor', 'arguments', '_meta']
@@ -50,20 +60,22 @@ export function deleteNullParams (message: unknown): void {
 /**
  * Returns a sentence about what is wrong with the params of a request; undefined if nothing is, or for no request.
  *
- * @param isLegacy false for 2026-07-28, which has no initialize, and whose requests without `_meta` the SDK refuses
+ * @param isLegacy false for 2026-07-28, whose requests without `_meta` the SDK refuses
  */
 export function describeInvalidParams (message: unknown, isLegacy: boolean): string | undefined {
   // Anything else wrong with it is the SDK's to say.
   if (!isObject(message) || message['jsonrpc'] !== '2.0' || !isId(message['id'])) return undefined
-  const check = CHECKS.get(message['method'] as string)
+  const method = message['method'] as string
+  const check = CHECKS.get(method) ?? (isLegacy ? SESSION_CHECKS.get(method) : undefined)
   // A list needs no params.
   const { params = {} } = message
   if (check === undefined || check.Check(params)) return undefined
-  if (!isLegacy && (message['method'] === 'initialize' || !isObject(params) || !isObject(params['_meta']))) {
-    return undefined
-  }
-  const [error] = check.Errors(params)
-  return `Invalid params: params${error!.instancePath.replaceAll('/', '.')} ${error!.message}`
+  if (!isLegacy && !(isObject(params) && isObject(params['_meta']))) return undefined
+  return `Invalid params: ${describeValidationError(check, params)}`
+}
+
+function compileAll (schemas: Record<string, TSchema>) {
+  return new Map(Object.entries(schemas).map(([method, schema]) => [method, Compile(schema)]))
 }
 
 function isId (id: unknown): boolean {
