@@ -164,9 +164,13 @@ export function checkRedirectUri (
   return uri
 }
 
-function onlyRedirectUri ({ redirectUris: [first, ...others] }: Client): string {
+function onlyRedirectUri ({ kind, redirectUris: [first, ...others] }: Client): string {
   if (others.length > 0) {
     throw new OAuthError('invalid_request', 'redirect_uri is required: this client registered more than one')
+  }
+  // Native clients that differ in the port only share a registration, and the port in it is that of the first.
+  if (kind === 'registered' && isLoopbackRedirectUri(first!)) {
+    throw new OAuthError('invalid_request', 'redirect_uri is required: the port of a program on this machine varies')
   }
   return first!
 }
