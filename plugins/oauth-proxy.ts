@@ -144,9 +144,10 @@ async function registerLogout (
   })
 }
 
+/** The methods with a secret that clients of OAUTH_CLIENTS use. */
 function secretMethods (clients: Config['oauth']['configuredClients']): string[] {
   const used = new Set(clients.map(({ authMethod }) => authMethod))
-  return ['client_secret_basic', 'client_secret_post'].filter((method) => used.has(method as 'client_secret_basic'))
+  return [...used].filter((method) => method.startsWith('client_secret_')).sort()
 }
 
 /** Broker mode needs all of OIDC_SCOPES itself, for access rules and policies; some providers always need them. */

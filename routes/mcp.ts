@@ -88,7 +88,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
   ): Promise<Payload | FastifyReply> | undefined {
     const response = engine.handle(new FastifyMcpRequest(method, request, reply, challenge.baseUrl))
     if (isPromise(response)) return response.then((settled) => prepare(settled, request, reply) ?? sendNothing(reply))
-    // Fastify would wait for a returned reply as long as its stream is open.
+    // Fastify would wait for a returned reply as long as its stream is open. What comes without a promise has a body.
     reply.send(prepare(response, request, reply))
   }
 

@@ -259,7 +259,7 @@ function isAddressRange (range: string): boolean {
   return /^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= (family === 4 ? 32 : 128)
 }
 
-/** Their pages may come from anywhere. */
+/** Schemes whose pages have no host that says where they come from, or that have no pages. */
 const FORBIDDEN_ORIGIN_SCHEMES = ['blob:', 'data:', 'file:', 'javascript:', 'ws:', 'wss:', 'ftp:']
 
 /** Accepts origins as browsers send them. */

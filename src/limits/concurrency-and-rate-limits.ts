@@ -23,11 +23,11 @@ export interface McpLimits {
    */
   countRequest (address: string, personKey: string | undefined, messages?: number): void
 
-  /** Counts a request whose token was missing or refused. */
+  /** Counts a request whose token was refused. */
   countRefused (address: string): void
 
   /**
-   * Checks whether a request without a valid token gets 401, or 429. Requests with a valid token are not affected, so
+   * Checks whether a request with an invalid token gets 401, or 429. Requests with a valid token are not affected, so
    * that one bad client does not lock out its neighbours.
    *
    * @throws LimitError when too many tokens of this address were refused in this minute
@@ -78,7 +78,7 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
   const refused = createMinuteLimit(counters, {
     family: 'refused',
     max: limits.refusedPerAddress,
-    what: 'requests without a valid token',
+    what: 'requests with an invalid token',
     whose: 'of one address',
     setting: 'MCP_LIMIT_REFUSED, TRUST_PROXY'
   })

@@ -125,10 +125,10 @@ t.test('an address with too many refused tokens is refused, on all replicas, unt
   }
   await settle()
   const refused = refusal(() => { other.checkRefused(HERE) })
-  t.equal(refused?.message, 'Too many requests without a valid token: at most 4 a minute; try again in 60 seconds')
+  t.equal(refused?.message, 'Too many requests with an invalid token: at most 4 a minute; try again in 60 seconds')
   t.equal(
     refused?.detail,
-    '4 requests without a valid token of one address in this minute (MCP_LIMIT_REFUSED, TRUST_PROXY)'
+    '4 requests with an invalid token of one address in this minute (MCP_LIMIT_REFUSED, TRUST_PROXY)'
   )
   other.checkRefused('192.0.2.2')
   other.countRequest(HERE, 'ada')

@@ -389,7 +389,7 @@ t.test('refused tokens are counted per address; whoever has none, an expired or 
     t.match(await response.json(), {
       jsonrpc: '2.0',
       id: null,
-      error: { code: -32000, message: /Too many requests without a valid token/ }
+      error: { code: -32000, message: /Too many requests with an invalid token/ }
     })
   }
   t.equal((await ping(seed.url, await seed.provider.mint())).status, 200)
