@@ -3,7 +3,7 @@ import t from 'tap'
 import type { DevProviderOptions } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
 import { getTokens, newRequest, post, refresh, register, startBroker, toCallback } from '../support/broker.ts'
-import { modernRequest, ping } from '../support/seed.ts'
+import { modernRequest, ping, sendModern } from '../support/seed.ts'
 import { ADA, createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
 /** Deviations that providers of no preset have, imitated by the development provider, and settings that answer them. */
@@ -141,17 +141,8 @@ for (const mode of ['broker', 'proxy']) {
       provider: { ...anyRedirectUri, quirks: { singleGroupAsString: true } }
     })
     const { access_token: token } = await signedIn(await createPlainClient(seed.url), { login: 'bob', password: 'bob' })
-    const { headers, body } = modernRequest('tools/call', { name: 'whoami', arguments: {} })
-    const response = await fetch(`${seed.url}/mcp`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        accept: 'application/json, text/event-stream',
-        authorization: `Bearer ${token}`,
-        ...headers
-      },
-      body
-    })
+    const request = modernRequest('tools/call', { name: 'whoami', arguments: {} })
+    const response = await sendModern(seed.url, request, token)
     t.match(await response.json(), { result: { structuredContent: { groups: ['engineering'] } } })
   })
 }

@@ -12,7 +12,7 @@ import { createBrowser } from '../support/browser.ts'
 import { COMPILED_SERVER, DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
-import { modernRequest, ping, ready, subscribe } from '../support/seed.ts'
+import { modernRequest, ping, ready, sendModern, subscribe } from '../support/seed.ts'
 
 /** The process as an operator sees it: it starts, refuses to start, and ends. Real processes, real signals. */
 t.test('the server process', async (t) => {
@@ -124,18 +124,9 @@ t.test('the server process', async (t) => {
     const server = await startListening({ SEED_EXTENSIONS: './floating.mjs' }, COMPILED_SERVER)
     await ready(server)
     const token = await provider.mint()
-    const { body, headers } = modernRequest('tools/call', { name: 'floating', arguments: {} })
+    const request = modernRequest('tools/call', { name: 'floating', arguments: {} })
     for (let times = 0; times < 3; times++) {
-      const response = await fetch(`${server.url}/mcp`, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json',
-          accept: 'application/json, text/event-stream',
-          authorization: `Bearer ${token}`,
-          ...headers
-        },
-        body
-      })
+      const response = await sendModern(server.url, request, token)
       t.match(await response.json(), { result: { content: [{ text: 'done' }] } })
     }
     await server.printed(/"message":"nobody awaits this"[^\n]*"definitions":\["Tool \\"floating\\""\][^\n]*must await it/)

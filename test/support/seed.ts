@@ -107,43 +107,46 @@ export const MODERN_META = {
   'io.modelcontextprotocol/clientCapabilities': {}
 }
 
-/** A `tools/call` of seed_ping in 2026-07-28, as plain HTTP. */
-export async function ping (url: string, token?: string, init: RequestInit = {}): Promise<Response> {
+/** Sends a request of 2026-07-28 as plain HTTP. */
+export async function sendModern (
+  url: string, request: ModernRequest, token?: string, headers: RequestInit['headers'] = {}
+): Promise<Response> {
   return await fetch(`${url}/mcp`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
       accept: 'application/json, text/event-stream',
-      ...PING.headers,
+      ...request.headers,
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...init.headers
+      ...headers
     },
-    body: PING.body
+    body: request.body
   })
+}
+
+/** A `tools/call` of seed_ping in 2026-07-28, as plain HTTP. */
+export async function ping (url: string, token?: string, init: RequestInit = {}): Promise<Response> {
+  return await sendModern(url, PING, token, init.headers)
 }
 
 /** Opens a subscription to changes of the tool list in 2026-07-28: a stream that stays open until somebody ends it. */
 export async function subscribe (url: string, token?: string): Promise<Response> {
-  const { headers, body } = modernRequest('subscriptions/listen', { notifications: { toolsListChanged: true } }, 's')
-  return await fetch(`${url}/mcp`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'application/json, text/event-stream',
-      ...headers,
-      ...(token !== undefined && { authorization: `Bearer ${token}` })
-    },
-    body
-  })
+  const request = modernRequest('subscriptions/listen', { notifications: { toolsListChanged: true } }, 's')
+  return await sendModern(url, request, token)
 }
 
-/** A request of 2026-07-28: its body, and the headers that repeat it. */
+interface ModernRequest {
+  body: string
+  headers: Record<string, string>
+}
+
+/** Makes a request of 2026-07-28: its body, and the headers that repeat it. */
 export function modernRequest (
   method: string,
   params: Record<string, unknown> = {},
   id: number | string = 1,
   capabilities: Record<string, unknown> = {}
-): { body: string; headers: Record<string, string> } {
+): ModernRequest {
   return {
     body: JSON.stringify({
       jsonrpc: '2.0',
