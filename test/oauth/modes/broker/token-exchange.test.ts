@@ -471,7 +471,7 @@ t.test('a stored token that cannot be opened is requested again', async (t) => {
     await set(key, ...rest)
   }
   const first = await fixture.tokenFor()
-  const [key] = written
+  const key = written.find((name) => name.startsWith('delegated:'))
   t.match(key, /^delegated:[\w-]{22}:[\w-]{43}$/, 'the audience is not in the key')
   await store.set(key!, createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined).seal('{}', key!), 60)
   t.not(await fixture.tokenFor(), first)
