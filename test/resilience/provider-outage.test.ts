@@ -192,6 +192,7 @@ t.test('with Redis two replicas know the same clients and sign-ins', async (t) =
   const query = new URLSearchParams({
     response_type: 'code',
     client_id: clientId,
+    redirect_uri: 'http://localhost:8080/callback',
     code_challenge: 'x'.repeat(43),
     code_challenge_method: 'S256'
   })
