@@ -31,9 +31,11 @@ type Done = Parameters<FastifyRateLimitStore['incr']>[1]
 export function createRateLimitStore (
   store: Store, { maxLocalKeys = MAX_LOCAL_KEYS, now = Date.now }: { maxLocalKeys?: number, now?: () => number } = {}
 ): FastifyRateLimitStoreCtor {
-  const local = new LRUCache<string, { count: number, resetAt: number }>({ max: maxLocalKeys })
+  let local: LRUCache<string, { count: number, resetAt: number }> | undefined
 
   function countLocally (key: string, windowMs: number): { current: number, ttl: number } {
+    // Made when first needed: the room for its keys is taken at once.
+    local ??= new LRUCache({ max: maxLocalKeys })
     const known = local.get(key)
     const window = known !== undefined && known.resetAt > now() ? known : { count: 0, resetAt: now() + windowMs }
     window.count++

@@ -10,6 +10,7 @@ import { defineResource, defineResourceTemplate } from '../../src/define/resourc
 import { defineTool } from '../../src/define/tool.ts'
 import { createDefinitionLoader } from '../../src/definitions.ts'
 import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
+import { runCommand } from '../support/run-command.ts'
 
 const definitions = [
   defineTool({ name: 'open', description: 'x', input: Type.Object({}), handler: () => '' }),
@@ -104,12 +105,12 @@ async function run (args: string[], environment: Record<string, string> = {}): P
 }
 
 /** Runs it as the command line does, in the folder of the files. */
-async function runCli (t: Test, args: string[], folder?: string): Promise<Outcome> {
+async function runCli (t: Test, args: string[], folder: string): Promise<Outcome> {
   const cli = startProcess(
     t,
     ['--enable-source-maps', COMPILED_CLI, 'explain', ...args],
     ENVIRONMENT,
-    folder ?? await emptyFolder(t)
+    folder
   )
   const { code } = await cli.ended
   return { code, output: await cli.output() }
@@ -149,7 +150,7 @@ export const guarded = defineTool({
     },
     'one of an extension too'
   )
-  t.match(await runCli(t, ['--tool', 'nosuch']), { code: 1, output: /nothing of this name/ })
+  t.match(await runCommand(['explain', '--tool', 'nosuch'], ENVIRONMENT), { code: 1, output: /nothing of this name/ })
   for (const name of ['list.json', 'null.json', 'text.json']) {
     await t.rejects(
       run(['--tool', 'whoami', '--claims', file(name)]),
@@ -164,6 +165,6 @@ export const guarded = defineTool({
     ['--claims', file('claims.json')]
   ]) await t.rejects(run(args), { name: 'UsageError', message: 'Name one tool, prompt or resource' })
   await t.rejects(run(['--tool']), { name: 'UsageError', message: /'--tool <value>' argument missing/ })
-  t.match(await runCli(t, ['--tool']), { code: 1, output: /'--tool <value>' argument missing\n\nUsage: seed explain/ })
-  t.match(await runCli(t, ['--help']), { code: 0, output: /^Usage: seed explain/ })
+  t.match(await runCommand(['explain', '--tool'], ENVIRONMENT), { code: 1, output: /'--tool <value>' argument missing\n\nUsage: seed explain/ })
+  t.match(await runCommand(['explain', '--help'], ENVIRONMENT), { code: 0, output: /^Usage: seed explain/ })
 })

@@ -64,7 +64,7 @@ export const add = defineTool({
     await writeFile(join(folder, 'author/input.ts'), extension('({ a, c }) => ({ sum: a + c })'))
     await writeFile(join(folder, 'author/output.ts'), extension('({ a, b }) => ({ sum: String(a + b) })'))
     const errors = await run(process.execPath, [
-      join(ROOT, 'node_modules/typescript/bin/tsc'),
+      join(ROOT, 'node_modules/typescript-native/lib/tsc.js'),
       '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--skipLibCheck',
       '--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'),
       'good.ts', 'input.ts', 'output.ts'

@@ -1,24 +1,14 @@
 import t from 'tap'
-import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { COMPILED_CLI, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
+import { CLI, emptyFolder, startProcess, startServerProcess } from '../support/process.ts'
 import { ownRedisForTests } from '../support/redis.ts'
+import { runCommand } from '../support/run-command.ts'
 import { freePort } from '../support/free-port.ts'
 import { ping, ready, subscribe } from '../support/seed.ts'
 import { createPlainClient, readTokens, signedIn } from '../support/sign-in.ts'
 
-/** `seed revoke`, the compiled command, against two real servers on one real Redis. */
+/** `seed revoke`, the command, against two real servers on one real Redis. */
 const SECRET = 'a secret of more than thirty-two characters'
-
-async function runCli (
-  t: Test,
-  args: string[],
-  env: Record<string, string>
-): Promise<{ code: number | null; output: string }> {
-  const cli = startProcess(t, ['--enable-source-maps', COMPILED_CLI, ...args], env, await emptyFolder(t))
-  const { code } = await cli.ended
-  return { code, output: await cli.output() }
-}
 
 t.test('in broker mode', async (t) => {
   const redis = await ownRedisForTests(t)
@@ -50,7 +40,9 @@ t.test('in broker mode', async (t) => {
     const bobs = await subscribe(second.url, bob.access_token)
     const before = provider.hits()['/token/revocation'] ?? 0
 
-    t.same(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 0, output: 'One grant has ended\n' })
+    const cli = startProcess(t, [CLI, 'revoke', '--subject', 'ada'], env, await emptyFolder(t))
+    t.match(await cli.ended, { code: 0 })
+    t.equal(await cli.output(), 'One grant has ended\n')
 
     for (const stream of streams) t.ok(await ends(stream), 'the stream ends')
     for (const { url } of [first, second]) t.equal((await ping(url, tokens.access_token)).status, 401)
@@ -72,7 +64,7 @@ t.test('in broker mode', async (t) => {
       await signedIn(client, { login: 'bob', password: 'bob' }),
       await signedIn(other)
     ]
-    t.match(await runCli(t, ['revoke', '--client', client.clientId], env), { code: 0, output: /\d grants have ended/ })
+    t.match(await runCommand(['revoke', '--client', client.clientId], env), { code: 0, output: /\d grants have ended/ })
     t.equal((await ping(second.url, ada.access_token)).status, 401)
     t.equal((await ping(second.url, bob.access_token)).status, 401)
     t.equal((await ping(second.url, elsewhere.access_token)).status, 200)
@@ -82,18 +74,18 @@ t.test('in broker mode', async (t) => {
     const [one, other] = [await signedIn(client), await signedIn(client)]
     const grant = one.refresh_token!.split('.')[0]!
     t.match(await first.output(), `"grant":"${grant}"`)
-    t.same(await runCli(t, ['revoke', '--grant', grant], env), { code: 0, output: 'One grant has ended\n' })
+    t.same(await runCommand(['revoke', '--grant', grant], env), { code: 0, output: 'One grant has ended\n' })
     t.equal((await ping(first.url, one.access_token)).status, 401)
     t.equal((await ping(first.url, other.access_token)).status, 200)
-    t.match(await runCli(t, ['revoke', '--grant', grant], env), { code: 0, output: /^No such grant/ })
-    t.same(await runCli(t, ['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
-    t.match(await runCli(t, ['revoke', '--grant', '-starts-with-a-dash'], env), { code: 0, output: /^No such grant/ })
+    t.match(await runCommand(['revoke', '--grant', grant], env), { code: 0, output: /^No such grant/ })
+    t.same(await runCommand(['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
+    t.match(await runCommand(['revoke', '--grant', '-starts-with-a-dash'], env), { code: 0, output: /^No such grant/ })
   })
 
   t.test('with the provider away the grant ends all the same, and a line says what could not be done', async (t) => {
     const tokens = await signedIn(client)
     await provider.stop()
-    const { code, output } = await runCli(t, ['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
+    const { code, output } = await runCommand(['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
     await provider.start()
     t.equal(code, 0)
     t.match(output, /the provider's token could not be revoked/)
@@ -106,7 +98,7 @@ t.test('in broker mode', async (t) => {
     const stream = await subscribe(second.url, tokens.access_token)
     const other = await subscribe(second.url, (await signedIn(client)).access_token)
     second.child.kill('SIGSTOP')
-    await runCli(t, ['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
+    await runCommand(['revoke', '--grant', tokens.refresh_token!.split('.')[0]!], env)
     // Its connection is cut while it sleeps: the message of the revocation is lost to it.
     await runRedis(redis.port, 'CLIENT KILL TYPE pubsub')
     second.child.kill('SIGCONT')
@@ -139,12 +131,12 @@ t.test('in proxy mode the access tokens of a subject end; grants are the provide
   const client = await createPlainClient(server.url)
   const tokens = await signedIn(client)
   t.equal((await ping(server.url, tokens.access_token)).status, 200)
-  t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), {
+  t.match(await runCommand(['revoke', '--subject', 'ada'], env), {
     code: 0,
     output: /have ended; end the sign-in at the provider too/
   })
   t.equal((await ping(server.url, tokens.access_token)).status, 401)
-  t.match(await runCli(t, ['revoke', '--client', client.clientId], env), {
+  t.match(await runCommand(['revoke', '--client', client.clientId], env), {
     code: 1,
     output: /the provider keeps the grants/
   })
@@ -165,22 +157,22 @@ t.test('what it cannot do, it says in a sentence', async (t) => {
     [['revoke', '--grant'], /^Option '--grant <value>' argument missing\n\nUsage: seed revoke /],
     [['revoke', 'ada'], /^Unexpected argument 'ada'.*\n\nUsage: seed revoke /]
   ] as const) {
-    const { code, output } = await runCli(t, [...args], env)
+    const { code, output } = await runCommand([...args], env)
     t.equal(code, 1, args.join(' '))
     t.match(output, usage)
     t.notMatch(output, / at .*:\d+/, 'no stack')
   }
-  t.match(await runCli(t, ['--help'], env), {
+  t.match(await runCommand(['--help'], env), {
     code: 0,
     output: /^Usage: seed <command> [^]*\n {2}revoke +Ends sign-ins/
   })
-  t.match(await runCli(t, ['revoke', '--help'], env), { code: 0, output: /^Usage: seed revoke / })
-  t.match(await runCli(t, ['revoke', '--subject', 'ada'], env), { code: 1, output: /^REDIS_URL is not set/ })
+  t.match(await runCommand(['revoke', '--help'], env), { code: 0, output: /^Usage: seed revoke / })
+  t.match(await runCommand(['revoke', '--subject', 'ada'], env), { code: 1, output: /^REDIS_URL is not set/ })
   t.match(
-    await runCli(t, ['revoke', '--subject', 'ada'], { ...env, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }),
+    await runCommand(['revoke', '--subject', 'ada'], { ...env, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }),
     { code: 1, output: /The store \(REDIS_URL\) does not answer/ }
   )
-  t.match(await runCli(t, ['revoke', '--subject', 'ada'], { ...env, OIDC_CLIENT_ID: '' }), {
+  t.match(await runCommand(['revoke', '--subject', 'ada'], { ...env, OIDC_CLIENT_ID: '' }), {
     code: 1,
     output: /OIDC_CLIENT_ID is missing/
   })

@@ -22,6 +22,7 @@ export interface TestProcess {
 /** The bundle that ships, in a few files. It starts in half the time. */
 export const BUNDLE = join(ROOT, '.test-build/bundle/src')
 export const SERVER = join(BUNDLE, 'server.js')
+export const CLI = join(BUNDLE, 'cli.js')
 /** The same file by file, for coverage of what only a process reaches. */
 export const COMPILED_SERVER = join(ROOT, '.test-build/src/server.js')
 export const COMPILED_CLI = join(ROOT, '.test-build/src/cli.js')
