@@ -5,16 +5,17 @@ import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel-scope
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { clientAddressKey, clientNetworkKey } from '../src/net/addresses.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
+import type { RegistrationLimits } from '../src/oauth/endpoints/register.ts'
 
 const HOUR_SECONDS = 3_600
-/** Times DCR_LIMIT_PER_ADDRESS, for the /48 of an IPv6 address, so that one site cannot use up DCR_LIMIT_TOTAL. */
+/** Times DCR_LIMIT_PER_ADDRESS, for the /48 of an IPv6 address, so that one site does not count as many. */
 const NETWORK_FACTOR = 3
 
 /** Dynamic client registration (RFC 7591). */
 async function dcr (app: FastifyInstance): Promise<void> {
-  const { config, store, rateLimits } = app
+  const { config, store, findKeyring, rateLimits } = app
   const { registration: { clientTtlSeconds, limitPerAddress, limitTotal }, redirectUriSchemes } = config.oauth
-  const registrations = createRegistrations(store, clientTtlSeconds)
+  const registrations = createRegistrations({ store, ttlSeconds: clientTtlSeconds, findKeyring })
 
   const limitAddress = rateLimits.byKey('register', {
     max: limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS'
@@ -22,16 +23,18 @@ async function dcr (app: FastifyInstance): Promise<void> {
   const limitNetwork = rateLimits.byKey('register', {
     max: NETWORK_FACTOR * limitPerAddress, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_PER_ADDRESS'
   })
-  const limitAll = rateLimits.byKey('register', {
+  const limitRecords = rateLimits.byKey('register', {
     max: limitTotal, windowSeconds: HOUR_SECONDS, setting: 'DCR_LIMIT_TOTAL'
   })
 
-  async function limitNew (request: FastifyRequest): Promise<void> {
-    const [address, network] = [clientAddressKey(request.ip), clientNetworkKey(request.ip)]
-    await limitAddress(request, address)
-    if (network !== address) await limitNetwork(request, network)
-    await limitAll(request, 'all')
-  }
+  const limitsOf = (request: FastifyRequest): RegistrationLimits => ({
+    async countAddress () {
+      const [address, network] = [clientAddressKey(request.ip), clientNetworkKey(request.ip)]
+      await limitAddress(request, address)
+      if (network !== address) await limitNetwork(request, network)
+    },
+    countRecord: async () => { await limitRecords(request, 'all') }
+  })
 
   app.addHook('onRequest', createHostCheck(config, rateLimits.countRefused))
   app.addHook('onRequest', rateLimits.byAddress('registration'))
@@ -40,7 +43,7 @@ async function dcr (app: FastifyInstance): Promise<void> {
     await app.register(async (scope) => {
       await serveBackChannel(scope, { body: 'json' })
       await allowAnyOrigin(scope)
-      await scope.register(registerRoutes, { registrations, redirectUriSchemes, limitNew })
+      await scope.register(registerRoutes, { registrations, redirectUriSchemes, limitsOf })
     }, { prefix })
   }
 }

@@ -1,12 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createKeyring } from '../src/crypto/keyring.ts'
-import type { Keyring } from '../src/crypto/keyring.ts'
+import type { FindKeyring, Keyring } from '../src/crypto/keyring.ts'
+import { createStoredKeyring } from '../src/oauth/modes/stored-keyring.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** Keys derived from SEED_SECRET and SEED_SECRET_PREVIOUS; random ones where SEED_SECRET is not set. */
     keyring: Keyring
+    /** The same, for what must outlive a restart: without SEED_SECRET, keys of a random secret in the store. */
+    findKeyring: FindKeyring
   }
 }
 
@@ -14,6 +17,7 @@ declare module 'fastify' {
 async function keyring (app: FastifyInstance): Promise<void> {
   const { secrets: { current, previous }, authRequired, oauth } = app.config
   app.decorate('keyring', createKeyring(current, previous))
+  app.decorate('findKeyring', current === undefined ? createStoredKeyring(app.store) : async () => app.keyring)
   if (current !== undefined) return
   if (authRequired && oauth.mode === 'broker') {
     app.log.warn('SEED_SECRET is not set: keys are made anew at each start, and everyone must sign in again after it')

@@ -23,8 +23,6 @@ import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
-import { createStoredKeyring } from '../src/oauth/modes/stored-keyring.ts'
-import type { FindKeyring } from '../src/oauth/modes/stored-keyring.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 
 export interface OauthProxyOptions {
@@ -40,17 +38,16 @@ const PROXY_LIMITS = 'OAUTH_MODE=proxy hands out the provider\'s own access toke
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
 async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }: OauthProxyOptions): Promise<void> {
-  const { config, store, rateLimits, log } = app
+  const { config, store, findKeyring, rateLimits, log } = app
   const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
   const clients = createClients({
-    registrations: createRegistrations(store, oauth.registration.clientTtlSeconds),
+    registrations: createRegistrations({ store, ttlSeconds: oauth.registration.clientTtlSeconds, findKeyring }),
     configured: oauth.configuredClients,
     documents,
     redirectUriSchemes
   })
-  const findKeyring = config.secrets.current === undefined ? createStoredKeyring(store) : async () => app.keyring
-  const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, findKeyring, requirements })
+  const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements })
   const server = { baseUrl, resource, scopes: config.oidc.scopes, toolScopes: requirements.scopes, redirectUriSchemes }
 
   app.addHook('onReady', async () => { documents.start() })
@@ -157,13 +154,12 @@ function alwaysRequestedScopes ({ oauth: { mode }, oidc: { preset, scopes } }: C
 
 interface ModeServices {
   clients: Clients
-  findKeyring: FindKeyring
   requirements: PolicyRequirements
 }
 
 /** The mode of OAUTH_MODE, and the keys that sign its access tokens. */
-function createMode (app: FastifyInstance, { clients, findKeyring, requirements }: ModeServices) {
-  const { config, store, oidc, accessTokens: { verifier, revocations, signingKeys }, log } = app
+function createMode (app: FastifyInstance, { clients, requirements }: ModeServices) {
+  const { config, store, findKeyring, oidc, accessTokens: { verifier, revocations, signingKeys }, log } = app
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {

@@ -4,16 +4,15 @@ import { oauthErrorHandler } from '../src/http/errors.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { omitNullMembers } from '../src/http/omitted-parameters.ts'
 import { register } from '../src/oauth/endpoints/register.ts'
-import type { RegistrationServices } from '../src/oauth/endpoints/register.ts'
+import type { RegistrationLimits, RegistrationServices } from '../src/oauth/endpoints/register.ts'
 import { RegisterBodySchema, RegisterResponses } from '../src/schemas/register.ts'
 
 export interface RegisterRouteOptions extends RegistrationServices {
-  /** Counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL). @throws LimitError */
-  limitNew: (request: FastifyRequest) => Promise<void>
+  limitsOf: (request: FastifyRequest) => RegistrationLimits
 }
 
 /** POST /oauth/register (RFC 7591 section 3), in a back-channel scope for JSON (src/http/back-channel-scope.ts). */
-const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (app, { limitNew, ...services }) => {
+const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (app, { limitsOf, ...services }) => {
   app.setErrorHandler(oauthErrorHandler(invalidMetadataCode))
   rejectOtherMethods(app, ['POST'])
 
@@ -24,7 +23,7 @@ const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (a
     schema: { body: RegisterBodySchema, response: RegisterResponses }
   }, async (request, reply) => {
     reply.code(201)
-    return await register(request.body, services, () => limitNew(request))
+    return await register(request.body, services, limitsOf(request))
   })
 }
 

@@ -6,6 +6,9 @@ import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } f
  */
 export type Keyring = ReturnType<typeof createKeyring>
 
+/** Returns the keyring that seals what Seed hands out and reads again. @throws StoreUnavailableError */
+export type FindKeyring = () => Promise<Keyring>
+
 export type KeyGeneration = ReturnType<typeof createGeneration>
 
 /** @param current SEED_SECRET; without it, a random secret that lives as long as this process */

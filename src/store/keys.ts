@@ -8,7 +8,7 @@
 export const keys = {
   /**
    * JSON of a registered client (src/oauth/clients/registrations.ts). Expires after a day; from its first use after
-   * DCR_CLIENT_TTL, restarted on use.
+   * DCR_CLIENT_TTL, restarted on use. Where the id contains the registration, written at its first use.
    */
   client: (clientId: string) => `client:${clientId}`,
 

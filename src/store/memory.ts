@@ -9,6 +9,7 @@ const SWEEP_MS = 60_000
 export interface MemoryStoreOptions {
   /** Milliseconds since the epoch. */
   now?: () => number
+  /** Of records; as many counters have room beside them. */
   maxKeys?: number
   /** Without it, unreadable values are ignored in silence. */
   log?: Pick<Log, 'warn'>
@@ -76,7 +77,7 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: 
     async increment (key, ttlSeconds) {
       const entry = entries.find(key)
       if (entry === undefined) {
-        entries.write(key, '1', ttlSeconds)
+        entries.writeCounter(key, '1', ttlSeconds)
         return { count: 1, resetSeconds: ttlSeconds }
       }
       const count = Number(entry.value) + 1
@@ -139,11 +140,15 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: 
 /**
  * Entries that expire. Their number is bounded and fails closed: a full store refuses a new key instead of evicting an
  * old one, which may be the mark that says "this code was already spent".
+ *
+ * Counters have room of their own, so that a flood of requests, each from another address, cannot crowd out records.
+ * When it is full, the oldest counter is forgotten.
  */
 class Entries {
   readonly #now: () => number
   readonly #maxKeys: number
   readonly #entries = new Map<string, Entry>()
+  readonly #counters = new Map<string, Entry>()
   readonly #sweeping = setInterval(() => { this.#sweep() }, SWEEP_MS).unref()
   /** No entry expires before this, so that a full store does not sweep in vain for each write of a flood. */
   #nextExpiry = Infinity
@@ -156,20 +161,27 @@ class Entries {
 
   find (key: string): Entry | undefined {
     this.checkOpen()
-    const entry = this.#entries.get(key)
+    const entry = this.#entries.get(key) ?? this.#counters.get(key)
     if (entry === undefined || this.#now() < entry.expiresAt) return entry
-    this.#entries.delete(key)
+    this.delete(key)
   }
 
   write (key: string, value: string, ttlSeconds: number, { evenIfFull = false } = {}): void {
     this.checkOpen()
     const expiresAt = this.expiryAfter(ttlSeconds)
     if (!evenIfFull && !this.#entries.has(key)) this.checkRoom()
+    this.#counters.delete(key)
     this.#entries.set(key, { value, expiresAt })
   }
 
+  writeCounter (key: string, value: string, ttlSeconds: number): void {
+    const expiresAt = this.expiryAfter(ttlSeconds)
+    if (this.#counters.size >= this.#maxKeys) this.#counters.delete(this.#counters.keys().next().value!)
+    this.#counters.set(key, { value, expiresAt })
+  }
+
   delete (key: string): boolean {
-    return this.#entries.delete(key)
+    return this.#entries.delete(key) || this.#counters.delete(key)
   }
 
   addMember (key: string, member: string, ttlSeconds: number, max: number): boolean {
@@ -223,15 +235,18 @@ class Entries {
     this.#closed = true
     clearInterval(this.#sweeping)
     this.#entries.clear()
+    this.#counters.clear()
   }
 
   #sweep (): void {
     const time = this.#now()
     if (time < this.#nextExpiry) return
     this.#nextExpiry = Infinity
-    for (const [key, { expiresAt }] of this.#entries) {
-      if (expiresAt <= time) this.#entries.delete(key)
-      else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt)
+    for (const entries of [this.#entries, this.#counters]) {
+      for (const [key, { expiresAt }] of entries) {
+        if (expiresAt <= time) entries.delete(key)
+        else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt)
+      }
     }
   }
 }

@@ -20,8 +20,9 @@ import {
   signIn,
   startBroker
 } from '../support/broker.ts'
+import { createPlainClient, readTokens as readAnswer } from '../support/sign-in.ts'
 import { ownRedisForTests } from '../support/redis.ts'
-import { ping } from '../support/seed.ts'
+import { ping, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
 /** Broker mode from registration to revocation, over real HTTP, with a provider that knows one redirect URI. */
@@ -206,6 +207,38 @@ t.test('an authorization request without a redirect URI reaches the provider and
   const hits = seed.provider.hits()['/token'] ?? 0
   t.equal((await fetch(callback, { redirect: 'manual' })).status, 400)
   t.equal(seed.provider.hits()['/token'] ?? 0, hits)
+})
+
+t.test('a client that registers when strangers have used up DCR_LIMIT_TOTAL signs in and stays connected', async (t) => {
+  for (const mode of ['broker', 'proxy']) {
+    const seed = mode === 'broker'
+      ? await startBroker(t, { env: { DCR_LIMIT_TOTAL: '1' } })
+      : await startSeed(t, { env: { DCR_LIMIT_TOTAL: '1' } })
+    await createPlainClient(seed.url)
+    const redirectUri = 'http://127.0.0.1:53220/other-callback'
+    const response = await fetch(`${seed.url}/oauth/register`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ redirect_uris: [redirectUri] })
+    })
+    const { client_id: clientId } = await response.json() as { client_id: string }
+    t.match(clientId, /^seed-[\w-]+\.[\w-]+\.[\w-]{22}$/)
+    const client = await createPlainClient(seed.url, { clientId, redirectUri })
+    const page = await client.walk()
+    t.equal(await seed.app.store.get(`client:${clientId}`), undefined, 'no tokens, no record')
+    const tokens = await readAnswer(await client.redeem(page))
+    t.equal(tokens.status, 200)
+    t.equal((await ping(seed.url, tokens.access_token)).status, 200)
+    t.match(await seed.app.store.get(`client:${clientId}`), redirectUri, 'a client that is used has a record')
+    t.equal((await client.refresh(tokens.refresh_token!)).status, 200)
+  }
+})
+
+t.test('requests from 100,000 addresses keep nobody from signing in without Redis', async (t) => {
+  const seed = await startBroker(t)
+  for (let address = 0; address < 100_000; address++) await seed.app.store.increment(`limit:${address}`, 60)
+  const client = await createPlainClient(seed.url)
+  t.equal((await readAnswer(await client.redeem(await client.walk()))).status, 200)
 })
 
 t.test('the access token follows RFC 9068 and verifies against the published keys', async (t) => {

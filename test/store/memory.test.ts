@@ -38,12 +38,11 @@ t.test('a full store', async (t) => {
   t.teardown(() => store.close())
   await store.set('short', 'value', 1)
   await store.set('long', 'value', 10)
-  await store.increment('count', 10)
+  await store.set('count', '1', 10)
 
   t.test('refuses a new key and says so', async (t) => {
     await t.rejects(store.set('new', 'value', 10), StoreUnavailableError)
     await t.rejects(store.setIfAbsent('new', 'value', 10), StoreUnavailableError)
-    await t.rejects(store.increment('new', 10), StoreUnavailableError)
     await t.rejects(store.addMember('new', 'member', 10), StoreUnavailableError)
     await t.rejects(store.addMemberWithin('new', 'member', 10, 1), StoreUnavailableError)
     await t.rejects(store.append('new', 'entry', { ttlSeconds: 10, maxEntries: 1 }), StoreUnavailableError)
@@ -83,6 +82,23 @@ t.test('a full store', async (t) => {
     await store.take('newest')
     await store.set('one too many', 'value', 10)
   })
+})
+
+t.test('counters have room of their own, and the oldest makes room for a new one', async (t) => {
+  const store = createMemoryStore({ maxKeys: 3 })
+  t.teardown(() => store.close())
+  for (const key of ['a', 'b', 'c', 'd']) await store.increment(key, 10)
+  for (const key of ['x', 'y', 'z']) await store.set(key, 'value', 10)
+  await t.rejects(store.set('one too many', 'value', 10), StoreUnavailableError)
+  t.same((await store.increment('d', 10)).count, 2)
+  t.same((await store.increment('a', 10)).count, 1, 'the oldest was forgotten')
+  t.equal(await store.take('c'), '1')
+  t.equal(await store.get('c'), undefined)
+  await store.take('x')
+  await store.set('d', 'text', 10)
+  t.equal(await store.get('d'), 'text', 'a key has one value')
+  await store.delete('d')
+  t.equal(await store.get('d'), undefined)
 })
 
 t.test('a full store accepts a new key as each old one expires', async (t) => {

@@ -7,8 +7,8 @@ import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri 
 import { isMetadataDocumentUrl } from './metadata-document-validation.ts'
 import type { MetadataDocument } from './metadata-document-validation.ts'
 import type { MetadataDocuments } from './metadata-document-cache.ts'
-import { REGISTERED_PREFIX } from './registrations.ts'
 import type { Registrations } from './registrations.ts'
+import { REGISTERED_PREFIX, isSelfContainedId } from './self-contained-client-id.ts'
 
 /**
  * The source of a client: `configured` by the operator, `registered` by itself, published as a metadata `document`, or
@@ -72,7 +72,7 @@ export function createClients ({ registrations, configured, documents, redirectU
   async function findRegistered (clientId: string): Promise<Client> {
     const registration = await registrations.find(clientId)
     if (registration === undefined) throw new UnknownClientError()
-    const { client_name: name = clientId, redirect_uris: redirectUris, grant_types: grantTypes } = registration
+    const { client_name: name = shortId(clientId), redirect_uris: redirectUris, grant_types: grantTypes } = registration
     const refreshes = grantTypes.includes('refresh_token')
     return { ...PUBLIC_CLIENT, kind: 'registered', id: clientId, name, redirectUris, refreshes }
   }
@@ -82,6 +82,7 @@ export function createClients ({ registrations, configured, documents, redirectU
     const known = configured.find(({ id }) => id === clientId)
     if (known !== undefined) return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes: true }
     if (isMetadataDocumentUrl(clientId)) return undefined
+    if (isSelfContainedId(clientId)) return await findRegistered(clientId)
     if (!UNREGISTERED_ID.test(clientId)) throw new UnknownClientError()
     if (clientId.startsWith(REGISTERED_PREFIX)) return await findRegistered(clientId)
     return { ...PUBLIC_CLIENT, kind: 'unregistered', id: clientId, name: clientId, redirectUris: [], refreshes: true }
@@ -112,11 +113,21 @@ export function createClients ({ registrations, configured, documents, redirectU
       return { ...PUBLIC_CLIENT, kind: 'document', id: clientId, name: clientId, redirectUris: [], refreshes: true }
     },
 
-    /** Extends the life of a registration, because someone signs in or gets tokens with it. */
+    /** Extends the life of a registration, because someone is signing in with it. */
     async keepAlive ({ kind, id }: Pick<Client, 'kind' | 'id'>): Promise<void> {
       if (kind === 'registered') await registrations.keepAlive(id)
+    },
+
+    /** Extends the life of a registration, because it gets tokens; one without a record in the store gets it now. */
+    async keepRecord ({ kind, id }: Pick<Client, 'kind' | 'id'>): Promise<void> {
+      if (kind === 'registered') await registrations.keepRecord(id)
     }
   }
+}
+
+/** The name of a client that registered without one: an id that contains its registration is too long for people. */
+function shortId (clientId: string): string {
+  return clientId.length > 40 ? `${clientId.slice(0, 40)}…` : clientId
 }
 
 function toClient (document: MetadataDocument): Client {

@@ -1,3 +1,4 @@
+import { LimitError } from '../../errors/http-error.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { RegisterBody, RegisteredClient } from '../../schemas/register.ts'
 import { stripControlCharacters } from '../clients/client-name.ts'
@@ -10,6 +11,13 @@ export interface RegistrationServices {
   redirectUriSchemes: readonly string[]
 }
 
+export interface RegistrationLimits {
+  /** Counts a new registration of an address (DCR_LIMIT_PER_ADDRESS). @throws LimitError */
+  countAddress (): Promise<void>
+  /** Counts a new record in the store (DCR_LIMIT_TOTAL). @throws LimitError */
+  countRecord (): Promise<void>
+}
+
 /**
  * The client registration endpoint (RFC 7591 section 3).
  *
@@ -17,13 +25,15 @@ export interface RegistrationServices {
  * people from one address, and native ones with another port each time. Sharing is safe: registered clients are public
  * and have no secret. Redirect URIs that are not acceptable are left out, as long as one remains.
  *
- * @param limitNew counts a new registration (DCR_LIMIT_PER_ADDRESS, DCR_LIMIT_TOTAL) and throws LimitError
+ * Strangers at many addresses can use up DCR_LIMIT_TOTAL. It limits records in the store and nothing else: beyond it a
+ * client gets an id that contains its registration.
+ *
  * @throws OAuthError, LimitError, StoreUnavailableError
  */
 export async function register (
   body: RegisterBody,
   services: RegistrationServices,
-  limitNew: () => Promise<void>
+  limits: RegistrationLimits
 ): Promise<RegisteredClient> {
   checkSoftwareStatement(body)
   for (const name of ['client_uri', 'logo_uri', 'tos_uri', 'policy_uri'] as const) checkWebPage(name, body[name])
@@ -31,7 +41,14 @@ export async function register (
   const metadata = readMetadata({ ...body, redirect_uris: redirectUris })
   const known = await services.registrations.findByMetadata(metadata)
   if (known !== undefined) return { ...known, redirect_uris: redirectUris }
-  await limitNew()
+  await limits.countAddress()
+  try {
+    await limits.countRecord()
+  } catch (err) {
+    const client = err instanceof LimitError ? await services.registrations.registerWithoutRecord(metadata) : undefined
+    if (client === undefined) throw err
+    return client
+  }
   return await services.registrations.register(metadata)
 }
 

@@ -41,7 +41,7 @@ export async function issueTokens (
   const client = await authenticateClient({ body, authorization, bound }, services, requester)
   checkResource(body.resource, services.resource)
   const tokens = await grantType(body, client, services.tokenIssuer)
-  await services.clients.keepAlive(client).catch(ignoreOutage)
+  await services.clients.keepRecord(client).catch(ignoreOutage)
   return tokens
 }
 

@@ -1,11 +1,8 @@
 import { randomId } from '../../crypto/hash.ts'
 import { createKeyring } from '../../crypto/keyring.ts'
-import type { Keyring } from '../../crypto/keyring.ts'
+import type { FindKeyring, Keyring } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
-
-/** Returns the keyring that seals what Seed hands out and reads again. @throws StoreUnavailableError */
-export type FindKeyring = () => Promise<Keyring>
 
 const TEN_YEARS_SECONDS = 315_360_000
 

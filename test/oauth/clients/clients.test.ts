@@ -1,13 +1,14 @@
 import t from 'tap'
 import { createClients } from '../../../src/oauth/clients/clients.ts'
 import { createRegistrations } from '../../../src/oauth/clients/registrations.ts'
+import { createKeyring } from '../../../src/crypto/keyring.ts'
 import { createMemoryStore } from '../../../src/store/memory.ts'
 
 t.test('what is nearly a URL, or cannot be read by people, is no client id', async (t) => {
   const store = createMemoryStore()
   t.teardown(async () => { await store.close() })
   const clients = createClients({
-    registrations: createRegistrations(store, 60),
+    registrations: createRegistrations({ store, ttlSeconds: 60, findKeyring: async () => createKeyring('x', undefined) }),
     configured: [],
     documents: { find: async () => { throw new Error('not asked') }, findCached: () => undefined },
     redirectUriSchemes: []
@@ -47,7 +48,7 @@ t.test('a configured client with an unacceptable redirect URI fails the start an
     jwks: undefined
   }]
   t.throws(() => createClients({
-    registrations: createRegistrations(store, 60),
+    registrations: createRegistrations({ store, ttlSeconds: 60, findKeyring: async () => createKeyring('x', undefined) }),
     configured,
     documents: { find: async () => { throw new Error('not asked') }, findCached: () => undefined },
     redirectUriSchemes: []

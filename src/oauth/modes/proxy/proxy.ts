@@ -15,7 +15,7 @@ import { createRefreshFamilies } from './refresh-families.ts'
 import { createRefreshTokenFormat } from './refresh-token-format.ts'
 import { createProxyRevocation } from './revocation.ts'
 import { createProxySignIn } from './sign-in.ts'
-import type { FindKeyring } from '../stored-keyring.ts'
+import type { FindKeyring } from '../../../crypto/keyring.ts'
 import { createProxyTokens } from './tokens.ts'
 
 export interface ProxyOptions {

@@ -10,7 +10,7 @@ import type { Store } from '../../../store/store.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { RefreshToken, RefreshTokenClient, RefreshTokenFormat } from './refresh-token-format.ts'
-import type { FindKeyring } from '../stored-keyring.ts'
+import type { FindKeyring } from '../../../crypto/keyring.ts'
 
 const RefreshFamilySchema = Type.Object({
   clientId: Type.String(),

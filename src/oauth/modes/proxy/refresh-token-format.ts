@@ -1,5 +1,5 @@
 import type { Client } from '../../clients/clients.ts'
-import type { FindKeyring } from '../stored-keyring.ts'
+import type { FindKeyring } from '../../../crypto/keyring.ts'
 
 /** The contents of a refresh token. */
 export interface RefreshToken {
