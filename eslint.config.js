@@ -118,9 +118,9 @@ const MAY_IMPORT = {
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
     'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/modes/broker', 'src/policy', 'src/provider',
-    'src/store', 'src/tokens'
+    'src/store', 'src/tokens', 'oauth4webapi'
   ],
-  'src/cli.ts': ['plugins', 'src/commands', 'src/definitions.ts']
+  'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts']
 }
 
 const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/log.ts']

@@ -18,6 +18,8 @@ export interface Command {
 export interface CommandContext {
   /** Reads the settings that the server reads. @throws ConfigError with every problem */
   readConfig (): Promise<Config>
+  /** Reads where the server is (BASE_URL or its default), for commands that are its clients: they need no secret. */
+  readBaseUrl (): string
   /** Loads everything that the server offers. @throws ExtensionError */
   loadDefinitions (config: Config): Promise<readonly Definition[]>
   /** Prints to standard output. */

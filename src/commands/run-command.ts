@@ -10,6 +10,10 @@ const COMMANDS: Record<string, { summary: string, load: () => Promise<{ command:
   revoke: {
     summary: 'Ends sign-ins and their access tokens, on every replica at once',
     load: async () => await import('./revoke.ts')
+  },
+  token: {
+    summary: 'Signs in at a running server in the browser and prints an access token',
+    load: async () => await import('./token.ts')
   }
 }
 
@@ -17,8 +21,8 @@ const USAGE = `Usage: seed <command> [options]
 
 ${Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`).join('\n')}
 
-seed <command> --help shows a command's options. All read the settings that the server reads (REDIS_URL, SEED_SECRET,
-OIDC_ISSUER and so on), from the environment and from .env.`
+seed <command> --help shows a command's options. All but token read the settings that the server reads (REDIS_URL,
+SEED_SECRET, OIDC_ISSUER and so on), from the environment and from .env; token reads BASE_URL and PORT.`
 
 /**
  * Runs a command line of `seed`. Whatever goes wrong is printed to standard error as a sentence, without a stack.

@@ -36,6 +36,12 @@ export async function loadConfig (
   return toConfig(env)
 }
 
+/** Reads BASE_URL alone, or its default, from where `loadConfig` reads it. */
+export function readBaseUrl (environment: Environment, dotenvPath: string | false): string {
+  const { BASE_URL, PORT = '3000' } = withoutEmpty({ ...readDotenv(dotenvPath), ...withoutEmpty(environment) })
+  return BASE_URL ?? `http://localhost:${PORT}`
+}
+
 /** The variables that are set, with those that NAME_FILE gives. */
 function readEnvironment (
   environment: Environment, dotenvPath: string | false

@@ -190,7 +190,8 @@ interface FetchInit {
   body?: unknown
 }
 
-async function fetchWithinLimits (url: string, { method, headers, body }: FetchInit): Promise<Response> {
+/** Fetches for oauth4webapi, through `boundedFetch`. @throws FetchError */
+export async function fetchWithinLimits (url: string, { method, headers, body }: FetchInit): Promise<Response> {
   const init = { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }
   const { status, headers: answered, body: text } = await boundedFetch(url, init, { timeoutMs: TIMEOUT_MS })
   // A response with status 204 or 205 must not be given a body, not even an empty one.

@@ -97,6 +97,7 @@ async function run (args: string[], environment: Record<string, string> = {}): P
   const printed: string[] = []
   const code = await command.run(args, {
     readConfig: async () => await readConfig({ environment: { ...ENVIRONMENT, ...environment } }),
+    readBaseUrl: () => 'http://localhost:3000',
     loadDefinitions: async (config) => await createDefinitionLoader().load(config),
     print: (text) => { printed.push(text) },
     printError () {}

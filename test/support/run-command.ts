@@ -1,18 +1,38 @@
 import { readConfig } from '../../plugins/config.ts'
 import { runCommand as runCommandLine } from '../../src/commands/run-command.ts'
+import { readBaseUrl } from '../../src/config/load.ts'
 import { createDefinitionLoader } from '../../src/definitions.ts'
 
-/** Runs `seed <args>` in this process, with exactly this environment and no `.env`. */
+export interface CommandOutcome {
+  code: number
+  /** Both outputs, in order. */
+  output: string
+  printed: string
+  printedErrors: string
+}
+
+/**
+ * Runs `seed <args>` in this process, with exactly this environment and no `.env`.
+ *
+ * @param onError called with each text that is printed to standard error
+ */
 export async function runCommand (
-  args: readonly string[], environment: Record<string, string>
-): Promise<{ code: number, output: string }> {
-  let output = ''
-  const print = (text: string): void => { output += `${text}\n` }
+  args: readonly string[], environment: Record<string, string>, onError: (text: string) => void = () => {}
+): Promise<CommandOutcome> {
+  let [output, printed, printedErrors] = ['', '', '']
   const code = await runCommandLine(args, {
     readConfig: async () => await readConfig({ environment }),
+    readBaseUrl: () => readBaseUrl(environment, false),
     loadDefinitions: async (config) => await createDefinitionLoader().load(config),
-    print,
-    printError: print
+    print (text) {
+      output += `${text}\n`
+      printed += `${text}\n`
+    },
+    printError (text) {
+      output += `${text}\n`
+      printedErrors += `${text}\n`
+      onError(text)
+    }
   })
-  return { code, output }
+  return { code, output, printed, printedErrors }
 }
