@@ -85,11 +85,12 @@ export class ToolError extends Error {
  *   }
  * })
  */
-export function defineTool<Input extends TObject, Output extends TObject> (
-  tool: ToolDeclaration<Input, Static<Output> | ToolResult> & { output: Output }
-): ToolDefinition
 export function defineTool<Input extends TObject> (
   tool: ToolDeclaration<Input, ToolOutput> & { output?: never }
+): ToolDefinition
+// TypeScript 7 reports the mismatch with the last overload alone.
+export function defineTool<Input extends TObject, Output extends TObject> (
+  tool: ToolDeclaration<Input, Static<Output> | ToolResult> & { output: Output }
 ): ToolDefinition
 export function defineTool (tool: object): ToolDefinition {
   return { ...tool, kind: 'tool' } as ToolDefinition
