@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createKeyring } from '../src/crypto/keyring.ts'
+import { weaknessOf } from '../src/crypto/weak-secret.ts'
 import type { FindKeyring, Keyring } from '../src/crypto/keyring.ts'
 import { createStoredKeyring } from '../src/oauth/modes/stored-keyring.ts'
 
@@ -13,11 +14,18 @@ declare module 'fastify' {
   }
 }
 
-/** Shares the server's secrets. Says at start what is lost while SEED_SECRET is not set. */
+const GUESSED = 'Whoever guesses it can make access tokens in broker mode. Make another one with `openssl rand ' +
+  '-base64 32`, and keep the old one as SEED_SECRET_PREVIOUS only until clients have refreshed (docs/deploy.md)'
+
+/** Shares the server's secrets. Warns at start if SEED_SECRET is not set, or can be guessed. */
 async function keyring (app: FastifyInstance): Promise<void> {
   const { secrets: { current, previous }, authRequired, oauth } = app.config
   app.decorate('keyring', createKeyring(current, previous))
   app.decorate('findKeyring', current === undefined ? createStoredKeyring(app.store) : async () => app.keyring)
+  for (const [setting, secret] of Object.entries({ SEED_SECRET: current, SEED_SECRET_PREVIOUS: previous })) {
+    const weakness = secret === undefined ? undefined : weaknessOf(secret)
+    if (weakness !== undefined) app.log.warn(`${setting} can be guessed: ${weakness}. ${GUESSED}`)
+  }
   if (current !== undefined) return
   if (authRequired && oauth.mode === 'broker') {
     app.log.warn('SEED_SECRET is not set: keys are made anew at each start, and everyone must sign in again after it')

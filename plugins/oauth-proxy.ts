@@ -176,6 +176,7 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
     config,
     policyClaims: requirements.claims,
     store,
+    keyring: app.keyring,
     signingKeys,
     grantServices: app.grantServices,
     clients,

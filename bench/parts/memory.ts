@@ -171,7 +171,7 @@ async function withSeed (
       ...seedServer('seed', provider).env,
       LOG_LEVEL: 'warn',
       SESSIONS_PER_PRINCIPAL: '1000000',
-      SESSIONS_TOTAL: '1000000',
+      SESSIONS_TOTAL: '1000001',
       STREAMS_PER_PRINCIPAL: '1000000',
       ...(redis !== undefined && { REDIS_URL: redis.url })
     }, { script: SEED_SCRIPT, core: pinning.server })

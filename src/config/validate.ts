@@ -40,6 +40,7 @@ export function validate (env: Env): Problem[] {
     ...checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS),
     ...checkClientCredential(env),
     ...checkLists(env),
+    ...checkSessionLimits(env),
     ...checkConfiguredClients(env.OAUTH_CLIENTS).map((text) => problem('OAUTH_CLIENTS', text))
   ]
 }
@@ -154,6 +155,13 @@ function isCertificates (pem: string): boolean {
 function * checkSecret (setting: Setting, value: string | undefined): Problems {
   if (value === undefined || value.length >= 32) return
   yield problem(setting, 'must have at least 32 characters: make one with `openssl rand -base64 32`')
+}
+
+/** A limit of a person that is no smaller than the one of all lets one person use up what is everybody's. */
+function * checkSessionLimits ({ SESSIONS_PER_PRINCIPAL: perPrincipal, SESSIONS_TOTAL: total }: Env): Problems {
+  if (perPrincipal < total) return
+  yield problem('SESSIONS_PER_PRINCIPAL', 'must be less than SESSIONS_TOTAL, or one person can use up the sessions ' +
+    `of everybody (they are ${perPrincipal} and ${total})`)
 }
 
 function * checkClientCredential (env: Env): Problems {

@@ -147,6 +147,21 @@ t.test('each wrong value is one problem that says what to set', async (t) => {
   }
 })
 
+t.test('an operator reads at start that SEED_SECRET can be guessed, and how to make a good one', async (t) => {
+  for (const [secrets, settings] of [
+    [{ SEED_SECRET: 'changeme'.repeat(5), SEED_SECRET_PREVIOUS: 'x'.repeat(32) }, ['SEED_SECRET', 'SEED_SECRET_PREVIOUS']],
+    [{ SEED_SECRET: 'rIq0Fp3qJ8sJY0sVdH1h0m3mJq0u8m5Tq2Zk3o9X7bE=' }, []]
+  ] as const) {
+    const { logs, stream } = captureLogs()
+    const app = await buildApp({ AUTH_REQUIRED: 'false', ...secrets }, { logStream: stream })
+    t.teardown(async () => { await app.close() })
+    const warnings = logs.filter(({ msg }) => msg.includes('can be guessed'))
+    t.same(warnings.map(({ msg }) => msg.split(' ')[0]), settings)
+    for (const { msg } of warnings) t.match(msg, '`openssl rand -base64 32`')
+    t.notMatch(JSON.stringify(logs), 'changeme')
+  }
+})
+
 t.test('settings that need or exclude another say which', async (t) => {
   const { OIDC_ISSUER } = GOOD
   const google = { OIDC_ISSUER: 'https://accounts.google.com', OIDC_CLIENT_ID: 'x' }
@@ -165,6 +180,12 @@ t.test('settings that need or exclude another say which', async (t) => {
       ]
     ],
     [{ OAUTH_MODE: 'broker', ...GOOD, REDIS_URL: 'redis://redis', SEED_SECRET: SECRET }, []],
+    ...[['100', '100'], ['101', '100'], [undefined, '50']].map(([perPrincipal = '', total = '']) => [
+      { ...GOOD, SESSIONS_PER_PRINCIPAL: perPrincipal, SESSIONS_TOTAL: total },
+      ['SESSIONS_PER_PRINCIPAL must be less than SESSIONS_TOTAL, or one person can use up the sessions of everybody ' +
+        `(they are ${perPrincipal || 100} and ${total})`]
+    ] as const),
+    [{ ...GOOD, SESSIONS_PER_PRINCIPAL: '99', SESSIONS_TOTAL: '100' }, []],
     [{ ...GOOD, REDIS_URL: 'redis://redis' }, []],
     [{ ...GOOD, REDIS_URL: 'rediss://redis', REDIS_TLS_CA: `${CERTIFICATE}\n${CERTIFICATE}` }, []],
     [{ ...GOOD, REDIS_TLS_CA: CERTIFICATE }, ['REDIS_TLS_CA is set, but REDIS_URL does not ask for TLS (rediss://)']],

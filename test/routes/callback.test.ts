@@ -2,6 +2,7 @@ import { generateKeyPair } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { TokenOverrides } from '../../dev/provider.ts'
+import { createKeyring } from '../../src/crypto/keyring.ts'
 import { digest } from '../../src/crypto/hash.ts'
 import { keys } from '../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
@@ -429,6 +430,26 @@ t.test('when the store goes away during the callback the page is 503', async (t)
   const page = await attempt.browser.get(attempt.callback)
   isErrorPage(t, page, 503, 'no store')
   t.equal(page.headers['retry-after'], '1')
+})
+
+t.test('who reads the store while a user signs in finds neither code verifier nor nonce nor state', async (t) => {
+  const seed = await startBroker(t)
+  const attempt = await toCallback(seed)
+  const { store, keyring } = seed.app
+  const key = keys.signIn(digest(attempt.callback.searchParams.get('state')!))
+  const text = (await store.get(key))!
+  const record = JSON.parse(text) as { sealed: string }
+  const secrets = JSON.parse(keyring.open(record.sealed, key)!) as Record<string, string>
+  t.same(Object.keys(secrets), ['codeVerifier', 'nonce', 'state'])
+  for (const [name, value] of Object.entries(secrets)) {
+    t.ok(value.length > 5, name)
+    t.notOk(text.includes(value), name)
+  }
+
+  const foreign = createKeyring('another SEED_SECRET, of 44 bytes as the first', undefined)
+  const changed = { ...record, sealed: foreign.seal(JSON.stringify(secrets), key) }
+  await store.set(key, JSON.stringify(changed), 600)
+  isErrorPage(t, await attempt.browser.get(attempt.callback), 400, 'sealed with another SEED_SECRET')
 })
 
 t.test("a redirect URI that today's rules refuse gets no redirect, whatever the sign-in stored", async (t) => {

@@ -1,5 +1,6 @@
 import type { MaybePromise } from '../../../async/maybe-async.ts'
 import type { Config } from '../../../config/config.ts'
+import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { Principal } from '../../../tokens/principal.ts'
 import type { SigningKeys } from '../../../tokens/signing-keys.ts'
@@ -19,6 +20,7 @@ export interface BrokerOptions {
   /** Claims that policies of tools need. */
   policyClaims: readonly string[]
   store: Store
+  keyring: Keyring
   signingKeys: SigningKeys
   grantServices: GrantServices
   clients: Pick<Clients, 'keepAlive'>
@@ -38,6 +40,7 @@ export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSi
     signIn: createBrokerSignIn({
       ...grantServices,
       store,
+      keyring: options.keyring,
       codes,
       clients: options.clients,
       baseUrl,

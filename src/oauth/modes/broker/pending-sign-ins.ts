@@ -4,6 +4,7 @@ import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { OtherBrowserError, SignInExpiredError } from '../../../errors/sign-in-errors.ts'
+import type { Keyring } from '../../../crypto/keyring.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
 import { ClientAuthMethodSchema, ClientKindSchema } from '../../clients/clients.ts'
 import { SIGN_IN_COOKIE } from '../sign-in.ts'
@@ -22,25 +23,34 @@ const PendingRequestSchema = Type.Object({
     authMethod: ClientAuthMethodSchema
   }),
   redirectUri: Type.String(),
-  state: OptionalString,
   codeChallenge: Type.String(),
   scopes: Type.ReadonlyObject(Type.Array(Type.String())),
   maxAge: OptionalString,
   unfinished: UnfinishedSignInSchema
 })
 /** The part of a request (AllowedRequest) that is needed once the provider has answered. */
-type PendingRequest = Static<typeof PendingRequestSchema>
+type PendingRequest = Static<typeof PendingRequestSchema> & Pick<AllowedRequest, 'state'>
 
-const PendingSignInSchema = Type.Object({
-  request: PendingRequestSchema,
-  codeVerifier: Type.String(),
-  nonce: Type.String()
-})
 /** A sign-in whose browser is at the provider. */
-export type PendingSignIn = Static<typeof PendingSignInSchema>
+export interface PendingSignIn {
+  request: PendingRequest
+  /** For the provider. */
+  codeVerifier: string
+  nonce: string
+}
+
+/** With a code of the provider or the client, whoever can read the store must not complete the sign-in. */
+interface Secrets {
+  codeVerifier: string
+  nonce: string
+  /** The client's. */
+  state: string | undefined
+}
 
 const signInRecord = defineRecord('pending sign-in', Type.Object({
-  ...PendingSignInSchema.properties,
+  request: PendingRequestSchema,
+  /** Secrets, sealed for this key. */
+  sealed: Type.String(),
   /** SHA-256 of the cookie. */
   browserHash: Type.String()
 }))
@@ -53,13 +63,16 @@ const TTL_SECONDS = 600
  * Sign-ins on their way through the provider, by `state`. The browser that comes back must be the one that consented
  * (CVE-2026-27124): a cookie proves it.
  */
-export function createPendingSignIns (store: Store) {
+export function createPendingSignIns (store: Store, keyring: Keyring) {
   return {
     /** @returns the cookie that the browser must bring back */
-    async save (state: string, signIn: PendingSignIn): Promise<BrowserCookie> {
+    async save (state: string, { request, codeVerifier, nonce }: PendingSignIn): Promise<BrowserCookie> {
       const value = randomId(32)
-      const record = JSON.stringify({ ...signIn, request: pendingPart(signIn.request), browserHash: digest(value) })
-      await store.set(keys.signIn(digest(state)), record, TTL_SECONDS)
+      const key = keys.signIn(digest(state))
+      const secrets: Secrets = { codeVerifier, nonce, state: request.state }
+      const sealed = keyring.seal(JSON.stringify(secrets), key)
+      const record = JSON.stringify({ request: pendingPart(request), sealed, browserHash: digest(value) })
+      await store.set(key, record, TTL_SECONDS)
       return { name: cookieName(state), value, maxAgeSeconds: TTL_SECONDS }
     },
 
@@ -73,21 +86,24 @@ export function createPendingSignIns (store: Store) {
       const key = keys.signIn(digest(state))
       const stored = await signInRecord.find(store, key)
       if (stored === undefined) throw expired('unknown, expired or used state')
-      const { browserHash, ...signIn } = stored.value
+      const { browserHash, sealed, request } = stored.value
       const cookie = readCookie(cookieName(state))
       if (cookie === undefined || !timingSafeEquals(digest(cookie), browserHash)) {
         throw new OtherBrowserError('This sign-in was started in another browser',
           'the cookie of the consent is missing or another one (CVE-2026-27124)')
       }
       if (await store.take(key) === undefined) throw expired('the state was used at the same moment')
-      return { ...signIn, cookieName: cookieName(state) }
+      const opened = keyring.open(sealed, key)
+      if (opened === undefined) throw expired('its secrets are sealed with another SEED_SECRET')
+      const { codeVerifier, nonce, state: clientState } = JSON.parse(opened) as Secrets
+      return { request: { ...request, state: clientState }, codeVerifier, nonce, cookieName: cookieName(state) }
     }
   }
 }
 
-/** Leaves out what only the provider needed, as strangers can fill the store with it. */
-function pendingPart (request: PendingRequest & Partial<AllowedRequest>): PendingRequest {
-  const { nonce, prompt, loginHint, ...pending } = request
+/** Leaves out the secrets, and what only the provider needed, as strangers can fill the store with it. */
+function pendingPart (request: PendingRequest & Partial<AllowedRequest>): Static<typeof PendingRequestSchema> {
+  const { state, nonce, prompt, loginHint, ...pending } = request
   return pending
 }
 

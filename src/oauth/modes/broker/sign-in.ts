@@ -6,6 +6,7 @@ import type { CallbackParameters } from '../../../provider/callback.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { IdTokenError } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
+import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
@@ -24,6 +25,7 @@ import type { PendingSignIn, ReadCookie } from './pending-sign-ins.ts'
 
 export interface BrokerSignInOptions {
   store: Store
+  keyring: Keyring
   upstream: Pick<TokenClient, 'authorizationUrl' | 'readCallback' | 'requestTokens'>
   identity: Pick<IdentityReader, 'identify'>
   grants: Pick<Grants, 'create'>
@@ -63,7 +65,7 @@ export interface SignInResult {
  */
 export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn {
   const { upstream, identity, grants, codes, clients, baseUrl, scopes, redirectUriSchemes } = options
-  const pendingSignIns = createPendingSignIns(options.store)
+  const pendingSignIns = createPendingSignIns(options.store, options.keyring)
   const callbackUri = `${baseUrl}/oauth/callback`
 
   async function createGrant (upstreamCode: string, { request, codeVerifier, nonce }: PendingSignIn): Promise<Grant> {
