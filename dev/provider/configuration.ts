@@ -115,11 +115,14 @@ function resourceIndicators ({ audience, quirks }: ProviderState, { errors }: Oi
   return {
     enabled: true,
     defaultResource: (ctx: Context) =>
-      quirks.audienceParameter && ctx.oidc.params['audience'] !== audience ? OPAQUE_RESOURCE : RESOURCE,
-    useGrantedResource: () => true,
+      quirks.resourceParameter || (quirks.audienceParameter && ctx.oidc.params['audience'] !== audience)
+        ? OPAQUE_RESOURCE
+        : RESOURCE,
+    useGrantedResource: () => !quirks.resourceParameter,
     getResourceServerInfo (ctx: Context, resource: string) {
       if (quirks.refuseResource && ctx.query['resource'] !== undefined) throw new errors.InvalidRequest(AADSTS9010010)
-      if (resource !== RESOURCE && resource !== OPAQUE_RESOURCE) throw new errors.InvalidTarget()
+      const own = quirks.resourceParameter ? audience : RESOURCE
+      if (resource !== own && resource !== OPAQUE_RESOURCE) throw new errors.InvalidTarget()
       const isOpaque = quirks.opaqueTokens || resource === OPAQUE_RESOURCE
       return { audience, scope: SCOPES.join(' '), accessTokenFormat: isOpaque ? 'opaque' : 'jwt' }
     }

@@ -11,7 +11,7 @@ export async function interact (
 ): Promise<void> {
   const interaction = await provider.interactionDetails(req, res)
   if (interaction.prompt.name === 'consent') {
-    const consent = await grantConsent(interaction, interaction.session!.accountId, provider)
+    const consent = await grantConsent(interaction, interaction.session!.accountId, provider, state)
     return await provider.interactionFinished(req, res, { consent })
   }
   const hint = interaction.params['login_hint']
@@ -22,16 +22,17 @@ export async function interact (
   if (user === undefined || user.password !== form.get('password')) {
     return sendSignIn(res, state.users, hint, 'That user name and password do not match. Please try again.')
   }
-  const consent = await grantConsent(interaction, user.login, provider)
+  const consent = await grantConsent(interaction, user.login, provider, state)
   await provider.interactionFinished(req, res, { login: { accountId: user.login }, select_account: {}, consent })
 }
 
 async function grantConsent (
-  { params }: Interaction, accountId: string, provider: Provider
+  { params }: Interaction, accountId: string, provider: Provider, { audience }: ProviderState
 ): Promise<{ grantId: string }> {
   const grant = new provider.Grant({ accountId, clientId: params['client_id']! })
   grant.addOIDCScope(params['scope'] ?? '')
-  grant.addResourceScope(RESOURCE, params['scope'] ?? '')
-  grant.addResourceScope(OPAQUE_RESOURCE, params['scope'] ?? '')
+  for (const resource of [RESOURCE, OPAQUE_RESOURCE, audience]) {
+    grant.addResourceScope(resource, params['scope'] ?? '')
+  }
   return { grantId: await grant.save() }
 }

@@ -85,6 +85,11 @@ export interface Quirks {
 
   /** Auth0: access tokens are opaque unless the authorization request had `audience` with the option's value. */
   audienceParameter: boolean
+  /**
+   * better-auth: access tokens are opaque unless both requests have the option's audience as `resource` (RFC 8707).
+   * Another resource is an `invalid_target`.
+   */
+  resourceParameter: boolean
   /** Auth0, authentik: the issuer ends with a slash. */
   trailingSlashIssuer: boolean
 
@@ -143,6 +148,7 @@ export const QUIRKS: Quirks = {
   issuerTemplate: undefined,
   groupsOverage: false,
   audienceParameter: false,
+  resourceParameter: false,
   trailingSlashIssuer: false,
   groupsByScope: false,
   groupPaths: false,

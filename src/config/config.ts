@@ -65,6 +65,8 @@ function toOidcConfig (env: Env) {
     issuer,
     tenants: parseList(env.OIDC_TENANTS),
     audience: env.OIDC_AUDIENCE ?? '',
+    /** Sent as `resource` (RFC 8707) to the provider. */
+    resource: env.OIDC_RESOURCE,
     discoveryUrl: env.OIDC_DISCOVERY_URL ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
     authorizationUrl: env.OAUTH_AUTHORIZATION_URL,
     tokenUrl: env.OAUTH_TOKEN_URL,

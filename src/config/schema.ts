@@ -30,6 +30,7 @@ export const EnvSchema = Type.Object({
   OIDC_PROVIDER: Type.Optional(Type.Enum([...PRESET_NAMES])),
   OIDC_ISSUER: Type.Optional(Type.String()),
   OIDC_AUDIENCE: Type.Optional(Type.String({ maxLength: 512 })),
+  OIDC_RESOURCE: Type.Optional(Type.String({ maxLength: 512 })),
   OIDC_DISCOVERY_URL: Type.Optional(Type.String()),
   OAUTH_AUTHORIZATION_URL: Type.Optional(Type.String()),
   OAUTH_TOKEN_URL: Type.Optional(Type.String()),

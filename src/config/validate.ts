@@ -35,6 +35,7 @@ export function validate (env: Env): Problem[] {
     ...checkBaseUrl(env),
     ...(env.AUTH_REQUIRED ? checkSignIn(env) : []),
     ...checkUrls(env),
+    ...checkResource(env),
     ...checkRedis(env),
     ...checkSecret('SEED_SECRET', env.SEED_SECRET),
     ...checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS),
@@ -108,6 +109,12 @@ function * checkUrls (env: Env): Problems {
       'names as "issuer" (the slash at its end counts)')
   }
   if (issuer.includes('?')) yield problem('OIDC_ISSUER', 'must not contain a query')
+}
+
+/** A resource identifier is an absolute URI without a fragment (RFC 8707 section 2). */
+function * checkResource ({ OIDC_RESOURCE: value }: Env): Problems {
+  if (value === undefined || (URL.canParse(value) && !value.includes('#'))) return
+  yield problem('OIDC_RESOURCE', `must be an absolute URI without a fragment (it is ${quote(value)})`)
 }
 
 /** Accepts https, and http on this machine, without user and fragment. */

@@ -1,10 +1,8 @@
 import * as oauth from 'oauth4webapi'
 import { upstreamScopes } from '../provider-presets/upstream-scopes.ts'
 import type { Preset } from '../provider-presets/preset.ts'
-import { OAuthError } from '../errors/oauth-error.ts'
 import type { Log } from '../logging/log.ts'
-import { isLoopbackHost } from '../net/addresses.ts'
-import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
+import { parseJsonObject } from '../net/fetch.ts'
 import { buildAuthorizationUrl } from './authorization-url.ts'
 import type { AuthorizationParameters } from './authorization-url.ts'
 import { readUserinfo } from './userinfo.ts'
@@ -13,12 +11,13 @@ import type { CallbackParameters, CallbackResult } from './callback.ts'
 import { createClientAuthentication, settingsOf } from './client-authentication.ts'
 import type { ClientCredentials } from './client-authentication.ts'
 import { createDeadTokenCheck } from './dead-refresh-token.ts'
-import { describeError } from './error-text.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { describeTokenError, endedGrant, readTokenResponse } from './token-response.ts'
 import type { UpstreamTokens } from './token-response.ts'
+import { sendToProvider } from './provider-request.ts'
+import { createTokenRevocation } from './token-revocation.ts'
 
 export interface TokenClientOptions extends ClientCredentials {
   /** @throws ProviderUnavailableError */
@@ -27,14 +26,14 @@ export interface TokenClientOptions extends ClientCredentials {
   clientId: string
   /** OIDC_AUDIENCE, for presets that send it. */
   audience: string
+  /** OIDC_RESOURCE */
+  resource: string | undefined
   /** OIDC_SCOPES */
   scopes: readonly string[]
   log: Pick<Log, 'info' | 'warn'>
 }
 
 export type TokenClient = ReturnType<typeof createTokenClient>
-
-const TIMEOUT_MS = 10_000
 
 /**
  * Seed as an OAuth client of the provider. oauth4webapi makes the requests. The responses are read here, because
@@ -43,11 +42,13 @@ const TIMEOUT_MS = 10_000
  * All methods throw ProviderUnavailableError before discovery, and OAuthError when the provider fails or refuses.
  */
 export function createTokenClient (options: TokenClientOptions) {
-  const { provider, preset, clientId, audience, scopes, log } = options
+  const { provider, preset, clientId, audience, resource, scopes, log } = options
   const client: oauth.Client = { client_id: clientId }
-  const audienceParameter = preset.sendsAudience && audience !== '' ? { audience } : {}
+  const apiParameters = {
+    ...(preset.sendsAudience && audience !== '' && { audience }),
+    ...(resource !== undefined && { resource })
+  }
   const tokenAuthentication = createClientAuthentication(options, log)
-  const revocationAuthentication = createClientAuthentication(options, log)
 
   const deadTokens = createDeadTokenCheck(
     async (parameters) => await sendTokenRequest('refresh_token', parameters), log)
@@ -56,7 +57,7 @@ export function createTokenClient (options: TokenClientOptions) {
     const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
     const server = { issuer, token_endpoint: tokenEndpoint }
     return await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
-      await send(tokenEndpoint, async (http) =>
+      await sendToProvider(tokenEndpoint, async (http) =>
         await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http)))
   }
 
@@ -89,7 +90,7 @@ export function createTokenClient (options: TokenClientOptions) {
      * @param requested of OIDC_SCOPES
      */
     authorizationUrl (parameters: AuthorizationParameters, requested: readonly string[]): URL {
-      const all = { client_id: clientId, ...parameters, ...audienceParameter }
+      const all = { client_id: clientId, ...parameters, ...apiParameters }
       return buildAuthorizationUrl(provider(), preset, all, requested)
     },
 
@@ -107,7 +108,7 @@ export function createTokenClient (options: TokenClientOptions) {
     async requestTokens (
       grantType: 'authorization_code' | 'refresh_token', parameters: Record<string, string>
     ): Promise<UpstreamTokens> {
-      return await requestToken(grantType, { ...parameters, ...audienceParameter })
+      return await requestToken(grantType, { ...parameters, ...apiParameters })
     },
 
     /** Requests a token for another API on behalf of the person whose access token this is. */
@@ -129,71 +130,12 @@ export function createTokenClient (options: TokenClientOptions) {
       const { issuer, userinfoEndpoint } = provider()
       if (userinfoEndpoint === undefined || !preset.usesUserinfo) return undefined
       const server = { issuer, userinfo_endpoint: userinfoEndpoint }
-      const response = await send(userinfoEndpoint, async (http) =>
+      const response = await sendToProvider(userinfoEndpoint, async (http) =>
         await oauth.userInfoRequest(server, client, accessToken, http))
       return await readUserinfo(response, subject, verify)
     },
 
     /** Revokes a token (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind */
-    async revoke (token: string, hint: 'refresh_token' | 'access_token'): Promise<boolean> {
-      const { issuer, tokenEndpoint, revocationEndpoint, revocationEndpointAuthMethods: methods } = provider()
-      if (revocationEndpoint === undefined) return false
-      const server = { issuer, token_endpoint: tokenEndpoint, revocation_endpoint: revocationEndpoint }
-      const additionalParameters = { token_type_hint: hint }
-      const response = await revocationAuthentication.send(methods, async (authenticate) =>
-        await send(revocationEndpoint, async (http) =>
-          await oauth.revocationRequest(server, client, authenticate, token, { ...http, additionalParameters })))
-      if (response.status === 200) return true
-      // RFC 7009 section 2.2.1: many providers cannot revoke JWT access tokens, and a retry would not help.
-      const { error, error_description: description } = parseJsonObject(await response.text()) ?? {}
-      if (error === 'unsupported_token_type') return false
-      const isTemporary = response.status === 429 || response.status >= 500 || error === 'temporarily_unavailable'
-      if (!isTemporary) {
-        const reason = `${response.status} ${describeError(error, description)}: ${settingsOf(options)}`
-        log.warn({ reason }, 'The provider refused to revoke a token: it has ended here, and lives on there')
-        return false
-      }
-      const message = 'The identity provider did not revoke the token; try again shortly'
-      throw new OAuthError('temporarily_unavailable', message, {
-        detail: `the provider's revocation endpoint answered ${response.status}`, retryAfterSeconds: 5
-      })
-    }
+    revoke: createTokenRevocation(options)
   }
-}
-
-/** Options that all requests of oauth4webapi take. */
-interface HttpOptions {
-  [oauth.allowInsecureRequests]: boolean
-  [oauth.customFetch]: typeof fetchWithinLimits
-}
-
-/** Sends a request of oauth4webapi through `boundedFetch`. */
-async function send (endpoint: string, request: (http: HttpOptions) => Promise<Response>): Promise<Response> {
-  try {
-    return await request({
-      [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
-      [oauth.customFetch]: fetchWithinLimits
-    })
-  } catch (err) {
-    throw new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
-      detail: (err as Error).message,
-      cause: err,
-      retryAfterSeconds: 5,
-      page: { sentence: 'The identity provider cannot be reached.' }
-    })
-  }
-}
-
-interface FetchInit {
-  method: string
-  headers: Record<string, string>
-  body?: unknown
-}
-
-/** Fetches for oauth4webapi, through `boundedFetch`. @throws FetchError */
-export async function fetchWithinLimits (url: string, { method, headers, body }: FetchInit): Promise<Response> {
-  const init = { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }
-  const { status, headers: answered, body: text } = await boundedFetch(url, init, { timeoutMs: TIMEOUT_MS })
-  // A response with status 204 or 205 must not be given a body, not even an empty one.
-  return new Response(text === '' ? null : text, { status, headers: answered })
 }

@@ -28,7 +28,7 @@ export function parseJwt (token: string, algorithms: readonly string[]): ParsedJ
   }
   if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) {
     throw notSigned('not three base64url parts: does the provider issue opaque or encrypted access tokens? ' +
-      '(an API or audience must be configured there)')
+      '(an API or audience must be configured there; some want OIDC_RESOURCE; or OAUTH_MODE=broker accepts them)')
   }
   const dot = token.indexOf('.')
   const header = parseJson<ParsedJwt['header']>('header', token.slice(0, dot))

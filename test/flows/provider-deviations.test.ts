@@ -229,3 +229,31 @@ for (const mode of ['broker', 'proxy']) {
     t.match(await readTokens(await client.refresh(tokens.refresh_token!)), { error: 'invalid_grant' })
   })
 }
+
+const API = 'https://seed.example.com/mcp'
+
+for (const mode of ['broker', 'proxy']) {
+  t.test(`OIDC_RESOURCE is sent where a provider issues JWTs for a resource only (${mode})`, async (t) => {
+    const provider = { ...anyRedirectUri, audience: API, quirks: { resourceParameter: true } }
+    const env = { OAUTH_MODE: mode, OIDC_CLIENT_ID: 'seed-dev', OIDC_AUDIENCE: API, OIDC_RESOURCE: API }
+    const seed = await startBroker(t, { env, provider })
+    const client = await createPlainClient(seed.url)
+    const first = await signedIn(client)
+    t.equal(seed.provider.lastAuthorization()['resource'], API)
+    t.equal(seed.provider.lastTokenRequest().form['resource'], API)
+    const tokens = await readTokens(await client.refresh(first.refresh_token!))
+    t.match(seed.provider.lastTokenRequest().form, { grant_type: 'refresh_token', resource: API })
+    t.equal((await ping(seed.url, tokens.access_token)).status, 200)
+  })
+}
+
+t.test('the log of an opaque access token in proxy mode names OIDC_RESOURCE and broker mode', async (t) => {
+  const provider = { ...anyRedirectUri, audience: API, quirks: { resourceParameter: true } }
+  const env = { OAUTH_MODE: 'proxy', OIDC_CLIENT_ID: 'seed-dev', OIDC_AUDIENCE: API }
+  const seed = await startBroker(t, { env, provider })
+  const client = await createPlainClient(seed.url)
+  t.match(await readTokens(await client.redeem(await client.walk())), { status: 500, error: 'server_error' })
+  t.match(await seed.logged(({ path, status }) => path === '/oauth/token' && status === 500), {
+    reason: /opaque .*OIDC_RESOURCE.*OAUTH_MODE=broker/
+  })
+})

@@ -16,6 +16,7 @@ function listing (scopes: string[] | undefined, options: Partial<TokenClientOpti
     clientAuth: undefined,
     assertionAudience: undefined,
     audience: '',
+    resource: undefined,
     scopes: [],
     log: { info () {}, warn () {} },
     ...options

@@ -1,0 +1,45 @@
+import * as oauth from 'oauth4webapi'
+import { OAuthError } from '../errors/oauth-error.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
+import { boundedFetch } from '../net/fetch.ts'
+
+const TIMEOUT_MS = 10_000
+
+/** Options that all requests of oauth4webapi take. */
+interface HttpOptions {
+  [oauth.allowInsecureRequests]: boolean
+  [oauth.customFetch]: typeof fetchWithinLimits
+}
+
+/** Sends a request of oauth4webapi through `boundedFetch`. @throws OAuthError temporarily_unavailable */
+export async function sendToProvider (
+  endpoint: string, request: (http: HttpOptions) => Promise<Response>
+): Promise<Response> {
+  try {
+    return await request({
+      [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
+      [oauth.customFetch]: fetchWithinLimits
+    })
+  } catch (err) {
+    throw new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
+      detail: (err as Error).message,
+      cause: err,
+      retryAfterSeconds: 5,
+      page: { sentence: 'The identity provider cannot be reached.' }
+    })
+  }
+}
+
+interface FetchInit {
+  method: string
+  headers: Record<string, string>
+  body?: unknown
+}
+
+/** Fetches for oauth4webapi, through `boundedFetch`. @throws FetchError */
+export async function fetchWithinLimits (url: string, { method, headers, body }: FetchInit): Promise<Response> {
+  const init = { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }
+  const { status, headers: answered, body: text } = await boundedFetch(url, init, { timeoutMs: TIMEOUT_MS })
+  // A response with status 204 or 205 must not be given a body, not even an empty one.
+  return new Response(text === '' ? null : text, { status, headers: answered })
+}
