@@ -20,6 +20,7 @@ import { createClients } from '../src/oauth/clients/clients.ts'
 import type { Clients } from '../src/oauth/clients/clients.ts'
 import { createMetadataDocuments } from '../src/oauth/clients/metadata-document-cache.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
+import { createWrongSecretLimit } from '../src/oauth/clients/wrong-secret-limit.ts'
 import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
@@ -106,7 +107,8 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
   })
 
   await app.register(async (backChannel) => {
-    const services = { ...server, clients, store }
+    const wrongSecrets = createWrongSecretLimit({ store, max: oauth.limits.perAddress, log })
+    const services = { ...server, clients, store, wrongSecrets }
     await serveBackChannel(backChannel, { body: 'form' })
     await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
       await allowAnyOrigin(scope)

@@ -16,8 +16,12 @@ export class OAuthError extends HttpError {
 
 export type OAuthErrorCode = ErrorCode
 
+/**
+ * `server_error` is an answer of the provider that cannot be used: 502, as Seed has not failed. Whatever the status is,
+ * a client gives up its refresh token for `invalid_grant` and `invalid_client` only.
+ */
 const STATUS: Partial<Record<ErrorCode, number>> = {
   invalid_client: 401,
-  server_error: 500,
+  server_error: 502,
   temporarily_unavailable: 503
 }

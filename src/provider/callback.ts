@@ -41,7 +41,7 @@ export function readCallback (
 /** A response of the provider that fails validation. */
 export function unacceptableResponse (cause: Error): OAuthError {
   const message = 'The identity provider sent a response that this server cannot accept'
-  return new OAuthError('server_error', message, { statusCode: 502, detail: cause.message, cause })
+  return new OAuthError('server_error', message, { detail: cause.message, cause })
 }
 
 /** Maps the provider's error to one for the client; the provider's words go to the log alone. */

@@ -146,6 +146,7 @@ async function importPrivateKey (pem: string): Promise<CryptoKey> {
     } catch {}
   }
   throw new OAuthError('server_error', 'The server cannot authenticate to the identity provider', {
+    statusCode: 500,
     detail: 'OIDC_CLIENT_KEY must be a P-256 or RSA private key'
   })
 }

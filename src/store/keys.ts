@@ -136,6 +136,12 @@ export const keys = {
   replica: (name: string) => `replica:${name}`,
 
   /**
+   * Counter of wrong secrets of a client, and of those from one network (src/oauth/clients/wrong-secret-limit.ts).
+   * Expires after a minute.
+   */
+  wrongSecrets: (digest: string) => `wrong-secrets:${digest}`,
+
+  /**
    * Counter of requests of an address or client to an endpoint. A fixed window: a minute, for registrations an hour.
    */
   limit: (digest: string) => `limit:${digest}`

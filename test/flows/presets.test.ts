@@ -83,7 +83,7 @@ t.test('Entra ID: a refresh without scope returns a token for another API (proxy
 
   const trapped = await createPlainClient((await seedFor('generic', env)).url)
   const first = await signedIn(trapped)
-  t.match(await readTokens(await trapped.refresh(first.refresh_token!)), { status: 500, error: 'server_error' })
+  t.match(await readTokens(await trapped.refresh(first.refresh_token!)), { status: 502, error: 'server_error' })
 
   const seed = await seedFor('entra', env)
   const client = await createPlainClient(seed.url)
@@ -151,7 +151,7 @@ t.test('Auth0: an opaque token without audience (proxy mode), and an issuer with
 
   const trapped = await seedFor('generic', env)
   const stranded = await createPlainClient(trapped.url)
-  t.match(await readTokens(await stranded.redeem(await stranded.walk())), { status: 500, error: 'server_error' })
+  t.match(await readTokens(await stranded.redeem(await stranded.walk())), { status: 502, error: 'server_error' })
   t.match(await trapped.logged(({ path, status }) => path === '/oauth/token' && status === 500), { reason: /opaque/ })
 
   const seed = await seedFor('auth0', env)

@@ -54,9 +54,9 @@ for (const [answer, refusal] of [
 t.test('a client that is refused in both ways ends on a page, and the log names the settings', async (t) => {
   const seed = await startBroker(t, { env: { ...CONFIDENTIAL, OIDC_CLIENT_SECRET: 'another' } })
   const { browser, callback } = await toCallback(seed)
-  t.match(await browser.get(callback), { status: 500, body: /its operator must check the client settings/ })
+  t.match(await browser.get(callback), { status: 502, body: /its operator must check the client settings/ })
   t.equal(seed.provider.hits()['/token'], 2, 'one attempt with each method')
-  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 500), {
+  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 502), {
     reason: /401 "invalid_client" \(.+\): check OIDC_CLIENT_ID, OIDC_CLIENT_SECRET and OIDC_CLIENT_AUTH/
   })
 })
@@ -69,7 +69,7 @@ t.test('with OIDC_CLIENT_AUTH set, no other method is tried', async (t) => {
     provider: { quirks: { refuseOtherAuthMethod: { status: 403 } } }
   })
   const { browser, callback } = await toCallback(seed)
-  t.match(await browser.get(callback), { status: 500, body: /its operator must check the client settings/ })
+  t.match(await browser.get(callback), { status: 502, body: /its operator must check the client settings/ })
   t.equal(seed.provider.hits()['/token'], 1)
 })
 
@@ -94,10 +94,10 @@ t.test('private_key_jwt at a provider that wants its token endpoint as audience'
   for (const [value, hits] of [['token_endpoint', 1], ['issuer', 1]] as const) {
     const fixed = await startBroker(t, { env: { ...env, OIDC_ASSERTION_AUDIENCE: value }, provider })
     const { browser, callback } = await toCallback(fixed)
-    t.equal((await browser.get(callback)).status, value === 'issuer' ? 500 : 0, value)
+    t.equal((await browser.get(callback)).status, value === 'issuer' ? 502 : 0, value)
     t.equal(fixed.provider.hits()['/token'], hits, 'the setting leaves nothing to try')
     if (value === 'token_endpoint') continue
-    t.match(await fixed.logged(({ path, status }) => path === '/oauth/callback' && status === 500), {
+    t.match(await fixed.logged(({ path, status }) => path === '/oauth/callback' && status === 502), {
       reason: /403 without an OAuth error: .*OIDC_ASSERTION_AUDIENCE/
     })
   }

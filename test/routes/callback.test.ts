@@ -355,8 +355,8 @@ t.test('a token response without an ID token is refused', async (t) => {
   const seed = await startBroker(t)
   const attempt = await toCallback(seed)
   seed.provider.setFault('/token', { status: 200, json: { access_token: 'opaque', token_type: 'Bearer' } })
-  endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 500, 'server_error', 'no ID token')
-  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 500), {
+  endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 502, 'server_error', 'no ID token')
+  t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 502), {
     reason: /openid must be among the scopes/
   })
 })
@@ -366,7 +366,7 @@ t.test('a token of another type than Bearer is refused (RFC 6749 section 7.1)', 
   for (const type of ['DPoP', 5, null]) {
     const attempt = await toCallback(seed)
     seed.provider.setFault('/token', { status: 200, json: { access_token: 'x', token_type: type } })
-    endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 500, 'server_error', 'token_type is')
+    endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 502, 'server_error', 'token_type is')
     seed.provider.setFault('/token', undefined)
   }
 })
@@ -376,8 +376,8 @@ for (const [what, fault, status, error] of [
   ['does not answer', 'hang', 503, 'temporarily_unavailable'],
   ['answers 500', 500, 503, 'temporarily_unavailable'],
   ['answers 429', 429, 503, 'temporarily_unavailable'],
-  ['answers with a page', 'html', 500, 'server_error'],
-  ['does not know this server', { status: 401, json: { error: 'invalid_client' } }, 500, 'server_error']
+  ['answers with a page', 'html', 502, 'server_error'],
+  ['does not know this server', { status: 401, json: { error: 'invalid_client' } }, 502, 'server_error']
 ] as const) {
   t.test(`when the provider's token endpoint ${what}, the page offers a way back`, async (t) => {
     const seed = await startBroker(t)

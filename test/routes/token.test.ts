@@ -408,29 +408,29 @@ const providerErrors: Array<[name: string, fault: Fault, code: [number, string],
     'invalid_request where invalid_grant is meant',
     refusal(400, 'invalid_request'),
     [400, 'invalid_grant'],
-    [500, 'server_error']
+    [502, 'server_error']
   ],
-  ['200 with a page', 'html', [500, 'server_error'], [500, 'server_error']],
-  ['200 without a token', { status: 200, json: {} }, [500, 'server_error'], [500, 'server_error']],
-  ['200 with null', { status: 200, json: null }, [500, 'server_error'], [500, 'server_error']],
-  ['200 with an array', { status: 200, json: ['access_token'] }, [500, 'server_error'], [500, 'server_error']],
+  ['200 with a page', 'html', [502, 'server_error'], [502, 'server_error']],
+  ['200 without a token', { status: 200, json: {} }, [502, 'server_error'], [502, 'server_error']],
+  ['200 with null', { status: 200, json: null }, [502, 'server_error'], [502, 'server_error']],
+  ['200 with an array', { status: 200, json: ['access_token'] }, [502, 'server_error'], [502, 'server_error']],
   [
     '200 with a token that is no string',
     { status: 200, json: { access_token: 7 } },
-    [500, 'server_error'],
-    [500, 'server_error']
+    [502, 'server_error'],
+    [502, 'server_error']
   ],
-  ['a wrong secret of ours', refusal(401, 'invalid_client'), [500, 'server_error'], [500, 'server_error']],
-  ['a client of ours that may not', refusal(400, 'unauthorized_client'), [500, 'server_error'], [500, 'server_error']],
+  ['a wrong secret of ours', refusal(401, 'invalid_client'), [502, 'server_error'], [502, 'server_error']],
+  ['a client of ours that may not', refusal(400, 'unauthorized_client'), [502, 'server_error'], [502, 'server_error']],
   [
     'a grant type it does not know',
     refusal(400, 'unsupported_grant_type'),
-    [500, 'server_error'],
-    [500, 'server_error']
+    [502, 'server_error'],
+    [502, 'server_error']
   ],
-  ['an error nobody knows', refusal(400, `x"\n${'y'.repeat(1_000)}`), [500, 'server_error'], [500, 'server_error']],
-  ['401 without a body', 401, [500, 'server_error'], [500, 'server_error']],
-  ['404', 404, [500, 'server_error'], [500, 'server_error']],
+  ['an error nobody knows', refusal(400, `x"\n${'y'.repeat(1_000)}`), [502, 'server_error'], [502, 'server_error']],
+  ['401 without a body', 401, [502, 'server_error'], [502, 'server_error']],
+  ['404', 404, [502, 'server_error'], [502, 'server_error']],
   ['a scope it does not grant', refusal(400, 'invalid_scope'), [400, 'invalid_scope'], [400, 'invalid_scope']],
   ['a target it does not know', refusal(400, 'invalid_target'), [400, 'invalid_target'], [400, 'invalid_target']],
   ['busy', 429, [503, 'temporarily_unavailable'], [503, 'temporarily_unavailable']],
@@ -488,7 +488,7 @@ t.test('an access token that /mcp would refuse is refused here, and the log says
   seed.provider.quirks.opaqueTokens = true
   t.teardown(() => { seed.provider.quirks.opaqueTokens = false })
   const response = await post(seed, await signIn(seed, registered))
-  isError(t, response, 500, 'server_error', 'opaque')
+  isError(t, response, 502, 'server_error', 'opaque')
   t.equal(
     response.json<{ error_description: string }>().error_description,
     'The identity provider issued an access token that this server cannot accept; ' +
@@ -510,7 +510,7 @@ t.test('an access token that /mcp would refuse is refused here, and the log says
       const fields = await grant(recorded)
       endpoint.answer = async () => ({ access_token: token, refresh_token: 'next' })
       const refused = await post(recorded, fields)
-      isError(t, refused, 500, 'server_error', String(cause))
+      isError(t, refused, 502, 'server_error', String(cause))
       const line = await recorded.logged((line) => line['reqId'] === refused.headers['x-request-id'])
       t.match(line['reason'], cause)
       if (token !== '') t.notMatch(JSON.stringify(line), token)
@@ -659,7 +659,7 @@ t.test('Seed authenticates at the provider by Basic, which the provider confirms
   isError(
     t,
     refused,
-    500,
+    502,
     'server_error',
     "a wrong secret is the operator's to mend: the client must not forget its registration"
   )
@@ -736,7 +736,7 @@ t.test('each token response extends a registration, and a refused request does n
   for (const grant of [approvedCode, issuedRefresh]) {
     const fields = await grant(recorded, { client_id: clientId })
     touched.length = 0
-    t.equal((await post(recorded, fields)).statusCode, 500)
+    t.equal((await post(recorded, fields)).statusCode, 502)
     t.same(touched, [])
   }
   endpoint.answer = async () => ({ access_token: await seed.provider.mint() })

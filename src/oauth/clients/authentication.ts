@@ -7,10 +7,12 @@ import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 import type { Client, Clients } from './clients.ts'
 import type { Requester } from './requester.ts'
+import type { WrongSecretLimit } from './wrong-secret-limit.ts'
 
 export interface ClientAuthenticationServices {
   clients: Clients
   store: Store
+  wrongSecrets: WrongSecretLimit
   /** BASE_URL: the issuer, and so the audience of client assertions. */
   baseUrl: string
 }
@@ -69,7 +71,8 @@ export async function authenticateClient (
   const client = await (needsDocument
     ? services.clients.find(clientId, requester.ip)
     : services.clients.findWithoutFetch(clientId))
-  await checkCredentials(client, { ...presented, assertionType: body.client_assertion_type }, services)
+  const credentials = { ...presented, assertionType: body.client_assertion_type }
+  await checkCredentials(client, credentials, services, requester.ip)
   await requester.limitClient(client, client.authMethod !== 'none')
   return client
 }
@@ -85,7 +88,8 @@ interface PresentedCredentials {
 async function checkCredentials (
   client: Client,
   { basicSecret, postedSecret, assertion, assertionType }: PresentedCredentials,
-  services: ClientAuthenticationServices
+  services: ClientAuthenticationServices,
+  ip: string
 ): Promise<void> {
   const { authMethod, secretHash } = client
   if (authMethod === 'none') {
@@ -100,7 +104,9 @@ async function checkCredentials (
     return await checkAssertion(client, assertion, services)
   }
   const secret = authMethod === 'client_secret_basic' ? basicSecret : postedSecret
+  if (secret !== undefined) await services.wrongSecrets.check(client.id, ip)
   if (secret === undefined || !timingSafeEquals(digest(secret), secretHash!)) {
+    if (secret !== undefined) await services.wrongSecrets.count(client.id, ip)
     throw new OAuthError('invalid_client',
       `This client authenticates with ${authMethod}; its secret is missing or wrong`)
   }

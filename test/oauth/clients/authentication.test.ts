@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 
 import { keys } from '../../../src/store/keys.ts'
+import { StoreUnavailableError } from '../../../src/store/store.ts'
 import { ping, ready, startSeed } from '../../support/seed.ts'
 import type { TestSeed } from '../../support/seed.ts'
 import { createPlainClient, readTokens } from '../../support/sign-in.ts'
@@ -268,6 +269,41 @@ t.test('the grants of a client that lost its secret give nothing to whoever has 
   t.match(await refreshed.json(), { error: 'invalid_grant' })
   t.match(await after.logged(({ reason }) => /its client was configured/.test(String(reason))), { status: 400 })
   t.equal((await post('/oauth/revoke', { token: tokens.refresh_token! })).status, 401)
+})
+
+t.test('guesses of a client secret from many addresses are stopped, and lock the client out nowhere', async (t) => {
+  const seed = await startSeed(t, {
+    env: {
+      OAUTH_MODE: 'broker',
+      OAUTH_CLIENTS: JSON.stringify(clients),
+      OIDC_CLIENT_ID: 'seed-dev',
+      TRUST_PROXY: '127.0.0.1',
+      OAUTH_LIMIT_PER_ADDRESS: '5'
+    }
+  })
+  const send = async (address: string, secret: string) => await fetch(`${seed.url}/oauth/token`, {
+    method: 'POST',
+    headers: { authorization: basic('basic+client', secret), 'x-forwarded-for': address },
+    body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'x' })
+  })
+  for (let address = 1; address <= 5; address++) t.equal((await send(`192.0.2.${address}`, 'wrong')).status, 401)
+  for (const address of ['192.0.2.1', '192.0.2.5']) {
+    const refused = await send(address, SECRET)
+    t.equal(refused.status, 429, 'who has sent a wrong one waits, and learns nothing about another')
+    t.equal(refused.headers.get('retry-after'), '60')
+  }
+  for (const address of ['198.51.100.1', '198.51.100.1', '2001:db8::1']) {
+    const answer = await send(address, SECRET)
+    t.match([answer.status, await answer.json()], [400, { error: 'invalid_grant' }], 'the client is served')
+  }
+  t.same([(await send('2001:db8:0:1::1', 'wrong')).status, (await send('2001:db8:0:2::1', SECRET)).status], [401, 429])
+  const warnings = seed.logs.filter(({ msg }) => msg.includes('may be guessing'))
+  t.match(warnings, [{ client: 'basic+client', level: 40 }], 'one line for the operator')
+  t.match(await seed.logged(({ status }) => status === 429), { reason: /OAUTH_LIMIT_PER_ADDRESS/ })
+
+  seed.app.store.get = async () => { throw new StoreUnavailableError() }
+  seed.app.store.increment = async () => { throw new StoreUnavailableError() }
+  t.equal((await send('203.0.113.1', 'wrong')).status, 401, 'an outage of the store changes nothing')
 })
 
 t.test('client secrets are never logged', async (t) => {

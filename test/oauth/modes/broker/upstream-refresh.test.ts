@@ -40,7 +40,7 @@ for (const [name, fault] of [
     const { clientId, refreshToken, accessToken } = await getTokens(seed)
     seed.provider.setFault('/token', fault)
     const refused = await refresh(seed.url, clientId, refreshToken)
-    if (fault === 'html') isError(t, refused, 500, 'server_error', 'no usable response')
+    if (fault === 'html') isError(t, refused, 502, 'server_error', 'no usable response')
     else {
       isError(t, refused, 503, 'temporarily_unavailable', 'away')
       t.equal(refused.headers['retry-after'], '5')
