@@ -19,11 +19,16 @@ export interface SignedInClient {
  * `documentUrl` names itself by its metadata document.
  *
  * @param options.refreshes whether it wants a refresh token
+ * @param options.signIn what the person does in the browser, at a provider other than the development one
  */
 export function createOAuthClient (
   user = { login: 'ada', password: 'ada' },
   documentUrl?: string,
-  { refreshes = true } = {}
+  { refreshes = true, redirectUri = 'http://localhost:53217/callback', signIn = signInAs(user) }: {
+    refreshes?: boolean
+    redirectUri?: string
+    signIn?: (authorizationUrl: URL) => Promise<URL>
+  } = {}
 ): SignedInClient {
   let information: { client_id: string } | undefined
   let tokens: { access_token: string, token_type: string, refresh_token?: string } | undefined
@@ -31,10 +36,10 @@ export function createOAuthClient (
   let asked: URL | undefined
 
   const provider = {
-    redirectUrl: 'http://localhost:53217/callback',
+    redirectUrl: redirectUri,
     clientMetadata: {
       client_name: 'Flow test',
-      redirect_uris: ['http://localhost:53217/callback'],
+      redirect_uris: [redirectUri],
       grant_types: ['authorization_code', ...(refreshes ? ['refresh_token'] : [])],
       response_types: ['code'],
       token_endpoint_auth_method: 'none'
@@ -56,7 +61,7 @@ export function createOAuthClient (
       if (asked === undefined) throw new Error('the client did not ask for sign-in')
       const [url] = [asked]
       asked = undefined
-      return await createBrowser().signIn(url.href, user)
+      return await signIn(url)
     },
     tokens: () => tokens!,
     spoilAccessToken () {
@@ -64,4 +69,8 @@ export function createOAuthClient (
     },
     clientId: () => information?.client_id
   }
+}
+
+function signInAs (user: { login: string, password: string }): (authorizationUrl: URL) => Promise<URL> {
+  return async (url) => await createBrowser().signIn(url, user)
 }

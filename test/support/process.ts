@@ -47,9 +47,20 @@ export function startProcess (t: Test, args: string[], env: Record<string, strin
   const isCovered = !args.some((arg) => arg.startsWith(BUNDLE) || arg.startsWith(FUZZ))
   // What ships runs without the hooks that tap puts into NODE_OPTIONS: its coverage says nothing of the sources.
   const [command, ...before] = !isCovered ? ['env', '-u', 'NODE_OPTIONS', process.execPath] : [process.execPath]
-  const child = spawn(command!, [...before, ...args], {
+  return startCommand(t, command!, [...before, ...args], { TAP_TYPE_STRIP_ONLY: '1', ...env }, cwd)
+}
+
+/** Runs a command with exactly this environment (and PATH); killed with the test at the latest. */
+export function startCommand (
+  t: Test,
+  command: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  cwd: string
+): TestProcess {
+  const child = spawn(command, args, {
     cwd,
-    env: { PATH: process.env['PATH']!, TAP_TYPE_STRIP_ONLY: '1', ...env },
+    env: { PATH: process.env['PATH']!, ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let text = ''

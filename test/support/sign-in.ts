@@ -20,10 +20,12 @@ export interface PlainClient {
   ): Promise<Page>
   token(parameters: Record<string, string>): Promise<Response>
   /** Sends the code that the walk ended with. */
-  redeem(page: Page): Promise<Response>
+  redeem(page: Pick<Page, 'url'>): Promise<Response>
   refresh(refreshToken: string, parameters?: Record<string, string>): Promise<Response>
 }
 
+/** The redirect URI of a plain client that is not given another. */
+export const PLAIN_REDIRECT_URI = 'http://127.0.0.1:53219/callback'
 export const ADA = { login: 'ada', password: 'ada' }
 
 /** @param url BASE_URL @param given a client that is known already; otherwise one is registered */
@@ -31,7 +33,7 @@ export async function createPlainClient (
   url: string,
   given?: { clientId: string; redirectUri: string }
 ): Promise<PlainClient> {
-  const redirectUri = given?.redirectUri ?? 'http://127.0.0.1:53219/callback'
+  const redirectUri = given?.redirectUri ?? PLAIN_REDIRECT_URI
   const clientId = given?.clientId ?? await register(url, redirectUri)
   const verifier = randomBytes(32).toString('base64url')
 

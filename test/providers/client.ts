@@ -1,0 +1,29 @@
+/** A real MCP client. The runner takes it through sign-in, list, a call and two refreshes. */
+export interface RealClient {
+  /** The row of the matrix. */
+  name: string
+  /** Downloads what is missing. @throws RegistryUnreachable */
+  install? (cacheFolder: string): Promise<void>
+  /** Signs in and connects. */
+  connect (options: ConnectOptions): Promise<ConnectedClient>
+}
+
+export interface ConnectOptions {
+  /** The MCP endpoint. */
+  url: string
+  /** To register with, unless the client has its own. In proxy mode the provider knows this one. */
+  redirectUri: string
+  cacheFolder: string
+  /** Plays the browser and the person; the result is the redirect URI with the answer. */
+  signIn (authorizationUrl: URL): Promise<URL>
+}
+
+/** A client that has signed in. */
+export interface ConnectedClient {
+  listTools (): Promise<string[]>
+  /** Calls `whoami`. @returns its structured content or the JSON of its text */
+  whoami (): Promise<Record<string, unknown>>
+  /** The access token is useless from now on, as if it had expired: the next call has to refresh. */
+  spoilAccessToken (): void
+  close (): Promise<void>
+}

@@ -1,0 +1,106 @@
+import type { TestProcess } from '../support/process.ts'
+
+/** An OpenID provider that is installed, started and configured through its own interfaces. One file exports one. */
+export interface Provider {
+  /** The name on the command line: `npm run providers -- keycloak`. */
+  name: string
+  /** The name in the matrix. */
+  title: string
+  version: string
+  /**
+   * Downloads and builds what is missing. A second run finds everything and is quick.
+   *
+   * @param cacheFolder a folder of the provider's own, outside the checkout; it exists
+   * @throws RegistryUnreachable
+   */
+  install (cacheFolder: string): Promise<void>
+  start (options: StartOptions): Promise<RunningProvider>
+}
+
+export interface StartOptions {
+  cacheFolder: string
+  /** An empty folder for the provider's data, gone after the run. */
+  dataFolder: string
+  /**
+   * BASE_URL of Seed. The provider is to know `/oauth/callback` there as redirect URI, and
+   * `/oauth/backchannel-logout`.
+   */
+  seedUrl: string
+  /** Redirect URIs of the MCP clients, for proxy mode. */
+  clientRedirectUris: readonly string[]
+  /** Starts a process that dies with the run. Its environment is PATH and `env`. */
+  spawn (command: string, args: readonly string[], env: Record<string, string>, cwd: string): TestProcess
+}
+
+export interface RunningProvider {
+  issuer: string
+  /** Seed is started with each of these in turn. */
+  configurations: Configuration[]
+  /** The person who signs in. */
+  person: Person
+  /**
+   * Does what the person does in the browser.
+   *
+   * @param authorizationUrl Seed's, as the client opens it
+   * @returns the client's redirect URI with the answer
+   */
+  signIn (authorizationUrl: URL): Promise<URL>
+  /** Revokes the refresh tokens of the person, as an administrator would. */
+  revokeRefreshTokens? (): Promise<void>
+  /** Ends the provider and starts it anew with its data; resolves when it answers. */
+  restart? (): Promise<void>
+  /** Signs with a new key from now on. */
+  rotateKeys? (): Promise<void>
+  /** Ends the person's session at the provider, which sends a back-channel logout to Seed. */
+  logOut? (): Promise<void>
+  /** Takes the person out of `person.group`. @returns what undoes it */
+  removeFromGroup? (): Promise<() => Promise<void>>
+  /** Further checks of this provider alone, by the name of their row. They run last. */
+  checks?: Record<string, (seed: SeedUnderTest) => Promise<void>>
+  stop (): Promise<void>
+}
+
+/** The server in the checks of a provider. */
+export interface SeedUnderTest {
+  url: string
+  configuration: Configuration
+  output (): Promise<string>
+}
+
+export interface Configuration {
+  /** The column of the matrix, such as `broker` or `broker, public client`. */
+  name: string
+  /** OAUTH_MODE */
+  mode: 'broker' | 'proxy'
+  /** The other settings of Seed beyond BASE_URL, PORT and SEED_SECRET. */
+  env: Record<string, string>
+  /** Why a row cannot work: it is not run, and the matrix has "–" with this reason. */
+  limits?: Partial<Record<Row, string>>
+}
+
+export interface Person {
+  /** What `whoami` is to show. Undefined: the provider does not say it in this configuration. */
+  name?: string
+  email?: string
+  groups?: string[]
+  /** The group that ACCESS_GROUPS asks for, and `removeFromGroup` takes the person out of. */
+  group?: string
+}
+
+/** The rows that every provider has, in order. Those of the clients (`SDK v1`, ...) come first. */
+export const ROWS = {
+  whoami: 'name, e-mail and groups arrive',
+  refresh: 'refreshed twice',
+  clientRevocation: 'the client revokes its token',
+  revokeRefreshTokens: 'the provider revokes the refresh token: `invalid_grant`',
+  restart: 'the provider restarts: refreshed',
+  rotateKeys: 'the provider rotates its keys: refreshed, signed in again',
+  logOut: 'back-channel logout',
+  removeFromGroup: 'taken out of the group: no access after the refresh'
+} as const
+
+/** A row of every provider, or the name of a client or a provider's check. */
+export type Row = keyof typeof ROWS | (string & {})
+
+/** A registry gave nothing: the provider is left out, which fails the run if CI is set. */
+export class RegistryUnreachable extends Error {}
