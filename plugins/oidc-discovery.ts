@@ -61,7 +61,7 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
 
 function logSignIn (app: FastifyInstance): void {
   const { config: { oauth, oidc }, oidc: { provider }, log } = app
-  const { codeChallengeMethods, sendsIss } = provider.metadata()
+  const { codeChallengeMethods, revocationEndpoint, sendsIss } = provider.metadata()
   log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
   if (codeChallengeMethods?.includes('S256') === false) {
     log.error({ issuer: oidc.issuer, codeChallengeMethods }, 'The provider does not list S256 in its ' +
@@ -69,6 +69,11 @@ function logSignIn (app: FastifyInstance): void {
       'challenge and redeem a stolen authorization code. Switch PKCE with S256 on for this client at the provider')
   }
   warnAboutScopes(app)
+  if (revocationEndpoint === undefined) {
+    log.warn({ issuer: oidc.issuer }, 'The provider lists no revocation_endpoint: what ends here (a client that ' +
+      'revokes its token, seed revoke, a back-channel logout) leaves its refresh tokens and access tokens alive at ' +
+      'the provider. Set OAUTH_REVOCATION_URL if it has such an endpoint all the same')
+  }
   if (oauth.mode === 'proxy' && sendsIss) {
     log.warn({ issuer: oidc.issuer }, 'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy ' +
       'current MCP clients (TypeScript SDK v2, mcp-remote, AI SDK) compare it with BASE_URL and refuse. ' +

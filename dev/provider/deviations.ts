@@ -44,7 +44,7 @@ function changeDiscovery ({ path, query }: Context, document: Record<string, unk
   if (quirks.refuseOfflineAccess) {
     document['scopes_supported'] = SCOPES.filter((scope) => scope !== 'offline_access')
   }
-  if (quirks.noRevocation) delete document['revocation_endpoint']
+  if (quirks.noRevocation || quirks.unlistedRevocation) delete document['revocation_endpoint']
 }
 
 /** Adds the user's claims to the ID token, which `oidc-provider` makes without any, and signs it again. */

@@ -46,6 +46,8 @@ export interface Quirks {
   idTokenClaims: boolean
   /** No revocation endpoint: discovery names none, and its path answers 404. */
   noRevocation: boolean
+  /** django-oauth-toolkit: discovery does not list the revocation endpoint that there is. */
+  unlistedRevocation: boolean
 
   /**
    * The grant type with which a confidential client gets a token for another API: RFC 8693 as in Keycloak, or Entra's
@@ -134,6 +136,7 @@ export const QUIRKS: Quirks = {
   requireNonce: true,
   idTokenClaims: true,
   noRevocation: false,
+  unlistedRevocation: false,
   delegation: 'token-exchange',
   exchangeAudiences: [],
   exchangedTtlSeconds: 300,

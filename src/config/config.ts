@@ -70,6 +70,7 @@ function toOidcConfig (env: Env) {
     discoveryUrl: env.OIDC_DISCOVERY_URL ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
     authorizationUrl: env.OAUTH_AUTHORIZATION_URL,
     tokenUrl: env.OAUTH_TOKEN_URL,
+    revocationUrl: env.OAUTH_REVOCATION_URL,
     clientId: env.OIDC_CLIENT_ID ?? env.OIDC_AUDIENCE ?? '',
     clientSecret: env.OIDC_CLIENT_SECRET,
     clientKey: env.OIDC_CLIENT_KEY,

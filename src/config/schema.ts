@@ -34,6 +34,7 @@ export const EnvSchema = Type.Object({
   OIDC_DISCOVERY_URL: Type.Optional(Type.String()),
   OAUTH_AUTHORIZATION_URL: Type.Optional(Type.String()),
   OAUTH_TOKEN_URL: Type.Optional(Type.String()),
+  OAUTH_REVOCATION_URL: Type.Optional(Type.String()),
   OIDC_CLIENT_ID: Type.Optional(Type.String({ maxLength: 512 })),
   OIDC_CLIENT_SECRET: Type.Optional(Type.String()),
   OIDC_CLIENT_KEY: Type.Optional(Type.String()),

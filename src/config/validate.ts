@@ -26,7 +26,8 @@ const UNSAFE_SCHEMES = [
 const MULTI_TENANT_ISSUER = /^https:\/\/login\.microsoftonline\.com\/(common|organizations|consumers)\//
 
 const URL_SETTINGS = [
-  'OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'
+  'OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'OAUTH_REVOCATION_URL',
+  'CIMD_PROBE_URL'
 ] as const
 
 /** Returns every problem of settings that the schema accepts. */

@@ -59,6 +59,8 @@ export interface ProviderDiscoveryOptions {
   authorizationUrl: string | undefined
   /** OAUTH_TOKEN_URL: overrides the document. */
   tokenUrl: string | undefined
+  /** OAUTH_REVOCATION_URL: overrides the document. */
+  revocationUrl: string | undefined
   fetchJson: typeof fetchJson
   log: Log
   /** Called once, when discovery has succeeded. */
@@ -162,7 +164,7 @@ function readMetadata (document: Record<string, unknown>, options: ProviderDisco
     tokenEndpoint: options.tokenUrl ?? endpoint(document, 'token_endpoint'),
     jwksUri: endpoint(document, 'jwks_uri'),
     userinfoEndpoint: optionalEndpoint(document, 'userinfo_endpoint'),
-    revocationEndpoint: optionalEndpoint(document, 'revocation_endpoint'),
+    revocationEndpoint: options.revocationUrl ?? optionalEndpoint(document, 'revocation_endpoint'),
     scopes: stringArray(document['scopes_supported']),
     tokenEndpointAuthMethods: stringArray(document['token_endpoint_auth_methods_supported']),
     revocationEndpointAuthMethods: stringArray(document['revocation_endpoint_auth_methods_supported'] ??

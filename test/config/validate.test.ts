@@ -79,7 +79,7 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['OIDC_ISSUER', ['https://user:pw@auth.example.com'], 'must not contain a user name or password'],
   ['OIDC_ISSUER', ['https://auth.example.com?x', 'https://auth.example.com/?'], 'must not contain a query'],
   ['OIDC_ISSUER', ['https://auth.example.com/#x', 'https://auth.example.com#'], 'must not contain a fragment'],
-  ...['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'CIMD_PROBE_URL'].flatMap((name) => [
+  ...['OIDC_DISCOVERY_URL', 'OAUTH_AUTHORIZATION_URL', 'OAUTH_TOKEN_URL', 'OAUTH_REVOCATION_URL', 'CIMD_PROBE_URL'].flatMap((name) => [
     [name, ['/authorize', 'auth.example.com'], 'must be a URL beginning with https://'],
     [name, ['http://auth.example.com/x'], 'must use https'],
     [name, ['https://user:pw@auth.example.com/x'], 'must not contain a user name or password'],

@@ -136,6 +136,7 @@ t.test('discovery documents are usable, or say why they are not', async () => {
       discoveryUrl: `${issuer}/.well-known/openid-configuration`,
       authorizationUrl: undefined,
       tokenUrl: undefined,
+      revocationUrl: undefined,
       fetchJson: async () => JSON.parse(JSON.stringify(odd)) as Record<string, unknown>,
       log: { info: log, warn: log, error: log },
       onReady () {}

@@ -58,6 +58,7 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
     discoveryUrl: ISSUER + DISCOVERY,
     authorizationUrl: undefined,
     tokenUrl: undefined,
+    revocationUrl: undefined,
     async fetchJson (url) {
       state.fetched.push(String(url))
       const answer = answers.length > 1 ? answers.shift()! : answers[0]!

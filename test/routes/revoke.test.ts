@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
+import { startDevProvider } from '../../dev/provider.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import {
   getTokens,
@@ -144,12 +145,29 @@ for (const [what, fault] of [
   })
 }
 
-t.test('a provider without a revocation endpoint is not asked', async (t) => {
+t.test('a provider without a revocation endpoint is not asked, and a warning at start says so', async (t) => {
   const seed = await startBroker(t, { provider: { quirks: { noRevocation: true } } })
+  t.match(await seed.logged(({ msg }) => msg.startsWith('The provider lists no revocation_endpoint')), {
+    level: 40, msg: /seed revoke.*OAUTH_REVOCATION_URL/
+  })
   const { clientId, accessToken, refreshToken } = await getTokens(seed)
   t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
   t.equal((await ping(seed.url, accessToken)).status, 401)
   t.equal(upstreamRevocations(seed), 0)
+})
+
+t.test('OAUTH_REVOCATION_URL revokes at a provider whose document does not list the endpoint', async (t) => {
+  const provider = await startDevProvider({ algorithm: 'ES256', quirks: { unlistedRevocation: true } })
+  t.teardown(async () => { await provider.close() })
+  const seed = await startSeed(t, {
+    sharedProvider: provider,
+    env: { OAUTH_MODE: 'broker', OAUTH_REVOCATION_URL: `${provider.issuer}/token/revocation` }
+  })
+  await ready(seed)
+  const { clientId, refreshToken } = await getTokens(seed)
+  t.equal((await revoke(seed, clientId, refreshToken)).statusCode, 200)
+  t.equal(upstreamRevocations(seed), 1)
+  t.notOk(seed.logs.some(({ msg }) => msg.startsWith('The provider lists no revocation_endpoint')))
 })
 
 t.test('refuses requests with missing, repeated or misplaced parameters', async (t) => {
