@@ -143,6 +143,8 @@ t.test('accepts every form of redirect URI that real clients use', async (t) => 
     'http://127.0.0.1:33418',
     'http://127.0.0.1:33418/',
     'http://localhost/callback',
+    'http://localhost:8787/callback',
+    'http://127.0.0.1:3334/oauth_callback',
     'http://[::1]:8080/cb',
     'http://localhost:6274/oauth/callback/debug',
     'cursor://anysphere.cursor-mcp/oauth/callback',
@@ -159,6 +161,13 @@ t.test('accepts every form of redirect URI that real clients use', async (t) => 
     t.equal(response.statusCode, 201, uri)
     t.same(response.json<{ redirect_uris: string[] }>().redirect_uris, [uri], 'as it was sent')
   }
+})
+
+t.test('a client that lists a scheme which is not allowed is registered with its other redirect URIs', async (t) => {
+  const local = 'http://127.0.0.1:33418/'
+  const response = await register({ redirect_uris: [local, 'windsurf://codeium.windsurf/oauth/callback'] })
+  t.equal(response.statusCode, 201)
+  t.same(response.json<{ redirect_uris: string[] }>().redirect_uris, [local], 'as Windsurf does')
 })
 
 t.test('refuses every redirect URI that is ambiguous or that a browser would execute', async (t) => {
