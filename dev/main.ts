@@ -2,6 +2,8 @@ import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from '../src/app.ts'
 import type { Definition } from '../src/define/definition.ts'
+import { forbidExit } from '../src/extensions/forbid-exit.ts'
+import { logUnhandledRejections } from '../src/extensions/unhandled-rejections.ts'
 import { listen } from '../src/listen.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
@@ -16,6 +18,8 @@ import type { Reloader } from './reload.ts'
  * resources are loaded again when they are saved.
  */
 const { DEV_PROVIDER_PORT = '3001' } = process.env
+/** As in the server: an extension must not end it. */
+const allowExit = forbidExit()
 
 try {
   const provider = await startDevProvider({ port: Number(DEV_PROVIDER_PORT) }).catch((err: NodeJS.ErrnoException) => {
@@ -55,7 +59,9 @@ try {
     }).catch((err: unknown) => { throw reloader?.addFile(err) ?? err })
     await listen(app)
     reloader!.watch((definitions) => { engine.replace([...definitions, configuration]) }, app.log)
-    closeWithGrace({ delay: 5_000, logger: false }, async () => {
+    logUnhandledRejections(app.log, reloader!.namesInStack)
+    closeWithGrace({ delay: 5_000, logger: false, skip: ['unhandledRejection'] }, async () => {
+      allowExit()
       await reloader!.close()
       await app.close()
       await provider.close()
@@ -67,6 +73,7 @@ try {
   }
 } catch (err) {
   console.error((err as Error).message)
+  allowExit()
   process.exitCode = 1
 }
 

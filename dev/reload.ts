@@ -9,7 +9,7 @@ import type { CoalescedTask } from '../src/async/coalesced-task.ts'
 import type { Definition } from '../src/define/definition.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import { linkExtensions } from '../src/extensions/link.ts'
-import { BUILT_IN_FOLDERS, addFile, loadAllDefinitions } from '../src/extensions/load.ts'
+import { BUILT_IN_FOLDERS, addFile, loadAllDefinitions, namesInStack } from '../src/extensions/load.ts'
 import type { LoadedDefinition } from '../src/extensions/load.ts'
 import { ENDINGS, foldersOf, isPath } from '../src/extensions/locate.ts'
 import { createCompiler } from './compile.ts'
@@ -25,6 +25,8 @@ export interface Reloader {
   watch (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): void
   /** Adds the file to an error about one of the definitions. */
   addFile (err: unknown): unknown
+  /** Names the definitions whose files are in the stack of what was thrown. */
+  namesInStack (thrown: unknown): string[]
   close (): Promise<void>
 }
 
@@ -102,6 +104,7 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
   return {
     definitions,
     addFile: (err) => addFile(err, offered.loaded),
+    namesInStack: (thrown) => namesInStack(thrown, offered.loaded),
     watch (replace, log) {
       const task = createCoalescedTask(async () => {
         await sleep(SETTLE_MS)

@@ -35,7 +35,8 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const { config, keyring, store, log } = app
   const { definitions, requirements, onEngine } = options
   logPolicyWarnings(app, options)
-  for (const { message, file } of findCompatibilityWarnings(definitions)) log.warn({ file }, message)
+  const warnOfClients = createCompatibilityLog(log)
+  warnOfClients(definitions)
   const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
   const limits = createMcpLimits(sharedCounters, config.mcp.limits)
   const engine = createEngine({
@@ -51,7 +52,12 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     limits,
     log
   })
-  onEngine?.(engine)
+  onEngine?.({
+    replace (next) {
+      engine.replace(next)
+      warnOfClients(next)
+    }
+  })
   const streams = app.hasDecorator('accessTokens')
     ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
     : undefined
@@ -80,6 +86,16 @@ function logPolicyWarnings ({ config, log }: FastifyInstance, options: McpTransp
   }
   if (config.authRequired && config.oauth.mode === 'proxy' && scopes.length > 0) {
     log.info({ scopes }, 'Policies need scopes beyond OIDC_SCOPES: the provider must put them into its access tokens')
+  }
+}
+
+/** Logs what some clients refuse, once for as long as it is offered. */
+function createCompatibilityLog (log: FastifyInstance['log']) {
+  let known = new Set<string>()
+  return (definitions: readonly Definition[]): void => {
+    const warnings = findCompatibilityWarnings(definitions)
+    for (const { message, file } of warnings) if (!known.has(message)) log.warn({ file }, message)
+    known = new Set(warnings.map(({ message }) => message))
   }
 }
 

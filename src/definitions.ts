@@ -1,9 +1,7 @@
-import { pathToFileURL } from 'node:url'
 import type { Config } from './config/config.ts'
-import { describeDefinition } from './define/definition.ts'
 import type { Definition } from './define/definition.ts'
 import { linkExtensions } from './extensions/link.ts'
-import { addFile, loadAllDefinitions } from './extensions/load.ts'
+import { addFile, loadAllDefinitions, namesInStack } from './extensions/load.ts'
 import type { LoadedDefinition } from './extensions/load.ts'
 import { REVISIONS } from './mcp/revisions.ts'
 import { createConfigurationResource } from './resources/_configuration.ts'
@@ -28,11 +26,6 @@ export function createDefinitionLoader () {
     addFile: (err: unknown): unknown => addFile(err, loaded),
 
     /** Names the definitions whose files are in the stack of what was thrown. */
-    namesInStack (thrown: unknown): string[] {
-      const stack = thrown instanceof Error ? String(thrown.stack) : ''
-      return loaded
-        .filter(({ file }) => [file, pathToFileURL(file).href].some((name) => stack.includes(`${name}:`)))
-        .map(({ definition }) => describeDefinition(definition))
-    }
+    namesInStack: (thrown: unknown): string[] => namesInStack(thrown, loaded)
   }
 }

@@ -4,6 +4,7 @@ import type { AppOptions } from './app.ts'
 import type { Environment } from './config/load.ts'
 import { createDefinitionLoader } from './definitions.ts'
 import { forbidExit } from './extensions/forbid-exit.ts'
+import { logUnhandledRejections } from './extensions/unhandled-rejections.ts'
 import { IDLE_MS } from './http/shutdown.ts'
 import { listen } from './listen.ts'
 import { createLogOutput } from './logging/output.ts'
@@ -31,11 +32,7 @@ export async function serve (
     const port = await listen(app)
     // The delay is the last resort, should closing hang; a second signal ends the process at once.
     const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS + LOG_DRAIN_MS
-    // A tool that does not await a promise must not end the calls of everyone else.
-    process.on('unhandledRejection', (err) => {
-      app.log.error({ err, definitions: definitions.namesInStack(err) }, 'A promise was rejected and nothing handled ' +
-        'it; the server continues. The code that made the promise must await it or catch its error')
-    })
+    logUnhandledRejections(app.log, definitions.namesInStack)
     closeWithGrace({ delay, logger: false, skip: ['unhandledRejection'] }, async ({ err, signal }) => {
       allowExit()
       if (err !== undefined) {

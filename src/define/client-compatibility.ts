@@ -12,7 +12,7 @@ const PORTABLE_NAME = /^[a-zA-Z0-9_-]{1,64}$/
 const TOP_LEVEL = ['oneOf', 'anyOf', 'allOf']
 const MAX_TOOLS = 200
 
-/** Finds what is known to break clients, for a warning at start. */
+/** Finds what is known to break clients, for a warning at start, and in development when a file is saved. */
 export function findCompatibilityWarnings (definitions: readonly Definition[]): CompatibilityWarning[] {
   const tools = definitions.filter((definition) => definition.kind === 'tool')
   const warnings = tools.flatMap((tool): CompatibilityWarning[] => {

@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DefinitionError, describeDefinition, isDefinition, recordFile } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { checkDeclaration } from './definition-schema.ts'
@@ -67,6 +67,18 @@ export function addFile (err: unknown, loaded: readonly LoadedDefinition[]): unk
   if (!(err instanceof DefinitionError)) return err
   const source = loaded.find(({ definition }) => definition === err.definition)
   return source === undefined ? err : cannotBeOffered(source.file, err)
+}
+
+/** Names the definitions whose files are in the stack of what was thrown. */
+export function namesInStack (thrown: unknown, loaded: readonly LoadedDefinition[]): string[] {
+  const stack = thrown instanceof Error ? String(thrown.stack) : ''
+  return loaded
+    // A reloaded file has a version in its URL.
+    .filter(({ file }) => {
+      const { href } = pathToFileURL(file)
+      return [`${file}:`, `${href}:`, `${href}?`].some((name) => stack.includes(name))
+    })
+    .map(({ definition }) => describeDefinition(definition))
 }
 
 async function loadModules (

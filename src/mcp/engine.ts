@@ -24,7 +24,7 @@ import { createPendingCalls } from './fast-path/pending-calls.ts'
 import type { HandedOverCall } from './fast-path/pending-calls.ts'
 import { createPlainResponses } from './fast-path/plain-response.ts'
 import type { TokenFor } from './handlers/context.ts'
-import { deleteNullParams, describeInvalidParams } from './handlers/request-params.ts'
+import { INVALID_PARAMS, deleteNullParams, describeInvalidParams } from './handlers/request-params.ts'
 import { createRequestStates } from './handlers/request-state.ts'
 import { createRunner } from './handlers/runner.ts'
 import { MODERN_REVISION } from './revisions.ts'
@@ -35,8 +35,6 @@ import { createEventStreams } from './streams/event-stream.ts'
 import type { EventStreamsOptions } from './streams/event-stream.ts'
 import { createSessionStreams } from './streams/session-streams.ts'
 import type { SessionStreamTimings } from './streams/session-streams.ts'
-
-const INVALID_PARAMS = -32602
 
 /**
  * The MCP engine: one HTTP request in, one response out, for both eras of the protocol on one endpoint.

@@ -186,6 +186,30 @@ t.test('so is one of a folder outside', async (t) => {
   t.same(await dev.ended, { code: 0, signal: null })
 })
 
+t.test('a mistake in a saved tool is named as in the server, and ends nothing', async (t) => {
+  const folder = await emptyFolder(t)
+  const file = join(folder, 'reckless.js')
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+  await writeFile(file, tool('reckless', "'fine'", 'seed-mcp-server'))
+  const dev = await startDev(t, DEV, folder, { SEED_EXTENSIONS: './reckless.js' })
+  const client = await connect(t, dev.url, 'legacy')
+
+  await writeFile(file, tool('reckless.exit', 'process.exit(3)', 'seed-mcp-server'))
+  await client.changed(1)
+  t.match(await line(dev, 'some clients refuse names'), { level: 40, msg: /^Tool "reckless\.exit"/, file })
+  t.match(await client.call('reckless.exit'), /^reckless\.exit failed/)
+  t.match(await line(dev, 'A handler failed'), { handler: 'reckless.exit', err: { message: /process\.exit\(\) was called/ } })
+
+  const floats = "((async () => { throw new Error('floated') })(), 'done')"
+  await writeFile(file, tool('reckless.exit', floats, 'seed-mcp-server'))
+  await line(dev, LOADED, 2)
+  t.equal(await client.call('reckless.exit'), 'done')
+  t.match(await line(dev, 'A promise was rejected'), { err: { message: 'floated' }, definitions: ['Tool "reckless.exit"'] })
+  t.equal((await dev.output()).split('some clients refuse names').length, 2, 'what is known is not repeated')
+  dev.child.kill('SIGINT')
+  t.same(await dev.ended, { code: 0, signal: null })
+})
+
 t.test('a broken extension stops the start', async (t) => {
   const folder = await emptyFolder(t)
   const dev = startProcess(

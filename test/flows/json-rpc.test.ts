@@ -68,6 +68,29 @@ t.test('a member that should be text and is not is refused, never an internal er
   t.same(seed.logs.filter(({ level }) => level >= 50), [], 'nothing is logged as an error')
 })
 
+t.test('a wrong request in a batch of 2025-03-26 is invalid params, and the others are answered', async (t) => {
+  const seed = await startSeed(t)
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const { headers } = await openSession(seed, token, '2025-03-26')
+  const request = (id: number, method: string, params: object) => ({ jsonrpc: '2.0', id, method, params })
+  const { status, body } = await postMcp(seed, {
+    headers,
+    body: JSON.stringify([
+      request(1, 'tools/call', { name: 7 }),
+      request(2, 'tools/call', { name: 'seed_ping', arguments: {} }),
+      request(3, 'resources/read', { uri: { toString: 1 } })
+    ])
+  }, token)
+  t.equal(status, 200)
+  const answers = new Map((body as Array<{ id: number }>).map((answer) => [answer.id, answer]))
+  t.equal(answers.size, 3)
+  for (const id of [1, 3]) t.match(answers.get(id), { error: { code: -32602, message: /^Invalid params: / } })
+  t.match(answers.get(2), { result: { structuredContent: Object } })
+  const wrong = JSON.stringify([request(1, 'tools/list', { cursor: 7 })])
+  t.match((await postMcp(seed, { headers, body: wrong }, token)).body, [{ id: 1, error: { code: -32602 } }])
+})
+
 t.test('a request target in absolute form is served by its path alone, whatever host it names', async (t) => {
   const seed = await startSeed(t)
   await ready(seed)

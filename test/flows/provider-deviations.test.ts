@@ -252,8 +252,8 @@ t.test('the log of an opaque access token in proxy mode names OIDC_RESOURCE and 
   const env = { OAUTH_MODE: 'proxy', OIDC_CLIENT_ID: 'seed-dev', OIDC_AUDIENCE: API }
   const seed = await startBroker(t, { env, provider })
   const client = await createPlainClient(seed.url)
-  t.match(await readTokens(await client.redeem(await client.walk())), { status: 500, error: 'server_error' })
-  t.match(await seed.logged(({ path, status }) => path === '/oauth/token' && status === 500), {
+  t.match(await readTokens(await client.redeem(await client.walk())), { status: 502, error: 'server_error' })
+  t.match(await seed.logged(({ path, status }) => path === '/oauth/token' && status === 502), {
     reason: /opaque .*OIDC_RESOURCE.*OAUTH_MODE=broker/
   })
 })

@@ -45,3 +45,22 @@ t.test('a result that throws when it is written is an error, and its call no lon
   const { body } = await postMcp(seed, modernRequest('tools/call', { name: 'works', arguments: {} }), token)
   t.match(body, { result: { content: [{ text: 'fine' }] } })
 })
+
+t.test('in a request that is not plain it is an error of the tool, at once, and the log names it', async (t) => {
+  const seed = await startSeed(t, { definitions, env: { CALLS_PER_PRINCIPAL: String(CALLS) } })
+  await ready(seed)
+  const token = await seed.provider.mint()
+  const session = await openSession(seed, token)
+  for (const name of ['now', 'later']) {
+    const params = { name, arguments: {}, unknown: true }
+    for (const sent of [modernRequest('tools/call', params), session.request('tools/call', params)]) {
+      for (let call = 0; call <= CALLS; call++) {
+        const { body } = await postMcp(seed, sent, token, AbortSignal.timeout(5_000))
+        t.match(body, { result: { isError: true, content: [{ text: /^\w+ failed; the server's log holds the reason/ }] } })
+      }
+    }
+    t.match(seed.logs.findLast(({ msg }) => msg === 'A handler failed'), { handler: name, err: { message: 'a secret' } })
+  }
+  const { body } = await postMcp(seed, modernRequest('tools/call', { name: 'works', arguments: {}, unknown: 1 }), token)
+  t.match(body, { result: { content: [{ text: 'fine' }] } })
+})

@@ -1,8 +1,9 @@
 import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
-import type { CallToolResult, Tool } from '@modelcontextprotocol/server'
+import type { CallToolResult, InputRequiredResult, Tool } from '@modelcontextprotocol/server'
 import { mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
-import type { RequestContext } from '../../define/context.ts'
+import type { RequestContext, RequestLog } from '../../define/context.ts'
+import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import { ToolError } from '../../define/tool.ts'
 import type { ToolDefinition, ToolProgress } from '../../define/tool.ts'
@@ -60,6 +61,21 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
       const tool = find(name, principal)
       if (tool === undefined) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`)
       return callTool(tool, input, context)
+    },
+
+    /**
+     * Returns a result whose structured content is a copy. The getters and toJSON of an author run here, where their
+     * failure can be answered: the SDK answers nothing when it cannot write a result.
+     */
+    copyForSending<Result extends CallToolResult | InputRequiredResult> (
+      name: string, result: Result, log: RequestLog
+    ): Result | CallToolResult {
+      if (!('structuredContent' in result)) return result
+      try {
+        return { ...result, structuredContent: copyJson(result.structuredContent) }
+      } catch (err) {
+        return errorResult(logFailure(err, name, tools.get(name)?.definition as Definition, log).message)
+      }
     }
   }
 }

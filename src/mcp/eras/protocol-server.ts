@@ -62,9 +62,12 @@ function handleTools (server: Server, caller: Caller, { catalog, runner, pageSiz
     return { tools: [...items], ...rest, ...listHint(caller, listing.isPublic) }
   })
 
-  server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) =>
-    await runner.run({ caller, context, method: 'tools/call', name, arguments: input }, async (run) =>
-      await catalog().tools.call(name, input, principal, run)))
+  server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) => {
+    const { tools } = catalog()
+    const result = await runner.run({ caller, context, method: 'tools/call', name, arguments: input }, async (run) =>
+      await tools.call(name, input, principal, run))
+    return tools.copyForSending(name, result, caller.log)
+  })
 }
 
 function handlePrompts (server: Server, caller: Caller, { catalog, runner, pageSize }: ProtocolServerOptions): void {

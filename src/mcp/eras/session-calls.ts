@@ -6,6 +6,7 @@ import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
 import { isInSession, requestKey } from '../fast-path/pending-calls.ts'
 import type { HandedOverCall, PendingCalls } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
+import { INVALID_PARAMS, describeInvalidParams } from '../handlers/request-params.ts'
 import type { Session } from '../sessions/session.ts'
 import type { CallStream } from '../streams/call-stream.ts'
 import type { SessionStreams } from '../streams/session-streams.ts'
@@ -114,7 +115,11 @@ export function createSessionCalls (options: SessionCallsOptions) {
       const keys = ids.map((id) => requestKey(session.digest, id))
       register({ stream, connection: connecting }, keys, releases)
       const connection = await connecting
-      for (const message of messages) connection.deliver(message)
+      for (const message of messages) {
+        const invalid = Array.isArray(body) ? describeInvalidParams(message, true) : undefined
+        if (invalid === undefined) connection.deliver(message)
+        else stream.respond({ jsonrpc: '2.0', id: message.id, error: { code: INVALID_PARAMS, message: invalid } })
+      }
       const answer = await stream.answer
       if (caller.failure !== undefined) throw caller.failure
       return answer

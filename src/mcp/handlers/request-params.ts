@@ -8,6 +8,9 @@ import { describeValidationError } from '../../json/validation-message.ts'
  * would report wrong ones as an internal error, with the validator's own text.
  */
 
+/** JSON-RPC 2.0 section 5.1. */
+export const INVALID_PARAMS = -32602
+
 const AnyObject = Type.Object({}, { additionalProperties: true })
 const List = Type.Object({ cursor: Type.Optional(Type.String()) })
 const Resource = Type.Object({ uri: Type.String() })
