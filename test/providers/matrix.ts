@@ -47,9 +47,13 @@ export function renderProvider ({ title, version }: Provider, results: Result[])
   ].join('\n')
 }
 
+/** Seed's, whose port differs from run to run. Providers have `localhost`. */
+const SEED_URL = /http:\/\/127\.0\.0\.1:\d+/
+
 function settingsOf ({ mode, env }: Configuration): string {
   return Object.entries({ OAUTH_MODE: mode, ...env })
-    .map(([name, value]) => `\`${name}=${/SECRET|KEY/.test(name) ? '…' : value}\``)
+    .map(([name, value]) =>
+      `\`${name}=${/SECRET|KEY|CLIENT_ID/.test(name) ? '…' : value.replace(SEED_URL, 'BASE_URL')}\``)
     .join(', ')
 }
 

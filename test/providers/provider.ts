@@ -104,3 +104,7 @@ export type Row = keyof typeof ROWS | (string & {})
 
 /** A registry gave nothing: the provider is left out, which fails the run if CI is set. */
 export class RegistryUnreachable extends Error {}
+
+/** Why current clients cannot use proxy mode at a provider that adds `iss` to its redirects. */
+export const ISS_LIMIT =
+  'the provider sends `iss` (RFC 9207), which the client compares with the issuer that it knows, Seed'
