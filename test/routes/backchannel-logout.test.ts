@@ -3,7 +3,7 @@ import { createBrowser } from '../support/browser.ts'
 import { SEED_SECRET, getTokens, post, redeem, refresh, register, signIn, startBroker } from '../support/broker.ts'
 import { isError } from '../support/oauth-error.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
-import type { TestSeed } from '../support/seed.ts'
+import type { LogLine, TestSeed } from '../support/seed.ts'
 
 /**
  * POST /oauth/backchannel-logout: the provider says that somebody logged out. The checks of logout tokens are tested in
@@ -195,6 +195,23 @@ t.test('proxy mode: a logout ends the access tokens issued so far, and a later s
   while ((await ping(seed.url, await signIn())).status !== 200) await new Promise((resolve) => setTimeout(resolve, 50))
   t.pass('a token issued later is accepted')
   t.equal((await ping(seed.url, await token({}))).status, 401, 'and one issued before, never seen here')
+})
+
+t.test('proxy mode: access tokens without sid end with a logout that names the person; a warning if it does not', async (t) => {
+  const seed = await startSeed(t, { env: { SEED_SECRET, TOKEN_CLOCK_SKEW_SECONDS: '1' } })
+  await ready(seed)
+  const token = await seed.provider.mint({ iat: Math.floor(Date.now() / 1_000) - 10 })
+  const logOut = async (claims: Record<string, unknown>) =>
+    (await seed.provider.backchannelLogout('ada', endpoint(seed), { claims: { sid: 'one', ...claims } })).status
+  t.equal(await logOut({ sub: undefined }), 200)
+  t.equal((await ping(seed.url, token)).status, 200)
+  const warned = ({ msg }: LogLine) => msg.startsWith('A back-channel logout names a session (sid) and no subject')
+  t.match(await seed.logged(warned), { level: 40, sid: 'one', msg: /OAUTH_MODE=broker/ })
+  t.notOk(seed.logs.some((line) => 'revoked' in line || 'ended' in line), 'nothing claims to have ended')
+
+  t.equal(await logOut({}), 200)
+  t.equal((await ping(seed.url, token)).status, 401)
+  t.equal(seed.logs.filter(warned).length, 1)
 })
 
 t.test('signing out and in again within the same second works', async (t) => {
