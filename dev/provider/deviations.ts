@@ -21,7 +21,7 @@ export function createDeviations (state: ProviderState) {
     }
     const location = new URL(ctx.response.get('location'), issuer)
     if (location.searchParams.has('iss')) {
-      if (quirks.issParameter) location.searchParams.set('iss', tokenIssuer(state))
+      if (quirks.issParameter || quirks.unpromisedIss) location.searchParams.set('iss', tokenIssuer(state))
       else location.searchParams.delete('iss')
       ctx.set('location', location.href)
     }

@@ -40,6 +40,8 @@ export interface Quirks {
   emailVerified: boolean
   /** Sends and advertises the `iss` authorization response parameter (RFC 9207). */
   issParameter: boolean
+  /** glewlwyd: sends `iss` and does not advertise it. */
+  unpromisedIss: boolean
   /** Refuses `openid` requests without a `nonce`, in the code flow too. */
   requireNonce: boolean
   /** ID tokens carry the claims of their scopes; when false, only userinfo does. */
@@ -133,6 +135,7 @@ export const QUIRKS: Quirks = {
   missingGroups: false,
   emailVerified: true,
   issParameter: false,
+  unpromisedIss: false,
   requireNonce: true,
   idTokenClaims: true,
   noRevocation: false,

@@ -35,6 +35,9 @@ export interface TokenClientOptions extends ClientCredentials {
 
 export type TokenClient = ReturnType<typeof createTokenClient>
 
+const UNPROMISED_ISS = 'The provider adds "iss" (RFC 9207) to its redirects, which its discovery document does not ' +
+  'say. That is fine here; OAUTH_MODE=proxy would fail with current MCP clients (TypeScript SDK v2, mcp-remote, AI SDK)'
+
 /**
  * Seed as an OAuth client of the provider. oauth4webapi makes the requests. The responses are read here, because
  * providers report errors in many ways, and their texts must not reach a client.
@@ -50,6 +53,7 @@ export function createTokenClient (options: TokenClientOptions) {
   }
   const tokenAuthentication = createClientAuthentication(options, log)
 
+  let unpromisedIssLogged = false
   const deadTokens = createDeadTokenCheck(
     async (parameters) => await sendTokenRequest('refresh_token', parameters), log)
 
@@ -59,6 +63,12 @@ export function createTokenClient (options: TokenClientOptions) {
     return await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
       await sendToProvider(tokenEndpoint, async (http) =>
         await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http)))
+  }
+
+  function logUnpromisedIss (): void {
+    if (unpromisedIssLogged) return
+    unpromisedIssLogged = true
+    log.info({ issuer: provider().issuer }, UNPROMISED_ISS)
   }
 
   async function requestToken (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
@@ -96,6 +106,7 @@ export function createTokenClient (options: TokenClientOptions) {
 
     /** Reads the provider's redirect to /oauth/callback. */
     readCallback (parameters: CallbackParameters): CallbackResult {
+      if (parameters.iss !== undefined && !provider().sendsIss) logUnpromisedIss()
       const result = readCallback(parameters, clientId, provider())
       if ('error' in result && result.error.code === 'server_error') {
         log.warn({ reason: result.error.detail, scopes: upstreamScopes(preset, scopes, provider().scopes).join(' ') },

@@ -257,3 +257,12 @@ t.test('the log of an opaque access token in proxy mode names OIDC_RESOURCE and 
     reason: /opaque .*OIDC_RESOURCE.*OAUTH_MODE=broker/
   })
 })
+
+t.test('an iss that the provider sends without promising it is logged once, as proxy mode would fail', async (t) => {
+  const seed = await startBroker(t, { provider: { quirks: { unpromisedIss: true } } })
+  await getTokens(seed)
+  await getTokens(seed)
+  const lines = seed.logs.filter(({ msg }) => msg.startsWith('The provider adds "iss"'))
+  t.match(lines, [{ level: 30, msg: /OAUTH_MODE=proxy .*SDK v2, mcp-remote, AI SDK/ }])
+  t.equal(lines.length, 1)
+})

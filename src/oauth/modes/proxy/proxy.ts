@@ -31,8 +31,9 @@ export interface ProxyOptions {
   now?: () => number
 }
 
-const ONLY_SESSION = 'A back-channel logout names a session (sid) and no subject (sub): access tokens without this sid ' +
-  'stay valid until they expire. Let the provider send sub too, or put sid into access tokens, or use OAUTH_MODE=broker'
+const ONLY_SESSION = 'A back-channel logout names a session (sid) and no subject (sub): access tokens without ' +
+  'this sid stay valid until they expire. Let the provider send sub too, or put sid into access tokens, ' +
+  'or use OAUTH_MODE=broker'
 
 /** OAUTH_MODE=proxy: the provider issues the tokens, and Seed forwards what a person has allowed here. */
 export function createProxy (options: ProxyOptions): Mode {
