@@ -3,9 +3,10 @@ import type { CreateRateLimitOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { LimitError } from '../src/errors/http-error.ts'
+import { limitConnections } from '../src/http/connection-limit.ts'
 import { createRateLimitStore } from '../src/http/rate-limit-store.ts'
 import type { LimitByKey } from '../src/http/rate-limit-store.ts'
-import { clientAddressKey } from '../src/net/addresses.ts'
+import { clientAddressKey, createAddressMatcher } from '../src/net/addresses.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,9 +49,10 @@ const MINUTE_SECONDS = 60
 /** Times OAUTH_LIMIT_PER_ADDRESS. */
 const REFUSED_FACTOR = 5
 
-/** Shares rate limits, by @fastify/rate-limit. */
+/** Limits connections, and shares rate limits, by @fastify/rate-limit. */
 async function rateLimit (app: FastifyInstance): Promise<void> {
-  const { perAddress } = app.config.oauth.limits
+  const { config: { oauth: { limits: { perAddress } }, maxConnections, trustProxy }, log } = app
+  limitConnections(app.server, { max: maxConnections, isProxy: createAddressMatcher(trustProxy), log })
   await app.register(fastifyRateLimit, {
     global: false,
     store: createRateLimitStore(app.store),

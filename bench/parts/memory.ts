@@ -173,6 +173,7 @@ async function withSeed (
       SESSIONS_PER_PRINCIPAL: '1000000',
       SESSIONS_TOTAL: '1000001',
       STREAMS_PER_PRINCIPAL: '1000000',
+      CONNECTIONS_TOTAL: '1000000',
       ...(redis !== undefined && { REDIS_URL: redis.url })
     }, { script: SEED_SCRIPT, core: pinning.server })
     try {

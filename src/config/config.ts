@@ -21,6 +21,7 @@ export function toConfig (env: Env) {
     /** The resource identifier of the MCP endpoint (RFC 8707): the `resource` of every document and challenge. */
     resource: `${baseUrl}/mcp`,
     trustProxy: parseList(env.TRUST_PROXY),
+    maxConnections: env.CONNECTIONS_TOTAL,
     allowedHosts: parseList(env.ALLOWED_HOSTS.toLowerCase()),
     corsExtraOrigins: parseList(env.CORS_EXTRA_ORIGINS),
     logLevel: env.LOG_LEVEL,

@@ -91,7 +91,8 @@ export const EnvSchema = Type.Object({
   MCP_LIMIT_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 600 }),
   MCP_LIMIT_REFUSED: Type.Integer({ minimum: 1, default: 60 }),
   CALLS_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 32 }),
-  STREAMS_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 64 })
+  STREAMS_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 64 }),
+  CONNECTIONS_TOTAL: Type.Integer({ minimum: 4, default: 10000 })
 }, { additionalProperties: false })
 
 /** The settings, coerced and with their defaults. */

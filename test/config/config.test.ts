@@ -12,6 +12,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     host: 'localhost',
     baseUrl: 'http://localhost:3000',
     resource: 'http://localhost:3000/mcp',
+    maxConnections: 10_000,
     trustProxy: [],
     allowedHosts: [],
     corsExtraOrigins: [],
@@ -146,6 +147,7 @@ t.test('every setting is read', async (t) => {
     MCP_LIMIT_REFUSED: '11',
     CALLS_PER_PRINCIPAL: '12',
     STREAMS_PER_PRINCIPAL: '13',
+    CONNECTIONS_TOTAL: '15',
     SCOPE_HIERARCHY: 'tickets:admin > tickets:write, tickets:write>tickets:read',
     SEED_EXTENSIONS: '/extensions, @acme/seed-tools',
     LIST_PAGE_SIZE: '14'
@@ -157,6 +159,7 @@ t.test('every setting is read', async (t) => {
     resource: 'https://seed.example.com/mcp',
     trustProxy: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'],
     allowedHosts: ['seed.internal:8080', 'seed'],
+    maxConnections: 15,
     corsExtraOrigins: ['https://claude.ai', 'http://localhost:6274'],
     logLevel: 'debug',
     shutdown: { delaySeconds: 15, graceSeconds: 0 },

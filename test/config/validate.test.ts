@@ -55,6 +55,7 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['DCR_CLIENT_TTL', ['59', '0', '-1'], 'must be at least 60'],
   ['DCR_LIMIT_PER_ADDRESS', ['0'], 'must be at least 1'],
   ['DCR_LIMIT_TOTAL', ['0'], 'must be at least 1'],
+  ['CONNECTIONS_TOTAL', ['3'], 'must be at least 4'],
   ['OIDC_AUDIENCE', ['a'.repeat(513)], 'must have at most 512 characters'],
   ['OIDC_CLIENT_ID', ['a'.repeat(513)], 'must have at most 512 characters'],
   ['BASE_URL', [
