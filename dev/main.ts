@@ -89,6 +89,10 @@ function welcome (mcpUrl: string, issuer: string, users: Array<{ login: string, 
 
     claude mcp add --transport http seed ${mcpUrl}
 
-  then start claude, type /mcp, and choose "seed" to sign in. Ctrl-C stops everything.
+  then start claude, type /mcp, and choose "seed" to sign in. An access token for curl (docs/first-steps.md):
+
+    TOKEN=$(npm run --silent seed -- token ${mcpUrl})
+
+  Ctrl-C stops everything.
 `
 }
