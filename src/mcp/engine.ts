@@ -16,6 +16,7 @@ import { createCluster } from './cluster/cluster.ts'
 import { createLegacy } from './eras/legacy.ts'
 import type { LegacyOptions } from './eras/legacy.ts'
 import { createModern } from './eras/modern.ts'
+import { createOpenSubscriptions } from './eras/open-subscriptions.ts'
 import { createProtocolServers } from './eras/protocol-server.ts'
 import { errorResponse, jsonResponse } from './exchange.ts'
 import type { CallLimits, McpRequest, McpResponse } from './exchange.ts'
@@ -130,7 +131,9 @@ export function createEngine (options: EngineOptions): Engine {
     return policy === undefined || policies.isAllowed(policy, principal)
   }
   const legacy = createLegacy({ cluster, sessions, streams, servers, clientRequests, pendingCalls, limits, canRead })
-  const modern = createModern({ servers, catalog, eventStreams, bus: changes.bus, limits, onerror })
+  const openSubscriptions = createOpenSubscriptions(canRead)
+  const bus = changes.bus
+  const modern = createModern({ servers, catalog, eventStreams, bus, limits, openSubscriptions, onerror })
   const fastPath = createFastPath({
     catalog,
     runner,
@@ -171,6 +174,7 @@ export function createEngine (options: EngineOptions): Engine {
   return {
     handle (request) {
       if (request.method === 'POST') {
+        openSubscriptions.check(request.principal)
         const response = fastPath.respond(request)
         if (response === undefined) return post(request)
         return isPromise(response) ? response.then((plain) => plain ?? post(request)) : response

@@ -89,3 +89,67 @@ t.test('a stream sends no updates of resources that the token that opened it may
   await publish()
   t.same([await nextUpdate(), await nextUpdate()], [NEWS, NEWS])
 })
+
+/** A `subscriptions/listen` of 2026-07-28. @returns the next message; undefined when the stream has ended */
+async function listen (t: Test, seed: TestSeed, token: string, uris: string[]) {
+  const controller = new AbortController()
+  t.teardown(() => { controller.abort() })
+  const notifications = { toolsListChanged: true, resourceSubscriptions: uris }
+  const { body, headers } = modernRequest('subscriptions/listen', { notifications }, 'listen')
+  const response = await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    body,
+    headers: {
+      'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${token}`, ...headers
+    },
+    signal: controller.signal
+  })
+  const chunks = response.body!.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]()
+  let text = ''
+  return {
+    until: async (part: string): Promise<boolean> => {
+      while (!text.includes(part)) {
+        const { done, value } = await chunks.next()
+        if (done === true) return false
+        text += value
+      }
+      text = ''
+      return true
+    }
+  }
+}
+
+t.test('in 2026-07-28 a subscription ends when its client sends a newer token without the right', async (t) => {
+  const seed = await startSeed(t, { definitions })
+  await ready(seed)
+  const send = async (token: string, name = 'publish') =>
+    await postMcp(seed, modernRequest('tools/call', { name, arguments: {} }), token)
+  const member = await seed.provider.mint({ groups: ['payroll'] })
+  const former = await seed.provider.mint({ groups: [] })
+  const older = await seed.provider.mint({ groups: [], iat: Math.floor(Date.now() / 1_000) - 20 })
+  const payroll = await listen(t, seed, member, [PAYROLL, NEWS])
+  const news = await listen(t, seed, member, [NEWS])
+
+  await send(member)
+  t.ok(await payroll.until(PAYROLL))
+  await send(older)
+  t.ok(await payroll.until(PAYROLL), 'an older token of the client says nothing about today')
+  await send(former)
+  t.notOk(await payroll.until('never sent'), 'a newer one does: the stream has ended')
+  t.ok(await news.until(NEWS), 'what it may still read goes on')
+
+  const again = await listen(t, seed, former, [PAYROLL, NEWS])
+  await send(member)
+  t.ok(await again.until(NEWS))
+  t.ok(await news.until(NEWS))
+})
+
+t.test('in 2026-07-28 a subscription ends with its token', async (t) => {
+  const seed = await startSeed(t, { definitions, env: { TOKEN_CLOCK_SKEW_SECONDS: '0' } })
+  await ready(seed)
+  const now = Math.floor(Date.now() / 1_000)
+  const token = await seed.provider.mint({ groups: ['payroll'], iat: now, exp: now + 2 })
+  const stream = await listen(t, seed, token, [PAYROLL])
+  t.notOk(await stream.until('never sent'))
+  t.ok(Date.now() >= (now + 2) * 1_000)
+})

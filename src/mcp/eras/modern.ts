@@ -8,6 +8,7 @@ import type { HandedOverCall } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
 import { subscribedUris } from '../step-up-challenge.ts'
 import type { EventStreams } from '../streams/event-stream.ts'
+import type { OpenSubscriptions } from './open-subscriptions.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 
 export interface ModernOptions {
@@ -18,6 +19,7 @@ export interface ModernOptions {
   /** Feeds the SDK's subscriptions. */
   bus: ServerEventBus
   limits: CallLimits
+  openSubscriptions: Pick<OpenSubscriptions, 'add'>
   onerror (error: Error): void
 }
 
@@ -34,7 +36,8 @@ interface UnknownMessage {
 export type Modern = ReturnType<typeof createModern>
 
 /** Revision 2026-07-28, in which each request stands alone. The SDK's handler answers it. */
-export function createModern ({ servers, catalog, eventStreams, bus, limits, onerror }: ModernOptions) {
+export function createModern (options: ModernOptions) {
+  const { servers, catalog, eventStreams, bus, limits, openSubscriptions, onerror } = options
   const calls = createHandler()
   // Subscriptions stay open for hours. Their own handler lets them end first when the server shuts down.
   const subscriptions = createHandler()
@@ -88,8 +91,9 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
   }
 
   /** Relays a stream of the SDK. A client that disconnects, or does not read, cancels the call. */
-  function relayStream (response: Response, caller: Caller, onEnd: () => void): McpResponse {
+  function relayStream (response: Response, caller: Caller, uris: readonly string[], onEnd: () => void): McpResponse {
     const stream = eventStreams.open()
+    openSubscriptions.add(stream, uris, caller.principal)
     caller.untilReady = () => stream.untilReady()
     const reader = response.body!.getReader()
     stream.onEnd(() => { reader.cancel().catch(onerror) })
@@ -114,8 +118,9 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
       // A call that runs already may fail this: its tool may have been reloaded.
       const mismatch = refuseHeaderMismatch(request)
       if (mismatch !== undefined) return mismatch
+      const parsedBody = withoutHiddenResources(request)
       const response = await (isSubscription ? subscriptions : calls).fetch(fetchRequest, {
-        parsedBody: withoutHiddenResources(request),
+        parsedBody,
         authInfo: toAuthInfo(caller)
       })
       if (caller.failure !== undefined) throw caller.failure
@@ -123,7 +128,8 @@ export function createModern ({ servers, catalog, eventStreams, bus, limits, one
       if (!isStream) return await toMcpResponse(response)
       if (!acceptsStream) return await lastEvent(response)
       isStreaming = true
-      return relayStream(response, caller, release)
+      const uris = isSubscription ? subscribedUris((parsedBody as UnknownMessage).params) : []
+      return relayStream(response, caller, uris, release)
     } finally {
       if (!isStreaming) release()
     }
