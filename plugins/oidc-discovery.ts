@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { fetchJson } from '../src/net/fetch.ts'
+import { createProviderContact } from '../src/provider/contact.ts'
+import type { ProviderContact } from '../src/provider/contact.ts'
 import { createProviderDiscovery } from '../src/provider/discovery.ts'
 import type { ProviderDiscovery } from '../src/provider/discovery.ts'
 import { createJwks } from '../src/provider/jwks.ts'
@@ -13,6 +15,7 @@ declare module 'fastify' {
     /** The company's OpenID provider; only with AUTH_REQUIRED. */
     oidc: {
       provider: ProviderDiscovery
+      contact: ProviderContact
       jwks: Jwks
       /** Seed as a client of the provider's endpoints. */
       tokenClient: TokenClient
@@ -30,9 +33,11 @@ export interface DiscoveryTimings {
 async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: DiscoveryTimings): Promise<void> {
   const { oidc } = app.config
   const keysChangedListeners: Array<() => void> = []
+  const contact = createProviderContact()
+  const fetchFromProvider: typeof fetchJson = async (url) => await contact.watch(async () => await fetchJson(url))
   const provider = createProviderDiscovery({
     ...oidc,
-    fetchJson,
+    fetchJson: fetchFromProvider,
     log: app.log,
     onReady () {
       jwks.start()
@@ -41,15 +46,16 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
   })
   const jwks = createJwks({
     jwksUri: () => provider.metadata().jwksUri,
-    fetchJson,
+    fetchJson: fetchFromProvider,
     log: app.log,
     onChange () { for (const notify of keysChangedListeners) notify() },
     forcedRefreshMs: forcedKeyRefreshMs
   })
   app.decorate('oidc', {
     provider,
+    contact,
     jwks,
-    tokenClient: createTokenClient({ ...oidc, provider: provider.metadata, log: app.log }),
+    tokenClient: createTokenClient({ ...oidc, provider: provider.metadata, contact, log: app.log }),
     onKeysChanged (listener) { keysChangedListeners.push(listener) }
   })
   app.addHook('onReady', async () => { provider.start() })
@@ -61,12 +67,19 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
 
 function logSignIn (app: FastifyInstance): void {
   const { config: { oauth, oidc }, oidc: { provider }, log } = app
-  const { codeChallengeMethods, revocationEndpoint, sendsIss } = provider.metadata()
+  const { codeChallengeMethods, idTokenAlgorithms, revocationEndpoint, sendsIss } = provider.metadata()
   log.info({ mode: oauth.mode, preset: oidc.preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
   if (codeChallengeMethods?.includes('S256') === false) {
     log.error({ issuer: oidc.issuer, codeChallengeMethods }, 'The provider does not list S256 in its ' +
       'code_challenge_methods_supported: it may refuse every sign-in, as clients and Seed send S256, or ignore the ' +
       'challenge and redeem a stolen authorization code. Switch PKCE with S256 on for this client at the provider')
+  }
+  if (oauth.mode === 'broker' && idTokenAlgorithms?.some((name) => oidc.algorithms.includes(name)) === false) {
+    const isSymmetric = idTokenAlgorithms.every((name) => /^(HS|none)/.test(name))
+    log.error({ issuer: oidc.issuer, idTokenAlgorithms }, 'The provider lists no algorithm for ID tokens ' +
+      '(id_token_signing_alg_values_supported) that is accepted here: sign-ins will fail. ' + (isSymmetric
+      ? 'Let it sign the ID tokens of this client with RS256 or ES256: symmetric algorithms are never accepted'
+      : 'Add one of them to OIDC_ALGORITHMS'))
   }
   warnAboutScopes(app)
   if (revocationEndpoint === undefined) {

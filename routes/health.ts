@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Static } from 'typebox'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { isLocalRequest } from '../src/http/local-request.ts'
 import { ErrorSchema } from '../src/schemas/common.ts'
-import { HealthSchema, ReadinessSchema } from '../src/schemas/health.ts'
+import { HealthSchema, PartSchema, ReadinessSchema } from '../src/schemas/health.ts'
 
 export interface HealthRouteOptions {
   /** The dependencies of this server, by name. */
@@ -11,10 +12,10 @@ export interface HealthRouteOptions {
 }
 
 export interface HealthPart {
-  /** Rejects with the reason if the part cannot be used. */
-  check: () => Promise<void>
-  /** True if the server is useless without this part. Without any other part it is degraded. */
-  vital: boolean
+  /** Resolves with details for probes on this machine. Rejects with the reason if the part cannot be used. */
+  check: () => Promise<{ lastContact?: string | undefined } | void>
+  /** Whether the server is useless without this part. Without any other part it is degraded. */
+  isVital: () => boolean
 }
 
 /**
@@ -47,17 +48,15 @@ const healthRoutes: FastifyPluginAsyncTypebox<HealthRouteOptions> = async (app, 
     const states = await Promise.all(Object.entries(parts).map(async ([name, { check }]) =>
       [name, await stateOf(check, showReasons)] as const))
     const failing = states.flatMap(([name, { status }]) => status === 'ok' ? [] : parts[name]!)
-    const status = failing.length === 0 ? 'ready' : failing.some(({ vital }) => vital) ? 'not ready' : 'degraded'
+    const status = failing.length === 0 ? 'ready' : failing.some(({ isVital }) => isVital()) ? 'not ready' : 'degraded'
     return reply.code(status === 'not ready' ? 503 : 200).send({ status, parts: Object.fromEntries(states) })
   })
 }
 
-async function stateOf (
-  check: HealthPart['check'], showReason: boolean
-): Promise<{ status: 'ok' | 'failing', reason?: string }> {
+async function stateOf (check: HealthPart['check'], showReason: boolean): Promise<Static<typeof PartSchema>> {
   try {
-    await check()
-    return { status: 'ok' }
+    const details = await check()
+    return showReason ? { status: 'ok', ...details } as Static<typeof PartSchema> : { status: 'ok' }
   } catch (err) {
     return showReason ? { status: 'failing', reason: (err as Error).message } : { status: 'failing' }
   }

@@ -44,6 +44,9 @@ function changeDiscovery ({ path, query }: Context, document: Record<string, unk
   if (quirks.refuseOfflineAccess) {
     document['scopes_supported'] = SCOPES.filter((scope) => scope !== 'offline_access')
   }
+  if (quirks.idTokenAlgorithms !== undefined) {
+    document['id_token_signing_alg_values_supported'] = quirks.idTokenAlgorithms
+  }
   if (quirks.noRevocation || quirks.unlistedRevocation) delete document['revocation_endpoint']
 }
 

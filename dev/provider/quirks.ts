@@ -117,6 +117,8 @@ export interface Quirks {
 
   /** django-oauth-toolkit: the discovery document's URL has a slash at its end; the usual one redirects there. */
   discoveryWithSlash: boolean
+  /** LemonLDAP::NG: `id_token_signing_alg_values_supported` lists these. */
+  idTokenAlgorithms: string[] | undefined
   /** LemonLDAP::NG: the userinfo response is a signed JWT. */
   signedUserinfo: boolean
   /** LemonLDAP::NG: a person's only group comes as a string. */
@@ -164,6 +166,7 @@ export const QUIRKS: Quirks = {
   refuseOtherAuthMethod: undefined,
   assertionAudience: undefined,
   discoveryWithSlash: false,
+  idTokenAlgorithms: undefined,
   signedUserinfo: false,
   singleGroupAsString: false,
   deadRefreshToken: undefined,

@@ -3,6 +3,7 @@ import { createKeyring } from '../crypto/keyring.ts'
 import type { Log } from '../logging/log.ts'
 import { fetchJson } from '../net/fetch.ts'
 import { createGrants } from '../oauth/modes/broker/grants.ts'
+import { createProviderContact } from '../provider/contact.ts'
 import { createProviderDiscovery } from '../provider/discovery.ts'
 import { createTokenClient } from '../provider/token-client.ts'
 import { openRedisClient } from '../store/redis-client.ts'
@@ -82,7 +83,9 @@ async function revokeGrants (config: Config, options: RevokeOptions, store: Stor
       store,
       keyring: createKeyring(config.secrets.current, config.secrets.previous),
       revocations: createRevocations(store, markTtlSeconds(config.token.maxLifetimeSeconds)),
-      upstream: createTokenClient({ ...config.oidc, provider: provider.metadata, log }),
+      upstream: createTokenClient({
+        ...config.oidc, provider: provider.metadata, contact: createProviderContact(), log
+      }),
       log
     })
     if (grantId !== undefined) {

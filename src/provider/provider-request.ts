@@ -2,6 +2,7 @@ import * as oauth from 'oauth4webapi'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch } from '../net/fetch.ts'
+import type { ProviderContact } from './contact.ts'
 
 const TIMEOUT_MS = 10_000
 
@@ -13,13 +14,13 @@ interface HttpOptions {
 
 /** Sends a request of oauth4webapi through `boundedFetch`. @throws OAuthError temporarily_unavailable */
 export async function sendToProvider (
-  endpoint: string, request: (http: HttpOptions) => Promise<Response>
+  endpoint: string, contact: Pick<ProviderContact, 'watch'>, request: (http: HttpOptions) => Promise<Response>
 ): Promise<Response> {
   try {
-    return await request({
+    return await contact.watch(async () => await request({
       [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
       [oauth.customFetch]: fetchWithinLimits
-    })
+    }))
   } catch (err) {
     throw new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
       detail: (err as Error).message,

@@ -13,6 +13,7 @@ import type { ClientCredentials } from './client-authentication.ts'
 import { createDeadTokenCheck } from './dead-refresh-token.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
+import type { ProviderContact } from './contact.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { describeTokenError, endedGrant, readTokenResponse } from './token-response.ts'
 import type { UpstreamTokens } from './token-response.ts'
@@ -24,6 +25,7 @@ export interface TokenClientOptions extends ClientCredentials {
   provider: () => ProviderMetadata
   preset: Preset
   clientId: string
+  contact: Pick<ProviderContact, 'watch'>
   /** OIDC_AUDIENCE, for presets that send it. */
   audience: string
   /** OIDC_RESOURCE */
@@ -45,7 +47,7 @@ const UNPROMISED_ISS = 'The provider adds "iss" (RFC 9207) to its redirects, whi
  * All methods throw ProviderUnavailableError before discovery, and OAuthError when the provider fails or refuses.
  */
 export function createTokenClient (options: TokenClientOptions) {
-  const { provider, preset, clientId, audience, resource, scopes, log } = options
+  const { provider, preset, clientId, contact, audience, resource, scopes, log } = options
   const client: oauth.Client = { client_id: clientId }
   const apiParameters = {
     ...(preset.sendsAudience && audience !== '' && { audience }),
@@ -61,7 +63,7 @@ export function createTokenClient (options: TokenClientOptions) {
     const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
     const server = { issuer, token_endpoint: tokenEndpoint }
     return await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
-      await sendToProvider(tokenEndpoint, async (http) =>
+      await sendToProvider(tokenEndpoint, contact, async (http) =>
         await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http)))
   }
 
@@ -141,7 +143,7 @@ export function createTokenClient (options: TokenClientOptions) {
       const { issuer, userinfoEndpoint } = provider()
       if (userinfoEndpoint === undefined || !preset.usesUserinfo) return undefined
       const server = { issuer, userinfo_endpoint: userinfoEndpoint }
-      const response = await sendToProvider(userinfoEndpoint, async (http) =>
+      const response = await sendToProvider(userinfoEndpoint, contact, async (http) =>
         await oauth.userInfoRequest(server, client, accessToken, http))
       return await readUserinfo(response, subject, verify)
     },

@@ -4,6 +4,7 @@ import type { Log } from '../logging/log.ts'
 import { parseJsonObject } from '../net/fetch.ts'
 import { createClientAuthentication, settingsOf } from './client-authentication.ts'
 import type { ClientCredentials } from './client-authentication.ts'
+import type { ProviderContact } from './contact.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { describeError } from './error-text.ts'
 import { sendToProvider } from './provider-request.ts'
@@ -12,12 +13,13 @@ export interface TokenRevocationOptions extends ClientCredentials {
   /** @throws ProviderUnavailableError */
   provider: () => ProviderMetadata
   clientId: string
+  contact: Pick<ProviderContact, 'watch'>
   log: Pick<Log, 'info' | 'warn'>
 }
 
 /** Revokes tokens at the provider (RFC 7009). */
 export function createTokenRevocation (options: TokenRevocationOptions) {
-  const { provider, clientId, log } = options
+  const { provider, clientId, contact, log } = options
   const client: oauth.Client = { client_id: clientId }
   const authentication = createClientAuthentication(options, log)
 
@@ -27,7 +29,7 @@ export function createTokenRevocation (options: TokenRevocationOptions) {
     const server = { issuer, token_endpoint: tokenEndpoint, revocation_endpoint: revocationEndpoint }
     const additionalParameters = { token_type_hint: hint }
     const response = await authentication.send(methods, async (authenticate) =>
-      await sendToProvider(revocationEndpoint, async (http) =>
+      await sendToProvider(revocationEndpoint, contact, async (http) =>
         await oauth.revocationRequest(server, client, authenticate, token, { ...http, additionalParameters })))
     if (response.status === 200) return true
     // RFC 7009 section 2.2.1: many providers cannot revoke JWT access tokens, and a retry would not help.

@@ -266,3 +266,14 @@ t.test('an iss that the provider sends without promising it is logged once, as p
   t.match(lines, [{ level: 30, msg: /OAUTH_MODE=proxy .*SDK v2, mcp-remote, AI SDK/ }])
   t.equal(lines.length, 1)
 })
+
+for (const [algorithms, remedy] of [
+  [['none', 'HS256', 'HS512'], /RS256 or ES256: symmetric algorithms are never accepted/],
+  [['ES512'], /Add one of them to OIDC_ALGORITHMS/]
+] as const) {
+  t.test(`ID tokens signed with ${algorithms.join(', ')} only are an error at start that says what to change`, async (t) => {
+    const seed = await startBroker(t, { provider: { quirks: { idTokenAlgorithms: [...algorithms] } } })
+    const found = ({ msg }: { msg: string }) => msg.startsWith('The provider lists no algorithm for ID tokens')
+    t.match(await seed.logged(found), { level: 50, msg: remedy, idTokenAlgorithms: algorithms })
+  })
+}

@@ -74,11 +74,11 @@ t.test('in broker mode', async (t) => {
     const [one, other] = [await signedIn(client), await signedIn(client)]
     const grant = one.refresh_token!.split('.')[0]!
     t.match(await first.output(), `"grant":"${grant}"`)
-    t.same(await runCommand(['revoke', '--grant', grant], env), { code: 0, output: 'One grant has ended\n' })
+    t.match(await runCommand(['revoke', '--grant', grant], env), { code: 0, output: 'One grant has ended\n' })
     t.equal((await ping(first.url, one.access_token)).status, 401)
     t.equal((await ping(first.url, other.access_token)).status, 200)
     t.match(await runCommand(['revoke', '--grant', grant], env), { code: 0, output: /^No such grant/ })
-    t.same(await runCommand(['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
+    t.match(await runCommand(['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
     t.match(await runCommand(['revoke', '--grant', '-starts-with-a-dash'], env), { code: 0, output: /^No such grant/ })
   })
 

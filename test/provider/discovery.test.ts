@@ -98,6 +98,7 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     tokenEndpointAuthMethods: ['client_secret_basic', 'none'],
     revocationEndpointAuthMethods: ['client_secret_basic', 'none'],
     codeChallengeMethods: undefined,
+    idTokenAlgorithms: undefined,
     sendsIss: true
   })
   t.strictSame(state, {

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { findPreset } from '../../src/provider-presets/find-preset.ts'
+import { createProviderContact } from '../../src/provider/contact.ts'
 import { createTokenClient } from '../../src/provider/token-client.ts'
 import type { TokenClient, TokenClientOptions } from '../../src/provider/token-client.ts'
 
@@ -10,6 +11,7 @@ function listing (scopes: string[] | undefined, options: Partial<TokenClientOpti
     provider: () => ({ issuer: 'https://idp.example', tokenEndpoint: 'https://idp.example/token', scopes }) as never,
     preset: findPreset('generic', ''),
     clientId: 'seed',
+    contact: createProviderContact(),
     clientSecret: undefined,
     clientKey: undefined,
     clientKeyId: undefined,

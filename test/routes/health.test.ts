@@ -22,9 +22,9 @@ t.test('readiness names each part', async (t) => {
   const response = await fetch(`${seed.url}/health/ready`)
   t.equal(response.status, 200)
   t.equal(response.headers.get('cache-control'), 'no-store')
-  t.same(await response.json(), {
+  t.match(await response.json(), {
     status: 'ready',
-    parts: { store: { status: 'ok' }, provider: { status: 'ok' }, keys: { status: 'ok' } }
+    parts: { store: { status: 'ok' }, provider: { status: 'ok', lastContact: /^20.+Z$/ }, keys: { status: 'ok' } }
   })
 })
 
@@ -89,11 +89,11 @@ t.test('without the store readiness is degraded: what needs no store is served',
   )
   const response = await fetch(`${storeless.url}/health/ready`)
   t.equal(response.headers.get('cache-control'), 'no-store')
-  t.same(await response.json(), {
+  t.match(await response.json(), {
     status: 'degraded',
     parts: {
       store: { status: 'failing', reason: 'The store (REDIS_URL) does not answer' },
-      provider: { status: 'ok' },
+      provider: { status: 'ok', lastContact: String },
       keys: { status: 'ok' }
     }
   })
@@ -181,3 +181,25 @@ t.test('health and unknown paths are limited by address, without the store', asy
   t.same(await statuses('/nothing', 6), [...Array(5).fill(404), 429])
   t.equal((await app.inject({ url: '/health', remoteAddress: '192.0.2.9' })).statusCode, 200, 'other addresses are not')
 })
+
+for (const mode of ['broker', 'proxy']) {
+  t.test(`readiness is degraded while the provider does not answer after the start, and recovers (${mode})`, async (t) => {
+    const broken = await startSeed(t, { env: { OAUTH_MODE: mode } })
+    await ready(broken)
+    const readiness = async () => {
+      const response = await fetch(`${broken.url}/health/ready`)
+      return { code: response.status, ...await response.json() as { status: string, parts: Record<string, object> } }
+    }
+    const token = await broken.provider.mint()
+    await broken.provider.stop()
+    const request = broken.app.oidc.tokenClient.requestTokens('refresh_token', { refresh_token: 'x' })
+    await t.rejects(request, { code: 'temporarily_unavailable' })
+    t.match(await readiness(), {
+      code: 200, status: 'degraded', parts: { provider: { status: 'failing', reason: /cannot be reached/ }, keys: { status: 'ok' } }
+    })
+    if (mode === 'proxy') t.equal((await ping(broken.url, token)).status, 200)
+    await broken.provider.start()
+    await t.rejects(broken.app.oidc.tokenClient.requestTokens('refresh_token', { refresh_token: 'x' }))
+    t.match(await readiness(), { code: 200, status: 'ready', parts: { provider: { status: 'ok' } } })
+  })
+}
