@@ -19,6 +19,7 @@ export function createDeviations (state: ProviderState) {
     if (ctx.path === '/token' && typeof body?.['scope'] === 'string') {
       await changeTokens(ctx, body, body['scope'], state)
     }
+    if (quirks.refreshWithoutIdToken && ctx.oidc?.params?.['grant_type'] === 'refresh_token') delete body?.['id_token']
     const location = new URL(ctx.response.get('location'), issuer)
     if (location.searchParams.has('iss')) {
       if (quirks.issParameter || quirks.unpromisedIss) location.searchParams.set('iss', tokenIssuer(state))

@@ -46,6 +46,8 @@ export interface Quirks {
   requireNonce: boolean
   /** ID tokens carry the claims of their scopes; when false, only userinfo does. */
   idTokenClaims: boolean
+  /** glewlwyd: no ID token in the response to a refresh. */
+  refreshWithoutIdToken: boolean
   /** No revocation endpoint: discovery names none, and its path answers 404. */
   noRevocation: boolean
   /** django-oauth-toolkit: discovery does not list the revocation endpoint that there is. */
@@ -140,6 +142,7 @@ export const QUIRKS: Quirks = {
   unpromisedIss: false,
   requireNonce: true,
   idTokenClaims: true,
+  refreshWithoutIdToken: false,
   noRevocation: false,
   unlistedRevocation: false,
   delegation: 'token-exchange',

@@ -199,6 +199,19 @@ t.test('claims of a signed userinfo response are used, and only with a valid sig
   }
 })
 
+t.test('who has left every group is refused at the next refresh, where userinfo then lists no groups', async (t) => {
+  const seed = await startBroker(t, {
+    env: { OIDC_SCOPES: 'openid email groups', ACCESS_GROUPS: 'engineering' },
+    provider: { quirks: { idTokenClaims: false, refreshWithoutIdToken: true } }
+  })
+  const client = await createPlainClient(seed.url)
+  const first = await signedIn(client)
+  const second = await readTokens(await client.refresh(first.refresh_token!))
+  t.equal(second.status, 200)
+  seed.provider.quirks.missingGroups = true
+  t.match(await readTokens(await client.refresh(second.refresh_token!)), { status: 400, error: 'invalid_grant' })
+})
+
 t.test('a provider that issues no refresh token is named once, with OIDC_SCOPES', async (t) => {
   const seed = await startBroker(t, { provider: { quirks: { noRefreshToken: true } } })
   for (const attempt of ['first', 'second']) t.ok((await getTokens(seed)).accessToken, attempt)

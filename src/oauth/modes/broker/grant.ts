@@ -17,6 +17,8 @@ export const GrantSchema = Type.Object({
   scope: Type.String(),
   /** The provider's claims about the person, for access rules and access tokens. */
   claims: Type.Record(Type.String(), Type.Unknown()),
+  /** Names of those that userinfo returned. Grants of earlier versions do not have them. */
+  userinfoClaims: Type.Optional(Type.Array(Type.String())),
   /** The session at the provider, for back-channel logout. */
   sid: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** Whether the client gets refresh tokens. */

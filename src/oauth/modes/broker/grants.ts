@@ -11,7 +11,8 @@ import { createRefreshTokens } from './refresh-token-format.ts'
 import { createSealedTokens } from './sealed-tokens.ts'
 
 export interface NewGrant extends Pick<
-  Grant, 'clientId' | 'clientKind' | 'clientAuthMethod' | 'subject' | 'scope' | 'claims' | 'refreshes'
+  Grant,
+  'clientId' | 'clientKind' | 'clientAuthMethod' | 'subject' | 'scope' | 'claims' | 'userinfoClaims' | 'refreshes'
 > {
   sid: string | undefined
   upstream: StoredTokens

@@ -6,11 +6,14 @@ import type { TokenClient } from '../../../provider/token-client.ts'
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
 import { checkAccess } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
+import type { Grant } from './grant.ts'
 
-/** The person who signed in: the claims of the ID token and of userinfo. */
-export interface Identity {
+/** The claims of the ID token and of userinfo. */
+export type PersonClaims = Pick<Grant, 'claims' | 'userinfoClaims'>
+
+/** The person who signed in. */
+export interface Identity extends PersonClaims {
   subject: string
-  claims: Record<string, unknown>
   /** The session at the provider. */
   sid: string | undefined
 }
@@ -45,10 +48,11 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
    * @param fallback claims that are known from before
    */
   async function userinfo (
-    accessToken: string, subject: string, fallback: Record<string, unknown> | undefined
-  ): Promise<Record<string, unknown> | undefined> {
+    accessToken: string, subject: string, fallback: PersonClaims
+  ): Promise<PersonClaims> {
     try {
-      return await upstream.userinfo(accessToken, subject, verifyUserinfo)
+      const claims = withoutProtocolClaims(await upstream.userinfo(accessToken, subject, verifyUserinfo) ?? {})
+      return { claims, userinfoClaims: Object.keys(claims) }
     } catch (err) {
       if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
       const reason = err.detail ?? err.message
@@ -66,20 +70,21 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
         })
       }
       const idToken = await verifyIdToken(tokens.idToken, expected)
-      const more = await userinfo(tokens.accessToken, idToken.sub, undefined)
-      const claims = withoutProtocolClaims({ ...more, ...idToken })
+      const more = await userinfo(tokens.accessToken, idToken.sub, { claims: {}, userinfoClaims: [] })
+      const claims = { ...more.claims, ...withoutProtocolClaims(idToken) }
       checkAccess(claims, access)
       const { sub: subject, sid } = idToken
-      return { subject, claims, sid: typeof sid === 'string' ? sid : undefined }
+      return { ...more, subject, claims, sid: typeof sid === 'string' ? sid : undefined }
     },
 
     /**
-     * Returns the claims after a refresh. Previous claims are kept only if the provider returned none, or userinfo
-     * failed.
+     * Returns the claims after a refresh. Previous claims are kept only if userinfo failed, or if they came from an ID
+     * token and the provider returned none this time (OpenID Connect Core 1.0 section 12.2). What userinfo returned
+     * before and no longer returns is gone, such as the groups of a person who is in none.
      */
     async refreshIdentity (
-      tokens: UpstreamTokens, subject: string, previous: Record<string, unknown>
-    ): Promise<Record<string, unknown>> {
+      tokens: UpstreamTokens, subject: string, previous: PersonClaims
+    ): Promise<PersonClaims> {
       const idToken = tokens.idToken === undefined ? undefined : await verifyIdToken(tokens.idToken)
       if (idToken !== undefined && idToken.sub !== subject) {
         throw new OAuthError('invalid_grant', 'The identity provider ended the sign-in: sign in again', {
@@ -88,14 +93,18 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
       }
       const more = await userinfo(tokens.accessToken, subject, previous)
       const claims = idToken === undefined
-        ? { ...previous, ...withoutProtocolClaims(more ?? {}) }
-        : withoutProtocolClaims({ ...more, ...idToken })
+        ? { ...without(previous.claims, previous.userinfoClaims ?? []), ...more.claims }
+        : { ...more.claims, ...withoutProtocolClaims(idToken) }
       checkAccess(claims, access)
-      return claims
+      return { ...more, claims }
     }
   }
 }
 
 function withoutProtocolClaims (claims: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(claims).filter(([name]) => !PROTOCOL_CLAIMS.includes(name)))
+  return without(claims, PROTOCOL_CLAIMS)
+}
+
+function without (claims: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(claims).filter(([name]) => !names.includes(name)))
 }

@@ -73,15 +73,13 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       code: upstreamCode, redirect_uri: callbackUri, code_verifier: codeVerifier
     })
     const maxAgeSeconds = request.maxAge === undefined ? undefined : Number(request.maxAge)
-    const { subject, claims, sid } = await identity.identify(tokens, { nonce, maxAgeSeconds })
+    const person = await identity.identify(tokens, { nonce, maxAgeSeconds })
     return await grants.create({
       clientId: request.client.id,
       clientKind: request.client.kind,
       clientAuthMethod: request.client.authMethod,
-      subject,
+      ...person,
       scope: request.scopes.join(' '),
-      claims,
-      sid,
       refreshes: request.client.refreshes,
       upstream: toStoredTokens(tokens, Date.now())
     })

@@ -87,8 +87,8 @@ export function createUpstreamRefresh (options: UpstreamRefreshOptions) {
         const kept = { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken }
         sealed = grants.seal(grant.id, toStoredTokens(kept, now()))
         unsaved.set(grant.id, { record, upstream: sealed })
-        const claims = await identity.refreshIdentity(tokens, grant.subject, grant.claims)
-        return { ...grant, claims, upstream: sealed }
+        const claims = await identity.refreshIdentity(tokens, grant.subject, grant)
+        return { ...grant, ...claims, upstream: sealed }
       } catch (err) {
         const failure = await endGrantIfRefused(err, grant)
         // The response was unusable, but its refresh token may be the only good one: keep it for the next attempt.

@@ -65,13 +65,16 @@ t.test('the ID token overrides userinfo, and claims about the token are left out
   t.same(await identify(tokens('id'), EXPECTED), {
     subject: 'ada',
     sid: 'session',
-    claims: { name: 'of the ID token', email: 'ada@example.com' }
+    claims: { name: 'of the ID token', email: 'ada@example.com' },
+    userinfoClaims: ['name', 'email']
   })
 })
 
 t.test('ignores a session id that is not a string', async (t) => {
   const { identify } = makeReader({ sid: 7 }, undefined)
-  t.same(await identify(tokens('id'), EXPECTED), { subject: 'ada', sid: undefined, claims: {} })
+  t.same(await identify(tokens('id'), EXPECTED), {
+    subject: 'ada', sid: undefined, claims: {}, userinfoClaims: []
+  })
 })
 
 t.test('without a valid ID token nobody signed in', async (t) => {
@@ -98,8 +101,11 @@ t.test('after a refresh the current claims count, and missing ones are gone', as
   const again = async (
     idToken: string | undefined,
     claims: Record<string, unknown>,
-    userinfo: Record<string, unknown> | undefined | Error
-  ) => await makeReader(claims, userinfo).refreshIdentity(tokens(idToken), 'ada', KNOWN)
+    userinfo: Record<string, unknown> | undefined | Error,
+    userinfoClaims?: string[]
+  ) => (await makeReader(claims, userinfo)
+    .refreshIdentity(tokens(idToken), 'ada', { claims: KNOWN, ...(userinfoClaims !== undefined && { userinfoClaims }) }))
+    .claims
   t.same(await again('id', { name: 'Ada King' }, undefined), { name: 'Ada King' }, 'an ID token: the groups are gone')
   t.same(await again('id', { name: 'Ada King' }, { sub: 'ada', groups: [] }), { name: 'Ada King', groups: [] }, 'both')
   t.same(
@@ -107,6 +113,17 @@ t.test('after a refresh the current claims count, and missing ones are gone', as
     { name: 'Ada', groups: [] },
     'userinfo alone changes what it tells'
   )
+  t.same(
+    await again(undefined, {}, { sub: 'ada', name: 'Ada King' }, ['name', 'groups']),
+    { name: 'Ada King' },
+    'userinfo no longer tells the groups: they are gone'
+  )
+  t.same(
+    await again(undefined, {}, { sub: 'ada' }, ['name']),
+    { groups: ['engineering'] },
+    'the groups came from the ID token, which is not there to say anything else'
+  )
+  t.same(await again(undefined, {}, new ProviderUnavailableError('away'), ['name', 'groups']), KNOWN, 'userinfo fails')
   t.same(await again(undefined, {}, undefined), KNOWN, 'neither: nothing is known to have changed')
   t.same(await again(undefined, {}, new ProviderUnavailableError('away')), KNOWN)
   t.same(
@@ -117,11 +134,11 @@ t.test('after a refresh the current claims count, and missing ones are gone', as
 })
 
 t.test('after a refresh an ID token of another subject ends the grant, an invalid one does not', async (t) => {
-  await t.rejects(makeReader({}, {}).refreshIdentity(tokens('id'), 'bob', KNOWN), {
+  await t.rejects(makeReader({}, {}).refreshIdentity(tokens('id'), 'bob', { claims: KNOWN }), {
     name: 'OAuthError',
     code: 'invalid_grant'
   })
-  await t.rejects(makeReader(new IdTokenError('expired'), {}).refreshIdentity(tokens('id'), 'ada', KNOWN), IdTokenError)
+  await t.rejects(makeReader(new IdTokenError('expired'), {}).refreshIdentity(tokens('id'), 'ada', { claims: KNOWN }), IdTokenError)
 })
 
 t.test('a person whom an access rule refuses is refused, at sign-in and at a refresh', async (t) => {
@@ -130,5 +147,5 @@ t.test('a person whom an access rule refuses is refused, at sign-in and at a ref
     groups: ['engineering']
   })
   await t.rejects(makeReader({}, undefined, access).identify(tokens('id'), EXPECTED), AccessDeniedError)
-  await t.rejects(makeReader({}, undefined, access).refreshIdentity(tokens('id'), 'ada', KNOWN), AccessDeniedError)
+  await t.rejects(makeReader({}, undefined, access).refreshIdentity(tokens('id'), 'ada', { claims: KNOWN }), AccessDeniedError)
 })
