@@ -7,6 +7,7 @@ import { emptyFolder, startCommand } from '../support/process.ts'
 import { PLAIN_REDIRECT_URI } from '../support/sign-in.ts'
 import { BETTER_AUTH } from './better-auth.ts'
 import type { RealClient } from './client.ts'
+import { GLEWLWYD } from './glewlwyd.ts'
 import { renderProvider, writeSection } from './matrix.ts'
 import type { Result } from './matrix.ts'
 import { RegistryUnreachable } from './provider.ts'
@@ -15,7 +16,7 @@ import { runScenario } from './scenario.ts'
 import { SDK_CLIENTS } from './sdk-clients.ts'
 
 /** `npm run providers`: see README.md. */
-const PROVIDERS: Provider[] = [BETTER_AUTH]
+const PROVIDERS: Provider[] = [BETTER_AUTH, GLEWLWYD]
 const CLIENTS: RealClient[] = [...SDK_CLIENTS]
 
 const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')

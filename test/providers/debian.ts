@@ -1,0 +1,14 @@
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { RegistryUnreachable } from './provider.ts'
+
+/** Packages of Debian are no part of the cache: `.ci/run` installs them. @throws RegistryUnreachable */
+export async function expectPackage (program: string, packages: string): Promise<void> {
+  try {
+    await access(program, constants.X_OK)
+  } catch (err) {
+    throw new RegistryUnreachable(`${program} is missing; as root: apt-get install --no-install-recommends ${packages}`, {
+      cause: err
+    })
+  }
+}
