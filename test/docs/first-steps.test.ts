@@ -61,8 +61,6 @@ async function startBash (t: Test, mode: string) {
   for (const name of ['package.json', 'dev', 'src', 'plugins', 'routes', 'node_modules']) {
     await symlink(join(ROOT, name), join(folder, name))
   }
-  // Without the hooks that tap puts there: a dozen short programs of Node run here.
-  const { NODE_OPTIONS, ...env } = process.env
   const localize = (code: string): string => code.replaceAll('localhost:3000', `localhost:${port}`)
     .replaceAll('localhost%3A3000', `localhost%3A${port}`)
 
@@ -70,7 +68,10 @@ async function startBash (t: Test, mode: string) {
   async function run (code: string, input: string): Promise<string> {
     const script = `if [ -e variables ]; then . ./variables; fi\n${localize(code)}\n` +
       'declare -p $(compgen -v | grep -E "^[A-Z_]+$" | grep -vE "^(BASH.*|EUID|PPID|SHELLOPTS|UID|_)$") > variables'
-    const bash = spawn('bash', ['-c', script], { cwd: folder, env, stdio: ['pipe', 'pipe', 'pipe'] })
+    // Without the hooks that tap puts into NODE_OPTIONS: a dozen short programs of Node run here.
+    const bash = spawn('env', ['-u', 'NODE_OPTIONS', 'bash', '-c', script], {
+      cwd: folder, stdio: ['pipe', 'pipe', 'pipe']
+    })
     bash.stdin.end(input)
     let visit: Promise<unknown> | undefined
     let errors = ''
