@@ -134,6 +134,8 @@ t.test('in 2026-07-28 a subscription ends when its client sends a newer token wi
   t.ok(await payroll.until(PAYROLL))
   await send(older)
   t.ok(await payroll.until(PAYROLL), 'an older token of the client says nothing about today')
+  await send(await seed.provider.mint({ sub: 'bob', groups: [] }))
+  t.ok(await payroll.until(PAYROLL), 'nor does that of somebody else')
   await send(former)
   t.notOk(await payroll.until('never sent'), 'a newer one does: the stream has ended')
   t.ok(await news.until(NEWS), 'what it may still read goes on')

@@ -39,9 +39,9 @@ export function isSelfContainedId (clientId: string): boolean {
   return FORM.test(clientId)
 }
 
-/** Returns the registration in a client id; undefined if it has none, or none that was issued here. */
+/** Returns the registration in a client id of this form; undefined for one that was not issued here. */
 export function readSelfContainedId (keyring: Keyring, clientId: string): RegisteredClient | undefined {
-  const [, keyId = '', content = '', mac = ''] = FORM.exec(clientId) ?? []
+  const [keyId, content, mac] = clientId.slice(REGISTERED_PREFIX.length).split('.') as [string, string, string]
   const expected = macOf(keyring, keyId, content)
   if (expected === undefined || !timingSafeEquals(mac, expected)) return undefined
   const client = parseJson(registration, Buffer.from(content, 'base64url').toString())

@@ -138,7 +138,8 @@ t.test('a client id that was not issued here is unknown', async (t) => {
     `seed-${keyId}.${content}.${mac.split('').reverse().join('')}`,
     `seed-${keyId}.${content}.${mac.slice(1)}`,
     `seed-.${content}.${mac}`,
-    foreign
+    foreign,
+    `seed-${keyId}.e30.${createKeyring('a secret', undefined).mac(keyId, 'client-id:e30')!.slice(0, 22)}`
   ]) {
     t.equal(await registrations.find(other), undefined, other)
     await registrations.keepRecord(other)
