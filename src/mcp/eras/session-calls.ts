@@ -8,6 +8,7 @@ import type { HandedOverCall, PendingCalls } from '../fast-path/pending-calls.ts
 import type { Caller } from '../handlers/caller.ts'
 import { INVALID_PARAMS, describeInvalidParams } from '../handlers/request-params.ts'
 import type { Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { CallStream } from '../streams/call-stream.ts'
 import type { SessionStreams } from '../streams/session-streams.ts'
 import type { ProtocolServers } from './protocol-server.ts'
@@ -16,6 +17,7 @@ import type { SessionConnection } from './session-transport.ts'
 
 export interface SessionCallsOptions {
   cluster: Cluster
+  sessions: Pick<Sessions, 'hold'>
   streams: SessionStreams
   servers: ProtocolServers
   clientRequests: ClientRequests
@@ -34,7 +36,7 @@ export type SessionCalls = ReturnType<typeof createSessionCalls>
 
 /** The requests of sessions that run at this replica. A cancellation may arrive at any other. */
 export function createSessionCalls (options: SessionCallsOptions) {
-  const { cluster, streams, servers, clientRequests, pendingCalls, limits } = options
+  const { cluster, sessions, streams, servers, clientRequests, pendingCalls, limits } = options
   const { replicas, runInBackground } = cluster
   const byRequest = new Map<string, RunningPost>()
   const byStream = new Map<string, RunningPost>()
@@ -109,6 +111,7 @@ export function createSessionCalls (options: SessionCallsOptions) {
       }
       const caller: Caller = call?.caller ?? { principal, log, session }
       const releases = call === undefined ? beginCalls(messages, request) : [call.release]
+      releases.push(sessions.hold(session))
       const stream = streams.openCall({ session, requests: ids, isBatch: Array.isArray(body), acceptsStream })
       const connecting = connectToSession(servers.create(caller), { session, stream, clientRequests })
       caller.untilReady = async () => { await stream.untilReady() }

@@ -4,34 +4,33 @@ import { TooManySessionsError, sessionsKey } from './session.ts'
 import type { Session, SessionOptions } from './session.ts'
 import type { SessionRecords } from './session-records.ts'
 
-/** A caller at their limit loses a session that was unused for this long, rather than being locked out. */
-const STALE_MS = 30 * 60_000
-
 export interface SessionQuotaOptions {
   store: Store
   records: SessionRecords
   limits: Pick<SessionOptions, 'maxPerPrincipal' | 'maxTotal'>
+  isInUse (digest: string): boolean
   removeSession (digest: string, countedIn: string): Promise<unknown>
-  /** Milliseconds since the epoch. */
-  now (): number
 }
 
 export type SessionQuota = ReturnType<typeof createSessionQuota>
 
 /** The limits on open sessions: per caller, with all their clients, and in total. */
-export function createSessionQuota ({ store, records, limits, removeSession, now }: SessionQuotaOptions) {
+export function createSessionQuota ({ store, records, limits, isInUse, removeSession }: SessionQuotaOptions) {
   const { maxPerPrincipal, maxTotal } = limits
 
-  /** Removes sessions whose record is lost, and the one that was unused the longest if it is stale. */
+  /**
+   * Removes sessions whose record is lost, and the one that was unused the longest. Many clients never end theirs, and
+   * one that is still wanted is begun again by its client, at the price of one request.
+   */
   async function makeRoom (countedIn: string): Promise<void> {
     const digests = await store.members(countedIn)
     const found = await Promise.all(digests.map(records.read))
     for (const [index, record] of found.entries()) {
       if (record === undefined) await removeSession(digests[index]!, countedIn)
     }
-    const sessions = found.flatMap((record) => record?.session ?? [])
-    const [oldest] = sessions.sort((a, b) => a.lastSeenAt - b.lastSeenAt)
-    if (oldest !== undefined && oldest.lastSeenAt < now() - STALE_MS) await removeSession(oldest.digest, countedIn)
+    const idle = found.flatMap((record) => record?.session ?? []).filter(({ digest }) => !isInUse(digest))
+    const [oldest] = idle.sort((a, b) => a.lastSeenAt - b.lastSeenAt || a.createdAt - b.createdAt)
+    if (oldest !== undefined) await removeSession(oldest.digest, countedIn)
   }
 
   return {

@@ -5,6 +5,7 @@ import { createSessionQuota } from './session-quota.ts'
 import { createSessionRecords } from './session-records.ts'
 import type { SessionRecord } from './session-records.ts'
 import { createSessionSettings } from './session-settings.ts'
+import { createSessionsInUse } from './sessions-in-use.ts'
 import { SessionNotFoundError, sessionsKey } from './session.ts'
 import type { ClientDescription, Session, SessionOptions, SessionRef } from './session.ts'
 
@@ -23,7 +24,17 @@ export type Sessions = ReturnType<typeof createSessions>
 export function createSessions ({ store, replicas }: Cluster, options: SessionOptions, now: () => number = Date.now) {
   const records = createSessionRecords(store, options, now)
   const cache = createSessionCache(Math.min(CACHE_MS, records.renewSeconds * 500), options.maxAgeSeconds, now)
-  const quota = createSessionQuota({ store, records, limits: options, removeSession, now })
+  const inUse = createSessionsInUse()
+  const quota = createSessionQuota({
+    store,
+    records,
+    limits: options,
+    isInUse: inUse.has,
+    async removeSession (sessionDigest, countedIn) {
+      await removeSession(sessionDigest, countedIn)
+      replicas.send({ kind: 'session-ended', session: sessionDigest })
+    }
+  })
 
   replicas.onMessage((message) => {
     switch (message.kind) {
@@ -114,6 +125,9 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
     async renew (session: SessionRef): Promise<Session> {
       return await recordUse(await records.get(session.digest))
     },
+
+    /** Marks a session as one with an open stream or a running call here. @returns a function that ends this use */
+    hold: inUse.hold,
 
     /** Ends a session, and its streams at all replicas. @throws as `use` */
     async end (id: string, principalKey: string): Promise<void> {

@@ -22,7 +22,7 @@ export interface StandaloneStreamsOptions {
   cluster: Cluster
   eventStreams: EventStreams
   changes: ChangeLog
-  sessions: Pick<Sessions, 'renew' | 'subscriptions'>
+  sessions: Pick<Sessions, 'renew' | 'subscriptions' | 'hold'>
   /** Interval in which an open stream counts as a use of its session. */
   renewMs?: number | undefined
   /** Interval of reading again for streams whose last read failed. */
@@ -50,6 +50,7 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
   const all = new Set<StandaloneStream>()
   const bySession = new Map<string, readonly StandaloneStream[]>()
   const behind = new Set<StandaloneStream>()
+  const releases = new Map<StandaloneStream, () => void>()
   const slicer = createTimeSlicer()
   const services = { cluster, changes, sessions, behind, onEnd: remove }
 
@@ -59,11 +60,14 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
 
   function add (stream: StandaloneStream): void {
     all.add(stream)
+    releases.set(stream, sessions.hold({ digest: stream.session }))
     bySession.set(stream.session, [...streamsOf(stream.session), stream])
   }
 
   function remove (stream: StandaloneStream): void {
     all.delete(stream)
+    releases.get(stream)?.()
+    releases.delete(stream)
     behind.delete(stream)
     const others = streamsOf(stream.session).filter((other) => other !== stream)
     if (others.length > 0) bySession.set(stream.session, others)

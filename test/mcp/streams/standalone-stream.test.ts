@@ -187,7 +187,7 @@ function replica (t: Test, store: TestStore, {
   const cluster = createCluster(store, log)
   const streams = createEventStreams({ onCutOff: () => {} })
   const changes = createChangeLog(cluster, log)
-  const sessions = { renew, subscriptions: async () => new Set<string>() }
+  const sessions = { renew, hold: () => () => {}, subscriptions: async () => new Set<string>() }
   const standalone = createStandaloneStreams({ cluster, eventStreams: streams, changes, sessions, renewMs, pollMs })
   t.teardown(async () => {
     standalone.endAll()
