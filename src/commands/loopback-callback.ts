@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** Where a native client waits for its authorization response (RFC 8252 section 7.3). */
+/** The address at which a native client waits for its authorization response (RFC 8252 section 7.3). */
 export interface LoopbackCallback {
-  /** As it is registered and requested, with the port. */
+  /** The address with its port, for registration and authorization request. */
   redirectUri: string
   /**
    * Waits for a request to the redirect URI with this state. Any other is refused and changes nothing: whatever page

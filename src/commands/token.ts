@@ -66,7 +66,7 @@ function parse (args: readonly string[]): TokenOptions {
   if (!(timeoutSeconds > 0 && timeoutSeconds <= 86_400)) throw new UsageError('--timeout is a number of seconds')
   const redirectUri = toUrl('--redirect-uri', values['redirect-uri'] ?? 'http://127.0.0.1/callback')
   if (redirectUri.protocol !== 'http:' || !isLoopbackHost(redirectUri.hostname)) {
-    throw new UsageError('--redirect-uri must be an http address of this machine, such as http://localhost:8080/callback')
+    throw new UsageError('--redirect-uri must be an http address of this machine: http://localhost:8080/callback')
   }
   return {
     url: url === undefined ? undefined : endpointOf(url),

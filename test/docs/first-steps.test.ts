@@ -96,7 +96,9 @@ async function startBash (t: Test, mode: string) {
  */
 function compare (t: Test, output: string, shown: string, place: string): void {
   const [actual, expected] = [splitJson(output), splitJson(shown)]
-  for (const line of expected.lines) t.ok(actual.lines.some((candidate) => matches(line, candidate)), `${place}: ${line}`)
+  for (const line of expected.lines) {
+    t.ok(actual.lines.some((candidate) => matches(line, candidate)), `${place}: ${line}`)
+  }
   const wrong = expected.json === undefined ? [] : differences(expected.json, actual.json, '')
   t.same(wrong, [], `${place}: JSON`)
 }
@@ -113,7 +115,7 @@ function matches (pattern: string, value: string): boolean {
   return new RegExp(`^${source}$`).test(value)
 }
 
-/** What differs, by path. */
+/** Lists the differences, by path. */
 function differences (expected: unknown, actual: unknown, path: string): string[] {
   if (expected === '…') return actual === undefined ? [`${path} is missing`] : []
   if (typeof expected === 'string' && typeof actual === 'string' && matches(expected, actual)) return []
