@@ -15,7 +15,7 @@ export interface MetadataDocumentsOptions {
   enabled: boolean
   /** CIMD_PROBE_URL: the document of a real client. CIMD_HOSTS and the limits do not apply to it. */
   probeUrl: string
-  /** CIMD_HOSTS, with the port unless it is 443; empty means all hosts. */
+  /** CIMD_HOSTS, with the port unless it is 443; empty means all hosts, at port 443. */
   allowedHosts: readonly string[]
   /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
@@ -89,8 +89,9 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
     })
   }
 
-  function isAllowedHost ({ host }: URL): boolean {
-    return allowedHosts.length === 0 || allowedHosts.includes(host)
+  /** Without CIMD_HOSTS any host, but port 443 only: others would tell strangers what listens there. */
+  function isAllowedHost ({ host, port }: URL): boolean {
+    return allowedHosts.length === 0 ? port === '' : allowedHosts.includes(host)
   }
 
   /** Begins the fetches of a client's document and of its key set. */

@@ -113,7 +113,6 @@ t.test('a client id that is not an https URL with a path, in normal form, is ref
   t.strictSame(fetched, [])
   for (const id of [
     'https://client.example/x?version=1',
-    'https://client.example:8443/x',
     'https://client.example/x/',
     `https://client.example/${'a'.repeat(2_025)}`
   ]) {
@@ -419,6 +418,18 @@ t.test('a thousand documents are cached, and the least recently used go first', 
   t.strictSame(fetched, [url(0), url(1)])
 })
 
+t.test('a stranger cannot find out which other ports than 443 are open at a host', async (t) => {
+  const { documents, responses, fetched } = createFixture(t)
+  const id = 'https://client.example:22/x'
+  const refused = invalid('Client metadata documents of this host are not accepted here (CIMD_HOSTS)')
+  await t.rejects(documents.find(id), refused)
+  const signing = 'https://client.example/signing'
+  const method = { token_endpoint_auth_method: 'private_key_jwt', jwks_uri: 'https://client.example:22/keys' }
+  responses.set(signing, json(document(signing, method)))
+  await t.rejects(documents.find(signing), unusable('its jwks_uri is at client.example:22, which CIMD_HOSTS does not list'))
+  t.strictSame(fetched, [signing])
+})
+
 t.test('only documents of listed hosts, if hosts are listed', async (t) => {
   const { documents, responses, fetched } = createFixture(t, { allowedHosts: ['client.example', 'other.example:8443'] })
   const refused = { ...invalid('Client metadata documents of this host are not accepted here (CIMD_HOSTS)') }
@@ -494,7 +505,7 @@ t.test('over the wire: documents, redirects, sizes, and addresses that are not p
     fetchDocument: createPublicFetcher({ lookup, isAllowed: () => true, ca: cert }),
     enabled: true,
     probeUrl: `${base}/good`,
-    allowedHosts: [],
+    allowedHosts: [new URL(base).host],
     redirectUriSchemes: [],
     log: { info: (_fields, message) => { t.fail(message) }, warn: (_fields, message) => { t.fail(message) } }
   })
