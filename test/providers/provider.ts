@@ -1,4 +1,5 @@
 import type { TestProcess } from '../support/process.ts'
+import type { PlainClient, TokenAnswer } from '../support/sign-in.ts'
 
 /** An OpenID provider that is installed, started and configured through its own interfaces. One file exports one. */
 export interface Provider {
@@ -55,16 +56,30 @@ export interface RunningProvider {
   logOut? (): Promise<void>
   /** Takes the person out of `person.group`. @returns what undoes it */
   removeFromGroup? (): Promise<() => Promise<void>>
-  /** Further checks of this provider alone, by the name of their row. They run last. */
+  /** Further checks of this provider alone, by the name of their row. They run last, in every configuration. */
   checks?: Record<string, (seed: SeedUnderTest) => Promise<void>>
   stop (): Promise<void>
 }
 
-/** The server in the checks of a provider. */
+/** The server in the checks of a provider, and a client by plain HTTP. */
 export interface SeedUnderTest {
   url: string
   configuration: Configuration
+  /** Everything that the server has logged. */
   output (): Promise<string>
+  /** Registers a client and signs the person in. */
+  signIn (): Promise<SignedIn>
+  /** Rejects unless the answer is tokens. */
+  refresh (signedIn: SignedIn): Promise<SignedIn>
+  /** Rejects unless a refresh is answered with `invalid_grant`. */
+  expectDeadRefreshToken (signedIn: SignedIn): Promise<void>
+  /** Calls a tool without arguments. */
+  call (tokens: TokenAnswer, tool?: string): Promise<{ status: number, body: unknown }>
+}
+
+export interface SignedIn {
+  client: PlainClient
+  tokens: TokenAnswer
 }
 
 export interface Configuration {
@@ -72,8 +87,12 @@ export interface Configuration {
   name: string
   /** OAUTH_MODE */
   mode: 'broker' | 'proxy'
-  /** The other settings of Seed beyond BASE_URL, PORT and SEED_SECRET. */
+  /** The other settings of Seed beyond BASE_URL and SEED_SECRET; OIDC_ISSUER if it is not `issuer`. */
   env: Record<string, string>
+  /** How `whoami` differs here. */
+  person?: Person
+  /** Tools of the provider's checks: SEED_EXTENSIONS, not shown among the settings. */
+  extensions?: string
   /** Why a row cannot work: it is not run, and the matrix has "–" with this reason. */
   limits?: Partial<Record<Row, string>>
 }

@@ -8,6 +8,7 @@ import { PLAIN_REDIRECT_URI } from '../support/sign-in.ts'
 import { BETTER_AUTH } from './better-auth.ts'
 import type { RealClient } from './client.ts'
 import { GLEWLWYD } from './glewlwyd.ts'
+import { KEYCLOAK } from './keycloak.ts'
 import { renderProvider, writeSection } from './matrix.ts'
 import type { Result } from './matrix.ts'
 import { RegistryUnreachable } from './provider.ts'
@@ -16,7 +17,11 @@ import { runScenario } from './scenario.ts'
 import { SDK_CLIENTS } from './sdk-clients.ts'
 
 /** `npm run providers`: see README.md. */
-const PROVIDERS: Provider[] = [BETTER_AUTH, GLEWLWYD]
+const PROVIDERS: Provider[] = [
+  KEYCLOAK,
+  GLEWLWYD,
+  BETTER_AUTH
+]
 const CLIENTS: RealClient[] = [...SDK_CLIENTS]
 
 const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')

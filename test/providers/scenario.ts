@@ -2,13 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { emptyFolder, SERVER, startProcess } from '../support/process.ts'
+import type { TestProcess } from '../support/process.ts'
 import { createPlainClient, PLAIN_REDIRECT_URI } from '../support/sign-in.ts'
-import type { PlainClient, TokenAnswer } from '../support/sign-in.ts'
+import type { TokenAnswer } from '../support/sign-in.ts'
 import { modernRequest, postMcp } from '../support/seed.ts'
 import { until } from '../support/until.ts'
+import { check, equal } from './checks.ts'
 import type { RealClient } from './client.ts'
 import { ROWS } from './provider.ts'
-import type { Configuration, Row, RunningProvider, SeedUnderTest } from './provider.ts'
+import type { Configuration, Row, RunningProvider, SeedUnderTest, SignedIn } from './provider.ts'
 
 /** A cell of the matrix: `undefined` is not run, with the reason. */
 export type Outcome = { works: true } | { works: false, reason: string } | { works: undefined, reason: string }
@@ -30,7 +32,8 @@ interface ScenarioOptions {
 export async function runScenario (t: Test, options: ScenarioOptions): Promise<Column> {
   const { provider, configuration, clients, cache, seedUrl } = options
   const column: Column = new Map()
-  const seed = await startSeed(t, options)
+  const server = await startSeed(t, options)
+  const seed = createSeedUnderTest(options, server.output)
   const scenario = new Scenario(provider, seed)
 
   async function run (row: Row, step: (() => Promise<void>) | undefined): Promise<void> {
@@ -64,7 +67,8 @@ export async function runScenario (t: Test, options: ScenarioOptions): Promise<C
   }
   for (const row of Object.keys(ROWS) as Array<keyof typeof ROWS>) await run(row, scenario.stepOf(row))
   for (const [row, step] of Object.entries(provider.checks ?? {})) await run(row, () => step(seed))
-  await seed.stop()
+  server.child.kill('SIGTERM')
+  await server.ended
   return column
 }
 
@@ -77,16 +81,13 @@ async function attempt (step: () => Promise<void>): Promise<Outcome> {
     await Promise.race([step(), limit])
     return { works: true }
   } catch (err) {
-    return { works: false, reason: (err as Error).message }
+    return { works: false, reason: (err as Error).message.replace(/<!doctype.*/is, 'a page').slice(0, 400) }
   } finally {
     clearTimeout(timer)
   }
 }
 
-async function startSeed (
-  t: Test,
-  { provider, configuration, seedUrl }: ScenarioOptions
-): Promise<SeedUnderTest & { stop (): Promise<void> }> {
+async function startSeed (t: Test, { provider, configuration, seedUrl }: ScenarioOptions): Promise<TestProcess> {
   const server = startProcess(t, ['--enable-source-maps', SERVER], {
     PORT: new URL(seedUrl).port,
     HOST: '127.0.0.1',
@@ -94,29 +95,63 @@ async function startSeed (
     SEED_SECRET: randomBytes(32).toString('base64url'),
     CIMD_ENABLED: 'false',
     DCR_LIMIT_PER_ADDRESS: '1000',
+    MCP_LIMIT_PER_PRINCIPAL: '100000',
+    OAUTH_LIMIT_PER_ADDRESS: '100000',
+    MCP_LIMIT_REFUSED: '100000',
     OIDC_ISSUER: provider.issuer,
     OAUTH_MODE: configuration.mode,
     ...(provider.person.group !== undefined && { ACCESS_GROUPS: provider.person.group }),
+    ...(configuration.extensions !== undefined && { SEED_EXTENSIONS: configuration.extensions }),
     ...configuration.env
   }, await emptyFolder(t))
   await server.printed(/Seed is ready/)
+  await until(async () => await isProviderKnown(seedUrl), 'Seed knows the provider')
+  return server
+}
+
+async function isProviderKnown (seedUrl: string): Promise<boolean> {
+  const { parts } = await (await fetch(`${seedUrl}/health/ready`)).json() as { parts: { provider: { status: string } } }
+  return parts.provider.status === 'ok'
+}
+
+/** Signs in, refreshes and calls by plain HTTP, which sees each answer. */
+function createSeedUnderTest (options: ScenarioOptions, output: () => Promise<string>): SeedUnderTest {
+  const { provider, configuration, seedUrl: url } = options
   return {
-    url: seedUrl,
+    url,
     configuration,
-    output: server.output,
-    async stop () {
-      server.child.kill('SIGTERM')
-      await server.ended
-    }
+    output,
+
+    async signIn () {
+      const client = await createPlainClient(url)
+      const back = await provider.signIn(client.authorizationUrl())
+      check(back.searchParams.has('code'), `signed in, not sent back with ${back.search}`)
+      const answer = await client.redeem({ url: back })
+      const tokens = await answer.json() as TokenAnswer
+      equal(answer.status, 200, `answer of /oauth/token (${JSON.stringify(tokens)})`)
+      check(tokens.refresh_token !== undefined, 'there is a refresh token')
+      return { client, tokens }
+    },
+
+    async refresh ({ client, tokens }) {
+      const answer = await client.refresh(tokens.refresh_token!)
+      const next = await answer.json() as TokenAnswer
+      equal(answer.status, 200, `answer to a refresh (${JSON.stringify(next)})`)
+      return { client, tokens: { ...tokens, ...next } }
+    },
+
+    async expectDeadRefreshToken ({ client, tokens }) {
+      const answer = await client.refresh(tokens.refresh_token!)
+      const { error } = await answer.json() as TokenAnswer
+      equal(`${answer.status} ${error}`, '400 invalid_grant', 'answer to a refresh')
+    },
+
+    call: async ({ access_token: token }, tool = 'whoami') =>
+      await postMcp({ url }, modernRequest('tools/call', { name: tool, arguments: {} }), token)
   }
 }
 
-interface SignedIn {
-  client: PlainClient
-  tokens: TokenAnswer
-}
-
-/** The rows that need no particular client: they are walked by plain HTTP, which sees each answer. */
+/** The rows that need no particular client. */
 class Scenario {
   readonly #provider: RunningProvider
   readonly #seed: SeedUnderTest
@@ -144,114 +179,82 @@ class Scenario {
   }
 
   async #whoami (): Promise<void> {
-    const { name, email, groups } = this.#provider.person
-    const answer = await this.#call((await this.#signIn()).tokens)
-    const { result } = answer.body as { result: { structuredContent: Record<string, unknown> } }
-    const found = result.structuredContent
+    const { name, email, groups = [] } = { ...this.#provider.person, ...this.#seed.configuration.person }
+    const answer = await this.#seed.call((await this.#seed.signIn()).tokens)
+    const { result } = answer.body as { result?: { structuredContent: Record<string, unknown> } }
+    check(result !== undefined, `a result, not ${answer.status} ${JSON.stringify(answer.body)}`)
+    const found = result!.structuredContent
     equal(found['name'], name, 'name')
     equal(found['email'], email, 'e-mail')
-    equal((found['groups'] as string[]).toSorted(), (groups ?? []).toSorted(), 'groups')
+    equal((found['groups'] as string[]).toSorted(), groups.toSorted(), 'groups')
   }
 
   async #refreshTwice (): Promise<void> {
-    const { client, tokens } = await this.#signIn()
-    await this.#works(await this.#refreshed(client, await this.#refreshed(client, tokens)))
+    const first = await this.#seed.refresh(await this.#seed.signIn())
+    await this.#works(await this.#seed.refresh(first))
   }
 
   async #clientRevocation (): Promise<void> {
-    const { client, tokens } = await this.#signIn()
-    const answer = await fetch(`${this.#seed.url}/oauth/revoke`, {
+    const signedIn = await this.#seed.signIn()
+    const { status } = await fetch(`${this.#seed.url}/oauth/revoke`, {
       method: 'POST',
       body: new URLSearchParams({
-        token: tokens.refresh_token!,
+        token: signedIn.tokens.refresh_token!,
         token_type_hint: 'refresh_token',
-        client_id: client.clientId
+        client_id: signedIn.client.clientId
       })
     })
-    equal(answer.status, 200, 'answer of /oauth/revoke')
-    await this.#refreshIsDead(client, tokens)
+    equal(status, 200, 'answer of /oauth/revoke')
+    await this.#seed.expectDeadRefreshToken(signedIn)
   }
 
   async #providerRevocation (revoke: () => Promise<void>): Promise<void> {
-    const { client, tokens } = await this.#signIn()
+    const signedIn = await this.#seed.signIn()
     await revoke()
-    await this.#refreshIsDead(client, tokens)
+    await this.#seed.expectDeadRefreshToken(signedIn)
     // Nothing of it is left behind: the person may come back.
-    await this.#works((await this.#signIn()).tokens)
+    await this.#works(await this.#seed.signIn())
   }
 
   async #restart (restart: () => Promise<void>): Promise<void> {
-    const { client, tokens } = await this.#signIn()
+    const signedIn = await this.#seed.signIn()
     await restart()
-    await this.#works(await this.#refreshed(client, tokens))
+    await this.#works(await this.#seed.refresh(signedIn))
   }
 
   async #rotation (rotate: () => Promise<void>): Promise<void> {
-    const { client, tokens } = await this.#signIn()
+    const signedIn = await this.#seed.signIn()
     await rotate()
-    await this.#works(await this.#refreshed(client, tokens))
-    await this.#works((await this.#signIn()).tokens)
+    await this.#works(await this.#seed.refresh(signedIn))
+    await this.#works(await this.#seed.signIn())
   }
 
   async #logOut (logOut: () => Promise<void>): Promise<void> {
-    const { tokens } = await this.#signIn()
-    await this.#works(tokens)
+    const signedIn = await this.#seed.signIn()
+    await this.#works(signedIn)
     await logOut()
-    await until(async () => (await this.#call(tokens)).status === 401, 'the access token is refused after the logout')
+    await until(
+      async () => (await this.#seed.call(signedIn.tokens)).status === 401,
+      'the access token is refused after the logout'
+    )
   }
 
   async #removal (remove: () => Promise<() => Promise<void>>): Promise<void> {
-    const { client, tokens } = await this.#signIn()
+    const { client, tokens } = await this.#seed.signIn()
     const undo = await remove()
     try {
       const answer = await client.refresh(tokens.refresh_token!)
       const next = await answer.json() as TokenAnswer
-      const status = answer.ok ? (await this.#call(next)).status : answer.status
+      const status = answer.ok ? (await this.#seed.call(next)).status : answer.status
       check(status >= 400 && status < 500, `refused after the refresh, not ${status}`)
     } finally {
       await undo()
     }
-    await this.#works((await this.#signIn()).tokens)
+    await this.#works(await this.#seed.signIn())
   }
 
-  async #signIn (): Promise<SignedIn> {
-    const client = await createPlainClient(this.#seed.url)
-    const url = await this.#provider.signIn(client.authorizationUrl())
-    check(url.searchParams.has('code'), `signed in, not sent back with ${url.search}`)
-    const answer = await client.redeem({ url })
-    const tokens = await answer.json() as TokenAnswer
-    equal(answer.status, 200, `answer of /oauth/token (${JSON.stringify(tokens)})`)
-    check(tokens.refresh_token !== undefined, 'there is a refresh token')
-    return { client, tokens }
-  }
-
-  async #refreshed (client: PlainClient, tokens: TokenAnswer): Promise<TokenAnswer> {
-    const answer = await client.refresh(tokens.refresh_token!)
-    const next = await answer.json() as TokenAnswer
-    equal(answer.status, 200, `answer to a refresh (${JSON.stringify(next)})`)
-    return { ...next, refresh_token: next.refresh_token ?? tokens.refresh_token! }
-  }
-
-  async #refreshIsDead (client: PlainClient, tokens: TokenAnswer): Promise<void> {
-    const answer = await client.refresh(tokens.refresh_token!)
-    equal(`${answer.status} ${(await answer.json() as TokenAnswer).error}`, '400 invalid_grant', 'answer to a refresh')
-  }
-
-  async #works (tokens: TokenAnswer): Promise<void> {
-    const { status, body } = await this.#call(tokens)
+  async #works ({ tokens }: SignedIn): Promise<void> {
+    const { status, body } = await this.#seed.call(tokens)
     equal(status, 200, `answer of /mcp (${JSON.stringify(body)})`)
   }
-
-  async #call ({ access_token: token }: TokenAnswer): Promise<{ status: number, body: unknown }> {
-    return await postMcp(this.#seed, modernRequest('tools/call', { name: 'whoami', arguments: {} }), token)
-  }
-}
-
-function check (holds: boolean, what: string): void {
-  if (!holds) throw new Error(`Not so: ${what}`)
-}
-
-function equal (found: unknown, wanted: unknown, what: string): void {
-  const [is, should] = [JSON.stringify(found), JSON.stringify(wanted)]
-  if (is !== should) throw new Error(`${what}: ${is} instead of ${should}`)
 }

@@ -1,0 +1,345 @@
+import { access, mkdir, rm } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { createBrowser } from '../support/browser.ts'
+import { freePort } from '../support/free-port.ts'
+import type { TestProcess } from '../support/process.ts'
+import { ROOT } from '../support/root.ts'
+import { createPlainClient } from '../support/sign-in.ts'
+import { download } from './download.ts'
+import type { Configuration, Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
+import { check, equal } from './checks.ts'
+
+const VERSION = '26.7.3'
+const DISTRIBUTION = 'https://repo1.maven.org/maven2/org/keycloak/keycloak-quarkus-dist/' +
+  `${VERSION}/keycloak-quarkus-dist-${VERSION}.tar.gz`
+const SECRET = 'keycloak-secret_with.marks~and*more'
+const ADMIN = 'admin'
+const PASSWORD = 'ada-password'
+/** Keycloak's `iss` in answers is left out for the proxy mode's client alone. */
+const PROXY_CLIENT = 'seed-proxy'
+const TOKEN_FOR = join(ROOT, '.test-build/test/providers/tools/exchanged-token.js')
+
+const JAVA_OPTIONS = [
+  '-Xms64m',
+  '-Xmx512m',
+  // Its life is short: the slower compiler would cost more than its code saves.
+  '-XX:TieredStopAtLevel=1',
+  '-XX:+UseSerialGC',
+  '-Djava.util.logging.manager=org.jboss.logmanager.LogManager',
+  '-Djava.util.concurrent.ForkJoinPool.common.threadFactory=' +
+    'io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory',
+  ...['util', 'util.concurrent', 'security', 'lang'].map((name) => `--add-opens=java.base/java.${name}=ALL-UNNAMED`)
+]
+
+/** Wrong passwords until an account is locked. */
+const FAILURES = 3
+const EXCHANGE = 'a tool gets a token for another API (standard token exchange)'
+const NO_SECRET = 'Keycloak exchanges tokens only for a confidential client, and Seed only in broker mode'
+const OFFLINE_LOGOUT = 'with `offline_access` Keycloak has an offline session, whose end it announces to nobody: ' +
+  'the next refresh finds out. Leave `offline_access` out of `OIDC_SCOPES` to have back-channel logout'
+
+/** A realm with its own way to rotate refresh tokens and to name groups. */
+interface Realm {
+  name: string
+  rotatesRefreshTokens: boolean
+  groupPaths: boolean
+}
+
+const PLAIN: Realm = { name: 'plain', rotatesRefreshTokens: false, groupPaths: false }
+const ROTATING: Realm = { name: 'rotating', rotatesRefreshTokens: true, groupPaths: true }
+
+/** Keycloak from its distribution on Maven Central, with its embedded database. It needs Java 17 or later. */
+export const KEYCLOAK: Provider = {
+  name: 'keycloak',
+  title: 'Keycloak',
+  version: VERSION,
+
+  async install (cacheFolder) {
+    const archive = join(cacheFolder, `${VERSION}.tar.gz`)
+    const home = join(cacheFolder, VERSION)
+    const done = join(home, 'built')
+    if (await exists(done)) return
+    if (!await exists(archive)) await download(DISTRIBUTION, archive)
+    await rm(home, { recursive: true, force: true })
+    await mkdir(home)
+    const run = promisify(execFile)
+    await run('tar', ['xzf', archive, '-C', home, '--strip-components=1'])
+    await run(join(home, 'bin/kc.sh'), ['build', '--db=dev-file', '--cache=local'], { cwd: home })
+    await mkdir(done)
+    await rm(archive)
+  },
+
+  async start (options) {
+    const server = new KeycloakServer(options, await freePort())
+    await server.start()
+    for (const realm of [PLAIN, ROTATING]) await server.createRealm(realm)
+    return server.running()
+  }
+}
+
+class KeycloakServer {
+  readonly #options: StartOptions
+  readonly #url: string
+  #process: TestProcess | undefined
+  #keys = 0
+
+  constructor (options: StartOptions, port: number) {
+    this.#options = options
+    this.#url = `http://127.0.0.1:${port}`
+  }
+
+  async start (): Promise<void> {
+    const { cacheFolder, dataFolder, spawn } = this.#options
+    const home = join(cacheFolder, VERSION)
+    const { port } = new URL(this.#url)
+    // Not by bin/kc.sh, whose process would leave Java behind when it is killed.
+    this.#process = spawn('java', [
+      ...JAVA_OPTIONS,
+      `-Dkc.home.dir=${home}`,
+      `-Djboss.server.config.dir=${home}/conf`,
+      '-cp', `${home}/lib/quarkus-run.jar`,
+      'io.quarkus.bootstrap.runner.QuarkusEntryPoint',
+      'start', '--optimized', '--http-enabled=true', '--http-host=127.0.0.1', `--http-port=${port}`,
+      `--hostname=${this.#url}`, `--db-url=jdbc:h2:file:${dataFolder}/keycloak;NON_KEYWORDS=VALUE`
+    ], { HOME: dataFolder, KC_BOOTSTRAP_ADMIN_USERNAME: ADMIN, KC_BOOTSTRAP_ADMIN_PASSWORD: ADMIN }, dataFolder)
+    await this.#process.printed(/Listening on: /)
+  }
+
+  async stop (): Promise<void> {
+    this.#process!.child.kill('SIGTERM')
+    await this.#process!.ended
+  }
+
+  async createRealm ({ name, rotatesRefreshTokens, groupPaths }: Realm): Promise<void> {
+    await this.#admin('POST', '/admin/realms', {
+      realm: name,
+      enabled: true,
+      revokeRefreshToken: rotatesRefreshTokens,
+      refreshTokenMaxReuse: 0,
+      bruteForceProtected: true,
+      failureFactor: FAILURES,
+      groups: [{ name: 'engineering', subGroups: [{ name: 'backend' }] }],
+      clients: this.#clients(groupPaths)
+    })
+    // Unlike a user in the representation of a realm, this one gets the default roles, `offline_access` among them.
+    await this.#admin('POST', `/admin/realms/${name}/users`, {
+      username: 'ada',
+      enabled: true,
+      firstName: 'Ada',
+      lastName: 'Lovelace',
+      email: 'ada@example.com',
+      emailVerified: true,
+      credentials: [{ type: 'password', value: PASSWORD }],
+      groups: ['/engineering', '/engineering/backend']
+    })
+  }
+
+  #clients (groupPaths: boolean): object[] {
+    const { seedUrl, clientRedirectUris } = this.#options
+    const groups = {
+      name: 'groups',
+      protocol: 'openid-connect',
+      protocolMapper: 'oidc-group-membership-mapper',
+      config: {
+        'claim.name': 'groups',
+        'full.path': String(groupPaths),
+        'id.token.claim': 'true',
+        'access.token.claim': 'true',
+        'userinfo.token.claim': 'true'
+      }
+    }
+    const audience = (client: string): object => ({
+      name: `audience ${client}`,
+      protocol: 'openid-connect',
+      protocolMapper: 'oidc-audience-mapper',
+      config: { 'included.client.audience': client, 'access.token.claim': 'true' }
+    })
+    const logout = {
+      'backchannel.logout.url': `${seedUrl}/oauth/backchannel-logout`,
+      'backchannel.logout.session.required': 'true'
+    }
+    const client = (clientId: string, settings: object): object => ({
+      clientId,
+      protocol: 'openid-connect',
+      standardFlowEnabled: true,
+      directAccessGrantsEnabled: false,
+      redirectUris: [`${seedUrl}/oauth/callback`],
+      protocolMappers: [groups],
+      ...settings
+    })
+    return [
+      { clientId: 'orders-api', protocol: 'openid-connect', bearerOnly: true },
+      client('seed', {
+        publicClient: false,
+        secret: SECRET,
+        attributes: { ...logout, 'standard.token.exchange.enabled': 'true' },
+        protocolMappers: [groups, audience('orders-api')]
+      }),
+      client('seed-public', { publicClient: true, attributes: { ...logout, 'pkce.code.challenge.method': 'S256' } }),
+      client(PROXY_CLIENT, {
+        publicClient: true,
+        redirectUris: clientRedirectUris,
+        attributes: { ...logout, 'pkce.code.challenge.method': 'S256', 'exclude.issuer.from.auth.response': 'true' },
+        protocolMappers: [groups, audience(PROXY_CLIENT)]
+      })
+    ]
+  }
+
+  running (): RunningProvider {
+    return {
+      issuer: this.#issuer(PLAIN),
+      configurations: this.#configurations(),
+      person: {
+        name: 'Ada Lovelace',
+        email: 'ada@example.com',
+        groups: ['engineering', 'backend'],
+        group: 'engineering'
+      },
+      signIn: signInAs(PASSWORD),
+      revokeRefreshTokens: async () => { await this.#everywhere((realm) => this.#revokeRefreshTokens(realm)) },
+      restart: async () => {
+        await this.stop()
+        await this.start()
+      },
+      rotateKeys: async () => { await this.#everywhere((realm) => this.#rotateKeys(realm)) },
+      logOut: async () => { await this.#everywhere((realm) => this.#signOutAllSessions(realm)) },
+      removeFromGroup: async () => await this.#removeFromGroup(),
+      checks: {
+        [EXCHANGE]: exchangeToken,
+        'an administrator signs out all sessions: `invalid_grant`': async (seed) => {
+          const signedIn = await seed.signIn()
+          await this.#everywhere((realm) => this.#signOutAllSessions(realm))
+          await seed.expectDeadRefreshToken(signedIn)
+        },
+        'not-before of the realm: `invalid_grant`': (seed) => this.#setNotBefore(seed),
+        'brute-force lockout: signed in before, still in; a new sign-in waits': (seed) => this.#lockOut(seed)
+      },
+      stop: async () => { await this.stop() }
+    }
+  }
+
+  #configurations (): Configuration[] {
+    const confidential = { OIDC_CLIENT_ID: 'seed', OIDC_CLIENT_SECRET: SECRET }
+    return [
+      { name: 'broker', mode: 'broker', env: confidential, extensions: TOKEN_FOR, limits: { logOut: OFFLINE_LOGOUT } },
+      {
+        name: 'broker, rotation, full group paths, without `offline_access`',
+        mode: 'broker',
+        env: { ...confidential, OIDC_ISSUER: this.#issuer(ROTATING), OIDC_SCOPES: 'openid profile email' },
+        person: { groups: ['engineering', 'engineering/backend'] },
+        extensions: TOKEN_FOR
+      },
+      { name: 'broker, public client', mode: 'broker', env: { OIDC_CLIENT_ID: 'seed-public' }, limits: { logOut: OFFLINE_LOGOUT, [EXCHANGE]: NO_SECRET } },
+      { name: 'proxy', mode: 'proxy', env: { OIDC_AUDIENCE: PROXY_CLIENT }, limits: { logOut: OFFLINE_LOGOUT, [EXCHANGE]: NO_SECRET } },
+      { name: 'proxy, without `offline_access`', mode: 'proxy', env: { OIDC_AUDIENCE: PROXY_CLIENT, OIDC_SCOPES: 'openid profile email' }, limits: { [EXCHANGE]: NO_SECRET } }
+    ]
+  }
+
+  #issuer ({ name }: Realm): string {
+    return `${this.#url}/realms/${name}`
+  }
+
+  async #everywhere (act: (realm: Realm) => Promise<void>): Promise<void> {
+    for (const realm of [PLAIN, ROTATING]) await act(realm)
+  }
+
+  /** Offline tokens are revoked client by client; the tokens of a session end with it. */
+  async #revokeRefreshTokens (realm: Realm): Promise<void> {
+    const user = await this.#userPath(realm)
+    for (const client of ['seed', 'seed-public', PROXY_CLIENT]) {
+      await this.#admin('DELETE', `${user}/consents/${client}`, undefined, [404])
+    }
+    if (realm === ROTATING) await this.#signOutAllSessions(realm)
+  }
+
+  async #signOutAllSessions (realm: Realm): Promise<void> {
+    await this.#admin('POST', `${await this.#userPath(realm)}/logout`)
+  }
+
+  async #rotateKeys ({ name }: Realm): Promise<void> {
+    const { id } = await this.#admin('GET', `/admin/realms/${name}`) as { id: string }
+    this.#keys++
+    await this.#admin('POST', `/admin/realms/${name}/components`, {
+      name: `key ${this.#keys}`,
+      providerId: 'rsa-generated',
+      providerType: 'org.keycloak.keys.KeyProvider',
+      parentId: id,
+      config: { priority: [String(1_000 + this.#keys)], algorithm: ['RS256'] }
+    })
+  }
+
+  async #removeFromGroup (): Promise<() => Promise<void>> {
+    const change = async (method: string): Promise<void> => {
+      await this.#everywhere(async (realm) => {
+        const groups = await this.#admin('GET', `/admin/realms/${realm.name}/groups`) as Array<{ id: string }>
+        await this.#admin(method, `${await this.#userPath(realm)}/groups/${groups[0]!.id}`)
+      })
+    }
+    await change('DELETE')
+    return async () => { await change('PUT') }
+  }
+
+  /** Tokens from before a moment are stale; Keycloak counts in seconds. */
+  async #setNotBefore (seed: SeedUnderTest): Promise<void> {
+    const signedIn = await seed.signIn()
+    const set = async (notBefore: number): Promise<void> => {
+      await this.#everywhere(async ({ name }) => { await this.#admin('PUT', `/admin/realms/${name}`, { notBefore }) })
+    }
+    await set(Math.floor(Date.now() / 1_000) + 1)
+    await seed.expectDeadRefreshToken(signedIn)
+    await set(0)
+  }
+
+  async #lockOut (seed: SeedUnderTest): Promise<void> {
+    const signedIn = await seed.signIn()
+    const attempt = async (password: string): Promise<string> =>
+      await signInAs(password)((await createPlainClient(seed.url)).authorizationUrl())
+        .then(() => 'signed in', () => 'refused')
+    for (let time = 0; time < FAILURES; time++) equal(await attempt('wrong'), 'refused', 'a wrong password')
+    equal(await attempt(PASSWORD), 'refused', 'the right password while locked out')
+    await seed.refresh(signedIn)
+    await this.#everywhere(async ({ name }) => {
+      await this.#admin('DELETE', `/admin/realms/${name}/attack-detection/brute-force/users`)
+    })
+    equal(await attempt(PASSWORD), 'signed in', 'the right password afterwards')
+  }
+
+  async #userPath ({ name }: Realm): Promise<string> {
+    const users = await this.#admin('GET', `/admin/realms/${name}/users?username=ada`) as Array<{ id: string }>
+    return `/admin/realms/${name}/users/${users[0]!.id}`
+  }
+
+  async #admin (method: string, path: string, body?: object, tolerated: number[] = []): Promise<unknown> {
+    const tokens = await fetch(`${this.#url}/realms/master/protocol/openid-connect/token`, {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'password', client_id: 'admin-cli', username: ADMIN, password: ADMIN })
+    })
+    const { access_token: token } = await tokens.json() as { access_token: string }
+    const answer = await fetch(`${this.#url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { body: JSON.stringify(body) })
+    })
+    const text = await answer.text()
+    if (!answer.ok && !tolerated.includes(answer.status)) {
+      throw new Error(`Keycloak answered ${method} ${path} with ${answer.status}: ${text}`)
+    }
+    return text === '' ? undefined : JSON.parse(text)
+  }
+}
+
+function signInAs (password: string): (authorizationUrl: URL) => Promise<URL> {
+  return async (url) => await createBrowser().signIn(url, { login: 'ada', username: 'ada', password })
+}
+
+async function exchangeToken (seed: SeedUnderTest): Promise<void> {
+  const { status, body } = await seed.call((await seed.signIn()).tokens, 'exchanged_token')
+  const text = JSON.stringify(body)
+  check(status === 200 && /aud[^,}]*orders-api/.test(text), `a token for orders-api, not ${status} ${text}`)
+}
+
+async function exists (path: string): Promise<boolean> {
+  return await access(path).then(() => true, () => false)
+}
