@@ -11,6 +11,7 @@ import { GLEWLWYD } from './glewlwyd.ts'
 import { KEYCLOAK } from './keycloak.ts'
 import { renderProvider, writeSection } from './matrix.ts'
 import type { Result } from './matrix.ts'
+import { STRICT_OIDC_PROVIDER } from './oidc-provider.ts'
 import { RegistryUnreachable } from './provider.ts'
 import type { Provider } from './provider.ts'
 import { runScenario } from './scenario.ts'
@@ -20,7 +21,8 @@ import { SDK_CLIENTS } from './sdk-clients.ts'
 const PROVIDERS: Provider[] = [
   KEYCLOAK,
   GLEWLWYD,
-  BETTER_AUTH
+  BETTER_AUTH,
+  STRICT_OIDC_PROVIDER
 ]
 const CLIENTS: RealClient[] = [...SDK_CLIENTS]
 

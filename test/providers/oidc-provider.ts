@@ -1,0 +1,252 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import type { JWK } from 'jose'
+import type { Context } from 'oidc-provider'
+import { createStorage } from '../../dev/provider/adapter.ts'
+import { createBrowser } from '../support/browser.ts'
+import { freePort } from '../support/free-port.ts'
+import { check } from './checks.ts'
+import { ISS_LIMIT } from './provider.ts'
+import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
+
+/** Has its claims from userinfo alone, which is for access tokens without a resource. */
+const USERINFO_CLIENT = 'seed'
+const RESOURCE_CLIENT = 'seed-key'
+const SECRET = randomBytes(32).toString('base64url')
+
+/**
+ * `oidc-provider` with its own pages, as strict as it can be: ID tokens are signed with ES256; one client has pairwise
+ * subjects and its claims from signed userinfo only; from the others a request without `resource` is refused; and
+ * pushed authorization requests can be made a must.
+ */
+export const STRICT_OIDC_PROVIDER: Provider = {
+  name: 'oidc-provider',
+  title: 'oidc-provider, strict',
+  version: '9.13.3',
+
+  // It is one of Seed's own packages.
+  install: async () => {},
+
+  async start (options) {
+    const provider = new StrictProvider(options, await freePort())
+    await provider.listen()
+    return provider.running()
+  }
+}
+
+class StrictProvider {
+  readonly #options: StartOptions
+  readonly #issuer: string
+  readonly #storage = createStorage()
+  readonly #cookieKeys = [randomBytes(32).toString('base64url')]
+  readonly #clientKey = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  readonly #person = { name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'staff'] }
+  #keys: JWK[] = []
+  #requiresPushedRequests = false
+  #browser = createBrowser()
+  #server: Server | undefined
+  #handle: RequestListener = () => {}
+
+  constructor (options: StartOptions, port: number) {
+    this.#options = options
+    this.#issuer = `http://localhost:${port}`
+  }
+
+  /** Its keys and features are read once, so that every change needs a new instance. */
+  async #build (): Promise<void> {
+    const oidc = await import('oidc-provider')
+    const provider = new oidc.Provider(this.#issuer, this.#configuration(oidc))
+    this.#handle = provider.callback()
+  }
+
+  #configuration ({ errors }: typeof import('oidc-provider')): Record<string, unknown> {
+    return {
+      adapter: this.#storage.open,
+      jwks: { keys: this.#keys },
+      cookies: { keys: this.#cookieKeys },
+      clients: this.#clients(),
+      clientAuthMethods: ['none', 'client_secret_basic', 'private_key_jwt'],
+      enabledJWA: { clientAuthSigningAlgValues: ['ES256'], idTokenSigningAlgValues: ['ES256'] },
+      subjectTypes: ['pairwise', 'public'],
+      pairwiseIdentifier: (_ctx: unknown, accountId: string) => `pairwise-${accountId}`,
+      scopes: ['openid', 'offline_access', 'profile', 'email'],
+      claims: { openid: ['sub'], profile: ['name', 'groups'], email: ['email', 'email_verified'] },
+      pkce: { required: () => true },
+      conformIdTokenClaims: false,
+      findAccount: ({ oidc: { client } }: Context, accountId: string) => ({
+        accountId,
+        claims: (use: string) => use === 'id_token' && client.clientId === USERINFO_CLIENT
+          ? { sub: accountId }
+          : { sub: accountId, email_verified: true, ...this.#person }
+      }),
+      extraTokenClaims: () => ({ email_verified: true, ...this.#person }),
+      issueRefreshToken: () => true,
+      rotateRefreshToken: true,
+      expiresWithSession: () => false,
+      ttl: {
+        AccessToken: 300,
+        AuthorizationCode: 60,
+        IdToken: 300,
+        Interaction: 600,
+        Session: 3_600,
+        Grant: 3_600,
+        RefreshToken: 3_600
+      },
+      features: {
+        revocation: { enabled: true },
+        backchannelLogout: { enabled: true },
+        jwtUserinfo: { enabled: true },
+        pushedAuthorizationRequests: {
+          enabled: true,
+          requirePushedAuthorizationRequests: this.#requiresPushedRequests
+        },
+        resourceIndicators: {
+          enabled: true,
+          defaultResource ({ oidc: { client } }: Context) {
+            if (client.clientId !== USERINFO_CLIENT) throw new errors.InvalidTarget()
+          },
+          useGrantedResource: () => true,
+          getResourceServerInfo: (_ctx: unknown, resource: string) => ({
+            audience: resource,
+            scope: 'openid profile email',
+            accessTokenFormat: 'jwt',
+            jwt: { sign: { alg: 'ES256' } }
+          })
+        }
+      }
+    }
+  }
+
+  #clients (): object[] {
+    const { seedUrl, clientRedirectUris } = this.#options
+    const common = {
+      application_type: 'native',
+      response_types: ['code'],
+      grant_types: ['authorization_code', 'refresh_token'],
+      redirect_uris: [`${seedUrl}/oauth/callback`],
+      id_token_signed_response_alg: 'ES256',
+      userinfo_signed_response_alg: 'ES256',
+      backchannel_logout_uri: `${seedUrl}/oauth/backchannel-logout`,
+      backchannel_logout_session_required: true
+    }
+    return [
+      { ...common, client_id: USERINFO_CLIENT, client_secret: SECRET, subject_type: 'pairwise' },
+      {
+        ...common,
+        client_id: RESOURCE_CLIENT,
+        token_endpoint_auth_method: 'private_key_jwt',
+        token_endpoint_auth_signing_alg: 'ES256',
+        jwks: { keys: [this.#clientKey.publicKey.export({ format: 'jwk' })] }
+      },
+      {
+        ...common,
+        client_id: 'seed-proxy',
+        token_endpoint_auth_method: 'none',
+        redirect_uris: clientRedirectUris
+      }
+    ]
+  }
+
+  async listen (): Promise<void> {
+    if (this.#keys.length === 0) this.#addKey()
+    await this.#build()
+    this.#server = createServer((req, res) => { this.#handle(req, res) })
+    this.#server.listen(Number(new URL(this.#issuer).port), 'localhost')
+    await once(this.#server, 'listening')
+  }
+
+  async #close (): Promise<void> {
+    this.#server!.close()
+    this.#server!.closeAllConnections()
+    await once(this.#server!, 'close')
+  }
+
+  #addKey (): void {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const kid = randomBytes(8).toString('hex')
+    this.#keys.unshift({ ...privateKey.export({ format: 'jwk' }), kid, alg: 'ES256', use: 'sig' } as JWK)
+  }
+
+  running (): RunningProvider {
+    const { seedUrl } = this.#options
+    const key = this.#clientKey.privateKey.export({ format: 'pem', type: 'pkcs8' }) as string
+    return {
+      issuer: this.#issuer,
+      person: { ...this.#person, groups: ['engineering', 'staff'], group: 'engineering' },
+      configurations: [
+        {
+          name: 'broker, signed userinfo, pairwise subjects',
+          mode: 'broker',
+          env: { OIDC_CLIENT_ID: USERINFO_CLIENT, OIDC_CLIENT_SECRET: SECRET, OIDC_ALGORITHMS: 'ES256' }
+        },
+        {
+          name: 'broker, `private_key_jwt`, `resource` demanded',
+          mode: 'broker',
+          env: {
+            OIDC_CLIENT_ID: RESOURCE_CLIENT,
+            OIDC_CLIENT_KEY: key,
+            OIDC_ALGORITHMS: 'ES256',
+            OIDC_RESOURCE: 'https://seed.example.com/mcp'
+          }
+        },
+        {
+          name: 'proxy, `resource` demanded',
+          mode: 'proxy',
+          env: {
+            OIDC_ALGORITHMS: 'ES256',
+            OIDC_CLIENT_ID: 'seed-proxy',
+            OIDC_AUDIENCE: `${seedUrl}/mcp`,
+            OIDC_RESOURCE: `${seedUrl}/mcp`
+          },
+          limits: { 'SDK v2, 2025-11-25': ISS_LIMIT, 'SDK v2, 2026-07-28': ISS_LIMIT }
+        }
+      ],
+      signIn: async (url) => {
+        this.#browser = createBrowser()
+        return await this.#browser.signIn(url, { login: 'ada', password: 'ada' })
+      },
+      revokeRefreshTokens: async () => { this.#storage.revoke('ada') },
+      restart: async () => {
+        await this.#close()
+        await this.listen()
+      },
+      rotateKeys: async () => {
+        this.#addKey()
+        await this.#build()
+      },
+      logOut: async () => { await this.#logOut() },
+      removeFromGroup: async () => {
+        this.#person.groups = ['staff']
+        return async () => { this.#person.groups = ['engineering', 'staff'] }
+      },
+      checks: {
+        'pushed authorization requests are a must: refused, and the log has the provider\'s reason': async (seed) => {
+          await this.#requirePushedRequests(seed)
+        }
+      },
+      stop: async () => { await this.#close() }
+    }
+  }
+
+  /** In the browser of the last sign-in, as the person would. */
+  async #logOut (): Promise<void> {
+    const page = await this.#browser.get(`${this.#issuer}/session/end`)
+    await this.#browser.submit(page.forms[0]!, { logout: 'yes' })
+  }
+
+  async #requirePushedRequests (seed: SeedUnderTest): Promise<void> {
+    this.#requiresPushedRequests = true
+    await this.#build()
+    try {
+      const outcome = await seed.signIn().then(() => 'signed in', () => 'refused')
+      check(outcome === 'refused', 'the sign-in is refused')
+      if (seed.configuration.mode === 'proxy') return
+      check(/Pushed Authorization Request must be used/.test(await seed.output()), 'the log has the reason')
+    } finally {
+      this.#requiresPushedRequests = false
+      await this.#build()
+    }
+  }
+}
