@@ -525,7 +525,9 @@ t.test('over the wire: documents, redirects, sizes, and addresses that are not p
   while (!documents.advertised()) await settle()
 
   asked.length = 0
-  const guarded = createFixture(t, { fetchDocument: createPublicFetcher({ lookup, ca: cert }) })
+  const guarded = createFixture(t, {
+    fetchDocument: createPublicFetcher({ lookup, ca: cert }), allowedHosts: [new URL(base).host]
+  })
   await t.rejects(
     guarded.documents.find(`${base}/good`),
     unusable(`it cannot be fetched from its URL: ${base}/good is not at a public address`)
