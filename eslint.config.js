@@ -88,6 +88,12 @@ const MAY_IMPORT = {
     'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'
   ],
 
+  // The diagnosis: what is wrong, and the setting to change
+  'src/doctor': [
+    'src/config', 'src/define', 'src/net', 'src/oauth/endpoints', 'src/provider', 'src/provider-presets', 'src/store',
+    'src/tokens', 'jose', 'oauth4webapi'
+  ],
+
   // HTTP: only from here on does anything know Fastify
   'src/pages': [],
   'src/logging': ['fastify'],
@@ -117,8 +123,8 @@ const MAY_IMPORT = {
   ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
-    'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/modes/broker', 'src/policy', 'src/provider',
-    'src/store', 'src/tokens', 'oauth4webapi'
+    'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/net', 'src/oauth/modes/broker', 'src/policy',
+    'src/provider', 'src/store', 'src/tokens', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts']
 }

@@ -3,8 +3,8 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/config.ts'
-import { loadConfig } from '../src/config/load.ts'
-import type { Environment } from '../src/config/load.ts'
+import { inspectConfig, loadConfig } from '../src/config/load.ts'
+import type { ConfigInspection, Environment } from '../src/config/load.ts'
 import { EnvSchema } from '../src/config/schema.ts'
 import type { Env } from '../src/config/schema.ts'
 
@@ -47,6 +47,18 @@ async function coerce (app: FastifyInstance, variables: Record<string, string>):
 
 const plugin = fp(config, { name: 'config', fastify: '5.x' })
 export default plugin
+
+/** Returns the configuration without the settings that have a problem, and the problems, for `seed doctor`. */
+export async function readConfigInspection (
+  { environment, dotenvPath = false }: ConfigOptions
+): Promise<ConfigInspection> {
+  const outcome: { inspection?: ConfigInspection } = {}
+  await Fastify().register(async (scope) => {
+    const coerceHere = async (variables: Record<string, string>): Promise<Env> => await coerce(scope, variables)
+    outcome.inspection = await inspectConfig(environment, dotenvPath, coerceHere)
+  })
+  return outcome.inspection!
+}
 
 /** Returns the configuration without a server, for commands. */
 export async function readConfig (options: ConfigOptions): Promise<Config> {

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import type { Config } from '../config/config.ts'
+import type { ConfigInspection } from '../config/load.ts'
 import type { Definition } from '../define/definition.ts'
 
 /** A subcommand of `seed`. Each file of this folder exports one as `command`. */
@@ -18,6 +19,8 @@ export interface Command {
 export interface CommandContext {
   /** Reads the settings that the server reads. @throws ConfigError with every problem */
   readConfig (): Promise<Config>
+  /** Reads the settings as far as they can be used, and every problem. */
+  inspectConfig (): Promise<ConfigInspection>
   /** Reads where the server is (BASE_URL or its default), for commands that are its clients: they need no secret. */
   readBaseUrl (): string
   /** Loads everything that the server offers. @throws ExtensionError */

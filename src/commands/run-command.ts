@@ -3,6 +3,10 @@ import type { Command, CommandContext } from './command.ts'
 
 /** The subcommands of `seed`. Each is loaded only if it is called. */
 const COMMANDS: Record<string, { summary: string, load: () => Promise<{ command: Command }> }> = {
+  doctor: {
+    summary: 'Checks the settings, the provider, Redis and the public URL, and says what to change',
+    load: async () => await import('./doctor.ts')
+  },
   explain: {
     summary: 'Explains why a caller may or may not use a tool, prompt or resource',
     load: async () => await import('./explain.ts')

@@ -27,13 +27,34 @@ export type Coerce = (variables: Variables) => Promise<Env>
 export async function loadConfig (
   environment: Environment, dotenvPath: string | false, coerce: Coerce
 ): Promise<Config> {
+  const { config, problems } = await inspectConfig(environment, dotenvPath, coerce)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return config
+}
+
+/** The configuration, for a diagnosis that goes on in spite of problems. */
+export interface ConfigInspection {
+  /** Without the settings that have a problem. */
+  config: Config
+  problems: readonly Problem[]
+  /** The values that must not be printed. */
+  secrets: readonly string[]
+}
+
+/** Reads the configuration as `loadConfig` does, and returns its problems. */
+export async function inspectConfig (
+  environment: Environment, dotenvPath: string | false, coerce: Coerce
+): Promise<ConfigInspection> {
   const { given, problems: unreadable } = readEnvironment(environment, dotenvPath)
   const { env, problems: invalid } = await parseEnvironment(given, coerce)
   // A setting that could not be read has a default or nothing in `env`, which would be judged in its place.
   const reported = new Set([...unreadable, ...invalid].map(({ setting }) => setting))
   const problems = [...unreadable, ...invalid, ...validate(env).filter(({ setting }) => !reported.has(setting))]
-  if (problems.length > 0) throw new ConfigError(problems)
-  return toConfig(env)
+  const secrets = SECRET_SETTINGS.map((setting) => given[setting]).filter((value) => value !== undefined)
+  if (problems.length === 0) return { config: toConfig(env), problems, secrets }
+  const broken = new Set<string>(problems.map(({ setting }) => setting))
+  const sound = Object.entries(given).filter(([name]) => !broken.has(name))
+  return { config: toConfig(await coerce(Object.fromEntries(sound))), problems, secrets }
 }
 
 /** Reads BASE_URL alone, or its default, from where `loadConfig` reads it. */

@@ -18,7 +18,7 @@ export interface ClientCredentials {
 }
 
 /** A way to authenticate, and the setting that would fix it. */
-interface Method {
+export interface ClientAuthenticationMethod {
   authenticate: oauth.ClientAuth
   setting: string
 }
@@ -34,7 +34,7 @@ export type ClientAuthentication = ReturnType<typeof createClientAuthentication>
  * client, and providers differ in the audience of an assertion.
  */
 export function createClientAuthentication (credentials: ClientCredentials, log: Pick<Log, 'warn'>) {
-  let methods: Method[] | undefined
+  let methods: ClientAuthenticationMethod[] | undefined
   let current = 0
   let isProven = false
 
@@ -82,7 +82,7 @@ export function settingsOf ({ clientSecret, clientKey }: ClientCredentials): str
  * Whether a response refuses the client rather than the request (RFC 6749 section 5.2). Some providers say so with
  * `unauthorized_client`, or with the status alone.
  */
-async function isClientRefused (response: Response): Promise<boolean> {
+export async function isClientRefused (response: Response): Promise<boolean> {
   const error = parseJsonObject(await response.clone().text())?.['error']
   if (error === 'invalid_client') return true
   const isRefused = response.status === 401 || response.status === 403
@@ -90,10 +90,10 @@ async function isClientRefused (response: Response): Promise<boolean> {
 }
 
 /** Returns the ways to try, the preferred one first. */
-async function authenticationMethods (
+export async function authenticationMethods (
   { clientAuth, clientSecret, clientKey, clientKeyId, assertionAudience }: ClientCredentials,
   supported: string[] | undefined
-): Promise<Method[]> {
+): Promise<ClientAuthenticationMethod[]> {
   if (clientAuth === 'none' || (clientSecret === undefined && clientKey === undefined)) {
     return [{ authenticate: oauth.None(), setting: 'OIDC_CLIENT_AUTH=none' }]
   }

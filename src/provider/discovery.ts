@@ -25,6 +25,10 @@ export interface ProviderMetadata {
   idTokenAlgorithms: string[] | undefined
   /** The provider adds `iss` (RFC 9207) to its redirects. In proxy mode strict clients compare it with BASE_URL. */
   sendsIss: boolean
+  /** `require_pushed_authorization_requests` (RFC 9126 section 5) */
+  requiresPushedRequests: boolean
+  /** `backchannel_logout_supported` (OpenID Connect Back-Channel Logout 1.0 section 2.1) */
+  logsOut: boolean
 }
 
 /** The provider, or its keys, cannot be reached. The response is 503 with Retry-After, never 401 or `invalid_grant`. */
@@ -52,7 +56,8 @@ interface ProviderUnavailableOptions {
   isMisconfigured?: boolean
 }
 
-export interface ProviderDiscoveryOptions {
+/** The settings of discovery. */
+export interface MetadataOptions {
   issuer: string
   /** OIDC_TENANTS */
   tenants: readonly string[]
@@ -64,6 +69,9 @@ export interface ProviderDiscoveryOptions {
   /** OAUTH_REVOCATION_URL: overrides the document. */
   revocationUrl: string | undefined
   fetchJson: typeof fetchJson
+}
+
+export interface ProviderDiscoveryOptions extends MetadataOptions {
   log: Log
   /** Called once, when discovery has succeeded. */
   onReady: () => void
@@ -91,9 +99,9 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
 
   async function discover (): Promise<void> {
     try {
-      const document = await fetchDocument(discoveryUrl, options.fetchJson)
+      const found = await fetchMetadata(options)
       if (closed) return
-      metadata = readMetadata(document, options)
+      metadata = found
       log.info({ issuer, attempts: attempts + 1 }, 'OpenID provider discovered')
       options.onReady()
     } catch (err) {
@@ -132,6 +140,11 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
   }
 }
 
+/** Fetches and reads the document, once. @throws FetchError that names what is wrong and the setting */
+export async function fetchMetadata (options: MetadataOptions): Promise<ProviderMetadata> {
+  return readMetadata(await fetchDocument(options.discoveryUrl, options.fetchJson), options)
+}
+
 /**
  * Fetches the document. Of redirects only one is followed: to the same address with a slash more or less at its end, as
  * some web frameworks have it.
@@ -151,14 +164,14 @@ async function fetchDocument (url: string, fetch: typeof fetchJson): Promise<Rec
 const withoutSlash = ({ origin, pathname, search }: URL): string => `${origin}${pathname.replace(/\/$/, '')}${search}`
 
 /** Whether waiting does not help: an answer that is not about load or an outage, or a certificate. */
-function isPermanent ({ network, status, cause }: FetchError): boolean {
+export function isPermanent ({ network, status, cause }: FetchError): boolean {
   const { code = '' } = (cause as { cause?: NodeJS.ErrnoException } | undefined)?.cause ?? {}
   if (network) return /CERT|LEAF_SIGNATURE/.test(code)
   return status === undefined || (status < 500 && status !== 429)
 }
 
 /** Reads the document. Each error names what is wrong and the setting that decides it. */
-function readMetadata (document: Record<string, unknown>, options: ProviderDiscoveryOptions): ProviderMetadata {
+function readMetadata (document: Record<string, unknown>, options: MetadataOptions): ProviderMetadata {
   checkIssuer(document['issuer'], options)
   return {
     issuer: options.issuer,
@@ -173,12 +186,14 @@ function readMetadata (document: Record<string, unknown>, options: ProviderDisco
       document['token_endpoint_auth_methods_supported']),
     codeChallengeMethods: stringArray(document['code_challenge_methods_supported']),
     idTokenAlgorithms: stringArray(document['id_token_signing_alg_values_supported']),
-    sendsIss: document['authorization_response_iss_parameter_supported'] === true
+    sendsIss: document['authorization_response_iss_parameter_supported'] === true,
+    requiresPushedRequests: document['require_pushed_authorization_requests'] === true,
+    logsOut: document['backchannel_logout_supported'] === true
   }
 }
 
 /** Entra ID's document for several tenants has `{tenantid}` in its issuer. */
-function checkIssuer (issuer: unknown, { issuer: expected, tenants }: ProviderDiscoveryOptions): void {
+function checkIssuer (issuer: unknown, { issuer: expected, tenants }: MetadataOptions): void {
   if (issuer === expected || (tenants.length > 0 && issuer === tenantIssuer(expected, '{tenantid}'))) return
   throw new FetchError(`The document's issuer is ${JSON.stringify(issuer)?.slice(0, 200)}, ` +
     `but OIDC_ISSUER is "${expected}"; they must be equal byte for byte, trailing slash included`)

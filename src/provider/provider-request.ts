@@ -14,12 +14,15 @@ interface HttpOptions {
 
 /** Sends a request of oauth4webapi through `boundedFetch`. @throws OAuthError temporarily_unavailable */
 export async function sendToProvider (
-  endpoint: string, contact: Pick<ProviderContact, 'watch'>, request: (http: HttpOptions) => Promise<Response>
+  endpoint: string,
+  contact: Pick<ProviderContact, 'watch'>,
+  request: (http: HttpOptions) => Promise<Response>,
+  timeoutMs = TIMEOUT_MS
 ): Promise<Response> {
   try {
     return await contact.watch(async () => await request({
       [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
-      [oauth.customFetch]: fetchWithinLimits
+      [oauth.customFetch]: async (url, init) => await fetchWithinLimits(url, init, timeoutMs)
     }))
   } catch (err) {
     throw new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
@@ -38,9 +41,11 @@ interface FetchInit {
 }
 
 /** Fetches for oauth4webapi, through `boundedFetch`. @throws FetchError */
-export async function fetchWithinLimits (url: string, { method, headers, body }: FetchInit): Promise<Response> {
+export async function fetchWithinLimits (
+  url: string, { method, headers, body }: FetchInit, timeoutMs = TIMEOUT_MS
+): Promise<Response> {
   const init = { method, headers, ...(body !== undefined && body !== null && { body: String(body) }) }
-  const { status, headers: answered, body: text } = await boundedFetch(url, init, { timeoutMs: TIMEOUT_MS })
+  const { status, headers: answered, body: text } = await boundedFetch(url, init, { timeoutMs })
   // A response with status 204 or 205 must not be given a body, not even an empty one.
   return new Response(text === '' ? null : text, { status, headers: answered })
 }

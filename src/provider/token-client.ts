@@ -89,13 +89,6 @@ export function createTokenClient (options: TokenClientOptions) {
       return upstreamScopes(preset, requested, provider().scopes)
     },
 
-    /** Returns what is requested of the provider although its discovery document does not list it. */
-    unlistedScopes (): string[] {
-      const { scopes: supported } = provider()
-      if (supported === undefined) return []
-      return upstreamScopes(preset, scopes, supported).filter((scope) => !supported.includes(scope))
-    },
-
     /**
      * The URL of the provider's authorization endpoint for a request with PKCE, completed by what the preset adds.
      *

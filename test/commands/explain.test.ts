@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { command, explain } from '../../src/commands/explain.ts'
-import { readConfig } from '../../plugins/config.ts'
+import { readConfig, readConfigInspection } from '../../plugins/config.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
@@ -97,6 +97,7 @@ async function run (args: string[], environment: Record<string, string> = {}): P
   const printed: string[] = []
   const code = await command.run(args, {
     readConfig: async () => await readConfig({ environment: { ...ENVIRONMENT, ...environment } }),
+    inspectConfig: async () => await readConfigInspection({ environment: ENVIRONMENT }),
     readBaseUrl: () => 'http://localhost:3000',
     loadDefinitions: async (config) => await createDefinitionLoader().load(config),
     print: (text) => { printed.push(text) },

@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { findPreset } from '../../src/provider-presets/find-preset.ts'
 import { createProviderContact } from '../../src/provider/contact.ts'
+import { findUnlistedScopes } from '../../src/provider/metadata-problems.ts'
 import { createTokenClient } from '../../src/provider/token-client.ts'
 import type { TokenClient, TokenClientOptions } from '../../src/provider/token-client.ts'
 
@@ -33,7 +34,7 @@ t.test('an OIDC_CLIENT_KEY that is neither P-256 nor RSA is named in the log', a
 
 t.test('a provider that lists no scopes is missing none of OIDC_SCOPES', async (t) => {
   const unlisted = (listed: string[] | undefined): string[] =>
-    listing(listed, { scopes: ['openid', 'groups'] }).unlistedScopes()
+    findUnlistedScopes({ scopes: listed }, { preset: findPreset('generic', ''), scopes: ['openid', 'groups'] })
   t.same(unlisted(undefined), [])
   t.same(unlisted(['openid']), ['groups'])
 })

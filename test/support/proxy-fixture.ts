@@ -59,7 +59,6 @@ export async function createProxyFixture (options: {
   }
   const upstream: TokenClient = {
     effectiveScopes: (scopes) => [...scopes],
-    unlistedScopes: () => [],
     authorizationUrl (_parameters, scopes) {
       sent.scopes.push(scopes)
       return new URL('https://id.example.com/auth')

@@ -1,4 +1,4 @@
-import { readConfig } from '../../plugins/config.ts'
+import { readConfig, readConfigInspection } from '../../plugins/config.ts'
 import { runCommand as runCommandLine } from '../../src/commands/run-command.ts'
 import { readBaseUrl } from '../../src/config/load.ts'
 import { createDefinitionLoader } from '../../src/definitions.ts'
@@ -22,6 +22,7 @@ export async function runCommand (
   let [output, printed, printedErrors] = ['', '', '']
   const code = await runCommandLine(args, {
     readConfig: async () => await readConfig({ environment }),
+    inspectConfig: async () => await readConfigInspection({ environment }),
     readBaseUrl: () => readBaseUrl(environment, false),
     loadDefinitions: async (config) => await createDefinitionLoader().load(config),
     print (text) {

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto'
+import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import type { Config } from '../config/config.ts'
+import { createProviderContact } from '../provider/contact.ts'
+import type { ProviderMetadata } from '../provider/discovery.ts'
+import { describeError } from '../provider/error-text.ts'
+import { ISS_IN_PROXY_MODE, findUnlistedScopes } from '../provider/metadata-problems.ts'
+import { createTokenClient } from '../provider/token-client.ts'
+import { question } from './finding.ts'
+import type { Finding, Question } from './finding.ts'
+import { madeUp } from './token-endpoint.ts'
+import { REQUEST_MS } from './within.ts'
+
+/** Errors of a request that is right, while nobody is signed in (OpenID Connect Core 1.0 section 3.1.2.6). */
+const NOBODY_SIGNED_IN = ['login_required', 'interaction_required', 'consent_required', 'account_selection_required']
+
+/** In proxy mode the provider redirects to the client itself: to any port of this machine, for a native client. */
+const NATIVE_REDIRECT_URI = 'http://localhost:53217/callback'
+
+/**
+ * Sends an authorization request with `prompt=none`, as a browser would: an error at the redirect URI shows that the
+ * client and the redirect URI are right, a page that one of them is not.
+ */
+export async function checkAuthorization (config: Config, metadata: ProviderMetadata): Promise<Finding[]> {
+  const { oidc, oauth: { mode }, baseUrl } = config
+  const redirectUri = mode === 'broker' ? `${baseUrl}/oauth/callback` : NATIVE_REDIRECT_URI
+  const tokenClient = createTokenClient({
+    ...oidc, provider: () => metadata, contact: createProviderContact(), log: { info () {}, warn () {} }
+  })
+  const url = tokenClient.authorizationUrl({
+    redirect_uri: redirectUri,
+    state: madeUp(),
+    nonce: madeUp(),
+    code_challenge: createHash('sha256').update(madeUp()).digest('base64url')
+  }, oidc.scopes)
+  url.searchParams.set('prompt', 'none')
+  const about = question('provider.authorization',
+    `GET ${metadata.authorizationEndpoint} with prompt=none and redirect_uri=${redirectUri}`)
+  const { status, location } = await navigate(url)
+  if (location === undefined || status >= 400) {
+    return [refusedRedirectUri(config, redirectUri, about, `${status} and no redirect`)]
+  }
+  if (!location.href.startsWith(`${redirectUri}?`)) {
+    const target = `${status} to ${location.origin}${location.pathname}`
+    return [about.unknown(target, 'The provider shows a page of its own first, so whether it knows client and ' +
+      'redirect URI is not known')]
+  }
+  return [readError(config, metadata, location.searchParams, about), ...checkIss(config, metadata, location)]
+}
+
+function refusedRedirectUri (
+  { oauth: { mode }, oidc }: Config, uri: string, about: Question, answered: string
+): Finding {
+  const client = `The provider knows no client ${oidc.clientId} (OIDC_CLIENT_ID) with this redirect URI`
+  return mode === 'broker'
+    ? about.error(answered, `${client}: register ${uri} at the provider, byte for byte`, { setting: 'BASE_URL' })
+    : about.warning(answered, `${client}: in proxy mode each MCP client's own redirect URI must be registered there, ` +
+      'and native clients use any port of localhost. With OAUTH_MODE=broker one redirect URI is enough',
+    { setting: 'OAUTH_MODE', value: 'broker' })
+}
+
+function readError (
+  { oidc }: Config, metadata: ProviderMetadata, parameters: URLSearchParams, about: Question
+): Finding {
+  const [error, description] = [parameters.get('error') ?? '', parameters.get('error_description')]
+  const answered = `at the redirect URI: ${describeError(error, description)}`
+  if (NOBODY_SIGNED_IN.includes(error)) return about.ok(answered, 'The provider knows the client and its redirect URI')
+  if (error === 'invalid_scope') {
+    const unlisted = findUnlistedScopes(metadata, oidc)
+    return about.error(answered, 'The provider refuses the scopes of OIDC_SCOPES', {
+      setting: 'OIDC_SCOPES',
+      value: unlisted.length === 0 ? undefined : oidc.scopes.filter((scope) => !unlisted.includes(scope)).join(' ')
+    })
+  }
+  if (error === 'invalid_target' || (oidc.resource !== undefined && /resource/i.test(description ?? ''))) {
+    return about.error(answered, 'The provider refuses the resource: set OIDC_RESOURCE to an API that it knows, or ' +
+      'unset it',
+    { setting: 'OIDC_RESOURCE' })
+  }
+  if (/pushed authorization/i.test(description ?? '')) {
+    return about.error(answered, 'The provider requires pushed authorization requests (RFC 9126), which Seed does ' +
+      'not ' +
+      'send: switch the requirement off for this client at the provider')
+  }
+  if (error === 'unauthorized_client' || error === 'unsupported_response_type') {
+    return about.error(answered, 'The provider does not allow this client the authorization code flow: allow it there',
+      { setting: 'OIDC_CLIENT_ID' })
+  }
+  return about.unknown(answered, 'The provider knows the redirect URI, and refuses the request: its words say why')
+}
+
+/** An `iss` that the discovery document does not promise (RFC 9207) is found only here. */
+function checkIss (
+  { oauth: { mode } }: Config, { sendsIss }: ProviderMetadata, location: URL
+): Finding[] {
+  if (mode === 'broker' || sendsIss || !location.searchParams.has('iss')) return []
+  const about = question('provider.iss-in-answers', 'the same request')
+  return [about.warning('iss at the redirect URI, which the document does not promise',
+    'The provider adds "iss" (RFC 9207) to its redirects: in OAUTH_MODE=proxy ' + ISS_IN_PROXY_MODE,
+    { setting: 'OAUTH_MODE', value: 'broker' })]
+}
+
+/** Sends a GET as a browser's navigation: to `fetch` some providers answer with JSON instead of a redirect. */
+async function navigate (url: URL): Promise<{ status: number, location: URL | undefined }> {
+  const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+  return await new Promise((resolve, reject) => {
+    const request = send(url, {
+      agent: false,
+      signal: AbortSignal.timeout(REQUEST_MS),
+      headers: {
+        accept: 'text/html,application/xhtml+xml',
+        'sec-fetch-dest': 'document',
+        'sec-fetch-mode': 'navigate',
+        'sec-fetch-site': 'cross-site',
+        'user-agent': 'Mozilla/5.0 (Seed doctor)'
+      }
+    })
+    request.on('error', reject)
+    request.on('response', (response) => {
+      const { statusCode, headers: { location = '' } } = response
+      response.destroy()
+      resolve({ status: statusCode!, location: URL.canParse(location, url) ? toUrl(location, url) : undefined })
+    })
+    request.end()
+  })
+}
+
+/** An absent Location would parse as the URL itself. */
+function toUrl (location: string, base: URL): URL | undefined {
+  return location === '' ? undefined : new URL(location, base)
+}

@@ -1,0 +1,48 @@
+import type { Config } from '../config/config.ts'
+import type { ConfigInspection } from '../config/load.ts'
+import { question } from './finding.ts'
+import type { Finding } from './finding.ts'
+
+/** Every problem of the settings, as the server would report them. */
+export function checkConfiguration ({ problems }: ConfigInspection): Finding[] {
+  if (problems.length === 0) {
+    return [question('configuration.settings', 'all settings').ok('no problem', 'The settings are valid')]
+  }
+  return problems.map(({ setting, message }) =>
+    question(`configuration.${setting}`, setting).error('not usable', message, { setting }))
+}
+
+/** Judges the rules for who may sign in, and the origins of web pages. */
+export function checkAccess ({ access, corsExtraOrigins, oidc, authRequired }: Config): Finding[] {
+  if (!authRequired) {
+    return [question('configuration.access', 'AUTH_REQUIRED').warning('false', 'Everybody who can reach Seed may ' +
+      'use every ' +
+      'tool', { setting: 'AUTH_REQUIRED', value: 'true' })]
+  }
+  return [checkRules(access), ...checkEmailScope(access, oidc), ...checkOrigins(corsExtraOrigins)]
+}
+
+function checkRules ({ groups, emailDomains, hostedDomains, claims }: Config['access']): Finding {
+  const about = question('configuration.access', 'ACCESS_GROUPS, ACCESS_EMAIL_DOMAINS, ACCESS_HOSTED_DOMAINS, ' +
+    'ACCESS_CLAIMS')
+  const count = groups.length + emailDomains.length + hostedDomains.length + claims.length
+  return count === 0
+    ? about.ok('none is set', 'Everybody whom the provider admits may sign in')
+    : about.ok('set', 'Access is limited; whether the claims arrive shows a sign-in (seed doctor --sign-in)')
+}
+
+/** A rule about a claim that is not asked for would refuse everybody. */
+function checkEmailScope ({ emailDomains }: Config['access'], { scopes }: Config['oidc']): Finding[] {
+  if (emailDomains.length === 0 || scopes.includes('email')) return []
+  return [question('configuration.email-scope', 'OIDC_SCOPES').warning(scopes.join(' '), 'ACCESS_EMAIL_DOMAINS ' +
+    'needs the ' +
+    'email claim, and OIDC_SCOPES does not ask for it: everybody may be refused',
+  { setting: 'OIDC_SCOPES', value: [...scopes, 'email'].join(' ') })]
+}
+
+/** The Origin header has no path, and no slash at its end. */
+function checkOrigins (origins: readonly string[]): Finding[] {
+  return origins.filter((origin) => /^https?:/.test(origin) && new URL(origin).origin !== origin).map((origin) =>
+    question('configuration.origins', 'CORS_EXTRA_ORIGINS').error(origin, 'No browser sends this as its origin',
+      { setting: 'CORS_EXTRA_ORIGINS', value: new URL(origin).origin }))
+}

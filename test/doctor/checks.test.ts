@@ -1,0 +1,46 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { readConfig } from '../../plugins/config.ts'
+import { startDevProvider } from '../../dev/provider.ts'
+import { checkClock } from '../../src/doctor/clock.ts'
+import { checkMetadataDocuments } from '../../src/doctor/network.ts'
+import { within } from '../../src/doctor/within.ts'
+
+const ENVIRONMENT = { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'x' }
+
+t.test('a check that hangs or fails is a finding', async (t) => {
+  t.match(await within('a.b', async () => await delay(60_000, [], { ref: false }), 10),
+    [{ check: 'a.b', severity: 'unknown', answered: 'nothing within 10 ms' }])
+  t.match(await within('a.b', async () => { throw new Error('broken') }), [{ severity: 'unknown', answered: 'broken' }])
+})
+
+t.test('clocks that differ are found by the Date header', async (t) => {
+  const provider = await startDevProvider()
+  t.teardown(async () => { await provider.close() })
+  const config = await readConfig({ environment: { ...ENVIRONMENT, OIDC_ISSUER: provider.issuer } })
+  for (const [seconds, severity, answered] of [
+    [0, 'ok', /./], [10, 'warning', /ahead/], [-10, 'warning', /behind/], [120, 'error', /1\d\d s ahead/]
+  ] as const) {
+    t.match(await checkClock(config, () => Date.now() + seconds * 1_000), [{ severity, answered }], `${seconds}`)
+  }
+  const silent = createServer((_request, response) => {
+    response.sendDate = false
+    response.end()
+  }).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.teardown(() => { silent.close() })
+  const issuer = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
+  const without = await readConfig({ environment: { ...ENVIRONMENT, OIDC_ISSUER: issuer } })
+  t.match(await checkClock(without, Date.now), [{ severity: 'unknown', answered: 'no Date header' }])
+})
+
+t.test('metadata documents of clients are fetched as the server fetches them', async (t) => {
+  const config = await readConfig({ environment: ENVIRONMENT })
+  const { probeUrl } = config.oauth.metadataDocuments
+  const answer = (body: string) => async () => ({ status: 200, headers: {}, body })
+  t.match(await checkMetadataDocuments(config, answer(JSON.stringify({ client_id: probeUrl }))), [{ severity: 'ok' }])
+  t.match(await checkMetadataDocuments(config, answer('{}')), [{ severity: 'warning', setting: 'CIMD_PROBE_URL' }])
+})

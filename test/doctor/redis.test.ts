@@ -1,0 +1,42 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import type { Finding, Report } from '../../src/doctor/finding.ts'
+import { lacksRedis, ownRedisForTests } from '../support/redis.ts'
+import { runCommand } from '../support/run-command.ts'
+
+/** Runs the checks of a real Redis. */
+async function diagnose (t: Test, args: string[], toUrl = (url: string): string => url) {
+  const redis = (await ownRedisForTests(t, { args }))!
+  const { printed } = await runCommand(['doctor', '--json'], {
+    AUTH_REQUIRED: 'false', BASE_URL: 'http://127.0.0.1:9', REDIS_URL: toUrl(redis.url)
+  })
+  const { findings } = JSON.parse(printed) as Report
+  return (check: string): Finding | undefined => findings.find((finding) => finding.check === check)
+}
+
+t.test('a Redis as the documents advise has nothing against it', async (t) => {
+  if (lacksRedis(t)) return
+  const find = await diagnose(t, ['--appendonly', 'yes', '--maxmemory', '100mb', '--maxmemory-policy', 'noeviction'])
+  for (const check of ['connection', 'writes', 'version', 'eviction', 'persistence', 'room']) {
+    t.equal(find(`store.${check}`)?.severity, 'ok', check)
+  }
+  t.ok(find('store.latency'))
+})
+
+t.test('eviction, no persistence, a full server, a replica and a wrong password are named', async (t) => {
+  if (lacksRedis(t)) return
+  const evicting = await diagnose(t, ['--maxmemory-policy', 'allkeys-lru'])
+  t.match(evicting('store.eviction'), { severity: 'warning', setting: 'maxmemory-policy', value: 'noeviction' })
+  t.match(evicting('store.persistence'), { severity: 'warning', setting: 'appendonly', value: 'yes' })
+  t.match(evicting('store.room'), { severity: 'ok', answered: 'no maxmemory' })
+
+  const full = await diagnose(t, ['--maxmemory', '1kb', '--maxmemory-policy', 'noeviction'])
+  t.match(full('store.room'), { severity: 'warning', setting: 'maxmemory' })
+  t.match(full('store.writes'), { severity: 'error', answered: 'OOM' })
+
+  const replica = await diagnose(t, ['--replicaof', '127.0.0.1 9', '--replica-serve-stale-data', 'yes'])
+  t.match(replica('store.writes'), { severity: 'error', answered: 'READONLY', setting: 'REDIS_URL' })
+
+  const locked = await diagnose(t, ['--requirepass', 'right'], (url) => url.replace('redis://', 'redis://:wrong@'))
+  t.match(locked('store.connection'), { severity: 'error', answered: 'WRONGPASS', meaning: /refuses the user or the password/ })
+})
