@@ -18,7 +18,7 @@ export async function within (
 ): Promise<Finding[]> {
   const { unknown } = question(subject, 'the checks of this subject')
   const stopped = new AbortController()
-  const timedOut = delay(limitMs, undefined, { signal: stopped.signal, ref: false }).then(
+  const timedOut = delay(limitMs, undefined, { signal: stopped.signal }).then(
     () => [unknown(`nothing within ${limitMs} ms`, 'It could not be found out in time')])
   timedOut.catch(() => {})
   try {
