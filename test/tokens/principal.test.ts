@@ -169,5 +169,9 @@ t.test('a tool cannot change what its caller may do in a later call', async (t) 
     () => { (principal as { subject: string }).subject = 'bob' }
   ]
   for (const change of tries) t.throws(change, TypeError)
+  // Groups that are not the claim itself: one as text, and paths without their slash.
+  for (const { groups } of [principalOf({ groups: 'staff' }), principalOf({ groups: ['/staff'] }, 'groups', true)]) {
+    t.throws(() => (groups as string[]).push('admins'), TypeError)
+  }
   t.same([principal.groups, [...principal.scopes], principal.subject], [['staff'], ['openid'], 'ada'])
 })
