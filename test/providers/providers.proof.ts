@@ -9,6 +9,7 @@ import { BETTER_AUTH } from './better-auth.ts'
 import type { RealClient } from './client.ts'
 import { GLEWLWYD } from './glewlwyd.ts'
 import { KEYCLOAK } from './keycloak.ts'
+import { LEMONLDAP } from './lemonldap.ts'
 import { renderProvider, writeSection } from './matrix.ts'
 import type { Result } from './matrix.ts'
 import { STRICT_OIDC_PROVIDER } from './oidc-provider.ts'
@@ -20,7 +21,7 @@ import { SDK_CLIENTS } from './sdk-clients.ts'
 /** `npm run providers`: see README.md. */
 const PROVIDERS: Provider[] = [
   KEYCLOAK,
-  GLEWLWYD,
+  GLEWLWYD, LEMONLDAP,
   BETTER_AUTH,
   STRICT_OIDC_PROVIDER
 ]
