@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto'
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Config } from '../config/config.ts'
-import { createProviderContact } from '../provider/contact.ts'
+import { apiParameters, buildAuthorizationUrl } from '../provider/authorization-url.ts'
 import type { ProviderMetadata } from '../provider/discovery.ts'
 import { describeError } from '../provider/error-text.ts'
 import { ISS_IN_PROXY_MODE, findUnlistedScopes } from '../provider/metadata-problems.ts'
-import { createTokenClient } from '../provider/token-client.ts'
 import { question } from './finding.ts'
 import type { Finding, Question } from './finding.ts'
 import { madeUp } from './token-endpoint.ts'
@@ -25,10 +24,9 @@ const NATIVE_REDIRECT_URI = 'http://localhost:53217/callback'
 export async function checkAuthorization (config: Config, metadata: ProviderMetadata): Promise<Finding[]> {
   const { oidc, oauth: { mode }, baseUrl } = config
   const redirectUri = mode === 'broker' ? `${baseUrl}/oauth/callback` : NATIVE_REDIRECT_URI
-  const tokenClient = createTokenClient({
-    ...oidc, provider: () => metadata, contact: createProviderContact(), log: { info () {}, warn () {} }
-  })
-  const url = tokenClient.authorizationUrl({
+  const url = buildAuthorizationUrl(metadata, oidc.preset, {
+    ...apiParameters(oidc),
+    client_id: oidc.clientId,
     redirect_uri: redirectUri,
     state: madeUp(),
     nonce: madeUp(),
@@ -120,13 +118,10 @@ async function navigate (url: URL): Promise<{ status: number, location: URL | un
     request.on('response', (response) => {
       const { statusCode, headers: { location = '' } } = response
       response.destroy()
-      resolve({ status: statusCode!, location: URL.canParse(location, url) ? toUrl(location, url) : undefined })
+      // An absent Location would parse as the URL itself.
+      const isUrl = location !== '' && URL.canParse(location, url)
+      resolve({ status: statusCode!, location: isUrl ? new URL(location, url) : undefined })
     })
     request.end()
   })
-}
-
-/** An absent Location would parse as the URL itself. */
-function toUrl (location: string, base: URL): URL | undefined {
-  return location === '' ? undefined : new URL(location, base)
 }

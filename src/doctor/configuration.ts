@@ -12,14 +12,14 @@ export function checkConfiguration ({ problems }: ConfigInspection): Finding[] {
     question(`configuration.${setting}`, setting).error('not usable', message, { setting }))
 }
 
-/** Judges the rules for who may sign in, and the origins of web pages. */
-export function checkAccess ({ access, corsExtraOrigins, oidc, authRequired }: Config): Finding[] {
+/** Judges the rules for who may sign in. */
+export function checkAccess ({ access, oidc, authRequired }: Config): Finding[] {
   if (!authRequired) {
     return [question('configuration.access', 'AUTH_REQUIRED').warning('false', 'Everybody who can reach Seed may ' +
       'use every ' +
       'tool', { setting: 'AUTH_REQUIRED', value: 'true' })]
   }
-  return [checkRules(access), ...checkEmailScope(access, oidc), ...checkOrigins(corsExtraOrigins)]
+  return [checkRules(access), ...checkEmailScope(access, oidc)]
 }
 
 function checkRules ({ groups, emailDomains, hostedDomains, claims }: Config['access']): Finding {
@@ -38,11 +38,4 @@ function checkEmailScope ({ emailDomains }: Config['access'], { scopes }: Config
     'needs the ' +
     'email claim, and OIDC_SCOPES does not ask for it: everybody may be refused',
   { setting: 'OIDC_SCOPES', value: [...scopes, 'email'].join(' ') })]
-}
-
-/** The Origin header has no path, and no slash at its end. */
-function checkOrigins (origins: readonly string[]): Finding[] {
-  return origins.filter((origin) => /^https?:/.test(origin) && new URL(origin).origin !== origin).map((origin) =>
-    question('configuration.origins', 'CORS_EXTRA_ORIGINS').error(origin, 'No browser sends this as its origin',
-      { setting: 'CORS_EXTRA_ORIGINS', value: new URL(origin).origin }))
 }

@@ -1,8 +1,8 @@
 import type { Config } from '../config/config.ts'
 import { canonicalJson } from '../json/canonical-json.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
-import { boundedFetch, FetchError, parseJsonObject } from '../net/fetch.ts'
-import type { FetchedResponse } from '../net/fetch.ts'
+import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
+import type { FetchError, FetchedResponse } from '../net/fetch.ts'
 import { protectedResource } from '../oauth/endpoints/metadata.ts'
 import { question } from './finding.ts'
 import type { Finding } from './finding.ts'
@@ -29,7 +29,7 @@ export async function checkPublicUrl (config: Config): Promise<Finding[]> {
       await checkHost(config), await checkBody(config), unknownStreams(), ...settings
     ]
   } catch (err) {
-    return [unreachable(err as Error, about), ...settings]
+    return [unreachable(err as FetchError, about), ...settings]
   }
 }
 
@@ -43,9 +43,8 @@ async function hasMetadata ({ baseUrl, resource }: Config): Promise<boolean> {
   return parseJsonObject(body)?.['resource'] === resource
 }
 
-function unreachable (err: Error, about: ReturnType<typeof question>): Finding {
-  const { message } = err
-  const redirectsTo = err instanceof FetchError ? err.redirectsTo : undefined
+function unreachable (err: FetchError, about: ReturnType<typeof question>): Finding {
+  const { message, redirectsTo } = err
   if (CERTIFICATE.test(message)) {
     return about.error(message, 'Clients do not trust the certificate of BASE_URL: let the proxy in front send one ' +
       'for ' +

@@ -12,6 +12,7 @@ import { REQUEST_MS } from './within.ts'
 const COMMAND_MS = 300
 const SLOW_MS = 50
 const PINGS = 5
+const CERTIFICATE = /CERT|LEAF_SIGNATURE/
 /** The share of `maxmemory` from which little room is left. */
 const FULL = 0.9
 
@@ -20,19 +21,23 @@ export async function checkRedis ({ redis: { url, ...options }, authRequired }: 
   if (url === undefined) return authRequired ? [inMemory()] : []
   const { nodes } = parseRedisUrl(url)
   const host = nodes.map(({ host, port }) => `${host}:${port}`).join(',')
-  let reason = 'no answer'
-  const log = { info () {}, error (fields: { reason?: string }) { reason = fields.reason ?? reason } }
-  const client = openRedisClient({ ...options, url, commandTimeoutMs: 2_000, log })
+  const outage = { reason: 'no answer' }
+  const note = (fields: object): void => { Object.assign(outage, fields) }
+  const client = openRedisClient({ ...options, url, commandTimeoutMs: 2_000, log: { info: note, error: note } })
   try {
     const about = question('store.connection', `a connection to ${host}`)
-    if (!await isConnected(client)) return [about.error(reason, unreachable(reason, nodes), { setting: 'REDIS_URL' })]
+    if (!await isConnected(client)) {
+      const isCertificate = CERTIFICATE.test(outage.reason)
+      const setting = isCertificate ? 'REDIS_TLS_CA' : 'REDIS_URL'
+      return [about.error(outage.reason, unreachable(outage.reason, nodes), { setting })]
+    }
     const findings = [about.ok('connected', `Redis at ${host} can be reached`), await checkWrites(client)]
     const info = await readInfo(client).catch(() => undefined)
     // The client leaves a server that takes no writes.
     if (info === undefined) return findings
     return [
       ...findings, checkVersion(info), checkEviction(info), checkPersistence(info), checkRoom(info),
-      await checkLatency(client)
+      judgeLatency(await measureLatency(client))
     ]
   } finally {
     await client.close()
@@ -56,7 +61,7 @@ async function isConnected (client: RedisClient): Promise<boolean> {
 }
 
 function unreachable (reason: string, nodes: Array<{ host: string }>): string {
-  if (/CERT|LEAF_SIGNATURE/.test(reason)) return 'Its certificate is not trusted: set REDIS_TLS_CA to that of its CA'
+  if (CERTIFICATE.test(reason)) return 'Its certificate is not trusted: set REDIS_TLS_CA to that of its CA'
   if (/WRONGPASS|NOAUTH|NOPERM/.test(reason)) return 'Redis refuses the user or the password of REDIS_URL'
   const isLocal = nodes.some(({ host }) => isLoopbackHost(host))
   return 'Redis cannot be reached: registration, sign-in and sessions would answer 503' +
@@ -86,7 +91,8 @@ async function checkWrites ({ commands }: RedisClient): Promise<Finding> {
   }
 }
 
-function checkVersion ({ redis_version: version = '', valkey_version: valkey }: Info): Finding {
+/** Redis 6.2 has the commands that the store uses. */
+export function checkVersion ({ redis_version: version = '', valkey_version: valkey }: Info): Finding {
   const about = question('store.version', 'INFO server')
   if (valkey !== undefined) return about.ok(`Valkey ${valkey}`, `Valkey ${valkey}`)
   const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -122,15 +128,19 @@ function checkRoom ({ used_memory: used, maxmemory: limit }: Info): Finding {
       { setting: 'maxmemory' })
 }
 
-async function checkLatency ({ commands }: RedisClient): Promise<Finding> {
-  const about = question('store.latency', `PING, ${PINGS} times`)
+async function measureLatency ({ commands }: RedisClient): Promise<number> {
   const times: number[] = []
   for (let count = 0; count < PINGS; count++) {
     const startedAt = performance.now()
     await commands.ping()
     times.push(performance.now() - startedAt)
   }
-  const slowest = Math.round(Math.max(...times))
+  return Math.round(Math.max(...times))
+}
+
+/** @param slowest milliseconds */
+export function judgeLatency (slowest: number): Finding {
+  const about = question('store.latency', `PING, ${PINGS} times`)
   const answered = `${slowest} ms at most`
   if (slowest >= COMMAND_MS) {
     const meaning = `Seed waits ${COMMAND_MS} ms for a command: run Redis near it`

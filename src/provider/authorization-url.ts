@@ -36,3 +36,19 @@ function mergePrompts (...prompts: Array<string | undefined>): string | undefine
   const merged = new Set(prompts.flatMap((prompt) => prompt?.split(' ') ?? []).filter((prompt) => prompt !== ''))
   return merged.size === 0 ? undefined : [...merged].join(' ')
 }
+
+/** Parameters that name the API that access tokens are for, in authorization and token requests. */
+export function apiParameters ({ preset, audience, resource }: ApiOptions): Record<string, string> {
+  return {
+    ...(preset.sendsAudience && audience !== '' && { audience }),
+    ...(resource !== undefined && { resource })
+  }
+}
+
+interface ApiOptions {
+  preset: Preset
+  /** OIDC_AUDIENCE, for presets that send it. */
+  audience: string
+  /** OIDC_RESOURCE */
+  resource: string | undefined
+}

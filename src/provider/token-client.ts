@@ -3,7 +3,7 @@ import { upstreamScopes } from '../provider-presets/upstream-scopes.ts'
 import type { Preset } from '../provider-presets/preset.ts'
 import type { Log } from '../logging/log.ts'
 import { parseJsonObject } from '../net/fetch.ts'
-import { buildAuthorizationUrl } from './authorization-url.ts'
+import { apiParameters, buildAuthorizationUrl } from './authorization-url.ts'
 import type { AuthorizationParameters } from './authorization-url.ts'
 import { readUserinfo } from './userinfo.ts'
 import { readCallback } from './callback.ts'
@@ -47,12 +47,9 @@ const UNPROMISED_ISS = 'The provider adds "iss" (RFC 9207) to its redirects, whi
  * All methods throw ProviderUnavailableError before discovery, and OAuthError when the provider fails or refuses.
  */
 export function createTokenClient (options: TokenClientOptions) {
-  const { provider, preset, clientId, contact, audience, resource, scopes, log } = options
+  const { provider, preset, clientId, contact, scopes, log } = options
   const client: oauth.Client = { client_id: clientId }
-  const apiParameters = {
-    ...(preset.sendsAudience && audience !== '' && { audience }),
-    ...(resource !== undefined && { resource })
-  }
+  const api = apiParameters(options)
   const tokenAuthentication = createClientAuthentication(options, log)
 
   let unpromisedIssLogged = false
@@ -95,7 +92,7 @@ export function createTokenClient (options: TokenClientOptions) {
      * @param requested of OIDC_SCOPES
      */
     authorizationUrl (parameters: AuthorizationParameters, requested: readonly string[]): URL {
-      const all = { client_id: clientId, ...parameters, ...apiParameters }
+      const all = { client_id: clientId, ...parameters, ...api }
       return buildAuthorizationUrl(provider(), preset, all, requested)
     },
 
@@ -114,7 +111,7 @@ export function createTokenClient (options: TokenClientOptions) {
     async requestTokens (
       grantType: 'authorization_code' | 'refresh_token', parameters: Record<string, string>
     ): Promise<UpstreamTokens> {
-      return await requestToken(grantType, { ...parameters, ...apiParameters })
+      return await requestToken(grantType, { ...parameters, ...api })
     },
 
     /** Requests a token for another API on behalf of the person whose access token this is. */

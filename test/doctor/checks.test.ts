@@ -3,10 +3,14 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
+import { Type } from 'typebox'
 import { readConfig } from '../../plugins/config.ts'
 import { startDevProvider } from '../../dev/provider.ts'
 import { checkClock } from '../../src/doctor/clock.ts'
 import { checkMetadataDocuments } from '../../src/doctor/network.ts'
+import { createReport, exitCodeOf, printReport } from '../../src/doctor/report.ts'
+import { checkTools } from '../../src/doctor/tools.ts'
+import { defineTool } from '../../src/define/tool.ts'
 import { within } from '../../src/doctor/within.ts'
 
 const ENVIRONMENT = { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'x' }
@@ -43,4 +47,19 @@ t.test('metadata documents of clients are fetched as the server fetches them', a
   const answer = (body: string) => async () => ({ status: 200, headers: {}, body })
   t.match(await checkMetadataDocuments(config, answer(JSON.stringify({ client_id: probeUrl }))), [{ severity: 'ok' }])
   t.match(await checkMetadataDocuments(config, answer('{}')), [{ severity: 'warning', setting: 'CIMD_PROBE_URL' }])
+})
+
+t.test('more tools than clients take are a warning', async (t) => {
+  const tools = Array.from({ length: 201 }, (_value, index) =>
+    defineTool({ name: `tool-${index}`, description: 'x', input: Type.Object({}), handler: () => '' }))
+  t.match(await checkTools(async () => tools), [
+    { severity: 'ok', answered: /^201/ }, { severity: 'warning', asked: 'all tools' }
+  ])
+})
+
+t.test('a report without warnings exits with 0', async (t) => {
+  const finding = { check: 'tools.definitions', severity: 'ok' as const, asked: 'x', answered: 'y', meaning: 'z' }
+  const report = createReport([finding], [])
+  t.equal(exitCodeOf(report), 0)
+  t.match(printReport(report), /Nothing is wrong that could be checked/)
 })

@@ -1,8 +1,13 @@
+import { once } from 'node:events'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
+import { checkVersion, judgeLatency } from '../../src/doctor/redis.ts'
 import type { Finding, Report } from '../../src/doctor/finding.ts'
 import { lacksRedis, ownRedisForTests } from '../support/redis.ts'
 import { runCommand } from '../support/run-command.ts'
+import { selfSigned } from '../support/tls.ts'
 
 /** Runs the checks of a real Redis. */
 async function diagnose (t: Test, args: string[], toUrl = (url: string): string => url) {
@@ -39,4 +44,28 @@ t.test('eviction, no persistence, a full server, a replica and a wrong password 
 
   const locked = await diagnose(t, ['--requirepass', 'right'], (url) => url.replace('redis://', 'redis://:wrong@'))
   t.match(locked('store.connection'), { severity: 'error', answered: 'WRONGPASS', meaning: /refuses the user or the password/ })
+})
+
+t.test('a certificate that is not trusted names REDIS_TLS_CA', async (t) => {
+  const server = createServer(selfSigned(t, ['localhost'])).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const { printed } = await runCommand(['doctor', '--json'], {
+    AUTH_REQUIRED: 'false',
+    BASE_URL: 'http://127.0.0.1:9',
+    REDIS_URL: `rediss://localhost:${(server.address() as AddressInfo).port}`
+  })
+  const { findings } = JSON.parse(printed) as Report
+  t.match(findings.find(({ check }) => check === 'store.connection'), { severity: 'error', setting: 'REDIS_TLS_CA' })
+})
+
+t.test('versions and latencies', async (t) => {
+  t.equal(checkVersion({ redis_version: '7.2.4', valkey_version: '8.0.1' }).answered, 'Valkey 8.0.1')
+  for (const [version, severity] of [['6.2.0', 'ok'], ['8.0.0', 'ok'], ['6.0.16', 'error'], ['5', 'error']] as const) {
+    t.equal(checkVersion({ redis_version: version }).severity, severity, version)
+  }
+  t.equal(checkVersion({}).severity, 'error')
+  t.equal(judgeLatency(1).severity, 'ok')
+  t.equal(judgeLatency(100).severity, 'warning')
+  t.match(judgeLatency(400), { severity: 'error', meaning: /300 ms/ })
 })
