@@ -7,6 +7,7 @@ import type { Context } from 'oidc-provider'
 import { createStorage } from '../../dev/provider/adapter.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
+import { until } from '../support/until.ts'
 import { check } from './checks.ts'
 import { ISS_LIMIT } from './provider.ts'
 import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
@@ -82,6 +83,9 @@ class StrictProvider {
           : { sub: accountId, email_verified: true, ...this.#person }
       }),
       extraTokenClaims: () => ({ email_verified: true, ...this.#person }),
+      // Without its protection from addresses of this machine, where Seed is.
+      fetch: async (url: string, { dispatcher: _, ...init }: RequestInit & { dispatcher?: unknown }) =>
+        await fetch(url, init),
       issueRefreshToken: () => true,
       rotateRefreshToken: true,
       expiresWithSession: () => false,
@@ -243,7 +247,10 @@ class StrictProvider {
       const outcome = await seed.signIn().then(() => 'signed in', () => 'refused')
       check(outcome === 'refused', 'the sign-in is refused')
       if (seed.configuration.mode === 'proxy') return
-      check(/Pushed Authorization Request must be used/.test(await seed.output()), 'the log has the reason')
+      await until(
+        async () => /Pushed Authorization Request must be used/.test(await seed.output()),
+        'the log has the reason'
+      )
     } finally {
       this.#requiresPushedRequests = false
       await this.#build()
