@@ -7,6 +7,7 @@ import { inspectConfig, loadConfig } from '../src/config/load.ts'
 import type { ConfigInspection, Environment } from '../src/config/load.ts'
 import { EnvSchema } from '../src/config/schema.ts'
 import type { Env } from '../src/config/schema.ts'
+import { useProxy, withoutCredentials } from '../src/net/proxy.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -30,6 +31,12 @@ async function config (app: FastifyInstance, { environment, dotenvPath = false }
   const settings = await loadConfig(environment, dotenvPath, async (variables) => await coerce(app, variables))
   app.decorate('config', settings)
   app.log.level = settings.logLevel
+  const { https, http, none: noProxy } = settings.proxy
+  await useProxy(settings.proxy)
+  if (https === undefined && http === undefined) return
+  app.log.info({ httpsProxy: withoutCredentials(https ?? http), httpProxy: withoutCredentials(http), noProxy },
+    'Requests to the provider go through a proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); those for client metadata ' +
+    'documents and to Redis do not')
 }
 
 /** Coerces variables to the schema, in a scope of its own: @fastify/env decorates it with all of them, secrets too. */

@@ -25,6 +25,12 @@ export function toConfig (env: Env) {
     allowedHosts: parseList(env.ALLOWED_HOSTS.toLowerCase()),
     corsExtraOrigins: parseList(env.CORS_EXTRA_ORIGINS),
     logLevel: env.LOG_LEVEL,
+    /** Proxies for requests to the provider. */
+    proxy: {
+      https: env.HTTPS_PROXY,
+      http: env.HTTP_PROXY,
+      none: env.NO_PROXY
+    },
     shutdown: {
       delaySeconds: env.SHUTDOWN_DELAY_SECONDS,
       graceSeconds: env.SHUTDOWN_GRACE_SECONDS

@@ -4,7 +4,7 @@ import { toConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { SECRET_SETTINGS } from './schema.ts'
+import { PROXY_SETTINGS, SECRET_SETTINGS } from './schema.ts'
 import type { Env } from './schema.ts'
 import { validate } from './validate.ts'
 
@@ -69,6 +69,10 @@ function readEnvironment (
 ): { given: Variables, problems: Problem[] } {
   const given = withoutEmpty({ ...readDotenv(dotenvPath), ...withoutEmpty(environment) })
   const problems: Problem[] = []
+  for (const setting of PROXY_SETTINGS) {
+    const value = given[setting] ?? given[setting.toLowerCase()]
+    if (value !== undefined) given[setting] = value
+  }
   for (const setting of SECRET_SETTINGS) {
     const path = given[`${setting}_FILE`]
     if (path === undefined) continue

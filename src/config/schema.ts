@@ -20,6 +20,9 @@ export const EnvSchema = Type.Object({
   ALLOWED_HOSTS: Type.String({ default: '' }),
   CORS_EXTRA_ORIGINS: Type.String({ default: '' }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
+  HTTPS_PROXY: Type.Optional(Type.String()),
+  HTTP_PROXY: Type.Optional(Type.String()),
+  NO_PROXY: Type.Optional(Type.String()),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: MAX_GRACE_SECONDS, default: 5 }),
   // Authentication
@@ -97,6 +100,9 @@ export const EnvSchema = Type.Object({
 
 /** The settings, coerced and with their defaults. */
 export type Env = Static<typeof EnvSchema>
+
+/** Settings that many programs share, and that some set in lower case. */
+export const PROXY_SETTINGS = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'] as const satisfies ReadonlyArray<keyof Env>
 
 /** Settings that NAME_FILE may also give, as the path of a file with the value (container secrets, certificates). */
 export const SECRET_SETTINGS = [

@@ -37,6 +37,7 @@ export function validate (env: Env): Problem[] {
     ...(env.AUTH_REQUIRED ? checkSignIn(env) : []),
     ...checkUrls(env),
     ...checkResource(env),
+    ...checkProxies(env),
     ...checkRedis(env),
     ...checkSecret('SEED_SECRET', env.SEED_SECRET),
     ...checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS),
@@ -110,6 +111,14 @@ function * checkUrls (env: Env): Problems {
       'names as "issuer" (the slash at its end counts)')
   }
   if (issuer.includes('?')) yield problem('OIDC_ISSUER', 'must not contain a query')
+}
+
+function * checkProxies (env: Env): Problems {
+  for (const setting of ['HTTPS_PROXY', 'HTTP_PROXY'] as const) {
+    const value = env[setting]
+    if (value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))) continue
+    yield problem(setting, `must be the URL of an HTTP proxy, such as http://proxy.example.com:3128 (it is ${quote(value)})`)
+  }
 }
 
 /** A resource identifier is an absolute URI without a fragment (RFC 8707 section 2). */

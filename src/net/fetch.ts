@@ -1,4 +1,5 @@
 import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
+import { fetchByProxy } from './proxy.ts'
 
 export interface FetchLimits {
   /** Limit of the whole exchange, from connection to last byte; 5,000 by default. */
@@ -53,7 +54,7 @@ export async function boundedFetch (
 ): Promise<FetchedResponse> {
   const target = `${new URL(url).origin}${new URL(url).pathname}`
   try {
-    const response = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
+    const response = await fetchByProxy(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
     if (response.status >= 300 && response.status < 400) {
       await response.body?.cancel()
       throw notFollowed(target, response)
@@ -115,6 +116,9 @@ async function readBounded (response: Response, maxBytes: number, target: string
 /** Returns a code for the log. The message of fetch would repeat the whole URL. */
 function causeCode (err: unknown): string {
   const cause = (err as Error).cause as NodeJS.ErrnoException | undefined
+  // undici, of a proxy that does not let a request through.
+  const refusal = (cause?.cause as Error | undefined)?.message
+  if (refusal?.startsWith('Proxy ') === true) return `${refusal}: check HTTPS_PROXY, NO_PROXY`
   const code = cause?.code ?? cause?.message ?? (err as Error).name
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `${code}: its certificate is for another name`
   return UNTRUSTED.includes(code) ? `${code}: set NODE_EXTRA_CA_CERTS to the file of its CA's certificate` : code

@@ -19,6 +19,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     logLevel: 'info',
     shutdown: { delaySeconds: 0, graceSeconds: 5 },
     authRequired: true,
+    proxy: { https: undefined, http: undefined, none: undefined },
     secrets: { current: undefined, previous: undefined },
     oidc: {
       preset: findPreset('authentik', ''),

@@ -86,6 +86,9 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
     [name, ['https://user:pw@auth.example.com/x'], 'must not contain a user name or password'],
     [name, ['https://auth.example.com/x#y', 'https://auth.example.com/x#'], 'must not contain a fragment']
   ] as Array<[string, string[], string]>),
+  ...['HTTPS_PROXY', 'HTTP_PROXY'].map((name) => [
+    name, ['proxy.example.com:3128', 'socks5://proxy.example.com', 'proxy'], 'must be the URL of an HTTP proxy'
+  ] as [string, string[], string]),
   ['OIDC_RESOURCE', ['seed', '/mcp', 'https://seed.example.com/mcp#x'], 'must be an absolute URI without a fragment'],
   ['OIDC_SCOPES', ['profile email', 'openidx', 'OPENID', 'openid,profile'], 'must include openid'],
   ['OIDC_ALGORITHMS', ['HS256', 'none', 'rs256', 'RS256;ES256', 'ES256,HS512'], 'must list asymmetric algorithms'],
