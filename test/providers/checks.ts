@@ -1,3 +1,5 @@
+import { until } from '../support/until.ts'
+
 /** Rejects unless something holds. */
 export function check (holds: boolean, what: string): void {
   if (!holds) throw new Error(`Not so: ${what}`)
@@ -7,4 +9,13 @@ export function check (holds: boolean, what: string): void {
 export function equal (found: unknown, wanted: unknown, what: string): void {
   const [is, should] = [JSON.stringify(found), JSON.stringify(wanted)]
   if (is !== should) throw new Error(`${what}: ${is} instead of ${should}`)
+}
+
+/**
+ * Resolves in the next second. Tokens say in whole seconds when they were issued, so one of the second in which older
+ * tokens are revoked counts as new at Keycloak, and as old at Seed.
+ */
+export async function nextSecond (): Promise<void> {
+  const second = Math.floor(Date.now() / 1_000)
+  await until(() => Date.now() / 1_000 >= second + 1, 'the next second')
 }

@@ -7,8 +7,7 @@ import { freePort } from '../support/free-port.ts'
 import type { TestProcess } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
 import { createPlainClient } from '../support/sign-in.ts'
-import { until } from '../support/until.ts'
-import { check, equal } from './checks.ts'
+import { check, equal, nextSecond } from './checks.ts'
 import { download } from './download.ts'
 import type { Configuration, Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
@@ -343,12 +342,6 @@ async function exchangeToken (seed: SeedUnderTest): Promise<void> {
   const { status, body } = await seed.call((await seed.signIn()).tokens, 'exchanged_token')
   const text = JSON.stringify(body)
   check(status === 200 && /aud[^,}]*orders-api/.test(text), `a token for orders-api, not ${status} ${text}`)
-}
-
-/** Keycloak compares the times of tokens in seconds: those of the current one are not stale yet. */
-async function nextSecond (): Promise<void> {
-  const second = Math.floor(Date.now() / 1_000)
-  await until(() => Date.now() / 1_000 >= second + 1, 'the next second')
 }
 
 async function exists (path: string): Promise<boolean> {

@@ -7,7 +7,7 @@ import { createPlainClient, PLAIN_REDIRECT_URI } from '../support/sign-in.ts'
 import type { TokenAnswer } from '../support/sign-in.ts'
 import { modernRequest, postMcp } from '../support/seed.ts'
 import { until } from '../support/until.ts'
-import { check, equal } from './checks.ts'
+import { check, equal, nextSecond } from './checks.ts'
 import type { RealClient } from './client.ts'
 import { ROWS } from './provider.ts'
 import type { Configuration, Row, RunningProvider, SeedUnderTest, SignedIn } from './provider.ts'
@@ -237,6 +237,8 @@ class Scenario {
       async () => (await this.#seed.call(signedIn.tokens)).status === 401,
       'the access token is refused after the logout'
     )
+    await nextSecond()
+    await this.#works(await this.#seed.signIn())
   }
 
   async #removal (remove: () => Promise<() => Promise<void>>): Promise<void> {
