@@ -12,10 +12,10 @@ export function equal (found: unknown, wanted: unknown, what: string): void {
 }
 
 /**
- * Resolves in the next second. Tokens say in whole seconds when they were issued, so one of the second in which older
+ * Resolves in a later second. Tokens say in whole seconds when they were issued, so one of the second in which older
  * tokens are revoked counts as new at Keycloak, and as old at Seed.
  */
-export async function nextSecond (): Promise<void> {
+export async function nextSecond (count = 1): Promise<void> {
   const second = Math.floor(Date.now() / 1_000)
-  await until(() => Date.now() / 1_000 >= second + 1, 'the next second')
+  await until(() => Date.now() / 1_000 >= second + count, 'the next second')
 }
