@@ -59,6 +59,10 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
     tokenClient: createTokenClient({ ...oidc, provider: provider.metadata, contact, log: app.log }),
     onKeysChanged (listener) { keysChangedListeners.push(listener) }
   })
+  if (oidc.allowInsecureHttp) {
+    app.log.warn('OIDC_ALLOW_INSECURE_HTTP=true: requests to the provider may travel by http. Whoever can read or ' +
+      'change them on the way can sign in as anyone')
+  }
   app.addHook('onReady', async () => { provider.start() })
   app.addHook('onClose', async () => {
     provider.close()

@@ -78,6 +78,8 @@ function toOidcConfig (env: Env) {
     authorizationUrl: env.OAUTH_AUTHORIZATION_URL,
     tokenUrl: env.OAUTH_TOKEN_URL,
     revocationUrl: env.OAUTH_REVOCATION_URL,
+    /** Accept http for the provider's URLs. */
+    allowInsecureHttp: env.OIDC_ALLOW_INSECURE_HTTP,
     clientId: env.OIDC_CLIENT_ID ?? env.OIDC_AUDIENCE ?? '',
     clientSecret: env.OIDC_CLIENT_SECRET,
     clientKey: env.OIDC_CLIENT_KEY,

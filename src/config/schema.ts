@@ -38,6 +38,7 @@ export const EnvSchema = Type.Object({
   OAUTH_AUTHORIZATION_URL: Type.Optional(Type.String()),
   OAUTH_TOKEN_URL: Type.Optional(Type.String()),
   OAUTH_REVOCATION_URL: Type.Optional(Type.String()),
+  OIDC_ALLOW_INSECURE_HTTP: Type.Boolean({ default: false }),
   OIDC_CLIENT_ID: Type.Optional(Type.String({ maxLength: 512 })),
   OIDC_CLIENT_SECRET: Type.Optional(Type.String()),
   OIDC_CLIENT_KEY: Type.Optional(Type.String()),
@@ -86,7 +87,9 @@ export const EnvSchema = Type.Object({
   DCR_CLIENT_TTL: Type.Integer({ minimum: 60, default: 2592000 }),
   DCR_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 10 }),
   DCR_LIMIT_TOTAL: Type.Integer({ minimum: 1, default: 1000 }),
-  REDIRECT_URI_SCHEMES: Type.String({ default: 'cursor,vscode,vscode-insiders' }),
+  REDIRECT_URI_SCHEMES: Type.String({
+    default: 'cursor,vscode,vscode-insiders,vscodium,windsurf,kiro,trae,zed,warp,goose'
+  }),
   // Limits
   OAUTH_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 120 }),
   OAUTH_LIMIT_PER_CLIENT: Type.Integer({ minimum: 1, default: 600 }),

@@ -103,7 +103,8 @@ function * checkUrls (env: Env): Problems {
     yield problem('OIDC_ISSUER', 'must end with a slash for auth0')
   }
   for (const setting of URL_SETTINGS) {
-    if (env[setting] !== undefined) yield * checkHttpsUrl(setting, env[setting])
+    const allowsHttp = env.OIDC_ALLOW_INSECURE_HTTP && setting !== 'CIMD_PROBE_URL'
+    if (env[setting] !== undefined) yield * checkHttpsUrl(setting, env[setting], allowsHttp)
   }
   const [discoveryUrl, base] = /^(.*?)\/?\/\.well-known\/[^/]+\/?$/.exec(issuer) ?? []
   if (discoveryUrl !== undefined) {
@@ -128,14 +129,15 @@ function * checkResource ({ OIDC_RESOURCE: value }: Env): Problems {
 }
 
 /** Accepts https, and http on this machine, without user and fragment. */
-function * checkHttpsUrl (setting: Setting, value: string): Problems {
+function * checkHttpsUrl (setting: Setting, value: string, allowsHttp = false): Problems {
   const url = URL.canParse(value) ? new URL(value) : null
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
     yield problem(setting, `must be a URL beginning with https:// (it is ${quote(value)})`)
   } else if (url.username !== '' || url.password !== '') {
     yield problem(setting, 'must not contain a user name or password')
-  } else if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
-    yield problem(setting, `must use https; plain http is accepted for localhost only (it is "${value}")`)
+  } else if (url.protocol === 'http:' && !isLoopbackHost(url.hostname) && !allowsHttp) {
+    const exception = setting.startsWith('O') ? ', or with OIDC_ALLOW_INSECURE_HTTP=true in a cluster' : ''
+    yield problem(setting, `must use https; plain http is accepted for localhost only${exception} (it is "${value}")`)
   } else if (value.includes('#')) {
     yield problem(setting, 'must not contain a fragment')
   }

@@ -68,6 +68,8 @@ export interface MetadataOptions {
   tokenUrl: string | undefined
   /** OAUTH_REVOCATION_URL: overrides the document. */
   revocationUrl: string | undefined
+  /** OIDC_ALLOW_INSECURE_HTTP */
+  allowInsecureHttp: boolean
   fetchJson: typeof fetchJson
 }
 
@@ -173,13 +175,14 @@ export function isPermanent ({ network, status, cause }: FetchError): boolean {
 /** Reads the document. Each error names what is wrong and the setting that decides it. */
 function readMetadata (document: Record<string, unknown>, options: MetadataOptions): ProviderMetadata {
   checkIssuer(document['issuer'], options)
+  const { allowInsecureHttp: allowsHttp } = options
   return {
     issuer: options.issuer,
-    authorizationEndpoint: options.authorizationUrl ?? endpoint(document, 'authorization_endpoint'),
-    tokenEndpoint: options.tokenUrl ?? endpoint(document, 'token_endpoint'),
-    jwksUri: endpoint(document, 'jwks_uri'),
-    userinfoEndpoint: optionalEndpoint(document, 'userinfo_endpoint'),
-    revocationEndpoint: options.revocationUrl ?? optionalEndpoint(document, 'revocation_endpoint'),
+    authorizationEndpoint: options.authorizationUrl ?? endpoint(document, 'authorization_endpoint', allowsHttp),
+    tokenEndpoint: options.tokenUrl ?? endpoint(document, 'token_endpoint', allowsHttp),
+    jwksUri: endpoint(document, 'jwks_uri', allowsHttp),
+    userinfoEndpoint: optionalEndpoint(document, 'userinfo_endpoint', allowsHttp),
+    revocationEndpoint: options.revocationUrl ?? optionalEndpoint(document, 'revocation_endpoint', allowsHttp),
     scopes: stringArray(document['scopes_supported']),
     tokenEndpointAuthMethods: stringArray(document['token_endpoint_auth_methods_supported']),
     revocationEndpointAuthMethods: stringArray(document['revocation_endpoint_auth_methods_supported'] ??
@@ -199,15 +202,17 @@ function checkIssuer (issuer: unknown, { issuer: expected, tenants }: MetadataOp
     `but OIDC_ISSUER is "${expected}"; they must be equal byte for byte, trailing slash included`)
 }
 
-function optionalEndpoint (document: Record<string, unknown>, name: string): string | undefined {
-  return document[name] === undefined ? undefined : endpoint(document, name)
+function optionalEndpoint (
+  document: Record<string, unknown>, name: string, allowsHttp: boolean
+): string | undefined {
+  return document[name] === undefined ? undefined : endpoint(document, name, allowsHttp)
 }
 
-function endpoint (document: Record<string, unknown>, name: string): string {
+function endpoint (document: Record<string, unknown>, name: string, allowsHttp: boolean): string {
   const value = document[name]
   if (typeof value === 'string' && URL.canParse(value)) {
     const { protocol, hostname, username, password } = new URL(value)
-    const isSecure = protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname))
+    const isSecure = protocol === 'https:' || (protocol === 'http:' && (allowsHttp || isLoopbackHost(hostname)))
     if (isSecure && username + password === '') return value
   }
   throw new FetchError(`The discovery document has no usable ${name} (an https URL)`)

@@ -1,6 +1,5 @@
 import * as oauth from 'oauth4webapi'
 import { OAuthError } from '../errors/oauth-error.ts'
-import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch } from '../net/fetch.ts'
 import type { ProviderContact } from './contact.ts'
 
@@ -21,7 +20,8 @@ export async function sendToProvider (
 ): Promise<Response> {
   try {
     return await contact.watch(async () => await request({
-      [oauth.allowInsecureRequests]: isLoopbackHost(new URL(endpoint).hostname),
+      // Discovery and the settings have accepted an http URL: on this machine, or with OIDC_ALLOW_INSECURE_HTTP.
+      [oauth.allowInsecureRequests]: new URL(endpoint).protocol === 'http:',
       [oauth.customFetch]: async (url, init) => await fetchWithinLimits(url, init, timeoutMs)
     }))
   } catch (err) {

@@ -31,6 +31,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
       authorizationUrl: undefined,
       tokenUrl: undefined,
       revocationUrl: undefined,
+      allowInsecureHttp: false,
       clientId: 'seed-client',
       clientSecret: undefined,
       clientKey: undefined,
@@ -50,7 +51,9 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
         probeUrl: 'https://claude.ai/oauth/claude-code-client-metadata'
       },
       registration: { clientTtlSeconds: 2_592_000, limitPerAddress: 10, limitTotal: 1_000 },
-      redirectUriSchemes: ['cursor', 'vscode', 'vscode-insiders'],
+      redirectUriSchemes: [
+        'cursor', 'vscode', 'vscode-insiders', 'vscodium', 'windsurf', 'kiro', 'trae', 'zed', 'warp', 'goose'
+      ],
       grant: {
         accessTokenTtlSeconds: 900,
         refreshTokenTtlSeconds: 1_209_600,
@@ -101,6 +104,7 @@ t.test('every setting is read', async (t) => {
     OAUTH_AUTHORIZATION_URL: 'https://auth.example.com/authorize?p=1',
     OAUTH_TOKEN_URL: 'http://[::1]:9000/token',
     OAUTH_REVOCATION_URL: 'https://auth.example.com/revoke',
+    OIDC_ALLOW_INSECURE_HTTP: 'true',
     OIDC_CLIENT_ID: 'seed-client',
     OIDC_CLIENT_SECRET: 's3cret',
     OIDC_CLIENT_KEY_ID: 'key-1',

@@ -153,7 +153,7 @@ inBothModes('a redirect URI that differs in any byte gets a page and no redirect
     JSON.stringify({
       client_id: 'seed-planted',
       client_id_issued_at: 1,
-      redirect_uris: ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb'],
+      redirect_uris: ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'workbuddy://cb'],
       grant_types: [],
       response_types: ['code'],
       token_endpoint_auth_method: 'none',
@@ -235,7 +235,7 @@ inBothModes('a redirect URI that differs in any byte gets a page and no redirect
     ],
     'a record that should not be': [
       'seed-planted',
-      ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'windsurf://cb']
+      ['javascript:alert(1)', 'data:text/html,x', 'http://client.example/cb', 'workbuddy://cb']
     ]
   }
   for (const [about, [client, uris]] of Object.entries(cases)) {

@@ -137,6 +137,7 @@ t.test('discovery documents are usable, or say why they are not', async () => {
       authorizationUrl: undefined,
       tokenUrl: undefined,
       revocationUrl: undefined,
+      allowInsecureHttp: false,
       fetchJson: async () => JSON.parse(JSON.stringify(odd)) as Record<string, unknown>,
       log: { info: log, warn: log, error: log },
       onReady () {}

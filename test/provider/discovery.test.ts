@@ -1,5 +1,6 @@
 import { setImmediate as settled } from 'node:timers/promises'
 import { once } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
@@ -59,6 +60,7 @@ function setUp (t: Test, answers: Array<object | Error>, options: Partial<Provid
     authorizationUrl: undefined,
     tokenUrl: undefined,
     revocationUrl: undefined,
+    allowInsecureHttp: false,
     async fetchJson (url) {
       state.fetched.push(String(url))
       const answer = answers.length > 1 ? answers.shift()! : answers[0]!
@@ -479,3 +481,20 @@ t.test('an issuer whose certificate is of a private CA: the log names NODE_EXTRA
     t.match((await seed.logged(cannotBeUsed))['reason'], /SIGNED_CERT: set NODE_EXTRA_CA_CERTS to the file of its CA/)
     t.match(await pageOf(seed), 'Trying again does not help')
   })
+
+t.test('http for a provider in the same cluster needs OIDC_ALLOW_INSECURE_HTTP, which is a warning at each start', async (t) => {
+  const issuer = 'http://keycloak.internal:8080/realms/x'
+  const document = createHttpServer((_req, res) => {
+    const [authorization, token, keys] = ['auth', 'token', 'keys'].map((name) => `${issuer}/${name}`)
+    res.setHeader('content-type', 'application/json')
+    res.end(JSON.stringify({ issuer, authorization_endpoint: authorization, token_endpoint: token, jwks_uri: keys }))
+  }).listen(0, '127.0.0.1')
+  await once(document, 'listening')
+  t.teardown(() => { document.close() })
+  const discoveryUrl = `http://127.0.0.1:${(document.address() as AddressInfo).port}/`
+  const env = { OIDC_ISSUER: issuer, OIDC_DISCOVERY_URL: discoveryUrl }
+  await t.rejects(startSeed(t, { env }), /OIDC_ISSUER must use https.*OIDC_ALLOW_INSECURE_HTTP=true/s)
+  const seed = await startSeed(t, { env: { ...env, OIDC_ALLOW_INSECURE_HTTP: 'true' } })
+  t.match(await seed.logged(({ msg }) => msg.startsWith('OIDC_ALLOW_INSECURE_HTTP=true')), { level: 40 })
+  t.ok(await seed.logged(({ msg }) => msg === 'OpenID provider discovered'))
+})

@@ -165,9 +165,9 @@ t.test('accepts every form of redirect URI that real clients use', async (t) => 
 
 t.test('a client that lists a scheme which is not allowed is registered with its other redirect URIs', async (t) => {
   const local = 'http://127.0.0.1:33418/'
-  const response = await register({ redirect_uris: [local, 'windsurf://codeium.windsurf/oauth/callback'] })
+  const response = await register({ redirect_uris: [local, 'workbuddy://workbuddy/mcp/oauth/callback'] })
   t.equal(response.statusCode, 201)
-  t.same(response.json<{ redirect_uris: string[] }>().redirect_uris, [local], 'as Windsurf does')
+  t.same(response.json<{ redirect_uris: string[] }>().redirect_uris, [local], 'as WorkBuddy does')
 })
 
 t.test('refuses every redirect URI that is ambiguous or that a browser would execute', async (t) => {
@@ -190,7 +190,7 @@ t.test('refuses every redirect URI that is ambiguous or that a browser would exe
     'intent://x#Intent;end',
     'ws://localhost/cb',
     'ftp://client.example/cb',
-    'windsurf://cb',
+    'workbuddy://cb',
     'com.example.app:/cb',
     'urn:ietf:wg:oauth:2.0:oob',
     'http://client.example/cb',
