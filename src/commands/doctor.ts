@@ -1,35 +1,99 @@
 import { parseArgs } from 'node:util'
+import type { Config } from '../config/config.ts'
 import { examine } from '../doctor/examine.ts'
+import { question } from '../doctor/finding.ts'
+import { checkDiscovery } from '../doctor/provider-document.ts'
 import { createReport, exitCodeOf, printReport } from '../doctor/report.ts'
+import { createSignIn } from '../doctor/sign-in.ts'
+import type { SignInResult } from '../doctor/sign-in.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
 import { UsageError } from './command.ts'
 import type { Command } from './command.ts'
+import { listenForCallback } from './loopback-callback.ts'
+
+/** Where the browser comes back to, unless BASE_URL is on this machine. */
+const REDIRECT_URI = 'http://127.0.0.1:53217/callback'
 
 export const command: Command = {
-  usage: `Usage: seed doctor [--json]
+  usage: `Usage: seed doctor [--json] [--sign-in [--timeout <seconds>]]
 
 Checks the settings, the OpenID provider, Redis, the public URL, and tools, prompts and resources. For each problem it
 says what was asked, what came back, what that means, and the setting to change. Run it before the first start, where
 the server will run. Nobody signs in: the provider gets requests with made-up codes and tokens. No secret is printed.
 
-  --json  prints the findings as JSON
+  --json     prints the findings as JSON
+  --sign-in  lets a person sign in once, and checks what only a sign-in shows: refresh token, ID token, userinfo,
+             groups, access rules, audience, logout. Run it on the machine where the browser is. The provider must know
+             BASE_URL/oauth/callback if BASE_URL is on this machine (stop the server first), otherwise
+             ${REDIRECT_URI}
+  --timeout  seconds to wait for the sign-in; by default 300
 
 The exit code is 0 if nothing is wrong, 1 if there are warnings, and 2 if it would not work.`,
 
-  async run (args, { inspectConfig, loadDefinitions, print }) {
-    const { json } = parse(args)
+  async run (args, { inspectConfig, loadDefinitions, print, printError }) {
+    const { json, signIn, timeoutSeconds } = parse(args)
     const inspection = await inspectConfig()
-    const report = createReport(await examine({ inspection, loadDefinitions }), inspection.secrets)
+    const findings = await examine({ inspection, loadDefinitions })
+    const signedIn = signIn
+      ? await letSignIn(inspection.config, timeoutSeconds, printError)
+      : { findings: [], secrets: [] }
+    const secrets = [...inspection.secrets, ...signedIn.secrets]
+    const report = createReport([...findings, ...signedIn.findings], secrets)
     print(json ? JSON.stringify(report, null, 2) : printReport(report))
     return exitCodeOf(report)
   }
 }
 
 /** @throws UsageError */
-function parse (args: readonly string[]): { json: boolean } {
+function parse (args: readonly string[]): { json: boolean, signIn: boolean, timeoutSeconds: number } {
+  const timeoutSeconds = (value: string): number => {
+    if (!(Number(value) > 0 && Number(value) <= 86_400)) throw new UsageError('--timeout is a number of seconds')
+    return Number(value)
+  }
+  const { json, 'sign-in': signIn, timeout } = parseOptions(args)
+  return { json, signIn, timeoutSeconds: timeoutSeconds(timeout) }
+}
+
+function parseOptions (args: readonly string[]) {
   try {
-    const { values: { json = false } } = parseArgs({ args: [...args], options: { json: { type: 'boolean' } } })
-    return { json }
+    return parseArgs({
+      args: [...args],
+      options: {
+        json: { type: 'boolean', default: false },
+        'sign-in': { type: 'boolean', default: false },
+        timeout: { type: 'string', default: '300' }
+      }
+    }).values
   } catch (err) {
     throw new UsageError((err as Error).message, { cause: err })
+  }
+}
+
+/** Shows the address to open, waits for the browser to come back, and judges the sign-in. */
+async function letSignIn (
+  config: Config, timeoutSeconds: number, printError: (text: string) => void
+): Promise<SignInResult> {
+  const { metadata } = config.oidc.issuer === '' ? { metadata: undefined } : await checkDiscovery(config)
+  const { protocol, hostname } = new URL(config.baseUrl)
+  const isLocal = protocol === 'http:' && isLoopbackHost(hostname)
+  const redirectUri = isLocal ? `${config.baseUrl}/oauth/callback` : REDIRECT_URI
+  const about = question('sign-in.browser', `a sign-in with redirect_uri=${redirectUri}`)
+  if (metadata === undefined) {
+    return { findings: [about.unknown('nothing', 'Nobody could sign in: the provider cannot be used')], secrets: [] }
+  }
+  try {
+    const callback = await listenForCallback(new URL(redirectUri))
+    try {
+      const signIn = createSignIn(config, metadata, redirectUri)
+      const answer = callback.receive(signIn.state, timeoutSeconds, (parameters) => parameters)
+      printError('Open this address in a browser on this machine and sign in. If the provider refuses the redirect ' +
+        `URI, register ${redirectUri} there:\n\n${signIn.url.href}\n`)
+      return await signIn.judge(await answer)
+    } finally {
+      callback.close()
+    }
+  } catch (err) {
+    const meaning = `Nobody has signed in. If the provider refused the redirect URI, register ${redirectUri} there`
+    return { findings: [about.error((err as Error).message, meaning)], secrets: [] }
   }
 }
