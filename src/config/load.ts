@@ -4,7 +4,7 @@ import { toConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { PROXY_SETTINGS, SECRET_SETTINGS } from './schema.ts'
+import { EnvSchema, PROXY_SETTINGS, SECRET_SETTINGS } from './schema.ts'
 import type { Env } from './schema.ts'
 import { validate } from './validate.ts'
 
@@ -13,6 +13,8 @@ export type Environment = Record<string, string | undefined>
 
 /** Variables that are set. */
 type Variables = Record<string, string>
+
+const SETTINGS = Object.keys(EnvSchema.properties) as Array<keyof Env>
 
 /** Coerces variables to EnvSchema; rejects with every error of Ajv, as `errors`. */
 export type Coerce = (variables: Variables) => Promise<Env>
@@ -45,7 +47,8 @@ export interface ConfigInspection {
 export async function inspectConfig (
   environment: Environment, dotenvPath: string | false, coerce: Coerce
 ): Promise<ConfigInspection> {
-  const { given, problems: unreadable } = readEnvironment(environment, dotenvPath)
+  const { given, problems: unread } = readEnvironment(environment, dotenvPath)
+  const unreadable = [...unread, ...checkQuoting(given), ...checkDotenv(environment, dotenvPath)]
   const { env, problems: invalid } = await parseEnvironment(given, coerce)
   // A setting that could not be read has a default or nothing in `env`, which would be judged in its place.
   const reported = new Set([...unreadable, ...invalid].map(({ setting }) => setting))
@@ -91,6 +94,35 @@ function readEnvironment (
     }
   }
   return { given, problems }
+}
+
+/**
+ * Finds values that hold what was meant as notation: `docker run --env-file` passes quotes and comments on as they are,
+ * while Node.js and Compose remove them.
+ */
+function checkQuoting (given: Variables): Problem[] {
+  return SETTINGS.flatMap((setting) => {
+    const value = given[setting] ?? ''
+    if (/^(["'`]).*\1$/s.test(value) && value.length > 1) {
+      const message = `${setting} is in quotes, which are part of the value (Docker passes them on): remove them`
+      return [{ setting, message }]
+    }
+    if (!/\s#\s/.test(value)) return []
+    const message = `${setting} contains a comment (" # "), which is part of the value: put it on its own line`
+    return [{ setting, message }]
+  })
+}
+
+/** Finds values in the file that Node.js cuts at a # and Docker does not: a secret would differ, and nobody be told. */
+function checkDotenv (environment: Environment, path: string | false): Problem[] {
+  if (path === false || !existsSync(path)) return []
+  const cut = new Set([...readFileSync(path, 'utf8').matchAll(/^\s*([A-Z_]+)[ \t]*=[ \t]*(?:[^\s"'`#]\S*)?#\S/gm)]
+    .map(([, name]) => name))
+  return SETTINGS.filter((setting) => cut.has(setting) && (environment[setting] ?? '') === '').map((setting) => ({
+    setting,
+    message: `${setting} in ${path} contains a #, at which Node.js ends the value and Docker does not: ` +
+      'choose a value without it, or put it into a file (NAME_FILE)'
+  }))
 }
 
 function readDotenv (path: string | false): Environment {

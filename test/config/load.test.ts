@@ -159,3 +159,26 @@ t.test('the environment that is passed in stays unchanged', async (t) => {
   await loadConfig(env)
   t.same(env, { ...GOOD, PORT: ' 3000 ', OIDC_CLIENT_SECRET_FILE: join(folder, 'secret') })
 })
+
+t.test('quotes and comments that Docker passes on as part of a value are refused with the reason', async (t) => {
+  for (const value of ['"x"', "'a,b'", '`x`']) {
+    t.match(await problemsOf(t, { ...GOOD, ACCESS_GROUPS: value }), [/^ACCESS_GROUPS is in quotes, .* remove them/])
+  }
+  const secret = `"${SECRET}"`
+  const [problem, ...more] = await problemsOf(t, { ...GOOD, SEED_SECRET: secret })
+  t.match(problem, /^SEED_SECRET is in quotes/)
+  t.notMatch(problem, SECRET)
+  t.same(more, [])
+  t.match(await problemsOf(t, { ...GOOD, ACCESS_GROUPS: 'engineering # those' }), [/^ACCESS_GROUPS contains a comment/])
+  t.match(await loadConfig({ ...GOOD, ACCESS_GROUPS: 'Team #1' }), { access: { groups: ['Team #1'] } })
+})
+
+t.test('a # in .env at which Node.js would cut the value, and Docker not, is refused', async (t) => {
+  for (const line of ['OIDC_CLIENT_SECRET=abc#def', 'OIDC_CLIENT_SECRET=#abc']) {
+    const path = join(t.testdir({ env: `${line}\n` }), 'env')
+    await t.rejects(loadConfig(GOOD, path), /OIDC_CLIENT_SECRET in .* contains a #/)
+    t.ok(await loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: 'abc' }, path), 'the environment takes precedence')
+  }
+  const path = join(t.testdir({ env: '#OIDC_CLIENT_SECRET=a#b\nACCESS_CONTACT="a#b"\n# A=b#c\n' }), 'env')
+  t.match(await loadConfig(GOOD, path), { access: { contact: 'a#b' } })
+})
