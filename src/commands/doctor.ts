@@ -11,7 +11,7 @@ import { UsageError } from './command.ts'
 import type { Command } from './command.ts'
 import { listenForCallback } from './loopback-callback.ts'
 
-/** Where the browser comes back to, unless BASE_URL is on this machine. */
+/** The redirect URI, unless BASE_URL is on this machine. */
 const REDIRECT_URI = 'http://127.0.0.1:53217/callback'
 
 export const command: Command = {

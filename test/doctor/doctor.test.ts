@@ -84,7 +84,11 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
     ['a client that does not exist', { env: { OIDC_CLIENT_ID: 'nobody' } }, 'provider.client-authentication',
       { severity: 'error', setting: 'OIDC_CLIENT_SECRET', meaning: /OIDC_CLIENT_ID \(nobody\).*public/ }],
     ['a wrong secret', { env: confidential('confidential', { OIDC_CLIENT_SECRET: 'wrong-secret' }) },
-      'provider.client-authentication', { severity: 'error', setting: 'OIDC_CLIENT_SECRET', answered: /invalid_client/ }],
+      'provider.client-authentication', {
+        severity: 'error',
+        setting: 'OIDC_CLIENT_SECRET',
+        answered: /invalid_client/
+      }],
     ['a public client with a secret', { env: { OIDC_CLIENT_SECRET: 'dev-secret' } }, 'provider.client-authentication',
       { severity: 'error', setting: 'OIDC_CLIENT_SECRET', meaning: /is public there: remove OIDC_CLIENT_SECRET/ }],
     ['a confidential client without a secret', { env: ({ clientId }) => ({ OIDC_CLIENT_ID: `${clientId}-confidential` }) },
@@ -105,7 +109,13 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
     ['a public client with a key', { env: { OIDC_CLIENT_KEY: otherPem.trim() } }, 'provider.client-authentication',
       { severity: 'error', setting: 'OIDC_CLIENT_KEY', meaning: /remove OIDC_CLIENT_KEY/ }],
     ['a provider that accepts any secret', {
-      env: confidential(), change: (provider) => { provider.setFault('/token', { status: 400, json: { error: 'invalid_grant' } }) }
+      env: confidential(),
+      change: (provider) => {
+        provider.setFault('/token', {
+          status: 400,
+          json: { error: 'invalid_grant' }
+        })
+      }
     }, 'provider.client-authentication', { severity: 'unknown', meaning: /a wrong secret as well/ }],
     ['a token endpoint that is down', { change: (provider) => { provider.setFault('/token', 'down') } },
       'provider.client-authentication', { severity: 'unknown', answered: /cannot be reached/ }],
@@ -113,8 +123,13 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
       'provider.client-authentication', { severity: 'unknown', answered: /not JSON/ }],
     ['a redirect URI that is not registered', { env: { BASE_URL: 'http://127.0.0.1:10' } }, 'provider.authorization',
       { severity: 'error', setting: 'BASE_URL', meaning: /register http:\/\/127\.0\.0\.1:10\/oauth\/callback at the/ }],
-    ['one that is not registered, in proxy mode', { env: ({ clientId }) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId }) },
-      'provider.authorization', { severity: 'warning', setting: 'OAUTH_MODE', value: 'broker' }],
+    ['one that is not registered, in proxy mode', {
+      env: ({ clientId }) => ({
+        OAUTH_MODE: 'proxy',
+        OIDC_AUDIENCE: clientId
+      })
+    },
+    'provider.authorization', { severity: 'warning', setting: 'OAUTH_MODE', value: 'broker' }],
     ['a scope that the provider refuses', { provider: { quirks: { refuseOfflineAccess: true } } },
       'provider.authorization', { severity: 'error', setting: 'OIDC_SCOPES', value: 'openid profile email' }],
     ['a scope that it does not list', { provider: { quirks: { refuseOfflineAccess: true } } },
@@ -170,8 +185,13 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
       { severity: 'error', setting: 'OIDC_CLIENT_ID' }],
     ['everybody may use everything', { env: { AUTH_REQUIRED: 'false' } }, 'configuration.access',
       { severity: 'warning', setting: 'AUTH_REQUIRED', value: 'true' }],
-    ['a rule about a claim that is not asked for', { env: { ACCESS_EMAIL_DOMAINS: 'a.example', OIDC_SCOPES: 'openid' } },
-      'configuration.email-scope', { severity: 'warning', setting: 'OIDC_SCOPES', value: 'openid email' }],
+    ['a rule about a claim that is not asked for', {
+      env: {
+        ACCESS_EMAIL_DOMAINS: 'a.example',
+        OIDC_SCOPES: 'openid'
+      }
+    },
+    'configuration.email-scope', { severity: 'warning', setting: 'OIDC_SCOPES', value: 'openid email' }],
     ['Redis that is away', { env: { REDIS_URL: 'redis://localhost:9', SEED_SECRET: 'x'.repeat(44) } },
       'store.connection', { severity: 'error', setting: 'REDIS_URL', answered: 'ECONNREFUSED', meaning: /container/ }]
   ]
@@ -215,7 +235,8 @@ t.test('all problems of the settings come first, and what does not depend on the
 })
 
 t.test('no output has a secret', async (t) => {
-  const secrets = ['planted-secret', 'planted/secret', 'planted-prev', 'planted-seed', 'planted-sentinel', 'planted-client']
+  const secrets = ['planted-secret', 'planted/secret', 'planted-prev', 'planted-seed', 'planted-sentinel',
+    'planted-client']
   for (const mode of ['--json', undefined]) {
     for (const issuer of ['http://user:planted-secret@localhost:9', undefined]) {
       const provider = await startDevProvider()
@@ -247,7 +268,13 @@ t.test('no output has a secret', async (t) => {
 t.test('the report for people has a line for what is right, and the remedy for what is not', async (t) => {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
-  const env = { OIDC_ISSUER: provider.issuer, OIDC_AUDIENCE: 'x', CIMD_ENABLED: 'false', BASE_URL, OAUTH_MODE: 'broker' }
+  const env = {
+    OIDC_ISSUER: provider.issuer,
+    OIDC_AUDIENCE: 'x',
+    CIMD_ENABLED: 'false',
+    BASE_URL,
+    OAUTH_MODE: 'broker'
+  }
   const { code, printed } = await runCommand(['doctor'], env)
   t.equal(code, 2)
   t.match(printed, /^Configuration\n {2}ok {7}settings: The settings are valid\n/)
@@ -317,7 +344,10 @@ async function authorizationOf (
     if (pathname === '/authorize') return response.writeHead(302, { location: redirect(searchParams, issuer) }).end()
     if (pathname !== DISCOVERY) return response.writeHead(400).end()
     return response.end(JSON.stringify({
-      issuer, authorization_endpoint: `${issuer}/authorize`, token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/keys`
+      issuer,
+      authorization_endpoint: `${issuer}/authorize`,
+      token_endpoint: `${issuer}/token`,
+      jwks_uri: `${issuer}/keys`
     }))
   })
   return await run({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: 'x', OAUTH_MODE: 'broker', ...env })
@@ -378,7 +408,12 @@ t.test('access rules are mentioned', async (t) => {
 })
 
 t.test('metadata documents of clients that cannot be fetched are a warning', async (t) => {
-  const { find } = await diagnose(t, { env: { CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${await freePort()}/x` } })
+  const { find } = await diagnose(t, {
+    env: {
+      CIMD_ENABLED: 'true',
+      CIMD_PROBE_URL: `https://127.0.0.1:${await freePort()}/x`
+    }
+  })
   t.match(find('network.client-metadata-documents'),
     { severity: 'warning', setting: 'CIMD_ENABLED', value: 'false', answered: /not at a public address/ })
 })

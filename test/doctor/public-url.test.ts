@@ -85,7 +85,10 @@ t.test('what a proxy in front does wrong is named', async (t) => {
     ['another Host', { headers: (given) => ({ ...given, host: 'seed.internal' }) }, 'host',
       { severity: 'error', setting: 'ALLOWED_HOSTS' }],
     ['no challenge', { answer: answers('/mcp', 401) }, 'host', { severity: 'error', meaning: /WWW-Authenticate/ }],
-    ['small bodies', { answer: answers('/mcp', 413) }, 'body-size', { severity: 'error', meaning: /client_max_body_size/ }],
+    ['small bodies', { answer: answers('/mcp', 413) }, 'body-size', {
+      severity: 'error',
+      meaning: /client_max_body_size/
+    }],
     ['/health kept inside', { answer: answers('/health', 403) }, 'reachable', { severity: 'ok' }],
     ['no metadata', { answer: answers('/.well-known', 404) }, 'protected-resource-metadata', { severity: 'error' }],
     ['other metadata', { answer: answers('/.well-known', 200) }, 'protected-resource-metadata',

@@ -43,7 +43,11 @@ t.test('eviction, no persistence, a full server, a replica and a wrong password 
   t.match(replica('store.writes'), { severity: 'error', answered: 'READONLY', setting: 'REDIS_URL' })
 
   const locked = await diagnose(t, ['--requirepass', 'right'], (url) => url.replace('redis://', 'redis://:wrong@'))
-  t.match(locked('store.connection'), { severity: 'error', answered: 'WRONGPASS', meaning: /refuses the user or the password/ })
+  t.match(locked('store.connection'), {
+    severity: 'error',
+    answered: 'WRONGPASS',
+    meaning: /refuses the user or the password/
+  })
 })
 
 t.test('a certificate that is not trusted names REDIS_TLS_CA', async (t) => {

@@ -22,7 +22,10 @@ interface Options {
 }
 
 /** Runs `seed doctor --sign-in`, with a person at a browser. */
-async function signIn (t: Test, { provider: options, change, env = () => ({}), args = [], login = 'ada', answer }: Options = {}) {
+async function signIn (t: Test, {
+  provider: options, change, env = () => ({}), args = [], login = 'ada',
+  answer
+}: Options = {}) {
   const provider = await startDevProvider({ algorithm: 'ES256', ...options })
   t.teardown(async () => { await provider.close() })
   let visit: Promise<unknown> | undefined
@@ -78,10 +81,14 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
     ['groups under another claim', {
       provider: { quirks: { rolesClaim: true } }, env: () => ({ ACCESS_GROUPS: 'admins' })
     }, 'groups', { severity: 'error', setting: 'OIDC_GROUPS_CLAIM', value: 'realm_access.roles' }],
-    ['no groups', { provider: { quirks: { missingGroups: true } } }, 'groups', { severity: 'unknown', setting: 'OIDC_GROUPS_CLAIM' }],
+    ['no groups', { provider: { quirks: { missingGroups: true } } }, 'groups', {
+      severity: 'unknown',
+      setting: 'OIDC_GROUPS_CLAIM'
+    }],
     ['one group as a string', { provider: { quirks: { singleGroupAsString: true } }, login: 'bob' }, 'groups',
       { severity: 'ok', answered: 'engineering' }],
-    ['a person who may not', { env: () => ({ ACCESS_GROUPS: 'admins' }), login: 'bob' }, 'access', { severity: 'warning' }],
+    ['a person who may not', { env: () => ({ ACCESS_GROUPS: 'admins' }), login: 'bob' }, 'access',
+      { severity: 'warning' }],
     ['a symmetric ID token', {
       provider: {
         quirks: {
@@ -89,10 +96,16 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
         }
       }
     }, 'id-token', { severity: 'error', answered: /RS256 or ES256/ }],
-    ['no ID token', { change: answerWith({ access_token: 'x' }) }, 'id-token', { severity: 'error', setting: 'OIDC_SCOPES' }],
+    ['no ID token', { change: answerWith({ access_token: 'x' }) }, 'id-token', {
+      severity: 'error',
+      setting: 'OIDC_SCOPES'
+    }],
     ['userinfo that is signed', { provider: { quirks: { signedUserinfo: true } } }, 'userinfo', { severity: 'ok' }],
     ['a refresh token that stays', {
-      env: ({ clientId }: DevProvider) => ({ OIDC_CLIENT_ID: `${clientId}-confidential`, OIDC_CLIENT_SECRET: 'dev-secret' })
+      env: ({ clientId }: DevProvider) => ({
+        OIDC_CLIENT_ID: `${clientId}-confidential`,
+        OIDC_CLIENT_SECRET: 'dev-secret'
+      })
     }, 'refresh-token', { severity: 'ok', answered: 'no other one' }],
     ['a token with sid in proxy mode', {
       change: answerWith({ access_token: `x.${btoa(JSON.stringify({ aud: 'seed-dev', sid: '1' }))}.x` }),
@@ -107,7 +120,10 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
     }, 'logout', { severity: 'warning', setting: 'OAUTH_REVOCATION_URL' }],
     ['a token endpoint that fails', { change: (provider: DevProvider) => { provider.setFault('/token', 500) } }, 'code',
       { severity: 'error', answered: /500/ }],
-    ['a refused sign-in', { answer: { error: 'invalid_request' } }, 'code', { severity: 'error', answered: /invalid_request/ }],
+    ['a refused sign-in', { answer: { error: 'invalid_request' } }, 'code', {
+      severity: 'error',
+      answered: /invalid_request/
+    }],
     ['an opaque token in proxy mode', {
       provider: { quirks: { opaqueTokens: true } },
       env: ({ clientId }: DevProvider) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId })
@@ -115,7 +131,11 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
     ['an opaque token in broker mode', { provider: { quirks: { opaqueTokens: true } } }, 'access-token',
       { severity: 'ok', answered: 'opaque' }],
     ['another audience in proxy mode', {
-      provider: { audience: 'urn:api' }, env: ({ clientId }: DevProvider) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId })
+      provider: { audience: 'urn:api' },
+      env: ({ clientId }: DevProvider) => ({
+        OAUTH_MODE: 'proxy',
+        OIDC_AUDIENCE: clientId
+      })
     }, 'access-token', { severity: 'error', setting: 'OIDC_AUDIENCE', value: 'urn:api' }],
     ['a token without sid in proxy mode', {
       env: ({ clientId }: DevProvider) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId })
@@ -146,7 +166,10 @@ t.test('a sign-in that cannot begin, or does not end, is a finding', async (t) =
   t.match(taken.find('browser'), { severity: 'error', answered: /cannot be listened on \(EADDRINUSE\)/ })
 
   const nobody = await signIn(t, { env: () => ({ BASE_URL: 'https://seed.invalid' }), args: ['--timeout', '0.2'] })
-  t.match(nobody.find('browser'), { severity: 'error', meaning: /register http:\/\/127\.0\.0\.1:53217\/callback there/ })
+  t.match(nobody.find('browser'), {
+    severity: 'error',
+    meaning: /register http:\/\/127\.0\.0\.1:53217\/callback there/
+  })
 
   const away = await signIn(t, { env: () => ({ OIDC_ISSUER: '' }), args: ['--timeout', '1'] })
   t.match(away.find('browser'), { severity: 'unknown' })
