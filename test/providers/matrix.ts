@@ -47,14 +47,16 @@ export function renderProvider ({ title, version }: Provider, results: Result[])
   ].join('\n')
 }
 
-/** Seed's, whose port differs from run to run. Providers have `localhost`. */
+/** Seed's, whose port differs from run to run. */
 const SEED_URL = /http:\/\/127\.0\.0\.1:\d+/
 
 function settingsOf ({ mode, env }: Configuration): string {
-  return Object.entries({ OAUTH_MODE: mode, ...env })
-    .map(([name, value]) =>
-      `\`${name}=${/SECRET|KEY|CLIENT_ID/.test(name) ? '…' : value.replace(SEED_URL, 'BASE_URL')}\``)
-    .join(', ')
+  return Object.entries({ OAUTH_MODE: mode, ...env }).map(([name, value]) => `\`${name}=${shown(name, value)}\``).join(', ')
+}
+
+function shown (name: string, value: string): string {
+  if (/SECRET|KEY|CLIENT_ID/.test(name)) return '…'
+  return name === 'OIDC_ISSUER' ? `…${new URL(value).pathname}` : value.replace(SEED_URL, 'BASE_URL')
 }
 
 /** Replaces a provider's section in docs/providers.md, or adds it before the end of all. */
