@@ -4,7 +4,7 @@ import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { ROOT } from '../support/root.ts'
 import type { TestProcess } from '../support/process.ts'
-import { ISS_LIMIT } from './provider.ts'
+import { ISS_LIMITS } from './provider.ts'
 import type { Provider, RunningProvider, StartOptions } from './provider.ts'
 import { runInstaller } from './run-installer.ts'
 
@@ -97,9 +97,8 @@ export const BETTER_AUTH: Provider = {
           },
           limits: {
             ...httpsOnly,
-            'SDK v1': 'it does not ask for offline_access, without which the provider gives no refresh token',
-            'SDK v2, 2025-11-25': ISS_LIMIT,
-            'SDK v2, 2026-07-28': ISS_LIMIT
+            ...ISS_LIMITS,
+            'SDK v1': 'it does not ask for offline_access, without which the provider gives no refresh token'
           }
         }
       ],

@@ -2,6 +2,8 @@
 export interface RealClient {
   /** The row of the matrix. */
   name: string
+  /** At these providers only, which keeps the run short. Default: at all. */
+  providers?: string[]
   /** Downloads what is missing. @throws RegistryUnreachable */
   install? (cacheFolder: string): Promise<void>
   /** Signs in and connects. */

@@ -9,7 +9,7 @@ import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { until } from '../support/until.ts'
 import { check } from './checks.ts'
-import { ISS_LIMIT } from './provider.ts'
+import { ISS_LIMITS } from './provider.ts'
 import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
 /** Has its claims from userinfo alone, which is for access tokens without a resource. */
@@ -204,7 +204,7 @@ class StrictProvider {
             OIDC_AUDIENCE: `${seedUrl}/mcp`,
             OIDC_RESOURCE: `${seedUrl}/mcp`
           },
-          limits: { 'SDK v2, 2025-11-25': ISS_LIMIT, 'SDK v2, 2026-07-28': ISS_LIMIT }
+          limits: ISS_LIMITS
         }
       ],
       signIn: async (url) => {

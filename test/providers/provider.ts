@@ -124,6 +124,14 @@ export type Row = keyof typeof ROWS | (string & {})
 /** A registry gave nothing: the provider is left out, which fails the run if CI is set. */
 export class RegistryUnreachable extends Error {}
 
-/** Why current clients cannot use proxy mode at a provider that adds `iss` to its redirects. */
-export const ISS_LIMIT =
+const ISS_LIMIT =
   'the provider sends `iss` (RFC 9207), which the client compares with the issuer that it knows, Seed'
+
+/** Why current clients cannot use proxy mode at a provider that adds `iss` to its redirects. */
+export const ISS_LIMITS: Partial<Record<Row, string>> = {
+  'SDK v2, 2025-11-25': ISS_LIMIT,
+  'SDK v2, 2026-07-28': ISS_LIMIT,
+  'Python SDK, 2025-11-25': ISS_LIMIT,
+  'Python SDK, 2026-07-28': ISS_LIMIT,
+  FastMCP: ISS_LIMIT
+}

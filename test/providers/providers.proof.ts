@@ -13,6 +13,7 @@ import { LEMONLDAP } from './lemonldap.ts'
 import { renderProvider, writeSection } from './matrix.ts'
 import type { Result } from './matrix.ts'
 import { STRICT_OIDC_PROVIDER } from './oidc-provider.ts'
+import { PYTHON_CLIENTS } from './python-clients.ts'
 import { RegistryUnreachable } from './provider.ts'
 import type { Provider } from './provider.ts'
 import { runScenario } from './scenario.ts'
@@ -21,11 +22,12 @@ import { SDK_CLIENTS } from './sdk-clients.ts'
 /** `npm run providers`: see README.md. */
 const PROVIDERS: Provider[] = [
   KEYCLOAK,
-  GLEWLWYD, LEMONLDAP,
+  GLEWLWYD,
+  LEMONLDAP,
   BETTER_AUTH,
   STRICT_OIDC_PROVIDER
 ]
-const CLIENTS: RealClient[] = [...SDK_CLIENTS]
+const CLIENTS: RealClient[] = [...SDK_CLIENTS, ...PYTHON_CLIENTS]
 
 const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')
 const names = (process.env['SEED_PROVIDERS'] ?? '').split(' ').filter((name) => name !== '')
@@ -56,7 +58,13 @@ for (const provider of PROVIDERS) {
     const results: Result[] = []
     for (const configuration of running.configurations) {
       await t.test(configuration.name, async (t) => {
-        const column = await runScenario(t, { provider: running, configuration, clients, cache, seedUrl })
+        const column = await runScenario(t, {
+          provider: running,
+          configuration,
+          clients: clients.filter(({ providers }) => providers?.includes(provider.name) ?? true),
+          cache,
+          seedUrl
+        })
         results.push({ configuration, column })
       })
     }
