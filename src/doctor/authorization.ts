@@ -119,7 +119,7 @@ async function navigate (url: URL): Promise<{ status: number, location: URL | un
       const { statusCode, headers: { location = '' } } = response
       response.destroy()
       // An absent Location would parse as the URL itself.
-      const isUrl = location !== '' && URL.canParse(location, url)
+      const isUrl = location !== '' && URL.canParse(location, url.href)
       resolve({ status: statusCode!, location: isUrl ? new URL(location, url) : undefined })
     })
     request.end()

@@ -21,7 +21,7 @@ export async function useProxy ({ https = '', http = '', none = '' }: ProxySetti
   const { default: undici } = await import('undici')
   const dispatcher = new undici.EnvHttpProxyAgent({ httpsProxy: https, httpProxy: http, noProxy: none })
   const fetchThrough = undici.fetch as unknown as typeof fetch
-  proxiedFetch = async (url, init) => await fetchThrough(url, { ...init, dispatcher } as RequestInit)
+  proxiedFetch = async (url, init) => await fetchThrough(url, { ...init, dispatcher } as unknown as RequestInit)
 }
 
 /** Fetches through the proxy, if one is set and the URL is not on this machine. */

@@ -837,15 +837,6 @@ inBothModes('no URL in a registration is fetched, nor on the consent page', asyn
 for (const mode of ['proxy', 'broker'] as const) {
   t.test(`a client id at a private address is refused everywhere, unfetched (${mode})`, async (t) => {
     const sink = await startSink(t)
-    const start = async (): Promise<TestSeed> => {
-      const seed = await startSeed(t, {
-        sharedProvider: provider,
-        env: { OAUTH_MODE: mode, CIMD_ENABLED: 'true', CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json` }
-      })
-      await ready(seed)
-      return seed
-    }
-    let seed = await start()
     const hosts = [
       '127.0.0.1',
       'localhost',
@@ -872,6 +863,21 @@ for (const mode of ['proxy', 'broker'] as const) {
       '[::ffff:127.0.0.1]',
       'user@127.0.0.1'
     ]
+    const start = async (): Promise<TestSeed> => {
+      const seed = await startSeed(t, {
+        sharedProvider: provider,
+        env: {
+          OAUTH_MODE: mode,
+          CIMD_ENABLED: 'true',
+          // Their port is allowed, so that only the address is left to refuse.
+          CIMD_HOSTS: [...hosts, ...misspelt].map((host) => `${host}:${sink.port}`).join(','),
+          CIMD_PROBE_URL: `https://127.0.0.1:${sink.port}/probe.json`
+        }
+      })
+      await ready(seed)
+      return seed
+    }
+    let seed = await start()
     for (const [index, host] of [...hosts, ...misspelt].entries()) {
       // One address may name ten documents a minute.
       if (index % 10 === 9) seed = await start()
