@@ -1,4 +1,5 @@
 import type { Validator } from 'typebox/compile'
+import type { TLocalizedValidationError } from 'typebox/error'
 import { Errors } from 'typebox/value'
 
 /** The most problems to name in one message. */
@@ -17,13 +18,46 @@ const TOO_COMPLEX = 'they do not match the schema, and are too complex to name t
  */
 export function describeValidationError (validator: Validator, value: unknown): string {
   try {
-    return Errors(validator.Context(), validator.Type(), limitReads(value, MAX_READS))
+    const problems = Errors(validator.Context(), validator.Type(), limitReads(value, MAX_READS))
+    return withoutRepetitions(problems)
       .slice(0, MAX_PROBLEMS)
-      .map(({ instancePath, message }) => `${instancePath.slice(1, MAX_PATH) || 'they'} ${message}`)
+      .map((problem) => `${problem.instancePath.slice(1, MAX_PATH) || 'they'} ${describeProblem(problem, value)}`)
       .join('; ')
   } catch {
     return TOO_COMPLEX
   }
+}
+
+/** An unknown member is reported twice, with its object and by itself. Leaves out what says less. */
+function withoutRepetitions (problems: readonly TLocalizedValidationError[]): TLocalizedValidationError[] {
+  const isRefusedMember = ({ keyword, schemaPath }: TLocalizedValidationError): boolean =>
+    keyword === 'boolean' && schemaPath.endsWith('/additionalProperties')
+  const repeated = problems.some(isRefusedMember) ? isRefusedMember : isAdditionalProperties
+  return problems.filter((problem) => !repeated(problem))
+}
+
+function isAdditionalProperties ({ keyword }: TLocalizedValidationError): boolean {
+  return keyword === 'additionalProperties'
+}
+
+function describeProblem (problem: TLocalizedValidationError, value: unknown): string {
+  const { keyword, params, message } = problem
+  if (keyword === 'type') return `${message}, not ${typeName(valueAt(value, problem.instancePath))}`
+  if (keyword !== 'additionalProperties') return message
+  return `must not have ${params.additionalProperties.join(', ').slice(0, MAX_PATH)}`
+}
+
+/** @param pointer a JSON pointer (RFC 6901) to a value that exists */
+function valueAt (value: unknown, pointer: string): unknown {
+  return pointer.split('/').slice(1).reduce<unknown>(
+    (parent, name) => (parent as Record<string, unknown>)[name.replaceAll('~1', '/').replaceAll('~0', '~')],
+    value
+  )
+}
+
+function typeName (value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'array' : typeof value
 }
 
 /** Returns a view of a value that throws when more members were read, at whatever depth. */

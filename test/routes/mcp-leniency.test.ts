@@ -139,14 +139,14 @@ t.test('null is taken for an absent member where the protocol lets it be absent'
 t.test('params of a wrong type are -32602, with a sentence', async (t) => {
   const { send } = await openSession(t)
   for (const [method, params, message] of [
-    ['tools/list', { cursor: 5 }, 'Invalid params: cursor must be string'],
-    ['tools/call', { name: 5 }, 'Invalid params: name must be string'],
+    ['tools/list', { cursor: 5 }, 'Invalid params: cursor must be string, not number'],
+    ['tools/call', { name: 5 }, 'Invalid params: name must be string, not number'],
     ['tools/call', undefined, 'Invalid params: they must have required properties name'],
-    ['tools/call', { name: 'seed_ping', arguments: 'x' }, 'Invalid params: arguments must be object'],
-    ['prompts/get', { name: 'x', arguments: { a: 1 } }, 'Invalid params: arguments/a must be string'],
-    ['resources/read', { uri: null }, 'Invalid params: uri must be string'],
+    ['tools/call', { name: 'seed_ping', arguments: 'x' }, 'Invalid params: arguments must be object, not string'],
+    ['prompts/get', { name: 'x', arguments: { a: 1 } }, 'Invalid params: arguments/a must be string, not number'],
+    ['resources/read', { uri: null }, 'Invalid params: uri must be string, not null'],
     ['resources/subscribe', {}, 'Invalid params: they must have required properties uri'],
-    ['logging/setLevel', { level: 1 }, 'Invalid params: level must be string'],
+    ['logging/setLevel', { level: 1 }, 'Invalid params: level must be string, not number'],
     ['initialize', { protocolVersion: '2025-11-25', capabilities: {} },
       'Invalid params: they must have required properties clientInfo']
   ] as const) {
