@@ -32,10 +32,8 @@ export function discoveryRemedy (err: Error): Remedy {
   const [, issuer] = /issuer is "([^"]+)", but OIDC_ISSUER/.exec(message) ?? []
   if (issuer !== undefined) return { setting: 'OIDC_ISSUER', value: issuer }
   if (message.includes('NODE_EXTRA_CA_CERTS')) return { setting: 'NODE_EXTRA_CA_CERTS' }
-  if (message.includes('set OIDC_DISCOVERY_URL')) {
-    const [, target] = /a redirect to (\S+?),/.exec(message) ?? []
-    return { setting: 'OIDC_DISCOVERY_URL', value: target }
-  }
+  const [, target] = /a redirect to (\S+?),.*set OIDC_DISCOVERY_URL/.exec(message) ?? []
+  if (target !== undefined) return { setting: 'OIDC_DISCOVERY_URL', value: target }
   return { setting: 'OIDC_ISSUER' }
 }
 

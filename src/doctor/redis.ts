@@ -83,8 +83,8 @@ async function checkWrites ({ commands }: RedisClient): Promise<Finding> {
     await commands.set('ping', '1', 'EX', 1)
     return about.ok('OK', 'Redis takes writes')
   } catch (err) {
-    const [code = 'an error'] = /^[A-Z]+/.exec((err as Error).message) ?? []
-    return about.error(code, code === 'OOM'
+    const [code] = (err as Error).message.split(' ')
+    return about.error(code!, code === 'OOM'
       ? 'Redis is full: raise its maxmemory'
       : 'Redis takes no writes: REDIS_URL must name the primary, and its user may use all commands and keys',
     { setting: 'REDIS_URL' })

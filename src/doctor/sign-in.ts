@@ -116,7 +116,10 @@ async function readUserinfo (
 ): Promise<{ finding: Finding[], more: Record<string, unknown> }> {
   const about = question('sign-in.userinfo', 'the userinfo endpoint, with the access token')
   try {
-    const more = await client.userinfo(accessToken, subject, verify) ?? {}
+    const more = await client.userinfo(accessToken, subject, verify)
+    if (more === undefined) {
+      return { finding: [about.ok('no such endpoint', 'All claims come from the ID token')], more: {} }
+    }
     return { finding: [about.ok(Object.keys(more).join(', '), 'Userinfo can be used')], more }
   } catch (err) {
     const meaning = 'Userinfo cannot be used: only the claims of the ID token are known'

@@ -21,11 +21,8 @@ export async function within (
   const timedOut = delay(limitMs, undefined, { signal: stopped.signal }).then(
     () => [unknown(`nothing within ${limitMs} ms`, 'It could not be found out in time')])
   timedOut.catch(() => {})
-  try {
-    return await Promise.race([check(), timedOut])
-  } catch (err) {
-    return [unknown((err as Error).message, 'The check itself failed')]
-  } finally {
-    stopped.abort()
-  }
+  const checked = check().catch((err: Error) => [unknown(err.message, 'The check itself failed')])
+  const findings = await Promise.race([checked, timedOut])
+  stopped.abort()
+  return findings
 }

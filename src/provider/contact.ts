@@ -10,14 +10,14 @@ export type ProviderContact = ReturnType<typeof createProviderContact>
  * @param now wall clock in milliseconds
  */
 export function createProviderContact (now: () => number = Date.now) {
-  let lastAt: number | undefined
+  let lastAt: string | undefined
   let problem: string | undefined
   return {
     /** Awaits a request and notes its end. */
     async watch<T> (request: () => Promise<T>): Promise<T> {
       try {
         const result = await request()
-        lastAt = now()
+        lastAt = new Date(now()).toISOString()
         problem = undefined
         return result
       } catch (err) {
@@ -27,7 +27,7 @@ export function createProviderContact (now: () => number = Date.now) {
     },
 
     /** The time of the last response, in ISO 8601; undefined before the first one. */
-    last: (): string | undefined => lastAt === undefined ? undefined : new Date(lastAt).toISOString(),
+    last: (): string | undefined => lastAt,
 
     /** The reason why the last request failed, if it did. */
     problem: (): string | undefined => problem

@@ -152,7 +152,7 @@ export const guarded = defineTool({
     },
     'one of an extension too'
   )
-  t.match(await runCommand(['explain', '--tool', 'nosuch'], ENVIRONMENT), { code: 1, output: /nothing of this name/ })
+  t.match(await runCli(t, ['--tool', 'nosuch'], folder), { code: 1, output: /nothing of this name/ })
   for (const name of ['list.json', 'null.json', 'text.json']) {
     await t.rejects(
       run(['--tool', 'whoami', '--claims', file(name)]),

@@ -14,7 +14,7 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { ReportSchema } from '../../src/doctor/finding.ts'
 import type { Finding, Report } from '../../src/doctor/finding.ts'
 import { freePort } from '../support/free-port.ts'
-import { emptyFolder } from '../support/process.ts'
+import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
 import { selfSigned } from '../support/tls.ts'
 
@@ -373,6 +373,8 @@ t.test('what the answer to an authorization request means', async (t) => {
   ] as const) {
     t.match((await authorizationOf(t, redirect)).find('provider.authorization'), expected, what)
   }
+  const unexplained = await authorizationOf(t, callbackWith({ error: 'server_error' }), { OIDC_RESOURCE: 'urn:api' })
+  t.equal(unexplained.find('provider.authorization')?.severity, 'unknown')
   const answer = callbackWith({ error: 'login_required', iss: 'x' })
   const { find } = await authorizationOf(t, answer, { OAUTH_MODE: 'proxy' })
   t.equal(find('provider.authorization')?.severity, 'ok')
@@ -416,4 +418,11 @@ t.test('metadata documents of clients that cannot be fetched are a warning', asy
   })
   t.match(find('network.client-metadata-documents'),
     { severity: 'warning', setting: 'CIMD_ENABLED', value: 'false', answered: /not at a public address/ })
+})
+
+t.test('seed doctor, the command, ends with the code of its worst finding', async (t) => {
+  const env = { AUTH_REQUIRED: 'false', BASE_URL: 'http://127.0.0.1:9', CIMD_ENABLED: 'false', PORT: 'many' }
+  const doctor = startProcess(t, [COMPILED_CLI, 'doctor'], env, await emptyFolder(t))
+  t.match(await doctor.ended, { code: 2 })
+  t.match(await doctor.output(), /PORT/)
 })

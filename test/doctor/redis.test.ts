@@ -50,6 +50,18 @@ t.test('eviction, no persistence, a full server, a replica and a wrong password 
   })
 })
 
+t.test('a Redis that is not there may be the localhost of a container', async (t) => {
+  for (const [host, isLocal] of [['127.0.0.1', true], ['redis.invalid', false]] as const) {
+    const { printed } = await runCommand(['doctor', '--json'], {
+      AUTH_REQUIRED: 'false', BASE_URL: 'http://127.0.0.1:9', REDIS_URL: `redis://${host}:9`
+    })
+    const { findings } = JSON.parse(printed) as Report
+    const { meaning } = findings.find(({ check }) => check === 'store.connection')!
+    t.match(meaning, /^Redis cannot be reached/)
+    t.equal(/Inside a container/.test(meaning), isLocal, host)
+  }
+})
+
 t.test('a certificate that is not trusted names REDIS_TLS_CA', async (t) => {
   const server = createServer(selfSigned(t, ['localhost'])).listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -101,6 +101,25 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
       setting: 'OIDC_SCOPES'
     }],
     ['userinfo that is signed', { provider: { quirks: { signedUserinfo: true } } }, 'userinfo', { severity: 'ok' }],
+    ['no userinfo endpoint', {
+      env: (provider: DevProvider) => {
+        const { issuer } = provider
+        provider.setFault('/.well-known/openid-configuration', {
+          status: 200,
+          json: {
+            issuer,
+            authorization_endpoint: `${issuer}/auth`,
+            token_endpoint: `${issuer}/token`,
+            jwks_uri: `${issuer}/jwks`
+          }
+        })
+        return {}
+      }
+    }, 'userinfo', { severity: 'ok', answered: 'no such endpoint' }],
+    ['a JWT without an audience in proxy mode', {
+      change: answerWith({ access_token: `x.${btoa(JSON.stringify({ sub: 'ada' }))}.x` }),
+      env: () => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: 'seed-dev' })
+    }, 'access-token', { severity: 'error', setting: 'OIDC_AUDIENCE' }],
     ['a refresh token that stays', {
       env: ({ clientId }: DevProvider) => ({
         OIDC_CLIENT_ID: `${clientId}-confidential`,

@@ -8,6 +8,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { COMPILED_SERVER, SERVER, emptyFolder, startProcess } from '../support/process.ts'
+import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { privatelySigned } from '../support/tls.ts'
 
@@ -58,6 +59,12 @@ const startSeed = async (t: Test, env: Record<string, string>, server = SERVER) 
   return startProcess(t, [server], { ...common, OIDC_ISSUER: ISSUER, OIDC_AUDIENCE: 'seed', ...env }, folder)
 }
 
+/** Ends the process in order: one that is killed leaves no coverage. */
+async function stop ({ child, ended }: TestProcess): Promise<void> {
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0 })
+}
+
 for (const [name, server] of [['HTTPS_PROXY', COMPILED_SERVER], ['https_proxy', SERVER]] as const) {
   t.test(`${name} takes requests to the provider through the proxy, and the log names it without password`, async (t) => {
     const { seen, ca, address } = await startProxy(t)
@@ -68,6 +75,7 @@ for (const [name, server] of [['HTTPS_PROXY', COMPILED_SERVER], ['https_proxy', 
     const output = await seed.output()
     t.match(output, `"httpsProxy":"http://${address}"`)
     t.notMatch(output, 's3cret')
+    await stop(seed)
   })
 }
 
@@ -81,6 +89,7 @@ t.test('hosts of NO_PROXY and this machine are reached without the proxy', async
   const local = await startSeed(t, { ...proxies, OIDC_ISSUER: provider.issuer }, COMPILED_SERVER)
   await local.printed(/OpenID provider discovered/)
   t.same(seen, [])
+  await stop(local)
 })
 
 t.test('a proxy that refuses is named with its setting', async (t) => {
@@ -88,4 +97,5 @@ t.test('a proxy that refuses is named with its setting', async (t) => {
   state.refuses = true
   const seed = await startSeed(t, { HTTP_PROXY: `http://${address}` }, COMPILED_SERVER)
   await seed.printed(/cannot be reached \(Proxy response \(403\).*check HTTPS_PROXY, NO_PROXY\)/)
+  await stop(seed)
 })
