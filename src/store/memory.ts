@@ -9,7 +9,7 @@ const SWEEP_MS = 60_000
 export interface MemoryStoreOptions {
   /** Milliseconds since the epoch. */
   now?: () => number
-  /** Of records; as many counters have room beside them. */
+  /** The most records. As many counters have room beside them. */
   maxKeys?: number
   /** Without it, unreadable values are ignored in silence. */
   log?: Pick<Log, 'warn'>

@@ -11,7 +11,7 @@ interface SubscriptionStream {
 interface OpenSubscription {
   stream: SubscriptionStream
   uris: readonly string[]
-  /** Of the token that opened it, in seconds. */
+  /** When the token that opened it was issued, in seconds since the epoch. */
   issuedAt: number
   /** The token that the rights were last checked for. */
   checkedFor: Principal

@@ -34,16 +34,16 @@ type PendingRequest = Static<typeof PendingRequestSchema> & Pick<AllowedRequest,
 /** A sign-in whose browser is at the provider. */
 export interface PendingSignIn {
   request: PendingRequest
-  /** For the provider. */
+  /** PKCE verifier of the request to the provider. */
   codeVerifier: string
   nonce: string
 }
 
-/** With a code of the provider or the client, whoever can read the store must not complete the sign-in. */
+/** Sealed, so that whoever can read the store cannot complete a sign-in with a code that they got hold of. */
 interface Secrets {
   codeVerifier: string
   nonce: string
-  /** The client's. */
+  /** `state` of the client's authorization request. */
   state: string | undefined
 }
 
