@@ -12,6 +12,8 @@ import { ownRedisForTests } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
+import { connectV1 } from '../support/interactive-clients.ts'
+import { startReplicas } from '../support/replicas.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -430,4 +432,19 @@ t.test('Redis comes back empty: sessions are gone and clients begin anew, and no
   t.equal((await anew.end()).status, 204)
   t.same(await next.rest(), [])
   t.same(linesOf(seed), { redis: [LOST, BACK], errors: [] })
+})
+
+t.test('a client is answered although the connection to Redis breaks while its own answer is read', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (!redis) return
+  const proxy = await startTcpProxy(t, redis.port)
+  const replicas = await startReplicas(t, { redisUrl: `redis://127.0.0.1:${proxy.port}`, definitions: interactiveTools })
+  for (const asked of ['ask_form', 'ask_roots']) {
+    // The POST of the call and that of the answer reach different replicas.
+    const client = await connectV1(t, replicas, replicas.roundRobin)
+    const lost = proxy.loseReplyTo((sent) => sent.includes('answer:') && !/\bset\b/i.test(sent))
+    t.match(await client.call(asked, {}, { timeout: 20_000 }), asked === 'ask_form' ? 'Ada is 36' : 'file:///home/ada')
+    await lost
+    await client.close()
+  }
 })

@@ -11,6 +11,11 @@ export interface TcpProxy {
   port: number
   /** From now on, for open connections too. */
   set (weather: Weather): void
+  /**
+   * Passes the next chunk for which this holds on to the server, and breaks its connection in place of the reply: the
+   * client cannot know whether its command has run, and it has.
+   */
+  loseReplyTo (isMeant: (sent: string) => boolean): Promise<void>
 }
 
 /** A TCP proxy on loopback; gone with the test. */
@@ -18,6 +23,7 @@ export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpPr
   let weather: Weather = 'clear'
   const sockets = new Set<Socket>()
   const cleared = new Set<() => void>()
+  let losing: { isMeant: (sent: string) => boolean, lost: () => void } | undefined
 
   /** Resolves when bytes may pass: order is kept, whatever the weather was and will be. */
   async function passage (): Promise<void> {
@@ -27,6 +33,8 @@ export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpPr
 
   function join (client: Socket): void {
     const server = connect(targetPort, '127.0.0.1')
+    /** Called when this connection's reply is lost. */
+    let lost: (() => void) | undefined
     for (const [from, to] of [[client, server], [server, client]] as const) {
       let passing = Promise.resolve()
       sockets.add(from)
@@ -34,6 +42,15 @@ export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpPr
         const allowed = passage()
         passing = passing.then(async () => {
           await allowed
+          if (from === server && lost !== undefined) {
+            client.destroy()
+            lost()
+            return
+          }
+          if (from === client && losing?.isMeant(String(chunk)) === true) {
+            lost = losing.lost
+            losing = undefined
+          }
           to.write(chunk)
         })
       })
@@ -66,6 +83,9 @@ export async function startTcpProxy (t: Test, targetPort: number): Promise<TcpPr
       if (next === 'cut') destroyAll()
       for (const resolve of cleared) resolve()
       cleared.clear()
+    },
+    async loseReplyTo (isMeant) {
+      await new Promise<void>((resolve) => { losing = { isMeant, lost: resolve } })
     }
   }
 }

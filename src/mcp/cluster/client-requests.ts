@@ -40,9 +40,13 @@ export function createClientRequests ({ store, replicas, runInBackground }: Clus
   async function poll (id: string): Promise<void> {
     const request = pending.get(id)
     if (request === undefined) return
-    const text = await store.take(keys.answer(request.session, id))
-    const response = text === undefined ? undefined : answerRecord.parse(store, text)
+    const key = keys.answer(request.session, id)
+    const text = await store.get(key)
+    if (text === undefined) return
+    const response = answerRecord.parse(store, text)
     if (response !== undefined) resolve(id, response as JSONRPCResponse)
+    // Read first, then deleted: when a connection breaks, a command may have run although its reply is lost.
+    await store.delete(key)
   }
 
   function pollAll (): void {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { isJSONRPCRequest } from '@modelcontextprotocol/server'
 import type { JSONRPCMessage, JSONRPCResponse, RequestId } from '@modelcontextprotocol/server'
 import { randomId } from '../../crypto/hash.ts'
@@ -30,9 +31,12 @@ export interface CallStreamOptions {
   ttlSeconds: number
   /** Time to wait for the responses before a stream is opened. */
   streamAfterMs?: number | undefined
+  /** Interval of trying whether a store that failed is back. */
+  pollMs?: number | undefined
 }
 
 const STREAM_AFTER_MS = 1_000
+const POLL_MS = 1_000
 /** Events beyond these sizes are sent but not stored. */
 const MAX_STORED_BYTES = 4 * 1_048_576
 const MAX_STORED_EVENT_BYTES = 1_048_576
@@ -175,7 +179,22 @@ export class CallStream {
   /** Continues the stream without the store: its events get no ids, so it cannot be resumed. */
   #giveUpStoring (err: unknown): void {
     this.#isStored = false
-    this.#options.cluster.onBackgroundError(err)
+    const { onBackgroundError, runInBackground } = this.#options.cluster
+    onBackgroundError(err)
+    runInBackground(this.#markLostOnceStoreIsBack())
+  }
+
+  /** A client that resumes the stream by an earlier event would otherwise wait for events that nobody stores. */
+  async #markLostOnceStoreIsBack (): Promise<void> {
+    const { ttlSeconds, pollMs = POLL_MS } = this.#options
+    for (const deadline = performance.now() + ttlSeconds * 1_000; ;) {
+      try {
+        return await this.#markLost()
+      } catch (err) {
+        if (performance.now() > deadline) throw err
+      }
+      await delay(pollMs, undefined, { ref: false })
+    }
   }
 
   async #append (data: string, number: number): Promise<void> {

@@ -35,7 +35,7 @@ export type SessionStreams = ReturnType<typeof createSessionStreams>
 export function createSessionStreams (options: SessionStreamsOptions) {
   const { cluster, eventStreams, changes, sessions, callTtlSeconds, timings = {} } = options
   const { streamAfterMs, pollMs, deadAfterMs, renewMs } = timings
-  const callOptions = { cluster, eventStreams, ttlSeconds: callTtlSeconds, streamAfterMs }
+  const callOptions = { cluster, eventStreams, ttlSeconds: callTtlSeconds, streamAfterMs, pollMs }
   const resumed = createResumedStreams({ cluster, eventStreams, pollMs, deadAfterMs })
   const standalone = createStandaloneStreams({ cluster, eventStreams, changes, sessions, pollMs, renewMs })
 

@@ -299,6 +299,22 @@ t.test('a stream whose events the store has lost cannot be resumed', async (t) =
   t.match(await resumed.rest(), [{ id: 'c', error: { code: -32000 } }], 'a client that resumes gets an error')
 })
 
+t.test('a stream resumed after an outage of the store that took events ends with an error', async (t) => {
+  for (const resumes of ['while the call runs', 'when it has ended']) {
+    const { cluster, session, stepper, events } = await setUp(t, { internals: { pollMs: 5 } })
+    await settle()
+    cluster.store.isDown = true
+    await stepper.step()
+    t.match(await events.message(), { params: { data: 2 } })
+    await events.cut()
+    if (resumes === 'when it has ended') await stepper.finish()
+    await new Promise((resolve) => { setTimeout(resolve, 20) })
+    cluster.store.isDown = false
+    const { events: resumed } = await session.get({ lastEventId: events.lastEventId, at: 1 })
+    t.match(await resumed.rest(), [{ id: 'c', error: { code: -32000, message: /The connection was lost/ } }], resumes)
+  }
+})
+
 t.test('a stream that the store has lost completely ends', async (t) => {
   const { cluster, session, stepper, events, record } = await setUp(t)
   await events.cut()
