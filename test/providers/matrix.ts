@@ -49,6 +49,8 @@ export function renderProvider ({ title, version }: Provider, results: Result[])
 
 /** Seed's, whose port differs from run to run. */
 const SEED_URL = /http:\/\/127\.0\.0\.1:\d+/
+/** Of a provider that has a port of its own each time, too. */
+const PROVIDER_URL = /^http:\/\/localhost:\d+\//
 
 function settingsOf ({ mode, env }: Configuration): string {
   return Object.entries({ OAUTH_MODE: mode, ...env }).map(([name, value]) => `\`${name}=${shown(name, value)}\``).join(', ')
@@ -56,7 +58,8 @@ function settingsOf ({ mode, env }: Configuration): string {
 
 function shown (name: string, value: string): string {
   if (/SECRET|KEY|CLIENT_ID/.test(name)) return '…'
-  return name === 'OIDC_ISSUER' ? `…${new URL(value).pathname}` : value.replace(SEED_URL, 'BASE_URL')
+  if (name === 'OIDC_ISSUER' || PROVIDER_URL.test(value)) return `…${new URL(value).pathname}`
+  return value.replace(SEED_URL, 'BASE_URL')
 }
 
 /** Replaces a provider's section in docs/providers.md, or adds it before the end of all. */

@@ -7,6 +7,7 @@ import { emptyFolder, startCommand } from '../support/process.ts'
 import { PLAIN_REDIRECT_URI } from '../support/sign-in.ts'
 import { BETTER_AUTH } from './better-auth.ts'
 import type { RealClient } from './client.ts'
+import { DJANGO } from './django.ts'
 import { GLEWLWYD } from './glewlwyd.ts'
 import { KEYCLOAK } from './keycloak.ts'
 import { LEMONLDAP } from './lemonldap.ts'
@@ -25,7 +26,8 @@ const PROVIDERS: Provider[] = [
   GLEWLWYD,
   LEMONLDAP,
   BETTER_AUTH,
-  STRICT_OIDC_PROVIDER
+  STRICT_OIDC_PROVIDER,
+  DJANGO
 ]
 const CLIENTS: RealClient[] = [...SDK_CLIENTS, ...PYTHON_CLIENTS]
 

@@ -1,27 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { copyFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { ROOT } from '../support/root.ts'
 import type { ConnectedClient, ConnectOptions, RealClient } from './client.ts'
-import { runInstaller } from './run-installer.ts'
+import { installPython } from './python-environment.ts'
 
 const SOURCE = join(ROOT, 'test/providers/python')
 /** All in one virtual environment, beside the folders of the clients. */
 const folderOf = (cacheFolder: string): string => join(dirname(cacheFolder), 'python')
-
-async function install (cacheFolder: string): Promise<void> {
-  const folder = folderOf(cacheFolder)
-  const requirements = await readFile(join(SOURCE, 'requirements.txt'), 'utf8')
-  const installed = join(folder, 'installed.txt')
-  if (await readFile(installed, 'utf8').catch(() => '') === requirements) return
-  const cwd = SOURCE
-  await runInstaller('python3', ['-m', 'venv', folder], { cwd })
-  await runInstaller(join(folder, 'bin/pip'), ['install', '--quiet', '--requirement', 'requirements.txt'], { cwd })
-  await writeFile(installed, requirements)
-}
 
 /** Starts python/client.py, which reads and prints a line at a time, and lets the person sign in. */
 async function connect (
@@ -84,6 +73,6 @@ export const PYTHON_CLIENTS: RealClient[] = ([
 ] as const).map(([name, kind]) => ({
   name,
   providers: ['glewlwyd', 'better-auth'],
-  install,
+  install: async (cacheFolder) => { await installPython(folderOf(cacheFolder), SOURCE) },
   connect: async (options) => await connect(kind, options)
 }))
