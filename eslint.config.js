@@ -126,7 +126,7 @@ const MAY_IMPORT = {
     'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/net', 'src/oauth/modes/broker', 'src/policy',
     'src/provider', 'src/store', 'src/tokens', 'oauth4webapi'
   ],
-  'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts']
+  'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts']
 }
 
 const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/log.ts']

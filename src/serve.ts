@@ -17,10 +17,12 @@ const EXIT_DELAY_MS = 1_000
 /**
  * Runs the server from environment to exit: starts it, listens, and shuts down gracefully on a signal. What prevents
  * the start is printed, and the exit code is 1.
+ *
+ * @returns whether it listens
  */
 export async function serve (
   environment: Environment, dotenvPath: string | false, options: AppOptions = {}
-): Promise<void> {
+): Promise<boolean> {
   const definitions = createDefinitionLoader()
   const allowExit = forbidExit()
   try {
@@ -49,11 +51,13 @@ export async function serve (
         'that has no policy, without signing in')
     }
     app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
+    return true
   } catch (err) {
     console.error((definitions.addFile(err) as Error).message)
     allowExit()
     process.exitCode = 1
     // An extension may have started something that keeps the process running.
     setTimeout(() => { process.exit() }, EXIT_DELAY_MS).unref()
+    return false
   }
 }

@@ -1,18 +1,35 @@
-import { parseArgs } from 'node:util'
+import type { Command as CommanderCommand, OptionValues } from '@commander-js/extra-typings'
 import type { Config } from '../config/config.ts'
 import type { ConfigInspection } from '../config/load.ts'
 import type { Definition } from '../define/definition.ts'
 
-/** A subcommand of `seed`. Each file of this folder exports one as `command`. */
+/** A subcommand of `seed`. Each file of this folder exports one as `command`, made by `defineCommand`. */
 export interface Command {
-  /** Synopsis, description and options, as `seed <command> --help` prints them. */
-  usage: string
+  /** Adds description, options, examples and action to the subcommand of this name. */
+  register (parser: CommanderCommand, context: CommandContext, onEnd: (exitCode: number) => void): void
+}
+
+/** What a commander command has parsed; the types come from the declarations of its arguments and options. */
+interface Declared {
+  opts (): OptionValues
+  processedArgs: unknown[]
+}
+
+/** What a file of this folder says about its command. */
+export interface CommandSpecification<Parser extends Declared> {
+  /** Paragraphs that say what it does; lines are broken when they are printed. */
+  description: readonly string[]
+  /** Command lines, each with what it is for. */
+  examples: ReadonlyArray<readonly [commandLine: string, purpose: string]>
+  /** Declares arguments and options with commander; their types are inferred. */
+  declare (parser: CommanderCommand): Parser
   /**
-   * @param args the arguments after the command's name
    * @returns the exit code
    * @throws UsageError for wrong arguments; any other error has a message for the operator
    */
-  run (args: readonly string[], context: CommandContext): Promise<number>
+  run (
+    options: ReturnType<Parser['opts']>, context: CommandContext, ...args: Parser['processedArgs']
+  ): Promise<number>
 }
 
 /** The process, as commands see it: they read no environment of their own. */
@@ -21,42 +38,59 @@ export interface CommandContext {
   readConfig (): Promise<Config>
   /** Reads the settings as far as they can be used, and every problem. */
   inspectConfig (): Promise<ConfigInspection>
-  /** Reads where the server is (BASE_URL or its default), for commands that are its clients: they need no secret. */
-  readBaseUrl (): string
+  /** Reads single settings as they are, without judging the others. */
+  readSettings (): ReadonlyMap<string, string>
   /** Loads everything that the server offers. @throws ExtensionError */
   loadDefinitions (config: Config): Promise<readonly Definition[]>
+  /**
+   * Starts the server with settings that take precedence over the environment.
+   *
+   * @returns 0 as soon as it listens; 1 if it cannot start, which is printed
+   */
+  serve (overrides: Record<string, string>): Promise<number>
   /** Prints to standard output. */
   print (text: string): void
   /** Prints to standard error. */
   printError (text: string): void
 }
 
-/** Wrong arguments: the message and the command's usage are printed. */
+/** Wrong arguments: the message is printed with a reference to the command's help. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** Parses options that all take a value, and no positional arguments. @throws UsageError */
-export function parseOptions<Name extends string> (
-  args: readonly string[],
-  names: readonly Name[]
-): Partial<Record<Name, string>> {
-  const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]))
-  try {
-    return parseArgs({ args: joinValues(args, names), options }).values as Partial<Record<Name, string>>
-  } catch (err) {
-    throw new UsageError((err as Error).message, { cause: err })
+/** Makes a subcommand of its specification. */
+export function defineCommand<Parser extends Declared> (
+  { description, examples, declare, run }: CommandSpecification<Parser>
+): Command {
+  return {
+    register (parser, context, onEnd) {
+      const declared = declare(parser.description(description.join('\n\n')))
+      parser.addHelpText('after', `\nExamples:\n${examples.map(formatExample).join('\n')}`)
+      parser.action(async () => {
+        const options = declared.opts() as ReturnType<Parser['opts']>
+        refuseOptionsAsValues(options)
+        onEnd(await run(options, context, ...declared.processedArgs))
+      })
+    }
   }
 }
 
-/** Writes `--grant -a1` as `--grant=-a1`: an id may start with a dash, and `parseArgs` takes that for an option. */
-function joinValues (args: readonly string[], names: readonly string[]): string[] {
-  const joined: string[] = []
-  for (let index = 0; index < args.length; index++) {
-    const [arg, value] = [args[index]!, args[index + 1]]
-    const takesValue = names.some((name) => arg === `--${name}`) && value !== undefined && !value.startsWith('--')
-    joined.push(takesValue ? `${arg}=${value}` : arg)
-    if (takesValue) index++
+function formatExample ([commandLine, purpose]: readonly [string, string]): string {
+  return `  $ ${commandLine}\n      ${purpose}`
+}
+
+/** Refuses `--subject --client x`: the value was forgotten. One dash may begin a value, such as a grant's id. */
+function refuseOptionsAsValues (options: OptionValues): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value !== 'string' || !value.startsWith('--')) continue
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+    throw new UsageError(`option '--${flag}' needs a value ('${value}' is an option)`)
   }
-  return joined
+}
+
+/** Parses the value of `--timeout`. @throws UsageError */
+export function parseSeconds (value: string): number {
+  if (!(Number(value) > 0 && Number(value) <= 86_400)) throw new UsageError('--timeout is a number of seconds')
+  return Number(value)
 }

@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util'
 import type { Config } from '../config/config.ts'
 import { examine } from '../doctor/examine.ts'
 import { question } from '../doctor/finding.ts'
@@ -7,67 +6,46 @@ import { createReport, exitCodeOf, printReport } from '../doctor/report.ts'
 import { createSignIn } from '../doctor/sign-in.ts'
 import type { SignInResult } from '../doctor/sign-in.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
-import { UsageError } from './command.ts'
-import type { Command } from './command.ts'
+import { defineCommand, parseSeconds } from './command.ts'
 import { listenForCallback } from './loopback-callback.ts'
 
 /** The redirect URI, unless BASE_URL is on this machine. */
 const REDIRECT_URI = 'http://127.0.0.1:53217/callback'
 
-export const command: Command = {
-  usage: `Usage: seed doctor [--json] [--sign-in [--timeout <seconds>]]
+export const command = defineCommand({
+  description: [
+    'Checks the settings, the OpenID provider, Redis, the public URL, and tools, prompts and resources. For each ' +
+    'problem it says what was asked, what came back, what that means, and the setting to change. Run it before the ' +
+    'first start, where the server will run. Nobody signs in: the provider gets requests with made-up codes and ' +
+    'tokens. No secret is printed.',
+    '--sign-in lets a person sign in once, and checks what only a sign-in shows: refresh token, ID token, userinfo, ' +
+    'groups, access rules, audience, logout. Run it on the machine where the browser is. The provider must know ' +
+    `BASE_URL/oauth/callback if BASE_URL is on this machine (stop the server first), otherwise ${REDIRECT_URI}`,
+    'The exit code is 0 if nothing is wrong, 1 if there are warnings, and 2 if it would not work.'
+  ],
+  examples: [
+    ['seed doctor', 'Before the first start, and whenever something does not work'],
+    ['seed doctor --sign-in', 'With a person at the browser'],
+    ['seed doctor --json', 'For scripts']
+  ],
 
-Checks the settings, the OpenID provider, Redis, the public URL, and tools, prompts and resources. For each problem it
-says what was asked, what came back, what that means, and the setting to change. Run it before the first start, where
-the server will run. Nobody signs in: the provider gets requests with made-up codes and tokens. No secret is printed.
+  declare: (parser) => parser
+    .option('--json', 'print the findings as JSON', false)
+    .option('--sign-in', 'let a person sign in once', false)
+    .option('--timeout <seconds>', 'how long to wait for the sign-in', parseSeconds, 300),
 
-  --json     prints the findings as JSON
-  --sign-in  lets a person sign in once, and checks what only a sign-in shows: refresh token, ID token, userinfo,
-             groups, access rules, audience, logout. Run it on the machine where the browser is. The provider must know
-             BASE_URL/oauth/callback if BASE_URL is on this machine (stop the server first), otherwise
-             ${REDIRECT_URI}
-  --timeout  seconds to wait for the sign-in; by default 300
-
-The exit code is 0 if nothing is wrong, 1 if there are warnings, and 2 if it would not work.`,
-
-  async run (args, { inspectConfig, loadDefinitions, print, printError }) {
-    const { json, signIn, timeoutSeconds } = parse(args)
+  async run ({ json, signIn, timeout }, { inspectConfig, loadDefinitions, print, printError }) {
     const inspection = await inspectConfig()
     const findings = await examine({ inspection, loadDefinitions })
     const signedIn = signIn
-      ? await letSignIn(inspection.config, timeoutSeconds, printError)
+      ? await letSignIn(inspection.config, timeout, printError)
       : { findings: [], secrets: [] }
     const secrets = [...inspection.secrets, ...signedIn.secrets]
     const report = createReport([...findings, ...signedIn.findings], secrets)
     print(json ? JSON.stringify(report, null, 2) : printReport(report))
     return exitCodeOf(report)
   }
-}
-
-/** @throws UsageError */
-function parse (args: readonly string[]): { json: boolean, signIn: boolean, timeoutSeconds: number } {
-  const timeoutSeconds = (value: string): number => {
-    if (!(Number(value) > 0 && Number(value) <= 86_400)) throw new UsageError('--timeout is a number of seconds')
-    return Number(value)
-  }
-  const { json, 'sign-in': signIn, timeout } = parseOptions(args)
-  return { json, signIn, timeoutSeconds: timeoutSeconds(timeout) }
-}
-
-function parseOptions (args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        json: { type: 'boolean', default: false },
-        'sign-in': { type: 'boolean', default: false },
-        timeout: { type: 'string', default: '300' }
-      }
-    }).values
-  } catch (err) {
-    throw new UsageError((err as Error).message, { cause: err })
-  }
-}
+})
 
 /** Shows the address to open, waits for the browser to come back, and judges the sign-in. */
 async function letSignIn (

@@ -9,23 +9,28 @@ import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
 import { claimAt, toPrincipal } from '../tokens/principal.ts'
 import type { Principal } from '../tokens/principal.ts'
-import { UsageError, parseOptions } from './command.ts'
-import type { Command } from './command.ts'
+import { UsageError, defineCommand } from './command.ts'
 
-export const command: Command = {
-  usage: `Usage: seed explain --tool <name> | --prompt <name> | --resource <uri>
-                    [--claims <file.json>] [--scopes "<scope> <scope>"]
+export const command = defineCommand({
+  description: [
+    'Explains why a caller may or may not use a tool, prompt or resource.',
+    'The exit code is 0 if the caller may use it, and 1 otherwise.'
+  ],
+  examples: [
+    ['seed explain --tool close_ticket --claims ada.json', 'May the owner of these claims use the tool?'],
+    ['seed explain --tool close_ticket --claims ada.json --scopes "openid tickets:write"', 'And with other scopes?'],
+    ['seed explain --resource tickets://open', 'May somebody who is not signed in read the resource?']
+  ],
 
-Explains why a caller may or may not use a tool, prompt or resource.
+  declare: (parser) => parser
+    .option('--tool <name>', 'the name of a tool')
+    .option('--prompt <name>', 'the name of a prompt')
+    .option('--resource <uri>', 'the URI of a resource, or a template')
+    .option('--claims <file>', 'a file with the claims of an access token, as JSON; without it, nobody is signed in')
+    .option('--scopes <scopes>', 'scopes of the access token, separated by spaces, instead of those in the file'),
 
-  --claims  a file with the claims of an access token, as JSON; without it, nobody is signed in
-  --scopes  scopes of the access token, instead of those in the file
-
-The exit code is 0 if the caller may use it, and 1 otherwise.`,
-
-  async run (args, { readConfig, loadDefinitions, print }) {
-    const { claims: file, scopes, ...subject } = parseOptions(args, ['tool', 'prompt', 'resource', 'claims', 'scopes'])
-    if (Object.keys(subject).length !== 1) throw new UsageError('Name one tool, prompt or resource')
+  async run ({ claims: file, scopes, ...subject }, { readConfig, loadDefinitions, print }) {
+    if (Object.keys(subject).length !== 1) throw new UsageError('name one tool, prompt or resource')
     const config = await readConfig()
     const claims = file === undefined ? undefined : await readClaims(file)
     const definitions = await loadDefinitions(config)
@@ -34,7 +39,7 @@ The exit code is 0 if the caller may use it, and 1 otherwise.`,
     print(text)
     return isAllowed ? 0 : 1
   }
-}
+})
 
 async function readClaims (file: string): Promise<Record<string, unknown>> {
   const claims: unknown = JSON.parse(await readFile(file, 'utf8'))

@@ -10,29 +10,32 @@ import { openRedisClient } from '../store/redis-client.ts'
 import { createRedisStore } from '../store/redis.ts'
 import type { Store } from '../store/store.ts'
 import { createRevocations, markTtlSeconds, subjectKey } from '../tokens/revocations.ts'
-import { UsageError, parseOptions } from './command.ts'
-import type { Command } from './command.ts'
+import { UsageError, defineCommand } from './command.ts'
 
-export const command: Command = {
-  usage: `Usage: seed revoke --subject <sub> | --client <client id> | --grant <grant id>
+export const command = defineCommand({
+  description: [
+    'Ends the sign-ins of a person, those of a client, or one of them, with their access tokens, on every replica at ' +
+    'once.',
+    'With OAUTH_MODE=proxy the provider keeps the grants: --subject ends the access tokens that the person has now.'
+  ],
+  examples: [
+    ['seed revoke --subject 248289761001', 'End everything that a person has'],
+    ['seed revoke --client https://client.example.com/metadata.json', 'End all sign-ins of a client']
+  ],
 
-Ends the sign-ins of a person, those of a client, or one of them, with their access tokens, on every replica at once.
+  declare: (parser) => parser
+    .option('--subject <sub>', 'the person\'s sub at the provider, as the log shows it')
+    .option('--client <id>', 'the client\'s id')
+    .option('--grant <id>', 'the grant\'s id, as the log shows it'),
 
-  --subject  the person's sub at the provider, as the log shows it
-  --client   the client's id
-  --grant    the grant's id, as the log shows it
-
-With OAUTH_MODE=proxy the provider keeps the grants: --subject ends the access tokens that the person has now.`,
-
-  async run (args, { readConfig, print, printError }) {
-    const options = parseOptions(args, ['subject', 'client', 'grant'])
-    if (Object.keys(options).length !== 1) throw new UsageError('Name one subject, client or grant')
+  async run (options, { readConfig, print, printError }) {
+    if (Object.keys(options).length !== 1) throw new UsageError('name one subject, client or grant')
     const { subject, client, grant } = options
     const config = await readConfig()
     print(await revoke(config, { subject, clientId: client, grantId: grant }, errorLog(printError)))
     return 0
   }
-}
+})
 
 /** Logs warnings and errors only: what was done is the command's output. */
 function errorLog (printError: (text: string) => void): Log {

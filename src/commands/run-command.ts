@@ -1,32 +1,57 @@
+import { Command as Parser, CommanderError } from '@commander-js/extra-typings'
+import { VERSION } from '../config/version.ts'
 import { UsageError } from './command.ts'
 import type { Command, CommandContext } from './command.ts'
 
-/** The subcommands of `seed`. Each is loaded only if it is called. */
-const COMMANDS: Record<string, { summary: string, load: () => Promise<{ command: Command }> }> = {
-  doctor: {
-    summary: 'Checks the settings, the provider, Redis and the public URL, and says what to change',
-    load: async () => await import('./doctor.ts')
-  },
-  explain: {
-    summary: 'Explains why a caller may or may not use a tool, prompt or resource',
-    load: async () => await import('./explain.ts')
-  },
-  revoke: {
-    summary: 'Ends sign-ins and their access tokens, on every replica at once',
-    load: async () => await import('./revoke.ts')
-  },
-  token: {
-    summary: 'Signs in at a running server in the browser and prints an access token',
-    load: async () => await import('./token.ts')
-  }
+interface CommandEntry {
+  name: string
+  /** The line in `seed --help`. */
+  summary: string
+  load: () => Promise<{ command: Command }>
 }
 
-const USAGE = `Usage: seed <command> [options]
+/** The subcommands of `seed`, in the order of `seed --help`. Each is loaded only if it is called. */
+const COMMANDS: readonly CommandEntry[] = [
+  { name: 'serve', summary: 'start the server', load: async () => await import('./serve.ts') },
+  { name: 'check', summary: 'check the settings without starting', load: async () => await import('./check.ts') },
+  {
+    name: 'health',
+    summary: 'ask the server on this machine whether it is well',
+    load: async () => await import('./health.ts')
+  },
+  {
+    name: 'doctor',
+    summary: 'check settings, provider, Redis and public URL, and say what to change',
+    load: async () => await import('./doctor.ts')
+  },
+  {
+    name: 'explain',
+    summary: 'explain why a caller may or may not use a tool, prompt or resource',
+    load: async () => await import('./explain.ts')
+  },
+  {
+    name: 'revoke',
+    summary: 'end sign-ins and their access tokens, on every replica at once',
+    load: async () => await import('./revoke.ts')
+  },
+  {
+    name: 'token',
+    summary: 'sign in at a running server in the browser and print an access token',
+    load: async () => await import('./token.ts')
+  }
+]
 
-${Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`).join('\n')}
+const AFTER_HELP = `
+All but token and health read the settings that the server reads (OIDC_ISSUER, REDIS_URL, SEED_SECRET and so on), from
+the environment and from .env in the current folder; token reads BASE_URL and PORT, health reads HOST and PORT.
 
-seed <command> --help shows a command's options. All but token read the settings that the server reads (REDIS_URL,
-SEED_SECRET, OIDC_ISSUER and so on), from the environment and from .env; token reads BASE_URL and PORT.`
+Examples:
+  $ seed check
+      Name every setting that needs attention
+  $ seed serve
+      Start the server
+  $ seed revoke --help
+      Show the options of a command, and examples`
 
 /**
  * Runs a command line of `seed`. Whatever goes wrong is printed to standard error as a sentence, without a stack.
@@ -35,32 +60,53 @@ SEED_SECRET, OIDC_ISSUER and so on), from the environment and from .env; token r
  * @returns the exit code
  */
 export async function runCommand (args: readonly string[], context: CommandContext): Promise<number> {
+  let exitCode = 0
   try {
-    return await dispatch(args, context)
+    const parser = await createParser(args, context, (code) => { exitCode = code })
+    await parser.parseAsync(args, { from: 'user' })
+    return exitCode
   } catch (err) {
-    context.printError((err as Error).message)
+    // Commander has printed help and version itself: to standard error if no command was named.
+    if (err instanceof CommanderError && /^commander\.(help|version)/.test(err.code)) return err.exitCode
+    context.printError(describe(err as Error, args))
     return 1
   }
 }
 
-async function dispatch ([name = '', ...args]: readonly string[], context: CommandContext): Promise<number> {
-  if (isHelp(name)) {
-    context.print(USAGE)
-    return 0
+/** Declares all subcommands, of which only the one that is called needs more than its name. */
+async function createParser (
+  args: readonly string[], context: CommandContext, onEnd: (exitCode: number) => void
+): Promise<Parser> {
+  const parser = new Parser('seed')
+    .description('Runs Seed, an MCP server with OpenID Connect sign-in, and answers questions about it.')
+    .version(VERSION, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .addHelpText('after', AFTER_HELP)
+    // Subcommands inherit these.
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => { context.print(text.trimEnd()) },
+      writeErr: (text) => { context.printError(text.trimEnd()) },
+      outputError () {}
+    })
+  const called = calledCommand(args)
+  for (const { name, summary, load } of COMMANDS) {
+    const subcommand = parser.command(name).summary(summary).helpOption('-h, --help', 'print this help')
+    if (name === called) (await load()).command.register(subcommand, context, onEnd)
   }
-  if (!Object.hasOwn(COMMANDS, name)) throw new Error(name === '' ? USAGE : `seed has no command ${name}\n\n${USAGE}`)
-  const { command } = await COMMANDS[name]!.load()
-  if (args.some(isHelp)) {
-    context.print(command.usage)
-    return 0
-  }
-  try {
-    return await command.run(args, context)
-  } catch (err) {
-    throw err instanceof UsageError ? new Error(`${err.message}\n\n${command.usage}`) : err
-  }
+  return parser
 }
 
-function isHelp (arg: string): boolean {
-  return arg === '--help' || arg === '-h'
+function calledCommand ([first, second]: readonly string[]): string | undefined {
+  return first === 'help' ? second : first
+}
+
+function describe (err: Error, args: readonly string[]): string {
+  if (!(err instanceof CommanderError) && !(err instanceof UsageError)) return err.message
+  const message = err.message.replace(/^error: /, '')
+  const name = COMMANDS.find(({ name }) => name === calledCommand(args))?.name
+  return name === undefined
+    ? `seed: ${message}\nseed --help lists the commands.`
+    : `seed ${name}: ${message}\nseed ${name} --help shows its options, and examples.`
 }

@@ -1,37 +1,38 @@
-import { parseArgs } from 'node:util'
 import * as oauth from 'oauth4webapi'
 import { isLoopbackHost } from '../net/addresses.ts'
 import type { FetchError } from '../net/fetch.ts'
 import { fetchWithinLimits } from '../provider/provider-request.ts'
-import { UsageError } from './command.ts'
-import type { Command } from './command.ts'
+import { UsageError, defineCommand, parseSeconds } from './command.ts'
 import { listenForCallback } from './loopback-callback.ts'
 import type { LoopbackCallback } from './loopback-callback.ts'
 import { openBrowser } from './open-browser.ts'
 
-export const command: Command = {
-  usage: `Usage: seed token [URL] [--scope "<scope> <scope>"] [--client-id <id>] [--redirect-uri <uri>]
-                  [--timeout <seconds>] [--open] [--json]
+export const command = defineCommand({
+  description: [
+    'Signs in at a running MCP server as a client does, in the browser, and prints an access token for curl. Run it ' +
+    'on the machine where the browser is. The address to open goes to standard error, only the token to standard ' +
+    'output. It needs none of the server\'s settings.'
+  ],
+  examples: [
+    ['TOKEN=$(seed token http://localhost:3000/mcp)', 'Keep the token for curl'],
+    ['seed token https://seed.example.com --scope "openid tickets:read" --json', 'All that the token endpoint answers']
+  ],
 
-Signs in at a running MCP server as a client does, in the browser, and prints an access token for curl:
+  declare: (parser) => parser
+    .argument('[url]', 'the MCP endpoint; by default that of BASE_URL, or http://localhost:3000/mcp')
+    .option('--scope <scopes>', 'scopes to request, instead of those that the server asks for')
+    .option('--client-id <id>', 'a client ID, instead of registering a client')
+    .option('--redirect-uri <uri>', 'where to wait for the browser; a free port is taken if there is none',
+      'http://127.0.0.1/callback')
+    .option('--timeout <seconds>', 'how long to wait for the sign-in', parseSeconds, 300)
+    .option('--open', 'open the browser', false)
+    .option('--json', 'print the whole answer of the token endpoint, with a refresh token if there is one', false),
 
-  TOKEN=$(seed token http://localhost:3000/mcp)
-
-Run it on the machine where the browser is. The address to open goes to standard error, only the token to standard
-output. It needs none of the server's settings.
-
-  URL             the MCP endpoint; by default that of BASE_URL, or http://localhost:3000/mcp
-  --scope         scopes to request, instead of those that the server asks for
-  --client-id     a client ID, instead of registering a client
-  --redirect-uri  where to wait for the browser; by default http://127.0.0.1/callback with a free port
-  --timeout       seconds to wait for the sign-in; by default 300
-  --open          opens the browser
-  --json          prints the whole answer of the token endpoint, with a refresh token if there is one`,
-
-  async run (args, { readBaseUrl, print, printError }) {
-    const options = parse(args)
-    const server = await discoverServer(options.url ?? endpointOf(readBaseUrl()))
-    const callback = await listenForCallback(options.redirectUri)
+  async run ({ redirectUri, ...options }, { readSettings, print, printError }, url) {
+    const endpoint = endpointOf(url ?? baseUrlOf(readSettings()))
+    const redirect = parseRedirectUri(redirectUri)
+    const server = await discoverServer(endpoint)
+    const callback = await listenForCallback(redirect)
     try {
       const signIn = await beginSignIn(server, callback, options)
       const showAddress = async (): Promise<void> => {
@@ -46,56 +47,26 @@ output. It needs none of the server's settings.
       callback.close()
     }
   }
-}
+})
 
 interface TokenOptions {
-  url: URL | undefined
-  scope: string | undefined
-  clientId: string | undefined
-  redirectUri: URL
-  timeoutSeconds: number
-  open: boolean
+  scope?: string | undefined
+  clientId?: string | undefined
+  timeout: number
   json: boolean
 }
 
+function baseUrlOf (settings: ReadonlyMap<string, string>): string {
+  return settings.get('BASE_URL') ?? `http://localhost:${settings.get('PORT') ?? '3000'}`
+}
+
 /** @throws UsageError */
-function parse (args: readonly string[]): TokenOptions {
-  const { values, positionals: [url, ...rest] } = parseArguments(args)
-  if (rest.length > 0) throw new UsageError('Name one URL')
-  const timeoutSeconds = Number(values.timeout ?? 300)
-  if (!(timeoutSeconds > 0 && timeoutSeconds <= 86_400)) throw new UsageError('--timeout is a number of seconds')
-  const redirectUri = toUrl('--redirect-uri', values['redirect-uri'] ?? 'http://127.0.0.1/callback')
+function parseRedirectUri (value: string): URL {
+  const redirectUri = toUrl('--redirect-uri', value)
   if (redirectUri.protocol !== 'http:' || !isLoopbackHost(redirectUri.hostname)) {
     throw new UsageError('--redirect-uri must be an http address of this machine: http://localhost:8080/callback')
   }
-  return {
-    url: url === undefined ? undefined : endpointOf(url),
-    scope: values.scope,
-    clientId: values['client-id'],
-    redirectUri,
-    timeoutSeconds,
-    open: values.open,
-    json: values.json
-  }
-}
-
-function parseArguments (args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        scope: { type: 'string' },
-        'client-id': { type: 'string' },
-        'redirect-uri': { type: 'string' },
-        timeout: { type: 'string' },
-        open: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false }
-      }
-    })
-  } catch (err) {
-    throw new UsageError((err as Error).message, { cause: err })
-  }
+  return redirectUri
 }
 
 function toUrl (name: string, value: string): URL {
@@ -268,10 +239,10 @@ async function register (
 async function redeem (
   { resource, authorizationServer }: DiscoveredServer,
   callback: LoopbackCallback,
-  { timeoutSeconds }: TokenOptions,
+  { timeout }: TokenOptions,
   { client, state, verifier }: SignIn
 ): Promise<oauth.TokenEndpointResponse> {
-  const parameters = await callback.receive(state, timeoutSeconds, (given) => {
+  const parameters = await callback.receive(state, timeout, (given) => {
     try {
       return oauth.validateAuthResponse(authorizationServer, client, given, state)
     } catch (err) {

@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { parseEnv } from 'node:util'
 import { toConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './problem.ts'
@@ -7,12 +6,10 @@ import type { Problem } from './problem.ts'
 import { EnvSchema, PROXY_SETTINGS, SECRET_SETTINGS } from './schema.ts'
 import type { Env } from './schema.ts'
 import { validate } from './validate.ts'
+import { readVariables } from './variables.ts'
+import type { Environment, Variables } from './variables.ts'
 
-/** Environment variables as in `process.env`. */
-export type Environment = Record<string, string | undefined>
-
-/** Variables that are set. */
-type Variables = Record<string, string>
+export type { Environment } from './variables.ts'
 
 const SETTINGS = Object.keys(EnvSchema.properties) as Array<keyof Env>
 
@@ -60,17 +57,11 @@ export async function inspectConfig (
   return { config: toConfig(await coerce(Object.fromEntries(sound))), problems, secrets }
 }
 
-/** Reads BASE_URL alone, or its default, from where `loadConfig` reads it. */
-export function readBaseUrl (environment: Environment, dotenvPath: string | false): string {
-  const { BASE_URL, PORT = '3000' } = withoutEmpty({ ...readDotenv(dotenvPath), ...withoutEmpty(environment) })
-  return BASE_URL ?? `http://localhost:${PORT}`
-}
-
 /** The variables that are set, with those that NAME_FILE gives. */
 function readEnvironment (
   environment: Environment, dotenvPath: string | false
 ): { given: Variables, problems: Problem[] } {
-  const given = withoutEmpty({ ...readDotenv(dotenvPath), ...withoutEmpty(environment) })
+  const given = readVariables(environment, dotenvPath)
   const problems: Problem[] = []
   for (const setting of PROXY_SETTINGS) {
     const value = given[setting] ?? given[setting.toLowerCase()]
@@ -123,15 +114,6 @@ function checkDotenv (environment: Environment, path: string | false): Problem[]
     message: `${setting} in ${path} contains a #, at which Node.js ends the value and Docker does not: ` +
       'choose a value without it, or put it into a file (NAME_FILE)'
   }))
-}
-
-function readDotenv (path: string | false): Environment {
-  return path !== false && existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {}
-}
-
-function withoutEmpty (environment: Environment): Variables {
-  const trimmed = Object.entries(environment).map(([name, value = '']) => [name, value.trim()] as const)
-  return Object.fromEntries(trimmed.filter(([, value]) => value !== ''))
 }
 
 /** Coerces each variable by itself. One that fails gets its default, so that the others can be judged. */

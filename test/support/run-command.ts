@@ -1,6 +1,7 @@
 import { readConfig, readConfigInspection } from '../../plugins/config.ts'
+import type { CommandContext } from '../../src/commands/command.ts'
 import { runCommand as runCommandLine } from '../../src/commands/run-command.ts'
-import { readBaseUrl } from '../../src/config/load.ts'
+import { readVariables } from '../../src/config/variables.ts'
 import { createDefinitionLoader } from '../../src/definitions.ts'
 
 export interface CommandOutcome {
@@ -11,20 +12,27 @@ export interface CommandOutcome {
   printedErrors: string
 }
 
+/** What a command may do to the process: it starts no server unless the test has one. */
+type Process = Partial<Pick<CommandContext, 'serve'>>
+
 /**
  * Runs `seed <args>` in this process, with exactly this environment and no `.env`.
  *
  * @param onError called with each text that is printed to standard error
  */
 export async function runCommand (
-  args: readonly string[], environment: Record<string, string>, onError: (text: string) => void = () => {}
+  args: readonly string[],
+  environment: Record<string, string>,
+  onError: (text: string) => void = () => {},
+  { serve = async () => 1 }: Process = {}
 ): Promise<CommandOutcome> {
   let [output, printed, printedErrors] = ['', '', '']
   const code = await runCommandLine(args, {
     readConfig: async () => await readConfig({ environment }),
     inspectConfig: async () => await readConfigInspection({ environment }),
-    readBaseUrl: () => readBaseUrl(environment, false),
+    readSettings: () => new Map(Object.entries(readVariables(environment, false))),
     loadDefinitions: async (config) => await createDefinitionLoader().load(config),
+    serve,
     print (text) {
       output += `${text}\n`
       printed += `${text}\n`

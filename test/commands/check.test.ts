@@ -1,0 +1,44 @@
+import t from 'tap'
+import { runCommand } from '../support/run-command.ts'
+
+const VALID = { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed' }
+
+t.test('seed check says what the server would run with', async (t) => {
+  t.match(await runCommand(['check'], VALID), {
+    code: 0,
+    printedErrors: '',
+    printed: [
+      'The settings are valid.',
+      '  MCP endpoint  http://localhost:3000/mcp (listens on localhost, port 3000)',
+      '  Sign-in       proxy mode, provider https://id.example.com',
+      '  Store         memory',
+      '  Extensions    none\n'
+    ].join('\n')
+  })
+  const { printed } = await runCommand(['check'], {
+    AUTH_REQUIRED: 'false', REDIS_URL: 'redis://:very-secret@redis:6379', SEED_EXTENSIONS: '/a,/b'
+  })
+  t.match(printed, /Sign-in +none \(AUTH_REQUIRED=false\)\n {2}Store +Redis\n {2}Extensions +\/a, \/b\n/)
+  t.notMatch(printed, 'very-secret')
+})
+
+t.test('seed check names every setting that needs attention, and ends with 1', async (t) => {
+  const environment = { PORT: 'many', OAUTH_MODE: 'broker', BASE_URL: 'http://seed.example.com' }
+  const { code, printed, printedErrors } = await runCommand(['check'], environment)
+  t.match({ code, printed }, { code: 1, printed: '' })
+  t.match(printedErrors, /^\d settings need attention \(see \.env\.example\):\n/)
+  for (const setting of ['PORT', 'BASE_URL', 'OIDC_ISSUER']) t.match(printedErrors, new RegExp(`^  - ${setting} `, 'm'))
+
+  const one = await runCommand(['check'], { ...VALID, PORT: 'many' })
+  t.match(one.printedErrors, /^One setting needs attention.*\n {2}- PORT must be a whole number \(it is "many"\)\n$/)
+})
+
+t.test('seed check --json is for scripts', async (t) => {
+  const valid = await runCommand(['check', '--json'], VALID)
+  t.match({ code: valid.code, report: JSON.parse(valid.printed) }, { code: 0, report: { valid: true, problems: [] } })
+  const invalid = await runCommand(['check', '--json'], { ...VALID, PORT: 'many' })
+  t.match({ code: invalid.code, report: JSON.parse(invalid.printed) }, {
+    code: 1,
+    report: { valid: false, problems: [{ setting: 'PORT', message: /whole number/ }] }
+  })
+})
