@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { defineRecord } from '../store/record.ts'
+import { defineMessage } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
 import type { MinuteWindow } from './minute-window.ts'
 
@@ -33,7 +33,7 @@ const MessageSchema = Type.Object({
   values: Type.Array(ValueSchema, { maxItems: MAX_VALUES })
 })
 export type Message = Static<typeof MessageSchema>
-const messageRecord = defineRecord('message about limits', MessageSchema)
+const messageRecord = defineMessage('message about limits', MessageSchema)
 
 /** The values that the replicas tell each other. */
 export interface GossipState {

@@ -1,3 +1,4 @@
+import { Type } from 'typebox'
 import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Log } from '../logging/log.ts'
@@ -11,8 +12,18 @@ export interface StoredRecord<T> {
 }
 
 /**
- * Defines a kind of record: JSON that matches a schema. Text that does not, because something other than Seed wrote it,
- * counts as absent and is reported.
+ * Version of the format of all records, in their member `form`. A release raises it where releases before it would
+ * misread what it writes; it still reads what those have written. A member that is optional needs no other version.
+ * Records of 0.1.3 and earlier have none, except for sessions.
+ */
+const FORM = 1
+
+const VersionSchema = Type.Object({ form: Type.Optional(Type.Integer()) })
+
+/**
+ * Defines a kind of record: a JSON object that matches a schema, and the version of its format. A record counts as
+ * absent, and is reported, if something other than Seed wrote it or if it has the format of a later release. It is not
+ * overwritten then, so that replicas of that release go on reading it.
  *
  * @param kind for the log, in the singular
  */
@@ -21,19 +32,51 @@ export function defineRecord<Schema extends TSchema> (kind: string, schema: Sche
 
   /** @returns undefined for text that is no such record */
   function parse (store: Pick<Store, 'reportUnreadable'>, text: string): Static<Schema> | undefined {
-    const value = parseJson(validator, text)
-    if (value === undefined) store.reportUnreadable(kind)
-    return value
+    const versioned = parseJson(versionValidator, text)
+    if (versioned === undefined) {
+      store.reportUnreadable(kind)
+      return undefined
+    }
+    const { form = FORM, ...value } = versioned
+    if (form > FORM) {
+      store.reportUnreadable(`${kind} of a later release`)
+      return undefined
+    }
+    if (validator.Check(value)) return value as Static<Schema>
+    store.reportUnreadable(kind)
+    return undefined
   }
 
   return {
-    parse,
-
     /** Reads the record under a key. @throws StoreUnavailableError */
     async find (store: Store, key: string): Promise<StoredRecord<Static<Schema>> | undefined> {
       const text = await store.get(key)
       const value = text === undefined ? undefined : parse(store, text)
       return value === undefined ? undefined : { value, text: text! }
+    },
+
+    /** Returns the text to write. */
+    serialize: (value: Static<Schema>): string => JSON.stringify({ form: FORM, ...value as object })
+  }
+}
+
+const versionValidator = Compile(VersionSchema)
+
+/**
+ * Defines a kind of message, of a channel or in a log of the store: JSON that matches a schema. Replicas of several
+ * releases exchange them, so a message of a kind that a release does not know is reported and ignored.
+ *
+ * @param kind for the log, in the singular
+ */
+export function defineMessage<Schema extends TSchema> (kind: string, schema: Schema) {
+  const validator = Compile(schema)
+
+  return {
+    /** @returns undefined for text that is no such message */
+    parse (store: Pick<Store, 'reportUnreadable'>, text: string): Static<Schema> | undefined {
+      const value = parseJson(validator, text)
+      if (value === undefined) store.reportUnreadable(kind)
+      return value
     }
   }
 }

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { digest } from '../crypto/hash.ts'
 import { keys } from '../store/keys.ts'
-import { defineRecord } from '../store/record.ts'
+import { defineMessage } from '../store/record.ts'
 import { StoreUnavailableError } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 
@@ -17,7 +17,7 @@ export type Revocations = ReturnType<typeof createRevocations>
 const CHANNEL = 'revocations'
 
 /** The keys are called `names`, which replicas of earlier versions read during a rolling upgrade. */
-const message = defineRecord('message about revocations', Type.Object({
+const message = defineMessage('message about revocations', Type.Object({
   names: Type.Array(Type.String()), issuedUntil: Type.Number()
 }))
 

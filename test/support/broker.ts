@@ -106,7 +106,9 @@ export interface ClientRequest {
   url: string
 }
 
-export function newRequest (seed: TestSeed, clientId: string, parameters: Record<string, string> = {}): ClientRequest {
+export function newRequest (
+  seed: Pick<TestSeed, 'url'>, clientId: string, parameters: Record<string, string> = {}
+): ClientRequest {
   const [state, verifier] = [randomBytes(16).toString('base64url'), randomBytes(32).toString('base64url')]
   const query = new URLSearchParams({
     response_type: 'code',
@@ -132,7 +134,7 @@ export type AtCallback = ClientRequest & { browser: Browser, callback: URL }
 
 /** Consents, signs in at the provider, and holds the browser back from the callback it is sent to. */
 export async function toCallback (
-  seed: TestSeed,
+  seed: Pick<TestSeed, 'url'>,
   { clientId, login = 'ada', parameters = {}, browser = createBrowser() }: SignInOptions = {}
 ): Promise<AtCallback> {
   const request = newRequest(seed, clientId ?? await register(seed.url), parameters)
@@ -182,7 +184,7 @@ export async function byHand (
 export type SignedIn = ClientRequest & { answer: URL, code: string }
 
 /** Runs a sign-in to the authorization code. */
-export async function signIn (seed: TestSeed, options: SignInOptions = {}): Promise<SignedIn> {
+export async function signIn (seed: Pick<TestSeed, 'url'>, options: SignInOptions = {}): Promise<SignedIn> {
   const { browser, callback, ...request } = await toCallback(seed, options)
   const { url: answer, status, body } = await browser.get(callback)
   const code = answer.searchParams.get('code')
@@ -226,7 +228,7 @@ export interface Tokens {
 }
 
 /** Signs in and redeems the code. */
-export async function getTokens (seed: TestSeed, options: SignInOptions = {}): Promise<Tokens> {
+export async function getTokens (seed: Pick<TestSeed, 'url'>, options: SignInOptions = {}): Promise<Tokens> {
   const signedIn = await signIn(seed, options)
   return readTokens(signedIn.clientId, await redeem(seed.url, signedIn))
 }

@@ -2,11 +2,11 @@ import type { JSONRPCResponse } from '@modelcontextprotocol/server'
 import { Type } from 'typebox'
 import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
-import { defineRecord } from '../../store/record.ts'
+import { defineMessage } from '../../store/record.ts'
 import type { Cluster } from './cluster.ts'
 
 /** A JSON-RPC response (JSON-RPC 2.0 section 5). */
-const answerRecord = defineRecord("client's answer", Type.Union([
+const answerRecord = defineMessage("client's answer", Type.Union([
   Type.Object({
     jsonrpc: Type.Literal('2.0'), id: Type.String(), result: Type.Record(Type.String(), Type.Unknown())
   }),

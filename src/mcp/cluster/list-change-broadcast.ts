@@ -2,7 +2,7 @@ import type { JSONRPCNotification, ServerEvent, ServerEventBus } from '@modelcon
 import { Type } from 'typebox'
 import { createCoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
-import { defineRecord } from '../../store/record.ts'
+import { defineMessage } from '../../store/record.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Cluster } from './cluster.ts'
 
@@ -15,7 +15,7 @@ export interface ChangeLogLog {
   warn (fields: object, message: string): void
 }
 
-const changeRecord = defineRecord('list or resource change', Type.Union([
+const changeRecord = defineMessage('list or resource change', Type.Union([
   Type.Object({ kind: Type.Enum(['tools_list_changed', 'prompts_list_changed', 'resources_list_changed']) }),
   Type.Object({ kind: Type.Literal('resource_updated'), uri: Type.String() })
 ]))

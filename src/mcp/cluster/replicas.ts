@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
-import { defineRecord } from '../../store/record.ts'
+import { defineMessage } from '../../store/record.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -42,7 +42,7 @@ const MessageSchema = Type.Union([
 
 export type ReplicaMessage = Static<typeof MessageSchema>
 
-const messageRecord = defineRecord('message between replicas', MessageSchema)
+const messageRecord = defineMessage('message between replicas', MessageSchema)
 
 const HEARTBEAT_MS = 2_000
 /** A replica counts as dead after three missed heartbeats. */

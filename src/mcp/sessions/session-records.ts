@@ -1,4 +1,3 @@
-import { Type } from 'typebox'
 import { keys } from '../../store/keys.ts'
 import { defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
@@ -11,10 +10,7 @@ export interface SessionRecord {
   text: string
 }
 
-/** Version of the record's format. Records of another version count as absent, so their clients start a new session. */
-const FORM = 1
-
-const sessionRecord = defineRecord('session', Type.Object({ form: Type.Literal(FORM), ...SessionSchema.properties }))
+const sessionRecord = defineRecord('session', SessionSchema)
 
 export type SessionRecords = ReturnType<typeof createSessionRecords>
 
@@ -36,15 +32,16 @@ export function createSessionRecords (
   }
 
   async function replace (record: SessionRecord, session: Session): Promise<boolean> {
-    return await store.compareAndSet(keys.session(session.digest), record.text, serialize(session), ttlSeconds(session))
+    const text = sessionRecord.serialize(session)
+    return await store.compareAndSet(keys.session(session.digest), record.text, text, ttlSeconds(session))
   }
 
   async function read (digest: string): Promise<SessionRecord | undefined> {
     const stored = await sessionRecord.find(store, keys.session(digest))
     if (stored === undefined) return undefined
-    const { form, ...session } = stored.value
+    const { value: session, text } = stored
     // A record under another session's key would let its client into this one.
-    return session.digest === digest && ttlSeconds(session) > 0 ? { text: stored.text, session } : undefined
+    return session.digest === digest && ttlSeconds(session) > 0 ? { text, session } : undefined
   }
 
   return {
@@ -62,7 +59,7 @@ export function createSessionRecords (
     },
 
     async create (session: Session): Promise<void> {
-      await store.set(keys.session(session.digest), serialize(session), ttlSeconds(session))
+      await store.set(keys.session(session.digest), sessionRecord.serialize(session), ttlSeconds(session))
     },
 
     /** Replaces a record, unless it has changed since it was read. */
@@ -103,8 +100,4 @@ export function createSessionRecords (
       await store.delete(keys.queue(digest))
     }
   }
-}
-
-function serialize (session: Session): string {
-  return JSON.stringify({ form: FORM, ...session })
 }

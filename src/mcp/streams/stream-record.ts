@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { keys } from '../../store/keys.ts'
-import { defineRecord } from '../../store/record.ts'
+import { defineMessage, defineRecord } from '../../store/record.ts'
 import type { Store } from '../../store/store.ts'
 
 const StreamRecordSchema = Type.Object({
@@ -18,7 +18,7 @@ export type StreamRecord = Static<typeof StreamRecordSchema>
 
 const streamRecord = defineRecord("state of a call's stream", StreamRecordSchema)
 
-const messageRecord = defineRecord('message of a stream', Type.Object({ jsonrpc: Type.Literal('2.0') }))
+const message = defineMessage('message of a stream', Type.Object({ jsonrpc: Type.Literal('2.0') }))
 
 /** Events that the store holds of one stream. */
 export const MAX_EVENTS = 1_000
@@ -39,7 +39,7 @@ export async function readStreamRecord (store: Store, name: StreamName): Promise
 
 /** Whether an entry of a log is a message for the client. What is not would end up in the client's parser. */
 export function isMessage (store: Store, text: string): boolean {
-  return messageRecord.parse(store, text) !== undefined
+  return message.parse(store, text) !== undefined
 }
 
 export async function saveStreamRecord (
@@ -48,5 +48,5 @@ export async function saveStreamRecord (
   record: StreamRecord,
   ttlSeconds = CLOSED_TTL_SECONDS
 ): Promise<void> {
-  await store.set(keys.stream(name.session, name.stream), JSON.stringify(record), ttlSeconds)
+  await store.set(keys.stream(name.session, name.stream), streamRecord.serialize(record), ttlSeconds)
 }

@@ -59,7 +59,7 @@ export function createRegistrations ({ store, ttlSeconds, findKeyring, now = Dat
         client_id_issued_at: seconds(),
         ...metadata
       }
-      await store.set(keys.client(client.client_id), JSON.stringify(client), unusedTtlSeconds)
+      await store.set(keys.client(client.client_id), clientRecord.serialize(client), unusedTtlSeconds)
       await store.set(keys.registration(fingerprint(metadata)), client.client_id, ttlSeconds)
       return client
     },
@@ -91,7 +91,7 @@ export function createRegistrations ({ store, ttlSeconds, findKeyring, now = Dat
     async keepRecord (clientId: string): Promise<void> {
       if (await store.touch(keys.client(clientId), ttlSeconds) !== undefined) return
       const client = await readId(clientId)
-      if (client !== undefined) await store.set(keys.client(clientId), JSON.stringify(client), ttlSeconds)
+      if (client !== undefined) await store.set(keys.client(clientId), clientRecord.serialize(client), ttlSeconds)
     }
   }
 }

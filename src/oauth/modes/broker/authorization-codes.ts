@@ -71,11 +71,15 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
     throw invalidGrant('code_verifier does not match code_challenge')
   }
 
+  async function replaceByUsed (key: string, text: string, binding: CodeBinding): Promise<boolean> {
+    return await store.compareAndSet(key, text, codeRecord.serialize(toUsedCode(binding)), USED_TTL_SECONDS)
+  }
+
   return {
     async issue (binding: CodeBinding): Promise<string> {
       const code = randomId(32)
       const record: CodeRecord = { ...binding, used: false }
-      await store.set(keys.code(digest(code)), JSON.stringify(record), TTL_SECONDS)
+      await store.set(keys.code(digest(code)), codeRecord.serialize(record), TTL_SECONDS)
       return code
     },
 
@@ -86,7 +90,7 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
       if (stored === undefined) throw invalidGrant('it is unknown, expired or was tried too often')
       const { value: record, text } = stored
       await checkBinding(code, record, presented)
-      if (record.used || !await store.compareAndSet(key, text, JSON.stringify(toUsedCode(record)), USED_TTL_SECONDS)) {
+      if (record.used || !await replaceByUsed(key, text, record)) {
         // The right client with the right verifier, for the second time: one of the two stole it.
         await grants.revoke(record.grant.id, 'authorization code used twice')
         throw invalidGrant('it was used before: its tokens are revoked')

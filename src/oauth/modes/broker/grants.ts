@@ -92,14 +92,14 @@ export function createGrants (options: GrantsOptions) {
     async activate (created: Grant): Promise<Grant> {
       const grant = refreshTokens.withToken(created, 1, now())
       // Write, then check: whoever revokes marks first and deletes then, so one of the two sees the other.
-      await store.set(keys.grant(grant.id), JSON.stringify(grant), ttlOf(grant))
+      await store.set(keys.grant(grant.id), grantRecord.serialize(grant), ttlOf(grant))
       if (await revocations.isRevoked([grantKey(grant.id)], 0)) await store.delete(keys.grant(grant.id))
       return grant
     },
 
     /** Replaces a grant in the store. @returns false when it was changed or ended since `record` was read */
     async replace (record: string, grant: Grant): Promise<boolean> {
-      return await store.compareAndSet(keys.grant(grant.id), record, JSON.stringify(grant), ttlOf(grant))
+      return await store.compareAndSet(keys.grant(grant.id), record, grantRecord.serialize(grant), ttlOf(grant))
     },
 
     /** Returns the grant with the refresh token that follows `number` as its current one. */

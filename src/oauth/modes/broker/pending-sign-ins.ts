@@ -71,7 +71,9 @@ export function createPendingSignIns (store: Store, keyring: Keyring) {
       const key = keys.signIn(digest(state))
       const secrets: Secrets = { codeVerifier, nonce, state: request.state }
       const sealed = keyring.seal(JSON.stringify(secrets), key)
-      const record = JSON.stringify({ request: pendingPart(request), sealed, browserHash: digest(value) })
+      const record = signInRecord.serialize({
+        request: pendingPart(request), sealed, browserHash: digest(value)
+      })
       await store.set(key, record, TTL_SECONDS)
       return { name: cookieName(state), value, maxAgeSeconds: TTL_SECONDS }
     },

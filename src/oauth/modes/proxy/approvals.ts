@@ -48,7 +48,7 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
         expiresAt: seconds() + TTL_SECONDS,
         unfinished
       }
-      await store.set(keyOf(codeChallenge), JSON.stringify(approval), TTL_SECONDS)
+      await store.set(keyOf(codeChallenge), approvalRecord.serialize(approval), TTL_SECONDS)
     },
 
     /**
@@ -75,7 +75,7 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
     async giveBack (codeVerifier: string, approval: Approval): Promise<void> {
       const ttlSeconds = Math.max(1, approval.expiresAt - seconds())
       const key = keyOf(challengeOf(codeVerifier))
-      await store.setIfAbsent(key, JSON.stringify(approval), ttlSeconds).catch(ignoreOutage)
+      await store.setIfAbsent(key, approvalRecord.serialize(approval), ttlSeconds).catch(ignoreOutage)
     },
 
     /** Ends an approval whose code the provider has redeemed. */

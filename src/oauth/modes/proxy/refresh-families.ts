@@ -94,7 +94,7 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
       const family: RefreshFamily = {
         clientId: client.id, scope, number: 1, rotatedAt: now(), accessTokens: [tokenKey(accessToken)]
       }
-      await store.set(keys.refreshFamily(familyId), JSON.stringify(family), ttlSeconds)
+      await store.set(keys.refreshFamily(familyId), familyRecord.serialize(family), ttlSeconds)
       return await format.seal({ familyId, number: 1, upstream: upstreamToken }, client)
     },
 
@@ -107,8 +107,8 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
     ): Promise<boolean> {
       const sealed = (await findKeyring()).seal(JSON.stringify(response), keys.refreshFamily(familyId))
       const accessTokens = [...family.accessTokens, tokenKey(response.access_token)].slice(-MAX_ACCESS_TOKENS)
-      const rotated: RefreshFamily = { ...family, number, rotatedAt: now(), response: sealed, accessTokens }
-      return await store.compareAndSet(keys.refreshFamily(familyId), record, JSON.stringify(rotated), ttlSeconds)
+      const rotated = familyRecord.serialize({ ...family, number, rotatedAt: now(), response: sealed, accessTokens })
+      return await store.compareAndSet(keys.refreshFamily(familyId), record, rotated, ttlSeconds)
     },
 
     /**
