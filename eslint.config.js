@@ -33,7 +33,9 @@ const MAY_IMPORT = {
   'src/oauth/clients': [
     'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'jose'
   ],
-  'src/oauth/modes': ['src/crypto', 'src/net', 'src/oauth/clients', 'src/schemas', 'src/store'],
+  'src/oauth/modes': [
+    'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store'
+  ],
   'src/oauth/endpoints': [
     'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
     'src/schemas', 'src/store', 'jose'

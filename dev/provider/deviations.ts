@@ -48,6 +48,7 @@ function changeDiscovery ({ path, query }: Context, document: Record<string, unk
   if (quirks.idTokenAlgorithms !== undefined) {
     document['id_token_signing_alg_values_supported'] = quirks.idTokenAlgorithms
   }
+  if (quirks.pushedRequests === 'required') document['require_pushed_authorization_requests'] = true
   if (quirks.noRevocation || quirks.unlistedRevocation) delete document['revocation_endpoint']
 }
 

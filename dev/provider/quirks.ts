@@ -114,6 +114,8 @@ export interface Quirks {
   undecodedBasic: boolean
   /** better-auth: a client that uses the other of `client_secret_basic` and `client_secret_post` gets this answer. */
   refuseOtherAuthMethod: Refusal | undefined
+  /** better-auth: the authorization code of a request whose client is refused is used up. */
+  refusalEndsCode: boolean
   /** glewlwyd: the only audience of client assertions, as a path below the issuer; others get 403 without a body. */
   assertionAudience: string | undefined
 
@@ -127,6 +129,11 @@ export interface Quirks {
   singleGroupAsString: boolean
   /** LemonLDAP::NG, glewlwyd: this answer to a refresh token that has ended, in place of `invalid_grant`. */
   deadRefreshToken: Refusal | undefined
+
+  /**
+   * Only pushed authorization requests are accepted (RFC 9126); for one of this client alone discovery does not say so.
+   */
+  pushedRequests: 'required' | 'required-of-client' | undefined
 
   /** Called with the claims of each ID token; what it returns is issued instead. */
   idToken: ((claims: Record<string, unknown>) => TokenOverrides | undefined) | undefined
@@ -167,12 +174,14 @@ export const QUIRKS: Quirks = {
   emptyJwks: false,
   undecodedBasic: false,
   refuseOtherAuthMethod: undefined,
+  refusalEndsCode: false,
   assertionAudience: undefined,
   discoveryWithSlash: false,
   idTokenAlgorithms: undefined,
   signedUserinfo: false,
   singleGroupAsString: false,
   deadRefreshToken: undefined,
+  pushedRequests: undefined,
   idToken: undefined
 }
 

@@ -58,7 +58,7 @@ export function createRequestHandler (
     seen.hits[endpoint] = (seen.hits[endpoint] ?? 0) + 1
     log(`${req.method} ${endpoint}`)
     if (endpoint === '/auth') seen.authorization = Object.fromEntries(url.searchParams)
-    const isAuthenticated = endpoint === '/token' || endpoint === '/token/revocation'
+    const isAuthenticated = ['/token', '/token/revocation', '/request'].includes(endpoint)
     const form = isAuthenticated ? new URLSearchParams(await text(req)) : undefined
     if (form !== undefined && endpoint === '/token') {
       seen.tokenRequest = { form: Object.fromEntries(form), scheme: req.headers.authorization?.split(' ')[0] }
@@ -69,12 +69,15 @@ export function createRequestHandler (
     if (endpoint === '/interaction/:uid') await interact(req, res, provider, state)
     else if (endpoint === '/me') await sendUserinfo(req, res, state)
     else if (endpoint === '/token/revocation' && quirks.noRevocation) res.writeHead(404).end()
-    else if (form !== undefined) forwardForm(req, form, res)
+    else if (form !== undefined) await forwardForm(req, form, res)
     else forward(req, res)
   }
 
-  function forwardForm (req: IncomingMessage, form: URLSearchParams, res: ServerResponse): void {
+  async function forwardForm (req: IncomingMessage, form: URLSearchParams, res: ServerResponse): Promise<void> {
     const clientRefusal = refuseClient(req, form, state)
+    if (clientRefusal !== undefined && state.quirks.refusalEndsCode) {
+      await state.storage.open('AuthorizationCode').destroy(`${form.get('code')}`)
+    }
     if (clientRefusal?.json !== undefined) return sendJson(res, clientRefusal.status, clientRefusal.json)
     if (clientRefusal !== undefined) {
       res.writeHead(clientRefusal.status).end()
@@ -117,6 +120,10 @@ function relaxClientChecks (provider: Provider, state: ProviderState): void {
     ? isLoopbackRedirect
     : (uri) => fixedRedirectUris.includes(uri)
   provider.Client.prototype.includeSid = () => true
+  Object.defineProperty(provider.Client.prototype, 'requirePushedAuthorizationRequests', {
+    get: () => state.quirks.pushedRequests !== undefined,
+    set () {}
+  })
   const { prototype } = provider.OIDCContext
   const expectedAudience = prototype.clientJwtAuthExpectedAudience
   prototype.clientJwtAuthExpectedAudience = function () {

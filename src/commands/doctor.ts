@@ -63,9 +63,10 @@ async function letSignIn (
     const callback = await listenForCallback(new URL(redirectUri))
     try {
       const signIn = createSignIn(config, metadata, redirectUri)
+      const url = await signIn.begin()
       const answer = callback.receive(signIn.state, timeoutSeconds, (parameters) => parameters)
       printError('Open this address in a browser on this machine and sign in. If the provider refuses the redirect ' +
-        `URI, register ${redirectUri} there:\n\n${signIn.url.href}\n`)
+        `URI, register ${redirectUri} there:\n\n${url.href}\n`)
       return await signIn.judge(await answer)
     } finally {
       callback.close()

@@ -84,6 +84,8 @@ function toOidcConfig (env: Env) {
     clientSecret: env.OIDC_CLIENT_SECRET,
     clientKey: env.OIDC_CLIENT_KEY,
     clientKeyId: env.OIDC_CLIENT_KEY_ID,
+    /** Push authorization requests (RFC 9126); undefined leaves it to the discovery document. */
+    pushesRequests: env.OIDC_PAR,
     /** Seed's authentication method at the provider; undefined leaves it to what the provider accepts. */
     clientAuth: env.OIDC_CLIENT_AUTH,
     /** The `aud` of the assertion of private_key_jwt; undefined leaves it to what the provider accepts. */

@@ -45,6 +45,7 @@ export const EnvSchema = Type.Object({
   OIDC_CLIENT_KEY_ID: Type.Optional(Type.String({ maxLength: 256 })),
   OIDC_CLIENT_AUTH: Type.Optional(Type.Enum(['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'])),
   OIDC_ASSERTION_AUDIENCE: Type.Optional(Type.Enum(['issuer', 'token_endpoint'])),
+  OIDC_PAR: Type.Optional(Type.Boolean()),
   OIDC_TENANTS: Type.String({ default: '' }),
   OIDC_SCOPES: Type.String({ default: 'openid profile email offline_access' }),
   SCOPE_HIERARCHY: Type.String({ default: '' }),

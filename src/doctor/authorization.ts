@@ -3,9 +3,12 @@ import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Config } from '../config/config.ts'
 import { apiParameters, buildAuthorizationUrl } from '../provider/authorization-url.ts'
+import { createProviderContact } from '../provider/contact.ts'
 import type { ProviderMetadata } from '../provider/discovery.ts'
 import { describeError } from '../provider/error-text.ts'
 import { ISS_IN_PROXY_MODE, findUnlistedScopes } from '../provider/metadata-problems.ts'
+import type { OAuthError } from '../errors/oauth-error.ts'
+import { PushedRequestError, createPushedRequests } from '../provider/pushed-request.ts'
 import { question } from './finding.ts'
 import type { Finding, Question } from './finding.ts'
 import { madeUp } from './token-endpoint.ts'
@@ -35,7 +38,9 @@ export async function checkAuthorization (config: Config, metadata: ProviderMeta
   url.searchParams.set('prompt', 'none')
   const about = question('provider.authorization',
     `GET ${metadata.authorizationEndpoint} with prompt=none and redirect_uri=${redirectUri}`)
-  const { status, location } = await navigate(url)
+  const pushed = await push(config, metadata, url)
+  if (pushed instanceof Error) return [readPushError(config, metadata, { error: pushed, redirectUri, about })]
+  const { status, location } = await navigate(pushed)
   if (location === undefined || status >= 400) {
     return [refusedRedirectUri(config, redirectUri, about, `${status} and no redirect`)]
   }
@@ -45,6 +50,34 @@ export async function checkAuthorization (config: Config, metadata: ProviderMeta
       'redirect URI is not known')]
   }
   return [readError(config, metadata, location.searchParams, about), ...checkIss(config, metadata, location)]
+}
+
+/** Pushes the request as the server does (RFC 9126), if it does. */
+async function push ({ oidc }: Config, metadata: ProviderMetadata, url: URL): Promise<URL | OAuthError> {
+  // The finding says it.
+  const log = { warn (): void {} }
+  const pushIfWanted = createPushedRequests(
+    { ...oidc, provider: () => metadata, contact: createProviderContact(), log }, {})
+  return await pushIfWanted(url).catch((err: OAuthError) => err)
+}
+
+function readPushError (
+  config: Config, metadata: ProviderMetadata, { error, redirectUri, about }: PushFailure
+): Finding {
+  const { detail } = error
+  if (!(error instanceof PushedRequestError) || error.isClientRefused) {
+    return about.unknown(detail!, 'The request could not be pushed to the provider: whether it knows the ' +
+      'redirect URI is not known')
+  }
+  const [code, description] = [`${error.error}`, `${error.description}`]
+  if (/redirect/i.test(code + description)) return refusedRedirectUri(config, redirectUri, about, detail!)
+  return readError(config, metadata, new URLSearchParams({ error: code, error_description: description }), about)
+}
+
+interface PushFailure {
+  error: OAuthError
+  redirectUri: string
+  about: Question
 }
 
 function refusedRedirectUri (
@@ -77,9 +110,8 @@ function readError (
     { setting: 'OIDC_RESOURCE' })
   }
   if (/pushed authorization/i.test(description ?? '')) {
-    return about.error(answered, 'The provider requires pushed authorization requests (RFC 9126), which Seed does ' +
-      'not ' +
-      'send: switch the requirement off for this client at the provider')
+    return about.error(answered, 'The provider requires pushed authorization requests (RFC 9126) of this client',
+      { setting: 'OIDC_PAR', value: 'true' })
   }
   if (error === 'unauthorized_client' || error === 'unsupported_response_type') {
     return about.error(answered, 'The provider does not allow this client the authorization code flow: allow it there',

@@ -41,7 +41,7 @@ const LABELS: Record<MetadataProblem['subject'], string> = {
   pkce: 'PKCE with S256 can be used',
   scopes: 'All of OIDC_SCOPES are listed, or the provider lists none',
   'id-token-algorithms': 'An algorithm for ID tokens is one of OIDC_ALGORITHMS, or none is listed',
-  'pushed-authorization-requests': 'Pushed authorization requests are not required',
+  'pushed-authorization-requests': 'Authorization requests are pushed, or need not be',
   revocation: 'Tokens can be revoked at the provider',
   iss: 'The document promises no "iss" that clients would refuse'
 }

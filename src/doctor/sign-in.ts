@@ -38,12 +38,15 @@ export function createSignIn (config: Config, metadata: ProviderMetadata, redire
 
   return {
     state,
-    url: client.authorizationUrl({
-      redirect_uri: redirectUri,
-      state,
-      nonce,
-      code_challenge: createHash('sha256').update(verifier).digest('base64url')
-    }, oidc.scopes),
+    /** Returns the URL to open in a browser. @throws OAuthError */
+    async begin (): Promise<URL> {
+      return await client.signInUrl({
+        redirect_uri: redirectUri,
+        state,
+        nonce,
+        code_challenge: createHash('sha256').update(verifier).digest('base64url')
+      }, oidc.scopes)
+    },
 
     /** Redeems the code of the provider's answer, and judges everything that comes back. */
     async judge (parameters: URLSearchParams): Promise<SignInResult> {

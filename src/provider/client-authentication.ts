@@ -19,8 +19,15 @@ export interface ClientCredentials {
 
 /** A way to authenticate, and the setting that would fix it. */
 export interface ClientAuthenticationMethod {
+  /** Its name in discovery documents. */
+  name: NonNullable<ClientCredentials['clientAuth']>
   authenticate: oauth.ClientAuth
   setting: string
+}
+
+/** What the endpoints of a provider have in common: the setting of the method that one of them accepted instead. */
+export interface LearnedMethod {
+  setting?: string
 }
 
 export type ClientAuthentication = ReturnType<typeof createClientAuthentication>
@@ -31,14 +38,30 @@ export type ClientAuthentication = ReturnType<typeof createClientAuthentication>
  *
  * What no setting decides is learned: a provider that refuses the client is asked a second time in the other way, and
  * the way that it accepts is used from then on. Documents do not say it: `client_secret_post` may be a matter of each
- * client, and providers differ in the audience of an assertion.
+ * client, and providers differ in the audience of an assertion. The other endpoints begin with what one has accepted.
  */
-export function createClientAuthentication (credentials: ClientCredentials, log: Pick<Log, 'warn'>) {
+export function createClientAuthentication (
+  credentials: ClientCredentials, log: Pick<Log, 'warn'>, learned: LearnedMethod
+) {
   let methods: ClientAuthenticationMethod[] | undefined
   let current = 0
   let isProven = false
+  let hasSwitched = false
+
+  /** A document that does not list the method for this endpoint is believed. */
+  function useLearnedMethod (supported: string[] | undefined): void {
+    const index = methods!.findIndex(({ setting }) => setting === learned.setting)
+    if (index !== -1 && supported?.includes(methods![index]!.name) !== false) current = index
+  }
 
   return {
+    /** Whether the endpoint may yet want another method than the first. */
+    async isUndecided (supported: string[] | undefined): Promise<boolean> {
+      if (isProven || learned.setting !== undefined) return false
+      methods ??= await authenticationMethods(credentials, supported)
+      return methods.length > 1
+    },
+
     /**
      * Sends an authenticated request.
      *
@@ -48,6 +71,7 @@ export function createClientAuthentication (credentials: ClientCredentials, log:
       supported: string[] | undefined, request: (authenticate: oauth.ClientAuth) => Promise<Response>
     ): Promise<Response> {
       methods ??= await authenticationMethods(credentials, supported)
+      if (!isProven && !hasSwitched) useLearnedMethod(supported)
       const used = current
       const response = await request(methods[used]!.authenticate)
       const other = methods[1 - used]
@@ -58,6 +82,8 @@ export function createClientAuthentication (credentials: ClientCredentials, log:
       if (isUndecided) return response
       if (current === used) {
         current = 1 - used
+        hasSwitched = true
+        learned.setting ??= other.setting
         log.warn({ setting: other.setting }, 'The provider refused the client with ' +
           `${methods[used]!.setting}, and accepts it with ${other.setting}: set that to save the first attempt`)
       }
@@ -95,22 +121,31 @@ export async function authenticationMethods (
   supported: string[] | undefined
 ): Promise<ClientAuthenticationMethod[]> {
   if (clientAuth === 'none' || (clientSecret === undefined && clientKey === undefined)) {
-    return [{ authenticate: oauth.None(), setting: 'OIDC_CLIENT_AUTH=none' }]
+    return [{ name: 'none', authenticate: oauth.None(), setting: 'OIDC_CLIENT_AUTH=none' }]
   }
   if (clientKey !== undefined) {
     const key = await importPrivateKey(clientKey)
     const credential = clientKeyId === undefined ? key : { key, kid: clientKeyId }
-    const toIssuer = { authenticate: oauth.PrivateKeyJwt(credential), setting: 'OIDC_ASSERTION_AUDIENCE=issuer' }
-    const toEndpoint = {
-      authenticate: assertionForTokenEndpoint(credential), setting: 'OIDC_ASSERTION_AUDIENCE=token_endpoint'
+    const name = 'private_key_jwt'
+    const toIssuer: ClientAuthenticationMethod = {
+      name, authenticate: oauth.PrivateKeyJwt(credential), setting: 'OIDC_ASSERTION_AUDIENCE=issuer'
+    }
+    const toEndpoint: ClientAuthenticationMethod = {
+      name, authenticate: assertionForTokenEndpoint(credential), setting: 'OIDC_ASSERTION_AUDIENCE=token_endpoint'
     }
     if (assertionAudience !== undefined) return [assertionAudience === 'issuer' ? toIssuer : toEndpoint]
     return [toIssuer, toEndpoint]
   }
-  const basic = { authenticate: basicCredentials(clientSecret!), setting: 'OIDC_CLIENT_AUTH=client_secret_basic' }
-  const post = { authenticate: oauth.ClientSecretPost(clientSecret!), setting: 'OIDC_CLIENT_AUTH=client_secret_post' }
+  const basic = withSecret('client_secret_basic', basicCredentials(clientSecret!))
+  const post = withSecret('client_secret_post', oauth.ClientSecretPost(clientSecret!))
   if (clientAuth !== undefined) return [clientAuth === 'client_secret_post' ? post : basic]
   return supported?.includes('client_secret_basic') === false ? [post, basic] : [basic, post]
+}
+
+function withSecret (
+  name: 'client_secret_basic' | 'client_secret_post', authenticate: oauth.ClientAuth
+): ClientAuthenticationMethod {
+  return { name, authenticate, setting: `OIDC_CLIENT_AUTH=${name}` }
 }
 
 /**

@@ -27,6 +27,8 @@ export interface ProviderMetadata {
   sendsIss: boolean
   /** `require_pushed_authorization_requests` (RFC 9126 section 5) */
   requiresPushedRequests: boolean
+  /** `pushed_authorization_request_endpoint` (RFC 9126 section 5) */
+  pushedRequestEndpoint: string | undefined
   /** `backchannel_logout_supported` (OpenID Connect Back-Channel Logout 1.0 section 2.1) */
   logsOut: boolean
 }
@@ -191,6 +193,7 @@ function readMetadata (document: Record<string, unknown>, options: MetadataOptio
     idTokenAlgorithms: stringArray(document['id_token_signing_alg_values_supported']),
     sendsIss: document['authorization_response_iss_parameter_supported'] === true,
     requiresPushedRequests: document['require_pushed_authorization_requests'] === true,
+    pushedRequestEndpoint: optionalEndpoint(document, 'pushed_authorization_request_endpoint', allowsHttp),
     logsOut: document['backchannel_logout_supported'] === true
   }
 }

@@ -1,6 +1,7 @@
 import { upstreamScopes } from '../provider-presets/upstream-scopes.ts'
 import type { Preset } from '../provider-presets/preset.ts'
 import type { ProviderMetadata } from './discovery.ts'
+import { pushedRequestEndpoint } from './pushed-request.ts'
 
 /** A problem that the discovery document alone shows. The server logs it at start, and `seed doctor` prints it. */
 export interface MetadataProblem {
@@ -21,6 +22,8 @@ export interface MetadataProblemOptions {
   scopes: readonly string[]
   /** OIDC_ALGORITHMS */
   algorithms: readonly string[]
+  /** OIDC_PAR */
+  pushesRequests: boolean | undefined
 }
 
 /** Judges the provider's discovery document by what Seed and its clients need. */
@@ -29,7 +32,7 @@ export function findMetadataProblems (metadata: ProviderMetadata, options: Metad
     checkPkce(metadata),
     checkScopes(metadata, options),
     checkAlgorithms(metadata, options),
-    checkPushedRequests(metadata),
+    checkPushedRequests(metadata, options),
     checkRevocation(metadata),
     checkIss(metadata, options)
   ]
@@ -90,15 +93,25 @@ function checkAlgorithms (
   }
 }
 
-function checkPushedRequests ({ requiresPushedRequests }: ProviderMetadata): MetadataProblem | undefined {
-  if (!requiresPushedRequests) return undefined
+function checkPushedRequests (
+  metadata: ProviderMetadata, { pushesRequests }: MetadataProblemOptions
+): MetadataProblem | undefined {
+  const { requiresPushedRequests: isRequired } = metadata
+  const isWanted = pushesRequests ?? isRequired
+  if (pushedRequestEndpoint(metadata, pushesRequests) !== undefined || (!isWanted && !isRequired)) return undefined
+  const shared = {
+    subject: 'pushed-authorization-requests', severity: 'error', fields: {}, setting: 'OIDC_PAR'
+  } as const
+  if (!isWanted) {
+    const message = 'The provider requires pushed authorization requests (require_pushed_authorization_requests, ' +
+      'RFC 9126), and OIDC_PAR=false sends none: it will refuse every sign-in'
+    return { ...shared, message, value: 'true' }
+  }
   return {
-    subject: 'pushed-authorization-requests',
-    severity: 'error',
-    fields: {},
-    message: 'The provider requires pushed authorization requests (require_pushed_authorization_requests, RFC 9126), ' +
-      'which Seed does not send: it will refuse every sign-in. Switch the requirement off for this client at the ' +
-      'provider'
+    ...shared,
+    message: `Authorization requests are to be pushed (${isRequired ? 'the provider requires it' : 'OIDC_PAR'}, ` +
+      'RFC 9126), but the provider lists no pushed_authorization_request_endpoint. They travel in the browser, and ' +
+      'the provider may refuse them'
   }
 }
 

@@ -9,15 +9,17 @@ import { readUserinfo } from './userinfo.ts'
 import { readCallback } from './callback.ts'
 import type { CallbackParameters, CallbackResult } from './callback.ts'
 import { createClientAuthentication, settingsOf } from './client-authentication.ts'
-import type { ClientCredentials } from './client-authentication.ts'
+import type { ClientCredentials, LearnedMethod } from './client-authentication.ts'
 import { createDeadTokenCheck } from './dead-refresh-token.ts'
 import { delegationRequest } from './delegation.ts'
 import type { Delegation } from './delegation.ts'
 import type { ProviderContact } from './contact.ts'
 import type { ProviderMetadata } from './discovery.ts'
+import { createMethodProbe } from './method-probe.ts'
 import { describeTokenError, endedGrant, readTokenResponse } from './token-response.ts'
 import type { UpstreamTokens } from './token-response.ts'
 import { sendToProvider } from './provider-request.ts'
+import { createPushedRequests } from './pushed-request.ts'
 import { createTokenRevocation } from './token-revocation.ts'
 
 export interface TokenClientOptions extends ClientCredentials {
@@ -32,6 +34,8 @@ export interface TokenClientOptions extends ClientCredentials {
   resource: string | undefined
   /** OIDC_SCOPES */
   scopes: readonly string[]
+  /** OIDC_PAR; undefined leaves it to the discovery document. */
+  pushesRequests: boolean | undefined
   log: Pick<Log, 'info' | 'warn'>
 }
 
@@ -50,18 +54,33 @@ export function createTokenClient (options: TokenClientOptions) {
   const { provider, preset, clientId, contact, scopes, log } = options
   const client: oauth.Client = { client_id: clientId }
   const api = apiParameters(options)
-  const tokenAuthentication = createClientAuthentication(options, log)
+  const learnedMethod: LearnedMethod = {}
+  const tokenAuthentication = createClientAuthentication(options, log, learnedMethod)
+  const revocation = createTokenRevocation(options, learnedMethod)
+  const pushIfWanted = createPushedRequests(options, learnedMethod)
+  const learnMethod = createMethodProbe({
+    provider,
+    authentication: tokenAuthentication,
+    revocation,
+    refresh: async (token, timeoutMs) => await sendTokenRequest('refresh_token', { refresh_token: token }, timeoutMs)
+  })
 
   let unpromisedIssLogged = false
   const deadTokens = createDeadTokenCheck(
     async (parameters) => await sendTokenRequest('refresh_token', parameters), log)
 
-  async function sendTokenRequest (grantType: string, parameters: Record<string, string>): Promise<Response> {
+  async function sendTokenRequest (
+    grantType: string, parameters: Record<string, string>, timeoutMs?: number
+  ): Promise<Response> {
     const { issuer, tokenEndpoint, tokenEndpointAuthMethods } = provider()
     const server = { issuer, token_endpoint: tokenEndpoint }
     return await tokenAuthentication.send(tokenEndpointAuthMethods, async (authenticate) =>
       await sendToProvider(tokenEndpoint, contact, async (http) =>
-        await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http)))
+        await oauth.genericTokenEndpointRequest(server, client, authenticate, grantType, parameters, http), timeoutMs))
+  }
+
+  function authorizationUrl (parameters: AuthorizationParameters, requested: readonly string[]): URL {
+    return buildAuthorizationUrl(provider(), preset, { client_id: clientId, ...parameters, ...api }, requested)
   }
 
   function logUnpromisedIss (): void {
@@ -87,13 +106,22 @@ export function createTokenClient (options: TokenClientOptions) {
     },
 
     /**
-     * The URL of the provider's authorization endpoint for a request with PKCE, completed by what the preset adds.
+     * Returns the URL of the provider's authorization endpoint for a request with PKCE, completed by what the preset
+     * adds.
      *
      * @param requested of OIDC_SCOPES
      */
-    authorizationUrl (parameters: AuthorizationParameters, requested: readonly string[]): URL {
-      const all = { client_id: clientId, ...parameters, ...api }
-      return buildAuthorizationUrl(provider(), preset, all, requested)
+    authorizationUrl,
+
+    /**
+     * Returns the URL that begins a sign-in in the browser. The provider may want to have its request before
+     * (RFC 9126).
+     */
+    async signInUrl (parameters: AuthorizationParameters, requested: readonly string[]): Promise<URL> {
+      const url = await pushIfWanted(authorizationUrl(parameters, requested))
+      // While the person signs in. It never rejects.
+      learnMethod()
+      return url
     },
 
     /** Reads the provider's redirect to /oauth/callback. */
@@ -111,6 +139,7 @@ export function createTokenClient (options: TokenClientOptions) {
     async requestTokens (
       grantType: 'authorization_code' | 'refresh_token', parameters: Record<string, string>
     ): Promise<UpstreamTokens> {
+      if (grantType === 'authorization_code') await learnMethod()
       return await requestToken(grantType, { ...parameters, ...api })
     },
 
@@ -139,6 +168,6 @@ export function createTokenClient (options: TokenClientOptions) {
     },
 
     /** Revokes a token (RFC 7009). @returns false when the provider revokes no tokens, or none of this kind */
-    revoke: createTokenRevocation(options)
+    revoke: revocation.revoke
   }
 }

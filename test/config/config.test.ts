@@ -110,6 +110,7 @@ t.test('every setting is read', async (t) => {
     OIDC_CLIENT_KEY_ID: 'key-1',
     OIDC_CLIENT_AUTH: 'client_secret_post',
     OIDC_ASSERTION_AUDIENCE: 'token_endpoint',
+    OIDC_PAR: 'true',
     OIDC_TENANTS: 'tenant-a, tenant-b',
     OIDC_SCOPES: ' openid  groups ',
     OIDC_ALGORITHMS: 'ES256, Ed25519',
@@ -185,6 +186,7 @@ t.test('every setting is read', async (t) => {
       clientKeyId: 'key-1',
       clientAuth: 'client_secret_post',
       assertionAudience: 'token_endpoint',
+      pushesRequests: true,
       scopes: ['openid', 'groups'],
       algorithms: ['ES256', 'Ed25519'],
       groupsClaim: 'realm_access.roles'

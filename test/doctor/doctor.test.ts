@@ -171,8 +171,31 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
       'provider.id-token-algorithms', { severity: 'error', meaning: /RS256 or ES256/ }],
     ['ID tokens of other algorithms', { change: withDocument({ id_token_signing_alg_values_supported: ['ES384'] }) },
       'provider.id-token-algorithms', { severity: 'error', setting: 'OIDC_ALGORITHMS', value: 'ES384' }],
-    ['required PAR', { change: withDocument({ require_pushed_authorization_requests: true }) },
-      'provider.pushed-authorization-requests', { severity: 'error' }],
+    ['required PAR', { provider: { quirks: { pushedRequests: 'required' } } },
+      'provider.pushed-authorization-requests', { severity: 'ok' }],
+    ['required PAR, and the authorization request', { provider: { quirks: { pushedRequests: 'required' } } },
+      'provider.authorization', { severity: 'ok', answered: /login_required/ }],
+    ['required PAR that a setting switches off', {
+      provider: { quirks: { pushedRequests: 'required' } }, env: { OIDC_PAR: 'false' }
+    }, 'provider.pushed-authorization-requests', { severity: 'error', setting: 'OIDC_PAR', value: 'true' }],
+    ['PAR that is required of this client only', { provider: { quirks: { pushedRequests: 'required-of-client' } } },
+      'provider.authorization', { severity: 'error', setting: 'OIDC_PAR', value: 'true' }],
+    ['PAR without an endpoint', {
+      change: withDocument({ pushed_authorization_request_endpoint: undefined }), env: { OIDC_PAR: 'true' }
+    }, 'provider.pushed-authorization-requests', { severity: 'error', setting: 'OIDC_PAR' }],
+    ['a redirect URI that a pushed request may not have', {
+      provider: { fixedRedirectUris: [], quirks: { pushedRequests: 'required' } }
+    }, 'provider.authorization', { severity: 'error', setting: 'BASE_URL' }],
+    ['scopes that a pushed request may not have', {
+      change: (provider) => {
+        provider.setFault('/request', { status: 400, json: { error: 'invalid_scope' } })
+      },
+      env: { OIDC_PAR: 'true' }
+    }, 'provider.authorization', { severity: 'error', setting: 'OIDC_SCOPES' }],
+    ['a pushed request of a client that is refused', {
+      change: (provider) => { provider.setFault('/request', { status: 401, json: { error: 'invalid_client' } }) },
+      env: { OIDC_PAR: 'true' }
+    }, 'provider.authorization', { severity: 'unknown', meaning: /could not be pushed/ }],
     ['no back-channel logout', { change: withDocument({ backchannel_logout_supported: undefined }) },
       'provider.back-channel-logout', { severity: 'unknown' }],
     ['a promised iss in proxy mode', {

@@ -51,6 +51,54 @@ for (const [answer, refusal] of [
   })
 }
 
+for (const [mode, endpoint, quirks] of [
+  ['broker', 'revocation endpoint', {}],
+  ['broker', 'token endpoint, as there is no other', { noRevocation: true }],
+  ['proxy', 'revocation endpoint', {}]
+] as const) {
+  t.test('a provider that uses up the code of a client that it refuses: the first sign-in works, ' +
+    `since the ${endpoint} has been asked first (${mode})`, async (t) => {
+    const seed = await startBroker(t, {
+      env: { OAUTH_MODE: mode, OIDC_CLIENT_ID: 'seed-dev-post', OIDC_CLIENT_SECRET: 'dev-secret' },
+      provider: {
+        ...anyRedirectUri,
+        quirks: { ...quirks, refuseOtherAuthMethod: { status: 401, json: { error: 'invalid_client' } }, refusalEndsCode: true }
+      }
+    })
+    const client = await createPlainClient(seed.url)
+    const tokens = await signedIn(client)
+    t.match(seed.logs.filter(({ level, setting }) => level === 40 && setting !== undefined), [{
+      setting: 'OIDC_CLIENT_AUTH=client_secret_post'
+    }])
+    t.equal(seed.provider.hits()['/token/revocation'] ?? 0, 'noRevocation' in quirks ? 0 : 2, 'one refusal, one success')
+    const before = seed.provider.hits()['/token']!
+    t.equal((await client.refresh(tokens.refresh_token!)).status, 200)
+    await signedIn(client)
+    t.equal(seed.provider.hits()['/token'], before + 2, 'what was learned stays')
+  })
+}
+
+t.test('no probe is sent where there is nothing to learn', async (t) => {
+  for (const env of [{}, { ...CONFIDENTIAL, OIDC_CLIENT_AUTH: 'client_secret_basic' }]) {
+    const seed = await startBroker(t, { env })
+    await getTokens(seed)
+    t.equal(seed.provider.hits()['/token/revocation'], undefined)
+    t.equal(seed.provider.hits()['/token'], 1)
+  }
+})
+
+t.test('a probe that fails delays nobody, and is made again at the next sign-in', async (t) => {
+  const seed = await startBroker(t, { env: CONFIDENTIAL })
+  seed.provider.setFault('/token/revocation', 'down')
+  const { browser, callback } = await toCallback(seed)
+  t.equal(seed.provider.hits()['/token/revocation'], 1)
+  seed.provider.setFault('/token/revocation', undefined)
+  t.equal((await browser.get(callback)).status, 0)
+  t.equal(seed.provider.hits()['/token/revocation'], 2)
+  await getTokens(seed)
+  t.equal(seed.provider.hits()['/token/revocation'], 2, 'a sign-in has shown that the method is right')
+})
+
 t.test('a client that is refused in both ways ends on a page, and the log names the settings', async (t) => {
   const seed = await startBroker(t, { env: { ...CONFIDENTIAL, OIDC_CLIENT_SECRET: 'another' } })
   const { browser, callback } = await toCallback(seed)

@@ -103,6 +103,7 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     sendsIss: true,
     idTokenAlgorithms: undefined,
     requiresPushedRequests: false,
+    pushedRequestEndpoint: undefined,
     logsOut: false
   })
   t.strictSame(state, {
@@ -445,14 +446,6 @@ t.test('says at start that a provider does not list S256, and nothing where it l
     t.equal(lines.length, Number(isReported), JSON.stringify(methods))
     await seed.app.close()
   }
-})
-
-t.test('says at start that a provider requires pushed authorization requests', async (t) => {
-  const provider = await share(t)
-  const document = await (await fetch(provider.issuer + DISCOVERY)).json() as Record<string, unknown>
-  provider.setFault(DISCOVERY, { status: 200, json: { ...document, require_pushed_authorization_requests: true } })
-  const seed = await startSeed(t, { sharedProvider: provider })
-  t.match(await seed.logged(({ msg }) => msg.includes('RFC 9126')), { level: 50, issuer: provider.issuer })
 })
 
 t.test('warns if the provider sends iss, because strict clients then refuse proxy mode', async (t) => {

@@ -21,6 +21,7 @@ function listing (scopes: string[] | undefined, options: Partial<TokenClientOpti
     audience: '',
     resource: undefined,
     scopes: [],
+    pushesRequests: undefined,
     log: { info () {}, warn () {} },
     ...options
   })

@@ -73,12 +73,8 @@ export const BETTER_AUTH: Provider = {
         {
           name: 'broker, registered for client_secret_post',
           mode: 'broker',
-          // Unset, the method would be found out, but the code of the first sign-in is used up by the refusal.
-          env: {
-            OIDC_CLIENT_ID: post.client_id,
-            OIDC_CLIENT_SECRET: post.client_secret!,
-            OIDC_CLIENT_AUTH: 'client_secret_post'
-          },
+          // OIDC_CLIENT_AUTH is unset: the method is found out before the provider could use up a code by a refusal.
+          env: { OIDC_CLIENT_ID: post.client_id, OIDC_CLIENT_SECRET: post.client_secret! },
           limits: httpsOnly
         },
         {

@@ -7,7 +7,6 @@ import type { Context } from 'oidc-provider'
 import { createStorage } from '../../dev/provider/adapter.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
-import { until } from '../support/until.ts'
 import { check } from './checks.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
@@ -20,7 +19,7 @@ const SECRET = randomBytes(32).toString('base64url')
 /**
  * `oidc-provider` with its own pages, as strict as it can be: ID tokens are signed with ES256; one client has pairwise
  * subjects and its claims from signed userinfo only; from the others a request without `resource` is refused; and
- * pushed authorization requests can be made a must.
+ * authorization requests must be pushed (RFC 9126).
  */
 export const STRICT_OIDC_PROVIDER: Provider = {
   name: 'oidc-provider',
@@ -45,7 +44,6 @@ class StrictProvider {
   readonly #clientKey = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   readonly #person = { name: 'Ada Lovelace', email: 'ada@example.com', groups: ['engineering', 'staff'] }
   #keys: JWK[] = []
-  #requiresPushedRequests = false
   #browser = createBrowser()
   #server: Server | undefined
   #handle: RequestListener = () => {}
@@ -104,7 +102,7 @@ class StrictProvider {
         jwtUserinfo: { enabled: true },
         pushedAuthorizationRequests: {
           enabled: true,
-          requirePushedAuthorizationRequests: this.#requiresPushedRequests
+          requirePushedAuthorizationRequests: true
         },
         resourceIndicators: {
           enabled: true,
@@ -226,8 +224,8 @@ class StrictProvider {
         return async () => { this.#person.groups = ['engineering', 'staff'] }
       },
       checks: {
-        'pushed authorization requests are a must: refused, and the log has the provider\'s reason': async (seed) => {
-          await this.#requirePushedRequests(seed)
+        'authorization requests are pushed (RFC 9126): any other is refused': async (seed) => {
+          await this.#expectPushedRequests(seed)
         }
       },
       stop: async () => { await this.#close() }
@@ -240,20 +238,22 @@ class StrictProvider {
     await this.#browser.submit(page.forms[0]!, { logout: 'yes' })
   }
 
-  async #requirePushedRequests (seed: SeedUnderTest): Promise<void> {
-    this.#requiresPushedRequests = true
-    await this.#build()
-    try {
-      const outcome = await seed.signIn().then(() => 'signed in', () => 'refused')
-      check(outcome === 'refused', 'the sign-in is refused')
-      if (seed.configuration.mode === 'proxy') return
-      await until(
-        async () => /Pushed Authorization Request must be used/.test(await seed.output()),
-        'the log has the reason'
-      )
-    } finally {
-      this.#requiresPushedRequests = false
-      await this.#build()
-    }
+  async #expectPushedRequests (seed: SeedUnderTest): Promise<void> {
+    const { OIDC_CLIENT_ID: clientId } = seed.configuration.env
+    const redirectUri = seed.configuration.mode === 'broker'
+      ? `${this.#options.seedUrl}/oauth/callback`
+      : this.#options.clientRedirectUris[0]!
+    const query = new URLSearchParams({
+      response_type: 'code',
+      client_id: clientId!,
+      redirect_uri: redirectUri,
+      scope: 'openid',
+      code_challenge: randomBytes(32).toString('base64url'),
+      code_challenge_method: 'S256'
+    })
+    const plain = await fetch(`${this.#issuer}/auth?${query}`, { redirect: 'manual' })
+    const { searchParams } = new URL(plain.headers.get('location')!)
+    check(searchParams.get('error_description') === 'Pushed Authorization Request must be used', `${searchParams}`)
+    await seed.signIn()
   }
 }

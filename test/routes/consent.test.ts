@@ -765,7 +765,10 @@ inBothModes('allowing before the provider was discovered ends on a page', async 
   const jar = createJar()
   const { consent } = await open(seed, jar)
   const answer = await decide(seed, jar, consent)
-  isPage(t, answer, 503, 'no provider')
+  const link = /<p><a class="button primary" href="([^"]+)" rel="noreferrer">Return to the application<\/a><\/p>/
+  const [, href] = link.exec(answer.body)!
+  t.match(href, /^http:\/\/127\.0\.0\.1:\d+\/cb\?error=temporarily_unavailable&/, 'the client learns it too')
+  isPage(t, { ...answer, body: answer.body.replace(link, '') }, 503, 'no provider')
   t.equal(answer.headers['retry-after'], '5')
   t.match(answer.body, 'The identity provider cannot be reached.')
   t.notMatch(answer.body, away.issuer)

@@ -59,7 +59,8 @@ export async function createProxyFixture (options: {
   }
   const upstream: TokenClient = {
     effectiveScopes: (scopes) => [...scopes],
-    authorizationUrl (_parameters, scopes) {
+    authorizationUrl () { throw new Error('not expected') },
+    async signInUrl (_parameters, scopes) {
       sent.scopes.push(scopes)
       return new URL('https://id.example.com/auth')
     },

@@ -7,6 +7,7 @@ import type { Store } from '../../store/store.ts'
 import type { Clients } from '../clients/clients.ts'
 import type { AllowedRequest, AuthorizationRequest, BrowserCookie, SignIn } from '../modes/sign-in.ts'
 import type { FindKeyring } from '../../crypto/keyring.ts'
+import { toSignInError } from '../modes/sign-in-error.ts'
 import { UNFINISHED_SECONDS, countUnfinished } from '../modes/unfinished-sign-ins.ts'
 import { errorRedirect } from '../protocol/authorization-response.ts'
 import { checkRegistrableRedirectUri } from '../protocol/redirect-uri.ts'
@@ -135,7 +136,7 @@ export interface ConsentDecisionServices {
 /**
  * Continues the authorization: to the provider, or back to the client with `access_denied`.
  * @returns the next URL for the browser, and the cookie that it must bring back, if any
- * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
+ * @throws OAuthError, SignInError, StoreUnavailableError
  */
 export async function applyDecision (
   decision: 'approve' | 'deny',
@@ -149,7 +150,11 @@ export async function applyDecision (
     return { location: errorRedirect(request, denied, responseIssuer) }
   }
   await clients.keepAlive(request.client)
-  return await signIn.start(request)
+  try {
+    return await signIn.start(request)
+  } catch (err) {
+    throw toSignInError(err, request, responseIssuer)
+  }
 }
 
 /**

@@ -1,19 +1,17 @@
 import * as oauth from 'oauth4webapi'
-import { OAuthError } from '../../../errors/oauth-error.ts'
-import { AccessDeniedError, SignInError } from '../../../errors/sign-in-errors.ts'
+import type { OAuthError } from '../../../errors/oauth-error.ts'
 import { unacceptableResponse } from '../../../provider/callback.ts'
 import type { CallbackParameters } from '../../../provider/callback.ts'
-import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import { IdTokenError } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
-import type { ResponseTarget } from '../../protocol/authorization-response.ts'
 import { throwawayChallenge } from '../../protocol/pkce.ts'
 import { checkRegistrableRedirectUri } from '../../protocol/redirect-uri.ts'
 import type { SignIn } from '../sign-in.ts'
+import { toSignInError } from '../sign-in-error.ts'
 import { uncountUnfinished } from '../unfinished-sign-ins.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
 import { toStoredTokens } from './grant.ts'
@@ -26,7 +24,7 @@ import type { PendingSignIn, ReadCookie } from './pending-sign-ins.ts'
 export interface BrokerSignInOptions {
   store: Store
   keyring: Keyring
-  upstream: Pick<TokenClient, 'authorizationUrl' | 'readCallback' | 'requestTokens'>
+  upstream: Pick<TokenClient, 'authorizationUrl' | 'signInUrl' | 'readCallback' | 'requestTokens'>
   identity: Pick<IdentityReader, 'identify'>
   grants: Pick<Grants, 'create'>
   codes: Pick<AuthorizationCodes, 'issue'>
@@ -90,7 +88,7 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       const state = oauth.generateRandomState()
       const nonce = oauth.generateRandomNonce()
       const codeVerifier = oauth.generateRandomCodeVerifier()
-      const location = upstream.authorizationUrl({
+      const location = await upstream.signInUrl({
         redirect_uri: callbackUri,
         state,
         nonce,
@@ -130,24 +128,8 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
         const signedIn = { subject: grant.subject, grant: grant.id }
         return { cookieName, client, location: codeRedirect(request, code, baseUrl), signedIn }
       } catch (err) {
-        throw toSignInError(err, request, baseUrl)
+        throw toSignInError(err instanceof IdTokenError ? unacceptableResponse(err) : err, request, baseUrl)
       }
     }
   }
-}
-
-/** Makes a failure an error page for the person, with a way back to the client that tells it what happened. */
-function toSignInError (err: unknown, request: ResponseTarget, issuer: string): unknown {
-  const failure = err instanceof IdTokenError ? unacceptableResponse(err) : err
-  if (failure instanceof AccessDeniedError || failure instanceof OAuthError) {
-    const { message } = failure
-    const isKept = failure.code === 'access_denied' || failure.code === 'temporarily_unavailable'
-    const code = isKept ? failure.code : 'server_error'
-    return new SignInError(failure, errorRedirect(request, { code, message }, issuer))
-  }
-  if (failure instanceof ProviderUnavailableError) {
-    const error = { code: failure.code, message: failure.publicMessage }
-    return new SignInError(failure, errorRedirect(request, error, issuer))
-  }
-  return failure
 }

@@ -14,7 +14,7 @@ import type { Approvals } from './approvals.ts'
  * @param alwaysScopes OIDC_SCOPES, if the provider must always be asked for all of them
  */
 export function createProxySignIn (
-  upstream: Pick<TokenClient, 'authorizationUrl' | 'effectiveScopes'>,
+  upstream: Pick<TokenClient, 'authorizationUrl' | 'signInUrl' | 'effectiveScopes'>,
   approvals: Pick<Approvals, 'add'>,
   alwaysScopes: readonly string[]
 ): SignIn {
@@ -23,7 +23,7 @@ export function createProxySignIn (
 
     async start (request) {
       const { redirectUri, state, codeChallenge, scopes, nonce, prompt, maxAge, loginHint } = request
-      const location = upstream.authorizationUrl({
+      const location = await upstream.signInUrl({
         redirect_uri: redirectUri,
         state,
         code_challenge: codeChallenge,
