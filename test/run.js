@@ -36,7 +36,8 @@ const packages = new Set()
 await transpile(join(ROOT, OUT), { importPackage })
 // What ships, for the tests of processes, beside the files one by one.
 await Promise.all([bundlePackages(join(ROOT, OUT, 'packages'), packages), bundle(join(ROOT, OUT, 'bundle'))])
-const tap = spawn(process.execPath, [
+// TEST_NODE: another Node.js that runs the tests (test/node.js).
+const tap = spawn(process.env.TEST_NODE ?? process.execPath, [
   'node_modules/tap/dist/esm/run.mjs',
   ...args.filter((arg) => arg.startsWith('-')),
   ...(tests.length > 0 ? ['--disable-coverage', ...tests] : [])
