@@ -1,4 +1,6 @@
 import { request } from 'node:http'
+import { request as tlsRequest } from 'node:https'
+import type { RequestOptions } from 'node:https'
 import { text } from 'node:stream/consumers'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 
@@ -52,7 +54,8 @@ interface Cookie {
 const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]']
 const MOST_STEPS = 20
 
-export function createBrowser (): Browser {
+/** @param https where https origins on this machine are really reached, by origin; all other URLs must be http */
+export function createBrowser (https: Record<string, RequestOptions> = {}): Browser {
   const jars = new Map<string, Cookie[]>()
   const visited = new Set<string>()
 
@@ -62,11 +65,11 @@ export function createBrowser (): Browser {
 
   async function follow (url: URL, stopAt: StopAt, from: URL | undefined, body?: URLSearchParams): Promise<Page> {
     for (let step = 0; step < MOST_STEPS; step++) {
-      if (!LOOPBACK.includes(url.hostname) || url.protocol !== 'http:') {
+      if (!(url.origin in https) && (!LOOPBACK.includes(url.hostname) || url.protocol !== 'http:')) {
         throw new Error(`The scripted browser stays on loopback and was sent to ${url.href}`)
       }
       visited.add(url.origin)
-      const response = await send(url, jars, from, body)
+      const response = await send(url, jars, from, body, https[url.origin])
       const { statusCode: status = 0, headers } = response
       const location = headers.location
       if (status < 300 || status > 399 || location === undefined) {
@@ -115,7 +118,8 @@ function send (
   url: URL,
   jars: Map<string, Cookie[]>,
   from: URL | undefined,
-  body: URLSearchParams | undefined
+  body: URLSearchParams | undefined,
+  target: RequestOptions | undefined
 ): Promise<IncomingMessage> {
   const jar = jars.get(url.origin) ?? []
   const cookies = jar.filter(
@@ -141,7 +145,9 @@ function send (
   }
 
   return new Promise((resolve, reject) => {
-    const req = request(url, { method: body === undefined ? 'GET' : 'POST', headers, agent: false }, (response) => {
+    const options = { ...target, method: body === undefined ? 'GET' : 'POST', headers, agent: false }
+    if (target !== undefined) headers['host'] = url.host
+    const req = (target === undefined ? request : tlsRequest)(url, options, (response) => {
       jars.set(url.origin, keepCookies(jars.get(url.origin) ?? [], response.headers['set-cookie'] ?? [], url))
       resolve(response)
     })

@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { request } from 'node:https'
-import type { Agent } from 'node:https'
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { delimiter, join } from 'node:path'
-import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
+import { createHttpsClient } from './https-client.ts'
+import type { HttpsClient } from './https-client.ts'
 import { ROOT } from './root.ts'
 import { selfSigned } from './tls.ts'
+
+export type { Answer } from './https-client.ts'
 
 const SHIPPED = join(ROOT, 'deploy/nginx/seed.conf')
 const INSTALL = 'no nginx on PATH: apt-get install nginx'
@@ -18,7 +18,7 @@ const INSTALL = 'no nginx on PATH: apt-get install nginx'
 /** The name in the shipped file. */
 export const SERVER_NAME = 'seed.example.com'
 
-export interface Nginx {
+export interface Nginx extends HttpsClient {
   /** The https port on 127.0.0.1. */
   port: number
   /** The http port. */
@@ -30,31 +30,11 @@ export interface Nginx {
   /** The lines of the access log so far, parsed. */
   accessLog (): Array<Record<string, unknown>>
   errorLog (): string
-  /** Sends one request and reads the whole answer. */
-  send (path: string, options?: SendOptions): Promise<Answer>
-  /** As the global fetch does, whatever the name is in the URL. */
-  fetch: typeof fetch
 }
 
-export interface SendOptions {
-  method?: string
-  headers?: Record<string, string>
-  body?: string
-  /** Keeps connections, where it is one that does. */
-  agent?: Agent
-  /** An address of 127.0.0.0/8, which nginx sees as the client's. */
-  from?: string
-  timeoutMs?: number
-}
-
-export interface Answer {
-  status: number
-  headers: IncomingHttpHeaders
-  body: string
-}
-
-function findNginx (): string | undefined {
-  const candidates = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'].map((folder) => join(folder, 'nginx'))
+/** Finds a program on PATH or in /usr/sbin. */
+export function findProgram (name: string): string | undefined {
+  const candidates = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'].map((folder) => join(folder, name))
   return candidates.find((path) => {
     try {
       accessSync(path, constants.X_OK)
@@ -70,7 +50,7 @@ function findNginx (): string | undefined {
  * addresses, ports and paths in it are changed. Without nginx it fails in CI and skips elsewhere, by name.
  */
 export async function nginxForTests (t: Test, replicas: readonly [number, number]): Promise<Nginx | undefined> {
-  const binary = findNginx()
+  const binary = findProgram('nginx')
   if (binary === undefined) {
     if (process.env.CI) t.fail(INSTALL)
     else t.plan(0, INSTALL)
@@ -132,54 +112,7 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     errorLog: () => readFileSync(files.error, 'utf8'),
-    async fetch (input, { method = 'GET', headers, body, signal } = {}) {
-      const { pathname, search } = new URL(String(input))
-      const sent = request({
-        host: '127.0.0.1',
-        port,
-        path: pathname + search,
-        method,
-        ca: cert,
-        servername: SERVER_NAME,
-        headers: {
-          host: SERVER_NAME,
-          ...Object.fromEntries(new Headers(headers)),
-          ...(body != null && { 'content-length': String(Buffer.byteLength(String(body))) })
-        },
-        ...(signal != null && { signal })
-      })
-      sent.end(body)
-      const [response] = (await once(sent, 'response')) as [IncomingMessage]
-      const headerList = Object.entries(response.headers).map(([name, value]): [string, string] => [
-        name,
-        String(value)
-      ])
-      return new Response(
-        [202, 204].includes(response.statusCode!) ? null : (Readable.toWeb(response) as ReadableStream),
-        { status: response.statusCode!, headers: headerList }
-      )
-    },
-    async send (path, { method = 'GET', headers = {}, body, agent, from, timeoutMs = 20_000 } = {}) {
-      const sent = request({
-        host: '127.0.0.1',
-        port,
-        path,
-        method,
-        ca: cert,
-        servername: SERVER_NAME,
-        headers: {
-          host: SERVER_NAME,
-          ...headers,
-          ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) })
-        },
-        signal: AbortSignal.timeout(timeoutMs),
-        ...(agent !== undefined && { agent }),
-        ...(from !== undefined && { localAddress: from })
-      })
-      sent.end(body)
-      const [response] = await once(sent, 'response')
-      return { status: response.statusCode, headers: response.headers, body: await text(response) }
-    }
+    ...createHttpsClient({ port, ca: cert, serverName: SERVER_NAME })
   }
 }
 

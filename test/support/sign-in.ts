@@ -28,13 +28,18 @@ export interface PlainClient {
 export const PLAIN_REDIRECT_URI = 'http://127.0.0.1:53219/callback'
 export const ADA = { login: 'ada', password: 'ada' }
 
-/** @param url BASE_URL @param given a client that is known already; otherwise one is registered */
+/**
+ * @param url BASE_URL
+ * @param given a client that is known already; otherwise one is registered
+ * @param send instead of the global fetch
+ */
 export async function createPlainClient (
   url: string,
-  given?: { clientId: string; redirectUri: string }
+  given?: { clientId: string; redirectUri: string },
+  send: typeof fetch = fetch
 ): Promise<PlainClient> {
   const redirectUri = given?.redirectUri ?? PLAIN_REDIRECT_URI
-  const clientId = given?.clientId ?? await register(url, redirectUri)
+  const clientId = given?.clientId ?? await register(url, redirectUri, send)
   const verifier = randomBytes(32).toString('base64url')
 
   const client: PlainClient = {
@@ -72,7 +77,7 @@ export async function createPlainClient (
     },
 
     token: async (parameters) =>
-      await fetch(`${url}/oauth/token`, {
+      await send(`${url}/oauth/token`, {
         method: 'POST',
         body: new URLSearchParams({ client_id: clientId, ...parameters })
       }),
@@ -90,8 +95,8 @@ export async function createPlainClient (
   return client
 }
 
-async function register (url: string, redirectUri: string): Promise<string> {
-  const answer = await fetch(`${url}/oauth/register`, {
+async function register (url: string, redirectUri: string, send: typeof fetch): Promise<string> {
+  const answer = await send(`${url}/oauth/register`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ client_name: 'Plain client', redirect_uris: [redirectUri] })
