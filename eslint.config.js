@@ -19,6 +19,7 @@ const MAY_IMPORT = {
   'src/crypto': [],
   'src/provider-presets': [],
   'src/config': ['src/net', 'src/provider-presets'],
+  'src/audit': ['src/config', 'src/crypto'],
   'src/store': ['src/config', 'ioredis'],
 
   // Identity: the provider, access tokens, who may use what
@@ -41,12 +42,12 @@ const MAY_IMPORT = {
     'src/schemas', 'src/store', 'jose'
   ],
   'src/oauth/modes/proxy': [
-    'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
-    'src/schemas', 'src/store', 'src/tokens'
+    'src/audit', 'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
+    'src/provider', 'src/schemas', 'src/store', 'src/tokens'
   ],
   'src/oauth/modes/broker': [
-    'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
-    'src/schemas', 'src/store', 'src/tokens', 'oauth4webapi'
+    'src/audit', 'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
+    'src/provider', 'src/schemas', 'src/store', 'src/tokens', 'oauth4webapi'
   ],
 
   // The MCP engine
@@ -55,7 +56,8 @@ const MAY_IMPORT = {
   'src/mcp/cluster': ['src/crypto', 'src/store', '@modelcontextprotocol'],
   'src/mcp/sessions': ['src/crypto', 'src/mcp/cluster', 'src/store', '@modelcontextprotocol'],
   'src/mcp/handlers': [
-    'src/crypto', 'src/define', 'src/mcp/sessions', 'src/store', 'src/tokens', '@modelcontextprotocol'
+    'src/crypto', 'src/define', 'src/mcp/exchange.ts', 'src/mcp/sessions', 'src/store', 'src/tokens',
+    '@modelcontextprotocol'
   ],
   'src/mcp/catalog': ['src/define', 'src/mcp/handlers', 'src/policy', 'src/tokens', '@modelcontextprotocol'],
   'src/mcp/step-up-challenge.ts': ['src/mcp/catalog', 'src/policy', 'src/tokens'],
@@ -100,15 +102,16 @@ const MAY_IMPORT = {
   'src/pages': [],
   'src/logging': ['fastify'],
   'src/http': [
-    'src/config', 'src/crypto', 'src/mcp/exchange.ts', 'src/net', 'src/oauth/protocol', 'src/pages', 'src/store',
-    'src/tokens', 'fastify'
+    'src/audit', 'src/config', 'src/crypto', 'src/mcp/exchange.ts', 'src/net', 'src/oauth/protocol', 'src/pages',
+    'src/store', 'src/tokens', 'fastify'
   ],
   routes: [
-    'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients', 'src/oauth/endpoints',
-    'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages', 'src/schemas', 'fastify'
+    'src/audit', 'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients',
+    'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages',
+    'src/schemas', 'fastify'
   ],
   plugins: [
-    'routes', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
+    'routes', 'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
     'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
     'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/tokens',
     'fastify'

@@ -16,12 +16,14 @@ declare module 'fastify' {
 
 /** Shares the grants of broker mode, which both the authorization server and tools use. */
 async function grants (app: FastifyInstance): Promise<void> {
-  const { config, store, keyring, oidc, accessTokens: { revocations }, log } = app
+  const { config, store, keyring, oidc, accessTokens: { revocations }, log, audit } = app
   const services = createGrantServices({
-    config, store, keyring, revocations, upstream: oidc.tokenClient, getKey: oidc.jwks.getKey, log
+    config, store, keyring, revocations, upstream: oidc.tokenClient, getKey: oidc.jwks.getKey, log, audit
   })
   app.decorate('grantServices', services)
   app.decorate('tokenExchange', createTokenExchange({ ...services, store, keyring, log }))
 }
 
-export default fp(grants, { name: 'grants', dependencies: ['keyring', 'oidc-discovery', 'jwt-auth'], fastify: '5.x' })
+export default fp(grants, {
+  name: 'grants', dependencies: ['keyring', 'audit', 'oidc-discovery', 'jwt-auth'], fastify: '5.x'
+})

@@ -9,6 +9,8 @@ import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 import { ToolError } from '../src/define/tool.ts'
+import { createCallRecorder } from '../src/audit/calls.ts'
+import { clientKindOf } from '../src/audit/client-kind.ts'
 import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts'
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine } from '../src/mcp/engine.ts'
@@ -50,7 +52,8 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     session: config.mcp.session,
     tool: config.mcp.tool,
     limits,
-    log
+    log,
+    recordCall: app.audit && createCallRecorder(app.audit, clientKindOf(config))
   })
   onEngine?.({
     replace (next) {
@@ -108,7 +111,7 @@ function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
 
 export default fp(mcpTransport, {
   name: 'mcp-transport',
-  dependencies: ['redis', 'keyring', 'rate-limit'],
+  dependencies: ['redis', 'keyring', 'audit', 'rate-limit'],
   decorators: { request: ['principal'] },
   encapsulate: true,
   fastify: '5.x'

@@ -161,14 +161,14 @@ interface ModeServices {
 
 /** The mode of OAUTH_MODE, and the keys that sign its access tokens. */
 function createMode (app: FastifyInstance, { clients, requirements }: ModeServices) {
-  const { config, store, findKeyring, oidc, accessTokens: { verifier, revocations, signingKeys }, log } = app
+  const { config, store, findKeyring, oidc, accessTokens: { verifier, revocations, signingKeys }, log, audit } = app
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {
     log.warn(PROXY_LIMITS)
     const { tokenClient: upstream } = oidc
     return {
-      mode: createProxy({ config, store, findKeyring, upstream, revocations, verifyAccessToken, log }),
+      mode: createProxy({ config, store, findKeyring, upstream, revocations, verifyAccessToken, log, audit }),
       broker: undefined,
       tokenKeys: () => ({ jwksUri: provider().jwksUri, algorithms: config.oidc.algorithms }),
       jwks: undefined

@@ -10,6 +10,8 @@ export interface LogoutRouteOptions extends LogoutServices {
   limitRefused: (request: FastifyRequest) => Promise<void>
 }
 
+const LOGGED_OUT = 'logged out at the provider'
+
 /**
  * POST /oauth/backchannel-logout, called by the provider (OpenID Connect Back-Channel Logout 1.0 section 2.5), in a
  * back-channel scope for forms (src/http/back-channel-scope.ts).
@@ -25,6 +27,12 @@ const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutRouteOptions> = a
   }, async (request) => {
     const { subject, sid, revoked } = await logOut(request.body.logout_token, services, () => limitRefused(request))
     request.logFields = { subject, sid, revoked }
+    request.auditEntry = {
+      event: 'revocation',
+      ...(subject !== undefined && { subject }),
+      ...(sid !== undefined && { target: `session ${sid}` }),
+      reason: revoked === undefined ? LOGGED_OUT : `${LOGGED_OUT}: ${revoked} grants have ended`
+    }
     if (revoked === 0) {
       request.log.warn({ subject, sid }, 'A back-channel logout ended nothing: no grant of it is known')
     }

@@ -28,7 +28,11 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
     checkSameOrigin(request.headers['sec-fetch-site'])
     const sent = cookies.read(request)
     const authorization = await consents.take(consent, sent, request.ip)
-    request.logFields = { client: authorization.client.id, decision }
+    const { id: client, kind } = authorization.client
+    request.logFields = { client, decision }
+    if (decision === 'deny') {
+      request.auditEntry = { event: 'refusal', client, kind, error: 'access_denied', reason: 'denied by the person' }
+    }
     const { location, cookie } = await applyDecision(decision, authorization, services)
     if (cookie !== undefined) {
       for (const name of surplusSignInCookies(sent.keys())) cookies.clear(reply, name)

@@ -23,7 +23,10 @@ const registerRoutes: FastifyPluginAsyncTypebox<RegisterRouteOptions> = async (a
     schema: { body: RegisterBodySchema, response: RegisterResponses }
   }, async (request, reply) => {
     reply.code(201)
-    return await register(request.body, services, limitsOf(request))
+    const client = await register(request.body, services, limitsOf(request))
+    const { client_id: id, client_name: name } = client
+    request.auditEntry = { event: 'registration', client: id, kind: 'registered', ...(name && { target: name }) }
+    return client
   })
 }
 

@@ -21,7 +21,10 @@ const revokeRoutes: FastifyPluginAsyncTypebox<RevokeRouteOptions> = async (app, 
     schema: { headers: RevokeHeadersSchema, body: RevokeBodySchema, response: RevokeResponses }
   }, async (request) => {
     const { body, headers: { authorization } } = request
-    await revokeToken(body, authorization, services, requesterOf(request))
+    const { client, revoked } = await revokeToken(body, authorization, services, requesterOf(request))
+    if (revoked === undefined) return {}
+    const { id, kind } = client
+    request.auditEntry = { event: 'revocation', client: id, kind, ...revoked, reason: 'revoked by the client' }
     return {}
   })
 }

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { tokenOwner } from '../src/audit/token-owner.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { omitEmptyParameters } from '../src/http/omitted-parameters.ts'
 import type { RequesterOf } from '../src/http/requester.ts'
@@ -21,7 +22,14 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, { 
     schema: { headers: TokenHeadersSchema, body: TokenBodySchema, response: TokenResponses }
   }, async (request) => {
     const { body, headers: { authorization } } = request
-    return await issueTokens(body, authorization, services, requesterOf(request))
+    const { tokens, client } = await issueTokens(body, authorization, services, requesterOf(request))
+    request.auditEntry = {
+      event: body.grant_type === 'refresh_token' ? 'refresh' : 'sign_in',
+      client: client.id,
+      kind: client.kind,
+      ...tokenOwner(tokens.access_token)
+    }
+    return tokens
   })
 }
 

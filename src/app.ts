@@ -1,5 +1,6 @@
 import Fastify, { LogController } from 'fastify'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import audit from '../plugins/audit.ts'
 import config from '../plugins/config.ts'
 import dcr from '../plugins/dcr.ts'
 import grants from '../plugins/grants.ts'
@@ -44,7 +45,7 @@ export interface AppOptions {
   /** The `.env` file to read besides the environment; none by default. */
   dotenvPath?: string | false
   /** Receives log lines instead of standard output. */
-  logStream?: { write (line: string): void }
+  logStream?: { write (line: string): unknown }
   /** Fetches client metadata documents, instead of from public addresses only. */
   fetchDocument?: FetchPublicDocument
   /** The tools, prompts and resources to offer, or a function that loads them; none by default. */
@@ -61,9 +62,10 @@ export interface AppOptions {
  * @throws ConfigError with every problem of the configuration; DefinitionError for a definition that cannot be served
  */
 export async function buildApp (environment: Environment, options: AppOptions = {}): Promise<FastifyInstance> {
-  const app = createServer(options.logStream ?? createLogOutput())
+  const logStream = options.logStream ?? createLogOutput()
+  const app = createServer(logStream)
   try {
-    await registerPlugins(app, environment, options)
+    await registerPlugins(app, environment, { ...options, logStream })
     return app
   } catch (err) {
     // Connections that are open already would keep the process running.
@@ -74,7 +76,7 @@ export async function buildApp (environment: Environment, options: AppOptions = 
 
 /** Registers all plugins. Their order is the architecture: with sign-in, or open to everyone. */
 async function registerPlugins (
-  app: FastifyInstance, environment: Environment, options: AppOptions
+  app: FastifyInstance, environment: Environment, options: AppOptions & Required<Pick<AppOptions, 'logStream'>>
 ): Promise<void> {
   const { dotenvPath, fetchDocument = createPublicFetcher(), onEngine, timings = {} } = options
   await app.register(config, { environment, dotenvPath })
@@ -85,6 +87,7 @@ async function registerPlugins (
   await app.register(shutdown)
   await app.register(redis)
   await app.register(keyring)
+  await app.register(audit, { stdout: options.logStream })
   await app.register(rateLimit)
   if (authRequired) {
     await app.register(oidcDiscovery, timings)
@@ -101,7 +104,7 @@ async function registerPlugins (
 }
 
 /** Creates the Fastify instance with what holds for every request. The config plugin sets the log level. */
-function createServer (logStream: { write (line: string): void }): FastifyInstance {
+function createServer (logStream: { write (line: string): unknown }): FastifyInstance {
   let isTrustedProxy: ((address: string) => boolean) | undefined
   const app: FastifyInstance = Fastify({
     logger: { ...loggerOptions(), stream: logStream },

@@ -35,7 +35,9 @@ export async function serve (
     // The delay is the last resort, should closing hang; a second signal ends the process at once.
     const delay = (config.shutdown.delaySeconds + config.shutdown.graceSeconds + 5) * 1_000 + IDLE_MS + LOG_DRAIN_MS
     logUnhandledRejections(app.log, definitions.namesInStack)
-    closeWithGrace({ delay, logger: false, skip: ['unhandledRejection'] }, async ({ err, signal }) => {
+    // SIGHUP makes the audit log open its file anew. Without a file it ends the server, as it ends most programs.
+    const hangUp = ['off', 'stdout'].includes(config.audit.target) ? [] : ['SIGHUP' as const]
+    closeWithGrace({ delay, logger: false, skip: ['unhandledRejection', ...hangUp] }, async ({ err, signal }) => {
       allowExit()
       if (err !== undefined) {
         app.log.fatal({ err, definitions: definitions.namesInStack(err) }, 'An unexpected error ends the server')

@@ -25,6 +25,13 @@ export function toConfig (env: Env) {
     allowedHosts: parseList(env.ALLOWED_HOSTS.toLowerCase()),
     corsExtraOrigins: parseList(env.CORS_EXTRA_ORIGINS),
     logLevel: env.LOG_LEVEL,
+    audit: {
+      /** A file, `stdout` or `off`. */
+      target: env.AUDIT_LOG,
+      arguments: env.AUDIT_ARGUMENTS,
+      redact: parseList(env.AUDIT_REDACT),
+      chainKey: env.AUDIT_CHAIN_KEY
+    },
     /** Proxies for requests to the provider. */
     proxy: {
       https: env.HTTPS_PROXY,

@@ -25,6 +25,11 @@ export const EnvSchema = Type.Object({
   NO_PROXY: Type.Optional(Type.String()),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: MAX_GRACE_SECONDS, default: 5 }),
+  // Audit
+  AUDIT_LOG: Type.String({ default: 'off' }),
+  AUDIT_ARGUMENTS: Type.Enum(['off', 'digest', 'full'], { default: 'digest' }),
+  AUDIT_REDACT: Type.String({ default: '' }),
+  AUDIT_CHAIN_KEY: Type.Optional(Type.String()),
   // Authentication
   AUTH_REQUIRED: Type.Boolean({ default: true }),
   OAUTH_MODE: Type.Enum(['proxy', 'broker'], { default: 'proxy' }),
@@ -110,6 +115,7 @@ export const PROXY_SETTINGS = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'] as const
 
 /** Settings that NAME_FILE may also give, as the path of a file with the value (container secrets, certificates). */
 export const SECRET_SETTINGS = [
+  'AUDIT_CHAIN_KEY',
   'SEED_SECRET',
   'SEED_SECRET_PREVIOUS',
   'OIDC_CLIENT_SECRET',

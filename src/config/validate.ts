@@ -39,6 +39,7 @@ export function validate (env: Env): Problem[] {
     ...checkResource(env),
     ...checkProxies(env),
     ...checkRedis(env),
+    ...checkAudit(env),
     ...checkSecret('SEED_SECRET', env.SEED_SECRET),
     ...checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS),
     ...checkClientCredential(env),
@@ -170,6 +171,14 @@ function isCertificates (pem: string): boolean {
   }
 }
 
+function * checkAudit ({ AUDIT_LOG: target, AUDIT_CHAIN_KEY: key }: Env): Problems {
+  if (target !== 'off' && target !== 'stdout' && !/[/\\]./.test(target)) {
+    const form = 'must be off, stdout, or the path of a file such as /var/log/seed/audit.log'
+    yield problem('AUDIT_LOG', `${form} (it is ${quote(target)})`)
+  }
+  yield * checkSecret('AUDIT_CHAIN_KEY', key)
+}
+
 /** Keys are derived from these secrets, so short ones could be guessed. */
 function * checkSecret (setting: Setting, value: string | undefined): Problems {
   if (value === undefined || value.length >= 32) return
@@ -217,9 +226,9 @@ function isP256OrRsa (pem: string): boolean {
 
 /** Every setting that is a list; OIDC_SCOPES is separated by spaces, the others by commas. */
 const LIST_SETTINGS = [
-  'TRUST_PROXY', 'ALLOWED_HOSTS', 'CORS_EXTRA_ORIGINS', 'OIDC_TENANTS', 'OIDC_SCOPES', 'SCOPE_HIERARCHY',
-  'OIDC_ALGORITHMS', 'ACCESS_GROUPS', 'ACCESS_EMAIL_DOMAINS', 'ACCESS_HOSTED_DOMAINS', 'ACCESS_CLAIMS',
-  'SEED_EXTENSIONS', 'CIMD_HOSTS', 'REDIRECT_URI_SCHEMES'
+  'TRUST_PROXY', 'ALLOWED_HOSTS', 'CORS_EXTRA_ORIGINS', 'AUDIT_REDACT', 'OIDC_TENANTS', 'OIDC_SCOPES',
+  'SCOPE_HIERARCHY', 'OIDC_ALGORITHMS', 'ACCESS_GROUPS', 'ACCESS_EMAIL_DOMAINS', 'ACCESS_HOSTED_DOMAINS',
+  'ACCESS_CLAIMS', 'SEED_EXTENSIONS', 'CIMD_HOSTS', 'REDIRECT_URI_SCHEMES'
 ] as const
 
 /** Begins like a JSON array, and not like an IPv6 address in brackets. */

@@ -16,6 +16,7 @@ export class FastifyMcpRequest implements McpRequest {
     this.#baseUrl = baseUrl
   }
 
+  get id (): string { return this.#request.id }
   get headers (): McpRequest['headers'] { return this.#request.headers }
   /** Not the target of the request line, which may be in absolute form (RFC 9112 section 3.2.2), or no URL at all. */
   get url (): string { return `${this.#baseUrl}/mcp` }
@@ -24,6 +25,8 @@ export class FastifyMcpRequest implements McpRequest {
   get principal (): McpRequest['principal'] { return this.#request.principal }
   get address (): string { return this.#request.ip }
   get log (): McpRequest['log'] { return this.#request.log }
+
+  set isRecorded (isRecorded: boolean) { this.#request.isRecorded = isRecorded }
 
   get signal (): AbortSignal {
     this.#signal ??= disconnectSignal(this.#reply)

@@ -65,14 +65,15 @@ export function createLogOutput (fd = 1, { maxWaiting = MAX_WAITING }: { maxWait
 
   process.once('exit', flushSync)
   return {
-    /** Writes one line, newline included, after the current event-loop tick. */
-    write (line: string): void {
+    /** Writes one line, newline included, after the current event-loop tick. @returns false if it was dropped */
+    write (line: string): boolean {
       if (waiting.length + line.length > maxWaiting) {
         drop(line, 'nobody reads it')
-        return
+        return false
       }
       if (waiting === '' && !isWriting) setImmediate(flush)
       waiting += line
+      return true
     },
     /** Writes the waiting lines now, unless an earlier write is unfinished. For the end of the process. */
     flushSync,

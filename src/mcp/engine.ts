@@ -19,7 +19,7 @@ import { createModern } from './eras/modern.ts'
 import { createOpenSubscriptions } from './eras/open-subscriptions.ts'
 import { createProtocolServers } from './eras/protocol-server.ts'
 import { errorResponse, jsonResponse } from './exchange.ts'
-import type { CallLimits, McpRequest, McpResponse } from './exchange.ts'
+import type { CallLimits, McpRequest, McpResponse, RecordCall } from './exchange.ts'
 import { createFastPath } from './fast-path/fast-path.ts'
 import { createPendingCalls } from './fast-path/pending-calls.ts'
 import type { HandedOverCall } from './fast-path/pending-calls.ts'
@@ -27,6 +27,7 @@ import { createPlainResponses } from './fast-path/plain-response.ts'
 import type { TokenFor } from './handlers/context.ts'
 import { INVALID_PARAMS, deleteNullParams, describeInvalidParams } from './handlers/request-params.ts'
 import { createRequestStates } from './handlers/request-state.ts'
+import { recordRefusedCall } from './handlers/finished-calls.ts'
 import { createRunner } from './handlers/runner.ts'
 import { MODERN_REVISION } from './revisions.ts'
 import { checkScopes } from './step-up-challenge.ts'
@@ -74,6 +75,8 @@ export interface EngineOptions {
   tool: { timeoutSeconds: number, inputTimeoutSeconds: number, maxResultBytes: number }
   limits: CallLimits
   log: RequestLog
+  /** Gets each call of a tool, prompt or resource when it has ended; undefined without an audit log. */
+  recordCall?: RecordCall | undefined
   internals?: EngineInternals
 }
 
@@ -121,6 +124,7 @@ export function createEngine (options: EngineOptions): Engine {
     announce: changes.publish,
     queue: streams.queue,
     tokenFor: options.tokenFor,
+    recordCall: options.recordCall,
     onerror
   })
   const servers = createProtocolServers({ serverInfo, catalog, runner, sessions, timeoutSeconds, pageSize, onerror })
@@ -130,7 +134,9 @@ export function createEngine (options: EngineOptions): Engine {
     const policy = catalog().resources.policyOf(uri)
     return policy === undefined || policies.isAllowed(policy, principal)
   }
-  const legacy = createLegacy({ cluster, sessions, streams, servers, clientRequests, pendingCalls, limits, canRead })
+  const legacy = createLegacy({
+    cluster, sessions, streams, servers, clientRequests, pendingCalls, limits, canRead, recordCall: options.recordCall
+  })
   const openSubscriptions = createOpenSubscriptions(canRead)
   const bus = changes.bus
   const modern = createModern({ servers, catalog, eventStreams, bus, limits, openSubscriptions, onerror })
@@ -154,6 +160,7 @@ export function createEngine (options: EngineOptions): Engine {
     const isLegacy = await isLegacyRequest(fetchRequest, body)
     const invalid = describeInvalidParams(body, isLegacy)
     if (invalid !== undefined) {
+      recordRefusedCall(options.recordCall, request, body, invalid)
       const { id } = body as { id: unknown }
       return jsonResponse(200, { jsonrpc: '2.0', id, error: { code: INVALID_PARAMS, message: invalid } })
     }

@@ -4,6 +4,8 @@ import type { Principal } from '../tokens/principal.ts'
 
 /** A request to the MCP endpoint, as far as the engine needs it. */
 export interface McpRequest {
+  /** The reference of the HTTP request, as in the log. */
+  id: string
   method: 'POST' | 'GET' | 'DELETE'
   headers: Record<string, string | string[] | undefined>
   /** Absolute, under BASE_URL. */
@@ -18,7 +20,24 @@ export interface McpRequest {
   log: RequestLog
   /** Aborts when the client disconnects. */
   signal: AbortSignal
+  /** Set once a call of this request was recorded, so that a failure of the request is not recorded as well. */
+  isRecorded?: boolean
 }
+
+/** The end of a call of a tool, prompt or resource, for the audit log. */
+export interface FinishedCall {
+  request: McpRequest
+  method: string
+  /** The tool's or prompt's name, or the resource's URI. */
+  name: string
+  arguments: unknown
+  outcome: 'ok' | 'error' | 'refused' | 'cancelled' | 'unavailable' | 'input_required'
+  /** Message of the failure, for the log. */
+  reason?: string | undefined
+  ms: number
+}
+
+export type RecordCall = (call: FinishedCall) => void
 
 /** The most messages of one body (2025-03-26). */
 export const MAX_BATCH = 100

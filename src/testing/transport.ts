@@ -140,6 +140,7 @@ export async function createSessionTransport (options: TransportOptions): Promis
 function createPost ({ engine, principal, log }: TransportOptions) {
   return async (body: object, headers: Record<string, string>, signal: AbortSignal): Promise<McpResponse> =>
     await engine.handle({
+      id: 'test',
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       url: 'http://localhost/mcp',

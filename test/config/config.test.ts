@@ -92,6 +92,10 @@ t.test('every setting is read', async (t) => {
     LOG_LEVEL: 'debug',
     SHUTDOWN_DELAY_SECONDS: '15',
     SHUTDOWN_GRACE_SECONDS: '0',
+    AUDIT_LOG: './audit.log',
+    AUDIT_ARGUMENTS: 'full',
+    AUDIT_REDACT: 'iban, birthDate',
+    AUDIT_CHAIN_KEY: SECRET,
     AUTH_REQUIRED: 'true',
     OAUTH_MODE: 'broker',
     SEED_SECRET: SECRET,
@@ -169,6 +173,7 @@ t.test('every setting is read', async (t) => {
     corsExtraOrigins: ['https://claude.ai', 'http://localhost:6274'],
     logLevel: 'debug',
     shutdown: { delaySeconds: 15, graceSeconds: 0 },
+    audit: { target: './audit.log', arguments: 'full', redact: ['iban', 'birthDate'], chainKey: SECRET },
     secrets: { current: SECRET, previous: `${SECRET} of last year` },
     oidc: {
       preset: findPreset('keycloak', ''),

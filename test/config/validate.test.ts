@@ -89,6 +89,9 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ...['HTTPS_PROXY', 'HTTP_PROXY'].map((name) => [
     name, ['proxy.example.com:3128', 'socks5://proxy.example.com', 'proxy'], 'must be the URL of an HTTP proxy'
   ] as [string, string[], string]),
+  ['AUDIT_LOG', ['on', 'audit.log', 'STDOUT', '/'], 'must be off, stdout, or the path of a file'],
+  ['AUDIT_ARGUMENTS', ['hash'], 'must be one of off, digest, full'],
+  ['AUDIT_CHAIN_KEY', ['short'], 'must have at least 32 characters'],
   ['OIDC_RESOURCE', ['seed', '/mcp', 'https://seed.example.com/mcp#x'], 'must be an absolute URI without a fragment'],
   ['OIDC_SCOPES', ['profile email', 'openidx', 'OPENID', 'openid,profile'], 'must include openid'],
   ['OIDC_ALGORITHMS', ['HS256', 'none', 'rs256', 'RS256;ES256', 'ES256,HS512'], 'must list asymmetric algorithms'],

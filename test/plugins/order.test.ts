@@ -1,5 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
+import audit from '../../plugins/audit.ts'
 import config from '../../plugins/config.ts'
 import dcr from '../../plugins/dcr.ts'
 import grants from '../../plugins/grants.ts'
@@ -28,13 +29,14 @@ const PLUGINS = [
   [shutdown, 'shutdown', ['config']],
   [redis, 'redis', ['config']],
   [keyring, 'keyring', ['redis']],
+  [audit, 'audit', ['config', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
   [oidcDiscovery, 'oidc-discovery', ['config']],
   [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery']],
-  [grants, 'grants', ['keyring', 'oidc-discovery', 'jwt-auth']],
+  [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
   [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
-  [mcpTransport, 'mcp-transport', ['redis', 'keyring', 'rate-limit']],
+  [mcpTransport, 'mcp-transport', ['redis', 'keyring', 'audit', 'rate-limit']],
   [health, 'health', ['shutdown', 'redis', 'rate-limit']]
 ] as const
 

@@ -154,6 +154,7 @@ export async function send (engine: Engine, body: unknown, {
   signal = new AbortController().signal
 }: SendOptions = {}): Promise<Sent> {
   const answer = await engine.handle({
+    id: 'request-1',
     method,
     headers: { ...(method === 'POST' && { 'content-type': 'application/json' }), ...headers },
     url: 'http://localhost:3000/mcp',

@@ -5,7 +5,7 @@ import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } f
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { MAX_BATCH, errorResponse, jsonResponse } from '../exchange.ts'
-import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
+import type { CallLimits, McpRequest, McpResponse, RecordCall } from '../exchange.ts'
 import type { HandedOverCall, PendingCalls } from '../fast-path/pending-calls.ts'
 import { SESSION_REVISIONS, hasBatches } from '../revisions.ts'
 import type { ClientDescription, Session } from '../sessions/session.ts'
@@ -25,6 +25,7 @@ export interface LegacyOptions {
   /** Calls that the SDK does not have yet. */
   pendingCalls: PendingCalls
   limits: CallLimits
+  recordCall: RecordCall | undefined
   /** Tells whether a caller may read a resource now. One that this replica does not know has no policy. */
   canRead (uri: string, principal: McpRequest['principal']): boolean
 }
@@ -57,7 +58,7 @@ export function createLegacy (options: LegacyOptions) {
     if (JSON.stringify([clientInfo, capabilities]).length > MAX_CLIENT_LENGTH) {
       return errorResponse(400, -32602, 'clientInfo and capabilities are too large')
     }
-    const response = await initializeServer(servers.create({ principal, log }), message)
+    const response = await initializeServer(servers.create({ principal, log, request }), message)
     if (!isJSONRPCResultResponse(response)) return jsonResponse(200, response)
     const { protocolVersion } = response.result as { protocolVersion: string }
     // The SDK has validated both.

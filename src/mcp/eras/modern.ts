@@ -111,7 +111,7 @@ export function createModern (options: ModernOptions) {
     const { principal, log, acceptsStream } = request
     const isSubscription = (request.body as UnknownMessage).method === 'subscriptions/listen'
     if (isSubscription && !acceptsStream) return errorResponse(406, -32000, 'Accept must include text/event-stream')
-    const caller: Caller = call?.caller ?? { principal, log }
+    const caller: Caller = call?.caller ?? { principal, log, request }
     const release = call?.release ?? begin(request)
     let isStreaming = false
     try {

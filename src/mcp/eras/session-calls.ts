@@ -2,10 +2,11 @@ import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/server'
 import type { ClientRequests } from '../cluster/client-requests.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { errorResponse, runsHandler } from '../exchange.ts'
-import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
+import type { CallLimits, McpRequest, McpResponse, RecordCall } from '../exchange.ts'
 import { isInSession, requestKey } from '../fast-path/pending-calls.ts'
 import type { HandedOverCall, PendingCalls } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
+import { recordRefusedCall } from '../handlers/finished-calls.ts'
 import { INVALID_PARAMS, describeInvalidParams } from '../handlers/request-params.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -24,6 +25,7 @@ export interface SessionCallsOptions {
   /** Calls that the SDK does not have yet. */
   pendingCalls: PendingCalls
   limits: CallLimits
+  recordCall: RecordCall | undefined
 }
 
 /** The requests of one POST, and where they are answered. */
@@ -36,7 +38,7 @@ export type SessionCalls = ReturnType<typeof createSessionCalls>
 
 /** The requests of sessions that run at this replica. A cancellation may arrive at any other. */
 export function createSessionCalls (options: SessionCallsOptions) {
-  const { cluster, sessions, streams, servers, clientRequests, pendingCalls, limits } = options
+  const { cluster, sessions, streams, servers, clientRequests, pendingCalls, limits, recordCall } = options
   const { replicas, runInBackground } = cluster
   const byRequest = new Map<string, RunningPost>()
   const byStream = new Map<string, RunningPost>()
@@ -109,7 +111,7 @@ export function createSessionCalls (options: SessionCallsOptions) {
       if (call === undefined && isRepeated) {
         return errorResponse(400, -32600, 'A request with this id is already running in this session')
       }
-      const caller: Caller = call?.caller ?? { principal, log, session }
+      const caller: Caller = call?.caller ?? { principal, log, request, session }
       const releases = call === undefined ? beginCalls(messages, request) : [call.release]
       releases.push(sessions.hold(session))
       const stream = streams.openCall({ session, requests: ids, isBatch: Array.isArray(body), acceptsStream })
@@ -121,7 +123,10 @@ export function createSessionCalls (options: SessionCallsOptions) {
       for (const message of messages) {
         const invalid = Array.isArray(body) ? describeInvalidParams(message, true) : undefined
         if (invalid === undefined) connection.deliver(message)
-        else stream.respond({ jsonrpc: '2.0', id: message.id, error: { code: INVALID_PARAMS, message: invalid } })
+        else {
+          recordRefusedCall(recordCall, request, message, invalid)
+          stream.respond({ jsonrpc: '2.0', id: message.id, error: { code: INVALID_PARAMS, message: invalid } })
+        }
       }
       const answer = await stream.answer
       if (caller.failure !== undefined) throw caller.failure

@@ -63,7 +63,7 @@ export function createFastPath (options: FastPathOptions) {
     const { id, name, arguments: input, envelope } = plain
     const { principal, log } = request
     const release = limits.beginCall(request)
-    const caller: Caller = session === undefined ? { principal, log } : { principal, log, session }
+    const caller: Caller = session === undefined ? { principal, log, request } : { principal, log, request, session }
     let isClientNeeded = false
     let unfinished: UnfinishedCall | null = null
     let response: McpResponse | undefined

@@ -1,6 +1,7 @@
 import type { RequestLog } from '../../define/context.ts'
 import { StoreUnavailableError } from '../../store/store.ts'
 import type { Principal } from '../../tokens/principal.ts'
+import type { McpRequest } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import type { RunningCall } from './running-call.ts'
 
@@ -8,6 +9,8 @@ import type { RunningCall } from './running-call.ts'
 export interface Caller {
   principal: Principal | undefined
   log: RequestLog
+  /** The request that the caller sent; of a batch, all calls have the same. */
+  request: McpRequest
   /** Absent in revision 2026-07-28, which has no sessions. */
   session?: Session
   /** Waits until the client has read enough of the response's stream to take more. Undefined while there is none. */

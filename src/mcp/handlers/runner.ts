@@ -2,6 +2,7 @@ import { ProtocolError, ProtocolErrorCode, inputRequired } from '@modelcontextpr
 import type { CallToolResult, InputRequiredResult, ServerContext } from '@modelcontextprotocol/server'
 import { mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
+import type { RecordCall } from '../exchange.ts'
 import { recordStoreFailure } from './caller.ts'
 import { DeferredClientChannel, sdkChannel } from './client-channel.ts'
 import type { ClientChannel } from './client-channel.ts'
@@ -11,6 +12,7 @@ import { HandlerContext } from './context.ts'
 import type { ContextServices, HandlerCall, Round } from './context.ts'
 import type { Deadline } from './handler-timeout.ts'
 import type { Envelope } from './envelope.ts'
+import { withRecord } from './finished-calls.ts'
 import { RequestStateError } from './request-state.ts'
 import type { Answers, RequestStates, StateBinding } from './request-state.ts'
 import { resumeCall } from './running-call.ts'
@@ -29,6 +31,8 @@ export interface FirstRequest extends HandlerCall {
 
 export interface RunnerOptions extends Omit<ContextServices, 'pending'> {
   requestStates: RequestStates
+  /** Gets each call when it has ended; undefined without an audit log. */
+  recordCall?: RecordCall | undefined
 }
 
 /** Runs a handler with its context. It may run again, from the start, with the client's answers. */
@@ -42,11 +46,11 @@ export type Runner = ReturnType<typeof createRunner>
  * Runs the handlers of tools, prompts and resources. Questions to the client go out on the call's stream in the 2025
  * revisions. In 2026-07-28 they end the call with `input_required`, and the client sends it again with its answers.
  */
-export function createRunner ({ requestStates, ...shared }: RunnerOptions) {
+export function createRunner ({ requestStates, recordCall, ...shared }: RunnerOptions) {
   const pending = new Set<Deadline>()
   const services: ContextServices = { ...shared, pending }
 
-  function runHandler<Result> (
+  function runHandler<Result extends object> (
     call: HandlerCall,
     channel: ClientChannel,
     round: Round | undefined,
@@ -98,11 +102,15 @@ export function createRunner ({ requestStates, ...shared }: RunnerOptions) {
 
   return {
     /** Runs a handler for a request of the SDK, or continues the caller's running call. */
-    async run<Result> (request: HandlerRequest, handle: Handle<Result>): Promise<Result | InputRequiredResult> {
+    async run<Result extends object> (
+      request: HandlerRequest, handle: Handle<Result>
+    ): Promise<Result | InputRequiredResult> {
       const { caller: { session, running }, context } = request
       if (running !== undefined) return await resumeCall(running, context) as Result | InputRequiredResult
-      const round = session === undefined ? await readRound(request) : undefined
-      return await runHandler(request, sdkChannel(context), round, handle)
+      return await withRecord(recordCall, request, async () => {
+        const round = session === undefined ? await readRound(request) : undefined
+        return await runHandler(request, sdkChannel(context), round, handle)
+      })
     },
 
     /**
@@ -114,7 +122,8 @@ export function createRunner ({ requestStates, ...shared }: RunnerOptions) {
       const { envelope } = request
       const channel = new DeferredClientChannel(onClientNeeded)
       const round = envelope === undefined ? undefined : { envelope, answers: NO_ANSWERS }
-      return { channel, outcome: runHandler(request, channel, round, handle) }
+      const outcome = withRecord(recordCall, request, () => runHandler(request, channel, round, handle))
+      return { channel, outcome }
     },
 
     /** Aborts all handlers that run. */

@@ -2,8 +2,9 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 import type { RevokeBody } from '../../schemas/revoke.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
+import type { Client } from '../clients/clients.ts'
 import type { Requester } from '../clients/requester.ts'
-import type { TokenRevoker } from '../modes/mode.ts'
+import type { RevokedToken, TokenRevoker } from '../modes/mode.ts'
 
 export interface RevocationServices extends ClientAuthenticationServices {
   tokenRevoker: TokenRevoker
@@ -13,6 +14,7 @@ export interface RevocationServices extends ClientAuthenticationServices {
  * The revocation endpoint (RFC 7009 section 2): the checks that both modes share, then the mode revokes the token.
  *
  * @param authorization the Authorization header, if any
+ * @returns the client, and what ended
  * @throws OAuthError, LimitError, ProviderUnavailableError, StoreUnavailableError
  */
 export async function revokeToken (
@@ -20,10 +22,10 @@ export async function revokeToken (
   authorization: string | undefined,
   services: RevocationServices,
   requester: Requester
-): Promise<void> {
+): Promise<{ client: Client, revoked: RevokedToken | undefined }> {
   if (body.token === undefined) throw new OAuthError('invalid_request', 'token is required')
   const client = await authenticateClient({ body, authorization, bound: true }, services, requester)
-  await services.tokenRevoker.revoke(body.token, readHint(body), client)
+  return { client, revoked: await services.tokenRevoker.revoke(body.token, readHint(body), client) }
 }
 
 /** A hint that Seed does not know is ignored (RFC 7009 section 2.1). */

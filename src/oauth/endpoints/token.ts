@@ -32,7 +32,7 @@ export async function issueTokens (
   authorization: string | undefined,
   services: TokenServices,
   requester: Requester
-): Promise<TokenResponse> {
+): Promise<{ tokens: TokenResponse, client: Client }> {
   const grantType = GRANT_TYPES.get(body.grant_type)
   if (grantType === undefined) {
     throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
@@ -42,7 +42,7 @@ export async function issueTokens (
   checkResource(body.resource, services.resource)
   const tokens = await grantType(body, client, services.tokenIssuer)
   await services.clients.keepRecord(client).catch(ignoreOutage)
-  return tokens
+  return { tokens, client }
 }
 
 /** RFC 6749 section 4.1.3, RFC 7636 section 4.5. */

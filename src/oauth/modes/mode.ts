@@ -41,12 +41,23 @@ export interface RefreshRequest {
   scope: string | undefined
 }
 
+/** What ended with a token, for the audit log. */
+export interface RevokedToken {
+  issuer?: string
+  subject?: string
+  /** The grant of broker mode, or the family of refresh tokens of proxy mode. */
+  grant?: string
+}
+
 export interface TokenRevoker {
   /**
    * Revokes a token of this client and what it stands for. A token that is unknown, or another client's, is no error
    * (RFC 7009 section 2.2) and nothing happens.
    *
+   * @returns what ended; undefined if nothing did
    * @throws OAuthError, StoreUnavailableError, ProviderUnavailableError when it could not be done now
    */
-  revoke (token: string, hint: 'refresh_token' | 'access_token' | undefined, client: Client): Promise<void>
+  revoke (
+    token: string, hint: 'refresh_token' | 'access_token' | undefined, client: Client
+  ): Promise<RevokedToken | undefined>
 }

@@ -210,6 +210,7 @@ t.test('log lines of a handler name the caller and the tool at every level', asy
   const cluster = startEngines(t, { definitions: [logs], count: 1 })
   const [body, { headers }] = modern('tools/call', { name: 'logs', arguments: {} })
   await cluster.engines[0]!.handle({
+    id: 'request-1',
     method: 'POST',
     headers: {
       'content-type': 'application/json',
@@ -288,6 +289,7 @@ t.test('a call whose failure cannot even be logged is no longer counted as runni
   const cluster = startEngines(t, { definitions: [fails], count: 1, limits })
   const [body, { headers }] = modern('tools/call', { name: 'fails', arguments: {} })
   t.throws(() => cluster.engines[0]!.handle({
+    id: 'request-1',
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     url: 'http://localhost:3000/mcp',

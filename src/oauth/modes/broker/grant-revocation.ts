@@ -17,6 +17,9 @@ export type GrantOwner =
   | { clientId: string, subject?: undefined, sid?: undefined }
   | { sid: string, subject?: string | undefined, clientId?: undefined }
 
+/** Reasons for which the request that ended the grant has a line of its own in the audit log. */
+const REQUESTED: readonly RevocationReason[] = ['revoked by the client', 'logged out at the provider']
+
 /** Grants that are ended side by side. */
 const BATCH_SIZE = 100
 /** Requests to the provider that run side by side. */
@@ -27,7 +30,7 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
   find: (grantId: string) => Promise<StoredGrant | undefined>
   upstreamTokens: (grant: Grant) => StoredTokens
 }) {
-  const { store, revocations, upstream, lifetimes, log, now = Date.now } = options
+  const { store, revocations, upstream, lifetimes, log, audit, now = Date.now } = options
 
   /**
    * Revokes locally first: the provider may be slow. Marks come before everything else, in batches, so that an outage
@@ -40,6 +43,8 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
       const grants = (await Promise.all(batch.map(endGrant))).filter((grant) => grant !== undefined)
       for (const { id, subject, clientId } of grants) {
         log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+        if (REQUESTED.includes(reason)) continue
+        audit?.record({ event: 'revocation', outcome: 'ok', grant: id, subject, client: clientId, reason })
       }
       ended += grants.length
       // What the provider has ended, it need not revoke: some answer such a request with an error.

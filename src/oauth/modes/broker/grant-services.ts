@@ -1,3 +1,4 @@
+import type { AuditTrail } from '../../../audit/audit-log.ts'
 import type { Config } from '../../../config/config.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Log } from '../../../logging/log.ts'
@@ -19,13 +20,14 @@ export interface GrantServicesOptions {
   /** The provider's keys. */
   getKey: IdTokenOptions['getKey']
   log: Log
+  audit: AuditTrail | undefined
 }
 
 export type GrantServices = ReturnType<typeof createGrantServices>
 
 /** The services shared by sign-in, token endpoint and tools; one instance per process (see upstream-refresh.ts). */
 export function createGrantServices (options: GrantServicesOptions) {
-  const { config, store, keyring, revocations, upstream, getKey, log } = options
+  const { config, store, keyring, revocations, upstream, getKey, log, audit } = options
   const { preset, scopes, groupsClaim } = config.oidc
   const idTokenOptions: IdTokenOptions = { ...config.oidc, clockSkewSeconds: config.token.clockSkewSeconds, getKey }
   const identity = createIdentityReader({
@@ -35,7 +37,7 @@ export function createGrantServices (options: GrantServicesOptions) {
     access: { ...config.access, groupsClaim, groupPaths: preset.groupPaths },
     log
   })
-  const grants = createGrants({ store, keyring, revocations, upstream, lifetimes: config.oauth.grant, log })
+  const grants = createGrants({ store, keyring, revocations, upstream, lifetimes: config.oauth.grant, log, audit })
   const upstreamScope = preset.alwaysAllScopes ? scopes.join(' ') : undefined
   const upstreamRefresh = createUpstreamRefresh({ grants, store, upstream, identity, upstreamScope, log })
   return { upstream, identity, grants, upstreamRefresh }

@@ -1,3 +1,4 @@
+import type { AuditTrail } from '../../../audit/audit-log.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
@@ -11,6 +12,7 @@ export interface GrantsOptions {
   upstream: Pick<TokenClient, 'revoke'>
   lifetimes: GrantLifetimes
   log: Pick<Log, 'info' | 'warn'>
+  audit?: AuditTrail | undefined
   /** Wall clock in milliseconds. */
   now?: () => number
 }

@@ -24,10 +24,13 @@ export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRev
     return stored.grant.id
   }
 
-  /** A client with a key or a secret must have authenticated with it (RFC 7009 section 2.1). */
-  async function checkClient (grantId: string, client: GrantClient): Promise<void> {
+  /**
+   * A client with a key or a secret must have authenticated with it (RFC 7009 section 2.1).
+   * @returns the person of the grant; undefined if it has ended
+   */
+  async function checkClient (grantId: string, client: GrantClient): Promise<string | undefined> {
     const stored = await grants.find(grantId)
-    if (stored === undefined || isSameClient(stored.grant, client)) return
+    if (stored === undefined || isSameClient(stored.grant, client)) return stored?.grant.subject
     throw new OAuthError('invalid_client', 'This token belongs to a client that authenticates in another way', {
       detail: `its client was ${stored.grant.clientKind} and authenticated with ${stored.grant.clientAuthMethod}`
     })
@@ -47,9 +50,10 @@ export function createBrokerRevocation ({ grants, verifyAccessToken }: BrokerRev
     /** The hint is not needed: the two kinds look different. */
     async revoke (token, _hint, client) {
       const grantId = await grantOf(token, client.id)
-      if (grantId === undefined) return
-      await checkClient(grantId, client)
+      if (grantId === undefined) return undefined
+      const subject = await checkClient(grantId, client)
       await grants.revoke(grantId, 'revoked by the client')
+      return { grant: grantId, ...(subject !== undefined && { subject }) }
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { MaybePromise } from '../../../async/maybe-async.ts'
+import type { AuditTrail } from '../../../audit/audit-log.ts'
 import type { Config } from '../../../config/config.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
@@ -27,6 +28,7 @@ export interface ProxyOptions {
   /** Verifies an access token of the provider's, as /mcp does. */
   verifyAccessToken: (token: string) => MaybePromise<Principal>
   log: Log
+  audit?: AuditTrail | undefined
   /** Wall clock in milliseconds. */
   now?: () => number
 }
@@ -37,14 +39,17 @@ const ONLY_SESSION = 'A back-channel logout names a session (sid) and no subject
 
 /** OAUTH_MODE=proxy: the provider issues the tokens, and Seed forwards what a person has allowed here. */
 export function createProxy (options: ProxyOptions): Mode {
-  const { config: { oidc, oauth, token }, store, findKeyring, upstream, revocations, verifyAccessToken, log } = options
+  const { config: { oidc, oauth, token }, store, findKeyring, upstream, revocations } = options
+  const { verifyAccessToken, log, audit } = options
   const { alwaysAllScopes } = oidc.preset
   const { now = Date.now } = options
   const ttlSeconds = oauth.grant.refreshTokenTtlSeconds
   const approvals = createApprovals(store, now)
   const issuedTokens = createIssuedTokens(store)
   const format = createRefreshTokenFormat(findKeyring)
-  const families = createRefreshFamilies({ store, findKeyring, format, revocations, upstream, ttlSeconds, log, now })
+  const families = createRefreshFamilies({
+    store, findKeyring, format, revocations, upstream, ttlSeconds, log, audit, now
+  })
   return {
     signIn: createProxySignIn(upstream, approvals, alwaysAllScopes ? oidc.scopes : []),
     tokenIssuer: createProxyTokens({

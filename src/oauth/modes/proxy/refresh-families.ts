@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
+import type { AuditTrail } from '../../../audit/audit-log.ts'
 import { randomId } from '../../../crypto/hash.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
@@ -45,6 +46,7 @@ export interface RefreshFamiliesOptions {
   /** REFRESH_TOKEN_TTL */
   ttlSeconds: number
   log: Pick<Log, 'info'>
+  audit?: AuditTrail | undefined
   /** Wall clock in milliseconds. */
   now?: () => number
 }
@@ -56,7 +58,7 @@ const MAX_ACCESS_TOKENS = 5
 
 /** The families of refresh tokens in proxy mode, in the store. */
 export function createRefreshFamilies (options: RefreshFamiliesOptions) {
-  const { store, findKeyring, format, revocations, upstream, ttlSeconds, log, now = Date.now } = options
+  const { store, findKeyring, format, revocations, upstream, ttlSeconds, log, audit, now = Date.now } = options
 
   async function find (familyId: string): Promise<StoredFamily | undefined> {
     const stored = await familyRecord.find(store, keys.refreshFamily(familyId))
@@ -78,6 +80,10 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
     await revocations.revoke(accessTokens)
     await store.delete(keys.refreshFamily(familyId))
     log.info({ family: familyId, clientId, reason }, 'A family of refresh tokens has ended')
+    // The client's own revocation has a line of its request.
+    if (reason !== 'revoked by the client') {
+      audit?.record({ event: 'revocation', outcome: 'ok', grant: familyId, client: clientId, reason })
+    }
     return stored.family
   }
 

@@ -1,3 +1,4 @@
+import { tokenOwner } from '../../../audit/token-owner.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import { tokenKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
@@ -26,10 +27,12 @@ export function createProxyRevocation (options: ProxyRevocationOptions): TokenRe
       const refreshToken = await format.open(token, client)
       if (refreshToken !== undefined) {
         await families.revoke(refreshToken, client, 'revoked by the client')
-      } else if (await issuedTokens.isIssuedTo(token, client.id)) {
-        await revocations.revoke([tokenKey(token)])
-        await upstream.revoke(token, 'access_token')
+        return { grant: refreshToken.familyId }
       }
+      if (!await issuedTokens.isIssuedTo(token, client.id)) return undefined
+      await revocations.revoke([tokenKey(token)])
+      await upstream.revoke(token, 'access_token')
+      return tokenOwner(token)
     }
   }
 }

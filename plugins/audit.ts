@@ -1,0 +1,51 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { createAuditLog } from '../src/audit/audit-log.ts'
+import type { AuditLog } from '../src/audit/audit-log.ts'
+import { clientKindOf } from '../src/audit/client-kind.ts'
+import { describeConfiguration } from '../src/audit/configuration.ts'
+import { createRequestRecorder } from '../src/http/audit-requests.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Undefined with AUDIT_LOG=off. */
+    audit: AuditLog | undefined
+  }
+}
+
+export interface AuditOptions {
+  /** The output of the log, for AUDIT_LOG=stdout. */
+  stdout: { write (line: string): unknown }
+}
+
+/**
+ * Shares the audit log, and writes the lines of requests. With AUDIT_LOG=off there is neither log nor hook.
+ *
+ * @throws Error if the file cannot be opened
+ */
+async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<void> {
+  const { config, keyring, log } = app
+  app.decorateRequest('auditEntry', undefined)
+  app.decorateRequest('isRecorded', false)
+  if (config.audit.target === 'off') {
+    app.decorate('audit', undefined)
+    return
+  }
+  const auditLog = createAuditLog({ audit: config.audit, generation: keyring.generations[0]!, stdout, log })
+  app.decorate('audit', auditLog)
+  const record = createRequestRecorder(auditLog, clientKindOf(config))
+  app.addHook('onResponse', (request, reply, done) => {
+    record(request, reply)
+    done()
+  })
+  auditLog.record({ event: 'configuration', outcome: 'ok', configuration: describeConfiguration(config) })
+
+  if (config.audit.target !== 'stdout') {
+    const reopen = (): void => { auditLog.reopen() }
+    process.on('SIGHUP', reopen)
+    app.addHook('onClose', async () => { process.removeListener('SIGHUP', reopen) })
+  }
+  app.addHook('onClose', async () => { await auditLog.close() })
+}
+
+export default fp(audit, { name: 'audit', dependencies: ['config', 'keyring'], fastify: '5.x' })

@@ -1,0 +1,46 @@
+import type { AuditTrail } from './audit-log.ts'
+import type { ClientKindOf } from './client-kind.ts'
+import type { AuditEntry } from './record.ts'
+import { messageTraceId } from './trace.ts'
+
+/** A call that has ended, as the MCP engine reports it (src/mcp/exchange.ts). */
+export interface EndedCall {
+  request: {
+    id: string
+    address: string
+    headers: Record<string, string | string[] | undefined>
+    body: unknown
+    principal: { issuer: string, subject: string, clientId: string | undefined } | undefined
+    isRecorded?: boolean
+  }
+  method: string
+  name: string
+  arguments: unknown
+  outcome: AuditEntry['outcome']
+  reason?: string | undefined
+  ms: number
+}
+
+/** Makes the function that writes a line for each call. */
+export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
+  return (call: EndedCall): void => {
+    const { request, method, name, outcome, reason, ms } = call
+    const { principal } = request
+    request.isRecorded = true
+    audit.record({
+      event: method as AuditEntry['event'],
+      outcome,
+      request: request.id,
+      trace: messageTraceId(request.headers, request.body),
+      address: request.address,
+      issuer: principal?.issuer,
+      subject: principal?.subject,
+      client: principal?.clientId,
+      kind: kindOf(principal?.clientId),
+      target: name,
+      arguments: call.arguments,
+      ms: Math.round(ms * 10) / 10,
+      reason
+    })
+  }
+}
