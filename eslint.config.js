@@ -128,8 +128,8 @@ const MAY_IMPORT = {
   ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
-    'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/net', 'src/oauth/modes/broker', 'src/policy',
-    'src/provider', 'src/store', 'src/tokens', 'oauth4webapi'
+    'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/net', 'src/oauth/modes/broker',
+    'src/policy', 'src/provider', 'src/store', 'src/tokens', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts']
 }

@@ -11,7 +11,7 @@ export interface EndedCall {
     headers: Record<string, string | string[] | undefined>
     body: unknown
     principal: { issuer: string, subject: string, clientId: string | undefined } | undefined
-    isRecorded?: boolean
+    markRecorded? (): void
   }
   method: string
   name: string
@@ -26,7 +26,7 @@ export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
   return (call: EndedCall): void => {
     const { request, method, name, outcome, reason, ms } = call
     const { principal } = request
-    request.isRecorded = true
+    request.markRecorded?.()
     audit.record({
       event: method as AuditEntry['event'],
       outcome,

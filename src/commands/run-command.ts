@@ -30,6 +30,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => await import('./explain.ts')
   },
   {
+    name: 'audit',
+    summary: 'check that no line of an audit log was changed or removed',
+    load: async () => await import('./audit.ts')
+  },
+  {
     name: 'revoke',
     summary: 'end sign-ins and their access tokens, on every replica at once',
     load: async () => await import('./revoke.ts')
@@ -42,8 +47,9 @@ const COMMANDS: readonly CommandEntry[] = [
 ]
 
 const AFTER_HELP = `
-All but token and health read the settings that the server reads (OIDC_ISSUER, REDIS_URL, SEED_SECRET and so on), from
-the environment and from .env in the current folder; token reads BASE_URL and PORT, health reads HOST and PORT.
+All but token, health and audit read the settings that the server reads (OIDC_ISSUER, REDIS_URL, SEED_SECRET and so on),
+from the environment and from .env in the current folder; token reads BASE_URL and PORT, health HOST and PORT, audit
+AUDIT_CHAIN_KEY.
 
 Examples:
   $ seed check

@@ -26,7 +26,7 @@ export class FastifyMcpRequest implements McpRequest {
   get address (): string { return this.#request.ip }
   get log (): McpRequest['log'] { return this.#request.log }
 
-  set isRecorded (isRecorded: boolean) { this.#request.isRecorded = isRecorded }
+  markRecorded (): void { this.#request.isRecorded = true }
 
   get signal (): AbortSignal {
     this.#signal ??= disconnectSignal(this.#reply)

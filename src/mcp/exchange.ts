@@ -20,8 +20,8 @@ export interface McpRequest {
   log: RequestLog
   /** Aborts when the client disconnects. */
   signal: AbortSignal
-  /** Set once a call of this request was recorded, so that a failure of the request is not recorded as well. */
-  isRecorded?: boolean
+  /** Called once a call of this request was recorded, so that a failure of the request is not recorded as well. */
+  markRecorded? (): void
 }
 
 /** The end of a call of a tool, prompt or resource, for the audit log. */

@@ -56,7 +56,8 @@ t.test('the configuration at start is in the audit log, without its secrets', as
   const [record] = await next(1)
   t.ok(isRecord.Check(record))
   t.match(record, {
-    event: 'configuration', outcome: 'ok',
+    event: 'configuration',
+    outcome: 'ok',
     configuration: { baseUrl: seed.url, access: { groups: ['engineering'] }, oauth: { mode: 'broker' }, store: 'memory' }
   })
   t.notMatch(JSON.stringify(record), /s3cret|SEED_SECRET/)
