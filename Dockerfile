@@ -1,53 +1,75 @@
-# The image of Seed:
+# The image of Seed. The legacy builder, BuildKit and buildah all build it:
 #
 #   docker build -t seed-mcp-server:latest .
 #   docker run -d --name seed -p 127.0.0.1:3000:3000 --env-file .env seed-mcp-server:latest
+#   docker run --rm --env-file .env seed-mcp-server:latest doctor
 #
 # To add your own tools, prompts and resources: -v "$PWD/extensions:/extensions:ro" -e SEED_EXTENSIONS=/extensions
+# buildah and podman keep the health check with --format docker only. docs/deploy.md says how to pin the base image to
+# a digest and how to set the labels.
 #
-# The active LTS of Node.js. For reproducible builds, pin the tag to a digest (node:26-alpine@sha256:…).
+# The active LTS of Node.js.
 ARG NODE_IMAGE=node:26-alpine
 
-# Production packages. The bundle contains its own copies; extensions import from these.
-FROM ${NODE_IMAGE} AS deps
-WORKDIR /app
-COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev --ignore-scripts
-
-# Bundles the TypeScript sources into a few JavaScript files.
+# Bundles the TypeScript sources and the production packages into a few JavaScript files. `npm run check` checks types.
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci
-COPY tsconfig.json ./
+COPY deploy/image/build-packages.js ./deploy/image/
+RUN node deploy/image/build-packages.js && npm ci
 COPY dev/bundle.js ./dev/
 COPY plugins ./plugins
 COPY routes ./routes
 COPY src ./src
-RUN npm run build
+RUN node dev/bundle.js dist
+COPY deploy/image ./deploy/image
+COPY package.json LICENSE ./
+# Node.js refuses options that it does not know; this one, since 24.6, makes the heap fit the container's memory.
+RUN option=--max-old-space-size-percentage=60; \
+    node "$option" -e 0 2> /dev/null || option=; \
+    echo "$option" > node-options
+# As the user whom the container runs as: Node.js keeps a cache for each.
+USER 1000:1000
+RUN mkdir -m 755 /tmp/compile-cache && \
+    NODE_OPTIONS="$(cat node-options)" NODE_COMPILE_CACHE=/tmp/compile-cache node deploy/image/compile-cache.js
+USER 0:0
+# COPY --chmod would need BuildKit. root owns everything, and everyone may read it, whatever the umask of the checkout.
+RUN mv /tmp/compile-cache . && \
+    chown -R 0:0 compile-cache && \
+    chmod -R a=rX compile-cache dist package.json LICENSE node-options && \
+    chmod a=rx deploy/image/seed dist/src/cli.js
 
 FROM ${NODE_IMAGE} AS runtime
-LABEL org.opencontainers.image.title="seed-mcp-server" \
-      org.opencontainers.image.description="MCP server with OpenID Connect sign-in" \
-      org.opencontainers.image.licenses="MIT"
-# Running Seed needs Node.js only.
-RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx
+# Running Seed needs Node.js only. Base images before 26 have yarn and corepack too.
+RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
+    /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn*
+# The server writes nothing here, so the file system can be mounted read-only.
 WORKDIR /app
-# root owns everything and the server writes nothing, so the file system can be mounted read-only.
-COPY --from=deps /app/node_modules ./node_modules
-COPY --from=build --chmod=555 /app/dist ./dist
-# `docker exec seed seed revoke --subject …`
-RUN ln -s /app/dist/src/cli.js /usr/local/bin/seed
+COPY --from=build /app/compile-cache ./compile-cache
+COPY --from=build /app/dist ./dist
 # Seed reads the version that it reports from package.json.
-COPY --chmod=444 package.json LICENSE ./
+COPY --from=build /app/package.json /app/LICENSE /app/node-options ./
+COPY --from=build /app/deploy/image/seed /usr/local/bin/seed
 # HOST is the address inside the container; -p decides which addresses of the machine reach it.
 ENV NODE_ENV=production \
+    NODE_COMPILE_CACHE=/app/compile-cache \
     HOST=0.0.0.0
-# The base image's user `node`, as a number so that Kubernetes can verify runAsNonRoot.
+# The base image's user `node`, as a number so that Kubernetes can verify runAsNonRoot. Any other user works too.
 USER 1000:1000
 EXPOSE 3000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT || 3000) + '/health/live').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-# Start Node.js directly instead of npm, so that it receives SIGTERM.
-CMD ["node", "--enable-source-maps", "--disable-proto=delete", "dist/src/server.js"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["seed", "health"]
+ENTRYPOINT ["/usr/local/bin/seed"]
+CMD ["serve"]
+# What changes with each build comes last.
+ARG NODE_IMAGE
+ARG VERSION=0.1.3
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="seed-mcp-server" \
+      org.opencontainers.image.description="MCP server with OpenID Connect sign-in" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${NODE_IMAGE}"

@@ -19,6 +19,11 @@ export type { DevUser, Quirks, SigningKey, TokenOverrides } from './provider/qui
 export interface DevProviderOptions {
   /** Loopback only. */
   host?: string
+  /**
+   * Listens on all addresses, where `host` is how clients reach it all the same: for a container whose port is
+   * published on loopback.
+   */
+  allAddresses?: boolean
   /** 0 takes a free one. */
   port?: number
   clientId?: string
@@ -90,7 +95,7 @@ const USERS: DevUser[] = [
  * for a port that is taken.
  */
 export async function startDevProvider (options: DevProviderOptions = {}): Promise<DevProvider> {
-  const { host = '127.0.0.1', port = 0, log = () => {} } = options
+  const { host = '127.0.0.1', port = 0, allAddresses = false, log = () => {} } = options
   const hostname = LOOPBACK.get(host)
   if (hostname === undefined) {
     const hosts = [...LOOPBACK.keys()].join(', ')
@@ -106,7 +111,7 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   const requests = createRequestHandler(state, oidc, log)
 
   async function listen (port: number): Promise<void> {
-    server.listen(port, host)
+    server.listen(port, ...allAddresses ? [] : [host])
     await once(server, 'listening')
   }
 
