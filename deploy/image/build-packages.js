@@ -1,39 +1,42 @@
 import { readFile, writeFile } from 'node:fs/promises'
 
 /**
- * Leaves the production packages and those that `dev/bundle.js` needs in package.json and package-lock.json, so that
- * `npm ci` in the build stage of an image installs a tenth of what developers install, still at the locked versions.
- *
- *   node deploy/image/build-packages.js [more development packages]
+ * Takes what only developers need out of package.json and package-lock.json, so that `npm ci` in the build stage of an
+ * image installs a fifth of what they install, still at the locked versions.
  */
-const NEEDED = ['esbuild', ...process.argv.slice(2)]
+const UNNEEDED = [
+  '@modelcontextprotocol/client', '@modelcontextprotocol/sdk', '@types/node', 'dependency-cruiser', 'eslint',
+  'fast-check', 'neostandard', 'puppeteer-core', 'tap', 'typescript', 'typescript-native'
+]
 
 const manifest = JSON.parse(await readFile('package.json', 'utf8'))
 const lock = JSON.parse(await readFile('package-lock.json', 'utf8'))
 
 const devDependencies = Object.fromEntries(
-  Object.entries(manifest.devDependencies).filter(([name]) => NEEDED.includes(name))
+  Object.entries(manifest.devDependencies).filter(([name]) => !UNNEEDED.includes(name))
 )
-const kept = new Set(NEEDED.flatMap((name) => closure(`node_modules/${name}`)))
-const packages = Object.entries(lock.packages).filter(([path, { dev, devOptional }]) =>
-  (!dev && !devOptional) || kept.has(path))
+const needed = new Set([''])
+for (const name of Object.keys({ ...manifest.dependencies, ...devDependencies })) add(`node_modules/${name}`)
 
 await writeFile('package.json', JSON.stringify({ ...manifest, devDependencies }))
+const packages = { ...lock.packages, '': { ...lock.packages[''], devDependencies } }
 await writeFile('package-lock.json', JSON.stringify({
   ...lock,
-  packages: { ...Object.fromEntries(packages), '': { ...lock.packages[''], devDependencies } }
+  packages: Object.fromEntries(Object.entries(packages).filter(([path]) => needed.has(path)))
 }))
 
-/** Returns the path of a package in the lock file, and those of everything that it depends on. */
-function closure (path, seen = new Set()) {
-  if (seen.has(path)) return []
-  seen.add(path)
-  const { dependencies, optionalDependencies } = lock.packages[path]
-  const names = Object.keys({ ...dependencies, ...optionalDependencies })
-  return [path, ...names.flatMap((name) => closure(locate(name, path), seen))]
+/** Adds a package of the lock file, and everything that it depends on. */
+function add (path) {
+  // Packages for other platforms may be left out.
+  if (needed.has(path) || !Object.hasOwn(lock.packages, path)) return
+  needed.add(path)
+  const { dependencies, optionalDependencies, peerDependencies } = lock.packages[path]
+  for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) {
+    add(locate(name, path))
+  }
 }
 
-/** Returns the path of a package as Node resolves it from another. */
+/** Returns the path of a package as Node.js resolves it from another. */
 function locate (name, from) {
   const nested = `${from}/node_modules/${name}`
   if (Object.hasOwn(lock.packages, nested)) return nested

@@ -175,7 +175,9 @@ export function createEngine (options: EngineOptions): Engine {
     const response = await modern.post(request, fetchRequest, call)
     // 499: the SDK has abandoned the request. A client that still waits should try another replica.
     if (response.status !== 499 || request.signal.aborted) return response
-    return errorResponse(503, -32000, SHUTTING_DOWN, { 'retry-after': '1' })
+    const { id } = request.body as { id: unknown }
+    const error = { code: -32000, message: SHUTTING_DOWN }
+    return jsonResponse(503, { jsonrpc: '2.0', id, error }, { 'retry-after': '1' })
   }
 
   return {

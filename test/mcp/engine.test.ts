@@ -346,7 +346,11 @@ for (const era of ERAS) {
     t.ok(signal.aborted)
     t.match(
       await answer,
-      { status: 503, headers: { 'retry-after': '1' }, body: { jsonrpc: '2.0', error: { message: /shutting down/ } } }
+      {
+        status: 503,
+        headers: { 'retry-after': '1' },
+        body: { jsonrpc: '2.0', id: 1, error: { message: /shutting down/ } }
+      }
     )
   })
 

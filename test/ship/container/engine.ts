@@ -120,6 +120,8 @@ export async function createEngine (): Promise<Engine> {
     async start (network) {
       await stopDaemon()
       log = ''
+      // A process of the next namespace may have the number of one that was killed.
+      await rm(join(folder, 'docker.pid'), { force: true })
       const isOwn = network === 'own'
       const withoutNetworks = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false',
         '--ip-masq=false']

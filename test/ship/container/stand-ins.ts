@@ -44,7 +44,7 @@ export async function importNode (engine: Engine): Promise<void> {
 /** Gives the engine `redis:8-alpine` and `redis:alpine`. */
 export async function importRedis (engine: Engine): Promise<void> {
   const root = join(engine.folder, 'redis-root')
-  const binaries = ['redis-server', 'redis-cli'].map((name) => locate(name)!)
+  const binaries = ['redis-server', 'redis-cli', 'setpriv'].map((name) => locate(name)!)
   await createRoot(root, binaries, { name: 'redis', uid: 999, gid: 1000 })
   for (const path of binaries) await cp(path, join(root, 'usr/local/bin', basename(path)), { dereference: true })
   await mkdir(join(root, 'data'))
@@ -55,7 +55,10 @@ export async function importRedis (engine: Engine): Promise<void> {
     `#!/bin/sh
 set -e
 case "$1" in -*|"") set -- redis-server "$@" ;; esac
-if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then chown -R redis . && exec setuidgid redis "$@"; fi
+if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then
+  chown -R redis .
+  exec setpriv --reuid=redis --regid=1000 --clear-groups "$@"
+fi
 exec "$@"
 `,
     { mode: 0o755 }
