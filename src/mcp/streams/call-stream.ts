@@ -5,7 +5,7 @@ import { randomId } from '../../crypto/hash.ts'
 import { ToolError } from '../../define/tool.ts'
 import { keys } from '../../store/keys.ts'
 import type { Cluster } from '../cluster/cluster.ts'
-import { errorResponse, streamResponse } from '../exchange.ts'
+import { streamResponse } from '../exchange.ts'
 import type { EventStream, McpResponse } from '../exchange.ts'
 import { hasEmptyEvents } from '../revisions.ts'
 import type { Session } from '../sessions/session.ts'
@@ -126,11 +126,13 @@ export class CallStream {
 
   /** Answers every open request with an error, or with 503 when nothing was sent yet: the client may send it again. */
   fail (message: string): void {
-    if (this.#opening === undefined) this.#setAnswer(errorResponse(503, -32000, message, { 'retry-after': '1' }))
     for (const id of [...this.#unanswered]) {
       this.#responses.push(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message } }))
       this.#settleRequest(id)
     }
+    if (this.#opening !== undefined) return
+    const { headers, body } = this.#toJson()
+    this.#setAnswer({ status: 503, headers: { ...headers, 'retry-after': '1' }, body })
   }
 
   /** Leaves the connection to the replica where the client has resumed the stream: this one or another. */
