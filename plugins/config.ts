@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/config.ts'
-import { inspectConfig, loadConfig } from '../src/config/load.ts'
+import { findComposeVariables, inspectConfig, loadConfig } from '../src/config/load.ts'
 import type { ConfigInspection, Environment } from '../src/config/load.ts'
 import { EnvSchema } from '../src/config/schema.ts'
 import type { Env } from '../src/config/schema.ts'
@@ -31,6 +31,7 @@ async function config (app: FastifyInstance, { environment, dotenvPath = false }
   const settings = await loadConfig(environment, dotenvPath, async (variables) => await coerce(app, variables))
   app.decorate('config', settings)
   app.log.level = settings.logLevel
+  for (const { message } of findComposeVariables(environment, dotenvPath)) app.log.warn(message)
   const { https, http, none: noProxy } = settings.proxy
   await useProxy(settings.proxy)
   if (https === undefined && http === undefined) return
@@ -64,6 +65,7 @@ export async function readConfigInspection (
     const coerceHere = async (variables: Record<string, string>): Promise<Env> => await coerce(scope, variables)
     outcome.inspection = await inspectConfig(environment, dotenvPath, coerceHere)
   })
+  await useProxy(outcome.inspection!.config.proxy)
   return outcome.inspection!
 }
 

@@ -1,6 +1,8 @@
 import * as oauth from 'oauth4webapi'
 import { isLoopbackHost } from '../net/addresses.ts'
 import type { FetchError } from '../net/fetch.ts'
+import { useProxy } from '../net/proxy.ts'
+import type { ProxySettings } from '../net/proxy.ts'
 import { fetchWithinLimits } from '../provider/provider-request.ts'
 import { UsageError, defineCommand, parseSeconds } from './command.ts'
 import { listenForCallback } from './loopback-callback.ts'
@@ -29,7 +31,9 @@ export const command = defineCommand({
     .option('--json', 'print the whole answer of the token endpoint, with a refresh token if there is one', false),
 
   async run ({ redirectUri, ...options }, { readSettings, print, printError }, url) {
-    const endpoint = endpointOf(url ?? baseUrlOf(readSettings()))
+    const settings = readSettings()
+    await useProxy(proxyOf(settings))
+    const endpoint = endpointOf(url ?? baseUrlOf(settings))
     const redirect = parseRedirectUri(redirectUri)
     const server = await discoverServer(endpoint)
     const callback = await listenForCallback(redirect)
@@ -54,6 +58,16 @@ interface TokenOptions {
   clientId?: string | undefined
   timeout: number
   json: boolean
+}
+
+/** @throws UsageError */
+function proxyOf (settings: ReadonlyMap<string, string>): ProxySettings {
+  const find = (name: string): string | undefined => settings.get(name) ?? settings.get(name.toLowerCase())
+  for (const name of ['HTTPS_PROXY', 'HTTP_PROXY']) {
+    const value = find(name)
+    if (value !== undefined) toUrl(name, value)
+  }
+  return { https: find('HTTPS_PROXY'), http: find('HTTP_PROXY'), none: find('NO_PROXY') }
 }
 
 function baseUrlOf (settings: ReadonlyMap<string, string>): string {

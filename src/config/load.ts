@@ -36,6 +36,8 @@ export interface ConfigInspection {
   /** Without the settings that have a problem. */
   config: Config
   problems: readonly Problem[]
+  /** What works here, and may not elsewhere. */
+  warnings: readonly Problem[]
   /** The values that must not be printed. */
   secrets: readonly string[]
 }
@@ -51,10 +53,11 @@ export async function inspectConfig (
   const reported = new Set([...unreadable, ...invalid].map(({ setting }) => setting))
   const problems = [...unreadable, ...invalid, ...validate(env).filter(({ setting }) => !reported.has(setting))]
   const secrets = SECRET_SETTINGS.map((setting) => given[setting]).filter((value) => value !== undefined)
-  if (problems.length === 0) return { config: toConfig(env), problems, secrets }
+  const warnings = findComposeVariables(environment, dotenvPath)
+  if (problems.length === 0) return { config: toConfig(env), problems, warnings, secrets }
   const broken = new Set<string>(problems.map(({ setting }) => setting))
   const sound = Object.entries(given).filter(([name]) => !broken.has(name))
-  return { config: toConfig(await coerce(Object.fromEntries(sound))), problems, secrets }
+  return { config: toConfig(await coerce(Object.fromEntries(sound))), problems, warnings, secrets }
 }
 
 /** The variables that are set, with those that NAME_FILE gives. */
@@ -113,6 +116,21 @@ function checkDotenv (environment: Environment, path: string | false): Problem[]
     setting,
     message: `${setting} in ${path} contains a #, at which Node.js ends the value and Docker does not: ` +
       'choose a value without it, or put it into a file (NAME_FILE)'
+  }))
+}
+
+/**
+ * Finds values in the file that Docker Compose changes and Node.js does not: it takes `$word` and `${word}` for
+ * variables, and `$$` for `$`, unless the value is in single quotes.
+ */
+export function findComposeVariables (environment: Environment, path: string | false): Problem[] {
+  if (path === false || !existsSync(path)) return []
+  const changed = new Set([...readFileSync(path, 'utf8').matchAll(/^\s*([A-Z_]+)[ \t]*=(?![ \t]*').*\$[\w{$]/gm)]
+    .map(([, name]) => name))
+  return SETTINGS.filter((setting) => changed.has(setting) && (environment[setting] ?? '') === '').map((setting) => ({
+    setting,
+    message: `${setting} in ${path} contains a $, which Docker Compose takes for a variable: with Compose the value ` +
+      'would be another one than here. Choose a value without it, or put it into a file (NAME_FILE)'
   }))
 }
 

@@ -22,7 +22,8 @@ const NATIVE_REDIRECT_URI = 'http://localhost:53217/callback'
 
 /**
  * Sends an authorization request with `prompt=none`, as a browser would: an error at the redirect URI shows that the
- * client and the redirect URI are right, a page that one of them is not.
+ * client and the redirect URI are right, a refusal (4xx) that one of them is not. A page with status 200 may be that of
+ * the sign-in: some providers show it whatever was asked.
  */
 export async function checkAuthorization (config: Config, metadata: ProviderMetadata): Promise<Finding[]> {
   const { oidc, oauth: { mode }, baseUrl } = config
@@ -41,6 +42,10 @@ export async function checkAuthorization (config: Config, metadata: ProviderMeta
   const pushed = await push(config, metadata, url)
   if (pushed instanceof Error) return [readPushError(config, metadata, { error: pushed, redirectUri, about })]
   const { status, location } = await navigate(pushed)
+  if (status < 300 || status >= 500) {
+    return [about.unknown(`${status} and a page`, 'The provider shows a page of its own first, or fails on ' +
+      'prompt=none, so whether it knows client and redirect URI is not known')]
+  }
   if (location === undefined || status >= 400) {
     return [refusedRedirectUri(config, redirectUri, about, `${status} and no redirect`)]
   }

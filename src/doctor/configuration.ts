@@ -3,13 +3,16 @@ import type { ConfigInspection } from '../config/load.ts'
 import { question } from './finding.ts'
 import type { Finding } from './finding.ts'
 
-/** Every problem of the settings, as the server would report them. */
-export function checkConfiguration ({ problems }: ConfigInspection): Finding[] {
+/** Every problem and warning about the settings, as the server would report them. */
+export function checkConfiguration ({ problems, warnings }: ConfigInspection): Finding[] {
+  const doubtful = warnings.map(({ setting, message }) =>
+    question(`configuration.${setting}`, setting).warning('readers differ', message, { setting }))
   if (problems.length === 0) {
-    return [question('configuration.settings', 'all settings').ok('no problem', 'The settings are valid')]
+    return [question('configuration.settings', 'all settings').ok('no problem', 'The settings are valid'), ...doubtful]
   }
-  return problems.map(({ setting, message }) =>
+  const errors = problems.map(({ setting, message }) =>
     question(`configuration.${setting}`, setting).error('not usable', message, { setting }))
+  return [...errors, ...doubtful]
 }
 
 /** Judges the rules for who may sign in. */

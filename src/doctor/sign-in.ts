@@ -12,9 +12,10 @@ import { createTokenClient } from '../provider/token-client.ts'
 import type { TokenClient } from '../provider/token-client.ts'
 import type { UpstreamTokens } from '../provider/token-response.ts'
 import { checkAccess } from '../tokens/access-rules.ts'
+import { createVerifier } from '../tokens/access-token-verifier.ts'
 import { claimAt, readGroups } from '../tokens/principal.ts'
 import { question } from './finding.ts'
-import type { Finding } from './finding.ts'
+import type { Finding, Question } from './finding.ts'
 import { madeUp } from './token-endpoint.ts'
 
 export interface SignInResult {
@@ -58,8 +59,9 @@ export function createSignIn (config: Config, metadata: ProviderMetadata, redire
         })
         const findings = [
           about.ok('tokens', 'The provider gave tokens for the code'),
-          ...await judgeIdentity(config, metadata, { client, tokens, nonce }),
-          judgeAccessToken(config, tokens),
+          ...config.oauth.mode === 'proxy'
+            ? await judgeAccessToken(config, metadata, tokens)
+            : [...await judgeIdentity(config, metadata, { client, tokens, nonce }), describeAccessToken(tokens)],
           ...await judgeRefresh(client, tokens)
         ]
         const { accessToken, refreshToken = '', idToken = '' } = tokens
@@ -83,7 +85,7 @@ interface SignedIn {
   nonce: string
 }
 
-/** The ID token, userinfo, groups and access rules. */
+/** The ID token, userinfo, groups and access rules, as broker mode reads them. */
 async function judgeIdentity (
   config: Config, { jwksUri }: ProviderMetadata, { client, tokens, nonce }: SignedIn
 ): Promise<Finding[]> {
@@ -152,23 +154,46 @@ function judgeAccess ({ access, oidc }: Config, claims: Record<string, unknown>)
   }
 }
 
-/** In proxy mode the provider's access token is what clients send to /mcp. */
-function judgeAccessToken ({ oauth: { mode }, oidc: { audience } }: Config, { accessToken }: UpstreamTokens): Finding {
+/** In broker mode only Seed sees the provider's access token. */
+function describeAccessToken ({ accessToken }: UpstreamTokens): Finding {
+  return question('sign-in.access-token', 'the token response').ok(
+    decode(accessToken) === undefined ? 'opaque' : 'a JWT', 'Seed keeps the access token to itself in broker mode')
+}
+
+/**
+ * In proxy mode clients send the provider's access token to /mcp: it is verified as the server does, and its claims
+ * alone say who the person is.
+ */
+async function judgeAccessToken (
+  config: Config, { jwksUri }: ProviderMetadata, { accessToken }: UpstreamTokens
+): Promise<Finding[]> {
+  const { oidc, token } = config
   const about = question('sign-in.access-token', 'the token response')
   const claims = decode(accessToken)
-  if (mode === 'broker') {
-    return about.ok(claims === undefined ? 'opaque' : 'a JWT', 'Seed keeps the access token to itself in broker mode')
-  }
   if (claims === undefined) {
-    return about.error('an opaque access token', 'Proxy mode needs JWTs: use broker mode, or configure an API at the ' +
-      'provider and name it in OIDC_RESOURCE', { setting: 'OAUTH_MODE', value: 'broker' })
+    return [about.error('an opaque access token', 'Proxy mode needs JWTs: use broker mode, or configure an API at ' +
+      'the provider and name it in OIDC_RESOURCE', { setting: 'OAUTH_MODE', value: 'broker' })]
   }
   const audiences = [claims.aud ?? []].flat()
-  if (!audiences.includes(audience)) {
-    const meaning = `OIDC_AUDIENCE is "${audience}", so every token is refused`
-    return about.error(`aud is ${JSON.stringify(claims.aud)}`, meaning,
-      { setting: 'OIDC_AUDIENCE', value: audiences[0] })
+  if (!audiences.includes(oidc.audience)) {
+    const meaning = `OIDC_AUDIENCE is "${oidc.audience}", so every token is refused`
+    return [about.error(`aud is ${JSON.stringify(claims.aud)}`, meaning,
+      { setting: 'OIDC_AUDIENCE', value: audiences[0] })]
   }
+  try {
+    const { getKey } = createKeySet(await fetchJson(jwksUri))
+    const { preset: { accessTokenClaims, groupPaths } } = oidc
+    const verifier = createVerifier({ ...oidc, ...token, accessTokenClaims, groupPaths, getKey })
+    const { claims: verified } = await verifier.verify(accessToken)
+    return [describeSid(verified, about), judgeGroups(config, verified), judgeAccess(config, verified)]
+  } catch (err) {
+    const reason = reasonOf(err)
+    const [setting] = /OIDC_ALGORITHMS|TOKEN_MAX_LIFETIME_SECONDS/.exec(reason) ?? []
+    return [about.error(reason, 'Every such token is refused, so nobody can sign in in proxy mode', { setting })]
+  }
+}
+
+function describeSid (claims: Readonly<Record<string, unknown>>, about: Question): Finding {
   return claims['sid'] === undefined
     ? about.ok('a JWT without sid', 'The access token is for this server. It has no sid: a back-channel logout must ' +
       'name the subject to end it')

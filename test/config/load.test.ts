@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { findComposeVariables } from '../../src/config/load.ts'
 import { ConfigError } from '../../src/config/problem.ts'
 import { EnvSchema, SECRET_SETTINGS } from '../../src/config/schema.ts'
 import { GOOD, PEM, SECRET, loadConfig, problemsOf } from '../support/config.ts'
@@ -181,4 +182,18 @@ t.test('a # in .env at which Node.js would cut the value, and Docker not, is ref
   }
   const path = join(t.testdir({ env: '#OIDC_CLIENT_SECRET=a#b\nACCESS_CONTACT="a#b"\n# A=b#c\n' }), 'env')
   t.match(await loadConfig(GOOD, path), { access: { contact: 'a#b' } })
+})
+
+t.test('a $ in .env, which Compose takes for a variable, is a warning with the reason', async (t) => {
+  const find = (line: string, environment = {}) =>
+    findComposeVariables(environment, join(t.testdir({ env: `${line}\n` }), 'env'))
+  // eslint-disable-next-line no-template-curly-in-string -- this is what Compose replaces
+  for (const value of ['pa${w}x', 'pa$word', 'a$$b', '"pa$word"', ' pa$w']) {
+    t.match(find(`OIDC_CLIENT_SECRET=${value}`), [{ setting: 'OIDC_CLIENT_SECRET', message: /contains a \$.*NAME_FILE/ }])
+  }
+  for (const value of ["'pa$word'", 'pa$', 'a$-b', 'plain']) t.same(find(`OIDC_CLIENT_SECRET=${value}`), [], value)
+  t.same(find('OTHER=pa$word'), [], 'no setting of Seed')
+  t.same(find('OIDC_CLIENT_SECRET=pa$word', { OIDC_CLIENT_SECRET: 'x' }), [], 'the environment takes precedence')
+  t.same(findComposeVariables({}, false), [])
+  t.same(findComposeVariables({}, join(folder, 'no-such.env')), [])
 })

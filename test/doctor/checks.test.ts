@@ -2,10 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
 import { Type } from 'typebox'
-import { readConfig } from '../../plugins/config.ts'
+import { readConfig, readConfigInspection } from '../../plugins/config.ts'
 import { startDevProvider } from '../../dev/provider.ts'
+import { checkConfiguration } from '../../src/doctor/configuration.ts'
 import { checkClock } from '../../src/doctor/clock.ts'
 import { checkMetadataDocuments } from '../../src/doctor/network.ts'
 import { createReport, exitCodeOf, printReport } from '../../src/doctor/report.ts'
@@ -19,6 +21,16 @@ t.test('a check that hangs or fails is a finding', async (t) => {
   t.match(await within('a.b', async () => await delay(60_000, [], { ref: false }), 10),
     [{ check: 'a.b', severity: 'unknown', answered: 'nothing within 10 ms' }])
   t.match(await within('a.b', async () => { throw new Error('broken') }), [{ severity: 'unknown', answered: 'broken' }])
+})
+
+t.test('a setting in .env that Docker Compose would change is a warning', async (t) => {
+  const path = join(t.testdir({ env: 'ACCESS_CONTACT=it$help\n' }), 'env')
+  const inspection = await readConfigInspection({ environment: ENVIRONMENT, dotenvPath: path })
+  t.match(checkConfiguration(inspection), [
+    { severity: 'ok' }, { severity: 'warning', setting: 'ACCESS_CONTACT', meaning: /Docker Compose/ }
+  ])
+  const broken = await readConfigInspection({ environment: { ...ENVIRONMENT, PORT: 'x' }, dotenvPath: path })
+  t.match(checkConfiguration(broken), [{ severity: 'error', setting: 'PORT' }, { severity: 'warning' }])
 })
 
 t.test('clocks that differ are found by the Date header', async (t) => {

@@ -53,6 +53,9 @@ async function diagnose (t: Test, { provider: options, change, env = {} }: Case 
 const confidential = (suffix = 'confidential', others: Record<string, string> = {}) => ({ clientId }: DevProvider) =>
   ({ OIDC_CLIENT_ID: `${clientId}-${suffix}`, OIDC_CLIENT_SECRET: 'dev-secret', ...others })
 
+/** The redirect URI with which the doctor asks in proxy mode. */
+const NATIVE_REDIRECT_URI = 'http://localhost:53217/callback'
+
 const DISCOVERY = '/.well-known/openid-configuration'
 
 /** Changes members of the discovery document; undefined leaves one out. */
@@ -143,6 +146,18 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
       'provider.discovery', { severity: 'error', setting: 'OIDC_ISSUER', value: /^http.*\/other$/ }],
     ['a document that is elsewhere', { change: (provider) => { provider.setFault(DISCOVERY, 'redirect') } },
       'provider.discovery', { severity: 'error', setting: 'OIDC_DISCOVERY_URL', value: /\/redirected$/ }],
+    ['a document with a slash more at its URL', { provider: { quirks: { discoveryWithSlash: true } } },
+      'provider.discovery', { severity: 'ok' }],
+    ['a secret that the provider does not decode', {
+      provider: { clientSecret: "a-b_c.d~e*f!'()", quirks: { undecodedBasic: true } },
+      env: confidential('confidential', { OIDC_CLIENT_SECRET: "a-b_c.d~e*f!'()" })
+    }, 'provider.client-authentication', { severity: 'ok' }],
+    ['an iss that is sent and not promised, in proxy mode', {
+      provider: { quirks: { unpromisedIss: true }, fixedRedirectUris: [NATIVE_REDIRECT_URI] },
+      env: ({ clientId }) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId })
+    }, 'provider.iss-in-answers', { severity: 'warning', setting: 'OAUTH_MODE', value: 'broker' }],
+    ['keys that cannot be fetched', { change: (provider) => { provider.setFault('/jwks', 500) } },
+      'provider.signing-keys', { severity: 'error', answered: /500/ }],
     ['no document', { change: (provider) => { provider.setFault(DISCOVERY, 404) } },
       'provider.discovery', { severity: 'error', setting: 'OIDC_ISSUER', answered: /404/ }],
     ['a provider that is away', { change: async (provider) => { await provider.stop() } },
@@ -360,11 +375,12 @@ async function startServer (
 
 /** A provider whose authorization endpoint redirects to where the test says. */
 async function authorizationOf (
-  t: Test, redirect: (query: URLSearchParams, issuer: string) => string, env: Record<string, string> = {}
+  t: Test, redirect: ((query: URLSearchParams, issuer: string) => string) | undefined, env: Record<string, string> = {}
 ): Promise<Diagnosis> {
   const issuer = await startServer(t, ({ url }, response) => {
     const { pathname, searchParams } = new URL(url!, 'http://localhost')
-    if (pathname === '/authorize') return response.writeHead(302, { location: redirect(searchParams, issuer) }).end()
+    if (pathname === '/authorize' && redirect === undefined) return response.writeHead(200).end('<form>')
+    if (pathname === '/authorize') return response.writeHead(302, { location: redirect!(searchParams, issuer) }).end()
     if (pathname !== DISCOVERY) return response.writeHead(400).end()
     return response.end(JSON.stringify({
       issuer,
@@ -386,6 +402,7 @@ t.test('what the answer to an authorization request means', async (t) => {
     ['PAR required', callbackWith({
       error: 'invalid_request', error_description: 'Pushed Authorization Request must be used'
     }), { severity: 'error', meaning: /RFC 9126/ }],
+    ['a page in place of an answer', undefined, { severity: 'unknown', answered: '200 and a page' }],
     ['no code flow', callbackWith({ error: 'unauthorized_client' }), { severity: 'error', meaning: /code flow/ }],
     ['a scope of all that are listed', callbackWith({ error: 'invalid_scope' }),
       { severity: 'error', setting: 'OIDC_SCOPES', value: undefined }],

@@ -14,7 +14,7 @@ import { runCommand } from '../support/run-command.ts'
 interface Options {
   provider?: DevProviderOptions
   change?: (provider: DevProvider) => void
-  env?: (provider: DevProvider) => Record<string, string>
+  env?: (provider: DevProvider) => Record<string, string> | Promise<Record<string, string>>
   args?: string[]
   login?: string
   /** In place of the sign-in: the parameters of the answer at the redirect URI. */
@@ -35,7 +35,7 @@ async function signIn (t: Test, {
     CIMD_ENABLED: 'false',
     OIDC_ISSUER: provider.issuer,
     OIDC_CLIENT_ID: provider.clientId,
-    ...env(provider)
+    ...await env(provider)
   }, (shown) => {
     const address = /^http\S+$/m.exec(shown)?.[0]
     if (address === undefined || args.length > 0) return
@@ -72,6 +72,13 @@ t.test('a sign-in at a sound provider has nothing against it, and no token is pr
 const answerWith = (json: Record<string, string>) => (provider: DevProvider): void => {
   provider.setFault('/token', { status: 200, json })
 }
+
+/** Settings of proxy mode, at a provider whose access tokens have these claims. */
+const proxyToken = (claims: Record<string, unknown>, more: Record<string, string> = {}) =>
+  async (provider: DevProvider): Promise<Record<string, string>> => {
+    answerWith({ access_token: await provider.mint(claims) })(provider)
+    return { OAUTH_MODE: 'proxy', OIDC_AUDIENCE: provider.clientId, ...more }
+  }
 
 t.test('what only a sign-in shows is found, and the setting is named', async (t) => {
   const noRefresh = await startTokenEndpoint(t)
@@ -126,10 +133,24 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
         OIDC_CLIENT_SECRET: 'dev-secret'
       })
     }, 'refresh-token', { severity: 'ok', answered: 'no other one' }],
-    ['a token with sid in proxy mode', {
-      change: answerWith({ access_token: `x.${btoa(JSON.stringify({ aud: 'seed-dev', sid: '1' }))}.x` }),
-      env: () => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: 'seed-dev' })
-    }, 'access-token', { severity: 'ok', answered: 'a JWT' }],
+    ['a token with sid in proxy mode', { env: proxyToken({ sid: '1' }) }, 'access-token',
+      { severity: 'ok', answered: 'a JWT' }],
+    ['a token that lives too long in proxy mode', {
+      env: proxyToken({ exp: Math.floor(Date.now() / 1_000) + 200_000 })
+    }, 'access-token', { severity: 'error', setting: 'TOKEN_MAX_LIFETIME_SECONDS' }],
+    ['a token of another issuer in proxy mode', { env: proxyToken({ iss: 'https://other.example' }) }, 'access-token',
+      { severity: 'error', answered: /iss is "https:\/\/other.example"/, setting: undefined }],
+    ['a token with another algorithm in proxy mode', { env: proxyToken({}, { OIDC_ALGORITHMS: 'RS256' }) },
+      'access-token', { severity: 'error', setting: 'OIDC_ALGORITHMS' }],
+    ['groups of the access token in proxy mode, whatever the ID token says', {
+      env: proxyToken({ groups: ['admins'] }, { ACCESS_GROUPS: 'engineering' })
+    }, 'groups', { severity: 'ok', answered: 'admins' }],
+    ['a person whose access token has not the group', {
+      env: proxyToken({ groups: ['admins'] }, { ACCESS_GROUPS: 'engineering' })
+    }, 'access', { severity: 'warning' }],
+    ['an ID token, which proxy mode does not read', {
+      env: ({ clientId }: DevProvider) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId })
+    }, 'id-token', undefined],
     ['a refresh token that cannot be used', { env: () => ({ OAUTH_TOKEN_URL: noRefresh }) }, 'refresh-token',
       { severity: 'error', answered: /invalid_grant/ }],
     ['userinfo that fails', { change: (provider: DevProvider) => { provider.setFault('/me', 500) } }, 'userinfo',
@@ -159,8 +180,10 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
     ['a token without sid in proxy mode', {
       env: ({ clientId }: DevProvider) => ({ OAUTH_MODE: 'proxy', OIDC_AUDIENCE: clientId })
     }, 'access-token', { severity: 'ok', answered: 'a JWT without sid' }]
-  ] as Array<[string, Options, string, Partial<Record<keyof Finding, unknown>>]>) {
-    t.match((await signIn(t, options)).find(check), expected, what)
+  ] as Array<[string, Options, string, Partial<Record<keyof Finding, unknown>> | undefined]>) {
+    const finding = (await signIn(t, options)).find(check)
+    if (expected === undefined) t.equal(finding, undefined, what)
+    else t.match(finding, expected, what)
   }
 })
 

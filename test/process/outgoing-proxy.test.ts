@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { COMPILED_SERVER, SERVER, emptyFolder, startProcess } from '../support/process.ts'
+import { COMPILED_CLI, COMPILED_SERVER, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { privatelySigned } from '../support/tls.ts'
@@ -78,6 +78,35 @@ for (const [name, server] of [['HTTPS_PROXY', COMPILED_SERVER], ['https_proxy', 
     await stop(seed)
   })
 }
+
+t.test('commands go through the proxy as the server does', async (t) => {
+  const { seen, ca, address } = await startProxy(t)
+  const env = { HTTPS_PROXY: `http://${address}`, NODE_EXTRA_CA_CERTS: ca, CIMD_ENABLED: 'false' }
+  const token = startProcess(t, [COMPILED_CLI, 'token', `${ISSUER}/mcp`], env, await emptyFolder(t))
+  t.match(await token.ended, { code: 1 })
+  t.same(seen.splice(0).map(({ target }) => target), ['idp.corp.example:443'])
+  t.notMatch(await token.output(), /cannot be reached/)
+
+  const settings = { ...env, OIDC_ISSUER: ISSUER, OIDC_AUDIENCE: 'seed', BASE_URL: 'http://127.0.0.1:9' }
+  const doctor = startProcess(t, [COMPILED_CLI, 'doctor'], settings, await emptyFolder(t))
+  await doctor.ended
+  t.match(await doctor.output(), /discovery: The provider is https:\/\/idp\.corp\.example/)
+  t.ok(seen.length >= 2)
+
+  const wrong = startProcess(t, [COMPILED_CLI, 'token'], { https_proxy: 'nonsense' }, await emptyFolder(t))
+  await wrong.ended
+  t.match(await wrong.output(), /HTTPS_PROXY must be an absolute URL/)
+})
+
+t.test('a $ in .env is a warning at start, as Docker Compose would replace it', async (t) => {
+  const folder = await emptyFolder(t)
+  await writeDotenv(folder, 'ACCESS_CONTACT=it$help\n')
+  const port = String(await freePort())
+  const seed = startProcess(t, [COMPILED_SERVER], { HOST: '127.0.0.1', PORT: port, AUTH_REQUIRED: 'false' }, folder)
+  await seed.printed(/ACCESS_CONTACT in \.env contains a \$/)
+  await seed.printed(/Seed is ready/)
+  await stop(seed)
+})
 
 t.test('hosts of NO_PROXY and this machine are reached without the proxy', async (t) => {
   const { seen, address } = await startProxy(t)

@@ -9,6 +9,7 @@ import { modernRequest, postMcp } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 import { check, equal, nextSecond } from './checks.ts'
 import type { RealClient } from './client.ts'
+import { DOCTOR_ROW, expectSoundDiagnosis } from './doctor.ts'
 import { ROWS } from './provider.ts'
 import type { Configuration, Row, RunningProvider, SeedUnderTest, SignedIn } from './provider.ts'
 
@@ -47,6 +48,7 @@ export async function runScenario (t: Test, options: ScenarioOptions): Promise<C
     if (outcome.works !== undefined) t.ok(outcome.works, row, outcome)
   }
 
+  await run(DOCTOR_ROW, async () => { await expectSoundDiagnosis(t, settingsOf(options)) })
   for (const client of clients) {
     await run(client.name, async () => {
       const connected = await client.connect({
@@ -89,8 +91,8 @@ async function attempt (step: () => Promise<void>): Promise<Outcome> {
   }
 }
 
-async function startSeed (t: Test, { provider, configuration, seedUrl }: ScenarioOptions): Promise<TestProcess> {
-  const server = startProcess(t, ['--enable-source-maps', SERVER], {
+function settingsOf ({ provider, configuration, seedUrl }: ScenarioOptions): Record<string, string> {
+  return {
     PORT: new URL(seedUrl).port,
     HOST: '127.0.0.1',
     BASE_URL: seedUrl,
@@ -106,7 +108,12 @@ async function startSeed (t: Test, { provider, configuration, seedUrl }: Scenari
     ...(provider.person.group !== undefined && { ACCESS_GROUPS: provider.person.group }),
     ...(configuration.extensions !== undefined && { SEED_EXTENSIONS: configuration.extensions }),
     ...configuration.env
-  }, await emptyFolder(t))
+  }
+}
+
+async function startSeed (t: Test, options: ScenarioOptions): Promise<TestProcess> {
+  const { seedUrl } = options
+  const server = startProcess(t, ['--enable-source-maps', SERVER], settingsOf(options), await emptyFolder(t))
   await server.printed(/Seed is ready/)
   await until(async () => await isProviderKnown(seedUrl), 'Seed knows the provider')
   return server
