@@ -133,5 +133,7 @@ export const ISS_LIMITS: Partial<Record<Row, string>> = {
   'SDK v2, 2026-07-28': ISS_LIMIT,
   'Python SDK, 2025-11-25': ISS_LIMIT,
   'Python SDK, 2026-07-28': ISS_LIMIT,
-  FastMCP: ISS_LIMIT
+  FastMCP: ISS_LIMIT,
+  'Go SDK, 2025-11-25': ISS_LIMIT,
+  'Go SDK, 2026-07-28': ISS_LIMIT
 }

@@ -9,6 +9,7 @@ import { BETTER_AUTH } from './better-auth.ts'
 import type { RealClient } from './client.ts'
 import { DJANGO } from './django.ts'
 import { GLEWLWYD } from './glewlwyd.ts'
+import { GO_CLIENTS } from './go-client.ts'
 import { KEYCLOAK } from './keycloak.ts'
 import { LEMONLDAP } from './lemonldap.ts'
 import { renderProvider, writeSection } from './matrix.ts'
@@ -29,7 +30,7 @@ const PROVIDERS: Provider[] = [
   STRICT_OIDC_PROVIDER,
   DJANGO
 ]
-const CLIENTS: RealClient[] = [...SDK_CLIENTS, ...PYTHON_CLIENTS]
+const CLIENTS: RealClient[] = [...SDK_CLIENTS, ...PYTHON_CLIENTS, ...GO_CLIENTS]
 
 const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')
 const names = (process.env['SEED_PROVIDERS'] ?? '').split(' ').filter((name) => name !== '')

@@ -19,6 +19,7 @@ export type Column = Map<Row, Outcome>
 
 /** No single step of the scenario takes this long on a loaded machine. */
 const STEP_LIMIT_MS = 180_000
+const CLIENTS_AT_ONCE = 4
 /** The provider has the clock of this machine, but rounds as it likes. */
 const CLOCK_SKEW_SECONDS = 1
 
@@ -33,47 +34,67 @@ interface ScenarioOptions {
 
 /** Takes Seed with one configuration, at a running provider, through every row of the matrix. */
 export async function runScenario (t: Test, options: ScenarioOptions): Promise<Column> {
-  const { provider, configuration, clients, cache, seedUrl } = options
+  const { provider, configuration, clients } = options
   const column: Column = new Map()
   const server = await startSeed(t, options)
   const seed = createSeedUnderTest(options, server.output)
   const scenario = new Scenario(provider, seed)
 
-  async function run (row: Row, step: (() => Promise<void>) | undefined): Promise<void> {
+  async function outcomeOf (row: Row, step: (() => Promise<void>) | undefined): Promise<Outcome> {
     const limit = configuration.limits?.[row]
-    const outcome: Outcome = limit !== undefined || step === undefined
-      ? { works: undefined, reason: limit ?? 'the provider has no such interface' }
-      : await attempt(step)
+    if (limit !== undefined || step === undefined) {
+      return { works: undefined, reason: limit ?? 'the provider has no such interface' }
+    }
+    return await attempt(step)
+  }
+
+  function record (row: Row, outcome: Outcome): void {
     column.set(row, outcome)
     if (outcome.works !== undefined) t.ok(outcome.works, row, outcome)
   }
 
+  async function run (row: Row, step: (() => Promise<void>) | undefined): Promise<void> {
+    record(row, await outcomeOf(row, step))
+  }
+
   await run(DOCTOR_ROW, async () => { await expectSoundDiagnosis(t, settingsOf(options)) })
-  for (const client of clients) {
-    await run(client.name, async () => {
-      const connected = await client.connect({
-        url: `${seedUrl}/mcp`,
-        redirectUri: PLAIN_REDIRECT_URI,
-        cacheFolder: join(cache, client.name),
-        signIn: provider.signIn
-      })
-      try {
-        check((await connected.listTools()).includes('whoami'), 'the list has whoami')
-        await connected.whoami()
-        for (const time of ['first', 'second']) {
-          connected.spoilAccessToken()
-          check((await connected.whoami())['signedIn'] === true, `called after the ${time} refresh`)
-        }
-      } finally {
-        await connected.close()
-      }
-    })
+  // Most of their time is spent on starting, which can overlap.
+  for (const some of chunksOf(clients, CLIENTS_AT_ONCE)) {
+    const outcomes = await Promise.all(
+      some.map(async (client) => await outcomeOf(client.name, async () => { await useClient(client, options) }))
+    )
+    outcomes.forEach((outcome, index) => { record(some[index]!.name, outcome) })
   }
   for (const row of Object.keys(ROWS) as Array<keyof typeof ROWS>) await run(row, scenario.stepOf(row))
   for (const [row, step] of Object.entries(provider.checks ?? {})) await run(row, () => step(seed))
   server.child.kill('SIGTERM')
   await server.ended
   return column
+}
+
+function chunksOf<T> (list: readonly T[], size: number): T[][] {
+  const count = Math.ceil(list.length / size)
+  return Array.from({ length: count }, (_, index) => list.slice(index * size, (index + 1) * size))
+}
+
+/** Signs in, lists, calls, and refreshes twice. */
+async function useClient (client: RealClient, { provider, cache, seedUrl }: ScenarioOptions): Promise<void> {
+  const connected = await client.connect({
+    url: `${seedUrl}/mcp`,
+    redirectUri: PLAIN_REDIRECT_URI,
+    cacheFolder: join(cache, client.name),
+    signIn: provider.signIn
+  })
+  try {
+    check((await connected.listTools()).includes('whoami'), 'the list has whoami')
+    await connected.whoami()
+    for (const time of ['first', 'second']) {
+      connected.spoilAccessToken()
+      check((await connected.whoami())['signedIn'] === true, `called after the ${time} refresh`)
+    }
+  } finally {
+    await connected.close()
+  }
 }
 
 async function attempt (step: () => Promise<void>): Promise<Outcome> {

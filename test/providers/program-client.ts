@@ -1,0 +1,64 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import type { ConnectedClient, ConnectOptions } from './client.ts'
+
+interface Program {
+  command: string
+  /** In front of the URL and the redirect URI. */
+  args: readonly string[]
+  /** 2026-07-28 has none: otherwise the end is a DELETE, which is to be answered with 204. */
+  hasSessions: boolean
+}
+
+/**
+ * Starts a client in another language, which reads and prints a line at a time (python/client.py describes them), and
+ * lets the person sign in.
+ */
+export async function connectProgram (
+  { command, args, hasSessions }: Program,
+  { url, redirectUri, signIn }: ConnectOptions
+): Promise<ConnectedClient> {
+  const child = spawn(command, [...args, url, redirectUri], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const errors = text(child.stderr)
+  const ended = once(child, 'close')
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+
+  async function next (): Promise<unknown> {
+    const { value, done } = await lines.next() as { value: string, done: boolean }
+    if (done) throw new Error(`the client ended: ${(await errors).slice(-2000)}`)
+    return JSON.parse(value)
+  }
+
+  async function send (line: string): Promise<unknown> {
+    child.stdin.write(`${line}\n`)
+    return await next()
+  }
+
+  try {
+    const { authorize } = await next() as { authorize: string }
+    await send((await signIn(new URL(authorize))).href)
+  } catch (err) {
+    child.kill('SIGKILL')
+    throw err
+  }
+  return {
+    listTools: async () => await send('list') as string[],
+    whoami: async () => await send('whoami') as Record<string, unknown>,
+    spoilAccessToken () {
+      child.stdin.write('spoil\n')
+      next().catch(() => {})
+    },
+    async close () {
+      try {
+        const { deleted } = await send('close') as { deleted: number[] }
+        await ended
+        const expected = hasSessions ? '204' : ''
+        if (deleted.join() !== expected) throw new Error(`its session ended with "${deleted.join()}", not "${expected}"`)
+      } finally {
+        child.kill('SIGKILL')
+      }
+    }
+  }
+}
