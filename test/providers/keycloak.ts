@@ -9,6 +9,7 @@ import { ROOT } from '../support/root.ts'
 import { createPlainClient } from '../support/sign-in.ts'
 import { check, equal, nextSecond } from './checks.ts'
 import { download } from './download.ts'
+import { ISS_LIMITS } from './provider.ts'
 import type { Configuration, Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
 const VERSION = '26.7.3'
@@ -19,7 +20,10 @@ const ADMIN = 'admin'
 const PASSWORD = 'ada-password'
 /** Keycloak's `iss` in answers is left out for the proxy mode's client alone. */
 const PROXY_CLIENT = 'seed-proxy'
-const TOKEN_FOR = join(ROOT, '.test-build/test/providers/tools/exchanged-token.js')
+/** Keycloak sends it as RFC 9207 says. */
+const PROXY_CLIENT_WITH_ISS = 'seed-proxy-iss'
+const TOOLS = ['exchanged-token.js', 'for-groups.js']
+  .map((name) => join(ROOT, '.test-build/test/providers/tools', name)).join(',')
 
 const JAVA_OPTIONS = [
   '-Xms64m',
@@ -36,9 +40,14 @@ const JAVA_OPTIONS = [
 /** Wrong passwords until an account is locked. */
 const FAILURES = 3
 const EXCHANGE = 'a tool gets a token for another API (standard token exchange)'
+const GROUPS = 'tools for a group: for its members alone, by its name or its full path'
+const WARNED = 'the start warns of http and of `iss` in answers'
+const NOTHING_TO_WARN_OF = 'http is for this machine only here, and `iss` reaches Seed'
 const NO_SECRET = 'Keycloak exchanges tokens only for a confidential client, and Seed only in broker mode'
 const OFFLINE_LOGOUT = 'with `offline_access` Keycloak has an offline session, whose end it announces to nobody: ' +
   'the next refresh finds out. Leave `offline_access` out of `OIDC_SCOPES` to have back-channel logout'
+
+const ONLINE_SCOPES = 'openid profile email'
 
 /** A realm with its own way to rotate refresh tokens and to name groups. */
 interface Realm {
@@ -82,12 +91,15 @@ export const KEYCLOAK: Provider = {
 class KeycloakServer {
   readonly #options: StartOptions
   readonly #url: string
+  /** An address of this machine that Seed takes for another one's, such as a service of the cluster has. */
+  readonly #clusterUrl: string
   #process: TestProcess | undefined
   #keys = 0
 
   constructor (options: StartOptions, port: number) {
     this.#options = options
     this.#url = `http://127.0.0.1:${port}`
+    this.#clusterUrl = `http://[::ffff:127.0.0.1]:${port}`
   }
 
   async start (): Promise<void> {
@@ -102,7 +114,7 @@ class KeycloakServer {
       '-cp', `${home}/lib/quarkus-run.jar`,
       'io.quarkus.bootstrap.runner.QuarkusEntryPoint',
       'start', '--optimized', '--http-enabled=true', '--http-host=127.0.0.1', `--http-port=${port}`,
-      `--hostname=${this.#url}`, `--db-url=jdbc:h2:file:${dataFolder}/keycloak;NON_KEYWORDS=VALUE`
+      `--hostname=${this.#url}`, '--hostname-backchannel-dynamic=true', `--db-url=jdbc:h2:file:${dataFolder}/keycloak;NON_KEYWORDS=VALUE`
     ], { HOME: dataFolder, KC_BOOTSTRAP_ADMIN_USERNAME: ADMIN, KC_BOOTSTRAP_ADMIN_PASSWORD: ADMIN }, dataFolder)
     await this.#process.printed(/Listening on: /)
   }
@@ -183,6 +195,12 @@ class KeycloakServer {
         redirectUris: clientRedirectUris,
         attributes: { ...logout, 'pkce.code.challenge.method': 'S256', 'exclude.issuer.from.auth.response': 'true' },
         protocolMappers: [groups, audience(PROXY_CLIENT)]
+      }),
+      client(PROXY_CLIENT_WITH_ISS, {
+        publicClient: true,
+        redirectUris: clientRedirectUris,
+        attributes: { ...logout, 'pkce.code.challenge.method': 'S256' },
+        protocolMappers: [groups, audience(PROXY_CLIENT_WITH_ISS)]
       })
     ]
   }
@@ -208,6 +226,11 @@ class KeycloakServer {
       removeFromGroup: async () => await this.#removeFromGroup(),
       checks: {
         [EXCHANGE]: exchangeToken,
+        [GROUPS]: checkGroups,
+        [WARNED]: async ({ configuration: { mode }, output }) => {
+          const warning = mode === 'proxy' ? /in OAUTH_MODE=proxy/ : /OIDC_ALLOW_INSECURE_HTTP=true/
+          check(warning.test(await output()), `the log has ${String(warning)}`)
+        },
         'an administrator signs out all sessions: `invalid_grant`': async (seed) => {
           const signedIn = await seed.signIn()
           await nextSecond()
@@ -223,19 +246,40 @@ class KeycloakServer {
 
   #configurations (): Configuration[] {
     const confidential = { OIDC_CLIENT_ID: 'seed', OIDC_CLIENT_SECRET: SECRET }
-    return [
-      { name: 'broker', mode: 'broker', env: confidential, extensions: TOKEN_FOR, limits: { logOut: OFFLINE_LOGOUT } },
+    const offline = { logOut: OFFLINE_LOGOUT }
+    const configurations: Configuration[] = [
+      { name: 'broker', mode: 'broker', env: confidential, limits: { ...offline, [WARNED]: NOTHING_TO_WARN_OF } },
       {
         name: 'broker, rotation, full group paths, without `offline_access`',
         mode: 'broker',
-        env: { ...confidential, OIDC_ISSUER: this.#issuer(ROTATING), OIDC_SCOPES: 'openid profile email' },
+        env: { ...confidential, OIDC_ISSUER: this.#issuer(ROTATING), OIDC_SCOPES: ONLINE_SCOPES },
         person: { groups: ['engineering', 'engineering/backend'] },
-        extensions: TOKEN_FOR
+        limits: { [WARNED]: NOTHING_TO_WARN_OF }
       },
-      { name: 'broker, public client', mode: 'broker', env: { OIDC_CLIENT_ID: 'seed-public' }, limits: { logOut: OFFLINE_LOGOUT, [EXCHANGE]: NO_SECRET } },
-      { name: 'proxy', mode: 'proxy', env: { OIDC_AUDIENCE: PROXY_CLIENT }, limits: { logOut: OFFLINE_LOGOUT, [EXCHANGE]: NO_SECRET } },
-      { name: 'proxy, without `offline_access`', mode: 'proxy', env: { OIDC_AUDIENCE: PROXY_CLIENT, OIDC_SCOPES: 'openid profile email' }, limits: { [EXCHANGE]: NO_SECRET } }
+      {
+        name: 'broker, public client, http in a cluster',
+        mode: 'broker',
+        env: {
+          OIDC_CLIENT_ID: 'seed-public',
+          OIDC_DISCOVERY_URL: `${this.#clusterUrl}/realms/plain/.well-known/openid-configuration`,
+          OIDC_ALLOW_INSECURE_HTTP: 'true'
+        },
+        limits: { ...offline, [EXCHANGE]: NO_SECRET }
+      },
+      {
+        name: 'proxy',
+        mode: 'proxy',
+        env: { OIDC_AUDIENCE: PROXY_CLIENT },
+        limits: { ...offline, [EXCHANGE]: NO_SECRET }
+      },
+      {
+        name: 'proxy, `iss` in answers, without `offline_access`',
+        mode: 'proxy',
+        env: { OIDC_AUDIENCE: PROXY_CLIENT_WITH_ISS, OIDC_SCOPES: ONLINE_SCOPES },
+        limits: { ...ISS_LIMITS, [EXCHANGE]: NO_SECRET }
+      }
     ]
+    return configurations.map((configuration) => ({ ...configuration, extensions: TOOLS }))
   }
 
   #issuer ({ name }: Realm): string {
@@ -249,7 +293,7 @@ class KeycloakServer {
   /** Offline tokens are revoked client by client; other tokens end with their session. */
   async #revokeRefreshTokens (realm: Realm): Promise<void> {
     const user = await this.#userPath(realm)
-    for (const client of ['seed', 'seed-public', PROXY_CLIENT]) {
+    for (const client of ['seed', 'seed-public', PROXY_CLIENT, PROXY_CLIENT_WITH_ISS]) {
       await this.#admin('DELETE', `${user}/consents/${client}`, undefined, [404])
     }
     for (const { id } of await this.#admin('GET', `${user}/sessions`) as Array<{ id: string }>) {
@@ -342,6 +386,19 @@ async function exchangeToken (seed: SeedUnderTest): Promise<void> {
   const { status, body } = await seed.call((await seed.signIn()).tokens, 'exchanged_token')
   const text = JSON.stringify(body)
   check(status === 200 && /aud[^,}]*orders-api/.test(text), `a token for orders-api, not ${status} ${text}`)
+}
+
+async function checkGroups (seed: SeedUnderTest): Promise<void> {
+  const { tokens } = await seed.signIn()
+  const usesPaths = seed.configuration.person !== undefined
+  const isCalled = async (tool: string): Promise<boolean> => {
+    const { body } = await seed.call(tokens, tool)
+    const { result } = body as { result?: { isError?: boolean } }
+    return result !== undefined && result.isError !== true
+  }
+  equal(await isCalled('for_backend'), !usesPaths, 'the tool for backend answers')
+  equal(await isCalled('for_backend_by_path'), usesPaths, 'the tool for engineering/backend answers')
+  equal(await isCalled('for_others'), false, 'the tool for others answers')
 }
 
 async function exists (path: string): Promise<boolean> {

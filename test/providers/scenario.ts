@@ -58,10 +58,13 @@ export async function runScenario (t: Test, options: ScenarioOptions): Promise<C
   }
 
   await run(DOCTOR_ROW, async () => { await expectSoundDiagnosis(t, settingsOf(options)) })
-  // Most of their time is spent on starting, which can overlap.
+  // Most of their time is spent on starting, which can overlap. The person signs in to one after the other.
+  const signIn = oneByOne(provider.signIn)
   for (const some of chunksOf(clients, CLIENTS_AT_ONCE)) {
     const outcomes = await Promise.all(
-      some.map(async (client) => await outcomeOf(client.name, async () => { await useClient(client, options) }))
+      some.map(async (client) => await outcomeOf(client.name, async () => {
+        await useClient(client, signIn, options)
+      }))
     )
     outcomes.forEach((outcome, index) => { record(some[index]!.name, outcome) })
   }
@@ -69,7 +72,23 @@ export async function runScenario (t: Test, options: ScenarioOptions): Promise<C
   for (const [row, step] of Object.entries(provider.checks ?? {})) await run(row, () => step(seed))
   server.child.kill('SIGTERM')
   await server.ended
+  if ([...column.values()].some(({ works }) => works === false)) console.error(warningsOf(await server.output()))
   return column
+}
+
+/** Returns the lines of Seed's log that may explain a red cell. */
+function warningsOf (log: string): string {
+  return log.split('\n').filter((line) => /"level":[456]0/.test(line)).slice(-50).join('\n')
+}
+
+/** Returns a function that begins a call when the one before has ended. */
+function oneByOne<A, T> (call: (argument: A) => Promise<T>): (argument: A) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return async (argument) => {
+    const next = last.then(async () => await call(argument))
+    last = next.catch(() => {})
+    return await next
+  }
 }
 
 function chunksOf<T> (list: readonly T[], size: number): T[][] {
@@ -78,12 +97,16 @@ function chunksOf<T> (list: readonly T[], size: number): T[][] {
 }
 
 /** Signs in, lists, calls, and refreshes twice. */
-async function useClient (client: RealClient, { provider, cache, seedUrl }: ScenarioOptions): Promise<void> {
+async function useClient (
+  client: RealClient,
+  signIn: (authorizationUrl: URL) => Promise<URL>,
+  { cache, seedUrl }: ScenarioOptions
+): Promise<void> {
   const connected = await client.connect({
     url: `${seedUrl}/mcp`,
     redirectUri: PLAIN_REDIRECT_URI,
     cacheFolder: join(cache, client.name),
-    signIn: provider.signIn
+    signIn
   })
   try {
     check((await connected.listTools()).includes('whoami'), 'the list has whoami')
