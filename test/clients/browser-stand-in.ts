@@ -23,23 +23,49 @@ export interface BrowserStandIn {
  */
 const COMMANDS = ['xdg-open', 'sensible-browser', 'x-www-browser', 'www-browser', 'gio', 'open']
 
+/** A stand-in that is running. */
+export interface StartedStandIn extends BrowserStandIn {
+  /** Rejects when a sign-in fails; it never resolves. */
+  failed: Promise<never>
+  close (): void
+}
+
 /** Stands in for a person at a browser, in front of clients that are programs of their own. */
 export async function createBrowserStandIn (t: Test, folder: string): Promise<BrowserStandIn> {
+  const standIn = await startBrowserStandIn(
+    folder,
+    async (url) => await createBrowser().signIn(url, { login: 'ada', password: 'ada' })
+  )
+  standIn.failed.catch((err: Error) => { t.fail(`sign-in: ${err.message}`) })
+  t.teardown(() => { standIn.close() })
+  return standIn
+}
+
+/**
+ * Starts a stand-in, outside of a test.
+ *
+ * @param signIn what the person does in the browser; the result is the redirect URI with the answer
+ */
+export async function startBrowserStandIn (
+  folder: string,
+  signIn: (url: URL) => Promise<URL>
+): Promise<StartedStandIn> {
   let count = 0
+  let fail: (err: Error) => void
+  const failed = new Promise<never>((_resolve, reject) => { fail = reject })
+  failed.catch(() => {})
 
   async function visit (url: string): Promise<void> {
     count++
-    const back = await createBrowser().signIn(url, { login: 'ada', password: 'ada' })
-    await fetch(back)
+    await fetch(await signIn(new URL(url)))
   }
 
   const server = createServer((request, response) => {
     const url = new URL(request.url!, 'http://localhost').searchParams.get('url')!
     response.end()
-    visit(url).catch((err: Error) => { t.fail(`sign-in: ${err.message}`) })
+    visit(url).catch((err: Error) => { fail(err) })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.teardown(() => { server.close() })
 
   const commands = join(folder, 'bin')
   const home = join(folder, 'home')
@@ -62,6 +88,8 @@ export async function createBrowserStandIn (t: Test, folder: string): Promise<Br
       MCP_AUTO_OPEN_ENABLED: 'true'
     },
     visit,
-    visits: () => count
+    visits: () => count,
+    failed,
+    close: () => { server.close() }
   }
 }

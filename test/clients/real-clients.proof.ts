@@ -18,6 +18,7 @@ import type { TestSeed } from '../support/seed.ts'
 import { promptsAndResources } from '../conformance/prompts-and-resources.ts'
 import { tools } from '../conformance/tools.ts'
 import { createBrowserStandIn } from './browser-stand-in.ts'
+import { talk } from './talk.ts'
 
 /**
  * Clients as people have them, and the official suite, against Seed in both modes: each signs in (registered, and with
@@ -345,26 +346,4 @@ for (const mode of ['proxy', 'broker']) {
 interface AiClient {
   tools (): Promise<Record<string, { execute (input: object, options: object): Promise<unknown> }>>
   close (): Promise<void>
-}
-
-/** JSON-RPC, a message a line. */
-function talk (
-  stdin: NodeJS.WritableStream,
-  stdout: NodeJS.ReadableStream
-): (method: string, params: object) => Promise<unknown> {
-  const waiting = new Map<number, (result: unknown) => void>()
-  let rest = ''
-  let id = 0
-  stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    const lines = (rest + chunk).split('\n')
-    rest = lines.pop()!
-    for (const line of lines) {
-      const message = JSON.parse(line) as { id?: number, result?: unknown, error?: unknown }
-      if (message.id !== undefined) waiting.get(message.id)?.(message.result ?? message.error)
-    }
-  })
-  return async (method, params) => await new Promise((resolve) => {
-    waiting.set(++id, resolve)
-    stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`)
-  })
 }

@@ -4,6 +4,8 @@ export interface RealClient {
   name: string
   /** At these providers only, which keeps the run short. Default: at all. */
   providers?: string[]
+  /** The client's own redirect URI, on a port that is free. Default: one that nobody listens on. */
+  redirectUri? (port: number): string
   /** Downloads what is missing. @throws RegistryUnreachable */
   install? (cacheFolder: string): Promise<void>
   /** Signs in and connects. */
@@ -13,7 +15,7 @@ export interface RealClient {
 export interface ConnectOptions {
   /** The MCP endpoint. */
   url: string
-  /** To register with, unless the client has its own. In proxy mode the provider knows this one. */
+  /** To register with. In proxy mode the provider knows it. */
   redirectUri: string
   cacheFolder: string
   /** Plays the browser and the person; the result is the redirect URI with the answer. */
@@ -25,7 +27,10 @@ export interface ConnectedClient {
   listTools (): Promise<string[]>
   /** Calls `whoami`. @returns its structured content or the JSON of its text */
   whoami (): Promise<Record<string, unknown>>
-  /** The access token is useless from now on, as if it had expired: the next call has to refresh. */
-  spoilAccessToken (): void
+  /**
+   * The access token is useless from now on, as if it had expired: the next call has to refresh. Undefined for a client
+   * that keeps no tokens.
+   */
+  spoilAccessToken? (): void
   close (): Promise<void>
 }

@@ -1,4 +1,5 @@
-import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -20,6 +21,7 @@ const PERSON = { name: 'Ada Lovelace', email: 'ada@example.test', groups: ['engi
 const LOGIN = { username: 'ada', password: 'ada-password' }
 /** Marks that form encoding would change and that glewlwyd does not decode. */
 const SECRET = 'a-secret_with.marks~0123456789'
+const CLIENT_KEY_ID = 'seed-key'
 /** It accepts https and http://localhost as a resource, and no port is needed: nothing is there. */
 const RESOURCE = 'http://localhost/mcp'
 
@@ -36,9 +38,10 @@ export const GLEWLWYD: Provider = {
     let server = await startServer(url, options)
     const administrator = createCookieClient(`${url}/api`)
     await administrator.send('POST', '/auth/', { username: 'admin', password: 'password' })
-    const plugin = await configure(url, administrator, options)
 
     const broker = { name: 'broker', mode: 'broker' as const }
+    const privateKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
+    const plugin = await configure(url, administrator, options, privateKey)
     const confidential = { OIDC_CLIENT_ID: 'confidential', OIDC_CLIENT_SECRET: SECRET }
     const running: RunningProvider = {
       issuer: `${url}/api/oidc`,
@@ -46,6 +49,16 @@ export const GLEWLWYD: Provider = {
       configurations: [
         { ...broker, env: confidential },
         { ...broker, name: 'broker, public client', env: { OIDC_CLIENT_ID: 'public' } },
+        {
+          ...broker,
+          // It wants its token endpoint as audience, which is found out.
+          name: 'broker, `private_key_jwt`',
+          env: {
+            OIDC_CLIENT_ID: 'with-key',
+            OIDC_CLIENT_KEY: privateKey.export({ format: 'pem', type: 'pkcs8' }) as string,
+            OIDC_CLIENT_KEY_ID: CLIENT_KEY_ID
+          }
+        },
         {
           name: 'proxy',
           mode: 'proxy',
@@ -126,7 +139,8 @@ async function startServer (url: string, { dataFolder, spawn }: StartOptions): P
 async function configure (
   url: string,
   administrator: CookieClient,
-  { seedUrl, clientRedirectUris }: StartOptions
+  { seedUrl, clientRedirectUris }: StartOptions,
+  clientKey: KeyObject
 ): Promise<() => object> {
   const scope = (name: string): object =>
     ({ name, display_name: name, password_required: true, password_max_age: 0, scheme: {} })
@@ -160,6 +174,16 @@ async function configure (
     client_secret: SECRET,
     redirect_uri: [redirectUri],
     token_endpoint_auth_method: ['client_secret_basic', 'client_secret_post']
+  })
+  const publicKey = createPublicKey(clientKey).export({ format: 'jwk' })
+  await administrator.send('POST', '/client/', {
+    ...client,
+    client_id: 'with-key',
+    name: 'Seed, with a key',
+    confidential: true,
+    redirect_uri: [redirectUri],
+    token_endpoint_auth_method: ['private_key_jwt'],
+    jwks: { keys: [{ ...publicKey, kid: CLIENT_KEY_ID, alg: 'RS256', use: 'sig' }] }
   })
   await administrator.send('POST', '/client/', {
     ...client,
@@ -217,6 +241,9 @@ function pluginWith (url: string, keys: object[]): object {
       'introspection-revocation-allowed': true,
       'introspection-revocation-allow-target-client': true,
       'introspection-revocation-auth-scope': [],
+      // Also what lets clients prove themselves with a signed assertion.
+      'request-parameter-allow': true,
+      'client-jwks-parameter': 'jwks',
       'resource-allowed': true,
       'resource-scope': { openid: [RESOURCE] },
       'name-claim': 'mandatory',

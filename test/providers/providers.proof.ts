@@ -15,6 +15,7 @@ import { LEMONLDAP } from './lemonldap.ts'
 import { renderProvider, writeSection } from './matrix.ts'
 import type { Result } from './matrix.ts'
 import { STRICT_OIDC_PROVIDER } from './oidc-provider.ts'
+import { NPM_CLIENTS } from './npm-clients.ts'
 import { PYTHON_CLIENTS } from './python-clients.ts'
 import { RegistryUnreachable } from './provider.ts'
 import type { Provider } from './provider.ts'
@@ -30,7 +31,7 @@ const PROVIDERS: Provider[] = [
   STRICT_OIDC_PROVIDER,
   DJANGO
 ]
-const CLIENTS: RealClient[] = [...SDK_CLIENTS, ...PYTHON_CLIENTS, ...GO_CLIENTS]
+const CLIENTS: RealClient[] = [...SDK_CLIENTS, ...NPM_CLIENTS, ...PYTHON_CLIENTS, ...GO_CLIENTS]
 
 const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')
 const names = (process.env['SEED_PROVIDERS'] ?? '').split(' ').filter((name) => name !== '')
@@ -47,14 +48,18 @@ for (const client of CLIENTS) {
 
 for (const provider of PROVIDERS) {
   if (names.length > 0 && !names.includes(provider.name)) continue
-  await t.test(`${provider.title} ${provider.version}`, { timeout: 900_000 }, async (t) => {
+  await t.test(`${provider.title} ${provider.version}`, { timeout: 1_800_000 }, async (t) => {
     if (!await isInstalled(provider)) return
     const seedUrl = `http://127.0.0.1:${await freePort()}`
+    const redirectUris = new Map<string, string>()
+    for (const { name, redirectUri } of clients) {
+      if (redirectUri !== undefined) redirectUris.set(name, redirectUri(await freePort()))
+    }
     const running = await provider.start({
       cacheFolder: join(cache, provider.name),
       dataFolder: await emptyFolder(t),
       seedUrl,
-      clientRedirectUris: [PLAIN_REDIRECT_URI],
+      clientRedirectUris: [PLAIN_REDIRECT_URI, ...redirectUris.values()],
       spawn: (command, args, env, cwd) => startCommand(t, command, args, env, cwd)
     })
     t.teardown(async () => { await running.stop() })
@@ -65,6 +70,7 @@ for (const provider of PROVIDERS) {
           provider: running,
           configuration,
           clients: clients.filter(({ providers }) => providers?.includes(provider.name) ?? true),
+          redirectUris,
           cache,
           seedUrl
         })

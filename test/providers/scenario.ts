@@ -27,6 +27,8 @@ interface ScenarioOptions {
   provider: RunningProvider
   configuration: Configuration
   clients: RealClient[]
+  /** Of the clients that have their own, by name. */
+  redirectUris: ReadonlyMap<string, string>
   /** The folders of the clients are in it. */
   cache: string
   seedUrl: string
@@ -100,17 +102,18 @@ function chunksOf<T> (list: readonly T[], size: number): T[][] {
 async function useClient (
   client: RealClient,
   signIn: (authorizationUrl: URL) => Promise<URL>,
-  { cache, seedUrl }: ScenarioOptions
+  { cache, seedUrl, redirectUris }: ScenarioOptions
 ): Promise<void> {
   const connected = await client.connect({
     url: `${seedUrl}/mcp`,
-    redirectUri: PLAIN_REDIRECT_URI,
+    redirectUri: redirectUris.get(client.name) ?? PLAIN_REDIRECT_URI,
     cacheFolder: join(cache, client.name),
     signIn
   })
   try {
     check((await connected.listTools()).includes('whoami'), 'the list has whoami')
     await connected.whoami()
+    if (connected.spoilAccessToken === undefined) return
     for (const time of ['first', 'second']) {
       connected.spoilAccessToken()
       check((await connected.whoami())['signedIn'] === true, `called after the ${time} refresh`)
