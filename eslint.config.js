@@ -128,8 +128,9 @@ const MAY_IMPORT = {
   ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
-    'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/net', 'src/oauth/modes/broker',
-    'src/policy', 'src/provider', 'src/store', 'src/tokens', 'oauth4webapi'
+    'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/limits', 'src/mcp/sessions', 'src/net',
+    'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy', 'src/provider', 'src/store', 'src/tokens',
+    'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts']
 }

@@ -35,6 +35,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => await import('./audit.ts')
   },
   {
+    name: 'connections',
+    summary: 'list who is connected, and end connections',
+    load: async () => await import('./connections.ts')
+  },
+  {
     name: 'revoke',
     summary: 'end sign-ins and their access tokens, on every replica at once',
     load: async () => await import('./revoke.ts')

@@ -114,6 +114,10 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: 
       return { entries: numbered.filter(([number]) => number > after), newest }
     },
 
+    async * scan (prefix) {
+      yield entries.keys(prefix)
+    },
+
     async publish (channel, message) {
       entries.checkOpen()
       for (const onMessage of subscribers.get(channel) ?? []) onMessage(message)
@@ -164,6 +168,12 @@ class Entries {
     const entry = this.#entries.get(key) ?? this.#counters.get(key)
     if (entry === undefined || this.#now() < entry.expiresAt) return entry
     this.delete(key)
+  }
+
+  keys (prefix: string): string[] {
+    this.checkOpen()
+    const known = [...this.#entries.keys(), ...this.#counters.keys()]
+    return known.filter((key) => key.startsWith(prefix) && this.find(key) !== undefined)
   }
 
   write (key: string, value: string, ttlSeconds: number, { evenIfFull = false } = {}): void {

@@ -89,6 +89,7 @@ export function connectCluster (address: RedisAddress, options: RedisClientOptio
 
   return {
     commands: cluster,
+    primaries: () => cluster.nodes('master'),
     isHealthy,
     // The other nodes may be quick, so a slow one is no reason to leave the cluster.
     recordResult () {},

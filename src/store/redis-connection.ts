@@ -20,6 +20,8 @@ export type RedisLog = Pick<Log, 'info' | 'error'>
 /** Connections to Redis that reconnect by themselves, whatever its topology. */
 export interface RedisConnection {
   readonly commands: Redis | Cluster
+  /** The servers that hold the data, each a part of it. */
+  primaries (): Redis[]
   /** Returns whether every server that holds a part of the data is connected and serves it. */
   isHealthy (): Promise<boolean>
   /** Must be called after each command, with its error if it failed. */

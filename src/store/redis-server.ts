@@ -59,6 +59,7 @@ export function connectServer (address: RedisAddress, options: RedisClientOption
 
   return {
     commands: redis,
+    primaries: () => [redis],
     isHealthy: async () => redis.status === 'ready',
     recordResult (err) {
       if (err !== undefined) recordIfFull(err)

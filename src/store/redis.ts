@@ -10,6 +10,8 @@ import type { Store } from './store.ts'
 
 const FIRST_CONTACT_MS = 1000
 const PAGE_BYTES = 1024 * 1024
+/** Keys that Redis looks at for one command of a scan: less than a millisecond of its time. */
+const SCAN_KEYS = 500
 
 /**
  * The store of many replicas, on Redis 6.2 or later or Valkey. Each method is one atomic command or script.
@@ -98,6 +100,24 @@ export function createRedisStore (client: RedisClient, log: Pick<Log, 'warn'>): 
       return await readLog(after, async (last) => await run(redis.logPage(key, last, PAGE_BYTES)))
     },
 
+    async * scan (prefix) {
+      // A server that is away would be left out.
+      if (!await client.isHealthy()) throw new StoreUnavailableError(new Error('Not every server is connected'))
+      const seen = new Set<string>()
+      const pattern = `${escapeGlob(client.keyPrefix + prefix)}*`
+      for (const server of client.primaries()) {
+        let cursor = '0'
+        do {
+          const [next, found] = await run(server.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_KEYS))
+          const batch = [...new Set(found)].map((key) => key.slice(client.keyPrefix.length))
+            .filter((key) => !seen.has(key))
+          for (const key of batch) seen.add(key)
+          if (batch.length > 0) yield batch
+          cursor = next
+        } while (cursor !== '0')
+      }
+    },
+
     async publish (channel, message) {
       await run(redis.publishMessage(client.channelName(channel), message))
     },
@@ -123,6 +143,11 @@ export function createRedisStore (client: RedisClient, log: Pick<Log, 'warn'>): 
       return closing
     }
   }
+}
+
+/** Makes a text match itself alone in a pattern of SCAN. */
+function escapeGlob (text: string): string {
+  return text.replace(/[\\*?[\]^-]/g, '\\$&')
 }
 
 /** Reads a log page by page, up to the entry that was the newest at the first page. */

@@ -77,6 +77,12 @@ export interface Store {
    */
   entries (key: string, after: number): Promise<{ entries: Array<[number: number, value: string]>, newest: number }>
 
+  /**
+   * Yields the keys that begin with `prefix`, in batches and each once. Keys that are written or removed meanwhile may
+   * be among them or not. It reads all keys of the store, without holding up other commands: for operators only.
+   */
+  scan (prefix: string): AsyncIterable<string[]>
+
   /** Sends `message` once to every subscriber of `channel` on all replicas; later subscribers do not get it. */
   publish (channel: string, message: string): Promise<void>
 

@@ -52,9 +52,19 @@ export function toPrincipal (
     groups: Object.freeze(readGroups(claims, options)),
     claims: deepFreeze(claims),
     expiresAt: claims.exp,
-    key: keyOf(claims.iss, claims.sub, clientId ?? ''),
-    personKey: keyOf(claims.iss, claims.sub)
+    key: principalKey(claims.iss, claims.sub, clientId),
+    personKey: personKey(claims.iss, claims.sub)
   })
+}
+
+/** Returns the `key` of a principal. */
+export function principalKey (issuer: string, subject: string, clientId: string | undefined): string {
+  return keyOf(issuer, subject, clientId ?? '')
+}
+
+/** Returns the `personKey` of a principal. */
+export function personKey (issuer: string, subject: string): string {
+  return keyOf(issuer, subject)
 }
 
 /**

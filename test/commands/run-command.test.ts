@@ -2,7 +2,7 @@ import t from 'tap'
 import { VERSION } from '../../src/config/version.ts'
 import { runCommand } from '../support/run-command.ts'
 
-const COMMANDS = ['serve', 'check', 'health', 'doctor', 'explain', 'audit', 'revoke', 'token']
+const COMMANDS = ['serve', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'token']
 
 t.test('seed --help and --version go to standard output, and end with 0', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {

@@ -531,6 +531,28 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
     t.same(await store.members('set'), ['member'])
   })
 
+  await t.test('scan', async (t) => {
+    const { store, elapse } = await makeStore(t)
+    async function scan (prefix: string): Promise<string[]> {
+      const batches: string[][] = []
+      for await (const batch of store.scan(prefix)) batches.push(batch)
+      return batches.flat().sort()
+    }
+    t.same(await scan('a:'), [], 'nothing in an empty store')
+    const many = Array.from({ length: 1_500 }, (_, index) => `a:${String(index).padStart(4, '0')}`)
+    await Promise.all(many.map((key) => store.set(key, 'value', 100)))
+    await store.set('b:1', 'value', 10)
+    await store.set('b:2', 'value', 100)
+    await store.set('[b]:*', 'value', 100)
+    await store.increment('b:count', 100)
+    t.same(await scan('a:'), many, 'each once, however many')
+    t.same(await scan('b:'), ['b:1', 'b:2', 'b:count'])
+    t.same(await scan('[b]:*'), ['[b]:*'], 'a prefix is no pattern')
+    t.same(await scan('?'), [])
+    await elapse(11)
+    t.same(await scan('b:'), ['b:2', 'b:count'], 'without those that have expired')
+  })
+
   await t.test('a value expires by itself', async (t) => {
     const { store } = await makeStore(t)
     await store.set('key', 'value', 1)
@@ -578,6 +600,7 @@ export async function rejectsEverything (t: Test, store: Store): Promise<void> {
     publish: store.publish('channel', 'message'),
     delete: store.delete('key'),
     increment: store.increment('count', 10),
+    scan: store.scan('key')[Symbol.asyncIterator]().next(),
     ping: store.ping()
   }
   await Promise.all(Object.entries(calls).map(async ([name, call]) => {

@@ -113,6 +113,9 @@ export function createGrants (options: GrantsOptions) {
       await revokeGrants([grantId], reason)
     },
 
+    /** Ends these grants in the same way. @returns how many of them were in the store */
+    revokeMany: revokeGrants,
+
     /** Ends all grants of an owner, and their access tokens. @returns how many there were */
     revokeAll
   }

@@ -1,0 +1,213 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { SEED_SECRET, getTokens, grantKey, refresh, register, startBroker } from '../support/broker.ts'
+import { ownRedisForTests } from '../support/redis.ts'
+import { runCommand } from '../support/run-command.ts'
+import { ping, subscribe } from '../support/seed.ts'
+import type { TestSeed } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+
+/** `seed connections`, against a server in this process and a real Redis. */
+
+interface Fixture {
+  seed: TestSeed
+  env: Record<string, string>
+}
+
+async function startWithRedis (t: Test): Promise<Fixture | undefined> {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return undefined
+  const seed = await startBroker(t, { env: { REDIS_URL: redis.url, OIDC_SCOPES: 'openid profile email' } })
+  const env = {
+    OAUTH_MODE: 'broker',
+    OIDC_ISSUER: seed.provider.issuer,
+    OIDC_CLIENT_ID: seed.provider.clientId,
+    BASE_URL: seed.url,
+    REDIS_URL: redis.url,
+    SEED_SECRET
+  }
+  return { seed, env }
+}
+
+async function openSession ({ url }: TestSeed, token: string): Promise<void> {
+  await fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${token}`
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'editor', version: '1' } }
+    })
+  })
+}
+
+const idOf = (refreshToken: string): string => grantKey(refreshToken).slice('grant:'.length)
+
+t.test('lists who is connected, with client, scopes, sessions and streams, by any filter', async (t) => {
+  const fixture = await startWithRedis(t)
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const list = async (...args: string[]): Promise<Array<Record<string, unknown>>> => {
+    const { code, printed, printedErrors } = await runCommand(['connections', '--json', ...args], env)
+    t.match({ code, printedErrors }, { code: 0, printedErrors: '' }, args.join(' '))
+    return printed.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>)
+  }
+  t.same(await list(), [], 'nobody at first')
+
+  const [editor, mail] = [
+    await register(seed.url, { client_name: 'Editor' }),
+    await register(seed.url, { client_name: 'Mail' })
+  ]
+  const ada = await getTokens(seed, { clientId: editor })
+  const bob = await getTokens(seed, { clientId: mail, login: 'bob' })
+  await openSession(seed, ada.accessToken)
+  const stream = await subscribe(seed.url, ada.accessToken)
+  const now = new Date().toISOString().slice(0, 13)
+
+  const both = await list()
+  t.equal(both.length, 2)
+  let [adas] = await list('--subject', 'ada')
+  await until(async () => {
+    [adas] = await list('--subject', 'ada')
+    return adas!['streams'] === 1
+  }, 'the replica has said that a stream is open')
+  t.match(adas, {
+    grant: idOf(ada.refreshToken),
+    subject: 'ada',
+    name: 'Ada Lovelace',
+    email: 'ada@example.com',
+    clientId: editor,
+    clientKind: 'registered',
+    clientName: 'Editor',
+    scopes: ['openid', 'profile', 'email'],
+    since: new RegExp(`^${now}`),
+    lastUsed: /Z$/,
+    expires: /Z$/,
+    sessions: 1,
+    streams: 1
+  })
+  await stream.body!.cancel()
+
+  for (const [args, subjects] of [
+    [['--person', 'ADA@example.com'], ['ada']],
+    [['--person', 'bob'], ['bob']],
+    [['--person', 'Ada'], ['ada']],
+    [['--person', 'nobody'], []],
+    [['--client', mail], ['bob']],
+    [['--client', mail, '--subject', 'ada'], []],
+    [['--grant', idOf(ada.refreshToken)], ['ada']],
+    [['--grant', '-none'], []],
+    [['--older-than', '1h'], []],
+    [['--unused-for', '0s', '--older-than', '0s', '--subject', 'ada'], ['ada']],
+    [['--unused-for', '30d'], []]
+  ] as const) {
+    await until(async () => JSON.stringify((await list(...args)).map(({ subject }) => subject)) ===
+      JSON.stringify(subjects), args.join(' '))
+  }
+
+  const { printed } = await runCommand(['connections'], env)
+  t.match(printed, `Ada Lovelace, ada@example.com (ada), Editor (${editor})\n  since ${now.replace('T', ' ')}`)
+  t.match(printed, `; grant ${idOf(ada.refreshToken)}\n  scopes: openid profile email; open: 1 session`)
+  t.match(printed, /\n2 connections\n$/)
+
+  await openSession(seed, ada.accessToken)
+  t.match((await runCommand(['connections'], env)).printed, 'open: 2 sessions')
+  await getTokens(seed, { clientId: mail })
+  t.match(await list('--subject', 'ada', '--client', mail), [{ sessions: 0 }], 'sessions are those of the client')
+  t.equal((await ping(seed.url, bob.accessToken)).status, 200)
+})
+
+t.test('ends what matches, everywhere at once, and says before what would end', async (t) => {
+  const fixture = await startWithRedis(t)
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const ada = await getTokens(seed)
+  const bob = await getTokens(seed, { login: 'bob' })
+  const seen = (text: string) => new RegExp(`^Ada Lovelace[^]*\n${text}\n$`)
+
+  for (const command of [['connections', '--person', 'Ada Lovelace', '--end'], ['revoke', '--subject', 'ada']]) {
+    t.match(await runCommand([...command, '--dry-run'], env), { code: 0, printed: seen('One connection would end') })
+  }
+  t.equal((await ping(seed.url, ada.accessToken)).status, 200, 'nothing has ended')
+
+  const revocations = seed.provider.hits()['/token/revocation'] ?? 0
+  t.match(await runCommand(['connections', '--person', 'Ada Lovelace', '--end'], env), {
+    code: 0, printed: seen('One connection has ended')
+  })
+  await until(async () => (await ping(seed.url, ada.accessToken)).status === 401, 'the token has ended')
+  t.match(await refresh(seed.url, ada.clientId, ada.refreshToken), { json: { error: 'invalid_grant' } })
+  t.equal(seed.provider.hits()['/token/revocation'], revocations + 1, 'at the provider too')
+  t.equal((await ping(seed.url, bob.accessToken)).status, 200, 'others go on')
+
+  await Promise.all(Array.from({ length: 3 }, async () => { await getTokens(seed) }))
+  t.match(await runCommand(['revoke', '--subject', 'bob'], env), { code: 0, printed: 'One grant has ended\n' })
+  t.match(await runCommand(['connections', '--end', '--all'], env), { code: 0, printed: /\n3 connections have ended\n$/ })
+  t.match(await runCommand(['connections'], env), { code: 0, printed: /^0 connections\n$/ })
+})
+
+t.test('people without a name and clients of all kinds are shown as far as they are known', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return
+  const { createRedisStore } = await import('../../src/store/redis.ts')
+  const { openRedisClient } = await import('../../src/store/redis-client.ts')
+  const { createGrantFixture } = await import('../support/grants-fixture.ts')
+  const log = { info () {}, warn () {}, error () {} }
+  const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix: 'seed:', log }), log)
+  t.teardown(() => store.close())
+  await store.ready()
+  const { grants } = createGrantFixture({ store, requestTokens: async () => { throw new Error('not expected') } })
+  const upstream = { accessToken: 'a', refreshToken: 'r' }
+  const claims = { email: 'ada\u001b[2J@example.com' }
+  const grant = { clientAuthMethod: 'none', subject: 'ada', claims, sid: undefined, refreshes: true, upstream } as const
+  for (const [clientId, clientKind] of [
+    ['intranet', 'configured'], ['gone', 'configured'], ['curl', 'unregistered'], ['seed-gone', 'registered']
+  ] as const) {
+    const scope = clientId === 'curl' ? 'openid' : ''
+    await grants.activate(await grants.create({ ...grant, clientId, clientKind, scope }))
+  }
+  const env = {
+    OAUTH_MODE: 'broker',
+    OIDC_ISSUER: 'https://auth.example.com',
+    OIDC_CLIENT_ID: 'seed',
+    REDIS_URL: redis.url,
+    SEED_SECRET,
+    OAUTH_CLIENTS: JSON.stringify([{
+      client_id: 'intranet', client_name: 'The intranet', redirect_uris: ['https://intranet.example.com/callback']
+    }])
+  }
+  const { printed } = await runCommand(['connections'], env)
+  const person = 'ada\u{fffd}[2J@example.com (ada)'
+  for (const client of ['The intranet (intranet)', 'gone', 'curl', 'seed-gone']) {
+    t.match(printed, `${person}, ${client}\n`, 'and no name writes to the terminal')
+  }
+  t.match(printed, /^ {2}scopes: none$/m)
+  await grants.activate(await grants.create({
+    ...grant, subject: 'nameless', claims: {}, scope: 'openid', clientId: 'curl', clientKind: 'unregistered'
+  }))
+  t.match((await runCommand(['connections', '--subject', 'nameless'], env)).printed, /^nameless, curl\n/)
+  t.match(await runCommand(['connections', '--person', 'ada', '--older-than', '1w'], env), { printed: /^0 connections/ })
+})
+
+t.test('what it cannot do, it says in a sentence', async (t) => {
+  const env = {
+    OAUTH_MODE: 'broker', OIDC_ISSUER: 'https://auth.example.com', OIDC_CLIENT_ID: 'seed', SEED_SECRET
+  }
+  for (const [args, message] of [
+    [['--end'], 'seed connections: name what to end, or --all'],
+    [['--dry-run'], 'seed connections: --all and --dry-run belong to --end'],
+    [['--all'], 'seed connections: --all and --dry-run belong to --end'],
+    [['--older-than', 'long'], 'seed connections: --older-than is a number with a unit: 90d, 12h, 30m'],
+    [[], 'REDIS_URL is not set']
+  ] as const) {
+    const { code, printedErrors } = await runCommand(['connections', ...args], env)
+    t.match({ code, printedErrors }, { code: 1, printedErrors: message }, args.join(' '))
+  }
+  t.match(await runCommand(['connections'], { ...env, OAUTH_MODE: 'proxy', OIDC_AUDIENCE: 'x', REDIS_URL: 'redis://127.0.0.1:1' }), {
+    code: 1, printedErrors: /the provider keeps the grants: it knows who is connected/
+  })
+})
