@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import homeRoutes from '../routes/home.ts'
+import homeRoutes, { ICON_PATH } from '../routes/home.ts'
 import mcpRoutes from '../routes/mcp.ts'
+import type { Config } from '../src/config/config.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/host-and-origin.ts'
+import { readServerIcon } from '../src/http/server-icon.ts'
+import type { ServerIcon } from '../src/http/server-icon.ts'
 import { createStreamRevocation } from '../src/http/stream-revocation.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
@@ -13,7 +16,7 @@ import { createCallRecorder } from '../src/audit/calls.ts'
 import { clientKindOf } from '../src/audit/client-kind.ts'
 import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts'
 import { createEngine } from '../src/mcp/engine.ts'
-import type { Engine } from '../src/mcp/engine.ts'
+import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import { createMcpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
 import { createSharedCounters } from '../src/limits/shared-counters.ts'
@@ -39,10 +42,12 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   logPolicyWarnings(app, options)
   const warnOfClients = createCompatibilityLog(log)
   warnOfClients(definitions)
+  const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
   const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
   const limits = createMcpLimits(sharedCounters, config.mcp.limits)
   const engine = createEngine({
-    serverInfo: { name: 'seed', title: 'Seed', version: VERSION },
+    serverInfo: describeServer(config, icon),
+    instructions: config.server.instructions,
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...requirements.scopes] },
     tokenFor: app.hasDecorator('tokenExchange') ? toTokenFor(app.tokenExchange) : undefined,
@@ -70,7 +75,18 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
   await app.register(async (scope) => {
     scope.addHook('onRequest', app.rateLimits.byAddressLocally('home', { factor: 5 }))
-    await scope.register(homeRoutes, { endpoint: config.resource })
+    await scope.register(homeRoutes, {
+      ...config.server,
+      title: config.server.title ?? 'Seed',
+      endpoint: config.resource,
+      icon,
+      showPage: config.server.showHomePage,
+      isAvailable: createAvailability(app)
+    })
+    for (const { name, text } of config.server.wellKnownFiles) {
+      scope.get(`/.well-known/${name}`, { config: { auth: 'public' } }, async (_request, reply) =>
+        reply.header('cache-control', 'public, max-age=300').type('text/plain; charset=utf-8').send(text))
+    }
   })
   await app.register(async (scope) => {
     scope.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
@@ -78,6 +94,28 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await sharedCounters.close() })
+}
+
+/** Returns a function that tells whether people can sign in, as the last request to the provider found it. */
+function createAvailability (app: FastifyInstance): () => boolean {
+  if (!app.hasDecorator('oidc')) return () => true
+  const { provider, contact } = app.oidc
+  return () => provider.problem() === undefined && contact.problem() === undefined
+}
+
+/** Describes the server to its clients (SERVER_NAME and others). Every response of 2026-07-28 repeats it. */
+function describeServer (
+  { server, baseUrl }: Config, icon: ServerIcon | undefined
+): EngineOptions['serverInfo'] {
+  const { name, title = 'Seed', description, website } = server
+  return {
+    name,
+    title,
+    version: VERSION,
+    ...(description !== undefined && { description }),
+    ...(website !== undefined && { websiteUrl: website }),
+    ...(icon !== undefined && { icons: [{ src: `${baseUrl}${ICON_PATH}`, mimeType: icon.mimeType }] })
+  }
 }
 
 /** Logs consequences of policies that would otherwise puzzle an operator. */

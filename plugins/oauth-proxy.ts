@@ -49,7 +49,14 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     redirectUriSchemes
   })
   const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements })
-  const server = { baseUrl, resource, scopes: config.oidc.scopes, toolScopes: requirements.scopes, redirectUriSchemes }
+  const server = {
+    baseUrl,
+    resource,
+    scopes: config.oidc.scopes,
+    toolScopes: requirements.scopes,
+    redirectUriSchemes,
+    names: config.server
+  }
 
   app.addHook('onReady', async () => { documents.start() })
   app.addHook('onClose', async () => { documents.close() })

@@ -17,6 +17,8 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
   requesterOf: RequesterOf
   /** Scopes that the provider is asked for, whatever the client asked for. */
   providerScopes: readonly string[]
+  /** SERVER_TITLE */
+  names: { title: string | undefined }
 }
 
 /**
@@ -24,7 +26,7 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {
-  const { consents, cookies, requesterOf, providerScopes, ...services } = options
+  const { consents, cookies, requesterOf, providerScopes, names, ...services } = options
   rejectOtherMethods(app, ['GET'])
 
   app.get('', {
@@ -44,6 +46,7 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
     return reply.headers(FORM_PAGE_HEADERS).send(renderConsentPage({
       ...describeRequest(outcome.request, providerScopes),
       resource: services.resource,
+      serverTitle: names.title,
       action: '/oauth/consent',
       consent: sealed
     }))

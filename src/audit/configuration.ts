@@ -16,6 +16,7 @@ export function describeConfiguration (config: Config) {
     allowedHosts: config.allowedHosts,
     corsExtraOrigins: config.corsExtraOrigins,
     logLevel: config.logLevel,
+    server: config.server,
     audit: { arguments: config.audit.arguments, isChained: config.audit.chainKey !== undefined },
     authRequired: config.authRequired,
     oidc: { ...provider, preset: preset.name },

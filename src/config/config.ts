@@ -25,6 +25,7 @@ export function toConfig (env: Env) {
     allowedHosts: parseList(env.ALLOWED_HOSTS.toLowerCase()),
     corsExtraOrigins: parseList(env.CORS_EXTRA_ORIGINS),
     logLevel: env.LOG_LEVEL,
+    server: toServerConfig(env),
     audit: {
       /** A file, `stdout` or `off`. */
       target: env.AUDIT_LOG,
@@ -68,6 +69,27 @@ export function toConfig (env: Env) {
     extensions: parseList(env.SEED_EXTENSIONS),
     mcp: toMcpConfig(env)
   })
+}
+
+/** How the server names itself to clients, models and people. */
+function toServerConfig (env: Env) {
+  return {
+    name: env.SERVER_NAME,
+    title: env.SERVER_TITLE,
+    description: env.SERVER_DESCRIPTION,
+    /** For the model. */
+    instructions: env.SERVER_INSTRUCTIONS,
+    /** The path of an image. */
+    icon: env.SERVER_ICON,
+    website: env.SERVER_WEBSITE,
+    policyUrl: env.SERVER_POLICY_URL,
+    termsUrl: env.SERVER_TERMS_URL,
+    operator: env.SERVER_OPERATOR,
+    contact: env.SERVER_CONTACT,
+    showHomePage: env.HOME_PAGE,
+    /** Texts under /.well-known, by name. */
+    wellKnownFiles: parsePairs(env.WELL_KNOWN_FILES, '=').map(([name, text]) => ({ name, text }))
+  }
 }
 
 /** The company's OpenID provider, and Seed's own client there. */

@@ -25,6 +25,19 @@ export const EnvSchema = Type.Object({
   NO_PROXY: Type.Optional(Type.String()),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: MAX_GRACE_SECONDS, default: 5 }),
+  // Name
+  SERVER_NAME: Type.String({ default: 'seed', maxLength: 64 }),
+  SERVER_TITLE: Type.Optional(Type.String({ maxLength: 100 })),
+  SERVER_DESCRIPTION: Type.Optional(Type.String({ maxLength: 500 })),
+  SERVER_INSTRUCTIONS: Type.Optional(Type.String({ maxLength: 16384 })),
+  SERVER_ICON: Type.Optional(Type.String()),
+  SERVER_WEBSITE: Type.Optional(Type.String({ maxLength: 2048 })),
+  SERVER_POLICY_URL: Type.Optional(Type.String({ maxLength: 2048 })),
+  SERVER_TERMS_URL: Type.Optional(Type.String({ maxLength: 2048 })),
+  SERVER_OPERATOR: Type.Optional(Type.String({ maxLength: 200 })),
+  SERVER_CONTACT: Type.Optional(Type.String({ maxLength: 200 })),
+  HOME_PAGE: Type.Boolean({ default: true }),
+  WELL_KNOWN_FILES: Type.String({ default: '' }),
   // Audit
   AUDIT_LOG: Type.String({ default: 'off' }),
   AUDIT_ARGUMENTS: Type.Enum(['off', 'digest', 'full'], { default: 'digest' }),
@@ -115,6 +128,7 @@ export const PROXY_SETTINGS = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'] as const
 
 /** Settings that NAME_FILE may also give, as the path of a file with the value (container secrets, certificates). */
 export const SECRET_SETTINGS = [
+  'SERVER_INSTRUCTIONS',
   'AUDIT_CHAIN_KEY',
   'SEED_SECRET',
   'SEED_SECRET_PREVIOUS',

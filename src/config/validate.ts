@@ -39,6 +39,7 @@ export function validate (env: Env): Problem[] {
     ...checkResource(env),
     ...checkProxies(env),
     ...checkRedis(env),
+    ...checkServer(env),
     ...checkAudit(env),
     ...checkSecret('SEED_SECRET', env.SEED_SECRET),
     ...checkSecret('SEED_SECRET_PREVIOUS', env.SEED_SECRET_PREVIOUS),
@@ -171,6 +172,34 @@ function isCertificates (pem: string): boolean {
   }
 }
 
+/** Names under /.well-known that Seed itself answers. */
+const OWN_WELL_KNOWN_FILES = [
+  'oauth-protected-resource', 'oauth-authorization-server', 'openid-configuration', 'jwks.json'
+]
+const MAX_WELL_KNOWN_FILES = 16
+
+function * checkServer (env: Env): Problems {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(env.SERVER_NAME)) {
+    yield problem('SERVER_NAME', `must have letters, digits, ".", "_" and "-" only (it is ${quote(env.SERVER_NAME)})`)
+  }
+  for (const setting of ['SERVER_WEBSITE', 'SERVER_POLICY_URL', 'SERVER_TERMS_URL'] as const) {
+    if (env[setting] !== undefined) yield * checkHttpsUrl(setting, env[setting])
+  }
+  const files = parseList(env.WELL_KNOWN_FILES)
+  if (files.length > MAX_WELL_KNOWN_FILES) {
+    yield problem('WELL_KNOWN_FILES', `must have at most ${MAX_WELL_KNOWN_FILES} files`)
+  }
+  yield * checkItems('WELL_KNOWN_FILES', files, isWellKnownFile,
+    'must list names under /.well-known, other than those of Seed itself, and their texts, such as ' +
+    'openai-apps-challenge=token')
+}
+
+/** A name of lower-case letters, digits, ".", "_" and "-", and up to 1,024 visible ASCII characters of text. */
+function isWellKnownFile (pair: string): boolean {
+  const name = /^([a-z0-9][a-z0-9._-]{0,63}) *= *[\x20-\x7e]{1,1024}$/.exec(pair)?.[1]
+  return name !== undefined && !OWN_WELL_KNOWN_FILES.includes(name)
+}
+
 function * checkAudit ({ AUDIT_LOG: target, AUDIT_CHAIN_KEY: key }: Env): Problems {
   if (target !== 'off' && target !== 'stdout' && !/[/\\]./.test(target)) {
     const form = 'must be off, stdout, or the path of a file such as /var/log/seed/audit.log'
@@ -226,9 +255,9 @@ function isP256OrRsa (pem: string): boolean {
 
 /** Every setting that is a list; OIDC_SCOPES is separated by spaces, the others by commas. */
 const LIST_SETTINGS = [
-  'TRUST_PROXY', 'ALLOWED_HOSTS', 'CORS_EXTRA_ORIGINS', 'AUDIT_REDACT', 'OIDC_TENANTS', 'OIDC_SCOPES',
-  'SCOPE_HIERARCHY', 'OIDC_ALGORITHMS', 'ACCESS_GROUPS', 'ACCESS_EMAIL_DOMAINS', 'ACCESS_HOSTED_DOMAINS',
-  'ACCESS_CLAIMS', 'SEED_EXTENSIONS', 'CIMD_HOSTS', 'REDIRECT_URI_SCHEMES'
+  'TRUST_PROXY', 'ALLOWED_HOSTS', 'CORS_EXTRA_ORIGINS', 'WELL_KNOWN_FILES', 'AUDIT_REDACT', 'OIDC_TENANTS',
+  'OIDC_SCOPES', 'SCOPE_HIERARCHY', 'OIDC_ALGORITHMS', 'ACCESS_GROUPS', 'ACCESS_EMAIL_DOMAINS',
+  'ACCESS_HOSTED_DOMAINS', 'ACCESS_CLAIMS', 'SEED_EXTENSIONS', 'CIMD_HOSTS', 'REDIRECT_URI_SCHEMES'
 ] as const
 
 /** Begins like a JSON array, and not like an IPv6 address in brackets. */

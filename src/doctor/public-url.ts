@@ -60,7 +60,8 @@ function unreachable (err: FetchError, about: ReturnType<typeof question>): Find
 }
 
 /** Compares the metadata with what the server of these settings makes. */
-async function checkMetadata ({ baseUrl, resource, oidc: { scopes }, oauth: { mode } }: Config): Promise<Finding> {
+async function checkMetadata (config: Config): Promise<Finding> {
+  const { baseUrl, resource, oidc: { scopes }, oauth: { mode }, server: names } = config
   const url = `${baseUrl}/.well-known/oauth-protected-resource/mcp`
   const about = question('public-url.protected-resource-metadata', `GET ${url}`)
   const { status, body } = await send(url)
@@ -69,7 +70,7 @@ async function checkMetadata ({ baseUrl, resource, oidc: { scopes }, oauth: { mo
     return about.error(`${status} without a JSON object`, 'Clients find no sign-in: the proxy in front must route ' +
       '/.well-known/, /oauth/ and /mcp to Seed', { setting: 'BASE_URL' })
   }
-  const expected = protectedResource({ baseUrl, resource, scopes, toolScopes: [], mode, secretMethods: [] })
+  const expected = protectedResource({ baseUrl, resource, scopes, toolScopes: [], mode, secretMethods: [], names })
   if (canonicalJson(document) === canonicalJson(expected)) return about.ok(`${status}`, 'The document is unchanged')
   return document['resource'] === resource
     ? about.warning(`${status} with other content`, 'The server there runs with other settings than these',

@@ -63,6 +63,8 @@ export interface Engine {
 
 export interface EngineOptions {
   serverInfo: Implementation
+  /** How a model should use the server (SERVER_INSTRUCTIONS). */
+  instructions?: string | undefined
   definitions: readonly Definition[]
   policy: PolicyOptions
   /** Undefined where tools cannot get tokens for other APIs. */
@@ -127,7 +129,10 @@ export function createEngine (options: EngineOptions): Engine {
     recordCall: options.recordCall,
     onerror
   })
-  const servers = createProtocolServers({ serverInfo, catalog, runner, sessions, timeoutSeconds, pageSize, onerror })
+  const { instructions } = options
+  const servers = createProtocolServers({
+    serverInfo, instructions, catalog, runner, sessions, timeoutSeconds, pageSize, onerror
+  })
   const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const pendingCalls = createPendingCalls()
   const canRead: LegacyOptions['canRead'] = (uri, principal) => {

@@ -26,6 +26,8 @@ export interface ConsentPage {
   serverScopes: ReadonlyArray<{ name: string, description: string }>
   /** The MCP server: BASE_URL/mcp. */
   resource: string
+  /** The name that the operator gave the server. */
+  serverTitle?: string | undefined
   /** The path that the form is posted to. */
   action: string
   /** Value of the hidden field `consent`. */
@@ -66,7 +68,7 @@ export function renderConsentPage (page: ConsentPage): string {
     '<h2 id="abilities">What it will be able to do</h2>',
     `<ul role="list">\n${renderAbilities(page)}\n</ul>`,
     ...renderServerScopes(page.serverScopes),
-    `<p><small>On the server <code>${escapeHtml(page.resource)}</code></small></p>`,
+    `<p><small>On the server ${renderTitle(page.serverTitle)}<code>${escapeHtml(page.resource)}</code></small></p>`,
     '</section>',
     '<section aria-labelledby="destination">',
     '<h2 id="destination">Where you will be sent afterwards</h2>',
@@ -94,6 +96,10 @@ function trustNotice ({ clientKind, documentHost }: ConsentPage): string {
     return `Published by <strong>${isolateText(documentHost)}</strong>. ${unverified}`
   }
   return unverified
+}
+
+function renderTitle (title: string | undefined): string {
+  return title === undefined ? '' : `${isolateText(title)}, `
 }
 
 function renderAbilities ({ scopes, staysConnected }: ConsentPage): string {

@@ -1,12 +1,74 @@
-import { escapeHtml, renderPage } from './layout.ts'
+import { escapeHtml, isolateText, renderPage } from './layout.ts'
+
+/** The front page: what this is, who runs it, and how to connect. All members are of the operator, as plain text. */
+export interface HomePage {
+  /** SERVER_NAME, for the commands and links. */
+  name: string
+  title: string
+  description?: string | undefined
+  /** Who runs the server. */
+  operator?: string | undefined
+  contact?: string | undefined
+  website?: string | undefined
+  /** Path of the logo. */
+  icon?: string | undefined
+  /** The address of the MCP endpoint. */
+  endpoint: string
+  /** Whether people can sign in just now. */
+  isAvailable: boolean
+}
 
 /** Returns the page at `/`: it tells a person who opens the server's address in a browser how to connect a client. */
-export function renderHomePage (endpoint: string): string {
-  const title = 'This is an MCP server'
+export function renderHomePage (page: HomePage): string {
+  const { title, name, description, icon, endpoint, isAvailable } = page
+  const address = escapeHtml(endpoint)
   return renderPage(title, [
-    `<h1>${title}</h1>`,
-    '<p>It offers tools to AI applications. Add this address to yours:</p>',
-    `<p><code>${escapeHtml(endpoint)}</code></p>`,
-    `<p>In Claude Code: <code>claude mcp add --transport http seed ${escapeHtml(endpoint)}</code></p>`
+    ...(icon === undefined ? [] : [`<p><img src="${escapeHtml(icon)}" alt="" width="64" height="64"></p>`]),
+    `<h1>${isolateText(title)}</h1>`,
+    `<p>${description === undefined ? 'This server offers tools to AI applications.' : isolateText(description)}</p>`,
+    ...renderOperator(page),
+    isAvailable
+      ? '<p class="soft">It is running.</p>'
+      : '<p class="warning"><strong>It is running, but nobody can sign in at the moment.</strong></p>',
+    '<section aria-labelledby="connect">',
+    '<h2 id="connect">Connect an application</h2>',
+    '<p>Add this address to it. You will be asked to sign in.</p>',
+    `<p class="address"><code>${address}</code></p>`,
+    '<h3>Claude Code</h3>',
+    `<p class="address"><code>claude mcp add --transport http ${escapeHtml(name)} ${address}</code></p>`,
+    '<h3>Claude Desktop and claude.ai</h3>',
+    '<p>Open Settings, Connectors, <strong>Add custom connector</strong>; paste the address; choose ' +
+    '<strong>Connect</strong>.</p>',
+    '<h3>Editors</h3>',
+    '<div class="actions">',
+    `<a class="button" href="${escapeHtml(cursorLink(name, endpoint))}">Add to Cursor</a>`,
+    `<a class="button" href="${escapeHtml(vsCodeLink(name, endpoint))}">Add to VS Code</a>`,
+    '</div>',
+    '</section>'
   ].join('\n'))
+}
+
+function renderOperator ({ operator, contact, website }: HomePage): string[] {
+  const parts = [
+    ...(operator === undefined ? [] : [`Run by ${isolateText(operator)}.`]),
+    ...(contact === undefined ? [] : [`Questions: ${renderContact(contact)}.`]),
+    ...(website === undefined ? [] : [`<a href="${escapeHtml(website)}" rel="noreferrer">More about it</a>.`])
+  ]
+  return parts.length === 0 ? [] : [`<p>${parts.join(' ')}</p>`]
+}
+
+function renderContact (contact: string): string {
+  const text = isolateText(contact)
+  return /^[^\s@:/]+@[^\s@:/]+$/.test(contact) ? `<a href="mailto:${escapeHtml(contact)}">${text}</a>` : text
+}
+
+/** Cursor's install link (cursor.com/docs/mcp/install-links). */
+function cursorLink (name: string, url: string): string {
+  const config = Buffer.from(JSON.stringify({ url })).toString('base64')
+  return `cursor://anysphere.cursor-deeplink/mcp/install?name=${name}&config=${encodeURIComponent(config)}`
+}
+
+/** VS Code's install link (code.visualstudio.com/api/extension-guides/ai/mcp). */
+function vsCodeLink (name: string, url: string): string {
+  return `vscode:mcp/install?${encodeURIComponent(JSON.stringify({ name, type: 'http', url }))}`
 }

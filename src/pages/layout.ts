@@ -22,6 +22,13 @@ export const PAGE_HEADERS = {
  */
 export const FORM_PAGE_HEADERS = { ...PAGE_HEADERS, 'content-security-policy': contentSecurityPolicy() }
 
+/** The headers of the page at `/`: it says the same to everyone for a minute, and shows this server's icon. */
+export const HOME_PAGE_HEADERS = {
+  ...PAGE_HEADERS,
+  'content-security-policy': contentSecurityPolicy("img-src 'self'", "form-action 'none'"),
+  'cache-control': 'public, max-age=60'
+}
+
 function contentSecurityPolicy (...directives: string[]): string {
   return ["default-src 'none'", `style-src ${STYLE_SOURCE}`, "base-uri 'none'", ...directives, "frame-ancestors 'none'"]
     .join('; ')

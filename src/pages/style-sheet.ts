@@ -95,6 +95,11 @@ h2 {
   color: var(--soft);
 }
 
+h3 { margin: 1rem 0 .25rem; font-size: 1rem; font-weight: 600; }
+img { display: block; object-fit: contain; }
+main:has(img)::before { display: none; }
+a:not(.button) { color: var(--accent); }
+.address code { user-select: all; }
 p, ul { margin: 0 0 .875rem; text-wrap: pretty; }
 section { margin: 1.125rem 0; }
 section p { margin: 0 0 .5rem; }

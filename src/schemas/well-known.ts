@@ -7,7 +7,10 @@ export const ProtectedResourceSchema = Type.Object({
   resource_name: Type.String(),
   authorization_servers: Type.Array(Type.String(), { minItems: 1 }),
   bearer_methods_supported: Type.Array(Type.String()),
-  scopes_supported: Type.Array(Type.String())
+  scopes_supported: Type.Array(Type.String()),
+  resource_documentation: Type.Optional(Type.String()),
+  resource_policy_uri: Type.Optional(Type.String()),
+  resource_tos_uri: Type.Optional(Type.String())
 })
 export type ProtectedResource = Static<typeof ProtectedResourceSchema>
 
@@ -30,7 +33,10 @@ export const AuthorizationServerSchema = Type.Object({
   prompt_values_supported: Type.Array(Type.String()),
   authorization_response_iss_parameter_supported: Type.Boolean(),
   client_id_metadata_document_supported: Type.Boolean(),
-  scopes_supported: Type.Array(Type.String())
+  scopes_supported: Type.Array(Type.String()),
+  service_documentation: Type.Optional(Type.String()),
+  op_policy_uri: Type.Optional(Type.String()),
+  op_tos_uri: Type.Optional(Type.String())
 })
 export type AuthorizationServer = Static<typeof AuthorizationServerSchema>
 

@@ -88,7 +88,8 @@ t.test('an empty value counts as unset, and spaces around a value are ignored', 
 
 t.test('a secret can come from a file', async (t) => {
   t.same(SECRET_SETTINGS, [
-    'AUDIT_CHAIN_KEY', 'SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET', 'OIDC_CLIENT_KEY', 'REDIS_URL',
+    'SERVER_INSTRUCTIONS', 'AUDIT_CHAIN_KEY', 'SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET',
+    'OIDC_CLIENT_KEY', 'REDIS_URL',
     'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'
   ])
   writeFileSync(join(folder, 'secret'), 's3cret\n')

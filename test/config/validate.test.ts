@@ -89,6 +89,14 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ...['HTTPS_PROXY', 'HTTP_PROXY'].map((name) => [
     name, ['proxy.example.com:3128', 'socks5://proxy.example.com', 'proxy'], 'must be the URL of an HTTP proxy'
   ] as [string, string[], string]),
+  ['SERVER_NAME', ['Acme tools', '-x', 'a/b', 'ä'], 'must have letters, digits'],
+  ['SERVER_NAME', ['x'.repeat(65)], 'must have at most 64 characters'],
+  ['SERVER_WEBSITE', ['http://acme.example'], 'must use https'],
+  ['WELL_KNOWN_FILES', [
+    'jwks.json=x', 'openai-apps-challenge', 'a=', 'a/b=c', '../x=y', 'A=b', `a=${'x'.repeat(1_025)}`
+  ], 'must list names under /.well-known'],
+  ['WELL_KNOWN_FILES', [Array.from({ length: 17 }, (_, i) => `f${i}=x`).join(',')], 'must have at most 16 files'],
+  ['HOME_PAGE', ['no'], 'must be true or false'],
   ['AUDIT_LOG', ['on', 'audit.log', 'STDOUT', '/'], 'must be off, stdout, or the path of a file'],
   ['AUDIT_ARGUMENTS', ['hash'], 'must be one of off, digest, full'],
   ['AUDIT_CHAIN_KEY', ['short'], 'must have at least 32 characters'],

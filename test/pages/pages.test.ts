@@ -10,7 +10,9 @@ import { renderConsentPage } from '../../src/pages/consent.ts'
 import type { ConsentPage } from '../../src/pages/consent.ts'
 import { renderErrorPage } from '../../src/pages/error.ts'
 import type { ErrorPage } from '../../src/pages/error.ts'
-import { escapeHtml, FORM_PAGE_HEADERS, PAGE_HEADERS } from '../../src/pages/layout.ts'
+import { renderHomePage } from '../../src/pages/home.ts'
+import type { HomePage } from '../../src/pages/home.ts'
+import { escapeHtml, FORM_PAGE_HEADERS, HOME_PAGE_HEADERS, PAGE_HEADERS } from '../../src/pages/layout.ts'
 import { openChromium, screenshot } from '../support/chromium.ts'
 
 const CONSENT: ConsentPage = {
@@ -111,6 +113,30 @@ const ERRORS: Record<string, ErrorPage> = {
   }
 }
 
+const HOME: HomePage = { name: 'seed', title: 'Seed', endpoint: 'https://mcp.example.com/mcp', isAvailable: true }
+
+const ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#b5472f"/>' +
+  '<path d="M2 6 4 2l2 4z" fill="#fff"/></svg>'
+
+const HOMES: Record<string, HomePage> = {
+  plain: HOME,
+  named: {
+    ...HOME,
+    name: 'acme',
+    title: 'Acme tools',
+    description: 'Tickets, documents and deployments of Acme, for the AI application of your choice.',
+    operator: 'Acme IT',
+    contact: 'it@acme.example',
+    website: 'https://wiki.acme.example/mcp',
+    icon: '/icon'
+  },
+  unavailable: { ...HOME, isAvailable: false, contact: 'Room 4.12' },
+  hostile: {
+    ...HOME, title: HOSTILE, description: HOSTILE, operator: HOSTILE, contact: HOSTILE, website: `https://x/?${HOSTILE}`
+  },
+  long: { ...HOME, title: 'T'.repeat(100), endpoint: `https://${LONG_HOST}/mcp`, operator: 'o'.repeat(200) }
+}
+
 const WIDTHS = [[320, 640], [390, 844], [1280, 900]] as const
 
 /** The headers that src/app.ts sets on every response. */
@@ -145,11 +171,14 @@ async function serve (t: Test): Promise<Site> {
     { headers: PAGE_HEADERS, html: renderErrorPage(page) }
     )
   }
+  for (const [name, page] of Object.entries(HOMES)) {
+    site.pages.set(`/home/${name}`, { headers: HOME_PAGE_HEADERS, html: renderHomePage(page) })
+  }
   const server = createServer(async (request, response) => {
     const { method = '', url = '', headers } = request
     const body = await text(request)
     if (url !== '/favicon.ico') site.received.push({ method, url, headers, body })
-    const page = site.pages.get(url)
+    const page = url === '/icon' ? { headers: { 'content-type': 'image/svg+xml' }, html: ICON } : site.pages.get(url)
     response.writeHead(page === undefined ? 204 : page.status ?? 200, { ...EVERYWHERE, ...page?.headers })
     response.end(page?.html)
   }).listen(0, '127.0.0.1')
@@ -340,11 +369,12 @@ t.test('in a real browser', async (t) => {
       t.match(found, {
         lang: 'en',
         mode: 'CSS1Compat',
-        counts: { h1: 1, main: 1, script: 0, img: 0, iframe: 0, style: 1 },
+        counts: { h1: 1, main: 1, script: 0, img: path === '/home/named' ? 1 : 0, iframe: 0, style: 1 },
         handlers: 0
       })
       t.ok(found.title.length > 0)
-      t.same(site.received.map(({ url }) => url), [path], 'nothing else is fetched')
+      const icon = path === '/home/named' ? ['/icon'] : []
+      t.same(site.received.map(({ url }) => url), [path, ...icon], 'nothing else is fetched')
       t.same(reports, [], `${path}: no report`)
       await close(page)
     }

@@ -10,6 +10,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 
 export interface ProtocolServerOptions {
   serverInfo: Implementation
+  instructions: string | undefined
   /** The catalog that is served now. */
   catalog: () => Catalog
   runner: Runner
@@ -36,10 +37,13 @@ export type ProtocolServers = ReturnType<typeof createProtocolServers>
  * the caller, so no request can see another's. The catalog is shared.
  */
 export function createProtocolServers (options: ProtocolServerOptions) {
-  const { serverInfo, onerror } = options
+  const { serverInfo, instructions, onerror } = options
+  const serverOptions = {
+    capabilities: CAPABILITIES, cacheHints: CACHE_HINTS, ...(instructions !== undefined && { instructions })
+  }
   return {
     create (caller: Caller): Server {
-      const server = new Server(serverInfo, { capabilities: CAPABILITIES, cacheHints: CACHE_HINTS })
+      const server = new Server(serverInfo, serverOptions)
       server.onerror = onerror
       handleTools(server, caller, options)
       handlePrompts(server, caller, options)

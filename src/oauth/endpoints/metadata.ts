@@ -10,6 +10,13 @@ export interface MetadataOptions {
   scopes: readonly string[]
   /** Scopes that only some tools need. A client asks for them after a step-up challenge. */
   toolScopes: readonly string[]
+  /** SERVER_TITLE and the URLs that go with it. */
+  names: {
+    title: string | undefined
+    website: string | undefined
+    policyUrl: string | undefined
+    termsUrl: string | undefined
+  }
   /** In broker mode Seed signs the tokens and answers the client's redirect URI itself. */
   mode: 'proxy' | 'broker'
   /** Methods with a secret that a client of OAUTH_CLIENTS uses. No client gets a secret by registering itself. */
@@ -26,13 +33,16 @@ export interface MetadataState {
  * Returns the protected resource metadata (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
  * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice.
  */
-export function protectedResource ({ baseUrl, resource, scopes }: MetadataOptions): ProtectedResource {
+export function protectedResource ({ baseUrl, resource, scopes, names }: MetadataOptions): ProtectedResource {
   return {
     resource,
-    resource_name: 'Seed MCP server',
+    resource_name: names.title ?? 'Seed MCP server',
     authorization_servers: [baseUrl],
     bearer_methods_supported: ['header'],
-    scopes_supported: baseScopes(scopes)
+    scopes_supported: baseScopes(scopes),
+    ...(names.website !== undefined && { resource_documentation: names.website }),
+    ...(names.policyUrl !== undefined && { resource_policy_uri: names.policyUrl }),
+    ...(names.termsUrl !== undefined && { resource_tos_uri: names.termsUrl })
   }
 }
 
@@ -46,7 +56,7 @@ export function baseScopes (scopes: readonly string[]): string[] {
  * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
 export function authorizationServer (
-  { baseUrl, scopes, toolScopes, mode, secretMethods }: MetadataOptions,
+  { baseUrl, scopes, toolScopes, mode, secretMethods, names }: MetadataOptions,
   { metadataDocuments }: MetadataState
 ): AuthorizationServer {
   const authMethods = ['none', ...secretMethods, 'private_key_jwt']
@@ -68,7 +78,10 @@ export function authorizationServer (
     prompt_values_supported: PROMPT_VALUES,
     authorization_response_iss_parameter_supported: mode === 'broker',
     client_id_metadata_document_supported: metadataDocuments,
-    scopes_supported: [...scopes, ...toolScopes]
+    scopes_supported: [...scopes, ...toolScopes],
+    ...(names.website !== undefined && { service_documentation: names.website }),
+    ...(names.policyUrl !== undefined && { op_policy_uri: names.policyUrl }),
+    ...(names.termsUrl !== undefined && { op_tos_uri: names.termsUrl })
   }
 }
 
