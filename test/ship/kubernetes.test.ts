@@ -1,11 +1,10 @@
-import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { EnvSchema, SECRET_SETTINGS } from '../../src/config/schema.ts'
 import { emptyFolder } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
 import { schemaProblems, typeProblems } from './kubernetes/check-manifests.ts'
-import { settingsSchema } from './kubernetes/settings-schema.ts'
 import { kubernetesToolsForTests } from './kubernetes/tools.ts'
 import type { KubernetesTools, Manifest } from './kubernetes/tools.ts'
 
@@ -34,14 +33,6 @@ function environmentNames (manifests: Manifest[]): string[] {
   const { env = [] } = ofKind(manifests, 'Deployment').spec.template.spec.containers[0]
   return [...Object.keys(ofKind(manifests, 'ConfigMap').data!), ...env.map(({ name }: { name: string }) => name)]
 }
-
-t.test('the chart knows all settings of Seed, and no others', async (t) => {
-  const path = join(CHART, 'values.schema.json')
-  const schema = JSON.parse(await readFile(path, 'utf8')) as { properties: Record<string, object> }
-  const expected = { ...schema, properties: { ...schema.properties, ...settingsSchema() } }
-  if (process.env['UPDATE_CHART_SCHEMA']) await writeFile(path, `${JSON.stringify(expected, null, 2)}\n`)
-  else t.same(schema, expected, 'if not: UPDATE_CHART_SCHEMA=1 npm test -- test/ship/kubernetes.test.ts')
-})
 
 t.test('the chart has the version of Seed', async (t) => {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string }
