@@ -276,7 +276,18 @@ class Scenario {
   async #restart (restart: () => Promise<void>): Promise<void> {
     const signedIn = await this.#seed.signIn()
     await restart()
-    await this.#works(await this.#seed.refresh(signedIn))
+    await this.#works(await this.#refreshWhenAnswered(signedIn))
+  }
+
+  /** A provider that has just started may be slow: Seed then answers 503 and keeps the grant. */
+  async #refreshWhenAnswered (signedIn: SignedIn): Promise<SignedIn> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#seed.refresh(signedIn)
+      } catch (err) {
+        if (attempt === 3 || !/ 503 instead of 200$/.test((err as Error).message)) throw err
+      }
+    }
   }
 
   async #rotation (rotate: () => Promise<void>): Promise<void> {
