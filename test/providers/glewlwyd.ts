@@ -42,13 +42,14 @@ export const GLEWLWYD: Provider = {
     const broker = { name: 'broker', mode: 'broker' as const }
     const privateKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
     const plugin = await configure(url, administrator, options, privateKey)
+    const limits = { logOut: 'it announces a logout that a person starts on its own page, which this run has not' }
     const confidential = { OIDC_CLIENT_ID: 'confidential', OIDC_CLIENT_SECRET: SECRET }
     const running: RunningProvider = {
       issuer: `${url}/api/oidc`,
       person: PERSON,
       configurations: [
-        { ...broker, env: confidential },
-        { ...broker, name: 'broker, public client', env: { OIDC_CLIENT_ID: 'public' } },
+        { ...broker, env: confidential, limits },
+        { ...broker, name: 'broker, public client', env: { OIDC_CLIENT_ID: 'public' }, limits },
         {
           ...broker,
           // It wants its token endpoint as audience, which is found out.
@@ -57,12 +58,14 @@ export const GLEWLWYD: Provider = {
             OIDC_CLIENT_ID: 'with-key',
             OIDC_CLIENT_KEY: privateKey.export({ format: 'pem', type: 'pkcs8' }) as string,
             OIDC_CLIENT_KEY_ID: CLIENT_KEY_ID
-          }
+          },
+          limits
         },
         {
           name: 'proxy',
           mode: 'proxy',
-          env: { OIDC_CLIENT_ID: 'public', OIDC_AUDIENCE: RESOURCE, OIDC_RESOURCE: RESOURCE }
+          env: { OIDC_CLIENT_ID: 'public', OIDC_AUDIENCE: RESOURCE, OIDC_RESOURCE: RESOURCE },
+          limits
         }
       ],
       signIn: async (authorizationUrl) => await signIn(authorizationUrl, url),
