@@ -17,7 +17,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 COPY deploy/image/build-packages.js ./deploy/image/
 RUN node deploy/image/build-packages.js && npm ci
-COPY dev/bundle.js ./dev/
+COPY dev ./dev
 COPY plugins ./plugins
 COPY routes ./routes
 COPY src ./src

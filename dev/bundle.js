@@ -11,7 +11,7 @@ import { build } from 'esbuild'
  *   node dev/bundle.js <folder>
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const EMPTY_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')
+const EMPTY_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"AAAA"}').toString('base64')
 const NO_MAP = `data:application/json;base64,${EMPTY_MAP}`
 
 /** CommonJS packages ask for Node's own modules by `require`. */
@@ -38,35 +38,43 @@ export async function bundle (out) {
       .map((name) => `${folder}/${name}`)
   )
 
-  await build({
+  const common = {
     absWorkingDir: ROOT,
+    outdir: out,
+    outbase: '.',
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: 'linked',
+    banner: REQUIRE,
+    logLevel: 'warning'
+  }
+  await build({
+    ...common,
     entryPoints: [
       'src/server.ts',
       'src/cli.ts',
+      'src/seed-mcp-server.ts',
       'src/index.ts',
       'src/testing/index.ts',
       'src/extensions/link-worker.ts',
       ...own
     ],
-    outdir: out,
-    outbase: '.',
     // As deep as the folders of src, as some of what is there looks for others beside it.
     chunkNames: 'src/chunks/[name]-[hash]',
-    bundle: true,
     // One module is one module, whoever imports it: a ToolError of an extension is the server's.
     splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
+    // Stack traces in the log name the lines of the sources, which are not shipped.
     sourcemap: true,
     sourcesContent: false,
-    minifyWhitespace: true,
-    minifySyntax: true,
-    legalComments: 'linked',
-    banner: REQUIRE,
-    plugins: [withoutMapsOfPackages],
-    logLevel: 'warning'
+    plugins: [withoutMapsOfPackages]
   })
+  // `seed demo` with the development provider, apart: oidc-provider finds its classes by their names, which a bundler
+  // changes, and the server would pay for keeping all of them.
+  await build({ ...common, entryPoints: ['dev/demo.ts'], keepNames: true })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await bundle(process.argv[2])

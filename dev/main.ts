@@ -8,7 +8,7 @@ import { listen } from '../src/listen.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
-import { startDevProvider } from './provider.ts'
+import { DEFAULTS, providerSettings, startProvider, welcome } from './development.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
 
@@ -22,24 +22,9 @@ const { DEV_PROVIDER_PORT = '3001' } = process.env
 const allowExit = forbidExit()
 
 try {
-  const provider = await startDevProvider({ port: Number(DEV_PROVIDER_PORT) }).catch((err: NodeJS.ErrnoException) => {
-    throw new Error(
-      `The development provider cannot listen on port ${DEV_PROVIDER_PORT} (${err.code}): ` +
-        'stop what listens there, or set DEV_PROVIDER_PORT to another one'
-    )
-  })
+  const provider = await startProvider(DEV_PROVIDER_PORT)
   try {
-    const environment = {
-      LOG_LEVEL: 'info',
-      // No real client's metadata document is fetched for a server that only this machine can reach.
-      CIMD_ENABLED: 'false',
-      OIDC_SCOPES: 'openid profile email groups offline_access',
-      // The MCP Inspector runs in a browser.
-      CORS_EXTRA_ORIGINS: 'http://localhost:6274,http://127.0.0.1:6274',
-      ...process.env,
-      OIDC_ISSUER: provider.issuer,
-      OIDC_AUDIENCE: provider.clientId
-    }
+    const environment = { LOG_LEVEL: 'info', ...DEFAULTS, ...process.env, ...providerSettings(provider) }
     let reloader: Reloader | undefined
     // Made of the configuration, so it stays the same after each save.
     let configuration!: Definition
@@ -66,7 +51,7 @@ try {
       await app.close()
       await provider.close()
     })
-    console.log(welcome(app.config.resource, provider.issuer, provider.users))
+    console.log(welcome(app.config.resource, provider, 'npm run --silent seed --'))
   } catch (err) {
     await provider.close()
     throw err
@@ -75,24 +60,4 @@ try {
   console.error((err as Error).message)
   allowExit()
   process.exitCode = 1
-}
-
-function welcome (mcpUrl: string, issuer: string, users: Array<{ login: string, password: string }>): string {
-  return `
-  Seed is running.
-
-    MCP endpoint   ${mcpUrl}
-    Sign in as     ${users.map(({ login, password }) => `${login} (password ${password})`).join('  or  ')}
-    Provider       ${issuer} (development only)
-
-  Connect Claude Code:
-
-    claude mcp add --transport http seed ${mcpUrl}
-
-  then start claude, type /mcp, and choose "seed" to sign in. An access token for curl (docs/first-steps.md):
-
-    TOKEN=$(npm run --silent seed -- token ${mcpUrl})
-
-  Ctrl-C stops everything.
-`
 }

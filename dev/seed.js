@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
  * line only where the compiler is not installed (`npm ci --omit=dev`). The folder is not that of `npm run dev`, which
  * may be running.
  */
-const FOLDERS = ['src', 'plugins', 'routes']
+const FOLDERS = ['src', 'plugins', 'routes', 'dev']
 const url = (path) => new URL(`../${path}`, import.meta.url)
 
 const compiler = await import('./transpile.js').catch((err) => {

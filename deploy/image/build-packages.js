@@ -5,8 +5,9 @@ import { readFile, writeFile } from 'node:fs/promises'
  * image installs a fifth of what they install, still at the locked versions.
  */
 const UNNEEDED = [
-  '@modelcontextprotocol/client', '@modelcontextprotocol/sdk', '@types/node', 'dependency-cruiser', 'eslint',
-  'fast-check', 'neostandard', 'puppeteer-core', 'tap', 'typescript', 'typescript-native'
+  '@arethetypeswrong/cli', '@modelcontextprotocol/client', '@modelcontextprotocol/sdk', '@types/node',
+  'dependency-cruiser', 'eslint', 'fast-check', 'neostandard', 'publint', 'puppeteer-core', 'tap', 'typescript',
+  'typescript-native'
 ]
 
 const manifest = JSON.parse(await readFile('package.json', 'utf8'))

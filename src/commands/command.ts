@@ -48,6 +48,8 @@ export interface CommandContext {
    * @returns 0 as soon as it listens; 1 if it cannot start, which is printed
    */
   serve (overrides: Record<string, string>): Promise<number>
+  /** Starts the server next to the development provider, with these settings. Returns like `serve`. */
+  startDemo (overrides: Record<string, string>): Promise<number>
   /** Prints to standard output. */
   print (text: string): void
   /** Prints to standard error. */

@@ -13,6 +13,7 @@ interface CommandEntry {
 /** The subcommands of `seed`, in the order of `seed --help`. Each is loaded only if it is called. */
 const COMMANDS: readonly CommandEntry[] = [
   { name: 'serve', summary: 'start the server', load: async () => await import('./serve.ts') },
+  { name: 'demo', summary: 'start the server with a provider to try it', load: async () => await import('./demo.ts') },
   { name: 'check', summary: 'check the settings without starting', load: async () => await import('./check.ts') },
   {
     name: 'health',
@@ -44,6 +45,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'end sign-ins and their access tokens, on every replica at once',
     load: async () => await import('./revoke.ts')
   },
+  { name: 'new', summary: 'write a project or a tool of your own', load: async () => await import('./new.ts') },
   {
     name: 'token',
     summary: 'sign in at a running server in the browser and print an access token',

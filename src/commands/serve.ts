@@ -8,14 +8,18 @@ export const command = defineCommand({
   ],
   examples: [
     ['seed serve', 'Start with .env'],
-    ['PORT=8080 seed serve --extensions ./tools', 'Listen on another port, with the tools of a folder']
+    ['seed serve --port 8080 --extensions ./tools', 'Listen on another port, with the tools of a folder']
   ],
 
   declare: (parser) => parser
+    .option('--port <port>', 'the port to listen on, as PORT')
     .option('--extensions <paths>', 'tools, prompts and resources to add, as SEED_EXTENSIONS names them'),
 
-  async run ({ extensions }, { serve, readSettings, printError }) {
-    const code = await serve(extensions === undefined ? {} : { SEED_EXTENSIONS: extensions })
+  async run ({ port, extensions }, { serve, readSettings, printError }) {
+    const code = await serve({
+      ...(port !== undefined && { PORT: port }),
+      ...(extensions !== undefined && { SEED_EXTENSIONS: extensions })
+    })
     const settings = readSettings()
     const hasProvider = settings.has('OIDC_ISSUER') || settings.get('AUTH_REQUIRED') === 'false'
     if (code !== 0 && !hasProvider) printError(WITHOUT_PROVIDER)
@@ -24,11 +28,15 @@ export const command = defineCommand({
 })
 
 const WITHOUT_PROVIDER = `
-No OpenID provider is set (OIDC_ISSUER). There are two ways to go on:
+No OpenID provider is set (OIDC_ISSUER). There are three ways to go on:
 
-  1. With your company's provider:
-       OAUTH_MODE=broker OIDC_ISSUER=https://auth.example.com OIDC_CLIENT_ID=... OIDC_CLIENT_SECRET=... seed serve
-     Register http://localhost:3000/oauth/callback there; seed doctor says what is still wrong.
+  1. Try it on this machine, with a provider for development (users ada and bob):
+       npx seed-mcp-server demo
 
-  2. Without any sign-in, on this machine only:
-       AUTH_REQUIRED=false seed serve`
+  2. With your company's provider, where http://localhost:3000/oauth/callback is registered:
+       OAUTH_MODE=broker OIDC_ISSUER=https://auth.example.com OIDC_CLIENT_ID=... OIDC_CLIENT_SECRET=... \\
+         npx seed-mcp-server
+     "npx seed-mcp-server doctor" with the same settings says what is still wrong.
+
+  3. Without any sign-in, on this machine only:
+       AUTH_REQUIRED=false npx seed-mcp-server`

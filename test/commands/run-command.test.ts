@@ -2,7 +2,9 @@ import t from 'tap'
 import { VERSION } from '../../src/config/version.ts'
 import { runCommand } from '../support/run-command.ts'
 
-const COMMANDS = ['serve', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'token']
+const COMMANDS = [
+  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'new', 'token'
+]
 
 t.test('seed --help and --version go to standard output, and end with 0', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {

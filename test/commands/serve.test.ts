@@ -13,12 +13,12 @@ t.test('seed serve hands its options to the server as settings', async (t) => {
     }
   }
   t.match(await runCommand(['serve'], {}, undefined, process), { code: 0, output: '' })
-  t.match(await runCommand(['serve', '--extensions', './tools'], {}, undefined, process), { code: 0 })
-  t.same(started, [{}, { SEED_EXTENSIONS: './tools' }])
+  t.match(await runCommand(['serve', '--port', '8080', '--extensions', './tools'], {}, undefined, process), { code: 0 })
+  t.same(started, [{}, { PORT: '8080', SEED_EXTENSIONS: './tools' }])
 })
 
 t.test('without a provider it says how to go on; a server that has one and cannot start does not', async (t) => {
-  t.match(await runCommand(['serve'], {}), { code: 1, printedErrors: /ways to go on:\n[^]*AUTH_REQUIRED=false seed serve\n$/ })
+  t.match(await runCommand(['serve'], {}), { code: 1, printedErrors: /ways to go on:\n[^]*AUTH_REQUIRED=false npx seed-mcp-server\n$/ })
   t.match(await runCommand(['serve'], { OIDC_ISSUER: 'https://id.example.com' }), { code: 1, printedErrors: '' })
   t.match(await runCommand(['serve'], { AUTH_REQUIRED: 'false' }), { code: 1, printedErrors: '' })
 })

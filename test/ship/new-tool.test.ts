@@ -8,14 +8,12 @@ import { ROOT } from '../support/root.ts'
 
 t.test('what `npm run new:tool` writes passes eslint, tsc and tap at once', async (t) => {
   const folder = await emptyFolder(t)
-  for (const path of ['src', 'plugins', 'routes', 'tsconfig.json', 'eslint.config.js', 'package.json']) {
+  for (const path of ['src', 'plugins', 'routes', 'dev', 'tsconfig.json', 'eslint.config.js', 'package.json']) {
     await cp(join(ROOT, path), join(folder, path), { recursive: true })
   }
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await mkdir(join(folder, 'test'))
-  for (const path of ['dev/bundle.js', 'dev/bundle-packages.js', 'dev/transpile.js', 'test/run.js']) {
-    await cp(join(ROOT, path), join(folder, path))
-  }
+  await cp(join(ROOT, 'test/run.js'), join(folder, 'test/run.js'))
   await writeFile(
     join(folder, 'test/tsconfig.json'),
     JSON.stringify({

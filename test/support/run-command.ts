@@ -13,7 +13,7 @@ export interface CommandOutcome {
 }
 
 /** What a command may do to the process: it starts no server unless the test has one. */
-type Process = Partial<Pick<CommandContext, 'serve'>>
+type Process = Partial<Pick<CommandContext, 'serve' | 'startDemo'>>
 
 /**
  * Runs `seed <args>` in this process, with exactly this environment and no `.env`.
@@ -24,7 +24,7 @@ export async function runCommand (
   args: readonly string[],
   environment: Record<string, string>,
   onError: (text: string) => void = () => {},
-  { serve = async () => 1 }: Process = {}
+  { serve = async () => 1, startDemo = async () => 1 }: Process = {}
 ): Promise<CommandOutcome> {
   let [output, printed, printedErrors] = ['', '', '']
   const code = await runCommandLine(args, {
@@ -33,6 +33,7 @@ export async function runCommand (
     readSettings: () => new Map(Object.entries(readVariables(environment, false))),
     loadDefinitions: async (config) => await createDefinitionLoader().load(config),
     serve,
+    startDemo,
     print (text) {
       output += `${text}\n`
       printed += `${text}\n`
