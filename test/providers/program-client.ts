@@ -21,6 +21,8 @@ export async function connectProgram (
   { url, redirectUri, signIn }: ConnectOptions
 ): Promise<ConnectedClient> {
   const child = spawn(command, [...args, url, redirectUri], { stdio: ['pipe', 'pipe', 'pipe'] })
+  // Of a client that has ended, the next line is missing, which says more than EPIPE.
+  child.stdin.on('error', () => {})
   const errors = text(child.stderr)
   const ended = once(child, 'close')
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
