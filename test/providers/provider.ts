@@ -132,6 +132,7 @@ export const ISS_LIMITS: Partial<Record<Row, string>> = {
   'SDK v2, 2025-11-25': ISS_LIMIT,
   'SDK v2, 2026-07-28': ISS_LIMIT,
   'mcp-remote': ISS_LIMIT,
+  'MCP Inspector, without refresh': ISS_LIMIT,
   '@ai-sdk/mcp': ISS_LIMIT,
   'Python SDK, 2025-11-25': ISS_LIMIT,
   'Python SDK, 2026-07-28': ISS_LIMIT,
