@@ -5,6 +5,7 @@ import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
 import type { FetchError, FetchedResponse } from '../net/fetch.ts'
 import { protectedResource } from '../oauth/endpoints/metadata.ts'
 import { question } from './finding.ts'
+import { checkFrontProxy } from './front-proxy.ts'
 import type { Finding } from './finding.ts'
 import { REQUEST_MS } from './within.ts'
 
@@ -21,16 +22,27 @@ export async function checkPublicUrl (config: Config): Promise<Finding[]> {
     const { status, body } = await send(url)
     if (parseJsonObject(body)?.['status'] !== 'ok' && !await hasMetadata(config)) {
       const nobody = about.unknown(`${status}`, 'No Seed answers at BASE_URL yet. Start it, and run seed doctor again')
-      return [nobody, ...settings]
+      return [...await checkBeforeStart(config) ?? [nobody], ...settings]
     }
     return [
       about.ok(`${status}`, 'A Seed answers at BASE_URL'),
-      ...authRequired ? [await checkMetadata(config), await checkAuthorizationServer(config)] : [],
+      ...authRequired
+        ? [await checkMetadata(config), await checkAuthorizationServer(config), await checkLogout(config)]
+        : [],
       await checkHost(config), await checkBody(config), unknownStreams(), ...settings
     ]
   } catch (err) {
-    return [unreachable(err as FetchError, about), ...settings]
+    const finding = unreachable(err as FetchError, about)
+    const inFront = finding.severity === 'unknown' ? await checkBeforeStart(config) : undefined
+    return [...inFront ?? [finding], ...settings]
   }
+}
+
+/** Where BASE_URL is the very address that the server listens on, nothing can stand in front. */
+async function checkBeforeStart (config: Config): Promise<Finding[] | undefined> {
+  const { hostname, port } = new URL(config.baseUrl)
+  if (isLoopbackHost(hostname) && Number(port) === config.port) return undefined
+  return await checkFrontProxy(config)
 }
 
 async function send (url: string, init: RequestInit = {}): Promise<FetchedResponse> {
@@ -71,7 +83,12 @@ async function checkMetadata (config: Config): Promise<Finding> {
       '/.well-known/, /oauth/ and /mcp to Seed', { setting: 'BASE_URL' })
   }
   const expected = protectedResource({ baseUrl, resource, scopes, toolScopes: [], mode, secretMethods: [], names })
-  if (canonicalJson(document) === canonicalJson(expected)) return about.ok(`${status}`, 'The document is unchanged')
+  if (canonicalJson(document) === canonicalJson(expected)) {
+    // Seed writes its documents without spaces.
+    return body === JSON.stringify(document)
+      ? about.ok(`${status}`, 'The document is unchanged')
+      : about.warning(`${status} in other bytes`, 'The document means the same, but the proxy in front writes it anew')
+  }
   return document['resource'] === resource
     ? about.warning(`${status} with other content`, 'The server there runs with other settings than these',
       { setting: 'OIDC_SCOPES' })
@@ -90,6 +107,22 @@ async function checkAuthorizationServer ({ baseUrl }: Config): Promise<Finding> 
     : about.error(`${status}, "issuer" is ${JSON.stringify(issuer)}`, 'Clients refuse metadata of another issuer: ' +
       'the proxy in front must route /.well-known/ to Seed, whose BASE_URL must be this one',
     { setting: 'BASE_URL', value: baseUrl })
+}
+
+/** Sends a logout token that nobody has signed, as the provider would send one. */
+async function checkLogout ({ baseUrl }: Config): Promise<Finding> {
+  const url = `${baseUrl}/oauth/backchannel-logout`
+  const about = question('public-url.back-channel-logout', `POST ${url} with a made-up logout token`)
+  const form = new URLSearchParams({ logout_token: 'made-up' })
+  try {
+    const { status, body } = await send(url, { method: 'POST', body: form })
+    return parseJsonObject(body)?.['error'] === undefined
+      ? about.warning(`${status} without an OAuth error`, 'Logouts at the provider do not reach Seed, and end ' +
+        'nothing here: the proxy in front must route /oauth/ to it', { setting: 'BASE_URL' })
+      : about.ok(`${status}`, 'The provider can send its logouts here, if it reaches BASE_URL as this machine does')
+  } catch (err) {
+    return about.unknown((err as Error).message, 'Whether logouts at the provider reach Seed is not known')
+  }
 }
 
 /** A proxy that replaces Host makes Seed refuse the request (421). */
@@ -133,7 +166,8 @@ async function checkBody ({ baseUrl }: Config): Promise<Finding> {
 
 function unknownStreams (): Finding {
   return question('public-url.streams', 'nothing: a stream needs an access token').unknown('nothing',
-    'Whether the proxy in front buffers streams shows only a signed-in call: it must not (nginx: proxy_buffering off)')
+    'Whether the proxy in front buffers streams is measured while no Seed runs: stop it, and run seed doctor where ' +
+    'it would run. It must not (nginx: proxy_buffering off)')
 }
 
 /** Judges what BASE_URL says about a proxy in front, without asking it. */

@@ -19,7 +19,7 @@ const FULL = 0.9
 /** Checks the Redis of REDIS_URL: version, eviction, persistence, room, and how long it takes. */
 export async function checkRedis ({ redis: { url, ...options }, authRequired }: Config): Promise<Finding[]> {
   if (url === undefined) return authRequired ? [inMemory()] : []
-  const { nodes } = parseRedisUrl(url)
+  const { nodes, topology } = parseRedisUrl(url)
   const host = nodes.map(({ host, port }) => `${host}:${port}`).join(',')
   const outage = { reason: 'no answer' }
   const note = (fields: object): void => { Object.assign(outage, fields) }
@@ -36,7 +36,12 @@ export async function checkRedis ({ redis: { url, ...options }, authRequired }: 
     // The client leaves a server that takes no writes.
     if (info === undefined) return findings
     return [
-      ...findings, checkVersion(info), checkEviction(info), checkPersistence(info), checkRoom(info),
+      ...findings,
+      ...describeTopology(topology),
+      checkVersion(info),
+      checkEviction(info),
+      checkPersistence(info),
+      checkRoom(info),
       judgeLatency(await measureLatency(client))
     ]
   } finally {
@@ -89,6 +94,17 @@ async function checkWrites ({ commands }: RedisClient): Promise<Finding> {
       : 'Redis takes no writes: REDIS_URL must name the primary, and its user may use all commands and keys',
     { setting: 'REDIS_URL' })
   }
+}
+
+/** Says what the other findings are about, where there are several servers. */
+export function describeTopology (topology: 'single' | 'sentinel' | 'cluster'): Finding[] {
+  const about = question('store.topology', 'REDIS_URL')
+  if (topology === 'single') return []
+  return topology === 'sentinel'
+    ? [about.ok('sentinel', 'The findings are about the primary that the sentinels name. Its replicas, which may ' +
+      'become the primary, need the same settings')]
+    : [about.unknown('cluster', 'The findings are about one node, whichever answered: the others need the same ' +
+      'version and settings')]
 }
 
 /** Redis 6.2 has the commands that the store uses. */

@@ -7,6 +7,8 @@ import type { Test } from 'tap'
 import { readConfig } from '../../plugins/config.ts'
 import { checkPublicUrl } from '../../src/doctor/public-url.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
+import { protectedResource } from '../../src/oauth/endpoints/metadata.ts'
+import { freePort } from '../support/free-port.ts'
 import { startSeed } from '../support/seed.ts'
 
 /** The checks of BASE_URL, by name. */
@@ -95,6 +97,9 @@ t.test('what a proxy in front does wrong is named', async (t) => {
       { severity: 'error', setting: 'BASE_URL', answered: '"resource" is "x"' }],
     ['other metadata of the server', { answer: answers('/.well-known', 200) }, 'authorization-server-metadata',
       { severity: 'error', setting: 'BASE_URL' }],
+    ['logouts that do not arrive', { answer: answers('/oauth/backchannel-logout', 403) }, 'back-channel-logout',
+      { severity: 'warning', setting: 'BASE_URL' }],
+    ['logouts that arrive', {}, 'back-channel-logout', { severity: 'ok', answered: '400' }],
     ['a redirect', { answer: answers('/', 301, { location: 'https://seed.example.com/health/live' }) }, 'reachable',
       { severity: 'error', setting: 'BASE_URL', value: 'https://seed.example.com' }],
     ['cut connections', {
@@ -107,6 +112,129 @@ t.test('what a proxy in front does wrong is named', async (t) => {
   ] as Array<[string, Front, string, Partial<Finding>]>) {
     t.match((await check(await startBehind(t, front))).find(name), expected, what)
   }
+})
+
+/** A proxy in front of the port where the server would listen; no server runs. */
+async function checkBehind (t: Test, change: {
+  headers?: (headers: IncomingHttpHeaders) => IncomingHttpHeaders
+  answer?: (request: IncomingMessage, response: ServerResponse) => boolean
+  relay?: (received: IncomingMessage, response: ServerResponse) => void
+} = {}, env: Record<string, string> = {}) {
+  const port = await freePort()
+  const {
+    headers = (given) => ({ ...given, 'x-forwarded-for': '198.51.100.7', 'x-forwarded-proto': 'https' }),
+    answer = () => false,
+    relay = (received, response) => { received.pipe(response) }
+  } = change
+  const front = createServer((request, response) => {
+    if (answer(request, response)) return request.resume()
+    const options = { method: request.method, headers: headers(request.headers) }
+    const onward = httpRequest(new URL(request.url!, `http://127.0.0.1:${port}`), options, (received) => {
+      response.writeHead(received.statusCode!, received.headers)
+      relay(received, response)
+    })
+    onward.on('error', () => { response.writeHead(502).end('no server') })
+    return request.pipe(onward)
+  }).listen(0, '127.0.0.1')
+  await once(front, 'listening')
+  t.teardown(() => {
+    front.closeAllConnections()
+    front.close()
+  })
+  const url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`
+  return { port, url, ...await check(url, { HOST: '127.0.0.1', PORT: String(port), ...env }) }
+}
+
+t.test('before the first start the doctor finds out what a proxy in front changes', async (t) => {
+  const sound = await checkBehind(t, {}, { TRUST_PROXY: '127.0.0.1' })
+  t.same(sound.findings.map(({ check, severity }) => `${check} ${severity}`), [
+    'reachable', 'protected-resource-metadata', 'host', 'forwarded-headers', 'body-size', 'streams'
+  ].map((name) => `public-url.${name} ok`))
+  t.match(sound.find('forwarded-headers'), {
+    answered: 'x-forwarded-for: 198.51.100.7, x-forwarded-proto: https; from 127.0.0.1', meaning: /client is 198\.51\.100\.7/
+  })
+  t.match((await check(sound.url, { HOST: '127.0.0.1', PORT: String(sound.port) })).find('reachable'),
+    { severity: 'ok' }, 'the port is free again')
+  const stranger = await fetch(`${sound.url}/mcp`)
+  t.equal(stranger.status, 502)
+})
+
+t.test('what a proxy in front would do wrong is named before the first start', async (t) => {
+  const spoilt = (received: IncomingMessage, response: ServerResponse): void => {
+    received.resume()
+    response.end('{}')
+  }
+  const answers = (method: string, act: (response: ServerResponse) => void) =>
+    (request: IncomingMessage, response: ServerResponse): boolean => {
+      if (request.method !== method) return false
+      act(response)
+      return true
+    }
+  /** As nginx does with proxy_buffering on. */
+  const buffered = (received: IncomingMessage, response: ServerResponse): void => {
+    const chunks: Buffer[] = []
+    received.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => { response.end(Buffer.concat(chunks)) })
+  }
+  const cut = (received: IncomingMessage, response: ServerResponse): void => {
+    if (received.headers['content-type'] !== 'text/event-stream') received.pipe(response)
+    else response.destroy()
+  }
+  const proxied = (changes: IncomingHttpHeaders) =>
+    ({ headers: (given: IncomingHttpHeaders) => ({ ...given, ...changes }) })
+  for (const [what, change, env, name, expected] of [
+    ['buffered streams', { relay: buffered }, {}, 'streams', { severity: 'error', meaning: /proxy_buffering off/ }],
+    ['streams that are cut', { relay: cut }, {}, 'streams', { severity: 'unknown' }],
+    ['another document', { relay: spoilt }, {}, 'protected-resource-metadata', { severity: 'error', setting: 'BASE_URL' }],
+    ['another Host', proxied({ host: 'seed.internal' }), {}, 'host',
+      { severity: 'error', setting: 'ALLOWED_HOSTS', value: 'seed.internal' }],
+    ['another Host that is allowed', proxied({ host: 'seed.internal' }), { ALLOWED_HOSTS: 'seed.internal' }, 'host',
+      { severity: 'ok' }],
+    ['small bodies', { answer: answers('POST', (response) => { response.writeHead(413).end() }) }, {}, 'body-size',
+      { severity: 'error', meaning: /client_max_body_size/ }],
+    ['cut bodies', { answer: answers('POST', (response) => { response.destroy() }) }, {}, 'body-size',
+      { severity: 'unknown' }],
+    ['an address that is not trusted', {}, {}, 'forwarded-headers',
+      { severity: 'warning', setting: 'TRUST_PROXY', value: '127.0.0.1' }],
+    ['no X-Forwarded-For', proxied({}), {}, 'forwarded-headers', { severity: 'ok', answered: 'none; from 127.0.0.1' }],
+    ['none, although one is trusted', proxied({}), { TRUST_PROXY: '127.0.0.1' }, 'forwarded-headers',
+      { severity: 'warning', meaning: /proxy_add_x_forwarded_for/ }],
+    ['trusted addresses only', {}, { TRUST_PROXY: '127.0.0.1,198.51.100.7' }, 'forwarded-headers',
+      { severity: 'ok', meaning: /client is 198/ }],
+    ['requests that arrive without their headers', proxied({ 'seed-doctor': 'x' }), {}, 'reachable',
+      { severity: 'unknown', meaning: /No Seed answers/ }],
+    ['requests that do not arrive', { answer: answers('GET', (response) => { response.writeHead(404).end() }) }, {},
+      'reachable', { severity: 'unknown', meaning: /No Seed answers/ }]
+  ] as Array<[string, Parameters<typeof checkBehind>[1], Record<string, string>, string, Partial<Finding>]>) {
+    t.match((await checkBehind(t, change, env)).find(name), expected, what)
+  }
+})
+
+t.test('a port that is taken, and a document that arrives in other words', async (t) => {
+  const { port, url } = await checkBehind(t)
+  const other = createServer((_request, response) => { response.writeHead(404).end() }).listen(port, '127.0.0.1')
+  await once(other, 'listening')
+  t.teardown(() => { other.close() })
+  t.match((await check(url, { HOST: '127.0.0.1', PORT: String(port) })).find('reachable'), { severity: 'unknown' })
+  const own = `http://127.0.0.1:${await freePort()}`
+  t.match((await check(own, { PORT: new URL(own).port })).find('reachable'), { severity: 'unknown' },
+    'nothing can stand in front of the port itself')
+
+  const written = await startBehind(t, {
+    answer (request, response) {
+      if (!path(request).startsWith('/.well-known/oauth-protected-resource')) return false
+      response.end(JSON.stringify(protectedResource({
+        baseUrl: `http://${request.headers.host}`,
+        resource: `http://${request.headers.host}/mcp`,
+        scopes: ['openid', 'profile', 'email'],
+        toolScopes: [],
+        mode: 'proxy',
+        secretMethods: [],
+        names: { title: undefined, website: undefined, policyUrl: undefined, termsUrl: undefined }
+      }), null, 2))
+      return true
+    }
+  })
+  t.match((await check(written)).find('protected-resource-metadata'), { severity: 'warning', meaning: /writes it anew/ })
 })
 
 t.test('a server with other settings, and TRUST_PROXY', async (t) => {

@@ -3,7 +3,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
-import { checkVersion, judgeLatency } from '../../src/doctor/redis.ts'
+import { checkVersion, judgeLatency, describeTopology } from '../../src/doctor/redis.ts'
 import type { Finding, Report } from '../../src/doctor/finding.ts'
 import { lacksRedis, ownRedisForTests } from '../support/redis.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -73,6 +73,12 @@ t.test('a certificate that is not trusted names REDIS_TLS_CA', async (t) => {
   })
   const { findings } = JSON.parse(printed) as Report
   t.match(findings.find(({ check }) => check === 'store.connection'), { severity: 'error', setting: 'REDIS_TLS_CA' })
+})
+
+t.test('what the findings are about, where there are several servers', async (t) => {
+  t.same(describeTopology('single'), [])
+  t.match(describeTopology('sentinel'), [{ severity: 'ok', meaning: /primary that the sentinels name/ }])
+  t.match(describeTopology('cluster'), [{ severity: 'unknown', meaning: /about one node/ }])
 })
 
 t.test('versions and latencies', async (t) => {
