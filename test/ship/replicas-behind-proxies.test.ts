@@ -21,9 +21,6 @@ const SESSION_CLIENTS = 1
 const LOGINS = ['modern-0', 'session-0']
 const BODY_LIMIT = 1_048_576
 
-// Four proxies, and eight restarts.
-t.setTimeout(600_000)
-
 for (const { name, shutdownDelaySeconds, start } of PROXIES) {
   t.test(name, async (t) => {
     if (lacksRedis(t)) return
