@@ -11,7 +11,8 @@ const MAY_IMPORT = {
   'src/errors': [],
   'src/async': [],
   'src/json': [],
-  'src/logging/log.ts': [],
+  'src/logging/events.ts': [],
+  'src/logging/log.ts': ['src/logging/events.ts'],
 
   // Foundations
   'src/net': [],
@@ -136,7 +137,7 @@ const MAY_IMPORT = {
   'src/seed-mcp-server.ts': ['src/cli.ts']
 }
 
-const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/log.ts']
+const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/events.ts', 'src/logging/log.ts']
 
 /** Plugins meet through decorators, and a route knows no other route. */
 const NO_SIBLINGS = ['plugins', 'routes']

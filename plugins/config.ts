@@ -31,11 +31,14 @@ async function config (app: FastifyInstance, { environment, dotenvPath = false }
   const settings = await loadConfig(environment, dotenvPath, async (variables) => await coerce(app, variables))
   app.decorate('config', settings)
   app.log.level = settings.logLevel
-  for (const { message } of findComposeVariables(environment, dotenvPath)) app.log.warn(message)
+  for (const { message } of findComposeVariables(environment, dotenvPath)) {
+    app.log.warn({ event: 'config.compose_variable' }, message)
+  }
   const { https, http, none: noProxy } = settings.proxy
   await useProxy(settings.proxy)
   if (https === undefined && http === undefined) return
-  app.log.info({ httpsProxy: withoutCredentials(https ?? http), httpProxy: withoutCredentials(http), noProxy },
+  const proxies = { httpsProxy: withoutCredentials(https ?? http), httpProxy: withoutCredentials(http), noProxy }
+  app.log.info({ event: 'config.proxy', ...proxies },
     'Requests to the provider go through a proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); those for client metadata ' +
     'documents and to Redis do not')
 }

@@ -24,14 +24,18 @@ async function keyring (app: FastifyInstance): Promise<void> {
   app.decorate('findKeyring', current === undefined ? createStoredKeyring(app.store) : async () => app.keyring)
   for (const [setting, secret] of Object.entries({ SEED_SECRET: current, SEED_SECRET_PREVIOUS: previous })) {
     const weakness = secret === undefined ? undefined : weaknessOf(secret)
-    if (weakness !== undefined) app.log.warn(`${setting} can be guessed: ${weakness}. ${GUESSED}`)
+    if (weakness !== undefined) {
+      app.log.warn({ event: 'config.secret_weak' }, `${setting} can be guessed: ${weakness}. ${GUESSED}`)
+    }
   }
   if (current !== undefined) return
   if (authRequired && oauth.mode === 'broker') {
-    app.log.warn('SEED_SECRET is not set: keys are made anew at each start, and everyone must sign in again after it')
+    app.log.warn({ event: 'config.secret_missing' },
+      'SEED_SECRET is not set: keys are made anew at each start, and everyone must sign in again after it')
   }
   if (app.store.kind === 'redis') {
-    app.log.warn('SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) can only continue at ' +
+    app.log.warn({ event: 'config.secret_not_shared' },
+      'SEED_SECRET is not set: a tool that asks its client for input (2026-07-28) can only continue at ' +
       'the replica that asked')
   }
 }

@@ -123,10 +123,12 @@ function logPolicyWarnings ({ config, log }: FastifyInstance, options: McpTransp
   const { definitions, requirements: { scopes } } = options
   const guarded = definitions.filter(hasPolicy).map(describeDefinition)
   if (!config.authRequired && guarded.length > 0) {
-    log.warn({ guarded }, 'AUTH_REQUIRED=false: definitions with a policy are not offered, as no caller is signed in')
+    log.warn({ event: 'config.definitions_hidden', guarded },
+      'AUTH_REQUIRED=false: definitions with a policy are not offered, as no caller is signed in')
   }
   if (config.authRequired && config.oauth.mode === 'proxy' && scopes.length > 0) {
-    log.info({ scopes }, 'Policies need scopes beyond OIDC_SCOPES: the provider must put them into its access tokens')
+    log.info({ event: 'config.scopes_needed', scopes },
+      'Policies need scopes beyond OIDC_SCOPES: the provider must put them into its access tokens')
   }
 }
 
@@ -135,7 +137,9 @@ function createCompatibilityLog (log: FastifyInstance['log']) {
   let known = new Set<string>()
   return (definitions: readonly Definition[]): void => {
     const warnings = findCompatibilityWarnings(definitions)
-    for (const { message, file } of warnings) if (!known.has(message)) log.warn({ file }, message)
+    for (const { message, file } of warnings) {
+      if (!known.has(message)) log.warn({ event: 'definitions.incompatible', file }, message)
+    }
     known = new Set(warnings.map(({ message }) => message))
   }
 }

@@ -172,7 +172,7 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {
-    log.warn(PROXY_LIMITS)
+    log.warn({ event: 'config.proxy_mode_limits' }, PROXY_LIMITS)
     const { tokenClient: upstream } = oidc
     return {
       mode: createProxy({ config, store, findKeyring, upstream, revocations, verifyAccessToken, log, audit }),

@@ -60,7 +60,8 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
     onKeysChanged (listener) { keysChangedListeners.push(listener) }
   })
   if (oidc.allowInsecureHttp) {
-    app.log.warn('OIDC_ALLOW_INSECURE_HTTP=true: requests to the provider may travel by http. Whoever can read or ' +
+    app.log.warn({ event: 'config.insecure_provider' },
+      'OIDC_ALLOW_INSECURE_HTTP=true: requests to the provider may travel by http. Whoever can read or ' +
       'change them on the way can sign in as anyone')
   }
   app.addHook('onReady', async () => { provider.start() })
@@ -73,10 +74,10 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
 function logSignIn (app: FastifyInstance): void {
   const { config: { oauth: { mode }, oidc }, oidc: { provider }, log } = app
   const { issuer, preset } = oidc
-  log.info({ mode, preset: preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
+  log.info({ event: 'config.sign_in', mode, preset: preset.name }, 'Sign-in configured (OAUTH_MODE, OIDC_PROVIDER)')
   for (const { severity, fields, message } of findMetadataProblems(provider.metadata(), { ...oidc, mode })) {
-    if (severity === 'error') log.error({ issuer, ...fields }, message)
-    else log.warn({ issuer, ...fields }, message)
+    if (severity === 'error') log.error({ event: 'provider.metadata_unusable', issuer, ...fields }, message)
+    else log.warn({ event: 'provider.metadata_limited', issuer, ...fields }, message)
   }
 }
 

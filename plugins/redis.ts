@@ -19,7 +19,7 @@ declare module 'fastify' {
 async function redis (app: FastifyInstance): Promise<void> {
   const { authRequired, redis: { url, ...options } } = app.config
   if (url === undefined) {
-    if (authRequired) app.log.warn(IN_MEMORY)
+    if (authRequired) app.log.warn({ event: 'store.in_memory' }, IN_MEMORY)
     app.decorate('store', createMemoryStore({ log: app.log }))
   } else {
     // Imported only where needed: ioredis is a tenth of the start-up time.

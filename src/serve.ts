@@ -8,6 +8,7 @@ import { logUnhandledRejections } from './extensions/unhandled-rejections.ts'
 import { IDLE_MS } from './http/shutdown.ts'
 import { listen } from './listen.ts'
 import { createLogOutput } from './logging/output.ts'
+import { printStartFailure } from './logging/start-failure.ts'
 
 /** Maximum time that the end of the process waits for a slow reader of its log. */
 const LOG_DRAIN_MS = 1_000
@@ -40,22 +41,29 @@ export async function serve (
     closeWithGrace({ delay, logger: false, skip: ['unhandledRejection', ...hangUp] }, async ({ err, signal }) => {
       allowExit()
       if (err !== undefined) {
-        app.log.fatal({ err, definitions: definitions.namesInStack(err) }, 'An unexpected error ends the server')
+        app.log.fatal({ event: 'server.crashed', err, definitions: definitions.namesInStack(err) },
+          'An unexpected error ends the server')
       } else {
-        app.log.info({ signal }, 'Shutting down: readiness is off, no new connections, streams end, calls finish')
+        app.log.info({ event: 'server.stopping', signal },
+          'Shutting down: readiness is off, no new connections, streams end, calls finish')
         await app.shutdown.drain()
       }
       await app.close()
       await logOutput.drained(LOG_DRAIN_MS)
     })
     if (!config.authRequired) {
-      app.log.warn({ host: config.host }, 'AUTH_REQUIRED=false: anyone who reaches this address may call every tool ' +
+      app.log.warn({ event: 'server.open_access', host: config.host },
+        'AUTH_REQUIRED=false: anyone who reaches this address may call every tool ' +
         'that has no policy, without signing in')
     }
-    app.log.info({ mcp: config.resource, port }, 'Seed is ready for MCP clients')
+    app.log.info({ event: 'server.ready', mcp: config.resource, port }, 'Seed is ready for MCP clients')
     return true
   } catch (err) {
-    console.error((definitions.addFile(err) as Error).message)
+    printStartFailure(definitions.addFile(err) as Error, {
+      isTerminal: process.stdout.isTTY,
+      print: (line) => { console.log(line) },
+      printError: (text) => { console.error(text) }
+    })
     allowExit()
     process.exitCode = 1
     // An extension may have started something that keeps the process running.

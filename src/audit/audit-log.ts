@@ -48,13 +48,14 @@ export function createAuditLog (options: AuditLogOptions) {
     lost += lines
     if (isLosing) return
     isLosing = true
-    log.error({ target: audit.target, reason }, 'Lines of the audit log are lost: AUDIT_LOG cannot be written')
+    log.error({ event: 'audit.lines_lost', target: audit.target, reason },
+      'Lines of the audit log are lost: AUDIT_LOG cannot be written')
   }
 
   function onWritten (): void {
     if (!isLosing) return
     isLosing = false
-    log.info({ target: audit.target, lost }, 'The audit log is written again')
+    log.info({ event: 'audit.written_again', target: audit.target, lost }, 'The audit log is written again')
   }
 
   const file = audit.target === 'stdout' ? undefined : openFile(audit.target, { ...options.file, onLost, onWritten })
@@ -93,10 +94,12 @@ export function createAuditLog (options: AuditLogOptions) {
     reopen (): void {
       try {
         file?.reopen()
-        log.info({ target: audit.target }, 'The file of the audit log was opened anew (SIGHUP)')
+        log.info({ event: 'audit.reopened', target: audit.target },
+          'The file of the audit log was opened anew (SIGHUP)')
       } catch (err) {
         const reason = (err as Error).message
-        log.error({ target: audit.target, reason }, 'AUDIT_LOG cannot be opened anew: lines go on into the old file')
+        log.error({ event: 'audit.reopen_failed', target: audit.target, reason },
+          'AUDIT_LOG cannot be opened anew: lines go on into the old file')
       }
     },
 

@@ -8,7 +8,8 @@ export function logUnhandledRejections (
   log: { error (fields: object, message: string): void }, namesInStack: (thrown: unknown) => string[]
 ): void {
   process.on('unhandledRejection', (err) => {
-    log.error({ err, definitions: namesInStack(err) }, 'A promise was rejected and nothing handled it; the server ' +
+    log.error({ event: 'process.unhandled_rejection', err, definitions: namesInStack(err) },
+      'A promise was rejected and nothing handled it; the server ' +
       'continues. The code that made the promise must await it or catch its error')
   })
 }

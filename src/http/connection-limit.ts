@@ -24,7 +24,8 @@ export function limitConnections (server: Server, { max, isProxy, log }: Connect
   function report (address: string | undefined, reason: string): void {
     if (performance.now() - reportedAt < REPORT_INTERVAL_MS) return
     reportedAt = performance.now()
-    log.warn({ address, reason }, 'New connections are closed: too many are open (CONNECTIONS_TOTAL, TRUST_PROXY)')
+    log.warn({ event: 'connections.limited', address, reason },
+      'New connections are closed: too many are open (CONNECTIONS_TOTAL, TRUST_PROXY)')
   }
 
   function close (key: string): void {

@@ -109,7 +109,9 @@ function handleError (
   const failure = error instanceof HttpError ? error : toHttpError(error, invalidCode)
   request.logFields = { ...request.logFields, error: failure.code, reason: failure.detail ?? failure.message }
   if (failure.retryAfterSeconds !== undefined) reply.header('retry-after', failure.retryAfterSeconds)
-  if (failure !== error && failure.statusCode === 500) request.log.error({ err: error }, 'Unexpected error')
+  if (failure !== error && failure.statusCode === 500) {
+    request.log.error({ event: 'request.failed', err: error }, 'Unexpected error')
+  }
   return failure
 }
 

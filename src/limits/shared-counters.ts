@@ -62,7 +62,8 @@ export function createSharedCounters (
   function warnOfNames (family: string): void {
     if (warned) return
     warned = true
-    log?.warn({ family, maxNames }, 'Too many callers to count: the limits of /mcp are inexact in this minute')
+    log?.warn({ event: 'limits.inexact', family, maxNames },
+      'Too many callers to count: the limits of /mcp are inexact in this minute')
   }
 
   function startTicking (): void {

@@ -43,6 +43,7 @@ export function createLogOutput (fd = 1, { maxWaiting = MAX_WAITING }: { maxWait
   function reportLost (): void {
     const line = {
       level: 40,
+      event: 'log.lines_lost',
       time: Date.now(),
       lost,
       reason,

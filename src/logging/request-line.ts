@@ -9,7 +9,7 @@ export type RequestLogger = (request: FastifyRequest, reply: FastifyReply) => vo
  */
 export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
   // This line has no key that is redacted; searching for them would cost more than writing it.
-  const lines = log.child({}, { redact: { paths: [] } } as object) as LevelledLogger
+  const lines = log.child({ event: 'request' }, { redact: { paths: [] } } as object) as LevelledLogger
 
   return (request, reply) => {
     const level = levelOf(request, reply)

@@ -97,7 +97,7 @@ const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 export function createEngine (options: EngineOptions): Engine {
   const { serverInfo, pageSize, store, keyring, tool, limits, log, internals = {} } = options
   const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
-  const onerror = (err: Error): void => { log.warn({ reason: err.message }, 'An MCP request was refused or failed') }
+  const onerror = createErrorLog(log)
   const cluster = createCluster(store, log)
   const changes = createChangeLog(cluster, log, internals.pollMs)
   const policies = createPolicyEvaluator(options.policy)
@@ -107,7 +107,7 @@ export function createEngine (options: EngineOptions): Engine {
   const sessions = createSessions(cluster, options.session)
   const eventStreams = createEventStreams({
     ...internals.eventStreams,
-    onCutOff: (reason) => { log.warn({ reason }, 'A stream was cut off because its client does not read it') }
+    onCutOff: createCutOffLog(log)
   })
   const streams = createSessionStreams({
     cluster,
@@ -217,6 +217,18 @@ export function createEngine (options: EngineOptions): Engine {
       await cluster.replicas.close()
       eventStreams.close()
     }
+  }
+}
+
+function createErrorLog (log: RequestLog) {
+  return (err: Error): void => {
+    log.warn({ event: 'mcp.request_refused', reason: err.message }, 'An MCP request was refused or failed')
+  }
+}
+
+function createCutOffLog (log: RequestLog) {
+  return (reason: string): void => {
+    log.warn({ event: 'mcp.stream_cut_off', reason }, 'A stream was cut off because its client does not read it')
   }
 }
 

@@ -84,7 +84,8 @@ export function createClientAuthentication (
         current = 1 - used
         hasSwitched = true
         learned.setting ??= other.setting
-        log.warn({ setting: other.setting }, 'The provider refused the client with ' +
+        log.warn({ event: 'provider.client_authentication_changed', setting: other.setting },
+          'The provider refused the client with ' +
           `${methods[used]!.setting}, and accepts it with ${other.setting}: set that to save the first attempt`)
       }
       return second

@@ -24,7 +24,8 @@ export function createDeadTokenCheck (
     const response = await refresh({ ...parameters, refresh_token: sameShape(parameters['refresh_token']!) })
     const answer = await refusalOf(response)
     if (answer !== undefined && !isClear(answer)) {
-      log.info({ answer }, 'The provider answers a refresh token that does not exist without "invalid_grant"; ' +
+      log.info({ event: 'provider.refresh_error_unclear', answer },
+        'The provider answers a refresh token that does not exist without "invalid_grant"; ' +
         'refresh tokens that it answers in the same way have ended')
     }
     return answer

@@ -106,14 +106,15 @@ export function createProviderDiscovery (options: ProviderDiscoveryOptions) {
       const found = await fetchMetadata(options)
       if (closed) return
       metadata = found
-      log.info({ issuer, attempts: attempts + 1 }, 'OpenID provider discovered')
+      log.info({ event: 'provider.discovered', issuer, attempts: attempts + 1 }, 'OpenID provider discovered')
       options.onReady()
     } catch (err) {
       if (closed) return
       const reason = (err as Error).message
       if (reason !== problem) {
         const fields = { issuer, discoveryUrl, reason }
-        log.error(fields, 'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
+        log.error({ event: 'provider.undiscovered', ...fields },
+          'OpenID provider cannot be used yet; retrying until it can (OIDC_ISSUER)')
       }
       problem = reason
       isMisconfigured = err instanceof FetchError && isPermanent(err)

@@ -85,7 +85,7 @@ export function createJwks (options: JwksOptions) {
     loadedAt = now()
     unknownUntil.clear()
     if (!changed) return
-    log.info({ kids: fetched.kids }, "The provider's signing keys have changed")
+    log.info({ event: 'provider.keys_changed', kids: fetched.kids }, "The provider's signing keys have changed")
     options.onChange()
   }
 
@@ -162,13 +162,15 @@ function createOutageLog (log: Log) {
     failed (reason: string, keysKept: number): void {
       if (isOutage) return
       isOutage = true
-      log.error({ reason, keysKept }, keysKept === 0
+      log.error({ event: 'provider.keys_unavailable', reason, keysKept }, keysKept === 0
         ? "The provider's signing keys cannot be fetched, and there are no earlier ones: sign-in fails until they can"
         : "The provider's signing keys cannot be fetched; the last good ones stay in use")
     },
 
     fetched (uri: string): void {
-      if (isOutage) log.info({ uri }, "The provider's signing keys can be fetched again")
+      if (isOutage) {
+        log.info({ event: 'provider.keys_available', uri }, "The provider's signing keys can be fetched again")
+      }
       isOutage = false
     }
   }

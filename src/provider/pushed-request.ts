@@ -89,7 +89,8 @@ export function createPushedRequests (options: PushedRequestOptions, learned: Le
     if (status === 429 || status >= 500 || body['error'] === 'temporarily_unavailable') throw unavailable(status)
     const error = new PushedRequestError(status, body, isRefused ? settingsOf(options) : undefined)
     const fields = { reason: error.detail, scopes: url.searchParams.get('scope') }
-    log.warn(fields, 'The provider refused the pushed authorization request: check its client for Seed, the redirect ' +
+    log.warn({ event: 'provider.pushed_request_refused', ...fields },
+      'The provider refused the pushed authorization request: check its client for Seed, the redirect ' +
       'URI, and the scopes (OIDC_SCOPES)')
     throw error
   }

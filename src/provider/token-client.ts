@@ -86,7 +86,7 @@ export function createTokenClient (options: TokenClientOptions) {
   function logUnpromisedIss (): void {
     if (unpromisedIssLogged) return
     unpromisedIssLogged = true
-    log.info({ issuer: provider().issuer }, UNPROMISED_ISS)
+    log.info({ event: 'provider.unpromised_iss', issuer: provider().issuer }, UNPROMISED_ISS)
   }
 
   async function requestToken (grantType: string, parameters: Record<string, string>): Promise<UpstreamTokens> {
@@ -129,7 +129,8 @@ export function createTokenClient (options: TokenClientOptions) {
       if (parameters.iss !== undefined && !provider().sendsIss) logUnpromisedIss()
       const result = readCallback(parameters, clientId, provider())
       if ('error' in result && result.error.code === 'server_error') {
-        log.warn({ reason: result.error.detail, scopes: upstreamScopes(preset, scopes, provider().scopes).join(' ') },
+        const refused = upstreamScopes(preset, scopes, provider().scopes).join(' ')
+        log.warn({ event: 'provider.scopes_refused', reason: result.error.detail, scopes: refused },
           'The provider refused the authorization request: check its client for Seed, and the scopes (OIDC_SCOPES)')
       }
       return result

@@ -53,7 +53,8 @@ export function createTokenRevocation (options: TokenRevocationOptions, learned:
       const isTemporary = response.status === 429 || response.status >= 500 || error === 'temporarily_unavailable'
       if (!isTemporary) {
         const reason = `${response.status} ${describeError(error, description)}: ${settingsOf(options)}`
-        log.warn({ reason }, 'The provider refused to revoke a token: it has ended here, and lives on there')
+        log.warn({ event: 'provider.revocation_refused', reason },
+          'The provider refused to revoke a token: it has ended here, and lives on there')
         return false
       }
       const message = 'The identity provider did not revoke the token; try again shortly'

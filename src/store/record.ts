@@ -92,7 +92,8 @@ export function createUnreadableReport (
   return (kind, consequence = 'it is ignored, as if it were not there') => {
     if (now() - (reportedAt.get(kind) ?? -Infinity) < REPORT_INTERVAL_MS) return
     reportedAt.set(kind, now())
-    log?.warn({ kind }, `Unreadable ${kind} in the store (REDIS_URL): ${consequence}. ` +
+    log?.warn({ event: 'store.record_unreadable', kind },
+      `Unreadable ${kind} in the store (REDIS_URL): ${consequence}. ` +
       'Something other than this version of Seed may write there')
   }
 }

@@ -20,7 +20,8 @@ export class RedisReachability {
     if (!this.#reachable || this.#closed) return
     this.#reachable = false
     const fields = { host: this.#host, reason }
-    this.#log.error(fields, 'Redis is unreachable; requests that need it get 503 until it is back')
+    this.#log.error({ event: 'redis.unreachable', ...fields },
+      'Redis is unreachable; requests that need it get 503 until it is back')
     this.#listeners.onLost?.()
   }
 
@@ -28,7 +29,7 @@ export class RedisReachability {
   async checkRecovery (isBack: () => Promise<boolean>): Promise<void> {
     if (this.#reachable || !await isBack() || this.#reachable || this.#closed) return
     this.#reachable = true
-    this.#log.info({ host: this.#host }, 'Redis is reachable again')
+    this.#log.info({ event: 'redis.reachable', host: this.#host }, 'Redis is reachable again')
     this.#listeners.onBack?.()
   }
 

@@ -353,7 +353,7 @@ t.test('when names are too many, a gauge has no room for more and a counter forg
   }
   t.same(['ada', 'bob', 'eve'].map((name) => calls.total(name)), [1, 1, Infinity], 'nobody is unlimited')
   t.same(['ada', 'bob', 'eve'].map((name) => requests.total(name)), [0, 3, 3])
-  t.same(warnings, [{ family: 'calls', maxNames: 2 }], 'one warning a minute')
+  t.same(warnings, [{ event: 'limits.inexact', family: 'calls', maxNames: 2 }], 'one warning a minute')
   for (const name of ['ada', 'eve', 'joe']) {
     callsThere.add(name, 2)
     add(requestsThere, name, 4)

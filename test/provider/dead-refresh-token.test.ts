@@ -28,7 +28,7 @@ t.test('a refresh token has ended if the provider answers one that cannot exist 
   t.equal(asked.length, 1, 'the provider is asked once')
   t.match(asked[0], { scope: 'openid', refresh_token: /^[A-Za-z0-9]{4}\.[A-Za-z0-9]{3}-[A-Za-z0-9]{3}_[A-Za-z0-9]{3}$/ })
   t.not(asked[0]!['refresh_token'], PARAMETERS.refresh_token)
-  t.same(logged, [{ answer: '400 invalid_request' }])
+  t.same(logged, [{ event: 'provider.refresh_error_unclear', answer: '400 invalid_request' }])
 })
 
 t.test('a provider that tells the two apart has not ended the token', async (t) => {

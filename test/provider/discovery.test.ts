@@ -109,7 +109,9 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
   t.strictSame(state, {
     fetched: [ISSUER + DISCOVERY],
     ready: 1,
-    lines: [{ level: 'info', message: 'OpenID provider discovered', issuer: ISSUER, attempts: 1 }]
+    lines: [
+      { level: 'info', event: 'provider.discovered', message: 'OpenID provider discovered', issuer: ISSUER, attempts: 1 }
+    ]
   })
   t.strictSame(timers, [], 'and asks no second time: the endpoints stay as they are')
 })

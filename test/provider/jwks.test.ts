@@ -296,6 +296,7 @@ t.test('serves known keys through an outage, and logs it once', async (t) => {
   }
   const loss = {
     level: 'error',
+    event: 'provider.keys_unavailable',
     message: "The provider's signing keys cannot be fetched; the last good ones stay in use",
     reason: 'down',
     keysKept: 1
@@ -308,7 +309,12 @@ t.test('serves known keys through an outage, and logs it once', async (t) => {
   await settled()
   t.strictSame(state.lines, [
     loss,
-    { level: 'info', message: "The provider's signing keys can be fetched again", uri: 'https://id.example.com/jwks' }
+    {
+      level: 'info',
+      event: 'provider.keys_available',
+      message: "The provider's signing keys can be fetched again",
+      uri: 'https://id.example.com/jwks'
+    }
   ])
   t.equal(state.changes, 0)
 

@@ -191,7 +191,9 @@ t.test('a Redis that is down at the start', async (t) => {
   const { store, lines } = openStore(t, redis.url)
   await rejectsEverything(t, store)
   await until(() => lines.length > 0, 'it is logged')
-  t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: 'ECONNREFUSED' }])
+  t.same(lines, [
+    { level: 'error', event: 'redis.unreachable', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: 'ECONNREFUSED' }
+  ])
   await refusals(redis.port)
   await redis.restart()
   await ready(store)
@@ -453,7 +455,9 @@ t.test('passwords', async (t) => {
     await rejectsEverything(t, store)
     await until(() => lines.length > 0, 'it is logged')
     await rejectsEverything(t, store)
-    t.same(lines, [{ level: 'error', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: 'WRONGPASS' }])
+    t.same(lines, [
+      { level: 'error', event: 'redis.unreachable', msg: LOST, host: `127.0.0.1:${redis.port}`, reason: 'WRONGPASS' }
+    ])
   })
 
   t.test('none', async (t) => {

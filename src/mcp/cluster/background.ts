@@ -10,7 +10,9 @@ export interface BackgroundLog {
  */
 export function createBackground (log: BackgroundLog) {
   function onBackgroundError (err: unknown): void {
-    if (!(err instanceof StoreUnavailableError)) log.error({ err }, 'Work in the background failed')
+    if (!(err instanceof StoreUnavailableError)) {
+      log.error({ event: 'mcp.background_failed', err }, 'Work in the background failed')
+    }
   }
 
   return {

@@ -79,7 +79,8 @@ export function createChangeLog (
       replicas.send({ kind: 'change-published' })
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err
-      log.warn({ change: event.kind }, 'The store is unavailable: clients will be notified of a change once it is back')
+      log.warn({ event: 'mcp.change_delayed', change: event.kind },
+        'The store is unavailable: clients will be notified of a change once it is back')
       unpublished.set(JSON.stringify(event), event)
     }
   }

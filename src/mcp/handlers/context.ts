@@ -185,7 +185,8 @@ export class HandlerContext implements RunContext {
   #logDropped (): void {
     const { dropped } = this.#notifications!
     if (dropped === 0) return
-    this.log.warn({ dropped }, 'Progress or log messages were not sent to the client: the handler does not await them')
+    this.log.warn({ event: 'handler.notifications_dropped', dropped },
+      'Progress or log messages were not sent to the client: the handler does not await them')
   }
 
   get #input (): ClientInput {

@@ -84,7 +84,7 @@ function toHandlerError (
   if (err instanceof InputRequiredError || err instanceof ToolError) return err
   if (reason instanceof TimeoutError) {
     const message = 'A handler took too long and was cancelled (TOOL_TIMEOUT_SECONDS, or its own timeoutSeconds)'
-    log.warn({ reason: reason.message, handler: label, file: fileOf(definition) }, message)
+    log.warn({ event: 'handler.timed_out', reason: reason.message, handler: label, file: fileOf(definition) }, message)
     return new HandlerError(`${label} ${reason.message}`)
   }
   if (reason !== undefined) return reason
@@ -96,11 +96,12 @@ export function logFailure (err: unknown, label: string, definition: Definition,
   const file = fileOf(definition)
   if (err instanceof ResultTooLargeError) {
     const { maxBytes } = err
-    log.warn({ handler: label, file, maxBytes }, 'A result was not sent: it is larger than MCP_MAX_RESULT_BYTES')
+    log.warn({ event: 'handler.result_too_large', handler: label, file, maxBytes },
+      'A result was not sent: it is larger than MCP_MAX_RESULT_BYTES')
     return new HandlerError(`${label} returned more than ${maxBytes} bytes, which this server does not send: ` +
       'ask for less')
   }
   const reference = randomBytes(9).toString('base64url')
-  log.error({ err, handler: label, file, reference }, 'A handler failed')
+  log.error({ event: 'handler.failed', err, handler: label, file, reference }, 'A handler failed')
   return new HandlerError(`${label} failed; the server's log holds the reason under reference ${reference}`)
 }

@@ -42,14 +42,16 @@ export function createMetadataProbe ({ probeUrl, load, log, now }: MetadataProbe
 
   function recordSuccess (): void {
     if (outcome === 'failed') {
-      log.info({ probeUrl }, 'Client ID metadata documents can be fetched again and are advertised')
+      log.info({ event: 'client_documents.reachable', probeUrl },
+        'Client ID metadata documents can be fetched again and are advertised')
     }
     outcome = 'good'
   }
 
   function recordFailure ({ detail }: HttpError): void {
     if (outcome !== 'failed') {
-      log.warn({ probeUrl, reason: detail }, 'Client ID metadata documents are not advertised, because ' +
+      log.warn({ event: 'client_documents.unreachable', probeUrl, reason: detail },
+        'Client ID metadata documents are not advertised, because ' +
         'the one at CIMD_PROBE_URL cannot be used; clients register instead. Let Seed reach that URL, set another, ' +
         'or set CIMD_ENABLED=false')
     }

@@ -52,7 +52,8 @@ export function createWrongSecretLimit ({ store, max, log }: WrongSecretLimitOpt
         increment(clientKey(clientId)), increment(networkKey(clientId, ip))
       ]).catch((err: unknown) => { ignoreOutage(err); return [0] as const })
       if (ofClient !== max) return
-      log.warn({ client: clientId }, `${max} wrong secrets of this client within a minute: somebody may be guessing. ` +
+      log.warn({ event: 'client.secret_guessed', client: clientId },
+        `${max} wrong secrets of this client within a minute: somebody may be guessing. ` +
         'Addresses that send wrong ones must wait; the client itself is served (OAUTH_CLIENTS)')
     }
   }

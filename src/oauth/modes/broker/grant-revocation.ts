@@ -42,7 +42,7 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
     for (const batch of batches(ids, BATCH_SIZE)) {
       const grants = (await Promise.all(batch.map(endGrant))).filter((grant) => grant !== undefined)
       for (const { id, subject, clientId } of grants) {
-        log.info({ grant: id, subject, clientId, reason }, 'A grant has ended')
+        log.info({ event: 'grant.ended', grant: id, subject, clientId, reason }, 'A grant has ended')
         if (REQUESTED.includes(reason)) continue
         audit?.record({ event: 'revocation', outcome: 'ok', grant: id, subject, client: clientId, reason })
       }
@@ -92,7 +92,8 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
       await upstream.revoke(refreshToken ?? accessToken, refreshToken === undefined ? 'access_token' : 'refresh_token')
     } catch (err) {
       const reason = (err as OAuthError).detail ?? (err as Error).message
-      log.warn({ grant: grant.id, reason }, "A grant has ended here; the provider's token could not be revoked")
+      log.warn({ event: 'grant.upstream_revocation_failed', grant: grant.id, reason },
+        "A grant has ended here; the provider's token could not be revoked")
     }
   }
 

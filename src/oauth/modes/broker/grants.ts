@@ -67,7 +67,8 @@ export function createGrants (options: GrantsOptions) {
       const isUnchecked = tokens.refreshToken === undefined
       if (isUnchecked && !isWarned) {
         isWarned = true
-        log.warn({ maxAgeSeconds: lifetimes.maxAgeUncheckedSeconds }, 'The provider issued no refresh token: ' +
+        log.warn({ event: 'provider.no_refresh_token', maxAgeSeconds: lifetimes.maxAgeUncheckedSeconds },
+          'The provider issued no refresh token: ' +
           'sign-ins end after GRANT_MAX_AGE_UNCHECKED. Ask for offline_access (OIDC_SCOPES), or allow refresh tokens ' +
           'to this client at the provider')
       }

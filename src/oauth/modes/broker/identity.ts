@@ -56,7 +56,8 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
     } catch (err) {
       if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
       const reason = err.detail ?? err.message
-      log.warn({ reason }, 'The userinfo endpoint could not be used; the claims of the ID token are used alone')
+      log.warn({ event: 'provider.userinfo_failed', reason },
+        'The userinfo endpoint could not be used; the claims of the ID token are used alone')
       return fallback
     }
   }

@@ -61,7 +61,8 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
     if (token.number === grant.number - 1 && now() - grant.rotatedAt <= GRACE_MS) return grant
     const { id, subject, clientId, number: current } = grant
     const fields = { grant: id, subject, clientId, number: token.number, current }
-    log.warn(fields, 'A refresh token was used again after it had been replaced: the grant ends')
+    log.warn({ event: 'grant.refresh_token_reused', ...fields },
+      'A refresh token was used again after it had been replaced: the grant ends')
     await grants.revoke(grant.id, 'refresh token used again after the grace window')
     throw invalidGrant('it was replaced before: its grant has ended')
   }
@@ -74,7 +75,8 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
       if (rotated !== undefined) return rotated
       if (token.number > stored.grant.number) {
         const fields = { grant: token.grantId, number: token.number, current: stored.grant.number }
-        log.warn(fields, 'The store has lost a rotation: continuing from the refresh token that the client holds')
+        log.warn({ event: 'grant.rotation_lost', ...fields },
+          'The store has lost a rotation: continuing from the refresh token that the client holds')
       }
       const refreshed = await upstreamRefresh.refresh(stored)
       return await upstreamRefresh.save(stored.record, grants.rotate(refreshed, token.number))

@@ -74,7 +74,7 @@ export function createTokenExchange (options: TokenExchangeOptions) {
     // The grant may have ended while the provider was asked.
     await load(grantId)
     const fields = { grant: grantId, subject: stored.grant.subject, ...delegation }
-    log.info(fields, 'The provider issued a token for another API')
+    log.info({ event: 'token_exchange.issued', ...fields }, 'The provider issued a token for another API')
     return token
   }
 
@@ -125,7 +125,8 @@ export function createTokenExchange (options: TokenExchangeOptions) {
 
   function logFailure (err: unknown, grantId: string, delegation: Delegation): never {
     const failure = toTokenExchangeError(err)
-    log.warn({ grant: grantId, ...delegation, reason: failure.detail }, 'No token for another API')
+    log.warn({ event: 'token_exchange.failed', grant: grantId, ...delegation, reason: failure.detail },
+      'No token for another API')
     throw failure
   }
 

@@ -49,7 +49,8 @@ export function createUpstreamRefresh (options: UpstreamRefreshOptions) {
   async function endGrantIfRefused (err: unknown, grant: Grant): Promise<unknown> {
     if (err instanceof AccessDeniedError) {
       const fields = { grant: grant.id, subject: grant.subject, rule: err.rule, reason: err.detail }
-      log.warn(fields, 'An access rule refuses a person who was admitted before: the grant ends')
+      log.warn({ event: 'grant.access_refused', ...fields },
+        'An access rule refuses a person who was admitted before: the grant ends')
       await grants.revoke(grant.id, 'refused by an access rule')
       return new OAuthError('invalid_grant', err.message, { detail: err.rule })
     }

@@ -76,7 +76,7 @@ export function createProxy (options: ProxyOptions): Mode {
         ? [subjectKey(subject)]
         : [sidKey(sid), ...(subject === undefined ? [] : [subjectWithoutSidKey(subject)])]
       await revocations.revoke(revocationKeys, issuedUntil)
-      if (sid !== undefined && subject === undefined) log.warn({ sid }, ONLY_SESSION)
+      if (sid !== undefined && subject === undefined) log.warn({ event: 'logout.session_only', sid }, ONLY_SESSION)
       return undefined
     }
   }

@@ -79,7 +79,7 @@ export function createRefreshFamilies (options: RefreshFamiliesOptions) {
     const { clientId, accessTokens } = stored.family
     await revocations.revoke(accessTokens)
     await store.delete(keys.refreshFamily(familyId))
-    log.info({ family: familyId, clientId, reason }, 'A family of refresh tokens has ended')
+    log.info({ event: 'family.ended', family: familyId, clientId, reason }, 'A family of refresh tokens has ended')
     // The client's own revocation has a line of its request.
     if (reason !== 'revoked by the client') {
       audit?.record({ event: 'revocation', outcome: 'ok', grant: familyId, client: clientId, reason })

@@ -56,10 +56,12 @@ export function createRefreshTokenGrant (options: RefreshTokenGrantOptions): Tok
       throw invalidGrant('it was replaced, and SEED_SECRET has changed since')
     }
     const fields = { family: token.familyId, clientId: client.id, number: token.number, current: family.number }
-    log.warn(fields, 'A refresh token was used again after it had been replaced: its family ends')
+    log.warn({ event: 'family.refresh_token_reused', ...fields },
+      'A refresh token was used again after it had been replaced: its family ends')
     await families.revoke(token, client, 'refresh token used again after the grace window').catch((err: unknown) => {
       const reason = (err as OAuthError).detail ?? (err as Error).message
-      log.warn({ ...fields, reason }, "A family has ended here; the provider's token could not be revoked")
+      log.warn({ event: 'family.upstream_revocation_failed', ...fields, reason },
+        "A family has ended here; the provider's token could not be revoked")
     })
     throw invalidGrant('it was replaced before: its family has ended')
   }

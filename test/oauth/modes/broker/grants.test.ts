@@ -171,7 +171,7 @@ t.test('if the provider cannot revoke, the grant ends here and the log says why'
     const { id } = await grants.activate(await grants.create(DETAILS))
     await grants.revoke(id, 'revoked by the client')
     t.equal(await grants.find(id), undefined)
-    t.same(warnings, [[{ grant: id, reason }, "A grant has ended here; the provider's token could not be revoked"]])
+    t.same(warnings, [[{ event: 'grant.upstream_revocation_failed', grant: id, reason }, "A grant has ended here; the provider's token could not be revoked"]])
   }
 })
 

@@ -92,7 +92,7 @@ t.test('a failure of userinfo is logged and ignored; an unexpected error is thro
   ] as const) {
     const { identify, warnings } = makeReader({ name: 'Ada' }, err)
     t.same((await identify(tokens('id'), EXPECTED)).claims, { name: 'Ada' })
-    t.same(warnings, [{ reason }])
+    t.same(warnings, [{ event: 'provider.userinfo_failed', reason }])
   }
   await t.rejects(makeReader({}, new TypeError('a mistake')).identify(tokens('id'), EXPECTED), TypeError)
 })

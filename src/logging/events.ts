@@ -1,0 +1,170 @@
+interface LogEvent {
+  level: 'info' | 'warn' | 'error' | 'fatal'
+  /** What has happened and, at warn and error, what to do: the text of docs/events.md. */
+  meaning: string
+}
+
+/**
+ * Every kind of log line, by the `event` that it has. The names are stable: alerts and searches rely on them, while
+ * messages may be reworded. At error and fatal somebody must act; at warn somebody should look.
+ */
+export const EVENTS = {
+  request: {
+    level: 'info',
+    meaning: 'A request was answered; at warn something that Seed needs was away, at error Seed itself failed'
+  },
+  'log.lines_lost': {
+    level: 'warn',
+    meaning: 'Standard output could not be written for a while: `lost` lines are missing'
+  },
+
+  'server.ready': { level: 'info', meaning: 'The server listens' },
+  'server.not_started': {
+    level: 'fatal',
+    meaning: 'The server cannot start: the message says why, and which settings to change'
+  },
+  'server.stopping': { level: 'info', meaning: 'A signal ends the server' },
+  'server.crashed': {
+    level: 'fatal',
+    meaning: 'An error that nothing handled ends the server. Report it, or see `definitions`'
+  },
+  'server.open_access': {
+    level: 'warn',
+    meaning: '`AUTH_REQUIRED=false`: everyone who reaches the address may call tools'
+  },
+  'process.unhandled_rejection': {
+    level: 'error',
+    meaning: 'A promise was rejected and nothing handled it, usually in a tool: see `definitions`'
+  },
+  'request.failed': { level: 'error', meaning: 'Seed failed to answer a request. Report it' },
+  'connections.limited': { level: 'warn', meaning: 'New connections are closed: `CONNECTIONS_TOTAL`, `TRUST_PROXY`' },
+  'limits.inexact': {
+    level: 'warn',
+    meaning: 'More callers than can be counted: the limits of /mcp are inexact for a minute'
+  },
+
+  'config.proxy': { level: 'info', meaning: 'Requests to the provider go through `HTTPS_PROXY` or `HTTP_PROXY`' },
+  'config.compose_variable': { level: 'warn', meaning: 'A setting has a `$`, which Compose would replace' },
+  'config.proxy_mode_limits': { level: 'warn', meaning: 'What `OAUTH_MODE=proxy` cannot do' },
+  'config.insecure_provider': {
+    level: 'warn',
+    meaning: '`OIDC_ALLOW_INSECURE_HTTP` lets requests to the provider travel by http'
+  },
+  'config.sign_in': { level: 'info', meaning: 'The mode and the preset of the provider' },
+  'config.secret_weak': { level: 'warn', meaning: '`SEED_SECRET` can be guessed: make another' },
+  'config.secret_missing': {
+    level: 'warn',
+    meaning: '`SEED_SECRET` is not set: everyone signs in again after a restart'
+  },
+  'config.secret_not_shared': {
+    level: 'warn',
+    meaning: '`SEED_SECRET` is not set: replicas cannot continue what others began'
+  },
+  'config.definitions_hidden': { level: 'warn', meaning: '`AUTH_REQUIRED=false` hides what has a policy' },
+  'config.scopes_needed': { level: 'info', meaning: 'Policies need scopes beyond `OIDC_SCOPES`' },
+  'definitions.incompatible': {
+    level: 'warn',
+    meaning: 'Some clients refuse a tool, or all tools because of it: see the message'
+  },
+
+  'store.in_memory': { level: 'warn', meaning: '`REDIS_URL` is not set: a restart ends sign-ins and sessions' },
+  'store.record_unreadable': { level: 'warn', meaning: 'A record in the store is of another version, or damaged' },
+  'redis.unreachable': { level: 'error', meaning: 'Redis does not answer: requests that need it get 503' },
+  'redis.reachable': { level: 'info', meaning: 'Redis answers again' },
+
+  'provider.discovered': { level: 'info', meaning: 'The discovery document was read' },
+  'provider.undiscovered': {
+    level: 'error',
+    meaning: 'The provider cannot be used yet: `OIDC_ISSUER`, its document, or the network'
+  },
+  'provider.metadata_unusable': { level: 'error', meaning: 'The provider cannot do what Seed needs: see the message' },
+  'provider.metadata_limited': {
+    level: 'warn',
+    meaning: 'The provider cannot do something: see the message for what follows'
+  },
+  'provider.keys_changed': { level: 'info', meaning: 'The provider has other signing keys' },
+  'provider.keys_unavailable': {
+    level: 'error',
+    meaning: 'The signing keys cannot be fetched; in proxy mode known ones are used for a day'
+  },
+  'provider.keys_available': { level: 'info', meaning: 'The signing keys can be fetched again' },
+  'provider.client_authentication_changed': {
+    level: 'warn',
+    meaning: 'The provider takes another `OIDC_CLIENT_AUTH` than its document says'
+  },
+  'provider.unpromised_iss': { level: 'info', meaning: 'The provider sends `iss` without promising it' },
+  'provider.scopes_refused': { level: 'warn', meaning: 'The provider refuses scopes: `OIDC_SCOPES`' },
+  'provider.pushed_request_refused': {
+    level: 'warn',
+    meaning: 'The provider refuses a pushed authorization request: its client for Seed'
+  },
+  'provider.no_refresh_token': {
+    level: 'warn',
+    meaning: 'The provider issues no refresh tokens: sign-ins end after `GRANT_MAX_AGE_UNCHECKED`'
+  },
+  'provider.refresh_error_unclear': {
+    level: 'info',
+    meaning: 'How the provider answers a refresh token that does not exist'
+  },
+  'provider.revocation_refused': {
+    level: 'warn',
+    meaning: 'The provider does not revoke a token: it has ended here only'
+  },
+  'provider.userinfo_failed': {
+    level: 'warn',
+    meaning: 'The userinfo endpoint could not be used: claims may be missing'
+  },
+
+  'grant.ended': { level: 'info', meaning: 'A sign-in of broker mode has ended, for `reason`' },
+  'grant.access_refused': { level: 'warn', meaning: 'An access rule refuses a person who was admitted before' },
+  'grant.refresh_token_reused': {
+    level: 'warn',
+    meaning: 'A spent refresh token came again: it may be stolen, and the sign-in ends'
+  },
+  'grant.rotation_lost': { level: 'warn', meaning: 'The store has lost writes: sign-ins go on from what clients hold' },
+  'grant.upstream_revocation_failed': { level: 'warn', meaning: 'A sign-in has ended here, and not at the provider' },
+  'family.ended': { level: 'info', meaning: 'A sign-in of proxy mode has ended, for `reason`' },
+  'family.refresh_token_reused': {
+    level: 'warn',
+    meaning: 'A spent refresh token came again: it may be stolen, and the sign-in ends'
+  },
+  'family.upstream_revocation_failed': { level: 'warn', meaning: 'A sign-in has ended here, and not at the provider' },
+  'logout.nothing_ended': { level: 'warn', meaning: 'A back-channel logout ended nothing' },
+  'logout.session_only': {
+    level: 'warn',
+    meaning: 'A back-channel logout without `sub` ends no access tokens in proxy mode'
+  },
+  'token_exchange.issued': { level: 'info', meaning: 'The provider issued a token for another API' },
+  'token_exchange.failed': { level: 'warn', meaning: 'A tool did not get a token for another API' },
+  'client.secret_guessed': { level: 'warn', meaning: 'Many wrong secrets of one client of `OAUTH_CLIENTS`' },
+  'client_documents.reachable': { level: 'info', meaning: 'Client ID metadata documents can be fetched again' },
+  'client_documents.unreachable': {
+    level: 'warn',
+    meaning: 'Client ID metadata documents cannot be fetched, and are not advertised: `CIMD_PROBE_URL`'
+  },
+
+  'handler.failed': { level: 'error', meaning: 'A tool, prompt or resource failed: its author must look' },
+  'handler.timed_out': { level: 'warn', meaning: 'A handler took too long: `TOOL_TIMEOUT_SECONDS`' },
+  'handler.result_too_large': { level: 'warn', meaning: 'A result was not sent: `MCP_MAX_RESULT_BYTES`' },
+  'handler.notifications_dropped': { level: 'warn', meaning: 'A handler sends progress faster than its client reads' },
+  'mcp.request_refused': { level: 'warn', meaning: 'The SDK refused a request, or failed at it' },
+  'mcp.request_state_refused': { level: 'warn', meaning: 'A client sent a request state that is not valid (any more)' },
+  'mcp.stream_cut_off': { level: 'warn', meaning: 'A client does not read its stream' },
+  'mcp.change_delayed': { level: 'warn', meaning: 'Clients learn of a change when the store is back' },
+  'mcp.background_failed': { level: 'error', meaning: 'Seed failed at work that no request waits for. Report it' },
+
+  'audit.lines_lost': { level: 'error', meaning: 'The audit log cannot be written: `AUDIT_LOG`, disk space' },
+  'audit.written_again': { level: 'info', meaning: 'The audit log is written again; `lost` lines are missing' },
+  'audit.reopened': { level: 'info', meaning: 'SIGHUP opened the file of the audit log anew' },
+  'audit.reopen_failed': {
+    level: 'error',
+    meaning: 'The file of the audit log cannot be opened anew: lines go on into the old one'
+  }
+} as const satisfies Record<string, LogEvent>
+
+export type EventName = keyof typeof EVENTS
+
+/** The events of one level. */
+export type EventOf<Level extends LogEvent['level']> = {
+  [Name in EventName]: (typeof EVENTS)[Name]['level'] extends Level ? Name : never
+}[EventName]
