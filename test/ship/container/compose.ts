@@ -44,6 +44,9 @@ export async function testDemo (t: Test, engine: Engine, compose: Compose): Prom
   const folder = join(engine.folder, 'demo')
   await mkdir(folder)
   await cp(join(ROOT, 'docker-compose.yml'), join(folder, 'docker-compose.yml'))
+  // The images that it would build are those that the tests have built by the same files.
+  const { stdout } = await compose(ROOT, ['--profile', 'demo', 'config'])
+  t.match(stdout, /dockerfile: deploy\/demo\/Dockerfile/)
   const { seed } = await up(t, engine, compose, folder, ['--profile', 'demo'])
   await waitUntilReady(engine)
   const { results } = await callSignedIn(engine, 'whoami')

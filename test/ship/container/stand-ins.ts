@@ -55,9 +55,12 @@ export async function importRedis (engine: Engine): Promise<void> {
     `#!/bin/sh
 set -e
 case "$1" in -*|"") set -- redis-server "$@" ;; esac
+# The official one is compiled so.
+if [ "$1" = redis-server ]; then set -- "$@" --protected-mode no; fi
 if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then
   chown -R redis .
-  exec setpriv --reuid=redis --regid=1000 --clear-groups "$@"
+  # The shell would take the applet of BusyBox.
+  exec /usr/local/bin/setpriv --reuid=redis --regid=1000 --clear-groups "$@"
 fi
 exec "$@"
 `,
