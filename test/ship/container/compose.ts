@@ -119,12 +119,11 @@ export async function testProduction (t: Test, engine: Engine, compose: Compose)
         ReadonlyRootfs: true,
         CapDrop: ['ALL'],
         SecurityOpt: ['no-new-privileges:true'],
-        Memory: (bytes: number) => bytes > 0,
-        NanoCpus: (cpus: number) => cpus > 0,
-        PidsLimit: (limit: number) => limit > 0,
         LogConfig: { Config: { 'max-size': '20m', 'max-file': '5' } }
       }
     }, container.Name)
+    const { Memory: memory, NanoCpus: cpus, PidsLimit: processes } = container.HostConfig
+    t.ok(memory > 0 && cpus > 0 && processes > 0, `${container.Name} has limits`)
   }
   const password = before.match(/redis:\/\/seed:(\w+)@/)![1]!
   t.notMatch(JSON.stringify([inspected, await inspect(engine, redis)]), new RegExp(`${password}|dev-secret`))
