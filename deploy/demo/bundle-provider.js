@@ -10,6 +10,8 @@ await build({
   entryPoints: ['dev/demo-provider.ts'],
   outfile: process.argv[2],
   bundle: true,
+  // oidc-provider finds its classes by their names.
+  keepNames: true,
   format: 'esm',
   platform: 'node',
   target: 'node20',

@@ -5,14 +5,9 @@ import { readFile, writeFile } from 'node:fs/promises'
  * image installs a fifth of what they install, still at the locked versions.
  */
 const UNNEEDED = [
-<<<<<<< HEAD
   '@arethetypeswrong/cli', '@modelcontextprotocol/client', '@modelcontextprotocol/sdk', '@types/node',
-  'dependency-cruiser', 'eslint', 'fast-check', 'neostandard', 'publint', 'puppeteer-core', 'tap', 'typescript',
-  'typescript-native'
-=======
-  '@modelcontextprotocol/client', '@modelcontextprotocol/sdk', '@types/node', 'dependency-cruiser', 'dockerfile-utils',
-  'eslint', 'fast-check', 'neostandard', 'puppeteer-core', 'tap', 'typescript', 'typescript-native'
->>>>>>> 08524b5 (Linters read the Dockerfiles, Compose files and scripts in test:ship; .ci/run installs a Docker engine and what its tests need)
+  'dependency-cruiser', 'dockerfile-utils', 'eslint', 'fast-check', 'neostandard', 'publint', 'puppeteer-core', 'tap',
+  'typescript', 'typescript-native'
 ]
 
 const manifest = JSON.parse(await readFile('package.json', 'utf8'))
