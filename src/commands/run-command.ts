@@ -10,6 +10,9 @@ interface CommandEntry {
   load: () => Promise<{ command: Command }>
 }
 
+/** The command that has to know all others. */
+const COMPLETION = 'completion'
+
 /** The subcommands of `seed`, in the order of `seed --help`. Each is loaded only if it is called. */
 const COMMANDS: readonly CommandEntry[] = [
   { name: 'serve', summary: 'start the server', load: async () => await import('./serve.ts') },
@@ -50,6 +53,11 @@ const COMMANDS: readonly CommandEntry[] = [
     name: 'token',
     summary: 'sign in at a running server in the browser and print an access token',
     load: async () => await import('./token.ts')
+  },
+  {
+    name: COMPLETION,
+    summary: 'print a script that makes a shell complete seed',
+    load: async () => await import('./completion.ts')
   }
 ]
 
@@ -106,7 +114,7 @@ async function createParser (
   const called = calledCommand(args)
   for (const { name, summary, load } of COMMANDS) {
     const subcommand = parser.command(name).summary(summary).helpOption('-h, --help', 'print this help')
-    if (name === called) (await load()).command.register(subcommand, context, onEnd)
+    if (name === called || called === COMPLETION) (await load()).command.register(subcommand, context, onEnd)
   }
   return parser
 }

@@ -3,7 +3,7 @@ import { VERSION } from '../../src/config/version.ts'
 import { runCommand } from '../support/run-command.ts'
 
 const COMMANDS = [
-  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'new', 'token'
+  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'new', 'token', 'completion'
 ]
 
 t.test('seed --help and --version go to standard output, and end with 0', async (t) => {
