@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { access, mkdtemp, rm } from 'node:fs/promises'
@@ -31,10 +32,11 @@ async function install (): Promise<void> {
   await installing
 }
 
-/** Runs a client with a stand-in for the browser, and a home folder that is gone afterwards. */
+/** Runs a program with a stand-in for the browser, and a home folder that is gone afterwards. */
 async function withBrowser<T> (
   signIn: ConnectOptions['signIn'],
-  use: (standIn: StartedStandIn) => Promise<T>
+  start: (standIn: StartedStandIn) => ChildProcess,
+  use: (program: ChildProcess, standIn: StartedStandIn) => Promise<T>
 ): Promise<{ value: T, end: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'seed-client-'))
   const standIn = await startBrowserStandIn(folder, signIn)
@@ -42,34 +44,31 @@ async function withBrowser<T> (
     standIn.close()
     await rm(folder, { recursive: true, force: true })
   }
+  const program = start(standIn)
   try {
-    return { value: await Promise.race([use(standIn), standIn.failed]), end }
+    return { value: await Promise.race([use(program, standIn), standIn.failed]), end }
   } catch (err) {
+    // It would keep its port.
+    program.kill('SIGKILL')
     await end()
     throw err
   }
 }
 
 async function connectMcpRemote ({ url, redirectUri, signIn }: ConnectOptions): Promise<ConnectedClient> {
-  const { value: { remote, call, home }, end } = await withBrowser(signIn, async ({ env }) => {
-    const remote = spawn(process.execPath, [
-      bin('mcp-remote/dist/proxy.js'), url, new URL(redirectUri).port, '--allow-http'
-    ], { env: { ...(process.env as Record<string, string>), ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
-    const errors = text(remote.stderr).then((output): never => { throw new Error(`mcp-remote: ${output.slice(-2000)}`) })
+  const { value: { remote, call, home }, end } = await withBrowser(signIn, ({ env }) => spawn(process.execPath, [
+    bin('mcp-remote/dist/proxy.js'), url, new URL(redirectUri).port, '--allow-http'
+  ], { env: { ...(process.env as Record<string, string>), ...env } }), async (remote, { env }) => {
+    const errors = text(remote.stderr!).then((output): never => { throw new Error(`mcp-remote: ${output.slice(-2000)}`) })
     errors.catch(() => {})
-    const talkTo = talk(remote.stdin, remote.stdout)
+    const talkTo = talk(remote.stdin!, remote.stdout!)
     const call = async (method: string, params: object): Promise<unknown> =>
       await Promise.race([talkTo(method, params), errors])
-    try {
-      await call('initialize', {
-        protocolVersion: '2025-11-25',
-        capabilities: {},
-        clientInfo: { name: 'providers', version: '1.0.0' }
-      })
-    } catch (err) {
-      remote.kill('SIGKILL')
-      throw err
-    }
+    await call('initialize', {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'providers', version: '1.0.0' }
+    })
     return { remote, call, home: env['HOME']! }
   })
   return {
@@ -98,13 +97,12 @@ async function connectMcpRemote ({ url, redirectUri, signIn }: ConnectOptions): 
 /** The command-line Inspector signs in, sends one request and ends; it keeps no tokens for the next run. */
 async function connectInspector ({ url, redirectUri, signIn }: ConnectOptions): Promise<ConnectedClient> {
   async function inspect (...method: string[]): Promise<unknown> {
-    const { value, end } = await withBrowser(signIn, async ({ env }) => {
-      const child = spawn(NODE, [
-        bin('@modelcontextprotocol/inspector/clients/launcher/build/index.js'),
-        '--cli', url, '--transport', 'http', '--callback-url', redirectUri, '--method', ...method
-      ], { env: { ...(process.env as Record<string, string>), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const { value, end } = await withBrowser(signIn, ({ env }) => spawn(NODE, [
+      bin('@modelcontextprotocol/inspector/clients/launcher/build/index.js'),
+      '--cli', url, '--transport', 'http', '--callback-url', redirectUri, '--method', ...method
+    ], { env: { ...(process.env as Record<string, string>), ...env }, stdio: ['ignore', 'pipe', 'pipe'] }), async (child) => {
       const [stdout, stderr, [code]] = await Promise.all([
-        text(child.stdout), text(child.stderr), once(child, 'close') as Promise<[number | null]>
+        text(child.stdout!), text(child.stderr!), once(child, 'close') as Promise<[number | null]>
       ])
       if (code !== 0) throw new Error(`the Inspector ended with ${code}: ${stderr.slice(-2000)}`)
       return JSON.parse(stdout.slice(stdout.indexOf('{'))) as unknown

@@ -19,7 +19,7 @@ export type Column = Map<Row, Outcome>
 
 /** No single step of the scenario takes this long on a loaded machine. */
 const STEP_LIMIT_MS = 180_000
-const CLIENTS_AT_ONCE = 4
+const CLIENTS_AT_ONCE = 3
 /** The provider has the clock of this machine, but rounds as it likes. */
 const CLOCK_SKEW_SECONDS = 1
 
