@@ -37,6 +37,8 @@ export interface RunningProvider {
   issuer: string
   /** Seed is started with each of these in turn. */
   configurations: Configuration[]
+  /** How many clients may use it at the same time. Default: 3. */
+  clientsAtOnce?: number
   /** The person who signs in. */
   person: Person
   /**

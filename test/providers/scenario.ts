@@ -62,7 +62,7 @@ export async function runScenario (t: Test, options: ScenarioOptions): Promise<C
   await run(DOCTOR_ROW, async () => { await expectSoundDiagnosis(t, settingsOf(options)) })
   // Most of their time is spent on starting, which can overlap. The person signs in to one after the other.
   const signIn = oneByOne(provider.signIn)
-  for (const some of chunksOf(clients, CLIENTS_AT_ONCE)) {
+  for (const some of chunksOf(clients, provider.clientsAtOnce ?? CLIENTS_AT_ONCE)) {
     const outcomes = await Promise.all(
       some.map(async (client) => await outcomeOf(client.name, async () => {
         await useClient(client, signIn, options)
