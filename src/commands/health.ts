@@ -27,8 +27,9 @@ export const command = defineCommand({
       }
       printError(`${url.href} answered ${status}: ${body}`)
     } catch (err) {
-      const { code, message } = err as NodeJS.ErrnoException
-      printError(`${url.href} does not answer (${code ?? message}): is Seed running here, with this HOST and PORT?`)
+      const { code } = err as NodeJS.ErrnoException
+      const reason = code === 'ABORT_ERR' ? `nothing within ${timeout} seconds` : code
+      printError(`${url.href} does not answer (${reason}): is Seed running here, with this HOST and PORT?`)
     }
     return 1
   }

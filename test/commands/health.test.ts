@@ -27,6 +27,10 @@ t.test('seed health asks the server at HOST and PORT', async (t) => {
   t.match(await runCommand(['health', '--ready'], environment), { output: /\/health\/ready/ })
 })
 
+t.test('without settings it asks at the port that is Seed\'s by default', async (t) => {
+  t.match(await runCommand(['health'], {}), { output: /^http:\/\/localhost:3000\/health\/live/ })
+})
+
 t.test('a server that listens on all addresses is asked on loopback', async (t) => {
   const port = await listen(t, (request, response) => { response.end(request.headers.host) }, '0.0.0.0')
   t.match(await runCommand(['health'], { PORT: port, HOST: '0.0.0.0' }), { code: 0, printed: new RegExp(`127\\.0\\.0\\.1:${port}\n$`) })
@@ -43,7 +47,7 @@ t.test('a server that is not ready, absent, silent or breaks off makes the exit 
   t.match(await runCommand(['health', '--ready'], environment), {
     code: 1, printed: '', printedErrors: /\/health\/ready answered 503: \{"status":"not ready"\}\n$/
   })
-  t.match(await runCommand(['health', '--timeout', '0.05'], environment), { code: 1, printedErrors: /does not answer \(.*\)/ })
+  t.match(await runCommand(['health', '--timeout', '0.05'], environment), { code: 1, printedErrors: /does not answer \(nothing within 0\.05 seconds\)/ })
   t.match(await runCommand(['health'], { PORT: String(await freePort()), HOST: '127.0.0.1' }), {
     code: 1, printedErrors: /does not answer \(ECONNREFUSED\): is Seed running here, with this HOST and PORT\?\n$/
   })
