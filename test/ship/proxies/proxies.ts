@@ -86,6 +86,7 @@ export const PROXIES: ProxyKind[] = [
   },
   {
     name: 'Traefik',
+    shutdownDelaySeconds: 3,
     // Debian has no Traefik, and the Go module proxy not all of its modules.
     start: async (t, replicas) => await startProxy(t, replicas, 'traefik', ({ folder, port, cert, key }, ship) => {
       const seed = ship('traefik/seed.yml', {
