@@ -26,6 +26,7 @@ const MAY_IMPORT = {
   // Identity: the provider, access tokens, who may use what
   'src/provider': ['src/config', 'src/net', 'src/provider-presets', 'jose', 'oauth4webapi'],
   'src/tokens': ['src/crypto', 'src/provider', 'src/schemas', 'src/store', 'jose'],
+  'src/trace': ['src/crypto', 'src/net', 'src/store'],
   'src/define': ['src/tokens', '@modelcontextprotocol'],
   'src/policy': ['src/define', 'src/tokens'],
   'src/limits': ['src/config', 'src/crypto', 'src/net', 'src/store'],
@@ -33,22 +34,23 @@ const MAY_IMPORT = {
   // The authorization server
   'src/oauth/protocol': ['src/net'],
   'src/oauth/clients': [
-    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'jose'
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'src/trace', 'jose'
   ],
   'src/oauth/modes': [
-    'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store'
+    'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store',
+    'src/trace'
   ],
   'src/oauth/endpoints': [
     'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
-    'src/schemas', 'src/store', 'jose'
+    'src/schemas', 'src/store', 'src/trace', 'jose'
   ],
   'src/oauth/modes/proxy': [
     'src/audit', 'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
-    'src/provider', 'src/schemas', 'src/store', 'src/tokens'
+    'src/provider', 'src/schemas', 'src/store', 'src/tokens', 'src/trace'
   ],
   'src/oauth/modes/broker': [
     'src/audit', 'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
-    'src/provider', 'src/schemas', 'src/store', 'src/tokens', 'oauth4webapi'
+    'src/provider', 'src/schemas', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
   ],
 
   // The MCP engine
@@ -104,18 +106,18 @@ const MAY_IMPORT = {
   'src/logging': ['fastify'],
   'src/http': [
     'src/audit', 'src/config', 'src/crypto', 'src/mcp/exchange.ts', 'src/net', 'src/oauth/protocol', 'src/pages',
-    'src/store', 'src/tokens', 'fastify'
+    'src/store', 'src/tokens', 'src/trace', 'fastify'
   ],
   routes: [
     'src/audit', 'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients',
     'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages',
-    'src/schemas', 'fastify'
+    'src/schemas', 'src/trace', 'fastify'
   ],
   plugins: [
     'routes', 'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
     'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
     'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/tokens',
-    'fastify'
+    'src/trace', 'fastify'
   ],
 
   // The process
@@ -130,7 +132,7 @@ const MAY_IMPORT = {
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
     'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/limits', 'src/mcp/sessions', 'src/net',
-    'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy', 'src/provider', 'src/store', 'src/tokens',
+    'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'src/trace',
     'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts'],

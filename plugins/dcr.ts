@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import registerRoutes from '../routes/register.ts'
 import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel-scope.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
+import { traceSteps } from '../src/http/trace-steps.ts'
 import { clientAddressKey, clientNetworkKey } from '../src/net/addresses.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 import type { RegistrationLimits } from '../src/oauth/endpoints/register.ts'
@@ -13,7 +14,7 @@ const NETWORK_FACTOR = 3
 
 /** Dynamic client registration (RFC 7591). */
 async function dcr (app: FastifyInstance): Promise<void> {
-  const { config, store, findKeyring, rateLimits } = app
+  const { config, store, findKeyring, rateLimits, traces } = app
   const { registration: { clientTtlSeconds, limitPerAddress, limitTotal }, redirectUriSchemes } = config.oauth
   const registrations = createRegistrations({ store, ttlSeconds: clientTtlSeconds, findKeyring })
 
@@ -41,6 +42,7 @@ async function dcr (app: FastifyInstance): Promise<void> {
   // /register serves clients of revision 2025-03-26, which read no metadata.
   for (const prefix of ['/oauth/register', '/register']) {
     await app.register(async (scope) => {
+      traceSteps(scope, 'register', traces)
       await serveBackChannel(scope, { body: 'json' })
       await allowAnyOrigin(scope)
       await scope.register(registerRoutes, { registrations, redirectUriSchemes, limitsOf })

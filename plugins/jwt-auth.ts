@@ -42,11 +42,13 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
 
   function verifyBearer (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
     try {
-      const verified = accessTokens.verifier.verify(readBearerToken(request.raw))
+      const token = readBearerToken(request.raw)
+      const verified = accessTokens.verifier.verify(token)
       // Only a token seen for the first time takes a promise: it would cost every request.
       if (verified instanceof Promise) {
         verified.then((principal) => {
           request.principal = principal
+          app.traces.noteUse(token, principal.claims['iat'] as number, request.id)
           done()
         }, done)
         return
@@ -106,4 +108,4 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
   return { verifier, revocations, signingKeys }
 }
 
-export default fp(jwtAuth, { name: 'jwt-auth', dependencies: ['keyring', 'oidc-discovery'], fastify: '5.x' })
+export default fp(jwtAuth, { name: 'jwt-auth', dependencies: ['keyring', 'oidc-discovery', 'traces'], fastify: '5.x' })

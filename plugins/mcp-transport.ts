@@ -1,12 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import homeRoutes, { ICON_PATH } from '../routes/home.ts'
 import mcpRoutes from '../routes/mcp.ts'
 import type { Config } from '../src/config/config.ts'
+import type { BearerError } from '../src/errors/bearer-error.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/host-and-origin.ts'
 import { readServerIcon } from '../src/http/server-icon.ts'
 import type { ServerIcon } from '../src/http/server-icon.ts'
+import { traceRefusedCall } from '../src/http/trace-steps.ts'
 import { createStreamRevocation } from '../src/http/stream-revocation.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
@@ -69,6 +71,9 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const streams = app.hasDecorator('accessTokens')
     ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
     : undefined
+  const onRefused = app.hasDecorator('traces')
+    ? (request: FastifyRequest, error: BearerError) => { traceRefusedCall(app.traces, request, error) }
+    : undefined
   const origins = allowedOrigins(config)
   const challenge = { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }
 
@@ -90,7 +95,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   })
   await app.register(async (scope) => {
     scope.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
-    await scope.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits })
+    await scope.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits, onRefused })
   })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await sharedCounters.close() })

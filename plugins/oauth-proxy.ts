@@ -14,6 +14,7 @@ import { serveBrowserPages } from '../src/http/browser-scope.ts'
 import { createCookies } from '../src/http/cookies.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { createRequesterOf } from '../src/http/requester.ts'
+import { traceSteps } from '../src/http/trace-steps.ts'
 import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
 import { clientAddressKey } from '../src/net/addresses.ts'
 import { createClients } from '../src/oauth/clients/clients.ts'
@@ -25,6 +26,7 @@ import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
+import type { StepName } from '../src/trace/step.ts'
 
 export interface OauthProxyOptions {
   /** Fetches client metadata documents. */
@@ -39,7 +41,7 @@ const PROXY_LIMITS = 'OAUTH_MODE=proxy hands out the provider\'s own access toke
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
 async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }: OauthProxyOptions): Promise<void> {
-  const { config, store, findKeyring, rateLimits, log } = app
+  const { config, store, findKeyring, rateLimits, traces, log } = app
   const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
   const clients = createClients({
@@ -72,12 +74,13 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
   /** Mounts an endpoint under each of its paths. They share one limit for each address. */
   async function mount (
     parent: FastifyInstance,
-    endpoint: string,
+    endpoint: StepName,
     paths: string[],
     register: (scope: FastifyInstance) => Promise<unknown>
   ): Promise<void> {
     for (const prefix of paths) {
       await parent.register(async (scope) => {
+        traceSteps(scope, endpoint, traces)
         scope.addHook('onRequest', rateLimits.byAddress(endpoint))
         await register(scope)
       }, { prefix })
@@ -120,7 +123,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
       await allowAnyOrigin(scope)
       await scope.register(tokenRoutes, {
-        ...services, tokenIssuer: mode.tokenIssuer, requesterOf: requesterOf('token')
+        ...services, tokenIssuer: mode.tokenIssuer, requesterOf: requesterOf('token'), traces
       })
     })
     await mount(backChannel, 'revoke', ['/oauth/revoke', '/revoke'], async (scope) => {

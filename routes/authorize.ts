@@ -37,7 +37,9 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
     const outcome = await authorize(request.query, services, requesterOf(request))
     if (outcome.kind === 'redirect') {
       const { location, error } = outcome
-      if (error !== undefined) request.logFields = { error: error.code, reason: error.message }
+      if (error !== undefined) {
+        request.logFields = { error: error.code, reason: error.message, cause: error.causeCode }
+      }
       return reply.redirect(location.href, 302)
     }
     const { sealed, cookie } = await consents.create(outcome.request, cookies.read(request))
@@ -48,7 +50,8 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
       resource: services.resource,
       serverTitle: names.title,
       action: '/oauth/consent',
-      consent: sealed
+      consent: sealed,
+      reference: request.id
     }))
   })
 }

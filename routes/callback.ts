@@ -21,9 +21,15 @@ const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (a
     schema: { headers: CallbackHeadersSchema, querystring: CallbackQuerySchema, response: CallbackResponses }
   }, async (request, reply) => {
     const sent = cookies.read(request)
-    const result = await signIn.complete(request.query, (name) => sent.get(name))
+    const step = request.traceStep!
+    const result = await signIn.complete(request.query, (name) => sent.get(name), step)
     const { location, cookieName, client, signedIn, error } = result
-    request.logFields = { client, ...signedIn, ...(error !== undefined && { error: error.code, reason: error.detail }) }
+    request.logFields = {
+      client,
+      ...signedIn,
+      ...(error !== undefined && { error: error.code, reason: error.detail, cause: error.causeCode }),
+      signIn: step.reference
+    }
     cookies.clear(reply, cookieName)
     return reply.redirect(location.href, 303)
   })

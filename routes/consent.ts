@@ -27,13 +27,14 @@ const consentRoutes: FastifyPluginAsyncTypebox<ConsentRouteOptions> = async (app
     const { consent, decision } = request.body
     checkSameOrigin(request.headers['sec-fetch-site'])
     const sent = cookies.read(request)
-    const authorization = await consents.take(consent, sent, request.ip)
+    const step = request.traceStep!
+    const authorization = await consents.take(consent, sent, { ip: request.ip, step })
     const { id: client, kind } = authorization.client
-    request.logFields = { client, decision }
+    request.logFields = { client, decision, signIn: step.reference }
     if (decision === 'deny') {
       request.auditEntry = { event: 'refusal', client, kind, error: 'access_denied', reason: 'denied by the person' }
     }
-    const { location, cookie } = await applyDecision(decision, authorization, services)
+    const { location, cookie } = await applyDecision(decision, authorization, services, step)
     if (cookie !== undefined) {
       for (const name of surplusSignInCookies(sent.keys())) cookies.clear(reply, name)
       cookies.set(reply, cookie)

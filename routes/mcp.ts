@@ -24,6 +24,8 @@ export interface McpRouteOptions {
   /** Ends streams whose token has expired or is revoked; undefined with AUTH_REQUIRED=false. */
   streams: StreamRevocation | undefined
   limits: McpLimits
+  /** Called for each refused credential; undefined with AUTH_REQUIRED=false. */
+  onRefused: ((request: FastifyRequest, error: BearerError) => void) | undefined
 }
 
 type Payload = string | Buffer | EventStream | null
@@ -32,13 +34,13 @@ type Payload = string | Buffer | EventStream | null
  * The MCP endpoint (Streamable HTTP): POST for messages; GET for streams and DELETE for sessions of the 2025 revisions.
  */
 const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, options) => {
-  const { engine, origins, challenge, streams, limits } = options
+  const { engine, origins, challenge, streams, limits, onRefused } = options
   const config = { auth: 'bearer' } as const
   const response = { '2xx': McpResponseSchema, '4xx': McpResponseSchema, '5xx': McpResponseSchema }
   const schema = { headers: McpHeadersSchema, response }
   const postSchema = { ...schema, body: McpBodySchema }
   const otherSchema = { headers: McpHeadersSchema, response: { '4xx': JsonRpcErrorSchema, '5xx': JsonRpcErrorSchema } }
-  const sendError = mcpErrorHandler(challenge)
+  const sendError = mcpErrorHandler(challenge, onRefused)
 
   acceptJsonOnly(app, { maxBatch: MAX_BATCH })
   app.addHook('onSend', sendEventStream)

@@ -5,14 +5,17 @@ import { omitEmptyParameters } from '../src/http/omitted-parameters.ts'
 import type { RequesterOf } from '../src/http/requester.ts'
 import { issueTokens } from '../src/oauth/endpoints/token.ts'
 import type { TokenServices } from '../src/oauth/endpoints/token.ts'
+import type { Traces } from '../src/trace/traces.ts'
 import { TokenBodySchema, TokenHeadersSchema, TokenResponses } from '../src/schemas/token.ts'
 
 export interface TokenRouteOptions extends TokenServices {
   requesterOf: RequesterOf
+  traces: Pick<Traces, 'awaitFirstCall'>
 }
 
 /** POST /oauth/token (RFC 6749 section 3.2), in a back-channel scope for forms (src/http/back-channel-scope.ts). */
-const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, { requesterOf, ...services }) => {
+const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, options) => {
+  const { requesterOf, traces, ...services } = options
   rejectOtherMethods(app, ['POST'])
 
   app.post('', {
@@ -22,7 +25,10 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, { 
     schema: { headers: TokenHeadersSchema, body: TokenBodySchema, response: TokenResponses }
   }, async (request) => {
     const { body, headers: { authorization } } = request
-    const { tokens, client } = await issueTokens(body, authorization, services, requesterOf(request))
+    const requester = requesterOf(request)
+    const { tokens, client } = await issueTokens(body, authorization, services, requester)
+    const { step } = requester
+    if (step.isContinued && step.name === 'token') traces.awaitFirstCall(tokens.access_token, step.reference)
     request.auditEntry = {
       event: body.grant_type === 'refresh_token' ? 'refresh' : 'sign_in',
       client: client.id,

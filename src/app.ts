@@ -15,6 +15,7 @@ import openAccess from '../plugins/open-access.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
+import traces from '../plugins/traces.ts'
 import type { Config } from './config/config.ts'
 import type { Environment } from './config/load.ts'
 import { MAX_GRACE_SECONDS } from './config/schema.ts'
@@ -90,6 +91,7 @@ async function registerPlugins (
   await app.register(audit, { stdout: options.logStream })
   await app.register(rateLimit)
   if (authRequired) {
+    await app.register(traces)
     await app.register(oidcDiscovery, timings)
     await app.register(jwtAuth)
     if (oauth.mode === 'broker') await app.register(grants)
@@ -134,6 +136,8 @@ function createServer (logStream: { write (line: string): unknown }): FastifyIns
   app.removeContentTypeParser('text/plain')
   app.setErrorHandler(plainErrorHandler)
   app.decorateRequest('logFields', undefined)
+  app.decorateRequest('traceStep', undefined)
+  app.decorateRequest('failure', undefined)
   app.addHook('onRequest', (request, reply, done) => {
     readAddress(request)
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)

@@ -29,7 +29,8 @@ export function createErrorLog (printError: (text: string) => void): Log {
 export async function withStore<T> (config: Config, log: Log, work: (store: Store) => Promise<T>): Promise<T> {
   const { url, ...redis } = config.redis
   if (url === undefined) {
-    throw new Error('REDIS_URL is not set: without it, each server keeps its grants to itself, and a restart ends them')
+    throw new Error('REDIS_URL is not set: without it, each server keeps grants and sign-ins to itself, and a ' +
+      'restart ends them')
   }
   const store = createRedisStore(openRedisClient({ ...redis, url, log }), log)
   try {

@@ -50,6 +50,11 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'new', summary: 'write a project or a tool of your own', load: async () => await import('./new.ts') },
   {
+    name: 'trace',
+    summary: 'tell why a sign-in failed, by its reference',
+    load: async () => await import('./trace.ts')
+  },
+  {
     name: 'token',
     summary: 'sign in at a running server in the browser and print an access token',
     load: async () => await import('./token.ts')

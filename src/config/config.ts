@@ -154,7 +154,9 @@ function toOAuthConfig (env: Env) {
     limits: {
       perAddress: env.OAUTH_LIMIT_PER_ADDRESS,
       perClient: env.OAUTH_LIMIT_PER_CLIENT
-    }
+    },
+    /** Sign-ins whose steps are kept, and as many refused calls. */
+    maxTraces: env.TRACE_LIMIT_TOTAL
   }
 }
 

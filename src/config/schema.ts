@@ -112,6 +112,7 @@ export const EnvSchema = Type.Object({
   // Limits
   OAUTH_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 120 }),
   OAUTH_LIMIT_PER_CLIENT: Type.Integer({ minimum: 1, default: 600 }),
+  TRACE_LIMIT_TOTAL: Type.Integer({ minimum: 0, maximum: 1000000, default: 10000 }),
   MCP_LIMIT_PER_ADDRESS: Type.Integer({ minimum: 1, default: 3000 }),
   MCP_LIMIT_PER_PRINCIPAL: Type.Integer({ minimum: 1, default: 600 }),
   MCP_LIMIT_REFUSED: Type.Integer({ minimum: 1, default: 60 }),

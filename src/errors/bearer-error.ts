@@ -1,3 +1,4 @@
+import type { CauseCode } from './causes.ts'
 import { HttpError } from './http-error.ts'
 
 export type BearerErrorReason =
@@ -11,8 +12,8 @@ export class BearerError extends HttpError {
   override readonly name: string = 'BearerError'
   readonly reason: BearerErrorReason
 
-  constructor (reason: BearerErrorReason, message: string, detail?: string) {
-    super(STATUS[reason] ?? 401, 'invalid_request', message, { detail })
+  constructor (reason: BearerErrorReason, message: string, detail?: string, causeCode = CAUSE_CODES[reason]) {
+    super(STATUS[reason] ?? 401, 'invalid_request', message, { detail, causeCode })
     this.reason = reason
   }
 
@@ -32,6 +33,15 @@ export class BearerError extends HttpError {
 }
 
 const STATUS: Partial<Record<BearerErrorReason, number>> = { invalid_request: 400, insufficient_scope: 403 }
+
+const CAUSE_CODES: Record<BearerErrorReason, CauseCode> = {
+  missing_token: 'token_missing',
+  invalid_format: 'token_format',
+  invalid_token: 'token_signature',
+  invalid_claim: 'token_refused',
+  invalid_request: 'token_format',
+  insufficient_scope: 'scope_missing'
+}
 
 /** The token is valid but lacks scopes. The challenge names every scope that the client should ask for. */
 export class InsufficientScopeError extends BearerError {

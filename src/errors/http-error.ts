@@ -1,3 +1,5 @@
+import type { CauseCode } from './causes.ts'
+
 /**
  * An error that has an HTTP answer. Every wire format (OAuth JSON, JSON-RPC, HTML page, plain JSON) is made from the
  * same members, in src/http/errors.ts.
@@ -10,6 +12,8 @@ export class HttpError extends Error {
   readonly publicMessage: string
   /** For the log only. */
   readonly detail: string | undefined
+  /** Leads to what helps (causes.ts). */
+  readonly causeCode: CauseCode | undefined
   /** Seconds, for Retry-After; set where the same request will work later. */
   readonly retryAfterSeconds: number | undefined
   /** Text for a person in a browser, where the general one does not help. */
@@ -22,6 +26,7 @@ export class HttpError extends Error {
     this.code = code
     this.publicMessage = options.publicMessage ?? message
     this.detail = options.detail
+    this.causeCode = options.causeCode
     this.retryAfterSeconds = options.retryAfterSeconds
     this.page = options.page
   }
@@ -30,6 +35,7 @@ export class HttpError extends Error {
 export interface HttpErrorOptions {
   publicMessage?: string | undefined
   detail?: string | undefined
+  causeCode?: CauseCode | undefined
   cause?: unknown
   retryAfterSeconds?: number | undefined
   page?: ErrorPageText | undefined
@@ -62,6 +68,6 @@ export class LimitError extends HttpError {
   override readonly name = 'LimitError'
 
   constructor (message: string, options: HttpErrorOptions & { retryAfterSeconds: number, detail: string }) {
-    super(429, 'temporarily_unavailable', message, options)
+    super(429, 'temporarily_unavailable', message, { causeCode: 'limit_reached', ...options })
   }
 }

@@ -1,3 +1,4 @@
+import type { CauseCode } from './causes.ts'
 import { HttpError } from './http-error.ts'
 import type { ErrorCode, HttpErrorOptions } from './http-error.ts'
 
@@ -10,11 +11,14 @@ export class OAuthError extends HttpError {
 
   /** @param options.statusCode of a direct answer, not of a redirect */
   constructor (code: ErrorCode, message: string, options: HttpErrorOptions & { statusCode?: number } = {}) {
-    super(options.statusCode ?? STATUS[code] ?? 400, code, message, options)
+    super(options.statusCode ?? STATUS[code] ?? 400, code, message, { causeCode: CAUSE_CODES[code], ...options })
   }
 }
 
 export type OAuthErrorCode = ErrorCode
+
+/** Where the code says enough. */
+const CAUSE_CODES: Partial<Record<ErrorCode, CauseCode>> = { invalid_client: 'client_authentication' }
 
 /**
  * `server_error` is an answer of the provider that cannot be used: 502, as Seed has not failed. Whatever the status is,

@@ -1,11 +1,14 @@
+import { ACCESS_RULE_CAUSES } from './causes.ts'
+import type { CauseCode } from './causes.ts'
 import { HttpError } from './http-error.ts'
 import { OAuthError } from './oauth-error.ts'
 
 /** The consent request or the sign-in has expired, or was answered or completed before. */
 export class SignInExpiredError extends OAuthError {
-  constructor (message: string, detail: string) {
+  constructor (message: string, detail: string, causeCode: CauseCode) {
     super('invalid_request', message, {
       detail,
+      causeCode,
       page: { title: 'This sign-in has expired', advice: 'Go back to the application and connect again.' }
     })
   }
@@ -17,6 +20,7 @@ export class OtherBrowserError extends OAuthError {
     super('access_denied', message, {
       statusCode: 403,
       detail,
+      causeCode: 'other_browser',
       page: {
         title: 'You were not signed in',
         advice: 'If you started it yourself, connect again from the application and stay in one browser. ' +
@@ -36,6 +40,7 @@ export class AccessDeniedError extends HttpError {
   constructor (rule: string, message: string, contact: string | undefined, detail = message) {
     super(403, 'access_denied', message, {
       detail: `${rule}: ${detail}`,
+      causeCode: ACCESS_RULE_CAUSES[rule],
       page: {
         title: 'You may not use this server',
         advice: `Ask ${contact ?? 'whoever runs this server'} for access, and give them the reference.`

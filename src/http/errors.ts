@@ -5,6 +5,7 @@ import type { ErrorCode } from '../errors/http-error.ts'
 import { SignInError } from '../errors/sign-in-errors.ts'
 import { bearerChallenge } from '../oauth/protocol/bearer-challenge.ts'
 import type { ChallengeOptions } from '../oauth/protocol/bearer-challenge.ts'
+import { withReference } from '../oauth/protocol/authorization-response.ts'
 import { renderErrorPage } from '../pages/error.ts'
 import { PAGE_HEADERS } from '../pages/layout.ts'
 
@@ -20,10 +21,11 @@ import { PAGE_HEADERS } from '../pages/layout.ts'
 export function oauthErrorHandler (invalidCode: (error: FastifyError) => ErrorCode = () => 'invalid_request') {
   return async function (error: FastifyError | HttpError, request: FastifyRequest, reply: FastifyReply) {
     const { statusCode, code, publicMessage } = handleError(error, request, reply, invalidCode)
+    const description = withReference(publicMessage, referenceOf(request))
     // RFC 9110 section 15.5.2: every 401 has a challenge; RFC 6749 section 5.2 asks for the scheme that clients use.
     if (statusCode === 401) reply.header('www-authenticate', 'Basic realm="Seed"')
     return reply.code(statusCode).headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
-      .send({ error: code, error_description: publicMessage })
+      .send({ error: code, error_description: description })
   }
 }
 
@@ -39,8 +41,13 @@ export async function pageErrorHandler (
     sentence: page?.sentence ?? `${publicMessage}.`,
     advice: page?.advice ?? pageAdvice(statusCode),
     link: error instanceof SignInError ? { href: error.returnTo.href, text: 'Return to the application' } : undefined,
-    reference: request.id
+    reference: referenceOf(request)
   }))
+}
+
+/** The reference of the sign-in that a request belongs to, or of the request itself. */
+function referenceOf (request: FastifyRequest): string {
+  return request.traceStep?.reference ?? request.id
 }
 
 function pageTitle (statusCode: number): string {
@@ -55,19 +62,31 @@ function pageAdvice (statusCode: number): string {
   return `${retry} If it happens again, give the reference to whoever runs this server.`
 }
 
-/** Answers `/mcp` with JSON-RPC 2.0, and with a bearer challenge where the credential is at fault. */
-export function mcpErrorHandler (challenge: ChallengeOptions) {
+/**
+ * Answers `/mcp` with JSON-RPC 2.0, and with a bearer challenge where the credential is at fault.
+ * @param onRefused called for each refused credential
+ */
+export function mcpErrorHandler (
+  challenge: ChallengeOptions, onRefused?: (request: FastifyRequest, error: BearerError) => void
+) {
   return async function (error: FastifyError | HttpError, request: FastifyRequest, reply: FastifyReply) {
     const { statusCode, publicMessage } = error instanceof BearerError ? error : handleError(error, request, reply)
     reply.code(statusCode).header('cache-control', 'no-store')
     if (!(error instanceof BearerError)) return reply.send(jsonRpcError(jsonRpcCode(error, statusCode), publicMessage))
 
-    const { reason, challengeCode } = error
-    request.logFields = { ...request.logFields, refused: reason, reason: error.detail ?? error.message }
+    const { reason, challengeCode, causeCode } = error
+    onRefused?.(request, error)
+    request.logFields = {
+      ...request.logFields, refused: reason, reason: error.detail ?? error.message, cause: causeCode
+    }
     const scopes = error instanceof InsufficientScopeError ? error.scopes : challenge.scopes
-    const named = challengeCode === undefined ? undefined : { code: challengeCode, description: publicMessage }
+    const named = challengeCode === undefined
+      ? undefined
+      : {
+          code: challengeCode, description: withReference(publicMessage, request.id)
+        }
     return reply.header('www-authenticate', bearerChallenge({ ...challenge, scopes }, named))
-      .send(jsonRpcError(-32001, publicMessage, { reason }))
+      .send(jsonRpcError(-32001, publicMessage, { reason, reference: request.id }))
   }
 }
 
@@ -79,7 +98,7 @@ function jsonRpcCode ({ code }: { code: string }, statusCode: number): number {
   return statusCode === 500 ? -32603 : -32000
 }
 
-export function jsonRpcError (code: number, message: string, data?: { reason: string }) {
+export function jsonRpcError (code: number, message: string, data?: { reason: string, reference: string }) {
   return { jsonrpc: '2.0' as const, id: null, error: { code, message, ...(data !== undefined && { data }) } }
 }
 
@@ -107,7 +126,15 @@ function handleError (
   invalidCode: (error: FastifyError) => ErrorCode = () => 'invalid_request'
 ): HttpError {
   const failure = error instanceof HttpError ? error : toHttpError(error, invalidCode)
-  request.logFields = { ...request.logFields, error: failure.code, reason: failure.detail ?? failure.message }
+  request.failure = failure
+  const { code, causeCode, detail, message } = failure
+  request.logFields = {
+    ...request.logFields,
+    error: code,
+    reason: detail ?? message,
+    ...(causeCode !== undefined && { cause: causeCode }),
+    ...(request.traceStep?.isContinued && { signIn: request.traceStep.reference })
+  }
   if (failure.retryAfterSeconds !== undefined) reply.header('retry-after', failure.retryAfterSeconds)
   if (failure !== error && failure.statusCode === 500) {
     request.log.error({ event: 'request.failed', err: error }, 'Unexpected error')

@@ -11,6 +11,7 @@ export type RequesterOf = ReturnType<typeof createRequesterOf>
 export function createRequesterOf (limitByKey: LimitByKey) {
   return (request: FastifyRequest) => ({
     ip: request.ip,
+    step: request.traceStep!,
     limitClient: async ({ id }: { id: string }, authenticated: boolean): Promise<void> => {
       await limitByKey(request, authenticated ? id : `${clientAddressKey(request.ip)} ${id}`)
     }

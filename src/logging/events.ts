@@ -110,6 +110,10 @@ export const EVENTS = {
     level: 'warn',
     meaning: 'The provider does not revoke a token: it has ended here only'
   },
+  'trace.not_recorded': {
+    level: 'warn',
+    meaning: 'The store takes no steps of sign-ins: seed trace will not show them'
+  },
   'provider.userinfo_failed': {
     level: 'warn',
     meaning: 'The userinfo endpoint could not be used: claims may be missing'

@@ -32,6 +32,8 @@ export interface ConsentPage {
   action: string
   /** Value of the hidden field `consent`. */
   consent: string
+  /** Leads the operator to this sign-in. */
+  reference: string
 }
 
 const MAX_NAME_LENGTH = 100
@@ -77,7 +79,8 @@ export function renderConsentPage (page: ConsentPage): string {
     '</section>',
     ...warnings.map((warning) => `<p class="warning"><strong>${warning}</strong></p>`),
     `<p>${warnings.length > 0 ? SIGN_IN_NEXT : `${SIGN_IN_NEXT} ${DENY_ADVICE}`}</p>`,
-    renderForm(page)
+    renderForm(page),
+    `<p><small>Reference <code>${escapeHtml(page.reference)}</code></small></p>`
   ]
   return renderPage(`Allow ${name} to use ${host}?`, parts.join('\n'))
 }

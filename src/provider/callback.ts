@@ -1,4 +1,5 @@
 import * as oauth from 'oauth4webapi'
+import type { CauseCode } from '../errors/causes.ts'
 import { OAuthError } from '../errors/oauth-error.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { describeError } from './error-text.ts'
@@ -41,25 +42,30 @@ export function readCallback (
 /** A response of the provider that fails validation. */
 export function unacceptableResponse (cause: Error): OAuthError {
   const message = 'The identity provider sent a response that this server cannot accept'
-  return new OAuthError('server_error', message, { detail: cause.message, cause })
+  const { causeCode = 'provider_response' } = cause as { causeCode?: CauseCode }
+  return new OAuthError('server_error', message, { detail: cause.message, causeCode, cause })
 }
 
 /** Maps the provider's error to one for the client; the provider's words go to the log alone. */
 function toClientError (error: string, description: unknown): OAuthError {
   const detail = `the provider answered the authorization request with ${describeError(error, description)}`
   if (error === 'access_denied') {
-    return new OAuthError('access_denied', 'The sign-in was refused or cancelled at the identity provider', { detail })
+    return new OAuthError('access_denied', 'The sign-in was refused or cancelled at the identity provider', {
+      detail, causeCode: 'provider_denied'
+    })
   }
   if (error === 'temporarily_unavailable') {
     return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable; try again shortly', {
-      detail, page: { sentence: 'The identity provider is unavailable.' }
+      detail, causeCode: 'provider_unavailable', page: { sentence: 'The identity provider is unavailable.' }
     })
   }
   if (NEEDS_PERSON.includes(error)) {
-    return new OAuthError('interaction_required', 'The identity provider needs the person to act', { detail })
+    return new OAuthError('interaction_required', 'The identity provider needs the person to act', {
+      detail, causeCode: 'provider_needs_person'
+    })
   }
   const message = 'The identity provider refused the request; the operator of this server must check its settings'
-  return new OAuthError('server_error', message, { detail })
+  return new OAuthError('server_error', message, { detail, causeCode: 'provider_refused_request' })
 }
 
 /** OpenID Connect Core 1.0 section 3.1.2.6 */

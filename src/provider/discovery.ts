@@ -47,6 +47,7 @@ export class ProviderUnavailableError extends HttpError {
         ? { sentence: 'This server cannot use its identity provider.', advice: OPERATOR_ADVICE }
         : { sentence: 'The identity provider cannot be reached.' },
       retryAfterSeconds: 5,
+      causeCode: 'provider_unavailable',
       cause
     })
   }

@@ -1,5 +1,6 @@
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
+import type { CauseCode } from '../errors/causes.ts'
 import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
 import { expectedIssuer } from './issuer.ts'
 import { ProviderUnavailableError } from './discovery.ts'
@@ -21,9 +22,20 @@ export interface ExpectedRequest {
 
 export type IdTokenClaims = JWTPayload & { iss: string, sub: string }
 
+interface IdTokenErrorOptions {
+  causeCode?: CauseCode | undefined
+  cause?: unknown
+}
+
 /** An ID token that is refused. The message is for the log. */
 export class IdTokenError extends Error {
   override readonly name = 'IdTokenError'
+  readonly causeCode: CauseCode
+
+  constructor (message: string, { causeCode = 'id_token_refused', cause }: IdTokenErrorOptions = {}) {
+    super(message, { cause })
+    this.causeCode = causeCode
+  }
 }
 
 /**
@@ -39,7 +51,9 @@ export async function verifyIdToken (
   const { alg, unverified } = decode(token)
   checkAlgorithm(alg, options)
   const issuer = expectedIssuer(options, unverified)
-  if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')
+  if (issuer === undefined) {
+    throw new IdTokenError('its tid is not one of OIDC_TENANTS', { causeCode: 'id_token_issuer' })
+  }
   const claims = await verifyJwt(token, options.getKey, {
     issuer,
     audience: options.clientId,
@@ -50,7 +64,9 @@ export async function verifyIdToken (
   checkSubject(claims)
   checkAuthorizedParty(claims, options.clientId)
   checkAuthTime(claims, options, expected?.maxAgeSeconds)
-  if (expected !== undefined && claims['nonce'] !== expected.nonce) throw new IdTokenError('its nonce is another')
+  if (expected !== undefined && claims['nonce'] !== expected.nonce) {
+    throw new IdTokenError('its nonce is another', { causeCode: 'id_token_nonce' })
+  }
   return claims
 }
 
@@ -63,7 +79,9 @@ export async function verifyUserinfo (token: string, options: IdTokenOptions): P
   const { alg, unverified } = decode(token)
   checkAlgorithm(alg, options)
   const issuer = expectedIssuer(options, unverified)
-  if (issuer === undefined) throw new IdTokenError('its tid is not one of OIDC_TENANTS')
+  if (issuer === undefined) {
+    throw new IdTokenError('its tid is not one of OIDC_TENANTS', { causeCode: 'id_token_issuer' })
+  }
   return await verifyJwt(token, options.getKey, {
     algorithms: [...options.algorithms],
     clockTolerance: options.clockSkewSeconds,
@@ -88,7 +106,7 @@ function checkAlgorithm (alg: string | undefined, options: IdTokenOptions): asse
     const remedy = alg?.startsWith('HS') === true || alg === 'none'
       ? 'which is never accepted: let the provider sign the ID tokens of this client with RS256 or ES256'
       : 'which OIDC_ALGORITHMS does not list'
-    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, ${remedy}`)
+    throw new IdTokenError(`signed with alg ${JSON.stringify(alg)}, ${remedy}`, { causeCode: 'id_token_signature' })
   }
 }
 
@@ -102,8 +120,14 @@ async function verifyJwt (token: string, getKey: JWTVerifyGetKey, options: JWTVe
     if (err instanceof ProviderUnavailableError) throw err
     const { message } = err as Error
     const isClaimError = err instanceof errors.JWTClaimValidationFailed || err instanceof errors.JWTExpired
-    throw new IdTokenError(isClaimError ? message : `its signature is not valid (${message})`, { cause: err })
+    throw isClaimError
+      ? new IdTokenError(message, { causeCode: CLAIM_CAUSES[err.claim], cause: err })
+      : new IdTokenError(`its signature is not valid (${message})`, { causeCode: 'id_token_signature', cause: err })
   }
+}
+
+const CLAIM_CAUSES: Readonly<Record<string, CauseCode>> = {
+  aud: 'id_token_audience', iss: 'id_token_issuer', exp: 'clock', nbf: 'clock', iat: 'clock'
 }
 
 function checkSubject (claims: JWTPayload): asserts claims is IdTokenClaims {
@@ -115,7 +139,9 @@ function checkSubject (claims: JWTPayload): asserts claims is IdTokenClaims {
  * (OpenID Connect Core 1.0 section 3.1.3.7, steps 3 to 5).
  */
 function checkAuthorizedParty ({ aud, azp }: JWTPayload, clientId: string): void {
-  if (azp !== undefined && azp !== clientId) throw new IdTokenError('its azp is another client')
+  if (azp !== undefined && azp !== clientId) {
+    throw new IdTokenError('its azp is another client', { causeCode: 'id_token_audience' })
+  }
   if (azp === undefined && Array.isArray(aud) && aud.length > 1) {
     throw new IdTokenError('it has several audiences and no azp')
   }

@@ -27,6 +27,7 @@ export async function sendToProvider (
   } catch (err) {
     throw new OAuthError('temporarily_unavailable', 'The identity provider cannot be reached; try again shortly', {
       detail: (err as Error).message,
+      causeCode: 'provider_unavailable',
       cause: err,
       retryAfterSeconds: 5,
       page: { sentence: 'The identity provider cannot be reached.' }

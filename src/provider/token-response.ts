@@ -62,6 +62,7 @@ function isAccessToken ({ issued_token_type: type }: Record<string, unknown>): b
 function checkTokenType (type: unknown): void {
   if (type === undefined || (typeof type === 'string' && type.toLowerCase() === 'bearer')) return
   throw new OAuthError('server_error', 'The identity provider returned no usable response', {
+    causeCode: 'provider_response',
     detail: `token_type is ${JSON.stringify(type).slice(0, 100)}, but only Bearer tokens can be used: do not let the ` +
       "provider bind the tokens of Seed's client (DPoP)"
   })
@@ -85,7 +86,10 @@ function toTokenError (
   const detail = describeTokenError(status, body)
   if (status === 429 || status >= 500 || error === 'temporarily_unavailable') {
     return new OAuthError('temporarily_unavailable', 'The identity provider is unavailable; try again shortly', {
-      detail, retryAfterSeconds: 5, page: { sentence: 'The identity provider is unavailable.' }
+      detail,
+      causeCode: 'provider_unavailable',
+      retryAfterSeconds: 5,
+      page: { sentence: 'The identity provider is unavailable.' }
     })
   }
   const isUnclear = error === 'invalid_request' || (error === undefined && status === 400)
@@ -97,13 +101,19 @@ function toTokenError (
   if (error === 'invalid_client' || error === 'unauthorized_client' || isSilent) {
     const message = 'The identity provider refused this server; its operator must check the client settings'
     return new OAuthError('server_error', message, {
-      detail: `${detail}: ${clientSettings}`, page: { advice: OPERATOR_ADVICE }
+      detail: `${detail}: ${clientSettings}`,
+      causeCode: 'provider_refused_client',
+      page: { advice: OPERATOR_ADVICE }
     })
   }
   if (error === 'invalid_scope' || error === 'invalid_target') {
-    return new OAuthError(error, 'The identity provider refused the request', { detail })
+    return new OAuthError(error, 'The identity provider refused the request', {
+      detail, causeCode: 'provider_refused_request'
+    })
   }
-  return new OAuthError('server_error', 'The identity provider returned no usable response', { detail })
+  return new OAuthError('server_error', 'The identity provider returned no usable response', {
+    detail, causeCode: 'provider_response'
+  })
 }
 
 export function describeTokenError (status: number, body: Record<string, unknown>): string {
@@ -112,5 +122,7 @@ export function describeTokenError (status: number, body: Record<string, unknown
 
 /** The provider refuses a code or a refresh token: it has ended there. */
 export function endedGrant (detail: string): OAuthError {
-  return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', { detail })
+  return new OAuthError('invalid_grant', 'The identity provider refused the grant: sign in again', {
+    detail, causeCode: 'provider_refused_grant'
+  })
 }

@@ -132,6 +132,18 @@ export const keys = {
   /** Mark of a request state that was used (src/mcp/handlers/request-state.ts). Expires after INPUT_TIMEOUT_SECONDS. */
   round: (nonce: string) => `round:${nonce}`,
 
+  /** Log of the steps of a sign-in, or of a refused call (src/trace/traces.ts). Expires a day after the last. */
+  trace: (reference: string) => `trace:${reference}`,
+
+  /** Reference in a ring of TRACE_LIMIT_TOTAL, whose oldest is pushed out. Expires after a day. */
+  traceSlot: (kind: string, slot: number) => `trace-slot:${kind}:${slot}`,
+
+  /** Counter of traces, which leads to the next place in the ring. Expires after a day. */
+  traceCount: (kind: string) => `trace-count:${kind}`,
+
+  /** Reference of the sign-in that an access token was issued in, until its first use. Expires after 5 minutes. */
+  firstCall: (tokenDigest: string) => `first-call:${tokenDigest}`,
+
   /** Heartbeat of a replica (src/mcp/cluster/replicas.ts). Expires after 6 seconds. */
   replica: (name: string) => `replica:${name}`,
 

@@ -125,6 +125,7 @@ export class StoreUnavailableError extends HttpError {
       publicMessage: "The server's store cannot be reached; try again shortly",
       page: { sentence: "The server's store cannot be reached." },
       retryAfterSeconds: 1,
+      causeCode: 'store_unavailable',
       cause
     })
   }

@@ -1,4 +1,5 @@
 import type { JWTPayload } from 'jose'
+import { CAUSES } from '../errors/causes.ts'
 import { expectedIssuer } from '../provider/issuer.ts'
 import { ExpiredTokenError, TokenError } from './token-error.ts'
 
@@ -31,7 +32,7 @@ export function checkIssuer (claims: JWTPayload, rules: Pick<ClaimRules, 'issuer
   if (issuer !== undefined && claims.iss === issuer) return
   const expected = issuer === undefined ? 'that of one of OIDC_TENANTS' : `"${issuer}"`
   throw new TokenError('invalid_claim', 'The access token was issued by another issuer',
-    `iss is ${JSON.stringify(claims.iss)}, expected is ${expected}`)
+    `iss is ${JSON.stringify(claims.iss)}, expected is ${expected}`, 'token_issuer')
 }
 
 /**
@@ -58,8 +59,7 @@ export function checkClaims (
 function checkAudience ({ aud }: JWTPayload, { audience }: ClaimRules): void {
   if (Array.isArray(aud) ? aud.includes(audience) : aud === audience) return
   throw new TokenError('invalid_claim', 'The access token was not issued for this server',
-    `aud is ${JSON.stringify(aud)}, OIDC_AUDIENCE is "${audience}": let the provider put it into the token ` +
-    '(audience mapper, API identifier), or set OIDC_AUDIENCE')
+    `aud is ${JSON.stringify(aud)}, OIDC_AUDIENCE is "${audience}": ${CAUSES.token_audience.remedy}`, 'token_audience')
 }
 
 /** `iat`, `nbf` and `exp` (RFC 7519 sections 4.1.4 to 4.1.6), and a lifetime that has a bound. */
@@ -69,18 +69,20 @@ function checkTimes (claims: JWTPayload, { clockSkewSeconds, maxLifetimeSeconds 
   const nbf = claims.nbf === undefined ? undefined : numericDate('nbf', claims.nbf)
   const seconds = Math.floor(now / 1_000)
   if (nbf !== undefined && nbf > seconds + clockSkewSeconds) {
-    throw badClaim('nbf', `it is ${nbf - seconds} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`)
+    const detail = `nbf: it is ${nbf - seconds} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`
+    throw new TokenError('invalid_claim', "The access token's nbf claim is not acceptable", detail, 'clock')
   }
   if (exp <= seconds - clockSkewSeconds) {
     throw new ExpiredTokenError(exp)
   }
   if (iat > now / 1_000 + clockSkewSeconds) {
     throw new TokenError('invalid_claim', 'The access token was issued in the future',
-      `iat is ${Math.round(iat - now / 1_000)} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`)
+      `iat is ${Math.round(iat - now / 1_000)} s ahead: clock_skew_suspected (TOKEN_CLOCK_SKEW_SECONDS)`,
+      'clock')
   }
   if (exp - iat > maxLifetimeSeconds) {
     throw new TokenError('invalid_claim', 'The access token lives longer than is accepted',
-      `exp - iat is ${exp - iat} s, TOKEN_MAX_LIFETIME_SECONDS is ${maxLifetimeSeconds}`)
+      `exp - iat is ${exp - iat} s, TOKEN_MAX_LIFETIME_SECONDS is ${maxLifetimeSeconds}`, 'token_lifetime')
   }
 }
 

@@ -1,4 +1,5 @@
 import { BearerError } from '../errors/bearer-error.ts'
+import type { CauseCode } from '../errors/causes.ts'
 
 export type TokenErrorReason = 'invalid_format' | 'invalid_token' | 'invalid_claim'
 
@@ -6,8 +7,8 @@ export type TokenErrorReason = 'invalid_format' | 'invalid_token' | 'invalid_cla
 export class TokenError extends BearerError {
   override readonly name = 'TokenError'
 
-  constructor (reason: TokenErrorReason, message: string, detail = message) {
-    super(reason, message, detail)
+  constructor (reason: TokenErrorReason, message: string, detail = message, causeCode?: CauseCode) {
+    super(reason, message, detail, causeCode)
   }
 }
 
@@ -16,13 +17,13 @@ export class ExpiredTokenError extends TokenError {
   override get isGuess (): boolean { return false }
 
   constructor (exp: number) {
-    super('invalid_token', 'The access token has expired', `exp was ${exp}`)
+    super('invalid_token', 'The access token has expired', `exp was ${exp}`, 'token_expired')
   }
 }
 
 /** The access token, or all that its person or client had, was revoked here. */
 export class RevokedTokenError extends TokenError {
   constructor () {
-    super('invalid_token', 'The access token has been revoked')
+    super('invalid_token', 'The access token has been revoked', undefined, 'token_revoked')
   }
 }

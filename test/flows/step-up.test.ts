@@ -190,7 +190,8 @@ t.test('the step-up challenge names all scopes at once, as plain HTTP, before an
   t.equal(
     refused.headers.get('www-authenticate'),
     'Bearer error="insufficient_scope", ' +
-      'error_description="This needs permissions that the access token does not have", ' +
+      'error_description="This needs permissions that the access token does not have (reference ' +
+      `${refused.headers.get('x-request-id')})", ` +
       `scope="openid mcp:write mcp:admin", resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`,
     'what it has and may ask for again, and what is missing'
   )

@@ -28,7 +28,8 @@ const CONSENT: ConsentPage = {
   ],
   resource: 'https://mcp.example.com/mcp',
   action: '/oauth/consent',
-  consent: 'c0n-sent_ID'
+  consent: 'c0n-sent_ID',
+  reference: 'Abc_def-1234'
 }
 
 const ERROR: ErrorPage = {

@@ -14,6 +14,7 @@ import openAccess from '../../plugins/open-access.ts'
 import rateLimit from '../../plugins/rate-limit.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
+import traces from '../../plugins/traces.ts'
 
 interface PluginMeta {
   name: string
@@ -31,8 +32,9 @@ const PLUGINS = [
   [keyring, 'keyring', ['redis']],
   [audit, 'audit', ['config', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
+  [traces, 'traces', ['redis']],
   [oidcDiscovery, 'oidc-discovery', ['config']],
-  [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery']],
+  [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery', 'traces']],
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
   [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],

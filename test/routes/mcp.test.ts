@@ -583,6 +583,7 @@ t.test('an engine that reads the abort signal late sees that the client has gone
       origins: [],
       challenge: { baseUrl: 'http://localhost', scopes: [] },
       streams: undefined,
+      onRefused: undefined,
       limits: {
         countRequest () {},
         countRefused () {},

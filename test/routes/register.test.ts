@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
-import { isError } from '../support/oauth-error.ts'
+import { isError, withoutReference } from '../support/oauth-error.ts'
 import { captureLogs } from '../support/seed.ts'
 
 const REDIRECT = 'https://client.example/cb'
@@ -553,7 +553,7 @@ t.test('limits registrations per address, and nobody for those of others', async
     'Retry-After in whole seconds: the window is an hour'
   )
   t.equal(
-    limited.json<{ error_description: string }>().error_description,
+    withoutReference(limited.json<{ error_description: string }>().error_description),
     `Too many requests; try again in ${seconds} seconds`
   )
   t.equal(
@@ -657,7 +657,7 @@ t.test('while the store is away the response is 503 with Retry-After', async (t)
   isError(t, response, 503, 'temporarily_unavailable', 'dead Redis')
   t.equal(response.headers['retry-after'], '1')
   t.equal(
-    response.json<{ error_description: string }>().error_description,
+    withoutReference(response.json<{ error_description: string }>().error_description),
     "The server's store cannot be reached; try again shortly"
   )
 })

@@ -11,7 +11,7 @@ import type { Fault } from '../../dev/provider.ts'
 import { digest } from '../../src/crypto/hash.ts'
 import { keys } from '../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
-import { isError } from '../support/oauth-error.ts'
+import { isError, withoutReference } from '../support/oauth-error.ts'
 import { createBrowser } from '../support/browser.ts'
 import { allowSignIn, challengeOf } from '../support/proxy.ts'
 import { ping, ready, startSeed } from '../support/seed.ts'
@@ -271,7 +271,7 @@ t.test('a repeated parameter is refused', async (t) => {
       })
       isError(t, response, 400, 'invalid_request', name)
       t.equal(
-        response.json<{ error_description: string }>().error_description,
+        withoutReference(response.json<{ error_description: string }>().error_description),
         `${name} is missing, repeated or malformed`
       )
     }
@@ -490,7 +490,7 @@ t.test('an access token that /mcp would refuse is refused here, and the log says
   const response = await post(seed, await signIn(seed, registered))
   isError(t, response, 502, 'server_error', 'opaque')
   t.equal(
-    response.json<{ error_description: string }>().error_description,
+    withoutReference(response.json<{ error_description: string }>().error_description),
     'The identity provider issued an access token that this server cannot accept; ' +
       'its operator must check the provider settings'
   )
@@ -811,7 +811,7 @@ t.test('a user whom an access rule refuses gets no tokens and is told whom to as
       }
       isError(t, response, 403, 'access_denied', JSON.stringify(groups))
       t.equal(
-        response.json<{ error_description: string }>().error_description,
+        withoutReference(response.json<{ error_description: string }>().error_description),
         'You are not in a group that may use this server; ask it@example.com'
       )
       t.match(

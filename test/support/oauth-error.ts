@@ -28,3 +28,10 @@ export function isError (
     about
   )
 }
+
+/** Returns a description of an error without the reference that each has at its end. */
+export function withoutReference (description: unknown): string {
+  const [, text] = /^(.*) \(reference [\w-]{12}\)$/.exec(String(description)) ?? []
+  if (text === undefined) throw new Error(`No reference in "${String(description)}"`)
+  return text
+}

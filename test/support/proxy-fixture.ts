@@ -32,6 +32,7 @@ export const REQUEST: AllowedRequest = {
   prompt: undefined,
   maxAge: undefined,
   loginHint: undefined,
+  reference: undefined,
   unfinished: { id: 'consent', countedUnder: ['address'] }
 }
 export const REDEMPTION = { code: 'c', redirectUri: REDIRECT_URI, codeVerifier: VERIFIER }

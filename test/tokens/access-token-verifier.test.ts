@@ -135,8 +135,10 @@ async function isRefusal (t: Test, response: Response, reason: Reason, name: str
   const body = JSON.parse(sent) as { error: { message: string } }
   const { message } = body.error
   const code = status === 400 ? 'invalid_request' : 'invalid_token'
+  const reference = response.headers.get('x-request-id')
+  const description = `${message.replaceAll('"', "'")} (reference ${reference})`
   const challenge = [
-    ...(reason === 'missing_token' ? [] : [`error="${code}"`, `error_description="${message.replaceAll('"', "'")}"`]),
+    ...(reason === 'missing_token' ? [] : [`error="${code}"`, `error_description="${description}"`]),
     'scope="openid profile email"',
     `resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`
   ]
@@ -149,7 +151,7 @@ async function isRefusal (t: Test, response: Response, reason: Reason, name: str
     status,
     challenge: `Bearer ${challenge.join(', ')}`,
     caching: 'no-store',
-    body: { jsonrpc: '2.0', id: null, error: { code: -32001, message, data: { reason } } }
+    body: { jsonrpc: '2.0', id: null, error: { code: -32001, message, data: { reason, reference } } }
   }, name)
   return message
 }

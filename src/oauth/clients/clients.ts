@@ -38,6 +38,7 @@ export interface Client {
 export class UnknownClientError extends OAuthError {
   constructor () {
     super('invalid_client', 'This client is not registered here (any more): register again', {
+      causeCode: 'client_unknown',
       page: {
         title: 'Connect the application again',
         sentence: 'This application is not registered here any more.',
@@ -165,11 +166,13 @@ export function checkRedirectUri (
   if (client.kind === 'unregistered') {
     if (redirectUri === undefined || isLoopbackRedirectUri(redirectUri)) return redirectUri
     throw new OAuthError('invalid_request', 'A client that is not registered may only use a redirect URI on ' +
-      'http://localhost, http://127.0.0.1 or http://[::1]')
+      'http://localhost, http://127.0.0.1 or http://[::1]', { causeCode: 'redirect_uri_not_registered' })
   }
   const uri = redirectUri ?? onlyRedirectUri(client)
   if (!matchesRedirectUri(uri, client.redirectUris)) {
-    throw new OAuthError('invalid_request', 'redirect_uri is not one that this client registered')
+    throw new OAuthError('invalid_request', 'redirect_uri is not one that this client registered', {
+      causeCode: 'redirect_uri_not_registered'
+    })
   }
   checkRegistrableRedirectUri(uri, schemes)
   return uri

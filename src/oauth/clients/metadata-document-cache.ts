@@ -109,13 +109,14 @@ export function createMetadataDocuments (options: MetadataDocumentsOptions) {
   function checkAccepted (clientId: string): void {
     if (!enabled) {
       throw new OAuthError('invalid_client',
-        'Client metadata documents are not accepted here (CIMD_ENABLED): register instead')
+        'Client metadata documents are not accepted here (CIMD_ENABLED): register instead',
+        { causeCode: 'metadata_document' })
     }
     const url = checkClientId(clientId)
     if (isAllowedHost(url)) return
     throw new OAuthError('invalid_client',
       'Client metadata documents of this host are not accepted here (CIMD_HOSTS)',
-      { detail: `the host is ${url.host}` })
+      { detail: `the host is ${url.host}`, causeCode: 'metadata_document' })
   }
 
   function findKnown (clientId: string): CachedDocument | undefined {
@@ -210,7 +211,8 @@ function createClientFetch (
 }
 
 function checkClientId (clientId: string): URL {
-  return checkDocumentUrl(clientId, (why) => new OAuthError('invalid_client', `A client ID that is a URL ${why}`))
+  return checkDocumentUrl(clientId, (why) => new OAuthError(
+    'invalid_client', `A client ID that is a URL ${why}`, { causeCode: 'metadata_document' }))
 }
 
 function toAnswer (err: unknown): unknown {

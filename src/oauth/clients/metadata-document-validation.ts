@@ -88,7 +88,9 @@ export function validateDocument (
  */
 export function invalidDocument (why: string, cause?: Error): OAuthError {
   const detail = cause === undefined ? why : `${why}: ${cause.message}`
-  return new OAuthError('invalid_client', 'The client metadata document cannot be used', { detail, cause })
+  return new OAuthError('invalid_client', 'The client metadata document cannot be used', {
+    detail, causeCode: 'metadata_document', cause
+  })
 }
 
 function readAuthentication (

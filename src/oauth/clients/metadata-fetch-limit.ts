@@ -44,7 +44,12 @@ export function createMetadataFetchLimit (now: () => number) {
     const retryAfterSeconds = Math.ceil((endsAt - now()) / 1_000)
     throw new OAuthError('temporarily_unavailable',
       `Too many client metadata documents; try again in ${retryAfterSeconds} seconds`,
-      { statusCode: 429, retryAfterSeconds, detail: `${max} documents were fetched ${scope} within a minute` })
+      {
+        statusCode: 429,
+        retryAfterSeconds,
+        causeCode: 'metadata_document',
+        detail: `${max} documents were fetched ${scope} within a minute`
+      })
   }
 
   /** An IPv4 address is its own network and counts once. */

@@ -1,9 +1,12 @@
+import type { TraceStep } from '../../trace/step.ts'
 import type { Client } from './clients.ts'
 
 /** The sender of a request, for limits. */
 export interface Requester {
   /** IP address. */
   ip: string
+  /** What is learnt about the sign-in that the request belongs to. */
+  step: TraceStep
   /**
    * Counts a request of a client (OAUTH_LIMIT_PER_CLIENT).
    * @throws LimitError

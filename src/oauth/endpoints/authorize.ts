@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../errors/http-error.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { AuthorizeQuery } from '../../schemas/authorize.ts'
 import { checkRedirectUri } from '../clients/clients.ts'
@@ -44,7 +45,15 @@ export async function authorize (
   services: AuthorizationServices,
   requester: Requester
 ): Promise<AuthorizationOutcome> {
+  const { step } = requester
+  step.note({
+    'client id': query.client_id,
+    'redirect URI': query.redirect_uri?.split(/[?#]/)[0],
+    scopes: query.scope,
+    resource: query.resource
+  })
   const client = await services.clients.find(query.client_id, requester.ip)
+  step.note({ client: client.name, 'kind of client': client.kind })
   await requester.limitClient(client, false)
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
@@ -53,33 +62,45 @@ export async function authorize (
     checkResource(query.resource, services.resource)
     checkPrompt(query)
     const scopes = grantedScopes(query.scope, services.scopes, services.toolScopes)
-    if (redirectUri === undefined) return { kind: 'redirect', location: services.signIn.probeUrl(scopes) }
+    if (redirectUri === undefined) {
+      step.outcome = 'Without redirect URI: the browser was sent to the provider, to show that the way there works'
+      return { kind: 'redirect', location: services.signIn.probeUrl(scopes) }
+    }
     checkCodeChallenge(query.code_challenge, query.code_challenge_method)
     const shown = services.signIn.effectiveScopes(scopes)
-    return { kind: 'consent', request: toRequest(query, client, redirectUri, shown) }
+    step.outcome = 'The consent page was shown'
+    return {
+      kind: 'consent', request: { ...toRequest(query, client, redirectUri, shown), reference: step.reference }
+    }
   } catch (error) {
     if (!(error instanceof OAuthError) || redirectUri === undefined || !isLoopbackRedirectUri(redirectUri)) throw error
-    const location = errorRedirect({ redirectUri, state: query.state }, error, services.responseIssuer)
+    step.error = error
+    const target = { redirectUri, state: query.state, reference: step.reference }
+    const location = errorRedirect(target, error, services.responseIssuer)
     return { kind: 'redirect', location, error }
   }
 }
 
 /** A code in the query is the only response: no implicit or hybrid flow, fragment or form (RFC 9700 section 2.1.2). */
 function checkResponse ({ response_type: type, response_mode: mode }: AuthorizeQuery): void {
-  if (type === undefined) throw new OAuthError('invalid_request', 'response_type is required')
-  if (type !== 'code') throw new OAuthError('unsupported_response_type', 'response_type must be code')
-  if (mode !== undefined && mode !== 'query') throw new OAuthError('invalid_request', 'response_mode must be query')
+  if (type === undefined) throw notSupported('invalid_request', 'response_type is required')
+  if (type !== 'code') throw notSupported('unsupported_response_type', 'response_type must be code')
+  if (mode !== undefined && mode !== 'query') throw notSupported('invalid_request', 'response_mode must be query')
 }
 
 /** Request objects (RFC 9101) are neither read nor fetched. */
 function checkNoRequestObject ({ request, request_uri: requestUri }: AuthorizeQuery): void {
   if (request === undefined && requestUri === undefined) return
-  throw new OAuthError('invalid_request', 'request and request_uri are not supported')
+  throw notSupported('invalid_request', 'request and request_uri are not supported')
 }
 
 /** A sign-in without interaction is refused (RFC 9700 section 4.11.2). */
 function checkPrompt ({ prompt }: AuthorizeQuery): void {
-  if (prompt?.split(' ').includes('none')) throw new OAuthError('interaction_required', 'prompt=none is not supported')
+  if (prompt?.split(' ').includes('none')) throw notSupported('interaction_required', 'prompt=none is not supported')
+}
+
+function notSupported (code: ErrorCode, message: string): OAuthError {
+  return new OAuthError(code, message, { causeCode: 'request_not_supported' })
 }
 
 /** The values of `prompt` that Seed supports, published as `prompt_values_supported`. */
@@ -90,7 +111,7 @@ function toRequest (
   { id, kind, name, refreshes, authMethod }: Client,
   redirectUri: string,
   scopes: readonly string[]
-): AuthorizationRequest {
+): Omit<AuthorizationRequest, 'reference'> {
   return {
     client: { id, kind, name, refreshes, authMethod },
     redirectUri,

@@ -4,7 +4,9 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 import { OtherBrowserError, SignInExpiredError } from '../../errors/sign-in-errors.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
+import type { TraceStep } from '../../trace/step.ts'
 import type { Clients } from '../clients/clients.ts'
+import type { Requester } from '../clients/requester.ts'
 import type { AllowedRequest, AuthorizationRequest, BrowserCookie, SignIn } from '../modes/sign-in.ts'
 import type { FindKeyring } from '../../crypto/keyring.ts'
 import { toSignInError } from '../modes/sign-in-error.ts'
@@ -61,13 +63,16 @@ export function createPendingConsents ({ store, findKeyring, maxPerAddress }: Pe
     /**
      * Returns the request that is being answered; it cannot be answered again.
      *
-     * @param ip the address that answers; its unfinished sign-ins are limited
+     * @param requester its address's unfinished sign-ins are limited
      * @throws SignInExpiredError, OtherBrowserError, LimitError, StoreUnavailableError
      */
-    async take (sealed: string, cookies: RequestCookies, ip: string): Promise<AllowedRequest> {
+    async take (
+      sealed: string, cookies: RequestCookies, { ip, step }: Pick<Requester, 'ip' | 'step'>
+    ): Promise<AllowedRequest> {
       const text = (await findKeyring()).open(sealed, SEAL_CONTEXT)
       if (text === undefined) throw consentExpired('the form was not sealed here, or SEED_SECRET has changed')
       const { id, request, browserHash, expiresAt } = JSON.parse(text) as ConsentForm
+      step.belongsTo(request.reference)
       if (Date.now() >= expiresAt) throw consentExpired('the page is older than 15 minutes')
       if (!browserValues(cookies).some((value) => timingSafeEquals(digest(value), browserHash))) {
         throw new OtherBrowserError('This page was opened in another browser, or this browser blocks cookies',
@@ -88,7 +93,7 @@ function alreadyAnswered (): SignInExpiredError {
 }
 
 function consentExpired (detail: string): SignInExpiredError {
-  return new SignInExpiredError('This page has expired or was already answered', detail)
+  return new SignInExpiredError('This page has expired or was already answered', detail, 'consent_expired')
 }
 
 const BROWSER_COOKIE = 'browser-'
@@ -120,6 +125,7 @@ export function checkSameOrigin (secFetchSite: string | undefined): void {
   if (secFetchSite === undefined || secFetchSite === 'same-origin') return
   throw new OAuthError('access_denied', 'The form was submitted by another web site', {
     statusCode: 403,
+    causeCode: 'consent_other_site',
     detail: `Sec-Fetch-Site: ${secFetchSite.slice(0, 20)}`
   })
 }
@@ -141,17 +147,23 @@ export interface ConsentDecisionServices {
 export async function applyDecision (
   decision: 'approve' | 'deny',
   request: AllowedRequest,
-  { signIn, clients, responseIssuer, redirectUriSchemes }: ConsentDecisionServices
+  { signIn, clients, responseIssuer, redirectUriSchemes }: ConsentDecisionServices,
+  step: TraceStep
 ): Promise<{ location: URL, cookie?: BrowserCookie }> {
   // By the current rules, so that no request of an earlier configuration leads to a redirect that is refused today.
   checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
   if (decision === 'deny') {
-    const denied = new OAuthError('access_denied', 'The person did not allow the application')
+    const denied = new OAuthError('access_denied', 'The person did not allow the application', {
+      causeCode: 'consent_denied'
+    })
+    step.error = denied
     return { location: errorRedirect(request, denied, responseIssuer) }
   }
   await clients.keepAlive(request.client)
   try {
-    return await signIn.start(request)
+    const next = await signIn.start(request)
+    step.outcome = 'The person allowed it, and the browser was sent to the provider'
+    return next
   } catch (err) {
     throw toSignInError(err, request, responseIssuer)
   }

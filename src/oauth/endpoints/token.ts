@@ -1,6 +1,7 @@
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { TokenBody, TokenResponse } from '../../schemas/token.ts'
 import { ignoreOutage } from '../../store/store.ts'
+import type { TraceStep } from '../../trace/step.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
 import type { Client } from '../clients/clients.ts'
@@ -14,11 +15,15 @@ export interface TokenServices extends ClientAuthenticationServices {
   resource: string
 }
 
-type GrantType = (body: TokenBody, client: Client, issuer: TokenIssuer) => Promise<TokenResponse>
+type GrantType = (
+  body: TokenBody, client: Client, issuer: TokenIssuer, step: TraceStep
+) => Promise<TokenResponse>
 
 const GRANT_TYPES = new Map<string, GrantType>([
-  ['authorization_code', (body, client, issuer) => issuer.authorizationCode(readCodeRequest(body), client)],
-  ['refresh_token', (body, client, issuer) => issuer.refreshToken(readRefreshRequest(body), client)]
+  ['authorization_code', (body, client, issuer, step) =>
+    issuer.authorizationCode(readCodeRequest(body), client, step)],
+  ['refresh_token', (body, client, issuer, step) =>
+    issuer.refreshToken(readRefreshRequest(body), client, step)]
 ])
 
 /**
@@ -38,9 +43,13 @@ export async function issueTokens (
     throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
   }
   const bound = body.grant_type === 'refresh_token'
+  const { step } = requester
+  if (bound) step.name = 'refresh'
+  step.note({ 'client id': body.client_id, resource: body.resource })
   const client = await authenticateClient({ body, authorization, bound }, services, requester)
   checkResource(body.resource, services.resource)
-  const tokens = await grantType(body, client, services.tokenIssuer)
+  const tokens = await grantType(body, client, services.tokenIssuer, step)
+  step.outcome = 'The application got its tokens'
   await services.clients.keepRecord(client).catch(ignoreOutage)
   return { tokens, client }
 }

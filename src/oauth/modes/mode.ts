@@ -1,4 +1,5 @@
 import type { TokenResponse } from '../../schemas/token.ts'
+import type { TraceStep } from '../../trace/step.ts'
 import type { Client } from '../clients/clients.ts'
 import type { SignIn } from './sign-in.ts'
 
@@ -22,11 +23,12 @@ export interface Mode {
 /**
  * Issues tokens: one function per grant type (RFC 6749 section 4).
  *
- * They throw OAuthError, ProviderUnavailableError or StoreUnavailableError.
+ * `step` learns which sign-in a request belongs to. They throw OAuthError, ProviderUnavailableError or
+ * StoreUnavailableError.
  */
 export interface TokenIssuer {
-  authorizationCode (request: CodeRequest, client: Client): Promise<TokenResponse>
-  refreshToken (request: RefreshRequest, client: Client): Promise<TokenResponse>
+  authorizationCode (request: CodeRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
+  refreshToken (request: RefreshRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
 }
 
 export interface CodeRequest {

@@ -15,6 +15,8 @@ export interface AuthorizationRequest {
   /** Seconds, in digits. */
   maxAge: string | undefined
   loginHint: string | undefined
+  /** Leads to the steps of this sign-in (src/trace); undefined for one that an earlier version began. */
+  reference: string | undefined
 }
 
 /** An authorization request that a person has allowed. */

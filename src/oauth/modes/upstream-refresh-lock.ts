@@ -29,7 +29,9 @@ export function createUpstreamRefreshLock (store: Store) {
       if (holder === undefined || performance.now() > deadline) {
         const message = 'The grant could not be refreshed just now; try again shortly'
         throw new OAuthError('temporarily_unavailable', message, {
-          detail: 'another replica tried and did not succeed', retryAfterSeconds: 1
+          detail: 'another replica tried and did not succeed',
+          causeCode: 'provider_unavailable',
+          retryAfterSeconds: 1
         })
       }
       await sleep(POLL_MS)

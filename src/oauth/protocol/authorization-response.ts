@@ -5,6 +5,8 @@ export interface ResponseTarget {
   /** One of the client's, already checked. */
   redirectUri: string
   state?: string | undefined
+  /** Leads the operator to the sign-in. Requests of earlier versions have none. */
+  reference?: string | undefined
 }
 
 /**
@@ -26,7 +28,16 @@ export function errorRedirect (
   { code, message }: Pick<OAuthError, 'code' | 'message'>,
   issuer: string | undefined
 ): URL {
-  return responseRedirect(target, { error: code, error_description: message }, issuer)
+  const description = target.reference === undefined ? message : withReference(message, target.reference)
+  return responseRedirect(target, { error: code, error_description: description }, issuer)
+}
+
+/**
+ * Adds the reference to a description of an error. Clients show the description to people, and OAuth has no other place
+ * for it: they ignore parameters that they do not know (RFC 6749 section 4.1.2.1).
+ */
+export function withReference (description: string, reference: string): string {
+  return `${description} (reference ${reference})`
 }
 
 function responseRedirect (

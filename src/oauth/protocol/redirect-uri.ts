@@ -16,7 +16,9 @@ const RESPONSE_PARAMETERS = [
  * @throws OAuthError invalid_redirect_uri
  */
 export function checkRegistrableRedirectUri (uri: string, schemes: readonly string[]): void {
-  const refusal = (why: string) => new OAuthError('invalid_redirect_uri', `A redirect URI ${why}`)
+  const refusal = (why: string) => new OAuthError('invalid_redirect_uri', `A redirect URI ${why}`, {
+    causeCode: 'redirect_uri_not_acceptable'
+  })
   if (!URL.canParse(uri)) throw refusal('must be an absolute URI')
   const url = new URL(uri)
   const scheme = url.protocol.slice(0, -1)

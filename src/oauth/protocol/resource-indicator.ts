@@ -15,7 +15,7 @@ export function checkResource (resource: string | undefined, canonical: string):
   const origin = new URL(canonical).origin
   const accepted = [canonical, `${canonical}/`, origin, `${origin}/`]
   if (!accepted.includes(lowerCaseOrigin(resource))) {
-    throw new OAuthError('invalid_target', `resource must be ${canonical}`)
+    throw new OAuthError('invalid_target', `resource must be ${canonical}`, { causeCode: 'resource_wrong' })
   }
 }
 

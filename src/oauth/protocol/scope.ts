@@ -30,7 +30,9 @@ export function narrowScope (requested: string | undefined, granted: string): st
   const available = granted.split(' ')
   const wanted = requested.split(' ').filter((scope) => scope !== '')
   if (wanted.length === 0 || wanted.some((scope) => !available.includes(scope))) {
-    throw new OAuthError('invalid_scope', 'scope must be within the scopes that were granted')
+    throw new OAuthError('invalid_scope', 'scope must be within the scopes that were granted', {
+      causeCode: 'scope_refused'
+    })
   }
   return wanted.join(' ')
 }

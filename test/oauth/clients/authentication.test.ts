@@ -209,7 +209,7 @@ t.test('two credentials at once, or two ids, are an invalid_request', async (t) 
   )
   t.match(
     await readTokens(await send({})),
-    { status: 401, error: 'invalid_client', error_description: 'client_id is required' }
+    { status: 401, error: 'invalid_client', error_description: /^client_id is required \(reference [\w-]{12}\)$/ }
   )
 })
 

@@ -4,8 +4,10 @@ import type { Static } from 'typebox'
 import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
+import type { CauseCode } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import type { TraceStep } from '../../../trace/step.ts'
 import { GrantSchema } from './grant.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -29,7 +31,7 @@ const UnusedCodeSchema = Type.Object({ used: Type.Literal(false), ...CodeBinding
 /** Remains of a redeemed code: enough to end its grant when it is used again. */
 const UsedCodeSchema = Type.Object({
   used: Type.Literal(true),
-  grant: Type.Object({ id: Type.String(), clientId: Type.String() }),
+  grant: Type.Object({ id: Type.String(), clientId: Type.String(), reference: GrantSchema.properties.reference }),
   redirectUri: Type.String(),
   codeChallenge: Type.String()
 })
@@ -61,14 +63,16 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
    * @throws OAuthError invalid_grant
    */
   async function checkBinding (code: string, record: CodeRecord, presented: CodeRedemption): Promise<void> {
-    if (presented.clientId !== record.grant.clientId) throw invalidGrant('it was issued to another client')
+    if (presented.clientId !== record.grant.clientId) {
+      throw invalidGrant('it was issued to another client', 'code_not_for_request')
+    }
     if (presented.redirectUri !== undefined && presented.redirectUri !== record.redirectUri) {
-      throw invalidGrant('redirect_uri is not the one of the authorization request')
+      throw invalidGrant('redirect_uri is not the one of the authorization request', 'code_not_for_request')
     }
     if (timingSafeEquals(hash('sha256', presented.codeVerifier, 'base64url'), record.codeChallenge)) return
     const { count } = await store.increment(keys.codeTries(digest(code)), TTL_SECONDS)
     if (count >= MAX_TRIES && !record.used) await store.delete(keys.code(digest(code)))
-    throw invalidGrant('code_verifier does not match code_challenge')
+    throw invalidGrant('code_verifier does not match code_challenge', 'pkce_verifier')
   }
 
   async function replaceByUsed (key: string, text: string, binding: CodeBinding): Promise<boolean> {
@@ -84,27 +88,30 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
     },
 
     /** @throws OAuthError invalid_grant */
-    async redeem (code: string, presented: CodeRedemption): Promise<Grant> {
+    async redeem (code: string, presented: CodeRedemption, step?: TraceStep): Promise<Grant> {
       const key = keys.code(digest(code))
       const stored = await codeRecord.find(store, key)
-      if (stored === undefined) throw invalidGrant('it is unknown, expired or was tried too often')
+      if (stored === undefined) throw invalidGrant('it is unknown, expired or was tried too often', 'code_unknown')
       const { value: record, text } = stored
+      step?.belongsTo(record.grant.reference)
       await checkBinding(code, record, presented)
       if (record.used || !await replaceByUsed(key, text, record)) {
         // The right client with the right verifier, for the second time: one of the two stole it.
         await grants.revoke(record.grant.id, 'authorization code used twice')
-        throw invalidGrant('it was used before: its tokens are revoked')
+        throw invalidGrant('it was used before: its tokens are revoked', 'code_replayed')
       }
       return record.grant
     }
   }
 }
 
-function toUsedCode ({ grant: { id, clientId }, redirectUri, codeChallenge }: CodeBinding): UsedCode {
-  return { used: true, grant: { id, clientId }, redirectUri, codeChallenge }
+function toUsedCode (
+  { grant: { id, clientId, reference }, redirectUri, codeChallenge }: CodeBinding
+): UsedCode {
+  return { used: true, grant: { id, clientId, reference }, redirectUri, codeChallenge }
 }
 
-function invalidGrant (detail: string): OAuthError {
+function invalidGrant (detail: string, causeCode: CauseCode): OAuthError {
   const message = 'The authorization code is not valid, or not for this request: sign in again'
-  return new OAuthError('invalid_grant', message, { detail })
+  return new OAuthError('invalid_grant', message, { detail, causeCode })
 }

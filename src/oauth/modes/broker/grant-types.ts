@@ -17,14 +17,14 @@ export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
   const issueTokens = createIssueTokens(options)
 
   return {
-    async authorizationCode ({ code, redirectUri, codeVerifier }, client) {
-      const redeemed = await codes.redeem(code, { clientId: client.id, redirectUri, codeVerifier })
+    async authorizationCode ({ code, redirectUri, codeVerifier }, client, step) {
+      const redeemed = await codes.redeem(code, { clientId: client.id, redirectUri, codeVerifier }, step)
       const grant = await grants.activate(redeemed)
       return await issueTokens(grant, grant.scope)
     },
 
-    async refreshToken ({ refreshToken, scope }, client) {
-      const rotated = await rotation.rotate(refreshToken, client, scope)
+    async refreshToken ({ refreshToken, scope }, client, step) {
+      const rotated = await rotation.rotate(refreshToken, client, scope, step)
       return await issueTokens(rotated.grant, rotated.scope)
     }
   }

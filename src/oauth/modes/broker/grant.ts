@@ -21,6 +21,8 @@ export const GrantSchema = Type.Object({
   userinfoClaims: Type.Optional(Type.Array(Type.String())),
   /** The session at the provider, for back-channel logout. */
   sid: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
+  /** Leads to the steps of the sign-in (src/trace). Grants of earlier versions have none. */
+  reference: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** Whether the client gets refresh tokens. */
   refreshes: Type.Boolean(),
   /** Seconds since the epoch. */

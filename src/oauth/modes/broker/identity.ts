@@ -1,3 +1,4 @@
+import { CAUSES } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { Log } from '../../../logging/log.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
@@ -67,7 +68,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
     async identify (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<Identity> {
       if (tokens.idToken === undefined) {
         throw new OAuthError('server_error', 'The identity provider returned no usable response', {
-          detail: 'its token endpoint sent no ID token: openid must be among the scopes that the client may ask for'
+          causeCode: 'no_id_token', detail: `its token endpoint sent no ID token: ${CAUSES.no_id_token.remedy}`
         })
       }
       const idToken = await verifyIdToken(tokens.idToken, expected)

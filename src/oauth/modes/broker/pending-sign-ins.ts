@@ -6,6 +6,7 @@ import type { Store } from '../../../store/store.ts'
 import { OtherBrowserError, SignInExpiredError } from '../../../errors/sign-in-errors.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import type { TraceStep } from '../../../trace/step.ts'
 import { ClientAuthMethodSchema, ClientKindSchema } from '../../clients/clients.ts'
 import { SIGN_IN_COOKIE } from '../sign-in.ts'
 import type { AllowedRequest, BrowserCookie } from '../sign-in.ts'
@@ -26,6 +27,7 @@ const PendingRequestSchema = Type.Object({
   codeChallenge: Type.String(),
   scopes: Type.ReadonlyObject(Type.Array(Type.String())),
   maxAge: OptionalString,
+  reference: OptionalString,
   unfinished: UnfinishedSignInSchema
 })
 /** The part of a request (AllowedRequest) that is needed once the provider has answered. */
@@ -83,12 +85,15 @@ export function createPendingSignIns (store: Store, keyring: Keyring) {
      *
      * @throws SignInExpiredError, OtherBrowserError, StoreUnavailableError
      */
-    async take (state: string | undefined, readCookie: ReadCookie): Promise<PendingSignIn & { cookieName: string }> {
+    async take (
+      state: string | undefined, readCookie: ReadCookie, step: TraceStep
+    ): Promise<PendingSignIn & { cookieName: string }> {
       if (state === undefined) throw expired('the callback came without state')
       const key = keys.signIn(digest(state))
       const stored = await signInRecord.find(store, key)
       if (stored === undefined) throw expired('unknown, expired or used state')
       const { browserHash, sealed, request } = stored.value
+      step.belongsTo(request.reference)
       const cookie = readCookie(cookieName(state))
       if (cookie === undefined || !timingSafeEquals(digest(cookie), browserHash)) {
         throw new OtherBrowserError('This sign-in was started in another browser',
@@ -114,5 +119,5 @@ function cookieName (state: string): string {
 }
 
 function expired (detail: string): SignInExpiredError {
-  return new SignInExpiredError('This sign-in has expired or was already completed', detail)
+  return new SignInExpiredError('This sign-in has expired or was already completed', detail, 'callback_unknown')
 }

@@ -1,8 +1,10 @@
 import { createSingleFlight } from '../../../async/single-flight.ts'
+import type { CauseCode } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { Log } from '../../../logging/log.ts'
 import { narrowScope } from '../../protocol/scope.ts'
 import { digest, timingSafeEquals } from '../../../crypto/hash.ts'
+import type { TraceStep } from '../../../trace/step.ts'
 import { isSameClient } from './grant.ts'
 import type { Grant, GrantClient, StoredGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -35,16 +37,18 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
   /** @throws OAuthError invalid_grant */
   async function load (token: RefreshToken): Promise<StoredGrant> {
     const stored = await grants.find(token.grantId)
-    if (stored === undefined) throw invalidGrant('its grant has ended, or never existed')
+    if (stored === undefined) throw invalidGrant('its grant has ended, or never existed', 'grant_ended')
     if (stored.grant.expiresAt * 1_000 <= now()) {
-      throw invalidGrant('its grant has reached its maximum age (GRANT_MAX_AGE)')
+      throw invalidGrant('its grant has reached its maximum age (GRANT_MAX_AGE)', 'grant_ended')
     }
     return stored
   }
 
   /** Nothing is ended for a token that Seed did not make, or of another client: anyone could end anyone's grant. */
   function checkToken (presented: string, token: RefreshToken, grant: Grant, client: GrantClient): void {
-    if (!grants.isGenuine(token, grant)) throw invalidGrant('it was not issued here (or SEED_SECRET was changed)')
+    if (!grants.isGenuine(token, grant)) {
+      throw invalidGrant('it was not issued here (or SEED_SECRET was changed)', 'secret_changed')
+    }
     if (token.number === grant.number && !timingSafeEquals(digest(presented), grant.currentHash)) {
       throw invalidGrant('it is not the current one')
     }
@@ -64,7 +68,7 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
     log.warn({ event: 'grant.refresh_token_reused', ...fields },
       'A refresh token was used again after it had been replaced: the grant ends')
     await grants.revoke(grant.id, 'refresh token used again after the grace window')
-    throw invalidGrant('it was replaced before: its grant has ended')
+    throw invalidGrant('it was replaced before: its grant has ended', 'refresh_token_replayed')
   }
 
   async function refreshAndRotate (token: RefreshToken): Promise<Grant> {
@@ -92,11 +96,12 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
      * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
      */
     async rotate (
-      presented: string, client: GrantClient, scope: string | undefined
+      presented: string, client: GrantClient, scope: string | undefined, step?: TraceStep
     ): Promise<{ grant: Grant, scope: string }> {
       const token = parseRefreshToken(presented)
       if (token === undefined) throw invalidGrant('it does not have the format of a refresh token')
       const { grant } = await load(token)
+      step?.belongsTo(grant.reference)
       checkToken(presented, token, grant, client)
       const granted = narrowScope(scope, grant.scope)
       const rotated = await alreadyRotated(grant, token) ??
@@ -106,6 +111,8 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
   }
 }
 
-function invalidGrant (detail: string): OAuthError {
-  return new OAuthError('invalid_grant', 'The refresh token is not valid (any more): sign in again', { detail })
+function invalidGrant (detail: string, causeCode: CauseCode = 'refresh_token_invalid'): OAuthError {
+  return new OAuthError('invalid_grant', 'The refresh token is not valid (any more): sign in again', {
+    detail, causeCode
+  })
 }

@@ -15,6 +15,7 @@ export function createSealedTokens (keyring: Keyring) {
       const opened = keyring.open(upstream, keys.grant(id))
       if (opened !== undefined) return JSON.parse(opened) as StoredTokens
       throw new OAuthError('invalid_grant', 'The grant can no longer be read: sign in again', {
+        causeCode: 'secret_changed',
         detail: 'its upstream tokens are sealed with another SEED_SECRET (SEED_SECRET_PREVIOUS)'
       })
     }

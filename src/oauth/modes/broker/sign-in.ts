@@ -6,6 +6,7 @@ import { IdTokenError } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Store } from '../../../store/store.ts'
+import type { TraceStep } from '../../../trace/step.ts'
 import type { Clients } from '../../clients/clients.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
 import { throwawayChallenge } from '../../protocol/pkce.ts'
@@ -43,7 +44,7 @@ export interface BrokerSignIn extends SignIn {
    * @throws SignInExpiredError or OtherBrowserError for a callback that belongs to no sign-in of this browser;
    * SignInError for a sign-in that failed here; StoreUnavailableError
    */
-  complete (parameters: CallbackParameters, readCookie: ReadCookie): Promise<SignInResult>
+  complete (parameters: CallbackParameters, readCookie: ReadCookie, step: TraceStep): Promise<SignInResult>
 }
 
 export interface SignInResult {
@@ -66,18 +67,23 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
   const pendingSignIns = createPendingSignIns(options.store, options.keyring)
   const callbackUri = `${baseUrl}/oauth/callback`
 
-  async function createGrant (upstreamCode: string, { request, codeVerifier, nonce }: PendingSignIn): Promise<Grant> {
-    const tokens = await upstream.requestTokens('authorization_code', {
-      code: upstreamCode, redirect_uri: callbackUri, code_verifier: codeVerifier
-    })
+  async function createGrant (
+    upstreamCode: string, { request, codeVerifier, nonce }: PendingSignIn, step: TraceStep
+  ): Promise<Grant> {
+    const tokens = await step.timeProvider('The token endpoint', async () =>
+      await upstream.requestTokens('authorization_code', {
+        code: upstreamCode, redirect_uri: callbackUri, code_verifier: codeVerifier
+      }))
     const maxAgeSeconds = request.maxAge === undefined ? undefined : Number(request.maxAge)
-    const person = await identity.identify(tokens, { nonce, maxAgeSeconds })
+    const person = await step.timeProvider('ID token and userinfo', async () =>
+      await identity.identify(tokens, { nonce, maxAgeSeconds }))
     return await grants.create({
       clientId: request.client.id,
       clientKind: request.client.kind,
       clientAuthMethod: request.client.authMethod,
       ...person,
       scope: request.scopes.join(' '),
+      reference: request.reference,
       refreshes: request.client.refreshes,
       upstream: toStoredTokens(tokens, Date.now())
     })
@@ -109,8 +115,8 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       code_challenge: throwawayChallenge()
     }, probed),
 
-    async complete (parameters, readCookie) {
-      const { cookieName, ...signIn } = await pendingSignIns.take(parameters.state, readCookie)
+    async complete (parameters, readCookie, step) {
+      const { cookieName, ...signIn } = await pendingSignIns.take(parameters.state, readCookie, step)
       const { request } = signIn
       const client = request.client.id
       checkRegistrableRedirectUri(request.redirectUri, redirectUriSchemes)
@@ -118,13 +124,16 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
         const callback = upstream.readCallback(parameters)
         if ('error' in callback) {
           const { error } = callback
+          step.error = error
           return { cookieName, client, location: errorRedirect(request, error, baseUrl), error }
         }
-        const grant = await createGrant(callback.code, signIn)
+        const grant = await createGrant(callback.code, signIn, step)
         const { redirectUri, codeChallenge } = request
         const code = await codes.issue({ grant, redirectUri, codeChallenge })
         await clients.keepAlive(request.client)
         await uncountUnfinished(options.store, request.unfinished)
+        step.note({ grant: grant.id })
+        step.outcome = 'The provider signed the person in, and the application got a code'
         const signedIn = { subject: grant.subject, grant: grant.id }
         return { cookieName, client, location: codeRedirect(request, code, baseUrl), signedIn }
       } catch (err) {

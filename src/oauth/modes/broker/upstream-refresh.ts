@@ -52,7 +52,7 @@ export function createUpstreamRefresh (options: UpstreamRefreshOptions) {
       log.warn({ event: 'grant.access_refused', ...fields },
         'An access rule refuses a person who was admitted before: the grant ends')
       await grants.revoke(grant.id, 'refused by an access rule')
-      return new OAuthError('invalid_grant', err.message, { detail: err.rule })
+      return new OAuthError('invalid_grant', err.message, { detail: err.rule, causeCode: err.causeCode })
     }
     if (err instanceof OAuthError && err.code === 'invalid_grant') {
       await grants.revoke(grant.id, 'ended by the provider')
@@ -60,7 +60,7 @@ export function createUpstreamRefresh (options: UpstreamRefreshOptions) {
     if (err instanceof IdTokenError) {
       const message = 'The identity provider returned no usable response; try again shortly'
       return new OAuthError('temporarily_unavailable', message, {
-        detail: `the refreshed ID token: ${err.message}`, retryAfterSeconds: 5
+        detail: `the refreshed ID token: ${err.message}`, causeCode: err.causeCode, retryAfterSeconds: 5
       })
     }
     return err

@@ -2,11 +2,13 @@ import { hash } from 'node:crypto'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { digest } from '../../../crypto/hash.ts'
+import type { CauseCode } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import { ignoreOutage } from '../../../store/store.ts'
 import type { Store } from '../../../store/store.ts'
+import type { TraceStep } from '../../../trace/step.ts'
 import type { AllowedRequest } from '../sign-in.ts'
 import { UnfinishedSignInSchema, uncountUnfinished } from '../unfinished-sign-ins.ts'
 
@@ -17,6 +19,8 @@ const ApprovalSchema = Type.Object({
   scope: Type.String(),
   /** Seconds since the epoch. */
   expiresAt: Type.Integer(),
+  /** Leads to the steps of the sign-in (src/trace). */
+  reference: Type.Optional(Type.String()),
   unfinished: UnfinishedSignInSchema
 })
 /** A sign-in that a person has allowed on the consent page, and whose code has not been redeemed yet. */
@@ -40,12 +44,13 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
   const seconds = (): number => Math.floor(now() / 1_000)
 
   return {
-    async add ({ client, redirectUri, codeChallenge, scopes, unfinished }: AllowedRequest): Promise<void> {
+    async add ({ client, redirectUri, codeChallenge, scopes, reference, unfinished }: AllowedRequest): Promise<void> {
       const approval: Approval = {
         clientId: client.id,
         redirectUriHash: digest(redirectUri),
         scope: scopes.join(' '),
         expiresAt: seconds() + TTL_SECONDS,
+        ...(reference !== undefined && { reference }),
         unfinished
       }
       await store.set(keyOf(codeChallenge), approvalRecord.serialize(approval), TTL_SECONDS)
@@ -57,17 +62,24 @@ export function createApprovals (store: Store, now: () => number = Date.now) {
      *
      * @throws OAuthError invalid_grant
      */
-    async take (codeVerifier: string, clientId: string, redirectUri: string): Promise<Approval> {
+    async take (
+      codeVerifier: string, clientId: string, redirectUri: string, step?: TraceStep
+    ): Promise<Approval> {
       const key = keyOf(challengeOf(codeVerifier))
       const approval = (await approvalRecord.find(store, key))?.value
       if (approval === undefined) {
-        throw notApproved('code_verifier fits no sign-in that was allowed here and not redeemed')
+        throw notApproved('code_verifier fits no sign-in that was allowed here and not redeemed', 'pkce_verifier')
       }
-      if (approval.clientId !== clientId) throw notApproved('the sign-in was allowed for another client')
+      step?.belongsTo(approval.reference)
+      if (approval.clientId !== clientId) {
+        throw notApproved('the sign-in was allowed for another client', 'code_not_for_request')
+      }
       if (approval.redirectUriHash !== digest(redirectUri)) {
-        throw notApproved('redirect_uri is not the one of the authorization request')
+        throw notApproved('redirect_uri is not the one of the authorization request', 'code_not_for_request')
       }
-      if (await store.take(key) === undefined) throw notApproved('the code has been redeemed in the same moment')
+      if (await store.take(key) === undefined) {
+        throw notApproved('the code has been redeemed in the same moment', 'code_replayed')
+      }
       return approval
     },
 
@@ -94,7 +106,7 @@ function challengeOf (codeVerifier: string): string {
   return hash('sha256', codeVerifier, 'base64url')
 }
 
-function notApproved (detail: string): OAuthError {
+function notApproved (detail: string, causeCode: CauseCode): OAuthError {
   const message = 'The authorization code is not valid, or not for this request: sign in again'
-  return new OAuthError('invalid_grant', message, { detail })
+  return new OAuthError('invalid_grant', message, { detail, causeCode })
 }

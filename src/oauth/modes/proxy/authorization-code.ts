@@ -1,6 +1,7 @@
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
+import { TraceStep } from '../../../trace/step.ts'
 import { checkRedirectUri } from '../../clients/clients.ts'
 import type { Client } from '../../clients/clients.ts'
 import type { TokenIssuer } from '../mode.ts'
@@ -24,11 +25,14 @@ export interface AuthorizationCodeGrantOptions {
 export function createAuthorizationCodeGrant (
   { approvals, upstream, forwardTokens, families, redirectUriSchemes }: AuthorizationCodeGrantOptions
 ): TokenIssuer['authorizationCode'] {
-  return async function redeemCode ({ code, redirectUri: requested, codeVerifier }, client) {
+  return async function redeemCode (
+    { code, redirectUri: requested, codeVerifier }, client, step = new TraceStep('token', '')
+  ) {
     const redirectUri = requireRedirectUri(client, requested, redirectUriSchemes)
-    const approval = await approvals.take(codeVerifier, client.id, redirectUri)
+    const approval = await approvals.take(codeVerifier, client.id, redirectUri, step)
     const parameters = { code, redirect_uri: redirectUri, code_verifier: codeVerifier }
-    const tokens = await upstream.requestTokens('authorization_code', parameters).catch(async (err: unknown) => {
+    const tokens = await step.timeProvider('The token endpoint', async () =>
+      await upstream.requestTokens('authorization_code', parameters)).catch(async (err: unknown) => {
       if (isUnanswered(err)) await approvals.giveBack(codeVerifier, approval)
       throw err
     })
@@ -53,8 +57,8 @@ function requireRedirectUri (client: Client, requested: string | undefined, sche
     if (redirectUri === undefined) throw new OAuthError('invalid_request', 'redirect_uri is required')
     return redirectUri
   } catch (err) {
-    const { code, message } = err as OAuthError
+    const { code, message, causeCode } = err as OAuthError
     const isMissing = requested === undefined && code === 'invalid_request'
-    throw new OAuthError(isMissing ? code : 'invalid_grant', message)
+    throw new OAuthError(isMissing ? code : 'invalid_grant', message, { causeCode })
   }
 }

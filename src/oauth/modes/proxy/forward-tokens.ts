@@ -56,13 +56,17 @@ export function createForwardTokens (options: ForwardTokensOptions): ForwardToke
 function toOAuthError (err: unknown): unknown {
   if (err instanceof AccessDeniedError) {
     const message = err.contact === undefined ? err.message : `${err.message}; ask ${err.contact}`
-    return new OAuthError('access_denied', message, { statusCode: 403, detail: err.detail })
+    return new OAuthError('access_denied', message, { statusCode: 403, detail: err.detail, causeCode: err.causeCode })
   }
   if (!(err instanceof TokenError)) return err
   if (err instanceof RevokedTokenError) {
-    return new OAuthError('invalid_grant', 'The sign-in was revoked: sign in again', { detail: err.message })
+    return new OAuthError('invalid_grant', 'The sign-in was revoked: sign in again', {
+      detail: err.message, causeCode: err.causeCode
+    })
   }
   const message = 'The identity provider issued an access token that this server cannot accept; ' +
     'its operator must check the provider settings'
-  return new OAuthError('server_error', message, { detail: `${err.message}: ${err.detail}` })
+  return new OAuthError('server_error', message, {
+    detail: `${err.message}: ${err.detail}`, causeCode: err.causeCode
+  })
 }
