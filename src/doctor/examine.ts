@@ -72,7 +72,7 @@ async function checkClient (config: Config, metadata: ProviderMetadata): Promise
       const { findings, accepted } = await checkClientAuthentication(config, metadata, probes)
       if (accepted === undefined) return findings
       const [refresh, revocation] = await Promise.all([
-        checkRefresh(metadata, probes, accepted), checkRevocation(metadata, probes, accepted)
+        checkRefresh(metadata, probes, accepted), checkRevocation(config, metadata, probes, accepted)
       ])
       return [...findings, refresh, ...revocation]
     }),

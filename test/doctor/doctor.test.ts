@@ -171,6 +171,11 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
     ['a revocation endpoint that refuses the client', {
       change: (provider) => { provider.setFault('/token/revocation', 401) }
     }, 'provider.revocation-request', { severity: 'warning', setting: 'OIDC_CLIENT_SECRET' }],
+    ['a method that only the revocation endpoint shows to be wrong', {
+      env: confidential('post'),
+      provider: { quirks: { refuseOtherAuthMethod: { status: 401, json: { error: 'invalid_client' } } } },
+      change: (provider) => { provider.setFault('/token', { status: 400, json: { error: 'invalid_grant' } }) }
+    }, 'provider.revocation-request', { severity: 'warning', setting: 'OIDC_CLIENT_AUTH', value: 'client_secret_post' }],
     ['a revocation endpoint that is not there', {
       change: (provider) => { provider.setFault('/token/revocation', 404) }
     }, 'provider.revocation-request', { severity: 'warning', setting: 'OAUTH_REVOCATION_URL' }],
