@@ -84,8 +84,8 @@ export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.
     if (isFailing) return
     isFailing = true
     const reason = err instanceof StoreUnavailableError ? err.message : String(err)
-    const fields = { event: 'trace.not_recorded' as const, reason }
-    log.warn(fields, 'Steps of sign-ins cannot be recorded: seed trace will not show them')
+    log.warn({ event: 'trace.not_recorded', reason },
+      'Steps of sign-ins cannot be recorded: seed trace will not show them')
   }
 
   return {
