@@ -31,6 +31,8 @@ const MAY_IMPORT = {
   'src/policy': ['src/define', 'src/tokens'],
   'src/limits': ['src/config', 'src/crypto', 'src/net', 'src/store'],
 
+  'src/telemetry': ['src/store', '@opentelemetry'],
+
   // The authorization server
   'src/oauth/protocol': ['src/net'],
   'src/oauth/clients': [
@@ -116,8 +118,8 @@ const MAY_IMPORT = {
   plugins: [
     'routes', 'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
     'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
-    'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/tokens',
-    'src/trace', 'fastify'
+    'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/telemetry',
+    'src/tokens', 'src/trace', 'fastify'
   ],
 
   // The process
@@ -145,6 +147,7 @@ const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/events.ts',
 const NO_SIBLINGS = ['plugins', 'routes']
 
 const FENCED = {
+  '@opentelemetry': ['@opentelemetry/*'],
   fastify: ['fastify', 'fastify-plugin', '@fastify/*'],
   '@modelcontextprotocol': ['@modelcontextprotocol/*'],
   ioredis: ['ioredis'],

@@ -37,6 +37,8 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
   const accessTokens = createAccessTokens(app)
   app.decorate('accessTokens', accessTokens)
   app.decorateRequest('principal', undefined)
+  const { telemetry } = app
+  if (telemetry !== undefined) accessTokens.revocations.onRevoked((revoked) => { if (revoked) telemetry.revoked() })
   app.addHook('onRoute', requireAuthDeclaration(verifyBearer))
   app.oidc.onKeysChanged(() => { accessTokens.verifier.clearCache() })
 

@@ -21,6 +21,7 @@ import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import { createMcpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
+import type { McpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
 import { createSharedCounters } from '../src/limits/shared-counters.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
@@ -46,7 +47,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   warnOfClients(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
   const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
-  const limits = createMcpLimits(sharedCounters, config.mcp.limits)
+  const limits = watchLimits(createMcpLimits(sharedCounters, config.mcp.limits), app.telemetry)
   const engine = createEngine({
     serverInfo: describeServer(config, icon),
     instructions: config.server.instructions,
@@ -60,7 +61,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     tool: config.mcp.tool,
     limits,
     log,
-    recordCall: app.audit && createCallRecorder(app.audit, clientKindOf(config))
+    recordCall: toCallRecorder(app)
   })
   onEngine?.({
     replace (next) {
@@ -120,6 +121,26 @@ function describeServer (
     ...(description !== undefined && { description }),
     ...(website !== undefined && { websiteUrl: website }),
     ...(icon !== undefined && { icons: [{ src: `${baseUrl}${ICON_PATH}`, mimeType: icon.mimeType }] })
+  }
+}
+
+/** Records finished calls in the audit log and in the metrics, where the operator asks for them. */
+function toCallRecorder ({ audit, config, telemetry }: FastifyInstance): EngineOptions['recordCall'] {
+  const recordInAudit = audit && createCallRecorder(audit, clientKindOf(config))
+  if (recordInAudit === undefined || telemetry === undefined) return recordInAudit ?? telemetry?.callEnded
+  return (call) => {
+    recordInAudit(call)
+    telemetry.callEnded(call)
+  }
+}
+
+/** Counts running calls and open streams, where the operator asks for metrics. */
+function watchLimits (limits: McpLimits, telemetry: FastifyInstance['telemetry']): McpLimits {
+  if (telemetry === undefined) return limits
+  return {
+    ...limits,
+    beginCall: (requester) => telemetry.begin('call', limits.beginCall(requester)),
+    beginStream: (requester) => telemetry.begin('stream', limits.beginStream(requester))
   }
 }
 

@@ -34,7 +34,7 @@ export interface DiscoveryTimings {
 async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: DiscoveryTimings): Promise<void> {
   const { oidc } = app.config
   const keysChangedListeners: Array<() => void> = []
-  const contact = createProviderContact()
+  const contact = createProviderContact(Date.now, app.telemetry?.providerAnswered)
   const fetchFromProvider: typeof fetchJson = async (url) => await contact.watch(async () => await fetchJson(url))
   const provider = createProviderDiscovery({
     ...oidc,
@@ -52,6 +52,7 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
     onChange () { for (const notify of keysChangedListeners) notify() },
     forcedRefreshMs: forcedKeyRefreshMs
   })
+  app.telemetry?.watchProvider(() => provider.problem() ?? contact.problem(), jwks.loadedAt)
   app.decorate('oidc', {
     provider,
     contact,

@@ -20,15 +20,21 @@ async function redis (app: FastifyInstance): Promise<void> {
   const { authRequired, redis: { url, ...options } } = app.config
   if (url === undefined) {
     if (authRequired) app.log.warn({ event: 'store.in_memory' }, IN_MEMORY)
-    app.decorate('store', createMemoryStore({ log: app.log }))
+    app.decorate('store', watch(app, createMemoryStore({ log: app.log })))
   } else {
     // Imported only where needed: ioredis is a tenth of the start-up time.
     const { openRedisClient } = await import('../src/store/redis-client.ts')
     const { createRedisStore } = await import('../src/store/redis.ts')
-    app.decorate('store', createRedisStore(openRedisClient({ ...options, url, log: app.log }), app.log))
+    const store = createRedisStore(openRedisClient({ ...options, url, log: app.log }), app.log)
+    app.decorate('store', watch(app, store))
     app.addHook('onReady', async () => { await app.store.ready() })
   }
   app.addHook('onClose', async () => { await app.store.close() })
+}
+
+/** Measures the store, where the operator asks for metrics. */
+function watch ({ telemetry }: FastifyInstance, store: Store): Store {
+  return telemetry?.watchStore(store) ?? store
 }
 
 export default fp(redis, { name: 'redis', dependencies: ['config'], fastify: '5.x' })

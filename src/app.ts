@@ -15,6 +15,7 @@ import openAccess from '../plugins/open-access.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
+import telemetry from '../plugins/telemetry.ts'
 import traces from '../plugins/traces.ts'
 import type { Config } from './config/config.ts'
 import type { Environment } from './config/load.ts'
@@ -85,6 +86,7 @@ async function registerPlugins (
   const definitions = await loadDefinitions(options.definitions, app.config)
   const requirements = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
 
+  await app.register(telemetry)
   await app.register(shutdown)
   await app.register(redis)
   await app.register(keyring)

@@ -39,6 +39,11 @@ export function toConfig (env: Env) {
       http: env.HTTP_PROXY,
       none: env.NO_PROXY
     },
+    metrics: {
+      port: env.METRICS_PORT,
+      /** Without a trailing slash. */
+      otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, '')
+    },
     shutdown: {
       delaySeconds: env.SHUTDOWN_DELAY_SECONDS,
       graceSeconds: env.SHUTDOWN_GRACE_SECONDS

@@ -23,6 +23,8 @@ export const EnvSchema = Type.Object({
   HTTPS_PROXY: Type.Optional(Type.String()),
   HTTP_PROXY: Type.Optional(Type.String()),
   NO_PROXY: Type.Optional(Type.String()),
+  METRICS_PORT: Type.Optional(Type.Integer({ minimum: 0, maximum: 65535 })),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String()),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: MAX_GRACE_SECONDS, default: 5 }),
   // Name

@@ -38,6 +38,7 @@ export function validate (env: Env): Problem[] {
     ...checkUrls(env),
     ...checkResource(env),
     ...checkProxies(env),
+    ...checkMetrics(env),
     ...checkRedis(env),
     ...checkServer(env),
     ...checkAudit(env),
@@ -122,6 +123,14 @@ function * checkProxies (env: Env): Problems {
     if (value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))) continue
     yield problem(setting, `must be the URL of an HTTP proxy, such as http://proxy.example.com:3128 (it is ${quote(value)})`)
   }
+}
+
+function * checkMetrics ({ METRICS_PORT: port, PORT, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }: Env): Problems {
+  if (port !== undefined && port !== 0 && port === PORT) {
+    yield problem('METRICS_PORT', 'must be another port than PORT: metrics are not for the public')
+  }
+  if (endpoint === undefined || (URL.canParse(endpoint) && /^https?:$/.test(new URL(endpoint).protocol))) return
+  yield problem('OTEL_EXPORTER_OTLP_ENDPOINT', `must be a URL such as http://localhost:4318 (it is ${quote(endpoint)})`)
 }
 
 /** A resource identifier is an absolute URI without a fragment (RFC 8707 section 2). */

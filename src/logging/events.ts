@@ -67,6 +67,10 @@ export const EVENTS = {
     meaning: 'Some clients refuse a tool, or all tools because of it: see the message'
   },
 
+  'metrics.exported': {
+    level: 'info',
+    meaning: 'Metrics can be scraped (`METRICS_PORT`) or are pushed (`OTEL_EXPORTER_OTLP_ENDPOINT`)'
+  },
   'store.in_memory': { level: 'warn', meaning: '`REDIS_URL` is not set: a restart ends sign-ins and sessions' },
   'store.record_unreadable': { level: 'warn', meaning: 'A record in the store is of another version, or damaged' },
   'redis.unreachable': { level: 'error', meaning: 'Redis does not answer: requests that need it get 503' },

@@ -141,6 +141,9 @@ export function createJwks (options: JwksOptions) {
       return await keySet!.getKey(header)
     },
 
+    /** When the keys were fetched, on the clock of `performance.now`; undefined before that. */
+    loadedAt: (): number | undefined => keySet === undefined ? undefined : loadedAt,
+
     /** The reason why no token can be verified, for readiness; undefined if they can be. */
     problem: unusableReason,
 

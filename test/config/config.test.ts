@@ -32,6 +32,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     allowedHosts: [],
     corsExtraOrigins: [],
     logLevel: 'info',
+    metrics: { port: undefined, otlpEndpoint: undefined },
     shutdown: { delaySeconds: 0, graceSeconds: 5 },
     authRequired: true,
     proxy: { https: undefined, http: undefined, none: undefined },
