@@ -53,7 +53,7 @@ export function bundledPackage (specifier) {
   return `${specifier.replace(/[^a-z0-9]+/gi, '-')}.js`
 }
 
-/** A CommonJS module is seen with the export `module.exports`, too, and one made of an ES module with a mark of that. */
+/** A CommonJS module is seen with the export `module.exports`, too, and one made of an ES module with a mark of it. */
 function isName (name) {
   return /^[\w$]+$/.test(name) && name !== '__esModule'
 }
