@@ -78,7 +78,8 @@ async function preparePod (
   folder: string, manifests: Manifest[], secrets: Record<string, string>, ca: string
 ): Promise<Record<string, string>> {
   const { spec } = manifests.find(({ kind }) => kind === 'Deployment')!.spec.template
-  const { data } = manifests.find(({ kind }) => kind === 'ConfigMap')!
+  const { data } = manifests.find(({ kind, metadata: { name } }) =>
+    kind === 'ConfigMap' && !name.endsWith('-dashboards'))!
   const environment = { ...data }
   for (const { name, mountPath } of spec.containers[0].volumeMounts as Array<{ name: string, mountPath: string }>) {
     const volume = spec.volumes.find((candidate: { name: string }) => candidate.name === name)

@@ -26,7 +26,9 @@ function createRender ({ helm, parse }: KubernetesTools): Render {
   }
 }
 
-const ofKind = (manifests: Manifest[], kind: string): Manifest => manifests.find((manifest) => manifest.kind === kind)!
+/** The first of a kind; of ConfigMaps, that of the environment. */
+const ofKind = (manifests: Manifest[], kind: string): Manifest =>
+  manifests.find((manifest) => manifest.kind === kind && !manifest.metadata.name.endsWith('-dashboards'))!
 
 /** The names of all environment variables that a pod gets from a Deployment and its ConfigMap. */
 function environmentNames (manifests: Manifest[]): string[] {
@@ -45,8 +47,8 @@ t.test('the chart', async (t) => {
   const render = createRender(tools)
   const files = (await readdir(CI)).map((name) => join(CI, name))
   const all = (await Promise.all(files.map(async (file) => await render(file)))).flat()
-  // A tool's own, what Node.js reads, and the setting of the metrics that are being built.
-  const ownEnv = ['TICKETS_API_TOKEN', 'NODE_EXTRA_CA_CERTS', 'METRICS_PORT']
+  // A tool's own, and what Node.js reads.
+  const ownEnv = ['TICKETS_API_TOKEN', 'NODE_EXTRA_CA_CERTS']
 
   t.test('passes helm lint --strict with the values of each shape', async (t) => {
     for (const file of files) {
@@ -179,6 +181,12 @@ t.test('the chart', async (t) => {
     const services = (await render(PRODUCTION)).filter(({ kind }) => kind === 'Service')
     const names = services.map(({ spec }) => spec.ports.map(({ name }: { name: string }) => name))
     t.same(names.sort(), [['http'], ['metrics']])
+  })
+
+  t.test('brings the dashboard for Grafana, as it is', async (t) => {
+    const dashboards = (await render(PRODUCTION)).find(({ metadata }) => metadata.labels!['grafana_dashboard'] === '1')
+    const shipped = await readFile(join(ROOT, 'deploy/grafana/seed.json'), 'utf8')
+    t.same(JSON.parse(dashboards!.data!['seed.json']!), JSON.parse(shipped))
   })
 
   t.test('replaces replicas without a gap, and scales down late', async (t) => {
