@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { bundlePackages, bundledPackage } from '../dev/bundle-packages.js'
 import { bundle } from '../dev/bundle.js'
 import { transpile } from '../dev/transpile.js'
@@ -18,7 +18,15 @@ import { transpile } from '../dev/transpile.js'
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = '.test-build'
+/** Folders of tests that `npm test` leaves to other scripts, and that of the entries for groups of files. */
+const GROUPS = 'groups'
+const OWN_SUITES = new RegExp(`^(fuzz|resilience|ship|${GROUPS})/`)
+/** Compiled size of the test files that share a process. */
+const GROUP_BYTES = 60_000
+const GROUP_TIMEOUT_SECONDS = 900
 // What finds itself or its files in node_modules.
+// What test files import for tap.
+const ROOT_TEST = 'test/support/root-test.js'
 const UNBUNDLED = new Set(['esbuild', 'puppeteer-core', 'seed-mcp-server', 'tap'])
 
 const started = performance.now()
@@ -40,7 +48,7 @@ await Promise.all([bundlePackages(join(ROOT, OUT, 'packages'), packages), bundle
 const tap = spawn(process.env.TEST_NODE ?? process.execPath, [
   'node_modules/tap/dist/esm/run.mjs',
   ...args.filter((arg) => arg.startsWith('-')),
-  ...(tests.length > 0 ? ['--disable-coverage', ...tests] : [])
+  ...(tests.length > 0 ? ['--disable-coverage', ...tests] : [`--timeout=${GROUP_TIMEOUT_SECONDS}`, ...groupTestFiles()])
 ], { stdio: 'inherit' })
 // Ctrl-C reaches tap too, which ends in order.
 process.on('SIGINT', () => {})
@@ -54,6 +62,7 @@ process.exitCode = code ?? 1
 
 /** @returns {string} the bundle of a package, as seen from the compiled file */
 function importPackage (specifier, importer) {
+  if (specifier === 'tap' && importer.endsWith('.test.ts')) return `${relative(dirname(importer), ROOT_TEST)}`
   if (isBuiltin(specifier) || UNBUNDLED.has(specifier)) return specifier
   packages.add(specifier)
   return `${relative(dirname(importer), 'packages') || '.'}/${bundledPackage(specifier)}`
@@ -65,4 +74,33 @@ function compiledTest (path) {
   if (!/^test(\/|$)/.test(file) || !existsSync(file)) return undefined
   if (statSync(file).isDirectory()) return `${OUT}/${file}/**/*.test.js`
   return file.endsWith('.ts') ? `${OUT}/${file.slice(0, -3)}.js` : undefined
+}
+
+/**
+ * Writes entries that run several test files each, one after the other. A process of its own costs more than most files
+ * take: it loads, compiles and warms up all of Seed.
+ *
+ * @returns {string[]} the entries
+ */
+function groupTestFiles () {
+  const groups = [[]]
+  let bytes = 0
+  for (const file of readdirSync(`${OUT}/test`, { recursive: true }).sort()) {
+    if (!file.endsWith('.test.js') || OWN_SUITES.test(file)) continue
+    bytes += statSync(`${OUT}/test/${file}`).size
+    if (bytes > GROUP_BYTES) {
+      groups.push([])
+      bytes = 0
+    }
+    groups.at(-1).push(file)
+  }
+  const folder = join(ROOT, OUT, 'test', GROUPS)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder)
+  return groups.map((files, index) => {
+    const entry = join(folder, `${index + 1}.test.js`)
+    writeFileSync(entry, "import { runTestFiles } from '../support/root-test.js'\n" +
+      `await runTestFiles(${JSON.stringify(files.map((file) => pathToFileURL(join(OUT, 'test', file)).href), null, 2)})\n`)
+    return entry
+  })
 }
