@@ -62,7 +62,7 @@ process.exitCode = code ?? 1
 
 /** @returns {string} the bundle of a package, as seen from the compiled file */
 function importPackage (specifier, importer) {
-  if (specifier === 'tap' && importer.endsWith('.test.ts')) return `${relative(dirname(importer), ROOT_TEST)}`
+  if (specifier === 'tap' && importer.endsWith('.test.ts')) return `./${relative(dirname(importer), ROOT_TEST)}`
   if (isBuiltin(specifier) || UNBUNDLED.has(specifier)) return specifier
   packages.add(specifier)
   return `${relative(dirname(importer), 'packages') || '.'}/${bundledPackage(specifier)}`

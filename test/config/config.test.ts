@@ -76,7 +76,8 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
         maxAgeSeconds: 7_776_000,
         maxAgeUncheckedSeconds: 86_400
       },
-      limits: { perAddress: 120, perClient: 600 }
+      limits: { perAddress: 120, perClient: 600 },
+      maxTraces: 10_000
     },
     access: { groups: [], emailDomains: [], unverifiedEmail: true, hostedDomains: [], claims: [], contact: undefined },
     redis: { url: undefined, keyPrefix: 'seed:', sentinelPassword: undefined, tlsCa: undefined },

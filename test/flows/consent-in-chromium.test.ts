@@ -261,7 +261,9 @@ async function tells (
   t.match(await textOf(page, 'main'), advice)
   const reference = await textOf(page, 'small code')
   t.match(
-    await seed.logged((line) => line['reqId'] === reference && line.msg === 'Request'),
+    await seed.logged((line) =>
+      [line['reqId'], line['signIn']].includes(reference) && line.msg === 'Request' && line['reason'] !== undefined
+    ),
     { reason: /./ },
     'the reference leads to the reason'
   )
