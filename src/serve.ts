@@ -61,8 +61,8 @@ export async function serve (
   } catch (err) {
     printStartFailure(definitions.addFile(err) as Error, {
       isTerminal: process.stdout.isTTY,
-      print: (line) => { console.log(line) },
-      printError: (text) => { console.error(text) }
+      print: console.log,
+      printError: console.error
     })
     allowExit()
     process.exitCode = 1

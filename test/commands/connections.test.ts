@@ -14,10 +14,10 @@ interface Fixture {
   env: Record<string, string>
 }
 
-async function startWithRedis (t: Test): Promise<Fixture | undefined> {
+async function startWithRedis (t: Test, more: Record<string, string> = {}): Promise<Fixture | undefined> {
   const redis = await ownRedisForTests(t)
   if (redis === undefined) return undefined
-  const seed = await startBroker(t, { env: { REDIS_URL: redis.url, OIDC_SCOPES: 'openid profile email' } })
+  const seed = await startBroker(t, { env: { REDIS_URL: redis.url, OIDC_SCOPES: 'openid profile email', ...more } })
   const env = {
     OAUTH_MODE: 'broker',
     OIDC_ISSUER: seed.provider.issuer,
@@ -210,4 +210,14 @@ t.test('what it cannot do, it says in a sentence', async (t) => {
   t.match(await runCommand(['connections'], { ...env, OAUTH_MODE: 'proxy', OIDC_AUDIENCE: 'x', REDIS_URL: 'redis://127.0.0.1:1' }), {
     code: 1, printedErrors: /the provider keeps the grants: it knows who is connected/
   })
+})
+
+t.test('names a client whose registration is in its id', async (t) => {
+  const fixture = await startWithRedis(t, { DCR_LIMIT_TOTAL: '1' })
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  await register(seed.url, { client_name: 'Mail' })
+  await getTokens(seed, { clientId: await register(seed.url, { client_name: 'Editor' }) })
+  const { printed } = await runCommand(['connections', '--json'], env)
+  t.match(JSON.parse(printed), { clientKind: 'registered', clientName: 'Editor' })
 })

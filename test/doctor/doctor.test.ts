@@ -171,6 +171,10 @@ t.test('each misconfiguration is found, and the setting to change is named', asy
     ['a revocation endpoint that refuses the client', {
       change: (provider) => { provider.setFault('/token/revocation', 401) }
     }, 'provider.revocation-request', { severity: 'warning', setting: 'OIDC_CLIENT_SECRET' }],
+    ['a revocation endpoint that refuses a client with a secret, whatever the method', {
+      env: confidential(),
+      change: (provider) => { provider.setFault('/token/revocation', 401) }
+    }, 'provider.revocation-request', { severity: 'warning', setting: 'OIDC_CLIENT_SECRET' }],
     ['a method that only the revocation endpoint shows to be wrong', {
       env: confidential('post'),
       provider: { quirks: { refuseOtherAuthMethod: { status: 401, json: { error: 'invalid_client' } } } },

@@ -89,6 +89,18 @@ t.test('the server process', async (t) => {
     t.same(await server.ended, { code: 0, signal: null })
   })
 
+  t.test('SIGHUP opens the file of the audit log anew, and ends a server without one', async (t) => {
+    const audited = await startListening({ AUDIT_LOG: join(folder, 'audit.log') }, COMPILED_SERVER)
+    audited.child.kill('SIGHUP')
+    await audited.printed(/opened anew/)
+    t.equal((await fetch(`${audited.url}/health`)).status, 200)
+    audited.child.kill('SIGTERM')
+    t.same(await audited.ended, { code: 0, signal: null })
+    const other = await startListening()
+    other.child.kill('SIGHUP')
+    t.same(await other.ended, { code: 0, signal: null })
+  })
+
   t.test('an exception that nobody caught is logged and ends it, not with code 0', async (t) => {
     const port = await freePort()
     const throwing = 'data:text/javascript,process.on("SIGUSR2", () => { throw new Error("nobody caught this") })'

@@ -747,3 +747,9 @@ t.test('503 before the first keys, and ready by itself when they come', async (t
   await ready(seed)
   t.match(await call(seed, await provider.mint()), OK)
 })
+
+t.test('the age of the keys is known once there are keys', async (t) => {
+  t.equal(createFixture(t).jwks.loadedAt(), undefined)
+  const { jwks } = await createFixtureWith(t, [ONE])
+  t.type(jwks.loadedAt(), 'number')
+})

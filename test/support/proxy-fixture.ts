@@ -53,6 +53,7 @@ export async function createProxyFixture (options: {
   const { provider = 'generic', verify = async () => {}, store = createMemoryStore() } = options
   const clock = { now: Date.now() }
   const log: Array<Record<string, unknown>> = []
+  const audited: unknown[] = []
   const sent = {
     scopes: [] as Array<readonly string[]>,
     tokens: [] as Array<Record<string, string>>,
@@ -102,6 +103,7 @@ export async function createProxyFixture (options: {
       return { expiresAt: Date.now() / 1_000 + 60 } as Principal
     },
     log: { info: note, warn: note, error: note },
+    audit: { record (entry) { audited.push(entry) } },
     now: () => clock.now
   })
 
@@ -111,6 +113,7 @@ export async function createProxyFixture (options: {
     revocations,
     clock,
     log,
+    audited,
     sent,
 
     /** Allows a sign-in and redeems its code. */

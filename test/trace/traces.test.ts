@@ -184,3 +184,11 @@ t.test('a step keeps its own reference until it is known to belong to a sign-in'
   await t.rejects(step.timeProvider('The token endpoint', async () => { throw new Error('away') }), { message: 'away' })
   t.match(step.providerAnswers, [{ asked: 'The token endpoint', ms: Number, problem: 'away' }])
 })
+
+t.test('a step that cannot be read is left out', async (t) => {
+  const { traces, store, stepsOf } = setUp()
+  traces.record('sign-in', 'one', STEP, undefined)
+  await settled()
+  await store.append(keys.trace('one'), 'not JSON', { ttlSeconds: 60, maxEntries: 16 })
+  t.same(await stepsOf('one'), ['authorize'])
+})

@@ -189,13 +189,11 @@ export class CallStream {
   /** A client that resumes the stream by an earlier event would otherwise wait for events that nobody stores. */
   async #markLostOnceStoreIsBack (): Promise<void> {
     const { ttlSeconds, pollMs = POLL_MS } = this.#options
-    for (const deadline = performance.now() + ttlSeconds * 1_000; ;) {
-      try {
-        return await this.#markLost()
-      } catch (err) {
-        if (performance.now() > deadline) throw err
-      }
-      await delay(pollMs, undefined, { ref: false })
+    const deadline = performance.now() + ttlSeconds * 1_000
+    let isMarked = false
+    while (!isMarked && performance.now() < deadline) {
+      isMarked = await this.#markLost().then(() => true, () => false)
+      if (!isMarked) await delay(pollMs, undefined, { ref: false })
     }
   }
 

@@ -107,7 +107,7 @@ t.test('a response that the store kept and that cannot be opened any more is not
 })
 
 t.test('a refresh token used again after 30 seconds ends its family, here and at the provider', async (t) => {
-  const { signIn, refresh, sent, clock, revocations, log } = await createProxyFixture()
+  const { signIn, refresh, sent, clock, revocations, log, audited } = await createProxyFixture()
   const { refresh_token: first } = await signIn()
   const second = await refresh(first)
   clock.now += 30_001
@@ -121,6 +121,7 @@ t.test('a refresh token used again after 30 seconds ends its family, here and at
     { message: 'A refresh token was used again after it had been replaced: its family ends', number: 1, current: 2 },
     { message: 'A family of refresh tokens has ended', clientId: 'cli' }
   ])
+  t.match(audited, [{ event: 'revocation', client: 'cli' }])
 })
 
 t.test('a token two generations old ends the family at once, although the provider is away', async (t) => {
