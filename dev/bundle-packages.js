@@ -42,6 +42,8 @@ export async function bundlePackages (out, specifiers) {
     platform: 'node',
     target: 'node20',
     minifyWhitespace: true,
+    // tap shows the lines around a failure, and takes minutes to wrap one of 100 kB.
+    lineLimit: 200,
     banner: REQUIRE,
     plugins: [reexport],
     logLevel: 'warning'
