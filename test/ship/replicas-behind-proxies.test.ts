@@ -28,7 +28,12 @@ for (const { name, shutdownDelaySeconds, start } of PROXIES) {
     const proxy = await start(t, ports)
     if (proxy === undefined) return
     const redis = await ownRedisForTests(t)
-    await checkSeed(t, proxy, await startReplicaPair(t, ports, redis!.url, LOGINS, shutdownDelaySeconds))
+    const replicas = await startReplicaPair(t, ports, redis!.url, LOGINS, shutdownDelaySeconds)
+    // One that checks its replicas in intervals has found none when it started.
+    await until(
+      async () => (await proxy.send('/.well-known/oauth-protected-resource')).status === 200, 'it has found a replica'
+    )
+    await checkSeed(t, proxy, replicas)
   })
 }
 
