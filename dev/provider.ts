@@ -27,7 +27,7 @@ export interface DevProviderOptions {
   /** 0 takes a free one. */
   port?: number
   clientId?: string
-  /** Of the clients that have one; `dev-secret` by default. */
+  /** Secret of the clients that have one; `dev-secret` by default. */
   clientSecret?: string
   /** The `aud` of access tokens. */
   audience?: string

@@ -6,7 +6,7 @@ import type { Telemetry } from '../src/telemetry/telemetry.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** What the operator measures; undefined where nobody asks for it. */
+    /** The metrics; undefined where nobody asks for it. */
     telemetry: Telemetry | undefined
   }
 }

@@ -47,7 +47,7 @@ export const AuditRecordSchema = Type.Object({
 
 export type AuditRecord = Static<typeof AuditRecordSchema>
 
-/** What a caller of the audit log knows. The log adds time, replica, digest, and the members of the chain. */
+/** Members that a caller of the audit log knows. The log adds time, replica, digest, and the members of the chain. */
 export type AuditEntry = {
   [Name in keyof Omit<AuditRecord, LogMember | 'event' | 'outcome'>]?: AuditRecord[Name] | undefined
 } & Pick<AuditRecord, 'event' | 'outcome'>

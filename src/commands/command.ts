@@ -9,13 +9,13 @@ export interface Command {
   register (parser: CommanderCommand, context: CommandContext, onEnd: (exitCode: number) => void): void
 }
 
-/** What a commander command has parsed; the types come from the declarations of its arguments and options. */
+/** Values that commander has parsed; the types come from the declarations of arguments and options. */
 interface Declared {
   opts (): OptionValues
   processedArgs: unknown[]
 }
 
-/** What a file of this folder says about its command. */
+/** The specification of a command, one in each file of this folder. */
 export interface CommandSpecification<Parser extends Declared> {
   /** Paragraphs that say what it does; lines are broken when they are printed. */
   description: readonly string[]

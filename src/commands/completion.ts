@@ -8,7 +8,7 @@ interface Completion {
   name: string
   summary: string
   options: ReadonlyArray<{ flag: string, description: string, takesValue: boolean }>
-  /** What its first argument may be. */
+  /** Values of its first argument. */
   choices: readonly string[]
 }
 

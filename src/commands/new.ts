@@ -8,7 +8,7 @@ import { projectFiles, toolFiles } from './project-template.ts'
 
 /** Narrower than the protocol's rule for tool names: the name becomes that of a file and of a variable, too. */
 const TOOL_NAME = /^[a-z][a-z0-9]*([_-][a-z0-9]+)*$/
-/** What npm accepts and Docker, too. */
+/** Names that npm and Docker accept. */
 const PROJECT_NAME = /^[a-z0-9][a-z0-9._-]*$/
 
 export const command = defineCommand({

@@ -1,4 +1,4 @@
-/** What the files of a new project depend on. */
+/** Values that the files of a new project depend on. */
 export interface ProjectOptions {
   name: string
   /** The version of Seed, or where npm finds it: a range, a URL or a file. */

@@ -76,7 +76,7 @@ export function toConfig (env: Env) {
   })
 }
 
-/** How the server names itself to clients, models and people. */
+/** The names of the server for clients, models and people. */
 function toServerConfig (env: Env) {
   return {
     name: env.SERVER_NAME,

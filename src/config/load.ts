@@ -36,7 +36,7 @@ export interface ConfigInspection {
   /** Without the settings that have a problem. */
   config: Config
   problems: readonly Problem[]
-  /** What works here, and may not elsewhere. */
+  /** Problems that do not show here, and may elsewhere. */
   warnings: readonly Problem[]
   /** The values that must not be printed. */
   secrets: readonly string[]

@@ -38,7 +38,7 @@ export async function checkPublicUrl (config: Config): Promise<Finding[]> {
   }
 }
 
-/** Where BASE_URL is the very address that the server listens on, nothing can stand in front. */
+/** Nothing can stand in front where BASE_URL is the very address that the server listens on. */
 async function checkBeforeStart (config: Config): Promise<Finding[] | undefined> {
   const { hostname, port } = new URL(config.baseUrl)
   if (isLoopbackHost(hostname) && Number(port) === config.port) return undefined

@@ -1,4 +1,4 @@
-/** What an operator or a person can do about a cause. */
+/** The remedy of a cause, for an operator or a person. */
 export interface Cause {
   /** One or two sentences without a full stop at the end. */
   remedy: string

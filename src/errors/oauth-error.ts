@@ -17,7 +17,7 @@ export class OAuthError extends HttpError {
 
 export type OAuthErrorCode = ErrorCode
 
-/** Where the code says enough. */
+/** Causes of errors whose code says enough. */
 const CAUSE_CODES: Partial<Record<ErrorCode, CauseCode>> = { invalid_client: 'client_authentication' }
 
 /**

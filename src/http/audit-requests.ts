@@ -6,7 +6,7 @@ import { messageTraceId } from '../audit/trace.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What a route has done, for the audit log; a request that fails becomes a refusal. */
+    /** The action that a route has taken, for the audit log; a request that fails becomes a refusal. */
     auditEntry: RequestEntry | undefined
     /** Whether the audit log has lines of the calls of this request already. */
     isRecorded: boolean

@@ -6,7 +6,7 @@ import type { Traces } from '../trace/traces.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What is learnt about the sign-in that this request belongs to; undefined outside sign-in. */
+    /** Facts about the sign-in that this request belongs to; undefined outside sign-in. */
     traceStep: TraceStep | undefined
     /** The error that was answered. */
     failure: HttpError | undefined

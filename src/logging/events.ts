@@ -1,6 +1,6 @@
 interface LogEvent {
   level: 'info' | 'warn' | 'error' | 'fatal'
-  /** What has happened and, at warn and error, what to do: the text of docs/events.md. */
+  /** The event and, at warn and error, what to do: the text of docs/events.md. */
   meaning: string
 }
 

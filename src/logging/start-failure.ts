@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import type { EventName } from './events.ts'
 
-/** What prints the reason why the server cannot start. */
+/** Prints the reason why the server cannot start. */
 export interface StartFailureOutput {
   /** Whether standard output is a terminal. */
   isTerminal: boolean

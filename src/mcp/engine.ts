@@ -63,7 +63,7 @@ export interface Engine {
 
 export interface EngineOptions {
   serverInfo: Implementation
-  /** How a model should use the server (SERVER_INSTRUCTIONS). */
+  /** Instructions for the model (SERVER_INSTRUCTIONS). */
   instructions?: string | undefined
   definitions: readonly Definition[]
   policy: PolicyOptions

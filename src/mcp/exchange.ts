@@ -84,7 +84,7 @@ export interface CallLimits {
   callerKey (requester: Pick<McpRequest, 'principal' | 'address'>): string
 }
 
-/** What runs an author's code. */
+/** Kinds of requests that run an author's code. */
 const HANDLER_METHODS: ReadonlySet<unknown> = new Set([
   'tools/call', 'prompts/get', 'resources/read', 'resources/list', 'completion/complete'
 ])

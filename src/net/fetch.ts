@@ -17,7 +17,7 @@ export class FetchError extends Error {
    * the URL is wrong.
    */
   readonly network: boolean
-  /** Where a redirect leads that was not followed. */
+  /** The target of a redirect that was not followed. */
   readonly redirectsTo: URL | undefined
 
   constructor (message: string, options: FetchErrorOptions = {}) {

@@ -6,7 +6,7 @@ export interface HomePage {
   name: string
   title: string
   description?: string | undefined
-  /** Who runs the server. */
+  /** The people or company who run the server. */
   operator?: string | undefined
   contact?: string | undefined
   website?: string | undefined

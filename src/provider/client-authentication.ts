@@ -25,7 +25,7 @@ export interface ClientAuthenticationMethod {
   setting: string
 }
 
-/** What the endpoints of a provider have in common: the setting of the method that one of them accepted instead. */
+/** State that the endpoints of a provider share: the setting of the method that one of them accepted instead. */
 export interface LearnedMethod {
   setting?: string
 }

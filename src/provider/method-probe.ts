@@ -9,7 +9,7 @@ const TIMEOUT_MS = 3_000
 export interface MethodProbeOptions {
   /** @throws ProviderUnavailableError */
   provider: () => ProviderMetadata
-  /** Of the token endpoint. */
+  /** The state of the token endpoint. */
   authentication: Pick<ClientAuthentication, 'isUndecided'>
   revocation: Pick<TokenRevocation, 'send'>
   refresh: (refreshToken: string, timeoutMs: number) => Promise<unknown>

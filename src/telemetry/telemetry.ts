@@ -10,7 +10,7 @@ import { findLimitSetting, toHttpMethod, toKnownError, toMcpMethod } from './lab
 /** A finished HTTP request. */
 export interface FinishedRequest {
   method: string
-  /** Of the route; undefined for an unknown path. */
+  /** The route as declared, such as `/oauth/token`; undefined for an unknown path. */
   route: string | undefined
   status: number
   ms: number
@@ -37,7 +37,7 @@ const OTHER = '_OTHER'
 /** Outcomes of calls whose tool or prompt exists. */
 const OFFERED = new Set(['ok', 'error', 'cancelled', 'input_required'])
 
-/** How long the number of sessions is good for: to count them takes reading all of their names. */
+/** Time for which the number of sessions is good: to count them takes reading all of their names. */
 const SESSIONS_MS = 30_000
 
 export type Telemetry = ReturnType<typeof createTelemetry>

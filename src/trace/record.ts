@@ -10,7 +10,7 @@ const RecordedStepSchema = Type.Object({
   step: Type.String(),
   /** Milliseconds since the epoch. */
   at: Type.Number(),
-  /** How long the request took. */
+  /** Duration of the request. */
   ms: Type.Number(),
   /** Id of the request, under which the log has its line. */
   request: Type.String(),
@@ -20,7 +20,7 @@ const RecordedStepSchema = Type.Object({
   error: OptionalString,
   /** Leads to what helps (src/errors/causes.ts). */
   cause: OptionalString,
-  /** What the log says about an error. */
+  /** The reason of an error, as the log has it. */
   reason: OptionalString,
   facts: Type.Optional(Type.Record(Type.String(), Type.String())),
   provider: Type.Optional(Type.Array(Type.Object({

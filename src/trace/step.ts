@@ -9,7 +9,7 @@ export interface ProviderAnswer {
   /** The endpoint or check, in plain words. */
   asked: string
   ms: number
-  /** What went wrong; absent for a usable answer. */
+  /** The failure; absent for a usable answer. */
   problem?: string
 }
 
@@ -24,7 +24,7 @@ export class TraceStep {
   name: StepName
   readonly facts: Record<string, string> = {}
   readonly providerAnswers: ProviderAnswer[] = []
-  /** What was decided, in plain words. */
+  /** The decision, in plain words. */
   outcome: string | undefined
   /** An error that is answered with a redirect, so that no error handler sees it. */
   error: HttpError | undefined

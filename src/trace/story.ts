@@ -13,15 +13,15 @@ export interface Story {
   stoppedAt: string | undefined
   /** Code of the cause. */
   cause: string | undefined
-  /** What the log says about it. */
+  /** The reason, as the log has it. */
   reason: string | undefined
-  /** What helps. */
+  /** The remedy. */
   remedy: string | undefined
   settings: readonly string[]
   steps: readonly RecordedStep[]
 }
 
-/** What is missing after a step that went well. */
+/** Names the step that is missing after one that went well. */
 function whatIsMissing ({ step }: RecordedStep, mode: 'broker' | 'proxy'): CauseCode | undefined {
   switch (step) {
     case 'authorize': return 'consent_not_answered'

@@ -9,7 +9,7 @@ import { RegistryUnreachable } from './provider.ts'
 import { runInstaller } from './run-installer.ts'
 
 const SOURCE = join(ROOT, 'test/providers/go')
-/** What go.mod asks for. */
+/** Versions in go.mod. */
 const MINIMUM = [1, 25]
 /** The toolchain that a Go older than that fetches from the module proxy. */
 const TOOLCHAIN = 'golang.org/toolchain@v0.0.1-go1.26.8.linux'

@@ -49,7 +49,7 @@ export function renderProvider ({ title, version }: Provider, results: Result[])
 
 /** Seed's, whose port differs from run to run. */
 const SEED_URL = /http:\/\/127\.0\.0\.1:\d+/
-/** Of a provider that has a port of its own each time, too. */
+/** A provider has a port of its own each time, too. */
 const PROVIDER_URL = /^http:\/\/(localhost|\[[^\]]+\]):\d+\//
 
 function settingsOf ({ mode, env }: Configuration): string {

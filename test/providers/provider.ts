@@ -37,7 +37,7 @@ export interface RunningProvider {
   issuer: string
   /** Seed is started with each of these in turn. */
   configurations: Configuration[]
-  /** How many clients may use it at the same time. Default: 3. */
+  /** Number of clients that may use it at the same time. Default: 3. */
   clientsAtOnce?: number
   /** The person who signs in. */
   person: Person
@@ -91,7 +91,7 @@ export interface Configuration {
   mode: 'broker' | 'proxy'
   /** The other settings of Seed beyond BASE_URL and SEED_SECRET; OIDC_ISSUER if it is not `issuer`. */
   env: Record<string, string>
-  /** How `whoami` differs here. */
+  /** Differences of `whoami` here. */
   person?: Person
   /** Tools of the provider's checks: SEED_EXTENSIONS, not shown among the settings. */
   extensions?: string

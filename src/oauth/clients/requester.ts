@@ -5,7 +5,7 @@ import type { Client } from './clients.ts'
 export interface Requester {
   /** IP address. */
   ip: string
-  /** What is learnt about the sign-in that the request belongs to. */
+  /** Facts about the sign-in that the request belongs to. */
   step: TraceStep
   /**
    * Counts a request of a client (OAUTH_LIMIT_PER_CLIENT).

@@ -43,7 +43,7 @@ export interface RefreshRequest {
   scope: string | undefined
 }
 
-/** What ended with a token, for the audit log. */
+/** The grant or tokens that ended with a token, for the audit log. */
 export interface RevokedToken {
   issuer?: string
   subject?: string

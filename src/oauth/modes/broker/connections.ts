@@ -33,9 +33,9 @@ export interface ConnectionFilter {
   person?: string | undefined
   clientId?: string | undefined
   grantId?: string | undefined
-  /** Those that began before: seconds since the epoch. */
+  /** Keeps connections that began before: seconds since the epoch. */
   sinceBefore?: number | undefined
-  /** Those that were last used before: seconds since the epoch. */
+  /** Keeps connections that were last used before: seconds since the epoch. */
   usedBefore?: number | undefined
 }
 
