@@ -18,7 +18,10 @@ put () {
   echo "Wrote secrets/$1"
 }
 
-if [ ! -e secrets/seed_secret ]; then put seed_secret "$(openssl rand -base64 32)"; fi
+if [ ! -e secrets/seed_secret ]; then
+  seed_secret=$(openssl rand -base64 32)
+  put seed_secret "$seed_secret"
+fi
 
 if [ ! -e secrets/redis_url ] || [ ! -e secrets/redis_acl ]; then
   password=$(openssl rand -hex 32)

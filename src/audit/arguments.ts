@@ -17,8 +17,11 @@ const SECRET_NAMES = [
   'idToken', 'authToken', 'bearer', 'apiKey', 'privateKey', 'authorization', 'cookie', 'code', 'codeVerifier',
   'credential', 'credentials'
 ]
-/** A JWT, or the value of an Authorization header. */
-const TOKEN = /\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\b(bearer|basic)\s+[\w+/=.~-]{8,}/gi
+/**
+ * A JWT, or the value of an Authorization header. A JWT begins where no other character of its alphabet precedes: with
+ * `\b` a long run of `eyJ-` would have as many beginnings, each of which reads the rest.
+ */
+const TOKEN = /(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\b(bearer|basic)\s+[\w+/=.~-]{8,}/gi
 const REDACTED = '[redacted]'
 /** Characters of arguments that a line may hold; of longer ones it has the digest alone. */
 const MAX_LENGTH = 8_192

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import { printableJson, withoutControls } from '../json/printable-json.ts'
 import type { Log } from '../logging/log.ts'
 import { listConnections } from '../oauth/modes/broker/connections.ts'
 import type { Connection, ConnectionFilter } from '../oauth/modes/broker/connections.ts'
@@ -128,7 +129,7 @@ function summarize (count: number, { end, dryRun }: ConnectionsOptions): string 
 
 function toJson (connection: ActiveConnection): string {
   const { since, lastUsed, expires } = connection
-  return JSON.stringify({ ...connection, since: toIso(since), lastUsed: toIso(lastUsed), expires: toIso(expires) })
+  return printableJson({ ...connection, since: toIso(since), lastUsed: toIso(lastUsed), expires: toIso(expires) })
 }
 
 function toText (connection: ActiveConnection): string {
@@ -149,11 +150,6 @@ function personOf ({ subject, name, email }: Connection): string {
 
 function count (number: number, noun: string): string | undefined {
   return number === 0 ? undefined : `${number} ${noun}${number === 1 ? '' : 's'}`
-}
-
-/** Names come from clients and the provider: none may write to the operator's terminal. */
-function withoutControls (text: string): string {
-  return text.replace(/\p{C}/gu, '\u{fffd}')
 }
 
 function toIso (seconds: number): string {

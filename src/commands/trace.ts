@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import { printableJson } from '../json/printable-json.ts'
 import type { Log } from '../logging/log.ts'
 import { formatStory, tellStory } from '../trace/story.ts'
 import type { Story } from '../trace/story.ts'
@@ -31,7 +32,7 @@ export const command = defineCommand({
       printError(NO_TRACE)
       return 1
     }
-    print(json ? JSON.stringify(story, null, 2) : formatStory(story))
+    print(json ? printableJson(story, 2) : formatStory(story))
     return 0
   }
 })

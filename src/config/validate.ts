@@ -129,8 +129,12 @@ function * checkMetrics ({ METRICS_PORT: port, PORT, OTEL_EXPORTER_OTLP_ENDPOINT
   if (port !== undefined && port !== 0 && port === PORT) {
     yield problem('METRICS_PORT', 'must be another port than PORT: metrics are not for the public')
   }
-  if (endpoint === undefined || (URL.canParse(endpoint) && /^https?:$/.test(new URL(endpoint).protocol))) return
-  yield problem('OTEL_EXPORTER_OTLP_ENDPOINT', `must be a URL such as http://localhost:4318 (it is ${quote(endpoint)})`)
+  if (endpoint === undefined) return
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
+  if (url?.username || url?.password) {
+    yield problem('OTEL_EXPORTER_OTLP_ENDPOINT',
+      'must have no user and password, as it is logged: OTEL_EXPORTER_OTLP_HEADERS is for credentials')
+  } else if (!/^https?:$/.test(url?.protocol ?? '')) yield problem('OTEL_EXPORTER_OTLP_ENDPOINT', `must be a URL such as http://localhost:4318 (it is ${quote(endpoint)})`)
 }
 
 /** A resource identifier is an absolute URI without a fragment (RFC 8707 section 2). */
@@ -198,6 +202,9 @@ function * checkServer (env: Env): Problems {
   if (files.length > MAX_WELL_KNOWN_FILES) {
     yield problem('WELL_KNOWN_FILES', `must have at most ${MAX_WELL_KNOWN_FILES} files`)
   }
+  const names = files.map((pair) => pair.split('=')[0]!.trim())
+  const repeated = names.find((name, index) => names.indexOf(name) < index)
+  if (repeated !== undefined) yield problem('WELL_KNOWN_FILES', `has ${quote(repeated)} more than once`)
   yield * checkItems('WELL_KNOWN_FILES', files, isWellKnownFile,
     'must list names under /.well-known, other than those of Seed itself, and their texts, such as ' +
     'openai-apps-challenge=token')

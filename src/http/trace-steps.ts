@@ -25,8 +25,10 @@ export function traceSteps (scope: FastifyInstance, name: StepName, traces: Trac
     done()
   })
   scope.addHook('onResponse', (request, reply, done) => {
-    const step = request.traceStep!
+    const step = request.traceStep
     const { failure } = request
+    // A hook before these has refused the request, or it is a preflight.
+    if (step === undefined || request.method === 'OPTIONS') return done()
     if (failure !== undefined || step.error !== undefined || !ONLY_FAILURES.includes(step.name)) {
       const recorded = {
         step: step.name,
@@ -39,7 +41,9 @@ export function traceSteps (scope: FastifyInstance, name: StepName, traces: Trac
         facts: step.facts,
         provider: step.providerAnswers
       }
-      traces.record('sign-in', step.reference, recorded, step.isContinued ? undefined : request.ip)
+      // A form may be a stranger's own; later steps need what only a sign-in gives.
+      const isProved = step.isContinued && step.name !== 'consent'
+      traces.record('sign-in', step.reference, recorded, isProved ? undefined : request.ip)
     }
     done()
   })

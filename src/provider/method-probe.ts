@@ -12,7 +12,7 @@ export interface MethodProbeOptions {
   /** The state of the token endpoint. */
   authentication: Pick<ClientAuthentication, 'isUndecided'>
   revocation: Pick<TokenRevocation, 'send'>
-  refresh: (refreshToken: string, timeoutMs: number) => Promise<unknown>
+  refresh: (refreshToken: string, timeoutMs: number) => Promise<{ status: number }>
 }
 
 /**
@@ -30,8 +30,10 @@ export function createMethodProbe ({ provider, authentication, revocation, refre
     const { revocationEndpoint, tokenEndpointAuthMethods } = provider()
     if (!await authentication.isUndecided(tokenEndpointAuthMethods)) return
     const madeUp = randomBytes(32).toString('base64url')
-    if (revocationEndpoint === undefined) await refresh(madeUp, TIMEOUT_MS)
-    else await revocation.send(revocationEndpoint, madeUp, 'refresh_token', TIMEOUT_MS)
+    const { status } = revocationEndpoint === undefined
+      ? await refresh(madeUp, TIMEOUT_MS)
+      : await revocation.send(revocationEndpoint, madeUp, 'refresh_token', TIMEOUT_MS)
+    if (status === 429 || status >= 500) throw new Error(`the provider answered the probe with ${status}`)
   }
 
   /** Resolves when the probe has ended, however it did. */

@@ -94,6 +94,10 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: 
       return [...entries.find(key)?.members ?? []].filter(([, until]) => until > now()).map(([member]) => member)
     },
 
+    async countMembers (key) {
+      return (await this.members(key)).length
+    },
+
     async addMemberWithin (key, member, ttlSeconds, max) {
       return entries.addMember(key, member, ttlSeconds, max)
     },

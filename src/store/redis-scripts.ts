@@ -61,6 +61,10 @@ const LIVE_MEMBERS = `${NOW}
 return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
 `
 
+const COUNT_LIVE_MEMBERS = `${NOW}
+return redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', now), '+inf')
+`
+
 /**
  * A log is a hash: its entries by number, and the number of the newest. Only HSET takes memory and it comes first,
  * since a full Redis refuses only the first write of a script.
@@ -110,6 +114,7 @@ declare module 'ioredis' {
     addMember (key: string, member: string, ttlSeconds: number): Result<1, Context>
     addMemberWithin (key: string, member: string, ttlSeconds: number, max: number): Result<0 | 1, Context>
     liveMembers (key: string): Result<string[], Context>
+    countLiveMembers (key: string): Result<number, Context>
     appendEntry (
       key: string, value: string, ttlSeconds: number, maxEntries: number, ...expectedNumber: number[]
     ): Result<number, Context>
@@ -127,6 +132,7 @@ export function defineScripts (redis: Redis | Cluster): void {
     addMember: ADD_MEMBER,
     addMemberWithin: ADD_MEMBER_WITHIN,
     liveMembers: LIVE_MEMBERS,
+    countLiveMembers: COUNT_LIVE_MEMBERS,
     appendEntry: APPEND,
     logPage: LOG_PAGE,
     publishMessage: PUBLISH

@@ -79,9 +79,9 @@ export function createRedisStore (client: RedisClient, log: Pick<Log, 'warn'>): 
       await run(redis.addMember(key, member, ttlSeconds))
     },
 
-    async members (key) {
-      return await run(redis.liveMembers(key))
-    },
+    members: async (key) => await run(redis.liveMembers(key)),
+
+    countMembers: async (key) => await run(redis.countLiveMembers(key)),
 
     async addMemberWithin (key, member, ttlSeconds, max) {
       return await run(redis.addMemberWithin(key, member, ttlSeconds, max)) === 1

@@ -50,6 +50,9 @@ export interface Store {
   /** Returns the members that have not expired, in no order; none if there is no such set. */
   members (key: string): Promise<string[]>
 
+  /** Returns how many members have not expired, without reading them. */
+  countMembers (key: string): Promise<number>
+
   /**
    * Atomic: adds `member` as addMember does, unless the set has `max` other members; then it writes nothing and returns
    * false. Of any number of concurrent callers no more get true than there is room for.

@@ -210,7 +210,7 @@ function createSessionCount (store: Store, now: () => number) {
   return async (): Promise<number | undefined> => {
     if (now() - countedAt >= SESSIONS_MS) {
       countedAt = now()
-      count = await store.members(keys.sessions()).then((members) => members.length, ignore)
+      count = await store.countMembers(keys.sessions()).catch(ignore)
     }
     return count
   }

@@ -1,5 +1,6 @@
 import { findCause } from '../errors/causes.ts'
 import type { Cause, CauseCode } from '../errors/causes.ts'
+import { withoutControls } from '../json/printable-json.ts'
 import type { RecordedStep } from './record.ts'
 
 /** A sign-in as it went. */
@@ -58,14 +59,19 @@ export function tellStory (reference: string, steps: readonly RecordedStep[], mo
 
 const NO_REMEDY = 'See the reason, and the lines of the log with these request ids'
 
-/** Prints a story for people. */
+/** Prints a story for people. What strangers have sent keeps to its line. */
 export function formatStory (story: Story): string {
-  const { reference, began, steps } = story
+  const clean = JSON.parse(JSON.stringify(story, cleanText)) as Story
+  const { reference, began, steps } = clean
   return [
     `Sign-in ${reference}, ${began.slice(0, 19).replace('T', ' ')} UTC`,
     ...steps.map(formatStep),
-    formatEnd(story)
-  ].join('\n\n').replace(/(?!\n)\p{C}/gu, '\u{fffd}')
+    formatEnd(clean)
+  ].join('\n\n')
+}
+
+function cleanText (_name: string, value: unknown): unknown {
+  return typeof value === 'string' ? withoutControls(value) : value
 }
 
 function formatStep (recorded: RecordedStep): string {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { digest } from '../crypto/hash.ts'
-import { clientAddressKey } from '../net/addresses.ts'
+import { clientAddressKey, clientNetworkKey } from '../net/addresses.ts'
 import type { Log } from '../logging/log.ts'
 import { keys } from '../store/keys.ts'
 import { StoreUnavailableError } from '../store/store.ts'
@@ -34,6 +34,8 @@ const MAX_CALLS_PER_ADDRESS = 30
 /** Requests beyond a limit, when the share of the others is used up as well. */
 const MAX_LIMITED_PER_ADDRESS = 5
 const MAX_ADDRESSES = 10_000
+/** A network gets so many times the share of an address, as with other limits. */
+const NETWORK_FACTOR = 3
 /** Steps that wait for the store. More are not recorded: it is slow, or away. */
 const MAX_PENDING = 200
 /** The time after its issue in which the first use of an access token is recorded. */
@@ -128,20 +130,22 @@ export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.
   }
 }
 
-/** Counts what strangers may have recorded, by address. Each replica counts by itself. */
+/** Counts what strangers may have recorded, by address and by network (IPv6 /48). Each replica counts by itself. */
 function createShares (max: number, now: () => number) {
   const counts = new LRUCache<string, { count: number, until: number }>({ max: MAX_ADDRESSES })
+
+  function count (key: string): number {
+    const share = counts.get(key)
+    if (share !== undefined && share.until > now()) return ++share.count
+    counts.set(key, { count: 1, until: now() + SHARE_MS })
+    return 1
+  }
+
   return {
-    /** @returns false when the share of this address is used up */
+    /** @returns false when the share of this address, or of its network, is used up */
     take (address: string): boolean {
-      const key = clientAddressKey(address)
-      const share = counts.get(key)
-      if (share === undefined || share.until <= now()) {
-        counts.set(key, { count: 1, until: now() + SHARE_MS })
-        return true
-      }
-      share.count++
-      return share.count <= max
+      const [key, network] = [clientAddressKey(address), clientNetworkKey(address)]
+      return count(key) <= max && (network === key || count(network) <= NETWORK_FACTOR * max)
     }
   }
 }

@@ -75,6 +75,8 @@ t.test('AUDIT_ARGUMENTS=full writes arguments without the values of secret names
   log.record({ ...ENTRY, arguments: { api_key: 'k', deep: [{ IBAN: 'DE1', ok: 'Bearer abcdefghijkl' }], n: 1 } })
   log.record({ ...ENTRY, arguments: { text: 'x'.repeat(10_000) } })
   log.record({ ...ENTRY, arguments: undefined })
+  // Text that looks like the beginning of a token again and again holds up nobody.
+  log.record({ ...ENTRY, arguments: { text: 'eyJ-'.repeat(262_144) } })
   await log.close()
   const [first, second, third] = fixture.read().map((line) => JSON.parse(line))
   t.same(first.arguments, { api_key: '[redacted]', deep: [{ IBAN: '[redacted]', ok: '[redacted]' }], n: 1 })
@@ -84,7 +86,7 @@ t.test('AUDIT_ARGUMENTS=full writes arguments without the values of secret names
   const off = fixture.open({ arguments: 'off' })
   off.record({ ...ENTRY, arguments: { a: 1 } })
   await off.close()
-  t.equal(JSON.parse(fixture.read()[3]!).argumentsDigest, undefined)
+  t.equal(JSON.parse(fixture.read()[4]!).argumentsDigest, undefined)
 })
 
 t.test('the digest is keyed, so short arguments cannot be guessed from it', async (t) => {

@@ -16,6 +16,8 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ['SHUTDOWN_GRACE_SECONDS', ['5s'], 'must be a whole number'],
   ['METRICS_PORT', ['65536', 'x'], 'must be'],
   ['METRICS_PORT', ['3000'], 'must be another port than PORT'],
+  ['OTEL_EXPORTER_OTLP_ENDPOINT', ['https://user:password@collector:4318', 'https://user@collector'], 'must have no user and password'],
+  ['WELL_KNOWN_FILES', ['a=x,b=y,a=z'], 'has "a" more than once'],
   ['OTEL_EXPORTER_OTLP_ENDPOINT', ['collector:4318', 'localhost', 'grpc://x'], 'must be a URL such as http://localhost:4318'],
   ['AUTH_REQUIRED', ['yes', 'False', 'TRUE', 'on', '2'], 'must be true or false'],
   ['OAUTH_MODE', ['passthrough'], 'must be one of proxy, broker'],

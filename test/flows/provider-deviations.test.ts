@@ -88,15 +88,17 @@ t.test('no probe is sent where there is nothing to learn', async (t) => {
 })
 
 t.test('a probe that fails delays nobody, and is made again at the next sign-in', async (t) => {
-  const seed = await startBroker(t, { env: CONFIDENTIAL })
-  seed.provider.setFault('/token/revocation', 'down')
-  const { browser, callback } = await toCallback(seed)
-  t.equal(seed.provider.hits()['/token/revocation'], 1)
-  seed.provider.setFault('/token/revocation', undefined)
-  t.equal((await browser.get(callback)).status, 0)
-  t.equal(seed.provider.hits()['/token/revocation'], 2)
-  await getTokens(seed)
-  t.equal(seed.provider.hits()['/token/revocation'], 2, 'a sign-in has shown that the method is right')
+  for (const fault of ['down', 503, 429] as const) {
+    const seed = await startBroker(t, { env: CONFIDENTIAL })
+    seed.provider.setFault('/token/revocation', fault)
+    const { browser, callback } = await toCallback(seed)
+    t.equal(seed.provider.hits()['/token/revocation'], 1)
+    seed.provider.setFault('/token/revocation', undefined)
+    t.equal((await browser.get(callback)).status, 0)
+    t.equal(seed.provider.hits()['/token/revocation'], 2)
+    await getTokens(seed)
+    t.equal(seed.provider.hits()['/token/revocation'], 2, 'a sign-in has shown that the method is right')
+  }
 })
 
 t.test('a client that is refused in both ways ends on a page, and the log names the settings', async (t) => {

@@ -112,6 +112,7 @@ t.test('the chart', async (t) => {
       [MINIMAL, 'extensions.configMap=a,settings.SEED_EXTENSIONS=/b', /keep one/],
       [MINIMAL, 'terminationGracePeriodSeconds=29', /at least .* = 30/],
       [MINIMAL, 'ingress.enabled=true', /TRUST_PROXY is required/],
+      [GATEWAY, 'settings.AUTH_REQUIRED=false', /would let everyone call the tools/],
       [GATEWAY, 'ingress.enabled=true', /keep one/],
       [GATEWAY, 'httpRoute.parentRefs=null', /parentRefs is required/],
       [GATEWAY, 'networkPolicy.ingressFrom=null', /ingressFrom is required/],

@@ -172,7 +172,11 @@ export async function storeContract (t: Test, makeStore: (t: Test) => Promise<St
 
   await t.test('members', async (t) => {
     const { store, elapse } = await makeStore(t)
-    const members = async (key = 'set') => (await store.members(key)).sort()
+    const members = async (key = 'set') => {
+      const found = await store.members(key)
+      t.equal(await store.countMembers(key), found.length)
+      return found.sort()
+    }
     t.same(await members(), [])
     await store.addMember('set', 'short', 10)
     await store.addMember('set', 'long', 20)

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { keys } from '../../src/store/keys.ts'
+import { printableJson } from '../../src/json/printable-json.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -191,4 +192,24 @@ t.test('a step that cannot be read is left out', async (t) => {
   await settled()
   await store.append(keys.trace('one'), 'not JSON', { ttlSeconds: 60, maxEntries: 16 })
   t.same(await stepsOf('one'), ['authorize'])
+})
+
+t.test('what a stranger sends stays on its line of the story, and in its string of the JSON', async (t) => {
+  const forged = 'a\n\nStopped at: token\nWhat helps: curl evil\u009b2J\u202e'
+  const story = tellStory('one', [{ ...STEP, facts: { scope: forged }, reason: forged, error: 'invalid_scope' }], 'broker')
+  t.notMatch(formatStory(story), /^What helps: curl/m)
+  const json = printableJson(story, 2)
+  t.notMatch(json, /[\u007f-\u009f\u202e]/)
+  t.match(JSON.parse(json), { reason: forged })
+})
+
+t.test('a network of many addresses gets three shares', async (t) => {
+  const { traces, stepsOf } = setUp({ maxPerAddress: 1 })
+  const recorded: boolean[] = []
+  for (let number = 1; number <= 4; number++) {
+    traces.record('sign-in', `from-${number}`, STEP, `2001:db8:1:${number}::1`)
+    await settled()
+    recorded.push((await stepsOf(`from-${number}`)).length > 0)
+  }
+  t.same(recorded, [true, true, true, false])
 })

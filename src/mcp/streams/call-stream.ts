@@ -12,7 +12,7 @@ import type { Session } from '../sessions/session.ts'
 import { formatCallEventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
 import { CLOSED_TTL_SECONDS, MAX_EVENTS, RETRY_MS, saveStreamRecord } from './stream-record.ts'
-import type { StreamRecord } from './stream-record.ts'
+import type { StreamName, StreamRecord } from './stream-record.ts'
 
 /** A POST with requests in a session. */
 export interface CallRequest {
@@ -183,18 +183,8 @@ export class CallStream {
     this.#isStored = false
     const { onBackgroundError, runInBackground } = this.#options.cluster
     onBackgroundError(err)
-    runInBackground(this.#markLostOnceStoreIsBack())
-  }
-
-  /** A client that resumes the stream by an earlier event would otherwise wait for events that nobody stores. */
-  async #markLostOnceStoreIsBack (): Promise<void> {
-    const { ttlSeconds, pollMs = POLL_MS } = this.#options
-    const deadline = performance.now() + ttlSeconds * 1_000
-    let isMarked = false
-    while (!isMarked && performance.now() < deadline) {
-      isMarked = await this.#markLost().then(() => true, () => false)
-      if (!isMarked) await delay(pollMs, undefined, { ref: false })
-    }
+    const { session: { digest }, requests } = this.#call
+    runInBackground(markLostOnceStoreIsBack({ session: digest, stream: this.name }, requests, this.#options))
   }
 
   async #append (data: string, number: number): Promise<void> {
@@ -265,5 +255,21 @@ export class CallStream {
       const error = { code: -32603, message: 'Internal error: the result has no JSON form' }
       return JSON.stringify({ jsonrpc: '2.0', id: response.id, error })
     }
+  }
+}
+
+/**
+ * Marks a stream as lost as soon as the store takes it. A client that resumes the stream by an earlier event would
+ * otherwise wait for events that nobody stores. While the store is away, this must not hold the stream and its
+ * responses.
+ */
+async function markLostOnceStoreIsBack (
+  name: StreamName, requests: RequestId[], { cluster, ttlSeconds, pollMs = POLL_MS }: CallStreamOptions
+): Promise<void> {
+  const deadline = performance.now() + ttlSeconds * 1_000
+  let isMarked = false
+  while (!isMarked && performance.now() < deadline) {
+    isMarked = await saveStreamRecord(cluster.store, name, { requests, lost: true }).then(() => true, () => false)
+    if (!isMarked) await delay(pollMs, undefined, { ref: false })
   }
 }

@@ -72,12 +72,12 @@ export function createPendingConsents ({ store, findKeyring, maxPerAddress }: Pe
       const text = (await findKeyring()).open(sealed, SEAL_CONTEXT)
       if (text === undefined) throw consentExpired('the form was not sealed here, or SEED_SECRET has changed')
       const { id, request, browserHash, expiresAt } = JSON.parse(text) as ConsentForm
-      step.belongsTo(request.reference)
       if (Date.now() >= expiresAt) throw consentExpired('the page is older than 15 minutes')
       if (!browserValues(cookies).some((value) => timingSafeEquals(digest(value), browserHash))) {
         throw new OtherBrowserError('This page was opened in another browser, or this browser blocks cookies',
           'the cookie of the consent page is missing or is another one')
       }
+      step.belongsTo(request.reference)
       // Read first, as an id that is counted after its sign-in has completed stays counted.
       if (await store.get(keys.consent(id)) !== undefined) throw alreadyAnswered()
       const unfinished = await countUnfinished(store, id, { ip, maxPerAddress })

@@ -45,6 +45,9 @@
 {{- if and .Values.ingress.enabled .Values.httpRoute.enabled }}
 {{- fail "ingress.enabled and httpRoute.enabled are both true: keep one" }}
 {{- end }}
+{{- if and (not $auth) (or .Values.ingress.enabled .Values.httpRoute.enabled) }}
+{{- fail "AUTH_REQUIRED: false with ingress or httpRoute would let everyone call the tools: use kubectl port-forward for a trial" }}
+{{- end }}
 {{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (not $settings.TRUST_PROXY) }}
 {{- fail "settings.TRUST_PROXY is required with ingress or httpRoute: the addresses of the controller's pods, for example 10.0.0.0/8" }}
 {{- end }}

@@ -101,8 +101,8 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
       const token = parseRefreshToken(presented)
       if (token === undefined) throw invalidGrant('it does not have the format of a refresh token')
       const { grant } = await load(token)
-      step?.belongsTo(grant.reference)
       checkToken(presented, token, grant, client)
+      step?.belongsTo(grant.reference)
       const granted = narrowScope(scope, grant.scope)
       const rotated = await alreadyRotated(grant, token) ??
         await singleFlight(`${token.grantId}.${token.number}`, async () => await refreshAndRotate(token))
