@@ -21,6 +21,8 @@ const OUT = '.test-build'
 /** Folders of tests that `npm test` leaves to other scripts, and that of the entries for groups of files. */
 const GROUPS = 'groups'
 const OWN_SUITES = new RegExp(`^(fuzz|resilience|ship|${GROUPS})/`)
+/** Folders whose tests start processes, browsers and servers: they come first, so that none is left for the end. */
+const SLOW = /^(commands|dev|docs|doctor|extensions|flows|process)\//
 /** Compiled size of the test files that share a process. */
 const GROUP_BYTES = 60_000
 const GROUP_TIMEOUT_SECONDS = 900
@@ -85,8 +87,10 @@ function compiledTest (path) {
 function groupTestFiles () {
   const groups = [[]]
   let bytes = 0
-  for (const file of readdirSync(`${OUT}/test`, { recursive: true }).sort()) {
-    if (!file.endsWith('.test.js') || OWN_SUITES.test(file)) continue
+  const files = readdirSync(`${OUT}/test`, { recursive: true })
+    .filter((file) => file.endsWith('.test.js') && !OWN_SUITES.test(file))
+    .sort()
+  for (const file of [...files.filter((name) => SLOW.test(name)), ...files.filter((name) => !SLOW.test(name))]) {
     bytes += statSync(`${OUT}/test/${file}`).size
     if (bytes > GROUP_BYTES) {
       groups.push([])
@@ -98,7 +102,7 @@ function groupTestFiles () {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder)
   return groups.map((files, index) => {
-    const entry = join(folder, `${index + 1}.test.js`)
+    const entry = join(folder, `${String(index + 1).padStart(2, '0')}.test.js`)
     writeFileSync(entry, "import { runTestFiles } from '../support/root-test.js'\n" +
       `await runTestFiles(${JSON.stringify(files.map((file) => pathToFileURL(join(OUT, 'test', file)).href), null, 2)})\n`)
     return entry
