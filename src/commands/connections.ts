@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { printableJson, withoutControls } from '../json/printable-json.ts'
+import { printableJson, withoutControls } from '../json/printable.ts'
 import type { Log } from '../logging/log.ts'
 import { listConnections } from '../oauth/modes/broker/connections.ts'
 import type { Connection, ConnectionFilter } from '../oauth/modes/broker/connections.ts'

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { printableJson } from '../json/printable-json.ts'
+import { printableJson } from '../json/printable.ts'
 import type { Log } from '../logging/log.ts'
 import { formatStory, tellStory } from '../trace/story.ts'
 import type { Story } from '../trace/story.ts'

@@ -1,9 +1,23 @@
 import type { Env } from './schema.ts'
 
+export type Setting = keyof Env
+
 /** A setting that needs attention; the message names it and says what to set. */
 export interface Problem {
-  setting: keyof Env
+  setting: Setting
   message: string
+}
+
+/** The problems that a check finds. */
+export type Problems = Generator<Problem, void>
+
+export function problem (setting: Setting, text: string): Problem {
+  return { setting, message: `${setting} ${text}` }
+}
+
+/** Quotes a value in a message. One that may hold a password is not shown. */
+export function quote (value: string): string {
+  return value.includes('@') ? 'not shown, as it has an @' : `"${value}"`
 }
 
 /** Reports every problem of the configuration at once. */

@@ -1,6 +1,6 @@
 import { findCause } from '../errors/causes.ts'
 import type { Cause, CauseCode } from '../errors/causes.ts'
-import { withoutControls } from '../json/printable-json.ts'
+import { withoutControls } from '../json/printable.ts'
 import type { RecordedStep } from './record.ts'
 
 /** A sign-in as it went. */

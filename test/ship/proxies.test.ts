@@ -8,6 +8,7 @@ import { until } from '../support/until.ts'
 import { startEchoReplicas } from './proxies/echo.ts'
 import { PROXIES } from './proxies/proxies.ts'
 import type { RunningProxy } from './proxies/proxies.ts'
+import { MCP_HEADERS, SENT_HEADERS } from './proxies/sent-headers.ts'
 
 /**
  * What the reverse proxies of deploy/, as they ship, make of requests and answers. Only addresses, ports and paths are
@@ -73,19 +74,7 @@ async function checkHeaders (t: Test, proxy: RunningProxy): Promise<void> {
     method: 'POST',
     from: '127.0.0.9',
     body: '{}',
-    headers: {
-      'x-forwarded-for': '203.0.113.7',
-      'x-forwarded-proto': 'http',
-      'x-forwarded-host': 'evil.example',
-      'x-real-ip': '203.0.113.7',
-      forwarded: 'for=203.0.113.7;host=evil.example',
-      authorization: `Bearer ${'t'.repeat(12_000)}`,
-      'mcp-session-id': 'session',
-      'mcp-method': 'tools/call',
-      'mcp-name': 'seed_ping',
-      'mcp-protocol-version': '2026-07-28',
-      'last-event-id': '7'
-    }
+    headers: SENT_HEADERS
   })
   t.equal(status, 200)
   t.match(headers['strict-transport-security'], /^max-age=63072000/)
@@ -95,11 +84,7 @@ async function checkHeaders (t: Test, proxy: RunningProxy): Promise<void> {
     host: SERVER_NAME,
     'x-forwarded-for': '127.0.0.9',
     'x-forwarded-proto': 'https',
-    'mcp-session-id': 'session',
-    'mcp-method': 'tools/call',
-    'mcp-name': 'seed_ping',
-    'mcp-protocol-version': '2026-07-28',
-    'last-event-id': '7'
+    ...MCP_HEADERS
   })
   t.notMatch(JSON.stringify(arrived), /203\.0\.113\.7|evil\.example/)
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { keys } from '../../src/store/keys.ts'
-import { printableJson } from '../../src/json/printable-json.ts'
+import { printableJson } from '../../src/json/printable.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
 import type { Store } from '../../src/store/store.ts'
