@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
+import { timingSafeEquals } from '../crypto/hash.ts'
 import { createAddressMatcher } from '../net/addresses.ts'
 import { boundedFetch } from '../net/fetch.ts'
 import { fetchByProxy } from '../net/proxy.ts'
@@ -65,7 +66,7 @@ function createListener ({ baseUrl, resource, oidc: { scopes }, oauth: { mode },
 
   async function answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { headers, socket, url = '' } = request
-    if (headers[KEY_HEADER] !== key) {
+    if (!timingSafeEquals(String(headers[KEY_HEADER]), key)) {
       response.writeHead(503).end()
       return
     }

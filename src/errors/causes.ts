@@ -240,14 +240,13 @@ export const CAUSES = {
   },
   provider_not_returned: {
     remedy: 'The browser was sent to the provider and did not come back: the provider showed an error, or the ' +
-      'person did ' +
-      `not sign in. BASE_URL/oauth/callback must be registered ${AT_PROVIDER} byte for byte`,
+      `person did not sign in. BASE_URL/oauth/callback must be registered ${AT_PROVIDER} byte for byte`,
     settings: ['BASE_URL', 'OIDC_CLIENT_ID', 'OIDC_SCOPES']
   },
   provider_not_returned_proxy: {
     remedy: 'The browser was sent to the provider, and the application did not come for its tokens: the provider ' +
-      'showed ' +
-      `an error, or the person did not sign in. The application's redirect URI must be registered ${AT_PROVIDER}`,
+      'showed an error, or the person did not sign in. The application\'s redirect URI must be registered ' +
+      AT_PROVIDER,
     settings: ['OIDC_CLIENT_ID', 'OIDC_SCOPES']
   },
   code_not_redeemed: {

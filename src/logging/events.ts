@@ -75,6 +75,10 @@ export const EVENTS = {
   'store.record_unreadable': { level: 'warn', meaning: 'A record in the store is of another version, or damaged' },
   'redis.unreachable': { level: 'error', meaning: 'Redis does not answer: requests that need it get 503' },
   'redis.reachable': { level: 'info', meaning: 'Redis answers again' },
+  'trace.not_recorded': {
+    level: 'warn',
+    meaning: 'The store takes no steps of sign-ins: seed trace will not show them'
+  },
 
   'provider.discovered': { level: 'info', meaning: 'The discovery document was read' },
   'provider.undiscovered': {
@@ -113,10 +117,6 @@ export const EVENTS = {
   'provider.revocation_refused': {
     level: 'warn',
     meaning: 'The provider does not revoke a token: it has ended here only'
-  },
-  'trace.not_recorded': {
-    level: 'warn',
-    meaning: 'The store takes no steps of sign-ins: seed trace will not show them'
   },
   'provider.userinfo_failed': {
     level: 'warn',
