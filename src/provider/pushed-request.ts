@@ -25,7 +25,7 @@ export class PushedRequestError extends OAuthError {
   override readonly name = 'PushedRequestError'
   readonly error: unknown
   readonly description: unknown
-  /** It has refused Seed's client, rather than the request. */
+  /** Whether it has refused Seed's client, rather than the request. */
   readonly isClientRefused: boolean
 
   /** @param clientSettings the settings to check, if the client was refused */

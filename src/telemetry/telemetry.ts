@@ -37,9 +37,6 @@ const OTHER = '_OTHER'
 /** Outcomes of calls whose tool or prompt exists. */
 const OFFERED = new Set(['ok', 'error', 'cancelled', 'input_required'])
 
-/** Time for which the number of sessions is good: to count them takes reading all of their names. */
-const SESSIONS_MS = 30_000
-
 export type Telemetry = ReturnType<typeof createTelemetry>
 
 /**
@@ -140,8 +137,8 @@ export function createTelemetry (version: string, now: () => number = performanc
 
     /** Returns the store, measured; also counts the sessions of all replicas. */
     watchStore (store: Store): Store {
-      const readSessions = createSessionCount(store, now)
-      gauge('seed.sessions', '{session}', 'Sessions of the 2025 revisions, of all replicas', readSessions)
+      gauge('seed.sessions', '{session}', 'Sessions of the 2025 revisions, of all replicas', async () =>
+        await store.countMembers(keys.sessions()).catch(ignore))
       return measureStore(store, (operation, ms, failed) => {
         isStoreUp = !failed
         storeOperations.record([operation, failed ? 'unavailable' : 'ok'], ms / 1_000)
@@ -202,18 +199,6 @@ function createInstruments () {
 function errorOf (fields: FinishedRequest['fields'], status: number): string | undefined {
   const error = toKnownError(fields['error'])
   return error ?? (status < 400 ? undefined : String(status))
-}
-
-function createSessionCount (store: Store, now: () => number) {
-  let count: number | undefined
-  let countedAt = -Infinity
-  return async (): Promise<number | undefined> => {
-    if (now() - countedAt >= SESSIONS_MS) {
-      countedAt = now()
-      count = await store.countMembers(keys.sessions()).catch(ignore)
-    }
-    return count
-  }
 }
 
 function ignore (err: unknown): undefined {
