@@ -4,6 +4,9 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import type { ConnectedClient, ConnectOptions } from './client.ts'
 
+/** A reason of the matrix has 400 characters. */
+const LAST_CHARACTERS = 350
+
 interface Program {
   command: string
   /** In front of the URL and the redirect URI. */
@@ -29,7 +32,7 @@ export async function connectProgram (
 
   async function next (): Promise<unknown> {
     const { value, done } = await lines.next() as { value: string, done: boolean }
-    if (done) throw new Error(`the client ended: ${(await errors).slice(-2000)}`)
+    if (done) throw new Error(`the client ended: ${lastLinesOf(await errors)}`)
     return JSON.parse(value)
   }
 
@@ -63,4 +66,9 @@ export async function connectProgram (
       }
     }
   }
+}
+
+/** Returns the end of what a program printed: a traceback names the error in its last line. */
+function lastLinesOf (printed: string): string {
+  return printed.trim().slice(-LAST_CHARACTERS)
 }

@@ -15,7 +15,11 @@ ROOT_URLCONF = "site_urls"
 LOGIN_URL = "/login/"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE / "site.sqlite3"}}
+# A transaction that reads before it writes fails at once when another one has written meanwhile; an immediate one waits.
+SQLITE_OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 60}
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE / "site.sqlite3", "OPTIONS": SQLITE_OPTIONS}
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -36,6 +36,8 @@ async def redirect(url: str) -> None:
 
 async def callback() -> AuthorizationCodeResult:
     query = {name: values[0] for name, values in parse_qs(urlsplit(await read()).query).items()}
+    if "code" not in query:
+        raise RuntimeError(f"the browser came back with {query}")
     return AuthorizationCodeResult(code=query["code"], state=query.get("state"), iss=query.get("iss"))
 
 
