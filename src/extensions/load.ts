@@ -18,7 +18,7 @@ export interface LoadOptions {
   from: string
   /** Reloads files that were loaded under another number, for development. */
   version?: number
-  /** Maximum time for loading one module; half a minute by default. */
+  /** Maximum time for loading one module of an extension; half a minute by default. */
   timeoutMs?: number
   /** Whether Node runs TypeScript; detected by default. */
   runsTypeScript?: boolean
@@ -55,7 +55,8 @@ export async function loadAllDefinitions (
   extensions: readonly string[],
   options: LoadOptions
 ): Promise<LoadedDefinition[]> {
-  const builtIn = await loadBuiltInDefinitions(options)
+  const { timeoutMs: _limitOfExtensions, ...builtInOptions } = options
+  const builtIn = await loadBuiltInDefinitions(builtInOptions)
   const modules = await Promise.all(extensions.map(async (entry) => await locateModules(entry, options.from)))
   const loaded = [...builtIn, ...await loadModules(modules.flat(), options)]
   checkUnique(loaded)
