@@ -31,7 +31,7 @@ const MAY_IMPORT = {
   'src/policy': ['src/define', 'src/tokens'],
   'src/limits': ['src/config', 'src/crypto', 'src/net', 'src/store'],
 
-  'src/telemetry': ['src/store', '@opentelemetry'],
+  'src/telemetry': ['src/net', 'src/store', '@opentelemetry'],
 
   // The authorization server
   'src/oauth/protocol': ['src/net'],
@@ -127,7 +127,7 @@ const MAY_IMPORT = {
     'plugins', 'src/config', 'src/define', 'src/http', 'src/logging', 'src/mcp/engine.ts', 'src/net', 'src/policy',
     'fastify'
   ],
-  'src/listen.ts': ['fastify'],
+  'src/listen.ts': ['src/net', 'fastify'],
   'src/serve.ts': [
     'src/app.ts', 'src/config', 'src/definitions.ts', 'src/extensions', 'src/http', 'src/listen.ts', 'src/logging'
   ],

@@ -15,7 +15,7 @@ const NO_FIELDS = {}
 
 /** Measures requests and exports metrics, where METRICS_PORT or OTEL_EXPORTER_OTLP_ENDPOINT asks for it. */
 async function telemetry (app: FastifyInstance): Promise<void> {
-  const { config: { host, metrics: { port, otlpEndpoint } }, log } = app
+  const { config: { metrics: { host, port, otlpEndpoint } }, log } = app
   if (port === undefined && otlpEndpoint === undefined) {
     app.decorate('telemetry', undefined)
     return
@@ -38,8 +38,8 @@ async function telemetry (app: FastifyInstance): Promise<void> {
   const { startMetricExport } = await import('../src/telemetry/export.ts')
   const { instruments } = measured
   const metricExport = await startMetricExport({ instruments, version: VERSION, port, host, otlpEndpoint })
-  log.info({ event: 'metrics.exported', port: metricExport.port, otlpEndpoint },
-    'Metrics are exported (METRICS_PORT, OTEL_EXPORTER_OTLP_ENDPOINT)')
+  log.info({ event: 'metrics.exported', host: metricExport.host, port: metricExport.port, otlpEndpoint },
+    'Metrics are exported (METRICS_PORT, METRICS_HOST, OTEL_EXPORTER_OTLP_ENDPOINT)')
   app.addHook('onClose', async () => { await metricExport.close() })
 }
 

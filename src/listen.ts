@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
+import { explainListenError } from './net/listen-error.ts'
 
 /**
  * Listens where the configuration says; an app that cannot is closed.
@@ -14,12 +15,6 @@ export async function listen (app: FastifyInstance): Promise<number> {
     return (app.server.address() as AddressInfo).port
   } catch (err) {
     await app.close()
-    const reasons: Record<string, string> = {
-      EADDRINUSE: `Port ${port} is already in use: stop what listens there, or set PORT to another one`,
-      EACCES: `Port ${port} may not be opened by this user: set PORT to one above 1023`,
-      EADDRNOTAVAIL: `This machine has no address "${host}": set HOST to one it has`,
-      ENOTFOUND: `This machine has no address "${host}": set HOST to one it has`
-    }
-    throw new Error(reasons[String((err as NodeJS.ErrnoException).code)] ?? (err as Error).message, { cause: err })
+    throw explainListenError(err, { host, port, hostSetting: 'HOST', portSetting: 'PORT' })
   }
 }

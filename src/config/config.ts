@@ -41,6 +41,8 @@ export function toConfig (env: Env) {
     },
     metrics: {
       port: env.METRICS_PORT,
+      /** Loopback, of the address family that HOST has. */
+      host: env.METRICS_HOST ?? (env.HOST?.includes(':') ? '::1' : '127.0.0.1'),
       /** Without a trailing slash. */
       otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, '')
     },

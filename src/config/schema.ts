@@ -24,6 +24,7 @@ export const EnvSchema = Type.Object({
   HTTP_PROXY: Type.Optional(Type.String()),
   NO_PROXY: Type.Optional(Type.String()),
   METRICS_PORT: Type.Optional(Type.Integer({ minimum: 0, maximum: 65535 })),
+  METRICS_HOST: Type.Optional(Type.String()),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String()),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({ minimum: 0, maximum: 600, default: 0 }),
   SHUTDOWN_GRACE_SECONDS: Type.Integer({ minimum: 0, maximum: MAX_GRACE_SECONDS, default: 5 }),

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { ValueType } from '@opentelemetry/api'
 import type { HrTime } from '@opentelemetry/api'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
@@ -10,6 +11,7 @@ import {
   AggregationTemporality, DataPointType, MeterProvider, PeriodicExportingMetricReader
 } from '@opentelemetry/sdk-metrics'
 import type { CollectionResult, IMetricReader, MetricData, MetricProducer } from '@opentelemetry/sdk-metrics'
+import { explainListenError } from '../net/listen-error.ts'
 import type { Histogram, Instrument, Labels } from './instruments.ts'
 
 export interface ExportOptions {
@@ -17,13 +19,15 @@ export interface ExportOptions {
   version: string
   /** METRICS_PORT; undefined where nobody scrapes. */
   port: number | undefined
+  /** METRICS_HOST */
   host: string
   /** OTEL_EXPORTER_OTLP_ENDPOINT; undefined where metrics are not pushed. */
   otlpEndpoint: string | undefined
 }
 
 export interface MetricExport {
-  /** The port that is listened on; undefined where nobody scrapes. */
+  /** The address and the port that are listened on; undefined where nobody scrapes. */
+  host: string | undefined
   port: number | undefined
   close (): Promise<void>
 }
@@ -36,7 +40,7 @@ const CLOSE_MS = 2_000
  * their settings are OpenTelemetry's: `OTEL_EXPORTER_OTLP_…`, OTEL_METRIC_EXPORT_INTERVAL, OTEL_RESOURCE_ATTRIBUTES,
  * OTEL_SERVICE_NAME.
  *
- * @throws Error where the port cannot be listened on
+ * @throws Error with a sentence for a person when the address cannot be had
  */
 export async function startMetricExport (options: ExportOptions): Promise<MetricExport> {
   const { instruments, version, port, host, otlpEndpoint } = options
@@ -59,8 +63,11 @@ export async function startMetricExport (options: ExportOptions): Promise<Metric
   const provider = new MeterProvider({ resource, readers })
   const server = prometheus === undefined ? undefined : await listen(prometheus, port!, host)
 
+  const address = server?.address() as AddressInfo | undefined
+
   return {
-    port: server === undefined ? undefined : (server.address() as { port: number }).port,
+    host: address?.address,
+    port: address?.port,
     async close () {
       server?.close()
       server?.closeAllConnections()
@@ -79,7 +86,9 @@ async function listen (prometheus: PrometheusExporter, port: number, host: strin
     }
   })
   server.listen(port, host)
-  await once(server, 'listening')
+  await once(server, 'listening').catch((err: unknown) => {
+    throw explainListenError(err, { host, port, hostSetting: 'METRICS_HOST', portSetting: 'METRICS_PORT' })
+  })
   return server
 }
 

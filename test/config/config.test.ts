@@ -32,7 +32,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     allowedHosts: [],
     corsExtraOrigins: [],
     logLevel: 'info',
-    metrics: { port: undefined, otlpEndpoint: undefined },
+    metrics: { port: undefined, host: '127.0.0.1', otlpEndpoint: undefined },
     shutdown: { delaySeconds: 0, graceSeconds: 5 },
     authRequired: true,
     proxy: { https: undefined, http: undefined, none: undefined },
@@ -312,6 +312,15 @@ t.test('Seed listens on loopback unless it is meant to be reached from elsewhere
     [{ BASE_URL: 'https://seed.example.com', HOST: '::1' }, '::1'],
     [{ AUTH_REQUIRED: 'false', HOST: '0.0.0.0' }, '0.0.0.0']
   ] as const) t.equal((await loadConfig({ ...GOOD, ...env })).host, host, JSON.stringify(env))
+})
+
+t.test('metrics are for this machine only unless METRICS_HOST says otherwise', async (t) => {
+  for (const [env, host] of [
+    [{ HOST: '0.0.0.0' }, '127.0.0.1'],
+    [{ HOST: '::' }, '::1'],
+    [{ BASE_URL: 'https://seed.example.com' }, '127.0.0.1'],
+    [{ HOST: '::', METRICS_HOST: '0.0.0.0' }, '0.0.0.0']
+  ] as const) t.equal((await loadConfig({ ...GOOD, ...env })).metrics.host, host, JSON.stringify(env))
 })
 
 t.test('BASE_URL follows PORT when it is not set', async (t) => {

@@ -107,6 +107,23 @@ t.test('the public port has no metrics, and the port of metrics nothing else', a
   await t.rejects(fetch(url), 'the port is closed with the server')
 })
 
+t.test('metrics are reachable from this machine only, wherever the server listens', async (t) => {
+  for (const [env, address] of [
+    [{ HOST: '0.0.0.0' }, '127.0.0.1'], [{ HOST: '0.0.0.0', METRICS_HOST: '0.0.0.0' }, '0.0.0.0']
+  ] as const) {
+    const { logged } = await startSeed(t, { env: { AUTH_REQUIRED: 'false', METRICS_PORT: '0', ...env } })
+    t.match(await logged(({ msg }) => msg.startsWith('Metrics are exported')), { host: address })
+  }
+})
+
+t.test('a port of metrics that cannot be had prevents the start, by the name of its setting', async (t) => {
+  const { logged } = await startSeed(t, { env: { AUTH_REQUIRED: 'false', METRICS_PORT: '0' } })
+  const { port } = await logged(({ msg }) => msg.startsWith('Metrics are exported'))
+  const start = async (env: Record<string, string>) => await startSeed(t, { env: { AUTH_REQUIRED: 'false', ...env } })
+  await t.rejects(start({ METRICS_PORT: String(port) }), /in use: stop what listens there, or set METRICS_PORT/)
+  await t.rejects(start({ METRICS_PORT: '0', METRICS_HOST: '192.0.2.1' }), /no address "192\.0\.2\.1": set METRICS_HOST/)
+})
+
 t.test('without METRICS_PORT and OTEL_EXPORTER_OTLP_ENDPOINT nothing is measured', async (t) => {
   const { app } = await startSeed(t, { env: { AUTH_REQUIRED: 'false' } })
   t.equal(app.telemetry, undefined)

@@ -184,6 +184,15 @@ t.test('the chart', async (t) => {
     t.same(names.sort(), [['http'], ['metrics']])
   })
 
+  t.test('lets Prometheus scrape from another pod, on the addresses of the server', async (t) => {
+    const metricsHost = async (values: string, ...args: string[]): Promise<string | undefined> =>
+      ofKind(await render(values, ...args), 'ConfigMap').data!['METRICS_HOST']
+    t.equal(await metricsHost(PRODUCTION), '0.0.0.0')
+    t.equal(await metricsHost(PRODUCTION, '--set', 'settings.HOST=::'), '::')
+    t.equal(await metricsHost(PRODUCTION, '--set', 'settings.METRICS_HOST=127.0.0.1'), '127.0.0.1')
+    t.equal(await metricsHost(MINIMAL), undefined)
+  })
+
   t.test('brings the dashboard for Grafana, as it is', async (t) => {
     const dashboards = (await render(PRODUCTION)).find(({ metadata }) => metadata.labels!['grafana_dashboard'] === '1')
     const shipped = await readFile(join(ROOT, 'deploy/grafana/seed.json'), 'utf8')

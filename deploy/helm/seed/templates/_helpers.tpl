@@ -85,6 +85,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if .Values.metrics.enabled }}
 {{- $_ := set $env "METRICS_PORT" (toString .Values.metrics.port) }}
+{{- /* Prometheus scrapes from another pod. */}}
+{{- if not (hasKey $env "METRICS_HOST") }}
+{{- $_ := set $env "METRICS_HOST" $env.HOST }}
+{{- end }}
 {{- end }}
 {{- if .Values.privateCa.configMap }}
 {{- $_ := set $env "NODE_EXTRA_CA_CERTS" "/etc/seed/ca/ca.crt" }}
