@@ -21,4 +21,4 @@ export type {
 } from './define/resource.ts'
 export { ToolError, defineTool } from './define/tool.ts'
 export type { ToolDeclaration, ToolDefinition, ToolOutput, ToolProgress } from './define/tool.ts'
-export type { Principal } from './tokens/principal.ts'
+export type { Principal, PrincipalGrantType, PrincipalKind } from './tokens/principal.ts'

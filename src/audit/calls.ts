@@ -10,7 +10,9 @@ export interface EndedCall {
     address: string
     headers: Record<string, string | string[] | undefined>
     body: unknown
-    principal: { issuer: string, subject: string, clientId: string | undefined } | undefined
+    principal: {
+      kind: 'person' | 'service', issuer: string, subject: string, clientId: string | undefined
+    } | undefined
     markRecorded? (): void
   }
   method: string
@@ -35,6 +37,7 @@ export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
       address: request.address,
       issuer: principal?.issuer,
       subject: principal?.subject,
+      principalKind: principal?.kind === 'service' ? 'service' : undefined,
       client: principal?.clientId,
       kind: kindOf(principal?.clientId),
       target: name,

@@ -21,7 +21,10 @@ export const AuditRecordSchema = Type.Object({
   trace: text(32, 'The trace id of the traceparent that the client sent (W3C Trace Context).'),
   address: text(64, 'IP address of the client.'),
   issuer: text(512, 'iss of the access token.'),
-  subject: text(512, 'sub of the access token: the person.'),
+  subject: text(512, 'sub of the access token: the person, or the client id of a service.'),
+  principalKind: Type.Optional(Type.Literal('service', {
+    description: 'The caller is a service: a program that acts for itself. Absent for people.'
+  })),
   client: text(512, 'Client id. In a refusal it may be what the client claims to be.'),
   kind: Type.Optional(Type.Enum(['configured', 'registered', 'document', 'unregistered'], {
     description: 'The source of the client: OAUTH_CLIENTS, registration, metadata document, or an id of its own.'

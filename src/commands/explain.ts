@@ -7,8 +7,8 @@ import { parseUriTemplate } from '../define/uri-template.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
-import { claimAt, toPrincipal } from '../tokens/principal.ts'
-import type { Principal } from '../tokens/principal.ts'
+import { GRANT_TYPE_CLAIM, KIND_CLAIM, claimAt, toPrincipal } from '../tokens/principal.ts'
+import type { Principal, PrincipalKind } from '../tokens/principal.ts'
 import { UsageError, defineCommand } from './command.ts'
 
 export const command = defineCommand({
@@ -27,19 +27,26 @@ export const command = defineCommand({
     .option('--prompt <name>', 'the name of a prompt')
     .option('--resource <uri>', 'the URI of a resource, or a template')
     .option('--claims <file>', 'a file with the claims of an access token, as JSON; without it, nobody is signed in')
+    .option('--kind <kind>', 'person or service, instead of what the claims say')
     .option('--scopes <scopes>', 'scopes of the access token, separated by spaces, instead of those in the file'),
 
-  async run ({ claims: file, scopes, ...subject }, { readConfig, loadDefinitions, print }) {
+  async run ({ claims: file, scopes, kind, ...subject }, { readConfig, loadDefinitions, print }) {
     if (Object.keys(subject).length !== 1) throw new UsageError('name one tool, prompt or resource')
     const config = await readConfig()
+    if (kind !== undefined && !isKind(kind)) throw new UsageError('--kind is person or service')
     const claims = file === undefined ? undefined : await readClaims(file)
     const definitions = await loadDefinitions(config)
-    const caller = { claims: scopes === undefined ? claims : claims ?? {}, scopes }
+    const isSignedIn = scopes !== undefined || kind !== undefined
+    const caller = { claims: isSignedIn ? claims ?? {} : claims, scopes, kind }
     const { isAllowed, text } = explain(config, { ...subject, ...caller }, definitions)
     print(text)
     return isAllowed ? 0 : 1
   }
 })
+
+function isKind (kind: string): kind is PrincipalKind {
+  return kind === 'person' || kind === 'service'
+}
 
 async function readClaims (file: string): Promise<Record<string, unknown>> {
   const claims: unknown = JSON.parse(await readFile(file, 'utf8'))
@@ -59,6 +66,8 @@ export interface ExplainOptions {
   claims: Record<string, unknown> | undefined
   /** Scopes instead of those in the claims, separated by spaces. */
   scopes?: string | undefined
+  /** The kind of caller instead of what the claims say. */
+  kind?: PrincipalKind | undefined
 }
 
 export interface Explanation {
@@ -78,7 +87,7 @@ export function explain (
   definitions: readonly Definition[]
 ): Explanation {
   const definition = findDefinition(options, definitions)
-  const principal = options.claims && createPrincipal(options.claims, options.scopes, oidc)
+  const principal = options.claims && createPrincipal(options.claims, options, oidc)
   const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
   const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes] })
   const verdict = evaluator.evaluate(definition, principal)
@@ -97,12 +106,15 @@ export function explain (
 
 function createPrincipal (
   claims: Record<string, unknown>,
-  scopes: string | undefined,
+  { scopes, kind }: Pick<ExplainOptions, 'scopes' | 'kind'>,
   { issuer, groupsClaim, preset: { groupPaths } }: Config['oidc']
 ): Principal {
   const required = { iss: issuer, sub: 'somebody', exp: 0 }
+  // Claims of a token that Seed issued say what kind of caller it is.
+  const areOwn = KIND_CLAIM in claims || GRANT_TYPE_CLAIM in claims
   const replaced = scopes === undefined ? {} : { scope: scopes, scp: undefined }
-  return toPrincipal({ ...required, ...claims, ...replaced }, { groupsClaim, groupPaths })
+  const principal = toPrincipal({ ...required, ...claims, ...replaced }, { groupsClaim, groupPaths, areOwn })
+  return kind === undefined ? principal : { ...principal, kind }
 }
 
 function describeVerdict ({ refusals, missingScopes }: Verdict): string {
@@ -111,8 +123,9 @@ function describeVerdict ({ refusals, missingScopes }: Verdict): string {
   return 'shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes'
 }
 
-function describePolicy ({ scopes = [], groups = [], claims = {} }: Policy): string {
+function describePolicy ({ scopes = [], groups = [], claims = {}, principalKind }: Policy): string {
   const rules = [
+    ...(principalKind === undefined ? [] : [`a ${principalKind}`]),
     ...(scopes.length > 0 ? [`all of the scopes ${scopes.join(', ')}`] : []),
     ...(groups.length > 0 ? [`one of the groups ${groups.join(', ')}`] : []),
     ...Object.entries(claims).map(([name, value]) => `claim ${name} ${JSON.stringify(value)}`)
@@ -120,8 +133,9 @@ function describePolicy ({ scopes = [], groups = [], claims = {} }: Policy): str
   return rules.join('; ') || 'nothing'
 }
 
-function describePrincipal ({ scopes, groups, claims }: Principal, groupsClaim: string): string[] {
+function describePrincipal ({ kind, scopes, groups, claims }: Principal, groupsClaim: string): string[] {
   return [
+    `The caller is a ${kind}`,
     `Scopes of the token: ${[...scopes].join(', ') || 'none'}`,
     `Groups (OIDC_GROUPS_CLAIM=${groupsClaim}): ${groups.join(', ') || explainNoGroups(claimAt(claims, groupsClaim))}`
   ]

@@ -1,3 +1,5 @@
+import type { PrincipalKind } from '../tokens/principal.ts'
+
 /**
  * Says who may use a tool, prompt or resource. All rules that are set must match. The same policy decides what is
  * listed and what may be called: to a caller who may not use something, it does not exist.
@@ -17,6 +19,8 @@ export interface Policy {
    * values; a claim that is a list must contain one.
    */
   claims?: Readonly<Record<string, ClaimValue | readonly ClaimValue[]>>
+  /** `person`: not for services, such as one that approves something. `service`: not for people. Both without. */
+  principalKind?: PrincipalKind
 }
 
 export type ClaimValue = string | number | boolean

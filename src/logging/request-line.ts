@@ -25,8 +25,8 @@ export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
       ...request.logFields
     }
     if (principal !== undefined) {
-      const { subject, clientId, name, email } = principal
-      line['user'] = { subject, clientId, name, email }
+      const { kind, subject, clientId, name, email } = principal
+      line['user'] = { subject, clientId, name, email, kind: kind === 'service' ? kind : undefined }
     }
     lines[level](line, principal === undefined ? 'Request' : 'User context')
   }

@@ -34,12 +34,14 @@ export function createPolicyEvaluator ({ hierarchy, scopes: obtainable }: Policy
   function evaluate (policy: Policy, principal: Principal | undefined): Verdict {
     if (!hasPolicy(policy)) return ALLOWED
     if (principal === undefined) return { missingScopes: [], refusals: ['nobody is signed in (AUTH_REQUIRED=false)'] }
-    const { scopes = NONE, groups = NONE, claims } = policy
+    const { scopes = NONE, groups = NONE, claims, principalKind } = policy
     // The common case, on every call, collects nothing.
-    const isScopesOnly = groups.length === 0 && claims === undefined
+    const isScopesOnly = groups.length === 0 && claims === undefined && principalKind === undefined
     if (isScopesOnly && scopes.every((scope) => hasScope(principal, scope))) return ALLOWED
     const missingScopes = scopes.filter((scope) => !hasScope(principal, scope))
-    const refusals = [...checkGroups(groups, principal), ...checkClaims(claims, principal)]
+    const refusals = [
+      ...checkKind(principalKind, principal), ...checkGroups(groups, principal), ...checkClaims(claims, principal)
+    ]
     return missingScopes.length === 0 && refusals.length === 0 ? ALLOWED : { missingScopes, refusals }
   }
 
@@ -67,8 +69,13 @@ export function createPolicyEvaluator ({ hierarchy, scopes: obtainable }: Policy
 }
 
 /** Tells whether any rule is set. */
-export function hasPolicy ({ scopes = NONE, groups = NONE, claims }: Policy): boolean {
-  return scopes.length > 0 || groups.length > 0 || (claims !== undefined && Object.keys(claims).length > 0)
+export function hasPolicy ({ scopes = NONE, groups = NONE, claims = {}, principalKind }: Policy): boolean {
+  return scopes.length > 0 || groups.length > 0 || Object.keys(claims).length > 0 || principalKind !== undefined
+}
+
+function checkKind (kind: Policy['principalKind'], principal: Principal): string[] {
+  if (kind === undefined || kind === principal.kind) return []
+  return [`the caller must be a ${kind}; it is a ${principal.kind}`]
 }
 
 function checkGroups (groups: readonly string[], principal: Principal): string[] {

@@ -1,10 +1,14 @@
-import { toPrincipal } from '../tokens/principal.ts'
-import type { Principal } from '../tokens/principal.ts'
+import { GRANT_TYPE_CLAIM, KIND_CLAIM, toPrincipal } from '../tokens/principal.ts'
+import type { Principal, PrincipalGrantType, PrincipalKind } from '../tokens/principal.ts'
 
 /** A caller in a test. */
 export interface TestPrincipal {
   /** `sub` of the access token. */
   subject: string
+  /** `person` by default. */
+  kind?: PrincipalKind
+  /** `authorization_code` by default, `client_credentials` for a service. */
+  grantType?: PrincipalGrantType
   /** None by default. */
   scopes?: readonly string[]
   /** None by default. */
@@ -29,6 +33,7 @@ const HOUR_SECONDS = 3_600
  */
 export function createTestPrincipal (described: TestPrincipal): Principal {
   const { subject, scopes = [], groups, clientId = 'test-client', name, email, issuer, claims } = described
+  const { kind = 'person', grantType = kind === 'service' ? 'client_credentials' : 'authorization_code' } = described
   return toPrincipal({
     iss: issuer ?? 'https://id.example.com',
     sub: subject,
@@ -38,6 +43,8 @@ export function createTestPrincipal (described: TestPrincipal): Principal {
     ...(groups !== undefined && { groups }),
     ...(name !== undefined && { name }),
     ...(email !== undefined && { email }),
+    ...(kind !== 'person' && { [KIND_CLAIM]: kind }),
+    ...(grantType !== 'authorization_code' && { [GRANT_TYPE_CLAIM]: grantType }),
     ...claims
-  }, { groupsClaim: 'groups', groupPaths: false })
+  }, { areOwn: true, groupsClaim: 'groups', groupPaths: false })
 }

@@ -2,6 +2,8 @@ import { SignJWT } from 'jose'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { randomId } from '../crypto/hash.ts'
 import { MAX_TOKEN_LENGTH } from './jwt.ts'
+import { GRANT_TYPE_CLAIM, KIND_CLAIM } from './principal.ts'
+import type { PrincipalGrantType, PrincipalKind } from './principal.ts'
 import type { SigningKeys } from './signing-keys.ts'
 
 /** The contents of an access token; the verifier reads them back as a principal (principal.ts). */
@@ -9,8 +11,11 @@ export interface AccessTokenContents {
   subject: string
   clientId: string
   scope: string
+  /** The grant that the token comes from; the id of no grant for a token that has none. */
   grantId: string
-  /** Claims about the person: name, email, groups. */
+  kind: PrincipalKind
+  grantType: PrincipalGrantType
+  /** Claims about the caller: name, email, groups. */
   identity: Readonly<Record<string, unknown>>
 }
 
@@ -27,6 +32,8 @@ export interface AccessTokenOptions {
  * Issues a JWT access token (RFC 9068 section 2): ES256, `at+jwt`, for this server's /mcp alone. The claim `grant`
  * names the grant that it comes from: revoking the grant revokes the token.
  *
+ * Kind and grant type are in it unless they are those of a person who signed in: most tokens stay short.
+ *
  * @throws OAuthError when the person's groups do not fit into a token
  */
 export async function issueAccessToken (contents: AccessTokenContents, options: AccessTokenOptions): Promise<string> {
@@ -42,7 +49,10 @@ export async function issueAccessToken (contents: AccessTokenContents, options: 
     grant: contents.grantId,
     jti: randomId(16),
     iat: now,
-    exp: now + options.ttlSeconds
+    exp: now + options.ttlSeconds,
+    // Undefined members are omitted, and replace a claim of the provider that has this name.
+    [KIND_CLAIM]: contents.kind === 'person' ? undefined : contents.kind,
+    [GRANT_TYPE_CLAIM]: contents.grantType === 'authorization_code' ? undefined : contents.grantType
   }
   const token = await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid }).sign(privateKey)
   if (token.length <= MAX_TOKEN_LENGTH) return token

@@ -2,11 +2,25 @@ import { hash } from 'node:crypto'
 import { FrozenSet } from '../json/frozen-set.ts'
 import { deepFreeze } from '../json/deep-freeze.ts'
 
+/** A person who signed in, or a program that acts for itself. */
+export type PrincipalKind = 'person' | 'service'
+
+/** The grant type that a caller's access token goes back to (RFC 6749 section 4, RFC 7523 section 2.1). */
+export type PrincipalGrantType =
+  'authorization_code' | 'client_credentials' | 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
 /** The caller of a request, as a verified access token describes it. Every tool gets it. */
 export interface Principal {
+  /** Whether a person called, or a service: a program without a person. */
+  kind: PrincipalKind
+  /**
+   * How the caller got in: the grant type of the first token, which a refresh does not change. Undefined with
+   * `OAUTH_MODE=proxy`, as the tokens of the provider do not say it.
+   */
+  grantType: PrincipalGrantType | undefined
   /** `iss` of the token. */
   issuer: string
-  /** `sub`: stable for this person at this issuer. */
+  /** `sub`: stable for this person at this issuer. The `sub` of a service is its client id. */
   subject: string
   /** The client that the token was issued to: `client_id`, `azp`, Okta's `cid` or Entra's `appid`. */
   clientId: string | undefined
@@ -22,7 +36,7 @@ export interface Principal {
   key: string
   /**
    * One string for issuer and subject, for limits: a person may have any number of clients, whose ids are theirs to
-   * choose.
+   * choose. A service never has that of a person.
    */
   personKey: string
 }
@@ -39,10 +53,13 @@ export class ClaimError extends Error {
  * @throws ClaimError for scopes of a wrong type
  */
 export function toPrincipal (
-  claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: GroupOptions
+  claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: PrincipalOptions
 ): Principal {
   const clientId = firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
+  const kind = options.areOwn === true ? ownKind(claims) : foreignKind(claims, clientId)
   return Object.freeze({
+    kind,
+    grantType: options.areOwn === true ? ownGrantType(claims) : undefined,
     issuer: claims.iss,
     subject: claims.sub,
     clientId,
@@ -52,19 +69,46 @@ export function toPrincipal (
     groups: Object.freeze(readGroups(claims, options)),
     claims: deepFreeze(claims),
     expiresAt: claims.exp,
-    key: principalKey(claims.iss, claims.sub, clientId),
-    personKey: personKey(claims.iss, claims.sub)
+    key: principalKey(claims.iss, claims.sub, clientId, kind),
+    personKey: personKey(claims.iss, claims.sub, kind)
   })
 }
 
+/**
+ * Claims of Seed's own access tokens. No provider's claim of these names gets into one (issue-access-token.ts).
+ * Without them a token is that of a person who signed in, as are all tokens of earlier versions.
+ */
+export const KIND_CLAIM = 'seed_principal_kind'
+export const GRANT_TYPE_CLAIM = 'seed_grant_type'
+
+function ownKind (claims: Record<string, unknown>): PrincipalKind {
+  return claims[KIND_CLAIM] === 'service' ? 'service' : 'person'
+}
+
+function ownGrantType (claims: Record<string, unknown>): PrincipalGrantType {
+  return claims[GRANT_TYPE_CLAIM] as PrincipalGrantType | undefined ?? 'authorization_code'
+}
+
+/**
+ * Reads from a provider's token whether it is that of a service: its subject is its client (RFC 9068 section 2.2), or
+ * it says so as Entra (`idtyp`) and Auth0 (`gty`) do. Everything else counts as a person's.
+ */
+function foreignKind (claims: Record<string, unknown>, clientId: string | undefined): PrincipalKind {
+  const saysService = claims['idtyp'] === 'app' || claims['gty'] === 'client-credentials'
+  return saysService || claims['sub'] === clientId ? 'service' : 'person'
+}
+
 /** Returns the `key` of a principal. */
-export function principalKey (issuer: string, subject: string, clientId: string | undefined): string {
-  return keyOf(issuer, subject, clientId ?? '')
+export function principalKey (
+  issuer: string, subject: string, clientId: string | undefined, kind: PrincipalKind = 'person'
+): string {
+  return kind === 'person' ? keyOf(issuer, subject, clientId ?? '') : keyOf(issuer, subject, clientId ?? '', kind)
 }
 
 /** Returns the `personKey` of a principal. */
-export function personKey (issuer: string, subject: string): string {
-  return keyOf(issuer, subject)
+export function personKey (issuer: string, subject: string, kind: PrincipalKind = 'person'): string {
+  // The lengths of the parts are hashed too: no person's subject and client add up to the key of a service.
+  return kind === 'person' ? keyOf(issuer, subject) : keyOf(issuer, subject, '', '', kind)
 }
 
 /**
@@ -95,6 +139,11 @@ function readScopes ({ scope, scp }: Record<string, unknown>): Set<string> {
   for (const item of Array.isArray(scp) ? scp : (scp ?? '').split(' ')) scopes.add(item)
   scopes.delete('')
   return scopes
+}
+
+export interface PrincipalOptions extends GroupOptions {
+  /** The tokens are Seed's own, so that their claims about the kind of caller are too. */
+  areOwn?: boolean
 }
 
 export interface GroupOptions {

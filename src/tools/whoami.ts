@@ -10,6 +10,10 @@ export const whoami = defineTool({
   input: Type.Object({}, { additionalProperties: false }),
   output: Type.Object({
     signedIn: Type.Boolean(),
+    kind: Type.Optional(Type.Enum(['person', 'service'], {
+      description: 'Whether a person is signed in, or a program calls that acts for itself'
+    })),
+    grantType: Type.Optional(Type.String({ description: 'The OAuth grant type that the caller came in by' })),
     subject: Type.Optional(Type.String()),
     issuer: Type.Optional(Type.String()),
     name: Type.Optional(Type.String()),
@@ -37,6 +41,8 @@ export const whoami = defineTool({
     if (principal === undefined) return { signedIn: false, client }
     return {
       signedIn: true,
+      kind: principal.kind,
+      ...(principal.grantType !== undefined && { grantType: principal.grantType }),
       subject: principal.subject,
       issuer: principal.issuer,
       ...(principal.name !== undefined && { name: principal.name }),

@@ -8,6 +8,7 @@ import { readConfig } from '../../plugins/config.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
+import { KIND_CLAIM } from '../../src/tokens/principal.ts'
 import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
 
@@ -21,6 +22,9 @@ const definitions = [
     groups: ['billing', 'admins'],
     claims: { level: [3, 4] },
     handler: () => ''
+  }),
+  defineTool({
+    name: 'approve', description: 'x', input: Type.Object({}), principalKind: 'person', handler: () => ''
   }),
   definePrompt({ name: 'dunning', scopes: ['billing:read'], handler: () => '' }),
   defineResource({ uri: 'bills://all', name: 'all', groups: ['billing'], read: () => '' }),
@@ -48,6 +52,7 @@ t.test('explains the verdict with every reason for it', (t) => {
     text: [
       'Tool "refund": allowed',
       'It asks for: all of the scopes billing:write; one of the groups billing, admins; claim level [3,4]',
+      'The caller is a person',
       'Scopes of the token: openid, billing',
       'Groups (OIDC_GROUPS_CLAIM=realm_access.roles): admins'
     ].join('\n')
@@ -76,6 +81,11 @@ t.test('explains the verdict with every reason for it', (t) => {
     'none, as the claim is neither a string nor a list of strings: [7]'
   )
   t.match(explained({ tool: 'refund', claims: undefined }), { isAllowed: false, text: /hidden/ })
+  t.match(explained({ tool: 'approve' }), { isAllowed: true, text: /It asks for: a person/ })
+  t.match(explained({ tool: 'approve', kind: 'service' }), {
+    isAllowed: false, text: /hidden from this caller.*\n- the caller must be a person; it is a service\n[^]*The caller is a service/
+  })
+  t.match(explained({ tool: 'approve', claims: { [KIND_CLAIM]: 'service' } }), { isAllowed: false })
   t.match(explained({ prompt: 'dunning' }), { isAllowed: true, text: /^Prompt "dunning"/ })
   t.match(explained({ resource: 'bills://all' }), { isAllowed: false, text: /^Resource "bills:/ })
   t.match(explained({ resource: 'bills://of/{id}' }), { isAllowed: true, text: /^Resource template/ })
@@ -126,8 +136,10 @@ export const guarded = defineTool({
   t.match(await runCli(t, ['--tool', 'whoami', '--claims', 'claims.json', '--scopes', 'openid email'], folder), {
     code: 0,
     output:
-      /^Tool "whoami": allowed\nIt asks for: nothing\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/
+      /^Tool "whoami": allowed\nIt asks for: nothing\nThe caller is a person\nScopes of the token: openid, email\nGroups \(OIDC_GROUPS_CLAIM=groups\): navy\n$/
   })
+  t.match(await run(['--prompt', 'greet', '--kind', 'service']), { code: 0, output: /The caller is a service/ })
+  t.match(await run(['--prompt', 'greet', '--kind', 'robot']), { code: 1, output: /--kind is person or service/ })
   t.match(await run(['--prompt', 'greet', '--scopes', 'openid']), { code: 0, output: /Scopes of the token: openid/ })
   t.match(
     await run(['--tool', 'seed_ping']),

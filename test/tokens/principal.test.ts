@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ClaimError, toPrincipal } from '../../src/tokens/principal.ts'
+import { ClaimError, GRANT_TYPE_CLAIM, KIND_CLAIM, toPrincipal } from '../../src/tokens/principal.ts'
 
 const BASE = { iss: 'https://id.example.com', sub: 'ada', exp: 1_800_000_000 }
 
@@ -174,4 +174,23 @@ t.test('a tool cannot change what its caller may do in a later call', async (t) 
     t.throws(() => (groups as string[]).push('admins'), TypeError)
   }
   t.same([principal.groups, [...principal.scopes], principal.subject], [['staff'], ['openid'], 'ada'])
+})
+
+t.test('the kind of caller and the grant type come from Seed\'s own tokens only', async (t) => {
+  const claims = { iss: 'https://id.example', sub: 'nightly', exp: 2_000_000_000, client_id: 'nightly-client' }
+  const options = { groupsClaim: 'groups', groupPaths: false }
+  const own = { ...claims, [KIND_CLAIM]: 'service', [GRANT_TYPE_CLAIM]: 'client_credentials' }
+  t.match(toPrincipal({ ...own }, { ...options, areOwn: true }), { kind: 'service', grantType: 'client_credentials' })
+  t.match(toPrincipal({ ...claims }, { ...options, areOwn: true }), { kind: 'person', grantType: 'authorization_code' },
+    'as in earlier versions')
+  t.match(toPrincipal({ ...own }, options), { kind: 'person', grantType: undefined })
+  t.match(toPrincipal({ ...claims, client_id: 'nightly' }, options), { kind: 'service', grantType: undefined })
+})
+
+t.test('a person whose subject is the id of a service shares neither sessions nor limits with it', async (t) => {
+  const claims = { iss: 'https://id.example', sub: 'nightly', exp: 2_000_000_000, client_id: 'nightly' }
+  const options = { groupsClaim: 'groups', groupPaths: false, areOwn: true }
+  const person = toPrincipal({ ...claims }, options)
+  const service = toPrincipal({ ...claims, [KIND_CLAIM]: 'service' }, options)
+  t.equal(new Set([person.key, person.personKey, service.key, service.personKey]).size, 4)
 })

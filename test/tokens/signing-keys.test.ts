@@ -1,6 +1,7 @@
 import { SignJWT, createLocalJWKSet, jwtVerify } from 'jose'
 import t from 'tap'
 import { issueAccessToken } from '../../src/tokens/issue-access-token.ts'
+import { GRANT_TYPE_CLAIM, KIND_CLAIM } from '../../src/tokens/principal.ts'
 import { createSigningKeys } from '../../src/tokens/signing-keys.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import { KeyNotFoundError } from '../../src/provider/key-set.ts'
@@ -91,10 +92,19 @@ t.test('a header with no kid or an unknown one finds no key', async (t) => {
   }
 })
 
+const CONTENTS = {
+  subject: 'ada',
+  clientId: 'client',
+  scope: 'openid',
+  grantId: 'grant',
+  kind: 'person',
+  grantType: 'authorization_code'
+} as const
+
 t.test('an access token that would be too long for /mcp is not issued', async (t) => {
   const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
   const mint = async (groups: string[]): Promise<string> => await issueAccessToken(
-    { subject: 'ada', clientId: 'client', scope: 'openid', grantId: 'grant', identity: { groups } },
+    { ...CONTENTS, identity: { groups } },
     { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
   )
   t.ok((await mint(['engineering'])).length < 1_000)
@@ -111,11 +121,16 @@ t.test("claims about the person cannot override the token's own", async (t) => {
   const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
   const token = await issueAccessToken(
     {
-      subject: 'ada',
-      clientId: 'client',
-      scope: 'openid',
-      grantId: 'grant',
-      identity: { sub: 'bob', aud: 'elsewhere', scope: 'admin', grant: 'other', exp: 1 }
+      ...CONTENTS,
+      identity: {
+        sub: 'bob',
+        aud: 'elsewhere',
+        scope: 'admin',
+        grant: 'other',
+        exp: 1,
+        [KIND_CLAIM]: 'service',
+        [GRANT_TYPE_CLAIM]: 'client_credentials'
+      }
     },
     { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
   )
@@ -124,4 +139,5 @@ t.test("claims about the person cannot override the token's own", async (t) => {
     audience: 'https://seed.example/mcp'
   })
   t.match(payload, { sub: 'ada', scope: 'openid', grant: 'grant', client_id: 'client' })
+  t.notOk(KIND_CLAIM in payload || GRANT_TYPE_CLAIM in payload)
 })

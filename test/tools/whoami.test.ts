@@ -1,5 +1,6 @@
 import t from 'tap'
 import { createTestClient } from '../../src/testing/index.ts'
+import { asPrincipal } from '../support/mcp.ts'
 import { whoami } from '../../src/tools/whoami.ts'
 
 t.test('whoami', async (t) => {
@@ -25,6 +26,8 @@ t.test('whoami', async (t) => {
     }, { roots: [] })
     t.match(answer, {
       signedIn: true,
+      kind: 'person',
+      grantType: 'authorization_code',
       subject: 'ada',
       issuer: 'https://id.example.com',
       name: 'Ada',
@@ -39,10 +42,24 @@ t.test('whoami', async (t) => {
     t.notMatch(JSON.stringify(answer), /7[,}]/)
   })
 
+  t.test('shows a service as one, and how it came in', async (t) => {
+    t.match(await callWhoami({ subject: 'nightly', clientId: 'nightly', kind: 'service' }), {
+      kind: 'service', grantType: 'client_credentials', subject: 'nightly'
+    })
+    t.match(await callWhoami({ subject: 'ada', grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer' }), {
+      kind: 'person', grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+    })
+  })
+
+  t.test('says nothing of the grant type with a token of the provider', async (t) => {
+    const { principal, client } = { principal: asPrincipal('ada'), client: { capabilities: {} } }
+    t.notOk('grantType' in ((whoami.handler as (...args: unknown[]) => object)({}, { principal, client })))
+  })
+
   t.test('omits what it does not know', async (t) => {
     t.same(
       Object.keys((await callWhoami({ subject: 'ada', claims: { client_id: undefined } }))!),
-      ['signedIn', 'subject', 'issuer', 'scopes', 'groups', 'claims', 'expiresAt', 'client']
+      ['signedIn', 'kind', 'grantType', 'subject', 'issuer', 'scopes', 'groups', 'claims', 'expiresAt', 'client']
     )
     t.same(
       await callWhoami(),

@@ -27,6 +27,8 @@ export function createIssueTokens ({ grants, accessToken, groups, policyClaims }
       clientId: grant.clientId,
       scope,
       grantId: grant.id,
+      kind: 'person' as const,
+      grantType: 'authorization_code' as const,
       identity: tokenClaims(grant.claims, scope, groups, policyClaims)
     }
     return {
