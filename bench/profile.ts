@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Profiler } from 'node:inspector'
+import { fileURLToPath } from 'node:url'
 import { startRedis } from '../test/support/redis.ts'
 import type { Context } from './context.ts'
 import { closedLoop } from './load.ts'
@@ -13,6 +14,8 @@ const MEASURE_MS = 5_000
 const WARM_MS = 3_000
 const MAX_ROWS = 40
 const PRELOADED = new URL('./servers/profiled.js', import.meta.url).href
+/** Seed file by file: in a bundle, no share has the name of its module. */
+const MODULES = fileURLToPath(new URL('..', import.meta.url))
 
 interface Share {
   name: string
@@ -42,7 +45,7 @@ export async function profileTarget (
     ...spec,
     core: pinning.server,
     args: ['--import', PRELOADED, ...spec.args],
-    env: { ...spec.env, BENCH_PROFILE: file, ...(redis !== undefined && { REDIS_URL: redis.url }) }
+    env: { BENCH_SEED: MODULES, ...spec.env, BENCH_PROFILE: file, ...(redis !== undefined && { REDIS_URL: redis.url }) }
   })
   try {
     const traffic = await (base === true ? createBareTraffic : createTraffic)({ kind, port: server.port, tokens })

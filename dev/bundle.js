@@ -8,7 +8,7 @@ import { build } from 'esbuild'
  * imported from outside, under the names that they have in the source tree, and what they share in src/chunks, packages
  * included. Node reads a few large files in half of the time that it needs for a thousand small ones.
  *
- *   node dev/bundle.js <folder>
+ *   node dev/bundle.js <folder> [file...]
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const EMPTY_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"AAAA"}').toString('base64')
@@ -30,8 +30,11 @@ const withoutMapsOfPackages = {
   }
 }
 
-/** @param {string} out the folder to write */
-export async function bundle (out) {
+/**
+ * @param {string} out the folder to write
+ * @param {string[]} [others] further files that are imported from outside
+ */
+export async function bundle (out, others = []) {
   const own = ['src/tools', 'src/prompts', 'src/resources'].flatMap((folder) =>
     readdirSync(`${ROOT}${folder}`)
       .filter((name) => name.endsWith('.ts'))
@@ -61,7 +64,8 @@ export async function bundle (out) {
       'src/index.ts',
       'src/testing/index.ts',
       'src/extensions/link-worker.ts',
-      ...own
+      ...own,
+      ...others
     ],
     // As deep as the folders of src, as some of what is there looks for others beside it.
     chunkNames: 'src/chunks/[name]-[hash]',
@@ -77,4 +81,4 @@ export async function bundle (out) {
   await build({ ...common, entryPoints: ['dev/demo.ts'], keepNames: true })
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await bundle(process.argv[2])
+if (process.argv[1] === fileURLToPath(import.meta.url)) await bundle(process.argv[2], process.argv.slice(3))
