@@ -6,6 +6,7 @@ import { SignInError } from '../errors/sign-in-errors.ts'
 import { bearerChallenge } from '../oauth/protocol/bearer-challenge.ts'
 import type { ChallengeOptions } from '../oauth/protocol/bearer-challenge.ts'
 import { withReference } from '../oauth/protocol/authorization-response.ts'
+import { toDescription } from '../oauth/protocol/error-description.ts'
 import { renderErrorPage } from '../pages/error.ts'
 import { PAGE_HEADERS } from '../pages/layout.ts'
 
@@ -21,7 +22,7 @@ import { PAGE_HEADERS } from '../pages/layout.ts'
 export function oauthErrorHandler (invalidCode: (error: FastifyError) => ErrorCode = () => 'invalid_request') {
   return async function (error: FastifyError | HttpError, request: FastifyRequest, reply: FastifyReply) {
     const { statusCode, code, publicMessage } = handleError(error, request, reply, invalidCode)
-    const description = withReference(publicMessage, referenceOf(request))
+    const description = toDescription(withReference(publicMessage, referenceOf(request)))
     // RFC 9110 section 15.5.2: every 401 has a challenge; RFC 6749 section 5.2 asks for the scheme that clients use.
     if (statusCode === 401) reply.header('www-authenticate', 'Basic realm="Seed"')
     return reply.code(statusCode).headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
@@ -41,6 +42,7 @@ export async function pageErrorHandler (
     sentence: page?.sentence ?? `${publicMessage}.`,
     advice: page?.advice ?? pageAdvice(statusCode),
     link: error instanceof SignInError ? { href: error.returnTo.href, text: 'Return to the application' } : undefined,
+    serverTitle: request.server.config.server.title,
     reference: referenceOf(request)
   }))
 }

@@ -1,4 +1,4 @@
-import { escapeHtml, renderPage } from './layout.ts'
+import { escapeHtml, isolateText, renderPage } from './layout.ts'
 
 /** An error, explained to a person in a browser. All members are plain text. */
 export interface ErrorPage {
@@ -9,17 +9,20 @@ export interface ErrorPage {
   advice: string
   /** A button, such as the way back to the application. The caller has checked the scheme of `href`. */
   link?: { href: string, text: string } | undefined
+  /** SERVER_TITLE */
+  serverTitle?: string | undefined
   /** The request id, under which the log has the reason. */
   reference: string
 }
 
-export function renderErrorPage ({ title, sentence, advice, link, reference }: ErrorPage): string {
+export function renderErrorPage ({ title, sentence, advice, link, serverTitle, reference }: ErrorPage): string {
+  const server = serverTitle === undefined ? '' : `On the server ${isolateText(serverTitle)}. `
   const parts = [
     `<h1>${escapeHtml(title)}</h1>`,
     `<p>${escapeHtml(sentence)}</p>`,
     `<p>${escapeHtml(advice)}</p>`,
     ...(link === undefined ? [] : [renderLink(link)]),
-    `<p><small>Reference <code>${escapeHtml(reference)}</code></small></p>`
+    `<p><small>${server}Reference <code>${escapeHtml(reference)}</code></small></p>`
   ]
   return renderPage(title, parts.join('\n'))
 }

@@ -62,6 +62,9 @@ t.test('clients, models and metadata get the name that the operator gave the ser
   const consent = await (await fetch(newRequest(seed, await register(seed.url)).url)).text()
   t.match(consent, 'On the server <bdi>Acme &#60;tools&#62;</bdi>, <code>')
 
+  t.match(await (await fetch(`${seed.url}/oauth/authorize`)).text(),
+    '<small>On the server <bdi>Acme &#60;tools&#62;</bdi>. Reference <code>', 'so does a page about an error')
+
   const challenge = await fetch(`${seed.url}/.well-known/openai-apps-challenge`)
   t.equal(challenge.headers.get('content-type'), 'text/plain; charset=utf-8')
   t.equal(await challenge.text(), 'the-token=1')

@@ -408,13 +408,13 @@ t.test("without the provider's keys the page is 503 and offers a way back", asyn
 
 t.test('a user whom an access rule refuses is told why, and the client gets access_denied', async (t) => {
   const seed = await startBroker(t, {
-    env: { ACCESS_GROUPS: 'admins', ACCESS_CONTACT: 'it@example.com', OIDC_SCOPES: 'openid profile email groups' }
+    env: { ACCESS_GROUPS: 'admins', ACCESS_CONTACT: 'Zoë "IT" <it@example.com>', OIDC_SCOPES: 'openid profile email groups' }
   })
   const attempt = await toCallback(seed, { login: 'bob' })
   const page = await attempt.browser.get(attempt.callback)
   endsOnPage(t, seed, page, attempt, 403, 'access_denied', 'bob is no admin')
   t.match(page.body, 'You are not in a group that may use this server.')
-  t.match(page.body, 'Ask it@example.com for access')
+  t.match(page.body, 'Ask Zoë &#34;IT&#34; &#60;it@example.com&#62; for access', 'whole')
   t.match(await seed.logged(({ path, status }) => path === '/oauth/callback' && status === 403), {
     error: 'access_denied',
     reason: /ACCESS_GROUPS/

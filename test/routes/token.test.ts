@@ -793,7 +793,7 @@ t.test('limits requests a minute per address; strangers cannot use up the limit 
 t.test('a user whom an access rule refuses gets no tokens and is told whom to ask', async (t) => {
   const closed = await startSeed(t, {
     sharedProvider: seed.provider,
-    env: { OAUTH_TOKEN_URL: endpoint.url, ACCESS_GROUPS: 'engineering', ACCESS_CONTACT: 'it@example.com' }
+    env: { OAUTH_TOKEN_URL: endpoint.url, ACCESS_GROUPS: 'engineering', ACCESS_CONTACT: 'Zoë "IT", C:\\it' }
   })
   await ready(closed)
   for (const [groups, admitted] of [[['engineering', 'x'], true], [['sales'], false], [undefined, false]] as const) {
@@ -812,7 +812,8 @@ t.test('a user whom an access rule refuses gets no tokens and is told whom to as
       isError(t, response, 403, 'access_denied', JSON.stringify(groups))
       t.equal(
         withoutReference(response.json<{ error_description: string }>().error_description),
-        'You are not in a group that may use this server; ask it@example.com'
+        'You are not in a group that may use this server; ask Zoe \'IT\', C:\'it',
+        'in the characters of RFC 6749 section 5.2'
       )
       t.match(
         (await closed.logged(({ reqId }) => reqId === response.headers['x-request-id']))['reason'],

@@ -1,4 +1,5 @@
 import type { OAuthError } from '../../errors/oauth-error.ts'
+import { toDescription } from './error-description.ts'
 
 /** The part of an authorization request that its response depends on. */
 export interface ResponseTarget {
@@ -29,7 +30,7 @@ export function errorRedirect (
   issuer: string | undefined
 ): URL {
   const description = target.reference === undefined ? message : withReference(message, target.reference)
-  return responseRedirect(target, { error: code, error_description: description }, issuer)
+  return responseRedirect(target, { error: code, error_description: toDescription(description) }, issuer)
 }
 
 /**

@@ -1,3 +1,5 @@
+import { toDescription } from './error-description.ts'
+
 export interface ChallengeOptions {
   baseUrl: string
   /** Every scope that the request needs, in one challenge. */
@@ -21,10 +23,5 @@ export function bearerChallenge ({ baseUrl, scopes }: ChallengeOptions, error?: 
     scope: scopes.join(' '),
     resource_metadata: `${baseUrl}/.well-known/oauth-protected-resource/mcp`
   }
-  return `Bearer ${Object.entries(parameters).map(([name, value]) => `${name}="${quotable(value)}"`).join(', ')}`
-}
-
-/** Replaces what error_description and scope may not contain (RFC 6750 section 3). */
-function quotable (value: string): string {
-  return value.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "'")
+  return `Bearer ${Object.entries(parameters).map(([name, value]) => `${name}="${toDescription(value)}"`).join(', ')}`
 }
