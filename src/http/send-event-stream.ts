@@ -31,9 +31,16 @@ function isPiped (payload: unknown): payload is Piped {
   return typeof payload === 'object' && payload !== null && 'pipe' in payload
 }
 
-/** Keeps only the header from which `request.ip` is read, for the log. */
+/** Of a traceparent, as future versions may lengthen it (W3C Trace Context, section 3.2). */
+const MAX_TRACEPARENT_LENGTH = 256
+
+/** Keeps only the headers that are read when the request ends: for `request.ip` in the log, and for the audit log. */
 function releaseHeaders ({ raw }: FastifyRequest): void {
-  const forwarded = raw.headers['x-forwarded-for']
-  raw.headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }
+  const { traceparent, 'x-forwarded-for': forwarded } = raw.headers as Record<string, string | undefined>
+  const isTraced = traceparent !== undefined && traceparent.length <= MAX_TRACEPARENT_LENGTH
+  raw.headers = {
+    ...(forwarded !== undefined && { 'x-forwarded-for': forwarded }),
+    ...(isTraced && { traceparent })
+  }
   raw.rawHeaders = []
 }

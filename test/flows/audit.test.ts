@@ -24,6 +24,16 @@ const definitions = [
   defineTool({ name: 'fails', description: 'Fails', input: Type.Object({}), handler: () => { throw new ToolError('no') } }),
   defineTool({ name: 'asks', description: 'Asks', input: Type.Object({}), handler: async (_input, { elicit }) => String(await elicit('Sure?', Type.Object({ sure: Type.Boolean() }))) }),
   defineTool({ name: 'writes', description: 'Needs a scope', input: Type.Object({}), scopes: ['mcp:write'], handler: () => '' }),
+  defineTool({
+    name: 'streams',
+    description: 'Reports progress',
+    input: Type.Object({}),
+    handler: async (_input, { progress }) => {
+      await progress(1, 2, 'half')
+      await new Promise((resolve) => { setTimeout(resolve, 20) })
+      return 'done'
+    }
+  }),
   definePrompt({ name: 'poem', description: 'A poem', handler: () => 'Once' }),
   definePrompt({ name: 'broken', description: 'Fails', handler: () => { throw new Error('broken') } }),
   defineResource({ uri: 'test://one', name: 'one', read: () => 'One' })
@@ -125,6 +135,33 @@ t.test('each call is one line, with the outcome that its client saw, in both era
     ' refused', ' refused', 'test://one ok', 'works ok', 'works ok'
   ])
   for (const record of recordsOf(seed)) t.ok(isRecord.Check(record), JSON.stringify(record))
+})
+
+t.test('a call that was answered on a stream has the trace id that its client sent; a traceparent of any length is not kept', async (t) => {
+  const { seed, next } = await start(t)
+  const { accessToken: token } = await getTokens(seed)
+  await next(3)
+  const session = await openSession(seed, token)
+  const trace = '0af7651916cd43dd8448eb211c80319c'
+  const traceparent = `00-${trace}-b7ad6b7169203331-01`
+  for (const [id, sent, expected] of [[1, traceparent, trace], [2, traceparent + '-0'.repeat(200), undefined]] as const) {
+    const params = { name: 'streams', arguments: {}, _meta: { progressToken: 'p' } }
+    const { body, headers } = session.request('tools/call', params, id)
+    const response = await fetch(`${seed.url}/mcp`, {
+      method: 'POST',
+      body,
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${token}`,
+        traceparent: sent,
+        ...headers
+      }
+    })
+    t.match(response.headers.get('content-type'), 'text/event-stream')
+    await response.text()
+    t.match(await next(1), [{ event: 'tools/call', target: 'streams', outcome: 'ok', trace: expected }])
+  }
 })
 
 t.test('a call whose client leaves is cancelled', async (t) => {
