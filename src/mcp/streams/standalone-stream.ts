@@ -111,7 +111,10 @@ export class StandaloneStream {
     if (this.#isWanted(event)) this.#write(data)
   }
 
-  /** Counts as a use of the session, and reads its subscriptions in case a message was lost. */
+  /**
+   * Counts as a use of the session, and reads its subscriptions and its queue in case a message between replicas was
+   * lost. A Redis Cluster loses such messages without a sign when the link between two of its nodes breaks.
+   */
   renew (): void {
     this.#services.cluster.runInBackground(this.#renewSession())
   }
@@ -140,10 +143,16 @@ export class StandaloneStream {
     try {
       const { subscriptions = [] } = await this.#services.sessions.renew({ digest: this.session })
       if (generation === this.#generation) this.#subscriptions = new Set(subscriptions)
+      if (await this.#hasUnsentMessages()) this.poll()
     } catch (err) {
       if (!(err instanceof SessionNotFoundError)) throw err
       this.onSessionEnded()
     }
+  }
+
+  async #hasUnsentMessages (): Promise<boolean> {
+    const { newest } = await this.#services.cluster.store.entries(keys.queue(this.session), Number.MAX_SAFE_INTEGER)
+    return newest !== this.#position.queue
   }
 
   async #readNew (): Promise<void> {

@@ -394,6 +394,17 @@ t.test('a change is found by polling when the message between replicas is lost',
   t.match(await events.message(), CHANGED)
 })
 
+t.test('a message of a session arrives although the message between replicas is lost', async (t) => {
+  const store = testStore(t)
+  const renew = async (): Promise<Session> => session('ada')
+  const [one, other] = [replica(t, store, { renew, renewMs: 20 }), replica(t, store)]
+  const events = await one.open(session('ada'))
+  store.isLost = ({ kind }) => kind === 'message-queued'
+  await other.standalone.queue(session('ada'), message(1))
+  await other.standalone.queue(session('ada'), message(2))
+  t.match([await events.message(), await events.message()], [message(1), message(2)])
+})
+
 t.test('an open stream renews its session, and ends with it', async (t) => {
   const store = testStore(t)
   let renewed = 0
