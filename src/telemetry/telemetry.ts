@@ -118,6 +118,9 @@ export function createTelemetry (version: string, now: () => number = performanc
       operations.record([method, tool, prompt, toErrorType(method, outcome)], ms / 1_000)
     },
 
+    /** The access token of a sign-in was used for the first time. */
+    firstCallCame (): void { signInSteps.add(['call', 'ok']) },
+
     revoked (): void { revocations.add([]) },
 
     providerAnswered (ms: number, failed: boolean): void {

@@ -15,6 +15,8 @@ export interface TracesOptions {
   /** Sign-ins of strangers that are recorded for one address in a quarter of an hour (OAUTH_LIMIT_PER_ADDRESS). */
   maxPerAddress: number
   log: Pick<Log, 'warn'>
+  /** Called once for each sign-in, when its first call has come to this replica. */
+  onFirstCall?: (() => void) | undefined
   /** Milliseconds since the epoch. */
   now?: () => number
 }
@@ -48,7 +50,8 @@ const FIRST_CALL_SECONDS = 300
  * It is no budget that strangers can spend. A trace has at most 16 steps of 1,500 characters; the newest traces push
  * out the oldest, up to TRACE_LIMIT_TOTAL; and an address that nobody has signed in from gets its share only.
  */
-export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.now }: TracesOptions) {
+export function createTraces (options: TracesOptions) {
+  const { store, maxTotal, maxPerAddress, log, onFirstCall, now = Date.now } = options
   const ringSize = store.kind === 'memory' ? Math.min(maxTotal, MAX_IN_MEMORY) : maxTotal
   const shares = {
     'sign-in': createShares(maxPerAddress, now),
@@ -75,9 +78,12 @@ export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.
     if (number === 1) await enterRing(kind, reference)
   }
 
+  /** First calls are counted where nothing is recorded, too. */
+  const awaitsFirstCalls = ringSize > 0 || onFirstCall !== undefined
+
   /** Starts work that nobody waits for. */
   function inBackground (work: () => Promise<void>): void {
-    if (ringSize === 0 || pending >= MAX_PENDING) return
+    if (pending >= MAX_PENDING) return
     pending++
     work().then(() => { isFailing = false }, reportOnce).finally(() => { pending-- })
   }
@@ -96,6 +102,7 @@ export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.
      * began; at most its share is recorded
      */
     record (kind: TraceKind, reference: string, step: RecordedStep, stranger: string | undefined): void {
+      if (ringSize === 0) return
       const share = shares[step.cause === 'limit_reached' ? 'limited' : kind]
       if (stranger !== undefined && !share.take(stranger)) return
       inBackground(async () => { await write(kind, reference, step) })
@@ -103,6 +110,7 @@ export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.
 
     /** Remembers an access token for a while, so that its first use is recorded, at whatever replica. */
     awaitFirstCall (accessToken: string, reference: string): void {
+      if (!awaitsFirstCalls) return
       inBackground(async () => {
         await store.set(keys.firstCall(digest(accessToken)), reference, FIRST_CALL_SECONDS)
       })
@@ -115,13 +123,15 @@ export function createTraces ({ store, maxTotal, maxPerAddress, log, now = Date.
      * @param issuedAt seconds since the epoch
      */
     noteUse (accessToken: string, issuedAt: number, requestId: string): void {
-      if (now() / 1_000 - issuedAt > FIRST_CALL_SECONDS) return
+      if (!awaitsFirstCalls || now() / 1_000 - issuedAt > FIRST_CALL_SECONDS) return
       const name = digest(accessToken)
       if (used.has(name)) return
       used.set(name, true)
       inBackground(async () => {
         const reference = await store.take(keys.firstCall(name))
         if (reference === undefined) return
+        onFirstCall?.()
+        if (ringSize === 0) return
         const outcome = 'The token was accepted'
         const step = { step: 'call', at: now(), ms: 0, request: requestId, status: 200, outcome }
         await write('sign-in', reference, step)

@@ -55,7 +55,7 @@ t.test('metrics of sign-ins, calls, refusals, the provider and the store', async
 
   let samples = await scrape(url)
   const value = (name: string, labels = ''): number | undefined => samples.get(labels === '' ? name : `${name}{${labels}}`)
-  for (const step of ['authorize', 'consent', 'callback', 'token']) {
+  for (const step of ['authorize', 'consent', 'callback', 'token', 'call']) {
     t.equal(value('seed_sign_in_steps_total', `seed_step="${step}",seed_outcome="ok"`), 1, step)
   }
   t.match([...samples.keys()].join('\n'), /seed_sign_in_steps_total\{seed_step="authorize",seed_outcome="[a-z]+_[a-z_]+"\}/)

@@ -14,6 +14,7 @@ import openAccess from '../../plugins/open-access.ts'
 import rateLimit from '../../plugins/rate-limit.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
+import telemetry from '../../plugins/telemetry.ts'
 import traces from '../../plugins/traces.ts'
 
 interface PluginMeta {
@@ -27,12 +28,13 @@ const metaOf = (plugin: object): PluginMeta => (plugin as Record<symbol, PluginM
 /** The order of src/app.ts, and what each plugin cannot do without. */
 const PLUGINS = [
   [config, 'config', []],
+  [telemetry, 'telemetry', ['config']],
   [shutdown, 'shutdown', ['config']],
   [redis, 'redis', ['config']],
   [keyring, 'keyring', ['redis']],
   [audit, 'audit', ['config', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
-  [traces, 'traces', ['redis']],
+  [traces, 'traces', ['redis', 'telemetry']],
   [oidcDiscovery, 'oidc-discovery', ['config']],
   [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery', 'traces']],
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],

@@ -91,6 +91,11 @@ t.test('the dashboard and the alerts find what two replicas export', { timeout: 
   await until(isScraped, 'both replicas are scraped')
   t.same((await query('up{job="seed"}')).map(({ value }) => value[1]), ['1', '1'])
 
+  const funnel = await query('sum by (seed_step) (seed_sign_in_steps_total{seed_outcome="ok"})')
+  t.same(Object.fromEntries(funnel.map(({ metric, value }) => [metric['seed_step'], value[1]])), {
+    authorize: '2', consent: '2', callback: '2', token: '2', call: '2'
+  }, 'the funnel of both sign-ins, from the first request to the first call')
+
   const dashboard = JSON.parse(await readFile(join(ROOT, 'deploy/grafana/seed.json'), 'utf8')) as {
     panels: Array<{ title: string, targets?: Array<{ expr: string }> }>
   }

@@ -134,7 +134,18 @@ t.test('with TRACE_LIMIT_TOTAL=0 nothing is recorded, and in memory no more than
   traces.record('sign-in', 'one', STEP, undefined)
   traces.awaitFirstCall('token', 'one')
   await settled()
+  traces.noteUse('token', Math.floor(Date.now() / 1_000), 'request')
+  await settled()
   t.same(await stepsOf('one'), [])
+
+  let firstCalls = 0
+  const counting = setUp({ maxTotal: 0, onFirstCall: () => { firstCalls++ } })
+  counting.traces.awaitFirstCall('token', 'one')
+  await settled()
+  for (let use = 0; use < 3; use++) counting.traces.noteUse('token', Math.floor(Date.now() / 1_000), 'request')
+  await settled()
+  t.equal(firstCalls, 1, 'the metric of first calls counts all the same')
+  t.same(await counting.stepsOf('one'), [])
 
   const memory = setUp({ maxTotal: 1_000_000 })
   await memory.store.set(keys.traceSlot('sign-in', 1), 'oldest', 10)
