@@ -3,7 +3,7 @@ import t from 'tap'
 import { checkAccess } from '../../src/tokens/access-rules.ts'
 import type { AccessRules } from '../../src/tokens/access-rules.ts'
 
-/** Access rules. Over HTTP: flows/presets, flows/consent-in-chromium. */
+/** Access rules. Over HTTP: flows/presets, ship/consent-in-chromium. */
 const open: AccessRules = {
   groups: [],
   emailDomains: [],
