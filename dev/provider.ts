@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { JWK } from 'jose'
 import { createStorage } from './provider/adapter.ts'
 import type { Fault } from './provider/faults.ts'
+import type { EnterpriseRule } from './provider/enterprise-rule.ts'
 import { accessTokenClaims, sendLogoutToken } from './provider/minting.ts'
 import { QUIRKS } from './provider/quirks.ts'
 import type { DevUser, Quirks, SigningKey, TokenOverrides } from './provider/quirks.ts'
@@ -14,6 +15,7 @@ import type { ProviderState } from './provider/state.ts'
 
 export { createStorage } from './provider/adapter.ts'
 export type { Fault } from './provider/faults.ts'
+export type { EnterpriseRule } from './provider/enterprise-rule.ts'
 export type { DevUser, Quirks, SigningKey, TokenOverrides } from './provider/quirks.ts'
 
 export interface DevProviderOptions {
@@ -38,6 +40,8 @@ export interface DevProviderOptions {
   fixedRedirectUris?: string[]
   /** The public keys of the client that authenticates with `private_key_jwt`; without them there is none. */
   clientPublicJwks?: { keys: JWK[] }
+  /** The policy by which ID-JAGs are issued; without rules nobody gets one. */
+  enterpriseRules?: EnterpriseRule[]
   quirks?: Partial<Quirks>
   accessTokenTtlSeconds?: number
   algorithm?: 'RS256' | 'ES256'
@@ -48,9 +52,12 @@ export interface DevProvider {
   issuer: string
   /**
    * The public client. This id with `-confidential` authenticates with `client_secret_basic`, with `-post` with
-   * `client_secret_post`, both with the secret (`dev-secret`), and with `-key` with `private_key_jwt`.
+   * `client_secret_post`, both with the secret (`dev-secret`), and with `-key` with `private_key_jwt`. `company-app`,
+   * with `client_secret_post`, is an MCP client of the company rather than Seed.
    */
   clientId: string
+  /** May be changed: rules that are added or taken out count from the next ID-JAG on. */
+  enterpriseRules: EnterpriseRule[]
   /** May be changed: a user taken out can neither sign in nor refresh. */
   users: DevUser[]
   quirks: Quirks
@@ -125,6 +132,7 @@ export async function startDevProvider (options: DevProviderOptions = {}): Promi
   return {
     issuer: state.issuer,
     clientId: state.clientId,
+    enterpriseRules: state.enterpriseRules,
     users: state.users,
     quirks: state.quirks,
     async rotateKeys ({ keepOld } = { keepOld: true }) {
@@ -162,6 +170,7 @@ async function createState (options: DevProviderOptions): Promise<ProviderState>
     accessTokenTtlSeconds,
     fixedRedirectUris: options.fixedRedirectUris,
     clientPublicJwks: options.clientPublicJwks,
+    enterpriseRules: [...(options.enterpriseRules ?? [])],
     users: [...(options.users ?? USERS)],
     quirks: { ...QUIRKS, ...options.quirks },
     faults: new Map(),

@@ -7,6 +7,9 @@ import type { ProviderState } from './state.ts'
 
 type Oidc = typeof import('oidc-provider')
 
+/** An MCP client of the company, which signs people in here and gets ID-JAGs for servers. */
+export const COMPANY_CLIENT = 'company-app'
+
 const DAY = 86400
 
 /** Microsoft Graph: Entra issues a token for it if the request names no other API. */
@@ -82,7 +85,8 @@ function clients ({ clientId, clientSecret, clientPublicJwks }: ProviderState): 
   const all: Array<Record<string, unknown>> = [
     { ...common, client_id: clientId, token_endpoint_auth_method: 'none' },
     { ...withSecret, client_id: `${clientId}-confidential`, token_endpoint_auth_method: 'client_secret_basic' },
-    { ...withSecret, client_id: `${clientId}-post`, token_endpoint_auth_method: 'client_secret_post' }
+    { ...withSecret, client_id: `${clientId}-post`, token_endpoint_auth_method: 'client_secret_post' },
+    { ...withSecret, client_id: COMPANY_CLIENT, token_endpoint_auth_method: 'client_secret_post' }
   ]
   if (clientPublicJwks !== undefined) {
     const key = { jwks: clientPublicJwks, token_endpoint_auth_method: 'private_key_jwt' }

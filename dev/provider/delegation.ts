@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import type { Client, Context, Provider } from 'oidc-provider'
+import { ID_JAG, issueIdentityAssertion } from './identity-assertions.ts'
 import type { DevUser, Quirks } from './quirks.ts'
 import { findAccessToken, lifetime, signToken } from './signing.ts'
 import { SCOPES, findUser, tokenIssuer } from './state.ts'
@@ -13,10 +14,17 @@ export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 
-/** Registers both grant types with which a confidential client gets a token for another API on behalf of a user. */
+/**
+ * Registers both grant types with which a confidential client gets a token for another API on behalf of a user. Token
+ * exchange also gives a company's client an ID-JAG for another server.
+ */
 export function registerDelegation (provider: Provider, state: ProviderState, errors: Errors): void {
   const register = (name: string, form: Quirks['delegation'], handler: GrantHandler, parameters: string[]): void => {
     provider.registerGrantType(name, async (ctx) => {
+      if (name === TOKEN_EXCHANGE && ctx.oidc.params['requested_token_type'] === ID_JAG) {
+        ctx.body = await issueIdentityAssertion(ctx, state, errors)
+        return
+      }
       if (state.quirks.delegation !== form) throw new errors.UnsupportedGrantType()
       if (ctx.oidc.client.clientAuthMethod === 'none') {
         throw new errors.UnauthorizedClient('Public client is not allowed to exchange tokens')
@@ -25,7 +33,7 @@ export function registerDelegation (provider: Provider, state: ProviderState, er
     }, parameters)
   }
   register(TOKEN_EXCHANGE, 'token-exchange', async (ctx) => await exchangeToken(ctx, state, errors),
-    ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope'])
+    ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'])
   register(JWT_BEARER, 'on-behalf-of', async (ctx) => await onBehalfOf(ctx, state, errors),
     ['assertion', 'requested_token_use', 'scope'])
 }

@@ -2,6 +2,7 @@ import type { Adapter } from 'oidc-provider'
 import type { JWK } from 'jose'
 import type { Storage } from './adapter.ts'
 import type { Fault } from './faults.ts'
+import type { EnterpriseRule } from './enterprise-rule.ts'
 import type { DevUser, Quirks } from './quirks.ts'
 
 /** The state that all parts of the development provider share. */
@@ -17,6 +18,8 @@ export interface ProviderState {
   fixedRedirectUris: string[] | undefined
   /** Public keys of the client that authenticates with `private_key_jwt`. */
   clientPublicJwks: { keys: JWK[] } | undefined
+  /** The policy by which ID-JAGs are issued. May change while the provider runs. */
+  enterpriseRules: EnterpriseRule[]
   /** May change while the provider runs, like `quirks`. */
   users: DevUser[]
   quirks: Quirks

@@ -596,6 +596,74 @@ t.test('is like Okta, Keycloak and authentik', async (t) => {
   t.strictSame(await getJson(dev, '/jwks'), { keys: [] })
 })
 
+t.test('gives the company\'s client an ID-JAG for a server, for whom and for what its policy says', async (t) => {
+  const rule = {
+    client: 'company-app',
+    audience: 'https://seed.example',
+    resource: 'https://seed.example/mcp',
+    clientIdThere: 'app-at-seed',
+    users: ['ada'],
+    scopes: ['openid', 'mcp:read']
+  }
+  const dev = await start(t, { enterpriseRules: [rule] })
+  const credentials = { client_id: 'company-app', client_secret: 'dev-secret' }
+  const idTokenOf = async (login: string, client = credentials) => {
+    const { url, verifier } = authorize(dev, { client_id: client.client_id })
+    const answer = await createBrowser().signIn(url, { login, password: login })
+    const parameters = { grant_type: 'authorization_code', code: answer.searchParams.get('code')!, ...client }
+    return (await postToken(dev, { ...parameters, redirect_uri: REDIRECT_URI, code_verifier: verifier })).body.id_token
+  }
+  const idToken = await idTokenOf('ada')
+  const exchange = (changes: Record<string, string> = {}) => postToken(dev, {
+    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    requested_token_type: 'urn:ietf:params:oauth:token-type:id-jag',
+    subject_token: idToken,
+    subject_token_type: 'urn:ietf:params:oauth:token-type:id_token',
+    audience: 'https://seed.example/',
+    resource: 'https://seed.example/mcp',
+    ...credentials,
+    ...changes
+  })
+
+  const { status, body } = await exchange({ scope: 'mcp:read mcp:write' })
+  t.match({ status, body }, {
+    status: 200,
+    body: { issued_token_type: 'urn:ietf:params:oauth:token-type:id-jag', token_type: 'N_A', scope: /^mcp:read$/ }
+  })
+  const keys = await getJson<JSONWebKeySet>(dev, '/jwks')
+  const { payload, protectedHeader } = await verify(body.access_token, keys)
+  const { iat, exp, jti, ...claims } = payload
+  t.same([protectedHeader.typ, exp! - iat!, typeof jti], ['oauth-id-jag+jwt', 300, 'string'])
+  t.same(claims, {
+    iss: dev.issuer,
+    sub: 'ada',
+    aud: 'https://seed.example',
+    client_id: 'app-at-seed',
+    resource: 'https://seed.example/mcp',
+    scope: 'mcp:read',
+    email: 'ada@example.com'
+  })
+  t.match((await exchange()).body, { scope: /^openid mcp:read$/ }, 'without a scope, all that the rule allows')
+
+  const publicClients = await idTokenOf('ada', { client_id: dev.clientId } as typeof credentials)
+  for (const [error, changes] of [
+    ['invalid_target', { audience: 'https://other.example' }],
+    ['invalid_target', { resource: 'https://seed.example/other' }],
+    ['invalid_target', { subject_token: await idTokenOf('bob') }],
+    ['invalid_target', { ...{ client_id: dev.clientId, client_secret: '' }, subject_token: publicClients }],
+    ['invalid_request', { subject_token: publicClients }],
+    ['invalid_request', { subject_token: 'no.jwt.at-all' }],
+    ['invalid_request', { subject_token_type: 'urn:ietf:params:oauth:token-type:access_token' }]
+  ] as Array<[string, Record<string, string>]>) {
+    t.match(await exchange(changes), { status: 400, body: { error } }, JSON.stringify(changes).slice(0, 80))
+  }
+
+  delete (dev.enterpriseRules[0] as { users?: string[] }).users
+  delete (dev.enterpriseRules[0] as { scopes?: string[] }).scopes
+  const bobs = (await exchange({ subject_token: await idTokenOf('bob') })).body
+  t.match(decodeJwt(bobs.access_token), { sub: 'bob', scope: undefined }, 'a rule for everybody that names no scope')
+})
+
 /** An access token of the confidential client's, which is the one to exchange it. */
 async function subjectToken (dev: DevProvider): Promise<string> {
   const { client_id: clientId, ...form } = await getCode(dev, { client_id: 'seed-dev-confidential' })
