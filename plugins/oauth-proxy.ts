@@ -23,6 +23,7 @@ import { createMetadataDocuments } from '../src/oauth/clients/metadata-document-
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
 import { createWrongSecretLimit } from '../src/oauth/clients/wrong-secret-limit.ts'
 import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
+import { supportedGrantTypes } from '../src/oauth/endpoints/token.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
@@ -67,7 +68,13 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
   await app.register(async (scope) => {
     scope.addHook('onRequest', rateLimits.byAddressLocally('documents', { factor: 10 }))
     await scope.register(wellKnownRoutes, {
-      ...server, mode: oauth.mode, secretMethods: secretMethods(oauth.configuredClients), documents, tokenKeys, jwks
+      ...server,
+      mode: oauth.mode,
+      grantTypes: supportedGrantTypes(mode.tokenIssuer),
+      secretMethods: secretMethods(oauth.configuredClients),
+      documents,
+      tokenKeys,
+      jwks
     })
   }, { prefix: '/.well-known' })
 

@@ -26,13 +26,14 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, op
   }, async (request) => {
     const { body, headers: { authorization } } = request
     const requester = requesterOf(request)
-    const { tokens, client } = await issueTokens(body, authorization, services, requester)
+    const { tokens, client, principalKind } = await issueTokens(body, authorization, services, requester)
     const { step } = requester
     if (step.isContinued && step.name === 'token') traces.awaitFirstCall(tokens.access_token, step.reference)
     request.auditEntry = {
       event: body.grant_type === 'refresh_token' ? 'refresh' : 'sign_in',
       client: client.id,
       kind: client.kind,
+      principalKind: principalKind === 'service' ? principalKind : undefined,
       ...tokenOwner(tokens.access_token)
     }
     return tokens

@@ -34,7 +34,7 @@ export function validate (env: Env): Problem[] {
     ...checkClientCredential(env),
     ...checkLists(env),
     ...checkSessionLimits(env),
-    ...checkConfiguredClients(env.OAUTH_CLIENTS).map((text) => problem('OAUTH_CLIENTS', text))
+    ...checkConfiguredClients(env.OAUTH_CLIENTS, env.OAUTH_MODE).map((text) => problem('OAUTH_CLIENTS', text))
   ]
 }
 

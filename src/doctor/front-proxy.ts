@@ -58,11 +58,10 @@ export async function checkFrontProxy (config: Config): Promise<Finding[] | unde
   }
 }
 
-function createListener ({ baseUrl, resource, oidc: { scopes }, oauth: { mode }, server: names }: Config) {
+function createListener ({ baseUrl, resource, oidc: { scopes }, server: names }: Config) {
   const key = randomBytes(16).toString('base64url')
   const arrivals: Arrival[] = []
-  const document = JSON.stringify(
-    protectedResource({ baseUrl, resource, scopes, toolScopes: [], mode, secretMethods: [], names }))
+  const document = JSON.stringify(protectedResource({ baseUrl, resource, scopes, names }))
 
   async function answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { headers, socket, url = '' } = request

@@ -6,20 +6,20 @@ const CB = 'https://ci.example.com/cb'
 const SECRET = 'a-secret-of-the-client'
 const JWKS = { keys: [{ kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'one' }] }
 
-function read (clients: unknown) {
+function read (clients: unknown, mode: 'proxy' | 'broker' = 'broker') {
   const text = typeof clients === 'string' ? clients : JSON.stringify(clients)
-  return { clients: readConfiguredClients(text), problems: checkConfiguredClients(text) }
+  return { clients: readConfiguredClients(text), problems: checkConfiguredClients(text, mode) }
 }
 
 t.test('without the setting there are no clients', async (t) => {
   t.same(readConfiguredClients(undefined), [])
-  t.same(checkConfiguredClients(undefined), [])
+  t.same(checkConfiguredClients(undefined, 'broker'), [])
   t.same(read([]), { clients: [], problems: [] })
 })
 
 t.test('clients may be public or have a secret or a key, which decides their authentication method', async (t) => {
-  const secretHash = createHash('sha256').update(SECRET).digest('base64url')
-  const common = { name: undefined, redirectUris: [CB], secretHash: undefined, jwks: undefined }
+  const secretHashes = [createHash('sha256').update(SECRET).digest('base64url')]
+  const common = { name: undefined, redirectUris: [CB], grantTypes: ['authorization_code', 'refresh_token'], secretHashes: [], jwks: undefined, service: undefined }
   for (const [given, expected] of [
     [{}, { ...common, authMethod: 'none' }],
     [
@@ -27,14 +27,14 @@ t.test('clients may be public or have a secret or a key, which decides their aut
       { ...common, name: 'CI', redirectUris: [CB, 'http://localhost/cb'], authMethod: 'none' }
     ],
     [{ token_endpoint_auth_method: 'none' }, { ...common, authMethod: 'none' }],
-    [{ client_secret: SECRET }, { ...common, authMethod: 'client_secret_basic', secretHash }],
+    [{ client_secret: SECRET }, { ...common, authMethod: 'client_secret_basic', secretHashes }],
     [
       { client_secret: SECRET, token_endpoint_auth_method: 'client_secret_basic' },
-      { ...common, authMethod: 'client_secret_basic', secretHash }
+      { ...common, authMethod: 'client_secret_basic', secretHashes }
     ],
     [
       { client_secret: SECRET, token_endpoint_auth_method: 'client_secret_post' },
-      { ...common, authMethod: 'client_secret_post', secretHash }
+      { ...common, authMethod: 'client_secret_post', secretHashes }
     ],
     [{ jwks: JWKS }, { ...common, authMethod: 'private_key_jwt', jwks: JWKS }],
     [
@@ -55,7 +55,7 @@ t.test('a value of another form is one problem, which names the place and repeat
     ['', 'the value is not JSON'], ['not JSON', 'the value is not JSON'], [
       '{"client_id":"ci"', 'the value is not JSON'
     ], ['null', 'the value must be array'], [{}, 'the value'], [good, 'the value'], ['"ci"', 'the value'],
-    [[null], '/0 '], [[7], '/0 '], [[[]], '/0 '], [[{}], '/0 '], [[good, { client_id: 'two' }], '/1 '],
+    [[null], '/0 '], [[7], '/0 '], [[[]], '/0 '], [[{}], '/0 '], [[good, {}], '/1 '],
     [[{ ...good, client_id: '' }], '/0/client_id '], [[{ ...good, client_id: 'c i' }], '/0/client_id '], [
       [{ ...good, client_id: 'cï' }],
       '/0/client_id '
@@ -83,7 +83,7 @@ t.test('a value of another form is one problem, which names the place and repeat
     t.same(clients, [])
     t.equal(problems.length, 1, JSON.stringify(given).slice(0, 80))
     t.ok(
-      problems[0]!.startsWith(`must be a JSON array of clients, each with client_id and redirect_uris: ${says}`),
+      problems[0]!.startsWith(`must be a JSON array of clients, each with client_id: ${says}`),
       String(problems[0])
     )
     t.notMatch(problems[0], 'hunter2')
@@ -118,4 +118,58 @@ t.test('members that do not fit together are problems', async (t) => {
     read([{ client_id: 'ci', redirect_uris: [CB] }, { client_id: 'ci', redirect_uris: [`${CB}2`] }]).problems,
     ['lists a client_id twice']
   )
+})
+
+t.test('a service has a grant type, rights and a credential, and needs no redirect URI', async (t) => {
+  const { clients, problems } = read([{
+    client_id: 'nightly',
+    grant_types: ['client_credentials'],
+    client_secret: [SECRET, `${SECRET}-old`],
+    scope: 'tickets:read  tickets:write',
+    groups: ['jobs'],
+    claims: { department: 'it' }
+  }])
+  t.same(problems, [])
+  t.match(clients, [{
+    redirectUris: [],
+    grantTypes: ['client_credentials'],
+    service: { scopes: ['tickets:read', 'tickets:write'], claims: { department: 'it', groups: ['jobs'] } }
+  }])
+  t.equal(clients[0]!.secretHashes.length, 2)
+})
+
+t.test('what a service may not have, or lacks, is a problem before the start', async (t) => {
+  const service = { client_id: 'ci', grant_types: ['client_credentials'], client_secret: SECRET }
+  for (const [given, problem, mode] of [
+    [{ ...service, redirect_uris: [CB] }, 'has a client "ci" whose grant_types allow no redirect_uris'],
+    [{ client_id: 'ci' }, 'has a client "ci" whose grant_types need redirect_uris'],
+    [
+      { ...service, grant_types: ['client_credentials', 'refresh_token'] },
+      'has a client "ci" whose grant_types have refresh_token without authorization_code'
+    ],
+    [
+      { ...service, client_secret: undefined },
+      'has a client "ci" whose grant_types have client_credentials: it needs client_secret or jwks'
+    ],
+    [
+      { ...service, claims: { sub: 'root', department: 'it', seed_principal_kind: 'person' } },
+      'has a client "ci" whose claims may not be sub, seed_principal_kind'
+    ],
+    [
+      { client_id: 'ci', redirect_uris: [CB], groups: ['admins'] },
+      'has a client "ci" with scope, groups or claims, which only client_credentials in grant_types allows'
+    ],
+    [
+      { client_id: 'ci', redirect_uris: [CB], jwks: { keys: [{ ...JWKS.keys[0], d: 'private' }] } },
+      'has a client "ci" whose jwks has a private key: the client alone may know that one'
+    ],
+    [
+      service,
+      'has a client "ci" whose grant_types have client_credentials, which needs OAUTH_MODE=broker: ' +
+        'with OAUTH_MODE=proxy let the service get its token from the provider (docs/services.md)',
+      'proxy'
+    ]
+  ] as const) {
+    t.same(read([given], mode).problems, [problem])
+  }
 })

@@ -16,7 +16,9 @@ export const CLIENT: Client = {
   name: 'cli',
   redirectUris: [],
   authMethod: 'none',
-  secretHash: undefined,
+  secretHashes: [],
+  grantTypes: undefined,
+  service: undefined,
   jwks: undefined,
   refreshes: true
 }

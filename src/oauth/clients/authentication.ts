@@ -91,7 +91,7 @@ async function checkCredentials (
   services: ClientAuthenticationServices,
   ip: string
 ): Promise<void> {
-  const { authMethod, secretHash } = client
+  const { authMethod, secretHashes } = client
   if (authMethod === 'none') {
     if ((basicSecret ?? postedSecret ?? assertion) === undefined) return
     throw new OAuthError('invalid_client', 'This client is public: send client_id in the body and no secret')
@@ -105,11 +105,16 @@ async function checkCredentials (
   }
   const secret = authMethod === 'client_secret_basic' ? basicSecret : postedSecret
   if (secret !== undefined) await services.wrongSecrets.check(client.id, ip)
-  if (secret === undefined || !timingSafeEquals(digest(secret), secretHash!)) {
+  if (secret === undefined || !isOneOf(secretHashes, digest(secret))) {
     if (secret !== undefined) await services.wrongSecrets.count(client.id, ip)
     throw new OAuthError('invalid_client',
       `This client authenticates with ${authMethod}; its secret is missing or wrong`)
   }
+}
+
+/** Compares with every hash, so that the time tells nothing about which of them fits. */
+function isOneOf (hashes: readonly string[], hash: string): boolean {
+  return hashes.filter((one) => timingSafeEquals(one, hash)).length > 0
 }
 
 /** Parses HTTP Basic (RFC 7617) with a form-encoded id and secret (RFC 6749 section 2.3.1). */

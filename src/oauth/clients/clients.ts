@@ -1,7 +1,7 @@
 import type { JWK } from 'jose'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import type { ConfiguredClient } from '../../config/clients.ts'
+import type { ConfiguredClient, ServiceRights } from '../../config/clients.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import { checkRegistrableRedirectUri, isLoopbackRedirectUri, matchesRedirectUri } from '../protocol/redirect-uri.ts'
 import { isMetadataDocumentUrl } from './metadata-document-validation.ts'
@@ -27,11 +27,15 @@ export interface Client {
   name: string
   redirectUris: readonly string[]
   authMethod: Static<typeof ClientAuthMethodSchema>
-  /** SHA-256 of the secret, base64url. */
-  secretHash: string | undefined
+  /** The grant types that it may use; undefined where they are not known, as for a client without registration. */
+  grantTypes: readonly string[] | undefined
+  /** SHA-256 of each accepted secret, base64url. */
+  secretHashes: readonly string[]
   jwks: { keys: JWK[] } | undefined
   /** True if the client may get refresh tokens. */
   refreshes: boolean
+  /** Set if the client is a service, which only the operator can make it. */
+  service: ServiceRights | undefined
 }
 
 /** The id belongs to a registration that is gone: the client must register again. */
@@ -59,7 +63,9 @@ export interface ClientsOptions {
 /** Visible ASCII without the characters of a URL: `https:/claude.ai` must not be shown as the name of a client. */
 const UNREGISTERED_ID = /^[\x21-\x2e\x30-\x39\x3b-\x7e]{1,256}$/
 
-const PUBLIC_CLIENT = { authMethod: 'none', secretHash: undefined, jwks: undefined } as const
+const PUBLIC_CLIENT = {
+  authMethod: 'none', secretHashes: [], jwks: undefined, grantTypes: undefined, service: undefined
+} as const
 
 export type Clients = ReturnType<typeof createClients>
 
@@ -75,13 +81,16 @@ export function createClients ({ registrations, configured, documents, redirectU
     if (registration === undefined) throw new UnknownClientError()
     const { client_name: name = shortId(clientId), redirect_uris: redirectUris, grant_types: grantTypes } = registration
     const refreshes = grantTypes.includes('refresh_token')
-    return { ...PUBLIC_CLIENT, kind: 'registered', id: clientId, name, redirectUris, refreshes }
+    return { ...PUBLIC_CLIENT, kind: 'registered', id: clientId, name, redirectUris, grantTypes, refreshes }
   }
 
   /** Returns a client that needs no metadata document; undefined if the id is a document's URL. */
   async function findWithoutDocument (clientId: string): Promise<Client | undefined> {
     const known = configured.find(({ id }) => id === clientId)
-    if (known !== undefined) return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes: true }
+    if (known !== undefined) {
+      const refreshes = known.grantTypes.includes('refresh_token')
+      return { ...known, kind: 'configured', name: known.name ?? known.id, refreshes }
+    }
     if (isMetadataDocumentUrl(clientId)) return undefined
     if (isSelfContainedId(clientId)) return await findRegistered(clientId)
     if (!UNREGISTERED_ID.test(clientId)) throw new UnknownClientError()
@@ -134,7 +143,7 @@ function shortId (clientId: string): string {
 function toClient (document: MetadataDocument): Client {
   const { clientId: id, name, redirectUris, tokenEndpointAuthMethod: authMethod, jwks, grantTypes } = document
   const refreshes = grantTypes.includes('refresh_token')
-  return { kind: 'document', id, name, redirectUris, authMethod, secretHash: undefined, jwks, refreshes }
+  return { ...PUBLIC_CLIENT, kind: 'document', id, name, redirectUris, authMethod, jwks, grantTypes, refreshes }
 }
 
 function checkConfigured (id: string, redirectUris: readonly string[], schemes: readonly string[]): void {
@@ -145,6 +154,18 @@ function checkConfigured (id: string, redirectUris: readonly string[], schemes: 
       throw new Error(`OAUTH_CLIENTS: client "${id}": ${(err as Error).message}`, { cause: err })
     }
   }
+}
+
+/**
+ * Checks that a client may use a grant type (RFC 6749 section 5.2, RFC 7591 section 2).
+ * @throws OAuthError unauthorized_client
+ */
+export function checkGrantType ({ kind, grantTypes }: Client, grantType: string): void {
+  if (grantTypes === undefined || grantTypes.includes(grantType)) return
+  const where = kind === 'configured' ? 'its grant_types in OAUTH_CLIENTS' : 'the grant_types of its registration'
+  throw new OAuthError('unauthorized_client', `This client may not use ${grantType}`, {
+    detail: `${where} are ${grantTypes.join(', ')}`
+  })
 }
 
 /**

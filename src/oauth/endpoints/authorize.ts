@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../errors/http-error.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { AuthorizeQuery } from '../../schemas/authorize.ts'
-import { checkRedirectUri } from '../clients/clients.ts'
+import { checkGrantType, checkRedirectUri } from '../clients/clients.ts'
 import type { Client, Clients } from '../clients/clients.ts'
 import type { Requester } from '../clients/requester.ts'
 import type { AuthorizationRequest, SignIn } from '../modes/sign-in.ts'
@@ -55,6 +55,7 @@ export async function authorize (
   const client = await services.clients.find(query.client_id, requester.ip)
   step.note({ client: client.name, 'kind of client': client.kind })
   await requester.limitClient(client, false)
+  checkGrantType(client, 'authorization_code')
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
     checkResponse(query)

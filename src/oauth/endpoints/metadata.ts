@@ -19,9 +19,13 @@ export interface MetadataOptions {
   }
   /** In broker mode Seed signs the tokens and answers the client's redirect URI itself. */
   mode: 'proxy' | 'broker'
+  /** The grant types that the token endpoint has (supportedGrantTypes). */
+  grantTypes: readonly string[]
   /** Methods with a secret that a client of OAUTH_CLIENTS uses. No client gets a secret by registering itself. */
   secretMethods: readonly string[]
 }
+
+export type ProtectedResourceOptions = Pick<MetadataOptions, 'baseUrl' | 'resource' | 'scopes' | 'names'>
 
 /** The part of the metadata that changes while Seed runs. */
 export interface MetadataState {
@@ -33,7 +37,7 @@ export interface MetadataState {
  * Returns the protected resource metadata (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
  * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice.
  */
-export function protectedResource ({ baseUrl, resource, scopes, names }: MetadataOptions): ProtectedResource {
+export function protectedResource ({ baseUrl, resource, scopes, names }: ProtectedResourceOptions): ProtectedResource {
   return {
     resource,
     resource_name: names.title ?? 'Seed MCP server',
@@ -56,7 +60,7 @@ export function baseScopes (scopes: readonly string[]): string[] {
  * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
 export function authorizationServer (
-  { baseUrl, scopes, toolScopes, mode, secretMethods, names }: MetadataOptions,
+  { baseUrl, scopes, toolScopes, mode, grantTypes, secretMethods, names }: MetadataOptions,
   { metadataDocuments }: MetadataState
 ): AuthorizationServer {
   const authMethods = ['none', ...secretMethods, 'private_key_jwt']
@@ -71,7 +75,7 @@ export function authorizationServer (
     ...(mode === 'broker' && { jwks_uri: `${baseUrl}/.well-known/jwks.json` }),
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
-    grant_types_supported: ['authorization_code', 'refresh_token'],
+    grant_types_supported: [...grantTypes],
     code_challenge_methods_supported: ['S256'],
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,

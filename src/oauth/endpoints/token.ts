@@ -4,6 +4,7 @@ import { ignoreOutage } from '../../store/store.ts'
 import type { TraceStep } from '../../trace/step.ts'
 import { authenticateClient } from '../clients/authentication.ts'
 import type { ClientAuthenticationServices } from '../clients/authentication.ts'
+import { checkGrantType } from '../clients/clients.ts'
 import type { Client } from '../clients/clients.ts'
 import type { Requester } from '../clients/requester.ts'
 import type { CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
@@ -15,16 +16,42 @@ export interface TokenServices extends ClientAuthenticationServices {
   resource: string
 }
 
-type GrantType = (
-  body: TokenBody, client: Client, issuer: TokenIssuer, step: TraceStep
-) => Promise<TokenResponse>
+interface GrantType {
+  /** The function of the mode that issues the tokens; without it the grant type is not supported. */
+  issuer: keyof TokenIssuer
+  /** The kind of caller that the tokens stand for. */
+  principalKind: 'person' | 'service'
+  issue (issuer: TokenIssuer, body: TokenBody, client: Client, step: TraceStep): Promise<TokenResponse>
+}
 
 const GRANT_TYPES = new Map<string, GrantType>([
-  ['authorization_code', (body, client, issuer, step) =>
-    issuer.authorizationCode(readCodeRequest(body), client, step)],
-  ['refresh_token', (body, client, issuer, step) =>
-    issuer.refreshToken(readRefreshRequest(body), client, step)]
+  ['authorization_code', {
+    issuer: 'authorizationCode',
+    principalKind: 'person',
+    issue: (issuer, body, client, step) => issuer.authorizationCode(readCodeRequest(body), client, step)
+  }],
+  ['refresh_token', {
+    issuer: 'refreshToken',
+    principalKind: 'person',
+    issue: (issuer, body, client, step) => issuer.refreshToken(readRefreshRequest(body), client, step)
+  }],
+  ['client_credentials', {
+    issuer: 'clientCredentials',
+    principalKind: 'service',
+    issue: (issuer, { scope }, client) => issuer.clientCredentials!({ scope }, client)
+  }]
 ])
+
+/** Returns the grant types that this server has, for its metadata (RFC 8414 section 2). */
+export function supportedGrantTypes (issuer: TokenIssuer): string[] {
+  return [...GRANT_TYPES].filter(([, grantType]) => issuer[grantType.issuer] !== undefined).map(([name]) => name)
+}
+
+export interface IssuedTokens {
+  tokens: TokenResponse
+  client: Client
+  principalKind: GrantType['principalKind']
+}
 
 /**
  * The token endpoint (RFC 6749 section 3.2): the checks that both modes share, then the mode issues the tokens.
@@ -37,21 +64,24 @@ export async function issueTokens (
   authorization: string | undefined,
   services: TokenServices,
   requester: Requester
-): Promise<{ tokens: TokenResponse, client: Client }> {
+): Promise<IssuedTokens> {
+  const { tokenIssuer } = services
   const grantType = GRANT_TYPES.get(body.grant_type)
-  if (grantType === undefined) {
-    throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
+  if (grantType === undefined || tokenIssuer[grantType.issuer] === undefined) {
+    const supported = supportedGrantTypes(tokenIssuer)
+    throw new OAuthError('unsupported_grant_type', `grant_type must be one of ${supported.join(', ')}`)
   }
   const bound = body.grant_type === 'refresh_token'
   const { step } = requester
   if (bound) step.name = 'refresh'
   step.note({ 'client id': body.client_id, resource: body.resource })
   const client = await authenticateClient({ body, authorization, bound }, services, requester)
+  checkGrantType(client, body.grant_type)
   checkResource(body.resource, services.resource)
-  const tokens = await grantType(body, client, services.tokenIssuer, step)
+  const tokens = await grantType.issue(tokenIssuer, body, client, step)
   step.outcome = 'The application got its tokens'
   await services.clients.keepRecord(client).catch(ignoreOutage)
-  return { tokens, client }
+  return { tokens, client, principalKind: grantType.principalKind }
 }
 
 /** RFC 6749 section 4.1.3, RFC 7636 section 4.5. */

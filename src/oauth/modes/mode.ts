@@ -21,7 +21,8 @@ export interface Mode {
 }
 
 /**
- * Issues tokens: one function per grant type (RFC 6749 section 4).
+ * Issues tokens: one function per grant type (RFC 6749 section 4). A grant type without function is not supported:
+ * the mode or the configuration has none.
  *
  * `step` learns which sign-in a request belongs to. They throw OAuthError, ProviderUnavailableError or
  * StoreUnavailableError.
@@ -29,6 +30,12 @@ export interface Mode {
 export interface TokenIssuer {
   authorizationCode (request: CodeRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
   refreshToken (request: RefreshRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
+  clientCredentials?: ((request: ClientCredentialsRequest, client: Client) => Promise<TokenResponse>) | undefined
+}
+
+export interface ClientCredentialsRequest {
+  /** Space-separated; all scopes of the service without it. */
+  scope: string | undefined
 }
 
 export interface CodeRequest {

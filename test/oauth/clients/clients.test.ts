@@ -44,8 +44,10 @@ t.test('a configured client with an unacceptable redirect URI fails the start an
     name: undefined,
     redirectUris: ['http://intranet.example/cb'],
     authMethod: 'none' as const,
-    secretHash: undefined,
-    jwks: undefined
+    grantTypes: ['authorization_code'],
+    secretHashes: [],
+    jwks: undefined,
+    service: undefined
   }]
   t.throws(() => createClients({
     registrations: createRegistrations({ store, ttlSeconds: 60, findKeyring: async () => createKeyring('x', undefined) }),

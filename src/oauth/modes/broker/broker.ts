@@ -8,9 +8,11 @@ import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
 import type { Mode } from '../mode.ts'
 import { createAuthorizationCodes } from './authorization-codes.ts'
+import { createClientCredentialsGrant } from './client-credentials.ts'
 import type { GrantServices } from './grant-services.ts'
 import { createRefreshRotation } from './refresh-rotation.ts'
 import { createBrokerRevocation } from './revocation.ts'
+import { createSessionlessTokens } from './sessionless-tokens.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
 import { createBrokerTokens } from './grant-types.ts'
@@ -35,6 +37,19 @@ export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSi
   const { grants, upstreamRefresh } = grantServices
   const { oidc, baseUrl, resource, oauth } = config
   const codes = createAuthorizationCodes(store, grants)
+  const accessToken = {
+    signingKeys: options.signingKeys,
+    issuer: baseUrl,
+    resource,
+    ttlSeconds: oauth.grant.accessTokenTtlSeconds
+  }
+  const issueSessionlessToken = createSessionlessTokens(accessToken)
+  const clientCredentials = oauth.configuredClients.some(({ service }) => service !== undefined)
+    ? createClientCredentialsGrant({
+      // The operator wrote the groups of services, so they are where Seed's own tokens have them.
+      issueSessionlessToken, access: { ...config.access, groupsClaim: 'groups', groupPaths: false }, scopes: oidc.scopes
+    })
+    : undefined
 
   return {
     signIn: createBrokerSignIn({
@@ -51,12 +66,8 @@ export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSi
       codes,
       grants,
       rotation: createRefreshRotation({ grants, upstreamRefresh, log }),
-      accessToken: {
-        signingKeys: options.signingKeys,
-        issuer: baseUrl,
-        resource,
-        ttlSeconds: config.oauth.grant.accessTokenTtlSeconds
-      },
+      clientCredentials,
+      accessToken,
       groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
       policyClaims: options.policyClaims
     }),

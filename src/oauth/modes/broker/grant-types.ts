@@ -9,6 +9,8 @@ export interface BrokerTokensOptions extends IssueTokensOptions {
   codes: AuthorizationCodes
   grants: Grants
   rotation: RefreshRotation
+  /** Undefined if no client of OAUTH_CLIENTS is a service. */
+  clientCredentials: TokenIssuer['clientCredentials']
 }
 
 /** The grant types of broker mode. Each has a file that does its work; a new one is one file and one entry here. */
@@ -26,6 +28,8 @@ export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
     async refreshToken ({ refreshToken, scope }, client, step) {
       const rotated = await rotation.rotate(refreshToken, client, scope, step)
       return await issueTokens(rotated.grant, rotated.scope)
-    }
+    },
+
+    clientCredentials: options.clientCredentials
   }
 }
