@@ -7,6 +7,7 @@ import { createSessionRecords } from '../mcp/sessions/session-records.ts'
 import { createRegistrations } from '../oauth/clients/registrations.ts'
 import type { Connection } from '../oauth/modes/broker/connections.ts'
 import { keys } from '../store/keys.ts'
+import { leaveOutLater } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import { personKey, principalKey } from '../tokens/principal.ts'
 
@@ -40,7 +41,8 @@ export async function openConnectionActivity (config: Config, store: Store) {
 
   async function readClientName ({ clientId, clientKind }: Connection): Promise<string | undefined> {
     if (clientKind === 'configured') return configuredClients.find(({ id }) => id === clientId)?.name
-    return clientKind === 'registered' ? (await registrations.find(clientId))?.client_name : undefined
+    if (clientKind !== 'registered') return undefined
+    return (await registrations.find(clientId).catch(leaveOutLater))?.client_name
   }
 
   function clientNameOf (connection: Connection): Promise<string | undefined> {
@@ -51,7 +53,7 @@ export async function openConnectionActivity (config: Config, store: Store) {
 
   async function sessionsOf ({ subject, clientId }: Connection) {
     const digests = await store.members(keys.sessionsOf(personKey(baseUrl, subject)))
-    const records = await Promise.all(digests.map((digest) => sessionRecords.read(digest)))
+    const records = await Promise.all(digests.map((digest) => sessionRecords.read(digest).catch(leaveOutLater)))
     const owner = principalKey(baseUrl, subject, clientId)
     return records.flatMap((record) => record?.session.principalKey === owner ? [record.session] : [])
   }

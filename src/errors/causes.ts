@@ -233,6 +233,11 @@ export const CAUSES = {
     remedy: 'See whether Redis is up, has memory, and can be reached from this server: seed doctor',
     settings: ['REDIS_URL']
   },
+  record_of_later_release: {
+    remedy: 'Replicas of two releases run side by side, and one of the older release got the request: finish the ' +
+      'upgrade, or stop the replicas of the later release',
+    settings: ['REDIS_URL']
+  },
 
   // Sign-ins that did not go on
   consent_not_answered: {

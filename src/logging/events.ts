@@ -72,7 +72,11 @@ export const EVENTS = {
     meaning: 'Metrics can be scraped (`METRICS_PORT`) or are pushed (`OTEL_EXPORTER_OTLP_ENDPOINT`)'
   },
   'store.in_memory': { level: 'warn', meaning: '`REDIS_URL` is not set: a restart ends sign-ins and sessions' },
-  'store.record_unreadable': { level: 'warn', meaning: 'A record in the store is of another version, or damaged' },
+  'store.record_unreadable': { level: 'warn', meaning: 'A record in the store is damaged, or not of Seed' },
+  'store.record_of_later_release': {
+    level: 'warn',
+    meaning: 'A record has a version (`form`) that only a later release reads: requests that need it get 503 here'
+  },
   'redis.unreachable': { level: 'error', meaning: 'Redis does not answer: requests that need it get 503' },
   'redis.reachable': { level: 'info', meaning: 'Redis answers again' },
   'trace.not_recorded': {

@@ -1,5 +1,5 @@
 import type { Log } from '../logging/log.ts'
-import { createUnreadableReport } from './record.ts'
+import { createRecordReports } from './record.ts'
 import { StoreUnavailableError } from './store.ts'
 import type { Store } from './store.ts'
 
@@ -36,7 +36,7 @@ export function createMemoryStore ({ now = Date.now, maxKeys = MAX_KEYS, log }: 
 
   return {
     kind: 'memory',
-    reportUnreadable: createUnreadableReport(log, now),
+    ...createRecordReports(log, now),
 
     async get (key) {
       return entries.find(key)?.value

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Log } from '../logging/log.ts'
-import { createUnreadableReport } from './record.ts'
+import { createRecordReports } from './record.ts'
 import type { RedisClient } from './redis-client.ts'
 import { defineScripts } from './redis-scripts.ts'
 import type { LogPage } from './redis-scripts.ts'
@@ -40,7 +40,7 @@ export function createRedisStore (client: RedisClient, log: Pick<Log, 'warn'>): 
 
   return {
     kind: 'redis',
-    reportUnreadable: createUnreadableReport(log),
+    ...createRecordReports(log),
 
     async get (key) {
       return await run(redis.get(key)) ?? undefined

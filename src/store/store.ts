@@ -1,4 +1,5 @@
 import { HttpError } from '../errors/http-error.ts'
+import type { HttpErrorOptions } from '../errors/http-error.ts'
 
 /**
  * The store: everything that Seed must remember across requests and replicas.
@@ -103,6 +104,13 @@ export interface Store {
    */
   reportUnreadable (kind: string, consequence?: string): void
 
+  /**
+   * Logs, as often, that a record has a version that only later releases read (record.ts).
+   *
+   * @param known the newest version that this release reads
+   */
+  reportLater (kind: string, form: number, known: number): void
+
   /** Resolves if the store can serve reads and writes now. */
   ping (): Promise<void>
 
@@ -121,17 +129,49 @@ export interface Store {
  * means "not found": the HTTP answer is 503 with Retry-After.
  */
 export class StoreUnavailableError extends HttpError {
-  override readonly name = 'StoreUnavailableError'
+  override readonly name: string = 'StoreUnavailableError'
 
-  constructor (cause?: unknown) {
-    super(503, 'temporarily_unavailable', 'The store (REDIS_URL) does not answer', {
+  constructor (
+    cause?: unknown, message = 'The store (REDIS_URL) does not answer', options: Partial<HttpErrorOptions> = {}
+  ) {
+    super(503, 'temporarily_unavailable', message, {
       publicMessage: "The server's store cannot be reached; try again shortly",
       page: { sentence: "The server's store cannot be reached." },
       retryAfterSeconds: 1,
       causeCode: 'store_unavailable',
-      cause
+      cause,
+      ...options
     })
   }
+}
+
+/**
+ * A record was written by a later release, and this one would misread it. It is neither absent nor to be replaced: the
+ * replicas of that release read it, and the same request works there.
+ */
+export class LaterRecordError extends StoreUnavailableError {
+  override readonly name = 'LaterRecordError'
+
+  /** @param kind for the log, in the singular */
+  constructor (kind: string, form: number) {
+    super(undefined, `A ${kind} in the store (REDIS_URL) has version ${form}, which this release cannot read`, {
+      publicMessage: 'This server is being upgraded; try again shortly',
+      page: { sentence: 'This server is being upgraded.' },
+      retryAfterSeconds: 5,
+      causeCode: 'record_of_later_release'
+    })
+  }
+}
+
+/** Returns the error where a record is of a later release: `await grants.find(id).catch(asLater)`. Throws any other. */
+export function asLater (err: unknown): LaterRecordError {
+  if (err instanceof LaterRecordError) return err
+  throw err
+}
+
+/** Returns undefined for a record of a later release, where one that cannot be read may be left out. */
+export function leaveOutLater (err: unknown): undefined {
+  asLater(err)
 }
 
 /** Ignores an outage, for work that may be left undone: `await store.delete(key).catch(ignoreOutage)`. */

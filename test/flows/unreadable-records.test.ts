@@ -101,25 +101,6 @@ t.test('an unreadable client, sign-in, code or grant is as good as none', async 
   t.equal((await ping(seed.url, others.accessToken)).status, 200)
 })
 
-t.test('a record of a later release counts as absent, and is still there for replicas of that release', async (t) => {
-  const seed = await startBroker(t)
-  const { store } = seed.app
-  const { clientId, refreshToken } = await getTokens(seed)
-  const key = grantKey(refreshToken)
-  const { form, ...grant } = JSON.parse((await store.get(key))!) as Record<string, unknown>
-  t.equal(form, 1)
-  const later = JSON.stringify({ form: form as number + 1, ...grant, claims: CONTENT })
-  await store.set(key, later, 600)
-  t.match(await refresh(seed.url, clientId, refreshToken), { statusCode: 400, json: { error: 'invalid_grant' } })
-  t.equal(await store.get(key), later)
-  t.match(seed.logs.filter(({ kind }) => kind === 'grant of a later release'), [{ level: 40 }])
-
-  await store.set(key, JSON.stringify(grant), 600)
-  t.match(await refresh(seed.url, clientId, refreshToken), { statusCode: 200 }, 'one of 0.1.3, which has no form')
-  t.match(JSON.parse((await store.get(key))!), { form }, 'has the form of this release once it is rewritten')
-  t.notMatch(JSON.stringify(seed.logs), CONTENT)
-})
-
 t.test('an unreadable revocation mark revokes', async (t) => {
   const seed = await startBroker(t)
   for (const mark of JUNK.filter((text) => text !== '5')) {

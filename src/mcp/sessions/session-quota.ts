@@ -1,4 +1,5 @@
 import { keys } from '../../store/keys.ts'
+import { LaterRecordError, asLater } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
 import { TooManySessionsError, sessionsKey } from './session.ts'
 import type { Session, SessionOptions } from './session.ts'
@@ -20,15 +21,18 @@ export function createSessionQuota ({ store, records, limits, isInUse, removeSes
 
   /**
    * Removes sessions whose record is lost, and the one that was unused the longest. Many clients never end theirs, and
-   * one that is still wanted is begun again by its client, at the price of one request.
+   * one that is still wanted is begun again by its client, at the price of one request. A session of a later release
+   * counts, and stays: nobody can tell here for how long it has been unused.
    */
   async function makeRoom (countedIn: string): Promise<void> {
     const digests = await store.members(countedIn)
-    const found = await Promise.all(digests.map(records.read))
+    const found = await Promise.all(digests.map(async (digest) => await records.read(digest).catch(asLater)))
     for (const [index, record] of found.entries()) {
       if (record === undefined) await removeSession(digests[index]!, countedIn)
     }
-    const idle = found.flatMap((record) => record?.session ?? []).filter(({ digest }) => !isInUse(digest))
+    const idle = found
+      .flatMap((record) => record === undefined || record instanceof LaterRecordError ? [] : [record.session])
+      .filter(({ digest }) => !isInUse(digest))
     const [oldest] = idle.sort((a, b) => a.lastSeenAt - b.lastSeenAt || a.createdAt - b.createdAt)
     if (oldest !== undefined) await removeSession(oldest.digest, countedIn)
   }

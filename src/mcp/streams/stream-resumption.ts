@@ -1,6 +1,7 @@
 import { createCoalescedTask } from '../../async/coalesced-task.ts'
 import type { CoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
+import { leaveOutLater } from '../../store/store.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { errorResponse, streamResponse } from '../exchange.ts'
 import type { EventStream, McpResponse } from '../exchange.ts'
@@ -131,7 +132,8 @@ class ResumedStream {
   async #readEvents (): Promise<void> {
     const { store } = this.#options.cluster
     const { session, stream } = this.#name
-    const record = await readStreamRecord(store, this.#name)
+    // A client whose stream a later release has taken over resumes it there.
+    const record = await readStreamRecord(store, this.#name).catch(leaveOutLater)
     if (record === undefined) return this.#connection.end()
     const { shift = 0 } = record
     const { entries } = await store.entries(keys.events(session, stream), Math.max(0, this.#lastRead - shift))

@@ -5,6 +5,7 @@ import { RegisterResponseSchema } from '../../schemas/register.ts'
 import type { RegisteredClient } from '../../schemas/register.ts'
 import { keys } from '../../store/keys.ts'
 import { defineRecord } from '../../store/record.ts'
+import { leaveOutLater } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
 import { withoutLoopbackPort } from '../protocol/redirect-uri.ts'
 import {
@@ -76,10 +77,13 @@ export function createRegistrations ({ store, ttlSeconds, findKeyring, now = Dat
 
     find,
 
-    /** Returns the live client that registered this metadata, ports of loopback redirect URIs aside. */
+    /**
+     * Returns the live client that registered this metadata, ports of loopback redirect URIs aside. A client of a later
+     * release can register again: others keep the id that they have.
+     */
     async findByMetadata (metadata: ClientMetadata): Promise<RegisteredClient | undefined> {
       const clientId = await store.get(keys.registration(fingerprint(metadata)))
-      return clientId === undefined ? undefined : await find(clientId)
+      return clientId === undefined ? undefined : await find(clientId).catch(leaveOutLater)
     },
 
     /** Extends the life of a client's record to DCR_CLIENT_TTL, because someone is signing in with it. */

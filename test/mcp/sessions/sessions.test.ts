@@ -8,6 +8,7 @@ import { createSessions } from '../../../src/mcp/sessions/sessions.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
 import type { Principal } from '../../../src/tokens/principal.ts'
 import { keys } from '../../../src/store/keys.ts'
+import { LaterRecordError } from '../../../src/store/store.ts'
 import {
   ABLE, SESSIONS, asPrincipal, call, captureLog, initialize, request, send, startEngines, startSession, testStore
 } from '../../support/mcp.ts'
@@ -266,11 +267,11 @@ t.test('at the total limit initialize gets 503, and does not count for the princ
   t.ok(await sessions.create('eve', CLIENT))
 })
 
-t.test('a record of another format is not found, so that its client starts a new session', async (t) => {
+t.test('a session of a later release is not taken for one that has ended', async (t) => {
   const { sessions, store } = setUp(t)
   const { id, session } = await sessions.create('ada', CLIENT)
   await store.set(keys.session(session.digest), JSON.stringify({ ...session, form: 2 }), 100)
-  await t.rejects(sessions.use(id, 'ada'), SessionNotFoundError)
+  await t.rejects(sessions.use(id, 'ada'), LaterRecordError)
 })
 
 t.test('of two concurrent DELETEs one gets 404', async (t) => {

@@ -1,4 +1,5 @@
 import { keys } from '../../../store/keys.ts'
+import { leaveOutLater } from '../../../store/store.ts'
 import type { Store } from '../../../store/store.ts'
 import { firstString } from '../../../tokens/principal.ts'
 import type { Grant } from './grant.ts'
@@ -52,7 +53,8 @@ export async function * listConnections (
 ): AsyncGenerator<Connection[]> {
   for await (const ids of candidates(store, filter)) {
     for (let start = 0; start < ids.length; start += BATCH_SIZE) {
-      const found = await Promise.all(ids.slice(start, start + BATCH_SIZE).map((id) => grants.find(id)))
+      const found = await Promise.all(ids.slice(start, start + BATCH_SIZE)
+        .map(async (id) => await grants.find(id).catch(leaveOutLater)))
       const batch = found.flatMap((stored) => stored === undefined ? [] : [stored.grant])
         .filter((grant) => matches(grant, filter)).map(toConnection)
       if (batch.length > 0) yield batch

@@ -1,5 +1,6 @@
 import type { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
+import { LaterRecordError, asLater } from '../../../store/store.ts'
 import { clientKey, grantKey, subjectKey } from '../../../tokens/revocations.ts'
 import { grantRecord } from './grant.ts'
 import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
@@ -35,12 +36,18 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
   /**
    * Revokes locally first: the provider may be slow. Marks come before everything else, in batches, so that an outage
    * half-way leaves nothing usable that was marked, and the same call can be repeated.
+   *
+   * @throws LaterRecordError when all others have ended: whoever asked must ask a replica of the later release again
    */
   async function revokeGrants (ids: string[], reason: RevocationReason): Promise<number> {
     for (const batch of batches(ids, BATCH_SIZE)) await revocations.revoke(batch.map(grantKey))
     let ended = 0
+    let later: LaterRecordError | undefined
     for (const batch of batches(ids, BATCH_SIZE)) {
-      const grants = (await Promise.all(batch.map(endGrant))).filter((grant) => grant !== undefined)
+      const results = await Promise.all(batch.map(async (id) => await endGrant(id).catch(asLater)))
+      later ??= results.find((result) => result instanceof LaterRecordError)
+      const grants = results
+        .flatMap((result) => result === undefined || result instanceof LaterRecordError ? [] : [result])
       for (const { id, subject, clientId } of grants) {
         log.info({ event: 'grant.ended', grant: id, subject, clientId, reason }, 'A grant has ended')
         if (REQUESTED.includes(reason)) continue
@@ -51,6 +58,7 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
       if (reason === 'ended by the provider') continue
       for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
     }
+    if (later !== undefined) throw later
     return ended
   }
 
@@ -80,10 +88,16 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
     if (subject === undefined) return ofSession
     const ids = new Set(ofSession)
     for (const batch of batches(await store.members(subjectIndex(subject)), BATCH_SIZE)) {
-      const found = await Promise.all(batch.map(find))
-      for (const stored of found) if (stored !== undefined && stored.grant.sid === undefined) ids.add(stored.grant.id)
+      for (const id of await Promise.all(batch.map(withoutSession))) if (id !== undefined) ids.add(id)
     }
     return [...ids]
+  }
+
+  /** Returns the id if the grant has no session at the provider. One of a later release may have none. */
+  async function withoutSession (id: string): Promise<string | undefined> {
+    const stored = await find(id).catch(asLater)
+    if (stored === undefined) return undefined
+    return stored instanceof LaterRecordError || stored.grant.sid === undefined ? id : undefined
   }
 
   async function revokeUpstream (grant: Grant): Promise<void> {
