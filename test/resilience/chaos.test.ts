@@ -1,8 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
+import { createVerifier } from '../../src/audit/chain.ts'
+import type { AuditRecord } from '../../src/audit/record.ts'
 import { until } from '../support/until.ts'
 import { freePort } from '../support/free-port.ts'
 import { TOOL_SERVER, emptyFolder, startProcess } from '../support/process.ts'
@@ -10,21 +14,30 @@ import type { TestProcess } from '../support/process.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis.ts'
 import { ping } from '../support/seed.ts'
+import { watchCalls } from '../support/seen-calls.ts'
+import type { SeenCall } from '../support/seen-calls.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 import { startTraffic } from '../support/traffic.ts'
 
 /**
  * Two replicas as processes of their own, one Redis, one provider, clients of both eras that know no affinity; and
- * things break in an order that chance decides. Whatever happens, each answer is right or an honest refusal.
+ * things break in an order that chance decides. Whatever happens, each answer is right or an honest refusal, and each
+ * call is in the audit log once, with the outcome that its client saw.
  *
  * CHAOS_ROUNDS sets how long it goes on, CHAOS_SEED another order.
  */
 const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 10)
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
 
+const CHAIN_KEY = 'the AUDIT_CHAIN_KEY of these tests, 44 bytes'
+
 interface Replica {
   url: string
+  /** AUDIT_LOG */
+  auditLog: string
+  /** The times at which it was killed, on the clock of `performance.now`. */
+  kills: number[]
   /** Between this replica and Redis. */
   redis: TcpProxy
   start (): Promise<void>
@@ -37,6 +50,8 @@ async function startReplica (t: Test, provider: DevProvider, redis: RedisServer)
   const port = await freePort()
   const proxy = await startTcpProxy(t, redis.port)
   const folder = await emptyFolder(t)
+  const auditLog = join(folder, 'audit.log')
+  const kills: number[] = []
   const env = {
     PORT: String(port),
     HOST: '127.0.0.1',
@@ -46,6 +61,8 @@ async function startReplica (t: Test, provider: DevProvider, redis: RedisServer)
     OIDC_AUDIENCE: provider.clientId,
     REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
     SEED_SECRET: 'one secret for all of the replicas',
+    AUDIT_LOG: auditLog,
+    AUDIT_CHAIN_KEY: CHAIN_KEY,
     CIMD_ENABLED: 'false',
     SHUTDOWN_GRACE_SECONDS: '5',
     MCP_LIMIT_PER_ADDRESS: '1000000',
@@ -56,6 +73,8 @@ async function startReplica (t: Test, provider: DevProvider, redis: RedisServer)
   const url = `http://127.0.0.1:${port}`
   return {
     url,
+    auditLog,
+    kills,
     redis: proxy,
     async start () {
       running = startProcess(t, ['--enable-source-maps', TOOL_SERVER], env, folder)
@@ -68,6 +87,7 @@ async function startReplica (t: Test, provider: DevProvider, redis: RedisServer)
     },
     async stop (signal) {
       running.child.kill(signal)
+      if (signal === 'SIGKILL') kills.push(performance.now())
       return await running.ended
     },
     async complaints () {
@@ -75,6 +95,47 @@ async function startReplica (t: Test, provider: DevProvider, redis: RedisServer)
       return logs.join('').split('\n').filter((line) => /"level":[456]0/.test(line) || /"status":(404|500)/.test(line))
     }
   }
+}
+
+/** A process that is killed takes the lines of this time with it, and those of the calls that it runs. */
+const UNWRITTEN_MS = 100
+
+/** Reads the lines of calls by their trace ids. */
+function readCalls (replicas: Replica[]): Map<string, AuditRecord[]> {
+  const byTrace = new Map<string, AuditRecord[]>()
+  for (const { auditLog } of replicas) {
+    // A process that is killed may leave a part of a line.
+    const lines = readFileSync(auditLog, 'utf8').split('\n').filter((line) => line.endsWith('}'))
+    for (const line of lines) {
+      const record = JSON.parse(line) as AuditRecord
+      if (record.trace !== undefined) byTrace.set(record.trace, [...byTrace.get(record.trace) ?? [], record])
+    }
+  }
+  return byTrace
+}
+
+/**
+ * Compares calls with the audit logs. A call that was answered has one line, with the outcome that its client saw; one
+ * whose client saw no outcome has one at most. Only a process that was killed may have taken the line of an answered
+ * call with it, if it ran it then or in the moment before.
+ *
+ * @returns what is wrong, and the number of lines that went with a killed process
+ */
+function compareCalls (calls: readonly SeenCall[], replicas: Replica[]): { wrong: string[], unwritten: number } {
+  const byTrace = readCalls(replicas)
+  const wrong: string[] = []
+  let unwritten = 0
+  for (const { trace, tool, target, outcome, sentAt, answeredAt } of calls) {
+    const records = byTrace.get(trace) ?? []
+    const isAnswered = outcome !== undefined && outcome !== 'stopped'
+    const { kills } = replicas.find(({ url }) => url === target)!
+    const isKilled = kills.some((at) => sentAt <= at && answeredAt >= at - UNWRITTEN_MS)
+    if (isAnswered && records.length === 0 && isKilled) unwritten++
+    else if (isAnswered ? records.length !== 1 || records[0]!.outcome !== outcome : records.length > 1) {
+      wrong.push(`${tool} ${trace}: seen ${outcome}, recorded ${records.map((one) => JSON.stringify(one)).join()}`)
+    }
+  }
+  return { wrong, unwritten }
 }
 
 /** Mulberry32: the same order for the same seed. */
@@ -100,7 +161,9 @@ t.test(`nothing that breaks makes a wrong answer (CHAOS_SEED=${SEED})`, { timeou
   let killed = 0
   let current = 'the start'
   const chance = createChance(SEED)
+  const watched = watchCalls()
   const traffic = startTraffic({
+    fetch: watched.fetch,
     targets: replicas.map(({ url }) => url),
     token: async (sub) => await provider.mint({ sub }),
     mayBreak: () => killed > 0,
@@ -182,8 +245,25 @@ t.test(`nothing that breaks makes a wrong answer (CHAOS_SEED=${SEED})`, { timeou
     }
     const { right } = traffic.tally
     await until(() => traffic.tally.right >= right + 50, `after "${name}" clients go on`)
+    const ended = watched.calls.filter(({ answeredAt }) => answeredAt < performance.now() - 500)
+    let { wrong } = compareCalls(ended, replicas)
+    for (let tries = 0; tries < 20 && wrong.length > 0; tries++) {
+      await delay(250)
+      wrong = compareCalls(ended, replicas).wrong
+    }
+    t.same(wrong.slice(0, 5), [], `after "${name}" each call is in the audit log as its client saw it`)
   }
   await traffic.stop()
+  await watched.settled()
+  for (const { stop } of replicas) await stop('SIGTERM')
+  const { wrong: wrongLines, unwritten } = compareCalls(watched.calls, replicas)
+  t.comment(`${watched.calls.length} calls; ${unwritten} lines of answered calls went with killed processes`)
+  t.same(wrongLines.slice(0, 5), [], 'each call is in the audit log once, with the outcome that its client saw')
+  for (const { auditLog } of replicas) {
+    const verifier = createVerifier(CHAIN_KEY)
+    readFileSync(auditLog, 'utf8').split('\n').forEach((line, at) => { verifier.check(line, auditLog, at + 1) })
+    t.match(verifier.result(), { problems: [], lost: 0 }, 'no line is missing from its chain')
+  }
 
   const { right, refused, broken, wrong } = traffic.tally
   t.comment(`${right} right, ${refused} refused, ${broken} broken`)
