@@ -5,10 +5,12 @@ import type { Definition } from '../src/define/definition.ts'
 import { forbidExit } from '../src/extensions/forbid-exit.ts'
 import { logUnhandledRejections } from '../src/extensions/unhandled-rejections.ts'
 import { listen } from '../src/listen.ts'
+import { printStartFailure } from '../src/logging/start-failure.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
 import { DEFAULTS, providerSettings, startProvider, welcome } from './development.ts'
+import { createDevelopmentLog } from './log-output.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
 
@@ -29,7 +31,9 @@ try {
     // Made of the configuration, so it stays the same after each save.
     let configuration!: Definition
     let engine!: Pick<Engine, 'replace'>
+    const logStream = await createDevelopmentLog(process.stdout)
     const app = await buildApp(environment, {
+      logStream,
       async definitions (config) {
         reloader = await createReloader({
           extensions: config.extensions,
@@ -57,7 +61,11 @@ try {
     throw err
   }
 } catch (err) {
-  console.error((err as Error).message)
+  printStartFailure(err as Error, {
+    isTerminal: process.stdout.isTTY,
+    print: console.log,
+    printError: console.error
+  })
   allowExit()
   process.exitCode = 1
 }
