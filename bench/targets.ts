@@ -142,6 +142,12 @@ export function callTargets (
       'modern',
       seedServer('seed-log', provider, { LOG_LEVEL: 'info' })
     ),
+    seed(
+      'seed-metrics',
+      'Seed with METRICS_PORT',
+      'modern',
+      seedServer('seed-metrics', provider, { METRICS_PORT: '0' })
+    ),
     seed('seed-session', 'Seed, a 2025 session', 'session', silent),
     seed('seed-session-redis', 'Seed, a 2025 session, Redis', 'session', {
       ...seedServer('seed-session-redis', provider),

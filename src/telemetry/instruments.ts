@@ -17,10 +17,13 @@ export interface Description {
 const MAX_SERIES = 2_000
 const OVERFLOW: Labels = { 'otel.metric.overflow': 'true' }
 
+/** A map for each label: joining the values into one key would cost more than all lookups. */
+type Branch<T> = Map<string | undefined, Branch<T> | T>
+
 /** Series of an instrument by the values of their labels. A value that is undefined leaves its label out. */
-class SeriesTable<T> {
+class SeriesTable<T extends object> {
   readonly all: Array<{ labels: Labels, data: T }> = []
-  readonly #byKey = new Map<string, T>()
+  readonly #root: Branch<T> = new Map()
   readonly #names: readonly string[]
   readonly #create: () => T
   #overflow: T | undefined
@@ -31,11 +34,15 @@ class SeriesTable<T> {
   }
 
   find (values: ReadonlyArray<string | undefined>): T {
-    const key = values.join('\n')
-    return this.#byKey.get(key) ?? this.#add(key, values)
+    let found: Branch<T> | T | undefined = this.#root
+    for (const value of values) {
+      found = (found as Branch<T>).get(value)
+      if (found === undefined) return this.#add(values)
+    }
+    return found as T
   }
 
-  #add (key: string, values: ReadonlyArray<string | undefined>): T {
+  #add (values: ReadonlyArray<string | undefined>): T {
     if (this.all.length >= MAX_SERIES) {
       this.#overflow ??= this.#append(OVERFLOW)
       return this.#overflow
@@ -46,7 +53,13 @@ class SeriesTable<T> {
       if (value !== undefined) labels[name] = value
     }
     const data = this.#append(labels)
-    this.#byKey.set(key, data)
+    let branch = this.#root
+    for (const value of values.slice(0, -1)) {
+      const next = branch.get(value) as Branch<T> | undefined ?? new Map<string | undefined, Branch<T> | T>()
+      branch.set(value, next)
+      branch = next
+    }
+    branch.set(values.at(-1), data)
     return data
   }
 
@@ -57,6 +70,9 @@ class SeriesTable<T> {
   }
 }
 
+/** The values of an instrument without labels: one, which is left out. */
+const NO_VALUES = [undefined]
+
 export class Counter {
   readonly kind = 'counter'
   readonly about: Description
@@ -66,13 +82,13 @@ export class Counter {
   constructor (about: Description, labels: readonly string[] = []) {
     this.about = about
     this.#series = new SeriesTable(labels, () => ({ value: 0 }))
-    if (labels.length === 0) this.add([], 0)
+    if (labels.length === 0) this.add(NO_VALUES, 0)
   }
 
   get series () { return this.#series.all }
 
   /** @param values of the labels, in their order */
-  add (values: ReadonlyArray<string | undefined>, amount = 1): void {
+  add (values: ReadonlyArray<string | undefined> = NO_VALUES, amount = 1): void {
     this.#series.find(values).value += amount
   }
 }

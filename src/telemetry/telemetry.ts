@@ -121,7 +121,7 @@ export function createTelemetry (version: string, now: () => number = performanc
     /** The access token of a sign-in was used for the first time. */
     firstCallCame (): void { signInSteps.add(['call', 'ok']) },
 
-    revoked (): void { revocations.add([]) },
+    revoked (): void { revocations.add() },
 
     providerAnswered (ms: number, failed: boolean): void {
       provider.record([failed ? 'unreachable' : 'ok'], ms / 1_000)
