@@ -48,7 +48,8 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
   const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
   const limits = watchLimits(createMcpLimits(sharedCounters, config.mcp.limits), app.telemetry)
-  const engine = createEngine({
+  const { tracing } = app
+  const untraced = createEngine({
     serverInfo: describeServer(config, icon),
     instructions: config.server.instructions,
     definitions,
@@ -61,8 +62,10 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     tool: config.mcp.tool,
     limits,
     log,
-    recordCall: toCallRecorder(app)
+    recordCall: toCallRecorder(app),
+    traceHandler: tracing?.runHandler
   })
+  const engine = tracing?.traceEngine(untraced) ?? untraced
   onEngine?.({
     replace (next) {
       engine.replace(next)
@@ -124,14 +127,13 @@ function describeServer (
   }
 }
 
-/** Records finished calls in the audit log and in the metrics, where the operator asks for them. */
-function toCallRecorder ({ audit, config, telemetry }: FastifyInstance): EngineOptions['recordCall'] {
-  const recordInAudit = audit && createCallRecorder(audit, clientKindOf(config))
-  if (recordInAudit === undefined || telemetry === undefined) return recordInAudit ?? telemetry?.callEnded
-  return (call) => {
-    recordInAudit(call)
-    telemetry.callEnded(call)
-  }
+/** Records finished calls in the audit log, the metrics and the traces, where the operator asks for them. */
+function toCallRecorder ({ audit, config, telemetry, tracing }: FastifyInstance): EngineOptions['recordCall'] {
+  const recorders = [
+    audit && createCallRecorder(audit, clientKindOf(config)), telemetry?.callEnded, tracing?.callEnded
+  ].filter((record) => record !== undefined)
+  if (recorders.length <= 1) return recorders[0]
+  return (call) => { for (const record of recorders) record(call) }
 }
 
 /** Counts running calls and open streams, where the operator asks for metrics. */

@@ -65,7 +65,10 @@ async function oidcDiscovery (app: FastifyInstance, { forcedKeyRefreshMs }: Disc
       'OIDC_ALLOW_INSECURE_HTTP=true: requests to the provider may travel by http. Whoever can read or ' +
       'change them on the way can sign in as anyone')
   }
-  app.addHook('onReady', async () => { provider.start() })
+  app.addHook('onReady', async () => {
+    if (app.tracing === undefined) provider.start()
+    else app.tracing.runInBackground(provider.start)
+  })
   app.addHook('onClose', async () => {
     provider.close()
     jwks.close()

@@ -32,9 +32,10 @@ async function redis (app: FastifyInstance): Promise<void> {
   app.addHook('onClose', async () => { await app.store.close() })
 }
 
-/** Measures the store, where the operator asks for metrics. */
-function watch ({ telemetry }: FastifyInstance, store: Store): Store {
-  return telemetry?.watchStore(store) ?? store
+/** Measures and traces the store, where the operator asks for it. */
+function watch ({ telemetry, tracing }: FastifyInstance, store: Store): Store {
+  const measured = telemetry?.watchStore(store) ?? store
+  return tracing?.traceStore(measured) ?? measured
 }
 
 export default fp(redis, { name: 'redis', dependencies: ['config'], fastify: '5.x' })

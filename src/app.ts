@@ -17,6 +17,7 @@ import redis from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
 import telemetry from '../plugins/telemetry.ts'
 import traces from '../plugins/traces.ts'
+import tracing from '../plugins/tracing.ts'
 import type { Config } from './config/config.ts'
 import type { Environment } from './config/load.ts'
 import { MAX_GRACE_SECONDS } from './config/schema.ts'
@@ -87,6 +88,7 @@ async function registerPlugins (
   const requirements = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
 
   await app.register(telemetry)
+  await app.register(tracing)
   await app.register(shutdown)
   await app.register(redis)
   await app.register(keyring)
@@ -139,6 +141,7 @@ function createServer (logStream: { write (line: string): unknown }): FastifyIns
   app.setErrorHandler(plainErrorHandler)
   app.decorateRequest('logFields', undefined)
   app.decorateRequest('traceStep', undefined)
+  app.decorateRequest('traceId', undefined)
   app.decorateRequest('failure', undefined)
   app.addHook('onRequest', (request, reply, done) => {
     readAddress(request)

@@ -13,6 +13,8 @@ export interface EndedCall {
     principal: {
       kind: 'person' | 'service', issuer: string, subject: string, clientId: string | undefined
     } | undefined
+    /** The trace that Seed has begun for the request; undefined where requests are not traced. */
+    traceId?: string | undefined
     markRecorded? (): void
   }
   method: string
@@ -33,7 +35,7 @@ export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
       event: method as AuditEntry['event'],
       outcome,
       request: request.id,
-      trace: messageTraceId(request.headers, request.body),
+      trace: messageTraceId(request.headers, request.body) ?? request.traceId,
       address: request.address,
       issuer: principal?.issuer,
       subject: principal?.subject,

@@ -1,7 +1,11 @@
+/** A later version than 00 may have more at its end. */
+const TRACEPARENT =
+  /^\s?(?:00(?=.{53}\s?$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\s?$/
+
 /** The trace id of a traceparent (W3C Trace Context, section 3.2); undefined for anything else. */
 export function traceIdOf (traceparent: unknown): string | undefined {
   if (typeof traceparent !== 'string') return undefined
-  return /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent)?.[1]
+  return TRACEPARENT.exec(traceparent)?.[1]
 }
 
 /** The trace id of an MCP message: that of its `_meta`, or of the header of its request. */

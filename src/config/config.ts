@@ -12,6 +12,7 @@ export type Config = ReturnType<typeof toConfig>
 export function toConfig (env: Env) {
   const baseUrl = baseUrlOf(env)
   const isLocal = isLoopbackHost(new URL(baseUrl).hostname)
+  const otlpEndpoint = env.OTEL_SDK_DISABLED ? undefined : env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, '')
   return deepFreeze({
     port: env.PORT,
     /** Loopback unless Seed is meant to be reached from elsewhere; `localhost` listens on both address families. */
@@ -44,7 +45,13 @@ export function toConfig (env: Env) {
       /** Loopback, of the address family that HOST has. */
       host: env.METRICS_HOST ?? (env.HOST?.includes(':') ? '::1' : '127.0.0.1'),
       /** Without a trailing slash. */
-      otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, '')
+      otlpEndpoint
+    },
+    tracing: {
+      /** The URL that spans are sent to; undefined where requests are not traced. */
+      endpoint: toTracesEndpoint(env, otlpEndpoint),
+      sampler: env.OTEL_TRACES_SAMPLER,
+      ratio: env.OTEL_TRACES_SAMPLER_ARG
     },
     shutdown: {
       delaySeconds: env.SHUTDOWN_DELAY_SECONDS,
@@ -165,6 +172,12 @@ function toOAuthConfig (env: Env) {
     /** Sign-ins whose steps are kept, and as many refused calls. */
     maxTraces: env.TRACE_LIMIT_TOTAL
   }
+}
+
+/** OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is (OpenTelemetry, OTLP exporter, endpoint URLs). */
+function toTracesEndpoint (env: Env, otlpEndpoint: string | undefined): string | undefined {
+  if (env.OTEL_SDK_DISABLED || env.OTEL_TRACES_EXPORTER === 'none') return undefined
+  return env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? (otlpEndpoint && `${otlpEndpoint}/v1/traces`)
 }
 
 /** The rules for who may sign in; without any, everyone whom the provider admits. */

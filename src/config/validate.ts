@@ -25,7 +25,7 @@ export function validate (env: Env): Problem[] {
     ...checkUrls(env),
     ...checkResource(env),
     ...checkProxies(env),
-    ...checkMetrics(env),
+    ...checkTelemetry(env),
     ...checkRedis(env),
     ...checkServer(env),
     ...checkAudit(env),
@@ -109,18 +109,26 @@ function * checkProxies (env: Env): Problems {
   }
 }
 
-function * checkMetrics ({ METRICS_PORT: port, PORT, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }: Env): Problems {
+function * checkTelemetry (env: Env): Problems {
+  const { METRICS_PORT: port, PORT } = env
   if (port !== undefined && port !== 0 && port === PORT) {
     yield problem('METRICS_PORT', 'must be another port than PORT: metrics are not for the public')
   }
+  yield * checkOtlpEndpoint('OTEL_EXPORTER_OTLP_ENDPOINT', env, 'http://localhost:4318')
+  yield * checkOtlpEndpoint('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', env, 'http://localhost:4318/v1/traces')
+}
+
+function * checkOtlpEndpoint (
+  setting: 'OTEL_EXPORTER_OTLP_ENDPOINT' | 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', env: Env, example: string
+): Problems {
+  const endpoint = env[setting]
   if (endpoint === undefined) return
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
   if (url?.username || url?.password) {
-    yield problem('OTEL_EXPORTER_OTLP_ENDPOINT',
+    yield problem(setting,
       'must have no user and password, as it is logged: OTEL_EXPORTER_OTLP_HEADERS is for credentials')
   } else if (!/^https?:$/.test(url?.protocol ?? '')) {
-    yield problem('OTEL_EXPORTER_OTLP_ENDPOINT',
-      `must be a URL such as http://localhost:4318 (it is ${quote(endpoint)})`)
+    yield problem(setting, `must be a URL such as ${example} (it is ${quote(endpoint)})`)
   }
 }
 

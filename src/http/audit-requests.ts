@@ -28,7 +28,7 @@ export function createRequestRecorder (audit: AuditTrail, kindOf: ClientKindOf) 
     audit.record({
       outcome: reply.statusCode >= 500 ? 'unavailable' : isRefusal ? 'refused' : 'ok',
       request: request.id,
-      trace: messageTraceId(request.headers, request.body),
+      trace: messageTraceId(request.headers, request.body) ?? request.traceId,
       address: request.ip,
       issuer: principal?.issuer,
       subject: principal?.subject,

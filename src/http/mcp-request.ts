@@ -25,6 +25,7 @@ export class FastifyMcpRequest implements McpRequest {
   get principal (): McpRequest['principal'] { return this.#request.principal }
   get address (): string { return this.#request.ip }
   get log (): McpRequest['log'] { return this.#request.log }
+  get traceId (): string | undefined { return this.#request.traceId }
 
   markRecorded (): void { this.#request.isRecorded = true }
 

@@ -71,6 +71,12 @@ export const EVENTS = {
     level: 'info',
     meaning: 'Metrics can be scraped (`METRICS_PORT`) or are pushed (`OTEL_EXPORTER_OTLP_ENDPOINT`)'
   },
+  'spans.exported': {
+    level: 'info',
+    meaning: 'Requests are traced (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`)'
+  },
+  'spans.not_exported': { level: 'warn', meaning: 'The collector does not take spans: they are lost' },
+  'spans.exported_again': { level: 'info', meaning: 'The collector takes spans again; `lost` of them were lost' },
   'store.in_memory': { level: 'warn', meaning: '`REDIS_URL` is not set: a restart ends sign-ins and sessions' },
   'store.record_unreadable': { level: 'warn', meaning: 'A record in the store is damaged, or not of Seed' },
   'store.record_of_later_release': {

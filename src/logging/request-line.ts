@@ -24,6 +24,7 @@ export function createRequestLogger (log: FastifyBaseLogger): RequestLogger {
       address: request.ip,
       ...request.logFields
     }
+    if (request.traceId !== undefined) line['traceId'] = request.traceId
     if (principal !== undefined) {
       const { kind, subject, clientId, name, email } = principal
       line['user'] = { subject, clientId, name, email, kind: kind === 'service' ? kind : undefined }
@@ -50,5 +51,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Fields that a handler adds to the request's log line. */
     logFields: Record<string, unknown> | undefined
+    /** The id of the request's OpenTelemetry trace; undefined where requests are not traced. */
+    traceId: string | undefined
   }
 }

@@ -19,7 +19,7 @@ import { createModern } from './eras/modern.ts'
 import { createOpenSubscriptions } from './eras/open-subscriptions.ts'
 import { createProtocolServers } from './eras/protocol-server.ts'
 import { errorResponse, jsonResponse } from './exchange.ts'
-import type { CallLimits, McpRequest, McpResponse, RecordCall } from './exchange.ts'
+import type { CallLimits, McpRequest, McpResponse, RecordCall, TraceHandler } from './exchange.ts'
 import { createFastPath } from './fast-path/fast-path.ts'
 import { createPendingCalls } from './fast-path/pending-calls.ts'
 import type { HandedOverCall } from './fast-path/pending-calls.ts'
@@ -79,6 +79,8 @@ export interface EngineOptions {
   log: RequestLog
   /** Gets each call of a tool, prompt or resource when it has ended; undefined without an audit log. */
   recordCall?: RecordCall | undefined
+  /** Undefined where requests are not traced. */
+  traceHandler?: TraceHandler | undefined
   internals?: EngineInternals
 }
 
@@ -95,7 +97,7 @@ const STREAM_TTL_MARGIN_SECONDS = 300
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
 export function createEngine (options: EngineOptions): Engine {
-  const { serverInfo, pageSize, store, keyring, tool, limits, log, internals = {} } = options
+  const { serverInfo, instructions, pageSize, store, keyring, tool, limits, log, internals = {} } = options
   const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
   const onerror = createErrorLog(log)
   const cluster = createCluster(store, log)
@@ -127,9 +129,9 @@ export function createEngine (options: EngineOptions): Engine {
     queue: streams.queue,
     tokenFor: options.tokenFor,
     recordCall: options.recordCall,
+    traceHandler: options.traceHandler,
     onerror
   })
-  const { instructions } = options
   const servers = createProtocolServers({
     serverInfo, instructions, catalog, runner, sessions, timeoutSeconds, pageSize, onerror
   })

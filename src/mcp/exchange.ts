@@ -1,5 +1,7 @@
 import type { Writable } from 'node:stream'
+import type { MaybePromise } from '../async/maybe-async.ts'
 import type { RequestLog } from '../define/context.ts'
+import type { Definition } from '../define/definition.ts'
 import type { Principal } from '../tokens/principal.ts'
 
 /** A request to the MCP endpoint, as far as the engine needs it. */
@@ -20,6 +22,8 @@ export interface McpRequest {
   log: RequestLog
   /** Aborts when the client disconnects. */
   signal: AbortSignal
+  /** The id of its OpenTelemetry trace; undefined where requests are not traced. */
+  traceId?: string | undefined
   /** Called once a call of this request was recorded, so that a failure of the request is not recorded as well. */
   markRecorded? (): void
 }
@@ -38,6 +42,9 @@ export interface FinishedCall {
 }
 
 export type RecordCall = (call: FinishedCall) => void
+
+/** Runs a handler within a span of its own. */
+export type TraceHandler = <T>(definition: Definition, run: () => MaybePromise<T>) => MaybePromise<T>
 
 /** The most messages of one body (2025-03-26). */
 export const MAX_BATCH = 100

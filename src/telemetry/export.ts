@@ -6,13 +6,14 @@ import { ValueType } from '@opentelemetry/api'
 import type { HrTime } from '@opentelemetry/api'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
-import { detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import { resourceFromAttributes } from '@opentelemetry/resources'
 import {
   AggregationTemporality, DataPointType, MeterProvider, PeriodicExportingMetricReader
 } from '@opentelemetry/sdk-metrics'
 import type { CollectionResult, IMetricReader, MetricData, MetricProducer } from '@opentelemetry/sdk-metrics'
 import { explainListenError } from '../net/listen-error.ts'
 import type { Histogram, Instrument, Labels } from './instruments.ts'
+import { createResource } from './resource.ts'
 
 export interface ExportOptions {
   instruments: readonly Instrument[]
@@ -58,9 +59,7 @@ export async function startMetricExport (options: ExportOptions): Promise<Metric
       metricProducers: [createProducer(instruments, version, withUnit)]
     })
   if (prometheus !== undefined) readers.push(prometheus)
-  const resource = resourceFromAttributes({ 'service.name': 'seed', 'service.version': version })
-    .merge(detectResources({ detectors: [envDetector] }))
-  const provider = new MeterProvider({ resource, readers })
+  const provider = new MeterProvider({ resource: createResource(version), readers })
   const server = prometheus === undefined ? undefined : await listen(prometheus, port!, host)
 
   const address = server?.address() as AddressInfo | undefined

@@ -45,3 +45,16 @@ const LIMIT_SETTINGS = [
 export function findLimitSetting (reason: unknown): string | undefined {
   return LIMIT_SETTINGS.find((setting) => String(reason).includes(setting))
 }
+
+/** Outcomes of calls whose tool or prompt exists. Whoever calls something that is not offered chooses its name. */
+const OFFERED = new Set(['ok', 'error', 'cancelled', 'input_required'])
+
+export function isOffered (outcome: string): boolean {
+  return OFFERED.has(outcome)
+}
+
+/** MCP semantic conventions: a result with `isError` is a `tool_error`. @returns undefined for what is no error */
+export function toErrorType (method: string, outcome: string): string | undefined {
+  if (outcome === 'ok' || outcome === 'input_required') return undefined
+  return outcome === 'error' && method === 'tools/call' ? 'tool_error' : outcome
+}

@@ -5,7 +5,7 @@ import { Counter, Gauge, Histogram, MCP_DURATION_BOUNDS } from './instruments.ts
 import type { Instrument, ReadableValue } from './instruments.ts'
 import { measureStore } from './measured-store.ts'
 import { createProcessGauges } from './process-gauges.ts'
-import { findLimitSetting, toHttpMethod, toKnownError, toMcpMethod } from './label-values.ts'
+import { findLimitSetting, isOffered, toErrorType, toHttpMethod, toKnownError, toMcpMethod } from './label-values.ts'
 
 /** A finished HTTP request. */
 export interface FinishedRequest {
@@ -34,9 +34,6 @@ const HANDLER_METHODS = new Set(['tools/call', 'prompts/get', 'resources/read'])
 /** Value of a label for whatever is not in its set (OpenTelemetry, semantic conventions). */
 const OTHER = '_OTHER'
 
-/** Outcomes of calls whose tool or prompt exists. */
-const OFFERED = new Set(['ok', 'error', 'cancelled', 'input_required'])
-
 export type Telemetry = ReturnType<typeof createTelemetry>
 
 /**
@@ -45,7 +42,7 @@ export type Telemetry = ReturnType<typeof createTelemetry>
  */
 export function createTelemetry (version: string, now: () => number = performance.now.bind(performance)) {
   const instruments = createInstruments()
-  const { requests, operations, signInSteps, refreshes, refusals, limitsHit, revocations } = instruments
+  const { requests, operations, signInSteps, refreshes, refusals, limitsHit, revocations, lostSpans } = instruments
   const { provider, storeOperations, add } = instruments
   const running = { call: 0, stream: 0 }
   let isStoreUp: boolean | undefined
@@ -111,8 +108,7 @@ export function createTelemetry (version: string, now: () => number = performanc
     },
 
     callEnded ({ method, name, outcome, ms }: MeasuredCall): void {
-      // Whoever calls something that is not offered chooses its name.
-      const known = OFFERED.has(outcome) ? name : OTHER
+      const known = isOffered(outcome) ? name : OTHER
       const tool = method === 'tools/call' ? known : undefined
       const prompt = method === 'prompts/get' ? known : undefined
       operations.record([method, tool, prompt, toErrorType(method, outcome)], ms / 1_000)
@@ -122,6 +118,8 @@ export function createTelemetry (version: string, now: () => number = performanc
     firstCallCame (): void { signInSteps.add(['call', 'ok']) },
 
     revoked (): void { revocations.add() },
+
+    spansLost (spans: number): void { lostSpans.add([], spans) },
 
     providerAnswered (ms: number, failed: boolean): void {
       provider.record([failed ? 'unreachable' : 'ok'], ms / 1_000)
@@ -154,12 +152,6 @@ function toNumber (value: boolean | undefined): number | undefined {
   return value === undefined ? undefined : Number(value)
 }
 
-/** MCP semantic conventions: a result with `isError` is a `tool_error`. */
-function toErrorType (method: string, outcome: string): string | undefined {
-  if (outcome === 'ok' || outcome === 'input_required') return undefined
-  return outcome === 'error' && method === 'tools/call' ? 'tool_error' : outcome
-}
-
 /** The instruments that measure requests and what they lead to. */
 function createInstruments () {
   const all: Instrument[] = []
@@ -184,6 +176,7 @@ function createInstruments () {
   const refusals = counter('seed.refusals', '{request}', 'Refused requests', ['http.route', 'seed.reason'])
   const limitsHit = counter('seed.limits.hit', '{request}', 'Requests beyond a limit', ['seed.setting'])
   const revocations = counter('seed.revocations', '{revocation}', 'Revocations that this replica has heard of')
+  const lostSpans = counter('seed.spans.lost', '{span}', 'Spans that the collector of traces has not taken')
   const provider = add(new Histogram(
     { name: 'seed.provider.request.duration', unit: 's', description: 'Duration of requests to the provider' },
     ['seed.outcome']
@@ -194,7 +187,18 @@ function createInstruments () {
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
   ))
   return {
-    all, add, requests, operations, signInSteps, refreshes, refusals, limitsHit, revocations, provider, storeOperations
+    all,
+    add,
+    requests,
+    operations,
+    signInSteps,
+    refreshes,
+    refusals,
+    limitsHit,
+    revocations,
+    lostSpans,
+    provider,
+    storeOperations
   }
 }
 

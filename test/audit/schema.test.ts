@@ -21,7 +21,12 @@ t.test('the trace id is that of the message, or of its request', async (t) => {
   const [one, other] = ['0af7651916cd43dd8448eb211c80319c', '4bf92f3577b34da6a3ce929d0e0e4736']
   const header = `00-${one}-b7ad6b7169203331-01`
   t.equal(traceIdOf(header), one)
-  for (const bad of [undefined, '', 'x', `00-${'0'.repeat(32)}-b7ad6b7169203331-01`]) t.equal(traceIdOf(bad), undefined)
+  const malformed = [
+    undefined, '', 'x', `00-${'0'.repeat(32)}-b7ad6b7169203331-01`, `00-${one}-${'0'.repeat(16)}-01`, `${header}-more`,
+    header.replace(/^00/, 'ff'), header.toUpperCase()
+  ]
+  for (const bad of malformed) t.equal(traceIdOf(bad), undefined, String(bad))
+  t.equal(traceIdOf(header.replace(/^00/, '01') + '-more'), one, 'a later version')
   t.equal(messageTraceId({ traceparent: header }, undefined), one)
   const body = { params: { _meta: { traceparent: `00-${other}-00f067aa0ba902b7-01` } } }
   t.equal(messageTraceId({ traceparent: header }, body), other)

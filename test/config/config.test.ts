@@ -33,6 +33,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     corsExtraOrigins: [],
     logLevel: 'info',
     metrics: { port: undefined, host: '127.0.0.1', otlpEndpoint: undefined },
+    tracing: { endpoint: undefined, sampler: 'parentbased_always_on', ratio: 1 },
     shutdown: { delaySeconds: 0, graceSeconds: 5 },
     authRequired: true,
     proxy: { https: undefined, http: undefined, none: undefined },

@@ -141,7 +141,9 @@ t.test('metrics are pushed to a collector by OTLP, at the latest when the server
   await once(collector, 'listening')
   t.teardown(() => { collector.close() })
   const endpoint = `http://127.0.0.1:${(collector.address() as AddressInfo).port}/`
-  const seed = await startSeed(t, { env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } })
+  const seed = await startSeed(t, {
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_TRACES_EXPORTER: 'none' }
+  })
   t.equal((await ping(seed.url)).status, 200)
   await seed.app.close()
   t.match(pushed, [{ path: '/v1/metrics', type: 'application/x-protobuf' }])

@@ -1,6 +1,7 @@
 import type { InputRequest, JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo, RequestContext, RequestLog } from '../../define/context.ts'
 import type { Principal } from '../../tokens/principal.ts'
+import type { TraceHandler } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Caller } from './caller.ts'
@@ -35,6 +36,8 @@ export interface ContextServices {
   /** Queues a message that belongs to no call. @throws StoreUnavailableError */
   queue (session: Session, message: JSONRPCMessage): Promise<void>
   tokenFor: TokenFor | undefined
+  /** Undefined where requests are not traced. */
+  traceHandler: TraceHandler | undefined
   onerror (error: Error): void
   /** Deadlines of the handlers that wait for something. */
   pending: Set<Deadline>
@@ -139,6 +142,10 @@ export class HandlerContext implements RunContext {
 
   get maxResultBytes (): number {
     return this.#services.maxResultBytes
+  }
+
+  get traceHandler (): TraceHandler | undefined {
+    return this.#services.traceHandler
   }
 
   createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {

@@ -5,6 +5,7 @@ import type { RequestContext, RequestLog } from '../../define/context.ts'
 import { fileOf } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
 import { ToolError } from '../../define/tool.ts'
+import type { TraceHandler } from '../exchange.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
 import { TimeoutError } from './handler-timeout.ts'
 import type { Deadline } from './handler-timeout.ts'
@@ -14,6 +15,8 @@ import { ResultTooLargeError } from './result-json.ts'
 export interface Execution {
   /** Gets the handler's failures. */
   readonly log: RequestLog
+  /** Undefined where requests are not traced. */
+  readonly traceHandler?: TraceHandler | undefined
   /** @param timeoutSeconds declared by the definition; undefined for the server's default */
   createDeadline (timeoutSeconds: number | undefined): Deadline
   /** Called if the handler returned a promise: from now on its deadline may be aborted. */
@@ -41,6 +44,18 @@ export class HandlerError extends Error {
  * the reason for which the request was aborted
  */
 export function execute<T> (
+  label: string,
+  definition: Definition,
+  execution: Execution,
+  work: () => MaybePromise<T>
+): MaybePromise<T> {
+  const { traceHandler } = execution
+  return traceHandler === undefined
+    ? runWithin(label, definition, execution, work)
+    : traceHandler(definition, () => runWithin(label, definition, execution, work))
+}
+
+function runWithin<T> (
   label: string,
   definition: Definition,
   execution: Execution,

@@ -1,0 +1,341 @@
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { trace } from '@opentelemetry/api'
+import t from 'tap'
+import type { Test } from 'tap'
+import { Type } from 'typebox'
+import { defineTool, ToolError } from '../../src/define/tool.ts'
+import { definePrompt } from '../../src/define/prompt.ts'
+import { defineResource } from '../../src/define/resource.ts'
+import { getTokens, refresh, startBroker } from '../support/broker.ts'
+import { interactiveTools } from '../support/interactive-tools.ts'
+import { startOtlpReceiver } from '../support/otlp-receiver.ts'
+import type { OtlpReceiver, ReceivedSpan } from '../support/otlp-receiver.ts'
+import { MODERN_META, modernRequest, openSession, ping, postMcp, startSeed } from '../support/seed.ts'
+
+const CLIENT = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
+const TRACEPARENT = `00-${CLIENT.traceId}-${CLIENT.spanId}-01`
+const OTHER = { traceId: '4bf92f3577b34da6a3ce929d0e0e4736', spanId: '00f067aa0ba902b7' }
+
+/** Another service, which tools send requests to. */
+async function startService (t: Test): Promise<{ url: string, requests: IncomingHttpHeaders[] }> {
+  const requests: IncomingHttpHeaders[] = []
+  const server = createServer((request, response) => {
+    requests.push(request.headers)
+    response.writeHead(request.url === '/away' ? 503 : 200).end('{}')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests }
+}
+
+/** Tools that use another service. */
+function fetchingTools (url: string) {
+  return [
+    ...interactiveTools,
+    defineTool({
+      name: 'look_up',
+      description: 'Asks another service',
+      input: Type.Object({ path: Type.String() }),
+      handler: async ({ path }) => await trace.getTracer('author').startActiveSpan('work', async (span) => {
+        const { status } = await fetch(`${url}${path}`)
+        span.end()
+        return String(status)
+      })
+    }),
+    defineTool({
+      name: 'fails_to_fetch',
+      description: 'Asks a service that is away',
+      input: Type.Object({}),
+      handler: async () => {
+        for (const origin of ['http://127.0.0.1:2', 'http://127.0.0.1', 'https://127.0.0.1']) {
+          await fetch(origin).catch(() => {})
+        }
+        const leaving = new AbortController()
+        const sent = fetch(url, { signal: leaving.signal })
+        leaving.abort()
+        return await (await sent).text()
+      }
+    }),
+    defineTool({
+      name: 'refuses',
+      description: 'Refuses',
+      input: Type.Object({}),
+      handler: () => { throw new ToolError('for 8d7a2e: not today') }
+    }),
+    defineTool({
+      name: 'breaks',
+      description: 'Breaks',
+      input: Type.Object({}),
+      handler: () => { throw new TypeError('8d7a2e is no number') }
+    }),
+    defineTool({
+      name: 'leaves_timer',
+      description: 'Asks later',
+      input: Type.Object({}),
+      handler () {
+        setTimeout(() => { fetch(`${url}/later`).catch(() => {}) }, 50)
+        return 'ok'
+      }
+    }),
+    defineTool({
+      name: 'traces_itself',
+      description: 'Has a traceparent of its own',
+      input: Type.Object({}),
+      handler: async () => await (await fetch(url, { headers: { traceparent: TRACEPARENT } })).text()
+    }),
+    defineTool({
+      name: 'waits',
+      description: 'Waits until the client has left',
+      input: Type.Object({}),
+      handler: async (_input, { signal }) => await new Promise<string>((resolve) => {
+        signal.onabort = () => { resolve('') }
+      })
+    }),
+    definePrompt({ name: 'hello', description: 'Greets', handler: () => 'Hello' }),
+    defineResource({ uri: 'seed://handbook', name: 'handbook', read: () => 'text' })
+  ]
+}
+
+function find ({ spans }: OtlpReceiver, name: string, parent?: ReceivedSpan): ReceivedSpan {
+  const found = spans.find((span) =>
+    span.name === name && (parent === undefined || span.parentSpanId === parent.spanId))
+  if (found === undefined) throw new Error(`no span ${name} in ${spans.map((span) => span.name).join(', ')}`)
+  return found
+}
+
+const call = (name: string, args: object, meta: object = {}) => {
+  const request = modernRequest('tools/call', { name, arguments: args })
+  const body = JSON.parse(request.body) as { params: object }
+  const params = { ...body.params, _meta: { ...MODERN_META, ...meta } }
+  return { ...request, body: JSON.stringify({ ...body, params }) }
+}
+
+t.test('one trace leads from the client through HTTP, MCP and the tool to what the tool fetches', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const service = await startService(t)
+  const seed = await startSeed(t, {
+    definitions: fetchingTools(service.url),
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, AUDIT_LOG: 'stdout' }
+  })
+  const { body, headers } = call('look_up', { path: '/items?token=8d7a2e' })
+  const traced = { ...headers, traceparent: TRACEPARENT, tracestate: 'vendor=1' }
+  t.match(await postMcp(seed, { body, headers: traced }), { status: 200, body: { result: { content: [{ text: '200' }] } } })
+  await seed.app.close()
+
+  const http = find(receiver, 'POST /mcp')
+  const mcp = find(receiver, 'tools/call look_up', http)
+  const tool = find(receiver, 'execute_tool look_up', mcp)
+  const own = find(receiver, 'work', tool)
+  const fetched = find(receiver, 'GET', own)
+  t.same([http, mcp, tool, own, fetched].map(({ traceId }) => traceId), Array(5).fill(CLIENT.traceId))
+  t.equal(http.parentSpanId, CLIENT.spanId)
+  t.same([http, mcp, tool, fetched].map(({ kind }) => kind), ['server', 'server', 'internal', 'client'])
+  t.match(http, {
+    traceState: 'vendor=1',
+    failed: false,
+    attributes: { 'http.request.method': 'POST', 'http.route': '/mcp', 'http.response.status_code': 200 }
+  })
+  t.match(mcp, {
+    failed: false,
+    links: [],
+    attributes: {
+      'mcp.method.name': 'tools/call',
+      'gen_ai.tool.name': 'look_up',
+      'gen_ai.operation.name': 'execute_tool',
+      'jsonrpc.request.id': '1',
+      'mcp.protocol.version': '2026-07-28'
+    }
+  })
+  t.match(tool, { attributes: { 'gen_ai.operation.name': 'execute_tool', 'gen_ai.tool.name': 'look_up' } })
+  t.match(fetched, {
+    attributes: {
+      'http.request.method': 'GET',
+      'server.address': '127.0.0.1',
+      'server.port': Number(new URL(service.url).port),
+      'http.response.status_code': 200
+    }
+  })
+  t.notOk('url.full' in fetched.attributes, 'the path of what a tool fetches may be a secret')
+  t.equal(service.requests[0]!['traceparent'], `00-${CLIENT.traceId}-${fetched.spanId}-01`)
+  t.equal(service.requests[0]!['tracestate'], 'vendor=1')
+  t.notMatch(receiver.received(), '8d7a2e')
+  t.match(receiver.resource, { 'service.name': 'seed', 'service.version': /\d/ })
+  t.equal(receiver.headers['content-type'], 'application/x-protobuf')
+  t.match(await seed.logged((line) => line['event'] === 'request'), { traceId: CLIENT.traceId })
+  t.match(await seed.logged((line) => line['target'] === 'look_up'), { trace: CLIENT.traceId })
+})
+
+t.test('traceparent in _meta is the parent of the message, and the HTTP request is linked', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const seed = await startSeed(t, {
+    definitions: interactiveTools,
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces`, AUDIT_LOG: 'stdout' }
+  })
+  t.equal(seed.app.telemetry, undefined, 'metrics are not pushed')
+  const meta = { traceparent: `00-${OTHER.traceId}-${OTHER.spanId}-01` }
+  const { body, headers } = call('echo', { text: 'x' }, meta)
+  t.equal((await postMcp(seed, { body, headers: { ...headers, traceparent: TRACEPARENT } })).status, 200)
+  const session = await openSession(seed)
+  const request = session.request('tools/call', { name: 'echo', arguments: { text: 'x' }, _meta: meta }, 2)
+  t.equal((await postMcp(seed, request)).status, 200)
+  await seed.app.close()
+  const http = receiver.spans.find(({ parentSpanId }) => parentSpanId === CLIENT.spanId)!
+  const messages = receiver.spans.filter(({ parentSpanId }) => parentSpanId === OTHER.spanId)
+  t.same(messages.map(({ name, traceId }) => [name, traceId]), Array(2).fill(['tools/call echo', OTHER.traceId]))
+  t.same(messages[0]!.links, [http.spanId])
+  for (const message of messages) t.equal(find(receiver, 'execute_tool echo', message).traceId, OTHER.traceId)
+  t.match(await seed.logged((line) => line['target'] === 'echo'), { trace: OTHER.traceId })
+})
+
+t.test('without a traceparent, or with one that is malformed, Seed begins a trace, which the audit log and log name', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const seed = await startSeed(t, {
+    definitions: interactiveTools,
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, AUDIT_LOG: 'stdout' }
+  })
+  const malformed = [
+    undefined, '', 'x', TRACEPARENT.toUpperCase(), `ff-${CLIENT.traceId}-${CLIENT.spanId}-01`, `${TRACEPARENT}-more`,
+    `00-${'0'.repeat(32)}-${CLIENT.spanId}-01`, `00-${CLIENT.traceId}-${'0'.repeat(16)}-01`, `${TRACEPARENT}, ${TRACEPARENT}`
+  ]
+  for (const [index, traceparent] of malformed.entries()) {
+    const meta = index % 2 === 0 ? {} : { traceparent }
+    const { body, headers } = call('echo', { text: String(index) }, meta)
+    await postMcp(seed, { body, headers: traceparent === undefined ? headers : { ...headers, traceparent } })
+  }
+  for (const traceparent of [7, { x: 1 }, null]) await postMcp(seed, call('echo', { text: '' }, { traceparent }))
+  await seed.app.close()
+  const roots = receiver.spans.filter(({ parentSpanId }) => parentSpanId === '')
+  t.equal(roots.length, malformed.length + 3)
+  t.ok(roots.every(({ name, traceId }) => name === 'POST /mcp' && traceId !== CLIENT.traceId))
+  const ids = roots.map(({ traceId }) => traceId)
+  t.same(seed.logs.filter(({ event }) => event === 'request').map(({ traceId }) => traceId), ids)
+  t.same(seed.logs.filter((line) => line['target'] === 'echo').map((line) => line['trace']), ids)
+})
+
+t.test('a client that does not sample has no spans, and neither has what follows', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const service = await startService(t)
+  const seed = await startSeed(t, {
+    definitions: fetchingTools(service.url), env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+  })
+  const { body, headers } = call('look_up', { path: '/' })
+  await postMcp(seed, { body, headers: { ...headers, traceparent: TRACEPARENT.replace(/01$/, '00') } })
+  await postMcp(seed, call('made-up', {}))
+  await seed.app.close()
+  t.match(service.requests[0]!['traceparent'], new RegExp(`^00-${CLIENT.traceId}-.{16}-00$`))
+  t.ok(receiver.spans.every(({ traceId }) => traceId !== CLIENT.traceId))
+  t.match(find(receiver, 'tools/call'), { failed: true, attributes: { 'error.type': '-32602' } }, 'a name that nobody offers is not one')
+  t.notMatch(receiver.received(), 'made-up')
+})
+
+t.test('errors are named by their kind, never by their message', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const service = await startService(t)
+  const seed = await startSeed(t, {
+    definitions: fetchingTools(service.url),
+    env: { AUTH_REQUIRED: 'false', METRICS_PORT: '0', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+  })
+  for (const name of ['refuses', 'breaks', 'fails_to_fetch', 'leaves_timer', 'ask_form']) await postMcp(seed, call(name, {}))
+  await postMcp(seed, call('look_up', { path: '/away' }))
+  await postMcp(seed, modernRequest('prompts/get', { name: 'hello' }))
+  for (const uri of ['seed://handbook', 'seed://nowhere']) {
+    const { body, headers } = modernRequest('resources/read', { uri })
+    await postMcp(seed, { body, headers: { ...headers, 'mcp-name': uri } })
+  }
+  await postMcp(seed, modernRequest('tools/list', { cursor: 'made up' }))
+  const headers = { 'mcp-session-id': 'x'.repeat(32), 'mcp-protocol-version': '2025-11-25' }
+  await postMcp(seed, { body: JSON.stringify({ jsonrpc: '2.0', id: null, method: 'ping' }), headers })
+  await postMcp(seed, { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }), headers })
+  await fetch(`${seed.url}/8d7a2e?code=8d7a2e`)
+  await fetch(`${seed.url}/health/live`)
+  while (service.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 10))
+  await seed.app.close()
+  const type = (name: string): unknown => find(receiver, name).attributes['error.type']
+  t.equal(type('tools/call refuses'), 'tool_error')
+  t.equal(type('execute_tool refuses'), 'tool_error')
+  t.equal(type('tools/call breaks'), 'tool_error')
+  t.equal(type('execute_tool breaks'), 'HandlerError')
+  const failed = find(receiver, 'execute_tool fails_to_fetch')
+  t.same(receiver.spans.filter(({ parentSpanId }) => parentSpanId === failed.spanId)
+    .map(({ attributes }) => [attributes['server.port'], attributes['error.type']]),
+  [[2, 'ECONNREFUSED'], [80, 'ECONNREFUSED'], [443, 'ECONNREFUSED'], [Number(new URL(service.url).port), 'AbortError']])
+  t.match(find(receiver, 'GET', find(receiver, 'work')), { failed: true, attributes: { 'error.type': '503' } })
+  t.match(find(receiver, 'execute_tool ask_form'), { failed: false })
+  t.match(find(receiver, 'prompt hello', find(receiver, 'prompts/get hello')), { failed: false })
+  t.match(find(receiver, 'resource handbook', find(receiver, 'resources/read')), { failed: false })
+  t.match(find(receiver, 'tools/list'), { failed: true, attributes: { 'error.type': '-32602', 'rpc.response.status_code': '-32602' } })
+  t.match(receiver.spans.filter(({ name }) => name === 'tools/list').at(-1), { failed: true, attributes: { 'error.type': '404' } })
+  const later = receiver.spans.find(({ name, links }) => name === 'GET' && links.length > 0)!
+  t.match(later, { parentSpanId: '', links: [find(receiver, 'execute_tool leaves_timer').spanId] })
+  t.notOk(receiver.spans.some(({ name }) => name.includes('health')), 'probes are not traced')
+  t.notMatch(receiver.received(), '8d7a2e')
+})
+
+t.test('requests that the tools trace by themselves, and those of others in the process, are left alone', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const service = await startService(t)
+  const seed = await startSeed(t, {
+    definitions: fetchingTools(service.url), env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+  })
+  t.equal((await postMcp(seed, call('traces_itself', {}))).status, 200)
+  await t.rejects(fetch('http://127.0.0.1:2'))
+  const leaving = new AbortController()
+  const { body, headers } = call('waits', {})
+  const left = t.rejects(postMcp(seed, { body, headers }, undefined, leaving.signal))
+  setTimeout(() => { leaving.abort() }, 300)
+  await left
+  await seed.app.close()
+  t.equal(service.requests[0]!['traceparent'], TRACEPARENT)
+  t.notOk(receiver.spans.some(({ kind }) => kind === 'client'))
+  t.match(find(receiver, 'tools/call waits'), { failed: true, attributes: { 'error.type': 'cancelled' } })
+  t.equal(receiver.spans.filter(({ name }) => name === 'POST /mcp').length, 2)
+})
+
+t.test('a sign-in shows what was asked of the provider, without a code, a token or a query', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const seed = await startBroker(t, { env: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
+  const tokens = await getTokens(seed)
+  t.match(await refresh(seed.url, tokens.clientId, tokens.refreshToken), { statusCode: 200 })
+  t.equal((await ping(seed.url, tokens.accessToken)).status, 200)
+  await seed.app.close()
+  const { issuer } = seed.provider
+  const urls = (parent: ReceivedSpan): unknown[] =>
+    receiver.spans.filter(({ parentSpanId }) => parentSpanId === parent.spanId).map(({ attributes }) => attributes['url.full'])
+  t.match(urls(find(receiver, 'GET /oauth/callback')), [`${issuer}/token`])
+  t.match(receiver.spans.filter(({ name }) => name === 'POST /oauth/token').flatMap(urls), [`${issuer}/token`])
+  t.match(receiver.spans.filter(({ parentSpanId, name }) => parentSpanId === '' && name === 'GET')
+    .map(({ attributes }) => attributes['url.full']), [`${issuer}/.well-known/openid-configuration`, /jwks/])
+  const received = receiver.received()
+  t.notOk(received.includes(tokens.accessToken) || received.includes(tokens.refreshToken))
+  t.notMatch(received, /@example|code=|state=/)
+})
+
+t.test('a collector that is away costs the spans alone, and the log says so', async (t) => {
+  const seed = await startSeed(t, {
+    env: {
+      AUTH_REQUIRED: 'false', METRICS_PORT: '0', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://127.0.0.1:1/v1/traces'
+    }
+  })
+  t.equal((await ping(seed.url)).status, 200)
+  const startedAt = performance.now()
+  await seed.app.close()
+  t.ok(performance.now() - startedAt < 5_000)
+  t.match(await seed.logged((line) => line['event'] === 'spans.not_exported'), { level: 40 })
+})
+
+t.test('nothing is traced without an endpoint, with OTEL_TRACES_EXPORTER=none, and with OTEL_SDK_DISABLED', async (t) => {
+  const collector = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' }
+  for (const env of [
+    {}, { ...collector, OTEL_TRACES_EXPORTER: 'none' }, { ...collector, OTEL_SDK_DISABLED: 'true' }
+  ]) {
+    const { app } = await startSeed(t, { env: { AUTH_REQUIRED: 'false', ...env } })
+    t.equal(app.tracing, undefined)
+  }
+})
