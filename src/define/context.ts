@@ -94,7 +94,8 @@ export interface RequestContext {
    * cached, encrypted, until shortly before it expires. Needs `OAUTH_MODE=broker`.
    *
    * @param audience the name by which the provider knows the API
-   * @throws ToolError if the provider refuses or cannot be reached; Error if nobody is signed in or the mode is another
+   * @throws ToolError if the provider refuses or cannot be reached, or a service calls; Error if nobody is signed in
+   * or the mode is another
    */
   tokenFor (audience: string, options?: { scopes?: readonly string[] }): Promise<string>
 }

@@ -6,7 +6,7 @@ import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Caller } from './caller.ts'
 import type { ClientChannel } from './client-channel.ts'
-import { askInRounds, askOnStream, createClientInput } from './elicitation-and-sampling.ts'
+import { askInRounds, askOnStream, askService, createClientInput } from './elicitation-and-sampling.ts'
 import type { AskClient, ClientInput, Rounds } from './elicitation-and-sampling.ts'
 import { createClientLog, createProgress } from './client-notifications.ts'
 import { NotificationQueue } from './notification-queue.ts'
@@ -202,6 +202,10 @@ export class HandlerContext implements RunContext {
   }
 
   get #ask (): AskClient {
+    return this.principal?.kind === 'service' ? askService(this.#askClient) : this.#askClient
+  }
+
+  get #askClient (): AskClient {
     if (this.#round !== undefined) {
       this.#rounds = askInRounds(this.#round.answers)
       return this.#rounds.ask

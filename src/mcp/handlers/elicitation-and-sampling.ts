@@ -49,6 +49,17 @@ export function askOnStream (
   }
 }
 
+/**
+ * Returns a function that asks a client which acts for itself: nobody is there to fill in a form or to allow that a
+ * model is used, so the call fails at once instead of waiting for an answer. Its roots are its own.
+ */
+export function askService (ask: AskClient): AskClient {
+  return async (request, key) => {
+    if (request.method === 'roots/list') return await ask(request, key)
+    throw new ToolError(`This call comes from a service, and needs a person: ${request.method} cannot be answered`)
+  }
+}
+
 /** Says in words for the model why there is no answer. */
 function toToolError (err: unknown, { method }: InputRequest, timeoutSeconds: number): unknown {
   if (err instanceof ProtocolError) return new ToolError(`The client answered with an error: ${err.message}`)

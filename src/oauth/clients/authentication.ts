@@ -1,5 +1,5 @@
 import { createLocalJWKSet, errors, jwtVerify } from 'jose'
-import type { JWK } from 'jose'
+import type { JWK, JWTVerifyGetKey, JWTVerifyOptions, JWTVerifyResult } from 'jose'
 import { digest, timingSafeEquals } from '../../crypto/hash.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { ClientCredentials } from '../../schemas/token.ts'
@@ -176,7 +176,7 @@ async function checkAssertion (
 async function verifyAssertion (client: Client, assertion: string, baseUrl: string): Promise<{ exp: number }> {
   try {
     const keySet = createLocalJWKSet(client.jwks as { keys: JWK[] })
-    const { payload, protectedHeader: { typ } } = await jwtVerify(assertion, keySet, {
+    const { payload, protectedHeader: { typ } } = await verifyWithAnyKey(assertion, keySet, {
       algorithms: ASSERTION_ALGORITHMS,
       issuer: client.id,
       subject: client.id,
@@ -196,4 +196,24 @@ async function verifyAssertion (client: Client, assertion: string, baseUrl: stri
       cause: err
     })
   }
+}
+
+/** Verifies with the key that the header names, or tries each that fits: clients need not send a `kid`. */
+async function verifyWithAnyKey (
+  assertion: string, keySet: JWTVerifyGetKey, options: JWTVerifyOptions
+): Promise<JWTVerifyResult> {
+  try {
+    return await jwtVerify(assertion, keySet, options)
+  } catch (err) {
+    if (!(err instanceof errors.JWKSMultipleMatchingKeys)) throw err
+    for await (const key of err) {
+      const verified = await jwtVerify(assertion, key, options).catch(ignoreOtherKey)
+      if (verified !== undefined) return verified
+    }
+    throw new errors.JWSSignatureVerificationFailed()
+  }
+}
+
+function ignoreOtherKey (err: unknown): undefined {
+  if (!(err instanceof errors.JWSSignatureVerificationFailed)) throw err
 }

@@ -2,8 +2,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { defineTool } from '../../../src/define/tool.ts'
+import { ERAS, startEngine } from '../../support/engine-fixture.ts'
 import { interactiveTools } from '../../support/interactive-tools.ts'
-import { ABLE, asPrincipal, call, settle, startEngines, startSession } from '../../support/mcp.ts'
+import { ABLE, asPrincipal, call, modern, send, settle, startEngines, startSession } from '../../support/mcp.ts'
 import type { EnginesOptions, Events, SessionClient } from '../../support/mcp.ts'
 
 /** Tools ask their clients in the 2025 revisions: on the stream of the call, answered by a POST to any replica. */
@@ -278,4 +279,30 @@ t.test('shutdown ends a call that waits', async (t) => {
   await events.message()
   await cluster.engines[0]!.close(1)
   t.match((await events.rest()).at(-1), { id: 1, error: { message: /shutting down/ } })
+})
+
+for (const era of ERAS) {
+  t.test(`a service is not asked for what only a person can answer, and its call fails at once, ${era}`, async (t) => {
+    const engine = startEngine(t, interactiveTools)
+    const principal = asPrincipal('nightly', { client: 'nightly' })
+    t.equal(principal.kind, 'service')
+    for (const [name, args, method] of [
+      ['ask_form', {}, 'elicitation/create'],
+      ['ask_page', {}, 'elicitation/create'],
+      ['ask_model', { prompt: 'x' }, 'sampling/createMessage']
+    ] as const) {
+      const { body } = await engine.send(era, 'tools/call', { name, arguments: args }, { principal })
+      t.match(body.result, {
+        isError: true,
+        content: [{ text: `This call comes from a service, and needs a person: ${method} cannot be answered` }]
+      }, name)
+    }
+  })
+}
+
+t.test('a service has roots of its own', async (t) => {
+  const { engines } = startEngine(t, interactiveTools)
+  const [body, { headers }] = modern('tools/call', { name: 'ask_roots', arguments: {} })
+  const sent = await send(engines[0]!, body, { headers, principal: asPrincipal('nightly', { client: 'nightly' }) })
+  t.match(sent.body.result, { inputRequests: { 'input-1': { method: 'roots/list' } } })
 })

@@ -1,9 +1,13 @@
+import { randomUUID } from 'node:crypto'
+import { SignJWT, exportJWK, generateKeyPair } from 'jose'
+import type { CryptoKey } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { defineTool } from '../../../src/define/tool.ts'
+import { createTestPrincipal } from '../../../src/testing/principal.ts'
 import { whoami } from '../../../src/tools/whoami.ts'
-import { post, startBroker } from '../../support/broker.ts'
+import { post, register, startBroker } from '../../support/broker.ts'
 import type { Answer } from '../../support/broker.ts'
 import { modernRequest, sendModern } from '../../support/seed.ts'
 import type { TestSeed } from '../../support/seed.ts'
@@ -31,7 +35,13 @@ const definitions = [
   whoami,
   guarded('approve', { principalKind: 'person' }),
   guarded('tidy', { principalKind: 'service', groups: ['jobs'], claims: { department: 'it' } }),
-  guarded('write', { scopes: ['tickets:write'] })
+  guarded('write', { scopes: ['tickets:write'] }),
+  defineTool({
+    name: 'delegate',
+    description: 'x',
+    input: Type.Object({}),
+    handler: async (_input, { tokenFor }) => await tokenFor('tickets-api')
+  })
 ]
 
 async function start (t: Test, { client = {}, env = {} }: { client?: object, env?: Record<string, string> } = {}) {
@@ -170,4 +180,53 @@ t.test('a claim of the operator for a service cannot make it a person or another
   t.match(claimsOf(await accessToken(seed)), {
     sub: 'nightly', client_id: 'nightly', seed_principal_kind: 'service', seed_grant_type: 'client_credentials'
   })
+})
+
+t.test('a tool gets no token for another API on behalf of a service, and the error says why', async (t) => {
+  const seed = await start(t)
+  t.match((await call(seed, await accessToken(seed), 'delegate')).body.result, {
+    isError: true, content: [{ text: /comes from a service: there is no person/ }]
+  })
+  const elsewhere = createTestPrincipal({ subject: 'ada', grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer' })
+  await t.rejects(seed.app.tokenExchange.tokenFor(elsewhere, { audience: 'tickets-api' }), {
+    name: 'TokenExchangeError', message: /a person who signed in elsewhere/
+  })
+})
+
+t.test('an assertion without kid fits one of two keys; every other one is invalid_client', async (t) => {
+  const pairs = await Promise.all([1, 2, 3].map(async () => await generateKeyPair('ES256', { extractable: true })))
+  const [one, two, stranger] = pairs
+  const jwks = { keys: [await exportJWK(one!.publicKey), await exportJWK(two!.publicKey)] }
+  const seed = await start(t, { client: { client_secret: undefined, jwks } })
+  const send = async (claims: object, key: CryptoKey, header: object = {}) => await post(`${seed.url}/oauth/token`, {
+    grant_type: 'client_credentials',
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion: await new SignJWT({ iss: 'nightly', sub: 'nightly', aud: seed.url, jti: randomUUID(), ...claims })
+      .setProtectedHeader({ alg: 'ES256', ...header }).setIssuedAt().setExpirationTime('1m').sign(key)
+  })
+  t.equal((await send({}, one!.privateKey)).statusCode, 200)
+  t.equal((await send({}, two!.privateKey)).statusCode, 200)
+  for (const [what, claims, key, header] of [
+    ['the key of a stranger', {}, stranger!.privateKey],
+    ['another audience', { aud: 'https://other.example' }, two!.privateKey],
+    ['two audiences', { aud: [seed.url, 'https://other.example'] }, two!.privateKey],
+    ['another client', { iss: 'website', sub: 'website' }, two!.privateKey],
+    ['another issuer', { iss: 'website' }, two!.privateKey],
+    ['no jti', { jti: undefined }, two!.privateKey],
+    ['the type of an ID-JAG', {}, two!.privateKey, { typ: 'oauth-id-jag+jwt' }],
+    ['a key that its header brings along', {}, stranger!.privateKey, { jwk: await exportJWK(stranger!.publicKey) }]
+  ] as const) {
+    const { statusCode, json } = await send(claims, key, header)
+    t.match({ statusCode, json }, { statusCode: 401, json: { error: 'invalid_client' } }, what)
+  }
+})
+
+t.test('a client that registered itself gets only what it registered for', async (t) => {
+  const seed = await start(t)
+  const clientId = await register(seed.url, { grant_types: ['authorization_code'] })
+  for (const form of [{ grant_type: 'refresh_token', refresh_token: 'x' }, { grant_type: 'client_credentials' }]) {
+    t.match(await post(`${seed.url}/oauth/token`, { client_id: clientId, ...form }), {
+      statusCode: 400, json: { error: 'unauthorized_client' }
+    }, form.grant_type)
+  }
 })

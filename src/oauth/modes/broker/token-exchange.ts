@@ -139,13 +139,14 @@ export function createTokenExchange (options: TokenExchangeOptions) {
      * @throws TokenExchangeError
      */
     async tokenFor (
-      { claims }: Principal, { audience, scopes = [] }: DelegationRequest, signal?: AbortSignal
+      principal: Principal, { audience, scopes = [] }: DelegationRequest, signal?: AbortSignal
     ): Promise<string> {
       signal?.throwIfAborted()
       if (audience === '' || !scopes.every((scope) => SCOPE.test(scope))) {
         throw new TokenExchangeError('tokenFor needs an audience, and scopes without spaces in them')
       }
-      const grantId = String(claims['grant'])
+      checkHasGrant(principal)
+      const grantId = String(principal.claims['grant'])
       const delegation = { audience, scopes: [...new Set(scopes)].sort() }
       const key = delegatedTokens.keyOf(grantId, delegation)
       const token = singleFlight(key, async () =>
@@ -153,4 +154,12 @@ export function createTokenExchange (options: TokenExchangeOptions) {
       return await unlessAborted(token, signal)
     }
   }
+}
+
+/** A caller who did not sign in at the provider through this server has no token of the provider's to exchange. */
+function checkHasGrant ({ kind, grantType }: Principal): void {
+  if (grantType === 'authorization_code') return
+  throw new TokenExchangeError(kind === 'service'
+    ? 'This call comes from a service: there is no person on whose behalf another API could be called'
+    : 'This call comes from a person who signed in elsewhere: to call another API for them, they must sign in here')
 }
