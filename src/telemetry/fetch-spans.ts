@@ -66,13 +66,22 @@ export function traceFetches ({ tracer, contexts, propagator }: SpanTools): () =
     span.end()
   }
 
-  subscribe(CREATED, onCreated)
-  subscribe(ANSWERED, onAnswered)
-  subscribe(FAILED, onFailed)
+  const listeners = Object.entries({ [CREATED]: onCreated, [ANSWERED]: onAnswered, [FAILED]: onFailed })
+    .map(([channel, listener]) => [channel, withoutThrowing(listener)] as const)
+  for (const [channel, listener] of listeners) subscribe(channel, listener)
   return () => {
-    unsubscribe(CREATED, onCreated)
-    unsubscribe(ANSWERED, onAnswered)
-    unsubscribe(FAILED, onFailed)
+    for (const [channel, listener] of listeners) unsubscribe(channel, listener)
+  }
+}
+
+/** What a subscriber throws ends the process, and an author's undici may be of a version with other messages. */
+function withoutThrowing (listener: (message: unknown) => void): (message: unknown) => void {
+  return (message) => {
+    try {
+      listener(message)
+    } catch {
+      // That request has no span.
+    }
   }
 }
 
