@@ -3,10 +3,12 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { bundlePackages, bundledPackage } from '../dev/bundle-packages.js'
 import { bundle } from '../dev/bundle.js'
 import { transpile } from '../dev/transpile.js'
+import { createReport } from './report.js'
 
 /**
  * `npm test`: compiles everything once, then runs the tests as JavaScript. The arguments are tap's, and test files or
@@ -26,9 +28,9 @@ const SLOW = /^(commands|dev|docs|doctor|extensions|flows|process)\//
 /** Compiled size of the test files that share a process. */
 const GROUP_BYTES = 60_000
 const GROUP_TIMEOUT_SECONDS = 900
-// What finds itself or its files in node_modules.
-// What test files import for tap.
+/** What test files import for tap. */
 const ROOT_TEST = 'test/support/root-test.js'
+/** What finds itself or its files in node_modules. */
 const UNBUNDLED = new Set(['esbuild', 'puppeteer-core', 'seed-mcp-server', 'tap'])
 
 const started = performance.now()
@@ -46,16 +48,19 @@ const packages = new Set()
 await transpile(join(ROOT, OUT), { importPackage })
 // What ships, for the tests of processes, beside the files one by one.
 await Promise.all([bundlePackages(join(ROOT, OUT, 'packages'), packages), bundle(join(ROOT, OUT, 'bundle'))])
+const hasReporter = process.env.TAP_REPORTER !== undefined || args.some((arg) => /^(-R|--reporter)/.test(arg))
 // TEST_NODE: another Node.js that runs the tests (test/node.js).
 const tap = spawn(process.env.TEST_NODE ?? process.execPath, [
   'node_modules/tap/dist/esm/run.mjs',
+  ...(hasReporter ? [] : ['--reporter=tap']),
   ...args.filter((arg) => arg.startsWith('-')),
   ...(tests.length > 0 ? ['--disable-coverage', ...tests] : [`--timeout=${GROUP_TIMEOUT_SECONDS}`, ...groupTestFiles()])
-], { stdio: 'inherit' })
+], { stdio: ['inherit', hasReporter ? 'inherit' : 'pipe', 'inherit'] })
+if (!hasReporter) createInterface({ input: tap.stdout }).on('line', createReport((line) => { console.log(line) }))
 // Ctrl-C reaches tap too, which ends in order.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => { tap.kill('SIGTERM') })
-const [code] = await once(tap, 'exit')
+const [code] = await once(tap, 'close')
 const seconds = (performance.now() - started) / 1_000
 console.error(
   `The tests took ${seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`}`
