@@ -36,7 +36,8 @@ const MAY_IMPORT = {
   // The authorization server
   'src/oauth/protocol': ['src/net'],
   'src/oauth/clients': [
-    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/schemas', 'src/store', 'src/trace', 'jose'
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store',
+    'src/trace', 'jose'
   ],
   'src/oauth/modes': [
     'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store',

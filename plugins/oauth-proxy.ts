@@ -17,6 +17,7 @@ import { createRequesterOf } from '../src/http/requester.ts'
 import { traceSteps } from '../src/http/trace-steps.ts'
 import type { FetchPublicDocument } from '../src/net/public-fetch.ts'
 import { clientAddressKey } from '../src/net/addresses.ts'
+import { createClientKeySets } from '../src/oauth/clients/client-key-sets.ts'
 import { createClients } from '../src/oauth/clients/clients.ts'
 import type { Clients } from '../src/oauth/clients/clients.ts'
 import { createMetadataDocuments } from '../src/oauth/clients/metadata-document-cache.ts'
@@ -34,6 +35,8 @@ export interface OauthProxyOptions {
   fetchDocument: FetchPublicDocument
   /** Scopes and claims that the policies of tools, prompts and resources need. */
   requirements: PolicyRequirements
+  /** Shortest time between fetches of a client's keys that unknown keys force; 5 seconds by default. */
+  forcedKeyRefreshMs?: number | undefined
 }
 
 const PROXY_LIMITS = 'OAUTH_MODE=proxy hands out the provider\'s own access tokens: Seed cannot end a sign-in at the ' +
@@ -41,7 +44,9 @@ const PROXY_LIMITS = 'OAUTH_MODE=proxy hands out the provider\'s own access toke
   'OAUTH_MODE=broker can (docs/security.md)'
 
 /** The OAuth authorization server that MCP clients see, in either mode. */
-async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }: OauthProxyOptions): Promise<void> {
+async function oauthProxy (
+  app: FastifyInstance, { fetchDocument, requirements, forcedKeyRefreshMs }: OauthProxyOptions
+): Promise<void> {
   const { config, store, findKeyring, rateLimits, traces, log } = app
   const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
@@ -51,6 +56,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     documents,
     redirectUriSchemes
   })
+  const keySets = createClientKeySets({ configured: oauth.configuredClients, log, forcedRefreshMs: forcedKeyRefreshMs })
   const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements })
   const server = {
     baseUrl,
@@ -61,8 +67,14 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
     names: config.server
   }
 
-  app.addHook('onReady', async () => { documents.start() })
-  app.addHook('onClose', async () => { documents.close() })
+  app.addHook('onReady', async () => {
+    documents.start()
+    keySets.start()
+  })
+  app.addHook('onClose', async () => {
+    documents.close()
+    keySets.close()
+  })
   app.addHook('onRequest', createHostCheck(config, rateLimits.countRefused))
 
   await app.register(async (scope) => {
@@ -125,7 +137,7 @@ async function oauthProxy (app: FastifyInstance, { fetchDocument, requirements }
 
   await app.register(async (backChannel) => {
     const wrongSecrets = createWrongSecretLimit({ store, max: oauth.limits.perAddress, log })
-    const services = { ...server, clients, store, wrongSecrets }
+    const services = { ...server, clients, keySets, store, wrongSecrets }
     await serveBackChannel(backChannel, { body: 'form' })
     await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
       await allowAnyOrigin(scope)

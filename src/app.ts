@@ -99,7 +99,7 @@ async function registerPlugins (
     await app.register(oidcDiscovery, timings)
     await app.register(jwtAuth)
     if (oauth.mode === 'broker') await app.register(grants)
-    await app.register(oauthProxy, { fetchDocument, requirements })
+    await app.register(oauthProxy, { fetchDocument, requirements, ...timings })
     await app.register(dcr)
   } else {
     await app.register(openAccess)

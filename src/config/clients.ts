@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { isLoopbackHost } from '../net/addresses.ts'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -28,6 +29,7 @@ const ConfiguredClientSchema = Type.Object({
   jwks: Type.Optional(Type.Object({
     keys: Type.Array(Type.Object({ kty: Type.String() }, { additionalProperties: true }), { minItems: 1 })
   })),
+  jwks_uri: Type.Optional(Type.String({ maxLength: 2048 })),
   scope: Type.Optional(Type.String({ maxLength: 4096, pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e ]*$' })),
   groups: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 100 })),
   claims: Type.Optional(Type.Object({}, { additionalProperties: true }))
@@ -45,6 +47,8 @@ export interface ConfiguredClient {
   /** The SHA-256 of each accepted secret, base64url. The secrets themselves are not kept. */
   secretHashes: readonly string[]
   jwks: { keys: Array<{ kty: string }> } | undefined
+  /** Where its keys are, if they are not in `jwks`. */
+  jwksUri: string | undefined
   /** Set if the client is a service: it may use client_credentials. */
   service: ServiceRights | undefined
 }
@@ -109,20 +113,35 @@ function checkId ({ client_id: id }: Client): string[] {
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 function checkCredentials (client: Client): string[] {
-  const { client_id: id, client_secret: secret, jwks } = client
+  const { client_id: id, client_secret: secret, jwks, jwks_uri: jwksUri } = client
+  const hasKeys = jwks !== undefined || jwksUri !== undefined
   const authMethod = authMethodOf(client)
   const method = `has a client "${id}" whose method ${authMethod}`
   const problems: string[] = []
   if (authMethod.startsWith('client_secret') !== (secret !== undefined)) {
     problems.push(`${method} ${secret === undefined ? 'needs a' : 'allows no'} client_secret`)
   }
-  if ((authMethod === 'private_key_jwt') !== (jwks !== undefined)) {
-    problems.push(`${method} ${jwks === undefined ? 'needs' : 'allows no'} jwks`)
+  if ((authMethod === 'private_key_jwt') !== hasKeys) {
+    problems.push(`${method} ${hasKeys ? 'allows no jwks or jwks_uri' : 'needs jwks or jwks_uri'}`)
+  }
+  if (jwks !== undefined && jwksUri !== undefined) {
+    problems.push(`has a client "${id}" with jwks and jwks_uri: it may have one of them`)
+  }
+  if (jwksUri !== undefined && !isSafeUrl(jwksUri)) {
+    problems.push(`has a client "${id}" whose jwks_uri must be an https URL without user, password and fragment ` +
+      '(http on this machine only)')
   }
   if (jwks?.keys.some((key) => PRIVATE_MEMBERS.some((member) => Object.hasOwn(key, member)))) {
     problems.push(`has a client "${id}" whose jwks has a private key: the client alone may know that one`)
   }
   return problems
+}
+
+function isSafeUrl (text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname, username, password, hash: fragment } = new URL(text)
+  if (username !== '' || password !== '' || fragment !== '') return false
+  return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname))
 }
 
 function checkGrantTypes (client: Client, mode: 'proxy' | 'broker'): string[] {
@@ -138,7 +157,8 @@ function checkGrantTypes (client: Client, mode: 'proxy' | 'broker'): string[] {
   }
   if (!grantTypes.includes('client_credentials')) return problems
   if (authMethodOf(client) === 'none') {
-    problems.push(`has a client "${id}" whose grant_types have client_credentials: it needs client_secret or jwks`)
+    problems.push(`has a client "${id}" whose grant_types have client_credentials: ` +
+      'it needs client_secret, jwks or jwks_uri')
   }
   if (mode === 'proxy') {
     problems.push(`has a client "${id}" whose grant_types have client_credentials, which needs OAUTH_MODE=broker: ` +
@@ -170,7 +190,7 @@ function checkRights (client: Client): string[] {
 function authMethodOf (client: Client): ConfiguredClient['authMethod'] {
   if (client.token_endpoint_auth_method !== undefined) return client.token_endpoint_auth_method
   if (client.client_secret !== undefined) return 'client_secret_basic'
-  return client.jwks !== undefined ? 'private_key_jwt' : 'none'
+  return client.jwks !== undefined || client.jwks_uri !== undefined ? 'private_key_jwt' : 'none'
 }
 
 function grantTypesOf ({ grant_types: grantTypes = ['authorization_code', 'refresh_token'] }: Client): string[] {
@@ -188,6 +208,7 @@ function toClient (client: Client): ConfiguredClient {
     grantTypes,
     secretHashes: [secret].flat().map((one) => hash('sha256', one, 'base64url')),
     jwks: client.jwks,
+    jwksUri: client.jwks_uri,
     service: grantTypes.includes('client_credentials')
       ? { scopes: scope.split(' ').filter((name) => name !== ''), claims: { ...claims, groups } }
       : undefined

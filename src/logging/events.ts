@@ -106,6 +106,12 @@ export const EVENTS = {
     meaning: 'The signing keys cannot be fetched; in proxy mode known ones are used for a day'
   },
   'provider.keys_available': { level: 'info', meaning: 'The signing keys can be fetched again' },
+  'client.keys_changed': { level: 'info', meaning: 'A client of `OAUTH_CLIENTS` has other keys at its `jwks_uri`' },
+  'client.keys_unavailable': {
+    level: 'error',
+    meaning: 'The keys at the `jwks_uri` of a client cannot be fetched; known ones are used for a day'
+  },
+  'client.keys_available': { level: 'info', meaning: 'The keys at the `jwks_uri` of a client can be fetched again' },
   'provider.client_authentication_changed': {
     level: 'warn',
     meaning: 'The provider takes another `OIDC_CLIENT_AUTH` than its document says'

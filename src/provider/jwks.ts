@@ -10,6 +10,8 @@ export interface JwksOptions {
   jwksUri: () => string
   fetchJson: typeof fetchJson
   log: Log
+  /** The provider's by default. */
+  keysLog?: KeysLog
   /** Called when the keys have changed: tokens that a withdrawn key has verified must leave the caches. */
   onChange: () => void
   /** Monotonic clock in milliseconds. */
@@ -20,6 +22,13 @@ export interface JwksOptions {
   forcedRefreshMs?: number | undefined
   /** Maximum age of keys while the provider cannot be reached. */
   staleMs?: number | undefined
+}
+
+/** Logs what happens to a key set, as that of its owner. */
+export interface KeysLog {
+  changed (kids: Array<string | undefined>): void
+  unavailable (reason: string, keysKept: number): void
+  available (uri: string): void
 }
 
 export type Jwks = ReturnType<typeof createJwks>
@@ -39,7 +48,8 @@ const MAX_WAITING = 1_000
 export function createJwks (options: JwksOptions) {
   const { log, now = () => performance.now() } = options
   const { refreshMs = 300_000, forcedRefreshMs = 5_000, staleMs = 86_400_000 } = options
-  const outageLog = createOutageLog(log)
+  const keysLog = options.keysLog ?? createProviderKeysLog(log)
+  const outageLog = createOutageLog(keysLog)
   let keySet: KeySet | undefined
   let loadedAt = -Infinity
   /** The reason why the last fetch failed, if it did. */
@@ -85,7 +95,7 @@ export function createJwks (options: JwksOptions) {
     loadedAt = now()
     unknownUntil.clear()
     if (!changed) return
-    log.info({ event: 'provider.keys_changed', kids: fetched.kids }, "The provider's signing keys have changed")
+    keysLog.changed(fetched.kids)
     options.onChange()
   }
 
@@ -159,22 +169,34 @@ export function createJwks (options: JwksOptions) {
 }
 
 /** Logs an outage of the key endpoint once, and its end. */
-function createOutageLog (log: Log) {
+function createOutageLog (keysLog: KeysLog) {
   let isOutage = false
   return {
     failed (reason: string, keysKept: number): void {
       if (isOutage) return
       isOutage = true
+      keysLog.unavailable(reason, keysKept)
+    },
+
+    fetched (uri: string): void {
+      if (isOutage) keysLog.available(uri)
+      isOutage = false
+    }
+  }
+}
+
+function createProviderKeysLog (log: Log): KeysLog {
+  return {
+    changed (kids) {
+      log.info({ event: 'provider.keys_changed', kids }, "The provider's signing keys have changed")
+    },
+    unavailable (reason, keysKept) {
       log.error({ event: 'provider.keys_unavailable', reason, keysKept }, keysKept === 0
         ? "The provider's signing keys cannot be fetched, and there are no earlier ones: sign-in fails until they can"
         : "The provider's signing keys cannot be fetched; the last good ones stay in use")
     },
-
-    fetched (uri: string): void {
-      if (isOutage) {
-        log.info({ event: 'provider.keys_available', uri }, "The provider's signing keys can be fetched again")
-      }
-      isOutage = false
+    available (uri) {
+      log.info({ event: 'provider.keys_available', uri }, "The provider's signing keys can be fetched again")
     }
   }
 }

@@ -19,7 +19,7 @@ t.test('without the setting there are no clients', async (t) => {
 
 t.test('clients may be public or have a secret or a key, which decides their authentication method', async (t) => {
   const secretHashes = [createHash('sha256').update(SECRET).digest('base64url')]
-  const common = { name: undefined, redirectUris: [CB], grantTypes: ['authorization_code', 'refresh_token'], secretHashes: [], jwks: undefined, service: undefined }
+  const common = { name: undefined, redirectUris: [CB], grantTypes: ['authorization_code', 'refresh_token'], secretHashes: [], jwks: undefined, jwksUri: undefined, service: undefined }
   for (const [given, expected] of [
     [{}, { ...common, authMethod: 'none' }],
     [
@@ -108,9 +108,9 @@ t.test('members that do not fit together are problems', async (t) => {
       { token_endpoint_auth_method: 'none', client_secret: SECRET },
       'has a client "ci" whose method none allows no client_secret'
     ],
-    [{ token_endpoint_auth_method: 'private_key_jwt' }, 'has a client "ci" whose method private_key_jwt needs jwks'],
-    [{ token_endpoint_auth_method: 'none', jwks: JWKS }, 'has a client "ci" whose method none allows no jwks'],
-    [{ client_secret: SECRET, jwks: JWKS }, 'has a client "ci" whose method client_secret_basic allows no jwks']
+    [{ token_endpoint_auth_method: 'private_key_jwt' }, 'has a client "ci" whose method private_key_jwt needs jwks or jwks_uri'],
+    [{ token_endpoint_auth_method: 'none', jwks: JWKS }, 'has a client "ci" whose method none allows no jwks or jwks_uri'],
+    [{ client_secret: SECRET, jwks: JWKS }, 'has a client "ci" whose method client_secret_basic allows no jwks or jwks_uri']
   ] as const) {
     t.same(read([{ client_id: 'ci', redirect_uris: [CB], ...given }]).problems, [problem])
   }
@@ -149,7 +149,7 @@ t.test('what a service may not have, or lacks, is a problem before the start', a
     ],
     [
       { ...service, client_secret: undefined },
-      'has a client "ci" whose grant_types have client_credentials: it needs client_secret or jwks'
+      'has a client "ci" whose grant_types have client_credentials: it needs client_secret, jwks or jwks_uri'
     ],
     [
       { ...service, claims: { sub: 'root', department: 'it', seed_principal_kind: 'person' } },
@@ -164,12 +164,22 @@ t.test('what a service may not have, or lacks, is a problem before the start', a
       'has a client "ci" whose jwks has a private key: the client alone may know that one'
     ],
     [
+      { ...service, client_secret: undefined, jwks: JWKS, jwks_uri: 'https://ci.example.com/jwks' },
+      'has a client "ci" with jwks and jwks_uri: it may have one of them'
+    ],
+    ...['http://ci.example.com/jwks', 'ci.example.com', 'https://u@ci.example.com/', 'https://:p@ci.example.com/',
+      'https://ci.example.com/#x', 'file:///etc/passwd'].map((uri) => [
+      { ...service, client_secret: undefined, jwks_uri: uri },
+      'has a client "ci" whose jwks_uri must be an https URL without user, password and fragment ' +
+        '(http on this machine only)'
+    ] as const),
+    [
       service,
       'has a client "ci" whose grant_types have client_credentials, which needs OAUTH_MODE=broker: ' +
         'with OAUTH_MODE=proxy let the service get its token from the provider (docs/services.md)',
       'proxy'
     ]
   ] as const) {
-    t.same(read([given], mode).problems, [problem])
+    t.same(read([given], mode as 'proxy' | undefined).problems, [problem])
   }
 })

@@ -1,10 +1,12 @@
-import { createLocalJWKSet, errors, jwtVerify } from 'jose'
-import type { JWK, JWTVerifyGetKey, JWTVerifyOptions, JWTVerifyResult } from 'jose'
+import { errors, jwtVerify } from 'jose'
+import type { JWTVerifyGetKey, JWTVerifyOptions, JWTVerifyResult } from 'jose'
 import { digest, timingSafeEquals } from '../../crypto/hash.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
+import { ProviderUnavailableError } from '../../provider/discovery.ts'
 import type { ClientCredentials } from '../../schemas/token.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
+import type { ClientKeySets } from './client-key-sets.ts'
 import type { Client, Clients } from './clients.ts'
 import type { Requester } from './requester.ts'
 import type { WrongSecretLimit } from './wrong-secret-limit.ts'
@@ -12,6 +14,7 @@ import type { WrongSecretLimit } from './wrong-secret-limit.ts'
 export interface ClientAuthenticationServices {
   clients: Clients
   store: Store
+  keySets: Pick<ClientKeySets, 'keysOf'>
   wrongSecrets: WrongSecretLimit
   /** BASE_URL: the issuer, and so the audience of client assertions. */
   baseUrl: string
@@ -155,9 +158,9 @@ function subjectOf (assertion: string | undefined): string | undefined {
 async function checkAssertion (
   client: Client,
   assertion: string,
-  { store, baseUrl }: ClientAuthenticationServices
+  { keySets, store, baseUrl }: ClientAuthenticationServices
 ): Promise<void> {
-  const { exp } = await verifyAssertion(client, assertion, baseUrl)
+  const { exp } = await verifyAssertion(client, assertion, { keySets, baseUrl })
   if (exp - Date.now() / 1_000 > MAX_ASSERTION_SECONDS) {
     throw new OAuthError('invalid_client', `The client assertion lives longer than ${MAX_ASSERTION_SECONDS} seconds`)
   }
@@ -173,10 +176,11 @@ async function checkAssertion (
  * The audience is the issuer alone (draft-ietf-oauth-rfc7523bis): an assertion for several servers, or for an endpoint
  * that another server may name as its own, could be replayed by one of them at this one.
  */
-async function verifyAssertion (client: Client, assertion: string, baseUrl: string): Promise<{ exp: number }> {
+async function verifyAssertion (
+  client: Client, assertion: string, { keySets, baseUrl }: Pick<ClientAuthenticationServices, 'keySets' | 'baseUrl'>
+): Promise<{ exp: number }> {
   try {
-    const keySet = createLocalJWKSet(client.jwks as { keys: JWK[] })
-    const { payload, protectedHeader: { typ } } = await verifyWithAnyKey(assertion, keySet, {
+    const { payload, protectedHeader: { typ } } = await verifyWithAnyKey(assertion, keySets.keysOf(client), {
       algorithms: ASSERTION_ALGORITHMS,
       issuer: client.id,
       subject: client.id,
@@ -190,12 +194,20 @@ async function verifyAssertion (client: Client, assertion: string, baseUrl: stri
     }
     return { exp: payload.exp! }
   } catch (err) {
+    if (err instanceof ProviderUnavailableError) throw keysUnavailable(err)
     const { code, message } = err as errors.JOSEError
     throw new OAuthError('invalid_client', 'The client assertion is not acceptable', {
       detail: `${code}: ${message}`,
       cause: err
     })
   }
+}
+
+/** The client has done nothing wrong, and may send another assertion soon. */
+function keysUnavailable (cause: ProviderUnavailableError): OAuthError {
+  return new OAuthError('temporarily_unavailable', 'The keys of this client cannot be fetched now; try again shortly', {
+    detail: `its jwks_uri: ${cause.message}`, retryAfterSeconds: 5, cause
+  })
 }
 
 /** Verifies with the key that the header names, or tries each that fits: clients need not send a `kid`. */

@@ -47,6 +47,7 @@ t.test('a configured client with an unacceptable redirect URI fails the start an
     grantTypes: ['authorization_code'],
     secretHashes: [],
     jwks: undefined,
+    jwksUri: undefined,
     service: undefined
   }]
   t.throws(() => createClients({

@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { SignJWT, exportJWK, generateKeyPair } from 'jose'
+import type { CryptoKey } from 'jose'
+import t from 'tap'
+import { post, startBroker } from '../../support/broker.ts'
+import { until } from '../../support/until.ts'
+
+/** A service whose keys are at a jwks_uri of its own: at first, while they change, and while its host is away. */
+
+async function newKey (kid: string) {
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
+  return { privateKey, jwk: { ...await exportJWK(publicKey), kid } }
+}
+
+t.test('the keys at a jwks_uri may change and may be away for a while', async (t) => {
+  const [one, two, stranger] = await Promise.all(['one', 'two', 'three'].map(newKey))
+  let answer: unknown
+  let hits = 0
+  const host = createServer((_request, response) => {
+    hits++
+    response.writeHead(answer === undefined ? 503 : 200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify(answer))
+  }).listen(0, '127.0.0.1')
+  await once(host, 'listening')
+  t.teardown(() => { host.close() })
+  const { port } = host.address() as AddressInfo
+  const service = {
+    client_id: 'nightly', grant_types: ['client_credentials'], jwks_uri: `http://127.0.0.1:${port}/jwks`
+  }
+  const seed = await startBroker(t, {
+    env: { OAUTH_CLIENTS: JSON.stringify([service]) }, timings: { forcedKeyRefreshMs: 100 }
+  })
+  const send = async ({ privateKey, jwk: { kid } }: { privateKey: CryptoKey, jwk: { kid: string } }) =>
+    await post(`${seed.url}/oauth/token`, {
+      grant_type: 'client_credentials',
+      client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      client_assertion: await new SignJWT({ iss: 'nightly', sub: 'nightly', aud: seed.url, jti: randomUUID() })
+        .setProtectedHeader({ alg: 'ES256', kid }).setIssuedAt().setExpirationTime('1m').sign(privateKey)
+    })
+
+  const early = await send(one!)
+  t.match(early, { statusCode: 503, json: { error: 'temporarily_unavailable' }, headers: { 'retry-after': String } })
+  await seed.logged(({ event }) => event === 'client.keys_unavailable')
+
+  answer = { keys: [one!.jwk] }
+  await until(async () => (await send(one!)).statusCode === 200, 'the keys are fetched again')
+  t.match(await seed.logged(({ event }) => event === 'client.keys_available'), { client: 'nightly' })
+
+  answer = { keys: [one!.jwk, two!.jwk] }
+  t.equal((await send(two!)).statusCode, 200, 'a new key is fetched when it is first used')
+  t.match(await seed.logged(({ event }) => event === 'client.keys_changed'), { client: 'nightly', kids: ['one', 'two'] })
+  t.equal((await send(one!)).statusCode, 200)
+
+  const before = hits
+  const refused = await Promise.all(Array.from({ length: 20 }, async () => await send(stranger!)))
+  for (const { statusCode, json } of refused) t.match({ statusCode, json }, { statusCode: 401, json: { error: 'invalid_client' } })
+  t.ok(hits - before <= 4, `made-up key ids caused ${hits - before} fetches`)
+
+  answer = undefined
+  await until(async () => (await send(stranger!)).statusCode === 503, 'its host is away')
+  t.equal((await send(two!)).statusCode, 200, 'the keys that are known stay')
+  const kept = await seed.logged(({ event, keysKept }) => event === 'client.keys_unavailable' && keysKept === 2)
+  t.match(kept, { client: 'nightly' })
+})
