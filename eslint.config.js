@@ -86,6 +86,10 @@ const MAY_IMPORT = {
     'src/mcp/streams', 'src/policy', 'src/store', '@modelcontextprotocol'
   ],
 
+  'src/connections': [
+    'src/config', 'src/mcp/sessions', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/store', 'src/tokens'
+  ],
+
   // What is offered, and how its authors test it
   'src/index.ts': ['src/define', 'src/tokens'],
   'src/tools': ['src/config', 'src/define', 'src/index.ts'],
@@ -112,13 +116,13 @@ const MAY_IMPORT = {
     'src/store', 'src/tokens', 'src/trace', 'fastify'
   ],
   routes: [
-    'src/audit', 'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts', 'src/oauth/clients',
-    'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol', 'src/pages',
-    'src/schemas', 'src/trace', 'fastify'
+    'src/audit', 'src/connections', 'src/http', 'src/limits', 'src/mcp/engine.ts', 'src/mcp/exchange.ts',
+    'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/protocol',
+    'src/pages', 'src/schemas', 'src/trace', 'fastify'
   ],
   plugins: [
-    'routes', 'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/http', 'src/limits', 'src/mcp/engine.ts',
-    'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
+    'routes', 'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/http', 'src/limits',
+    'src/mcp/engine.ts', 'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
     'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/telemetry',
     'src/tokens', 'src/trace', 'fastify'
   ],
@@ -134,9 +138,9 @@ const MAY_IMPORT = {
   ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
-    'src/audit', 'src/config', 'src/crypto', 'src/define', 'src/doctor', 'src/limits', 'src/mcp/sessions', 'src/net',
-    'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy', 'src/provider', 'src/store', 'src/tokens', 'src/trace',
-    'oauth4webapi'
+    'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/doctor', 'src/limits',
+    'src/mcp/sessions', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy', 'src/provider',
+    'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts'],
   'src/seed-mcp-server.ts': ['src/cli.ts']

@@ -20,14 +20,11 @@ import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
-import { createMcpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
 import type { McpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
-import { createSharedCounters } from '../src/limits/shared-counters.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
-import { randomId } from '../src/crypto/hash.ts'
 
 export interface McpTransportOptions {
   /** The tools, prompts and resources to offer. */
@@ -46,8 +43,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const warnOfClients = createCompatibilityLog(log)
   warnOfClients(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
-  const sharedCounters = createSharedCounters(store, { replicaId: randomId(9), log })
-  const limits = watchLimits(createMcpLimits(sharedCounters, config.mcp.limits), app.telemetry)
+  const limits = watchLimits(app.mcpLimits, app.telemetry)
   const { tracing } = app
   const untraced = createEngine({
     serverInfo: describeServer(config, icon),
@@ -90,6 +86,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
       endpoint: config.resource,
       icon,
       showPage: config.server.showHomePage,
+      connectionsPath: hasConnectionsPage(config) ? '/connections' : undefined,
       isAvailable: createAvailability(app)
     })
     for (const { name, text } of config.server.wellKnownFiles) {
@@ -102,7 +99,12 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     await scope.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits, onRefused })
   })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
-  app.addHook('preClose', async () => { await sharedCounters.close() })
+  app.addHook('preClose', async () => { await app.sharedCounters.close() })
+}
+
+/** In proxy mode the page only says where else to look. */
+function hasConnectionsPage ({ authRequired, oauth: { mode, showConnectionsPage } }: Config): boolean {
+  return authRequired && mode === 'broker' && showConnectionsPage
 }
 
 /** Returns a function that tells whether people can sign in, as the last request to the provider found it. */
@@ -181,7 +183,7 @@ function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
 
 export default fp(mcpTransport, {
   name: 'mcp-transport',
-  dependencies: ['redis', 'keyring', 'audit', 'rate-limit'],
+  dependencies: ['redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'],
   decorators: { request: ['principal'] },
   encapsulate: true,
   fastify: '5.x'

@@ -4,6 +4,8 @@ import authorizeRoutes from '../routes/authorize.ts'
 import backchannelLogoutRoutes from '../routes/backchannel-logout.ts'
 import type { LogoutRouteOptions } from '../routes/backchannel-logout.ts'
 import callbackRoutes from '../routes/callback.ts'
+import connectionsRoutes, { CONNECTIONS_PATH } from '../routes/connections.ts'
+import connectionsInProxyModeRoutes from '../routes/connections-in-proxy-mode.ts'
 import consentRoutes from '../routes/consent.ts'
 import revokeRoutes from '../routes/revoke.ts'
 import tokenRoutes from '../routes/token.ts'
@@ -11,7 +13,10 @@ import wellKnownRoutes from '../routes/well-known.ts'
 import type { Config } from '../src/config/config.ts'
 import { allowAnyOrigin, serveBackChannel } from '../src/http/back-channel-scope.ts'
 import { serveBrowserPages } from '../src/http/browser-scope.ts'
+import { connectionsErrorHandler } from '../src/http/errors.ts'
 import { createCookies } from '../src/http/cookies.ts'
+import type { Cookies } from '../src/http/cookies.ts'
+import { createConnectionActivity } from '../src/connections/activity.ts'
 import { createHostCheck } from '../src/http/host-and-origin.ts'
 import { createRequesterOf } from '../src/http/requester.ts'
 import { traceSteps } from '../src/http/trace-steps.ts'
@@ -22,10 +27,12 @@ import { createClients } from '../src/oauth/clients/clients.ts'
 import type { Clients } from '../src/oauth/clients/clients.ts'
 import { createMetadataDocuments } from '../src/oauth/clients/metadata-document-cache.ts'
 import { createRegistrations } from '../src/oauth/clients/registrations.ts'
+import type { Registrations } from '../src/oauth/clients/registrations.ts'
 import { createWrongSecretLimit } from '../src/oauth/clients/wrong-secret-limit.ts'
 import { createPendingConsents } from '../src/oauth/endpoints/consent.ts'
 import { supportedGrantTypes } from '../src/oauth/endpoints/token.ts'
 import { createBroker } from '../src/oauth/modes/broker/broker.ts'
+import type { Broker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 import type { StepName } from '../src/trace/step.ts'
@@ -50,8 +57,9 @@ async function oauthProxy (
   const { config, store, findKeyring, rateLimits, traces, log } = app
   const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
+  const registrations = createRegistrations({ store, ttlSeconds: oauth.registration.clientTtlSeconds, findKeyring })
   const clients = createClients({
-    registrations: createRegistrations({ store, ttlSeconds: oauth.registration.clientTtlSeconds, findKeyring }),
+    registrations,
     configured: oauth.configuredClients,
     documents,
     redirectUriSchemes
@@ -123,15 +131,24 @@ async function oauthProxy (
     await serveBrowserPages(pages)
     await mount(pages, 'authorize', ['/oauth/authorize', '/authorize'], async (scope) => {
       await scope.register(authorizeRoutes, {
-        ...services, requesterOf: requesterOf('authorize'), providerScopes: alwaysRequestedScopes(config)
+        ...services,
+        requesterOf: requesterOf('authorize'),
+        providerScopes: alwaysRequestedScopes(config),
+        connectionsPath: broker?.connections && CONNECTIONS_PATH
       })
     })
     await mount(pages, 'consent', ['/oauth/consent'], async (scope) => {
       await scope.register(consentRoutes, services)
     })
-    if (broker === undefined) return
-    await mount(pages, 'callback', ['/oauth/callback'], async (scope) => {
-      await scope.register(callbackRoutes, { signIn: broker.signIn, cookies: services.cookies })
+    if (broker !== undefined) {
+      await mount(pages, 'callback', ['/oauth/callback'], async (scope) => {
+        await scope.register(callbackRoutes, { ...broker, cookies: services.cookies, baseUrl })
+      })
+    }
+    if (!oauth.showConnectionsPage) return
+    await mount(pages, 'connections', [CONNECTIONS_PATH], async (scope) => {
+      scope.setErrorHandler(connectionsErrorHandler)
+      await registerConnections(app, scope, { broker, registrations, cookies: services.cookies })
     })
   })
 
@@ -152,6 +169,37 @@ async function oauthProxy (
       })
     })
     await registerLogout(app, backChannel, mode)
+  })
+}
+
+interface ConnectionsServices {
+  broker: Broker | undefined
+  registrations: Registrations
+  cookies: Cookies
+}
+
+/** The page /connections. In proxy mode it says who can do that instead. */
+async function registerConnections (
+  { config, store, mcpLimits: { openStreams }, rateLimits }: FastifyInstance,
+  scope: FastifyInstance,
+  { broker, registrations, cookies }: ConnectionsServices
+): Promise<void> {
+  if (broker?.connections === undefined) {
+    await scope.register(connectionsInProxyModeRoutes, { issuer: config.oidc.issuer })
+    return
+  }
+  await scope.register(connectionsRoutes, {
+    connections: broker.connections,
+    activity: createConnectionActivity({ config, store, registrations, openStreams }),
+    cookies,
+    limitPerson: rateLimits.byKey('connections:person', {
+      max: config.oauth.limits.perAddress, windowSeconds: 60, setting: 'OAUTH_LIMIT_PER_ADDRESS'
+    }),
+    server: {
+      baseUrl: config.baseUrl,
+      title: config.server.title,
+      accessTokenSeconds: config.oauth.grant.accessTokenTtlSeconds
+    }
   })
 }
 
@@ -209,6 +257,7 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
     store,
     keyring: app.keyring,
     signingKeys,
+    revocations,
     grantServices: app.grantServices,
     clients,
     verifyAccessToken,
@@ -224,7 +273,7 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
 
 export default fp(oauthProxy, {
   name: 'oauth-proxy',
-  dependencies: ['oidc-discovery', 'jwt-auth', 'rate-limit'],
+  dependencies: ['oidc-discovery', 'jwt-auth', 'rate-limit', 'mcp-limits'],
   encapsulate: true,
   fastify: '5.x'
 })

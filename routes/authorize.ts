@@ -17,6 +17,8 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
   requesterOf: RequesterOf
   /** Scopes that the provider is asked for, whatever the client asked for. */
   providerScopes: readonly string[]
+  /** Path of the page on which people cut applications off, if there is one. */
+  connectionsPath: string | undefined
   /** SERVER_TITLE */
   names: { title: string | undefined }
 }
@@ -26,7 +28,7 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {
-  const { consents, cookies, requesterOf, providerScopes, names, ...services } = options
+  const { consents, cookies, requesterOf, providerScopes, names, connectionsPath, ...services } = options
   rejectOtherMethods(app, ['GET'])
 
   app.get('', {
@@ -49,6 +51,7 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
       ...describeRequest(outcome.request, providerScopes),
       resource: services.resource,
       serverTitle: names.title,
+      connectionsPath,
       action: '/oauth/consent',
       consent: sealed,
       reference: request.id

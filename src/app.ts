@@ -7,6 +7,7 @@ import grants from '../plugins/grants.ts'
 import health from '../plugins/health.ts'
 import jwtAuth from '../plugins/jwt-auth.ts'
 import keyring from '../plugins/keyring.ts'
+import mcpLimits from '../plugins/mcp-limits.ts'
 import mcpTransport from '../plugins/mcp-transport.ts'
 import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
@@ -94,6 +95,7 @@ async function registerPlugins (
   await app.register(keyring)
   await app.register(audit, { stdout: options.logStream })
   await app.register(rateLimit)
+  await app.register(mcpLimits)
   if (authRequired) {
     await app.register(traces)
     await app.register(oidcDiscovery, timings)

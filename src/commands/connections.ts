@@ -1,11 +1,11 @@
 import type { Config } from '../config/config.ts'
+import type { ActiveConnection } from '../connections/activity.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
 import type { Log } from '../logging/log.ts'
 import { listConnections } from '../oauth/modes/broker/connections.ts'
 import type { Connection, ConnectionFilter } from '../oauth/modes/broker/connections.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { openConnectionActivity } from './connection-activity.ts'
-import type { ActiveConnection } from './connection-activity.ts'
 import { createErrorLog, withGrants, withStore } from './open-store.ts'
 
 export const command = defineCommand({
@@ -106,7 +106,7 @@ export async function showConnections (
         let count = 0
         for await (const batch of listConnections(store, grants, filter)) {
           // Described first: with a grant its sessions and streams end as well.
-          const described = await Promise.all(batch.map(activity.describe))
+          const described = await activity.describe(batch)
           if (toEnd) await grants.revokeMany(batch.map(({ grant }) => grant), 'revoked by the operator')
           for (const connection of described) print(describe(connection))
           count += batch.length

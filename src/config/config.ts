@@ -157,6 +157,7 @@ function toOAuthConfig (env: Env) {
       limitTotal: env.DCR_LIMIT_TOTAL
     },
     redirectUriSchemes: parseList(env.REDIRECT_URI_SCHEMES),
+    showConnectionsPage: env.CONNECTIONS_PAGE,
     /** Lifetimes of the tokens and grants that Seed issues in broker mode. */
     grant: {
       accessTokenTtlSeconds: env.ACCESS_TOKEN_TTL,

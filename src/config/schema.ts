@@ -48,6 +48,7 @@ export const EnvSchema = Type.Object({
   SERVER_OPERATOR: Type.Optional(Type.String({ maxLength: 200 })),
   SERVER_CONTACT: Type.Optional(Type.String({ maxLength: 200 })),
   HOME_PAGE: Type.Boolean({ default: true }),
+  CONNECTIONS_PAGE: Type.Boolean({ default: true }),
   WELL_KNOWN_FILES: Type.String({ default: '' }),
   // Audit
   AUDIT_LOG: Type.String({ default: 'off' }),

@@ -68,6 +68,23 @@ export const CAUSES = {
       'replicas do not share one store, or their secrets differ',
     settings: ['REDIS_URL', 'SEED_SECRET']
   },
+  connections_sign_in_unknown: {
+    remedy: 'Open /connections again, and sign in at the provider within ten minutes and once. If it happens to ' +
+      'everybody, the replicas do not share one store, or their secrets differ',
+    settings: ['REDIS_URL', 'SEED_SECRET']
+  },
+  connections_other_browser: {
+    remedy: 'Open /connections again and stay in one browser, with cookies allowed. If somebody was sent a link by ' +
+      'somebody else, it may be an attack'
+  },
+  connections_not_signed_in_again: {
+    remedy: `Sign out ${AT_PROVIDER}, then open /connections again: the provider did not ask the person to sign in ` +
+      'anew, although it was asked to (prompt=login)'
+  },
+  connections_form_invalid: {
+    remedy: 'Open /connections again: the form was of an earlier session there, or it was sent by another web site, ' +
+      'which may be an attack'
+  },
   limit_reached: {
     remedy: 'Wait a minute. If many people share one address, tell this server where its proxy is, or raise the limit',
     settings: ['TRUST_PROXY', 'OAUTH_LIMIT_PER_ADDRESS', 'OAUTH_LIMIT_PER_CLIENT']

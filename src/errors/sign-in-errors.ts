@@ -56,12 +56,14 @@ export class SignInError extends Error {
   override readonly name = 'SignInError'
   /** OAuthError, AccessDeniedError or ProviderUnavailableError. */
   override readonly cause: Error
-  /** The client's redirect URI with the error in OAuth's form. */
+  /** The client's redirect URI with the error in OAuth's form; for a sign-in to the page /connections, that page. */
   readonly returnTo: URL
+  readonly origin: 'application' | 'connections'
 
-  constructor (cause: Error, returnTo: URL) {
+  constructor (cause: Error, returnTo: URL, origin: 'application' | 'connections' = 'application') {
     super(cause.message, { cause })
     this.cause = cause
     this.returnTo = returnTo
+    this.origin = origin
   }
 }

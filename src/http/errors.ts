@@ -31,20 +31,58 @@ export function oauthErrorHandler (invalidCode: (error: FastifyError) => ErrorCo
 }
 
 /** Answers `/oauth/authorize`, `/oauth/consent` and `/oauth/callback` with a page for the person in the browser. */
-export async function pageErrorHandler (
-  error: FastifyError | HttpError | SignInError, request: FastifyRequest, reply: FastifyReply
-) {
-  const cause = error instanceof SignInError ? error.cause as HttpError : error
-  const { statusCode, publicMessage, page } = handleError(cause, request, reply)
-  // 401 would ask the browser for a credential (RFC 9110 section 15.5.2).
-  return reply.code(statusCode === 401 ? 400 : statusCode).headers(PAGE_HEADERS).send(renderErrorPage({
-    title: page?.title ?? pageTitle(statusCode),
-    sentence: page?.sentence ?? `${publicMessage}.`,
-    advice: page?.advice ?? pageAdvice(statusCode),
-    link: error instanceof SignInError ? { href: error.returnTo.href, text: 'Return to the application' } : undefined,
-    serverTitle: request.server.config.server.title,
-    reference: referenceOf(request)
-  }))
+export const pageErrorHandler = createPageErrorHandler('application')
+
+/** Answers `/connections` with a page that leads back there. */
+export const connectionsErrorHandler = createPageErrorHandler('connections')
+
+/** @param origin where the person came from, and can try again; a sign-in that failed knows it better */
+function createPageErrorHandler (origin: SignInError['origin']) {
+  return async function (
+    error: FastifyError | HttpError | SignInError, request: FastifyRequest, reply: FastifyReply
+  ) {
+    const cause = error instanceof SignInError ? error.cause as HttpError : error
+    const texts = PAGE_TEXTS[error instanceof SignInError ? error.origin : origin]
+    const href = error instanceof SignInError ? error.returnTo.href : RETURN_PATHS[origin]
+    const { statusCode, publicMessage, page } = handleError(cause, request, reply)
+    // 401 would ask the browser for a credential (RFC 9110 section 15.5.2).
+    return reply.code(statusCode === 401 ? 400 : statusCode).headers(PAGE_HEADERS).send(renderErrorPage({
+      title: page?.title ?? pageTitle(statusCode, texts),
+      sentence: page?.sentence ?? `${publicMessage}.`,
+      advice: page?.advice ?? pageAdvice(statusCode, texts),
+      link: href === undefined ? undefined : { href, text: texts.link },
+      serverTitle: request.server.config.server.title,
+      reference: referenceOf(request)
+    }))
+  }
+}
+
+/** A request that belongs to no sign-in cannot lead back to an application. */
+const RETURN_PATHS = { application: undefined, connections: '/connections' }
+
+interface PageTexts {
+  failed: string
+  unavailable: string
+  later: string
+  again: string
+  link: string
+}
+
+const PAGE_TEXTS: Record<SignInError['origin'], PageTexts> = {
+  application: {
+    failed: 'Sign-in failed',
+    unavailable: 'Sign-in is not available right now',
+    later: 'Try again in a minute, from the application.',
+    again: 'Go back to the application and connect again.',
+    link: 'Return to the application'
+  },
+  connections: {
+    failed: 'That did not work',
+    unavailable: 'This page is not available right now',
+    later: 'Open the page again in a minute.',
+    again: 'Open the page again.',
+    link: 'Open the page again'
+  }
 }
 
 /** The reference of the sign-in that a request belongs to, or of the request itself. */
@@ -52,15 +90,13 @@ function referenceOf (request: FastifyRequest): string {
   return request.traceStep?.reference ?? request.id
 }
 
-function pageTitle (statusCode: number): string {
+function pageTitle (statusCode: number, { unavailable, failed }: PageTexts): string {
   if (statusCode === 429) return 'Too many attempts'
-  return statusCode >= 500 ? 'Sign-in is not available right now' : 'Sign-in failed'
+  return statusCode >= 500 ? unavailable : failed
 }
 
-function pageAdvice (statusCode: number): string {
-  const retry = statusCode >= 500 || statusCode === 429
-    ? 'Try again in a minute, from the application.'
-    : 'Go back to the application and connect again.'
+function pageAdvice (statusCode: number, { later, again }: PageTexts): string {
+  const retry = statusCode >= 500 || statusCode === 429 ? later : again
   return `${retry} If it happens again, give the reference to whoever runs this server.`
 }
 

@@ -14,7 +14,7 @@ declare module 'fastify' {
 }
 
 /** Steps that are recorded only if they fail: otherwise they say nothing about a sign-in. */
-const ONLY_FAILURES: readonly StepName[] = ['register', 'refresh', 'revoke']
+const ONLY_FAILURES: readonly StepName[] = ['register', 'refresh', 'revoke', 'connections']
 
 /**
  * Records each request of a scope as a step of its sign-in. Must be called before hooks that refuse requests are added.

@@ -45,6 +45,9 @@ export interface McpLimits {
   /** Counts a stream as open; otherwise the same as beginCall. */
   beginStream (requester: Requester): () => void
 
+  /** Returns how many streams of a person are open, on all replicas. */
+  openStreams (personKey: string): number
+
   /** Returns the key under which everything of a person, or else of an address, is counted. */
   callerKey (requester: Requester): string
 }
@@ -135,6 +138,8 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
     beginStream (requester) {
       return increase(streams, callerKey(requester), maxStreams, tooManyStreams)
     },
+
+    openStreams: (personKey) => streams.total(personKey),
 
     callerKey
   }

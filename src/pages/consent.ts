@@ -1,4 +1,4 @@
-import { escapeHtml, isolateText, renderPage, sanitizeText } from './layout.ts'
+import { escapeHtml, isolateText, renderPage, sanitizeText, shortenText } from './layout.ts'
 
 /** The question whether a client may use this server on a person's behalf. */
 export interface ConsentPage {
@@ -30,13 +30,13 @@ export interface ConsentPage {
   serverTitle?: string | undefined
   /** The path that the form is posted to. */
   action: string
+  /** Path of the page on which the person can cut it off again, if there is one. */
+  connectionsPath?: string | undefined
   /** Value of the hidden field `consent`. */
   consent: string
   /** Leads the operator to this sign-in. */
   reference: string
 }
-
-const MAX_NAME_LENGTH = 100
 
 const DESTINATIONS: Record<ConsentPage['destinationKind'], string> = {
   web: 'This is a web site. Only allow this if you know it and trust it.',
@@ -57,7 +57,7 @@ const SIGN_IN_NEXT = 'Next, you will sign in with your organisation.'
 const DENY_ADVICE = 'If you did not start this, choose <strong>Deny</strong>.'
 
 export function renderConsentPage (page: ConsentPage): string {
-  const name = truncate(sanitizeText(page.clientName)) || 'An application without a name'
+  const name = shortenText(sanitizeText(page.clientName)) || 'An application without a name'
   const { host } = new URL(page.resource)
   const warnings = [
     ...WARNINGS[page.destinationKind],
@@ -80,6 +80,7 @@ export function renderConsentPage (page: ConsentPage): string {
     ...warnings.map((warning) => `<p class="warning"><strong>${warning}</strong></p>`),
     `<p>${warnings.length > 0 ? SIGN_IN_NEXT : `${SIGN_IN_NEXT} ${DENY_ADVICE}`}</p>`,
     renderForm(page),
+    ...renderConnectionsLink(page.connectionsPath),
     `<p><small>Reference <code>${escapeHtml(page.reference)}</code></small></p>`
   ]
   return renderPage(`Allow ${name} to use ${host}?`, parts.join('\n'))
@@ -131,6 +132,11 @@ function renderAddress ({ beforeDestination = '', destination, afterDestination 
   return `<bdi>${before}<strong>${host}</strong>${after}</bdi>`
 }
 
+function renderConnectionsLink (path: string | undefined): string[] {
+  if (path === undefined) return []
+  return [`<p><small>You can <a href="${escapeHtml(path)}">cut it off again</a> at any time.</small></p>`]
+}
+
 /** Without autocomplete="off", some browsers restore the value of an earlier page into the field. */
 function renderForm ({ action, consent }: ConsentPage): string {
   return [
@@ -142,10 +148,4 @@ function renderForm ({ action, consent }: ConsentPage): string {
     '</div>',
     '</form>'
   ].join('\n')
-}
-
-/** Cuts between code points, so that no half of a surrogate pair is left. */
-function truncate (name: string): string {
-  const characters = [...name]
-  return characters.length > MAX_NAME_LENGTH ? `${characters.slice(0, MAX_NAME_LENGTH - 1).join('')}…` : name
 }

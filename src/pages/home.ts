@@ -12,6 +12,8 @@ export interface HomePage {
   website?: string | undefined
   /** Path of the logo. */
   icon?: string | undefined
+  /** Path of the page on which people see the applications that act in their name, if there is one. */
+  connectionsPath?: string | undefined
   /** The address of the MCP endpoint. */
   endpoint: string
   /** Whether people can sign in just now. */
@@ -44,8 +46,19 @@ export function renderHomePage (page: HomePage): string {
     `<a class="button" href="${escapeHtml(cursorLink(name, endpoint))}">Add to Cursor</a>`,
     `<a class="button" href="${escapeHtml(vsCodeLink(name, endpoint))}">Add to VS Code</a>`,
     '</div>',
-    '</section>'
+    '</section>',
+    ...renderConnections(page)
   ].join('\n'))
+}
+
+function renderConnections ({ connectionsPath: path }: HomePage): string[] {
+  if (path === undefined) return []
+  return [
+    '<section aria-labelledby="connections">',
+    '<h2 id="connections">Applications that you have connected</h2>',
+    `<p><a href="${escapeHtml(path)}">See what acts in your name, and cut it off</a></p>`,
+    '</section>'
+  ]
 }
 
 function renderOperator ({ operator, contact, website }: HomePage): string[] {

@@ -22,6 +22,19 @@ export const PAGE_HEADERS = {
  */
 export const FORM_PAGE_HEADERS = { ...PAGE_HEADERS, 'content-security-policy': contentSecurityPolicy() }
 
+/**
+ * The headers of the page with a person's connections. Its forms lead to this server only. They are sent with `Origin`,
+ * which browsers hide where the referrer policy is `no-referrer`; other sites still learn nothing.
+ */
+export const CONNECTIONS_PAGE_HEADERS = {
+  ...PAGE_HEADERS,
+  'content-security-policy': contentSecurityPolicy("form-action 'self'"),
+  'referrer-policy': 'same-origin'
+}
+
+/** The headers of a page with a form that begins a sign-in: it leads to the provider. */
+export const CONNECTIONS_SIGN_IN_PAGE_HEADERS = { ...FORM_PAGE_HEADERS, 'referrer-policy': 'same-origin' }
+
 /** The headers of the page at `/`: it says the same to everyone for a minute, and shows this server's icon. */
 export const HOME_PAGE_HEADERS = {
   ...PAGE_HEADERS,
@@ -68,6 +81,14 @@ export function sanitizeText (text: string): string {
     .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu, '')
     .replace(/(\p{M}{3})\p{M}+/gu, '$1')
     .trim()
+}
+
+const MAX_NAME_LENGTH = 100
+
+/** Shortens a name to 100 characters, between code points, so that no half of a surrogate pair is left. */
+export function shortenText (name: string): string {
+  const characters = [...name]
+  return characters.length > MAX_NAME_LENGTH ? `${characters.slice(0, MAX_NAME_LENGTH - 1).join('')}…` : name
 }
 
 /** Returns HTML for untrusted text: sanitized, escaped, and isolated, so that it cannot reverse the text around it. */

@@ -151,6 +151,23 @@ small, .soft { color: var(--soft); }
   border-radius: .5rem;
 }
 
+.notice {
+  padding: .875rem 1rem;
+  background: var(--tint);
+  border-left: .25rem solid var(--accent);
+  border-radius: .5rem;
+}
+
+.entry {
+  padding: 1rem 1.25rem;
+  background: var(--inset);
+  border: 1px solid var(--edge);
+  border-radius: .75rem;
+}
+
+.entry h2 { margin: 0 0 .25rem; font-size: 1.125rem; color: var(--text); }
+.entry .button { min-height: 2.75rem; }
+
 .actions {
   display: grid;
   grid-template-columns: 1fr 1fr;
@@ -175,6 +192,8 @@ small, .soft { color: var(--soft); }
   cursor: pointer;
 }
 
+.actions form { display: grid; }
+form + p, .actions + p { margin-top: 1rem; }
 .button:hover { background: var(--inset); }
 .primary {
   color: var(--on-accent);

@@ -28,6 +28,18 @@ export const keys = {
   signIn: (stateDigest: string) => `sign-in:${stateDigest}`,
 
   /**
+   * JSON of a sign-in to the page /connections, at the provider (src/oauth/modes/broker/connections-sign-in.ts).
+   * Expires after 10 minutes.
+   */
+  connectionsSignIn: (stateDigest: string) => `connections-sign-in:${stateDigest}`,
+
+  /** JSON of a session of the page /connections (connections-session.ts). Expires after 15 minutes. */
+  connectionsSession: (tokenDigest: string) => `connections-session:${tokenDigest}`,
+
+  /** Time up to which an owner's sessions of the page /connections have ended. Expires after 15 minutes. */
+  connectionsSessionsEnded: (ownerDigest: string) => `connections-sessions-ended:${ownerDigest}`,
+
+  /**
    * JSON of an authorization code (src/oauth/modes/broker/authorization-codes.ts). Expires after a minute, once
    * redeemed after 10 minutes.
    */

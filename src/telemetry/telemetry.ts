@@ -99,7 +99,7 @@ export function createTelemetry (version: string, now: () => number = performanc
         case '/mcp': countMcp(request); break
         case '/oauth/authorize': countSignIn('authorize', request); break
         case '/oauth/consent': countSignIn('consent', request); break
-        case '/oauth/callback': countSignIn('callback', request); break
+        case '/oauth/callback': if (fields['page'] === undefined) countSignIn('callback', request); break
         case '/oauth/token': countToken(request)
       }
       if (status < 400 && fields['error'] === undefined) return

@@ -3,6 +3,7 @@ import type { HttpError } from '../errors/http-error.ts'
 /** The requests of which a sign-in consists, in order, and what may be refused besides. */
 export type StepName =
   | 'register' | 'authorize' | 'consent' | 'callback' | 'token' | 'refresh' | 'revoke' | 'call' | 'refused call'
+  | 'connections' | 'connections sign-in' | 'connections callback'
 
 /** An answer of the provider. */
 export interface ProviderAnswer {

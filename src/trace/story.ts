@@ -27,6 +27,7 @@ function whatIsMissing ({ step }: RecordedStep, mode: 'broker' | 'proxy'): Cause
   switch (step) {
     case 'authorize': return 'consent_not_answered'
     case 'consent': return mode === 'broker' ? 'provider_not_returned' : 'provider_not_returned_proxy'
+    case 'connections sign-in': return 'provider_not_returned'
     case 'callback': return 'code_not_redeemed'
     case 'token': return 'token_not_used'
     default: return undefined

@@ -121,6 +121,7 @@ t.test('every setting is read', async (t) => {
     SERVER_OPERATOR: 'Acme IT',
     SERVER_CONTACT: 'it@acme.example',
     HOME_PAGE: 'false',
+    CONNECTIONS_PAGE: 'false',
     WELL_KNOWN_FILES: 'openai-apps-challenge = a=b, x.txt=y',
     AUDIT_LOG: './audit.log',
     AUDIT_ARGUMENTS: 'full',

@@ -108,6 +108,7 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ], 'must list names under /.well-known'],
   ['WELL_KNOWN_FILES', [Array.from({ length: 17 }, (_, i) => `f${i}=x`).join(',')], 'must have at most 16 files'],
   ['HOME_PAGE', ['no'], 'must be true or false'],
+  ['CONNECTIONS_PAGE', ['no'], 'must be true or false'],
   ['AUDIT_LOG', ['on', 'audit.log', 'STDOUT', '/'], 'must be off, stdout, or the path of a file'],
   ['AUDIT_ARGUMENTS', ['hash'], 'must be one of off, digest, full'],
   ['AUDIT_CHAIN_KEY', ['short'], 'must have at least 32 characters'],

@@ -1,8 +1,11 @@
 import t from 'tap'
 import { renderConsentPage } from '../../src/pages/consent.ts'
+import { renderConnectionsPage } from '../../src/pages/connections.ts'
 import { renderErrorPage } from '../../src/pages/error.ts'
 import { escapeHtml, FORM_PAGE_HEADERS, PAGE_HEADERS } from '../../src/pages/layout.ts'
-import { CONSENT, CONSENTS, ERROR, ERRORS, HOSTILE, LONG_HOST, TOWER } from '../support/pages.ts'
+import {
+  CONNECTIONS, CONNECTIONS_PAGES, CONSENT, CONSENTS, ERROR, ERRORS, HOSTILE, LONG_HOST, TOWER
+} from '../support/pages.ts'
 
 /** The pages as markup. In a real browser: ship/pages-in-chromium. */
 
@@ -96,6 +99,30 @@ t.test('a client name is shown as one line of visible text, of at most 100 chara
   })
   for (const isolated of ['ab', 'ef', 'gh']) t.match(html, `<bdi>${isolated}</bdi>`)
   t.match(html, '<bdi><strong>cd</strong></bdi>')
+})
+
+t.test('the page of connections says who confirms a name, what an application may do, and when it was used', async (t) => {
+  const shown = textOf(renderConnectionsPage(CONNECTIONS)).replace(/\s+/g, ' ')
+  for (const words of [
+    'The application has been cut off. It can no longer act in your name.',
+    'You are signed in to Acme tools as Ada Lovelace.',
+    'Claude Code It chose its name itself; nobody has verified it. Its id is seed-4TRTR_-oJz1VyWAhHvXPYf8t.',
+    'Use the tools of this server on your behalf mcp:tools',
+    'Allowed 18 Nov 2026, last used 28 Nov 2026, 21:06 UTC. 2 sessions are open.',
+    'Claude Published by claude.ai. It chose its name itself; nobody has verified it. Use this server on your behalf',
+    '1 session is open.',
+    'cursor It chose its name itself; nobody has verified it. It is not registered with this server.',
+    'Quarterly reports The operator of this server has set up this application.',
+    'Your applications have 2 streams open now. The last use may have been up to 15 minutes later than shown.'
+  ]) t.ok(shown.includes(words), words)
+  t.equal(renderConnectionsPage(CONNECTIONS).split('<form method="post"').length - 1, 6, 'one for each, all, and sign out')
+  const hostile = renderConnectionsPage(CONNECTIONS_PAGES['hostile']!)
+  t.notMatch(hostile, /<script|<img|'>/)
+  t.equal(hostile.split('aria-label="Cut off &#34;').length, 2)
+  const long = textOf(renderConnectionsPage(CONNECTIONS_PAGES['long']!))
+  t.ok(long.includes(`${'W'.repeat(99)}…`))
+  t.ok(long.includes('have 1 stream open now. The last use may have been up to 1 minute later'))
+  t.notOk(textOf(renderConnectionsPage(CONNECTIONS_PAGES['empty']!)).includes('Cut off all'))
 })
 
 t.test('the error page has the reference, and a link if there is one', async (t) => {

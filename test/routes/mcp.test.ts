@@ -590,6 +590,7 @@ t.test('an engine that reads the abort signal late sees that the client has gone
         checkRefused () {},
         beginCall: () => () => {},
         beginStream: () => () => {},
+        openStreams: () => 0,
         callerKey: () => ''
       }
     })

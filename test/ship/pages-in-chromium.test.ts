@@ -7,11 +7,16 @@ import type { AddressInfo } from 'node:net'
 import type { Page, SerializedAXNode } from 'puppeteer-core'
 import type { Test } from 'tap'
 import { renderConsentPage } from '../../src/pages/consent.ts'
+import {
+  renderConnectionsPage, renderConnectionsSignInPage, renderReauthenticationPage
+} from '../../src/pages/connections.ts'
 import { renderErrorPage } from '../../src/pages/error.ts'
 import { renderHomePage } from '../../src/pages/home.ts'
-import { FORM_PAGE_HEADERS, HOME_PAGE_HEADERS, PAGE_HEADERS } from '../../src/pages/layout.ts'
+import {
+  CONNECTIONS_PAGE_HEADERS, CONNECTIONS_SIGN_IN_PAGE_HEADERS, FORM_PAGE_HEADERS, HOME_PAGE_HEADERS, PAGE_HEADERS
+} from '../../src/pages/layout.ts'
 import { openChromium, screenshot } from '../support/chromium.ts'
-import { CONSENT, CONSENTS, ERRORS, HOMES, HOSTILE, ICON } from '../support/pages.ts'
+import { CONNECTIONS, CONNECTIONS_PAGES, CONSENT, CONSENTS, ERRORS, HOMES, HOSTILE, ICON } from '../support/pages.ts'
 
 const WIDTHS = [[320, 640], [390, 844], [1280, 900]] as const
 
@@ -46,6 +51,15 @@ async function serve (t: Test): Promise<Site> {
     `/error/${name}`,
     { headers: PAGE_HEADERS, html: renderErrorPage(page) }
     )
+  }
+  for (const [name, page] of Object.entries(CONNECTIONS_PAGES)) {
+    site.pages.set(`/connections/${name}`, { headers: CONNECTIONS_PAGE_HEADERS, html: renderConnectionsPage(page) })
+  }
+  for (const [name, html] of Object.entries({
+    'signed-out': renderConnectionsSignInPage({ ...CONNECTIONS, notice: 'signed-out' }),
+    again: renderReauthenticationPage(CONNECTIONS)
+  })) {
+    site.pages.set(`/connections/${name}`, { headers: CONNECTIONS_SIGN_IN_PAGE_HEADERS, html })
   }
   for (const [name, page] of Object.entries(HOMES)) {
     site.pages.set(`/home/${name}`, { headers: HOME_PAGE_HEADERS, html: renderHomePage(page) })
@@ -155,7 +169,7 @@ t.test('in a real browser', async (t) => {
   })
 
   await t.test('text has AA contrast in light and dark', async (t) => {
-    for (const path of ['/consent/loopback', '/consent/international', '/consent/app', '/error/link']) {
+    for (const path of ['/consent/loopback', '/consent/international', '/consent/app', '/error/link', '/connections/list']) {
       for (const dark of [false, true]) {
         const { page } = await open(path, 390, 844, dark)
         const low = await page.evaluate(lowContrast)

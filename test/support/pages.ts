@@ -1,4 +1,5 @@
 import type { ConsentPage } from '../../src/pages/consent.ts'
+import type { ConnectionsPage, ShownConnection } from '../../src/pages/connections.ts'
 import type { ErrorPage } from '../../src/pages/error.ts'
 import type { HomePage } from '../../src/pages/home.ts'
 
@@ -14,6 +15,7 @@ export const CONSENT: ConsentPage = {
     { name: 'offline_access', description: 'Stay signed in until you end it' }
   ],
   resource: 'https://mcp.example.com/mcp',
+  connectionsPath: '/connections',
   action: '/oauth/consent',
   consent: 'c0n-sent_ID',
   reference: 'Abc_def-1234'
@@ -116,11 +118,83 @@ export const HOMES: Record<string, HomePage> = {
     operator: 'Acme IT',
     contact: 'it@acme.example',
     website: 'https://wiki.acme.example/mcp',
-    icon: '/icon'
+    icon: '/icon',
+    connectionsPath: '/connections'
   },
   unavailable: { ...HOME, isAvailable: false, contact: 'Room 4.12' },
   hostile: {
     ...HOME, title: HOSTILE, description: HOSTILE, operator: HOSTILE, contact: HOSTILE, website: `https://x/?${HOSTILE}`
   },
   long: { ...HOME, title: 'T'.repeat(100), endpoint: `https://${LONG_HOST}/mcp`, operator: 'o'.repeat(200) }
+}
+
+const CONNECTION: ShownConnection = {
+  grant: 'abcdefghijklmnopqrstuv',
+  clientId: 'seed-4TRTR_-oJz1VyWAhHvXPYf8t',
+  clientName: 'Claude Code',
+  clientKind: 'registered',
+  scopes: [
+    { name: 'mcp:tools', description: 'Use the tools of this server on your behalf' },
+    { name: 'offline_access', description: 'Stay connected until you or your organisation end it' }
+  ],
+  since: 1_795_000_000,
+  lastUsed: 1_795_900_000,
+  expires: 1_803_000_000,
+  sessions: 2
+}
+
+export const CONNECTIONS: ConnectionsPage = {
+  server: 'Acme tools',
+  person: 'Ada Lovelace',
+  connections: [
+    CONNECTION,
+    {
+      ...CONNECTION,
+      clientId: 'https://claude.ai/oauth/client.json',
+      clientName: 'Claude',
+      clientKind: 'document',
+      scopes: [],
+      sessions: 1
+    },
+    { ...CONNECTION, clientId: 'cursor', clientName: undefined, clientKind: 'unregistered', sessions: 0 },
+    { ...CONNECTION, clientId: 'reports', clientName: 'Quarterly reports', clientKind: 'configured', sessions: 0 }
+  ],
+  isComplete: true,
+  streams: 2,
+  accessTokenSeconds: 900,
+  notice: 'ended',
+  paths: {
+    page: '/connections',
+    signIn: '/connections/sign-in',
+    signOut: '/connections/sign-out',
+    end: '/connections/end',
+    endAll: '/connections/end-all'
+  },
+  formToken: 'token-of-the-form',
+  reference: 'Abc_def-1234'
+}
+
+/** Every way the page of connections can look. */
+export const CONNECTIONS_PAGES: Record<string, ConnectionsPage> = {
+  list: CONNECTIONS,
+  empty: { ...CONNECTIONS, connections: [], notice: 'ended-all' },
+  long: {
+    ...CONNECTIONS,
+    server: 's'.repeat(100),
+    person: 'p'.repeat(300),
+    connections: [{ ...CONNECTION, clientName: 'W'.repeat(500), scopes: [{ name: 's'.repeat(300), description: 'w'.repeat(300) }] }],
+    isComplete: false,
+    streams: 1,
+    accessTokenSeconds: 60
+  },
+  hostile: {
+    ...CONNECTIONS,
+    server: HOSTILE,
+    person: HOSTILE,
+    connections: [{
+      ...CONNECTION, grant: HOSTILE, clientId: HOSTILE, clientName: HOSTILE, scopes: [{ name: HOSTILE, description: HOSTILE }]
+    }],
+    formToken: HOSTILE,
+    reference: HOSTILE
+  }
 }

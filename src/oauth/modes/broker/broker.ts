@@ -3,6 +3,7 @@ import type { Config } from '../../../config/config.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Log } from '../../../logging/log.ts'
 import type { Principal } from '../../../tokens/principal.ts'
+import type { Revocations } from '../../../tokens/revocations.ts'
 import type { SigningKeys } from '../../../tokens/signing-keys.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
@@ -16,6 +17,8 @@ import { createSessionlessTokens } from './sessionless-tokens.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
 import { createBrokerTokens } from './grant-types.ts'
+import { createConnectionsPage } from './connections-page.ts'
+import type { ConnectionsPageServices } from './connections-page.ts'
 
 export interface BrokerOptions {
   config: Config
@@ -24,6 +27,7 @@ export interface BrokerOptions {
   store: Store
   keyring: Keyring
   signingKeys: SigningKeys
+  revocations: Revocations
   grantServices: GrantServices
   clients: Pick<Clients, 'keepAlive'>
   /** Verifies an access token of Seed's own, as /mcp does. */
@@ -31,8 +35,14 @@ export interface BrokerOptions {
   log: Log
 }
 
+export interface Broker extends Mode {
+  signIn: BrokerSignIn
+  /** The page /connections; undefined with CONNECTIONS_PAGE=false. */
+  connections: ConnectionsPageServices | undefined
+}
+
 /** OAUTH_MODE=broker: Seed issues codes and tokens of its own, and keeps the provider's to itself. */
-export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSignIn } {
+export function createBroker (options: BrokerOptions): Broker {
   const { config, store, grantServices, log } = options
   const { grants, upstreamRefresh } = grantServices
   const { oidc, baseUrl, resource, oauth } = config
@@ -50,6 +60,7 @@ export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSi
       issueSessionlessToken, access: { ...config.access, groupsClaim: 'groups', groupPaths: false }, scopes: oidc.scopes
     })
     : undefined
+  const connections = oauth.showConnectionsPage ? createConnectionsPage(options) : undefined
 
   return {
     signIn: createBrokerSignIn({
@@ -72,6 +83,10 @@ export function createBroker (options: BrokerOptions): Mode & { signIn: BrokerSi
       policyClaims: options.policyClaims
     }),
     tokenRevoker: createBrokerRevocation({ grants, verifyAccessToken: options.verifyAccessToken }),
-    revokeFor: async (who) => await grants.revokeAll(who, 'logged out at the provider')
+    connections,
+    async revokeFor (who) {
+      await connections?.sessions.endOf(who)
+      return await grants.revokeAll(who, 'logged out at the provider')
+    }
   }
 }

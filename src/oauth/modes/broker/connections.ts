@@ -15,6 +15,8 @@ export interface Connection {
   email: string | undefined
   clientId: string
   clientKind: Grant['clientKind']
+  /** The name that the consent page showed; undefined for grants of earlier versions. */
+  clientName: string | undefined
   scopes: readonly string[]
   /** Seconds since the epoch: the sign-in. */
   since: number
@@ -81,6 +83,7 @@ function toConnection (grant: Grant): Connection {
     email: firstString(grant.claims, ['email']),
     clientId: grant.clientId,
     clientKind: grant.clientKind,
+    clientName: grant.clientName,
     scopes: grant.scope.split(' ').filter((scope) => scope !== ''),
     since: grant.createdAt,
     lastUsed: Math.max(grant.createdAt, Math.floor(grant.rotatedAt / 1_000)),

@@ -10,6 +10,7 @@ import type { GrantsOptions } from './grants-options.ts'
 /** The reason why a grant ended, for the log. */
 export type RevocationReason =
   | 'revoked by the client' | 'revoked by the operator' | 'logged out at the provider' | 'ended by the provider'
+  | 'ended by the person'
   | 'refused by an access rule' | 'authorization code used twice' | 'refresh token used again after the grace window'
 
 /** The owner of grants: a person, a client, a session at the provider, or a person with one of their sessions. */
@@ -19,7 +20,9 @@ export type GrantOwner =
   | { sid: string, subject?: string | undefined, clientId?: undefined }
 
 /** Reasons for which the request that ended the grant has a line of its own in the audit log. */
-const REQUESTED: readonly RevocationReason[] = ['revoked by the client', 'logged out at the provider']
+const REQUESTED: readonly RevocationReason[] = [
+  'revoked by the client', 'ended by the person', 'logged out at the provider'
+]
 
 /** Grants that are ended side by side. */
 const BATCH_SIZE = 100

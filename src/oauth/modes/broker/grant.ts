@@ -11,6 +11,8 @@ export const GrantSchema = Type.Object({
   /** The client as it was at the sign-in: a grant is never used by a client that proves less (see isSameClient). */
   clientKind: ClientKindSchema,
   clientAuthMethod: ClientAuthMethodSchema,
+  /** The name that the person saw on the consent page. Grants of earlier versions do not have it. */
+  clientName: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** `sub` at the provider. */
   subject: Type.String(),
   /** Space-separated. */

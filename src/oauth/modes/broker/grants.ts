@@ -12,8 +12,8 @@ import { createSealedTokens } from './sealed-tokens.ts'
 
 export interface NewGrant extends Pick<
   Grant,
-  'clientId' | 'clientKind' | 'clientAuthMethod' | 'subject' | 'scope' | 'claims' | 'userinfoClaims' | 'refreshes' |
-  'reference'
+  'clientId' | 'clientKind' | 'clientAuthMethod' | 'clientName' | 'subject' | 'scope' | 'claims' | 'userinfoClaims' |
+  'refreshes' | 'reference'
 > {
   sid: string | undefined
   upstream: StoredTokens

@@ -19,6 +19,11 @@ export interface Identity extends PersonClaims {
   sid: string | undefined
 }
 
+/** A person who may not be one that may use the server. */
+export interface AuthenticatedPerson extends PersonClaims {
+  idToken: IdTokenClaims
+}
+
 export interface IdentityOptions {
   upstream: Pick<TokenClient, 'userinfo'>
   /** @throws IdTokenError, ProviderUnavailableError */
@@ -63,20 +68,29 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
     }
   }
 
+  async function authenticate (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<AuthenticatedPerson> {
+    if (tokens.idToken === undefined) {
+      throw new OAuthError('server_error', 'The identity provider returned no usable response', {
+        causeCode: 'no_id_token', detail: `its token endpoint sent no ID token: ${CAUSES.no_id_token.remedy}`
+      })
+    }
+    const idToken = await verifyIdToken(tokens.idToken, expected)
+    const more = await userinfo(tokens.accessToken, idToken.sub, { claims: {}, userinfoClaims: [] })
+    return { ...more, idToken, claims: { ...more.claims, ...withoutProtocolClaims(idToken) } }
+  }
+
   return {
+    /**
+     * Reads who signed in without asking whether this person may use the server: those who no longer may can still see
+     * and cut off what acts in their name.
+     */
+    authenticate,
+
     /** @param expected of the authorization request */
     async identify (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<Identity> {
-      if (tokens.idToken === undefined) {
-        throw new OAuthError('server_error', 'The identity provider returned no usable response', {
-          causeCode: 'no_id_token', detail: `its token endpoint sent no ID token: ${CAUSES.no_id_token.remedy}`
-        })
-      }
-      const idToken = await verifyIdToken(tokens.idToken, expected)
-      const more = await userinfo(tokens.accessToken, idToken.sub, { claims: {}, userinfoClaims: [] })
-      const claims = { ...more.claims, ...withoutProtocolClaims(idToken) }
-      checkAccess(claims, access)
-      const { sub: subject, sid } = idToken
-      return { ...more, subject, claims, sid: typeof sid === 'string' ? sid : undefined }
+      const { idToken: { sub: subject, sid }, ...person } = await authenticate(tokens, expected)
+      checkAccess(person.claims, access)
+      return { ...person, subject, sid: typeof sid === 'string' ? sid : undefined }
     },
 
     /**

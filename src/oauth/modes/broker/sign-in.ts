@@ -81,6 +81,7 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       clientId: request.client.id,
       clientKind: request.client.kind,
       clientAuthMethod: request.client.authMethod,
+      clientName: request.client.name,
       ...person,
       scope: request.scopes.join(' '),
       reference: request.reference,

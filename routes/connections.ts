@@ -1,0 +1,192 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ConnectionActivity } from '../src/connections/activity.ts'
+import type { Cookies } from '../src/http/cookies.ts'
+import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
+import type { LimitByKey } from '../src/http/rate-limit-store.ts'
+import { checkForm, checkOrigin } from '../src/oauth/endpoints/connections.ts'
+import { checkSameOrigin } from '../src/oauth/endpoints/consent.ts'
+import type { ConnectionsPageServices } from '../src/oauth/modes/broker/connections-page.ts'
+import { SESSION_COOKIE, formToken, isFormToken } from '../src/oauth/modes/broker/connections-session.ts'
+import type { ConnectionsSession } from '../src/oauth/modes/broker/connections-session.ts'
+import { surplusSignInCookies } from '../src/oauth/modes/sign-in.ts'
+import { describeScope } from '../src/oauth/protocol/scope.ts'
+import {
+  isConnectionsNotice, renderConnectionsPage, renderConnectionsSignInPage, renderReauthenticationPage
+} from '../src/pages/connections.ts'
+import type { ConnectionsNotice, ShownConnection } from '../src/pages/connections.ts'
+import { CONNECTIONS_PAGE_HEADERS, CONNECTIONS_SIGN_IN_PAGE_HEADERS } from '../src/pages/layout.ts'
+import {
+  ConnectionsBodySchema, ConnectionsHeadersSchema, ConnectionsResponses, ConnectionsSignInBodySchema,
+  EndConnectionBodySchema
+} from '../src/schemas/connections.ts'
+
+export interface ConnectionsRouteOptions {
+  connections: ConnectionsPageServices
+  activity: ConnectionActivity
+  cookies: Cookies
+  /** Counts a request of a person. @throws LimitError */
+  limitPerson: LimitByKey
+  server: { baseUrl: string, title: string | undefined, accessTokenSeconds: number }
+}
+
+/** The session of a request, and its cookie. */
+interface SignedIn {
+  session: ConnectionsSession
+  cookie: string
+}
+
+export const CONNECTIONS_PATH = '/connections'
+
+const PATHS = {
+  page: CONNECTIONS_PATH,
+  signIn: `${CONNECTIONS_PATH}/sign-in`,
+  signOut: `${CONNECTIONS_PATH}/sign-out`,
+  end: `${CONNECTIONS_PATH}/end`,
+  endAll: `${CONNECTIONS_PATH}/end-all`
+}
+
+/** Says on the next page what was done. */
+const NOTICE_COOKIE = 'connections-notice'
+
+/**
+ * /connections, in a scope of browser pages (src/http/browser-scope.ts): GET shows and changes nothing; each form is
+ * posted to a path of its own, and leads back.
+ */
+const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = async (app, options) => {
+  const { connections, activity, cookies, limitPerson, server } = options
+  const name = server.title ?? new URL(server.baseUrl).host
+  const config = { auth: 'public' } as const
+  const page = { config, schema: { headers: ConnectionsHeadersSchema, response: ConnectionsResponses } }
+  const form = { ...page, bodyLimit: 1_024 }
+
+  for (const path of [PATHS.signIn, PATHS.signOut, PATHS.end, PATHS.endAll]) {
+    rejectOtherMethods(app, ['POST'], path.slice(CONNECTIONS_PATH.length))
+  }
+  rejectOtherMethods(app, ['GET'])
+
+  app.addHook('preValidation', async ({ method, headers }) => {
+    if (method !== 'POST') return
+    checkSameOrigin(headers['sec-fetch-site'] as string | undefined)
+    checkOrigin(headers.origin, server.baseUrl)
+  })
+
+  /** @throws LimitError, StoreUnavailableError */
+  async function findSession (request: FastifyRequest): Promise<SignedIn | undefined> {
+    const cookie = cookies.read(request).get(SESSION_COOKIE)
+    const session = await connections.sessions.find(cookie)
+    if (session === undefined) return undefined
+    const { subject } = session.person
+    request.logFields = { subject }
+    await limitPerson(request, subject)
+    return { session, cookie: cookie! }
+  }
+
+  /** Finds the session that a form belongs to. @throws OAuthError for a form that is not of this session */
+  async function findFormSession (request: FastifyRequest, token: string): Promise<SignedIn | undefined> {
+    const signedIn = await findSession(request)
+    if (signedIn !== undefined) checkForm(isFormToken(token, signedIn.cookie))
+    return signedIn
+  }
+
+  function backToPage (reply: FastifyReply, notice: ConnectionsNotice): FastifyReply {
+    cookies.set(reply, { name: NOTICE_COOKIE, value: notice, maxAgeSeconds: 60 })
+    return reply.redirect(PATHS.page, 303)
+  }
+
+  function askToSignInAgain (request: FastifyRequest, reply: FastifyReply, cookie: string): FastifyReply {
+    return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).type('text/html; charset=utf-8').send(
+      renderReauthenticationPage({ paths: PATHS, formToken: formToken(cookie), reference: request.id }))
+  }
+
+  app.get('', page, async (request, reply) => {
+    const notice = cookies.read(request).get(NOTICE_COOKIE)
+    if (notice !== undefined) cookies.clear(reply, NOTICE_COOKIE)
+    const shownNotice = isConnectionsNotice(notice) ? notice : undefined
+    const common = { server: name, notice: shownNotice, paths: PATHS, reference: request.id }
+    const signedIn = await findSession(request)
+    if (signedIn === undefined) {
+      return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).send(renderConnectionsSignInPage(common))
+    }
+    const { session: { person }, cookie } = signedIn
+    const { shown, isComplete } = await connections.list(signedIn.session)
+    const active = await activity.describe(shown)
+    return reply.headers(CONNECTIONS_PAGE_HEADERS).send(renderConnectionsPage({
+      ...common,
+      person: person.name ?? shown.find(({ name }) => name !== undefined)?.name ?? person.subject,
+      connections: active.map(toShown).sort((one, other) => other.lastUsed - one.lastUsed),
+      isComplete,
+      streams: active[0]?.streams ?? 0,
+      accessTokenSeconds: server.accessTokenSeconds,
+      formToken: formToken(cookie)
+    }))
+  })
+
+  app.post('/sign-in', { ...form, schema: { ...form.schema, body: ConnectionsSignInBodySchema } }, async (
+    request, reply
+  ) => {
+    const step = request.traceStep!
+    step.name = 'connections sign-in'
+    const { again } = request.body
+    const { location, cookie } = await connections.signIn.start({
+      ip: request.ip, reference: step.reference, reauthenticates: again !== undefined
+    })
+    step.outcome = 'The browser was sent to the provider'
+    request.logFields = { signIn: step.reference }
+    for (const name of surplusSignInCookies(cookies.read(request).keys())) cookies.clear(reply, name)
+    cookies.set(reply, cookie)
+    return reply.redirect(location.href, 303)
+  })
+
+  app.post('/sign-out', { ...form, schema: { ...form.schema, body: ConnectionsBodySchema } }, async (
+    request, reply
+  ) => {
+    const signedIn = await findFormSession(request, request.body.token)
+    if (signedIn !== undefined) await connections.sessions.end(signedIn.cookie)
+    cookies.clear(reply, SESSION_COOKIE)
+    return backToPage(reply, 'signed-out')
+  })
+
+  app.post('/end', { ...form, schema: { ...form.schema, body: EndConnectionBodySchema } }, async (request, reply) => {
+    const { token, connection } = request.body
+    const signedIn = await findFormSession(request, token)
+    if (signedIn === undefined) return backToPage(reply, 'expired')
+    const { session, cookie } = signedIn
+    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply, cookie)
+    const ended = await connections.end(session, connection)
+    if (ended === undefined) return backToPage(reply, 'gone')
+    const { id: grant, clientId: client, clientKind: kind } = ended
+    request.logFields = { ...request.logFields, grant, client }
+    recordRevocation(request, server.baseUrl, session, { grant, client, kind, reason: 'ended by the person' })
+    return backToPage(reply, 'ended')
+  })
+
+  app.post('/end-all', { ...form, schema: { ...form.schema, body: ConnectionsBodySchema } }, async (request, reply) => {
+    const signedIn = await findFormSession(request, request.body.token)
+    if (signedIn === undefined) return backToPage(reply, 'expired')
+    const { session, cookie } = signedIn
+    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply, cookie)
+    const count = await connections.endAll(session)
+    request.logFields = { ...request.logFields, revoked: count }
+    recordRevocation(request, server.baseUrl, session, { reason: `ended by the person: ${count} grants have ended` })
+    // Everything of the person that is older has been revoked, this session too.
+    cookies.set(reply, await connections.sessions.renew(session, cookie))
+    return backToPage(reply, 'ended-all')
+  })
+}
+
+function recordRevocation (
+  request: FastifyRequest, issuer: string, { person: { subject } }: ConnectionsSession,
+  more: Partial<NonNullable<FastifyRequest['auditEntry']>>
+): void {
+  request.auditEntry = { event: 'revocation', issuer, subject, ...more }
+}
+
+function toShown (
+  { name, email, streams, ...connection }: Awaited<ReturnType<ConnectionActivity['describe']>>[number]
+): ShownConnection {
+  const scopes = connection.scopes.map((name) => ({ name, description: describeScope(name) }))
+  return { ...connection, scopes }
+}
+
+export default connectionsRoutes
