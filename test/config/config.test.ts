@@ -71,6 +71,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
       redirectUriSchemes: [
         'cursor', 'vscode', 'vscode-insiders', 'vscodium', 'windsurf', 'kiro', 'trae', 'zed', 'warp', 'goose'
       ],
+      showConnectionsPage: true,
       grant: {
         accessTokenTtlSeconds: 900,
         refreshTokenTtlSeconds: 1_209_600,
@@ -252,6 +253,7 @@ t.test('every setting is read', async (t) => {
       },
       registration: { clientTtlSeconds: 60, limitPerAddress: 1, limitTotal: 2 },
       redirectUriSchemes: ['cursor', 'com.example.app'],
+      showConnectionsPage: false,
       grant: {
         accessTokenTtlSeconds: 60,
         refreshTokenTtlSeconds: 300,

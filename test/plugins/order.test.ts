@@ -7,6 +7,7 @@ import grants from '../../plugins/grants.ts'
 import health from '../../plugins/health.ts'
 import jwtAuth from '../../plugins/jwt-auth.ts'
 import keyring from '../../plugins/keyring.ts'
+import mcpLimits from '../../plugins/mcp-limits.ts'
 import mcpTransport from '../../plugins/mcp-transport.ts'
 import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
@@ -34,13 +35,14 @@ const PLUGINS = [
   [keyring, 'keyring', ['redis']],
   [audit, 'audit', ['config', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
+  [mcpLimits, 'mcp-limits', ['config', 'redis']],
   [traces, 'traces', ['redis', 'telemetry']],
   [oidcDiscovery, 'oidc-discovery', ['config']],
   [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery', 'traces']],
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
-  [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit']],
+  [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit', 'mcp-limits']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
-  [mcpTransport, 'mcp-transport', ['redis', 'keyring', 'audit', 'rate-limit']],
+  [mcpTransport, 'mcp-transport', ['redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits']],
   [health, 'health', ['shutdown', 'redis', 'rate-limit']]
 ] as const
 

@@ -173,7 +173,7 @@ t.test('the chart', async (t) => {
     const paths = ingress.spec.rules[0].http.paths.map(({ path }: { path: string }) => path)
     const route = ofKind(await render(GATEWAY), 'HTTPRoute')
     t.same(route.spec.rules[0].matches.map(({ path }: { path: { value: string } }) => path.value), paths)
-    t.same(paths, ['/', '/mcp', '/oauth', '/.well-known', '/authorize', '/token', '/register', '/revoke'])
+    t.same(paths, ['/', '/mcp', '/oauth', '/connections', '/.well-known', '/authorize', '/token', '/register', '/revoke'])
     t.same(route.spec.hostnames, ['seed.example.com'])
     t.match(ingress.metadata.annotations, {
       'nginx.ingress.kubernetes.io/proxy-buffering': 'off',

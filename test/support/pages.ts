@@ -192,7 +192,11 @@ export const CONNECTIONS_PAGES: Record<string, ConnectionsPage> = {
     server: HOSTILE,
     person: HOSTILE,
     connections: [{
-      ...CONNECTION, grant: HOSTILE, clientId: HOSTILE, clientName: HOSTILE, scopes: [{ name: HOSTILE, description: HOSTILE }]
+      ...CONNECTION,
+      grant: HOSTILE,
+      clientId: HOSTILE,
+      clientName: HOSTILE,
+      scopes: [{ name: HOSTILE, description: HOSTILE }]
     }],
     formToken: HOSTILE,
     reference: HOSTILE

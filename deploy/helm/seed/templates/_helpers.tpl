@@ -100,6 +100,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "seed.paths" -}}
 - /mcp
 - /oauth
+- /connections
 - /.well-known
 - /authorize
 - /token
