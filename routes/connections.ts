@@ -113,7 +113,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     const active = await activity.describe(shown)
     return reply.headers(CONNECTIONS_PAGE_HEADERS).send(renderConnectionsPage({
       ...common,
-      person: person.name ?? shown.find(({ name }) => name !== undefined)?.name ?? person.subject,
+      person: person.name ?? shown[0]?.name ?? person.subject,
       connections: active.map(toShown).sort((one, other) => other.lastUsed - one.lastUsed),
       isComplete,
       streams: active[0]?.streams ?? 0,

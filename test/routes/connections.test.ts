@@ -6,7 +6,9 @@ import { StoreUnavailableError } from '../../src/store/store.ts'
 import { readTrace } from '../../src/trace/traces.ts'
 import { tellStory } from '../../src/trace/story.ts'
 import { createBrowser } from '../support/browser.ts'
-import { byHand, getTokens, grantKey, newRequest, refresh, register, startBroker, toCallback } from '../support/broker.ts'
+import {
+  REDIRECT_URI, byHand, editGrant, getTokens, grantKey, newRequest, refresh, register, startBroker, toCallback
+} from '../support/broker.ts'
 import { ping, ready, startSeed, subscribe } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
@@ -538,6 +540,40 @@ t.test('nobody can read in the store which cookie opens a session, or complete a
   for await (const batch of seed.app.store.scan('connections-')) found.push(...batch)
   t.notMatch(found.join(' '), value)
   t.notMatch(await seed.app.store.get(keys.connectionsSession(digest(value))), value)
+})
+
+t.test('applications of every kind have names, and a person whose provider tells no name has one too', async (t) => {
+  const seed = await startBroker(t, {
+    env: {
+      OAUTH_CLIENTS: JSON.stringify([
+        { client_id: 'reports', client_name: 'Quarterly reports', redirect_uris: [REDIRECT_URI] }
+      ])
+    },
+    provider: { quirks: { idTokenClaims: false } }
+  })
+  await getTokens(seed, { clientId: 'reports' })
+  await getTokens(seed, { clientId: 'cursor' })
+  const old = await getTokens(seed, { clientId: await register(seed.url, { client_name: 'Of an earlier version' }) })
+  await editGrant(seed, old.refreshToken, { clientName: undefined })
+  await getTokens(seed, { clientId: 'gone' })
+  const gone = await getTokens(seed, { clientId: 'goner' })
+  await editGrant(seed, gone.refreshToken, { clientName: undefined })
+  seed.provider.setFault('/me', 500)
+  const [ada, bob] = [await signIn(seed), await signIn(seed, 'bob')]
+  const text = textOf(await page(seed, ada))
+  t.match(text, 'as Ada Lovelace', 'from what applications were allowed with')
+  t.match(text, 'Quarterly reports The operator of this server has set up this application.')
+  t.match(text, 'cursor It chose its name itself; nobody has verified it. It is not registered with this server.')
+  t.match(text, 'Of an earlier version It chose its name itself')
+  t.match(text, 'goner It chose its name itself')
+  t.match(textOf(await page(seed, bob)), 'as bob', 'or the id at the provider')
+})
+
+t.test('a browser keeps the cookies of eight sign-ins at most', async (t) => {
+  const seed = await startBroker(t)
+  const cookie = Array.from({ length: 9 }, (_, number) => `seed-sign-in-${number}=x`).join('; ')
+  const { cookies } = await post(seed, 'sign-in', cookie, {})
+  t.same(cookies.slice(0, 2), ['seed-sign-in-0=', 'seed-sign-in-1='])
 })
 
 t.test('over https the cookie of the session is a __Host- cookie, and pages name the server', async (t) => {

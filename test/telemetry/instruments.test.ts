@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Counter, Gauge, Histogram } from '../../src/telemetry/instruments.ts'
+import { createTelemetry } from '../../src/telemetry/telemetry.ts'
 import { findLimitSetting, toHttpMethod, toKnownError, toMcpMethod } from '../../src/telemetry/label-values.ts'
 
 const about = { name: 'things', unit: '{thing}', description: 'Things' }
@@ -14,6 +15,16 @@ t.test('what callers choose is one value of a label', async (t) => {
   t.equal(toKnownError(undefined), undefined)
   t.equal(findLimitSetting('more than 120 requests (OAUTH_LIMIT_PER_ADDRESS, TRUST_PROXY)'), 'OAUTH_LIMIT_PER_ADDRESS')
   t.equal(findLimitSetting(undefined), undefined)
+})
+
+t.test('a sign-in to the page /connections is no step of an application\'s sign-in', async (t) => {
+  const telemetry = createTelemetry('1')
+  const steps = telemetry.instruments.find(({ about }) => about.name === 'seed.sign_in.steps') as Counter
+  const request = { method: 'GET', route: '/oauth/callback', status: 303, ms: 1, grantType: undefined }
+  telemetry.requestEnded({ ...request, fields: { page: '/connections' } })
+  t.same(steps.series, [])
+  telemetry.requestEnded({ ...request, fields: {} })
+  t.match(steps.series, [{ labels: { 'seed.step': 'callback' } }])
 })
 
 t.test('an instrument has a limited number of series; the others are counted as overflow', async (t) => {
