@@ -47,7 +47,7 @@ export function projectFiles ({ name, seedPackage }: ProjectOptions): Record<str
     '.dockerignore': '*\n!package.json\n!package-lock.json\n!tsconfig.json\n!src\n!test\n',
     '.env.example': ENV_EXAMPLE,
     Dockerfile: DOCKERFILE,
-    'compose.yaml': COMPOSE,
+    'compose.yaml': composeFile(name),
     'README.md': readme(name)
   }
 }
@@ -171,12 +171,16 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \\
 CMD ["node", "/app/node_modules/seed-mcp-server/dist/src/cli.js", "serve", "--extensions", "/app/dist/src/tools"]
 `
 
-const COMPOSE = `services:
+function composeFile (name: string): string {
+  return `services:
   mcp:
+    image: ${name}
     build: .
     env_file: .env
     environment:
       REDIS_URL: redis://redis:6379
+      # With METRICS_PORT in .env, containers beside it may scrape; no port is published.
+      METRICS_HOST: 0.0.0.0
     ports:
       - 127.0.0.1:3000:3000
     depends_on:
@@ -199,6 +203,7 @@ const COMPOSE = `services:
 volumes:
   redis: {}
 `
+}
 
 function readme (name: string): string {
   return `# ${name}

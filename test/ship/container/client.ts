@@ -5,11 +5,11 @@ import { createOAuthClient } from '../../support/oauth-client.ts'
  * A real MCP client in the network of the engine, where a person's would be on the machine: it is turned to sign-in,
  * registers, signs in as ada, lists the tools and calls some of them at once.
  *
- *   node client.js <MCP URL> <tool> <number of calls>
+ *   node client.js <MCP URL> <tool> <number of calls> <arguments, as JSON>
  *
  * Prints the tools, the results and the access token as JSON.
  */
-const [url, name, count] = process.argv.slice(2)
+const [url, name, count, args] = process.argv.slice(2)
 const info = { name: 'container-test', version: '1.0.0' }
 const oauth = createOAuthClient()
 
@@ -22,7 +22,8 @@ const client = new Client(info)
 await client.connect(new StreamableHTTPClientTransport(new URL(url!), { authProvider: oauth.provider }))
 const { tools } = await client.listTools()
 const results = await Promise.all(Array.from({ length: Number(count) }, async () =>
-  await client.callTool({ name: name!, arguments: {} }).catch((err: Error) => ({ failed: err.message }))))
+  await client.callTool({ name: name!, arguments: JSON.parse(args!) })
+    .catch((err: Error) => ({ failed: err.message }))))
 console.log(JSON.stringify({
   tools: tools.map(({ name }) => name),
   results,

@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import type { Test } from 'tap'
 import { ROOT } from '../../support/root.ts'
+import { startStopwatch } from '../../support/stopwatch.ts'
 import { locate } from './engine.ts'
 import type { Engine } from './engine.ts'
+import { projectFolder } from './project.ts'
 import { PROVIDER_IMAGE, callSignedIn, waitForLog, waitUntilHealthy, waitUntilReady } from './fixture.ts'
 import { run, succeed } from './run.ts'
 import type { Finished, RunOptions } from './run.ts'
@@ -24,33 +26,43 @@ export async function locateCompose (engine: Engine): Promise<Compose | undefine
   }
 }
 
-/** Starts a project, waits for Seed, and takes it down with the test, volumes included. */
-async function up (t: Test, engine: Engine, compose: Compose, folder: string, args: readonly string[] = []) {
+/** Starts a project, and takes it down with the test, volumes included. @returns the containers of Seed and Redis */
+async function up (
+  t: Test, engine: Engine, compose: Compose, folder: string,
+  { args = [], service = 'seed' }: { args?: readonly string[], service?: string } = {}
+) {
   t.teardown(async () => {
     await compose(folder, [...args, 'down', '--volumes', '--timeout', '5'])
     await engine.docker(['rm', '--force', 'provider'])
   })
   const { code, stdout, stderr } = await compose(folder, [...args, 'up', '-d'])
   if (code !== 0) throw new Error(`Compose ended with ${code}:\n${stdout}${stderr}`)
-  return { seed: await containerOf('seed'), redis: await containerOf('redis') }
+  return { seed: await containerOf(service), redis: await containerOf('redis') }
 
   async function containerOf (service: string): Promise<string> {
     return (await compose(folder, ['ps', '-q', service])).stdout.trim()
   }
 }
 
-/** The file in this repository, whose image is built already, in a folder without .env. */
-export async function testDemo (t: Test, engine: Engine, compose: Compose): Promise<void> {
+/**
+ * The file in this repository, whose images are built already, in a folder without .env.
+ *
+ * @param buildSeconds the time that the images took
+ */
+export async function testDemo (t: Test, engine: Engine, compose: Compose, buildSeconds: number): Promise<void> {
+  const seconds = startStopwatch()
   const folder = join(engine.folder, 'demo')
   await mkdir(folder)
   await cp(join(ROOT, 'docker-compose.yml'), join(folder, 'docker-compose.yml'))
   // The images that it would build are those that the tests have built by the same files.
   const { stdout } = await compose(ROOT, ['--profile', 'demo', 'config'])
   t.match(stdout, /dockerfile: deploy\/demo\/Dockerfile/)
-  const { seed } = await up(t, engine, compose, folder, ['--profile', 'demo'])
+  const { seed } = await up(t, engine, compose, folder, { args: ['--profile', 'demo'] })
   await waitUntilReady(engine)
   const { results } = await callSignedIn(engine, 'whoami')
   t.match(results, [{ structuredContent: { signedIn: true, email: 'ada@example.com' } }])
+  t.comment(`docker compose --profile demo up: ${buildSeconds + seconds()} s from a clone to a signed-in call, ` +
+    `${buildSeconds} of them for building the images`)
   t.match(await inspect(engine, seed), {
     HostConfig: { ReadonlyRootfs: true, CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges:true'] }
   })
@@ -134,6 +146,38 @@ export async function testProduction (t: Test, engine: Engine, compose: Compose)
   await engine.dockerOutput(['restart', redis])
   await waitUntilHealthy(engine, redis)
   t.not(await redisCli('--user', 'seed', '--pass', password, 'dbsize'), '0', 'sign-ins survive a restart of Redis')
+}
+
+/** The Compose file of a project of one's own, whose image is built already. */
+export async function testProject (t: Test, engine: Engine, compose: Compose): Promise<void> {
+  const folder = projectFolder(engine)
+  const settings = {
+    ...parseEnv(await readFile(join(folder, '.env.example'), 'utf8')),
+    BASE_URL: 'http://localhost:3000',
+    OIDC_ISSUER: 'http://localhost:3001',
+    OIDC_CLIENT_ID: 'seed-dev-confidential',
+    OIDC_CLIENT_SECRET: 'dev-secret',
+    SEED_SECRET: 'q8Zr2mYw5Xk1Vb7Nc4Tj9Lf3Hd6Gs0Pa',
+    CIMD_ENABLED: 'false'
+  }
+  await writeFile(join(folder, '.env'), Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join(''))
+  // Only for the provider of this test, which shares Seed's network.
+  await writeFile(
+    join(folder, 'compose.override.yaml'), 'services:\n  mcp:\n    ports:\n      - "127.0.0.1:3001:3001"\n'
+  )
+  const { seed } = await up(t, engine, compose, folder, { service: 'mcp' })
+  await startProvider(engine, seed)
+  await waitUntilReady(engine)
+  await waitUntilHealthy(engine, seed)
+  const { tools, results } = await callSignedIn(engine, 'add', { args: { a: 2, b: 3 } })
+  t.same(tools.sort(), ['add', 'seed_ping', 'whoami'])
+  t.match(results, [{ structuredContent: { sum: 5, caller: 'ada' } }])
+  t.match(await inspect(engine, seed), {
+    Config: { User: '1000:1000' },
+    HostConfig: { ReadonlyRootfs: true, CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges:true'] }
+  })
+  t.match(await compose(folder, ['exec', '-T', 'mcp', 'ls', 'dist', 'node_modules']), { stdout: /^dist:\nsrc\n[^]*seed-mcp-server/ })
+  t.notMatch((await compose(folder, ['exec', '-T', 'mcp', 'ls', 'node_modules'])).stdout, /typescript/)
 }
 
 /** The Compose file of the published guide, word for word. */

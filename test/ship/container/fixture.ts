@@ -16,11 +16,12 @@ export interface ClientResult {
 }
 
 /** Signs in at a container as a real MCP client on the machine does, and calls a tool some times at once. */
-export async function callSignedIn (engine: Engine, tool: string, { count = 1 } = {}): Promise<ClientResult> {
+export async function callSignedIn (
+  engine: Engine, tool: string, { count = 1, args = {} }: { count?: number, args?: object } = {}
+): Promise<ClientResult> {
   const url = 'http://localhost:3000/mcp'
-  const { code, stdout, stderr } = await engine.inNetwork(process.execPath, [CLIENT, url, tool, String(count)], {
-    env: { NODE_OPTIONS: '' }
-  })
+  const command = [CLIENT, url, tool, String(count), JSON.stringify(args)]
+  const { code, stdout, stderr } = await engine.inNetwork(process.execPath, command, { env: { NODE_OPTIONS: '' } })
   if (code !== 0) throw new Error(`The client ended with ${code}:\n${stdout}${stderr}`)
   return JSON.parse(stdout) as ClientResult
 }
