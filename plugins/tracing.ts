@@ -44,7 +44,9 @@ async function tracing (app: FastifyInstance): Promise<void> {
     if (span === undefined) done()
     else span.run(done)
   })
-  log.info({ event: 'spans.exported', endpoint }, 'Traces are exported (OTEL_EXPORTER_OTLP_ENDPOINT)')
+  // Some services want their key in the query.
+  log.info({ event: 'spans.exported', endpoint: endpoint.split('?')[0] },
+    'Traces are exported (OTEL_EXPORTER_OTLP_ENDPOINT)')
   app.addHook('onClose', async () => { await tracing.close() })
 }
 

@@ -181,9 +181,11 @@ t.test('traceparent in _meta is the parent of the message, and the HTTP request 
   const receiver = await startOtlpReceiver(t)
   const seed = await startSeed(t, {
     definitions: interactiveTools,
-    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces`, AUDIT_LOG: 'stdout' }
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces?key=8d7a2e`, AUDIT_LOG: 'stdout' }
   })
   t.equal(seed.app.telemetry, undefined, 'metrics are not pushed')
+  const { endpoint } = await seed.logged((line) => line['event'] === 'spans.exported')
+  t.equal(endpoint, `${receiver.url}/v1/traces`, 'its query may be a key')
   const meta = { traceparent: `00-${OTHER.traceId}-${OTHER.spanId}-01` }
   const { body, headers } = call('echo', { text: 'x' }, meta)
   t.equal((await postMcp(seed, { body, headers: { ...headers, traceparent: TRACEPARENT } })).status, 200)

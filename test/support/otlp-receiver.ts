@@ -44,7 +44,7 @@ export async function startOtlpReceiver (t: Test): Promise<OtlpReceiver> {
   }
   const server = createServer((request, response) => {
     buffer(request).then((body) => {
-      if (request.url === '/v1/traces') {
+      if (request.url?.split('?')[0] === '/v1/traces') {
         receiver.headers = request.headers
         if (receiver.status === 200) {
           bodies.push(body)
