@@ -4,6 +4,7 @@ import { createAuditLog } from '../src/audit/audit-log.ts'
 import type { AuditLog } from '../src/audit/audit-log.ts'
 import { clientKindOf } from '../src/audit/client-kind.ts'
 import { describeConfiguration } from '../src/audit/configuration.ts'
+import { COUNT_MS, createLimitedRefusals } from '../src/audit/limited-refusals.ts'
 import { createRequestRecorder } from '../src/http/audit-requests.ts'
 
 declare module 'fastify' {
@@ -33,7 +34,9 @@ async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<v
   }
   const auditLog = createAuditLog({ audit: config.audit, generation: keyring.generations[0]!, stdout, log })
   app.decorate('audit', auditLog)
-  const record = createRequestRecorder(auditLog, clientKindOf(config))
+  const limitedRefusals = createLimitedRefusals(auditLog)
+  const timer = setInterval(limitedRefusals.flush, COUNT_MS).unref()
+  const record = createRequestRecorder(auditLog, limitedRefusals, clientKindOf(config))
   app.addHook('onResponse', (request, reply, done) => {
     record(request, reply)
     done()
@@ -45,7 +48,11 @@ async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<v
     process.on('SIGHUP', reopen)
     app.addHook('onClose', async () => { process.removeListener('SIGHUP', reopen) })
   }
-  app.addHook('onClose', async () => { await auditLog.close() })
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    limitedRefusals.flush()
+    await auditLog.close()
+  })
 }
 
 export default fp(audit, { name: 'audit', dependencies: ['config', 'keyring'], fastify: '5.x' })

@@ -36,6 +36,11 @@ export const AuditRecordSchema = Type.Object({
   ms: Type.Optional(Type.Number({ minimum: 0, description: 'Duration in milliseconds.' })),
   error: text(64, 'Error code: of OAuth, of the bearer check, or an HTTP status.'),
   reason: text(512, 'Why it failed, as in the log.'),
+  count: Type.Optional(Type.Integer({
+    minimum: 1,
+    description: 'Refusals by a limit that this line stands for: those of its address and endpoint, or of its person, ' +
+      'that had no line of their own in a minute. The other members are those of the last one.'
+  })),
   configuration: Type.Optional(Type.Object({}, {
     additionalProperties: true, description: 'The settings at start, without secrets.'
   })),

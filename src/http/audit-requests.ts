@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuditTrail } from '../audit/audit-log.ts'
 import type { ClientKindOf } from '../audit/client-kind.ts'
+import type { LimitedRefusals } from '../audit/limited-refusals.ts'
 import type { AuditEntry } from '../audit/record.ts'
 import { messageTraceId } from '../audit/trace.ts'
+import { clientAddressKey } from '../net/addresses.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -17,7 +19,9 @@ declare module 'fastify' {
 export type RequestEntry = Omit<Partial<AuditEntry>, 'event'> & Pick<AuditEntry, 'event'>
 
 /** Makes the function that writes the line of a request when it is answered: what its route did, or its refusal. */
-export function createRequestRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
+export function createRequestRecorder (
+  audit: AuditTrail, limitedRefusals: Pick<LimitedRefusals, 'record'>, kindOf: ClientKindOf
+) {
   return (request: FastifyRequest, reply: FastifyReply): void => {
     const { auditEntry, logFields = {} } = request
     const failure = failureOf(request, reply)
@@ -25,7 +29,7 @@ export function createRequestRecorder (audit: AuditTrail, kindOf: ClientKindOf) 
     if (request.isRecorded || (auditEntry === undefined && !isRefusal)) return
     const { principal } = request
     const client = principal?.clientId ?? claimedClient(request, logFields)
-    audit.record({
+    const entry: AuditEntry = {
       outcome: reply.statusCode >= 500 ? 'unavailable' : isRefusal ? 'refused' : 'ok',
       request: request.id,
       trace: messageTraceId(request.headers, request.body) ?? request.traceId,
@@ -39,8 +43,15 @@ export function createRequestRecorder (audit: AuditTrail, kindOf: ClientKindOf) 
       ...(isRefusal && { target: targetOf(request) }),
       ms: Math.round(reply.elapsedTime * 10) / 10,
       ...failure
-    })
+    }
+    if (reply.statusCode === 429) limitedRefusals.record(entry, sourceOf(request), principal !== undefined)
+    else audit.record(entry)
   }
+}
+
+/** A person wherever they are, or an address at an endpoint. */
+function sourceOf ({ principal, ip, routeOptions: { url } }: FastifyRequest): string {
+  return principal === undefined ? `${url} ${clientAddressKey(ip)}` : `${principal.issuer} ${principal.subject}`
 }
 
 /** Every sign-in begins with a request without a token, and unknown paths and probes refuse nobody. */

@@ -257,6 +257,35 @@ t.test('proxy mode: a sign-in, a refresh and both ways of revocation', async (t)
   t.match(await next(1), [{ event: 'refusal', outcome: 'unavailable', error: 'temporarily_unavailable' }])
 })
 
+t.test('a flood of requests beyond a limit is one line for its address, and one with the count of the others', async (t) => {
+  const { seed, next } = await start(t, { OAUTH_LIMIT_PER_ADDRESS: '3' })
+  const authorize = async (): Promise<number> => (await fetch(`${seed.url}/oauth/authorize`)).status
+  while (await authorize() !== 429);
+  for (let request = 0; request < 20; request++) t.equal(await authorize(), 429)
+  t.match((await next(5)).slice(-1), [{ event: 'refusal', outcome: 'refused', target: '/oauth/authorize', reason: /OAUTH_LIMIT_PER_ADDRESS/, count: undefined }])
+  const token = await seed.provider.mint()
+  t.equal((await ping(seed.url, token)).status, 401, 'other refusals are lines as ever')
+  t.match(await next(1), [{ event: 'refusal', target: '/mcp', count: undefined }])
+  await seed.app.close()
+  const [last] = await next(1)
+  t.match(last, { event: 'refusal', outcome: 'refused', target: '/oauth/authorize', address: '127.0.0.1', count: 20 })
+  t.ok(isRecord.Check(last))
+})
+
+t.test('each call of a person beyond a limit is a line', async (t) => {
+  const { seed, next } = await start(t, { CALLS_PER_PRINCIPAL: '1' })
+  const { accessToken: token } = await getTokens(seed)
+  await next(3)
+  const controller = new AbortController()
+  const running = postMcp(seed, call('slow'), token, controller.signal)
+  while ((await sendModern(seed.url, call('works'), token)).status !== 429) await next(1)
+  t.equal((await sendModern(seed.url, call('works'), token)).status, 429)
+  const refused = { event: 'refusal', subject: 'ada', target: '/mcp tools/call works', reason: /CALLS_PER_PRINCIPAL/ }
+  t.match(await next(2), [refused, refused])
+  controller.abort()
+  await t.rejects(running)
+})
+
 t.test('AUDIT_LOG names a file, which SIGHUP opens anew; a wrong one prevents the start', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'seed-audit-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
