@@ -38,8 +38,8 @@ export const AuditRecordSchema = Type.Object({
   reason: text(512, 'Why it failed, as in the log.'),
   count: Type.Optional(Type.Integer({
     minimum: 1,
-    description: 'Refusals by a limit that this line stands for: those of its address and endpoint, or of its person, ' +
-      'that had no line of their own in a minute. The other members are those of the last one.'
+    description: 'Refusals by a limit that this line stands for: those of its address and endpoint, or of its ' +
+      'person, that had no line of their own in a minute. The other members are those of the last one.'
   })),
   configuration: Type.Optional(Type.Object({}, {
     additionalProperties: true, description: 'The settings at start, without secrets.'
