@@ -25,7 +25,7 @@ async function keyring (app: FastifyInstance): Promise<void> {
   for (const [setting, secret] of Object.entries({ SEED_SECRET: current, SEED_SECRET_PREVIOUS: previous })) {
     const weakness = secret === undefined ? undefined : weaknessOf(secret)
     if (weakness !== undefined) {
-      app.log.warn({ event: 'config.secret_weak' }, `${setting} can be guessed: ${weakness}. ${GUESSED}`)
+      app.log.error({ event: 'config.secret_weak' }, `${setting} can be guessed: ${weakness}. ${GUESSED}`)
     }
   }
   if (current !== undefined) return

@@ -34,7 +34,7 @@ const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutRouteOptions> = a
       reason: revoked === undefined ? LOGGED_OUT : `${LOGGED_OUT}: ${revoked} grants have ended`
     }
     if (revoked === 0) {
-      request.log.warn({ event: 'logout.nothing_ended', subject, sid },
+      request.log.info({ event: 'logout.nothing_ended', subject, sid },
         'A back-channel logout ended nothing: no grant of it is known')
     }
     return {}

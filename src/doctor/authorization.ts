@@ -60,7 +60,8 @@ export async function checkAuthorization (config: Config, metadata: ProviderMeta
 /** Pushes the request as the server does (RFC 9126), if it does. */
 async function push ({ oidc }: Config, metadata: ProviderMetadata, url: URL): Promise<URL | OAuthError> {
   // The finding says it.
-  const log = { warn (): void {} }
+  const ignore = (): void => {}
+  const log = { warn: ignore, error: ignore }
   const pushIfWanted = createPushedRequests(
     { ...oidc, provider: () => metadata, contact: createProviderContact(), log }, {})
   return await pushIfWanted(url).catch((err: OAuthError) => err)

@@ -32,8 +32,9 @@ export function createSignIn (config: Config, metadata: ProviderMetadata, redire
   const [state, nonce, verifier] = [madeUp(), madeUp(), madeUp()]
   // Findings say it.
   const ignore = (): void => {}
+  const log = { info: ignore, warn: ignore, error: ignore }
   const client = createTokenClient({
-    ...oidc, provider: () => metadata, contact: createProviderContact(), log: { info: ignore, warn: ignore }
+    ...oidc, provider: () => metadata, contact: createProviderContact(), log
   })
   const about = question('sign-in.code', `a sign-in with redirect_uri=${redirectUri}`)
 

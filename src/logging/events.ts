@@ -51,7 +51,7 @@ export const EVENTS = {
     meaning: '`OIDC_ALLOW_INSECURE_HTTP` lets requests to the provider travel by http'
   },
   'config.sign_in': { level: 'info', meaning: 'The mode and the preset of the provider' },
-  'config.secret_weak': { level: 'warn', meaning: '`SEED_SECRET` can be guessed: make another' },
+  'config.secret_weak': { level: 'error', meaning: '`SEED_SECRET` can be guessed: make another' },
   'config.secret_missing': {
     level: 'warn',
     meaning: '`SEED_SECRET` is not set: everyone signs in again after a restart'
@@ -119,7 +119,7 @@ export const EVENTS = {
   'provider.unpromised_iss': { level: 'info', meaning: 'The provider sends `iss` without promising it' },
   'provider.scopes_refused': { level: 'warn', meaning: 'The provider refuses scopes: `OIDC_SCOPES`' },
   'provider.pushed_request_refused': {
-    level: 'warn',
+    level: 'error',
     meaning: 'The provider refuses a pushed authorization request: its client for Seed'
   },
   'provider.no_refresh_token': {
@@ -153,7 +153,7 @@ export const EVENTS = {
     meaning: 'A spent refresh token came again: it may be stolen, and the sign-in ends'
   },
   'family.upstream_revocation_failed': { level: 'warn', meaning: 'A sign-in has ended here, and not at the provider' },
-  'logout.nothing_ended': { level: 'warn', meaning: 'A back-channel logout ended nothing' },
+  'logout.nothing_ended': { level: 'info', meaning: 'A back-channel logout ended nothing' },
   'logout.session_only': {
     level: 'warn',
     meaning: 'A back-channel logout without `sub` ends no access tokens in proxy mode'
@@ -172,7 +172,7 @@ export const EVENTS = {
   'handler.result_too_large': { level: 'warn', meaning: 'A result was not sent: `MCP_MAX_RESULT_BYTES`' },
   'handler.notifications_dropped': { level: 'warn', meaning: 'A handler sends progress faster than its client reads' },
   'mcp.request_refused': { level: 'warn', meaning: 'The SDK refused a request, or failed at it' },
-  'mcp.request_state_refused': { level: 'warn', meaning: 'A client sent a request state that is not valid (any more)' },
+  'mcp.request_state_refused': { level: 'info', meaning: 'A client sent a request state that is not valid (any more)' },
   'mcp.stream_cut_off': { level: 'warn', meaning: 'A client does not read its stream' },
   'mcp.change_delayed': { level: 'warn', meaning: 'Clients learn of a change when the store is back' },
   'mcp.background_failed': { level: 'error', meaning: 'Seed failed at work that no request waits for. Report it' },

@@ -17,7 +17,7 @@ export interface PushedRequestOptions extends ClientCredentials {
   contact: Pick<ProviderContact, 'watch'>
   /** OIDC_PAR; undefined leaves it to the discovery document. */
   pushesRequests: boolean | undefined
-  log: Pick<Log, 'warn'>
+  log: Pick<Log, 'warn' | 'error'>
 }
 
 /** The provider has refused a pushed request. Its own words are for the operator. */
@@ -89,7 +89,7 @@ export function createPushedRequests (options: PushedRequestOptions, learned: Le
     if (status === 429 || status >= 500 || body['error'] === 'temporarily_unavailable') throw unavailable(status)
     const error = new PushedRequestError(status, body, isRefused ? settingsOf(options) : undefined)
     const fields = { reason: error.detail, scopes: url.searchParams.get('scope') }
-    log.warn({ event: 'provider.pushed_request_refused', ...fields },
+    log.error({ event: 'provider.pushed_request_refused', ...fields },
       'The provider refused the pushed authorization request: check its client for Seed, the redirect ' +
       'URI, and the scopes (OIDC_SCOPES)')
     throw error

@@ -36,7 +36,7 @@ export interface TokenClientOptions extends ClientCredentials {
   scopes: readonly string[]
   /** OIDC_PAR; undefined leaves it to the discovery document. */
   pushesRequests: boolean | undefined
-  log: Pick<Log, 'info' | 'warn'>
+  log: Pick<Log, 'info' | 'warn' | 'error'>
 }
 
 export type TokenClient = ReturnType<typeof createTokenClient>
@@ -130,6 +130,7 @@ export function createTokenClient (options: TokenClientOptions) {
       const result = readCallback(parameters, clientId, provider())
       if ('error' in result && result.error.code === 'server_error') {
         const refused = upstreamScopes(preset, scopes, provider().scopes).join(' ')
+        // No error, as whoever opens a callback in a browser can make this line.
         log.warn({ event: 'provider.scopes_refused', reason: result.error.detail, scopes: refused },
           'The provider refused the authorization request: check its client for Seed, and the scopes (OIDC_SCOPES)')
       }

@@ -138,7 +138,7 @@ t.test('what goes wrong with a pushed request becomes a page that leads back to 
       t.match(page.body, words, what)
       const [, back] = /href="(http:\/\/localhost:53217\/callback[^"]+)"/.exec(page.body)!
       t.equal(new URL(back!.replaceAll('&amp;', '&')).searchParams.get('error'), error, what)
-      if (logged !== undefined) t.match(await find(({ msg }) => msg.startsWith(refused)), { level: 40, reason: logged })
+      if (logged !== undefined) t.match(await find(({ msg }) => msg.startsWith(refused)), { level: 50, reason: logged }, 'an operator must act')
       else t.notOk(logs.some(({ msg }) => msg.startsWith(refused)), what)
     }
   }

@@ -22,7 +22,7 @@ function listing (scopes: string[] | undefined, options: Partial<TokenClientOpti
     resource: undefined,
     scopes: [],
     pushesRequests: undefined,
-    log: { info () {}, warn () {} },
+    log: { info () {}, warn () {}, error () {} },
     ...options
   })
 }

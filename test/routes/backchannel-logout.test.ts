@@ -137,6 +137,7 @@ t.test('a logout of an unknown user is 200, as there is nothing left to end', as
   const seed = await startBroker(t)
   t.equal((await seed.provider.backchannelLogout('nobody', endpoint(seed))).status, 200)
   t.match(await seed.logged(({ path }) => path === '/oauth/backchannel-logout'), { subject: 'nobody', revoked: 0 })
+  t.match(await seed.logged(({ event }) => event === 'logout.nothing_ended'), { level: 30 }, 'nobody need look')
 })
 
 t.test("without the provider's keys a logout is 503, so that the provider tries again", async (t) => {

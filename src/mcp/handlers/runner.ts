@@ -94,7 +94,7 @@ export function createRunner ({ requestStates, recordCall, ...shared }: RunnerOp
       return { ...answers, ...Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key))) }
     } catch (err) {
       if (!(err instanceof RequestStateError)) throw err
-      caller.log.warn({ event: 'mcp.request_state_refused', reason: err.message }, 'A request state was refused')
+      caller.log.info({ event: 'mcp.request_state_refused', reason: err.message }, 'A request state was refused')
       const data = { reason: 'invalid_request_state' }
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'Invalid or expired requestState', data)
     }
