@@ -1,5 +1,5 @@
 import Fastify, { LogController } from 'fastify'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
 import audit from '../plugins/audit.ts'
 import config from '../plugins/config.ts'
 import dcr from '../plugins/dcr.ts'
@@ -58,7 +58,11 @@ export interface AppOptions {
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
   /** For tests: times that the configuration does not offer. */
   timings?: DiscoveryTimings
+  /** For tests: compilers of schemas, which many servers in one process can share. */
+  compilersFactory?: SchemaCompilers
 }
+
+type SchemaCompilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
 
 /**
  * Builds Seed from an environment. Listens on nothing, and never exits.
@@ -67,7 +71,7 @@ export interface AppOptions {
  */
 export async function buildApp (environment: Environment, options: AppOptions = {}): Promise<FastifyInstance> {
   const logStream = options.logStream ?? createLogOutput()
-  const app = createServer(logStream)
+  const app = createServer(logStream, options.compilersFactory)
   try {
     await registerPlugins(app, environment, { ...options, logStream })
     return app
@@ -112,7 +116,9 @@ async function registerPlugins (
 }
 
 /** Creates the Fastify instance with what holds for every request. The config plugin sets the log level. */
-function createServer (logStream: { write (line: string): unknown }): FastifyInstance {
+function createServer (
+  logStream: { write (line: string): unknown }, compilersFactory: SchemaCompilers = {}
+): FastifyInstance {
   let isTrustedProxy: ((address: string) => boolean) | undefined
   const app: FastifyInstance = Fastify({
     logger: { ...loggerOptions(), stream: logStream },
@@ -129,6 +135,7 @@ function createServer (logStream: { write (line: string): unknown }): FastifyIns
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     pluginTimeout: PLUGIN_TIMEOUT_MS,
+    schemaController: { compilersFactory },
     frameworkErrors: (error, request, reply) => {
       answerBadUrl(error, request as FastifyRequest, reply as FastifyReply, logRequest)
     },

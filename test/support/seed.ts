@@ -9,6 +9,7 @@ import type { Definition } from '../../src/define/definition.ts'
 import { loadBuiltInDefinitions } from '../../src/extensions/load.ts'
 import { listen } from '../../src/listen.ts'
 import { freePort } from './free-port.ts'
+import { sharedCompilers } from './schema-compilers.ts'
 
 export interface TestSeed {
   app: FastifyInstance
@@ -61,6 +62,7 @@ export async function startSeed (t: Test, {
     {
       logStream: stream,
       timings,
+      compilersFactory: sharedCompilers,
       ...(fetchDocument !== undefined && { fetchDocument }),
       definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition)
     }
