@@ -48,6 +48,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const untraced = createEngine({
     serverInfo: describeServer(config, icon),
     instructions: config.server.instructions,
+    extensions: authorizationExtensions(config),
     definitions,
     policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...requirements.scopes] },
     tokenFor: app.hasDecorator('tokenExchange') ? toTokenFor(app.tokenExchange) : undefined,
@@ -172,6 +173,12 @@ function createCompatibilityLog (log: FastifyInstance['log']) {
     }
     known = new Set(warnings.map(({ message }) => message))
   }
+}
+
+/** The MCP extensions about authorization that this server has; undefined if there are none. */
+function authorizationExtensions ({ authRequired, oauth }: Config): EngineOptions['extensions'] {
+  if (!authRequired || !oauth.configuredClients.some(({ service }) => service !== undefined)) return undefined
+  return { 'io.modelcontextprotocol/oauth-client-credentials': {} }
 }
 
 /** The reason for which there is no token is an error of the tool: its message is written for the caller. */

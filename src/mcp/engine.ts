@@ -18,6 +18,7 @@ import type { LegacyOptions } from './eras/legacy.ts'
 import { createModern } from './eras/modern.ts'
 import { createOpenSubscriptions } from './eras/open-subscriptions.ts'
 import { createProtocolServers } from './eras/protocol-server.ts'
+import type { Extensions } from './eras/protocol-server.ts'
 import { errorResponse, jsonResponse } from './exchange.ts'
 import type { CallLimits, McpRequest, McpResponse, RecordCall, TraceHandler } from './exchange.ts'
 import { createFastPath } from './fast-path/fast-path.ts'
@@ -65,6 +66,8 @@ export interface EngineOptions {
   serverInfo: Implementation
   /** Instructions for the model (SERVER_INSTRUCTIONS). */
   instructions?: string | undefined
+  /** Extensions of the protocol that the server declares in its capabilities. */
+  extensions?: Extensions | undefined
   definitions: readonly Definition[]
   policy: PolicyOptions
   /** Undefined where tools cannot get tokens for other APIs. */
@@ -97,7 +100,7 @@ const STREAM_TTL_MARGIN_SECONDS = 300
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
 export function createEngine (options: EngineOptions): Engine {
-  const { serverInfo, instructions, pageSize, store, keyring, tool, limits, log, internals = {} } = options
+  const { serverInfo, instructions, extensions, pageSize, store, keyring, tool, limits, log, internals = {} } = options
   const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
   const onerror = createErrorLog(log)
   const cluster = createCluster(store, log)
@@ -133,7 +136,7 @@ export function createEngine (options: EngineOptions): Engine {
     onerror
   })
   const servers = createProtocolServers({
-    serverInfo, instructions, catalog, runner, sessions, timeoutSeconds, pageSize, onerror
+    serverInfo, instructions, extensions, catalog, runner, sessions, timeoutSeconds, pageSize, onerror
   })
   const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const pendingCalls = createPendingCalls()

@@ -1,5 +1,5 @@
 import { ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
-import type { CacheHint, Implementation } from '@modelcontextprotocol/server'
+import type { CacheHint, Implementation, ServerCapabilities } from '@modelcontextprotocol/server'
 import type { Catalog } from '../catalog/catalog.ts'
 import { LIST_TTL_MS } from '../catalog/listing.ts'
 import { paginate } from '../catalog/pagination.ts'
@@ -8,9 +8,14 @@ import type { Caller } from '../handlers/caller.ts'
 import type { Runner } from '../handlers/runner.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
+/** Extensions of the protocol by identifier, with their settings. */
+export type Extensions = NonNullable<ServerCapabilities['extensions']>
+
 export interface ProtocolServerOptions {
   serverInfo: Implementation
   instructions: string | undefined
+  /** Extensions of the protocol that the server declares, by identifier. */
+  extensions: Extensions | undefined
   /** The catalog that is served now. */
   catalog: () => Catalog
   runner: Runner
@@ -37,9 +42,11 @@ export type ProtocolServers = ReturnType<typeof createProtocolServers>
  * the caller, so no request can see another's. The catalog is shared.
  */
 export function createProtocolServers (options: ProtocolServerOptions) {
-  const { serverInfo, instructions, onerror } = options
+  const { serverInfo, instructions, extensions, onerror } = options
   const serverOptions = {
-    capabilities: CAPABILITIES, cacheHints: CACHE_HINTS, ...(instructions !== undefined && { instructions })
+    capabilities: { ...CAPABILITIES, ...(extensions !== undefined && { extensions }) },
+    cacheHints: CACHE_HINTS,
+    ...(instructions !== undefined && { instructions })
   }
   return {
     create (caller: Caller): Server {

@@ -7,9 +7,9 @@ import { Type } from 'typebox'
 import { defineTool } from '../../../src/define/tool.ts'
 import { createTestPrincipal } from '../../../src/testing/principal.ts'
 import { whoami } from '../../../src/tools/whoami.ts'
-import { post, register, startBroker } from '../../support/broker.ts'
+import { getTokens, post, register, startBroker } from '../../support/broker.ts'
 import type { Answer } from '../../support/broker.ts'
-import { modernRequest, sendModern } from '../../support/seed.ts'
+import { modernRequest, postMcp, sendModern } from '../../support/seed.ts'
 import type { TestSeed } from '../../support/seed.ts'
 
 /** Services: clients of OAUTH_CLIENTS that act for themselves (RFC 6749 section 4.4), over HTTP. */
@@ -229,4 +229,19 @@ t.test('a client that registered itself gets only what it registered for', async
       statusCode: 400, json: { error: 'unauthorized_client' }
     }, form.grant_type)
   }
+})
+
+t.test('the server declares the extension in both eras, where a service is configured', async (t) => {
+  const declared = async (seed: TestSeed, token: string) => {
+    const modern = await (await sendModern(seed.url, modernRequest('server/discover'), token)).json() as any
+    const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } }
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
+    const legacy = await postMcp(seed, { body, headers: {} }, token)
+    return [modern.result.capabilities.extensions, legacy.body.result.capabilities.extensions]
+  }
+  const seed = await start(t)
+  const extension = { 'io.modelcontextprotocol/oauth-client-credentials': {} }
+  t.same(await declared(seed, await accessToken(seed)), [extension, extension])
+  const without = await startBroker(t)
+  t.same(await declared(without, (await getTokens(without)).accessToken), [undefined, undefined])
 })
