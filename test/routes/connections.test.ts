@@ -7,10 +7,12 @@ import { readTrace } from '../../src/trace/traces.ts'
 import { tellStory } from '../../src/trace/story.ts'
 import { createBrowser } from '../support/browser.ts'
 import {
-  REDIRECT_URI, byHand, editGrant, getTokens, grantKey, newRequest, refresh, register, startBroker, toCallback
+  REDIRECT_URI, byHand, editGrant, getTokens, grantKey, newRequest, refresh, register, startBroker,
+  startReplica, toCallback
 } from '../support/broker.ts'
 import { ping, ready, startSeed, subscribe } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
+import { ownRedisForTests } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 
 /** The page /connections over HTTP: what the person in front of it gets, and what everybody else gets. */
@@ -567,6 +569,33 @@ t.test('applications of every kind have names, and a person whose provider tells
   t.match(text, 'Of an earlier version It chose its name itself')
   t.match(text, 'goner It chose its name itself')
   t.match(textOf(await page(seed, bob)), 'as bob', 'or the id at the provider')
+})
+
+t.test('any replica serves any step, and what is cut off at one has ended at the others', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return
+  const env = { REDIS_URL: redis.url }
+  const first = await startBroker(t, { env })
+  const second = await startReplica(t, first, env)
+  const tokens = await getTokens(first)
+  const stream = await subscribe(first.url, tokens.accessToken)
+
+  const begun = await begin(first)
+  const callback = await atProvider(begun)
+  const answer = await send(`${second.url}${callback.pathname}${callback.search}`, { cookie: begun.cookie })
+  const cookie = sessionOf(answer)!
+  const shown = await page(first, cookie)
+  await until(async () => textOf(await page(second, cookie)).includes('1 stream open now'),
+    'the other replica has said that a stream is open')
+  t.same(connectionsOf(await page(second, cookie)), connectionsOf(shown))
+  const ended = await post(second, 'end', cookie, {
+    token: tokenOf(shown), connection: connectionsOf(shown)[0]!
+  })
+  t.ok(ended.cookies.includes('seed-connections-notice=ended'))
+  await stream.text()
+  t.equal((await ping(first.url, tokens.accessToken)).status, 401)
+  t.equal((await first.provider.backchannelLogout('ada', `${first.url}/oauth/backchannel-logout`)).status, 200)
+  t.match(textOf(await page(second, cookie)), 'Sign in with your organisation first', 'a logout of which the other was told')
 })
 
 t.test('a browser keeps the cookies of eight sign-ins at most', async (t) => {
