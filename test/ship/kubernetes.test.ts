@@ -211,6 +211,26 @@ t.test('the chart', async (t) => {
     t.equal(ofKind(await render(MINIMAL), 'PodDisruptionBudget'), undefined, 'a single replica may be evicted')
   })
 
+  t.test('spreads replicas over zones and nodes', async (t) => {
+    const { topologySpreadConstraints: constraints } = ofKind(await render(PRODUCTION), 'Deployment').spec.template.spec
+    t.match(constraints, [
+      { topologyKey: 'topology.kubernetes.io/zone' }, { topologyKey: 'kubernetes.io/hostname' }
+    ])
+  })
+
+  t.test('says after the installation what to do next, and what is missing', async (t) => {
+    const notes = async (values: string): Promise<string> => {
+      const { ok, stdout, stderr } = await tools.helm('install', 'release', CHART, '--dry-run=client', '--values', values)
+      t.ok(ok, stderr)
+      return stdout.slice(stdout.indexOf('NOTES:'))
+    }
+    const minimal = await notes(MINIMAL)
+    t.match(minimal, 'exec deployment/release-seed -- seed doctor')
+    t.match(minimal, 'https://seed.example.com/oauth/callback')
+    t.match(minimal, /Neither ingress nor httpRoute is enabled[^]*There is no Redis/)
+    t.notMatch(await notes(PRODUCTION), /Neither ingress|There is no Redis/)
+  })
+
   t.test('is packaged without the values of these tests', async (t) => {
     const folder = await emptyFolder(t)
     t.match(await tools.helm('package', CHART, '--destination', folder), { ok: true })
