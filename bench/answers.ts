@@ -3,7 +3,7 @@ export interface Answer {
   status: number
   headers: string
   body: string
-  /** Where the body begins in what was received. */
+  /** The position at which the body begins in what was received. */
   bodyStart: number
 }
 
@@ -57,7 +57,7 @@ function findResponse (body: string, id: number): Message | undefined {
   return texts.map((text) => JSON.parse(text) as Message).find((message) => message.id === id)
 }
 
-/** What is wrong with the answer to a call of `ping`; undefined when nothing is. */
+/** Names the fault of an answer to a call of `ping`; undefined if there is none. */
 export function checkPong (id: number, { status, body }: Answer): string | undefined {
   if (status !== 200) return `HTTP ${status}: ${body.slice(0, 300)}`
   const response = findResponse(body, id)

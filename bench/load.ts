@@ -12,7 +12,7 @@ import type { Answer } from './answers.ts'
 export interface Traffic {
   /** Complete requests, sent in rotation. */
   requests: Buffer[]
-  /** What is wrong with the answer to the request at `index`; undefined when nothing is. */
+  /** Names the fault of the answer to the request at `index`; undefined if there is none. */
   check (index: number, answer: Answer): string | undefined
   /** Bodies of right answers, as they were received. */
   known: Array<Buffer | undefined>

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, release, totalmem } from 'node:os'
 
-/** Where things run: the measured server alone on one core; clients, the provider and Redis on another. */
+/** The cores: the measured server alone on one core; clients, the provider and Redis on another. */
 export interface Pinning {
   server: number
   load: number
@@ -33,7 +33,7 @@ function afterName (stat: string): string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
-/** What the process holds, as the kernel says, in bytes. */
+/** Resident memory of the process in bytes, from the kernel. */
 export function residentOf (pid: number): number {
   const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
   return Number(kib) * 1_024

@@ -15,7 +15,7 @@ export interface TrafficOptions {
   kind: Kind
   port: number
   tokens: readonly string[]
-  /** How many different requests there are. */
+  /** The number of different requests. */
   variants?: number
   /** tools/list, which must answer so many tools, instead of a call. */
   list?: number

@@ -22,7 +22,7 @@ interface Share {
   micros: number
 }
 
-/** Where one target's time goes under load: self time of functions and of packages, for one request. */
+/** Profiles one target under load: self time of functions and of packages, for one request. */
 export async function profileTarget (
   name: string,
   folder: string,

@@ -10,9 +10,9 @@ export interface MemoryReport {
   heapUsed: number
   /** Buffers, and what else objects hold outside of the heap. */
   external: number
-  /** What V8 has reserved for the heap. */
+  /** Bytes that V8 has reserved for the heap. */
   heapTotal: number
-  /** How many there are of each: TCPSocketWrap, Timeout, … */
+  /** The number of each kind of resource: TCPSocketWrap, Timeout, … */
   resources: Record<string, number>
 }
 

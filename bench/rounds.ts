@@ -12,20 +12,20 @@ export interface Sample {
   p99: number
   /** Bytes, at its end. */
   rss: number
-  /** How much of its core the server's process used: well below one, it was not what limits. */
+  /** The share of its core that the server's process used: well below one, it was not what limits. */
   share: number
-  /** How much of either core others used meanwhile, the machine below included. */
+  /** The share of either core that others used meanwhile, the machine below included. */
   foreign: number
 }
 
 export interface Sampling {
   warmMs: number
   measureMs: number
-  /** How often a disturbed sample is taken again, at most. */
+  /** The most times that a disturbed sample is taken again. */
   retakes: number
 }
 
-/** What is sampled: a server that runs, and the traffic to it. */
+/** A server that runs, and the traffic to it. */
 export interface Subject {
   name: string
   port: number
@@ -38,7 +38,7 @@ export interface Subject {
 /** More than this of a core taken by others, and a sample counts as disturbed. */
 export const DISTURBED = 0.05
 
-/** Where the server used less than this of its core, something else may have been what limits. */
+/** A server that used less than this of its core may have been limited by something else. */
 export const MIN_SHARE = 0.8
 
 export interface RoundsOptions {

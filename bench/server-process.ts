@@ -19,7 +19,7 @@ export interface ServerProcess {
 export interface ServerOptions {
   name: string
   core: number
-  /** Of node: flags, and the script. */
+  /** Arguments of node: flags, and the script. */
   args: string[]
   env: Record<string, string>
   /** A path that answers 200 once the server may be used; without one it may be used when it listens. */

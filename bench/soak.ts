@@ -19,12 +19,12 @@ import { markdownTable } from './text.ts'
 
 const KIB = 1_024
 const MIB = 1_048_576
-/** What is wanted; only told. */
+/** The target, which is only reported. */
 const SESSION_AIM = 2 * KIB
 const STREAM_AIM = 12 * KIB
-/** How far memory may be from its start when all has ended: a tenth, or as much as it moves by itself. */
+/** The distance of memory from its start that is allowed when all has ended: a tenth, or as much as it moves by itself. */
 const back = (start: number): number => Math.max(start / 10, 3 * MIB)
-/** How much more there may be after the second cycle than after the first: 105 bytes a session. */
+/** The growth from the first cycle to the second that is allowed: 105 bytes a session. */
 const GROWTH_BYTES = MIB / 2
 const CYCLES = 2
 const WORKERS = 16
@@ -51,7 +51,7 @@ const [sessionCount, streamCount, principalCount, holdSeconds] = [
 interface Row extends Memory {
   what: string
   redis: number
-  /** What there is one more of than in the row before it, for each of which the difference is told. */
+  /** The thing of which this row has more than the row before it; the report gives the difference for each. */
   each?: { name: string, count: number, since: Row }
 }
 

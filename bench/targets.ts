@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import type { Kind } from './messages.ts'
 
-/** What is started: one process, which more than one kind of traffic may be measured at. */
+/** One process to start. More than one kind of traffic may be measured at it. */
 export interface ServerSpec {
   name: string
-  /** Of node: flags, and the script. */
+  /** Arguments of node: flags, and the script. */
   args: string[]
   env: Record<string, string>
   redis?: boolean
@@ -27,7 +27,7 @@ export interface Target {
   authenticated: boolean
 }
 
-/** What the environment of every server says about the provider. */
+/** The part of every server's environment that is about the provider. */
 export interface ProviderEnv {
   ISSUER: string
   AUDIENCE: string
@@ -37,7 +37,7 @@ export interface ProviderEnv {
 const compiled = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 /** Peers run from the source tree, where their packages are: .bench/bench is two folders below the root. */
 export const PEERS = fileURLToPath(new URL('../../bench/peers/', import.meta.url))
-/** As in `npm start`. */
+/** The flags of `npm start`. */
 export const SEED_FLAGS = ['--enable-source-maps', '--disable-proto=delete']
 /** Seed with the tools of the benchmark. */
 export const SEED_SCRIPT = compiled('./servers/seed.js')

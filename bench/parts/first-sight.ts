@@ -7,7 +7,7 @@ import { startServer } from '../server-process.ts'
 import { bareServer, seedServer } from '../targets.ts'
 import { markdownTable } from '../text.ts'
 
-/** As many as Seed remembers. */
+/** The number of tokens that Seed remembers. */
 export const USERS = 10_000
 /** Their numbers begin here: the others are those of the people who call all the time. */
 export const FIRST_USER = 1_000
@@ -15,7 +15,7 @@ export const FIRST_USER = 1_000
 const WARMING_USERS = 11_000
 const WARMING_ROUNDS = 3
 const MIN_RATIO = 0.9
-/** How much slower the second round of all users may be than calls of a few. */
+/** The factor by which the second round of all users may be slower than calls of a few. */
 const MIN_REPEAT_RATIO = 0.8
 
 /**

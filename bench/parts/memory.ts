@@ -17,9 +17,9 @@ const MIB = 1_048_576
 const MAX_SESSION = 2 * KIB
 const MAX_STREAM = 12 * KIB
 const MAX_STREAMS = 150 * MIB
-/** How far memory may be from where it was after all calls: less than three bytes of heap for each. */
+/** The growth that memory may show after all calls: less than three bytes of heap for each. */
 const MAX_GROWTH = { heap: 2 * MIB, rss: 10 * MIB }
-/** What the cache of verified tokens may grow by for another 10,000 users, when it is full of 10,000 already. */
+/** The growth of the cache of verified tokens for another 10,000 users, when it is full of 10,000 already. */
 const MAX_CACHE_GROWTH = MIB
 /** Descriptors that are not those of streams. */
 const SPARE_DESCRIPTORS = 200

@@ -7,11 +7,11 @@ import { callTargets } from '../targets.ts'
 import { markdownTable } from '../text.ts'
 
 const PER_SECOND = 1_000
-/** Of the bare route's p99. */
+/** A multiple of the bare route's p99. */
 const MAX_RATIO = 3
 const NAMES = ['bare-a', 'seed', 'recipe']
 
-/** How long calls take at a load that all can bear. */
+/** Measures the latency of calls at a load that all can bear. */
 export async function measureOpenLoop (context: Context): Promise<PartResult> {
   const { pinning, provider, tokens, quick, rounds, progress } = context
   const seconds = quick ? 2 : 8

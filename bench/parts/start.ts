@@ -94,7 +94,7 @@ async function takesConnection (port: number): Promise<boolean> {
   })
 }
 
-/** What `npm ci --omit=dev` brings, in bytes. */
+/** The size of what `npm ci --omit=dev` brings, in bytes. */
 function installed (): { packages: number, unpacked: number, files: number, downloaded: number } {
   const folder = mkdtempSync(join(tmpdir(), 'seed-bench-install-'))
   try {

@@ -7,7 +7,7 @@
 export type Labels = Readonly<Record<string, string>>
 
 export interface Description {
-  /** As in OpenTelemetry, with dots. */
+  /** The name in OpenTelemetry's form, with dots. */
   name: string
   description: string
   /** UCUM: `s`, `By`, `{request}`. */
