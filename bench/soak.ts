@@ -22,7 +22,7 @@ const MIB = 1_048_576
 /** The target, which is only reported. */
 const SESSION_AIM = 2 * KIB
 const STREAM_AIM = 12 * KIB
-/** The distance of memory from its start that is allowed when all has ended: a tenth, or as much as it moves by itself. */
+/** The allowed distance of memory from its start when all has ended: a tenth, or as much as it moves by itself. */
 const back = (start: number): number => Math.max(start / 10, 3 * MIB)
 /** The growth from the first cycle to the second that is allowed: 105 bytes a session. */
 const GROWTH_BYTES = MIB / 2
