@@ -3,10 +3,11 @@ import fp from 'fastify-plugin'
 import { readBearerToken } from '../src/http/bearer.ts'
 import { requireAuthDeclaration } from '../src/http/route-auth.ts'
 import { checkAccess } from '../src/tokens/access-rules.ts'
+import { GRANT_TYPE_CLAIM } from '../src/tokens/principal.ts'
 import type { Principal } from '../src/tokens/principal.ts'
 import {
   MAX_OWN_LIFETIME_SECONDS, clientKey, createRevocations, grantKey, markTtlSeconds, sidKey, subjectKey,
-  subjectWithoutSidKey, tokenKey
+  subjectWithoutSidKey, tokenKey, withoutGrantKey
 } from '../src/tokens/revocations.ts'
 import type { Revocations } from '../src/tokens/revocations.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
@@ -82,9 +83,13 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
       getKey: (header) => signingKeys.getKey(header),
       revocation: {
         ...revocations,
-        keys: ({ grant: grantId, sub, client_id: clientId }) => [
-          grantKey(String(grantId)), subjectKey(String(sub)), clientKey(String(clientId))
-        ]
+        keys: ({ grant: grantId, sub, client_id: clientId, [GRANT_TYPE_CLAIM]: grantType }) => {
+          const owners = [subjectKey(String(sub)), clientKey(String(clientId))]
+          // Only tokens of other grant types than authorization_code name it, and these have no grant.
+          return [
+            grantKey(String(grantId)), ...owners, ...(grantType === undefined ? [] : owners.map(withoutGrantKey))
+          ]
+        }
       }
     })
     return { verifier, revocations, signingKeys }

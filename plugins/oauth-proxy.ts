@@ -124,6 +124,7 @@ async function oauthProxy (
       ...server,
       clients,
       signIn: mode.signIn,
+      isEnterpriseOnly: oauth.enterpriseAuthorization === 'only',
       consents: createPendingConsents({ store, findKeyring, maxPerAddress: oauth.limits.perAddress }),
       cookies: createCookies(baseUrl),
       responseIssuer: oauth.mode === 'broker' ? baseUrl : undefined
@@ -253,13 +254,14 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
   }
   const broker = createBroker({
     config,
-    policyClaims: requirements.claims,
+    requirements,
     store,
     keyring: app.keyring,
     signingKeys,
     revocations,
     grantServices: app.grantServices,
     clients,
+    getKey: oidc.jwks.getKey,
     verifyAccessToken,
     log
   })

@@ -34,6 +34,8 @@ const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (app, op
       client: client.id,
       kind: client.kind,
       principalKind: principalKind === 'service' ? principalKind : undefined,
+      // A sign-in with a browser, and its refresh, are what the event's name says.
+      grantType: ['authorization_code', 'refresh_token'].includes(body.grant_type) ? undefined : body.grant_type,
       ...tokenOwner(tokens.access_token)
     }
     return tokens

@@ -25,6 +25,7 @@ export const AuditRecordSchema = Type.Object({
   principalKind: Type.Optional(Type.Literal('service', {
     description: 'The caller is a service: a program that acts for itself. Absent for people.'
   })),
+  grantType: text(64, 'The OAuth grant type of a sign_in without a browser.'),
   client: text(512, 'Client id. In a refusal it may be what the client claims to be.'),
   kind: Type.Optional(Type.Enum(['configured', 'registered', 'document', 'unregistered'], {
     description: 'The source of the client: OAUTH_CLIENTS, registration, metadata document, or an id of its own.'

@@ -1,6 +1,7 @@
 import { deepFreeze } from '../json/deep-freeze.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { readConfiguredClients } from './clients.ts'
+import type { ConfiguredClient } from './clients.ts'
 import { findPreset } from '../provider-presets/find-preset.ts'
 import type { Env } from './schema.ts'
 import { parseList, parsePairs } from './values.ts'
@@ -141,9 +142,12 @@ function toOidcConfig (env: Env) {
 
 /** The authorization server that Seed is to MCP clients. */
 function toOAuthConfig (env: Env) {
+  const configuredClients = readConfiguredClients(env.OAUTH_CLIENTS)
   return {
     mode: env.OAUTH_MODE,
-    configuredClients: readConfiguredClients(env.OAUTH_CLIENTS),
+    configuredClients,
+    /** Whether ID-JAGs of the provider are accepted, and nothing else of people. */
+    enterpriseAuthorization: env.ENTERPRISE_AUTHORIZATION ?? defaultEnterpriseAuthorization(env, configuredClients),
     /** Client ID metadata documents. */
     metadataDocuments: {
       enabled: env.CIMD_ENABLED,
@@ -179,6 +183,13 @@ function toOAuthConfig (env: Env) {
 function toTracesEndpoint (env: Env, otlpEndpoint: string | undefined): string | undefined {
   if (env.OTEL_SDK_DISABLED || env.OTEL_TRACES_EXPORTER === 'none') return undefined
   return env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? (otlpEndpoint && `${otlpEndpoint}/v1/traces`)
+}
+
+/** On where the provider issues ID-JAGs and the operator has named a client for them. */
+function defaultEnterpriseAuthorization (env: Env, clients: readonly ConfiguredClient[]): 'off' | 'also' {
+  const { issuesIdentityAssertions } = findPreset(env.OIDC_PROVIDER, env.OIDC_ISSUER ?? '')
+  const isNamed = clients.some(({ grantTypes }) => grantTypes.includes('urn:ietf:params:oauth:grant-type:jwt-bearer'))
+  return env.OAUTH_MODE === 'broker' && issuesIdentityAssertions && isNamed ? 'also' : 'off'
 }
 
 /** The rules for who may sign in; without any, everyone whom the provider admits. */

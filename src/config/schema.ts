@@ -112,6 +112,7 @@ export const EnvSchema = Type.Object({
   MCP_MAX_RESULT_BYTES: Type.Integer({ minimum: 1024, maximum: 268435456, default: 10485760 }),
   // Clients
   OAUTH_CLIENTS: Type.Optional(Type.String()),
+  ENTERPRISE_AUTHORIZATION: Type.Optional(Type.Enum(['off', 'also', 'only'])),
   CIMD_ENABLED: Type.Boolean({ default: true }),
   CIMD_HOSTS: Type.String({ default: '' }),
   CIMD_PROBE_URL: Type.String({ default: 'https://claude.ai/oauth/claude-code-client-metadata' }),

@@ -75,6 +75,10 @@ function * checkSignIn (env: Env): Problems {
     const reason = 'OAUTH_MODE=broker with REDIS_URL needs one for all replicas'
     yield missing('SEED_SECRET', `${reason}; make it with \`openssl rand -base64 32\``)
   }
+  if (!broker && (env.ENTERPRISE_AUTHORIZATION ?? 'off') !== 'off') {
+    yield problem('ENTERPRISE_AUTHORIZATION', 'needs OAUTH_MODE=broker: with OAUTH_MODE=proxy the provider issues ' +
+      'the access tokens, so it must be the one that takes ID-JAGs for them')
+  }
   if (!broker && preset.brokerOnly !== undefined) {
     yield problem('OAUTH_MODE', `must be broker for ${preset.name}: ${preset.brokerOnly}`)
   }

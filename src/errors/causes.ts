@@ -196,6 +196,19 @@ export const CAUSES = {
   refresh_token_replayed: {
     remedy: `${RECONNECT}. An old refresh token was used again: by a copied profile, or by somebody who stole it`
   },
+  identity_assertion: {
+    remedy: 'See the reason: let the provider issue the ID-JAG for this server, this client and this person ' +
+      '(docs/enterprise.md)',
+    settings: ['ENTERPRISE_AUTHORIZATION', 'OIDC_ISSUER', 'BASE_URL']
+  },
+  identity_assertion_replayed: {
+    remedy: 'The application must get a new ID-JAG for each access token. It repeats requests, or somebody stole it'
+  },
+  enterprise_only: {
+    remedy: 'The person must use the application that their company has set up for this server. To let people sign ' +
+      'in with others as well, set ENTERPRISE_AUTHORIZATION=also',
+    settings: ['ENTERPRISE_AUTHORIZATION']
+  },
   secret_changed: {
     remedy: `${RECONNECT}. The secret was changed without its predecessor, or it differs between replicas`,
     settings: ['SEED_SECRET', 'SEED_SECRET_PREVIOUS']

@@ -5,5 +5,6 @@ import type { Preset } from './preset.ts'
 export const okta: Preset = {
   ...GENERIC,
   name: 'okta',
-  extraScopes: ['groups']
+  extraScopes: ['groups'],
+  issuesIdentityAssertions: true
 }

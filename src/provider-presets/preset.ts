@@ -33,6 +33,8 @@ export interface Preset {
   accessTokenClaims: readonly string[]
   /** The way to get a token for another API: RFC 8693, or Microsoft's older form. */
   delegation: 'token-exchange' | 'on-behalf-of'
+  /** It issues ID-JAGs (Enterprise-Managed Authorization, Cross App Access). */
+  issuesIdentityAssertions: boolean
   /** The provider requires a client secret (or key) in spite of PKCE. */
   needsCredential: boolean
 }
@@ -53,5 +55,6 @@ export const GENERIC: Preset = {
   brokerOnly: undefined,
   accessTokenClaims: [],
   delegation: 'token-exchange',
+  issuesIdentityAssertions: false,
   needsCredential: false
 }

@@ -17,8 +17,8 @@ export const ClientCredentialsSchema = Type.Object({
 export type ClientCredentials = Static<typeof ClientCredentialsSchema>
 
 /**
- * Token request (RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.5, RFC 8707 section 2.2). A repeated parameter is
- * refused.
+ * Token request (RFC 6749 sections 4.1.3 and 6, RFC 7523 section 2.1, RFC 7636 section 4.5, RFC 8707 section 2.2). A
+ * repeated parameter is refused.
  */
 export const TokenBodySchema = Type.Object({
   ...ClientCredentialsSchema.properties,
@@ -27,6 +27,7 @@ export const TokenBodySchema = Type.Object({
   redirect_uri: Type.Optional(Type.String({ maxLength: 2048 })),
   code_verifier: Type.Optional(Type.String()),
   refresh_token: Type.Optional(Type.String({ minLength: 1, maxLength: 8192 })),
+  assertion: Type.Optional(Type.String({ minLength: 1, maxLength: 8192 })),
   scope: Type.Optional(Type.String({ maxLength: 4096 })),
   resource: Type.Optional(Type.String({ maxLength: 2048 }))
 })

@@ -25,6 +25,7 @@ export const AuthorizationServerSchema = Type.Object({
   response_types_supported: Type.Array(Type.String()),
   response_modes_supported: Type.Array(Type.String()),
   grant_types_supported: Type.Array(Type.String()),
+  authorization_grant_profiles_supported: Type.Optional(Type.Array(Type.String())),
   code_challenge_methods_supported: Type.Array(Type.String()),
   token_endpoint_auth_methods_supported: Type.Array(Type.String()),
   token_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),

@@ -97,6 +97,14 @@ export const sidKey = (sid: string): string => `sid:${digest(sid)}`
 export const clientKey = (clientId: string): string => `client:${digest(clientId)}`
 
 /**
+ * The tokens of a person or a client that belong to no grant. They have no mark of their own, so that this one ends
+ * those of the very second too, which the mark of the owner leaves to the grants.
+ *
+ * @param ownerKey subjectKey or clientKey
+ */
+export const withoutGrantKey = (ownerKey: string): string => `without-grant:${ownerKey}`
+
+/**
  * One token, by what is signed. Its holder can vary the signature: an ECDSA signature (r, s) has the twin (r, n - s).
  */
 export const tokenKey = (token: string): string => `token:${digest(token.slice(0, token.lastIndexOf('.')))}`

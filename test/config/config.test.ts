@@ -62,6 +62,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     oauth: {
       mode: 'proxy',
       configuredClients: [],
+      enterpriseAuthorization: 'off',
       metadataDocuments: {
         enabled: true,
         allowedHosts: [],
@@ -375,4 +376,21 @@ t.test('the configuration cannot be changed', async (t) => {
 
 t.test('the version is the one in package.json', async (t) => {
   t.match(VERSION, /^\d+\.\d+\.\d+/)
+})
+
+t.test('ID-JAGs are accepted by default where the provider issues them and a client for them is named', async (t) => {
+  const client = { client_id: 'company-app', client_secret: SECRET, grant_types: ['client_credentials'] }
+  const named = { ...client, grant_types: ['urn:ietf:params:oauth:grant-type:jwt-bearer'] }
+  const okta = { ...GOOD, OAUTH_MODE: 'broker', OIDC_ISSUER: 'https://acme.okta.com' }
+  const valueWith = async (env: Record<string, string>) => (await loadConfig(env)).oauth.enterpriseAuthorization
+  t.equal(await valueWith({ ...okta, OAUTH_CLIENTS: JSON.stringify([named]) }), 'also')
+  t.equal(await valueWith({ ...okta, OAUTH_CLIENTS: JSON.stringify([client]) }), 'off', 'no client is named for it')
+  t.equal(await valueWith({ ...okta, OAUTH_CLIENTS: JSON.stringify([named]), ENTERPRISE_AUTHORIZATION: 'off' }), 'off')
+  t.equal(await valueWith({ ...GOOD, OAUTH_MODE: 'broker', OAUTH_CLIENTS: JSON.stringify([named]) }), 'off', 'no Okta')
+  t.equal(await valueWith({ ...okta, OAUTH_MODE: 'proxy', OAUTH_CLIENTS: JSON.stringify([named]) }), 'off', 'proxy mode')
+})
+
+t.test('ENTERPRISE_AUTHORIZATION needs the mode in which Seed issues tokens', async (t) => {
+  t.match(await problemsOf(t, { ...GOOD, ENTERPRISE_AUTHORIZATION: 'only' }), [/^ENTERPRISE_AUTHORIZATION needs OAUTH_MODE=broker/])
+  t.equal((await loadConfig({ ...GOOD, ENTERPRISE_AUTHORIZATION: 'off' })).oauth.enterpriseAuthorization, 'off')
 })

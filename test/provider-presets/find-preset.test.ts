@@ -62,6 +62,7 @@ t.test('each preset differs from the standards where its provider does, and nowh
     brokerOnly: undefined,
     delegation: 'token-exchange',
     needsCredential: false,
+    issuesIdentityAssertions: false,
     accessTokenClaims: []
   })
   for (const [name, differences] of [
@@ -76,7 +77,7 @@ t.test('each preset differs from the standards where its provider does, and nowh
       needsCredential: true
     }],
     ['entra', { alwaysAllScopes: true, usesUserinfo: false, delegation: 'on-behalf-of' }],
-    ['okta', { extraScopes: ['groups'] }],
+    ['okta', { extraScopes: ['groups'], issuesIdentityAssertions: true }],
     ['auth0', { sendsAudience: true }],
     ['keycloak', { groupPaths: true }],
     ['authentik', { trustsEmail: true, accessTokenClaims: ['uid', 'azp'] }]

@@ -121,7 +121,7 @@ export async function createProxyFixture (options: {
     /** Allows a sign-in and redeems its code. */
     async signIn (client = CLIENT, scopes: readonly string[] = ['openid']) {
       await proxy.signIn.start({ ...REQUEST, client, scopes })
-      return await proxy.tokenIssuer.authorizationCode(REDEMPTION, client)
+      return await proxy.tokenIssuer.authorizationCode!(REDEMPTION, client)
     },
 
     async refresh (refreshToken: string | undefined, client = CLIENT, scope?: string) {

@@ -158,11 +158,14 @@ function readWebPage (given: unknown): string | undefined {
   return new URL(given).href
 }
 
-/** Keeps the grant types that Seed supports. The default is that of registration: both. */
+/** The grant types that Seed supports for such clients. */
+const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:jwt-bearer']
+
+/** Keeps the grant types that Seed supports. The default is that of registration: both of a sign-in. */
 function readGrantTypes (given: unknown): string[] {
   const types = readStrings(given ?? ['authorization_code', 'refresh_token'])
   if (!types?.includes('authorization_code')) throw invalidDocument('grant_types must include authorization_code')
-  return types.filter((type) => type === 'authorization_code' || type === 'refresh_token')
+  return types.filter((type) => GRANT_TYPES.includes(type))
 }
 
 function readApplicationType (given: unknown): 'native' | 'web' | undefined {

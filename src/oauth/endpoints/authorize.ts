@@ -16,6 +16,8 @@ export interface AuthorizationServices {
   signIn: Pick<SignIn, 'probeUrl' | 'effectiveScopes'>
   /** BASE_URL, in the mode whose metadata advertises `iss` in authorization responses (RFC 9207). */
   responseIssuer: string | undefined
+  /** ENTERPRISE_AUTHORIZATION=only: nobody signs in with a browser. */
+  isEnterpriseOnly: boolean
   resource: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
@@ -55,6 +57,7 @@ export async function authorize (
   const client = await services.clients.find(query.client_id, requester.ip)
   step.note({ client: client.name, 'kind of client': client.kind })
   await requester.limitClient(client, false)
+  if (services.isEnterpriseOnly) throw enterpriseOnly()
   checkGrantType(client, 'authorization_code')
   const redirectUri = checkRedirectUri(client, query.redirect_uri, services.redirectUriSchemes)
   try {
@@ -80,6 +83,20 @@ export async function authorize (
     const location = errorRedirect(target, error, services.responseIssuer)
     return { kind: 'redirect', location, error }
   }
+}
+
+/** The page tells the person which application to use: a redirect would leave that to the one that cannot work. */
+function enterpriseOnly (): OAuthError {
+  return new OAuthError('access_denied', 'This server is reached with the application of your company alone', {
+    statusCode: 403,
+    detail: 'ENTERPRISE_AUTHORIZATION=only',
+    causeCode: 'enterprise_only',
+    page: {
+      title: 'Use the application of your company',
+      sentence: 'Your company decides which applications may use this server, and this one may not.',
+      advice: 'Open the application that your company has set up for it, and sign in there.'
+    }
+  })
 }
 
 /** A code in the query is the only response: no implicit or hybrid flow, fragment or form (RFC 9700 section 2.1.2). */

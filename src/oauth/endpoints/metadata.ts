@@ -1,6 +1,10 @@
 import type { AuthorizationServer, OpenidConfiguration, ProtectedResource } from '../../schemas/well-known.ts'
 import { ASSERTION_ALGORITHMS } from '../clients/authentication.ts'
 import { PROMPT_VALUES } from './authorize.ts'
+import { JWT_BEARER } from './token.ts'
+
+/** jwt-bearer with an ID-JAG for an assertion (draft-ietf-oauth-identity-assertion-authz-grant section 7). */
+const ID_JAG_PROFILE = 'urn:ietf:params:oauth:grant-profile:id-jag'
 
 /** The configuration that metadata is made from. No string in it comes from a request. */
 export interface MetadataOptions {
@@ -76,6 +80,7 @@ export function authorizationServer (
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: [...grantTypes],
+    ...(grantTypes.includes(JWT_BEARER) && { authorization_grant_profiles_supported: [ID_JAG_PROFILE] }),
     code_challenge_methods_supported: ['S256'],
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,

@@ -7,7 +7,7 @@ import type { ClientAuthenticationServices } from '../clients/authentication.ts'
 import { checkGrantType } from '../clients/clients.ts'
 import type { Client } from '../clients/clients.ts'
 import type { Requester } from '../clients/requester.ts'
-import type { CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
+import type { AssertionRequest, CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 
@@ -24,11 +24,13 @@ interface GrantType {
   issue (issuer: TokenIssuer, body: TokenBody, client: Client, step: TraceStep): Promise<TokenResponse>
 }
 
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
 const GRANT_TYPES = new Map<string, GrantType>([
   ['authorization_code', {
     issuer: 'authorizationCode',
     principalKind: 'person',
-    issue: (issuer, body, client, step) => issuer.authorizationCode(readCodeRequest(body), client, step)
+    issue: (issuer, body, client, step) => issuer.authorizationCode!(readCodeRequest(body), client, step)
   }],
   ['refresh_token', {
     issuer: 'refreshToken',
@@ -39,12 +41,22 @@ const GRANT_TYPES = new Map<string, GrantType>([
     issuer: 'clientCredentials',
     principalKind: 'service',
     issue: (issuer, { scope }, client) => issuer.clientCredentials!({ scope }, client)
+  }],
+  [JWT_BEARER, {
+    issuer: 'jwtBearer',
+    principalKind: 'person',
+    issue: (issuer, body, client) => issuer.jwtBearer!(readAssertionRequest(body), client)
   }]
 ])
 
-/** Returns the grant types that this server has, for its metadata (RFC 8414 section 2). */
+/**
+ * Returns the grant types that this server has, for its metadata (RFC 8414 section 2). Without authorization codes
+ * there are no new refresh tokens.
+ */
 export function supportedGrantTypes (issuer: TokenIssuer): string[] {
-  return [...GRANT_TYPES].filter(([, grantType]) => issuer[grantType.issuer] !== undefined).map(([name]) => name)
+  return [...GRANT_TYPES]
+    .filter(([, { issuer: name }]) => issuer[name === 'refreshToken' ? 'authorizationCode' : name] !== undefined)
+    .map(([name]) => name)
 }
 
 export interface IssuedTokens {
@@ -95,4 +107,10 @@ function readCodeRequest ({ code, redirect_uri: redirectUri, code_verifier: code
 function readRefreshRequest ({ refresh_token: refreshToken, scope }: TokenBody): RefreshRequest {
   if (refreshToken === undefined) throw new OAuthError('invalid_request', 'refresh_token is required')
   return { refreshToken, scope }
+}
+
+/** RFC 7523 section 2.1. */
+function readAssertionRequest ({ assertion, scope }: TokenBody): AssertionRequest {
+  if (assertion === undefined) throw new OAuthError('invalid_request', 'assertion is required')
+  return { assertion, scope }
 }

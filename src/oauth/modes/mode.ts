@@ -28,9 +28,17 @@ export interface Mode {
  * StoreUnavailableError.
  */
 export interface TokenIssuer {
-  authorizationCode (request: CodeRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
+  authorizationCode?: ((request: CodeRequest, client: Client, step?: TraceStep) => Promise<TokenResponse>) | undefined
   refreshToken (request: RefreshRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
   clientCredentials?: ((request: ClientCredentialsRequest, client: Client) => Promise<TokenResponse>) | undefined
+  /** RFC 7523 section 2.1 */
+  jwtBearer?: ((request: AssertionRequest, client: Client) => Promise<TokenResponse>) | undefined
+}
+
+export interface AssertionRequest {
+  assertion: string
+  /** Space-separated; all that the assertion stands for without it. */
+  scope: string | undefined
 }
 
 export interface ClientCredentialsRequest {

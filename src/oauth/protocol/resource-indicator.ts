@@ -11,12 +11,16 @@ import { OAuthError } from '../../errors/oauth-error.ts'
  * @throws OAuthError invalid_target
  */
 export function checkResource (resource: string | undefined, canonical: string): void {
-  if (resource === undefined) return
-  const origin = new URL(canonical).origin
-  const accepted = [canonical, `${canonical}/`, origin, `${origin}/`]
-  if (!accepted.includes(lowerCaseOrigin(resource))) {
+  if (resource !== undefined && !isOwnResource(resource, canonical)) {
     throw new OAuthError('invalid_target', `resource must be ${canonical}`, { causeCode: 'resource_wrong' })
   }
+}
+
+/** Returns whether a resource indicator names this server, in any of the forms that `checkResource` accepts. */
+export function isOwnResource (resource: unknown, canonical: string): boolean {
+  const origin = new URL(canonical).origin
+  const accepted = [canonical, `${canonical}/`, origin, `${origin}/`]
+  return typeof resource === 'string' && accepted.includes(lowerCaseOrigin(resource))
 }
 
 function lowerCaseOrigin (value: string): string {

@@ -7,13 +7,16 @@ import type { Revocations } from '../../../tokens/revocations.ts'
 import type { SigningKeys } from '../../../tokens/signing-keys.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Clients } from '../../clients/clients.ts'
-import type { Mode } from '../mode.ts'
+import type { Mode, TokenIssuer } from '../mode.ts'
 import { createAuthorizationCodes } from './authorization-codes.ts'
 import { createClientCredentialsGrant } from './client-credentials.ts'
+import { createEnterpriseAuthorization } from './enterprise-authorization.ts'
 import type { GrantServices } from './grant-services.ts'
+import type { IdentityAssertionOptions } from './identity-assertion.ts'
 import { createRefreshRotation } from './refresh-rotation.ts'
 import { createBrokerRevocation } from './revocation.ts'
 import { createSessionlessTokens } from './sessionless-tokens.ts'
+import type { IssueSessionlessToken } from './sessionless-tokens.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
 import { createBrokerTokens } from './grant-types.ts'
@@ -22,14 +25,16 @@ import type { ConnectionsPageServices } from './connections-page.ts'
 
 export interface BrokerOptions {
   config: Config
-  /** Claims that policies of tools need. */
-  policyClaims: readonly string[]
+  /** Scopes and claims that the policies of tools need. */
+  requirements: { scopes: readonly string[], claims: readonly string[] }
   store: Store
   keyring: Keyring
   signingKeys: SigningKeys
   revocations: Revocations
   grantServices: GrantServices
   clients: Pick<Clients, 'keepAlive'>
+  /** The provider's keys. */
+  getKey: IdentityAssertionOptions['getKey']
   /** Verifies an access token of Seed's own, as /mcp does. */
   verifyAccessToken: (token: string) => MaybePromise<Principal>
   log: Log
@@ -43,7 +48,7 @@ export interface Broker extends Mode {
 
 /** OAUTH_MODE=broker: Seed issues codes and tokens of its own, and keeps the provider's to itself. */
 export function createBroker (options: BrokerOptions): Broker {
-  const { config, store, grantServices, log } = options
+  const { config, store, grantServices, requirements, log } = options
   const { grants, upstreamRefresh } = grantServices
   const { oidc, baseUrl, resource, oauth } = config
   const codes = createAuthorizationCodes(store, grants)
@@ -80,7 +85,9 @@ export function createBroker (options: BrokerOptions): Broker {
       clientCredentials,
       accessToken,
       groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
-      policyClaims: options.policyClaims
+      policyClaims: requirements.claims,
+      jwtBearer: createJwtBearer(options, issueSessionlessToken),
+      isEnterpriseOnly: oauth.enterpriseAuthorization === 'only'
     }),
     tokenRevoker: createBrokerRevocation({ grants, verifyAccessToken: options.verifyAccessToken }),
     connections,
@@ -89,4 +96,22 @@ export function createBroker (options: BrokerOptions): Broker {
       return await grants.revokeAll(who, 'logged out at the provider')
     }
   }
+}
+
+/** The grant type jwt-bearer, unless ENTERPRISE_AUTHORIZATION is off. */
+function createJwtBearer (
+  { config, store, requirements, revocations, getKey }: BrokerOptions, issueSessionlessToken: IssueSessionlessToken
+): TokenIssuer['jwtBearer'] {
+  const { oidc, oauth, token, access, baseUrl, resource } = config
+  if (oauth.enterpriseAuthorization === 'off') return undefined
+  return createEnterpriseAuthorization({
+    assertions: { ...oidc, clockSkewSeconds: token.clockSkewSeconds, getKey, baseUrl, resource },
+    access: { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
+    commonScopes: oidc.scopes,
+    toolScopes: requirements.scopes,
+    policyClaims: requirements.claims,
+    store,
+    revocations,
+    issueSessionlessToken
+  })
 }

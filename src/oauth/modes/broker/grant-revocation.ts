@@ -1,7 +1,7 @@
 import type { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
 import { LaterRecordError, asLater } from '../../../store/store.ts'
-import { clientKey, grantKey, subjectKey } from '../../../tokens/revocations.ts'
+import { clientKey, grantKey, subjectKey, withoutGrantKey } from '../../../tokens/revocations.ts'
 import { grantRecord } from './grant.ts'
 import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
 import { clientIndex, indexKeys, sidIndex, subjectIndex } from './grant-index.ts'
@@ -74,13 +74,18 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
     return stored.value
   }
 
-  /** Marks that end what an owner has so far, access tokens included. Each grant has a mark of its own as well. */
+  /**
+   * Marks that end what an owner has so far, access tokens included. Each grant has a mark of its own as well. Tokens
+   * without a grant belong to no session, and end with any logout of their person.
+   */
   async function markOwner ({ subject, clientId, sid }: GrantOwner): Promise<void> {
+    if (subject === undefined && clientId === undefined) return
+    const key = subject === undefined ? clientKey(clientId!) : subjectKey(subject)
+    const second = Math.floor(now() / 1_000)
+    await revocations.revoke([withoutGrantKey(key)], second, lifetimes.maxAgeSeconds)
     if (sid !== undefined) return
     // Grants and tokens of this very second are left to their own marks: the next sign-in may be among them.
-    const issuedUntil = Math.floor(now() / 1_000) - 1
-    const key = subject === undefined ? clientKey(clientId!) : subjectKey(subject)
-    await revocations.revoke([key], issuedUntil, lifetimes.maxAgeSeconds)
+    await revocations.revoke([key], second - 1, lifetimes.maxAgeSeconds)
   }
 
   /** The grants of an owner. With a subject and a sid: those of the session, and the person's without any session. */

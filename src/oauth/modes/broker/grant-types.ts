@@ -1,3 +1,4 @@
+import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { TokenIssuer } from '../mode.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
 import type { Grants } from './grants.ts'
@@ -11,12 +12,17 @@ export interface BrokerTokensOptions extends IssueTokensOptions {
   rotation: RefreshRotation
   /** Undefined if no client of OAUTH_CLIENTS is a service. */
   clientCredentials: TokenIssuer['clientCredentials']
+  /** Undefined with ENTERPRISE_AUTHORIZATION=off. */
+  jwtBearer: TokenIssuer['jwtBearer']
+  /** ENTERPRISE_AUTHORIZATION=only: people come with the company's client alone. */
+  isEnterpriseOnly: boolean
 }
 
 /** The grant types of broker mode. Each has a file that does its work; a new one is one file and one entry here. */
 export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
-  const { codes, grants, rotation } = options
+  const { codes, grants, rotation, clientCredentials, jwtBearer } = options
   const issueTokens = createIssueTokens(options)
+  if (options.isEnterpriseOnly) return { refreshToken: refuseRefresh, clientCredentials, jwtBearer }
 
   return {
     async authorizationCode ({ code, redirectUri, codeVerifier }, client, step) {
@@ -30,6 +36,14 @@ export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
       return await issueTokens(rotated.grant, rotated.scope)
     },
 
-    clientCredentials: options.clientCredentials
+    clientCredentials,
+    jwtBearer
   }
+}
+
+/** Clients forget a refresh token that is an `invalid_grant`, and send the person to sign in, where a page explains. */
+async function refuseRefresh (): Promise<never> {
+  throw new OAuthError('invalid_grant', 'This server is reached with the application of your company alone', {
+    detail: 'the grant is from before ENTERPRISE_AUTHORIZATION=only', causeCode: 'enterprise_only'
+  })
 }

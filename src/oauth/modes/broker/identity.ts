@@ -57,7 +57,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
     accessToken: string, subject: string, fallback: PersonClaims
   ): Promise<PersonClaims> {
     try {
-      const claims = withoutProtocolClaims(await upstream.userinfo(accessToken, subject, verifyUserinfo) ?? {})
+      const claims = personClaims(await upstream.userinfo(accessToken, subject, verifyUserinfo) ?? {})
       return { claims, userinfoClaims: Object.keys(claims) }
     } catch (err) {
       if (!(err instanceof OAuthError || err instanceof ProviderUnavailableError)) throw err
@@ -76,7 +76,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
     }
     const idToken = await verifyIdToken(tokens.idToken, expected)
     const more = await userinfo(tokens.accessToken, idToken.sub, { claims: {}, userinfoClaims: [] })
-    return { ...more, idToken, claims: { ...more.claims, ...withoutProtocolClaims(idToken) } }
+    return { ...more, idToken, claims: { ...more.claims, ...personClaims(idToken) } }
   }
 
   return {
@@ -110,14 +110,15 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
       const more = await userinfo(tokens.accessToken, subject, previous)
       const claims = idToken === undefined
         ? { ...without(previous.claims, previous.userinfoClaims ?? []), ...more.claims }
-        : { ...more.claims, ...withoutProtocolClaims(idToken) }
+        : { ...more.claims, ...personClaims(idToken) }
       checkAccess(claims, access)
       return { ...more, claims }
     }
   }
 }
 
-function withoutProtocolClaims (claims: Record<string, unknown>): Record<string, unknown> {
+/** Returns the claims about the person. */
+export function personClaims (claims: Record<string, unknown>): Record<string, unknown> {
   return without(claims, PROTOCOL_CLAIMS)
 }
 

@@ -53,8 +53,8 @@ t.test('an approval survives a provider that does not answer, and no other failu
       }
     })
     await proxy.signIn.start(REQUEST)
-    await t.rejects(proxy.tokenIssuer.authorizationCode(REDEMPTION, CLIENT), failure)
-    const retry = proxy.tokenIssuer.authorizationCode(REDEMPTION, CLIENT)
+    await t.rejects(proxy.tokenIssuer.authorizationCode!(REDEMPTION, CLIENT), failure)
+    const retry = proxy.tokenIssuer.authorizationCode!(REDEMPTION, CLIENT)
     if (isKept) t.same(await retry, { access_token: 'h.p.s', token_type: 'Bearer' })
     else await t.rejects(retry, INVALID_GRANT)
   }
@@ -64,7 +64,7 @@ t.test('an approval is taken once, however many redeem its code at the same time
   const { proxy, sent } = await createProxyFixture()
   await proxy.signIn.start(REQUEST)
   const results = await Promise.allSettled(Array.from({ length: 10 }, async () =>
-    await proxy.tokenIssuer.authorizationCode(REDEMPTION, CLIENT)))
+    await proxy.tokenIssuer.authorizationCode!(REDEMPTION, CLIENT)))
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
   t.equal(sent.tokens.length, 1)
 })
