@@ -12,11 +12,16 @@ declare module 'fastify' {
   }
 }
 
+export interface RedisTimings {
+  /** Time in which Redis must answer a command. */
+  commandTimeoutMs?: number
+}
+
 /**
  * Shares the store: Redis where REDIS_URL is set, this process's memory otherwise. @fastify/redis waits for a ready
  * connection at boot; Seed starts, and answers what it can, while Redis is down.
  */
-async function redis (app: FastifyInstance): Promise<void> {
+async function redis (app: FastifyInstance, { commandTimeoutMs }: RedisTimings): Promise<void> {
   const { authRequired, redis: { url, ...options } } = app.config
   if (url === undefined) {
     if (authRequired) app.log.warn({ event: 'store.in_memory' }, IN_MEMORY)
@@ -25,7 +30,7 @@ async function redis (app: FastifyInstance): Promise<void> {
     // Imported only where needed: ioredis is a tenth of the start-up time.
     const { openRedisClient } = await import('../src/store/redis-client.ts')
     const { createRedisStore } = await import('../src/store/redis.ts')
-    const store = createRedisStore(openRedisClient({ ...options, url, log: app.log }), app.log)
+    const store = createRedisStore(openRedisClient({ ...options, url, commandTimeoutMs, log: app.log }), app.log)
     app.decorate('store', watch(app, store))
     app.addHook('onReady', async () => { await app.store.ready() })
   }

@@ -15,6 +15,7 @@ import type { DiscoveryTimings } from '../plugins/oidc-discovery.ts'
 import openAccess from '../plugins/open-access.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
+import type { RedisTimings } from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
 import telemetry from '../plugins/telemetry.ts'
 import traces from '../plugins/traces.ts'
@@ -57,7 +58,7 @@ export interface AppOptions {
   /** For development: receives the engine, which can replace the definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
   /** For tests: times that the configuration does not offer. */
-  timings?: DiscoveryTimings
+  timings?: DiscoveryTimings & RedisTimings
   /** For tests: compilers of schemas, which many servers in one process can share. */
   compilersFactory?: SchemaCompilers
 }
@@ -95,7 +96,7 @@ async function registerPlugins (
   await app.register(telemetry)
   await app.register(tracing)
   await app.register(shutdown)
-  await app.register(redis)
+  await app.register(redis, timings)
   await app.register(keyring)
   await app.register(audit, { stdout: options.logStream })
   await app.register(rateLimit)

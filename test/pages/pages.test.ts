@@ -2,9 +2,10 @@ import t from 'tap'
 import { renderConsentPage } from '../../src/pages/consent.ts'
 import { renderConnectionsPage } from '../../src/pages/connections.ts'
 import { renderErrorPage } from '../../src/pages/error.ts'
+import { renderHomePage } from '../../src/pages/home.ts'
 import { escapeHtml, FORM_PAGE_HEADERS, PAGE_HEADERS } from '../../src/pages/layout.ts'
 import {
-  CONNECTIONS, CONNECTIONS_PAGES, CONSENT, CONSENTS, ERROR, ERRORS, HOSTILE, LONG_HOST, TOWER
+  CONNECTIONS, CONNECTIONS_PAGES, CONSENT, CONSENTS, ERROR, ERRORS, HOMES, HOSTILE, LONG_HOST, TOWER
 } from '../support/pages.ts'
 
 /** The pages as markup. In a real browser: ship/pages-in-chromium. */
@@ -123,6 +124,13 @@ t.test('the page of connections says who confirms a name, what an application ma
   t.ok(long.includes(`${'W'.repeat(99)}…`))
   t.ok(long.includes('have 1 stream open now. The last use may have been up to 1 minute later'))
   t.notOk(textOf(renderConnectionsPage(CONNECTIONS_PAGES['empty']!)).includes('Cut off all'))
+})
+
+t.test('the home page links to a contact that is an address, and shows any other as text', async (t) => {
+  t.match(renderHomePage(HOMES['named']!), '<a href="mailto:it@acme.example">')
+  const unavailable = renderHomePage(HOMES['unavailable']!)
+  t.match(textOf(unavailable), 'Questions: Room 4.12.')
+  t.notMatch(unavailable, 'mailto:')
 })
 
 t.test('the error page has the reference, and a link if there is one', async (t) => {
