@@ -94,11 +94,6 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     return reply.redirect(PATHS.page, 303)
   }
 
-  function askToSignInAgain (request: FastifyRequest, reply: FastifyReply, cookie: string): FastifyReply {
-    return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).type('text/html; charset=utf-8').send(
-      renderReauthenticationPage({ paths: PATHS, formToken: formToken(cookie), reference: request.id }))
-  }
-
   app.get('', page, async (request, reply) => {
     const notice = cookies.read(request).get(NOTICE_COOKIE)
     if (notice !== undefined) cookies.clear(reply, NOTICE_COOKIE)
@@ -173,6 +168,11 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     cookies.set(reply, await connections.sessions.renew(session, cookie))
     return backToPage(reply, 'ended-all')
   })
+}
+
+function askToSignInAgain (request: FastifyRequest, reply: FastifyReply, cookie: string): FastifyReply {
+  return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).send(
+    renderReauthenticationPage({ paths: PATHS, formToken: formToken(cookie), reference: request.id }))
 }
 
 function recordRevocation (

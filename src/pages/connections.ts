@@ -14,7 +14,7 @@ export interface ConnectionsPage {
   streams: number
   /** An access token of this many seconds may be used without a trace in the last use. */
   accessTokenSeconds: number
-  /** What has just been done. */
+  /** The outcome of the last form. */
   notice: ConnectionsNotice | undefined
   paths: ConnectionsPaths
   /** Value of the hidden field `token` of each form. */
