@@ -79,7 +79,7 @@ function clients ({ clientId, clientSecret, clientPublicJwks }: ProviderState): 
     // Which ones are allowed is decided by redirectUriAllowed.
     redirect_uris: ['http://127.0.0.1/'],
     response_types: ['code'],
-    grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE, JWT_BEARER]
+    grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE, JWT_BEARER, 'client_credentials']
   }
   const withSecret = { ...common, client_secret: clientSecret }
   const all: Array<Record<string, unknown>> = [

@@ -36,6 +36,18 @@ export function registerDelegation (provider: Provider, state: ProviderState, er
     ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'])
   register(JWT_BEARER, 'on-behalf-of', async (ctx) => await onBehalfOf(ctx, state, errors),
     ['assertion', 'requested_token_use', 'scope'])
+  provider.registerGrantType('client_credentials', async (ctx) => {
+    ctx.body = await clientCredentials(ctx, state, errors)
+  }, ['audience', 'scope'])
+}
+
+/** RFC 6749 section 4.4: a confidential client gets a token of its own for another API. */
+async function clientCredentials ({ oidc: { params, client } }: Context, state: ProviderState, errors: Errors) {
+  const { scope = '' } = params
+  const { audience = scope.replace(/\/\.default$/, '') } = params
+  if (client.clientAuthMethod === 'none') throw new errors.UnauthorizedClient('Public client')
+  if (!state.quirks.exchangeAudiences.includes(audience)) throw new errors.InvalidTarget()
+  return await issueDelegatedToken({ login: client.clientId }, audience, params.scope, client, state)
 }
 
 /** RFC 8693: exchanges an access token of this client for one for another API. */
@@ -81,7 +93,11 @@ async function findSubject (token: string, client: Client, state: ProviderState)
 }
 
 async function issueDelegatedToken (
-  { login }: DevUser, audience: string, scope: string | undefined, { clientId }: Client, state: ProviderState
+  { login }: Pick<DevUser, 'login'>,
+  audience: string,
+  scope: string | undefined,
+  { clientId }: Client,
+  state: ProviderState
 ): Promise<Record<string, unknown>> {
   const ttlSeconds = state.quirks.exchangedTtlSeconds
   const claims = {

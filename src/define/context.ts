@@ -97,7 +97,14 @@ export interface RequestContext {
    * @throws ToolError if the provider refuses or cannot be reached, or a service calls; Error if nobody is signed in
    * or the mode is another
    */
-  tokenFor (audience: string, options?: { scopes?: readonly string[] }): Promise<string>
+  tokenFor (audience: string, options?: {
+    scopes?: readonly string[]
+    /**
+     * If a service calls, gets a token of this server itself (client credentials): the API then sees this server, and
+     * the tool alone decides what the service may do there. Without it a service gets an error.
+     */
+    allowServerToken?: boolean
+  }): Promise<string>
 }
 
 export interface QuestionOptions {

@@ -14,11 +14,25 @@ export interface DelegationRequest {
   parameters: Record<string, string>
 }
 
-/** The request to the token endpoint that exchanges the person's access token, in the form that the preset names. */
+/**
+ * Makes the request to the token endpoint that exchanges the person's access token, in the form that the preset names.
+ *
+ * @param accessToken undefined for a token of Seed's own
+ */
 export function delegationRequest (
-  form: Preset['delegation'], accessToken: string, delegation: Delegation
+  form: Preset['delegation'], accessToken: string | undefined, delegation: Delegation
 ): DelegationRequest {
+  if (accessToken === undefined) return clientCredentials(form, delegation)
   return form === 'on-behalf-of' ? onBehalfOf(accessToken, delegation) : tokenExchange(accessToken, delegation)
+}
+
+/** RFC 6749 section 4.4 */
+function clientCredentials (form: Preset['delegation'], { audience, scopes }: Delegation): DelegationRequest {
+  // Entra knows the API by the scope alone, and gives an application all of its permissions or none.
+  const parameters = form === 'on-behalf-of'
+    ? { scope: `${audience}/.default` }
+    : { audience, ...(scopes.length > 0 && { scope: scopes.join(' ') }) }
+  return { grantType: 'client_credentials', parameters }
 }
 
 /** RFC 8693 section 2.1 */

@@ -145,9 +145,9 @@ export function createTokenClient (options: TokenClientOptions) {
       return await requestToken(grantType, { ...parameters, ...api })
     },
 
-    /** Requests a token for another API on behalf of the person whose access token this is. */
+    /** Requests a token for another API: on behalf of the person whose access token this is, or for Seed itself. */
     async delegate (
-      accessToken: string, delegation: Delegation
+      accessToken: string | undefined, delegation: Delegation
     ): Promise<Pick<UpstreamTokens, 'accessToken' | 'expiresInSeconds'>> {
       const { grantType, parameters } = delegationRequest(preset.delegation, accessToken, delegation)
       return await requestToken(grantType, parameters)

@@ -80,7 +80,9 @@ export interface TestClientOptions extends ClientAnswers {
   /** The protocol revision that the client speaks; `2026-07-28` by default. Test both if a handler asks its client. */
   protocolVersion?: '2026-07-28' | '2025-11-25'
   /** Returns what `context.tokenFor` gets from the provider. Without it, `tokenFor` throws. */
-  tokenFor?: (audience: string, options: { scopes?: readonly string[] }) => string | Promise<string>
+  tokenFor?: (
+    audience: string, options: { scopes?: readonly string[], allowServerToken?: boolean }
+  ) => string | Promise<string>
   /** `SCOPE_HIERARCHY`, as pairs of a scope and one that it includes; empty by default. */
   scopeHierarchy?: ScopeHierarchy
   /** `TOOL_TIMEOUT_SECONDS` and `INPUT_TIMEOUT_SECONDS`; 60 seconds by default. */

@@ -1,12 +1,12 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose'
 import t from 'tap'
 import { Type } from 'typebox'
 import { defineTool } from '../../src/define/tool.ts'
-import { modernRequest, startSeed } from '../support/seed.ts'
-import { getTokens, startBroker } from '../support/broker.ts'
+import { modernRequest, sendModern, startSeed } from '../support/seed.ts'
+import { getTokens, post, startBroker } from '../support/broker.ts'
 
 /** A tool calls another API on behalf of its caller: with a token of the provider for that API, never the client's. */
 
@@ -125,3 +125,43 @@ t.test('tokens for other APIs need broker mode', async (t) => {
     handler: 'my_tickets'
   })
 })
+
+for (const delegation of ['token-exchange', 'on-behalf-of'] as const) {
+  t.test(`a tool gets a token of the server itself for a service if it wants one, ${delegation}`, async (t) => {
+    const definitions = [defineTool({
+      name: 'tokens',
+      description: 'tries both',
+      input: Type.Object({ audience: Type.String() }),
+      async handler ({ audience }, { tokenFor }) {
+        const refused = await tokenFor(audience).catch((err: Error) => err.message)
+        const token = await tokenFor(audience, { scopes: ['openid'], allowServerToken: true })
+        return { refused, sub: decodeJwt(token).sub!, aud: String(decodeJwt(token).aud) }
+      }
+    })]
+    const service = { client_id: 'nightly', grant_types: ['client_credentials'], client_secret: 'a secret of a service' }
+    const seed = await startBroker(t, {
+      definitions,
+      env: {
+        OIDC_CLIENT_ID: 'seed-dev-confidential',
+        OIDC_CLIENT_SECRET: 'dev-secret',
+        OAUTH_CLIENTS: JSON.stringify([service]),
+        ...(delegation === 'on-behalf-of' && { OIDC_PROVIDER: 'entra' })
+      },
+      provider: { quirks: { exchangeAudiences: ['tickets-api'], delegation } }
+    })
+    const { json } = await post(`${seed.url}/oauth/token`, { grant_type: 'client_credentials' }, {
+      authorization: `Basic ${Buffer.from('nightly:a+secret+of+a+service').toString('base64')}`
+    })
+    const send = async (audience: string) => (await (await sendModern(
+      seed.url, modernRequest('tools/call', { name: 'tokens', arguments: { audience } }), String(json['access_token'])
+    )).json()) as { result: { structuredContent: object } }
+    const before = seed.provider.hits()['/token'] ?? 0
+    for (let calls = 0; calls < 2; calls++) {
+      t.match((await send('tickets-api')).result.structuredContent, {
+        refused: /comes from a service.*allowServerToken/, sub: 'seed-dev-confidential', aud: 'tickets-api'
+      })
+    }
+    t.equal(seed.provider.hits()['/token'], before + 1, 'one token for both calls')
+    t.match(await send('other-api'), { result: { isError: true, content: [{ text: /gave no token for "other-api"/ }] } })
+  })
+}

@@ -29,6 +29,8 @@ export interface DelegationRequest {
   audience: string
   /** Without, the provider decides. */
   scopes?: readonly string[]
+  /** For a service, a token of Seed's own. */
+  allowServerToken?: boolean
 }
 
 export type TokenExchange = ReturnType<typeof createTokenExchange>
@@ -38,6 +40,9 @@ const MIN_VALID_SECONDS = 30
 
 /** Minimum remaining validity of the provider's access token for an exchange: the response may take 10 s. */
 const MIN_SUBJECT_VALID_SECONDS = 15
+
+/** In the place of a grant's id: the tokens of Seed itself. No grant has an id of this form. */
+const OWN_TOKENS = 'server'
 
 /** RFC 6749 section 3.3 */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/
@@ -67,7 +72,8 @@ export function createTokenExchange (options: TokenExchangeOptions) {
     const stored = await load(grantId)
     const known = await delegatedTokens.find(key)
     if (known !== undefined && isValidFor(MIN_VALID_SECONDS, known.expiresAt)) return known.token
-    const { accessToken: token, expiresInSeconds = 0 } = await exchange(await subjectToken(stored), delegation)
+    const request = upstream.delegate(await subjectToken(stored), delegation)
+    const { accessToken: token, expiresInSeconds = 0 } = await nameRefusal(delegation, request)
     const nowSeconds = Math.floor(now() / 1_000)
     const ttlSeconds = Math.min(expiresInSeconds - MIN_VALID_SECONDS, stored.grant.expiresAt - nowSeconds)
     if (ttlSeconds > 0) await delegatedTokens.save(key, { token, expiresAt: nowSeconds + expiresInSeconds }, ttlSeconds)
@@ -110,20 +116,21 @@ export function createTokenExchange (options: TokenExchangeOptions) {
     })
   }
 
-  async function exchange (accessToken: string, delegation: Delegation): ReturnType<TokenClient['delegate']> {
-    try {
-      return await upstream.delegate(accessToken, delegation)
-    } catch (err) {
-      // An invalid_grant is about this request alone and ends nothing.
-      if (!(err instanceof OAuthError) || err.code === 'temporarily_unavailable') throw err
-      throw new TokenExchangeError(`The identity provider gave no token for "${delegation.audience}": ` +
-        'let it allow OIDC_CLIENT_ID to exchange tokens for this audience, and the scopes if any', {
-        detail: err.detail, cause: err
-      })
-    }
+  /** Returns a token of Seed's own, from the cache or the provider. */
+  async function obtainOwn (key: string, delegation: Delegation): Promise<string> {
+    const known = await delegatedTokens.find(key)
+    if (known !== undefined && isValidFor(MIN_VALID_SECONDS, known.expiresAt)) return known.token
+    const request = upstream.delegate(undefined, delegation)
+    const { accessToken: token, expiresInSeconds = 0 } = await nameRefusal(delegation, request)
+    const ttlSeconds = expiresInSeconds - MIN_VALID_SECONDS
+    const expiresAt = Math.floor(now() / 1_000) + expiresInSeconds
+    if (ttlSeconds > 0) await delegatedTokens.save(key, { token, expiresAt }, ttlSeconds)
+    log.info({ event: 'token_exchange.issued', ...delegation },
+      'The provider issued this server a token for another API')
+    return token
   }
 
-  function logFailure (err: unknown, grantId: string, delegation: Delegation): never {
+  function logFailure (err: unknown, grantId: string | undefined, delegation: Delegation): never {
     const failure = toTokenExchangeError(err)
     log.warn({ event: 'token_exchange.failed', grant: grantId, ...delegation, reason: failure.detail },
       'No token for another API')
@@ -139,15 +146,23 @@ export function createTokenExchange (options: TokenExchangeOptions) {
      * @throws TokenExchangeError
      */
     async tokenFor (
-      principal: Principal, { audience, scopes = [] }: DelegationRequest, signal?: AbortSignal
+      principal: Principal,
+      { audience, scopes = [], allowServerToken = false }: DelegationRequest,
+      signal?: AbortSignal
     ): Promise<string> {
       signal?.throwIfAborted()
       if (audience === '' || !scopes.every((scope) => SCOPE.test(scope))) {
         throw new TokenExchangeError('tokenFor needs an audience, and scopes without spaces in them')
       }
+      const delegation = { audience, scopes: [...new Set(scopes)].sort() }
+      if (allowServerToken && principal.kind === 'service') {
+        const key = delegatedTokens.keyOf(OWN_TOKENS, delegation)
+        const own = singleFlight(key, async () =>
+          await obtainOwn(key, delegation).catch((err: unknown) => logFailure(err, undefined, delegation)))
+        return await unlessAborted(own, signal)
+      }
       checkHasGrant(principal)
       const grantId = String(principal.claims['grant'])
-      const delegation = { audience, scopes: [...new Set(scopes)].sort() }
       const key = delegatedTokens.keyOf(grantId, delegation)
       const token = singleFlight(key, async () =>
         await obtain(grantId, key, delegation).catch((err: unknown) => logFailure(err, grantId, delegation)))
@@ -160,6 +175,21 @@ export function createTokenExchange (options: TokenExchangeOptions) {
 function checkHasGrant ({ kind, grantType }: Principal): void {
   if (grantType === 'authorization_code') return
   throw new TokenExchangeError(kind === 'service'
-    ? 'This call comes from a service: there is no person on whose behalf another API could be called'
+    ? 'This call comes from a service: there is no person on whose behalf another API could be called ' +
+      '(allowServerToken gets a token of this server itself)'
     : 'This call comes from a person who signed in elsewhere: to call another API for them, they must sign in here')
+}
+
+/** Says what the provider must allow if it refuses. */
+async function nameRefusal<T> (delegation: Delegation, request: Promise<T>): Promise<T> {
+  try {
+    return await request
+  } catch (err) {
+    // An invalid_grant is about this request alone and ends nothing.
+    if (!(err instanceof OAuthError) || err.code === 'temporarily_unavailable') throw err
+    throw new TokenExchangeError(`The identity provider gave no token for "${delegation.audience}": ` +
+      'let it allow OIDC_CLIENT_ID to exchange tokens for this audience, and the scopes if any', {
+      detail: err.detail, cause: err
+    })
+  }
 }
