@@ -74,7 +74,7 @@ export function traceFetches ({ tracer, contexts, propagator }: SpanTools): () =
   }
 }
 
-/** What a subscriber throws ends the process, and an author's undici may be of a version with other messages. */
+/** An error of a subscriber would end the process, and an author's undici may be of a version with other messages. */
 function withoutThrowing (listener: (message: unknown) => void): (message: unknown) => void {
   return (message) => {
     try {
