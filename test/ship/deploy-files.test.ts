@@ -7,7 +7,7 @@ import { ROOT } from '../support/root.ts'
 import { locate } from './container/engine.ts'
 import { run } from './container/run.ts'
 
-/** What linters say of the files that operators copy. */
+/** The findings of linters in the files that operators copy. */
 
 const YAML_RULES = '{extends: default, rules: {line-length: {max: 120}, document-start: disable}}'
 

@@ -13,8 +13,8 @@ import { buildProject } from './container/project.ts'
 import { importNode, importRedis } from './container/stand-ins.ts'
 
 /**
- * The image, built and run by a real Docker engine of the test's own (container/engine.ts), as docs/deploy.md says.
- * Where none can run, the test fails in CI and says elsewhere what was left out.
+ * The image, built and run by a real Docker engine of the test's own (container/engine.ts), as docs/deploy.md says. If
+ * none can run, the test fails in CI, and says elsewhere what was left out.
  */
 // Six minutes on two cores that do nothing else; the limit is for machines that do.
 const FILE_SECONDS = 1_200

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ROOT } from '../../support/root.ts'
 import type { Engine } from './engine.ts'
 
-/** What tests of the image need beside it: tools of one's own, a client, and waiting for a container. */
+/** The surroundings of the image in tests: tools of one's own, a client, and waiting for a container. */
 
 export const IMAGE = 'seed-mcp-server:latest'
 export const PROVIDER_IMAGE = 'seed-demo-provider:latest'

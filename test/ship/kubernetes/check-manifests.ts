@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { ROOT } from '../../support/root.ts'
 import type { KubernetesTools, Manifest } from './tools.ts'
 
-/** Where kubernetes-models and kubernetes-types have a kind, by its API. */
+/** The places of kinds in kubernetes-models and kubernetes-types, by their API. */
 const MODULES: Record<string, { models: string, types?: string }> = {
   v1: { models: 'kubernetes-models/v1', types: 'kubernetes-types/core/v1' },
   'apps/v1': { models: 'kubernetes-models/apps/v1', types: 'kubernetes-types/apps/v1' },

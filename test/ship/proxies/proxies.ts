@@ -18,7 +18,7 @@ export interface RunningProxy extends HttpsClient {
   logs (): string
 }
 
-/** Where a proxy of the tests finds everything, and what it may write. */
+/** The addresses and folders that a proxy of the tests uses. */
 interface Places {
   folder: string
   port: number
@@ -166,7 +166,7 @@ function ship (
   return file
 }
 
-/** What Debian's apache2.conf and a2enmod would give: the modules that seed.conf names, and the event MPM. */
+/** The part that Debian's apache2.conf and a2enmod would give: the modules that seed.conf names, and the event MPM. */
 function apacheMain (folder: string, seed: string): string {
   const modules = [
     'mpm_event', 'authz_core', 'ssl', 'socache_shmcb', 'headers', 'alias', 'env', 'setenvif', 'proxy', 'proxy_http',

@@ -15,7 +15,7 @@ export interface ReplicaPair {
   drain (index: 0 | 1): Promise<number | null>
   /** Starts a replica again on its port; resolves when it is ready. */
   restart (index: 0 | 1): Promise<void>
-  /** What a replica has printed since it was started last. */
+  /** The output of a replica since it was started last. */
   output (index: 0 | 1): Promise<string>
 }
 
