@@ -47,13 +47,13 @@ export interface ConfiguredClient {
   /** The SHA-256 of each accepted secret, base64url. The secrets themselves are not kept. */
   secretHashes: readonly string[]
   jwks: { keys: Array<{ kty: string }> } | undefined
-  /** Where its keys are, if they are not in `jwks`. */
+  /** The URL of its keys, if they are not in `jwks`. */
   jwksUri: string | undefined
   /** Set if the client is a service: it may use client_credentials. */
   service: ServiceRights | undefined
 }
 
-/** What a service may do here, as the operator wrote it. */
+/** The rights of a service, as the operator wrote them. */
 export interface ServiceRights {
   scopes: readonly string[]
   /** The claims of its access tokens, its groups among them. */
