@@ -41,7 +41,8 @@ export function createReport (print) {
       tests[depth] = { name: subtest, failures }
     } else if (failed !== undefined) {
       // A test that failed for what is in it says nothing new.
-      const isKnown = description?.includes(' # time=') && tests[depth] !== undefined && tests[depth].failures < failures
+      const hasInner = (tests[depth]?.failures ?? failures) < failures
+      const isKnown = description?.includes(' # time=') && hasInner
       if (!isKnown) failure = [...namesOf(tests, depth), description].join(' > ')
     } else if (description !== undefined) {
       printResult(description, namesOf(tests, depth), print)
