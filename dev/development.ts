@@ -1,5 +1,5 @@
 import { startDevProvider } from './provider.ts'
-import type { DevProvider } from './provider.ts'
+import type { DevProvider, EnterpriseRule } from './provider.ts'
 
 /** Starts the development provider. @throws Error with a sentence for a person */
 export async function startProvider (port: string): Promise<DevProvider> {
@@ -23,6 +23,11 @@ export const DEFAULTS = {
 /** The settings that make the development provider the server's. */
 export function providerSettings ({ issuer, clientId }: DevProvider): { OIDC_ISSUER: string, OIDC_AUDIENCE: string } {
   return { OIDC_ISSUER: issuer, OIDC_AUDIENCE: clientId }
+}
+
+/** The rule by which the development provider lets the company's client reach this server for everybody. */
+export function companyRule ({ baseUrl, resource }: { baseUrl: string, resource: string }): EnterpriseRule {
+  return { client: 'company-app', audience: baseUrl, resource, clientIdThere: 'company-app-at-seed' }
 }
 
 /** Returns what a person needs next. `seed` is how they call the command. */

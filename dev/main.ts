@@ -9,7 +9,7 @@ import { printStartFailure } from '../src/logging/start-failure.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
-import { DEFAULTS, providerSettings, startProvider, welcome } from './development.ts'
+import { DEFAULTS, companyRule, providerSettings, startProvider, welcome } from './development.ts'
 import { createDevelopmentLog } from './log-output.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
@@ -46,6 +46,7 @@ try {
       },
       onEngine (made) { engine = made }
     }).catch((err: unknown) => { throw reloader?.addFile(err) ?? err })
+    provider.enterpriseRules.push(companyRule(app.config))
     await listen(app)
     reloader!.watch((definitions) => { engine.replace([...definitions, configuration]) }, app.log)
     logUnhandledRejections(app.log, reloader!.namesInStack)
