@@ -6,6 +6,7 @@ import { createSharedCounters } from '../../src/limits/shared-counters.ts'
 import { openRedisClient } from '../../src/store/redis-client.ts'
 import { createRedisStore } from '../../src/store/redis.ts'
 import { until } from '../support/until.ts'
+import { PATIENT } from '../store/open-redis.ts'
 import { redisForTests } from '../support/redis.ts'
 import { startCounting } from '../support/shared-counters.ts'
 import type { Test } from 'tap'
@@ -207,7 +208,7 @@ t.test('a burst over two replicas with Redis: at least the limit is admitted, an
   const keyPrefix = `seed-test:${randomUUID()}:`
   const replicas = ['a', 'b'].map((replicaId) => {
     const log = { info () {}, warn () {}, error () {} }
-    const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix, log }), log)
+    const store = createRedisStore(openRedisClient({ url: redis.url, keyPrefix, log, ...PATIENT }), log)
     const counters = createSharedCounters(store, { replicaId })
     t.teardown(async () => {
       await counters.close()
