@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { digest } from '../../src/crypto/hash.ts'
 import { keys } from '../../src/store/keys.ts'
 import { StoreUnavailableError } from '../../src/store/store.ts'
+import { subjectKey } from '../../src/tokens/revocations.ts'
 import { readTrace } from '../../src/trace/traces.ts'
 import { tellStory } from '../../src/trace/story.ts'
 import { createBrowser } from '../support/browser.ts'
@@ -380,7 +381,7 @@ t.test('a session ends after 15 minutes, by a logout at the provider and by seed
   const seed = await startBroker(t)
   const isSignedIn = async (cookie: string): Promise<boolean> => (await page(seed, cookie)).body.includes('Sign out')
   const logout = `${seed.url}/oauth/backchannel-logout`
-  const { store, accessTokens: { revocations } } = seed.app
+  const { store, accessTokens: { revocations }, grantServices: { grants } } = seed.app
 
   const [expired, other] = [await signIn(seed), await signIn(seed, 'bob')]
   const key = keys.connectionsSession(digest(expired.split('=')[1]!))
@@ -399,8 +400,18 @@ t.test('a session ends after 15 minutes, by a logout at the provider and by seed
   t.equal(await isSignedIn(third), false, 'by a logout that names the session alone')
 
   const fourth = await signIn(seed)
-  await revocations.revoke([`subject:${digest('ada')}`], Math.floor(Date.now() / 1_000) + 1)
-  t.equal(await isSignedIn(fourth), false, 'by seed revoke --subject')
+  t.equal(await isSignedIn(fourth), true)
+  await grants.revokeAll({ subject: 'ada' }, 'revoked by the operator')
+  t.equal(await isSignedIn(fourth), false, 'by seed revoke --subject, in the second in which it began')
+  const fifth = await signIn(seed)
+  t.equal(await isSignedIn(fifth), true, 'a sign-in after it is good at once')
+
+  const [here, elsewhere] = [await signIn(seed), await signIn(seed)]
+  const done = await post(seed, 'end-all', here, { token: tokenOf(await page(seed, here)) })
+  t.equal(await isSignedIn(elsewhere), false, 'by "Cut off all" in another browser')
+  t.same([await isSignedIn(here), await isSignedIn(sessionOf(done)!)], [false, true], 'this browser gets a new one')
+  await revocations.revoke([subjectKey('ada')], Math.floor(Date.now() / 1_000) + 1)
+  t.equal(await isSignedIn(sessionOf(done)!), false, 'by seed revoke --subject of an earlier release')
   t.equal(await isSignedIn(other), true)
   t.equal(await isSignedIn(`${SESSION}=made-up`), false)
 })

@@ -91,10 +91,7 @@ export function createBroker (options: BrokerOptions): Broker {
     }),
     tokenRevoker: createBrokerRevocation({ grants, verifyAccessToken: options.verifyAccessToken }),
     connections,
-    async revokeFor (who) {
-      await connections?.sessions.endOf(who)
-      return await grants.revokeAll(who, 'logged out at the provider')
-    }
+    revokeFor: async (who) => await grants.revokeAll(who, 'logged out at the provider')
   }
 }
 

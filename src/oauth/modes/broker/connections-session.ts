@@ -54,10 +54,10 @@ export type ConnectionsSessions = ReturnType<typeof createConnectionsSessions>
 
 /** The sessions of the page /connections, in the store under the SHA-256 of their cookies. */
 export function createConnectionsSessions ({ store, revocations, now = Date.now }: ConnectionsSessionsOptions) {
-  async function create (person: ConnectionsPerson, expiresAt: number): Promise<BrowserCookie> {
+  async function create (person: ConnectionsPerson, expiresAt: number, createdAt = now()): Promise<BrowserCookie> {
     const value = randomId(32)
     const seconds = Math.max(1, Math.ceil((expiresAt - now()) / 1_000))
-    const record = sessionRecord.serialize({ person, createdAt: now(), expiresAt })
+    const record = sessionRecord.serialize({ person, createdAt, expiresAt })
     await store.set(keys.connectionsSession(digest(value)), record, seconds)
     return { name: SESSION_COOKIE, value, maxAgeSeconds: seconds }
   }
@@ -66,7 +66,7 @@ export function createConnectionsSessions ({ store, revocations, now = Date.now 
     if (cookie !== undefined) await store.delete(keys.connectionsSession(digest(cookie)))
   }
 
-  /** Whether the person has logged out at the provider since, or an operator has revoked what is theirs. */
+  /** Whether the session is older than a revocation of its owner, also by a replica of an earlier release. */
   async function hasEnded ({ person: { subject, sid }, createdAt }: ConnectionsSession): Promise<boolean> {
     const owners = [subjectOwner(subject), sid === undefined ? withoutSidOwner(subject) : sidOwner(sid)]
     const marks = await Promise.all(owners.map((owner) => store.get(endedKey(owner))))
@@ -85,10 +85,13 @@ export function createConnectionsSessions ({ store, revocations, now = Date.now 
       return await create(person, now() + MAX_AGE_SECONDS * 1_000)
     },
 
-    /** Replaces a session with one that is newer than every revocation up to now, and lasts no longer. */
+    /**
+     * Replaces a session with one that is newer than every revocation up to now, even of this very millisecond, and
+     * lasts no longer.
+     */
     async renew ({ person, expiresAt }: ConnectionsSession, previous: string): Promise<BrowserCookie> {
       await end(previous)
-      return await create(person, expiresAt)
+      return await create(person, expiresAt, now() + 1)
     },
 
     /** @throws StoreUnavailableError */
@@ -101,19 +104,25 @@ export function createConnectionsSessions ({ store, revocations, now = Date.now 
 
     end,
 
-    /** Ends the sessions of a person or of a session at the provider. */
-    async endOf ({ subject, sid }: LogoutOwner): Promise<void> {
-      const owners = sid === undefined
-        ? [subjectOwner(subject)]
-        : [sidOwner(sid), ...(subject === undefined ? [] : [withoutSidOwner(subject)])]
-      for (const owner of owners) {
-        await store.set(endedKey(owner), String(now()), MAX_AGE_SECONDS, { evenIfFull: true })
-      }
-    },
-
     /** Whether the person must sign in anew before an application is cut off. */
     isOld: ({ person }: ConnectionsSession): boolean =>
       now() - person.authenticatedAt > REAUTHENTICATE_AFTER_SECONDS * 1_000
+  }
+}
+
+/**
+ * Ends the sessions that a person, or a session at the provider, has at the page so far.
+ *
+ * @param now milliseconds since the epoch
+ */
+export async function endConnectionsSessions (
+  store: Store, { subject, sid }: LogoutOwner, now: number
+): Promise<void> {
+  const owners = sid === undefined
+    ? [subjectOwner(subject)]
+    : [sidOwner(sid), ...(subject === undefined ? [] : [withoutSidOwner(subject)])]
+  for (const owner of owners) {
+    await store.set(endedKey(owner), String(now), MAX_AGE_SECONDS, { evenIfFull: true })
   }
 }
 

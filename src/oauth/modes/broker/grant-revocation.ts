@@ -2,6 +2,7 @@ import type { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
 import { LaterRecordError, asLater } from '../../../store/store.ts'
 import { clientKey, grantKey, subjectKey, withoutGrantKey } from '../../../tokens/revocations.ts'
+import { endConnectionsSessions } from './connections-session.ts'
 import { grantRecord } from './grant.ts'
 import type { Grant, StoredGrant, StoredTokens } from './grant.ts'
 import { clientIndex, indexKeys, sidIndex, subjectIndex } from './grant-index.ts'
@@ -75,10 +76,13 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
   }
 
   /**
-   * Marks that end what an owner has so far, access tokens included. Each grant has a mark of its own as well. Tokens
-   * without a grant belong to no session, and end with any logout of their person.
+   * Marks that end what an owner has so far, access tokens and sessions of the page /connections included. Each grant
+   * has a mark of its own as well. Tokens without a grant belong to no session, and end with any logout of their
+   * person.
    */
-  async function markOwner ({ subject, clientId, sid }: GrantOwner): Promise<void> {
+  async function markOwner (owner: GrantOwner): Promise<void> {
+    const { subject, clientId, sid } = owner
+    if (owner.clientId === undefined) await endConnectionsSessions(store, owner, now())
     if (subject === undefined && clientId === undefined) return
     const key = subject === undefined ? clientKey(clientId!) : subjectKey(subject)
     const second = Math.floor(now() / 1_000)
