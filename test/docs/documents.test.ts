@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import t from 'tap'
 import { ROOT } from '../support/root.ts'
 
-const IGNORED = /^(\.|node_modules$|dist$|test$)/
+const IGNORED = /^(\.|node_modules$|dist$)/
 /** A link to this repository: its target, and the anchor behind it. */
 const LINK = /\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g
 const folders = ['.', ...readdirSync(ROOT, { recursive: true, withFileTypes: true })
@@ -35,7 +35,7 @@ t.test('every folder of the sources has a README', async (t) => {
 
 t.test('every file that a document names exists, except in examples', async (t) => {
   for (const document of documents) {
-    for (const [, path] of (await read(document)).matchAll(/`((?:[\w-]+\/)*[\w-]+\.(?:ts|js|mjs))`/g)) {
+    for (const [, path] of (await read(document)).matchAll(/`((?:[\w-]+\/)*[\w.-]+\.(?:ts|js|mjs))`/g)) {
       if (/NAME|close-ticket/.test(path!)) continue
       const places = [dirname(document), '.', 'src', 'test']
       t.ok(places.some((place) => existsSync(join(ROOT, place, path!))), `${document}: ${path}`)

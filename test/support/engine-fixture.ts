@@ -7,6 +7,7 @@ import type { Engines, EnginesOptions, SendOptions, Sent } from './mcp.ts'
 export const ERAS = ['legacy', 'modern'] as const
 export type Era = typeof ERAS[number]
 
+/** Engines with the test's own definitions, and a sender of requests for each era. */
 export interface EngineFixture extends Engines {
   /** Sends one request in one era of the protocol. In the older one, each request is in a session of its own. */
   send (era: Era, method: string, params?: object, options?: SendOptions): Promise<Sent>

@@ -12,6 +12,8 @@ export interface ClientKeySetsOptions {
   log: Log
   /** Shortest time between fetches that unknown keys force; 5 seconds by default. */
   forcedRefreshMs?: number | undefined
+  /** Monotonic clock in milliseconds. */
+  now?: () => number
 }
 
 export type ClientKeySets = ReturnType<typeof createClientKeySets>
@@ -23,7 +25,7 @@ const MAX_BYTES = 64 * 1024
  * document, or of a `jwks_uri` in OAUTH_CLIENTS. The latter are kept like the provider's (src/provider/jwks.ts): an
  * outage of the client's host does not stop the client, and made-up key ids do not cause a flood of fetches.
  */
-export function createClientKeySets ({ configured, log, forcedRefreshMs }: ClientKeySetsOptions) {
+export function createClientKeySets ({ configured, log, forcedRefreshMs, now }: ClientKeySetsOptions) {
   const fetched = new Map(configured.flatMap(({ id, jwksUri }) => jwksUri === undefined
     ? []
     : [[id, createJwks({
@@ -33,7 +35,8 @@ export function createClientKeySets ({ configured, log, forcedRefreshMs }: Clien
         keysLog: createKeysLog(log, id),
         // An assertion is verified each time: nothing has to be forgotten.
         onChange () {},
-        forcedRefreshMs
+        forcedRefreshMs,
+        ...(now !== undefined && { now })
       })]]))
 
   return {
