@@ -4,10 +4,9 @@ import type { ConnectionActivity } from '../src/connections/activity.ts'
 import type { Cookies } from '../src/http/cookies.ts'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import type { LimitByKey } from '../src/http/rate-limit-store.ts'
-import { checkForm, checkOrigin } from '../src/oauth/endpoints/connections.ts'
-import { checkSameOrigin } from '../src/oauth/endpoints/consent.ts'
+import { checkFormToken, checkOrigin, checkSite, formToken } from '../src/oauth/endpoints/connections.ts'
 import type { ConnectionsPageServices } from '../src/oauth/modes/broker/connections-page.ts'
-import { SESSION_COOKIE, formToken, isFormToken } from '../src/oauth/modes/broker/connections-session.ts'
+import { SESSION_COOKIE } from '../src/oauth/modes/broker/connections-session.ts'
 import type { ConnectionsSession } from '../src/oauth/modes/broker/connections-session.ts'
 import { surplusSignInCookies } from '../src/oauth/modes/sign-in.ts'
 import { describeScope } from '../src/oauth/protocol/scope.ts'
@@ -67,7 +66,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
 
   app.addHook('preValidation', async ({ method, headers }) => {
     if (method !== 'POST') return
-    checkSameOrigin(headers['sec-fetch-site'] as string | undefined)
+    checkSite(headers['sec-fetch-site'] as string | undefined)
     checkOrigin(headers.origin, server.baseUrl)
   })
 
@@ -85,7 +84,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
   /** Finds the session that a form belongs to. @throws OAuthError for a form that is not of this session */
   async function findFormSession (request: FastifyRequest, token: string): Promise<SignedIn | undefined> {
     const signedIn = await findSession(request)
-    if (signedIn !== undefined) checkForm(isFormToken(token, signedIn.cookie))
+    if (signedIn !== undefined) checkFormToken(token, signedIn.cookie)
     return signedIn
   }
 
@@ -146,8 +145,8 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     const { token, connection } = request.body
     const signedIn = await findFormSession(request, token)
     if (signedIn === undefined) return backToPage(reply, 'expired')
-    const { session, cookie } = signedIn
-    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply, cookie)
+    const { session } = signedIn
+    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply)
     const ended = await connections.end(session, connection)
     if (ended === undefined) return backToPage(reply, 'gone')
     const { id: grant, clientId: client, clientKind: kind } = ended
@@ -160,7 +159,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     const signedIn = await findFormSession(request, request.body.token)
     if (signedIn === undefined) return backToPage(reply, 'expired')
     const { session, cookie } = signedIn
-    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply, cookie)
+    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply)
     const count = await connections.endAll(session)
     request.logFields = { ...request.logFields, revoked: count }
     recordRevocation(request, server.baseUrl, session, { reason: `ended by the person: ${count} grants have ended` })
@@ -170,9 +169,9 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
   })
 }
 
-function askToSignInAgain (request: FastifyRequest, reply: FastifyReply, cookie: string): FastifyReply {
+function askToSignInAgain (request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).send(
-    renderReauthenticationPage({ paths: PATHS, formToken: formToken(cookie), reference: request.id }))
+    renderReauthenticationPage({ paths: PATHS, reference: request.id }))
 }
 
 function recordRevocation (

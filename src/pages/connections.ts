@@ -156,14 +156,14 @@ export function renderConnectionsSignInPage ({ server, notice, paths, reference 
 
 /** The page that asks a person to prove anew who they are. */
 export function renderReauthenticationPage (
-  { paths, formToken, reference }: Pick<ConnectionsPage, 'paths' | 'formToken' | 'reference'>
+  { paths, reference }: Pick<ConnectionsPage, 'paths' | 'reference'>
 ): string {
   return renderPage('Sign in again', [
     '<h1>Sign in again</h1>',
     '<p>You signed in a while ago. Before an application is cut off, your organisation must confirm that it is ' +
       'you.</p>',
     '<p>Nothing has been cut off yet.</p>',
-    renderForm(paths.signIn, { token: formToken, again: 'yes' }, 'Sign in again', undefined, 'primary'),
+    renderForm(paths.signIn, { again: 'yes' }, 'Sign in again', undefined, 'primary'),
     `<p><a href="${escapeHtml(paths.page)}">Back to your applications</a></p>`,
     renderReference(reference)
   ].join('\n'))

@@ -12,9 +12,8 @@ export const EndConnectionBodySchema = Type.Object({
   connection: Type.String({ pattern: '^[\\w-]{22}$' })
 })
 
-/** The form before a sign-in has no token, as there is no session yet. */
+/** The form that begins a sign-in. It has no token: it changes nothing, and most browsers have no session yet. */
 export const ConnectionsSignInBodySchema = Type.Object({
-  token: Type.Optional(Type.String({ maxLength: 64 })),
   /** Whether the person is to prove anew who they are. */
   again: Type.Optional(Type.Literal('yes'))
 })

@@ -294,14 +294,20 @@ t.test('forms of other sites, of other sessions and without a session change not
     ['an opaque origin', { token, connection }, { origin: 'null' }]
   ] as const) {
     const answer = await post(seed, 'end', cookie, form, headers)
-    t.equal(answer.status, 403, what)
-    t.match(answer.body, /Reference <code>/, what)
+    isErrorPage(t, answer, 403, what)
+    t.match(textOf(answer), 'Nothing was changed', what)
+    const [id] = /(?<=Reference <code>)[\w-]+/.exec(answer.body)!
+    t.match(await seed.logged(({ reqId, cause }) => reqId === id && cause !== undefined), {
+      cause: 'connections_form_invalid'
+    }, what)
     for (const path of ['end-all', 'sign-out']) {
       t.equal((await post(seed, path, cookie, { token: form.token }, headers)).status, 403, `${what}: ${path}`)
     }
   }
   for (const headers of [{ 'sec-fetch-site': 'cross-site' }, { origin: 'https://evil.example' }]) {
-    t.equal((await post(seed, 'sign-in', '', {}, headers)).status, 403, 'nor does another site begin a sign-in')
+    const answer = await post(seed, 'sign-in', '', {}, headers)
+    isErrorPage(t, answer, 403, 'nor does another site begin a sign-in')
+    t.match(textOf(answer), 'Nothing was changed')
   }
   for (const form of [{ token }, { token, connection: '../x' }, { token, connection: 'x'.repeat(23) }]) {
     t.equal((await post(seed, 'end', cookie, form)).status, 400, 'no connection')
@@ -344,11 +350,12 @@ t.test('after five minutes the provider must confirm the person again before any
     t.equal(asked.status, 200)
     t.match(textOf(asked), 'Nothing has been cut off yet')
     t.match(asked.body, 'name="again" value="yes"')
+    t.notMatch(asked.body, 'name="token"', 'a sign-in changes nothing, so its form needs none')
     t.match(Object.fromEntries(asked.headers), { 'x-frame-options': 'DENY', 'cache-control': 'no-store' })
   }
   t.equal((await ping(seed.url, accessToken)).status, 200)
 
-  const renewed = await signIn(seed, 'ada', { cookie, form: { token, again: 'yes' } })
+  const renewed = await signIn(seed, 'ada', { cookie, form: { again: 'yes' } })
   t.match(seed.provider.lastAuthorization(), { prompt: 'login', max_age: '300' })
   t.match(textOf(await page(seed, cookie)), 'Sign in with your organisation first', 'the cookie of before is void')
   const fresh = await post(seed, 'end', renewed, { token: tokenOf(await page(seed, renewed)), connection })

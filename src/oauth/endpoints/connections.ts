@@ -1,4 +1,21 @@
+import { digest, timingSafeEquals } from '../../crypto/hash.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
+
+/** Returns the value that each form of a session carries. Other sites do not have the cookie that it is made from. */
+export function formToken (sessionCookie: string): string {
+  return digest(`form of the page /connections: ${sessionCookie}`)
+}
+
+/**
+ * Refuses a form that another site's page has sent. Browsers without Sec-Fetch-Site are accepted: `Origin` and the
+ * form's token decide.
+ *
+ * @throws OAuthError access_denied
+ */
+export function checkSite (secFetchSite: string | undefined): void {
+  if (secFetchSite === undefined || secFetchSite === 'same-origin') return
+  throw invalidForm(`Sec-Fetch-Site: ${secFetchSite.slice(0, 20)}`)
+}
 
 /**
  * Refuses a form that another origin's page has sent. Browsers send `Origin` with each form of the page /connections;
@@ -16,8 +33,9 @@ export function checkOrigin (origin: string | undefined, baseUrl: string): void 
  *
  * @throws OAuthError access_denied
  */
-export function checkForm (isOfSession: boolean): void {
-  if (!isOfSession) throw invalidForm('the token of the form is not that of the session')
+export function checkFormToken (token: string, sessionCookie: string): void {
+  if (timingSafeEquals(token, formToken(sessionCookie))) return
+  throw invalidForm('the token of the form is not that of the session')
 }
 
 function invalidForm (detail: string): OAuthError {

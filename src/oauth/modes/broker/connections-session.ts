@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import { digest, randomId } from '../../../crypto/hash.ts'
 import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
@@ -124,15 +124,6 @@ export async function endConnectionsSessions (
   for (const owner of owners) {
     await store.set(endedKey(owner), String(now), MAX_AGE_SECONDS, { evenIfFull: true })
   }
-}
-
-/** Returns the value that each form of a session carries. Other sites do not have the cookie that it is made from. */
-export function formToken (cookie: string): string {
-  return digest(`form of the page /connections: ${cookie}`)
-}
-
-export function isFormToken (token: string, cookie: string): boolean {
-  return timingSafeEquals(token, formToken(cookie))
 }
 
 const endedKey = (owner: string): string => keys.connectionsSessionsEnded(digest(owner))
