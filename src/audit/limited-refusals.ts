@@ -9,7 +9,7 @@ export const COUNT_MS = 60_000
 const LINES_OF_STRANGER = 1
 /** A person's refused calls are known by their token; that no person fills the disk is all that matters. */
 const LINES_OF_PERSON = 1_000
-/** Sources with lines of their own. What comes from further ones is one count. */
+/** Strangers, and persons, with lines of their own. What comes from further ones is one count. */
 const MAX_SOURCES = 500
 
 interface Source {
@@ -24,10 +24,12 @@ interface Source {
  * one line with their count. `flush` must be called each COUNT_MS, and at the end.
  */
 export function createLimitedRefusals (audit: AuditTrail) {
-  let sources = new Map<string, Source>()
+  let strangers = new Map<string, Source>()
+  // Apart, as strangers may have any number of addresses.
+  let persons = new Map<string, Source>()
   let others: Source = { lines: 0, count: 0, last: undefined }
 
-  function findSource (name: string): Source | undefined {
+  function findSource (sources: Map<string, Source>, name: string): Source | undefined {
     const known = sources.get(name)
     if (known !== undefined || sources.size >= MAX_SOURCES) return known
     const source = { lines: 0, count: 0, last: undefined }
@@ -43,7 +45,7 @@ export function createLimitedRefusals (audit: AuditTrail) {
      * @param isPerson whether a verified token says who it is
      */
     record (entry: AuditEntry, source: string, isPerson: boolean): void {
-      const found = findSource(source)
+      const found = findSource(isPerson ? persons : strangers, source)
       if (found !== undefined && found.lines < (isPerson ? LINES_OF_PERSON : LINES_OF_STRANGER)) {
         found.lines++
         audit.record(entry)
@@ -56,7 +58,7 @@ export function createLimitedRefusals (audit: AuditTrail) {
 
     /** Writes the counts, and begins anew. */
     flush (): void {
-      for (const { count, last } of sources.values()) {
+      for (const { count, last } of [...strangers.values(), ...persons.values()]) {
         if (last !== undefined) audit.record({ ...last, ms: undefined, count })
       }
       const { count, last } = others
@@ -64,7 +66,8 @@ export function createLimitedRefusals (audit: AuditTrail) {
         const { event, outcome, error } = last
         audit.record({ event, outcome, error, count, reason: `from more than ${MAX_SOURCES} addresses and persons` })
       }
-      sources = new Map()
+      strangers = new Map()
+      persons = new Map()
       others = { lines: 0, count: 0, last: undefined }
     }
   }

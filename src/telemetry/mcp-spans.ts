@@ -131,7 +131,8 @@ export class McpSpans {
     const name = toMcpMethod(method)
     const attributes = toAttributes(name, id, headers['mcp-protocol-version'])
     const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes, links }, parent)
-    return { span, context: trace.setSpan(parent, span) }
+    // Completions and the lists of templates are an author's code without a handler's span.
+    return { span, context: trace.setSpan(parent, span).setValue(IN_HANDLER, true) }
   }
 }
 

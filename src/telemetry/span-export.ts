@@ -30,6 +30,8 @@ export interface SpanExport {
 
 /** Limit of the last export, when the process ends. */
 const CLOSE_MS = 2_000
+/** Time without losses after which the log says so. With too many spans, some are sent all the time. */
+const CALM_MS = 60_000
 const NOT_EXPORTED = 'Spans are lost: the collector does not take them (OTEL_EXPORTER_OTLP_ENDPOINT)'
 
 /**
@@ -67,9 +69,12 @@ export function createSampler (name: string, ratio: number): Sampler {
 }
 
 /** A meter for the processor's measurements of itself: it logs and counts lost spans, and ignores the rest. */
-export function createLossMeter (log: Log, onLost: SpanExportOptions['onLost']): MeterProvider {
+export function createLossMeter (
+  log: Log, onLost: SpanExportOptions['onLost'], now: () => number = Date.now
+): MeterProvider {
   const noop = createNoopMeter()
   let lost = 0
+  let lostAt = 0
   const processed: Counter = {
     add (spans: number, attributes: Attributes = {}): void {
       const reason = attributes['error.type']
@@ -78,8 +83,9 @@ export function createLossMeter (log: Log, onLost: SpanExportOptions['onLost']):
           log.warn({ event: 'spans.not_exported', reason }, NOT_EXPORTED)
         }
         lost += spans
+        lostAt = now()
         onLost?.(spans)
-      } else if (lost > 0) {
+      } else if (lost > 0 && now() - lostAt >= CALM_MS) {
         log.info({ event: 'spans.exported_again', lost }, 'The collector takes spans again')
         lost = 0
       }

@@ -10,7 +10,7 @@ export interface SpanTools {
   propagator: TextMapPropagator
 }
 
-/** Set while an author's code runs: its URLs are nobody else's business. */
+/** Set while an author's code may run: its URLs are nobody else's business. */
 export const IN_HANDLER = createContextKey('seed: in a handler')
 /** Set for work that no request asks for, and that is traced all the same. */
 export const IN_BACKGROUND = createContextKey('seed: in the background')

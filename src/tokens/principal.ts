@@ -91,11 +91,12 @@ function ownGrantType (claims: Record<string, unknown>): PrincipalGrantType {
 
 /**
  * Reads from a provider's token whether it is that of a service: its subject is its client (RFC 9068 section 2.2), or
- * it says so as Entra (`idtyp`) and Auth0 (`gty`) do. Everything else counts as a person's.
+ * it says so as Entra (`idtyp`, which must be asked for, or else `sub` and `oid` are the same) and Auth0 (`gty`) do.
+ * Everything else counts as a person's.
  */
 function foreignKind (claims: Record<string, unknown>, clientId: string | undefined): PrincipalKind {
   const saysService = claims['idtyp'] === 'app' || claims['gty'] === 'client-credentials'
-  return saysService || claims['sub'] === clientId ? 'service' : 'person'
+  return saysService || claims['sub'] === clientId || claims['sub'] === claims['oid'] ? 'service' : 'person'
 }
 
 /** Returns the `key` of a principal. */

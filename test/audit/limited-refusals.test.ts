@@ -39,6 +39,8 @@ t.test('a flood from 100,000 addresses is a thousand lines a minute at most', as
     const address = `2001:db8::${number.toString(16)}`
     for (let request = 0; request < 2; request++) refusals.record(entry({ address, client: 'x' }), address, false)
   }
+  refusals.record(entry({ subject: 'ada' }), 'issuer ada', true)
+  t.match(records.pop(), { subject: 'ada' }, 'a person still has a line')
   refusals.flush()
   t.equal(records.length, 1_001)
   const count = 2 * (100_000 - 500)

@@ -75,6 +75,8 @@ const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | unde
   ['a person', { principalKind: 'person' }, {}, 'allowed'],
   ['a person, where the client is the subject', { principalKind: 'person' }, { client_id: 'ada' }, 'hidden'],
   ['a person, with an application token of Entra', { principalKind: 'person' }, { idtyp: 'app' }, 'hidden'],
+  ['a person, with one that does not say so', { principalKind: 'person' }, { sub: 'object', oid: 'object' }, 'hidden'],
+  ['a person, with their token of Entra', { principalKind: 'person' }, { sub: 'pairwise', oid: 'object' }, 'allowed'],
   ['a service', { principalKind: 'service' }, {}, 'hidden'],
   ['a service, with client credentials of Auth0', { principalKind: 'service' }, { gty: 'client-credentials' }, 'allowed'],
   ['a service that only says so', { principalKind: 'service' }, { seed_principal_kind: 'service' }, 'hidden'],

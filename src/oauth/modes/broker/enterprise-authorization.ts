@@ -52,7 +52,8 @@ export function createEnterpriseAuthorization (
   /** @throws StoreUnavailableError, as an ID-JAG that may have been used is not accepted */
   async function markUsed ({ issuer, subject, jti, expiresAt }: IdentityAssertion): Promise<void> {
     const used = keys.assertion(digest(JSON.stringify(['id-jag', issuer, subject, jti])))
-    const left = expiresAt - Math.floor(Date.now() / 1_000) + options.assertions.clockSkewSeconds
+    // A NumericDate may have a fraction (RFC 7519 section 2).
+    const left = Math.ceil(expiresAt) - Math.floor(Date.now() / 1_000) + options.assertions.clockSkewSeconds
     if (await store.setIfAbsent(used, '1', Math.max(1, left))) return
     throw new OAuthError('invalid_grant', 'The ID-JAG was used before: get another one', {
       detail: 'its jti was used before', causeCode: 'identity_assertion_replayed'
@@ -70,7 +71,7 @@ export function createEnterpriseAuthorization (
     const scopes = grantedScopes(scope, verified.scope, options)
     await checkNotRevoked(verified, client.id)
     await markUsed(verified)
-    return await issueSessionlessToken({
+    const tokens = await issueSessionlessToken({
       subject: verified.subject,
       clientId: client.id,
       kind: 'person',
@@ -79,6 +80,9 @@ export function createEnterpriseAuthorization (
       identity: tokenClaims(claims, scopes, access, options.policyClaims),
       maxTtlSeconds: MAX_TTL_SECONDS
     })
+    // A revocation after this sees a token that is older than its mark; one before is seen here.
+    await checkNotRevoked(verified, client.id)
+    return tokens
   }
 }
 

@@ -86,7 +86,8 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
     if (subject === undefined && clientId === undefined) return
     const key = subject === undefined ? clientKey(clientId!) : subjectKey(subject)
     const second = Math.floor(now() / 1_000)
-    await revocations.revoke([withoutGrantKey(key)], second, lifetimes.maxAgeSeconds)
+    // Such tokens may outlive every grant.
+    await revocations.revoke([withoutGrantKey(key)], second)
     if (sid !== undefined) return
     // Grants and tokens of this very second are left to their own marks: the next sign-in may be among them.
     await revocations.revoke([key], second - 1, lifetimes.maxAgeSeconds)

@@ -86,6 +86,7 @@ t.test('an ID-JAG may write the audience and the resource as real providers do',
     { resource: [`${seed.url}/mcp`] },
     { resource: `${seed.url}/mcp/` },
     { iat: seconds() + 20 },
+    { iat: seconds() - 0.5, exp: seconds() + 60.5 },
     { exp: seconds() - 20, iat: seconds() - 300 }
   ]) {
     t.equal((await send(seed, await mintAssertion(seed, changes))).statusCode, 200, JSON.stringify(changes))

@@ -4,7 +4,7 @@ import type { NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
 import type { GrantLifetimes } from '../../../../src/oauth/modes/broker/grants-options.ts'
 import { createRefreshTokens, parseRefreshToken } from '../../../../src/oauth/modes/broker/refresh-token-format.ts'
 import { OAuthError } from '../../../../src/errors/oauth-error.ts'
-import { clientKey, createRevocations, grantKey, subjectKey } from '../../../../src/tokens/revocations.ts'
+import { clientKey, createRevocations, grantKey, subjectKey, withoutGrantKey } from '../../../../src/tokens/revocations.ts'
 import { digest } from '../../../../src/crypto/hash.ts'
 import { createKeyring } from '../../../../src/crypto/keyring.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
@@ -30,9 +30,9 @@ const LIFETIMES: GrantLifetimes = {
   accessTokenTtlSeconds: 900, refreshTokenTtlSeconds: 10_000, maxAgeSeconds: 20_000, maxAgeUncheckedSeconds: 5_000
 }
 
-function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
+function makeGrants ({ now = Date.now, markSeconds = 960 }: { now?: () => number, markSeconds?: number } = {}) {
   const store = createMemoryStore({ now })
-  const revocations = createRevocations(store, 960)
+  const revocations = createRevocations(store, markSeconds)
   const revoked: Array<[token: string, hint: string | undefined]> = []
   const grants = createGrants({
     store,
@@ -50,6 +50,15 @@ function makeGrants ({ now = Date.now }: { now?: () => number } = {}) {
   })
   return { store, revocations, grants, revoked }
 }
+
+t.test('a revocation outlives access tokens without a grant, which may be valid for longer than any grant', async (t) => {
+  let now = 1_000_000_000_000
+  const { grants, revocations } = makeGrants({ now: () => now, markSeconds: 86_400 })
+  const issuedAt = now / 1_000
+  await grants.revokeAll({ clientId: 'nightly' }, 'revoked by the operator')
+  now += (LIFETIMES.maxAgeSeconds + 60_000) * 1_000
+  t.equal(await revocations.isRevoked([withoutGrantKey(clientKey('nightly'))], issuedAt), true)
+})
 
 t.test('a grant is stored for as long as its refresh token, or else its access token, can be used', async (t) => {
   let now = 1_000_000_000_000
