@@ -9,7 +9,7 @@ import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { defineTool, ToolError } from '../../src/define/tool.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
-import { defineResource } from '../../src/define/resource.ts'
+import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { getTokens, refresh, startBroker } from '../support/broker.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
@@ -104,6 +104,22 @@ function fetchingTools (url: string) {
       })
     }),
     definePrompt({ name: 'hello', description: 'Greets', handler: () => 'Hello' }),
+    definePrompt({
+      name: 'greet',
+      description: 'Greets somebody',
+      arguments: Type.Object({ name: Type.String() }),
+      complete: { name: async () => [await (await fetch(`${url}/completions-8d7a2e`)).text()] },
+      handler: () => 'Hello'
+    }),
+    defineResourceTemplate({
+      uriTemplate: 'seed://notes/{id}',
+      name: 'notes',
+      list: async () => {
+        await fetch(`${url}/notes-8d7a2e`)
+        return [{ uri: 'seed://notes/1', name: 'one' }]
+      },
+      read: () => 'text'
+    }),
     defineResource({ uri: 'seed://handbook', name: 'handbook', read: () => 'text' })
   ]
 }
@@ -121,6 +137,24 @@ const call = (name: string, args: object, meta: object = {}) => {
   const params = { ...body.params, _meta: { ...MODERN_META, ...meta } }
   return { ...request, body: JSON.stringify({ ...body, params }) }
 }
+
+t.test('the paths that completions and lists of templates fetch stay here, as those of tools do', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const service = await startService(t)
+  const seed = await startSeed(t, {
+    definitions: fetchingTools(service.url), env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+  })
+  for (const [method, params] of [
+    ['completion/complete', { ref: { type: 'ref/prompt', name: 'greet' }, argument: { name: 'name', value: '' } }],
+    ['resources/list', {}]
+  ] as const) {
+    t.equal((await postMcp(seed, modernRequest(method, params))).status, 200)
+  }
+  t.same(service.paths, ['/completions-8d7a2e', '/notes-8d7a2e'])
+  await seed.app.close()
+  t.equal(receiver.spans.filter(({ name }) => name === 'GET').length, 2)
+  t.notMatch(receiver.received(), '8d7a2e')
+})
 
 t.test('one trace leads from the client through HTTP, MCP and the tool to what the tool fetches', async (t) => {
   const receiver = await startOtlpReceiver(t)
