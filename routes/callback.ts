@@ -4,7 +4,7 @@ import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import type { ConnectionsPageServices } from '../src/oauth/modes/broker/connections-page.ts'
 import { isConnectionsState } from '../src/oauth/modes/broker/connections-sign-in.ts'
 import type { BrokerSignIn } from '../src/oauth/modes/broker/sign-in.ts'
-import type { ReadCookie } from '../src/oauth/modes/broker/pending-sign-ins.ts'
+import type { ReadCookie } from '../src/oauth/modes/broker/browser-bound-sign-ins.ts'
 import { CallbackHeadersSchema, CallbackQuerySchema, CallbackResponses } from '../src/schemas/callback.ts'
 
 export interface CallbackRouteOptions {

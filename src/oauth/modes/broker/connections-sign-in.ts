@@ -1,7 +1,8 @@
 import * as oauth from 'oauth4webapi'
 import { Type } from 'typebox'
+import type { Static } from 'typebox'
 import type { Keyring } from '../../../crypto/keyring.ts'
-import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
+import { digest } from '../../../crypto/hash.ts'
 import { HttpError } from '../../../errors/http-error.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { SignInError } from '../../../errors/sign-in-errors.ts'
@@ -14,13 +15,13 @@ import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { firstString } from '../../../tokens/principal.ts'
 import type { TraceStep } from '../../../trace/step.ts'
-import { SIGN_IN_COOKIE } from '../sign-in.ts'
 import type { BrowserCookie } from '../sign-in.ts'
 import { UnfinishedSignInSchema, countUnfinished, uncountUnfinished } from '../unfinished-sign-ins.ts'
+import { BINDING_MEMBERS, createBrowserBoundSignIns } from './browser-bound-sign-ins.ts'
+import type { ReadCookie, SignInKind, SignInSecrets } from './browser-bound-sign-ins.ts'
 import { REAUTHENTICATE_AFTER_SECONDS, SESSION_COOKIE } from './connections-session.ts'
 import type { ConnectionsPerson, ConnectionsSessions } from './connections-session.ts'
 import type { IdentityReader } from './identity.ts'
-import type { ReadCookie } from './pending-sign-ins.ts'
 
 export interface ConnectionsSignInOptions {
   store: Store
@@ -56,30 +57,29 @@ export interface ConnectionsSignInResult {
   subject: string
 }
 
-const pendingRecord = defineRecord('pending sign-in to the page /connections', Type.Object({
-  /** Code verifier and nonce, sealed for this key. */
-  sealed: Type.String(),
-  /** SHA-256 of the cookie. */
-  browserHash: Type.String(),
+const ContentSchema = Type.Object({
   reauthenticates: Type.Boolean(),
   reference: Type.String(),
   unfinished: UnfinishedSignInSchema
+})
+
+const pendingRecord = defineRecord('pending sign-in to the page /connections', Type.Object({
+  ...ContentSchema.properties, ...BINDING_MEMBERS
 }))
 
-interface Secrets {
-  codeVerifier: string
-  nonce: string
+const KIND: SignInKind<Static<typeof ContentSchema>> = {
+  record: pendingRecord,
+  keyOf: keys.connectionsSignIn,
+  referenceOf: ({ reference }) => reference,
+  expired,
+  otherBrowser
 }
-
-const TTL_SECONDS = 600
 
 /** Begins the `state` of each sign-in to the page. The `state` of an application's sign-in has no dot. */
 const STATE_PREFIX = 'connections.'
 
 /** Scopes that say who signs in. The page needs no others, whatever applications ask for. */
 const SCOPES = ['openid', 'profile', 'email']
-
-export type ConnectionsSignIn = ReturnType<typeof createConnectionsSignIn>
 
 /** Whether a callback is for the page /connections. Otherwise it is for an application. */
 export function isConnectionsState (state: string | undefined): state is string {
@@ -93,27 +93,13 @@ export function isConnectionsState (state: string | undefined): state is string 
  */
 export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
   const { store, keyring, upstream, identity, sessions } = options
+  const pendingSignIns = createBrowserBoundSignIns(store, keyring, KIND)
   const { baseUrl, scopes, clockSkewSeconds, maxPerAddress } = options.config
   const callbackUri = `${baseUrl}/oauth/callback`
   const page = new URL(`${baseUrl}/connections`)
 
-  /** Takes the sign-in with this `state`: only for the browser that began it, and only once. */
-  async function take (state: string, readCookie: ReadCookie, step: TraceStep) {
-    const key = keys.connectionsSignIn(digest(state))
-    const stored = await pendingRecord.find(store, key)
-    if (stored === undefined) throw expired('unknown, expired or used state')
-    const { sealed, browserHash, ...pending } = stored.value
-    step.belongsTo(pending.reference)
-    const cookie = readCookie(cookieName(state))
-    if (cookie === undefined || !timingSafeEquals(digest(cookie), browserHash)) throw otherBrowser()
-    if (await store.take(key) === undefined) throw expired('the state was used at the same moment')
-    const opened = keyring.open(sealed, key)
-    if (opened === undefined) throw expired('its secrets are sealed with another SEED_SECRET')
-    return { ...pending, ...JSON.parse(opened) as Secrets }
-  }
-
   async function identifyPerson (
-    code: string, { codeVerifier, nonce, reauthenticates }: Secrets & { reauthenticates: boolean }, step: TraceStep
+    code: string, { codeVerifier, nonce }: SignInSecrets, reauthenticates: boolean, step: TraceStep
   ): Promise<ConnectionsPerson> {
     const tokens = await step.timeProvider('The token endpoint', async () =>
       await upstream.requestTokens('authorization_code', {
@@ -138,14 +124,14 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
   async function completeSignIn (
     parameters: CallbackParameters & { state: string }, readCookie: ReadCookie, step: TraceStep
   ): Promise<ConnectionsSignInResult> {
-    const { state } = parameters
-    const pending = await take(state, readCookie, step)
+    const { content, secrets, cookieName } = await pendingSignIns.take(parameters.state, readCookie, step)
+    const { reauthenticates, unfinished } = content
     const callback = upstream.readCallback(parameters)
     if ('error' in callback) throw callback.error
-    const person = await identifyPerson(callback.code, pending, step)
+    const person = await identifyPerson(callback.code, secrets, reauthenticates, step)
     const cookie = await sessions.begin(person, readCookie(SESSION_COOKIE))
-    await uncountUnfinished(store, pending.unfinished)
-    return { location: page, cookieName: cookieName(state), cookie, subject: person.subject }
+    await uncountUnfinished(store, unfinished)
+    return { location: page, cookieName, cookie, subject: person.subject }
   }
 
   return {
@@ -166,12 +152,9 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
         ...(reauthenticates && { prompt: 'login', max_age: String(REAUTHENTICATE_AFTER_SECONDS) })
       }, SCOPES.filter((scope) => scope === 'openid' || scopes.includes(scope)))
       const unfinished = await countUnfinished(store, digest(state), { ip, maxPerAddress })
-      const key = keys.connectionsSignIn(digest(state))
-      const value = randomId(32)
-      const sealed = keyring.seal(JSON.stringify({ codeVerifier, nonce } satisfies Secrets), key)
-      const record = { sealed, browserHash: digest(value), reauthenticates, reference, unfinished }
-      await store.set(key, pendingRecord.serialize(record), TTL_SECONDS)
-      return { location, cookie: { name: cookieName(state), value, maxAgeSeconds: TTL_SECONDS } }
+      const cookie = await pendingSignIns.save(
+        state, { reauthenticates, reference, unfinished }, { codeVerifier, nonce })
+      return { location, cookie }
     },
 
     /**
@@ -190,10 +173,6 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
       }
     }
   }
-}
-
-function cookieName (state: string): string {
-  return `${SIGN_IN_COOKIE}${digest(state).slice(0, 12)}`
 }
 
 function expired (detail: string): OAuthError {

@@ -15,12 +15,13 @@ import type { SignIn } from '../sign-in.ts'
 import { toSignInError } from '../sign-in-error.ts'
 import { uncountUnfinished } from '../unfinished-sign-ins.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
+import type { ReadCookie } from './browser-bound-sign-ins.ts'
 import { toStoredTokens } from './grant.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import type { IdentityReader } from './identity.ts'
 import { createPendingSignIns } from './pending-sign-ins.ts'
-import type { PendingSignIn, ReadCookie } from './pending-sign-ins.ts'
+import type { PendingSignIn } from './pending-sign-ins.ts'
 
 export interface BrokerSignInOptions {
   store: Store
