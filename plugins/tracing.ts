@@ -15,8 +15,13 @@ declare module 'fastify' {
   }
 }
 
+export interface TracingTimings {
+  /** Limit of the last export, when the server closes; 2 seconds by default. */
+  spanCloseMs?: number
+}
+
 /** Traces requests and exports their spans, where OTEL_EXPORTER_OTLP_ENDPOINT or …_TRACES_ENDPOINT asks for it. */
-async function tracing (app: FastifyInstance): Promise<void> {
+async function tracing (app: FastifyInstance, { spanCloseMs }: TracingTimings): Promise<void> {
   const { config: { tracing: { endpoint, sampler, ratio } }, log, telemetry } = app
   if (endpoint === undefined) {
     app.decorate('tracing', undefined)
@@ -24,7 +29,9 @@ async function tracing (app: FastifyInstance): Promise<void> {
   }
   // Imported only where needed.
   const { startTracing } = await import('../src/telemetry/tracing.ts')
-  const tracing = startTracing({ version: VERSION, endpoint, sampler, ratio, log, onLost: telemetry?.spansLost })
+  const tracing = startTracing({
+    version: VERSION, endpoint, sampler, ratio, log, onLost: telemetry?.spansLost, closeMs: spanCloseMs
+  })
   app.decorate('tracing', tracing)
   app.decorateRequest('span', undefined)
   app.addHook('onRequest', (request, { raw }, done) => {

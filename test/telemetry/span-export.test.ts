@@ -14,7 +14,7 @@ t.test('spans that the collector refuses are lost: logged once, and counted', as
   const { lines, log } = collectLog()
   let lost = 0
   const { provider, close } = startSpanExport({
-    version: '1.0.0', endpoint: `${receiver.url}/v1/traces`, sampler: 'always_on', ratio: 1, log, onLost (spans) { lost += spans }
+    version: '1.0.0', endpoint: `${receiver.url}/v1/traces`, sampler: 'always_on', ratio: 1, log, closeMs: 60_000, onLost (spans) { lost += spans }
   })
   const send = async (): Promise<void> => {
     provider.getTracer('test').startSpan('a').end()

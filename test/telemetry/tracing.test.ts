@@ -14,7 +14,9 @@ async function start (t: Test) {
   const ignore = (): void => {}
   const log = { info: ignore, warn: ignore, error: ignore }
   const endpoint = `${receiver.url}/v1/traces`
-  const tracing = startTracing({ version: '1.0.0', endpoint, sampler: 'always_on', ratio: 1, log, onLost: undefined })
+  const tracing = startTracing({
+    version: '1.0.0', endpoint, sampler: 'always_on', ratio: 1, log, onLost: undefined, closeMs: 60_000
+  })
   return { receiver, tracing }
 }
 
