@@ -68,19 +68,27 @@ export function createTokenExchange (options: TokenExchangeOptions) {
     throw grantEnded('its grant has ended, or never existed')
   }
 
-  async function obtain (grantId: string, key: string, delegation: Delegation): Promise<string> {
-    const stored = await load(grantId)
+  /**
+   * Returns a token from the cache or the provider.
+   *
+   * @param grantId the caller's grant; without, the token is Seed's own
+   */
+  async function obtain (key: string, delegation: Delegation, grantId: string | undefined): Promise<string> {
+    const stored = grantId === undefined ? undefined : await load(grantId)
     const known = await delegatedTokens.find(key)
     if (known !== undefined && isValidFor(MIN_VALID_SECONDS, known.expiresAt)) return known.token
-    const request = upstream.delegate(await subjectToken(stored), delegation)
+    const request = upstream.delegate(stored === undefined ? undefined : await subjectToken(stored), delegation)
     const { accessToken: token, expiresInSeconds = 0 } = await nameRefusal(delegation, request)
     const nowSeconds = Math.floor(now() / 1_000)
-    const ttlSeconds = Math.min(expiresInSeconds - MIN_VALID_SECONDS, stored.grant.expiresAt - nowSeconds)
+    const grantSeconds = stored === undefined ? Infinity : stored.grant.expiresAt - nowSeconds
+    const ttlSeconds = Math.min(expiresInSeconds - MIN_VALID_SECONDS, grantSeconds)
     if (ttlSeconds > 0) await delegatedTokens.save(key, { token, expiresAt: nowSeconds + expiresInSeconds }, ttlSeconds)
     // The grant may have ended while the provider was asked.
-    await load(grantId)
-    const fields = { grant: grantId, subject: stored.grant.subject, ...delegation }
-    log.info({ event: 'token_exchange.issued', ...fields }, 'The provider issued a token for another API')
+    if (grantId !== undefined) await load(grantId)
+    const fields = { grant: grantId, subject: stored?.grant.subject, ...delegation }
+    log.info({ event: 'token_exchange.issued', ...fields }, stored === undefined
+      ? 'The provider issued this server a token for another API'
+      : 'The provider issued a token for another API')
     return token
   }
 
@@ -116,18 +124,12 @@ export function createTokenExchange (options: TokenExchangeOptions) {
     })
   }
 
-  /** Returns a token of Seed's own, from the cache or the provider. */
-  async function obtainOwn (key: string, delegation: Delegation): Promise<string> {
-    const known = await delegatedTokens.find(key)
-    if (known !== undefined && isValidFor(MIN_VALID_SECONDS, known.expiresAt)) return known.token
-    const request = upstream.delegate(undefined, delegation)
-    const { accessToken: token, expiresInSeconds = 0 } = await nameRefusal(delegation, request)
-    const ttlSeconds = expiresInSeconds - MIN_VALID_SECONDS
-    const expiresAt = Math.floor(now() / 1_000) + expiresInSeconds
-    if (ttlSeconds > 0) await delegatedTokens.save(key, { token, expiresAt }, ttlSeconds)
-    log.info({ event: 'token_exchange.issued', ...delegation },
-      'The provider issued this server a token for another API')
-    return token
+  /** Obtains a token once for all calls that wait for it now. */
+  async function share (delegation: Delegation, grantId: string | undefined, signal?: AbortSignal): Promise<string> {
+    const key = delegatedTokens.keyOf(grantId ?? OWN_TOKENS, delegation)
+    const token = singleFlight(key, async () =>
+      await obtain(key, delegation, grantId).catch((err: unknown) => logFailure(err, grantId, delegation)))
+    return await unlessAborted(token, signal)
   }
 
   function logFailure (err: unknown, grantId: string | undefined, delegation: Delegation): never {
@@ -155,18 +157,9 @@ export function createTokenExchange (options: TokenExchangeOptions) {
         throw new TokenExchangeError('tokenFor needs an audience, and scopes without spaces in them')
       }
       const delegation = { audience, scopes: [...new Set(scopes)].sort() }
-      if (allowServerToken && principal.kind === 'service') {
-        const key = delegatedTokens.keyOf(OWN_TOKENS, delegation)
-        const own = singleFlight(key, async () =>
-          await obtainOwn(key, delegation).catch((err: unknown) => logFailure(err, undefined, delegation)))
-        return await unlessAborted(own, signal)
-      }
+      if (allowServerToken && principal.kind === 'service') return await share(delegation, undefined, signal)
       checkHasGrant(principal)
-      const grantId = String(principal.claims['grant'])
-      const key = delegatedTokens.keyOf(grantId, delegation)
-      const token = singleFlight(key, async () =>
-        await obtain(grantId, key, delegation).catch((err: unknown) => logFailure(err, grantId, delegation)))
-      return await unlessAborted(token, signal)
+      return await share(delegation, String(principal.claims['grant']), signal)
     }
   }
 }
