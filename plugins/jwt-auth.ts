@@ -115,4 +115,6 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
   return { verifier, revocations, signingKeys }
 }
 
-export default fp(jwtAuth, { name: 'jwt-auth', dependencies: ['keyring', 'oidc-discovery', 'traces'], fastify: '5.x' })
+export default fp(jwtAuth, {
+  name: 'jwt-auth', dependencies: ['telemetry', 'keyring', 'traces', 'oidc-discovery'], fastify: '5.x'
+})

@@ -190,7 +190,7 @@ function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
 
 export default fp(mcpTransport, {
   name: 'mcp-transport',
-  dependencies: ['redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'],
+  dependencies: ['telemetry', 'tracing', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'],
   decorators: { request: ['principal'] },
   encapsulate: true,
   fastify: '5.x'

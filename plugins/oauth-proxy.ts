@@ -275,7 +275,7 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
 
 export default fp(oauthProxy, {
   name: 'oauth-proxy',
-  dependencies: ['oidc-discovery', 'jwt-auth', 'rate-limit', 'mcp-limits'],
+  dependencies: ['audit', 'rate-limit', 'mcp-limits', 'oidc-discovery', 'jwt-auth'],
   encapsulate: true,
   fastify: '5.x'
 })

@@ -85,4 +85,6 @@ function logSignIn (app: FastifyInstance): void {
   }
 }
 
-export default fp(oidcDiscovery, { name: 'oidc-discovery', dependencies: ['config'], fastify: '5.x' })
+export default fp(oidcDiscovery, {
+  name: 'oidc-discovery', dependencies: ['config', 'telemetry', 'tracing'], fastify: '5.x'
+})

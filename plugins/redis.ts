@@ -43,4 +43,4 @@ function watch ({ telemetry, tracing }: FastifyInstance, store: Store): Store {
   return tracing?.traceStore(measured) ?? measured
 }
 
-export default fp(redis, { name: 'redis', dependencies: ['config'], fastify: '5.x' })
+export default fp(redis, { name: 'redis', dependencies: ['config', 'telemetry', 'tracing'], fastify: '5.x' })

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import Fastify from 'fastify'
 import t from 'tap'
 import audit from '../../plugins/audit.ts'
@@ -17,6 +18,7 @@ import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
 import telemetry from '../../plugins/telemetry.ts'
 import traces from '../../plugins/traces.ts'
+import tracing from '../../plugins/tracing.ts'
 
 interface PluginMeta {
   name: string
@@ -30,19 +32,22 @@ const metaOf = (plugin: object): PluginMeta => (plugin as Record<symbol, PluginM
 const PLUGINS = [
   [config, 'config', []],
   [telemetry, 'telemetry', ['config']],
+  [tracing, 'tracing', ['config', 'telemetry']],
   [shutdown, 'shutdown', ['config']],
-  [redis, 'redis', ['config']],
+  [redis, 'redis', ['config', 'telemetry', 'tracing']],
   [keyring, 'keyring', ['redis']],
   [audit, 'audit', ['config', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
   [mcpLimits, 'mcp-limits', ['config', 'redis']],
   [traces, 'traces', ['redis', 'telemetry']],
-  [oidcDiscovery, 'oidc-discovery', ['config']],
-  [jwtAuth, 'jwt-auth', ['keyring', 'oidc-discovery', 'traces']],
+  [oidcDiscovery, 'oidc-discovery', ['config', 'telemetry', 'tracing']],
+  [jwtAuth, 'jwt-auth', ['telemetry', 'keyring', 'traces', 'oidc-discovery']],
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
-  [oauthProxy, 'oauth-proxy', ['oidc-discovery', 'jwt-auth', 'rate-limit', 'mcp-limits']],
+  [oauthProxy, 'oauth-proxy', ['audit', 'rate-limit', 'mcp-limits', 'oidc-discovery', 'jwt-auth']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
-  [mcpTransport, 'mcp-transport', ['redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits']],
+  [mcpTransport, 'mcp-transport', [
+    'telemetry', 'tracing', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'
+  ]],
   [health, 'health', ['shutdown', 'redis', 'rate-limit']]
 ] as const
 
@@ -59,6 +64,33 @@ t.test('each plugin declares what it needs, and all of it comes before it', asyn
   for (const plugin of [mcpTransport, health]) {
     t.same(metaOf(plugin).decorators, { request: ['principal'] }, 'needs jwt-auth or open-access')
   }
+})
+
+/** Decorators that are undefined where the operator has not asked for them, as they are in a wrong order. */
+const OPTIONAL = ['telemetry', 'tracing', 'audit']
+
+/** Takes nested patterns out of the patterns that destructure an object. */
+function flatten (source: string): string {
+  const flat = source.replace(/: \{[^{}]*\}/g, '')
+  return flat === source ? source : flatten(flat)
+}
+
+t.test('a plugin that reads an optional decorator declares the plugin that makes it', async (t) => {
+  for (const [, name, needed] of PLUGINS) {
+    const source = flatten(await readFile(`plugins/${name}.ts`, 'utf8'))
+    for (const decorator of OPTIONAL.filter((other) => other !== name)) {
+      const destructured = new RegExp(`\\{[^{}]*\\b${decorator}\\b[^{}]*\\}(?: = app\\b|: FastifyInstance)`)
+      const isRead = source.includes(`app.${decorator}`) || destructured.test(source)
+      t.ok(!isRead || (needed as readonly string[]).includes(decorator), `${name}: ${decorator}`)
+    }
+  }
+})
+
+t.test("README's table shows the order of the plugins and what each depends on", async (t) => {
+  const readme = await readFile('README.md', 'utf8')
+  const table = readme.slice(readme.indexOf('| plugin | depends on | provides |')).split('\n\n')[0]!
+  const rows = [...table.matchAll(/^\| `([\w-]+)` \| ([^|]+) \|/gm)].map(([, name, needed]) => [name, needed])
+  t.same(rows, PLUGINS.map(([, name, needed]) => [name, needed.length === 0 ? '–' : needed.join(', ')]))
 })
 
 const environment = { AUTH_REQUIRED: 'false' }
