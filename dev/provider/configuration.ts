@@ -8,7 +8,7 @@ import type { ProviderState } from './state.ts'
 type Oidc = typeof import('oidc-provider')
 
 /** An MCP client of the company, which signs people in here and gets ID-JAGs for servers. */
-export const COMPANY_CLIENT = 'company-app'
+const COMPANY_CLIENT = 'company-app'
 
 const DAY = 86400
 
