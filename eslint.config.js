@@ -20,8 +20,8 @@ const MAY_IMPORT = {
   'src/crypto': [],
   'src/provider-presets': [],
   'src/config': ['src/net', 'src/provider-presets'],
-  'src/audit': ['src/config', 'src/crypto'],
   'src/store': ['src/config', 'ioredis'],
+  'src/audit': ['src/config', 'src/crypto', 'src/store'],
 
   // Identity: the provider, access tokens, who may use what
   'src/provider': ['src/config', 'src/net', 'src/provider-presets', 'jose', 'oauth4webapi'],

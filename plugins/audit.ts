@@ -5,6 +5,7 @@ import type { AuditLog } from '../src/audit/audit-log.ts'
 import { clientKindOf } from '../src/audit/client-kind.ts'
 import { describeConfiguration } from '../src/audit/configuration.ts'
 import { COUNT_MS, createLimitedRefusals } from '../src/audit/limited-refusals.ts'
+import { recordAnnouncedRevocations } from '../src/audit/operator-revocations.ts'
 import { createRequestRecorder } from '../src/http/audit-requests.ts'
 
 declare module 'fastify' {
@@ -41,6 +42,7 @@ async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<v
     record(request, reply)
     done()
   })
+  recordAnnouncedRevocations(app.store, auditLog)
   auditLog.record({ event: 'configuration', outcome: 'ok', configuration: describeConfiguration(config) })
 
   if (config.audit.target !== 'stdout') {
@@ -55,4 +57,4 @@ async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<v
   })
 }
 
-export default fp(audit, { name: 'audit', dependencies: ['config', 'keyring'], fastify: '5.x' })
+export default fp(audit, { name: 'audit', dependencies: ['config', 'redis', 'keyring'], fastify: '5.x' })

@@ -1,3 +1,4 @@
+import { announceRevocation } from '../audit/operator-revocations.ts'
 import type { Config } from '../config/config.ts'
 import type { ActiveConnection } from '../connections/activity.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
@@ -6,7 +7,7 @@ import { listConnections } from '../oauth/modes/broker/connections.ts'
 import type { Connection, ConnectionFilter } from '../oauth/modes/broker/connections.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { openConnectionActivity } from './connection-activity.ts'
-import { createErrorLog, withGrants, withStore } from './open-store.ts'
+import { createErrorLog, issuerOf, withGrants, withStore } from './open-store.ts'
 
 export const command = defineCommand({
   description: [
@@ -107,7 +108,12 @@ export async function showConnections (
         for await (const batch of listConnections(store, grants, filter)) {
           // Described first: with a grant its sessions and streams end as well.
           const described = await activity.describe(batch)
-          if (toEnd) await grants.revokeMany(batch.map(({ grant }) => grant), 'revoked by the operator')
+          if (toEnd) {
+            await grants.revokeMany(batch.map(({ grant }) => grant), 'revoked by the operator')
+            for (const { subject, clientId: client, grant } of batch) {
+              await announceRevocation(store, { issuer: issuerOf(config), subject, client, grant })
+            }
+          }
           for (const connection of described) print(describe(connection))
           count += batch.length
         }

@@ -41,6 +41,11 @@ export async function withStore<T> (config: Config, log: Log, work: (store: Stor
   }
 }
 
+/** Returns `iss` of the access tokens that the servers accept. */
+export function issuerOf ({ oauth, baseUrl, oidc }: Config): string {
+  return oauth.mode === 'broker' ? baseUrl : oidc.issuer
+}
+
 /**
  * Hands over the grants of broker mode.
  *

@@ -1,10 +1,11 @@
+import { announceRevocation } from '../audit/operator-revocations.ts'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../logging/log.ts'
 import type { Store } from '../store/store.ts'
 import { createRevocations, markTtlSeconds, subjectKey } from '../tokens/revocations.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { showConnections } from './connections.ts'
-import { createErrorLog, withGrants, withStore } from './open-store.ts'
+import { createErrorLog, issuerOf, withGrants, withStore } from './open-store.ts'
 
 export const command = defineCommand({
   description: [
@@ -50,9 +51,13 @@ export interface RevokeOptions {
  * @throws Error with a sentence for the operator
  */
 export async function revoke (config: Config, options: RevokeOptions, log: Log): Promise<string> {
-  return await withStore(config, log, async (store) => config.oauth.mode === 'broker'
-    ? await revokeGrants(config, options, store, log)
-    : await revokeTokens(config, options, store))
+  const isBroker = config.oauth.mode === 'broker'
+  return await withStore(config, log, async (store) => {
+    const done = await (isBroker ? revokeGrants(config, options, store, log) : revokeTokens(config, options, store))
+    const { subject, clientId: client, grantId: grant } = options
+    await announceRevocation(store, { issuer: issuerOf(config), subject, client, grant })
+    return done
+  })
 }
 
 /** Broker mode: the grants are Seed's own. */

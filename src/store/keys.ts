@@ -99,6 +99,9 @@ export const keys = {
    */
   revoked: (name: string) => `revoked:${name}`,
 
+  /** Mark of a command's revocation that is in an audit log (src/audit/operator-revocations.ts). Lasts a minute. */
+  recordedRevocation: (id: string) => `recorded-revocation:${id}`,
+
   /** Mark of a client assertion or logout token that was used. Expires with it. */
   assertion: (digest: string) => `assertion:${digest}`,
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { SEED_SECRET, getTokens, grantKey, refresh, register, startBroker } from '../support/broker.ts'
+import { SEED_SECRET, getTokens, grantKey, refresh, register, startBroker, startReplica } from '../support/broker.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { runCommand } from '../support/run-command.ts'
 import { ping, subscribe } from '../support/seed.ts'
@@ -220,4 +220,28 @@ t.test('names a client whose registration is in its id', async (t) => {
   await getTokens(seed, { clientId: await register(seed.url, { client_name: 'Editor' }) })
   const { printed } = await runCommand(['connections', '--json'], env)
   t.match(JSON.parse(printed), { clientKind: 'registered', clientName: 'Editor' })
+})
+
+t.test('what the operator ends is one line in the audit log of one of the replicas', async (t) => {
+  const fixture = await startWithRedis(t, { AUDIT_LOG: 'stdout' })
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const other = await startReplica(t, seed, { REDIS_URL: env['REDIS_URL']!, AUDIT_LOG: 'stdout' })
+  const lines = (): object[] => [...seed.logs, ...other.logs].filter((line) => line['event'] === 'revocation')
+  const clientId = await register(seed.url, { client_name: 'Editor' })
+  const { refreshToken } = await getTokens(seed, { clientId })
+
+  t.equal((await runCommand(['connections', '--subject', 'ada', '--end'], env)).code, 0)
+  await until(() => lines().length > 0, 'a replica has written what was ended')
+  t.equal((await runCommand(['revoke', '--client', clientId], env)).code, 0)
+  await until(() => lines().length > 1, 'a replica has written what was revoked')
+  t.equal((await runCommand(['revoke', '--subject', 'bob'], env)).code, 0)
+  await until(() => lines().length > 2, 'a replica has written whose access was revoked')
+  const reason = /^revoked by the operator at ./
+  t.match(lines(), [
+    { issuer: seed.url, subject: 'ada', client: clientId, grant: idOf(refreshToken), outcome: 'ok', reason },
+    { client: clientId, subject: undefined, reason },
+    { subject: 'bob', client: undefined, reason }
+  ])
+  t.equal(lines().length, 3)
 })
