@@ -17,7 +17,7 @@ export const IN_BACKGROUND = createContextKey('seed: in the background')
 
 /** Reads members that are strings; whatever else a caller sends is ignored. */
 export const CARRIER: TextMapGetter<Record<string, unknown>> = {
-  keys: (carrier) => Object.keys(carrier),
+  keys: Object.keys,
   get (carrier, key) {
     const value = Object.hasOwn(carrier, key) ? carrier[key] : undefined
     return typeof value === 'string' ? value : undefined

@@ -1,6 +1,8 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { SEED_SECRET, getTokens, grantKey, refresh, register, startBroker, startReplica } from '../support/broker.ts'
+import { createKeyring } from '../../src/crypto/keyring.ts'
+import { makeSelfContainedId } from '../../src/oauth/clients/self-contained-client-id.ts'
+import { SEED_SECRET, editGrant, getTokens, grantKey, refresh, register, startBroker, startReplica } from '../support/broker.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { runCommand } from '../support/run-command.ts'
 import { ping, subscribe } from '../support/seed.ts'
@@ -244,4 +246,23 @@ t.test('what the operator ends is one line in the audit log of one of the replic
     { subject: 'bob', client: undefined, reason }
   ])
   t.equal(lines().length, 3)
+})
+
+t.test('a client whose id contains its registration has its name, also in a grant of an earlier version', async (t) => {
+  const fixture = await startWithRedis(t)
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const { refreshToken } = await getTokens(seed)
+  const clientId = makeSelfContainedId(createKeyring(SEED_SECRET, undefined), {
+    client_id_issued_at: Math.floor(Date.now() / 1_000),
+    client_name: 'Without a record',
+    application_type: 'native',
+    redirect_uris: ['http://localhost/callback'],
+    grant_types: ['authorization_code'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'none'
+  })!
+  await editGrant(seed, refreshToken, { clientId, clientKind: 'registered', clientName: undefined })
+  const { printed } = await runCommand(['connections', '--json', '--subject', 'ada'], env)
+  t.match(JSON.parse(printed), { clientId, clientName: 'Without a record' })
 })

@@ -734,6 +734,11 @@ t.test('exchanges an access token for one for another API (RFC 8693)', async (t)
       { status: 400, body: { error: 'unauthorized_client' } },
       'a public client'
     )
+    t.match(
+      await postToken(dev, { grant_type: 'client_credentials', audience: 'orders', client_id: dev.clientId }),
+      { status: 400, body: { error: 'unauthorized_client' } },
+      'a public client has no credentials'
+    )
     t.match(await postToken(dev, form, { authorization: 'Basic eDp5' }), {
       status: 401,
       body: { error: 'invalid_client' }

@@ -144,6 +144,8 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
       const state = `${STATE_PREFIX}${oauth.generateRandomState()}`
       const nonce = oauth.generateRandomNonce()
       const codeVerifier = oauth.generateRandomCodeVerifier()
+      // First, as the provider may have to be asked (RFC 9126): beyond the limit nobody causes that.
+      const unfinished = await countUnfinished(store, digest(state), { ip, maxPerAddress })
       const location = await upstream.signInUrl({
         redirect_uri: callbackUri,
         state,
@@ -151,7 +153,6 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
         code_challenge: await oauth.calculatePKCECodeChallenge(codeVerifier),
         ...(reauthenticates && { prompt: 'login', max_age: String(REAUTHENTICATE_AFTER_SECONDS) })
       }, SCOPES.filter((scope) => scope === 'openid' || scopes.includes(scope)))
-      const unfinished = await countUnfinished(store, digest(state), { ip, maxPerAddress })
       const cookie = await pendingSignIns.save(
         state, { reauthenticates, reference, unfinished }, { codeVerifier, nonce })
       return { location, cookie }
