@@ -36,7 +36,7 @@ const PLUGINS = [
   [shutdown, 'shutdown', ['config']],
   [redis, 'redis', ['config', 'telemetry', 'tracing']],
   [keyring, 'keyring', ['redis']],
-  [audit, 'audit', ['config', 'keyring']],
+  [audit, 'audit', ['config', 'redis', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
   [mcpLimits, 'mcp-limits', ['config', 'redis']],
   [traces, 'traces', ['redis', 'telemetry']],
