@@ -13,7 +13,7 @@ t.test('what `npm run new:tool` writes passes eslint, tsc and tap at once', asyn
   }
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await mkdir(join(folder, 'test/support'), { recursive: true })
-  for (const path of ['test/run.js', 'test/support/root-test.ts']) await cp(join(ROOT, path), join(folder, path))
+  for (const path of ['test/run.js', 'test/report.js', 'test/support/root-test.ts']) await cp(join(ROOT, path), join(folder, path))
   await writeFile(
     join(folder, 'test/tsconfig.json'),
     JSON.stringify({
