@@ -116,5 +116,5 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
 }
 
 export default fp(jwtAuth, {
-  name: 'jwt-auth', dependencies: ['telemetry', 'keyring', 'traces', 'oidc-discovery'], fastify: '5.x'
+  name: 'jwt-auth', dependencies: ['telemetry', 'keyring', 'sign-in-traces', 'oidc-discovery'], fastify: '5.x'
 })

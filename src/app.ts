@@ -18,7 +18,7 @@ import redis from '../plugins/redis.ts'
 import type { RedisTimings } from '../plugins/redis.ts'
 import shutdown from '../plugins/shutdown.ts'
 import telemetry from '../plugins/telemetry.ts'
-import traces from '../plugins/traces.ts'
+import signInTraces from '../plugins/sign-in-traces.ts'
 import tracing from '../plugins/tracing.ts'
 import type { TracingTimings } from '../plugins/tracing.ts'
 import type { Config } from './config/config.ts'
@@ -103,7 +103,7 @@ async function registerPlugins (
   await app.register(rateLimit)
   await app.register(mcpLimits)
   if (authRequired) {
-    await app.register(traces)
+    await app.register(signInTraces)
     await app.register(oidcDiscovery, timings)
     await app.register(jwtAuth)
     if (oauth.mode === 'broker') await app.register(grants)

@@ -17,7 +17,7 @@ import rateLimit from '../../plugins/rate-limit.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
 import telemetry from '../../plugins/telemetry.ts'
-import traces from '../../plugins/traces.ts'
+import signInTraces from '../../plugins/sign-in-traces.ts'
 import tracing from '../../plugins/tracing.ts'
 
 interface PluginMeta {
@@ -39,9 +39,9 @@ const PLUGINS = [
   [audit, 'audit', ['config', 'redis', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
   [mcpLimits, 'mcp-limits', ['config', 'redis']],
-  [traces, 'traces', ['redis', 'telemetry']],
+  [signInTraces, 'sign-in-traces', ['redis', 'telemetry']],
   [oidcDiscovery, 'oidc-discovery', ['config', 'telemetry', 'tracing']],
-  [jwtAuth, 'jwt-auth', ['telemetry', 'keyring', 'traces', 'oidc-discovery']],
+  [jwtAuth, 'jwt-auth', ['telemetry', 'keyring', 'sign-in-traces', 'oidc-discovery']],
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
   [oauthProxy, 'oauth-proxy', ['audit', 'rate-limit', 'mcp-limits', 'oidc-discovery', 'jwt-auth']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],

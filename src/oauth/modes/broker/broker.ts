@@ -15,8 +15,8 @@ import type { GrantServices } from './grant-services.ts'
 import type { IdentityAssertionOptions } from './identity-assertion.ts'
 import { createRefreshRotation } from './refresh-rotation.ts'
 import { createBrokerRevocation } from './revocation.ts'
-import { createSessionlessTokens } from './sessionless-tokens.ts'
-import type { IssueSessionlessToken } from './sessionless-tokens.ts'
+import { createTokenWithoutGrantIssuer } from './tokens-without-grant.ts'
+import type { IssueTokenWithoutGrant } from './tokens-without-grant.ts'
 import { createBrokerSignIn } from './sign-in.ts'
 import type { BrokerSignIn } from './sign-in.ts'
 import { createBrokerTokens } from './grant-types.ts'
@@ -58,11 +58,13 @@ export function createBroker (options: BrokerOptions): Broker {
     resource,
     ttlSeconds: oauth.grant.accessTokenTtlSeconds
   }
-  const issueSessionlessToken = createSessionlessTokens(accessToken)
+  const issueTokenWithoutGrant = createTokenWithoutGrantIssuer(accessToken)
   const clientCredentials = oauth.configuredClients.some(({ service }) => service !== undefined)
     ? createClientCredentialsGrant({
       // The operator wrote the groups of services, so they are where Seed's own tokens have them.
-      issueSessionlessToken, access: { ...config.access, groupsClaim: 'groups', groupPaths: false }, scopes: oidc.scopes
+      issueTokenWithoutGrant,
+      access: { ...config.access, groupsClaim: 'groups', groupPaths: false },
+      scopes: oidc.scopes
     })
     : undefined
   const connections = oauth.showConnectionsPage ? createConnectionsPage(options) : undefined
@@ -86,7 +88,7 @@ export function createBroker (options: BrokerOptions): Broker {
       accessToken,
       groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
       policyClaims: requirements.claims,
-      jwtBearer: createJwtBearer(options, issueSessionlessToken),
+      jwtBearer: createJwtBearer(options, issueTokenWithoutGrant),
       isEnterpriseOnly: oauth.enterpriseAuthorization === 'only'
     }),
     tokenRevoker: createBrokerRevocation({ grants, verifyAccessToken: options.verifyAccessToken }),
@@ -97,7 +99,7 @@ export function createBroker (options: BrokerOptions): Broker {
 
 /** The grant type jwt-bearer, unless ENTERPRISE_AUTHORIZATION is off. */
 function createJwtBearer (
-  { config, store, requirements, revocations, getKey }: BrokerOptions, issueSessionlessToken: IssueSessionlessToken
+  { config, store, requirements, revocations, getKey }: BrokerOptions, issueTokenWithoutGrant: IssueTokenWithoutGrant
 ): TokenIssuer['jwtBearer'] {
   const { oidc, oauth, token, access, baseUrl, resource } = config
   if (oauth.enterpriseAuthorization === 'off') return undefined
@@ -109,6 +111,6 @@ function createJwtBearer (
     policyClaims: requirements.claims,
     store,
     revocations,
-    issueSessionlessToken
+    issueTokenWithoutGrant
   })
 }

@@ -3,10 +3,10 @@ import { OAuthError } from '../../../errors/oauth-error.ts'
 import { checkAccess } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
 import type { TokenIssuer } from '../mode.ts'
-import type { IssueSessionlessToken } from './sessionless-tokens.ts'
+import type { IssueTokenWithoutGrant } from './tokens-without-grant.ts'
 
 export interface ClientCredentialsOptions {
-  issueSessionlessToken: IssueSessionlessToken
+  issueTokenWithoutGrant: IssueTokenWithoutGrant
   /** The rules of the ACCESS_ settings. */
   access: AccessRules
   /** OIDC_SCOPES */
@@ -18,13 +18,13 @@ export interface ClientCredentialsOptions {
  * service that the operator wrote down. Its subject is its client id.
  */
 export function createClientCredentialsGrant (
-  { issueSessionlessToken, access, scopes: commonScopes }: ClientCredentialsOptions
+  { issueTokenWithoutGrant, access, scopes: commonScopes }: ClientCredentialsOptions
 ): NonNullable<TokenIssuer['clientCredentials']> {
   return async function clientCredentials ({ scope }, { id, service }) {
     if (service === undefined) throw new OAuthError('unauthorized_client', 'This client is not a service')
     const { scopes, claims } = service
     checkServiceAccess(claims, access)
-    return await issueSessionlessToken({
+    return await issueTokenWithoutGrant({
       subject: id,
       clientId: id,
       kind: 'service',

@@ -11,7 +11,7 @@ import type { TokenIssuer } from '../mode.ts'
 import { invalidAssertion, verifyIdentityAssertion } from './identity-assertion.ts'
 import type { IdentityAssertion, IdentityAssertionOptions } from './identity-assertion.ts'
 import { personClaims } from './identity.ts'
-import type { IssueSessionlessToken } from './sessionless-tokens.ts'
+import type { IssueTokenWithoutGrant } from './tokens-without-grant.ts'
 import { tokenClaims } from './token-claims.ts'
 
 export interface EnterpriseAuthorizationOptions {
@@ -26,7 +26,7 @@ export interface EnterpriseAuthorizationOptions {
   policyClaims: readonly string[]
   store: Store
   revocations: Pick<Revocations, 'isRevoked'>
-  issueSessionlessToken: IssueSessionlessToken
+  issueTokenWithoutGrant: IssueTokenWithoutGrant
 }
 
 /** The longest life of an access token for an ID-JAG: after it, the provider decides again. */
@@ -40,7 +40,7 @@ const MAX_TTL_SECONDS = 900
 export function createEnterpriseAuthorization (
   options: EnterpriseAuthorizationOptions
 ): NonNullable<TokenIssuer['jwtBearer']> {
-  const { access, store, revocations, issueSessionlessToken } = options
+  const { access, store, revocations, issueTokenWithoutGrant } = options
 
   /** Access tokens and ID-JAGs end alike: what was issued before the revocation is no longer accepted. */
   async function checkNotRevoked ({ subject, issuedAt }: IdentityAssertion, clientId: string): Promise<void> {
@@ -71,7 +71,7 @@ export function createEnterpriseAuthorization (
     const scopes = grantedScopes(scope, verified.scope, options)
     await checkNotRevoked(verified, client.id)
     await markUsed(verified)
-    const tokens = await issueSessionlessToken({
+    const tokens = await issueTokenWithoutGrant({
       subject: verified.subject,
       clientId: client.id,
       kind: 'person',

@@ -11,11 +11,11 @@ declare module 'fastify' {
 }
 
 /** Shares the record of sign-ins. */
-async function traces (app: FastifyInstance): Promise<void> {
+async function signInTraces (app: FastifyInstance): Promise<void> {
   const { config: { oauth: { maxTraces, limits: { perAddress } } }, store, telemetry, log } = app
   app.decorate('traces', createTraces({
     store, maxTotal: maxTraces, maxPerAddress: perAddress, log, onFirstCall: telemetry?.firstCallCame
   }))
 }
 
-export default fp(traces, { name: 'traces', dependencies: ['redis', 'telemetry'], fastify: '5.x' })
+export default fp(signInTraces, { name: 'sign-in-traces', dependencies: ['redis', 'telemetry'], fastify: '5.x' })

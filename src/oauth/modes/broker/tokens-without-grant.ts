@@ -4,9 +4,9 @@ import { issueAccessToken } from '../../../tokens/issue-access-token.ts'
 import type { AccessTokenContents, AccessTokenOptions } from '../../../tokens/issue-access-token.ts'
 
 /** The contents of an access token, and its lifetime unless that is ACCESS_TOKEN_TTL. */
-export type SessionlessToken = Omit<AccessTokenContents, 'grantId'> & { maxTtlSeconds?: number }
+export type TokenWithoutGrant = Omit<AccessTokenContents, 'grantId'> & { maxTtlSeconds?: number }
 
-export type IssueSessionlessToken = ReturnType<typeof createSessionlessTokens>
+export type IssueTokenWithoutGrant = ReturnType<typeof createTokenWithoutGrantIssuer>
 
 /**
  * Makes the function that issues an access token without a grant, for grant types whose client comes back with its
@@ -16,8 +16,8 @@ export type IssueSessionlessToken = ReturnType<typeof createSessionlessTokens>
  * The token names a grant id of its own, which no record has. So it can be revoked as all tokens of broker mode:
  * alone, by its subject and by its client (src/tokens/revocations.ts).
  */
-export function createSessionlessTokens (options: AccessTokenOptions) {
-  return async function issueSessionlessToken (token: SessionlessToken): Promise<TokenResponse> {
+export function createTokenWithoutGrantIssuer (options: AccessTokenOptions) {
+  return async function issueTokenWithoutGrant (token: TokenWithoutGrant): Promise<TokenResponse> {
     const { maxTtlSeconds = options.ttlSeconds, ...contents } = token
     const ttlSeconds = Math.max(1, Math.min(options.ttlSeconds, maxTtlSeconds))
     return {
