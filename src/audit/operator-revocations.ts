@@ -11,7 +11,8 @@ const CHANNEL = 'operator-revocations'
 /** Replicas that hear of a revocation within this time do not write it again. */
 const WRITTEN_SECONDS = 60
 
-const Text = Type.Optional(Type.String({ maxLength: 512 }))
+/** Of any length, as a client id may contain a registration: the audit log shortens it. */
+const Text = Type.Optional(Type.String())
 const OperatorRevocationSchema = Type.Object({
   id: Type.String({ maxLength: 64 }), issuer: Text, subject: Text, client: Text, grant: Text, reason: Text
 })

@@ -235,14 +235,14 @@ t.test('what the operator ends is one line in the audit log of one of the replic
 
   t.equal((await runCommand(['connections', '--subject', 'ada', '--end'], env)).code, 0)
   await until(() => lines().length > 0, 'a replica has written what was ended')
-  t.equal((await runCommand(['revoke', '--client', clientId], env)).code, 0)
+  t.equal((await runCommand(['revoke', '--client', `seed-${'x'.repeat(1_000)}`], env)).code, 0)
   await until(() => lines().length > 1, 'a replica has written what was revoked')
   t.equal((await runCommand(['revoke', '--subject', 'bob'], env)).code, 0)
   await until(() => lines().length > 2, 'a replica has written whose access was revoked')
   const reason = /^revoked by the operator at ./
   t.match(lines(), [
     { issuer: seed.url, subject: 'ada', client: clientId, grant: idOf(refreshToken), outcome: 'ok', reason },
-    { client: clientId, subject: undefined, reason },
+    { client: `seed-${'x'.repeat(507)}`, subject: undefined, reason },
     { subject: 'bob', client: undefined, reason }
   ])
   await seed.app.store.publish('operator-revocations', '{"subject":"eve"}')

@@ -232,7 +232,7 @@ t.test('a client that registered itself gets only what it registered for', async
 
 t.test('the server declares the extension in both eras, where a service is configured', async (t) => {
   const declared = async (seed: TestSeed, token: string) => {
-    const modern = await (await sendModern(seed.url, modernRequest('server/discover'), token)).json() as any
+    const { body: modern } = await postMcp(seed, modernRequest('server/discover'), token)
     const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } }
     const body = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
     const legacy = await postMcp(seed, { body, headers: {} }, token)
