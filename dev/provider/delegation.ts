@@ -38,7 +38,7 @@ export function registerDelegation (provider: Provider, state: ProviderState, er
     ['assertion', 'requested_token_use', 'scope'])
   provider.registerGrantType('client_credentials', async (ctx) => {
     ctx.body = await clientCredentials(ctx, state, errors)
-  }, ['audience', 'scope'])
+  }, ['audience', 'resource', 'scope'])
 }
 
 /** RFC 6749 section 4.4: a confidential client gets a token of its own for another API. */

@@ -98,6 +98,8 @@ export interface RequestContext {
    * or the mode is another
    */
   tokenFor (audience: string, options?: {
+    /** The API's URI, for providers that tell APIs apart by `resource` (RFC 8707). */
+    resource?: string
     scopes?: readonly string[]
     /**
      * If a service calls, gets a token of this server itself (client credentials): the API then sees this server, and

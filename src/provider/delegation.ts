@@ -5,6 +5,8 @@ import { ACCESS_TOKEN_TYPE } from './token-response.ts'
 export interface Delegation {
   /** The API's name at the provider. */
   audience: string
+  /** The API's URI, for providers that tell APIs apart by it (RFC 8707 section 2, RFC 8693 section 2.1). */
+  resource?: string
   /** None leaves the choice to the provider. */
   scopes: readonly string[]
 }
@@ -27,16 +29,16 @@ export function delegationRequest (
 }
 
 /** RFC 6749 section 4.4 */
-function clientCredentials (form: Preset['delegation'], { audience, scopes }: Delegation): DelegationRequest {
+function clientCredentials (form: Preset['delegation'], { audience, resource, scopes }: Delegation): DelegationRequest {
   // Entra knows the API by the scope alone, and gives an application all of its permissions or none.
   const parameters = form === 'on-behalf-of'
     ? { scope: `${audience}/.default` }
-    : { audience, ...(scopes.length > 0 && { scope: scopes.join(' ') }) }
+    : { audience, ...(resource !== undefined && { resource }), ...(scopes.length > 0 && { scope: scopes.join(' ') }) }
   return { grantType: 'client_credentials', parameters }
 }
 
 /** RFC 8693 section 2.1 */
-function tokenExchange (accessToken: string, { audience, scopes }: Delegation): DelegationRequest {
+function tokenExchange (accessToken: string, { audience, resource, scopes }: Delegation): DelegationRequest {
   return {
     grantType: 'urn:ietf:params:oauth:grant-type:token-exchange',
     parameters: {
@@ -44,12 +46,13 @@ function tokenExchange (accessToken: string, { audience, scopes }: Delegation): 
       subject_token_type: ACCESS_TOKEN_TYPE,
       requested_token_type: ACCESS_TOKEN_TYPE,
       audience,
+      ...(resource !== undefined && { resource }),
       ...(scopes.length > 0 && { scope: scopes.join(' ') })
     }
   }
 }
 
-/** Microsoft identity platform, on-behalf-of flow: no audience; each scope is prefixed with its API. */
+/** Microsoft identity platform, on-behalf-of flow: no audience or resource; each scope is prefixed with its API. */
 function onBehalfOf (accessToken: string, { audience, scopes }: Delegation): DelegationRequest {
   const names = scopes.length > 0 ? scopes : ['.default']
   return {

@@ -81,7 +81,7 @@ export interface TestClientOptions extends ClientAnswers {
   protocolVersion?: '2026-07-28' | '2025-11-25'
   /** Returns what `context.tokenFor` gets from the provider. Without it, `tokenFor` throws. */
   tokenFor?: (
-    audience: string, options: { scopes?: readonly string[], allowServerToken?: boolean }
+    audience: string, options: { resource?: string, scopes?: readonly string[], allowServerToken?: boolean }
   ) => string | Promise<string>
   /** `SCOPE_HIERARCHY`, as pairs of a scope and one that it includes; empty by default. */
   scopeHierarchy?: ScopeHierarchy

@@ -134,7 +134,8 @@ for (const delegation of ['token-exchange', 'on-behalf-of'] as const) {
       input: Type.Object({ audience: Type.String() }),
       async handler ({ audience }, { tokenFor }) {
         const refused = await tokenFor(audience).catch((err: Error) => err.message)
-        const token = await tokenFor(audience, { scopes: ['openid'], allowServerToken: true })
+        const resource = 'https://tickets.example.com'
+        const token = await tokenFor(audience, { resource, scopes: ['openid'], allowServerToken: true })
         return { refused, sub: decodeJwt(token).sub!, aud: String(decodeJwt(token).aud) }
       }
     })]
@@ -162,6 +163,22 @@ for (const delegation of ['token-exchange', 'on-behalf-of'] as const) {
       })
     }
     t.equal(seed.provider.hits()['/token'], before + 1, 'one token for both calls')
-    t.match(await send('other-api'), { result: { isError: true, content: [{ text: /gave no token for "other-api"/ }] } })
+    t.same(seed.provider.lastTokenRequest().form, delegation === 'on-behalf-of'
+      ? { grant_type: 'client_credentials', scope: 'tickets-api/.default' }
+      : {
+          grant_type: 'client_credentials',
+          audience: 'tickets-api',
+          resource: 'https://tickets.example.com',
+          scope: 'openid'
+        })
+    t.match(await send('other-api'), {
+      result: {
+        isError: true,
+        content: [{ text: /gave no token for "other-api": let it allow OIDC_CLIENT_ID to use client credentials/ }]
+      }
+    })
+    t.match(await seed.logged(({ event, reason }) => event === 'token_exchange.failed' && reason !== 'a service calls'), {
+      audience: 'other-api', resource: 'https://tickets.example.com', reason: /invalid_target/
+    })
   })
 }

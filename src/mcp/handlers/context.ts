@@ -19,7 +19,7 @@ import type { Answers } from './request-state.ts'
 /** Gets a token of the provider for another API, on behalf of a principal (RFC 8693; oauth/modes/broker). */
 export type TokenFor = (
   principal: Principal,
-  request: { audience: string, scopes?: readonly string[], allowServerToken?: boolean },
+  request: { audience: string, resource?: string, scopes?: readonly string[], allowServerToken?: boolean },
   signal: AbortSignal
 ) => Promise<string>
 

@@ -27,6 +27,8 @@ export interface TokenExchangeOptions {
 export interface DelegationRequest {
   /** The API's name at the provider: a client id (Keycloak), an identifier or App ID URI (Auth0, Okta, Entra). */
   audience: string
+  /** The API's URI, for providers that tell APIs apart by `resource` (RFC 8707). */
+  resource?: string
   /** Without, the provider decides. */
   scopes?: readonly string[]
   /** For a service, a token of Seed's own. */
@@ -43,6 +45,14 @@ const MIN_SUBJECT_VALID_SECONDS = 15
 
 /** In the place of a grant's id: the tokens of Seed itself. No grant has an id of this form. */
 const OWN_TOKENS = 'server'
+
+const NO_TOKEN = 'No token for another API'
+
+const NOT_FOR_SERVICES = 'This call comes from a service: there is no person on whose behalf another API could be ' +
+  'called (allowServerToken gets a token of this server itself)'
+
+const NOT_WITH_ID_JAG = 'This call comes from a person with an ID-JAG of the identity provider, which is good for ' +
+  'this server alone: only after a sign-in in the browser can another API be called on their behalf'
 
 /** RFC 6749 section 3.3 */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/
@@ -78,7 +88,8 @@ export function createTokenExchange (options: TokenExchangeOptions) {
     const known = await delegatedTokens.find(key)
     if (known !== undefined && isValidFor(MIN_VALID_SECONDS, known.expiresAt)) return known.token
     const request = upstream.delegate(stored === undefined ? undefined : await subjectToken(stored), delegation)
-    const { accessToken: token, expiresInSeconds = 0 } = await nameRefusal(delegation, request)
+    const grantType = stored === undefined ? 'client credentials' : 'token exchange'
+    const { accessToken: token, expiresInSeconds = 0 } = await nameRefusal(grantType, delegation, request)
     const nowSeconds = Math.floor(now() / 1_000)
     const grantSeconds = stored === undefined ? Infinity : stored.grant.expiresAt - nowSeconds
     const ttlSeconds = Math.min(expiresInSeconds - MIN_VALID_SECONDS, grantSeconds)
@@ -134,9 +145,17 @@ export function createTokenExchange (options: TokenExchangeOptions) {
 
   function logFailure (err: unknown, grantId: string | undefined, delegation: Delegation): never {
     const failure = toTokenExchangeError(err)
-    log.warn({ event: 'token_exchange.failed', grant: grantId, ...delegation, reason: failure.detail },
-      'No token for another API')
+    log.warn({ event: 'token_exchange.failed', grant: grantId, ...delegation, reason: failure.detail }, NO_TOKEN)
     throw failure
+  }
+
+  /** A caller who did not sign in at the provider through this server has no token of the provider's to exchange. */
+  function checkHasGrant ({ kind, grantType, subject, clientId }: Principal, delegation: Delegation): void {
+    if (grantType === 'authorization_code') return
+    const fields = { subject, clientId, ...delegation }
+    const reason = kind === 'service' ? 'a service calls' : 'the person came with an ID-JAG'
+    log.warn({ event: 'token_exchange.failed', ...fields, reason }, NO_TOKEN)
+    throw new TokenExchangeError(kind === 'service' ? NOT_FOR_SERVICES : NOT_WITH_ID_JAG)
   }
 
   return {
@@ -149,39 +168,36 @@ export function createTokenExchange (options: TokenExchangeOptions) {
      */
     async tokenFor (
       principal: Principal,
-      { audience, scopes = [], allowServerToken = false }: DelegationRequest,
+      { audience, resource, scopes = [], allowServerToken = false }: DelegationRequest,
       signal?: AbortSignal
     ): Promise<string> {
       signal?.throwIfAborted()
       if (audience === '' || !scopes.every((scope) => SCOPE.test(scope))) {
         throw new TokenExchangeError('tokenFor needs an audience, and scopes without spaces in them')
       }
-      const delegation = { audience, scopes: [...new Set(scopes)].sort() }
+      if (resource !== undefined && (!URL.canParse(resource) || resource.includes('#'))) {
+        throw new TokenExchangeError('resource of tokenFor must be an absolute URI without a fragment')
+      }
+      const delegation = { audience, ...(resource && { resource }), scopes: [...new Set(scopes)].sort() }
       if (allowServerToken && principal.kind === 'service') return await share(delegation, undefined, signal)
-      checkHasGrant(principal)
+      checkHasGrant(principal, delegation)
       return await share(delegation, String(principal.claims['grant']), signal)
     }
   }
 }
 
-/** A caller who did not sign in at the provider through this server has no token of the provider's to exchange. */
-function checkHasGrant ({ kind, grantType }: Principal): void {
-  if (grantType === 'authorization_code') return
-  throw new TokenExchangeError(kind === 'service'
-    ? 'This call comes from a service: there is no person on whose behalf another API could be called ' +
-      '(allowServerToken gets a token of this server itself)'
-    : 'This call comes from a person who signed in elsewhere: to call another API for them, they must sign in here')
-}
-
 /** Says what the provider must allow if it refuses. */
-async function nameRefusal<T> (delegation: Delegation, request: Promise<T>): Promise<T> {
+async function nameRefusal<T> (
+  grantType: 'client credentials' | 'token exchange', delegation: Delegation, request: Promise<T>
+): Promise<T> {
   try {
     return await request
   } catch (err) {
     // An invalid_grant is about this request alone and ends nothing.
     if (!(err instanceof OAuthError) || err.code === 'temporarily_unavailable') throw err
+    const use = grantType === 'token exchange' ? 'exchange tokens' : 'use client credentials'
     throw new TokenExchangeError(`The identity provider gave no token for "${delegation.audience}": ` +
-      'let it allow OIDC_CLIENT_ID to exchange tokens for this audience, and the scopes if any', {
+      `let it allow OIDC_CLIENT_ID to ${use} for this audience, and the scopes if any`, {
       detail: err.detail, cause: err
     })
   }

@@ -2,6 +2,8 @@ import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
+import { Type } from 'typebox'
+import { defineTool } from '../../../../src/define/tool.ts'
 import { getTokens, newRequest, post, register, startBroker, startReplica } from '../../../support/broker.ts'
 import type { Answer } from '../../../support/broker.ts'
 import { isError, withoutReference } from '../../../support/oauth-error.ts'
@@ -328,3 +330,23 @@ async function callWhoami (seed: TestSeed, token: string): Promise<Record<string
   const { result } = await answer.json() as { result: { structuredContent: Record<string, unknown> } }
   return result.structuredContent
 }
+
+t.test('a tool gets no token for another API for a person with an ID-JAG, and the error says why', async (t) => {
+  const definitions = [defineTool({
+    name: 'tickets',
+    description: 'x',
+    input: Type.Object({}),
+    handler: async (_input, { tokenFor }) => await tokenFor('tickets-api', { allowServerToken: true })
+  })]
+  const seed = await startBroker(t, { env: ENV, definitions })
+  const assertion = await mintAssertion(seed)
+  const { json } = await send(seed, assertion)
+  const call = modernRequest('tools/call', { name: 'tickets', arguments: {} })
+  t.match(await (await sendModern(seed.url, call, String(json['access_token']))).json(), {
+    result: { isError: true, content: [{ text: /a person with an ID-JAG .* only after a sign-in in the browser/ }] }
+  })
+  t.match(await seed.logged(({ event }) => event === 'token_exchange.failed'), {
+    subject: 'ada', clientId: CLIENT.client_id, audience: 'tickets-api', reason: 'the person came with an ID-JAG'
+  })
+  t.notOk(JSON.stringify(seed.logs).includes(assertion.split('.')[2]!))
+})

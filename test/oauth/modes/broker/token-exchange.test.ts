@@ -142,6 +142,9 @@ t.test('a tool gets a token for the API that it names, on behalf of its caller (
     scopes: ['mcp:read', 'mcp:write']
   })
 
+  await fixture.tokenFor({ audience: API, resource: 'https://orders.example.com', scopes: ['mcp:read', 'mcp:write'] })
+  t.same(fixture.provider.lastTokenRequest().form, { ...form, resource: 'https://orders.example.com' },
+    'another resource is another token')
   await fixture.tokenFor({ audience: API })
   t.notOk('scope' in fixture.provider.lastTokenRequest().form, 'without scopes the provider decides')
 })
@@ -598,9 +601,12 @@ t.test('an aborted call stops waiting and does not affect others', async (t) => 
   t.equal(decodeJwt(await second).sub, 'ada')
 })
 
-t.test('refuses an empty audience and scopes with spaces', async (t) => {
+t.test('refuses an empty audience, scopes with spaces and a resource that is no URI', async (t) => {
   const fixture = await start(t)
-  for (const request of [{ audience: '' }, { audience: API, scopes: ['a b'] }, { audience: API, scopes: [''] }]) {
+  for (const request of [
+    { audience: '' }, { audience: API, scopes: ['a b'] }, { audience: API, scopes: [''] },
+    { audience: API, resource: '' }, { audience: API, resource: 'orders' }, { audience: API, resource: 'urn:a#b' }
+  ]) {
     await t.rejects(fixture.tokenFor(request), TokenExchangeError)
   }
 })
