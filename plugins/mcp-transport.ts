@@ -20,7 +20,6 @@ import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
-import type { McpLimits } from '../src/limits/concurrency-and-rate-limits.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
@@ -43,7 +42,8 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const warnOfClients = createCompatibilityLog(log)
   warnOfClients(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
-  const limits = watchLimits(app.mcpLimits, app.telemetry)
+  const { mcpLimits: limits } = app
+  app.telemetry?.watchLimits(limits.running)
   const { tracing } = app
   const untraced = createEngine({
     serverInfo: describeServer(config, icon),
@@ -137,16 +137,6 @@ function toCallRecorder ({ audit, config, telemetry, tracing }: FastifyInstance)
   ].filter((record) => record !== undefined)
   if (recorders.length <= 1) return recorders[0]
   return (call) => { for (const record of recorders) record(call) }
-}
-
-/** Counts running calls and open streams, where the operator asks for metrics. */
-function watchLimits (limits: McpLimits, telemetry: FastifyInstance['telemetry']): McpLimits {
-  if (telemetry === undefined) return limits
-  return {
-    ...limits,
-    beginCall: (requester) => telemetry.begin('call', limits.beginCall(requester)),
-    beginStream: (requester) => telemetry.begin('stream', limits.beginStream(requester))
-  }
 }
 
 /** Logs consequences of policies that would otherwise puzzle an operator. */

@@ -48,6 +48,9 @@ export interface McpLimits {
   /** Returns how many streams of a person are open, on all replicas. */
   openStreams (personKey: string): number
 
+  /** Returns what runs on this replica. */
+  running (): { calls: number, streams: number }
+
   /** Returns the key under which everything of a person, or else of an address, is counted. */
   callerKey (requester: Requester): string
 }
@@ -140,6 +143,8 @@ export function createMcpLimits (counters: SharedCounters, limits: Config['mcp']
     },
 
     openStreams: (personKey) => streams.total(personKey),
+
+    running: () => ({ calls: calls.localTotal(), streams: streams.localTotal() }),
 
     callerKey
   }

@@ -55,6 +55,13 @@ export class Gauge {
     return entry.local + entry.remote
   }
 
+  /** Returns the sum of this replica's own values. */
+  localTotal (): number {
+    let sum = 0
+    for (const { local } of this.#entries.values()) sum += local
+    return sum
+  }
+
   /** Announces what has held since the last tick; returns whether there is more to come. */
   tick (): boolean {
     this.#waiting = this.#waiting.filter((entry) => {

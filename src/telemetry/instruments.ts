@@ -27,6 +27,7 @@ class SeriesTable<T extends object> {
   readonly #names: readonly string[]
   readonly #create: () => T
   #overflow: T | undefined
+  #last: { values: ReadonlyArray<string | undefined>, data: T } | undefined
 
   constructor (names: readonly string[], create: () => T) {
     this.#names = names
@@ -34,6 +35,15 @@ class SeriesTable<T extends object> {
   }
 
   find (values: ReadonlyArray<string | undefined>): T {
+    // Most measurements have the labels of the one before.
+    const last = this.#last
+    if (last !== undefined && isSame(values, last.values)) return last.data
+    const data = this.#search(values)
+    this.#last = { values, data }
+    return data
+  }
+
+  #search (values: ReadonlyArray<string | undefined>): T {
     let found: Branch<T> | T | undefined = this.#root
     for (const value of values) {
       found = (found as Branch<T>).get(value)
@@ -68,6 +78,11 @@ class SeriesTable<T extends object> {
     this.all.push({ labels, data })
     return data
   }
+}
+
+function isSame (some: ReadonlyArray<string | undefined>, others: ReadonlyArray<string | undefined>): boolean {
+  for (let index = 0; index < some.length; index++) if (some[index] !== others[index]) return false
+  return true
 }
 
 /** The values of an instrument without labels: one, which is left out. */

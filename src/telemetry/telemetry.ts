@@ -44,15 +44,12 @@ export function createTelemetry (version: string, now: () => number = performanc
   const instruments = createInstruments()
   const { requests, operations, signInSteps, refreshes, refusals, limitsHit, revocations, lostSpans } = instruments
   const { provider, storeOperations, add } = instruments
-  const running = { call: 0, stream: 0 }
   let isStoreUp: boolean | undefined
 
   const addGauge = (value: ReadableValue): void => { add(new Gauge(value)) }
   const gauge = (name: string, unit: string, description: string, read: ReadableValue['read']): void => {
     addGauge({ about: { name, unit, description }, read })
   }
-  gauge('seed.calls.running', '{call}', 'Calls that run now', () => running.call)
-  gauge('seed.streams.open', '{stream}', 'Streams that are open', () => running.stream)
   gauge('seed.store.up', '1', 'Whether the store has answered the last request', () => toNumber(isStoreUp))
   addGauge({
     about: { name: 'seed.build.info', unit: '1', description: 'The version that runs' },
@@ -125,15 +122,10 @@ export function createTelemetry (version: string, now: () => number = performanc
       provider.record([failed ? 'unreachable' : 'ok'], ms / 1_000)
     },
 
-    /** Counts something as running until the function that is returned is called. */
-    begin (kind: 'call' | 'stream', release: () => void): () => void {
-      running[kind]++
-      let hasEnded = false
-      return () => {
-        if (!hasEnded) running[kind]--
-        hasEnded = true
-        release()
-      }
+    /** Watches what runs on this replica. */
+    watchLimits (running: () => { calls: number, streams: number }): void {
+      gauge('seed.calls.running', '{call}', 'Calls that run now', () => running().calls)
+      gauge('seed.streams.open', '{stream}', 'Streams that are open', () => running().streams)
     },
 
     /** Returns the store, measured; also counts the sessions of all replicas. */

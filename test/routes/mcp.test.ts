@@ -591,6 +591,7 @@ t.test('an engine that reads the abort signal late sees that the client has gone
         beginCall: () => () => {},
         beginStream: () => () => {},
         openStreams: () => 0,
+        running: () => ({ calls: 0, streams: 0 }),
         callerKey: () => ''
       }
     })
