@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from 'node:crypto'
 import { Client, CrossAppAccessProvider, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { discoverAndRequestJwtAuthGrant } from '@modelcontextprotocol/client'
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
@@ -6,13 +5,12 @@ import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextproto
 import t from 'tap'
 import { companyRule } from '../../dev/development.ts'
 import { startBroker, startReplica } from '../support/broker.ts'
-import { createBrowser } from '../support/browser.ts'
+import { COMPANY_APP, getCompanyIdToken } from '../support/company-app.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 
 const info = { name: 'company-app', version: '1' }
 const CALLBACK = 'http://127.0.0.1:53219/callback'
 const CLIENT = { clientId: 'company-app-at-seed', clientSecret: 'dev-secret-at-seed' }
-const AT_PROVIDER = { clientId: 'company-app', clientSecret: 'dev-secret' }
 const ENV = {
   ENTERPRISE_AUTHORIZATION: 'only',
   OAUTH_CLIENTS: JSON.stringify([{
@@ -20,33 +18,6 @@ const ENV = {
     client_secret: CLIENT.clientSecret,
     grant_types: ['urn:ietf:params:oauth:grant-type:jwt-bearer']
   }])
-}
-
-/** Signs Ada in to the company's client at the provider. */
-async function getIdToken (issuer: string): Promise<string> {
-  const verifier = randomBytes(32).toString('base64url')
-  const query = new URLSearchParams({
-    response_type: 'code',
-    client_id: AT_PROVIDER.clientId,
-    redirect_uri: CALLBACK,
-    scope: 'openid email',
-    nonce: 'n',
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256'
-  })
-  const answer = await createBrowser().signIn(`${issuer}/auth?${query}`, { login: 'ada', password: 'ada' })
-  const response = await fetch(`${issuer}/token`, {
-    method: 'POST',
-    body: new URLSearchParams({
-      grant_type: 'authorization_code',
-      code: answer.searchParams.get('code')!,
-      redirect_uri: CALLBACK,
-      code_verifier: verifier,
-      client_id: AT_PROVIDER.clientId,
-      client_secret: AT_PROVIDER.clientSecret
-    })
-  })
-  return (await response.json() as { id_token: string }).id_token
 }
 
 t.test('the SDKs go from 401 to whoami with an ID-JAG of the provider, at two replicas, in both eras', async (t) => {
@@ -57,7 +28,7 @@ t.test('the SDKs go from 401 to whoami with an ID-JAG of the provider, at two re
   const two = await startReplica(t, one, env)
   const { port } = two.app.server.address() as { port: number }
   one.provider.enterpriseRules.push(companyRule(one.app.config))
-  const idToken = await getIdToken(one.provider.issuer)
+  const idToken = await getCompanyIdToken(one.provider.issuer, CALLBACK)
 
   let turn = 0
   const alternate: typeof fetch = async (input, init) => {
@@ -73,7 +44,7 @@ t.test('the SDKs go from 401 to whoami with an ID-JAG of the provider, at two re
       audience: authorizationServerUrl,
       resource: resourceUrl,
       idToken,
-      ...AT_PROVIDER,
+      ...COMPANY_APP,
       ...(scope !== undefined && { scope })
     })).jwtAuthGrant
   })
