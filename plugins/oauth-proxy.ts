@@ -160,7 +160,11 @@ async function oauthProxy (
     await mount(backChannel, 'token', ['/oauth/token', '/token'], async (scope) => {
       await allowAnyOrigin(scope)
       await scope.register(tokenRoutes, {
-        ...services, tokenIssuer: mode.tokenIssuer, requesterOf: requesterOf('token'), traces
+        ...services,
+        tokenIssuer: mode.tokenIssuer,
+        issuerOfTokens: oauth.mode === 'proxy' ? config.oidc.issuer : undefined,
+        requesterOf: requesterOf('token'),
+        traces
       })
     })
     await mount(backChannel, 'revoke', ['/oauth/revoke', '/revoke'], async (scope) => {

@@ -4,6 +4,8 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
 const SecretSchema = Type.String({ minLength: 16, maxLength: 512 })
 
 /**
@@ -17,7 +19,7 @@ const ConfiguredClientSchema = Type.Object({
     Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), { minItems: 1, maxItems: 50 })
   ),
   grant_types: Type.Optional(Type.Array(Type.Enum([
-    'authorization_code', 'refresh_token', 'client_credentials', 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+    'authorization_code', 'refresh_token', 'client_credentials', JWT_BEARER
   ]), { minItems: 1 })),
   /** During a change of the secret both are accepted. */
   client_secret: Type.Optional(
@@ -155,6 +157,10 @@ function checkGrantTypes (client: Client, mode: 'proxy' | 'broker'): string[] {
   if (grantTypes.includes('refresh_token') && !needsRedirectUris) {
     problems.push(`has a client "${id}" whose grant_types have refresh_token without authorization_code`)
   }
+  if (mode === 'proxy' && grantTypes.includes(JWT_BEARER)) {
+    problems.push(`has a client "${id}" whose grant_types have ${JWT_BEARER}, which needs OAUTH_MODE=broker: ` +
+      'with OAUTH_MODE=proxy it gets its access tokens from the provider (docs/proxy-mode.md)')
+  }
   if (!grantTypes.includes('client_credentials')) return problems
   if (authMethodOf(client) === 'none') {
     problems.push(`has a client "${id}" whose grant_types have client_credentials: ` +
@@ -162,7 +168,7 @@ function checkGrantTypes (client: Client, mode: 'proxy' | 'broker'): string[] {
   }
   if (mode === 'proxy') {
     problems.push(`has a client "${id}" whose grant_types have client_credentials, which needs OAUTH_MODE=broker: ` +
-      'with OAUTH_MODE=proxy let the service get its token from the provider (docs/services.md)')
+      'with OAUTH_MODE=proxy let the service get its token from the provider (docs/proxy-mode.md)')
   }
   return problems
 }

@@ -176,7 +176,13 @@ t.test('what a service may not have, or lacks, is a problem before the start', a
     [
       service,
       'has a client "ci" whose grant_types have client_credentials, which needs OAUTH_MODE=broker: ' +
-        'with OAUTH_MODE=proxy let the service get its token from the provider (docs/services.md)',
+        'with OAUTH_MODE=proxy let the service get its token from the provider (docs/proxy-mode.md)',
+      'proxy'
+    ],
+    [
+      { ...service, grant_types: ['urn:ietf:params:oauth:grant-type:jwt-bearer'], scope: undefined },
+      'has a client "ci" whose grant_types have urn:ietf:params:oauth:grant-type:jwt-bearer, which needs ' +
+        'OAUTH_MODE=broker: with OAUTH_MODE=proxy it gets its access tokens from the provider (docs/proxy-mode.md)',
       'proxy'
     ]
   ] as const) {

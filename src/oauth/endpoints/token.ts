@@ -14,6 +14,8 @@ import { checkResource } from '../protocol/resource-indicator.ts'
 export interface TokenServices extends ClientAuthenticationServices {
   tokenIssuer: TokenIssuer
   resource: string
+  /** OIDC_ISSUER where the provider issues the access tokens: in proxy mode. */
+  issuerOfTokens: string | undefined
 }
 
 interface GrantType {
@@ -80,8 +82,9 @@ export async function issueTokens (
   const { tokenIssuer } = services
   const grantType = GRANT_TYPES.get(body.grant_type)
   if (grantType === undefined || tokenIssuer[grantType.issuer] === undefined) {
-    const supported = supportedGrantTypes(tokenIssuer)
-    throw new OAuthError('unsupported_grant_type', `grant_type must be one of ${supported.join(', ')}`)
+    const supported = supportedGrantTypes(tokenIssuer).join(', ')
+    const advice = adviseIssuer(body.grant_type, services.issuerOfTokens)
+    throw new OAuthError('unsupported_grant_type', `grant_type must be one of ${supported}${advice}`)
   }
   const bound = body.grant_type === 'refresh_token'
   const { step } = requester
@@ -94,6 +97,14 @@ export async function issueTokens (
   step.outcome = 'The application got its tokens'
   await services.clients.keepRecord(client).catch(ignoreOutage)
   return { tokens, client, principalKind: grantType.principalKind }
+}
+
+/** Grant types of callers without a browser: the issuer of the access tokens may have them. */
+const WITHOUT_BROWSER = ['client_credentials', JWT_BEARER, 'urn:ietf:params:oauth:grant-type:token-exchange']
+
+function adviseIssuer (grantType: string, issuer: string | undefined): string {
+  if (issuer === undefined || !WITHOUT_BROWSER.includes(grantType)) return ''
+  return `: the identity provider, ${issuer}, issues the access tokens of this server, so ask there for this one`
 }
 
 /** RFC 6749 section 4.1.3, RFC 7636 section 4.5. */
