@@ -10,10 +10,11 @@ import { Type } from 'typebox'
 import { defineTool, ToolError } from '../../src/define/tool.ts'
 import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
-import { getTokens, refresh, startBroker } from '../support/broker.ts'
+import { getTokens, post, refresh, startBroker } from '../support/broker.ts'
 import { interactiveTools } from '../support/interactive-tools.ts'
 import { freePort } from '../support/free-port.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
+import { ownRedisForTests } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import type { OtlpReceiver, ReceivedSpan } from '../support/otlp-receiver.ts'
 import { MODERN_META, modernRequest, openSession, ping, postMcp, startSeed } from '../support/seed.ts'
@@ -221,6 +222,74 @@ t.test('one trace leads from the client through HTTP, MCP and the tool to what t
   t.equal(receiver.headers['content-type'], 'application/x-protobuf')
   t.match(await seed.logged((line) => line['event'] === 'request'), { traceId: CLIENT.traceId })
   t.match(await seed.logged((line) => line['target'] === 'look_up'), { trace: CLIENT.traceId })
+})
+
+t.test('one trace has the client, HTTP, MCP, the tool, Redis, the provider that exchanges a token, and the API', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return
+  const receiver = await startOtlpReceiver(t)
+  const api = await startService(t)
+  const definitions = [defineTool({
+    name: 'my_tickets',
+    description: 'Asks the ticket API as its caller',
+    input: Type.Object({}),
+    handler: async (_input, { tokenFor }) => {
+      const token = await tokenFor('tickets-api')
+      return String((await fetch(`${api.url}/tickets`, { headers: { authorization: `Bearer ${token}` } })).status)
+    }
+  })]
+  const seed = await startBroker(t, {
+    timings: TIMINGS,
+    definitions,
+    env: {
+      OIDC_CLIENT_ID: 'seed-dev-confidential',
+      OIDC_CLIENT_SECRET: 'dev-secret',
+      REDIS_URL: redis.url,
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      AUDIT_LOG: 'stdout'
+    },
+    provider: { quirks: { exchangeAudiences: ['tickets-api'] } }
+  })
+  const { clientId, refreshToken } = await getTokens(seed)
+  const traced = { traceparent: TRACEPARENT }
+  const { json } = await post(`${seed.url}/oauth/token`, {
+    grant_type: 'refresh_token', refresh_token: refreshToken, client_id: clientId
+  }, traced)
+  const { body, headers } = call('my_tickets', {})
+  const answer = await postMcp(seed, { body, headers: { ...headers, ...traced } }, String(json['access_token']))
+  t.match(answer, { status: 200, body: { result: { content: [{ text: '200' }] } } })
+  await seed.app.close()
+
+  const ofTrace = receiver.spans.filter(({ traceId }) => traceId === CLIENT.traceId)
+  const childrenOf = ({ spanId }: ReceivedSpan): ReceivedSpan[] => ofTrace.filter(({ parentSpanId }) => parentSpanId === spanId)
+  const http = find(receiver, 'POST /mcp')
+  const mcp = find(receiver, 'tools/call my_tickets', http)
+  const tool = find(receiver, 'execute_tool my_tickets', mcp)
+  const { hostname, port } = new URL(seed.provider.issuer)
+  const toProvider = childrenOf(tool).find(({ attributes }) => attributes['server.port'] === Number(port))
+  const toApi = childrenOf(tool).find(({ attributes }) => attributes['server.port'] === Number(new URL(api.url).port))
+  const inStore = childrenOf(tool).filter(({ attributes }) => attributes['db.system.name'] === 'redis')
+  t.same([http, mcp, tool].map(({ parentSpanId, kind }) => [parentSpanId, kind]),
+    [[CLIENT.spanId, 'server'], [http.spanId, 'server'], [mcp.spanId, 'internal']])
+  t.match(toProvider, { name: 'POST', kind: 'client', failed: false, attributes: { 'server.address': hostname } })
+  t.match(toApi, { name: 'GET', kind: 'client', failed: false })
+  t.equal(api.requests[0]!['traceparent'], `00-${CLIENT.traceId}-${toApi!.spanId}-01`)
+  t.ok(inStore.some(({ name }) => name === 'get') && inStore.some(({ name }) => name === 'set'), 'grant and token')
+  t.ok(inStore.every(({ kind, failed }) => kind === 'client' && !failed))
+
+  const refreshed = find(receiver, 'POST /oauth/token', { spanId: CLIENT.spanId } as ReceivedSpan)
+  t.match(childrenOf(refreshed).find(({ name }) => name === 'POST'),
+    { kind: 'client', attributes: { 'url.full': `${seed.provider.issuer}/token` } })
+  t.ok(childrenOf(refreshed).some(({ attributes }) => attributes['db.system.name'] === 'redis'))
+  const ids = new Set(ofTrace.map(({ spanId }) => spanId))
+  t.same(ofTrace.filter(({ parentSpanId }) => parentSpanId !== CLIENT.spanId && !ids.has(parentSpanId)), [],
+    'every span of the trace has its parent in it')
+
+  const reference = answer.headers.get('x-request-id')
+  t.equal(http.attributes['seed.request.id'], reference)
+  t.match(await seed.logged((line) => line['event'] === 'request' && line['reqId'] === reference), { traceId: CLIENT.traceId })
+  t.match(await seed.logged((line) => line['target'] === 'my_tickets'), { trace: CLIENT.traceId, request: reference })
+  t.notMatch(receiver.received(), /eyJ|dev-secret/)
 })
 
 t.test('traceparent in _meta is the parent of the message, and the HTTP request is linked', async (t) => {
