@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { rejectOtherMethods } from '../src/http/method-not-allowed.ts'
 import { logOut } from '../src/oauth/endpoints/backchannel-logout.ts'
 import type { LogoutServices } from '../src/oauth/endpoints/backchannel-logout.ts'
+import { describeEnded } from '../src/oauth/modes/broker/grant-revocation.ts'
 import { LogoutBodySchema, LogoutResponses } from '../src/schemas/backchannel-logout.ts'
 
 export interface LogoutRouteOptions extends LogoutServices {
@@ -31,11 +32,12 @@ const backchannelLogoutRoutes: FastifyPluginAsyncTypebox<LogoutRouteOptions> = a
       event: 'revocation',
       ...(subject !== undefined && { subject }),
       ...(sid !== undefined && { target: `session ${sid}` }),
-      reason: revoked === undefined ? LOGGED_OUT : `${LOGGED_OUT}: ${revoked} grants have ended`
+      reason: revoked === undefined ? LOGGED_OUT : `${LOGGED_OUT}: ${describeEnded(revoked)}`
     }
     if (revoked === 0) {
-      request.log.info({ event: 'logout.nothing_ended', subject, sid },
-        'A back-channel logout ended nothing: no grant of it is known')
+      request.log.info({ event: 'logout.nothing_ended', subject, sid }, subject === undefined
+        ? 'A back-channel logout ended nothing: no grant of its session (sid) is known'
+        : 'A back-channel logout ended no grant: none is known. Access tokens without a grant, if any, have ended')
     }
     return {}
   })

@@ -8,6 +8,7 @@ import { checkFormToken, checkOrigin, checkSite, formToken } from '../src/oauth/
 import type { ConnectionsPageServices } from '../src/oauth/modes/broker/connections-page.ts'
 import { SESSION_COOKIE } from '../src/oauth/modes/broker/connections-session.ts'
 import type { ConnectionsSession } from '../src/oauth/modes/broker/connections-session.ts'
+import { describeEnded } from '../src/oauth/modes/broker/grant-revocation.ts'
 import { surplusSignInCookies } from '../src/oauth/modes/sign-in.ts'
 import { describeScope } from '../src/oauth/protocol/scope.ts'
 import {
@@ -162,7 +163,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply)
     const count = await connections.endAll(session)
     request.logFields = { ...request.logFields, revoked: count }
-    recordRevocation(request, server.baseUrl, session, { reason: `ended by the person: ${count} grants have ended` })
+    recordRevocation(request, server.baseUrl, session, { reason: `ended by the person: ${describeEnded(count)}` })
     // Everything of the person that is older has been revoked, this session too.
     cookies.set(reply, await connections.sessions.renew(session, cookie))
     return backToPage(reply, 'ended-all')

@@ -14,7 +14,13 @@ const WRITTEN_SECONDS = 60
 /** Of any length, as a client id may contain a registration: the audit log shortens it. */
 const Text = Type.Optional(Type.String())
 const OperatorRevocationSchema = Type.Object({
-  id: Type.String({ maxLength: 64 }), issuer: Text, subject: Text, client: Text, grant: Text, reason: Text
+  id: Type.String({ maxLength: 64 }),
+  issuer: Text,
+  subject: Text,
+  client: Text,
+  grant: Text,
+  reason: Text,
+  outcome: Type.Optional(Type.Enum(['ok', 'unavailable']))
 })
 
 const message = defineMessage('message about a revocation of the operator', OperatorRevocationSchema)
@@ -25,6 +31,8 @@ export interface OperatorRevocation {
   subject?: string | undefined
   client?: string | undefined
   grant?: string | undefined
+  /** `unavailable` if the store failed half-way; without, it has ended. */
+  outcome?: 'ok' | 'unavailable' | undefined
 }
 
 /**

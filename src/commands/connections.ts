@@ -5,6 +5,9 @@ import { printableJson, withoutControls } from '../json/printable.ts'
 import type { Log } from '../logging/log.ts'
 import { listConnections } from '../oauth/modes/broker/connections.ts'
 import type { Connection, ConnectionFilter } from '../oauth/modes/broker/connections.ts'
+import type { Grants } from '../oauth/modes/broker/grants.ts'
+import { ignoreOutage } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { openConnectionActivity } from './connection-activity.ts'
 import { createErrorLog, issuerOf, withGrants, withStore } from './open-store.ts'
@@ -109,10 +112,7 @@ export async function showConnections (
           // Described first: with a grant its sessions and streams end as well.
           const described = await activity.describe(batch)
           if (toEnd) {
-            await grants.revokeMany(batch.map(({ grant }) => grant), 'revoked by the operator')
-            for (const { subject, clientId: client, grant } of batch) {
-              await announceRevocation(store, { issuer: issuerOf(config), subject, client, grant })
-            }
+            await endConnections(batch, { grants, store, issuer: issuerOf(config) })
           }
           for (const connection of described) print(describe(connection))
           count += batch.length
@@ -124,6 +124,24 @@ export async function showConnections (
       await activity.close()
     }
   })
+}
+
+/** Ends connections. Where the store fails half-way, the audit log says so of each: some of them may be left. */
+async function endConnections (
+  batch: readonly Connection[], { grants, store, issuer }: { grants: Grants, store: Store, issuer: string }
+): Promise<void> {
+  const announce = async (outcome: 'ok' | 'unavailable'): Promise<void> => {
+    for (const { subject, clientId: client, grant } of batch) {
+      await announceRevocation(store, { issuer, subject, client, grant, outcome })
+    }
+  }
+  try {
+    await grants.revokeMany(batch.map(({ grant }) => grant), 'revoked by the operator')
+  } catch (err) {
+    await announce('unavailable').catch(ignoreOutage)
+    throw err
+  }
+  await announce('ok')
 }
 
 function summarize (count: number, { end, dryRun }: ConnectionsOptions): string {

@@ -1,6 +1,8 @@
 import { announceRevocation } from '../audit/operator-revocations.ts'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../logging/log.ts'
+import { describeEnded } from '../oauth/modes/broker/grant-revocation.ts'
+import { StoreUnavailableError, ignoreOutage } from '../store/store.ts'
 import type { Store } from '../store/store.ts'
 import { createRevocations, markTtlSeconds, subjectKey } from '../tokens/revocations.ts'
 import { UsageError, defineCommand } from './command.ts'
@@ -53,10 +55,18 @@ export interface RevokeOptions {
 export async function revoke (config: Config, options: RevokeOptions, log: Log): Promise<string> {
   const isBroker = config.oauth.mode === 'broker'
   return await withStore(config, log, async (store) => {
-    const done = await (isBroker ? revokeGrants(config, options, store, log) : revokeTokens(config, options, store))
     const { subject, clientId: client, grantId: grant } = options
-    await announceRevocation(store, { issuer: issuerOf(config), subject, client, grant })
-    return done
+    const revocation = { issuer: issuerOf(config), subject, client, grant }
+    try {
+      const done = await (isBroker ? revokeGrants(config, options, store, log) : revokeTokens(config, options, store))
+      await announceRevocation(store, revocation)
+      return done
+    } catch (err) {
+      if (err instanceof StoreUnavailableError) {
+        await announceRevocation(store, { ...revocation, outcome: 'unavailable' }).catch(ignoreOutage)
+      }
+      throw err
+    }
   })
 }
 
@@ -72,8 +82,7 @@ async function revokeGrants (config: Config, options: RevokeOptions, store: Stor
         : 'One grant has ended'
     }
     const owner = subject === undefined ? { clientId: clientId! } : { subject }
-    const count = await grants.revokeAll(owner, 'revoked by the operator')
-    return count === 1 ? 'One grant has ended' : `${count} grants have ended`
+    return describeEnded(await grants.revokeAll(owner, 'revoked by the operator'))
   })
 }
 

@@ -153,7 +153,7 @@ export const EVENTS = {
     meaning: 'A spent refresh token came again: it may be stolen, and the sign-in ends'
   },
   'family.upstream_revocation_failed': { level: 'warn', meaning: 'A sign-in has ended here, and not at the provider' },
-  'logout.nothing_ended': { level: 'info', meaning: 'A back-channel logout ended nothing' },
+  'logout.nothing_ended': { level: 'info', meaning: 'A back-channel logout ended no grant' },
   'logout.session_only': {
     level: 'warn',
     meaning: 'A back-channel logout without `sub` ends no access tokens in proxy mode'

@@ -1,7 +1,9 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { createKeyring } from '../../src/crypto/keyring.ts'
+import { digest } from '../../src/crypto/hash.ts'
 import { makeSelfContainedId } from '../../src/oauth/clients/self-contained-client-id.ts'
+import { keys } from '../../src/store/keys.ts'
 import { SEED_SECRET, editGrant, getTokens, grantKey, refresh, register, startBroker, startReplica } from '../support/broker.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -248,6 +250,24 @@ t.test('what the operator ends is one line in the audit log of one of the replic
   await seed.app.store.publish('operator-revocations', '{"subject":"eve"}')
   await other.logged(({ event }) => event === 'store.record_unreadable')
   t.equal(lines().length, 3, 'what no command has written is ignored')
+})
+
+t.test('what the store let the operator end only in part is a line too', async (t) => {
+  const fixture = await startWithRedis(t, { AUDIT_LOG: 'stdout' })
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const { accessToken, refreshToken } = await getTokens(seed)
+  const grant = idOf(refreshToken)
+  // Redis refuses to remove the grant from an index that is no set.
+  await seed.app.store.set(keys.grantsOf(digest('subject:ada')), 'no set', 60)
+  for (const command of [['connections', '--grant', grant, '--end'], ['revoke', '--grant', grant]]) {
+    t.not((await runCommand(command, env)).code, 0, command.join(' '))
+  }
+  const lines = (): object[] => seed.logs.filter((line) => line['event'] === 'revocation')
+  await until(() => lines().length > 1, 'both are written')
+  const reason = /^revoked by the operator at ./
+  t.match(lines(), [{ subject: 'ada', grant, outcome: 'unavailable', reason }, { grant, outcome: 'unavailable', reason }])
+  t.equal((await ping(seed.url, accessToken)).status, 401, 'what was marked has ended')
 })
 
 t.test('a client whose id contains its registration has its name, also in a grant of an earlier version', async (t) => {

@@ -78,7 +78,7 @@ t.test('in broker mode', async (t) => {
     t.equal((await ping(first.url, one.access_token)).status, 401)
     t.equal((await ping(first.url, other.access_token)).status, 200)
     t.match(await runCommand(['revoke', '--grant', grant], env), { code: 0, output: /^No such grant/ })
-    t.match(await runCommand(['revoke', '--subject', 'nobody'], env), { code: 0, output: '0 grants have ended\n' })
+    t.match(await runCommand(['revoke', '--subject', 'nobody'], env), { code: 0, output: /^There was no grant; access tokens that were issued without one/ })
     t.match(await runCommand(['revoke', '--grant', '-starts-with-a-dash'], env), { code: 0, output: /^No such grant/ })
   })
 

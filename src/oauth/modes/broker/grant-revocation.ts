@@ -1,6 +1,7 @@
 import type { OAuthError } from '../../../errors/oauth-error.ts'
 import { keys } from '../../../store/keys.ts'
 import { LaterRecordError, asLater } from '../../../store/store.ts'
+import type { Store } from '../../../store/store.ts'
 import { clientKey, grantKey, subjectKey, withoutGrantKey } from '../../../tokens/revocations.ts'
 import { endConnectionsSessions } from './connections-session.ts'
 import { grantRecord } from './grant.ts'
@@ -39,40 +40,48 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
 
   /**
    * Revokes locally first: the provider may be slow. Marks come before everything else, in batches, so that an outage
-   * half-way leaves nothing usable that was marked, and the same call can be repeated.
+   * half-way leaves nothing usable that was marked, and the same call can be repeated. The audit log then has a line
+   * for each grant that ended, and for each that was marked and may still be in the store.
    *
    * @throws LaterRecordError when all others have ended: whoever asked must ask a replica of the later release again
    */
   async function revokeGrants (ids: string[], reason: RevocationReason): Promise<number> {
-    for (const batch of batches(ids, BATCH_SIZE)) await revocations.revoke(batch.map(grantKey))
-    let ended = 0
-    let later: LaterRecordError | undefined
-    for (const batch of batches(ids, BATCH_SIZE)) {
-      const results = await Promise.all(batch.map(async (id) => await endGrant(id).catch(asLater)))
-      later ??= results.find((result) => result instanceof LaterRecordError)
-      const grants = results
-        .flatMap((result) => result === undefined || result instanceof LaterRecordError ? [] : [result])
-      for (const { id, subject, clientId } of grants) {
-        log.info({ event: 'grant.ended', grant: id, subject, clientId, reason }, 'A grant has ended')
-        if (REQUESTED.includes(reason)) continue
-        audit?.record({ event: 'revocation', outcome: 'ok', grant: id, subject, client: clientId, reason })
+    const ended: Grant[] = []
+    const unfinished = new Set<string>()
+    try {
+      for (const batch of batches(ids, BATCH_SIZE)) {
+        await revocations.revoke(batch.map(grantKey))
+        for (const id of batch) unfinished.add(id)
       }
-      ended += grants.length
-      // What the provider has ended, it need not revoke: some answer such a request with an error.
-      if (reason === 'ended by the provider') continue
-      for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
+      let later: LaterRecordError | undefined
+      for (const batch of batches(ids, BATCH_SIZE)) {
+        const { grants, failures } = await endBatch(store, batch, unfinished)
+        ended.push(...grants)
+        for (const grant of grants) logEnd(grant, reason)
+        // What the provider has ended, it need not revoke: some answer such a request with an error.
+        if (reason !== 'ended by the provider') {
+          for (const some of batches(grants, CONCURRENT_REVOCATIONS)) await Promise.all(some.map(revokeUpstream))
+        }
+        for (const err of failures) later = asLater(err)
+      }
+      if (later !== undefined) throw later
+    } catch (err) {
+      // The line of the request is that of its failure.
+      if (REQUESTED.includes(reason)) for (const grant of ended) recordEnd(grant, reason)
+      for (const grant of unfinished) audit?.record({ event: 'revocation', outcome: 'unavailable', grant, reason })
+      throw err
     }
-    if (later !== undefined) throw later
-    return ended
+    return ended.length
   }
 
-  /** Takes a grant out of the store and its indexes. @returns undefined when it was not there */
-  async function endGrant (id: string): Promise<Grant | undefined> {
-    const stored = await grantRecord.find(store, keys.grant(id))
-    if (stored === undefined) return undefined
-    await Promise.all(indexKeys(stored.value).map(async (key) => { await store.removeMember(key, id) }))
-    await store.delete(keys.grant(id))
-    return stored.value
+  function logEnd (grant: Grant, reason: RevocationReason): void {
+    const { id, subject, clientId } = grant
+    log.info({ event: 'grant.ended', grant: id, subject, clientId, reason }, 'A grant has ended')
+    if (!REQUESTED.includes(reason)) recordEnd(grant, reason)
+  }
+
+  function recordEnd ({ id, subject, clientId }: Grant, reason: RevocationReason): void {
+    audit?.record({ event: 'revocation', outcome: 'ok', grant: id, subject, client: clientId, reason })
   }
 
   /**
@@ -133,6 +142,40 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
   }
 }
 
+/** Takes grants out of the store, as far as it can be reached. @returns those that were there, and what failed */
+async function endBatch (
+  store: Store, ids: string[], unfinished: Set<string>
+): Promise<{ grants: Grant[], failures: unknown[] }> {
+  const grants: Grant[] = []
+  const failures: unknown[] = []
+  await Promise.all(ids.map(async (id) => {
+    try {
+      const grant = await endGrant(store, id)
+      unfinished.delete(id)
+      if (grant !== undefined) grants.push(grant)
+    } catch (err) {
+      failures.push(err)
+    }
+  }))
+  return { grants, failures }
+}
+
+/** Takes a grant out of the store and its indexes. @returns undefined when it was not there */
+async function endGrant (store: Store, id: string): Promise<Grant | undefined> {
+  const stored = await grantRecord.find(store, keys.grant(id))
+  if (stored === undefined) return undefined
+  await Promise.all(indexKeys(stored.value).map(async (key) => { await store.removeMember(key, id) }))
+  await store.delete(keys.grant(id))
+  return stored.value
+}
+
 function * batches<T> (items: readonly T[], size: number): Generator<T[]> {
   for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size)
+}
+
+/** Says how many grants of an owner have ended, for people. */
+export function describeEnded (count: number): string {
+  if (count === 1) return 'One grant has ended'
+  if (count > 1) return `${count} grants have ended`
+  return 'There was no grant; access tokens that were issued without one, if there are any, have ended'
 }

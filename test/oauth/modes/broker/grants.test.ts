@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { AuditEntry } from '../../../../src/audit/record.ts'
 import { createGrants } from '../../../../src/oauth/modes/broker/grants.ts'
 import type { NewGrant } from '../../../../src/oauth/modes/broker/grants.ts'
 import type { GrantLifetimes } from '../../../../src/oauth/modes/broker/grants-options.ts'
@@ -34,6 +35,7 @@ function makeGrants ({ now = Date.now, markSeconds = 960 }: { now?: () => number
   const store = createMemoryStore({ now })
   const revocations = createRevocations(store, markSeconds)
   const revoked: Array<[token: string, hint: string | undefined]> = []
+  const recorded: AuditEntry[] = []
   const grants = createGrants({
     store,
     keyring: createKeyring(SEED_SECRET, undefined),
@@ -46,9 +48,10 @@ function makeGrants ({ now = Date.now, markSeconds = 960 }: { now?: () => number
     },
     lifetimes: LIFETIMES,
     log: { info () {}, warn () {} },
+    audit: { record (entry) { recorded.push(entry) } },
     now
   })
-  return { store, revocations, grants, revoked }
+  return { store, revocations, grants, revoked, recorded }
 }
 
 t.test('a revocation outlives access tokens without a grant, which may be valid for longer than any grant', async (t) => {
@@ -214,4 +217,39 @@ t.test('parses refresh tokens and refuses any other string', async (t) => {
   ]) {
     t.equal(parseRefreshToken(token), undefined, JSON.stringify(token))
   }
+})
+
+t.test('where the store fails half-way, the audit log has what ended and what may be left, whoever asked for it', async (t) => {
+  for (const reason of ['revoked by the operator', 'logged out at the provider'] as const) {
+    const { grants, store, recorded, revoked } = makeGrants()
+    const ids: string[] = []
+    for (let count = 0; count < 150; count++) ids.push((await grants.activate(await grants.create(DETAILS))).id)
+    const lost = keys.grant(ids[120]!)
+    const { get } = store
+    store.get = async (key) => {
+      if (key === lost) throw new StoreUnavailableError()
+      return await get(key)
+    }
+    await t.rejects(grants.revokeMany(ids, reason), StoreUnavailableError)
+    store.get = get
+    const of = (outcome: string) =>
+      recorded.filter((entry) => entry.outcome === outcome).map(({ grant }) => grant).sort()
+    t.same(of('ok'), ids.toSpliced(120, 1).sort(), 'those of the same batch have ended, too')
+    t.same(of('unavailable'), [ids[120]])
+    t.ok(recorded.every((entry) => entry.event === 'revocation' && entry.reason === reason))
+    t.match(recorded[0], { subject: 'ada', client: 'client' })
+    t.equal(revoked.length, 149, 'those that have ended here have ended at the provider')
+
+    recorded.length = 0
+    t.equal(await grants.revokeMany(ids, reason), 1, 'the same call again')
+    const isOfRequest = reason === 'logged out at the provider'
+    t.same(recorded.map(({ grant }) => grant), isOfRequest ? [] : [ids[120]], 'a request has a line of its own')
+  }
+})
+
+t.test('a store that is away from the start leaves the line to whoever asked', async (t) => {
+  const { grants, store, recorded } = makeGrants()
+  store.set = async () => { throw new StoreUnavailableError() }
+  await t.rejects(grants.revokeMany(['one'], 'revoked by the operator'), StoreUnavailableError)
+  t.same(recorded, [])
 })
