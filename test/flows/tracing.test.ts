@@ -261,7 +261,8 @@ t.test('one trace has the client, HTTP, MCP, the tool, Redis, the provider that 
   await seed.app.close()
 
   const ofTrace = receiver.spans.filter(({ traceId }) => traceId === CLIENT.traceId)
-  const childrenOf = ({ spanId }: ReceivedSpan): ReceivedSpan[] => ofTrace.filter(({ parentSpanId }) => parentSpanId === spanId)
+  const childrenOf = ({ spanId }: ReceivedSpan): ReceivedSpan[] =>
+    ofTrace.filter(({ parentSpanId }) => parentSpanId === spanId)
   const http = find(receiver, 'POST /mcp')
   const mcp = find(receiver, 'tools/call my_tickets', http)
   const tool = find(receiver, 'execute_tool my_tickets', mcp)
@@ -287,7 +288,8 @@ t.test('one trace has the client, HTTP, MCP, the tool, Redis, the provider that 
 
   const reference = answer.headers.get('x-request-id')
   t.equal(http.attributes['seed.request.id'], reference)
-  t.match(await seed.logged((line) => line['event'] === 'request' && line['reqId'] === reference), { traceId: CLIENT.traceId })
+  const line = await seed.logged(({ event, reqId }) => event === 'request' && reqId === reference)
+  t.match(line, { traceId: CLIENT.traceId })
   t.match(await seed.logged((line) => line['target'] === 'my_tickets'), { trace: CLIENT.traceId, request: reference })
   t.notMatch(receiver.received(), /eyJ|dev-secret/)
 })
