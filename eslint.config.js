@@ -133,8 +133,10 @@ const MAY_IMPORT = {
     'fastify'
   ],
   'src/listen.ts': ['src/net', 'fastify'],
+  'src/vanished-terminal.ts': [],
   'src/serve.ts': [
-    'src/app.ts', 'src/config', 'src/definitions.ts', 'src/extensions', 'src/http', 'src/listen.ts', 'src/logging'
+    'src/app.ts', 'src/config', 'src/definitions.ts', 'src/extensions', 'src/http', 'src/listen.ts', 'src/logging',
+    'src/vanished-terminal.ts'
   ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [

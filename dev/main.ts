@@ -9,6 +9,7 @@ import { printStartFailure } from '../src/logging/start-failure.ts'
 import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
+import { endWithoutTerminal } from '../src/vanished-terminal.ts'
 import { DEFAULTS, companyRule, providerSettings, startProvider, welcome } from './development.ts'
 import { createDevelopmentLog } from './log-output.ts'
 import { createReloader } from './reload.ts'
@@ -22,6 +23,7 @@ import type { Reloader } from './reload.ts'
 const { DEV_PROVIDER_PORT = '3001' } = process.env
 /** As in the server: an extension must not end it. */
 const allowExit = forbidExit()
+endWithoutTerminal()
 
 try {
   const provider = await startProvider(DEV_PROVIDER_PORT)

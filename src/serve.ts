@@ -9,6 +9,7 @@ import { IDLE_MS } from './http/shutdown.ts'
 import { listen } from './listen.ts'
 import { createLogOutput } from './logging/output.ts'
 import { printStartFailure } from './logging/start-failure.ts'
+import { endWithoutTerminal } from './vanished-terminal.ts'
 
 /** Maximum time that the end of the process waits for a slow reader of its log. */
 const LOG_DRAIN_MS = 1_000
@@ -28,6 +29,8 @@ export async function serve (
   const allowExit = forbidExit()
   try {
     const logOutput = createLogOutput()
+    // After the log, which writes its last lines at exit.
+    endWithoutTerminal()
     const app = await buildApp(environment, {
       dotenvPath, logStream: logOutput, definitions: definitions.load, ...options
     })

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { connect, createServer } from 'node:net'
@@ -9,10 +10,20 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { createBrowser } from '../support/browser.ts'
-import { COMPILED_SERVER, DEV, SERVER, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
+import { COMPILED_SERVER, DEV, SERVER, emptyFolder, startCommand, startProcess, writeDotenv } from '../support/process.ts'
 import type { TestProcess } from '../support/process.ts'
 import { freePort } from '../support/free-port.ts'
 import { modernRequest, ping, ready, sendModern, subscribe } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+
+/** A process that has ended counts as such before anybody has asked for its exit code. */
+function runs (pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return false
+  }
+}
 
 /** The process as an operator sees it: it starts, refuses to start, and ends. Real processes, real signals. */
 t.test('the server process', async (t) => {
@@ -70,6 +81,17 @@ t.test('the server process', async (t) => {
     const server = start({})
     await server.printed(/Seed is ready/)
     t.equal((await fetch(`http://127.0.0.1:${port}/health`)).status, 200)
+  })
+
+  t.test('ends when its terminal is closed', async (t) => {
+    const port = await freePort()
+    const command = `echo "process $$."; PORT=${port} HOST=127.0.0.1 AUTH_REQUIRED=false exec ${process.execPath} ${SERVER}`
+    const terminal = startCommand(t, 'script', ['--quiet', '--command', command, '/dev/null'], { SHELL: '/bin/sh' }, folder)
+    const pid = Number((await terminal.printed(/process (\d+)\./))[1])
+    t.teardown(() => { if (runs(pid)) process.kill(pid, 'SIGKILL') })
+    await terminal.printed(/Seed is ready/)
+    terminal.child.kill('SIGKILL')
+    await until(() => !runs(pid), 'the process has ended')
   })
 
   t.test('AUTH_REQUIRED=false needs neither provider nor Redis, stays on loopback and says so loudly', async (t) => {
