@@ -1,4 +1,4 @@
-/** Types of the parts of `oidc-provider` that the development provider uses: the package ships none. */
+/** Types of the parts of `oidc-provider` that the development provider and the tests use: the package ships none. */
 declare module 'oidc-provider' {
   import type { EventEmitter } from 'node:events'
   import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
@@ -28,10 +28,19 @@ declare module 'oidc-provider' {
     grantId: string
     scope: string
     scopes: Set<string>
+    /** The grant type that it comes from. */
+    gty?: string
+  }
+
+  export interface AccessToken extends Token {
+    resourceServer: object
+    extra: Record<string, unknown>
+    save (): Promise<string>
   }
 
   /** An access token that is going to be a JWT. */
   export interface StructuredToken {
+    header: Record<string, unknown> | undefined
     payload: Record<string, unknown>
   }
 
@@ -68,6 +77,9 @@ declare module 'oidc-provider' {
     constructor (issuer: string, configuration: Record<string, unknown>)
     Client: { prototype: { redirectUriAllowed (uri: string): boolean, includeSid (): boolean } }
     OIDCContext: { prototype: { clientJwtAuthExpectedAudience (): Set<string> } }
+    AccessToken: new (properties: { client: Client, accountId: string, gty: string, scope: string }) => AccessToken
+    IdToken: { validate (jwt: string, client: Client): Promise<{ payload: { sub: string, exp: number } }> }
+    ResourceServer: new (identifier: string, properties: object) => object
     Grant: new (properties: { accountId: string, clientId: string }) => Grant
     registerGrantType (name: string, handler: (ctx: Context) => Promise<void>, parameters: string[]): void
     use (middleware: (ctx: Context, next: () => Promise<void>) => Promise<void>): this

@@ -57,7 +57,7 @@ function settingsOf ({ mode, env }: Configuration): string {
 }
 
 function shown (name: string, value: string): string {
-  if (/SECRET|KEY|CLIENT_ID/.test(name)) return '…'
+  if (/SECRET|KEY|CLIENT_ID|OAUTH_CLIENTS/.test(name)) return '…'
   if (name === 'OIDC_ISSUER' || PROVIDER_URL.test(value)) return `…${new URL(value).pathname}`
   return value.replace(SEED_URL, 'BASE_URL')
 }

@@ -3,11 +3,12 @@ import { createServer } from 'node:http'
 import type { RequestListener, Server } from 'node:http'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import type { JWK } from 'jose'
-import type { Context } from 'oidc-provider'
+import type { Context, Provider as OidcProvider, StructuredToken, Token } from 'oidc-provider'
 import { createStorage } from '../../dev/provider/adapter.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { check } from './checks.ts'
+import { COMPANY_CLIENT, COMPANY_CLIENT_AT_SEED, ENTERPRISE_ENV, checkIdentityAssertions } from './company-client.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
@@ -15,6 +16,13 @@ import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './p
 const USERINFO_CLIENT = 'seed'
 const RESOURCE_CLIENT = 'seed-key'
 const SECRET = randomBytes(32).toString('base64url')
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const ID_JAG = 'urn:ietf:params:oauth:token-type:id-jag'
+const ID_JAG_SECONDS = 120
+
+const IDENTITY_ASSERTIONS = "Enterprise-Managed Authorization: the provider's ID-JAG for an ID token, at Seed without a browser"
+const OTHER_SUBJECTS = 'this client has pairwise subjects: an ID-JAG names another subject than a sign-in'
+const SERVER_IN_PROXY_MODE = 'in proxy mode the provider issues the access tokens, so the ID-JAG goes there'
 
 /**
  * `oidc-provider` with its own pages, as strict as it can be: ID tokens are signed with ES256; one client has pairwise
@@ -57,6 +65,7 @@ class StrictProvider {
   async #build (): Promise<void> {
     const oidc = await import('oidc-provider')
     const provider = new oidc.Provider(this.#issuer, this.#configuration(oidc))
+    registerIdentityAssertions(provider, oidc, this.#options.seedUrl)
     this.#handle = provider.callback()
   }
 
@@ -66,7 +75,7 @@ class StrictProvider {
       jwks: { keys: this.#keys },
       cookies: { keys: this.#cookieKeys },
       clients: this.#clients(),
-      clientAuthMethods: ['none', 'client_secret_basic', 'private_key_jwt'],
+      clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
       enabledJWA: { clientAuthSigningAlgValues: ['ES256'], idTokenSigningAlgValues: ['ES256'] },
       subjectTypes: ['pairwise', 'public'],
       pairwiseIdentifier: (_ctx: unknown, accountId: string) => `pairwise-${accountId}`,
@@ -80,6 +89,7 @@ class StrictProvider {
           ? { sub: accountId }
           : { sub: accountId, email_verified: true, ...this.#person }
       }),
+      formats: { customizers: { jwt: describeIdentityAssertion } },
       extraTokenClaims: () => ({ email_verified: true, ...this.#person }),
       // Without its protection from addresses of this machine, where Seed is.
       fetch: async (url: string, { dispatcher: _, ...init }: RequestInit & { dispatcher?: unknown }) =>
@@ -107,7 +117,7 @@ class StrictProvider {
         resourceIndicators: {
           enabled: true,
           defaultResource ({ oidc: { client } }: Context) {
-            if (client.clientId !== USERINFO_CLIENT) throw new errors.InvalidTarget()
+            if (![USERINFO_CLIENT, COMPANY_CLIENT.clientId].includes(client.clientId)) throw new errors.InvalidTarget()
           },
           useGrantedResource: () => true,
           getResourceServerInfo: (_ctx: unknown, resource: string) => ({
@@ -141,6 +151,16 @@ class StrictProvider {
         token_endpoint_auth_method: 'private_key_jwt',
         token_endpoint_auth_signing_alg: 'ES256',
         jwks: { keys: [this.#clientKey.publicKey.export({ format: 'jwk' })] }
+      },
+      {
+        client_id: COMPANY_CLIENT.clientId,
+        client_secret: COMPANY_CLIENT.clientSecret,
+        token_endpoint_auth_method: 'client_secret_post',
+        application_type: 'native',
+        response_types: ['code'],
+        grant_types: ['authorization_code', TOKEN_EXCHANGE],
+        redirect_uris: [COMPANY_CLIENT.redirectUri],
+        id_token_signed_response_alg: 'ES256'
       },
       {
         ...common,
@@ -181,7 +201,8 @@ class StrictProvider {
         {
           name: 'broker, signed userinfo, pairwise subjects',
           mode: 'broker',
-          env: { OIDC_CLIENT_ID: USERINFO_CLIENT, OIDC_CLIENT_SECRET: SECRET, OIDC_ALGORITHMS: 'ES256' }
+          env: { OIDC_CLIENT_ID: USERINFO_CLIENT, OIDC_CLIENT_SECRET: SECRET, OIDC_ALGORITHMS: 'ES256' },
+          limits: { [IDENTITY_ASSERTIONS]: OTHER_SUBJECTS }
         },
         {
           name: 'broker, `private_key_jwt`, `resource` demanded',
@@ -190,7 +211,8 @@ class StrictProvider {
             OIDC_CLIENT_ID: RESOURCE_CLIENT,
             OIDC_CLIENT_KEY: key,
             OIDC_ALGORITHMS: 'ES256',
-            OIDC_RESOURCE: 'https://seed.example.com/mcp'
+            OIDC_RESOURCE: 'https://seed.example.com/mcp',
+            ...ENTERPRISE_ENV
           }
         },
         {
@@ -202,7 +224,7 @@ class StrictProvider {
             OIDC_AUDIENCE: `${seedUrl}/mcp`,
             OIDC_RESOURCE: `${seedUrl}/mcp`
           },
-          limits: ISS_LIMITS
+          limits: { ...ISS_LIMITS, [IDENTITY_ASSERTIONS]: SERVER_IN_PROXY_MODE }
         }
       ],
       signIn: async (url) => {
@@ -226,6 +248,14 @@ class StrictProvider {
       checks: {
         'authorization requests are pushed (RFC 9126): any other is refused': async (seed) => {
           await this.#expectPushedRequests(seed)
+        },
+        [IDENTITY_ASSERTIONS]: async (seed) => {
+          const signIn = async (url: URL): Promise<URL> =>
+            await createBrowser().signIn(url, { login: 'ada', password: 'ada' })
+          await checkIdentityAssertions(seed, this.#issuer, signIn)
+          this.#addKey()
+          await this.#build()
+          await checkIdentityAssertions(seed, this.#issuer, signIn)
         }
       },
       stop: async () => { await this.#close() }
@@ -256,4 +286,41 @@ class StrictProvider {
     check(searchParams.get('error_description') === 'Pushed Authorization Request must be used', `${searchParams}`)
     await seed.signIn()
   }
+}
+
+/**
+ * Adds the exchange of an ID token for an ID-JAG: a token of the provider's own making for the company's client, with
+ * its keys, its claims of the account, and another type.
+ */
+function registerIdentityAssertions (
+  provider: OidcProvider, { errors }: typeof import('oidc-provider'), seedUrl: string
+): void {
+  provider.registerGrantType(TOKEN_EXCHANGE, async (ctx) => {
+    const { params, client } = ctx.oidc
+    if (params['requested_token_type'] !== ID_JAG) throw new errors.InvalidRequest('only ID-JAGs are issued')
+    const { payload } = await provider.IdToken.validate(params['subject_token'] ?? '', client)
+      .catch(() => { throw new errors.InvalidRequest('subject_token is not an ID token of this client') })
+    if (payload.exp * 1_000 < Date.now()) throw new errors.InvalidRequest('the ID token has expired')
+    if (params['audience'] !== seedUrl && params['audience'] !== `${seedUrl}/`) throw new errors.InvalidTarget()
+    const token = new provider.AccessToken({
+      client, accountId: payload.sub, gty: 'identity_assertion', scope: 'openid profile email'
+    })
+    token.resourceServer = new provider.ResourceServer(params['audience'], {
+      audience: params['audience'],
+      scope: 'openid profile email',
+      accessTokenFormat: 'jwt',
+      accessTokenTTL: ID_JAG_SECONDS,
+      jwt: { sign: { alg: 'ES256' } }
+    })
+    token.extra = { email_verified: true, resource: params['resource'] }
+    ctx.body = {
+      access_token: await token.save(), issued_token_type: ID_JAG, token_type: 'N_A', expires_in: ID_JAG_SECONDS
+    }
+  }, ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'])
+}
+
+function describeIdentityAssertion (_ctx: unknown, token: Token, structured: StructuredToken): void {
+  if (token.gty !== 'identity_assertion') return
+  structured.header = { typ: 'oauth-id-jag+jwt' }
+  structured.payload['client_id'] = COMPANY_CLIENT_AT_SEED
 }
