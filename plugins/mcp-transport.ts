@@ -50,7 +50,11 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     instructions: config.server.instructions,
     extensions: authorizationExtensions(config),
     definitions,
-    policy: { hierarchy: config.scopeHierarchy, scopes: [...config.oidc.scopes, ...requirements.scopes] },
+    policy: {
+      hierarchy: config.scopeHierarchy,
+      scopes: [...config.oidc.scopes, ...requirements.scopes],
+      clockSkewSeconds: config.token.clockSkewSeconds
+    },
     tokenFor: app.hasDecorator('tokenExchange') ? toTokenFor(app.tokenExchange) : undefined,
     pageSize: config.mcp.pageSize,
     store,

@@ -82,21 +82,22 @@ export interface Explanation {
  * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
 export function explain (
-  { oidc, scopeHierarchy: hierarchy }: Pick<Config, 'oidc' | 'scopeHierarchy'>,
+  { oidc, scopeHierarchy: hierarchy, token: { clockSkewSeconds } }: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token'>,
   options: ExplainOptions,
   definitions: readonly Definition[]
 ): Explanation {
   const definition = findDefinition(options, definitions)
   const principal = options.claims && createPrincipal(options.claims, options, oidc)
   const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
-  const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes] })
+  const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes], clockSkewSeconds })
   const verdict = evaluator.evaluate(definition, principal)
-  const { missingScopes, refusals } = verdict
+  const { missingScopes, unmetAuthentication, refusals } = verdict
   return {
-    isAllowed: missingScopes.length === 0 && refusals.length === 0,
+    isAllowed: evaluator.isAllowed(definition, principal),
     text: [
       `${describeDefinition(definition)}: ${describeVerdict(verdict)}`,
       ...refusals.map((refusal) => `- ${refusal}`),
+      ...unmetAuthentication.map((reason) => `- ${reason}`),
       ...(missingScopes.length > 0 ? [`- the access token lacks the scopes ${missingScopes.join(', ')}`] : []),
       `It asks for: ${describePolicy(definition)}`,
       ...(principal === undefined ? [] : describePrincipal(principal, oidc.groupsClaim))
@@ -117,27 +118,38 @@ function createPrincipal (
   return kind === undefined ? principal : { ...principal, kind }
 }
 
-function describeVerdict ({ refusals, missingScopes }: Verdict): string {
+function describeVerdict ({ refusals, unmetAuthentication, missingScopes }: Verdict): string {
   if (refusals.length > 0) return 'hidden from this caller, as if it did not exist'
+  if (unmetAuthentication.length > 0) {
+    return 'shown, but a call is answered with 401 insufficient_user_authentication: the person must sign in again'
+  }
   if (missingScopes.length === 0) return 'allowed'
   return 'shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes'
 }
 
-function describePolicy ({ scopes = [], groups = [], claims = {}, principalKind }: Policy): string {
+function describePolicy (policy: Policy): string {
+  const { scopes = [], groups = [], claims = {}, principalKind, maxAge, acr } = policy
   const rules = [
     ...(principalKind === undefined ? [] : [`a ${principalKind}`]),
     ...(scopes.length > 0 ? [`all of the scopes ${scopes.join(', ')}`] : []),
     ...(groups.length > 0 ? [`one of the groups ${groups.join(', ')}`] : []),
-    ...Object.entries(claims).map(([name, value]) => `claim ${name} ${JSON.stringify(value)}`)
+    ...Object.entries(claims).map(([name, value]) => `claim ${name} ${JSON.stringify(value)}`),
+    ...(maxAge === undefined ? [] : [`a sign-in within ${maxAge} s (maxAge)`]),
+    ...(acr === undefined ? [] : [`one of the levels (acr) ${acr.join(', ')}`])
   ]
   return rules.join('; ') || 'nothing'
 }
 
-function describePrincipal ({ kind, scopes, groups, claims }: Principal, groupsClaim: string): string[] {
+function describePrincipal (principal: Principal, groupsClaim: string): string[] {
+  const { kind, scopes, groups, claims, authenticatedAt, acr } = principal
   return [
     `The caller is a ${kind}`,
     `Scopes of the token: ${[...scopes].join(', ') || 'none'}`,
-    `Groups (OIDC_GROUPS_CLAIM=${groupsClaim}): ${groups.join(', ') || explainNoGroups(claimAt(claims, groupsClaim))}`
+    `Groups (OIDC_GROUPS_CLAIM=${groupsClaim}): ${groups.join(', ') || explainNoGroups(claimAt(claims, groupsClaim))}`,
+    ...(authenticatedAt === undefined
+      ? []
+      : [`Signed in at the provider: ${new Date(authenticatedAt * 1_000).toISOString()} (auth_time)`]),
+    ...(acr === undefined ? [] : [`Level of the sign-in: ${acr} (acr)`])
   ]
 }
 

@@ -257,6 +257,11 @@ export const CAUSES = {
       'them',
     settings: ['OIDC_SCOPES', 'SCOPE_HIERARCHY']
   },
+  authentication_insufficient: {
+    remedy: `The tool demands a recent sign-in (maxAge) or a level (acr), as the reason says. ${RECONNECT}: the ` +
+      'person is asked to sign in again',
+    settings: ['TOKEN_CLOCK_SKEW_SECONDS']
+  },
 
   // This server
   store_unavailable: {

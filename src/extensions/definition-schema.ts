@@ -29,7 +29,11 @@ const policy = {
   claims: Type.Optional(Type.Record(
     Type.String(),
     Type.Union([ClaimValue, Type.Array(ClaimValue, { maxItems: MAX_ITEMS })])
-  ))
+  )),
+  principalKind: Type.Optional(Type.Enum(['person', 'service'])),
+  // Their values are checked where definitions of a program are checked too (src/policy/authentication-policy.ts).
+  maxAge: Type.Optional(Type.Number()),
+  acr: Type.Optional(Type.Array(Type.String(), { maxItems: MAX_ITEMS }))
 }
 
 const description = {

@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { BearerError, InsufficientScopeError } from '../errors/bearer-error.ts'
+import { BearerError, InsufficientAuthenticationError, InsufficientScopeError } from '../errors/bearer-error.ts'
 import { HttpError } from '../errors/http-error.ts'
 import type { ErrorCode } from '../errors/http-error.ts'
 import { SignInError } from '../errors/sign-in-errors.ts'
@@ -117,11 +117,14 @@ export function mcpErrorHandler (
     request.logFields = {
       ...request.logFields, refused: reason, reason: error.detail ?? error.message, cause: causeCode
     }
-    const scopes = error instanceof InsufficientScopeError ? error.scopes : challenge.scopes
+    const isStepUp = error instanceof InsufficientScopeError || error instanceof InsufficientAuthenticationError
+    const scopes = isStepUp ? error.scopes : challenge.scopes
     const named = challengeCode === undefined
       ? undefined
       : {
-          code: challengeCode, description: withReference(publicMessage, request.id)
+          code: challengeCode,
+          description: withReference(publicMessage, request.id),
+          authentication: error instanceof InsufficientAuthenticationError ? error.demanded : undefined
         }
     return reply.header('www-authenticate', bearerChallenge({ ...challenge, scopes }, named))
       .send(jsonRpcError(-32001, publicMessage, { reason, reference: request.id }))

@@ -31,7 +31,7 @@ import { createRequestStates } from './handlers/request-state.ts'
 import { recordRefusedCall } from './handlers/finished-calls.ts'
 import { createRunner } from './handlers/runner.ts'
 import { MODERN_REVISION } from './revisions.ts'
-import { checkScopes } from './step-up-challenge.ts'
+import { checkStepUp } from './step-up-challenge.ts'
 import type { SessionOptions } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
 import { createEventStreams } from './streams/event-stream.ts'
@@ -48,8 +48,8 @@ import type { SessionStreamTimings } from './streams/session-streams.ts'
 export interface Engine {
   /**
    * Answers one request; a plain one without a promise.
-   * @throws (or rejects with) InsufficientScopeError, StoreUnavailableError, SessionNotFoundError,
-   * TooManySessionsError, LimitError
+   * @throws (or rejects with) InsufficientAuthenticationError, InsufficientScopeError, StoreUnavailableError,
+   * SessionNotFoundError, TooManySessionsError, LimitError
    */
   handle (request: McpRequest): MaybePromise<McpResponse>
   /**
@@ -165,7 +165,7 @@ export function createEngine (options: EngineOptions): Engine {
   async function post (request: McpRequest): Promise<McpResponse> {
     const { body, principal } = request
     for (const message of Array.isArray(body) ? body : [body]) deleteNullParams(message)
-    checkScopes(Array.isArray(body) ? body : [body], principal, catalog(), policies)
+    checkStepUp(Array.isArray(body) ? body : [body], principal, catalog(), policies)
     const fetchRequest = toFetchRequest(request)
     const isLegacy = await isLegacyRequest(fetchRequest, body)
     const invalid = describeInvalidParams(body, isLegacy)

@@ -1,4 +1,6 @@
 import type { ClaimValue, Policy } from '../define/policy.ts'
+import { describeUnmetAuthentication } from '../tokens/authentication.ts'
+import type { AuthenticationRequirement } from '../tokens/authentication.ts'
 import { claimAt } from '../tokens/principal.ts'
 import type { Principal } from '../tokens/principal.ts'
 import { createScopeCheck } from './scope-hierarchy.ts'
@@ -8,41 +10,57 @@ export interface PolicyOptions {
   hierarchy: ScopeHierarchy
   /** Scopes that clients may ask for: OIDC_SCOPES, and those that policies name. */
   scopes: readonly string[]
+  /** TOKEN_CLOCK_SKEW_SECONDS, for the provider's clock; none by default. */
+  clockSkewSeconds?: number
+  /** Wall clock in milliseconds. */
+  now?: () => number
 }
 
 /** The outcome of a policy for a caller: all reasons to refuse. The caller is allowed if there are none. */
 export interface Verdict {
   /** Scopes that the token lacks: another token of the same person may have them. */
   missingScopes: readonly string[]
+  /** Reasons that another sign-in of the same person may change (`maxAge`, `acr`), for the operator. */
+  unmetAuthentication: readonly string[]
   /** Reasons that no other token of the same person would change, for the operator. */
   refusals: readonly string[]
 }
 
-const ALLOWED: Verdict = { missingScopes: [], refusals: [] }
 const NONE: readonly string[] = []
+const ALLOWED: Verdict = { missingScopes: NONE, unmetAuthentication: NONE, refusals: NONE }
 
 export type PolicyEvaluator = ReturnType<typeof createPolicyEvaluator>
 
 /**
  * Decides who may use what (Policy in src/define). One decision serves lists and calls alike: what a caller may not use
- * does not exist for them. The exception is what lacks only scopes that clients may ask for: it is listed, because
- * calling it tells the client which scopes to ask for (MCP authorization, step-up authorization flow).
+ * does not exist for them. The exception is what lacks only scopes that clients may ask for, or another sign-in: it is
+ * listed, because calling it tells the client what to do (MCP authorization, step-up authorization flow; RFC 9470).
  */
-export function createPolicyEvaluator ({ hierarchy, scopes: obtainable }: PolicyOptions) {
+export function createPolicyEvaluator (options: PolicyOptions) {
+  const { hierarchy, scopes: obtainable, clockSkewSeconds = 0, now = Date.now } = options
   const hasScope = createScopeCheck(hierarchy)
 
   function evaluate (policy: Policy, principal: Principal | undefined): Verdict {
     if (!hasPolicy(policy)) return ALLOWED
-    if (principal === undefined) return { missingScopes: [], refusals: ['nobody is signed in (AUTH_REQUIRED=false)'] }
+    if (principal === undefined) return { ...ALLOWED, refusals: ['nobody is signed in (AUTH_REQUIRED=false)'] }
     const { scopes = NONE, groups = NONE, claims, principalKind } = policy
     // The common case, on every call, collects nothing.
-    const isScopesOnly = groups.length === 0 && claims === undefined && principalKind === undefined
+    const isScopesOnly = groups.length === 0 && claims === undefined && principalKind === undefined &&
+      !demandsAuthentication(policy)
     if (isScopesOnly && scopes.every((scope) => hasScope(principal, scope))) return ALLOWED
     const missingScopes = scopes.filter((scope) => !hasScope(principal, scope))
+    const unmetAuthentication = unmetBy(policy, principal)
     const refusals = [
-      ...checkKind(principalKind, principal), ...checkGroups(groups, principal), ...checkClaims(claims, principal)
+      ...checkKind(principalKind, principal), ...checkPerson(policy, principal),
+      ...checkGroups(groups, principal), ...checkClaims(claims, principal)
     ]
-    return missingScopes.length === 0 && refusals.length === 0 ? ALLOWED : { missingScopes, refusals }
+    const isAllowed = missingScopes.length === 0 && unmetAuthentication.length === 0 && refusals.length === 0
+    return isAllowed ? ALLOWED : { missingScopes, unmetAuthentication, refusals }
+  }
+
+  function unmetBy (policy: Policy, principal: Principal): readonly string[] {
+    if (!demandsAuthentication(policy)) return NONE
+    return describeUnmetAuthentication(policy, principal, { now: Math.floor(now() / 1_000), clockSkewSeconds })
   }
 
   return {
@@ -69,13 +87,26 @@ export function createPolicyEvaluator ({ hierarchy, scopes: obtainable }: Policy
 }
 
 /** Tells whether any rule is set. */
-export function hasPolicy ({ scopes = NONE, groups = NONE, claims = {}, principalKind }: Policy): boolean {
-  return scopes.length > 0 || groups.length > 0 || Object.keys(claims).length > 0 || principalKind !== undefined
+export function hasPolicy (policy: Policy): boolean {
+  const { scopes = NONE, groups = NONE, claims = {}, principalKind } = policy
+  return scopes.length > 0 || groups.length > 0 || Object.keys(claims).length > 0 || principalKind !== undefined ||
+    demandsAuthentication(policy)
+}
+
+/** Tells whether the person's sign-in must be recent or of a level. */
+export function demandsAuthentication ({ maxAge, acr }: AuthenticationRequirement): boolean {
+  return maxAge !== undefined || acr !== undefined
 }
 
 function checkKind (kind: Policy['principalKind'], principal: Principal): string[] {
   if (kind === undefined || kind === principal.kind) return []
   return [`the caller must be a ${kind}; it is a ${principal.kind}`]
+}
+
+/** A service does not sign in, so no challenge would help it. */
+function checkPerson (policy: Policy, { kind }: Principal): string[] {
+  if (kind === 'person' || !demandsAuthentication(policy)) return []
+  return ['the caller must be a person, who can sign in again (maxAge, acr); it is a service']
 }
 
 function checkGroups (groups: readonly string[], principal: Principal): string[] {

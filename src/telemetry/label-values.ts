@@ -22,6 +22,7 @@ export function toMcpMethod (method: unknown): string {
 /** Error codes of OAuth and of bearer tokens (RFC 6749, 6750, 7591, 8707, OpenID Connect), and Seed's own. */
 const ERRORS = new Set([
   'missing_token', 'invalid_format', 'invalid_token', 'invalid_claim', 'insufficient_scope',
+  'insufficient_user_authentication', 'unmet_authentication_requirements',
   'invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client', 'unsupported_grant_type',
   'unsupported_response_type', 'unsupported_token_type', 'invalid_scope', 'invalid_target', 'access_denied',
   'server_error', 'temporarily_unavailable', 'invalid_redirect_uri', 'invalid_client_metadata', 'login_required',

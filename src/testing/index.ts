@@ -1,6 +1,6 @@
 /** The API for tests of extensions: `import { createTestClient } from 'seed-mcp-server/testing'`. */
 export { ProtocolError } from '@modelcontextprotocol/server'
-export { InsufficientScopeError } from '../errors/bearer-error.ts'
+export { InsufficientAuthenticationError, InsufficientScopeError } from '../errors/bearer-error.ts'
 export type { ClientAnswers, ElicitAnswer, ElicitQuestion } from './client-answers.ts'
 export type { TestPrincipal } from './principal.ts'
 export { createTestClient } from './test-client.ts'

@@ -19,6 +19,10 @@ export interface TestPrincipal {
   email?: string
   /** `https://id.example.com` by default. */
   issuer?: string
+  /** When the person signed in, in seconds since the epoch; the token does not say it by default. */
+  authenticatedAt?: number
+  /** `acr`: the level of that sign-in; none by default. */
+  acr?: string
   /** Further claims of the access token. They replace the claims of other members. */
   claims?: Readonly<Record<string, unknown>>
 }
@@ -33,6 +37,7 @@ const HOUR_SECONDS = 3_600
  */
 export function createTestPrincipal (described: TestPrincipal): Principal {
   const { subject, scopes = [], groups, clientId = 'test-client', name, email, issuer, claims } = described
+  const { authenticatedAt, acr } = described
   const { kind = 'person', grantType = kind === 'service' ? 'client_credentials' : 'authorization_code' } = described
   return toPrincipal({
     iss: issuer ?? 'https://id.example.com',
@@ -43,6 +48,8 @@ export function createTestPrincipal (described: TestPrincipal): Principal {
     ...(groups !== undefined && { groups }),
     ...(name !== undefined && { name }),
     ...(email !== undefined && { email }),
+    ...(authenticatedAt !== undefined && { auth_time: authenticatedAt }),
+    ...(acr !== undefined && { acr }),
     ...(kind !== 'person' && { [KIND_CLAIM]: kind }),
     ...(grantType !== 'authorization_code' && { [GRANT_TYPE_CLAIM]: grantType }),
     ...claims

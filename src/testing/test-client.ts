@@ -23,7 +23,8 @@ import type { Message, TestTransport } from './transport.ts'
  * a provider or Redis, as the caller that the test describes.
  *
  * Its methods reject with a ProtocolError if the server answers with an error, with an InsufficientScopeError (and its
- * `scopes`) if the caller lacks scopes, and with the signal's reason if the call is cancelled.
+ * `scopes`) if the caller lacks scopes, with an InsufficientAuthenticationError (and what it has `demanded`) if the
+ * caller must sign in again, and with the signal's reason if the call is cancelled.
  */
 export interface TestClient {
   /** Calls a tool. A failure inside the tool is a result with `isError`. @param args none by default */

@@ -2,6 +2,7 @@ import { SignJWT } from 'jose'
 import { OAuthError } from '../errors/oauth-error.ts'
 import { randomId } from '../crypto/hash.ts'
 import { MAX_TOKEN_LENGTH } from './jwt.ts'
+import type { Authentication } from './authentication.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM } from './principal.ts'
 import type { PrincipalGrantType, PrincipalKind } from './principal.ts'
 import type { SigningKeys } from './signing-keys.ts'
@@ -15,6 +16,8 @@ export interface AccessTokenContents {
   grantId: string
   kind: PrincipalKind
   grantType: PrincipalGrantType
+  /** The person's authentication at the provider; undefined where none is known. */
+  authentication: Partial<Authentication> | undefined
   /** Claims about the caller: name, email, groups. */
   identity: Readonly<Record<string, unknown>>
 }
@@ -50,6 +53,10 @@ export async function issueAccessToken (contents: AccessTokenContents, options: 
     jti: randomId(16),
     iat: now,
     exp: now + options.ttlSeconds,
+    // RFC 9068 section 2.2.1
+    auth_time: contents.authentication?.authenticatedAt,
+    acr: contents.authentication?.acr,
+    amr: contents.authentication?.amr,
     // Undefined members are omitted, and replace a claim of the provider that has this name.
     [KIND_CLAIM]: contents.kind === 'person' ? undefined : contents.kind,
     [GRANT_TYPE_CLAIM]: contents.grantType === 'authorization_code' ? undefined : contents.grantType

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { FrozenSet } from '../json/frozen-set.ts'
 import { deepFreeze } from '../json/deep-freeze.ts'
+import { readAuthentication } from './authentication.ts'
 
 /** A person who signed in, or a program that acts for itself. */
 export type PrincipalKind = 'person' | 'service'
@@ -28,6 +29,13 @@ export interface Principal {
   name: string | undefined
   email: string | undefined
   groups: readonly string[]
+  /**
+   * When the person proved at the provider who they are (`auth_time`), in seconds since the epoch; a refresh does not
+   * change it. Undefined if the token does not say.
+   */
+  authenticatedAt: number | undefined
+  /** The level of that authentication (`acr`), by the provider's name for it. */
+  acr: string | undefined
   /** All claims of the token, unchanged. */
   claims: Readonly<Record<string, unknown>>
   /** `exp` of the token: seconds since the epoch. */
@@ -56,6 +64,7 @@ export function toPrincipal (
   claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: PrincipalOptions
 ): Principal {
   const clientId = firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
+  const { authenticatedAt, acr } = readAuthentication(claims)
   const kind = options.areOwn === true ? ownKind(claims) : foreignKind(claims, clientId)
   return Object.freeze({
     kind,
@@ -67,6 +76,8 @@ export function toPrincipal (
     name: firstString(claims, ['name', 'preferred_username']),
     email: firstString(claims, ['email']),
     groups: Object.freeze(readGroups(claims, options)),
+    authenticatedAt,
+    acr,
     claims: deepFreeze(claims),
     expiresAt: claims.exp,
     key: principalKey(claims.iss, claims.sub, clientId, kind),

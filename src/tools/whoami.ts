@@ -21,6 +21,10 @@ export const whoami = defineTool({
     clientId: Type.Optional(Type.String({ description: 'The client that the access token was issued to' })),
     scopes: Type.Optional(Type.Array(Type.String())),
     groups: Type.Optional(Type.Array(Type.String())),
+    authenticatedAt: Type.Optional(Type.String({
+      description: 'When the person last signed in at the identity provider, ISO 8601'
+    })),
+    acr: Type.Optional(Type.String({ description: 'The level of that sign-in, by the provider\'s name for it' })),
     claims: Type.Optional(Type.Array(Type.String(), {
       description: 'Names of the claims in the access token, without their values'
     })),
@@ -50,9 +54,15 @@ export const whoami = defineTool({
       ...(principal.clientId !== undefined && { clientId: principal.clientId }),
       scopes: [...principal.scopes],
       groups: [...principal.groups],
+      ...(principal.authenticatedAt !== undefined && { authenticatedAt: toIsoString(principal.authenticatedAt) }),
+      ...(principal.acr !== undefined && { acr: principal.acr }),
       claims: Object.keys(principal.claims).sort(),
-      expiresAt: new Date(principal.expiresAt * 1_000).toISOString(),
+      expiresAt: toIsoString(principal.expiresAt),
       client
     }
   }
 })
+
+function toIsoString (seconds: number): string {
+  return new Date(seconds * 1_000).toISOString()
+}

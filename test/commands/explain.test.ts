@@ -26,6 +26,9 @@ const definitions = [
   defineTool({
     name: 'approve', description: 'x', input: Type.Object({}), principalKind: 'person', handler: () => ''
   }),
+  defineTool({
+    name: 'pay', description: 'x', input: Type.Object({}), maxAge: 300, acr: ['phr', 'mfa'], handler: () => ''
+  }),
   definePrompt({ name: 'dunning', scopes: ['billing:read'], handler: () => '' }),
   defineResource({ uri: 'bills://all', name: 'all', groups: ['billing'], read: () => '' }),
   defineResourceTemplate({ uriTemplate: 'bills://of/{id}', name: 'of', groups: ['admins'], read: () => '' })
@@ -37,6 +40,29 @@ const config = await readConfig({
     OIDC_GROUPS_CLAIM: 'realm_access.roles',
     SCOPE_HIERARCHY: 'billing>billing:write,billing>billing:read'
   }
+})
+
+t.test('explains that the person must sign in again, and when a sign-in is recent enough', (t) => {
+  const refused = explain(config, { tool: 'pay', claims: { auth_time: 1_000, acr: 'pwd' } }, definitions)
+  t.same({ ...refused, text: refused.text.replace(/\d+ s ago/, 'long ago') }, {
+    isAllowed: false,
+    text: [
+      'Tool "pay": shown, but a call is answered with 401 insufficient_user_authentication: ' +
+        'the person must sign in again',
+      '- the person must have signed in within 300 s (maxAge); that was long ago',
+      '- acr must be "phr" or "mfa"; the token has acr "pwd"',
+      'It asks for: a sign-in within 300 s (maxAge); one of the levels (acr) phr, mfa',
+      'The caller is a person',
+      'Scopes of the token: none',
+      'Groups (OIDC_GROUPS_CLAIM=realm_access.roles): none, as the token has no such claim',
+      'Signed in at the provider: 1970-01-01T00:16:40.000Z (auth_time)',
+      'Level of the sign-in: pwd (acr)'
+    ].join('\n')
+  })
+  const claims = { auth_time: Math.floor(Date.now() / 1_000), acr: 'mfa' }
+  t.match(explain(config, { tool: 'pay', claims }, definitions), { isAllowed: true, text: /^Tool "pay": allowed$/m })
+  t.match(explain(config, { tool: 'pay', claims, kind: 'service' }, definitions), { isAllowed: false, text: /hidden/ })
+  t.end()
 })
 
 t.test('explains the verdict with every reason for it', (t) => {

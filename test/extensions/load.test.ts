@@ -231,6 +231,9 @@ t.test('everything that an extension declares is checked, and what is wrong is n
     ['groups: \'admins\'', 'groups must be array'],
     ['scopes: [7]', 'scopes.0 must be string'],
     ['claims: { level: null }', 'claims.level must be string'],
+    ['maxAge: \'60\'', 'maxAge must be number'],
+    ['acr: \'phr\'', 'acr must be array'],
+    ['principalKind: \'robot\'', 'principalKind must be equal to one of the allowed values'],
     ['_meta: \'x\'', '_meta must be an object with JSON'],
     ['_meta: { n: 1n }', '_meta must be an object with JSON'],
     ['_meta: { text: \'x\'.repeat(300_000) }', '_meta must be an object with JSON of at most 262144 characters'],
@@ -259,7 +262,7 @@ t.test('everything that an extension declares is checked, and what is wrong is n
     const err = await offered(['.'], from).then(() => undefined, (err: Error) => err)
     t.match(err?.message, `${from}/a.js cannot be offered: ${problem}`, definition)
   }
-  const from = await folderOf(t, { 'a.js': tool('a', 'handler: () => \'done\', title: undefined') })
+  const from = await folderOf(t, { 'a.js': tool('a', 'handler: () => \'done\', title: undefined, principalKind: \'person\', maxAge: 60, acr: [\'phr\']') })
   t.same(await offered(['.'], from), ['Tool "a"'], 'a member that is undefined counts as absent')
 })
 

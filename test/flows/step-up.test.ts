@@ -9,7 +9,7 @@ import { startDevProvider } from '../../dev/provider.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
 import type { SignedInClient } from '../support/oauth-client.ts'
-import { modernRequest, ready, startSeed } from '../support/seed.ts'
+import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
 
 /** Step-up (MCP authorization, scope challenge handling): a call needs more scopes than the sign-in asked for. */
 
@@ -216,4 +216,65 @@ t.test('the step-up challenge names all scopes at once, as plain HTTP, before an
     scopes_supported: string[]
   }
   t.same(resource.scopes_supported, ['openid', 'profile'])
+})
+
+t.test('the challenge for a sign-in that is too old or too weak is plain HTTP, before anything streams', async (t) => {
+  let runs = 0
+  const seed = await startSeed(t, {
+    definitions: [defineTool({
+      name: 'pay',
+      description: 'Needs a recent sign-in with a second factor',
+      input: Type.Object({}),
+      scopes: ['mcp:write'],
+      maxAge: 300,
+      acr: ['phr', 'mfa'],
+      async * handler () {
+        runs++
+        yield { progress: 1 }
+        return 'paid'
+      }
+    })],
+    env: { OIDC_SCOPES: 'openid profile', MCP_LIMIT_REFUSED: '1', TOKEN_CLOCK_SKEW_SECONDS: '30' }
+  })
+  await ready(seed)
+  const { body, headers } = modernRequest('tools/call', { name: 'pay', arguments: {} })
+  const now = Math.floor(Date.now() / 1_000)
+  const call = async (claims: Record<string, unknown>) => await postMcp(
+    seed, { body, headers }, await seed.provider.mint({ scope: 'openid profile mcp:write', ...claims }))
+  const resourceMetadata = `resource_metadata="${seed.url}/.well-known/oauth-protected-resource/mcp"`
+
+  const refused = await call({ auth_time: now - 1_000, acr: 'pwd' })
+  t.equal(refused.status, 401)
+  t.equal(refused.headers.get('content-type'), 'application/json; charset=utf-8')
+  t.equal(
+    refused.headers.get('www-authenticate'),
+    'Bearer error="insufficient_user_authentication", ' +
+      'error_description="This needs a more recent or stronger sign-in: sign in again (reference ' +
+      `${refused.headers.get('x-request-id')})", max_age="300", acr_values="phr mfa", ` +
+      `scope="openid profile mcp:write", ${resourceMetadata}`
+  )
+  t.match(refused.body, { error: { code: -32001, data: { reason: 'insufficient_user_authentication' } } })
+  t.match(await seed.logged(({ refused }) => refused === 'insufficient_user_authentication'), {
+    status: 401,
+    reason: /^the person must have signed in within 300 s \(maxAge\); that was 100\d s ago; acr must be "phr" or "mfa"/,
+    cause: 'authentication_insufficient',
+    tool: 'pay'
+  })
+
+  for (const [what, claims] of Object.entries({
+    'no claims about the sign-in': {},
+    'an old sign-in': { auth_time: now - 340, acr: 'mfa' },
+    'a sign-in from the future': { auth_time: now + 100, acr: 'mfa' },
+    'a time that is a text': { auth_time: String(now), acr: 'mfa' },
+    'another level': { auth_time: now, acr: 'mfa ' },
+    'neither scopes nor sign-in': { scope: 'openid' }
+  })) {
+    const { status, headers } = await call(claims)
+    t.equal(status, 401, `${what}; it is no guess, of which the address may have one`)
+    t.match(headers.get('www-authenticate'), /insufficient_user_authentication.* max_age="300", acr_values="phr mfa"/)
+  }
+  t.match((await call({ scope: 'openid', auth_time: now, acr: 'mfa' })).headers.get('www-authenticate'),
+    /error="insufficient_scope".* scope="openid mcp:write"/, 'a sign-in alone is enough, and the scope is missing')
+  t.equal(runs, 0)
+  t.match((await call({ auth_time: now - 320, acr: 'mfa' })).body, { result: { content: [{ text: 'paid' }] } })
 })

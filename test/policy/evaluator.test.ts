@@ -1,4 +1,4 @@
-import { InsufficientScopeError } from '../../src/errors/bearer-error.ts'
+import { InsufficientAuthenticationError, InsufficientScopeError } from '../../src/errors/bearer-error.ts'
 import t from 'tap'
 import { Type } from 'typebox'
 import type { Policy } from '../../src/define/policy.ts'
@@ -38,7 +38,9 @@ const USES = [
   ['resources/read', { uri: 'memo://of/1' }]
 ] as const
 
-type Outcome = 'allowed' | 'hidden' | 'scopes'
+type Outcome = 'allowed' | 'hidden' | 'scopes' | 'sign-in'
+
+const now = Math.floor(Date.now() / 1_000)
 
 const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | undefined, Outcome]> = [
   ['no policy, nobody', {}, undefined, 'allowed'],
@@ -81,6 +83,25 @@ const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | unde
   ['a service, with client credentials of Auth0', { principalKind: 'service' }, { gty: 'client-credentials' }, 'allowed'],
   ['a service that only says so', { principalKind: 'service' }, { seed_principal_kind: 'service' }, 'hidden'],
   ['a person and scopes, without the scopes', { principalKind: 'person', scopes: ['a'] }, {}, 'scopes'],
+  ['a recent sign-in, nobody', { maxAge: 300 }, undefined, 'hidden'],
+  ['a recent sign-in', { maxAge: 300 }, { auth_time: now - 100 }, 'allowed'],
+  ['a recent sign-in, by a clock that is a little ahead', { maxAge: 300 }, { auth_time: now + 20 }, 'allowed'],
+  ['a recent sign-in that is a little too old', { maxAge: 300 }, { auth_time: now - 320 }, 'allowed'],
+  ['a recent sign-in that is too old', { maxAge: 300 }, { auth_time: now - 400 }, 'sign-in'],
+  ['a recent sign-in from the future', { maxAge: 300 }, { auth_time: now + 100 }, 'sign-in'],
+  ['a recent sign-in without auth_time', { maxAge: 300 }, {}, 'sign-in'],
+  ['a recent sign-in, where auth_time is a text', { maxAge: 300 }, { auth_time: `${now}` }, 'sign-in'],
+  ['a recent sign-in, where auth_time is negative', { maxAge: 300 }, { auth_time: -1 }, 'sign-in'],
+  ['a recent sign-in, where auth_time is no time', { maxAge: 300 }, { auth_time: 1e300 }, 'sign-in'],
+  ['a recent sign-in, of a service', { maxAge: 300 }, { gty: 'client-credentials', auth_time: now }, 'hidden'],
+  ['a level', { acr: ['phr', 'phrh'] }, { acr: 'phrh' }, 'allowed'],
+  ['a level, with another', { acr: ['phr'] }, { acr: 'PHR' }, 'sign-in'],
+  ['a level, with none', { acr: ['phr'] }, {}, 'sign-in'],
+  ['a level, where acr is a list', { acr: ['phr'] }, { acr: ['phr'] }, 'sign-in'],
+  ['a level, of a service', { acr: ['phr'] }, { idtyp: 'app', acr: 'phr' }, 'hidden'],
+  ['a recent sign-in and a group, without the group', { maxAge: 300, groups: ['x'] }, {}, 'hidden'],
+  ['a recent sign-in and a scope, without both', { maxAge: 300, scopes: ['a'] }, {}, 'sign-in'],
+  ['a recent sign-in and a scope, without the scope', { maxAge: 300, scopes: ['a'] }, { auth_time: now }, 'scopes'],
   ['scopes and groups, without the groups: no scope would help', { scopes: ['a'], groups: ['x'] }, {}, 'hidden'],
   ['scopes and groups, without the scopes', { scopes: ['a'], groups: ['x'] }, { groups: ['x'] }, 'scopes'],
   [
@@ -93,7 +114,8 @@ const CASES: Array<[what: string, Policy, claims: Record<string, unknown> | unde
 
 const POLICY = {
   hierarchy: [['widest', 'wide'], ['wide', 'a'], ['round', 'about'], ['about', 'round']] as Array<[string, string]>,
-  scopes: ['openid', 'a', 'b', 'wide', 'round']
+  scopes: ['openid', 'a', 'b', 'wide', 'round'],
+  clockSkewSeconds: 60
 }
 
 for (const era of ERAS) {
@@ -101,7 +123,7 @@ for (const era of ERAS) {
     for (const [what, policy, claims, outcome] of CASES) {
       const engine = startEngine(t, offered(policy), { policy: POLICY })
       const options = { principal: claims && asPrincipal('ada', { scope: 'openid', ...claims }) }
-      const shown = outcome === 'allowed' || (outcome === 'scopes' && !what.includes('no client may ask'))
+      const shown = outcome === 'allowed' || outcome === 'sign-in' || (outcome === 'scopes' && !what.includes('no client may ask'))
       for (const [method, member] of LISTS) {
         const { result } = (await engine.send(era, method, {}, options)).body
         const own = result[member].filter(({ uri }: { uri?: string }) => uri !== 'memo://of/1')
@@ -117,7 +139,9 @@ for (const era of ERAS) {
       for (const [method, params] of USES) {
         const used = await engine.send(era, method, params, options).then(
           ({ body }) => body.error === undefined ? 'allowed' : 'hidden',
-          (err) => err instanceof InsufficientScopeError ? 'scopes' : String(err)
+          (err) => err instanceof InsufficientAuthenticationError
+            ? 'sign-in'
+            : err instanceof InsufficientScopeError ? 'scopes' : String(err)
         )
         t.equal(used, outcome, `${what}: ${method}`)
       }
@@ -207,6 +231,51 @@ t.test('the challenge asks for all scopes at once: those that the token has, and
   }, { method: 'subscriptions/listen' }]) t.equal(await refusal(session.post(odd)), undefined, JSON.stringify(odd))
 })
 
+t.test('one challenge demands the sign-in that all messages of a batch need, and their scopes', async (t) => {
+  const tool = (name: string, policy: Policy) =>
+    defineTool({ name, description: 'x', input: Type.Object({}), ...policy, handler: () => '' })
+  const cluster = startEngines(t, {
+    count: 1,
+    definitions: [
+      tool('recent', { maxAge: 600 }),
+      tool('just_now', { maxAge: 60, acr: ['phr', 'mfa'] }),
+      tool('strong', { acr: ['mfa', 'other'] }),
+      tool('another', { acr: ['card'] }),
+      tool('scoped', { scopes: ['b'] })
+    ],
+    policy: { hierarchy: [], scopes: ['openid', 'a', 'b'] }
+  })
+  const principal = asPrincipal('ada', { scope: 'openid a' })
+  const session = await startSession(cluster, { version: '2025-03-26', principal })
+  const post = async (names: string[]) => await session.post(names.map((name, id) => call(name, {}, { id })))
+  const demandOf = async (...names: string[]) => await post(names).then(
+    () => undefined,
+    (err) => err instanceof InsufficientAuthenticationError
+      ? { ...err.demanded, scopes: err.scopes, detail: err.detail }
+      : err
+  )
+  t.same(await demandOf('recent', 'just_now', 'strong', 'scoped'), {
+    maxAge: 60,
+    acr: ['mfa'],
+    scopes: ['openid', 'a', 'b'],
+    detail: 'the person must have signed in within 600 s (maxAge); the token has no auth_time; ' +
+      'the person must have signed in within 60 s (maxAge); the token has no auth_time; ' +
+      'acr must be "phr" or "mfa"; the token has no acr; acr must be "mfa" or "other"; the token has no acr'
+  })
+  t.match(await demandOf('strong', 'another'), { maxAge: undefined, acr: ['mfa', 'other'] }, 'one after the other')
+  t.match(await demandOf('recent'), { maxAge: 600, acr: undefined })
+})
+
+t.test('a demand that no sign-in could meet stops the start', (t) => {
+  for (const policy of [
+    { maxAge: 0 }, { maxAge: 59 }, { maxAge: 60.5 }, { maxAge: 1e9 }, { maxAge: '60' }, { maxAge: NaN }
+  ]) t.throws(() => startEngine(t, offered(policy as Policy)), /maxAge must be a whole number of seconds from 60/)
+  for (const acr of [
+    [], 'phr', ['a b'], ['a"b'], ['a\\b'], [''], [7], Array.from({ length: 21 }, (_, index) => `level-${index}`)
+  ]) t.throws(() => startEngine(t, offered({ acr } as Policy)), /acr must be a list of 1 to 20 texts/)
+  t.end()
+})
+
 t.test('subscribers are not notified of a resource that is hidden from them', async (t) => {
   const announcer = defineTool({
     name: 'announce',
@@ -251,6 +320,22 @@ t.test('reasons are sentences for the operator', (t) => {
     ['claim level must be 3; the token has "3"']
   )
   t.match(evaluate({ scopes: ['a'] }, undefined), { missingScopes: [], refusals: [String] })
+  t.match(
+    evaluate({ maxAge: 300, acr: ['phr', 'mfa'] }, asPrincipal('ada', { auth_time: now - 301, acr: 'pwd' })),
+    {
+      unmetAuthentication: [
+        /signed in within 300 s \(maxAge\); that was \d+ s ago/, 'acr must be "phr" or "mfa"; the token has acr "pwd"'
+      ]
+    }
+  )
+  t.match(
+    evaluate({ maxAge: 300 }, asPrincipal('ada', { auth_time: now + 1_000 })).unmetAuthentication,
+    [/auth_time is \d+ s in the future: clock_skew_suspected \(TOKEN_CLOCK_SKEW_SECONDS\)/]
+  )
+  t.match(
+    evaluate({ maxAge: 300 }, asPrincipal('ada', { gty: 'client-credentials' })).refusals,
+    ['the caller must be a person, who can sign in again (maxAge, acr); it is a service']
+  )
   t.end()
 })
 

@@ -97,6 +97,7 @@ const CONTENTS = {
   clientId: 'client',
   scope: 'openid',
   grantId: 'grant',
+  authentication: undefined,
   kind: 'person',
   grantType: 'authorization_code'
 } as const

@@ -51,6 +51,12 @@ t.test('whoami', async (t) => {
     })
   })
 
+  t.test('shows when the person signed in at the provider, and at which level', async (t) => {
+    t.match(await callWhoami({ subject: 'ada', authenticatedAt: 1_700_000_000, acr: 'phr' }), {
+      authenticatedAt: '2023-11-14T22:13:20.000Z', acr: 'phr'
+    })
+  })
+
   t.test('says nothing of the grant type with a token of the provider', async (t) => {
     const { principal, client } = { principal: asPrincipal('ada'), client: { capabilities: {} } }
     t.notOk('grantType' in ((whoami.handler as (...args: unknown[]) => object)({}, { principal, client })))

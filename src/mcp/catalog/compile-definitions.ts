@@ -1,5 +1,6 @@
 import { DefinitionError, describeDefinition } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
+import { checkAuthenticationPolicy } from '../../policy/authentication-policy.ts'
 
 /**
  * Compiles all definitions of one kind.
@@ -16,6 +17,7 @@ export function compileDefinitions<Declared extends Definition, Compiled> (
   const compiled = new Map<string, Compiled>()
   for (const definition of definitions) {
     try {
+      checkAuthenticationPolicy(definition)
       const key = keyOf(definition)
       if (compiled.has(key)) throw new Error(`${describeDefinition(definition)} is defined twice`)
       compiled.set(key, compile(definition))

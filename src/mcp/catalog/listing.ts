@@ -52,9 +52,9 @@ export function createListing<Item extends object> (
     isPublic,
 
     /** Everything that clients could notice a change of: the items and their policies. */
-    all: sorted.map(({ item, policy: { scopes, groups, claims, principalKind } }) => ({
+    all: sorted.map(({ item, policy: { scopes, groups, claims, principalKind, maxAge, acr } }) => ({
       item,
-      policy: copyJson<Policy>({ scopes, groups, claims, principalKind })
+      policy: copyJson<Policy>({ scopes, groups, claims, principalKind, maxAge, acr })
     })),
 
     /** Returns what a caller sees: frozen, and the same array for all callers who see the same. */

@@ -1,3 +1,4 @@
+import type { ChallengeCode, DemandedAuthentication } from '../../errors/bearer-error.ts'
 import { toDescription } from './error-description.ts'
 
 export interface ChallengeOptions {
@@ -7,19 +8,24 @@ export interface ChallengeOptions {
 }
 
 export interface ChallengeError {
-  code: 'invalid_request' | 'invalid_token' | 'insufficient_scope'
+  code: ChallengeCode
   description: string
+  /** For `insufficient_user_authentication` (RFC 9470 section 3). */
+  authentication?: DemandedAuthentication | undefined
 }
 
 /**
- * Returns the value of WWW-Authenticate (RFC 6750 section 3, RFC 9728 section 5.1). All values come from the
- * configuration and from fixed texts, never from a request.
+ * Returns the value of WWW-Authenticate (RFC 6750 section 3, RFC 9470 section 3, RFC 9728 section 5.1). All values
+ * come from the configuration, from definitions and from fixed texts, never from a request.
  *
  * @param error absent if the request had no credential (RFC 6750 section 3.1)
  */
 export function bearerChallenge ({ baseUrl, scopes }: ChallengeOptions, error?: ChallengeError): string {
+  const { maxAge, acr } = error?.authentication ?? {}
   const parameters = {
     ...(error !== undefined && { error: error.code, error_description: error.description }),
+    ...(maxAge !== undefined && { max_age: String(maxAge) }),
+    ...(acr !== undefined && { acr_values: acr.join(' ') }),
     scope: scopes.join(' '),
     resource_metadata: `${baseUrl}/.well-known/oauth-protected-resource/mcp`
   }

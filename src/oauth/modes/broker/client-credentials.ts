@@ -28,6 +28,7 @@ export function createClientCredentialsGrant (
       subject: id,
       clientId: id,
       kind: 'service',
+      authentication: undefined,
       grantType: 'client_credentials',
       scope: serviceScopes(scope, scopes, commonScopes).join(' '),
       identity: claims

@@ -5,6 +5,7 @@ import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
 import { checkAccess } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
+import { readAuthentication } from '../../../tokens/authentication.ts'
 import { clientKey, subjectKey, withoutGrantKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { TokenIssuer } from '../mode.ts'
@@ -77,6 +78,7 @@ export function createEnterpriseAuthorization (
       kind: 'person',
       grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
       scope: scopes,
+      authentication: readAuthentication(verified.claims),
       identity: tokenClaims(claims, scopes, access, options.policyClaims),
       maxTtlSeconds: MAX_TTL_SECONDS
     })

@@ -5,6 +5,16 @@ import { defineRecord } from '../../../store/record.ts'
 import { ClientAuthMethodSchema, ClientKindSchema } from '../../clients/clients.ts'
 import type { Client } from '../../clients/clients.ts'
 
+/**
+ * The person's authentication (Authentication in src/tokens). JSON leaves out members that are undefined. Grants of
+ * earlier releases have none, as if the provider had said nothing.
+ */
+const AuthenticationSchema = Type.Object({
+  authenticatedAt: Type.Optional(Type.Union([Type.Integer(), Type.Undefined()])),
+  acr: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
+  amr: Type.Optional(Type.Union([Type.ReadonlyObject(Type.Array(Type.String())), Type.Undefined()]))
+})
+
 export const GrantSchema = Type.Object({
   id: Type.String(),
   clientId: Type.String(),
@@ -21,6 +31,8 @@ export const GrantSchema = Type.Object({
   claims: Type.Record(Type.String(), Type.Unknown()),
   /** Names of those that userinfo returned. Grants of earlier versions do not have them. */
   userinfoClaims: Type.Optional(Type.Array(Type.String())),
+  /** The person's authentication at the sign-in; refreshing does not change it. */
+  authentication: Type.Optional(AuthenticationSchema),
   /** The session at the provider, for back-channel logout. */
   sid: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** Leads to the steps of the sign-in (src/trace). Grants of earlier versions have none. */

@@ -13,7 +13,7 @@ import { createSealedTokens } from './sealed-tokens.ts'
 export interface NewGrant extends Pick<
   Grant,
   'clientId' | 'clientKind' | 'clientAuthMethod' | 'clientName' | 'subject' | 'scope' | 'claims' | 'userinfoClaims' |
-  'refreshes' | 'reference'
+  'refreshes' | 'reference' | 'authentication'
 > {
   sid: string | undefined
   upstream: StoredTokens

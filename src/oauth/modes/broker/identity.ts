@@ -7,6 +7,8 @@ import type { TokenClient } from '../../../provider/token-client.ts'
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
 import { checkAccess } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
+import { readAuthentication } from '../../../tokens/authentication.ts'
+import type { Authentication } from '../../../tokens/authentication.ts'
 import type { Grant } from './grant.ts'
 
 /** The claims of the ID token and of userinfo. */
@@ -17,6 +19,7 @@ export interface Identity extends PersonClaims {
   subject: string
   /** The session at the provider. */
   sid: string | undefined
+  authentication: Authentication
 }
 
 /** A person who may not be one that may use the server. */
@@ -88,9 +91,11 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
 
     /** @param expected of the authorization request */
     async identify (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<Identity> {
-      const { idToken: { sub: subject, sid }, ...person } = await authenticate(tokens, expected)
+      const { idToken, ...person } = await authenticate(tokens, expected)
       checkAccess(person.claims, access)
-      return { ...person, subject, sid: typeof sid === 'string' ? sid : undefined }
+      const { sub: subject, sid } = idToken
+      const authentication = readAuthentication(idToken)
+      return { ...person, subject, sid: typeof sid === 'string' ? sid : undefined, authentication }
     },
 
     /**

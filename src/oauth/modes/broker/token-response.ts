@@ -29,6 +29,7 @@ export function createIssueTokens ({ grants, accessToken, groups, policyClaims }
       grantId: grant.id,
       kind: 'person' as const,
       grantType: 'authorization_code' as const,
+      authentication: grant.authentication,
       identity: tokenClaims(grant.claims, scope, groups, policyClaims)
     }
     return {

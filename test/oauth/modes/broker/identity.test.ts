@@ -57,23 +57,28 @@ function makeReader (
   return { ...reader, warnings }
 }
 
-t.test('the ID token overrides userinfo, and claims about the token are left out', async (t) => {
+t.test('the ID token overrides userinfo, which says nothing of the sign-in, and claims about the token are left out', async (t) => {
   const { identify } = makeReader(
-    { name: 'of the ID token', nonce: 'n', at_hash: 'h', sid: 'session', amr: ['pwd'] },
-    { sub: 'ada', name: 'of userinfo', email: 'ada@example.com', iss: 'x', exp: 1 }
+    { name: 'of the ID token', nonce: 'n', at_hash: 'h', sid: 'session', auth_time: 7.5, amr: ['pwd'] },
+    { sub: 'ada', name: 'of userinfo', email: 'ada@example.com', iss: 'x', exp: 1, auth_time: 9, acr: 'phr' }
   )
   t.same(await identify(tokens('id'), EXPECTED), {
     subject: 'ada',
     sid: 'session',
     claims: { name: 'of the ID token', email: 'ada@example.com' },
-    userinfoClaims: ['name', 'email']
+    userinfoClaims: ['name', 'email'],
+    authentication: { authenticatedAt: 7, acr: undefined, amr: ['pwd'] }
   })
 })
 
 t.test('ignores a session id that is not a string', async (t) => {
   const { identify } = makeReader({ sid: 7 }, undefined)
   t.same(await identify(tokens('id'), EXPECTED), {
-    subject: 'ada', sid: undefined, claims: {}, userinfoClaims: []
+    subject: 'ada',
+    sid: undefined,
+    claims: {},
+    userinfoClaims: [],
+    authentication: { authenticatedAt: undefined, acr: undefined, amr: undefined }
   })
 })
 
