@@ -19,6 +19,16 @@ export function toMcpMethod (method: unknown): string {
   return MCP_METHODS.has(method as string) ? method as string : OTHER
 }
 
+/** The last part of the URN stands for a grant type that has one: `jwt-bearer` (RFC 7523). */
+const GRANT_TYPES = new Map([
+  ...['authorization_code', 'refresh_token', 'client_credentials'].map((type) => [type, type] as const),
+  ['urn:ietf:params:oauth:grant-type:jwt-bearer', 'jwt-bearer']
+])
+
+export function toGrantType (grantType: unknown): string {
+  return GRANT_TYPES.get(grantType as string) ?? OTHER
+}
+
 /** Error codes of OAuth and of bearer tokens (RFC 6749, 6750, 7591, 8707, OpenID Connect), and Seed's own. */
 const ERRORS = new Set([
   'missing_token', 'invalid_format', 'invalid_token', 'invalid_claim', 'insufficient_scope',

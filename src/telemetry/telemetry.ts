@@ -5,7 +5,9 @@ import { Counter, Gauge, Histogram, MCP_DURATION_BOUNDS } from './instruments.ts
 import type { Instrument, ReadableValue } from './instruments.ts'
 import { measureStore } from './measured-store.ts'
 import { createProcessGauges } from './process-gauges.ts'
-import { findLimitSetting, isOffered, toErrorType, toHttpMethod, toKnownError, toMcpMethod } from './label-values.ts'
+import {
+  findLimitSetting, isOffered, toErrorType, toGrantType, toHttpMethod, toKnownError, toMcpMethod
+} from './label-values.ts'
 
 /** A finished HTTP request. */
 export interface FinishedRequest {
@@ -42,8 +44,8 @@ export type Telemetry = ReturnType<typeof createTelemetry>
  */
 export function createTelemetry (version: string, now: () => number = performance.now.bind(performance)) {
   const instruments = createInstruments()
-  const { requests, operations, signInSteps, refreshes, refusals, limitsHit, revocations, lostSpans } = instruments
-  const { provider, storeOperations, add } = instruments
+  const { requests, operations, signInSteps, tokenRequests, refreshes, refusals, limitsHit } = instruments
+  const { revocations, lostSpans, provider, storeOperations, add } = instruments
   let isStoreUp: boolean | undefined
 
   const addGauge = (value: ReadableValue): void => { add(new Gauge(value)) }
@@ -65,6 +67,7 @@ export function createTelemetry (version: string, now: () => number = performanc
 
   function countToken (request: FinishedRequest): void {
     const { grantType, fields, status } = request
+    tokenRequests.add([toGrantType(grantType), errorOf(fields, status) ?? 'ok'])
     if (grantType === 'authorization_code') countSignIn('token', request)
     if (grantType === 'refresh_token') refreshes.add([errorOf(fields, status) ?? 'ok'])
   }
@@ -164,6 +167,9 @@ function createInstruments () {
     MCP_DURATION_BOUNDS
   ))
   const signInSteps = counter('seed.sign_in.steps', '{step}', 'Steps of sign-ins', ['seed.step', 'seed.outcome'])
+  const tokenRequests = counter(
+    'seed.token.requests', '{request}', 'Requests for tokens', ['seed.grant_type', 'seed.outcome']
+  )
   const refreshes = counter('seed.refreshes', '{refresh}', 'Refreshes of clients', ['seed.outcome'])
   const refusals = counter('seed.refusals', '{request}', 'Refused requests', ['http.route', 'seed.reason'])
   const limitsHit = counter('seed.limits.hit', '{request}', 'Requests beyond a limit', ['seed.setting'])
@@ -184,6 +190,7 @@ function createInstruments () {
     requests,
     operations,
     signInSteps,
+    tokenRequests,
     refreshes,
     refusals,
     limitsHit,

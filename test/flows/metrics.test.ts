@@ -11,6 +11,9 @@ import { startRawSession } from '../support/raw-client.ts'
 import { modernRequest, ping, postMcp, sendModern, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 
+const SECRET = 'a secret of the nightly job'
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
 /** The port that Seed has logged. */
 async function metricsUrl ({ logged }: TestSeed): Promise<string> {
   const { port } = await logged(({ msg }) => msg.startsWith('Metrics are exported'))
@@ -28,13 +31,28 @@ async function scrape (url: string): Promise<Map<string, number>> {
 
 t.test('metrics of sign-ins, calls, refusals, the provider and the store', async (t) => {
   const seed = await startBroker(t, {
-    definitions: interactiveTools, env: { METRICS_PORT: '0', OAUTH_LIMIT_PER_CLIENT: '5' }
+    definitions: interactiveTools,
+    env: {
+      METRICS_PORT: '0',
+      OAUTH_LIMIT_PER_CLIENT: '5',
+      ENTERPRISE_AUTHORIZATION: 'also',
+      OAUTH_CLIENTS: JSON.stringify([{
+        client_id: 'nightly',
+        client_secret: SECRET,
+        token_endpoint_auth_method: 'client_secret_post',
+        grant_types: ['client_credentials', JWT_BEARER]
+      }])
+    }
   })
   const url = await metricsUrl(seed)
   const tokens = await getTokens(seed)
   t.match(await refresh(seed.url, tokens.clientId, tokens.refreshToken), { statusCode: 200 })
   t.match(await refresh(seed.url, tokens.clientId, 'made.up'), { statusCode: 400 })
   await post(`${seed.url}/oauth/token`, { grant_type: 'password', client_id: tokens.clientId })
+  const service = { client_id: 'nightly', client_secret: SECRET }
+  await post(`${seed.url}/oauth/token`, { grant_type: 'client_credentials', ...service })
+  await post(`${seed.url}/oauth/token`, { grant_type: 'client_credentials', ...service, client_secret: 'made up' })
+  await post(`${seed.url}/oauth/token`, { grant_type: JWT_BEARER, assertion: 'made up', ...service })
   await fetch(`${seed.url}/oauth/authorize?client_id=${await register(seed.url)}&response_type=token`, { redirect: 'manual' })
   await fetch(`${seed.url}/oauth/callback?error=${'x'.repeat(100)}`)
   await fetch(`${seed.url}/nowhere`)
@@ -59,6 +77,11 @@ t.test('metrics of sign-ins, calls, refusals, the provider and the store', async
     t.equal(value('seed_sign_in_steps_total', `seed_step="${step}",seed_outcome="ok"`), 1, step)
   }
   t.match([...samples.keys()].join('\n'), /seed_sign_in_steps_total\{seed_step="authorize",seed_outcome="[a-z]+_[a-z_]+"\}/)
+  t.equal(value('seed_token_requests_total', 'seed_grant_type="authorization_code",seed_outcome="ok"'), 1)
+  t.equal(value('seed_token_requests_total', 'seed_grant_type="client_credentials",seed_outcome="ok"'), 1)
+  t.equal(value('seed_token_requests_total', 'seed_grant_type="client_credentials",seed_outcome="invalid_client"'), 1)
+  t.equal(value('seed_token_requests_total', 'seed_grant_type="jwt-bearer",seed_outcome="invalid_grant"'), 1)
+  t.equal(value('seed_token_requests_total', 'seed_grant_type="_OTHER",seed_outcome="unsupported_grant_type"'), 1)
   t.equal(value('seed_refreshes_total', 'seed_outcome="ok"'), 1)
   t.ok(value('seed_refreshes_total', 'seed_outcome="invalid_grant"')! >= 1)
   t.equal(value('seed_refusals_total', 'http_route="/mcp/",seed_reason="missing_token"') ??

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
-import { getTokens, refresh } from '../support/broker.ts'
+import { getTokens, post, refresh } from '../support/broker.ts'
 import { freePort } from '../support/free-port.ts'
 import { emptyFolder, startCommand, startServerProcess } from '../support/process.ts'
 import { initialize } from '../support/mcp.ts'
@@ -55,7 +55,10 @@ t.test('the dashboard and the alerts find what two replicas export', { timeout: 
     OIDC_AUDIENCE: provider.clientId,
     REDIS_URL: redis.url,
     METRICS_PORT: String(port),
-    OAUTH_LIMIT_PER_CLIENT: '4'
+    OAUTH_LIMIT_PER_CLIENT: '4',
+    OAUTH_CLIENTS: JSON.stringify([{
+      client_id: 'nightly', client_secret: 'a secret of the nightly job', grant_types: ['client_credentials']
+    }])
   })))
   redirectUris.push(...servers.map(({ url }) => `${url}/oauth/callback`))
 
@@ -91,6 +94,11 @@ t.test('the dashboard and the alerts find what two replicas export', { timeout: 
     accessTokens.push(accessToken)
     await refresh(server.url, clientId, refreshToken)
     for (let round = 0; round < 6; round++) await refresh(server.url, clientId, 'made.up')
+    for (const secret of ['a secret of the nightly job', 'another secret than it has']) {
+      await post(`${server.url}/oauth/token`, { grant_type: 'client_credentials' }, {
+        authorization: `Basic ${Buffer.from(`nightly:${encodeURIComponent(secret)}`).toString('base64')}`
+      })
+    }
     await ping(server.url)
     await ping(server.url, accessToken)
     await postMcp(server, modernRequest('tools/call', { name: 'seed_ping', arguments: { wrong: 1 } }), accessToken)
