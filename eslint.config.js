@@ -13,6 +13,7 @@ const MAY_IMPORT = {
   'src/json': [],
   'src/logging/events.ts': [],
   'src/logging/log.ts': ['src/logging/events.ts'],
+  'src/oauth/protocol/grant-types.ts': [],
 
   // Foundations
   'src/net': [],
@@ -25,6 +26,7 @@ const MAY_IMPORT = {
 
   // Identity: the provider, access tokens, who may use what
   'src/provider': ['src/config', 'src/net', 'src/provider-presets', 'jose', 'oauth4webapi'],
+  'src/workloads': ['src/config', 'src/net', 'src/provider', 'jose'],
   'src/tokens': ['src/crypto', 'src/provider', 'src/schemas', 'src/store', 'jose'],
   'src/trace': ['src/crypto', 'src/net', 'src/store'],
   'src/define': ['src/tokens', '@modelcontextprotocol'],
@@ -148,7 +150,10 @@ const MAY_IMPORT = {
   'src/seed-mcp-server.ts': ['src/cli.ts']
 }
 
-const HELPERS = ['src/errors', 'src/async', 'src/json', 'src/logging/events.ts', 'src/logging/log.ts']
+const HELPERS = [
+  'src/errors', 'src/async', 'src/json', 'src/logging/events.ts', 'src/logging/log.ts',
+  'src/oauth/protocol/grant-types.ts'
+]
 
 /** Plugins meet through decorators, and a route knows no other route. */
 const NO_SIBLINGS = ['plugins', 'routes']

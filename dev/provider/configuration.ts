@@ -1,5 +1,6 @@
 import type { Client, Context, Interaction, StructuredToken, Token } from 'oidc-provider'
-import { JWT_BEARER, TOKEN_EXCHANGE } from './delegation.ts'
+import { JWT_BEARER } from '../../src/oauth/protocol/grant-types.ts'
+import { TOKEN_EXCHANGE } from './delegation.ts'
 import { escapeHtml, page } from './pages.ts'
 import { claimsOf } from './quirks.ts'
 import { OPAQUE_RESOURCE, RESOURCE, SCOPES, findUser, standingClaims, tokenIssuer } from './state.ts'

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import type { Client, Context, Provider } from 'oidc-provider'
+import { JWT_BEARER } from '../../src/oauth/protocol/grant-types.ts'
 import { ID_JAG, issueIdentityAssertion } from './identity-assertions.ts'
 import type { DevUser, Quirks } from './quirks.ts'
 import { findAccessToken, lifetime, signToken } from './signing.ts'
@@ -11,7 +12,6 @@ type Errors = typeof import('oidc-provider').errors
 type GrantHandler = (ctx: Context) => Promise<Record<string, unknown>>
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
-export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 
 /**

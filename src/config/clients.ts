@@ -1,10 +1,14 @@
 import { hash } from 'node:crypto'
-import { isLoopbackHost } from '../net/addresses.ts'
+import { JWT_BEARER } from '../oauth/protocol/grant-types.ts'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { Compile } from 'typebox/compile'
-
-const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+import { firstJsonError, readJsonSetting } from './json-setting.ts'
+import { JwksSchema, hasPrivateKey, isSafeUrl } from './public-keys.ts'
+import {
+  SERVICE_MEMBERS, ServiceNameSchema, isIdOfOtherClients, reservedClaims, toServiceRights
+} from './service-rights.ts'
+import type { ServiceRights } from './service-rights.ts'
 
 const SecretSchema = Type.String({ minLength: 16, maxLength: 512 })
 
@@ -13,7 +17,7 @@ const SecretSchema = Type.String({ minLength: 16, maxLength: 512 })
  * secret or keys. With the grant type client_credentials it is a service, and `groups` and `claims` are its own.
  */
 const ConfiguredClientSchema = Type.Object({
-  client_id: Type.String({ minLength: 1, maxLength: 256, pattern: '^[\\x21-\\x7e]+$' }),
+  client_id: ServiceNameSchema,
   client_name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
   redirect_uris: Type.Optional(
     Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), { minItems: 1, maxItems: 50 })
@@ -28,13 +32,9 @@ const ConfiguredClientSchema = Type.Object({
   token_endpoint_auth_method: Type.Optional(
     Type.Enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
   ),
-  jwks: Type.Optional(Type.Object({
-    keys: Type.Array(Type.Object({ kty: Type.String() }, { additionalProperties: true }), { minItems: 1 })
-  })),
+  jwks: Type.Optional(JwksSchema),
   jwks_uri: Type.Optional(Type.String({ maxLength: 2048 })),
-  scope: Type.Optional(Type.String({ maxLength: 4096, pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e ]*$' })),
-  groups: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 100 })),
-  claims: Type.Optional(Type.Object({}, { additionalProperties: true }))
+  ...SERVICE_MEMBERS
 }, { additionalProperties: false })
 
 type Client = Static<typeof ConfiguredClientSchema>
@@ -55,16 +55,9 @@ export interface ConfiguredClient {
   service: ServiceRights | undefined
 }
 
-/** The rights of a service, as the operator wrote them. */
-export interface ServiceRights {
-  scopes: readonly string[]
-  /** The claims of its access tokens, its groups among them. */
-  claims: Readonly<Record<string, unknown>>
-}
-
 /** Returns the clients of a valid OAUTH_CLIENTS. */
 export function readConfiguredClients (text: string | undefined): ConfiguredClient[] {
-  const clients = parseClients(text)
+  const clients = readJsonSetting(configuredClients, text)
   return clients === undefined ? [] : clients.map(toClient)
 }
 
@@ -74,9 +67,9 @@ export function readConfiguredClients (text: string | undefined): ConfiguredClie
  */
 export function checkConfiguredClients (text: string | undefined, mode: 'proxy' | 'broker'): string[] {
   if (text === undefined) return []
-  const clients = parseClients(text)
+  const clients = readJsonSetting(configuredClients, text)
   if (clients === undefined) {
-    return [`must be a JSON array of clients, each with client_id: ${firstError(text)}`]
+    return [`must be a JSON array of clients, each with client_id: ${firstJsonError(configuredClients, text)}`]
   }
   const ids = clients.map(({ client_id: id }) => id)
   const twice = new Set(ids).size < ids.length ? ['lists a client_id twice'] : []
@@ -85,34 +78,10 @@ export function checkConfiguredClients (text: string | undefined, mode: 'proxy' 
   ])]
 }
 
-function parseClients (text: string | undefined): Client[] | undefined {
-  const given = parseJson(text ?? '')
-  return configuredClients.Check(given) ? given : undefined
-}
-
-function parseJson (text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-function firstError (text: string): string {
-  const given = parseJson(text)
-  if (given === undefined) return 'the value is not JSON'
-  const { instancePath, keyword, message } = configuredClients.Errors(given)[0]!
-  const place = instancePath === '' ? 'the value' : instancePath
-  return `${place} ${keyword === 'boolean' ? 'is not a known member' : message}`
-}
-
 function checkId ({ client_id: id }: Client): string[] {
-  if (!id.startsWith('seed-') && !id.includes('://')) return []
+  if (!isIdOfOtherClients(id)) return []
   return [`must not use the client_id "${id}": ids of that form are for other clients`]
 }
-
-/** Members of private and of symmetric keys (RFC 7518 sections 6.2.2, 6.3.2 and 6.4). */
-const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 function checkCredentials (client: Client): string[] {
   const { client_id: id, client_secret: secret, jwks, jwks_uri: jwksUri } = client
@@ -133,17 +102,10 @@ function checkCredentials (client: Client): string[] {
     problems.push(`has a client "${id}" whose jwks_uri must be an https URL without user, password and fragment ` +
       '(http on this machine only)')
   }
-  if (jwks?.keys.some((key) => PRIVATE_MEMBERS.some((member) => Object.hasOwn(key, member)))) {
+  if (jwks !== undefined && hasPrivateKey(jwks.keys)) {
     problems.push(`has a client "${id}" whose jwks has a private key: the client alone may know that one`)
   }
   return problems
-}
-
-function isSafeUrl (text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, hostname, username, password, hash: fragment } = new URL(text)
-  if (username !== '' || password !== '' || fragment !== '') return false
-  return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname))
 }
 
 function checkGrantTypes (client: Client, mode: 'proxy' | 'broker'): string[] {
@@ -173,16 +135,10 @@ function checkGrantTypes (client: Client, mode: 'proxy' | 'broker'): string[] {
   return problems
 }
 
-/** Claims that Seed writes itself, or that would make a token another kind of token (src/tokens/claims.ts). */
-const RESERVED_CLAIMS = [
-  'iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'client_id', 'scope', 'scp', 'grant', 'groups', 'azp', 'cnf', 'act',
-  'typ', 'token_use', 'events', 'nonce', 'at_hash', 'c_hash'
-]
-
 function checkRights (client: Client): string[] {
   const { client_id: id, scope, groups, claims = {} } = client
   const names = Object.keys(claims)
-  const reserved = names.filter((name) => RESERVED_CLAIMS.includes(name) || name.startsWith('seed_'))
+  const reserved = reservedClaims(claims)
   const isService = grantTypesOf(client).includes('client_credentials')
   const hasRights = scope !== undefined || groups !== undefined || names.length > 0
   return [
@@ -204,7 +160,7 @@ function grantTypesOf ({ grant_types: grantTypes = ['authorization_code', 'refre
 }
 
 function toClient (client: Client): ConfiguredClient {
-  const { client_id: id, client_secret: secret = [], groups = [], claims, scope = '' } = client
+  const { client_id: id, client_secret: secret = [] } = client
   const grantTypes = grantTypesOf(client)
   return {
     id,
@@ -215,8 +171,6 @@ function toClient (client: Client): ConfiguredClient {
     secretHashes: [secret].flat().map((one) => hash('sha256', one, 'base64url')),
     jwks: client.jwks,
     jwksUri: client.jwks_uri,
-    service: grantTypes.includes('client_credentials')
-      ? { scopes: scope.split(' ').filter((name) => name !== ''), claims: { ...claims, groups } }
-      : undefined
+    service: grantTypes.includes('client_credentials') ? toServiceRights(client) : undefined
   }
 }

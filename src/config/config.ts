@@ -2,8 +2,10 @@ import { deepFreeze } from '../json/deep-freeze.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { readConfiguredClients } from './clients.ts'
 import type { ConfiguredClient } from './clients.ts'
+import { JWT_BEARER } from '../oauth/protocol/grant-types.ts'
 import { findPreset } from '../provider-presets/find-preset.ts'
 import type { Env } from './schema.ts'
+import { readTrustedIssuers } from './trusted-issuers.ts'
 import { parseList, parsePairs } from './values.ts'
 
 /** The configuration that Seed runs with: one frozen object. */
@@ -146,6 +148,8 @@ function toOAuthConfig (env: Env) {
   return {
     mode: env.OAUTH_MODE,
     configuredClients,
+    /** Issuers whose tokens stand for services (workload identity federation). */
+    trustedIssuers: readTrustedIssuers(env.TRUSTED_ISSUERS, baseUrlOf(env)),
     /** Whether ID-JAGs of the provider are accepted, and nothing else of people. */
     enterpriseAuthorization: env.ENTERPRISE_AUTHORIZATION ?? defaultEnterpriseAuthorization(env, configuredClients),
     /** Client ID metadata documents. */
@@ -188,7 +192,7 @@ function toTracesEndpoint (env: Env, otlpEndpoint: string | undefined): string |
 /** On where the provider issues ID-JAGs and the operator has named a client for them. */
 function defaultEnterpriseAuthorization (env: Env, clients: readonly ConfiguredClient[]): 'off' | 'also' {
   const { issuesIdentityAssertions } = findPreset(env.OIDC_PROVIDER, env.OIDC_ISSUER ?? '')
-  const isNamed = clients.some(({ grantTypes }) => grantTypes.includes('urn:ietf:params:oauth:grant-type:jwt-bearer'))
+  const isNamed = clients.some(({ grantTypes }) => grantTypes.includes(JWT_BEARER))
   return env.OAUTH_MODE === 'broker' && issuesIdentityAssertions && isNamed ? 'also' : 'off'
 }
 

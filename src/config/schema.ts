@@ -112,6 +112,7 @@ export const EnvSchema = Type.Object({
   MCP_MAX_RESULT_BYTES: Type.Integer({ minimum: 1024, maximum: 268435456, default: 10485760 }),
   // Clients
   OAUTH_CLIENTS: Type.Optional(Type.String()),
+  TRUSTED_ISSUERS: Type.Optional(Type.String()),
   ENTERPRISE_AUTHORIZATION: Type.Optional(Type.Enum(['off', 'also', 'only'])),
   CIMD_ENABLED: Type.Boolean({ default: true }),
   CIMD_HOSTS: Type.String({ default: '' }),
@@ -151,5 +152,6 @@ export const SECRET_SETTINGS = [
   'REDIS_URL',
   'REDIS_SENTINEL_PASSWORD',
   'REDIS_TLS_CA',
-  'OAUTH_CLIENTS'
+  'OAUTH_CLIENTS',
+  'TRUSTED_ISSUERS'
 ] as const satisfies ReadonlyArray<keyof Env>

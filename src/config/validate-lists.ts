@@ -5,7 +5,7 @@ import type { Env } from './schema.ts'
 import { parseJsonList, parseList } from './values.ts'
 
 /** Signature algorithms that may be accepted: asymmetric ones only (RFC 8725 section 3.1). */
-const ALGORITHMS = [
+export const ALGORITHMS = [
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'
 ]
 

@@ -1,11 +1,12 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto'
 import { isLoopbackHost } from '../net/addresses.ts'
-import { checkConfiguredClients } from './clients.ts'
+import { checkConfiguredClients, readConfiguredClients } from './clients.ts'
 import { findPreset } from '../provider-presets/find-preset.ts'
 import { problem, quote } from './problem.ts'
 import type { Problem, Problems, Setting } from './problem.ts'
 import { parseRedisUrl } from './redis-url.ts'
 import type { Env } from './schema.ts'
+import { checkTrustedIssuers } from './trusted-issuers.ts'
 import { checkItems, checkLists } from './validate-lists.ts'
 import { parseList } from './values.ts'
 
@@ -34,8 +35,19 @@ export function validate (env: Env): Problem[] {
     ...checkClientCredential(env),
     ...checkLists(env),
     ...checkSessionLimits(env),
-    ...checkConfiguredClients(env.OAUTH_CLIENTS, env.OAUTH_MODE).map((text) => problem('OAUTH_CLIENTS', text))
+    ...checkConfiguredClients(env.OAUTH_CLIENTS, env.OAUTH_MODE).map((text) => problem('OAUTH_CLIENTS', text)),
+    ...checkIssuers(env)
   ]
+}
+
+function checkIssuers (env: Env): Problem[] {
+  return checkTrustedIssuers(env.TRUSTED_ISSUERS, {
+    mode: env.OAUTH_MODE,
+    baseUrl: (env.BASE_URL ?? '').replace(/\/$/, ''),
+    provider: env.OIDC_ISSUER,
+    tenants: parseList(env.OIDC_TENANTS),
+    clientIds: readConfiguredClients(env.OAUTH_CLIENTS).map(({ id }) => id)
+  }).map((text) => problem('TRUSTED_ISSUERS', text))
 }
 
 function missing (setting: Setting, text: string): Problem {

@@ -204,6 +204,20 @@ export const CAUSES = {
   identity_assertion_replayed: {
     remedy: 'The application must get a new ID-JAG for each access token. It repeats requests, or somebody stole it'
   },
+  workload_token: {
+    remedy: 'See the reason: the token must be from a trusted issuer, for this server alone, and fit a rule for a ' +
+      'service (docs/workloads.md)',
+    settings: ['TRUSTED_ISSUERS', 'BASE_URL']
+  },
+  workload_token_replayed: {
+    remedy: 'The workload must get a new token of its platform for each access token. It repeats requests, or ' +
+      'somebody stole it. Where the platform hands out the same token again, the issuer needs "single_use": false',
+    settings: ['TRUSTED_ISSUERS']
+  },
+  issuer_unavailable: {
+    remedy: 'See whether the keys of the issuer can be fetched from this server: seed doctor',
+    settings: ['TRUSTED_ISSUERS', 'HTTPS_PROXY', 'NODE_EXTRA_CA_CERTS']
+  },
   enterprise_only: {
     remedy: 'The person must use the application that their company has set up for this server. To let people sign ' +
       'in with others as well, set ENTERPRISE_AUTHORIZATION=also',

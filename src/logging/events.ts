@@ -112,6 +112,15 @@ export const EVENTS = {
     meaning: 'The keys at the `jwks_uri` of a client cannot be fetched; known ones are used for a day'
   },
   'client.keys_available': { level: 'info', meaning: 'The keys at the `jwks_uri` of a client can be fetched again' },
+  'issuer.keys_changed': { level: 'info', meaning: 'An issuer of `TRUSTED_ISSUERS` has other keys' },
+  'issuer.keys_unavailable': {
+    level: 'error',
+    meaning: 'The keys of an issuer of `TRUSTED_ISSUERS` cannot be fetched; known ones are used for a day'
+  },
+  'issuer.keys_available': {
+    level: 'info',
+    meaning: 'The keys of an issuer of `TRUSTED_ISSUERS` can be fetched again'
+  },
   'provider.client_authentication_changed': {
     level: 'warn',
     meaning: 'The provider takes another `OIDC_CLIENT_AUTH` than its document says'

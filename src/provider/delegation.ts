@@ -1,4 +1,5 @@
 import type { Preset } from '../provider-presets/preset.ts'
+import { JWT_BEARER } from '../oauth/protocol/grant-types.ts'
 import { ACCESS_TOKEN_TYPE } from './token-response.ts'
 
 /** A request for a token for another API on behalf of a person. */
@@ -56,7 +57,7 @@ function tokenExchange (accessToken: string, { audience, resource, scopes }: Del
 function onBehalfOf (accessToken: string, { audience, scopes }: Delegation): DelegationRequest {
   const names = scopes.length > 0 ? scopes : ['.default']
   return {
-    grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    grantType: JWT_BEARER,
     parameters: {
       assertion: accessToken,
       requested_token_use: 'on_behalf_of',

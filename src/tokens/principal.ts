@@ -1,14 +1,14 @@
 import { hash } from 'node:crypto'
 import { FrozenSet } from '../json/frozen-set.ts'
 import { deepFreeze } from '../json/deep-freeze.ts'
+import type { JWT_BEARER } from '../oauth/protocol/grant-types.ts'
 import { readAuthentication } from './authentication.ts'
 
 /** A person who signed in, or a program that acts for itself. */
 export type PrincipalKind = 'person' | 'service'
 
 /** The grant type that a caller's access token goes back to (RFC 6749 section 4, RFC 7523 section 2.1). */
-export type PrincipalGrantType =
-  'authorization_code' | 'client_credentials' | 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+export type PrincipalGrantType = 'authorization_code' | 'client_credentials' | typeof JWT_BEARER
 
 /** The caller of a request, as a verified access token describes it. Every tool gets it. */
 export interface Principal {

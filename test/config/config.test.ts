@@ -62,6 +62,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     oauth: {
       mode: 'proxy',
       configuredClients: [],
+      trustedIssuers: [],
       enterpriseAuthorization: 'off',
       metadataDocuments: {
         enabled: true,

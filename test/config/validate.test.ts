@@ -58,6 +58,7 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
   ], 'must list claims and their values, such as department=Engineering,active=true'],
   ['ACCESS_CONTACT', ['c'.repeat(201)], 'must have at most 200 characters'],
   ['OAUTH_CLIENTS', ['{}', 'ci', '[1]'], 'must be a JSON array of clients'],
+  ['TRUSTED_ISSUERS', ['{}', 'github', '[1]'], 'must be a JSON array of issuers'],
   ['CIMD_ENABLED', ['no'], 'must be true or false'],
   ['OAUTH_LIMIT_PER_ADDRESS', ['0'], 'must be at least 1'],
   ['OAUTH_LIMIT_PER_CLIENT', ['0'], 'must be at least 1'],

@@ -1,5 +1,6 @@
 import type { JWK } from 'jose'
 import { OAuthError } from '../../errors/oauth-error.ts'
+import { JWT_BEARER } from '../protocol/grant-types.ts'
 import { registrableRedirectUris } from '../protocol/redirect-uri.ts'
 import { stripControlCharacters } from './client-name.ts'
 
@@ -159,7 +160,7 @@ function readWebPage (given: unknown): string | undefined {
 }
 
 /** The grant types that Seed supports for such clients. */
-const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:jwt-bearer']
+const GRANT_TYPES = ['authorization_code', 'refresh_token', JWT_BEARER]
 
 /** Keeps the grant types that Seed supports. The default is that of registration: both of a sign-in. */
 function readGrantTypes (given: unknown): string[] {

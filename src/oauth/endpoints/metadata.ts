@@ -1,7 +1,7 @@
 import type { AuthorizationServer, OpenidConfiguration, ProtectedResource } from '../../schemas/well-known.ts'
 import { ASSERTION_ALGORITHMS } from '../clients/authentication.ts'
 import { PROMPT_VALUES } from './authorize.ts'
-import { JWT_BEARER } from './token.ts'
+import { JWT_BEARER } from '../protocol/grant-types.ts'
 
 /** jwt-bearer with an ID-JAG for an assertion (draft-ietf-oauth-identity-assertion-authz-grant section 7). */
 const ID_JAG_PROFILE = 'urn:ietf:params:oauth:grant-profile:id-jag'

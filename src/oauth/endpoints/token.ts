@@ -8,6 +8,7 @@ import { checkGrantType } from '../clients/clients.ts'
 import type { Client } from '../clients/clients.ts'
 import type { Requester } from '../clients/requester.ts'
 import type { AssertionRequest, CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
+import { JWT_BEARER } from '../protocol/grant-types.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 
@@ -25,8 +26,6 @@ interface GrantType {
   principalKind: 'person' | 'service'
   issue (issuer: TokenIssuer, body: TokenBody, client: Client, step: TraceStep): Promise<TokenResponse>
 }
-
-export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 
 const GRANT_TYPES = new Map<string, GrantType>([
   ['authorization_code', {

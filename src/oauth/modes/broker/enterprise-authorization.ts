@@ -8,6 +8,7 @@ import type { AccessRules } from '../../../tokens/access-rules.ts'
 import { readAuthentication } from '../../../tokens/authentication.ts'
 import { clientKey, subjectKey, withoutGrantKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
+import { JWT_BEARER } from '../../protocol/grant-types.ts'
 import type { TokenIssuer } from '../mode.ts'
 import { invalidAssertion, verifyIdentityAssertion } from './identity-assertion.ts'
 import type { IdentityAssertion, IdentityAssertionOptions } from './identity-assertion.ts'
@@ -76,7 +77,7 @@ export function createEnterpriseAuthorization (
       subject: verified.subject,
       clientId: client.id,
       kind: 'person',
-      grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+      grantType: JWT_BEARER,
       scope: scopes,
       authentication: readAuthentication(verified.claims),
       identity: tokenClaims(claims, scopes, access, options.policyClaims),
