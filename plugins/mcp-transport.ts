@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import homeRoutes, { ICON_PATH } from '../routes/home.ts'
+import { CONNECTIONS_PATH } from '../routes/connections.ts'
 import mcpRoutes from '../routes/mcp.ts'
 import type { Config } from '../src/config/config.ts'
 import type { BearerError } from '../src/errors/bearer-error.ts'
@@ -22,7 +23,7 @@ import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
-import { baseScopes } from '../src/oauth/endpoints/metadata.ts'
+import { baseScopes, wellKnownUrl } from '../src/oauth/endpoints/metadata.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
 
 export interface McpTransportOptions {
@@ -80,7 +81,10 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     ? (request: FastifyRequest, error: BearerError) => { traceRefusedCall(app.traces, request, error) }
     : undefined
   const origins = allowedOrigins(config)
-  const challenge = { baseUrl: config.baseUrl, scopes: baseScopes(config.oidc.scopes) }
+  const challenge = {
+    resourceMetadata: wellKnownUrl('oauth-protected-resource', config.resource),
+    scopes: baseScopes(config.oidc.scopes)
+  }
 
   app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
   await app.register(async (scope) => {
@@ -90,8 +94,9 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
       title: config.server.title ?? 'Seed',
       endpoint: config.resource,
       icon,
+      iconPath: `${config.basePath}${ICON_PATH}`,
       showPage: config.server.showHomePage,
-      connectionsPath: hasConnectionsPage(config) ? '/connections' : undefined,
+      connectionsPath: hasConnectionsPage(config) ? `${config.basePath}${CONNECTIONS_PATH}` : undefined,
       isAvailable: createAvailability(app)
     })
     for (const { name, text } of config.server.wellKnownFiles) {
@@ -101,7 +106,9 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   })
   await app.register(async (scope) => {
     scope.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
-    await scope.register(mcpRoutes, { prefix: '/mcp', engine, origins, challenge, streams, limits, onRefused })
+    await scope.register(mcpRoutes, {
+      prefix: '/mcp', engine, endpoint: config.resource, origins, challenge, streams, limits, onRefused
+    })
   })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await app.sharedCounters.close() })

@@ -55,7 +55,7 @@ async function oauthProxy (
   app: FastifyInstance, { fetchDocument, requirements, forcedKeyRefreshMs }: OauthProxyOptions
 ): Promise<void> {
   const { config, store, findKeyring, rateLimits, traces, log } = app
-  const { baseUrl, resource, oauth: { redirectUriSchemes, ...oauth } } = config
+  const { baseUrl, basePath, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
   const registrations = createRegistrations({ store, ttlSeconds: oauth.registration.clientTtlSeconds, findKeyring })
   const clients = createClients({
@@ -126,7 +126,7 @@ async function oauthProxy (
       signIn: mode.signIn,
       isEnterpriseOnly: oauth.enterpriseAuthorization === 'only',
       consents: createPendingConsents({ store, findKeyring, maxPerAddress: oauth.limits.perAddress }),
-      cookies: createCookies(baseUrl),
+      cookies: createCookies(config),
       responseIssuer: oauth.mode === 'broker' ? baseUrl : undefined
     }
     await serveBrowserPages(pages)
@@ -135,7 +135,8 @@ async function oauthProxy (
         ...services,
         requesterOf: requesterOf('authorize'),
         providerScopes: alwaysRequestedScopes(config),
-        connectionsPath: broker?.connections && CONNECTIONS_PATH
+        consentPath: `${basePath}/oauth/consent`,
+        connectionsPath: broker?.connections && `${basePath}${CONNECTIONS_PATH}`
       })
     })
     await mount(pages, 'consent', ['/oauth/consent'], async (scope) => {
@@ -202,6 +203,7 @@ async function registerConnections (
     }),
     server: {
       baseUrl: config.baseUrl,
+      basePath: config.basePath,
       title: config.server.title,
       accessTokenSeconds: config.oauth.grant.accessTokenTtlSeconds
     }

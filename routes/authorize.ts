@@ -17,6 +17,8 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
   requesterOf: RequesterOf
   /** Scopes that the provider is asked for, whatever the client asked for. */
   providerScopes: readonly string[]
+  /** Path that the consent page's form is posted to. */
+  consentPath: string
   /** Path of the page on which people cut applications off, if there is one. */
   connectionsPath: string | undefined
   /** SERVER_TITLE */
@@ -28,7 +30,7 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {
-  const { consents, cookies, requesterOf, providerScopes, names, connectionsPath, ...services } = options
+  const { consents, cookies, requesterOf, providerScopes, names, consentPath, connectionsPath, ...services } = options
   rejectOtherMethods(app, ['GET'])
 
   app.get('', {
@@ -52,7 +54,7 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
       resource: services.resource,
       serverTitle: names.title,
       connectionsPath,
-      action: '/oauth/consent',
+      action: consentPath,
       consent: sealed,
       reference: request.id
     }))

@@ -14,7 +14,7 @@ import { describeScope } from '../src/oauth/protocol/scope.ts'
 import {
   isConnectionsNotice, renderConnectionsPage, renderConnectionsSignInPage, renderReauthenticationPage
 } from '../src/pages/connections.ts'
-import type { ConnectionsNotice, ShownConnection } from '../src/pages/connections.ts'
+import type { ConnectionsNotice, ConnectionsPaths, ShownConnection } from '../src/pages/connections.ts'
 import { CONNECTIONS_PAGE_HEADERS, CONNECTIONS_SIGN_IN_PAGE_HEADERS } from '../src/pages/layout.ts'
 import {
   ConnectionsBodySchema, ConnectionsHeadersSchema, ConnectionsResponses, ConnectionsSignInBodySchema,
@@ -27,7 +27,7 @@ export interface ConnectionsRouteOptions {
   cookies: Cookies
   /** Counts a request of a person. @throws LimitError */
   limitPerson: LimitByKey
-  server: { baseUrl: string, title: string | undefined, accessTokenSeconds: number }
+  server: { baseUrl: string, basePath: string, title: string | undefined, accessTokenSeconds: number }
 }
 
 /** The session of a request, and its cookie. */
@@ -38,13 +38,8 @@ interface SignedIn {
 
 export const CONNECTIONS_PATH = '/connections'
 
-const PATHS = {
-  page: CONNECTIONS_PATH,
-  signIn: `${CONNECTIONS_PATH}/sign-in`,
-  signOut: `${CONNECTIONS_PATH}/sign-out`,
-  end: `${CONNECTIONS_PATH}/end`,
-  endAll: `${CONNECTIONS_PATH}/end-all`
-}
+/** Routes, below CONNECTIONS_PATH. */
+const FORMS = { signIn: '/sign-in', signOut: '/sign-out', end: '/end', endAll: '/end-all' }
 
 /** Says on the next page what was done. */
 const NOTICE_COOKIE = 'connections-notice'
@@ -55,13 +50,14 @@ const NOTICE_COOKIE = 'connections-notice'
  */
 const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = async (app, options) => {
   const { connections, activity, cookies, limitPerson, server } = options
-  const name = server.title ?? new URL(server.baseUrl).host
+  const name = server.title ?? server.baseUrl.replace(/^https?:\/\//, '')
+  const paths = formPaths(server.basePath)
   const config = { auth: 'public' } as const
   const page = { config, schema: { headers: ConnectionsHeadersSchema, response: ConnectionsResponses } }
   const form = { ...page, bodyLimit: 1_024 }
 
-  for (const path of [PATHS.signIn, PATHS.signOut, PATHS.end, PATHS.endAll]) {
-    rejectOtherMethods(app, ['POST'], path.slice(CONNECTIONS_PATH.length))
+  for (const path of Object.values(FORMS)) {
+    rejectOtherMethods(app, ['POST'], path)
   }
   rejectOtherMethods(app, ['GET'])
 
@@ -91,14 +87,14 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
 
   function backToPage (reply: FastifyReply, notice: ConnectionsNotice): FastifyReply {
     cookies.set(reply, { name: NOTICE_COOKIE, value: notice, maxAgeSeconds: 60 })
-    return reply.redirect(PATHS.page, 303)
+    return reply.redirect(paths.page, 303)
   }
 
   app.get('', page, async (request, reply) => {
     const notice = cookies.read(request).get(NOTICE_COOKIE)
     if (notice !== undefined) cookies.clear(reply, NOTICE_COOKIE)
     const shownNotice = isConnectionsNotice(notice) ? notice : undefined
-    const common = { server: name, notice: shownNotice, paths: PATHS, reference: request.id }
+    const common = { server: name, notice: shownNotice, paths, reference: request.id }
     const signedIn = await findSession(request)
     if (signedIn === undefined) {
       return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).send(renderConnectionsSignInPage(common))
@@ -117,7 +113,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     }))
   })
 
-  app.post('/sign-in', { ...form, schema: { ...form.schema, body: ConnectionsSignInBodySchema } }, async (
+  app.post(FORMS.signIn, { ...form, schema: { ...form.schema, body: ConnectionsSignInBodySchema } }, async (
     request, reply
   ) => {
     const step = request.traceStep!
@@ -133,7 +129,7 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     return reply.redirect(location.href, 303)
   })
 
-  app.post('/sign-out', { ...form, schema: { ...form.schema, body: ConnectionsBodySchema } }, async (
+  app.post(FORMS.signOut, { ...form, schema: { ...form.schema, body: ConnectionsBodySchema } }, async (
     request, reply
   ) => {
     const signedIn = await findFormSession(request, request.body.token)
@@ -142,12 +138,14 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     return backToPage(reply, 'signed-out')
   })
 
-  app.post('/end', { ...form, schema: { ...form.schema, body: EndConnectionBodySchema } }, async (request, reply) => {
+  app.post(FORMS.end, { ...form, schema: { ...form.schema, body: EndConnectionBodySchema } }, async (
+    request, reply
+  ) => {
     const { token, connection } = request.body
     const signedIn = await findFormSession(request, token)
     if (signedIn === undefined) return backToPage(reply, 'expired')
     const { session } = signedIn
-    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply)
+    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply, paths)
     const ended = await connections.end(session, connection)
     if (ended === undefined) return backToPage(reply, 'gone')
     const { id: grant, clientId: client, clientKind: kind } = ended
@@ -156,11 +154,13 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
     return backToPage(reply, 'ended')
   })
 
-  app.post('/end-all', { ...form, schema: { ...form.schema, body: ConnectionsBodySchema } }, async (request, reply) => {
+  app.post(FORMS.endAll, { ...form, schema: { ...form.schema, body: ConnectionsBodySchema } }, async (
+    request, reply
+  ) => {
     const signedIn = await findFormSession(request, request.body.token)
     if (signedIn === undefined) return backToPage(reply, 'expired')
     const { session, cookie } = signedIn
-    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply)
+    if (connections.sessions.isOld(session)) return askToSignInAgain(request, reply, paths)
     const count = await connections.endAll(session)
     request.logFields = { ...request.logFields, revoked: count }
     recordRevocation(request, server.baseUrl, session, { reason: `ended by the person: ${describeEnded(count)}` })
@@ -170,9 +170,9 @@ const connectionsRoutes: FastifyPluginAsyncTypebox<ConnectionsRouteOptions> = as
   })
 }
 
-function askToSignInAgain (request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function askToSignInAgain (request: FastifyRequest, reply: FastifyReply, paths: ConnectionsPaths): FastifyReply {
   return reply.headers(CONNECTIONS_SIGN_IN_PAGE_HEADERS).send(
-    renderReauthenticationPage({ paths: PATHS, reference: request.id }))
+    renderReauthenticationPage({ paths, reference: request.id }))
 }
 
 function recordRevocation (
@@ -187,6 +187,13 @@ function toShown (
 ): ShownConnection {
   const scopes = connection.scopes.map((name) => ({ name, description: describeScope(name) }))
   return { ...connection, scopes }
+}
+
+/** Returns the paths of the page and its forms, as the browser knows them. */
+function formPaths (basePath: string): ConnectionsPaths {
+  const page = `${basePath}${CONNECTIONS_PATH}`
+  const { signIn, signOut, end, endAll } = FORMS
+  return { page, signIn: page + signIn, signOut: page + signOut, end: page + end, endAll: page + endAll }
 }
 
 export default connectionsRoutes

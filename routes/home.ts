@@ -7,6 +7,8 @@ import { ErrorSchema, HtmlSchema } from '../src/schemas/common.ts'
 
 export interface HomeRouteOptions extends Omit<HomePage, 'icon' | 'isAvailable'> {
   icon: ServerIcon | undefined
+  /** Path of the icon for the page: below that of BASE_URL. */
+  iconPath: string
   /** False leaves the icon alone (HOME_PAGE). */
   showPage: boolean
   isAvailable: () => boolean
@@ -23,7 +25,7 @@ const ICON_HEADERS = {
 
 /** GET /: a page with the address of the MCP endpoint, and its icon. Clients that POST here learn it from the 404. */
 const homeRoutes: FastifyPluginAsyncTypebox<HomeRouteOptions> = async (app, options) => {
-  const { icon, showPage, isAvailable, ...page } = options
+  const { icon, iconPath, showPage, isAvailable, ...page } = options
   const errors = { '4xx': ErrorSchema, '5xx': ErrorSchema }
   const config = { auth: 'public' } as const
 
@@ -32,7 +34,7 @@ const homeRoutes: FastifyPluginAsyncTypebox<HomeRouteOptions> = async (app, opti
       reply.headers(ICON_HEADERS).type(icon.mimeType).send(icon.bytes))
   }
   if (!showPage) return
-  const render = (isAvailable: boolean) => renderHomePage({ ...page, icon: icon && ICON_PATH, isAvailable })
+  const render = (isAvailable: boolean) => renderHomePage({ ...page, icon: icon && iconPath, isAvailable })
   const [available, unavailable] = [render(true), render(false)]
   app.get('/', { exposeHeadRoute: true, config, schema: { response: { 200: HtmlSchema, ...errors } } },
     async (_request, reply) => reply.headers(HOME_PAGE_HEADERS).send(isAvailable() ? available : unavailable))

@@ -18,6 +18,8 @@ import { JsonRpcErrorSchema, McpBodySchema, McpHeadersSchema, McpResponseSchema 
 
 export interface McpRouteOptions {
   engine: Engine
+  /** BASE_URL/mcp */
+  endpoint: string
   /** Origins whose pages may send requests (CORS). */
   origins: readonly string[]
   challenge: ChallengeOptions
@@ -34,7 +36,7 @@ type Payload = string | Buffer | EventStream | null
  * The MCP endpoint (Streamable HTTP): POST for messages; GET for streams and DELETE for sessions of the 2025 revisions.
  */
 const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, options) => {
-  const { engine, origins, challenge, streams, limits, onRefused } = options
+  const { engine, endpoint, origins, challenge, streams, limits, onRefused } = options
   const config = { auth: 'bearer' } as const
   const response = { '2xx': McpResponseSchema, '4xx': McpResponseSchema, '5xx': McpResponseSchema }
   const schema = { headers: McpHeadersSchema, response }
@@ -88,7 +90,7 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
     request: FastifyRequest,
     reply: FastifyReply
   ): Promise<Payload | FastifyReply> | undefined {
-    const response = engine.handle(new FastifyMcpRequest(method, request, reply, challenge.baseUrl))
+    const response = engine.handle(new FastifyMcpRequest(method, request, reply, endpoint))
     if (isPromise(response)) return response.then((settled) => prepare(settled, request, reply) ?? sendNothing(reply))
     // Fastify would wait for a returned reply as long as its stream is open. What comes without a promise has a body.
     reply.send(prepare(response, request, reply))

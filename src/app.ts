@@ -27,6 +27,7 @@ import { MAX_GRACE_SECONDS } from './config/schema.ts'
 import { createAddressMatcher } from './net/addresses.ts'
 import { createPublicFetcher } from './net/public-fetch.ts'
 import type { FetchPublicDocument } from './net/public-fetch.ts'
+import { createRouteFinder } from './http/base-path.ts'
 import { notFoundHandler, plainErrorHandler } from './http/errors.ts'
 import { createLogOutput } from './logging/output.ts'
 import { createRequestId, loggerOptions } from './logging/logger.ts'
@@ -122,6 +123,7 @@ function createServer (
   logStream: { write (line: string): unknown }, compilersFactory: SchemaCompilers = {}
 ): FastifyInstance {
   let isTrustedProxy: ((address: string) => boolean) | undefined
+  let findRoute: ((url: string) => string) | undefined
   const app: FastifyInstance = Fastify({
     logger: { ...loggerOptions(), stream: logStream },
     childLoggerFactory: lazyRequestLogger,
@@ -129,6 +131,7 @@ function createServer (
     genReqId: createRequestId,
     requestIdHeader: false,
     trustProxy: (address) => (isTrustedProxy ??= createAddressMatcher(app.config.trustProxy))(address),
+    rewriteUrl: ({ url }) => (findRoute ??= createRouteFinder(app.config.basePath))(url!),
     exposeHeadRoutes: false,
     bodyLimit: 1_048_576,
     // The headers' timeout must be the shorter one, or Node swaps the two. Neither limits event streams.

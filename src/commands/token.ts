@@ -33,7 +33,7 @@ export const command = defineCommand({
   async run ({ redirectUri, ...options }, { readSettings, print, printError }, url) {
     const settings = readSettings()
     await useProxy(proxyOf(settings))
-    const endpoint = endpointOf(url ?? baseUrlOf(settings))
+    const endpoint = endpointOf(url ?? `${baseUrlOf(settings)}/mcp`)
     const redirect = parseRedirectUri(redirectUri)
     const server = await discoverServer(endpoint)
     const callback = await listenForCallback(redirect)
@@ -71,7 +71,7 @@ function proxyOf (settings: ReadonlyMap<string, string>): ProxySettings {
 }
 
 function baseUrlOf (settings: ReadonlyMap<string, string>): string {
-  return settings.get('BASE_URL') ?? `http://localhost:${settings.get('PORT') ?? '3000'}`
+  return settings.get('BASE_URL')?.replace(/\/$/, '') ?? `http://localhost:${settings.get('PORT') ?? '3000'}`
 }
 
 /** @throws UsageError */

@@ -20,8 +20,10 @@ export function toConfig (env: Env) {
     port: env.PORT,
     /** Loopback unless Seed is meant to be reached from elsewhere; `localhost` listens on both address families. */
     host: env.HOST ?? (isLocal || !env.AUTH_REQUIRED ? 'localhost' : '0.0.0.0'),
-    /** The public origin, without a trailing slash. It is also the authorization server's issuer. */
+    /** The public URL, without a trailing slash. It is also the authorization server's issuer. */
     baseUrl,
+    /** The path of BASE_URL, such as `/seed`; empty without one. */
+    basePath: baseUrl.slice(new URL(baseUrl).origin.length),
     /** The resource identifier of the MCP endpoint (RFC 8707): the `resource` of every document and challenge. */
     resource: `${baseUrl}/mcp`,
     trustProxy: parseList(env.TRUST_PROXY),

@@ -18,6 +18,12 @@ const URL_SETTINGS = [
   'CIMD_PROBE_URL'
 ] as const
 
+/** A path of BASE_URL, without a slash at its end. Segments that begin with a dot would be resolved or hidden. */
+const BASE_PATH = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$/
+
+/** The first segments of Seed's routes: below such a path, a URL could mean two things (src/http/base-path.ts). */
+const OWN_PATHS = ['mcp', 'oauth', 'connections', 'health', 'icon', 'authorize', 'token', 'register', 'revoke']
+
 /** Returns every problem of settings that the schema accepts. */
 export function validate (env: Env): Problem[] {
   return [
@@ -58,9 +64,19 @@ function * checkBaseUrl ({ BASE_URL: value }: Env): Problems {
   if (value === undefined) return
   const problems = [...checkHttpsUrl('BASE_URL', value)]
   yield * problems
-  if (problems.length > 0 || new URL(value).origin === value.replace(/\/$/, '')) return
-  const form = 'in lower case, without default port, path or query'
-  yield problem('BASE_URL', `must be an origin such as https://seed.example.com, ${form} (it is "${value}")`)
+  if (problems.length > 0) return
+  const { origin } = new URL(value)
+  const path = value.slice(origin.length).replace(/\/$/, '')
+  if (!value.startsWith(origin) || !BASE_PATH.test(path)) {
+    const form = 'https://seed.example.com or https://example.com/seed'
+    const rules = 'the host in lower case, without default port or query, and a path only of letters, digits, ".", ' +
+      '"-", "_" and "~"'
+    yield problem('BASE_URL', `must be like ${form}: ${rules} (it is "${value}")`)
+  } else if (path.endsWith('/mcp')) {
+    yield problem('BASE_URL', `must not end with /mcp: the endpoint is BASE_URL with /mcp behind it (it is "${value}")`)
+  } else if (OWN_PATHS.includes(path.split('/')[1] ?? '')) {
+    yield problem('BASE_URL', `must have a path that does not begin with a path of Seed's own (it is "${value}")`)
+  }
 }
 
 /** Settings that sign-in needs, on its own or in a mode or with a preset. */

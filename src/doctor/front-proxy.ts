@@ -8,9 +8,9 @@ import { timingSafeEquals } from '../crypto/hash.ts'
 import { createAddressMatcher } from '../net/addresses.ts'
 import { boundedFetch } from '../net/fetch.ts'
 import { fetchByProxy } from '../net/proxy.ts'
-import { protectedResource } from '../oauth/endpoints/metadata.ts'
+import { protectedResource, wellKnownUrl } from '../oauth/endpoints/metadata.ts'
 import { question } from './finding.ts'
-import type { Finding } from './finding.ts'
+import type { Finding, Question } from './finding.ts'
 import { REQUEST_MS } from './within.ts'
 
 const MIB = 1024 * 1024
@@ -40,17 +40,20 @@ export async function checkFrontProxy (config: Config): Promise<Finding[] | unde
   }
   try {
     const key = { [KEY_HEADER]: listener.key }
-    const metadata = await checkDocument(config, listener.document, key)
+    const documents = await checkDocuments(config, listener.document, key)
+    // A proxy may route the path of BASE_URL, and not the documents, which are outside it.
+    const mayArrive = listener.arrivals.length > 0 || config.basePath !== ''
+    const stream = mayArrive ? [await checkStream(config, key)] : []
     const arrival = listener.arrivals[0]
     if (arrival === undefined) return undefined
     return [
       question('public-url.reachable', `GET ${config.baseUrl}`)
         .ok('it arrived', 'Requests for BASE_URL arrive here; no Seed runs yet, so the doctor answered them itself'),
-      metadata,
+      ...documents,
       checkHost(config, arrival),
       checkForwarded(config, arrival),
       await checkBody(config, key),
-      await checkStream(config, key)
+      ...stream
     ]
   } finally {
     listener.server.closeAllConnections()
@@ -96,15 +99,27 @@ async function listen (server: Server, { host, port }: Config): Promise<void> {
 
 type Key = Record<string, string>
 
-async function checkDocument ({ baseUrl }: Config, document: string, key: Key): Promise<Finding> {
-  const url = `${baseUrl}/.well-known/oauth-protected-resource/mcp`
-  const about = question('public-url.protected-resource-metadata', `GET ${url}`)
+/** Those about the issuer are outside BASE_URL only where that has a path. */
+async function checkDocuments (
+  { baseUrl, basePath, resource }: Config, document: string, key: Key
+): Promise<Finding[]> {
+  const places = [['protected-resource-metadata', wellKnownUrl('oauth-protected-resource', resource)]]
+  if (basePath !== '') {
+    for (const name of ['oauth-authorization-server', 'openid-configuration']) {
+      places.push(['authorization-server-metadata', wellKnownUrl(name, baseUrl)])
+    }
+  }
+  return await Promise.all(places.map(async ([check, url]) => await checkDocument(
+    url!, question(`public-url.${check}`, `GET ${url}`), document, key)))
+}
+
+async function checkDocument (url: string, about: Question, document: string, key: Key): Promise<Finding> {
   try {
     const { status, body } = await boundedFetch(url, { headers: key }, { timeoutMs: REQUEST_MS })
     return status === 200 && body === document
       ? about.ok(`${status}`, 'The document arrives byte for byte as it was sent')
       : about.error(`${status} with other content`, 'The proxy in front changes the document, or does not route ' +
-        '/.well-known/ here: clients find no sign-in, or refuse it', { setting: 'BASE_URL' })
+        'this address here: clients find no sign-in, or refuse it', { setting: 'BASE_URL' })
   } catch (err) {
     return about.unknown((err as Error).message, 'The document cannot be fetched')
   }

@@ -3,7 +3,7 @@ import { canonicalJson } from '../json/canonical-json.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
 import type { FetchError, FetchedResponse } from '../net/fetch.ts'
-import { protectedResource } from '../oauth/endpoints/metadata.ts'
+import { protectedResource, wellKnownUrl } from '../oauth/endpoints/metadata.ts'
 import { question } from './finding.ts'
 import { checkFrontProxy } from './front-proxy.ts'
 import type { Finding } from './finding.ts'
@@ -27,7 +27,7 @@ export async function checkPublicUrl (config: Config): Promise<Finding[]> {
     return [
       about.ok(`${status}`, 'A Seed answers at BASE_URL'),
       ...authRequired
-        ? [await checkMetadata(config), await checkAuthorizationServer(config), await checkLogout(config)]
+        ? [await checkMetadata(config), ...await checkAuthorizationServer(config), await checkLogout(config)]
         : [],
       await checkHost(config), await checkBody(config), unknownStreams(), ...settings
     ]
@@ -49,7 +49,10 @@ async function send (url: string, init: RequestInit = {}): Promise<FetchedRespon
   return await boundedFetch(url, init, { timeoutMs: REQUEST_MS })
 }
 
-/** The health endpoints need not be routed to Seed from outside. */
+/**
+ * The health endpoints need not be routed to Seed from outside, and the places of documents outside a path of BASE_URL
+ * have checks of their own.
+ */
 async function hasMetadata ({ baseUrl, resource }: Config): Promise<boolean> {
   const { body } = await send(`${baseUrl}/.well-known/oauth-protected-resource/mcp`)
   return parseJsonObject(body)?.['resource'] === resource
@@ -74,13 +77,13 @@ function unreachable (err: FetchError, about: ReturnType<typeof question>): Find
 /** Compares the metadata with what the server of these settings makes. */
 async function checkMetadata (config: Config): Promise<Finding> {
   const { baseUrl, resource, oidc: { scopes }, server: names } = config
-  const url = `${baseUrl}/.well-known/oauth-protected-resource/mcp`
+  const url = wellKnownUrl('oauth-protected-resource', resource)
   const about = question('public-url.protected-resource-metadata', `GET ${url}`)
   const { status, body } = await send(url)
   const document = parseJsonObject(body)
   if (document === undefined) {
     return about.error(`${status} without a JSON object`, 'Clients find no sign-in: the proxy in front must route ' +
-      '/.well-known/, /oauth/ and /mcp to Seed', { setting: 'BASE_URL' })
+      `${placesToRoute(config)} to Seed`, { setting: 'BASE_URL' })
   }
   const expected = protectedResource({ baseUrl, resource, scopes, names })
   if (canonicalJson(document) === canonicalJson(expected)) {
@@ -97,15 +100,32 @@ async function checkMetadata (config: Config): Promise<Finding> {
     { setting: 'BASE_URL', value: baseUrl })
 }
 
-async function checkAuthorizationServer ({ baseUrl }: Config): Promise<Finding> {
-  const url = `${baseUrl}/.well-known/oauth-authorization-server`
+/** What the proxy in front must pass on. */
+function placesToRoute ({ baseUrl, basePath, resource }: Config): string {
+  return basePath === ''
+    ? '/.well-known/, /oauth/ and /mcp'
+    : `${basePath}/, ${wellKnownUrl('oauth-protected-resource', resource)} and the documents about ${baseUrl}`
+}
+
+/** Clients look in several places if the issuer has a path (MCP authorization, authorization server metadata). */
+async function checkAuthorizationServer (config: Config): Promise<Finding[]> {
+  const { baseUrl, basePath } = config
+  const places = ['oauth-authorization-server', 'openid-configuration'].map((name) => wellKnownUrl(name, baseUrl))
+  if (basePath === '') return [await checkIssuer(config, places[0]!)]
+  const all = [...places, `${baseUrl}/.well-known/openid-configuration`]
+  return await Promise.all(all.map(async (url) => await checkIssuer(config, url)))
+}
+
+async function checkIssuer (config: Config, url: string): Promise<Finding> {
+  const { baseUrl, basePath } = config
   const about = question('public-url.authorization-server-metadata', `GET ${url}`)
   const { status, body } = await send(url)
   const issuer = parseJsonObject(body)?.['issuer']
   return issuer === baseUrl
     ? about.ok(`${status}`, 'The issuer is BASE_URL')
     : about.error(`${status}, "issuer" is ${JSON.stringify(issuer)}`, 'Clients refuse metadata of another issuer: ' +
-      'the proxy in front must route /.well-known/ to Seed, whose BASE_URL must be this one',
+      `the proxy in front must route ${basePath === '' ? '/.well-known/' : 'this address'} to Seed, whose BASE_URL ` +
+      'must be this one',
     { setting: 'BASE_URL', value: baseUrl })
 }
 
@@ -126,7 +146,7 @@ async function checkLogout ({ baseUrl }: Config): Promise<Finding> {
 }
 
 /** A proxy that replaces Host makes Seed refuse the request (421). */
-async function checkHost ({ baseUrl }: Config): Promise<Finding> {
+async function checkHost ({ baseUrl, resource }: Config): Promise<Finding> {
   const about = question('public-url.host', `GET ${baseUrl}/mcp`)
   const { status, headers } = await send(`${baseUrl}/mcp`, { headers: { accept: 'text/event-stream' } })
   if (status === 421) {
@@ -136,7 +156,7 @@ async function checkHost ({ baseUrl }: Config): Promise<Finding> {
   }
   const challenge = headers.get('www-authenticate')
   if (status !== 401) return about.ok(`${status}`, 'Seed is known by this name')
-  return challenge?.includes(`${baseUrl}/.well-known/`) === true
+  return challenge?.includes(wellKnownUrl('oauth-protected-resource', resource)) === true
     ? about.ok('401 with a challenge', 'Seed is known by this name, and clients learn where to sign in')
     : about.error('401 without Seed\'s challenge', 'Clients do not learn where to sign in: the proxy in front must ' +
       'pass ' +

@@ -43,7 +43,7 @@ function createPageErrorHandler (origin: SignInError['origin']) {
   ) {
     const cause = error instanceof SignInError ? error.cause as HttpError : error
     const texts = PAGE_TEXTS[error instanceof SignInError ? error.origin : origin]
-    const href = error instanceof SignInError ? error.returnTo.href : RETURN_PATHS[origin]
+    const href = error instanceof SignInError ? error.returnTo.href : returnPath(origin, request)
     const { statusCode, publicMessage, page } = handleError(cause, request, reply)
     // 401 would ask the browser for a credential (RFC 9110 section 15.5.2).
     return reply.code(statusCode === 401 ? 400 : statusCode).headers(PAGE_HEADERS).send(renderErrorPage({
@@ -58,7 +58,9 @@ function createPageErrorHandler (origin: SignInError['origin']) {
 }
 
 /** A request that belongs to no sign-in cannot lead back to an application. */
-const RETURN_PATHS = { application: undefined, connections: '/connections' }
+function returnPath (origin: SignInError['origin'], { server }: FastifyRequest): string | undefined {
+  return origin === 'connections' ? `${server.config.basePath}/connections` : undefined
+}
 
 interface PageTexts {
   failed: string

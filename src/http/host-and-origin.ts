@@ -42,10 +42,10 @@ export function createHostCheck (
  * CORS_EXTRA_ORIGINS.
  */
 export function allowedOrigins ({ baseUrl, corsExtraOrigins }: Pick<Config, 'baseUrl' | 'corsExtraOrigins'>): string[] {
-  const { protocol, hostname, port } = new URL(baseUrl)
+  const { origin, protocol, hostname, port } = new URL(baseUrl)
   const own = isLoopbackHost(hostname)
     ? ['localhost', '127.0.0.1', '[::1]'].map((name) => `${protocol}//${name}${port === '' ? '' : `:${port}`}`)
-    : [baseUrl]
+    : [origin]
   return [...new Set([...own, ...corsExtraOrigins])]
 }
 

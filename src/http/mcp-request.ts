@@ -6,20 +6,22 @@ export class FastifyMcpRequest implements McpRequest {
   readonly method: McpRequest['method']
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
-  readonly #baseUrl: string
+  readonly url: string
   #signal: AbortSignal | undefined
 
-  constructor (method: McpRequest['method'], request: FastifyRequest, reply: FastifyReply, baseUrl: string) {
+  /**
+   * @param url the endpoint, and not the target of the request line, which may be in absolute form (RFC 9112 section
+   * 3.2.2), or no URL at all
+   */
+  constructor (method: McpRequest['method'], request: FastifyRequest, reply: FastifyReply, url: string) {
     this.method = method
     this.#request = request
     this.#reply = reply
-    this.#baseUrl = baseUrl
+    this.url = url
   }
 
   get id (): string { return this.#request.id }
   get headers (): McpRequest['headers'] { return this.#request.headers }
-  /** Not the target of the request line, which may be in absolute form (RFC 9112 section 3.2.2), or no URL at all. */
-  get url (): string { return `${this.#baseUrl}/mcp` }
   get body (): unknown { return this.#request.body }
   get acceptsStream (): boolean { return acceptsEventStream(this.#request) }
   get principal (): McpRequest['principal'] { return this.#request.principal }

@@ -58,13 +58,13 @@ const DENY_ADVICE = 'If you did not start this, choose <strong>Deny</strong>.'
 
 export function renderConsentPage (page: ConsentPage): string {
   const name = shortenText(sanitizeText(page.clientName)) || 'An application without a name'
-  const { host } = new URL(page.resource)
+  const server = serverAddress(page.resource)
   const warnings = [
     ...WARNINGS[page.destinationKind],
     ...([page.destination, page.documentHost ?? ''].some((host) => host.includes('xn--')) ? [INTERNATIONAL] : [])
   ]
   const parts = [
-    renderQuestion(name, host),
+    renderQuestion(name, server),
     `<p class="soft">${trustNotice(page)}</p>`,
     '<section aria-labelledby="abilities">',
     '<h2 id="abilities">What it will be able to do</h2>',
@@ -83,11 +83,17 @@ export function renderConsentPage (page: ConsentPage): string {
     ...renderConnectionsLink(page.connectionsPath),
     `<p><small>Reference <code>${escapeHtml(page.reference)}</code></small></p>`
   ]
-  return renderPage(`Allow ${name} to use ${host}?`, parts.join('\n'))
+  return renderPage(`Allow ${name} to use ${server}?`, parts.join('\n'))
 }
 
-function renderQuestion (name: string, host: string): string {
-  const [client, server] = [escapeHtml(name), escapeHtml(host)]
+/** Returns BASE_URL without its scheme. */
+function serverAddress (resource: string): string {
+  const { host, pathname } = new URL(resource)
+  return `${host}${pathname.replace(/\/mcp$/, '')}`
+}
+
+function renderQuestion (name: string, address: string): string {
+  const [client, server] = [escapeHtml(name), escapeHtml(address)]
   return `<h1><span>Allow</span> <bdi>${client}</bdi> <span>to use</span> <bdi>${server}</bdi><span>?</span></h1>`
 }
 

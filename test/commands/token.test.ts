@@ -100,6 +100,9 @@ t.test('without a URL it signs in where BASE_URL or PORT say that the server is'
   const seed = await startSeed(t)
   await ready(seed)
   t.equal((await token([], signIn, { BASE_URL: seed.url })).code, 0)
+  const belowPath = await startSeed(t, { basePath: '/seed' })
+  await ready(belowPath)
+  t.equal((await token([], signIn, { BASE_URL: `${belowPath.url}/` })).code, 0, 'BASE_URL has a path')
 
   const port = String(await freePort())
   for (const environment of [{ PORT: port }, { BASE_URL: `http://localhost:${port}/` }]) {

@@ -11,6 +11,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     port: 3000,
     host: 'localhost',
     baseUrl: 'http://localhost:3000',
+    basePath: '',
     resource: 'http://localhost:3000/mcp',
     server: {
       name: 'seed',
@@ -200,6 +201,7 @@ t.test('every setting is read', async (t) => {
     port: 8_080,
     host: '10.0.0.1',
     baseUrl: 'https://seed.example.com',
+    basePath: '',
     resource: 'https://seed.example.com/mcp',
     trustProxy: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'],
     allowedHosts: ['seed.internal:8080', 'seed'],
@@ -334,6 +336,8 @@ t.test('BASE_URL follows PORT when it is not set', async (t) => {
   for (const [given, baseUrl] of [
     ['https://seed.example.com', 'https://seed.example.com'],
     ['https://seed.example.com/', 'https://seed.example.com'],
+    ['https://example.com/seed', 'https://example.com/seed'],
+    ['https://example.com/Tools/seed-2/', 'https://example.com/Tools/seed-2'],
     ['https://seed.example.com:8443', 'https://seed.example.com:8443'],
     ['http://localhost:3000/', 'http://localhost:3000'],
     ['http://[::1]:3000', 'http://[::1]:3000']

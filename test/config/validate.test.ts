@@ -80,10 +80,16 @@ const wrong: Array<[name: string, values: string[], says: string | RegExp]> = [
     'https://user:pw@seed.example.com', 'https://user@seed.example.com'
   ], 'must not contain a user name or password'],
   ['BASE_URL', [
-    'https://seed.example.com/mcp', 'https://seed.example.com//', 'https://seed.example.com/?',
-    'https://seed.example.com?x', 'https://Seed.example.com', 'https://seed.example.com:443', 'http://localhost:80',
-    'https://sëed.example.com'
-  ], 'must be an origin such as https://seed.example.com'],
+    'https://seed.example.com//', 'https://seed.example.com/?', 'https://seed.example.com?x',
+    'https://Seed.example.com', 'https://seed.example.com:443', 'http://localhost:80', 'https://sëed.example.com',
+    'https://example.com/seed//', 'https://example.com//seed', 'https://example.com/../seed',
+    'https://example.com/.well-known', 'https://example.com/s%65ed', 'https://example.com/sëed',
+    'https://example.com/seed?x', 'https://example.com/a;b', 'https://example.com:443/seed'
+  ], 'must be like https://seed.example.com or https://example.com/seed'],
+  ['BASE_URL', ['https://seed.example.com/mcp', 'https://example.com/seed/mcp/'], 'must not end with /mcp'],
+  ['BASE_URL', [
+    'https://example.com/oauth', 'https://example.com/health/seed', 'https://example.com/mcp/seed'
+  ], "must have a path that does not begin with a path of Seed's own"],
   ['BASE_URL', ['https://seed.example.com#x', 'https://seed.example.com/#'], 'must not contain a fragment'],
   ['OIDC_ISSUER', [
     'auth.example.com', 'urn:issuer', 'ldap://auth.example.com'

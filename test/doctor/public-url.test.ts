@@ -9,6 +9,7 @@ import { checkPublicUrl } from '../../src/doctor/public-url.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import { protectedResource } from '../../src/oauth/endpoints/metadata.ts'
 import { freePort } from '../support/free-port.ts'
+import { startPathProxy } from '../support/path-proxy.ts'
 import { startSeed } from '../support/seed.ts'
 
 /** The checks of BASE_URL, by name. */
@@ -114,6 +115,32 @@ t.test('what a proxy in front does wrong is named', async (t) => {
   }
 })
 
+t.test('below a path, each place where clients look is asked, and one that the proxy does not route is named', async (t) => {
+  const sound = await startSeed(t, { basePath: '/seed' })
+  const { find, findings } = await check(sound.url)
+  t.same(findings.filter(({ severity }) => severity !== 'ok').map(({ check }) => check), ['public-url.streams'])
+  const { origin } = new URL(sound.url)
+  t.match(find('protected-resource-metadata')?.asked, `${origin}/.well-known/oauth-protected-resource/seed/mcp`)
+  t.same(findings.filter(({ check }) => check === 'public-url.authorization-server-metadata')
+    .map(({ asked }) => asked.replace(`GET ${origin}`, '')), [
+    '/.well-known/oauth-authorization-server/seed',
+    '/.well-known/openid-configuration/seed',
+    '/seed/.well-known/openid-configuration'
+  ])
+
+  const proxy = await startPathProxy(t, { documents: false })
+  const url = `${proxy.origin}/seed`
+  const behind = await startSeed(t, { env: { BASE_URL: url } })
+  proxy.route('/seed', Number(new URL(behind.url).port))
+  const { find: named, findings: all } = await check(url)
+  t.match(named('protected-resource-metadata'), {
+    severity: 'error', meaning: /must route \/seed\/, http:\S+\/oauth-protected-resource\/seed\/mcp and the documents/
+  })
+  t.same(all.filter(({ check }) => check === 'public-url.authorization-server-metadata')
+    .map(({ severity }) => severity), ['error', 'error', 'ok'])
+  t.match(named('authorization-server-metadata'), { meaning: /must route this address to Seed/ })
+})
+
 /** A proxy in front of the port where the server would listen; no server runs. */
 async function checkBehind (t: Test, change: {
   headers?: (headers: IncomingHttpHeaders) => IncomingHttpHeaders
@@ -206,6 +233,20 @@ t.test('what a proxy in front would do wrong is named before the first start', a
       'reachable', { severity: 'unknown', meaning: /No Seed answers/ }]
   ] as Array<[string, Parameters<typeof checkBehind>[1], Record<string, string>, string, Partial<Finding>]>) {
     t.match((await checkBehind(t, change, env)).find(name), expected, what)
+  }
+})
+
+t.test('before the first start below a path, a proxy that does not route the documents is named', async (t) => {
+  for (const documents of [true, false]) {
+    const proxy = await startPathProxy(t, { documents })
+    const port = await freePort()
+    proxy.route('/seed', port)
+    const { find } = await check(`${proxy.origin}/seed`, { HOST: '127.0.0.1', PORT: String(port) })
+    t.equal(find('reachable')?.severity, 'ok', 'requests below the path arrive')
+    for (const name of ['protected-resource-metadata', 'authorization-server-metadata']) {
+      t.equal(find(name)?.severity, documents ? 'ok' : 'error', name)
+    }
+    t.equal(find('streams')?.severity, 'ok')
   }
 })
 

@@ -6,7 +6,7 @@ import { createCookies } from '../../src/http/cookies.ts'
 
 /** Starts a server that sets cookies, clears one, and returns what it reads. */
 async function startServer (t: Test, baseUrl: string) {
-  const cookies = createCookies(baseUrl)
+  const cookies = createCookies({ baseUrl, basePath: new URL(baseUrl).pathname.replace(/\/$/, '') })
   const app = Fastify()
   await app.register(cookie)
   t.teardown(async () => { await app.close() })
@@ -27,6 +27,18 @@ async function startServer (t: Test, baseUrl: string) {
   })).json<Record<string, string>>()
   return { set, read }
 }
+
+t.test('a Seed below a path reads neither the cookies of another one on its host, nor those of one without a path',
+  async (t) => {
+    const baseUrls = ['https://example.com', 'https://example.com/sales', 'https://example.com/ops']
+    const servers = await Promise.all(baseUrls.map(async (baseUrl) => await startServer(t, baseUrl)))
+    const lines = await Promise.all(servers.map(async ({ set }) => (await set('/set'))![1]!))
+    const names = lines.map((line) => line.split('=')[0]!)
+    t.equal(new Set(names).size, 3)
+    for (const name of names) t.match(name, /^__Host-seed(_[\w-]{8})?-two$/)
+    const all = names.map((name, index) => `${name}=${baseUrls[index]}`).join('; ')
+    for (const [index, { read }] of servers.entries()) t.same(await read(all), { two: baseUrls[index] })
+  })
 
 for (const [baseUrl, prefix, secure] of [
   ['https://seed.example.com', '__Host-seed-', '; Secure'],

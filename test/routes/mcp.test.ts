@@ -581,7 +581,8 @@ t.test('an engine that reads the abort signal late sees that the client has gone
       prefix: '/mcp',
       engine,
       origins: [],
-      challenge: { baseUrl: 'http://localhost', scopes: [] },
+      endpoint: 'http://localhost/mcp',
+      challenge: { resourceMetadata: 'http://localhost/.well-known/oauth-protected-resource/mcp', scopes: [] },
       streams: undefined,
       onRefused: undefined,
       limits: {

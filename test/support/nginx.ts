@@ -12,11 +12,13 @@ import { selfSigned } from './tls.ts'
 
 export type { Answer } from './https-client.ts'
 
-const SHIPPED = join(ROOT, 'deploy/nginx/seed.conf')
 const INSTALL = 'no nginx on PATH: apt-get install nginx'
 
 /** The name in the shipped file. */
 export const SERVER_NAME = 'seed.example.com'
+
+/** The name in the shipped file for Seed below a path. */
+export const PATH_SERVER_NAME = 'tools.example.com'
 
 export interface Nginx extends HttpsClient {
   /** The https port on 127.0.0.1. */
@@ -48,15 +50,20 @@ export function findProgram (name: string): string | undefined {
 /**
  * nginx with the shipped deploy/nginx/seed.conf in front of two replicas on these ports, until the test ends. Only
  * addresses, ports and paths in it are changed. Without nginx it fails in CI and skips elsewhere, by name.
+ *
+ * @param isBelowPath with the files of deploy/nginx/path instead, for Seed at PATH_SERVER_NAME/seed
  */
-export async function nginxForTests (t: Test, replicas: readonly [number, number]): Promise<Nginx | undefined> {
+export async function nginxForTests (
+  t: Test, replicas: readonly [number, number], { isBelowPath = false } = {}
+): Promise<Nginx | undefined> {
   const binary = findProgram('nginx')
   if (binary === undefined) {
     if (process.env.CI) t.fail(INSTALL)
     else t.plan(0, INSTALL)
     return undefined
   }
-  const { key, cert } = selfSigned(t, [SERVER_NAME])
+  const serverName = isBelowPath ? PATH_SERVER_NAME : SERVER_NAME
+  const { key, cert } = selfSigned(t, [serverName])
   const folder = join(t.testdirName, 'nginx')
   mkdirSync(folder)
   const [port, plainPort] = [await freePort(), await freePort()]
@@ -66,19 +73,23 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
     access: join(folder, 'access.log'),
     error: join(folder, 'error.log'),
     seed: join(folder, 'seed.conf'),
+    proxy: join(folder, 'seed-proxy.conf'),
     main: join(folder, 'nginx.conf')
   }
   writeFileSync(files.cert, cert)
   writeFileSync(files.key, key)
-  writeFileSync(files.seed, substitute(readFileSync(SHIPPED, 'utf8'), {
+  const logs = { '/var/log/nginx/seed.log': files.access }
+  if (isBelowPath) writeFileSync(files.proxy, substitute('deploy/nginx/path/seed-proxy.conf', logs))
+  writeFileSync(files.seed, substitute(isBelowPath ? 'deploy/nginx/path/seed.conf' : 'deploy/nginx/seed.conf', {
     '127.0.0.1:3000': `127.0.0.1:${replicas[0]}`,
     '127.0.0.1:3001': `127.0.0.1:${replicas[1]}`,
     'listen 443': `listen 127.0.0.1:${port}`,
-    'listen 80': `listen 127.0.0.1:${plainPort}`,
     '/etc/ssl/seed/fullchain.pem': files.cert,
     '/etc/ssl/seed/privkey.pem': files.key,
-    '/var/log/nginx/seed.log': files.access,
-    '/var/log/nginx/seed-error.log': files.error
+    '/var/log/nginx/seed-error.log': files.error,
+    ...isBelowPath
+      ? { '/etc/nginx/seed-proxy.conf': files.proxy }
+      : { ...logs, 'listen 80': `listen 127.0.0.1:${plainPort}` }
   }))
   writeFileSync(files.main, mainConfiguration(folder, files.seed))
   const args = ['-e', 'stderr', '-p', folder, '-c', files.main]
@@ -112,15 +123,15 @@ export async function nginxForTests (t: Test, replicas: readonly [number, number
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     errorLog: () => readFileSync(files.error, 'utf8'),
-    ...createHttpsClient({ port, ca: cert, serverName: SERVER_NAME })
+    ...createHttpsClient({ port, ca: cert, serverName })
   }
 }
 
-/** Replaces each of these everywhere; throws for one that is not there. */
-function substitute (shipped: string, changes: Record<string, string>): string {
-  let changed = shipped
+/** Replaces each of these everywhere in a shipped file; throws for one that is not there. */
+function substitute (path: string, changes: Record<string, string>): string {
+  let changed = readFileSync(join(ROOT, path), 'utf8')
   for (const [from, to] of Object.entries(changes)) {
-    if (!changed.includes(from)) throw new Error(`deploy/nginx/seed.conf has no ${from}`)
+    if (!changed.includes(from)) throw new Error(`${path} has no ${from}`)
     changed = changed.replaceAll(from, to)
   }
   return changed

@@ -26,9 +26,11 @@ export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
 export async function startSeed (t: Test, {
-  env = {}, provider: providerOptions, sharedProvider, fetchDocument, definitions, timings = {}
+  env = {}, basePath = '', provider: providerOptions, sharedProvider, fetchDocument, definitions, timings = {}
 }: {
   env?: Record<string, string>
+  /** The path of BASE_URL. */
+  basePath?: string
   /** Instead of the built-in ones. */
   definitions?: readonly Definition[]
   /** Fetches client metadata documents. Without it they are switched off, as nothing leaves this machine. */
@@ -41,7 +43,7 @@ export async function startSeed (t: Test, {
   const provider = sharedProvider ?? await startDevProvider({ algorithm: 'ES256', ...providerOptions })
   if (sharedProvider === undefined) t.teardown(async () => { await provider.close() })
   const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
+  const url = `http://127.0.0.1:${port}${basePath}`
   const { logs, logged, stream } = captureLogs()
   const app = await buildApp(
     {
@@ -75,7 +77,7 @@ export async function startSeed (t: Test, {
 /** Waits until Seed has all that it needs: the provider, its keys and the store. */
 export async function ready ({ url }: Pick<TestSeed, 'url'>): Promise<void> {
   for (;;) {
-    const { status } = await (await fetch(`${url}/health/ready`)).json() as { status: string }
+    const { status } = await (await fetch(new URL('/health/ready', url))).json() as { status: string }
     if (status === 'ready') return
     await new Promise((resolve) => setTimeout(resolve, 10))
   }

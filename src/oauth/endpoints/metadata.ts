@@ -54,6 +54,17 @@ export function protectedResource ({ baseUrl, resource, scopes, names }: Protect
   }
 }
 
+/**
+ * Returns the URL of the document about an issuer or a resource: the well-known name comes between host and path
+ * (RFC 8414 section 3.1, RFC 9728 section 3.1).
+ *
+ * @param identifier an issuer or a resource without query, and without a slash at its end
+ */
+export function wellKnownUrl (name: string, identifier: string): string {
+  const { origin } = new URL(identifier)
+  return `${origin}/.well-known/${name}${identifier.slice(origin.length)}`
+}
+
 /** Returns the scopes of bearer challenges and of the protected resource metadata. */
 export function baseScopes (scopes: readonly string[]): string[] {
   return scopes.filter((scope) => scope !== 'offline_access')

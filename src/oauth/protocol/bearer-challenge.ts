@@ -2,7 +2,8 @@ import type { ChallengeCode, DemandedAuthentication } from '../../errors/bearer-
 import { toDescription } from './error-description.ts'
 
 export interface ChallengeOptions {
-  baseUrl: string
+  /** The URL of the protected resource metadata (RFC 9728 section 3.1). */
+  resourceMetadata: string
   /** Every scope that the request needs, in one challenge. */
   scopes: readonly string[]
 }
@@ -20,14 +21,14 @@ export interface ChallengeError {
  *
  * @param error absent if the request had no credential (RFC 6750 section 3.1)
  */
-export function bearerChallenge ({ baseUrl, scopes }: ChallengeOptions, error?: ChallengeError): string {
+export function bearerChallenge ({ resourceMetadata, scopes }: ChallengeOptions, error?: ChallengeError): string {
   const { maxAge, acr } = error?.authentication ?? {}
   const parameters = {
     ...(error !== undefined && { error: error.code, error_description: error.description }),
     ...(maxAge !== undefined && { max_age: String(maxAge) }),
     ...(acr !== undefined && { acr_values: acr.join(' ') }),
     scope: scopes.join(' '),
-    resource_metadata: `${baseUrl}/.well-known/oauth-protected-resource/mcp`
+    resource_metadata: resourceMetadata
   }
   return `Bearer ${Object.entries(parameters).map(([name, value]) => `${name}="${toDescription(value)}"`).join(', ')}`
 }
