@@ -100,7 +100,9 @@ t.test('the chart', async (t) => {
     for (const [values, settings, expected] of [
       [MINIMAL, 'baseUrl=', /baseUrl is required/],
       [MINIMAL, 'baseUrl=http://seed.example.com', /must be https/],
-      [MINIMAL, 'baseUrl=https://example.com/seed', /must not have a path/],
+      [MINIMAL, 'baseUrl=https://example.com/seed?x', /must not have a query/],
+      [MINIMAL, 'baseUrl=https://example.com/seed/mcp', /must be like/],
+      [MINIMAL, 'baseUrl=https://example.com/a%20b', /must be like/],
       [MINIMAL, 'replicas=2', /needs secretFiles.REDIS_URL/],
       [MINIMAL, 'autoscaling.enabled=true', /needs secretFiles.REDIS_URL/],
       [MINIMAL, 'replicas=2,secretFiles.REDIS_URL.secret=a,secretFiles.REDIS_URL.key=b', /needs secretFiles.SEED_SECRET/],
@@ -183,6 +185,23 @@ t.test('the chart', async (t) => {
     const names = services.map(({ spec }) => spec.ports.map(({ name }: { name: string }) => name))
     t.same(names.sort(), [['http'], ['metrics']])
   })
+
+  t.test('makes what is below a path of baseUrl public, with the documents about it, and nothing else of the host',
+    async (t) => {
+      const below = ['--set', 'baseUrl=https://example.com/seed/']
+      const paths = ofKind(await render(PRODUCTION, ...below), 'Ingress').spec.rules[0].http.paths
+        .map(({ path }: { path: string }) => path)
+      t.same(paths, [
+        '/seed', '/.well-known/oauth-protected-resource/seed', '/.well-known/oauth-authorization-server/seed',
+        '/.well-known/openid-configuration/seed'
+      ])
+      const route = ofKind(await render(GATEWAY, ...below), 'HTTPRoute')
+      t.same(route.spec.rules[0].matches.map(({ path }: { path: { value: string } }) => path.value), paths)
+      t.same(route.spec.hostnames, ['example.com'])
+      const { stdout } = await tools.helm('install', 'release', CHART, '--values', MINIMAL, '--dry-run=client', ...below)
+      t.match(stdout, 'Route /seed, /.well-known/oauth-protected-resource/seed,')
+      t.match(stdout, 'seed https://example.com/seed/mcp')
+    })
 
   t.test('lets Prometheus scrape from another pod, on the addresses of the server', async (t) => {
     const metricsHost = async (values: string, ...args: string[]): Promise<string | undefined> =>

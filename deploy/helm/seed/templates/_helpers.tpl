@@ -96,8 +96,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml $env }}
 {{- end }}
 
-{{/* The paths of Seed, without /health: those of MCP and sign-in, and the short ones of clients that know no metadata. */}}
+{{/* The path of baseUrl without a slash at its end; empty without one. */}}
+{{- define "seed.basePath" -}}
+{{- (urlParse .Values.baseUrl).path | trimSuffix "/" }}
+{{- end }}
+
+{{/*
+The paths of Seed, without /health: those of MCP and sign-in, and the short ones of clients that know no metadata. Below
+a path of baseUrl they are all below it, but for the documents that clients look for outside (RFC 8414, RFC 9728).
+*/}}
 {{- define "seed.paths" -}}
+{{- $path := include "seed.basePath" . }}
+{{- if $path }}
+- {{ $path }}
+- /.well-known/oauth-protected-resource{{ $path }}
+- /.well-known/oauth-authorization-server{{ $path }}
+- /.well-known/openid-configuration{{ $path }}
+{{- else }}
 - /mcp
 - /oauth
 - /connections
@@ -106,4 +121,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - /token
 - /register
 - /revoke
+{{- end }}
 {{- end }}

@@ -9,8 +9,11 @@
 {{- fail "baseUrl is required: the public URL of Seed, for example https://seed.example.com" }}
 {{- end }}
 {{- $url := urlParse .Values.baseUrl }}
-{{- if or (and $url.path (ne $url.path "/")) $url.query $url.fragment }}
-{{- fail (printf "baseUrl %s must not have a path or a query: Seed needs a host of its own" .Values.baseUrl) }}
+{{- if or $url.query $url.fragment }}
+{{- fail (printf "baseUrl %s must not have a query or a fragment" .Values.baseUrl) }}
+{{- end }}
+{{- if or (not (regexMatch "^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$" $url.path)) (regexMatch "/mcp/?$" $url.path) }}
+{{- fail (printf "baseUrl %s must be like https://seed.example.com or https://example.com/seed: the endpoint is baseUrl with /mcp behind it" .Values.baseUrl) }}
 {{- end }}
 {{- if and (ne $url.scheme "https") (not (regexMatch "^(localhost|127\\.0\\.0\\.1)(:[0-9]+)?$" $url.host)) }}
 {{- fail (printf "baseUrl %s must be https, except on localhost" .Values.baseUrl) }}
