@@ -31,8 +31,14 @@ export interface ProxyKind {
   name: string
   /** SHUTDOWN_DELAY_SECONDS of its replicas, if it needs one. */
   shutdownDelaySeconds?: number
-  /** Starts it; undefined if this machine does not have it, which fails in CI if Debian has it. */
-  start (t: Test, replicas: readonly [number, number]): Promise<RunningProxy | undefined>
+  /**
+   * Starts it; undefined if this machine does not have it, which fails in CI if Debian has it.
+   *
+   * @param routes with these changes to the routes of the shipped file
+   */
+  start (
+    t: Test, replicas: readonly [number, number], routes?: Record<string, string>
+  ): Promise<RunningProxy | undefined>
 }
 
 export const PROXIES: ProxyKind[] = [
@@ -46,38 +52,41 @@ export const PROXIES: ProxyKind[] = [
   {
     name: 'Caddy',
     shutdownDelaySeconds: 3,
-    start: async (t, replicas) => await startProxy(t, replicas, 'caddy', ({ folder, port, cert, key }, ship) => {
+    start: async (t, replicas, routes = {}) => await startProxy(t, replicas, 'caddy', ({ folder, port, cert, key }, ship) => {
       const file = ship('caddy/Caddyfile', {
         'seed.example.com {': `https://${SERVER_NAME}:${port} {\n\tbind 127.0.0.1`,
         '# tls /etc/ssl/seed/fullchain.pem /etc/ssl/seed/privkey.pem': `tls ${cert} ${key}`,
         'auto_https disable_redirects': 'auto_https disable_redirects\n\tadmin off',
-        '/var/log/caddy': folder
+        '/var/log/caddy': folder,
+        ...routes
       })
       return { args: ['run', '--config', file, '--adapter', 'caddyfile'], env: { HOME: folder, XDG_DATA_HOME: folder } }
     })
   },
   {
     name: 'HAProxy',
-    start: async (t, replicas) => await startProxy(t, replicas, 'haproxy', ({ folder, port, cert, key }, ship) => {
+    start: async (t, replicas, routes = {}) => await startProxy(t, replicas, 'haproxy', ({ folder, port, cert, key }, ship) => {
       const pem = join(folder, 'seed.pem')
       writeFileSync(pem, readFileSync(cert, 'utf8') + readFileSync(key, 'utf8'))
       const file = ship('haproxy/haproxy.cfg', {
         'bind :443': `bind 127.0.0.1:${port}`,
         '/etc/haproxy/seed.pem': pem,
-        'log /dev/log local0': 'log stdout format raw local0'
+        'log /dev/log local0': 'log stdout format raw local0',
+        ...routes
       })
       return { args: ['-db', '-f', file] }
     })
   },
   {
     name: 'Apache',
-    start: async (t, replicas) => await startProxy(t, replicas, 'apache2', ({ folder, port, cert, key }, ship) => {
+    start: async (t, replicas, routes = {}) => await startProxy(t, replicas, 'apache2', ({ folder, port, cert, key }, ship) => {
       const seed = ship('apache/seed.conf', {
         'Listen 443': `Listen 127.0.0.1:${port}`,
         '*:443': `*:${port}`,
         '/etc/ssl/seed/fullchain.pem': cert,
         '/etc/ssl/seed/privkey.pem': key,
-        '/var/log/apache2': folder
+        '/var/log/apache2': folder,
+        ...routes
       })
       const main = join(folder, 'apache2.conf')
       writeFileSync(main, apacheMain(folder, seed))
@@ -88,10 +97,11 @@ export const PROXIES: ProxyKind[] = [
     name: 'Traefik',
     shutdownDelaySeconds: 3,
     // Debian has no Traefik, and the Go module proxy not all of its modules.
-    start: async (t, replicas) => await startProxy(t, replicas, 'traefik', ({ folder, port, cert, key }, ship) => {
+    start: async (t, replicas, routes = {}) => await startProxy(t, replicas, 'traefik', ({ folder, port, cert, key }, ship) => {
       const seed = ship('traefik/seed.yml', {
         '/etc/ssl/seed/fullchain.pem': cert,
-        '/etc/ssl/seed/privkey.pem': key
+        '/etc/ssl/seed/privkey.pem': key,
+        ...routes
       })
       const file = ship('traefik/traefik.yml', {
         '":443"': `"127.0.0.1:${port}"`,
