@@ -58,13 +58,9 @@ async function oauthProxy (
   const { baseUrl, basePath, resource, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
   const registrations = createRegistrations({ store, ttlSeconds: oauth.registration.clientTtlSeconds, findKeyring })
-  const clients = createClients({
-    registrations,
-    configured: oauth.configuredClients,
-    documents,
-    redirectUriSchemes
-  })
-  const keySets = createClientKeySets({ configured: oauth.configuredClients, log, forcedRefreshMs: forcedKeyRefreshMs })
+  const configured = oauth.configuredClients
+  const clients = createClients({ registrations, configured, documents, redirectUriSchemes })
+  const keySets = createClientKeySets({ configured, log, forcedRefreshMs: forcedKeyRefreshMs })
   const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements })
   const server = {
     baseUrl,

@@ -104,8 +104,13 @@ t.test('cookies below a path over https are __Host- cookies with a name of that 
   const started = await startBoth(t, 'broker')
   if (started === undefined) return
   const query = new URLSearchParams({
-    response_type: 'code', client_id: await register(started.nginx), redirect_uri: 'http://localhost:53217/callback',
-    code_challenge: 'x'.repeat(43), code_challenge_method: 'S256', resource: `${BASE_URL}/mcp`, state: 'y'.repeat(16)
+    response_type: 'code',
+    client_id: await register(started.nginx),
+    redirect_uri: 'http://localhost:53217/callback',
+    code_challenge: 'x'.repeat(43),
+    code_challenge_method: 'S256',
+    resource: `${BASE_URL}/mcp`,
+    state: 'y'.repeat(16)
   })
   const { status, headers } = await started.nginx.send(`/seed/oauth/authorize?${query.toString()}`)
   t.equal(status, 200)
