@@ -188,6 +188,10 @@ async function verifyAssertion (
       clockTolerance: CLOCK_SKEW_SECONDS,
       requiredClaims: ['exp', 'jti']
     })
+    // RFC 7523 section 3: an assertion from the future was made ahead, or by a wrong clock. `iat` may be left out.
+    if (payload.iat !== undefined && payload.iat > Date.now() / 1_000 + CLOCK_SKEW_SECONDS) {
+      throw new errors.JWTClaimValidationFailed('iat is in the future', payload, 'iat')
+    }
     if (typeof payload.aud !== 'string') throw new errors.JWTClaimValidationFailed('aud is a list', payload, 'aud')
     if (typ !== undefined && !ASSERTION_JWT_TYPES.includes(typ.toLowerCase())) {
       throw new errors.JWTInvalid('typ is that of another kind of token')

@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto'
+import { createHmac, randomUUID } from 'node:crypto'
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
-import type { CryptoKey } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
@@ -8,6 +7,7 @@ import { defineTool } from '../../../src/define/tool.ts'
 import { whoami } from '../../../src/tools/whoami.ts'
 import { getTokens, post, register, startBroker } from '../../support/broker.ts'
 import type { Answer } from '../../support/broker.ts'
+import { startOtlpReceiver } from '../../support/otlp-receiver.ts'
 import { modernRequest, postMcp, sendModern } from '../../support/seed.ts'
 import type { TestSeed } from '../../support/seed.ts'
 
@@ -59,10 +59,17 @@ async function accessToken (seed: TestSeed, form?: Record<string, string>): Prom
   return String((await getToken(seed, form)).json['access_token'])
 }
 
-async function call (seed: TestSeed, token: string, name: string): Promise<{ status: number, body: any }> {
-  const response = await sendModern(seed.url, modernRequest('tools/call', { name, arguments: {} }), token)
-  return { status: response.status, body: await response.json() }
+interface CallAnswer {
+  result: { structuredContent?: Record<string, unknown>, content: unknown[], isError?: boolean }
+  error?: { message: string }
 }
+
+async function call (seed: TestSeed, token: string, name: string): Promise<{ status: number, body: CallAnswer }> {
+  const response = await sendModern(seed.url, modernRequest('tools/call', { name, arguments: {} }), token)
+  return { status: response.status, body: await response.json() as CallAnswer }
+}
+
+const seconds = (): number => Math.floor(Date.now() / 1_000)
 
 const claimsOf = (token: unknown): Record<string, unknown> =>
   JSON.parse(Buffer.from(String(token).split('.')[1]!, 'base64url').toString()) as Record<string, unknown>
@@ -190,31 +197,83 @@ t.test('a tool gets no token for another API on behalf of a service, and the err
   })
 })
 
-t.test('an assertion without kid fits one of two keys; every other one is invalid_client', async (t) => {
+t.test('an assertion without kid fits one of two keys; every other one is invalid_client, and no record has any', async (t) => {
+  const receiver = await startOtlpReceiver(t)
   const pairs = await Promise.all([1, 2, 3].map(async () => await generateKeyPair('ES256', { extractable: true })))
-  const [one, two, stranger] = pairs
-  const jwks = { keys: [await exportJWK(one!.publicKey), await exportJWK(two!.publicKey)] }
-  const seed = await start(t, { client: { client_secret: undefined, jwks } })
-  const send = async (claims: object, key: CryptoKey, header: object = {}) => await post(`${seed.url}/oauth/token`, {
+  const [one, two, stranger] = pairs.map(({ privateKey }) => privateKey)
+  const publicKeys = await Promise.all(pairs.map(async ({ publicKey }) => await exportJWK(publicKey)))
+  const [publicOne, publicTwo, publicStranger] = publicKeys
+  const seed = await start(t, {
+    client: { client_secret: undefined, jwks: { keys: [publicOne, publicTwo] } },
+    env: { AUDIT_LOG: 'stdout', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+  })
+  const claims = (changes: object = {}) => ({
+    iss: 'nightly', sub: 'nightly', aud: seed.url, jti: randomUUID(), iat: seconds(), exp: seconds() + 60, ...changes
+  })
+  const sign = async (changes: object = {}, key = two!, header: object = {}): Promise<string> =>
+    await new SignJWT(claims(changes)).setProtectedHeader({ alg: 'ES256', ...header }).sign(key)
+  const send = async (assertion: string, form: Record<string, string> = {}) => await post(`${seed.url}/oauth/token`, {
     grant_type: 'client_credentials',
     client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
-    client_assertion: await new SignJWT({ iss: 'nightly', sub: 'nightly', aud: seed.url, jti: randomUUID(), ...claims })
-      .setProtectedHeader({ alg: 'ES256', ...header }).setIssuedAt().setExpirationTime('1m').sign(key)
+    client_assertion: assertion,
+    ...form
   })
-  t.equal((await send({}, one!.privateKey)).statusCode, 200)
-  t.equal((await send({}, two!.privateKey)).statusCode, 200)
-  for (const [what, claims, key, header] of [
-    ['the key of a stranger', {}, stranger!.privateKey],
-    ['another audience', { aud: 'https://other.example' }, two!.privateKey],
-    ['two audiences', { aud: [seed.url, 'https://other.example'] }, two!.privateKey],
-    ['another client', { iss: 'website', sub: 'website' }, two!.privateKey],
-    ['another issuer', { iss: 'website' }, two!.privateKey],
-    ['no jti', { jti: undefined }, two!.privateKey],
-    ['the type of an ID-JAG', {}, two!.privateKey, { typ: 'oauth-id-jag+jwt' }],
-    ['a key that its header brings along', {}, stranger!.privateKey, { jwk: await exportJWK(stranger!.publicKey) }]
-  ] as const) {
-    const { statusCode, json } = await send(claims, key, header)
-    t.match({ statusCode, json }, { statusCode: 401, json: { error: 'invalid_client' } }, what)
+  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const unsigned = (alg: string): string => `${encode({ alg })}.${encode(claims())}.`
+  const macInput = `${encode({ alg: 'HS256' })}.${encode(claims())}`
+  const mac = createHmac('sha256', JSON.stringify(publicTwo)).update(macInput).digest('base64url')
+  const good = await sign()
+  const [header, payload, signature] = good.split('.') as [string, string, string]
+
+  t.equal((await send(await sign({}, one!))).statusCode, 200)
+  t.equal((await send(good)).statusCode, 200)
+  t.equal((await send(await sign({ iat: undefined }))).statusCode, 200, 'without iat, which RFC 7523 leaves to the client')
+  t.equal((await send(await sign({ iat: seconds() + 20 }))).statusCode, 200, 'a clock that is a little ahead')
+  const rows: Array<[about: string, assertion: string]> = [
+    ['the key of a stranger', await sign({}, stranger)],
+    ['another audience', await sign({ aud: 'https://other.example' })],
+    ['the resource as audience', await sign({ aud: `${seed.url}/mcp` })],
+    ['two audiences', await sign({ aud: [seed.url, 'https://other.example'] })],
+    ['no audience', await sign({ aud: undefined })],
+    ['another client', await sign({ iss: 'website', sub: 'website' })],
+    ['another issuer', await sign({ iss: 'website' })],
+    ['no issuer', await sign({ iss: undefined })],
+    ['no subject', await sign({ sub: undefined })],
+    ['no jti', await sign({ jti: undefined })],
+    ['no exp', await sign({ exp: undefined })],
+    ['expired', await sign({ iat: seconds() - 300, exp: seconds() - 60 })],
+    ['too long a life', await sign({ exp: seconds() + 3_600 })],
+    ['an exp beyond all dates', await sign({ exp: 1e300 })],
+    ['from the future', await sign({ iat: seconds() + 120, exp: seconds() + 180 })],
+    ['not yet valid', await sign({ nbf: seconds() + 120 })],
+    ['the type of an ID-JAG', await sign({}, two, { typ: 'oauth-id-jag+jwt' })],
+    ['the type of an access token', await sign({}, two, { typ: 'at+jwt' })],
+    ['the type of a logout token', await sign({}, two, { typ: 'logout+jwt' })],
+    ['a key that its header brings along', await sign({}, stranger, { jwk: publicStranger })],
+    ['a key that its header says where to fetch', await sign({}, stranger, { jku: 'https://evil.example/jwks' })],
+    ['the key id of nobody', await sign({}, two, { kid: 'nobody' })],
+    ['a critical header', `${encode({ alg: 'ES256', crit: ['exp'], exp: 1 })}.${payload}.${signature}`],
+    ['alg none', unsigned('none')],
+    ['alg none in another case', unsigned('nOnE')],
+    ['HS256 with the public key', `${macInput}.${mac}`],
+    ['a changed payload', `${header}.${encode(claims({ scope: 'admin' }))}.${signature}`],
+    ['an access token of this server', String((await send(await sign())).json['access_token'])],
+    ['an ID token of the provider', await seed.provider.mint({ aud: seed.url, nonce: 'n' }, { typ: undefined })],
+    ['a second time', good],
+    ['a second time, its signature padded', `${good}=`],
+    ['no JWT', 'x'],
+    ['an encrypted JWT', 'a.b.c.d.e']
+  ]
+  for (const [about, assertion] of rows) {
+    const { statusCode, json } = await send(assertion, { client_id: 'nightly' })
+    t.match({ statusCode, json }, { statusCode: 401, json: { error: 'invalid_client' } }, about)
+  }
+  t.match(await send(await sign(), { scope: 'admin' }), { statusCode: 400, json: { error: 'invalid_scope' } })
+  await seed.app.close()
+  const records = JSON.stringify(seed.logs) + receiver.received()
+  t.match(records, 'POST /oauth/token', 'the spans have arrived')
+  for (const [about, assertion] of rows) {
+    t.notOk(assertion.split('.').some((part) => part.length > 24 && records.includes(part)), `${about}: in no record`)
   }
 })
 
