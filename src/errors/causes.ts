@@ -38,12 +38,20 @@ export const CAUSES = {
     remedy: 'The application asks for something that this server does not support: update it, or report it to its ' +
       'vendor'
   },
+  request_invalid: {
+    remedy: 'See the reason: the request of the application is not valid. Update it, or report it to its vendor'
+  },
   pkce_missing: { remedy: 'The application must use PKCE with S256: update it, or report it to its vendor' },
   scope_refused: {
     remedy: 'The application may ask for fewer scopes than it was granted, and not for more: ' + RECONNECT.toLowerCase()
   },
   client_authentication: {
     remedy: 'Check the method and the secret or key of the client, in the application and here',
+    settings: ['OAUTH_CLIENTS']
+  },
+  client_not_allowed: {
+    remedy: 'See the reason: this client may not get tokens in this way. Change its grant types, or let the ' +
+      'application use the client that was made for it',
     settings: ['OAUTH_CLIENTS']
   },
   metadata_document: {

@@ -18,7 +18,15 @@ export class OAuthError extends HttpError {
 export type OAuthErrorCode = ErrorCode
 
 /** Causes of errors whose code says enough. */
-const CAUSE_CODES: Partial<Record<ErrorCode, CauseCode>> = { invalid_client: 'client_authentication' }
+const CAUSE_CODES: Partial<Record<ErrorCode, CauseCode>> = {
+  invalid_client: 'client_authentication',
+  invalid_request: 'request_invalid',
+  invalid_scope: 'scope_refused',
+  invalid_target: 'resource_wrong',
+  unauthorized_client: 'client_not_allowed',
+  unsupported_grant_type: 'request_not_supported',
+  unsupported_response_type: 'request_not_supported'
+}
 
 /**
  * `server_error` is an answer of the provider that cannot be used: 502, as Seed has not failed. Whatever the status is,

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { Type } from 'typebox'
+import { defineTool } from '../../src/define/tool.ts'
 import { CAUSES } from '../../src/errors/causes.ts'
 import type { CauseCode } from '../../src/errors/causes.ts'
 import { keys } from '../../src/store/keys.ts'
@@ -55,6 +57,54 @@ const idTokenWith = (claims: Record<string, unknown>): Broker =>
   ({ provider: { quirks: { idToken: (usual) => ({ claims: { ...usual, ...claims } }) } } })
 
 const seconds = (): number => Math.floor(Date.now() / 1_000)
+
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+const SERVICE = { client_id: 'nightly', client_secret: 'the secret of the nightly job' }
+const COMPANY_APP = { client_id: 'company-app', client_secret: 'the secret of the company app' }
+const BY_POST = { token_endpoint_auth_method: 'client_secret_post' }
+/** A service, and the client of a company whose provider issues ID-JAGs. */
+const withoutBrowser = (env: Record<string, string> = {}): Broker => ({
+  env: {
+    OAUTH_CLIENTS: JSON.stringify([
+      { ...SERVICE, ...BY_POST, grant_types: ['client_credentials'], scope: 'tickets:read' },
+      { ...COMPANY_APP, ...BY_POST, grant_types: [JWT_BEARER] }
+    ]),
+    ENTERPRISE_AUTHORIZATION: 'also',
+    ...env
+  }
+})
+
+/** What the token endpoint answers to a service. */
+async function asService (seed: TestSeed, form: Record<string, string>): Promise<string> {
+  return (await post(`${seed.url}/oauth/token`, { grant_type: 'client_credentials', ...SERVICE, ...form })).body
+}
+
+/** What the token endpoint answers to an ID-JAG for Ada, the last time. */
+async function withAssertion (seed: TestSeed, claims: Record<string, unknown> = {}, times = 1): Promise<string> {
+  const assertion = await seed.provider.mint({
+    aud: seed.url,
+    client_id: COMPANY_APP.client_id,
+    resource: `${seed.url}/mcp`,
+    scope: 'openid',
+    jti: 'one',
+    iat: seconds(),
+    exp: seconds() + 300,
+    ...claims
+  }, { typ: 'oauth-id-jag+jwt' })
+  let body = ''
+  for (let time = 0; time < times; time++) {
+    body = (await post(`${seed.url}/oauth/token`, { grant_type: JWT_BEARER, assertion, ...COMPANY_APP })).body
+  }
+  return body
+}
+
+/** The consent page of a sign-in that goes on up to the page for which `isLast` holds, and no further. */
+async function leaveAt (seed: TestSeed, isLast: (url: URL) => boolean): Promise<string> {
+  const browser = createBrowser()
+  const page = await browser.get(newRequest(seed, await register(seed.url)).url)
+  await browser.submit(page.forms[0]!, { decision: 'approve' }, isLast)
+  return page.body
+}
 
 const ROWS: Row[] = [
   {
@@ -378,6 +428,109 @@ const ROWS: Row[] = [
     },
     stoppedAt: 'token',
     cause: 'token_audience'
+  },
+  {
+    broken: 'the person leaves while the provider asks for the password',
+    attempt: async (seed) => await leaveAt(seed, ({ origin }) => origin === new URL(seed.provider.issuer).origin),
+    stoppedAt: 'consent',
+    cause: 'provider_not_returned'
+  },
+  {
+    broken: 'the person leaves while the provider asks for the password (proxy)',
+    setup: proxy!,
+    attempt: async (seed) => await leaveAt(seed, ({ origin }) => origin === new URL(seed.provider.issuer).origin),
+    stoppedAt: 'consent',
+    cause: 'provider_not_returned_proxy'
+  },
+  {
+    broken: 'the token lacks a scope that a tool needs',
+    setup: {
+      definitions: [defineTool({
+        name: 'seed_ping', description: 'x', input: Type.Object({}), scopes: ['tickets:write'], handler: () => 'done'
+      })]
+    },
+    attempt: async (seed) => await (await ping(seed.url, (await getTokens(seed)).accessToken)).text(),
+    stoppedAt: 'refused call',
+    cause: 'scope_missing'
+  },
+  {
+    broken: 'a service has another secret',
+    setup: withoutBrowser(),
+    attempt: async (seed) => await asService(seed, { client_secret: 'another' }),
+    stoppedAt: 'token',
+    cause: 'client_authentication'
+  },
+  {
+    broken: 'a service asks for a scope that it may not have',
+    setup: withoutBrowser(),
+    attempt: async (seed) => await asService(seed, { scope: 'tickets:write' }),
+    stoppedAt: 'token',
+    cause: 'scope_refused'
+  },
+  {
+    broken: 'a service asks for a token for another server',
+    setup: withoutBrowser(),
+    attempt: async (seed) => await asService(seed, { resource: 'https://other.example/mcp' }),
+    stoppedAt: 'token',
+    cause: 'resource_wrong'
+  },
+  {
+    broken: 'a client that is no service asks for a token of its own',
+    setup: withoutBrowser(),
+    attempt: async (seed) => await asService(seed, COMPANY_APP),
+    stoppedAt: 'token',
+    cause: 'client_not_allowed'
+  },
+  {
+    broken: 'a service is in no group that is admitted',
+    setup: withoutBrowser({ ACCESS_GROUPS: 'board' }),
+    attempt: async (seed) => await asService(seed, {}),
+    stoppedAt: 'token',
+    cause: 'access_groups'
+  },
+  {
+    broken: 'the application asks for tokens with a password',
+    attempt: async (seed) => (await post(`${seed.url}/oauth/token`, {
+      grant_type: 'password', client_id: await register(seed.url), username: 'ada', password: 'ada'
+    })).body,
+    stoppedAt: 'token',
+    cause: 'request_not_supported'
+  },
+  {
+    broken: 'the application forgets the code',
+    attempt: async (seed) => (await post(`${seed.url}/oauth/token`, {
+      grant_type: 'authorization_code', client_id: await register(seed.url), code_verifier: 'v'.repeat(43)
+    })).body,
+    stoppedAt: 'token',
+    cause: 'request_invalid'
+  },
+  {
+    broken: 'the ID-JAG is for another server',
+    setup: withoutBrowser(),
+    attempt: async (seed) => await withAssertion(seed, { aud: 'https://other.example' }),
+    stoppedAt: 'token',
+    cause: 'identity_assertion'
+  },
+  {
+    broken: 'the ID-JAG comes a second time',
+    setup: withoutBrowser(),
+    attempt: async (seed) => await withAssertion(seed, {}, 2),
+    stoppedAt: 'token',
+    cause: 'identity_assertion_replayed'
+  },
+  {
+    broken: 'the person of an ID-JAG is in no group that is admitted',
+    setup: withoutBrowser({ ACCESS_GROUPS: 'board' }),
+    attempt: async (seed) => await withAssertion(seed),
+    stoppedAt: 'token',
+    cause: 'access_groups'
+  },
+  {
+    broken: 'the company wants its own application, and the person signs in with another',
+    setup: withoutBrowser({ ENTERPRISE_AUTHORIZATION: 'only' }),
+    attempt: async (seed) => await authorize(seed, {}, 'another'),
+    stoppedAt: 'authorize',
+    cause: 'enterprise_only'
   },
   {
     broken: 'the verifier belongs to no sign-in (proxy)',

@@ -41,8 +41,10 @@ function checkServiceAccess (claims: Readonly<Record<string, unknown>>, access: 
   try {
     checkAccess(claims, access)
   } catch (err) {
-    const { rule, detail } = err as AccessDeniedError
-    throw new OAuthError('unauthorized_client', `This service does not fulfil ${rule}`, { detail, cause: err })
+    const { rule, detail, causeCode } = err as AccessDeniedError
+    throw new OAuthError('unauthorized_client', `This service does not fulfil ${rule}`, {
+      detail, causeCode, cause: err
+    })
   }
 }
 
