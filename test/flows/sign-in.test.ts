@@ -1,11 +1,8 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
-import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import type { VersionNegotiationMode } from '@modelcontextprotocol/client'
 import { createOAuthClient } from '../support/oauth-client.ts'
-import type { SignedInClient } from '../support/oauth-client.ts'
+import { signInV1, signInV2 } from '../support/sign-in-clients.ts'
+import type { SignInAndConnect } from '../support/sign-in-clients.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import { startDevProvider } from '../../dev/provider.ts'
 
@@ -14,69 +11,11 @@ import { startDevProvider } from '../../dev/provider.ts'
  * authorization in a browser, token, tools/list, seed_ping; then the access token runs out, the client refreshes
  * by itself and calls again.
  */
-interface Connected {
-  protocolVersion: string | undefined
-  listTools (): Promise<string[]>
-  ping (): Promise<Record<string, unknown>>
-  close (): Promise<void>
-}
-type Connect = (t: Test, url: URL, oauth: SignedInClient) => Promise<Connected>
-
-const info = { name: 'flow-test', version: '1.0.0' }
-
-function sdkV1 (): Connect {
-  return async (t, url, oauth) => {
-    const first = new TransportV1(url, { authProvider: oauth.provider as never })
-    await t.rejects(
-      new ClientV1(info).connect(first as never),
-      { message: 'Unauthorized' },
-      'the first connection is turned to sign-in'
-    )
-    await first.finishAuth((await oauth.signIn()).searchParams.get('code')!)
-    const client = new ClientV1(info)
-    const transport = new TransportV1(url, { authProvider: oauth.provider as never })
-    await client.connect(transport as never)
-    return {
-      protocolVersion: transport.protocolVersion,
-      listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-      ping: async () =>
-        (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
-      close: async () => {
-        await client.close()
-      }
-    }
-  }
-}
-
-function sdkV2 (mode: VersionNegotiationMode): Connect {
-  const options = { versionNegotiation: { mode } }
-  return async (t, url, oauth) => {
-    const first = new StreamableHTTPClientTransport(url, { authProvider: oauth.provider })
-    await t.rejects(
-      new Client(info, options).connect(first),
-      { message: 'Unauthorized' },
-      'the first connection is turned to sign-in'
-    )
-    await first.finishAuth((await oauth.signIn()).searchParams)
-    const client = new Client(info, options)
-    await client.connect(new StreamableHTTPClientTransport(url, { authProvider: oauth.provider }))
-    return {
-      protocolVersion: client.getNegotiatedProtocolVersion(),
-      listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-      ping: async () =>
-        (await client.callTool({ name: 'seed_ping', arguments: {} })).structuredContent as Record<string, unknown>,
-      close: async () => {
-        await client.close()
-      }
-    }
-  }
-}
-
-const clients: Array<{ name: string, connect: Connect, protocol: string }> = [
-  { name: 'SDK v1', connect: sdkV1(), protocol: '2025-11-25' },
-  { name: 'SDK v2, auto', connect: sdkV2('auto'), protocol: '2026-07-28' },
-  { name: 'SDK v2, pinned to 2026-07-28', connect: sdkV2({ pin: '2026-07-28' }), protocol: '2026-07-28' },
-  { name: 'SDK v2, legacy', connect: sdkV2('legacy'), protocol: '2025-11-25' }
+const clients: Array<{ name: string, connect: SignInAndConnect, protocol: string }> = [
+  { name: 'SDK v1', connect: signInV1, protocol: '2025-11-25' },
+  { name: 'SDK v2, auto', connect: signInV2('auto'), protocol: '2026-07-28' },
+  { name: 'SDK v2, pinned to 2026-07-28', connect: signInV2({ pin: '2026-07-28' }), protocol: '2026-07-28' },
+  { name: 'SDK v2, legacy', connect: signInV2('legacy'), protocol: '2025-11-25' }
 ]
 
 t.test('a real client signs in, lists, calls, refreshes and calls again', async (t) => {
@@ -128,7 +67,7 @@ async function advertised (url: string): Promise<void> {
 
 async function walk (
   t: Test,
-  connect: Connect,
+  connect: SignInAndConnect,
   protocol: string,
   seed: Awaited<ReturnType<typeof startSeed>>,
   mode: string,
