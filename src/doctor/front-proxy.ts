@@ -99,7 +99,7 @@ async function listen (server: Server, { host, port }: Config): Promise<void> {
 
 type Key = Record<string, string>
 
-/** Those about the issuer are outside BASE_URL only where that has a path. */
+/** Checks the documents outside BASE_URL: with a path, those about the issuer too. */
 async function checkDocuments (
   { baseUrl, basePath, resource }: Config, document: string, key: Key
 ): Promise<Finding[]> {

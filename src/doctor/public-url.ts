@@ -100,7 +100,7 @@ async function checkMetadata (config: Config): Promise<Finding> {
     { setting: 'BASE_URL', value: baseUrl })
 }
 
-/** What the proxy in front must pass on. */
+/** Names the addresses that the proxy in front must pass on. */
 function placesToRoute ({ baseUrl, basePath, resource }: Config): string {
   return basePath === ''
     ? '/.well-known/, /oauth/ and /mcp'
