@@ -90,7 +90,7 @@ t.test('a secret can come from a file', async (t) => {
   t.same(SECRET_SETTINGS, [
     'SERVER_INSTRUCTIONS', 'AUDIT_CHAIN_KEY', 'SEED_SECRET', 'SEED_SECRET_PREVIOUS', 'OIDC_CLIENT_SECRET',
     'OIDC_CLIENT_KEY', 'REDIS_URL',
-    'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS'
+    'REDIS_SENTINEL_PASSWORD', 'REDIS_TLS_CA', 'OAUTH_CLIENTS', 'TRUSTED_ISSUERS'
   ])
   writeFileSync(join(folder, 'secret'), 's3cret\n')
   writeFileSync(join(folder, 'redis-url'), ' redis://:pw@redis:6379\n')
