@@ -27,7 +27,7 @@ const MAY_IMPORT = {
   // Identity: the provider, access tokens, who may use what
   'src/provider': ['src/config', 'src/net', 'src/provider-presets', 'jose', 'oauth4webapi'],
   'src/workloads': ['src/config', 'src/net', 'src/provider', 'jose'],
-  'src/tokens': ['src/crypto', 'src/provider', 'src/schemas', 'src/store', 'jose'],
+  'src/tokens': ['src/config', 'src/crypto', 'src/provider', 'src/schemas', 'src/store', 'src/workloads', 'jose'],
   'src/trace': ['src/crypto', 'src/net', 'src/store'],
   'src/define': ['src/tokens', '@modelcontextprotocol'],
   'src/policy': ['src/define', 'src/tokens'],
@@ -126,7 +126,7 @@ const MAY_IMPORT = {
     'routes', 'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/http', 'src/limits',
     'src/mcp/engine.ts', 'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
     'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/telemetry',
-    'src/tokens', 'src/trace', 'fastify'
+    'src/tokens', 'src/trace', 'src/workloads', 'fastify'
   ],
 
   // The process

@@ -3,21 +3,25 @@ import fp from 'fastify-plugin'
 import { readBearerToken } from '../src/http/bearer.ts'
 import { requireAuthDeclaration } from '../src/http/route-auth.ts'
 import { checkAccess } from '../src/tokens/access-rules.ts'
-import { GRANT_TYPE_CLAIM } from '../src/tokens/principal.ts'
+import { GRANT_TYPE_CLAIM, KIND_CLAIM } from '../src/tokens/principal.ts'
 import type { Principal } from '../src/tokens/principal.ts'
 import {
   MAX_OWN_LIFETIME_SECONDS, clientKey, createRevocations, grantKey, markTtlSeconds, sidKey, subjectKey,
   subjectWithoutSidKey, tokenKey, withoutGrantKey
 } from '../src/tokens/revocations.ts'
 import type { Revocations } from '../src/tokens/revocations.ts'
+import { createServiceTokens } from '../src/tokens/service-tokens.ts'
+import type { VerifyServiceToken } from '../src/tokens/service-tokens.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
 import type { SigningKeys } from '../src/tokens/signing-keys.ts'
 import { createVerifier } from '../src/tokens/access-token-verifier.ts'
 import type { Verifier } from '../src/tokens/access-token-verifier.ts'
+import type { IssuerKeysOptions } from '../src/workloads/issuer-keys.ts'
+import { createTrustedIssuers } from '../src/workloads/trusted-issuers.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The access tokens that /mcp accepts: Seed's own in broker mode, the provider's in proxy mode. */
+    /** The access tokens that /mcp accepts: Seed's own and those of services in broker mode, or else the provider's. */
     accessTokens: AccessTokens
   }
   interface FastifyRequest {
@@ -33,9 +37,14 @@ interface AccessTokens {
   signingKeys: SigningKeys
 }
 
+export interface JwtAuthOptions {
+  /** Shortest time between fetches of keys of other issuers that unknown keys force. */
+  forcedKeyRefreshMs?: number | undefined
+}
+
 /** Verifies the bearer token of each route that declares `auth: 'bearer'`, before the body is read. */
-async function jwtAuth (app: FastifyInstance): Promise<void> {
-  const accessTokens = createAccessTokens(app)
+async function jwtAuth (app: FastifyInstance, { forcedKeyRefreshMs }: JwtAuthOptions): Promise<void> {
+  const accessTokens = createAccessTokens(app, forcedKeyRefreshMs)
   app.decorate('accessTokens', accessTokens)
   app.decorateRequest('principal', undefined)
   const { telemetry } = app
@@ -65,38 +74,64 @@ async function jwtAuth (app: FastifyInstance): Promise<void> {
   }
 }
 
-function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: FastifyInstance): AccessTokens {
-  const { oidc, token, access, oauth } = config
-  const signingKeys = createSigningKeys(keyring)
-  const revocations = createRevocations(store, markTtlSeconds(token.maxLifetimeSeconds))
-  if (oauth.mode === 'broker') {
-    const verifier = createVerifier({
-      ...token,
-      maxLifetimeSeconds: MAX_OWN_LIFETIME_SECONDS,
-      issuer: config.baseUrl,
-      tenants: [],
-      audience: config.resource,
-      algorithms: ['ES256'],
-      groupsClaim: 'groups',
-      groupPaths: false,
-      areOwn: true,
-      getKey: (header) => signingKeys.getKey(header),
-      revocation: {
-        ...revocations,
-        keys: ({ grant: grantId, sub, client_id: clientId, [GRANT_TYPE_CLAIM]: grantType }) => {
-          const owners = [subjectKey(String(sub)), clientKey(String(clientId))]
-          // Only tokens of other grant types than authorization_code name it, and these have no grant.
-          return [
-            grantKey(String(grantId)), ...owners, ...(grantType === undefined ? [] : owners.map(withoutGrantKey))
-          ]
-        }
-      }
-    })
-    return { verifier, revocations, signingKeys }
-  }
+function createAccessTokens (app: FastifyInstance, forcedRefreshMs: number | undefined): AccessTokens {
+  const signingKeys = createSigningKeys(app.keyring)
+  const revocations = createRevocations(app.store, markTtlSeconds(app.config.token.maxLifetimeSeconds))
+  const verifier = app.config.oauth.mode === 'broker'
+    ? createOwnVerifier(app, { signingKeys, revocations, forcedRefreshMs })
+    : createProviderVerifier(app, revocations)
+  return { verifier, revocations, signingKeys }
+}
 
-  const groups = { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }
+/** Broker mode: the tokens are Seed's own, and those of services of TRUSTED_ISSUERS with `access_tokens`. */
+function createOwnVerifier (
+  app: FastifyInstance,
+  { forcedRefreshMs, ...tokens }: Omit<AccessTokens, 'verifier'> & { forcedRefreshMs: number | undefined }
+): Verifier {
+  const { config } = app
+  const { signingKeys, revocations } = tokens
   const verifier = createVerifier({
+    ...config.token,
+    maxLifetimeSeconds: MAX_OWN_LIFETIME_SECONDS,
+    issuer: config.baseUrl,
+    tenants: [],
+    audience: config.resource,
+    algorithms: ['ES256'],
+    groupsClaim: 'groups',
+    groupPaths: false,
+    areOwn: true,
+    getKey: (header) => signingKeys.getKey(header),
+    verifyServiceToken: createServiceTokenCheck(app, { forcedRefreshMs, onChange: () => { verifier.clearCache() } }),
+    revocation: {
+      ...revocations,
+      keys: ({ grant: grantId, sub, client_id: clientId, [GRANT_TYPE_CLAIM]: grantType, [KIND_CLAIM]: kind }) => {
+        const owners = [subjectKey(String(sub)), clientKey(String(clientId))]
+        // Only tokens of people who signed in have neither claim, and only these have a grant.
+        const hasGrant = grantType === undefined && kind === undefined
+        return [grantKey(String(grantId)), ...owners, ...(hasGrant ? [] : owners.map(withoutGrantKey))]
+      }
+    }
+  })
+  return verifier
+}
+
+/** Returns the check of access tokens of other issuers; undefined where none may be used at /mcp. */
+function createServiceTokenCheck (
+  app: FastifyInstance, keys: Pick<IssuerKeysOptions, 'forcedRefreshMs' | 'onChange'>
+): VerifyServiceToken | undefined {
+  const { config: { oauth: { trustedIssuers: issuers, accessTokenIssuers }, token, access }, log } = app
+  if (accessTokenIssuers.length === 0) return undefined
+  const trustedIssuers = createTrustedIssuers({ ...token, ...keys, issuers, accessTokens: true, log })
+  app.addHook('onReady', async () => { trustedIssuers.start() })
+  app.addHook('onClose', async () => { trustedIssuers.close() })
+  return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access })
+}
+
+/** Proxy mode: the tokens are the provider's. */
+function createProviderVerifier ({ config, oidc: { jwks } }: FastifyInstance, revocations: Revocations): Verifier {
+  const { oidc, token, access } = config
+  const groups = { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }
+  return createVerifier({
     ...oidc,
     ...token,
     ...groups,
@@ -112,7 +147,6 @@ function createAccessTokens ({ config, store, keyring, oidc: { jwks } }: Fastify
     },
     checkAccess: (claims) => { checkAccess(claims, { ...access, ...groups }) }
   })
-  return { verifier, revocations, signingKeys }
 }
 
 export default fp(jwtAuth, {

@@ -88,6 +88,7 @@ async function oauthProxy (
       mode: oauth.mode,
       grantTypes: supportedGrantTypes(mode.tokenIssuer),
       secretMethods: secretMethods(oauth.configuredClients),
+      accessTokenIssuers: oauth.accessTokenIssuers,
       documents,
       tokenKeys,
       jwks

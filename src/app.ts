@@ -106,7 +106,7 @@ async function registerPlugins (
   if (authRequired) {
     await app.register(signInTraces)
     await app.register(oidcDiscovery, timings)
-    await app.register(jwtAuth)
+    await app.register(jwtAuth, timings)
     if (oauth.mode === 'broker') await app.register(grants)
     await app.register(oauthProxy, { fetchDocument, requirements, ...timings })
     await app.register(dcr)

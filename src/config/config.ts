@@ -147,11 +147,14 @@ function toOidcConfig (env: Env) {
 /** The authorization server that Seed is to MCP clients. */
 function toOAuthConfig (env: Env) {
   const configuredClients = readConfiguredClients(env.OAUTH_CLIENTS)
+  const trustedIssuers = readTrustedIssuers(env.TRUSTED_ISSUERS, baseUrlOf(env))
   return {
     mode: env.OAUTH_MODE,
     configuredClients,
     /** Issuers whose tokens stand for services (workload identity federation). */
-    trustedIssuers: readTrustedIssuers(env.TRUSTED_ISSUERS, baseUrlOf(env)),
+    trustedIssuers,
+    /** Those of them whose access tokens are accepted at /mcp. */
+    accessTokenIssuers: trustedIssuers.filter(({ accessTokens }) => accessTokens).map(({ name }) => name),
     /** Whether ID-JAGs of the provider are accepted, and nothing else of people. */
     enterpriseAuthorization: env.ENTERPRISE_AUTHORIZATION ?? defaultEnterpriseAuthorization(env, configuredClients),
     /** Client ID metadata documents. */

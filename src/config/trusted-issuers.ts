@@ -33,6 +33,7 @@ const IssuerSchema = Type.Object({
     Type.Union([AudienceSchema, Type.Array(AudienceSchema, { minItems: 1, maxItems: 10 })])
   ),
   single_use: Type.Optional(Type.Boolean()),
+  access_tokens: Type.Optional(Type.Boolean()),
   rules: Type.Array(RuleSchema, { minItems: 1, maxItems: 200 })
 }, { additionalProperties: false })
 
@@ -57,6 +58,8 @@ export interface TrustedIssuer {
   audiences: readonly string[]
   /** Whether a token with a `jti` is accepted once. */
   singleUse: boolean
+  /** Whether its tokens are access tokens, which /mcp accepts; otherwise the token endpoint trades them. */
+  accessTokens: boolean
   rules: readonly IssuerRule[]
 }
 
@@ -82,6 +85,7 @@ export function readTrustedIssuers (text: string | undefined, baseUrl: string): 
       algorithms: entry.algorithms ?? ISSUER_PRESETS[preset].algorithms,
       audiences: [entry.audience ?? [baseUrl, `${baseUrl}/`]].flat(),
       singleUse: entry.single_use ?? true,
+      accessTokens: entry.access_tokens ?? false,
       rules: entry.rules.map((rule) => ({
         service: rule.service, match: toClaimMatches(rule.match), rights: toServiceRights(rule)
       }))
@@ -97,6 +101,8 @@ export interface IssuerSurroundings {
   provider: string | undefined
   /** OIDC_TENANTS */
   tenants: readonly string[]
+  /** OIDC_CLIENT_ID */
+  providerClientId: string | undefined
   /** The client ids of OAUTH_CLIENTS. */
   clientIds: readonly string[]
 }
@@ -115,6 +121,7 @@ export function checkTrustedIssuers (text: string | undefined, surroundings: Iss
     ...twice.map((name) => `lists the issuer "${name}" twice: put all of its rules into one entry`),
     ...entries.flatMap((entry) => [
       ...checkIssuer(entry, surroundings), ...checkKeys(entry), ...checkAudience(entry),
+      ...checkAccessTokens(entry, surroundings),
       ...entry.rules.flatMap((rule) => [...checkRule(rule, entry, surroundings)]), ...checkAmbiguity(entry)
     ].map((problem) => `has an issuer "${nameOf(entry)}" ${problem}`))
   ]
@@ -144,8 +151,8 @@ function * checkIssuer (entry: Issuer, { baseUrl, provider, tenants }: IssuerSur
     yield 'that must be an https URL without user, password, query and fragment (http on this machine only)'
   } else if (issuer === baseUrl) {
     yield 'that is this server itself'
-  } else if (isProvider(issuer, provider, tenants)) {
-    yield 'that is OIDC_ISSUER: its tokens are those of people'
+  } else if (entry.access_tokens !== true && isProvider(issuer, provider, tenants)) {
+    yield 'that is OIDC_ISSUER: its tokens are those of people (access_tokens allows those of its services at /mcp)'
   }
 }
 
@@ -181,6 +188,23 @@ function * checkAudience (entry: Issuer): Generator<string> {
     if (!SHARED_AUDIENCES.test(audience) && audience !== issuerOf(entry)) continue
     yield `with the audience "${audience}", which tokens for other servers have too: let the workload ask for one ` +
       'that is this server\'s alone, such as BASE_URL (the default)'
+  }
+}
+
+/** Access tokens come with each request, and say themselves for whom they are: some members make no sense for them. */
+function * checkAccessTokens (entry: Issuer, { providerClientId }: IssuerSurroundings): Generator<string> {
+  if (entry.access_tokens !== true) return
+  const preset = presetNameOf(entry)
+  if (preset !== '') {
+    yield `with access_tokens, which ${preset} does not issue: without it the workload trades its token at /oauth/token`
+  }
+  if (entry.single_use !== undefined) yield 'with access_tokens and single_use: access tokens are used many times'
+  if (entry.audience === undefined) {
+    yield 'with access_tokens, which needs audience: what the issuer writes into aud for this server alone'
+  }
+  if (providerClientId !== undefined && [entry.audience ?? []].flat().includes(providerClientId)) {
+    yield `with access_tokens and the audience "${providerClientId}", which is OIDC_CLIENT_ID: ID tokens of people ` +
+      'have it too. Let the provider have an audience of its own for this server'
   }
 }
 

@@ -52,6 +52,7 @@ function checkIssuers (env: Env): Problem[] {
     baseUrl: (env.BASE_URL ?? '').replace(/\/$/, ''),
     provider: env.OIDC_ISSUER,
     tenants: parseList(env.OIDC_TENANTS),
+    providerClientId: env.OIDC_CLIENT_ID,
     clientIds: readConfiguredClients(env.OAUTH_CLIENTS).map(({ id }) => id)
   }).map((text) => problem('TRUSTED_ISSUERS', text))
 }

@@ -12,11 +12,10 @@
 export function createRouteFinder (basePath: string): (url: string) => string {
   if (basePath === '') return (url) => url
   return (url) => {
-    // A target in absolute form counts by its path alone (RFC 9112 section 3.2.2).
-    const target = url.replace(/^https?:\/\/[^/?]*/, '')
-    const [path] = target.split('?', 1) as [string]
+    const queryAt = url.indexOf('?')
+    const path = queryAt === -1 ? url : url.slice(0, queryAt)
     const route = path.includes('%') ? undefined : findRoute(path, basePath)
-    return route === undefined ? url : `${route}${target.slice(path.length)}`
+    return route === undefined ? url : `${route}${url.slice(path.length)}`
   }
 }
 

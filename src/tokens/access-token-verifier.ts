@@ -11,6 +11,7 @@ import { ClaimError, toPrincipal } from './principal.ts'
 import type { GroupOptions, Principal } from './principal.ts'
 import type { Revocation } from './revocations.ts'
 import { isSignedBy } from './verify-signature.ts'
+import type { VerifyServiceToken } from './service-tokens.ts'
 import { RevokedTokenError, TokenError } from './token-error.ts'
 
 export interface VerifierOptions extends ClaimRules, GroupOptions {
@@ -18,6 +19,8 @@ export interface VerifierOptions extends ClaimRules, GroupOptions {
   /** Returns the key that a header asks for, made for its `alg`. @throws KeyNotFoundError, ProviderUnavailableError */
   getKey (header: JWSHeaderParameters): Promise<CryptoKey> | KeyObject
   revocation?: RevocationCheck
+  /** Asked first when a token is seen for the first time; undefined for a token that is none of its own. */
+  verifyServiceToken?: VerifyServiceToken | undefined
   /** Throws unless the person may use the server; called when a token is first seen and again each minute. */
   checkAccess?: (claims: Readonly<Record<string, unknown>>) => void
   /** Wall clock in milliseconds. */
@@ -86,7 +89,7 @@ export function createVerifier (options: VerifierOptions) {
 
   async function verifyUncached (token: string, digest: string): Promise<Principal> {
     const evictionsBefore = evictions
-    const principal = await verifyJwt(token, options, now)
+    const principal = await (options.verifyServiceToken?.(token) ?? verifyJwt(token, options, now))
     await checkRevoked(principal, token)
     options.checkAccess?.(principal.claims)
     if (evictions === evictionsBefore) {

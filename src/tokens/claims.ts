@@ -102,8 +102,8 @@ const ACCESS_TOKEN_TYPES: unknown[] = ['Bearer', 'JWT', 'at+jwt']
  * Keycloak's payload `typ: Bearer`, and the claims that the preset names (authentik's `uid` and `azp`). Otherwise it
  * must have scopes, which ID tokens have not.
  */
-function checkTokenType (
-  claims: JWTPayload, headerType: string | undefined, accessTokenClaims: readonly string[]
+export function checkTokenType (
+  claims: Readonly<JWTPayload>, headerType: string | undefined, accessTokenClaims: readonly string[]
 ): void {
   const { typ, token_use: use } = claims
   const hasPresetClaims = accessTokenClaims.length > 0 &&

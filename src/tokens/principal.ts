@@ -16,7 +16,7 @@ export interface Principal {
   kind: PrincipalKind
   /**
    * How the caller got in: the grant type of the first token, which a refresh does not change. Undefined with
-   * `OAUTH_MODE=proxy`, as the tokens of the provider do not say it.
+   * `OAUTH_MODE=proxy` and for tokens of other issuers (`TRUSTED_ISSUERS`), as these do not say it.
    */
   grantType: PrincipalGrantType | undefined
   /** `iss` of the token. */
@@ -63,9 +63,9 @@ export class ClaimError extends Error {
 export function toPrincipal (
   claims: Record<string, unknown> & { iss: string, sub: string, exp: number }, options: PrincipalOptions
 ): Principal {
-  const clientId = firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
+  const clientId = readClientId(claims)
   const { authenticatedAt, acr } = readAuthentication(claims)
-  const kind = options.areOwn === true ? ownKind(claims) : foreignKind(claims, clientId)
+  const kind = options.areOwn === true ? ownKind(claims) : providerTokenKind(claims)
   return Object.freeze({
     kind,
     grantType: options.areOwn === true ? ownGrantType(claims) : undefined,
@@ -105,9 +105,14 @@ function ownGrantType (claims: Record<string, unknown>): PrincipalGrantType {
  * it says so as Entra (`idtyp`, which must be asked for, or else `sub` and `oid` are the same) and Auth0 (`gty`) do.
  * Everything else counts as a person's.
  */
-function foreignKind (claims: Record<string, unknown>, clientId: string | undefined): PrincipalKind {
+export function providerTokenKind (claims: Readonly<Record<string, unknown>>): PrincipalKind {
+  const clientId = readClientId(claims)
   const saysService = claims['idtyp'] === 'app' || claims['gty'] === 'client-credentials'
   return saysService || claims['sub'] === clientId || claims['sub'] === claims['oid'] ? 'service' : 'person'
+}
+
+function readClientId (claims: Readonly<Record<string, unknown>>): string | undefined {
+  return firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
 }
 
 /** Returns the `key` of a principal. */
@@ -187,7 +192,7 @@ function member (value: unknown, name: string): unknown {
 }
 
 /** Returns the first of these claims that is a string and not empty. */
-export function firstString (claims: Record<string, unknown>, names: string[]): string | undefined {
+export function firstString (claims: Readonly<Record<string, unknown>>, names: string[]): string | undefined {
   for (const name of names) {
     const value = claims[name]
     if (typeof value === 'string' && value !== '') return value

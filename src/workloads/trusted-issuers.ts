@@ -32,6 +32,10 @@ export interface TrustedIssuersOptions extends IssuerKeysOptions {
   issuers: readonly TrustedIssuer[]
   /** TOKEN_CLOCK_SKEW_SECONDS */
   clockSkewSeconds: number
+  /** Whether to verify the tokens of issuers with `access_tokens`, rather than the assertions of all others. */
+  accessTokens?: boolean
+  /** The longest accepted life of a token; an hour by default. */
+  maxLifetimeSeconds?: number
 }
 
 export type TrustedIssuers = ReturnType<typeof createTrustedIssuers>
@@ -48,8 +52,11 @@ const FOREIGN_CLAIMS = ['nonce', 'at_hash', 'c_hash', 'events']
 const MAX_TEXT_LENGTH = 2_048
 
 /** Verifies tokens of the issuers of TRUSTED_ISSUERS, and finds the services that they stand for. */
-export function createTrustedIssuers ({ issuers, clockSkewSeconds, ...options }: TrustedIssuersOptions) {
-  const trusted = issuers.map((issuer) => ({ issuer, keys: createIssuerKeys(issuer, options) }))
+export function createTrustedIssuers (options: TrustedIssuersOptions) {
+  const { clockSkewSeconds, accessTokens = false, maxLifetimeSeconds = MAX_LIFETIME_SECONDS } = options
+  const trusted = options.issuers
+    .filter((issuer) => issuer.accessTokens === accessTokens)
+    .map((issuer) => ({ issuer, keys: createIssuerKeys(issuer, options) }))
 
   /** Returns the issuer that a token says it is from: `iss` byte for byte, or else the trust domain of SPIFFE. */
   function findIssuer ({ iss, sub }: JWTPayload): { issuer: TrustedIssuer, keys: IssuerKeys } {
@@ -76,7 +83,7 @@ export function createTrustedIssuers ({ issuers, clockSkewSeconds, ...options }:
       checkAudience(unverified, issuer)
       const claims = await verifySignature(token, keys, issuer, clockSkewSeconds)
       checkKind(claims)
-      const times = checkTimes(claims, clockSkewSeconds)
+      const times = checkTimes(claims, clockSkewSeconds, maxLifetimeSeconds)
       checkText(claims, 'sub')
       if (claims.jti !== undefined) checkText(claims, 'jti')
       const { service, rights } = findRule(issuer.rules, claims)
@@ -134,7 +141,9 @@ async function verifySignature (
     })
     return payload
   } catch (err) {
-    if (err instanceof errors.JWTExpired) throw new WorkloadTokenError('it has expired: get another one')
+    if (err instanceof errors.JWTExpired) {
+      throw new WorkloadTokenError('it has expired: get another one', { cause: err })
+    }
     if (err instanceof errors.JWTClaimValidationFailed) {
       throw new WorkloadTokenError(`${err.claim} is missing or not acceptable (clocks may differ)`)
     }
@@ -161,7 +170,7 @@ function checkKind (claims: JWTPayload): void {
 
 /** `exp` and `nbf` have been checked; `iat` and the lifetime have not. */
 function checkTimes (
-  { iat, exp }: JWTPayload, clockSkewSeconds: number
+  { iat, exp }: JWTPayload, clockSkewSeconds: number, maxLifetimeSeconds: number
 ): Pick<Workload, 'issuedAt' | 'expiresAt'> {
   const now = Date.now() / 1_000
   // Required, and a number: jose has checked it.
@@ -169,8 +178,8 @@ function checkTimes (
   if (iat !== undefined && iat > now + clockSkewSeconds) {
     throw new WorkloadTokenError('iat is in the future (clocks may differ)')
   }
-  if (expiresAt - (iat ?? now) > MAX_LIFETIME_SECONDS) {
-    throw new WorkloadTokenError(`it may live for at most ${MAX_LIFETIME_SECONDS} seconds from iat to exp`)
+  if (expiresAt - (iat ?? now) > maxLifetimeSeconds) {
+    throw new WorkloadTokenError(`it may live for at most ${maxLifetimeSeconds} seconds from iat to exp`)
   }
   return { issuedAt: iat, expiresAt }
 }

@@ -64,6 +64,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
       mode: 'proxy',
       configuredClients: [],
       trustedIssuers: [],
+      accessTokenIssuers: [],
       enterpriseAuthorization: 'off',
       metadataDocuments: {
         enabled: true,

@@ -6,7 +6,7 @@ import { GOOD, loadConfig, problemsOf } from '../support/config.ts'
 
 const BASE_URL = 'https://seed.example.com'
 const SURROUNDINGS: IssuerSurroundings = {
-  mode: 'broker', baseUrl: BASE_URL, provider: 'https://id.example.com', tenants: [], clientIds: ['nightly']
+  mode: 'broker', baseUrl: BASE_URL, provider: 'https://id.example.com', tenants: [], providerClientId: 'seed-at-provider', clientIds: ['nightly']
 }
 const jwk = (type: 'ec' | 'rsa', options: object, isPrivate = false) => {
   const pair = generateKeyPairSync(type as 'ec', options as { namedCurve: string })
@@ -53,6 +53,7 @@ t.test('a preset knows the issuer and its algorithms, and tokens are for this se
     algorithms: ['RS256'],
     audiences: [BASE_URL, `${BASE_URL}/`],
     singleUse: true,
+    accessTokens: false,
     rules: [{
       service: 'deploy',
       match: [
@@ -214,4 +215,29 @@ t.test('TRUSTED_ISSUERS is part of the configuration, and its problems prevent t
     [/^TRUSTED_ISSUERS has an issuer "https:\/\/seed.example.com" that is this server itself/])
   t.match(await problemsOf(t, { ...GOOD, TRUSTED_ISSUERS: JSON.stringify(github(GITHUB)) }),
     [/^TRUSTED_ISSUERS needs OAUTH_MODE=broker/])
+})
+
+t.test('access tokens for /mcp: only with an audience that people\'s tokens have not, and of no platform', async (t) => {
+  const entry = { access_tokens: true, audience: 'api://seed' }
+  t.same(problems(other({ azp: 'agent' }, entry)), [])
+  const [read] = readTrustedIssuers(JSON.stringify(other({ azp: 'agent' }, entry)), BASE_URL)
+  t.match(read, { accessTokens: true, audiences: ['api://seed'] })
+  t.match(readTrustedIssuers(JSON.stringify(other({ azp: 'agent' })), BASE_URL), [{ accessTokens: false }], 'off by default')
+  for (const [about, issuers, problem] of [
+    ['no audience', other({ azp: 'agent' }, { access_tokens: true }), /access_tokens, which needs audience/],
+    ['OIDC_CLIENT_ID', other({ azp: 'agent' }, { ...entry, audience: ['x', 'seed-at-provider'] }), /ID tokens of people/],
+    ['single_use', other({ azp: 'agent' }, { ...entry, single_use: false }), /used many times/],
+    ['a platform', withRule('github-actions', GITHUB, entry), /which github-actions does not issue/],
+    ['no client', other({ roles: 'Tickets.Read' }, entry), /must pin who the token is for/],
+    ['a pattern of clients', other({ sub: { pattern: 'agents/*' } }, entry), /must pin who the token is for/],
+    ['the server itself', other({ azp: 'agent' }, { ...entry, issuer: BASE_URL }), /this server itself/]
+  ] as const) {
+    t.match(problems(issuers), [problem], about)
+  }
+})
+
+t.test('OIDC_ISSUER is trusted for access tokens of its services alone', async (t) => {
+  const issuer = { issuer: 'https://id.example.com' }
+  t.match(problems(other({ azp: 'agent' }, issuer)), [/is OIDC_ISSUER.*access_tokens allows those of its services/])
+  t.same(problems(other({ azp: 'agent' }, { ...issuer, access_tokens: true, audience: 'api://seed' })), [])
 })

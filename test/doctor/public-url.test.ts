@@ -267,6 +267,7 @@ t.test('a port that is taken, and a document that arrives in other words', async
         baseUrl: `http://${request.headers.host}`,
         resource: `http://${request.headers.host}/mcp`,
         scopes: ['openid', 'profile', 'email'],
+        accessTokenIssuers: [],
         names: { title: undefined, website: undefined, policyUrl: undefined, termsUrl: undefined }
       }), null, 2))
       return true

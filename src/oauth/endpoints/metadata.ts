@@ -25,11 +25,14 @@ export interface MetadataOptions {
   mode: 'proxy' | 'broker'
   /** The grant types that the token endpoint has (supportedGrantTypes). */
   grantTypes: readonly string[]
+  /** Other issuers whose access tokens for services are accepted at /mcp. */
+  accessTokenIssuers: readonly string[]
   /** Methods with a secret that a client of OAUTH_CLIENTS uses. No client gets a secret by registering itself. */
   secretMethods: readonly string[]
 }
 
-export type ProtectedResourceOptions = Pick<MetadataOptions, 'baseUrl' | 'resource' | 'scopes' | 'names'>
+export type ProtectedResourceOptions =
+  Pick<MetadataOptions, 'baseUrl' | 'resource' | 'scopes' | 'names' | 'accessTokenIssuers'>
 
 /** The part of the metadata that changes while Seed runs. */
 export interface MetadataState {
@@ -39,13 +42,16 @@ export interface MetadataState {
 
 /**
  * Returns the protected resource metadata (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
- * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice.
+ * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice. Seed is
+ * the first authorization server, as clients of people take the first.
  */
-export function protectedResource ({ baseUrl, resource, scopes, names }: ProtectedResourceOptions): ProtectedResource {
+export function protectedResource (
+  { baseUrl, resource, scopes, names, accessTokenIssuers }: ProtectedResourceOptions
+): ProtectedResource {
   return {
     resource,
     resource_name: names.title ?? 'Seed MCP server',
-    authorization_servers: [baseUrl],
+    authorization_servers: [baseUrl, ...accessTokenIssuers],
     bearer_methods_supported: ['header'],
     scopes_supported: baseScopes(scopes),
     ...(names.website !== undefined && { resource_documentation: names.website }),

@@ -3,9 +3,8 @@ import { OAuthError } from '../../errors/oauth-error.ts'
 /**
  * Checks that the resource a client asks for is this server's (RFC 8707 section 2).
  *
- * Besides the canonical form, clients send BASE_URL alone, a trailing slash, or an upper-case scheme or host; all of
- * them are accepted. Where BASE_URL has a path, the bare origin is not: other servers are there too. Clients before
- * 2025-06-18 send no resource.
+ * Besides the canonical form, clients send the bare origin, a trailing slash, or an upper-case scheme or host; all of
+ * them are accepted. Clients before 2025-06-18 send no resource.
  *
  * @param resource the parameter as sent
  * @param canonical Config.resource
@@ -19,8 +18,8 @@ export function checkResource (resource: string | undefined, canonical: string):
 
 /** Returns whether a resource indicator names this server, in any of the forms that `checkResource` accepts. */
 export function isOwnResource (resource: unknown, canonical: string): boolean {
-  const baseUrl = canonical.replace(/\/mcp$/, '')
-  const accepted = [canonical, `${canonical}/`, baseUrl, `${baseUrl}/`]
+  const origin = new URL(canonical).origin
+  const accepted = [canonical, `${canonical}/`, origin, `${origin}/`]
   return typeof resource === 'string' && accepted.includes(lowerCaseOrigin(resource))
 }
 
