@@ -1,14 +1,18 @@
-import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto'
-import { decodeJwt } from 'jose'
+import { createHmac, createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto'
+import { SignJWT, decodeJwt } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
 import { defineTool } from '../../../../src/define/tool.ts'
-import { getTokens, newRequest, post, register, startBroker, startReplica } from '../../../support/broker.ts'
+import { startDevProvider } from '../../../../dev/provider.ts'
+import {
+  SEED_SECRET, getTokens, newRequest, post, register, startBroker, startReplica
+} from '../../../support/broker.ts'
 import type { Answer } from '../../../support/broker.ts'
 import { isError, withoutReference } from '../../../support/oauth-error.ts'
+import { startOtlpReceiver } from '../../../support/otlp-receiver.ts'
 import { ownRedisForTests } from '../../../support/redis.ts'
-import { modernRequest, ping, sendModern } from '../../../support/seed.ts'
+import { modernRequest, ping, ready, sendModern, startSeed } from '../../../support/seed.ts'
 import type { TestSeed } from '../../../support/seed.ts'
 import { until } from '../../../support/until.ts'
 
@@ -107,8 +111,9 @@ t.test('scopes are those of the request, the ID-JAG and the server', async (t) =
   isRefused(t, answer, 'invalid_scope', /No scope is left/, 'none in common')
 })
 
-t.test('what is no good ID-JAG for this server, this client and now is an invalid_grant', async (t) => {
-  const seed = await startBroker(t, { env: ENV })
+t.test('what is no good ID-JAG for this server, this client and now is an invalid_grant, and in no record', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const seed = await startBroker(t, { env: { ...ENV, OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
   const { keys: [published] } = await (await fetch(`${seed.provider.issuer}/jwks`)).json() as { keys: [{ kid: string }] }
   const stranger = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
   const signedIn = await getTokens(seed)
@@ -117,6 +122,10 @@ t.test('what is no good ID-JAG for this server, this client and now is an invali
   const hs256 = Buffer.from(JSON.stringify({ alg: 'HS256', typ: 'oauth-id-jag+jwt', kid: published.kid }))
     .toString('base64url')
   const mac = createHmac('sha256', JSON.stringify(published)).update(`${hs256}.${payload}`).digest('base64url')
+  const strangersJwk = createPublicKey(stranger).export({ format: 'jwk' })
+  const criticalHeader = Buffer.from(JSON.stringify({
+    ...JSON.parse(Buffer.from(header, 'base64url').toString()) as object, crit: ['exp'], exp: 1
+  })).toString('base64url')
   const nested = JSON.parse(`${'{"a":'.repeat(200)}1${'}'.repeat(200)}`) as unknown
 
   const rows: Array<[about: string, assertion: string, reason: RegExp, form?: Record<string, string>]> = [
@@ -157,6 +166,11 @@ t.test('what is no good ID-JAG for this server, this client and now is an invali
     ['scope that is no text', await mintAssertion(seed, { scope: ['openid'] }), /scope must be/],
     ['bound to a key', await mintAssertion(seed, { cnf: { jkt: 'x' } }), /cnf/],
     ['authorization details', await mintAssertion(seed, { authorization_details: [] }), /authorization_details/],
+    ['a key that its header brings along', await mintAssertion(seed, {}, { jwk: strangersJwk }, stranger), /signature/],
+    ['a key that its header says where to fetch',
+      await mintAssertion(seed, {}, { jku: 'https://evil.example/jwks' }, stranger), /signature is not valid/],
+    ['the key id of nobody', await mintAssertion(seed, {}, { kid: 'nobody' }), /signature is not valid/],
+    ['a critical header', `${criticalHeader}.${payload}.${good.split('.')[2]}`, /signature is not valid/],
     ['alg none', await mintAssertion(seed, {}, { alg: 'none' }), /algorithm/],
     ['alg none, typ hidden in another case', await mintAssertion(seed, {}, { alg: 'None' }, stranger).catch(() =>
       `${Buffer.from('{"alg":"nOnE","typ":"oauth-id-jag+jwt"}').toString('base64url')}.${payload}.`), /algorithm/],
@@ -174,11 +188,15 @@ t.test('what is no good ID-JAG for this server, this client and now is an invali
   ]
   for (const [about, assertion, reason, form] of rows) {
     isRefused(t, await send(seed, assertion, form), 'invalid_grant', reason, about)
-    const parts = assertion.split('.').filter((part) => part.length > 24)
-    t.notOk(parts.some((part) => JSON.stringify(seed.logs).includes(part)), `${about}: not in the log`)
   }
   t.equal((await send(seed, good)).statusCode, 200, 'the good one is still good')
-  t.notOk(JSON.stringify(seed.logs).includes(payload), 'nor is a good one in the log')
+  await seed.app.close()
+  const records = JSON.stringify(seed.logs) + receiver.received()
+  t.match(records, 'POST /oauth/token', 'the spans have arrived')
+  for (const [about, assertion] of [...rows, ['a good one', good] as const]) {
+    const parts = assertion.split('.').filter((part) => part.length > 24)
+    t.notOk(parts.some((part) => records.includes(part)), `${about}: in no log, audit line or span`)
+  }
 })
 
 t.test('a request that is no request of the client is refused before the ID-JAG is used up', async (t) => {
@@ -199,6 +217,48 @@ t.test('a request that is no request of the client is refused before the ID-JAG 
   })
   isError(t, asRegistered, 400, 'unauthorized_client', 'a client that registered itself')
   t.equal((await send(seed, assertion)).statusCode, 200)
+})
+
+t.test('a client with a metadata document may use ID-JAGs if the document lists the grant type, with its keys if it has any', async (t) => {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const listed = { grant_types: ['authorization_code', JWT_BEARER] }
+  const documents: Record<string, object> = {
+    'https://client.example/public': { ...listed, token_endpoint_auth_method: 'none' },
+    'https://client.example/keys': {
+      ...listed,
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [publicKey.export({ format: 'jwk' })] }
+    },
+    'https://client.example/sign-in-only': {}
+  }
+  const redirectUris: string[] = []
+  const provider = await startDevProvider({ algorithm: 'ES256', fixedRedirectUris: redirectUris })
+  t.teardown(async () => { await provider.close() })
+  const seed = await startSeed(t, {
+    sharedProvider: provider,
+    env: { ...ENV, OAUTH_MODE: 'broker', SEED_SECRET, CIMD_PROBE_URL: 'https://client.example/public' },
+    fetchDocument: async (url) => ({
+      status: 200,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        client_id: url, client_name: 'Client', redirect_uris: ['http://localhost/callback'], ...documents[url]
+      })
+    })
+  })
+  await ready(seed)
+  const sendAs = async (id: string, form: Record<string, string> = {}) => await post(`${seed.url}/oauth/token`, {
+    grant_type: JWT_BEARER, assertion: await mintAssertion(seed, { client_id: id }), client_id: id, ...form
+  })
+  const clientAssertion = await new SignJWT({ jti: randomUUID() }).setProtectedHeader({ alg: 'ES256' })
+    .setIssuer('https://client.example/keys').setSubject('https://client.example/keys').setAudience(seed.url)
+    .setExpirationTime('1m').sign(privateKey)
+  t.equal((await sendAs('https://client.example/public')).statusCode, 200, 'without keys, client_id names it')
+  t.equal((await sendAs('https://client.example/keys', {
+    client_assertion: clientAssertion,
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+  })).statusCode, 200, 'with its key')
+  isError(t, await sendAs('https://client.example/keys'), 401, 'invalid_client', 'with keys, but not authenticated')
+  isError(t, await sendAs('https://client.example/sign-in-only'), 400, 'unauthorized_client', 'not in its grant_types')
 })
 
 t.test('an ID-JAG is good once, at whichever replica, also many times at once', async (t) => {
