@@ -6,6 +6,9 @@ import { parseJson } from '../json/parse-json.ts'
 import { LaterRecordError } from './store.ts'
 import type { Store } from './store.ts'
 
+/** A member of a record that JSON leaves out where it is undefined. */
+export const OptionalString = Type.Optional(Type.Union([Type.String(), Type.Undefined()]))
+
 /** A record as it was read. `text` is what a later compare-and-set expects. */
 export interface StoredRecord<T> {
   value: T

@@ -1,9 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { defineMessage } from '../store/record.ts'
-
-/** A member that JSON leaves out where it is undefined. */
-const OptionalString = Type.Optional(Type.Union([Type.String(), Type.Undefined()]))
+import { OptionalString, defineMessage } from '../store/record.ts'
 
 /** A step as it is stored. */
 const RecordedStepSchema = Type.Object({

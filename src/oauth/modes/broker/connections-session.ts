@@ -2,15 +2,12 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { digest, randomId } from '../../../crypto/hash.ts'
 import { keys } from '../../../store/keys.ts'
-import { defineRecord } from '../../../store/record.ts'
+import { OptionalString, defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { subjectKey } from '../../../tokens/revocations.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { LogoutOwner } from '../mode.ts'
 import type { BrowserCookie } from '../sign-in.ts'
-
-/** A member that JSON leaves out where it is undefined. */
-const OptionalString = Type.Optional(Type.Union([Type.String(), Type.Undefined()]))
 
 const PersonSchema = Type.Object({
   /** `sub` at the provider. */

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { keys } from '../../../store/keys.ts'
-import { defineRecord } from '../../../store/record.ts'
+import { OptionalString, defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { OtherBrowserError, SignInExpiredError } from '../../../errors/sign-in-errors.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
@@ -11,9 +11,6 @@ import type { AllowedRequest, BrowserCookie } from '../sign-in.ts'
 import { UnfinishedSignInSchema } from '../unfinished-sign-ins.ts'
 import { BINDING_MEMBERS, createBrowserBoundSignIns } from './browser-bound-sign-ins.ts'
 import type { ReadCookie, SignInKind, SignInSecrets } from './browser-bound-sign-ins.ts'
-
-/** A member that JSON leaves out where it is undefined. */
-const OptionalString = Type.Optional(Type.Union([Type.String(), Type.Undefined()]))
 
 const PendingRequestSchema = Type.Object({
   client: Type.Object({
