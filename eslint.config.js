@@ -104,6 +104,9 @@ const MAY_IMPORT = {
     'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'
   ],
 
+  // Sources of tools, made of an OpenAPI description
+  'src/import': ['src/net', '@apidevtools', '@readme', 'yaml'],
+
   // The diagnosis: what is wrong, and the setting to change
   'src/doctor': [
     'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/endpoints', 'src/provider', 'src/provider-presets',
@@ -142,9 +145,9 @@ const MAY_IMPORT = {
   ],
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
-    'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/doctor', 'src/limits',
-    'src/mcp/sessions', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy', 'src/provider',
-    'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
+    'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/doctor', 'src/import',
+    'src/limits', 'src/mcp/sessions', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy',
+    'src/provider', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts'],
   'src/seed-mcp-server.ts': ['src/cli.ts']
@@ -159,12 +162,15 @@ const HELPERS = [
 const NO_SIBLINGS = ['plugins', 'routes']
 
 const FENCED = {
+  '@apidevtools': ['@apidevtools/*'],
   '@opentelemetry': ['@opentelemetry/*'],
   fastify: ['fastify', 'fastify-plugin', '@fastify/*'],
   '@modelcontextprotocol': ['@modelcontextprotocol/*'],
   ioredis: ['ioredis'],
   jose: ['jose'],
-  oauth4webapi: ['oauth4webapi']
+  oauth4webapi: ['oauth4webapi'],
+  '@readme': ['@readme/*'],
+  yaml: ['yaml']
 }
 
 /** The rule for one row of the table. */

@@ -49,6 +49,7 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => await import('./revoke.ts')
   },
   { name: 'new', summary: 'write a project or a tool of your own', load: async () => await import('./new.ts') },
+  { name: 'import', summary: 'make tools of an OpenAPI description', load: async () => await import('./import.ts') },
   {
     name: 'trace',
     summary: 'tell why a sign-in failed, by its reference',

@@ -1,0 +1,113 @@
+import { printKey, quote } from './code.ts'
+import { isJsonObject } from './description.ts'
+import type { ApiDescription, Json } from './description.ts'
+import { REQUESTS_AND_ANSWERS, REQUEST_TYPES } from './client-template.ts'
+import { namesOf } from './target.ts'
+import type { ImportTarget } from './target.ts'
+
+/** The header of a secret, and what stands in front of the secret. */
+export interface SecretHeader {
+  name: string
+  prefix: string
+  /** Whether the secret is a user's name and password (RFC 7617). */
+  isBasic: boolean
+}
+
+const BEARER: SecretHeader = { name: 'authorization', prefix: 'Bearer ', isBasic: false }
+
+/** Returns the header of the first security scheme that has one, and that of bearer tokens otherwise. */
+export function secretHeaderOf ({ document, resolve }: ApiDescription): SecretHeader {
+  const components = isJsonObject(document['components']) ? document['components'] : {}
+  const schemes = isJsonObject(components['securitySchemes']) ? Object.values(components['securitySchemes']) : []
+  return schemes.map((scheme) => toSecretHeader(resolve(scheme))).find((header) => header !== undefined) ?? BEARER
+}
+
+function toSecretHeader ({ type, scheme, in: location, name }: Json): SecretHeader | undefined {
+  if (type === 'oauth2' || type === 'openIdConnect') return BEARER
+  if (type === 'http') {
+    return /^basic$/i.test(String(scheme)) ? { name: 'authorization', prefix: 'Basic ', isBasic: true } : BEARER
+  }
+  const isSecret = /^(x-[a-z\d-]+|[a-z\d-]*(key|token)|authorization)$/i.test(String(name))
+  return type === 'apiKey' && location === 'header' && isSecret
+    ? { name: String(name).toLowerCase(), prefix: '', isBasic: false }
+    : undefined
+}
+
+/** Returns the first server's URL, if it is a plain https one: others need the setting. */
+export function serverUrlOf ({ document }: ApiDescription): string {
+  const [server] = Array.isArray(document['servers']) ? document['servers'] as unknown[] : []
+  const url = isJsonObject(server) ? String(server['url']) : ''
+  const isPlain = /^https:\/\/[\w.-]+(:\d+)?(\/[\w.~/-]*)?$/.test(url) && URL.canParse(url)
+  return isPlain ? url.replace(/\/+$/, '') : ''
+}
+
+/** Returns the source of the client that all tools of an API share. */
+export function writeClientFile (api: ApiDescription, target: ImportTarget): string {
+  const { caller, settings: { url, tokenFile, audience, scopes } } = namesOf(target)
+  const { name, prefix, isBasic } = secretHeaderOf(api)
+  const serverUrl = serverUrlOf(api)
+  const value = isBasic
+    ? '\'Basic \' + Buffer.from(secret).toString(\'base64\')'
+    : `${prefix === '' ? '' : `${quote(prefix)} + `}secret`
+  return `import { readFile } from 'node:fs/promises'
+import { ToolError, toolResult } from 'seed-mcp-server'
+import type { RequestContext, ToolResult } from 'seed-mcp-server'
+
+/** URL of the API in its description, for calls without an identity. ${url} takes its place. */
+const DEFAULT_URL = ${quote(serverUrl)}
+/** Limit of a whole call. */
+const TIMEOUT_MS = 30_000
+/** Limit of an answer: more than this helps no model. */
+const MAX_BYTES = 1024 * 1024
+/** Characters of an API's own error that the model reads. */
+const MAX_ERROR = 500
+
+${REQUEST_TYPES}/** Headers that say who calls, and the secret in them, which no message may hold. */
+interface Identity {
+  headers: Record<string, string>
+  secret?: string
+}
+
+/**
+ * Calls the API and returns its answer as a tool's result.
+ *
+ * @throws ToolError with what the model can do about it
+ */
+export async function ${caller} (context: RequestContext, request: ApiRequest): Promise<ToolResult> {
+  const identity = await identify(context)
+  const url = toUrl(request, baseUrl(identity))
+  const response = await send(context, url, request, identity)
+  const text = request.method === 'HEAD' ? '' : await readText(context, response)
+  if (!response.ok) throw new ToolError(explain(response, text, identity))
+  const structuredContent = toContent(request, response, text)
+  return toolResult({ structuredContent, content: [{ type: 'text', text: JSON.stringify(structuredContent) }] })
+}
+
+/** Who calls the API: nobody, this server with a secret from a file, or the caller of the tool with a token for it. */
+async function identify (context: RequestContext): Promise<Identity> {
+  const { ${audience}: audience, ${scopes}: scopes = '', ${tokenFile}: file } = process.env
+  if (audience !== undefined && audience !== '') {
+    const token = await context.tokenFor(audience, { scopes: scopes.split(' ').filter((scope) => scope !== '') })
+    return { headers: { authorization: \`Bearer \${token}\` }, secret: token }
+  }
+  if (file === undefined || file === '') return { headers: {} }
+  const secret = (await readFile(file, 'utf8')).trim()
+  return { headers: { ${printKey(name)}: ${value} }, secret }
+}
+
+/** A secret or token goes only where the operator says, and never unencrypted over a network. */
+function baseUrl (identity: Identity): string {
+  const given = process.env[${quote(url)}] || undefined
+  if (given === undefined && (identity.secret !== undefined || DEFAULT_URL === '')) {
+    throw new Error('${url} must be the URL of the API')
+  }
+  const url = new URL(given ?? DEFAULT_URL)
+  const isLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
+  if (url.protocol !== 'https:' && identity.secret !== undefined && !isLoopback) {
+    throw new Error('${url} must be https, as a secret is sent to it')
+  }
+  return \`\${url.origin}\${url.pathname.replace(/\\/+$/, '')}\`
+}
+
+${REQUESTS_AND_ANSWERS}`
+}

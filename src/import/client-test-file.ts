@@ -1,0 +1,170 @@
+import { quote } from './code.ts'
+import type { SecretHeader } from './client-file.ts'
+import { namesOf, specifierFromTests } from './target.ts'
+import type { ImportTarget } from './target.ts'
+
+/** Returns the source of the mock of the API that all tests share. */
+export function writeMockFile (target: ImportTarget): string {
+  const { settings: { url, tokenFile, audience } } = namesOf(target)
+  return `import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+
+export interface ApiAnswer {
+  status: number
+  headers?: Record<string, string>
+  /** Sent as JSON. */
+  body?: unknown
+  text?: string
+}
+
+export interface SeenRequest {
+  method: string | undefined
+  path: string
+  query: URLSearchParams
+  headers: IncomingHttpHeaders
+  body: unknown
+}
+
+/** Starts a server on this machine that gives every request the same answer, and makes the client use it. */
+export async function startApi (answer: ApiAnswer) {
+  const requests: SeenRequest[] = []
+  const server = createServer(async (request, response) => {
+    const { pathname, searchParams } = new URL(request.url!, 'http://localhost')
+    const body = await text(request)
+    requests.push({
+      method: request.method,
+      path: pathname,
+      query: searchParams,
+      headers: request.headers,
+      body: body === '' ? undefined : JSON.parse(body)
+    })
+    const type = answer.text === undefined ? 'application/json' : 'text/plain'
+    response.writeHead(answer.status, { 'content-type': type, ...answer.headers })
+    response.end(answer.text ?? (answer.body === undefined ? undefined : JSON.stringify(answer.body)))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  delete process.env[${quote(tokenFile)}]
+  delete process.env[${quote(audience)}]
+  process.env[${quote(url)}] = \`http://127.0.0.1:\${(server.address() as AddressInfo).port}\`
+  return {
+    requests,
+    close: async (): Promise<void> => {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    }
+  }
+}
+`
+}
+
+/** Returns the source of the client's test: who it says is calling, and what it makes of strange answers. */
+export function writeClientTestFile (target: ImportTarget, header: SecretHeader): string {
+  const { caller, clientFile, mockSpecifier, settings: { url, tokenFile, audience } } = namesOf(target)
+  const client = specifierFromTests(target, clientFile.slice(clientFile.lastIndexOf('/') + 1))
+  const sent = header.isBasic
+    ? `'Basic ${Buffer.from('top-secret').toString('base64')}'`
+    : quote(`${header.prefix}top-secret`)
+  return `import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Type, defineTool } from 'seed-mcp-server'
+import { createTestClient } from 'seed-mcp-server/testing'
+import { ${caller} } from ${quote(client)}
+import { startApi } from ${quote(mockSpecifier)}
+import type { ApiAnswer } from ${quote(mockSpecifier)}
+
+const listTool = defineTool({
+  name: 'list',
+  description: 'Lists things',
+  input: Type.Object({ folder: Type.String(), page: Type.Optional(Type.Integer()), tags: Type.Array(Type.String()) }),
+  output: Type.Object({
+    items: Type.Array(Type.String()),
+    nextPage: Type.Optional(Type.Record(Type.String(), Type.Unknown()))
+  }),
+  handler: async (input, context) => await ${caller}(context, {
+    method: 'GET',
+    path: '/folders/{folder}',
+    parameters: [
+      { in: 'path', name: 'folder', value: input.folder },
+      { in: 'query', name: 'page', value: input.page, isNumber: true },
+      { in: 'query', name: 'tag', argument: 'tags', value: input.tags, explode: false }
+    ],
+    result: 'items'
+  })
+})
+
+async function list (answer: ApiAnswer, folder = 'a/b', prepare = (): void => {}) {
+  const api = await startApi(answer)
+  prepare()
+  const client = await createTestClient({
+    definitions: [listTool],
+    principal: { subject: 'ada' },
+    tokenFor: (audience) => \`token-for-\${audience}\`
+  })
+  try {
+    const result = await client.callTool('list', { folder, tags: ['x', 'y'] })
+    return { result, printed: JSON.stringify(result), requests: api.requests }
+  } finally {
+    await client.close()
+    await api.close()
+  }
+}
+
+test('arguments stay in their place, and the next page is named', async () => {
+  const { result, requests } = await list({
+    status: 200, body: ['one'], headers: { link: '</folders/x?page=2&other=1>; rel="next"' }
+  })
+  assert.deepEqual(result.structuredContent, { items: ['one'], nextPage: { page: 2 } })
+  assert.equal(requests[0]?.path, '/folders/a%2Fb')
+  assert.equal(requests[0].query.get('tag'), 'x,y')
+  assert.equal(requests[0].headers.authorization, undefined)
+})
+
+test('an argument cannot lead to another path', async () => {
+  const { result, requests } = await list({ status: 200, body: [] }, '..')
+  assert.equal(result.isError, true)
+  assert.equal(requests.length, 0)
+})
+
+test('the secret of a file is sent, and no message holds it', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'secret-'))
+  try {
+    await writeFile(join(folder, 'token'), 'top-secret\\n')
+    const { printed, requests } = await list({ status: 401, body: { message: 'Wrong: top-secret' } }, 'a', () => {
+      process.env[${quote(tokenFile)}] = join(folder, 'token')
+    })
+    assert.equal(requests[0]?.headers[${quote(header.name)}], ${sent})
+    assert.match(printed, /401/)
+    assert.doesNotMatch(printed, /top-secret/)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('the caller of the tool gets a token for the API', async () => {
+  const { requests } = await list({ status: 200, body: [] }, 'a', () => { process.env[${quote(audience)}] = 'files' })
+  assert.equal(requests[0]?.headers.authorization, 'Bearer token-for-files')
+})
+
+test('an identity is sent to no address but that of the setting', async () => {
+  const { result, requests } = await list({ status: 200, body: [] }, 'a', () => {
+    process.env[${quote(audience)}] = 'files'
+    delete process.env[${quote(url)}]
+  })
+  assert.equal(result.isError, true)
+  assert.equal(requests.length, 0)
+})
+
+test('answers that are too large, redirects or no JSON are errors that say so', async () => {
+  assert.match((await list({ status: 200, body: ['x'.repeat(2_000_000)] })).printed, /more than 1048576 bytes/)
+  assert.match((await list({ status: 302, headers: { location: 'http://127.0.0.1:1/' } })).printed, /a redirect/)
+  assert.match((await list({ status: 200, text: 'Hello' })).printed, /other than JSON/)
+  assert.match((await list({ status: 429, headers: { 'retry-after': '7' } })).printed, /in 7 seconds/)
+})
+`
+}
