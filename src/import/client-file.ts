@@ -54,7 +54,7 @@ import { ToolError, toolResult } from 'seed-mcp-server'
 import type { RequestContext, ToolResult } from 'seed-mcp-server'
 
 /** URL of the API in its description, for calls without an identity. ${url} takes its place. */
-const DEFAULT_URL = ${quote(serverUrl)}
+const DEFAULT_URL: string = ${quote(serverUrl)}
 /** Limit of a whole call. */
 const TIMEOUT_MS = 30_000
 /** Limit of an answer: more than this helps no model. */

@@ -147,7 +147,9 @@ test('the secret of a file is sent, and no message holds it', async () => {
 })
 
 test('the caller of the tool gets a token for the API', async () => {
-  const { requests } = await list({ status: 200, body: [] }, 'a', () => { process.env[${quote(audience)}] = 'files' })
+  const { requests } = await list({ status: 200, body: [] }, 'a', () => {
+    process.env[${quote(audience)}] = 'files'
+  })
   assert.equal(requests[0]?.headers.authorization, 'Bearer token-for-files')
 })
 

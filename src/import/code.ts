@@ -51,7 +51,8 @@ export function json (value: unknown): Code {
  * that what a reader sees is what runs.
  */
 export function quote (text: string): string {
-  return `'${printableJson(text).slice(1, -1).replaceAll('\\"', '"').replaceAll('\'', '\\\'')}'`
+  const escaped = printableJson(text).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029')
+  return `'${escaped.slice(1, -1).replaceAll('\\"', '"').replaceAll('\'', '\\\'')}'`
 }
 
 /** Reads a member of an object: `input.name`, or `input['x-name']`. */
@@ -67,13 +68,12 @@ export function member (target: string, name: string): Code {
  */
 export function printCode (code: Code, indent = 0, column = indent): string {
   const flat = printFlat(code)
-  // Two columns for what may follow: a comma, a bracket.
-  if (column + flat.length + 2 <= MAX_LINE && !isDeep(code)) return flat
+  // Some columns for what may follow: brackets, a comma.
+  if (column + flat.length + 6 <= MAX_LINE && !isDeep(code)) return flat
   const inner = ' '.repeat(indent + 2)
   switch (code.kind) {
     case 'literal': return splitLiteral(code.text, indent + 2, column)
     case 'object': {
-      if (code.members.length === 0) return '{}'
       const lines = code.members.map(([name, value]) => {
         const key = `${printKey(name)}: `
         return `${inner}${key}${printCode(value, indent + 2, indent + 2 + key.length)}`
@@ -130,7 +130,7 @@ function splitLiteral (text: string, indent: number, column: number): string {
   const parts: string[] = []
   let part = ''
   for (const word of text.split(/(?<= )/)) {
-    const room = MAX_LINE - (parts.length === 0 ? column : indent) - 5
+    const room = MAX_LINE - (parts.length === 0 ? column : indent) - 9
     if (part !== '' && quote(part + word).length > room) {
       parts.push(part)
       part = ''

@@ -6,6 +6,7 @@ import { parse as parseYaml } from 'yaml'
 import { withoutControls } from '../json/printable.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch } from '../net/fetch.ts'
+import { cleanText } from './texts.ts'
 
 /** Size of a description: GitHub's has 13 MB. */
 const MAX_BYTES = 32 * 1024 * 1024
@@ -87,7 +88,7 @@ async function readLocalFile (path: string): Promise<string> {
 function parseDocument (text: string): Json {
   let value: unknown
   try {
-    value = /^\s*\{/.test(text) ? JSON.parse(text) : parseYaml(text, { version: '1.2', logLevel: 'silent' })
+    value = /^\s*\{/.test(text) ? JSON.parse(text) : parseYaml(text, { version: '1.2', logLevel: 'error' })
   } catch (err) {
     throw new ImportError(`The description is neither JSON nor YAML: ${firstLine(err)}`, { cause: err })
   }
@@ -115,10 +116,9 @@ async function checkDocument (document: Json): Promise<void> {
       resolve: { external: false },
       validate: { errors: { colorize: false }, rules: { openapi: LENIENT_RULES } }
     })
-    if (!result.valid) throw new ImportError(compileErrors(result).slice(0, MAX_ERROR))
+    if (!result.valid) throw new ImportError(cleanText(compileErrors(result), MAX_ERROR))
   } catch (err) {
-    const reason = err instanceof ImportError ? err.message : firstLine(err)
-    throw new ImportError(`The description is not valid OpenAPI: ${reason}`, { cause: err })
+    throw new ImportError(`The description is not valid OpenAPI: ${firstLine(err)}`, { cause: err })
   }
 }
 

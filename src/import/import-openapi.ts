@@ -1,8 +1,8 @@
 import { posix } from 'node:path'
 import { secretHeaderOf, writeClientFile } from './client-file.ts'
 import { writeClientTestFile, writeMockFile } from './client-test-file.ts'
-import { ImportError, isJsonObject, readDescription } from './description.ts'
-import type { ApiDescription } from './description.ts'
+import { ImportError, readDescription } from './description.ts'
+import type { ApiDescription, Json } from './description.ts'
 import { readManifest, writeFiles, writeManifest } from './manifest.ts'
 import type { FileOutcome } from './manifest.ts'
 import { createNameRegistry, toKebabCase, toSnakeCase } from './names.ts'
@@ -82,7 +82,7 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
     throw new ImportError(`${chosen.length} tools are more than clients can hold (${MAX_TOOLS}): choose fewer`)
   }
   const target = {
-    name: nameOf(options.name ?? title),
+    name: nameOf(options.name ?? infoOf(api)['title']),
     out: posix.normalize(options.out),
     tests: posix.normalize(options.tests)
   }
@@ -110,15 +110,21 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
   }
 }
 
-function titleOf ({ document }: ApiDescription): string {
-  const info = isJsonObject(document['info']) ? document['info'] : {}
-  return cleanText([info['title'], info['version']].join(' '), 100)
+function titleOf (api: ApiDescription): string {
+  const { title, version } = infoOf(api)
+  return cleanText(`${String(title)} ${String(version)}`, 100)
 }
 
-/** @throws ImportError */
-function nameOf (text: string): string {
-  const words = toSnakeCase(text.replace(/\s+v?\d[\w.-]*$/, '')).replace(/^(swagger|openapi)_(?=.)/, '')
-  return words.slice(0, MAX_API_NAME).replace(/_+$/, '')
+/** The validator has seen that a description has title and version. */
+function infoOf ({ document }: ApiDescription): Json {
+  return document['info'] as Json
+}
+
+/** Returns the name of an API: its title, without what says nothing. */
+function nameOf (text: unknown): string {
+  const words = toSnakeCase(String(text).slice(0, 200).replace(/\s+v?\d[\w.-]*$/i, ''))
+  const name = words.replace(/^(swagger|openapi)_(?=.)/, '').replace(/(?<=.)_api$/, '')
+  return name.slice(0, MAX_API_NAME).replace(/_+$/, '')
 }
 
 interface Plans {
@@ -138,8 +144,7 @@ function planTools (api: ApiDescription, chosen: readonly Operation[], names: Na
       const plan = planTool(api, operation, '', note)
       plans.push({ ...plan, name: names.choose(`${prefix}${id ?? key}`, key) })
     } catch (err) {
-      if (!(err instanceof ImportError)) throw err
-      refusals.push({ key, reason: err.message })
+      refusals.push({ key, reason: (err as ImportError).message })
     }
   }
   return { plans, refusals, notes }

@@ -2,8 +2,8 @@ import { ImportError, isJsonObject } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
 import { toArgumentName } from './names.ts'
 import type { Operation } from './operations.ts'
-import { createShapeConverter } from './shape.ts'
-import type { Property, Shape, ShapeConverter } from './shape.ts'
+import { toShape } from './shape.ts'
+import type { Property, Shape } from './shape.ts'
 import { cleanText } from './texts.ts'
 
 /** A tool, as it will be written. */
@@ -61,16 +61,14 @@ export function planTool (
   api: ApiDescription, operation: Operation, name: string, note: (reason: string) => void
 ): ToolPlan {
   checkPath(operation.path)
-  const input = createShapeConverter(api, 'input')
-  const parameters = planParameters(api, operation, input, note)
-  const { operation: details, summary, key } = operation
+  const { summary, key } = operation
   return {
     operation,
     name,
     title: cleanText(summary, MAX_TITLE) || key.slice(0, MAX_TITLE),
     description: describeOperation(operation),
-    parameters,
-    body: planBody(api, details, input),
+    parameters: planParameters(api, operation, note),
+    body: planBody(api, operation, note),
     result: planResult(api, operation)
   }
 }
@@ -99,7 +97,7 @@ function checkPath (path: string): void {
 }
 
 function planParameters (
-  api: ApiDescription, { operation, pathItem, path }: Operation, input: ShapeConverter, note: (reason: string) => void
+  api: ApiDescription, { operation, pathItem, path }: Operation, note: (reason: string) => void
 ): ParameterPlan[] {
   const declared = new Map<string, Json>()
   for (const list of [pathItem['parameters'], operation['parameters']]) {
@@ -114,7 +112,7 @@ function planParameters (
   for (const parameter of declared.values()) {
     const reason = unusable(parameter)
     if (reason === undefined) {
-      const plan = planParameter(parameter, input, used)
+      const plan = planParameter(api, parameter, used)
       used.add(plan.argument)
       parameters.push(plan)
     } else if (parameter['required'] === true && reason !== RESERVED) {
@@ -145,11 +143,11 @@ function unusable (parameter: Json): string | undefined {
   return undefined
 }
 
-function planParameter (parameter: Json, input: ShapeConverter, used: ReadonlySet<string>): ParameterPlan {
+function planParameter (api: ApiDescription, parameter: Json, used: ReadonlySet<string>): ParameterPlan {
   const location = parameter['in'] as ParameterPlan['in']
   const name = String(parameter['name'])
   const content = isJsonObject(parameter['content']) ? Object.values(parameter['content'])[0] as Json : undefined
-  const shape = input.convert(content === undefined ? parameter['schema'] : content['schema'])
+  const shape = toShape(api, 'input', (content ?? parameter)['schema'])
   if (location === 'path' && (shape.kind === 'object' || shape.kind === 'record' || shape.kind === 'null')) {
     throw new ImportError(`its parameter ${name} is an object in the path`)
   }
@@ -166,22 +164,24 @@ function planParameter (parameter: Json, input: ShapeConverter, used: ReadonlySe
   }
 }
 
-function planBody (api: ApiDescription, operation: Json, input: ShapeConverter): Property | undefined {
+function planBody (
+  api: ApiDescription, { operation, method }: Operation, note: (reason: string) => void
+): Property | undefined {
   if (operation['requestBody'] === undefined) return undefined
   const body = api.resolve(operation['requestBody'])
-  const content = isJsonObject(body['content']) ? body['content'] : {}
+  const required = body['required'] === true
+  const content = body['content'] as Json
+  if (!required && (method === 'GET' || method === 'HEAD')) {
+    note('its body is left out: such a request has none')
+    return undefined
+  }
   const type = Object.keys(content).find((type) => JSON_TYPE.test(type))
-  if (type === undefined) {
-    const types = Object.keys(content).join(' or ') || 'of no known type'
-    throw new ImportError(`its body is ${types}, and only JSON is sent`)
+  if (type === undefined || method === 'GET' || method === 'HEAD') {
+    throw new ImportError(`its body is ${Object.keys(content).join(' or ')}: only JSON is sent, and none with GET`)
   }
-  const shape = input.convert((content[type] as Json)['schema'])
+  const shape = toShape(api, 'input', (content[type] as Json)['schema'])
   const description = cleanText(body['description'], 300)
-  return {
-    name: 'body',
-    shape: description === '' ? shape : { ...shape, description },
-    required: body['required'] === true
-  }
+  return { name: 'body', shape: description === '' ? shape : { ...shape, description }, required }
 }
 
 /** Takes the first successful response that has JSON or text, and `default` where there is none. */
@@ -214,7 +214,7 @@ function planResult (api: ApiDescription, { operation, method }: Operation): Res
 const NOTHING: Shape = { kind: 'unknown' }
 
 function planJson (api: ApiDescription, status: number, schema: unknown, isOptional: boolean): ResultPlan {
-  const shape = createShapeConverter(api, 'output').convert(schema)
+  const shape = toShape(api, 'output', schema)
   if (isOptional) return { status, kind: 'value', shape, isOptional }
   if (shape.kind === 'array') return { status, kind: 'items', shape, isOptional }
   return { status, kind: shape.kind === 'object' ? 'object' : 'value', shape, isOptional }

@@ -26,8 +26,11 @@ export interface Property {
 export type Direction = 'input' | 'output'
 
 const MAX_DEPTH = 8
-/** Schemas within one tool's input or output: the deeper ones are left open. */
-const MAX_SCHEMAS = 250
+/** Schemas within a body, parameter or answer: where there are more, the deepest are left open. */
+const MAX_SCHEMAS = 150
+/** Schemas to visit before it is known that there are too many. */
+const MAX_VISITS = 2_000
+const MAX_PROPERTIES = 200
 const MAX_MEMBERS = 12
 const MAX_ENUM = 60
 const MAX_DESCRIPTION = 300
@@ -42,34 +45,43 @@ const LIMITS = {
 /** Larger lower limits are left to the API: tests send values that meet them. */
 const MAX_MINIMUM: Record<string, number> = { minLength: 1_000, minItems: 3 }
 
-/** Converts schemas of one input or output. */
-export interface ShapeConverter {
-  /** @throws ImportError for a reference that cannot be followed */
-  convert (schema: unknown): Shape
+/**
+ * Converts a schema as deep as it stays readable.
+ *
+ * @throws ImportError for a reference that cannot be followed
+ */
+export function toShape (api: ApiDescription, direction: Direction, schema: unknown): Shape {
+  const convert = (maxDepth: number): Shape => {
+    const converter = new Converter(api, direction, maxDepth)
+    const shape = converter.convert(schema)
+    return converter.count <= MAX_SCHEMAS || maxDepth === 1 ? shape : convert(maxDepth - 1)
+  }
+  return convert(MAX_DEPTH)
 }
 
-export function createShapeConverter (api: ApiDescription, direction: Direction): ShapeConverter {
-  return new Converter(api, direction)
-}
-
-class Converter implements ShapeConverter {
+class Converter {
+  /** Schemas converted so far. */
+  count = 0
   readonly #api: ApiDescription
   readonly #direction: Direction
+  readonly #maxDepth: number
   /** The schemas around the one that is converted: one that contains itself is left open. */
   readonly #ancestors: Json[] = []
-  #count = 0
 
-  constructor (api: ApiDescription, direction: Direction) {
+  constructor (api: ApiDescription, direction: Direction, maxDepth: number) {
     this.#api = api
     this.#direction = direction
+    this.#maxDepth = maxDepth
   }
 
   convert (given: unknown): Shape {
     const schema = this.#api.resolve(given)
     // OpenAPI 3.1 allows a description beside a reference.
-    const description = describe(isJsonObject(given) ? { ...schema, ...pickDescription(given) } : schema)
-    const isTooDeep = this.#ancestors.includes(schema) || this.#ancestors.length > MAX_DEPTH
-    if (isTooDeep || ++this.#count > MAX_SCHEMAS) return { kind: 'unknown', ...description }
+    const depth = this.#ancestors.length
+    const description = describe({ ...schema, ...pickDescription(given) }, depth < 3 ? MAX_DESCRIPTION : 120)
+    this.count++
+    const isOpen = this.#ancestors.includes(schema) || depth > this.#maxDepth || this.count > MAX_VISITS
+    if (isOpen) return { kind: 'unknown', ...description }
     this.#ancestors.push(schema)
     try {
       return { ...this.#convertNullable(schema), ...description }
@@ -112,7 +124,7 @@ class Converter implements ShapeConverter {
   }
 
   #propertiesOf (schema: Json): Property[] {
-    if (!isJsonObject(schema['properties'])) return []
+    if (!isJsonObject(schema['properties']) || Object.keys(schema['properties']).length > MAX_PROPERTIES) return []
     const required = Array.isArray(schema['required']) ? schema['required'] : []
     const properties: Property[] = []
     for (const [name, property] of Object.entries(schema['properties'])) {
@@ -165,14 +177,14 @@ class Converter implements ShapeConverter {
   }
 }
 
-function pickDescription ({ description }: Json): Json {
-  return description === undefined ? {} : { description }
+function pickDescription (given: unknown): Json {
+  return isJsonObject(given) && given['description'] !== undefined ? { description: given['description'] } : {}
 }
 
 /** Returns the description, with what is not in the shape: patterns are never run, as a stranger wrote them. */
-function describe (schema: Json): { description?: string } {
+function describe (schema: Json, max: number): { description?: string } {
   const parts = [
-    cleanText(schema['description'] ?? schema['title'], MAX_DESCRIPTION),
+    cleanText(schema['description'] ?? schema['title'], max),
     ...(typeof schema['pattern'] === 'string' ? [`Pattern: ${cleanText(schema['pattern'], 80)}`] : []),
     ...(isScalar(schema['default']) ? [`Default: ${cleanText(String(schema['default']), 80)}`] : [])
   ].filter((part) => part !== '')

@@ -25,16 +25,20 @@ export function writeTestFile (plan: ToolPlan, target: ImportTarget): string {
   return `import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createTestClient } from 'seed-mcp-server/testing'
-import { ${variable} } from ${quote(specifierFromTests(target, toolFileName(name)))}
+import {
+  ${variable}
+} from ${quote(specifierFromTests(target, toolFileName(name)))}
 import { startApi } from ${quote(mockSpecifier)}
 
+const name = ${quote(name)}
+const definitions = [${variable}]
 const input = ${printCode(json(given), 0, 14)}
 
-test('${name} sends its request and returns what the API answers', async () => {
+test('${name} calls the API', async () => {
   const api = await startApi(${printCode(json(answer), 2, 29)})
-  const client = await createTestClient({ definitions: [${variable}] })
+  const client = await createTestClient({ definitions })
   try {
-    const { structuredContent, isError } = await client.callTool('${name}', input)
+    const { structuredContent, isError } = await client.callTool(name, input)
     assert.notEqual(isError, true)
     assert.deepEqual(structuredContent, ${printCode(json(contentSample(plan.result)), 4, 40)})
     const [request] = api.requests
@@ -47,9 +51,9 @@ test('${name} sends its request and returns what the API answers', async () => {
 
 test('${name} says why the API refused', async () => {
   const api = await startApi({ status: 422, body: { message: 'Not like this' } })
-  const client = await createTestClient({ definitions: [${variable}] })
+  const client = await createTestClient({ definitions })
   try {
-    const { isError, content } = await client.callTool('${name}', input)
+    const { isError, content } = await client.callTool(name, input)
     assert.equal(isError, true)
     assert.match(JSON.stringify(content), /422${method === 'HEAD' ? '' : '.*Not like this'}/)
   } finally {

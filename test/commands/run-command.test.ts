@@ -3,7 +3,7 @@ import { VERSION } from '../../src/config/version.ts'
 import { runCommand } from '../support/run-command.ts'
 
 const COMMANDS = [
-  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'trace', 'new', 'token',
+  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'trace', 'new', 'import', 'token',
   'completion'
 ]
 

@@ -1,0 +1,122 @@
+import t from 'tap'
+import { secretHeaderOf, serverUrlOf, writeClientFile } from '../../src/import/client-file.ts'
+import { writeClientTestFile } from '../../src/import/client-test-file.ts'
+import { createDescription } from '../../src/import/description.ts'
+import type { Json } from '../../src/import/description.ts'
+import { listOperations } from '../../src/import/operations.ts'
+import { planTool } from '../../src/import/plan.ts'
+import { writeTestFile } from '../../src/import/test-file.ts'
+import { writeToolFile } from '../../src/import/tool-file.ts'
+import { EMPTY, answering } from './fixture.ts'
+
+const TARGET = { name: 'x', out: 'test/tools', tests: 'test' }
+
+/** Plans the first operation of some paths, and writes it. */
+async function write (paths: object) {
+  const api = await createDescription({ paths })
+  const notes: string[] = []
+  const plan = planTool(api, listOperations(api).operations[0]!, 'tool', (reason) => { notes.push(reason) })
+  return { plan, notes, tool: writeToolFile(plan, TARGET), test: writeTestFile(plan, TARGET) }
+}
+
+const withParameter = (parameter: object) => ({ '/x': { get: { ...EMPTY, parameters: [parameter] } } })
+const reply = (responses: object, method = 'get') => ({ '/x': { [method]: { responses } } })
+const content = (type: string, schema: object = {}) => ({ content: { [type]: { schema } } })
+
+t.test('parameters that cannot be sent are left out, or there is no tool if they are needed', async (t) => {
+  for (const [parameter, reason] of [
+    [{ in: 'query', name: 'q', style: 'matrix' }, 'its style matrix is not supported'],
+    [{ in: 'header', name: 'a b' }, 'is no header'],
+    [{ in: 'query', name: 'q', content: { 'text/csv': {} } }, 'its content text/csv is not JSON']
+  ] as const) {
+    t.same((await write(withParameter(parameter))).notes, [`the parameter ${parameter.name} is left out: ${reason}`])
+    await t.rejects(write(withParameter({ ...parameter, required: true })), { message: `its parameter ${parameter.name} is needed, and ${reason}` })
+  }
+  const many = Array.from({ length: 61 }, (_, index) => ({ in: 'query', name: `p${index}` }))
+  await t.rejects(write({ '/x': { get: { ...EMPTY, parameters: many } } }), /more than 60 parameters/)
+  const { plan, tool, test } = await write({
+    '/x/{id}': {
+      put: {
+        ...EMPTY,
+        summary: 'Puts',
+        description: 'Something else',
+        requestBody: { required: true, content: { 'application/json': {} } },
+        parameters: [
+          { in: 'path', name: 'id', schema: { type: 'array', items: { type: 'string' } } },
+          { in: 'query', name: 'id', required: true, explode: false, schema: { type: 'array' } },
+          { in: 'query', name: 'a/b', schema: {} },
+          { in: 'query', name: 'a:b', schema: {} },
+          { in: 'query', name: 'a?b', schema: {} },
+          { in: 'query', name: 'body', required: true, schema: { type: 'integer' } },
+          { in: 'header', name: 'X-Id', required: true, schema: { type: 'string' } }
+        ]
+      }
+    }
+  })
+  t.same(plan.parameters.map(({ argument }) => argument.replace(/[0-9a-f]{8}$/, 'DIGEST')), [
+    'id', 'query_id', 'a_b', 'query_a_b', 'query_a_b_DIGEST', 'query_body', 'X-Id'
+  ])
+  t.equal(plan.description, 'Puts. Something else')
+  t.match(tool, '{ in: \'query\', name: \'id\', argument: \'query_id\', value: input.query_id, explode: false }')
+  t.match(test, 'from \'./tools/tool.js\'')
+  t.match(test, 'assert.equal(request.query.get(\'body\'), \'1\')')
+  t.match(test, 'assert.equal(request.headers[\'x-id\'], \'sample\')')
+})
+
+t.test('a body goes with methods that have one', async (t) => {
+  const body = (type: string, required: boolean) => ({ ...EMPTY, requestBody: { required, ...content(type) } })
+  t.same((await write({ '/x': { get: body('application/x-www-form-urlencoded', false) } })).notes, ['its body is left out: such a request has none'])
+  await t.rejects(write({ '/x': { get: body('application/json', true) } }), /only JSON is sent, and none with GET/)
+  t.match((await write({ '/x': { patch: body('*/*', false) } })).plan.body, { required: false })
+})
+
+t.test('a result is made of the first successful answer that can be read', async (t) => {
+  for (const [responses, output, sample] of [
+    [{ 200: content('text/plain') }, 'output: Type.Object({ text: Type.String() })', '{ text: \'sample\' }'],
+    [{ 200: content('image/png'), 206: content('text/plain') }, 'text: Type.String()', '{ text: \'sample\' }'],
+    [{ 200: content('application/json'), 204: {} }, 'Type.Object({ result: Type.Optional(Type.Unknown()) })', '{ result: \'sample\' }'],
+    [{ 204: content('application/json', { type: 'string' }) }, 'Type.Object({ result: Type.String() })', 'status: 200, body: \'sample\''],
+    [{ default: content('application/problem+json') }, 'Type.Object({ result: Type.Unknown() })', '{ result: \'sample\' }'],
+    [{}, 'Type.Object({ status: Type.Integer() })', '{ status: 200 }']
+  ] as const) {
+    const { tool, test } = await write(reply(responses))
+    t.match(tool, output)
+    t.match(test, sample)
+  }
+  t.match((await write(reply({ 200: content('application/json') }, 'head'))).test, '/422/')
+  await t.rejects(write(reply({ 200: content('image/png') })), { message: 'it answers image/png, and only JSON and text are read' })
+  t.match((await write({ '/x': { get: {} } })).plan, { title: 'GET /x', description: 'Sends GET /x' })
+})
+
+t.test('a description without paths, and a path in another file, have no operations', async (t) => {
+  t.same(listOperations(await createDescription({})), { operations: [], refusals: [] })
+  t.match(listOperations(await createDescription({ paths: { '/x': { $ref: 'other.json' } } })), { refusals: [{ key: '/x' }] })
+  const api = await createDescription({})
+  t.throws(() => api.resolve({ $ref: '#anchor' }), /refers to #anchor, which does not exist/)
+})
+
+t.test('the client sends a secret as the first security scheme with a header says', async (t) => {
+  const described = async (securitySchemes: Json, url = '') =>
+    await createDescription({ components: { securitySchemes }, servers: [{ url }] })
+  for (const [schemes, name, source] of [
+    [{ a: { type: 'http', scheme: 'Basic' } }, 'authorization', 'authorization: \'Basic \' + Buffer.from(secret)'],
+    [{ a: { type: 'http', scheme: 'bearer' } }, 'authorization', 'authorization: \'Bearer \' + secret'],
+    [{ a: { type: 'oauth2' } }, 'authorization', 'authorization: \'Bearer \' + secret'],
+    [{ a: { type: 'apiKey', in: 'query', name: 'key' }, b: { type: 'apiKey', in: 'header', name: 'Api-Key' } }, 'api-key', '\'api-key\': secret'],
+    [{ a: { type: 'apiKey', in: 'header', name: 'Host' } }, 'authorization', '\'Bearer \'']
+  ] as const) {
+    const api = await described(schemes)
+    t.equal(secretHeaderOf(api).name, name)
+    t.match(writeClientFile(api, TARGET), source)
+  }
+  t.match(writeClientTestFile(TARGET, { name: 'authorization', prefix: 'Basic ', isBasic: true }), '\'Basic dG9wLXNlY3JldA==\'')
+  for (const [url, expected] of [
+    ['https://api.example.com/v1/', 'https://api.example.com/v1'], ['http://api.example.com', ''], ['/v1', ''],
+    ['https://user:password@example.com', ''], ['https://{host}/', ''], ['https://example.com:99999', '']
+  ] as const) t.equal(serverUrlOf(await described({}, url)), expected, url)
+  t.equal(serverUrlOf(await createDescription({})), '')
+})
+
+t.test('what an operation answers is planned as its description says', async (t) => {
+  t.match((await write({ '/x': { get: answering({ type: 'array', items: {} }) } })).plan.result, { kind: 'items', status: 200 })
+})
