@@ -86,7 +86,7 @@ function describeOperation ({ operation, key }: Operation): string {
 }
 
 function endSentence (text: string): string {
-  return text === '' || /[.!?…]$/.test(text) ? text : `${text}.`
+  return /[.!?…]$/.test(text) ? text : `${text}.`
 }
 
 /** Refuses paths that a URL would change: the client inserts arguments between their parts. */

@@ -38,7 +38,7 @@ t.test('parameters that cannot be sent are left out, or there is no tool if they
     '/x/{id}': {
       put: {
         ...EMPTY,
-        summary: 'Puts',
+        summary: 'Puts!',
         description: 'Something else',
         requestBody: { required: true, content: { 'application/json': {} } },
         parameters: [
@@ -56,7 +56,7 @@ t.test('parameters that cannot be sent are left out, or there is no tool if they
   t.same(plan.parameters.map(({ argument }) => argument.replace(/[0-9a-f]{8}$/, 'DIGEST')), [
     'id', 'query_id', 'a_b', 'query_a_b', 'query_a_b_DIGEST', 'query_body', 'X-Id'
   ])
-  t.equal(plan.description, 'Puts. Something else')
+  t.equal(plan.description, 'Puts! Something else')
   t.match(tool, '{ in: \'query\', name: \'id\', argument: \'query_id\', value: input.query_id, explode: false }')
   t.match(test, 'from \'./tools/tool.js\'')
   t.match(test, 'assert.equal(request.query.get(\'body\'), \'1\')')
