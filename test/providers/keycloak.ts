@@ -8,7 +8,12 @@ import type { TestProcess } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
 import { createPlainClient } from '../support/sign-in.ts'
 import { check, equal, nextSecond } from './checks.ts'
+import { COMPANY_CLIENT, ENTERPRISE_ENV } from './company-client.ts'
 import { download } from './download.ts'
+import {
+  SERVICE_CLIENT, checkIdentityAssertionAtKeycloak, checkService, expectNoIdentityAssertions, startTrustedIssuer
+} from './keycloak-grants.ts'
+import type { TrustedIssuer } from './keycloak-grants.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Configuration, Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
@@ -40,6 +45,13 @@ const JAVA_OPTIONS = [
 /** Wrong passwords until an account is locked. */
 const FAILURES = 3
 const EXCHANGE = 'a tool gets a token for another API (standard token exchange)'
+const NO_ID_JAGS = 'Keycloak issues no ID-JAGs, and Seed takes no other token of it in their place'
+const ID_JAG_AT_KEYCLOAK =
+  'an ID-JAG of an issuer that Keycloak trusts becomes its access token, which reaches `whoami`'
+const SERVICE = 'a service with client credentials of Keycloak reaches `whoami`'
+const IN_PROXY_MODE = 'the client gets its access token from Keycloak itself in proxy mode'
+const IN_BROKER_MODE = 'Seed issues the access tokens in broker mode, and trusts the ID-JAGs of `OIDC_ISSUER` alone'
+const ONE_CLIENT = 'tested in the first column of this mode'
 const GROUPS = 'tools for a group: for its members alone, by its name or its full path'
 const WARNED = 'the start warns of http and of `iss` in answers'
 const NOTHING_TO_WARN_OF = 'http is for this machine only here, and `iss` reaches Seed'
@@ -48,6 +60,25 @@ const OFFLINE_LOGOUT = 'with `offline_access` Keycloak has an offline session, w
   'the next refresh finds out. Leave `offline_access` out of `OIDC_SCOPES` to have back-channel logout'
 
 const ONLINE_SCOPES = 'openid profile email'
+
+/** An experimental feature (26.7): Keycloak takes ID-JAGs of other issuers by the grant type jwt-bearer. */
+const FEATURES = 'identity-assertion-jwt'
+/** The alias of the other issuer in the realms, and Ada's subject there. */
+const TRUSTED = 'company'
+const SUBJECT_AT_TRUSTED = 'ada-at-the-company'
+
+/** Says that a token is a service's (docs/proxy-mode.md): the `sub` of a service account says nothing. */
+const SERVICE_MAPPER = {
+  name: 'service',
+  protocol: 'openid-connect',
+  protocolMapper: 'oidc-hardcoded-claim-mapper',
+  config: {
+    'claim.name': 'gty',
+    'claim.value': 'client-credentials',
+    'jsonType.label': 'String',
+    'access.token.claim': 'true'
+  }
+}
 
 /** A realm with its own way to rotate refresh tokens and to name groups. */
 interface Realm {
@@ -68,20 +99,20 @@ export const KEYCLOAK: Provider = {
   async install (cacheFolder) {
     const archive = join(cacheFolder, `${VERSION}.tar.gz`)
     const home = join(cacheFolder, VERSION)
-    const done = join(home, 'built')
+    const done = join(home, `built with ${FEATURES}`)
     if (await exists(done)) return
     if (!await exists(archive)) await download(DISTRIBUTION, archive)
     await rm(home, { recursive: true, force: true })
     await mkdir(home)
     const run = promisify(execFile)
     await run('tar', ['xzf', archive, '-C', home, '--strip-components=1'])
-    await run(join(home, 'bin/kc.sh'), ['build', '--db=dev-file', '--cache=local'], { cwd: home })
+    await run(join(home, 'bin/kc.sh'), ['build', '--db=dev-file', '--cache=local', `--features=${FEATURES}`], { cwd: home })
     await mkdir(done)
     await rm(archive)
   },
 
   async start (options) {
-    const server = new KeycloakServer(options, await freePort())
+    const server = new KeycloakServer(options, await freePort(), await startTrustedIssuer())
     await server.start()
     for (const realm of [PLAIN, ROTATING]) await server.createRealm(realm)
     return server.running()
@@ -93,11 +124,13 @@ class KeycloakServer {
   readonly #url: string
   /** An address of this machine that Seed takes for another one's, such as a service of the cluster has. */
   readonly #clusterUrl: string
+  readonly #trusted: TrustedIssuer
   #process: TestProcess | undefined
   #keys = 0
 
-  constructor (options: StartOptions, port: number) {
+  constructor (options: StartOptions, port: number, trusted: TrustedIssuer) {
     this.#options = options
+    this.#trusted = trusted
     this.#url = `http://127.0.0.1:${port}`
     this.#clusterUrl = `http://[::ffff:127.0.0.1]:${port}`
   }
@@ -146,6 +179,30 @@ class KeycloakServer {
       credentials: [{ type: 'password', value: PASSWORD }],
       groups: ['/engineering', '/engineering/backend']
     })
+    await this.#trustIssuer(name)
+  }
+
+  /** Lets the realm take ID-JAGs of the other issuer, for Ada, and puts the service into the group. */
+  async #trustIssuer (realm: string): Promise<void> {
+    const { issuer, jwksUrl } = this.#trusted
+    await this.#admin('POST', `/admin/realms/${realm}/identity-provider/instances`, {
+      alias: TRUSTED,
+      providerId: 'jwt-authorization-grant',
+      enabled: true,
+      config: {
+        issuer,
+        useJwksUrl: 'true',
+        jwksUrl,
+        jwtAuthorizationGrantEnabled: 'true',
+        jwtAuthorizationGrantAssertionSignatureAlg: 'ES256'
+      }
+    })
+    const path = `/admin/realms/${realm}`
+    const link = { userId: SUBJECT_AT_TRUSTED, userName: 'ada' }
+    await this.#admin('POST', `${await this.#userPath(realm)}/federated-identity/${TRUSTED}`, link)
+    const service = await this.#userPath(realm, `service-account-${SERVICE_CLIENT.clientId}`)
+    const [group] = await this.#admin('GET', `${path}/groups`) as Array<{ id: string }>
+    await this.#admin('PUT', `${service}/groups/${group!.id}`)
   }
 
   #clients (groupPaths: boolean): object[] {
@@ -183,6 +240,25 @@ class KeycloakServer {
     })
     return [
       { clientId: 'orders-api', protocol: 'openid-connect', bearerOnly: true },
+      client(COMPANY_CLIENT.clientId, {
+        publicClient: false,
+        secret: COMPANY_CLIENT.clientSecret,
+        redirectUris: [COMPANY_CLIENT.redirectUri],
+        attributes: {
+          'standard.token.exchange.enabled': 'true',
+          'oauth2.jwt.authorization.grant.enabled': 'true',
+          'oauth2.jwt.authorization.grant.idp': TRUSTED
+        },
+        protocolMappers: [groups, audience('orders-api'), audience(PROXY_CLIENT)]
+      }),
+      client(SERVICE_CLIENT.clientId, {
+        publicClient: false,
+        secret: SERVICE_CLIENT.clientSecret,
+        standardFlowEnabled: false,
+        serviceAccountsEnabled: true,
+        redirectUris: [],
+        protocolMappers: [groups, audience(PROXY_CLIENT), SERVICE_MAPPER]
+      }),
       client('seed', {
         publicClient: false,
         secret: SECRET,
@@ -227,6 +303,13 @@ class KeycloakServer {
       checks: {
         [EXCHANGE]: exchangeToken,
         [GROUPS]: checkGroups,
+        [NO_ID_JAGS]: async (seed) => {
+          await expectNoIdentityAssertions(seed, this.#issuer(PLAIN), signInAs(PASSWORD))
+        },
+        [ID_JAG_AT_KEYCLOAK]: async (seed) => {
+          await checkIdentityAssertionAtKeycloak(seed, this.#issuer(PLAIN), this.#trusted, SUBJECT_AT_TRUSTED)
+        },
+        [SERVICE]: async (seed) => { await checkService(seed, this.#issuer(PLAIN)) },
         [WARNED]: async ({ configuration: { mode }, output }) => {
           const warning = mode === 'proxy' ? /in OAUTH_MODE=proxy/ : /OIDC_ALLOW_INSECURE_HTTP=true/
           check(warning.test(await output()), `the log has ${String(warning)}`)
@@ -240,21 +323,33 @@ class KeycloakServer {
         'not-before of the realm: `invalid_grant`': (seed) => this.#setNotBefore(seed),
         'brute-force lockout: signed in before, still in; a new sign-in waits': (seed) => this.#lockOut(seed)
       },
-      stop: async () => { await this.stop() }
+      stop: async () => {
+        await this.stop()
+        this.#trusted.close()
+      }
     }
   }
 
   #configurations (): Configuration[] {
     const confidential = { OIDC_CLIENT_ID: 'seed', OIDC_CLIENT_SECRET: SECRET }
     const offline = { logOut: OFFLINE_LOGOUT }
+    const broker = { [ID_JAG_AT_KEYCLOAK]: IN_BROKER_MODE, [SERVICE]: IN_BROKER_MODE }
+    const otherBroker = { ...broker, [NO_ID_JAGS]: ONE_CLIENT }
+    const proxy = { [NO_ID_JAGS]: IN_PROXY_MODE }
+    const otherProxy = { ...proxy, [ID_JAG_AT_KEYCLOAK]: ONE_CLIENT, [SERVICE]: ONE_CLIENT }
     const configurations: Configuration[] = [
-      { name: 'broker', mode: 'broker', env: confidential, limits: { ...offline, [WARNED]: NOTHING_TO_WARN_OF } },
+      {
+        name: 'broker',
+        mode: 'broker',
+        env: { ...confidential, ...ENTERPRISE_ENV },
+        limits: { ...offline, ...broker, [WARNED]: NOTHING_TO_WARN_OF }
+      },
       {
         name: 'broker, rotation, full group paths, without `offline_access`',
         mode: 'broker',
         env: { ...confidential, OIDC_ISSUER: this.#issuer(ROTATING), OIDC_SCOPES: ONLINE_SCOPES },
         person: { groups: ['engineering', 'engineering/backend'] },
-        limits: { [WARNED]: NOTHING_TO_WARN_OF }
+        limits: { ...otherBroker, [WARNED]: NOTHING_TO_WARN_OF }
       },
       {
         name: 'broker, public client, http in a cluster',
@@ -264,19 +359,19 @@ class KeycloakServer {
           OIDC_DISCOVERY_URL: `${this.#clusterUrl}/realms/plain/.well-known/openid-configuration`,
           OIDC_ALLOW_INSECURE_HTTP: 'true'
         },
-        limits: { ...offline, [EXCHANGE]: NO_SECRET }
+        limits: { ...offline, ...otherBroker, [EXCHANGE]: NO_SECRET }
       },
       {
         name: 'proxy',
         mode: 'proxy',
         env: { OIDC_AUDIENCE: PROXY_CLIENT },
-        limits: { ...offline, [EXCHANGE]: NO_SECRET }
+        limits: { ...offline, ...proxy, [EXCHANGE]: NO_SECRET }
       },
       {
         name: 'proxy, `iss` in answers, without `offline_access`',
         mode: 'proxy',
         env: { OIDC_AUDIENCE: PROXY_CLIENT_WITH_ISS, OIDC_SCOPES: ONLINE_SCOPES },
-        limits: { ...ISS_LIMITS, [EXCHANGE]: NO_SECRET }
+        limits: { ...ISS_LIMITS, ...otherProxy, [EXCHANGE]: NO_SECRET }
       }
     ]
     return configurations.map((configuration) => ({ ...configuration, extensions: TOOLS }))
@@ -292,7 +387,7 @@ class KeycloakServer {
 
   /** Offline tokens are revoked client by client; other tokens end with their session. */
   async #revokeRefreshTokens (realm: Realm): Promise<void> {
-    const user = await this.#userPath(realm)
+    const user = await this.#userPath(realm.name)
     for (const client of ['seed', 'seed-public', PROXY_CLIENT, PROXY_CLIENT_WITH_ISS]) {
       await this.#admin('DELETE', `${user}/consents/${client}`, undefined, [404])
     }
@@ -302,7 +397,7 @@ class KeycloakServer {
   }
 
   async #signOutAllSessions (realm: Realm): Promise<void> {
-    await this.#admin('POST', `${await this.#userPath(realm)}/logout`)
+    await this.#admin('POST', `${await this.#userPath(realm.name)}/logout`)
   }
 
   async #rotateKeys ({ name }: Realm): Promise<void> {
@@ -321,7 +416,7 @@ class KeycloakServer {
     const change = async (method: string): Promise<void> => {
       await this.#everywhere(async (realm) => {
         const groups = await this.#admin('GET', `/admin/realms/${realm.name}/groups`) as Array<{ id: string }>
-        await this.#admin(method, `${await this.#userPath(realm)}/groups/${groups[0]!.id}`)
+        await this.#admin(method, `${await this.#userPath(realm.name)}/groups/${groups[0]!.id}`)
       })
     }
     await change('DELETE')
@@ -354,9 +449,10 @@ class KeycloakServer {
     equal(await attempt(PASSWORD), 'signed in', 'the right password afterwards')
   }
 
-  async #userPath ({ name }: Realm): Promise<string> {
-    const users = await this.#admin('GET', `/admin/realms/${name}/users?username=ada`) as Array<{ id: string }>
-    return `/admin/realms/${name}/users/${users[0]!.id}`
+  async #userPath (realm: string, username = 'ada'): Promise<string> {
+    const path = `/admin/realms/${realm}/users`
+    const users = await this.#admin('GET', `${path}?exact=true&username=${username}`) as Array<{ id: string }>
+    return `${path}/${users[0]!.id}`
   }
 
   async #admin (method: string, path: string, body?: object, tolerated: number[] = []): Promise<unknown> {
