@@ -55,7 +55,7 @@ const MAY_IMPORT = {
   ],
   'src/oauth/modes/broker': [
     'src/audit', 'src/config', 'src/crypto', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol',
-    'src/provider', 'src/schemas', 'src/store', 'src/tokens', 'src/trace', 'jose', 'oauth4webapi'
+    'src/provider', 'src/schemas', 'src/store', 'src/tokens', 'src/trace', 'src/workloads', 'jose', 'oauth4webapi'
   ],
 
   // The MCP engine

@@ -36,6 +36,8 @@ import type { Broker } from '../src/oauth/modes/broker/broker.ts'
 import { createProxy } from '../src/oauth/modes/proxy/proxy.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
 import type { StepName } from '../src/trace/step.ts'
+import { createTrustedIssuers } from '../src/workloads/trusted-issuers.ts'
+import type { TrustedIssuers } from '../src/workloads/trusted-issuers.ts'
 
 export interface OauthProxyOptions {
   /** Fetches client metadata documents. */
@@ -61,7 +63,8 @@ async function oauthProxy (
   const configured = oauth.configuredClients
   const clients = createClients({ registrations, configured, documents, redirectUriSchemes })
   const keySets = createClientKeySets({ configured, log, forcedRefreshMs: forcedKeyRefreshMs })
-  const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements })
+  const trustedIssuers = createWorkloadIssuers(app, forcedKeyRefreshMs)
+  const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements, trustedIssuers })
   const server = {
     baseUrl,
     resource,
@@ -71,14 +74,9 @@ async function oauthProxy (
     names: config.server
   }
 
-  app.addHook('onReady', async () => {
-    documents.start()
-    keySets.start()
-  })
-  app.addHook('onClose', async () => {
-    documents.close()
-    keySets.close()
-  })
+  const fetchers = [documents, keySets, ...(trustedIssuers === undefined ? [] : [trustedIssuers])]
+  app.addHook('onReady', async () => { for (const fetcher of fetchers) fetcher.start() })
+  app.addHook('onClose', async () => { for (const fetcher of fetchers) fetcher.close() })
   app.addHook('onRequest', createHostCheck(config, rateLimits.countRefused))
 
   await app.register(async (scope) => {
@@ -87,6 +85,7 @@ async function oauthProxy (
       ...server,
       mode: oauth.mode,
       grantTypes: supportedGrantTypes(mode.tokenIssuer),
+      acceptsIdentityAssertions: mode.tokenIssuer.jwtBearer !== undefined,
       secretMethods: secretMethods(oauth.configuredClients),
       accessTokenIssuers: oauth.accessTokenIssuers,
       documents,
@@ -235,13 +234,22 @@ function alwaysRequestedScopes ({ oauth: { mode }, oidc: { preset, scopes } }: C
   return mode === 'broker' || preset.alwaysAllScopes ? scopes : []
 }
 
+/** The issuers whose tokens workloads may bring to the token endpoint; undefined if there are none. */
+function createWorkloadIssuers (
+  { config: { oauth, token }, log }: FastifyInstance, forcedRefreshMs: number | undefined
+): TrustedIssuers | undefined {
+  const issuers = oauth.trustedIssuers.filter(({ accessTokens }) => !accessTokens)
+  return issuers.length === 0 ? undefined : createTrustedIssuers({ ...token, issuers, log, forcedRefreshMs })
+}
+
 interface ModeServices {
   clients: Clients
   requirements: PolicyRequirements
+  trustedIssuers: TrustedIssuers | undefined
 }
 
 /** The mode of OAUTH_MODE, and the keys that sign its access tokens. */
-function createMode (app: FastifyInstance, { clients, requirements }: ModeServices) {
+function createMode (app: FastifyInstance, { clients, requirements, trustedIssuers }: ModeServices) {
   const { config, store, findKeyring, oidc, accessTokens: { verifier, revocations, signingKeys }, log, audit } = app
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
@@ -264,6 +272,7 @@ function createMode (app: FastifyInstance, { clients, requirements }: ModeServic
     revocations,
     grantServices: app.grantServices,
     clients,
+    trustedIssuers,
     getKey: oidc.jwks.getKey,
     verifyAccessToken,
     log

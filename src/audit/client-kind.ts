@@ -5,8 +5,9 @@ import type { AuditRecord } from './record.ts'
 export type ClientKindOf = (clientId: string | undefined) => AuditRecord['kind']
 
 /** In proxy mode access tokens name Seed's own client at the provider, which says nothing about the MCP client. */
-export function clientKindOf ({ oauth: { mode, configuredClients } }: Config): ClientKindOf {
-  const configured = new Set(configuredClients.map(({ id }) => id))
+export function clientKindOf ({ oauth: { mode, configuredClients, trustedIssuers } }: Config): ClientKindOf {
+  const workloads = trustedIssuers.flatMap(({ rules }) => rules.map(({ service }) => service))
+  const configured = new Set([...configuredClients.map(({ id }) => id), ...workloads])
   return (clientId) => {
     if (clientId === undefined || mode === 'proxy') return undefined
     if (configured.has(clientId)) return 'configured'

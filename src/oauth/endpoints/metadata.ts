@@ -1,7 +1,6 @@
 import type { AuthorizationServer, OpenidConfiguration, ProtectedResource } from '../../schemas/well-known.ts'
 import { ASSERTION_ALGORITHMS } from '../clients/authentication.ts'
 import { PROMPT_VALUES } from './authorize.ts'
-import { JWT_BEARER } from '../protocol/grant-types.ts'
 
 /** jwt-bearer with an ID-JAG for an assertion (draft-ietf-oauth-identity-assertion-authz-grant section 7). */
 const ID_JAG_PROFILE = 'urn:ietf:params:oauth:grant-profile:id-jag'
@@ -27,6 +26,8 @@ export interface MetadataOptions {
   grantTypes: readonly string[]
   /** Other issuers whose access tokens for services are accepted at /mcp. */
   accessTokenIssuers: readonly string[]
+  /** Whether jwt-bearer takes ID-JAGs, and not the tokens of workloads alone. */
+  acceptsIdentityAssertions: boolean
   /** Methods with a secret that a client of OAUTH_CLIENTS uses. No client gets a secret by registering itself. */
   secretMethods: readonly string[]
 }
@@ -81,7 +82,7 @@ export function baseScopes (scopes: readonly string[]): string[] {
  * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
 export function authorizationServer (
-  { baseUrl, scopes, toolScopes, mode, grantTypes, secretMethods, names }: MetadataOptions,
+  { baseUrl, scopes, toolScopes, mode, grantTypes, secretMethods, names, acceptsIdentityAssertions }: MetadataOptions,
   { metadataDocuments }: MetadataState
 ): AuthorizationServer {
   const authMethods = ['none', ...secretMethods, 'private_key_jwt']
@@ -97,7 +98,7 @@ export function authorizationServer (
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: [...grantTypes],
-    ...(grantTypes.includes(JWT_BEARER) && { authorization_grant_profiles_supported: [ID_JAG_PROFILE] }),
+    ...(acceptsIdentityAssertions && { authorization_grant_profiles_supported: [ID_JAG_PROFILE] }),
     code_challenge_methods_supported: ['S256'],
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,

@@ -8,7 +8,7 @@ import { checkGrantType } from '../clients/clients.ts'
 import type { Client } from '../clients/clients.ts'
 import type { Requester } from '../clients/requester.ts'
 import type { AssertionRequest, CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
-import { JWT_BEARER } from '../protocol/grant-types.ts'
+import { ID_JAG_TYPE, JWT_BEARER } from '../protocol/grant-types.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
 import { checkResource } from '../protocol/resource-indicator.ts'
 
@@ -56,13 +56,19 @@ const GRANT_TYPES = new Map<string, GrantType>([
  */
 export function supportedGrantTypes (issuer: TokenIssuer): string[] {
   return [...GRANT_TYPES]
-    .filter(([, { issuer: name }]) => issuer[name === 'refreshToken' ? 'authorizationCode' : name] !== undefined)
+    .filter(([name]) => isSupported(name, issuer))
     .map(([name]) => name)
+}
+
+function isSupported (grantType: string, issuer: TokenIssuer): boolean {
+  if (grantType === 'refresh_token') return issuer.authorizationCode !== undefined
+  if (grantType === JWT_BEARER && issuer.workloadToken !== undefined) return true
+  return issuer[GRANT_TYPES.get(grantType)!.issuer] !== undefined
 }
 
 export interface IssuedTokens {
   tokens: TokenResponse
-  client: Client
+  client: Pick<Client, 'id' | 'kind'>
   principalKind: GrantType['principalKind']
 }
 
@@ -79,6 +85,9 @@ export async function issueTokens (
   requester: Requester
 ): Promise<IssuedTokens> {
   const { tokenIssuer } = services
+  if (isWorkload(body, authorization, tokenIssuer)) {
+    return await issueToWorkload(body, authorization, services, requester)
+  }
   const grantType = GRANT_TYPES.get(body.grant_type)
   if (grantType === undefined || tokenIssuer[grantType.issuer] === undefined) {
     const supported = supportedGrantTypes(tokenIssuer).join(', ')
@@ -104,6 +113,56 @@ const WITHOUT_BROWSER = ['client_credentials', JWT_BEARER, 'urn:ietf:params:oaut
 function adviseIssuer (grantType: string, issuer: string | undefined): string {
   if (issuer === undefined || !WITHOUT_BROWSER.includes(grantType)) return ''
   return `: the identity provider, ${issuer}, issues the access tokens of this server, so ask there for this one`
+}
+
+/**
+ * Whether an assertion must be the token of a workload: such tokens are accepted, and it is no ID-JAG, which has a
+ * `typ` of its own and comes from a client that authenticates or names itself.
+ */
+function isWorkload (body: TokenBody, authorization: string | undefined, issuer: TokenIssuer): boolean {
+  if (body.grant_type !== JWT_BEARER || issuer.workloadToken === undefined) return false
+  if (issuer.jwtBearer === undefined) return true
+  return !sendsCredentials(body, authorization) && body.assertion !== undefined && !isIdentityAssertion(body.assertion)
+}
+
+function sendsCredentials ({ client_secret: secret, client_assertion: assertion }: TokenBody, authorization?: string) {
+  return (authorization ?? secret ?? assertion) !== undefined
+}
+
+/** Reads the type of a JWT that is not verified yet: it only decides which checks follow. */
+function isIdentityAssertion (assertion: string): boolean {
+  try {
+    const header = JSON.parse(Buffer.from(assertion.split('.')[0]!, 'base64url').toString()) as { typ?: unknown }
+    return header.typ === ID_JAG_TYPE
+  } catch {
+    return false
+  }
+}
+
+/** The workload's token is the credential, so a client id is at most the name of its service. */
+async function issueToWorkload (
+  body: TokenBody,
+  authorization: string | undefined,
+  { tokenIssuer, resource }: TokenServices,
+  { step, limitClient }: Requester
+): Promise<IssuedTokens> {
+  const { assertion, scope } = readAssertionRequest(body)
+  if (sendsCredentials(body, authorization)) {
+    throw new OAuthError('invalid_request', 'The token of a workload is its credential: send no other one')
+  }
+  step.note({ 'client id': body.client_id, resource: body.resource })
+  checkResource(body.resource, resource)
+  const { service, issue } = await tokenIssuer.workloadToken!(assertion)
+  step.note({ 'client id': service })
+  if (body.client_id !== undefined && body.client_id !== service) {
+    throw new OAuthError('unauthorized_client', 'client_id must be absent, or the name of this workload\'s service', {
+      detail: `the token stands for the service "${service}"`
+    })
+  }
+  await limitClient({ id: service }, true)
+  const tokens = await issue(scope)
+  step.outcome = 'The workload got its token'
+  return { tokens, client: { id: service, kind: 'configured' }, principalKind: 'service' }
 }
 
 /** RFC 6749 section 4.1.3, RFC 7636 section 4.5. */

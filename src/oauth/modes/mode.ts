@@ -31,8 +31,20 @@ export interface TokenIssuer {
   authorizationCode?: ((request: CodeRequest, client: Client, step?: TraceStep) => Promise<TokenResponse>) | undefined
   refreshToken (request: RefreshRequest, client: Client, step?: TraceStep): Promise<TokenResponse>
   clientCredentials?: ((request: ClientCredentialsRequest, client: Client) => Promise<TokenResponse>) | undefined
-  /** RFC 7523 section 2.1 */
+  /** RFC 7523 section 2.1, with an ID-JAG */
   jwtBearer?: ((request: AssertionRequest, client: Client) => Promise<TokenResponse>) | undefined
+  /** RFC 7523 section 2.1, with the token of a workload and without client authentication */
+  workloadToken?: WorkloadTokenIssuer | undefined
+}
+
+/** Verifies the token of a workload. Nothing is issued before `issue` is called. */
+export type WorkloadTokenIssuer = (assertion: string) => Promise<IdentifiedWorkload>
+
+export interface IdentifiedWorkload {
+  /** The name of the service, which is its client id too. */
+  service: string
+  /** @param scope space-separated; all scopes of the service without it */
+  issue (scope: string | undefined): Promise<TokenResponse>
 }
 
 export interface AssertionRequest {

@@ -6,6 +6,7 @@ import type { Principal } from '../../../tokens/principal.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
 import type { SigningKeys } from '../../../tokens/signing-keys.ts'
 import type { Store } from '../../../store/store.ts'
+import type { TrustedIssuers } from '../../../workloads/trusted-issuers.ts'
 import type { Clients } from '../../clients/clients.ts'
 import type { Mode, TokenIssuer } from '../mode.ts'
 import { createAuthorizationCodes } from './authorization-codes.ts'
@@ -22,6 +23,7 @@ import type { BrokerSignIn } from './sign-in.ts'
 import { createBrokerTokens } from './grant-types.ts'
 import { createConnectionsPage } from './connections-page.ts'
 import type { ConnectionsPageServices } from './connections-page.ts'
+import { createWorkloadTokens } from './workload-tokens.ts'
 
 export interface BrokerOptions {
   config: Config
@@ -33,6 +35,8 @@ export interface BrokerOptions {
   revocations: Revocations
   grantServices: GrantServices
   clients: Pick<Clients, 'keepAlive'>
+  /** Verifies tokens of workloads; undefined without TRUSTED_ISSUERS. */
+  trustedIssuers: TrustedIssuers | undefined
   /** The provider's keys. */
   getKey: IdentityAssertionOptions['getKey']
   /** Verifies an access token of Seed's own, as /mcp does. */
@@ -59,14 +63,20 @@ export function createBroker (options: BrokerOptions): Broker {
     ttlSeconds: oauth.grant.accessTokenTtlSeconds
   }
   const issueTokenWithoutGrant = createTokenWithoutGrantIssuer(accessToken)
+  // The operator wrote the groups of services, so they are where Seed's own tokens have them.
+  const serviceAccess = { ...config.access, groupsClaim: 'groups', groupPaths: false }
   const clientCredentials = oauth.configuredClients.some(({ service }) => service !== undefined)
-    ? createClientCredentialsGrant({
-      // The operator wrote the groups of services, so they are where Seed's own tokens have them.
-      issueTokenWithoutGrant,
-      access: { ...config.access, groupsClaim: 'groups', groupPaths: false },
-      scopes: oidc.scopes
-    })
+    ? createClientCredentialsGrant({ issueTokenWithoutGrant, access: serviceAccess, scopes: oidc.scopes })
     : undefined
+  const workloadToken = options.trustedIssuers && createWorkloadTokens({
+    trustedIssuers: options.trustedIssuers,
+    access: serviceAccess,
+    scopes: oidc.scopes,
+    clockSkewSeconds: config.token.clockSkewSeconds,
+    store,
+    revocations: options.revocations,
+    issueTokenWithoutGrant
+  })
   const connections = oauth.showConnectionsPage ? createConnectionsPage(options) : undefined
 
   return {
@@ -89,6 +99,7 @@ export function createBroker (options: BrokerOptions): Broker {
       groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
       policyClaims: requirements.claims,
       jwtBearer: createJwtBearer(options, issueTokenWithoutGrant),
+      workloadToken,
       isEnterpriseOnly: oauth.enterpriseAuthorization === 'only'
     }),
     tokenRevoker: createBrokerRevocation({ grants, verifyAccessToken: options.verifyAccessToken }),

@@ -14,15 +14,19 @@ export interface BrokerTokensOptions extends IssueTokensOptions {
   clientCredentials: TokenIssuer['clientCredentials']
   /** Undefined with ENTERPRISE_AUTHORIZATION=off. */
   jwtBearer: TokenIssuer['jwtBearer']
+  /** Undefined without TRUSTED_ISSUERS. */
+  workloadToken: TokenIssuer['workloadToken']
   /** ENTERPRISE_AUTHORIZATION=only: people come with the company's client alone. */
   isEnterpriseOnly: boolean
 }
 
 /** The grant types of broker mode. Each has a file that does its work; a new one is one file and one entry here. */
 export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
-  const { codes, grants, rotation, clientCredentials, jwtBearer } = options
+  const { codes, grants, rotation, clientCredentials, jwtBearer, workloadToken } = options
   const issueTokens = createIssueTokens(options)
-  if (options.isEnterpriseOnly) return { refreshToken: refuseRefresh, clientCredentials, jwtBearer }
+  if (options.isEnterpriseOnly) {
+    return { refreshToken: refuseRefresh, clientCredentials, jwtBearer, workloadToken }
+  }
 
   return {
     async authorizationCode ({ code, redirectUri, codeVerifier }, client, step) {
@@ -37,7 +41,8 @@ export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
     },
 
     clientCredentials,
-    jwtBearer
+    jwtBearer,
+    workloadToken
   }
 }
 

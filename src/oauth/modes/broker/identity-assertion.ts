@@ -4,6 +4,7 @@ import { OAuthError } from '../../../errors/oauth-error.ts'
 import { MAX_DEPTH, isDeeperThan } from '../../../json/depth.ts'
 import { expectedIssuer } from '../../../provider/issuer.ts'
 import { KeyNotFoundError } from '../../../provider/key-set.ts'
+import { ID_JAG_TYPE } from '../../protocol/grant-types.ts'
 import { isOwnResource } from '../../protocol/resource-indicator.ts'
 
 /** An ID-JAG that has passed every check, except that it may have been used before. */
@@ -35,8 +36,6 @@ export interface IdentityAssertionOptions {
   /** BASE_URL/mcp */
   resource: string
 }
-
-const TYPE = 'oauth-id-jag+jwt'
 
 /** The longest accepted life of an ID-JAG, which providers issue for a few minutes. */
 const MAX_LIFETIME_SECONDS = 600
@@ -83,7 +82,9 @@ function decode (assertion: string): { header: ProtectedHeaderParameters, claims
 
 /** RFC 8725 section 3.11: an ID token, an access token or a logout token of the same issuer has another `typ`. */
 function checkHeader ({ typ, alg }: ProtectedHeaderParameters, algorithms: readonly string[]): void {
-  if (typ !== TYPE) throw invalidAssertion(`typ in its header must be ${TYPE}: only an ID-JAG is an assertion here`)
+  if (typ !== ID_JAG_TYPE) {
+    throw invalidAssertion(`typ in its header must be ${ID_JAG_TYPE}: only an ID-JAG is an assertion here`)
+  }
   if (alg === undefined || !algorithms.includes(alg)) {
     throw invalidAssertion('it must be signed with an algorithm that OIDC_ALGORITHMS lists')
   }
