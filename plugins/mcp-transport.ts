@@ -80,6 +80,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const onRefused = app.hasDecorator('traces')
     ? (request: FastifyRequest, error: BearerError) => { traceRefusedCall(app.traces, request, error) }
     : undefined
+  const rememberDemand = app.hasDecorator('grantServices') ? app.grantServices.demands.add : undefined
   const origins = allowedOrigins(config)
   const challenge = {
     resourceMetadata: wellKnownUrl('oauth-protected-resource', config.resource),
@@ -107,7 +108,15 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   await app.register(async (scope) => {
     scope.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
     await scope.register(mcpRoutes, {
-      prefix: '/mcp', engine, endpoint: config.resource, origins, challenge, streams, limits, onRefused
+      prefix: '/mcp',
+      engine,
+      endpoint: config.resource,
+      origins,
+      challenge,
+      streams,
+      limits,
+      onRefused,
+      rememberDemand
     })
   })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })

@@ -88,6 +88,7 @@ async function oauthProxy (
       acceptsIdentityAssertions: mode.tokenIssuer.jwtBearer !== undefined,
       secretMethods: secretMethods(oauth.configuredClients),
       accessTokenIssuers: oauth.accessTokenIssuers,
+      acrValues: () => supportedLevels(app),
       documents,
       tokenKeys,
       jwks
@@ -178,6 +179,11 @@ interface ConnectionsServices {
   broker: Broker | undefined
   registrations: Registrations
   cookies: Cookies
+}
+
+/** `acr_values_supported` of the provider; undefined before it is discovered, or if it lists none. */
+function supportedLevels ({ oidc: { provider } }: FastifyInstance): readonly string[] | undefined {
+  return provider.problem() === undefined ? provider.metadata().acrValues : undefined
 }
 
 /** The page /connections. In proxy mode it says who can do that instead. */

@@ -49,7 +49,7 @@ const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (a
       return reply.redirect(location.href, 303)
     }
     const result = await signIn.complete(request.query, readCookie, step)
-    const { location, cookieName, client, signedIn, error } = result
+    const { location, cookieName, cookie, client, signedIn, error } = result
     request.logFields = {
       client,
       ...signedIn,
@@ -57,6 +57,7 @@ const callbackRoutes: FastifyPluginAsyncTypebox<CallbackRouteOptions> = async (a
       signIn: step.reference
     }
     cookies.clear(reply, cookieName)
+    if (cookie !== undefined) cookies.set(reply, cookie)
     return reply.redirect(location.href, 303)
   })
 }

@@ -2,7 +2,8 @@ import cors from '@fastify/cors'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { isPromise } from '../src/async/maybe-async.ts'
-import { BearerError } from '../src/errors/bearer-error.ts'
+import { BearerError, InsufficientAuthenticationError } from '../src/errors/bearer-error.ts'
+import type { DemandedAuthentication } from '../src/errors/bearer-error.ts'
 import { HttpError } from '../src/errors/http-error.ts'
 import { acceptJsonOnly, ignoreBodies } from '../src/http/body-parsers.ts'
 import { jsonRpcError, mcpErrorHandler } from '../src/http/errors.ts'
@@ -28,7 +29,12 @@ export interface McpRouteOptions {
   limits: McpLimits
   /** Called for each refused credential; undefined with AUTH_REQUIRED=false. */
   onRefused: ((request: FastifyRequest, error: BearerError) => void) | undefined
+  /** Remembers for the next sign-in what a challenge demands; undefined unless Seed issues the tokens. */
+  rememberDemand: RememberDemand | undefined
 }
+
+type RememberDemand =
+  (principal: NonNullable<FastifyRequest['principal']>, demanded: DemandedAuthentication) => Promise<void>
 
 type Payload = string | Buffer | EventStream | null
 
@@ -36,7 +42,7 @@ type Payload = string | Buffer | EventStream | null
  * The MCP endpoint (Streamable HTTP): POST for messages; GET for streams and DELETE for sessions of the 2025 revisions.
  */
 const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, options) => {
-  const { engine, endpoint, origins, challenge, streams, limits, onRefused } = options
+  const { engine, endpoint, origins, challenge, streams, limits, onRefused, rememberDemand } = options
   const config = { auth: 'bearer' } as const
   const response = { '2xx': McpResponseSchema, '4xx': McpResponseSchema, '5xx': McpResponseSchema }
   const schema = { headers: McpHeadersSchema, response }
@@ -132,6 +138,9 @@ const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, option
   }
 
   async function onError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    if (error instanceof InsufficientAuthenticationError) {
+      return await sendError(await prepareChallenge(error, request, rememberDemand), request, reply)
+    }
     const isGuess = error instanceof BearerError && error.isGuess
     return await sendError(isGuess ? countRefusal(error, request) : error, request, reply)
   }
@@ -166,6 +175,18 @@ function messageFields (body: unknown): Record<string, unknown> {
   if (typeof method === 'string') fields['mcpMethod'] = method.slice(0, 64)
   if (method === 'tools/call' && typeof params?.name === 'string') fields['tool'] = params.name.slice(0, 64)
   return fields
+}
+
+/** Without the store the client would sign in as before, in vain: its outage is answered instead. */
+async function prepareChallenge (
+  error: InsufficientAuthenticationError, { principal }: FastifyRequest, rememberDemand: RememberDemand | undefined
+): Promise<HttpError> {
+  try {
+    await rememberDemand?.(principal!, error.demanded)
+    return error
+  } catch (err) {
+    return err as HttpError
+  }
 }
 
 export default mcpRoutes

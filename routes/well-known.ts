@@ -13,6 +13,8 @@ import type { JwkSet } from '../src/schemas/well-known.ts'
 
 export interface WellKnownRouteOptions extends MetadataOptions {
   documents: Pick<MetadataDocuments, 'advertised'>
+  /** `acr_values_supported` of the provider; undefined if it is not discovered, or lists none. */
+  acrValues: () => readonly string[] | undefined
   /** @throws ProviderUnavailableError in proxy mode, before discovery */
   tokenKeys: () => TokenKeys
   /** Seed's own keys; undefined in proxy mode. */
@@ -23,8 +25,8 @@ const CACHEABLE = { 'cache-control': 'public, max-age=300', 'cross-origin-resour
 
 /** The documents under /.well-known, for clients and web pages of any origin. */
 const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async (app, options) => {
-  const { documents, tokenKeys, jwks, ...metadata } = options
-  const state = (): MetadataState => ({ metadataDocuments: documents.advertised() })
+  const { documents, acrValues, tokenKeys, jwks, ...metadata } = options
+  const state = (): MetadataState => ({ metadataDocuments: documents.advertised(), acrValues: acrValues() })
   const resource = protectedResource(metadata)
   await app.register(cors, { origin: '*', methods: ['GET'], maxAge: 600 })
 

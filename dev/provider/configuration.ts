@@ -3,7 +3,7 @@ import { JWT_BEARER } from '../../src/oauth/protocol/grant-types.ts'
 import { TOKEN_EXCHANGE } from './delegation.ts'
 import { escapeHtml, page } from './pages.ts'
 import { claimsOf } from './quirks.ts'
-import { OPAQUE_RESOURCE, RESOURCE, SCOPES, findUser, standingClaims, tokenIssuer } from './state.ts'
+import { LEVELS, OPAQUE_RESOURCE, RESOURCE, SCOPES, findUser, standingClaims, tokenIssuer } from './state.ts'
 import type { ProviderState } from './state.ts'
 
 type Oidc = typeof import('oidc-provider')
@@ -31,6 +31,7 @@ export function createConfiguration (state: ProviderState, oidc: Oidc, cookieKey
     clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     responseTypes: ['code'],
     scopes: SCOPES,
+    acrValues: LEVELS,
     // What discovery lists; the claims themselves come from claimsOf.
     claims: {
       openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email', 'email_verified'], groups: ['groups']
@@ -134,15 +135,29 @@ function resourceIndicators ({ audience, quirks }: ProviderState, { errors }: Oi
   }
 }
 
+/** Returns the first level of `acr_values` that there is; undefined if there is none. */
+export function requestedLevel (acrValues: string | undefined): string | undefined {
+  return acrValues?.split(' ').find((value) => LEVELS.includes(value))
+}
+
 /** The error of a token request with `resource`, as Entra answers it; undefined for any other request. */
 export function resourceError (form: URLSearchParams, { quirks }: ProviderState): Record<string, string> | undefined {
   if (!quirks.refuseResource || !form.has('resource')) return undefined
   return { error: 'invalid_request', error_description: AADSTS9010010 }
 }
 
-/** The usual prompts, and `select_account`, for which the sign-in page serves as well. */
+/**
+ * The usual prompts, and `select_account`, for which the sign-in page serves as well. It is also shown for a level that
+ * the session at the provider does not have.
+ */
 function prompts ({ interactionPolicy }: Oidc): unknown {
   const policy = interactionPolicy.base()
+  policy.get('login')!.checks.push(new interactionPolicy.Check('acr', 'another level is asked for', ({ oidc }) => {
+    const level = requestedLevel(oidc.params['acr_values'])
+    return level === undefined || oidc.session.acr === level || oidc.result?.login !== undefined
+      ? interactionPolicy.Check.NO_NEED_TO_PROMPT
+      : interactionPolicy.Check.REQUEST_PROMPT
+  }))
   policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0)
   return policy
 }

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Interaction, Provider } from 'oidc-provider'
+import { requestedLevel } from './configuration.ts'
 import { sendSignIn } from './pages.ts'
-import { OPAQUE_RESOURCE, RESOURCE, findUser } from './state.ts'
+import { LEVELS, OPAQUE_RESOURCE, RESOURCE, findUser } from './state.ts'
 import type { ProviderState } from './state.ts'
 
 /** Signs the user in. Consent is given for them: the client belongs to the company that runs the provider. */
@@ -23,7 +24,9 @@ export async function interact (
     return sendSignIn(res, state.users, hint, 'That user name and password do not match. Please try again.')
   }
   const consent = await grantConsent(interaction, user.login, provider, state)
-  await provider.interactionFinished(req, res, { login: { accountId: user.login }, select_account: {}, consent })
+  const acr = requestedLevel(interaction.params['acr_values']) ?? LEVELS[0]!
+  const login = { accountId: user.login, acr }
+  await provider.interactionFinished(req, res, { login, select_account: {}, consent })
 }
 
 async function grantConsent (

@@ -12,7 +12,13 @@ declare module 'oidc-provider' {
     type: string
     response: { get (header: string): string }
     set (header: string, value: string): void
-    oidc: { params: Record<string, string | undefined>, client: Client }
+    oidc: {
+      params: Record<string, string | undefined>
+      client: Client
+      session: { acr?: string }
+      /** The result of the interaction that the request comes back from. */
+      result?: { login?: object }
+    }
   }
 
   export interface Client {
@@ -99,10 +105,16 @@ declare module 'oidc-provider' {
 
   export interface InteractionPolicy {
     add (prompt: object, index: number): void
+    get (name: string): { checks: object[] } | undefined
   }
 
   export const interactionPolicy: {
     base (): InteractionPolicy
     Prompt: new (properties: { name: string, requestable: boolean }) => object
+    Check: {
+      new (reason: string, description: string, check: (ctx: Context) => boolean): object
+      REQUEST_PROMPT: boolean
+      NO_NEED_TO_PROMPT: boolean
+    }
   }
 }

@@ -39,6 +39,12 @@ export interface ProviderState {
 /** Scopes that clients may request. */
 export const SCOPES = ['openid', 'profile', 'email', 'groups', 'offline_access', 'mcp:read', 'mcp:write', 'mcp:admin']
 
+/**
+ * Levels of authentication (`acr`). The password stands for all of them: whoever asks for one with `acr_values` gets it
+ * at the next sign-in, and a sign-in without `acr_values` has the first.
+ */
+export const LEVELS = ['urn:seed:dev:password', 'urn:seed:dev:second-factor']
+
 /** All access tokens are for the first resource, or for the second if they have to be opaque. */
 export const RESOURCE = 'urn:seed:dev'
 export const OPAQUE_RESOURCE = 'urn:seed:dev:opaque'

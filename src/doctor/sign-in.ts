@@ -99,9 +99,7 @@ async function judgeIdentity (
   const { getKey } = createKeySet(await fetchJson(jwksUri))
   const options = { ...oidc, clockSkewSeconds, getKey }
   try {
-    const { aud, amr, ...claims } = await verifyIdToken(tokens.idToken, options, {
-      nonce, maxAgeSeconds: undefined
-    })
+    const { aud, amr, ...claims } = await verifyIdToken(tokens.idToken, options, { nonce })
     const { finding, more } = await readUserinfo(client, tokens, claims.sub!, async (signed) =>
       await verifyUserinfo(signed, options))
     const all = { ...more, ...claims }

@@ -87,7 +87,7 @@ export const CAUSES = {
   },
   connections_not_signed_in_again: {
     remedy: `Sign out ${AT_PROVIDER}, then open /connections again: the provider did not ask the person to sign in ` +
-      'anew, although it was asked to (prompt=login)'
+      'anew, although it was asked to (prompt=login, max_age), or its ID token has no auth_time that would say so'
   },
   connections_form_invalid: {
     remedy: 'Open /connections again: the form was of an earlier session there, or it was sent by another web site, ' +
@@ -109,6 +109,16 @@ export const CAUSES = {
   },
   provider_needs_person: {
     remedy: `${RECONNECT}: the provider wants to ask the person something`
+  },
+  provider_authentication: {
+    remedy: 'The person was to sign in anew or at a level (max_age, acr_values, prompt=login), and the ID token does ' +
+      `not say so. Let the provider honour these parameters, and put auth_time and acr into ID tokens ${AT_PROVIDER} ` +
+      '(Entra ID: optional claims)',
+    settings: ['TOKEN_CLOCK_SKEW_SECONDS']
+  },
+  sign_in_demanded: {
+    remedy: 'None, if the application sends the person to sign in: a tool demands it (maxAge, acr). Otherwise: ' +
+      RECONNECT.toLowerCase()
   },
   provider_refused_request: {
     remedy: 'See the provider\'s words: its client for this server does not allow something that is asked for, ' +

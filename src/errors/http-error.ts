@@ -55,13 +55,14 @@ export const OPERATOR_ADVICE = 'Trying again does not help before the settings h
 
 /**
  * Error codes of RFC 6749 sections 4.1.2.1 and 5.2, RFC 7009 section 2.2.1, RFC 7591 section 3.2.2, RFC 8707
- * section 2 and OpenID Connect Core section 3.1.2.6. Errors outside OAuth use the nearest one; only the log shows it.
+ * section 2, OpenID Connect Core section 3.1.2.6, and OpenID Connect Core Error Code unmet_authentication_requirements
+ * 1.0. Errors outside OAuth use the nearest one; only the log shows it.
  */
 export type ErrorCode =
   | 'invalid_request' | 'invalid_client' | 'invalid_grant' | 'unauthorized_client' | 'unsupported_grant_type'
   | 'unsupported_response_type' | 'invalid_scope' | 'invalid_target' | 'access_denied' | 'interaction_required'
   | 'unsupported_token_type' | 'invalid_redirect_uri' | 'invalid_client_metadata' | 'invalid_software_statement'
-  | 'server_error' | 'temporarily_unavailable'
+  | 'server_error' | 'temporarily_unavailable' | 'unmet_authentication_requirements'
 
 /** Too many requests or too much work at once: 429. `detail` names the setting. */
 export class LimitError extends HttpError {

@@ -59,6 +59,11 @@ function toClientError (error: string, description: unknown): OAuthError {
       detail, causeCode: 'provider_unavailable', page: { sentence: 'The identity provider is unavailable.' }
     })
   }
+  if (error === 'unmet_authentication_requirements') {
+    return new OAuthError(error, 'The identity provider cannot sign the person in as was asked for', {
+      detail, causeCode: 'provider_authentication'
+    })
+  }
   if (NEEDS_PERSON.includes(error)) {
     return new OAuthError('interaction_required', 'The identity provider needs the person to act', {
       detail, causeCode: 'provider_needs_person'

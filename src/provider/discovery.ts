@@ -21,6 +21,8 @@ export interface ProviderMetadata {
   revocationEndpointAuthMethods: string[] | undefined
   /** `code_challenge_methods_supported` (RFC 8414 section 2); many providers support PKCE and do not list it. */
   codeChallengeMethods: string[] | undefined
+  /** `acr_values_supported` */
+  acrValues: string[] | undefined
   /** `id_token_signing_alg_values_supported` */
   idTokenAlgorithms: string[] | undefined
   /** The provider adds `iss` (RFC 9207) to its redirects. In proxy mode strict clients compare it with BASE_URL. */
@@ -192,6 +194,7 @@ function readMetadata (document: Record<string, unknown>, options: MetadataOptio
     revocationEndpointAuthMethods: stringArray(document['revocation_endpoint_auth_methods_supported'] ??
       document['token_endpoint_auth_methods_supported']),
     codeChallengeMethods: stringArray(document['code_challenge_methods_supported']),
+    acrValues: stringArray(document['acr_values_supported']),
     idTokenAlgorithms: stringArray(document['id_token_signing_alg_values_supported']),
     sendsIss: document['authorization_response_iss_parameter_supported'] === true,
     requiresPushedRequests: document['require_pushed_authorization_requests'] === true,

@@ -3,8 +3,8 @@ import type { Static } from 'typebox'
 import { ClientIdSchema, HtmlSchema, RedirectSchema } from './common.ts'
 
 /**
- * Authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2, OpenID Connect Core 1.0
- * section 3.1.2.1). A repeated parameter parses to an array, so it is refused (RFC 6749 section 3.1).
+ * Authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2, RFC 9470 section 4, OpenID
+ * Connect Core 1.0 section 3.1.2.1). A repeated parameter parses to an array, so it is refused (RFC 6749 section 3.1).
  */
 export const AuthorizeQuerySchema = Type.Object({
   client_id: ClientIdSchema,
@@ -19,6 +19,7 @@ export const AuthorizeQuerySchema = Type.Object({
   nonce: Type.Optional(Type.String({ maxLength: 1024 })),
   prompt: Type.Optional(Type.String()),
   max_age: Type.Optional(Type.String({ pattern: '^\\d{1,9}$' })),
+  acr_values: Type.Optional(Type.String({ maxLength: 1024, pattern: '^[\\x20-\\x7e]*$' })),
   login_hint: Type.Optional(Type.String({ maxLength: 320 })),
   request: Type.Optional(Type.String()),
   request_uri: Type.Optional(Type.String())

@@ -32,6 +32,7 @@ export const AuthorizationServerSchema = Type.Object({
   revocation_endpoint_auth_methods_supported: Type.Array(Type.String()),
   revocation_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
   prompt_values_supported: Type.Array(Type.String()),
+  acr_values_supported: Type.Optional(Type.Array(Type.String())),
   authorization_response_iss_parameter_supported: Type.Boolean(),
   client_id_metadata_document_supported: Type.Boolean(),
   scopes_supported: Type.Array(Type.String()),

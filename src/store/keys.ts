@@ -54,6 +54,12 @@ export const keys = {
    */
   grant: (grantId: string) => `grant:${grantId}`,
 
+  /**
+   * JSON of the sign-in that a tool demands of a person with a client
+   * (src/oauth/modes/broker/authentication-demands.ts). Expires after 10 minutes.
+   */
+  authenticationDemand: (principalKey: string) => `authentication-demand:${principalKey}`,
+
   /** Set of the ids of grants that share a subject, a client or a session, for revocation. Each for GRANT_MAX_AGE. */
   grantsOf: (digest: string) => `grants-of:${digest}`,
 

@@ -54,7 +54,7 @@ export interface AuthenticationClock {
 /** Returns the reasons why an authentication is not what is demanded, for the operator; none if it is. */
 export function describeUnmetAuthentication (
   { maxAge, acr }: AuthenticationRequirement,
-  authentication: Pick<Authentication, 'authenticatedAt' | 'acr'>,
+  authentication: Partial<Authentication>,
   clock: AuthenticationClock
 ): string[] {
   const reasons: string[] = []

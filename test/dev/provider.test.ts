@@ -924,6 +924,18 @@ t.test('says when the user signed in, to those who ask', async (t) => {
   t.match(await errorOf(dev, { prompt: 'none' }), ['login_required'])
 })
 
+t.test('signs in at the level that is asked for, and asks again for one that the session does not have', async (t) => {
+  const dev = await start(t)
+  const browser = createBrowser()
+  const [first, second] = ['urn:seed:dev:password', 'urn:seed:dev:second-factor']
+  const levelOf = async (acrValues: string) =>
+    decodeJwt((await signIn(dev, { acr_values: acrValues }, browser)).id_token)['acr']
+  t.equal(await levelOf('unknown'), first)
+  t.equal(await levelOf(`unknown ${second} ${first}`), second)
+  t.equal((await browser.get(authorize(dev, { acr_values: second! }).url)).forms.length, 0, 'without another sign-in')
+  t.equal(await levelOf(first!), first)
+})
+
 t.test('breaks at userinfo, revocation and the token endpoint', async (t) => {
   const dev = await start(t)
   for (const path of ['/me', '/token/revocation', '/token']) {

@@ -148,7 +148,6 @@ t.test("the provider gets Seed's own state, nonce and challenge, and only listed
   const { url, answer } = await signIn(seed, {
     parameters: {
       nonce: 'of-the-client',
-      acr_values: 'x',
       claims: '{}',
       ui_locales: 'de',
       display: 'popup',

@@ -347,7 +347,6 @@ inBothModes('only listed parameters reach the provider, and no value becomes ano
   const client = await createPlainClient(seed.url)
   const page = await client.walk(undefined, {
     login_hint: 'a&scope=admin&client_id=evil&redirect_uri=https://evil.example/cb#x',
-    acr_values: 'phr',
     redirect_uri2: EVIL,
     audience: 'https://other.example',
     claims: '{}',

@@ -7,6 +7,7 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { startDevProvider } from '../../dev/provider.ts'
 import { defineTool } from '../../src/define/tool.ts'
+import { createBrowser } from '../support/browser.ts'
 import { createOAuthClient } from '../support/oauth-client.ts'
 import type { SignedInClient } from '../support/oauth-client.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
@@ -135,6 +136,53 @@ t.test('real clients step up', async (t) => {
         await second.close()
       })
     }
+  }
+})
+
+t.test('real clients are sent to the provider again when a tool demands a recent or a strong sign-in', async (t) => {
+  const provider = await startDevProvider()
+  t.teardown(async () => { await provider.close() })
+  const level = 'urn:seed:dev:second-factor'
+  for (const { name, connect, finish } of clients) {
+    t.test(name, async (t) => {
+      const seed = await startSeed(t, {
+        sharedProvider: provider,
+        definitions: [
+          defineTool({ name: 'pay', description: 'x', input: Type.Object({}), maxAge: 60, handler: () => 'paid' }),
+          defineTool({
+            name: 'sign',
+            description: 'x',
+            input: Type.Object({}),
+            acr: [level],
+            handler: (_input, { principal }) => `signed at ${principal!.acr!}`
+          })
+        ],
+        env: { OAUTH_MODE: 'broker', OIDC_SCOPES: 'openid profile offline_access' }
+      })
+      await ready(seed)
+      const url = new URL(`${seed.url}/mcp`)
+      const browser = createBrowser()
+      const oauth = createOAuthClient(undefined, undefined, {
+        signIn: async (authorizationUrl) => await browser.signIn(authorizationUrl, { login: 'ada', password: 'ada' })
+      })
+      await t.rejects(connect(url, oauth), { message: /Unauthorized/ })
+      await finish(url, oauth, await oauth.signIn())
+      t.type(oauth.tokens().refresh_token, 'string', 'which they try before they ask the person')
+
+      for (const [tool, answer, asked] of [
+        ['pay', 'paid', { max_age: '60' }], ['sign', `signed at ${level}`, { acr_values: level }]
+      ] as const) {
+        const first = await connect(url, oauth)
+        t.same(await first.listTools(), ['pay', 'sign'], 'both are listed')
+        await t.rejects(first.call(tool, {}), `${tool}: the call sends the client to sign-in`)
+        await first.close()
+        await finish(url, oauth, await oauth.signIn())
+        t.match(provider.lastAuthorization(), asked)
+        const second = await connect(url, oauth)
+        t.equal(await second.call(tool, {}), answer)
+        await second.close()
+      }
+    })
   }
 })
 

@@ -100,6 +100,7 @@ t.test('learns the endpoints from the issuer alone', async (t) => {
     tokenEndpointAuthMethods: ['client_secret_basic', 'none'],
     revocationEndpointAuthMethods: ['client_secret_basic', 'none'],
     codeChallengeMethods: undefined,
+    acrValues: undefined,
     sendsIss: true,
     idTokenAlgorithms: undefined,
     requiresPushedRequests: false,

@@ -9,7 +9,7 @@ import { ProviderUnavailableError } from '../../src/provider/discovery.ts'
 
 const ISSUER = 'https://id.example.com'
 const NONCE = 'nonce-of-the-request'
-const EXPECTED = { nonce: NONCE, maxAgeSeconds: undefined }
+const EXPECTED = { nonce: NONCE }
 const now = () => Math.floor(Date.now() / 1_000)
 
 const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
@@ -90,24 +90,14 @@ t.test('refuses claims that do not belong to this sign-in', async (t) => {
   ] as const) { await t.rejects(verifyIdToken(await mint(changes), options, EXPECTED), IdTokenError, about) }
 })
 
-t.test('with max_age, refuses a sign-in that is too old or has no auth_time', async (t) => {
-  const expected = { nonce: NONCE, maxAgeSeconds: 60 }
-  t.equal((await verifyIdToken(await mint({ auth_time: now() - 50 }), options, expected)).sub, 'ada')
-  t.equal((await verifyIdToken(await mint({ auth_time: now() - 85 }), options, expected)).sub, 'ada', 'within the skew')
-  for (const authTime of [undefined, now() - 100, '1', -1]) {
-    const token = await mint({ auth_time: authTime })
-    await t.rejects(verifyIdToken(token, options, expected), IdTokenError, String(authTime))
+t.test('auth_time is a number, if it is there; how old it may be is for the sign-in to say', async (t) => {
+  for (const authTime of [undefined, now() - 10_000, 0]) {
+    t.equal((await verifyIdToken(await mint({ auth_time: authTime }), options, EXPECTED)).sub, 'ada')
   }
-  await t.rejects(
-    verifyIdToken(await mint({ auth_time: now() - 40 }), options, { nonce: NONCE, maxAgeSeconds: 0 }),
-    IdTokenError,
-    'max_age=0 is one'
-  )
-  t.equal(
-    (await verifyIdToken(await mint({ auth_time: now() - 10_000 }), options, EXPECTED)).sub,
-    'ada',
-    'without max_age it is not checked'
-  )
+  for (const authTime of ['1', -1, null, true]) {
+    const token = await mint({ auth_time: authTime })
+    await t.rejects(verifyIdToken(token, options, EXPECTED), IdTokenError, String(authTime))
+  }
 })
 
 t.test('the token of a refresh needs no nonce; all other checks hold', async (t) => {

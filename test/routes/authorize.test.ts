@@ -71,7 +71,7 @@ t.test('adds a nonce to each request, and keeps the one that a client sent', asy
 t.test('forwards only listed parameters, and no value can break out of its parameter', async (t) => {
   const sent = await upstream(t, cli, CLI_URI, {
     login_hint: 'a&scope=admin&redirect_uri=https://evil.example/cb#x',
-    acr_values: 'phr',
+    acr_values: ' phr  mfa&x=y',
     redirect_uri2: EVIL,
     audience: 'https://other.example',
     claims: '{"id_token":{}}',
@@ -83,6 +83,7 @@ t.test('forwards only listed parameters, and no value can break out of its param
     max_age: '0'
   })
   t.same([...sent.keys()].sort(), [
+    'acr_values',
     'client_id',
     'code_challenge',
     'code_challenge_method',
@@ -96,6 +97,7 @@ t.test('forwards only listed parameters, and no value can break out of its param
   ])
   t.equal(sent.get('login_hint'), 'a&scope=admin&redirect_uri=https://evil.example/cb#x')
   t.equal(sent.get('max_age'), '0')
+  t.equal(sent.get('acr_values'), 'phr mfa&x=y')
   t.same(sent.getAll('redirect_uri'), ['http://localhost:8080/callback'])
   t.same(sent.getAll('client_id'), [seed.provider.clientId])
 })

@@ -346,7 +346,8 @@ t.test('max_age is forwarded to the provider, and an older sign-in is refused', 
   const attempt = await toCallback(seed, { parameters: { max_age: '60' } })
   t.equal(seed.provider.lastAuthorization()['max_age'], '60')
   seed.provider.quirks.idToken = (claims) => ({ claims: { ...claims, auth_time: Number(claims['iat']) - 1_000 } })
-  endsOnPage(t, seed, await attempt.browser.get(attempt.callback), attempt, 502, 'server_error', 'signed in long ago')
+  const page = await attempt.browser.get(attempt.callback)
+  endsOnPage(t, seed, page, attempt, 400, 'unmet_authentication_requirements', 'signed in long ago')
   seed.provider.quirks.idToken = undefined
   t.ok((await signIn(seed, { parameters: { max_age: '60' } })).code)
 })

@@ -378,10 +378,15 @@ t.test('a provider that lets an old sign-in pass for a new one is not believed',
   t.match(answer.body, 'Sign out at your organisation')
   t.equal(sessionOf(answer), undefined)
 
-  authTime = undefined
-  const without = await signIn(seed, 'ada', { form: { again: 'yes' } })
-  const done = await post(seed, 'end-all', without, { token: tokenOf(await page(seed, without)) })
-  t.equal(done.status, 303, 'one that does not say when was asked for a new sign-in all the same')
+  for (const [what, time] of [
+    ['without auth_time', undefined], ['an auth_time of the future', Math.floor(Date.now() / 1_000) + 3_600]
+  ] as const) {
+    authTime = time
+    const again = await begin(seed, cookie, { again: 'yes' })
+    const refused = await send((await atProvider(again)).href, { cookie: `${again.cookie}; ${cookie}` })
+    isErrorPage(t, refused, 400, `${what}: nobody knows whether the person was asked`)
+    t.equal(sessionOf(refused), undefined)
+  }
 })
 
 t.test('a session ends after 15 minutes, by a logout at the provider and by seed revoke', async (t) => {

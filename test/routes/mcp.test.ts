@@ -585,6 +585,7 @@ t.test('an engine that reads the abort signal late sees that the client has gone
       challenge: { resourceMetadata: 'http://localhost/.well-known/oauth-protected-resource/mcp', scopes: [] },
       streams: undefined,
       onRefused: undefined,
+      rememberDemand: undefined,
       limits: {
         countRequest () {},
         countRefused () {},

@@ -57,6 +57,7 @@ t.test('the authorization server metadata advertises what the server does', asyn
     token_endpoint_auth_methods_supported: AUTH_METHODS,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     prompt_values_supported: ['login', 'consent', 'select_account'],
+    acr_values_supported: ['urn:seed:dev:password', 'urn:seed:dev:second-factor'],
     authorization_response_iss_parameter_supported: false,
     client_id_metadata_document_supported: false,
     scopes_supported: ['openid', 'email', 'mcp:read', 'offline_access']

@@ -5,6 +5,7 @@ import { createGrants } from '../../src/oauth/modes/broker/grants.ts'
 import type { GrantsOptions } from '../../src/oauth/modes/broker/grants-options.ts'
 import { createIdentityReader } from '../../src/oauth/modes/broker/identity.ts'
 import type { IdentityOptions } from '../../src/oauth/modes/broker/identity.ts'
+import { createAuthenticationDemands } from '../../src/oauth/modes/broker/authentication-demands.ts'
 import { createRefreshRotation } from '../../src/oauth/modes/broker/refresh-rotation.ts'
 import { createUpstreamRefresh } from '../../src/oauth/modes/broker/upstream-refresh.ts'
 import type { UpstreamRefreshOptions } from '../../src/oauth/modes/broker/upstream-refresh.ts'
@@ -64,7 +65,8 @@ export function createGrantFixture ({
     /** The rotation of one replica: it shares nothing but the store with the others. */
     replica () {
       const upstreamRefresh = createUpstreamRefresh({ grants, store, upstream, identity, upstreamScope, log, now })
-      const { rotate } = createRefreshRotation({ grants, upstreamRefresh, log, now })
+      const demands = createAuthenticationDemands(store, 'https://seed.example')
+      const { rotate } = createRefreshRotation({ grants, upstreamRefresh, demands, clockSkewSeconds: 0, log, now })
       return async (token: string): Promise<Grant> => (await rotate(token, CLIENT, undefined)).grant
     },
     async createGrant (): Promise<{ grant: Grant, token: string }> {

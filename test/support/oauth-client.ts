@@ -51,6 +51,7 @@ export function createOAuthClient (
     tokens: () => tokens,
     saveTokens: (given: NonNullable<typeof tokens>) => { tokens = given },
     redirectToAuthorization: (url: URL) => { asked = url },
+    invalidateCredentials: (what: string) => { if (what === 'tokens' || what === 'all') tokens = undefined },
     saveCodeVerifier: (given: string) => { verifier = given },
     codeVerifier: () => verifier
   }

@@ -33,6 +33,7 @@ export const REQUEST: AllowedRequest = {
   nonce: undefined,
   prompt: undefined,
   maxAge: undefined,
+  acrValues: undefined,
   loginHint: undefined,
   reference: undefined,
   unfinished: { id: 'consent', countedUnder: ['address'] }

@@ -139,6 +139,7 @@ function toRequest (
     nonce: query.nonce,
     prompt: query.prompt?.split(' ').filter((value) => PROMPT_VALUES.includes(value)).join(' ') || undefined,
     maxAge: query.max_age,
+    acrValues: query.acr_values?.split(' ').filter((value) => value !== '').join(' ') || undefined,
     loginHint: query.login_hint
   }
 }

@@ -39,6 +39,8 @@ export type ProtectedResourceOptions =
 export interface MetadataState {
   /** True while client ID metadata documents can be fetched. */
   metadataDocuments: boolean
+  /** `acr_values_supported` of the provider; undefined before it was discovered, or if it lists none. */
+  acrValues: readonly string[] | undefined
 }
 
 /**
@@ -83,7 +85,7 @@ export function baseScopes (scopes: readonly string[]): string[] {
  */
 export function authorizationServer (
   { baseUrl, scopes, toolScopes, mode, grantTypes, secretMethods, names, acceptsIdentityAssertions }: MetadataOptions,
-  { metadataDocuments }: MetadataState
+  { metadataDocuments, acrValues }: MetadataState
 ): AuthorizationServer {
   const authMethods = ['none', ...secretMethods, 'private_key_jwt']
   return {
@@ -103,6 +105,7 @@ export function authorizationServer (
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     prompt_values_supported: PROMPT_VALUES,
+    ...(acrValues !== undefined && { acr_values_supported: [...acrValues] }),
     authorization_response_iss_parameter_supported: mode === 'broker',
     client_id_metadata_document_supported: metadataDocuments,
     scopes_supported: [...scopes, ...toolScopes],

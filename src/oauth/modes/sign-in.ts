@@ -14,6 +14,8 @@ export interface AuthorizationRequest {
   prompt: string | undefined
   /** Seconds, in digits. */
   maxAge: string | undefined
+  /** Levels of authentication (`acr`) that the client asks for, space-separated. */
+  acrValues: string | undefined
   loginHint: string | undefined
   /** Leads to the steps of this sign-in (src/trace); undefined for one that an earlier version began. */
   reference: string | undefined

@@ -53,8 +53,8 @@ export interface Broker extends Mode {
 /** OAUTH_MODE=broker: Seed issues codes and tokens of its own, and keeps the provider's to itself. */
 export function createBroker (options: BrokerOptions): Broker {
   const { config, store, grantServices, requirements, log } = options
-  const { grants, upstreamRefresh } = grantServices
-  const { oidc, baseUrl, resource, oauth } = config
+  const { grants, upstreamRefresh, demands } = grantServices
+  const { oidc, baseUrl, resource, oauth, token: { clockSkewSeconds } } = config
   const codes = createAuthorizationCodes(store, grants)
   const accessToken = {
     signingKeys: options.signingKeys,
@@ -88,12 +88,13 @@ export function createBroker (options: BrokerOptions): Broker {
       clients: options.clients,
       baseUrl,
       scopes: oidc.scopes,
-      redirectUriSchemes: oauth.redirectUriSchemes
+      redirectUriSchemes: oauth.redirectUriSchemes,
+      clockSkewSeconds
     }),
     tokenIssuer: createBrokerTokens({
       codes,
       grants,
-      rotation: createRefreshRotation({ grants, upstreamRefresh, log }),
+      rotation: createRefreshRotation({ grants, upstreamRefresh, demands, clockSkewSeconds, log }),
       clientCredentials,
       accessToken,
       groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },

@@ -13,6 +13,7 @@ import type { TokenClient } from '../../../provider/token-client.ts'
 import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
+import { describeUnmetAuthentication, readAuthentication } from '../../../tokens/authentication.ts'
 import { firstString } from '../../../tokens/principal.ts'
 import type { TraceStep } from '../../../trace/step.ts'
 import type { BrowserCookie } from '../sign-in.ts'
@@ -106,11 +107,15 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
         code, redirect_uri: callbackUri, code_verifier: codeVerifier
       }))
     const { idToken, claims } = await step.timeProvider('ID token and userinfo', async () =>
-      await identity.authenticate(tokens, { nonce, maxAgeSeconds: undefined }))
+      await identity.authenticate(tokens, { nonce }))
     const { sub: subject, sid, auth_time: authTime } = idToken
     const authenticatedAt = typeof authTime === 'number' ? Math.min(authTime * 1_000, Date.now()) : Date.now()
-    const maxAgeMs = (REAUTHENTICATE_AFTER_SECONDS + clockSkewSeconds) * 1_000
-    if (reauthenticates && Date.now() - authenticatedAt > maxAgeMs) throw notSignedInAgain()
+    const unmet = reauthenticates
+      ? describeUnmetAuthentication({ maxAge: REAUTHENTICATE_AFTER_SECONDS }, readAuthentication(idToken), {
+        now: Math.floor(Date.now() / 1_000), clockSkewSeconds
+      })
+      : []
+    if (unmet.length > 0) throw notSignedInAgain(unmet)
     const name = firstString(claims, ['name', 'preferred_username', 'email'])
     return {
       subject,
@@ -197,9 +202,9 @@ function otherBrowser (): OAuthError {
   })
 }
 
-function notSignedInAgain (): OAuthError {
+function notSignedInAgain (reasons: readonly string[]): OAuthError {
   return new OAuthError('interaction_required', 'Your organisation did not ask you to sign in again', {
-    detail: 'auth_time of the ID token is old although the request had prompt=login',
+    detail: `the request had prompt=login and max_age: ${reasons.join('; ')}`,
     causeCode: 'connections_not_signed_in_again',
     page: {
       title: 'You were not signed in again',

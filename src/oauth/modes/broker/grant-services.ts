@@ -7,6 +7,7 @@ import type { IdTokenOptions } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { Store } from '../../../store/store.ts'
 import type { Revocations } from '../../../tokens/revocations.ts'
+import { createAuthenticationDemands } from './authentication-demands.ts'
 import { createGrants } from './grants.ts'
 import { createIdentityReader } from './identity.ts'
 import { createUpstreamRefresh } from './upstream-refresh.ts'
@@ -40,5 +41,6 @@ export function createGrantServices (options: GrantServicesOptions) {
   const grants = createGrants({ store, keyring, revocations, upstream, lifetimes: config.oauth.grant, log, audit })
   const upstreamScope = preset.alwaysAllScopes ? scopes.join(' ') : undefined
   const upstreamRefresh = createUpstreamRefresh({ grants, store, upstream, identity, upstreamScope, log })
-  return { upstream, identity, grants, upstreamRefresh }
+  const demands = createAuthenticationDemands(store, config.baseUrl)
+  return { upstream, identity, grants, upstreamRefresh, demands }
 }

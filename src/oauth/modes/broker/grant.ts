@@ -32,7 +32,7 @@ export const GrantSchema = Type.Object({
   /** Names of those that userinfo returned. Grants of earlier versions do not have them. */
   userinfoClaims: Type.Optional(Type.Array(Type.String())),
   /** The person's authentication at the sign-in; refreshing does not change it. */
-  authentication: Type.Optional(AuthenticationSchema),
+  authentication: Type.Optional(Type.Union([AuthenticationSchema, Type.Undefined()])),
   /** The session at the provider, for back-channel logout. */
   sid: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** Leads to the steps of the sign-in (src/trace). Grants of earlier versions have none. */

@@ -8,6 +8,7 @@ import type { Keyring } from '../../../crypto/keyring.ts'
 import type { TraceStep } from '../../../trace/step.ts'
 import { ClientAuthMethodSchema, ClientKindSchema } from '../../clients/clients.ts'
 import type { AllowedRequest, BrowserCookie } from '../sign-in.ts'
+import { DemandedAuthenticationSchema } from './authentication-demands.ts'
 import { UnfinishedSignInSchema } from '../unfinished-sign-ins.ts'
 import { BINDING_MEMBERS, createBrowserBoundSignIns } from './browser-bound-sign-ins.ts'
 import type { ReadCookie, SignInKind, SignInSecrets } from './browser-bound-sign-ins.ts'
@@ -23,12 +24,17 @@ const PendingRequestSchema = Type.Object({
   redirectUri: Type.String(),
   codeChallenge: Type.String(),
   scopes: Type.ReadonlyObject(Type.Array(Type.String())),
+  // Of a request that an earlier release began, Seed knows of these only max_age.
   maxAge: OptionalString,
+  acrValues: OptionalString,
+  mustLogIn: Type.Optional(Type.Boolean()),
+  demanded: Type.Optional(DemandedAuthenticationSchema),
+  startedAt: Type.Optional(Type.Integer()),
   reference: OptionalString,
   unfinished: UnfinishedSignInSchema
 })
 /** The part of a request (AllowedRequest) that is needed once the provider has answered. */
-type PendingRequest = Static<typeof PendingRequestSchema> & Pick<AllowedRequest, 'state'>
+export type PendingRequest = Static<typeof PendingRequestSchema> & Pick<AllowedRequest, 'state'>
 
 /** A sign-in whose browser is at the provider. */
 export interface PendingSignIn extends Pick<SignInSecrets, 'codeVerifier' | 'nonce'> {

@@ -5,6 +5,8 @@ import type { Log } from '../../../logging/log.ts'
 import { narrowScope } from '../../protocol/scope.ts'
 import { digest, timingSafeEquals } from '../../../crypto/hash.ts'
 import type { TraceStep } from '../../../trace/step.ts'
+import { describeUnmetAuthentication } from '../../../tokens/authentication.ts'
+import type { AuthenticationDemands } from './authentication-demands.ts'
 import { isSameClient } from './grant.ts'
 import type { Grant, GrantClient, StoredGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -15,6 +17,9 @@ import type { UpstreamRefresh } from './upstream-refresh.ts'
 export interface RefreshRotationOptions {
   grants: Grants
   upstreamRefresh: UpstreamRefresh
+  demands: Pick<AuthenticationDemands, 'find'>
+  /** TOKEN_CLOCK_SKEW_SECONDS */
+  clockSkewSeconds: number
   log: Pick<Log, 'warn'>
   /** Wall clock in milliseconds. */
   now?: () => number
@@ -31,7 +36,8 @@ const GRACE_MS = 30_000
  *
  * The provider's tokens are refreshed first, so that a person who may no longer sign in gets no new tokens.
  */
-export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Date.now }: RefreshRotationOptions) {
+export function createRefreshRotation (options: RefreshRotationOptions) {
+  const { grants, upstreamRefresh, demands, clockSkewSeconds, log, now = Date.now } = options
   const singleFlight = createSingleFlight<Grant>()
 
   /** @throws OAuthError invalid_grant */
@@ -57,6 +63,23 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
       throw invalidGrant(`its client was ${grant.clientKind} and authenticated with ${grant.clientAuthMethod}; ` +
         `now it is ${client.kind} and authenticates with ${client.authMethod}`)
     }
+  }
+
+  /**
+   * Refuses while a call waits for a sign-in that this grant does not have: a refresh brings none (RFC 9470). Clients
+   * forget a refresh token that is an `invalid_grant`, and send the person to sign in. The grant does not end: the call
+   * may have been another program's with this token.
+   */
+  async function checkDemand (grant: Grant): Promise<void> {
+    const demand = await demands.find(grant)
+    if (demand?.grantId !== grant.id) return
+    const unmet = describeUnmetAuthentication(demand, grant.authentication ?? {}, {
+      now: Math.floor(now() / 1_000), clockSkewSeconds
+    })
+    if (unmet.length === 0) return
+    throw new OAuthError('invalid_grant', 'A tool demands that the person signs in again: a refresh is no sign-in', {
+      detail: unmet.join('; '), causeCode: 'sign_in_demanded'
+    })
   }
 
   /** Returns the grant if the token was used before: a repetition within the grace window, theft after it. */
@@ -103,6 +126,7 @@ export function createRefreshRotation ({ grants, upstreamRefresh, log, now = Dat
       const { grant } = await load(token)
       checkToken(presented, token, grant, client)
       step?.belongsTo(grant.reference)
+      await checkDemand(grant)
       const granted = narrowScope(scope, grant.scope)
       const rotated = await alreadyRotated(grant, token) ??
         await singleFlight(`${token.grantId}.${token.number}`, async () => await refreshAndRotate(token))

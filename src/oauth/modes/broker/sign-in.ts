@@ -4,6 +4,7 @@ import { unacceptableResponse } from '../../../provider/callback.ts'
 import type { CallbackParameters } from '../../../provider/callback.ts'
 import { IdTokenError } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
+import type { UpstreamTokens } from '../../../provider/token-response.ts'
 import type { Keyring } from '../../../crypto/keyring.ts'
 import type { Store } from '../../../store/store.ts'
 import type { TraceStep } from '../../../trace/step.ts'
@@ -11,7 +12,7 @@ import type { Clients } from '../../clients/clients.ts'
 import { codeRedirect, errorRedirect } from '../../protocol/authorization-response.ts'
 import { throwawayChallenge } from '../../protocol/pkce.ts'
 import { checkRegistrableRedirectUri } from '../../protocol/redirect-uri.ts'
-import type { SignIn } from '../sign-in.ts'
+import type { AuthorizationRequest, BrowserCookie, SignIn } from '../sign-in.ts'
 import { toSignInError } from '../sign-in-error.ts'
 import { uncountUnfinished } from '../unfinished-sign-ins.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
@@ -19,9 +20,11 @@ import type { ReadCookie } from './browser-bound-sign-ins.ts'
 import { toStoredTokens } from './grant.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
-import type { IdentityReader } from './identity.ts'
+import type { AuthenticationDemands } from './authentication-demands.ts'
+import type { Identity, IdentityReader } from './identity.ts'
 import { createPendingSignIns } from './pending-sign-ins.ts'
-import type { PendingSignIn } from './pending-sign-ins.ts'
+import type { PendingRequest, PendingSignIn } from './pending-sign-ins.ts'
+import { authenticationParameters, createSignInAuthentication } from './sign-in-authentication.ts'
 
 export interface BrokerSignInOptions {
   store: Store
@@ -31,11 +34,14 @@ export interface BrokerSignInOptions {
   grants: Pick<Grants, 'create'>
   codes: Pick<AuthorizationCodes, 'issue'>
   clients: Pick<Clients, 'keepAlive'>
+  demands: Pick<AuthenticationDemands, 'find' | 'delete'>
   baseUrl: string
   /** OIDC_SCOPES */
   scopes: readonly string[]
   /** REDIRECT_URI_SCHEMES */
   redirectUriSchemes: readonly string[]
+  /** TOKEN_CLOCK_SKEW_SECONDS */
+  clockSkewSeconds: number
 }
 
 export interface BrokerSignIn extends SignIn {
@@ -49,8 +55,13 @@ export interface BrokerSignIn extends SignIn {
 }
 
 export interface SignInResult {
-  /** The client's redirect URI, with a code or with the provider's error. */
+  /**
+   * The client's redirect URI, with a code or with the provider's error; or the provider once more, where a tool
+   * demands a more recent or stronger sign-in.
+   */
   location: URL
+  /** The cookie that the browser must bring back if it is sent to the provider once more. */
+  cookie?: BrowserCookie
   /** The cookie that is no longer needed. */
   cookieName: string
   /** Client id, for the log. */
@@ -67,17 +78,41 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
   const { upstream, identity, grants, codes, clients, baseUrl, scopes, redirectUriSchemes } = options
   const pendingSignIns = createPendingSignIns(options.store, options.keyring)
   const callbackUri = `${baseUrl}/oauth/callback`
+  const checkAuthentication = createSignInAuthentication(options)
 
-  async function createGrant (
-    upstreamCode: string, { request, codeVerifier, nonce }: PendingSignIn, step: TraceStep
-  ): Promise<Grant> {
+  async function sendToProvider (
+    request: PendingRequest, parameters: Partial<Pick<AuthorizationRequest, 'prompt' | 'loginHint'>> = {}
+  ): Promise<{ location: URL, cookie: BrowserCookie }> {
+    const state = oauth.generateRandomState()
+    const nonce = oauth.generateRandomNonce()
+    const codeVerifier = oauth.generateRandomCodeVerifier()
+    const location = await upstream.signInUrl({
+      redirect_uri: callbackUri,
+      state,
+      nonce,
+      code_challenge: await oauth.calculatePKCECodeChallenge(codeVerifier),
+      prompt: parameters.prompt,
+      ...authenticationParameters(request),
+      login_hint: parameters.loginHint
+    }, scopes)
+    return { location, cookie: await pendingSignIns.save(state, { request, codeVerifier, nonce }) }
+  }
+
+  async function identifyPerson (
+    upstreamCode: string, { codeVerifier, nonce }: PendingSignIn, step: TraceStep
+  ): Promise<{ tokens: UpstreamTokens, person: Identity }> {
     const tokens = await step.timeProvider('The token endpoint', async () =>
       await upstream.requestTokens('authorization_code', {
         code: upstreamCode, redirect_uri: callbackUri, code_verifier: codeVerifier
       }))
-    const maxAgeSeconds = request.maxAge === undefined ? undefined : Number(request.maxAge)
     const person = await step.timeProvider('ID token and userinfo', async () =>
-      await identity.identify(tokens, { nonce, maxAgeSeconds }))
+      await identity.identify(tokens, { nonce }))
+    return { tokens, person }
+  }
+
+  async function createGrant (
+    { tokens, person }: { tokens: UpstreamTokens, person: Identity }, request: PendingRequest
+  ): Promise<Grant> {
     return await grants.create({
       clientId: request.client.id,
       clientKind: request.client.kind,
@@ -93,19 +128,8 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
 
   return {
     async start (request) {
-      const state = oauth.generateRandomState()
-      const nonce = oauth.generateRandomNonce()
-      const codeVerifier = oauth.generateRandomCodeVerifier()
-      const location = await upstream.signInUrl({
-        redirect_uri: callbackUri,
-        state,
-        nonce,
-        code_challenge: await oauth.calculatePKCECodeChallenge(codeVerifier),
-        prompt: request.prompt,
-        max_age: request.maxAge,
-        login_hint: request.loginHint
-      }, scopes)
-      return { location, cookie: await pendingSignIns.save(state, { request, codeVerifier, nonce }) }
+      const mustLogIn = request.prompt?.split(' ').includes('login') === true
+      return await sendToProvider({ ...request, mustLogIn, startedAt: now() }, request)
     },
 
     effectiveScopes: (requested) => requested,
@@ -129,7 +153,13 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
           step.error = error
           return { cookieName, client, location: errorRedirect(request, error, baseUrl), error }
         }
-        const grant = await createGrant(callback.code, signIn, step)
+        const identified = await identifyPerson(callback.code, signIn, step)
+        const demanded = await checkAuthentication(request, identified.person, client)
+        if (demanded !== undefined) {
+          step.outcome = 'A tool demands a more recent or stronger sign-in: the browser was sent to the provider again'
+          return { cookieName, client, ...await sendToProvider({ ...request, demanded, startedAt: now() }) }
+        }
+        const grant = await createGrant(identified, request)
         const { redirectUri, codeChallenge } = request
         const code = await codes.issue({ grant, redirectUri, codeChallenge })
         await clients.keepAlive(request.client)
@@ -143,4 +173,9 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       }
     }
   }
+}
+
+/** Seconds since the epoch. */
+function now (): number {
+  return Math.floor(Date.now() / 1_000)
 }

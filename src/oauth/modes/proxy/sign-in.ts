@@ -22,7 +22,7 @@ export function createProxySignIn (
     effectiveScopes: (scopes) => upstream.effectiveScopes([...new Set([...alwaysScopes, ...scopes])]),
 
     async start (request) {
-      const { redirectUri, state, codeChallenge, scopes, nonce, prompt, maxAge, loginHint } = request
+      const { redirectUri, state, codeChallenge, scopes, nonce, prompt, maxAge, acrValues, loginHint } = request
       const location = await upstream.signInUrl({
         redirect_uri: redirectUri,
         state,
@@ -30,6 +30,7 @@ export function createProxySignIn (
         nonce: nonce ?? randomId(16),
         prompt,
         max_age: maxAge,
+        acr_values: acrValues,
         login_hint: loginHint
       }, scopes)
       await approvals.add(request)

@@ -8,7 +8,7 @@ import { IdTokenError } from '../../../../src/provider/id-token.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
 
 /** The identity of the person who signed in, from the ID token and userinfo. */
-const EXPECTED = { nonce: 'n', maxAgeSeconds: undefined }
+const EXPECTED = { nonce: 'n' }
 const KNOWN = { name: 'Ada', groups: ['engineering'] }
 
 function tokens (idToken: string | undefined): UpstreamTokens {
