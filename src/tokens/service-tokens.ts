@@ -62,7 +62,8 @@ function readIssuer (token: string): string | undefined {
 function refuse (err: unknown): never {
   if (!(err instanceof WorkloadTokenError)) throw err
   if (err.cause instanceof errors.JWTExpired) throw new ExpiredTokenError(Number(err.cause.payload.exp))
-  throw new TokenError('invalid_token', `The access token is not accepted: ${err.message}`, err.detail)
+  const message = `The access token is not accepted: ${err.message}`
+  throw new TokenError('invalid_claim', message, err.detail, 'workload_token')
 }
 
 function checkIsService (claims: Readonly<JWTPayload>, headerType: string | undefined): void {
@@ -71,7 +72,7 @@ function checkIsService (claims: Readonly<JWTPayload>, headerType: string | unde
   if (providerTokenKind(claims) === 'service') return
   throw new TokenError('invalid_claim', 'The access token is not accepted: it must be that of a service',
     'its sub is not its client (client_id, azp, cid, appid) or oid, and neither idtyp nor gty says that it is an ' +
-    'application\'s: tokens of people of other issuers are not accepted (TRUSTED_ISSUERS)')
+    'application\'s: tokens of people of other issuers are not accepted (TRUSTED_ISSUERS)', 'workload_token')
 }
 
 /** Has a grant id of its own, like all tokens without a grant, so that it can be revoked alone. */

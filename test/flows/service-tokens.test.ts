@@ -1,6 +1,9 @@
 import { KeyObject, createHmac, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto'
 import type { JsonWebKey } from 'node:crypto'
 import { base64url, importPKCS8 } from 'jose'
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Type } from 'typebox'
@@ -103,6 +106,25 @@ t.test('a service calls with the access token of another issuer, as the service 
   const line = await seed.logged((line) => line['audit'] !== undefined || line['event'] === 'call')
   t.match(JSON.stringify(line), /nightly/)
   t.notOk(JSON.stringify(seed.logs).includes(token.split('.')[2]!), 'no token is logged')
+})
+
+t.test('the SDKs call with such a token, in both eras', async (t) => {
+  const seed = await start(t)
+  const url = new URL(`${seed.url}/mcp`)
+  const requestInit = { headers: { authorization: `Bearer ${await seed.issuer.mint(claims(), ACCESS_TOKEN)}` } }
+  const info = { name: 'agent', version: '1' }
+  const expected = { kind: 'service', subject: 'nightly' }
+  for (const [mode, protocol] of [['auto', '2026-07-28'], ['legacy', '2025-11-25']] as const) {
+    const client = new Client(info, { versionNegotiation: { mode } })
+    await client.connect(new StreamableHTTPClientTransport(url, { requestInit }))
+    t.match((await client.callTool({ name: 'whoami', arguments: {} })).structuredContent, expected, `SDK v2, ${mode}`)
+    t.equal(client.getNegotiatedProtocolVersion(), protocol)
+    await client.close()
+  }
+  const client = new ClientV1(info)
+  await client.connect(new TransportV1(url, { requestInit }) as never)
+  t.match((await client.callTool({ name: 'whoami', arguments: {} })).structuredContent, expected, 'SDK v1')
+  await client.close()
 })
 
 t.test('access tokens of applications are known in the forms of Entra ID, Okta and Auth0', async (t) => {
