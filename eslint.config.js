@@ -92,6 +92,11 @@ const MAY_IMPORT = {
     'src/config', 'src/mcp/sessions', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/store', 'src/tokens'
   ],
 
+  // MCP servers that are offered as one's own
+  'src/mounts': [
+    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', '@modelcontextprotocol', 'yaml'
+  ],
+
   // What is offered, and how its authors test it
   'src/index.ts': ['src/define', 'src/tokens'],
   'src/tools': ['src/config', 'src/define', 'src/index.ts'],
@@ -127,9 +132,9 @@ const MAY_IMPORT = {
   ],
   plugins: [
     'routes', 'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/http', 'src/limits',
-    'src/mcp/engine.ts', 'src/mcp/handlers', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints', 'src/oauth/modes',
-    'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store', 'src/telemetry',
-    'src/tokens', 'src/trace', 'src/workloads', 'fastify'
+    'src/mcp/engine.ts', 'src/mcp/handlers', 'src/mounts', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints',
+    'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store',
+    'src/telemetry', 'src/tokens', 'src/trace', 'src/workloads', 'fastify'
   ],
 
   // The process

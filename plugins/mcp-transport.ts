@@ -38,8 +38,12 @@ export interface McpTransportOptions {
 /** The MCP endpoint: an engine for the given definitions, behind Host, Origin and bearer checks. */
 async function mcpTransport (app: FastifyInstance, options: McpTransportOptions): Promise<void> {
   const { config, keyring, store, log } = app
-  const { definitions, requirements, onEngine } = options
-  logPolicyWarnings(app, options)
+  const { requirements, onEngine, definitions: own } = options
+  const { mounts } = app
+  const withMounts = (given: readonly Definition[]): readonly Definition[] =>
+    mounts === undefined ? given : [...given, ...mounts.definitions(given)]
+  const definitions = withMounts(own)
+  logPolicyWarnings(app, { definitions, requirements })
   const warnOfClients = createCompatibilityLog(log)
   warnOfClients(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
@@ -68,12 +72,11 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     traceHandler: tracing?.runHandler
   })
   const engine = tracing?.traceEngine(untraced) ?? untraced
-  onEngine?.({
-    replace (next) {
-      engine.replace(next)
-      warnOfClients(next)
-    }
-  })
+  followChanges(app, own, (next) => {
+    const all = withMounts(next)
+    engine.replace(all)
+    warnOfClients(all)
+  }, onEngine)
   const streams = app.hasDecorator('accessTokens')
     ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
     : undefined
@@ -121,6 +124,23 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   })
   app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
   app.addHook('preClose', async () => { await app.sharedCounters.close() })
+}
+
+/** Replaces what is offered when mounted servers offer something else, and in development when files are saved. */
+function followChanges (
+  { mounts }: FastifyInstance,
+  definitions: readonly Definition[],
+  replace: (definitions: readonly Definition[]) => void,
+  onEngine: McpTransportOptions['onEngine']
+): void {
+  let own = definitions
+  mounts?.onChange(() => { replace(own) })
+  onEngine?.({
+    replace (next) {
+      replace(next)
+      own = next
+    }
+  })
 }
 
 /** In proxy mode the page only says where else to look. */
@@ -200,7 +220,7 @@ function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
 
 export default fp(mcpTransport, {
   name: 'mcp-transport',
-  dependencies: ['telemetry', 'tracing', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'],
+  dependencies: ['telemetry', 'tracing', 'mounts', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'],
   decorators: { request: ['principal'] },
   encapsulate: true,
   fastify: '5.x'

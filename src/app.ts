@@ -9,6 +9,8 @@ import jwtAuth from '../plugins/jwt-auth.ts'
 import keyring from '../plugins/keyring.ts'
 import mcpLimits from '../plugins/mcp-limits.ts'
 import mcpTransport from '../plugins/mcp-transport.ts'
+import mounts from '../plugins/mounts.ts'
+import type { MountsTimings } from '../plugins/mounts.ts'
 import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import type { DiscoveryTimings } from '../plugins/oidc-discovery.ts'
@@ -60,7 +62,7 @@ export interface AppOptions {
   /** For development: receives the engine, which can replace the definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
   /** For tests: times that the configuration does not offer. */
-  timings?: DiscoveryTimings & RedisTimings & TracingTimings
+  timings?: DiscoveryTimings & MountsTimings & RedisTimings & TracingTimings
   /** For tests: compilers of schemas, which many servers in one process can share. */
   compilersFactory?: SchemaCompilers
 }
@@ -93,11 +95,13 @@ async function registerPlugins (
   await app.register(config, { environment, dotenvPath })
   const { authRequired, oauth, oidc, scopeHierarchy } = app.config
   const definitions = await loadDefinitions(options.definitions, app.config)
-  const requirements = requirementsOf(definitions, scopeHierarchy, oidc.scopes)
 
   await app.register(telemetry)
   await app.register(tracing, timings)
   await app.register(shutdown)
+  await app.register(mounts, timings)
+  const policies = [...definitions, ...app.mounts?.policies ?? []]
+  const requirements = requirementsOf(policies, scopeHierarchy, oidc.scopes)
   await app.register(redis, timings)
   await app.register(keyring)
   await app.register(audit, { stdout: options.logStream })

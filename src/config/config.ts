@@ -86,6 +86,8 @@ export function toConfig (env: Env) {
     },
     /** Folders, files and packages with tools, prompts and resources, besides those in src. */
     extensions: parseList(env.SEED_EXTENSIONS),
+    /** The file with the mounted MCP servers; undefined without any. */
+    mountsFile: env.SEED_MOUNTS,
     mcp: toMcpConfig(env)
   })
 }

@@ -101,6 +101,7 @@ export const EnvSchema = Type.Object({
   REDIS_TLS_CA: Type.Optional(Type.String()),
   // Tools, prompts and resources
   SEED_EXTENSIONS: Type.String({ default: '' }),
+  SEED_MOUNTS: Type.Optional(Type.String()),
   LIST_PAGE_SIZE: Type.Integer({ minimum: 1, default: 1000 }),
   // Sessions and tools
   SESSION_IDLE_TTL: Type.Integer({ minimum: 60, default: 86400 }),

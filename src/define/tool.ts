@@ -58,6 +58,11 @@ export interface ToolDefinition extends ToolDeclaration<TObject, ToolOutput> {
   readonly kind: 'tool'
   /** Schema of the structured content. What the handler returns is validated against it. */
   output?: TObject
+  /**
+   * Set if a server behind this one declared the schemas and checks them itself. Such schemas are listed, but never
+   * compiled: they are data from a stranger, whose patterns could take very long to match.
+   */
+  checkedUpstream?: true
 }
 
 /**

@@ -186,6 +186,16 @@ export const EVENTS = {
   'mcp.change_delayed': { level: 'warn', meaning: 'Clients learn of a change when the store is back' },
   'mcp.background_failed': { level: 'error', meaning: 'Seed failed at work that no request waits for. Report it' },
 
+  'mount.connected': { level: 'info', meaning: 'A mounted MCP server is connected, for the first time or again' },
+  'mount.unavailable': {
+    level: 'warn',
+    meaning: 'A mounted MCP server cannot be used: what it offers fails until it is back'
+  },
+  'mount.offers_refused': {
+    level: 'warn',
+    meaning: 'A mounted MCP server offers something that clients would refuse: see `refused`'
+  },
+
   'audit.lines_lost': { level: 'error', meaning: 'The audit log cannot be written: `AUDIT_LOG`, disk space' },
   'audit.written_again': { level: 'info', meaning: 'The audit log is written again; `lost` lines are missing' },
   'audit.reopened': { level: 'info', meaning: 'SIGHUP opened the file of the audit log anew' },

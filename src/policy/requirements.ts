@@ -1,4 +1,4 @@
-import type { Definition } from '../define/definition.ts'
+import type { Policy } from '../define/policy.ts'
 import type { ScopeHierarchy } from './scope-hierarchy.ts'
 
 /** Contents of access tokens that the policies of all definitions need. */
@@ -18,11 +18,11 @@ export const NO_REQUIREMENTS: PolicyRequirements = { scopes: [], claims: [] }
  * @param known OIDC_SCOPES
  */
 export function requirementsOf (
-  definitions: readonly Definition[],
+  policies: readonly Policy[],
   hierarchy: ScopeHierarchy,
   known: readonly string[]
 ): PolicyRequirements {
-  const scopes = new Set([...definitions.flatMap(({ scopes = [] }) => scopes), ...hierarchy.flat()])
-  const claims = new Set(definitions.flatMap(({ claims = {} }) => Object.keys(claims)))
+  const scopes = new Set([...policies.flatMap(({ scopes = [] }) => scopes), ...hierarchy.flat()])
+  const claims = new Set(policies.flatMap(({ claims = {} }) => Object.keys(claims)))
   return { scopes: [...scopes].filter((scope) => !known.includes(scope)).sort(), claims: [...claims].sort() }
 }

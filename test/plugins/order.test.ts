@@ -10,6 +10,7 @@ import jwtAuth from '../../plugins/jwt-auth.ts'
 import keyring from '../../plugins/keyring.ts'
 import mcpLimits from '../../plugins/mcp-limits.ts'
 import mcpTransport from '../../plugins/mcp-transport.ts'
+import mounts from '../../plugins/mounts.ts'
 import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
 import openAccess from '../../plugins/open-access.ts'
@@ -34,6 +35,7 @@ const PLUGINS = [
   [telemetry, 'telemetry', ['config']],
   [tracing, 'tracing', ['config', 'telemetry']],
   [shutdown, 'shutdown', ['config']],
+  [mounts, 'mounts', ['config']],
   [redis, 'redis', ['config', 'telemetry', 'tracing']],
   [keyring, 'keyring', ['redis']],
   [audit, 'audit', ['config', 'redis', 'keyring']],
@@ -46,7 +48,7 @@ const PLUGINS = [
   [oauthProxy, 'oauth-proxy', ['audit', 'rate-limit', 'mcp-limits', 'oidc-discovery', 'jwt-auth']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
   [mcpTransport, 'mcp-transport', [
-    'telemetry', 'tracing', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'
+    'telemetry', 'tracing', 'mounts', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'
   ]],
   [health, 'health', ['shutdown', 'redis', 'rate-limit']]
 ] as const

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { AppOptions } from '../../src/app.ts'
 import type { Definition } from '../../src/define/definition.ts'
 import { ERAS } from './engine-fixture.ts'
 import type { Era } from './engine-fixture.ts'
@@ -29,9 +30,12 @@ export type { Era }
 export async function startOpenServer (
   t: Test,
   definitions: readonly Definition[],
-  env: Record<string, string> = {}
+  env: Record<string, string> = {},
+  timings: NonNullable<AppOptions['timings']> = {}
 ): Promise<OpenServer> {
-  const seed = await startSeed(t, { definitions, env: { AUTH_REQUIRED: 'false', CALLS_PER_PRINCIPAL: '4', ...env } })
+  const seed = await startSeed(t, {
+    definitions, timings, env: { AUTH_REQUIRED: 'false', CALLS_PER_PRINCIPAL: '4', ...env }
+  })
   const post = async (body: string, headers: Record<string, string>): Promise<Response> =>
     await fetch(`${seed.url}/mcp`, {
       method: 'POST',

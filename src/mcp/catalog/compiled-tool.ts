@@ -1,3 +1,4 @@
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Validator } from 'typebox/compile'
 import type { ToolDefinition } from '../../define/tool.ts'
@@ -15,13 +16,16 @@ export interface CompiledTool {
   headerParams: readonly HeaderParam[]
 }
 
+const ANY_ARGUMENTS = Compile(Type.Object({}))
+
 /** @throws Error if clients could not use the tool */
 export function compileTool (definition: ToolDefinition): CompiledTool {
   checkName('Tool', definition.name)
+  const { input, output, checkedUpstream = false } = definition
   return {
     definition,
-    input: Compile(definition.input),
-    output: definition.output && Compile(definition.output),
+    input: checkedUpstream ? ANY_ARGUMENTS : Compile(input),
+    output: checkedUpstream ? undefined : output && Compile(output),
     headerParams: readHeaderParams(definition)
   }
 }

@@ -5,6 +5,7 @@ import type { Validator } from 'typebox/compile'
 import { user } from '../../define/content.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { PromptDefinition } from '../../define/prompt.ts'
+import { UpstreamResult } from '../../define/upstream.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { execute, logFailure } from '../handlers/execute.ts'
@@ -90,7 +91,8 @@ async function runPrompt (
   }
 }
 
-function compilePrompt (definition: PromptDefinition): CompiledPrompt {
+/** @throws Error for a prompt that cannot be served */
+export function compilePrompt (definition: PromptDefinition): CompiledPrompt {
   const { name, arguments: schema, complete } = definition
   checkName('Prompt', name)
   return {
@@ -106,6 +108,11 @@ function toPromptResult (
   { name, description }: PromptDefinition,
   maxResultBytes: number
 ): GetPromptResult {
+  if (output instanceof UpstreamResult) {
+    const result = copyResult<GetPromptResult>(output.result, maxResultBytes)
+    if (isSpecType.GetPromptResult(result)) return result
+    throw new Error('The server behind this one returned something other than the result of a prompt')
+  }
   const messages = copyResult(typeof output === 'string' ? [user(output)] : output, maxResultBytes)
   if (!Array.isArray(messages) || !messages.every((message) => isSpecType.PromptMessage(message))) {
     throw new Error(`Prompt ${name} returned something other than text or messages`)

@@ -1,6 +1,7 @@
 import { isSpecType } from '@modelcontextprotocol/server'
 import type { ReadResourceResult } from '@modelcontextprotocol/server'
 import type { ResourceContent } from '../../define/resource.ts'
+import type { UpstreamResult } from '../../define/upstream.ts'
 import { ResultTooLargeError, copyResult, toJson } from '../handlers/result-json.ts'
 
 type Contents = ReadResourceResult['contents']
@@ -23,6 +24,13 @@ export function toContents (returned: unknown, options: ContentsOptions): Conten
   const contents = copyResult<unknown>(describeContents(returned, options), options.maxBytes)
   if (isSpecType.ReadResourceResult({ contents })) return contents as Contents
   throw new Error(`${options.uri} gave contents whose uri or mimeType is not text`)
+}
+
+/** Returns the result of a server behind this one. @throws ResultTooLargeError; Error for anything else */
+export function toUpstreamContents ({ result }: UpstreamResult, maxBytes: number): ReadResourceResult {
+  const copy = copyResult<ReadResourceResult>(result, maxBytes)
+  if (isSpecType.ReadResourceResult(copy)) return copy
+  throw new Error('The server behind this one returned something other than the contents of a resource')
 }
 
 function describeContents (returned: unknown, options: ContentsOptions): unknown {

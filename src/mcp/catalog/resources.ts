@@ -3,6 +3,7 @@ import type { CacheHint, ReadResourceResult, Resource, ResourceTemplateType } fr
 import type { RequestContext } from '../../define/context.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../../define/resource.ts'
+import { UpstreamResult } from '../../define/upstream.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
@@ -12,7 +13,7 @@ import type { RunContext } from '../handlers/execute.ts'
 import { withProtocolErrors } from '../handlers/protocol-errors.ts'
 import { compileDefinitions } from './compile-definitions.ts'
 import { copyJson, createListing } from './listing.ts'
-import { toContents } from './resource-contents.ts'
+import { toContents, toUpstreamContents } from './resource-contents.ts'
 import { MAX_URI, compileTemplate } from './resource-template.ts'
 import type { CompiledTemplate } from './resource-template.ts'
 
@@ -127,7 +128,8 @@ function byUriTemplate (definitions: readonly ResourceTemplateDefinition[]): Res
   return [...definitions].sort((a, b) => a.uriTemplate < b.uriTemplate ? -1 : 1)
 }
 
-function checkResource (definition: ResourceDefinition): ResourceDefinition {
+/** @throws Error for a resource that cannot be served */
+export function checkResource (definition: ResourceDefinition): ResourceDefinition {
   const { uri } = definition
   if (URL.canParse(uri) && uri.length <= MAX_URI) return definition
   throw new Error(`Resource URI ${JSON.stringify(uri.slice(0, 200))} must be absolute: scheme://path`)
@@ -152,6 +154,9 @@ async function readResource (
   const output: unknown = await execute(label, definition, context, () => read(context))
   if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
   try {
+    if (output instanceof UpstreamResult) {
+      return { ...toUpstreamContents(output, context.maxResultBytes), ...cacheHint(definition) }
+    }
     const { mimeType } = definition
     const contents = toContents(output, { uri, mimeType, maxBytes: context.maxResultBytes })
     return { contents, ...cacheHint(definition) }

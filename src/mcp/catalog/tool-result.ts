@@ -1,6 +1,7 @@
 import { isSpecType } from '@modelcontextprotocol/server'
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server'
 import { ToolResult } from '../../define/content.ts'
+import { UpstreamResult } from '../../define/upstream.ts'
 import { checkSize, copyResult, toJson } from '../handlers/result-json.ts'
 import type { CompiledTool } from './compiled-tool.ts'
 import { describeValidationError } from '../../json/validation-message.ts'
@@ -13,6 +14,7 @@ import { describeValidationError } from '../../json/validation-message.ts'
  * @throws ResultTooLargeError; Error, for the tool's author, if no result can be made of it
  */
 export function toCallToolResult (returned: unknown, tool: CompiledTool, maxBytes: number): CallToolResult {
+  if (returned instanceof UpstreamResult) return toUpstreamResult(returned, maxBytes)
   if (returned instanceof ToolResult) return toCheckedResult(returned.result, tool, maxBytes)
   if (tool.output !== undefined) return toStructuredResult(returned, tool, maxBytes)
   if (typeof returned === 'string') {
@@ -36,6 +38,12 @@ function toCheckedResult (declared: CallToolResult, tool: CompiledTool, maxBytes
   if (!isSpecType.CallToolResult(result)) throw new Error(`${name} returned a toolResult with invalid members`)
   const addText = structuredContent !== undefined && content.length === 0
   return addText ? { ...result, content: [toTextBlock(JSON.stringify(structuredContent))] } : result
+}
+
+function toUpstreamResult ({ result }: UpstreamResult, maxBytes: number): CallToolResult {
+  const copy = copyResult<CallToolResult>(result, maxBytes)
+  if (isSpecType.CallToolResult(copy)) return copy
+  throw new Error('The server behind this one returned something other than the result of a tool')
 }
 
 /** Returns structured content, and the same as text for clients that do not know it (MCP tools, structured content). */

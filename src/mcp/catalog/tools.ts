@@ -7,10 +7,12 @@ import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import { ToolError } from '../../define/tool.ts'
 import type { ToolDefinition, ToolProgress } from '../../define/tool.ts'
+import { UpstreamError } from '../../define/upstream.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { HandlerError, execute, logFailure } from '../handlers/execute.ts'
 import type { RunContext } from '../handlers/execute.ts'
+import { toProtocolError } from '../handlers/protocol-errors.ts'
 import { checkSize } from '../handlers/result-json.ts'
 import { compileDefinitions } from './compile-definitions.ts'
 import { compileTool } from './compiled-tool.ts'
@@ -85,7 +87,8 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
  *
  * Invalid arguments and a handler's errors become a result with `isError` (MCP tools, error handling).
  *
- * @throws (or rejects with) InputRequiredError, and the reason for which the call was aborted
+ * @throws (or rejects with) InputRequiredError; ProtocolError of a server behind this one; the reason for which the
+ * call was aborted
  */
 export function callTool (tool: CompiledTool, input: unknown, context: RunContext): MaybePromise<CallToolResult> {
   const { definition } = tool
@@ -99,6 +102,7 @@ export function callTool (tool: CompiledTool, input: unknown, context: RunContex
     (err) => {
       if (err instanceof HandlerError) return errorResult(err.message)
       if (err instanceof ToolError) return toErrorResult(err, tool, context)
+      if (err instanceof UpstreamError) throw toProtocolError(err)
       throw err
     }
   )

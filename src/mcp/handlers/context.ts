@@ -144,6 +144,10 @@ export class HandlerContext implements RunContext {
     return this.#services.maxResultBytes
   }
 
+  get requestMeta (): Readonly<Record<string, unknown>> | undefined {
+    return this.#channel._meta
+  }
+
   get traceHandler (): TraceHandler | undefined {
     return this.#services.traceHandler
   }

@@ -5,6 +5,7 @@ import type { RequestContext, RequestLog } from '../../define/context.ts'
 import { fileOf } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
 import { ToolError } from '../../define/tool.ts'
+import { UpstreamError } from '../../define/upstream.ts'
 import type { TraceHandler } from '../exchange.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
 import { TimeoutError } from './handler-timeout.ts'
@@ -27,6 +28,8 @@ export interface Execution {
 export type RunContext = RequestContext & Execution & {
   /** Maximum size of a result (MCP_MAX_RESULT_BYTES). */
   readonly maxResultBytes: number
+  /** The request's `_meta`; undefined if it has none. */
+  readonly requestMeta?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The generic failure of a handler, with a message for clients; the real error is in the log under the reference. */
@@ -40,8 +43,8 @@ export class HandlerError extends Error {
  *
  * @param label names the function in messages: `seed_ping`, `prompt greet`
  * @param definition declares the function; its file is named in the log
- * @throws (or rejects with) ToolError as the author threw it; HandlerError for any other failure; InputRequiredError;
- * the reason for which the request was aborted
+ * @throws (or rejects with) ToolError as the author threw it; UpstreamError; HandlerError for any other failure;
+ * InputRequiredError; the reason for which the request was aborted
  */
 export function execute<T> (
   label: string,
@@ -96,7 +99,7 @@ function toHandlerError (
   { reason }: Deadline,
   log: RequestLog
 ): unknown {
-  if (err instanceof InputRequiredError || err instanceof ToolError) return err
+  if (err instanceof InputRequiredError || err instanceof ToolError || err instanceof UpstreamError) return err
   if (reason instanceof TimeoutError) {
     const message = 'A handler took too long and was cancelled (TOOL_TIMEOUT_SECONDS, or its own timeoutSeconds)'
     log.warn({ event: 'handler.timed_out', reason: reason.message, handler: label, file: fileOf(definition) }, message)

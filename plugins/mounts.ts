@@ -1,0 +1,47 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { VERSION } from '../src/config/version.ts'
+import type { Mounts } from '../src/mounts/mounts.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The mounted MCP servers; undefined without SEED_MOUNTS. */
+    mounts: Mounts | undefined
+  }
+}
+
+/** For tests: times that the configuration does not offer. */
+export interface MountsTimings {
+  /** Time for which the start waits for mounted servers; 3 seconds by default. */
+  mountsWaitMs?: number
+  /** The first pause after a failed attempt to connect; a second by default. */
+  mountsRetryMs?: number
+}
+
+/**
+ * Connects to the MCP servers of SEED_MOUNTS. The start waits for them a little, so that the first lists are complete,
+ * and goes on without those that are away.
+ *
+ * @throws ConfigError for a file that is not valid
+ */
+async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetryMs }: MountsTimings): Promise<void> {
+  const { config: { mountsFile, mcp: { tool: { maxResultBytes } } }, log } = app
+  if (mountsFile === undefined) {
+    app.decorate('mounts', undefined)
+    return
+  }
+  // The MCP client is imported only where it is needed.
+  const { createMounts, readMounts } = await import('../src/mounts/mounts.ts')
+  const mounted = createMounts({
+    mounts: readMounts(mountsFile),
+    version: VERSION,
+    maxResultBytes,
+    log,
+    ...(mountsRetryMs !== undefined && { retryMs: mountsRetryMs })
+  })
+  app.decorate('mounts', mounted)
+  app.addHook('onClose', async () => { await mounted.close() })
+  await mounted.connect(mountsWaitMs)
+}
+
+export default fp(mounts, { name: 'mounts', dependencies: ['config'], fastify: '5.x' })

@@ -1,0 +1,195 @@
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import type {
+  Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
+} from '@modelcontextprotocol/client'
+import { unlessAborted } from '../async/unless-aborted.ts'
+import { MIN_STREAM_RETRY_MS, createHttpTransport } from './http-transport.ts'
+import type { Mount } from './mounts-file.ts'
+
+/** Everything that a mounted server offers, as it says. */
+export interface Offers {
+  tools: readonly Tool[]
+  prompts: readonly Prompt[]
+  resources: readonly Resource[]
+  templates: readonly ResourceTemplateType[]
+  /** Whether it completes arguments. */
+  completes: boolean
+}
+
+/** Limits of lists: they are kept in memory, and sent to every client. */
+const MAX_ITEMS = 1_000
+const MAX_PAGES = 100
+const MAX_LIST_CHARACTERS = 4 * 1024 * 1024
+
+export interface ConnectionOptions {
+  mount: Mount
+  version: string
+  /** MCP_MAX_RESULT_BYTES */
+  maxResultBytes: number
+  /** Called when a list of the server has changed. */
+  onListChanged (): void
+  /** Ends the connection, also while it is opened. */
+  signal: AbortSignal
+}
+
+/**
+ * A connection to a mounted server, in whichever revision both sides know. It declares no capabilities of a client: the
+ * server sees one client for all people, so it could not know whom it asks.
+ */
+export class Connection {
+  readonly client: Client
+  /** Why the server was cut off, if it was. */
+  failure: Error | undefined
+  readonly #mount: Mount
+  readonly #onListChanged: () => void
+  readonly #removeAbortListener: () => void
+  #isClosed = false
+  #calls = 0
+  #isRetired = false
+
+  private constructor ({ mount, version, onListChanged, signal }: ConnectionOptions) {
+    this.#mount = mount
+    this.#onListChanged = onListChanged
+    const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: onListChanged }
+    this.client = new Client({ name: 'seed', version }, {
+      capabilities: {},
+      versionNegotiation: { mode: 'auto', probe: { timeoutMs: this.#timeoutMs } },
+      listChanged: { tools: onChanged, prompts: onChanged, resources: onChanged },
+      inputRequired: { autoFulfill: false },
+      jsonSchemaValidator: WITHOUT_VALIDATION
+    })
+    const onAbort = (): void => { this.close() }
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#removeAbortListener = () => { signal.removeEventListener('abort', onAbort) }
+  }
+
+  /** @throws any error if the server cannot be reached, or speaks something other than MCP */
+  static async open (options: ConnectionOptions): Promise<Connection> {
+    const { mount, maxResultBytes, signal } = options
+    const connection = new Connection(options)
+    const maxBytes = mount.maxResponseBytes ?? maxResultBytes
+    const transport = createHttpTransport(mount, maxBytes, (error) => { connection.failure = error })
+    try {
+      await unlessAborted(connection.client.connect(transport, { timeout: connection.#timeoutMs }), signal)
+      connection.#keepListening()
+      return connection
+    } catch (err) {
+      await connection.close()
+      await transport.close()
+      throw connection.failure ?? err
+    }
+  }
+
+  /** The revision of the protocol that both sides speak. */
+  get revision (): string {
+    return this.client.getNegotiatedProtocolVersion()!
+  }
+
+  /** Fetches all lists. @throws any error if one of them cannot be had */
+  async list (): Promise<Offers> {
+    const { tools, prompts, resources, completions } = this.client.getServerCapabilities()!
+    return {
+      tools: tools === undefined ? [] : await this.#listAll<Tool>('tools/list', 'tools'),
+      prompts: prompts === undefined ? [] : await this.#listAll<Prompt>('prompts/list', 'prompts'),
+      resources: resources === undefined ? [] : await this.#listAll<Resource>('resources/list', 'resources'),
+      templates: resources === undefined ? [] : await this.#listTemplates(),
+      completes: completions !== undefined
+    }
+  }
+
+  /** Runs a call, which a connection that is given up still finishes. */
+  async run<T> (work: (client: Client) => Promise<T>): Promise<T> {
+    this.#calls++
+    try {
+      return await work(this.client)
+    } finally {
+      this.#calls--
+      this.#closeIfUnused()
+    }
+  }
+
+  /** Gives the connection up: it is closed when its last call has ended. */
+  retire (): void {
+    this.#isRetired = true
+    this.#closeIfUnused()
+  }
+
+  #closeIfUnused (): void {
+    if (this.#isRetired && this.#calls === 0) this.close()
+  }
+
+  /** Ends the connection, and the session if there is one. */
+  async close (): Promise<void> {
+    this.#isClosed = true
+    this.#removeAbortListener()
+    const { transport } = this.client
+    try {
+      if (transport instanceof StreamableHTTPClientTransport && transport.sessionId !== undefined) {
+        await Promise.race([transport.terminateSession(), delay(1_000)])
+      }
+    } catch {
+      // The server forgets the session by itself.
+    }
+    await this.client.close().catch(() => {})
+  }
+
+  /**
+   * Opens the subscription of a 2026-07-28 server again when it ends: proxies end idle streams. What was missed
+   * meanwhile is fetched, which also finds out whether the server is still there.
+   */
+  async #keepListening (): Promise<void> {
+    let subscription = this.client.autoOpenedSubscription
+    while (subscription !== undefined) {
+      await subscription.closed
+      await delay(MIN_STREAM_RETRY_MS)
+      if (this.#isClosed) return
+      this.#onListChanged()
+      subscription = await this.client.listen(subscription.honoredFilter, { timeout: this.#timeoutMs })
+        .catch(() => undefined)
+    }
+  }
+
+  get #timeoutMs (): number {
+    return (this.#mount.connectTimeoutSeconds ?? 10) * 1_000
+  }
+
+  /** Servers with resources need not know templates. */
+  async #listTemplates (): Promise<ResourceTemplateType[]> {
+    try {
+      return await this.#listAll('resources/templates/list', 'resourceTemplates')
+    } catch (err) {
+      if ((err as { code?: unknown }).code === METHOD_NOT_FOUND) return []
+      throw err
+    }
+  }
+
+  async #listAll<Item> (method: RequestMethod, member: string): Promise<Item[]> {
+    const items: Item[] = []
+    const options: RequestOptions = { timeout: this.#timeoutMs }
+    let characters = 0
+    let cursor: string | undefined
+    for (let pages = 0; pages < MAX_PAGES; pages++) {
+      const params = cursor === undefined ? {} : { cursor }
+      const page = await this.client.request({ method, params } as { method: 'tools/list' }, options)
+      const found = (page as unknown as Record<string, Item[]>)[member]!
+      characters += JSON.stringify(found).length
+      items.push(...found)
+      if (items.length > MAX_ITEMS) throw new Error(`offers more than ${MAX_ITEMS} ${member}`)
+      if (characters > MAX_LIST_CHARACTERS) throw new Error(`the list of ${member} is longer than 4 MiB`)
+      cursor = page.nextCursor
+      if (cursor === undefined) return items
+    }
+    throw new Error(`the list of ${member} has more than ${MAX_PAGES} pages`)
+  }
+}
+
+const METHOD_NOT_FOUND = -32601
+
+/** Results go to the client, which validates them; the schemas are a stranger's, and are never compiled here. */
+const WITHOUT_VALIDATION = {
+  getValidator: () => (input: unknown) => ({ valid: true as const, data: input as never, errorMessage: undefined })
+}
+
+async function delay (ms: number): Promise<void> {
+  await new Promise((resolve) => { setTimeout(resolve, ms).unref() })
+}

@@ -1,0 +1,117 @@
+import { Type } from 'typebox'
+import type { Static } from 'typebox'
+
+/**
+ * The file of SEED_MOUNTS. Its JSON schema is published as docs/mounts.schema.json, for editors; descriptions are for
+ * both. A test keeps the two equal.
+ */
+
+const CLOSED = { additionalProperties: false }
+
+const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+const Text = Type.String({ minLength: 1, maxLength: 1_024 })
+const ClaimValue = Type.Union([Type.String(), Type.Number(), Type.Boolean()])
+const ClaimRule = Type.Union([ClaimValue, Type.Array(ClaimValue, { maxItems: 100 })])
+
+const policy = {
+  scopes: Type.Optional(Type.Array(Text, {
+    maxItems: 100, description: 'Scopes that the access token must have, all of them'
+  })),
+  groups: Type.Optional(Type.Array(Text, {
+    maxItems: 100, description: 'Groups of which the caller must be in one'
+  })),
+  claims: Type.Optional(Type.Record(Type.String(), ClaimRule, {
+    description: 'Claims that the access token must have: each the value, or one of the values'
+  })),
+  principalKind: Type.Optional(Type.Enum(['person', 'service'], {
+    description: 'person: not for services; service: not for people. Both by default'
+  }))
+}
+
+const selection = {
+  allow: Type.Optional(Type.Array(Text, {
+    maxItems: 1_000,
+    description: 'Names at the mounted server; * stands for any characters. Only these are offered. Default: all'
+  })),
+  deny: Type.Optional(Type.Array(Text, {
+    maxItems: 1_000, description: 'Names that are not offered, even if `allow` has them'
+  }))
+}
+
+const SelectionSchema = Type.Union([Type.Boolean(), Type.Object(selection, CLOSED)])
+
+const ToolOverrideSchema = Type.Object({
+  name: Type.Optional(Type.String({
+    pattern: '^[A-Za-z0-9_.-]{1,64}$', description: 'Another name; the prefix of the mount stays before it'
+  })),
+  title: Type.Optional(Text),
+  description: Type.Optional(Type.String({
+    minLength: 1, maxLength: 65_536, description: 'Another text for the model'
+  })),
+  timeoutSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600 })),
+  ...policy
+}, { ...CLOSED, description: 'A rule given here replaces the same rule of the mount' })
+
+const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
+  ...selection,
+  annotations: Type.Optional(Type.Object({
+    readOnlyHint: Type.Optional(Type.Boolean()),
+    destructiveHint: Type.Optional(Type.Boolean()),
+    idempotentHint: Type.Optional(Type.Boolean()),
+    openWorldHint: Type.Optional(Type.Boolean())
+  }, { ...CLOSED, description: 'Only tools whose annotations say so. They are what the mounted server claims' })),
+  overrides: Type.Optional(Type.Record(Text, ToolOverrideSchema, {
+    description: 'Changes of single tools, by their names at the mounted server'
+  }))
+}, CLOSED)])
+
+const SecretSchema = Type.Object({
+  file: Type.String({ minLength: 1, description: 'A file with the secret; relative to this one' }),
+  header: Type.Optional(Type.String({ pattern: HEADER_NAME, description: 'Default: Authorization' })),
+  scheme: Type.Optional(Type.String({
+    pattern: '^[A-Za-z0-9-]*$', description: 'Text before the secret; "" for none. Default: Bearer in Authorization'
+  }))
+}, { ...CLOSED, description: 'A fixed secret that Seed sends with every request, whoever calls' })
+
+/** One mounted server. */
+export const MountSchema = Type.Object({
+  url: Type.String({ minLength: 1, maxLength: 2_048, description: 'The Streamable HTTP endpoint of the server' }),
+  headers: Type.Optional(Type.Record(Type.String({ pattern: HEADER_NAME }), Type.String({
+    pattern: '^[\\x20-\\x7e]*$'
+  }), { description: 'Headers of every request; not for secrets' })),
+  secret: Type.Optional(SecretSchema),
+  allowInsecureHttp: Type.Optional(Type.Boolean({
+    description: 'Lets the secret travel by http to a host other than this machine'
+  })),
+  tools: Type.Optional(ToolSelectionSchema),
+  prompts: Type.Optional(SelectionSchema),
+  resources: Type.Optional(SelectionSchema),
+  timeoutSeconds: Type.Optional(Type.Integer({
+    minimum: 1, maximum: 3_600, description: 'Limit of one call. Default: TOOL_TIMEOUT_SECONDS'
+  })),
+  connectTimeoutSeconds: Type.Optional(Type.Integer({
+    minimum: 1, maximum: 300, description: 'Limit of connecting, and of each page of a list. Default: 10'
+  })),
+  maxResponseBytes: Type.Optional(Type.Integer({
+    minimum: 1_024,
+    maximum: 268_435_456,
+    description: 'Limit of one response, and of one message of a stream. Default: MCP_MAX_RESULT_BYTES'
+  })),
+  refreshSeconds: Type.Optional(Type.Integer({
+    minimum: 5, maximum: 86_400, description: 'Time after which the lists are fetched again. Default: 300'
+  })),
+  ...policy
+}, CLOSED)
+
+export const MountsFileSchema = Type.Object({
+  $schema: Type.Optional(Type.String()),
+  mounts: Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,31}$' }), MountSchema, {
+    ...CLOSED,
+    description: 'MCP servers by the name that prefixes what they offer: lower-case letters, digits and -'
+  })
+}, { ...CLOSED, title: 'SEED_MOUNTS', description: 'MCP servers that Seed offers as its own (docs/mounts.md)' })
+
+export type MountEntry = Static<typeof MountSchema>
+export type Selection = Static<typeof SelectionSchema>
+export type ToolSelection = Static<typeof ToolSelectionSchema>
+export type ToolOverride = Static<typeof ToolOverrideSchema>

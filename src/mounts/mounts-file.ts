@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { Compile } from 'typebox/compile'
+import { parseDocument } from 'yaml'
+import { ConfigError } from '../config/problem.ts'
+import { isLoopbackHost } from '../net/addresses.ts'
+import { MountsFileSchema } from './mount-schema.ts'
+import type { MountEntry } from './mount-schema.ts'
+
+/** One mounted server, as the operator wrote it, with its name and all headers. */
+export interface Mount extends MountEntry {
+  /** Prefixes everything that the server offers. */
+  name: string
+  /** Headers of every request, the secret included. */
+  requestHeaders: Readonly<Record<string, string>>
+}
+
+const MAX_PROBLEMS = 20
+const fileSchema = Compile(MountsFileSchema)
+
+/**
+ * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets that it names.
+ *
+ * @returns the mounts, sorted by name
+ * @throws ConfigError with every problem, each naming the file, the mount and the member
+ */
+export function readMounts (path: string): Mount[] {
+  const file = resolve(path)
+  const value = parseFile(file)
+  if (!fileSchema.Check(value)) throw toError(file, describeErrors(value))
+  const problems: string[] = []
+  const mounts = Object.entries(value.mounts)
+    .map(([name, entry]) => {
+      const { headers, problems: found } = toHeaders(entry, dirname(file))
+      problems.push(...[...checkUrl(entry), ...found].map((text) => `mount "${name}": ${text}`))
+      return { ...entry, name, requestHeaders: headers }
+    })
+    .sort((a, b) => a.name < b.name ? -1 : 1)
+  if (problems.length > 0) throw toError(file, problems)
+  return mounts
+}
+
+function toError (file: string, problems: readonly string[]): ConfigError {
+  return new ConfigError(problems.map((text) =>
+    ({ setting: 'SEED_MOUNTS', message: `SEED_MOUNTS (${file}): ${text}` })))
+}
+
+function parseFile (file: string): unknown {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException
+    throw toError(file, [`the file cannot be read (${code}): set SEED_MOUNTS to a file that Seed may read`])
+  }
+  // JSON is YAML as well. Aliases that multiply, as in the "billion laughs", are an error of the parser.
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true })
+  const [error] = document.errors
+  if (error !== undefined) throw toError(file, [`it is neither YAML nor JSON: ${error.message.split('\n')[0]}`])
+  return document.toJS({ maxAliasCount: 100 })
+}
+
+/** Names mount and member of each problem: `mount "tickets": tools.allow must be array`. */
+function describeErrors (value: unknown): string[] {
+  const texts = fileSchema.Errors(value)
+    // Each branch of a union reports by itself why the value is not of its type.
+    .filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'additionalProperties')
+    .map(({ instancePath, keyword, message }) => {
+      const [, mounts, name, ...members] = instancePath.split('/')
+      const problem = keyword === 'boolean' ? 'is not a known member' : message
+      if (mounts !== 'mounts' || name === undefined) return `${instancePath.slice(1) || 'the file'} ${problem}`
+      if (members.length > 0) return `mount "${name}": ${members.join('.')} ${problem}`
+      return keyword === 'boolean'
+        ? `mount "${name}": the name must have 1 to 32 lower-case letters, digits and -, and begin with a letter`
+        : `mount "${name}": it ${problem}`
+    })
+  return [...new Set(texts)].slice(0, MAX_PROBLEMS)
+}
+
+function checkUrl ({ url, secret, allowInsecureHttp = false }: MountEntry): string[] {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  if (parsed === undefined || !['http:', 'https:'].includes(parsed.protocol)) {
+    return [`url must be an http or https URL (it is "${url}")`]
+  }
+  if (parsed.username !== '' || parsed.password !== '') return ['url must not have a password: use secret.file']
+  if (parsed.protocol === 'https:' || secret === undefined || allowInsecureHttp) return []
+  return isLoopbackHost(parsed.hostname)
+    ? []
+    : ['url must be https, as a secret is sent there (or set allowInsecureHttp: true)']
+}
+
+function toHeaders (
+  { headers: given = {}, secret }: MountEntry, folder: string
+): { headers: Record<string, string>, problems: string[] } {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(given)) headers[name.toLowerCase()] = value
+  const reserved = Object.keys(headers).filter((name) => RESERVED.test(name))
+  const problems = reserved.map((name) => `headers must not have ${name}, which Seed sets itself`)
+  if (secret === undefined) return { headers, problems }
+  const { file, header = 'authorization', scheme = header.toLowerCase() === 'authorization' ? 'Bearer' : '' } = secret
+  const value = readSecret(resolve(folder, file))
+  if (value.problem === undefined) headers[header.toLowerCase()] = `${scheme} ${value.secret}`.trimStart()
+  else problems.push(value.problem)
+  return { headers, problems }
+}
+
+/** Headers of the transport. */
+const RESERVED = /^(authorization|host|accept|connection|content-.*|transfer-encoding|mcp-.*|last-event-id)$/
+
+function readSecret (file: string): { secret?: string, problem?: string } {
+  try {
+    const secret = readFileSync(file, 'utf8').trim()
+    if (/^[\x21-\x7e]+(?: [\x21-\x7e]+)*$/.test(secret)) return { secret }
+    return { problem: `secret.file ${file} must have one line of printable characters` }
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException
+    return { problem: `secret.file ${file} cannot be read (${code})` }
+  }
+}

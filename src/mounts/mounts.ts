@@ -1,0 +1,96 @@
+import type { RequestLog } from '../define/context.ts'
+import { describeDefinition } from '../define/definition.ts'
+import type { Definition } from '../define/definition.ts'
+import type { Policy } from '../define/policy.ts'
+import { toDefinitions } from './definitions.ts'
+import type { RefusedOffer } from './definitions.ts'
+import { MountedServer } from './mounted-server.ts'
+import type { Mount } from './mounts-file.ts'
+
+export { readMounts } from './mounts-file.ts'
+
+export interface MountsOptions {
+  mounts: readonly Mount[]
+  version: string
+  /** MCP_MAX_RESULT_BYTES */
+  maxResultBytes: number
+  log: RequestLog
+  /** For tests: the first pause after a failed attempt to connect; a second by default. */
+  retryMs?: number
+}
+
+/** Changes that come together, as at the start, lead to one new catalog. */
+const SETTLE_MS = 50
+const MAX_LOGGED = 20
+
+export type Mounts = ReturnType<typeof createMounts>
+
+/** The MCP servers of SEED_MOUNTS, and everything that they offer. */
+export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 1_000 }: MountsOptions) {
+  let listener: (() => void) | undefined
+  let timer: NodeJS.Timeout | undefined
+  const logRefused = createRefusalLog(log)
+  const servers = mounts.map((mount) =>
+    new MountedServer({ mount, version, maxResultBytes, log, onChanged, retryMs }))
+
+  function onChanged (): void {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      listener?.()
+    }, SETTLE_MS)
+    timer.unref()
+  }
+
+  return {
+    /** The policies of all mounts and of their single tools, whether or not the servers can be reached. */
+    policies: mounts.flatMap((mount): Policy[] => [
+      mount as Policy,
+      ...Object.values(typeof mount.tools === 'object' ? mount.tools.overrides ?? {} : {}) as Policy[]
+    ]),
+
+    /** Connects to all servers at once, and resolves when each has answered or failed, or after `waitMs`. */
+    async connect (waitMs: number): Promise<void> {
+      let waiting: NodeJS.Timeout | undefined
+      const late = new Promise<void>((resolve) => { waiting = setTimeout(resolve, waitMs) })
+      await Promise.race([Promise.all(servers.map(async (server) => { await server.connect() })), late])
+      clearTimeout(waiting)
+    },
+
+    /** @param changed called when `definitions` may return others */
+    onChange (changed: () => void): void {
+      listener = changed
+    },
+
+    /** Returns what the mounted servers offer, without what has a name of `own` definitions. */
+    definitions (own: readonly Definition[]): Definition[] {
+      const names = new Set(own.map(describeDefinition))
+      return servers.flatMap((server) => {
+        const { definitions, refused } = toDefinitions(server)
+        const taken = definitions.filter((definition) => names.has(describeDefinition(definition)))
+        logRefused(server.mount.name, [
+          ...refused,
+          ...taken.map((definition) => ({ offer: describeDefinition(definition), reason: 'the name is in use' }))
+        ])
+        return definitions.filter((definition) => !taken.includes(definition))
+      })
+    },
+
+    async close (): Promise<void> {
+      clearTimeout(timer)
+      await Promise.all(servers.map(async (server) => { await server.close() }))
+    }
+  }
+}
+
+/** Returns a function that logs what a mount cannot offer, once for as long as it is the same. */
+function createRefusalLog (log: RequestLog) {
+  const known = new Map<string, string>()
+  return (mount: string, refused: readonly RefusedOffer[]): void => {
+    const text = JSON.stringify(refused)
+    if (known.get(mount) === text) return
+    known.set(mount, text)
+    if (refused.length === 0) return
+    log.warn({ event: 'mount.offers_refused', mount, count: refused.length, refused: refused.slice(0, MAX_LOGGED) },
+      'A mounted MCP server offers something that Seed cannot offer to its clients')
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * The URIs of a mounted server as clients see them: its name is a prefix of the scheme (`tickets+file:///a.txt`), so
+ * that servers cannot claim each other's URIs. Only `ui://` keeps its scheme, by which clients know the resources of
+ * MCP Apps: there the name is the authority (`ui://tickets/view.html`).
+ */
+export class UriPrefix {
+  readonly #scheme: string
+  readonly #ui: string
+
+  constructor (mount: string) {
+    this.#scheme = `${mount}+`
+    this.#ui = `ui://${mount}/`
+  }
+
+  /** Returns a URI, or a URI template, of the mounted server as clients see it. */
+  add (uri: string): string {
+    return uri.startsWith('ui://') ? `${this.#ui}${uri.slice(5)}` : `${this.#scheme}${uri}`
+  }
+
+  /** Returns a URI of a client as the mounted server knows it. */
+  remove (uri: string): string {
+    return uri.startsWith(this.#ui) ? `ui://${uri.slice(this.#ui.length)}` : uri.slice(this.#scheme.length)
+  }
+
+  /** Returns a result whose resource links, embedded resources and contents have URIs that clients can use. */
+  addToResult <Result extends object> (result: Result): Result {
+    const { content, messages, contents } = result as Record<string, unknown>
+    return {
+      ...result,
+      ...(Array.isArray(content) && { content: content.map((block) => this.#addToBlock(block)) }),
+      ...(Array.isArray(messages) && { messages: messages.map((message: Members) => this.#addToMessage(message)) }),
+      ...(Array.isArray(contents) && { contents: contents.map((one: Members) => this.#addToMember(one)) })
+    }
+  }
+
+  #addToMessage (message: Members): Members {
+    return { ...message, content: this.#addToBlock(message['content'] as Members) }
+  }
+
+  #addToBlock (block: Members): Members {
+    if (block['type'] === 'resource_link') return this.#addToMember(block)
+    if (block['type'] !== 'resource') return block
+    return { ...block, resource: this.#addToMember(block['resource'] as Members) }
+  }
+
+  #addToMember (member: Members): Members {
+    return { ...member, uri: this.add(String(member['uri'])) }
+  }
+}
+
+type Members = Record<string, unknown>

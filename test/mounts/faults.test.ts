@@ -1,0 +1,266 @@
+import t from 'tap'
+import { ProtocolError } from '@modelcontextprotocol/server'
+import type { OpenServer } from '../support/open-server.ts'
+import { startSeed } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
+
+async function toolNames (seed: OpenServer): Promise<string[]> {
+  const { response: { result } } = await seed.send('modern', 'tools/list', {})
+  return result.tools.map(({ name }: { name: string }) => name)
+}
+
+async function callText (seed: OpenServer, name: string): Promise<{ isError?: boolean, text: string }> {
+  const { response: { result } } = await seed.send('modern', 'tools/call', { name, arguments: {} })
+  return { isError: result.isError, text: result.content[0].text }
+}
+
+for (const era of ['modern', 'session'] as const) {
+  t.test(`a mounted server (${era}) that dies hides nothing, says so, and comes back by itself`, async (t) => {
+    const [dying, sound] = [await startUpstream(t, era), await startUpstream(t, era)]
+    const seed = await startMounted(t, { dying: { url: dying.url }, sound: { url: sound.url } })
+    t.same(await callText(seed, 'dying_add'), { isError: undefined, text: '{}' })
+    await dying.stop()
+    const [{ isError, text }] = await Promise.all([callText(seed, 'dying_add'), callText(seed, 'dying_add')])
+    t.equal(isError, true)
+    t.equal(text, 'The server behind dying is not available at the moment: try again later')
+    t.equal((await callText(seed, 'dying_add')).isError, true, 'and again, at once')
+    t.same(await toolNames(seed), ['dying_add', 'sound_add'])
+    t.equal((await callText(seed, 'sound_add')).isError, undefined)
+    const lines = seed.logs.filter(({ event }) => event === 'mount.unavailable')
+    t.match(lines, [{ mount: 'dying', level: 40 }])
+    t.equal(lines.length, 1)
+    await dying.start()
+    await until(async () => (await callText(seed, 'dying_add')).isError === undefined, 'the server is back')
+  })
+}
+
+t.test('a mounted server that is away at the start is offered as soon as it is there', async (t) => {
+  const upstream = await startUpstream(t)
+  await upstream.stop()
+  const seed = await startMounted(t, { late: { url: upstream.url } })
+  t.same(await toolNames(seed), [])
+  await upstream.start()
+  await until(async () => (await toolNames(seed)).length === 1, 'the tool is listed')
+})
+
+t.test('a mounted server that hangs delays the start no longer than its time', async (t) => {
+  const [upstream, sound] = [await startUpstream(t), await startUpstream(t)]
+  upstream.intercept = () => true
+  const mounts = { slow: { url: upstream.url }, sound: { url: sound.url } }
+  const seed = await startMounted(t, mounts, { timings: { mountsWaitMs: 500 } })
+  await until(async () => (await toolNames(seed)).length === 1, 'the other server is there')
+  t.same(await toolNames(seed), ['sound_add'])
+})
+
+t.test('a server that hangs in a call is cancelled when the time is up', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { slow: { url: upstream.url, timeoutSeconds: 1 } })
+  let isCancelled = false
+  upstream.call = async (_name, _args, { mcpReq: { signal } }) => await new Promise(() => {
+    signal.addEventListener('abort', () => { isCancelled = true })
+  })
+  const { isError, text } = await callText(seed, 'slow_add')
+  t.equal(isError, true)
+  t.match(text, 'did not finish within 1 second and was cancelled')
+  await until(() => isCancelled, 'the call is cancelled')
+})
+
+t.test('a session that the mounted server has forgotten is opened anew, and the call is answered', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  upstream.forgetSessions()
+  t.equal((await callText(seed, 'calc_add')).isError, undefined)
+  upstream.call = () => { throw new ProtocolError(-32001, 'no') }
+  upstream.forgetSessions()
+  t.match((await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).response.error, { code: -32001 })
+})
+
+t.test('a session that cannot be opened anew is an outage', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  upstream.intercept = (_request, response) => {
+    response.writeHead(404).end()
+    return true
+  }
+  t.match(await callText(seed, 'calc_add'), { isError: true, text: /not available/ })
+})
+
+const BODIES: Record<string, [type: string, body: string, text: RegExp]> = {
+  'something other than JSON': ['application/json', '<html>', /answered with something other than MCP/],
+  'something other than JSON-RPC': ['application/json', '{"a":1}', /answered with something other than MCP/],
+  'the result of another method': ['application/json', '{"jsonrpc":"2.0","id":"ID","result":{"resultType":"complete","tools":[]}}', /.+/],
+  'a body of many megabytes': ['application/json', `{"jsonrpc":"2.0","id":"ID","result":"${'x'.repeat(2_000_000)}"}`, /sent more than 100000 bytes/],
+  'an event of many megabytes': ['text/event-stream', `data: ${'x'.repeat(2_000_000)}\n\n`, /sent more than 100000 bytes/],
+  'a flood of events': ['text/event-stream', 'FLOOD', /sent more than 100000 bytes/],
+  'an HTTP error': ['text/html', 'HTTP 500', /answered with HTTP status 500/],
+  'a status that its proxy sends': ['text/html', 'HTTP 503', /not available/],
+  'no content': ['text/html', 'HTTP 204', /The server behind broken/],
+  'nothing at all': ['text/event-stream', '', /not available/]
+}
+
+for (const [what, [type, body, text]] of Object.entries(BODIES)) {
+  t.test(`a mounted server that answers with ${what} fails that call alone`, async (t) => {
+    const [broken, sound] = [await startUpstream(t), await startUpstream(t)]
+    const seed = await startMounted(t, {
+      broken: { url: broken.url, maxResponseBytes: 100_000, timeoutSeconds: 5 }, sound: { url: sound.url }
+    })
+    broken.intercept = (_request, response) => {
+      const { method, id } = broken.messages.at(-1) as { method: string, id: unknown }
+      if (method !== 'tools/call') return false
+      if (body === 'FLOOD') {
+        response.writeHead(200, { 'content-type': type })
+        const timer = setInterval(() => { response.write('data: {"jsonrpc":"2.0","method":"x"}\n\n'.repeat(20_000)) }, 10)
+        response.on('close', () => { clearInterval(timer) })
+        return true
+      }
+      const [, status = 200] = /^HTTP (\d+)$/.exec(body) ?? []
+      response.writeHead(Number(status), { 'content-type': type }).end(body.replace('"ID"', JSON.stringify(id)))
+      return true
+    }
+    const answer = await callText(seed, 'broken_add')
+    t.equal(answer.isError, true)
+    t.match(answer.text, text)
+    t.equal((await callText(seed, 'sound_add')).isError, undefined)
+    broken.intercept = () => false
+    await until(async () => (await callText(seed, 'broken_add')).isError === undefined, 'the server answers again')
+  })
+}
+
+t.test('a mounted server that asks the client for input is refused clearly', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { asking: { url: upstream.url } })
+  upstream.intercept = (_request, response) => {
+    const { method, id } = upstream.messages.at(-1) as { method: string, id: unknown }
+    if (method !== 'tools/call') return false
+    const inputRequests = { a: { method: 'elicitation/create', params: { message: 'Password?', requestedSchema: { type: 'object', properties: {} } } } }
+    response.writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'input_required', inputRequests, requestState: 's' } }))
+    return true
+  }
+  t.match(await callText(seed, 'asking_add'), { isError: true, text: /asks for input of the client, which Seed does not pass on/ })
+})
+
+t.test('offers that no client could use, or that reach outside, are left out and named in the log', async (t) => {
+  const upstream = await startUpstream(t)
+  const inputSchema = { type: 'object' as const }
+  let deep: object = { type: 'string' }
+  for (let level = 0; level < 100; level++) deep = { type: 'object', properties: { a: deep } }
+  upstream.tools = [
+    ADD, ADD,
+    { name: 'with space', inputSchema },
+    { name: 'external', inputSchema: { type: 'object', properties: { a: { $ref: 'https://evil.example/schema.json' } } } },
+    { name: 'internal', inputSchema: { type: 'object', properties: { a: { $ref: '#/$defs/a' } }, $defs: { a: { type: 'string' } } } },
+    { name: 'deep', inputSchema: deep as typeof inputSchema },
+    { name: 'long', description: 'x'.repeat(100_000), inputSchema },
+    { name: 'hidden', description: 'Reads\u{E0041}\u{E0042} a\u202Efile\u0007', inputSchema },
+    { name: 'slow', inputSchema: { type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } } }
+  ]
+  upstream.templates = [{ uriTemplate: 'ui://pages/{page}', name: 'Page' }]
+  upstream.resources = [{ uri: 'ui://view.html', name: 'View', mimeType: 'text/html;profile=mcp-app' }]
+  const seed = await startMounted(t, { odd: { url: upstream.url, tools: { deny: ['none'] } } })
+  t.same(await toolNames(seed), ['odd_add', 'odd_hidden', 'odd_internal', 'odd_slow'])
+  const { response: { result } } = await seed.send('modern', 'tools/list', {})
+  t.equal(result.tools[1].description, 'Reads afile')
+  const refused = seed.logs.find(({ event }) => event === 'mount.offers_refused')!
+  t.match(refused, { mount: 'odd', count: 5 })
+  t.match(JSON.stringify(refused['refused']), /\$ref.*more than 64 levels.*longer than/)
+  const called = performance.now()
+  await seed.send('modern', 'tools/call', { name: 'odd_slow', arguments: { a: `${'a'.repeat(40)}!` } })
+  t.ok(performance.now() - called < 2_000, 'patterns of a stranger are not matched here')
+  const read = await seed.send('modern', 'resources/read', { uri: 'ui://odd/view.html' })
+  t.match(read.response.result.contents, [{ uri: 'ui://odd/view.html', text: 'content of ui://view.html' }])
+  const page = await seed.send('modern', 'resources/read', { uri: 'ui://odd/pages/1' })
+  t.match(page.response.result.contents, [{ uri: 'ui://odd/pages/1', text: 'content of ui://pages/1' }])
+})
+
+t.test('lists without an end, or too long to keep, are an outage of that server', async (t) => {
+  for (const next of [
+    (page: number) => ({ tools: [], nextCursor: String(page + 1) }),
+    (page: number) => ({ tools: Array.from({ length: 600 }, (_, n) => ({ ...ADD, name: `t${page}-${n}` })), nextCursor: String(page + 1) }),
+    (page: number) => ({ tools: [{ ...ADD, name: `t${page}`, description: 'x'.repeat(3_000_000) }], nextCursor: String(page + 1) })
+  ]) {
+    const upstream = await startUpstream(t)
+    upstream.intercept = (_request, response) => {
+      const { method, id, params } = upstream.messages.at(-1) as { method: string, id: unknown, params: any }
+      if (method !== 'tools/list') return false
+      const result = { resultType: 'complete', ttlMs: 0, cacheScope: 'private', ...next(Number(params.cursor ?? 0)) }
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      return true
+    }
+    const seed = await startSeed(t, {
+      definitions: [], env: { AUTH_REQUIRED: 'false', SEED_MOUNTS: await writeMounts({ endless: { url: upstream.url } }) }
+    })
+    const { reason } = await seed.logged(({ event }) => event === 'mount.unavailable')
+    t.match(reason, /more than 100 pages|more than 1000 tools|longer than 4 MiB/)
+  }
+})
+
+t.test('a completion that takes too long suggests nothing, and fails nothing else', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { slow: { url: upstream.url, timeoutSeconds: 1 } })
+  upstream.intercept = () => upstream.messages.at(-1)!.method === 'completion/complete'
+  const { response } = await seed.send('modern', 'completion/complete', {
+    ref: { type: 'ref/prompt', name: 'slow_greet' }, argument: { name: 'who', value: 'A' }
+  })
+  t.same(response.result.completion.values, [])
+  t.equal((await callText(seed, 'slow_add')).isError, undefined)
+})
+
+t.test('lists that cannot be fetched again are an outage, and fetched when the server is back', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  upstream.tools = [{ ...ADD, name: 'other' }]
+  upstream.intercept = (_request, response) => {
+    if (upstream.messages.at(-1)!.method !== 'resources/templates/list') return false
+    response.writeHead(500).end()
+    return true
+  }
+  await upstream.announce()
+  await seed.logged(({ event }) => event === 'mount.unavailable')
+  t.same(await toolNames(seed), ['calc_add'], 'as they were')
+  upstream.intercept = () => false
+  await until(async () => (await toolNames(seed))[0] === 'calc_other', 'the lists are new')
+})
+
+t.test('a server that offers tools alone, or knows no templates, is mounted as it is', async (t) => {
+  const [plain, old, texts] = [await startUpstream(t), await startUpstream(t), await startUpstream(t)]
+  plain.capabilities = { tools: {} }
+  texts.capabilities = { prompts: {}, resources: {} }
+  old.intercept = (_request, response) => {
+    const { method, id } = old.messages.at(-1) as { method: string, id: unknown }
+    if (method !== 'resources/templates/list') return false
+    response.writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } }))
+    return true
+  }
+  const seed = await startMounted(t, { plain: { url: plain.url }, old: { url: old.url }, texts: { url: texts.url } })
+  t.same(await toolNames(seed), ['old_add', 'plain_add'])
+  const prompts = await seed.send('modern', 'prompts/list', {})
+  t.match(prompts.response.result.prompts, [{ name: 'old_greet' }, { name: 'texts_greet' }])
+  const { response } = await seed.send('modern', 'completion/complete', {
+    ref: { type: 'ref/prompt', name: 'texts_greet' }, argument: { name: 'who', value: 'A' }
+  })
+  t.same(response.result.completion.values, [])
+})
+
+t.test('a call that runs while the server is lost for others is finished', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  let finish: (() => void) | undefined
+  upstream.call = async () => {
+    await new Promise<void>((resolve) => { finish = resolve })
+    return { content: [{ type: 'text', text: 'done' }] }
+  }
+  const running = callText(seed, 'calc_add')
+  await until(() => finish !== undefined, 'the call has arrived')
+  upstream.intercept = (_request, response) => {
+    response.writeHead(503).end()
+    return true
+  }
+  t.match(await callText(seed, 'calc_add'), { isError: true, text: /not available/ })
+  await upstream.announce()
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  finish!()
+  t.equal((await running).text, 'done')
+})

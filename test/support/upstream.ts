@@ -1,0 +1,189 @@
+import { createServer } from 'node:http'
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http'
+import { mkdtemp, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  InMemoryServerEventBus, ProtocolError, Server, WebStandardStreamableHTTPServerTransport, createMcpHandler
+} from '@modelcontextprotocol/server'
+import type {
+  CallToolResult, Prompt, Resource, ResourceTemplateType, ServerCapabilities, ServerContext, Tool
+} from '@modelcontextprotocol/server'
+import type { Test } from 'tap'
+import type { MaybePromise } from '../../src/async/maybe-async.ts'
+import type { MountsTimings } from '../../plugins/mounts.ts'
+import type { Definition } from '../../src/define/definition.ts'
+import { freePort } from './free-port.ts'
+import { startOpenServer } from './open-server.ts'
+import type { OpenServer } from './open-server.ts'
+
+/** An MCP server of the SDK, to mount, whose offers a test may change. */
+export interface Upstream {
+  url: string
+  tools: Tool[]
+  prompts: Prompt[]
+  resources: Resource[]
+  templates: ResourceTemplateType[]
+  /** Answers tools/call; echoes the arguments by default. */
+  call: (name: string, args: Record<string, unknown>, context: ServerContext) => MaybePromise<CallToolResult>
+  /** Answers HTTP requests before MCP gets them, if it returns true. */
+  intercept: (request: IncomingMessage, response: ServerResponse) => boolean
+  /** The capabilities that it declares. */
+  capabilities: ServerCapabilities
+  /** Headers of all requests so far. */
+  requests: Array<IncomingMessage['headers']>
+  /** Bodies of all POSTs so far. */
+  messages: Array<{ method?: string, params?: any }>
+  /** Notifies clients that the list of tools has changed. */
+  announce (): Promise<void>
+  /** Forgets all sessions, as a restart does. */
+  forgetSessions (): void
+  stop (): Promise<void>
+  start (): Promise<void>
+}
+
+export const ADD: Tool = {
+  name: 'add',
+  description: 'Adds numbers',
+  inputSchema: { type: 'object', properties: { a: { type: 'number' }, b: { type: 'number' } } }
+}
+
+export async function startUpstream (t: Test, era: 'modern' | 'session' = 'modern'): Promise<Upstream> {
+  const port = await freePort()
+  const sessions = new Map<string, { transport: WebStandardStreamableHTTPServerTransport, server: Server }>()
+  const bus = new InMemoryServerEventBus()
+  let http: HttpServer | undefined
+  let modern = createModern()
+
+  const upstream: Upstream = {
+    url: `http://127.0.0.1:${port}/mcp`,
+    tools: [ADD],
+    prompts: [{ name: 'greet', description: 'Greets', arguments: [{ name: 'who', required: true }] }],
+    resources: [{ uri: 'notes://1', name: 'First note', mimeType: 'text/plain' }],
+    templates: [{ uriTemplate: 'notes://{id}', name: 'Note' }],
+    call: (_name, args) => ({ content: [{ type: 'text', text: JSON.stringify(args) }] }),
+    intercept: () => false,
+    capabilities: {
+      tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true }, completions: {}
+    },
+    requests: [],
+    messages: [],
+    async announce () {
+      bus.publish({ kind: 'tools_list_changed' })
+      for (const { server } of sessions.values()) await server.sendToolListChanged()
+    },
+    forgetSessions () { sessions.clear() },
+    async stop () {
+      const closed = new Promise<void>((resolve) => { http!.close(() => { resolve() }) })
+      http!.closeAllConnections()
+      await closed
+      sessions.clear()
+    },
+    async start () {
+      modern = createModern()
+      http = createServer((request, response) => { handle(request, response) })
+      await new Promise<void>((resolve) => { http!.listen(port, '127.0.0.1', resolve) })
+    }
+  }
+
+  function createModern () {
+    return createMcpHandler(() => createProtocolServer(upstream), { legacy: 'reject', bus, keepAliveMs: 0 })
+  }
+
+  async function handle (request: IncomingMessage, response: ServerResponse): Promise<void> {
+    upstream.requests.push(request.headers)
+    const chunks: Buffer[] = []
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
+    const body = chunks.length === 0 ? undefined : Buffer.concat(chunks)
+    if (body !== undefined) upstream.messages.push(JSON.parse(body.toString()))
+    if (upstream.intercept(request, response)) return
+    const abort = new AbortController()
+    response.on('close', () => { abort.abort() })
+    const fetchRequest = new Request(upstream.url, {
+      method: request.method!,
+      headers: request.headers as Record<string, string>,
+      signal: abort.signal,
+      ...(body !== undefined && { body })
+    })
+    const answer = era === 'modern' ? await modern.fetch(fetchRequest) : await inSession(fetchRequest)
+    response.writeHead(answer.status, Object.fromEntries(answer.headers))
+    response.flushHeaders()
+    try {
+      for await (const chunk of answer.body ?? []) response.write(chunk)
+    } catch {}
+    response.end()
+  }
+
+  async function inSession (request: Request): Promise<Response> {
+    const id = request.headers.get('mcp-session-id')
+    if (id !== null) {
+      const session = sessions.get(id)
+      return session === undefined
+        ? new Response('{}', { status: 404 })
+        : await session.transport.handleRequest(request)
+    }
+    const server = createProtocolServer(upstream)
+    const transport = new WebStandardStreamableHTTPServerTransport({
+      sessionIdGenerator: () => randomUUID(),
+      onsessioninitialized: (sessionId) => { sessions.set(sessionId, { transport, server }) }
+    })
+    await server.connect(transport)
+    return await transport.handleRequest(request)
+  }
+
+  t.teardown(async () => { await upstream.stop() })
+  await upstream.start()
+  return upstream
+}
+
+function createProtocolServer (upstream: Upstream): Server {
+  const { capabilities } = upstream
+  const server = new Server({ name: 'upstream', version: '1' }, { capabilities })
+  if (capabilities.tools !== undefined) {
+    server.setRequestHandler('tools/list', () => ({ tools: upstream.tools }))
+    server.setRequestHandler('tools/call', async ({ params: { name, arguments: args = {} } }, context) =>
+      await upstream.call(name, args, context))
+  }
+  if (capabilities.prompts === undefined) return server
+  server.setRequestHandler('prompts/list', () => ({ prompts: upstream.prompts }))
+  server.setRequestHandler('prompts/get', ({ params: { name, arguments: { who = '' } = {} } }) => {
+    if (who === 'nobody') throw new ProtocolError(-32050, 'Nobody is here', { who })
+    return {
+      description: `${name} for ${who}`,
+      messages: [
+        { role: 'user', content: { type: 'text', text: `Greet ${who}` } },
+        { role: 'user', content: { type: 'resource', resource: { uri: 'notes://1', text: 'a note' } } }
+      ]
+    }
+  })
+  if (capabilities.completions !== undefined) {
+    server.setRequestHandler('completion/complete', ({ params: { argument: { value } } }) =>
+      ({ completion: { values: [`${value}1`, `${value}2`] } }))
+  }
+  server.setRequestHandler('resources/list', () => ({ resources: upstream.resources }))
+  server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: upstream.templates }))
+  server.setRequestHandler('resources/read', ({ params: { uri } }) =>
+    ({ contents: [{ uri, mimeType: 'text/plain', text: `content of ${uri}` }] }))
+  return server
+}
+
+/** Writes a file for SEED_MOUNTS into a folder of its own. @returns its path */
+export async function writeMounts (mounts: object | string, files: Record<string, string> = {}): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'seed-mounts-'))
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+  const path = join(folder, 'mounts.yaml')
+  await writeFile(path, typeof mounts === 'string' ? mounts : JSON.stringify({ mounts }))
+  return path
+}
+
+/** A server without sign-in, whose start waits for the mounted servers, however busy the machine is. */
+export async function startMounted (
+  t: Test,
+  mounts: Record<string, object>,
+  { definitions = [], timings = {} }: { definitions?: readonly Definition[], timings?: MountsTimings } = {}
+): Promise<OpenServer> {
+  const patient = Object.entries(mounts).map(([name, mount]) => [name, { connectTimeoutSeconds: 60, ...mount }])
+  const SEED_MOUNTS = await writeMounts(Object.fromEntries(patient))
+  return await startOpenServer(t, definitions, { SEED_MOUNTS }, { mountsWaitMs: 60_000, mountsRetryMs: 10, ...timings })
+}
