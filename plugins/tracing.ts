@@ -43,10 +43,15 @@ async function tracing (app: FastifyInstance, { spanCloseMs }: TracingTimings): 
     const span = tracing.beginRequest({ id, method, route: url, scheme: protocol, headers })
     request.span = span
     request.traceId = span.traceId
+    if (!span.isRecording) {
+      done()
+      return
+    }
     raw.once('close', () => { span.end(raw.headersSent ? raw.statusCode : undefined) })
     span.run(done)
   })
-  // The events of a body belong to the connection, not to the request.
+  // The events of a body belong to the connection, not to the request. A request that is not sampled runs in its
+  // context only from here on, as each change of context takes CPU time: so it passes on that it is not.
   app.addHook('preValidation', ({ span }, _reply, done) => {
     if (span === undefined) done()
     else span.run(done)

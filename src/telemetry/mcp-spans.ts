@@ -119,13 +119,18 @@ export class McpSpans {
     ))
   }
 
-  /** The context of `_meta` is the parent, and that of the HTTP request a link: they are independent in MCP. */
+  /**
+   * The context of `_meta` is the parent, and that of the HTTP request a link: they are independent in MCP. A message
+   * without one belongs to its HTTP request, and has no span where that is not sampled.
+   */
   #start ({ method: httpMethod, headers, body }: TracedRequest): { span: Span, context: Context } | undefined {
     const { id, method, params } = Object(body) as Message
     if (httpMethod !== 'POST' || typeof method !== 'string') return undefined
     const { tracer, contexts, propagator } = this.#tools
     const active = contexts.active()
-    const parent = propagator.extract(active, Object(params?._meta) as Record<string, unknown>, CARRIER)
+    const meta = Object(params?._meta) as Record<string, unknown>
+    const parent = meta['traceparent'] === undefined ? active : propagator.extract(active, meta, CARRIER)
+    if (parent === active && recordingSpan(active) === undefined) return undefined
     const transport = trace.getSpanContext(active)
     const links = parent === active || transport === undefined ? [] : [{ context: transport }]
     const name = toMcpMethod(method)

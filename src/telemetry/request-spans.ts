@@ -36,6 +36,9 @@ export class RequestSpan {
     this.#contexts = contexts
   }
 
+  /** Whether the sampler has chosen the request. */
+  get isRecording (): boolean { return this.#span.isRecording() }
+
   get traceId (): string { return this.#span.spanContext().traceId }
 
   /** Runs work as a part of the request. */

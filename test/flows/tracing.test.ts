@@ -363,6 +363,30 @@ t.test('a client that does not sample has no spans, and neither has what follows
   t.notMatch(receiver.received(), 'made-up')
 })
 
+t.test('what the sampler of Seed leaves out has no spans and passes that on, unless its client traces the message', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const service = await startService(t)
+  const seed = await startSeed(t, {
+    timings: TIMINGS,
+    definitions: fetchingTools(service.url),
+    env: {
+      AUTH_REQUIRED: 'false',
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_TRACES_SAMPLER: 'parentbased_always_off',
+      AUDIT_LOG: 'stdout'
+    }
+  })
+  await postMcp(seed, call('look_up', { path: '/' }))
+  await postMcp(seed, call('look_up', { path: '/' }, { traceparent: TRACEPARENT }))
+  await seed.app.close()
+  const [leftOut, traced] = service.requests.map((headers) => String(headers['traceparent']).split('-'))
+  const line = await seed.logged(({ target }) => target === 'look_up')
+  t.same([leftOut![1], leftOut![3]], [line['trace'], '00'])
+  t.same([traced![1], traced![3]], [CLIENT.traceId, '01'])
+  const names = ['GET', 'work', 'execute_tool look_up', 'tools/call look_up']
+  t.same(receiver.spans.map(({ name }) => name).sort(), names.sort(), 'those of the second message alone')
+})
+
 t.test('errors are named by their kind, never by their message', async (t) => {
   const receiver = await startOtlpReceiver(t)
   const service = await startService(t)
