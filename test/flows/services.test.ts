@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import {
-  Client, ClientCredentialsProvider, PrivateKeyJwtProvider, StreamableHTTPClientTransport
+  Client, ClientCredentialsProvider, PrivateKeyJwtProvider, StaticPrivateKeyJwtProvider, StreamableHTTPClientTransport
 } from '@modelcontextprotocol/client'
 import {
-  ClientCredentialsProvider as ClientCredentialsProviderV1, PrivateKeyJwtProvider as PrivateKeyJwtProviderV1
+  ClientCredentialsProvider as ClientCredentialsProviderV1, PrivateKeyJwtProvider as PrivateKeyJwtProviderV1,
+  StaticPrivateKeyJwtProvider as StaticPrivateKeyJwtProviderV1
 } from '@modelcontextprotocol/sdk/client/auth-extensions.js'
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -32,28 +34,34 @@ const env = { OAUTH_MODE: 'broker', OAUTH_CLIENTS: JSON.stringify(clients) }
 const info = { name: 'a service', version: '1' }
 const key = { clientId: 'with-key', algorithm: 'ES256' }
 
+async function signAssertion (audience: string): Promise<string> {
+  return await new SignJWT({ iss: 'with-key', sub: 'with-key', aud: audience, jti: randomUUID() })
+    .setProtectedHeader({ alg: 'ES256' }).setIssuedAt().setExpirationTime('1m').sign(privateKey)
+}
+
 type Fetch = typeof fetch
+type CreateProvider = (issuer: string) => unknown
 interface Service {
   clientId: string
   whoami (url: URL, issuer: string, fetch: Fetch): Promise<unknown>
 }
 
-const v1 = (clientId: string, createProvider: (issuer: string) => unknown): Service => ({
+const v1 = (clientId: string, createProvider: CreateProvider): Service => ({
   clientId,
   async whoami (url, issuer, fetch) {
     const client = new ClientV1(info)
-    await client.connect(new TransportV1(url, { authProvider: createProvider(issuer) as never, fetch }) as never)
+    await client.connect(new TransportV1(url, { authProvider: await createProvider(issuer) as never, fetch }) as never)
     const { structuredContent } = await client.callTool({ name: 'whoami' })
     await client.close()
     return structuredContent
   }
 })
 
-const v2 = (clientId: string, mode: 'legacy' | { pin: '2026-07-28' }, createProvider: (issuer: string) => unknown) => ({
+const v2 = (clientId: string, mode: 'legacy' | { pin: '2026-07-28' }, createProvider: CreateProvider) => ({
   clientId,
   async whoami (url: URL, issuer: string, fetch: Fetch): Promise<unknown> {
     const client = new Client(info, { versionNegotiation: { mode } })
-    const authProvider = createProvider(issuer) as never
+    const authProvider = await createProvider(issuer) as never
     await client.connect(new StreamableHTTPClientTransport(url, { authProvider, fetch }))
     const { structuredContent } = await client.callTool({ name: 'whoami' })
     await client.close()
@@ -63,6 +71,10 @@ const v2 = (clientId: string, mode: 'legacy' | { pin: '2026-07-28' }, createProv
 
 const secretOptions = (expectedIssuer: string) => ({ clientId: 'with-secret', clientSecret: SECRET, expectedIssuer })
 const modern = { pin: '2026-07-28' } as const
+/** For providers that send an assertion which something else has signed: they can send it once. */
+const staticOptions = async (expectedIssuer: string) => ({
+  clientId: 'with-key', jwtBearerAssertion: await signAssertion(expectedIssuer), expectedIssuer
+})
 const SERVICES: Record<string, Service> = {
   'SDK v1, secret': v1('with-secret', (issuer) => new ClientCredentialsProviderV1(secretOptions(issuer))),
   'SDK v1, key': v1('with-key', (expectedIssuer) =>
@@ -75,6 +87,12 @@ const SERVICES: Record<string, Service> = {
     new ClientCredentialsProvider(secretOptions(issuer))),
   'SDK v2 in 2026-07-28, key': v2('with-key', modern, (expectedIssuer) =>
     new PrivateKeyJwtProvider({ ...key, privateKey: pem, expectedIssuer })),
+  'SDK v1, an assertion signed elsewhere': v1('with-key', async (issuer) =>
+    new StaticPrivateKeyJwtProviderV1(await staticOptions(issuer))),
+  'SDK v2 in sessions, an assertion signed elsewhere': v2('with-key', 'legacy', async (issuer) =>
+    new StaticPrivateKeyJwtProvider(await staticOptions(issuer))),
+  'SDK v2 in 2026-07-28, an assertion signed elsewhere': v2('with-key', modern, async (issuer) =>
+    new StaticPrivateKeyJwtProvider(await staticOptions(issuer))),
   'SDK v2 in 2026-07-28, the older of two keys': v2('with-key', modern, (expectedIssuer) =>
     new PrivateKeyJwtProvider({ ...key, privateKey: oldPem, expectedIssuer }))
 }
@@ -96,8 +114,7 @@ t.test('services of both SDKs go from 401 to whoami in both eras, and a credenti
     }, name)
   }
 
-  const assertion = await new SignJWT({ iss: 'with-key', sub: 'with-key', aud: replicas.url, jti: 'once' })
-    .setProtectedHeader({ alg: 'ES256' }).setIssuedAt().setExpirationTime('1m').sign(privateKey)
+  const assertion = await signAssertion(replicas.url)
   const send = async (at: number) => await post(`${replicas.seeds[at]!.url}/oauth/token`, {
     grant_type: 'client_credentials',
     client_assertion: assertion,
