@@ -245,7 +245,9 @@ function createWorkloadIssuers (
   { config: { oauth, token }, log }: FastifyInstance, forcedRefreshMs: number | undefined
 ): TrustedIssuers | undefined {
   const issuers = oauth.trustedIssuers.filter(({ accessTokens }) => !accessTokens)
-  return issuers.length === 0 ? undefined : createTrustedIssuers({ ...token, issuers, log, forcedRefreshMs })
+  if (issuers.length === 0) return undefined
+  // TOKEN_MAX_LIFETIME_SECONDS is about access tokens: those that workloads bring live for an hour at most.
+  return createTrustedIssuers({ clockSkewSeconds: token.clockSkewSeconds, issuers, log, forcedRefreshMs })
 }
 
 interface ModeServices {

@@ -257,6 +257,20 @@ t.test('a revocation of the service ends its tokens, and tokens of its platform 
   }, 'tokens from after it are good')
 })
 
+t.test('an access token of an issuer for /mcp is no assertion, as it may come many times', async (t) => {
+  const { issuer, mint } = await startPlatform(t)
+  const { platform: other } = await startPlatform(t)
+  const forMcp = {
+    issuer: other.issuer, access_tokens: true, audience: AUDIENCE, rules: [{ service: 'agent', match: { sub: 'agent' } }]
+  }
+  const seed = await startBroker(t, { env: { TRUSTED_ISSUERS: JSON.stringify([issuer, forMcp]) } })
+  await loadKeys(seed, await mint())
+  const token = await other.mint({ sub: 'agent', aud: AUDIENCE, iat: seconds(), exp: seconds() + 60 })
+  isRefused(t, await send(seed, token), 'invalid_grant', /iss must be an issuer that this server trusts/, 'for /mcp')
+  const alone = await startBroker(t, { env: { TRUSTED_ISSUERS: JSON.stringify([forMcp]) } })
+  isError(t, await send(alone, token), 400, 'unsupported_grant_type', 'no issuer is for the token endpoint')
+})
+
 t.test('access rules hold for workloads, with the groups and claims of their rule', async (t) => {
   const { mint, env } = await startPlatform(t)
   const seed = await startBroker(t, { env: { ...env, ACCESS_GROUPS: 'staff' } })
