@@ -8,6 +8,8 @@ import { createSignInAuthentication } from '../../../../src/oauth/modes/broker/s
 import type { AskedAuthentication } from '../../../../src/oauth/modes/broker/sign-in-authentication.ts'
 import { createMemoryStore } from '../../../../src/store/memory.ts'
 import { StoreUnavailableError } from '../../../../src/store/store.ts'
+import { formatStory, tellStory } from '../../../../src/trace/story.ts'
+import { readTrace } from '../../../../src/trace/traces.ts'
 import { issueAccessToken } from '../../../../src/tokens/issue-access-token.ts'
 import {
   editGrant, getTokens, readTokens, redeem, refresh, register, signIn, startBroker, toCallback
@@ -18,6 +20,7 @@ import type { Page } from '../../../support/browser.ts'
 import { asPrincipal } from '../../../support/mcp.ts'
 import { modernRequest, postMcp } from '../../../support/seed.ts'
 import type { TestSeed } from '../../../support/seed.ts'
+import { until } from '../../../support/until.ts'
 
 /** Sign-ins that a tool or a client demands anew or at a level (RFC 9470), in broker mode. */
 
@@ -249,6 +252,33 @@ t.test('a demand that comes while the browser is at the provider waits for the n
   t.equal(await demands.find(owner), undefined)
   t.equal(await signedIn({ maxAge: '10', startedAt: now - 500 }, now - 500), undefined,
     'the time that the person takes at the provider does not count')
+})
+
+t.test('an operator sees the refusal in the audit log, and the whole of it by its reference', async (t) => {
+  const seed = await startBroker(t, { definitions, env: { AUDIT_LOG: 'stdout' } })
+  const { clientId, accessToken } = await getTokens(seed)
+  const { headers } = await call(seed, 'sign', accessToken)
+  const reason = `acr must be "${LEVEL}"; the token has no acr`
+  t.match(await seed.logged((line) => 'audit' in line && line['event'] === 'refusal'), {
+    outcome: 'refused',
+    subject: 'ada',
+    client: clientId,
+    target: '/mcp tools/call sign',
+    error: 'insufficient_user_authentication',
+    reason
+  })
+  const storyOf = async (reference: string, told: RegExp): Promise<void> => {
+    await until(async () => {
+      const steps = await readTrace(seed.app.store, reference)
+      return steps.length > 0 && told.test(formatStory(tellStory(reference, steps, 'broker')))
+    }, `the story has ${told}`)
+  }
+  await storyOf(headers.get('x-request-id')!, /refused call[^]*a level \(acr\), as the reason says/)
+
+  seed.logs.length = 0
+  t.ok((await complete(await toCallback(seed, { clientId }))).url.searchParams.has('code'))
+  const { signIn: reference } = await seed.logged(({ path }) => path === '/oauth/callback')
+  await storyOf(String(reference), /A tool demands a more recent or stronger sign-in: the browser was sent to the provider/)
 })
 
 t.test('metadata repeats the levels that the provider lists', async (t) => {
