@@ -216,8 +216,8 @@ function completions (
 
 /** Returns the policy, of which the mounted server decides nothing. A rule of the tool replaces that of the mount. */
 function policyOf (mount: Policy, override: ToolOverride | undefined = {}): Policy {
-  const { scopes, groups, claims, principalKind } = { ...mount, ...override } as Policy
-  return defined({ scopes, groups, claims, principalKind })
+  const { scopes, groups, claims, principalKind, maxAge, acr } = { ...mount, ...override } as Policy
+  return defined({ scopes, groups, claims, principalKind, maxAge, acr })
 }
 
 /** Leaves out members that are undefined. */

@@ -25,6 +25,12 @@ const policy = {
   })),
   principalKind: Type.Optional(Type.Enum(['person', 'service'], {
     description: 'person: not for services; service: not for people. Both by default'
+  })),
+  maxAge: Type.Optional(Type.Integer({
+    minimum: 60, description: 'Seconds that may have passed since the person signed in'
+  })),
+  acr: Type.Optional(Type.Array(Type.String({ pattern: '^\\S{1,256}$' }), {
+    minItems: 1, maxItems: 20, description: "Levels of the person's authentication, of which one is enough"
   }))
 }
 
