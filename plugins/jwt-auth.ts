@@ -121,7 +121,7 @@ function createServiceTokenCheck (
 ): VerifyServiceToken | undefined {
   const { config: { oauth: { trustedIssuers: issuers, accessTokenIssuers }, token, access }, log } = app
   if (accessTokenIssuers.length === 0) return undefined
-  const trustedIssuers = createTrustedIssuers({ ...token, ...keys, issuers, accessTokens: true, log })
+  const trustedIssuers = createTrustedIssuers({ ...token, ...keys, issuers, accessTokens: token, log })
   app.addHook('onReady', async () => { trustedIssuers.start() })
   app.addHook('onClose', async () => { trustedIssuers.close() })
   return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access })

@@ -32,15 +32,13 @@ export interface TrustedIssuersOptions extends IssuerKeysOptions {
   issuers: readonly TrustedIssuer[]
   /** TOKEN_CLOCK_SKEW_SECONDS */
   clockSkewSeconds: number
-  /** Whether to verify the tokens of issuers with `access_tokens`, rather than the assertions of all others. */
-  accessTokens?: boolean
-  /** The longest accepted life of a token; an hour by default. */
-  maxLifetimeSeconds?: number
+  /** Verifies the access tokens of issuers with `access_tokens`, rather than the assertions of all others. */
+  accessTokens?: { maxLifetimeSeconds: number }
 }
 
 export type TrustedIssuers = ReturnType<typeof createTrustedIssuers>
 
-/** The longest accepted life of a token. GitHub, GitLab and Kubernetes issue them for an hour or less. */
+/** The longest accepted life of an assertion. GitHub, GitLab and Kubernetes issue them for an hour or less. */
 const MAX_LIFETIME_SECONDS = 3_600
 
 /** The `typ` of tokens of workloads, where they have one; SPIFFE allows JOSE (JWT-SVID section 2.3). */
@@ -53,9 +51,10 @@ const MAX_TEXT_LENGTH = 2_048
 
 /** Verifies tokens of the issuers of TRUSTED_ISSUERS, and finds the services that they stand for. */
 export function createTrustedIssuers (options: TrustedIssuersOptions) {
-  const { clockSkewSeconds, accessTokens = false, maxLifetimeSeconds = MAX_LIFETIME_SECONDS } = options
+  const { clockSkewSeconds, accessTokens } = options
+  const { maxLifetimeSeconds } = accessTokens ?? { maxLifetimeSeconds: MAX_LIFETIME_SECONDS }
   const trusted = options.issuers
-    .filter((issuer) => issuer.accessTokens === accessTokens)
+    .filter((issuer) => issuer.accessTokens === (accessTokens !== undefined))
     .map((issuer) => ({ issuer, keys: createIssuerKeys(issuer, options) }))
 
   /** Returns the issuer that a token says it is from: `iss` byte for byte, or else the trust domain of SPIFFE. */
