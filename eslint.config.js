@@ -115,7 +115,7 @@ const MAY_IMPORT = {
   // The diagnosis: what is wrong, and the setting to change
   'src/doctor': [
     'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/endpoints', 'src/provider', 'src/provider-presets',
-    'src/store', 'src/tokens', 'jose', 'oauth4webapi'
+    'src/store', 'src/tokens', 'src/workloads', 'jose', 'oauth4webapi'
   ],
 
   // HTTP: only from here on does anything know Fastify

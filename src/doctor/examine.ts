@@ -17,6 +17,7 @@ import { checkRefresh, checkRevocation } from './refresh-and-revocation.ts'
 import { checkSigningKeys } from './signing-keys.ts'
 import { createTokenEndpointProbes } from './token-endpoint.ts'
 import { checkTools } from './tools.ts'
+import { checkTrustedIssuers } from './trusted-issuers.ts'
 import { within } from './within.ts'
 
 export interface ExamineOptions {
@@ -36,6 +37,7 @@ export async function examine (options: ExamineOptions): Promise<Finding[]> {
     checkConfiguration(inspection),
     checkAccess(config),
     config.authRequired ? checkProvider(config, now) : [],
+    config.authRequired ? checkTrustedIssuers(config) : [],
     isBroken('REDIS_URL')
       ? [notChecked('store.connection', 'REDIS_URL')]
       : within('store.connection', async () => await (await import('./redis.ts')).checkRedis(config)),

@@ -3,6 +3,7 @@ import type { Finding, Report } from './finding.ts'
 const TITLES: Record<string, string> = {
   configuration: 'Configuration',
   provider: 'OpenID provider',
+  'trusted-issuers': 'Trusted issuers',
   store: 'Redis',
   'public-url': 'Public URL',
   'sign-in': 'Sign-in',

@@ -17,6 +17,7 @@ import { freePort } from '../support/free-port.ts'
 import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
 import { selfSigned } from '../support/tls.ts'
+import { startWorkloadIssuer } from '../support/workload-issuer.ts'
 
 const BASE_URL = 'http://127.0.0.1:9'
 const CALLBACK = `${BASE_URL}/oauth/callback`
@@ -78,6 +79,26 @@ t.test('nothing is wrong with a provider that knows the client', async (t) => {
     }
     t.equal(find('provider.client-authentication')?.severity, 'ok', name)
   }
+})
+
+t.test('the keys of trusted issuers are fetched, and an issuer without keys is an error', async (t) => {
+  const [good, away] = [await startWorkloadIssuer(t), await startWorkloadIssuer(t)]
+  away.isUp = false
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const rules = [{ service: 'deploy', match: { sub: 'deploy' } }]
+  const { findings } = await diagnose(t, {
+    env: {
+      TRUSTED_ISSUERS: JSON.stringify([
+        { issuer: good.issuer, rules },
+        { issuer: away.issuer, rules },
+        { issuer: 'https://ci.example.com', jwks: { keys: [publicKey.export({ format: 'jwk' })] }, rules }
+      ])
+    }
+  })
+  t.match(findings.filter(({ check }) => check === 'trusted-issuers.keys'), [
+    { severity: 'ok', asked: `GET the keys of ${good.issuer}`, answered: '1 key(s)' },
+    { severity: 'error', answered: /answered 503/, setting: 'TRUSTED_ISSUERS', meaning: /No token of .* can be verified/ }
+  ])
 })
 
 t.test('each misconfiguration is found, and the setting to change is named', async (t) => {
