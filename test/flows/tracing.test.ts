@@ -51,6 +51,8 @@ async function fetchAndLeave (url: string): Promise<Response> {
   return await sent
 }
 
+let answeredLater = false
+
 /** Tools that use another service. */
 function fetchingTools (url: string, closedPort = 0) {
   return [
@@ -94,7 +96,7 @@ function fetchingTools (url: string, closedPort = 0) {
       description: 'Asks later',
       input: Type.Object({}),
       handler () {
-        setTimeout(() => { fetch(`${url}/later`).catch(() => {}) }, 50)
+        setTimeout(() => { fetch(`${url}/later`).then(() => { answeredLater = true }, () => {}) }, 50)
         return 'ok'
       }
     }),
@@ -378,7 +380,11 @@ t.test('what the sampler of Seed leaves out has no spans and passes that on, unl
   })
   await postMcp(seed, call('look_up', { path: '/' }))
   await postMcp(seed, call('look_up', { path: '/' }, { traceparent: TRACEPARENT }))
+  const untraced = { traceparent: TRACEPARENT.replace(/01$/, '00') }
+  const { body, headers } = call('look_up', { path: '/' }, untraced)
+  await postMcp(seed, { body, headers: { ...headers, traceparent: `00-${OTHER.traceId}-${OTHER.spanId}-00` } })
   await seed.app.close()
+  t.match(String(service.requests[2]!['traceparent']), new RegExp(`^00-${CLIENT.traceId}-.{16}-00$`))
   const [leftOut, traced] = service.requests.map((headers) => String(headers['traceparent']).split('-'))
   const line = await seed.logged(({ target }) => target === 'look_up')
   t.same([leftOut![1], leftOut![3]], [line['trace'], '00'])
@@ -409,7 +415,7 @@ t.test('errors are named by their kind, never by their message', async (t) => {
   await postMcp(seed, { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }), headers })
   await fetch(`${seed.url}/8d7a2e?code=8d7a2e`)
   await fetch(`${seed.url}/health/live`)
-  await until(() => service.paths.includes('/later'), 'the timer has sent its request')
+  await until(() => answeredLater, 'the request of the timer is answered, which ends its span')
   await seed.app.close()
   const type = (name: string): unknown => find(receiver, name).attributes['error.type']
   t.equal(type('tools/call refuses'), 'tool_error')
