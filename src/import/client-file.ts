@@ -83,7 +83,7 @@ export async function ${caller} (context: RequestContext, request: ApiRequest): 
   return toolResult({ structuredContent, content: [{ type: 'text', text: JSON.stringify(structuredContent) }] })
 }
 
-/** Who calls the API: nobody, this server with a secret from a file, or the caller of the tool with a token for it. */
+/** Finds who calls the API: nobody, this server (a secret from a file) or the caller of the tool (a token for it). */
 async function identify (context: RequestContext): Promise<Identity> {
   const { ${audience}: audience, ${scopes}: scopes = '', ${tokenFile}: file } = process.env
   if (audience !== undefined && audience !== '') {

@@ -19,7 +19,7 @@ export interface ApiParameter {
   /** Name in the tool's input, if it is another one. */
   argument?: string
   value: unknown
-  /** How lists and objects are written: OpenAPI's styles, or JSON. */
+  /** Style in which lists and objects are written: OpenAPI's styles, or JSON. */
   style?: 'spaceDelimited' | 'pipeDelimited' | 'deepObject' | 'json'
   /** Whether each element of a list is a parameter of its own; in queries by default. */
   explode?: boolean
@@ -103,7 +103,7 @@ async function readText (context: RequestContext, response: Response): Promise<s
   return Buffer.concat(chunks).toString('utf8')
 }
 
-/** What went wrong on the way is for the log; the model learns only whether to try again. */
+/** Logs what went wrong on the way; the model learns only whether to try again. */
 function toToolError (context: RequestContext, err: unknown): unknown {
   if (err instanceof ToolError || context.signal.aborted) return err
   context.log.warn({ err }, 'A request to an API got no answer')

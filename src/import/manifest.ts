@@ -7,7 +7,7 @@ import { Compile } from 'typebox/compile'
 import { parseJson } from '../json/parse-json.ts'
 import { ImportError } from './description.ts'
 
-/** What the last run wrote: by it the next run tells files that a person has changed, and gives the same names. */
+/** Record of the last run: by it the next run tells files that a person has changed, and gives the same names. */
 const manifestSchema = Type.Object({
   note: Type.String(),
   /** Names of tools, by method and path. */
@@ -20,7 +20,7 @@ export type Manifest = Static<typeof manifestSchema>
 const NOTE = 'seed import openapi keeps files that differ from these digests. Remove a line to get its file anew.'
 const manifestValidator = Compile(manifestSchema)
 
-/** What became of a file. */
+/** Outcome for a file. */
 export interface FileOutcome {
   path: string
   outcome: 'written' | 'updated' | 'unchanged' | 'kept' | 'deleted'

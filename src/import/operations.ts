@@ -19,7 +19,7 @@ export interface Operation {
 export type Method = typeof METHODS[number]
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-/** Which operations to choose: those that one of these names. */
+/** Selection of operations: those that one of these names. */
 export interface Selection {
   tags: readonly string[]
   /** Paths as the description has them; `*` at the end stands for everything that begins so. */

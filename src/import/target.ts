@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import { toCamelCase, toKebabCase } from './names.ts'
 
-/** Where the files of an API go, and what they call each other. */
+/** Places of the files of an API, and its name in them. */
 export interface ImportTarget {
   /** Name of the API in snake case, which is in the names of its files and settings. */
   name: string
