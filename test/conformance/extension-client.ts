@@ -1,7 +1,9 @@
 import { Client, ClientCredentialsProvider, CrossAppAccessProvider } from '@modelcontextprotocol/client'
 import { PrivateKeyJwtProvider, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { requestJwtAuthorizationGrant } from '@modelcontextprotocol/client'
-import type { OAuthClientProvider } from '@modelcontextprotocol/client'
+import type { OAuthClientProvider, OAuthTokens } from '@modelcontextprotocol/client'
+
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 
 /**
  * The client of the conformance suite's scenarios for authorization extensions, by the SDK's own providers. The suite
@@ -9,6 +11,24 @@ import type { OAuthClientProvider } from '@modelcontextprotocol/client'
  * extensions.proof.ts starts it in the same way with the URL of Seed. It prints the answer of `whoami`, if it is there.
  */
 const context = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as { name: string } & Record<string, string>
+
+/** SEP-1933: the token of the workload's platform is the assertion. The SDK has no provider of its own for it. */
+function createWorkloadProvider (clientId: string, assertion: string): OAuthClientProvider {
+  let tokens: OAuthTokens | undefined
+  return {
+    redirectUrl: undefined,
+    clientMetadata: { redirect_uris: [], grant_types: [JWT_BEARER], token_endpoint_auth_method: 'none' },
+    clientInformation: () => ({ client_id: clientId }),
+    tokens: () => tokens,
+    saveTokens (saved) { tokens = saved },
+    prepareTokenRequest: (scope) => new URLSearchParams({
+      grant_type: JWT_BEARER, assertion, ...(scope !== undefined && { scope })
+    }),
+    redirectToAuthorization () { throw new Error('A workload has no browser') },
+    saveCodeVerifier () {},
+    codeVerifier () { throw new Error('A workload has no authorization code') }
+  }
+}
 
 const PROVIDERS: Record<string, () => OAuthClientProvider> = {
   'auth/client-credentials-basic': () => new ClientCredentialsProvider({
@@ -33,7 +53,9 @@ const PROVIDERS: Record<string, () => OAuthClientProvider> = {
       clientId: context['idp_client_id']!,
       ...(context['idp_client_secret'] !== undefined && { clientSecret: context['idp_client_secret'] })
     })).jwtAuthGrant
-  })
+  }),
+
+  'auth/wif-jwt-bearer': () => createWorkloadProvider(context['client_id']!, context['valid_jwt']!)
 }
 
 const createProvider = PROVIDERS[context.name]

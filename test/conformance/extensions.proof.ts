@@ -7,6 +7,7 @@ import t from 'tap'
 import { startBroker } from '../support/broker.ts'
 import { getCompanyIdToken } from '../support/company-app.ts'
 import { ROOT } from '../support/root.ts'
+import { githubClaims, startWorkloadIssuer } from '../support/workload-issuer.ts'
 
 /**
  * The conformance suite's client scenarios for authorization extensions. A client that the suite accepts at its own
@@ -18,6 +19,7 @@ const SUITE = join(CLIENTS, '@modelcontextprotocol/conformance/dist/index.js')
 const CLIENT = join(ROOT, '.test-build/test/conformance/extension-client.js')
 const REVISIONS = ['2025-11-25', '2026-07-28']
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+const AUDIENCE = 'https://seed.example.com'
 const CALLBACK = 'http://127.0.0.1:53219/callback'
 
 interface Output {
@@ -42,6 +44,8 @@ async function run (command: string, args: string[], env: Record<string, string>
 interface Stage {
   env: Record<string, string>
   context: Record<string, string>
+  /** A workload's platform: its token is the assertion. */
+  platform?: { settings: (issuer: string) => Record<string, string>, claims: Record<string, unknown> }
   /** What `whoami` must say of the caller. */
   caller: Record<string, unknown>
 }
@@ -75,10 +79,28 @@ const STAGES: Record<string, Stage> = {
     },
     context: { client_id: 'conformance-xaa', client_secret: 'secret of the client' },
     caller: { kind: 'person', subject: 'ada', clientId: 'conformance-xaa', grantType: JWT_BEARER }
+  },
+  'auth/wif-jwt-bearer': {
+    env: {},
+    context: { client_id: 'conformance-workload' },
+    platform: {
+      settings: (issuer) => ({
+        TRUSTED_ISSUERS: JSON.stringify([{
+          issuer,
+          preset: 'github-actions',
+          audience: AUDIENCE,
+          rules: [{ service: 'conformance-workload', match: { repository_id: '74', environment: 'production' } }]
+        }])
+      }),
+      claims: githubClaims(AUDIENCE)
+    },
+    caller: {
+      kind: 'service', subject: 'conformance-workload', clientId: 'conformance-workload', grantType: JWT_BEARER
+    }
   }
 }
 
-for (const [name, { env, context, caller }] of Object.entries(STAGES)) {
+for (const [name, { env, context, platform, caller }] of Object.entries(STAGES)) {
   for (const revision of REVISIONS) {
     t.test(`${name}, ${revision}: who satisfies the suite is served by Seed`, { timeout: 60_000 }, async (t) => {
       const suite = await run(NODE, [
@@ -88,7 +110,9 @@ for (const [name, { env, context, caller }] of Object.entries(STAGES)) {
       t.equal(suite.code, 0, 'the suite is content with the client', suite)
       t.match(suite.stderr, /Passed: (\d+)\/\1, 0 failed, 0 warnings/, 'with each check')
 
-      const seed = await startBroker(t, { env, provider: { fixedRedirectUris: [CALLBACK] } })
+      const workload = platform && await startWorkloadIssuer(t)
+      const settings = workload && platform?.settings(workload.issuer)
+      const seed = await startBroker(t, { env: { ...env, ...settings }, provider: { fixedRedirectUris: [CALLBACK] } })
       seed.provider.enterpriseRules.push({
         client: 'company-app', audience: seed.url, resource: `${seed.url}/mcp`, clientIdThere: context['client_id']!
       })
@@ -101,7 +125,9 @@ for (const [name, { env, context, caller }] of Object.entries(STAGES)) {
       const client = await run(process.execPath, [CLIENT, `${seed.url}/mcp`], {
         MCP_CONFORMANCE_SCENARIO: name,
         MCP_CONFORMANCE_PROTOCOL_VERSION: revision,
-        MCP_CONFORMANCE_CONTEXT: JSON.stringify({ name, ...context, ...atProvider })
+        MCP_CONFORMANCE_CONTEXT: JSON.stringify({
+          name, ...context, ...atProvider, valid_jwt: await workload?.mint(platform!.claims)
+        })
       })
       t.equal(client.code, 0, 'Seed serves it', client)
       t.match(JSON.parse(client.stdout || '{}'), { protocol: revision, signedIn: true, ...caller })
