@@ -16,7 +16,7 @@ import type { MountedServer } from './mounted-server.ts'
 import { isSelected, isToolSelected } from './selection.ts'
 import { UriPrefix } from './uri-prefix.ts'
 
-/** What a mounted server offers, as definitions of Seed, and what cannot be offered. */
+/** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
 export interface MountedDefinitions {
   definitions: Definition[]
   refused: RefusedOffer[]
