@@ -154,7 +154,7 @@ function prompts ({ interactionPolicy }: Oidc): unknown {
   const policy = interactionPolicy.base()
   policy.get('login')!.checks.push(new interactionPolicy.Check('acr', 'another level is asked for', ({ oidc }) => {
     const level = requestedLevel(oidc.params['acr_values'])
-    return level === undefined || oidc.session.acr === level || oidc.result?.login !== undefined
+    return level === undefined || oidc.session.acr === level
       ? interactionPolicy.Check.NO_NEED_TO_PROMPT
       : interactionPolicy.Check.REQUEST_PROMPT
   }))

@@ -33,11 +33,13 @@ t.test('the trace id is that of the message, or of its request', async (t) => {
 })
 
 t.test('the kind of a client is known by its id; in proxy mode tokens name no MCP client', async (t) => {
-  const config = (mode: string) => ({ oauth: { mode, configuredClients: [{ id: 'ci' }] } }) as unknown as Config
+  const trustedIssuers = [{ rules: [{ service: 'deploy' }] }]
+  const config = (mode: string) =>
+    ({ oauth: { mode, configuredClients: [{ id: 'ci' }], trustedIssuers } }) as unknown as Config
   const kindOf = clientKindOf(config('broker'))
   t.same(
-    ['ci', 'https://claude.ai/x', 'http://localhost/x', 'seed-1', 'claude-code', undefined].map((id) => kindOf(id)),
-    ['configured', 'document', 'document', 'registered', 'unregistered', undefined]
+    ['ci', 'deploy', 'https://claude.ai/x', 'http://localhost/x', 'seed-1', 'claude-code', undefined].map(kindOf),
+    ['configured', 'configured', 'document', 'document', 'registered', 'unregistered', undefined]
   )
   t.equal(clientKindOf(config('proxy'))('ci'), undefined)
 })

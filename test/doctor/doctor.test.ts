@@ -368,9 +368,14 @@ t.test('a certificate that is not trusted names NODE_EXTRA_CA_CERTS', async (t) 
   t.match(find('public-url.reachable'), { severity: 'error', setting: 'BASE_URL', meaning: /certificate/ })
 
   const { find: others } = await diagnose(t, {
-    change: withDocument({ jwks_uri: url }), env: { OAUTH_AUTHORIZATION_URL: url }
+    change: withDocument({ jwks_uri: url }),
+    env: {
+      OAUTH_AUTHORIZATION_URL: url,
+      TRUSTED_ISSUERS: JSON.stringify([{ issuer: url, rules: [{ service: 'job', match: { sub: 'job' } }] }])
+    }
   })
   t.match(others('provider.signing-keys'), { severity: 'error', setting: 'NODE_EXTRA_CA_CERTS' })
+  t.match(others('trusted-issuers.keys'), { severity: 'error', setting: 'NODE_EXTRA_CA_CERTS' })
   t.match(others('provider.authorization'), { severity: 'unknown' })
 })
 

@@ -241,7 +241,7 @@ t.test('a logout at the provider is a revocation', async (t) => {
   await getTokens(seed)
   await next(3)
   await seed.provider.backchannelLogout('ada', `${seed.url}/oauth/backchannel-logout`)
-  t.match(await next(1), [{ event: 'revocation', subject: 'ada', reason: /^logged out at the provider: 1 grants/ }])
+  t.match(await next(1), [{ event: 'revocation', subject: 'ada', reason: /^logged out at the provider: One grant has ended/ }])
 })
 
 t.test('proxy mode: a sign-in, a refresh and both ways of revocation', async (t) => {

@@ -49,7 +49,8 @@ t.test('what a request asks of Redis has spans with the operation alone, and not
 t.test('a message is failed by the error of its response, or by its status', async (t) => {
   const { receiver, tracing } = await start(t)
   const send = (response: () => TracedResponse, method = 'ping', id: unknown = 'x'.repeat(100)): void => {
-    const request: TracedRequest = { method: 'POST', headers: {}, body: { id, method, params: null } }
+    const params = { _meta: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' } }
+    const request: TracedRequest = { method: 'POST', headers: {}, body: { id, method, params } }
     const engine = tracing.traceEngine({ handle: (_request: TracedRequest) => response() })
     t.ok(engine.handle(request))
   }
