@@ -13,7 +13,7 @@ export interface JwksOptions {
   /** The provider's by default. */
   keysLog?: KeysLog
   /** Called when the keys have changed: tokens that a withdrawn key has verified must leave the caches. */
-  onChange: () => void
+  onChange?: (() => void) | undefined
   /** Monotonic clock in milliseconds. */
   now?: () => number
   /** Time between refreshes in the background. */
@@ -96,7 +96,7 @@ export function createJwks (options: JwksOptions) {
     unknownUntil.clear()
     if (!changed) return
     keysLog.changed(fetched.kids)
-    options.onChange()
+    options.onChange?.()
   }
 
   function scheduleRefresh (ms: number): void {

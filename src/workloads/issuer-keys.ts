@@ -30,7 +30,7 @@ export interface IssuerKeys {
  * The latter two are kept like the provider's (src/provider/jwks.ts).
  */
 export function createIssuerKeys (
-  issuer: TrustedIssuer, { log, onChange = () => {}, forcedRefreshMs }: IssuerKeysOptions
+  issuer: TrustedIssuer, { log, onChange, forcedRefreshMs }: IssuerKeysOptions
 ): IssuerKeys {
   if (issuer.jwks !== undefined) {
     const { getKey } = createKeySet(toSigningKeys(issuer, issuer.jwks))
