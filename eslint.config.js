@@ -94,7 +94,8 @@ const MAY_IMPORT = {
 
   // MCP servers that are offered as one's own
   'src/mounts': [
-    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', '@modelcontextprotocol', 'yaml'
+    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy', '@modelcontextprotocol',
+    'yaml'
   ],
 
   // What is offered, and how its authors test it

@@ -195,6 +195,10 @@ export const EVENTS = {
     level: 'warn',
     meaning: 'A mounted MCP server offers something that clients would refuse: see `refused`'
   },
+  'mount.change_refused': {
+    level: 'error',
+    meaning: 'A change of what mounted MCP servers offer cannot be served: the lists stay as they were. Report it'
+  },
 
   'audit.lines_lost': { level: 'error', meaning: 'The audit log cannot be written: `AUDIT_LOG`, disk space' },
   'audit.written_again': { level: 'info', meaning: 'The audit log is written again; `lost` lines are missing' },

@@ -1,4 +1,4 @@
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { Client, SdkError, SdkErrorCode, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import type {
   Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
@@ -97,11 +97,18 @@ export class Connection {
     }
   }
 
-  /** Runs a call, which a connection that is given up still finishes. */
-  async run<T> (work: (client: Client) => Promise<T>): Promise<T> {
+  /**
+   * Runs a call, which a connection that is given up still finishes.
+   *
+   * @throws SdkError for a result that asks for input. The client refuses those of 2026-07-28 servers itself; of a 2025
+   * server's it removes `resultType` alone
+   */
+  async run<T extends object> (work: (client: Client) => Promise<T>): Promise<T> {
     this.#calls++
     try {
-      return await work(this.client)
+      const result = await work(this.client)
+      if (!('inputRequests' in result || 'requestState' in result)) return result
+      throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
       this.#calls--
       this.#closeIfUnused()

@@ -3,12 +3,12 @@ import type { Client } from '@modelcontextprotocol/client'
 import { createCoalescedTask } from '../async/coalesced-task.ts'
 import type { RequestLog } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
-import { UpstreamError } from '../define/upstream.ts'
 import { Connection } from './connection.ts'
 import type { Offers } from './connection.ts'
 import { NO_RESPONSE } from './http-transport.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
+import { toUpstreamError } from './upstream-error.ts'
 
 export interface MountedServerOptions {
   mount: Mount
@@ -58,7 +58,7 @@ export class MountedServer {
    *
    * @throws UpstreamError with the server's own error; ToolError with a text for the model; the reason of the abort
    */
-  async use<T> (work: (client: Client) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async use<T extends object> (work: (client: Client) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const connection = this.#connection
     if (connection === undefined) throw this.#unavailable()
     try {
@@ -170,7 +170,7 @@ export class MountedServer {
     const { name } = this.mount
     if (signal?.aborted === true) return err
     if (err instanceof ProtocolError && err.code !== NO_RESPONSE) {
-      return new UpstreamError(err.code, err.message, err.data)
+      return toUpstreamError(err)
     }
     const { failure } = connection
     if (failure instanceof ResponseTooLargeError) {

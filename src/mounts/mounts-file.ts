@@ -3,7 +3,9 @@ import { dirname, resolve } from 'node:path'
 import { Compile } from 'typebox/compile'
 import { parseDocument } from 'yaml'
 import { ConfigError } from '../config/problem.ts'
+import type { Policy } from '../define/policy.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
+import { checkAuthenticationPolicy } from '../policy/authentication-policy.ts'
 import { MountsFileSchema } from './mount-schema.ts'
 import type { MountEntry } from './mount-schema.ts'
 
@@ -32,7 +34,8 @@ export function readMounts (path: string): Mount[] {
   const mounts = Object.entries(value.mounts)
     .map(([name, entry]) => {
       const { headers, problems: found } = toHeaders(entry, dirname(file))
-      problems.push(...[...checkUrl(entry), ...found].map((text) => `mount "${name}": ${text}`))
+      const all = [...checkName(name), ...checkUrl(entry), ...checkPolicies(entry), ...found]
+      problems.push(...all.map((text) => `mount "${name}": ${text}`))
       return { ...entry, name, requestHeaders: headers }
     })
     .sort((a, b) => a.name < b.name ? -1 : 1)
@@ -75,6 +78,25 @@ function describeErrors (value: unknown): string[] {
         : `mount "${name}": it ${problem}`
     })
   return [...new Set(texts)].slice(0, MAX_PROBLEMS)
+}
+
+/** Seed's own tools are called `seed_ping` and so on. */
+function checkName (name: string): string[] {
+  return name === 'seed' ? ['the name seed is reserved for what Seed offers itself: choose another one'] : []
+}
+
+/** Checks the policies of the mount and of its single tools as those of other definitions are checked. */
+function checkPolicies (entry: MountEntry): string[] {
+  const overrides = typeof entry.tools === 'object' ? entry.tools.overrides ?? {} : {}
+  const policies = [['', entry], ...Object.entries(overrides).map(([tool, one]) => [`tools.overrides.${tool}: `, one])]
+  return (policies as Array<[string, Policy]>).flatMap(([place, policy]) => {
+    try {
+      checkAuthenticationPolicy(policy)
+      return []
+    } catch (err) {
+      return [`${place}${(err as Error).message}`]
+    }
+  })
 }
 
 function checkUrl ({ url, secret, allowInsecureHttp = false }: MountEntry): string[] {

@@ -36,9 +36,19 @@ export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 
   function onChanged (): void {
     timer ??= setTimeout(() => {
       timer = undefined
-      listener?.()
+      announceChange()
     }, SETTLE_MS)
     timer.unref()
+  }
+
+  /** Nobody waits for the timer: what the listener throws would end the process. */
+  function announceChange (): void {
+    try {
+      listener?.()
+    } catch (err) {
+      log.error({ event: 'mount.change_refused', err },
+        'What mounted MCP servers offer now cannot be served: clients keep the lists from before')
+    }
   }
 
   return {

@@ -52,6 +52,11 @@ t.test('every problem names the mount and the member', async (t) => {
   t.match(await problemsOf({ Big_Name: { url } }), [/mount "Big_Name": the name must have 1 to 32 lower-case letters/])
   t.match(await problemsOf({ a: 7 }), ['mount "a": it must be object'])
   t.match(await problemsOf({ a: { url, tolls: true } }), ['mount "a": tolls is not a known member'])
+  t.match(await problemsOf({ seed: { url } }), [/mount "seed": the name seed is reserved/])
+  const overrides = { close: { maxAge: 1e12 } }
+  t.match(await problemsOf({ a: { url, acr: ['a"b'], tools: { overrides } } }), [
+    /mount "a": acr must be a list of .* without spaces, quotes/, /mount "a": tools.overrides.close: maxAge must be/
+  ])
   t.match((await problemsOf({ a: { url, tools: { allow: 'x' } } })).join(), /mount "a": tools.allow must be array/)
   t.match(await problemsOf({ a: { url: 'ftp://a' } }), ['mount "a": url must be an http or https URL (it is "ftp://a")'])
   t.match(await problemsOf({ a: { url: 'nonsense' } }), [/must be an http or https URL/])

@@ -40,16 +40,16 @@ for (const upstreamEra of ['modern', 'session'] as const) {
         const failed = await seed.send(era, 'tools/call', { name: 'calc_add', arguments: {} })
         t.match(failed.response.result, { isError: true, content: [{ text: 'no such account' }] })
 
-        upstream.call = () => { throw new ProtocolError(-32077, 'Out of paper', { tray: 2 }) }
+        upstream.call = () => { throw new ProtocolError(-31077, 'Out of paper', { tray: 2 }) }
         const refused = await seed.send(era, 'tools/call', { name: 'calc_add', arguments: {} })
-        t.match(refused.response.error, { code: -32077, message: 'Out of paper', data: { tray: 2 } })
+        t.match(refused.response.error, { code: -31077, message: 'Out of paper', data: { tray: 2 } })
 
         const prompts = await seed.send(era, 'prompts/list', {})
         t.match(prompts.response.result.prompts, [{ name: 'calc_greet', arguments: [{ name: 'who', required: true }] }])
         const got = await seed.send(era, 'prompts/get', { name: 'calc_greet', arguments: { who: 'Ada' } })
         t.match(got.response.result, { description: 'greet for Ada', messages: [{}, { content: { resource: { uri: 'calc+notes://1' } } }] })
         const wrong = await seed.send(era, 'prompts/get', { name: 'calc_greet', arguments: { who: 'nobody' } })
-        t.match(wrong.response.error, { code: -32050, message: 'Nobody is here', data: { who: 'nobody' } })
+        t.match(wrong.response.error, { code: -31050, message: 'Nobody is here', data: { who: 'nobody' } })
         const completed = await seed.send(era, 'completion/complete', {
           ref: { type: 'ref/prompt', name: 'calc_greet' }, argument: { name: 'who', value: 'A' }
         })

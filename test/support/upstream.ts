@@ -148,7 +148,7 @@ function createProtocolServer (upstream: Upstream): Server {
   if (capabilities.prompts === undefined) return server
   server.setRequestHandler('prompts/list', () => ({ prompts: upstream.prompts }))
   server.setRequestHandler('prompts/get', ({ params: { name, arguments: { who = '' } = {} } }) => {
-    if (who === 'nobody') throw new ProtocolError(-32050, 'Nobody is here', { who })
+    if (who === 'nobody') throw new ProtocolError(-31050, 'Nobody is here', { who })
     return {
       description: `${name} for ${who}`,
       messages: [
