@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { FrozenSet } from '../json/frozen-set.ts'
 import { deepFreeze } from '../json/deep-freeze.ts'
 import type { JWT_BEARER } from '../oauth/protocol/grant-types.ts'
+import { providerTokenKind, readClientId } from '../provider/token-kind.ts'
 import { readAuthentication } from './authentication.ts'
 
 /** A person who signed in, or a program that acts for itself. */
@@ -98,21 +99,6 @@ function ownKind (claims: Record<string, unknown>): PrincipalKind {
 
 function ownGrantType (claims: Record<string, unknown>): PrincipalGrantType {
   return claims[GRANT_TYPE_CLAIM] as PrincipalGrantType | undefined ?? 'authorization_code'
-}
-
-/**
- * Reads from a provider's token whether it is that of a service: its subject is its client (RFC 9068 section 2.2), or
- * it says so as Entra (`idtyp`, which must be asked for, or else `sub` and `oid` are the same) and Auth0 (`gty`) do.
- * Everything else counts as a person's.
- */
-export function providerTokenKind (claims: Readonly<Record<string, unknown>>): PrincipalKind {
-  const clientId = readClientId(claims)
-  const saysService = claims['idtyp'] === 'app' || claims['gty'] === 'client-credentials'
-  return saysService || claims['sub'] === clientId || claims['sub'] === claims['oid'] ? 'service' : 'person'
-}
-
-function readClientId (claims: Readonly<Record<string, unknown>>): string | undefined {
-  return firstString(claims, ['client_id', 'azp', 'cid', 'appid'])
 }
 
 /** Returns the `key` of a principal. */

@@ -7,7 +7,7 @@ import { checkAccess } from './access-rules.ts'
 import type { AccessRules } from './access-rules.ts'
 import { checkTokenType } from './claims.ts'
 import { MAX_TOKEN_LENGTH } from './jwt.ts'
-import { KIND_CLAIM, providerTokenKind, toPrincipal } from './principal.ts'
+import { KIND_CLAIM, toPrincipal } from './principal.ts'
 import type { Principal } from './principal.ts'
 import { ExpiredTokenError, TokenError } from './token-error.ts'
 
@@ -31,15 +31,14 @@ const APPLICATION_CLAIMS = ['idtyp', 'gty', 'oid']
 /**
  * Makes the check of access tokens that an issuer of TRUSTED_ISSUERS gave to a program. The caller is the service of
  * the rule that fits, with the scopes, groups and claims that the operator wrote and none of the token's: neither the
- * issuer nor the program can widen them. A token that is not that of a program is refused, whatever a rule says, so
- * that no person gets the rights of a service.
+ * issuer nor the program can widen them. Tokens of people have been refused (src/workloads/service-check.ts).
  */
 export function createServiceTokens ({ issuers, verify, access }: ServiceTokensOptions): VerifyServiceToken {
   const trusted = new Set<string | undefined>(issuers)
 
   async function verifyServiceToken (token: string): Promise<Principal> {
     const workload = await verify(token, ACCESS_TOKEN_TYPES).catch(refuse)
-    checkIsService(workload.claims, decodeProtectedHeader(token).typ)
+    checkIsAccessToken(workload.claims, decodeProtectedHeader(token).typ)
     // The operator wrote the groups, so they are where Seed's own tokens have them.
     checkAccess(workload.rights.claims, { ...access, groupsClaim: 'groups', groupPaths: false })
     return servicePrincipal(workload, token)
@@ -66,13 +65,8 @@ function refuse (err: unknown): never {
   throw new TokenError('invalid_claim', message, err.detail, 'workload_token')
 }
 
-function checkIsService (claims: Readonly<JWTPayload>, headerType: string | undefined): void {
-  const saysAccess = APPLICATION_CLAIMS.filter((name) => claims[name] !== undefined)
-  checkTokenType(claims, headerType, saysAccess)
-  if (providerTokenKind(claims) === 'service') return
-  throw new TokenError('invalid_claim', 'The access token is not accepted: it must be that of a service',
-    'its sub is not its client (client_id, azp, cid, appid) or oid, and neither idtyp nor gty says that it is an ' +
-    'application\'s: tokens of people of other issuers are not accepted (TRUSTED_ISSUERS)', 'workload_token')
+function checkIsAccessToken (claims: Readonly<JWTPayload>, headerType: string | undefined): void {
+  checkTokenType(claims, headerType, APPLICATION_CLAIMS.filter((name) => claims[name] !== undefined))
 }
 
 /** Has a grant id of its own, like all tokens without a grant, so that it can be revoked alone. */

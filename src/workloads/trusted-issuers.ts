@@ -10,6 +10,7 @@ import { KeyNotFoundError } from '../provider/key-set.ts'
 import { createIssuerKeys } from './issuer-keys.ts'
 import type { IssuerKeys, IssuerKeysOptions } from './issuer-keys.ts'
 import { findRule } from './rules.ts'
+import { checkIsService } from './service-check.ts'
 import { WorkloadTokenError } from './workload-token-error.ts'
 
 /** The service that a verified token stands for. The token may have been used before. */
@@ -86,6 +87,7 @@ export function createTrustedIssuers (options: TrustedIssuersOptions) {
       checkText(claims, 'sub')
       if (claims.jti !== undefined) checkText(claims, 'jti')
       const { service, rights } = findRule(issuer.rules, claims)
+      if (issuer.preset === '') checkIsService(claims, { areAccessTokens: issuer.accessTokens })
       return {
         service, rights, issuer: issuer.name, jti: claims.jti, singleUse: issuer.singleUse, ...times, claims
       }

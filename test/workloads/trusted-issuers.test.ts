@@ -115,7 +115,7 @@ t.test('tokens as the platforms make them stand for the services of the rules', 
   })
   t.match(await issuers.verify(await spire.mint(spiffeClaims(BASE_URL, { iat: undefined }))), { issuedAt: undefined })
   const app = (changes: object = {}) => federated.mint({
-    sub: 'x', aud: ['api://seed', 'api://seed-too'], azp: 'app', roles: ['Other', 'Tools.All'], iat: seconds(), exp: seconds() + 60, ...changes
+    sub: 'app', aud: ['api://seed', 'api://seed-too'], azp: 'app', roles: ['Other', 'Tools.All'], iat: seconds(), exp: seconds() + 60, ...changes
   })
   t.match(await issuers.verify(await app()), { service: 'app' }, 'a claim that is a list, and two audiences')
   await isRefused(t, issuers.verify(await app({ roles: [['Tools.All'], 'Tools.Callx'] })), /no rule/, 'roles')

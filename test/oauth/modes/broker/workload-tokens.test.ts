@@ -184,6 +184,40 @@ t.test('a token that does not belong here is an invalid_grant, and no log line h
   t.equal((await send(seed, good)).statusCode, 200, 'the good one is good')
 })
 
+t.test('the token of a person is no service, whatever a rule pins; those of programs are', async (t) => {
+  const issuer = await startWorkloadIssuer(t)
+  const rules = ['azp', 'appid', 'cid', 'client_id', 'sub'].map((claim) => ({ service: 'robot', match: { [claim]: 'app' } }))
+  const seed = await startBroker(t, {
+    env: { TRUSTED_ISSUERS: JSON.stringify([{ issuer: issuer.issuer, audience: AUDIENCE, rules }]) }
+  })
+  const mint = async (changes: object) =>
+    await issuer.mint({ aud: AUDIENCE, iat: seconds(), exp: seconds() + 300, ...changes }, { typ: 'JWT' })
+  await loadKeys(seed, await mint({ sub: 'app' }))
+  const signIn = { sub: 'alice', name: 'Alice', scope: 'openid email', oid: 'o-1' }
+  for (const [about, claims] of Object.entries({
+    'after a sign-in': { ...signIn, azp: 'app', sid: 's', auth_time: seconds() - 60, email: 'alice@example.com' },
+    'of Entra ID': { ...signIn, appid: 'app', idtyp: 'user' },
+    'of Okta': { ...signIn, cid: 'app', uid: 'u' },
+    'by RFC 9068': { ...signIn, client_id: 'app' },
+    'with the client as a list': { ...signIn, azp: ['app'] },
+    'whose subject is pinned': { sub: 'app', azp: 'portal' },
+    'with a session alone': { sub: 'app', sid: 's' },
+    'with a time of the sign-in alone': { sub: 'app', auth_time: seconds() },
+    'with a method of the sign-in alone': { sub: 'app', amr: ['pwd'] },
+    'with an email address alone': { sub: 'app', email: 'alice@example.com' },
+    'with a user name alone': { sub: 'app', preferred_username: 'alice' }
+  })) isRefused(t, await send(seed, await mint(claims)), 'invalid_grant', /it must be that of a service/, about)
+  t.match(JSON.stringify(seed.logs), 'tokens of people of other issuers are not accepted (TRUSTED_ISSUERS)')
+  for (const [about, claims] of Object.entries({
+    'a job of a platform without clients': { sub: 'app' },
+    'RFC 9068': { sub: 'app', client_id: 'app' },
+    Okta: { sub: 'app', cid: 'app' },
+    'Entra ID': { sub: 'o-1', oid: 'o-1', azp: 'app' },
+    Auth0: { sub: 'app@clients', azp: 'app', gty: 'client-credentials' },
+    'a service account of Google, which has an email address': { sub: 'app', azp: 'app', email: 'a@p.iam.gserviceaccount.com' }
+  })) t.equal((await send(seed, await mint(claims))).statusCode, 200, about)
+})
+
 t.test('requests of workloads are complete, for this server, and without other credentials', async (t) => {
   const { mint, env } = await startPlatform(t)
   const clients = [{ client_id: 'nightly', grant_types: ['client_credentials'], client_secret: 'secret of the nightly job', token_endpoint_auth_method: 'client_secret_post' }]
