@@ -111,7 +111,7 @@ const MAY_IMPORT = {
   ],
 
   // Sources of tools, made of an OpenAPI description
-  'src/import': ['src/net', '@apidevtools', '@readme', 'yaml'],
+  'src/import': ['src/config', 'src/net', '@apidevtools', '@readme', 'yaml'],
 
   // The diagnosis: what is wrong, and the setting to change
   'src/doctor': [

@@ -3,14 +3,15 @@ import { secretHeaderOf, writeClientFile } from './client-file.ts'
 import { writeClientTestFile, writeMockFile } from './client-test-file.ts'
 import { ImportError, readDescription } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
-import { readManifest, writeFiles, writeManifest } from './manifest.ts'
-import type { FileOutcome } from './manifest.ts'
+import { isPresent, readManifest, writeFiles, writeManifest } from './manifest.ts'
+import type { FileOutcome, Manifest } from './manifest.ts'
 import { createNameRegistry, toKebabCase, toSnakeCase } from './names.ts'
 import type { NameRegistry } from './names.ts'
 import { isEmptySelection, listOperations, selectOperations } from './operations.ts'
 import type { Operation, Refusal, Selection } from './operations.ts'
 import { planTool } from './plan.ts'
 import type { ToolPlan } from './plan.ts'
+import type { ApiSettings } from './setting-names.ts'
 import { namesOf } from './target.ts'
 import type { ImportTarget } from './target.ts'
 import { writeTestFile } from './test-file.ts'
@@ -54,9 +55,9 @@ export interface ImportReport {
   refusals: readonly Refusal[]
   /** Parts of operations that their tools do not have. */
   notes: readonly Refusal[]
-  /** Tools of earlier runs whose operation is gone. */
+  /** Files of earlier runs whose operation is gone: those that are still there. */
   removed: ReadonlyArray<{ key: string, file: string }>
-  settings: { url: string, tokenFile: string, audience: string, scopes: string }
+  settings: ApiSettings
 }
 
 /** Lists the operations of a description. @throws ImportError */
@@ -86,9 +87,9 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
     out: posix.normalize(options.out),
     tests: posix.normalize(options.tests)
   }
-  const { manifestFile, settings } = namesOf(target)
+  const { manifestFile, reservedToolNames, settings } = namesOf(target)
   const manifest = await readManifest(manifestFile)
-  const names = createNameRegistry(new Map(Object.entries(manifest.tools)))
+  const names = createNameRegistry(new Map(Object.entries(manifest.tools)), reservedToolNames)
   const { plans, refusals, notes } = planTools(api, chosen, names, options.prefix)
   if (plans.length === 0) throw new ImportError(nothingToWrite([...unreadable, ...refusals]))
 
@@ -104,8 +105,7 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
     files: outcomes,
     refusals: [...unreadable, ...refusals],
     notes,
-    removed: Object.entries(manifest.tools).filter(([key]) => !keys.has(key))
-      .map(([key, name]) => ({ key, file: posix.join(target.out, toolFileName(name)) })),
+    removed: await findRemoved(manifest.tools, keys, target),
     settings
   }
 }
@@ -155,16 +155,47 @@ function nothingToWrite (refusals: readonly Refusal[]): string {
   return ['No tool can be made of this description', ...reasons].join('. ')
 }
 
+/** Returns the files of tools whose operation is gone, for each the tool, or its test if that alone is there. */
+async function findRemoved (
+  tools: Manifest['tools'], keys: ReadonlySet<string>, target: ImportTarget
+): Promise<ImportReport['removed']> {
+  const removed: Array<{ key: string, file: string }> = []
+  for (const [key, name] of Object.entries(tools)) {
+    if (keys.has(key)) continue
+    for (const file of filesOf(name, target)) {
+      if (!await isPresent(file)) continue
+      removed.push({ key, file })
+      break
+    }
+  }
+  return removed
+}
+
+/** Returns the paths of a tool and its test. */
+function filesOf (name: string, { out, tests }: ImportTarget): [tool: string, test: string] {
+  return [posix.join(out, toolFileName(name)), posix.join(tests, `${toKebabCase(name)}.test.ts`)]
+}
+
+/** @throws ImportError if two files have one path: one would replace the other */
 function createFiles (api: ApiDescription, plans: readonly ToolPlan[], target: ImportTarget): Map<string, string> {
-  const { clientFile, clientTestFile, mockFile } = namesOf(target)
-  const files = new Map([
-    [clientFile, writeClientFile(api, target)],
-    [mockFile, writeMockFile(target)],
-    [clientTestFile, writeClientTestFile(target, secretHeaderOf(api))]
-  ])
+  const { clientFile, clientTestFile, mockFile, manifestFile } = namesOf(target)
+  const files = new Map<string, string>()
+  // macOS and Windows know no difference between upper and lower case.
+  const taken = new Set([manifestFile.toLowerCase()])
+  const add = (path: string, source: string): void => {
+    if (taken.has(path.toLowerCase())) {
+      throw new ImportError(`Two files would be ${path}: give each tool a name of its own in ${manifestFile}`)
+    }
+    taken.add(path.toLowerCase())
+    files.set(path, source)
+  }
+  add(clientFile, writeClientFile(api, target))
+  add(mockFile, writeMockFile(target))
+  add(clientTestFile, writeClientTestFile(target, secretHeaderOf(api)))
   for (const plan of plans) {
-    files.set(posix.join(target.out, toolFileName(plan.name)), writeToolFile(plan, target))
-    files.set(posix.join(target.tests, `${toKebabCase(plan.name)}.test.ts`), writeTestFile(plan, target))
+    const [tool, test] = filesOf(plan.name, target)
+    add(tool, writeToolFile(plan, target))
+    add(test, writeTestFile(plan, target))
   }
   return files
 }

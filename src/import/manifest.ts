@@ -95,6 +95,10 @@ async function readIfExists (path: string): Promise<string | undefined> {
   }
 }
 
+export async function isPresent (path: string): Promise<boolean> {
+  return await readIfExists(path) !== undefined
+}
+
 function digestOf (text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }

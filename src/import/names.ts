@@ -14,10 +14,15 @@ export interface NameRegistry {
   choose (wanted: string, key: string): string
 }
 
-/** @param taken names in use, by their keys */
-export function createNameRegistry (taken: ReadonlyMap<string, string> = new Map()): NameRegistry {
+/**
+ * @param taken names in use, by their keys
+ * @param reserved names that nothing gets
+ */
+export function createNameRegistry (
+  taken: ReadonlyMap<string, string> = new Map(), reserved: readonly string[] = []
+): NameRegistry {
   const names = new Map(taken)
-  const used = new Set(taken.values())
+  const used = new Set([...taken.values(), ...reserved])
   return {
     choose (wanted, key) {
       const known = names.get(key)

@@ -1,5 +1,7 @@
 import { posix } from 'node:path'
 import { toCamelCase, toKebabCase } from './names.ts'
+import { settingsOf } from './setting-names.ts'
+import type { ApiSettings } from './setting-names.ts'
 
 /** Places of the files of an API, and its name in them. */
 export interface ImportTarget {
@@ -17,32 +19,30 @@ export interface TargetNames {
   clientTestFile: string
   mockFile: string
   manifestFile: string
+  /** Names that no tool may have, as its test would have the path of the client's. */
+  reservedToolNames: readonly string[]
   /** The function that all tools call. */
   caller: string
   /** Specifier of the client, from a tool. */
   clientSpecifier: string
   /** Specifier of the mock, from a test. */
   mockSpecifier: string
-  settings: { url: string, tokenFile: string, audience: string, scopes: string }
+  settings: ApiSettings
 }
 
 export function namesOf ({ name, out, tests }: ImportTarget): TargetNames {
-  const [kebab, camel, upper] = [toKebabCase(name), toCamelCase(`call_${name}`), name.toUpperCase()]
+  const [kebab, camel] = [toKebabCase(name), toCamelCase(`call_${name}`)]
   return {
     // Seed loads no files that begin with an underscore.
     clientFile: posix.join(out, `_${kebab}-client.ts`),
     clientTestFile: posix.join(tests, `${kebab}-client.test.ts`),
     mockFile: posix.join(tests, `_${kebab}-api.ts`),
     manifestFile: posix.join(out, `_${kebab}-import.json`),
+    reservedToolNames: [`${name}_client`],
     caller: camel,
     clientSpecifier: `./_${kebab}-client.js`,
     mockSpecifier: `./_${kebab}-api.js`,
-    settings: {
-      url: `${upper}_URL`,
-      tokenFile: `${upper}_TOKEN_FILE`,
-      audience: `${upper}_AUDIENCE`,
-      scopes: `${upper}_SCOPES`
-    }
+    settings: settingsOf(name)
   }
 }
 

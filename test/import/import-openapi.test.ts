@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { Test } from 'tap'
+import { EnvSchema } from '../../src/config/schema.ts'
 import { listOpenApi } from '../../src/import/import-openapi.ts'
 import { createTestClient } from '../../src/testing/index.ts'
 import { EMPTY, answering, createImportFixture, describeApi } from './fixture.ts'
@@ -134,6 +135,10 @@ t.test('running it again keeps what a person has changed or deleted', async (t) 
     removed: [{ key: 'GET /pets', file: join(project.out, 'list-pets.ts') }, { key: 'POST /pets' }]
   })
   t.match(await project.read('src/tools/list-pets.ts'), 'list_pets', 'nothing is deleted')
+  await rm(join(project.out, 'list-pets.ts'))
+  await rm(join(project.out, 'post-pets.ts'))
+  t.same((await project.run(describeApi(rest, { ...COMPONENTS, info: { title: 'Swagger Pets API v2', version: '1' } }))).removed,
+    [{ key: 'POST /pets', file: join(project.folder, 'test/post-pets.test.ts') }], 'what was removed is not asked for again')
   await writeFile(join(project.out, '_pets-import.json'), '{"tools":{"GET /pets":"../../x"}}')
   await t.rejects(project.run(API), /_pets-import\.json is not what seed import wrote/)
 })
@@ -179,6 +184,45 @@ t.test('names are unique, short and the same in each run', async (t) => {
   const first = await names()
   t.match(first, ['get-it.ts', /^get-it-[0-9a-f]{8}\.ts$/, /^a{55}-[0-9a-f]{8}\.ts$/, 'api-7.ts', 'api.ts'])
   t.same(await names(), first)
+})
+
+t.test('a tool whose test would be that of the client has another name, and no file is written twice', async (t) => {
+  const project = await createImportFixture(t)
+  const api = describeApi({
+    '/client': { get: { ...EMPTY, operationId: 'redis_client' } }, '/other': { get: { ...EMPTY, operationId: 'other' } }
+  }, { info: { title: 'Redis', version: '1' } })
+  const { files } = await project.run(api)
+  t.match(toolFiles(project, files), [/^redis-client-[0-9a-f]{8}\.ts$/, 'other.ts'])
+  t.equal(new Set(files.map(({ path }) => path.toLowerCase())).size, files.length)
+  t.match(await project.read('test/redis-client.test.ts'), 'an argument cannot lead to another path')
+
+  const before = await project.list()
+  const manifest = { note: '', files: {}, tools: { 'GET /client': 'redis_client', 'GET /other': 'other' } }
+  for (const tools of [manifest.tools, { 'GET /client': 'other', 'GET /other': 'other' }]) {
+    await writeFile(join(project.out, '_redis-import.json'), JSON.stringify({ ...manifest, tools }))
+    await t.rejects(project.run(api), /^Two files would be .*\.ts: give each tool a name of its own in .*_redis-import\.json$/)
+  }
+  t.same(await project.list(), before, 'nothing is written')
+})
+
+t.test('the settings of an API are never those of Seed or of other programs', async (t) => {
+  const project = await createImportFixture(t)
+  const settingsOf = async (title: string) => {
+    const { settings } = await project.run(describeApi({ '/a': { get: EMPTY } }, { info: { title, version: '1' } }))
+    t.notOk(Object.values(settings).some((name) => name in EnvSchema.properties), title)
+    return settings
+  }
+  t.same(await settingsOf('Redis'), {
+    url: 'REDIS_API_URL', tokenFile: 'REDIS_API_TOKEN_FILE', audience: 'REDIS_API_AUDIENCE', scopes: 'REDIS_API_SCOPES'
+  })
+  t.match(await project.read('src/tools/_redis-client.ts'), /\bREDIS_API_URL\b/)
+  t.notMatch(await project.read('src/tools/_redis-client.ts'), /\bREDIS_URL\b/)
+  t.notMatch(await project.read('test/_redis-api.ts'), /\bREDIS_URL\b/)
+  for (const [title, url] of [
+    ['Base', 'BASE_API_URL'], ['OIDC', 'OIDC_API_URL'], ['Server policy', 'SERVER_POLICY_API_URL'],
+    ['CIMD probe', 'CIMD_PROBE_API_URL'], ['oauth token', 'OAUTH_TOKEN_API_URL'], ['Node', 'NODE_API_URL'],
+    ['AWS Web Identity', 'AWS_WEB_IDENTITY_API_URL'], ['HTTP proxy', 'HTTP_PROXY_API_URL'], ['Nodes', 'NODES_URL']
+  ] as const) t.equal((await settingsOf(title)).url, url, title)
 })
 
 function toolFiles ({ out }: ImportFixture, files: ReadonlyArray<{ path: string }>): string[] {

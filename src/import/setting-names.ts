@@ -1,0 +1,37 @@
+import { EnvSchema } from '../config/schema.ts'
+
+export interface ApiSettings {
+  url: string
+  tokenFile: string
+  audience: string
+  scopes: string
+}
+
+/** Beginnings of variables that Seed, Node.js, clouds and many libraries read. */
+const RESERVED = /^(AWS|DATABASE|HTTPS?|MCP|NODE|NPM|OAUTH|OIDC|OTEL|REDIS|SEED)_/
+
+/**
+ * Names the settings of an API. What an API is called is a stranger's choice, and must not decide what Seed itself
+ * reads: the variables of one called "Redis" begin with `REDIS_API_`.
+ *
+ * @param name of the API, in snake case
+ */
+export function settingsOf (name: string): ApiSettings {
+  const upper = name.toUpperCase()
+  const settings = settingsWith(upper)
+  return Object.values(settings).some(isReserved) ? settingsWith(`${upper}_API`) : settings
+}
+
+function settingsWith (prefix: string): ApiSettings {
+  return {
+    url: `${prefix}_URL`,
+    tokenFile: `${prefix}_TOKEN_FILE`,
+    audience: `${prefix}_AUDIENCE`,
+    scopes: `${prefix}_SCOPES`
+  }
+}
+
+/** A setting of Seed may also be given as NAME_FILE. */
+function isReserved (name: string): boolean {
+  return RESERVED.test(name) || name in EnvSchema.properties || name.replace(/_FILE$/, '') in EnvSchema.properties
+}
