@@ -23,12 +23,16 @@ export const ISSUER_PRESETS: Readonly<Record<IssuerPresetName | '', IssuerPreset
   spiffe: { issuer: undefined, algorithms: ['RS256', 'ES256', 'ES384'], checkMatch: checkSpiffeMatch }
 }
 
-/** The preset of the public issuers even where none is named: their tokens need its checks. */
+/**
+ * The preset of the public issuers even where none is named: their tokens need its checks. Below its origin GitHub has
+ * an issuer for each enterprise that wants its own.
+ */
 export function presetNameOf (
   { preset, issuer }: { preset?: IssuerPresetName, issuer?: string }
 ): IssuerPresetName | '' {
   if (preset !== undefined || issuer === undefined) return preset ?? ''
-  return ISSUER_PRESET_NAMES.find((name) => ISSUER_PRESETS[name].issuer === issuer) ?? ''
+  const origin = URL.canParse(issuer) ? new URL(issuer).origin : ''
+  return ISSUER_PRESET_NAMES.find((name) => ISSUER_PRESETS[name].issuer === origin) ?? ''
 }
 
 /** Claims that say which workload or application a token is for, in the tokens of most issuers. */
@@ -42,6 +46,18 @@ function checkAnyMatch (match: readonly ClaimMatch[]): string[] {
 const GITHUB_ADVICE = 'The token of a pull request names the same repository, so that without it whoever opens one ' +
   'may call tools'
 
+/**
+ * Events that people without rights in a repository can trigger, or that follow such an event. Most of them run with
+ * the `ref` of a branch of the repository, although the workflow may run code of a pull request.
+ */
+const OUTSIDER_EVENTS = [
+  'pull_request', 'pull_request_target', 'pull_request_review', 'pull_request_review_comment', 'workflow_run',
+  'check_run', 'check_suite', 'status', 'issues', 'issue_comment', 'discussion', 'discussion_comment', 'gollum', 'fork',
+  'watch'
+]
+
+const isInsiderEvent = (event: string): boolean => !OUTSIDER_EVENTS.includes(event)
+
 /** https://docs.github.com/en/actions/reference/security/oidc */
 function checkGitHubMatch (match: readonly ClaimMatch[]): string[] {
   const isNumber = (value: string): boolean => /^\d+$/.test(value)
@@ -54,6 +70,12 @@ function checkGitHubMatch (match: readonly ClaimMatch[]): string[] {
   }
   if (!['ref', 'environment', 'job_workflow_ref'].some((claim) => has(match, claim))) {
     problems.push(`must pin ref, environment or job_workflow_ref. ${GITHUB_ADVICE}`)
+  }
+  const pinsRefAlone = has(match, 'ref') && !has(match, 'environment') && !has(match, 'job_workflow_ref')
+  if (pinsRefAlone && !pins(match, 'event_name', isInsiderEvent)) {
+    problems.push('pins ref without environment or job_workflow_ref: it must also pin event_name, such as "push", ' +
+      '"workflow_dispatch" or "schedule", and none of ' + OUTSIDER_EVENTS.join(', ') + '. A workflow on ' +
+      'pull_request_target has the ref of the target branch, and whoever opens a pull request starts it')
   }
   if (!textsOf(match, 'ref').every((ref) => /^refs\/(heads|tags)\//.test(ref))) {
     problems.push(`has a ref that does not begin with refs/heads/ or refs/tags/. ${GITHUB_ADVICE}`)

@@ -15,6 +15,7 @@ const jwk = (type: 'ec' | 'rsa', options: object, isPrivate = false) => {
 const KEY = jwk('ec', { namedCurve: 'P-256' })
 
 const GITHUB = { repository_id: '74', environment: 'production' }
+const PUSH = { repository_id: '74', event_name: 'push' }
 const GITLAB = { project_id: 20, ref: 'main', ref_protected: true }
 const POD = { sub: 'system:serviceaccount:reports:nightly' }
 const JOB = { sub: 'spiffe://example.org/ns/reports/job' }
@@ -81,7 +82,9 @@ t.test('rules that pin enough are accepted', async (t) => {
   const sha = 'a'.repeat(40)
   for (const good of [
     github(GITHUB),
-    github({ repository_id: 74, ref: ['refs/heads/main', { pattern: 'refs/tags/*' }] }),
+    github({ repository_id: 74, ref: ['refs/heads/main', { pattern: 'refs/tags/*' }], event_name: ['push', 'release'] }),
+    github({ repository_id: 74, ref: 'refs/heads/main', environment: 'production' }),
+    github({ repository_id: 74, ref: 'refs/heads/main', job_workflow_ref: `octo-org/ci/.github/workflows/d.yml@${sha}` }),
     github({ repository_id: ['74', '75'], job_workflow_ref: `octo-org/ci/.github/workflows/d.yml@${sha}` }),
     github({ repository_owner_id: '65', job_workflow_ref: 'octo-org/ci/.github/workflows/d.yml@refs/tags/v1' }),
     github({ repository_owner_id: '65', repository: { pattern: 'octo-org/*' }, environment: 'production' }),
@@ -123,7 +126,13 @@ t.test('a rule that pins too little prevents the start, with the reason and what
     [spiffe({ sub: 'spiffe://example.org/a//job' }), /must pin sub as a SPIFFE ID/],
     [other({ department: 'it' }), /must pin who the token is for: one of sub, client_id/],
     [other({ sub: { pattern: 'apps/*' } }), /must pin who the token is for/],
-    [[{ issuer: 'https://gitlab.com', rules: [{ service: 'deploy', match: { sub: 'x' } }] }], /must pin project_id/]
+    [[{ issuer: 'https://gitlab.com', rules: [{ service: 'deploy', match: { sub: 'x' } }] }], /must pin project_id/],
+    [other({ sub: 'x' }, { issuer: 'https://gitlab.com/' }), /must pin project_id/],
+    [other({ sub: 'x' }, { issuer: 'https://token.actions.githubusercontent.com/octo-corp' }), /must pin repository_id/],
+    [github({ repository_id: '74', ref: 'refs/heads/main' }), /pins ref without environment or job_workflow_ref: it must also pin event_name, .* whoever opens a pull request starts it/],
+    [github({ repository_id: '74', ref: 'refs/heads/main', event_name: ['push', 'pull_request_target'] }), /must also pin event_name/],
+    [github({ repository_id: '74', ref: 'refs/heads/main', event_name: 'workflow_run' }), /must also pin event_name/],
+    [github({ repository_id: '74', ref: 'refs/heads/main', event_name: { pattern: 'x/*' } }), /must also pin event_name/]
   ] as const) t.match(problems(bad).join(' '), reason, JSON.stringify(bad))
 })
 
@@ -147,7 +156,7 @@ t.test('two services whose tokens cannot be told apart prevent the start', async
     rules(['one', GITHUB], ['two', { ...GITHUB, event_name: 'push' }]),
     rules(['two', { ...GITHUB, event_name: 'push' }], ['one', GITHUB]),
     rules(['one', GITHUB], ['two', { repository_id: ['73', '74'], environment: ['production', 'staging'] }]),
-    rules(['one', { repository_id: '74', ref: 'refs/tags/v1' }], ['two', { repository_id: '74', ref: { pattern: 'refs/tags/*' } }])
+    rules(['one', { ...PUSH, ref: 'refs/tags/v1' }], ['two', { ...PUSH, ref: { pattern: 'refs/tags/*' } }])
   ]) {
     const found = problems(ambiguous)
     t.match(found, [/whose rules for "\w+" and "\w+" are ambiguous: every token that fits the first fits the second/])
@@ -156,8 +165,8 @@ t.test('two services whose tokens cannot be told apart prevent the start', async
   for (const distinct of [
     rules(['one', GITHUB], ['two', { ...GITHUB, environment: 'staging' }]),
     rules(['one', GITHUB], ['one', { ...GITHUB, event_name: 'push' }]),
-    rules(['one', { repository_id: '74', ref: { pattern: 'refs/tags/*' } }], ['two', { repository_id: '74', ref: { pattern: 'refs/heads/*' } }]),
-    rules(['one', GITHUB], ['two', { repository_id: '74', ref: 'refs/heads/main' }])
+    rules(['one', { ...PUSH, ref: { pattern: 'refs/tags/*' } }], ['two', { ...PUSH, ref: { pattern: 'refs/heads/*' } }]),
+    rules(['one', GITHUB], ['two', { ...PUSH, ref: 'refs/heads/main' }])
   ]) t.same(problems(distinct), [])
 })
 
@@ -167,6 +176,10 @@ t.test('the issuer, its keys, its audience and the names of its services are che
     [{}, /must be a JSON array of issuers, each with rules: the value must be array/],
     [[{ rules: [] }], /\/0\/rules/],
     [[{ preset: 'jenkins', rules: [] }], /\/0/],
+    [withRule('github', GITHUB), /\/0\/preset must be one of github-actions, gitlab-ci, kubernetes, spiffe$/],
+    [other({ sub: { patern: 'x' } }), /\/0\/rules\/0\/match\/sub must be string, or boolean, or integer, or object with pattern, or array$/],
+    [other({ sub: [] }), /\/match\/sub must be string, .* or object, or must not have fewer than 1 items$/],
+    [other({ sub: '' }), /\/match\/sub must be boolean, .* or must not have fewer than 1 characters$/],
     [github({ ...GITHUB, big: 2 ** 60 }), /must be a JSON array of issuers/],
     [github({}), /must be a JSON array of issuers/],
     [[...github(GITHUB), ...github({ ...GITHUB, environment: 'x' })], /lists the issuer "https:\/\/token.actions.githubusercontent.com" twice/],
