@@ -8,8 +8,8 @@ export interface UriTemplate {
   /** Names of the variables, in order. */
   readonly names: readonly string[]
   /**
-   * Returns the values by name, still percent-encoded, or undefined if the URI does not match. If it matches in several
-   * ways, earlier variables get as much as possible.
+   * Returns the values by name, still percent-encoded, or undefined if the URI does not match, or is too long for a
+   * template of so many variables. If it matches in several ways, earlier variables get as much as possible.
    */
   match (uri: string): Map<string, string> | undefined
 }
@@ -28,10 +28,14 @@ const OPERATORS: Readonly<Record<string, { first: string, next: string, except: 
   '&': { first: '&', next: '&', except: '&' }
 }
 
+/** Limit of one match: the pieces of the template times the length of the URI. */
+const MAX_STEPS = 131_072
+
 /** @throws Error for a brace that is not part of an expression, an unknown expression, or a variable used twice */
 export function parseUriTemplate (template: string): UriTemplate {
   const parts = template.split(/(\{[^{}]*\})/).flatMap((piece): Part[] =>
     piece.startsWith('{') && piece.endsWith('}') ? parseExpression(piece.slice(1, -1)) : [{ literal: piece }])
+    .filter((part) => !('literal' in part) || part.literal !== '')
   if (parts.some((part) => 'literal' in part && /[{}]/.test(part.literal))) throw new Error('a brace is not closed')
   const names = parts.flatMap((part) => 'name' in part ? [part.name] : [])
   if (new Set(names).size < names.length) throw new Error('each variable must have a name of its own')
@@ -58,6 +62,7 @@ function parseExpression (expression: string): Part[] {
  * from the start: each variable takes the longest value after which the rest still matches.
  */
 function match (parts: readonly Part[], uri: string): Map<string, string> | undefined {
+  if (parts.length * uri.length > MAX_STEPS) return undefined
   const matchesFrom = Array.from({ length: parts.length + 1 }, () => new Uint8Array(uri.length + 1))
   matchesFrom[parts.length]![uri.length] = 1
   for (let index = parts.length - 1; index >= 0; index--) {

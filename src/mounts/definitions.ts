@@ -8,6 +8,7 @@ import type { PromptDefinition } from '../define/prompt.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../define/resource.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
+import { parseUriTemplate } from '../define/uri-template.ts'
 import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
 import { checkDefinition } from '../mcp/catalog/check-definition.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
@@ -15,6 +16,7 @@ import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
 import { isSelected, isToolSelected } from './selection.ts'
 import { UriPrefix } from './uri-prefix.ts'
+import { isUriSelected } from './uri-selection.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
 export interface MountedDefinitions {
@@ -30,6 +32,11 @@ export interface RefusedOffer {
 
 /** The longest JSON of one tool, prompt or resource, in characters. */
 const MAX_OFFER_CHARACTERS = 65_536
+
+/** Limits of templates: every URI that no resource has is compared with all of them. */
+const MAX_TEMPLATES = 100
+const MAX_TEMPLATE_CHARACTERS = 1_000
+const MAX_TEMPLATE_VARIABLES = 32
 
 /** Limit of a completion, for mounts without one: somebody is typing. */
 const COMPLETION_SECONDS = 10
@@ -51,14 +58,19 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
   const names = new Set<string>()
+  let templateCount = 0
   for (const definition of all) {
     const offer = describeDefinition(definition).slice(0, 200)
-    const reason = names.has(offer) ? 'the server offers it twice' : problemOf(definition)
+    const isOneTooMany = definition.kind === 'resource-template' && templateCount >= MAX_TEMPLATES
+    const reason = names.has(offer)
+      ? 'the server offers it twice'
+      : isOneTooMany ? `the server offers more than ${MAX_TEMPLATES} resource templates` : problemOf(definition)
     if (reason !== undefined) {
       refused.push({ offer, reason })
       continue
     }
     names.add(offer)
+    if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)
     definitions.push(definition)
   }
@@ -73,10 +85,20 @@ function problemOf (definition: Definition): string | undefined {
     return 'its schema refers to another document ($ref), which a client may fetch'
   }
   try {
+    if (definition.kind === 'resource-template') checkTemplateSize(definition)
     checkDefinition(definition)
     return undefined
   } catch (err) {
     return (err as Error).message
+  }
+}
+
+function checkTemplateSize ({ uriTemplate }: ResourceTemplateDefinition): void {
+  if (uriTemplate.length > MAX_TEMPLATE_CHARACTERS) {
+    throw new Error(`the template is longer than ${MAX_TEMPLATE_CHARACTERS} characters`)
+  }
+  if (parseUriTemplate(uriTemplate).names.length > MAX_TEMPLATE_VARIABLES) {
+    throw new Error(`the template has more than ${MAX_TEMPLATE_VARIABLES} variables`)
   }
 }
 
@@ -189,7 +211,12 @@ function toTemplate (
       _meta: meta,
       timeoutSeconds: server.mount.timeoutSeconds
     }),
-    read: async (_params, context) => await read(uris.remove(context.uri), server, uris, context)
+    read: async (_params, context) => {
+      const uri = uris.remove(context.uri)
+      return isUriSelected(uri, uriTemplate, server.mount.resources)
+        ? await read(uri, server, uris, context)
+        : undefined
+    }
   }
 }
 

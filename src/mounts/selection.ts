@@ -21,7 +21,7 @@ export function isToolSelected ({ name, annotations = {} }: Tool, selection: Too
 }
 
 /** Compares without a regular expression, so that the time grows no faster than the lengths multiplied. */
-function matchesPattern (name: string, pattern: string): boolean {
+export function matchesPattern (name: string, pattern: string): boolean {
   const [first = '', ...parts] = pattern.split('*')
   if (parts.length === 0) return name === pattern
   const last = parts.pop()!

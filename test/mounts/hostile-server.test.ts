@@ -59,3 +59,42 @@ for (const upstreamEra of ['modern', 'session'] as const) {
     }
   })
 }
+
+t.test('templates of a mounted server keep nobody waiting, however many and long they are', async (t) => {
+  const upstream = await startUpstream(t)
+  const variables = (count: number) => Array.from({ length: count }, (_, n) => `{v${n}}`).join('')
+  upstream.templates = [
+    { uriTemplate: `a:${variables(1_000)}`, name: 'long' },
+    { uriTemplate: `a:${variables(33)}`, name: 'many variables' },
+    ...Array.from({ length: 150 }, (_, n) => ({ uriTemplate: `a:${variables(32)}x${n}`, name: `t${n}` }))
+  ]
+  upstream.resources = []
+  const seed = await startMounted(t, { odd: { url: upstream.url, maxResponseBytes: 1_000_000 } })
+  const { response: { result } } = await seed.send('modern', 'resources/templates/list', {})
+  t.equal(result.resourceTemplates.length, 100)
+  const { count, refused } = seed.logs.find(({ event }) => event === 'mount.offers_refused')!
+  t.equal(count, 52)
+  t.match(JSON.stringify(refused), /longer than 1000 characters.*more than 32 variables.*more than 100 resource templates/)
+  for (const length of [8_100, 4_000]) {
+    const started = performance.now()
+    await seed.send('modern', 'resources/read', { uri: `odd+a:${'x'.repeat(length)}` })
+    t.ok(performance.now() - started < 1_000, 'the limit, and time for a busy machine')
+  }
+})
+
+t.test('a denied resource cannot be read through a template, in whichever spelling', async (t) => {
+  const upstream = await startUpstream(t)
+  upstream.templates = [{ uriTemplate: 'file:///{+path}', name: 'Files' }]
+  upstream.resources = [{ uri: 'file:///secret/key', name: 'Key' }, { uri: 'file:///public', name: 'Public' }]
+  const seed = await startMounted(t, { m: { url: upstream.url, resources: { deny: ['file:///secret/*'] } } })
+  for (const era of ERAS) {
+    for (const path of ['secret/key', '%73ecret/key', 'public/../secret/key', 'Secret/key', '/secret/key', '100%']) {
+      const { response, text } = await seed.send(era, 'resources/read', { uri: `m+file:///${path}` })
+      t.ok(response.error, path)
+      t.notMatch(text, /content of/)
+    }
+    const { response } = await seed.send(era, 'resources/read', { uri: 'm+file:///other/a%20b.txt' })
+    t.match(response.result.contents, [{ text: 'content of file:///other/a%20b.txt' }])
+  }
+  t.notMatch(JSON.stringify(upstream.messages), /key/, 'nor does the mounted server see it')
+})
