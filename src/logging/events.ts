@@ -191,6 +191,10 @@ export const EVENTS = {
     level: 'warn',
     meaning: 'A mounted MCP server cannot be used: what it offers fails until it is back'
   },
+  'mount.refused': {
+    level: 'error',
+    meaning: 'A mounted MCP server answers 401, 403 or 404: check its `url` and `secret` in the file of `SEED_MOUNTS`'
+  },
   'mount.offers_refused': {
     level: 'warn',
     meaning: 'A mounted MCP server offers something that clients would refuse: see `refused`'

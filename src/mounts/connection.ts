@@ -1,4 +1,6 @@
-import { Client, SdkError, SdkErrorCode, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import {
+  Client, SdkError, SdkErrorCode, SdkHttpError, StreamableHTTPClientTransport
+} from '@modelcontextprotocol/client'
 import type {
   Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
@@ -46,6 +48,8 @@ export class Connection {
   #isClosed = false
   #calls = 0
   #isRetired = false
+  /** Kept, as the connection is closed when one of several calls has found it out. */
+  #hasLostSession = false
 
   private constructor ({ mount, version, onListChanged, signal }: ConnectionOptions) {
     this.#mount = mount
@@ -113,6 +117,19 @@ export class Connection {
       this.#calls--
       this.#closeIfUnused()
     }
+  }
+
+  /**
+   * Tells whether the server has forgotten the session. It then answers 404 (MCP 2025-11-25, session management), to a
+   * ping as well; a proxy or a broken tool may answer 404 to a single request.
+   */
+  async hasLostSession (): Promise<boolean> {
+    const { transport } = this.client
+    if (transport instanceof StreamableHTTPClientTransport && transport.sessionId !== undefined) {
+      const isLost = await this.client.ping({ timeout: this.#timeoutMs }).then(() => false, isNotFound)
+      this.#hasLostSession ||= isLost
+    }
+    return this.#hasLostSession
   }
 
   /** Gives the connection up: it is closed when its last call has ended. */
@@ -191,6 +208,10 @@ export class Connection {
 }
 
 const METHOD_NOT_FOUND = -32601
+
+function isNotFound (err: unknown): boolean {
+  return err instanceof SdkHttpError && err.status === 404
+}
 
 /** Results go to the client, which validates them; the schemas are a stranger's, and are never compiled here. */
 const WITHOUT_VALIDATION = {

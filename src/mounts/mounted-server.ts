@@ -5,7 +5,7 @@ import type { RequestLog } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
 import { Connection } from './connection.ts'
 import type { Offers } from './connection.ts'
-import { NO_RESPONSE } from './http-transport.ts'
+import { describeFailure, isMalformed, isWithoutResponse } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
 import { toUpstreamError } from './upstream-error.ts'
@@ -18,7 +18,10 @@ export interface MountedServerOptions {
   log: RequestLog
   /** Called when the offers may have changed. */
   onChanged (): void
-  /** The first pause after a failed attempt to connect; doubled after each further one, up to a minute. */
+  /**
+   * The first pause after a failed attempt to connect, doubled after each further one, up to a minute. Also the pause
+   * between two checks of a server that fails calls.
+   */
   retryMs: number
 }
 
@@ -28,7 +31,8 @@ const NO_OFFERS: Offers = { tools: [], prompts: [], resources: [], templates: []
 
 /**
  * A mounted server: connected, or away and on its way back. While it is away its offers stay as they were, and whatever
- * needs it fails with an error that says so. Nothing here affects another mount.
+ * needs it fails with an error that says so. A call that fails does not take it away from others: its lists are fetched
+ * then, and only if that fails too is it away. Nothing here affects another mount.
  */
 export class MountedServer {
   readonly mount: Mount
@@ -37,6 +41,10 @@ export class MountedServer {
   readonly #options: MountedServerOptions
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
+  #renewing: Promise<void> | undefined
+  #fetchedAt = 0
+  /** Whether the failure that was logged last is a refusal; undefined while the server is connected. */
+  #loggedRefusal: boolean | undefined
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   readonly #closing = new AbortController()
@@ -64,9 +72,8 @@ export class MountedServer {
     try {
       return await connection.run(work)
     } catch (err) {
-      if (!isForgottenSession(err)) throw this.#toError(err, connection, signal)
-      this.#lose(connection, err)
-      await this.connect()
+      if (!await isForgottenSession(err, connection)) throw this.#toError(err, connection, signal)
+      await this.#renew(connection)
     }
     const next = this.#connection as Connection | undefined
     if (next === undefined) throw this.#unavailable()
@@ -81,25 +88,35 @@ export class MountedServer {
     this.#closing.abort(new Error('Seed is shutting down'))
     clearTimeout(this.#timer)
     await this.#connecting
+    await this.#renewing
     await this.#connection?.close()
     this.#connection = undefined
   }
 
   async #connect (): Promise<void> {
     clearTimeout(this.#timer)
-    const { mount, version, maxResultBytes, log } = this.#options
-    let connection: Connection | undefined
     try {
-      connection = await Connection.open({
-        mount,
-        version,
-        maxResultBytes,
-        signal: this.#closing.signal,
-        onListChanged: () => { this.#refreshing.request() }
-      })
+      await this.#open()
+    } catch (err) {
+      this.#retryLater(err)
+    }
+  }
+
+  /** Opens a connection and fetches the lists. @throws any error if one of the two fails */
+  async #open (): Promise<void> {
+    const { mount, version, maxResultBytes, log } = this.#options
+    const connection = await Connection.open({
+      mount,
+      version,
+      maxResultBytes,
+      signal: this.#closing.signal,
+      onListChanged: () => { this.#refreshing.request() }
+    })
+    try {
       const offers = await connection.list()
       this.#connection = connection
       this.#failures = 0
+      this.#loggedRefusal = undefined
       this.#setOffers(offers)
       const { tools, prompts, resources } = offers
       const counts = { tools: tools.length, prompts: prompts.length, resources: resources.length }
@@ -108,10 +125,19 @@ export class MountedServer {
         'A mounted MCP server is connected')
       this.#refreshLater()
     } catch (err) {
-      const cause = connection?.failure ?? err
-      await connection?.close()
-      this.#retryLater(cause)
+      const cause = connection.failure ?? err
+      await connection.close()
+      throw cause
     }
+  }
+
+  /** Opens a new session instead of one that the server has forgotten, once for all calls that find it out. */
+  async #renew (connection: Connection): Promise<void> {
+    if (this.#connection !== connection) return
+    this.#renewing ??= this.#open()
+      .then(() => { connection.retire() }, (failure) => { this.#lose(connection, failure) })
+      .finally(() => { this.#renewing = undefined })
+    await this.#renewing
   }
 
   #setOffers (offers: Offers): void {
@@ -126,17 +152,28 @@ export class MountedServer {
     if (connection === undefined) return
     try {
       this.#setOffers(await connection.list())
-      this.#refreshLater()
+      if (this.#connection === connection) this.#refreshLater()
     } catch (err) {
-      this.#lose(connection, connection.failure ?? err)
+      if (await isForgottenSession(err, connection)) await this.#renew(connection)
+      else this.#lose(connection, connection.failure ?? err)
     }
   }
 
   #refreshLater (): void {
+    this.#fetchedAt = performance.now()
+    this.#refreshIn((this.mount.refreshSeconds ?? DEFAULT_REFRESH_SECONDS) * 1_000)
+  }
+
+  #refreshIn (ms: number): void {
     clearTimeout(this.#timer)
-    const seconds = this.mount.refreshSeconds ?? DEFAULT_REFRESH_SECONDS
-    this.#timer = setTimeout(() => { this.#refreshing.request() }, seconds * 1_000)
+    this.#timer = setTimeout(() => { this.#refreshing.request() }, ms)
     this.#timer.unref()
+  }
+
+  /** Finds out whether a connection whose call has failed is of use to others. One caller cannot make it a flood. */
+  #check (connection: Connection): void {
+    if (this.#connection !== connection || this.#refreshing.isRunning) return
+    this.#refreshIn(Math.max(0, this.#fetchedAt + this.#options.retryMs - performance.now()))
   }
 
   /** Gives a connection up, unless another one has replaced it already. */
@@ -149,27 +186,39 @@ export class MountedServer {
 
   #retryLater (err: unknown): void {
     if (this.#closing.signal.aborted) return
-    const { log, retryMs } = this.#options
-    if (this.#failures++ === 0) {
-      log.warn({ event: 'mount.unavailable', mount: this.mount.name, reason: describe(err) },
-        'A mounted MCP server cannot be used; Seed tries again by itself, and what the server offers fails meanwhile')
-    }
-    const pause = Math.min(MAX_RETRY_MS, retryMs * 2 ** (this.#failures - 1))
+    this.#logFailure(err)
+    const pause = Math.min(MAX_RETRY_MS, this.#options.retryMs * 2 ** this.#failures++)
     clearTimeout(this.#timer)
     // Replicas that lost a server together do not come back together.
     this.#timer = setTimeout(() => { this.connect() }, pause * (0.5 + Math.random() / 2))
     this.#timer.unref()
   }
 
+  /** Logs an outage, and once more if it turns out to be one that does not end by itself. */
+  #logFailure (err: unknown): void {
+    const { log } = this.#options
+    const { reason, isRefusal } = describeFailure(err)
+    if (this.#loggedRefusal === isRefusal) return
+    this.#loggedRefusal = isRefusal
+    const fields = { mount: this.mount.name, url: withoutQuery(this.mount.url), reason }
+    if (isRefusal) {
+      log.error({ event: 'mount.refused', ...fields },
+        'A mounted MCP server refuses Seed: check its url and secret in the file of SEED_MOUNTS')
+    } else {
+      log.warn({ event: 'mount.unavailable', ...fields },
+        'A mounted MCP server cannot be used; Seed tries again by itself, and what the server offers fails meanwhile')
+    }
+  }
+
   #unavailable (): ToolError {
     return new ToolError(`The server behind ${this.mount.name} is not available at the moment: try again later`)
   }
 
-  /** Returns what the caller is to know of a failure, and gives the connection up if that is what failed. */
+  /** Returns what the caller is to know of a failure, and checks the connection if that may be what failed. */
   #toError (err: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
     const { name } = this.mount
     if (signal?.aborted === true) return err
-    if (err instanceof ProtocolError && err.code !== NO_RESPONSE) {
+    if (err instanceof ProtocolError && !isWithoutResponse(err)) {
       return toUpstreamError(err)
     }
     const { failure } = connection
@@ -184,30 +233,20 @@ export class MountedServer {
     if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) {
       return new ToolError(`The server behind ${name} did not answer in time`)
     }
-    if (err instanceof SdkHttpError && !OUTAGES.includes(err.status)) {
+    this.#check(connection)
+    if (err instanceof SdkHttpError) {
       return new ToolError(`The server behind ${name} answered with HTTP status ${err.status}`)
     }
-    this.#lose(connection, err)
     return this.#unavailable()
   }
 }
 
-/** Statuses that every further request would get as well: the secret is refused, or nothing answers behind a proxy. */
-const OUTAGES: readonly number[] = [401, 403, 404, 502, 503, 504]
-
-/** Tells whether the server answered 404 to a session that it gave (MCP, session management). */
-function isForgottenSession (err: unknown): boolean {
-  return err instanceof SdkHttpError && err.status === 404
+/** A query may have a key. */
+function withoutQuery (url: string): string {
+  const { origin, pathname } = new URL(url)
+  return `${origin}${pathname}`
 }
 
-function isMalformed (err: unknown): boolean {
-  if (err instanceof SdkError) return err.code === SdkErrorCode.InvalidResult
-  return err instanceof SyntaxError || (err as Error).name === 'ZodError'
-}
-
-/** Names an error for the log. The message of fetch says nothing; its cause has the code. */
-function describe (err: unknown): string {
-  const { message, cause } = err as Error
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code
-  return (code === undefined ? message : `${message} (${code})`).slice(0, 500)
+async function isForgottenSession (err: unknown, connection: Connection): Promise<boolean> {
+  return err instanceof SdkHttpError && err.status === 404 && await connection.hasLostSession()
 }

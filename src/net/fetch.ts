@@ -113,8 +113,8 @@ async function readBounded (response: Response, maxBytes: number, target: string
   return Buffer.concat(chunks).toString('utf8')
 }
 
-/** Returns a code for the log. The message of fetch would repeat the whole URL. */
-function causeCode (err: unknown): string {
+/** Returns the cause of an error of fetch, for the log. The message would say nothing, or repeat the whole URL. */
+export function causeCode (err: unknown): string {
   const cause = (err as Error).cause as NodeJS.ErrnoException | undefined
   // undici, of a proxy that does not let a request through.
   const refusal = (cause?.cause as Error | undefined)?.message

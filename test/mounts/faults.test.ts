@@ -1,5 +1,8 @@
 import t from 'tap'
+import type { Test } from 'tap'
+import { SdkError, SdkErrorCode } from '@modelcontextprotocol/client'
 import { ProtocolError } from '@modelcontextprotocol/server'
+import { describeFailure } from '../../src/mounts/failure.ts'
 import type { OpenServer } from '../support/open-server.ts'
 import { startSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
@@ -94,7 +97,7 @@ const BODIES: Record<string, [type: string, body: string, text: RegExp]> = {
   'an event of many megabytes': ['text/event-stream', `data: ${'x'.repeat(2_000_000)}\n\n`, /sent more than 100000 bytes/],
   'a flood of events': ['text/event-stream', 'FLOOD', /sent more than 100000 bytes/],
   'an HTTP error': ['text/html', 'HTTP 500', /answered with HTTP status 500/],
-  'a status that its proxy sends': ['text/html', 'HTTP 503', /not available/],
+  'a status that its proxy sends': ['text/html', 'HTTP 503', /answered with HTTP status 503/],
   'no content': ['text/html', 'HTTP 204', /The server behind broken/],
   'nothing at all': ['text/event-stream', '', /not available/]
 }
@@ -258,9 +261,148 @@ t.test('a call that runs while the server is lost for others is finished', async
     response.writeHead(503).end()
     return true
   }
+  t.match(await callText(seed, 'calc_add'), { isError: true, text: /answered with HTTP status 503/ })
+  await seed.logged(({ event }) => event === 'mount.unavailable')
   t.match(await callText(seed, 'calc_add'), { isError: true, text: /not available/ })
-  await upstream.announce()
-  await new Promise((resolve) => setTimeout(resolve, 300))
   finish!()
   t.equal((await running).text, 'done')
+})
+
+for (const era of ['modern', 'session'] as const) {
+  t.test(`one tool that a mounted server (${era}) refuses takes nothing away from other callers`, async (t) => {
+    const upstream = await startUpstream(t, era)
+    upstream.tools = [ADD, { ...ADD, name: 'refused' }]
+    const seed = await startMounted(t, { calc: { url: upstream.url } })
+    let status = 0
+    upstream.intercept = (_request, response) => {
+      const { method, params } = upstream.messages.at(-1)!
+      if (method !== 'tools/call' || params.name !== 'refused') return false
+      response.writeHead(status).end('secret of the server')
+      return true
+    }
+    for (status of [401, 403, 404, 502, 503, 504]) {
+      t.same(await callText(seed, 'calc_refused'),
+        { isError: true, text: `The server behind calc answered with HTTP status ${status}` })
+      t.equal((await callText(seed, 'calc_add')).isError, undefined)
+    }
+    const lists = (): number => upstream.messages.filter(({ method }) => method === 'tools/list').length
+    await until(() => lists() > 1, 'the server is checked')
+    t.equal((await callText(seed, 'calc_add')).isError, undefined)
+    t.same(seed.logs.filter(({ event }) => String(event).startsWith('mount.') && event !== 'mount.connected'), [])
+    t.equal(seed.logs.filter(({ event }) => event === 'mount.connected').length, 1, 'the session is kept')
+  })
+}
+
+t.test('a session that is forgotten fails no call, however many find it out, and is no outage', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  upstream.forgetSessions()
+  const answers = await Promise.all([1, 2, 3].map(async () => await callText(seed, 'calc_add')))
+  t.same(answers.map(({ isError }) => isError), [undefined, undefined, undefined])
+  const events = seed.logs.map(({ event }) => event).filter((event) => String(event).startsWith('mount.'))
+  t.same(events, ['mount.connected', 'mount.connected'])
+  t.equal((await callText(seed, 'calc_add')).isError, undefined)
+})
+
+t.test('a call that finds a session forgotten when there is a new one already is sent there', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  let answer: (() => void) | undefined
+  upstream.intercept = (_request, response) => {
+    if (upstream.messages.at(-1)!.method !== 'tools/call' || answer !== undefined) return false
+    answer = () => { response.writeHead(404).end() }
+    return true
+  }
+  const early = callText(seed, 'calc_add')
+  await until(() => answer !== undefined, 'the call has arrived')
+  upstream.forgetSessions()
+  t.equal((await callText(seed, 'calc_add')).isError, undefined)
+  answer!()
+  t.equal((await early).isError, undefined)
+  t.equal(seed.logs.filter(({ event }) => event === 'mount.connected').length, 2)
+})
+
+t.test('a session that is found forgotten when lists are fetched is opened anew', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url, refreshSeconds: 5 } })
+  upstream.tools = [{ ...ADD, name: 'refused' }]
+  upstream.intercept = (_request, response) => {
+    if (upstream.messages.at(-1)!.method !== 'tools/call') return false
+    upstream.forgetSessions()
+    response.writeHead(502).end()
+    return true
+  }
+  t.match(await callText(seed, 'calc_add'), { isError: true, text: /HTTP status 502/ })
+  await until(async () => (await toolNames(seed))[0] === 'calc_refused', 'the lists are new')
+  t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable' || event === 'mount.refused'))
+})
+
+/** Returns the log line about a server that answers every request in one way. */
+async function failureOf (t: Test, url: string, settings: object = {}): Promise<Record<string, unknown>> {
+  const SEED_MOUNTS = await writeMounts({ broken: { url, ...settings } })
+  const seed = await startSeed(t, { definitions: [], env: { AUTH_REQUIRED: 'false', SEED_MOUNTS } })
+  return await seed.logged(({ event }) => event === 'mount.unavailable' || event === 'mount.refused')
+}
+
+const REASONS: Record<string, [status: number, type: string, body: string, event: string, reason: string]> = {
+  'refuses the secret': [401, 'text/plain', 'secret', 'mount.refused', 'it answered with HTTP status 401'],
+  'does not know the URL': [404, 'text/html', 'secret', 'mount.refused', 'it answered with HTTP status 404'],
+  'is behind a broken proxy': [502, 'text/html', 'secret', 'mount.unavailable', 'it answered with HTTP status 502'],
+  'is a web site': [200, 'text/html', 'secret', 'mount.unavailable', 'it answered with something other than MCP'],
+  'sends broken JSON': [200, 'application/json', '{"secret"', 'mount.unavailable', 'it answered with something other than MCP'],
+  'answers with an error': [
+    200, 'application/json', '{"jsonrpc":"2.0","id":"ID","error":{"code":-32000,"message":"secret"}}',
+    'mount.unavailable', 'it answered with the JSON-RPC error -32000'
+  ],
+  'ends its streams': [200, 'text/event-stream', '', 'mount.unavailable', 'it ended a stream without a response']
+}
+
+for (const [what, [status, type, body, event, reason]] of Object.entries(REASONS)) {
+  t.test(`the log says so if a mounted server ${what}, and shows nothing of what it sent`, async (t) => {
+    const upstream = await startUpstream(t)
+    upstream.intercept = (_request, response) => {
+      const { id } = upstream.messages.at(-1) as { id?: unknown } ?? {}
+      response.writeHead(status, { 'content-type': type }).end(body.replace('"ID"', JSON.stringify(id)))
+      return true
+    }
+    const line = await failureOf(t, `${upstream.url}?key=secret`)
+    t.match(line, { event, mount: 'broken', url: upstream.url, reason, level: event === 'mount.refused' ? 50 : 40 })
+    t.notMatch(JSON.stringify({ ...line, msg: '' }), /secret/)
+  })
+}
+
+t.test('the log names the cause if a mounted server cannot be reached, or does not answer', async (t) => {
+  const upstream = await startUpstream(t)
+  await upstream.stop()
+  t.equal((await failureOf(t, upstream.url))['reason'], 'it cannot be reached (ECONNREFUSED)')
+  await upstream.start()
+  upstream.intercept = () => true
+  t.equal((await failureOf(t, upstream.url, { connectTimeoutSeconds: 1 }))['reason'],
+    'it did not answer in time (connectTimeoutSeconds)')
+})
+
+t.test('an outage that turns out to be a refusal is logged as such', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  let status = 503
+  upstream.intercept = (_request, response) => {
+    response.writeHead(status).end()
+    return true
+  }
+  await callText(seed, 'calc_add')
+  await seed.logged(({ event }) => event === 'mount.unavailable')
+  status = 401
+  t.match(await seed.logged(({ event }) => event === 'mount.refused'), { level: 50, mount: 'calc' })
+})
+
+t.test('the log names the limit if the lists of a mounted server are too large', async (t) => {
+  const upstream = await startUpstream(t)
+  upstream.tools = [{ ...ADD, description: 'x'.repeat(10_000) }]
+  t.equal((await failureOf(t, upstream.url, { maxResponseBytes: 5_000 }))['reason'],
+    'sent more than 5000 bytes (maxResponseBytes)')
+})
+
+t.test('an error of the MCP client is named by its code', async (t) => {
+  const err = new SdkError(SdkErrorCode.ConnectionClosed, 'what a server wrote')
+  t.same(describeFailure(err), { reason: 'CONNECTION_CLOSED', isRefusal: false })
 })

@@ -1,0 +1,49 @@
+import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
+import { causeCode } from '../net/fetch.ts'
+import { NO_RESPONSE } from './http-transport.ts'
+
+/** Statuses that an operator has to do something about: the secret is refused, or the URL is wrong. */
+const REFUSALS: readonly number[] = [401, 403, 404]
+
+/** Tells whether the server answered something other than MCP. */
+export function isMalformed (err: unknown): boolean {
+  if (err instanceof SdkError) return MALFORMED.includes(err.code)
+  return err instanceof SyntaxError || (err as Error).name === 'ZodError'
+}
+
+const MALFORMED: readonly unknown[] = [SdkErrorCode.InvalidResult, SdkErrorCode.ClientHttpUnexpectedContent]
+
+/** Tells whether the stream ended before the response had come. */
+export function isWithoutResponse (err: unknown): boolean {
+  return err instanceof ProtocolError && err.code === NO_RESPONSE
+}
+
+export interface Failure {
+  /** For the log: nothing of a body, which is a stranger's. */
+  reason: string
+  /** Whether the server refuses the secret, or does not know the URL. */
+  isRefusal: boolean
+}
+
+/** Describes why a mounted server cannot be used. The MCP client wraps the error that says it. */
+export function describeFailure (err: unknown): Failure {
+  const { cause } = err as { cause?: unknown }
+  if (err instanceof SdkHttpError) return fromStatus(err.status)
+  if (isMalformed(err)) return fail('it answered with something other than MCP')
+  if (isWithoutResponse(err)) return fail('it ended a stream without a response')
+  if (err instanceof ProtocolError) return fail(`it answered with the JSON-RPC error ${err.code}`)
+  if (err instanceof SdkError) {
+    if (err.code === SdkErrorCode.RequestTimeout) return fail('it did not answer in time (connectTimeoutSeconds)')
+    return cause === undefined ? fail(err.code) : describeFailure(cause)
+  }
+  return fail(err instanceof TypeError ? `it cannot be reached (${causeCode(err)})` : (err as Error).message)
+}
+
+function fail (reason: string): Failure {
+  return { reason, isRefusal: false }
+}
+
+function fromStatus (status: number): Failure {
+  const isRefusal = REFUSALS.includes(status)
+  return { reason: `it answered with HTTP status ${status}`, isRefusal }
+}
