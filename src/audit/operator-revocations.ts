@@ -41,7 +41,9 @@ export interface OperatorRevocation {
  */
 export async function announceRevocation (store: Store, revocation: OperatorRevocation): Promise<void> {
   const reason = `revoked by the operator at ${hostname()}`
-  await store.publish(CHANNEL, JSON.stringify({ ...revocation, id: randomId(16), reason }))
+  const text = JSON.stringify({ ...revocation, id: randomId(16), reason })
+  // By its id the second message is no second line, where the first has arrived all the same.
+  await store.publish(CHANNEL, text).catch(async () => { await store.publish(CHANNEL, text) })
 }
 
 /** Writes the lines of revocations that commands announce, each on one of the replicas. */

@@ -57,16 +57,19 @@ export async function revoke (config: Config, options: RevokeOptions, log: Log):
   return await withStore(config, log, async (store) => {
     const { subject, clientId: client, grantId: grant } = options
     const revocation = { issuer: issuerOf(config), subject, client, grant }
-    try {
-      const done = await (isBroker ? revokeGrants(config, options, store, log) : revokeTokens(config, options, store))
-      await announceRevocation(store, revocation)
-      return done
-    } catch (err) {
+    const end = isBroker ? revokeGrants : revokeTokens
+    const done = await end(config, options, store, log).catch(async (err: unknown) => {
       if (err instanceof StoreUnavailableError) {
         await announceRevocation(store, { ...revocation, outcome: 'unavailable' }).catch(ignoreOutage)
       }
       throw err
-    }
+    })
+    await announceRevocation(store, revocation).catch((err: unknown) => {
+      throw new Error(`${done}. No audit log has a line of it, as the store (REDIS_URL) did not take the message`, {
+        cause: err
+      })
+    })
+    return done
   })
 }
 

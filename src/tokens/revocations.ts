@@ -53,15 +53,39 @@ export function createRevocations (store: Store, ttlSeconds: number) {
     return Infinity
   }
 
-  return {
-    /** Revokes all tokens with these keys, or those issued up to `issuedUntil` (seconds since the epoch). */
-    async revoke (
-      revocationKeys: string[], issuedUntil = Number.MAX_SAFE_INTEGER, markSeconds = ttlSeconds
-    ): Promise<void> {
-      await Promise.all(revocationKeys.map(async (key) => {
+  /**
+   * Revokes as `revoke` does, as far as the store can be reached.
+   *
+   * @returns the keys that are revoked, and what failed with the others, or with the message about these
+   */
+  async function tryRevoke (
+    revocationKeys: string[], issuedUntil = Number.MAX_SAFE_INTEGER, markSeconds = ttlSeconds
+  ): Promise<{ revoked: Set<string>, failures: unknown[] }> {
+    const revoked = new Set<string>()
+    const failures: unknown[] = []
+    await Promise.all(revocationKeys.map(async (key) => {
+      try {
         await store.set(keys.revoked(key), String(issuedUntil), markSeconds, { evenIfFull: true })
-      }))
-      await store.publish(CHANNEL, JSON.stringify({ names: revocationKeys, issuedUntil }))
+        revoked.add(key)
+      } catch (err) {
+        failures.push(err)
+      }
+    }))
+    if (revoked.size > 0) {
+      // Replicas with these tokens in their caches do not read the marks.
+      await store.publish(CHANNEL, JSON.stringify({ names: [...revoked], issuedUntil }))
+        .catch((err: unknown) => { failures.push(err) })
+    }
+    return { revoked, failures }
+  }
+
+  return {
+    tryRevoke,
+
+    /** Revokes all tokens with these keys, or those issued up to `issuedUntil` (seconds since the epoch). */
+    async revoke (revocationKeys: string[], issuedUntil?: number, markSeconds?: number): Promise<void> {
+      const { failures } = await tryRevoke(revocationKeys, issuedUntil, markSeconds)
+      if (failures.length > 0) throw failures[0]
     },
 
     /** Whether any of these keys is revoked. False while the store is unavailable: tokens are short-lived. */

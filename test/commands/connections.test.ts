@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
 import { createKeyring } from '../../src/crypto/keyring.ts'
@@ -268,6 +269,28 @@ t.test('what the store let the operator end only in part is a line too', async (
   const reason = /^revoked by the operator at ./
   t.match(lines(), [{ subject: 'ada', grant, outcome: 'unavailable', reason }, { grant, outcome: 'unavailable', reason }])
   t.equal((await ping(seed.url, accessToken)).status, 401, 'what was marked has ended')
+})
+
+t.test('what has ended is not called unavailable where only the message for the audit log is lost', async (t) => {
+  const fixture = await startWithRedis(t, { AUDIT_LOG: 'stdout' })
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const { accessToken, refreshToken } = await getTokens(seed)
+  const redis = new Redis(env['REDIS_URL']!)
+  t.teardown(() => { redis.disconnect() })
+  await redis.call('ACL', 'SETUSER', 'command', 'on', '>password', '+@all', '~*', 'resetchannels', '&*:revocations', '&seed:revocations')
+  const url = new URL(env['REDIS_URL']!)
+  url.username = 'command'
+  url.password = 'password'
+  const command = await runCommand(['revoke', '--grant', idOf(refreshToken)], { ...env, REDIS_URL: url.href })
+  t.match(command, { code: 1, output: /^One grant has ended\. No audit log has a line of it, as the store/m })
+  t.equal((await ping(seed.url, accessToken)).status, 401)
+  await redis.call('ACL', 'SETUSER', 'command', 'allchannels')
+  t.equal((await runCommand(['revoke', '--subject', 'bob'], { ...env, REDIS_URL: url.href })).code, 0)
+  const lines = (): object[] => seed.logs.filter((line) => line['event'] === 'revocation')
+  await until(() => lines().length > 0, 'the line of the second command')
+  t.match(lines(), [{ subject: 'bob', outcome: 'ok' }])
+  t.equal(lines().length, 1)
 })
 
 t.test('a client whose id contains its registration has its name, also in a grant of an earlier version', async (t) => {

@@ -8,6 +8,7 @@ function start (isRevoked: (names: string[]) => boolean = () => false) {
   let tell: (revocation: Revocation | undefined) => unknown = () => {}
   const guard = createStreamRevocation({
     revocations: {
+      tryRevoke: async () => ({ revoked: new Set(), failures: [] }),
       revoke: async () => {},
       isRevoked: async (names) => isRevoked(names),
       onRevoked (listener) {

@@ -50,8 +50,9 @@ export function createGrantRevocation (options: GrantsOptions, { find, upstreamT
     const unfinished = new Set<string>()
     try {
       for (const batch of batches(ids, BATCH_SIZE)) {
-        await revocations.revoke(batch.map(grantKey))
-        for (const id of batch) unfinished.add(id)
+        const { revoked, failures } = await revocations.tryRevoke(batch.map(grantKey))
+        for (const id of batch) if (revoked.has(grantKey(id))) unfinished.add(id)
+        if (failures.length > 0) throw failures[0]
       }
       let later: LaterRecordError | undefined
       for (const batch of batches(ids, BATCH_SIZE)) {

@@ -247,6 +247,31 @@ t.test('where the store fails half-way, the audit log has what ended and what ma
   }
 })
 
+t.test('a grant that was marked has a line where the store fails for others of its batch, or for the message', async (t) => {
+  const { grants, store, recorded, revocations } = makeGrants()
+  const ids = ['one', 'two', 'three']
+  const { set, publish } = store
+  store.set = async (key, ...rest) => {
+    if (key === keys.revoked(grantKey('two'))) throw new StoreUnavailableError()
+    await set(key, ...rest)
+  }
+  const messages: string[] = []
+  store.publish = async (channel, text) => { messages.push(text); await publish(channel, text) }
+  const isRevoked = async (id: string) => await revocations.isRevoked([grantKey(id)], 0)
+  await t.rejects(grants.revokeMany(ids, 'revoked by the operator'), StoreUnavailableError)
+  t.same(await Promise.all(ids.map(isRevoked)), [true, false, true])
+  const lines = () => recorded.map(({ grant, outcome }) => `${grant} ${outcome}`)
+  t.same(lines(), ['one unavailable', 'three unavailable'])
+  t.match(messages, [/grant:one.*grant:three/], 'replicas learn of what was marked')
+
+  recorded.length = 0
+  store.set = set
+  store.publish = async () => { throw new StoreUnavailableError() }
+  await t.rejects(grants.revokeMany(['four'], 'revoked by the operator'), StoreUnavailableError)
+  t.equal(await isRevoked('four'), true)
+  t.same(lines(), ['four unavailable'])
+})
+
 t.test('a store that is away from the start leaves the line to whoever asked', async (t) => {
   const { grants, store, recorded } = makeGrants()
   store.set = async () => { throw new StoreUnavailableError() }
