@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
 import { createKeySet } from '../provider/key-set.ts'
-import { fetchIssuerKeys } from '../workloads/issuer-keys.ts'
+import { KEYS_ADVICE, fetchIssuerKeys } from '../workloads/issuer-keys.ts'
 import { question } from './finding.ts'
 import type { Finding } from './finding.ts'
 import { REQUEST_MS, within } from './within.ts'
@@ -11,7 +11,7 @@ export async function checkTrustedIssuers ({ oauth }: Config): Promise<Finding[]
   const findings = await Promise.all(issuers.map(async (issuer) => await within('trusted-issuers.keys', async () => {
     const about = question('trusted-issuers.keys', `GET the keys of ${issuer.name}`)
     try {
-      const { size } = createKeySet(await fetchIssuerKeys(issuer, { timeoutMs: REQUEST_MS }))
+      const { size } = createKeySet(await fetchIssuerKeys(issuer, { timeoutMs: REQUEST_MS }), KEYS_ADVICE)
       return [about.ok(`${size} key(s)`, `Tokens of ${issuer.name} can be verified`)]
     } catch (err) {
       const { message } = err as Error

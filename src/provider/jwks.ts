@@ -20,6 +20,8 @@ export interface JwksOptions {
   refreshMs?: number | undefined
   /** Shortest time between refreshes that unknown keys force. */
   forcedRefreshMs?: number | undefined
+  /** What helps where the key set has no usable key; that for providers by default. */
+  advice?: string
   /** Maximum age of keys while the provider cannot be reached. */
   staleMs?: number | undefined
 }
@@ -79,7 +81,7 @@ export function createJwks (options: JwksOptions) {
     lastFetchAt = now()
     try {
       const uri = options.jwksUri()
-      setKeys(createKeySet(await options.fetchJson(uri)))
+      setKeys(createKeySet(await options.fetchJson(uri), options.advice))
       outageLog.fetched(uri)
       problem = undefined
     } catch (err) {

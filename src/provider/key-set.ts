@@ -11,16 +11,20 @@ export type KeySet = ReturnType<typeof createKeySet>
 
 const MAX_KEYS = 100
 
+/** What helps where a provider has no key to sign with. */
+const PROVIDER_ADVICE = 'authentik: select a Signing Key in the provider; HS256 with the client secret is not accepted'
+
 const CURVES: unknown[] = ['P-256', 'P-384', 'P-521']
 
 /**
  * The keys of a JWK Set (RFC 7517 section 5) that may verify a signature: at most 100, the first of each `kid`.
  * Symmetric, encryption and weak keys are ignored, and private members are dropped (RFC 8725 section 3.5).
  *
+ * @param advice what helps where the document has no such key
  * @throws Error when the document has no such key
  */
-export function createKeySet (document: Record<string, unknown>) {
-  const keys = readKeys(document)
+export function createKeySet (document: Record<string, unknown>, advice = PROVIDER_ADVICE) {
+  const keys = readKeys(document, advice)
   const kids = new Set(keys.map(({ kid }) => kid))
   const select = createLocalJWKSet({ keys })
   /** Imported keys by `alg` and `kid`. Bounded: only keys of the set get in. */
@@ -51,7 +55,7 @@ export function createKeySet (document: Record<string, unknown>) {
   }
 }
 
-function readKeys (document: Record<string, unknown>): JWK[] {
+function readKeys (document: Record<string, unknown>, advice: string): JWK[] {
   if (!Array.isArray(document['keys'])) throw new Error('the key set has no "keys" array')
   const usable: JWK[] = []
   for (const candidate of document['keys'].slice(0, MAX_KEYS)) {
@@ -60,8 +64,7 @@ function readKeys (document: Record<string, unknown>): JWK[] {
     if (jwk.kid === undefined || !usable.some(({ kid }) => kid === jwk.kid)) usable.push(jwk)
   }
   if (usable.length > 0) return usable
-  throw new Error('the key set holds no usable signing key ' +
-    '(authentik: select a Signing Key in the provider; HS256 with the client secret is not accepted)')
+  throw new Error(`the key set holds no usable signing key (${advice})`)
 }
 
 /** Returns the public members of a key that is meant for signatures; undefined for any other. */

@@ -16,6 +16,10 @@ export interface IssuerKeysOptions {
   forcedRefreshMs?: number | undefined
 }
 
+/** What helps where an issuer has no usable key. */
+export const KEYS_ADVICE = 'it needs the public RSA key of at least 2,048 bits, or the EC or Ed25519 key, with which ' +
+  'the issuer signs'
+
 /** The keys of one issuer. No other issuer's key is ever among them, whatever its `kid` is. */
 export interface IssuerKeys {
   /** @throws KeyNotFoundError, ProviderUnavailableError */
@@ -40,6 +44,7 @@ export function createIssuerKeys (
     jwksUri: () => issuer.jwksUri ?? discoveryUrl(issuer),
     fetchJson: async () => await fetchIssuerKeys(issuer),
     log,
+    advice: KEYS_ADVICE,
     keysLog: createKeysLog(log, issuer.name),
     onChange,
     forcedRefreshMs

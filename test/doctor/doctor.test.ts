@@ -82,8 +82,9 @@ t.test('nothing is wrong with a provider that knows the client', async (t) => {
 })
 
 t.test('the keys of trusted issuers are fetched, and an issuer without keys is an error', async (t) => {
-  const [good, away] = [await startWorkloadIssuer(t), await startWorkloadIssuer(t)]
+  const [good, away, empty] = [await startWorkloadIssuer(t), await startWorkloadIssuer(t), await startWorkloadIssuer(t)]
   away.isUp = false
+  empty.keys = [{ kty: 'oct', k: 'c2VjcmV0' }]
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const rules = [{ service: 'deploy', match: { sub: 'deploy' } }]
   const { findings } = await diagnose(t, {
@@ -91,13 +92,19 @@ t.test('the keys of trusted issuers are fetched, and an issuer without keys is a
       TRUSTED_ISSUERS: JSON.stringify([
         { issuer: good.issuer, rules },
         { issuer: away.issuer, rules },
+        { issuer: empty.issuer, rules },
         { issuer: 'https://ci.example.com', jwks: { keys: [publicKey.export({ format: 'jwk' })] }, rules }
       ])
     }
   })
   t.match(findings.filter(({ check }) => check === 'trusted-issuers.keys'), [
     { severity: 'ok', asked: `GET the keys of ${good.issuer}`, answered: '1 key(s)' },
-    { severity: 'error', answered: /answered 503/, setting: 'TRUSTED_ISSUERS', meaning: /No token of .* can be verified/ }
+    { severity: 'error', answered: /answered 503/, setting: 'TRUSTED_ISSUERS', meaning: /No token of .* can be verified/ },
+    {
+      severity: 'error',
+      answered: /no usable signing key \(it needs the public RSA key of at least 2,048 bits, .* the issuer signs\)$/,
+      setting: 'TRUSTED_ISSUERS'
+    }
   ])
 })
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import t from 'tap'
 import { Type } from 'typebox'
 import { defineTool } from '../../src/define/tool.ts'
@@ -17,6 +18,7 @@ import { ping } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { createPlainClient } from '../support/sign-in.ts'
 import { until } from '../support/until.ts'
+import { githubClaims } from '../support/workload-issuer.ts'
 
 /** Sign-ins that break. Each leads, by the reference that its user sees, to the step, the cause and what helps. */
 
@@ -94,6 +96,33 @@ async function withAssertion (seed: TestSeed, claims: Record<string, unknown> = 
   let body = ''
   for (let time = 0; time < times; time++) {
     body = (await post(`${seed.url}/oauth/token`, { grant_type: JWT_BEARER, assertion, ...COMPANY_APP })).body
+  }
+  return body
+}
+
+const PLATFORM = 'https://token.actions.githubusercontent.com'
+const JOB_AUDIENCE = 'https://seed.example.com'
+const platform = await generateKeyPair('RS256')
+const PLATFORM_KEY = { ...await exportJWK(platform.publicKey), alg: 'RS256' }
+/** A platform whose jobs are services. */
+const withPlatform = (keys: object): Broker => ({
+  env: {
+    TRUSTED_ISSUERS: JSON.stringify([{
+      preset: 'github-actions',
+      audience: JOB_AUDIENCE,
+      rules: [{ service: 'deploy', match: { repository_id: '74', environment: 'production' } }],
+      ...keys
+    }])
+  }
+})
+
+/** What the token endpoint answers to the token of a job, the last time. */
+async function asJob (seed: TestSeed, claims: Record<string, unknown> = {}, times = 1): Promise<string> {
+  const assertion = await new SignJWT({ iss: PLATFORM, ...githubClaims(JOB_AUDIENCE, claims) })
+    .setProtectedHeader({ alg: 'RS256', typ: 'JWT' }).sign(platform.privateKey)
+  let body = ''
+  for (let time = 0; time < times; time++) {
+    body = (await post(`${seed.url}/oauth/token`, { grant_type: JWT_BEARER, assertion })).body
   }
   return body
 }
@@ -531,6 +560,27 @@ const ROWS: Row[] = [
     attempt: async (seed) => await authorize(seed, {}, 'another'),
     stoppedAt: 'authorize',
     cause: 'enterprise_only'
+  },
+  {
+    broken: 'the token of a job fits no rule',
+    setup: withPlatform({ jwks: { keys: [PLATFORM_KEY] } }),
+    attempt: async (seed) => await asJob(seed, { repository_id: '75' }),
+    stoppedAt: 'token',
+    cause: 'workload_token'
+  },
+  {
+    broken: 'the token of a job comes a second time',
+    setup: withPlatform({ jwks: { keys: [PLATFORM_KEY] } }),
+    attempt: async (seed) => await asJob(seed, {}, 2),
+    stoppedAt: 'token',
+    cause: 'workload_token_replayed'
+  },
+  {
+    broken: 'the keys of a job\'s platform cannot be fetched',
+    setup: withPlatform({ jwks_uri: 'http://127.0.0.1:1/jwks' }),
+    attempt: async (seed) => await asJob(seed),
+    stoppedAt: 'token',
+    cause: 'issuer_unavailable'
   },
   {
     broken: 'the verifier belongs to no sign-in (proxy)',

@@ -13,6 +13,8 @@ import { githubClaims, gitlabClaims, kubernetesClaims, spiffeClaims, startWorklo
 
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 const AUDIENCE = 'https://seed.example.com'
+/** Claims of a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.4). */
+const LOGOUT = { jti: 'l-1', sid: 's-1', events: { 'http://schemas.openid.net/event/backchannel-logout': {} } }
 const seconds = (): number => Math.floor(Date.now() / 1_000)
 
 async function startPlatform (t: Test, entry: object = {}, rule: object = {}) {
@@ -153,6 +155,14 @@ t.test('a token that does not belong here is an invalid_grant, and no log line h
     'an ID-JAG': [await mint({}, { typ: 'oauth-id-jag+jwt' }), /typ in its header/],
     'an access token': [accessToken, /typ in its header/],
     'an ID token of the provider': [await seed.provider.mint({ aud: AUDIENCE, nonce: 'n' }, { typ: 'JWT' }), /iss must be an issuer/],
+    'a logout token of a trusted issuer': [await of(LOGOUT), /it must have no .*: ID tokens of people and logout tokens are not accepted/],
+    'a logout token of a platform': [await mint(LOGOUT), /logout tokens are not accepted/],
+    'a logout token that says so': [await of({ ...LOGOUT, typ: 'Logout' }), /logout tokens are not accepted/],
+    'a logout token with a typ of its own': [
+      await other.mint({ sub: 'other', aud: AUDIENCE, iat: seconds(), exp: seconds() + 60, ...LOGOUT }, { typ: 'logout+jwt' }),
+      /typ in its header must be jwt or jose, or absent/
+    ],
+    'a logout token of the provider': [await seed.provider.mint({ aud: AUDIENCE, ...LOGOUT }, { typ: 'JWT' }), /iss must be an issuer/],
     'an ID token of a trusted issuer': [await of({ nonce: 'n' }), /ID tokens of people/],
     expired: [await mint({ iat: seconds() - 600, exp: seconds() - 60 }), /it has expired/],
     'too long': [await mint({ exp: seconds() + 86_400 }), /at most 3600 seconds/],
