@@ -38,6 +38,9 @@ const MAX_TEMPLATES = 100
 const MAX_TEMPLATE_CHARACTERS = 1_000
 const MAX_TEMPLATE_VARIABLES = 32
 
+/** Limit of the arguments of one prompt: their schema is compiled. */
+const MAX_ARGUMENTS = 100
+
 /** Limit of a completion, for mounts without one: somebody is typing. */
 const COMPLETION_SECONDS = 10
 
@@ -83,6 +86,9 @@ function problemOf (definition: Definition): string | undefined {
   if (JSON.stringify(definition).length > MAX_OFFER_CHARACTERS) return `it is longer than ${MAX_OFFER_CHARACTERS}`
   if (definition.kind === 'tool' && [definition.input, definition.output].some(hasExternalReference)) {
     return 'its schema refers to another document ($ref), which a client may fetch'
+  }
+  if (definition.kind === 'prompt' && Object.keys(definition.arguments?.properties ?? {}).length > MAX_ARGUMENTS) {
+    return `it has more than ${MAX_ARGUMENTS} arguments`
   }
   try {
     if (definition.kind === 'resource-template') checkTemplateSize(definition)

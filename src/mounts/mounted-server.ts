@@ -7,6 +7,7 @@ import { Connection } from './connection.ts'
 import type { Offers } from './connection.ts'
 import { describeFailure, isMalformed, isWithoutResponse } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
+import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
 import { toUpstreamError } from './upstream-error.ts'
 
@@ -20,13 +21,15 @@ export interface MountedServerOptions {
   onChanged (): void
   /**
    * The first pause after a failed attempt to connect, doubled after each further one, up to a minute. Also the pause
-   * between two checks of a server that fails calls.
+   * between two checks of a server that fails calls, and a third of that between changes of lists that it announces.
    */
   retryMs: number
 }
 
 const MAX_RETRY_MS = 60_000
 const DEFAULT_REFRESH_SECONDS = 300
+/** The shortest pause between announced changes, in pauses after a failure: three seconds by default. */
+const PAUSE_FACTOR = 3
 const NO_OFFERS: Offers = { tools: [], prompts: [], resources: [], templates: [], completes: false }
 
 /**
@@ -36,7 +39,7 @@ const NO_OFFERS: Offers = { tools: [], prompts: [], resources: [], templates: []
  */
 export class MountedServer {
   readonly mount: Mount
-  /** The last lists that the server gave. */
+  /** The last lists that the server gave; another object only if they differ. */
   offers: Offers = NO_OFFERS
   readonly #options: MountedServerOptions
   #connection: Connection | undefined
@@ -49,10 +52,12 @@ export class MountedServer {
   #failures = 0
   readonly #closing = new AbortController()
   readonly #refreshing = createCoalescedTask(async () => { await this.#fetchLists() }, () => {})
+  readonly #listChanges: ListChanges
 
   constructor (options: MountedServerOptions) {
     this.mount = options.mount
     this.#options = options
+    this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, options.retryMs * PAUSE_FACTOR)
   }
 
   /** Connects, or waits for the attempt that is under way. A failure is logged, and tried again later. */
@@ -86,6 +91,7 @@ export class MountedServer {
 
   async close (): Promise<void> {
     this.#closing.abort(new Error('Seed is shutting down'))
+    this.#listChanges.stop()
     clearTimeout(this.#timer)
     await this.#connecting
     await this.#renewing
@@ -110,7 +116,7 @@ export class MountedServer {
       version,
       maxResultBytes,
       signal: this.#closing.signal,
-      onListChanged: () => { this.#refreshing.request() }
+      onListChanged: () => { this.#listChanges.announce() }
     })
     try {
       const offers = await connection.list()
@@ -141,9 +147,9 @@ export class MountedServer {
   }
 
   #setOffers (offers: Offers): void {
-    const isSame = JSON.stringify(offers) === JSON.stringify(this.offers)
+    if (JSON.stringify(offers) === JSON.stringify(this.offers)) return
     this.offers = offers
-    if (!isSame) this.#options.onChanged()
+    this.#options.onChanged()
   }
 
   /** Fetches the lists again, unless the server is away: they are fetched when it is back. */

@@ -2,8 +2,9 @@ import type { RequestLog } from '../define/context.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
+import type { Offers } from './connection.ts'
 import { toDefinitions } from './definitions.ts'
-import type { RefusedOffer } from './definitions.ts'
+import type { MountedDefinitions, RefusedOffer } from './definitions.ts'
 import { MountedServer } from './mounted-server.ts'
 import type { Mount } from './mounts-file.ts'
 
@@ -30,6 +31,7 @@ export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 
   let listener: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
   const logRefused = createRefusalLog(log)
+  const definitionsOf = createDefinitionCache()
   const servers = mounts.map((mount) =>
     new MountedServer({ mount, version, maxResultBytes, log, onChanged, retryMs }))
 
@@ -75,7 +77,7 @@ export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 
     definitions (own: readonly Definition[]): Definition[] {
       const names = new Set(own.map(describeDefinition))
       return servers.flatMap((server) => {
-        const { definitions, refused } = toDefinitions(server)
+        const { definitions, refused } = definitionsOf(server)
         const taken = definitions.filter((definition) => names.has(describeDefinition(definition)))
         logRefused(server.mount.name, [
           ...refused,
@@ -89,6 +91,19 @@ export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 
       clearTimeout(timer)
       await Promise.all(servers.map(async (server) => { await server.close() }))
     }
+  }
+}
+
+/** Returns a function that makes the definitions of a server, and keeps them for as long as its offers are the same. */
+function createDefinitionCache () {
+  const known = new Map<MountedServer, { offers: Offers, made: MountedDefinitions }>()
+  return (server: MountedServer): MountedDefinitions => {
+    const { offers } = server
+    const last = known.get(server)
+    if (last?.offers === offers) return last.made
+    const made = toDefinitions(server)
+    known.set(server, { offers, made })
+    return made
   }
 }
 

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { ERAS } from '../support/open-server.ts'
-import { startMounted, startUpstream } from '../support/upstream.ts'
+import { until } from '../support/until.ts'
+import { ADD, startMounted, startUpstream } from '../support/upstream.ts'
 import type { Upstream } from '../support/upstream.ts'
 
 const CALLS: Array<[method: string, params: Record<string, unknown>]> = [
@@ -97,4 +98,35 @@ t.test('a denied resource cannot be read through a template, in whichever spelli
     t.match(response.result.contents, [{ text: 'content of file:///other/a%20b.txt' }])
   }
   t.notMatch(JSON.stringify(upstream.messages), /key/, 'nor does the mounted server see it')
+})
+
+t.test('a mounted server that announces changes without an end is asked for its lists ever more rarely', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { odd: { url: upstream.url } }, { timings: { mountsRetryMs: 100 } })
+  const countLists = () => upstream.messages.filter(({ method }) => method === 'tools/list').length
+  t.equal(countLists(), 1)
+  for (let count = 0; count < 8; count++) {
+    upstream.tools = [{ ...ADD, name: `add_${count}` }]
+    await upstream.announce()
+    await new Promise((resolve) => setTimeout(resolve, 150))
+  }
+  t.ok(countLists() <= 4, `at once, after 300 ms and after 600 ms (${countLists()})`)
+  await until(async () => (await seed.send('modern', 'tools/list', {})).text.includes('odd_add_7'), 'the last change is there')
+})
+
+t.test('prompts of many hundred arguments are left out', async (t) => {
+  const upstream = await startUpstream(t)
+  upstream.prompts = [{ name: 'long', arguments: Array.from({ length: 101 }, (_, n) => ({ name: `a${n}` })) }]
+  const seed = await startMounted(t, { odd: { url: upstream.url } })
+  const refused = seed.logs.filter(({ event }) => event === 'mount.offers_refused')
+  t.match(refused, [{ refused: [{ offer: 'Prompt "odd_long"', reason: 'it has more than 100 arguments' }] }])
+})
+
+t.test('one line of the log names the mounted tools that some clients refuse', async (t) => {
+  const upstream = await startUpstream(t)
+  upstream.tools = Array.from({ length: 30 }, (_, n) => ({ ...ADD, name: `a.${n}` }))
+  const seed = await startMounted(t, { odd: { url: upstream.url } })
+  const lines = seed.logs.filter(({ event }) => event === 'definitions.incompatible')
+  t.match(lines, [{ file: 'mount odd', msg: /^Tool "odd_a.0" and 29 others: some clients refuse names/ }])
+  t.equal(lines.length, 1)
 })
