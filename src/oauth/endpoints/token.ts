@@ -152,13 +152,15 @@ async function issueToWorkload (
   }
   step.note({ 'client id': body.client_id, resource: body.resource })
   checkResource(body.resource, resource)
-  const { service, issue } = await tokenIssuer.workloadToken!(assertion)
+  const { service, checkUsable, issue } = await tokenIssuer.workloadToken!(assertion)
   step.note({ 'client id': service })
   if (body.client_id !== undefined && body.client_id !== service) {
     throw new OAuthError('unauthorized_client', 'client_id must be absent, or the name of this workload\'s service', {
       detail: `the token stands for the service "${service}"`
     })
   }
+  // Whoever finds a spent token must not use up the requests of its service: those count for the address alone.
+  await checkUsable()
   await limitClient({ id: service }, true)
   const tokens = await issue(scope)
   step.outcome = 'The workload got its token'

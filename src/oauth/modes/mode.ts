@@ -43,6 +43,12 @@ export type WorkloadTokenIssuer = (assertion: string) => Promise<IdentifiedWorkl
 export interface IdentifiedWorkload {
   /** The name of the service, which is its client id too. */
   service: string
+  /**
+   * Refuses a token that is spent or revoked, without spending it: such a one is no credential any more.
+   *
+   * @throws OAuthError, StoreUnavailableError
+   */
+  checkUsable (): Promise<void>
   /** @param scope space-separated; all scopes of the service without it */
   issue (scope: string | undefined): Promise<TokenResponse>
 }

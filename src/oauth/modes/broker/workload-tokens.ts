@@ -43,15 +43,18 @@ export function createWorkloadTokens (options: WorkloadTokensOptions): WorkloadT
   }
 
   /** @throws StoreUnavailableError, as a token that may have been used is not accepted */
-  async function markUsed ({ issuer, jti, singleUse, expiresAt }: Workload): Promise<void> {
-    if (jti === undefined || !singleUse) return
-    const used = keys.assertion(digest(JSON.stringify(['workload', issuer, jti])))
+  async function checkNotUsed (workload: Workload): Promise<void> {
+    const used = usedKey(workload)
+    if (used !== undefined && await store.get(used) !== undefined) throw replayedToken()
+  }
+
+  /** Checks and marks in one step: of two requests at once, one has the token. @throws StoreUnavailableError */
+  async function markUsed (workload: Workload): Promise<void> {
+    const used = usedKey(workload)
+    if (used === undefined) return
     // A NumericDate may have a fraction (RFC 7519 section 2).
-    const left = Math.ceil(expiresAt) - Math.floor(Date.now() / 1_000) + options.clockSkewSeconds
-    if (await store.setIfAbsent(used, '1', Math.max(1, left))) return
-    throw new OAuthError('invalid_grant', 'The token of the workload was used before: get another one', {
-      detail: 'its jti was used before', causeCode: 'workload_token_replayed'
-    })
+    const left = Math.ceil(workload.expiresAt) - Math.floor(Date.now() / 1_000) + options.clockSkewSeconds
+    if (!await store.setIfAbsent(used, '1', Math.max(1, left))) throw replayedToken()
   }
 
   return async function identifyWorkload (assertion) {
@@ -61,10 +64,13 @@ export function createWorkloadTokens (options: WorkloadTokensOptions): WorkloadT
     const { service, rights } = workload
     return {
       service,
+      async checkUsable () {
+        await checkNotRevoked(workload)
+        await checkNotUsed(workload)
+      },
       async issue (scope) {
         checkServiceAccess(rights.claims, access)
         const scopes = serviceScopes(scope, rights.scopes, { common: options.scopes, setting: 'TRUSTED_ISSUERS' })
-        await checkNotRevoked(workload)
         await markUsed(workload)
         const tokens = await issueTokenWithoutGrant({
           subject: service,
@@ -82,6 +88,18 @@ export function createWorkloadTokens (options: WorkloadTokensOptions): WorkloadT
       }
     }
   }
+}
+
+/** Returns the key of the mark that a token was used; undefined for one that may come again. */
+function usedKey ({ issuer, jti, singleUse }: Workload): string | undefined {
+  if (jti === undefined || !singleUse) return undefined
+  return keys.assertion(digest(JSON.stringify(['workload', issuer, jti])))
+}
+
+function replayedToken (): OAuthError {
+  return new OAuthError('invalid_grant', 'The token of the workload was used before: get another one', {
+    detail: 'its jti was used before', causeCode: 'workload_token_replayed'
+  })
 }
 
 function invalidToken (reason: string, cause?: WorkloadTokenError): OAuthError {

@@ -332,6 +332,38 @@ t.test('requests of a workload count by the name of its service, from whichever 
   t.same(statuses, [200, 200, 200, 429, 429])
 })
 
+t.test('of two requests that both find a token unused, one has it', async (t) => {
+  const { mint, env } = await startPlatform(t)
+  const seed = await startBroker(t, { env })
+  await loadKeys(seed, await mint())
+  const assertion = await mint()
+  t.equal((await send(seed, assertion)).statusCode, 200)
+  const { store } = seed.app
+  const { get } = store
+  store.get = async () => undefined
+  const second = await send(seed, assertion)
+  store.get = get
+  isRefused(t, second, 'invalid_grant', /was used before/, 'the second')
+})
+
+t.test('who finds a spent or revoked token cannot use up the requests of its service', async (t) => {
+  const { mint, env } = await startPlatform(t)
+  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3' } })
+  await loadKeys(seed, await mint({ environment: 'none' }))
+  const [spent, revoked] = [await mint(), await mint({ iat: seconds() - 5 })]
+  t.equal((await send(seed, spent)).statusCode, 200)
+  for (let index = 0; index < 5; index++) isRefused(t, await send(seed, spent), 'invalid_grant', /was used before/, 'spent')
+  t.equal((await send(seed, await mint())).statusCode, 200, 'the service goes on')
+  await seed.app.grantServices.grants.revokeAll({ clientId: 'deploy' }, 'revoked by the operator')
+  for (let index = 0; index < 5; index++) {
+    isRefused(t, await send(seed, revoked), 'invalid_grant', /access was revoked after it was issued/, 'revoked')
+  }
+  await until(async () => {
+    const { statusCode } = await send(seed, await mint())
+    return statusCode === 200
+  }, 'tokens from after it are good')
+})
+
 t.test('while the keys of an issuer cannot be had the answer is 503, not invalid_grant', async (t) => {
   const { platform, mint, env } = await startPlatform(t)
   platform.isUp = false
