@@ -26,7 +26,7 @@ export interface AuditOptions {
  * @throws Error if the file cannot be opened
  */
 async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<void> {
-  const { config, keyring, log } = app
+  const { config, keyring, log, mounts } = app
   app.decorateRequest('auditEntry', undefined)
   app.decorateRequest('isRecorded', false)
   if (config.audit.target === 'off') {
@@ -43,7 +43,8 @@ async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<v
     done()
   })
   recordAnnouncedRevocations(app.store, auditLog)
-  auditLog.record({ event: 'configuration', outcome: 'ok', configuration: describeConfiguration(config) })
+  const configuration = describeConfiguration(config, mounts?.description)
+  auditLog.record({ event: 'configuration', outcome: 'ok', configuration })
 
   if (config.audit.target !== 'stdout') {
     const reopen = (): void => { auditLog.reopen() }
@@ -57,4 +58,4 @@ async function audit (app: FastifyInstance, { stdout }: AuditOptions): Promise<v
   })
 }
 
-export default fp(audit, { name: 'audit', dependencies: ['config', 'redis', 'keyring'], fastify: '5.x' })
+export default fp(audit, { name: 'audit', dependencies: ['config', 'mounts', 'redis', 'keyring'], fastify: '5.x' })

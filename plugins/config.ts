@@ -5,6 +5,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config/config.ts'
 import { findComposeVariables, inspectConfig, loadConfig } from '../src/config/load.ts'
 import type { ConfigInspection, Environment } from '../src/config/load.ts'
+import type { ConfigError, Problem } from '../src/config/problem.ts'
 import { EnvSchema } from '../src/config/schema.ts'
 import type { Env } from '../src/config/schema.ts'
 import { useProxy, withoutCredentials } from '../src/net/proxy.ts'
@@ -68,8 +69,21 @@ export async function readConfigInspection (
     const coerceHere = async (variables: Record<string, string>): Promise<Env> => await coerce(scope, variables)
     outcome.inspection = await inspectConfig(environment, dotenvPath, coerceHere)
   })
-  await useProxy(outcome.inspection!.config.proxy)
-  return outcome.inspection!
+  const inspection = outcome.inspection!
+  await useProxy(inspection.config.proxy)
+  return { ...inspection, problems: [...inspection.problems, ...await findMountProblems(inspection.config)] }
+}
+
+/** Returns what is wrong with the file of SEED_MOUNTS and the files that it names. No server is asked. */
+async function findMountProblems ({ mountsFile }: Config): Promise<readonly Problem[]> {
+  if (mountsFile === undefined) return []
+  const { readMounts } = await import('../src/mounts/mounts-file.ts')
+  try {
+    readMounts(mountsFile)
+    return []
+  } catch (err) {
+    return (err as ConfigError).problems.map((message) => ({ setting: 'SEED_MOUNTS', message }))
+  }
 }
 
 /** Returns the configuration without a server, for commands. */

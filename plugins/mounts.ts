@@ -25,7 +25,7 @@ export interface MountsTimings {
  * @throws ConfigError for a file that is not valid
  */
 async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetryMs }: MountsTimings): Promise<void> {
-  const { config: { mountsFile, mcp: { tool: { maxResultBytes } } }, log } = app
+  const { config: { mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } }, log } = app
   if (mountsFile === undefined) {
     app.decorate('mounts', undefined)
     return
@@ -37,6 +37,7 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
     version: VERSION,
     maxResultBytes,
     log,
+    isTraced: endpoint !== undefined,
     ...(mountsRetryMs !== undefined && { retryMs: mountsRetryMs })
   })
   app.decorate('mounts', mounted)

@@ -1,8 +1,14 @@
 import type { Config } from '../config/config.ts'
 import { VERSION } from '../config/version.ts'
 
+/** A mounted MCP server: its URL's path and query may have a secret. */
+interface MountDescription {
+  name: string
+  origin: string
+}
+
 /** Returns what a server runs with, without secrets: an auditor sees when access rules or lifetimes have changed. */
-export function describeConfiguration (config: Config) {
+export function describeConfiguration (config: Config, mounts: readonly MountDescription[] = []) {
   const { oidc, oauth } = config
   const { preset, clientSecret, clientKey, ...provider } = oidc
   const { configuredClients, ...authorizationServer } = oauth
@@ -26,6 +32,7 @@ export function describeConfiguration (config: Config) {
     access: config.access,
     store: config.redis.url === undefined ? 'memory' : 'redis',
     extensions: config.extensions,
+    mounts,
     mcp: config.mcp
   }
 }

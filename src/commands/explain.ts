@@ -82,11 +82,12 @@ export interface Explanation {
  * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
 export function explain (
-  { oidc, scopeHierarchy: hierarchy, token: { clockSkewSeconds } }: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token'>,
+  config: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token' | 'mountsFile'>,
   options: ExplainOptions,
   definitions: readonly Definition[]
 ): Explanation {
-  const definition = findDefinition(options, definitions)
+  const { oidc, scopeHierarchy: hierarchy, token: { clockSkewSeconds }, mountsFile } = config
+  const definition = findDefinition(options, definitions, mountsFile)
   const principal = options.claims && createPrincipal(options.claims, options, oidc)
   const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
   const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes], clockSkewSeconds })
@@ -159,12 +160,17 @@ function explainNoGroups (claim: unknown): string {
   return `none, as the claim is neither a string nor a list of strings: ${JSON.stringify(claim)}`
 }
 
-function findDefinition (options: ExplainOptions, definitions: readonly Definition[]): Definition {
+function findDefinition (
+  options: ExplainOptions, definitions: readonly Definition[], mountsFile: string | undefined
+): Definition {
   const found = definitions.find((definition) => isNamed(definition, options)) ??
     definitions.find((definition) => matchesTemplate(definition, options))
   if (found !== undefined) return found
   const all = definitions.map(describeDefinition).sort().join('\n')
-  throw new Error(`This server has nothing of this name. It has:\n${all}`)
+  const unknown = mountsFile === undefined
+    ? ''
+    : `\nWhat mounted servers offer is not known here: its rules are in ${mountsFile} (SEED_MOUNTS)`
+  throw new Error(`This server has nothing of this name. It has:\n${all}${unknown}`)
 }
 
 function isNamed (definition: Definition, { tool, prompt, resource }: ExplainOptions): boolean {

@@ -195,6 +195,10 @@ export const EVENTS = {
     level: 'error',
     meaning: 'A mounted MCP server answers 401, 403 or 404: check its `url` and `secret` in the file of `SEED_MOUNTS`'
   },
+  'mount.names_unmatched': {
+    level: 'warn',
+    meaning: 'Names of `allow`, `deny` or `overrides` fit nothing that a mounted server offers: see `unmatched`'
+  },
   'mount.offers_refused': {
     level: 'warn',
     meaning: 'A mounted MCP server offers something that clients would refuse: see `refused`'

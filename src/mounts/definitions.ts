@@ -138,10 +138,10 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
     }),
     handler: async (input, context) => {
       const result = await server.use(async (client) =>
-        await client.callTool({ name, arguments: input, ...metaOf(context) }, {
+        await client.callTool({ name, arguments: input, ...metaOf(context, server) }, {
           ...optionsOf(context), toolDefinition: tool
         }), context.signal)
-      return new UpstreamResult(uris.addToResult(result))
+      return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
   }
 }
@@ -169,9 +169,9 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
     }),
     handler: async (input, context) => {
       const result = await server.use(async (client) =>
-        await client.getPrompt({ name, arguments: input as Record<string, string>, ...metaOf(context) },
+        await client.getPrompt({ name, arguments: input as Record<string, string>, ...metaOf(context, server) },
           optionsOf(context)), context.signal)
-      return new UpstreamResult(uris.addToResult(result)) as never
+      return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
   }
 }
@@ -228,9 +228,9 @@ function toTemplate (
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
   const result = await server.use(async (client) =>
-    await client.readResource({ uri, ...metaOf(context) }, { ...optionsOf(context), cacheMode: 'bypass' }),
+    await client.readResource({ uri, ...metaOf(context, server) }, { ...optionsOf(context), cacheMode: 'bypass' }),
   context.signal)
-  return new UpstreamResult(uris.addToResult(result))
+  return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
 }
 
 type Reference = { type: 'ref/prompt', name: string } | { type: 'ref/resource', uri: string }
@@ -273,12 +273,27 @@ function optionsOf (context: RequestContext) {
   }
 }
 
-/** Returns the client's `_meta` without what belongs to its own connection: the envelope and the progress token. */
-function metaOf (context: RequestContext): { _meta?: Record<string, unknown> } {
+/**
+ * Returns the client's `_meta` without what belongs to its own connection: the envelope and the progress token. Where
+ * Seed traces requests, the trace goes on in the header `traceparent`, with Seed's own span as the parent.
+ */
+function metaOf (context: RequestContext, { isTraced }: MountedServer): { _meta?: Record<string, unknown> } {
   const { requestMeta = {} } = context as Partial<RunContext>
   const own = Object.entries(requestMeta).filter(([name]) =>
-    name !== 'progressToken' && !name.startsWith('io.modelcontextprotocol/'))
+    name !== 'progressToken' && !name.startsWith(RESERVED_META) && !(isTraced && TRACE_META.includes(name)))
   return own.length === 0 ? {} : { _meta: Object.fromEntries(own) }
+}
+
+/** Of the connection between two neighbours (MCP 2026-07-28, `_meta`). */
+const RESERVED_META = 'io.modelcontextprotocol/'
+const TRACE_META: readonly string[] = ['traceparent', 'tracestate']
+
+/** Returns a result without `_meta` of the connection to the mounted server, such as its name and version. */
+function withoutOwnMeta<Result extends { _meta?: Record<string, unknown> | undefined }> (result: Result): Result {
+  if (result._meta === undefined) return result
+  const { _meta: meta, ...others } = result
+  const passed = Object.entries(meta!).filter(([name]) => !name.startsWith(RESERVED_META))
+  return { ...others, ...(passed.length > 0 && { _meta: Object.fromEntries(passed) }) } as Result
 }
 
 /** Returns `_meta` of a tool of MCP Apps, whose page is a resource of the same server. */

@@ -9,6 +9,7 @@ import { describeFailure, isMalformed, isWithoutResponse } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
+import { findUnmatchedNames } from './selection.ts'
 import { toUpstreamError } from './upstream-error.ts'
 
 export interface MountedServerOptions {
@@ -17,6 +18,8 @@ export interface MountedServerOptions {
   /** MCP_MAX_RESULT_BYTES */
   maxResultBytes: number
   log: RequestLog
+  /** Whether Seed traces requests. */
+  isTraced: boolean
   /** Called when the offers may have changed. */
   onChanged (): void
   /**
@@ -26,6 +29,7 @@ export interface MountedServerOptions {
   retryMs: number
 }
 
+const MAX_LOGGED = 20
 const MAX_RETRY_MS = 60_000
 const DEFAULT_REFRESH_SECONDS = 300
 /** The shortest pause between announced changes, in pauses after a failure: three seconds by default. */
@@ -39,6 +43,7 @@ const NO_OFFERS: Offers = { tools: [], prompts: [], resources: [], templates: []
  */
 export class MountedServer {
   readonly mount: Mount
+  readonly isTraced: boolean
   /** The last lists that the server gave; another object only if they differ. */
   offers: Offers = NO_OFFERS
   readonly #options: MountedServerOptions
@@ -56,6 +61,7 @@ export class MountedServer {
 
   constructor (options: MountedServerOptions) {
     this.mount = options.mount
+    this.isTraced = options.isTraced
     this.#options = options
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, options.retryMs * PAUSE_FACTOR)
   }
@@ -147,9 +153,14 @@ export class MountedServer {
   }
 
   #setOffers (offers: Offers): void {
-    if (JSON.stringify(offers) === JSON.stringify(this.offers)) return
+    if (this.offers !== NO_OFFERS && JSON.stringify(offers) === JSON.stringify(this.offers)) return
     this.offers = offers
     this.#options.onChanged()
+    const unmatched = findUnmatchedNames(this.mount, offers)
+    if (unmatched.length === 0) return
+    const fields = { mount: this.mount.name, count: unmatched.length, unmatched: unmatched.slice(0, MAX_LOGGED) }
+    this.#options.log.warn({ event: 'mount.names_unmatched', ...fields },
+      'The file of SEED_MOUNTS has names that fit nothing that the mounted MCP server offers: they have no effect')
   }
 
   /** Fetches the lists again, unless the server is away: they are fetched when it is back. */

@@ -16,6 +16,8 @@ export interface MountsOptions {
   /** MCP_MAX_RESULT_BYTES */
   maxResultBytes: number
   log: RequestLog
+  /** Whether Seed traces requests. */
+  isTraced?: boolean
   /** For tests: the first pause after a failed attempt to connect; a second by default. */
   retryMs?: number
 }
@@ -27,13 +29,14 @@ const MAX_LOGGED = 20
 export type Mounts = ReturnType<typeof createMounts>
 
 /** The MCP servers of SEED_MOUNTS, and everything that they offer. */
-export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 1_000 }: MountsOptions) {
+export function createMounts (options: MountsOptions) {
+  const { mounts, version, maxResultBytes, log, isTraced = false, retryMs = 1_000 } = options
   let listener: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
   const logRefused = createRefusalLog(log)
   const definitionsOf = createDefinitionCache()
   const servers = mounts.map((mount) =>
-    new MountedServer({ mount, version, maxResultBytes, log, onChanged, retryMs }))
+    new MountedServer({ mount, version, maxResultBytes, log, isTraced, onChanged, retryMs }))
 
   function onChanged (): void {
     timer ??= setTimeout(() => {
@@ -54,6 +57,9 @@ export function createMounts ({ mounts, version, maxResultBytes, log, retryMs = 
   }
 
   return {
+    /** Names the mounts without their secrets, as paths and queries may have some. */
+    description: mounts.map(({ name, url }) => ({ name, origin: new URL(url).origin })),
+
     /** The policies of all mounts and of their single tools, whether or not the servers can be reached. */
     policies: mounts.flatMap((mount): Policy[] => [
       mount as Policy,

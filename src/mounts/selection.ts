@@ -1,5 +1,37 @@
 import type { Tool, ToolAnnotations } from '@modelcontextprotocol/client'
-import type { Selection, ToolSelection } from './mount-schema.ts'
+import type { MountEntry, Selection, ToolSelection } from './mount-schema.ts'
+
+/** The names by which an operator chooses. */
+interface OfferedNames {
+  tools: ReadonlyArray<{ name: string }>
+  prompts: ReadonlyArray<{ name: string }>
+  resources: ReadonlyArray<{ uri: string }>
+  templates: ReadonlyArray<{ uriTemplate: string }>
+}
+
+/** Finds the names of `allow`, `deny` and `overrides` that fit nothing of a server: a tool may have been renamed. */
+export function findUnmatchedNames (
+  { tools = true, prompts = true, resources = true }: Pick<MountEntry, 'tools' | 'prompts' | 'resources'>,
+  offers: OfferedNames
+): string[] {
+  const toolNames = offers.tools.map(({ name }) => name)
+  const uris = [...offers.resources.map(({ uri }) => uri), ...offers.templates.map(({ uriTemplate }) => uriTemplate)]
+  const overrides = typeof tools === 'object' ? Object.keys(tools.overrides ?? {}) : []
+  return [
+    ...unmatchedPatterns('tools', tools, toolNames),
+    ...overrides.filter((name) => !toolNames.includes(name)).map((name) => `tools.overrides: ${name}`),
+    ...unmatchedPatterns('prompts', prompts, offers.prompts.map(({ name }) => name)),
+    ...unmatchedPatterns('resources', resources, uris)
+  ]
+}
+
+function unmatchedPatterns (member: string, selection: Selection | ToolSelection, names: readonly string[]): string[] {
+  if (typeof selection === 'boolean') return []
+  const { allow = [], deny = [] } = selection
+  return Object.entries({ allow, deny }).flatMap(([list, patterns]) => patterns
+    .filter((pattern) => !names.some((name) => matchesPattern(name, pattern)))
+    .map((pattern) => `${member}.${list}: ${pattern}`))
+}
 
 /** Tells whether the operator offers something of a mounted server, by its name there. */
 export function isSelected (name: string, selection: Selection | ToolSelection = true): boolean {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { runCommand } from '../support/run-command.ts'
+import { writeMounts } from '../support/upstream.ts'
 
 const VALID = { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'seed' }
 
@@ -41,4 +42,20 @@ t.test('seed check --json is for scripts', async (t) => {
     code: 1,
     report: { valid: false, problems: [{ setting: 'PORT', message: /whole number/ }] }
   })
+})
+
+t.test('seed check reads the file of SEED_MOUNTS and the secrets that it names, as the start does', async (t) => {
+  const missing = await runCommand(['check'], { ...VALID, SEED_MOUNTS: '/nowhere/mounts.yaml' })
+  t.equal(missing.code, 1)
+  t.match(missing.printedErrors, /SEED_MOUNTS \(\/nowhere\/mounts.yaml\): the file cannot be read \(ENOENT\)/)
+  const SEED_MOUNTS = await writeMounts({
+    a: { url: 'https://a.example/mcp', secret: { file: 'none' } }, b: { url: 'nonsense' }
+  })
+  const wrong = await runCommand(['check', '--json'], { ...VALID, SEED_MOUNTS })
+  t.match({ code: wrong.code, report: JSON.parse(wrong.printed) }, {
+    code: 1,
+    report: { valid: false, problems: [{ setting: 'SEED_MOUNTS', message: /"a": secret.file/ }, { message: /"b": url/ }] }
+  })
+  const sound = await writeMounts({ a: { url: 'https://a.example/mcp' } })
+  t.equal((await runCommand(['check'], { ...VALID, SEED_MOUNTS: sound })).code, 0)
 })

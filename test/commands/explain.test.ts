@@ -195,3 +195,9 @@ export const guarded = defineTool({
   t.match(await run(['--tool', '--scopes']), { code: 1, output: /^seed explain: option '--tool' needs a value \('--scopes' is an option\)/ })
   t.match(await runCommand(['explain', '--help'], ENVIRONMENT), { code: 0, output: /^Usage: seed explain/ })
 })
+
+t.test('explains that it does not know what mounted servers offer', async (t) => {
+  const mounting = { ...config, mountsFile: '/etc/seed/mounts.yaml' }
+  t.throws(() => explain(mounting, { tool: 'tickets_close', claims: undefined }, definitions),
+    /What mounted servers offer is not known here: its rules are in \/etc\/seed\/mounts.yaml \(SEED_MOUNTS\)/)
+})

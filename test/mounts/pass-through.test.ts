@@ -1,7 +1,9 @@
 import t from 'tap'
 import { ProtocolError } from '@modelcontextprotocol/server'
-import { ERAS } from '../support/open-server.ts'
-import { ADD, startMounted, startUpstream } from '../support/upstream.ts'
+import { ERAS, startOpenServer } from '../support/open-server.ts'
+import { startOtlpReceiver } from '../support/otlp-receiver.ts'
+import { until } from '../support/until.ts'
+import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
 
 for (const upstreamEra of ['modern', 'session'] as const) {
   t.test(`a mounted server (${upstreamEra}) is served whole to clients of both eras`, async (t) => {
@@ -71,3 +73,69 @@ for (const upstreamEra of ['modern', 'session'] as const) {
     }
   })
 }
+
+t.test('what a mounted server says of its own connection does not reach clients', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  for (const cost of [{}, { 'example.com/cost': 3 }]) {
+    upstream.call = () => ({
+      content: [{ type: 'text', text: 'three' }],
+      _meta: { ...cost, 'io.modelcontextprotocol/serverInfo': { name: 'internal', version: '6.6.6' } }
+    })
+    for (const era of ERAS) {
+      const { text, response } = await seed.send(era, 'tools/call', { name: 'calc_add', arguments: {} })
+      t.notMatch(text, /internal|6\.6\.6/)
+      t.match(response.result._meta ?? {}, cost)
+    }
+  }
+})
+
+const TRACE = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', tracestate: 'a=b' }
+
+t.test('a trace goes on at the mounted server: in the header where Seed has spans, in _meta otherwise', async (t) => {
+  const [upstream, receiver] = [await startUpstream(t), await startOtlpReceiver(t)]
+  const SEED_MOUNTS = await writeMounts({ calc: { url: upstream.url, connectTimeoutSeconds: 60 } })
+  for (const env of [{}, { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` }]) {
+    const seed = await startOpenServer(t, [], { SEED_MOUNTS, ...env }, { mountsWaitMs: 60_000 })
+    await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {}, _meta: { ...TRACE, 'example.com/a': 1 } })
+    const index = upstream.messages.findLastIndex(({ method }) => method === 'tools/call')
+    const { traceparent, tracestate, 'example.com/a': kept } = upstream.messages[index]!.params._meta
+    t.equal(kept, 1)
+    const isTraced = 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT' in env
+    t.same({ traceparent, tracestate }, isTraced ? { traceparent: undefined, tracestate: undefined } : TRACE)
+    const header = upstream.requests.map((headers) => headers['traceparent']).find((value) =>
+      String(value).includes('0af7651916cd43dd8448eb211c80319c'))
+    if (isTraced) t.not(header, TRACE.traceparent)
+    t.equal(header !== undefined, isTraced, 'the span of Seed is the parent')
+  }
+})
+
+t.test('names of the file that fit nothing are in the log, each time the lists have changed', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, {
+    calc: {
+      url: upstream.url,
+      tools: { allow: ['add', 'sub*'], deny: ['delete_*'], overrides: { ad: { scopes: ['a'] }, add: {} } },
+      prompts: { deny: ['gret'] },
+      resources: { allow: ['notes://*', 'files://*'] }
+    }
+  })
+  const unmatched = [
+    'tools.allow: sub*', 'tools.deny: delete_*', 'tools.overrides: ad', 'prompts.deny: gret', 'resources.allow: files://*'
+  ]
+  const lines = () => seed.logs.filter(({ event }) => event === 'mount.names_unmatched')
+  t.match(lines(), [{ level: 40, mount: 'calc', count: 5, unmatched }])
+  upstream.tools = [ADD, { ...ADD, name: 'subtract' }]
+  await upstream.announce()
+  await until(() => lines().length === 2, 'the lists are new')
+  t.match(lines()[1], { count: 4, unmatched: unmatched.slice(1) })
+})
+
+t.test('the audit log names the mounts at the start, and no secret of a URL', async (t) => {
+  const upstream = await startUpstream(t)
+  const SEED_MOUNTS = await writeMounts({ calc: { url: `${upstream.url}?key=s3cret` } })
+  const seed = await startOpenServer(t, [], { SEED_MOUNTS, AUDIT_LOG: 'stdout' }, { mountsWaitMs: 60_000 })
+  const line = await seed.logged((entry) => JSON.stringify(entry).includes('"extensions"'))
+  t.match(line, { configuration: { mounts: [{ name: 'calc', origin: new URL(upstream.url).origin }] } })
+  t.notMatch(JSON.stringify(line), /s3cret/)
+})

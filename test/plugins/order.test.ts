@@ -38,7 +38,7 @@ const PLUGINS = [
   [mounts, 'mounts', ['config']],
   [redis, 'redis', ['config', 'telemetry', 'tracing']],
   [keyring, 'keyring', ['redis']],
-  [audit, 'audit', ['config', 'redis', 'keyring']],
+  [audit, 'audit', ['config', 'mounts', 'redis', 'keyring']],
   [rateLimit, 'rate-limit', ['redis']],
   [mcpLimits, 'mcp-limits', ['config', 'redis']],
   [signInTraces, 'sign-in-traces', ['redis', 'telemetry']],
