@@ -124,7 +124,8 @@ function createServiceTokenCheck (
   const trustedIssuers = createTrustedIssuers({ ...token, ...keys, issuers, accessTokens: token, log })
   app.addHook('onReady', async () => { trustedIssuers.start() })
   app.addHook('onClose', async () => { trustedIssuers.close() })
-  return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access })
+  const { clockSkewSeconds } = token
+  return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access, clockSkewSeconds })
 }
 
 /** Proxy mode: the tokens are the provider's. */

@@ -14,10 +14,11 @@ export function readClientId (claims: Readonly<Record<string, unknown>>): string
 /**
  * Reads from a provider's token whether it is that of a service: its subject is its client (RFC 9068 section 2.2), or
  * it says so as Entra (`idtyp`, which must be asked for, or else `sub` and `oid` are the same) and Auth0 (`gty`) do.
- * Everything else counts as a person's.
+ * Everything else counts as a person's. So does a token of a session at the provider: a mapper that adds `gty` to the
+ * tokens of a client adds it to those of the people who use it as well.
  */
 export function providerTokenKind (claims: Readonly<Record<string, unknown>>): 'person' | 'service' {
-  const saysService = claims['idtyp'] === 'app' || claims['gty'] === 'client-credentials'
-  const { sub } = claims
+  const { sub, sid } = claims
+  const saysService = claims['idtyp'] === 'app' || (claims['gty'] === 'client-credentials' && sid === undefined)
   return saysService || sub === readClientId(claims) || sub === claims['oid'] ? 'service' : 'person'
 }

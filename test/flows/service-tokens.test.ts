@@ -336,8 +336,8 @@ t.test('a revocation of the subject, the client or the token alone ends it at ev
     await issuer.mint(claims({ sub: service, azp: service, ...changes }), ACCESS_TOKEN)
   const areAccepted = async (...tokens: string[]) =>
     await Promise.all(tokens.map(async (token) => (await call(two, token)).status === 200))
-  const [nightly, weekly, daily, other] = await Promise.all([
-    tokenOf('nightly'), tokenOf('weekly'), tokenOf('daily'), tokenOf('daily', { jti: undefined })
+  const [nightly, ahead, weekly, daily, other] = await Promise.all([
+    tokenOf('nightly'), tokenOf('nightly', { iat: Math.floor(Date.now() / 1_000) + 5 }), tokenOf('weekly'), tokenOf('daily'), tokenOf('daily', { jti: undefined })
   ])
   t.same(await areAccepted(nightly, weekly, daily, other), [true, true, true, true])
   await one.app.grantServices.grants.revokeAll({ subject: 'nightly' }, 'revoked by the operator')
@@ -348,6 +348,7 @@ t.test('a revocation of the subject, the client or the token alone ends it at ev
   await until(async () => !(await areAccepted(daily))[0], 'the other replica refuses the token of daily')
   t.same(await areAccepted(other), [true], 'its other token is not affected')
   t.equal((await call(one, nightly)).status, 401)
+  t.equal((await call(one, ahead)).status, 401, "the issuer's clock may be ahead")
 })
 
 t.test('people sign in and call as before', async (t) => {

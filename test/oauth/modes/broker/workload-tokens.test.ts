@@ -215,7 +215,8 @@ t.test('the token of a person is no service, whatever a rule pins; those of prog
     'with a time of the sign-in alone': { sub: 'app', auth_time: seconds() },
     'with a method of the sign-in alone': { sub: 'app', amr: ['pwd'] },
     'with an email address alone': { sub: 'app', email: 'alice@example.com' },
-    'with a user name alone': { sub: 'app', preferred_username: 'alice' }
+    'with a user name alone': { sub: 'app', preferred_username: 'alice' },
+    'of a session, where a mapper writes gty for all': { sub: 'alice', azp: 'app', gty: 'client-credentials', sid: 's' }
   })) isRefused(t, await send(seed, await mint(claims)), 'invalid_grant', /it must be that of a service/, about)
   t.match(JSON.stringify(seed.logs), 'tokens of people of other issuers are not accepted (TRUSTED_ISSUERS)')
   for (const [about, claims] of Object.entries({
@@ -286,15 +287,28 @@ t.test('a token is good once at all replicas, and not at all while the store is 
 })
 
 t.test('a revocation of the service ends its tokens, and tokens of its platform from before', async (t) => {
-  const { mint, env } = await startPlatform(t)
-  const seed = await startBroker(t, { env })
-  await loadKeys(seed, await mint())
+  const { issuer, mint } = await startPlatform(t)
+  const { platform: spire, issuer: spiffe } = await startPlatform(t, {
+    issuer: undefined, preset: 'spiffe', trust_domain: 'example.org'
+  }, { match: { sub: 'spiffe://example.org/ns/reports/job' } })
+  const issuers = [issuer, { ...spiffe, jwks_uri: spire.jwksUri }]
+  const seed = await startBroker(t, {
+    env: { TRUSTED_ISSUERS: JSON.stringify(issuers), TOKEN_CLOCK_SKEW_SECONDS: '2' }
+  })
+  const withoutTime = await spire.mint(spiffeClaims(AUDIENCE, { iat: undefined }))
+  await loadKeys(seed, await mint(), withoutTime)
   const { access_token: token } = (await send(seed, await mint())).json
-  const early = await mint({ iat: seconds() - 5 })
+  const early = {
+    'from before': await mint({ iat: seconds() - 5 }),
+    'from a platform whose clock is ahead': await mint({ iat: seconds() + 1 }),
+    'without a time': withoutTime
+  }
   t.equal(await statusOfPing(seed, token), 200)
   await seed.app.grantServices.grants.revokeAll({ clientId: 'deploy' }, 'revoked by the operator')
   await until(async () => await statusOfPing(seed, token) === 401, 'the token has ended')
-  isRefused(t, await send(seed, early), 'invalid_grant', /access was revoked after it was issued/, 'from before')
+  for (const [about, assertion] of Object.entries(early)) {
+    isRefused(t, await send(seed, assertion), 'invalid_grant', /access was revoked after it was issued/, about)
+  }
   await until(async () => {
     const { statusCode, json } = await send(seed, await mint())
     return statusCode === 200 && await statusOfPing(seed, json['access_token']) === 200
