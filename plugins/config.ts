@@ -40,8 +40,8 @@ async function config (app: FastifyInstance, { environment, dotenvPath = false }
   if (https === undefined && http === undefined) return
   const proxies = { httpsProxy: withoutCredentials(https ?? http), httpProxy: withoutCredentials(http), noProxy }
   app.log.info({ event: 'config.proxy', ...proxies },
-    'Requests to the provider go through a proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); those for client metadata ' +
-    'documents and to Redis do not')
+    'Requests to the provider, to trusted issuers and to mounted servers go through a proxy (HTTPS_PROXY, ' +
+    'HTTP_PROXY, NO_PROXY); those for client metadata documents and to Redis do not')
 }
 
 /** Coerces variables to the schema, in a scope of its own: @fastify/env decorates it with all of them, secrets too. */

@@ -43,7 +43,7 @@ export const EVENTS = {
     meaning: 'More callers than can be counted: the limits of /mcp are inexact for a minute'
   },
 
-  'config.proxy': { level: 'info', meaning: 'Requests to the provider go through `HTTPS_PROXY` or `HTTP_PROXY`' },
+  'config.proxy': { level: 'info', meaning: 'Requests to other servers go through `HTTPS_PROXY` or `HTTP_PROXY`' },
   'config.compose_variable': { level: 'warn', meaning: 'A setting has a `$`, which Compose would replace' },
   'config.proxy_mode_limits': { level: 'warn', meaning: 'What `OAUTH_MODE=proxy` cannot do' },
   'config.insecure_provider': {
