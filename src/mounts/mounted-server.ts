@@ -53,7 +53,8 @@ export class MountedServer {
   #fetchedAt = 0
   /** Whether the failure that was logged last is a refusal; undefined while the server is connected. */
   #loggedRefusal: boolean | undefined
-  #timer: NodeJS.Timeout | undefined
+  #refreshTimer: NodeJS.Timeout | undefined
+  #retryTimer: NodeJS.Timeout | undefined
   #failures = 0
   readonly #closing = new AbortController()
   readonly #refreshing = createCoalescedTask(async () => { await this.#fetchLists() }, () => {})
@@ -98,7 +99,8 @@ export class MountedServer {
   async close (): Promise<void> {
     this.#closing.abort(new Error('Seed is shutting down'))
     this.#listChanges.stop()
-    clearTimeout(this.#timer)
+    clearTimeout(this.#refreshTimer)
+    clearTimeout(this.#retryTimer)
     await this.#connecting
     await this.#renewing
     await this.#connection?.close()
@@ -106,7 +108,7 @@ export class MountedServer {
   }
 
   async #connect (): Promise<void> {
-    clearTimeout(this.#timer)
+    clearTimeout(this.#retryTimer)
     try {
       await this.#open()
     } catch (err) {
@@ -169,7 +171,7 @@ export class MountedServer {
     if (connection === undefined) return
     try {
       this.#setOffers(await connection.list())
-      if (this.#connection === connection) this.#refreshLater()
+      this.#refreshLater()
     } catch (err) {
       if (await isForgottenSession(err, connection)) await this.#renew(connection)
       else this.#lose(connection, connection.failure ?? err)
@@ -182,9 +184,9 @@ export class MountedServer {
   }
 
   #refreshIn (ms: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => { this.#refreshing.request() }, ms)
-    this.#timer.unref()
+    clearTimeout(this.#refreshTimer)
+    this.#refreshTimer = setTimeout(() => { this.#refreshing.request() }, ms)
+    this.#refreshTimer.unref()
   }
 
   /** Finds out whether a connection whose call has failed is of use to others. One caller cannot make it a flood. */
@@ -205,10 +207,10 @@ export class MountedServer {
     if (this.#closing.signal.aborted) return
     this.#logFailure(err)
     const pause = Math.min(MAX_RETRY_MS, this.#options.retryMs * 2 ** this.#failures++)
-    clearTimeout(this.#timer)
+    clearTimeout(this.#retryTimer)
     // Replicas that lost a server together do not come back together.
-    this.#timer = setTimeout(() => { this.connect() }, pause * (0.5 + Math.random() / 2))
-    this.#timer.unref()
+    this.#retryTimer = setTimeout(() => { this.connect() }, pause * (0.5 + Math.random() / 2))
+    this.#retryTimer.unref()
   }
 
   /** Logs an outage, and once more if it turns out to be one that does not end by itself. */

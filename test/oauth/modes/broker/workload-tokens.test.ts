@@ -338,7 +338,7 @@ t.test('access rules hold for workloads, with the groups and claims of their rul
 
 t.test('requests of a workload count by the name of its service, from whichever address', async (t) => {
   const { mint, env } = await startPlatform(t)
-  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3' } })
+  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3', TOKEN_CLOCK_SKEW_SECONDS: '1' } })
   await until(async () => (await send(seed, await mint({ aud: 'x' }))).statusCode === 400, 'ready')
   await loadKeys(seed, await mint({ environment: 'none' }))
   const statuses: number[] = []
