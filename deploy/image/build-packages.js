@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
  * image installs a fifth of what they install, still at the locked versions.
  */
 const UNNEEDED = [
-  '@arethetypeswrong/cli', '@modelcontextprotocol/client', '@modelcontextprotocol/sdk', '@types/node',
+  '@arethetypeswrong/cli', '@modelcontextprotocol/sdk', '@types/node',
   'dependency-cruiser', 'dockerfile-utils', 'eslint', 'fast-check', 'neostandard', 'publint', 'puppeteer-core', 'tap',
   'typescript', 'typescript-native'
 ]
