@@ -168,7 +168,10 @@ export class MountedServer {
   /** Fetches the lists again, unless the server is away: they are fetched when it is back. */
   async #fetchLists (): Promise<void> {
     const connection = this.#connection
-    if (connection === undefined) return
+    if (connection !== undefined) await this.#fetchListsFrom(connection)
+  }
+
+  async #fetchListsFrom (connection: Connection): Promise<void> {
     try {
       this.#setOffers(await connection.list())
       this.#refreshLater()
