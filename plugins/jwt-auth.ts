@@ -124,8 +124,7 @@ function createServiceTokenCheck (
   const trustedIssuers = createTrustedIssuers({ ...token, ...keys, issuers, accessTokens: token, log })
   app.addHook('onReady', async () => { trustedIssuers.start() })
   app.addHook('onClose', async () => { trustedIssuers.close() })
-  const { clockSkewSeconds } = token
-  return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access, clockSkewSeconds })
+  return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access })
 }
 
 /** Proxy mode: the tokens are the provider's. */

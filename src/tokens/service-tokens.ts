@@ -15,7 +15,6 @@ export interface ServiceTokensOptions {
   /** The `iss` of those of TRUSTED_ISSUERS with `access_tokens`. */
   issuers: readonly string[]
   verify: TrustedIssuers['verify']
-  clockSkewSeconds: number
   /** The rules of the ACCESS_ settings. */
   access: Omit<AccessRules, 'groupsClaim' | 'groupPaths'>
 }
@@ -34,9 +33,7 @@ const APPLICATION_CLAIMS = ['idtyp', 'gty', 'oid']
  * the rule that fits, with the scopes, groups and claims that the operator wrote and none of the token's: neither the
  * issuer nor the program can widen them. Tokens of people have been refused (src/workloads/service-check.ts).
  */
-export function createServiceTokens (
-  { issuers, verify, access, clockSkewSeconds }: ServiceTokensOptions
-): VerifyServiceToken {
+export function createServiceTokens ({ issuers, verify, access }: ServiceTokensOptions): VerifyServiceToken {
   const trusted = new Set<string | undefined>(issuers)
 
   async function verifyServiceToken (token: string): Promise<Principal> {
@@ -44,7 +41,7 @@ export function createServiceTokens (
     checkIsAccessToken(workload.claims, decodeProtectedHeader(token).typ)
     // The operator wrote the groups, so they are where Seed's own tokens have them.
     checkAccess(workload.rights.claims, { ...access, groupsClaim: 'groups', groupPaths: false })
-    return servicePrincipal(workload, token, clockSkewSeconds)
+    return servicePrincipal(workload, token)
   }
 
   return (token) => trusted.has(readIssuer(token)) ? verifyServiceToken(token) : undefined
@@ -73,10 +70,8 @@ function checkIsAccessToken (claims: Readonly<JWTPayload>, headerType: string | 
 }
 
 /** Has a grant id of its own, like all tokens without a grant, so that it can be revoked alone. */
-function servicePrincipal (
-  { service, rights, jti, expiresAt, claims }: Workload, token: string, clockSkewSeconds: number
-): Principal {
-  const { iss, iat } = claims as { iss: string, iat: number }
+function servicePrincipal ({ service, rights, jti, issuedAfter, expiresAt, claims }: Workload, token: string): Principal {
+  const { iss } = claims as { iss: string }
   const id = jti === undefined ? token.slice(0, token.lastIndexOf('.')) : JSON.stringify([iss, jti])
   const principal = toPrincipal({
     ...rights.claims,
@@ -85,8 +80,8 @@ function servicePrincipal (
     client_id: service,
     scope: rights.scopes.join(' '),
     grant: digest(id),
-    // For revocations: the issuer's clock may be ahead.
-    iat: iat - clockSkewSeconds,
+    // What revocations are compared with.
+    iat: issuedAfter,
     exp: expiresAt,
     [KIND_CLAIM]: 'service'
   }, { areOwn: true, groupsClaim: 'groups', groupPaths: false })

@@ -23,8 +23,11 @@ export interface Workload {
   jti: string | undefined
   /** Whether the token is accepted once, if it has a `jti`. */
   singleUse: boolean
-  /** Seconds since the epoch; undefined for tokens of SPIFFE without `iat`. */
-  issuedAt: number | undefined
+  /**
+   * The earliest time of issue, in seconds since the epoch, for comparison with revocations: the issuer's clock may be
+   * ahead, and tokens of SPIFFE need no `iat`.
+   */
+  issuedAfter: number
   expiresAt: number
   claims: Readonly<JWTPayload>
 }
@@ -172,7 +175,7 @@ function checkKind (claims: JWTPayload): void {
 /** `exp` and `nbf` have been checked; `iat` and the lifetime have not. */
 function checkTimes (
   { iat, exp }: JWTPayload, clockSkewSeconds: number, maxLifetimeSeconds: number
-): Pick<Workload, 'issuedAt' | 'expiresAt'> {
+): Pick<Workload, 'issuedAfter' | 'expiresAt'> {
   const now = Date.now() / 1_000
   // Required, and a number: jose has checked it.
   const expiresAt = exp!
@@ -182,7 +185,7 @@ function checkTimes (
   if (expiresAt - (iat ?? now) > maxLifetimeSeconds) {
     throw new WorkloadTokenError(`it may live for at most ${maxLifetimeSeconds} seconds from iat to exp`)
   }
-  return { issuedAt: iat, expiresAt }
+  return { issuedAfter: (iat ?? expiresAt - maxLifetimeSeconds) - clockSkewSeconds, expiresAt }
 }
 
 function checkText (claims: JWTPayload, name: string): void {

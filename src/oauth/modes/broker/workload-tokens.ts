@@ -24,7 +24,7 @@ export interface WorkloadTokensOptions {
   issueTokenWithoutGrant: IssueTokenWithoutGrant
 }
 
-/** The longest life of a workload's token, and of the access token for it (src/workloads/trusted-issuers.ts). */
+/** The longest life of an access token for a workload: that of the token which it brings. */
 const MAX_TTL_SECONDS = 3_600
 
 /**
@@ -35,16 +35,10 @@ const MAX_TTL_SECONDS = 3_600
 export function createWorkloadTokens (options: WorkloadTokensOptions): WorkloadTokenIssuer {
   const { access, store, revocations, issueTokenWithoutGrant } = options
 
-  /**
-   * Tokens of the platform end with those of the service: what may have been issued before a revocation is not
-   * accepted. The platform's clock may be ahead, and without `iat` the token may be as old as its longest life.
-   */
-  async function checkNotRevoked (
-    { service, expiresAt, issuedAt = expiresAt - MAX_TTL_SECONDS }: Workload
-  ): Promise<void> {
+  /** Tokens of the platform end with those of the service: what was issued before a revocation is not accepted. */
+  async function checkNotRevoked ({ service, issuedAfter }: Workload): Promise<void> {
     const owners = [subjectKey(service), clientKey(service)]
-    const earliest = issuedAt - options.clockSkewSeconds
-    if (!await revocations.isRevoked([...owners, ...owners.map(withoutGrantKey)], earliest)) return
+    if (!await revocations.isRevoked([...owners, ...owners.map(withoutGrantKey)], issuedAfter)) return
     throw invalidToken('access was revoked after it was issued: get another one')
   }
 
