@@ -24,7 +24,8 @@ export interface MountedServerOptions {
   onChanged (): void
   /**
    * The first pause after a failed attempt to connect, doubled after each further one, up to a minute. Also the pause
-   * between two checks of a server that fails calls, and a third of that between changes of lists that it announces.
+   * between two checks of a server that fails calls; changes of lists that it announces are followed after three such
+   * pauses at the earliest.
    */
   retryMs: number
 }
@@ -32,8 +33,8 @@ export interface MountedServerOptions {
 const MAX_LOGGED = 20
 const MAX_RETRY_MS = 60_000
 const DEFAULT_REFRESH_SECONDS = 300
-/** The shortest pause between announced changes, in pauses after a failure: three seconds by default. */
-const PAUSE_FACTOR = 3
+/** The shortest pause between two announced changes, as a multiple of `retryMs`: three seconds by default. */
+const CHANGE_PAUSE_FACTOR = 3
 const NO_OFFERS: Offers = { tools: [], prompts: [], resources: [], templates: [], completes: false }
 
 /**
@@ -64,7 +65,7 @@ export class MountedServer {
     this.mount = options.mount
     this.isTraced = options.isTraced
     this.#options = options
-    this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, options.retryMs * PAUSE_FACTOR)
+    this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, options.retryMs * CHANGE_PAUSE_FACTOR)
   }
 
   /** Connects, or waits for the attempt that is under way. A failure is logged, and tried again later. */

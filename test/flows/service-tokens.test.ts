@@ -80,9 +80,14 @@ async function start (t: Test, { entry = {}, others = [], env = {} }: {
   return { ...seed, issuer }
 }
 
+interface ToolResponse {
+  result: { structuredContent: Record<string, unknown> }
+  error: { message: string }
+}
+
 async function call ({ url }: Pick<TestSeed, 'url'>, token: string, name = 'whoami') {
   const response = await sendModern(url, modernRequest('tools/call', { name, arguments: {} }), token)
-  return { status: response.status, headers: response.headers, body: await response.json() as any }
+  return { status: response.status, headers: response.headers, body: await response.json() as ToolResponse }
 }
 
 t.test('a service calls with the access token of another issuer, as the service of the rule that fits', async (t) => {
@@ -285,14 +290,17 @@ t.test('off by default: the tokens of a trusted issuer are not accepted without 
   const { status, body } = await call(seed, await seed.issuer.mint(claims(), ACCESS_TOKEN))
   t.equal(status, 401)
   t.match(body.error.message, /algorithm that is not accepted|another issuer/)
-  const document = await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp`)
-  t.same((await document.json() as any).authorization_servers, [seed.url])
+  t.same(await authorizationServers(seed), [seed.url])
 })
+
+async function authorizationServers ({ url }: Pick<TestSeed, 'url'>): Promise<string[]> {
+  const document = await fetch(`${url}/.well-known/oauth-protected-resource/mcp`)
+  return (await document.json() as { authorization_servers: string[] }).authorization_servers
+}
 
 t.test("the protected resource metadata lists the issuer after this server's own", async (t) => {
   const seed = await start(t)
-  const document = await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp`)
-  t.same((await document.json() as any).authorization_servers, [seed.url, seed.issuer.issuer])
+  t.same(await authorizationServers(seed), [seed.url, seed.issuer.issuer])
 })
 
 t.test('the access rules hold, with the groups and claims that the operator wrote', async (t) => {

@@ -151,8 +151,10 @@ t.test('groups and scopes of the file decide, and the client\'s token never leav
   const { scopes_supported: scopes } = await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json() as { scopes_supported: string[] }
   t.ok(scopes.includes('calc:admin'), 'clients learn the scopes of the file')
   const token = await signIn(seed.url)
-  const list = await (await sendModern(seed.url, modernRequest('tools/list'), token)).json() as any
-  t.same(list.result.tools.map(({ name }: { name: string }) => name), ['calc_add', 'calc_scoped'])
+  const list = await (await sendModern(seed.url, modernRequest('tools/list'), token)).json() as {
+    result: { tools: Array<{ name: string }> }
+  }
+  t.same(list.result.tools.map(({ name }) => name), ['calc_add', 'calc_scoped'])
   const call = async (name: string) => await sendModern(seed.url, modernRequest('tools/call', { name, arguments: {} }), token)
   t.match(await (await call('calc_add')).json(), { result: { content: [{ text: '{}' }] } })
   t.match(await (await call('calc_admin')).json(), { error: { message: 'Unknown tool: calc_admin' } })
