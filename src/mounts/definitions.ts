@@ -9,11 +9,11 @@ import type { ResourceDefinition, ResourceTemplateDefinition } from '../define/r
 import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
-import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
-import { checkDefinition } from '../mcp/catalog/check-definition.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
+import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
+import { metaOf, withoutOwnMeta } from './passed-meta.ts'
 import { isSelected, isToolSelected } from './selection.ts'
 import { UriPrefix } from './uri-prefix.ts'
 import { isUriSelected } from './uri-selection.ts'
@@ -29,17 +29,6 @@ export interface RefusedOffer {
   offer: string
   reason: string
 }
-
-/** The longest JSON of one tool, prompt or resource, in characters. */
-const MAX_OFFER_CHARACTERS = 65_536
-
-/** Limits of templates: every URI that no resource has is compared with all of them. */
-const MAX_TEMPLATES = 100
-const MAX_TEMPLATE_CHARACTERS = 1_000
-const MAX_TEMPLATE_VARIABLES = 32
-
-/** Limit of the arguments of one prompt: their schema is compiled. */
-const MAX_ARGUMENTS = 100
 
 /** Limit of a completion, for mounts without one: somebody is typing. */
 const COMPLETION_SECONDS = 10
@@ -80,43 +69,6 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
   return { definitions, refused }
 }
 
-/** Returns why something cannot be offered: clients would refuse it, or it is too large to send to all of them. */
-function problemOf (definition: Definition): string | undefined {
-  if (isDeeperThan(definition, MAX_DEPTH)) return `it has more than ${MAX_DEPTH} levels`
-  if (JSON.stringify(definition).length > MAX_OFFER_CHARACTERS) return `it is longer than ${MAX_OFFER_CHARACTERS}`
-  if (definition.kind === 'tool' && [definition.input, definition.output].some(hasExternalReference)) {
-    return 'its schema refers to another document ($ref), which a client may fetch'
-  }
-  if (definition.kind === 'prompt' && Object.keys(definition.arguments?.properties ?? {}).length > MAX_ARGUMENTS) {
-    return `it has more than ${MAX_ARGUMENTS} arguments`
-  }
-  try {
-    if (definition.kind === 'resource-template') checkTemplateSize(definition)
-    checkDefinition(definition)
-    return undefined
-  } catch (err) {
-    return (err as Error).message
-  }
-}
-
-function checkTemplateSize ({ uriTemplate }: ResourceTemplateDefinition): void {
-  if (uriTemplate.length > MAX_TEMPLATE_CHARACTERS) {
-    throw new Error(`the template is longer than ${MAX_TEMPLATE_CHARACTERS} characters`)
-  }
-  if (parseUriTemplate(uriTemplate).names.length > MAX_TEMPLATE_VARIABLES) {
-    throw new Error(`the template has more than ${MAX_TEMPLATE_VARIABLES} variables`)
-  }
-}
-
-/** Finds references to anything but the schema itself (JSON Schema 2020-12, section 8.2.3). */
-function hasExternalReference (schema: unknown): boolean {
-  if (typeof schema !== 'object' || schema === null) return false
-  return Object.entries(schema).some(([name, value]) => {
-    const isReference = (name === '$ref' || name === '$dynamicRef') && typeof value === 'string'
-    return isReference ? !value.startsWith('#') : hasExternalReference(value)
-  })
-}
-
 function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefinition {
   const { mount } = server
   const { name, title, description = '', inputSchema, outputSchema, annotations, icons, _meta: meta } = tool
@@ -148,7 +100,7 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
 
 function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): PromptDefinition {
   const { mount, offers: { completes } } = server
-  const { name, title, description, arguments: args = [], icons, _meta: meta } = prompt
+  const { name, arguments: args = [] } = prompt
   const properties = Object.fromEntries(args.map(({ name, description, ...argument }) =>
     [name, { type: 'string', title: (argument as { title?: unknown }).title, description }]))
   const required = args.filter((argument) => argument.required === true).map((argument) => argument.name)
@@ -160,12 +112,8 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       ? completions(args.map((argument) => argument.name), server, { type: 'ref/prompt', name })
       : {},
     ...defined({
-      title: withoutHiddenText(title),
-      description: withoutHiddenText(description),
-      arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined,
-      icons,
-      _meta: meta,
-      timeoutSeconds: mount.timeoutSeconds
+      ...descriptionOf(prompt, server),
+      arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
     }),
     handler: async (input, context) => {
       const result = await server.use(async (client) =>
@@ -176,22 +124,32 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
   }
 }
 
+/** Returns what prompts, resources and templates have alike. */
+function descriptionOf (
+  { title, description, icons, _meta }: Pick<Prompt, 'title' | 'description' | 'icons' | '_meta'>,
+  { mount }: MountedServer
+) {
+  return {
+    title: withoutHiddenText(title),
+    description: withoutHiddenText(description),
+    icons,
+    _meta,
+    timeoutSeconds: mount.timeoutSeconds
+  }
+}
+
 function toResource (resource: Resource, server: MountedServer, uris: UriPrefix): ResourceDefinition {
-  const { uri, name, title, description, mimeType, annotations, icons, size, _meta: meta } = resource
+  const { uri, name, mimeType, annotations, size } = resource
   return {
     kind: 'resource',
     ...policyOf(server.mount),
     uri: uris.add(uri),
     name,
     ...defined({
-      title: withoutHiddenText(title),
-      description: withoutHiddenText(description),
+      ...descriptionOf(resource, server),
       mimeType,
       annotations,
-      icons,
-      size,
-      _meta: meta,
-      timeoutSeconds: server.mount.timeoutSeconds
+      size
     }),
     read: async (context) => await read(uri, server, uris, context)
   }
@@ -200,22 +158,19 @@ function toResource (resource: Resource, server: MountedServer, uris: UriPrefix)
 function toTemplate (
   template: ResourceTemplateType, server: MountedServer, uris: UriPrefix
 ): ResourceTemplateDefinition {
-  const { uriTemplate, name, title, description, mimeType, annotations, icons, _meta: meta } = template
-  const names = [...uriTemplate.matchAll(/\{[+#./;?&]?([\w,]+)\*?\}/g)].flatMap(([, list]) => list!.split(','))
+  const { uriTemplate, name, mimeType, annotations } = template
   return {
     kind: 'resource-template',
     ...policyOf(server.mount),
     uriTemplate: uris.add(uriTemplate),
     name,
-    complete: server.offers.completes ? completions(names, server, { type: 'ref/resource', uri: uriTemplate }) : {},
+    complete: server.offers.completes
+      ? completions(variablesOf(uriTemplate), server, { type: 'ref/resource', uri: uriTemplate })
+      : {},
     ...defined({
-      title: withoutHiddenText(title),
-      description: withoutHiddenText(description),
+      ...descriptionOf(template, server),
       mimeType,
-      annotations,
-      icons,
-      _meta: meta,
-      timeoutSeconds: server.mount.timeoutSeconds
+      annotations
     }),
     read: async (_params, context) => {
       const uri = uris.remove(context.uri)
@@ -223,6 +178,15 @@ function toTemplate (
         ? await read(uri, server, uris, context)
         : undefined
     }
+  }
+}
+
+/** Returns the names of a template's variables; none of one that is refused for its form (offer-limits.ts). */
+function variablesOf (uriTemplate: string): readonly string[] {
+  try {
+    return parseUriTemplate(uriTemplate).names
+  } catch {
+    return []
   }
 }
 
@@ -271,29 +235,6 @@ function optionsOf (context: RequestContext) {
       }
     })
   }
-}
-
-/**
- * Returns the client's `_meta` without what belongs to its own connection: the envelope and the progress token. Where
- * Seed traces requests, the trace goes on in the header `traceparent`, with Seed's own span as the parent.
- */
-function metaOf (context: RequestContext, { isTraced }: MountedServer): { _meta?: Record<string, unknown> } {
-  const { requestMeta = {} } = context as Partial<RunContext>
-  const own = Object.entries(requestMeta).filter(([name]) =>
-    name !== 'progressToken' && !name.startsWith(RESERVED_META) && !(isTraced && TRACE_META.includes(name)))
-  return own.length === 0 ? {} : { _meta: Object.fromEntries(own) }
-}
-
-/** Of the connection between two neighbours (MCP 2026-07-28, `_meta`). */
-const RESERVED_META = 'io.modelcontextprotocol/'
-const TRACE_META: readonly string[] = ['traceparent', 'tracestate']
-
-/** Returns a result without `_meta` of the connection to the mounted server, such as its name and version. */
-function withoutOwnMeta<Result extends { _meta?: Record<string, unknown> | undefined }> (result: Result): Result {
-  if (result._meta === undefined) return result
-  const { _meta: meta, ...others } = result
-  const passed = Object.entries(meta!).filter(([name]) => !name.startsWith(RESERVED_META))
-  return { ...others, ...(passed.length > 0 && { _meta: Object.fromEntries(passed) }) } as Result
 }
 
 /** Returns `_meta` of a tool of MCP Apps, whose page is a resource of the same server. */

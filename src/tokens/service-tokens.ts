@@ -70,8 +70,9 @@ function checkIsAccessToken (claims: Readonly<JWTPayload>, headerType: string | 
 }
 
 /** Has a grant id of its own, like all tokens without a grant, so that it can be revoked alone. */
-function servicePrincipal ({ service, rights, jti, issuedAfter, expiresAt, claims }: Workload, token: string): Principal {
-  const { iss } = claims as { iss: string }
+function servicePrincipal (workload: Workload, token: string): Principal {
+  const { service, rights, jti, issuedAfter, expiresAt } = workload
+  const { iss } = workload.claims as { iss: string }
   const id = jti === undefined ? token.slice(0, token.lastIndexOf('.')) : JSON.stringify([iss, jti])
   const principal = toPrincipal({
     ...rights.claims,
