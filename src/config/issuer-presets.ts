@@ -47,16 +47,15 @@ const GITHUB_ADVICE = 'The token of a pull request names the same repository, so
   'may call tools'
 
 /**
- * Events that people without rights in a repository can trigger, or that follow such an event. Most of them run with
- * the `ref` of a branch of the repository, although the workflow may run code of a pull request.
+ * Events that only people with rights in a repository trigger. All others, and those to come, are refused beside a
+ * `ref` alone: many run with the `ref` of a branch of the repository, although outsiders start them, such as with a
+ * pull request or a comment.
  */
-const OUTSIDER_EVENTS = [
-  'pull_request', 'pull_request_target', 'pull_request_review', 'pull_request_review_comment', 'workflow_run',
-  'check_run', 'check_suite', 'status', 'issues', 'issue_comment', 'discussion', 'discussion_comment', 'gollum', 'fork',
-  'watch'
+const INSIDER_EVENTS = [
+  'push', 'workflow_dispatch', 'schedule', 'release', 'repository_dispatch', 'deployment', 'merge_group'
 ]
 
-const isInsiderEvent = (event: string): boolean => !OUTSIDER_EVENTS.includes(event)
+const isInsiderEvent = (event: string): boolean => INSIDER_EVENTS.includes(event)
 
 /** https://docs.github.com/en/actions/reference/security/oidc */
 function checkGitHubMatch (match: readonly ClaimMatch[]): string[] {
@@ -73,9 +72,9 @@ function checkGitHubMatch (match: readonly ClaimMatch[]): string[] {
   }
   const pinsRefAlone = has(match, 'ref') && !has(match, 'environment') && !has(match, 'job_workflow_ref')
   if (pinsRefAlone && !pins(match, 'event_name', isInsiderEvent)) {
-    problems.push('pins ref without environment or job_workflow_ref: it must also pin event_name, such as "push", ' +
-      '"workflow_dispatch" or "schedule", and none of ' + OUTSIDER_EVENTS.join(', ') + '. A workflow on ' +
-      'pull_request_target has the ref of the target branch, and whoever opens a pull request starts it')
+    problems.push('pins ref without environment or job_workflow_ref: it must also pin event_name, to one or more of ' +
+      `${INSIDER_EVENTS.join(', ')}. A workflow on pull_request_target has the ref of the target branch, and whoever ` +
+      'opens a pull request starts it')
   }
   if (!textsOf(match, 'ref').every((ref) => /^refs\/(heads|tags)\//.test(ref))) {
     problems.push(`has a ref that does not begin with refs/heads/ or refs/tags/. ${GITHUB_ADVICE}`)

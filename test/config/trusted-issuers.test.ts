@@ -132,7 +132,8 @@ t.test('a rule that pins too little prevents the start, with the reason and what
     [github({ repository_id: '74', ref: 'refs/heads/main' }), /pins ref without environment or job_workflow_ref: it must also pin event_name, .* whoever opens a pull request starts it/],
     [github({ repository_id: '74', ref: 'refs/heads/main', event_name: ['push', 'pull_request_target'] }), /must also pin event_name/],
     [github({ repository_id: '74', ref: 'refs/heads/main', event_name: 'workflow_run' }), /must also pin event_name/],
-    [github({ repository_id: '74', ref: 'refs/heads/main', event_name: { pattern: 'x/*' } }), /must also pin event_name/]
+    [github({ repository_id: '74', ref: 'refs/heads/main', event_name: { pattern: 'x/*' } }), /must also pin event_name/],
+    [github({ repository_id: '74', ref: 'refs/heads/main', event_name: 'an_event_to_come' }), /must also pin event_name, to one or more of push, /]
   ] as const) t.match(problems(bad).join(' '), reason, JSON.stringify(bad))
 })
 
