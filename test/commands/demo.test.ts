@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import t from 'tap'
+import { startDemo } from '../../dev/demo.ts'
 import { callSignedIn } from '../support/call-signed-in.ts'
 import { freePort } from '../support/free-port.ts'
 import { COMPILED_CLI, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
@@ -43,24 +44,28 @@ t.test('npx seed-mcp-server demo signs people in whatever else is set, and takes
 })
 
 t.test('the demo refuses to be reached from another machine', async (t) => {
-  const folder = await emptyFolder(t)
+  const demo = startProcess(t, [COMPILED_CLI, 'demo'], { HOST: '0.0.0.0' }, await emptyFolder(t))
+  t.match(await demo.ended, { code: 1 })
+  t.match(await demo.output(), 'remove HOST (it is "0.0.0.0")')
+  const serve = async (): Promise<never> => { throw new Error('it has started') }
   for (const [setting, value] of [
     ['HOST', '0.0.0.0'], ['HOST', '::'], ['BASE_URL', 'https://seed.example.com'], ['BASE_URL', 'nonsense']
   ] as const) {
-    const demo = startProcess(t, [COMPILED_CLI, 'demo'], { [setting]: value }, folder)
-    t.match(await demo.ended, { code: 1 })
-    t.match(await demo.output(), `remove ${setting} (it is "${value}")`)
+    const message = new RegExp(`remove ${setting} \\(it is "${value.replaceAll('.', '\\.')}"\\)`)
+    await t.rejects(startDemo({ [setting]: value }, serve, () => {}), { message })
   }
 })
 
 t.test('seed demo hands its options over as settings', async (t) => {
   const started: unknown[] = []
-  const startDemo = async (overrides: Record<string, string>): Promise<number> => {
-    started.push(overrides)
-    return 0
+  const services = {
+    async startDemo (overrides: Record<string, string>): Promise<number> {
+      started.push(overrides)
+      return 0
+    }
   }
-  t.match(await runCommand(['demo'], {}, undefined, { startDemo }), { code: 0 })
+  t.match(await runCommand(['demo'], {}, undefined, services), { code: 0 })
   const options = ['--port', '1', '--provider-port', '2', '--extensions', './tools']
-  t.match(await runCommand(['demo', ...options], {}, undefined, { startDemo }), { code: 0 })
+  t.match(await runCommand(['demo', ...options], {}, undefined, services), { code: 0 })
   t.same(started, [{}, { PORT: '1', DEV_PROVIDER_PORT: '2', SEED_EXTENSIONS: './tools' }])
 })

@@ -93,7 +93,7 @@ const clients: RealClient[] = [
 ]
 
 t.test('real clients step up', async (t) => {
-  const provider = await startDevProvider()
+  const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
 
   for (const mode of ['broker', 'proxy']) {
@@ -140,7 +140,7 @@ t.test('real clients step up', async (t) => {
 })
 
 t.test('real clients are sent to the provider again when a tool demands a recent or a strong sign-in', async (t) => {
-  const provider = await startDevProvider()
+  const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   const level = 'urn:seed:dev:second-factor'
   for (const { name, connect, finish } of clients) {

@@ -159,15 +159,15 @@ t.test('offers that no client could use, or that reach outside, are left out and
     { name: 'hidden', description: 'Reads\u{E0041}\u{E0042} a\u202Efile\u0007', inputSchema },
     { name: 'slow', inputSchema: { type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } } }
   ]
-  upstream.templates = [{ uriTemplate: 'ui://pages/{page}', name: 'Page' }]
+  upstream.templates = [{ uriTemplate: 'ui://pages/{page}', name: 'Page' }, { uriTemplate: 'ui://{open', name: 'Open' }]
   upstream.resources = [{ uri: 'ui://view.html', name: 'View', mimeType: 'text/html;profile=mcp-app' }]
   const seed = await startMounted(t, { odd: { url: upstream.url, tools: { deny: ['none'] } } })
   t.same(await toolNames(seed), ['odd_add', 'odd_hidden', 'odd_internal', 'odd_slow'])
   const { response: { result } } = await seed.send('modern', 'tools/list', {})
   t.equal(result.tools[1].description, 'Reads afile')
   const refused = seed.logs.find(({ event }) => event === 'mount.offers_refused')!
-  t.match(refused, { mount: 'odd', count: 5 })
-  t.match(JSON.stringify(refused['refused']), /\$ref.*more than 64 levels.*longer than/)
+  t.match(refused, { mount: 'odd', count: 6 })
+  t.match(JSON.stringify(refused['refused']), /\$ref.*more than 64 levels.*longer than.*a brace is not closed/)
   const called = performance.now()
   await seed.send('modern', 'tools/call', { name: 'odd_slow', arguments: { a: `${'a'.repeat(40)}!` } })
   t.ok(performance.now() - called < 2_000, 'patterns of a stranger are not matched here')

@@ -25,6 +25,18 @@ export interface WorkloadIssuer {
   rotate (kid: string): Promise<void>
 }
 
+/** As many issuers as a test starts at once have keys of their own. */
+const MAX_PAIRS = 8
+const pairs = new Map<string, Array<ReturnType<typeof generateKeyPair>>>()
+let turn = 0
+
+/** Returns one of a few key pairs, in turn: to generate an RSA key takes a fifth of a second. */
+async function nextKeyPair (algorithm: string): ReturnType<typeof generateKeyPair> {
+  const known = pairs.get(algorithm) ?? []
+  pairs.set(algorithm, known)
+  return await (known[turn++ % MAX_PAIRS] ??= generateKeyPair(algorithm))
+}
+
 export async function startWorkloadIssuer (t: Test, { algorithm = 'RS256', kid = 'platform-key' } = {}) {
   const server = createServer((request, response) => {
     issuer.requests.push(request.url!)
@@ -35,7 +47,7 @@ export async function startWorkloadIssuer (t: Test, { algorithm = 'RS256', kid =
   await once(server, 'listening')
   t.teardown(() => { server.close() })
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const pair = await generateKeyPair(algorithm)
+  const pair = await nextKeyPair(algorithm)
   const issuer: WorkloadIssuer = {
     issuer: url,
     jwksUri: `${url}/jwks`,
@@ -50,7 +62,7 @@ export async function startWorkloadIssuer (t: Test, { algorithm = 'RS256', kid =
         .setProtectedHeader({ alg: algorithm, ...(kid !== undefined && { kid }), ...header }).sign(key)
     },
     async rotate (kid) {
-      const next = await generateKeyPair(algorithm)
+      const next = await nextKeyPair(algorithm)
       issuer.keys = [{ ...await exportJWK(next.publicKey), kid, use: 'sig', alg: algorithm }]
       issuer.privateKey = next.privateKey
     }

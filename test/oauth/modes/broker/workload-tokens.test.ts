@@ -293,7 +293,7 @@ t.test('a revocation of the service ends its tokens, and tokens of its platform 
   }, { match: { sub: 'spiffe://example.org/ns/reports/job' } })
   const issuers = [issuer, { ...spiffe, jwks_uri: spire.jwksUri }]
   const seed = await startBroker(t, {
-    env: { TRUSTED_ISSUERS: JSON.stringify(issuers), TOKEN_CLOCK_SKEW_SECONDS: '2' }
+    env: { TRUSTED_ISSUERS: JSON.stringify(issuers), TOKEN_CLOCK_SKEW_SECONDS: '1' }
   })
   const withoutTime = await spire.mint(spiffeClaims(AUDIENCE, { iat: undefined }))
   await loadKeys(seed, await mint(), withoutTime)
@@ -338,7 +338,7 @@ t.test('access rules hold for workloads, with the groups and claims of their rul
 
 t.test('requests of a workload count by the name of its service, from whichever address', async (t) => {
   const { mint, env } = await startPlatform(t)
-  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3', TOKEN_CLOCK_SKEW_SECONDS: '1' } })
+  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3' } })
   await until(async () => (await send(seed, await mint({ aud: 'x' }))).statusCode === 400, 'ready')
   await loadKeys(seed, await mint({ environment: 'none' }))
   const statuses: number[] = []
@@ -362,7 +362,7 @@ t.test('of two requests that both find a token unused, one has it', async (t) =>
 
 t.test('who finds a spent or revoked token cannot use up the requests of its service', async (t) => {
   const { mint, env } = await startPlatform(t)
-  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3' } })
+  const seed = await startBroker(t, { env: { ...env, OAUTH_LIMIT_PER_CLIENT: '3', TOKEN_CLOCK_SKEW_SECONDS: '1' } })
   await loadKeys(seed, await mint({ environment: 'none' }))
   const [spent, revoked] = [await mint(), await mint({ iat: seconds() - 5 })]
   t.equal((await send(seed, spent)).statusCode, 200)
