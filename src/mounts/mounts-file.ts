@@ -65,19 +65,69 @@ function parseFile (file: string): unknown {
 
 /** Names mount and member of each problem: `mount "tickets": tools.allow must be array`. */
 function describeErrors (value: unknown): string[] {
-  const texts = fileSchema.Errors(value)
-    // Each branch of a union reports by itself why the value is not of its type.
+  if (value === null) return ['the file is empty: write a mount below "mounts:"']
+  const errors = fileSchema.Errors(value)
     .filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'additionalProperties')
-    .map(({ instancePath, keyword, message }) => {
-      const [, mounts, name, ...members] = instancePath.split('/')
-      const problem = keyword === 'boolean' ? 'is not a known member' : message
-      if (mounts !== 'mounts' || name === undefined) return `${instancePath.slice(1) || 'the file'} ${problem}`
-      if (members.length > 0) return `mount "${name}": ${members.join('.')} ${problem}`
-      return keyword === 'boolean'
-        ? `mount "${name}": the name must have 1 to 32 lower-case letters, digits and -, and begin with a letter`
-        : `mount "${name}": it ${problem}`
-    })
+  const texts = errors
+    .filter((error) => !isOfOtherBranch(error, errors))
+    .map((error) => `${describePlace(error)} ${describeProblem(error, errors)}`)
   return [...new Set(texts)].slice(0, MAX_PROBLEMS)
+}
+
+/**
+ * Each branch of a union reports why the value is not of its type. What is wrong inside the value is the problem of the
+ * branch that was meant.
+ */
+function isOfOtherBranch ({ keyword, instancePath }: SchemaError, errors: readonly SchemaError[]): boolean {
+  return keyword === 'type' && errors.some((other) => other.instancePath.startsWith(`${instancePath}/`))
+}
+
+function describePlace ({ instancePath }: SchemaError): string {
+  const [, mounts, name, ...members] = instancePath.split('/').map(unescapePointer)
+  if (mounts !== 'mounts' || name === undefined) return mounts ?? 'the file'
+  return members.length > 0 ? `mount "${name}": ${members.join('.')}` : `mount "${name}":`
+}
+
+function describeProblem (error: SchemaError, errors: readonly SchemaError[]): string {
+  const { keyword, instancePath, params, message } = error
+  switch (keyword) {
+    case 'type': return `must be ${typesAt(instancePath, errors)}`
+    case 'required': return `needs ${(params as { requiredProperties: string[] }).requiredProperties.join(', ')}`
+    case 'enum': return `must be ${(params as { allowedValues: string[] }).allowedValues.join(' or ')}`
+    case 'minLength': return 'must not be empty'
+    case 'boolean': return isMountName(instancePath)
+      ? 'the name must have 1 to 32 lower-case letters, digits and -, and begin with a letter'
+      : 'is not a known member'
+    default: return message
+  }
+}
+
+function isMountName (instancePath: string): boolean {
+  return /^\/mounts\/[^/]*$/.test(instancePath)
+}
+
+/** Names the types that a value may have: "true, false or an object". */
+function typesAt (path: string, errors: readonly SchemaError[]): string {
+  const types = errors.filter(({ keyword, instancePath }) => keyword === 'type' && instancePath === path)
+    .map(({ params }) => (params as { type: string }).type)
+  const names = [...new Set(types)].map((type) => TYPE_NAMES[type] ?? `a ${type}`)
+  return names.length === 1 ? names[0]! : `${names.slice(0, -1).join(', ')} or ${names.at(-1)!}`
+}
+
+const TYPE_NAMES: Record<string, string> = {
+  boolean: 'true or false', object: 'an object', array: 'a list', integer: 'a whole number', string: 'a text'
+}
+
+/** RFC 6901, section 4 */
+function unescapePointer (token: string): string {
+  return token.replaceAll('~1', '/').replaceAll('~0', '~')
+}
+
+interface SchemaError {
+  keyword: string
+  instancePath: string
+  params: object
+  message: string
 }
 
 /** Seed's own tools are called `seed_ping` and so on. */

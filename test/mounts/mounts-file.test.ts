@@ -47,17 +47,16 @@ mounts:
 t.test('every problem names the mount and the member', async (t) => {
   const url = 'https://a.example/mcp'
   t.same(await problemsOf('mounts: {a: [', {}), ['it is neither YAML nor JSON: Flow sequence in block collection must be sufficiently indented and end with a ] at line 1, column 14:'])
-  t.match(await problemsOf('42'), ['the file must be object'])
-  t.match(await problemsOf('mounts: 4'), ['mounts must be object'])
+  t.match(await problemsOf('42'), ['the file must be an object'])
+  t.match(await problemsOf('mounts: 4'), ['mounts must be an object'])
   t.match(await problemsOf({ Big_Name: { url } }), [/mount "Big_Name": the name must have 1 to 32 lower-case letters/])
-  t.match(await problemsOf({ a: 7 }), ['mount "a": it must be object'])
+  t.match(await problemsOf({ a: 7 }), ['mount "a": must be an object'])
   t.match(await problemsOf({ a: { url, tolls: true } }), ['mount "a": tolls is not a known member'])
   t.match(await problemsOf({ seed: { url } }), [/mount "seed": the name seed is reserved/])
   const overrides = { close: { maxAge: 1e12 } }
   t.match(await problemsOf({ a: { url, acr: ['a"b'], tools: { overrides } } }), [
     /mount "a": acr must be a list of .* without spaces, quotes/, /mount "a": tools.overrides.close: maxAge must be/
   ])
-  t.match((await problemsOf({ a: { url, tools: { allow: 'x' } } })).join(), /mount "a": tools.allow must be array/)
   t.match(await problemsOf({ a: { url: 'ftp://a' } }), ['mount "a": url must be an http or https URL (it is "ftp://a")'])
   t.match(await problemsOf({ a: { url: 'nonsense' } }), [/must be an http or https URL/])
   t.match(await problemsOf({ a: { url: 'https://u:p@a.example/' } }), ['mount "a": url must not have a password: use secret.file'])
@@ -68,6 +67,30 @@ t.test('every problem names the mount and the member', async (t) => {
   t.match(await problemsOf({ a: { url, secret: { file: 'k' } } }, { k: 'two\nlines' }), [/must have one line of printable/])
   t.match(await problemsOf({ a: { url: 'http://a.example', secret: { file: 'k' } } }, { k: 'secret' }),
     [/url must be https, as a secret is sent there \(or set allowInsecureHttp: true\)/])
+})
+
+t.test('a value of a wrong form has one problem, which says what it must be', async (t) => {
+  const url = 'https://a.example/mcp'
+  const problemOf = async (members: object): Promise<string[]> => await problemsOf({ a: { url, ...members } })
+  t.same(await problemsOf(''), ['the file is empty: write a mount below "mounts:"'])
+  t.same(await problemsOf('# only a comment'), ['the file is empty: write a mount below "mounts:"'])
+  t.same(await problemsOf('{}'), ['the file needs mounts'])
+  t.same(await problemsOf('mount: {}'), ['the file needs mounts', 'mount is not a known member'])
+  t.same(await problemsOf('mounts:'), ['mounts must be an object'])
+  t.same(await problemsOf({ a: {} }), ['mount "a": needs url'])
+  t.same(await problemOf({ tools: { deny: 'delete_*' } }), ['mount "a": tools.deny must be a list'])
+  t.same(await problemOf({ tools: 'none' }), ['mount "a": tools must be true or false or an object'])
+  t.same(await problemOf({ tools: { denny: [] } }), ['mount "a": tools.denny is not a known member'])
+  t.same(await problemOf({ tools: { deny: [''] } }), ['mount "a": tools.deny.0 must not be empty'])
+  t.same(await problemOf({ tools: { overrides: { 'a/b': { nam: 'x' } } } }),
+    ['mount "a": tools.overrides.a/b.nam is not a known member'])
+  t.same(await problemOf({ claims: { level: {} } }),
+    ['mount "a": claims.level must be a text, a number, true or false or a list'])
+  t.same(await problemOf({ claims: { level: [null] } }),
+    ['mount "a": claims.level.0 must be a text, a number or true or false'])
+  t.same(await problemOf({ principalKind: 'robot' }), ['mount "a": principalKind must be person or service'])
+  t.same(await problemOf({ timeoutSeconds: '5' }), ['mount "a": timeoutSeconds must be a whole number'])
+  t.same(await problemOf({ timeoutSeconds: 0 }), ['mount "a": timeoutSeconds must be >= 1'])
 })
 
 t.test('a file that cannot be read, or is not valid, stops the start with all problems', async (t) => {
