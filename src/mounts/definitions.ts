@@ -15,7 +15,7 @@ import type { MountedServer } from './mounted-server.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
 import { isSelected, isToolSelected } from './selection.ts'
-import { UriPrefix } from './uri-prefix.ts'
+import { UriPrefix, offeredName } from './uri-prefix.ts'
 import { isUriSelected } from './uri-selection.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
@@ -39,7 +39,7 @@ const NO_TIMEOUT = { timeout: 86_400_000 }
 /** Makes definitions of what a mounted server offers and the operator has chosen. */
 export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount, offers: { tools, prompts, resources, templates } } = server
-  const uris = new UriPrefix(mount.name)
+  const uris = new UriPrefix(mount)
   const all = [
     ...tools.filter((tool) => isToolSelected(tool, mount.tools)).map((tool) => toTool(tool, server, uris)),
     ...prompts.filter(({ name }) => isSelected(name, mount.prompts)).map((prompt) => toPrompt(prompt, server, uris)),
@@ -77,7 +77,7 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
     kind: 'tool',
     checkedUpstream: true,
     ...policyOf(mount, override),
-    name: `${mount.name}_${override?.name ?? name}`,
+    name: offeredName(mount, override?.name ?? name),
     description: override?.description ?? withoutHiddenText(description),
     input: inputSchema as unknown as TObject,
     ...defined({
@@ -107,7 +107,7 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
   return {
     kind: 'prompt',
     ...policyOf(mount),
-    name: `${mount.name}_${name}`,
+    name: offeredName(mount, name),
     complete: completes
       ? completions(args.map((argument) => argument.name), server, { type: 'ref/prompt', name })
       : {},

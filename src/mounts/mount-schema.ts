@@ -89,6 +89,9 @@ export const MountSchema = Type.Object({
   allowInsecureHttp: Type.Optional(Type.Boolean({
     description: 'Lets the secret travel by http to a host other than this machine'
   })),
+  prefix: Type.Optional(Type.Boolean({
+    description: 'false: what it offers keeps its names and URIs; for one mount of the file. Default: true'
+  })),
   tools: Type.Optional(ToolSelectionSchema),
   prompts: Type.Optional(SelectionSchema),
   resources: Type.Optional(SelectionSchema),

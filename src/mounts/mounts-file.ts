@@ -39,6 +39,7 @@ export function readMounts (path: string): Mount[] {
       return { ...entry, name, requestHeaders: headers }
     })
     .sort((a, b) => a.name < b.name ? -1 : 1)
+  problems.push(...checkPrefixes(mounts))
   if (problems.length > 0) throw toError(file, problems)
   return mounts
 }
@@ -133,6 +134,13 @@ interface SchemaError {
 /** Seed's own tools are called `seed_ping` and so on. */
 function checkName (name: string): string[] {
   return name === 'seed' ? ['the name seed is reserved for what Seed offers itself: choose another one'] : []
+}
+
+/** Without prefixes two servers could offer the same name, and which one gets the calls would be chance. */
+function checkPrefixes (mounts: readonly Mount[]): string[] {
+  const [first, ...others] = mounts.filter(({ prefix = true }) => !prefix)
+  return others.map(({ name }) =>
+    `mount "${name}": prefix is false for mount "${first!.name}" already, and only one mount may be without a prefix`)
 }
 
 /** Checks the policies of the mount and of its single tools as those of other definitions are checked. */

@@ -7,6 +7,7 @@ import { toDefinitions } from './definitions.ts'
 import type { MountedDefinitions, RefusedOffer } from './definitions.ts'
 import { MountedServer } from './mounted-server.ts'
 import type { Mount } from './mounts-file.ts'
+import { TakenNames } from './taken-names.ts'
 
 export { readMounts } from './mounts-file.ts'
 
@@ -81,15 +82,18 @@ export function createMounts (options: MountsOptions) {
 
     /** Returns what the mounted servers offer, without what has a name of `own` definitions. */
     definitions (own: readonly Definition[]): Definition[] {
-      const names = new Set(own.map(describeDefinition))
+      const taken = new TakenNames(own, mounts)
       return servers.flatMap((server) => {
         const { definitions, refused } = definitionsOf(server)
-        const taken = definitions.filter((definition) => names.has(describeDefinition(definition)))
-        logRefused(server.mount.name, [
-          ...refused,
-          ...taken.map((definition) => ({ offer: describeDefinition(definition), reason: 'the name is in use' }))
-        ])
-        return definitions.filter((definition) => !taken.includes(definition))
+        const offered: Definition[] = []
+        const all = [...refused]
+        for (const definition of definitions) {
+          const reason = taken.reasonAgainst(definition, server.mount)
+          if (reason === undefined) offered.push(definition)
+          else all.push({ offer: describeDefinition(definition).slice(0, 200), reason })
+        }
+        logRefused(server.mount.name, all)
+        return offered
       })
     },
 

@@ -1,15 +1,22 @@
+import type { Mount } from './mounts-file.ts'
+
+/** Returns a name of a tool or prompt of a mounted server as clients see it. */
+export function offeredName ({ name: mount, prefix = true }: Pick<Mount, 'name' | 'prefix'>, name: string): string {
+  return prefix ? `${mount}_${name}` : name
+}
+
 /**
  * The URIs of a mounted server as clients see them: its name is a prefix of the scheme (`tickets+file:///a.txt`), so
  * that servers cannot claim each other's URIs. Only `ui://` keeps its scheme, by which clients know the resources of
- * MCP Apps: there the name is the authority (`ui://tickets/view.html`).
+ * MCP Apps: there the name is the authority (`ui://tickets/view.html`). A mount with `prefix: false` keeps its URIs.
  */
 export class UriPrefix {
   readonly #scheme: string
   readonly #ui: string
 
-  constructor (mount: string) {
-    this.#scheme = `${mount}+`
-    this.#ui = `ui://${mount}/`
+  constructor ({ name, prefix = true }: Pick<Mount, 'name' | 'prefix'>) {
+    this.#scheme = prefix ? `${name}+` : ''
+    this.#ui = prefix ? `ui://${name}/` : 'ui://'
   }
 
   /** Returns a URI, or a URI template, of the mounted server as clients see it. */
