@@ -82,10 +82,14 @@ const MAY_IMPORT = {
     'src/mcp/revisions.ts', 'src/mcp/step-up-challenge.ts', 'src/mcp/sessions', 'src/mcp/streams',
     '@modelcontextprotocol'
   ],
+  'src/mcp/engine-services.ts': [
+    'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/sessions', 'src/store', '@modelcontextprotocol'
+  ],
   'src/mcp/engine.ts': [
-    'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/eras', 'src/mcp/exchange.ts',
-    'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/revisions.ts', 'src/mcp/step-up-challenge.ts', 'src/mcp/sessions',
-    'src/mcp/streams', 'src/policy', 'src/store', '@modelcontextprotocol'
+    'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/engine-services.ts', 'src/mcp/eras',
+    'src/mcp/exchange.ts', 'src/mcp/fast-path', 'src/mcp/handlers', 'src/mcp/revisions.ts',
+    'src/mcp/step-up-challenge.ts', 'src/mcp/sessions', 'src/mcp/streams', 'src/policy', 'src/store',
+    '@modelcontextprotocol'
   ],
 
   'src/connections': [
@@ -106,8 +110,8 @@ const MAY_IMPORT = {
   'src/extensions': ['src/define'],
   'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/resources'],
   'src/testing': [
-    'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/exchange.ts',
-    'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'
+    'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/engine-services.ts',
+    'src/mcp/exchange.ts', 'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'
   ],
 
   // Sources of tools, made of an OpenAPI description
@@ -133,9 +137,9 @@ const MAY_IMPORT = {
   ],
   plugins: [
     'routes', 'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/http', 'src/limits',
-    'src/mcp/engine.ts', 'src/mcp/handlers', 'src/mounts', 'src/net', 'src/oauth/clients', 'src/oauth/endpoints',
-    'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy', 'src/provider', 'src/store',
-    'src/telemetry', 'src/tokens', 'src/trace', 'src/workloads', 'fastify'
+    'src/mcp/engine.ts', 'src/mcp/engine-services.ts', 'src/mcp/handlers', 'src/mounts', 'src/net', 'src/oauth/clients',
+    'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy',
+    'src/provider', 'src/store', 'src/telemetry', 'src/tokens', 'src/trace', 'src/workloads', 'fastify'
   ],
 
   // The process

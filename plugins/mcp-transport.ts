@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import homeRoutes, { ICON_PATH } from '../routes/home.ts'
 import { CONNECTIONS_PATH } from '../routes/connections.ts'
 import mcpRoutes from '../routes/mcp.ts'
+import type { McpRouteOptions } from '../routes/mcp.ts'
 import type { Config } from '../src/config/config.ts'
 import type { BearerError } from '../src/errors/bearer-error.ts'
 import { VERSION } from '../src/config/version.ts'
@@ -18,7 +19,9 @@ import { ToolError } from '../src/define/tool.ts'
 import { createCallRecorder } from '../src/audit/calls.ts'
 import { clientKindOf } from '../src/audit/client-kind.ts'
 import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts'
-import { createEngine } from '../src/mcp/engine.ts'
+import { createEngineServices } from '../src/mcp/engine-services.ts'
+import type { EngineServices } from '../src/mcp/engine-services.ts'
+import { MAIN_ENDPOINT, createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
@@ -35,24 +38,86 @@ export interface McpTransportOptions {
   onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
 
-/** The MCP endpoint: an engine for the given definitions, behind Host, Origin and bearer checks. */
+/** An MCP endpoint: its engine, and what its routes say of it. */
+interface Endpoint {
+  /** The path of its routes: `/mcp`. */
+  path: string
+  /** The resource identifier (RFC 8707), which is also its URL. */
+  resource: string
+  /** Scopes that a challenge asks for. */
+  scopes: readonly string[]
+  /** Its names and texts. */
+  server: Pick<Config['server'], 'name' | 'title' | 'description' | 'instructions'>
+}
+
+/** The MCP endpoints: an engine for each, behind Host, Origin and bearer checks. */
 async function mcpTransport (app: FastifyInstance, options: McpTransportOptions): Promise<void> {
-  const { config, keyring, store, log } = app
+  const { config, log } = app
   const { requirements, onEngine, definitions: own } = options
-  const { mounts } = app
-  const withMounts = (given: readonly Definition[]): readonly Definition[] =>
-    mounts === undefined ? given : [...given, ...mounts.definitions(given)]
-  const definitions = withMounts(own)
+  const endpoints: Endpoint[] = [
+    { path: MAIN_ENDPOINT, resource: config.resource, scopes: config.oidc.scopes, server: config.server }
+  ]
+  const definitions = withMounts(app, own)
   logPolicyWarnings(app, { definitions, requirements })
   const warnOfClients = createCompatibilityLog(log)
   warnOfClients(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
-  const { mcpLimits: limits } = app
-  app.telemetry?.watchLimits(limits.running)
-  const { tracing } = app
-  const untraced = createEngine({
-    serverInfo: describeServer(config, icon),
-    instructions: config.server.instructions,
+  app.telemetry?.watchLimits(app.mcpLimits.running)
+  const services = createEngineServices(app.store, log)
+  const engines = endpoints.map((endpoint) =>
+    createEndpointEngine(app, endpoint, { services, definitions, requirements, icon }))
+  followChanges(app, own, (next) => {
+    const all = withMounts(app, next)
+    // All endpoints change, or none does.
+    const changes = engines.map((engine) => engine.prepare(all))
+    for (const change of changes) change()
+    warnOfClients(all)
+  }, onEngine)
+
+  app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
+  await registerHomePage(app, icon)
+  const routes = describeRoutes(app)
+  for (const [index, endpoint] of endpoints.entries()) {
+    await app.register(async (scope) => {
+      scope.addHook('onRequest', createOriginCheck(routes.origins, app.rateLimits.countRefused))
+      await scope.register(mcpRoutes, {
+        ...routes,
+        prefix: endpoint.path,
+        engine: engines[index]!,
+        endpoint: endpoint.resource,
+        challenge: {
+          resourceMetadata: wellKnownUrl('oauth-protected-resource', endpoint.resource),
+          scopes: baseScopes(endpoint.scopes)
+        }
+      })
+    })
+  }
+  app.addHook('preClose', async () => {
+    await Promise.all(engines.map(async (engine) => { await engine.close(config.shutdown.graceSeconds * 1_000) }))
+    await services.close()
+  })
+  app.addHook('preClose', async () => { await app.sharedCounters.close() })
+}
+
+/** Returns all definitions: those of this server, and what mounted servers offer. */
+function withMounts ({ mounts }: FastifyInstance, own: readonly Definition[]): readonly Definition[] {
+  return mounts === undefined ? own : [...own, ...mounts.definitions(own)]
+}
+
+interface EndpointOptions extends Pick<McpTransportOptions, 'definitions' | 'requirements'> {
+  services: EngineServices
+  icon: ServerIcon | undefined
+}
+
+function createEndpointEngine (
+  app: FastifyInstance, endpoint: Endpoint, { services, definitions, requirements, icon }: EndpointOptions
+): Engine {
+  const { config, tracing } = app
+  const engine = createEngine({
+    endpoint: endpoint.path,
+    services,
+    serverInfo: describeServer(endpoint, config, icon),
+    instructions: endpoint.server.instructions,
     extensions: authorizationExtensions(config),
     definitions,
     policy: {
@@ -62,35 +127,36 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     },
     tokenFor: app.hasDecorator('tokenExchange') ? toTokenFor(app.tokenExchange) : undefined,
     pageSize: config.mcp.pageSize,
-    store,
-    keyring,
+    keyring: app.keyring,
     session: config.mcp.session,
     tool: config.mcp.tool,
-    limits,
-    log,
+    limits: app.mcpLimits,
+    log: app.log,
     recordCall: toCallRecorder(app),
     traceHandler: tracing?.runHandler
   })
-  const engine = tracing?.traceEngine(untraced) ?? untraced
-  followChanges(app, own, (next) => {
-    const all = withMounts(next)
-    engine.replace(all)
-    warnOfClients(all)
-  }, onEngine)
-  const streams = app.hasDecorator('accessTokens')
-    ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
-    : undefined
-  const onRefused = app.hasDecorator('traces')
-    ? (request: FastifyRequest, error: BearerError) => { traceRefusedCall(app.traces, request, error) }
-    : undefined
-  const rememberDemand = app.hasDecorator('grantServices') ? app.grantServices.demands.add : undefined
-  const origins = allowedOrigins(config)
-  const challenge = {
-    resourceMetadata: wellKnownUrl('oauth-protected-resource', config.resource),
-    scopes: baseScopes(config.oidc.scopes)
-  }
+  return tracing?.traceEngine(engine) ?? engine
+}
 
-  app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
+/** Returns what the routes of all endpoints have in common. */
+function describeRoutes (app: FastifyInstance): Omit<McpRouteOptions, 'engine' | 'endpoint' | 'challenge'> {
+  const { config } = app
+  return {
+    origins: allowedOrigins(config),
+    limits: app.mcpLimits,
+    streams: app.hasDecorator('accessTokens')
+      ? createStreamRevocation({ ...app.accessTokens, clockSkewSeconds: config.token.clockSkewSeconds })
+      : undefined,
+    onRefused: app.hasDecorator('traces')
+      ? (request: FastifyRequest, error: BearerError) => { traceRefusedCall(app.traces, request, error) }
+      : undefined,
+    rememberDemand: app.hasDecorator('grantServices') ? app.grantServices.demands.add : undefined
+  }
+}
+
+/** Serves the home page, the icon, and the files of WELL_KNOWN_FILES. */
+async function registerHomePage (app: FastifyInstance, icon: ServerIcon | undefined): Promise<void> {
+  const { config } = app
   await app.register(async (scope) => {
     scope.addHook('onRequest', app.rateLimits.byAddressLocally('home', { factor: 5 }))
     await scope.register(homeRoutes, {
@@ -108,22 +174,6 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
         reply.header('cache-control', 'public, max-age=300').type('text/plain; charset=utf-8').send(text))
     }
   })
-  await app.register(async (scope) => {
-    scope.addHook('onRequest', createOriginCheck(origins, app.rateLimits.countRefused))
-    await scope.register(mcpRoutes, {
-      prefix: '/mcp',
-      engine,
-      endpoint: config.resource,
-      origins,
-      challenge,
-      streams,
-      limits,
-      onRefused,
-      rememberDemand
-    })
-  })
-  app.addHook('preClose', async () => { await engine.close(config.shutdown.graceSeconds * 1_000) })
-  app.addHook('preClose', async () => { await app.sharedCounters.close() })
 }
 
 /** Replaces what is offered when mounted servers offer something else, and in development when files are saved. */
@@ -155,11 +205,12 @@ function createAvailability (app: FastifyInstance): () => boolean {
   return () => provider.problem() === undefined && contact.problem() === undefined
 }
 
-/** Describes the server to its clients (SERVER_NAME and others). Every response of 2026-07-28 repeats it. */
+/** Describes the server to the clients of an endpoint. Every response of 2026-07-28 repeats it. */
 function describeServer (
-  { server, baseUrl }: Config, icon: ServerIcon | undefined
+  { server: { name, title = 'Seed', description } }: Endpoint,
+  { server: { website }, baseUrl }: Config,
+  icon: ServerIcon | undefined
 ): EngineOptions['serverInfo'] {
-  const { name, title = 'Seed', description, website } = server
   return {
     name,
     title,

@@ -7,12 +7,11 @@ import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
-import type { Store } from '../store/store.ts'
 import { createLiveCatalog } from './catalog/live-catalog.ts'
 import { LIST_TTL_MS } from './catalog/listing.ts'
-import { createChangeLog } from './cluster/list-change-broadcast.ts'
+import { createEndpointChanges } from './cluster/list-change-broadcast.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
-import { createCluster } from './cluster/cluster.ts'
+import type { EngineServices } from './engine-services.ts'
 import { createLegacy } from './eras/legacy.ts'
 import type { LegacyOptions } from './eras/legacy.ts'
 import { createModern } from './eras/modern.ts'
@@ -40,7 +39,7 @@ import { createSessionStreams } from './streams/session-streams.ts'
 import type { SessionStreamTimings } from './streams/session-streams.ts'
 
 /**
- * The MCP engine: one HTTP request in, one response out, for both eras of the protocol on one endpoint.
+ * The engine of one MCP endpoint: one HTTP request in, one response out, for both eras of the protocol.
  *
  * The SDK is the authority on the protocol, and decides to which era a request belongs: 2026-07-28 goes to
  * eras/modern.ts, everything older to eras/legacy.ts.
@@ -53,16 +52,22 @@ export interface Engine {
    */
   handle (request: McpRequest): MaybePromise<McpResponse>
   /**
-   * Replaces what the server offers, and notifies clients of the lists that have changed. Sessions and running calls
-   * continue.
-   * @throws Error for definitions that cannot be served; nothing changes then
+   * Checks what is to be offered instead.
+   * @returns a function that replaces what the endpoint offers, and notifies clients of the lists that have changed;
+   * sessions and running calls continue
+   * @throws DefinitionError for definitions that cannot be served
    */
+  prepare (definitions: readonly Definition[]): () => void
+  /** Replaces what the endpoint offers at once. @throws DefinitionError as prepare; nothing changes then */
   replace (definitions: readonly Definition[]): void
   /** Ends streams at once, lets calls finish for `graceMs`, then aborts them. */
   close (graceMs: number): Promise<void>
 }
 
 export interface EngineOptions {
+  /** The path of the MCP endpoint; MAIN_ENDPOINT where absent. */
+  endpoint?: string | undefined
+  services: EngineServices
   serverInfo: Implementation
   /** Instructions for the model (SERVER_INSTRUCTIONS). */
   instructions?: string | undefined
@@ -74,7 +79,6 @@ export interface EngineOptions {
   tokenFor: TokenFor | undefined
   /** Items per page of a list. */
   pageSize: number
-  store: Store
   keyring: Keyring
   session: SessionOptions
   tool: { timeoutSeconds: number, inputTimeoutSeconds: number, maxResultBytes: number }
@@ -95,25 +99,28 @@ export interface EngineInternals extends SessionStreamTimings {
   clientRequestPollMs?: number
 }
 
+/** The endpoint that every server has. */
+export const MAIN_ENDPOINT = '/mcp'
+
 /** Time for which the store holds the stream of a call, beyond the longest time that the call may take. */
 const STREAM_TTL_MARGIN_SECONDS = 300
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
 export function createEngine (options: EngineOptions): Engine {
-  const { serverInfo, instructions, extensions, pageSize, store, keyring, tool, limits, log, internals = {} } = options
+  const { endpoint = MAIN_ENDPOINT, services, keyring, tool, limits, log, internals = {} } = options
+  const { serverInfo, instructions, extensions, pageSize } = options
   const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
   const onerror = createErrorLog(log)
-  const cluster = createCluster(store, log)
-  const changes = createChangeLog(cluster, log, internals.pollMs)
+  const { cluster, watches, sessionsInUse } = services
+  const changes = createEndpointChanges(services.changes, endpoint)
+  // What is in the store from before there were other endpoints remains valid.
+  const scope = endpoint === MAIN_ENDPOINT ? '' : `${endpoint} `
   const policies = createPolicyEvaluator(options.policy)
   const { definitions } = options
-  const liveCatalog = createLiveCatalog({ definitions, policies, announce: changes.publish, log })
+  const liveCatalog = createLiveCatalog({ definitions, policies, announce: changes.publishOwn, watches })
   const catalog = liveCatalog.current
-  const sessions = createSessions(cluster, options.session)
-  const eventStreams = createEventStreams({
-    ...internals.eventStreams,
-    onCutOff: createCutOffLog(log)
-  })
+  const sessions = createSessions(cluster, { ...options.session, inUse: sessionsInUse, scope })
+  const eventStreams = createEventStreams({ ...internals.eventStreams, onCutOff: createCutOffLog(log) })
   const streams = createSessionStreams({
     cluster,
     eventStreams,
@@ -124,11 +131,11 @@ export function createEngine (options: EngineOptions): Engine {
   })
   const runner = createRunner({
     sessions,
-    requestStates: createRequestStates(keyring, store, inputTimeoutSeconds),
+    requestStates: createRequestStates(keyring, cluster.store, inputTimeoutSeconds, scope),
     timeoutSeconds,
     inputTimeoutSeconds,
     maxResultBytes,
-    announce: changes.publish,
+    announce: services.changes.publish,
     queue: streams.queue,
     tokenFor: options.tokenFor,
     recordCall: options.recordCall,
@@ -148,7 +155,7 @@ export function createEngine (options: EngineOptions): Engine {
     cluster, sessions, streams, servers, clientRequests, pendingCalls, limits, canRead, recordCall: options.recordCall
   })
   const openSubscriptions = createOpenSubscriptions(canRead)
-  const bus = changes.bus
+  const { bus } = changes
   const modern = createModern({ servers, catalog, eventStreams, bus, limits, openSubscriptions, onerror })
   const fastPath = createFastPath({
     catalog,
@@ -205,7 +212,9 @@ export function createEngine (options: EngineOptions): Engine {
       return request.method === 'GET' ? legacy.get(request) : legacy.delete(request)
     },
 
-    replace: liveCatalog.replace,
+    prepare: liveCatalog.prepare,
+
+    replace (next) { liveCatalog.prepare(next)() },
 
     async close (graceMs) {
       liveCatalog.stopWatching()
@@ -218,8 +227,6 @@ export function createEngine (options: EngineOptions): Engine {
       await modern.close()
       await legacy.idle()
       clientRequests.stop()
-      changes.stop()
-      await cluster.replicas.close()
       eventStreams.close()
     }
   }

@@ -7,11 +7,12 @@ import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import { readHeaderParams, toParamHeaders } from '../mcp/catalog/param-headers.ts'
 import { createEngine } from '../mcp/engine.ts'
+import { createEngineServices } from '../mcp/engine-services.ts'
+import type { EngineServices } from '../mcp/engine-services.ts'
 import type { Engine } from '../mcp/engine.ts'
 import { requirementsOf } from '../policy/requirements.ts'
 import type { ScopeHierarchy } from '../policy/scope-hierarchy.ts'
 import { createMemoryStore } from '../store/memory.ts'
-import type { Store } from '../store/store.ts'
 import type { ClientAnswers } from './client-answers.ts'
 import { createTestPrincipal } from './principal.ts'
 import type { TestPrincipal } from './principal.ts'
@@ -110,7 +111,8 @@ export async function createTestClient (options: TestClientOptions): Promise<Tes
   const received: Received = { progress: [], messages: [], serverLog: [] }
   const log = collectLog(received.serverLog)
   const store = createMemoryStore()
-  const engine = createTestEngine(options, store, log)
+  const services = createEngineServices(store, log)
+  const engine = createTestEngine(options, services, log)
   const headerParams = new Map(definitions.flatMap((definition) =>
     definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
   const createTransport = protocolVersion === '2026-07-28' ? createModernTransport : createSessionTransport
@@ -158,6 +160,7 @@ export async function createTestClient (options: TestClientOptions): Promise<Tes
     },
     async close () {
       await engine.close(0)
+      await services.close()
       await store.close()
     }
   }
@@ -170,7 +173,7 @@ function toReference (ref: { prompt: string } | { uriTemplate: string }): object
 type Received = Pick<TestClient, 'progress' | 'messages' | 'serverLog'>
 
 /** Creates an engine without limits, with everything that policies need. */
-function createTestEngine (options: TestClientOptions, store: Store, log: RequestLog): Engine {
+function createTestEngine (options: TestClientOptions, services: EngineServices, log: RequestLog): Engine {
   const { definitions, tokenFor, scopeHierarchy = [], timeoutSeconds = 60, maxResultBytes = MAX_RESULT_BYTES } = options
   return createEngine({
     serverInfo: { name: 'seed', version: VERSION },
@@ -178,7 +181,7 @@ function createTestEngine (options: TestClientOptions, store: Store, log: Reques
     policy: { hierarchy: scopeHierarchy, scopes: requirementsOf(definitions, scopeHierarchy, []).scopes },
     tokenFor: tokenFor && (async (_principal, { audience, ...options }) => await tokenFor(audience, options)),
     pageSize: 1_000,
-    store,
+    services,
     keyring: createKeyring(undefined, undefined),
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds, maxResultBytes },

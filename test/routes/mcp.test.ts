@@ -574,6 +574,7 @@ t.test('an engine that reads the abort signal late sees that the client has gone
         asked(exchange.signal.aborted)
         return { status: 200, headers: {}, body: '{}' }
       },
+      prepare: () => () => {},
       replace () {},
       async close () {}
     }

@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import type { CallLimits, EventStream, McpRequest, McpResponse } from '../../src/mcp/exchange.ts'
 import type { Definition } from '../../src/define/definition.ts'
+import { createEngineServices } from '../../src/mcp/engine-services.ts'
 import { createEngine } from '../../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../../src/mcp/engine.ts'
 import { toPrincipal } from '../../src/tokens/principal.ts'
@@ -22,7 +23,7 @@ export interface Engines {
   lines: Array<Record<string, unknown>>
 }
 
-export type EnginesOptions = Partial<Omit<EngineOptions, 'store' | 'definitions'>> & {
+export type EnginesOptions = Partial<Omit<EngineOptions, 'services' | 'definitions'>> & {
   count?: number
   definitions?: readonly Definition[]
   store?: TestStore
@@ -44,22 +45,35 @@ export function startEngines (t: Test, {
   stayAwake(t)
   const { lines, log } = captureLog()
   const keyring = createKeyring(undefined, undefined)
-  const engines = Array.from({ length: count }, () => createEngine({
+  const start = (): Engine => startReplica(store, log, {
     serverInfo: { name: 'seed', version: '1.2.3' },
     definitions,
     policy: { hierarchy: [], scopes: [] },
     tokenFor: undefined,
     pageSize: 1_000,
-    store,
     keyring,
     session: SESSIONS,
     tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60, maxResultBytes: 10_485_760 },
     limits: NO_LIMITS,
     log,
     ...options
-  }))
+  })
+  const engines = Array.from({ length: count }, start)
   t.teardown(async () => { await Promise.all(engines.map(async (engine) => { await engine.close(0) })) })
   return { store, engines, lines }
+}
+
+/** Starts an engine with services of its own, as on a server with one endpoint. They are closed with it. */
+function startReplica (store: Store, log: EngineOptions['log'], options: Omit<EngineOptions, 'services'>): Engine {
+  const services = createEngineServices(store, log, options.internals?.pollMs)
+  const engine = createEngine({ ...options, services })
+  return {
+    ...engine,
+    async close (graceMs) {
+      await engine.close(graceMs)
+      await services.close()
+    }
+  }
 }
 
 /** Timers of streams do not keep a process running; a test that waits for one must. */

@@ -1,17 +1,17 @@
 import type { ServerEvent } from '@modelcontextprotocol/server'
-import type { RequestLog } from '../../define/context.ts'
 import type { Definition } from '../../define/definition.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { createCatalog } from './catalog.ts'
 import type { Catalog } from './catalog.ts'
 import { changedLists } from './diff.ts'
-import { watchResources } from './watch-resources.ts'
+import type { ResourceWatches } from './watch-resources.ts'
 
 export interface LiveCatalogOptions {
   definitions: readonly Definition[]
   policies: PolicyEvaluator
+  /** Gets the lists that have changed. */
   announce (change: ServerEvent): void
-  log: RequestLog
+  watches: ResourceWatches
 }
 
 export type LiveCatalog = ReturnType<typeof createLiveCatalog>
@@ -21,24 +21,30 @@ export type LiveCatalog = ReturnType<typeof createLiveCatalog>
  *
  * @throws DefinitionError for a definition that cannot be served
  */
-export function createLiveCatalog ({ definitions, policies, announce, log }: LiveCatalogOptions) {
+export function createLiveCatalog ({ definitions, policies, announce, watches }: LiveCatalogOptions) {
   let current = createCatalog(definitions, policies)
-  let stopWatching = watchResources(definitions, announce, log)
+  let stopWatching = watches.watch(definitions)
 
   return {
     current: (): Catalog => current,
 
     /**
-     * Serves other definitions from now on, and announces the lists that have changed.
+     * Compiles other definitions.
      *
-     * @throws DefinitionError for a definition that cannot be served; nothing changes then
+     * @returns a function that serves them from then on, and announces the lists that have changed
+     * @throws DefinitionError for a definition that cannot be served
      */
-    replace (next: readonly Definition[]): void {
-      const before = current
-      current = createCatalog(next, policies)
-      stopWatching()
-      stopWatching = watchResources(next, announce, log)
-      for (const change of changedLists(before, current)) announce(change)
+    prepare (next: readonly Definition[]): () => void {
+      const catalog = createCatalog(next, policies)
+      return () => {
+        const before = current
+        current = catalog
+        const stopWatchingBefore = stopWatching
+        // What is offered as before is watched without a break.
+        stopWatching = watches.watch(next)
+        stopWatchingBefore()
+        for (const change of changedLists(before, catalog)) announce(change)
+      }
     },
 
     stopWatching (): void { stopWatching() }

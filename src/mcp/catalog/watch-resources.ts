@@ -1,30 +1,58 @@
 import type { ServerEvent } from '@modelcontextprotocol/server'
 import type { RequestLog } from '../../define/context.ts'
 import type { Definition } from '../../define/definition.ts'
+import type { ResourceDefinition } from '../../define/resource.ts'
 import { logFailure } from '../handlers/execute.ts'
 
+interface Watch {
+  /** Catalogs that have the resource. */
+  catalogs: number
+  stop (): void
+}
+
+export type ResourceWatches = ReturnType<typeof createResourceWatches>
+
 /**
- * Starts the `watch` function of every resource that has one. Each replica watches for itself and announces changes to
- * all, so a subscriber may be notified of one change more than once.
- *
- * @returns a function that stops all of them
+ * The `watch` functions of resources. Each replica watches for itself and announces changes to all, so a subscriber may
+ * be notified of one change more than once. A resource that several catalogs have is watched once.
  */
-export function watchResources (
-  definitions: readonly Definition[],
-  announce: (change: ServerEvent) => void,
-  log: RequestLog
-): () => void {
-  const stops: Array<() => void> = []
-  for (const definition of definitions) {
-    if (definition.kind !== 'resource' || definition.watch === undefined) continue
+export function createResourceWatches (announce: (change: ServerEvent) => void, log: RequestLog) {
+  const watches = new Map<ResourceDefinition, Watch>()
+
+  function begin (definition: ResourceDefinition): void {
+    const running = watches.get(definition)
+    if (running !== undefined) {
+      running.catalogs++
+      return
+    }
+    const watch: Watch = { catalogs: 1, stop () {} }
+    watches.set(definition, watch)
     const { uri } = definition
     logErrors(definition, `watching ${uri}`, log, () => {
       const stop = definition.watch!(() => { announce({ kind: 'resource_updated', uri }) })
-      stops.push(() => { logErrors(definition, `stopping the watch of ${uri}`, log, stop) })
+      watch.stop = () => { logErrors(definition, `stopping the watch of ${uri}`, log, stop) }
     })
   }
-  return () => {
-    for (const stop of stops.splice(0)) stop()
+
+  function end (definition: ResourceDefinition): void {
+    const watch = watches.get(definition)!
+    if (--watch.catalogs > 0) return
+    watches.delete(definition)
+    watch.stop()
+  }
+
+  return {
+    /**
+     * Watches the resources of a catalog that have such a function.
+     *
+     * @returns a function that stops watching, but for resources that other catalogs have
+     */
+    watch (definitions: readonly Definition[]): () => void {
+      const watched = definitions.filter((definition): definition is ResourceDefinition =>
+        definition.kind === 'resource' && definition.watch !== undefined)
+      for (const definition of watched) begin(definition)
+      return () => { for (const definition of watched.splice(0)) end(definition) }
+    }
   }
 }
 

@@ -16,15 +16,22 @@ export interface ChangeLogLog {
 }
 
 const changeRecord = defineMessage('list or resource change', Type.Union([
-  Type.Object({ kind: Type.Enum(['tools_list_changed', 'prompts_list_changed', 'resources_list_changed']) }),
+  Type.Object({
+    kind: Type.Enum(['tools_list_changed', 'prompts_list_changed', 'resources_list_changed']),
+    /** The path of the MCP endpoint whose list it is. A handler, which announces one without, cannot tell. */
+    endpoint: Type.Optional(Type.String())
+  }),
   Type.Object({ kind: Type.Literal('resource_updated'), uri: Type.String() })
 ]))
 
-type Listener = (number: number, event: ServerEvent) => void
+/** A change, and the MCP endpoint that it concerns; all where absent. */
+export type Change = ServerEvent & { endpoint?: string }
 
-interface ChangesRead {
+type Listener = (number: number, change: Change) => void
+
+export interface ChangesRead {
   /** Without an event where the entry could not be read. */
-  changes: Array<[number: number, event: ServerEvent | undefined]>
+  changes: Array<[number: number, event: Change | undefined]>
   /** The number of the newest change; 0 where there is none. */
   newest: number
 }
@@ -47,7 +54,7 @@ export function createChangeLog (
   /** Changes that replicas have announced before the end of the log was known. */
   let announced = 0
   /** Changes that the store did not take, by their text. */
-  const unpublished = new Map<string, ServerEvent>()
+  const unpublished = new Map<string, Change>()
   const reading = createCoalescedTask(readNewChanges, onBackgroundError)
 
   async function since (number: number): Promise<ChangesRead> {
@@ -73,7 +80,7 @@ export function createChangeLog (
     }
   }
 
-  async function append (event: ServerEvent): Promise<void> {
+  async function append (event: Change): Promise<void> {
     try {
       await store.append(keys.changes(), JSON.stringify(event), { ttlSeconds: TTL_SECONDS, maxEntries: MAX_ENTRIES })
       replicas.send({ kind: 'change-published' })
@@ -85,7 +92,7 @@ export function createChangeLog (
     }
   }
 
-  function publish (event: ServerEvent): void {
+  function publish (event: Change): void {
     runInBackground(append(event))
   }
 
@@ -102,12 +109,6 @@ export function createChangeLog (
     return () => { listeners.delete(listener) }
   }
 
-  /** The change log as the SDK's subscriptions know it. */
-  const bus: ServerEventBus = {
-    publish,
-    subscribe: (listener) => onChange((_number, event) => { listener(event) })
-  }
-
   replicas.onMessage((message) => {
     if (message.kind !== 'change-published') return
     if (last === undefined) announced++
@@ -118,7 +119,6 @@ export function createChangeLog (
   const polling = setInterval(poll, pollMs).unref()
 
   return {
-    bus,
     /** Appends a change to the log, at once or when the store is back. */
     publish,
     /** Calls the listener for each change from now on, in order. @returns a function that removes the listener */
@@ -128,6 +128,46 @@ export function createChangeLog (
     /** The number of the newest change. @throws StoreUnavailableError */
     newest,
     stop (): void { clearInterval(polling) }
+  }
+}
+
+export type EndpointChanges = ReturnType<typeof createEndpointChanges>
+
+/**
+ * The change log as the clients of one MCP endpoint see it. The numbers are those of the whole log; a change that
+ * concerns other endpoints alone is undefined.
+ *
+ * @param endpoint its path
+ */
+export function createEndpointChanges (log: ChangeLog, endpoint: string) {
+  function own (change: Change | undefined): ServerEvent | undefined {
+    return change?.endpoint === undefined || change.endpoint === endpoint ? change : undefined
+  }
+
+  /** @returns a function that removes the listener */
+  function onChange (listener: (number: number, event: ServerEvent | undefined) => void): () => void {
+    return log.onChange((number, change) => { listener(number, own(change)) })
+  }
+
+  /** The changes as the SDK's subscriptions know them. */
+  const bus: ServerEventBus = {
+    publish: log.publish,
+    subscribe: (listener) => onChange((_number, event) => {
+      if (event !== undefined) listener(event)
+    })
+  }
+
+  return {
+    bus,
+    onChange,
+    /** Announces that a list of this endpoint has changed. */
+    publishOwn (event: ServerEvent): void { log.publish({ ...event, endpoint }) },
+    /** The changes after a number. @throws StoreUnavailableError */
+    async since (number: number) {
+      const { changes, newest } = await log.since(number)
+      return { changes: changes.map(([at, change]): [number, ServerEvent | undefined] => [at, own(change)]), newest }
+    },
+    newest: log.newest
   }
 }
 

@@ -34,23 +34,27 @@ export type RequestStates = ReturnType<typeof createRequestStates>
  * the same principal, request and arguments only, until it expires, and once.
  *
  * @param ttlSeconds lifetime of a state (INPUT_TIMEOUT_SECONDS)
+ * @param scope text that keeps the states of an MCP endpoint apart from those of the others
  * @param now milliseconds since the epoch
  */
 export function createRequestStates (
   keyring: Keyring,
   store: Store,
   ttlSeconds: number,
+  scope = '',
   now: () => number = Date.now
 ) {
+  const contextOf = (binding: StateBinding): string => `request-state${scope}:${describeBinding(binding)}`
+
   return {
     seal (binding: StateBinding, state: RequestState): string {
       const content = { nonce: randomId(12), expiresAt: now() + ttlSeconds * 1_000, ...state }
-      return keyring.seal(JSON.stringify(content), sealContext(binding))
+      return keyring.seal(JSON.stringify(content), contextOf(binding))
     },
 
     /** @throws RequestStateError; StoreUnavailableError if it cannot be known whether the state was used */
     async open (sealed: string, binding: StateBinding): Promise<RequestState> {
-      const text = keyring.open(sealed, sealContext(binding))
+      const text = keyring.open(sealed, contextOf(binding))
       if (text === undefined) {
         throw new RequestStateError('not sealed here, or for another principal, request or arguments')
       }
@@ -62,8 +66,8 @@ export function createRequestStates (
   }
 }
 
-function sealContext ({ principalKey, method, name, arguments: args }: StateBinding): string {
-  return `request-state:${principalKey}:${method}:${digest(canonicalJson([name, args]))}`
+function describeBinding ({ principalKey, method, name, arguments: args }: StateBinding): string {
+  return `${principalKey}:${method}:${digest(canonicalJson([name, args]))}`
 }
 
 /** Sorts the members of all objects: a client may send them in another order. */

@@ -5,12 +5,19 @@ import { createSessionQuota } from './session-quota.ts'
 import { createSessionRecords } from './session-records.ts'
 import type { SessionRecord } from './session-records.ts'
 import { createSessionSettings } from './session-settings.ts'
-import { createSessionsInUse } from './sessions-in-use.ts'
+import type { SessionsInUse } from './sessions-in-use.ts'
 import { SessionNotFoundError, sessionsKey } from './session.ts'
 import type { ClientDescription, Session, SessionOptions, SessionRef } from './session.ts'
 
 /** Time for which a session may be served without reading the store; less where sessions end sooner. */
 const CACHE_MS = 2_000
+
+export interface SessionsOptions extends SessionOptions {
+  /** Shared by the endpoints of a process. */
+  inUse: SessionsInUse
+  /** Text that keeps the sessions of an endpoint apart from those of the others: an id has no meaning there. */
+  scope?: string
+}
 
 export type Sessions = ReturnType<typeof createSessions>
 
@@ -21,10 +28,10 @@ export type Sessions = ReturnType<typeof createSessions>
  *
  * @param now milliseconds since the epoch
  */
-export function createSessions ({ store, replicas }: Cluster, options: SessionOptions, now: () => number = Date.now) {
+export function createSessions ({ store, replicas }: Cluster, options: SessionsOptions, now: () => number = Date.now) {
+  const { inUse, scope = '' } = options
   const records = createSessionRecords(store, options, now)
   const cache = createSessionCache(Math.min(CACHE_MS, records.renewSeconds * 500), options.maxAgeSeconds, now)
-  const inUse = createSessionsInUse()
   const quota = createSessionQuota({
     store,
     records,
@@ -45,8 +52,12 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
   })
   replicas.onGap(() => { cache.remove() })
 
+  function digestOf (id: string): string {
+    return digest(scope + id)
+  }
+
   async function findRecord (id: string, principalKey: string): Promise<SessionRecord> {
-    const record = /^[\w-]{32}$/.test(id) ? await records.read(digest(id)) : undefined
+    const record = /^[\w-]{32}$/.test(id) ? await records.read(digestOf(id)) : undefined
     if (record === undefined || record.session.principalKey !== principalKey) throw new SessionNotFoundError()
     return record
   }
@@ -82,7 +93,7 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionOp
       const { clientInfo, capabilities, protocolVersion } = client
       const times = { createdAt: now(), lastSeenAt: now() }
       const session: Session = {
-        digest: digest(id),
+        digest: digestOf(id),
         principalKey,
         callerKey,
         clientInfo,

@@ -1,4 +1,4 @@
-import type { ChangeLog } from '../cluster/list-change-broadcast.ts'
+import type { EndpointChanges } from '../cluster/list-change-broadcast.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { McpResponse } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
@@ -14,7 +14,7 @@ import type { CanRead } from './standalone-stream.ts'
 export interface SessionStreamsOptions {
   cluster: Cluster
   eventStreams: EventStreams
-  changes: ChangeLog
+  changes: EndpointChanges
   sessions: Sessions
   /** Time for which the store holds the stream of a running call after its last event. */
   callTtlSeconds: number

@@ -2,7 +2,7 @@ import type { JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
 import { createTimeSlicer } from '../../async/time-slicer.ts'
 import { randomId } from '../../crypto/hash.ts'
 import { keys } from '../../store/keys.ts'
-import type { ChangeLog } from '../cluster/list-change-broadcast.ts'
+import type { EndpointChanges } from '../cluster/list-change-broadcast.ts'
 import { toNotification } from '../cluster/list-change-broadcast.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { ReplicaMessage } from '../cluster/replicas.ts'
@@ -21,7 +21,7 @@ import { RETRY_MS } from './stream-record.ts'
 export interface StandaloneStreamsOptions {
   cluster: Cluster
   eventStreams: EventStreams
-  changes: ChangeLog
+  changes: EndpointChanges
   sessions: Pick<Sessions, 'renew' | 'subscriptions' | 'hold'>
   /** Interval in which an open stream counts as a use of its session. */
   renewMs?: number | undefined
@@ -74,8 +74,8 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
     else bySession.delete(stream.session)
   }
 
-  function publishChange (number: number, event: ServerEvent): void {
-    const data = JSON.stringify(toNotification(event))
+  function publishChange (number: number, event: ServerEvent | undefined): void {
+    const data = event === undefined ? '' : JSON.stringify(toNotification(event))
     slicer.forEach(all, (stream) => { stream.onChange(number, event, data) })
   }
 

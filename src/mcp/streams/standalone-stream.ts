@@ -3,7 +3,7 @@ import { createCoalescedTask } from '../../async/coalesced-task.ts'
 import type { CoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
 import { toNotification } from '../cluster/list-change-broadcast.ts'
-import type { ChangeLog } from '../cluster/list-change-broadcast.ts'
+import type { EndpointChanges } from '../cluster/list-change-broadcast.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { EventStream } from '../exchange.ts'
 import { SessionNotFoundError } from '../sessions/session.ts'
@@ -18,7 +18,7 @@ export type CanRead = (uri: string) => boolean
 /** The services that all standalone streams of this process share. */
 export interface StandaloneServices {
   cluster: Cluster
-  changes: ChangeLog
+  changes: EndpointChanges
   sessions: Pick<Sessions, 'renew' | 'subscriptions'>
   /** Streams whose last read failed; they are polled until they have caught up. */
   behind: Set<StandaloneStream>
@@ -99,16 +99,19 @@ export class StandaloneStream {
     this.#generation++
   }
 
-  /** @param data the notification, as JSON */
-  onChange (number: number, event: ServerEvent, data: string): void {
+  /**
+   * @param event undefined for a change that concerns other endpoints alone
+   * @param data the notification, as JSON
+   */
+  onChange (number: number, event: ServerEvent | undefined, data: string): void {
     if (number > this.#limit.changes) return
-    const isUnknown = event.kind === 'resource_updated' && this.#subscriptions === undefined
+    const isUnknown = event?.kind === 'resource_updated' && this.#subscriptions === undefined
     if (this.#reading.isRunning || isUnknown || number !== this.#position.changes + 1) {
       this.poll()
       return
     }
     this.#position.changes = number
-    if (this.#isWanted(event)) this.#write(data)
+    if (event !== undefined && this.#isWanted(event)) this.#write(data)
   }
 
   /**

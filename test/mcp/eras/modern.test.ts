@@ -259,7 +259,7 @@ t.test('a request state is accepted once, in time, and for the same call of the 
 
 t.test('a request state expires', async (t) => {
   let now = 1_800_000_000_000
-  const states = createRequestStates(createKeyring(undefined, undefined), testStore(t), 600, () => now)
+  const states = createRequestStates(createKeyring(undefined, undefined), testStore(t), 600, '', () => now)
   const binding = { principalKey: 'ada', method: 'tools/call', name: 'x', arguments: undefined }
   const sealed = states.seal(binding, { answers: {}, asked: [] })
   now += 599_999

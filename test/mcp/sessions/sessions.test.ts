@@ -4,6 +4,7 @@ import { digest } from '../../../src/crypto/hash.ts'
 import { createCluster } from '../../../src/mcp/cluster/cluster.ts'
 import { SessionNotFoundError, TooManySessionsError } from '../../../src/mcp/sessions/session.ts'
 import type { SessionOptions } from '../../../src/mcp/sessions/session.ts'
+import { createSessionsInUse } from '../../../src/mcp/sessions/sessions-in-use.ts'
 import { createSessions } from '../../../src/mcp/sessions/sessions.ts'
 import { StoreUnavailableError } from '../../../src/store/store.ts'
 import type { Principal } from '../../../src/tokens/principal.ts'
@@ -23,7 +24,7 @@ function setUp (t: Test, options: Partial<SessionOptions> = {}) {
   const create = () => {
     const cluster = createCluster(store, captureLog().log)
     t.teardown(async () => { await cluster.replicas.close() })
-    return createSessions(cluster, { ...SESSIONS, ...options }, now)
+    return createSessions(cluster, { ...SESSIONS, ...options, inUse: createSessionsInUse() }, now)
   }
   return {
     store,

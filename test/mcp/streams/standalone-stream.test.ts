@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { digest } from '../../../src/crypto/hash.ts'
-import { createChangeLog, toNotification } from '../../../src/mcp/cluster/list-change-broadcast.ts'
+import { createChangeLog, createEndpointChanges, toNotification } from '../../../src/mcp/cluster/list-change-broadcast.ts'
 import { createEventStreams } from '../../../src/mcp/streams/event-stream.ts'
 import { createCluster } from '../../../src/mcp/cluster/cluster.ts'
 import { SessionNotFoundError } from '../../../src/mcp/sessions/session.ts'
@@ -186,7 +186,7 @@ function replica (t: Test, store: TestStore, {
   const { lines, log } = captureLog()
   const cluster = createCluster(store, log)
   const streams = createEventStreams({ onCutOff: () => {} })
-  const changes = createChangeLog(cluster, log)
+  const changes = createEndpointChanges(createChangeLog(cluster, log), '/mcp')
   const sessions = { renew, hold: () => () => {}, subscriptions: async () => new Set<string>() }
   const standalone = createStandaloneStreams({ cluster, eventStreams: streams, changes, sessions, renewMs, pollMs })
   t.teardown(async () => {
@@ -197,7 +197,7 @@ function replica (t: Test, store: TestStore, {
   return {
     lines,
     standalone,
-    announce: () => { changes.publish({ kind: 'tools_list_changed' }) },
+    announce: () => { changes.publishOwn({ kind: 'tools_list_changed' }) },
     open: async (whose: Session, after?: StandalonePosition) => readEvents(throughPipe((await standalone.open(
       whose,
       () => true,
