@@ -119,8 +119,8 @@ const MAY_IMPORT = {
 
   // The diagnosis: what is wrong, and the setting to change
   'src/doctor': [
-    'src/config', 'src/crypto', 'src/define', 'src/net', 'src/oauth/endpoints', 'src/provider', 'src/provider-presets',
-    'src/store', 'src/tokens', 'src/workloads', 'jose', 'oauth4webapi'
+    'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/net', 'src/oauth/endpoints', 'src/provider',
+    'src/provider-presets', 'src/store', 'src/tokens', 'src/workloads', 'jose', 'oauth4webapi'
   ],
 
   // HTTP: only from here on does anything know Fastify
@@ -156,8 +156,8 @@ const MAY_IMPORT = {
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
     'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/doctor', 'src/import',
-    'src/limits', 'src/mcp/sessions', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/policy',
-    'src/provider', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
+    'src/limits', 'src/mcp/sessions', 'src/mounts', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker',
+    'src/policy', 'src/provider', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts'],
   'src/seed-mcp-server.ts': ['src/cli.ts']

@@ -1,9 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
+import { VERSION } from '../config/version.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
+import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
 import type { Policy } from '../define/policy.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
+import { printableJson, withoutControls } from '../json/printable.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
@@ -13,7 +16,8 @@ import { UsageError, defineCommand } from './command.ts'
 
 export const command = defineCommand({
   description: [
-    'Explains why a caller may or may not use a tool, prompt or resource.',
+    'Explains why a caller may or may not use a tool, prompt or resource. For one of a mounted MCP server ' +
+    '(SEED_MOUNTS) it connects to that server.',
     'The exit code is 0 if the caller may use it, and 1 otherwise.'
   ],
   examples: [
@@ -35,14 +39,27 @@ export const command = defineCommand({
     const config = await readConfig()
     if (kind !== undefined && !isKind(kind)) throw new UsageError('--kind is person or service')
     const claims = file === undefined ? undefined : await readClaims(file)
-    const definitions = await loadDefinitions(config)
+    const own = await loadDefinitions(config)
+    const mounted = await inspectMountOf(Object.values(subject)[0]!, config)
     const isSignedIn = scopes !== undefined || kind !== undefined
     const caller = { claims: isSignedIn ? claims ?? {} : claims, scopes, kind }
-    const { isAllowed, text } = explain(config, { ...subject, ...caller }, definitions)
+    const { isAllowed, text } = explain(config, { ...subject, ...caller }, own, mounted)
     print(text)
     return isAllowed ? 0 : 1
   }
 })
+
+/** Connects to the mounted server that offers something of this name, if the name is one of a mount. */
+async function inspectMountOf (
+  name: string, { mountsFile, mcp: { tool: { maxResultBytes } } }: Config
+): Promise<MountInspection | undefined> {
+  if (mountsFile === undefined) return undefined
+  const { belongsToMount, inspectMounts, readMounts } = await import('../mounts/inspect.ts')
+  const mount = readMounts(mountsFile).find((one) => belongsToMount(name, one.name))
+  if (mount === undefined) return undefined
+  const [inspection] = await inspectMounts([mount], { version: VERSION, maxResultBytes })
+  return inspection
+}
 
 function isKind (kind: string): kind is PrincipalKind {
   return kind === 'person' || kind === 'service'
@@ -79,15 +96,20 @@ export interface Explanation {
 /**
  * Explains why a caller may or may not use a definition, with the same evaluator as the server.
  *
+ * @param mounted the mount that the name belongs to, if there is one
  * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
 export function explain (
-  config: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token' | 'mountsFile'>,
+  config: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token'>,
   options: ExplainOptions,
-  definitions: readonly Definition[]
+  own: readonly Definition[],
+  mounted?: MountInspection
 ): Explanation {
-  const { oidc, scopeHierarchy: hierarchy, token: { clockSkewSeconds }, mountsFile } = config
-  const definition = findDefinition(options, definitions, mountsFile)
+  const { oidc, scopeHierarchy: hierarchy, token: { clockSkewSeconds } } = config
+  const offers = mounted?.offers ?? []
+  const definitions = [...own, ...offers.map(({ definition }) => definition)]
+  const definition = findDefinition(options, definitions, mounted)
+  const offer = offers.find((one) => one.definition === definition)
   const principal = options.claims && createPrincipal(options.claims, options, oidc)
   const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
   const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes], clockSkewSeconds })
@@ -101,6 +123,7 @@ export function explain (
       ...unmetAuthentication.map((reason) => `- ${reason}`),
       ...(missingScopes.length > 0 ? [`- the access token lacks the scopes ${missingScopes.join(', ')}`] : []),
       `It asks for: ${describePolicy(definition)}`,
+      ...(offer === undefined ? [] : describeMount(mounted!, offer)),
       ...(principal === undefined ? [] : describePrincipal(principal, oidc.groupsClaim))
     ].join('\n')
   }
@@ -160,17 +183,28 @@ function explainNoGroups (claim: unknown): string {
   return `none, as the claim is neither a string nor a list of strings: ${JSON.stringify(claim)}`
 }
 
+/** Says which server has what is asked for, and where in the file of SEED_MOUNTS its rules are. */
+function describeMount ({ url }: MountInspection, offer: MountedOffer): string[] {
+  return [
+    `It is ${printableJson(offer.nameAtServer)} of ${url}`,
+    ...(offer.rules.length === 0 ? [] : [`Its rules (SEED_MOUNTS): ${offer.rules.join('; ')}`])
+  ]
+}
+
 function findDefinition (
-  options: ExplainOptions, definitions: readonly Definition[], mountsFile: string | undefined
+  options: ExplainOptions, definitions: readonly Definition[], mounted: MountInspection | undefined
 ): Definition {
   const found = definitions.find((definition) => isNamed(definition, options)) ??
     definitions.find((definition) => matchesTemplate(definition, options))
   if (found !== undefined) return found
-  const all = definitions.map(describeDefinition).sort().join('\n')
-  const unknown = mountsFile === undefined
-    ? ''
-    : `\nWhat mounted servers offer is not known here: its rules are in ${mountsFile} (SEED_MOUNTS)`
-  throw new Error(`This server has nothing of this name. It has:\n${all}${unknown}`)
+  if (mounted?.state.isConnected === false) {
+    throw new Error(`The server of mount "${mounted.mount.name}" cannot be used, so what it offers is not known: ` +
+      `${mounted.state.reason}. seed doctor says what to do`)
+  }
+  const all = definitions.map(describeDefinition).map(withoutControls).sort().join('\n')
+  const refused = (mounted?.refused ?? [])
+    .map(({ offer, reason }) => `\n${withoutControls(`${offer} is not offered: ${reason}`)}`).join('')
+  throw new Error(`This server has nothing of this name. It has:\n${all}${refused}`)
 }
 
 function isNamed (definition: Definition, { tool, prompt, resource }: ExplainOptions): boolean {

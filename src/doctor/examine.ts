@@ -10,6 +10,7 @@ import { checkClock } from './clock.ts'
 import { checkAccess, checkConfiguration } from './configuration.ts'
 import { question } from './finding.ts'
 import type { Finding } from './finding.ts'
+import { checkMounts } from './mounts.ts'
 import { checkMetadataDocuments } from './network.ts'
 import { checkDiscovery, checkDocument } from './provider-document.ts'
 import { checkPublicUrl } from './public-url.ts'
@@ -28,6 +29,9 @@ export interface ExamineOptions {
   now?: () => number
 }
 
+/** Time for the mounted servers, each of which has its own `connectTimeoutSeconds` for the connection and each list. */
+const MOUNTS_MS = 60_000
+
 /** Runs all checks. What depends on a setting that has a problem is not checked; everything else is. */
 export async function examine (options: ExamineOptions): Promise<Finding[]> {
   const { inspection, loadDefinitions, fetchDocument = createPublicFetcher(), now = Date.now } = options
@@ -45,6 +49,9 @@ export async function examine (options: ExamineOptions): Promise<Finding[]> {
       ? [notChecked('public-url.reachable', 'BASE_URL')]
       : within('public-url.reachable', async () => await checkPublicUrl(config)),
     within('network.client-metadata-documents', async () => await checkMetadataDocuments(config, fetchDocument)),
+    isBroken('SEED_MOUNTS')
+      ? [notChecked('mounts.connection', 'SEED_MOUNTS')]
+      : within('mounts.connection', async () => await checkMounts(config), MOUNTS_MS),
     within('tools.definitions', async () => await checkTools(async () => await loadDefinitions(config)))
   ])
   return findings.flat()

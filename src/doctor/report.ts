@@ -8,6 +8,7 @@ const TITLES: Record<string, string> = {
   'public-url': 'Public URL',
   'sign-in': 'Sign-in',
   network: 'Network',
+  mounts: 'Mounted MCP servers',
   tools: 'Tools, prompts and resources'
 }
 

@@ -22,6 +22,8 @@ import { isUriSelected } from './uri-selection.ts'
 export interface MountedDefinitions {
   definitions: Definition[]
   refused: RefusedOffer[]
+  /** The names, or URIs, that the definitions have at the server. */
+  namesAtServer: ReadonlyMap<Definition, string>
 }
 
 export interface RefusedOffer {
@@ -40,18 +42,21 @@ const NO_TIMEOUT = { timeout: 86_400_000 }
 export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount, offers: { tools, prompts, resources, templates } } = server
   const uris = new UriPrefix(mount)
-  const all = [
-    ...tools.filter((tool) => isToolSelected(tool, mount.tools)).map((tool) => toTool(tool, server, uris)),
-    ...prompts.filter(({ name }) => isSelected(name, mount.prompts)).map((prompt) => toPrompt(prompt, server, uris)),
-    ...resources.filter(({ uri }) => isSelected(uri, mount.resources)).map((one) => toResource(one, server, uris)),
+  const all: Array<[Definition, string]> = [
+    ...tools.filter((tool) => isToolSelected(tool, mount.tools))
+      .map((tool): [Definition, string] => [toTool(tool, server, uris), tool.name]),
+    ...prompts.filter(({ name }) => isSelected(name, mount.prompts))
+      .map((prompt): [Definition, string] => [toPrompt(prompt, server, uris), prompt.name]),
+    ...resources.filter(({ uri }) => isSelected(uri, mount.resources))
+      .map((one): [Definition, string] => [toResource(one, server, uris), one.uri]),
     ...templates.filter(({ uriTemplate }) => isSelected(uriTemplate, mount.resources))
-      .map((template) => toTemplate(template, server, uris))
+      .map((template): [Definition, string] => [toTemplate(template, server, uris), template.uriTemplate])
   ]
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
   const names = new Set<string>()
   let templateCount = 0
-  for (const definition of all) {
+  for (const [definition] of all) {
     const offer = describeDefinition(definition).slice(0, 200)
     const isOneTooMany = definition.kind === 'resource-template' && templateCount >= MAX_TEMPLATES
     const reason = names.has(offer)
@@ -66,7 +71,7 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     recordFile(definition, `mount ${mount.name}`)
     definitions.push(definition)
   }
-  return { definitions, refused }
+  return { definitions, refused, namesAtServer: new Map(all) }
 }
 
 function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefinition {

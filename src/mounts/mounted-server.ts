@@ -6,6 +6,7 @@ import { ToolError } from '../define/tool.ts'
 import { Connection } from './connection.ts'
 import type { Offers } from './connection.ts'
 import { describeFailure, isMalformed, isWithoutResponse } from './failure.ts'
+import type { Failure } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
@@ -29,6 +30,9 @@ export interface MountedServerOptions {
    */
   retryMs: number
 }
+
+/** Whether a mounted server can be used now. */
+export type MountState = { isConnected: true, revision: string } | { isConnected: false } & Failure
 
 const MAX_LOGGED = 20
 const MAX_RETRY_MS = 60_000
@@ -54,6 +58,7 @@ export class MountedServer {
   #fetchedAt = 0
   /** Whether the failure that was logged last is a refusal; undefined while the server is connected. */
   #loggedRefusal: boolean | undefined
+  #failure: Failure = { reason: 'it has not answered yet', isRefusal: false }
   #refreshTimer: NodeJS.Timeout | undefined
   #retryTimer: NodeJS.Timeout | undefined
   #failures = 0
@@ -66,6 +71,13 @@ export class MountedServer {
     this.isTraced = options.isTraced
     this.#options = options
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, options.retryMs * CHANGE_PAUSE_FACTOR)
+  }
+
+  get state (): MountState {
+    const connection = this.#connection
+    return connection === undefined
+      ? { isConnected: false, ...this.#failure }
+      : { isConnected: true, revision: connection.revision }
   }
 
   /** Connects, or waits for the attempt that is under way. A failure is logged, and tried again later. */
@@ -209,7 +221,8 @@ export class MountedServer {
 
   #retryLater (err: unknown): void {
     if (this.#closing.signal.aborted) return
-    this.#logFailure(err)
+    this.#failure = describeFailure(err)
+    this.#logFailure(this.#failure)
     const pause = Math.min(MAX_RETRY_MS, this.#options.retryMs * 2 ** this.#failures++)
     clearTimeout(this.#retryTimer)
     // Replicas that lost a server together do not come back together.
@@ -218,9 +231,8 @@ export class MountedServer {
   }
 
   /** Logs an outage, and once more if it turns out to be one that does not end by itself. */
-  #logFailure (err: unknown): void {
+  #logFailure ({ reason, isRefusal }: Failure): void {
     const { log } = this.#options
-    const { reason, isRefusal } = describeFailure(err)
     if (this.#loggedRefusal === isRefusal) return
     this.#loggedRefusal = isRefusal
     const fields = { mount: this.mount.name, url: withoutQuery(this.mount.url), reason }
@@ -265,7 +277,7 @@ export class MountedServer {
 }
 
 /** A query may have a key. */
-function withoutQuery (url: string): string {
+export function withoutQuery (url: string): string {
   const { origin, pathname } = new URL(url)
   return `${origin}${pathname}`
 }

@@ -9,8 +9,10 @@ import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { KIND_CLAIM } from '../../src/tokens/principal.ts'
+import { freePort } from '../support/free-port.ts'
 import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
+import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
 
 const definitions = [
   defineTool({ name: 'open', description: 'x', input: Type.Object({}), handler: () => '' }),
@@ -196,8 +198,42 @@ export const guarded = defineTool({
   t.match(await runCommand(['explain', '--help'], ENVIRONMENT), { code: 0, output: /^Usage: seed explain/ })
 })
 
-t.test('explains that it does not know what mounted servers offer', async (t) => {
-  const mounting = { ...config, mountsFile: '/etc/seed/mounts.yaml' }
-  t.throws(() => explain(mounting, { tool: 'tickets_close', claims: undefined }, definitions),
-    /What mounted servers offer is not known here: its rules are in \/etc\/seed\/mounts.yaml \(SEED_MOUNTS\)/)
+t.test('seed explain asks the mounted server of a name, and says where in the file the rules are', async (t) => {
+  const { url, ...upstream } = await startUpstream(t)
+  upstream.tools.push({ ...ADD, name: '\u001b[31mred' })
+  const SEED_MOUNTS = await writeMounts({
+    calc: { url, groups: ['navy'], tools: { overrides: { add: { name: 'sum', scopes: ['calc:sum'] } } } },
+    away: { url: `http://127.0.0.1:${await freePort()}/mcp` }
+  })
+  const claims = join(await emptyFolder(t), 'claims.json')
+  await writeFile(claims, '{"sub":"ada","groups":["navy"]}')
+  const explainMounted = async (...args: string[]): Promise<Outcome> =>
+    await run([...args, '--claims', claims], { SEED_MOUNTS })
+
+  t.match(await explainMounted('--tool', 'calc_sum'), {
+    code: 1,
+    output: [
+      'Tool "calc_sum": shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes',
+      '- the access token lacks the scopes calc:sum',
+      'It asks for: all of the scopes calc:sum; one of the groups navy',
+      `It is "add" of ${url}`,
+      'Its rules (SEED_MOUNTS): scopes of mount "calc", tools.overrides.add; groups of mount "calc"'
+    ].join('\n')
+  })
+  t.match(await explainMounted('--tool', 'calc_sum', '--scopes', 'calc:sum'), { code: 0, output: /allowed/ })
+  t.match(await explainMounted('--prompt', 'calc_greet'), { code: 0, output: /SEED_MOUNTS\): groups of mount "calc"\n/ })
+  t.match(await explainMounted('--resource', 'calc+notes://7'), { code: 0, output: /It is "notes:\/\/\{id\}" of http/ })
+  const unknown = await explainMounted('--tool', 'calc_add')
+  t.match(unknown, { code: 1, output: /nothing of this name. It has:[^]*\nTool "calc_sum"\n[^]*calc_.*red" is not offered: / })
+  t.notOk(unknown.output.includes('\u001b'))
+  t.match(await explainMounted('--tool', 'away_x'), { code: 1, output: /mount "away" cannot be used.*ECONNREFUSED/ })
+  t.match(await explainMounted('--tool', 'whoami'), { code: 0, output: /^Tool "whoami": allowed\nIt asks for: nothing\nThe/ },
+    'what belongs to no mount needs none of them')
+})
+
+t.test('seed explain names no rules of a mount that has none', async (t) => {
+  const SEED_MOUNTS = await writeMounts({ calc: { url: (await startUpstream(t)).url } })
+  t.match(await run(['--tool', 'calc_add'], { SEED_MOUNTS }), {
+    code: 0, output: /^Tool "calc_add": allowed\nIt asks for: nothing\nIt is "add" of http:.*\n$/
+  })
 })

@@ -1,0 +1,85 @@
+import type { Config } from '../config/config.ts'
+import { VERSION } from '../config/version.ts'
+import { withoutControls } from '../json/printable.ts'
+import type { MountInspection } from '../mounts/inspect.ts'
+import { question } from './finding.ts'
+import type { Finding, Question } from './finding.ts'
+
+const MAX_NAMES = 10
+
+/** Connects to each mounted server as the start does, and judges what it offers. */
+export async function checkMounts ({ mountsFile, mcp: { tool: { maxResultBytes } } }: Config): Promise<Finding[]> {
+  if (mountsFile === undefined) return []
+  const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
+  const inspections = await inspectMounts(readMounts(mountsFile), { version: VERSION, maxResultBytes })
+  return inspections.flatMap((inspection) => {
+    const { mount: { name }, url } = inspection
+    const about = question(`mounts.${name}`, `POST ${url}, the lists of mount "${name}"`)
+    return inspection.state.isConnected ? judgeOffers(about, inspection) : [judgeFailure(about, inspection)]
+  })
+}
+
+function judgeFailure (about: Question, { mount, state }: MountInspection): Finding {
+  const { reason } = state as Extract<MountState, { isConnected: false }>
+  const meaning = `Nothing of "${mount.name}" is offered: ${remedyOf(reason, mount)}`
+  const setting = reason.includes('NODE_EXTRA_CA_CERTS') ? 'NODE_EXTRA_CA_CERTS' : 'SEED_MOUNTS'
+  return about.error(reason, meaning, { setting })
+}
+
+type MountState = MountInspection['state']
+
+/** Says what to do about the reason that a connection has failed for. */
+function remedyOf (reason: string, { name, secret }: MountInspection['mount']): string {
+  const member = `of mount "${name}"`
+  if (/HTTP status 40[13]/.test(reason)) {
+    return secret === undefined
+      ? `the server wants a secret: add secret.file to mount "${name}"`
+      : `the server refuses the secret: check secret.file, secret.header and secret.scheme ${member}`
+  }
+  if (/HTTP status 404/.test(reason)) return `the url ${member} has another path, often /mcp`
+  if (/HTTP status 50[234]/.test(reason)) return 'the server behind its proxy is not running'
+  if (/something other than MCP/.test(reason)) return `the url ${member} is that of a web page or of another API`
+  if (/in time/.test(reason)) return 'the server is slow, or a firewall drops the connection'
+  if (/NODE_EXTRA_CA_CERTS/.test(reason)) return 'its certificate is of a CA that Node.js does not know'
+  return `check the url ${member} from here, and HTTPS_PROXY, NO_PROXY`
+}
+
+function judgeOffers (about: Question, inspection: MountInspection): Finding[] {
+  const { mount: { name }, state, offers, refused, unmatched } = inspection
+  const { revision } = state as Extract<MountState, { isConnected: true }>
+  const counts = countKinds(offers)
+  const answered = `MCP ${revision}; ${counts}`
+  const change = { setting: 'SEED_MOUNTS' }
+  const connected = offers.length === 0
+    ? about.warning(answered, `Nothing of "${name}" is offered: the server has nothing, or allow and deny of mount ` +
+      `"${name}" leave nothing`, change)
+    : about.ok(answered, `"${name}" offers ${counts}, by MCP ${revision}`)
+  return [
+    connected,
+    ...(unmatched.length === 0
+      ? []
+      : [about.warning(`nothing fits ${listNames(unmatched)}`, `Names of mount "${name}" have no effect: a tool may ` +
+        'have been renamed, and its rules are lost', change)]),
+    ...(refused.length === 0
+      ? []
+      : [about.warning(listNames(refused.map(({ offer, reason }) => `${offer} (${reason})`)), `Not all of "${name}" ` +
+        'is offered, as clients would refuse it: the server must be corrected, or deny it', change)])
+  ]
+}
+
+function countKinds (offers: MountInspection['offers']): string {
+  const count = (kind: string, noun: string): string => {
+    const number = offers.filter(({ definition }) => definition.kind === kind).length
+    return `${number} ${noun}${number === 1 ? '' : 's'}`
+  }
+  return [
+    count('tool', 'tool'), count('prompt', 'prompt'), count('resource', 'resource'),
+    count('resource-template', 'resource template')
+  ].join(', ')
+}
+
+/** Names are a stranger's, and go to a terminal. */
+function listNames (names: readonly string[]): string {
+  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : ''
+  return withoutControls(names.slice(0, MAX_NAMES).join(', ')) + more
+}
