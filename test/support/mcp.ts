@@ -36,6 +36,16 @@ export const NO_LIMITS: CallLimits = {
   callerKey: ({ principal }) => principal?.personKey ?? ''
 }
 
+const DEFAULTS = {
+  serverInfo: { name: 'seed', version: '1.2.3' },
+  policy: { hierarchy: [], scopes: [] },
+  tokenFor: undefined,
+  pageSize: 1_000,
+  session: SESSIONS,
+  tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60, maxResultBytes: 10_485_760 },
+  limits: NO_LIMITS
+}
+
 export function startEngines (t: Test, {
   count = 2,
   definitions = interactiveTools,
@@ -46,15 +56,9 @@ export function startEngines (t: Test, {
   const { lines, log } = captureLog()
   const keyring = createKeyring(undefined, undefined)
   const start = (): Engine => startReplica(store, log, {
-    serverInfo: { name: 'seed', version: '1.2.3' },
+    ...DEFAULTS,
     definitions,
-    policy: { hierarchy: [], scopes: [] },
-    tokenFor: undefined,
-    pageSize: 1_000,
     keyring,
-    session: SESSIONS,
-    tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60, maxResultBytes: 10_485_760 },
-    limits: NO_LIMITS,
     log,
     ...options
   })
@@ -74,6 +78,27 @@ function startReplica (store: Store, log: EngineOptions['log'], options: Omit<En
       await services.close()
     }
   }
+}
+
+/** Engines of several MCP endpoints, by path: two replicas of a server, each with an engine for each endpoint. */
+export function startEndpoints<Path extends string> (
+  t: Test, definitions: Record<Path, readonly Definition[]>, options: Partial<EngineOptions> = {}
+): Record<Path, Engines> {
+  stayAwake(t)
+  const store = testStore(t)
+  const { lines, log } = captureLog()
+  const keyring = createKeyring(undefined, undefined)
+  const replicas = [0, 1].map(() => createEngineServices(store, log))
+  const endpoints = Object.entries<readonly Definition[]>(definitions).map(([endpoint, offered]) => {
+    const engines = replicas.map((services) =>
+      createEngine({ ...DEFAULTS, keyring, log, ...options, services, endpoint, definitions: offered }))
+    return [endpoint, { store, engines, lines }] as const
+  })
+  t.teardown(async () => {
+    await Promise.all(endpoints.flatMap(([, { engines }]) => engines.map(async (engine) => { await engine.close(0) })))
+    await Promise.all(replicas.map(async (services) => { await services.close() }))
+  })
+  return Object.fromEntries(endpoints) as Record<Path, Engines>
 }
 
 /** Timers of streams do not keep a process running; a test that waits for one must. */
