@@ -20,7 +20,7 @@ const MAY_IMPORT = {
   'src/schemas': [],
   'src/crypto': [],
   'src/provider-presets': [],
-  'src/config': ['src/net', 'src/provider-presets'],
+  'src/config': ['src/net', 'src/provider-presets', 'yaml'],
   'src/store': ['src/config', 'ioredis'],
   'src/audit': ['src/config', 'src/crypto', 'src/store'],
 
@@ -98,8 +98,7 @@ const MAY_IMPORT = {
 
   // MCP servers that are offered as one's own
   'src/mounts': [
-    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy', '@modelcontextprotocol',
-    'yaml'
+    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy', '@modelcontextprotocol'
   ],
 
   // What is offered, and how its authors test it

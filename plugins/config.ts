@@ -3,6 +3,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/config.ts'
+import { findUnknownMounts } from '../src/config/endpoints.ts'
 import { findComposeVariables, inspectConfig, loadConfig } from '../src/config/load.ts'
 import type { ConfigInspection, Environment } from '../src/config/load.ts'
 import type { ConfigError, Problem } from '../src/config/problem.ts'
@@ -74,13 +75,15 @@ export async function readConfigInspection (
   return { ...inspection, problems: [...inspection.problems, ...await findMountProblems(inspection.config)] }
 }
 
-/** Returns what is wrong with the file of SEED_MOUNTS and the files that it names. No server is asked. */
-async function findMountProblems ({ mountsFile }: Config): Promise<readonly Problem[]> {
-  if (mountsFile === undefined) return []
+/**
+ * Returns what is wrong with the file of SEED_MOUNTS and the files that it names, and with the mounts of endpoints. No
+ * server is asked.
+ */
+async function findMountProblems ({ mountsFile, endpoints }: Config): Promise<readonly Problem[]> {
+  if (mountsFile === undefined) return findUnknownMounts(endpoints, [])
   const { readMounts } = await import('../src/mounts/mounts-file.ts')
   try {
-    readMounts(mountsFile)
-    return []
+    return findUnknownMounts(endpoints, readMounts(mountsFile).map(({ name }) => name))
   } catch (err) {
     return (err as ConfigError).problems.map((message) => ({ setting: 'SEED_MOUNTS', message }))
   }

@@ -1,5 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Config } from '../src/config/config.ts'
+import { findUnknownMounts } from '../src/config/endpoints.ts'
+import { ConfigError } from '../src/config/problem.ts'
 import { VERSION } from '../src/config/version.ts'
 import type { Mounts } from '../src/mounts/mounts.ts'
 
@@ -22,18 +25,21 @@ export interface MountsTimings {
  * Connects to the MCP servers of SEED_MOUNTS. The start waits for them a little, so that the first lists are complete,
  * and goes on without those that are away.
  *
- * @throws ConfigError for a file that is not valid
+ * @throws ConfigError for a file that is not valid, and for endpoints whose mounts are not in it
  */
 async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetryMs }: MountsTimings): Promise<void> {
-  const { config: { mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } }, log } = app
+  const { config: { endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } }, log } = app
   if (mountsFile === undefined) {
+    checkMountsOf(endpoints, [])
     app.decorate('mounts', undefined)
     return
   }
   // The MCP client is imported only where it is needed.
   const { createMounts, readMounts } = await import('../src/mounts/mounts.ts')
+  const read = readMounts(mountsFile)
+  checkMountsOf(endpoints, read.map(({ name }) => name))
   const mounted = createMounts({
-    mounts: readMounts(mountsFile),
+    mounts: read,
     version: VERSION,
     maxResultBytes,
     log,
@@ -43,6 +49,11 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
   app.decorate('mounts', mounted)
   app.addHook('onClose', async () => { await mounted.close() })
   await mounted.connect(mountsWaitMs)
+}
+
+function checkMountsOf (endpoints: Config['endpoints'], mounts: readonly string[]): void {
+  const problems = findUnknownMounts(endpoints, mounts)
+  if (problems.length > 0) throw new ConfigError(problems)
 }
 
 export default fp(mounts, { name: 'mounts', dependencies: ['config'], fastify: '5.x' })

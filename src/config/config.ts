@@ -3,6 +3,8 @@ import { isLoopbackHost } from '../net/addresses.ts'
 import { readConfiguredClients } from './clients.ts'
 import type { ConfiguredClient } from './clients.ts'
 import { JWT_BEARER } from '../oauth/protocol/grant-types.ts'
+import type { EndpointsFile } from './endpoint-schema.ts'
+import { toDomain, toEndpoints } from './endpoints.ts'
 import { findPreset } from '../provider-presets/find-preset.ts'
 import type { Env } from './schema.ts'
 import { readTrustedIssuers } from './trusted-issuers.ts'
@@ -11,8 +13,12 @@ import { parseList, parsePairs } from './values.ts'
 /** The configuration that Seed runs with: one frozen object. */
 export type Config = ReturnType<typeof toConfig>
 
-/** Makes the configuration of settings that are valid (validate.ts). */
-export function toConfig (env: Env) {
+/**
+ * Makes the configuration of settings that are valid (validate.ts).
+ *
+ * @param endpointsFile the content of the file of SEED_ENDPOINTS, if there is one
+ */
+export function toConfig (env: Env, endpointsFile: EndpointsFile = {}) {
   const baseUrl = baseUrlOf(env)
   const isLocal = isLoopbackHost(new URL(baseUrl).hostname)
   const otlpEndpoint = env.OTEL_SDK_DISABLED ? undefined : env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, '')
@@ -26,6 +32,10 @@ export function toConfig (env: Env) {
     basePath: baseUrl.slice(new URL(baseUrl).origin.length),
     /** The resource identifier of the MCP endpoint (RFC 8707): the `resource` of every document and challenge. */
     resource: `${baseUrl}/mcp`,
+    /** All MCP endpoints; the first one is `/mcp`. */
+    endpoints: toEndpoints(endpointsFile, {
+      baseUrl, scopes: parseList(env.OIDC_SCOPES, ' '), server: toEndpointNames(env)
+    }),
     trustProxy: parseList(env.TRUST_PROXY),
     maxConnections: env.CONNECTIONS_TOTAL,
     allowedHosts: parseList(env.ALLOWED_HOSTS.toLowerCase()),
@@ -95,11 +105,7 @@ export function toConfig (env: Env) {
 /** The names of the server for clients, models and people. */
 function toServerConfig (env: Env) {
   return {
-    name: env.SERVER_NAME,
-    title: env.SERVER_TITLE,
-    description: env.SERVER_DESCRIPTION,
-    /** For the model. */
-    instructions: env.SERVER_INSTRUCTIONS,
+    ...toEndpointNames(env),
     /** The path of an image. */
     icon: env.SERVER_ICON,
     website: env.SERVER_WEBSITE,
@@ -110,6 +116,16 @@ function toServerConfig (env: Env) {
     showHomePage: env.HOME_PAGE,
     /** Texts under /.well-known, by name. */
     wellKnownFiles: parsePairs(env.WELL_KNOWN_FILES, '=').map(([name, text]) => ({ name, text }))
+  }
+}
+
+function toEndpointNames (env: Env) {
+  return {
+    name: env.SERVER_NAME,
+    title: env.SERVER_TITLE,
+    description: env.SERVER_DESCRIPTION,
+    /** For the model. */
+    instructions: env.SERVER_INSTRUCTIONS
   }
 }
 
@@ -210,14 +226,13 @@ function toAccessConfig (env: Env) {
     emailDomains: parseDomains(env.ACCESS_EMAIL_DOMAINS),
     unverifiedEmail: env.ACCESS_EMAIL_UNVERIFIED ?? findPreset(env.OIDC_PROVIDER, env.OIDC_ISSUER ?? '').trustsEmail,
     hostedDomains: parseDomains(env.ACCESS_HOSTED_DOMAINS),
-    claims: parsePairs(env.ACCESS_CLAIMS, '=').map(([claim, value]) => ({ claim, value })),
+    claims: parsePairs(env.ACCESS_CLAIMS, '=').map(([claim, value]) => ({ claim, values: [value] })),
     contact: env.ACCESS_CONTACT
   }
 }
 
-/** Domains in lower case; `@example.com` is understood as `example.com`. */
 function parseDomains (list: string): string[] {
-  return parseList(list.toLowerCase()).map((domain) => domain.replace(/^@/, ''))
+  return parseList(list).map(toDomain)
 }
 
 function toMcpConfig (env: Env) {

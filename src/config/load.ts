@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { toConfig } from './config.ts'
 import type { Config } from './config.ts'
+import type { EndpointsFile } from './endpoint-schema.ts'
 import { ConfigError } from './problem.ts'
 import type { Problem } from './problem.ts'
 import { EnvSchema, PROXY_SETTINGS, SECRET_SETTINGS } from './schema.ts'
@@ -51,13 +52,23 @@ export async function inspectConfig (
   const { env, problems: invalid } = await parseEnvironment(given, coerce)
   // A setting that could not be read has a default or nothing in `env`, which would be judged in its place.
   const reported = new Set([...unreadable, ...invalid].map(({ setting }) => setting))
-  const problems = [...unreadable, ...invalid, ...validate(env).filter(({ setting }) => !reported.has(setting))]
+  const { entries, problems: inFile } = await readEndpoints(env)
+  const judged = [...validate(env), ...inFile].filter(({ setting }) => !reported.has(setting))
+  const problems = [...unreadable, ...invalid, ...judged]
   const secrets = SECRET_SETTINGS.map((setting) => given[setting]).filter((value) => value !== undefined)
   const warnings = findComposeVariables(environment, dotenvPath)
-  if (problems.length === 0) return { config: toConfig(env), problems, warnings, secrets }
+  if (problems.length === 0) return { config: toConfig(env, entries), problems, warnings, secrets }
   const broken = new Set<string>(problems.map(({ setting }) => setting))
   const sound = Object.entries(given).filter(([name]) => !broken.has(name))
-  return { config: toConfig(await coerce(Object.fromEntries(sound))), problems, warnings, secrets }
+  const endpoints = broken.has('SEED_ENDPOINTS') ? {} : entries
+  return { config: toConfig(await coerce(Object.fromEntries(sound)), endpoints), problems, warnings, secrets }
+}
+
+/** Reads the file of SEED_ENDPOINTS. The parser of YAML is imported only where it is needed. */
+async function readEndpoints (env: Env): Promise<{ entries: EndpointsFile, problems: Problem[] }> {
+  if (env.SEED_ENDPOINTS === undefined) return { entries: {}, problems: [] }
+  const { readEndpointsFile } = await import('./endpoints-file.ts')
+  return readEndpointsFile(env.SEED_ENDPOINTS, env)
 }
 
 /** The variables that are set, with those that NAME_FILE gives. */

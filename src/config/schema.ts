@@ -102,6 +102,7 @@ export const EnvSchema = Type.Object({
   // Tools, prompts and resources
   SEED_EXTENSIONS: Type.String({ default: '' }),
   SEED_MOUNTS: Type.Optional(Type.String()),
+  SEED_ENDPOINTS: Type.Optional(Type.String()),
   LIST_PAGE_SIZE: Type.Integer({ minimum: 1, default: 1000 }),
   // Sessions and tools
   SESSION_IDLE_TTL: Type.Integer({ minimum: 60, default: 86400 }),

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
+import { selectionMembers, selectionSchema } from '../config/selection-schema.ts'
 
 /**
  * The file of SEED_MOUNTS. Its JSON schema is published as docs/mounts.schema.json, for editors; descriptions are for
@@ -34,17 +35,8 @@ const policy = {
   }))
 }
 
-const selection = {
-  allow: Type.Optional(Type.Array(Text, {
-    maxItems: 1_000,
-    description: 'Names at the mounted server; * stands for any characters. Only these are offered. Default: all'
-  })),
-  deny: Type.Optional(Type.Array(Text, {
-    maxItems: 1_000, description: 'Names that are not offered, even if `allow` has them'
-  }))
-}
-
-const SelectionSchema = Type.Union([Type.Boolean(), Type.Object(selection, CLOSED)])
+const NAMES = 'Names at the mounted server'
+const SelectionSchema = selectionSchema(NAMES)
 
 const ToolOverrideSchema = Type.Object({
   name: Type.Optional(Type.String({
@@ -59,7 +51,7 @@ const ToolOverrideSchema = Type.Object({
 }, { ...CLOSED, description: 'A rule given here replaces the same rule of the mount' })
 
 const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
-  ...selection,
+  ...selectionMembers(NAMES),
   annotations: Type.Optional(Type.Object({
     readOnlyHint: Type.Optional(Type.Boolean()),
     destructiveHint: Type.Optional(Type.Boolean()),
@@ -121,6 +113,5 @@ export const MountsFileSchema = Type.Object({
 }, { ...CLOSED, title: 'SEED_MOUNTS', description: 'MCP servers that Seed offers as its own (docs/mounts.md)' })
 
 export type MountEntry = Static<typeof MountSchema>
-export type Selection = Static<typeof SelectionSchema>
 export type ToolSelection = Static<typeof ToolSelectionSchema>
 export type ToolOverride = Static<typeof ToolOverrideSchema>

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { Compile } from 'typebox/compile'
-import { parseDocument } from 'yaml'
-import { ConfigError } from '../config/problem.ts'
+import { readSettingsFile, toFileError } from '../config/settings-file.ts'
 import type { Policy } from '../define/policy.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { checkAuthenticationPolicy } from '../policy/authentication-policy.ts'
@@ -17,8 +16,14 @@ export interface Mount extends MountEntry {
   requestHeaders: Readonly<Record<string, string>>
 }
 
-const MAX_PROBLEMS = 20
-const fileSchema = Compile(MountsFileSchema)
+const fileForm = {
+  setting: 'SEED_MOUNTS' as const,
+  schema: Compile(MountsFileSchema),
+  entries: 'mounts',
+  noun: 'mount',
+  article: 'a' as const,
+  names: 'have 1 to 32 lower-case letters, digits and -, and begin with a letter'
+}
 
 /**
  * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets that it names.
@@ -27,9 +32,7 @@ const fileSchema = Compile(MountsFileSchema)
  * @throws ConfigError with every problem, each naming the file, the mount and the member
  */
 export function readMounts (path: string): Mount[] {
-  const file = resolve(path)
-  const value = parseFile(file)
-  if (!fileSchema.Check(value)) throw toError(file, describeErrors(value))
+  const { file, value } = readSettingsFile(path, fileForm)
   const problems: string[] = []
   const mounts = Object.entries(value.mounts)
     .map(([name, entry]) => {
@@ -40,95 +43,8 @@ export function readMounts (path: string): Mount[] {
     })
     .sort((a, b) => a.name < b.name ? -1 : 1)
   problems.push(...checkPrefixes(mounts))
-  if (problems.length > 0) throw toError(file, problems)
+  if (problems.length > 0) throw toFileError(fileForm.setting, file, problems)
   return mounts
-}
-
-function toError (file: string, problems: readonly string[]): ConfigError {
-  return new ConfigError(problems.map((text) =>
-    ({ setting: 'SEED_MOUNTS', message: `SEED_MOUNTS (${file}): ${text}` })))
-}
-
-function parseFile (file: string): unknown {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (err) {
-    const { code } = err as NodeJS.ErrnoException
-    throw toError(file, [`the file cannot be read (${code}): set SEED_MOUNTS to a file that Seed may read`])
-  }
-  // JSON is YAML as well. Aliases that multiply, as in the "billion laughs", are an error of the parser.
-  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true })
-  const [error] = document.errors
-  if (error !== undefined) throw toError(file, [`it is neither YAML nor JSON: ${error.message.split('\n')[0]}`])
-  return document.toJS({ maxAliasCount: 100 })
-}
-
-/** Names mount and member of each problem: `mount "tickets": tools.allow must be array`. */
-function describeErrors (value: unknown): string[] {
-  if (value === null) return ['the file is empty: write a mount below "mounts:"']
-  const errors = fileSchema.Errors(value)
-    .filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'additionalProperties')
-  const texts = errors
-    .filter((error) => !isOfOtherBranch(error, errors))
-    .map((error) => `${describePlace(error)} ${describeProblem(error, errors)}`)
-  return [...new Set(texts)].slice(0, MAX_PROBLEMS)
-}
-
-/**
- * Each branch of a union reports why the value is not of its type. What is wrong inside the value is the problem of the
- * branch that was meant.
- */
-function isOfOtherBranch ({ keyword, instancePath }: SchemaError, errors: readonly SchemaError[]): boolean {
-  return keyword === 'type' && errors.some((other) => other.instancePath.startsWith(`${instancePath}/`))
-}
-
-function describePlace ({ instancePath }: SchemaError): string {
-  const [, mounts, name, ...members] = instancePath.split('/').map(unescapePointer)
-  if (mounts !== 'mounts' || name === undefined) return mounts ?? 'the file'
-  return members.length > 0 ? `mount "${name}": ${members.join('.')}` : `mount "${name}":`
-}
-
-function describeProblem (error: SchemaError, errors: readonly SchemaError[]): string {
-  const { keyword, instancePath, params, message } = error
-  switch (keyword) {
-    case 'type': return `must be ${typesAt(instancePath, errors)}`
-    case 'required': return `needs ${(params as { requiredProperties: string[] }).requiredProperties.join(', ')}`
-    case 'enum': return `must be ${(params as { allowedValues: string[] }).allowedValues.join(' or ')}`
-    case 'minLength': return 'must not be empty'
-    case 'boolean': return isMountName(instancePath)
-      ? 'the name must have 1 to 32 lower-case letters, digits and -, and begin with a letter'
-      : 'is not a known member'
-    default: return message
-  }
-}
-
-function isMountName (instancePath: string): boolean {
-  return /^\/mounts\/[^/]*$/.test(instancePath)
-}
-
-/** Names the types that a value may have: "true, false or an object". */
-function typesAt (path: string, errors: readonly SchemaError[]): string {
-  const types = errors.filter(({ keyword, instancePath }) => keyword === 'type' && instancePath === path)
-    .map(({ params }) => (params as { type: string }).type)
-  const names = [...new Set(types)].map((type) => TYPE_NAMES[type] ?? `a ${type}`)
-  return names.length === 1 ? names[0]! : `${names.slice(0, -1).join(', ')} or ${names.at(-1)!}`
-}
-
-const TYPE_NAMES: Record<string, string> = {
-  boolean: 'true or false', object: 'an object', array: 'a list', integer: 'a whole number', string: 'a text'
-}
-
-/** RFC 6901, section 4 */
-function unescapePointer (token: string): string {
-  return token.replaceAll('~1', '/').replaceAll('~0', '~')
-}
-
-interface SchemaError {
-  keyword: string
-  instancePath: string
-  params: object
-  message: string
 }
 
 /** Seed's own tools are called `seed_ping` and so on. */

@@ -1,5 +1,6 @@
 import type { Tool, ToolAnnotations } from '@modelcontextprotocol/client'
-import type { MountEntry, Selection, ToolSelection } from './mount-schema.ts'
+import type { Selection } from '../config/selection-schema.ts'
+import type { MountEntry, ToolSelection } from './mount-schema.ts'
 
 /** The names by which an operator chooses. */
 interface OfferedNames {

@@ -1,4 +1,4 @@
-import type { Selection } from './mount-schema.ts'
+import type { Selection } from '../config/selection-schema.ts'
 import { matchesPattern } from './selection.ts'
 
 /**

@@ -12,8 +12,8 @@ export interface AccessRules extends GroupOptions {
   unverifiedEmail: boolean
   /** Google's `hd` must be one of these Workspace domains, in lower case. */
   hostedDomains: readonly string[]
-  /** All of these claims must have this value, or an array with this value in it. */
-  claims: ReadonlyArray<{ claim: string, value: string }>
+  /** All of these claims must have one of these values, or be an array with one of them in it. */
+  claims: ReadonlyArray<{ claim: string, values: readonly string[] }>
   /** ACCESS_CONTACT: a refused person can ask there for access. */
   contact: string | undefined
 }
@@ -28,10 +28,10 @@ export function checkAccess (claims: Readonly<Record<string, unknown>>, rules: A
   checkGroups(claims, rules)
   checkEmail(claims, rules)
   checkHostedDomain(claims, rules)
-  for (const { claim, value } of rules.claims) {
+  for (const { claim, values: admitted } of rules.claims) {
     const held = claims[claim]
     const values = (Array.isArray(held) ? held : [held]).map(String)
-    if (values.includes(value)) continue
+    if (values.some((value) => admitted.includes(value))) continue
     throw new AccessDeniedError('ACCESS_CLAIMS', 'Your account lacks a property that this server requires',
       rules.contact, `claim "${claim}"`)
   }

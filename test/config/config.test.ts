@@ -272,7 +272,7 @@ t.test('every setting is read', async (t) => {
       emailDomains: ['example.com', 'example.org'],
       unverifiedEmail: true,
       hostedDomains: ['example.com'],
-      claims: [{ claim: 'department', value: 'R=D' }, { claim: 'active', value: 'true' }],
+      claims: [{ claim: 'department', values: ['R=D'] }, { claim: 'active', values: ['true'] }],
       contact: 'it@example.com'
     },
     redis: {

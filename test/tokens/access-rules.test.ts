@@ -95,7 +95,7 @@ t.test('hosted domains: the signed hd claim, not the address', async (t) => {
 })
 
 t.test('claims: each must have its value, or contain it', async (t) => {
-  const rules = { claims: [{ claim: 'department', value: 'Engineering' }, { claim: 'active', value: 'true' }] }
+  const rules = { claims: [{ claim: 'department', values: ['Engineering'] }, { claim: 'active', values: ['true'] }] }
   t.equal(refusal({ department: 'Engineering', active: true }, rules), undefined)
   t.equal(refusal({ department: ['Sales', 'Engineering'], active: 'true' }, rules), undefined)
   t.match(refusal({ department: 'Engineering' }, rules), { rule: 'ACCESS_CLAIMS', detail: 'claim "active"' })
