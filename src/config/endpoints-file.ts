@@ -1,8 +1,8 @@
 import { Compile } from 'typebox/compile'
 import { EndpointsFileSchema } from './endpoint-schema.ts'
 import type { EndpointsFile } from './endpoint-schema.ts'
-import { ConfigError, problem } from './problem.ts'
-import type { Problem } from './problem.ts'
+import { problem } from './problem.ts'
+import type { ConfigError, Problem } from './problem.ts'
 import type { Env } from './schema.ts'
 import { readSettingsFile } from './settings-file.ts'
 
@@ -21,8 +21,7 @@ export function readEndpointsFile (path: string, env: Env): { entries: Endpoints
     const { value } = readSettingsFile(path, fileForm)
     return { entries: value, problems: checkMode(value, env) }
   } catch (err) {
-    if (!(err instanceof ConfigError)) throw err
-    const problems = err.problems.map((message) => ({ setting: fileForm.setting, message }))
+    const problems = (err as ConfigError).problems.map((message) => ({ setting: fileForm.setting, message }))
     return { entries: {}, problems }
   }
 }

@@ -13,6 +13,15 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     baseUrl: 'http://localhost:3000',
     basePath: '',
     resource: 'http://localhost:3000/mcp',
+    endpoints: [{
+      name: undefined,
+      path: '/mcp',
+      resource: 'http://localhost:3000/mcp',
+      scopes: ['openid', 'profile', 'email', 'offline_access'],
+      access: { groups: [], emailDomains: [], hostedDomains: [], claims: [] },
+      server: { name: 'seed', title: undefined, description: undefined, instructions: undefined },
+      selection: { mounts: { deny: [] }, tools: true, prompts: true, resources: true }
+    }],
     server: {
       name: 'seed',
       title: undefined,
