@@ -74,7 +74,9 @@ export function toEndpoints ({ main = {}, endpoints = {} }: EndpointsFile, defau
   return [first, ...further.map(([name, entry]) => toFurtherEndpoint(name, entry, defaults))]
 }
 
-function toFurtherEndpoint (name: string, entry: EndpointEntry, { baseUrl, scopes, server }: EndpointDefaults): Endpoint {
+function toFurtherEndpoint (
+  name: string, entry: EndpointEntry, { baseUrl, scopes, server }: EndpointDefaults
+): Endpoint {
   return {
     name,
     path: `/mcp/${name}`,
@@ -99,7 +101,8 @@ function toSelection (
   return { mounts: Array.isArray(mounts) ? { allow: mounts } : mounts ?? defaultMounts, tools, prompts, resources }
 }
 
-function toAccess ({ groups = [], emailDomains = [], hostedDomains = [], claims = {} }: AccessEntry = {}): EndpointAccess {
+function toAccess (entry: AccessEntry = {}): EndpointAccess {
+  const { groups = [], emailDomains = [], hostedDomains = [], claims = {} } = entry
   return {
     groups,
     emailDomains: emailDomains.map(toDomain),
