@@ -79,11 +79,13 @@ export async function readConfigInspection (
  * Returns what is wrong with the file of SEED_MOUNTS and the files that it names, and with the mounts of endpoints. No
  * server is asked.
  */
-async function findMountProblems ({ mountsFile, endpoints }: Config): Promise<readonly Problem[]> {
+async function findMountProblems (
+  { authRequired, mountsFile, endpoints }: Config
+): Promise<readonly Problem[]> {
   if (mountsFile === undefined) return findUnknownMounts(endpoints, [])
   const { readMounts } = await import('../src/mounts/mounts-file.ts')
   try {
-    return findUnknownMounts(endpoints, readMounts(mountsFile).map(({ name }) => name))
+    return findUnknownMounts(endpoints, readMounts(mountsFile, { authRequired }).map(({ name }) => name))
   } catch (err) {
     return (err as ConfigError).problems.map((message) => ({ setting: 'SEED_MOUNTS', message }))
   }

@@ -28,7 +28,8 @@ export interface MountsTimings {
  * @throws ConfigError for a file that is not valid, and for endpoints whose mounts are not in it
  */
 async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetryMs }: MountsTimings): Promise<void> {
-  const { config: { endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } }, log } = app
+  const { config, log } = app
+  const { authRequired, endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } } = config
   if (mountsFile === undefined) {
     checkMountsOf(endpoints, [])
     app.decorate('mounts', undefined)
@@ -36,7 +37,7 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
   }
   // The MCP client is imported only where it is needed.
   const { createMounts, readMounts } = await import('../src/mounts/mounts.ts')
-  const read = readMounts(mountsFile)
+  const read = readMounts(mountsFile, { authRequired })
   checkMountsOf(endpoints, read.map(({ name }) => name))
   const mounted = createMounts({
     mounts: read,

@@ -195,6 +195,14 @@ export const EVENTS = {
     level: 'error',
     meaning: 'A mounted MCP server answers 401, 403 or 404: check its `url` and `secret` in the file of `SEED_MOUNTS`'
   },
+  'mount.connection_failed': {
+    level: 'warn',
+    meaning: 'A connection of one caller to a mounted MCP server could not be opened; logged once a minute at most'
+  },
+  'mount.connections_in_use': {
+    level: 'warn',
+    meaning: 'Calls of a mounted MCP server fail, as all connections are in use: `maxConnections` of the mount'
+  },
   'mount.names_unmatched': {
     level: 'warn',
     meaning: 'Names of `allow`, `deny` or `overrides` fit nothing that a mounted server offers: see `unmatched`'

@@ -1,12 +1,13 @@
-import {
-  Client, SdkError, SdkErrorCode, SdkHttpError, StreamableHTTPClientTransport
-} from '@modelcontextprotocol/client'
+import { Client, ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import type {
   Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../async/unless-aborted.ts'
-import { MIN_STREAM_RETRY_MS, createHttpTransport } from './http-transport.ts'
+import type { Caller } from './caller.ts'
+import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
+import type { ResponseTooLargeError } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
+import { createTransport } from './transport.ts'
 
 /** Everything that a mounted server offers, as it says. */
 export interface Offers {
@@ -28,37 +29,49 @@ export interface ConnectionOptions {
   version: string
   /** MCP_MAX_RESULT_BYTES */
   maxResultBytes: number
-  /** Called when a list of the server has changed. */
-  onListChanged (): void
+  /** The caller whose connection it is; undefined for the connection that fetches the lists, which all may share. */
+  caller?: Caller
+  /** Called when a list of the server has changed. Without it the connection does not listen for changes. */
+  onListChanged?: () => void
+  /** Called when the connection has ended, unless it was closed. */
+  onClosed?: (connection: Connection) => void
   /** Ends the connection, also while it is opened. */
   signal: AbortSignal
 }
 
 /**
- * A connection to a mounted server, in whichever revision both sides know. It declares no capabilities of a client: the
- * server sees one client for all people, so it could not know whom it asks.
+ * A connection to a mounted server, in whichever revision both sides know. It belongs to one caller, or to all. It
+ * declares no capabilities of a client.
  */
 export class Connection {
   readonly client: Client
+  /** The caller whose connection it is; undefined if it is that of all. */
+  readonly caller: Caller | undefined
   /** Why the server was cut off, if it was. */
-  failure: Error | undefined
+  failure: ResponseTooLargeError | undefined
   readonly #mount: Mount
   readonly #onListChanged: () => void
+  readonly #onClosed: (connection: Connection) => void
   readonly #removeAbortListener: () => void
   #isClosed = false
-  #calls = 0
+  /** The callers of the requests that run. */
+  readonly #running: Caller[] = []
   #isRetired = false
   /** Kept, as the connection is closed when one of several calls has found it out. */
   #hasLostSession = false
 
-  private constructor ({ mount, version, onListChanged, signal }: ConnectionOptions) {
+  private constructor ({ mount, version, caller, onListChanged, onClosed, signal }: ConnectionOptions) {
     this.#mount = mount
-    this.#onListChanged = onListChanged
-    const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: onListChanged }
+    this.caller = caller
+    this.#onListChanged = onListChanged ?? (() => {})
+    this.#onClosed = onClosed ?? (() => {})
+    const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: this.#onListChanged }
     this.client = new Client({ name: 'seed', version }, {
       capabilities: {},
       versionNegotiation: { mode: 'auto', probe: { timeoutMs: this.#timeoutMs } },
-      listChanged: { tools: onChanged, prompts: onChanged, resources: onChanged },
+      ...(onListChanged !== undefined && {
+        listChanged: { tools: onChanged, prompts: onChanged, resources: onChanged }
+      }),
       inputRequired: { autoFulfill: false },
       jsonSchemaValidator: WITHOUT_VALIDATION
     })
@@ -69,12 +82,16 @@ export class Connection {
 
   /** @throws any error if the server cannot be reached, or speaks something other than MCP */
   static async open (options: ConnectionOptions): Promise<Connection> {
-    const { mount, maxResultBytes, signal } = options
+    const { mount, maxResultBytes, caller, signal } = options
     const connection = new Connection(options)
-    const maxBytes = mount.maxResponseBytes ?? maxResultBytes
-    const transport = createHttpTransport(mount, maxBytes, (error) => { connection.failure = error })
+    const transport = createTransport(mount, {
+      maxBytes: mount.maxResponseBytes ?? maxResultBytes,
+      onFailure: (error) => { connection.failure = error },
+      caller
+    })
     try {
       await unlessAborted(connection.client.connect(transport, { timeout: connection.#timeoutMs }), signal)
+      connection.client.onclose = () => { if (!connection.#isClosed) connection.#onClosed(connection) }
       connection.#keepListening()
       return connection
     } catch (err) {
@@ -107,15 +124,15 @@ export class Connection {
    * @throws SdkError for a result that asks for input. The client refuses those of 2026-07-28 servers itself; of a 2025
    * server's it removes `resultType` alone
    */
-  async run<T extends object> (work: (client: Client) => Promise<T>): Promise<T> {
-    this.#calls++
+  async run<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
+    this.#running.push(caller)
     try {
       const result = await work(this.client)
       if (!('inputRequests' in result || 'requestState' in result)) return result
       throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
-      this.#calls--
-      this.#closeIfUnused()
+      this.#running.splice(this.#running.indexOf(caller), 1)
+      if (this.#isRetired) this.#closeIfUnused()
     }
   }
 
@@ -124,36 +141,38 @@ export class Connection {
    * ping as well; a proxy or a broken tool may answer 404 to a single request.
    */
   async hasLostSession (): Promise<boolean> {
-    const { transport } = this.client
-    if (transport instanceof StreamableHTTPClientTransport && transport.sessionId !== undefined) {
+    if (this.#isInSession) {
       const isLost = await this.client.ping({ timeout: this.#timeoutMs }).then(() => false, isNotFound)
       this.#hasLostSession ||= isLost
     }
     return this.#hasLostSession
   }
 
-  /** Gives the connection up: it is closed when its last call has ended. */
-  retire (): void {
-    this.#isRetired = true
-    this.#closeIfUnused()
+  /** Tells whether the session answers. Without a session there is nothing that could be lost. */
+  async isAlive (): Promise<boolean> {
+    if (!this.#isInSession) return true
+    return await this.client.ping({ timeout: this.#timeoutMs })
+      .then(() => true, (err: unknown) => err instanceof ProtocolError)
   }
 
-  #closeIfUnused (): void {
-    if (this.#isRetired && this.#calls === 0) this.close()
+  get #isInSession (): boolean {
+    return this.client.transport?.sessionId !== undefined
+  }
+
+  /** Gives the connection up: it is closed when its last call has ended. @returns when it is closed, if that is now */
+  async retire (): Promise<void> {
+    this.#isRetired = true
+    await this.#closeIfUnused()
+  }
+
+  async #closeIfUnused (): Promise<void> {
+    if (this.#running.length === 0) await this.close()
   }
 
   /** Ends the connection, and the session if there is one. */
   async close (): Promise<void> {
     this.#isClosed = true
     this.#removeAbortListener()
-    const { transport } = this.client
-    try {
-      if (transport instanceof StreamableHTTPClientTransport && transport.sessionId !== undefined) {
-        await Promise.race([transport.terminateSession(), delay(1_000)])
-      }
-    } catch {
-      // The server forgets the session by itself.
-    }
     await this.client.close().catch(() => {})
   }
 

@@ -10,6 +10,7 @@ import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
+import type { Caller } from './caller.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
@@ -94,10 +95,10 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const result = await server.use(async (client) =>
+      const result = await server.use(context, async (client) =>
         await client.callTool({ name, arguments: input, ...metaOf(context, server) }, {
           ...optionsOf(context), toolDefinition: tool
-        }), context.signal)
+        }))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
   }
@@ -121,9 +122,9 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
     }),
     handler: async (input, context) => {
-      const result = await server.use(async (client) =>
+      const result = await server.use(context, async (client) =>
         await client.getPrompt({ name, arguments: input as Record<string, string>, ...metaOf(context, server) },
-          optionsOf(context)), context.signal)
+          optionsOf(context)))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
   }
@@ -196,9 +197,8 @@ function variablesOf (uriTemplate: string): readonly string[] {
 }
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
-  const result = await server.use(async (client) =>
-    await client.readResource({ uri, ...metaOf(context, server) }, { ...optionsOf(context), cacheMode: 'bypass' }),
-  context.signal)
+  const result = await server.use(context, async (client) =>
+    await client.readResource({ uri, ...metaOf(context, server) }, { ...optionsOf(context), cacheMode: 'bypass' }))
   return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
 }
 
@@ -208,8 +208,9 @@ function completions (
   names: readonly string[], server: MountedServer, ref: Reference
 ): NonNullable<PromptDefinition['complete']> {
   const timeout = (server.mount.timeoutSeconds ?? COMPLETION_SECONDS) * 1_000
-  return Object.fromEntries(names.map((name) => [name, async (value: string, given: Record<string, string>) => {
-    const work = server.use(async (client) =>
+  type Given = Readonly<Record<string, string>>
+  return Object.fromEntries(names.map((name) => [name, async (value: string, given: Given, caller: Caller) => {
+    const work = server.use(caller, async (client) =>
       await client.complete({ ref, argument: { name, value }, context: { arguments: given } }, { timeout }))
     // Nobody needs suggestions so much that an error would help.
     return await work.then(({ completion }) => completion.values, () => [])

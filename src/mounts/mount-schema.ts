@@ -84,6 +84,18 @@ export const MountSchema = Type.Object({
   prefix: Type.Optional(Type.Boolean({
     description: 'false: what it offers keeps its names and URIs; for one mount of the file. Default: true'
   })),
+  connection: Type.Optional(Type.Enum(['shared', 'person', 'session'], {
+    description: 'shared: one connection for all callers; person: one for each person and service; session: one for ' +
+      'each MCP session, or for each person and client of 2026-07-28, which has no sessions. Default: shared'
+  })),
+  maxConnections: Type.Optional(Type.Integer({
+    minimum: 1, maximum: 10_000, description: 'Limit of the connections of persons or sessions. Default: 100'
+  })),
+  idleSeconds: Type.Optional(Type.Integer({
+    minimum: 1,
+    maximum: 86_400,
+    description: 'Time after which an unused connection of a person or session is closed. Default: 300'
+  })),
   tools: Type.Optional(ToolSelectionSchema),
   prompts: Type.Optional(SelectionSchema),
   resources: Type.Optional(SelectionSchema),

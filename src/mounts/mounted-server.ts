@@ -3,8 +3,10 @@ import type { Client } from '@modelcontextprotocol/client'
 import { createCoalescedTask } from '../async/coalesced-task.ts'
 import type { RequestLog } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
+import type { Caller } from './caller.ts'
+import { ConnectionPool } from './connection-pool.ts'
 import { Connection } from './connection.ts'
-import type { Offers } from './connection.ts'
+import type { ConnectionOptions, Offers } from './connection.ts'
 import { describeFailure, isMalformed, isWithoutResponse } from './failure.ts'
 import type { Failure } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
@@ -65,12 +67,21 @@ export class MountedServer {
   readonly #closing = new AbortController()
   readonly #refreshing = createCoalescedTask(async () => { await this.#fetchLists() }, () => {})
   readonly #listChanges: ListChanges
+  /** The connections of single callers; undefined if all share that of the lists. */
+  readonly #pool: ConnectionPool | undefined
 
   constructor (options: MountedServerOptions) {
-    this.mount = options.mount
+    const { mount, log, retryMs } = options
+    this.mount = mount
     this.isTraced = options.isTraced
     this.#options = options
-    this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, options.retryMs * CHANGE_PAUSE_FACTOR)
+    this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
+    const { connection = 'shared' } = mount
+    this.#pool = connection === 'shared'
+      ? undefined
+      : new ConnectionPool({
+        mount, log, retryMs, open: async (caller, onClosed) => await this.#openFor(caller, onClosed)
+      }, connection)
   }
 
   get state (): MountState {
@@ -87,26 +98,35 @@ export class MountedServer {
   }
 
   /**
-   * Sends a request to the server. One that the server has certainly not seen, as it forgot the session, is sent again.
+   * Sends a request of a caller to the server, on the connection that this caller has (`connection` of the mount). A
+   * request that the server has certainly not seen, as it forgot the session, is sent again.
    *
    * @throws UpstreamError with the server's own error; ToolError with a text for the model; the reason of the abort
    */
-  async use<T extends object> (work: (client: Client) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const connection = this.#connection
-    if (connection === undefined) throw this.#unavailable()
-    try {
-      return await connection.run(work)
-    } catch (err) {
-      if (!await isForgottenSession(err, connection)) throw this.#toError(err, connection, signal)
-      await this.#renew(connection)
-    }
-    const next = this.#connection as Connection | undefined
-    if (next === undefined) throw this.#unavailable()
-    try {
-      return await next.run(work)
-    } catch (err) {
-      throw this.#toError(err, next, signal)
-    }
+  async use<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
+    return await this.#attempt(caller, work, true) ?? (await this.#attempt(caller, work, false))!
+  }
+
+  /** @returns undefined, if `mayRenew`, where the server had forgotten the session: there is a new one then */
+  async #attempt<T extends object> (
+    caller: Caller, work: (client: Client) => Promise<T>, mayRenew: boolean
+  ): Promise<T | undefined> {
+    return await this.#withConnection(caller, async (connection) => {
+      try {
+        return await connection.run(caller, work)
+      } catch (err) {
+        if (!mayRenew || !await isForgottenSession(err, connection)) throw this.#toError(err, connection, caller.signal)
+        if (connection.caller === undefined) await this.#renew(connection)
+        else this.#pool!.retire(connection)
+        return undefined
+      }
+    })
+  }
+
+  async #withConnection<T> (caller: Caller, work: (connection: Connection) => Promise<T>): Promise<T> {
+    if (this.#pool !== undefined) return await this.#pool.use(caller, work)
+    if (this.#connection === undefined) throw this.#unavailable()
+    return await work(this.#connection)
   }
 
   async close (): Promise<void> {
@@ -116,7 +136,7 @@ export class MountedServer {
     clearTimeout(this.#retryTimer)
     await this.#connecting
     await this.#renewing
-    await this.#connection?.close()
+    await Promise.all([this.#connection?.close(), this.#pool?.close()])
     this.#connection = undefined
   }
 
@@ -131,14 +151,8 @@ export class MountedServer {
 
   /** Opens a connection and fetches the lists. @throws any error if one of the two fails */
   async #open (): Promise<void> {
-    const { mount, version, maxResultBytes, log } = this.#options
-    const connection = await Connection.open({
-      mount,
-      version,
-      maxResultBytes,
-      signal: this.#closing.signal,
-      onListChanged: () => { this.#listChanges.announce() }
-    })
+    const { mount, log } = this.#options
+    const connection = await this.#openConnection({ onListChanged: () => { this.#listChanges.announce() } })
     try {
       const offers = await connection.list()
       this.#connection = connection
@@ -156,6 +170,19 @@ export class MountedServer {
       await connection.close()
       throw cause
     }
+  }
+
+  /** Opens the connection of a caller, unless the server is away. */
+  async #openFor (caller: Caller, onClosed: (connection: Connection) => void): Promise<Connection> {
+    if (this.#connection === undefined) throw this.#unavailable()
+    return await this.#openConnection({ caller, onClosed })
+  }
+
+  async #openConnection (
+    options: Pick<ConnectionOptions, 'caller' | 'onListChanged' | 'onClosed'>
+  ): Promise<Connection> {
+    const { mount, version, maxResultBytes } = this.#options
+    return await Connection.open({ mount, version, maxResultBytes, signal: this.#closing.signal, ...options })
   }
 
   /** Opens a new session instead of one that the server has forgotten, once for all calls that find it out. */
@@ -207,7 +234,9 @@ export class MountedServer {
 
   /** Finds out whether a connection whose call has failed is of use to others. One caller cannot make it a flood. */
   #check (connection: Connection): void {
-    if (this.#connection !== connection || this.#refreshing.isRunning) return
+    if (connection.caller !== undefined) this.#pool!.check(connection)
+    else if (this.#connection !== connection) return
+    if (this.#refreshing.isRunning) return
     this.#refreshIn(Math.max(0, this.#fetchedAt + this.#options.retryMs - performance.now()))
   }
 

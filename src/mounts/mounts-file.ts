@@ -28,16 +28,20 @@ const fileForm = {
 /**
  * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets that it names.
  *
+ * @param authRequired AUTH_REQUIRED
  * @returns the mounts, sorted by name
  * @throws ConfigError with every problem, each naming the file, the mount and the member
  */
-export function readMounts (path: string): Mount[] {
+export function readMounts (path: string, { authRequired = true }: { authRequired?: boolean } = {}): Mount[] {
   const { file, value } = readSettingsFile(path, fileForm)
   const problems: string[] = []
   const mounts = Object.entries(value.mounts)
     .map(([name, entry]) => {
       const { headers, problems: found } = toHeaders(entry, dirname(file))
-      const all = [...checkName(name), ...checkUrl(entry), ...checkPolicies(entry), ...found]
+      const all = [
+        ...checkName(name), ...checkUrl(entry), ...checkConnection(entry, authRequired), ...checkPolicies(entry),
+        ...found
+      ]
       problems.push(...all.map((text) => `mount "${name}": ${text}`))
       return { ...entry, name, requestHeaders: headers }
     })
@@ -57,6 +61,13 @@ function checkPrefixes (mounts: readonly Mount[]): string[] {
   const [first, ...others] = mounts.filter(({ prefix = true }) => !prefix)
   return others.map(({ name }) =>
     `mount "${name}": prefix is false for mount "${first!.name}" already, and only one mount may be without a prefix`)
+}
+
+/** Without sign-in nobody is known: a connection for each person would be one for everybody. */
+function checkConnection ({ connection }: MountEntry, authRequired: boolean): string[] {
+  return connection === 'person' && !authRequired
+    ? ['connection must be shared or session with AUTH_REQUIRED=false, as no person is known']
+    : []
 }
 
 /** Checks the policies of the mount and of its single tools as those of other definitions are checked. */

@@ -28,7 +28,7 @@ export interface Upstream {
   /** Answers tools/call; echoes the arguments by default. */
   call: (name: string, args: Record<string, unknown>, context: ServerContext) => MaybePromise<CallToolResult>
   /** Answers HTTP requests before MCP gets them, if it returns true. */
-  intercept: (request: IncomingMessage, response: ServerResponse) => boolean
+  intercept: (request: IncomingMessage, response: ServerResponse) => MaybePromise<boolean>
   /** The capabilities that it declares. */
   capabilities: ServerCapabilities
   /** Headers of all requests so far. */
@@ -37,6 +37,8 @@ export interface Upstream {
   messages: Array<{ method?: string, params?: any }>
   /** Notifies clients that the list of tools has changed. */
   announce (): Promise<void>
+  /** The number of its sessions. */
+  readonly openSessions: number
   /** Forgets all sessions, as a restart does. */
   forgetSessions (): void
   stop (): Promise<void>
@@ -73,6 +75,7 @@ export async function startUpstream (t: Test, era: 'modern' | 'session' = 'moder
       bus.publish({ kind: 'tools_list_changed' })
       for (const { server } of sessions.values()) await server.sendToolListChanged()
     },
+    get openSessions () { return sessions.size },
     forgetSessions () { sessions.clear() },
     async stop () {
       const closed = new Promise<void>((resolve) => { http!.close(() => { resolve() }) })
@@ -97,7 +100,7 @@ export async function startUpstream (t: Test, era: 'modern' | 'session' = 'moder
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
     const body = chunks.length === 0 ? undefined : Buffer.concat(chunks)
     if (body !== undefined) upstream.messages.push(JSON.parse(body.toString()))
-    if (upstream.intercept(request, response)) return
+    if (await upstream.intercept(request, response)) return
     const abort = new AbortController()
     response.on('close', () => { abort.abort() })
     const fetchRequest = new Request(upstream.url, {
@@ -126,7 +129,8 @@ export async function startUpstream (t: Test, era: 'modern' | 'session' = 'moder
     const server = createProtocolServer(upstream)
     const transport = new WebStandardStreamableHTTPServerTransport({
       sessionIdGenerator: () => randomUUID(),
-      onsessioninitialized: (sessionId) => { sessions.set(sessionId, { transport, server }) }
+      onsessioninitialized: (sessionId) => { sessions.set(sessionId, { transport, server }) },
+      onsessionclosed: (sessionId) => { sessions.delete(sessionId) }
     })
     await server.connect(transport)
     return await transport.handleRequest(request)

@@ -5,6 +5,7 @@ import type { Completions } from '../../define/completion.ts'
 import type { RequestContext } from '../../define/context.ts'
 import type { Definition } from '../../define/definition.ts'
 import { logFailure } from '../handlers/execute.ts'
+import type { RunContext } from '../handlers/execute.ts'
 
 /**
  * Suggests values for one argument (MCP, completion).
@@ -18,7 +19,7 @@ export type Completer = (
   context: CompletionContext
 ) => Promise<CompleteResult['completion']>
 
-export type CompletionContext = Pick<RequestContext, 'principal' | 'log'>
+export type CompletionContext = Pick<RequestContext, 'principal' | 'log'> & Pick<RunContext, 'session'>
 
 /** The most values in one answer (MCP, completion). */
 const MAX_VALUES = 100

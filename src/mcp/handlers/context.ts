@@ -148,6 +148,10 @@ export class HandlerContext implements RunContext {
     return this.#channel._meta
   }
 
+  get session (): Session | undefined {
+    return this.#call.caller.session
+  }
+
   get traceHandler (): TraceHandler | undefined {
     return this.#services.traceHandler
   }

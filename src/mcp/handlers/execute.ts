@@ -7,6 +7,7 @@ import type { Definition } from '../../define/definition.ts'
 import { ToolError } from '../../define/tool.ts'
 import { UpstreamError } from '../../define/upstream.ts'
 import type { TraceHandler } from '../exchange.ts'
+import type { Session } from '../sessions/session.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
 import { TimeoutError } from './handler-timeout.ts'
 import type { Deadline } from './handler-timeout.ts'
@@ -30,6 +31,8 @@ export type RunContext = RequestContext & Execution & {
   readonly maxResultBytes: number
   /** The request's `_meta`; undefined if it has none. */
   readonly requestMeta?: Readonly<Record<string, unknown>> | undefined
+  /** The caller's session; undefined in revision 2026-07-28, which has none. */
+  readonly session?: Session | undefined
 }
 
 /** The generic failure of a handler, with a message for clients; the real error is in the log under the reference. */

@@ -1,0 +1,217 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { ProtocolError } from '@modelcontextprotocol/server'
+import { readMounts } from '../../src/mounts/mounts-file.ts'
+import { modernRequest, openSession, postMcp, ready, startSeed } from '../support/seed.ts'
+import type { TestSeed } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+import { startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
+import type { Upstream } from '../support/upstream.ts'
+
+/** A mounted server that counts the calls of each of its sessions: `<session> <count>`. */
+async function startCounter (t: Test): Promise<Upstream> {
+  const upstream = await startUpstream(t, 'session')
+  const counts = new Map<string, number>()
+  upstream.call = (_name, _args, { sessionId = 'none' }) => {
+    counts.set(sessionId, (counts.get(sessionId) ?? 0) + 1)
+    return { content: [{ type: 'text', text: `${sessionId} ${counts.get(sessionId)}` }] }
+  }
+  return upstream
+}
+
+/** Seed with sign-in in front of a mounted server, and a function that calls its tool with a token. */
+async function startSignedIn (t: Test, mount: object, env: Record<string, string> = {}) {
+  const seed = await startSeed(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    env: { SEED_MOUNTS: await writeMounts({ calc: { connectTimeoutSeconds: 60, ...mount } }), ...env }
+  })
+  await ready(seed)
+  const call = async (token: string): Promise<string> => {
+    const answer = await postMcp(seed, modernRequest('tools/call', { name: 'calc_add', arguments: {} }), token)
+    return answer.body.result.content[0].text
+  }
+  return { seed, call }
+}
+
+const tokenOf = async ({ provider }: TestSeed, sub: string, claims: object = {}): Promise<string> =>
+  await provider.mint({ sub, ...claims })
+
+t.test('each person has a session of their own at a mounted server, with all their clients and tokens', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person' })
+  const [ada, bob] = [await tokenOf(seed, 'ada'), await tokenOf(seed, 'bob')]
+  const [first, other] = [await call(ada), await call(bob)]
+  const session = first.split(' ')[0]!
+  t.equal(first, `${session} 1`)
+  t.match(other, / 1$/, 'nothing of the first person is there')
+  t.not(other.split(' ')[0], session)
+  t.equal(await call(await tokenOf(seed, 'ada', { client_id: 'another-client' })), `${session} 2`)
+  t.match(await call(await tokenOf(seed, 'ada', { sub: 'ada ' })), / 1$/, 'a name that is almost the same')
+  t.equal(await call(bob), other.replace(/1$/, '2'))
+})
+
+t.test('with a connection for each session, clients of one person do not meet, nor do sessions of one client', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'session' })
+  const ada = await tokenOf(seed, 'ada')
+  const modern = await call(ada)
+  t.equal(await call(ada), modern.replace(/1$/, '2'), 'without a session, the person and client are the session')
+  t.match(await call(await tokenOf(seed, 'ada', { client_id: 'another-client' })), / 1$/)
+  const sessions = [await openSession(seed, ada), await openSession(seed, ada)]
+  const inSession = async (index: number): Promise<string> => {
+    const request = sessions[index]!.request('tools/call', { name: 'calc_add', arguments: {} })
+    return (await postMcp(seed, request, ada)).body.result.content[0].text
+  }
+  const [one, two] = [await inSession(0), await inSession(1)]
+  t.equal(new Set([modern, one, two].map((text) => text.split(' ')[0])).size, 3)
+  t.equal(await inSession(0), one.replace(/1$/, '2'))
+  const complete = sessions[0]!.request('completion/complete', {
+    ref: { type: 'ref/prompt', name: 'calc_greet' }, argument: { name: 'who', value: 'A' }
+  })
+  const opened = openings(upstream)
+  t.same((await postMcp(seed, complete, ada)).body.result.completion.values, ['A1', 'A2'])
+  t.equal(openings(upstream), opened, 'completions use the connection of the session')
+})
+
+/** Counts the sessions that were opened at a mounted server. */
+function openings ({ messages }: Upstream): number {
+  return messages.filter(({ method }) => method === 'initialize').length
+}
+
+t.test('without sign-in, sessions are kept apart, and a request without a session shares with nobody', async (t) => {
+  const upstream = await startCounter(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url, connection: 'session' } })
+  const call = async (era: 'legacy' | 'modern'): Promise<string> =>
+    (await seed.send(era, 'tools/call', { name: 'calc_add', arguments: {} })).response.result.content[0].text
+  const first = await call('legacy')
+  t.equal(await call('legacy'), first.replace(/1$/, '2'))
+  t.match([await call('modern'), await call('modern')], [/ 1$/, / 1$/])
+  await until(() => upstream.openSessions === 2, 'those of single requests end with them')
+  const path = await writeMounts({ calc: { url: upstream.url, connection: 'person' } })
+  t.throws(() => readMounts(path, { authRequired: false }), /connection must be shared or session with AUTH_REQUIRED=false/)
+  await t.rejects(startSeed(t, { env: { AUTH_REQUIRED: 'false', SEED_MOUNTS: path } }), /connection must be shared/)
+})
+
+t.test('a connection that is unused for a while ends at the mounted server, and all end with Seed', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person', idleSeconds: 1 })
+  const ada = await tokenOf(seed, 'ada')
+  const first = await call(ada)
+  t.equal(upstream.openSessions, 2, 'that of the lists, and that of the person')
+  await until(() => upstream.openSessions === 1, 'the session is deleted')
+  t.not((await call(ada)).split(' ')[0], first.split(' ')[0])
+  await seed.app.close()
+  t.equal(upstream.openSessions, 0)
+})
+
+t.test('a full pool closes what is idle, of the same person first, and says when all are in use', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'session', maxConnections: 2 })
+  const ada = async (client: string): Promise<string> => await call(await tokenOf(seed, 'ada', { client_id: client }))
+  const bob = await tokenOf(seed, 'bob')
+  const first = await call(bob)
+  await ada('one')
+  t.match(await ada('two'), / 1$/)
+  t.equal(await call(bob), first.replace(/1$/, '2'), 'another person has not lost anything')
+  t.match(await ada('one'), / 1$/, 'the person has')
+  t.match(await call(await tokenOf(seed, 'eve')), / 1$/, 'the longest unused makes room for a third person')
+  t.equal(upstream.openSessions, 3)
+
+  const finish: Array<() => void> = []
+  upstream.call = async () => {
+    await new Promise<void>((resolve) => { finish.push(resolve) })
+    return { content: [{ type: 'text', text: 'done' }] }
+  }
+  const running = [ada('three'), call(bob)]
+  await until(() => finish.length === 2, 'both connections are in use')
+  t.equal(await ada('four'), 'All connections to the server behind calc are in use: try again later')
+  t.equal(await ada('four'), 'All connections to the server behind calc are in use: try again later')
+  for (const one of finish) one()
+  t.same(await Promise.all(running), ['done', 'done'])
+  t.match(seed.logs.filter(({ event }) => event === 'mount.connections_in_use'), [{ mount: 'calc', maxConnections: 2 }])
+})
+
+t.test('a session that the mounted server has forgotten is opened anew for its person alone', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person' })
+  const ada = await tokenOf(seed, 'ada')
+  await call(ada)
+  upstream.forgetSessions()
+  t.match(await call(ada), / 1$/)
+  upstream.call = () => { throw new ProtocolError(-31_001, 'no') }
+  const answer = await postMcp(seed, modernRequest('tools/call', { name: 'calc_add', arguments: {} }), ada)
+  t.match(answer.body.error, { code: -31_001, message: 'no' })
+})
+
+t.test('a connection that does not answer any more is replaced; one that answers is kept', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person' })
+  const ada = await tokenOf(seed, 'ada')
+  const first = await call(ada)
+  let isBroken: (method: string) => boolean = (method) => method === 'tools/call'
+  upstream.intercept = (request, response) => {
+    if (request.method !== 'POST' || !isBroken(upstream.messages.at(-1)!.method!)) return false
+    response.writeHead(500).end()
+    return true
+  }
+  t.match(await call(ada), 'HTTP status 500')
+  isBroken = () => false
+  t.equal(await call(ada), first.replace(/1$/, '2'), 'the session is the same')
+  isBroken = (method) => ['tools/call', 'ping'].includes(method)
+  await Promise.all([call(ada), call(ada)])
+  isBroken = () => false
+  await until(async () => (await call(ada)).split(' ')[0] !== first.split(' ')[0], 'there is a new session')
+})
+
+t.test('a connection that cannot be opened fails the calls of its person, who is told so, and the log says why', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person' })
+  const [ada, bob] = [await tokenOf(seed, 'ada'), await tokenOf(seed, 'bob')]
+  const first = await call(bob)
+  let isOpenable = false
+  upstream.intercept = (_request, response) => {
+    if (upstream.messages.at(-1)?.method !== 'initialize' || isOpenable) return false
+    response.writeHead(503).end()
+    return true
+  }
+  const unavailable = 'The server behind calc is not available at the moment: try again later'
+  t.same(await Promise.all([call(ada), call(ada)]), [unavailable, unavailable])
+  t.equal(await call(bob), first.replace(/1$/, '2'))
+  t.match(seed.logs.filter(({ event }) => event === 'mount.connection_failed'), [
+    { mount: 'calc', reason: 'it answered with HTTP status 503' }
+  ])
+  isOpenable = true
+  await until(async () => / \d$/.test(await call(ada)), 'the person has a connection')
+})
+
+t.test('while the server is away, calls of a person without a connection fail at once', async (t) => {
+  const upstream = await startCounter(t)
+  await upstream.stop()
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person' })
+  const ada = await tokenOf(seed, 'ada')
+  await upstream.start()
+  await until(async () => (await call(ada).catch(() => '')).endsWith(' 1'), 'the server is there')
+  await upstream.stop()
+  t.match(await call(await tokenOf(seed, 'bob')), /not available/)
+  await seed.logged(({ event }) => event === 'mount.unavailable')
+  t.match(await call(await tokenOf(seed, 'eve')), /not available/)
+  await upstream.start()
+})
+
+t.test('a caller who gives up does not end the connection that others wait for', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person', timeoutSeconds: 1 })
+  const ada = await tokenOf(seed, 'ada')
+  let goOn: (() => void) | undefined
+  upstream.intercept = async () => {
+    if (upstream.messages.at(-1)?.method === 'initialize' && goOn === undefined) {
+      await new Promise<void>((resolve) => { goOn = resolve })
+    }
+    return false
+  }
+  t.match(await call(ada), 'did not finish within 1 second')
+  goOn!()
+  await until(async () => (await call(ada)).endsWith(' 1'), 'the next call has a connection')
+  t.equal(openings(upstream), 2, 'the one that was being opened')
+})
