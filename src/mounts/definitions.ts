@@ -13,6 +13,7 @@ import type { RunContext } from '../mcp/handlers/execute.ts'
 import type { Caller } from './caller.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
+import { requestInRounds } from './input-rounds.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
 import { isSelected, isToolSelected } from './selection.ts'
@@ -79,6 +80,8 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
   const { mount } = server
   const { name, title, description = '', inputSchema, outputSchema, annotations, icons, _meta: meta } = tool
   const override = typeof mount.tools === 'object' ? mount.tools.overrides?.[name] : undefined
+  // The MCP client would refuse a question of a tool that has an output schema.
+  const { outputSchema: _, ...toolDefinition } = tool
   return {
     kind: 'tool',
     checkedUpstream: true,
@@ -95,10 +98,9 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const result = await server.use(context, async (client) =>
-        await client.callTool({ name, arguments: input, ...metaOf(context, server) }, {
-          ...optionsOf(context), toolDefinition: tool
-        }))
+      const options = { ...optionsOf(context), toolDefinition }
+      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
+        await client.callTool({ name, arguments: input, ...params }, options))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
   }
@@ -122,9 +124,8 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
     }),
     handler: async (input, context) => {
-      const result = await server.use(context, async (client) =>
-        await client.getPrompt({ name, arguments: input as Record<string, string>, ...metaOf(context, server) },
-          optionsOf(context)))
+      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
+        await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, optionsOf(context)))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
   }
@@ -197,8 +198,8 @@ function variablesOf (uriTemplate: string): readonly string[] {
 }
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
-  const result = await server.use(context, async (client) =>
-    await client.readResource({ uri, ...metaOf(context, server) }, { ...optionsOf(context), cacheMode: 'bypass' }))
+  const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
+    await client.readResource({ uri, ...params }, { ...optionsOf(context), cacheMode: 'bypass' }))
   return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
 }
 
@@ -234,6 +235,7 @@ function optionsOf (context: RequestContext) {
   const wantsProgress = (context as Partial<RunContext>).requestMeta?.['progressToken'] !== undefined
   return {
     ...NO_TIMEOUT,
+    allowInputRequired: true,
     signal: context.signal,
     ...(wantsProgress && {
       onprogress: ({ progress, total, message }: Progress) => {
