@@ -1,7 +1,7 @@
 import type { Progress, Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/client'
 import type { TObject } from 'typebox'
 import type { RequestContext } from '../define/context.ts'
-import { describeDefinition, recordFile } from '../define/definition.ts'
+import { describeDefinition, recordFile, recordMount } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
 import type { PromptDefinition } from '../define/prompt.ts'
@@ -10,15 +10,16 @@ import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
+import { isSelected } from '../selection/name-selection.ts'
+import { isUriSelected } from '../selection/uri-selection.ts'
 import type { Caller } from './caller.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
 import { requestInRounds } from './input-rounds.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
-import { isSelected, isToolSelected } from './selection.ts'
+import { isToolSelected } from './selection.ts'
 import { UriPrefix, offeredName } from './uri-prefix.ts'
-import { isUriSelected } from './uri-selection.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
 export interface MountedDefinitions {
@@ -71,6 +72,7 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     names.add(offer)
     if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)
+    recordMount(definition, mount.name)
     definitions.push(definition)
   }
   return { definitions, refused, namesAtServer: new Map(all) }
