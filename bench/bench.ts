@@ -11,6 +11,7 @@ import { measureCalls } from './parts/calls.ts'
 import { measureFirstSight } from './parts/first-sight.ts'
 import { measureLists } from './parts/lists.ts'
 import { measureMemory } from './parts/memory.ts'
+import { measureMountedCalls } from './parts/mounts.ts'
 import { measureOpenLoop } from './parts/open-loop.ts'
 import { measureStart } from './parts/start.ts'
 import { drawPicture } from './picture.ts'
@@ -26,6 +27,7 @@ import { PEERS } from './targets.ts'
 const PARTS: Record<string, (context: Context) => Promise<PartResult>> = {
   calls: measureCalls,
   lists: measureLists,
+  mounts: measureMountedCalls,
   'open-loop': measureOpenLoop,
   'first-sight': measureFirstSight,
   memory: measureMemory,

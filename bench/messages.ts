@@ -19,6 +19,8 @@ export interface TrafficOptions {
   variants?: number
   /** tools/list, which must answer so many tools, instead of a call. */
   list?: number
+  /** The tool that is called; it answers `pong`. */
+  tool?: string
 }
 
 const MODERN = '2026-07-28'
@@ -41,13 +43,14 @@ export async function createTraffic ({
   port,
   tokens,
   variants = VARIANTS,
-  list
+  list,
+  tool = list === undefined ? 'ping' : undefined
 }: TrafficOptions): Promise<Traffic> {
   const sessions = kind === 'session' ? await openSessions(port, tokens) : undefined
   const requests = Array.from({ length: variants }, (_none, index) => {
     const caller = index % tokens.length
-    return serialise(port, message(kind, FIRST_ID + index, list !== undefined), {
-      ...headersOf(kind, tokens[caller]!, list !== undefined),
+    return serialise(port, message(kind, FIRST_ID + index, tool), {
+      ...headersOf(kind, tokens[caller]!, tool),
       ...(sessions !== undefined && { 'Mcp-Session-Id': sessions[caller]! })
     })
   })
@@ -64,18 +67,21 @@ export async function createBareTraffic (options: TrafficOptions): Promise<Traff
   return await createTraffic({ ...options, kind: options.kind === 'session' ? 'stateless' : options.kind })
 }
 
-function message (kind: Kind, id: number, list: boolean): object {
+/** @param tool the tool that is called; without one, tools are listed */
+function message (kind: Kind, id: number, tool: string | undefined): object {
   const meta = kind === 'modern' ? { _meta: META } : {}
-  return list
+  return tool === undefined
     ? { jsonrpc: '2.0', id, method: 'tools/list', params: meta }
-    : { jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'ping', arguments: {}, ...meta } }
+    : { jsonrpc: '2.0', id, method: 'tools/call', params: { name: tool, arguments: {}, ...meta } }
 }
 
-function headersOf (kind: Kind, token: string, list: boolean): Record<string, string> {
+function headersOf (kind: Kind, token: string, tool: string | undefined): Record<string, string> {
   return {
     Authorization: `Bearer ${token}`,
     'MCP-Protocol-Version': kind === 'modern' ? MODERN : LEGACY,
-    ...(kind === 'modern' && { 'Mcp-Method': list ? 'tools/list' : 'tools/call', ...(!list && { 'Mcp-Name': 'ping' }) })
+    ...(kind === 'modern' && (tool === undefined
+      ? { 'Mcp-Method': 'tools/list' }
+      : { 'Mcp-Method': 'tools/call', 'Mcp-Name': tool }))
   }
 }
 
@@ -119,7 +125,7 @@ async function openSessions (port: number, tokens: readonly string[]): Promise<s
       serialise(
         port,
         { jsonrpc: '2.0', method: 'notifications/initialized' },
-        { ...headersOf('session', token, false), 'Mcp-Session-Id': session }
+        { ...headersOf('session', token, undefined), 'Mcp-Session-Id': session }
       )
     )
     if (ready.status !== 202) {
@@ -156,8 +162,9 @@ export async function checkServer (
     kind,
     tokens,
     list,
+    tool = list === undefined ? 'ping' : undefined,
     authenticated
-  }: { kind: Kind; tokens: readonly string[]; list?: number; authenticated: boolean }
+  }: { kind: Kind; tokens: readonly string[]; list?: number; tool?: string; authenticated: boolean }
 ): Promise<void> {
   for (let index = 0; index < Math.min(tokens.length, requests.length); index++) {
     const problem = check(index, await exchange(port, requests[index]!))
@@ -167,7 +174,7 @@ export async function checkServer (
   const forged = withBrokenSignature(tokens[0]!)
   const { status } = await exchange(
     port,
-    serialise(port, message(kind, FIRST_ID, list !== undefined), headersOf(kind, forged, list !== undefined))
+    serialise(port, message(kind, FIRST_ID, tool), headersOf(kind, forged, tool))
   )
   if (status !== 401 && status !== 403) {
     throw new Error(`a token with a broken signature is answered with HTTP ${status}`)

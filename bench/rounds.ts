@@ -8,6 +8,8 @@ export interface Sample {
   perSecond: number
   /** CPU time of the server's process for one request, in microseconds. */
   cpuMicros: number
+  /** The same for the helpers of the subject, all together. */
+  helperMicros: number
   /** Milliseconds, at saturation. */
   p99: number
   /** Bytes, at its end. */
@@ -91,17 +93,28 @@ export async function runRounds (
   }
 }
 
+/** What was used up to the beginning or the end of a sample, in milliseconds. */
+interface Edge {
+  at: number
+  cpu: number
+  helpers: number
+  own: number
+  taken: { server: number, load: number }
+}
+
 export async function sample (
   { name, port, pid, traffic, helpers }: Subject,
   { server, load }: Pinning,
   { warmMs, measureMs }: Sampling
 ): Promise<Sample> {
-  const samples: Array<{ at: number, cpu: number, own: number, taken: { server: number, load: number } }> = []
+  const samples: Edge[] = []
   const edge = (): void => {
+    const helped = helpers.reduce((sum, helper) => sum + cpuOf(helper), 0)
     samples.push({
       at: performance.now(),
       cpu: cpuOf(pid),
-      own: [process.pid, ...helpers].reduce((sum, helper) => sum + cpuOf(helper), 0),
+      helpers: helped,
+      own: cpuOf(process.pid) + helped,
       taken: { server: busyTimeOf(server), load: busyTimeOf(load) }
     })
   }
@@ -109,12 +122,13 @@ export async function sample (
   const { requests, elapsedMs, latencies } = await running.catch((err: Error) => {
     throw new Error(`${name}: ${err.message}`)
   })
-  const [from, to] = samples as [typeof samples[0], typeof samples[0]]
+  const [from, to] = samples as [Edge, Edge]
   const wall = to.at - from.at
   const cpu = to.cpu - from.cpu
   return {
     perSecond: (requests / elapsedMs) * 1_000,
     cpuMicros: (cpu * 1_000) / requests,
+    helperMicros: ((to.helpers - from.helpers) * 1_000) / requests,
     p99: percentile(latencies, 0.99),
     rss: residentOf(pid),
     share: cpu / wall,

@@ -2,20 +2,25 @@ import { Type } from 'typebox'
 import { defineTool } from '../../src/define/tool.ts'
 import type { ToolDefinition } from '../../src/define/tool.ts'
 
-/** `ping`, which is called, and others beside it of the size that tools have. */
-export function benchTools (count: number): ToolDefinition[] {
-  return [ping, ...Array.from({ length: count - 1 }, (_none, index) => neighbour(index + 1))]
+/**
+ * `ping`, which is called, and others beside it of the size that tools have.
+ *
+ * @param scopes the policy of `ping`
+ */
+export function benchTools (count: number, scopes: readonly string[]): ToolDefinition[] {
+  return [pingFor(scopes), ...Array.from({ length: count - 1 }, (_none, index) => neighbour(index + 1))]
 }
 
-const ping = defineTool({
-  name: 'ping',
-  description: 'Answers pong.',
-  input: Type.Object({}, { additionalProperties: false }),
-  // With a policy, as tools have: every token of the benchmark has this scope.
-  scopes: ['openid'],
-  annotations: { readOnlyHint: true },
-  handler: () => 'pong'
-})
+function pingFor (scopes: readonly string[]): ToolDefinition {
+  return defineTool({
+    name: 'ping',
+    description: 'Answers pong.',
+    input: Type.Object({}, { additionalProperties: false }),
+    ...(scopes.length > 0 && { scopes }),
+    annotations: { readOnlyHint: true },
+    handler: () => 'pong'
+  })
+}
 
 function neighbour (number: number): ToolDefinition {
   return defineTool({

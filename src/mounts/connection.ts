@@ -1,11 +1,12 @@
-import { Client, ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
+import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import type {
-  Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
+  Client, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../async/unless-aborted.ts'
 import type { Caller } from './caller.ts'
 import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
+import { MountClient } from './mount-client.ts'
 import type { Mount } from './mounts-file.ts'
 import { createTransport } from './transport.ts'
 
@@ -66,7 +67,7 @@ export class Connection {
     this.#onListChanged = onListChanged ?? (() => {})
     this.#onClosed = onClosed ?? (() => {})
     const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: this.#onListChanged }
-    this.client = new Client({ name: 'seed', version }, {
+    this.client = new MountClient({ name: 'seed', version }, {
       capabilities: {},
       versionNegotiation: { mode: 'auto', probe: { timeoutMs: this.#timeoutMs } },
       ...(onListChanged !== undefined && {

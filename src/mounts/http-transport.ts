@@ -1,6 +1,8 @@
+import { setMaxListeners } from 'node:events'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
-import { createLimitedFetch } from './limited-fetch.ts'
+import { createLimitedFetch, sendLimited } from './limited-fetch.ts'
+import type { EventSink, HttpResponse, ResponseLimits } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
 import type { TransportOptions } from './transport-options.ts'
 
@@ -20,8 +22,9 @@ export const MIN_STREAM_RETRY_MS = 1_000
 export function createHttpTransport (
   { url, requestHeaders }: Mount, { maxBytes, onFailure }: TransportOptions
 ): Transport {
-  return new HttpTransport(new URL(url), {
-    fetch: createLimitedFetch(maxBytes, onFailure),
+  const limits = { maxBytes, onTooLarge: onFailure }
+  return new HttpTransport(new URL(url), limits, {
+    fetch: createLimitedFetch(limits),
     requestInit: { headers: requestHeaders },
     reconnectionOptions: {
       initialReconnectionDelay: MIN_STREAM_RETRY_MS,
@@ -38,12 +41,44 @@ export function createHttpTransport (
 }
 
 type SendOptions = NonNullable<Parameters<StreamableHTTPClientTransport['send']>[1]>
+type HttpOptions = NonNullable<ConstructorParameters<typeof StreamableHTTPClientTransport>[1]>
 
 /**
  * Fails a request whose stream has ended without a response: the SDK would wait until the time is up. Closed, it ends
  * the session, if there is one.
  */
-class HttpTransport extends StreamableHTTPClientTransport {
+export class HttpTransport extends StreamableHTTPClientTransport {
+  readonly #url: URL
+  readonly #limits: ResponseLimits
+  readonly #headers: Record<string, string>
+  readonly #closing = new AbortController()
+
+  constructor (url: URL, limits: ResponseLimits, options: HttpOptions) {
+    super(url, options)
+    this.#url = url
+    this.#limits = limits
+    setMaxListeners(0, this.#closing.signal)
+    this.#headers = Object.fromEntries(new Headers(options.requestInit?.headers))
+  }
+
+  /** Sends a message of the caller's own, past the SDK. */
+  async post (
+    body: string, headers: Record<string, string>, signal: AbortSignal | undefined, events: EventSink
+  ): Promise<HttpResponse> {
+    const request = {
+      method: 'POST',
+      headers: {
+        ...this.#headers,
+        ...headers,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream'
+      },
+      body,
+      signals: signal === undefined ? [this.#closing.signal] : [this.#closing.signal, signal]
+    }
+    return await sendLimited(this.#url, request, this.#limits, events)
+  }
+
   override async send (message: JSONRPCMessage, options: SendOptions = {}): Promise<void> {
     // Requests that are answered by a stream that stays open handle its end themselves.
     if (!('id' in message) || !('method' in message) || options.onRequestStreamEnd !== undefined) {
@@ -61,6 +96,7 @@ class HttpTransport extends StreamableHTTPClientTransport {
   }
 
   override async close (): Promise<void> {
+    this.#closing.abort(new Error('The connection is closed'))
     try {
       await Promise.race([this.terminateSession(), delay(MAX_TERMINATION_MS)])
     } catch {

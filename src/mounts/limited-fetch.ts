@@ -1,4 +1,6 @@
-import { fetchByProxy } from '../net/proxy.ts'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import { dispatcherFor } from '../net/proxy.ts'
 
 /** A response of a mounted server that is larger than its limit. */
 export class ResponseTooLargeError extends Error {
@@ -11,38 +13,215 @@ export class ResponseTooLargeError extends Error {
 
 const LINE_FEED = 10
 
+export interface HttpRequest {
+  method: string
+  headers: Record<string, string>
+  body: string | null
+  /** Each of them gives the request up. */
+  signals: readonly AbortSignal[]
+}
+
+export interface HttpResponse {
+  status: number
+  statusText: string
+  headers: IncomingHttpHeaders
+  /** The body; empty for an event stream, which is handed on as it comes. */
+  body: Buffer
+}
+
+/** The receiver of an event stream. */
+export interface EventSink {
+  /** Called before the first data. */
+  onStart? (response: HttpResponse, source: Pick<Dispatcher.DispatchController, 'resume' | 'abort'>): void
+  /** Gets what has come. @returns whether to wait until `resume` is called */
+  onData (chunk: Buffer): boolean
+}
+
+/** Limits of what a mounted server sends. */
+export interface ResponseLimits {
+  maxBytes: number
+  /** Gets what the MCP client may report as something else. */
+  onTooLarge (error: ResponseTooLargeError): void
+}
+
 /**
- * Returns a fetch whose responses have a limited size: a body as a whole, and an event stream for one message. A stream
+ * Sends a request whose response has a limited size: a body as a whole, and an event stream for one message. A stream
  * that has sent twice as much is cut off as well; those of changes, which may be open for days, are then opened again.
  *
- * @param onTooLarge gets what the MCP client may report as something else
+ * This is undici's dispatcher, as `fetch` and its streams take several times the CPU time of a call. Redirects are not
+ * followed here, and responses are not compressed.
+ *
+ * @returns the response when it is complete
+ * @throws TypeError, as `fetch` does, if there is none
  */
-export function createLimitedFetch (maxBytes: number, onTooLarge: (error: ResponseTooLargeError) => void) {
-  return async (url: string | URL, init: RequestInit = {}): Promise<Response> => {
-    const response = await fetchByProxy(url, { ...init, headers: Object.fromEntries(new Headers(init.headers)) })
-    const { body, status, statusText, headers } = response
-    if (body === null) return response
-    const isStream = headers.get('content-type')?.startsWith('text/event-stream') === true
-    const count = isStream ? countEvents(maxBytes) : countAll(maxBytes)
-    const limited = body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
-      transform (chunk, controller) {
-        if (count(chunk)) {
-          controller.enqueue(chunk)
-          return
-        }
-        const error = new ResponseTooLargeError(maxBytes)
-        onTooLarge(error)
-        throw error
-      }
-    }))
-    return new Response(limited, { status, statusText, headers })
+export async function sendLimited (
+  url: URL, request: HttpRequest, limits: ResponseLimits, events: EventSink
+): Promise<HttpResponse> {
+  const { method, headers, body, signals } = request
+  for (const signal of signals) signal.throwIfAborted()
+  const dispatcher = await dispatcherFor(url)
+  return await new Promise((resolve, reject) => {
+    dispatcher.dispatch({
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
+      method: method as Dispatcher.HttpMethod,
+      headers: { ...headers, 'accept-encoding': 'identity' },
+      body,
+      // Each request has a limit of its own, which may be longer than that of undici.
+      headersTimeout: 0
+    }, new Receiver({ limits, events, signals, resolve, reject }))
+  })
+}
+
+interface ReceiverOptions {
+  limits: ResponseLimits
+  events: EventSink
+  signals: readonly AbortSignal[]
+  resolve (response: HttpResponse): void
+  reject (reason: unknown): void
+}
+
+class Receiver implements Dispatcher.DispatchHandler {
+  readonly #options: ReceiverOptions
+  readonly #chunks: Buffer[] = []
+  #response: Omit<HttpResponse, 'body'> | undefined
+  #isWithinLimit: IsWithinLimit
+  #isStream = false
+  #controller: Dispatcher.DispatchController | undefined
+
+  constructor (options: ReceiverOptions) {
+    this.#options = options
+    this.#isWithinLimit = countAll(options.limits.maxBytes)
+    for (const signal of options.signals) signal.addEventListener('abort', this.#onAbort)
+  }
+
+  onRequestStart (controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#options.signals.some(({ aborted }) => aborted)) this.#onAbort()
+  }
+
+  onResponseStart (
+    controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders, statusText = ''
+  ): void {
+    this.#response = { status, headers, statusText }
+    this.#isStream = isEventStream(headers)
+    if (!this.#isStream) return
+    const { limits, events } = this.#options
+    this.#isWithinLimit = countEvents(limits.maxBytes)
+    events.onStart?.({ ...this.#response, body: EMPTY }, controller)
+  }
+
+  onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const { limits, events } = this.#options
+    if (!this.#isWithinLimit(chunk)) {
+      const error = new ResponseTooLargeError(limits.maxBytes)
+      limits.onTooLarge(error)
+      controller.abort(error)
+    } else if (!this.#isStream) {
+      this.#chunks.push(chunk)
+    } else if (events.onData(chunk)) {
+      controller.pause()
+    }
+  }
+
+  onResponseEnd (): void {
+    this.#removeListeners()
+    this.#options.resolve({ ...this.#response!, body: Buffer.concat(this.#chunks) })
+  }
+
+  onResponseError (_controller: unknown, cause: Error): void {
+    this.#removeListeners()
+    const { signals, reject } = this.#options
+    const aborted = signals.find((signal) => signal.aborted)
+    if (aborted !== undefined) reject(aborted.reason)
+    else reject(cause instanceof ResponseTooLargeError ? cause : new TypeError('fetch failed', { cause }))
+  }
+
+  readonly #onAbort = (): void => {
+    this.#controller?.abort(new Error('The request is given up'))
+  }
+
+  #removeListeners (): void {
+    for (const signal of this.#options.signals) signal.removeEventListener('abort', this.#onAbort)
   }
 }
 
-/** Returns whether a further chunk is within the limit. */
-type Count = (chunk: Uint8Array) => boolean
+const EMPTY = Buffer.alloc(0)
 
-function countAll (maxBytes: number): Count {
+export function isEventStream (headers: IncomingHttpHeaders): boolean {
+  return headers['content-type']?.startsWith('text/event-stream') === true
+}
+
+/** Returns a `fetch` for the MCP client, which is given of a response what it reads: a real one costs more. */
+export function createLimitedFetch (limits: ResponseLimits): typeof fetch {
+  return async (input, { method = 'GET', headers, body = null, signal } = {}) => {
+    const url = new URL(String(input))
+    const request = {
+      method,
+      headers: Object.fromEntries(new Headers(headers)),
+      body: body as string | null,
+      signals: signal == null ? [] : [signal]
+    }
+    return await new Promise((resolve, reject) => {
+      let stream: ReadableStreamDefaultController<Uint8Array> | undefined
+      let isRead = true
+      const sent = sendLimited(url, request, limits, {
+        onStart (response, source) {
+          const content = new ReadableStream<Uint8Array>({
+            start (controller) { stream = controller },
+            pull () { source.resume() },
+            cancel () {
+              isRead = false
+              source.abort(new Error('The stream is not read any more'))
+            }
+          })
+          resolve(toFetchResponse(url, response, content))
+        },
+        onData (chunk) {
+          if (isRead) stream!.enqueue(chunk)
+          return isRead && stream!.desiredSize! <= 0
+        }
+      })
+      sent.then((response) => {
+        if (stream === undefined) resolve(toFetchResponse(url, response, null))
+        else if (isRead) stream.close()
+      }, (err: unknown) => {
+        reject(err)
+        if (isRead) stream?.error(err)
+      })
+    })
+  }
+}
+
+type FetchResponse = Pick<Response, 'url' | 'type' | 'status' | 'statusText' | 'ok' | 'text' | 'json'> & {
+  headers: Pick<Headers, 'get' | 'has'>
+  body: ReadableStream<Uint8Array> | null
+}
+
+function toFetchResponse (
+  { href }: URL, { status, statusText, headers, body }: HttpResponse, stream: ReadableStream<Uint8Array> | null
+): Response {
+  const response: FetchResponse = {
+    url: href,
+    type: 'default',
+    status,
+    statusText,
+    ok: status >= 200 && status < 300,
+    headers: {
+      get: (name) => headers[name.toLowerCase()]?.toString() ?? null,
+      has: (name) => name.toLowerCase() in headers
+    },
+    body: stream,
+    text: async () => body.toString('utf8'),
+    json: async () => JSON.parse(body.toString('utf8')) as unknown
+  }
+  return response as unknown as Response
+}
+
+/** Tells whether a further chunk is within the limit. */
+type IsWithinLimit = (chunk: Uint8Array) => boolean
+
+function countAll (maxBytes: number): IsWithinLimit {
   let bytes = 0
   return (chunk) => {
     bytes += chunk.byteLength
@@ -50,7 +229,7 @@ function countAll (maxBytes: number): Count {
   }
 }
 
-function countEvents (maxBytes: number): Count {
+function countEvents (maxBytes: number): IsWithinLimit {
   const isWithinAll = countAll(2 * maxBytes)
   let lineBytes = 0
   return (chunk) => {

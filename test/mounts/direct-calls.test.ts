@@ -1,0 +1,196 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { ServerResponse } from 'node:http'
+import { connect } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import t from 'tap'
+import type { Test } from 'tap'
+import { createHttpTransport } from '../../src/mounts/http-transport.ts'
+import { createLimitedFetch, sendLimited } from '../../src/mounts/limited-fetch.ts'
+import { MountClient } from '../../src/mounts/mount-client.ts'
+import type { Mount } from '../../src/mounts/mounts-file.ts'
+import { useProxy } from '../../src/net/proxy.ts'
+import { ADD, startMounted, startUpstream } from '../support/upstream.ts'
+import type { Upstream } from '../support/upstream.ts'
+
+const LIMITS = { maxBytes: 1_000, onTooLarge: () => {} }
+const REQUEST = { method: 'GET', headers: {}, body: null, signals: [] }
+
+/** Answers calls of a tool in the place of the mounted server. */
+function answerCalls (upstream: Upstream, answer: (id: unknown, response: ServerResponse, url: string) => void): void {
+  upstream.intercept = (request, response) => {
+    const { method, id } = upstream.messages.at(-1) as { method: string, id: unknown }
+    if (method !== 'tools/call') return false
+    answer(id, response, request.url!)
+    return true
+  }
+}
+
+const pong = (id: unknown, result: object = { content: [{ type: 'text', text: 'pong' }] }): string =>
+  JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...result } })
+
+t.test('an answer of a mounted server is found in an event stream, among whatever else is in it', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const call = async () => (await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).response.result
+  const note = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'ü' } })
+  for (const stream of [
+    (id: unknown) => `: hi\n\nid: 7\nevent: message\ndata: ${note}\n\ndata:${pong(id)}\n\n`,
+    (id: unknown) => `event: other\r\ndata: none\r\n\r\nretry\r\ndata: ${pong(id).replace(',', ',\r\ndata: ')}\r\n\r\n`,
+    (id: unknown) => `data: ${pong('another')}\n\ndata: ${pong(id)}\n\n`
+  ]) {
+    answerCalls(upstream, (id, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
+      // Byte by byte: events and characters are cut anywhere.
+      for (const byte of Buffer.from(stream(id))) response.write(Buffer.of(byte))
+      response.end()
+    })
+    t.match(await call(), { content: [{ text: 'pong' }] })
+  }
+  answerCalls(upstream, (_id, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: {"jsonrpc":1}\n\n')
+  })
+  t.match(await call(), { isError: true, content: [{ text: /something other than MCP/ }] })
+})
+
+t.test('an answer of a mounted server in JSON is what MCP says, or an error', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const error = (id: unknown) => JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32602, message: 'Not like this' } })
+  const isMalformed = { result: { isError: true, content: [{ text: /something other than MCP/ }] } }
+  const image = { content: [{ type: 'image', data: 'AAAA', mimeType: 'image/png' }] }
+  for (const [status, body, expected] of [
+    [200, pong, { result: { content: [{ text: 'pong' }] } }],
+    [200, (id: unknown) => pong(id, image), { result: image }],
+    [200, (id: unknown) => pong(id, { content: [{ type: 'text' }] }), isMalformed],
+    [200, (id: unknown) => pong(id, { content: [], resultType: 'input_required' }), isMalformed],
+    [200, () => pong('another'), isMalformed],
+    [200, error, { error: { code: -32602, message: 'Not like this' } }],
+    [400, error, { error: { code: -32602, message: 'Not like this' } }],
+    [400, pong, { result: { content: [{ text: /HTTP status 400/ }] } }],
+    [400, () => '{', { result: { content: [{ text: /HTTP status 400/ }] } }]
+  ] as const) {
+    answerCalls(upstream, (id, response) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(body(id))
+    })
+    t.match((await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).response, expected)
+  }
+})
+
+t.test('a call is sent on to where the mounted server redirects it, on the same origin', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  answerCalls(upstream, (id, response, url) => {
+    if (url === '/mcp') response.writeHead(307, { location: '/other' }).end()
+    else response.writeHead(200, { 'content-type': 'application/json' }).end(pong(id))
+  })
+  const { response } = await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })
+  t.match(response.result, { content: [{ text: 'pong' }] })
+})
+
+t.test('arguments that the schema wants in a header are sent there, too', async (t) => {
+  const upstream = await startUpstream(t)
+  const region = { type: 'string', 'x-mcp-header': 'Region' }
+  upstream.tools = [{ ...ADD, inputSchema: { type: 'object', properties: { region } } }]
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  await seed.send('legacy', 'tools/call', { name: 'calc_add', arguments: { region: 'eu' } })
+  t.equal(upstream.requests.at(-1)!['mcp-param-region'], 'eu')
+})
+
+t.test('calls that run are given up when the connection is closed', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const called = new Promise<ServerResponse>((resolve) => {
+    answerCalls(upstream, (_id, response) => { resolve(response) })
+  })
+  const call = seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} }).catch(() => {})
+  const response = await called
+  const closed = once(response, 'close')
+  await seed.app.close()
+  await closed
+  await call
+})
+
+t.test('what a mounted server asks for is returned to a caller that wants it, and to no other', async (t) => {
+  const upstream = await startUpstream(t)
+  const client = new MountClient({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'auto' } })
+  const options = { maxBytes: 1e6, onFailure: () => {}, caller: undefined }
+  await client.connect(createHttpTransport({ url: upstream.url } as Mount, options))
+  t.teardown(async () => { await client.close() })
+  const asked = {
+    inputRequests: { a: { method: 'elicitation/create', params: { mode: 'url', message: 'Go', url: 'https://x/' } } },
+    requestState: 's',
+    resultType: 'input_required'
+  }
+  answerCalls(upstream, (id, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(pong(id, asked))
+  })
+  t.same(await client.callTool({ name: 'add' }, { toolDefinition: ADD, allowInputRequired: true }), asked)
+  await t.rejects(client.callTool({ name: 'add' }, { toolDefinition: ADD }), { code: 'UNSUPPORTED_RESULT_TYPE' })
+  upstream.intercept = () => false
+  t.match(await client.callTool({ name: 'add', arguments: { a: 1 } }), { content: [{ text: '{"a":1}' }] })
+})
+
+t.test('a client that is not connected calls nothing', async (t) => {
+  await t.rejects(new MountClient({ name: 'test', version: '1' }).callTool({ name: 'add' }))
+})
+
+t.test('a stream that is not read any more is ended, and a slow reader holds it back', async (t) => {
+  const server = await listen(t, createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.on('close', () => { server.emit('left') })
+    const write = (): void => { if (!response.destroyed) response.write(':\n', () => { setImmediate(write) }) }
+    write()
+  }))
+  const left = once(server, 'left')
+  const { body } = await createLimitedFetch({ ...LIMITS, maxBytes: 1e9 })(urlOf(server))
+  const reader = body!.getReader()
+  for (let reads = 0; reads < 20; reads++) t.equal((await reader.read()).done, false)
+  await reader.cancel()
+  await left
+})
+
+t.test('requests to a mounted server go through the proxy, but for those to this machine', async (t) => {
+  const upstream = await listen(t, createServer((_request, response) => { response.end('reached') }))
+  const targets: string[] = []
+  const proxy = createServer().on('connect', ({ url }, socket: Socket) => {
+    targets.push(url!)
+    const onward = connect((upstream.address() as AddressInfo).port, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      onward.pipe(socket).pipe(onward)
+    })
+    t.teardown(() => { onward.destroy(); socket.destroy() })
+  })
+  await useProxy({ http: urlOf(await listen(t, proxy)), https: undefined, none: undefined })
+  t.teardown(async () => { await useProxy({ http: undefined, https: undefined, none: undefined }) })
+  for (const url of ['http://tickets.corp.example/mcp', urlOf(upstream)]) {
+    const { status, body } = await sendLimited(new URL(url), REQUEST, LIMITS, { onData: () => false })
+    t.equal(status, 200)
+    t.equal(body.toString(), 'reached')
+  }
+  t.same(targets, ['tickets.corp.example:80'])
+})
+
+t.test('a request that is given up before it is sent is not sent', async (t) => {
+  const requests: string[] = []
+  const server = await listen(t, createServer(({ url }, response) => {
+    requests.push(url!)
+    response.end()
+  }))
+  const abort = new AbortController()
+  const request = { ...REQUEST, signals: [abort.signal] }
+  const sent = sendLimited(new URL(urlOf(server)), request, LIMITS, { onData: () => false })
+  abort.abort(new Error('given up'))
+  await t.rejects(sent, { message: 'given up' })
+  t.same(requests, [])
+})
+
+async function listen (t: Test, server: ReturnType<typeof createServer>) {
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => { server.close().closeAllConnections() })
+  return server
+}
+
+function urlOf (server: ReturnType<typeof createServer>): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+}
