@@ -159,7 +159,9 @@ t.test('a connection that does not answer any more is replaced; one that answers
   isBroken = () => false
   t.equal(await call(ada), first.replace(/1$/, '2'), 'the session is the same')
   isBroken = (method) => ['tools/call', 'ping'].includes(method)
+  upstream.messages.length = 0
   await Promise.all([call(ada), call(ada)])
+  await until(() => upstream.messages.some(({ method }) => method === 'ping'), 'the session is tried')
   isBroken = () => false
   await until(async () => (await call(ada)).split(' ')[0] !== first.split(' ')[0], 'there is a new session')
 })
