@@ -31,6 +31,11 @@ const OPERATORS: Readonly<Record<string, { first: string, next: string, except: 
 /** Limit of one match: the pieces of the template times the length of the URI. */
 const MAX_STEPS = 131_072
 
+/** Returns the text before the first variable of a template, with which each of its URIs begins. */
+export function startOfTemplate (template: string): string {
+  return template.split('{', 1)[0]!
+}
+
 /** @throws Error for a brace that is not part of an expression, an unknown expression, or a variable used twice */
 export function parseUriTemplate (template: string): UriTemplate {
   const parts = template.split(/(\{[^{}]*\})/).flatMap((piece): Part[] =>

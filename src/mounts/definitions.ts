@@ -1,7 +1,7 @@
 import type { Progress, Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/client'
 import type { TObject } from 'typebox'
 import type { RequestContext } from '../define/context.ts'
-import { describeDefinition, recordFile, recordMount } from '../define/definition.ts'
+import { describeDefinition, recordFile } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
 import type { PromptDefinition } from '../define/prompt.ts'
@@ -10,16 +10,14 @@ import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
-import { isSelected } from '../selection/name-selection.ts'
-import { isUriSelected } from '../selection/uri-selection.ts'
 import type { Caller } from './caller.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
-import { requestInRounds } from './input-rounds.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
-import { isToolSelected } from './selection.ts'
+import { isSelected, isToolSelected } from './selection.ts'
 import { UriPrefix, offeredName } from './uri-prefix.ts'
+import { isUriSelected } from './uri-selection.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
 export interface MountedDefinitions {
@@ -44,7 +42,7 @@ const NO_TIMEOUT = { timeout: 86_400_000 }
 /** Makes definitions of what a mounted server offers and the operator has chosen. */
 export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount, offers: { tools, prompts, resources, templates } } = server
-  const uris = new UriPrefix(mount)
+  const uris = new UriPrefix(mount, server.offers)
   const all: Array<[Definition, string]> = [
     ...tools.filter((tool) => isToolSelected(tool, mount.tools))
       .map((tool): [Definition, string] => [toTool(tool, server, uris), tool.name]),
@@ -58,13 +56,23 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
   const names = new Set<string>()
+  const tasks = new Set(tools.filter(({ execution }) => execution?.taskSupport === 'required').map(({ name }) => name))
   let templateCount = 0
-  for (const [definition] of all) {
+
+  function reasonAgainst (definition: Definition, name: string, offer: string): string | undefined {
+    if (names.has(offer)) return 'the server offers it twice'
+    if (definition.kind === 'tool' && tasks.has(name)) {
+      return 'it can be called as a task only (execution.taskSupport), which Seed does not pass on'
+    }
+    if (definition.kind === 'resource-template' && templateCount >= MAX_TEMPLATES) {
+      return `the server offers more than ${MAX_TEMPLATES} resource templates`
+    }
+    return problemOf(definition)
+  }
+
+  for (const [definition, name] of all) {
     const offer = describeDefinition(definition).slice(0, 200)
-    const isOneTooMany = definition.kind === 'resource-template' && templateCount >= MAX_TEMPLATES
-    const reason = names.has(offer)
-      ? 'the server offers it twice'
-      : isOneTooMany ? `the server offers more than ${MAX_TEMPLATES} resource templates` : problemOf(definition)
+    const reason = reasonAgainst(definition, name, offer)
     if (reason !== undefined) {
       refused.push({ offer, reason })
       continue
@@ -72,7 +80,6 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     names.add(offer)
     if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)
-    recordMount(definition, mount.name)
     definitions.push(definition)
   }
   return { definitions, refused, namesAtServer: new Map(all) }
@@ -82,8 +89,6 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
   const { mount } = server
   const { name, title, description = '', inputSchema, outputSchema, annotations, icons, _meta: meta } = tool
   const override = typeof mount.tools === 'object' ? mount.tools.overrides?.[name] : undefined
-  // The MCP client would refuse a question of a tool that has an output schema.
-  const { outputSchema: _, ...toolDefinition } = tool
   return {
     kind: 'tool',
     checkedUpstream: true,
@@ -100,9 +105,10 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const options = { ...optionsOf(context), toolDefinition }
-      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
-        await client.callTool({ name, arguments: input, ...params }, options))
+      const result = await server.use(context, async (client) =>
+        await client.callTool({ name, arguments: input, ...metaOf(context, server) }, {
+          ...optionsOf(context), toolDefinition: tool
+        }))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
   }
@@ -126,8 +132,9 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
     }),
     handler: async (input, context) => {
-      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
-        await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, optionsOf(context)))
+      const result = await server.use(context, async (client) =>
+        await client.getPrompt({ name, arguments: input as Record<string, string>, ...metaOf(context, server) },
+          optionsOf(context)))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
   }
@@ -200,8 +207,8 @@ function variablesOf (uriTemplate: string): readonly string[] {
 }
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
-  const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
-    await client.readResource({ uri, ...params }, { ...optionsOf(context), cacheMode: 'bypass' }))
+  const result = await server.use(context, async (client) =>
+    await client.readResource({ uri, ...metaOf(context, server) }, { ...optionsOf(context), cacheMode: 'bypass' }))
   return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
 }
 
@@ -237,7 +244,6 @@ function optionsOf (context: RequestContext) {
   const wantsProgress = (context as Partial<RunContext>).requestMeta?.['progressToken'] !== undefined
   return {
     ...NO_TIMEOUT,
-    allowInputRequired: true,
     signal: context.signal,
     ...(wantsProgress && {
       onprogress: ({ progress, total, message }: Progress) => {

@@ -1,5 +1,6 @@
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
+import { startOfTemplate } from '../define/uri-template.ts'
 import type { Mount } from './mounts-file.ts'
 
 /**
@@ -14,7 +15,8 @@ export class TakenNames {
 
   constructor (own: readonly Definition[], mounts: readonly Mount[]) {
     this.#own = new Set(own.map(describeDefinition))
-    this.#templateStarts = own.flatMap((one) => one.kind === 'resource-template' ? [startOf(one.uriTemplate)] : [])
+    this.#templateStarts = own.flatMap((one) =>
+      one.kind === 'resource-template' ? [startOfTemplate(one.uriTemplate)] : [])
     this.#mounts = ['seed', ...mounts.map(({ name }) => name)]
   }
 
@@ -26,7 +28,7 @@ export class TakenNames {
     switch (definition.kind) {
       case 'resource': return this.#reasonAgainstUri(others, (start) => definition.uri.startsWith(start))
       case 'resource-template': {
-        const own = startOf(definition.uriTemplate)
+        const own = startOfTemplate(definition.uriTemplate)
         return this.#reasonAgainstUri(others, (start) => own.startsWith(start) || start.startsWith(own))
       }
       default: {
@@ -43,8 +45,4 @@ export class TakenNames {
     const start = this.#templateStarts.find(covers)
     return start === undefined ? undefined : `its URIs could be those of a resource template that begins with ${start}`
   }
-}
-
-function startOf (uriTemplate: string): string {
-  return uriTemplate.split('{', 1)[0]!
 }

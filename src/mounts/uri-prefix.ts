@@ -1,9 +1,14 @@
+import { startOfTemplate } from '../define/uri-template.ts'
+import type { Offers } from './connection.ts'
 import type { Mount } from './mounts-file.ts'
 
 /** Returns a name of a tool or prompt of a mounted server as clients see it. */
 export function offeredName ({ name: mount, prefix = true }: Pick<Mount, 'name' | 'prefix'>, name: string): string {
   return prefix ? `${mount}_${name}` : name
 }
+
+/** URIs that a client follows by itself, unless the server offers them as resources (MCP 2025-11-25, https://). */
+const FOLLOWED_BY_CLIENTS = /^(https?|data):/i
 
 /**
  * The URIs of a mounted server as clients see them: its name is a prefix of the scheme (`tickets+file:///a.txt`), so
@@ -13,8 +18,12 @@ export function offeredName ({ name: mount, prefix = true }: Pick<Mount, 'name' 
 export class UriPrefix {
   readonly #scheme: string
   readonly #ui: string
+  readonly #offers: Pick<Offers, 'resources' | 'templates'>
 
-  constructor ({ name, prefix = true }: Pick<Mount, 'name' | 'prefix'>) {
+  constructor (
+    { name, prefix = true }: Pick<Mount, 'name' | 'prefix'>, offers: Pick<Offers, 'resources' | 'templates'>
+  ) {
+    this.#offers = offers
     this.#scheme = prefix ? `${name}+` : ''
     this.#ui = prefix ? `ui://${name}/` : 'ui://'
   }
@@ -45,9 +54,20 @@ export class UriPrefix {
   }
 
   #addToBlock (block: Members): Members {
-    if (block['type'] === 'resource_link') return this.#addToMember(block)
+    if (block['type'] === 'resource_link') return this.#addToLink(block)
     if (block['type'] !== 'resource') return block
-    return { ...block, resource: this.#addToMember(block['resource'] as Members) }
+    return { ...block, resource: this.#addToLink(block['resource'] as Members) }
+  }
+
+  #addToLink (link: Members): Members {
+    const uri = String(link['uri'])
+    return FOLLOWED_BY_CLIENTS.test(uri) && !this.#isOffered(uri) ? link : this.#addToMember(link)
+  }
+
+  #isOffered (uri: string): boolean {
+    const { resources, templates } = this.#offers
+    return resources.some((one) => one.uri === uri) ||
+      templates.some(({ uriTemplate }) => uri.startsWith(startOfTemplate(uriTemplate)))
   }
 
   #addToMember (member: Members): Members {

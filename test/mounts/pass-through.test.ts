@@ -139,3 +139,32 @@ t.test('the audit log names the mounts at the start, and no secret of a URL', as
   t.match(line, { configuration: { mounts: [{ name: 'calc', origin: new URL(upstream.url).origin }] } })
   t.notMatch(JSON.stringify(line), /s3cret/)
 })
+
+t.test('links that clients follow by themselves stay as they are, unless the server offers the resource', async (t) => {
+  const upstream = await startUpstream(t)
+  const uris = ['https://example.com/page', 'HTTP://example.com/', 'data:text/plain,hi', 'https://listed.example/', 'https://docs.example/1']
+  upstream.resources = [{ uri: 'https://listed.example/', name: 'Listed' }]
+  upstream.templates = [{ uriTemplate: 'https://docs.example/{id}', name: 'Documents' }]
+  upstream.call = () => ({
+    content: [
+      ...uris.map((uri) => ({ type: 'resource_link' as const, uri, name: 'A link' })),
+      { type: 'resource', resource: { uri: uris[0]!, text: 'A page' } }
+    ]
+  })
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const { response } = await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })
+  const content = response.result.content as Array<{ uri?: string, resource?: { uri: string } }>
+  t.same(content.map(({ uri, resource }) => uri ?? resource?.uri), [
+    ...uris.slice(0, 3), 'calc+https://listed.example/', 'calc+https://docs.example/1', uris[0]
+  ])
+})
+
+t.test('a tool that can be called as a task only is left out, and named in the log', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  upstream.tools = [ADD, { ...ADD, name: 'research', execution: { taskSupport: 'required' } }]
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const { response } = await seed.send('modern', 'tools/list', {})
+  t.same(response.result.tools.map(({ name }: { name: string }) => name), ['calc_add'])
+  t.match(seed.logs.find(({ event }) => event === 'mount.offers_refused'),
+    { refused: [{ offer: 'Tool "calc_research"', reason: /as a task only/ }] })
+})

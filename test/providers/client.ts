@@ -32,5 +32,17 @@ export interface ConnectedClient {
    * that keeps no tokens.
    */
   spoilAccessToken? (): void
+  /**
+   * Sends a request of MCP with these parameters. Undefined for a client that has no interface for it.
+   *
+   * @throws Error for an error of the server
+   */
+  request? (method: Method, params: Params): Promise<unknown>
   close (): Promise<void>
 }
+
+/** What clients ask servers for. */
+export type Method = 'tools/list' | 'tools/call' | 'prompts/list' | 'prompts/get' | 'resources/list' |
+  'resources/templates/list' | 'resources/read' | 'completion/complete'
+
+export type Params = Record<string, unknown>

@@ -30,8 +30,8 @@ async function install (cacheFolder: string): Promise<void> {
   await writeFile(installed, sources)
 }
 
-/** Returns a Go that is new enough: the machine's, or one that it fetches. */
-async function findGo (folder: string): Promise<string> {
+/** Returns a Go that is new enough: the machine's, or one that is fetched into the folder. */
+export async function findGo (folder: string): Promise<string> {
   const { stdout } = await promisify(execFile)('go', ['version']).catch((err: Error) => {
     throw new RegistryUnreachable('Go is missing; as root: apt-get install --no-install-recommends golang-go', {
       cause: err

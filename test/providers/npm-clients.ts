@@ -80,6 +80,11 @@ async function connectMcpRemote ({ url, redirectUri, signIn }: ConnectOptions): 
       const result = await call('tools/call', { name: 'whoami', arguments: {} })
       return (result as { structuredContent: Record<string, unknown> }).structuredContent
     },
+    async request (method, params) {
+      const result = await call(method, params) as { code?: number, message?: string }
+      if (typeof result.code === 'number') throw new Error(result.message)
+      return result
+    },
     spoilAccessToken () {
       const folder = join(home, '.mcp-auth')
       const name = readdirSync(folder, { recursive: true }).map(String).find((file) => file.endsWith('tokens.json'))!

@@ -4,6 +4,12 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import type { ConnectedClient, ConnectOptions } from './client.ts'
 
+/** The answer to `request`. */
+interface Answer {
+  result?: unknown
+  error?: string
+}
+
 /** A reason of the matrix has 400 characters. */
 const LAST_CHARACTERS = 350
 
@@ -51,6 +57,11 @@ export async function connectProgram (
   return {
     listTools: async () => await send('list') as string[],
     whoami: async () => await send('whoami') as Record<string, unknown>,
+    async request (method, params) {
+      const { result, error } = await send(`request ${JSON.stringify({ method, params })}`) as Answer
+      if (error !== undefined) throw new Error(error)
+      return result
+    },
     spoilAccessToken () {
       child.stdin.write('spoil\n')
       next().catch(() => {})

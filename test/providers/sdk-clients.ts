@@ -2,7 +2,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { createOAuthClient } from '../support/oauth-client.ts'
-import type { ConnectedClient, RealClient } from './client.ts'
+import type { ConnectedClient, Method, Params, RealClient } from './client.ts'
 
 const INFO = { name: 'providers', version: '1.0.0' }
 
@@ -46,7 +46,22 @@ function connected (client: ClientV1 | Client, spoilAccessToken: () => void): Co
       return structuredContent as Record<string, unknown>
     },
     spoilAccessToken,
+    request: async (method, params) => await sendRequest(client as Client, method, params),
     close: async () => { await client.close() }
+  }
+}
+
+/** Sends a request by the method that a program would use; both SDKs call them the same. */
+export async function sendRequest (client: Client, method: Method, params: Params): Promise<unknown> {
+  switch (method) {
+    case 'tools/list': return await client.listTools(params)
+    case 'tools/call': return await client.callTool(params as never)
+    case 'prompts/list': return await client.listPrompts(params)
+    case 'prompts/get': return await client.getPrompt(params as never)
+    case 'resources/list': return await client.listResources(params)
+    case 'resources/templates/list': return await client.listResourceTemplates(params)
+    case 'resources/read': return await client.readResource(params as never)
+    case 'completion/complete': return await client.complete(params as never)
   }
 }
 

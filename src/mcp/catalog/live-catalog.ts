@@ -2,7 +2,6 @@ import type { ServerEvent } from '@modelcontextprotocol/server'
 import type { Definition } from '../../define/definition.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { createCatalog } from './catalog.ts'
-import type { IsUriOffered } from './resources.ts'
 import type { Catalog } from './catalog.ts'
 import { changedLists } from './diff.ts'
 import type { ResourceWatches } from './watch-resources.ts'
@@ -10,8 +9,6 @@ import type { ResourceWatches } from './watch-resources.ts'
 export interface LiveCatalogOptions {
   definitions: readonly Definition[]
   policies: PolicyEvaluator
-  /** Undefined where every URI of a template is offered. */
-  isUriOffered?: IsUriOffered | undefined
   /** Gets the lists that have changed. */
   announce (change: ServerEvent): void
   watches: ResourceWatches
@@ -24,8 +21,8 @@ export type LiveCatalog = ReturnType<typeof createLiveCatalog>
  *
  * @throws DefinitionError for a definition that cannot be served
  */
-export function createLiveCatalog ({ definitions, policies, isUriOffered, announce, watches }: LiveCatalogOptions) {
-  let current = createCatalog(definitions, policies, isUriOffered)
+export function createLiveCatalog ({ definitions, policies, announce, watches }: LiveCatalogOptions) {
+  let current = createCatalog(definitions, policies)
   let stopWatching = watches.watch(definitions)
 
   return {
@@ -38,7 +35,7 @@ export function createLiveCatalog ({ definitions, policies, isUriOffered, announ
      * @throws DefinitionError for a definition that cannot be served
      */
     prepare (next: readonly Definition[]): () => void {
-      const catalog = createCatalog(next, policies, isUriOffered)
+      const catalog = createCatalog(next, policies)
       return () => {
         const before = current
         current = catalog

@@ -164,8 +164,7 @@ function checkContent (form: TObject, content: unknown): unknown {
   throw new ToolError('The client answered with something other than the form asked for')
 }
 
-/** @throws ToolError if the client does not declare what a question needs */
-export function checkCapability ({ method, params }: InputRequest, { capabilities }: ClientInfo): void {
+function checkCapability ({ method, params }: InputRequest, { capabilities }: ClientInfo): void {
   const elicitation = capabilities['elicitation'] as { form?: unknown, url?: unknown } | undefined
   const isUrl = (params as { mode?: string } | undefined)?.mode === 'url'
   const isDeclared = {

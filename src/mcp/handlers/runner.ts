@@ -7,8 +7,9 @@ import { recordStoreFailure } from './caller.ts'
 import { DeferredClientChannel, sdkChannel } from './client-channel.ts'
 import type { ClientChannel } from './client-channel.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
+import type { Rounds } from './elicitation-and-sampling.ts'
 import { HandlerContext } from './context.ts'
-import type { ContextServices, HandlerCall, RequiredInput, Round } from './context.ts'
+import type { ContextServices, HandlerCall, Round } from './context.ts'
 import type { Deadline } from './handler-timeout.ts'
 import type { Envelope } from './envelope.ts'
 import { withRecord } from './finished-calls.ts'
@@ -61,46 +62,36 @@ export function createRunner ({ requestStates, recordCall, ...shared }: RunnerOp
       (result): MaybePromise<Result | InputRequiredResult> => {
         context.finish()
         // A handler may have caught the InputRequiredError.
-        const { requiredInput } = context
-        if (requiredInput !== undefined) return requireInput(call, round!, requiredInput)
+        if (context.missingInput !== undefined) return requireInput(call, round!, context.missingInput)
         const sending = context.sendNotifications()
         return sending === undefined ? result : sending.then(() => result)
       },
       (err) => {
         context.finish()
-        if (err instanceof InputRequiredError) return requireInput(call, round!, context.requiredInput!)
+        if (err instanceof InputRequiredError) return requireInput(call, round!, context.missingInput!)
         throw err
       }
     )
   }
 
-  function requireInput (
-    call: HandlerCall, { answers }: Round, { requests, upstream }: RequiredInput
-  ): InputRequiredResult {
-    const asked = Object.keys(requests)
-    const requestState = requestStates.seal(bindingOf(call), { answers, asked, upstream })
-    return inputRequired({ ...(asked.length > 0 && { inputRequests: requests }), requestState })
+  function requireInput (call: HandlerCall, { answers }: Round, missing: Rounds['missing']): InputRequiredResult {
+    const requestState = requestStates.seal(bindingOf(call), { answers, asked: Object.keys(missing) })
+    return inputRequired({ inputRequests: missing, requestState })
   }
 
   async function readRound (request: HandlerRequest): Promise<Round> {
     const { envelope, inputResponses = {}, requestState } = request.context.mcpReq
     const state = requestState<string>()
-    const given = state === undefined ? { answers: NO_ANSWERS } : await openState(request, state, inputResponses)
-    return { envelope: envelope as Envelope, ...given }
+    const answers = state === undefined ? NO_ANSWERS : await readAnswers(request, state, inputResponses)
+    return { envelope: envelope as Envelope, answers }
   }
 
   /** Returns the answers of earlier rounds, and those of this one to the questions that were asked. */
-  async function openState (
-    call: HandlerCall, state: string, responses: Answers
-  ): Promise<Pick<Round, 'answers' | 'upstream'>> {
+  async function readAnswers (call: HandlerCall, state: string, responses: Answers): Promise<Answers> {
     const { caller } = call
     try {
-      const opened = await recordStoreFailure(caller, requestStates.open(state, bindingOf(call)))
-      const { answers, asked, upstream } = opened
-      const given = Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key)))
-      return upstream === undefined
-        ? { answers: { ...answers, ...given } }
-        : { answers, upstream: { ...upstream, inputResponses: given } }
+      const { answers, asked } = await recordStoreFailure(caller, requestStates.open(state, bindingOf(call)))
+      return { ...answers, ...Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key))) }
     } catch (err) {
       if (!(err instanceof RequestStateError)) throw err
       caller.log.info({ event: 'mcp.request_state_refused', reason: err.message }, 'A request state was refused')

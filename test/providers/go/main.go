@@ -1,7 +1,8 @@
 // A real MCP client in Go, led by JSON lines as ../python/client.py is.
 //
 // Prints {"authorize": URL} when a person is to sign in, and reads the URL that the browser came back to. Then answers
-// each line read: "list", "whoami", "spoil" (the access token has expired) and "close" (with the status of the DELETE).
+// each line read: "list", "whoami", "request {method, params}", "spoil" (the access token has expired) and "close" (with
+// the status of the DELETE).
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -87,9 +89,56 @@ func (d *deletes) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
+// request sends a request by the method that a program would use.
+func request(ctx context.Context, session *mcp.ClientSession, line string) (any, error) {
+	var message struct {
+		Method string
+		Params json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(line), &message); err != nil {
+		return nil, err
+	}
+	switch message.Method {
+	case "tools/list":
+		return send(ctx, message.Params, session.ListTools)
+	case "tools/call":
+		return send(ctx, message.Params, session.CallTool)
+	case "prompts/list":
+		return send(ctx, message.Params, session.ListPrompts)
+	case "prompts/get":
+		return send(ctx, message.Params, session.GetPrompt)
+	case "resources/list":
+		return send(ctx, message.Params, session.ListResources)
+	case "resources/templates/list":
+		return send(ctx, message.Params, session.ListResourceTemplates)
+	case "resources/read":
+		return send(ctx, message.Params, session.ReadResource)
+	default:
+		return send(ctx, message.Params, session.Complete)
+	}
+}
+
+func send[P, R any](ctx context.Context, params json.RawMessage, call func(context.Context, *P) (*R, error)) (any, error) {
+	var typed P
+	if err := json.Unmarshal(params, &typed); err != nil {
+		return nil, err
+	}
+	return call(ctx, &typed)
+}
+
 func lead(ctx context.Context, session *mcp.ClientSession, signedIn *tokens) error {
 	for {
-		switch read() {
+		command := read()
+		if line, found := strings.CutPrefix(command, "request "); found {
+			result, err := request(ctx, session, line)
+			if err != nil {
+				say(map[string]string{"error": err.Error()})
+			} else {
+				say(map[string]any{"result": result})
+			}
+			continue
+		}
+		switch command {
 		case "list":
 			names := []string{}
 			for tool, err := range session.Tools(ctx, nil) {

@@ -1,7 +1,8 @@
 """A real MCP client in Python, led by JSON lines: the MCP SDK's, or FastMCP's.
 
 Prints {"authorize": URL} when a person is to sign in, and reads the URL that the browser came back to. Then answers
-each line read: "list", "whoami", "spoil" (the access token has expired) and "close" (with the status of the DELETE).
+each line read: "list", "whoami", "request {method, params}", "spoil" (the access token has expired) and "close" (with
+the status of the DELETE).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata
+from mcp.types import PromptReference, ResourceTemplateReference
 
 KIND, URL, REDIRECT_URI = sys.argv[1:]
 deleted: list[int] = []
@@ -78,6 +80,38 @@ class HeadlessOAuth(FastMCPOAuth):
         return await callback()
 
 
+async def request(client, method: str, params: dict):
+    """Sends a request by the method that a program would use; FastMCP's own names end with _mcp."""
+
+    def named(name: str):
+        return getattr(client, f"{name}_mcp", None) or getattr(client, name)
+
+    if method == "tools/call":
+        return await named("call_tool")(params["name"], params["arguments"])
+    if method == "prompts/get":
+        return await named("get_prompt")(params["name"], params["arguments"])
+    if method == "resources/read":
+        return await named("read_resource")(params["uri"])
+    if method == "completion/complete":
+        kind = PromptReference if params["ref"]["type"] == "ref/prompt" else ResourceTemplateReference
+        return await named("complete")(kind(**params["ref"]), params["argument"])
+    lists = {
+        "tools/list": "list_tools",
+        "prompts/list": "list_prompts",
+        "resources/list": "list_resources",
+        "resources/templates/list": "list_resource_templates",
+    }
+    return await named(lists[method])()
+
+
+async def answer(client, message: dict) -> dict:
+    try:
+        result = await request(client, message["method"], message["params"])
+        return {"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    except Exception as err:
+        return {"error": f"{type(err).__name__}: {err}"}
+
+
 async def lead(client, auth) -> None:
     say({"ready": True})
     while (command := await read()) not in ("close", ""):
@@ -86,6 +120,8 @@ async def lead(client, auth) -> None:
             say([tool.name for tool in getattr(listed, "tools", listed)])
         elif command == "whoami":
             say((await client.call_tool("whoami", {})).structured_content)
+        elif command.startswith("request "):
+            say(await answer(client, json.loads(command.removeprefix("request "))))
         elif command == "spoil":
             # Both refresh when their clock says so, and sign in again when the server refuses a token.
             auth.context.token_expiry_time = 1

@@ -1,0 +1,169 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { findGo } from '../providers/go-client.ts'
+import { installPython } from '../providers/python-environment.ts'
+import { runInstaller } from '../providers/run-installer.ts'
+import { freePort } from '../support/free-port.ts'
+import { emptyFolder, startCommand } from '../support/process.ts'
+import { ROOT } from '../support/root.ts'
+import { until } from '../support/until.ts'
+import { startModernServer } from './modern-server.ts'
+import type { HttpEntry, Plan, RealServer } from './server.ts'
+
+const HERE = join(ROOT, 'test/servers')
+const PROVIDERS = join(ROOT, 'test/providers')
+const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')
+/** The environment of the Python clients, which has the servers' packages as well. */
+const PYTHON = join(cache, 'python')
+const GO = join(cache, 'go-servers')
+
+/** Starts a program that speaks Streamable HTTP on a port, and waits until it listens. */
+async function startHttp (
+  t: Test, command: string, args: (port: string) => string[], env: (port: string) => Record<string, string> = () => ({})
+): Promise<HttpEntry> {
+  const port = String(await freePort())
+  const url = `http://127.0.0.1:${port}/mcp`
+  const home = await emptyFolder(t)
+  const server = startCommand(t, command, args(port), { HOME: home, ...env(port) }, home)
+  let hasEnded = false
+  server.ended.then(() => { hasEnded = true })
+  await until(async () => {
+    if (hasEnded) throw new Error(`${command} has ended: ${await server.output()}`)
+    return await fetch(url, { method: 'DELETE' }).then(() => true, () => false)
+  }, `${command} listens`)
+  return { url }
+}
+
+function npmScript (name: string): string {
+  return createRequire(join(HERE, 'package.json')).resolve(`@modelcontextprotocol/${name}/dist/index.js`)
+}
+
+const EVERYTHING: RealServer = {
+  name: 'everything',
+  start: async (t) =>
+    await startHttp(t, process.execPath, () => [npmScript('server-everything'), 'streamableHttp'], (PORT) => ({ PORT })),
+  plan: {
+    tools: {
+      echo: [{ message: 'hi' }, {}],
+      'get-annotated-message': [{ messageType: 'error', includeImage: true }],
+      'get-env': [{}],
+      'get-resource-links': [{ count: 2 }],
+      'get-resource-reference': [{ resourceType: 'Text', resourceId: 2 }],
+      'get-structured-content': [{ location: 'Chicago' }],
+      'get-sum': [{ a: 1, b: 2 }],
+      'get-tiny-image': [{}],
+      'trigger-long-running-operation': [{ duration: 0.2, steps: 2 }]
+    },
+    uncalled: {
+      'toggle-simulated-logging': 'its answer depends on the calls before',
+      'toggle-subscriber-updates': 'its answer depends on the calls before',
+      'gzip-file-as-resource': 'it leaves a resource in the session, which all callers see'
+    },
+    refused: { tools: ['simulate-research-query'] },
+    prompts: {
+      'simple-prompt': {},
+      'args-prompt': { city: 'Oslo' },
+      'completable-prompt': { department: 'Sales', name: 'David' },
+      'resource-prompt': { resourceType: 'Text', resourceId: '1' }
+    },
+    completions: [
+      { ref: { type: 'ref/prompt', name: 'completable-prompt' }, argument: { name: 'department', value: 'S' } },
+      {
+        ref: { type: 'ref/resource', uri: 'demo://resource/dynamic/text/{resourceId}' },
+        argument: { name: 'resourceId', value: '1' }
+      }
+    ]
+  }
+}
+
+const PYTHON_PLAN: Plan = {
+  tools: {
+    add: [{ a: 1, b: 2 }, { a: 1 }, { a: 'one' }],
+    weather: [{ city: 'Oslo' }, { city: 'O' }],
+    picture: [{}],
+    fail: [{ reason: 'out of paper' }],
+    slow: [{ steps: 3 }]
+  },
+  prompts: { review: { code: 'x = 1' } },
+  uris: ['people://ada/profile']
+}
+
+function pythonServer (name: string, kind: string): RealServer {
+  return {
+    name,
+    install: async () => { await installPython(PYTHON, join(PROVIDERS, 'python')) },
+    start: async (t) =>
+      await startHttp(t, join(PYTHON, 'bin/python'), (port) => [join(HERE, 'python/server.py'), kind, port]),
+    plan: PYTHON_PLAN
+  }
+}
+
+async function installGo (): Promise<void> {
+  const source = join(PROVIDERS, 'go')
+  const sum = await readFile(join(source, 'go.sum'), 'utf8')
+  if (await readFile(join(GO, 'installed.txt'), 'utf8').catch(() => '') === sum) return
+  await mkdir(GO, { recursive: true })
+  const example = 'github.com/modelcontextprotocol/go-sdk/examples/server/everything'
+  await runInstaller(await findGo(GO), ['build', '-mod=readonly', '-o', join(GO, 'everything'), example], { cwd: source })
+  await writeFile(join(GO, 'installed.txt'), sum)
+}
+
+/** The names of its tools have spaces, which clients refuse: the operator gives them others. */
+const GO_NAMES = {
+  'greet (structured)': 'greet_structured',
+  'greet (with Icons)': 'greet_icons',
+  'greet (content with ResourceLink)': 'greet_link',
+  'elicit (form)': 'elicit_form'
+}
+
+const GO_EVERYTHING: RealServer = {
+  name: 'go',
+  install: installGo,
+  async start (t) {
+    const { url } = await startHttp(t, join(GO, 'everything'), (port) => ['-http', `127.0.0.1:${port}`])
+    const overrides = Object.fromEntries(Object.entries(GO_NAMES).map(([own, name]) => [own, { name }]))
+    return { url, tools: { overrides } }
+  },
+  plan: {
+    tools: {
+      greet: [{ name: 'Ada' }, {}],
+      'greet (structured)': [{ name: 'Ada' }],
+      'greet (with Icons)': [{ name: 'Ada' }],
+      'greet (content with ResourceLink)': [{ name: 'Ada' }],
+      log: [{}]
+    },
+    uncalled: {
+      ping: 'the server pings its client',
+      sample: 'it asks the client, which has no model',
+      roots: 'it asks the client, which has none',
+      'elicit (form)': 'it asks the client, which has no form'
+    },
+    refused: { tools: ['elicit (url)'], prompts: ['greet (with Icons)'] },
+    renamed: GO_NAMES,
+    prompts: { greet: { name: 'Ada' } },
+    completions: [{
+      ref: { type: 'ref/resource', uri: 'http://example.com/~{resource_name}/' },
+      argument: { name: 'resource_name', value: 'A' }
+    }]
+  }
+}
+
+const MODERN: RealServer = {
+  name: 'modern',
+  start: async (t) => ({ url: await startModernServer(t) }),
+  plan: {
+    tools: { add: [{ a: 1, b: 2 }, { a: 'one' }], link: [{}], fail: [{ reason: 'out of paper' }], slow: [{ steps: 2 }] },
+    prompts: { review: { code: 'x = 1' } },
+    uris: ['notes://ada/1'],
+    completions: [
+      { ref: { type: 'ref/resource', uri: 'notes://{person}/{id}' }, argument: { name: 'person', value: 'a' } }
+    ]
+  }
+}
+
+export const SERVERS: RealServer[] = [
+  EVERYTHING, pythonServer('python', 'sdk'), pythonServer('fastmcp', 'fastmcp'), GO_EVERYTHING, MODERN
+]
