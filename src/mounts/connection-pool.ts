@@ -70,7 +70,8 @@ export class ConnectionPool {
   async use<T> (caller: Caller, work: (connection: Connection) => Promise<T>): Promise<T> {
     const entry = this.#entryOf(caller)
     entry.users++
-    clearTimeout(entry.timer)
+    // A failed one is still to be forgotten when its time is up.
+    if (!entry.hasFailed) clearTimeout(entry.timer)
     try {
       return await work(await unlessAborted(entry.opening, caller.signal))
     } finally {

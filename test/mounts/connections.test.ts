@@ -179,6 +179,7 @@ t.test('a connection that cannot be opened fails the calls of its person, who is
   }
   const unavailable = 'The server behind calc is not available at the moment: try again later'
   t.same(await Promise.all([call(ada), call(ada)]), [unavailable, unavailable])
+  t.equal(await call(ada), unavailable, 'again, while the error stands')
   t.equal(await call(bob), first.replace(/1$/, '2'))
   t.match(seed.logs.filter(({ event }) => event === 'mount.connection_failed'), [
     { mount: 'calc', reason: 'it answered with HTTP status 503' }
