@@ -96,9 +96,12 @@ const MAY_IMPORT = {
     'src/config', 'src/mcp/sessions', 'src/oauth/clients', 'src/oauth/modes/broker', 'src/store', 'src/tokens'
   ],
 
+  'src/selection': ['src/config', 'src/define'],
+
   // MCP servers that are offered as one's own
   'src/mounts': [
-    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy', '@modelcontextprotocol'
+    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy', 'src/selection',
+    '@modelcontextprotocol'
   ],
 
   // What is offered, and how its authors test it
@@ -138,7 +141,8 @@ const MAY_IMPORT = {
     'routes', 'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/http', 'src/limits',
     'src/mcp/engine.ts', 'src/mcp/engine-services.ts', 'src/mcp/handlers', 'src/mounts', 'src/net', 'src/oauth/clients',
     'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy',
-    'src/provider', 'src/store', 'src/telemetry', 'src/tokens', 'src/trace', 'src/workloads', 'fastify'
+    'src/provider', 'src/selection', 'src/store', 'src/telemetry', 'src/tokens', 'src/trace', 'src/workloads',
+    'fastify'
   ],
 
   // The process

@@ -5,6 +5,7 @@ import { CONNECTIONS_PATH } from '../routes/connections.ts'
 import mcpRoutes from '../routes/mcp.ts'
 import type { McpRouteOptions } from '../routes/mcp.ts'
 import type { Config } from '../src/config/config.ts'
+import type { Endpoint } from '../src/config/endpoints.ts'
 import type { BearerError } from '../src/errors/bearer-error.ts'
 import { VERSION } from '../src/config/version.ts'
 import { allowedOrigins, createHostCheck, createOriginCheck } from '../src/http/host-and-origin.ts'
@@ -21,13 +22,14 @@ import { clientKindOf } from '../src/audit/client-kind.ts'
 import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts'
 import { createEngineServices } from '../src/mcp/engine-services.ts'
 import type { EngineServices } from '../src/mcp/engine-services.ts'
-import { MAIN_ENDPOINT, createEngine } from '../src/mcp/engine.ts'
+import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
 import type { TokenFor } from '../src/mcp/handlers/context.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes, wellKnownUrl } from '../src/oauth/endpoints/metadata.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
+import { createUriCheck, findUnmatchedNames, selectDefinitions } from '../src/selection/endpoint-selection.ts'
 
 export interface McpTransportOptions {
   /** The tools, prompts and resources to offer. */
@@ -38,29 +40,15 @@ export interface McpTransportOptions {
   onEngine?: ((engine: Pick<Engine, 'replace'>) => void) | undefined
 }
 
-/** An MCP endpoint: its engine, and what its routes say of it. */
-interface Endpoint {
-  /** The path of its routes: `/mcp`. */
-  path: string
-  /** The resource identifier (RFC 8707), which is also its URL. */
-  resource: string
-  /** Scopes that a challenge asks for. */
-  scopes: readonly string[]
-  /** Its names and texts. */
-  server: Pick<Config['server'], 'name' | 'title' | 'description' | 'instructions'>
-}
-
 /** The MCP endpoints: an engine for each, behind Host, Origin and bearer checks. */
 async function mcpTransport (app: FastifyInstance, options: McpTransportOptions): Promise<void> {
   const { config, log } = app
   const { requirements, onEngine, definitions: own } = options
-  const endpoints: Endpoint[] = [
-    { path: MAIN_ENDPOINT, resource: config.resource, scopes: config.oidc.scopes, server: config.server }
-  ]
+  const { endpoints } = config
   const definitions = withMounts(app, own)
   logPolicyWarnings(app, { definitions, requirements })
-  const warnOfClients = createCompatibilityLog(log)
-  warnOfClients(definitions)
+  const warn = createDefinitionLog(log, endpoints)
+  warn(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
   app.telemetry?.watchLimits(app.mcpLimits.running)
   const services = createEngineServices(app.store, log)
@@ -69,9 +57,10 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   followChanges(app, own, (next) => {
     const all = withMounts(app, next)
     // All endpoints change, or none does.
-    const changes = engines.map((engine) => engine.prepare(all))
+    const changes = engines.map((engine, index) =>
+      engine.prepare(selectDefinitions(all, endpoints[index]!.selection)))
     for (const change of changes) change()
-    warnOfClients(all)
+    warn(all)
   }, onEngine)
 
   app.addHook('onRequest', createHostCheck(config, app.rateLimits.countRefused))
@@ -119,7 +108,8 @@ function createEndpointEngine (
     serverInfo: describeServer(endpoint, config, icon),
     instructions: endpoint.server.instructions,
     extensions: authorizationExtensions(config),
-    definitions,
+    definitions: selectDefinitions(definitions, endpoint.selection),
+    isUriOffered: createUriCheck(endpoint.selection),
     policy: {
       hierarchy: config.scopeHierarchy,
       scopes: [...config.oidc.scopes, ...requirements.scopes],
@@ -244,15 +234,24 @@ function logPolicyWarnings ({ config, log }: FastifyInstance, options: McpTransp
   }
 }
 
-/** Logs what some clients refuse, once for as long as it is offered. */
-function createCompatibilityLog (log: FastifyInstance['log']) {
+/** Logs what some clients refuse, and names that endpoints choose in vain, once for as long as it is so. */
+function createDefinitionLog (log: FastifyInstance['log'], endpoints: readonly Endpoint[]) {
   let known = new Set<string>()
   return (definitions: readonly Definition[]): void => {
     const warnings = findCompatibilityWarnings(definitions)
     for (const { message, file } of warnings) {
       if (!known.has(message)) log.warn({ event: 'definitions.incompatible', file }, message)
     }
-    known = new Set(warnings.map(({ message }) => message))
+    const unmatched = endpoints
+      .map(({ path, selection }) => ({ endpoint: path, unmatched: findUnmatchedNames(definitions, selection) }))
+      .filter(({ unmatched }) => unmatched.length > 0)
+    for (const fields of unmatched) {
+      if (!known.has(JSON.stringify(fields))) {
+        log.warn({ event: 'endpoint.names_unmatched', ...fields },
+          'Names in SEED_ENDPOINTS fit nothing that this server offers now')
+      }
+    }
+    known = new Set([...warnings.map(({ message }) => message), ...unmatched.map((fields) => JSON.stringify(fields))])
   }
 }
 

@@ -17,6 +17,18 @@ export function fileOf (definition: Definition): string | undefined {
   return files.get(definition)
 }
 
+const mounts = new WeakMap<Definition, string>()
+
+/** Remembers the name of the mounted server that a definition was made of. */
+export function recordMount (definition: Definition, mount: string): void {
+  mounts.set(definition, mount)
+}
+
+/** Returns the name of the mounted server that a definition was made of; undefined for others. */
+export function mountOf (definition: Definition): string | undefined {
+  return mounts.get(definition)
+}
+
 const KINDS: ReadonlySet<unknown> = new Set<Definition['kind']>(['tool', 'prompt', 'resource', 'resource-template'])
 
 /** A definition that cannot be served. The message says why; the loader knows the definition's file. */

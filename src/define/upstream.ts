@@ -1,3 +1,5 @@
+import type { InputRequest } from '@modelcontextprotocol/server'
+
 /**
  * The result of a server behind this one, as a mounted server gives it. The client gets it whole: it is checked against
  * the types of MCP and the limit of its size, and nothing is added or left out.
@@ -22,3 +24,21 @@ export class UpstreamError extends Error {
     this.data = data
   }
 }
+
+/** The input that a server behind this one needs before it can answer (MCP 2026-07-28, multi round-trip requests). */
+export interface UpstreamQuestions {
+  inputRequests: Record<string, InputRequest>
+  /** That server's own state, which it gets back with the answers. */
+  requestState: string | undefined
+}
+
+/** A round of a call to a server behind this one: the members of its request beside the arguments. */
+export interface UpstreamRound {
+  inputResponses: Record<string, unknown>
+  requestState: string | undefined
+  /** The rounds so far, this one included. */
+  count: number
+}
+
+/** A round whose answers are still to come, as the request state holds it. */
+export type NextUpstreamRound = Omit<UpstreamRound, 'inputResponses'>

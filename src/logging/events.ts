@@ -186,6 +186,10 @@ export const EVENTS = {
   'mcp.change_delayed': { level: 'warn', meaning: 'Clients learn of a change when the store is back' },
   'mcp.background_failed': { level: 'error', meaning: 'Seed failed at work that no request waits for. Report it' },
 
+  'endpoint.names_unmatched': {
+    level: 'warn',
+    meaning: 'Names of `allow` or `deny` of an MCP endpoint fit nothing that the server offers now: see `unmatched`'
+  },
   'mount.connected': { level: 'info', meaning: 'A mounted MCP server is connected, for the first time or again' },
   'mount.unavailable': {
     level: 'warn',

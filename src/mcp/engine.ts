@@ -9,6 +9,7 @@ import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
 import { createLiveCatalog } from './catalog/live-catalog.ts'
 import { LIST_TTL_MS } from './catalog/listing.ts'
+import type { IsUriOffered } from './catalog/resources.ts'
 import { createEndpointChanges } from './cluster/list-change-broadcast.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
 import type { EngineServices } from './engine-services.ts'
@@ -74,6 +75,8 @@ export interface EngineOptions {
   /** Extensions of the protocol that the server declares in its capabilities. */
   extensions?: Extensions | undefined
   definitions: readonly Definition[]
+  /** Undefined where every URI of a template is offered. */
+  isUriOffered?: IsUriOffered | undefined
   policy: PolicyOptions
   /** Undefined where tools cannot get tokens for other APIs. */
   tokenFor: TokenFor | undefined
@@ -116,8 +119,7 @@ export function createEngine (options: EngineOptions): Engine {
   // What is in the store from before there were other endpoints remains valid.
   const scope = endpoint === MAIN_ENDPOINT ? '' : `${endpoint} `
   const policies = createPolicyEvaluator(options.policy)
-  const { definitions } = options
-  const liveCatalog = createLiveCatalog({ definitions, policies, announce: changes.publishOwn, watches })
+  const liveCatalog = createLiveCatalog({ ...options, policies, announce: changes.publishOwn, watches })
   const catalog = liveCatalog.current
   const sessions = createSessions(cluster, { ...options.session, inUse: sessionsInUse, scope })
   const eventStreams = createEventStreams({ ...internals.eventStreams, onCutOff: createCutOffLog(log) })

@@ -42,7 +42,7 @@ export interface ConnectionOptions {
 
 /**
  * A connection to a mounted server, in whichever revision both sides know. It belongs to one caller, or to all. It
- * declares no capabilities of a client.
+ * declares no capabilities of a client; in 2026-07-28 each request declares those of its own client.
  */
 export class Connection {
   readonly client: Client
@@ -122,14 +122,13 @@ export class Connection {
   /**
    * Runs a call, which a connection that is given up still finishes.
    *
-   * @throws SdkError for a result that asks for input. The client refuses those of 2026-07-28 servers itself; of a 2025
-   * server's it removes `resultType` alone
+   * @throws SdkError for a result that asks for input in a way that the revision does not have
    */
   async run<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
     this.#running.push(caller)
     try {
       const result = await work(this.client)
-      if (!('inputRequests' in result || 'requestState' in result)) return result
+      if (isInputRequired(result) || !('inputRequests' in result || 'requestState' in result)) return result
       throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
       this.#running.splice(this.#running.indexOf(caller), 1)
@@ -225,6 +224,17 @@ export class Connection {
     }
     throw new Error(`the list of ${member} has more than ${MAX_PAGES} pages`)
   }
+}
+
+/** A result that asks for input instead of having an answer. */
+export interface InputRequired {
+  inputRequests: Record<string, unknown>
+  requestState?: string
+}
+
+/** Tells whether the server asks for input. The MCP client lets only those of 2026-07-28 say so. */
+export function isInputRequired (result: object): result is InputRequired {
+  return (result as { resultType?: unknown }).resultType === 'input_required'
 }
 
 const METHOD_NOT_FOUND = -32601

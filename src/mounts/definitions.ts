@@ -1,7 +1,7 @@
 import type { Progress, Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/client'
 import type { TObject } from 'typebox'
 import type { RequestContext } from '../define/context.ts'
-import { describeDefinition, recordFile } from '../define/definition.ts'
+import { describeDefinition, recordFile, recordMount } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
 import type { PromptDefinition } from '../define/prompt.ts'
@@ -10,14 +10,16 @@ import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
+import { isSelected } from '../selection/name-selection.ts'
+import { isUriSelected } from '../selection/uri-selection.ts'
 import type { Caller } from './caller.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
+import { requestInRounds } from './input-rounds.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
-import { isSelected, isToolSelected } from './selection.ts'
+import { isToolSelected } from './selection.ts'
 import { UriPrefix, offeredName } from './uri-prefix.ts'
-import { isUriSelected } from './uri-selection.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
 export interface MountedDefinitions {
@@ -80,6 +82,7 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     names.add(offer)
     if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)
+    recordMount(definition, mount.name)
     definitions.push(definition)
   }
   return { definitions, refused, namesAtServer: new Map(all) }
@@ -89,6 +92,8 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
   const { mount } = server
   const { name, title, description = '', inputSchema, outputSchema, annotations, icons, _meta: meta } = tool
   const override = typeof mount.tools === 'object' ? mount.tools.overrides?.[name] : undefined
+  // The MCP client would refuse a question of a tool that has an output schema.
+  const { outputSchema: _, ...toolDefinition } = tool
   return {
     kind: 'tool',
     checkedUpstream: true,
@@ -105,10 +110,9 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const result = await server.use(context, async (client) =>
-        await client.callTool({ name, arguments: input, ...metaOf(context, server) }, {
-          ...optionsOf(context), toolDefinition: tool
-        }))
+      const options = { ...optionsOf(context), toolDefinition }
+      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
+        await client.callTool({ name, arguments: input, ...params }, options))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
   }
@@ -132,9 +136,8 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
     }),
     handler: async (input, context) => {
-      const result = await server.use(context, async (client) =>
-        await client.getPrompt({ name, arguments: input as Record<string, string>, ...metaOf(context, server) },
-          optionsOf(context)))
+      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
+        await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, optionsOf(context)))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
   }
@@ -207,8 +210,8 @@ function variablesOf (uriTemplate: string): readonly string[] {
 }
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
-  const result = await server.use(context, async (client) =>
-    await client.readResource({ uri, ...metaOf(context, server) }, { ...optionsOf(context), cacheMode: 'bypass' }))
+  const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
+    await client.readResource({ uri, ...params }, { ...optionsOf(context), cacheMode: 'bypass' }))
   return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
 }
 
@@ -244,6 +247,7 @@ function optionsOf (context: RequestContext) {
   const wantsProgress = (context as Partial<RunContext>).requestMeta?.['progressToken'] !== undefined
   return {
     ...NO_TIMEOUT,
+    allowInputRequired: true,
     signal: context.signal,
     ...(wantsProgress && {
       onprogress: ({ progress, total, message }: Progress) => {

@@ -291,7 +291,7 @@ export class MountedServer {
       return new ToolError(`The server behind ${name} ${failure.message}: ask for less`)
     }
     if (err instanceof SdkError && err.code === SdkErrorCode.UnsupportedResultType) {
-      return new ToolError(`The server behind ${name} asks for input of the client, which Seed does not pass on`)
+      return new ToolError(`The server behind ${name} asks for input in a way that its revision of MCP does not have`)
     }
     if (isMalformed(err)) return new ToolError(`The server behind ${name} answered with something other than MCP`)
     if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) {

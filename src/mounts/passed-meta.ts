@@ -10,11 +10,11 @@ const TRACE_META: readonly string[] = ['traceparent', 'tracestate']
  * Returns the client's `_meta` without what belongs to its own connection: the envelope and the progress token. Where
  * Seed traces requests, the trace goes on in the header `traceparent`, with Seed's own span as the parent.
  */
-export function metaOf (context: RequestContext, { isTraced }: MountedServer): { _meta?: Record<string, unknown> } {
+export function metaOf (context: RequestContext, { isTraced }: MountedServer): Record<string, unknown> | undefined {
   const { requestMeta = {} } = context as Partial<RunContext>
   const own = Object.entries(requestMeta).filter(([name]) =>
     name !== 'progressToken' && !name.startsWith(RESERVED_META) && !(isTraced && TRACE_META.includes(name)))
-  return own.length === 0 ? {} : { _meta: Object.fromEntries(own) }
+  return own.length === 0 ? undefined : Object.fromEntries(own)
 }
 
 /** Returns a result without `_meta` of the connection to the mounted server, such as its name and version. */

@@ -8,3 +8,22 @@ export async function writeEndpoints (content: object | string): Promise<string>
   await writeFile(path, typeof content === 'string' ? content : JSON.stringify(content))
   return path
 }
+
+/** Sends a request to an MCP endpoint. @param path the endpoint's: `/mcp/sales` */
+export async function post (
+  url: string, path: string, request: { body: string, headers: Record<string, string> }, headers: object = {}
+) {
+  const response = await fetch(url + path, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...request.headers,
+      ...headers
+    },
+    body: request.body
+  })
+  const text = await response.text()
+  const [, data = text] = /^data: (.*)$/m.exec(text) ?? []
+  return { status: response.status, headers: response.headers, body: data === '' ? undefined : JSON.parse(data) as any }
+}

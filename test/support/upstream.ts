@@ -8,7 +8,8 @@ import {
   InMemoryServerEventBus, ProtocolError, Server, WebStandardStreamableHTTPServerTransport, createMcpHandler
 } from '@modelcontextprotocol/server'
 import type {
-  CallToolResult, Prompt, Resource, ResourceTemplateType, ServerCapabilities, ServerContext, Tool
+  CallToolResult, GetPromptResult, InputRequiredResult, Prompt, ReadResourceResult, Resource, ResourceTemplateType,
+  ServerCapabilities, ServerContext, Tool
 } from '@modelcontextprotocol/server'
 import type { Test } from 'tap'
 import type { MaybePromise } from '../../src/async/maybe-async.ts'
@@ -26,7 +27,10 @@ export interface Upstream {
   resources: Resource[]
   templates: ResourceTemplateType[]
   /** Answers tools/call; echoes the arguments by default. */
-  call: (name: string, args: Record<string, unknown>, context: ServerContext) => MaybePromise<CallToolResult>
+  call: (name: string, args: Record<string, unknown>, context: ServerContext) =>
+  MaybePromise<CallToolResult | InputRequiredResult>
+  /** Answers prompts/get and resources/read instead of the fixture, if it returns something. */
+  answer: (context: ServerContext) => GetPromptResult | ReadResourceResult | InputRequiredResult | undefined
   /** Answers HTTP requests before MCP gets them, if it returns true. */
   intercept: (request: IncomingMessage, response: ServerResponse) => MaybePromise<boolean>
   /** The capabilities that it declares. */
@@ -65,6 +69,7 @@ export async function startUpstream (t: Test, era: 'modern' | 'session' = 'moder
     resources: [{ uri: 'notes://1', name: 'First note', mimeType: 'text/plain' }],
     templates: [{ uriTemplate: 'notes://{id}', name: 'Note' }],
     call: (_name, args) => ({ content: [{ type: 'text', text: JSON.stringify(args) }] }),
+    answer: () => undefined,
     intercept: () => false,
     capabilities: {
       tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true }, completions: {}
@@ -151,7 +156,9 @@ function createProtocolServer (upstream: Upstream): Server {
   }
   if (capabilities.prompts === undefined) return server
   server.setRequestHandler('prompts/list', () => ({ prompts: upstream.prompts }))
-  server.setRequestHandler('prompts/get', ({ params: { name, arguments: { who = '' } = {} } }) => {
+  server.setRequestHandler('prompts/get', ({ params: { name, arguments: { who = '' } = {} } }, context) => {
+    const answer = upstream.answer(context)
+    if (answer !== undefined) return answer as GetPromptResult
     if (who === 'nobody') throw new ProtocolError(-31050, 'Nobody is here', { who })
     return {
       description: `${name} for ${who}`,
@@ -167,8 +174,9 @@ function createProtocolServer (upstream: Upstream): Server {
   }
   server.setRequestHandler('resources/list', () => ({ resources: upstream.resources }))
   server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: upstream.templates }))
-  server.setRequestHandler('resources/read', ({ params: { uri } }) =>
-    ({ contents: [{ uri, mimeType: 'text/plain', text: `content of ${uri}` }] }))
+  server.setRequestHandler('resources/read', ({ params: { uri } }, context) =>
+    upstream.answer(context) as ReadResourceResult | undefined ??
+      { contents: [{ uri, mimeType: 'text/plain', text: `content of ${uri}` }] })
   return server
 }
 

@@ -6,6 +6,7 @@ import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { CompletionContext } from './completion.ts'
 import { createPromptCatalog } from './prompts.ts'
 import { createResourceCatalog } from './resources.ts'
+import type { IsUriOffered } from './resources.ts'
 import { createToolCatalog } from './tools.ts'
 
 export type Catalog = ReturnType<typeof createCatalog>
@@ -16,13 +17,16 @@ export type Catalog = ReturnType<typeof createCatalog>
  *
  * @throws DefinitionError for a definition that cannot be served
  */
-export function createCatalog (definitions: readonly Definition[], policies: PolicyEvaluator) {
+export function createCatalog (
+  definitions: readonly Definition[], policies: PolicyEvaluator, isUriOffered?: IsUriOffered
+) {
   const tools = createToolCatalog(ofKind(definitions, 'tool'), policies)
   const prompts = createPromptCatalog(ofKind(definitions, 'prompt'), policies)
   const resources = createResourceCatalog(
     ofKind(definitions, 'resource'),
     ofKind(definitions, 'resource-template'),
-    policies
+    policies,
+    isUriOffered
   )
 
   return {

@@ -2,6 +2,7 @@ import type { ServerEvent } from '@modelcontextprotocol/server'
 import type { Definition } from '../../define/definition.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import { createCatalog } from './catalog.ts'
+import type { IsUriOffered } from './resources.ts'
 import type { Catalog } from './catalog.ts'
 import { changedLists } from './diff.ts'
 import type { ResourceWatches } from './watch-resources.ts'
@@ -9,6 +10,8 @@ import type { ResourceWatches } from './watch-resources.ts'
 export interface LiveCatalogOptions {
   definitions: readonly Definition[]
   policies: PolicyEvaluator
+  /** Undefined where every URI of a template is offered. */
+  isUriOffered?: IsUriOffered | undefined
   /** Gets the lists that have changed. */
   announce (change: ServerEvent): void
   watches: ResourceWatches
@@ -21,8 +24,8 @@ export type LiveCatalog = ReturnType<typeof createLiveCatalog>
  *
  * @throws DefinitionError for a definition that cannot be served
  */
-export function createLiveCatalog ({ definitions, policies, announce, watches }: LiveCatalogOptions) {
-  let current = createCatalog(definitions, policies)
+export function createLiveCatalog ({ definitions, policies, isUriOffered, announce, watches }: LiveCatalogOptions) {
+  let current = createCatalog(definitions, policies, isUriOffered)
   let stopWatching = watches.watch(definitions)
 
   return {
@@ -35,7 +38,7 @@ export function createLiveCatalog ({ definitions, policies, announce, watches }:
      * @throws DefinitionError for a definition that cannot be served
      */
     prepare (next: readonly Definition[]): () => void {
-      const catalog = createCatalog(next, policies)
+      const catalog = createCatalog(next, policies, isUriOffered)
       return () => {
         const before = current
         current = catalog

@@ -27,6 +27,9 @@ export interface FoundResource {
   read (context: RequestContext): unknown
 }
 
+/** Tells whether a URI to which a template leads is offered. */
+export type IsUriOffered = (uri: string, uriTemplate: string) => boolean
+
 export type ResourceCatalog = ReturnType<typeof createResourceCatalog>
 
 /**
@@ -37,7 +40,8 @@ export type ResourceCatalog = ReturnType<typeof createResourceCatalog>
 export function createResourceCatalog (
   definitions: readonly ResourceDefinition[],
   templateDefinitions: readonly ResourceTemplateDefinition[],
-  policies: PolicyEvaluator
+  policies: PolicyEvaluator,
+  isUriOffered: IsUriOffered = () => true
 ) {
   const resources = compileDefinitions(definitions, ({ uri }) => uri, checkResource)
   const templates = compileDefinitions(byUriTemplate(templateDefinitions), (one) => one.uriTemplate, compileTemplate)
@@ -49,7 +53,7 @@ export function createResourceCatalog (
   function resolve (uri: string): FoundResource | undefined {
     const definition = resources.get(uri)
     return definition === undefined
-      ? resolveTemplate(uri, templates)
+      ? resolveTemplate(uri, templates, isUriOffered)
       : { definition, read: (context) => definition.read(context) }
   }
 
@@ -99,7 +103,8 @@ export function createResourceCatalog (
         definition.list !== undefined && policies.isAllowed(definition, principal))
       if (listable.length === 0) return { resources: declared, isPublic: listing.isPublic }
       const listed = await Promise.all(listable.map(async (definition) =>
-        await listTemplate(definition, caller, timeoutSeconds)))
+        (await listTemplate(definition, caller, timeoutSeconds))
+          .filter(({ uri }) => isUriOffered(uri, definition.uriTemplate))))
       // Cursors are URIs, so each URI may occur once; a declared resource wins.
       const byUri = new Map([...listed.flat(), ...declared].map((resource) => [resource.uri, resource]))
       return { resources: [...byUri.values()].sort((a, b) => a.uri < b.uri ? -1 : 1), isPublic: false }
@@ -135,11 +140,13 @@ export function checkResource (definition: ResourceDefinition): ResourceDefiniti
   throw new Error(`Resource URI ${JSON.stringify(uri.slice(0, 200))} must be absolute: scheme://path`)
 }
 
-function resolveTemplate (uri: string, templates: ReadonlyMap<string, CompiledTemplate>): FoundResource | undefined {
+function resolveTemplate (
+  uri: string, templates: ReadonlyMap<string, CompiledTemplate>, isUriOffered: IsUriOffered
+): FoundResource | undefined {
   if (uri.length > MAX_URI) return undefined
   for (const { definition, match } of templates.values()) {
     const params = match(uri)
-    if (params === undefined) continue
+    if (params === undefined || !isUriOffered(uri, definition.uriTemplate)) continue
     return { definition, read: (context) => definition.read(params as never, Object.assign(context, { uri })) }
   }
   return undefined

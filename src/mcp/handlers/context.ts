@@ -1,12 +1,15 @@
 import type { InputRequest, JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo, RequestContext, RequestLog } from '../../define/context.ts'
+import type { NextUpstreamRound, UpstreamQuestions, UpstreamRound } from '../../define/upstream.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import type { TraceHandler } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Caller } from './caller.ts'
 import type { ClientChannel } from './client-channel.ts'
-import { askInRounds, askOnStream, askService, createClientInput } from './elicitation-and-sampling.ts'
+import {
+  InputRequiredError, askInRounds, askOnStream, askService, createClientInput
+} from './elicitation-and-sampling.ts'
 import type { AskClient, ClientInput, Rounds } from './elicitation-and-sampling.ts'
 import { createClientLog, createProgress } from './client-notifications.ts'
 import { NotificationQueue } from './notification-queue.ts'
@@ -15,6 +18,7 @@ import { toClientInfo } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import type { RunContext } from './execute.ts'
 import type { Answers } from './request-state.ts'
+import { askForUpstream, nextRound, toRevisionOf } from './upstream-input.ts'
 
 /** Gets a token of the provider for another API, on behalf of a principal (RFC 8693; oauth/modes/broker). */
 export type TokenFor = (
@@ -56,6 +60,15 @@ export interface HandlerCall {
 export interface Round {
   envelope: Envelope
   answers: Answers
+  /** The round at a server behind this one, which asked in the round before. */
+  upstream?: UpstreamRound | undefined
+}
+
+/** The end of a round of a 2026-07-28 call whose client is asked for more. */
+export interface RequiredInput {
+  requests: Record<string, InputRequest>
+  /** The next round at a server behind this one, if that asks. */
+  upstream: NextUpstreamRound | undefined
 }
 
 /**
@@ -71,6 +84,9 @@ export class HandlerContext implements RunContext {
   #clientInput: ClientInput | undefined
   #notifications: NotificationQueue | undefined
   #rounds: Rounds | undefined
+  #ask: AskClient | undefined
+  #upstreamRound: UpstreamRound | undefined
+  #nextUpstreamRound: NextUpstreamRound | undefined
   #removeAbortListener: (() => void) | undefined
 
   /** @param round undefined in a session */
@@ -79,6 +95,7 @@ export class HandlerContext implements RunContext {
     this.#call = call
     this.#channel = channel
     this.#round = round
+    this.#upstreamRound = round?.upstream
   }
 
   get principal (): Principal | undefined {
@@ -156,6 +173,23 @@ export class HandlerContext implements RunContext {
     return this.#services.traceHandler
   }
 
+  get upstreamRound (): UpstreamRound | undefined {
+    return this.#upstreamRound
+  }
+
+  async askForUpstream (questions: UpstreamQuestions): Promise<UpstreamRound> {
+    const next = nextRound(this.#upstreamRound, questions)
+    const isSession = this.#round === undefined
+    const ask: AskClient = async (request, key) => await this.#askClient(toRevisionOf(isSession, request), key)
+    const inputResponses = await askForUpstream(questions.inputRequests, ask, this.client)
+    if (inputResponses === undefined || !isSession) {
+      this.#nextUpstreamRound = next
+      throw new InputRequiredError('The client is asked for what a server behind this one needs')
+    }
+    this.#upstreamRound = { ...next, inputResponses }
+    return this.#upstreamRound
+  }
+
   createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {
     this.#deadline = new Deadline(timeoutSeconds)
     return this.#deadline
@@ -186,10 +220,11 @@ export class HandlerContext implements RunContext {
     this.#services.pending.delete(this.#deadline!)
   }
 
-  /** The questions that ended this round of a 2026-07-28 call; undefined if all were answered. */
-  get missingInput (): Record<string, InputRequest> | undefined {
-    const missing = this.#rounds?.missing
-    return missing === undefined || Object.keys(missing).length === 0 ? undefined : missing
+  /** What the client is asked for at the end of this round of a 2026-07-28 call; undefined if all was answered. */
+  get requiredInput (): RequiredInput | undefined {
+    const { missing: requests = {} } = this.#rounds ?? {}
+    const upstream = this.#nextUpstreamRound
+    return upstream === undefined && Object.keys(requests).length === 0 ? undefined : { requests, upstream }
   }
 
   get #queue (): NotificationQueue {
@@ -205,15 +240,16 @@ export class HandlerContext implements RunContext {
   }
 
   get #input (): ClientInput {
-    this.#clientInput ??= createClientInput(this.#ask, this.#notifyComplete)
+    this.#clientInput ??= createClientInput(this.#askClient, this.#notifyComplete)
     return this.#clientInput
   }
 
-  get #ask (): AskClient {
-    return this.principal?.kind === 'service' ? askService(this.#askClient) : this.#askClient
+  get #askClient (): AskClient {
+    this.#ask ??= this.principal?.kind === 'service' ? askService(this.#createAsk()) : this.#createAsk()
+    return this.#ask
   }
 
-  get #askClient (): AskClient {
+  #createAsk (): AskClient {
     if (this.#round !== undefined) {
       this.#rounds = askInRounds(this.#round.answers)
       return this.#rounds.ask

@@ -164,7 +164,8 @@ function checkContent (form: TObject, content: unknown): unknown {
   throw new ToolError('The client answered with something other than the form asked for')
 }
 
-function checkCapability ({ method, params }: InputRequest, { capabilities }: ClientInfo): void {
+/** @throws ToolError if the client does not declare what a question needs */
+export function checkCapability ({ method, params }: InputRequest, { capabilities }: ClientInfo): void {
   const elicitation = capabilities['elicitation'] as { form?: unknown, url?: unknown } | undefined
   const isUrl = (params as { mode?: string } | undefined)?.mode === 'url'
   const isDeclared = {

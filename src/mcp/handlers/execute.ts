@@ -6,6 +6,7 @@ import { fileOf } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
 import { ToolError } from '../../define/tool.ts'
 import { UpstreamError } from '../../define/upstream.ts'
+import type { UpstreamQuestions, UpstreamRound } from '../../define/upstream.ts'
 import type { TraceHandler } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
@@ -33,6 +34,15 @@ export type RunContext = RequestContext & Execution & {
   readonly requestMeta?: Readonly<Record<string, unknown>> | undefined
   /** The caller's session; undefined in revision 2026-07-28, which has none. */
   readonly session?: Session | undefined
+  /** The round of a call to a server behind this one with which the client's request continues. */
+  readonly upstreamRound: UpstreamRound | undefined
+  /**
+   * Asks the client what a server behind this one asks, and returns the next round with the answers.
+   *
+   * @throws InputRequiredError in 2026-07-28: the handler runs again with them, in `upstreamRound`
+   * @throws ToolError if the client cannot be asked, or the server asks without end
+   */
+  askForUpstream (questions: UpstreamQuestions): Promise<UpstreamRound>
 }
 
 /** The generic failure of a handler, with a message for clients; the real error is in the log under the reference. */

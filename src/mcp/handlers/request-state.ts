@@ -1,5 +1,6 @@
 import { digest, randomId } from '../../crypto/hash.ts'
 import type { Keyring } from '../../crypto/keyring.ts'
+import type { NextUpstreamRound } from '../../define/upstream.ts'
 import { keys } from '../../store/keys.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -11,6 +12,8 @@ export interface RequestState {
   answers: Answers
   /** Keys of the questions that the client is asked now. */
   asked: string[]
+  /** The next round at a server behind this one, which asks these questions; undefined if this one asks. */
+  upstream?: NextUpstreamRound | undefined
 }
 
 /** The request that a state belongs to. A state opens for the same request only. */

@@ -7,9 +7,8 @@ import { recordStoreFailure } from './caller.ts'
 import { DeferredClientChannel, sdkChannel } from './client-channel.ts'
 import type { ClientChannel } from './client-channel.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
-import type { Rounds } from './elicitation-and-sampling.ts'
 import { HandlerContext } from './context.ts'
-import type { ContextServices, HandlerCall, Round } from './context.ts'
+import type { ContextServices, HandlerCall, RequiredInput, Round } from './context.ts'
 import type { Deadline } from './handler-timeout.ts'
 import type { Envelope } from './envelope.ts'
 import { withRecord } from './finished-calls.ts'
@@ -62,36 +61,46 @@ export function createRunner ({ requestStates, recordCall, ...shared }: RunnerOp
       (result): MaybePromise<Result | InputRequiredResult> => {
         context.finish()
         // A handler may have caught the InputRequiredError.
-        if (context.missingInput !== undefined) return requireInput(call, round!, context.missingInput)
+        const { requiredInput } = context
+        if (requiredInput !== undefined) return requireInput(call, round!, requiredInput)
         const sending = context.sendNotifications()
         return sending === undefined ? result : sending.then(() => result)
       },
       (err) => {
         context.finish()
-        if (err instanceof InputRequiredError) return requireInput(call, round!, context.missingInput!)
+        if (err instanceof InputRequiredError) return requireInput(call, round!, context.requiredInput!)
         throw err
       }
     )
   }
 
-  function requireInput (call: HandlerCall, { answers }: Round, missing: Rounds['missing']): InputRequiredResult {
-    const requestState = requestStates.seal(bindingOf(call), { answers, asked: Object.keys(missing) })
-    return inputRequired({ inputRequests: missing, requestState })
+  function requireInput (
+    call: HandlerCall, { answers }: Round, { requests, upstream }: RequiredInput
+  ): InputRequiredResult {
+    const asked = Object.keys(requests)
+    const requestState = requestStates.seal(bindingOf(call), { answers, asked, upstream })
+    return inputRequired({ ...(asked.length > 0 && { inputRequests: requests }), requestState })
   }
 
   async function readRound (request: HandlerRequest): Promise<Round> {
     const { envelope, inputResponses = {}, requestState } = request.context.mcpReq
     const state = requestState<string>()
-    const answers = state === undefined ? NO_ANSWERS : await readAnswers(request, state, inputResponses)
-    return { envelope: envelope as Envelope, answers }
+    const given = state === undefined ? { answers: NO_ANSWERS } : await openState(request, state, inputResponses)
+    return { envelope: envelope as Envelope, ...given }
   }
 
   /** Returns the answers of earlier rounds, and those of this one to the questions that were asked. */
-  async function readAnswers (call: HandlerCall, state: string, responses: Answers): Promise<Answers> {
+  async function openState (
+    call: HandlerCall, state: string, responses: Answers
+  ): Promise<Pick<Round, 'answers' | 'upstream'>> {
     const { caller } = call
     try {
-      const { answers, asked } = await recordStoreFailure(caller, requestStates.open(state, bindingOf(call)))
-      return { ...answers, ...Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key))) }
+      const opened = await recordStoreFailure(caller, requestStates.open(state, bindingOf(call)))
+      const { answers, asked, upstream } = opened
+      const given = Object.fromEntries(Object.entries(responses).filter(([key]) => asked.includes(key)))
+      return upstream === undefined
+        ? { answers: { ...answers, ...given } }
+        : { answers, upstream: { ...upstream, inputResponses: given } }
     } catch (err) {
       if (!(err instanceof RequestStateError)) throw err
       caller.log.info({ event: 'mcp.request_state_refused', reason: err.message }, 'A request state was refused')

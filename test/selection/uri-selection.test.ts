@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isUriSelected } from '../../src/mounts/uri-selection.ts'
+import { isUriSelected } from '../../src/selection/uri-selection.ts'
 
 const FILES = 'file:///{+path}'
 

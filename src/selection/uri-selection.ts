@@ -1,5 +1,5 @@
 import type { Selection } from '../config/selection-schema.ts'
-import { matchesPattern } from './selection.ts'
+import { matchesPattern } from './name-selection.ts'
 
 /**
  * Tells whether the operator offers a URI that a client reads through a template. The template's own text says nothing

@@ -1,0 +1,51 @@
+import type { Endpoint } from '../config/endpoints.ts'
+import { mountOf } from '../define/definition.ts'
+import type { Definition } from '../define/definition.ts'
+import { findUnmatchedPatterns, isSelected } from './name-selection.ts'
+import { isUriSelected } from './uri-selection.ts'
+
+type EndpointSelection = Endpoint['selection']
+
+/** Returns what an MCP endpoint offers of all that the server has. */
+export function selectDefinitions (all: readonly Definition[], selection: EndpointSelection): Definition[] {
+  return all.filter((definition) => isOffered(definition, selection))
+}
+
+/** Tells whether an MCP endpoint offers something. */
+export function isOffered (definition: Definition, selection: EndpointSelection): boolean {
+  const mount = mountOf(definition)
+  if (mount !== undefined && !isSelected(mount, selection.mounts)) return false
+  switch (definition.kind) {
+    case 'tool': return isSelected(definition.name, selection.tools)
+    case 'prompt': return isSelected(definition.name, selection.prompts)
+    case 'resource': return isSelected(definition.uri, selection.resources)
+    case 'resource-template': return isSelected(definition.uriTemplate, selection.resources)
+  }
+}
+
+/** Returns the check of URIs that templates lead to; undefined where an endpoint offers all of them. */
+export function createUriCheck (
+  { resources }: EndpointSelection
+): ((uri: string, uriTemplate: string) => boolean) | undefined {
+  if (typeof resources === 'boolean') return undefined
+  return (uri, uriTemplate) => isUriSelected(uri, uriTemplate, resources)
+}
+
+/** Finds the names in the selection of an MCP endpoint that fit nothing that the server has. */
+export function findUnmatchedNames (all: readonly Definition[], selection: EndpointSelection): string[] {
+  const { tools, prompts, resources } = selection
+  const names = { tool: new Array<string>(), prompt: new Array<string>(), resource: new Array<string>() }
+  for (const definition of all) {
+    switch (definition.kind) {
+      case 'tool': names.tool.push(definition.name); break
+      case 'prompt': names.prompt.push(definition.name); break
+      case 'resource': names.resource.push(definition.uri); break
+      case 'resource-template': names.resource.push(definition.uriTemplate)
+    }
+  }
+  return [
+    ...findUnmatchedPatterns('tools', tools, names.tool),
+    ...findUnmatchedPatterns('prompts', prompts, names.prompt),
+    ...findUnmatchedPatterns('resources', resources, names.resource)
+  ]
+}
