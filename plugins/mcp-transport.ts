@@ -102,6 +102,8 @@ function createEndpointEngine (
   app: FastifyInstance, endpoint: Endpoint, { services, definitions, requirements, icon }: EndpointOptions
 ): Engine {
   const { config, tracing } = app
+  // Metrics, spans and audit lines of servers with one endpoint stay as they are.
+  const label = endpoint.name === undefined ? undefined : endpoint.path
   const engine = createEngine({
     endpoint: endpoint.path,
     services,
@@ -122,10 +124,10 @@ function createEndpointEngine (
     tool: config.mcp.tool,
     limits: app.mcpLimits,
     log: app.log,
-    recordCall: toCallRecorder(app),
+    recordCall: toCallRecorder(app, label),
     traceHandler: tracing?.runHandler
   })
-  return tracing?.traceEngine(engine) ?? engine
+  return tracing?.traceEngine(engine, label) ?? engine
 }
 
 /** Returns what the routes of all endpoints have in common. */
@@ -212,9 +214,12 @@ function describeServer (
 }
 
 /** Records finished calls in the audit log, the metrics and the traces, where the operator asks for them. */
-function toCallRecorder ({ audit, config, telemetry, tracing }: FastifyInstance): EngineOptions['recordCall'] {
+function toCallRecorder (
+  { audit, config, telemetry, tracing }: FastifyInstance, endpoint: string | undefined
+): EngineOptions['recordCall'] {
+  const measure: EngineOptions['recordCall'] = telemetry && ((call) => { telemetry.callEnded(call, endpoint) })
   const recorders = [
-    audit && createCallRecorder(audit, clientKindOf(config)), telemetry?.callEnded, tracing?.callEnded
+    audit && createCallRecorder(audit, clientKindOf(config), endpoint), measure, tracing?.callEnded
   ].filter((record) => record !== undefined)
   if (recorders.length <= 1) return recorders[0]
   return (call) => { for (const record of recorders) record(call) }

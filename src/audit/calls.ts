@@ -25,8 +25,12 @@ export interface EndedCall {
   ms: number
 }
 
-/** Makes the function that writes a line for each call. */
-export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
+/**
+ * Makes the function that writes a line for each call.
+ *
+ * @param endpoint the path of the MCP endpoint; undefined for `/mcp`
+ */
+export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf, endpoint?: string) {
   return (call: EndedCall): void => {
     const { request, method, name, outcome, reason, ms } = call
     const { principal } = request
@@ -42,6 +46,7 @@ export function createCallRecorder (audit: AuditTrail, kindOf: ClientKindOf) {
       principalKind: principal?.kind === 'service' ? 'service' : undefined,
       client: principal?.clientId,
       kind: kindOf(principal?.clientId),
+      endpoint,
       target: name,
       arguments: call.arguments,
       ms: Math.round(ms * 10) / 10,

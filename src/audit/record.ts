@@ -31,6 +31,7 @@ export const AuditRecordSchema = Type.Object({
     description: 'The source of the client: OAUTH_CLIENTS, registration, metadata document, or an id of its own.'
   })),
   grant: text(64, 'The grant of broker mode, or the family of refresh tokens of proxy mode.'),
+  endpoint: text(64, 'Path of the MCP endpoint of a call; absent for /mcp.'),
   target: text(512, 'Name of the tool or prompt, URI of the resource, or path of a refused request.'),
   argumentsDigest: text(64, 'HMAC-SHA-256 of the arguments, base64url: equal for equal arguments (AUDIT_ARGUMENTS).'),
   arguments: Type.Optional(Type.Unknown({ description: 'The arguments, redacted (AUDIT_ARGUMENTS=full).' })),

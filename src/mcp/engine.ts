@@ -113,7 +113,7 @@ export function createEngine (options: EngineOptions): Engine {
   const { endpoint = MAIN_ENDPOINT, services, keyring, tool, limits, log, internals = {} } = options
   const { serverInfo, instructions, extensions, pageSize } = options
   const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
-  const onerror = createErrorLog(log)
+  const onerror = createErrorLog(log, endpoint)
   const { cluster, watches, sessionsInUse } = services
   const changes = createEndpointChanges(services.changes, endpoint)
   // What is in the store from before there were other endpoints remains valid.
@@ -122,7 +122,7 @@ export function createEngine (options: EngineOptions): Engine {
   const liveCatalog = createLiveCatalog({ ...options, policies, announce: changes.publishOwn, watches })
   const catalog = liveCatalog.current
   const sessions = createSessions(cluster, { ...options.session, inUse: sessionsInUse, scope })
-  const eventStreams = createEventStreams({ ...internals.eventStreams, onCutOff: createCutOffLog(log) })
+  const eventStreams = createEventStreams({ ...internals.eventStreams, onCutOff: createCutOffLog(log, endpoint) })
   const streams = createSessionStreams({
     cluster,
     eventStreams,
@@ -234,15 +234,16 @@ export function createEngine (options: EngineOptions): Engine {
   }
 }
 
-function createErrorLog (log: RequestLog) {
+function createErrorLog (log: RequestLog, endpoint: string) {
   return (err: Error): void => {
-    log.warn({ event: 'mcp.request_refused', reason: err.message }, 'An MCP request was refused or failed')
+    log.warn({ event: 'mcp.request_refused', endpoint, reason: err.message }, 'An MCP request was refused or failed')
   }
 }
 
-function createCutOffLog (log: RequestLog) {
+function createCutOffLog (log: RequestLog, endpoint: string) {
   return (reason: string): void => {
-    log.warn({ event: 'mcp.stream_cut_off', reason }, 'A stream was cut off because its client does not read it')
+    log.warn({ event: 'mcp.stream_cut_off', endpoint, reason },
+      'A stream was cut off because its client does not read it')
   }
 }
 

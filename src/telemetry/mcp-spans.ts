@@ -54,13 +54,17 @@ export class McpSpans {
     this.#tools = tools
   }
 
-  /** Returns the engine, each of whose messages has a span. A batch has none: only its calls have. */
+  /**
+   * Returns the engine, each of whose messages has a span. A batch has none: only its calls have.
+   *
+   * @param endpoint the path of the MCP endpoint; undefined for `/mcp`
+   */
   traceEngine<
     Request extends TracedRequest, Response extends TracedResponse,
     Engine extends { handle (request: Request): MaybePromise<Response> }
-  > (engine: Engine): Engine {
+  > (engine: Engine, endpoint?: string): Engine {
     const handle = (request: Request): MaybePromise<Response> => {
-      const started = this.#start(request)
+      const started = this.#start(request, endpoint)
       if (started === undefined) return engine.handle(request)
       const { span, context } = started
       this.#byRequest.set(request, span)
@@ -123,7 +127,9 @@ export class McpSpans {
    * The context of `_meta` is the parent, and that of the HTTP request a link: they are independent in MCP. A message
    * without one belongs to its HTTP request, and has no span where that is not sampled.
    */
-  #start ({ method: httpMethod, headers, body }: TracedRequest): { span: Span, context: Context } | undefined {
+  #start (
+    { method: httpMethod, headers, body }: TracedRequest, endpoint: string | undefined
+  ): { span: Span, context: Context } | undefined {
     const { id, method, params } = Object(body) as Message
     if (httpMethod !== 'POST' || typeof method !== 'string') return undefined
     const { tracer, contexts, propagator } = this.#tools
@@ -135,6 +141,7 @@ export class McpSpans {
     const links = parent === active || transport === undefined ? [] : [{ context: transport }]
     const name = toMcpMethod(method)
     const attributes = toAttributes(name, id, headers['mcp-protocol-version'])
+    if (endpoint !== undefined) attributes['seed.endpoint'] = endpoint
     const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes, links }, parent)
     // Completions and the lists of templates are an author's code without a handler's span.
     return { span, context: trace.setSpan(parent, span).setValue(IN_HANDLER, true) }

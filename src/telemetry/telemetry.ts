@@ -72,10 +72,11 @@ export function createTelemetry (version: string, now: () => number = performanc
     if (grantType === 'refresh_token') refreshes.add([errorOf(fields, status) ?? 'ok'])
   }
 
-  function countMcp ({ fields, ms, status }: FinishedRequest): void {
-    const method = fields['mcpMethod'] === undefined ? undefined : toMcpMethod(fields['mcpMethod'])
-    if (method === undefined || (HANDLER_METHODS.has(method) && status < 400)) return
-    operations.record([method, undefined, undefined, status < 400 ? undefined : String(status)], ms / 1_000)
+  function countMcp ({ route, fields, ms, status }: FinishedRequest): void {
+    const method = toMcpMethod(fields['mcpMethod'])
+    if (HANDLER_METHODS.has(method) && status < 400) return
+    const error = status < 400 ? undefined : String(status)
+    operations.record([method, undefined, undefined, error, toEndpoint(route)], ms / 1_000)
   }
 
   return {
@@ -94,9 +95,8 @@ export function createTelemetry (version: string, now: () => number = performanc
     requestEnded (request: FinishedRequest): void {
       const { method, route, status, ms, fields } = request
       requests.record([toHttpMethod(method), route, String(status)], ms / 1_000)
+      if (fields['mcpMethod'] !== undefined) countMcp(request)
       switch (route) {
-        case '/mcp/':
-        case '/mcp': countMcp(request); break
         case '/oauth/authorize': countSignIn('authorize', request); break
         case '/oauth/consent': countSignIn('consent', request); break
         case '/oauth/callback': if (fields['page'] === undefined) countSignIn('callback', request); break
@@ -107,11 +107,12 @@ export function createTelemetry (version: string, now: () => number = performanc
       if (status === 429) limitsHit.add([findLimitSetting(fields['reason']) ?? OTHER])
     },
 
-    callEnded ({ method, name, outcome, ms }: MeasuredCall): void {
+    /** @param endpoint the path of the MCP endpoint; undefined for `/mcp` */
+    callEnded ({ method, name, outcome, ms }: MeasuredCall, endpoint?: string): void {
       const known = isOffered(outcome) ? name : OTHER
       const tool = method === 'tools/call' ? known : undefined
       const prompt = method === 'prompts/get' ? known : undefined
-      operations.record([method, tool, prompt, toErrorType(method, outcome)], ms / 1_000)
+      operations.record([method, tool, prompt, toErrorType(method, outcome), endpoint], ms / 1_000)
     },
 
     /** The access token of a sign-in was used for the first time. */
@@ -163,7 +164,7 @@ function createInstruments () {
   ))
   const operations = add(new Histogram(
     { name: 'mcp.server.operation.duration', unit: 's', description: 'Duration of MCP requests, as Seed sees it' },
-    ['mcp.method.name', 'gen_ai.tool.name', 'gen_ai.prompt.name', 'error.type'],
+    ['mcp.method.name', 'gen_ai.tool.name', 'gen_ai.prompt.name', 'error.type', 'seed.endpoint'],
     MCP_DURATION_BOUNDS
   ))
   const signInSteps = counter('seed.sign_in.steps', '{step}', 'Steps of sign-ins', ['seed.step', 'seed.outcome'])
@@ -199,6 +200,12 @@ function createInstruments () {
     provider,
     storeOperations
   }
+}
+
+/** Returns the MCP endpoint of a route, which may have a slash at its end; undefined for `/mcp`. */
+function toEndpoint (route: string | undefined): string | undefined {
+  const endpoint = route?.replace(/\/$/, '')
+  return endpoint === '/mcp' ? undefined : endpoint
 }
 
 /** Returns the outcome of what failed; undefined for what has not. */

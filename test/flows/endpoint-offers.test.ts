@@ -8,6 +8,7 @@ import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { post, writeEndpoints } from '../support/endpoints.ts'
+import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { modernRequest, startSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
@@ -47,7 +48,7 @@ const ENDPOINTS = {
 async function startEndpoints (t: Test, endpoints: object = ENDPOINTS, env: Record<string, string> = {}) {
   return await startSeed(t, {
     definitions,
-    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10, spanCloseMs: 60_000 },
     env: { AUTH_REQUIRED: 'false', SEED_ENDPOINTS: await writeEndpoints(endpoints), ...env }
   })
 }
@@ -201,5 +202,42 @@ t.test('names that an endpoint chooses in vain are logged: a tool may have been 
   const warnings = logs.filter(({ event }) => event === 'endpoint.names_unmatched')
   t.match(warnings, [
     { endpoint: '/mcp', unmatched: ['tools.deny: deplyo'] }, { endpoint: '/mcp/sales', unmatched: ['prompts.allow: offers'] }
+  ])
+})
+
+t.test('metrics, spans and audit lines name the endpoint, and nothing that its callers choose', async (t) => {
+  const receiver = await startOtlpReceiver(t)
+  const { app, url, logs } = await startEndpoints(t, ENDPOINTS, {
+    METRICS_PORT: '0', AUDIT_LOG: 'stdout', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces`
+  })
+  const callTool = (name: string) => modernRequest('tools/call', { name, arguments: {} })
+  await post(url, '/mcp', callTool('quote'))
+  await post(url, '/mcp/sales', callTool('quote'))
+  await post(url, '/mcp/sales/', callTool('deploy'))
+  await post(url, '/mcp/made-up', callTool('quote'))
+  await post(url, '/mcp/sales/', modernRequest('tools/list'))
+  await until(() => logs.filter(({ event }) => event === 'request').length === 5, 'all requests have ended')
+
+  const { port } = logs.find(({ event }) => event === 'metrics.exported')!
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  const endpointsOf = (text: string) => metrics.split('\n')
+    .filter((line) => line.startsWith('mcp_server_operation_duration_seconds_count') && line.includes(text))
+    .map((line) => /seed_endpoint="(.*?)"/.exec(line)?.[1])
+    .sort()
+  t.same(endpointsOf('gen_ai_tool_name="quote"'), ['/mcp/sales', undefined])
+  t.same(endpointsOf('gen_ai_tool_name="_OTHER"'), ['/mcp/sales'])
+  t.same(endpointsOf('mcp_method_name="tools/list"'), ['/mcp/sales'])
+  t.notMatch(metrics, 'made-up')
+
+  const lines = logs.filter(({ audit, event }) => audit === 1 && event === 'tools/call')
+  t.same(lines.map(({ endpoint, target, outcome }) => [endpoint, target, outcome]), [
+    [undefined, 'quote', 'ok'], ['/mcp/sales', 'quote', 'ok'], ['/mcp/sales', 'deploy', 'refused']
+  ])
+
+  await app.close()
+  const spans = receiver.spans.filter(({ attributes }) => attributes['mcp.method.name'] !== undefined)
+  t.same(spans.map(({ name, attributes }) => [name, attributes['seed.endpoint']]), [
+    ['tools/call quote', undefined], ['tools/call quote', '/mcp/sales'], ['tools/call', '/mcp/sales'],
+    ['tools/list', '/mcp/sales']
   ])
 })
