@@ -4,7 +4,6 @@ import { VERSION } from '../config/version.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
-import type { Policy } from '../define/policy.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
@@ -13,6 +12,7 @@ import { requirementsOf } from '../policy/requirements.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM, claimAt, toPrincipal } from '../tokens/principal.ts'
 import type { Principal, PrincipalKind } from '../tokens/principal.ts'
 import { UsageError, defineCommand } from './command.ts'
+import { describePolicy } from './describe-policy.ts'
 
 export const command = defineCommand({
   description: [
@@ -40,7 +40,7 @@ export const command = defineCommand({
     if (kind !== undefined && !isKind(kind)) throw new UsageError('--kind is person or service')
     const claims = file === undefined ? undefined : await readClaims(file)
     const own = await loadDefinitions(config)
-    const mounted = await inspectMountOf(Object.values(subject)[0]!, config)
+    const mounted = await inspectMountOf(Object.values(subject)[0]!, config, own)
     const isSignedIn = scopes !== undefined || kind !== undefined
     const caller = { claims: isSignedIn ? claims ?? {} : claims, scopes, kind }
     const { isAllowed, text } = explain(config, { ...subject, ...caller }, own, mounted)
@@ -51,13 +51,14 @@ export const command = defineCommand({
 
 /** Connects to the mounted server that offers something of this name, if the name is one of a mount. */
 async function inspectMountOf (
-  name: string, { mountsFile, mcp: { tool: { maxResultBytes } } }: Config
+  name: string, { authRequired, mountsFile, mcp: { tool: { maxResultBytes } } }: Config, own: readonly Definition[]
 ): Promise<MountInspection | undefined> {
   if (mountsFile === undefined) return undefined
-  const { belongsToMount, inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const mount = readMounts(mountsFile).find((one) => belongsToMount(name, one.name))
+  const { findMountOf, inspectMounts, readMounts } = await import('../mounts/inspect.ts')
+  const mounts = readMounts(mountsFile, { authRequired })
+  const mount = findMountOf(name, mounts)
   if (mount === undefined) return undefined
-  const [inspection] = await inspectMounts([mount], { version: VERSION, maxResultBytes })
+  const [inspection] = await inspectMounts({ mounts, chosen: [mount], own, version: VERSION, maxResultBytes })
   return inspection
 }
 
@@ -151,19 +152,6 @@ function describeVerdict ({ refusals, unmetAuthentication, missingScopes }: Verd
   return 'shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes'
 }
 
-function describePolicy (policy: Policy): string {
-  const { scopes = [], groups = [], claims = {}, principalKind, maxAge, acr } = policy
-  const rules = [
-    ...(principalKind === undefined ? [] : [`a ${principalKind}`]),
-    ...(scopes.length > 0 ? [`all of the scopes ${scopes.join(', ')}`] : []),
-    ...(groups.length > 0 ? [`one of the groups ${groups.join(', ')}`] : []),
-    ...Object.entries(claims).map(([name, value]) => `claim ${name} ${JSON.stringify(value)}`),
-    ...(maxAge === undefined ? [] : [`a sign-in within ${maxAge} s (maxAge)`]),
-    ...(acr === undefined ? [] : [`one of the levels (acr) ${acr.join(', ')}`])
-  ]
-  return rules.join('; ') || 'nothing'
-}
-
 function describePrincipal (principal: Principal, groupsClaim: string): string[] {
   const { kind, scopes, groups, claims, authenticatedAt, acr } = principal
   return [
@@ -202,9 +190,11 @@ function findDefinition (
       `${mounted.state.reason}. seed doctor says what to do`)
   }
   const all = definitions.map(describeDefinition).map(withoutControls).sort().join('\n')
-  const refused = (mounted?.refused ?? [])
-    .map(({ offer, reason }) => `\n${withoutControls(`${offer} is not offered: ${reason}`)}`).join('')
-  throw new Error(`This server has nothing of this name. It has:\n${all}${refused}`)
+  const refused = (mounted?.refused ?? []).map(({ offer, reason }) => `${offer} is not offered: ${reason}`)
+  const hidden = (mounted?.changes ?? []).filter(({ change }) => change !== 'removed')
+    .map(({ name, change }) => `${printableJson(name)} of "${mounted!.mount.name}" is hidden: it is ${change} (pin)`)
+  const others = [...refused, ...hidden].map((line) => `\n${withoutControls(line)}`).join('')
+  throw new Error(`This server has nothing of this name. It has:\n${all}${others}`)
 }
 
 function isNamed (definition: Definition, { tool, prompt, resource }: ExplainOptions): boolean {

@@ -34,6 +34,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => await import('./explain.ts')
   },
   {
+    name: 'mounts',
+    summary: 'list mounted MCP servers, show what has changed there, and accept it',
+    load: async () => await import('./mounts.ts')
+  },
+  {
     name: 'audit',
     summary: 'check that no line of an audit log was changed or removed',
     load: async () => await import('./audit.ts')

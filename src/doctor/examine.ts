@@ -51,7 +51,8 @@ export async function examine (options: ExamineOptions): Promise<Finding[]> {
     within('network.client-metadata-documents', async () => await checkMetadataDocuments(config, fetchDocument)),
     isBroken('SEED_MOUNTS')
       ? [notChecked('mounts.connection', 'SEED_MOUNTS')]
-      : within('mounts.connection', async () => await checkMounts(config), MOUNTS_MS),
+      : within('mounts.connection', async () => await checkMounts(config, async () => await loadDefinitions(config)),
+        MOUNTS_MS),
     within('tools.definitions', async () => await checkTools(async () => await loadDefinitions(config)))
   ])
   return findings.flat()

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts'
 import { VERSION } from '../config/version.ts'
+import type { Definition } from '../define/definition.ts'
 import { withoutControls } from '../json/printable.ts'
 import type { MountInspection } from '../mounts/inspect.ts'
 import { question } from './finding.ts'
@@ -8,10 +9,15 @@ import type { Finding, Question } from './finding.ts'
 const MAX_NAMES = 10
 
 /** Connects to each mounted server as the start does, and judges what it offers. */
-export async function checkMounts ({ mountsFile, mcp: { tool: { maxResultBytes } } }: Config): Promise<Finding[]> {
+export async function checkMounts (
+  { authRequired, mountsFile, mcp: { tool: { maxResultBytes } } }: Config, loadOwn: () => Promise<readonly Definition[]>
+): Promise<Finding[]> {
   if (mountsFile === undefined) return []
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const inspections = await inspectMounts(readMounts(mountsFile), { version: VERSION, maxResultBytes })
+  // What fails to load is a finding of the tools.
+  const own = await loadOwn().catch(() => [])
+  const mounts = readMounts(mountsFile, { authRequired })
+  const inspections = await inspectMounts({ mounts, own, version: VERSION, maxResultBytes })
   return inspections.flatMap((inspection) => {
     const { mount: { name }, url } = inspection
     const about = question(`mounts.${name}`, `POST ${url}, the lists of mount "${name}"`)
@@ -45,7 +51,8 @@ function remedyOf (reason: string, { name, secret }: MountInspection['mount']): 
 }
 
 function judgeOffers (about: Question, inspection: MountInspection): Finding[] {
-  const { mount: { name }, state, offers, refused, unmatched } = inspection
+  const { mount: { name }, state, offers, refused, unmatched, changes = [] } = inspection
+  const hidden = changes.filter(({ change }) => change !== 'removed')
   const { revision } = state as Extract<MountState, { isConnected: true }>
   const counts = countKinds(offers)
   const answered = `MCP ${revision}; ${counts}`
@@ -56,6 +63,10 @@ function judgeOffers (about: Question, inspection: MountInspection): Finding[] {
     : about.ok(answered, `"${name}" offers ${counts}, by MCP ${revision}`)
   return [
     connected,
+    ...(hidden.length === 0
+      ? []
+      : [about.warning(listNames(hidden.map((one) => `${one.name} (${one.change})`)), `Not all of "${name}" is ` +
+        `offered, as it is not accepted (pin): seed mounts diff ${name}, then seed mounts accept ${name}`, change)]),
     ...(unmatched.length === 0
       ? []
       : [about.warning(`nothing fits ${listNames(unmatched)}`, `Names of mount "${name}" have no effect: a tool may ` +

@@ -215,6 +215,10 @@ export const EVENTS = {
     level: 'warn',
     meaning: 'A mounted MCP server offers something that clients would refuse: see `refused`'
   },
+  'mount.offer_changed': {
+    level: 'warn',
+    meaning: 'What a mounted server offers is new or differs from what was accepted, and is hidden: `seed mounts diff`'
+  },
   'mount.change_refused': {
     level: 'error',
     meaning: 'A change of what mounted MCP servers offer cannot be served: the lists stay as they were. Report it'

@@ -13,11 +13,14 @@ import type { RunContext } from '../mcp/handlers/execute.ts'
 import { isSelected } from '../selection/name-selection.ts'
 import { isUriSelected } from '../selection/uri-selection.ts'
 import type { Caller } from './caller.ts'
+import type { Offers } from './connection.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
 import { requestInRounds } from './input-rounds.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
+import { comparePins, keepAccepted, pinOffers } from './pins.ts'
+import type { PinChange } from './pins.ts'
 import { isToolSelected } from './selection.ts'
 import { UriPrefix, offeredName } from './uri-prefix.ts'
 
@@ -25,6 +28,8 @@ import { UriPrefix, offeredName } from './uri-prefix.ts'
 export interface MountedDefinitions {
   definitions: Definition[]
   refused: RefusedOffer[]
+  /** What differs from what the operator has accepted; undefined if the mount is not pinned. */
+  changes: readonly PinChange[] | undefined
   /** The names, or URIs, that the definitions have at the server. */
   namesAtServer: ReadonlyMap<Definition, string>
 }
@@ -43,17 +48,16 @@ const NO_TIMEOUT = { timeout: 86_400_000 }
 
 /** Makes definitions of what a mounted server offers and the operator has chosen. */
 export function toDefinitions (server: MountedServer): MountedDefinitions {
-  const { mount, offers: { tools, prompts, resources, templates } } = server
+  const { mount } = server
   const uris = new UriPrefix(mount, server.offers)
+  const selected = selectOffers(server)
+  const changes = mount.pins && comparePins(mount.pins, pinOffers(selected))
+  const { tools, prompts, resources, templates } = changes === undefined ? selected : keepAccepted(selected, changes)
   const all: Array<[Definition, string]> = [
-    ...tools.filter((tool) => isToolSelected(tool, mount.tools))
-      .map((tool): [Definition, string] => [toTool(tool, server, uris), tool.name]),
-    ...prompts.filter(({ name }) => isSelected(name, mount.prompts))
-      .map((prompt): [Definition, string] => [toPrompt(prompt, server, uris), prompt.name]),
-    ...resources.filter(({ uri }) => isSelected(uri, mount.resources))
-      .map((one): [Definition, string] => [toResource(one, server, uris), one.uri]),
-    ...templates.filter(({ uriTemplate }) => isSelected(uriTemplate, mount.resources))
-      .map((template): [Definition, string] => [toTemplate(template, server, uris), template.uriTemplate])
+    ...tools.map((tool): [Definition, string] => [toTool(tool, server, uris), tool.name]),
+    ...prompts.map((prompt): [Definition, string] => [toPrompt(prompt, server, uris), prompt.name]),
+    ...resources.map((one): [Definition, string] => [toResource(one, server, uris), one.uri]),
+    ...templates.map((template): [Definition, string] => [toTemplate(template, server, uris), template.uriTemplate])
   ]
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
@@ -85,7 +89,18 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     recordMount(definition, mount.name)
     definitions.push(definition)
   }
-  return { definitions, refused, namesAtServer: new Map(all) }
+  return { definitions, refused, changes, namesAtServer: new Map(all) }
+}
+
+/** Returns what the operator has chosen of what a server offers. */
+export function selectOffers ({ mount, offers }: Pick<MountedServer, 'mount' | 'offers'>): Offers {
+  return {
+    ...offers,
+    tools: offers.tools.filter((tool) => isToolSelected(tool, mount.tools)),
+    prompts: offers.prompts.filter(({ name }) => isSelected(name, mount.prompts)),
+    resources: offers.resources.filter(({ uri }) => isSelected(uri, mount.resources)),
+    templates: offers.templates.filter(({ uriTemplate }) => isSelected(uriTemplate, mount.resources))
+  }
 }
 
 function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefinition {

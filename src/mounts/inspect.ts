@@ -1,11 +1,14 @@
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
-import { toDefinitions } from './definitions.ts'
+import { selectOffers, toDefinitions } from './definitions.ts'
 import type { RefusedOffer } from './definitions.ts'
 import { MountedServer, withoutQuery } from './mounted-server.ts'
 import type { MountState } from './mounted-server.ts'
 import type { Mount } from './mounts-file.ts'
+import { pinOffers } from './pins.ts'
+import type { PinChange, Pins } from './pins.ts'
 import { findUnmatchedNames } from './selection.ts'
+import { TakenNames } from './taken-names.ts'
 
 export { readMounts } from './mounts-file.ts'
 export type { Mount } from './mounts-file.ts'
@@ -19,6 +22,10 @@ export interface MountInspection {
   /** What Seed offers of it. */
   offers: MountedOffer[]
   refused: readonly RefusedOffer[]
+  /** What differs from what was accepted; undefined if the mount is not pinned. */
+  changes: readonly PinChange[] | undefined
+  /** Everything that could be pinned now. */
+  current: Pins
   /** Names of `allow`, `deny` and `overrides` that fit nothing. */
   unmatched: readonly string[]
 }
@@ -31,27 +38,42 @@ export interface MountedOffer {
   rules: readonly string[]
 }
 
+export interface InspectOptions {
+  /** All mounts. */
+  mounts: readonly Mount[]
+  /** Those to connect to; all by default. */
+  chosen?: readonly Mount[]
+  /** The definitions of Seed and its extensions, whose names no mount can have. */
+  own: readonly Definition[]
+  version: string
+  /** MCP_MAX_RESULT_BYTES */
+  maxResultBytes: number
+}
+
 /** Connects to mounted servers as the start does, once, and says what came of it. */
-export async function inspectMounts (
-  mounts: readonly Mount[], options: { version: string, maxResultBytes: number }
-): Promise<MountInspection[]> {
-  return await Promise.all(mounts.map(async (mount) => {
+export async function inspectMounts (options: InspectOptions): Promise<MountInspection[]> {
+  const { mounts, chosen = mounts, own, version, maxResultBytes } = options
+  const taken = new TakenNames(own, mounts)
+  return await Promise.all(chosen.map(async (mount) => {
     const server = new MountedServer({
-      mount, ...options, log: SILENT, isTraced: false, onChanged () {}, retryMs: NEVER_MS
+      mount, version, maxResultBytes, log: SILENT, isTraced: false, onChanged () {}, retryMs: NEVER_MS
     })
     try {
       await server.connect()
-      const { definitions, refused, namesAtServer } = toDefinitions(server)
+      const { definitions, refused, changes, namesAtServer } = toDefinitions(server)
+      const { offered, refused: withoutName } = taken.divide(definitions, mount)
       const { state } = server
       return {
         mount,
         url: withoutQuery(mount.url),
         state,
-        offers: definitions.map((definition) => {
+        offers: offered.map((definition) => {
           const nameAtServer = namesAtServer.get(definition)!
           return { definition, nameAtServer, rules: describeRules(mount, definition, nameAtServer) }
         }),
-        refused,
+        refused: [...refused, ...withoutName],
+        changes,
+        current: pinOffers(selectOffers(server)),
         unmatched: state.isConnected ? findUnmatchedNames(mount, server.offers) : []
       }
     } finally {
@@ -60,9 +82,11 @@ export async function inspectMounts (
   }))
 }
 
-/** Tells whether a name or a URI that clients see is one of this mount. */
-export function belongsToMount (name: string, mount: string): boolean {
-  return [`${mount}_`, `${mount}+`, `ui://${mount}/`].some((prefix) => name.startsWith(prefix))
+/** Finds the mount that a name or a URI that clients see belongs to; one without a prefix may have any other. */
+export function findMountOf (name: string, mounts: readonly Mount[]): Mount | undefined {
+  return mounts.find((mount) =>
+    [`${mount.name}_`, `${mount.name}+`, `ui://${mount.name}/`].some((prefix) => name.startsWith(prefix))) ??
+    mounts.find(({ prefix }) => prefix === false)
 }
 
 /** Names the places of the file that the rules of a definition come from: a rule of a tool replaces the mount's. */

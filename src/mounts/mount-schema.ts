@@ -71,6 +71,12 @@ const SecretSchema = Type.Object({
   }))
 }, { ...CLOSED, description: 'A fixed secret that Seed sends with every request, whoever calls' })
 
+const PinSchema = Type.Object({
+  file: Type.String({
+    minLength: 1, description: 'The file that `seed mounts accept` writes; relative to this one'
+  })
+}, { ...CLOSED, description: 'Hides tools, prompts and resource templates that are new or differ until accepted' })
+
 /** One mounted server. */
 export const MountSchema = Type.Object({
   url: Type.String({ minLength: 1, maxLength: 2_048, description: 'The Streamable HTTP endpoint of the server' }),
@@ -99,6 +105,7 @@ export const MountSchema = Type.Object({
   tools: Type.Optional(ToolSelectionSchema),
   prompts: Type.Optional(SelectionSchema),
   resources: Type.Optional(SelectionSchema),
+  pin: Type.Optional(PinSchema),
   timeoutSeconds: Type.Optional(Type.Integer({
     minimum: 1, maximum: 3_600, description: 'Limit of one call. Default: TOOL_TIMEOUT_SECONDS'
   })),

@@ -7,6 +7,8 @@ import { isLoopbackHost } from '../net/addresses.ts'
 import { checkAuthenticationPolicy } from '../policy/authentication-policy.ts'
 import { MountsFileSchema } from './mount-schema.ts'
 import type { MountEntry } from './mount-schema.ts'
+import { readPins, readPinsIfAny } from './pin-file.ts'
+import type { Pins } from './pins.ts'
 
 /** One mounted server, as the operator wrote it, with its name and all headers. */
 export interface Mount extends MountEntry {
@@ -14,6 +16,9 @@ export interface Mount extends MountEntry {
   name: string
   /** Headers of every request, the secret included. */
   requestHeaders: Readonly<Record<string, string>>
+  /** What the operator has accepted, and the file with it; undefined without `pin`. */
+  pins?: Pins
+  pinFile?: string
 }
 
 const fileForm = {
@@ -25,30 +30,50 @@ const fileForm = {
   names: 'have 1 to 32 lower-case letters, digits and -, and begin with a letter'
 }
 
+export interface ReadMountsOptions {
+  authRequired?: boolean
+  pinsMayBeMissing?: boolean
+}
+
 /**
- * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets that it names.
+ * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets and pins that it names.
  *
- * @param authRequired AUTH_REQUIRED
+ * @param options.authRequired AUTH_REQUIRED
+ * @param options.pinsMayBeMissing takes a file of pins that is not there for an empty one
  * @returns the mounts, sorted by name
  * @throws ConfigError with every problem, each naming the file, the mount and the member
  */
-export function readMounts (path: string, { authRequired = true }: { authRequired?: boolean } = {}): Mount[] {
+export function readMounts (path: string, options: ReadMountsOptions = {}): Mount[] {
+  const { authRequired = true, pinsMayBeMissing = false } = options
   const { file, value } = readSettingsFile(path, fileForm)
   const problems: string[] = []
   const mounts = Object.entries(value.mounts)
     .map(([name, entry]) => {
       const { headers, problems: found } = toHeaders(entry, dirname(file))
+      const pinned = findPins(name, entry, dirname(file), pinsMayBeMissing ? readPinsIfAny : readPins)
       const all = [
         ...checkName(name), ...checkUrl(entry), ...checkConnection(entry, authRequired), ...checkPolicies(entry),
-        ...found
+        ...found, ...pinned.problems
       ]
       problems.push(...all.map((text) => `mount "${name}": ${text}`))
-      return { ...entry, name, requestHeaders: headers }
+      return { ...entry, name, requestHeaders: headers, ...pinned.members }
     })
     .sort((a, b) => a.name < b.name ? -1 : 1)
   problems.push(...checkPrefixes(mounts))
   if (problems.length > 0) throw toFileError(fileForm.setting, file, problems)
   return mounts
+}
+
+function findPins (
+  name: string, { pin }: MountEntry, folder: string, read: typeof readPins
+): { members: Pick<Mount, 'pins' | 'pinFile'>, problems: string[] } {
+  if (pin === undefined) return { members: {}, problems: [] }
+  const file = resolve(folder, pin.file)
+  try {
+    return { members: { pins: read(file, name), pinFile: file }, problems: [] }
+  } catch (err) {
+    return { members: {}, problems: [`pin.file ${file} ${(err as Error).message}`] }
+  }
 }
 
 /** Seed's own tools are called `seed_ping` and so on. */

@@ -1,5 +1,4 @@
 import type { RequestLog } from '../define/context.ts'
-import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
 import type { Offers } from './connection.ts'
@@ -7,6 +6,7 @@ import { toDefinitions } from './definitions.ts'
 import type { MountedDefinitions, RefusedOffer } from './definitions.ts'
 import { MountedServer } from './mounted-server.ts'
 import type { Mount } from './mounts-file.ts'
+import type { PinChange } from './pins.ts'
 import { TakenNames } from './taken-names.ts'
 
 export { readMounts } from './mounts-file.ts'
@@ -35,6 +35,7 @@ export function createMounts (options: MountsOptions) {
   let listener: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
   const logRefused = createRefusalLog(log)
+  const logHidden = createHiddenLog(log)
   const definitionsOf = createDefinitionCache()
   const servers = mounts.map((mount) =>
     new MountedServer({ mount, version, maxResultBytes, log, isTraced, onChanged, retryMs }))
@@ -84,15 +85,10 @@ export function createMounts (options: MountsOptions) {
     definitions (own: readonly Definition[]): Definition[] {
       const taken = new TakenNames(own, mounts)
       return servers.flatMap((server) => {
-        const { definitions, refused } = definitionsOf(server)
-        const offered: Definition[] = []
-        const all = [...refused]
-        for (const definition of definitions) {
-          const reason = taken.reasonAgainst(definition, server.mount)
-          if (reason === undefined) offered.push(definition)
-          else all.push({ offer: describeDefinition(definition).slice(0, 200), reason })
-        }
-        logRefused(server.mount.name, all)
+        const { definitions, refused, changes = [] } = definitionsOf(server)
+        const { offered, refused: withoutName } = taken.divide(definitions, server.mount)
+        logRefused(server.mount.name, [...refused, ...withoutName])
+        logHidden(server.mount.name, changes.filter(({ change }) => change !== 'removed'))
         return offered
       })
     },
@@ -119,13 +115,29 @@ function createDefinitionCache () {
 
 /** Returns a function that logs what a mount cannot offer, once for as long as it is the same. */
 function createRefusalLog (log: RequestLog) {
+  return logOnce((mount, count, refused: RefusedOffer[]) => {
+    log.warn({ event: 'mount.offers_refused', mount, count, refused },
+      'A mounted MCP server offers something that Seed cannot offer to its clients')
+  })
+}
+
+/** Returns a function that logs what is hidden of a mount until the operator accepts it. */
+function createHiddenLog (log: RequestLog) {
+  return logOnce((mount, count, changes: PinChange[]) => {
+    const hidden = changes.map(({ kind, name, change }) => ({ kind, name: name.slice(0, 200), change }))
+    log.warn({ event: 'mount.offer_changed', mount, count, hidden },
+      'A mounted MCP server offers something that is new or was changed since it was accepted (pin): it is hidden. ' +
+      'seed mounts diff shows it')
+  })
+}
+
+/** Returns a function that logs a list of a mount, unless it is empty, once for as long as it is the same. */
+function logOnce<Item> (write: (mount: string, count: number, items: Item[]) => void) {
   const known = new Map<string, string>()
-  return (mount: string, refused: readonly RefusedOffer[]): void => {
-    const text = JSON.stringify(refused)
+  return (mount: string, items: readonly Item[]): void => {
+    const text = JSON.stringify(items)
     if (known.get(mount) === text) return
     known.set(mount, text)
-    if (refused.length === 0) return
-    log.warn({ event: 'mount.offers_refused', mount, count: refused.length, refused: refused.slice(0, MAX_LOGGED) },
-      'A mounted MCP server offers something that Seed cannot offer to its clients')
+    if (items.length > 0) write(mount, items.length, items.slice(0, MAX_LOGGED))
   }
 }

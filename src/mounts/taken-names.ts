@@ -1,6 +1,7 @@
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { startOfTemplate } from '../define/uri-template.ts'
+import type { RefusedOffer } from './definitions.ts'
 import type { Mount } from './mounts-file.ts'
 
 /**
@@ -18,6 +19,18 @@ export class TakenNames {
     this.#templateStarts = own.flatMap((one) =>
       one.kind === 'resource-template' ? [startOfTemplate(one.uriTemplate)] : [])
     this.#mounts = ['seed', ...mounts.map(({ name }) => name)]
+  }
+
+  /** Divides the definitions of a mount into those that it can offer and the others. */
+  divide (definitions: readonly Definition[], mount: Mount): { offered: Definition[], refused: RefusedOffer[] } {
+    const offered: Definition[] = []
+    const refused: RefusedOffer[] = []
+    for (const definition of definitions) {
+      const reason = this.reasonAgainst(definition, mount)
+      if (reason === undefined) offered.push(definition)
+      else refused.push({ offer: describeDefinition(definition).slice(0, 200), reason })
+    }
+    return { offered, refused }
   }
 
   /** Returns why a mount cannot offer a definition, if it cannot. */

@@ -3,8 +3,8 @@ import { VERSION } from '../../src/config/version.ts'
 import { runCommand } from '../support/run-command.ts'
 
 const COMMANDS = [
-  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'audit', 'connections', 'revoke', 'trace', 'new', 'import', 'token',
-  'completion'
+  'serve', 'demo', 'check', 'health', 'doctor', 'explain', 'mounts', 'audit', 'connections', 'revoke', 'trace', 'new',
+  'import', 'token', 'completion'
 ]
 
 t.test('seed --help and --version go to standard output, and end with 0', async (t) => {

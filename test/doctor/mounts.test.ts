@@ -15,7 +15,7 @@ const OPEN = { AUTH_REQUIRED: 'false', CIMD_ENABLED: 'false', BASE_URL: 'http://
 /** Returns what `seed doctor` says of these mounts. */
 async function diagnose (mounts: object, files: Record<string, string> = {}) {
   const SEED_MOUNTS = await writeMounts(mounts, files)
-  return await checkMounts(await readConfig({ environment: { ...OPEN, SEED_MOUNTS } }))
+  return await checkMounts(await readConfig({ environment: { ...OPEN, SEED_MOUNTS } }), async () => [])
 }
 
 /** Starts an upstream whose every answer has this status. */

@@ -1,0 +1,177 @@
+import { Argument } from '@commander-js/extra-typings'
+import type { Config } from '../config/config.ts'
+import { VERSION } from '../config/version.ts'
+import { describeDefinition } from '../define/definition.ts'
+import type { Definition } from '../define/definition.ts'
+import { printableJson, withoutControls } from '../json/printable.ts'
+import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
+import { describeChange } from '../mounts/pin-diff.ts'
+import { PIN_KINDS } from '../mounts/pins.ts'
+import type { Pin, PinChange, PinKind, Pins } from '../mounts/pins.ts'
+import { UsageError, defineCommand } from './command.ts'
+import { describePolicy } from './describe-policy.ts'
+
+export const command = defineCommand({
+  description: [
+    'list connects to the MCP servers of SEED_MOUNTS and shows what each offers: names at Seed and at the server, ' +
+    'who may use it, and what is hidden or cannot be offered.',
+    'diff shows what is new, changed or removed since it was accepted, for mounts with pin.file. accept writes what ' +
+    'the servers offer now into these files; with names, which are those at the server, only that. Run it where the ' +
+    'files can be written, and deploy them with the file of SEED_MOUNTS.',
+    'The exit code is 1 if a server cannot be used, or if diff finds a difference, and 0 otherwise.'
+  ],
+  examples: [
+    ['seed mounts list', 'What is offered, of each server'],
+    ['seed mounts diff', 'For people before they accept, and for CI'],
+    ['seed mounts accept tickets close_ticket', 'Accept one tool as it is now']
+  ],
+
+  declare: (parser) => parser
+    .addArgument(new Argument('<action>', 'what to do').choices(['list', 'diff', 'accept'] as const))
+    .argument('[mount]', 'one mount; all by default')
+    .argument('[names...]', 'with accept: names or URI templates at the server')
+    .option('--json', 'with list and diff: print JSON', false),
+
+  async run ({ json }, { readConfig, loadDefinitions, print }, action, name, names) {
+    if (names.length > 0 && action !== 'accept') throw new UsageError('only accept takes names')
+    if (json && action === 'accept') throw new UsageError('--json belongs to list and diff')
+    const config = await readConfig()
+    const own = await loadDefinitions(config)
+    const inspections = await inspect(config, { own, name, onlyPinned: action !== 'list' })
+    if (action === 'list') return list(inspections, json, print)
+    const away = inspections.find(({ state }) => !state.isConnected)
+    if (away !== undefined) throw new Error(`${describeState(away)}: seed doctor says what to do`)
+    return action === 'diff'
+      ? showChanges(inspections, json, print)
+      : accept(inspections, names, print)
+  }
+})
+
+/** @throws UsageError if there is no such mount, or no mount is pinned */
+async function inspect (
+  { authRequired, mountsFile, mcp: { tool: { maxResultBytes } } }: Config,
+  { own, name, onlyPinned }: { own: readonly Definition[], name: string | undefined, onlyPinned: boolean }
+): Promise<MountInspection[]> {
+  if (mountsFile === undefined) throw new Error('SEED_MOUNTS is not set: no MCP server is mounted')
+  const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
+  const all = readMounts(mountsFile, { authRequired, pinsMayBeMissing: true })
+  const named = name === undefined ? all : all.filter((mount) => mount.name === name)
+  if (named.length === 0) {
+    throw new UsageError(`there is no mount of this name: there are ${all.map((mount) => mount.name).join(', ')}`)
+  }
+  const chosen = onlyPinned ? named.filter(({ pin }) => pin !== undefined) : named
+  if (chosen.length === 0) throw new UsageError('no mount is pinned: add pin.file in the file of SEED_MOUNTS')
+  return await inspectMounts({ mounts: all, chosen, own, version: VERSION, maxResultBytes })
+}
+
+type Print = (text: string) => void
+
+function list (inspections: readonly MountInspection[], json: boolean, print: Print): number {
+  print(json
+    ? printableJson(inspections.map(toJson), 2)
+    : inspections.map(describeMount).join('\n\n'))
+  return inspections.every(({ state }) => state.isConnected) ? 0 : 1
+}
+
+function toJson ({ mount, url, state, offers, refused, changes, unmatched }: MountInspection) {
+  return {
+    mount: mount.name,
+    url,
+    ...(state.isConnected
+      ? { state: 'connected', revision: state.revision }
+      : { state: state.isRefusal ? 'refused' : 'unavailable', reason: state.reason }),
+    offers: offers.map(({ definition, nameAtServer }) => {
+      const { kind, principalKind, scopes, groups, claims, maxAge, acr } = definition
+      const policy = { principalKind, scopes, groups, claims, maxAge, acr }
+      return { kind, name: offeredNameOf(definition), nameAtServer, policy }
+    }),
+    hidden: hiddenOf(changes).map(({ kind, name, change }) => ({ kind, nameAtServer: name, change })),
+    refused,
+    unmatched
+  }
+}
+
+function hiddenOf (changes: MountInspection['changes']): PinChange[] {
+  return (changes ?? []).filter(({ change }) => change !== 'removed')
+}
+
+function offeredNameOf (definition: Definition): string {
+  switch (definition.kind) {
+    case 'resource': return definition.uri
+    case 'resource-template': return definition.uriTemplate
+    default: return definition.name
+  }
+}
+
+function describeMount (inspection: MountInspection): string {
+  const { mount, offers, refused, changes, unmatched } = inspection
+  return [
+    describeState(inspection),
+    ...alignColumns(offers.map(describeOffer)),
+    ...hiddenOf(changes).map(({ kind, name, change }) =>
+      `hidden: ${printableJson(name)} of ${kind} is ${change}: seed mounts diff ${mount.name}`),
+    ...refused.map(({ offer, reason }) => `not offered: ${offer}: ${reason}`),
+    ...unmatched.map((name) => `without effect: ${name}`)
+  ].map(withoutControls).map((line, index) => index === 0 ? line : `  ${line}`).join('\n')
+}
+
+function describeState ({ mount, url, state }: MountInspection): string {
+  const text = state.isConnected
+    ? `connected, MCP ${state.revision}`
+    : `${state.isRefusal ? 'refuses Seed' : 'cannot be used'}: ${state.reason}`
+  return `${mount.name} (${url}): ${text}`
+}
+
+function describeOffer ({ definition, nameAtServer }: MountedOffer): string[] {
+  const rules = describePolicy(definition)
+  return [describeDefinition(definition), `is ${printableJson(nameAtServer)}`, rules === 'nothing' ? 'for all' : rules]
+}
+
+function alignColumns (rows: readonly string[][]): string[] {
+  const widthOf = (column: number): number => Math.min(60, Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) => row.map((text, column) => text.padEnd(widthOf(column))).join('  ').trimEnd())
+}
+
+function showChanges (inspections: readonly MountInspection[], json: boolean, print: Print): number {
+  const all = inspections.flatMap(({ mount, changes }) => changes!.map((change) => ({ mount: mount.name, ...change })))
+  if (json) print(printableJson(all, 2))
+  else print(all.map((one) => describeChange(one, one.mount)).join('\n\n') || 'Nothing differs from what was accepted')
+  return all.length === 0 ? 0 : 1
+}
+
+async function accept (
+  inspections: readonly MountInspection[], names: readonly string[], print: Print
+): Promise<number> {
+  const { writePins } = await import('../mounts/pin-file.ts')
+  for (const { mount, changes, current } of inspections) {
+    const accepted = changes!.filter(({ name }) => names.length === 0 || names.includes(name))
+    const unknown = names.filter((name) => !accepted.some((change) => change.name === name))
+    if (unknown.length > 0) {
+      throw new UsageError(`nothing that differs at ${mount.name} is called ${unknown.join(', ')}`)
+    }
+    const file = mount.pinFile!
+    try {
+      writePins(file, mount.name, applyChanges(mount.pins!, accepted, current))
+    } catch (err) {
+      throw new Error(`${file} cannot be written (${(err as NodeJS.ErrnoException).code}): run this where it can be, ` +
+        'and deploy the file')
+    }
+    for (const { kind, name, change } of accepted) print(`${mount.name}: ${kind} ${printableJson(name)} (${change})`)
+    print(`${file} has what ${mount.name} offers${names.length === 0 ? '' : ', as far as it is named'}: ` +
+      'deploy it, and restart Seed')
+  }
+  return 0
+}
+
+function applyChanges (pins: Pins, changes: readonly PinChange[], current: Pins): Pins {
+  const apply = (kind: PinKind): [PinKind, Map<string, Pin>] => {
+    const result = new Map(pins[kind])
+    for (const { name } of changes.filter((change) => change.kind === kind)) {
+      const pin = current[kind].get(name)
+      if (pin === undefined) result.delete(name)
+      else result.set(name, pin)
+    }
+    return [kind, result]
+  }
+  return Object.fromEntries(PIN_KINDS.map(apply)) as Record<PinKind, Map<string, Pin>>
+}

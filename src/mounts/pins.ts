@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto'
+import { canonicalJson } from '../json/canonical-json.ts'
+import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
+
+/** What can be pinned, by its member in the file of pins. Resources are data that come and go, like their content. */
+export const PIN_KINDS = ['tools', 'prompts', 'resourceTemplates'] as const
+export type PinKind = typeof PIN_KINDS[number]
+
+/** Something that the operator has accepted, as the mounted server said it. */
+export interface Pin {
+  /** Of the canonical JSON of `offer`, in hexadecimal. */
+  sha256: string
+  offer: object
+}
+
+/** By the names, or URI templates, at the mounted server. */
+export type Pins = Readonly<Record<PinKind, ReadonlyMap<string, Pin>>>
+
+/** A difference between what was accepted and what a server offers now. What is new or changed is hidden. */
+export interface PinChange {
+  kind: PinKind
+  name: string
+  change: 'new' | 'changed' | 'removed'
+  accepted: object | undefined
+  offered: object | undefined
+}
+
+interface PinnableOffers {
+  tools: ReadonlyArray<{ name: string }>
+  prompts: ReadonlyArray<{ name: string }>
+  templates: ReadonlyArray<{ uriTemplate: string }>
+}
+
+/** Returns the digest of something that a server offers; equal values have equal ones, whatever order members have. */
+export function digestOf (offer: object): string {
+  return createHash('sha256').update(canonicalJson(offer)).digest('hex')
+}
+
+/** Pins everything that a server offers, but what is too deep to be offered. */
+export function pinOffers ({ tools, prompts, templates }: PinnableOffers): Pins {
+  return {
+    tools: pinAll(tools.map((tool) => [tool.name, tool])),
+    prompts: pinAll(prompts.map((prompt) => [prompt.name, prompt])),
+    resourceTemplates: pinAll(templates.map((template) => [template.uriTemplate, template]))
+  }
+}
+
+/** A server that offers a name twice is pinned with the first one: the other is not offered. */
+function pinAll (offers: ReadonlyArray<readonly [string, object]>): ReadonlyMap<string, Pin> {
+  const pins = new Map<string, Pin>()
+  for (const [name, offer] of offers) {
+    if (!pins.has(name) && !isDeeperThan(offer, MAX_DEPTH)) pins.set(name, { sha256: digestOf(offer), offer })
+  }
+  return pins
+}
+
+/** Finds what differs between accepted and offered, in the order of their names. */
+export function comparePins (accepted: Pins, offered: Pins): PinChange[] {
+  return PIN_KINDS.flatMap((kind) => {
+    const names = [...new Set([...accepted[kind].keys(), ...offered[kind].keys()])].sort()
+    return names.flatMap((name): PinChange[] => {
+      const [before, now] = [accepted[kind].get(name), offered[kind].get(name)]
+      if (before?.sha256 === now?.sha256) return []
+      const change = before === undefined ? 'new' : now === undefined ? 'removed' : 'changed'
+      return [{ kind, name, change, accepted: before?.offer, offered: now?.offer }]
+    })
+  })
+}
+
+/** Returns what of the offers was accepted as it is. */
+export function keepAccepted <Offers extends PinnableOffers> (offers: Offers, hidden: readonly PinChange[]): Offers {
+  const namesOf = (kind: PinKind): ReadonlySet<string> =>
+    new Set(hidden.filter((change) => change.kind === kind).map(({ name }) => name))
+  const [tools, prompts, templates] = PIN_KINDS.map(namesOf) as [Set<string>, Set<string>, Set<string>]
+  return {
+    ...offers,
+    tools: offers.tools.filter(({ name }) => !tools.has(name)),
+    prompts: offers.prompts.filter(({ name }) => !prompts.has(name)),
+    templates: offers.templates.filter(({ uriTemplate }) => !templates.has(uriTemplate))
+  }
+}
