@@ -42,11 +42,11 @@ const MAY_IMPORT = {
     'src/trace', 'jose'
   ],
   'src/oauth/modes': [
-    'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store',
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store',
     'src/trace'
   ],
   'src/oauth/endpoints': [
-    'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',
     'src/schemas', 'src/store', 'src/trace', 'jose'
   ],
   'src/oauth/modes/proxy': [

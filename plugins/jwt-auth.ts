@@ -1,8 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Config } from '../src/config/config.ts'
+import { hasAccessRules } from '../src/config/endpoints.ts'
 import { readBearerToken } from '../src/http/bearer.ts'
 import { requireAuthDeclaration } from '../src/http/route-auth.ts'
-import { checkAccess } from '../src/tokens/access-rules.ts'
+import { checkAccess, endpointRules } from '../src/tokens/access-rules.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM } from '../src/tokens/principal.ts'
 import type { Principal } from '../src/tokens/principal.ts'
 import {
@@ -14,6 +16,7 @@ import { createServiceTokens } from '../src/tokens/service-tokens.ts'
 import type { VerifyServiceToken } from '../src/tokens/service-tokens.ts'
 import { createSigningKeys } from '../src/tokens/signing-keys.ts'
 import type { SigningKeys } from '../src/tokens/signing-keys.ts'
+import { OtherEndpointError } from '../src/tokens/token-error.ts'
 import { createVerifier } from '../src/tokens/access-token-verifier.ts'
 import type { Verifier } from '../src/tokens/access-token-verifier.ts'
 import type { IssuerKeysOptions } from '../src/workloads/issuer-keys.ts'
@@ -49,29 +52,37 @@ async function jwtAuth (app: FastifyInstance, { forcedKeyRefreshMs }: JwtAuthOpt
   app.decorateRequest('principal', undefined)
   const { telemetry } = app
   if (telemetry !== undefined) accessTokens.revocations.onRevoked((revoked) => { if (revoked) telemetry.revoked() })
-  app.addHook('onRoute', requireAuthDeclaration(verifyBearer))
+  app.addHook('onRoute', requireAuthDeclaration(createBearerCheck))
   app.oidc.onKeysChanged(() => { accessTokens.verifier.clearCache() })
 
-  function verifyBearer (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    try {
-      const token = readBearerToken(request.raw)
-      const verified = accessTokens.verifier.verify(token)
-      // Only a token seen for the first time takes a promise: it would cost every request.
-      if (verified instanceof Promise) {
-        verified.then((principal) => {
-          request.principal = principal
-          app.traces.noteUse(token, principal.claims['iat'] as number, request.id)
-          done()
-        }, done)
+  function createBearerCheck (resource: string) {
+    return function verifyBearer (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+      try {
+        const token = readBearerToken(request.raw)
+        const verified = accessTokens.verifier.verify(token)
+        // Only a token seen for the first time takes a promise: it would cost every request.
+        if (verified instanceof Promise) {
+          verified.then((principal) => {
+            checkResource(principal, resource)
+            request.principal = principal
+            app.traces.noteUse(token, principal.claims['iat'] as number, request.id)
+          }).then(() => { done() }, done)
+          return
+        }
+        checkResource(verified, resource)
+        request.principal = verified
+      } catch (err) {
+        done(err as Error)
         return
       }
-      request.principal = verified
-    } catch (err) {
-      done(err as Error)
-      return
+      done()
     }
-    done()
   }
+}
+
+/** Refuses a token for another endpoint. @throws OtherEndpointError */
+function checkResource (principal: Principal, resource: string): void {
+  if (principal.resource !== resource) throw new OtherEndpointError(principal.resource, resource)
 }
 
 function createAccessTokens (app: FastifyInstance, forcedRefreshMs: number | undefined): AccessTokens {
@@ -95,7 +106,9 @@ function createOwnVerifier (
     maxLifetimeSeconds: MAX_OWN_LIFETIME_SECONDS,
     issuer: config.baseUrl,
     tenants: [],
-    audience: config.resource,
+    audiences: config.endpoints.map(({ resource }) => resource),
+    resourceOf: resourceReader(config),
+    checkAccess: createEndpointAccessCheck(config),
     algorithms: ['ES256'],
     groupsClaim: 'groups',
     groupPaths: false,
@@ -124,7 +137,9 @@ function createServiceTokenCheck (
   const trustedIssuers = createTrustedIssuers({ ...token, ...keys, issuers, accessTokens: token, log })
   app.addHook('onReady', async () => { trustedIssuers.start() })
   app.addHook('onClose', async () => { trustedIssuers.close() })
-  return createServiceTokens({ issuers: accessTokenIssuers, verify: trustedIssuers.verify, access })
+  return createServiceTokens({
+    issuers: accessTokenIssuers, verify: trustedIssuers.verify, access, resourceOf: resourceReader(app.config)
+  })
 }
 
 /** Proxy mode: the tokens are the provider's. */
@@ -135,6 +150,8 @@ function createProviderVerifier ({ config, oidc: { jwks } }: FastifyInstance, re
     ...oidc,
     ...token,
     ...groups,
+    audiences: [oidc.audience],
+    resourceOf: () => config.resource,
     accessTokenClaims: oidc.preset.accessTokenClaims,
     getKey: jwks.getKey,
     revocation: {
@@ -145,8 +162,36 @@ function createProviderVerifier ({ config, oidc: { jwks } }: FastifyInstance, re
         typeof claims['sid'] === 'string' ? sidKey(claims['sid']) : subjectWithoutSidKey(String(claims['sub']))
       ]
     },
-    checkAccess: (claims) => { checkAccess(claims, { ...access, ...groups }) }
+    checkAccess: ({ claims }) => {
+      checkAccess(claims, { ...access, ...groups })
+      checkAccess(claims, endpointRules(config.endpoints[0]!, { ...access, ...groups }))
+    }
   })
+}
+
+/**
+ * Returns the function that reads from the claims of a verified token which endpoint it is for. The tokens of other
+ * issuers have an audience that the operator chose; one that is no endpoint means /mcp.
+ */
+function resourceReader ({ endpoints, resource: main }: Config) {
+  const resources = endpoints.map(({ resource }) => resource)
+  return ({ aud }: { aud?: string | string[] | undefined }): string =>
+    resources.find((resource) => [aud].flat().includes(resource)) ?? main
+}
+
+/**
+ * Returns the check of the endpoints' own access rules; undefined if none has any. Seed's own tokens, and those of
+ * services, have the claims that these rules need.
+ */
+function createEndpointAccessCheck ({ endpoints, access }: Config): ((principal: Principal) => void) | undefined {
+  const general = { ...access, groupsClaim: 'groups', groupPaths: false }
+  const guarded = endpoints.filter(hasAccessRules)
+  if (guarded.length === 0) return undefined
+  const rulesOf = new Map(guarded.map((endpoint) => [endpoint.resource, endpointRules(endpoint, general)]))
+  return ({ claims, resource }) => {
+    const rules = rulesOf.get(resource!)
+    if (rules !== undefined) checkAccess(claims, rules)
+  }
 }
 
 export default fp(jwtAuth, {

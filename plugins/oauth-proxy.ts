@@ -57,7 +57,7 @@ async function oauthProxy (
   app: FastifyInstance, { fetchDocument, requirements, forcedKeyRefreshMs }: OauthProxyOptions
 ): Promise<void> {
   const { config, store, findKeyring, rateLimits, traces, log } = app
-  const { baseUrl, basePath, resource, oauth: { redirectUriSchemes, ...oauth } } = config
+  const { baseUrl, basePath, endpoints, oauth: { redirectUriSchemes, ...oauth } } = config
   const documents = createMetadataDocuments({ ...oauth.metadataDocuments, fetchDocument, redirectUriSchemes, log })
   const registrations = createRegistrations({ store, ttlSeconds: oauth.registration.clientTtlSeconds, findKeyring })
   const configured = oauth.configuredClients
@@ -67,7 +67,7 @@ async function oauthProxy (
   const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements, trustedIssuers })
   const server = {
     baseUrl,
-    resource,
+    endpoints,
     scopes: config.oidc.scopes,
     toolScopes: requirements.scopes,
     redirectUriSchemes,

@@ -21,8 +21,6 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
   consentPath: string
   /** Path of the page on which people cut applications off, if there is one. */
   connectionsPath: string | undefined
-  /** SERVER_TITLE */
-  names: { title: string | undefined }
 }
 
 /**
@@ -30,7 +28,7 @@ export interface AuthorizeRouteOptions extends AuthorizationServices {
  * gets the consent page.
  */
 const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async (app, options) => {
-  const { consents, cookies, requesterOf, providerScopes, names, consentPath, connectionsPath, ...services } = options
+  const { consents, cookies, requesterOf, providerScopes, consentPath, connectionsPath, ...services } = options
   rejectOtherMethods(app, ['GET'])
 
   app.get('', {
@@ -51,8 +49,8 @@ const authorizeRoutes: FastifyPluginAsyncTypebox<AuthorizeRouteOptions> = async 
     request.logFields = { client: outcome.request.client.id }
     return reply.headers(FORM_PAGE_HEADERS).send(renderConsentPage({
       ...describeRequest(outcome.request, providerScopes),
-      resource: services.resource,
-      serverTitle: names.title,
+      resource: outcome.endpoint.resource,
+      serverTitle: outcome.endpoint.server.title,
       connectionsPath,
       action: consentPath,
       consent: sealed,

@@ -43,7 +43,7 @@ type Payload = string | Buffer | EventStream | null
  */
 const mcpRoutes: FastifyPluginAsyncTypebox<McpRouteOptions> = async (app, options) => {
   const { engine, endpoint, origins, challenge, streams, limits, onRefused, rememberDemand } = options
-  const config = { auth: 'bearer' } as const
+  const config = { auth: 'bearer', resource: endpoint } as const
   const response = { '2xx': McpResponseSchema, '4xx': McpResponseSchema, '5xx': McpResponseSchema }
   const schema = { headers: McpHeadersSchema, response }
   const postSchema = { ...schema, body: McpBodySchema }

@@ -27,13 +27,16 @@ const CACHEABLE = { 'cache-control': 'public, max-age=300', 'cross-origin-resour
 const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async (app, options) => {
   const { documents, acrValues, tokenKeys, jwks, ...metadata } = options
   const state = (): MetadataState => ({ metadataDocuments: documents.advertised(), acrValues: acrValues() })
-  const resource = protectedResource(metadata)
   await app.register(cors, { origin: '*', methods: ['GET'], maxAge: 600 })
 
-  for (const path of ['/oauth-protected-resource', '/oauth-protected-resource/mcp']) {
-    rejectOtherMethods(app, ['GET'], path)
-    app.get(path, publicDocument(ProtectedResourceSchema), async (_request, reply) =>
-      reply.headers(CACHEABLE).send(resource))
+  for (const [index, endpoint] of metadata.endpoints.entries()) {
+    const resource = protectedResource(endpoint, metadata)
+    // Clients that know the host alone find the document of /mcp at the root.
+    for (const path of [...(index === 0 ? [''] : []), endpoint.path].map((end) => `/oauth-protected-resource${end}`)) {
+      rejectOtherMethods(app, ['GET'], path)
+      app.get(path, publicDocument(ProtectedResourceSchema), async (_request, reply) =>
+        reply.headers(CACHEABLE).send(resource))
+    }
   }
 
   rejectOtherMethods(app, ['GET'], '/oauth-authorization-server')

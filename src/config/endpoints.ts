@@ -111,6 +111,11 @@ function toAccess (entry: AccessEntry = {}): EndpointAccess {
   }
 }
 
+/** Whether an endpoint has access rules of its own. */
+export function hasAccessRules ({ access }: Endpoint): boolean {
+  return Object.values(access).some((rules: readonly unknown[]) => rules.length > 0)
+}
+
 /** Finds mounted servers that an endpoint names and SEED_MOUNTS does not have. */
 export function findUnknownMounts (endpoints: readonly Endpoint[], mounts: readonly string[]): Problem[] {
   return endpoints.flatMap(({ path, selection }) => {

@@ -62,10 +62,10 @@ export async function checkFrontProxy (config: Config): Promise<Finding[] | unde
 }
 
 function createListener (config: Config) {
-  const { baseUrl, resource, oidc: { scopes }, server: names, oauth: { accessTokenIssuers } } = config
+  const { baseUrl, endpoints, server: names, oauth: { accessTokenIssuers } } = config
   const key = randomBytes(16).toString('base64url')
   const arrivals: Arrival[] = []
-  const document = JSON.stringify(protectedResource({ baseUrl, resource, scopes, names, accessTokenIssuers }))
+  const document = JSON.stringify(protectedResource(endpoints[0]!, { baseUrl, names, accessTokenIssuers }))
 
   async function answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { headers, socket, url = '' } = request

@@ -76,7 +76,7 @@ function unreachable (err: FetchError, about: ReturnType<typeof question>): Find
 
 /** Compares the metadata with what the server of these settings makes. */
 async function checkMetadata (config: Config): Promise<Finding> {
-  const { baseUrl, resource, oidc: { scopes }, server: names, oauth: { accessTokenIssuers } } = config
+  const { baseUrl, resource, endpoints, server: names, oauth: { accessTokenIssuers } } = config
   const url = wellKnownUrl('oauth-protected-resource', resource)
   const about = question('public-url.protected-resource-metadata', `GET ${url}`)
   const { status, body } = await send(url)
@@ -85,7 +85,7 @@ async function checkMetadata (config: Config): Promise<Finding> {
     return about.error(`${status} without a JSON object`, 'Clients find no sign-in: the proxy in front must route ' +
       `${placesToRoute(config)} to Seed`, { setting: 'BASE_URL' })
   }
-  const expected = protectedResource({ baseUrl, resource, scopes, names, accessTokenIssuers })
+  const expected = protectedResource(endpoints[0]!, { baseUrl, names, accessTokenIssuers })
   if (canonicalJson(document) === canonicalJson(expected)) {
     // Seed writes its documents without spaces.
     return body === JSON.stringify(document)

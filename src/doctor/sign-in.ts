@@ -182,7 +182,15 @@ async function judgeAccessToken (
   try {
     const { getKey } = createKeySet(await fetchJson(jwksUri))
     const { preset: { accessTokenClaims, groupPaths } } = oidc
-    const verifier = createVerifier({ ...oidc, ...token, accessTokenClaims, groupPaths, getKey })
+    const verifier = createVerifier({
+      ...oidc,
+      ...token,
+      accessTokenClaims,
+      groupPaths,
+      getKey,
+      audiences: [oidc.audience],
+      resourceOf: () => config.resource
+    })
     const { claims: verified } = await verifier.verify(accessToken)
     return [describeSid(verified, about), judgeGroups(config, verified), judgeAccess(config, verified)]
   } catch (err) {

@@ -31,8 +31,8 @@ export const CAUSES = {
   },
   resource_wrong: {
     remedy: 'Give the application the address under which clients reach this server, which is BASE_URL with /mcp ' +
-      'behind it',
-    settings: ['BASE_URL']
+      'behind it, or with the path of a further endpoint',
+    settings: ['BASE_URL', 'SEED_ENDPOINTS']
   },
   request_not_supported: {
     remedy: 'The application asks for something that this server does not support: update it, or report it to its ' +
@@ -171,20 +171,20 @@ export const CAUSES = {
   // Access rules
   access_groups: {
     remedy: `Put the person into one of the groups ${AT_PROVIDER}, let it send the groups, or change the rule`,
-    settings: ['ACCESS_GROUPS', 'OIDC_GROUPS_CLAIM', 'OIDC_SCOPES']
+    settings: ['ACCESS_GROUPS', 'SEED_ENDPOINTS', 'OIDC_GROUPS_CLAIM', 'OIDC_SCOPES']
   },
   access_email: {
     remedy: 'The person must sign in with an address of a listed domain that the provider has verified, or change ' +
       'the rule',
-    settings: ['ACCESS_EMAIL_DOMAINS', 'ACCESS_EMAIL_UNVERIFIED']
+    settings: ['ACCESS_EMAIL_DOMAINS', 'SEED_ENDPOINTS', 'ACCESS_EMAIL_UNVERIFIED']
   },
   access_hosted_domain: {
     remedy: 'The person must sign in with an account of a listed organisation, or change the rule',
-    settings: ['ACCESS_HOSTED_DOMAINS']
+    settings: ['ACCESS_HOSTED_DOMAINS', 'SEED_ENDPOINTS']
   },
   access_claims: {
     remedy: 'Let the provider send the claim with the value for this person, or change the rule',
-    settings: ['ACCESS_CLAIMS']
+    settings: ['ACCESS_CLAIMS', 'SEED_ENDPOINTS']
   },
 
   // The token endpoint
@@ -271,6 +271,11 @@ export const CAUSES = {
   token_audience: {
     remedy: 'let the provider put it into the token (audience mapper, API identifier), or set OIDC_AUDIENCE',
     settings: ['OIDC_AUDIENCE']
+  },
+  token_other_endpoint: {
+    remedy: 'The application sends the token of one MCP endpoint to another one: it must sign in at each endpoint, ' +
+      'and send the resource that the endpoint names. Remove the server in the application and connect it again',
+    settings: ['SEED_ENDPOINTS']
   },
   token_signature: {
     remedy: `${RECONNECT}. If it happens to everybody, the secrets of the replicas differ, or in proxy mode the ` +

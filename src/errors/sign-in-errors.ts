@@ -30,25 +30,54 @@ export class OtherBrowserError extends OAuthError {
   }
 }
 
-/** An access rule (an ACCESS_ setting) refuses the person. `message` is for them; `rule` names the setting. */
+/** The MCP endpoint whose own access rule refuses a person. */
+export interface RefusingEndpoint {
+  /** Such as `/mcp/sales`. */
+  path: string
+  /** For the person. */
+  title: string | undefined
+}
+
+export interface AccessDeniedOptions {
+  /** ACCESS_CONTACT */
+  contact?: string | undefined
+  /** For the log. */
+  detail?: string | undefined
+  /** Undefined for a rule of the ACCESS_ settings. */
+  endpoint?: RefusingEndpoint | undefined
+}
+
+/** An access rule refuses the person. `message` is for them; `rule` names the setting. */
 export class AccessDeniedError extends HttpError {
   override readonly name = 'AccessDeniedError'
   readonly rule: string
   /** ACCESS_CONTACT */
   readonly contact: string | undefined
 
-  constructor (rule: string, message: string, contact: string | undefined, detail = message) {
+  /** @param setting the setting of the rule, or of the one of all endpoints that it is like */
+  constructor (setting: string, message: string, { contact, detail = message, endpoint }: AccessDeniedOptions = {}) {
+    const rule = endpoint === undefined
+      ? setting
+      : `${ENDPOINT_RULES[setting]} of ${endpoint.path} (SEED_ENDPOINTS)`
     super(403, 'access_denied', message, {
       detail: `${rule}: ${detail}`,
-      causeCode: ACCESS_RULE_CAUSES[rule],
+      causeCode: ACCESS_RULE_CAUSES[setting],
       page: {
-        title: 'You may not use this server',
+        title: `You may not use ${endpoint?.title ?? 'this server'}`,
         advice: `Ask ${contact ?? 'whoever runs this server'} for access, and give them the reference.`
       }
     })
     this.rule = rule
     this.contact = contact
   }
+}
+
+/** The members of `access` in the file of SEED_ENDPOINTS, by the settings that they are like. */
+const ENDPOINT_RULES: Readonly<Record<string, string>> = {
+  ACCESS_GROUPS: 'access.groups',
+  ACCESS_EMAIL_DOMAINS: 'access.emailDomains',
+  ACCESS_HOSTED_DOMAINS: 'access.hostedDomains',
+  ACCESS_CLAIMS: 'access.claims'
 }
 
 /** A sign-in that ends on an error page of Seed's own, with a way back to the application. */

@@ -1,8 +1,13 @@
+import type { Endpoint } from '../config/endpoints.ts'
 import { AccessDeniedError } from '../errors/sign-in-errors.ts'
+import type { RefusingEndpoint } from '../errors/sign-in-errors.ts'
 import { claimAt, readGroups } from './principal.ts'
 import type { GroupOptions } from './principal.ts'
 
-/** Restricts who may use the server among the people that the provider lets sign in (the ACCESS_ settings). */
+/**
+ * Restricts who may use the server among the people that the provider lets sign in: the ACCESS_ settings, or the rules
+ * of an MCP endpoint (SEED_ENDPOINTS).
+ */
 export interface AccessRules extends GroupOptions {
   /** The person must be in one of these groups. */
   groups: readonly string[]
@@ -16,6 +21,22 @@ export interface AccessRules extends GroupOptions {
   claims: ReadonlyArray<{ claim: string, values: readonly string[] }>
   /** ACCESS_CONTACT: a refused person can ask there for access. */
   contact: string | undefined
+  /** Set for the rules of an endpoint. */
+  endpoint?: RefusingEndpoint
+}
+
+/** Returns the rules of an endpoint, which hold besides those of the ACCESS_ settings. */
+export function endpointRules ({ name, path, access, server }: Endpoint, general: AccessRules): AccessRules {
+  return { ...general, ...access, endpoint: { path, title: name === undefined ? undefined : server.title } }
+}
+
+/** Returns the names of the claims that the rules of an endpoint read, besides groups. */
+export function claimsOfRules ({ access: { emailDomains, hostedDomains, claims } }: Pick<Endpoint, 'access'>): string[] {
+  return [
+    ...(emailDomains.length > 0 ? ['email', 'email_verified'] : []),
+    ...(hostedDomains.length > 0 ? ['hd'] : []),
+    ...claims.map(({ claim }) => claim)
+  ]
 }
 
 /**
@@ -33,7 +54,7 @@ export function checkAccess (claims: Readonly<Record<string, unknown>>, rules: A
     const values = (Array.isArray(held) ? held : [held]).map(String)
     if (values.some((value) => admitted.includes(value))) continue
     throw new AccessDeniedError('ACCESS_CLAIMS', 'Your account lacks a property that this server requires',
-      rules.contact, `claim "${claim}"`)
+      { ...rules, detail: `claim "${claim}"` })
   }
 }
 
@@ -43,12 +64,16 @@ function checkGroups (claims: Readonly<Record<string, unknown>>, rules: AccessRu
   if (groups.some((group) => rules.groups.includes(group))) return
   if (groups.length === 0 && hasOverage(claims)) {
     throw new AccessDeniedError('ACCESS_GROUPS',
-      'You are in more groups than the identity provider reports', rules.contact,
-      'the token refers to groups elsewhere (_claim_names, hasgroups): ' +
-      'let Entra ID send only the groups assigned to the application')
+      'You are in more groups than the identity provider reports', {
+        ...rules,
+        detail: 'the token refers to groups elsewhere (_claim_names, hasgroups): ' +
+          'let Entra ID send only the groups assigned to the application'
+      })
   }
-  throw new AccessDeniedError('ACCESS_GROUPS', 'You are not in a group that may use this server',
-    rules.contact, groups.length === 0 ? describeNoGroups(claims, rules) : compare('the groups', groups, rules.groups))
+  throw new AccessDeniedError('ACCESS_GROUPS', 'You are not in a group that may use this server', {
+    ...rules,
+    detail: groups.length === 0 ? describeNoGroups(claims, rules) : compare('the groups', groups, rules.groups)
+  })
 }
 
 function describeNoGroups (claims: Readonly<Record<string, unknown>>, { groupsClaim }: AccessRules): string {
@@ -79,24 +104,27 @@ function hasOverage (claims: Readonly<Record<string, unknown>>): boolean {
 const ADDRESS = /^[^@\s"\p{Cc}]+@(?<domain>[^@\s"\p{Cc}]+)$/u
 
 function checkEmail ({ email, email_verified: verified }: Readonly<Record<string, unknown>>, rules: AccessRules): void {
-  const { emailDomains, unverifiedEmail, contact } = rules
+  const { emailDomains, unverifiedEmail } = rules
   if (emailDomains.length === 0) return
   const domain = typeof email === 'string' ? ADDRESS.exec(email)?.groups!['domain']!.toLowerCase() ?? '' : ''
   if (!emailDomains.includes(domain)) {
-    throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not one that may use this server',
-      contact, domain === '' ? 'no e-mail address in the claim "email"' : compare('the domain', [domain], emailDomains))
+    throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not one that may use this server', {
+      ...rules,
+      detail: domain === '' ? 'no e-mail address in the claim "email"' : compare('the domain', [domain], emailDomains)
+    })
   }
   if (!unverifiedEmail && verified !== true && verified !== 'true') {
     throw new AccessDeniedError('ACCESS_EMAIL_DOMAINS', 'Your e-mail address is not confirmed at the identity provider',
-      contact, 'email_verified is not true (ACCESS_EMAIL_UNVERIFIED)')
+      { ...rules, detail: 'email_verified is not true (ACCESS_EMAIL_UNVERIFIED)' })
   }
 }
 
 /** Checks the claim `hd`, not the address: anyone can open a Google account with a company's address. */
-function checkHostedDomain ({ hd }: Readonly<Record<string, unknown>>, { hostedDomains, contact }: AccessRules): void {
+function checkHostedDomain ({ hd }: Readonly<Record<string, unknown>>, rules: AccessRules): void {
+  const { hostedDomains } = rules
   if (hostedDomains.length > 0 && !(typeof hd === 'string' && hostedDomains.includes(hd.toLowerCase()))) {
     throw new AccessDeniedError('ACCESS_HOSTED_DOMAINS',
-      'Your account is not one of an organisation that may use this server', contact,
-      typeof hd === 'string' ? compare('the domain', [hd], hostedDomains) : 'no claim "hd"')
+      'Your account is not one of an organisation that may use this server',
+      { ...rules, detail: typeof hd === 'string' ? compare('the domain', [hd], hostedDomains) : 'no claim "hd"' })
   }
 }

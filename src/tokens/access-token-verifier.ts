@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import type { CryptoKey, JWSHeaderParameters } from 'jose'
+import type { CryptoKey, JWSHeaderParameters, JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { MaybePromise } from '../async/maybe-async.ts'
 import { KeyNotFoundError } from '../provider/key-set.ts'
@@ -21,8 +21,10 @@ export interface VerifierOptions extends ClaimRules, GroupOptions {
   revocation?: RevocationCheck
   /** Asked first when a token is seen for the first time; undefined for a token that is none of its own. */
   verifyServiceToken?: VerifyServiceToken | undefined
-  /** Throws unless the person may use the server; called when a token is first seen and again each minute. */
-  checkAccess?: (claims: Readonly<Record<string, unknown>>) => void
+  /** Returns the resource that a token with these claims is for. */
+  resourceOf (claims: Readonly<JWTPayload>): string | undefined
+  /** Throws unless the caller may use the resource; called when a token is first seen and again each minute. */
+  checkAccess?: ((principal: Principal) => void) | undefined
   /** Wall clock in milliseconds. */
   now?: () => number
 }
@@ -91,7 +93,7 @@ export function createVerifier (options: VerifierOptions) {
     const evictionsBefore = evictions
     const principal = await (options.verifyServiceToken?.(token) ?? verifyJwt(token, options, now))
     await checkRevoked(principal, token)
-    options.checkAccess?.(principal.claims)
+    options.checkAccess?.(principal)
     if (evictions === evictionsBefore) {
       cache.set(digest, { principal, until: Math.min(principal.expiresAt * 1_000, now() + MAX_CACHED_MS) })
     }
@@ -130,7 +132,7 @@ async function verifyJwt (token: string, options: VerifierOptions, now: () => nu
       throw new TokenError('invalid_token', "The access token's signature is not valid")
     }
     checkClaims(claims, header.typ, options, now())
-    return toPrincipal(claims, options)
+    return toPrincipal(claims, { ...options, resource: options.resourceOf(claims) })
   } catch (err) {
     if (err instanceof ClaimError) {
       throw new TokenError('invalid_claim', 'The access token has claims of a wrong type', err.message)

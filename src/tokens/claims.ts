@@ -9,7 +9,8 @@ export interface ClaimRules {
   issuer: string
   /** OIDC_TENANTS; empty unless tokens come from several tenants of one provider. */
   tenants: readonly string[]
-  audience: string
+  /** One of them must be in `aud`. */
+  audiences: readonly string[]
   clockSkewSeconds: number
   maxLifetimeSeconds: number
   /** Claims that only the issuer's access tokens have, all of them (Preset). */
@@ -55,11 +56,12 @@ export function checkClaims (
   }
 }
 
-/** `aud` (RFC 7519 section 4.1.3): a string, or an array with this server's audience in it. */
-function checkAudience ({ aud }: JWTPayload, { audience }: ClaimRules): void {
-  if (Array.isArray(aud) ? aud.includes(audience) : aud === audience) return
+/** `aud` (RFC 7519 section 4.1.3): a string, or an array with an audience of this server in it. */
+function checkAudience ({ aud }: JWTPayload, { audiences, areOwn = false }: ClaimRules): void {
+  if ([aud].flat().some((name) => name !== undefined && audiences.includes(name))) return
+  const expected = areOwn ? `an MCP endpoint of this server (${audiences.join(', ')})` : `OIDC_AUDIENCE, "${audiences[0]}"`
   throw new TokenError('invalid_claim', 'The access token was not issued for this server',
-    `aud is ${JSON.stringify(aud)}, OIDC_AUDIENCE is "${audience}": ${CAUSES.token_audience.remedy}`, 'token_audience')
+    `aud is ${JSON.stringify(aud)}, expected is ${expected}: ${CAUSES.token_audience.remedy}`, 'token_audience')
 }
 
 /** `iat`, `nbf` and `exp` (RFC 7519 sections 4.1.4 to 4.1.6), and a lifetime that has a bound. */

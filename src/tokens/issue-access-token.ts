@@ -9,6 +9,8 @@ import type { SigningKeys } from './signing-keys.ts'
 
 /** The contents of an access token; the verifier reads them back as a principal (principal.ts). */
 export interface AccessTokenContents {
+  /** The URL of the MCP endpoint: the only audience. */
+  resource: string
   subject: string
   clientId: string
   scope: string
@@ -26,13 +28,11 @@ export interface AccessTokenOptions {
   signingKeys: SigningKeys
   /** BASE_URL */
   issuer: string
-  /** BASE_URL/mcp, the only audience. */
-  resource: string
   ttlSeconds: number
 }
 
 /**
- * Issues a JWT access token (RFC 9068 section 2): ES256, `at+jwt`, for this server's /mcp alone. The claim `grant`
+ * Issues a JWT access token (RFC 9068 section 2): ES256, `at+jwt`, for one MCP endpoint alone. The claim `grant`
  * names the grant that it comes from: revoking the grant revokes the token.
  *
  * Kind and grant type are in it unless they are those of a person who signed in: most tokens stay short.
@@ -45,7 +45,7 @@ export async function issueAccessToken (contents: AccessTokenContents, options: 
   const claims = {
     ...contents.identity,
     iss: options.issuer,
-    aud: options.resource,
+    aud: contents.resource,
     sub: contents.subject,
     client_id: contents.clientId,
     scope: contents.scope,

@@ -27,6 +27,8 @@ export interface Principal {
   /** The client that the token was issued to: `client_id`, `azp`, Okta's `cid` or Entra's `appid`. */
   clientId: string | undefined
   scopes: ReadonlySet<string>
+  /** The URL of the MCP endpoint that the token is for (RFC 8707); undefined where a test does not say. */
+  resource: string | undefined
   name: string | undefined
   email: string | undefined
   groups: readonly string[]
@@ -74,6 +76,7 @@ export function toPrincipal (
     subject: claims.sub,
     clientId,
     scopes: new FrozenSet(readScopes(claims)),
+    resource: options.resource,
     name: firstString(claims, ['name', 'preferred_username']),
     email: firstString(claims, ['email']),
     groups: Object.freeze(readGroups(claims, options)),
@@ -147,6 +150,8 @@ function readScopes ({ scope, scp }: Record<string, unknown>): Set<string> {
 export interface PrincipalOptions extends GroupOptions {
   /** The tokens are Seed's own, so that their claims about the kind of caller are too. */
   areOwn?: boolean
+  /** The URL of the MCP endpoint that the token is for. */
+  resource?: string | undefined
 }
 
 export interface GroupOptions {

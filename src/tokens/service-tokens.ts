@@ -17,6 +17,8 @@ export interface ServiceTokensOptions {
   verify: TrustedIssuers['verify']
   /** The rules of the ACCESS_ settings. */
   access: Omit<AccessRules, 'groupsClaim' | 'groupPaths'>
+  /** Returns the resource that a token with these claims is for. */
+  resourceOf (claims: Readonly<JWTPayload>): string | undefined
 }
 
 /** Verifies a token if it is of one of the issuers; returns undefined for every other token. */
@@ -33,7 +35,8 @@ const APPLICATION_CLAIMS = ['idtyp', 'gty', 'oid']
  * the rule that fits, with the scopes, groups and claims that the operator wrote and none of the token's: neither the
  * issuer nor the program can widen them. Tokens of people have been refused (src/workloads/service-check.ts).
  */
-export function createServiceTokens ({ issuers, verify, access }: ServiceTokensOptions): VerifyServiceToken {
+export function createServiceTokens (options: ServiceTokensOptions): VerifyServiceToken {
+  const { issuers, verify, access, resourceOf } = options
   const trusted = new Set<string | undefined>(issuers)
 
   async function verifyServiceToken (token: string): Promise<Principal> {
@@ -41,7 +44,7 @@ export function createServiceTokens ({ issuers, verify, access }: ServiceTokensO
     checkIsAccessToken(workload.claims, decodeProtectedHeader(token).typ)
     // The operator wrote the groups, so they are where Seed's own tokens have them.
     checkAccess(workload.rights.claims, { ...access, groupsClaim: 'groups', groupPaths: false })
-    return servicePrincipal(workload, token)
+    return servicePrincipal(workload, token, resourceOf(workload.claims))
   }
 
   return (token) => trusted.has(readIssuer(token)) ? verifyServiceToken(token) : undefined
@@ -70,7 +73,7 @@ function checkIsAccessToken (claims: Readonly<JWTPayload>, headerType: string | 
 }
 
 /** Has a grant id of its own, like all tokens without a grant, so that it can be revoked alone. */
-function servicePrincipal (workload: Workload, token: string): Principal {
+function servicePrincipal (workload: Workload, token: string, resource: string | undefined): Principal {
   const { service, rights, jti, issuedAfter, expiresAt } = workload
   const { iss } = workload.claims as { iss: string }
   const id = jti === undefined ? token.slice(0, token.lastIndexOf('.')) : JSON.stringify([iss, jti])
@@ -85,6 +88,6 @@ function servicePrincipal (workload: Workload, token: string): Principal {
     iat: issuedAfter,
     exp: expiresAt,
     [KIND_CLAIM]: 'service'
-  }, { areOwn: true, groupsClaim: 'groups', groupPaths: false })
+  }, { areOwn: true, groupsClaim: 'groups', groupPaths: false, resource })
   return Object.freeze({ ...principal, grantType: undefined })
 }

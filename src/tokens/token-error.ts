@@ -21,6 +21,16 @@ export class ExpiredTokenError extends TokenError {
   }
 }
 
+/** An access token of this server for another of its MCP endpoints. It is valid, so it is no guess. */
+export class OtherEndpointError extends TokenError {
+  override get isGuess (): boolean { return false }
+
+  constructor (tokenResource: string | undefined, resource: string) {
+    super('invalid_claim', 'The access token is for another MCP endpoint of this server',
+      `the token is for ${tokenResource}, the request is for ${resource}`, 'token_other_endpoint')
+  }
+}
+
 /** The access token, or all that its person or client had, was revoked here. */
 export class RevokedTokenError extends TokenError {
   constructor () {

@@ -8,6 +8,7 @@ import { readConfig } from '../../plugins/config.ts'
 import { checkPublicUrl } from '../../src/doctor/public-url.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import { protectedResource } from '../../src/oauth/endpoints/metadata.ts'
+import { mainEndpoint } from '../support/endpoints.ts'
 import { freePort } from '../support/free-port.ts'
 import { startPathProxy } from '../support/path-proxy.ts'
 import { startSeed } from '../support/seed.ts'
@@ -263,10 +264,8 @@ t.test('a port that is taken, and a document that arrives in other words', async
   const written = await startBehind(t, {
     answer (request, response) {
       if (!path(request).startsWith('/.well-known/oauth-protected-resource')) return false
-      response.end(JSON.stringify(protectedResource({
+      response.end(JSON.stringify(protectedResource(mainEndpoint(`http://${request.headers.host}`), {
         baseUrl: `http://${request.headers.host}`,
-        resource: `http://${request.headers.host}/mcp`,
-        scopes: ['openid', 'profile', 'email'],
         accessTokenIssuers: [],
         names: { title: undefined, website: undefined, policyUrl: undefined, termsUrl: undefined }
       }), null, 2))

@@ -1,6 +1,16 @@
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { toEndpoints } from '../../src/config/endpoints.ts'
+import type { Endpoint } from '../../src/config/endpoints.ts'
+
+/** The endpoint `/mcp` of a server without SEED_ENDPOINTS. */
+export const MAIN_ENDPOINT = mainEndpoint('https://seed.example')
+
+export function mainEndpoint (baseUrl: string): Endpoint {
+  const server = { name: 'seed', title: undefined, description: undefined, instructions: undefined }
+  return toEndpoints({}, { baseUrl, scopes: ['openid', 'profile', 'email'], server })[0]!
+}
 
 /** Writes a file of SEED_ENDPOINTS, and returns its path. */
 export async function writeEndpoints (content: object | string): Promise<string> {

@@ -12,6 +12,7 @@ import type { UpstreamRefreshOptions } from '../../src/oauth/modes/broker/upstre
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { createRevocations } from '../../src/tokens/revocations.ts'
 import { SEED_SECRET } from './broker.ts'
+import { MAIN_ENDPOINT } from './endpoints.ts'
 
 export const CLIENT = { id: 'client', kind: 'registered', authMethod: 'none' } as const
 
@@ -54,6 +55,7 @@ export function createGrantFixture ({
   const identity = createIdentityReader({
     upstream,
     access,
+    endpoints: [MAIN_ENDPOINT],
     log,
     verifyUserinfo: async () => { throw new Error('not expected') },
     verifyIdToken: async () => ({ iss: 'https://idp.example', sub: 'ada' }),
@@ -66,8 +68,10 @@ export function createGrantFixture ({
     replica () {
       const upstreamRefresh = createUpstreamRefresh({ grants, store, upstream, identity, upstreamScope, log, now })
       const demands = createAuthenticationDemands(store, 'https://seed.example')
-      const { rotate } = createRefreshRotation({ grants, upstreamRefresh, demands, clockSkewSeconds: 0, log, now })
-      return async (token: string): Promise<Grant> => (await rotate(token, CLIENT, undefined)).grant
+      const { rotate } = createRefreshRotation({
+        grants, upstreamRefresh, demands, endpoints: [MAIN_ENDPOINT], clockSkewSeconds: 0, log, now
+      })
+      return async (token: string): Promise<Grant> => (await rotate(token, CLIENT, { scope: undefined })).grant
     },
     async createGrant (): Promise<{ grant: Grant, token: string }> {
       const grant = await grants.activate(

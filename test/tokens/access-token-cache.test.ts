@@ -30,7 +30,8 @@ function createFixture (changes: Partial<VerifierOptions> = {}) {
   const verifier = createVerifier({
     issuer: CLAIMS.iss,
     tenants: [],
-    audience: CLAIMS.aud,
+    audiences: [CLAIMS.aud],
+    resourceOf: ({ aud }) => String(aud),
     algorithms: ['EdDSA'],
     groupsClaim: 'groups',
     groupPaths: false,
@@ -282,8 +283,8 @@ t.test('access is checked each time for a refused person, and once a minute for 
   const admitted: unknown[] = []
   const rules = { open: false }
   const { state, verifier } = createFixture({
-    checkAccess (claims) {
-      admitted.push(claims['sub'])
+    checkAccess ({ subject }) {
+      admitted.push(subject)
       if (!rules.open) throw refused
     }
   })

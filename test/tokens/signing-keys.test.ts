@@ -97,6 +97,7 @@ const CONTENTS = {
   clientId: 'client',
   scope: 'openid',
   grantId: 'grant',
+  resource: 'https://seed.example/mcp',
   authentication: undefined,
   kind: 'person',
   grantType: 'authorization_code'
@@ -106,7 +107,7 @@ t.test('an access token that would be too long for /mcp is not issued', async (t
   const signingKeys = createSigningKeys(createKeyring(OLD, undefined))
   const mint = async (groups: string[]): Promise<string> => await issueAccessToken(
     { ...CONTENTS, identity: { groups } },
-    { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
+    { signingKeys, issuer: 'https://seed.example', ttlSeconds: 900 }
   )
   t.ok((await mint(['engineering'])).length < 1_000)
   const many = Array.from({ length: 400 }, (_, index) => `a-group-of-some-length-${index}`)
@@ -133,7 +134,7 @@ t.test("claims about the person cannot override the token's own", async (t) => {
         [GRANT_TYPE_CLAIM]: 'client_credentials'
       }
     },
-    { signingKeys, issuer: 'https://seed.example', resource: 'https://seed.example/mcp', ttlSeconds: 900 }
+    { signingKeys, issuer: 'https://seed.example', ttlSeconds: 900 }
   )
   const { payload } = await jwtVerify(token, createLocalJWKSet(signingKeys.published()), {
     issuer: 'https://seed.example',

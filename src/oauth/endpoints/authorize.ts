@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../config/endpoints.ts'
 import type { ErrorCode } from '../../errors/http-error.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { AuthorizeQuery } from '../../schemas/authorize.ts'
@@ -8,7 +9,7 @@ import type { AuthorizationRequest, SignIn } from '../modes/sign-in.ts'
 import { errorRedirect } from '../protocol/authorization-response.ts'
 import { checkCodeChallenge } from '../protocol/pkce.ts'
 import { isLoopbackRedirectUri } from '../protocol/redirect-uri.ts'
-import { checkResource } from '../protocol/resource-indicator.ts'
+import { findResource } from '../protocol/resource-indicator.ts'
 import { grantedScopes } from '../protocol/scope.ts'
 
 export interface AuthorizationServices {
@@ -18,7 +19,8 @@ export interface AuthorizationServices {
   responseIssuer: string | undefined
   /** ENTERPRISE_AUTHORIZATION=only: nobody signs in with a browser. */
   isEnterpriseOnly: boolean
-  resource: string
+  /** All MCP endpoints; `/mcp` first. */
+  endpoints: readonly Endpoint[]
   /** OIDC_SCOPES */
   scopes: readonly string[]
   /** Scopes that only some tools need. */
@@ -28,7 +30,7 @@ export interface AuthorizationServices {
 }
 
 export type AuthorizationOutcome =
-  | { kind: 'consent', request: AuthorizationRequest }
+  | { kind: 'consent', request: AuthorizationRequest, endpoint: Endpoint }
   | { kind: 'redirect', location: URL, error?: OAuthError }
 
 /**
@@ -63,9 +65,9 @@ export async function authorize (
   try {
     checkResponse(query)
     checkNoRequestObject(query)
-    checkResource(query.resource, services.resource)
+    const endpoint = findResource(query.resource, services.endpoints)
     checkPrompt(query)
-    const scopes = grantedScopes(query.scope, services.scopes, services.toolScopes)
+    const scopes = grantedScopes(query.scope, endpoint.scopes, [...services.scopes, ...services.toolScopes])
     if (redirectUri === undefined) {
       step.outcome = 'Without redirect URI: the browser was sent to the provider, to show that the way there works'
       return { kind: 'redirect', location: services.signIn.probeUrl(scopes) }
@@ -74,7 +76,11 @@ export async function authorize (
     const shown = services.signIn.effectiveScopes(scopes)
     step.outcome = 'The consent page was shown'
     return {
-      kind: 'consent', request: { ...toRequest(query, client, redirectUri, shown), reference: step.reference }
+      kind: 'consent',
+      endpoint,
+      request: {
+        ...toRequest(query, client, redirectUri, shown), endpoint: endpoint.name, reference: step.reference
+      }
     }
   } catch (error) {
     if (!(error instanceof OAuthError) || redirectUri === undefined || !isLoopbackRedirectUri(redirectUri)) throw error
@@ -129,7 +135,7 @@ function toRequest (
   { id, kind, name, refreshes, authMethod }: Client,
   redirectUri: string,
   scopes: readonly string[]
-): Omit<AuthorizationRequest, 'reference'> {
+): Omit<AuthorizationRequest, 'endpoint' | 'reference'> {
   return {
     client: { id, kind, name, refreshes, authMethod },
     redirectUri,

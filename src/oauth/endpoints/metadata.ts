@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../config/endpoints.ts'
 import type { AuthorizationServer, OpenidConfiguration, ProtectedResource } from '../../schemas/well-known.ts'
 import { ASSERTION_ALGORITHMS } from '../clients/authentication.ts'
 import { PROMPT_VALUES } from './authorize.ts'
@@ -8,7 +9,8 @@ const ID_JAG_PROFILE = 'urn:ietf:params:oauth:grant-profile:id-jag'
 /** The configuration that metadata is made from. No string in it comes from a request. */
 export interface MetadataOptions {
   baseUrl: string
-  resource: string
+  /** All MCP endpoints; `/mcp` first. */
+  endpoints: readonly Endpoint[]
   /** OIDC_SCOPES */
   scopes: readonly string[]
   /** Scopes that only some tools need. A client asks for them after a step-up challenge. */
@@ -33,7 +35,7 @@ export interface MetadataOptions {
 }
 
 export type ProtectedResourceOptions =
-  Pick<MetadataOptions, 'baseUrl' | 'resource' | 'scopes' | 'names' | 'accessTokenIssuers'>
+  Pick<MetadataOptions, 'baseUrl' | 'names' | 'accessTokenIssuers'>
 
 /** The part of the metadata that changes while Seed runs. */
 export interface MetadataState {
@@ -44,16 +46,17 @@ export interface MetadataState {
 }
 
 /**
- * Returns the protected resource metadata (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
+ * Returns the protected resource metadata of an MCP endpoint (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
  * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice. Seed is
  * the first authorization server, as clients of people take the first.
  */
 export function protectedResource (
-  { baseUrl, resource, scopes, names, accessTokenIssuers }: ProtectedResourceOptions
+  { resource, scopes, server: { title } }: Pick<Endpoint, 'resource' | 'scopes' | 'server'>,
+  { baseUrl, names, accessTokenIssuers }: ProtectedResourceOptions
 ): ProtectedResource {
   return {
     resource,
-    resource_name: names.title ?? 'Seed MCP server',
+    resource_name: title ?? 'Seed MCP server',
     authorization_servers: [baseUrl, ...accessTokenIssuers],
     bearer_methods_supported: ['header'],
     scopes_supported: baseScopes(scopes),
@@ -84,7 +87,7 @@ export function baseScopes (scopes: readonly string[]): string[] {
  * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
 export function authorizationServer (
-  { baseUrl, scopes, toolScopes, mode, grantTypes, secretMethods, names, acceptsIdentityAssertions }: MetadataOptions,
+  { baseUrl, endpoints, scopes, toolScopes, mode, grantTypes, secretMethods, names, acceptsIdentityAssertions }: MetadataOptions,
   { metadataDocuments, acrValues }: MetadataState
 ): AuthorizationServer {
   const authMethods = ['none', ...secretMethods, 'private_key_jwt']
@@ -108,7 +111,7 @@ export function authorizationServer (
     ...(acrValues !== undefined && { acr_values_supported: [...acrValues] }),
     authorization_response_iss_parameter_supported: mode === 'broker',
     client_id_metadata_document_supported: metadataDocuments,
-    scopes_supported: [...scopes, ...toolScopes],
+    scopes_supported: [...new Set([...scopes, ...endpoints.flatMap((endpoint) => endpoint.scopes), ...toolScopes])],
     ...(names.website !== undefined && { service_documentation: names.website }),
     ...(names.policyUrl !== undefined && { op_policy_uri: names.policyUrl }),
     ...(names.termsUrl !== undefined && { op_tos_uri: names.termsUrl })

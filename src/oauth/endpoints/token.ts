@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../config/endpoints.ts'
 import { OAuthError } from '../../errors/oauth-error.ts'
 import type { TokenBody, TokenResponse } from '../../schemas/token.ts'
 import { ignoreOutage } from '../../store/store.ts'
@@ -10,11 +11,12 @@ import type { Requester } from '../clients/requester.ts'
 import type { AssertionRequest, CodeRequest, RefreshRequest, TokenIssuer } from '../modes/mode.ts'
 import { ID_JAG_TYPE, JWT_BEARER } from '../protocol/grant-types.ts'
 import { checkCodeVerifier } from '../protocol/pkce.ts'
-import { checkResource } from '../protocol/resource-indicator.ts'
+import { findResource } from '../protocol/resource-indicator.ts'
 
 export interface TokenServices extends ClientAuthenticationServices {
   tokenIssuer: TokenIssuer
-  resource: string
+  /** All MCP endpoints; `/mcp` first. */
+  endpoints: readonly Endpoint[]
   /** OIDC_ISSUER where the provider issues the access tokens: in proxy mode. */
   issuerOfTokens: string | undefined
 }
@@ -24,29 +26,37 @@ interface GrantType {
   issuer: keyof TokenIssuer
   /** The kind of caller that the tokens stand for. */
   principalKind: 'person' | 'service'
-  issue (issuer: TokenIssuer, body: TokenBody, client: Client, step: TraceStep): Promise<TokenResponse>
+  issue (issuer: TokenIssuer, request: TokenRequest, client: Client, step: TraceStep): Promise<TokenResponse>
+}
+
+interface TokenRequest {
+  body: TokenBody
+  /** The MCP endpoint that the request names; undefined if it names none. */
+  target: Endpoint | undefined
+  /** That one, or `/mcp`. */
+  endpoint: Endpoint
 }
 
 const GRANT_TYPES = new Map<string, GrantType>([
   ['authorization_code', {
     issuer: 'authorizationCode',
     principalKind: 'person',
-    issue: (issuer, body, client, step) => issuer.authorizationCode!(readCodeRequest(body), client, step)
+    issue: (issuer, request, client, step) => issuer.authorizationCode!(readCodeRequest(request), client, step)
   }],
   ['refresh_token', {
     issuer: 'refreshToken',
     principalKind: 'person',
-    issue: (issuer, body, client, step) => issuer.refreshToken(readRefreshRequest(body), client, step)
+    issue: (issuer, request, client, step) => issuer.refreshToken(readRefreshRequest(request), client, step)
   }],
   ['client_credentials', {
     issuer: 'clientCredentials',
     principalKind: 'service',
-    issue: (issuer, { scope }, client) => issuer.clientCredentials!({ scope }, client)
+    issue: (issuer, { body: { scope }, endpoint }, client) => issuer.clientCredentials!({ scope, endpoint }, client)
   }],
   [JWT_BEARER, {
     issuer: 'jwtBearer',
     principalKind: 'person',
-    issue: (issuer, body, client) => issuer.jwtBearer!(readAssertionRequest(body), client)
+    issue: (issuer, request, client) => issuer.jwtBearer!(readAssertionRequest(request), client)
   }]
 ])
 
@@ -100,8 +110,7 @@ export async function issueTokens (
   step.note({ 'client id': body.client_id, resource: body.resource })
   const client = await authenticateClient({ body, authorization, bound }, services, requester)
   checkGrantType(client, body.grant_type)
-  checkResource(body.resource, services.resource)
-  const tokens = await grantType.issue(tokenIssuer, body, client, step)
+  const tokens = await grantType.issue(tokenIssuer, readTarget(body, services), client, step)
   step.outcome = 'The application got its tokens'
   await services.clients.keepRecord(client).catch(ignoreOutage)
   return { tokens, client, principalKind: grantType.principalKind }
@@ -143,15 +152,15 @@ function isIdentityAssertion (assertion: string): boolean {
 async function issueToWorkload (
   body: TokenBody,
   authorization: string | undefined,
-  { tokenIssuer, resource }: TokenServices,
+  { tokenIssuer, endpoints }: TokenServices,
   { step, limitClient }: Requester
 ): Promise<IssuedTokens> {
-  const { assertion, scope } = readAssertionRequest(body)
+  const { assertion, scope } = readAssertionRequest({ body, target: undefined })
   if (sendsCredentials(body, authorization)) {
     throw new OAuthError('invalid_request', 'The token of a workload is its credential: send no other one')
   }
   step.note({ 'client id': body.client_id, resource: body.resource })
-  checkResource(body.resource, resource)
+  const { endpoint } = readTarget(body, { endpoints })
   const { service, checkUsable, issue } = await tokenIssuer.workloadToken!(assertion)
   step.note({ 'client id': service })
   if (body.client_id !== undefined && body.client_id !== service) {
@@ -162,26 +171,35 @@ async function issueToWorkload (
   // Whoever finds a spent token must not use up the requests of its service: those count for the address alone.
   await checkUsable()
   await limitClient({ id: service }, true)
-  const tokens = await issue(scope)
+  const tokens = await issue({ scope, endpoint })
   step.outcome = 'The workload got its token'
   return { tokens, client: { id: service, kind: 'configured' }, principalKind: 'service' }
 }
 
+/** @throws OAuthError invalid_target */
+function readTarget (body: TokenBody, { endpoints }: Pick<TokenServices, 'endpoints'>): TokenRequest {
+  const endpoint = findResource(body.resource, endpoints)
+  return { body, endpoint, target: body.resource === undefined ? undefined : endpoint }
+}
+
 /** RFC 6749 section 4.1.3, RFC 7636 section 4.5. */
-function readCodeRequest ({ code, redirect_uri: redirectUri, code_verifier: codeVerifier }: TokenBody): CodeRequest {
+function readCodeRequest ({ body, target }: TokenRequest): CodeRequest {
+  const { code, redirect_uri: redirectUri, code_verifier: codeVerifier } = body
   if (code === undefined) throw new OAuthError('invalid_request', 'code is required')
   checkCodeVerifier(codeVerifier)
-  return { code, redirectUri, codeVerifier }
+  return { code, redirectUri, codeVerifier, target }
 }
 
 /** RFC 6749 section 6. */
-function readRefreshRequest ({ refresh_token: refreshToken, scope }: TokenBody): RefreshRequest {
+function readRefreshRequest ({ body, target }: TokenRequest): RefreshRequest {
+  const { refresh_token: refreshToken, scope } = body
   if (refreshToken === undefined) throw new OAuthError('invalid_request', 'refresh_token is required')
-  return { refreshToken, scope }
+  return { refreshToken, scope, target }
 }
 
 /** RFC 7523 section 2.1. */
-function readAssertionRequest ({ assertion, scope }: TokenBody): AssertionRequest {
+function readAssertionRequest ({ body, target }: Pick<TokenRequest, 'body' | 'target'>): AssertionRequest {
+  const { assertion, scope } = body
   if (assertion === undefined) throw new OAuthError('invalid_request', 'assertion is required')
-  return { assertion, scope }
+  return { assertion, scope, target }
 }

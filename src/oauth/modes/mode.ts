@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../config/endpoints.ts'
 import type { TokenResponse } from '../../schemas/token.ts'
 import type { TraceStep } from '../../trace/step.ts'
 import type { Client } from '../clients/clients.ts'
@@ -50,10 +51,10 @@ export interface IdentifiedWorkload {
    */
   checkUsable (): Promise<void>
   /** @param scope space-separated; all scopes of the service without it */
-  issue (scope: string | undefined): Promise<TokenResponse>
+  issue (request: ClientCredentialsRequest): Promise<TokenResponse>
 }
 
-export interface AssertionRequest {
+export interface AssertionRequest extends TargetedRequest {
   assertion: string
   /** Space-separated; all that the assertion stands for without it. */
   scope: string | undefined
@@ -62,15 +63,22 @@ export interface AssertionRequest {
 export interface ClientCredentialsRequest {
   /** Space-separated; all scopes of the service without it. */
   scope: string | undefined
+  /** The MCP endpoint that the token is for. */
+  endpoint: Endpoint
 }
 
-export interface CodeRequest {
+interface TargetedRequest {
+  /** The MCP endpoint that the request names as its resource (RFC 8707 section 2.2); undefined if it names none. */
+  target?: Endpoint | undefined
+}
+
+export interface CodeRequest extends TargetedRequest {
   code: string
   redirectUri: string | undefined
   codeVerifier: string
 }
 
-export interface RefreshRequest {
+export interface RefreshRequest extends TargetedRequest {
   refreshToken: string
   /** The scopes to narrow the new access token to. */
   scope: string | undefined

@@ -7,6 +7,8 @@ export interface AuthorizationRequest {
   redirectUri: string
   state: string | undefined
   codeChallenge: string
+  /** The name of the MCP endpoint that the client gets tokens for (SEED_ENDPOINTS); undefined for `/mcp`. */
+  endpoint?: string | undefined
   /** The scopes that the client is granted. */
   scopes: readonly string[]
   nonce: string | undefined

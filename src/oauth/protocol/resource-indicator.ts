@@ -1,26 +1,35 @@
 import { OAuthError } from '../../errors/oauth-error.ts'
 
 /**
- * Checks that the resource a client asks for is this server's (RFC 8707 section 2).
+ * Returns the resource that a client asks for (RFC 8707 section 2): the first one if it asks for none, as clients
+ * before 2025-06-18 do.
  *
- * Besides the canonical form, clients send the bare origin, a trailing slash, or an upper-case scheme or host; all of
- * them are accepted. Clients before 2025-06-18 send no resource.
+ * Besides the canonical form, clients send a trailing slash, an upper-case scheme or host, or the bare origin, which
+ * means the first one; all of them are accepted.
  *
- * @param resource the parameter as sent
- * @param canonical Config.resource
+ * @param indicator the parameter as sent
+ * @param resources all resources of this server
  * @throws OAuthError invalid_target
  */
-export function checkResource (resource: string | undefined, canonical: string): void {
-  if (resource !== undefined && !isOwnResource(resource, canonical)) {
-    throw new OAuthError('invalid_target', `resource must be ${canonical}`, { causeCode: 'resource_wrong' })
-  }
+export function findResource<Found extends { resource: string }> (
+  indicator: string | undefined, resources: readonly Found[]
+): Found {
+  const [first, ...others] = resources
+  if (indicator === undefined) return first!
+  const found = resources.find(({ resource }) => isResource(indicator, resource)) ??
+    (isOrigin(indicator, first!.resource) ? first : undefined)
+  if (found !== undefined) return found
+  const expected = others.length === 0 ? first!.resource : `one of ${resources.map(({ resource }) => resource).join(', ')}`
+  throw new OAuthError('invalid_target', `resource must be ${expected}`, { causeCode: 'resource_wrong' })
 }
 
-/** Returns whether a resource indicator names this server, in any of the forms that `checkResource` accepts. */
-export function isOwnResource (resource: unknown, canonical: string): boolean {
-  const origin = new URL(canonical).origin
-  const accepted = [canonical, `${canonical}/`, origin, `${origin}/`]
-  return typeof resource === 'string' && accepted.includes(lowerCaseOrigin(resource))
+function isResource (indicator: string, canonical: string): boolean {
+  return [canonical, `${canonical}/`].includes(lowerCaseOrigin(indicator))
+}
+
+function isOrigin (indicator: string, canonical: string): boolean {
+  const { origin } = new URL(canonical)
+  return [origin, `${origin}/`].includes(lowerCaseOrigin(indicator))
 }
 
 function lowerCaseOrigin (value: string): string {

@@ -1,12 +1,12 @@
 import { OAuthError } from '../../errors/oauth-error.ts'
 
 /**
- * Returns the scopes to grant: the requested ones that Seed knows and `openid`, or all of OIDC_SCOPES if the request
+ * Returns the scopes to grant: the requested ones that Seed knows and `openid`, or all of the endpoint's scopes if the request
  * names none of them (RFC 6749 section 3.3).
  *
  * @param requested space-separated
- * @param configured OIDC_SCOPES
- * @param onRequest further scopes, granted only if requested: those that tools need
+ * @param configured the scopes of the endpoint, OIDC_SCOPES by default
+ * @param onRequest further scopes, granted only if requested: OIDC_SCOPES, and those that tools need
  */
 export function grantedScopes (
   requested: string | undefined,
@@ -15,7 +15,7 @@ export function grantedScopes (
 ): string[] {
   const wanted = new Set(requested?.split(' '))
   const granted = [...configured, ...onRequest].filter((scope) => wanted.has(scope))
-  if (granted.length === 0) return [...configured]
+  if (granted.length === 0) return [...new Set([...configured, 'openid'])]
   return [...new Set(['openid', ...granted])]
 }
 

@@ -6,6 +6,7 @@ import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
 import { principalKey } from '../../../tokens/principal.ts'
 import type { Principal } from '../../../tokens/principal.ts'
+import type { Grant } from './grant.ts'
 
 /** The members of DemandedAuthentication. JSON leaves out those that are undefined. */
 export const DemandedAuthenticationSchema = Type.Object({
@@ -28,22 +29,25 @@ const TTL_SECONDS = 600
 
 export type AuthenticationDemands = ReturnType<typeof createAuthenticationDemands>
 
-/** The person and the client whose sign-in is demanded. */
-type Owner = { subject: string, clientId: string }
+/** The person, the client and the MCP endpoint whose sign-in is demanded. */
+type Owner = Pick<Grant, 'subject' | 'clientId' | 'endpoint'>
 
 /**
  * The sign-ins that calls have been refused for, in the store (RFC 9470). MCP clients carry neither `max_age` nor
  * `acr_values` from a challenge to their authorization request, and most try their refresh token first. So the
  * authorization server remembers what the resource server has demanded, both being Seed.
  *
- * Only a verified access token makes a demand, one for its person and client: nobody makes another person sign in
+ * Only a verified access token makes a demand, one for its person, client and endpoint: nobody makes another person sign in
  * again, and nobody fills the store.
  *
  * @param issuer BASE_URL
  */
 export function createAuthenticationDemands (store: Store, issuer: string) {
-  const keyOf = ({ subject, clientId }: Owner): string =>
-    keys.authenticationDemand(principalKey(issuer, subject, clientId))
+  const main = `${issuer}/mcp`
+  const keyAt = (resource: string, { subject, clientId }: Pick<Owner, 'subject' | 'clientId'>): string =>
+    keys.authenticationDemand(principalKey(resource === main ? issuer : resource, subject, clientId))
+  const keyOf = (owner: Owner): string =>
+    keyAt(owner.endpoint === undefined ? main : `${main}/${owner.endpoint}`, owner)
 
   return {
     /**
@@ -51,10 +55,10 @@ export function createAuthenticationDemands (store: Store, issuer: string) {
      * another ID-JAG, and not to the authorization endpoint.
      */
     async add (principal: Principal, { maxAge, acr }: DemandedAuthentication): Promise<void> {
-      const { subject, clientId, grantType, claims } = principal
+      const { subject, clientId, resource = main, grantType, claims } = principal
       if (grantType !== 'authorization_code') return
       const record = demandRecord.serialize({ maxAge, acr, grantId: String(claims['grant']) })
-      await store.set(keyOf({ subject, clientId: clientId! }), record, TTL_SECONDS)
+      await store.set(keyAt(resource, { subject, clientId: clientId! }), record, TTL_SECONDS)
     },
 
     async find (owner: Owner): Promise<AuthenticationDemand | undefined> {

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
+import type { Endpoint } from '../../../config/endpoints.ts'
 import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
@@ -8,6 +9,7 @@ import type { CauseCode } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { digest, randomId, timingSafeEquals } from '../../../crypto/hash.ts'
 import type { TraceStep } from '../../../trace/step.ts'
+import { checkTarget } from './grant-endpoint.ts'
 import { GrantSchema } from './grant.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -24,6 +26,8 @@ export interface CodeRedemption {
   clientId: string
   redirectUri: string | undefined
   codeVerifier: string
+  /** The MCP endpoint that the request names; undefined if it names none. */
+  target?: Pick<Endpoint, 'name'> | undefined
 }
 
 const UnusedCodeSchema = Type.Object({ used: Type.Literal(false), ...CodeBindingSchema.properties })
@@ -60,7 +64,7 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
   /**
    * A mismatch does not consume the code, so an eavesdropper cannot revoke a grant; repeated wrong verifiers do.
    *
-   * @throws OAuthError invalid_grant
+   * @throws OAuthError invalid_grant, or invalid_target for another resource than that of the sign-in
    */
   async function checkBinding (code: string, record: CodeRecord, presented: CodeRedemption): Promise<void> {
     if (presented.clientId !== record.grant.clientId) {
@@ -69,7 +73,10 @@ export function createAuthorizationCodes (store: Store, grants: Pick<Grants, 're
     if (presented.redirectUri !== undefined && presented.redirectUri !== record.redirectUri) {
       throw invalidGrant('redirect_uri is not the one of the authorization request', 'code_not_for_request')
     }
-    if (timingSafeEquals(hash('sha256', presented.codeVerifier, 'base64url'), record.codeChallenge)) return
+    if (timingSafeEquals(hash('sha256', presented.codeVerifier, 'base64url'), record.codeChallenge)) {
+      if (!record.used) checkTarget(presented.target, record.grant)
+      return
+    }
     const { count } = await store.increment(keys.codeTries(digest(code)), TTL_SECONDS)
     if (count >= MAX_TRIES && !record.used) await store.delete(keys.code(digest(code)))
     throw invalidGrant('code_verifier does not match code_challenge', 'pkce_verifier')

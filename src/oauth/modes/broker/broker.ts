@@ -54,12 +54,11 @@ export interface Broker extends Mode {
 export function createBroker (options: BrokerOptions): Broker {
   const { config, store, grantServices, requirements, log } = options
   const { grants, upstreamRefresh, demands } = grantServices
-  const { oidc, baseUrl, resource, oauth, token: { clockSkewSeconds } } = config
+  const { oidc, baseUrl, endpoints, oauth, token: { clockSkewSeconds } } = config
   const codes = createAuthorizationCodes(store, grants)
   const accessToken = {
     signingKeys: options.signingKeys,
     issuer: baseUrl,
-    resource,
     ttlSeconds: oauth.grant.accessTokenTtlSeconds
   }
   const issueTokenWithoutGrant = createTokenWithoutGrantIssuer(accessToken)
@@ -94,9 +93,10 @@ export function createBroker (options: BrokerOptions): Broker {
     tokenIssuer: createBrokerTokens({
       codes,
       grants,
-      rotation: createRefreshRotation({ grants, upstreamRefresh, demands, clockSkewSeconds, log }),
+      rotation: createRefreshRotation({ grants, upstreamRefresh, demands, endpoints, clockSkewSeconds, log }),
       clientCredentials,
       accessToken,
+      endpoints,
       groups: { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
       policyClaims: requirements.claims,
       jwtBearer: createJwtBearer(options, issueTokenWithoutGrant),
@@ -113,10 +113,10 @@ export function createBroker (options: BrokerOptions): Broker {
 function createJwtBearer (
   { config, store, requirements, revocations, getKey }: BrokerOptions, issueTokenWithoutGrant: IssueTokenWithoutGrant
 ): TokenIssuer['jwtBearer'] {
-  const { oidc, oauth, token, access, baseUrl, resource } = config
+  const { oidc, oauth, token, access, baseUrl, endpoints } = config
   if (oauth.enterpriseAuthorization === 'off') return undefined
   return createEnterpriseAuthorization({
-    assertions: { ...oidc, clockSkewSeconds: token.clockSkewSeconds, getKey, baseUrl, resource },
+    assertions: { ...oidc, clockSkewSeconds: token.clockSkewSeconds, getKey, baseUrl, endpoints },
     access: { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths },
     commonScopes: oidc.scopes,
     toolScopes: requirements.scopes,

@@ -19,17 +19,19 @@ export interface ClientCredentialsOptions {
 export function createClientCredentialsGrant (
   { issueTokenWithoutGrant, access, scopes: commonScopes }: ClientCredentialsOptions
 ): NonNullable<TokenIssuer['clientCredentials']> {
-  return async function clientCredentials ({ scope }, { id, service }) {
+  return async function clientCredentials ({ scope, endpoint }, { id, service }) {
     if (service === undefined) throw new OAuthError('unauthorized_client', 'This client is not a service')
     const { scopes, claims } = service
-    checkServiceAccess(claims, access)
+    checkServiceAccess(claims, access, endpoint)
+    const common = [...commonScopes, ...endpoint.scopes]
     return await issueTokenWithoutGrant({
+      resource: endpoint.resource,
       subject: id,
       clientId: id,
       kind: 'service',
       authentication: undefined,
       grantType: 'client_credentials',
-      scope: serviceScopes(scope, scopes, { common: commonScopes, setting: 'OAUTH_CLIENTS' }).join(' '),
+      scope: serviceScopes(scope, scopes, { common, setting: 'OAUTH_CLIENTS' }).join(' '),
       identity: claims
     })
   }

@@ -1,9 +1,10 @@
+import type { Endpoint } from '../../../config/endpoints.ts'
 import { digest } from '../../../crypto/hash.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { AccessDeniedError } from '../../../errors/sign-in-errors.ts'
 import { keys } from '../../../store/keys.ts'
 import type { Store } from '../../../store/store.ts'
-import { checkAccess } from '../../../tokens/access-rules.ts'
+import { checkAccess, claimsOfRules, endpointRules } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
 import { readAuthentication } from '../../../tokens/authentication.ts'
 import { clientKey, subjectKey, withoutGrantKey } from '../../../tokens/revocations.ts'
@@ -62,25 +63,29 @@ export function createEnterpriseAuthorization (
     })
   }
 
-  return async function jwtBearer ({ assertion, scope }, client) {
+  return async function jwtBearer ({ assertion, scope, target }, client) {
     if (client.kind === 'unregistered') {
       throw new OAuthError('unauthorized_client', 'Only a client of OAUTH_CLIENTS, or one with a metadata document, ' +
         'may use an ID-JAG', { detail: 'the id belongs to nobody: any program can call itself so' })
     }
-    const verified = await verifyIdentityAssertion(assertion, client.id, options.assertions)
+    const verified = await verifyIdentityAssertion(assertion, { clientId: client.id, target }, options.assertions)
     const claims = personClaims(verified.claims)
-    checkPerson(claims, access)
-    const scopes = grantedScopes(scope, verified.scope, options)
+    const { endpoint } = verified
+    checkPerson(claims, access, endpoint)
+    const scopes = grantedScopes(scope, verified.scope, {
+      commonScopes: [...new Set([...endpoint.scopes, ...options.commonScopes])], toolScopes: options.toolScopes
+    })
     await checkNotRevoked(verified, client.id)
     await markUsed(verified)
     const tokens = await issueTokenWithoutGrant({
+      resource: endpoint.resource,
       subject: verified.subject,
       clientId: client.id,
       kind: 'person',
       grantType: JWT_BEARER,
       scope: scopes,
       authentication: readAuthentication(verified.claims),
-      identity: tokenClaims(claims, scopes, access, options.policyClaims),
+      identity: tokenClaims(claims, scopes, access, [...options.policyClaims, ...claimsOfRules(endpoint)]),
       maxTtlSeconds: MAX_TTL_SECONDS
     })
     // A revocation after this sees a token that is older than its mark; one before is seen here.
@@ -90,9 +95,10 @@ export function createEnterpriseAuthorization (
 }
 
 /** ID-JAGs have few claims: a rule that needs one that is not there refuses. */
-function checkPerson (claims: Readonly<Record<string, unknown>>, access: AccessRules): void {
+function checkPerson (claims: Readonly<Record<string, unknown>>, access: AccessRules, endpoint: Endpoint): void {
   try {
     checkAccess(claims, access)
+    checkAccess(claims, endpointRules(endpoint, access))
   } catch (err) {
     const { message, detail, causeCode } = err as AccessDeniedError
     throw new OAuthError('invalid_grant', `${message} (access rules see the claims of the ID-JAG)`, {

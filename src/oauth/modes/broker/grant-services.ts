@@ -36,6 +36,7 @@ export function createGrantServices (options: GrantServicesOptions) {
     verifyIdToken: async (token, expected) => await verifyIdToken(token, idTokenOptions, expected),
     verifyUserinfo: async (token) => await verifyUserinfo(token, idTokenOptions),
     access: { ...config.access, groupsClaim, groupPaths: preset.groupPaths },
+    endpoints: config.endpoints,
     log
   })
   const grants = createGrants({ store, keyring, revocations, upstream, lifetimes: config.oauth.grant, log, audit })

@@ -29,14 +29,14 @@ export function createBrokerTokens (options: BrokerTokensOptions): TokenIssuer {
   }
 
   return {
-    async authorizationCode ({ code, redirectUri, codeVerifier }, client, step) {
-      const redeemed = await codes.redeem(code, { clientId: client.id, redirectUri, codeVerifier }, step)
+    async authorizationCode ({ code, ...presented }, client, step) {
+      const redeemed = await codes.redeem(code, { clientId: client.id, ...presented }, step)
       const grant = await grants.activate(redeemed)
       return await issueTokens(grant, grant.scope)
     },
 
-    async refreshToken ({ refreshToken, scope }, client, step) {
-      const rotated = await rotation.rotate(refreshToken, client, scope, step)
+    async refreshToken ({ refreshToken, ...request }, client, step) {
+      const rotated = await rotation.rotate(refreshToken, client, request, step)
       return await issueTokens(rotated.grant, rotated.scope)
     },
 

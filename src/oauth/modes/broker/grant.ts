@@ -25,6 +25,8 @@ export const GrantSchema = Type.Object({
   clientName: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** `sub` at the provider. */
   subject: Type.String(),
+  /** The name of the MCP endpoint that it is for (SEED_ENDPOINTS). Those for `/mcp`, and of earlier versions, have none. */
+  endpoint: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** Space-separated. */
   scope: Type.String(),
   /** The provider's claims about the person, for access rules and access tokens. */

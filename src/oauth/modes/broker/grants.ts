@@ -12,8 +12,8 @@ import { createSealedTokens } from './sealed-tokens.ts'
 
 export interface NewGrant extends Pick<
   Grant,
-  'clientId' | 'clientKind' | 'clientAuthMethod' | 'clientName' | 'subject' | 'scope' | 'claims' | 'userinfoClaims' |
-  'refreshes' | 'reference' | 'authentication'
+  'clientId' | 'clientKind' | 'clientAuthMethod' | 'clientName' | 'subject' | 'endpoint' | 'scope' | 'claims' |
+  'userinfoClaims' | 'refreshes' | 'reference' | 'authentication'
 > {
   sid: string | undefined
   upstream: StoredTokens

@@ -1,11 +1,12 @@
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey, ProtectedHeaderParameters } from 'jose'
+import type { Endpoint } from '../../../config/endpoints.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import { MAX_DEPTH, isDeeperThan } from '../../../json/depth.ts'
 import { expectedIssuer } from '../../../provider/issuer.ts'
 import { KeyNotFoundError } from '../../../provider/key-set.ts'
 import { ID_JAG_TYPE } from '../../protocol/grant-types.ts'
-import { isOwnResource } from '../../protocol/resource-indicator.ts'
+import { findResource } from '../../protocol/resource-indicator.ts'
 
 /** An ID-JAG that has passed every check, except that it may have been used before. */
 export interface IdentityAssertion {
@@ -19,6 +20,8 @@ export interface IdentityAssertion {
   expiresAt: number
   /** The scopes that the provider allows, space-separated; undefined if it says nothing about scopes. */
   scope: string | undefined
+  /** The MCP endpoint that the token may be for. */
+  endpoint: Endpoint
   /** All claims, those about the person among them. */
   claims: Readonly<Record<string, unknown>>
 }
@@ -33,8 +36,13 @@ export interface IdentityAssertionOptions {
   getKey: JWTVerifyGetKey
   /** BASE_URL: Seed's issuer, the only audience. */
   baseUrl: string
-  /** BASE_URL/mcp */
-  resource: string
+  /** All MCP endpoints; `/mcp` first. */
+  endpoints: readonly Endpoint[]
+}
+
+interface AssertedRequest {
+  clientId: string
+  target: Endpoint | undefined
 }
 
 /** The longest accepted life of an ID-JAG, which providers issue for a few minutes. */
@@ -50,10 +58,11 @@ const MAX_TEXT_LENGTH = 512
  * say what is expected and nothing of what came: an ID-JAG is a credential, and so is a token that is in its place.
  *
  * @param clientId the client that the request authenticates or names
- * @throws OAuthError invalid_grant; ProviderUnavailableError (the provider's keys cannot be had now)
+ * @param target the MCP endpoint that the request names; undefined if it names none
+ * @throws OAuthError invalid_grant, or invalid_target for a resource that the ID-JAG is not for; ProviderUnavailableError (the provider's keys cannot be had now)
  */
 export async function verifyIdentityAssertion (
-  assertion: string, clientId: string, options: IdentityAssertionOptions
+  assertion: string, { clientId, target }: AssertedRequest, options: IdentityAssertionOptions
 ): Promise<IdentityAssertion> {
   const { header, claims: unverified } = decode(assertion)
   checkHeader(header, options.algorithms)
@@ -68,6 +77,7 @@ export async function verifyIdentityAssertion (
     issuedAt,
     expiresAt,
     scope: optionalScope(claims),
+    endpoint: readEndpoint(claims, target, options.endpoints),
     claims
   }
 }
@@ -101,10 +111,28 @@ function checkParties (claims: JWTPayload, clientId: string, options: IdentityAs
   const audience = Array.isArray(aud) && aud.length === 1 ? aud[0] : aud
   if (audience !== baseUrl && audience !== `${baseUrl}/`) throw invalidAssertion(`aud must be ${baseUrl} alone`)
   if (issuedTo !== clientId) throw invalidAssertion('client_id must be the client that sends the request')
-  const resources = Array.isArray(resource) ? resource : [resource ?? options.resource]
-  if (resources.length === 0 || !resources.every((uri) => isOwnResource(uri, options.resource))) {
-    throw invalidAssertion(`resource must be ${options.resource}`)
-  }
+  findEndpoints(resource, options.endpoints)
+}
+
+/** Returns the endpoints that `resource` names; all of them if it names none, as the audience is this server. */
+function findEndpoints (resource: unknown, endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  if (resource === undefined) return endpoints
+  const named = [resource].flat()
+  try {
+    if (named.length > 0 && named.every((uri) => typeof uri === 'string')) {
+      return named.map((uri) => findResource(uri, endpoints))
+    }
+  } catch {}
+  throw invalidAssertion(`resource must be ${endpoints.map((endpoint) => endpoint.resource).join(' or ')}`)
+}
+
+function readEndpoint (
+  { resource }: JWTPayload, target: Endpoint | undefined, endpoints: readonly Endpoint[]
+): Endpoint {
+  const allowed = findEndpoints(resource, endpoints)
+  if (target === undefined) return allowed[0]!
+  if (allowed.includes(target)) return target
+  throw new OAuthError('invalid_target', 'resource must be one that the ID-JAG is for', { causeCode: 'resource_wrong' })
 }
 
 async function verifySignature (assertion: string, options: IdentityAssertionOptions): Promise<JWTPayload> {

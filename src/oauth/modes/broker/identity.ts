@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../../config/endpoints.ts'
 import { CAUSES } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { Log } from '../../../logging/log.ts'
@@ -5,10 +6,11 @@ import { ProviderUnavailableError } from '../../../provider/discovery.ts'
 import type { ExpectedRequest, IdTokenClaims } from '../../../provider/id-token.ts'
 import type { TokenClient } from '../../../provider/token-client.ts'
 import type { UpstreamTokens } from '../../../provider/token-response.ts'
-import { checkAccess } from '../../../tokens/access-rules.ts'
+import { checkAccess, endpointRules } from '../../../tokens/access-rules.ts'
 import type { AccessRules } from '../../../tokens/access-rules.ts'
 import { readAuthentication } from '../../../tokens/authentication.ts'
 import type { Authentication } from '../../../tokens/authentication.ts'
+import { findGrantEndpoint } from './grant-endpoint.ts'
 import type { Grant } from './grant.ts'
 
 /** The claims of the ID token and of userinfo. */
@@ -34,6 +36,7 @@ export interface IdentityOptions {
   /** Verifies a userinfo response that is a signed JWT. @throws IdTokenError, ProviderUnavailableError */
   verifyUserinfo: (token: string) => Promise<Record<string, unknown>>
   access: AccessRules
+  endpoints: readonly Endpoint[]
   log: Pick<Log, 'warn'>
 }
 
@@ -50,7 +53,13 @@ const PROTOCOL_CLAIMS = [
  *
  * Its functions throw IdTokenError, AccessDeniedError, OAuthError or ProviderUnavailableError.
  */
-export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo, access, log }: IdentityOptions) {
+export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo, access, endpoints, log }: IdentityOptions) {
+  /** Checks the rules of the ACCESS_ settings, and those of the endpoint that the person signs in at. */
+  function checkPerson ({ claims }: Pick<Grant, 'claims'>, grant: Pick<Grant, 'endpoint'>): void {
+    checkAccess(claims, access)
+    checkAccess(claims, endpointRules(findGrantEndpoint(endpoints, grant), access))
+  }
+
   /**
    * A userinfo endpoint that fails ends neither a sign-in nor a grant: an access rule that misses a claim refuses.
    *
@@ -89,10 +98,12 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
      */
     authenticate,
 
-    /** @param expected of the authorization request */
-    async identify (tokens: UpstreamTokens, expected: ExpectedRequest): Promise<Identity> {
+    /** @param expected of the authorization request. @param request names the MCP endpoint */
+    async identify (
+      tokens: UpstreamTokens, expected: ExpectedRequest, request: Pick<Grant, 'endpoint'>
+    ): Promise<Identity> {
       const { idToken, ...person } = await authenticate(tokens, expected)
-      checkAccess(person.claims, access)
+      checkPerson(person, request)
       const { sub: subject, sid } = idToken
       const authentication = readAuthentication(idToken)
       return { ...person, subject, sid: typeof sid === 'string' ? sid : undefined, authentication }
@@ -104,7 +115,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
      * before and no longer returns is gone, such as the groups of a person who is in none.
      */
     async refreshIdentity (
-      tokens: UpstreamTokens, subject: string, previous: PersonClaims
+      tokens: UpstreamTokens, subject: string, previous: PersonClaims & Pick<Grant, 'endpoint'>
     ): Promise<PersonClaims> {
       const idToken = tokens.idToken === undefined ? undefined : await verifyIdToken(tokens.idToken)
       if (idToken !== undefined && idToken.sub !== subject) {
@@ -116,7 +127,7 @@ export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo,
       const claims = idToken === undefined
         ? { ...without(previous.claims, previous.userinfoClaims ?? []), ...more.claims }
         : { ...more.claims, ...personClaims(idToken) }
-      checkAccess(claims, access)
+      checkPerson({ claims }, previous)
       return { ...more, claims }
     }
   }

@@ -23,6 +23,7 @@ const PendingRequestSchema = Type.Object({
   }),
   redirectUri: Type.String(),
   codeChallenge: Type.String(),
+  endpoint: OptionalString,
   scopes: Type.ReadonlyObject(Type.Array(Type.String())),
   // Of a request that an earlier release began, Seed knows of these only max_age.
   maxAge: OptionalString,

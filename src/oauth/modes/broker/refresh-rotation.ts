@@ -1,4 +1,5 @@
 import { createSingleFlight } from '../../../async/single-flight.ts'
+import type { Endpoint } from '../../../config/endpoints.ts'
 import type { CauseCode } from '../../../errors/causes.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
 import type { Log } from '../../../logging/log.ts'
@@ -6,7 +7,9 @@ import { narrowScope } from '../../protocol/scope.ts'
 import { digest, timingSafeEquals } from '../../../crypto/hash.ts'
 import type { TraceStep } from '../../../trace/step.ts'
 import { describeUnmetAuthentication } from '../../../tokens/authentication.ts'
+import type { RefreshRequest } from '../mode.ts'
 import type { AuthenticationDemands } from './authentication-demands.ts'
+import { checkTarget, findGrantEndpoint } from './grant-endpoint.ts'
 import { isSameClient } from './grant.ts'
 import type { Grant, GrantClient, StoredGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -18,6 +21,7 @@ export interface RefreshRotationOptions {
   grants: Grants
   upstreamRefresh: UpstreamRefresh
   demands: Pick<AuthenticationDemands, 'find'>
+  endpoints: readonly Endpoint[]
   /** TOKEN_CLOCK_SKEW_SECONDS */
   clockSkewSeconds: number
   log: Pick<Log, 'warn'>
@@ -37,7 +41,7 @@ const GRACE_MS = 30_000
  * The provider's tokens are refreshed first, so that a person who may no longer sign in gets no new tokens.
  */
 export function createRefreshRotation (options: RefreshRotationOptions) {
-  const { grants, upstreamRefresh, demands, clockSkewSeconds, log, now = Date.now } = options
+  const { grants, upstreamRefresh, demands, endpoints, clockSkewSeconds, log, now = Date.now } = options
   const singleFlight = createSingleFlight<Grant>()
 
   /** @throws OAuthError invalid_grant */
@@ -112,20 +116,21 @@ export function createRefreshRotation (options: RefreshRotationOptions) {
 
   return {
     /**
-     * Returns the grant with its next refresh token, and the scope of the new access token. An invalid scope is refused
-     * before anything is rotated.
+     * Returns the grant with its next refresh token, and the scope of the new access token. An invalid scope or resource
+     * is refused before anything is rotated.
      *
-     * @param scope requested, space-separated
      * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
      */
     async rotate (
-      presented: string, client: GrantClient, scope: string | undefined, step?: TraceStep
+      presented: string, client: GrantClient, { scope, target }: Omit<RefreshRequest, 'refreshToken'>, step?: TraceStep
     ): Promise<{ grant: Grant, scope: string }> {
       const token = parseRefreshToken(presented)
       if (token === undefined) throw invalidGrant('it does not have the format of a refresh token')
       const { grant } = await load(token)
       checkToken(presented, token, grant, client)
       step?.belongsTo(grant.reference)
+      checkTarget(target, grant)
+      findGrantEndpoint(endpoints, grant)
       await checkDemand(grant)
       const granted = narrowScope(scope, grant.scope)
       const rotated = await alreadyRotated(grant, token) ??

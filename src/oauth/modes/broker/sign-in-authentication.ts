@@ -17,6 +17,8 @@ export interface AskedAuthentication {
   demanded?: Partial<DemandedAuthentication> | undefined
   /** Seconds since the epoch. */
   startedAt?: number | undefined
+  /** The name of the MCP endpoint. */
+  endpoint?: string | undefined
 }
 
 /**
@@ -45,7 +47,7 @@ export interface SignInAuthenticationOptions {
 
 /**
  * Makes the function that compares the person's authentication with what the provider was asked for, and with what a
- * tool demands of this person and client.
+ * tool of the endpoint demands of this person and client.
  *
  * @returns the demand for which the browser must be sent to the provider once more; undefined if all is met
  * @throws OAuthError unmet_authentication_requirements if the provider was asked, and has not done it
@@ -55,7 +57,7 @@ export function createSignInAuthentication ({ demands, clockSkewSeconds }: SignI
     asked: AskedAuthentication, { subject, authentication }: Pick<Identity, 'subject' | 'authentication'>,
     clientId: string
   ): Promise<DemandedAuthentication | undefined> {
-    const owner = { subject, clientId }
+    const owner = { subject, clientId, endpoint: asked.endpoint }
     const now = Math.floor(Date.now() / 1_000)
     const unmet = describeUnmetAuthentication(toRequirement(asked, now), authentication, { now, clockSkewSeconds })
     if (unmet.length > 0) {

@@ -99,14 +99,14 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
   }
 
   async function identifyPerson (
-    upstreamCode: string, { codeVerifier, nonce }: PendingSignIn, step: TraceStep
+    upstreamCode: string, { request, codeVerifier, nonce }: PendingSignIn, step: TraceStep
   ): Promise<{ tokens: UpstreamTokens, person: Identity }> {
     const tokens = await step.timeProvider('The token endpoint', async () =>
       await upstream.requestTokens('authorization_code', {
         code: upstreamCode, redirect_uri: callbackUri, code_verifier: codeVerifier
       }))
     const person = await step.timeProvider('ID token and userinfo', async () =>
-      await identity.identify(tokens, { nonce }))
+      await identity.identify(tokens, { nonce }, request))
     return { tokens, person }
   }
 
@@ -119,6 +119,7 @@ export function createBrokerSignIn (options: BrokerSignInOptions): BrokerSignIn 
       clientAuthMethod: request.client.authMethod,
       clientName: request.client.name,
       ...person,
+      endpoint: request.endpoint,
       scope: request.scopes.join(' '),
       reference: request.reference,
       refreshes: request.client.refreshes,

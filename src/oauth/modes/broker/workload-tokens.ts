@@ -68,11 +68,13 @@ export function createWorkloadTokens (options: WorkloadTokensOptions): WorkloadT
         await checkNotRevoked(workload)
         await checkNotUsed(workload)
       },
-      async issue (scope) {
-        checkServiceAccess(rights.claims, access)
-        const scopes = serviceScopes(scope, rights.scopes, { common: options.scopes, setting: 'TRUSTED_ISSUERS' })
+      async issue ({ scope, endpoint }) {
+        checkServiceAccess(rights.claims, access, endpoint)
+        const common = [...options.scopes, ...endpoint.scopes]
+        const scopes = serviceScopes(scope, rights.scopes, { common, setting: 'TRUSTED_ISSUERS' })
         await markUsed(workload)
         const tokens = await issueTokenWithoutGrant({
+          resource: endpoint.resource,
           subject: service,
           clientId: service,
           kind: 'service',

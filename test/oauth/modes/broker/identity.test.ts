@@ -6,6 +6,7 @@ import { OAuthError } from '../../../../src/errors/oauth-error.ts'
 import type { UpstreamTokens } from '../../../../src/provider/token-response.ts'
 import { IdTokenError } from '../../../../src/provider/id-token.ts'
 import { ProviderUnavailableError } from '../../../../src/provider/discovery.ts'
+import { MAIN_ENDPOINT } from '../../../support/endpoints.ts'
 
 /** The identity of the person who signed in, from the ID token and userinfo. */
 const EXPECTED = { nonce: 'n' }
@@ -52,6 +53,7 @@ function makeReader (
       return { iss: 'https://idp.example', sub: 'ada', ...idToken }
     },
     access,
+    endpoints: [MAIN_ENDPOINT],
     log: { warn (fields) { warnings.push(fields) } }
   })
   return { ...reader, warnings }
@@ -62,7 +64,7 @@ t.test('the ID token overrides userinfo, which says nothing of the sign-in, and 
     { name: 'of the ID token', nonce: 'n', at_hash: 'h', sid: 'session', auth_time: 7.5, amr: ['pwd'] },
     { sub: 'ada', name: 'of userinfo', email: 'ada@example.com', iss: 'x', exp: 1, auth_time: 9, acr: 'phr' }
   )
-  t.same(await identify(tokens('id'), EXPECTED), {
+  t.same(await identify(tokens('id'), EXPECTED, {}), {
     subject: 'ada',
     sid: 'session',
     claims: { name: 'of the ID token', email: 'ada@example.com' },
@@ -73,7 +75,7 @@ t.test('the ID token overrides userinfo, which says nothing of the sign-in, and 
 
 t.test('ignores a session id that is not a string', async (t) => {
   const { identify } = makeReader({ sid: 7 }, undefined)
-  t.same(await identify(tokens('id'), EXPECTED), {
+  t.same(await identify(tokens('id'), EXPECTED, {}), {
     subject: 'ada',
     sid: undefined,
     claims: {},
@@ -83,11 +85,11 @@ t.test('ignores a session id that is not a string', async (t) => {
 })
 
 t.test('without a valid ID token nobody signed in', async (t) => {
-  await t.rejects(makeReader({}, {}).identify(tokens(undefined), EXPECTED), {
+  await t.rejects(makeReader({}, {}).identify(tokens(undefined), EXPECTED, {}), {
     name: 'OAuthError',
     code: 'server_error'
   })
-  await t.rejects(makeReader(new IdTokenError('expired'), {}).identify(tokens('id'), EXPECTED), IdTokenError)
+  await t.rejects(makeReader(new IdTokenError('expired'), {}).identify(tokens('id'), EXPECTED, {}), IdTokenError)
 })
 
 t.test('a failure of userinfo is logged and ignored; an unexpected error is thrown', async (t) => {
@@ -96,10 +98,10 @@ t.test('a failure of userinfo is logged and ignored; an unexpected error is thro
     [new ProviderUnavailableError('not found yet'), 'not found yet']
   ] as const) {
     const { identify, warnings } = makeReader({ name: 'Ada' }, err)
-    t.same((await identify(tokens('id'), EXPECTED)).claims, { name: 'Ada' })
+    t.same((await identify(tokens('id'), EXPECTED, {})).claims, { name: 'Ada' })
     t.same(warnings, [{ event: 'provider.userinfo_failed', reason }])
   }
-  await t.rejects(makeReader({}, new TypeError('a mistake')).identify(tokens('id'), EXPECTED), TypeError)
+  await t.rejects(makeReader({}, new TypeError('a mistake')).identify(tokens('id'), EXPECTED, {}), TypeError)
 })
 
 t.test('after a refresh the current claims count, and missing ones are gone', async (t) => {
@@ -148,9 +150,9 @@ t.test('after a refresh an ID token of another subject ends the grant, an invali
 
 t.test('a person whom an access rule refuses is refused, at sign-in and at a refresh', async (t) => {
   const access = { ...EVERYONE, groups: ['engineering'] }
-  t.same((await makeReader({ groups: ['engineering'] }, undefined, access).identify(tokens('id'), EXPECTED)).claims, {
+  t.same((await makeReader({ groups: ['engineering'] }, undefined, access).identify(tokens('id'), EXPECTED, {})).claims, {
     groups: ['engineering']
   })
-  await t.rejects(makeReader({}, undefined, access).identify(tokens('id'), EXPECTED), AccessDeniedError)
+  await t.rejects(makeReader({}, undefined, access).identify(tokens('id'), EXPECTED, {}), AccessDeniedError)
   await t.rejects(makeReader({}, undefined, access).refreshIdentity(tokens('id'), 'ada', { claims: KNOWN }), AccessDeniedError)
 })

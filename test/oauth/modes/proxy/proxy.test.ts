@@ -164,7 +164,7 @@ t.test("a retry uses the provider's newest refresh token, though no client has g
   let refused = true
   const { signIn, refresh, sent } = await createProxyFixture({
     async verify (token) {
-      if (token === 'h2.p.s' && refused) throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', undefined)
+      if (token === 'h2.p.s' && refused) throw new AccessDeniedError('ACCESS_GROUPS', 'Not you')
     }
   })
   const { refresh_token: token } = await signIn()

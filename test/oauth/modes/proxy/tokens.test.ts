@@ -45,7 +45,7 @@ t.test('a person whom a rule refuses is told so, with whom to ask, and the log h
     [undefined, undefined, 'Not you', 'ACCESS_GROUPS: Not you'],
     ['it@example.com', 'no groups', 'Not you; ask it@example.com', 'ACCESS_GROUPS: no groups']
   ] as const) {
-    const { forward } = setUp(async () => { throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', contact, detail) })
+    const { forward } = setUp(async () => { throw new AccessDeniedError('ACCESS_GROUPS', 'Not you', { contact, detail }) })
     await t.rejects(forward(), { name: 'OAuthError', statusCode: 403, code: 'access_denied', message, detail: logged })
   }
 })
