@@ -59,9 +59,11 @@ export function checkClaims (
 /** `aud` (RFC 7519 section 4.1.3): a string, or an array with an audience of this server in it. */
 function checkAudience ({ aud }: JWTPayload, { audiences, areOwn = false }: ClaimRules): void {
   if ([aud].flat().some((name) => name !== undefined && audiences.includes(name))) return
-  const expected = areOwn ? `an MCP endpoint of this server (${audiences.join(', ')})` : `OIDC_AUDIENCE, "${audiences[0]}"`
+  const expected = areOwn
+    ? `this server has ${audiences.join(', ')}`
+    : `OIDC_AUDIENCE is "${audiences[0]}": ${CAUSES.token_audience.remedy}`
   throw new TokenError('invalid_claim', 'The access token was not issued for this server',
-    `aud is ${JSON.stringify(aud)}, expected is ${expected}: ${CAUSES.token_audience.remedy}`, 'token_audience')
+    `aud is ${JSON.stringify(aud)}, ${expected}`, 'token_audience')
 }
 
 /** `iat`, `nbf` and `exp` (RFC 7519 sections 4.1.4 to 4.1.6), and a lifetime that has a bound. */

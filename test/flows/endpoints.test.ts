@@ -1,0 +1,280 @@
+import { decodeJwt } from 'jose'
+import t from 'tap'
+import type { Test } from 'tap'
+import {
+  editGrant, getTokens, newRequest, post, readTokens, redeem, refresh, register, signIn, startBroker, startReplica,
+  toCallback
+} from '../support/broker.ts'
+import { createBrowser } from '../support/browser.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
+import { isError } from '../support/oauth-error.ts'
+import { modernRequest } from '../support/seed.ts'
+import type { TestSeed } from '../support/seed.ts'
+import { readTrace } from '../../src/trace/traces.ts'
+import { until } from '../support/until.ts'
+import { startWorkloadIssuer } from '../support/workload-issuer.ts'
+
+/** Several MCP endpoints behind one authorization server, over HTTP. Bob is in engineering, Ada in admins too. */
+
+const ENDPOINTS = {
+  endpoints: {
+    sales: { title: 'Sales tools', scopes: ['email', 'sales'] },
+    ops: { access: { groups: ['admins', 'robots'], claims: { name: ['Ada Lovelace', 'the deploy job'] } } }
+  }
+}
+const SCOPES = 'openid profile email groups offline_access'
+
+async function start (
+  t: Test, { env = {}, endpoints = ENDPOINTS }: { env?: Record<string, string>, endpoints?: object } = {}
+): Promise<TestSeed> {
+  const SEED_ENDPOINTS = await writeEndpoints(endpoints)
+  return await startBroker(t, { env: { SEED_ENDPOINTS, OIDC_SCOPES: SCOPES, ...env } })
+}
+
+/** Calls whoami at an endpoint. */
+async function callAt (url: string, token?: string): Promise<Response> {
+  const { headers, ...init } = modernRequest('tools/call', { name: 'whoami', arguments: {} })
+  return await fetch(url, {
+    method: 'POST', ...init, headers: { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) }
+  })
+}
+
+t.test('a client finds the metadata of an endpoint from its URL alone, and the challenge names it', async (t) => {
+  const seed = await start(t, { env: { SERVER_TITLE: 'Acme' } })
+  for (const [path, name, scopes] of [
+    ['/mcp', 'Acme', ['openid', 'profile', 'email', 'groups']],
+    ['/mcp/ops', 'Acme: ops', ['openid', 'profile', 'email', 'groups']],
+    ['/mcp/sales', 'Sales tools', ['email', 'sales']]
+  ] as const) {
+    const { status, headers } = await callAt(`${seed.url}${path}`)
+    t.equal(status, 401)
+    const metadata = `${seed.url}/.well-known/oauth-protected-resource${path}`
+    t.equal(headers.get('www-authenticate'), `Bearer scope="${scopes.join(' ')}", resource_metadata="${metadata}"`)
+    t.match(await (await fetch(metadata)).json(), {
+      resource: `${seed.url}${path}`,
+      resource_name: name,
+      authorization_servers: [seed.url],
+      scopes_supported: scopes
+    })
+  }
+  const root = await fetch(`${seed.url}/.well-known/oauth-protected-resource`)
+  t.match(await root.json(), { resource: `${seed.url}/mcp` }, 'the document at the root is that of /mcp')
+  t.equal((await fetch(`${seed.url}/.well-known/oauth-protected-resource/mcp/other`)).status, 404)
+  const server = await (await fetch(`${seed.url}/.well-known/oauth-authorization-server`)).json()
+  t.match(server, { scopes_supported: ['openid', 'profile', 'email', 'groups', 'offline_access', 'sales'] })
+})
+
+t.test('the resource of the authorization request decides for which endpoint the tokens are, and no other takes them', async (t) => {
+  const seed = await start(t)
+  const [main, sales] = [`${seed.url}/mcp`, `${seed.url}/mcp/sales`]
+  for (const [resource, aud] of [
+    [undefined, main], [main, main], [seed.url, main], [`${sales}/`, sales], [sales, sales],
+    [sales.replace('http', 'HTTP'), sales]
+  ] as const) {
+    const { accessToken } = await getTokens(seed, { parameters: resource === undefined ? {} : { resource } })
+    t.equal(decodeJwt(accessToken).aud, aud, `resource ${resource}`)
+  }
+  const { accessToken } = await getTokens(seed, { parameters: { resource: sales } })
+  for (const time of ['first', 'second']) {
+    const refused = await callAt(main, accessToken)
+    t.equal(refused.status, 401, `the ${time} request to another endpoint`)
+    t.match(refused.headers.get('www-authenticate'), /error="invalid_token", error_description="The access token is for/)
+    t.equal((await callAt(sales, accessToken)).status, 200)
+  }
+  const mainToken = (await getTokens(seed)).accessToken
+  t.same([(await callAt(main, mainToken)).status, (await callAt(sales, mainToken)).status], [200, 401])
+  const line = await seed.logged(({ cause }) => cause === 'token_other_endpoint')
+  t.match(line, { status: 401, reason: `the token is for ${sales}, the request is for ${main}` })
+  const refused = await fetch(newRequest(seed, await register(seed.url), { resource: `${main}/none` }).url, {
+    redirect: 'manual'
+  })
+  const location = new URL(refused.headers.get('location')!)
+  t.match(location.searchParams.get('error_description'), `resource must be one of ${main}, ${seed.url}/mcp/ops, ${sales}`)
+  t.equal(location.searchParams.get('error'), 'invalid_target')
+})
+
+t.test('seed trace says that a token was for another endpoint', async (t) => {
+  const seed = await start(t)
+  const { accessToken } = await getTokens(seed, { parameters: { resource: `${seed.url}/mcp/sales` } })
+  const { headers } = await callAt(`${seed.url}/mcp`, accessToken)
+  const reference = headers.get('x-request-id')!
+  await until(async () => (await readTrace(seed.app.store, reference)).length > 0)
+  t.match(await readTrace(seed.app.store, reference), [{ status: 401, cause: 'token_other_endpoint' }])
+})
+
+t.test('the consent page names the endpoint', async (t) => {
+  const seed = await start(t)
+  const clientId = await register(seed.url)
+  const page = await (await fetch(newRequest(seed, clientId, { resource: `${seed.url}/mcp/sales` }).url)).text()
+  t.match(page, `On the server <bdi>Sales tools</bdi>, <code>${seed.url}/mcp/sales</code>`)
+  t.match(page, /<code>sales<\/code>/, 'and the scopes that it asks for by default')
+  t.notMatch(page, /<code>profile<\/code><\/small><\/li>\n<li>.*do/)
+  const other = await (await fetch(newRequest(seed, clientId).url)).text()
+  t.match(other, `<code>${seed.url}/mcp</code>`)
+})
+
+t.test('a code and a refresh token are good for the resource of their sign-in alone, and are not spent by another one', async (t) => {
+  const seed = await start(t)
+  const [main, sales] = [`${seed.url}/mcp`, `${seed.url}/mcp/sales`]
+  const signedIn = await signIn(seed, { parameters: { resource: sales } })
+  isError(t, await redeem(seed.url, signedIn, { resource: main }), 400, 'invalid_target', 'a code, for another endpoint')
+  isError(t, await redeem(seed.url, signedIn, { resource: `${main}/none` }), 400, 'invalid_target', 'for none')
+  const tokens = readTokens(signedIn.clientId, await redeem(seed.url, signedIn, { resource: sales }))
+  isError(t, await redeem(seed.url, signedIn, { resource: main }), 400, 'invalid_grant', 'a code that was used')
+  const again = await getTokens(seed, { parameters: { resource: sales } })
+  const { clientId, refreshToken } = again
+  t.equal(decodeJwt(tokens.accessToken).aud, sales)
+  isError(t, await refresh(seed.url, clientId, refreshToken, { resource: main }), 400, 'invalid_target', 'a refresh')
+  const refreshed = readTokens(clientId, await refresh(seed.url, clientId, refreshToken, { resource: sales }))
+  t.equal(decodeJwt(refreshed.accessToken).aud, sales)
+  const last = readTokens(clientId, await refresh(seed.url, clientId, refreshed.refreshToken))
+  t.equal(decodeJwt(last.accessToken).aud, sales, 'without resource')
+})
+
+t.test('a grant of an earlier version is for /mcp, and one for an endpoint that is gone has ended', async (t) => {
+  const seed = await start(t)
+  const tokens = await getTokens(seed)
+  await editGrant(seed, tokens.refreshToken, { endpoint: undefined })
+  const refreshed = readTokens(tokens.clientId, await refresh(seed.url, tokens.clientId, tokens.refreshToken))
+  t.equal(decodeJwt(refreshed.accessToken).aud, `${seed.url}/mcp`)
+  await editGrant(seed, refreshed.refreshToken, { endpoint: 'closed' })
+  const answer = await refresh(seed.url, tokens.clientId, refreshed.refreshToken)
+  isError(t, answer, 400, 'invalid_grant', 'an endpoint that SEED_ENDPOINTS no longer has')
+  t.match(answer.json['error_description'], /endpoint of this sign-in no longer exists/)
+})
+
+t.test('the access rules of an endpoint hold at the sign-in, and the page names the endpoint', async (t) => {
+  const seed = await start(t, { endpoints: { endpoints: { ops: { title: 'Operations', access: { groups: ['admins'] } } } } })
+  const ops = { resource: `${seed.url}/mcp/ops` }
+  const { browser, callback } = await toCallback(seed, { login: 'bob', parameters: ops })
+  const refused = await browser.get(callback)
+  t.equal(refused.status, 403)
+  t.match(refused.body, /You may not use Operations/)
+  t.match(await seed.logged(({ cause }) => cause === 'access_groups'),
+    { reason: /^access.groups of \/mcp\/ops \(SEED_ENDPOINTS\): the groups sent \["engineering"\]/ })
+  t.ok(await getTokens(seed, { login: 'bob' }), 'at /mcp the same person may sign in')
+  const ada = await getTokens(seed, { parameters: ops })
+  t.equal((await callAt(ops.resource, ada.accessToken)).status, 200)
+})
+
+t.test('the rules of ACCESS_ hold at every endpoint', async (t) => {
+  const seed = await start(t, { env: { ACCESS_GROUPS: 'admins' } })
+  const { browser, callback } = await toCallback(seed, { login: 'bob', parameters: { resource: `${seed.url}/mcp/sales` } })
+  const { status, body } = await browser.get(callback)
+  t.equal(status, 403)
+  t.match(body, /You may not use this server/)
+})
+
+t.test('the access rules of an endpoint hold at a refresh, which ends the grant', async (t) => {
+  const seed = await start(t)
+  const { clientId, refreshToken } = await getTokens(seed, { login: 'bob', parameters: { resource: `${seed.url}/mcp/sales` } })
+  await editGrant(seed, refreshToken, { endpoint: 'ops' })
+  isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'Bob at /mcp/ops')
+  isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'the grant has ended')
+  t.match(await seed.logged(({ event }) => event === 'grant.access_refused'), { rule: 'access.groups of /mcp/ops (SEED_ENDPOINTS)' })
+})
+
+t.test('a token from before a rule was made is refused by it', async (t) => {
+  const endpoints = await writeEndpoints({ endpoints: { sales: {} } })
+  const seed = await startBroker(t, { env: { SEED_ENDPOINTS: endpoints, OIDC_SCOPES: SCOPES } })
+  const sales = `${seed.url}/mcp/sales`
+  const { accessToken } = await getTokens(seed, { login: 'bob', parameters: { resource: sales } })
+  t.equal((await callAt(sales, accessToken)).status, 200)
+  const later = await startReplica(t, seed, {
+    OIDC_SCOPES: SCOPES, SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: { access: { groups: ['admins'] } } } })
+  })
+  const answer = await callAt(`http://127.0.0.1:${new URL(later.app.listeningOrigin).port}/mcp/sales`, accessToken)
+  t.equal(answer.status, 403)
+})
+
+t.test('an email rule is judged at each call, though the client did not ask for the address', async (t) => {
+  const seed = await start(t, {
+    endpoints: { endpoints: { sales: { access: { emailDomains: ['example.com'] } } } }, env: { ACCESS_EMAIL_UNVERIFIED: 'true' }
+  })
+  const sales = `${seed.url}/mcp/sales`
+  const { accessToken } = await getTokens(seed, { parameters: { resource: sales, scope: 'openid' } })
+  t.match(decodeJwt(accessToken), { email: 'ada@example.com' })
+  t.equal((await callAt(sales, accessToken)).status, 200)
+  const main = await getTokens(seed, { parameters: { scope: 'openid' } })
+  t.notOk('email' in decodeJwt(main.accessToken), 'only tokens for the endpoint have what its rules need')
+})
+
+t.test('services get tokens for the endpoint that they name, if they fulfil its rules', async (t) => {
+  const client = (id: string, groups: string[]) => ({
+    client_id: id,
+    client_secret: 'a secret of the nightly job',
+    token_endpoint_auth_method: 'client_secret_post',
+    grant_types: ['client_credentials'],
+    scope: 'jobs',
+    groups,
+    claims: { name: 'the deploy job' }
+  })
+  const seed = await start(t, { env: { OAUTH_CLIENTS: JSON.stringify([client('nightly', []), client('deploy', ['robots'])]) } })
+  const ask = async (id: string, form: Record<string, string>) => await post(`${seed.url}/oauth/token`, {
+    grant_type: 'client_credentials', client_id: id, client_secret: 'a secret of the nightly job', ...form
+  })
+  const ops = `${seed.url}/mcp/ops`
+  const { json } = await ask('deploy', { resource: ops })
+  t.equal(decodeJwt(String(json['access_token'])).aud, ops)
+  t.equal((await callAt(ops, String(json['access_token']))).status, 200)
+  t.equal((await callAt(`${seed.url}/mcp`, String(json['access_token']))).status, 401)
+  t.equal(decodeJwt(String((await ask('nightly', {})).json['access_token'])).aud, `${seed.url}/mcp`)
+  t.match((await ask('nightly', { resource: `${seed.url}/mcp/sales`, scope: 'email sales' })).json, { scope: 'jobs' },
+    'scopes that clients of people ask for there are no reason to refuse')
+  const refused = await ask('nightly', { resource: ops })
+  isError(t, refused, 400, 'unauthorized_client', 'a service that is not in a group of the endpoint')
+  t.match(refused.json['error_description'], /does not fulfil access.groups of \/mcp\/ops/)
+  isError(t, await ask('nightly', { resource: `${ops}/x` }), 400, 'invalid_target', 'no endpoint')
+})
+
+t.test('workloads get tokens for the endpoint that they name', async (t) => {
+  const issuer = await startWorkloadIssuer(t)
+  const TRUSTED_ISSUERS = JSON.stringify([{
+    issuer: issuer.issuer,
+    single_use: false,
+    rules: [{ service: 'deploy', match: { sub: 'job' }, scope: 'jobs', groups: ['robots'], claims: { name: 'the deploy job' } }]
+  }])
+  const seed = await start(t, { env: { TRUSTED_ISSUERS } })
+  const ask = async (form: Record<string, string>) => await post(`${seed.url}/oauth/token`, {
+    grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    assertion: await issuer.mint({ sub: 'job', aud: seed.url }),
+    ...form
+  })
+  const ops = `${seed.url}/mcp/ops`
+  t.equal(decodeJwt(String((await ask({ resource: ops })).json['access_token'])).aud, ops)
+  t.equal(decodeJwt(String((await ask({})).json['access_token'])).aud, `${seed.url}/mcp`)
+  isError(t, await ask({ resource: `${ops}/x` }), 400, 'invalid_target', 'no endpoint')
+})
+
+t.test("another issuer's access token is for the endpoint that it names as its audience, and otherwise for /mcp", async (t) => {
+  const issuer = await startWorkloadIssuer(t)
+  const files = { endpoints: { sales: {} } }
+  const seed = await startBroker(t, { env: { SEED_ENDPOINTS: await writeEndpoints(files) } })
+  const base = seed.url
+  await seed.app.close()
+  const TRUSTED_ISSUERS = JSON.stringify([{
+    issuer: issuer.issuer,
+    access_tokens: true,
+    audience: ['api://seed', `${base}/mcp/sales`],
+    rules: [{ service: 'deploy', match: { sub: 'job' }, scope: 'jobs' }]
+  }])
+  const started = await startBroker(t, {
+    env: { SEED_ENDPOINTS: await writeEndpoints(files), TRUSTED_ISSUERS, BASE_URL: base }
+  })
+  const origin = started.app.listeningOrigin
+  const tokenFor = async (aud: string) => await issuer.mint({ sub: 'job', aud, scope: 'jobs', idtyp: 'app' }, { typ: 'at+jwt' })
+  const sales = await tokenFor(`${base}/mcp/sales`)
+  t.same([(await callAt(`${origin}/mcp/sales`, sales)).status, (await callAt(`${origin}/mcp`, sales)).status], [200, 401])
+  const main = await tokenFor('api://seed')
+  t.same([(await callAt(`${origin}/mcp/sales`, main)).status, (await callAt(`${origin}/mcp`, main)).status], [401, 200])
+})
+
+t.test('a consent that was given for one endpoint is asked again for another', async (t) => {
+  const seed = await start(t)
+  const clientId = await register(seed.url)
+  const browser = createBrowser()
+  await signIn(seed, { clientId, browser })
+  const { status, body } = await browser.get(new URL(newRequest(seed, clientId, { resource: `${seed.url}/mcp/sales` }).url))
+  t.equal(status, 200)
+  t.match(body, /name="consent"/)
+})
