@@ -111,11 +111,11 @@ export const MODERN_META = {
   'io.modelcontextprotocol/clientCapabilities': {}
 }
 
-/** Sends a request of 2026-07-28 as plain HTTP. */
+/** Sends a request of 2026-07-28 as plain HTTP. @param path of the MCP endpoint, below `url` */
 export async function sendModern (
-  url: string, request: ModernRequest, token?: string, headers: RequestInit['headers'] = {}
+  url: string, request: ModernRequest, token?: string, headers: RequestInit['headers'] = {}, path = '/mcp'
 ): Promise<Response> {
-  return await fetch(`${url}/mcp`, {
+  return await fetch(`${url}${path}`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
