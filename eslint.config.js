@@ -42,8 +42,8 @@ const MAY_IMPORT = {
     'src/trace', 'jose'
   ],
   'src/oauth/modes': [
-    'src/config', 'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas', 'src/store',
-    'src/trace'
+    'src/config', 'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/protocol', 'src/provider', 'src/schemas',
+    'src/store', 'src/trace'
   ],
   'src/oauth/endpoints': [
     'src/config', 'src/crypto', 'src/net', 'src/oauth/clients', 'src/oauth/modes', 'src/oauth/protocol', 'src/provider',

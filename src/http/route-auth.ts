@@ -26,7 +26,7 @@ export function requireAuthDeclaration (createBearerCheck: ((resource: string) =
       throw new Error(`Route ${String(route.method)} ${route.url} must declare config.auth: 'bearer' or 'public'`)
     }
     if (auth !== 'bearer' || createBearerCheck === undefined) return
-    if (resource === undefined) throw new Error(`Route ${String(route.method)} ${route.url} must declare config.resource`)
+    if (resource === undefined) throw new Error(`Route ${route.url} must declare config.resource`)
     route.onRequest = [createBearerCheck(resource), ...[route.onRequest ?? []].flat()]
   }
 }

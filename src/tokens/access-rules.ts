@@ -31,7 +31,8 @@ export function endpointRules ({ name, path, access, server }: Endpoint, general
 }
 
 /** Returns the names of the claims that the rules of an endpoint read, besides groups. */
-export function claimsOfRules ({ access: { emailDomains, hostedDomains, claims } }: Pick<Endpoint, 'access'>): string[] {
+export function claimsOfRules ({ access }: Pick<Endpoint, 'access'>): string[] {
+  const { emailDomains, hostedDomains, claims } = access
   return [
     ...(emailDomains.length > 0 ? ['email', 'email_verified'] : []),
     ...(hostedDomains.length > 0 ? ['hd'] : []),

@@ -46,9 +46,9 @@ export interface MetadataState {
 }
 
 /**
- * Returns the protected resource metadata of an MCP endpoint (RFC 9728 section 2). Clients request `scopes_supported` unless a challenge
- * names other scopes, so it omits `offline_access`: whether to ask for refresh tokens is the client's choice. Seed is
- * the first authorization server, as clients of people take the first.
+ * Returns the protected resource metadata of an MCP endpoint (RFC 9728 section 2). Clients request
+ * `scopes_supported` unless a challenge names other scopes, so it omits `offline_access`: whether to ask for refresh
+ * tokens is the client's choice. Seed is the first authorization server, as clients of people take the first.
  */
 export function protectedResource (
   { resource, scopes, server: { title } }: Pick<Endpoint, 'resource' | 'scopes' | 'server'>,
@@ -87,9 +87,9 @@ export function baseScopes (scopes: readonly string[]): string[] {
  * redirect URI, so `iss` (RFC 9207) cannot be promised there.
  */
 export function authorizationServer (
-  { baseUrl, endpoints, scopes, toolScopes, mode, grantTypes, secretMethods, names, acceptsIdentityAssertions }: MetadataOptions,
-  { metadataDocuments, acrValues }: MetadataState
+  options: MetadataOptions, { metadataDocuments, acrValues }: MetadataState
 ): AuthorizationServer {
+  const { baseUrl, endpoints, scopes, toolScopes, mode, grantTypes, secretMethods, names } = options
   const authMethods = ['none', ...secretMethods, 'private_key_jwt']
   return {
     issuer: baseUrl,
@@ -103,7 +103,7 @@ export function authorizationServer (
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: [...grantTypes],
-    ...(acceptsIdentityAssertions && { authorization_grant_profiles_supported: [ID_JAG_PROFILE] }),
+    ...(options.acceptsIdentityAssertions && { authorization_grant_profiles_supported: [ID_JAG_PROFILE] }),
     code_challenge_methods_supported: ['S256'],
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,

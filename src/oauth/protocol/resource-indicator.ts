@@ -19,7 +19,8 @@ export function findResource<Found extends { resource: string }> (
   const found = resources.find(({ resource }) => isResource(indicator, resource)) ??
     (isOrigin(indicator, first!.resource) ? first : undefined)
   if (found !== undefined) return found
-  const expected = others.length === 0 ? first!.resource : `one of ${resources.map(({ resource }) => resource).join(', ')}`
+  const all = resources.map(({ resource }) => resource).join(', ')
+  const expected = others.length === 0 ? all : `one of ${all}`
   throw new OAuthError('invalid_target', `resource must be ${expected}`, { causeCode: 'resource_wrong' })
 }
 

@@ -1,8 +1,8 @@
 import { OAuthError } from '../../errors/oauth-error.ts'
 
 /**
- * Returns the scopes to grant: the requested ones that Seed knows and `openid`, or all of the endpoint's scopes if the request
- * names none of them (RFC 6749 section 3.3).
+ * Returns the scopes to grant: the requested ones that Seed knows and `openid`, or all of the endpoint's scopes if the
+ * request names none of them (RFC 6749 section 3.3).
  *
  * @param requested space-separated
  * @param configured the scopes of the endpoint, OIDC_SCOPES by default

@@ -37,8 +37,8 @@ type Owner = Pick<Grant, 'subject' | 'clientId' | 'endpoint'>
  * `acr_values` from a challenge to their authorization request, and most try their refresh token first. So the
  * authorization server remembers what the resource server has demanded, both being Seed.
  *
- * Only a verified access token makes a demand, one for its person, client and endpoint: nobody makes another person sign in
- * again, and nobody fills the store.
+ * Only a verified access token makes a demand, one for its person, client and endpoint: nobody makes another person
+ * sign in again, and nobody fills the store.
  *
  * @param issuer BASE_URL
  */

@@ -25,7 +25,7 @@ export const GrantSchema = Type.Object({
   clientName: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** `sub` at the provider. */
   subject: Type.String(),
-  /** The name of the MCP endpoint that it is for (SEED_ENDPOINTS). Those for `/mcp`, and of earlier versions, have none. */
+  /** The name of its MCP endpoint (SEED_ENDPOINTS). Grants for `/mcp`, and of earlier versions, have none. */
   endpoint: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** Space-separated. */
   scope: Type.String(),

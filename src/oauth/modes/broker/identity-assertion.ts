@@ -59,7 +59,8 @@ const MAX_TEXT_LENGTH = 512
  *
  * @param clientId the client that the request authenticates or names
  * @param target the MCP endpoint that the request names; undefined if it names none
- * @throws OAuthError invalid_grant, or invalid_target for a resource that the ID-JAG is not for; ProviderUnavailableError (the provider's keys cannot be had now)
+ * @throws OAuthError invalid_grant, or invalid_target for a resource that the ID-JAG is not for;
+ * ProviderUnavailableError (the provider's keys cannot be had now)
  */
 export async function verifyIdentityAssertion (
   assertion: string, { clientId, target }: AssertedRequest, options: IdentityAssertionOptions

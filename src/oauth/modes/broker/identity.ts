@@ -53,7 +53,9 @@ const PROTOCOL_CLAIMS = [
  *
  * Its functions throw IdTokenError, AccessDeniedError, OAuthError or ProviderUnavailableError.
  */
-export function createIdentityReader ({ upstream, verifyIdToken, verifyUserinfo, access, endpoints, log }: IdentityOptions) {
+export function createIdentityReader (options: IdentityOptions) {
+  const { upstream, verifyIdToken, verifyUserinfo, access, endpoints, log } = options
+
   /** Checks the rules of the ACCESS_ settings, and those of the endpoint that the person signs in at. */
   function checkPerson ({ claims }: Pick<Grant, 'claims'>, grant: Pick<Grant, 'endpoint'>): void {
     checkAccess(claims, access)

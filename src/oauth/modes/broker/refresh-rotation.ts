@@ -116,13 +116,16 @@ export function createRefreshRotation (options: RefreshRotationOptions) {
 
   return {
     /**
-     * Returns the grant with its next refresh token, and the scope of the new access token. An invalid scope or resource
-     * is refused before anything is rotated.
+     * Returns the grant with its next refresh token, and the scope of the new access token. An invalid scope or
+     * resource is refused before anything is rotated.
      *
      * @throws OAuthError, ProviderUnavailableError, StoreUnavailableError
      */
     async rotate (
-      presented: string, client: GrantClient, { scope, target }: Omit<RefreshRequest, 'refreshToken'>, step?: TraceStep
+      presented: string,
+      client: GrantClient,
+      { scope, target }: Omit<RefreshRequest, 'refreshToken'>,
+      step?: TraceStep
     ): Promise<{ grant: Grant, scope: string }> {
       const token = parseRefreshToken(presented)
       if (token === undefined) throw invalidGrant('it does not have the format of a refresh token')
