@@ -1,8 +1,13 @@
+import type { InputRequest } from '@modelcontextprotocol/client'
 import type { RequestContext } from '../define/context.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
+import { passedCapabilities } from './client-capabilities.ts'
 
 /** The caller for whom a mounted server is used: the context of a handler, or what completions get of it. */
-export type Caller = Pick<RequestContext, 'principal'> & Partial<RunContext>
+export type Caller = Pick<RequestContext, 'principal'> & Partial<RunContext> & {
+  /** Asks the caller's client what the server asks while the call runs. Absent where it cannot be asked. */
+  askClient?: (question: InputRequest) => Promise<unknown>
+}
 
 /** Whose requests travel on one connection to a mounted server: everybody's, a person's, or those of one session. */
 export type ConnectionScope = 'shared' | 'person' | 'session'
@@ -15,6 +20,8 @@ export type ConnectionScope = 'shared' | 'person' | 'session'
 export function connectionKey (scope: Exclude<ConnectionScope, 'shared'>, caller: Caller): string | undefined {
   const { principal, session } = caller
   if (scope === 'person') return principal?.personKey
-  // Clients of 2026-07-28 have no session: one connection for each person and client takes its place.
-  return session === undefined ? principal?.key : `${principal?.key ?? ''} ${session.digest}`
+  if (session !== undefined) return `${principal?.key ?? ''} ${session.digest}`
+  // Clients of 2026-07-28 have no session: one connection for each person and client takes its place, which declares
+  // what the client declares with this request.
+  return principal && `${principal.key} ${JSON.stringify(passedCapabilities(caller))}`
 }

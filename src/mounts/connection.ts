@@ -1,13 +1,16 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import type {
   Client, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../async/unless-aborted.ts'
 import type { Caller } from './caller.ts'
+import { passedCapabilities } from './client-capabilities.ts'
 import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
 import { MountClient } from './mount-client.ts'
 import type { Mount } from './mounts-file.ts'
+import { answerQuestions } from './questions.ts'
 import { createTransport } from './transport.ts'
 
 /** Everything that a mounted server offers, as it says. */
@@ -42,7 +45,8 @@ export interface ConnectionOptions {
 
 /**
  * A connection to a mounted server, in whichever revision both sides know. It belongs to one caller, or to all. It
- * declares no capabilities of a client; in 2026-07-28 each request declares those of its own client.
+ * declares the capabilities of the client whose session it is, and none otherwise; in 2026-07-28 each request declares
+ * those of its own client.
  */
 export class Connection {
   readonly client: Client
@@ -67,8 +71,9 @@ export class Connection {
     this.#onListChanged = onListChanged ?? (() => {})
     this.#onClosed = onClosed ?? (() => {})
     const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: this.#onListChanged }
+    const capabilities = caller === undefined || mount.connection !== 'session' ? {} : passedCapabilities(caller)
     this.client = new MountClient({ name: 'seed', version }, {
-      capabilities: {},
+      capabilities,
       versionNegotiation: { mode: 'auto', probe: { timeoutMs: this.#timeoutMs } },
       ...(onListChanged !== undefined && {
         listChanged: { tools: onChanged, prompts: onChanged, resources: onChanged }
@@ -76,6 +81,7 @@ export class Connection {
       inputRequired: { autoFulfill: false },
       jsonSchemaValidator: WITHOUT_VALIDATION
     })
+    answerQuestions(this.client, capabilities, () => this.#findAsked())
     const onAbort = (): void => { this.close() }
     signal.addEventListener('abort', onAbort, { once: true })
     this.#removeAbortListener = () => { signal.removeEventListener('abort', onAbort) }
@@ -127,13 +133,23 @@ export class Connection {
   async run<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
     this.#running.push(caller)
     try {
-      const result = await work(this.client)
+      const result = caller.askClient === undefined
+        ? await work(this.client)
+        : await CALLS.run(caller, async () => await work(this.client))
       if (isInputRequired(result) || !('inputRequests' in result || 'requestState' in result)) return result
       throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
       this.#running.splice(this.#running.indexOf(caller), 1)
       if (this.#isRetired) this.#closeIfUnused()
     }
+  }
+
+  /**
+   * Returns the caller to whose call a request of the server belongs. Over HTTP that is the call on whose stream it
+   * came; otherwise it can only be the latest, or the one for which the connection was opened. All have one session.
+   */
+  #findAsked (): Caller | undefined {
+    return CALLS.getStore() ?? this.#running.findLast(({ askClient }) => askClient !== undefined) ?? this.caller
   }
 
   /**
@@ -236,6 +252,9 @@ export interface InputRequired {
 export function isInputRequired (result: object): result is InputRequired {
   return (result as { resultType?: unknown }).resultType === 'input_required'
 }
+
+/** The call in which something happens: streams are read where their request was sent. */
+const CALLS = new AsyncLocalStorage<Caller>()
 
 const METHOD_NOT_FOUND = -32601
 

@@ -1,4 +1,4 @@
-import type { Progress, Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/client'
+import type { Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/client'
 import type { TObject } from 'typebox'
 import type { RequestContext } from '../define/context.ts'
 import { describeDefinition, recordFile, recordMount } from '../define/definition.ts'
@@ -9,7 +9,6 @@ import type { ResourceDefinition, ResourceTemplateDefinition } from '../define/r
 import type { ToolDefinition } from '../define/tool.ts'
 import { UpstreamResult } from '../define/upstream.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
-import type { RunContext } from '../mcp/handlers/execute.ts'
 import { isSelected } from '../selection/name-selection.ts'
 import { isUriSelected } from '../selection/uri-selection.ts'
 import type { Caller } from './caller.ts'
@@ -42,9 +41,6 @@ export interface RefusedOffer {
 
 /** Limit of a completion, for mounts without one: somebody is typing. */
 const COMPLETION_SECONDS = 10
-
-/** More time than a handler may ever take: the handler's own limit ends a request. */
-const NO_TIMEOUT = { timeout: 86_400_000 }
 
 /** Makes definitions of what a mounted server offers and the operator has chosen. */
 export function toDefinitions (server: MountedServer): MountedDefinitions {
@@ -125,9 +121,8 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const options = { ...optionsOf(context), toolDefinition }
-      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
-        await client.callTool({ name, arguments: input, ...params }, options))
+      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
+        await client.callTool({ name, arguments: input, ...params }, { ...options, toolDefinition }))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
   }
@@ -151,8 +146,8 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
     }),
     handler: async (input, context) => {
-      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
-        await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, optionsOf(context)))
+      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
+        await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, options))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
   }
@@ -225,8 +220,8 @@ function variablesOf (uriTemplate: string): readonly string[] {
 }
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
-  const result = await requestInRounds(server, context, metaOf(context, server), async (client, params) =>
-    await client.readResource({ uri, ...params }, { ...optionsOf(context), cacheMode: 'bypass' }))
+  const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
+    await client.readResource({ uri, ...params }, { ...options, cacheMode: 'bypass' }))
   return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
 }
 
@@ -256,20 +251,6 @@ function defined<Members extends object> (
   members: Members
 ): { [Name in keyof Members]: Exclude<Members[Name], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never
-}
-
-function optionsOf (context: RequestContext) {
-  const wantsProgress = (context as Partial<RunContext>).requestMeta?.['progressToken'] !== undefined
-  return {
-    ...NO_TIMEOUT,
-    allowInputRequired: true,
-    signal: context.signal,
-    ...(wantsProgress && {
-      onprogress: ({ progress, total, message }: Progress) => {
-        context.progress(progress, total, message)
-      }
-    })
-  }
 }
 
 /** Returns `_meta` of a tool of MCP Apps, whose page is a resource of the same server. */

@@ -1,12 +1,14 @@
-import { isSpecType } from '@modelcontextprotocol/client'
-import type { Client, ClientCapabilities, InputRequest } from '@modelcontextprotocol/client'
+import type { Client, InputRequest, Progress, RequestOptions } from '@modelcontextprotocol/client'
 import type { RequestContext } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
 import type { UpstreamQuestions, UpstreamRound } from '../define/upstream.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
+import type { Caller } from './caller.ts'
+import { passedCapabilities } from './client-capabilities.ts'
 import { isInputRequired } from './connection.ts'
 import type { InputRequired } from './connection.ts'
 import type { MountedServer } from './mounted-server.ts'
+import { isQuestion } from './questions.ts'
 
 const CAPABILITIES_META = 'io.modelcontextprotocol/clientCapabilities'
 
@@ -21,32 +23,67 @@ export interface RoundParams {
   requestState?: string
 }
 
+/** Sends a request to a mounted server. */
+export type Send<Result> = (client: Client, params: RoundParams, options: RequestOptions) => Promise<Result>
+
 /**
- * Sends a request to a mounted server, and sends it again with the client's answers for as long as the server asks for
- * input (MCP 2026-07-28, multi round-trip requests).
+ * Sends a request to a mounted server, and asks the client what the server asks before it answers.
  *
  * @param meta what is passed on of the client's `_meta`
  */
 export async function requestInRounds<Result extends object> (
-  server: MountedServer,
-  context: RequestContext,
-  meta: Record<string, unknown> | undefined,
-  send: (client: Client, params: RoundParams) => Promise<Result>
+  server: MountedServer, context: RequestContext, meta: Record<string, unknown> | undefined, send: Send<Result>
 ): Promise<Result> {
   const run = context as RunContext
+  const mayAsk = server.mount.connection === 'session' && Object.keys(passedCapabilities(run)).length > 0
+  if (!mayAsk) return await sendInRounds(server, run, run, meta, send)
+  return await server.openCalls.run(run, async (caller) => await sendInRounds(server, run, caller, meta, send))
+}
+
+/**
+ * Sends a request, and sends it again with the client's answers for as long as the server asks for input (MCP
+ * 2026-07-28, multi round-trip requests).
+ *
+ * @throws ToolError if the answers are for a call that has ended
+ */
+async function sendInRounds<Result extends object> (
+  server: MountedServer,
+  run: RunContext,
+  caller: Caller,
+  meta: Record<string, unknown> | undefined,
+  send: Send<Result>
+): Promise<Result> {
   let round = run.upstreamRound
   for (;;) {
-    const result = await server.use(context, async (client) =>
-      await send(client, paramsOf(client, context, meta, round)))
+    const result = await server.use(caller, async (client) =>
+      await send(client, paramsOf(client, run, meta, round), optionsOf(caller)))
     if (!isInputRequired(result)) return result
     round = await run.askForUpstream(readQuestions(result, server.mount.name))
   }
 }
 
+/** More time than a handler may ever take: the handler's own limit ends a request. */
+const NO_TIMEOUT = { timeout: 86_400_000 }
+
+function optionsOf (caller: Caller): RequestOptions {
+  const { signal, requestMeta } = caller
+  return {
+    ...NO_TIMEOUT,
+    allowInputRequired: true,
+    ...(signal !== undefined && { signal }),
+    ...(requestMeta?.['progressToken'] !== undefined && {
+      onprogress: ({ progress, total, message }: Progress) => { caller.progress!(progress, total, message) }
+    })
+  }
+}
+
 function paramsOf (
-  client: Client, context: RequestContext, meta: Record<string, unknown> | undefined, round: UpstreamRound | undefined
+  client: Client, context: RunContext, meta: Record<string, unknown> | undefined, round: UpstreamRound | undefined
 ): RoundParams {
-  if (client.getProtocolEra() !== 'modern') return meta === undefined ? {} : { _meta: meta }
+  if (client.getProtocolEra() !== 'modern') {
+    if (round !== undefined) throw new ToolError('The call that asked is no longer open here: call again')
+    return meta === undefined ? {} : { _meta: meta }
+  }
   const _meta = { ...meta, [CAPABILITIES_META]: passedCapabilities(context) }
   if (round === undefined) return { _meta }
   const { inputResponses, requestState } = round
@@ -55,24 +92,6 @@ function paramsOf (
     ...(Object.keys(inputResponses).length > 0 && { inputResponses }),
     ...(requestState !== undefined && { requestState })
   }
-}
-
-/**
- * Returns the capabilities of the calling client as Seed declares them to a mounted server, so that nothing is asked
- * that the client cannot answer. Nobody is there to answer for a service; its roots are its own.
- */
-export function passedCapabilities ({ principal, client: { capabilities } }: RequestContext): ClientCapabilities {
-  const { elicitation, sampling, roots } = capabilities as Record<string, object | undefined>
-  const isService = principal?.kind === 'service'
-  return {
-    ...(elicitation !== undefined && !isService && { elicitation: named(elicitation, ['form', 'url']) }),
-    ...(sampling !== undefined && !isService && { sampling: named(sampling, ['context', 'tools']) }),
-    ...(roots !== undefined && { roots: {} })
-  }
-}
-
-function named (capability: object, names: readonly string[]): Record<string, Record<string, never>> {
-  return Object.fromEntries(names.filter((name) => name in capability).map((name) => [name, {}]))
 }
 
 /** Checks the questions of a stranger to a person. @throws ToolError if it is nothing of MCP, or too much */
@@ -85,14 +104,4 @@ function readQuestions ({ inputRequests, requestState }: InputRequired, mount: s
     throw new ToolError(`The server behind ${mount} asks for something that is not of MCP`)
   }
   return { inputRequests: inputRequests as Record<string, InputRequest>, requestState }
-}
-
-/** Tells whether a question is one of MCP, and leads to no address but one of the web. */
-function isQuestion (question: unknown): question is InputRequest {
-  if (isSpecType.CreateMessageRequest(question) || isSpecType.ListRootsRequest(question)) return true
-  const { method, params } = Object(question) as { method?: unknown, params?: { mode?: unknown, url?: unknown } }
-  if (method !== 'elicitation/create' || params?.mode !== 'url') return isSpecType.ElicitRequest(question)
-  // The type is that of the 2025 revisions, which have an id.
-  return isSpecType.ElicitRequest({ method, params: { elicitationId: '', ...params } }) &&
-    ['https:', 'http:'].includes(new URL(String(params.url)).protocol)
 }

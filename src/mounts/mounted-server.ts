@@ -12,6 +12,7 @@ import type { Failure } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
+import { OpenCalls } from './open-calls.ts'
 import { findUnmatchedNames } from './selection.ts'
 import { toUpstreamError } from './upstream-error.ts'
 
@@ -53,6 +54,8 @@ export class MountedServer {
   readonly isTraced: boolean
   /** The last lists that the server gave; another object only if they differ. */
   offers: Offers = NO_OFFERS
+  /** Calls in which the server may ask the client. */
+  readonly openCalls = new OpenCalls()
   readonly #options: MountedServerOptions
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
@@ -281,7 +284,7 @@ export class MountedServer {
   /** Returns what the caller is to know of a failure, and checks the connection if that may be what failed. */
   #toError (err: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
     const { name } = this.mount
-    if (signal?.aborted === true) return err
+    if (signal?.aborted === true || err instanceof ToolError) return err
     if (err instanceof ProtocolError && !isWithoutResponse(err)) {
       return toUpstreamError(err)
     }

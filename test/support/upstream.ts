@@ -30,7 +30,8 @@ export interface Upstream {
   call: (name: string, args: Record<string, unknown>, context: ServerContext) =>
   MaybePromise<CallToolResult | InputRequiredResult>
   /** Answers prompts/get and resources/read instead of the fixture, if it returns something. */
-  answer: (context: ServerContext) => GetPromptResult | ReadResourceResult | InputRequiredResult | undefined
+  answer: (context: ServerContext) =>
+  MaybePromise<GetPromptResult | ReadResourceResult | InputRequiredResult | undefined>
   /** Answers HTTP requests before MCP gets them, if it returns true. */
   intercept: (request: IncomingMessage, response: ServerResponse) => MaybePromise<boolean>
   /** The capabilities that it declares. */
@@ -156,8 +157,8 @@ function createProtocolServer (upstream: Upstream): Server {
   }
   if (capabilities.prompts === undefined) return server
   server.setRequestHandler('prompts/list', () => ({ prompts: upstream.prompts }))
-  server.setRequestHandler('prompts/get', ({ params: { name, arguments: { who = '' } = {} } }, context) => {
-    const answer = upstream.answer(context)
+  server.setRequestHandler('prompts/get', async ({ params: { name, arguments: { who = '' } = {} } }, context) => {
+    const answer = await upstream.answer(context)
     if (answer !== undefined) return answer as GetPromptResult
     if (who === 'nobody') throw new ProtocolError(-31050, 'Nobody is here', { who })
     return {
@@ -174,8 +175,8 @@ function createProtocolServer (upstream: Upstream): Server {
   }
   server.setRequestHandler('resources/list', () => ({ resources: upstream.resources }))
   server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: upstream.templates }))
-  server.setRequestHandler('resources/read', ({ params: { uri } }, context) =>
-    upstream.answer(context) as ReadResourceResult | undefined ??
+  server.setRequestHandler('resources/read', async ({ params: { uri } }, context) =>
+    await upstream.answer(context) as ReadResourceResult | undefined ??
       { contents: [{ uri, mimeType: 'text/plain', text: `content of ${uri}` }] })
   return server
 }

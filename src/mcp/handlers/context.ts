@@ -161,6 +161,10 @@ export class HandlerContext implements RunContext {
     return this.#services.maxResultBytes
   }
 
+  get inputTimeoutSeconds (): number {
+    return this.#services.inputTimeoutSeconds
+  }
+
   get requestMeta (): Readonly<Record<string, unknown>> | undefined {
     return this.#channel._meta
   }

@@ -34,6 +34,8 @@ export type RunContext = RequestContext & Execution & {
   readonly requestMeta?: Readonly<Record<string, unknown>> | undefined
   /** The caller's session; undefined in revision 2026-07-28, which has none. */
   readonly session?: Session | undefined
+  /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
+  readonly inputTimeoutSeconds: number
   /** The round of a call to a server behind this one with which the client's request continues. */
   readonly upstreamRound: UpstreamRound | undefined
   /**

@@ -7,8 +7,8 @@ import { InputRequiredError, checkCapability } from './elicitation-and-sampling.
 import type { AskClient } from './elicitation-and-sampling.ts'
 import type { Answers } from './request-state.ts'
 
-/** Limit of the rounds of one call, as that of the SDK's clients. */
-const MAX_ROUNDS = 10
+/** Limit of the rounds of one call: a server may have a client's model work for it in many steps. */
+const MAX_ROUNDS = 30
 
 /**
  * Asks the client on behalf of a server behind this one, one question after the other.

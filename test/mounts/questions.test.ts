@@ -1,0 +1,234 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import type { InputRequest, ServerContext } from '@modelcontextprotocol/server'
+import { connectAsked } from '../support/asked-clients.ts'
+import type { AskedClientOptions } from '../support/asked-clients.ts'
+import { getTokens, startBroker } from '../support/broker.ts'
+import { ERAS, startOpenServer } from '../support/open-server.ts'
+import type { OpenServer } from '../support/open-server.ts'
+import { modernRequest, postMcp } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+import { startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
+import type { Upstream } from '../support/upstream.ts'
+
+/** Servers of the 2025 revisions, which ask while a call runs. */
+
+const requestedSchema = { type: 'object' as const, properties: { name: { type: 'string' as const } } }
+const form = (message: string) => ({ method: 'elicitation/create' as const, params: { message, requestedSchema } })
+const text = (value: unknown) => ({ content: [{ type: 'text' as const, text: JSON.stringify(value) }] })
+const ask = async ({ mcpReq }: ServerContext, question: InputRequest): Promise<any> =>
+  await mcpReq.send(question as never)
+
+async function start (t: Test, mount: object = {}): Promise<{ upstream: Upstream, seed: OpenServer }> {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', ...mount } })
+  return { upstream, seed }
+}
+
+for (const era of ERAS) {
+  t.test(`a mounted server of 2025 asks a ${era} client for forms, pages, messages and roots while a call runs`, async (t) => {
+    const { upstream, seed } = await start(t)
+    let runs = 0
+    upstream.call = async (_name, _args, context) => {
+      runs++
+      const answers = []
+      for (const question of [
+        form('Name?'),
+        { method: 'elicitation/create', params: { mode: 'url', message: 'Sign', url: 'https://forms.example/1', elicitationId: 'e1' } },
+        { method: 'sampling/createMessage', params: { messages: [], maxTokens: 9 } },
+        { method: 'roots/list' }
+      ]) answers.push(await ask(context, question as InputRequest))
+      return text(answers)
+    }
+    const { call, questions } = await connectAsked(t, era, seed)
+    t.match(JSON.parse(await call('odd_add')), [
+      { action: 'accept', content: { name: 'Name? Ada' } },
+      { action: 'accept' },
+      { role: 'assistant', content: { text: 'a poem' } },
+      { roots: [{ uri: 'file:///home/ada' }] }
+    ])
+    t.equal(runs, 1, 'the call goes on where it was')
+    t.match(questions, [
+      form('Name?'), { params: { url: 'https://forms.example/1' } }, { method: 'sampling/createMessage' }, { method: 'roots/list' }
+    ])
+    t.equal(questions[1]!.params.elicitationId, era === 'legacy' ? 'e1' : undefined)
+  })
+
+  t.test(`questions at once are put to a ${era} client one after the other, those of a prompt and a resource too`, async (t) => {
+    const { upstream, seed } = await start(t)
+    upstream.call = async (_name, _args, context) =>
+      text(await Promise.all([1, 2, 3].map(async (n) => (await ask(context, form(`Q${n}`))).content.name)))
+    let open = 0
+    const { call, client } = await connectAsked(t, era, seed, {
+      async fillIn (message) {
+        t.equal(open++, 0)
+        await new Promise((resolve) => { setTimeout(resolve, 5) })
+        open--
+        return { action: 'accept', content: { name: message } }
+      }
+    })
+    t.equal(await call('odd_add'), '["Q1","Q2","Q3"]')
+    upstream.answer = async (context) => ({
+      messages: [{ role: 'user', content: { type: 'text', text: (await ask(context, form('Prompt'))).content.name } }]
+    }) as any
+    t.match((await client.getPrompt({ name: 'odd_greet', arguments: { who: 'x' } })).messages, [{ content: { text: 'Prompt' } }])
+    upstream.answer = async (context) => ({
+      contents: [{ uri: 'notes://1', text: (await ask(context, form('Resource'))).content.name }]
+    }) as any
+    t.match((await client.readResource({ uri: 'odd+notes://1' })).contents, [{ text: 'Resource' }])
+  })
+
+  t.test(`a mounted server of 2025 gets clear errors for what a ${era} client does not declare`, async (t) => {
+    const { upstream, seed } = await start(t)
+    upstream.call = async (_name, _args, context) => {
+      const refused = async (question: object): Promise<string> =>
+        await ask(context, question as InputRequest).then(() => 'answered', (err: Error) => err.message)
+      return text([
+        await refused(form('x')),
+        await refused({ method: 'sampling/createMessage', params: { messages: [], maxTokens: 9 } }),
+        await refused({ method: 'elicitation/create', params: { mode: 'url', message: 'x', url: 'javascript:alert(1)', elicitationId: '1' } })
+      ])
+    }
+    for (const [capabilities, errors] of [
+      [{}, [/connection: session/, /connection: session/, /connection: session/]],
+      [{ elicitation: { url: {} } }, [/does not support form-mode/, /connection: session/, /URL must be https or http/]]
+    ] as const) {
+      const { call, questions } = await connectAsked(t, era, seed, { capabilities } as AskedClientOptions)
+      t.match(JSON.parse(await call('odd_add')), errors)
+      t.same(questions, [])
+    }
+  })
+
+  t.test(`a ${era} client that answers with an error does not end the call of a mounted server`, async (t) => {
+    const { upstream, seed } = await start(t)
+    upstream.call = async (_name, _args, context) =>
+      text(await ask(context, form('x')).then(({ action }) => action, (err: Error) => err.message))
+    const { call } = await connectAsked(t, era, seed, {
+      fillIn () {
+        if (era === 'legacy') throw new Error('not today')
+        return { action: 'decline' }
+      }
+    })
+    t.match(await call('odd_add'), era === 'legacy' ? /The client answered with an error: .*not today/ : /decline/)
+  })
+}
+
+t.test('over a shared connection a mounted server of 2025 can ask nobody, and is told why', async (t) => {
+  const { upstream, seed } = await start(t, { connection: 'shared' })
+  upstream.call = async (_name, _args, context) =>
+    text(await ask(context, form('x')).catch((err: Error) => err.message))
+  for (const era of ERAS) {
+    const { call, questions } = await connectAsked(t, era, seed)
+    t.match(await call('odd_add'), /connection: session/)
+    t.same(questions, [])
+  }
+})
+
+/** Sends a call of 2026-07-28 as plain HTTP. */
+async function send (seed: { url: string }, params: object, token?: string, signal?: AbortSignal) {
+  const request = modernRequest('tools/call', { name: 'odd_add', arguments: {}, ...params }, 1, { elicitation: { form: {} } })
+  return (await postMcp(seed, request, token, signal)).body
+}
+
+t.test('nobody gets a question of another person or session, and nobody answers for another', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  upstream.call = async (_name, { who }, context) => text((await ask(context, form(`For ${who}`))).content)
+  const seed = await startBroker(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000 },
+    env: { SEED_MOUNTS: await writeMounts({ odd: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } }) }
+  })
+  const tokens = { ada: (await getTokens(seed, { login: 'ada' })).accessToken, bob: (await getTokens(seed, { login: 'bob' })).accessToken }
+  const clients = await Promise.all((['ada', 'bob'] as const).flatMap((who) => ERAS.map(async (era) => {
+    const client = await connectAsked(t, era, seed, {
+      token: tokens[who], fillIn: (message) => ({ action: 'accept', content: { name: `${message} by ${who} ${era}` } })
+    })
+    return { who, era, ...client }
+  })))
+  await Promise.all(clients.map(async ({ who, era, call, questions }) => {
+    const answers = await Promise.all([1, 2, 3].map(async (n) => await call('odd_add', { who: `${who} ${era} ${n}` })))
+    t.same(answers, [1, 2, 3].map((n) => JSON.stringify({ name: `For ${who} ${era} ${n} by ${who} ${era}` })))
+    t.equal(questions.length, 3)
+  }))
+
+  const { result: { requestState } } = await send(seed, { arguments: { who: 'ada' } }, tokens.ada)
+  const inputResponses = { question: { action: 'accept', content: { name: 'Bob' } } }
+  const stolen = await send(seed, { arguments: { who: 'ada' }, requestState, inputResponses }, tokens.bob)
+  t.match(stolen.error, { code: -32_602, message: 'Invalid or expired requestState' })
+  const { result } = await send(seed, { arguments: { who: 'ada' }, requestState, inputResponses }, tokens.ada)
+  t.match(result.content, [{ text: '{"name":"Bob"}' }])
+
+  for (let count = 0; count < 10; count++) {
+    t.match((await send(seed, { arguments: { who: count } }, tokens.ada)).result, { resultType: 'input_required' })
+  }
+  t.match((await send(seed, {}, tokens.ada)).error, { message: /Too many calls wait for an answer/ })
+  t.match((await send(seed, {}, tokens.bob)).result, { resultType: 'input_required' }, 'others are not affected')
+})
+
+t.test('a round without the answer is asked again', async (t) => {
+  const { upstream, seed } = await start(t)
+  let cancelled = 0
+  upstream.call = async (_name, _args, context) => {
+    context.mcpReq.signal.addEventListener('abort', () => { cancelled++ })
+    return text((await ask(context, form('x'))).action)
+  }
+  const first = (await send(seed, {})).result
+  t.match(first, { resultType: 'input_required', inputRequests: { question: form('x') } })
+  const again = (await send(seed, { requestState: first.requestState })).result
+  t.match(again, { resultType: 'input_required', inputRequests: { question: form('x') } })
+  const inputResponses = { question: { action: 'decline' } }
+  t.match((await send(seed, { requestState: again.requestState, inputResponses })).result.content, [{ text: '"decline"' }])
+  t.equal(cancelled, 0)
+})
+
+t.test('what a server of 2025 answers without waiting for the person is the result of the next round', async (t) => {
+  const { upstream, seed } = await start(t)
+  let finish = (): void => {}
+  upstream.call = async (_name, _args, context) => {
+    ask(context, form('x')).catch(() => {})
+    await new Promise<void>((resolve) => { finish = resolve })
+    return text('no longer needed')
+  }
+  const { requestState } = (await send(seed, {})).result
+  finish()
+  const { result } = await send(seed, { requestState, inputResponses: { question: { action: 'decline' } } })
+  t.match(result.content, [{ text: '"no longer needed"' }])
+
+  const { client, call, questions } = await connectAsked(t, 'legacy', seed, {
+    fillIn: async () => {
+      finish()
+      return await new Promise(() => {})
+    }
+  })
+  t.ok(client)
+  t.equal(await call('odd_add'), '"no longer needed"')
+  t.equal(questions.length, 1)
+})
+
+t.test('a call is cancelled at a server of 2025 when its client goes, or does not answer in time', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  let cancelled = 0
+  upstream.call = async (_name, { waits }, context) => {
+    context.mcpReq.signal.addEventListener('abort', () => { cancelled++ })
+    if (waits === true) await new Promise(() => {})
+    return text(await ask(context, form('x')))
+  }
+  const SEED_MOUNTS = await writeMounts({ odd: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } })
+  const env = { SEED_MOUNTS, SEED_SECRET: 'the SEED_SECRET of these tests, 44 bytes long' }
+  const seed = await startOpenServer(t, [], { ...env, INPUT_TIMEOUT_SECONDS: '1' }, { mountsWaitMs: 60_000 })
+  const abort = new AbortController()
+  const calls = () => upstream.messages.filter(({ method }) => method === 'tools/call').length
+  const waiting = send(seed, { arguments: { waits: true } }, undefined, abort.signal).catch(() => {})
+  await until(() => calls() === 1, 'the call has arrived')
+  abort.abort()
+  await waiting
+  await until(() => cancelled === 1, 'the server knows that the client has gone')
+  t.match((await send(seed, {})).result, { resultType: 'input_required' })
+  await until(() => cancelled === 2, 'the server knows that nobody answers')
+
+  const one = await startOpenServer(t, [], env, { mountsWaitMs: 60_000 })
+  const other = await startOpenServer(t, [], env, { mountsWaitMs: 60_000 })
+  const { requestState } = (await send(one, {})).result
+  const elsewhere = await send(other, { requestState, inputResponses: { question: { action: 'decline' } } })
+  t.match(elsewhere.result, { isError: true, content: [{ text: /no longer open here: call again/ }] }, 'another replica')
+})
