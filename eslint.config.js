@@ -160,7 +160,7 @@ const MAY_IMPORT = {
   'src/commands': [
     'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/doctor', 'src/import',
     'src/limits', 'src/mcp/sessions', 'src/mounts', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker',
-    'src/policy', 'src/provider', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
+    'src/policy', 'src/provider', 'src/selection', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts'],
   'src/seed-mcp-server.ts': ['src/cli.ts']

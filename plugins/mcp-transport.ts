@@ -155,6 +155,8 @@ async function registerHomePage (app: FastifyInstance, icon: ServerIcon | undefi
       ...config.server,
       title: config.server.title ?? 'Seed',
       endpoint: config.resource,
+      furtherEndpoints: config.endpoints.slice(1).map(({ resource, server: { name, title, description } }) =>
+        ({ name, title: title!, description, endpoint: resource })),
       icon,
       iconPath: `${config.basePath}${ICON_PATH}`,
       showPage: config.server.showHomePage,

@@ -32,9 +32,10 @@ export const command = defineCommand({
 })
 
 /** Shows the choices that matter most, to compare with what was meant. */
-function summarize ({ resource, host, port, authRequired, oauth, oidc, redis, extensions }: Config): string {
+function summarize ({ endpoints, host, port, authRequired, oauth, oidc, redis, extensions }: Config): string {
   const rows = [
-    ['MCP endpoint', `${resource} (listens on ${host}, port ${port})`],
+    ...endpoints.map(({ resource }, index) =>
+      ['MCP endpoint', index === 0 ? `${resource} (listens on ${host}, port ${port})` : resource]),
     ['Sign-in', authRequired ? `${oauth.mode} mode, provider ${oidc.issuer}` : 'none (AUTH_REQUIRED=false)'],
     ['Store', redis.url === undefined ? 'memory' : 'Redis'],
     ['Extensions', extensions.join(', ') || 'none']

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
+import type { Endpoint } from '../config/endpoints.ts'
 import { VERSION } from '../config/version.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
@@ -9,6 +10,7 @@ import { printableJson, withoutControls } from '../json/printable.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
+import { createUriCheck, isOffered } from '../selection/endpoint-selection.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM, claimAt, toPrincipal } from '../tokens/principal.ts'
 import type { Principal, PrincipalKind } from '../tokens/principal.ts'
 import { UsageError, defineCommand } from './command.ts'
@@ -23,7 +25,8 @@ export const command = defineCommand({
   examples: [
     ['seed explain --tool close_ticket --claims ada.json', 'May the owner of these claims use the tool?'],
     ['seed explain --tool close_ticket --claims ada.json --scopes "openid tickets:write"', 'And with other scopes?'],
-    ['seed explain --resource tickets://open', 'May somebody who is not signed in read the resource?']
+    ['seed explain --resource tickets://open', 'May somebody who is not signed in read the resource?'],
+    ['seed explain --tool close_ticket --endpoint sales --claims ada.json', 'And at the MCP endpoint /mcp/sales?']
   ],
 
   declare: (parser) => parser
@@ -32,18 +35,20 @@ export const command = defineCommand({
     .option('--resource <uri>', 'the URI of a resource, or a template')
     .option('--claims <file>', 'a file with the claims of an access token, as JSON; without it, nobody is signed in')
     .option('--kind <kind>', 'person or service, instead of what the claims say')
-    .option('--scopes <scopes>', 'scopes of the access token, separated by spaces, instead of those in the file'),
+    .option('--scopes <scopes>', 'scopes of the access token, separated by spaces, instead of those in the file')
+    .option('--endpoint <name>', 'an MCP endpoint of SEED_ENDPOINTS, by its name or path; /mcp by default'),
 
-  async run ({ claims: file, scopes, kind, ...subject }, { readConfig, loadDefinitions, print }) {
+  async run ({ claims: file, scopes, kind, endpoint: name, ...subject }, { readConfig, loadDefinitions, print }) {
     if (Object.keys(subject).length !== 1) throw new UsageError('name one tool, prompt or resource')
     const config = await readConfig()
+    const endpoint = findEndpoint(name, config.endpoints)
     if (kind !== undefined && !isKind(kind)) throw new UsageError('--kind is person or service')
     const claims = file === undefined ? undefined : await readClaims(file)
     const own = await loadDefinitions(config)
     const mounted = await inspectMountOf(Object.values(subject)[0]!, config, own)
     const isSignedIn = scopes !== undefined || kind !== undefined
     const caller = { claims: isSignedIn ? claims ?? {} : claims, scopes, kind }
-    const { isAllowed, text } = explain(config, { ...subject, ...caller }, own, mounted)
+    const { isAllowed, text } = explain(config, { ...subject, ...caller, endpoint }, own, mounted)
     print(text)
     return isAllowed ? 0 : 1
   }
@@ -60,6 +65,14 @@ async function inspectMountOf (
   if (mount === undefined) return undefined
   const [inspection] = await inspectMounts({ mounts, chosen: [mount], own, version: VERSION, maxResultBytes })
   return inspection
+}
+
+/** @param name as in the file or as a path: `sales`, `/mcp/sales` */
+function findEndpoint (name: string | undefined, endpoints: readonly Endpoint[]): Endpoint {
+  if (name === undefined) return endpoints[0]!
+  const found = endpoints.find((endpoint) => endpoint.name === name || endpoint.path === name)
+  if (found !== undefined) return found
+  throw new UsageError(`--endpoint is one of ${endpoints.map(({ path }) => path).join(', ')}`)
 }
 
 function isKind (kind: string): kind is PrincipalKind {
@@ -86,6 +99,8 @@ export interface ExplainOptions {
   scopes?: string | undefined
   /** The kind of caller instead of what the claims say. */
   kind?: PrincipalKind | undefined
+  /** The endpoint at which the caller would use it; `/mcp` by default. */
+  endpoint?: Endpoint | undefined
 }
 
 export interface Explanation {
@@ -101,7 +116,7 @@ export interface Explanation {
  * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
 export function explain (
-  config: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token'>,
+  config: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token' | 'endpoints'>,
   options: ExplainOptions,
   own: readonly Definition[],
   mounted?: MountInspection
@@ -114,12 +129,23 @@ export function explain (
   const principal = options.claims && createPrincipal(options.claims, options, oidc)
   const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
   const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes], clockSkewSeconds })
+  const { endpoints } = config
+  const { endpoint = endpoints[0]! } = options
+  const place = `${describeDefinition(definition)}${endpoints.length === 1 ? '' : ` at ${endpoint.path}`}`
+  if (!isOfferedAt(endpoint, definition, options)) {
+    const others = endpoints.filter((other) => isOfferedAt(other, definition, options)).map(({ path }) => path)
+    return {
+      isAllowed: false,
+      text: `${place}: not offered (SEED_ENDPOINTS), as if it did not exist\n` +
+        `It is offered at: ${others.join(', ') || 'no endpoint'}`
+    }
+  }
   const verdict = evaluator.evaluate(definition, principal)
   const { missingScopes, unmetAuthentication, refusals } = verdict
   return {
     isAllowed: evaluator.isAllowed(definition, principal),
     text: [
-      `${describeDefinition(definition)}: ${describeVerdict(verdict)}`,
+      `${place}: ${describeVerdict(verdict)}`,
       ...refusals.map((refusal) => `- ${refusal}`),
       ...unmetAuthentication.map((reason) => `- ${reason}`),
       ...(missingScopes.length > 0 ? [`- the access token lacks the scopes ${missingScopes.join(', ')}`] : []),
@@ -141,6 +167,13 @@ function createPrincipal (
   const replaced = scopes === undefined ? {} : { scope: scopes, scp: undefined }
   const principal = toPrincipal({ ...required, ...claims, ...replaced }, { groupsClaim, groupPaths, areOwn })
   return kind === undefined ? principal : { ...principal, kind }
+}
+
+/** Tells whether an MCP endpoint offers a definition, and of a template the URI in question. */
+function isOfferedAt ({ selection }: Endpoint, definition: Definition, { resource }: ExplainOptions): boolean {
+  if (!isOffered(definition, selection)) return false
+  if (definition.kind !== 'resource-template' || definition.uriTemplate === resource) return true
+  return createUriCheck(selection)?.(resource!, definition.uriTemplate) ?? true
 }
 
 function describeVerdict ({ refusals, unmetAuthentication, missingScopes }: Verdict): string {

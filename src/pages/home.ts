@@ -1,5 +1,15 @@
 import { escapeHtml, isolateText, renderPage } from './layout.ts'
 
+/** A further MCP endpoint of the server. */
+export interface HomePageEndpoint {
+  /** For the commands and links. */
+  name: string
+  title: string
+  description?: string | undefined
+  /** The address. */
+  endpoint: string
+}
+
 /** The front page: what this is, who runs it, and how to connect. All members are of the operator, as plain text. */
 export interface HomePage {
   /** SERVER_NAME, for the commands and links. */
@@ -16,13 +26,15 @@ export interface HomePage {
   connectionsPath?: string | undefined
   /** The address of the MCP endpoint. */
   endpoint: string
+  /** The other MCP endpoints. */
+  furtherEndpoints: readonly HomePageEndpoint[]
   /** Whether people can sign in just now. */
   isAvailable: boolean
 }
 
 /** Returns the page at `/`: it tells a person who opens the server's address in a browser how to connect a client. */
 export function renderHomePage (page: HomePage): string {
-  const { title, name, description, icon, endpoint, isAvailable } = page
+  const { title, description, icon, endpoint, isAvailable } = page
   const address = escapeHtml(endpoint)
   return renderPage(title, [
     ...(icon === undefined ? [] : [`<p><img src="${escapeHtml(icon)}" alt="" width="64" height="64"></p>`]),
@@ -37,18 +49,47 @@ export function renderHomePage (page: HomePage): string {
     '<p>Add this address to it. You will be asked to sign in.</p>',
     `<p class="address"><code>${address}</code></p>`,
     '<h3>Claude Code</h3>',
-    `<p class="address"><code>claude mcp add --transport http ${escapeHtml(name)} ${address}</code></p>`,
+    renderCommand(page),
     '<h3>Claude Desktop and claude.ai</h3>',
     '<p>Open Settings, Connectors, <strong>Add custom connector</strong>; paste the address; choose ' +
     '<strong>Connect</strong>.</p>',
     '<h3>Editors</h3>',
+    ...renderButtons(page),
+    '</section>',
+    ...renderFurtherEndpoints(page),
+    ...renderConnections(page)
+  ].join('\n'))
+}
+
+function renderCommand ({ name, endpoint }: Pick<HomePageEndpoint, 'name' | 'endpoint'>): string {
+  const command = `claude mcp add --transport http ${escapeHtml(name)} ${escapeHtml(endpoint)}`
+  return `<p class="address"><code>${command}</code></p>`
+}
+
+function renderButtons ({ name, endpoint }: Pick<HomePageEndpoint, 'name' | 'endpoint'>): string[] {
+  return [
     '<div class="actions">',
     `<a class="button" href="${escapeHtml(cursorLink(name, endpoint))}">Add to Cursor</a>`,
     `<a class="button" href="${escapeHtml(vsCodeLink(name, endpoint))}">Add to VS Code</a>`,
-    '</div>',
-    '</section>',
-    ...renderConnections(page)
-  ].join('\n'))
+    '</div>'
+  ]
+}
+
+function renderFurtherEndpoints ({ furtherEndpoints }: HomePage): string[] {
+  if (furtherEndpoints.length === 0) return []
+  return [
+    '<section aria-labelledby="endpoints">',
+    '<h2 id="endpoints">Other addresses of this server</h2>',
+    '<p>Each offers something else, and is connected by itself.</p>',
+    ...furtherEndpoints.flatMap((further) => [
+      `<h3>${isolateText(further.title)}</h3>`,
+      ...(further.description === undefined ? [] : [`<p>${isolateText(further.description)}</p>`]),
+      `<p class="address"><code>${escapeHtml(further.endpoint)}</code></p>`,
+      renderCommand(further),
+      ...renderButtons(further)
+    ]),
+    '</section>'
+  ]
 }
 
 function renderConnections ({ connectionsPath: path }: HomePage): string[] {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { writeEndpoints } from '../support/endpoints.ts'
 import { runCommand } from '../support/run-command.ts'
 import { writeMounts } from '../support/upstream.ts'
 
@@ -21,6 +22,13 @@ t.test('seed check says what the server would run with', async (t) => {
   })
   t.match(printed, /Sign-in +none \(AUTH_REQUIRED=false\)\n {2}Store +Redis\n {2}Extensions +\/a, \/b\n/)
   t.notMatch(printed, 'very-secret')
+  const SEED_ENDPOINTS = await writeEndpoints({ endpoints: { sales: {}, ops: {} } })
+  const further = await runCommand(['check'], { AUTH_REQUIRED: 'false', SEED_ENDPOINTS })
+  t.match(further.printed, [
+    '  MCP endpoint  http://localhost:3000/mcp (listens on localhost, port 3000)',
+    '  MCP endpoint  http://localhost:3000/mcp/ops',
+    '  MCP endpoint  http://localhost:3000/mcp/sales\n'
+  ].join('\n'))
 })
 
 t.test('seed check names every setting that needs attention, and ends with 1', async (t) => {

@@ -9,6 +9,7 @@ import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { KIND_CLAIM } from '../../src/tokens/principal.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
 import { freePort } from '../support/free-port.ts'
 import { COMPILED_CLI, emptyFolder, startProcess } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -236,4 +237,53 @@ t.test('seed explain names no rules of a mount that has none', async (t) => {
   t.match(await run(['--tool', 'calc_add'], { SEED_MOUNTS }), {
     code: 0, output: /^Tool "calc_add": allowed\nIt asks for: nothing\nIt is "add" of http:.*\n$/
   })
+})
+
+t.test('says whether an MCP endpoint offers it, and who may use it there', async (t) => {
+  const upstream = await startUpstream(t)
+  const environment = {
+    OAUTH_MODE: 'broker',
+    OIDC_CLIENT_ID: 'seed',
+    OIDC_CLIENT_SECRET: 'secret',
+    SEED_SECRET: 'x'.repeat(64),
+    SEED_ENDPOINTS: await writeEndpoints({
+      main: { tools: { allow: ['whoami'] } },
+      endpoints: {
+        sales: { mounts: ['calc'], tools: { allow: ['calc_*', 'seed_ping'] }, resources: { allow: ['seed:*'] } },
+        ops: { tools: false }
+      }
+    }),
+    SEED_MOUNTS: await writeMounts({ calc: { url: upstream.url, groups: ['sales'] } })
+  }
+  const ask = async (...args: string[]) => await run(args, environment)
+  t.match(await ask('--tool', 'seed_ping'), {
+    code: 1,
+    output: 'Tool "seed_ping" at /mcp: not offered (SEED_ENDPOINTS), as if it did not exist\nIt is offered at: /mcp/sales\n'
+  })
+  t.match(await ask('--tool', 'seed_ping', '--endpoint', 'sales'), { code: 0, output: /^Tool "seed_ping" at \/mcp\/sales: / })
+  t.match(await ask('--tool', 'calc_add', '--endpoint', '/mcp/sales'), {
+    code: 1, output: /^Tool "calc_add" at \/mcp\/sales: hidden from this caller/
+  })
+  t.match(await ask('--tool', 'calc_add'), { code: 1, output: /at \/mcp: not offered.*\nIt is offered at: \/mcp\/sales\n/ })
+  t.match(await ask('--prompt', 'calc_greet', '--endpoint', 'ops'), { code: 1, output: /not offered.*\n.*\/mcp\/sales/ })
+  t.match(await ask('--resource', 'calc+notes://7', '--endpoint', 'sales'), { code: 1, output: /offered at: no endpoint/ })
+  t.match(await ask('--tool', 'seed_ping', '--endpoint', 'nosuch'), {
+    code: 1, output: /--endpoint is one of \/mcp, \/mcp\/ops, \/mcp\/sales/
+  })
+})
+
+t.test('knows that a template leads to what an MCP endpoint does not offer', async (t) => {
+  const [main, sales] = (await readConfig({
+    environment: {
+      AUTH_REQUIRED: 'false',
+      SEED_ENDPOINTS: await writeEndpoints({
+        main: { resources: { deny: ['bills://of/7'] } }, endpoints: { sales: { tools: { deny: ['open'] } } }
+      })
+    }
+  })).endpoints
+  const explained = (resource: string, endpoint = main) => explain(
+    { ...config, endpoints: [main!, sales!] }, { resource, claims: { realm_access: { roles: ['admins'] } }, endpoint }, definitions
+  ).isAllowed
+  t.same([explained('bills://of/7'), explained('bills://of/8'), explained('bills://of/{id}')], [false, true, true])
+  t.equal(explained('bills://of/7', sales), true)
 })

@@ -133,6 +133,18 @@ t.test('the home page links to a contact that is an address, and shows any other
   t.notMatch(unavailable, 'mailto:')
 })
 
+t.test('the home page says how to connect to each endpoint', async (t) => {
+  const page = renderHomePage(HOMES['named']!)
+  const text = textOf(page)
+  for (const part of [
+    'Other addresses of this server', 'Sales', 'Offers and invoices', 'https://mcp.example.com/mcp/sales', 'Acme: ops',
+    'claude mcp add --transport http acme-sales https://mcp.example.com/mcp/sales',
+    'claude mcp add --transport http acme-ops https://mcp.example.com/mcp/ops'
+  ]) t.ok(text.includes(part), part)
+  t.equal(page.split('Add to Cursor').length, 4)
+  t.notMatch(renderHomePage(HOMES['plain']!), 'Other addresses')
+})
+
 t.test('the error page has the reference, and a link if there is one', async (t) => {
   const plain = renderErrorPage(ERROR)
   t.notMatch(plain, /<a |href=/)

@@ -103,7 +103,9 @@ export const ERRORS: Record<string, ErrorPage> = {
   }
 }
 
-export const HOME: HomePage = { name: 'seed', title: 'Seed', endpoint: 'https://mcp.example.com/mcp', isAvailable: true }
+export const HOME: HomePage = {
+  name: 'seed', title: 'Seed', endpoint: 'https://mcp.example.com/mcp', furtherEndpoints: [], isAvailable: true
+}
 
 export const ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#b5472f"/>' +
   '<path d="M2 6 4 2l2 4z" fill="#fff"/></svg>'
@@ -119,11 +121,26 @@ export const HOMES: Record<string, HomePage> = {
     contact: 'it@acme.example',
     website: 'https://wiki.acme.example/mcp',
     icon: '/icon',
-    connectionsPath: '/connections'
+    connectionsPath: '/connections',
+    furtherEndpoints: [
+      {
+        name: 'acme-sales',
+        title: 'Sales',
+        description: 'Offers and invoices',
+        endpoint: 'https://mcp.example.com/mcp/sales'
+      },
+      { name: 'acme-ops', title: 'Acme: ops', endpoint: 'https://mcp.example.com/mcp/ops' }
+    ]
   },
   unavailable: { ...HOME, isAvailable: false, contact: 'Room 4.12' },
   hostile: {
-    ...HOME, title: HOSTILE, description: HOSTILE, operator: HOSTILE, contact: HOSTILE, website: `https://x/?${HOSTILE}`
+    ...HOME,
+    title: HOSTILE,
+    description: HOSTILE,
+    operator: HOSTILE,
+    contact: HOSTILE,
+    website: `https://x/?${HOSTILE}`,
+    furtherEndpoints: [{ name: 'x', title: HOSTILE, description: HOSTILE, endpoint: `https://x/?${HOSTILE}` }]
   },
   long: { ...HOME, title: 'T'.repeat(100), endpoint: `https://${LONG_HOST}/mcp`, operator: 'o'.repeat(200) }
 }
