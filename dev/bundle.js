@@ -64,6 +64,7 @@ export async function bundle (out, others = []) {
       'src/index.ts',
       'src/testing/index.ts',
       'src/extensions/link-worker.ts',
+      'src/mounts/watchdog.ts',
       ...own,
       ...others
     ],

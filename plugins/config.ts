@@ -79,13 +79,12 @@ export async function readConfigInspection (
  * Returns what is wrong with the file of SEED_MOUNTS and the files that it names, and with the mounts of endpoints. No
  * server is asked.
  */
-async function findMountProblems (
-  { authRequired, mountsFile, endpoints }: Config
-): Promise<readonly Problem[]> {
+async function findMountProblems (config: Config): Promise<readonly Problem[]> {
+  const { mountsFile, endpoints } = config
   if (mountsFile === undefined) return findUnknownMounts(endpoints, [])
   const { readMounts } = await import('../src/mounts/mounts-file.ts')
   try {
-    return findUnknownMounts(endpoints, readMounts(mountsFile, { authRequired }).map(({ name }) => name))
+    return findUnknownMounts(endpoints, readMounts(mountsFile, config).map(({ name }) => name))
   } catch (err) {
     return (err as ConfigError).problems.map((message) => ({ setting: 'SEED_MOUNTS', message }))
   }

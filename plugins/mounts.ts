@@ -29,7 +29,7 @@ export interface MountsTimings {
  */
 async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetryMs }: MountsTimings): Promise<void> {
   const { config, log } = app
-  const { authRequired, endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } } = config
+  const { endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } } = config
   if (mountsFile === undefined) {
     checkMountsOf(endpoints, [])
     app.decorate('mounts', undefined)
@@ -37,7 +37,7 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
   }
   // The MCP client is imported only where it is needed.
   const { createMounts, readMounts } = await import('../src/mounts/mounts.ts')
-  const read = readMounts(mountsFile, { authRequired })
+  const read = readMounts(mountsFile, config)
   checkMountsOf(endpoints, read.map(({ name }) => name))
   const mounted = createMounts({
     mounts: read,

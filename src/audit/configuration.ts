@@ -4,7 +4,9 @@ import { VERSION } from '../config/version.ts'
 /** A mounted MCP server: its URL's path and query may have a secret. */
 interface MountDescription {
   name: string
-  origin: string
+  /** Absent for a process. */
+  origin?: string
+  command?: string
 }
 
 /** Returns what a server runs with, without secrets: an auditor sees when access rules or lifetimes have changed. */

@@ -56,11 +56,12 @@ export const command = defineCommand({
 
 /** Connects to the mounted server that offers something of this name, if the name is one of a mount. */
 async function inspectMountOf (
-  name: string, { authRequired, mountsFile, mcp: { tool: { maxResultBytes } } }: Config, own: readonly Definition[]
+  name: string, config: Config, own: readonly Definition[]
 ): Promise<MountInspection | undefined> {
+  const { mountsFile, mcp: { tool: { maxResultBytes } } } = config
   if (mountsFile === undefined) return undefined
   const { findMountOf, inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const mounts = readMounts(mountsFile, { authRequired })
+  const mounts = readMounts(mountsFile, config)
   const mount = findMountOf(name, mounts)
   if (mount === undefined) return undefined
   const [inspection] = await inspectMounts({ mounts, chosen: [mount], own, version: VERSION, maxResultBytes })
@@ -205,9 +206,9 @@ function explainNoGroups (claim: unknown): string {
 }
 
 /** Says which server has what is asked for, and where in the file of SEED_MOUNTS its rules are. */
-function describeMount ({ url }: MountInspection, offer: MountedOffer): string[] {
+function describeMount ({ place }: MountInspection, offer: MountedOffer): string[] {
   return [
-    `It is ${printableJson(offer.nameAtServer)} of ${url}`,
+    `It is ${printableJson(offer.nameAtServer)} of ${'url' in place ? place.url : printableJson(place.command)}`,
     ...(offer.rules.length === 0 ? [] : [`Its rules (SEED_MOUNTS): ${offer.rules.join('; ')}`])
   ]
 }

@@ -49,12 +49,13 @@ export const command = defineCommand({
 
 /** @throws UsageError if there is no such mount, or no mount is pinned */
 async function inspect (
-  { authRequired, mountsFile, mcp: { tool: { maxResultBytes } } }: Config,
+  config: Config,
   { own, name, onlyPinned }: { own: readonly Definition[], name: string | undefined, onlyPinned: boolean }
 ): Promise<MountInspection[]> {
+  const { mountsFile, mcp: { tool: { maxResultBytes } } } = config
   if (mountsFile === undefined) throw new Error('SEED_MOUNTS is not set: no MCP server is mounted')
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const all = readMounts(mountsFile, { authRequired, pinsMayBeMissing: true })
+  const all = readMounts(mountsFile, { ...config, pinsMayBeMissing: true })
   const named = name === undefined ? all : all.filter((mount) => mount.name === name)
   if (named.length === 0) {
     throw new UsageError(`there is no mount of this name: there are ${all.map((mount) => mount.name).join(', ')}`)
@@ -73,10 +74,10 @@ function list (inspections: readonly MountInspection[], json: boolean, print: Pr
   return inspections.every(({ state }) => state.isConnected) ? 0 : 1
 }
 
-function toJson ({ mount, url, state, offers, refused, changes, unmatched }: MountInspection) {
+function toJson ({ mount, place, state, offers, refused, changes, unmatched }: MountInspection) {
   return {
     mount: mount.name,
-    url,
+    ...place,
     ...(state.isConnected
       ? { state: 'connected', revision: state.revision }
       : { state: state.isRefusal ? 'refused' : 'unavailable', reason: state.reason }),
@@ -115,11 +116,11 @@ function describeMount (inspection: MountInspection): string {
   ].map(withoutControls).map((line, index) => index === 0 ? line : `  ${line}`).join('\n')
 }
 
-function describeState ({ mount, url, state }: MountInspection): string {
+function describeState ({ mount, place, state }: MountInspection): string {
   const text = state.isConnected
     ? `connected, MCP ${state.revision}`
     : `${state.isRefusal ? 'refuses Seed' : 'cannot be used'}: ${state.reason}`
-  return `${mount.name} (${url}): ${text}`
+  return `${mount.name} (${'url' in place ? place.url : place.command}): ${text}`
 }
 
 function describeOffer ({ definition, nameAtServer }: MountedOffer): string[] {

@@ -7,6 +7,8 @@ import type { EndpointsFile } from './endpoint-schema.ts'
 import { toDomain, toEndpoints } from './endpoints.ts'
 import { findPreset } from '../provider-presets/find-preset.ts'
 import type { Env } from './schema.ts'
+import { toInheritedVariables } from './inherited-variables.ts'
+import type { Environment } from './variables.ts'
 import { readTrustedIssuers } from './trusted-issuers.ts'
 import { parseList, parsePairs } from './values.ts'
 
@@ -16,9 +18,10 @@ export type Config = ReturnType<typeof toConfig>
 /**
  * Makes the configuration of settings that are valid (validate.ts).
  *
+ * @param environment where the variables that other programs get come from
  * @param endpointsFile the content of the file of SEED_ENDPOINTS, if there is one
  */
-export function toConfig (env: Env, endpointsFile: EndpointsFile = {}) {
+export function toConfig (env: Env, endpointsFile: EndpointsFile = {}, environment: Environment = {}) {
   const baseUrl = baseUrlOf(env)
   const isLocal = isLoopbackHost(new URL(baseUrl).hostname)
   const otlpEndpoint = env.OTEL_SDK_DISABLED ? undefined : env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, '')
@@ -98,6 +101,8 @@ export function toConfig (env: Env, endpointsFile: EndpointsFile = {}) {
     extensions: parseList(env.SEED_EXTENSIONS),
     /** The file with the mounted MCP servers; undefined without any. */
     mountsFile: env.SEED_MOUNTS,
+    /** The variables that the processes of mounted servers get of Seed's environment. */
+    inheritedVariables: toInheritedVariables(environment),
     mcp: toMcpConfig(env)
   })
 }

@@ -57,11 +57,12 @@ export async function inspectConfig (
   const problems = [...unreadable, ...invalid, ...judged]
   const secrets = SECRET_SETTINGS.map((setting) => given[setting]).filter((value) => value !== undefined)
   const warnings = findComposeVariables(environment, dotenvPath)
-  if (problems.length === 0) return { config: toConfig(env, entries), problems, warnings, secrets }
+  if (problems.length === 0) return { config: toConfig(env, entries, environment), problems, warnings, secrets }
   const broken = new Set<string>(problems.map(({ setting }) => setting))
   const sound = Object.entries(given).filter(([name]) => !broken.has(name))
   const endpoints = broken.has('SEED_ENDPOINTS') ? {} : entries
-  return { config: toConfig(await coerce(Object.fromEntries(sound)), endpoints), problems, warnings, secrets }
+  const soundEnv = await coerce(Object.fromEntries(sound))
+  return { config: toConfig(soundEnv, endpoints, environment), problems, warnings, secrets }
 }
 
 /** Reads the file of SEED_ENDPOINTS. The parser of YAML is imported only where it is needed. */

@@ -10,17 +10,19 @@ const MAX_NAMES = 10
 
 /** Connects to each mounted server as the start does, and judges what it offers. */
 export async function checkMounts (
-  { authRequired, mountsFile, mcp: { tool: { maxResultBytes } } }: Config, loadOwn: () => Promise<readonly Definition[]>
+  config: Config, loadOwn: () => Promise<readonly Definition[]>
 ): Promise<Finding[]> {
+  const { mountsFile, mcp: { tool: { maxResultBytes } } } = config
   if (mountsFile === undefined) return []
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
   // What fails to load is a finding of the tools.
   const own = await loadOwn().catch(() => [])
-  const mounts = readMounts(mountsFile, { authRequired })
+  const mounts = readMounts(mountsFile, config)
   const inspections = await inspectMounts({ mounts, own, version: VERSION, maxResultBytes })
   return inspections.flatMap((inspection) => {
-    const { mount: { name }, url } = inspection
-    const about = question(`mounts.${name}`, `POST ${url}, the lists of mount "${name}"`)
+    const { mount: { name }, place } = inspection
+    const request = 'url' in place ? `POST ${place.url}` : `the process ${withoutControls(place.command)}`
+    const about = question(`mounts.${name}`, `${request}, the lists of mount "${name}"`)
     return inspection.state.isConnected ? judgeOffers(about, inspection) : [judgeFailure(about, inspection)]
   })
 }
@@ -35,8 +37,9 @@ function judgeFailure (about: Question, { mount, state }: MountInspection): Find
 type MountState = MountInspection['state']
 
 /** Says what to do about the reason that a connection has failed for. */
-function remedyOf (reason: string, { name, secret }: MountInspection['mount']): string {
+function remedyOf (reason: string, { name, secret, process }: MountInspection['mount']): string {
   const member = `of mount "${name}"`
+  if (process !== undefined) return `check command, args, env and cwd ${member}, and run the command by hand`
   if (/HTTP status 40[13]/.test(reason)) {
     return secret === undefined
       ? `the server wants a secret: add secret.file to mount "${name}"`

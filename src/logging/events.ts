@@ -199,6 +199,14 @@ export const EVENTS = {
     level: 'error',
     meaning: 'A mounted MCP server answers 401, 403 or 404: check its `url` and `secret` in the file of `SEED_MOUNTS`'
   },
+  'mount.not_started': {
+    level: 'error',
+    meaning: 'The process of a mounted MCP server cannot be started: check its `command` and `cwd`'
+  },
+  'mount.stderr': {
+    level: 'info',
+    meaning: 'A line that the process of a mounted MCP server has written to stderr; a hundred a minute at most'
+  },
   'mount.connection_failed': {
     level: 'warn',
     meaning: 'A connection of one caller to a mounted MCP server could not be opened; logged once a minute at most'

@@ -9,6 +9,7 @@ import type { Mount } from './mounts-file.ts'
 import { RareLog } from './rare-log.ts'
 
 const DEFAULT_MAX_CONNECTIONS = 100
+const DEFAULT_MAX_PROCESSES = 20
 const DEFAULT_IDLE_SECONDS = 300
 
 export interface ConnectionPoolOptions {
@@ -55,7 +56,8 @@ export class ConnectionPool {
   readonly #exhaustions = new RareLog()
 
   constructor (options: ConnectionPoolOptions, scope: 'person' | 'session') {
-    const { maxConnections = DEFAULT_MAX_CONNECTIONS, idleSeconds = DEFAULT_IDLE_SECONDS } = options.mount
+    const defaultMax = options.mount.process === undefined ? DEFAULT_MAX_CONNECTIONS : DEFAULT_MAX_PROCESSES
+    const { maxConnections = defaultMax, idleSeconds = DEFAULT_IDLE_SECONDS } = options.mount
     this.#options = options
     this.#scope = scope
     this.#maxConnections = maxConnections

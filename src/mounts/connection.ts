@@ -10,6 +10,7 @@ import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
 import { MountClient } from './mount-client.ts'
 import type { Mount } from './mounts-file.ts'
+import { ProcessFailure } from './process-failure.ts'
 import { answerQuestions } from './questions.ts'
 import { createTransport } from './transport.ts'
 
@@ -39,6 +40,10 @@ export interface ConnectionOptions {
   onListChanged?: () => void
   /** Called when the connection has ended, unless it was closed. */
   onClosed?: (connection: Connection) => void
+  /** Gets what the server's process, if it has one, writes to stderr. */
+  onStderr: (line: string) => void
+  /** Speaks a revision of 2025, without asking for a newer one. */
+  isLegacy?: boolean
   /** Ends the connection, also while it is opened. */
   signal: AbortSignal
 }
@@ -53,7 +58,7 @@ export class Connection {
   /** The caller whose connection it is; undefined if it is that of all. */
   readonly caller: Caller | undefined
   /** Why the server was cut off, if it was. */
-  failure: ResponseTooLargeError | undefined
+  failure: ResponseTooLargeError | ProcessFailure | undefined
   readonly #mount: Mount
   readonly #onListChanged: () => void
   readonly #onClosed: (connection: Connection) => void
@@ -65,7 +70,8 @@ export class Connection {
   /** Kept, as the connection is closed when one of several calls has found it out. */
   #hasLostSession = false
 
-  private constructor ({ mount, version, caller, onListChanged, onClosed, signal }: ConnectionOptions) {
+  private constructor (options: ConnectionOptions) {
+    const { mount, version, caller, onListChanged, onClosed, isLegacy = false, signal } = options
     this.#mount = mount
     this.caller = caller
     this.#onListChanged = onListChanged ?? (() => {})
@@ -74,7 +80,7 @@ export class Connection {
     const capabilities = caller === undefined || mount.connection !== 'session' ? {} : passedCapabilities(caller)
     this.client = new MountClient({ name: 'seed', version }, {
       capabilities,
-      versionNegotiation: { mode: 'auto', probe: { timeoutMs: this.#timeoutMs } },
+      versionNegotiation: { mode: isLegacy ? 'legacy' : 'auto', probe: { timeoutMs: this.#timeoutMs } },
       ...(onListChanged !== undefined && {
         listChanged: { tools: onChanged, prompts: onChanged, resources: onChanged }
       }),
@@ -89,11 +95,22 @@ export class Connection {
 
   /** @throws any error if the server cannot be reached, or speaks something other than MCP */
   static async open (options: ConnectionOptions): Promise<Connection> {
+    try {
+      return await Connection.#open(options)
+    } catch (err) {
+      if (!(err instanceof ProcessFailure) || err.isRefusal || options.isLegacy === true) throw err
+      // Servers of 2025 may end at a request before initialize, which the question for 2026-07-28 is.
+      return await Connection.#open({ ...options, isLegacy: true })
+    }
+  }
+
+  static async #open (options: ConnectionOptions): Promise<Connection> {
     const { mount, maxResultBytes, caller, signal } = options
     const connection = new Connection(options)
     const transport = createTransport(mount, {
       maxBytes: mount.maxResponseBytes ?? maxResultBytes,
       onFailure: (error) => { connection.failure = error },
+      onStderr: options.onStderr,
       caller
     })
     try {
@@ -164,11 +181,17 @@ export class Connection {
     return this.#hasLostSession
   }
 
-  /** Tells whether the session answers. Without a session there is nothing that could be lost. */
+  /** Tells whether the session, or the process, answers. Without these there is nothing that could be lost. */
   async isAlive (): Promise<boolean> {
-    if (!this.#isInSession) return true
-    return await this.client.ping({ timeout: this.#timeoutMs })
-      .then(() => true, (err: unknown) => err instanceof ProtocolError)
+    if (!this.#isInSession && this.#mount.process === undefined) return true
+    // 2026-07-28 has no ping.
+    const work = this.isLegacy ? this.client.ping({ timeout: this.#timeoutMs }) : this.list()
+    return await work.then(() => true, (err: unknown) => err instanceof ProtocolError)
+  }
+
+  /** Whether both sides speak a revision of 2025. */
+  get isLegacy (): boolean {
+    return this.client.getProtocolEra() === 'legacy'
   }
 
   get #isInSession (): boolean {

@@ -1,6 +1,7 @@
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import { causeCode } from '../net/fetch.ts'
 import { NO_RESPONSE } from './http-transport.ts'
+import { ProcessFailure } from './process-failure.ts'
 
 /** Statuses that an operator has to do something about: the secret is refused, or the URL is wrong. */
 const REFUSALS: readonly number[] = [401, 403, 404]
@@ -29,6 +30,7 @@ export interface Failure {
 export function describeFailure (err: unknown): Failure {
   const { cause } = err as { cause?: unknown }
   if (err instanceof SdkHttpError) return fromStatus(err.status)
+  if (err instanceof ProcessFailure) return { reason: err.message, isRefusal: err.isRefusal }
   if (isMalformed(err)) return fail('it answered with something other than MCP')
   if (isWithoutResponse(err)) return fail('it ended a stream without a response')
   if (err instanceof ProtocolError) return fail(`it answered with the JSON-RPC error ${err.code}`)

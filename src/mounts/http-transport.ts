@@ -23,7 +23,7 @@ export function createHttpTransport (
   { url, requestHeaders }: Mount, { maxBytes, onFailure }: TransportOptions
 ): Transport {
   const limits = { maxBytes, onTooLarge: onFailure }
-  return new HttpTransport(new URL(url), limits, {
+  return new HttpTransport(new URL(url!), limits, {
     fetch: createLimitedFetch(limits),
     requestInit: { headers: requestHeaders },
     reconnectionOptions: {

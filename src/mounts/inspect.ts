@@ -2,7 +2,7 @@ import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
 import { selectOffers, toDefinitions } from './definitions.ts'
 import type { RefusedOffer } from './definitions.ts'
-import { MountedServer, withoutQuery } from './mounted-server.ts'
+import { MountedServer, describePlace } from './mounted-server.ts'
 import type { MountState } from './mounted-server.ts'
 import type { Mount } from './mounts-file.ts'
 import { pinOffers } from './pins.ts'
@@ -16,8 +16,8 @@ export type { Mount } from './mounts-file.ts'
 /** What a mounted server is and offers at the moment, for commands. */
 export interface MountInspection {
   mount: Mount
-  /** Without the query, which may have a key. */
-  url: string
+  /** The URL without the query, which may have a key, or the command. */
+  place: { url: string } | { command: string }
   state: MountState
   /** What Seed offers of it. */
   offers: MountedOffer[]
@@ -65,7 +65,7 @@ export async function inspectMounts (options: InspectOptions): Promise<MountInsp
       const { state } = server
       return {
         mount,
-        url: withoutQuery(mount.url),
+        place: describePlace(mount),
         state,
         offers: offered.map((definition) => {
           const nameAtServer = namesAtServer.get(definition)!

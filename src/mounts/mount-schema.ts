@@ -77,9 +77,35 @@ const PinSchema = Type.Object({
   })
 }, { ...CLOSED, description: 'Hides tools, prompts and resource templates that are new or differ until accepted' })
 
+/** The operating system takes no text with a NUL. */
+const PROCESS_TEXT = '^[^\\u0000]*$'
+const VARIABLE_NAME = '^[A-Za-z_][A-Za-z0-9_]*$'
+
 /** One mounted server. */
 export const MountSchema = Type.Object({
-  url: Type.String({ minLength: 1, maxLength: 2_048, description: 'The Streamable HTTP endpoint of the server' }),
+  url: Type.Optional(Type.String({
+    minLength: 1, maxLength: 2_048, description: 'The Streamable HTTP endpoint of the server'
+  })),
+  command: Type.Optional(Type.String({
+    pattern: PROCESS_TEXT,
+    minLength: 1,
+    maxLength: 4_096,
+    description: 'Instead of url: a program that speaks MCP on stdio'
+  })),
+  args: Type.Optional(Type.Array(Type.String({ pattern: PROCESS_TEXT, maxLength: 32_768 }), {
+    maxItems: 1_000, description: 'Arguments of the command. No shell reads them'
+  })),
+  env: Type.Optional(Type.Record(Type.String({ pattern: VARIABLE_NAME }), Type.String({
+    pattern: PROCESS_TEXT, maxLength: 32_768
+  }), { description: 'Environment variables of the command; not for secrets' })),
+  envFiles: Type.Optional(Type.Record(Type.String({ pattern: VARIABLE_NAME }), Type.String({ minLength: 1 }), {
+    description: 'Environment variables whose values are in files, for secrets; relative to this file'
+  })),
+  cwd: Type.Optional(Type.String({
+    pattern: PROCESS_TEXT,
+    minLength: 1,
+    description: 'The folder in which the command runs; relative to this file. Default: the folder of this file'
+  })),
   headers: Type.Optional(Type.Record(Type.String({ pattern: HEADER_NAME }), Type.String({
     pattern: '^[\\x20-\\x7e]*$'
   }), { description: 'Headers of every request; not for secrets' })),
@@ -95,7 +121,9 @@ export const MountSchema = Type.Object({
       'each MCP session, or for each person and client of 2026-07-28, which has no sessions. Default: shared'
   })),
   maxConnections: Type.Optional(Type.Integer({
-    minimum: 1, maximum: 10_000, description: 'Limit of the connections of persons or sessions. Default: 100'
+    minimum: 1,
+    maximum: 10_000,
+    description: 'Limit of the connections of persons or sessions. Default: 100, or 20 processes'
   })),
   idleSeconds: Type.Optional(Type.Integer({
     minimum: 1,

@@ -14,6 +14,7 @@ import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
 import { findUnmatchedNames } from './selection.ts'
+import { StderrLog } from './stderr-log.ts'
 import { toUpstreamError } from './upstream-error.ts'
 
 export interface MountedServerOptions {
@@ -39,6 +40,8 @@ export type MountState = { isConnected: true, revision: string } | { isConnected
 
 const MAX_LOGGED = 20
 const MAX_RETRY_MS = 60_000
+/** A connection that ends earlier is one more failure: a process may end as soon as it is used. */
+const STABLE_MS = 10_000
 const DEFAULT_REFRESH_SECONDS = 300
 /** The shortest pause between two announced changes, as a multiple of `retryMs`: three seconds by default. */
 const CHANGE_PAUSE_FACTOR = 3
@@ -66,7 +69,10 @@ export class MountedServer {
   #failure: Failure = { reason: 'it has not answered yet', isRefusal: false }
   #refreshTimer: NodeJS.Timeout | undefined
   #retryTimer: NodeJS.Timeout | undefined
+  /** Attempts since the server was last connected for a while. */
   #failures = 0
+  #openedAt = 0
+  readonly #stderrLog: StderrLog
   readonly #closing = new AbortController()
   readonly #refreshing = createCoalescedTask(async () => { await this.#fetchLists() }, () => {})
   readonly #listChanges: ListChanges
@@ -78,6 +84,7 @@ export class MountedServer {
     this.mount = mount
     this.isTraced = options.isTraced
     this.#options = options
+    this.#stderrLog = new StderrLog(mount.name, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
     const { connection = 'shared' } = mount
     this.#pool = connection === 'shared'
@@ -155,11 +162,14 @@ export class MountedServer {
   /** Opens a connection and fetches the lists. @throws any error if one of the two fails */
   async #open (): Promise<void> {
     const { mount, log } = this.#options
-    const connection = await this.#openConnection({ onListChanged: () => { this.#listChanges.announce() } })
+    const connection = await this.#openConnection({
+      onListChanged: () => { this.#listChanges.announce() },
+      onClosed: (closed) => { this.#lose(closed, closed.failure) }
+    })
     try {
       const offers = await connection.list()
       this.#connection = connection
-      this.#failures = 0
+      this.#openedAt = performance.now()
       this.#loggedRefusal = undefined
       this.#setOffers(offers)
       const { tools, prompts, resources } = offers
@@ -177,15 +187,17 @@ export class MountedServer {
 
   /** Opens the connection of a caller, unless the server is away. */
   async #openFor (caller: Caller, onClosed: (connection: Connection) => void): Promise<Connection> {
-    if (this.#connection === undefined) throw this.#unavailable()
-    return await this.#openConnection({ caller, onClosed })
+    const listing = this.#connection
+    if (listing === undefined) throw this.#unavailable()
+    return await this.#openConnection({ caller, onClosed, isLegacy: listing.isLegacy })
   }
 
   async #openConnection (
-    options: Pick<ConnectionOptions, 'caller' | 'onListChanged' | 'onClosed'>
+    options: Pick<ConnectionOptions, 'caller' | 'onListChanged' | 'onClosed' | 'isLegacy'>
   ): Promise<Connection> {
     const { mount, version, maxResultBytes } = this.#options
-    return await Connection.open({ mount, version, maxResultBytes, signal: this.#closing.signal, ...options })
+    const onStderr = (line: string): void => { this.#stderrLog.write(line) }
+    return await Connection.open({ mount, version, maxResultBytes, onStderr, signal: this.#closing.signal, ...options })
   }
 
   /** Opens a new session instead of one that the server has forgotten, once for all calls that find it out. */
@@ -248,6 +260,7 @@ export class MountedServer {
     if (this.#connection !== connection) return
     this.#connection = undefined
     connection.retire()
+    if (performance.now() - this.#openedAt > STABLE_MS) this.#failures = 0
     this.#retryLater(err)
   }
 
@@ -267,8 +280,12 @@ export class MountedServer {
     const { log } = this.#options
     if (this.#loggedRefusal === isRefusal) return
     this.#loggedRefusal = isRefusal
-    const fields = { mount: this.mount.name, url: withoutQuery(this.mount.url), reason }
-    if (isRefusal) {
+    const { name, process } = this.mount
+    const fields = { mount: name, ...describePlace(this.mount), reason }
+    if (isRefusal && process !== undefined) {
+      log.error({ event: 'mount.not_started', ...fields },
+        'A mounted MCP server cannot be started: check its command and cwd in the file of SEED_MOUNTS')
+    } else if (isRefusal) {
       log.error({ event: 'mount.refused', ...fields },
         'A mounted MCP server refuses Seed: check its url and secret in the file of SEED_MOUNTS')
     } else {
@@ -284,7 +301,12 @@ export class MountedServer {
   /** Returns what the caller is to know of a failure, and checks the connection if that may be what failed. */
   #toError (err: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
     const { name } = this.mount
-    if (signal?.aborted === true || err instanceof ToolError) return err
+    if (err instanceof ToolError) return err
+    if (signal?.aborted === true) {
+      // The time may have been up, as the server hangs.
+      this.#pool?.check(connection)
+      return err
+    }
     if (err instanceof ProtocolError && !isWithoutResponse(err)) {
       return toUpstreamError(err)
     }
@@ -308,10 +330,11 @@ export class MountedServer {
   }
 }
 
-/** A query may have a key. */
-export function withoutQuery (url: string): string {
-  const { origin, pathname } = new URL(url)
-  return `${origin}${pathname}`
+/** Returns where a mounted server is: its URL without the query, which may have a key, or its command. */
+export function describePlace ({ url, process }: Mount): { url: string } | { command: string } {
+  if (process !== undefined) return { command: process.command }
+  const { origin, pathname } = new URL(url!)
+  return { url: `${origin}${pathname}` }
 }
 
 async function isForgottenSession (err: unknown, connection: Connection): Promise<boolean> {

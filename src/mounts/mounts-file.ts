@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { Compile } from 'typebox/compile'
+import type { Config } from '../config/config.ts'
 import { readSettingsFile, toFileError } from '../config/settings-file.ts'
 import type { Policy } from '../define/policy.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
@@ -9,6 +10,8 @@ import { MountsFileSchema } from './mount-schema.ts'
 import type { MountEntry } from './mount-schema.ts'
 import { readPins, readPinsIfAny } from './pin-file.ts'
 import type { Pins } from './pins.ts'
+import { toProcess } from './mount-process.ts'
+import type { MountProcess } from './mount-process.ts'
 
 /** One mounted server, as the operator wrote it, with its name and all headers. */
 export interface Mount extends MountEntry {
@@ -19,6 +22,8 @@ export interface Mount extends MountEntry {
   /** What the operator has accepted, and the file with it; undefined without `pin`. */
   pins?: Pins
   pinFile?: string
+  /** The process to start; undefined for a server that is reached by its `url`. */
+  process?: MountProcess | undefined
 }
 
 const fileForm = {
@@ -30,8 +35,8 @@ const fileForm = {
   names: 'have 1 to 32 lower-case letters, digits and -, and begin with a letter'
 }
 
-export interface ReadMountsOptions {
-  authRequired?: boolean
+/** What Seed's configuration says about all mounts, and how the file is read. */
+export type ReadMountsOptions = Partial<Pick<Config, 'authRequired' | 'inheritedVariables'>> & {
   pinsMayBeMissing?: boolean
 }
 
@@ -39,24 +44,27 @@ export interface ReadMountsOptions {
  * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets and pins that it names.
  *
  * @param options.authRequired AUTH_REQUIRED
+ * @param options.inheritedVariables what processes get of Seed's environment
  * @param options.pinsMayBeMissing takes a file of pins that is not there for an empty one
  * @returns the mounts, sorted by name
  * @throws ConfigError with every problem, each naming the file, the mount and the member
  */
 export function readMounts (path: string, options: ReadMountsOptions = {}): Mount[] {
-  const { authRequired = true, pinsMayBeMissing = false } = options
+  const { authRequired = true, inheritedVariables = {}, pinsMayBeMissing = false } = options
   const { file, value } = readSettingsFile(path, fileForm)
   const problems: string[] = []
   const mounts = Object.entries(value.mounts)
     .map(([name, entry]) => {
-      const { headers, problems: found } = toHeaders(entry, dirname(file))
-      const pinned = findPins(name, entry, dirname(file), pinsMayBeMissing ? readPinsIfAny : readPins)
+      const folder = dirname(file)
+      const { headers, problems: inHeaders } = toHeaders(entry, folder)
+      const { process, problems: inProcess } = toProcess(entry, folder, inheritedVariables)
+      const pinned = findPins(name, entry, folder, pinsMayBeMissing ? readPinsIfAny : readPins)
       const all = [
-        ...checkName(name), ...checkUrl(entry), ...checkConnection(entry, authRequired), ...checkPolicies(entry),
-        ...found, ...pinned.problems
+        ...checkName(name), ...checkTransport(entry), ...checkConnection(entry, authRequired), ...checkPolicies(entry),
+        ...inHeaders, ...inProcess, ...pinned.problems
       ]
       problems.push(...all.map((text) => `mount "${name}": ${text}`))
-      return { ...entry, name, requestHeaders: headers, ...pinned.members }
+      return { ...entry, name, requestHeaders: headers, process, ...pinned.members }
     })
     .sort((a, b) => a.name < b.name ? -1 : 1)
   problems.push(...checkPrefixes(mounts))
@@ -109,7 +117,20 @@ function checkPolicies (entry: MountEntry): string[] {
   })
 }
 
-function checkUrl ({ url, secret, allowInsecureHttp = false }: MountEntry): string[] {
+/** Members that only one of the two transports has. */
+const HTTP_MEMBERS = ['headers', 'secret', 'allowInsecureHttp'] as const
+const STDIO_MEMBERS = ['args', 'env', 'envFiles', 'cwd'] as const
+
+function checkTransport (entry: MountEntry): string[] {
+  const { url, command } = entry
+  if ((url === undefined) === (command === undefined)) return ['it must have either url or command']
+  const [own, others] = url === undefined ? ['command', HTTP_MEMBERS] as const : ['url', STDIO_MEMBERS] as const
+  const problems = others.filter((member) => entry[member] !== undefined)
+    .map((member) => `${member} has no meaning for a mount with ${own}: remove it`)
+  return url === undefined ? problems : [...problems, ...checkUrl(url, entry)]
+}
+
+function checkUrl (url: string, { secret, allowInsecureHttp = false }: MountEntry): string[] {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (parsed === undefined || !['http:', 'https:'].includes(parsed.protocol)) {
     return [`url must be an http or https URL (it is "${url}")`]

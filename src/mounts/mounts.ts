@@ -60,7 +60,8 @@ export function createMounts (options: MountsOptions) {
 
   return {
     /** Names the mounts without their secrets, as paths and queries may have some. */
-    description: mounts.map(({ name, url }) => ({ name, origin: new URL(url).origin })),
+    description: mounts.map(({ name, url, process }) =>
+      process === undefined ? { name, origin: new URL(url!).origin } : { name, command: process.command }),
 
     /** The policies of all mounts and of their single tools, whether or not the servers can be reached. */
     policies: mounts.flatMap((mount): Policy[] => [

@@ -41,6 +41,7 @@ t.test('the smallest configuration gets safe defaults', async (t) => {
     trustProxy: [],
     allowedHosts: [],
     corsExtraOrigins: [],
+    inheritedVariables: {},
     logLevel: 'info',
     metrics: { port: undefined, host: '127.0.0.1', otlpEndpoint: undefined },
     tracing: { endpoint: undefined, sampler: 'parentbased_always_on', ratio: 1 },

@@ -82,7 +82,7 @@ t.test('an empty value counts as unset, and spaces around a value are ignored', 
     OIDC_AUDIENCE: '\tseed-client ',
     HOME: '/root'
   })
-  t.same(config, await loadConfig(GOOD))
+  t.same(config, { ...await loadConfig(GOOD), inheritedVariables: { HOME: '/root' } })
   t.same(await loadConfig({ ...GOOD, BASE_URL: undefined, REDIS_URL: '' }), await loadConfig(GOOD))
 })
 

@@ -77,7 +77,7 @@ t.test('a value of a wrong form has one problem, which says what it must be', as
   t.same(await problemsOf('{}'), ['the file needs mounts'])
   t.same(await problemsOf('mount: {}'), ['the file needs mounts', 'mount is not a known member'])
   t.same(await problemsOf('mounts:'), ['mounts must be an object'])
-  t.same(await problemsOf({ a: {} }), ['mount "a": needs url'])
+  t.same(await problemsOf({ a: {} }), ['mount "a": it must have either url or command'])
   t.same(await problemOf({ tools: { deny: 'delete_*' } }), ['mount "a": tools.deny must be a list'])
   t.same(await problemOf({ tools: 'none' }), ['mount "a": tools must be true or false or an object'])
   t.same(await problemOf({ tools: { denny: [] } }), ['mount "a": tools.denny is not a known member'])

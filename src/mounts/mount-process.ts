@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { MountEntry } from './mount-schema.ts'
+
+/** The process of a mounted server. */
+export interface MountProcess {
+  command: string
+  args: readonly string[]
+  cwd: string
+  /** All variables that it gets. */
+  env: Readonly<Record<string, string>>
+}
+
+/** Returns the process of a mount, if it has one, and what is wrong with its files. */
+export function toProcess (
+  { command, args = [], env = {}, envFiles = {}, cwd = '.' }: MountEntry,
+  folder: string,
+  inheritedVariables: Readonly<Record<string, string>>
+): { process: MountProcess | undefined, problems: string[] } {
+  if (command === undefined) return { process: undefined, problems: [] }
+  const problems: string[] = []
+  const variables: Record<string, string> = { ...inheritedVariables, ...env }
+  for (const [name, file] of Object.entries(envFiles)) {
+    const path = resolve(folder, file)
+    try {
+      variables[name] = readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+    } catch (err) {
+      problems.push(`envFiles.${name} ${path} cannot be read (${(err as NodeJS.ErrnoException).code})`)
+    }
+  }
+  return { process: { command, args, cwd: resolve(folder, cwd), env: variables }, problems }
+}

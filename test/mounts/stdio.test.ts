@@ -1,0 +1,218 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import type { Test } from 'tap'
+import { readMounts } from '../../src/mounts/mounts-file.ts'
+import type { OpenServer } from '../support/open-server.ts'
+import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
+import type { LogLine } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+import { startMounted, writeMounts } from '../support/upstream.ts'
+
+const SCRIPT = fileURLToPath(new URL(`../support/stdio-server${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url))
+
+/** A mount of test/support/stdio-server.ts. */
+function mountOf (modes: string[] = [], members: object = {}): object {
+  return { command: process.execPath, args: [SCRIPT, ...modes], ...members }
+}
+
+async function start (t: Test, mount: object): Promise<OpenServer & { call: Call }> {
+  const seed = await startMounted(t, { local: mount })
+  await seed.logged(({ event }) => event === 'mount.connected')
+  const call: Call = async (tool, args = {}) => {
+    const { response } = await seed.send('legacy', 'tools/call', { name: `local_${tool}`, arguments: args })
+    return response.result.content[0].text
+  }
+  return { ...seed, call }
+}
+
+type Call = (tool: string, args?: object) => Promise<string>
+
+function isRunning (pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2] !== 'Z'
+  } catch {
+    return false
+  }
+}
+
+async function untilEnded (...pids: number[]): Promise<void> {
+  await until(() => !pids.some(isRunning), 'the processes have ended')
+}
+
+t.test('a server on stdio is one process for all, which gets the variables that the mount names and none of Seed', async (t) => {
+  process.env['SEED_SECRET_OF_TEST'] = 'secret'
+  const path = await writeMounts({
+    local: mountOf(['--flag', '$HOME; exit'], { env: { REGION: 'north' }, envFiles: { API_KEY: 'key' }, connectTimeoutSeconds: 60 })
+  }, { key: 'from a file\n' })
+  const seed = await startSeed(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    env: { AUTH_REQUIRED: 'false', SEED_MOUNTS: path, PATH: '/usr/bin', OIDC_CLIENT_SECRET: 'secret' }
+  })
+  const call = async (name: string) =>
+    (await postMcp(seed, modernRequest('tools/call', { name, arguments: {} }))).body.result.content[0].text
+  const environment = Object.entries(JSON.parse(await call('local_environment')) as object)
+    // The runner of the tests adds these to each process.
+    .filter(([name]) => name !== 'NODE_OPTIONS' && !name.startsWith('_TAPJS'))
+  t.strictSame(Object.fromEntries(environment), {
+    PATH: '/usr/bin', REGION: 'north', API_KEY: 'from a file', cwd: dirname(path), argv: ['--flag', '$HOME; exit']
+  }, 'no shell reads the arguments')
+  const [pid, count] = (await call('local_count')).split(' ')
+  t.equal(count, '1')
+  t.equal(await call('local_count'), `${pid} 2`)
+  const child = Number(await call('local_child'))
+  await seed.app.close()
+  await untilEnded(Number(pid), child)
+})
+
+t.test('each person has a process of their own, which ends when it is not used', async (t) => {
+  const mount = mountOf([], { connection: 'person', idleSeconds: 1, connectTimeoutSeconds: 60 })
+  const seed = await startSeed(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    env: { SEED_MOUNTS: await writeMounts({ local: mount }) }
+  })
+  await ready(seed)
+  const call = async (sub: string): Promise<[pid: number, count: string]> => {
+    const token = await seed.provider.mint({ sub })
+    const answer = await postMcp(seed, modernRequest('tools/call', { name: 'local_count', arguments: {} }), token)
+    const [pid, count] = answer.body.result.content[0].text.split(' ')
+    return [Number(pid), count]
+  }
+  const [[ada, first], [bob, second]] = await Promise.all([call('ada'), call('bob')])
+  t.not(ada, bob)
+  t.same([first, second], ['1', '1'])
+  await untilEnded(ada, bob)
+  t.same((await call('ada'))[1], '1')
+})
+
+t.test('a process that ends fails its calls, says so, and is started again; its children end with it', async (t) => {
+  const seed = await start(t, mountOf())
+  const child = Number(await seed.call('child'))
+  t.match(await seed.call('exit'), 'The server behind local is not available at the moment')
+  t.match(await seed.logged(({ event }) => event === 'mount.unavailable'), {
+    mount: 'local', command: process.execPath, reason: 'its process ended with exit code 3'
+  })
+  await untilEnded(child)
+  await until(async () => (await seed.call('count')).endsWith(' 1'), 'there is another process')
+  const [pid] = (await seed.call('count')).split(' ')
+  process.kill(Number(pid), 'SIGKILL')
+  await seed.logged(({ reason }) => reason === 'its process ended with SIGKILL')
+})
+
+t.test('a process that ends neither at the end of its input nor at SIGTERM is killed', async (t) => {
+  const seed = await start(t, mountOf(['stubborn']))
+  const [pid] = (await seed.call('count')).split(' ')
+  await seed.app.close()
+  await untilEnded(Number(pid))
+})
+
+t.test('a server that ends at a request before initialize is asked for the revisions of 2025 alone', async (t) => {
+  const seed = await start(t, mountOf(['strict']))
+  t.match(await seed.call('count'), / 1$/)
+})
+
+t.test('a process that always ends with a call is started ever more rarely', async (t) => {
+  const seed = await start(t, mountOf(['broken']))
+  const connected = (): number => seed.logs.filter(({ event }) => event === 'mount.connected').length
+  for (let count = 1; count <= 3; count++) {
+    await until(() => connected() === count, 'it is connected')
+    await seed.call('count')
+  }
+  t.equal(seed.logs.filter(({ event }) => event === 'mount.unavailable').length, 3)
+})
+
+t.test('a command that is not there, or is none, is an error that names what to check', async (t) => {
+  const path = await writeMounts({
+    missing: { command: './nowhere' },
+    file: { command: process.execPath, cwd: basename(SCRIPT) },
+    ending: mountOf(['--no-such-option']),
+    silent: { command: process.execPath, args: ['-e', 'process.exit(7)'] }
+  }, { [basename(SCRIPT)]: '' })
+  const seed = await startSeed(t, { definitions: [], env: { AUTH_REQUIRED: 'false', SEED_MOUNTS: path } })
+  const isAbout = (mount: string) => (line: LogLine): boolean => line['mount'] === mount
+  t.match(await seed.logged(isAbout('missing')), { event: 'mount.not_started', level: 50, reason: /was not found.*ENOENT/ })
+  t.match(await seed.logged(isAbout('file')), { event: 'mount.not_started', reason: /cannot be started|not found/ })
+  t.match(await seed.logged(isAbout('silent')), { event: 'mount.unavailable', reason: 'its process ended with exit code 7' })
+})
+
+t.test('a message that is too long fails its call alone; one that cannot be told, the process', async (t) => {
+  const seed = await start(t, mountOf([], { maxResponseBytes: 100_000 }))
+  const [pid] = (await seed.call('count')).split(' ')
+  t.equal((await seed.call('large', { bytes: 90_000 })).length, 90_000)
+  for (const tool of ['large', 'large-last']) {
+    t.match(await seed.call(tool, { bytes: 5_000_000 }), 'sent more than 100000 bytes (maxResponseBytes): ask for less')
+  }
+  t.equal((await seed.call('count')).split(' ')[0], pid)
+  t.match(await seed.call('large-unknown'), 'sent more than 100000 bytes')
+  await untilEnded(Number(pid))
+})
+
+t.test('a process that writes without an end is read no faster than its limit, and others are served', async (t) => {
+  const [seed] = [await start(t, mountOf([], { maxResponseBytes: 100_000, timeoutSeconds: 2 }))]
+  const memory = process.memoryUsage().rss
+  t.match(await seed.call('endless'), 'did not finish within 2 seconds')
+  t.ok(process.memoryUsage().rss - memory < 200e6)
+  t.match((await seed.send('modern', 'tools/list', {})).response.result.tools.length, 11)
+})
+
+t.test('a flood of notifications delays its server alone', async (t) => {
+  const seed = await start(t, mountOf([], { timeoutSeconds: 60 }))
+  t.equal(await seed.call('chatter'), 'done')
+})
+
+t.test('what a process writes besides messages is logged, up to a limit, without control characters', async (t) => {
+  const seed = await start(t, mountOf())
+  t.equal(await seed.call('noise'), 'done')
+  await until(() => seed.logs.filter(({ event }) => event === 'mount.stderr').length === 100, 'the limit is reached')
+  const lines = seed.logs.filter(({ event }) => event === 'mount.stderr').map(({ line }) => line as string)
+  t.ok(lines.includes('(on stdout, no message of MCP) starting up'))
+  t.ok(lines.includes(' [31mred'))
+  t.ok(lines.some((line) => /^y{512}…$/.test(line)))
+})
+
+t.test('a process that does not read its input is ended, and started again', async (t) => {
+  const seed = await start(t, mountOf([], { timeoutSeconds: 1 }))
+  const [pid] = (await seed.call('count')).split(' ')
+  const text = 'x'.repeat(1_000_000)
+  await seed.call('hang')
+  const isFull = (): boolean => seed.logs.some(({ reason }) => reason === 'it does not read its input')
+  const send = async () => await seed.send('modern', 'tools/call', { name: 'local_count', arguments: { text } })
+  await until(async () => {
+    await Promise.all([send(), send(), send(), send()])
+    return isFull()
+  }, 'the limit is reached')
+  await untilEnded(Number(pid))
+})
+
+t.test('a process that hangs is ended for its person when a call has taken too long', async (t) => {
+  const mount = mountOf([], { connection: 'session', connectTimeoutSeconds: 1, timeoutSeconds: 1 })
+  const seed = await start(t, mount)
+  const [pid] = (await seed.call('count')).split(' ')
+  t.match(await seed.call('hang'), 'did not finish within 1 second')
+  await untilEnded(Number(pid))
+  t.match(await seed.call('count'), / 1$/)
+})
+
+t.test('an operator who mixes the members of both transports, or names a file that is not there, is told so', async (t) => {
+  const problemsOf = async (mount: object): Promise<string> => {
+    const path = await writeMounts({ a: mount })
+    try {
+      readMounts(path)
+      return ''
+    } catch (err) {
+      return (err as Error).message
+    }
+  }
+  const url = 'https://a.example/mcp'
+  t.match(await problemsOf({}), 'mount "a": it must have either url or command')
+  t.match(await problemsOf({ url, command: 'x' }), 'mount "a": it must have either url or command')
+  t.match(await problemsOf({ url, args: ['x'] }), 'mount "a": args has no meaning for a mount with url: remove it')
+  t.match(await problemsOf({ command: 'x', secret: { file: 'a' } }), 'secret has no meaning for a mount with command')
+  t.match(await problemsOf({ command: 'x', envFiles: { KEY: 'none' } }), /envFiles.KEY .*none cannot be read \(ENOENT\)/)
+  t.match(await problemsOf({ command: 'a\0b' }), 'command')
+  t.notOk(existsSync('none'))
+})

@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+
+/**
+ * An MCP server of a 2025 revision on stdio, to mount: as small as possible, so that it starts fast. Arguments change
+ * how it behaves: `strict` ends at a request before initialize, `stubborn` ends neither at the end of its input nor at
+ * SIGTERM, and `broken` ends with its first tool call.
+ */
+const [, , ...modes] = process.argv
+let count = 0
+let isInitialized = false
+
+const names = [
+  'count', 'environment', 'exit', 'child', 'large', 'large-last', 'large-unknown', 'endless', 'hang', 'noise', 'chatter'
+]
+
+function send (message: object): void {
+  process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`)
+}
+
+function call (id: number, name: string, args: Record<string, unknown>): string | undefined {
+  switch (name) {
+    case 'count': return `${process.pid} ${++count}`
+    case 'environment': return JSON.stringify({ ...process.env, cwd: process.cwd(), argv: modes })
+    case 'exit': return process.exit(3)
+    case 'child': return String(spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'inherit' }).pid)
+    case 'large': return 'x'.repeat(Number(args['bytes']))
+    case 'large-last': {
+      process.stdout.write(`{"result":{"content":[{"type":"text","text":"${'x'.repeat(2_000_000)}"}]},"jsonrpc":"2.0","id":${id}}\n`)
+      return undefined
+    }
+    case 'large-unknown': {
+      process.stdout.write(`{"result":"${'x'.repeat(2_000_000)}"}\n`)
+      return undefined
+    }
+    case 'endless': {
+      setInterval(() => { process.stdout.write('x'.repeat(65_536)) }, 1)
+      return undefined
+    }
+    case 'noise': {
+      process.stdout.write('starting up\n\n{"jsonrpc":"2.0"}\n')
+      process.stderr.write(`\u001b[31mred\n${'y'.repeat(5_000)}\n`)
+      for (let line = 0; line < 500; line++) process.stderr.write(`line ${line}\n`)
+      return 'done'
+    }
+    case 'chatter': {
+      for (let line = 0; line < 20_000; line++) send({ method: 'notifications/message', params: { level: 'info', data: line } })
+      return 'done'
+    }
+    default: return undefined
+  }
+}
+
+if (modes.includes('stubborn')) {
+  process.on('SIGTERM', () => {})
+  setInterval(() => {}, 1e6)
+}
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params = {} } = JSON.parse(line)
+  if (id === undefined) return
+  if (modes.includes('strict') && !isInitialized && method !== 'initialize') process.exit(1)
+  if (method === 'initialize') {
+    isInitialized = true
+    const { protocolVersion } = params
+    send({ id, result: { protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'stdio', version: '1' } } })
+  } else if (method === 'tools/list') {
+    send({ id, result: { tools: names.map((name) => ({ name, inputSchema: { type: 'object' } })) } })
+  } else if (method === 'ping') {
+    send({ id, result: {} })
+  } else if (method === 'tools/call') {
+    if (modes.includes('broken')) process.exit(4)
+    const text = call(id, params.name, params.arguments)
+    if (text !== undefined) send({ id, result: { content: [{ type: 'text', text }] } })
+    if (params.name === 'hang') for (;;);
+  } else {
+    send({ id, error: { code: -32601, message: 'Method not found' } })
+  }
+})
