@@ -39,15 +39,18 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
   const { createMounts, readMounts } = await import('../src/mounts/mounts.ts')
   const read = readMounts(mountsFile, config)
   checkMountsOf(endpoints, read.map(({ name }) => name))
+  const metrics = app.telemetry?.measureMounts()
   const mounted = createMounts({
     mounts: read,
     version: VERSION,
     maxResultBytes,
     log,
     isTraced: endpoint !== undefined,
+    observer: metrics,
     ...(mountsRetryMs !== undefined && { retryMs: mountsRetryMs })
   })
   app.decorate('mounts', mounted)
+  for (const watched of mounted.watched) metrics?.watch(watched)
   app.addHook('onClose', async () => { await mounted.close() })
   await mounted.connect(mountsWaitMs)
 }
@@ -57,4 +60,4 @@ function checkMountsOf (endpoints: Config['endpoints'], mounts: readonly string[
   if (problems.length > 0) throw new ConfigError(problems)
 }
 
-export default fp(mounts, { name: 'mounts', dependencies: ['config'], fastify: '5.x' })
+export default fp(mounts, { name: 'mounts', dependencies: ['config', 'telemetry'], fastify: '5.x' })

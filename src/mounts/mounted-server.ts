@@ -13,6 +13,8 @@ import { ResponseTooLargeError } from './limited-fetch.ts'
 import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
+import { observeRequest } from './request-outcome.ts'
+import type { MountObserver } from './request-outcome.ts'
 import { findUnmatchedNames } from './selection.ts'
 import { StderrLog } from './stderr-log.ts'
 import { toUpstreamError } from './upstream-error.ts'
@@ -27,6 +29,8 @@ export interface MountedServerOptions {
   isTraced: boolean
   /** Called when the offers may have changed. */
   onChanged (): void
+  /** Measures requests and connections. */
+  observer?: MountObserver | undefined
   /**
    * The first pause after a failed attempt to connect, doubled after each further one, up to a minute. Also the pause
    * between two checks of a server that fails calls; changes of lists that it announces are followed after three such
@@ -114,6 +118,14 @@ export class MountedServer {
    * @throws UpstreamError with the server's own error; ToolError with a text for the model; the reason of the abort
    */
   async use<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
+    const { observer } = this.#options
+    if (observer === undefined) return await this.#send(caller, work)
+    return await observeRequest(async () => await this.#send(caller, work), caller.signal, (outcome, ms) => {
+      observer.requestEnded(this.mount.name, outcome, ms)
+    })
+  }
+
+  async #send<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
     return await this.#attempt(caller, work, true) ?? (await this.#attempt(caller, work, false))!
   }
 
@@ -171,6 +183,7 @@ export class MountedServer {
       this.#connection = connection
       this.#openedAt = performance.now()
       this.#loggedRefusal = undefined
+      this.#options.observer?.connectionEnded(mount.name, 'ok')
       this.#setOffers(offers)
       const { tools, prompts, resources } = offers
       const counts = { tools: tools.length, prompts: prompts.length, resources: resources.length }
@@ -267,6 +280,7 @@ export class MountedServer {
   #retryLater (err: unknown): void {
     if (this.#closing.signal.aborted) return
     this.#failure = describeFailure(err)
+    this.#options.observer?.connectionEnded(this.mount.name, this.#failure.isRefusal ? 'refused' : 'unavailable')
     this.#logFailure(this.#failure)
     const pause = Math.min(MAX_RETRY_MS, this.#options.retryMs * 2 ** this.#failures++)
     clearTimeout(this.#retryTimer)

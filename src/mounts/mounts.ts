@@ -7,6 +7,7 @@ import type { MountedDefinitions, RefusedOffer } from './definitions.ts'
 import { MountedServer } from './mounted-server.ts'
 import type { Mount } from './mounts-file.ts'
 import type { PinChange } from './pins.ts'
+import type { MountObserver } from './request-outcome.ts'
 import { TakenNames } from './taken-names.ts'
 
 export { readMounts } from './mounts-file.ts'
@@ -19,6 +20,8 @@ export interface MountsOptions {
   log: RequestLog
   /** Whether Seed traces requests. */
   isTraced?: boolean
+  /** Measures requests and connections. */
+  observer?: MountObserver | undefined
   /** For tests: the first pause after a failed attempt to connect; a second by default. */
   retryMs?: number
 }
@@ -31,14 +34,14 @@ export type Mounts = ReturnType<typeof createMounts>
 
 /** The MCP servers of SEED_MOUNTS, and everything that they offer. */
 export function createMounts (options: MountsOptions) {
-  const { mounts, version, maxResultBytes, log, isTraced = false, retryMs = 1_000 } = options
+  const { mounts, version, maxResultBytes, log, isTraced = false, observer, retryMs = 1_000 } = options
   let listener: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
   const logRefused = createRefusalLog(log)
   const logHidden = createHiddenLog(log)
   const definitionsOf = createDefinitionCache()
   const servers = mounts.map((mount) =>
-    new MountedServer({ mount, version, maxResultBytes, log, isTraced, onChanged, retryMs }))
+    new MountedServer({ mount, version, maxResultBytes, log, isTraced, onChanged, observer, retryMs }))
 
   function onChanged (): void {
     timer ??= setTimeout(() => {
@@ -68,6 +71,17 @@ export function createMounts (options: MountsOptions) {
       mount as Policy,
       ...Object.values(typeof mount.tools === 'object' ? mount.tools.overrides ?? {} : {}) as Policy[]
     ]),
+
+    /** The state and the offers of each server, read when they are asked for. */
+    watched: servers.map((server) => ({
+      name: server.mount.name,
+      isConnected: () => server.state.isConnected,
+      counts: () => {
+        const { definitions, refused, changes = [] } = definitionsOf(server)
+        const hidden = changes.filter(({ change }) => change !== 'removed').length
+        return { offered: definitions.length, hidden, refused: refused.length }
+      }
+    })),
 
     /** Connects to all servers at once, and resolves when each has answered or failed, or after `waitMs`. */
     async connect (waitMs: number): Promise<void> {

@@ -4,6 +4,7 @@ import type { Store } from '../store/store.ts'
 import { Counter, Gauge, Histogram, MCP_DURATION_BOUNDS } from './instruments.ts'
 import type { Instrument, ReadableValue } from './instruments.ts'
 import { measureStore } from './measured-store.ts'
+import { createMountMetrics } from './mount-metrics.ts'
 import { createProcessGauges } from './process-gauges.ts'
 import {
   findLimitSetting, isOffered, toErrorType, toGrantType, toHttpMethod, toKnownError, toMcpMethod
@@ -125,6 +126,9 @@ export function createTelemetry (version: string, now: () => number = performanc
     providerAnswered (ms: number, failed: boolean): void {
       provider.record([failed ? 'unreachable' : 'ok'], ms / 1_000)
     },
+
+    /** Creates the metrics of mounted servers, where there are any. */
+    measureMounts: () => createMountMetrics(add),
 
     /** Watches what runs on this replica. */
     watchLimits (running: () => { calls: number, streams: number }): void {

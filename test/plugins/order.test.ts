@@ -35,7 +35,7 @@ const PLUGINS = [
   [telemetry, 'telemetry', ['config']],
   [tracing, 'tracing', ['config', 'telemetry']],
   [shutdown, 'shutdown', ['config']],
-  [mounts, 'mounts', ['config']],
+  [mounts, 'mounts', ['config', 'telemetry']],
   [redis, 'redis', ['config', 'telemetry', 'tracing']],
   [keyring, 'keyring', ['redis']],
   [audit, 'audit', ['config', 'mounts', 'redis', 'keyring']],

@@ -21,6 +21,7 @@ import { startRoundRobin } from '../support/round-robin.ts'
 import { modernRequest, ping, postMcp, ready, sendModern, subscribe } from '../support/seed.ts'
 import { signInV1, signInV2 } from '../support/sign-in-clients.ts'
 import { until } from '../support/until.ts'
+import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
 
 /** The shipped dashboard and alerts, with a real Prometheus that scrapes two replicas. */
 
@@ -107,6 +108,14 @@ const FLOWS: Record<string, (t: Test, cluster: Cluster) => Promise<void>> = {
       t.equal(await client.call('refuses'), 'error: not today')
       await client.close()
     }
+  },
+
+  async 'tools of a mounted server work, and fail' (t, cluster) {
+    const token = async (): Promise<string> => (await getTokens(cluster)).accessToken
+    const client = await connectV2('auto')(t, { url: cluster.url, token }, fetch)
+    t.equal(await client.call('calc_add', { a: 1 }), '{"a":1}')
+    t.match(await client.call('calc_sub'), /^error: /)
+    await client.close()
   },
 
   async 'arguments, names and methods that there are not' (t, cluster) {
@@ -196,7 +205,12 @@ const SHOWN: Record<string, Shown> = {
   'Spans that the collector has not taken': PER_REPLICA,
   'Provider: p95': { label: 'seed_outcome', values: ['ok', 'unreachable'] },
   'Store: p99 by operation': { label: 'db_operation_name', values: ['get', 'set', 'take', 'compareAndSet'] },
+  'Mounted servers: connected': { label: 'seed_mount', values: ['calc'] },
+  'Mounted servers: p95 by outcome': { label: 'seed_outcome', values: ['ok', 'tool_error'] },
+  'Mounted servers: hidden and refused offers': { label: 'seed_state', values: ['hidden', 'refused'] },
   SeedDown: PER_REPLICA,
+  SeedMountUnavailable: PER_REPLICA,
+  SeedMountOfferHidden: ONE,
   SeedStoreUnavailable: PER_REPLICA,
   SeedProviderUnavailable: PER_REPLICA,
   SeedProviderKeysOld: PER_REPLICA,
@@ -290,6 +304,12 @@ t.test('while two replicas run the flows of the flow tests, each panel and alert
   t.teardown(async () => { await provider.close() })
   const extension = join(await emptyFolder(t), 'tools.mjs')
   await writeFile(extension, EXTENSION)
+  const upstream = await startUpstream(t)
+  upstream.tools.push({ ...ADD, name: 'sub' })
+  const { call } = upstream
+  upstream.call = (name, args, context) =>
+    name === 'sub' ? { isError: true, content: [{ type: 'text', text: 'no' }] } : call(name, args, context)
+  const mounts = await writeMounts({ calc: { url: upstream.url } })
   const metricsPorts = [await freePort(), await freePort()]
   const ports: number[] = []
   const { url } = await startRoundRobin(t, ports)
@@ -304,6 +324,7 @@ t.test('while two replicas run the flows of the flow tests, each panel and alert
     REDIS_URL: redis.url,
     METRICS_PORT: String(port),
     SEED_EXTENSIONS: extension,
+    SEED_MOUNTS: mounts,
     ENTERPRISE_AUTHORIZATION: 'also',
     OAUTH_CLIENTS: JSON.stringify([
       { ...SERVICE, grant_types: ['client_credentials'], token_endpoint_auth_method: 'client_secret_post' },

@@ -1,0 +1,49 @@
+import { Counter, Gauge, Histogram } from './instruments.ts'
+import type { Instrument } from './instruments.ts'
+
+/** What a mounted server is at the moment, as a gauge reads it. */
+export interface WatchedMount {
+  name: string
+  isConnected: () => boolean
+  /** How many tools, prompts and resources are offered, hidden until they are accepted, and refused. */
+  counts: () => Record<'offered' | 'hidden' | 'refused', number>
+}
+
+export type MountMetrics = ReturnType<typeof createMountMetrics>
+
+/** Creates the metrics of mounted servers. @param add gets each instrument; only the names of mounts are labels */
+export function createMountMetrics (add: (instrument: Instrument) => void) {
+  const requests = new Histogram(
+    { name: 'seed.mount.request.duration', unit: 's', description: 'Duration of requests to mounted servers' },
+    ['seed.mount', 'seed.outcome']
+  )
+  const connections = new Counter(
+    { name: 'seed.mount.connections', unit: '{connection}', description: 'Attempts to connect to mounted servers' },
+    ['seed.mount', 'seed.outcome']
+  )
+  add(requests)
+  add(connections)
+
+  return {
+    watch ({ name, isConnected, counts }: WatchedMount): void {
+      add(new Gauge({
+        about: { name: 'seed.mount.up', unit: '1', description: 'Whether the mounted server is connected' },
+        labels: { 'seed.mount': name },
+        read: () => Number(isConnected())
+      }))
+      for (const state of ['offered', 'hidden', 'refused'] as const) {
+        add(new Gauge({
+          about: {
+            name: 'seed.mount.offers', unit: '{offer}', description: 'Tools, prompts and resources of mounted servers'
+          },
+          labels: { 'seed.mount': name, 'seed.state': state },
+          read: () => counts()[state]
+        }))
+      }
+    },
+
+    requestEnded (mount: string, outcome: string, ms: number): void { requests.record([mount, outcome], ms / 1_000) },
+
+    connectionEnded (mount: string, outcome: string): void { connections.add([mount, outcome]) }
+  }
+}
