@@ -27,7 +27,8 @@ t.test('an operator sees which mounted server is away, how its requests end, and
   await runCommand(['mounts', 'accept', 'calc'], { AUTH_REQUIRED: 'false', SEED_MOUNTS })
   upstream.tools.push({ ...ADD, name: 'sub' })
   const METRICS_PORT = String(await freePort())
-  const { send } = await startOpenServer(t, [], { SEED_MOUNTS, METRICS_PORT }, { mountsWaitMs: 60_000, mountsRetryMs: 10 })
+  const timings = { mountsWaitMs: 60_000, mountsRetryMs: 10 }
+  const { send } = await startOpenServer(t, [], { SEED_MOUNTS, METRICS_PORT }, timings)
 
   const call = async (): Promise<unknown> => (await send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).text
   t.match(await call(), /"content"/)
