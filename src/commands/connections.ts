@@ -157,11 +157,11 @@ function toJson (connection: ActiveConnection): string {
 }
 
 function toText (connection: ActiveConnection): string {
-  const { grant, clientId, clientName, since, lastUsed, scopes, sessions, streams } = connection
+  const { grant, clientId, clientName, resource, since, lastUsed, scopes, sessions, streams } = connection
   const client = clientName === undefined ? clientId : `${clientName} (${clientId})`
   const open = [count(sessions, 'session'), count(streams, 'stream')].filter((text) => text !== undefined)
   return [
-    `${personOf(connection)}, ${client}`,
+    `${personOf(connection)}, ${client}${resource === undefined ? '' : `, at ${resource}`}`,
     `  since ${toMinute(since)}, last used ${toMinute(lastUsed)}; grant ${grant}`,
     `  scopes: ${scopes.join(' ') || 'none'}${open.length === 0 ? '' : `; open: ${open.join(', ')}`}`
   ].map(withoutControls).join('\n')

@@ -9,6 +9,8 @@ import { personKey, principalKey } from '../tokens/principal.ts'
 
 /** A connection with what goes on in it. */
 export interface ActiveConnection extends Connection {
+  /** The URL of its MCP endpoint; undefined where the server has `/mcp` alone. */
+  resource: string | undefined
   /** Sessions of the 2025 revisions that are open. */
   sessions: number
   /** Streams that are open, on all replicas and of all clients of this person. */
@@ -27,7 +29,7 @@ export type ConnectionActivity = ReturnType<typeof createConnectionActivity>
 
 /** Finds out what goes on in connections. */
 export function createConnectionActivity ({ config, store, registrations, openStreams }: ConnectionActivityOptions) {
-  const { baseUrl, oauth: { configuredClients }, mcp } = config
+  const { baseUrl, resource: main, endpoints, oauth: { configuredClients }, mcp } = config
   const sessionRecords = createSessionRecords(store, mcp.session, Date.now)
 
   /** Returns the name that the client has besides its id. Grants of earlier versions do not have it. */
@@ -43,6 +45,12 @@ export function createConnectionActivity ({ config, store, registrations, openSt
     const records = await Promise.all(digests.map((digest) =>
       sessionRecords.read(digest).catch(leaveOutLater)))
     return records.flatMap((record) => record === undefined ? [] : [record.session])
+  }
+
+  /** An endpoint that SEED_ENDPOINTS no longer has is shown as well: its grants are still there. */
+  function resourceOf ({ endpoint }: Connection): string | undefined {
+    if (endpoint !== undefined) return `${main}/${endpoint}`
+    return endpoints.length === 1 ? undefined : main
   }
 
   return {
@@ -62,6 +70,7 @@ export function createConnectionActivity ({ config, store, registrations, openSt
         const open = (await ofPerson).filter(({ principalKey }) => principalKey === owner)
         return {
           ...connection,
+          resource: resourceOf(connection),
           clientName: await name,
           lastUsed: Math.max(connection.lastUsed, ...open.map(({ lastSeenAt }) => Math.floor(lastSeenAt / 1_000))),
           sessions: open.length,

@@ -29,6 +29,8 @@ export interface ShownConnection {
   clientId: string
   clientName: string | undefined
   clientKind: 'registered' | 'document' | 'configured' | 'unregistered'
+  /** The URL of its MCP endpoint; undefined where the server has one alone. */
+  resource: string | undefined
   /** Each scope with its description for people. */
   scopes: ReadonlyArray<{ name: string, description: string }>
   /** Seconds since the epoch. */
@@ -83,7 +85,7 @@ export function renderConnectionsPage (page: ConnectionsPage): string {
 }
 
 function renderConnection (connection: ShownConnection, index: number, page: ConnectionsPage): string {
-  const { grant, scopes, sessions } = connection
+  const { grant, resource, scopes, sessions } = connection
   const name = nameOf(connection)
   const open = sessions === 0 ? '' : ` ${count(sessions, 'session')} ${sessions === 1 ? 'is' : 'are'} open.`
   const abilities = scopes.length === 0
@@ -94,6 +96,7 @@ function renderConnection (connection: ShownConnection, index: number, page: Con
     `<section class="entry" aria-labelledby="application-${index}">`,
     `<h2 id="application-${index}"><bdi>${escapeHtml(name)}</bdi></h2>`,
     `<p class="soft">${describeOrigin(connection)}</p>`,
+    ...(resource === undefined ? [] : [`<p>It can use <code>${escapeHtml(resource)}</code>:</p>`]),
     `<ul role="list">\n${abilities.join('\n')}\n</ul>`,
     `<p><small>Allowed ${renderTime(connection.since, DATE)}, last used ${renderTime(connection.lastUsed, TIME)} UTC.` +
       `${open} It must ask you again after ${renderTime(connection.expires, DATE)}.</small></p>`,

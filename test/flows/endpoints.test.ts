@@ -3,14 +3,19 @@ import { decodeJwt } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import {
-  editGrant, getTokens, newRequest, post, readTokens, redeem, refresh, register, signIn, startBroker, startReplica,
+  SEED_SECRET, editGrant, getTokens, newRequest, post, readTokens, redeem, refresh, register, signIn, startBroker, startReplica,
   toCallback
 } from '../support/broker.ts'
 import { createBrowser } from '../support/browser.ts'
 import { writeEndpoints } from '../support/endpoints.ts'
+import { createOAuthClient } from '../support/oauth-client.ts'
+import { signInV1, signInV2 } from '../support/sign-in-clients.ts'
+import type { SignInAndConnect } from '../support/sign-in-clients.ts'
 import { isError } from '../support/oauth-error.ts'
-import { modernRequest, sendModern } from '../support/seed.ts'
+import { modernRequest, ready, sendModern, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
+import { startDevProvider } from '../../dev/provider.ts'
+import { createTestPrincipal } from '../../src/testing/principal.ts'
 import { readTrace } from '../../src/trace/traces.ts'
 import { until } from '../support/until.ts'
 import { startWorkloadIssuer } from '../support/workload-issuer.ts'
@@ -275,4 +280,105 @@ t.test('a consent that was given for one endpoint is asked again for another', a
   const { status, body } = await browser.get(new URL(newRequest(seed, clientId, { resource: `${seed.url}/mcp/sales` }).url))
   t.equal(status, 200)
   t.match(body, /name="consent"/)
+})
+
+t.test('clients of both eras sign in at two endpoints at once, and each uses the tools of its own', async (t) => {
+  const seed = await start(t, { endpoints: { endpoints: { sales: { tools: { allow: ['seed_ping'] } } } } })
+  const connections = await Promise.all([
+    ['/mcp', signInV1], ['/mcp/sales', signInV1], ['/mcp', signInV2({ pin: '2026-07-28' })],
+    ['/mcp/sales', signInV2({ pin: '2026-07-28' })]
+  ].map(async ([path, signInAndConnect]) => {
+    const oauth = createOAuthClient()
+    const connection = await (signInAndConnect as SignInAndConnect)(t, new URL(`${seed.url}${path as string}`), oauth)
+    return { path, oauth, connection }
+  }))
+  for (const { path, oauth, connection } of connections) {
+    t.equal(decodeJwt(oauth.tokens().access_token).aud, `${seed.url}${path as string}`)
+    t.same((await connection.listTools()).includes('whoami'), path === '/mcp', `${path as string} has its own tools`)
+    t.ok(await connection.ping())
+    oauth.spoilAccessToken()
+    t.ok(await connection.ping(), 'after a refresh')
+    t.equal(decodeJwt(oauth.tokens().access_token).aud, `${seed.url}${path as string}`)
+    await connection.close()
+  }
+})
+
+t.test('an ID-JAG leads to the endpoints that it names, and to every one if it names none', async (t) => {
+  const client = { client_id: 'company', client_secret: 'secret of the company client' }
+  const grantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+  const seed = await start(t, {
+    endpoints: { endpoints: { sales: { scopes: ['email', 'sales'] }, ops: { access: { emailDomains: ['other.example'] } } } },
+    env: {
+      ENTERPRISE_AUTHORIZATION: 'also',
+      OAUTH_CLIENTS: JSON.stringify([{ ...client, grant_types: [grantType], token_endpoint_auth_method: 'client_secret_post' }])
+    }
+  })
+  const [main, sales] = [`${seed.url}/mcp`, `${seed.url}/mcp/sales`]
+  const ask = async (resource: unknown, form: Record<string, string> = {}, more: Record<string, unknown> = {}) => {
+    const assertion = await seed.provider.mint(
+      { ...claims(seed.url), sub: 'ada', client_id: 'company', resource, email: 'ada@example.com', ...more },
+      { typ: 'oauth-id-jag+jwt' }
+    )
+    return await post(`${seed.url}/oauth/token`, { grant_type: grantType, assertion, ...client, ...form })
+  }
+  const audienceOf = ({ json }: Awaited<ReturnType<typeof ask>>) => decodeJwt(String(json['access_token'])).aud
+  t.equal(audienceOf(await ask(undefined)), main)
+  t.equal(audienceOf(await ask(undefined, { resource: sales })), sales)
+  t.equal(audienceOf(await ask(sales)), sales)
+  t.equal(audienceOf(await ask([main, sales], { resource: sales })), sales)
+  t.match((await ask(sales, {}, { scope: 'email sales' })).json, { scope: 'email sales' })
+  t.match((await ask(main, {}, { scope: 'email sales' })).json, { scope: 'email' }, 'the scopes of another endpoint')
+  isError(t, await ask(main, { resource: sales }), 400, 'invalid_target', 'an endpoint that it does not name')
+  for (const resource of [[], [7], `${main}/none`, [main, `${main}/none`]]) {
+    isError(t, await ask(resource), 400, 'invalid_grant', `resource ${JSON.stringify(resource)} in the ID-JAG`)
+  }
+  const refused = await ask(`${main}/ops`)
+  isError(t, refused, 400, 'invalid_grant', 'a person who may not use the endpoint')
+})
+
+t.test('a sign-in that a tool demands is demanded of the endpoint at which it was called', async (t) => {
+  const seed = await start(t)
+  const { find, add } = seed.app.grantServices.demands
+  const [ada, sales] = [{ subject: 'ada', clientId: 'client' }, `${seed.url}/mcp/sales`]
+  const principal = createTestPrincipal({ subject: 'ada', clientId: 'client', claims: { grant: 'g' } })
+  await add({ ...principal, resource: sales }, { maxAge: 60, acr: undefined })
+  t.match(await find({ ...ada, endpoint: 'sales' }), { maxAge: 60, grantId: 'g' })
+  t.equal(await find(ada), undefined, 'not at /mcp')
+  await add({ ...principal, resource: `${seed.url}/mcp` }, { maxAge: 90, acr: undefined })
+  t.match(await find(ada), { maxAge: 90 })
+})
+
+t.test('the page /connections and seed connections say at which endpoint an application is', async (t) => {
+  const seed = await start(t)
+  const clientId = await register(seed.url)
+  await getTokens(seed, { clientId, parameters: { resource: `${seed.url}/mcp/sales` } })
+  await getTokens(seed, { clientId })
+  const browser = createBrowser()
+  await browser.signIn(`${seed.url}/connections`, { login: 'ada', password: 'ada' }, ({ pathname }) =>
+    pathname === '/connections')
+  const { body } = await browser.get(new URL(`${seed.url}/connections`))
+  t.match(body, `It can use <code>${seed.url}/mcp/sales</code>`)
+  t.match(body, `It can use <code>${seed.url}/mcp</code>`)
+})
+
+t.test('below a path of a host each endpoint has its document where clients look, and its own audience', async (t) => {
+  const SEED_ENDPOINTS = await writeEndpoints(ENDPOINTS)
+  const redirectUris: string[] = []
+  const provider = await startDevProvider({ algorithm: 'ES256', fixedRedirectUris: redirectUris })
+  t.teardown(async () => { await provider.close() })
+  const seed = await startSeed(t, {
+    sharedProvider: provider, basePath: '/tools', env: { OAUTH_MODE: 'broker', SEED_ENDPOINTS, SEED_SECRET }
+  })
+  redirectUris.push(`${seed.url}/oauth/callback`)
+  const { origin } = new URL(seed.url)
+  await ready({ url: origin })
+  const sales = `${origin}/tools/mcp/sales`
+  const metadata = `${origin}/.well-known/oauth-protected-resource/tools/mcp/sales`
+  t.match((await callAt(sales)).headers.get('www-authenticate'), `resource_metadata="${metadata}"`)
+  t.match(await (await fetch(metadata)).json(), { resource: sales, authorization_servers: [`${origin}/tools`] })
+  const oauth = createOAuthClient()
+  const connection = await signInV1(t, new URL(sales), oauth)
+  t.ok(await connection.ping())
+  t.equal(decodeJwt(oauth.tokens().access_token).aud, sales)
+  await connection.close()
 })

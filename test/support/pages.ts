@@ -149,6 +149,7 @@ const CONNECTION: ShownConnection = {
   grant: 'abcdefghijklmnopqrstuv',
   clientId: 'seed-4TRTR_-oJz1VyWAhHvXPYf8t',
   clientName: 'Claude Code',
+  resource: undefined,
   clientKind: 'registered',
   scopes: [
     { name: 'mcp:tools', description: 'Use the tools of this server on your behalf' },

@@ -17,6 +17,8 @@ export interface Connection {
   clientKind: Grant['clientKind']
   /** The name that the consent page showed; undefined for grants of earlier versions. */
   clientName: string | undefined
+  /** The name of its MCP endpoint (SEED_ENDPOINTS); undefined for `/mcp`. */
+  endpoint: string | undefined
   scopes: readonly string[]
   /** Seconds since the epoch: the sign-in. */
   since: number
@@ -84,6 +86,7 @@ function toConnection (grant: Grant): Connection {
     clientId: grant.clientId,
     clientKind: grant.clientKind,
     clientName: grant.clientName,
+    endpoint: grant.endpoint,
     scopes: grant.scope.split(' ').filter((scope) => scope !== ''),
     since: grant.createdAt,
     lastUsed: Math.max(grant.createdAt, Math.floor(grant.rotatedAt / 1_000)),
