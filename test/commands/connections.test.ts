@@ -192,9 +192,16 @@ t.test('people without a name and clients of all kinds are shown as far as they 
   }
   t.match(printed, /^ {2}scopes: none$/m)
   await grants.activate(await grants.create({
-    ...grant, subject: 'nameless', claims: {}, scope: 'openid', clientId: 'curl', clientKind: 'unregistered'
+    ...grant,
+    subject: 'nameless',
+    claims: {},
+    scope: 'openid',
+    clientId: 'curl',
+    clientKind: 'unregistered',
+    endpoint: 'sales'
   }))
-  t.match((await runCommand(['connections', '--subject', 'nameless'], env)).printed, /^nameless, curl\n/)
+  t.match((await runCommand(['connections', '--subject', 'nameless'], env)).printed,
+    /^nameless, curl, at http:\/\/localhost:3000\/mcp\/sales\n/, 'at an endpoint that is gone')
   t.match(await runCommand(['connections', '--person', 'ada', '--older-than', '1w'], env), { printed: /^0 connections/ })
 })
 

@@ -3,7 +3,8 @@ import { decodeJwt } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import {
-  SEED_SECRET, editGrant, getTokens, newRequest, post, readTokens, redeem, refresh, register, signIn, startBroker, startReplica,
+  SEED_SECRET, editGrant, getTokens, newRequest, post, readTokens, redeem, refresh, register, signIn,
+  startBroker, startReplica,
   toCallback
 } from '../support/broker.ts'
 import { createBrowser } from '../support/browser.ts'
@@ -15,6 +16,7 @@ import { isError } from '../support/oauth-error.ts'
 import { modernRequest, ready, sendModern, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { startDevProvider } from '../../dev/provider.ts'
+import { issueAccessToken } from '../../src/tokens/issue-access-token.ts'
 import { createTestPrincipal } from '../../src/testing/principal.ts'
 import { readTrace } from '../../src/trace/traces.ts'
 import { until } from '../support/until.ts'
@@ -135,6 +137,9 @@ t.test('a code and a refresh token are good for the resource of their sign-in al
   isError(t, await refresh(seed.url, clientId, refreshToken, { resource: main }), 400, 'invalid_target', 'a refresh')
   const refreshed = readTokens(clientId, await refresh(seed.url, clientId, refreshToken, { resource: sales }))
   t.equal(decodeJwt(refreshed.accessToken).aud, sales)
+  const atMain = await getTokens(seed)
+  isError(t, await refresh(seed.url, atMain.clientId, atMain.refreshToken, { resource: sales }), 400, 'invalid_target',
+    'a refresh, the other way round')
   const last = readTokens(clientId, await refresh(seed.url, clientId, refreshed.refreshToken))
   t.equal(decodeJwt(last.accessToken).aud, sales, 'without resource')
 })
@@ -149,6 +154,25 @@ t.test('a grant of an earlier version is for /mcp, and one for an endpoint that 
   const answer = await refresh(seed.url, tokens.clientId, refreshed.refreshToken)
   isError(t, answer, 400, 'invalid_grant', 'an endpoint that SEED_ENDPOINTS no longer has')
   t.match(answer.json['error_description'], /endpoint of this sign-in no longer exists/)
+})
+
+t.test('a token for an endpoint that SEED_ENDPOINTS no longer has is refused everywhere', async (t) => {
+  const seed = await start(t)
+  const contents = decodeJwt(await getTokens(seed).then(({ accessToken }) => accessToken))
+  const token = await issueAccessToken({
+    resource: `${seed.url}/mcp/closed`,
+    subject: contents.sub!,
+    clientId: String(contents['client_id']),
+    scope: 'openid',
+    grantId: String(contents['grant']),
+    kind: 'person',
+    grantType: 'authorization_code',
+    authentication: undefined,
+    identity: {}
+  }, { signingKeys: seed.app.accessTokens.signingKeys, issuer: seed.url, ttlSeconds: 60 })
+  for (const path of ['/mcp', '/mcp/sales']) t.equal((await callAt(`${seed.url}${path}`, token)).status, 401)
+  t.match(await seed.logged(({ cause }) => cause === 'token_audience'),
+    { reason: /^aud is ".*closed", this server has .*\/mcp, / })
 })
 
 t.test('the access rules of an endpoint hold at the sign-in, and the page names the endpoint', async (t) => {

@@ -13,6 +13,7 @@ import mcpTransport from '../../plugins/mcp-transport.ts'
 import mounts from '../../plugins/mounts.ts'
 import oauthProxy from '../../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../../plugins/oidc-discovery.ts'
+import { requireAuthDeclaration } from '../../src/http/route-auth.ts'
 import openAccess from '../../plugins/open-access.ts'
 import rateLimit from '../../plugins/rate-limit.ts'
 import redis from '../../plugins/redis.ts'
@@ -104,6 +105,14 @@ t.test("a wrong order fails the boot with Fastify's own error", async (t) => {
   app.register(keyring)
   app.register(redis)
   await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED' })
+})
+
+t.test('a route for access tokens that does not declare of which endpoint fails the boot', async (t) => {
+  const app = Fastify()
+  t.teardown(async () => { await app.close() })
+  app.addHook('onRoute', requireAuthDeclaration(() => (_request, _reply, done) => { done() }))
+  app.register(async (scope) => { scope.get('/open', { config: { auth: 'bearer' } }, async () => 'hello') })
+  await t.rejects(async () => { await app.ready() }, { message: 'Route /open must declare config.resource' })
 })
 
 t.test('a route that does not declare who may call it fails the boot', async (t) => {

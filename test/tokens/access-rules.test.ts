@@ -1,6 +1,6 @@
 import { AccessDeniedError } from '../../src/errors/sign-in-errors.ts'
 import t from 'tap'
-import { checkAccess } from '../../src/tokens/access-rules.ts'
+import { checkAccess, claimsOfRules } from '../../src/tokens/access-rules.ts'
 import type { AccessRules } from '../../src/tokens/access-rules.ts'
 
 /** Access rules. Over HTTP: flows/presets, ship/consent-in-chromium. */
@@ -120,4 +120,12 @@ t.test('an e-mail address has one @ with something before it: nothing else count
     'a b@example.com', 'a@example.com\u0000', ''
   ]) t.match(refusal({ email, email_verified: true }, rules), { rule: 'ACCESS_EMAIL_DOMAINS' }, JSON.stringify(email))
   t.equal(refusal({ email: 'Ada.Lovelace+x@Example.COM', email_verified: true }, rules), undefined)
+})
+
+t.test('the rules of an endpoint say which claims a token must have', async (t) => {
+  const none = { groups: [], emailDomains: [], hostedDomains: [], claims: [] }
+  t.same(claimsOfRules({ access: { ...none, groups: ['ops'] } }), [])
+  const claims = [{ claim: 'department', values: ['it'] }]
+  t.same(claimsOfRules({ access: { ...none, emailDomains: ['example.com'], hostedDomains: ['example.com'], claims } }),
+    ['email', 'email_verified', 'hd', 'department'])
 })
