@@ -6,6 +6,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { startDevProvider } from '../../dev/provider.ts'
 import { readConfig } from '../../plugins/config.ts'
 import { createBrowser } from '../support/browser.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
 import { freePort } from '../support/free-port.ts'
 import { PATH_SERVER_NAME, nginxForTests } from '../support/nginx.ts'
 import type { Nginx } from '../support/nginx.ts'
@@ -32,7 +33,13 @@ async function startBoth (t: Test, mode: 'broker' | 'proxy'): Promise<{ nginx: N
   // The second replica is away, which no client notices.
   const seed = await startSeed(t, {
     sharedProvider: provider,
-    env: { OAUTH_MODE: mode, PORT: String(ports[0]), BASE_URL, TRUST_PROXY: '127.0.0.1' }
+    env: {
+      OAUTH_MODE: mode,
+      PORT: String(ports[0]),
+      BASE_URL,
+      TRUST_PROXY: '127.0.0.1',
+      ...(mode === 'broker' && { SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: {} } }) })
+    }
   })
   await ready({ url: `http://127.0.0.1:${ports[0]}` })
   return { nginx, seed }
@@ -90,7 +97,8 @@ t.test('nginx passes on what is Seed\'s below the path, and nothing else of the 
   const { nginx } = started
   for (const path of [
     '/seed', '/seed/', '/seed/.well-known/openid-configuration', '/.well-known/oauth-authorization-server/seed',
-    '/.well-known/openid-configuration/seed', '/.well-known/oauth-protected-resource/seed/mcp', '/seed/connections'
+    '/.well-known/openid-configuration/seed', '/.well-known/oauth-protected-resource/seed/mcp', '/seed/connections',
+    '/.well-known/oauth-protected-resource/seed/mcp/sales'
   ]) t.equal((await nginx.send(path)).status, 200, path)
   const page = await nginx.send('/seed/connections')
   t.match(page.body, 'action="/seed/connections/sign-in"')

@@ -107,32 +107,34 @@ t.test('another name, plain http, health and what is too large stay outside', as
   t.same(upstreams.map(({ connections }) => connections()), [0, 0])
 })
 
-t.test('each event of a stream passes at once', async (t) => {
-  let next: () => void = () => {}
-  const started = await startBoth(t, (request, response) => {
-    request.resume()
-    response.writeHead(200, { 'content-type': 'text/event-stream', connection: 'close' })
-    let number = 0
-    next = () => { response.write(`id: ${++number}\n\n`) }
-    next()
+for (const path of ['/mcp', '/mcp/', '/mcp/sales']) {
+  t.test(`each event of a stream of ${path} passes at once`, async (t) => {
+    let next: () => void = () => {}
+    const started = await startBoth(t, (request, response) => {
+      request.resume()
+      response.writeHead(200, { 'content-type': 'text/event-stream', connection: 'close' })
+      let number = 0
+      next = () => { response.write(`id: ${++number}\n\n`) }
+      next()
+    })
+    if (!started) return
+    const stream = request({
+      host: '127.0.0.1',
+      port: started.nginx.port,
+      path,
+      ca: started.nginx.ca,
+      servername: SERVER_NAME,
+      headers: { host: SERVER_NAME, 'accept-encoding': 'gzip' }
+    }).end()
+    t.teardown(() => { stream.destroy() })
+    const [response] = await once(stream, 'response')
+    for (const number of [1, 2, 3]) {
+      const [chunk] = await once(response, 'data')
+      t.equal(String(chunk), `id: ${number}\n\n`)
+      next()
+    }
   })
-  if (!started) return
-  const stream = request({
-    host: '127.0.0.1',
-    port: started.nginx.port,
-    path: '/mcp',
-    ca: started.nginx.ca,
-    servername: SERVER_NAME,
-    headers: { host: SERVER_NAME, 'accept-encoding': 'gzip' }
-  }).end()
-  t.teardown(() => { stream.destroy() })
-  const [response] = await once(stream, 'response')
-  for (const number of [1, 2, 3]) {
-    const [chunk] = await once(response, 'data')
-    t.equal(String(chunk), `id: ${number}\n\n`)
-    next()
-  }
-})
+}
 
 t.test('a replica that is away costs no request; neither do both together, once one is back', async (t) => {
   const [port, dead] = [await freePort(), await freePort()]

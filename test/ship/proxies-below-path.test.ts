@@ -36,7 +36,8 @@ for (const { name, start } of PROXIES.filter(({ name }) => name in CHANGES)) {
     await until(async () => (await proxy.send('/seed')).status === 200, 'it has found a replica')
     for (const path of [
       '/seed', '/seed/', '/seed/mcp', '/seed/oauth/authorize?a=b', '/seed/.well-known/openid-configuration',
-      '/.well-known/oauth-protected-resource/seed/mcp', '/.well-known/oauth-authorization-server/seed',
+      '/seed/mcp/sales', '/.well-known/oauth-protected-resource/seed/mcp',
+      '/.well-known/oauth-protected-resource/seed/mcp/sales', '/.well-known/oauth-authorization-server/seed',
       '/.well-known/openid-configuration/seed'
     ]) {
       echo.seen.length = 0
