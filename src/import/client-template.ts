@@ -6,8 +6,11 @@ export interface ApiRequest {
   /** Path with the names of parameters in braces. */
   path: string
   parameters?: readonly ApiParameter[]
-  /** Sent as JSON. */
   body?: unknown
+  /** The form in which the body is sent; JSON by default. */
+  bodyType?: 'form' | 'multipart'
+  /** Fields of a form that are files, or are written in a style. Other lists are repeated, objects are JSON. */
+  fields?: Record<string, FormField>
   /** The structured content: the answer itself, or a member of this name that holds it. */
   result: 'object' | 'items' | 'value' | 'text' | 'status'
 }
@@ -24,6 +27,13 @@ export interface ApiParameter {
   /** Whether each element of a list is a parameter of its own; in queries by default. */
   explode?: boolean
   isNumber?: boolean
+}
+
+export interface FormField {
+  style?: NonNullable<ApiParameter['style']>
+  explode?: boolean
+  /** The type of a file; its content is base64 in the tool's input. */
+  file?: string
 }
 
 `
@@ -50,6 +60,9 @@ function toPathSegment (parameter: ApiParameter | undefined): string {
 function toQuery ({ name, value, style, explode = true }: ApiParameter): Array<[string, string]> {
   if (style === 'json') return [[name, JSON.stringify(value)]]
   if (Array.isArray(value)) {
+    if (style === 'deepObject') {
+      return value.flatMap((item, index) => toQuery({ in: 'query', name: \`\${name}[\${index}]\`, value: item, style }))
+    }
     const separator = style === 'spaceDelimited' ? ' ' : style === 'pipeDelimited' ? '|' : ','
     const items = value.map(String)
     return explode && style === undefined ? items.map((item) => [name, item]) : [[name, items.join(separator)]]
@@ -62,9 +75,71 @@ function toQuery ({ name, value, style, explode = true }: ApiParameter): Array<[
   return explode ? entries.map(([key, inner]) => [key, String(inner)]) : [[name, entries.flat().map(String).join(',')]]
 }
 
-function toHeaders ({ parameters = [], body }: ApiRequest, identity: Identity): Record<string, string> {
+type Bytes = ReturnType<typeof Buffer.concat>
+
+interface Body {
+  type: string
+  content: string | Bytes
+}
+
+/** A field of a form as it is sent. */
+interface Part {
+  name: string
+  type?: string
+  isFile?: boolean
+  content: Buffer
+}
+
+function toBody ({ body, bodyType, fields = {} }: ApiRequest): Body | undefined {
+  if (body === undefined) return undefined
+  if (bodyType === undefined) return { type: 'application/json', content: JSON.stringify(body) }
+  const entries = Object.entries(Object(body)).filter(([, value]) => value !== undefined && value !== null)
+  const parts = entries.flatMap(([name, value]) => toParts(name, value, fields[name]))
+  if (bodyType === 'form') {
+    const pairs = parts.map(({ name, content }): [string, string] => [name, content.toString()])
+    return { type: 'application/x-www-form-urlencoded', content: new URLSearchParams(pairs).toString() }
+  }
+  const boundary = crypto.randomUUID()
+  return { type: \`multipart/form-data; boundary=\${boundary}\`, content: toMultipart(parts, boundary) }
+}
+
+function toParts (name: string, value: unknown, field: FormField | undefined): Part[] {
+  const { file, ...style } = field ?? {}
+  const values: unknown[] = Array.isArray(value) ? value : [value]
+  if (file !== undefined) {
+    return values.map((item) => ({ name, type: file, isFile: true, content: fromBase64(name, item) }))
+  }
+  if (field !== undefined) {
+    return toQuery({ in: 'query', name, value, ...style }).map(([name, text]) => ({ name, content: Buffer.from(text) }))
+  }
+  return values.map((item) => typeof item === 'object'
+    ? { name, type: 'application/json', content: Buffer.from(JSON.stringify(item)) }
+    : { name, content: Buffer.from(String(item)) })
+}
+
+/** Writes multipart/form-data (RFC 7578). */
+function toMultipart (parts: readonly Part[], boundary: string): Bytes {
+  const chunks = parts.flatMap(({ name, type, isFile, content }) => {
+    const quoted = \`"\${name.replaceAll('"', '%22').replaceAll('\\r', '%0D').replaceAll('\\n', '%0A')}"\`
+    const head = [
+      \`--\${boundary}\`,
+      \`content-disposition: form-data; name=\${quoted}\${isFile === true ? \`; filename=\${quoted}\` : ''}\`,
+      ...(type === undefined ? [] : [\`content-type: \${type}\`])
+    ]
+    return [Buffer.from(\`\${head.join('\\r\\n')}\\r\\n\\r\\n\`), content, Buffer.from('\\r\\n')]
+  })
+  return Buffer.concat([...chunks, Buffer.from(\`--\${boundary}--\\r\\n\`)])
+}
+
+function fromBase64 (name: string, text: unknown): Buffer {
+  const isBase64 = typeof text === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(text)
+  if (!isBase64) throw new ToolError(\`\${name} must be base64\`)
+  return Buffer.from(text, 'base64')
+}
+
+function toHeaders ({ parameters = [] }: ApiRequest, body: Body | undefined, identity: Identity) {
   const headers: Record<string, string> = { accept: 'application/json, text/*;q=0.5' }
-  if (body !== undefined) headers['content-type'] = 'application/json'
+  if (body !== undefined) headers['content-type'] = body.type
   for (const { in: location, name, argument = name, value, style } of parameters) {
     if (location !== 'header' || value === undefined || value === null) continue
     const text = style === 'json' ? JSON.stringify(value) : Array.isArray(value) ? value.join(',') : String(value)
@@ -75,11 +150,12 @@ function toHeaders ({ parameters = [], body }: ApiRequest, identity: Identity): 
 }
 
 async function send (context: RequestContext, url: URL, request: ApiRequest, identity: Identity): Promise<Response> {
+  const body = toBody(request)
   try {
     return await fetch(url, {
       method: request.method,
-      headers: toHeaders(request, identity),
-      ...(request.body !== undefined && { body: JSON.stringify(request.body) }),
+      headers: toHeaders(request, body, identity),
+      ...(body !== undefined && { body: body.content }),
       redirect: 'manual',
       signal: AbortSignal.any([context.signal, AbortSignal.timeout(TIMEOUT_MS)])
     })

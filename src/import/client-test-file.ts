@@ -28,6 +28,11 @@ export interface SeenRequest {
   body: unknown
 }
 
+function readBody (body: string, { 'content-type': type }: IncomingHttpHeaders): unknown {
+  if (body === '') return undefined
+  return type === 'application/json' ? JSON.parse(body) : body
+}
+
 /** Starts a server on this machine that gives every request the same answer, and makes the client use it. */
 export async function startApi (answer: ApiAnswer) {
   const requests: SeenRequest[] = []
@@ -39,7 +44,7 @@ export async function startApi (answer: ApiAnswer) {
       path: pathname,
       query: searchParams,
       headers: request.headers,
-      body: body === '' ? undefined : JSON.parse(body)
+      body: readBody(body, request.headers)
     })
     const type = answer.text === undefined ? 'application/json' : 'text/plain'
     response.writeHead(answer.status, { 'content-type': type, ...answer.headers })
@@ -98,7 +103,7 @@ const listTool = defineTool({
   })
 })
 
-async function list (answer: ApiAnswer, folder = 'a/b', prepare = (): void => {}) {
+${saveHelper(caller)}async function list (answer: ApiAnswer, folder = 'a/b', prepare = (): void => {}) {
   const api = await startApi(answer)
   prepare()
   const client = await createTestClient({
@@ -131,7 +136,7 @@ test('an argument cannot lead to another path', async () => {
   assert.equal(requests.length, 0)
 })
 
-test('the secret of a file is sent, and no message holds it', async () => {
+${FORM_TESTS}test('the secret of a file is sent, and no message holds it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'secret-'))
   try {
     await writeFile(join(folder, 'token'), 'top-secret\\n')
@@ -170,3 +175,64 @@ test('answers that are too large, redirects or no JSON are errors that say so', 
 })
 `
 }
+
+/** Returns the source of a tool that sends forms, and a function that calls it. */
+function saveHelper (caller: string): string {
+  return `const saveTool = defineTool({
+  name: 'save',
+  description: 'Saves a thing',
+  input: Type.Object({ bodyType: Type.Enum(['form', 'multipart']), body: Type.Record(Type.String(), Type.Unknown()) }),
+  output: Type.Object({ status: Type.Integer() }),
+  handler: async ({ bodyType, body }, context) => await ${caller}(context, {
+    method: 'POST',
+    path: '/things',
+    body,
+    bodyType,
+    fields: { owner: { style: 'deepObject' }, ids: { explode: false }, photo: { file: 'image/png' } },
+    result: 'status'
+  })
+})
+
+async function save (input: Record<string, unknown>) {
+  const api = await startApi({ status: 204 })
+  const client = await createTestClient({ definitions: [saveTool] })
+  try {
+    const result = await client.callTool('save', input)
+    return { printed: JSON.stringify(result), request: api.requests[0] }
+  } finally {
+    await client.close()
+    await api.close()
+  }
+}
+
+`
+}
+
+const FORM_TESTS = `test('a form is sent as the styles of its fields say', async () => {
+  const body = { name: 'a&b', owner: { ids: [1, 2] }, ids: [1, 2], tags: ['x', { y: 1 }], missing: null }
+  const { request } = await save({ bodyType: 'form', body })
+  assert.equal(request?.headers['content-type'], 'application/x-www-form-urlencoded')
+  assert.deepEqual([...new URLSearchParams(String(request.body))], [
+    ['name', 'a&b'], ['owner[ids][0]', '1'], ['owner[ids][1]', '2'], ['ids', '1,2'], ['tags', 'x'], ['tags', '{"y":1}']
+  ])
+})
+
+test('files are sent as they are, in a form of several parts', async () => {
+  const { request } = await save({ bodyType: 'multipart', body: { 'a"b': 1, ids: [1], meta: {}, photo: 'AQID' } })
+  const type = request?.headers['content-type'] ?? ''
+  const boundary = type.replace('multipart/form-data; boundary=', '--')
+  const part = (head: string, content: string): string =>
+    [boundary, \`content-disposition: form-data; \${head}\`, '', content, ''].join('\\r\\n')
+  assert.equal(request?.body, [
+    part('name="a%22b"', '1'),
+    part('name="ids"', '1'),
+    part('name="meta"\\r\\ncontent-type: application/json', '{}'),
+    part('name="photo"; filename="photo"\\r\\ncontent-type: image/png', '\\u0001\\u0002\\u0003'),
+    \`\${boundary}--\\r\\n\`
+  ].join(''))
+  const wrong = await save({ bodyType: 'multipart', body: { photo: 'not base64' } })
+  assert.match(wrong.printed, /photo must be base64/)
+  assert.equal(wrong.request, undefined)
+})
+
+`

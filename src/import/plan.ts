@@ -1,5 +1,7 @@
 import { ImportError, isJsonObject } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
+import { planForm } from './form.ts'
+import type { FormField } from './form.ts'
 import { toArgumentName } from './names.ts'
 import type { Operation } from './operations.ts'
 import { toShape } from './shape.ts'
@@ -13,8 +15,7 @@ export interface ToolPlan {
   title: string
   description: string
   parameters: readonly ParameterPlan[]
-  /** The body of the request, JSON. */
-  body: Property | undefined
+  body: BodyPlan | undefined
   result: ResultPlan
 }
 
@@ -24,6 +25,13 @@ export interface ParameterPlan extends Property {
   argument: string
   style: string
   explode: boolean
+}
+
+/** The body of the request, which is an argument of the tool. */
+export interface BodyPlan extends Property {
+  type: 'json' | 'form' | 'multipart'
+  /** Fields of a form that are files, or are written in a style. */
+  fields: ReadonlyMap<string, FormField>
 }
 
 export interface ResultPlan {
@@ -166,23 +174,41 @@ function planParameter (api: ApiDescription, parameter: Json, used: ReadonlySet<
 
 function planBody (
   api: ApiDescription, { operation, method }: Operation, note: (reason: string) => void
-): Property | undefined {
+): BodyPlan | undefined {
   if (operation['requestBody'] === undefined) return undefined
   const body = api.resolve(operation['requestBody'])
   const required = body['required'] === true
   const content = body['content'] as Json
-  if (!required && (method === 'GET' || method === 'HEAD')) {
+  const hasNoBody = method === 'GET' || method === 'HEAD'
+  if (!required && hasNoBody) {
     note('its body is left out: such a request has none')
     return undefined
   }
-  const type = Object.keys(content).find((type) => JSON_TYPE.test(type))
-  if (type === undefined || method === 'GET' || method === 'HEAD') {
-    throw new ImportError(`its body is ${Object.keys(content).join(' or ')}: only JSON is sent, and none with GET`)
+  const [type, mediaType] = BODY_TYPES.map(([type, pattern]) =>
+    [type, Object.keys(content).find((name) => pattern.test(name))] as const)
+    .find(([, mediaType]) => mediaType !== undefined) ?? []
+  if (type === undefined || hasNoBody) {
+    const types = Object.keys(content).join(' or ')
+    throw new ImportError(`its body is ${types}: only JSON and forms are sent, and none with GET`)
   }
-  const shape = toShape(api, 'input', (content[type] as Json)['schema'])
-  const description = cleanText(body['description'], 300)
-  return { name: 'body', shape: description === '' ? shape : { ...shape, description }, required }
+  const { schema, encoding } = content[mediaType!] as Json
+  const shape = toShape(api, 'input', schema)
+  const described = cleanText(body['description'], 300)
+  const property = { name: 'body', shape: described === '' ? shape : { ...shape, description: described }, required }
+  if (type === 'json') return { ...property, type, fields: new Map() }
+  if (property.shape.kind === 'object') {
+    return { ...property, type, ...planForm(api, { type, schema, encoding, shape: property.shape }) }
+  }
+  if (required) throw new ImportError('its body is a form without named fields')
+  note('its body is left out: a form without named fields')
+  return undefined
 }
+
+const BODY_TYPES = [
+  ['json', JSON_TYPE],
+  ['form', /^application\/x-www-form-urlencoded\s*(;|$)/i],
+  ['multipart', /^multipart\/form-data\s*(;|$)/i]
+] as const
 
 /** Takes the first successful response that has JSON or text, and `default` where there is none. */
 function planResult (api: ApiDescription, { operation, method }: Operation): ResultPlan {

@@ -1,5 +1,5 @@
 import { json, printCode, quote } from './code.ts'
-import type { ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
+import type { BodyPlan, ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
 import { sampleOf } from './sample.ts'
 import { namesOf, specifierFromTests } from './target.ts'
 import type { ImportTarget } from './target.ts'
@@ -18,9 +18,7 @@ export function writeTestFile (plan: ToolPlan, target: ImportTarget): string {
     `assert.equal(request.path, ${printCode(json(path), 4, 27)})`,
     ...query.map(([name, value]) => `assert.equal(request.query.get(${quote(name)}), ${quote(value)})`),
     ...headers.map(([name, value]) => `assert.equal(request.headers[${quote(name)}], ${quote(value)})`),
-    ...(plan.body === undefined || !plan.body.required
-      ? []
-      : [`assert.deepEqual(request.body, ${printCode(json(given['body']), 4, 35)})`])
+    ...(plan.body?.required === true ? bodyAssertions(plan.body, given['body']) : [])
   ]
   return `import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -62,6 +60,17 @@ test('${name} says why the API refused', async () => {
   }
 })
 `
+}
+
+function bodyAssertions ({ type, fields }: BodyPlan, value: unknown): string[] {
+  if (type === 'json') return [`assert.deepEqual(request.body, ${printCode(json(value), 4, 35)})`]
+  const entries = Object.entries(value as object)
+  if (type === 'multipart') {
+    return entries.filter(([name]) => fields.get(name)?.style === undefined)
+      .map(([name]) => `assert.ok(String(request.body).includes(${quote(`name="${name}"`)}))`)
+  }
+  return entries.filter(([, value]) => typeof value !== 'object').map(([name, value]) =>
+    `assert.equal(new URLSearchParams(String(request.body)).get(${quote(name)}), ${quote(String(value))})`)
 }
 
 function inputSample ({ parameters, body }: ToolPlan): Record<string, unknown> {

@@ -2,7 +2,7 @@ import { call, array, json, literal, member, object, printCode, quote, raw } fro
 import type { Code } from './code.ts'
 import { toCamelCase, toKebabCase } from './names.ts'
 import type { Method } from './operations.ts'
-import type { ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
+import type { BodyPlan, ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
 import { namesOf } from './target.ts'
 import type { ImportTarget } from './target.ts'
 import { toObject, toTypeBox } from './typebox.ts'
@@ -70,9 +70,17 @@ function requestOf ({ operation, parameters, body, result }: ToolPlan): Code {
     method: literal(operation.method),
     path: literal(operation.path),
     ...(parameters.length > 0 && { parameters: array(parameters.map(parameterOf)) }),
-    ...(body !== undefined && { body: member('input', body.name) }),
+    ...(body !== undefined && bodyOf(body)),
     result: literal(result.kind)
   })
+}
+
+function bodyOf ({ name, type, fields }: BodyPlan): Record<string, Code> {
+  return {
+    body: member('input', name),
+    ...(type !== 'json' && { bodyType: literal(type) }),
+    ...(fields.size > 0 && { fields: object(Array.from(fields, ([name, field]) => [name, json(field)] as const)) })
+  }
 }
 
 /** Leaves out what the client takes by default. */

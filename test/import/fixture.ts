@@ -1,11 +1,14 @@
 import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import { transform } from 'esbuild'
 import type { Test } from 'tap'
 import { importOpenApi } from '../../src/import/import-openapi.ts'
 import type { ImportOptions, ImportReport } from '../../src/import/import-openapi.ts'
 import type { ToolDefinition } from '../../src/index.ts'
+import { createTestClient } from '../../src/testing/index.ts'
 import { emptyFolder } from '../support/process.ts'
 import '../support/self-reference.ts'
 
@@ -74,5 +77,36 @@ export async function createImportFixture (t: Test): Promise<ImportFixture> {
       const module = await import(pathToFileURL(join(built, file)).href) as Record<string, ToolDefinition>
       return Object.values(module)[0]!
     }
+  }
+}
+
+/**
+ * Starts an API that answers every request in the same way.
+ *
+ * @param setting the variable that names its URL to tools
+ */
+export async function startApi (
+  t: Test, setting: string, { status, body, link = '' }: { status: number, body: unknown, link?: string }
+) {
+  const requests: Array<{ url: string, headers: Record<string, unknown>, body: string }> = []
+  const server = createServer(async (request, response) => {
+    requests.push({ url: request.url!, headers: request.headers, body: await text(request) })
+    response.writeHead(status, { 'content-type': 'application/json', link }).end(JSON.stringify(body))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  process.env[setting] = `http://127.0.0.1:${(server.address() as { port: number }).port}`
+  t.teardown(() => {
+    delete process.env[setting]
+    server.close().closeAllConnections()
+  })
+  return { requests }
+}
+
+export async function callImported (tool: ToolDefinition, input: Record<string, unknown>) {
+  const client = await createTestClient({ definitions: [tool] })
+  try {
+    return await client.callTool(tool.name, input)
+  } finally {
+    await client.close()
   }
 }

