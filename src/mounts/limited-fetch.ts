@@ -6,12 +6,15 @@ import { dispatcherFor } from '../net/proxy.ts'
 export class ResponseTooLargeError extends Error {
   override readonly name = 'ResponseTooLargeError'
 
-  constructor (maxBytes: number) {
-    super(`sent more than ${maxBytes} bytes (maxResponseBytes)`)
+  constructor (limit: number, unit = 'bytes (maxResponseBytes)') {
+    super(`sent more than ${limit} ${unit}`)
   }
 }
 
 const LINE_FEED = 10
+
+/** Limit of the lines of one stream, of which a message has two: the shortest take as long to read as any other. */
+const MAX_LINES = 20_000
 
 export interface HttpRequest {
   method: string
@@ -85,13 +88,13 @@ class Receiver implements Dispatcher.DispatchHandler {
   readonly #options: ReceiverOptions
   readonly #chunks: Buffer[] = []
   #response: Omit<HttpResponse, 'body'> | undefined
-  #isWithinLimit: IsWithinLimit
+  #findExcess: FindExcess
   #isStream = false
   #controller: Dispatcher.DispatchController | undefined
 
   constructor (options: ReceiverOptions) {
     this.#options = options
-    this.#isWithinLimit = countAll(options.limits.maxBytes)
+    this.#findExcess = countAll(options.limits.maxBytes)
     for (const signal of options.signals) signal.addEventListener('abort', this.#onAbort)
   }
 
@@ -107,14 +110,16 @@ class Receiver implements Dispatcher.DispatchHandler {
     this.#isStream = isEventStream(headers)
     if (!this.#isStream) return
     const { limits, events } = this.#options
-    this.#isWithinLimit = countEvents(limits.maxBytes)
+    this.#findExcess = countEvents(limits.maxBytes)
     events.onStart?.({ ...this.#response, body: EMPTY }, controller)
   }
 
   onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    // Undici hands on an empty chunk whenever a response is resumed: passed on, it is read, and resumes it again.
+    if (chunk.byteLength === 0) return
     const { limits, events } = this.#options
-    if (!this.#isWithinLimit(chunk)) {
-      const error = new ResponseTooLargeError(limits.maxBytes)
+    const error = this.#findExcess(chunk)
+    if (error !== undefined) {
       limits.onTooLarge(error)
       controller.abort(error)
     } else if (!this.#isStream) {
@@ -218,24 +223,27 @@ function toFetchResponse (
   return response as unknown as Response
 }
 
-/** Tells whether a further chunk is within the limit. */
-type IsWithinLimit = (chunk: Uint8Array) => boolean
+/** Counts a further chunk. @returns an error if it is one too many */
+type FindExcess = (chunk: Uint8Array) => ResponseTooLargeError | undefined
 
-function countAll (maxBytes: number): IsWithinLimit {
+function countAll (maxBytes: number, limit = maxBytes): FindExcess {
   let bytes = 0
   return (chunk) => {
     bytes += chunk.byteLength
-    return bytes <= maxBytes
+    return bytes > limit ? new ResponseTooLargeError(maxBytes) : undefined
   }
 }
 
-function countEvents (maxBytes: number): IsWithinLimit {
-  const isWithinAll = countAll(2 * maxBytes)
+function countEvents (maxBytes: number): FindExcess {
+  const findExcess = countAll(maxBytes, 2 * maxBytes)
+  let lines = 0
   let lineBytes = 0
   return (chunk) => {
+    for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, end + 1)) lines++
     // The data of a message is one line; a client keeps no more than the line that has not ended.
     const end = chunk.lastIndexOf(LINE_FEED)
     lineBytes = end === -1 ? lineBytes + chunk.byteLength : chunk.byteLength - end - 1
-    return isWithinAll(chunk) && lineBytes <= maxBytes
+    if (lineBytes > maxBytes) return new ResponseTooLargeError(maxBytes)
+    return lines > MAX_LINES ? new ResponseTooLargeError(MAX_LINES, 'lines in one stream') : findExcess(chunk)
   }
 }

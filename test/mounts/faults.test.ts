@@ -96,15 +96,22 @@ const BODIES: Record<string, [type: string, body: string, text: RegExp]> = {
   'a body of many megabytes': ['application/json', `{"jsonrpc":"2.0","id":"ID","result":"${'x'.repeat(2_000_000)}"}`, /sent more than 100000 bytes/],
   'an event of many megabytes': ['text/event-stream', `data: ${'x'.repeat(2_000_000)}\n\n`, /sent more than 100000 bytes/],
   'a flood of events': ['text/event-stream', 'FLOOD', /sent more than 100000 bytes/],
+  'a flood of empty events': ['text/event-stream', '\n'.repeat(25_000), /sent more than 20000 lines in one stream/],
+  'a flood of long events': ['text/event-stream', `data: ${'x'.repeat(50_000)}\n\n`.repeat(10), /sent more than 100000 bytes|something other than MCP/],
   'an HTTP error': ['text/html', 'HTTP 500', /answered with HTTP status 500/],
   'a status that its proxy sends': ['text/html', 'HTTP 503', /answered with HTTP status 503/],
   'no content': ['text/html', 'HTTP 204', /The server behind broken/],
   'nothing at all': ['text/event-stream', '', /not available/]
 }
 
-for (const [what, [type, body, text]] of Object.entries(BODIES)) {
-  t.test(`a mounted server that answers with ${what} fails that call alone`, async (t) => {
-    const [broken, sound] = [await startUpstream(t), await startUpstream(t)]
+const FAULTS = (['modern', 'session'] as const).flatMap((era) =>
+  Object.entries(BODIES)
+    // Before 2026-07-28 a result without content is one with none.
+    .filter(([what]) => era === 'modern' || what !== 'the result of another method')
+    .map((fault) => [era, ...fault] as const))
+for (const [era, what, [type, body, text]] of FAULTS) {
+  t.test(`a mounted server (${era}) that answers with ${what} fails that call alone`, async (t) => {
+    const [broken, sound] = [await startUpstream(t, era), await startUpstream(t)]
     const seed = await startMounted(t, {
       broken: { url: broken.url, maxResponseBytes: 100_000, timeoutSeconds: 5 }, sound: { url: sound.url }
     })
