@@ -8,7 +8,10 @@ import { definePrompt } from '../../src/define/prompt.ts'
 import { defineResource, defineResourceTemplate } from '../../src/define/resource.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { post, writeEndpoints } from '../support/endpoints.ts'
+import { interactiveTools } from '../support/interactive-tools.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
+import { ownRedisForTests } from '../support/redis.ts'
+import { startReplicas } from '../support/replicas.ts'
 import { modernRequest, startSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
@@ -240,4 +243,63 @@ t.test('metrics, spans and audit lines name the endpoint, and nothing that its c
     ['tools/call quote', undefined], ['tools/call quote', '/mcp/sales'], ['tools/call', '/mcp/sales'],
     ['tools/list', '/mcp/sales']
   ])
+})
+
+t.test('two replicas on one Redis keep sessions, streams and changes of two endpoints apart', async (t) => {
+  const redis = await ownRedisForTests(t)
+  if (redis === undefined) return
+  const env = {
+    AUTH_REQUIRED: 'false',
+    SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: { tools: { deny: ['echo'] } } } })
+  }
+  const { at } = await startReplicas(t, { redisUrl: redis.url, definitions: interactiveTools, env })
+  const send = async (replica: number, path: string, init: RequestInit & { headers?: Record<string, string> }) =>
+    await at(replica)(`http://seed.example${path}`, {
+      ...init,
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...init.headers }
+    })
+  const toBody = (method: string, params: object, id = 1) => JSON.stringify({ jsonrpc: '2.0', id, method, params })
+  const open = async (path: string) => {
+    const response = await send(0, path, {
+      method: 'POST',
+      body: toBody('initialize', {
+        protocolVersion: '2025-11-25', capabilities: { roots: {} }, clientInfo: { name: 'x', version: '1' }
+      })
+    })
+    await response.text()
+    return { 'mcp-session-id': response.headers.get('mcp-session-id')! }
+  }
+  const sessions = { '/mcp': await open('/mcp'), '/mcp/sales': await open('/mcp/sales') }
+  const PATHS = ['/mcp', '/mcp/sales'] as const
+
+  for (const [path, other] of [PATHS, [...PATHS].reverse()] as Array<typeof PATHS>) {
+    for (const replica of [0, 1]) {
+      const list = { method: 'POST', body: toBody('tools/list', {}), headers: sessions[path] }
+      const own = await send(replica, path, list)
+      const { result } = await own.json() as { result: { tools: Array<{ name: string }> } }
+      t.equal(result.tools.some(({ name }) => name === 'echo'), path === '/mcp')
+      t.equal((await send(replica, other, list)).status, 404)
+    }
+
+    // The tool asks for roots: the call runs at one replica, and the other one resumes its stream.
+    const call = await send(0, path, {
+      method: 'POST', body: toBody('tools/call', { name: 'ask_roots', arguments: {} }, 2), headers: sessions[path]
+    })
+    const reader = call.body!.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    while (!text.includes('roots/list')) text += (await reader.read()).value ?? ''
+    await reader.cancel()
+    const [, lastEventId = ''] = /^id: (.*)$/m.exec(text) ?? []
+    const { id } = JSON.parse(/^data: (\{.*roots\/list.*)$/m.exec(text)![1]!) as { id: string }
+    const resume = { headers: { ...sessions[path], 'last-event-id': lastEventId } }
+    t.equal((await send(1, other, resume)).status, 404, 'a session of the other endpoint')
+    const foreign = { headers: { ...sessions[other], 'last-event-id': lastEventId } }
+    t.equal((await send(1, other, foreign)).status, 400, 'a stream of the other endpoint')
+    const answer = (uri: string) => JSON.stringify({ jsonrpc: '2.0', id, result: { roots: [{ uri, name: 'x' }] } })
+    await send(1, other, { method: 'POST', body: answer('file:///foreign'), headers: sessions[other] })
+    await send(1, path, { method: 'POST', body: answer('file:///own'), headers: sessions[path] })
+    const resumed = await (await send(1, path, resume)).text()
+    t.match(resumed, 'file:///own')
+    t.notMatch(resumed, 'file:///foreign')
+  }
 })

@@ -18,8 +18,19 @@ export interface CompiledTool {
 
 const ANY_ARGUMENTS = Compile(Type.Object({}))
 
+/** Several endpoints may offer a tool, and it stays when mounted servers change theirs: it is compiled once. */
+const compiled = new WeakMap<ToolDefinition, CompiledTool>()
+
 /** @throws Error if clients could not use the tool */
 export function compileTool (definition: ToolDefinition): CompiledTool {
+  const known = compiled.get(definition)
+  if (known !== undefined) return known
+  const tool = compile(definition)
+  compiled.set(definition, tool)
+  return tool
+}
+
+function compile (definition: ToolDefinition): CompiledTool {
   checkName('Tool', definition.name)
   const { input, output, checkedUpstream = false } = definition
   return {
