@@ -25,6 +25,11 @@ interface ResourceDescription extends Policy {
   timeoutSeconds?: number
   /** Metadata for clients, under names with a prefix of your own (`example.com/name`). */
   _meta?: Record<string, unknown>
+  /**
+   * Set by Seed for the resources of mounted servers: called when a client subscribes, then twice a minute while one
+   * is subscribed and has a stream open.
+   */
+  onSubscribed? (uri: string, changed: () => void): void
 }
 
 /** The members of a resource, as `defineResource` takes them. */

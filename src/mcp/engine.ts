@@ -7,10 +7,12 @@ import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
+import type { Catalog } from './catalog/catalog.ts'
 import { createLiveCatalog } from './catalog/live-catalog.ts'
 import { LIST_TTL_MS } from './catalog/listing.ts'
 import type { IsUriOffered } from './catalog/resources.ts'
 import { createEndpointChanges } from './cluster/list-change-broadcast.ts'
+import type { ChangeLog } from './cluster/list-change-broadcast.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
 import type { EngineServices } from './engine-services.ts'
 import { createLegacy } from './eras/legacy.ts'
@@ -122,14 +124,11 @@ export function createEngine (options: EngineOptions): Engine {
   const liveCatalog = createLiveCatalog({ ...options, policies, announce: changes.publishOwn, watches })
   const catalog = liveCatalog.current
   const sessions = createSessions(cluster, { ...options.session, inUse: sessionsInUse, scope })
+  const onSubscribed = createSubscribedListener(catalog, services.changes)
   const eventStreams = createEventStreams({ ...internals.eventStreams, onCutOff: createCutOffLog(log, endpoint) })
+  const callTtlSeconds = timeoutSeconds + inputTimeoutSeconds + STREAM_TTL_MARGIN_SECONDS
   const streams = createSessionStreams({
-    cluster,
-    eventStreams,
-    changes,
-    sessions,
-    callTtlSeconds: timeoutSeconds + inputTimeoutSeconds + STREAM_TTL_MARGIN_SECONDS,
-    timings: internals
+    cluster, eventStreams, changes, sessions, onSubscribed, callTtlSeconds, timings: internals
   })
   const runner = createRunner({
     sessions,
@@ -145,7 +144,7 @@ export function createEngine (options: EngineOptions): Engine {
     onerror
   })
   const servers = createProtocolServers({
-    serverInfo, instructions, extensions, catalog, runner, sessions, timeoutSeconds, pageSize, onerror
+    serverInfo, instructions, extensions, catalog, runner, sessions, timeoutSeconds, pageSize, onSubscribed, onerror
   })
   const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const pendingCalls = createPendingCalls()
@@ -158,7 +157,7 @@ export function createEngine (options: EngineOptions): Engine {
   })
   const openSubscriptions = createOpenSubscriptions(canRead)
   const { bus } = changes
-  const modern = createModern({ servers, catalog, eventStreams, bus, limits, openSubscriptions, onerror })
+  const modern = createModern({ servers, catalog, eventStreams, bus, limits, openSubscriptions, onSubscribed, onerror })
   const fastPath = createFastPath({
     catalog,
     runner,
@@ -230,6 +229,15 @@ export function createEngine (options: EngineOptions): Engine {
       await legacy.idle()
       clientRequests.stop()
       eventStreams.close()
+    }
+  }
+}
+
+/** Returns a function that tells resources that clients are subscribed to them. */
+function createSubscribedListener (catalog: () => Catalog, changes: Pick<ChangeLog, 'publish'>) {
+  return (uris: readonly string[]): void => {
+    for (const uri of uris) {
+      catalog().resources.onSubscribed(uri, () => { changes.publish({ kind: 'resource_updated', uri }) })
     }
   }
 }

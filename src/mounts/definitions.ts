@@ -180,7 +180,8 @@ function toResource (resource: Resource, server: MountedServer, uris: UriPrefix)
       annotations,
       size
     }),
-    read: async (context) => await read(uri, server, uris, context)
+    read: async (context) => await read(uri, server, uris, context),
+    onSubscribed: (_uri, changed) => { server.subscriptions.subscribe(uri, changed) }
   }
 }
 
@@ -201,6 +202,10 @@ function toTemplate (
       mimeType,
       annotations
     }),
+    onSubscribed: (prefixed, changed) => {
+      const uri = uris.remove(prefixed)
+      if (isUriSelected(uri, uriTemplate, server.mount.resources)) server.subscriptions.subscribe(uri, changed)
+    },
     read: async (_params, context) => {
       const uri = uris.remove(context.uri)
       return isUriSelected(uri, uriTemplate, server.mount.resources)

@@ -15,6 +15,7 @@ import type { Mount } from './mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
 import { observeRequest } from './request-outcome.ts'
 import type { MountObserver } from './request-outcome.ts'
+import { ResourceSubscriptions } from './resource-subscriptions.ts'
 import { findUnmatchedNames } from './selection.ts'
 import { StderrLog } from './stderr-log.ts'
 import { toUpstreamError } from './upstream-error.ts'
@@ -47,6 +48,8 @@ const MAX_RETRY_MS = 60_000
 /** A connection that ends earlier is one more failure: a process may end as soon as it is used. */
 const STABLE_MS = 10_000
 const DEFAULT_REFRESH_SECONDS = 300
+/** The time for which a subscription is kept without a sign of its subscribers: two minutes by default. */
+const LEASE_FACTOR = 120
 /** The shortest pause between two announced changes, as a multiple of `retryMs`: three seconds by default. */
 const CHANGE_PAUSE_FACTOR = 3
 const NO_OFFERS: Offers = { tools: [], prompts: [], resources: [], templates: [], completes: false }
@@ -63,6 +66,7 @@ export class MountedServer {
   offers: Offers = NO_OFFERS
   /** Calls in which the server may ask the client. */
   readonly openCalls = new OpenCalls()
+  readonly subscriptions: ResourceSubscriptions
   readonly #options: MountedServerOptions
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
@@ -87,6 +91,10 @@ export class MountedServer {
     const { mount, log, retryMs } = options
     this.mount = mount
     this.isTraced = options.isTraced
+    const { connectTimeoutSeconds = 10 } = options.mount
+    this.subscriptions = new ResourceSubscriptions({
+      timeoutMs: connectTimeoutSeconds * 1_000, reopenMs: retryMs, leaseMs: retryMs * LEASE_FACTOR
+    })
     this.#options = options
     this.#stderrLog = new StderrLog(mount.name, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
@@ -154,6 +162,7 @@ export class MountedServer {
   async close (): Promise<void> {
     this.#closing.abort(new Error('Seed is shutting down'))
     this.#listChanges.stop()
+    this.subscriptions.close()
     clearTimeout(this.#refreshTimer)
     clearTimeout(this.#retryTimer)
     await this.#connecting
@@ -182,6 +191,7 @@ export class MountedServer {
       const offers = await connection.list()
       this.#connection = connection
       this.#openedAt = performance.now()
+      this.subscriptions.connect(connection.client)
       this.#loggedRefusal = undefined
       this.#options.observer?.connectionEnded(mount.name, 'ok')
       this.#setOffers(offers)

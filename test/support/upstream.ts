@@ -44,6 +44,8 @@ export interface Upstream {
   announce (): Promise<void>
   /** The number of its sessions. */
   readonly openSessions: number
+  /** Notifies clients that a resource has changed. */
+  update (uri: string): Promise<void>
   /** Forgets all sessions, as a restart does. */
   forgetSessions (): void
   stop (): Promise<void>
@@ -80,6 +82,10 @@ export async function startUpstream (t: Test, era: 'modern' | 'session' = 'moder
     async announce () {
       bus.publish({ kind: 'tools_list_changed' })
       for (const { server } of sessions.values()) await server.sendToolListChanged()
+    },
+    async update (uri) {
+      bus.publish({ kind: 'resource_updated', uri })
+      for (const { server } of sessions.values()) await server.sendResourceUpdated({ uri })
     },
     get openSessions () { return sessions.size },
     forgetSessions () { sessions.clear() },
@@ -172,6 +178,10 @@ function createProtocolServer (upstream: Upstream): Server {
   if (capabilities.completions !== undefined) {
     server.setRequestHandler('completion/complete', ({ params: { argument: { value } } }) =>
       ({ completion: { values: [`${value}1`, `${value}2`] } }))
+  }
+  if (capabilities.resources?.subscribe === true) {
+    server.setRequestHandler('resources/subscribe', () => ({}))
+    server.setRequestHandler('resources/unsubscribe', () => ({}))
   }
   server.setRequestHandler('resources/list', () => ({ resources: upstream.resources }))
   server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: upstream.templates }))

@@ -82,6 +82,11 @@ export function createResourceCatalog (
       return template !== undefined && policies.isAllowed(template.definition, principal) ? template : undefined
     },
 
+    /** Tells a resource that somebody is subscribed to it. @param changed notifies all subscribers */
+    onSubscribed (uri: string, changed: () => void): void {
+      resolve(uri)?.definition.onSubscribed?.(uri, changed)
+    },
+
     /** Returns the policy of the resource at a URI, whoever may read it. */
     policyOf: (uri: string): Policy | undefined => resolve(uri)?.definition,
 

@@ -3,7 +3,7 @@ import type { AuthInfo, McpHttpHandler, ServerEventBus } from '@modelcontextprot
 import type { Catalog } from '../catalog/catalog.ts'
 import { checkHeaderParams } from '../catalog/param-headers.ts'
 import { errorResponse, jsonResponse, runsHandler, streamResponse } from '../exchange.ts'
-import type { CallLimits, McpRequest, McpResponse } from '../exchange.ts'
+import type { CallLimits, EventStream, McpRequest, McpResponse } from '../exchange.ts'
 import type { HandedOverCall } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
 import { subscribedUris } from '../step-up-challenge.ts'
@@ -20,8 +20,13 @@ export interface ModernOptions {
   bus: ServerEventBus
   limits: CallLimits
   openSubscriptions: Pick<OpenSubscriptions, 'add'>
+  /** Called with the resources that a stream is subscribed to, again and again while it is open. */
+  onSubscribed (uris: readonly string[]): void
   onerror (error: Error): void
 }
+
+/** The interval in which a stream's resources are told that it is open. */
+const SUBSCRIBED_MS = 30_000
 
 /** MCP 2026-07-28, Streamable HTTP, server validation. */
 const HEADER_MISMATCH = -32020
@@ -37,7 +42,7 @@ export type Modern = ReturnType<typeof createModern>
 
 /** Revision 2026-07-28, in which each request stands alone. The SDK's handler answers it. */
 export function createModern (options: ModernOptions) {
-  const { servers, catalog, eventStreams, bus, limits, openSubscriptions, onerror } = options
+  const { servers, catalog, eventStreams, bus, limits, openSubscriptions, onSubscribed, onerror } = options
   const calls = createHandler()
   // Subscriptions stay open for hours. Their own handler lets them end first when the server shuts down.
   const subscriptions = createHandler()
@@ -90,10 +95,17 @@ export function createModern (options: ModernOptions) {
     work.finally(() => { running.delete(work) }).catch(onerror)
   }
 
+  function keepSubscribed (stream: EventStream, uris: readonly string[]): void {
+    onSubscribed(uris)
+    const timer = setInterval(() => { onSubscribed(uris) }, SUBSCRIBED_MS).unref()
+    stream.onEnd(() => { clearInterval(timer) })
+  }
+
   /** Relays a stream of the SDK. A client that disconnects, or does not read, cancels the call. */
   function relayStream (response: Response, caller: Caller, uris: readonly string[], onEnd: () => void): McpResponse {
     const stream = eventStreams.open()
     openSubscriptions.add(stream, uris, caller.principal)
+    if (uris.length > 0) keepSubscribed(stream, uris)
     caller.untilReady = () => stream.untilReady()
     const reader = response.body!.getReader()
     stream.onEnd(() => { reader.cancel().catch(onerror) })

@@ -23,6 +23,8 @@ export interface ProtocolServerOptions {
   /** The limit for listing resources (TOOL_TIMEOUT_SECONDS). */
   timeoutSeconds: number
   pageSize: number
+  /** Called with the resources that a session has subscribed to. */
+  onSubscribed (uris: readonly string[]): void
   onerror (error: Error): void
 }
 
@@ -127,7 +129,9 @@ function handleResources (server: Server, caller: Caller, options: ProtocolServe
     }))
 }
 
-function handleSession (server: Server, caller: Caller, { catalog, sessions }: ProtocolServerOptions): void {
+function handleSession (server: Server, caller: Caller, options: ProtocolServerOptions): void {
+  const { catalog, sessions, onSubscribed } = options
+
   server.setRequestHandler('logging/setLevel', async ({ params: { level } }) => {
     await recordStoreFailure(caller, sessions.setLogLevel(caller.session!, level))
     return {}
@@ -136,6 +140,7 @@ function handleSession (server: Server, caller: Caller, { catalog, sessions }: P
   server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {
     if (catalog().resources.find(uri, caller.principal) === undefined) throw new ResourceNotFoundError(uri)
     await recordStoreFailure(caller, sessions.subscribe(caller.session!, uri))
+    onSubscribed([uri])
     return {}
   })
 

@@ -18,6 +18,8 @@ export interface SessionStreamsOptions {
   sessions: Sessions
   /** Time for which the store holds the stream of a running call after its last event. */
   callTtlSeconds: number
+  /** Called with the resources that a session is subscribed to, again and again while it has a standalone stream. */
+  onSubscribed (uris: readonly string[]): void
   /** Timings for tests; documented where they are used. */
   timings?: SessionStreamTimings | undefined
 }
@@ -33,11 +35,13 @@ export type SessionStreams = ReturnType<typeof createSessionStreams>
 
 /** All streams of sessions: the answers to POSTs, those that clients resume, and the standalone ones. */
 export function createSessionStreams (options: SessionStreamsOptions) {
-  const { cluster, eventStreams, changes, sessions, callTtlSeconds, timings = {} } = options
+  const { cluster, eventStreams, changes, sessions, onSubscribed, callTtlSeconds, timings = {} } = options
   const { streamAfterMs, pollMs, deadAfterMs, renewMs } = timings
   const callOptions = { cluster, eventStreams, ttlSeconds: callTtlSeconds, streamAfterMs, pollMs }
   const resumed = createResumedStreams({ cluster, eventStreams, pollMs, deadAfterMs })
-  const standalone = createStandaloneStreams({ cluster, eventStreams, changes, sessions, pollMs, renewMs })
+  const standalone = createStandaloneStreams({
+    cluster, eventStreams, changes, sessions, onSubscribed, pollMs, renewMs
+  })
 
   return {
     openCall (call: CallRequest): CallStream {

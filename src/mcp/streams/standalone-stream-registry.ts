@@ -23,6 +23,8 @@ export interface StandaloneStreamsOptions {
   eventStreams: EventStreams
   changes: EndpointChanges
   sessions: Pick<Sessions, 'renew' | 'subscriptions' | 'hold'>
+  /** Called with the resources that a session is subscribed to, again and again while it has a stream. */
+  onSubscribed? (uris: readonly string[]): void
   /** Interval in which an open stream counts as a use of its session. */
   renewMs?: number | undefined
   /** Interval of reading again for streams whose last read failed. */
@@ -45,14 +47,15 @@ export type StandaloneStreams = ReturnType<typeof createStandaloneStreams>
  * connections).
  */
 export function createStandaloneStreams (options: StandaloneStreamsOptions) {
-  const { cluster, eventStreams, changes, sessions, renewMs = RENEW_MS, pollMs = POLL_MS } = options
+  const { cluster, eventStreams, changes, sessions, onSubscribed = () => {} } = options
+  const { renewMs = RENEW_MS, pollMs = POLL_MS } = options
   const { store, replicas } = cluster
   const all = new Set<StandaloneStream>()
   const bySession = new Map<string, readonly StandaloneStream[]>()
   const behind = new Set<StandaloneStream>()
   const releases = new Map<StandaloneStream, () => void>()
   const slicer = createTimeSlicer()
-  const services = { cluster, changes, sessions, behind, onEnd: remove }
+  const services = { cluster, changes, sessions, behind, onSubscribed, onEnd: remove }
 
   function streamsOf (session: string): readonly StandaloneStream[] {
     return bySession.get(session) ?? []
@@ -102,6 +105,7 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
         session: digest, canRead, reader, position, connection, subscriptions
       })
       add(stream)
+      onSubscribed(subscriptions)
       const eventId = formatPosition(position)
       replicas.send({ kind: 'stream-claimed', session: digest, reader, position: eventId })
       if (hasEmptyEvents(protocolVersion)) connection.write({ data: '', id: eventId, retryMs: RETRY_MS })

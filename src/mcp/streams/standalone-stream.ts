@@ -22,6 +22,8 @@ export interface StandaloneServices {
   sessions: Pick<Sessions, 'renew' | 'subscriptions'>
   /** Streams whose last read failed; they are polled until they have caught up. */
   behind: Set<StandaloneStream>
+  /** Called with the resources that the session is subscribed to. */
+  onSubscribed (uris: readonly string[]): void
   /** Called when the stream has ended. */
   onEnd (stream: StandaloneStream): void
 }
@@ -146,6 +148,7 @@ export class StandaloneStream {
     try {
       const { subscriptions = [] } = await this.#services.sessions.renew({ digest: this.session })
       if (generation === this.#generation) this.#subscriptions = new Set(subscriptions)
+      this.#services.onSubscribed(subscriptions)
       if (await this.#hasUnsentMessages()) this.poll()
     } catch (err) {
       if (!(err instanceof SessionNotFoundError)) throw err
