@@ -45,8 +45,11 @@ export type MountState = { isConnected: true, revision: string } | { isConnected
 
 const MAX_LOGGED = 20
 const MAX_RETRY_MS = 60_000
-/** A connection that ends earlier is one more failure: a process may end as soon as it is used. */
-const STABLE_MS = 10_000
+/**
+ * A connection that ends earlier is one more failure: a process may end as soon as it is used. As a multiple of
+ * `retryMs`: ten seconds by default.
+ */
+const STABLE_FACTOR = 10
 const DEFAULT_REFRESH_SECONDS = 300
 /** The time for which a subscription is kept without a sign of its subscribers: two minutes by default. */
 const LEASE_FACTOR = 120
@@ -212,7 +215,13 @@ export class MountedServer {
   async #openFor (caller: Caller, onClosed: (connection: Connection) => void): Promise<Connection> {
     const listing = this.#connection
     if (listing === undefined) throw this.#unavailable()
-    return await this.#openConnection({ caller, onClosed, isLegacy: listing.isLegacy })
+    try {
+      return await this.#openConnection({ caller, onClosed, isLegacy: listing.isLegacy })
+    } catch (err) {
+      // The server may be away for all.
+      this.#check(listing)
+      throw err
+    }
   }
 
   async #openConnection (
@@ -283,7 +292,7 @@ export class MountedServer {
     if (this.#connection !== connection) return
     this.#connection = undefined
     connection.retire()
-    if (performance.now() - this.#openedAt > STABLE_MS) this.#failures = 0
+    if (performance.now() - this.#openedAt > this.#options.retryMs * STABLE_FACTOR) this.#failures = 0
     this.#retryLater(err)
   }
 

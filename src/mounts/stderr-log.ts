@@ -16,8 +16,7 @@ export class StderrLog {
     this.#log = log
   }
 
-  write (line: string): void {
-    const now = performance.now()
+  write (line: string, now = performance.now()): void {
     if (now >= this.#endsAt) {
       this.#endsAt = now + PERIOD_MS
       this.#lines = 0

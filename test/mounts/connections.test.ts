@@ -1,7 +1,9 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { ProtocolError } from '@modelcontextprotocol/server'
+import { ConnectionPool } from '../../src/mounts/connection-pool.ts'
 import { readMounts } from '../../src/mounts/mounts-file.ts'
+import type { Principal } from '../../src/tokens/principal.ts'
 import { modernRequest, openSession, postMcp, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
@@ -197,14 +199,15 @@ t.test('while the server is away, calls of a person without a connection fail at
   await until(async () => (await call(ada).catch(() => '')).endsWith(' 1'), 'the server is there')
   await upstream.stop()
   t.match(await call(await tokenOf(seed, 'bob')), /not available/)
-  await seed.logged(({ event }) => event === 'mount.unavailable')
+  const outages = (): number => seed.logs.filter(({ event }) => event === 'mount.unavailable').length
+  await until(() => outages() === 2, 'the server is away again')
   t.match(await call(await tokenOf(seed, 'eve')), /not available/)
   await upstream.start()
 })
 
 t.test('a caller who gives up does not end the connection that others wait for', async (t) => {
   const upstream = await startCounter(t)
-  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person', timeoutSeconds: 1 })
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person', timeoutSeconds: 1, idleSeconds: 1 })
   const ada = await tokenOf(seed, 'ada')
   let goOn: (() => void) | undefined
   upstream.intercept = async () => {
@@ -215,6 +218,24 @@ t.test('a caller who gives up does not end the connection that others wait for',
   }
   t.match(await call(ada), 'did not finish within 1 second')
   goOn!()
-  await until(async () => (await call(ada)).endsWith(' 1'), 'the next call has a connection')
-  t.equal(openings(upstream), 2, 'the one that was being opened')
+  await until(() => upstream.openSessions === 2, 'the connection is open, although nobody waits for it')
+  await until(() => upstream.openSessions === 1, 'it is closed when it is not used')
+  t.match(await call(ada), / 1$/)
+})
+
+t.test('a connection that could not be opened makes room for one of another person', async (t) => {
+  const lines: object[] = []
+  const add = (line: object): void => { lines.push(line) }
+  const pool = new ConnectionPool({
+    mount: { name: 'calc', requestHeaders: {}, maxConnections: 1 },
+    log: { info: add, warn: add, error: add },
+    retryMs: 60_000,
+    open: async ({ principal }) => { throw new Error(`not for ${principal!.personKey}`) }
+  }, 'person')
+  for (const personKey of ['ada', 'bob']) {
+    const caller = { principal: { personKey } as Principal }
+    await t.rejects(pool.use(caller, async () => await Promise.resolve()), /not available at the moment/)
+  }
+  t.match(lines, [{ event: 'mount.connection_failed', reason: 'not for ada' }])
+  await pool.close()
 })

@@ -1,8 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
+import { StderrLog } from '../../src/mounts/stderr-log.ts'
 import { readMounts } from '../../src/mounts/mounts-file.ts'
 import type { OpenServer } from '../support/open-server.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
@@ -10,7 +13,9 @@ import type { LogLine } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 import { startMounted, writeMounts } from '../support/upstream.ts'
 
-const SCRIPT = fileURLToPath(new URL(`../support/stdio-server${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url))
+const ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+const SCRIPT = fileURLToPath(new URL(`../support/stdio-server${ENDING}`, import.meta.url))
+const WATCHDOG = fileURLToPath(new URL(`../../src/mounts/watchdog${ENDING}`, import.meta.url))
 
 /** A mount of test/support/stdio-server.ts. */
 function mountOf (modes: string[] = [], members: object = {}): object {
@@ -195,6 +200,60 @@ t.test('a process that hangs is ended for its person when a call has taken too l
   t.match(await seed.call('hang'), 'did not finish within 1 second')
   await untilEnded(Number(pid))
   t.match(await seed.call('count'), / 1$/)
+})
+
+t.test('the log says how many lines of stderr were left out', (t) => {
+  const lines: object[] = []
+  const add = (line: object): void => { lines.push(line) }
+  const log = new StderrLog('local', { info: add, warn: add, error: add })
+  for (let count = 0; count < 103; count++) log.write('text', 0)
+  log.write('later', 60_000)
+  t.equal(lines.length, 101)
+  t.match(lines.at(-1), { event: 'mount.stderr', mount: 'local', line: 'later', dropped: 3 })
+  t.end()
+})
+
+t.test('a process of 2026-07-28 that hangs is ended for its person, too', async (t) => {
+  const mount = mountOf(['modern'], { connection: 'session', connectTimeoutSeconds: 1, timeoutSeconds: 1 })
+  const seed = await start(t, mount)
+  const [pid] = (await seed.call('count')).split(' ')
+  t.match(await seed.call('hang'), 'did not finish within 1 second')
+  await untilEnded(Number(pid))
+})
+
+/** Returns the process that watches the others, which is a child of this one. */
+function findWatchdog (): number | undefined {
+  return readdirSync('/proc').map(Number).find((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/mounts/watchdog.') &&
+        readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[3] === String(process.pid) && isRunning(pid)
+    } catch {
+      return false
+    }
+  })
+}
+
+t.test('processes end when Seed is gone: what watches them is started again if it is killed', async (t) => {
+  const seed = await start(t, mountOf())
+  const first = findWatchdog()!
+  process.kill(first, 'SIGKILL')
+  await until(() => ![undefined, first].includes(findWatchdog()), 'there is another one')
+  await seed.app.close()
+  await until(() => findWatchdog() === undefined, 'it ends with the last process')
+
+  const [plain, stubborn] = [['-e', 'setInterval(() => {}, 1e6)'], [SCRIPT, 'stubborn']].map((args) =>
+    spawn(process.execPath, args, { detached: true, stdio: ['pipe', 'pipe', 'ignore'] }))
+  t.teardown(() => { stubborn!.kill('SIGKILL') })
+  // It has set its handler for SIGTERM when it answers.
+  stubborn!.stdin!.write('{"id":1,"method":"ping"}\n')
+  await once(stubborn!.stdout!, 'data')
+  const watchdog = spawn(process.execPath, [WATCHDOG], { stdio: ['pipe', 'inherit', 'inherit'] })
+  const ended = [plain!, stubborn!, watchdog].map(async (child) => await once(child, 'exit'))
+  watchdog.stdin.end(`+1234567\n-1234567\n+${plain!.pid}\n+${stubborn!.pid}\n`)
+  t.match(await ended[0], [null, 'SIGTERM'])
+  watchdog.kill('SIGTERM')
+  t.match(await ended[1], [null, 'SIGKILL'], 'a signal to all of the service does not keep it from its work')
+  t.match(await ended[2], [0, null])
 })
 
 t.test('an operator who mixes the members of both transports, or names a file that is not there, is told so', async (t) => {

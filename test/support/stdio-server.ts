@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 /**
  * An MCP server of a 2025 revision on stdio, to mount: as small as possible, so that it starts fast. Arguments change
  * how it behaves: `strict` ends at a request before initialize, `stubborn` ends neither at the end of its input nor at
- * SIGTERM, and `broken` ends with its first tool call.
+ * SIGTERM, `broken` ends with its first tool call, and `modern` speaks 2026-07-28.
  */
 const [, , ...modes] = process.argv
 let count = 0
@@ -13,6 +13,9 @@ let isInitialized = false
 const names = [
   'count', 'environment', 'exit', 'child', 'large', 'large-last', 'large-unknown', 'endless', 'hang', 'noise', 'chatter'
 ]
+
+/** What results of 2026-07-28 have besides. */
+const COMPLETE = modes.includes('modern') ? { resultType: 'complete', ttlMs: 0, cacheScope: 'private' } : {}
 
 function send (message: object): void {
   process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`)
@@ -60,18 +63,20 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const { id, method, params = {} } = JSON.parse(line)
   if (id === undefined) return
   if (modes.includes('strict') && !isInitialized && method !== 'initialize') process.exit(1)
-  if (method === 'initialize') {
+  if (method === 'server/discover' && modes.includes('modern')) {
+    send({ id, result: { ...COMPLETE, supportedVersions: ['2026-07-28'], capabilities: { tools: {} } } })
+  } else if (method === 'initialize') {
     isInitialized = true
     const { protocolVersion } = params
     send({ id, result: { protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'stdio', version: '1' } } })
   } else if (method === 'tools/list') {
-    send({ id, result: { tools: names.map((name) => ({ name, inputSchema: { type: 'object' } })) } })
+    send({ id, result: { ...COMPLETE, tools: names.map((name) => ({ name, inputSchema: { type: 'object' } })) } })
   } else if (method === 'ping') {
     send({ id, result: {} })
   } else if (method === 'tools/call') {
     if (modes.includes('broken')) process.exit(4)
     const text = call(id, params.name, params.arguments)
-    if (text !== undefined) send({ id, result: { content: [{ type: 'text', text }] } })
+    if (text !== undefined) send({ id, result: { ...COMPLETE, content: [{ type: 'text', text }] } })
     if (params.name === 'hang') for (;;);
   } else {
     send({ id, error: { code: -32601, message: 'Method not found' } })
