@@ -17,16 +17,12 @@ export async function observeRequest<T extends object> (
   request: () => Promise<T>, signal: AbortSignal | undefined, onEnd: (outcome: RequestOutcome, ms: number) => void
 ): Promise<T> {
   const startedAt = performance.now()
-  let outcome: RequestOutcome = 'unavailable'
-  try {
-    const result = await request()
-    outcome = (result as { isError?: unknown }).isError === true ? 'tool_error' : 'ok'
+  const end = (outcome: RequestOutcome): void => { onEnd(outcome, performance.now() - startedAt) }
+  return await request().then((result) => {
+    end((result as { isError?: unknown }).isError === true ? 'tool_error' : 'ok')
     return result
-  } catch (err) {
-    if (signal?.aborted === true) outcome = 'cancelled'
-    else if (err instanceof UpstreamError) outcome = 'error'
+  }, (err: unknown) => {
+    end(signal?.aborted === true ? 'cancelled' : err instanceof UpstreamError ? 'error' : 'unavailable')
     throw err
-  } finally {
-    onEnd(outcome, performance.now() - startedAt)
-  }
+  })
 }

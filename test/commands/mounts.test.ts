@@ -1,6 +1,9 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { readConfig } from '../../plugins/config.ts'
+import { checkMounts } from '../../src/doctor/mounts.ts'
 import { freePort } from '../support/free-port.ts'
 import { runCommand } from '../support/run-command.ts'
 import type { CommandOutcome } from '../support/run-command.ts'
@@ -179,4 +182,24 @@ t.test('seed mounts says what is wrong with its arguments, a server or a file', 
   t.match(await runCommand(['mounts', 'list'], { AUTH_REQUIRED: 'false' }), { code: 1, printedErrors: /SEED_MOUNTS is not set/ })
   const deep = await writeMounts({ calc: { url, pin: { file: 'nowhere/calc.json' } } })
   t.match(await run(deep, 'accept'), { code: 1, printedErrors: /nowhere\/calc.json cannot be written \(ENOENT\): run this where/ })
+})
+
+t.test('the commands of the operator name the process of a server on stdio, and what to check if it fails', async (t) => {
+  const script = fileURLToPath(new URL(`../support/stdio-server${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url))
+  const file = await writeMounts({
+    broken: { command: process.execPath, args: ['-e', 'process.exit(7)'] },
+    local: { command: process.execPath, args: [script], connectTimeoutSeconds: 60 }
+  })
+  const { printed } = await run(file, 'list')
+  t.match(printed, `local (${process.execPath}): connected, MCP`)
+  t.match(printed, `broken (${process.execPath}): cannot be used: `)
+  const { offers } = JSON.parse((await run(file, 'list', 'local', '--json')).printed)[0]
+  const environment = { AUTH_REQUIRED: 'false', SEED_MOUNTS: file }
+  const explained = await runCommand(['explain', '--tool', offers[0].name], environment)
+  t.match(explained.printed, `It is "${offers[0].nameAtServer}" of ${JSON.stringify(process.execPath)}`)
+  const config = await readConfig({ environment })
+  t.match(await checkMounts(config, async () => []), [
+    { severity: 'error', asked: `the process ${process.execPath}, the lists of mount "broken"`, meaning: /run the command by hand/ },
+    { severity: 'ok' }
+  ])
 })
