@@ -181,6 +181,22 @@ t.test('a round without the answer is asked again', async (t) => {
   t.equal(cancelled, 0)
 })
 
+t.test('ten questions of one call wait at most', async (t) => {
+  const { upstream, seed } = await start(t)
+  upstream.call = async (_name, _args, context) => text(await Promise.all(Array.from({ length: 12 }, async (_, n) =>
+    await ask(context, form(`Q${n}`)).then(({ action }) => action, (err: Error) => err.message))))
+  const { call, questions } = await connectAsked(t, 'legacy', seed, {
+    async fillIn () {
+      await until(() => upstream.messages.some((message) => /Too many/.test(JSON.stringify(message))), 'the others are refused')
+      return { action: 'decline' }
+    }
+  })
+  const answers = JSON.parse(await call('odd_add')) as string[]
+  t.equal(answers.filter((answer) => answer === 'decline').length, 10)
+  t.match(answers.filter((answer) => answer !== 'decline'), [/Too many questions wait/, /Too many questions wait/])
+  t.equal(questions.length, 10)
+})
+
 t.test('what a server of 2025 answers without waiting for the person is the result of the next round', async (t) => {
   const { upstream, seed } = await start(t)
   let finish = (): void => {}
