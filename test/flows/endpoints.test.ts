@@ -20,6 +20,7 @@ import { issueAccessToken } from '../../src/tokens/issue-access-token.ts'
 import { createTestPrincipal } from '../../src/testing/principal.ts'
 import { readTrace } from '../../src/trace/traces.ts'
 import { until } from '../support/until.ts'
+import { runCommand } from '../support/run-command.ts'
 import { startWorkloadIssuer } from '../support/workload-issuer.ts'
 
 /** Several MCP endpoints behind one authorization server, over HTTP. Bob is in engineering, Ada in admins too. */
@@ -405,4 +406,19 @@ t.test('below a path of a host each endpoint has its document where clients look
   t.ok(await connection.ping())
   t.equal(decodeJwt(oauth.tokens().access_token).aud, sales)
   await connection.close()
+})
+
+t.test('seed token signs in at the endpoint whose URL it is given', async (t) => {
+  const seed = await start(t)
+  const sales = `${seed.url}/mcp/sales`
+  let visit: Promise<unknown> | undefined
+  const { code, printed } = await runCommand(['token', sales], {}, (text) => {
+    const url = /^http\S+$/m.exec(text)?.[0]
+    if (url === undefined) return
+    visit = createBrowser().signIn(new URL(url), { login: 'ada', password: 'ada' }).then(async (last) => await fetch(last))
+  })
+  await visit
+  t.equal(code, 0)
+  t.match(decodeJwt(printed.trim()), { aud: sales, scope: /sales/ })
+  t.equal((await callAt(sales, printed.trim())).status, 200)
 })
