@@ -29,7 +29,9 @@ import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes, wellKnownUrl } from '../src/oauth/endpoints/metadata.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
-import { createUriCheck, findUnmatchedNames, selectDefinitions } from '../src/selection/endpoint-selection.ts'
+import {
+  createUriCheck, findUnknownEndpoints, findUnmatchedNames, selectDefinitions
+} from '../src/selection/endpoint-selection.ts'
 
 export interface McpTransportOptions {
   /** The tools, prompts and resources to offer. */
@@ -58,7 +60,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
     const all = withMounts(app, next)
     // All endpoints change, or none does.
     const changes = engines.map((engine, index) =>
-      engine.prepare(selectDefinitions(all, endpoints[index]!.selection)))
+      engine.prepare(selectDefinitions(all, endpoints[index]!)))
     for (const change of changes) change()
     warn(all)
   }, onEngine)
@@ -110,7 +112,7 @@ function createEndpointEngine (
     serverInfo: describeServer(endpoint, config, icon),
     instructions: endpoint.server.instructions,
     extensions: authorizationExtensions(config),
-    definitions: selectDefinitions(definitions, endpoint.selection),
+    definitions: selectDefinitions(definitions, endpoint),
     isUriOffered: createUriCheck(endpoint.selection),
     policy: {
       hierarchy: config.scopeHierarchy,
@@ -258,7 +260,16 @@ function createDefinitionLog (log: FastifyInstance['log'], endpoints: readonly E
           'Names in SEED_ENDPOINTS fit nothing that this server offers now')
       }
     }
-    known = new Set([...warnings.map(({ message }) => message), ...unmatched.map((fields) => JSON.stringify(fields))])
+    const unknown = findUnknownEndpoints(definitions, endpoints)
+    for (const endpoint of unknown) {
+      if (!known.has(endpoint)) {
+        log.warn({ event: 'definitions.endpoint_unknown', endpoint },
+          'A definition names an MCP endpoint that SEED_ENDPOINTS does not have')
+      }
+    }
+    known = new Set([
+      ...unknown, ...warnings.map(({ message }) => message), ...unmatched.map((fields) => JSON.stringify(fields))
+    ])
   }
 }
 

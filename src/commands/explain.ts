@@ -137,7 +137,7 @@ export function explain (
     const others = endpoints.filter((other) => isOfferedAt(other, definition, options)).map(({ path }) => path)
     return {
       isAllowed: false,
-      text: `${place}: not offered (SEED_ENDPOINTS), as if it did not exist\n` +
+      text: `${place}: not offered (SEED_ENDPOINTS, or its endpoints), as if it did not exist\n` +
         `It is offered at: ${others.join(', ') || 'no endpoint'}`
     }
   }
@@ -171,10 +171,10 @@ function createPrincipal (
 }
 
 /** Tells whether an MCP endpoint offers a definition, and of a template the URI in question. */
-function isOfferedAt ({ selection }: Endpoint, definition: Definition, { resource }: ExplainOptions): boolean {
-  if (!isOffered(definition, selection)) return false
+function isOfferedAt (endpoint: Endpoint, definition: Definition, { resource }: ExplainOptions): boolean {
+  if (!isOffered(definition, endpoint)) return false
   if (definition.kind !== 'resource-template' || definition.uriTemplate === resource) return true
-  return createUriCheck(selection)?.(resource!, definition.uriTemplate) ?? true
+  return createUriCheck(endpoint.selection)?.(resource!, definition.uriTemplate) ?? true
 }
 
 function describeVerdict ({ refusals, unmetAuthentication, missingScopes }: Verdict): string {

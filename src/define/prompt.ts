@@ -2,10 +2,11 @@ import type { Icon, PromptMessage } from '@modelcontextprotocol/server'
 import type { Static, TObject } from 'typebox'
 import type { Completions } from './completion.ts'
 import type { RequestContext } from './context.ts'
+import type { EndpointChoice } from './endpoints.ts'
 import type { Policy } from './policy.ts'
 
 /** The members of a prompt, as `definePrompt` takes them. */
-export interface PromptDeclaration<Arguments extends TObject> extends Policy {
+export interface PromptDeclaration<Arguments extends TObject> extends Policy, EndpointChoice {
   /** Unique name by which clients ask for the prompt: 1 to 128 letters, digits, `_`, `-` and `.`. */
   name: string
   /** Name for people. */

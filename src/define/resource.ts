@@ -2,10 +2,11 @@ import type { Annotations, Icon } from '@modelcontextprotocol/server'
 import type { Static, TObject } from 'typebox'
 import type { Completions } from './completion.ts'
 import type { RequestContext } from './context.ts'
+import type { EndpointChoice } from './endpoints.ts'
 import type { Policy } from './policy.ts'
 
 /** Members that resources and resource templates have in common. */
-interface ResourceDescription extends Policy {
+interface ResourceDescription extends Policy, EndpointChoice {
   name: string
   /** Name for people. */
   title?: string

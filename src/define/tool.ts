@@ -2,10 +2,11 @@ import type { ContentBlock, Icon, ToolAnnotations } from '@modelcontextprotocol/
 import type { Static, TObject } from 'typebox'
 import type { ToolResult } from './content.ts'
 import type { RequestContext } from './context.ts'
+import type { EndpointChoice } from './endpoints.ts'
 import type { Policy } from './policy.ts'
 
 /** The members of a tool, as `defineTool` takes them. `Result` is what the handler returns. */
-export interface ToolDeclaration<Input extends TObject, Result> extends Policy {
+export interface ToolDeclaration<Input extends TObject, Result> extends Policy, EndpointChoice {
   /** Unique name by which clients call the tool: 1 to 128 letters, digits, `_`, `-` and `.`. */
   name: string
   /** Name for people. */

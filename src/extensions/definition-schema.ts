@@ -48,7 +48,10 @@ const description = {
   }), { maxItems: MAX_ITEMS })),
   // Node's timers fire at once for what they cannot count.
   timeoutSeconds: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: DAY_SECONDS })),
-  _meta: Type.Optional(Json)
+  _meta: Type.Optional(Json),
+  endpoints: Type.Optional(Type.Array(Type.String({ pattern: '^/mcp(/[a-z][a-z0-9-]{0,31})?$' }), {
+    minItems: 1, maxItems: MAX_ITEMS
+  }))
 }
 
 const resource = {

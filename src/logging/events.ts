@@ -62,6 +62,10 @@ export const EVENTS = {
   },
   'config.definitions_hidden': { level: 'warn', meaning: '`AUTH_REQUIRED=false` hides what has a policy' },
   'config.scopes_needed': { level: 'info', meaning: 'Policies need scopes beyond `OIDC_SCOPES`' },
+  'definitions.endpoint_unknown': {
+    level: 'warn',
+    meaning: '`endpoints` of a definition names an MCP endpoint that `SEED_ENDPOINTS` does not have'
+  },
   'definitions.incompatible': {
     level: 'warn',
     meaning: 'Some clients refuse a tool, or all tools because of it: see the message'

@@ -7,12 +7,15 @@ import { isUriSelected } from './uri-selection.ts'
 type EndpointSelection = Endpoint['selection']
 
 /** Returns what an MCP endpoint offers of all that the server has. */
-export function selectDefinitions (all: readonly Definition[], selection: EndpointSelection): Definition[] {
-  return all.filter((definition) => isOffered(definition, selection))
+export function selectDefinitions (
+  all: readonly Definition[], endpoint: Pick<Endpoint, 'path' | 'selection'>
+): Definition[] {
+  return all.filter((definition) => isOffered(definition, endpoint))
 }
 
-/** Tells whether an MCP endpoint offers something. */
-export function isOffered (definition: Definition, selection: EndpointSelection): boolean {
+/** Tells whether an MCP endpoint offers something: both its author and the operator have a say. */
+export function isOffered (definition: Definition, { path, selection }: Pick<Endpoint, 'path' | 'selection'>): boolean {
+  if (definition.endpoints?.includes(path) === false) return false
   const mount = mountOf(definition)
   if (mount !== undefined && !isSelected(mount, selection.mounts)) return false
   switch (definition.kind) {
@@ -29,6 +32,12 @@ export function createUriCheck (
 ): ((uri: string, uriTemplate: string) => boolean) | undefined {
   if (typeof resources === 'boolean') return undefined
   return (uri, uriTemplate) => isUriSelected(uri, uriTemplate, resources)
+}
+
+/** Finds the paths in the `endpoints` of definitions that are no MCP endpoint of this server. */
+export function findUnknownEndpoints (all: readonly Definition[], endpoints: readonly Endpoint[]): string[] {
+  const named = new Set(all.flatMap((definition) => definition.endpoints ?? []))
+  return [...named].filter((path) => !endpoints.some((endpoint) => endpoint.path === path))
 }
 
 /** Finds the names in the selection of an MCP endpoint that fit nothing that the server has. */

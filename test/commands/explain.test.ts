@@ -258,7 +258,7 @@ t.test('says whether an MCP endpoint offers it, and who may use it there', async
   const ask = async (...args: string[]) => await run(args, environment)
   t.match(await ask('--tool', 'seed_ping'), {
     code: 1,
-    output: 'Tool "seed_ping" at /mcp: not offered (SEED_ENDPOINTS), as if it did not exist\nIt is offered at: /mcp/sales\n'
+    output: 'Tool "seed_ping" at /mcp: not offered (SEED_ENDPOINTS, or its endpoints), as if it did not exist\nIt is offered at: /mcp/sales\n'
   })
   t.match(await ask('--tool', 'seed_ping', '--endpoint', 'sales'), { code: 0, output: /^Tool "seed_ping" at \/mcp\/sales: / })
   t.match(await ask('--tool', 'calc_add', '--endpoint', '/mcp/sales'), {

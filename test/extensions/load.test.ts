@@ -240,6 +240,8 @@ t.test('everything that an extension declares is checked, and what is wrong is n
     ['annotations: { readOnlyHint: \'yes\' }', 'annotations.readOnlyHint must be boolean'],
     ['timeoutSeconds: 1e9', 'timeoutSeconds must be <= 86400'],
     ['group: [\'admins\']', 'group is not a member that Seed knows'],
+    ['endpoints: [\'sales\']', 'endpoints.0 must match pattern'],
+    ['endpoints: []', 'endpoints must not have fewer than 1'],
     ['handler: \'x\'', 'handler must be a function']
   ]
   for (const [members, problem] of tools) {

@@ -208,6 +208,30 @@ t.test('names that an endpoint chooses in vain are logged: a tool may have been 
   ])
 })
 
+t.test('an author says at which endpoints something is offered; a path that is none is logged', async (t) => {
+  const input = Type.Object({})
+  const own = (name: string, endpoints: string[]) =>
+    defineTool({ name, description: name, input, endpoints, handler: () => name })
+  const { url, logs } = await startSeed(t, {
+    definitions: [
+      own('both', ['/mcp', '/mcp/sales']), own('sales', ['/mcp/sales']), own('denied', ['/mcp/sales']),
+      own('lost', ['/mcp/lost']), tool('anywhere')
+    ],
+    env: {
+      AUTH_REQUIRED: 'false',
+      SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: { tools: { deny: ['denied'] } }, ops: {} } })
+    }
+  })
+  for (const [path, names] of [
+    ['/mcp', ['anywhere', 'both']], ['/mcp/sales', ['anywhere', 'both', 'sales']], ['/mcp/ops', ['anywhere']]
+  ] as const) {
+    const { body } = await post(url, path, modernRequest('tools/list'))
+    t.same(body.result.tools.map(({ name }: { name: string }) => name).sort(), names, path)
+    t.notMatch(JSON.stringify(body), 'endpoints')
+  }
+  t.match(logs.filter(({ event }) => event === 'definitions.endpoint_unknown'), [{ endpoint: '/mcp/lost' }])
+})
+
 t.test('metrics, spans and audit lines name the endpoint, and nothing that its callers choose', async (t) => {
   const receiver = await startOtlpReceiver(t)
   const { app, url, logs } = await startEndpoints(t, ENDPOINTS, {
