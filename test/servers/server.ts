@@ -6,14 +6,20 @@ export interface RealServer {
   name: string
   /** Downloads what is missing. @throws RegistryUnreachable */
   install? (): Promise<void>
-  /** Starts it on a port of this machine. @returns the entry of SEED_MOUNTS */
-  start (t: Test): Promise<HttpEntry>
+  /** Starts it on a port of this machine, unless it speaks stdio. @returns the entry of SEED_MOUNTS */
+  start (t: Test): Promise<HttpEntry | StdioEntry>
   plan: Plan
 }
 
 export interface HttpEntry {
   url: string
   [member: string]: unknown
+}
+
+export interface StdioEntry {
+  command: string
+  args: string[]
+  env: Record<string, string>
 }
 
 /** What clients do with a server, by its own names: everything that it offers. */

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import t from 'tap'
 import type { RealClient } from '../providers/client.ts'
 import { GO_CLIENTS } from '../providers/go-client.ts'
@@ -16,7 +17,7 @@ import { until } from '../support/until.ts'
 import { writeMounts } from '../support/upstream.ts'
 import { OWN_NAMES, mountedNames, normalize, selectOffers, sortLists, useEverything } from './everything.ts'
 import type { Everything } from './everything.ts'
-import type { HttpEntry, RealServer } from './server.ts'
+import type { HttpEntry, RealServer, StdioEntry } from './server.ts'
 import { SERVERS } from './servers.ts'
 
 /**
@@ -33,9 +34,11 @@ interface Direct {
   everything: Everything
 }
 
-async function useDirectly (server: RealServer, { url }: HttpEntry): Promise<Direct> {
+async function useDirectly (server: RealServer, entry: HttpEntry | StdioEntry): Promise<Direct> {
   const client = new Client({ name: 'servers', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } })
-  await client.connect(new StreamableHTTPClientTransport(new URL(url)))
+  await client.connect('url' in entry
+    ? new StreamableHTTPClientTransport(new URL(entry.url))
+    : new StdioClientTransport({ ...entry, stderr: 'ignore' }))
   const { resources } = await client.listResources().catch(() => ({ resources: [] }))
   const listed = resources.map(({ uri }) => uri)
   const everything = await useEverything(
@@ -64,7 +67,7 @@ t.test('real clients use everything that real servers offer behind Seed, after s
   timeout: 1_200_000
 }, async (t) => {
   for (const { install } of SERVERS) await install?.()
-  const mounts: Record<string, HttpEntry> = {}
+  const mounts: Record<string, HttpEntry | StdioEntry> = {}
   for (const server of SERVERS) mounts[server.name] = await server.start(t)
   const direct = new Map<RealServer, Direct>()
   for (const server of SERVERS) {

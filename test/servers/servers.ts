@@ -1,6 +1,6 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { findGo } from '../providers/go-client.ts'
@@ -164,6 +164,81 @@ const MODERN: RealServer = {
   }
 }
 
+/** A folder that the file server may use; the plan names its files. */
+const FILES = join(tmpdir(), `seed-files-${process.pid}`)
+
+const FILE_SERVER: RealServer = {
+  name: 'files',
+  async start (t) {
+    await mkdir(FILES)
+    t.teardown(async () => { await rm(FILES, { recursive: true }) })
+    await writeFile(join(FILES, 'a.txt'), 'one\ntwo\n')
+    return { command: process.execPath, args: [npmScript('server-filesystem'), FILES], env: {} }
+  },
+  plan: {
+    tools: {
+      read_file: [{ path: join(FILES, 'a.txt') }],
+      read_text_file: [{ path: join(FILES, 'a.txt'), head: 1 }, { path: '/etc/passwd' }],
+      read_media_file: [{ path: join(FILES, 'a.txt') }],
+      read_multiple_files: [{ paths: [join(FILES, 'a.txt'), join(FILES, 'none.txt')] }],
+      write_file: [{ path: join(FILES, 'b.txt'), content: 'three' }],
+      edit_file: [{ path: join(FILES, 'a.txt'), edits: [{ oldText: 'one', newText: 'ONE' }], dryRun: true }],
+      create_directory: [{ path: join(FILES, 'folder') }],
+      list_directory: [{ path: FILES }],
+      list_directory_with_sizes: [{ path: FILES }],
+      directory_tree: [{ path: FILES }],
+      search_files: [{ path: FILES, pattern: '*.txt' }],
+      list_allowed_directories: [{}]
+    },
+    uncalled: {
+      move_file: 'it works once',
+      get_file_info: 'its answer has the time of the last access'
+    }
+  }
+}
+
+const ADA = { name: 'Ada', entityType: 'person', observations: ['counts'] }
+
+const MEMORY: RealServer = {
+  name: 'memory',
+  start: async (t) => ({
+    command: process.execPath,
+    args: [npmScript('server-memory')],
+    env: { MEMORY_FILE_PATH: join(await emptyFolder(t), 'memory.json') }
+  }),
+  // In this order, which leaves nothing behind.
+  plan: {
+    tools: {
+      create_entities: [{ entities: [ADA, { ...ADA, name: 'Bob' }] }],
+      create_relations: [{ relations: [{ from: 'Ada', to: 'Bob', relationType: 'knows' }] }],
+      add_observations: [{ observations: [{ entityName: 'Ada', contents: ['writes'] }] }],
+      read_graph: [{}],
+      search_nodes: [{ query: 'writes' }],
+      open_nodes: [{ names: ['Bob'] }],
+      delete_observations: [{ deletions: [{ entityName: 'Ada', observations: ['writes'] }] }],
+      delete_relations: [{ relations: [{ from: 'Ada', to: 'Bob', relationType: 'knows' }] }],
+      delete_entities: [{ entityNames: ['Ada', 'Bob'] }]
+    }
+  }
+}
+
+/** Returns the same server on stdio. */
+function onStdio (server: RealServer, name: string, command: string, args: string[]): RealServer {
+  return { ...server, name, start: async () => ({ command, args, env: {} }) }
+}
+
+const PYTHON_SDK = pythonServer('python', 'sdk')
+const FASTMCP = pythonServer('fastmcp', 'fastmcp')
+const serverScript = join(HERE, 'python/server.py')
+
 export const SERVERS: RealServer[] = [
-  EVERYTHING, pythonServer('python', 'sdk'), pythonServer('fastmcp', 'fastmcp'), GO_EVERYTHING, MODERN
+  EVERYTHING,
+  PYTHON_SDK,
+  FASTMCP,
+  GO_EVERYTHING,
+  MODERN,
+  FILE_SERVER,
+  MEMORY,
+  onStdio(PYTHON_SDK, 'python-stdio', join(PYTHON, 'bin/python'), [serverScript, 'sdk']),
+  onStdio(FASTMCP, 'fastmcp-stdio', join(PYTHON, 'bin/python'), [serverScript, 'fastmcp'])
 ]
