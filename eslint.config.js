@@ -100,8 +100,8 @@ const MAY_IMPORT = {
 
   // MCP servers that are offered as one's own
   'src/mounts': [
-    'src/config', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy', 'src/selection',
-    '@modelcontextprotocol'
+    'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy',
+    'src/selection', 'src/tokens', '@modelcontextprotocol'
   ],
 
   // What is offered, and how its authors test it

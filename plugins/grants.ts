@@ -4,6 +4,8 @@ import { createGrantServices } from '../src/oauth/modes/broker/grant-services.ts
 import type { GrantServices } from '../src/oauth/modes/broker/grant-services.ts'
 import { createTokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
 import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
+import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
+import { ToolError } from '../src/define/tool.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -11,6 +13,8 @@ declare module 'fastify' {
     grantServices: GrantServices
     /** Tokens with which tools call other APIs on behalf of their caller (RFC 8693); only with OAUTH_MODE=broker. */
     tokenExchange: TokenExchange
+    /** The same for tools and mounted servers: where there is no token, they get a ToolError. */
+    toolTokens: Pick<TokenExchange, 'tokenFor' | 'serverTokenFor'>
   }
 }
 
@@ -21,7 +25,17 @@ async function grants (app: FastifyInstance): Promise<void> {
     config, store, keyring, revocations, upstream: oidc.tokenClient, getKey: oidc.jwks.getKey, log, audit
   })
   app.decorate('grantServices', services)
-  app.decorate('tokenExchange', createTokenExchange({ ...services, store, keyring, log }))
+  const tokenExchange = createTokenExchange({ ...services, store, keyring, log })
+  app.decorate('tokenExchange', tokenExchange)
+  app.decorate('toolTokens', {
+    tokenFor: async (...request) => await tokenExchange.tokenFor(...request).catch(toToolError),
+    serverTokenFor: async (request) => await tokenExchange.serverTokenFor(request).catch(toToolError)
+  })
+}
+
+/** The reason for which there is no token is an error of the tool: its message is written for the caller. */
+function toToolError (err: unknown): never {
+  throw err instanceof TokenExchangeError ? new ToolError(err.message, { cause: err }) : err
 }
 
 export default fp(grants, {

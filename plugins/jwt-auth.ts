@@ -14,8 +14,6 @@ import {
 import type { Revocations } from '../src/tokens/revocations.ts'
 import { createServiceTokens } from '../src/tokens/service-tokens.ts'
 import type { VerifyServiceToken } from '../src/tokens/service-tokens.ts'
-import { createSigningKeys } from '../src/tokens/signing-keys.ts'
-import type { SigningKeys } from '../src/tokens/signing-keys.ts'
 import { OtherEndpointError } from '../src/tokens/token-error.ts'
 import { createVerifier } from '../src/tokens/access-token-verifier.ts'
 import type { Verifier } from '../src/tokens/access-token-verifier.ts'
@@ -36,8 +34,6 @@ declare module 'fastify' {
 interface AccessTokens {
   verifier: Verifier
   revocations: Revocations
-  /** Sign Seed's own tokens; published in broker mode only. */
-  signingKeys: SigningKeys
 }
 
 export interface JwtAuthOptions {
@@ -86,21 +82,19 @@ function checkResource (principal: Principal, resource: string): void {
 }
 
 function createAccessTokens (app: FastifyInstance, forcedRefreshMs: number | undefined): AccessTokens {
-  const signingKeys = createSigningKeys(app.keyring)
   const revocations = createRevocations(app.store, markTtlSeconds(app.config.token.maxLifetimeSeconds))
   const verifier = app.config.oauth.mode === 'broker'
-    ? createOwnVerifier(app, { signingKeys, revocations, forcedRefreshMs })
+    ? createOwnVerifier(app, { revocations, forcedRefreshMs })
     : createProviderVerifier(app, revocations)
-  return { verifier, revocations, signingKeys }
+  return { verifier, revocations }
 }
 
 /** Broker mode: the tokens are Seed's own, and those of services of TRUSTED_ISSUERS with `access_tokens`. */
 function createOwnVerifier (
   app: FastifyInstance,
-  { forcedRefreshMs, ...tokens }: Omit<AccessTokens, 'verifier'> & { forcedRefreshMs: number | undefined }
+  { revocations, forcedRefreshMs }: { revocations: Revocations, forcedRefreshMs: number | undefined }
 ): Verifier {
-  const { config } = app
-  const { signingKeys, revocations } = tokens
+  const { config, signingKeys } = app
   const verifier = createVerifier({
     ...config.token,
     maxLifetimeSeconds: MAX_OWN_LIFETIME_SECONDS,

@@ -4,6 +4,8 @@ import { createKeyring } from '../src/crypto/keyring.ts'
 import { weaknessOf } from '../src/crypto/weak-secret.ts'
 import type { FindKeyring, Keyring } from '../src/crypto/keyring.ts'
 import { createStoredKeyring } from '../src/oauth/modes/stored-keyring.ts'
+import { createSigningKeys } from '../src/tokens/signing-keys.ts'
+import type { SigningKeys } from '../src/tokens/signing-keys.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -11,6 +13,8 @@ declare module 'fastify' {
     keyring: Keyring
     /** The same, for what must outlive a restart: without SEED_SECRET, keys of a random secret in the store. */
     findKeyring: FindKeyring
+    /** Sign Seed's own tokens, in broker mode, and what tells mounted servers who calls. */
+    signingKeys: SigningKeys
   }
 }
 
@@ -21,6 +25,7 @@ const GUESSED = 'Whoever guesses it can make access tokens in broker mode. Make 
 async function keyring (app: FastifyInstance): Promise<void> {
   const { secrets: { current, previous }, authRequired, oauth } = app.config
   app.decorate('keyring', createKeyring(current, previous))
+  app.decorate('signingKeys', createSigningKeys(app.keyring))
   app.decorate('findKeyring', current === undefined ? createStoredKeyring(app.store) : async () => app.keyring)
   for (const [setting, secret] of Object.entries({ SEED_SECRET: current, SEED_SECRET_PREVIOUS: previous })) {
     const weakness = secret === undefined ? undefined : weaknessOf(secret)

@@ -16,7 +16,6 @@ import { createStreamRevocation } from '../src/http/stream-revocation.ts'
 import { describeDefinition } from '../src/define/definition.ts'
 import type { Definition } from '../src/define/definition.ts'
 import type { PolicyRequirements } from '../src/policy/requirements.ts'
-import { ToolError } from '../src/define/tool.ts'
 import { createCallRecorder } from '../src/audit/calls.ts'
 import { clientKindOf } from '../src/audit/client-kind.ts'
 import { findCompatibilityWarnings } from '../src/define/client-compatibility.ts'
@@ -24,9 +23,6 @@ import { createEngineServices } from '../src/mcp/engine-services.ts'
 import type { EngineServices } from '../src/mcp/engine-services.ts'
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
-import type { TokenFor } from '../src/mcp/handlers/context.ts'
-import type { TokenExchange } from '../src/oauth/modes/broker/token-exchange.ts'
-import { TokenExchangeError } from '../src/oauth/modes/broker/token-exchange-error.ts'
 import { baseScopes, wellKnownUrl } from '../src/oauth/endpoints/metadata.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
 import {
@@ -119,7 +115,7 @@ function createEndpointEngine (
       scopes: [...config.oidc.scopes, ...requirements.scopes],
       clockSkewSeconds: config.token.clockSkewSeconds
     },
-    tokenFor: app.hasDecorator('tokenExchange') ? toTokenFor(app.tokenExchange) : undefined,
+    tokenFor: app.hasDecorator('toolTokens') ? app.toolTokens.tokenFor : undefined,
     pageSize: config.mcp.pageSize,
     keyring: app.keyring,
     session: config.mcp.session,
@@ -277,13 +273,6 @@ function createDefinitionLog (log: FastifyInstance['log'], endpoints: readonly E
 function authorizationExtensions ({ authRequired, oauth }: Config): EngineOptions['extensions'] {
   if (!authRequired || !oauth.configuredClients.some(({ service }) => service !== undefined)) return undefined
   return { 'io.modelcontextprotocol/oauth-client-credentials': {} }
-}
-
-/** The reason for which there is no token is an error of the tool: its message is written for the caller. */
-function toTokenFor ({ tokenFor }: TokenExchange): TokenFor {
-  return async (principal, request, signal) => await tokenFor(principal, request, signal).catch((err: unknown) => {
-    throw err instanceof TokenExchangeError ? new ToolError(err.message, { cause: err }) : err
-  })
 }
 
 export default fp(mcpTransport, {

@@ -4,7 +4,10 @@ import type { Config } from '../src/config/config.ts'
 import { findUnknownMounts } from '../src/config/endpoints.ts'
 import { ConfigError } from '../src/config/problem.ts'
 import { VERSION } from '../src/config/version.ts'
+import type { IdentityServices } from '../src/mounts/caller-identity.ts'
 import type { Mounts } from '../src/mounts/mounts.ts'
+import { createCallerAssertions } from '../src/tokens/caller-assertion.ts'
+import type { IssueCallerAssertion } from '../src/tokens/caller-assertion.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -22,12 +25,11 @@ export interface MountsTimings {
 }
 
 /**
- * Connects to the MCP servers of SEED_MOUNTS. The start waits for them a little, so that the first lists are complete,
- * and goes on without those that are away.
+ * Shares the MCP servers of SEED_MOUNTS. `src/app.ts` connects to them when the services that say who calls are there.
  *
  * @throws ConfigError for a file that is not valid, and for endpoints whose mounts are not in it
  */
-async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetryMs }: MountsTimings): Promise<void> {
+async function mounts (app: FastifyInstance, { mountsRetryMs }: MountsTimings): Promise<void> {
   const { config, log } = app
   const { endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } } = config
   if (mountsFile === undefined) {
@@ -44,6 +46,7 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
     mounts: read,
     version: VERSION,
     maxResultBytes,
+    identityServices: identityServices(app),
     log,
     isTraced: endpoint !== undefined,
     observer: metrics,
@@ -52,7 +55,19 @@ async function mounts (app: FastifyInstance, { mountsWaitMs = 3_000, mountsRetry
   app.decorate('mounts', mounted)
   for (const watched of mounted.watched) metrics?.watch(watched)
   app.addHook('onClose', async () => { await mounted.close() })
-  await mounted.connect(mountsWaitMs)
+}
+
+/** The services that say who calls. Those of later plugins are there when the first request needs them. */
+function identityServices (app: FastifyInstance): IdentityServices {
+  let issue: IssueCallerAssertion | undefined
+  return {
+    issueAssertion (caller, request) {
+      issue ??= createCallerAssertions({ signingKeys: app.signingKeys, issuer: app.config.baseUrl })
+      return issue(caller, request)
+    },
+    tokenFor: async (caller, request, signal) => await app.toolTokens.tokenFor(caller, request, signal),
+    serverTokenFor: async (request) => await app.toolTokens.serverTokenFor(request)
+  }
 }
 
 function checkMountsOf (endpoints: Config['endpoints'], mounts: readonly string[]): void {

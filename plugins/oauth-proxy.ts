@@ -64,7 +64,7 @@ async function oauthProxy (
   const clients = createClients({ registrations, configured, documents, redirectUriSchemes })
   const keySets = createClientKeySets({ configured, log, forcedRefreshMs: forcedKeyRefreshMs })
   const trustedIssuers = createWorkloadIssuers(app, forcedKeyRefreshMs)
-  const { mode, broker, tokenKeys, jwks } = createMode(app, { clients, requirements, trustedIssuers })
+  const { mode, broker, tokenKeys } = createMode(app, { clients, requirements, trustedIssuers })
   const server = {
     baseUrl,
     endpoints,
@@ -90,8 +90,7 @@ async function oauthProxy (
       accessTokenIssuers: oauth.accessTokenIssuers,
       acrValues: () => supportedLevels(app),
       documents,
-      tokenKeys,
-      jwks
+      tokenKeys
     })
   }, { prefix: '/.well-known' })
 
@@ -258,7 +257,7 @@ interface ModeServices {
 
 /** The mode of OAUTH_MODE, and the keys that sign its access tokens. */
 function createMode (app: FastifyInstance, { clients, requirements, trustedIssuers }: ModeServices) {
-  const { config, store, findKeyring, oidc, accessTokens: { verifier, revocations, signingKeys }, log, audit } = app
+  const { config, store, findKeyring, signingKeys, oidc, accessTokens: { verifier, revocations }, log, audit } = app
   const provider = oidc.provider.metadata
   const verifyAccessToken = verifier.verify
   if (config.oauth.mode === 'proxy') {
@@ -267,8 +266,7 @@ function createMode (app: FastifyInstance, { clients, requirements, trustedIssue
     return {
       mode: createProxy({ config, store, findKeyring, upstream, revocations, verifyAccessToken, log, audit }),
       broker: undefined,
-      tokenKeys: () => ({ jwksUri: provider().jwksUri, algorithms: config.oidc.algorithms }),
-      jwks: undefined
+      tokenKeys: () => ({ jwksUri: provider().jwksUri, algorithms: config.oidc.algorithms })
     }
   }
   const broker = createBroker({
@@ -288,8 +286,7 @@ function createMode (app: FastifyInstance, { clients, requirements, trustedIssue
   return {
     mode: broker,
     broker,
-    tokenKeys: () => ({ jwksUri: `${config.baseUrl}/.well-known/jwks.json`, algorithms: ['ES256'] }),
-    jwks: signingKeys.published
+    tokenKeys: () => ({ jwksUri: `${config.baseUrl}/.well-known/jwks.json`, algorithms: ['ES256'] })
   }
 }
 

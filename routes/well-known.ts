@@ -7,9 +7,8 @@ import { authorizationServer, openidConfiguration, protectedResource } from '../
 import type { MetadataOptions, MetadataState, TokenKeys } from '../src/oauth/endpoints/metadata.ts'
 import { ErrorSchema } from '../src/schemas/common.ts'
 import {
-  AuthorizationServerSchema, JwkSetSchema, OpenidConfigurationSchema, ProtectedResourceSchema
+  AuthorizationServerSchema, OpenidConfigurationSchema, ProtectedResourceSchema
 } from '../src/schemas/well-known.ts'
-import type { JwkSet } from '../src/schemas/well-known.ts'
 
 export interface WellKnownRouteOptions extends MetadataOptions {
   documents: Pick<MetadataDocuments, 'advertised'>
@@ -17,15 +16,13 @@ export interface WellKnownRouteOptions extends MetadataOptions {
   acrValues: () => readonly string[] | undefined
   /** @throws ProviderUnavailableError in proxy mode, before discovery */
   tokenKeys: () => TokenKeys
-  /** Seed's own keys; undefined in proxy mode. */
-  jwks: (() => JwkSet) | undefined
 }
 
 const CACHEABLE = { 'cache-control': 'public, max-age=300', 'cross-origin-resource-policy': 'cross-origin' }
 
 /** The documents under /.well-known, for clients and web pages of any origin. */
 const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async (app, options) => {
-  const { documents, acrValues, tokenKeys, jwks, ...metadata } = options
+  const { documents, acrValues, tokenKeys, ...metadata } = options
   const state = (): MetadataState => ({ metadataDocuments: documents.advertised(), acrValues: acrValues() })
   await app.register(cors, { origin: '*', methods: ['GET'], maxAge: 600 })
 
@@ -46,11 +43,6 @@ const wellKnownRoutes: FastifyPluginAsyncTypebox<WellKnownRouteOptions> = async 
   rejectOtherMethods(app, ['GET'], '/openid-configuration')
   app.get('/openid-configuration', publicDocument(OpenidConfigurationSchema), async (_request, reply) =>
     reply.headers(CACHEABLE).send(openidConfiguration(metadata, state(), tokenKeys())))
-
-  if (jwks === undefined) return
-  rejectOtherMethods(app, ['GET'], '/jwks.json')
-  app.get('/jwks.json', publicDocument(JwkSetSchema), async (_request, reply) =>
-    reply.headers(CACHEABLE).send(jwks()))
 }
 
 function publicDocument<Document extends TSchema> (document: Document) {

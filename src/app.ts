@@ -15,6 +15,7 @@ import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import type { DiscoveryTimings } from '../plugins/oidc-discovery.ts'
 import openAccess from '../plugins/open-access.ts'
+import publishedKeys from '../plugins/published-keys.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import redis from '../plugins/redis.ts'
 import type { RedisTimings } from '../plugins/redis.ts'
@@ -117,6 +118,8 @@ async function registerPlugins (
   } else {
     await app.register(openAccess)
   }
+  await app.register(publishedKeys)
+  await app.mounts?.connect(timings.mountsWaitMs)
   await app.register(mcpTransport, { definitions, requirements, onEngine })
   await app.register(health)
   app.setNotFoundHandler({ preHandler: app.rateLimits.byAddressLocally('not-found', { factor: 5 }) }, notFoundHandler)

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
 import type { Endpoint } from '../config/endpoints.ts'
-import { VERSION } from '../config/version.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
@@ -58,13 +57,13 @@ export const command = defineCommand({
 async function inspectMountOf (
   name: string, config: Config, own: readonly Definition[]
 ): Promise<MountInspection | undefined> {
-  const { mountsFile, mcp: { tool: { maxResultBytes } } } = config
+  const { mountsFile } = config
   if (mountsFile === undefined) return undefined
   const { findMountOf, inspectMounts, readMounts } = await import('../mounts/inspect.ts')
   const mounts = readMounts(mountsFile, config)
   const mount = findMountOf(name, mounts)
   if (mount === undefined) return undefined
-  const [inspection] = await inspectMounts({ mounts, chosen: [mount], own, version: VERSION, maxResultBytes })
+  const [inspection] = await inspectMounts({ mounts, chosen: [mount], own, config })
   return inspection
 }
 

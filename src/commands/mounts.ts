@@ -1,6 +1,5 @@
 import { Argument } from '@commander-js/extra-typings'
 import type { Config } from '../config/config.ts'
-import { VERSION } from '../config/version.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
@@ -52,7 +51,7 @@ async function inspect (
   config: Config,
   { own, name, onlyPinned }: { own: readonly Definition[], name: string | undefined, onlyPinned: boolean }
 ): Promise<MountInspection[]> {
-  const { mountsFile, mcp: { tool: { maxResultBytes } } } = config
+  const { mountsFile } = config
   if (mountsFile === undefined) throw new Error('SEED_MOUNTS is not set: no MCP server is mounted')
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
   const all = readMounts(mountsFile, { ...config, pinsMayBeMissing: true })
@@ -62,7 +61,7 @@ async function inspect (
   }
   const chosen = onlyPinned ? named.filter(({ pin }) => pin !== undefined) : named
   if (chosen.length === 0) throw new UsageError('no mount is pinned: add pin.file in the file of SEED_MOUNTS')
-  return await inspectMounts({ mounts: all, chosen, own, version: VERSION, maxResultBytes })
+  return await inspectMounts({ mounts: all, chosen, own, config })
 }
 
 type Print = (text: string) => void

@@ -1,5 +1,4 @@
 import type { Config } from '../config/config.ts'
-import { VERSION } from '../config/version.ts'
 import type { Definition } from '../define/definition.ts'
 import { withoutControls } from '../json/printable.ts'
 import type { MountInspection } from '../mounts/inspect.ts'
@@ -12,13 +11,12 @@ const MAX_NAMES = 10
 export async function checkMounts (
   config: Config, loadOwn: () => Promise<readonly Definition[]>
 ): Promise<Finding[]> {
-  const { mountsFile, mcp: { tool: { maxResultBytes } } } = config
+  const { mountsFile } = config
   if (mountsFile === undefined) return []
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
   // What fails to load is a finding of the tools.
   const own = await loadOwn().catch(() => [])
-  const mounts = readMounts(mountsFile, config)
-  const inspections = await inspectMounts({ mounts, own, version: VERSION, maxResultBytes })
+  const inspections = await inspectMounts({ mounts: readMounts(mountsFile, config), own, config })
   return inspections.flatMap((inspection) => {
     const { mount: { name }, place } = inspection
     const request = 'url' in place ? `POST ${place.url}` : `the process ${withoutControls(place.command)}`
@@ -37,9 +35,16 @@ function judgeFailure (about: Question, { mount, state }: MountInspection): Find
 type MountState = MountInspection['state']
 
 /** Says what to do about the reason that a connection has failed for. */
-function remedyOf (reason: string, { name, secret, process }: MountInspection['mount']): string {
+function remedyOf (reason: string, { name, secret, identity, process }: MountInspection['mount']): string {
   const member = `of mount "${name}"`
   if (process !== undefined) return `check command, args, env and cwd ${member}, and run the command by hand`
+  if (identity?.tokenFor?.allowServerToken === true) {
+    return `its lists need a token of Seed (identity.tokenFor.allowServerToken ${member}): see the running server's log`
+  }
+  if (identity?.assertion !== undefined && secret === undefined && /HTTP status 40[13]/.test(reason)) {
+    return `the server refuses Seed's assertion: check identity.assertion.audience ${member}, BASE_URL, SEED_SECRET, ` +
+      'and that the server can fetch /.well-known/jwks.json of the running Seed'
+  }
   if (/HTTP status 40[13]/.test(reason)) {
     return secret === undefined
       ? `the server wants a secret: add secret.file to mount "${name}"`

@@ -5,13 +5,17 @@ import type {
 } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../async/unless-aborted.ts'
 import type { Caller } from './caller.ts'
+import type { CallerIdentity } from './caller-identity.ts'
 import { passedCapabilities } from './client-capabilities.ts'
+import { findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
 import { MountClient } from './mount-client.ts'
 import type { Mount } from './mounts-file.ts'
 import { ProcessFailure } from './process-failure.ts'
 import { answerQuestions } from './questions.ts'
+import { RequestIdentity } from './request-identity.ts'
+import type { CallOptions } from './request-identity.ts'
 import { createTransport } from './transport.ts'
 
 /** Everything that a mounted server offers, as it says. */
@@ -28,6 +32,9 @@ export interface Offers {
 const MAX_ITEMS = 1_000
 const MAX_PAGES = 100
 const MAX_LIST_CHARACTERS = 4 * 1024 * 1024
+
+/** Requests of one call. @param options must be among those of each request */
+export type Work<T> = (client: Client, options: CallOptions) => Promise<T>
 
 export interface ConnectionOptions {
   mount: Mount
@@ -46,6 +53,8 @@ export interface ConnectionOptions {
   isLegacy?: boolean
   /** Ends the connection, also while it is opened. */
   signal: AbortSignal
+  /** What tells the server who calls, if it is told. */
+  identify?: CallerIdentity | undefined
 }
 
 /**
@@ -64,6 +73,7 @@ export class Connection {
   readonly #onClosed: (connection: Connection) => void
   readonly #removeAbortListener: () => void
   #isClosed = false
+  readonly #identity: RequestIdentity | undefined
   /** The callers of the requests that run. */
   readonly #running: Caller[] = []
   #isRetired = false
@@ -71,9 +81,10 @@ export class Connection {
   #hasLostSession = false
 
   private constructor (options: ConnectionOptions) {
-    const { mount, version, caller, onListChanged, onClosed, isLegacy = false, signal } = options
+    const { mount, version, caller, identify, onListChanged, onClosed, isLegacy = false, signal } = options
     this.#mount = mount
     this.caller = caller
+    this.#identity = identify === undefined ? undefined : new RequestIdentity(identify, caller)
     this.#onListChanged = onListChanged ?? (() => {})
     this.#onClosed = onClosed ?? (() => {})
     const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: this.#onListChanged }
@@ -111,7 +122,8 @@ export class Connection {
       maxBytes: mount.maxResponseBytes ?? maxResultBytes,
       onFailure: (error) => { connection.failure = error },
       onStderr: options.onStderr,
-      caller
+      caller,
+      identity: connection.#identity
     })
     try {
       await unlessAborted(connection.client.connect(transport, { timeout: connection.#timeoutMs }), signal)
@@ -121,13 +133,18 @@ export class Connection {
     } catch (err) {
       await connection.close()
       await transport.close()
-      throw connection.failure ?? err
+      throw connection.failure ?? findToolError(err) ?? err
     }
   }
 
   /** The revision of the protocol that both sides speak. */
   get revision (): string {
     return this.client.getNegotiatedProtocolVersion()!
+  }
+
+  /** Whether each request stands for itself, so that the server keeps nothing of whoever sent the last one. */
+  get isStateless (): boolean {
+    return this.revision >= '2026-07-28'
   }
 
   /** Fetches all lists. @throws any error if one of them cannot be had */
@@ -147,15 +164,17 @@ export class Connection {
    *
    * @throws SdkError for a result that asks for input in a way that the revision does not have
    */
-  async run<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
+  async run<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
     this.#running.push(caller)
+    const options = this.#identity?.begin(caller) ?? {}
     try {
       const result = caller.askClient === undefined
-        ? await work(this.client)
-        : await CALLS.run(caller, async () => await work(this.client))
+        ? await work(this.client, options)
+        : await CALLS.run(caller, async () => await work(this.client, options))
       if (isInputRequired(result) || !('inputRequests' in result || 'requestState' in result)) return result
       throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
+      this.#identity?.end(options)
       this.#running.splice(this.#running.indexOf(caller), 1)
       if (this.#isRetired) this.#closeIfUnused()
     }

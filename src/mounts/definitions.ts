@@ -238,8 +238,10 @@ function completions (
   const timeout = (server.mount.timeoutSeconds ?? COMPLETION_SECONDS) * 1_000
   type Given = Readonly<Record<string, string>>
   return Object.fromEntries(names.map((name) => [name, async (value: string, given: Given, caller: Caller) => {
-    const work = server.use(caller, async (client) =>
-      await client.complete({ ref, argument: { name, value }, context: { arguments: given } }, { timeout }))
+    const work = server.use(caller, async (client, options) =>
+      await client.complete({ ref, argument: { name, value }, context: { arguments: given } }, {
+        timeout, ...options
+      }))
     // Nobody needs suggestions so much that an error would help.
     return await work.then(({ completion }) => completion.values, () => [])
   }]))

@@ -1,4 +1,5 @@
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
+import { ToolError } from '../define/tool.ts'
 import { causeCode } from '../net/fetch.ts'
 import { NO_RESPONSE } from './http-transport.ts'
 import { ProcessFailure } from './process-failure.ts'
@@ -17,6 +18,12 @@ const MALFORMED: readonly unknown[] = [SdkErrorCode.InvalidResult, SdkErrorCode.
 /** Tells whether the stream ended before the response had come. */
 export function isWithoutResponse (err: unknown): boolean {
   return err instanceof ProtocolError && err.code === NO_RESPONSE
+}
+
+/** Finds the error of Seed's own for which a request was not sent: the MCP client may wrap it. */
+export function findToolError (err: unknown): ToolError | undefined {
+  if (err instanceof ToolError) return err
+  return err instanceof Error ? findToolError(err.cause) : undefined
 }
 
 export interface Failure {

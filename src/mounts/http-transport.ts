@@ -4,6 +4,7 @@ import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
 import { createLimitedFetch, sendLimited } from './limited-fetch.ts'
 import type { EventSink, HttpResponse, ResponseLimits } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
+import type { RequestIdentity } from './request-identity.ts'
 import type { TransportOptions } from './transport-options.ts'
 
 /** The code, outside the range of JSON-RPC, of a request whose response never came (see HttpTransport). */
@@ -20,11 +21,14 @@ export const MIN_STREAM_RETRY_MS = 1_000
 
 /** Returns the transport of a mount that is reached over Streamable HTTP. */
 export function createHttpTransport (
-  { url, requestHeaders }: Mount, { maxBytes, onFailure }: TransportOptions
+  { url, requestHeaders }: Mount, { maxBytes, onFailure, identity }: TransportOptions
 ): Transport {
   const limits = { maxBytes, onTooLarge: onFailure }
-  return new HttpTransport(new URL(url!), limits, {
-    fetch: createLimitedFetch(limits),
+  const send = createLimitedFetch(limits)
+  return new HttpTransport(new URL(url!), limits, identity, {
+    fetch: identity === undefined
+      ? send
+      : async (input, init = {}) => await send(input, { ...init, headers: await identity.addTo(init.headers) }),
     requestInit: { headers: requestHeaders },
     reconnectionOptions: {
       initialReconnectionDelay: MIN_STREAM_RETRY_MS,
@@ -50,11 +54,13 @@ type HttpOptions = NonNullable<ConstructorParameters<typeof StreamableHTTPClient
 export class HttpTransport extends StreamableHTTPClientTransport {
   readonly #url: URL
   readonly #limits: ResponseLimits
+  readonly #identity: RequestIdentity | undefined
   readonly #headers: Record<string, string>
   readonly #closing = new AbortController()
 
-  constructor (url: URL, limits: ResponseLimits, options: HttpOptions) {
+  constructor (url: URL, limits: ResponseLimits, identity: RequestIdentity | undefined, options: HttpOptions) {
     super(url, options)
+    this.#identity = identity
     this.#url = url
     this.#limits = limits
     setMaxListeners(0, this.#closing.signal)
@@ -65,14 +71,15 @@ export class HttpTransport extends StreamableHTTPClientTransport {
   async post (
     body: string, headers: Record<string, string>, signal: AbortSignal | undefined, events: EventSink
   ): Promise<HttpResponse> {
+    const all = {
+      ...this.#headers,
+      ...headers,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream'
+    }
     const request = {
       method: 'POST',
-      headers: {
-        ...this.#headers,
-        ...headers,
-        'content-type': 'application/json',
-        accept: 'application/json, text/event-stream'
-      },
+      headers: this.#identity === undefined ? all : await this.#identity.addTo(all),
       body,
       signals: signal === undefined ? [this.#closing.signal] : [this.#closing.signal, signal]
     }

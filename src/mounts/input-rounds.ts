@@ -55,8 +55,8 @@ async function sendInRounds<Result extends object> (
 ): Promise<Result> {
   let round = run.upstreamRound
   for (;;) {
-    const result = await server.use(caller, async (client) =>
-      await send(client, paramsOf(client, run, meta, round), optionsOf(caller)))
+    const result = await server.use(caller, async (client, own) =>
+      await send(client, paramsOf(client, run, meta, round), { ...optionsOf(caller), ...own }))
     if (!isInputRequired(result)) return result
     round = await run.askForUpstream(readQuestions(result, server.mount.name))
   }

@@ -27,7 +27,7 @@ export class MountClient extends Client {
     const isDirect = transport instanceof HttpTransport && this.getProtocolEra() === 'modern' &&
       options.onprogress === undefined && PLAIN_NAME.test(params.name) && !hasHeaderArguments(options.toolDefinition)
     if (!isDirect) return await super.callTool(params, options)
-    const response = await this.#exchange(transport, params, options.signal)
+    const response = await this.#exchange(transport, params, options)
     // Redirects are the SDK's. None has been followed yet.
     return response === undefined ? await super.callTool(params, options) : this.#toResult(response, options)
   }
@@ -38,12 +38,13 @@ export class MountClient extends Client {
    * @returns its response as soon as it is there, or undefined for a redirect
    */
   async #exchange (
-    transport: HttpTransport, params: CallParams, signal: AbortSignal | undefined
+    transport: HttpTransport, params: CallParams, options: CallToolRequestOptions
   ): Promise<JSONRPCResponse | undefined> {
     const id = `call-${++this.#calls}`
     const _meta = { ...this._outboundMetaEnvelope(), ...params._meta }
     const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { ...params, _meta } })
     const headers = {
+      ...options.headers,
       'mcp-protocol-version': this.getNegotiatedProtocolVersion()!,
       'mcp-method': 'tools/call',
       'mcp-name': params.name
@@ -62,7 +63,7 @@ export class MountClient extends Client {
         events.read(chunk)
         return false
       }
-      transport.post(body, headers, signal, { onData }).then((received) => {
+      transport.post(body, headers, options.signal, { onData }).then((received) => {
         resolve(REDIRECTS.includes(received.status) ? undefined : findResponse(received, id))
       }).catch(reject)
     })

@@ -81,6 +81,42 @@ const PinSchema = Type.Object({
 const PROCESS_TEXT = '^[^\\u0000]*$'
 const VARIABLE_NAME = '^[A-Za-z_][A-Za-z0-9_]*$'
 
+const TokenForSchema = Type.Object({
+  audience: Type.String({
+    minLength: 1, maxLength: 1_024, description: 'The name by which the identity provider knows the server'
+  }),
+  resource: Type.Optional(Type.String({
+    minLength: 1, maxLength: 2_048, description: "The server's URI, for providers that tell servers apart by `resource`"
+  })),
+  scopes: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$', maxLength: 1_024 }), {
+    maxItems: 100, description: 'Scopes of the token. Default: as the provider decides'
+  })),
+  allowServerToken: Type.Optional(Type.Boolean({
+    description: "Fetches lists, and lets services call, with a token of Seed's own (client credentials)"
+  }))
+}, {
+  ...CLOSED,
+  description: "The caller's own token for the server, from the identity provider (RFC 8693). Needs OAUTH_MODE=broker"
+})
+
+const AssertionSchema = Type.Object({
+  audience: Type.Optional(Type.String({
+    minLength: 1, maxLength: 2_048, description: 'The claim `aud`. Default: the url, without its query'
+  })),
+  claims: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21-\\x7e]{1,256}$' }), {
+    maxItems: 50, description: 'Further claims about the caller, such as email, name or groups'
+  }))
+}, { ...CLOSED, description: 'A JWT that says who calls, signed by Seed (/.well-known/jwks.json). Needs SEED_SECRET' })
+
+const IdentitySchema = Type.Object({
+  tokenFor: Type.Optional(TokenForSchema),
+  assertion: Type.Optional(AssertionSchema),
+  header: Type.Optional(Type.String({ pattern: HEADER_NAME, description: 'Default: Authorization' })),
+  scheme: Type.Optional(Type.String({
+    pattern: '^[A-Za-z0-9-]*$', description: 'Text before the token; "" for none. Default: Bearer in Authorization'
+  }))
+}, { ...CLOSED, description: 'Tells the server with each request who calls: one of tokenFor and assertion' })
+
 /** One mounted server. */
 export const MountSchema = Type.Object({
   url: Type.Optional(Type.String({
@@ -110,8 +146,9 @@ export const MountSchema = Type.Object({
     pattern: '^[\\x20-\\x7e]*$'
   }), { description: 'Headers of every request; not for secrets' })),
   secret: Type.Optional(SecretSchema),
+  identity: Type.Optional(IdentitySchema),
   allowInsecureHttp: Type.Optional(Type.Boolean({
-    description: 'Lets the secret travel by http to a host other than this machine'
+    description: 'Lets a secret, token or assertion travel by http to a host other than this machine'
   })),
   prefix: Type.Optional(Type.Boolean({
     description: 'false: what it offers keeps its names and URIs; for one mount of the file. Default: true'
@@ -159,6 +196,7 @@ export const MountsFileSchema = Type.Object({
   })
 }, { ...CLOSED, title: 'SEED_MOUNTS', description: 'MCP servers that Seed offers as its own (docs/mounts.md)' })
 
+export type IdentityEntry = Static<typeof IdentitySchema>
 export type MountEntry = Static<typeof MountSchema>
 export type ToolSelection = Static<typeof ToolSelectionSchema>
 export type ToolOverride = Static<typeof ToolOverrideSchema>

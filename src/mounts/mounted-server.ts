@@ -1,18 +1,19 @@
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
-import type { Client } from '@modelcontextprotocol/client'
 import { createCoalescedTask } from '../async/coalesced-task.ts'
 import type { RequestLog } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
 import type { Caller } from './caller.ts'
+import type { CallerIdentity } from './caller-identity.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Connection } from './connection.ts'
-import type { ConnectionOptions, Offers } from './connection.ts'
-import { describeFailure, isMalformed, isWithoutResponse } from './failure.ts'
+import type { ConnectionOptions, Offers, Work } from './connection.ts'
+import { describeFailure, findToolError, isMalformed, isWithoutResponse } from './failure.ts'
 import type { Failure } from './failure.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
+import { withoutQuery } from './request-headers.ts'
 import { observeRequest } from './request-outcome.ts'
 import type { MountObserver } from './request-outcome.ts'
 import { ResourceSubscriptions } from './resource-subscriptions.ts'
@@ -28,6 +29,8 @@ export interface MountedServerOptions {
   log: RequestLog
   /** Whether Seed traces requests. */
   isTraced: boolean
+  /** What tells the server who calls; undefined if it is not told. */
+  identify: CallerIdentity | undefined
   /** Called when the offers may have changed. */
   onChanged (): void
   /** Measures requests and connections. */
@@ -91,7 +94,7 @@ export class MountedServer {
   readonly #pool: ConnectionPool | undefined
 
   constructor (options: MountedServerOptions) {
-    const { mount, log, retryMs } = options
+    const { mount, log, retryMs, identify } = options
     this.mount = mount
     this.isTraced = options.isTraced
     const { connectTimeoutSeconds = 10 } = options.mount
@@ -101,7 +104,7 @@ export class MountedServer {
     this.#options = options
     this.#stderrLog = new StderrLog(mount.name, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
-    const { connection = 'shared' } = mount
+    const { connection = identify === undefined ? 'shared' : 'person' } = mount
     this.#pool = connection === 'shared'
       ? undefined
       : new ConnectionPool({
@@ -128,7 +131,7 @@ export class MountedServer {
    *
    * @throws UpstreamError with the server's own error; ToolError with a text for the model; the reason of the abort
    */
-  async use<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
+  async use<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
     const { observer } = this.#options
     if (observer === undefined) return await this.#send(caller, work)
     return await observeRequest(async () => await this.#send(caller, work), caller.signal, (outcome, ms) => {
@@ -136,13 +139,13 @@ export class MountedServer {
     })
   }
 
-  async #send<T extends object> (caller: Caller, work: (client: Client) => Promise<T>): Promise<T> {
+  async #send<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
     return await this.#attempt(caller, work, true) ?? (await this.#attempt(caller, work, false))!
   }
 
   /** @returns undefined, if `mayRenew`, where the server had forgotten the session: there is a new one then */
   async #attempt<T extends object> (
-    caller: Caller, work: (client: Client) => Promise<T>, mayRenew: boolean
+    caller: Caller, work: Work<T>, mayRenew: boolean
   ): Promise<T | undefined> {
     return await this.#withConnection(caller, async (connection) => {
       try {
@@ -157,9 +160,14 @@ export class MountedServer {
   }
 
   async #withConnection<T> (caller: Caller, work: (connection: Connection) => Promise<T>): Promise<T> {
-    if (this.#pool !== undefined) return await this.#pool.use(caller, work)
+    if (this.#pool !== undefined && this.#needsOwnConnection(caller)) return await this.#pool.use(caller, work)
     if (this.#connection === undefined) throw this.#unavailable()
     return await work(this.#connection)
+  }
+
+  /** What one connection tells a server of 2026-07-28 about callers is in each request: it needs only one. */
+  #needsOwnConnection ({ principal }: Caller): boolean {
+    return this.mount.connection !== undefined || (principal !== undefined && this.#connection?.isStateless !== true)
   }
 
   async close (): Promise<void> {
@@ -227,9 +235,10 @@ export class MountedServer {
   async #openConnection (
     options: Pick<ConnectionOptions, 'caller' | 'onListChanged' | 'onClosed' | 'isLegacy'>
   ): Promise<Connection> {
-    const { mount, version, maxResultBytes } = this.#options
+    const { mount, version, maxResultBytes, identify } = this.#options
+    const { signal } = this.#closing
     const onStderr = (line: string): void => { this.#stderrLog.write(line) }
-    return await Connection.open({ mount, version, maxResultBytes, onStderr, signal: this.#closing.signal, ...options })
+    return await Connection.open({ mount, version, maxResultBytes, identify, onStderr, signal, ...options })
   }
 
   /** Opens a new session instead of one that the server has forgotten, once for all calls that find it out. */
@@ -334,7 +343,8 @@ export class MountedServer {
   /** Returns what the caller is to know of a failure, and checks the connection if that may be what failed. */
   #toError (err: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
     const { name } = this.mount
-    if (err instanceof ToolError) return err
+    const refusal = findToolError(err)
+    if (refusal !== undefined) return refusal
     if (signal?.aborted === true) {
       // The time may have been up, as the server hangs.
       this.#pool?.check(connection)
@@ -365,9 +375,7 @@ export class MountedServer {
 
 /** Returns where a mounted server is: its URL without the query, which may have a key, or its command. */
 export function describePlace ({ url, process }: Mount): { url: string } | { command: string } {
-  if (process !== undefined) return { command: process.command }
-  const { origin, pathname } = new URL(url!)
-  return { url: `${origin}${pathname}` }
+  return process === undefined ? { url: withoutQuery(url!) } : { command: process.command }
 }
 
 async function isForgottenSession (err: unknown, connection: Connection): Promise<boolean> {

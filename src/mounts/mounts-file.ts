@@ -6,12 +6,15 @@ import { readSettingsFile, toFileError } from '../config/settings-file.ts'
 import type { Policy } from '../define/policy.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { checkAuthenticationPolicy } from '../policy/authentication-policy.ts'
+import { checkIdentity } from './identity-rules.ts'
+import type { MountSettings } from './identity-rules.ts'
 import { MountsFileSchema } from './mount-schema.ts'
 import type { MountEntry } from './mount-schema.ts'
 import { readPins, readPinsIfAny } from './pin-file.ts'
 import type { Pins } from './pins.ts'
 import { toProcess } from './mount-process.ts'
 import type { MountProcess } from './mount-process.ts'
+import { isReservedHeader, tokenHeader } from './request-headers.ts'
 
 /** One mounted server, as the operator wrote it, with its name and all headers. */
 export interface Mount extends MountEntry {
@@ -36,21 +39,21 @@ const fileForm = {
 }
 
 /** What Seed's configuration says about all mounts, and how the file is read. */
-export type ReadMountsOptions = Partial<Pick<Config, 'authRequired' | 'inheritedVariables'>> & {
+export type ReadMountsOptions = MountSettings & Partial<Pick<Config, 'inheritedVariables'>> & {
   pinsMayBeMissing?: boolean
 }
 
 /**
  * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets and pins that it names.
  *
- * @param options.authRequired AUTH_REQUIRED
+ * @param options settings of Seed that decide what a mount may have
  * @param options.inheritedVariables what processes get of Seed's environment
  * @param options.pinsMayBeMissing takes a file of pins that is not there for an empty one
  * @returns the mounts, sorted by name
  * @throws ConfigError with every problem, each naming the file, the mount and the member
  */
 export function readMounts (path: string, options: ReadMountsOptions = {}): Mount[] {
-  const { authRequired = true, inheritedVariables = {}, pinsMayBeMissing = false } = options
+  const { inheritedVariables = {}, pinsMayBeMissing = false } = options
   const { file, value } = readSettingsFile(path, fileForm)
   const problems: string[] = []
   const mounts = Object.entries(value.mounts)
@@ -60,8 +63,8 @@ export function readMounts (path: string, options: ReadMountsOptions = {}): Moun
       const { process, problems: inProcess } = toProcess(entry, folder, inheritedVariables)
       const pinned = findPins(name, entry, folder, pinsMayBeMissing ? readPinsIfAny : readPins)
       const all = [
-        ...checkName(name), ...checkTransport(entry), ...checkConnection(entry, authRequired), ...checkPolicies(entry),
-        ...inHeaders, ...inProcess, ...pinned.problems
+        ...checkName(name), ...checkTransport(entry), ...checkIdentity(entry, options),
+        ...checkConnection(entry, options), ...checkPolicies(entry), ...inHeaders, ...inProcess, ...pinned.problems
       ]
       problems.push(...all.map((text) => `mount "${name}": ${text}`))
       return { ...entry, name, requestHeaders: headers, process, ...pinned.members }
@@ -97,7 +100,7 @@ function checkPrefixes (mounts: readonly Mount[]): string[] {
 }
 
 /** Without sign-in nobody is known: a connection for each person would be one for everybody. */
-function checkConnection ({ connection }: MountEntry, authRequired: boolean): string[] {
+function checkConnection ({ connection }: MountEntry, { authRequired = true }: MountSettings): string[] {
   return connection === 'person' && !authRequired
     ? ['connection must be shared or session with AUTH_REQUIRED=false, as no person is known']
     : []
@@ -118,7 +121,7 @@ function checkPolicies (entry: MountEntry): string[] {
 }
 
 /** Members that only one of the two transports has. */
-const HTTP_MEMBERS = ['headers', 'secret', 'allowInsecureHttp'] as const
+const HTTP_MEMBERS = ['headers', 'secret', 'identity', 'allowInsecureHttp'] as const
 const STDIO_MEMBERS = ['args', 'env', 'envFiles', 'cwd'] as const
 
 function checkTransport (entry: MountEntry): string[] {
@@ -130,16 +133,17 @@ function checkTransport (entry: MountEntry): string[] {
   return url === undefined ? problems : [...problems, ...checkUrl(url, entry)]
 }
 
-function checkUrl (url: string, { secret, allowInsecureHttp = false }: MountEntry): string[] {
+function checkUrl (url: string, { secret, identity, allowInsecureHttp = false }: MountEntry): string[] {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (parsed === undefined || !['http:', 'https:'].includes(parsed.protocol)) {
     return [`url must be an http or https URL (it is "${url}")`]
   }
   if (parsed.username !== '' || parsed.password !== '') return ['url must not have a password: use secret.file']
-  if (parsed.protocol === 'https:' || secret === undefined || allowInsecureHttp) return []
-  return isLoopbackHost(parsed.hostname)
+  if (parsed.protocol === 'https:' || allowInsecureHttp || isLoopbackHost(parsed.hostname)) return []
+  if (secret !== undefined) return ['url must be https, as a secret is sent there (or set allowInsecureHttp: true)']
+  return identity === undefined
     ? []
-    : ['url must be https, as a secret is sent there (or set allowInsecureHttp: true)']
+    : ['url must be https, as it is told there who calls (or set allowInsecureHttp: true)']
 }
 
 function toHeaders (
@@ -147,20 +151,15 @@ function toHeaders (
 ): { headers: Record<string, string>, problems: string[] } {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(given)) headers[name.toLowerCase()] = value
-  const reserved = Object.keys(headers).filter((name) => RESERVED.test(name))
+  const reserved = Object.keys(headers).filter(isReservedHeader)
   const problems = reserved.map((name) => `headers must not have ${name}, which Seed sets itself`)
   if (secret === undefined) return { headers, problems }
-  const { file, header = 'authorization', scheme = header.toLowerCase() === 'authorization' ? 'Bearer' : '' } = secret
-  const value = readSecret(resolve(folder, file))
-  if (value.problem === undefined) headers[header.toLowerCase()] = `${scheme} ${value.secret}`.trimStart()
-  else problems.push(value.problem)
-  return { headers, problems }
+  const value = readSecret(resolve(folder, secret.file))
+  if (value.secret === undefined) return { headers, problems: [...problems, value.problem] }
+  return { headers: { ...headers, ...tokenHeader(secret, value.secret) }, problems }
 }
 
-/** Headers of the transport. */
-const RESERVED = /^(authorization|host|accept|connection|content-.*|transfer-encoding|mcp-.*|last-event-id)$/
-
-function readSecret (file: string): { secret?: string, problem?: string } {
+function readSecret (file: string): { secret: string } | { secret?: undefined, problem: string } {
   try {
     const secret = readFileSync(file, 'utf8').trim()
     if (/^[\x21-\x7e]+(?: [\x21-\x7e]+)*$/.test(secret)) return { secret }

@@ -1,6 +1,8 @@
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
+import { createCallerIdentity } from './caller-identity.ts'
+import type { IdentityServices } from './caller-identity.ts'
 import type { Offers } from './connection.ts'
 import { toDefinitions } from './definitions.ts'
 import type { MountedDefinitions, RefusedOffer } from './definitions.ts'
@@ -17,6 +19,8 @@ export interface MountsOptions {
   version: string
   /** MCP_MAX_RESULT_BYTES */
   maxResultBytes: number
+  /** Make what tells mounted servers who calls. */
+  identityServices: IdentityServices
   log: RequestLog
   /** Whether Seed traces requests. */
   isTraced?: boolean
@@ -40,8 +44,17 @@ export function createMounts (options: MountsOptions) {
   const logRefused = createRefusalLog(log)
   const logHidden = createHiddenLog(log)
   const definitionsOf = createDefinitionCache()
-  const servers = mounts.map((mount) =>
-    new MountedServer({ mount, version, maxResultBytes, log, isTraced, onChanged, observer, retryMs }))
+  const servers = mounts.map((mount) => new MountedServer({
+    mount,
+    version,
+    maxResultBytes,
+    identify: createCallerIdentity(mount, options.identityServices),
+    log,
+    isTraced,
+    onChanged,
+    observer,
+    retryMs
+  }))
 
   function onChanged (): void {
     timer ??= setTimeout(() => {
@@ -66,6 +79,9 @@ export function createMounts (options: MountsOptions) {
     description: mounts.map(({ name, url, process }) =>
       process === undefined ? { name, origin: new URL(url!).origin } : { name, command: process.command }),
 
+    /** Whether servers verify assertions of Seed, for which its keys must be published. */
+    needPublishedKeys: mounts.some(({ identity }) => identity?.assertion !== undefined),
+
     /** The policies of all mounts and of their single tools, whether or not the servers can be reached. */
     policies: mounts.flatMap((mount): Policy[] => [
       mount as Policy,
@@ -84,7 +100,7 @@ export function createMounts (options: MountsOptions) {
     })),
 
     /** Connects to all servers at once, and resolves when each has answered or failed, or after `waitMs`. */
-    async connect (waitMs: number): Promise<void> {
+    async connect (waitMs = 3_000): Promise<void> {
       let waiting: NodeJS.Timeout | undefined
       const late = new Promise<void>((resolve) => { waiting = setTimeout(resolve, waitMs) })
       await Promise.race([Promise.all(servers.map(async (server) => { await server.connect() })), late])

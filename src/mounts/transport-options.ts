@@ -1,6 +1,7 @@
 import type { Caller } from './caller.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
 import type { ProcessFailure } from './process-failure.ts'
+import type { RequestIdentity } from './request-identity.ts'
 
 /** The limits of a transport, and whom it serves. */
 export interface TransportOptions {
@@ -12,4 +13,6 @@ export interface TransportOptions {
   onStderr (line: string): void
   /** The caller whose connection it is; undefined for the connection that fetches the lists, which all may share. */
   caller: Caller | undefined
+  /** Undefined if the server is not told who calls. */
+  identity?: RequestIdentity | undefined
 }

@@ -3,6 +3,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
+import type { Config } from '../../src/config/config.ts'
 import { checkMounts } from '../../src/doctor/mounts.ts'
 import { examine } from '../../src/doctor/examine.ts'
 import { readConfig, readConfigInspection } from '../../plugins/config.ts'
@@ -10,12 +11,14 @@ import { freePort } from '../support/free-port.ts'
 import { selfSigned } from '../support/tls.ts'
 import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
 
+const SEED_SECRET = 'the SEED_SECRET of these tests, 44 bytes long'
 const OPEN = { AUTH_REQUIRED: 'false', CIMD_ENABLED: 'false', BASE_URL: 'http://127.0.0.1:9' }
 
 /** Returns what `seed doctor` says of these mounts. */
-async function diagnose (mounts: object, files: Record<string, string> = {}) {
+async function diagnose (mounts: object, files: Record<string, string> = {}, changes: Partial<Config> = {}) {
   const SEED_MOUNTS = await writeMounts(mounts, files)
-  return await checkMounts(await readConfig({ environment: { ...OPEN, SEED_MOUNTS } }), async () => [])
+  const config = await readConfig({ environment: { ...OPEN, SEED_SECRET, SEED_MOUNTS } })
+  return await checkMounts({ ...config, ...changes }, async () => [])
 }
 
 /** Starts an upstream whose every answer has this status. */
@@ -108,3 +111,33 @@ t.test('no server is asked where the file of SEED_MOUNTS is not valid, or there 
   t.match(await examined({ SEED_MOUNTS: '/nowhere.yaml' }), [{ check: 'mounts.connection', severity: 'unknown' }])
   t.same(await examined({}), [])
 })
+
+t.test('seed doctor tells a mounted server who asks, as the running server does, and knows what it cannot do', async (t) => {
+  const upstream = await startUpstream(t)
+  upstream.intercept = ({ headers }, response) => {
+    const { payload } = decoded(headers.authorization)
+    if (payload?.['sub'] === OPEN.BASE_URL && payload['aud'] === 'urn:calc') return false
+    response.writeHead(401).end()
+    return true
+  }
+  const tokenFor = { audience: 'calc-api', allowServerToken: true }
+  t.match(await diagnose({
+    calc: { url: upstream.url, identity: { assertion: { audience: 'urn:calc' } } },
+    other: { url: upstream.url, identity: { assertion: {} } },
+    token: { url: upstream.url, identity: { tokenFor } }
+  }, {}, { authRequired: true, oauth: { mode: 'broker' } as Config['oauth'] }), [
+    { check: 'mounts.calc', severity: 'ok' },
+    { check: 'mounts.other', severity: 'error', meaning: /refuses Seed's assertion: check identity.assertion.audience/ },
+    {
+      check: 'mounts.token',
+      severity: 'error',
+      answered: /token of the identity provider, which only a running server has/,
+      meaning: /lists need a token of Seed \(identity.tokenFor.allowServerToken of mount "token"\)/
+    }
+  ])
+})
+
+function decoded (authorization = ''): { payload?: Record<string, unknown> } {
+  const [, part] = authorization.split('.')
+  return part === undefined ? {} : { payload: JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown> }
+}

@@ -478,7 +478,7 @@ async function upstreamTokens (
 t.test("a token with Seed's signature that does not have the form of its access tokens is 401", async (t) => {
   const seed = await startBroker(t)
   const { accessToken } = await getTokens(seed)
-  const { kid, privateKey } = seed.app.accessTokens!.signingKeys.current()
+  const { kid, privateKey } = seed.app.signingKeys.current()
   const sign = async (changes: Record<string, unknown>, typ: string | undefined = 'at+jwt') =>
     await new SignJWT({ ...claimsOf(accessToken), ...changes })
       .setProtectedHeader({ alg: 'ES256', kid, ...(typ !== '' && { typ }) })

@@ -170,7 +170,7 @@ t.test('a token for an endpoint that SEED_ENDPOINTS no longer has is refused eve
     grantType: 'authorization_code',
     authentication: undefined,
     identity: {}
-  }, { signingKeys: seed.app.accessTokens.signingKeys, issuer: seed.url, ttlSeconds: 60 })
+  }, { signingKeys: seed.app.signingKeys, issuer: seed.url, ttlSeconds: 60 })
   for (const path of ['/mcp', '/mcp/sales']) t.equal((await callAt(`${seed.url}${path}`, token)).status, 401)
   t.match(await seed.logged(({ cause }) => cause === 'token_audience'),
     { reason: /^aud is ".*closed", this server has .*\/mcp, / })

@@ -989,7 +989,7 @@ async function register ({ url }: Pick<TestSeed, 'url'>, metadata: Record<string
 /** An access token as the mode has them, with these claims. */
 async function access ({ app, mode, url }: Fixture, claims: Record<string, unknown>): Promise<string> {
   if (mode === 'proxy') return await provider.mint(claims)
-  const { kid, privateKey } = app.accessTokens!.signingKeys.current()
+  const { kid, privateKey } = app.signingKeys.current()
   return await new SignJWT({
     iss: url,
     aud: `${url}/mcp`,

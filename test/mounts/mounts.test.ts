@@ -11,6 +11,7 @@ t.test('a change that cannot be served is logged, and does not end the process',
     mounts: [{ name: 'calc', url, requestHeaders: {} }],
     version: '1',
     maxResultBytes: 1_000_000,
+    identityServices: {} as never,
     log: { debug: add, info: add, warn: add, error: add } as never
   })
   t.teardown(async () => { await mounts.close() })

@@ -27,6 +27,7 @@ async function mount (t: Test, file: string) {
   const add = (level: string) => (fields: object): void => { lines.push({ ...fields as Line, level }) }
   const mounts = createMounts({
     mounts: readMounts(file),
+    identityServices: {} as never,
     version: '1',
     maxResultBytes: 1_000_000,
     retryMs: 1,

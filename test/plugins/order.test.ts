@@ -16,6 +16,7 @@ import oidcDiscovery from '../../plugins/oidc-discovery.ts'
 import { requireAuthDeclaration } from '../../src/http/route-auth.ts'
 import openAccess from '../../plugins/open-access.ts'
 import rateLimit from '../../plugins/rate-limit.ts'
+import publishedKeys from '../../plugins/published-keys.ts'
 import redis from '../../plugins/redis.ts'
 import shutdown from '../../plugins/shutdown.ts'
 import telemetry from '../../plugins/telemetry.ts'
@@ -48,6 +49,7 @@ const PLUGINS = [
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
   [oauthProxy, 'oauth-proxy', ['audit', 'rate-limit', 'mcp-limits', 'oidc-discovery', 'jwt-auth']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
+  [publishedKeys, 'published-keys', ['keyring', 'rate-limit', 'mounts']],
   [mcpTransport, 'mcp-transport', [
     'telemetry', 'tracing', 'mounts', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'
   ]],

@@ -168,22 +168,32 @@ export function createTokenExchange (options: TokenExchangeOptions) {
      */
     async tokenFor (
       principal: Principal,
-      { audience, resource, scopes = [], allowServerToken = false }: DelegationRequest,
+      { allowServerToken = false, ...request }: DelegationRequest,
       signal?: AbortSignal
     ): Promise<string> {
       signal?.throwIfAborted()
-      if (audience === '' || !scopes.every((scope) => SCOPE.test(scope))) {
-        throw new TokenExchangeError('tokenFor needs an audience, and scopes without spaces in them')
-      }
-      if (resource !== undefined && (!URL.canParse(resource) || resource.includes('#'))) {
-        throw new TokenExchangeError('resource of tokenFor must be an absolute URI without a fragment')
-      }
-      const delegation = { audience, ...(resource && { resource }), scopes: [...new Set(scopes)].sort() }
+      const delegation = toDelegation(request)
       if (allowServerToken && principal.kind === 'service') return await share(delegation, undefined, signal)
       checkHasGrant(principal, delegation)
       return await share(delegation, String(principal.claims['grant']), signal)
+    },
+
+    /** Returns a token of the provider's for `audience` for Seed itself, whoever calls. @throws TokenExchangeError */
+    async serverTokenFor (request: DelegationRequest): Promise<string> {
+      return await share(toDelegation(request), undefined)
     }
   }
+}
+
+/** Checks what a tool's author or the operator has written. @throws TokenExchangeError */
+function toDelegation ({ audience, resource, scopes = [] }: DelegationRequest): Delegation {
+  if (audience === '' || !scopes.every((scope) => SCOPE.test(scope))) {
+    throw new TokenExchangeError('tokenFor needs an audience, and scopes without spaces in them')
+  }
+  if (resource !== undefined && (!URL.canParse(resource) || resource.includes('#'))) {
+    throw new TokenExchangeError('resource of tokenFor must be an absolute URI without a fragment')
+  }
+  return { audience, ...(resource && { resource }), scopes: [...new Set(scopes)].sort() }
 }
 
 /** Says what the provider must allow if it refuses. */

@@ -223,7 +223,7 @@ t.test('a token for an ID-JAG, which has no grant, gets the challenge and leaves
     authentication: undefined,
     identity: { auth_time: Math.floor(Date.now() / 1_000), acr: LEVEL }
   }, {
-    signingKeys: seed.app.accessTokens.signingKeys, issuer: seed.url, ttlSeconds: 60
+    signingKeys: seed.app.signingKeys, issuer: seed.url, ttlSeconds: 60
   })
   t.equal((await call(seed, 'pay', token)).status, 401, 'no claim about the person passes for one about the sign-in')
   t.same(await seed.app.grantServices.demands.find({ subject: 'ada', clientId }), undefined)
