@@ -239,3 +239,17 @@ t.test('a connection that could not be opened makes room for one of another pers
   t.match(lines, [{ event: 'mount.connection_failed', reason: 'not for ada' }])
   await pool.close()
 })
+
+t.test('a server of 2026-07-28 has no session to lose: a call of a person that fails changes nothing', async (t) => {
+  const upstream = await startUpstream(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'person' })
+  const ada = await tokenOf(seed, 'ada')
+  upstream.intercept = (_request, response) => {
+    if (upstream.messages.at(-1)!.method !== 'tools/call') return false
+    response.writeHead(500).end()
+    return true
+  }
+  t.match(await call(ada), 'HTTP status 500')
+  upstream.intercept = () => false
+  t.equal(await call(ada), '{}')
+})
