@@ -103,7 +103,7 @@ export default [...neostandard({ ts: true, ignores: ['dist'] }), {
   await client.callTool({
     name: 'post_charges', arguments: { body: { amount: 500, currency: 'eur', metadata: { order: 'A-1' }, expand: ['customer'] } }
   })
-  t.same(requests, ['POST /v1/charges amount=500&currency=eur&expand%5B0%5D=customer&metadata%5Border%5D=A-1'])
+  t.same(requests, ['POST /v1/charges amount=500&currency=eur&metadata%5Border%5D=A-1&expand%5B0%5D=customer'])
   await client.close()
   await server.stop()
 })
