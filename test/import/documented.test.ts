@@ -1,0 +1,60 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { emptyFolder } from '../support/process.ts'
+import { ROOT } from '../support/root.ts'
+import { runCommand } from '../support/run-command.ts'
+import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
+import { answering, createImportFixture, describeApi, startApi } from './fixture.ts'
+
+const PETS = describeApi({
+  '/pets': { get: answering({ type: 'array', items: { type: 'string' } }, { operationId: 'listPets', tags: ['pets'] }) },
+  '/owners/{id}': {
+    parameters: [{ in: 'path', name: 'id', required: true, schema: { type: 'string' } }],
+    get: answering({ type: 'string' }, { tags: ['owners'] })
+  }
+}, { info: { title: 'Pets', version: '1' } })
+
+t.test('the commands of docs/openapi.md write the files that it names', async (t) => {
+  const document = await readFile(join(ROOT, 'docs/openapi.md'), 'utf8')
+  const commands = document.match(/^npx seed .*$/gm)!
+  const files = document.match(/^(src|test)\/\S+/gm)!
+  t.same([commands.length, files.length], [2, 6])
+  const server = createServer((_request, response) => { response.end(JSON.stringify(PETS)) })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => { server.close().closeAllConnections() })
+  const before = process.cwd()
+  t.teardown(() => { process.chdir(before) })
+  process.chdir(await emptyFolder(t))
+  const outputs: string[] = []
+  for (const command of commands) {
+    const args = Array.from(command.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, plain]) => quoted ?? plain!).slice(2)
+      .map((arg) => arg.replace('https://api.example.com', `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+    const { code, output } = await runCommand(args, {})
+    t.equal(code, 0, command)
+    outputs.push(output)
+  }
+  t.match(outputs, [/GET \/owners\/\{id\}/, /2 of 2 operations are tools/])
+  for (const file of files) t.ok(await readFile(file, 'utf8'), file)
+})
+
+t.test('an internal API is called for people who have signed in, with a secret of its own and never their token', async (t) => {
+  const project = await createImportFixture(t)
+  await project.run(PETS)
+  const api = await startApi(t, 'PETS_URL', { status: 200, body: ['Rex'] })
+  const secret = join(project.folder, 'secret')
+  await writeFile(secret, 'secret-of-the-api\n')
+  process.env['PETS_TOKEN_FILE'] = secret
+  t.teardown(() => { delete process.env['PETS_TOKEN_FILE'] })
+  const seed = await startSeed(t, { definitions: [{ ...await project.load('list-pets.js'), groups: ['vets'] }] })
+  await ready(seed)
+  const request = modernRequest('tools/call', { name: 'list_pets', arguments: {} })
+  const call = async (groups: string[]) => await postMcp(seed, request, await seed.provider.mint({ sub: 'ada', groups }))
+  t.equal((await postMcp(seed, request)).status, 401)
+  t.ok((await call([])).body.error, 'who is in no group of the tool has no such tool')
+  t.same(api.requests, [])
+  t.match((await call(['vets'])).body.result, { structuredContent: { items: ['Rex'] } })
+  t.match(api.requests, [{ url: '/pets', headers: { authorization: 'Bearer secret-of-the-api' } }])
+})
