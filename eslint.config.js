@@ -99,18 +99,22 @@ const MAY_IMPORT = {
   'src/selection': ['src/config', 'src/define'],
 
   // MCP servers that are offered as one's own
+  'src/mounts/mount-schema.ts': ['src/config'],
+  'src/mounts/define-mount.ts': ['src/mounts/mount-schema.ts'],
   'src/mounts': [
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy',
     'src/selection', 'src/tokens', '@modelcontextprotocol'
   ],
 
   // What is offered, and how its authors test it
-  'src/index.ts': ['src/define', 'src/tokens'],
+  'src/index.ts': ['src/define', 'src/mounts/define-mount.ts', 'src/tokens'],
   'src/tools': ['src/config', 'src/define', 'src/index.ts'],
   'src/prompts': ['src/define', 'src/index.ts'],
   'src/resources': ['src/config', 'src/define', 'src/index.ts'],
-  'src/extensions': ['src/define'],
-  'src/definitions.ts': ['src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/resources'],
+  'src/extensions': ['src/define', 'src/mounts/define-mount.ts'],
+  'src/definitions.ts': [
+    'src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/mounts/define-mount.ts', 'src/resources'
+  ],
   'src/testing': [
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/engine-services.ts',
     'src/mcp/exchange.ts', 'src/policy', 'src/store', 'src/tokens', '@modelcontextprotocol'

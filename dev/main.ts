@@ -46,6 +46,7 @@ try {
         configuration = createConfigurationResource(config, REVISIONS)
         return [...reloader.definitions, configuration]
       },
+      mounts: () => reloader!.mounts,
       onEngine (made) { engine = made }
     }).catch((err: unknown) => { throw reloader?.addFile(err) ?? err })
     provider.enterpriseRules.push(companyRule(app.config))

@@ -12,6 +12,7 @@ import { linkExtensions } from '../src/extensions/link.ts'
 import { BUILT_IN_FOLDERS, addFile, loadAllDefinitions, namesInStack } from '../src/extensions/load.ts'
 import type { LoadedDefinition } from '../src/extensions/load.ts'
 import { ENDINGS, foldersOf, isPath } from '../src/extensions/locate.ts'
+import type { DeclaredMount } from '../src/mounts/define-mount.ts'
 import { createCompiler } from './compile.ts'
 
 /**
@@ -21,6 +22,8 @@ import { createCompiler } from './compile.ts'
 export interface Reloader {
   /** The definitions that are offered at start. */
   readonly definitions: readonly Definition[]
+  /** The mounts of extensions, as they were at the start. */
+  readonly mounts: readonly DeclaredMount[]
   /** From now on. @param replace throws for what cannot be served */
   watch (replace: (definitions: readonly Definition[]) => void, log: ReloadLog): void
   /** Adds the file to an error about one of the definitions. */
@@ -55,7 +58,9 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
   const watched = [...own.map(([folder]) => folder), ...theirs.flatMap(foldersOf)]
 
   let seen = await readTexts(watched)
-  let offered = { texts: seen, loaded: await loadAllDefinitions(extensions, { from }) }
+  // Mounts connect when the server starts: a change of them needs a restart.
+  const mounts: DeclaredMount[] = []
+  let offered = { texts: seen, loaded: await loadAllDefinitions(extensions, { from, mounts }) }
   const definitions = definitionsOf(offered.loaded)
   let version = 0
   let watchers: FSWatcher[] = []
@@ -103,6 +108,7 @@ export async function createReloader ({ extensions, from, source }: ReloaderOpti
 
   return {
     definitions,
+    mounts,
     addFile: (err) => addFile(err, offered.loaded),
     namesInStack: (thrown) => namesInStack(thrown, offered.loaded),
     watch (replace, log) {

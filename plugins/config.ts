@@ -80,11 +80,14 @@ export async function readConfigInspection (
  * server is asked.
  */
 async function findMountProblems (config: Config): Promise<readonly Problem[]> {
-  const { mountsFile, endpoints } = config
-  if (mountsFile === undefined) return findUnknownMounts(endpoints, [])
+  const { mountsFile, endpoints, extensions } = config
+  // Extensions are not loaded here, and may have the mounts that endpoints name.
+  const findUnknown = (names: readonly string[]): readonly Problem[] =>
+    extensions.length > 0 ? [] : findUnknownMounts(endpoints, names)
+  if (mountsFile === undefined) return findUnknown([])
   const { readMounts } = await import('../src/mounts/mounts-file.ts')
   try {
-    return findUnknownMounts(endpoints, readMounts(mountsFile, config).map(({ name }) => name))
+    return findUnknown(readMounts(mountsFile, config).map(({ name }) => name))
   } catch (err) {
     return (err as ConfigError).problems.map((message) => ({ setting: 'SEED_MOUNTS', message }))
   }

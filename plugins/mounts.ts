@@ -5,13 +5,14 @@ import { findUnknownMounts } from '../src/config/endpoints.ts'
 import { ConfigError } from '../src/config/problem.ts'
 import { VERSION } from '../src/config/version.ts'
 import type { IdentityServices } from '../src/mounts/caller-identity.ts'
+import type { DeclaredMount } from '../src/mounts/define-mount.ts'
 import type { Mounts } from '../src/mounts/mounts.ts'
 import { createCallerAssertions } from '../src/tokens/caller-assertion.ts'
 import type { IssueCallerAssertion } from '../src/tokens/caller-assertion.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The mounted MCP servers; undefined without SEED_MOUNTS. */
+    /** The mounted MCP servers; undefined if there are none. */
     mounts: Mounts | undefined
   }
 }
@@ -24,22 +25,28 @@ export interface MountsTimings {
   mountsRetryMs?: number
 }
 
+export interface MountsOptions extends MountsTimings {
+  /** The mounts of extensions. */
+  declared: readonly DeclaredMount[]
+}
+
 /**
- * Shares the MCP servers of SEED_MOUNTS. `src/app.ts` connects to them when the services that say who calls are there.
+ * Shares the MCP servers of SEED_MOUNTS and of extensions. `src/app.ts` connects to them when the services that say
+ * who calls are there.
  *
- * @throws ConfigError for a file that is not valid, and for endpoints whose mounts are not in it
+ * @throws ConfigError for mounts that are not valid, and for endpoints whose mounts do not exist
  */
-async function mounts (app: FastifyInstance, { mountsRetryMs }: MountsTimings): Promise<void> {
+async function mounts (app: FastifyInstance, { mountsRetryMs, declared }: MountsOptions): Promise<void> {
   const { config, log } = app
   const { endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } } = config
-  if (mountsFile === undefined) {
+  if (mountsFile === undefined && declared.length === 0) {
     checkMountsOf(endpoints, [])
     app.decorate('mounts', undefined)
     return
   }
   // The MCP client is imported only where it is needed.
   const { createMounts, readMounts } = await import('../src/mounts/mounts.ts')
-  const read = readMounts(mountsFile, config)
+  const read = readMounts(mountsFile, { ...config, declared })
   checkMountsOf(endpoints, read.map(({ name }) => name))
   const metrics = app.telemetry?.measureMounts()
   const mounted = createMounts({

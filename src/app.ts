@@ -10,7 +10,7 @@ import keyring from '../plugins/keyring.ts'
 import mcpLimits from '../plugins/mcp-limits.ts'
 import mcpTransport from '../plugins/mcp-transport.ts'
 import mounts from '../plugins/mounts.ts'
-import type { MountsTimings } from '../plugins/mounts.ts'
+import type { MountsOptions, MountsTimings } from '../plugins/mounts.ts'
 import oauthProxy from '../plugins/oauth-proxy.ts'
 import oidcDiscovery from '../plugins/oidc-discovery.ts'
 import type { DiscoveryTimings } from '../plugins/oidc-discovery.ts'
@@ -60,6 +60,8 @@ export interface AppOptions {
   fetchDocument?: FetchPublicDocument
   /** The tools, prompts and resources to offer, or a function that loads them; none by default. */
   definitions?: readonly Definition[] | ((config: Config) => Promise<readonly Definition[]>)
+  /** Returns the mounts of extensions, once the definitions are loaded; none by default. */
+  mounts?: () => MountsOptions['declared']
   /** For development: receives the engine, which can replace the definitions while the server runs. */
   onEngine?: (engine: Pick<Engine, 'replace'>) => void
   /** For tests: times that the configuration does not offer. */
@@ -100,7 +102,7 @@ async function registerPlugins (
   await app.register(telemetry)
   await app.register(tracing, timings)
   await app.register(shutdown)
-  await app.register(mounts, timings)
+  await app.register(mounts, { ...timings, declared: options.mounts?.() ?? [] })
   const policies = [...definitions, ...app.mounts?.policies ?? []]
   const requirements = requirementsOf(policies, scopeHierarchy, oidc.scopes)
   await app.register(redis, timings)

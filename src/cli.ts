@@ -24,9 +24,9 @@ process.exitCode = await runCommand(process.argv.slice(2), {
     return await readConfigInspection(source)
   },
   readSettings: () => new Map(Object.entries(readVariables(source.environment, source.dotenvPath))),
-  async loadDefinitions (config) {
-    const { createDefinitionLoader } = await import('./definitions.ts')
-    return await createDefinitionLoader().load(config)
+  async loadOffers (config) {
+    const { loadOffers } = await import('./definitions.ts')
+    return await loadOffers(config)
   },
   async serve (overrides) {
     secureProcess()

@@ -12,6 +12,8 @@ export type {
 } from './define/context.ts'
 export type { Definition } from './define/definition.ts'
 export type { ClaimValue, Policy } from './define/policy.ts'
+export { defineMount } from './mounts/define-mount.ts'
+export type { MountDeclaration, MountDefinition } from './mounts/define-mount.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptDeclaration, PromptDefinition, PromptOutput } from './define/prompt.ts'
 export { defineResource, defineResourceTemplate } from './define/resource.ts'

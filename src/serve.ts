@@ -32,7 +32,7 @@ export async function serve (
     // After the log, which writes its last lines at exit.
     endWithoutTerminal()
     const app = await buildApp(environment, {
-      dotenvPath, logStream: logOutput, definitions: definitions.load, ...options
+      dotenvPath, logStream: logOutput, definitions: definitions.load, mounts: definitions.mounts, ...options
     })
     const { config } = app
     const port = await listen(app)

@@ -2,6 +2,7 @@ import type { Command as CommanderCommand, OptionValues } from '@commander-js/ex
 import type { Config } from '../config/config.ts'
 import type { ConfigInspection } from '../config/load.ts'
 import type { Definition } from '../define/definition.ts'
+import type { DeclaredMount } from '../mounts/define-mount.ts'
 
 /** A subcommand of `seed`. Each file of this folder exports one as `command`, made by `defineCommand`. */
 export interface Command {
@@ -40,8 +41,8 @@ export interface CommandContext {
   inspectConfig (): Promise<ConfigInspection>
   /** Reads single settings as they are, without judging the others. */
   readSettings (): ReadonlyMap<string, string>
-  /** Loads everything that the server offers. @throws ExtensionError */
-  loadDefinitions (config: Config): Promise<readonly Definition[]>
+  /** Loads everything that the server offers, and the mounts of extensions. @throws ExtensionError */
+  loadOffers (config: Config): Promise<{ definitions: readonly Definition[], mounts: readonly DeclaredMount[] }>
   /**
    * Starts the server with settings that take precedence over the environment.
    *

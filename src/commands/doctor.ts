@@ -34,9 +34,9 @@ export const command = defineCommand({
     .option('--sign-in', 'let a person sign in once', false)
     .option('--timeout <seconds>', 'how long to wait for the sign-in', parseSeconds, 300),
 
-  async run ({ json, signIn, timeout }, { inspectConfig, loadDefinitions, print, printError }) {
+  async run ({ json, signIn, timeout }, { inspectConfig, loadOffers, print, printError }) {
     const inspection = await inspectConfig()
-    const findings = await examine({ inspection, loadDefinitions })
+    const findings = await examine({ inspection, loadOffers })
     const signedIn = signIn
       ? await letSignIn(inspection.config, timeout, printError)
       : { findings: [], secrets: [] }

@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts'
 import type { Endpoint } from '../config/endpoints.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
+import type { DeclaredMount } from '../mounts/define-mount.ts'
 import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
 import { parseUriTemplate } from '../define/uri-template.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
@@ -37,14 +38,14 @@ export const command = defineCommand({
     .option('--scopes <scopes>', 'scopes of the access token, separated by spaces, instead of those in the file')
     .option('--endpoint <name>', 'an MCP endpoint of SEED_ENDPOINTS, by its name or path; /mcp by default'),
 
-  async run ({ claims: file, scopes, kind, endpoint: name, ...subject }, { readConfig, loadDefinitions, print }) {
+  async run ({ claims: file, scopes, kind, endpoint: name, ...subject }, { readConfig, loadOffers, print }) {
     if (Object.keys(subject).length !== 1) throw new UsageError('name one tool, prompt or resource')
     const config = await readConfig()
     const endpoint = findEndpoint(name, config.endpoints)
     if (kind !== undefined && !isKind(kind)) throw new UsageError('--kind is person or service')
     const claims = file === undefined ? undefined : await readClaims(file)
-    const own = await loadDefinitions(config)
-    const mounted = await inspectMountOf(Object.values(subject)[0]!, config, own)
+    const { definitions: own, mounts } = await loadOffers(config)
+    const mounted = await inspectMountOf(Object.values(subject)[0]!, config, own, mounts)
     const isSignedIn = scopes !== undefined || kind !== undefined
     const caller = { claims: isSignedIn ? claims ?? {} : claims, scopes, kind }
     const { isAllowed, text } = explain(config, { ...subject, ...caller, endpoint }, own, mounted)
@@ -55,12 +56,12 @@ export const command = defineCommand({
 
 /** Connects to the mounted server that offers something of this name, if the name is one of a mount. */
 async function inspectMountOf (
-  name: string, config: Config, own: readonly Definition[]
+  name: string, config: Config, own: readonly Definition[], declared: readonly DeclaredMount[]
 ): Promise<MountInspection | undefined> {
   const { mountsFile } = config
-  if (mountsFile === undefined) return undefined
+  if (mountsFile === undefined && declared.length === 0) return undefined
   const { findMountOf, inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const mounts = readMounts(mountsFile, config)
+  const mounts = readMounts(mountsFile, { ...config, declared })
   const mount = findMountOf(name, mounts)
   if (mount === undefined) return undefined
   const [inspection] = await inspectMounts({ mounts, chosen: [mount], own, config })

@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
+import type { DeclaredMount } from '../mounts/define-mount.ts'
 import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
 import { describeChange } from '../mounts/pin-diff.ts'
 import { PIN_KINDS } from '../mounts/pins.ts'
@@ -12,8 +13,8 @@ import { describePolicy } from './describe-policy.ts'
 
 export const command = defineCommand({
   description: [
-    'list connects to the MCP servers of SEED_MOUNTS and shows what each offers: names at Seed and at the server, ' +
-    'who may use it, and what is hidden or cannot be offered.',
+    'list connects to the MCP servers of SEED_MOUNTS and of extensions, and shows what each offers: names at Seed ' +
+    'and at the server, who may use it, and what is hidden or cannot be offered.',
     'diff shows what is new, changed or removed since it was accepted, for mounts with pin.file. accept writes what ' +
     'the servers offer now into these files; with names, which are those at the server, only that. Run it where the ' +
     'files can be written, and deploy them with the file of SEED_MOUNTS.',
@@ -31,12 +32,12 @@ export const command = defineCommand({
     .argument('[names...]', 'with accept: names or URI templates at the server')
     .option('--json', 'with list and diff: print JSON', false),
 
-  async run ({ json }, { readConfig, loadDefinitions, print }, action, name, names) {
+  async run ({ json }, { readConfig, loadOffers, print }, action, name, names) {
     if (names.length > 0 && action !== 'accept') throw new UsageError('only accept takes names')
     if (json && action === 'accept') throw new UsageError('--json belongs to list and diff')
     const config = await readConfig()
-    const own = await loadDefinitions(config)
-    const inspections = await inspect(config, { own, name, onlyPinned: action !== 'list' })
+    const { definitions: own, mounts: declared } = await loadOffers(config)
+    const inspections = await inspect(config, { own, declared, name, onlyPinned: action !== 'list' })
     if (action === 'list') return list(inspections, json, print)
     const away = inspections.find(({ state }) => !state.isConnected)
     if (away !== undefined) throw new Error(`${describeState(away)}: seed doctor says what to do`)
@@ -46,21 +47,31 @@ export const command = defineCommand({
   }
 })
 
+interface InspectionChoice {
+  own: readonly Definition[]
+  /** The mounts of extensions. */
+  declared: readonly DeclaredMount[]
+  /** One mount; all by default. */
+  name: string | undefined
+  onlyPinned: boolean
+}
+
 /** @throws UsageError if there is no such mount, or no mount is pinned */
 async function inspect (
-  config: Config,
-  { own, name, onlyPinned }: { own: readonly Definition[], name: string | undefined, onlyPinned: boolean }
+  config: Config, { own, declared, name, onlyPinned }: InspectionChoice
 ): Promise<MountInspection[]> {
   const { mountsFile } = config
-  if (mountsFile === undefined) throw new Error('SEED_MOUNTS is not set: no MCP server is mounted')
+  if (mountsFile === undefined && declared.length === 0) {
+    throw new Error('SEED_MOUNTS is not set, and no extension has a mount: no MCP server is mounted')
+  }
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const all = readMounts(mountsFile, { ...config, pinsMayBeMissing: true })
+  const all = readMounts(mountsFile, { ...config, declared, pinsMayBeMissing: true })
   const named = name === undefined ? all : all.filter((mount) => mount.name === name)
   if (named.length === 0) {
     throw new UsageError(`there is no mount of this name: there are ${all.map((mount) => mount.name).join(', ')}`)
   }
   const chosen = onlyPinned ? named.filter(({ pin }) => pin !== undefined) : named
-  if (chosen.length === 0) throw new UsageError('no mount is pinned: add pin.file in the file of SEED_MOUNTS')
+  if (chosen.length === 0) throw new UsageError('no mount is pinned: add pin.file to the mount')
   return await inspectMounts({ mounts: all, chosen, own, config })
 }
 

@@ -116,12 +116,13 @@ export function hasAccessRules ({ access }: Endpoint): boolean {
   return Object.values(access).some((rules: readonly unknown[]) => rules.length > 0)
 }
 
-/** Finds mounted servers that an endpoint names and SEED_MOUNTS does not have. */
+/** Finds mounted servers that an endpoint names and that do not exist. */
 export function findUnknownMounts (endpoints: readonly Endpoint[], mounts: readonly string[]): Problem[] {
   return endpoints.flatMap(({ path, selection }) => {
     const { allow = [] } = typeof selection.mounts === 'object' ? selection.mounts : {}
     return allow.filter((name) => !mounts.includes(name)).map((name) =>
-      problem('SEED_ENDPOINTS', `names the mount "${name}" for ${path}, which SEED_MOUNTS does not have`))
+      problem('SEED_ENDPOINTS',
+        `names the mount "${name}" for ${path}, which neither SEED_MOUNTS nor an extension has`))
   })
 }
 

@@ -35,8 +35,15 @@ export function readSettingsFile<Schema extends TSchema> (
 ): { file: string, value: Static<Schema> } {
   const file = resolve(path)
   const value = parseFile(file, form.setting)
+  checkSettings(value, form, file)
+  return { file, value }
+}
+
+/** Checks the form of settings that come from a file. @throws ConfigError with every problem, each naming the file */
+export function checkSettings<Schema extends TSchema> (
+  value: unknown, form: SettingsFileForm<Schema>, file: string
+): asserts value is Static<Schema> {
   if (!form.schema.Check(value)) throw toFileError(form.setting, file, describeErrors(value, form))
-  return { file, value: value as Static<Schema> }
 }
 
 /** Returns the error for a file whose content has these problems. */

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import type { ConfigInspection } from '../config/load.ts'
 import type { Definition } from '../define/definition.ts'
+import type { DeclaredMount } from '../mounts/define-mount.ts'
 import type { FetchPublicDocument } from '../net/public-fetch.ts'
 import { createPublicFetcher } from '../net/public-fetch.ts'
 import type { ProviderMetadata } from '../provider/discovery.ts'
@@ -23,7 +24,8 @@ import { within } from './within.ts'
 
 export interface ExamineOptions {
   inspection: ConfigInspection
-  loadDefinitions (config: Config): Promise<readonly Definition[]>
+  /** Loads what the server offers itself, and the mounts of extensions. */
+  loadOffers (config: Config): Promise<{ definitions: readonly Definition[], mounts: readonly DeclaredMount[] }>
   fetchDocument?: FetchPublicDocument
   /** Wall clock in milliseconds. */
   now?: () => number
@@ -34,7 +36,7 @@ const MOUNTS_MS = 60_000
 
 /** Runs all checks. What depends on a setting that has a problem is not checked; everything else is. */
 export async function examine (options: ExamineOptions): Promise<Finding[]> {
-  const { inspection, loadDefinitions, fetchDocument = createPublicFetcher(), now = Date.now } = options
+  const { inspection, loadOffers, fetchDocument = createPublicFetcher(), now = Date.now } = options
   const { config, problems } = inspection
   const isBroken = (setting: string): boolean => problems.some((problem) => problem.setting === setting)
   const findings = await Promise.all([
@@ -51,9 +53,9 @@ export async function examine (options: ExamineOptions): Promise<Finding[]> {
     within('network.client-metadata-documents', async () => await checkMetadataDocuments(config, fetchDocument)),
     isBroken('SEED_MOUNTS')
       ? [notChecked('mounts.connection', 'SEED_MOUNTS')]
-      : within('mounts.connection', async () => await checkMounts(config, async () => await loadDefinitions(config)),
+      : within('mounts.connection', async () => await checkMounts(config, async () => await loadOffers(config)),
         MOUNTS_MS),
-    within('tools.definitions', async () => await checkTools(async () => await loadDefinitions(config)))
+    within('tools.definitions', async () => await checkTools(async () => (await loadOffers(config)).definitions))
   ])
   return findings.flat()
 }

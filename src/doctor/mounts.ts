@@ -1,7 +1,10 @@
 import type { Config } from '../config/config.ts'
+import { findUnknownMounts } from '../config/endpoints.ts'
+import { ConfigError } from '../config/problem.ts'
 import type { Definition } from '../define/definition.ts'
 import { withoutControls } from '../json/printable.ts'
-import type { MountInspection } from '../mounts/inspect.ts'
+import type { DeclaredMount } from '../mounts/define-mount.ts'
+import type { Mount, MountInspection } from '../mounts/inspect.ts'
 import { question } from './finding.ts'
 import type { Finding, Question } from './finding.ts'
 
@@ -9,14 +12,25 @@ const MAX_NAMES = 10
 
 /** Connects to each mounted server as the start does, and judges what it offers. */
 export async function checkMounts (
-  config: Config, loadOwn: () => Promise<readonly Definition[]>
+  config: Config,
+  loadOffers: () => Promise<{ definitions: readonly Definition[], mounts: readonly DeclaredMount[] }>
 ): Promise<Finding[]> {
-  const { mountsFile } = config
-  if (mountsFile === undefined) return []
-  const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
+  const { mountsFile, endpoints, extensions } = config
+  if (mountsFile === undefined && extensions.length === 0) return []
   // What fails to load is a finding of the tools.
-  const own = await loadOwn().catch(() => [])
-  const inspections = await inspectMounts({ mounts: readMounts(mountsFile, config), own, config })
+  const offers = await loadOffers().catch(() => undefined)
+  const { definitions: own, mounts: declared } = offers ?? { definitions: [], mounts: [] }
+  const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
+  let mounts: Mount[]
+  try {
+    mounts = readMounts(mountsFile, { ...config, declared })
+    const unknown = offers === undefined ? [] : findUnknownMounts(endpoints, mounts.map(({ name }) => name))
+    if (unknown.length > 0) throw new ConfigError(unknown)
+  } catch (err) {
+    const about = question('mounts.definitions', 'the mounts of SEED_MOUNTS and of extensions')
+    return (err as ConfigError).problems.map((text) => about.error(text, 'The server would not start'))
+  }
+  const inspections = await inspectMounts({ mounts, own, config })
   return inspections.flatMap((inspection) => {
     const { mount: { name }, place } = inspection
     const request = 'url' in place ? `POST ${place.url}` : `the process ${withoutControls(place.command)}`

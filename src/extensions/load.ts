@@ -1,6 +1,9 @@
+import { dirname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DefinitionError, describeDefinition, isDefinition, recordFile } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
+import { isMountDefinition } from '../mounts/define-mount.ts'
+import type { DeclaredMount } from '../mounts/define-mount.ts'
 import { checkDeclaration } from './definition-schema.ts'
 import { ExtensionError, describeImportError } from './errors.ts'
 import { filesOf, locateModules, specifierOf } from './locate.ts'
@@ -18,6 +21,8 @@ export interface LoadOptions {
   from: string
   /** Reloads files that were loaded under another number, for development. */
   version?: number
+  /** Receives the mounts that the modules export. */
+  mounts?: DeclaredMount[]
   /** Maximum time for loading one module of an extension; half a minute by default. */
   timeoutMs?: number
   /** Whether Node runs TypeScript; detected by default. */
@@ -87,44 +92,49 @@ async function loadModules (
   options: Omit<LoadOptions, 'from'>
 ): Promise<LoadedDefinition[]> {
   const loaded = await Promise.all(modules.map(async (module) => await loadModule(module, options)))
-  return loaded.flat()
+  options.mounts?.push(...loaded.flatMap(({ mounts }) => mounts))
+  return loaded.flatMap(({ definitions }) => definitions)
 }
 
 async function loadModule (
   module: ModuleLocation,
   { version, timeoutMs = LOAD_TIMEOUT_MS, runsTypeScript = RUNS_TYPESCRIPT }: Omit<LoadOptions, 'from'>
-): Promise<LoadedDefinition[]> {
+): Promise<{ definitions: LoadedDefinition[], mounts: DeclaredMount[] }> {
   const { file } = module
   if (module.kind === 'file' && file.endsWith('.ts') && !runsTypeScript) {
     const node = `Node ${process.versions.node}`
     throw new ExtensionError(
       `${file} is TypeScript, which ${node} does not run: compile it to JavaScript, or use Node 22.18 or newer`)
   }
-  const definitions = await importDefinitions(module, version, timeoutMs)
-  if (definitions.length === 0) {
-    throw new ExtensionError(`${file} exports nothing that defineTool, definePrompt, defineResource or ` +
-      'defineResourceTemplate made (a file that others import has a name that begins with _)')
+  const exported = await importExports(module, version, timeoutMs)
+  const definitions = exported.filter(isDefinition)
+  const mounts = exported.filter(isMountDefinition)
+  if (definitions.length + mounts.length === 0) {
+    throw new ExtensionError(`${file} exports nothing that defineTool, definePrompt, defineResource, ` +
+      'defineResourceTemplate or defineMount made (a file that others import has a name that begins with _)')
   }
   try {
     definitions.forEach(checkDeclaration)
   } catch (err) {
     throw cannotBeOffered(file, err as Error)
   }
-  return definitions.map((definition) => {
-    recordFile(definition, file)
-    return { definition, file }
-  })
+  for (const definition of definitions) recordFile(definition, file)
+  const folder = module.kind === 'file' ? dirname(file) : module.from
+  return {
+    definitions: definitions.map((definition) => ({ definition, file })),
+    mounts: mounts.map((mount) => ({ mount, file, folder }))
+  }
 }
 
-async function importDefinitions (
+/** Returns what a module exports, each thing once. */
+async function importExports (
   module: ModuleLocation,
   version: number | undefined,
   timeoutMs: number
-): Promise<Definition[]> {
+): Promise<unknown[]> {
   try {
     const imported = import(specifierOf(module, version)) as Promise<Record<string, unknown>>
-    const exported = Object.values(await withinTime(imported, timeoutMs))
-    return [...new Set(exported)].filter(isDefinition)
+    return [...new Set(Object.values(await withinTime(imported, timeoutMs)))]
   } catch (err) {
     throw new ExtensionError(`${module.file} cannot be loaded: ${describeImportError(err)}`, { cause: err })
   }

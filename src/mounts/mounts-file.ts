@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { Compile } from 'typebox/compile'
 import type { Config } from '../config/config.ts'
-import { readSettingsFile, toFileError } from '../config/settings-file.ts'
+import { checkSettings, readSettingsFile, toFileError } from '../config/settings-file.ts'
 import type { Policy } from '../define/policy.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { checkAuthenticationPolicy } from '../policy/authentication-policy.ts'
+import type { DeclaredMount } from './define-mount.ts'
 import { checkIdentity } from './identity-rules.ts'
 import type { MountSettings } from './identity-rules.ts'
 import { MountsFileSchema } from './mount-schema.ts'
@@ -38,27 +39,65 @@ const fileForm = {
   names: 'have 1 to 32 lower-case letters, digits and -, and begin with a letter'
 }
 
-/** What Seed's configuration says about all mounts, and how the file is read. */
+/** Settings of Seed that decide about all mounts, and how the files are read. */
 export type ReadMountsOptions = MountSettings & Partial<Pick<Config, 'inheritedVariables'>> & {
   pinsMayBeMissing?: boolean
+  declared?: readonly DeclaredMount[]
 }
 
 /**
- * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets and pins that it names.
+ * Reads the file of SEED_MOUNTS, YAML or JSON, and the files of secrets and pins that it names. Mounts of extensions
+ * are checked in the same way.
  *
+ * @param path SEED_MOUNTS; undefined if it is not set
  * @param options settings of Seed that decide what a mount may have
  * @param options.inheritedVariables what processes get of Seed's environment
  * @param options.pinsMayBeMissing takes a file of pins that is not there for an empty one
+ * @param options.declared the mounts of extensions
  * @returns the mounts, sorted by name
- * @throws ConfigError with every problem, each naming the file, the mount and the member
+ * @throws ConfigError with every problem of a file, each naming the file, the mount and the member
  */
-export function readMounts (path: string, options: ReadMountsOptions = {}): Mount[] {
-  const { inheritedVariables = {}, pinsMayBeMissing = false } = options
+export function readMounts (path: string | undefined, options: ReadMountsOptions = {}): Mount[] {
+  const mounts: Mount[] = []
+  for (const source of [...readSource(path), ...(options.declared ?? []).map(toSource)]) {
+    const { mounts: added, problems } = toMounts(source, options)
+    problems.push(...checkUnique(added, mounts))
+    mounts.push(...added)
+    problems.push(...checkPrefixes(mounts))
+    if (problems.length > 0) throw toFileError(source.setting, source.file, problems)
+  }
+  return mounts.sort((a, b) => a.name < b.name ? -1 : 1)
+}
+
+/** A file with mounts: that of SEED_MOUNTS, or one of an extension. */
+interface MountSource {
+  setting: 'SEED_MOUNTS' | 'SEED_EXTENSIONS'
+  file: string
+  folder: string
+  entries: Readonly<Record<string, MountEntry>>
+}
+
+function readSource (path: string | undefined): MountSource[] {
+  if (path === undefined) return []
   const { file, value } = readSettingsFile(path, fileForm)
+  return [{ setting: fileForm.setting, file, folder: dirname(file), entries: value.mounts }]
+}
+
+function toSource ({ mount: { name, entry }, file, folder }: DeclaredMount): MountSource {
+  const form = { ...fileForm, setting: 'SEED_EXTENSIONS' as const }
+  if (typeof name !== 'string') throw toFileError(form.setting, file, ['a mount needs a name'])
+  const value: unknown = { mounts: { [name]: entry } }
+  checkSettings(value, form, file)
+  return { setting: form.setting, file, folder, entries: value.mounts }
+}
+
+function toMounts (
+  { folder, entries }: MountSource, options: ReadMountsOptions
+): { mounts: Mount[], problems: string[] } {
+  const { inheritedVariables = {}, pinsMayBeMissing = false } = options
   const problems: string[] = []
-  const mounts = Object.entries(value.mounts)
+  const mounts = Object.entries(entries)
     .map(([name, entry]) => {
-      const folder = dirname(file)
       const { headers, problems: inHeaders } = toHeaders(entry, folder)
       const { process, problems: inProcess } = toProcess(entry, folder, inheritedVariables)
       const pinned = findPins(name, entry, folder, pinsMayBeMissing ? readPinsIfAny : readPins)
@@ -70,9 +109,12 @@ export function readMounts (path: string, options: ReadMountsOptions = {}): Moun
       return { ...entry, name, requestHeaders: headers, process, ...pinned.members }
     })
     .sort((a, b) => a.name < b.name ? -1 : 1)
-  problems.push(...checkPrefixes(mounts))
-  if (problems.length > 0) throw toFileError(fileForm.setting, file, problems)
-  return mounts
+  return { mounts, problems }
+}
+
+function checkUnique (added: readonly Mount[], mounts: readonly Mount[]): string[] {
+  return added.filter(({ name }) => mounts.some((other) => other.name === name))
+    .map(({ name }) => `mount "${name}": another mount has this name already: choose another one`)
 }
 
 function findPins (

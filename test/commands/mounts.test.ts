@@ -7,7 +7,7 @@ import { checkMounts } from '../../src/doctor/mounts.ts'
 import { freePort } from '../support/free-port.ts'
 import { runCommand } from '../support/run-command.ts'
 import type { CommandOutcome } from '../support/run-command.ts'
-import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
+import { ADD, NO_OFFERS, startUpstream, writeMounts } from '../support/upstream.ts'
 
 /** Runs `seed mounts <args>` with this file of SEED_MOUNTS. */
 async function run (file: string, ...args: string[]): Promise<CommandOutcome> {
@@ -198,7 +198,7 @@ t.test('the commands of the operator name the process of a server on stdio, and 
   const explained = await runCommand(['explain', '--tool', offers[0].name], environment)
   t.match(explained.printed, `It is "${offers[0].nameAtServer}" of ${JSON.stringify(process.execPath)}`)
   const config = await readConfig({ environment })
-  t.match(await checkMounts(config, async () => []), [
+  t.match(await checkMounts(config, async () => NO_OFFERS), [
     { severity: 'error', asked: `the process ${process.execPath}, the lists of mount "broken"`, meaning: /run the command by hand/ },
     { severity: 'ok' }
   ])

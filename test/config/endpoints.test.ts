@@ -128,7 +128,7 @@ t.test('further endpoints need broker mode, and rules for access need sign-in', 
 t.test('a mount that SEED_MOUNTS does not have stops the start, and seed check names it', async (t) => {
   const SEED_ENDPOINTS = await writeEndpoints({ endpoints: { sales: { mounts: ['tickets', 'crm'] } } })
   const env = { AUTH_REQUIRED: 'false', SEED_ENDPOINTS }
-  const message = 'SEED_ENDPOINTS names the mount "crm" for /mcp/sales, which SEED_MOUNTS does not have'
+  const message = 'SEED_ENDPOINTS names the mount "crm" for /mcp/sales, which neither SEED_MOUNTS nor an extension has'
   await t.rejects(startSeed(t, { env }), { name: 'ConfigError', message: /2 settings need attention/ })
   const SEED_MOUNTS = await writeMounts({ tickets: { url: 'http://127.0.0.1:1/mcp' } })
   await t.rejects(startSeed(t, { env: { ...env, SEED_MOUNTS } }), { message: new RegExp(message) })

@@ -165,10 +165,15 @@ t.test('so is one of a folder outside', async (t) => {
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
   await writeFile(file, tool('count', "'one'", 'seed-mcp-server'))
   await writeFile(join(folder, 'single.js'), tool('single', "'alone'", 'seed-mcp-server'))
+  const url = `http://127.0.0.1:${await freePort()}/mcp`
+  await writeFile(join(folder, 'more/mount.js'), `import { defineMount } from 'seed-mcp-server'
+export const away = defineMount({ name: 'away', url: '${url}' })
+`)
 
   const dev = await startDev(t, DEV, folder, { SEED_EXTENSIONS: './more,./single.js' })
   const client = await connect(t, dev.url, 'legacy')
   t.same(await client.names(), ['count', 'seed_ping', 'single', 'whoami'])
+  t.match(await line(dev, 'mount.unavailable'), { mount: 'away' }, 'its mounts are connected to')
 
   await writeFile(file, tool('count', "'two'", 'seed-mcp-server', 'counts'))
   await client.changed(1)

@@ -9,7 +9,7 @@ import { examine } from '../../src/doctor/examine.ts'
 import { readConfig, readConfigInspection } from '../../plugins/config.ts'
 import { freePort } from '../support/free-port.ts'
 import { selfSigned } from '../support/tls.ts'
-import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
+import { ADD, NO_OFFERS, startUpstream, writeMounts } from '../support/upstream.ts'
 
 const SEED_SECRET = 'the SEED_SECRET of these tests, 44 bytes long'
 const OPEN = { AUTH_REQUIRED: 'false', CIMD_ENABLED: 'false', BASE_URL: 'http://127.0.0.1:9' }
@@ -18,7 +18,7 @@ const OPEN = { AUTH_REQUIRED: 'false', CIMD_ENABLED: 'false', BASE_URL: 'http://
 async function diagnose (mounts: object, files: Record<string, string> = {}, changes: Partial<Config> = {}) {
   const SEED_MOUNTS = await writeMounts(mounts, files)
   const config = await readConfig({ environment: { ...OPEN, SEED_SECRET, SEED_MOUNTS } })
-  return await checkMounts({ ...config, ...changes }, async () => [])
+  return await checkMounts({ ...config, ...changes }, async () => NO_OFFERS)
 }
 
 /** Starts an upstream whose every answer has this status. */
@@ -106,7 +106,7 @@ t.test('a mounted server whose certificate is of an unknown CA is an error that 
 t.test('no server is asked where the file of SEED_MOUNTS is not valid, or there is none', async (t) => {
   const examined = async (environment: Record<string, string>) => (await examine({
     inspection: await readConfigInspection({ environment: { ...OPEN, ...environment } }),
-    loadDefinitions: async () => []
+    loadOffers: async () => NO_OFFERS
   })).filter(({ check }) => check.startsWith('mounts.'))
   t.match(await examined({ SEED_MOUNTS: '/nowhere.yaml' }), [{ check: 'mounts.connection', severity: 'unknown' }])
   t.same(await examined({}), [])

@@ -7,7 +7,7 @@ import { checkMounts } from '../../src/doctor/mounts.ts'
 import { createMounts, readMounts } from '../../src/mounts/mounts.ts'
 import { runCommand } from '../support/run-command.ts'
 import { until } from '../support/until.ts'
-import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
+import { ADD, NO_OFFERS, startUpstream, writeMounts } from '../support/upstream.ts'
 import type { Upstream } from '../support/upstream.ts'
 
 interface Line { event: string, level: string, hidden?: object[] }
@@ -62,7 +62,7 @@ t.test('what a pinned server changes or adds is hidden until it is accepted, and
       { kind: 'resourceTemplates', name: 'notes://{id}', change: 'changed' }
     ]
   }], 'once, however often the definitions are asked for')
-  t.match(await checkMounts(await readConfig({ environment: { ...OPEN, SEED_MOUNTS: file } }), async () => []), [
+  t.match(await checkMounts(await readConfig({ environment: { ...OPEN, SEED_MOUNTS: file } }), async () => NO_OFFERS), [
     { severity: 'ok' },
     { severity: 'warning', answered: /^add \(changed\), sub \(new\)/, meaning: /seed mounts diff calc, then seed mounts/ }
   ])

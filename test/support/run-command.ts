@@ -2,7 +2,7 @@ import { readConfig, readConfigInspection } from '../../plugins/config.ts'
 import type { CommandContext } from '../../src/commands/command.ts'
 import { runCommand as runCommandLine } from '../../src/commands/run-command.ts'
 import { readVariables } from '../../src/config/variables.ts'
-import { createDefinitionLoader } from '../../src/definitions.ts'
+import { loadOffers } from '../../src/definitions.ts'
 
 export interface CommandOutcome {
   code: number
@@ -31,7 +31,7 @@ export async function runCommand (
     readConfig: async () => await readConfig({ environment }),
     inspectConfig: async () => await readConfigInspection({ environment }),
     readSettings: () => new Map(Object.entries(readVariables(environment, false))),
-    loadDefinitions: async (config) => await createDefinitionLoader().load(config),
+    loadOffers,
     serve,
     startDemo,
     print (text) {

@@ -5,7 +5,6 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import { buildApp } from '../../src/app.ts'
 import type { AppOptions } from '../../src/app.ts'
 import type { FetchPublicDocument } from '../../src/net/public-fetch.ts'
-import type { Definition } from '../../src/define/definition.ts'
 import { loadBuiltInDefinitions } from '../../src/extensions/load.ts'
 import { listen } from '../../src/listen.ts'
 import { freePort } from './free-port.ts'
@@ -26,13 +25,14 @@ export type LogLine = Record<string, unknown> & { msg: string, level: number }
 
 /** Seed on a free port next to a development provider, over real HTTP; both end with the test. */
 export async function startSeed (t: Test, {
-  env = {}, basePath = '', provider: providerOptions, sharedProvider, fetchDocument, definitions, timings = {}
+  env = {}, basePath = '', provider: providerOptions, sharedProvider, fetchDocument, definitions, mounts, timings = {}
 }: {
   env?: Record<string, string>
   /** The path of BASE_URL. */
   basePath?: string
   /** Instead of the built-in ones. */
-  definitions?: readonly Definition[]
+  definitions?: AppOptions['definitions']
+  mounts?: AppOptions['mounts']
   /** Fetches client metadata documents. Without it they are switched off, as nothing leaves this machine. */
   fetchDocument?: FetchPublicDocument
   provider?: DevProviderOptions
@@ -66,6 +66,7 @@ export async function startSeed (t: Test, {
       timings,
       compilersFactory: sharedCompilers,
       ...(fetchDocument !== undefined && { fetchDocument }),
+      ...(mounts !== undefined && { mounts }),
       definitions: definitions ?? (await loadBuiltInDefinitions()).map(({ definition }) => definition)
     }
   )

@@ -52,6 +52,9 @@ export interface Upstream {
   start (): Promise<void>
 }
 
+/** What a server offers itself, for commands that look at mounts alone. */
+export const NO_OFFERS = { definitions: [], mounts: [] }
+
 export const ADD: Tool = {
   name: 'add',
   description: 'Adds numbers',
