@@ -9,7 +9,7 @@ export type Caller = Pick<RequestContext, 'principal'> & Partial<RunContext> & {
   askClient?: (question: InputRequest) => Promise<unknown>
 }
 
-/** Whose requests travel on one connection to a mounted server: everybody's, a person's, or those of one session. */
+/** The callers that share one connection to a mounted server: everybody, one person, or one session of a client. */
 export type ConnectionScope = 'shared' | 'person' | 'session'
 
 /**

@@ -53,7 +53,7 @@ export interface ConnectionOptions {
   isLegacy?: boolean
   /** Ends the connection, also while it is opened. */
   signal: AbortSignal
-  /** What tells the server who calls, if it is told. */
+  /** Makes what tells the server who calls, if it is told. */
   identify?: CallerIdentity | undefined
 }
 

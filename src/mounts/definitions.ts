@@ -27,7 +27,7 @@ import { UriPrefix, offeredName } from './uri-prefix.ts'
 export interface MountedDefinitions {
   definitions: Definition[]
   refused: RefusedOffer[]
-  /** What differs from what the operator has accepted; undefined if the mount is not pinned. */
+  /** The differences from the accepted offers; undefined if the mount is not pinned. */
   changes: readonly PinChange[] | undefined
   /** The names, or URIs, that the definitions have at the server. */
   namesAtServer: ReadonlyMap<Definition, string>

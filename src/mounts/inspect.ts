@@ -21,16 +21,16 @@ import { TakenNames } from './taken-names.ts'
 export { readMounts } from './mounts-file.ts'
 export type { Mount } from './mounts-file.ts'
 
-/** What a mounted server is and offers at the moment, for commands. */
+/** A mounted server and its offers at the moment, for commands. */
 export interface MountInspection {
   mount: Mount
   /** The URL without the query, which may have a key, or the command. */
   place: { url: string } | { command: string }
   state: MountState
-  /** What Seed offers of it. */
+  /** The offers that Seed makes of it. */
   offers: MountedOffer[]
   refused: readonly RefusedOffer[]
-  /** What differs from what was accepted; undefined if the mount is not pinned. */
+  /** The differences from the accepted offers; undefined if the mount is not pinned. */
   changes: readonly PinChange[] | undefined
   /** Everything that could be pinned now. */
   current: Pins
@@ -49,7 +49,7 @@ export interface MountedOffer {
 export interface InspectOptions {
   /** All mounts. */
   mounts: readonly Mount[]
-  /** Those to connect to; all by default. */
+  /** The mounts to connect to; all by default. */
   chosen?: readonly Mount[]
   /** The definitions of Seed and its extensions, whose names no mount can have. */
   own: readonly Definition[]

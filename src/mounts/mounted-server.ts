@@ -29,7 +29,7 @@ export interface MountedServerOptions {
   log: RequestLog
   /** Whether Seed traces requests. */
   isTraced: boolean
-  /** What tells the server who calls; undefined if it is not told. */
+  /** Makes what tells the server who calls; undefined if it is not told. */
   identify: CallerIdentity | undefined
   /** Called when the offers may have changed. */
   onChanged (): void
@@ -165,7 +165,7 @@ export class MountedServer {
     return await work(this.#connection)
   }
 
-  /** What one connection tells a server of 2026-07-28 about callers is in each request: it needs only one. */
+  /** A server of 2026-07-28 is told who calls in each request, so it needs only one connection. */
   #needsOwnConnection ({ principal }: Caller): boolean {
     return this.mount.connection !== undefined || (principal !== undefined && this.#connection?.isStateless !== true)
   }

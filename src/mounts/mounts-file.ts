@@ -23,7 +23,7 @@ export interface Mount extends MountEntry {
   name: string
   /** Headers of every request, the secret included. */
   requestHeaders: Readonly<Record<string, string>>
-  /** What the operator has accepted, and the file with it; undefined without `pin`. */
+  /** The offers that the operator has accepted, and their file; undefined without `pin`. */
   pins?: Pins
   pinFile?: string
   /** The process to start; undefined for a server that is reached by its `url`. */

@@ -2,7 +2,7 @@ import type { RequestContext } from '../define/context.ts'
 import type { RunContext } from '../mcp/handlers/execute.ts'
 import type { MountedServer } from './mounted-server.ts'
 
-/** Of the connection between two neighbours (MCP 2026-07-28, `_meta`). */
+/** Keys of the connection between two neighbours (MCP 2026-07-28, `_meta`). */
 const RESERVED_META = 'io.modelcontextprotocol/'
 const TRACE_META: readonly string[] = ['traceparent', 'tracestate']
 

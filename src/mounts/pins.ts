@@ -2,13 +2,16 @@ import { createHash } from 'node:crypto'
 import { canonicalJson } from '../json/canonical-json.ts'
 import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
 
-/** What can be pinned, by its member in the file of pins. Resources are data that come and go, like their content. */
+/**
+ * The kinds of offers that can be pinned, each by its member in the file of pins. Resources are data that come and go,
+ * like their content.
+ */
 export const PIN_KINDS = ['tools', 'prompts', 'resourceTemplates'] as const
 export type PinKind = typeof PIN_KINDS[number]
 
 /** Something that the operator has accepted, as the mounted server said it. */
 export interface Pin {
-  /** Of the canonical JSON of `offer`, in hexadecimal. */
+  /** The digest of the canonical JSON of `offer`, in hexadecimal. */
   sha256: string
   offer: object
 }

@@ -1,6 +1,6 @@
 import { UpstreamError } from '../define/upstream.ts'
 
-/** What became of a request to a mounted server, for metrics. */
+/** The outcome of a request to a mounted server, for metrics. */
 export type RequestOutcome = 'ok' | 'tool_error' | 'error' | 'unavailable' | 'cancelled'
 
 /** Receives what happens to the connections and requests of mounted servers. */

@@ -129,7 +129,7 @@ export class StdioTransport implements Transport {
     diagnostics.read(stderr)
   }
 
-  /** What is no message is passed over: many programs print something before they speak MCP. */
+  /** Passes over lines that are no messages: many programs print something before they speak MCP. */
   #onLine (line: string): void {
     let message: JSONRPCMessage
     try {

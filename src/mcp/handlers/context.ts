@@ -224,7 +224,7 @@ export class HandlerContext implements RunContext {
     this.#services.pending.delete(this.#deadline!)
   }
 
-  /** What the client is asked for at the end of this round of a 2026-07-28 call; undefined if all was answered. */
+  /** The questions to the client at the end of this round of a 2026-07-28 call; undefined if all was answered. */
   get requiredInput (): RequiredInput | undefined {
     const { missing: requests = {} } = this.#rounds ?? {}
     const upstream = this.#nextUpstreamRound
