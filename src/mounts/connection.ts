@@ -7,7 +7,7 @@ import { unlessAborted } from '../async/unless-aborted.ts'
 import type { Caller } from './caller.ts'
 import type { CallerIdentity } from './caller-identity.ts'
 import { passedCapabilities } from './client-capabilities.ts'
-import { findToolError } from './failure.ts'
+import { findCause, findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
 import { MountClient } from './mount-client.ts'
@@ -66,7 +66,7 @@ export class Connection {
   readonly client: Client
   /** The caller whose connection it is; undefined if it is that of all. */
   readonly caller: Caller | undefined
-  /** Why the server was cut off, if it was. */
+  /** The last reason for which the server was cut off, if it was. */
   failure: ResponseTooLargeError | ProcessFailure | undefined
   readonly #mount: Mount
   readonly #onListChanged: () => void
@@ -206,6 +206,12 @@ export class Connection {
     // 2026-07-28 has no ping.
     const work = this.isLegacy ? this.client.ping({ timeout: this.#timeoutMs }) : this.list()
     return await work.then(() => true, (err: unknown) => err instanceof ProtocolError)
+  }
+
+  /** Returns why a request on this connection failed. The MCP client says of all that the connection is closed. */
+  causeOf (err: unknown): unknown {
+    const isClosed = err instanceof SdkError && err.code === SdkErrorCode.ConnectionClosed
+    return isClosed ? this.failure ?? err : findCause(err)
   }
 
   /** Whether both sides speak a revision of 2025. */

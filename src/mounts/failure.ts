@@ -26,6 +26,11 @@ export function findToolError (err: unknown): ToolError | undefined {
   return err instanceof Error ? findToolError(err.cause) : undefined
 }
 
+/** Returns why a request failed, where its transport has answered it with the reason (noResponse). */
+export function findCause (err: unknown): unknown {
+  return isWithoutResponse(err) && (err as ProtocolError).data instanceof Error ? (err as ProtocolError).data : err
+}
+
 export interface Failure {
   /** For the log: nothing of a body, which is a stranger's. */
   reason: string

@@ -1,14 +1,21 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setMaxListeners } from 'node:events'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
+import type { JSONRPCErrorResponse, JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
 import { createLimitedFetch, sendLimited } from './limited-fetch.ts'
-import type { EventSink, HttpResponse, ResponseLimits } from './limited-fetch.ts'
+import type { EventSink, HttpResponse, ResponseLimits, ResponseTooLargeError } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
 import type { RequestIdentity } from './request-identity.ts'
 import type { TransportOptions } from './transport-options.ts'
 
 /** The code, outside the range of JSON-RPC, of a request whose response never came (see HttpTransport). */
 export const NO_RESPONSE = -39_000
+
+/** Answers a request that gets no response. @param cause tells why, if that is known (findCause) */
+export function noResponse (id: string | number, cause?: Error): JSONRPCErrorResponse {
+  const message = cause?.message ?? 'The stream ended without a response'
+  return { jsonrpc: '2.0', id, error: { code: NO_RESPONSE, message, data: cause } }
+}
 
 /** The response may be on its way through the client when its stream has ended. */
 const LAST_RESPONSE_MS = 50
@@ -19,12 +26,22 @@ const MAX_TERMINATION_MS = 1_000
 /** The shortest time between two attempts to open a stream, whatever the server asks for. */
 export const MIN_STREAM_RETRY_MS = 1_000
 
+/** The request that the SDK sends: it keeps no more than the text of the error that ends a stream. */
+const SENT = new AsyncLocalStorage<{ failure?: ResponseTooLargeError }>()
+
 /** Returns the transport of a mount that is reached over Streamable HTTP. */
 export function createHttpTransport (
   { url, requestHeaders }: Mount, { maxBytes, onFailure, identity }: TransportOptions
 ): Transport {
   const limits = { maxBytes, onTooLarge: onFailure }
-  const send = createLimitedFetch(limits)
+  const send: typeof fetch = async (input, init) => {
+    const sent = SENT.getStore()
+    const onTooLarge = (error: ResponseTooLargeError): void => {
+      if (sent !== undefined) sent.failure = error
+      onFailure(error)
+    }
+    return await createLimitedFetch({ maxBytes, onTooLarge })(input, init)
+  }
   return new HttpTransport(new URL(url!), limits, identity, {
     fetch: identity === undefined
       ? send
@@ -93,12 +110,14 @@ export class HttpTransport extends StreamableHTTPClientTransport {
       return
     }
     const { id } = message
-    await super.send(message, {
-      ...options,
-      onRequestStreamEnd: () => {
-        const error = { code: NO_RESPONSE, message: 'The stream ended without a response' }
-        setTimeout(() => { this.onmessage?.({ jsonrpc: '2.0', id, error }) }, LAST_RESPONSE_MS).unref()
-      }
+    const sent: { failure?: ResponseTooLargeError } = {}
+    await SENT.run(sent, async () => {
+      await super.send(message, {
+        ...options,
+        onRequestStreamEnd: () => {
+          setTimeout(() => { this.onmessage?.(noResponse(id, sent.failure)) }, LAST_RESPONSE_MS).unref()
+        }
+      })
     })
   }
 

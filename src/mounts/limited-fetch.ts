@@ -1,5 +1,7 @@
+import { setMaxListeners } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { isDeeperThan } from '../json/depth.ts'
 import { dispatcherFor } from '../net/proxy.ts'
 
 /** A response of a mounted server that is larger than its limit. */
@@ -9,6 +11,14 @@ export class ResponseTooLargeError extends Error {
   constructor (limit: number, unit = 'bytes (maxResponseBytes)') {
     super(`sent more than ${limit} ${unit}`)
   }
+}
+
+/** Limit of the levels of one message: JSON.stringify would overflow the stack at a few thousand. */
+const MAX_LEVELS = 500
+
+/** @throws ResponseTooLargeError for a message that could not be passed on */
+export function checkDepth (message: unknown): void {
+  if (isDeeperThan(message, MAX_LEVELS)) throw new ResponseTooLargeError(MAX_LEVELS, 'levels of JSON')
 }
 
 const LINE_FEED = 10
@@ -161,6 +171,8 @@ export function isEventStream (headers: IncomingHttpHeaders): boolean {
 export function createLimitedFetch (limits: ResponseLimits): typeof fetch {
   return async (input, { method = 'GET', headers, body = null, signal } = {}) => {
     const url = new URL(String(input))
+    // The MCP client gives all requests of a connection the same signal. Each listener is removed with its request.
+    if (signal != null) setMaxListeners(0, signal)
     const request = {
       method,
       headers: Object.fromEntries(new Headers(headers)),

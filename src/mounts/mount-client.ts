@@ -5,8 +5,8 @@ import type {
   CallToolRequest, CallToolRequestOptions, CallToolResult, JSONRPCMessage, JSONRPCResponse, Tool
 } from '@modelcontextprotocol/client'
 import { EventReader } from './event-reader.ts'
-import { HttpTransport, NO_RESPONSE } from './http-transport.ts'
-import { isEventStream } from './limited-fetch.ts'
+import { HttpTransport, NO_RESPONSE, noResponse } from './http-transport.ts'
+import { checkDepth, isEventStream } from './limited-fetch.ts'
 import type { HttpResponse } from './limited-fetch.ts'
 
 type CallParams = CallToolRequest['params']
@@ -30,6 +30,16 @@ export class MountClient extends Client {
     const response = await this.#exchange(transport, params, options)
     // Redirects are the SDK's. None has been followed yet.
     return response === undefined ? await super.callTool(params, options) : this.#toResult(response, options)
+  }
+
+  protected override _onresponse (response: JSONRPCResponse): void {
+    try {
+      checkDepth(response)
+    } catch (err) {
+      super._onresponse(noResponse(response.id!, err as Error))
+      return
+    }
+    super._onresponse(response)
   }
 
   /**
@@ -125,9 +135,10 @@ function findError (text: string, id: string): JSONRPCResponse | undefined {
   }
 }
 
-/** @throws SyntaxError or ZodError for anything other than a message */
+/** @throws SyntaxError or ZodError for anything other than a message; ResponseTooLargeError if it is too deep */
 function parseMessage (text: string): JSONRPCMessage {
   const value = JSON.parse(text) as JSONRPCMessage
+  checkDepth(value)
   return isPlainResult(value) ? value : parseJSONRPCMessage(value)
 }
 

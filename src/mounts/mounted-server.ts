@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import { createCoalescedTask } from '../async/coalesced-task.ts'
 import type { RequestLog } from '../define/context.ts'
@@ -95,6 +96,7 @@ export class MountedServer {
 
   constructor (options: MountedServerOptions) {
     const { mount, log, retryMs, identify } = options
+    setMaxListeners(0, this.#closing.signal)
     this.mount = mount
     this.isTraced = options.isTraced
     const { connectTimeoutSeconds = 10 } = options.mount
@@ -213,7 +215,7 @@ export class MountedServer {
         'A mounted MCP server is connected')
       this.#refreshLater()
     } catch (err) {
-      const cause = connection.failure ?? err
+      const cause = connection.causeOf(err)
       await connection.close()
       throw cause
     }
@@ -273,7 +275,7 @@ export class MountedServer {
       this.#refreshLater()
     } catch (err) {
       if (await isForgottenSession(err, connection)) await this.#renew(connection)
-      else this.#lose(connection, connection.failure ?? err)
+      else this.#lose(connection, connection.causeOf(err))
     }
   }
 
@@ -341,8 +343,9 @@ export class MountedServer {
   }
 
   /** Returns what the caller is to know of a failure, and checks the connection if that may be what failed. */
-  #toError (err: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
+  #toError (failure: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
     const { name } = this.mount
+    const err = connection.causeOf(failure)
     const refusal = findToolError(err)
     if (refusal !== undefined) return refusal
     if (signal?.aborted === true) {
@@ -353,10 +356,8 @@ export class MountedServer {
     if (err instanceof ProtocolError && !isWithoutResponse(err)) {
       return toUpstreamError(err)
     }
-    const { failure } = connection
-    if (failure instanceof ResponseTooLargeError) {
-      connection.failure = undefined
-      return new ToolError(`The server behind ${name} ${failure.message}: ask for less`)
+    if (err instanceof ResponseTooLargeError) {
+      return new ToolError(`The server behind ${name} ${err.message}: ask for less`)
     }
     if (err instanceof SdkError && err.code === SdkErrorCode.UnsupportedResultType) {
       return new ToolError(`The server behind ${name} asks for input in a way that its revision of MCP does not have`)

@@ -1,6 +1,7 @@
 import { ProtocolError, ProtocolErrorCode, isSpecType } from '@modelcontextprotocol/client'
 import type { Client, ClientCapabilities, InputRequest } from '@modelcontextprotocol/client'
 import type { Caller } from './caller.ts'
+import { checkDepth } from './limited-fetch.ts'
 
 /** Tells whether a question is one of MCP, and leads to no address but one of the web. */
 export function isQuestion (question: unknown): question is InputRequest {
@@ -22,6 +23,7 @@ export function answerQuestions (
   client: Client, capabilities: ClientCapabilities, findCaller: () => Caller | undefined
 ): void {
   const answer = async (request: InputRequest): Promise<never> => {
+    checkDepth(request)
     const askClient = findCaller()?.askClient
     if (askClient === undefined) throw refuse('There is no call to which the request could belong')
     if (!isQuestion(request)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The URL must be https or http')

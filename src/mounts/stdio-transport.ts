@@ -3,7 +3,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { parseJSONRPCMessage } from '@modelcontextprotocol/client'
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
-import { NO_RESPONSE } from './http-transport.ts'
+import { noResponse } from './http-transport.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import { LineReader } from './line-reader.ts'
 import type { MountProcess } from './mount-process.ts'
@@ -148,7 +148,7 @@ export class StdioTransport implements Transport {
     const [, id] = /^\s*\{(?:"jsonrpc":\s*"2\.0",\s*)?"id":\s*(\d+)[,}]/.exec(head) ??
       /"id":\s*(\d+)(?:,"jsonrpc":"2\.0")?\s*\}\s*$/.exec(tail) ?? []
     if (id === undefined) this.close()
-    else this.onmessage?.({ jsonrpc: '2.0', id: Number(id), error: { code: NO_RESPONSE, message: error.message } })
+    else this.onmessage?.(noResponse(Number(id), error))
   }
 }
 

@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { SdkError, SdkErrorCode } from '@modelcontextprotocol/client'
 import { ProtocolError } from '@modelcontextprotocol/server'
 import { describeFailure } from '../../src/mounts/failure.ts'
+import { startOpenServer } from '../support/open-server.ts'
 import type { OpenServer } from '../support/open-server.ts'
 import { startSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
@@ -89,6 +90,9 @@ t.test('a session that cannot be opened anew is an outage', async (t) => {
   t.match(await callText(seed, 'calc_add'), { isError: true, text: /not available/ })
 })
 
+/** JSON.stringify overflows the stack with less. */
+const DEEP = '['.repeat(20_000) + ']'.repeat(20_000)
+
 const BODIES: Record<string, [type: string, body: string, text: RegExp]> = {
   'something other than JSON': ['application/json', '<html>', /answered with something other than MCP/],
   'something other than JSON-RPC': ['application/json', '{"a":1}', /answered with something other than MCP/],
@@ -98,6 +102,16 @@ const BODIES: Record<string, [type: string, body: string, text: RegExp]> = {
   'a flood of events': ['text/event-stream', 'FLOOD', /sent more than 100000 bytes/],
   'a flood of empty events': ['text/event-stream', '\n'.repeat(25_000), /sent more than 20000 lines in one stream/],
   'a flood of long events': ['text/event-stream', `data: ${'x'.repeat(50_000)}\n\n`.repeat(10), /sent more than 100000 bytes|something other than MCP/],
+  'JSON that is too deep to be passed on': [
+    'application/json',
+    `{"jsonrpc":"2.0","id":"ID","result":{"resultType":"complete","content":[],"structuredContent":{"a":${DEEP}}}}`,
+    /sent more than 500 levels of JSON: ask for less/
+  ],
+  'an error that is too deep to be passed on': [
+    'text/event-stream',
+    `data: {"jsonrpc":"2.0","id":"ID","error":{"code":-32001,"message":"no","data":${DEEP}}}\n\n`,
+    /sent more than 500 levels of JSON: ask for less/
+  ],
   'an HTTP error': ['text/html', 'HTTP 500', /answered with HTTP status 500/],
   'a status that its proxy sends': ['text/html', 'HTTP 503', /answered with HTTP status 503/],
   'no content': ['text/html', 'HTTP 204', /The server behind broken/],
@@ -134,6 +148,50 @@ for (const [era, what, [type, body, text]] of FAULTS) {
     t.equal((await callText(seed, 'sound_add')).isError, undefined)
     broken.intercept = () => false
     await until(async () => (await callText(seed, 'broken_add')).isError === undefined, 'the server answers again')
+  })
+}
+
+for (const era of ['modern', 'session'] as const) {
+  t.test(`each of several calls at once is told that a mounted server (${era}) has sent too much`, async (t) => {
+    const upstream = await startUpstream(t, era)
+    const seed = await startMounted(t, { big: { url: upstream.url, maxResponseBytes: 50_000 } })
+    const tooMuch = { isError: true, text: 'The server behind big sent more than 50000 bytes (maxResponseBytes): ask for less' }
+    for (const type of ['application/json', 'text/event-stream']) {
+      const answers: Array<() => void> = []
+      upstream.intercept = (_request, response) => {
+        if (upstream.messages.at(-1)!.method !== 'tools/call') return false
+        answers.push(() => { response.writeHead(200, { 'content-type': type }).end('x'.repeat(100_000)) })
+        if (answers.length === 4) for (const answer of answers) answer()
+        return true
+      }
+      const texts = await Promise.all([1, 2, 3, 4].map(async () => await callText(seed, 'big_add')))
+      t.same(texts, Array.from({ length: 4 }, () => tooMuch), type)
+      upstream.intercept = () => false
+      t.same(await callText(seed, 'big_add'), { isError: undefined, text: '{}' })
+    }
+  })
+}
+
+for (const connection of ['shared', 'session']) {
+  t.test(`twelve calls at once on ${connection} connections look like no leak to Node.js`, async (t) => {
+    const upstream = await startUpstream(t, 'session')
+    const SEED_MOUNTS = await writeMounts({ calc: { url: upstream.url, connection } })
+    const warnings: Error[] = []
+    const onWarning = (warning: Error): void => { warnings.push(warning) }
+    process.on('warning', onWarning)
+    t.teardown(() => { process.off('warning', onWarning) })
+    const seed = await startOpenServer(t, [], { CALLS_PER_PRINCIPAL: '100', SEED_MOUNTS }, { mountsWaitMs: 60_000 })
+    let calls = 0
+    let answerAll!: () => void
+    const allHere = new Promise<void>((resolve) => { answerAll = resolve })
+    upstream.call = async () => {
+      if (++calls === 12) answerAll()
+      await allHere
+      return { content: [{ type: 'text', text: 'done' }] }
+    }
+    const answers = await Promise.all(Array.from({ length: 12 }, async () => await callText(seed, 'calc_add')))
+    t.same(answers.map(({ text }) => text), Array.from({ length: 12 }, () => 'done'))
+    t.same(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning'), [])
   })
 }
 

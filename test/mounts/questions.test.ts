@@ -181,6 +181,20 @@ t.test('a round without the answer is asked again', async (t) => {
   t.equal(cancelled, 0)
 })
 
+t.test('a question that is too deep to be passed on is refused', async (t) => {
+  const { upstream, seed } = await start(t)
+  let deep: object = {}
+  for (let level = 0; level < 600; level++) deep = { a: deep }
+  upstream.call = async (_name, _args, context) => {
+    const question = form('Name?')
+    const params = { ...question.params, _meta: { deep } }
+    return text(await ask(context, { ...question, params }).then(() => 'answered', (err: Error) => err.message))
+  }
+  const { call, questions } = await connectAsked(t, 'legacy', seed)
+  t.match(await call('odd_add'), /sent more than 500 levels of JSON/)
+  t.same(questions, [])
+})
+
 t.test('ten questions of one call wait at most', async (t) => {
   const { upstream, seed } = await start(t)
   upstream.call = async (_name, _args, context) => text(await Promise.all(Array.from({ length: 12 }, async (_, n) =>
