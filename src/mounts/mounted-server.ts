@@ -15,7 +15,7 @@ import { ListChanges } from './list-changes.ts'
 import type { Mount } from './mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
 import { withoutQuery } from './request-headers.ts'
-import { observeRequest } from './request-outcome.ts'
+import { isTimeUp, observeRequest } from './request-outcome.ts'
 import type { MountObserver } from './request-outcome.ts'
 import { ResourceSubscriptions } from './resource-subscriptions.ts'
 import { findUnmatchedNames } from './selection.ts'
@@ -349,8 +349,9 @@ export class MountedServer {
     const refusal = findToolError(err)
     if (refusal !== undefined) return refusal
     if (signal?.aborted === true) {
-      // The time may have been up, as the server hangs.
-      this.#pool?.check(connection)
+      // The client may have given up as the server hangs. That the time is up says more, and is checked for all.
+      if (isTimeUp(signal)) this.#check(connection)
+      else this.#pool?.check(connection)
       return err
     }
     if (err instanceof ProtocolError && !isWithoutResponse(err)) {
@@ -363,10 +364,10 @@ export class MountedServer {
       return new ToolError(`The server behind ${name} asks for input in a way that its revision of MCP does not have`)
     }
     if (isMalformed(err)) return new ToolError(`The server behind ${name} answered with something other than MCP`)
+    this.#check(connection)
     if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) {
       return new ToolError(`The server behind ${name} did not answer in time`)
     }
-    this.#check(connection)
     if (err instanceof SdkHttpError) {
       return new ToolError(`The server behind ${name} answered with HTTP status ${err.status}`)
     }

@@ -70,6 +70,35 @@ t.test('a server that hangs in a call is cancelled when the time is up', async (
   await until(() => isCancelled, 'the call is cancelled')
 })
 
+t.test('a mounted server that hangs is an outage once a call or a completion has taken too long', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { slow: { url: upstream.url, timeoutSeconds: 1, connectTimeoutSeconds: 1 } })
+  const outages = (): number => seed.logs.filter(({ event }) => event === 'mount.unavailable').length
+  const hang = (): boolean => true
+  upstream.intercept = hang
+  t.match((await callText(seed, 'slow_add')).text, 'did not finish within 1 second')
+  await until(() => outages() === 1, 'the outage is logged')
+  upstream.intercept = () => false
+  await until(async () => (await callText(seed, 'slow_add')).isError === undefined, 'the server is back')
+  upstream.intercept = hang
+  const ref = { type: 'ref/prompt', name: 'slow_greet' }
+  await seed.send('modern', 'completion/complete', { ref, argument: { name: 'who', value: 'A' } })
+  await until(() => outages() === 2, 'the second outage is logged')
+})
+
+t.test('a slow tool of a mounted server that answers otherwise is no outage', async (t) => {
+  const upstream = await startUpstream(t)
+  const mounts = { slow: { url: upstream.url, timeoutSeconds: 1 } }
+  const seed = await startMounted(t, mounts, { timings: { mountsRetryMs: 2_000 } })
+  upstream.call = async () => await new Promise(() => {})
+  const lists = (): number => upstream.messages.filter(({ method }) => method === 'tools/list').length
+  const before = lists()
+  await Promise.all([callText(seed, 'slow_add'), callText(seed, 'slow_add'), callText(seed, 'slow_add')])
+  await until(() => lists() > before, 'the server is asked for its lists')
+  t.equal(lists(), before + 1, 'once')
+  t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable'))
+})
+
 t.test('a session that the mounted server has forgotten is opened anew, and the call is answered', async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { calc: { url: upstream.url } })

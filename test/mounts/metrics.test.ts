@@ -77,3 +77,14 @@ t.test('a call that the client cancels is counted as such', async (t) => {
   await until(async () => (await scrape(METRICS_PORT))
     .get('seed_mount_request_duration_seconds_count{seed_mount="calc",seed_outcome="cancelled"}') === 1, 'it is counted')
 })
+
+t.test('a call whose time is up is one that the server has not answered', async (t) => {
+  const upstream = await startUpstream(t)
+  const SEED_MOUNTS = await writeMounts({ calc: { url: upstream.url, connectTimeoutSeconds: 60, timeoutSeconds: 1 } })
+  const METRICS_PORT = String(await freePort())
+  const { send } = await startOpenServer(t, [], { SEED_MOUNTS, METRICS_PORT }, { mountsWaitMs: 60_000 })
+  upstream.call = async () => await new Promise(() => {})
+  t.match((await send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).text, 'did not finish within 1 second')
+  await until(async () => (await scrape(METRICS_PORT))
+    .get('seed_mount_request_duration_seconds_count{seed_mount="calc",seed_outcome="unavailable"}') === 1, 'it is counted')
+})

@@ -202,6 +202,16 @@ t.test('a process that hangs is ended for its person when a call has taken too l
   t.match(await seed.call('count'), / 1$/)
 })
 
+t.test('a process of all callers that hangs is an outage once a call has taken too long, and is started again', async (t) => {
+  const seed = await start(t, mountOf([], { connectTimeoutSeconds: 1, timeoutSeconds: 1 }))
+  const [pid] = (await seed.call('count')).split(' ')
+  t.match(await seed.call('hang'), 'did not finish within 1 second')
+  const outage = await seed.logged(({ event }) => event === 'mount.unavailable')
+  t.match(outage, { mount: 'local', reason: 'it did not answer in time (connectTimeoutSeconds)' })
+  await untilEnded(Number(pid))
+  await until(async () => (await seed.call('count')).endsWith(' 1'), 'another process answers')
+})
+
 t.test('the log says how many lines of stderr were left out', (t) => {
   const lines: object[] = []
   const add = (line: object): void => { lines.push(line) }
