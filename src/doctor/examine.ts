@@ -31,7 +31,7 @@ export interface ExamineOptions {
   now?: () => number
 }
 
-/** Time for the mounted servers, each of which has its own `connectTimeoutSeconds` for the connection and each list. */
+/** Time for all mounted servers together, each of which has a little less: their findings must have come before. */
 const MOUNTS_MS = 60_000
 
 /** Runs all checks. What depends on a setting that has a problem is not checked; everything else is. */

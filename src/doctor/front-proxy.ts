@@ -62,10 +62,10 @@ export async function checkFrontProxy (config: Config): Promise<Finding[] | unde
 }
 
 function createListener (config: Config) {
-  const { baseUrl, endpoints, server: names, oauth: { accessTokenIssuers } } = config
+  const { baseUrl, server: names, oauth: { accessTokenIssuers } } = config
   const key = randomBytes(16).toString('base64url')
   const arrivals: Arrival[] = []
-  const document = JSON.stringify(protectedResource(endpoints[0]!, { baseUrl, names, accessTokenIssuers }))
+  const document = JSON.stringify(protectedResource(config.endpoints[0]!, { baseUrl, names, accessTokenIssuers }))
 
   async function answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { headers, socket, url = '' } = request
@@ -100,11 +100,12 @@ async function listen (server: Server, { host, port }: Config): Promise<void> {
 
 type Key = Record<string, string>
 
-/** Checks the documents outside BASE_URL: with a path, those about the issuer too. */
+/** Checks the documents outside BASE_URL: one of each MCP endpoint and, with a path, those about the issuer too. */
 async function checkDocuments (
-  { baseUrl, basePath, resource }: Config, document: string, key: Key
+  { baseUrl, basePath, endpoints }: Config, document: string, key: Key
 ): Promise<Finding[]> {
-  const places = [['protected-resource-metadata', wellKnownUrl('oauth-protected-resource', resource)]]
+  const places = endpoints.map(({ resource }) =>
+    ['protected-resource-metadata', wellKnownUrl('oauth-protected-resource', resource)])
   if (basePath !== '') {
     for (const name of ['oauth-authorization-server', 'openid-configuration']) {
       places.push(['authorization-server-metadata', wellKnownUrl(name, baseUrl)])

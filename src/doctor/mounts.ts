@@ -7,13 +7,20 @@ import type { DeclaredMount } from '../mounts/define-mount.ts'
 import type { Mount, MountInspection } from '../mounts/inspect.ts'
 import { question } from './finding.ts'
 import type { Finding, Question } from './finding.ts'
+import { within } from './within.ts'
 
 const MAX_NAMES = 10
+/**
+ * Time for each mounted server, which may use its `connectTimeoutSeconds` several times: a slow one does not hide what
+ * was found out about the others.
+ */
+const MOUNT_MS = 50_000
 
 /** Connects to each mounted server as the start does, and judges what it offers. */
 export async function checkMounts (
   config: Config,
-  loadOffers: () => Promise<{ definitions: readonly Definition[], mounts: readonly DeclaredMount[] }>
+  loadOffers: () => Promise<{ definitions: readonly Definition[], mounts: readonly DeclaredMount[] }>,
+  limitMs = MOUNT_MS
 ): Promise<Finding[]> {
   const { mountsFile, endpoints, extensions } = config
   if (mountsFile === undefined && extensions.length === 0) return []
@@ -30,13 +37,16 @@ export async function checkMounts (
     const about = question('mounts.definitions', 'the mounts of SEED_MOUNTS and of extensions')
     return (err as ConfigError).problems.map((text) => about.error(text, 'The server would not start'))
   }
-  const inspections = await inspectMounts({ mounts, own, config })
-  return inspections.flatMap((inspection) => {
-    const { mount: { name }, place } = inspection
-    const request = 'url' in place ? `POST ${place.url}` : `the process ${withoutControls(place.command)}`
-    const about = question(`mounts.${name}`, `${request}, the lists of mount "${name}"`)
-    return inspection.state.isConnected ? judgeOffers(about, inspection) : [judgeFailure(about, inspection)]
-  })
+  const findings = await Promise.all(mounts.map(async (mount) => await within(`mounts.${mount.name}`, async () =>
+    (await inspectMounts({ mounts, chosen: [mount], own, config })).flatMap(judge), limitMs)))
+  return findings.flat()
+}
+
+function judge (inspection: MountInspection): Finding[] {
+  const { mount: { name }, place, state } = inspection
+  const request = 'url' in place ? `POST ${place.url}` : `the process ${withoutControls(place.command)}`
+  const about = question(`mounts.${name}`, `${request}, the lists of mount "${name}"`)
+  return state.isConnected ? judgeOffers(about, inspection) : [judgeFailure(about, inspection)]
 }
 
 function judgeFailure (about: Question, { mount, state }: MountInspection): Finding {

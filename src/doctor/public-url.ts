@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import type { Endpoint } from '../config/endpoints.ts'
 import { canonicalJson } from '../json/canonical-json.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import { boundedFetch, parseJsonObject } from '../net/fetch.ts'
@@ -27,7 +28,7 @@ export async function checkPublicUrl (config: Config): Promise<Finding[]> {
     return [
       about.ok(`${status}`, 'A Seed answers at BASE_URL'),
       ...authRequired
-        ? [await checkMetadata(config), ...await checkAuthorizationServer(config), await checkLogout(config)]
+        ? [...await checkAllMetadata(config), ...await checkAuthorizationServer(config), await checkLogout(config)]
         : [],
       await checkHost(config), await checkBody(config), unknownStreams(), ...settings
     ]
@@ -74,18 +75,24 @@ function unreachable (err: FetchError, about: ReturnType<typeof question>): Find
     'seed doctor again')
 }
 
+/** Checks the metadata of each MCP endpoint: a proxy may route that of `/mcp` alone. */
+async function checkAllMetadata (config: Config): Promise<Finding[]> {
+  return await Promise.all(config.endpoints.map(async (endpoint) => await checkMetadata(config, endpoint)))
+}
+
 /** Compares the metadata with what the server of these settings makes. */
-async function checkMetadata (config: Config): Promise<Finding> {
-  const { baseUrl, resource, endpoints, server: names, oauth: { accessTokenIssuers } } = config
+async function checkMetadata (config: Config, endpoint: Endpoint): Promise<Finding> {
+  const { baseUrl, server: names, oauth: { accessTokenIssuers } } = config
+  const { resource } = endpoint
   const url = wellKnownUrl('oauth-protected-resource', resource)
   const about = question('public-url.protected-resource-metadata', `GET ${url}`)
   const { status, body } = await send(url)
   const document = parseJsonObject(body)
   if (document === undefined) {
     return about.error(`${status} without a JSON object`, 'Clients find no sign-in: the proxy in front must route ' +
-      `${placesToRoute(config)} to Seed`, { setting: 'BASE_URL' })
+      `${placesToRoute(config, endpoint)} to Seed`, { setting: 'BASE_URL' })
   }
-  const expected = protectedResource(endpoints[0]!, { baseUrl, names, accessTokenIssuers })
+  const expected = protectedResource(endpoint, { baseUrl, names, accessTokenIssuers })
   if (canonicalJson(document) === canonicalJson(expected)) {
     // Seed writes its documents without spaces.
     return body === JSON.stringify(document)
@@ -94,14 +101,14 @@ async function checkMetadata (config: Config): Promise<Finding> {
   }
   return document['resource'] === resource
     ? about.warning(`${status} with other content`, 'The server there runs with other settings than these',
-      { setting: 'OIDC_SCOPES' })
+      { setting: endpoint.name === undefined ? 'OIDC_SCOPES' : 'SEED_ENDPOINTS' })
     : about.error(`"resource" is ${JSON.stringify(document['resource'])}`, 'Clients refuse metadata of another ' +
       'resource: the server there has another BASE_URL, or the proxy changes the document',
     { setting: 'BASE_URL', value: baseUrl })
 }
 
 /** Names the addresses that the proxy in front must pass on. */
-function placesToRoute ({ baseUrl, basePath, resource }: Config): string {
+function placesToRoute ({ baseUrl, basePath }: Config, { resource }: Endpoint): string {
   return basePath === ''
     ? '/.well-known/, /oauth/ and /mcp'
     : `${basePath}/, ${wellKnownUrl('oauth-protected-resource', resource)} and the documents about ${baseUrl}`

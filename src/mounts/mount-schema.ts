@@ -175,7 +175,9 @@ export const MountSchema = Type.Object({
     minimum: 1, maximum: 3_600, description: 'Limit of one call. Default: TOOL_TIMEOUT_SECONDS'
   })),
   connectTimeoutSeconds: Type.Optional(Type.Integer({
-    minimum: 1, maximum: 300, description: 'Limit of connecting, and of each page of a list. Default: 10'
+    minimum: 1,
+    maximum: 300,
+    description: 'Limit of each request of a connection that is opened, and of each page of a list. Default: 10'
   })),
   maxResponseBytes: Type.Optional(Type.Integer({
     minimum: 1_024,

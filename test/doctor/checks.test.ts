@@ -7,13 +7,14 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { readConfig, readConfigInspection } from '../../plugins/config.ts'
 import { startDevProvider } from '../../dev/provider.ts'
-import { checkConfiguration } from '../../src/doctor/configuration.ts'
+import { checkAccess, checkConfiguration } from '../../src/doctor/configuration.ts'
 import { checkClock } from '../../src/doctor/clock.ts'
 import { checkMetadataDocuments } from '../../src/doctor/network.ts'
 import { createReport, exitCodeOf, printReport } from '../../src/doctor/report.ts'
 import { checkTools } from '../../src/doctor/tools.ts'
 import { defineTool } from '../../src/define/tool.ts'
 import { within } from '../../src/doctor/within.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
 
 const ENVIRONMENT = { OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'x' }
 
@@ -31,6 +32,27 @@ t.test('a setting in .env that Docker Compose would change is a warning', async 
   ])
   const broken = await readConfigInspection({ environment: { ...ENVIRONMENT, PORT: 'x' }, dotenvPath: path })
   t.match(checkConfiguration(broken), [{ severity: 'error', setting: 'PORT' }, { severity: 'warning' }])
+})
+
+t.test('who may sign in is said of each MCP endpoint, and a rule about an email address that is not asked for is a warning', async (t) => {
+  const examine = async (content: object, environment: Record<string, string> = {}) => checkAccess(await readConfig({
+    environment: { ...ENVIRONMENT, OAUTH_MODE: 'broker', SEED_ENDPOINTS: await writeEndpoints(content), ...environment }
+  }))
+  const access = { groups: ['sales'] }
+  t.match(await examine({ endpoints: { sales: {} } }), [{ severity: 'ok', answered: 'none is set', meaning: /^Everybody/ }])
+  t.match(await examine({ endpoints: { sales: { access } } }), [{
+    severity: 'ok', answered: 'set for /mcp/sales', meaning: /is limited; everybody whom the provider admits may use \/mcp$/
+  }])
+  t.match(await examine({ main: { access }, endpoints: { sales: { access } } }), [{
+    answered: 'set for /mcp, /mcp/sales', meaning: 'Access is limited at each MCP endpoint'
+  }])
+  const emails = { endpoints: { sales: { scopes: ['openid', 'email'], access: { emailDomains: ['a.example'] } } } }
+  t.equal((await examine(emails)).length, 1, 'OIDC_SCOPES asks for the address by default')
+  t.match(await examine(emails, { OIDC_SCOPES: 'openid', ACCESS_EMAIL_DOMAINS: 'b.example' }), [{}, {
+    check: 'configuration.email-scope', severity: 'warning', meaning: /^ACCESS_EMAIL_DOMAINS needs/, value: 'openid email'
+  }, {
+    check: 'configuration.email-scope', meaning: /^access.emailDomains of \/mcp\/sales \(SEED_ENDPOINTS\) needs/
+  }])
 })
 
 t.test('clocks that differ are found by the Date header', async (t) => {

@@ -92,6 +92,18 @@ t.test('a mounted server that cannot be used is an error with its cause and reme
   t.notMatch(JSON.stringify(findings), /s3cret/)
 })
 
+t.test('a mounted server that takes too long does not hide what was found out about another one', async (t) => {
+  const { url } = await startUpstream(t)
+  const hanging = await startUpstream(t)
+  hanging.intercept = () => true
+  const SEED_MOUNTS = await writeMounts({ calc: { url }, slow: { url: hanging.url, connectTimeoutSeconds: 2 } })
+  const config = await readConfig({ environment: { ...OPEN, SEED_SECRET, SEED_MOUNTS } })
+  t.match(await checkMounts(config, async () => NO_OFFERS, 1_000), [
+    { check: 'mounts.calc', severity: 'ok' },
+    { check: 'mounts.slow', severity: 'unknown', answered: 'nothing within 1000 ms' }
+  ])
+})
+
 t.test('a mounted server whose certificate is of an unknown CA is an error that names NODE_EXTRA_CA_CERTS', async (t) => {
   const { key, cert } = selfSigned(t, ['127.0.0.1'])
   const server = createServer({ key, cert }, (_request, response) => { response.end() }).listen(0, '127.0.0.1')

@@ -8,7 +8,7 @@ import { readConfig } from '../../plugins/config.ts'
 import { checkPublicUrl } from '../../src/doctor/public-url.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import { protectedResource } from '../../src/oauth/endpoints/metadata.ts'
-import { mainEndpoint } from '../support/endpoints.ts'
+import { mainEndpoint, writeEndpoints } from '../support/endpoints.ts'
 import { freePort } from '../support/free-port.ts'
 import { startPathProxy } from '../support/path-proxy.ts'
 import { startSeed } from '../support/seed.ts'
@@ -249,6 +249,31 @@ t.test('before the first start below a path, a proxy that does not route the doc
     }
     t.equal(find('streams')?.severity, 'ok')
   }
+})
+
+t.test('the document of each MCP endpoint is asked for, before the first start too, and one that is missing is named', async (t) => {
+  const env = {
+    OAUTH_MODE: 'broker', SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: { scopes: ['openid', 'email'] } } })
+  }
+  const withoutSales = (request: IncomingMessage, response: ServerResponse): boolean => {
+    if (!path(request).endsWith('/mcp/sales')) return false
+    response.writeHead(404).end()
+    return true
+  }
+  const documentsOf = ({ findings }: { findings: Finding[] }): string[] => findings
+    .filter(({ check }) => check === 'public-url.protected-resource-metadata')
+    .map(({ asked, severity, setting = '' }) => `${new URL(asked.slice('GET '.length)).pathname} ${severity} ${setting}`)
+  const main = '/.well-known/oauth-protected-resource/mcp ok '
+  const sales = '/.well-known/oauth-protected-resource/mcp/sales'
+
+  t.same(documentsOf(await checkBehind(t, {}, env)), [main, `${sales} ok `])
+  t.same(documentsOf(await checkBehind(t, { answer: withoutSales }, env)), [main, `${sales} error BASE_URL`])
+
+  t.same(documentsOf(await check(await startBehind(t, {}, env), env)), [main, `${sales} ok `])
+  const missing = await check(await startBehind(t, { answer: withoutSales }, env), env)
+  t.same(documentsOf(missing), [main, `${sales} error BASE_URL`])
+  const others = { ...env, SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: { scopes: ['openid'] } } }) }
+  t.same(documentsOf(await check(await startBehind(t, {}, env), others)), [main, `${sales} warning SEED_ENDPOINTS`])
 })
 
 t.test('a port that is taken, and a document that arrives in other words', async (t) => {
