@@ -23,9 +23,9 @@ const AccessSchema = Type.Object({
   hostedDomains: Type.Optional(Type.Array(Domain, {
     minItems: 1, maxItems: 100, description: 'Google Workspace domains of which the account must be in one'
   })),
-  claims: Type.Optional(Type.Record(Type.String({ minLength: 1 }), Type.Union([
+  claims: Type.Optional(Type.Record(Type.String({ pattern: '^[\\s\\S]+$' }), Type.Union([
     ClaimValue, Type.Array(ClaimValue, { minItems: 1, maxItems: 100 })
-  ]), { description: 'Claims that the provider must report: each the value, or one of the values' }))
+  ]), { ...CLOSED, description: 'Claims that the provider must report: each the value, or one of the values' }))
 }, { ...CLOSED, description: 'Rules for who may use the endpoint, besides the ACCESS_ settings' })
 
 const offers = {

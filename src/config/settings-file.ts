@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Static, TSchema } from 'typebox'
 import type { Validator } from 'typebox/compile'
+import { Settings } from 'typebox/system'
 import { parseDocument } from 'yaml'
 import { ConfigError } from './problem.ts'
 import type { Setting } from './problem.ts'
@@ -20,9 +21,14 @@ interface EntryTexts {
   article: 'a' | 'an'
   /** The rule for names, in messages. */
   names: string
+  /** The rules for names in records of an entry, by their member. */
+  memberNames?: Readonly<Record<string, string>>
 }
 
+/** The most problems to name. */
 const MAX_PROBLEMS = 20
+/** The most errors of the schema to read; one problem may be several, as each branch of a union reports its own. */
+const MAX_ERRORS = 1_000
 
 /**
  * Reads a file of settings, YAML or JSON.
@@ -71,12 +77,25 @@ function parseFile (file: string, setting: Setting): unknown {
 /** Names entry and member of each problem: `mount "tickets": tools.allow must be a list`. */
 function describeErrors<Schema extends TSchema> (value: unknown, form: SettingsFileForm<Schema>): string[] {
   if (value === null) return [`the file is empty: write ${form.article} ${form.noun} below "${form.entries}:"`]
-  const errors = form.schema.Errors(value)
+  const errors = findErrors(value, form.schema)
     .filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'additionalProperties')
   const texts = errors
     .filter((error) => !isOfOtherBranch(error, errors))
     .map((error) => `${describePlace(error, form)} ${describeProblem(error, errors, form)}`)
-  return [...new Set(texts)].slice(0, MAX_PROBLEMS)
+  const problems = [...new Set(texts)]
+  const left = problems.length - MAX_PROBLEMS
+  return left > 0 ? [...problems.slice(0, MAX_PROBLEMS), `there are ${left} more problems`] : problems
+}
+
+/** TypeBox stops after eight errors, a limit of the whole process: others keep it. */
+function findErrors (value: unknown, schema: Validator): readonly SchemaError[] {
+  const { maxErrors } = Settings.Get()
+  Settings.Set({ maxErrors: MAX_ERRORS })
+  try {
+    return schema.Errors(value)
+  } finally {
+    Settings.Set({ maxErrors })
+  }
 }
 
 /**
@@ -95,21 +114,25 @@ function describePlace ({ instancePath }: SchemaError, { entries, noun }: EntryT
   return members.length > 0 ? `${noun} "${name}": ${members.join('.')}` : `${noun} "${name}":`
 }
 
-function describeProblem (error: SchemaError, errors: readonly SchemaError[], { entries, names }: EntryTexts): string {
+function describeProblem (error: SchemaError, errors: readonly SchemaError[], texts: EntryTexts): string {
   const { keyword, instancePath, params, message } = error
   switch (keyword) {
     case 'type': return `must be ${typesAt(instancePath, errors)}`
     case 'required': return `needs ${(params as { requiredProperties: string[] }).requiredProperties.join(', ')}`
     case 'enum': return `must be ${(params as { allowedValues: string[] }).allowedValues.join(' or ')}`
     case 'minLength': return 'must not be empty'
-    case 'boolean': return isEntryName(instancePath, entries) ? `the name must ${names}` : 'is not a known member'
+    case 'boolean': return describeUnknownName(instancePath, texts)
     default: return message
   }
 }
 
-function isEntryName (instancePath: string, entries: string): boolean {
+/** Describes a name that the file may not have: that of an entry, of a record in an entry, or of a member. */
+function describeUnknownName (instancePath: string, { entries, names, memberNames = {} }: EntryTexts): string {
   const [, member, name, ...members] = instancePath.split('/')
-  return member === entries && name !== undefined && members.length === 0
+  if (member !== entries || name === undefined) return 'is not a known member'
+  if (members.length === 0) return `the name must ${names}`
+  const rule = members.length === 2 ? memberNames[members[0]!] : undefined
+  return rule === undefined ? 'is not a known member' : `has no valid name: it must ${rule}`
 }
 
 /** Names the types that a value may have: "true, false or an object". */

@@ -9,6 +9,8 @@ import { selectionMembers, selectionSchema } from '../config/selection-schema.ts
 
 const CLOSED = { additionalProperties: false }
 
+/** Any name but an empty one. Without it a record takes values of any form under a name with a line break. */
+const AnyName = Type.String({ pattern: '^[\\s\\S]+$' })
 const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 const Text = Type.String({ minLength: 1, maxLength: 1_024 })
 const ClaimValue = Type.Union([Type.String(), Type.Number(), Type.Boolean()])
@@ -21,7 +23,8 @@ const policy = {
   groups: Type.Optional(Type.Array(Text, {
     maxItems: 100, description: 'Groups of which the caller must be in one'
   })),
-  claims: Type.Optional(Type.Record(Type.String(), ClaimRule, {
+  claims: Type.Optional(Type.Record(AnyName, ClaimRule, {
+    ...CLOSED,
     description: 'Claims that the access token must have: each the value, or one of the values'
   })),
   principalKind: Type.Optional(Type.Enum(['person', 'service'], {
@@ -58,7 +61,8 @@ const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
     idempotentHint: Type.Optional(Type.Boolean()),
     openWorldHint: Type.Optional(Type.Boolean())
   }, { ...CLOSED, description: 'Only tools whose annotations say so. They are what the mounted server claims' })),
-  overrides: Type.Optional(Type.Record(Text, ToolOverrideSchema, {
+  overrides: Type.Optional(Type.Record(AnyName, ToolOverrideSchema, {
+    ...CLOSED,
     description: 'Changes of single tools, by their names at the mounted server'
   }))
 }, CLOSED)])
@@ -133,9 +137,9 @@ export const MountSchema = Type.Object({
   })),
   env: Type.Optional(Type.Record(Type.String({ pattern: VARIABLE_NAME }), Type.String({
     pattern: PROCESS_TEXT, maxLength: 32_768
-  }), { description: 'Environment variables of the command; not for secrets' })),
+  }), { ...CLOSED, description: 'Environment variables of the command; not for secrets' })),
   envFiles: Type.Optional(Type.Record(Type.String({ pattern: VARIABLE_NAME }), Type.String({ minLength: 1 }), {
-    description: 'Environment variables whose values are in files, for secrets; relative to this file'
+    ...CLOSED, description: 'Environment variables whose values are in files, for secrets; relative to this file'
   })),
   cwd: Type.Optional(Type.String({
     pattern: PROCESS_TEXT,
@@ -144,7 +148,7 @@ export const MountSchema = Type.Object({
   })),
   headers: Type.Optional(Type.Record(Type.String({ pattern: HEADER_NAME }), Type.String({
     pattern: '^[\\x20-\\x7e]*$'
-  }), { description: 'Headers of every request; not for secrets' })),
+  }), { ...CLOSED, description: 'Headers of every request; not for secrets' })),
   secret: Type.Optional(SecretSchema),
   identity: Type.Optional(IdentitySchema),
   allowInsecureHttp: Type.Optional(Type.Boolean({

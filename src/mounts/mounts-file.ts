@@ -30,13 +30,16 @@ export interface Mount extends MountEntry {
   process?: MountProcess | undefined
 }
 
+const VARIABLE_RULE = 'have letters, digits and _ only, and not begin with a digit'
+
 const fileForm = {
   setting: 'SEED_MOUNTS' as const,
   schema: Compile(MountsFileSchema),
   entries: 'mounts',
   noun: 'mount',
   article: 'a' as const,
-  names: 'have 1 to 32 lower-case letters, digits and -, and begin with a letter'
+  names: 'have 1 to 32 lower-case letters, digits and -, and begin with a letter',
+  memberNames: { env: VARIABLE_RULE, envFiles: VARIABLE_RULE, headers: "have letters, digits and !#$%&'*+.^_`|~- only" }
 }
 
 /** Settings of Seed that decide about all mounts, and how the files are read. */

@@ -110,6 +110,9 @@ t.test('every problem of the file names the endpoint and the member', async (t) 
   t.match(await fileProblems(t, { endpoints: { sales: { access: { groups: [] } } } }), [/"sales": access.groups must not have/])
   t.match(await fileProblems(t, { main: { title: 'x' } }), ['main.title is not a known member'])
   t.match(await fileProblems(t, { main: { access: { emailDomains: ['anna@example.com'] } } }), [/main.access.emailDomains.0/])
+  t.match(await fileProblems(t, { main: { access: { claims: { '': {} } } } }), ['main.access.claims. is not a known member'])
+  const wrong = { tools: 7, prompts: 7, resources: 7, mounts: 7 }
+  t.equal((await fileProblems(t, { endpoints: { a: wrong, b: wrong, c: wrong } })).length, 12, 'all at once')
   t.match(await problemsOf(t, { ...BROKER, SEED_ENDPOINTS: '/nowhere.yaml', BASE_URL: 'nonsense' }),
     [/BASE_URL/, 'SEED_ENDPOINTS (/nowhere.yaml): the file cannot be read (ENOENT): set SEED_ENDPOINTS to a file'])
 })

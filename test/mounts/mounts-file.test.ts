@@ -93,6 +93,31 @@ t.test('a value of a wrong form has one problem, which says what it must be', as
   t.same(await problemOf({ timeoutSeconds: 0 }), ['mount "a": timeoutSeconds must be >= 1'])
 })
 
+t.test('names of variables, headers, claims and tools are checked as all else is', async (t) => {
+  const url = 'https://a.example/mcp'
+  const variables = 'it must have letters, digits and _ only, and not begin with a digit'
+  t.same(await problemsOf({ a: { command: 'x', env: { 'MY-KEY': 'x' }, envFiles: { '2ND': 7 } } }), [
+    `mount "a": env.MY-KEY has no valid name: ${variables}`, `mount "a": envFiles.2ND has no valid name: ${variables}`
+  ])
+  t.match(await problemsOf({ a: { url, headers: { 'X Tenant': ['x'] } } }), [
+    'mount "a": headers.X Tenant has no valid name: it must have letters, digits and !#$%'
+  ])
+  t.match(await problemsOf({ a: { url, claims: { 'a\nb': {} }, tools: { overrides: { 'a\nb': 7 } } } }),
+    [/tools.overrides.a\nb must be an object/, /claims.a\nb must be/])
+  t.same(await problemsOf({ a: { url, claims: { '': 'x' } } }), ['mount "a": claims. is not a known member'])
+})
+
+t.test('all problems of a file are shown at once, and how many were left out', async (t) => {
+  const url = 'https://a.example/mcp'
+  const wrong = { url, tools: 7, prompts: 7, resources: 7, claims: { a: {} }, timeoutSeconds: '5' }
+  const problems = await problemsOf({ a: wrong, b: wrong, c: wrong })
+  t.equal(problems.length, 15)
+  t.match(problems.at(-1), /^mount "c"/)
+  const all = await problemsOf(Object.fromEntries(Array.from('abcdef', (name) => [name, wrong])))
+  t.equal(all.length, 21)
+  t.equal(all.at(-1), 'there are 10 more problems')
+})
+
 t.test('a file that cannot be read, or is not valid, stops the start with all problems', async (t) => {
   await t.rejects(startSeed(t, { env: { SEED_MOUNTS: '/nowhere/mounts.yaml' } }),
     { name: 'ConfigError', message: /SEED_MOUNTS \(\/nowhere\/mounts.yaml\): the file cannot be read \(ENOENT\)/ })
