@@ -61,8 +61,10 @@ export const ADD: Tool = {
   inputSchema: { type: 'object', properties: { a: { type: 'number' }, b: { type: 'number' } } }
 }
 
-export async function startUpstream (t: Test, era: 'modern' | 'session' = 'modern'): Promise<Upstream> {
-  const port = await freePort()
+export async function startUpstream (
+  t: Pick<Test, 'teardown'>, era: 'modern' | 'session' = 'modern', port?: number
+): Promise<Upstream> {
+  port ??= await freePort()
   const sessions = new Map<string, { transport: WebStandardStreamableHTTPServerTransport, server: Server }>()
   const bus = new InMemoryServerEventBus()
   let http: HttpServer | undefined
