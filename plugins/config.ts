@@ -72,18 +72,21 @@ export async function readConfigInspection (
   })
   const inspection = outcome.inspection!
   await useProxy(inspection.config.proxy)
-  return { ...inspection, problems: [...inspection.problems, ...await findMountProblems(inspection.config)] }
+  return { ...inspection, problems: [...inspection.problems, ...await findMountProblems(inspection)] }
 }
 
 /**
  * Returns what is wrong with the file of SEED_MOUNTS and the files that it names, and with the mounts of endpoints. No
  * server is asked.
  */
-async function findMountProblems (config: Config): Promise<readonly Problem[]> {
+async function findMountProblems ({ config, problems }: ConfigInspection): Promise<readonly Problem[]> {
   const { mountsFile, endpoints, extensions } = config
-  // Extensions are not loaded here, and may have the mounts that endpoints name.
+  // A setting with a problem is left out of `config`. Extensions are not loaded here. Both may have the mounts that
+  // endpoints name.
+  const areAllKnown = extensions.length === 0 &&
+    !problems.some(({ setting }) => setting === 'SEED_MOUNTS' || setting === 'SEED_EXTENSIONS')
   const findUnknown = (names: readonly string[]): readonly Problem[] =>
-    extensions.length > 0 ? [] : findUnknownMounts(endpoints, names)
+    areAllKnown ? findUnknownMounts(endpoints, names) : []
   if (mountsFile === undefined) return findUnknown([])
   const { readMounts } = await import('../src/mounts/mounts-file.ts')
   try {

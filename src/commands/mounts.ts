@@ -4,7 +4,8 @@ import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
 import type { DeclaredMount } from '../mounts/define-mount.ts'
-import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
+import type { Failure } from '../mounts/failure.ts'
+import type { Mount, MountInspection, MountedOffer } from '../mounts/inspect.ts'
 import { describeChange } from '../mounts/pin-diff.ts'
 import { PIN_KINDS } from '../mounts/pins.ts'
 import type { Pin, PinChange, PinKind, Pins } from '../mounts/pins.ts'
@@ -66,6 +67,9 @@ async function inspect (
   }
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
   const all = readMounts(mountsFile, { ...config, declared, pinsMayBeMissing: true })
+  if (all.length === 0) {
+    throw new Error('The file of SEED_MOUNTS has no mount, and no extension has one: no MCP server is mounted')
+  }
   const named = name === undefined ? all : all.filter((mount) => mount.name === name)
   if (named.length === 0) {
     throw new UsageError(`there is no mount of this name: there are ${all.map((mount) => mount.name).join(', ')}`)
@@ -90,7 +94,7 @@ function toJson ({ mount, place, state, offers, refused, changes, unmatched }: M
     ...place,
     ...(state.isConnected
       ? { state: 'connected', revision: state.revision }
-      : { state: state.isRefusal ? 'refused' : 'unavailable', reason: state.reason }),
+      : { state: stateAway(mount, state), reason: state.reason }),
     offers: offers.map(({ definition, nameAtServer }) => {
       const { kind, principalKind, scopes, groups, claims, maxAge, acr } = definition
       const policy = { principalKind, scopes, groups, claims, maxAge, acr }
@@ -126,10 +130,18 @@ function describeMount (inspection: MountInspection): string {
   ].map(withoutControls).map((line, index) => index === 0 ? line : `  ${line}`).join('\n')
 }
 
+const TEXTS = { not_started: 'cannot be started', refused: 'refuses Seed', unavailable: 'cannot be used' } as const
+
+/** Tells in which of these ways a server is away, as the events of the log do. */
+function stateAway ({ process }: Mount, { isRefusal }: Failure): keyof typeof TEXTS {
+  if (!isRefusal) return 'unavailable'
+  return process === undefined ? 'refused' : 'not_started'
+}
+
 function describeState ({ mount, place, state }: MountInspection): string {
   const text = state.isConnected
     ? `connected, MCP ${state.revision}`
-    : `${state.isRefusal ? 'refuses Seed' : 'cannot be used'}: ${state.reason}`
+    : `${TEXTS[stateAway(mount, state)]}: ${state.reason}`
   return `${mount.name} (${'url' in place ? place.url : place.command}): ${text}`
 }
 

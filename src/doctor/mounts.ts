@@ -69,6 +69,10 @@ function remedyOf (reason: string, { name, secret, identity, process }: MountIns
     return `the server refuses Seed's assertion: check identity.assertion.audience ${member}, BASE_URL, SEED_SECRET, ` +
       'and that the server can fetch /.well-known/jwks.json of the running Seed'
   }
+  if (identity?.tokenFor !== undefined && secret === undefined && /HTTP status 40[13]/.test(reason)) {
+    return 'the server wants a token for its lists too, which belong to no caller: set ' +
+      `identity.tokenFor.allowServerToken: true ${member}, or add secret.file for a fixed one`
+  }
   if (/HTTP status 40[13]/.test(reason)) {
     return secret === undefined
       ? `the server wants a secret: add secret.file to mount "${name}"`

@@ -41,6 +41,8 @@ export function createMounts (options: MountsOptions) {
   const { mounts, version, maxResultBytes, log, isTraced = false, observer, retryMs = 1_000 } = options
   let listener: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
+  /** Of the last catalog. */
+  let taken = new TakenNames([], mounts)
   const logRefused = createRefusalLog(log)
   const logHidden = createHiddenLog(log)
   const definitionsOf = createDefinitionCache()
@@ -94,8 +96,9 @@ export function createMounts (options: MountsOptions) {
       isConnected: () => server.state.isConnected,
       counts: () => {
         const { definitions, refused, changes = [] } = definitionsOf(server)
+        const { offered, refused: withoutName } = taken.divide(definitions, server.mount)
         const hidden = changes.filter(({ change }) => change !== 'removed').length
-        return { offered: definitions.length, hidden, refused: refused.length }
+        return { offered: offered.length, hidden, refused: refused.length + withoutName.length }
       }
     })),
 
@@ -114,7 +117,7 @@ export function createMounts (options: MountsOptions) {
 
     /** Returns what the mounted servers offer, without what has a name of `own` definitions. */
     definitions (own: readonly Definition[]): Definition[] {
-      const taken = new TakenNames(own, mounts)
+      taken = new TakenNames(own, mounts)
       return servers.flatMap((server) => {
         const { definitions, refused, changes = [] } = definitionsOf(server)
         const { offered, refused: withoutName } = taken.divide(definitions, server.mount)

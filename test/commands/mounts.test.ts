@@ -180,6 +180,7 @@ t.test('seed mounts says what is wrong with its arguments, a server or a file', 
   t.match(await refused('accept'), /^away \(.*ECONNREFUSED\): seed doctor says what to do/)
   t.same((await readdir(dirname(file))), ['mounts.yaml'], 'nothing was written')
   t.match(await runCommand(['mounts', 'list'], { AUTH_REQUIRED: 'false' }), { code: 1, printedErrors: /SEED_MOUNTS is not set/ })
+  t.match(await run(await writeMounts({}), 'list'), { code: 1, printedErrors: /The file of SEED_MOUNTS has no mount/ })
   const deep = await writeMounts({ calc: { url, pin: { file: 'nowhere/calc.json' } } })
   t.match(await run(deep, 'accept'), { code: 1, printedErrors: /nowhere\/calc.json cannot be written \(ENOENT\): run this where/ })
 })
@@ -187,18 +188,22 @@ t.test('seed mounts says what is wrong with its arguments, a server or a file', 
 t.test('the commands of the operator name the process of a server on stdio, and what to check if it fails', async (t) => {
   const script = fileURLToPath(new URL(`../support/stdio-server${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url))
   const file = await writeMounts({
+    absent: { command: '/nowhere/server' },
     broken: { command: process.execPath, args: ['-e', 'process.exit(7)'] },
     local: { command: process.execPath, args: [script], connectTimeoutSeconds: 60 }
   })
   const { printed } = await run(file, 'list')
   t.match(printed, `local (${process.execPath}): connected, MCP`)
   t.match(printed, `broken (${process.execPath}): cannot be used: `)
+  t.match(printed, 'absent (/nowhere/server): cannot be started: ')
+  t.match(JSON.parse((await run(file, 'list', 'absent', '--json')).printed), [{ state: 'not_started' }])
   const { offers } = JSON.parse((await run(file, 'list', 'local', '--json')).printed)[0]
   const environment = { AUTH_REQUIRED: 'false', SEED_MOUNTS: file }
   const explained = await runCommand(['explain', '--tool', offers[0].name], environment)
   t.match(explained.printed, `It is "${offers[0].nameAtServer}" of ${JSON.stringify(process.execPath)}`)
   const config = await readConfig({ environment })
   t.match(await checkMounts(config, async () => NO_OFFERS), [
+    { severity: 'error', asked: 'the process /nowhere/server, the lists of mount "absent"' },
     { severity: 'error', asked: `the process ${process.execPath}, the lists of mount "broken"`, meaning: /run the command by hand/ },
     { severity: 'ok' }
   ])

@@ -136,6 +136,11 @@ t.test('a mount that SEED_MOUNTS does not have stops the start, and seed check n
   const SEED_MOUNTS = await writeMounts({ tickets: { url: 'http://127.0.0.1:1/mcp' } })
   await t.rejects(startSeed(t, { env: { ...env, SEED_MOUNTS } }), { message: new RegExp(message) })
   t.match((await readConfigInspection({ environment: env })).problems, { length: 2 })
+  for (const broken of [{ SEED_MOUNTS: '"mounts.yaml"' }, { SEED_EXTENSIONS: '"mounts.ts"' }]) {
+    const { problems } = await readConfigInspection({ environment: { ...env, ...broken } })
+    t.match(problems, [{ setting: Object.keys(broken)[0] }], 'what the other setting has is not known')
+    t.equal(problems.length, 1)
+  }
   t.same((await readConfigInspection({ environment: { ...env, SEED_MOUNTS } })).problems, [{ setting: 'SEED_ENDPOINTS', message }])
 })
 

@@ -136,9 +136,11 @@ t.test('seed doctor tells a mounted server who asks, as the running server does,
   t.match(await diagnose({
     calc: { url: upstream.url, identity: { assertion: { audience: 'urn:calc' } } },
     other: { url: upstream.url, identity: { assertion: {} } },
+    'only-people': { url: upstream.url, identity: { tokenFor: { audience: 'calc-api' } } },
     token: { url: upstream.url, identity: { tokenFor } }
   }, {}, { authRequired: true, oauth: { mode: 'broker' } as Config['oauth'] }), [
     { check: 'mounts.calc', severity: 'ok' },
+    { check: 'mounts.only-people', severity: 'error', meaning: /set identity.tokenFor.allowServerToken: true of mount/ },
     { check: 'mounts.other', severity: 'error', meaning: /refuses Seed's assertion: check identity.assertion.audience/ },
     {
       check: 'mounts.token',
