@@ -217,7 +217,8 @@ export const EVENTS = {
   },
   'mount.connections_in_use': {
     level: 'warn',
-    meaning: 'Calls of a mounted MCP server fail, as all connections are in use: `maxConnections` of the mount'
+    meaning: 'Calls of a mounted MCP server fail, as all connections, or all that one person may have, are in use: ' +
+      '`maxConnections` of the mount'
   },
   'mount.names_unmatched': {
     level: 'warn',

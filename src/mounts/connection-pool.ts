@@ -12,6 +12,9 @@ const DEFAULT_MAX_CONNECTIONS = 100
 const DEFAULT_MAX_PROCESSES = 20
 const DEFAULT_IDLE_SECONDS = 300
 
+/** The share of the connections that one person may have, with all their clients and sessions. */
+const SHARE_OF_PERSON = 0.25
+
 export interface ConnectionPoolOptions {
   mount: Mount
   log: RequestLog
@@ -47,6 +50,7 @@ export class ConnectionPool {
   readonly #options: ConnectionPoolOptions
   readonly #scope: 'person' | 'session'
   readonly #maxConnections: number
+  readonly #maxOfPerson: number
   readonly #idleMs: number
   /** In the order of their last use. */
   readonly #entries = new Map<string | symbol, Entry>()
@@ -54,6 +58,7 @@ export class ConnectionPool {
   readonly #checking = new Set<Connection>()
   readonly #failures = new RareLog()
   readonly #exhaustions = new RareLog()
+  readonly #exhaustionsOfPersons = new RareLog()
 
   constructor (options: ConnectionPoolOptions, scope: 'person' | 'session') {
     const defaultMax = options.mount.process === undefined ? DEFAULT_MAX_CONNECTIONS : DEFAULT_MAX_PROCESSES
@@ -61,6 +66,7 @@ export class ConnectionPool {
     this.#options = options
     this.#scope = scope
     this.#maxConnections = maxConnections
+    this.#maxOfPerson = Math.max(1, Math.floor(maxConnections * SHARE_OF_PERSON))
     this.#idleMs = idleSeconds * 1_000
   }
 
@@ -117,7 +123,7 @@ export class ConnectionPool {
       return known
     }
     const owner = caller.principal?.personKey
-    const evicted = this.#entries.size < this.#maxConnections ? undefined : this.#evict(owner)
+    const evicted = this.#makeRoom(owner)
     const entry: Entry = {
       key, owner, users: 0, connection: undefined, hasFailed: false, timer: undefined, opening: undefined as never
     }
@@ -153,22 +159,40 @@ export class ConnectionPool {
   }
 
   /**
-   * Makes room for a connection: closes the idle one that was not used for longest, if possible one of the same person,
-   * so that nobody ends those of others by opening many.
+   * Makes room for a connection, where there is none: closes the idle one that was not used for longest, if possible
+   * one of the same person, so that nobody ends those of others by opening many.
    *
-   * @throws ToolError if all are in use
+   * @throws ToolError if all are in use, or all that the person may have: clients choose how many sessions they open
    */
-  #evict (owner: string | undefined): Promise<void> {
-    const idle = [...this.#entries.values()]
-      .filter(({ users, connection, hasFailed }) => users === 0 && (connection !== undefined || hasFailed))
-    const entry = idle.find((one) => owner !== undefined && one.owner === owner) ?? idle[0]
+  #makeRoom (owner: string | undefined): Promise<void> | undefined {
+    const all = [...this.#entries.values()]
+    const own = owner === undefined ? [] : all.filter((one) => one.owner === owner)
+    const hasShare = own.length < this.#maxOfPerson
+    if (hasShare && all.length < this.#maxConnections) return undefined
+    const entry = own.find(isIdle) ?? (hasShare ? all.find(isIdle) : undefined)
     if (entry !== undefined) return this.#remove(entry)
+    throw hasShare ? this.#allInUse() : this.#allOfPersonInUse()
+  }
+
+  #allInUse (): ToolError {
     const { mount: { name }, log } = this.#options
     this.#exhaustions.log(() => {
       log.warn({ event: 'mount.connections_in_use', mount: name, maxConnections: this.#maxConnections },
         'All connections to a mounted MCP server are in use: calls fail until one is idle (maxConnections)')
     })
-    throw new ToolError(`All connections to the server behind ${name} are in use: try again later`)
+    return new ToolError(`All connections to the server behind ${name} are in use: try again later`)
+  }
+
+  #allOfPersonInUse (): ToolError {
+    const { mount: { name }, log } = this.#options
+    const maxOfPerson = this.#maxOfPerson
+    this.#exhaustionsOfPersons.log(() => {
+      log.warn({ event: 'mount.connections_in_use', mount: name, maxConnections: this.#maxConnections, maxOfPerson },
+        'One person uses a quarter of the connections to a mounted MCP server: further calls of theirs fail until one' +
+        ' is idle (maxConnections)')
+    })
+    return new ToolError(`All of your connections to the server behind ${name} are in use (${maxOfPerson} at most):` +
+      ' end other calls or sessions, or try again later')
   }
 
   #onIdle (entry: Entry): void {
@@ -193,4 +217,8 @@ export class ConnectionPool {
     this.#closing.add(closing)
     return closing.finally(() => { this.#closing.delete(closing) })
   }
+}
+
+function isIdle ({ users, connection, hasFailed }: Entry): boolean {
+  return users === 0 && (connection !== undefined || hasFailed)
 }

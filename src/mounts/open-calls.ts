@@ -69,8 +69,8 @@ export class OpenCalls {
   }
 
   #checkLimits (context: RunContext): void {
-    const key = connectionKey('session', context)
-    const own = [...this.#suspended.values()].filter(({ caller }) => connectionKey('session', caller) === key)
+    const key = ownerOf(context)
+    const own = [...this.#suspended.values()].filter(({ caller }) => ownerOf(caller) === key)
     if (this.#suspended.size >= MAX_SUSPENDED || (key !== undefined && own.length >= MAX_SUSPENDED_OF_CALLER)) {
       throw new ToolError('Too many calls wait for an answer')
     }
@@ -87,6 +87,11 @@ export class OpenCalls {
     this.#suspended.delete(id ?? '')
     return call
   }
+}
+
+/** Returns whom a suspended call counts for: the person, as the keys of connections contain what clients choose. */
+function ownerOf (caller: Caller): string | undefined {
+  return caller.principal?.personKey ?? connectionKey('session', caller)
 }
 
 /** A call to a mounted server, and the questions of the server that belong to it. */

@@ -127,11 +127,42 @@ t.test('a full pool closes what is idle, of the same person first, and says when
   }
   const running = [ada('three'), call(bob)]
   await until(() => finish.length === 2, 'both connections are in use')
-  t.equal(await ada('four'), 'All connections to the server behind calc are in use: try again later')
-  t.equal(await ada('four'), 'All connections to the server behind calc are in use: try again later')
+  const eve = await tokenOf(seed, 'eve')
+  t.equal(await call(eve), 'All connections to the server behind calc are in use: try again later')
+  t.equal(await call(eve), 'All connections to the server behind calc are in use: try again later')
   for (const one of finish) one()
   t.same(await Promise.all(running), ['done', 'done'])
   t.match(seed.logs.filter(({ event }) => event === 'mount.connections_in_use'), [{ mount: 'calc', maxConnections: 2 }])
+})
+
+t.test('one person with many clients leaves connections to others, and is told when all of theirs are in use', async (t) => {
+  const upstream = await startCounter(t)
+  const { seed, call } = await startSignedIn(t, { url: upstream.url, connection: 'session', maxConnections: 8 })
+  const finish: Array<() => void> = []
+  upstream.call = async () => {
+    await new Promise<void>((resolve) => { finish.push(resolve) })
+    return { content: [{ type: 'text', text: 'done' }] }
+  }
+  const ada = await tokenOf(seed, 'ada')
+  const declaring = async (capabilities: Record<string, unknown>): Promise<string> => {
+    const request = modernRequest('tools/call', { name: 'calc_add', arguments: {} }, 1, capabilities)
+    return (await postMcp(seed, request, ada)).body.result.content[0].text
+  }
+  const running = [declaring({}), declaring({ roots: {} })]
+  await until(() => finish.length === 2, 'a quarter is in use')
+  const refusal = 'All of your connections to the server behind calc are in use (2 at most): ' +
+    'end other calls or sessions, or try again later'
+  t.equal(await declaring({ sampling: {} }), refusal, 'whatever the client declares')
+  t.equal(await call(await tokenOf(seed, 'ada', { client_id: 'another-client' })), refusal, 'with another client too')
+  running.push(declaring({}))
+  await until(() => finish.length === 3, 'a connection that there is takes further calls')
+  running.push(call(await tokenOf(seed, 'bob')))
+  await until(() => finish.length === 4, 'another person is not affected')
+  for (const one of finish) one()
+  t.same(await Promise.all(running), ['done', 'done', 'done', 'done'])
+  const logged = seed.logs.filter(({ event }) => event === 'mount.connections_in_use')
+  t.match(logged, [{ mount: 'calc', maxConnections: 8, maxOfPerson: 2 }])
+  t.equal(logged.length, 1)
 })
 
 t.test('a session that the mounted server has forgotten is opened anew for its person alone', async (t) => {

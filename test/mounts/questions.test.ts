@@ -125,8 +125,15 @@ t.test('over a shared connection a mounted server of 2025 can ask nobody, and is
 })
 
 /** Sends a call of 2026-07-28 as plain HTTP. */
-async function send (seed: { url: string }, params: object, token?: string, signal?: AbortSignal) {
-  const request = modernRequest('tools/call', { name: 'odd_add', arguments: {}, ...params }, 1, { elicitation: { form: {} } })
+async function send (
+  seed: { url: string },
+  params: object,
+  token?: string,
+  signal?: AbortSignal,
+  capabilities: Record<string, unknown> = {}
+) {
+  const declared = { elicitation: { form: {} }, ...capabilities }
+  const request = modernRequest('tools/call', { name: 'odd_add', arguments: {}, ...params }, 1, declared)
   return (await postMcp(seed, request, token, signal)).body
 }
 
@@ -159,9 +166,14 @@ t.test('nobody gets a question of another person or session, and nobody answers 
   t.match(result.content, [{ text: '{"name":"Bob"}' }])
 
   for (let count = 0; count < 10; count++) {
-    t.match((await send(seed, { arguments: { who: count } }, tokens.ada)).result, { resultType: 'input_required' })
+    const capabilities = count % 2 === 0 ? {} : { roots: {} }
+    const { result } = await send(seed, { arguments: { who: count } }, tokens.ada, undefined, capabilities)
+    t.match(result, { resultType: 'input_required' })
   }
-  t.match((await send(seed, {}, tokens.ada)).error, { message: /Too many calls wait for an answer/ })
+  for (const capabilities of [{}, { roots: {} }, { sampling: {} }]) {
+    const { error } = await send(seed, {}, tokens.ada, undefined, capabilities)
+    t.match(error, { message: /Too many calls wait for an answer/ }, 'whatever the client declares')
+  }
   t.match((await send(seed, {}, tokens.bob)).result, { resultType: 'input_required' }, 'others are not affected')
 })
 
