@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { isDeeperThan } from '../json/depth.ts'
+import { GrowingBuffer } from '../net/growing-buffer.ts'
 import { dispatcherFor } from '../net/proxy.ts'
 
 /** A response of a mounted server that is larger than its limit. */
@@ -96,7 +97,7 @@ interface ReceiverOptions {
 
 class Receiver implements Dispatcher.DispatchHandler {
   readonly #options: ReceiverOptions
-  readonly #chunks: Buffer[] = []
+  readonly #body = new GrowingBuffer()
   #response: Omit<HttpResponse, 'body'> | undefined
   #findExcess: FindExcess
   #isStream = false
@@ -133,7 +134,7 @@ class Receiver implements Dispatcher.DispatchHandler {
       limits.onTooLarge(error)
       controller.abort(error)
     } else if (!this.#isStream) {
-      this.#chunks.push(chunk)
+      this.#body.append(chunk)
     } else if (events.onData(chunk)) {
       controller.pause()
     }
@@ -141,7 +142,7 @@ class Receiver implements Dispatcher.DispatchHandler {
 
   onResponseEnd (): void {
     this.#removeListeners()
-    this.#options.resolve({ ...this.#response!, body: Buffer.concat(this.#chunks) })
+    this.#options.resolve({ ...this.#response!, body: this.#body.take() })
   }
 
   onResponseError (_controller: unknown, cause: Error): void {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { GrowingBuffer } from '../net/growing-buffer.ts'
 
 const LINE_FEED = 10
 /** The part of a line that is too long that is kept, of its beginning and of its end. */
@@ -21,7 +22,8 @@ export interface LineReaderOptions {
  */
 export class LineReader {
   readonly #options: LineReaderOptions
-  #chunks: Buffer[] = []
+  /** The line so far; of one that is too long, its first and its last bytes. */
+  readonly #line = new GrowingBuffer()
   /** The length of the line so far. */
   #length = 0
   #bytes = 0
@@ -53,18 +55,18 @@ export class LineReader {
   }
 
   #append (part: Buffer): void {
-    this.#chunks.push(part)
+    this.#line.append(part)
     this.#length += part.length
     if (this.#length <= this.#options.maxLineBytes) return
-    const all = Buffer.concat(this.#chunks)
-    if (all.length > 2 * KEPT_BYTES) this.#chunks = [all.subarray(0, KEPT_BYTES), all.subarray(-KEPT_BYTES)].map(copy)
+    const all = this.#line.take()
+    this.#line.append(all.subarray(0, KEPT_BYTES))
+    this.#line.append(all.subarray(Math.max(KEPT_BYTES, all.length - KEPT_BYTES)))
   }
 
   #endLine (): void {
     const { maxLineBytes, onLine, onLongLine } = this.#options
-    const all = Buffer.concat(this.#chunks)
+    const all = this.#line.take()
     const isTooLong = this.#length > maxLineBytes
-    this.#chunks = []
     this.#length = 0
     this.#lines++
     if (isTooLong) onLongLine(all.subarray(0, KEPT_BYTES).toString(), all.subarray(-KEPT_BYTES).toString())
@@ -83,9 +85,4 @@ export class LineReader {
     this.#timer = setTimeout(() => { stream.resume() }, this.#secondEndsAt - now)
     this.#timer.unref()
   }
-}
-
-/** The part would keep the whole chunk in memory. */
-function copy (part: Buffer): Buffer {
-  return Buffer.from(part)
 }

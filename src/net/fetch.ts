@@ -1,4 +1,5 @@
 import { MAX_DEPTH, isDeeperThan } from '../json/depth.ts'
+import { GrowingBuffer } from './growing-buffer.ts'
 import { fetchByProxy } from './proxy.ts'
 
 export interface FetchLimits {
@@ -101,16 +102,16 @@ function notFollowed (target: string, { status, headers }: Response): FetchError
 }
 
 async function readBounded (response: Response, maxBytes: number, target: string): Promise<string> {
-  const chunks: Uint8Array[] = []
+  const body = new GrowingBuffer()
   let bytes = 0
   for await (const chunk of response.body ?? []) {
     bytes += chunk.byteLength
     if (bytes > maxBytes) {
       throw new FetchError(`${target} answered with more than ${maxBytes} bytes`, { status: response.status })
     }
-    chunks.push(chunk)
+    body.append(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return body.take().toString('utf8')
 }
 
 /** Returns the cause of an error of fetch, for the log. The message would say nothing, or repeat the whole URL. */

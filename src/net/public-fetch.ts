@@ -7,6 +7,7 @@ import type { LookupFunction } from 'node:net'
 import { isPublicAddress } from './addresses.ts'
 import { FetchError } from './fetch.ts'
 import type { FetchLimits } from './fetch.ts'
+import { GrowingBuffer } from './growing-buffer.ts'
 
 export interface PublicFetcherOptions {
   /** Resolves a name, as dns.promises.lookup does. */
@@ -135,12 +136,12 @@ async function readDocument (response: IncomingMessage, target: string, maxBytes
   if (status >= 300 && status < 400) throw refusal('a redirect, which is not followed')
   const encoding = headers['content-encoding'] ?? 'identity'
   if (encoding.toLowerCase() !== 'identity') throw refusal('a content-encoding that was not asked for')
-  const chunks: Buffer[] = []
+  const body = new GrowingBuffer()
   let bytes = 0
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.byteLength
     if (bytes > maxBytes) throw refusal(`more than ${maxBytes} bytes`)
-    chunks.push(chunk)
+    body.append(chunk)
   }
-  return { status, headers, body: Buffer.concat(chunks).toString('utf8') }
+  return { status, headers, body: body.take().toString('utf8') }
 }
