@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici'
 import { isDeeperThan } from '../json/depth.ts'
 import { GrowingBuffer } from '../net/growing-buffer.ts'
 import { dispatcherFor } from '../net/proxy.ts'
+import { LineSplitter } from './event-reader.ts'
 
 /** A response of a mounted server that is larger than its limit. */
 export class ResponseTooLargeError extends Error {
@@ -21,8 +22,6 @@ const MAX_LEVELS = 500
 export function checkDepth (message: unknown): void {
   if (isDeeperThan(message, MAX_LEVELS)) throw new ResponseTooLargeError(MAX_LEVELS, 'levels of JSON')
 }
-
-const LINE_FEED = 10
 
 /** Limit of the lines of one stream, of which a message has two: the shortest take as long to read as any other. */
 const MAX_LINES = 20_000
@@ -237,7 +236,7 @@ function toFetchResponse (
 }
 
 /** Counts a further chunk. @returns an error if it is one too many */
-type FindExcess = (chunk: Uint8Array) => ResponseTooLargeError | undefined
+type FindExcess = (chunk: Buffer) => ResponseTooLargeError | undefined
 
 function countAll (maxBytes: number, limit = maxBytes): FindExcess {
   let bytes = 0
@@ -249,13 +248,15 @@ function countAll (maxBytes: number, limit = maxBytes): FindExcess {
 
 function countEvents (maxBytes: number): FindExcess {
   const findExcess = countAll(maxBytes, 2 * maxBytes)
+  const splitter = new LineSplitter()
   let lines = 0
   let lineBytes = 0
   return (chunk) => {
-    for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, end + 1)) lines++
+    const parts = splitter.split(chunk)
+    const rest = parts.at(-1)!.byteLength
     // The data of a message is one line; a client keeps no more than the line that has not ended.
-    const end = chunk.lastIndexOf(LINE_FEED)
-    lineBytes = end === -1 ? lineBytes + chunk.byteLength : chunk.byteLength - end - 1
+    lines += parts.length - 1
+    lineBytes = parts.length === 1 ? lineBytes + rest : rest
     if (lineBytes > maxBytes) return new ResponseTooLargeError(maxBytes)
     return lines > MAX_LINES ? new ResponseTooLargeError(MAX_LINES, 'lines in one stream') : findExcess(chunk)
   }

@@ -61,16 +61,16 @@ export class MountClient extends Client {
     }
     return await new Promise((resolve, reject) => {
       const events = new EventReader((data) => {
+        const message = parseMessage(data)
+        if (isResponseTo(message, id)) resolve(message)
+        else transport.onmessage?.(message)
+      })
+      const onData = (chunk: Buffer): boolean => {
         try {
-          const message = parseMessage(data)
-          if (isResponseTo(message, id)) resolve(message)
-          else transport.onmessage?.(message)
+          events.read(chunk)
         } catch (err) {
           reject(err)
         }
-      })
-      const onData = (chunk: Buffer): boolean => {
-        events.read(chunk)
         return false
       }
       transport.post(body, headers, options.signal, { onData }).then((received) => {

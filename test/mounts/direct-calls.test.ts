@@ -37,7 +37,9 @@ t.test('an answer of a mounted server is found in an event stream, among whateve
   for (const stream of [
     (id: unknown) => `: hi\n\nid: 7\nevent: message\ndata: ${note}\n\ndata:${pong(id)}\n\n`,
     (id: unknown) => `event: other\r\ndata: none\r\n\r\nretry\r\ndata: ${pong(id).replace(',', ',\r\ndata: ')}\r\n\r\n`,
-    (id: unknown) => `data: ${pong('another')}\n\ndata: ${pong(id)}\n\n`
+    (id: unknown) => `data: ${pong('another')}\n\ndata: ${pong(id)}\n\n`,
+    (id: unknown) => `\uFEFFdata: ${pong(id).replace('pong', 'pong \u2028\u2029\u0085 pong')}\n\n`,
+    (id: unknown) => `:\u2028\r\n: hi\revent: message\rdata: ${pong(id).replace(',', ',\rdata: ')}\n\r`
   ]) {
     answerCalls(upstream, (id, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
@@ -45,7 +47,11 @@ t.test('an answer of a mounted server is found in an event stream, among whateve
       for (const byte of Buffer.from(stream(id))) response.write(Buffer.of(byte))
       response.end()
     })
-    t.match(await call(), { content: [{ text: 'pong' }] })
+    t.match(await call(), { content: [{ text: /^pong/ }] })
+    answerCalls(upstream, (id, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(stream(id))
+    })
+    t.match(await call(), { content: [{ text: /^pong/ }] }, 'and at once')
   }
   answerCalls(upstream, (_id, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: {"jsonrpc":1}\n\n')

@@ -130,6 +130,7 @@ const BODIES: Record<string, [type: string, body: string, text: RegExp]> = {
   'an event of many megabytes': ['text/event-stream', `data: ${'x'.repeat(2_000_000)}\n\n`, /sent more than 100000 bytes/],
   'a flood of events': ['text/event-stream', 'FLOOD', /sent more than 100000 bytes/],
   'a flood of empty events': ['text/event-stream', '\n'.repeat(25_000), /sent more than 20000 lines in one stream/],
+  'a flood of empty lines of one character': ['text/event-stream', '\r'.repeat(25_000), /sent more than 20000 lines in one stream/],
   'a flood of long events': ['text/event-stream', `data: ${'x'.repeat(50_000)}\n\n`.repeat(10), /sent more than 100000 bytes|something other than MCP/],
   'JSON that is too deep to be passed on': [
     'application/json',
