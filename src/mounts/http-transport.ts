@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import type { JSONRPCErrorResponse, JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
 import { createLimitedFetch, sendLimited } from './limited-fetch.ts'
-import type { EventSink, HttpResponse, ResponseLimits, ResponseTooLargeError } from './limited-fetch.ts'
+import type { EventSink, EventSource, HttpResponse, ResponseLimits, ResponseTooLargeError } from './limited-fetch.ts'
 import type { Mount } from './mounts-file.ts'
 import type { RequestIdentity } from './request-identity.ts'
 import type { TransportOptions } from './transport-options.ts'
@@ -26,8 +26,17 @@ const MAX_TERMINATION_MS = 1_000
 /** The shortest time between two attempts to open a stream, whatever the server asks for. */
 export const MIN_STREAM_RETRY_MS = 1_000
 
-/** The request that the SDK sends: it keeps no more than the text of the error that ends a stream. */
-const SENT = new AsyncLocalStorage<{ failure?: ResponseTooLargeError }>()
+/** A request that the SDK sends. */
+interface SentRequest {
+  id: string | number
+  /** The error that has ended its stream: the SDK keeps no more than the text. */
+  failure?: ResponseTooLargeError
+  /** The stream that answers it. */
+  stream?: EventSource
+}
+
+/** The request whose response is read; undefined for all that belongs to none. */
+const SENT = new AsyncLocalStorage<SentRequest | undefined>()
 
 /** Returns the transport of a mount that is reached over Streamable HTTP. */
 export function createHttpTransport (
@@ -40,7 +49,10 @@ export function createHttpTransport (
       if (sent !== undefined) sent.failure = error
       onFailure(error)
     }
-    return await createLimitedFetch({ maxBytes, onTooLarge })(input, init)
+    const onStream = (stream: EventSource): void => {
+      if (sent !== undefined) sent.stream = stream
+    }
+    return await createLimitedFetch({ maxBytes, onTooLarge }, onStream)(input, init)
   }
   return new HttpTransport(new URL(url!), limits, identity, {
     fetch: identity === undefined
@@ -106,11 +118,11 @@ export class HttpTransport extends StreamableHTTPClientTransport {
   override async send (message: JSONRPCMessage, options: SendOptions = {}): Promise<void> {
     // Requests that are answered by a stream that stays open handle its end themselves.
     if (!('id' in message) || !('method' in message) || options.onRequestStreamEnd !== undefined) {
-      await super.send(message, options)
+      await SENT.run(undefined, async () => { await super.send(message, options) })
       return
     }
     const { id } = message
-    const sent: { failure?: ResponseTooLargeError } = {}
+    const sent: SentRequest = { id }
     await SENT.run(sent, async () => {
       await super.send(message, {
         ...options,
@@ -119,6 +131,12 @@ export class HttpTransport extends StreamableHTTPClientTransport {
         }
       })
     })
+  }
+
+  /** Ends the stream on which a response has come, if the server does not: each would keep a socket. */
+  endStream (id: string | number): void {
+    const sent = SENT.getStore()
+    if (sent?.id === id) sent.stream?.endSoon()
   }
 
   override async close (): Promise<void> {

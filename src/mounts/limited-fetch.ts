@@ -42,10 +42,19 @@ export interface HttpResponse {
   body: Buffer
 }
 
+/** The server's side of an event stream. */
+export interface EventSource extends Pick<Dispatcher.DispatchController, 'resume' | 'abort'> {
+  /** Ends the stream in a moment, unless the server does: its response has come, and nothing that is missed follows. */
+  endSoon (): void
+}
+
+/** How long a server may leave a stream open after its response. */
+const MAX_LEFT_OPEN_MS = 1_000
+
 /** The receiver of an event stream. */
 export interface EventSink {
   /** Called before the first data. */
-  onStart? (response: HttpResponse, source: Pick<Dispatcher.DispatchController, 'resume' | 'abort'>): void
+  onStart? (response: HttpResponse, source: EventSource): void
   /** Gets what has come. @returns whether to wait until `resume` is called */
   onData (chunk: Buffer): boolean
 }
@@ -94,13 +103,14 @@ interface ReceiverOptions {
   reject (reason: unknown): void
 }
 
-class Receiver implements Dispatcher.DispatchHandler {
+class Receiver implements Dispatcher.DispatchHandler, EventSource {
   readonly #options: ReceiverOptions
   readonly #body = new GrowingBuffer()
   #response: Omit<HttpResponse, 'body'> | undefined
   #findExcess: FindExcess
   #isStream = false
   #controller: Dispatcher.DispatchController | undefined
+  #endTimer: NodeJS.Timeout | undefined
 
   constructor (options: ReceiverOptions) {
     this.#options = options
@@ -114,14 +124,14 @@ class Receiver implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart (
-    controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders, statusText = ''
+    _controller: unknown, status: number, headers: IncomingHttpHeaders, statusText = ''
   ): void {
     this.#response = { status, headers, statusText }
     this.#isStream = isEventStream(headers)
     if (!this.#isStream) return
     const { limits, events } = this.#options
     this.#findExcess = countEvents(limits.maxBytes)
-    events.onStart?.({ ...this.#response, body: EMPTY }, controller)
+    events.onStart?.({ ...this.#response, body: EMPTY }, this)
   }
 
   onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -140,23 +150,38 @@ class Receiver implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd (): void {
-    this.#removeListeners()
+    this.#release()
     this.#options.resolve({ ...this.#response!, body: this.#body.take() })
   }
 
   onResponseError (_controller: unknown, cause: Error): void {
-    this.#removeListeners()
+    this.#release()
     const { signals, reject } = this.#options
     const aborted = signals.find((signal) => signal.aborted)
     if (aborted !== undefined) reject(aborted.reason)
     else reject(cause instanceof ResponseTooLargeError ? cause : new TypeError('fetch failed', { cause }))
   }
 
-  readonly #onAbort = (): void => {
-    this.#controller?.abort(new Error('The request is given up'))
+  resume (): void {
+    this.#controller!.resume()
   }
 
-  #removeListeners (): void {
+  abort (reason: Error): void {
+    this.#controller?.abort(reason)
+  }
+
+  endSoon (): void {
+    this.#endTimer ??= setTimeout(() => {
+      this.abort(new Error('The stream was left open after the response'))
+    }, MAX_LEFT_OPEN_MS).unref()
+  }
+
+  readonly #onAbort = (): void => {
+    this.abort(new Error('The request is given up'))
+  }
+
+  #release (): void {
+    clearTimeout(this.#endTimer)
     for (const signal of this.#options.signals) signal.removeEventListener('abort', this.#onAbort)
   }
 }
@@ -167,8 +192,12 @@ export function isEventStream (headers: IncomingHttpHeaders): boolean {
   return headers['content-type']?.startsWith('text/event-stream') === true
 }
 
-/** Returns a `fetch` for the MCP client, which is given of a response what it reads: a real one costs more. */
-export function createLimitedFetch (limits: ResponseLimits): typeof fetch {
+/**
+ * Returns a `fetch` for the MCP client, which is given of a response what it reads: a real one costs more.
+ *
+ * @param onStream gets the source of each event stream
+ */
+export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: EventSource) => void): typeof fetch {
   return async (input, { method = 'GET', headers, body = null, signal } = {}) => {
     const url = new URL(String(input))
     // The MCP client gives all requests of a connection the same signal. Each listener is removed with its request.
@@ -184,6 +213,7 @@ export function createLimitedFetch (limits: ResponseLimits): typeof fetch {
       let isRead = true
       const sent = sendLimited(url, request, limits, {
         onStart (response, source) {
+          onStream?.(source)
           const content = new ReadableStream<Uint8Array>({
             start (controller) { stream = controller },
             pull () { source.resume() },

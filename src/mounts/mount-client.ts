@@ -7,7 +7,7 @@ import type {
 import { EventReader } from './event-reader.ts'
 import { HttpTransport, NO_RESPONSE, noResponse } from './http-transport.ts'
 import { checkDepth, isEventStream } from './limited-fetch.ts'
-import type { HttpResponse } from './limited-fetch.ts'
+import type { EventSource, HttpResponse } from './limited-fetch.ts'
 
 type CallParams = CallToolRequest['params']
 
@@ -33,6 +33,7 @@ export class MountClient extends Client {
   }
 
   protected override _onresponse (response: JSONRPCResponse): void {
+    if (this.transport instanceof HttpTransport) this.transport.endStream(response.id!)
     try {
       checkDepth(response)
     } catch (err) {
@@ -60,20 +61,27 @@ export class MountClient extends Client {
       'mcp-name': params.name
     }
     return await new Promise((resolve, reject) => {
+      let stream: EventSource
       const events = new EventReader((data) => {
         const message = parseMessage(data)
-        if (isResponseTo(message, id)) resolve(message)
-        else transport.onmessage?.(message)
+        if (!isResponseTo(message, id)) {
+          transport.onmessage?.(message)
+          return
+        }
+        resolve(message)
+        stream.endSoon()
       })
+      const onStart = (_response: HttpResponse, source: EventSource): void => { stream = source }
       const onData = (chunk: Buffer): boolean => {
         try {
           events.read(chunk)
         } catch (err) {
           reject(err)
+          stream.abort(err as Error)
         }
         return false
       }
-      transport.post(body, headers, options.signal, { onData }).then((received) => {
+      transport.post(body, headers, options.signal, { onStart, onData }).then((received) => {
         resolve(REDIRECTS.includes(received.status) ? undefined : findResponse(received, id))
       }).catch(reject)
     })

@@ -10,6 +10,7 @@ import { createLimitedFetch, sendLimited } from '../../src/mounts/limited-fetch.
 import { MountClient } from '../../src/mounts/mount-client.ts'
 import type { Mount } from '../../src/mounts/mounts-file.ts'
 import { useProxy } from '../../src/net/proxy.ts'
+import { until } from '../support/until.ts'
 import { ADD, startMounted, startUpstream } from '../support/upstream.ts'
 import type { Upstream } from '../support/upstream.ts'
 
@@ -57,6 +58,43 @@ t.test('an answer of a mounted server is found in an event stream, among whateve
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: {"jsonrpc":1}\n\n')
   })
   t.match(await call(), { isError: true, content: [{ text: /something other than MCP/ }] })
+})
+
+for (const [what, era, meta] of [
+  ['', 'modern', {}],
+  [' with progress', 'modern', { progressToken: 1 }],
+  [' in a session', 'session', {}]
+] as const) {
+  t.test(`a mounted server that leaves the stream of a call${what} open after its answer keeps no socket`, async (t) => {
+    const upstream = await startUpstream(t, era)
+    const seed = await startMounted(t, { calc: { url: upstream.url } })
+    const streams: ServerResponse[] = []
+    answerCalls(upstream, (id, response) => {
+      streams.push(response)
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`data: ${pong(id)}\n\n`)
+    })
+    const params = { name: 'calc_add', arguments: {}, _meta: meta }
+    const { text } = await seed.send('modern', 'tools/call', params)
+    t.match(text, 'pong')
+    await until(() => streams.length === 1 && streams[0]!.closed, 'the stream is closed')
+    t.match((await seed.send('modern', 'tools/call', params)).text, 'pong', 'and the connection is used on')
+    t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable'))
+  })
+}
+
+t.test('a stream of a mounted server that is not MCP is not read on', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const called = new Promise<ServerResponse>((resolve) => {
+    answerCalls(upstream, (_id, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"jsonrpc":1}\n\n')
+      resolve(response)
+    })
+  })
+  const { text } = await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })
+  t.match(text, /something other than MCP/)
+  const response = await called
+  await until(() => response.closed, 'the stream is closed')
 })
 
 t.test('an answer of a mounted server in JSON is what MCP says, or an error', async (t) => {
