@@ -105,6 +105,9 @@ const MAY_IMPORT = {
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy',
     'src/selection', 'src/tokens', '@modelcontextprotocol'
   ],
+  'src/mounts/command-identity.ts': [
+    'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/net', 'src/provider', 'src/tokens'
+  ],
 
   // What is offered, and how its authors test it
   'src/index.ts': ['src/define', 'src/mounts/define-mount.ts', 'src/tokens'],

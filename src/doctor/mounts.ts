@@ -63,7 +63,13 @@ function remedyOf (reason: string, { name, secret, identity, process }: MountIns
   const member = `of mount "${name}"`
   if (process !== undefined) return `check command, args, env and cwd ${member}, and run the command by hand`
   if (identity?.tokenFor?.allowServerToken === true) {
-    return `its lists need a token of Seed (identity.tokenFor.allowServerToken ${member}): see the running server's log`
+    const refusesToken = `check identity.tokenFor.audience, resource and scopes ${member}`
+    if (/gave no token/.test(reason)) {
+      return `its lists need a token of Seed: let the provider allow OIDC_CLIENT_ID to use client credentials, and ${
+        refusesToken}`
+    }
+    if (/identity provider cannot be used/.test(reason)) return 'its lists need a token of the provider: see there'
+    if (/HTTP status 40[13]/.test(reason)) return `the server refuses the token of Seed: ${refusesToken}`
   }
   if (identity?.assertion !== undefined && secret === undefined && /HTTP status 40[13]/.test(reason)) {
     return `the server refuses Seed's assertion: check identity.assertion.audience ${member}, BASE_URL, SEED_SECRET, ` +

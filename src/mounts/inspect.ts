@@ -1,13 +1,9 @@
 import type { Config } from '../config/config.ts'
 import { VERSION } from '../config/version.ts'
-import { createKeyring } from '../crypto/keyring.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
-import { ToolError } from '../define/tool.ts'
-import { createCallerAssertions } from '../tokens/caller-assertion.ts'
-import { createSigningKeys } from '../tokens/signing-keys.ts'
 import { createCallerIdentity } from './caller-identity.ts'
-import type { IdentityServices } from './caller-identity.ts'
+import { createCommandIdentity } from './command-identity.ts'
 import { selectOffers, toDefinitions } from './definitions.ts'
 import type { RefusedOffer } from './definitions.ts'
 import { MountedServer, describePlace } from './mounted-server.ts'
@@ -53,14 +49,14 @@ export interface InspectOptions {
   chosen?: readonly Mount[]
   /** The definitions of Seed and its extensions, whose names no mount can have. */
   own: readonly Definition[]
-  config: Pick<Config, 'mcp' | 'secrets' | 'baseUrl'>
+  config: Pick<Config, 'mcp' | 'secrets' | 'baseUrl' | 'oidc'>
 }
 
 /** Connects to mounted servers as the start does, once, and says what came of it. */
 export async function inspectMounts (options: InspectOptions): Promise<MountInspection[]> {
   const { mounts, chosen = mounts, own, config } = options
   const { maxResultBytes } = config.mcp.tool
-  const services = identityServices(config)
+  const services = createCommandIdentity(config, SILENT)
   const taken = new TakenNames(own, mounts)
   return await Promise.all(chosen.map(async (mount) => {
     const server = new MountedServer({
@@ -95,19 +91,6 @@ export async function inspectMounts (options: InspectOptions): Promise<MountInsp
       await server.close()
     }
   }))
-}
-
-/** A command asks for lists alone, with an assertion of Seed itself. It has no tokens of the provider. */
-function identityServices ({ secrets, baseUrl }: Pick<Config, 'secrets' | 'baseUrl'>): IdentityServices {
-  const signingKeys = createSigningKeys(createKeyring(secrets.current, secrets.previous))
-  const refuse = async (): Promise<never> => {
-    throw new ToolError('it wants a token of the identity provider, which only a running server has')
-  }
-  return {
-    issueAssertion: createCallerAssertions({ signingKeys, issuer: baseUrl }),
-    tokenFor: refuse,
-    serverTokenFor: refuse
-  }
 }
 
 /** Finds the mount that a name or a URI that clients see belongs to; one without a prefix may have any other. */
