@@ -68,7 +68,9 @@ const MAY_IMPORT = {
     '@modelcontextprotocol'
   ],
   'src/mcp/catalog': ['src/define', 'src/mcp/handlers', 'src/policy', 'src/tokens', '@modelcontextprotocol'],
-  'src/mcp/step-up-challenge.ts': ['src/define', 'src/mcp/catalog', 'src/policy', 'src/tokens'],
+  'src/mcp/step-up-challenge.ts': [
+    'src/define', 'src/mcp/catalog', 'src/mcp/sessions', 'src/policy', 'src/tokens'
+  ],
   'src/mcp/streams': [
     'src/crypto', 'src/define', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/revisions.ts', 'src/mcp/sessions',
     'src/store', '@modelcontextprotocol'

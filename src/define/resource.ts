@@ -29,8 +29,12 @@ interface ResourceDescription extends Policy, EndpointChoice {
   /**
    * Set by Seed for the resources of mounted servers: called when a client subscribes, then twice a minute while one
    * is subscribed and has a stream open.
+   *
+   * @param subscriber the person whose client it is; undefined if nobody is known
    */
-  onSubscribed? (uri: string, changed: () => void): void
+  onSubscribed? (uri: string, changed: () => void, subscriber: string | undefined): void
+  /** Set by Seed for the resources of mounted servers: `false` if clients cannot subscribe to it. */
+  isSubscribable?: boolean
 }
 
 /** The members of a resource, as `defineResource` takes them. */

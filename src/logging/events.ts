@@ -220,6 +220,10 @@ export const EVENTS = {
     meaning: 'Calls of a mounted MCP server fail, as all connections, or all that one person may have, are in use: ' +
       '`maxConnections` of the mount'
   },
+  'mount.subscriptions_exceeded': {
+    level: 'warn',
+    meaning: 'Clients are not notified of changes of further resources of a mounted MCP server: the limit is reached'
+  },
   'mount.names_unmatched': {
     level: 'warn',
     meaning: 'Names of `allow`, `deny` or `overrides` fit nothing that a mounted server offers: see `unmatched`'

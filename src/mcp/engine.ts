@@ -7,12 +7,10 @@ import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
-import type { Catalog } from './catalog/catalog.ts'
 import { createLiveCatalog } from './catalog/live-catalog.ts'
 import { LIST_TTL_MS } from './catalog/listing.ts'
 import type { IsUriOffered } from './catalog/resources.ts'
 import { createEndpointChanges } from './cluster/list-change-broadcast.ts'
-import type { ChangeLog } from './cluster/list-change-broadcast.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
 import type { EngineServices } from './engine-services.ts'
 import { createLegacy } from './eras/legacy.ts'
@@ -38,6 +36,7 @@ import type { SessionOptions } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
 import { createEventStreams } from './streams/event-stream.ts'
 import type { EventStreamsOptions } from './streams/event-stream.ts'
+import { createSubscribedListener } from './streams/on-subscribed.ts'
 import { createSessionStreams } from './streams/session-streams.ts'
 import type { SessionStreamTimings } from './streams/session-streams.ts'
 
@@ -229,15 +228,6 @@ export function createEngine (options: EngineOptions): Engine {
       await legacy.idle()
       clientRequests.stop()
       eventStreams.close()
-    }
-  }
-}
-
-/** Returns a function that tells resources that clients are subscribed to them. */
-function createSubscribedListener (catalog: () => Catalog, changes: Pick<ChangeLog, 'publish'>) {
-  return (uris: readonly string[]): void => {
-    for (const uri of uris) {
-      catalog().resources.onSubscribed(uri, () => { changes.publish({ kind: 'resource_updated', uri }) })
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Policy } from '../define/policy.ts'
 import type { PolicyEvaluator } from '../policy/evaluator.ts'
 import type { Principal } from '../tokens/principal.ts'
 import type { Catalog } from './catalog/catalog.ts'
+import { MAX_SUBSCRIPTIONS } from './sessions/session-settings.ts'
 
 /**
  * Finds what another token of the same person would change, before anything runs or streams: scopes that the token
@@ -60,9 +61,13 @@ function toDemand (policies: readonly Policy[]): DemandedAuthentication {
   }
 }
 
-/** The resources that a client wants to subscribe to (MCP 2026-07-28, subscriptions). */
+/**
+ * Returns the resources that a client wants to subscribe to (MCP 2026-07-28, subscriptions), up to the limit of one
+ * stream. Further ones are not honored: the acknowledgement does not name them.
+ */
 export function subscribedUris (params: unknown): string[] {
   const { notifications } = (params ?? {}) as { notifications?: { resourceSubscriptions?: unknown } }
   const uris = notifications?.resourceSubscriptions
-  return Array.isArray(uris) ? uris.filter((uri) => typeof uri === 'string') : []
+  if (!Array.isArray(uris)) return []
+  return [...new Set<string>(uris.filter((uri) => typeof uri === 'string'))].slice(0, MAX_SUBSCRIPTIONS)
 }

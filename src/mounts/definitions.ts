@@ -181,7 +181,9 @@ function toResource (resource: Resource, server: MountedServer, uris: UriPrefix)
       size
     }),
     read: async (context) => await read(uri, server, uris, context),
-    onSubscribed: (_uri, changed) => { server.subscriptions.subscribe(uri, changed) }
+    ...subscriptionsOf(server, (_uri, changed, subscriber) => {
+      server.subscriptions.subscribe(uri, changed, subscriber)
+    })
   }
 }
 
@@ -202,10 +204,11 @@ function toTemplate (
       mimeType,
       annotations
     }),
-    onSubscribed: (prefixed, changed) => {
+    ...subscriptionsOf(server, (prefixed, changed, subscriber) => {
       const uri = uris.remove(prefixed)
-      if (isUriSelected(uri, uriTemplate, server.mount.resources)) server.subscriptions.subscribe(uri, changed)
-    },
+      if (!isUriSelected(uri, uriTemplate, server.mount.resources)) return
+      server.subscriptions.subscribe(uri, changed, subscriber)
+    }),
     read: async (_params, context) => {
       const uri = uris.remove(context.uri)
       return isUriSelected(uri, uriTemplate, server.mount.resources)
@@ -213,6 +216,16 @@ function toTemplate (
         : undefined
     }
   }
+}
+
+/**
+ * Returns how clients subscribe to a resource. Seed subscribes as itself, on one connection for all, so a server that
+ * decides by caller would not be asked: there is no subscribing then.
+ */
+function subscriptionsOf (
+  { mount }: MountedServer, onSubscribed: NonNullable<ResourceDefinition['onSubscribed']>
+): Pick<ResourceDefinition, 'onSubscribed' | 'isSubscribable'> {
+  return mount.identity === undefined ? { onSubscribed } : { isSubscribable: false }
 }
 
 /** Returns the names of a template's variables; none of one that is refused for its form (offer-limits.ts). */

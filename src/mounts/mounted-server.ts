@@ -101,7 +101,11 @@ export class MountedServer {
     this.isTraced = options.isTraced
     const { connectTimeoutSeconds = 10 } = options.mount
     this.subscriptions = new ResourceSubscriptions({
-      timeoutMs: connectTimeoutSeconds * 1_000, reopenMs: retryMs, leaseMs: retryMs * LEASE_FACTOR
+      name: mount.name,
+      log,
+      timeoutMs: connectTimeoutSeconds * 1_000,
+      reopenMs: retryMs,
+      leaseMs: retryMs * LEASE_FACTOR
     })
     this.#options = options
     this.#stderrLog = new StderrLog(mount.name, log)

@@ -1,12 +1,20 @@
 import type { Client, McpSubscription } from '@modelcontextprotocol/client'
+import type { RequestLog } from '../define/context.ts'
+import { RareLog } from './rare-log.ts'
 
 /** Limit of the resources of one mount that clients are subscribed to. */
 const MAX_SUBSCRIPTIONS = 1_000
+
+/** Limit of those of them that one person has brought about, with all their clients. */
+const MAX_OF_PERSON = 250
 
 /** A change is announced to clients at most this often, whatever the server sends. */
 const ANNOUNCE_MS = 200
 
 export interface ResourceSubscriptionsOptions {
+  /** The name of the mount, for the log. */
+  name: string
+  log: RequestLog
   timeoutMs: number
   /** The pause before a stream is opened again. */
   reopenMs: number
@@ -18,6 +26,8 @@ interface Subscription {
   /** Notifies the subscribers. */
   changed: () => void
   expiresAt: number
+  /** The person who has subscribed first; undefined if nobody is known. */
+  subscriber: string | undefined
 }
 
 /**
@@ -25,6 +35,10 @@ interface Subscription {
  * follow the server to the next connection.
  */
 export class ResourceSubscriptions {
+  readonly #name: string
+  readonly #log: RequestLog
+  readonly #exhaustions = new RareLog()
+  readonly #exhaustionsOfPersons = new RareLog()
   readonly #timeoutMs: number
   readonly #leaseMs: number
   readonly #reopenMs: number
@@ -41,19 +55,51 @@ export class ResourceSubscriptions {
   #announceTimer: NodeJS.Timeout | undefined
   #expiryTimer: NodeJS.Timeout | undefined
 
-  constructor ({ timeoutMs, reopenMs, leaseMs }: ResourceSubscriptionsOptions) {
+  constructor ({ name, log, timeoutMs, reopenMs, leaseMs }: ResourceSubscriptionsOptions) {
+    this.#name = name
+    this.#log = log
     this.#reopenMs = reopenMs
     this.#timeoutMs = timeoutMs
     this.#leaseMs = leaseMs
   }
 
-  /** Subscribes to a resource, or says that somebody still is. */
-  subscribe (uri: string, changed: () => void): void {
-    const known = this.#wanted.has(uri)
-    if (!known && this.#wanted.size >= MAX_SUBSCRIPTIONS) return
-    this.#wanted.set(uri, { changed, expiresAt: performance.now() + this.#leaseMs })
+  /**
+   * Subscribes to a resource, or says that somebody still is. Beyond a limit nothing happens, except for a log line.
+   *
+   * @param subscriber the person; undefined if nobody is known
+   */
+  subscribe (uri: string, changed: () => void, subscriber: string | undefined): void {
+    const known = this.#wanted.get(uri)
+    if (known === undefined && !this.#hasRoom(subscriber)) return
+    const expiresAt = performance.now() + this.#leaseMs
+    this.#wanted.set(uri, { changed, expiresAt, subscriber: known === undefined ? subscriber : known.subscriber })
     this.#expiryTimer ??= setInterval(() => { this.#expire() }, this.#leaseMs / 2).unref()
-    if (!known) this.#sync()
+    if (known === undefined) this.#sync()
+  }
+
+  #hasRoom (subscriber: string | undefined): boolean {
+    const mount = this.#name
+    if (this.#wanted.size >= MAX_SUBSCRIPTIONS) {
+      this.#exhaustions.log(() => {
+        this.#log.warn({ event: 'mount.subscriptions_exceeded', mount, maxSubscriptions: MAX_SUBSCRIPTIONS },
+          'Clients are subscribed to as many resources of a mounted MCP server as Seed allows: those who subscribe to' +
+          ' others are not notified of changes')
+      })
+      return false
+    }
+    if (subscriber === undefined || this.#countOf(subscriber) < MAX_OF_PERSON) return true
+    this.#exhaustionsOfPersons.log(() => {
+      this.#log.warn({ event: 'mount.subscriptions_exceeded', mount, maxOfPerson: MAX_OF_PERSON },
+        'One person is subscribed to as many resources of a mounted MCP server as Seed allows: they are not notified' +
+        ' of changes of others')
+    })
+    return false
+  }
+
+  #countOf (subscriber: string): number {
+    let count = 0
+    for (const one of this.#wanted.values()) if (one.subscriber === subscriber) count++
+    return count
   }
 
   /** Continues on a new connection. */

@@ -1,11 +1,12 @@
 import t from 'tap'
 import type { Test } from 'tap'
+import { SEED_SECRET } from '../support/broker.ts'
 import { ERAS } from '../support/open-server.ts'
 import type { Era } from '../support/open-server.ts'
-import { MODERN_META, openSession } from '../support/seed.ts'
+import { MODERN_META, openSession, postMcp, ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
-import { startMounted, startUpstream } from '../support/upstream.ts'
+import { startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
 import type { Upstream } from '../support/upstream.ts'
 
 const EAGER = { mountsRetryMs: 10 }
@@ -100,3 +101,85 @@ for (const upstreamEra of ['modern', 'session'] as const) {
     t.pass()
   })
 }
+
+/** Opens a stream of a client of 2026-07-28. @returns the resources that the acknowledgement names */
+async function listen (t: Test, seed: TestSeed, uris: readonly string[], token?: string): Promise<readonly string[]> {
+  const abort = new AbortController()
+  t.teardown(() => { abort.abort() })
+  const response = await fetch(`${seed.url}/mcp`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': 'subscriptions/listen',
+      ...token !== undefined && { authorization: `Bearer ${token}` }
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 's',
+      method: 'subscriptions/listen',
+      params: { notifications: { resourceSubscriptions: uris }, _meta: MODERN_META }
+    }),
+    signal: abort.signal
+  })
+  let text = ''
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()).values({ preventCancel: true })) {
+    text += chunk
+    const acknowledged = /^data: (.*acknowledged.*)$/m.exec(text)
+    if (acknowledged !== null) return JSON.parse(acknowledged[1]!).params.notifications.resourceSubscriptions ?? []
+  }
+  throw new Error(`No acknowledgement: ${text}`)
+}
+
+/** The URIs of the resources that one stream may have. */
+const fifty = (name: string): string[] => Array.from({ length: 50 }, (_, index) => `odd+notes://${name}-${index}`)
+
+/** Seed with sign-in in front of a mounted server of 2026-07-28 that knows subscriptions. */
+async function startSignedIn (t: Test, mount: object) {
+  const upstream = await startUpstream(t, 'modern')
+  upstream.capabilities = { ...upstream.capabilities, resources: { listChanged: true, subscribe: true } }
+  const seed = await startSeed(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 100 },
+    env: {
+      SEED_SECRET,
+      SEED_MOUNTS: await writeMounts({ odd: { url: upstream.url, connectTimeoutSeconds: 60, ...mount } })
+    }
+  })
+  await ready(seed)
+  return { upstream, seed }
+}
+
+const limitsIn = ({ logs }: TestSeed) => logs.filter(({ event }) => event === 'mount.subscriptions_exceeded')
+
+t.test('one person with many streams takes a quarter of the subscriptions of a mount, and the log says so', async (t) => {
+  const { upstream, seed } = await startSignedIn(t, {})
+  const [ada, bob] = [await seed.provider.mint({ sub: 'ada' }), await seed.provider.mint({ sub: 'bob' })]
+  for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) t.equal((await listen(t, seed, fifty(name), ada)).length, 50)
+  await listen(t, seed, ['odd+notes://a-0', 'odd+notes://bob'], bob)
+  await until(() => subscribed(upstream, 'modern').includes('notes://bob'), 'another person is not affected')
+  t.equal(subscribed(upstream, 'modern').length, 251)
+  t.match(limitsIn(seed), [{ mount: 'odd', maxOfPerson: 250 }])
+  t.equal(limitsIn(seed).length, 1)
+})
+
+t.test('beyond a thousand resources of a mount clients are not notified, and the log says so', async (t) => {
+  const { upstream, seed } = await startSubscribable(t, 'modern')
+  for (let index = 0; index < 21; index++) await listen(t, seed, fifty(`s${index}`))
+  await until(() => subscribed(upstream, 'modern').length === 1_000, 'the server has been asked')
+  t.match(limitsIn(seed), [{ mount: 'odd', maxSubscriptions: 1_000 }])
+  t.equal(limitsIn(seed).length, 1)
+})
+
+t.test('there are no subscriptions at a mounted server that decides by caller, and clients are told so', async (t) => {
+  const { upstream, seed } = await startSignedIn(t, { identity: { assertion: {} } })
+  const token = await seed.provider.mint({ sub: 'ada' })
+  t.same(await listen(t, seed, ['odd+notes://1', 'odd+notes://7'], token), [])
+  const session = await openSession(seed, token)
+  for (const uri of ['odd+notes://1', 'odd+notes://7']) {
+    const { body } = await postMcp(seed, session.request('resources/subscribe', { uri }), token)
+    t.match(body.error, { code: -32_602, message: /cannot subscribe to this resource/ })
+  }
+  t.same(subscribed(upstream, 'modern'), [])
+})

@@ -82,9 +82,24 @@ export function createResourceCatalog (
       return template !== undefined && policies.isAllowed(template.definition, principal) ? template : undefined
     },
 
-    /** Tells a resource that somebody is subscribed to it. @param changed notifies all subscribers */
-    onSubscribed (uri: string, changed: () => void): void {
-      resolve(uri)?.definition.onSubscribed?.(uri, changed)
+    /** Returns whether a caller may subscribe to the resource at a URI. */
+    isSubscribable (uri: string, principal: Principal | undefined): boolean {
+      const found = find(uri, principal)
+      return found !== undefined && found.definition.isSubscribable !== false
+    },
+
+    /**
+     * Returns the function that tells the resource at a URI that somebody is subscribed to it; undefined if it does not
+     * want to know.
+     *
+     * @param changed notifies all subscribers
+     */
+    subscriptionListener (
+      uri: string, changed: () => void, subscriber: string | undefined
+    ): (() => void) | undefined {
+      const definition = resolve(uri)?.definition
+      if (definition?.onSubscribed === undefined) return undefined
+      return () => { definition.onSubscribed!(uri, changed, subscriber) }
     },
 
     /** Returns the policy of the resource at a URI, whoever may read it. */

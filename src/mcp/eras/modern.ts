@@ -8,6 +8,7 @@ import type { HandedOverCall } from '../fast-path/pending-calls.ts'
 import type { Caller } from '../handlers/caller.ts'
 import { subscribedUris } from '../step-up-challenge.ts'
 import type { EventStreams } from '../streams/event-stream.ts'
+import type { OnSubscribed } from '../streams/on-subscribed.ts'
 import type { OpenSubscriptions } from './open-subscriptions.ts'
 import type { ProtocolServers } from './protocol-server.ts'
 
@@ -20,8 +21,7 @@ export interface ModernOptions {
   bus: ServerEventBus
   limits: CallLimits
   openSubscriptions: Pick<OpenSubscriptions, 'add'>
-  /** Called with the resources that a stream is subscribed to, again and again while it is open. */
-  onSubscribed (uris: readonly string[]): void
+  onSubscribed: OnSubscribed
   onerror (error: Error): void
 }
 
@@ -67,12 +67,15 @@ export function createModern (options: ModernOptions) {
     return () => {}
   }
 
-  /** Removes resources that the caller may not read from a subscription. */
-  function withoutHiddenResources ({ body, principal }: McpRequest): unknown {
+  /**
+   * Removes resources from a subscription that the caller may not read, or that cannot be watched, and those beyond the
+   * limit. The acknowledgement names the others.
+   */
+  function withHonoredResources ({ body, principal }: McpRequest): unknown {
     const { method, params } = body as UnknownMessage
     const uris = method === 'subscriptions/listen' ? subscribedUris(params) : []
     if (uris.length === 0) return body
-    const resourceSubscriptions = uris.filter((uri) => catalog().resources.find(uri, principal) !== undefined)
+    const resourceSubscriptions = uris.filter((uri) => catalog().resources.isSubscribable(uri, principal))
     const notifications = { ...params?.notifications, resourceSubscriptions }
     return { ...body as object, params: { ...params, notifications } }
   }
@@ -95,9 +98,8 @@ export function createModern (options: ModernOptions) {
     work.finally(() => { running.delete(work) }).catch(onerror)
   }
 
-  function keepSubscribed (stream: EventStream, uris: readonly string[]): void {
-    onSubscribed(uris)
-    const timer = setInterval(() => { onSubscribed(uris) }, SUBSCRIBED_MS).unref()
+  function keepSubscribed (stream: EventStream, uris: readonly string[], { principal }: Caller): void {
+    const timer = setInterval(onSubscribed(uris, principal?.personKey), SUBSCRIBED_MS).unref()
     stream.onEnd(() => { clearInterval(timer) })
   }
 
@@ -105,7 +107,7 @@ export function createModern (options: ModernOptions) {
   function relayStream (response: Response, caller: Caller, uris: readonly string[], onEnd: () => void): McpResponse {
     const stream = eventStreams.open()
     openSubscriptions.add(stream, uris, caller.principal)
-    if (uris.length > 0) keepSubscribed(stream, uris)
+    if (uris.length > 0) keepSubscribed(stream, uris, caller)
     caller.untilReady = () => stream.untilReady()
     const reader = response.body!.getReader()
     stream.onEnd(() => { reader.cancel().catch(onerror) })
@@ -130,7 +132,7 @@ export function createModern (options: ModernOptions) {
       // A call that runs already may fail this: its tool may have been reloaded.
       const mismatch = refuseHeaderMismatch(request)
       if (mismatch !== undefined) return mismatch
-      const parsedBody = withoutHiddenResources(request)
+      const parsedBody = withHonoredResources(request)
       const response = await (isSubscription ? subscriptions : calls).fetch(fetchRequest, {
         parsedBody,
         authInfo: toAuthInfo(caller)

@@ -1,4 +1,4 @@
-import { ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
+import { ProtocolError, ProtocolErrorCode, ResourceNotFoundError, Server } from '@modelcontextprotocol/server'
 import type { CacheHint, Implementation, ServerCapabilities } from '@modelcontextprotocol/server'
 import type { Catalog } from '../catalog/catalog.ts'
 import { LIST_TTL_MS } from '../catalog/listing.ts'
@@ -6,7 +6,9 @@ import { paginate } from '../catalog/pagination.ts'
 import { recordStoreFailure } from '../handlers/caller.ts'
 import type { Caller } from '../handlers/caller.ts'
 import type { Runner } from '../handlers/runner.ts'
+import { subscriberOf } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import type { OnSubscribed } from '../streams/on-subscribed.ts'
 
 /** Extensions of the protocol by identifier, with their settings. */
 export type Extensions = NonNullable<ServerCapabilities['extensions']>
@@ -23,8 +25,7 @@ export interface ProtocolServerOptions {
   /** The limit for listing resources (TOOL_TIMEOUT_SECONDS). */
   timeoutSeconds: number
   pageSize: number
-  /** Called with the resources that a session has subscribed to. */
-  onSubscribed (uris: readonly string[]): void
+  onSubscribed: OnSubscribed
   onerror (error: Error): void
 }
 
@@ -138,9 +139,13 @@ function handleSession (server: Server, caller: Caller, options: ProtocolServerO
   })
 
   server.setRequestHandler('resources/subscribe', async ({ params: { uri } }) => {
-    if (catalog().resources.find(uri, caller.principal) === undefined) throw new ResourceNotFoundError(uri)
+    const { resources } = catalog()
+    if (resources.find(uri, caller.principal) === undefined) throw new ResourceNotFoundError(uri)
+    if (!resources.isSubscribable(uri, caller.principal)) {
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'Clients cannot subscribe to this resource')
+    }
     await recordStoreFailure(caller, sessions.subscribe(caller.session!, uri))
-    onSubscribed([uri])
+    onSubscribed([uri], subscriberOf(caller.session!))
     return {}
   })
 

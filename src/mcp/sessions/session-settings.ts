@@ -10,8 +10,8 @@ export interface SessionSettingsOptions {
   replicas: Replicas
 }
 
-/** Each subscription takes at most 8 KiB in the session's record. */
-const MAX_SUBSCRIPTIONS = 50
+/** Limit of the resources that one session, or one stream of 2026-07-28, is subscribed to. */
+export const MAX_SUBSCRIPTIONS = 50
 
 /** The settings of a session that its client changes: its log level, and its subscriptions to resources. */
 export function createSessionSettings ({ records, cache, replicas }: SessionSettingsOptions) {
@@ -56,7 +56,11 @@ export function createSessionSettings ({ records, cache, replicas }: SessionSett
       return new Set(session.subscriptions)
     },
 
-    /** Notifies the session when the resource changes. @throws ProtocolError at the limit */
+    /**
+     * Notifies the session when the resource changes. Each takes at most 8 KiB in the session's record.
+     *
+     * @throws ProtocolError at the limit
+     */
     async subscribe (session: SessionRef, uri: string): Promise<void> {
       await changeSubscriptions(session, (uris) => {
         if (uris.includes(uri)) return uris

@@ -36,6 +36,11 @@ export function sessionsKey ({ callerKey, principalKey }: Session): string {
   return keys.sessionsOf(callerKey ?? principalKey)
 }
 
+/** Returns the key of the person whose client a session belongs to; undefined with AUTH_REQUIRED=false. */
+export function subscriberOf ({ callerKey, principalKey }: Session): string | undefined {
+  return principalKey === '' ? undefined : callerKey
+}
+
 /** A session by its name in the store. */
 export type SessionRef = Pick<Session, 'digest'>
 

@@ -7,6 +7,7 @@ import { CallStream } from './call-stream.ts'
 import type { CallRequest } from './call-stream.ts'
 import type { EventId } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
+import type { OnSubscribed } from './on-subscribed.ts'
 import { createResumedStreams } from './stream-resumption.ts'
 import { createStandaloneStreams } from './standalone-stream-registry.ts'
 import type { CanRead } from './standalone-stream.ts'
@@ -19,7 +20,7 @@ export interface SessionStreamsOptions {
   /** Time for which the store holds the stream of a running call after its last event. */
   callTtlSeconds: number
   /** Called with the resources that a session is subscribed to, again and again while it has a standalone stream. */
-  onSubscribed (uris: readonly string[]): void
+  onSubscribed: OnSubscribed
   /** Timings for tests; documented where they are used. */
   timings?: SessionStreamTimings | undefined
 }

@@ -9,11 +9,13 @@ import type { ReplicaMessage } from '../cluster/replicas.ts'
 import { streamResponse } from '../exchange.ts'
 import type { McpResponse } from '../exchange.ts'
 import { hasEmptyEvents } from '../revisions.ts'
+import { subscriberOf } from '../sessions/session.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { formatPosition, parsePosition } from './event-id.ts'
 import type { StandalonePosition } from './event-id.ts'
 import type { EventStreams } from './event-stream.ts'
+import type { OnSubscribed } from './on-subscribed.ts'
 import { CLAIM_TTL_SECONDS, StandaloneStream } from './standalone-stream.ts'
 import type { CanRead } from './standalone-stream.ts'
 import { RETRY_MS } from './stream-record.ts'
@@ -23,8 +25,8 @@ export interface StandaloneStreamsOptions {
   eventStreams: EventStreams
   changes: EndpointChanges
   sessions: Pick<Sessions, 'renew' | 'subscriptions' | 'hold'>
-  /** Called with the resources that a session is subscribed to, again and again while it has a stream. */
-  onSubscribed? (uris: readonly string[]): void
+  /** Called again and again while a session has a stream. */
+  onSubscribed?: OnSubscribed
   /** Interval in which an open stream counts as a use of its session. */
   renewMs?: number | undefined
   /** Interval of reading again for streams whose last read failed. */
@@ -47,7 +49,7 @@ export type StandaloneStreams = ReturnType<typeof createStandaloneStreams>
  * connections).
  */
 export function createStandaloneStreams (options: StandaloneStreamsOptions) {
-  const { cluster, eventStreams, changes, sessions, onSubscribed = () => {} } = options
+  const { cluster, eventStreams, changes, sessions, onSubscribed = () => () => {} } = options
   const { renewMs = RENEW_MS, pollMs = POLL_MS } = options
   const { store, replicas } = cluster
   const all = new Set<StandaloneStream>()
@@ -105,7 +107,7 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
         session: digest, canRead, reader, position, connection, subscriptions
       })
       add(stream)
-      onSubscribed(subscriptions)
+      onSubscribed(subscriptions, subscriberOf(session))
       const eventId = formatPosition(position)
       replicas.send({ kind: 'stream-claimed', session: digest, reader, position: eventId })
       if (hasEmptyEvents(protocolVersion)) connection.write({ data: '', id: eventId, retryMs: RETRY_MS })

@@ -6,10 +6,11 @@ import { toNotification } from '../cluster/list-change-broadcast.ts'
 import type { EndpointChanges } from '../cluster/list-change-broadcast.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { EventStream } from '../exchange.ts'
-import { SessionNotFoundError } from '../sessions/session.ts'
+import { SessionNotFoundError, subscriberOf } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { formatPosition } from './event-id.ts'
 import type { StandalonePosition } from './event-id.ts'
+import type { OnSubscribed } from './on-subscribed.ts'
 import { isMessage } from './stream-record.ts'
 
 /** Tells whether the opener of a stream may read a resource now. */
@@ -22,8 +23,7 @@ export interface StandaloneServices {
   sessions: Pick<Sessions, 'renew' | 'subscriptions'>
   /** Streams whose last read failed; they are polled until they have caught up. */
   behind: Set<StandaloneStream>
-  /** Called with the resources that the session is subscribed to. */
-  onSubscribed (uris: readonly string[]): void
+  onSubscribed: OnSubscribed
   /** Called when the stream has ended. */
   onEnd (stream: StandaloneStream): void
 }
@@ -146,9 +146,10 @@ export class StandaloneStream {
   async #renewSession (): Promise<void> {
     const generation = this.#generation
     try {
-      const { subscriptions = [] } = await this.#services.sessions.renew({ digest: this.session })
+      const session = await this.#services.sessions.renew({ digest: this.session })
+      const { subscriptions = [] } = session
       if (generation === this.#generation) this.#subscriptions = new Set(subscriptions)
-      this.#services.onSubscribed(subscriptions)
+      this.#services.onSubscribed(subscriptions, subscriberOf(session))
       if (await this.#hasUnsentMessages()) this.poll()
     } catch (err) {
       if (!(err instanceof SessionNotFoundError)) throw err

@@ -196,6 +196,21 @@ t.test('2026-07-28: a subscription leaves out resources that are hidden from the
   await events.cut()
 })
 
+t.test('2026-07-28: a stream is subscribed to fifty resources at most, and the acknowledgement names these', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const uris = Array.from({ length: 60 }, (_, day) => `news://${day}`)
+  const [body, options] = modern('subscriptions/listen', {
+    notifications: { resourceSubscriptions: ['news://0', ...uris] }
+  }, { id: 'sub' })
+  const { events } = await send(cluster.engines[0]!, body, { ...options, principal: asPrincipal('ada') })
+  const acknowledged = await events.message()
+  t.match(acknowledged, { method: 'notifications/subscriptions/acknowledged' })
+  t.same(acknowledged!.params!['notifications'], { resourceSubscriptions: uris.slice(0, 50) })
+  await publish('news://50', 'news://49')
+  t.match(await events.message(), updated('news://49'))
+  await events.cut()
+})
+
 t.test('a watched resource notifies its subscribers until it is no longer offered', async (t) => {
   let tell: () => void = () => {}
   let watching = 0
