@@ -165,18 +165,21 @@ async function send (context: RequestContext, url: URL, request: ApiRequest, ide
 }
 
 async function readText (context: RequestContext, response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
+  // One buffer for all: an answer in chunks of one byte would take a hundred times as much memory.
+  const body = Buffer.allocUnsafe(MAX_BYTES)
+  let length = 0
   try {
     for await (const chunk of response.body ?? []) {
-      bytes += chunk.byteLength
-      if (bytes > MAX_BYTES) throw new ToolError(\`The answer has more than \${MAX_BYTES} bytes. Ask for less of it\`)
-      chunks.push(chunk)
+      if (length + chunk.byteLength > MAX_BYTES) {
+        throw new ToolError(\`The answer has more than \${MAX_BYTES} bytes. Ask for less of it\`)
+      }
+      body.set(chunk, length)
+      length += chunk.byteLength
     }
   } catch (err) {
     throw toToolError(context, err)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return body.toString('utf8', 0, length)
 }
 
 /** Logs what went wrong on the way; the model learns only whether to try again. */

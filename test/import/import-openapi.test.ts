@@ -104,6 +104,21 @@ t.test('a tool sends what the API expects, wherever a parameter belongs', async 
   t.equal(api.requests[0]!.headers['x-trace'], 'abc')
 })
 
+t.test('a tool reads an answer of an API of up to 1 MiB', async (t) => {
+  const project = await createImportFixture(t)
+  await project.run(API)
+  const tool = await project.load('list-pets.js')
+  const { length } = JSON.stringify([{ id: 1, name: '' }])
+  for (const [bytes, isTooLong] of [[1_048_576, false], [1_048_577, true]] as const) {
+    await t.test(`${bytes} bytes`, async (t) => {
+      await startApi(t, 'PETS_URL', { status: 200, body: [{ id: 1, name: 'x'.repeat(bytes - length) }] })
+      const { content } = await callImported(tool, { page: 1 })
+      t.equal(JSON.stringify(content).includes('The answer has more than 1048576 bytes'), isTooLong)
+      t.equal(JSON.stringify(content).includes('cannot be reached'), false)
+    })
+  }
+})
+
 t.test('running it again keeps what a person has changed or deleted', async (t) => {
   const project = await createImportFixture(t)
   await project.run(API)
