@@ -33,12 +33,13 @@ export const command = defineCommand({
     .argument('[names...]', 'with accept: names or URI templates at the server')
     .option('--json', 'with list and diff: print JSON', false),
 
-  async run ({ json }, { readConfig, loadOffers, print }, action, name, names) {
+  async run ({ json }, { readConfig, loadOffers, print, printError }, action, name, names) {
     if (names.length > 0 && action !== 'accept') throw new UsageError('only accept takes names')
     if (json && action === 'accept') throw new UsageError('--json belongs to list and diff')
     const config = await readConfig()
     const { definitions: own, mounts: declared } = await loadOffers(config)
-    const inspections = await inspect(config, { own, declared, name, onlyPinned: action !== 'list' })
+    const onPinsProblem = (problem: string): void => { printError(`${problem}: nothing in it counts as accepted`) }
+    const inspections = await inspect(config, { own, declared, name, onlyPinned: action !== 'list', onPinsProblem })
     if (action === 'list') return list(inspections, json, print)
     const away = inspections.find(({ state }) => !state.isConnected)
     if (away !== undefined) throw new Error(`${describeState(away)}: seed doctor says what to do`)
@@ -55,18 +56,19 @@ interface InspectionChoice {
   /** One mount; all by default. */
   name: string | undefined
   onlyPinned: boolean
+  onPinsProblem (problem: string): void
 }
 
 /** @throws UsageError if there is no such mount, or no mount is pinned */
 async function inspect (
-  config: Config, { own, declared, name, onlyPinned }: InspectionChoice
+  config: Config, { own, declared, name, onlyPinned, onPinsProblem }: InspectionChoice
 ): Promise<MountInspection[]> {
   const { mountsFile } = config
   if (mountsFile === undefined && declared.length === 0) {
     throw new Error('SEED_MOUNTS is not set, and no extension has a mount: no MCP server is mounted')
   }
   const { inspectMounts, readMounts } = await import('../mounts/inspect.ts')
-  const all = readMounts(mountsFile, { ...config, declared, pinsMayBeMissing: true })
+  const all = readMounts(mountsFile, { ...config, declared, onPinsProblem })
   if (all.length === 0) {
     throw new Error('The file of SEED_MOUNTS has no mount, and no extension has one: no MCP server is mounted')
   }

@@ -11,7 +11,7 @@ import { checkIdentity } from './identity-rules.ts'
 import type { MountSettings } from './identity-rules.ts'
 import { MountsFileSchema } from './mount-schema.ts'
 import type { MountEntry } from './mount-schema.ts'
-import { readPins, readPinsIfAny } from './pin-file.ts'
+import { readPins, readUsablePins } from './pin-file.ts'
 import type { Pins } from './pins.ts'
 import { toProcess } from './mount-process.ts'
 import type { MountProcess } from './mount-process.ts'
@@ -44,7 +44,7 @@ const fileForm = {
 
 /** Settings of Seed that decide about all mounts, and how the files are read. */
 export type ReadMountsOptions = MountSettings & Partial<Pick<Config, 'inheritedVariables'>> & {
-  pinsMayBeMissing?: boolean
+  onPinsProblem?: (problem: string) => void
   declared?: readonly DeclaredMount[]
 }
 
@@ -55,7 +55,7 @@ export type ReadMountsOptions = MountSettings & Partial<Pick<Config, 'inheritedV
  * @param path SEED_MOUNTS; undefined if it is not set
  * @param options settings of Seed that decide what a mount may have
  * @param options.inheritedVariables what processes get of Seed's environment
- * @param options.pinsMayBeMissing takes a file of pins that is not there for an empty one
+ * @param options.onPinsProblem takes files of pins that are not there or damaged for empty ones, and gets the damage
  * @param options.declared the mounts of extensions
  * @returns the mounts, sorted by name
  * @throws ConfigError with every problem of a file, each naming the file, the mount and the member
@@ -97,13 +97,15 @@ function toSource ({ mount: { name, entry }, file, folder }: DeclaredMount): Mou
 function toMounts (
   { folder, entries }: MountSource, options: ReadMountsOptions
 ): { mounts: Mount[], problems: string[] } {
-  const { inheritedVariables = {}, pinsMayBeMissing = false } = options
+  const { inheritedVariables = {}, onPinsProblem } = options
   const problems: string[] = []
   const mounts = Object.entries(entries)
     .map(([name, entry]) => {
       const { headers, problems: inHeaders } = toHeaders(entry, folder)
       const { process, problems: inProcess } = toProcess(entry, folder, inheritedVariables)
-      const pinned = findPins(name, entry, folder, pinsMayBeMissing ? readPinsIfAny : readPins)
+      const pinned = findPins(entry, folder, (file) => onPinsProblem === undefined
+        ? readPins(file, name)
+        : readUsablePins(file, name, onPinsProblem))
       const all = [
         ...checkName(name), ...checkTransport(entry), ...checkIdentity(entry, options),
         ...checkConnection(entry, options), ...checkPolicies(entry), ...inHeaders, ...inProcess, ...pinned.problems
@@ -121,12 +123,12 @@ function checkUnique (added: readonly Mount[], mounts: readonly Mount[]): string
 }
 
 function findPins (
-  name: string, { pin }: MountEntry, folder: string, read: typeof readPins
+  { pin }: MountEntry, folder: string, read: (file: string) => Pins
 ): { members: Pick<Mount, 'pins' | 'pinFile'>, problems: string[] } {
   if (pin === undefined) return { members: {}, problems: [] }
   const file = resolve(folder, pin.file)
   try {
-    return { members: { pins: read(file, name), pinFile: file }, problems: [] }
+    return { members: { pins: read(file), pinFile: file }, problems: [] }
   } catch (err) {
     return { members: {}, problems: [`pin.file ${file} ${(err as Error).message}`] }
   }

@@ -20,34 +20,50 @@ const pinFile = Compile(PinFileSchema)
 
 const NO_PINS: Pins = { tools: new Map(), prompts: new Map(), resourceTemplates: new Map() }
 
-/** @throws Error that says what is wrong with the file; its `code` is ENOENT if there is none */
+/** A file that is not there or is of no use; `seed mounts accept` writes a new one. */
+class UselessPinsError extends Error {
+  /** What to tell people before the file is replaced; undefined if there is none. */
+  readonly problem: string | undefined
+
+  constructor (problem: string, isMissing = false) {
+    super(`${problem}: seed mounts accept writes it`)
+    this.problem = isMissing ? undefined : problem
+  }
+}
+
+/** @throws Error that says what is wrong with the file */
 export function readPins (file: string, mount: string): Pins {
   let value: unknown
   try {
     value = JSON.parse(readFileSync(file, 'utf8'))
   } catch (err) {
     const { code } = err as NodeJS.ErrnoException
-    const problem = code === undefined ? 'is no JSON' : `cannot be read (${code})`
-    throw Object.assign(new Error(`${problem}: ${WRITES_IT}`), { code })
+    if (code === undefined) throw new UselessPinsError('is no JSON')
+    const problem = `cannot be read (${code})`
+    throw code === 'ENOENT' ? new UselessPinsError(problem, true) : new Error(problem)
   }
-  if (!pinFile.Check(value)) throw new Error(`is no file of pins: ${WRITES_IT}`)
+  if (!pinFile.Check(value)) throw new UselessPinsError('is no file of pins')
   if (value.mount !== mount) throw new Error(`is the file of mount "${value.mount}": each mount needs one of its own`)
   const all = PIN_KINDS.map((kind): [PinKind, Map<string, Pin>] => [kind, new Map(Object.entries(value[kind]))])
   const [changed] = all.flatMap(([kind, pins]) =>
     [...pins].filter(([, { sha256, offer }]) => digestOf(offer) !== sha256).map(([name]) => `${kind} ${name}`))
-  if (changed !== undefined) throw new Error(`was edited by hand (${changed} has another digest): ${WRITES_IT}`)
+  if (changed !== undefined) throw new UselessPinsError(`was edited by hand (${changed} has another digest)`)
   return Object.fromEntries(all) as Record<PinKind, Map<string, Pin>>
 }
 
-const WRITES_IT = 'seed mounts accept writes it'
-
-/** Returns no pins if there is no file yet. @throws Error as readPins does */
-export function readPinsIfAny (file: string, mount: string): Pins {
+/**
+ * Returns no pins if there is no file yet, or if it is damaged or was edited by hand: nothing in it counts as accepted.
+ *
+ * @param onProblem called with what is wrong with a file that is there
+ * @throws Error if the file cannot be read, or is that of another mount
+ */
+export function readUsablePins (file: string, mount: string, onProblem: (problem: string) => void): Pins {
   try {
     return readPins(file, mount)
   } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return NO_PINS
-    throw err
+    if (!(err instanceof UselessPinsError)) throw err
+    if (err.problem !== undefined) onProblem(`${file} ${err.problem}`)
+    return NO_PINS
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -111,5 +111,18 @@ t.test('a file of pins that is missing, broken, edited or of another mount stops
   const without = await writeMounts({ calc: { url: upstream.url, pin: { file: 'none.json' } } })
   t.throws(() => readMounts(without), { message: /pin.file .*none.json cannot be read \(ENOENT\): seed mounts accept/ })
   await writeFile(pins, '{')
-  t.match(await runCommand(['mounts', 'accept'], { ...OPEN, SEED_MOUNTS: file }), { code: 1, printedErrors: /is no JSON/ })
+  const run = async (action: string) => await runCommand(['mounts', action], { ...OPEN, SEED_MOUNTS: file })
+  const edited = good.replace('Adds numbers', 'Adds all')
+  for (const [text, problem] of [['{', 'is no JSON'], [edited, 'was edited by hand (tools add has another digest)']] as const) {
+    await writeFile(pins, text)
+    const printedErrors = `${pins} ${problem}: nothing in it counts as accepted\n`
+    t.match(await run('diff'), { code: 1, printed: /^Tool "add" of calc: new/, printedErrors })
+    t.match(await run('accept'), { code: 0, printedErrors }, 'the command that the error names mends it')
+    t.equal(await readFile(pins, 'utf8'), good)
+  }
+  await writeFile(pins, good.replace('"mount": "calc"', '"mount": "other"'))
+  t.match(await run('accept'), { code: 1, printedErrors: /is the file of mount "other"/ })
+  await rm(pins)
+  await mkdir(pins)
+  t.match(await run('accept'), { code: 1, printedErrors: /cannot be read \(EISDIR\)$/m })
 })
