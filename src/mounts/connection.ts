@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import type {
-  Client, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
+  Client, ClientOptions, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../async/unless-aborted.ts'
 import type { Caller } from './caller.ts'
@@ -46,7 +46,7 @@ export interface ConnectionOptions {
   /** Called when a list of the server has changed. Without it the connection does not listen for changes. */
   onListChanged?: () => void
   /** Called when the connection has ended, unless it was closed. */
-  onClosed?: (connection: Connection) => void
+  onClosed (connection: Connection): void
   /** Gets what the server's process, if it has one, writes to stderr. */
   onStderr: (line: string) => void
   /** Speaks a revision of 2025, without asking for a newer one. */
@@ -69,7 +69,7 @@ export class Connection {
   /** The last reason for which the server was cut off, if it was. */
   failure: ResponseTooLargeError | ProcessFailure | undefined
   readonly #mount: Mount
-  readonly #onListChanged: () => void
+  readonly #onListChanged: (() => void) | undefined
   readonly #onClosed: (connection: Connection) => void
   readonly #removeAbortListener: () => void
   #isClosed = false
@@ -85,18 +85,14 @@ export class Connection {
     this.#mount = mount
     this.caller = caller
     this.#identity = identify === undefined ? undefined : new RequestIdentity(identify, caller)
-    this.#onListChanged = onListChanged ?? (() => {})
-    this.#onClosed = onClosed ?? (() => {})
-    const onChanged = { autoRefresh: false, debounceMs: 100, onChanged: this.#onListChanged }
+    this.#onListChanged = onListChanged
+    this.#onClosed = onClosed
     const capabilities = caller === undefined || mount.connection !== 'session' ? {} : passedCapabilities(caller)
     this.client = new MountClient({ name: 'seed', version }, {
       capabilities,
       versionNegotiation: { mode: isLegacy ? 'legacy' : 'auto', probe: { timeoutMs: this.#timeoutMs } },
-      ...(onListChanged !== undefined && {
-        listChanged: { tools: onChanged, prompts: onChanged, resources: onChanged }
-      }),
-      inputRequired: { autoFulfill: false },
-      jsonSchemaValidator: WITHOUT_VALIDATION
+      ...(onListChanged !== undefined && { listChanged: onAnyChange(onListChanged) }),
+      inputRequired: { autoFulfill: false }
     })
     answerQuestions(this.client, capabilities, () => this.#findAsked())
     const onAbort = (): void => { this.close() }
@@ -182,10 +178,10 @@ export class Connection {
 
   /**
    * Returns the caller to whose call a request of the server belongs. Over HTTP that is the call on whose stream it
-   * came; otherwise it can only be the latest, or the one for which the connection was opened. All have one session.
+   * came; otherwise it can only be the latest. All have one session. Undefined if no call runs.
    */
   #findAsked (): Caller | undefined {
-    return CALLS.getStore() ?? this.#running.findLast(({ askClient }) => askClient !== undefined) ?? this.caller
+    return CALLS.getStore() ?? this.#running.findLast(({ askClient }) => askClient !== undefined)
   }
 
   /**
@@ -250,7 +246,7 @@ export class Connection {
       await subscription.closed
       await delay(MIN_STREAM_RETRY_MS)
       if (this.#isClosed) return
-      this.#onListChanged()
+      this.#onListChanged!()
       subscription = await this.client.listen(subscription.honoredFilter, { timeout: this.#timeoutMs })
         .catch(() => undefined)
     }
@@ -310,9 +306,9 @@ function isNotFound (err: unknown): boolean {
   return err instanceof SdkHttpError && err.status === 404
 }
 
-/** Results go to the client, which validates them; the schemas are a stranger's, and are never compiled here. */
-const WITHOUT_VALIDATION = {
-  getValidator: () => (input: unknown) => ({ valid: true as const, data: input as never, errorMessage: undefined })
+function onAnyChange (onChanged: () => void): NonNullable<ClientOptions['listChanged']> {
+  const options = { autoRefresh: false, debounceMs: 100, onChanged }
+  return { tools: options, prompts: options, resources: options }
 }
 
 async function delay (ms: number): Promise<void> {

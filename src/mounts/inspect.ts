@@ -114,4 +114,4 @@ const RULES = ['principalKind', 'scopes', 'groups', 'claims', 'maxAge', 'acr'] a
 /** The lists are fetched once, so nothing is tried again. */
 const NEVER_MS = 60_000
 
-const SILENT = { debug () {}, info () {}, warn () {}, error () {} }
+const SILENT = { info () {}, warn () {}, error () {} }

@@ -241,7 +241,7 @@ export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: 
 }
 
 type FetchResponse = Pick<Response, 'url' | 'type' | 'status' | 'statusText' | 'ok' | 'text' | 'json'> & {
-  headers: Pick<Headers, 'get' | 'has'>
+  headers: Headers
   body: ReadableStream<Uint8Array> | null
 }
 
@@ -254,10 +254,7 @@ function toFetchResponse (
     status,
     statusText,
     ok: status >= 200 && status < 300,
-    headers: {
-      get: (name) => headers[name.toLowerCase()]?.toString() ?? null,
-      has: (name) => name.toLowerCase() in headers
-    },
+    headers: new Headers(headers as Record<string, string>),
     body: stream,
     text: async () => body.toString('utf8'),
     json: async () => JSON.parse(body.toString('utf8')) as unknown

@@ -77,9 +77,10 @@ export class OpenCalls {
   }
 
   #suspend (id: string, call: OpenCall<object>, seconds: number): void {
-    if (call.isEnded) return
-    this.#suspended.set(id, call)
-    call.expireIn(seconds * 1_000, () => { this.#suspended.delete(id) })
+    if (!call.isEnded) {
+      this.#suspended.set(id, call)
+      call.expireIn(seconds * 1_000, () => { this.#suspended.delete(id) })
+    }
   }
 
   #take (id: string | undefined): OpenCall<object> | undefined {
@@ -104,7 +105,7 @@ class OpenCall<Result> {
   readonly #questions: Question[] = []
   #context: RunContext
   isEnded = false
-  #onQuestion: () => void = () => {}
+  #onQuestion: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor (context: RunContext, send: (caller: Caller) => Promise<Result>) {
@@ -166,7 +167,7 @@ class OpenCall<Result> {
 
   async #addQuestion (request: InputRequest): Promise<unknown> {
     if (this.isEnded || this.#questions.length >= MAX_WAITING) {
-      throw new ToolError(this.isEnded ? 'The call has ended' : 'Too many questions wait for an answer')
+      throw new ToolError('Too many questions wait for an answer, or the call has ended')
     }
     return await new Promise((resolve, reject) => {
       const question = {
@@ -181,7 +182,7 @@ class OpenCall<Result> {
         }
       }
       this.#questions.push(question)
-      this.#onQuestion()
+      this.#onQuestion?.()
     })
   }
 

@@ -29,7 +29,8 @@ export class StdioTransport implements Transport {
   onclose?: () => void
   onerror?: (error: Error) => void
   onmessage?: (message: JSONRPCMessage) => void
-  /** With `pid`, the mark by which the MCP client knows this kind of transport. */
+  /** These two are the mark by which the MCP client knows this kind of transport. */
+  readonly pid = null
   readonly stderr = null
   readonly #process: MountProcess
   readonly #options: TransportOptions
@@ -40,10 +41,6 @@ export class StdioTransport implements Transport {
   constructor (process: MountProcess, options: TransportOptions) {
     this.#process = process
     this.#options = options
-  }
-
-  get pid (): number | null {
-    return this.#child?.pid ?? null
   }
 
   /** @throws ProcessFailure if the command cannot be started */

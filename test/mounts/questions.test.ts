@@ -207,6 +207,25 @@ t.test('a question that is too deep to be passed on is refused', async (t) => {
   t.same(questions, [])
 })
 
+t.test('what a server of 2025 asks outside of a call goes to the call that runs in the session, or to nobody', async (t) => {
+  const { upstream, seed } = await start(t)
+  upstream.call = async () => text(await upstream.ask(form('x')))
+  const { call, questions } = await connectAsked(t, 'legacy', seed)
+  const answers = JSON.parse(await call('odd_add'))
+  t.match(answers.find((answer: unknown) => typeof answer === 'object'), { action: 'accept' })
+  t.equal(questions.length, 1)
+  t.match((await upstream.ask(form('y'))).join(), /no call to which the request could belong/)
+  t.equal(questions.length, 1)
+})
+
+t.test('a server of 2025 with a connection for each session completes arguments of clients without a session', async (t) => {
+  const { seed } = await start(t)
+  const { response } = await seed.send('modern', 'completion/complete', {
+    ref: { type: 'ref/prompt', name: 'odd_greet' }, argument: { name: 'who', value: 'a' }
+  })
+  t.match(response.result.completion, { values: Array })
+})
+
 t.test('ten questions of one call wait at most', async (t) => {
   const { upstream, seed } = await start(t)
   upstream.call = async (_name, _args, context) => text(await Promise.all(Array.from({ length: 12 }, async (_, n) =>

@@ -8,7 +8,7 @@ import {
   InMemoryServerEventBus, ProtocolError, Server, WebStandardStreamableHTTPServerTransport, createMcpHandler
 } from '@modelcontextprotocol/server'
 import type {
-  CallToolResult, GetPromptResult, InputRequiredResult, Prompt, ReadResourceResult, Resource, ResourceTemplateType,
+  CallToolResult, GetPromptResult, InputRequest, InputRequiredResult, Prompt, ReadResourceResult, Resource, ResourceTemplateType,
   ServerCapabilities, ServerContext, Tool
 } from '@modelcontextprotocol/server'
 import type { Test } from 'tap'
@@ -42,6 +42,8 @@ export interface Upstream {
   messages: Array<{ method?: string, params?: any }>
   /** Notifies clients that the list of tools has changed. */
   announce (): Promise<void>
+  /** Asks the client of each session, outside of any call. @returns the answers, or the texts of errors */
+  ask (question: InputRequest): Promise<unknown[]>
   /** The number of its sessions. */
   readonly openSessions: number
   /** Notifies clients that a resource has changed. */
@@ -87,6 +89,10 @@ export async function startUpstream (
     async announce () {
       bus.publish({ kind: 'tools_list_changed' })
       for (const { server } of sessions.values()) await server.sendToolListChanged()
+    },
+    async ask (question) {
+      return await Promise.all([...sessions.values()].map(async ({ server }) =>
+        await server.request(question as never).catch((err: Error) => err.message)))
     },
     async update (uri) {
       bus.publish({ kind: 'resource_updated', uri })
