@@ -18,8 +18,8 @@ import type { MountedServer } from './mounted-server.ts'
 import { requestInRounds } from './input-rounds.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
-import { comparePins, keepAccepted, pinOffers } from './pins.ts'
-import type { PinChange } from './pins.ts'
+import { comparePins, isAccepted, pinOffers } from './pins.ts'
+import type { PinChange, PinKind } from './pins.ts'
 import { isToolSelected } from './selection.ts'
 import { UriPrefix, offeredName } from './uri-prefix.ts'
 
@@ -39,6 +39,19 @@ export interface RefusedOffer {
   reason: string
 }
 
+interface MadeDefinition {
+  definition: Definition
+  /** The name or URI at the mounted server. */
+  name: string
+  /** As the server said it. */
+  offer: object
+}
+
+/** The kinds of definitions that can be pinned. */
+const PINNED_AS: Partial<Record<Definition['kind'], PinKind>> = {
+  tool: 'tools', prompt: 'prompts', 'resource-template': 'resourceTemplates'
+}
+
 /** Limit of a completion, for mounts without one: somebody is typing. */
 const COMPLETION_SECONDS = 10
 
@@ -47,13 +60,13 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount } = server
   const uris = new UriPrefix(mount, server.offers)
   const selected = selectOffers(server)
-  const changes = mount.pins && comparePins(mount.pins, pinOffers(selected))
-  const { tools, prompts, resources, templates } = changes === undefined ? selected : keepAccepted(selected, changes)
-  const all: Array<[Definition, string]> = [
-    ...tools.map((tool): [Definition, string] => [toTool(tool, server, uris), tool.name]),
-    ...prompts.map((prompt): [Definition, string] => [toPrompt(prompt, server, uris), prompt.name]),
-    ...resources.map((one): [Definition, string] => [toResource(one, server, uris), one.uri]),
-    ...templates.map((template): [Definition, string] => [toTemplate(template, server, uris), template.uriTemplate])
+  const { tools, prompts, resources, templates } = selected
+  const offered = mount.pins && pinOffers(selected)
+  const all: MadeDefinition[] = [
+    ...tools.map((offer) => ({ definition: toTool(offer, server, uris), name: offer.name, offer })),
+    ...prompts.map((offer) => ({ definition: toPrompt(offer, server, uris), name: offer.name, offer })),
+    ...resources.map((offer) => ({ definition: toResource(offer, server, uris), name: offer.uri, offer })),
+    ...templates.map((offer) => ({ definition: toTemplate(offer, server, uris), name: offer.uriTemplate, offer }))
   ]
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
@@ -72,20 +85,27 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     return problemOf(definition)
   }
 
-  for (const [definition, name] of all) {
-    const offer = describeDefinition(definition).slice(0, 200)
-    const reason = reasonAgainst(definition, name, offer)
+  for (const { definition, name, offer } of all) {
+    const description = describeDefinition(definition).slice(0, 200)
+    const reason = reasonAgainst(definition, name, description)
     if (reason !== undefined) {
-      refused.push({ offer, reason })
+      refused.push({ offer: description, reason })
       continue
     }
-    names.add(offer)
+    const kind = PINNED_AS[definition.kind]
+    if (offered && kind !== undefined && !isAccepted({ kind, name, offer }, mount.pins!, offered)) continue
+    names.add(description)
     if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)
     recordMount(definition, mount.name)
     definitions.push(definition)
   }
-  return { definitions, refused, changes, namesAtServer: new Map(all) }
+  return {
+    definitions,
+    refused,
+    changes: offered && comparePins(mount.pins!, offered),
+    namesAtServer: new Map(all.map(({ definition, name }) => [definition, name]))
+  }
 }
 
 /** Returns what the operator has chosen of what a server offers. */

@@ -48,7 +48,7 @@ export function pinOffers ({ tools, prompts, templates }: PinnableOffers): Pins 
   }
 }
 
-/** A server that offers a name twice is pinned with the first one: the other is not offered. */
+/** A server that offers a name twice is pinned with the first one: the other is never accepted (isAccepted). */
 function pinAll (offers: ReadonlyArray<readonly [string, object]>): ReadonlyMap<string, Pin> {
   const pins = new Map<string, Pin>()
   for (const [name, offer] of offers) {
@@ -70,15 +70,14 @@ export function comparePins (accepted: Pins, offered: Pins): PinChange[] {
   })
 }
 
-/** Returns what of the offers was accepted as it is. */
-export function keepAccepted <Offers extends PinnableOffers> (offers: Offers, hidden: readonly PinChange[]): Offers {
-  const namesOf = (kind: PinKind): ReadonlySet<string> =>
-    new Set(hidden.filter((change) => change.kind === kind).map(({ name }) => name))
-  const [tools, prompts, templates] = PIN_KINDS.map(namesOf) as [Set<string>, Set<string>, Set<string>]
-  return {
-    ...offers,
-    tools: offers.tools.filter(({ name }) => !tools.has(name)),
-    prompts: offers.prompts.filter(({ name }) => !prompts.has(name)),
-    templates: offers.templates.filter(({ uriTemplate }) => !templates.has(uriTemplate))
-  }
+/**
+ * Tells whether an offer was accepted as it is: by its own digest, as a server may offer a name twice.
+ *
+ * @param offered the pins of all that the server offers
+ */
+export function isAccepted (
+  { kind, name, offer }: { kind: PinKind, name: string, offer: object }, accepted: Pins, offered: Pins
+): boolean {
+  const pin = offered[kind].get(name)
+  return pin?.offer === offer && accepted[kind].get(name)?.sha256 === pin.sha256
 }

@@ -47,13 +47,25 @@ function spellingsOf (uri: string): string[] | undefined {
   }
   if (DOT_SEGMENT.test(decoded)) return undefined
   for (const spelling of [...spellings]) {
-    const parsed = URL.canParse(spelling) ? new URL(spelling) : undefined
-    if (parsed === undefined) return undefined
-    parsed.username = parsed.password = ''
-    spellings.add(parsed.href).add(decodeURIComponent(parsed.href))
+    if (!URL.canParse(spelling)) return undefined
+    for (const prefix of prefixesOf(spelling)) {
+      const parsed = new URL(spelling.slice(prefix.length))
+      parsed.username = parsed.password = ''
+      spellings.add(prefix + parsed.href).add(prefix + decodeURIComponent(parsed.href))
+    }
   }
   for (const spelling of [...spellings]) spellings.add(withSingleSlashes(spelling))
   return [...spellings]
+}
+
+/**
+ * Returns the beginnings of a URI after which another URI may begin, as mounts put their names before a scheme
+ * (`web+https://…`): host and port are read as the scheme behind the name wants it.
+ */
+function prefixesOf (uri: string): string[] {
+  const scheme = uri.slice(0, uri.indexOf(':'))
+  const ends = [...scheme.matchAll(/\+/g)].map(({ index }) => index + 1)
+  return ['', ...ends.map((end) => uri.slice(0, end))].filter((prefix) => URL.canParse(uri.slice(prefix.length)))
 }
 
 function decode (uri: string): string | undefined {

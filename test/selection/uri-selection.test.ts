@@ -20,6 +20,17 @@ t.test('what is denied stays so in every spelling that a server may understand',
   }
 })
 
+t.test('what is denied behind the name of a mount stays so in every spelling of host and port', async (t) => {
+  const deny = ['web+https://intern.example/secret/*', 'a+b+file:///secret/*']
+  for (const uri of [
+    'web+https://intern.example:443/secret/x', 'web+https://INTERN.example/secret/x', 'web+https://u@intern.example/secret/x',
+    'web+HTTPS://intern.example:443/secret/x', 'a+b+file://localhost/secret/x', 'a+b+file:/secret/x'
+  ]) t.equal(isUriSelected(uri, '{+uri}', { deny }), false, uri)
+  for (const uri of ['web+https://intern.example/public', 'web+https://other.example/secret/x', 'web+1:a', 'a+b+file:///public']) {
+    t.equal(isUriSelected(uri, '{+uri}', { deny }), true, uri)
+  }
+})
+
 t.test('what is allowed must be so in every spelling, unless the template itself is allowed', async (t) => {
   const allow = ['file:///public/*']
   t.equal(isUriSelected('file:///public/a%20b', FILES, { allow }), true)
