@@ -13,6 +13,7 @@ import { isSelected } from '../selection/name-selection.ts'
 import { isUriSelected } from '../selection/uri-selection.ts'
 import type { Caller } from './caller.ts'
 import type { Offers } from './connection.ts'
+import { withoutHiddenText, withoutHiddenTexts } from './hidden-text.ts'
 import type { ToolOverride } from './mount-schema.ts'
 import type { MountedServer } from './mounted-server.ts'
 import { requestInRounds } from './input-rounds.ts'
@@ -131,11 +132,11 @@ function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefini
     ...policyOf(mount, override),
     name: offeredName(mount, override?.name ?? name),
     description: override?.description ?? withoutHiddenText(description),
-    input: inputSchema as unknown as TObject,
+    input: withoutHiddenTexts(inputSchema) as unknown as TObject,
     ...defined({
       title: override?.title ?? withoutHiddenText(title),
-      output: outputSchema as unknown as TObject | undefined,
-      annotations,
+      output: withoutHiddenTexts(outputSchema) as unknown as TObject | undefined,
+      annotations: withoutHiddenTexts(annotations),
       icons,
       _meta: meta && withUiPrefix(meta, uris),
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
@@ -163,7 +164,9 @@ function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): Prom
       : {},
     ...defined({
       ...descriptionOf(prompt, server),
-      arguments: args.length > 0 ? { type: 'object', properties, required } as unknown as TObject : undefined
+      arguments: args.length > 0
+        ? withoutHiddenTexts({ type: 'object', properties, required }) as unknown as TObject
+        : undefined
     }),
     handler: async (input, context) => {
       const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
@@ -193,7 +196,7 @@ function toResource (resource: Resource, server: MountedServer, uris: UriPrefix)
     kind: 'resource',
     ...policyOf(server.mount),
     uri: uris.add(uri),
-    name,
+    name: withoutHiddenText(name),
     ...defined({
       ...descriptionOf(resource, server),
       mimeType,
@@ -215,7 +218,7 @@ function toTemplate (
     kind: 'resource-template',
     ...policyOf(server.mount),
     uriTemplate: uris.add(uriTemplate),
-    name,
+    name: withoutHiddenText(name),
     complete: server.offers.completes
       ? completions(variablesOf(uriTemplate), server, { type: 'ref/resource', uri: uriTemplate })
       : {},
@@ -302,12 +305,4 @@ function withUiPrefix (meta: Record<string, unknown>, uris: UriPrefix): Record<s
     ...(typeof ui?.resourceUri === 'string' && { ui: { ...ui, resourceUri: uris.add(ui.resourceUri) } }),
     ...(typeof flat === 'string' && { 'ui/resourceUri': uris.add(flat) })
   }
-}
-
-/**
- * Removes what a person does not see and a model reads: control characters, marks that turn the direction of text, and
- * the tags block of Unicode.
- */
-function withoutHiddenText<Text extends string | undefined> (text: Text): Text {
-  return text?.replace(/(?![\n\t])[\p{Cc}\p{Co}\u202A-\u202E\u2066-\u2069\u{E0000}-\u{E007F}]/gu, '') as Text
 }

@@ -1,8 +1,11 @@
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import { ToolError } from '../define/tool.ts'
 import { causeCode } from '../net/fetch.ts'
+import { withoutControls } from '../json/printable.ts'
 import { NO_RESPONSE } from './http-transport.ts'
 import { ProcessFailure } from './process-failure.ts'
+
+const MAX_QUOTED = 200
 
 /** Statuses that an operator has to do something about: the secret is refused, or the URL is wrong. */
 const REFUSALS: readonly number[] = [401, 403, 404]
@@ -32,7 +35,7 @@ export function findCause (err: unknown): unknown {
 }
 
 export interface Failure {
-  /** For the log: nothing of a body, which is a stranger's. */
+  /** For the log and the terminal of the operator: short, and without control characters. */
   reason: string
   /** Whether the server refuses the secret, or does not know the URL. */
   isRefusal: boolean
@@ -50,7 +53,9 @@ export function describeFailure (err: unknown): Failure {
     if (err.code === SdkErrorCode.RequestTimeout) return fail('it did not answer in time (connectTimeoutSeconds)')
     return cause === undefined ? fail(err.code) : describeFailure(cause)
   }
-  return fail(err instanceof TypeError ? `it cannot be reached (${causeCode(err)})` : (err as Error).message)
+  if (err instanceof TypeError) return fail(`it cannot be reached (${causeCode(err)})`)
+  // The MCP client quotes the server, such as the revision of the protocol that it claims to speak.
+  return fail(withoutControls((err as Error).message.slice(0, MAX_QUOTED)))
 }
 
 function fail (reason: string): Failure {

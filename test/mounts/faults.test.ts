@@ -251,7 +251,15 @@ t.test('offers that no client could use, or that reach outside, are left out and
     { name: 'internal', inputSchema: { type: 'object', properties: { a: { $ref: '#/$defs/a' } }, $defs: { a: { type: 'string' } } } },
     { name: 'deep', inputSchema: deep as typeof inputSchema },
     { name: 'long', description: 'x'.repeat(100_000), inputSchema },
-    { name: 'hidden', description: 'Reads\u{E0041}\u{E0042} a\u202Efile\u0007', inputSchema },
+    {
+      name: 'hidden',
+      description: 'Reads\u{E0041}\u{E0042} a\u202Efile\u0007',
+      annotations: { title: 'Re\u200Bads' },
+      inputSchema: {
+        type: 'object',
+        properties: { title: { description: 'Na\u{E0100}me \u{1F468}\u200D\u{1F469}\uFE0F', anyOf: [{ description: 'a\uFE00\uFE01\uFE02b' }] } }
+      }
+    },
     { name: 'slow', inputSchema: { type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } } }
   ]
   upstream.templates = [{ uriTemplate: 'ui://pages/{page}', name: 'Page' }, { uriTemplate: 'ui://{open', name: 'Open' }]
@@ -259,7 +267,11 @@ t.test('offers that no client could use, or that reach outside, are left out and
   const seed = await startMounted(t, { odd: { url: upstream.url, tools: { deny: ['none'] } } })
   t.same(await toolNames(seed), ['odd_add', 'odd_hidden', 'odd_internal', 'odd_slow'])
   const { response: { result } } = await seed.send('modern', 'tools/list', {})
-  t.equal(result.tools[1].description, 'Reads afile')
+  t.match(result.tools[1], {
+    description: 'Reads afile',
+    annotations: { title: 'Reads' },
+    inputSchema: { properties: { title: { description: 'Name \u{1F468}\u200D\u{1F469}\uFE0F', anyOf: [{ description: 'ab' }] } } }
+  }, 'what models would read and people would not see is gone, and emoji are whole')
   const refused = seed.logs.find(({ event }) => event === 'mount.offers_refused')!
   t.match(refused, { mount: 'odd', count: 6 })
   t.match(JSON.stringify(refused['refused']), /\$ref.*more than 64 levels.*longer than.*a brace is not closed/)
@@ -495,6 +507,20 @@ t.test('the log names the limit if the lists of a mounted server are too large',
   upstream.tools = [{ ...ADD, description: 'x'.repeat(10_000) }]
   t.equal((await failureOf(t, upstream.url, { maxResponseBytes: 5_000 }))['reason'],
     'sent more than 5000 bytes (maxResponseBytes)')
+})
+
+t.test('a mounted server that claims a revision which does not exist writes nothing else to log and terminal', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  upstream.intercept = (_request, response) => {
+    const { method, id } = upstream.messages.at(-1) as { method: string, id: unknown }
+    if (method !== 'initialize') return false
+    const result = { protocolVersion: `1\u001b[2J${'x'.repeat(1_000)}`, capabilities: {}, serverInfo: { name: 'x', version: '1' } }
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+    return true
+  }
+  const { reason } = await failureOf(t, upstream.url, {}) as { reason: string }
+  t.match(reason, /protocol version is not supported: 1\ufffd\[2Jx+$/)
+  t.equal(reason.length, 200)
 })
 
 t.test('an error of the MCP client is named by its code', async (t) => {
