@@ -8,8 +8,8 @@ import {
   InMemoryServerEventBus, ProtocolError, Server, WebStandardStreamableHTTPServerTransport, createMcpHandler
 } from '@modelcontextprotocol/server'
 import type {
-  CallToolResult, GetPromptResult, InputRequest, InputRequiredResult, Prompt, ReadResourceResult, Resource, ResourceTemplateType,
-  ServerCapabilities, ServerContext, Tool
+  CallToolResult, GetPromptResult, InputRequest, InputRequiredResult, Prompt, ReadResourceResult, Resource,
+  ResourceTemplateType, ServerCapabilities, ServerContext, Tool
 } from '@modelcontextprotocol/server'
 import type { Test } from 'tap'
 import type { MaybePromise } from '../../src/async/maybe-async.ts'
