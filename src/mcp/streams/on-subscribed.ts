@@ -8,7 +8,7 @@ import type { ChangeLog } from '../cluster/list-change-broadcast.ts'
  */
 export type OnSubscribed = (uris: readonly string[], subscriber: string | undefined) => () => void
 
-/** What is needed of the catalog. */
+/** The part of the catalog that finds who listens. */
 interface SubscribableCatalog {
   resources: {
     subscriptionListener (
