@@ -1,6 +1,6 @@
 import { isLoopbackHost } from '../src/net/addresses.ts'
 import type { Environment } from '../src/config/variables.ts'
-import { DEFAULTS, providerSettings, startProvider, welcome } from './development.ts'
+import { DEFAULTS, providerSettings, startProvider, untilReady, welcome } from './development.ts'
 
 /** Settings that would be about another provider, or another store. */
 const OF_PRODUCTION = /^(OIDC_|OAUTH_(?!MODE$)|ACCESS_|REDIS_|SEED_SECRET|TRUST_PROXY$|AUTH_REQUIRED$)/
@@ -35,8 +35,12 @@ export async function startDemo (
     HOST: host,
     ...providerSettings(provider)
   }, false)
-  if (hasStarted) print(welcome(`${baseUrl}/mcp`, provider, 'npx seed-mcp-server'))
-  else await provider.close()
+  if (hasStarted) {
+    await untilReady(baseUrl)
+    print(welcome(`${baseUrl}/mcp`, provider, 'npx seed-mcp-server'))
+  } else {
+    await provider.close()
+  }
   return hasStarted
 }
 

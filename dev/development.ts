@@ -30,6 +30,21 @@ export function companyRule ({ baseUrl, resource }: { baseUrl: string, resource:
   return { client: 'company-app', audience: baseUrl, resource, clientIdThere: 'company-app-at-seed' }
 }
 
+const READY_PAUSE_MS = 25
+const MAX_READY_ATTEMPTS = 400
+
+/** Waits until people can sign in: a server that listens has yet to ask its provider. Ends after ten seconds anyway. */
+export async function untilReady (baseUrl: string): Promise<void> {
+  for (let attempt = 0; attempt < MAX_READY_ATTEMPTS; attempt++) {
+    const status = await fetch(`${baseUrl}/health/ready`).then(async (response) => {
+      return (await response.json() as { status?: string }).status
+    }, () => undefined)
+    // What cannot be reached from here, such as a BASE_URL of a tunnel, is not waited for.
+    if (status === undefined || status === 'ready') return
+    await new Promise((resolve) => { setTimeout(resolve, READY_PAUSE_MS) })
+  }
+}
+
 /** Returns what a person needs next. `seed` is how they call the command. */
 export function welcome (mcpUrl: string, { issuer, users }: DevProvider, seed: string): string {
   return `

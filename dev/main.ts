@@ -10,7 +10,7 @@ import type { Engine } from '../src/mcp/engine.ts'
 import { REVISIONS } from '../src/mcp/revisions.ts'
 import { createConfigurationResource } from '../src/resources/_configuration.ts'
 import { endWithoutTerminal } from '../src/vanished-terminal.ts'
-import { DEFAULTS, companyRule, providerSettings, startProvider, welcome } from './development.ts'
+import { DEFAULTS, companyRule, providerSettings, startProvider, untilReady, welcome } from './development.ts'
 import { createDevelopmentLog } from './log-output.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
@@ -59,6 +59,7 @@ try {
       await app.close()
       await provider.close()
     })
+    await untilReady(app.config.baseUrl)
     console.log(welcome(app.config.resource, provider, 'npm run --silent seed --'))
   } catch (err) {
     await provider.close()
