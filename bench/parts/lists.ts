@@ -31,7 +31,9 @@ export async function measureLists (context: Context): Promise<PartResult> {
     servers.push(mounted)
     for (const count of COUNTS) {
       context.progress(`checking tools/list with ${count} tools`)
-      const settings = count > MOUNTED_TOOLS ? mountSettings(folder, mounted, MOUNTS) : { BENCH_TOOLS: String(count) }
+      const settings = count > MOUNTED_TOOLS
+        ? { ...mountSettings(folder, mounted, MOUNTS), LIST_PAGE_SIZE: String(count) }
+        : { BENCH_TOOLS: String(count) }
       const spec = seedServer(`seed, ${count} tools`, provider, settings)
       const seed = await startServer({ ...spec, core: pinning.server })
       servers.push(seed)
