@@ -1,6 +1,7 @@
 import { unlessAborted } from '../async/unless-aborted.ts'
 import type { RequestLog } from '../define/context.ts'
 import { ToolError } from '../define/tool.ts'
+import { toUnavailableError } from './call-error.ts'
 import { connectionKey } from './caller.ts'
 import type { Caller } from './caller.ts'
 import type { Connection } from './connection.ts'
@@ -154,7 +155,7 @@ export class ConnectionPool {
         log.warn({ event: 'mount.connection_failed', mount: name, reason },
           'A connection to a mounted MCP server could not be opened for one caller; others are not affected')
       })
-      throw new ToolError(`The server behind ${name} is not available at the moment: try again later`)
+      throw toUnavailableError(name)
     }
   }
 

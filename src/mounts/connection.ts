@@ -1,8 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
-import type {
-  Client, ClientOptions, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
-} from '@modelcontextprotocol/client'
+import type { Client, ClientOptions } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../async/unless-aborted.ts'
 import type { Caller } from './caller.ts'
 import type { CallerIdentity } from './caller-identity.ts'
@@ -10,28 +8,16 @@ import { passedCapabilities } from './client-capabilities.ts'
 import { findCause, findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from './http-transport.ts'
 import type { ResponseTooLargeError } from './limited-fetch.ts'
+import { fetchOffers } from './lists.ts'
+import type { Offers } from './lists.ts'
 import { MountClient } from './mount-client.ts'
+import { connectTimeoutMs } from './mounts-file.ts'
 import type { Mount } from './mounts-file.ts'
 import { ProcessFailure } from './process-failure.ts'
 import { answerQuestions } from './questions.ts'
 import { RequestIdentity } from './request-identity.ts'
 import type { CallOptions } from './request-identity.ts'
 import { createTransport } from './transport.ts'
-
-/** Everything that a mounted server offers, as it says. */
-export interface Offers {
-  tools: readonly Tool[]
-  prompts: readonly Prompt[]
-  resources: readonly Resource[]
-  templates: readonly ResourceTemplateType[]
-  /** Whether it completes arguments. */
-  completes: boolean
-}
-
-/** Limits of lists: they are kept in memory, and sent to every client. */
-const MAX_ITEMS = 1_000
-const MAX_PAGES = 100
-const MAX_LIST_CHARACTERS = 4 * 1024 * 1024
 
 /** Requests of one call. @param options must be among those of each request */
 export type Work<T> = (client: Client, options: CallOptions) => Promise<T>
@@ -145,14 +131,7 @@ export class Connection {
 
   /** Fetches all lists. @throws any error if one of them cannot be had */
   async list (): Promise<Offers> {
-    const { tools, prompts, resources, completions } = this.client.getServerCapabilities()!
-    return {
-      tools: tools === undefined ? [] : await this.#listAll<Tool>('tools/list', 'tools'),
-      prompts: prompts === undefined ? [] : await this.#listAll<Prompt>('prompts/list', 'prompts'),
-      resources: resources === undefined ? [] : await this.#listAll<Resource>('resources/list', 'resources'),
-      templates: resources === undefined ? [] : await this.#listTemplates(),
-      completes: completions !== undefined
-    }
+    return await fetchOffers(this.client, this.#timeoutMs)
   }
 
   /**
@@ -253,36 +232,7 @@ export class Connection {
   }
 
   get #timeoutMs (): number {
-    return (this.#mount.connectTimeoutSeconds ?? 10) * 1_000
-  }
-
-  /** Servers with resources need not know templates. */
-  async #listTemplates (): Promise<ResourceTemplateType[]> {
-    try {
-      return await this.#listAll('resources/templates/list', 'resourceTemplates')
-    } catch (err) {
-      if ((err as { code?: unknown }).code === METHOD_NOT_FOUND) return []
-      throw err
-    }
-  }
-
-  async #listAll<Item> (method: RequestMethod, member: string): Promise<Item[]> {
-    const items: Item[] = []
-    const options: RequestOptions = { timeout: this.#timeoutMs }
-    let characters = 0
-    let cursor: string | undefined
-    for (let pages = 0; pages < MAX_PAGES; pages++) {
-      const params = cursor === undefined ? {} : { cursor }
-      const page = await this.client.request({ method, params } as { method: 'tools/list' }, options)
-      const found = (page as unknown as Record<string, Item[]>)[member]!
-      characters += JSON.stringify(found).length
-      items.push(...found)
-      if (items.length > MAX_ITEMS) throw new Error(`offers more than ${MAX_ITEMS} ${member}`)
-      if (characters > MAX_LIST_CHARACTERS) throw new Error(`the list of ${member} is longer than 4 MiB`)
-      cursor = page.nextCursor
-      if (cursor === undefined) return items
-    }
-    throw new Error(`the list of ${member} has more than ${MAX_PAGES} pages`)
+    return connectTimeoutMs(this.#mount)
   }
 }
 
@@ -299,8 +249,6 @@ export function isInputRequired (result: object): result is InputRequired {
 
 /** The call in which something happens: streams are read where their request was sent. */
 const CALLS = new AsyncLocalStorage<Caller>()
-
-const METHOD_NOT_FOUND = -32601
 
 function isNotFound (err: unknown): boolean {
   return err instanceof SdkHttpError && err.status === 404

@@ -1,26 +1,27 @@
 import { setMaxListeners } from 'node:events'
-import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
+import { SdkHttpError } from '@modelcontextprotocol/client'
 import { createCoalescedTask } from '../async/coalesced-task.ts'
 import type { RequestLog } from '../define/context.ts'
-import { ToolError } from '../define/tool.ts'
+import type { ToolError } from '../define/tool.ts'
+import { toAnsweredError, toConnectionError, toUnavailableError } from './call-error.ts'
 import type { Caller } from './caller.ts'
 import type { CallerIdentity } from './caller-identity.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Connection } from './connection.ts'
-import type { ConnectionOptions, Offers, Work } from './connection.ts'
-import { describeFailure, findToolError, isMalformed, isWithoutResponse } from './failure.ts'
+import type { ConnectionOptions, Work } from './connection.ts'
+import { describeFailure, findToolError } from './failure.ts'
 import type { Failure } from './failure.ts'
-import { ResponseTooLargeError } from './limited-fetch.ts'
 import { ListChanges } from './list-changes.ts'
+import type { Offers } from './lists.ts'
+import { connectTimeoutMs } from './mounts-file.ts'
 import type { Mount } from './mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
-import { withoutQuery } from './request-headers.ts'
+import { OutageLog } from './outage-log.ts'
 import { isTimeUp, observeRequest } from './request-outcome.ts'
 import type { MountObserver } from './request-outcome.ts'
 import { ResourceSubscriptions } from './resource-subscriptions.ts'
 import { findUnmatchedNames } from './selection.ts'
 import { StderrLog } from './stderr-log.ts'
-import { toUpstreamError } from './upstream-error.ts'
 
 export interface MountedServerOptions {
   mount: Mount
@@ -79,8 +80,7 @@ export class MountedServer {
   #connecting: Promise<void> | undefined
   #renewing: Promise<void> | undefined
   #fetchedAt = 0
-  /** Whether the failure that was logged last is a refusal; undefined while the server is connected. */
-  #loggedRefusal: boolean | undefined
+  readonly #outageLog: OutageLog
   #failure: Failure = { reason: 'it has not answered yet', isRefusal: false }
   #refreshTimer: NodeJS.Timeout | undefined
   #retryTimer: NodeJS.Timeout | undefined
@@ -99,16 +99,16 @@ export class MountedServer {
     setMaxListeners(0, this.#closing.signal)
     this.mount = mount
     this.isTraced = options.isTraced
-    const { connectTimeoutSeconds = 10 } = options.mount
     this.subscriptions = new ResourceSubscriptions({
       name: mount.name,
       log,
-      timeoutMs: connectTimeoutSeconds * 1_000,
+      timeoutMs: connectTimeoutMs(mount),
       reopenMs: retryMs,
       leaseMs: retryMs * LEASE_FACTOR
     })
     this.#options = options
     this.#stderrLog = new StderrLog(mount.name, log)
+    this.#outageLog = new OutageLog(mount, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
     const { connection = identify === undefined ? 'shared' : 'person' } = mount
     this.#pool = connection === 'shared'
@@ -209,7 +209,7 @@ export class MountedServer {
       this.#connection = connection
       this.#openedAt = performance.now()
       this.subscriptions.connect(connection.client)
-      this.#loggedRefusal = undefined
+      this.#outageLog.end()
       this.#options.observer?.connectionEnded(mount.name, 'ok')
       this.#setOffers(offers)
       const { tools, prompts, resources } = offers
@@ -315,7 +315,7 @@ export class MountedServer {
     if (this.#closing.signal.aborted) return
     this.#failure = describeFailure(err)
     this.#options.observer?.connectionEnded(this.mount.name, this.#failure.isRefusal ? 'refused' : 'unavailable')
-    this.#logFailure(this.#failure)
+    this.#outageLog.write(this.#failure)
     const pause = Math.min(MAX_RETRY_MS, this.#options.retryMs * 2 ** this.#failures++)
     clearTimeout(this.#retryTimer)
     // Replicas that lost a server together do not come back together.
@@ -323,65 +323,25 @@ export class MountedServer {
     this.#retryTimer.unref()
   }
 
-  /** Logs an outage, and once more if it turns out to be one that does not end by itself. */
-  #logFailure ({ reason, isRefusal }: Failure): void {
-    const { log } = this.#options
-    if (this.#loggedRefusal === isRefusal) return
-    this.#loggedRefusal = isRefusal
-    const { name, process } = this.mount
-    const fields = { mount: name, ...describePlace(this.mount), reason }
-    if (isRefusal && process !== undefined) {
-      log.error({ event: 'mount.not_started', ...fields },
-        'A mounted MCP server cannot be started: check its command and cwd in the file of SEED_MOUNTS')
-    } else if (isRefusal) {
-      log.error({ event: 'mount.refused', ...fields },
-        'A mounted MCP server refuses Seed: check its url and secret in the file of SEED_MOUNTS')
-    } else {
-      log.warn({ event: 'mount.unavailable', ...fields },
-        'A mounted MCP server cannot be used; Seed tries again by itself, and what the server offers fails meanwhile')
-    }
-  }
-
   #unavailable (): ToolError {
-    return new ToolError(`The server behind ${this.mount.name} is not available at the moment: try again later`)
+    return toUnavailableError(this.mount.name)
   }
 
   /** Returns what the caller is to know of a failure, and checks the connection if that may be what failed. */
   #toError (failure: unknown, connection: Connection, signal: AbortSignal | undefined): unknown {
     const { name } = this.mount
     const err = connection.causeOf(failure)
-    const refusal = findToolError(err)
-    if (refusal !== undefined) return refusal
-    if (signal?.aborted === true) {
+    if (signal?.aborted === true && findToolError(err) === undefined) {
       // The client may have given up as the server hangs. That the time is up says more, and is checked for all.
       if (isTimeUp(signal)) this.#check(connection)
       else this.#pool?.check(connection)
       return err
     }
-    if (err instanceof ProtocolError && !isWithoutResponse(err)) {
-      return toUpstreamError(err)
-    }
-    if (err instanceof ResponseTooLargeError) {
-      return new ToolError(`The server behind ${name} ${err.message}: ask for less`)
-    }
-    if (err instanceof SdkError && err.code === SdkErrorCode.UnsupportedResultType) {
-      return new ToolError(`The server behind ${name} asks for input in a way that its revision of MCP does not have`)
-    }
-    if (isMalformed(err)) return new ToolError(`The server behind ${name} answered with something other than MCP`)
+    const answered = toAnsweredError(err, name)
+    if (answered !== undefined) return answered
     this.#check(connection)
-    if (err instanceof SdkError && err.code === SdkErrorCode.RequestTimeout) {
-      return new ToolError(`The server behind ${name} did not answer in time`)
-    }
-    if (err instanceof SdkHttpError) {
-      return new ToolError(`The server behind ${name} answered with HTTP status ${err.status}`)
-    }
-    return this.#unavailable()
+    return toConnectionError(err, name)
   }
-}
-
-/** Returns where a mounted server is: its URL without the query, which may have a key, or its command. */
-export function describePlace ({ url, process }: Mount): { url: string } | { command: string } {
-  return process === undefined ? { url: withoutQuery(url!) } : { command: process.command }
 }
 
 async function isForgottenSession (err: unknown, connection: Connection): Promise<boolean> {

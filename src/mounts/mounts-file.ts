@@ -30,6 +30,15 @@ export interface Mount extends MountEntry {
   process?: MountProcess | undefined
 }
 
+const DEFAULT_CONNECT_TIMEOUT_SECONDS = 10
+
+/** Returns the limit of each request of a connection that is opened, and of each page of a list. */
+export function connectTimeoutMs (
+  { connectTimeoutSeconds = DEFAULT_CONNECT_TIMEOUT_SECONDS }: Pick<Mount, 'connectTimeoutSeconds'>
+): number {
+  return connectTimeoutSeconds * 1_000
+}
+
 const VARIABLE_RULE = 'have letters, digits and _ only, and not begin with a digit'
 
 const fileForm = {

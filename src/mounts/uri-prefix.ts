@@ -1,5 +1,5 @@
 import { startOfTemplate } from '../define/uri-template.ts'
-import type { Offers } from './connection.ts'
+import type { Offers } from './lists.ts'
 import type { Mount } from './mounts-file.ts'
 
 /** Returns a name of a tool or prompt of a mounted server as clients see it. */
