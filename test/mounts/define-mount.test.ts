@@ -46,8 +46,9 @@ async function start (t: Test, env: Record<string, string>): Promise<TestSeed> {
 }
 
 async function toolsOf (seed: TestSeed, path = '/mcp'): Promise<string[]> {
-  const { result } = await (await sendModern(seed.url, modernRequest('tools/list'), undefined, {}, path)).json() as any
-  return result.tools.map(({ name }: { name: string }) => name)
+  const response = await sendModern(seed.url, modernRequest('tools/list'), undefined, {}, path)
+  const { result } = await response.json() as { result: { tools: Array<{ name: string }> } }
+  return result.tools.map(({ name }) => name)
 }
 
 t.test('an extension mounts a server beside its own tools and beside the file, with a secret next to it', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { inputRequired } from '@modelcontextprotocol/server'
-import type { InputRequests, ServerContext } from '@modelcontextprotocol/server'
+import { acceptedContent, inputRequired } from '@modelcontextprotocol/server'
+import type { GetPromptResult, InputRequests, ReadResourceResult, ServerContext } from '@modelcontextprotocol/server'
 import { connectAsked } from '../support/asked-clients.ts'
 import { getTokens, post, startBroker } from '../support/broker.ts'
 import { ERAS } from '../support/open-server.ts'
@@ -56,10 +56,10 @@ for (const era of ERAS) {
     const upstream = await startUpstream(t)
     const seed = await startMounted(t, { odd: { url: upstream.url } })
     const { client } = await connectAsked(t, era, seed)
-    const ask = (result: (name: unknown) => object) => {
+    const ask = (result: (name: string) => GetPromptResult | ReadResourceResult) => {
       upstream.answer = ({ mcpReq: { inputResponses } }) => inputResponses === undefined
         ? inputRequired({ inputRequests: { form: FORM } })
-        : result((inputResponses as any).form.content.name) as never
+        : result(acceptedContent<{ name: string }>(inputResponses, 'form')!.name)
     }
     ask((name) => ({ messages: [{ role: 'user', content: { type: 'text', text: name } }] }))
     const { messages } = await client.getPrompt({ name: 'odd_greet', arguments: { who: 'x' } })
@@ -81,7 +81,8 @@ for (const era of ERAS) {
       { sampling: { tools: {}, context: {} }, extensions: { 'example.com/x': {} } }
     ]) {
       const { call } = await connectAsked(t, era, seed, { capabilities: capabilities as never })
-      const { extensions: _, ...expected } = { ...capabilities, ...('roots' in capabilities && { roots: {} }) } as any
+      const expected: Record<string, object> = { ...capabilities, ...('roots' in capabilities && { roots: {} }) }
+      delete expected['extensions']
       t.same(JSON.parse(await call('odd_add')), expected)
     }
     const { call } = await connectAsked(t, era, seed, { capabilities: {} })
@@ -151,6 +152,12 @@ t.test('a client of 2026-07-28 that starts a call anew in each round gets no mor
 
 const SECRET = 'a secret of the nightly job'
 
+/** A JSON-RPC response to tools/call: a result of either kind, or an error. */
+interface CallAnswer {
+  result: { content: [{ text: string }], inputRequests: object, requestState: string }
+  error?: object
+}
+
 t.test('the state of a mounted server is good for the person, tool and arguments it was made for, and once', async (t) => {
   const upstream = await startUpstream(t)
   upstream.tools = [ADD, { ...ADD, name: 'sub' }]
@@ -168,7 +175,7 @@ t.test('the state of a mounted server is good for the person, tool and arguments
   const call = async (token: string, params: object) => {
     const request = modernRequest('tools/call', { name: 'odd_add', arguments: {}, ...params }, 1, capabilities)
     const body = await (await sendModern(seed.url, request, token)).text()
-    return JSON.parse(body.startsWith('{') ? body : /^data: (\{.*"(?:result|error)".*)$/m.exec(body)![1]!) as any
+    return JSON.parse(body.startsWith('{') ? body : /^data: (\{.*"(?:result|error)".*)$/m.exec(body)![1]!) as CallAnswer
   }
   const { result: { inputRequests, requestState } } = await call(ada.accessToken, {})
   t.same(inputRequests, ALL)

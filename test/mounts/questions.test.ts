@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import type { InputRequest, ServerContext } from '@modelcontextprotocol/server'
+import type { InputRequest, ResultTypeMap, ServerContext } from '@modelcontextprotocol/server'
 import { connectAsked } from '../support/asked-clients.ts'
 import type { AskedClientOptions } from '../support/asked-clients.ts'
 import { getTokens, startBroker } from '../support/broker.ts'
@@ -13,11 +13,17 @@ import type { Upstream } from '../support/upstream.ts'
 
 /** Servers of the 2025 revisions, which ask while a call runs. */
 
+type Method = InputRequest['method']
+interface Question<M extends Method = Method> { method: M, params?: Record<string, unknown> }
+
 const requestedSchema = { type: 'object' as const, properties: { name: { type: 'string' as const } } }
 const form = (message: string) => ({ method: 'elicitation/create' as const, params: { message, requestedSchema } })
 const text = (value: unknown) => ({ content: [{ type: 'text' as const, text: JSON.stringify(value) }] })
-const ask = async ({ mcpReq }: ServerContext, question: InputRequest): Promise<any> =>
-  await mcpReq.send(question as never)
+const ask = async <M extends Method>({ mcpReq }: ServerContext, question: Question<M>): Promise<ResultTypeMap[M]> =>
+  await mcpReq.send(question)
+/** Asks for a name. */
+const askName = async (context: ServerContext, message: string): Promise<string> =>
+  String((await ask(context, form(message))).content?.['name'])
 
 async function start (t: Test, mount: object = {}): Promise<{ upstream: Upstream, seed: OpenServer }> {
   const upstream = await startUpstream(t, 'session')
@@ -37,7 +43,7 @@ for (const era of ERAS) {
         { method: 'elicitation/create', params: { mode: 'url', message: 'Sign', url: 'https://forms.example/1', elicitationId: 'e1' } },
         { method: 'sampling/createMessage', params: { messages: [], maxTokens: 9 } },
         { method: 'roots/list' }
-      ]) answers.push(await ask(context, question as InputRequest))
+      ]) answers.push(await ask(context, question as Question))
       return text(answers)
     }
     const { call, questions } = await connectAsked(t, era, seed)
@@ -57,7 +63,7 @@ for (const era of ERAS) {
   t.test(`questions at once are put to a ${era} client one after the other, those of a prompt and a resource too`, async (t) => {
     const { upstream, seed } = await start(t)
     upstream.call = async (_name, _args, context) =>
-      text(await Promise.all([1, 2, 3].map(async (n) => (await ask(context, form(`Q${n}`))).content.name)))
+      text(await Promise.all([1, 2, 3].map(async (n) => await askName(context, `Q${n}`))))
     let open = 0
     const { call, client } = await connectAsked(t, era, seed, {
       async fillIn (message) {
@@ -69,12 +75,12 @@ for (const era of ERAS) {
     })
     t.equal(await call('odd_add'), '["Q1","Q2","Q3"]')
     upstream.answer = async (context) => ({
-      messages: [{ role: 'user', content: { type: 'text', text: (await ask(context, form('Prompt'))).content.name } }]
-    }) as any
+      messages: [{ role: 'user', content: { type: 'text', text: await askName(context, 'Prompt') } }]
+    })
     t.match((await client.getPrompt({ name: 'odd_greet', arguments: { who: 'x' } })).messages, [{ content: { text: 'Prompt' } }])
     upstream.answer = async (context) => ({
-      contents: [{ uri: 'notes://1', text: (await ask(context, form('Resource'))).content.name }]
-    }) as any
+      contents: [{ uri: 'notes://1', text: await askName(context, 'Resource') }]
+    })
     t.match((await client.readResource({ uri: 'odd+notes://1' })).contents, [{ text: 'Resource' }])
   })
 
@@ -82,7 +88,7 @@ for (const era of ERAS) {
     const { upstream, seed } = await start(t)
     upstream.call = async (_name, _args, context) => {
       const refused = async (question: object): Promise<string> =>
-        await ask(context, question as InputRequest).then(() => 'answered', (err: Error) => err.message)
+        await ask(context, question as Question).then(() => 'answered', (err: Error) => err.message)
       return text([
         await refused(form('x')),
         await refused({ method: 'sampling/createMessage', params: { messages: [], maxTokens: 9 } }),
