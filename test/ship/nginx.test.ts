@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingHttpHeaders, RequestListener } from 'node:http'
-import { Agent, request } from 'node:https'
+import { Agent } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { connect as connectPlain } from 'node:net'
 import { connect } from 'node:tls'
@@ -10,6 +10,7 @@ import type { Test } from 'tap'
 import { freePort } from '../support/free-port.ts'
 import { SERVER_NAME, nginxForTests } from '../support/nginx.ts'
 import type { Nginx } from '../support/nginx.ts'
+import { checkEventsPassAtOnce } from './proxies/events.ts'
 import { MCP_HEADERS, SENT_HEADERS } from './proxies/sent-headers.ts'
 
 /** The shipped deploy/nginx/seed.conf in a real nginx, in front of servers that show what reaches them. */
@@ -118,21 +119,7 @@ for (const path of ['/mcp', '/mcp/', '/mcp/sales']) {
       next()
     })
     if (!started) return
-    const stream = request({
-      host: '127.0.0.1',
-      port: started.nginx.port,
-      path,
-      ca: started.nginx.ca,
-      servername: SERVER_NAME,
-      headers: { host: SERVER_NAME, 'accept-encoding': 'gzip' }
-    }).end()
-    t.teardown(() => { stream.destroy() })
-    const [response] = await once(stream, 'response')
-    for (const number of [1, 2, 3]) {
-      const [chunk] = await once(response, 'data')
-      t.equal(String(chunk), `id: ${number}\n\n`)
-      next()
-    }
+    await checkEventsPassAtOnce(t, started.nginx, path, () => { next() })
   })
 }
 

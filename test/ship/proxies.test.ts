@@ -1,11 +1,10 @@
-import { once } from 'node:events'
-import { request } from 'node:https'
 import type { IncomingHttpHeaders } from 'node:http'
 import t from 'tap'
 import type { Test } from 'tap'
 import { SERVER_NAME } from '../support/nginx.ts'
 import { until } from '../support/until.ts'
 import { startEchoReplicas } from './proxies/echo.ts'
+import { checkEventsPassAtOnce } from './proxies/events.ts'
 import { PROXIES } from './proxies/proxies.ts'
 import type { RunningProxy } from './proxies/proxies.ts'
 import { MCP_HEADERS, SENT_HEADERS } from './proxies/sent-headers.ts'
@@ -34,21 +33,7 @@ for (const kind of PROXIES) {
     })
 
     await t.test('each event of a stream passes at once', async (t) => {
-      const stream = request({
-        host: '127.0.0.1',
-        port: proxy.port,
-        path: '/mcp?stream',
-        ca: proxy.ca,
-        servername: SERVER_NAME,
-        headers: { host: SERVER_NAME, 'accept-encoding': 'gzip, br' }
-      }).end()
-      t.teardown(() => { stream.destroy() })
-      const [response] = await once(stream, 'response')
-      for (const number of [1, 2, 3]) {
-        const [chunk] = await once(response, 'data')
-        t.equal(String(chunk), `id: ${number}\n\n`)
-        echo.sendEvent()
-      }
+      await checkEventsPassAtOnce(t, proxy, '/mcp?stream', echo.sendEvent)
     })
 
     await t.test('a call that a replica may have executed is not sent again', async (t) => {
