@@ -8,11 +8,11 @@ const ValueSchema = Type.Union([
   Type.Object({ pattern: Type.String({ minLength: 1, maxLength: 1024 }) }, { additionalProperties: false })
 ])
 
-/** The claims that a rule wants, each with its accepted values. */
+/** The claims that a rule wants, each with its accepted values. `.` would leave out names with a line break. */
 export const MatchSchema = Type.Record(
-  Type.String({ minLength: 1, maxLength: 256 }),
+  Type.String({ pattern: '^[\\s\\S]{1,256}$' }),
   Type.Union([ValueSchema, Type.Array(ValueSchema, { minItems: 1, maxItems: 100 })]),
-  { minProperties: 1, maxProperties: 32 }
+  { minProperties: 1, maxProperties: 32, additionalProperties: false }
 )
 
 /** The accepted values of a claim: all of it must be one of them. */

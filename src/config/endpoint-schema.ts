@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
+import { NonEmptyName } from '../json/member-names.ts'
 import { selectionSchema } from './selection-schema.ts'
 
 /**
@@ -23,7 +24,7 @@ const AccessSchema = Type.Object({
   hostedDomains: Type.Optional(Type.Array(Domain, {
     minItems: 1, maxItems: 100, description: 'Google Workspace domains of which the account must be in one'
   })),
-  claims: Type.Optional(Type.Record(Type.String({ pattern: '^[\\s\\S]+$' }), Type.Union([
+  claims: Type.Optional(Type.Record(NonEmptyName, Type.Union([
     ClaimValue, Type.Array(ClaimValue, { minItems: 1, maxItems: 100 })
   ]), { ...CLOSED, description: 'Claims that the provider must report: each the value, or one of the values' }))
 }, { ...CLOSED, description: 'Rules for who may use the endpoint, besides the ACCESS_ settings' })

@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Definition } from '../define/definition.ts'
+import { NonEmptyName } from '../json/member-names.ts'
 
 /** Everything that an extension may declare, for authors who have no compiler. */
 
@@ -27,8 +28,9 @@ const policy = {
   scopes: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_TEXT }), { maxItems: MAX_ITEMS })),
   groups: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_TEXT }), { maxItems: MAX_ITEMS })),
   claims: Type.Optional(Type.Record(
-    Type.String(),
-    Type.Union([ClaimValue, Type.Array(ClaimValue, { maxItems: MAX_ITEMS })])
+    NonEmptyName,
+    Type.Union([ClaimValue, Type.Array(ClaimValue, { maxItems: MAX_ITEMS })]),
+    { additionalProperties: false }
   )),
   principalKind: Type.Optional(Type.Enum(['person', 'service'])),
   // Their values are checked where definitions of a program are checked too (src/policy/authentication-policy.ts).

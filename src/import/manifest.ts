@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { AnyName } from '../json/member-names.ts'
 import { parseJson } from '../json/parse-json.ts'
 import { ImportError } from './description.ts'
 
@@ -11,9 +12,9 @@ import { ImportError } from './description.ts'
 const manifestSchema = Type.Object({
   note: Type.String(),
   /** Names of tools, by method and path. */
-  tools: Type.Record(Type.String(), Type.String({ pattern: '^[a-z][a-z0-9_]{0,63}$' })),
+  tools: Type.Record(AnyName, Type.String({ pattern: '^[a-z][a-z0-9_]{0,63}$' })),
   /** SHA-256 of each file as it was written, by its path. */
-  files: Type.Record(Type.String(), Type.String())
+  files: Type.Record(AnyName, Type.String())
 })
 export type Manifest = Static<typeof manifestSchema>
 

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { selectionMembers, selectionSchema } from '../config/selection-schema.ts'
+import { NonEmptyName } from '../json/member-names.ts'
 
 /**
  * The file of SEED_MOUNTS. Its JSON schema is published as docs/mounts.schema.json, for editors; descriptions are for
@@ -9,8 +10,6 @@ import { selectionMembers, selectionSchema } from '../config/selection-schema.ts
 
 const CLOSED = { additionalProperties: false }
 
-/** Any name but an empty one. Without it a record takes values of any form under a name with a line break. */
-const AnyName = Type.String({ pattern: '^[\\s\\S]+$' })
 const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 const Text = Type.String({ minLength: 1, maxLength: 1_024 })
 const ClaimValue = Type.Union([Type.String(), Type.Number(), Type.Boolean()])
@@ -23,7 +22,7 @@ const policy = {
   groups: Type.Optional(Type.Array(Text, {
     maxItems: 100, description: 'Groups of which the caller must be in one'
   })),
-  claims: Type.Optional(Type.Record(AnyName, ClaimRule, {
+  claims: Type.Optional(Type.Record(NonEmptyName, ClaimRule, {
     ...CLOSED,
     description: 'Claims that the access token must have: each the value, or one of the values'
   })),
@@ -61,7 +60,7 @@ const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
     idempotentHint: Type.Optional(Type.Boolean()),
     openWorldHint: Type.Optional(Type.Boolean())
   }, { ...CLOSED, description: 'Only tools whose annotations say so. They are what the mounted server claims' })),
-  overrides: Type.Optional(Type.Record(AnyName, ToolOverrideSchema, {
+  overrides: Type.Optional(Type.Record(NonEmptyName, ToolOverrideSchema, {
     ...CLOSED,
     description: 'Changes of single tools, by their names at the mounted server'
   }))

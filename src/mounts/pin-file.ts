@@ -2,13 +2,14 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { canonicalJson } from '../json/canonical-json.ts'
+import { AnyName } from '../json/member-names.ts'
 import { printableJson } from '../json/printable.ts'
 import { PIN_KINDS, digestOf } from './pins.ts'
 import type { Pin, PinKind, Pins } from './pins.ts'
 
 /** The file of `pin.file`, which `seed mounts accept` writes: what a person has read and accepted, with its digests. */
 
-const PinsOfKind = Type.Record(Type.String(), Type.Object({
+const PinsOfKind = Type.Record(AnyName, Type.Object({
   sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }), offer: Type.Object({})
 }, { additionalProperties: false }))
 

@@ -231,6 +231,8 @@ t.test('everything that an extension declares is checked, and what is wrong is n
     ['groups: \'admins\'', 'groups must be array'],
     ['scopes: [7]', 'scopes.0 must be string'],
     ['claims: { level: null }', 'claims.level must be string'],
+    ["claims: { 'a\\nb': null }", 'claims.a\nb must be string'],
+    ["claims: { '': 'x' }", 'claims. is not a member that Seed knows'],
     ['maxAge: \'60\'', 'maxAge must be number'],
     ['acr: \'phr\'', 'acr must be array'],
     ['principalKind: \'robot\'', 'principalKind must be equal to one of the allowed values'],

@@ -150,8 +150,10 @@ t.test('running it again keeps what a person has changed or deleted', async (t) 
   await rm(join(project.out, 'post-pets.ts'))
   t.same((await project.run(describeApi(rest, { ...COMPONENTS, info: { title: 'Swagger Pets API v2', version: '1' } }))).removed,
     [{ key: 'POST /pets', file: join(project.folder, 'test/post-pets.test.ts') }], 'what was removed is not asked for again')
-  await writeFile(join(project.out, '_pets-import.json'), '{"tools":{"GET /pets":"../../x"}}')
-  await t.rejects(project.run(API), /_pets-import\.json is not what seed import wrote/)
+  for (const tools of ['{"GET /pets":"../../x"}', '{"GET /pe\\nts":"../../x"}', '{"GET /pe\\nts":7}']) {
+    await writeFile(join(project.out, '_pets-import.json'), `{"note":"","tools":${tools},"files":{}}`)
+    await t.rejects(project.run(API), /_pets-import\.json is not what seed import wrote/, tools)
+  }
 })
 
 t.test('files that were there before are kept', async (t) => {

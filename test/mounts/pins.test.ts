@@ -118,6 +118,9 @@ t.test('a file of pins that is missing, broken, edited or of another mount stops
   t.equal(await problemOf(good), 'none')
   t.match(await problemOf('{'), `mount "calc": pin.file ${pins} is no JSON: seed mounts accept writes it`)
   t.match(await problemOf('{"tools":{}}'), /is no file of pins/)
+  for (const pin of ['null', '7', '{"sha256":"x","offer":{}}']) {
+    t.match(await problemOf(good.replace('"tools": {', `"tools": {"a\\nb": ${pin},`)), /is no file of pins/, pin)
+  }
   t.match(await problemOf(good.replace('"mount": "calc"', '"mount": "other"')), /is the file of mount "other"/)
   t.match(await problemOf(good.replace('Adds numbers', 'Adds all')), /was edited by hand \(tools add has another digest\)/)
   const without = await writeMounts({ calc: { url: upstream.url, pin: { file: 'none.json' } } })

@@ -144,6 +144,7 @@ t.test('params of a wrong type are -32602, with a sentence', async (t) => {
     ['tools/call', undefined, 'Invalid params: they must have required properties name'],
     ['tools/call', { name: 'seed_ping', arguments: 'x' }, 'Invalid params: arguments must be object, not string'],
     ['prompts/get', { name: 'x', arguments: { a: 1 } }, 'Invalid params: arguments/a must be string, not number'],
+    ['prompts/get', { name: 'x', arguments: { 'a\nb': 1 } }, 'Invalid params: arguments/a\nb must be string, not number'],
     ['resources/read', { uri: null }, 'Invalid params: uri must be string, not null'],
     ['resources/subscribe', {}, 'Invalid params: they must have required properties uri'],
     ['logging/setLevel', { level: 1 }, 'Invalid params: level must be string, not number'],

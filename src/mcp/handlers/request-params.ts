@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { AnyName } from '../../json/member-names.ts'
 import { describeValidationError } from '../../json/validation-message.ts'
 
 /**
@@ -32,7 +33,7 @@ const SCHEMAS: Record<string, TSchema> = {
   'tools/call': Type.Object({ name: Type.String(), arguments: Type.Optional(AnyObject) }),
   'prompts/list': List,
   'prompts/get': Type.Object({
-    name: Type.String(), arguments: Type.Optional(Type.Record(Type.String(), Type.String()))
+    name: Type.String(), arguments: Type.Optional(Type.Record(AnyName, Type.String()))
   }),
   'resources/list': List,
   'resources/templates/list': List,
