@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { isLoopbackHost } from '../src/net/addresses.ts'
 import type { Environment } from '../src/config/variables.ts'
 import { DEFAULTS, providerSettings, startProvider, untilReady, welcome } from './development.ts'
@@ -33,6 +34,8 @@ export async function startDemo (
     OAUTH_MODE: 'broker',
     ...Object.fromEntries(others),
     HOST: host,
+    // Mounts with identity.assertion need one. It may change at each start, as nothing outlives the in-memory store.
+    SEED_SECRET: randomBytes(32).toString('base64url'),
     ...providerSettings(provider)
   }, false)
   if (hasStarted) {

@@ -4,7 +4,7 @@ export const command = defineCommand({
   description: [
     'Starts the server to try it: with an OpenID provider for development (users ada and bob, whose passwords are ' +
     'their names), in broker mode, in memory. Both listen on this machine only. Settings of a provider or of Redis, ' +
-    'and .env, are not read.'
+    'SEED_SECRET and .env are not read.'
   ],
   examples: [
     ['seed demo', 'Start on ports 3000 and 3001'],

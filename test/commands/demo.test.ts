@@ -56,6 +56,23 @@ t.test('the demo refuses to be reached from another machine', async (t) => {
   }
 })
 
+t.test('the demo has a secret of its own at each start, so that mounts with identity.assertion can be tried', async (t) => {
+  const secrets: unknown[] = []
+  const serve = async ({ SEED_SECRET: secret, ...others }: NodeJS.ProcessEnv): Promise<boolean> => {
+    secrets.push(secret)
+    t.notOk('SEED_SECRET_PREVIOUS' in others || 'SEED_SECRET_FILE' in others)
+    return false
+  }
+  const production = { SEED_SECRET: 'of production', SEED_SECRET_PREVIOUS: 'before', SEED_SECRET_FILE: '/run/secrets/x' }
+  for (const settings of [{}, production]) {
+    t.notOk(await startDemo({ DEV_PROVIDER_PORT: String(await freePort()), ...settings }, serve, () => {}))
+  }
+  const [first, second] = secrets as string[]
+  t.match(first, /^[\w-]{43}$/)
+  t.match(second, /^[\w-]{43}$/)
+  t.not(first, second)
+})
+
 t.test('seed demo hands its options over as settings', async (t) => {
   const started: unknown[] = []
   const services = {
