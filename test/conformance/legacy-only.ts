@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { createServer, request as sendRequest } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { forward } from '../support/forward.ts'
 
 const REFUSAL = JSON.stringify({
   jsonrpc: '2.0', id: null, error: { code: -32_000, message: 'Bad Request: Server not initialized' }
@@ -11,21 +12,13 @@ const REFUSAL = JSON.stringify({
 export async function startLegacyOnly (t: Test, target: string): Promise<string> {
   const { hostname: host, port, pathname: path } = new URL(target)
   const server = createServer((request, response) => {
-    const { method, headers } = request
+    const { headers } = request
     if (headers['mcp-protocol-version'] === '2026-07-28') {
       request.resume()
       response.writeHead(400, { 'content-type': 'application/json' }).end(REFUSAL)
       return
     }
-    const sent = { ...headers, host: `${host}:${port}` }
-    const onward = sendRequest({ host, port, path, method, headers: sent }, (answer) => {
-      response.writeHead(answer.statusCode!, answer.headers)
-      response.flushHeaders()
-      answer.pipe(response)
-    })
-    onward.on('error', () => { response.destroy() })
-    response.on('close', () => { onward.destroy() })
-    request.pipe(onward)
+    forward(request, response, { host, port, path, headers: { ...headers, host: `${host}:${port}` } })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {

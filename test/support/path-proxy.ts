@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { createServer, request as sendRequest } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { forward } from './forward.ts'
 
 export interface PathProxy {
   /** Without a path. */
@@ -17,7 +18,7 @@ export interface PathProxy {
 export async function startPathProxy (t: Test, { strips = false, documents = true } = {}): Promise<PathProxy> {
   const routes = new Map<string, number>()
   const server = createServer((request, response) => {
-    const { method, headers, url = '' } = request
+    const { url = '' } = request
     const path = [...routes.keys()].find((path) =>
       new RegExp(`^${documents ? '(/\\.well-known/[^/?]+)?' : ''}${path}([/?]|$)`).test(url))
     if (path === undefined) {
@@ -25,13 +26,7 @@ export async function startPathProxy (t: Test, { strips = false, documents = tru
       return
     }
     const sent = strips && url.startsWith(path) ? url.slice(path.length).replace(/^(?!\/)/, '/') : url
-    const onward = sendRequest({ host: '127.0.0.1', port: routes.get(path), path: sent, method, headers }, (answer) => {
-      response.writeHead(answer.statusCode!, answer.headers)
-      answer.pipe(response)
-    })
-    onward.on('error', () => { response.destroy() })
-    response.on('close', () => { onward.destroy() })
-    request.pipe(onward)
+    forward(request, response, { port: routes.get(path), path: sent })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
