@@ -9,6 +9,7 @@ import { checkPublicUrl } from '../../src/doctor/public-url.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import { protectedResource } from '../../src/oauth/endpoints/metadata.ts'
 import { mainEndpoint, writeEndpoints } from '../support/endpoints.ts'
+import { forward } from '../support/forward.ts'
 import { freePort } from '../support/free-port.ts'
 import { startPathProxy } from '../support/path-proxy.ts'
 import { startSeed } from '../support/seed.ts'
@@ -33,21 +34,15 @@ interface Front {
 
 /** Seed behind a proxy, whose address is BASE_URL. */
 async function startBehind (t: Test, { headers = (given) => given, answer = () => false }: Front, env = {}) {
-  let target = ''
+  let port = 0
   const front = createServer((request, response) => {
-    if (answer(request, response)) return request.resume()
-    const options = { method: request.method, headers: headers(request.headers) }
-    const onward = httpRequest(new URL(request.url!, target), options, (received) => {
-      response.writeHead(received.statusCode!, received.headers)
-      received.pipe(response)
-    })
-    onward.on('error', () => { response.destroy() })
-    return request.pipe(onward)
+    if (answer(request, response)) request.resume()
+    else forward(request, response, { port, headers: headers(request.headers) })
   }).listen(0, '127.0.0.1')
   await once(front, 'listening')
   const url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`
   const seed = await startSeed(t, { env: { BASE_URL: url, ...env } })
-  target = `http://127.0.0.1:${(seed.app.server.address() as AddressInfo).port}`
+  port = (seed.app.server.address() as AddressInfo).port
   t.teardown(() => {
     front.closeAllConnections()
     front.close()

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, request as httpRequest } from 'node:http'
+import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import t from 'tap'
 import type { AddressInfo } from 'node:net'
@@ -10,6 +10,7 @@ import { startDevProvider } from '../../dev/provider.ts'
 import { openChromium, screenshot } from '../support/chromium.ts'
 import type { Chromium } from '../support/chromium.ts'
 import { editConsent } from '../support/consent-form.ts'
+import { forward } from '../support/forward.ts'
 import { freePort } from '../support/free-port.ts'
 import { ready, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
@@ -323,13 +324,7 @@ async function trustAnyCertificate (page: Page): Promise<void> {
 async function terminateTls (t: Test, port: number, upstream: string): Promise<void> {
   const { hostname, port: seedPort } = new URL(upstream)
   const server = createTlsServer(selfSigned(t, ['localhost']), (request, response) => {
-    const { method, url, headers } = request
-    const forwarded = httpRequest({ hostname, port: seedPort, method, path: url, headers, agent: false }, (answer) => {
-      response.writeHead(answer.statusCode!, answer.headers)
-      answer.pipe(response)
-    })
-    forwarded.on('error', () => response.destroy())
-    request.pipe(forwarded)
+    forward(request, response, { hostname, port: seedPort, agent: false })
   }).listen(port, 'localhost')
   await once(server, 'listening')
   t.teardown(() => {

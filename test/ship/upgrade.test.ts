@@ -1,4 +1,4 @@
-import { createServer, request as httpRequest } from 'node:http'
+import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { startDevProvider } from '../../dev/provider.ts'
 import { getTokens, newRequest, post, readTokens, redeem, refresh, register, toCallback } from '../support/broker.ts'
+import { forward } from '../support/forward.ts'
 import { freePort } from '../support/free-port.ts'
 import { call } from '../support/mcp.ts'
 import { previousReleaseForTests } from '../support/previous-release.ts'
@@ -33,16 +34,7 @@ const DIRECTIONS: ReadonlyArray<{ name: string, from: Release, to: Release }> = 
 /** BASE_URL of both replicas: forwards each request to the one that is chosen. */
 async function startFront (t: Test) {
   let port = 0
-  const server = createServer((incoming, outgoing) => {
-    const { method, url: path, headers } = incoming
-    const forwarded = httpRequest({ host: '127.0.0.1', port, method, path, headers, agent: false }, (answer) => {
-      outgoing.writeHead(answer.statusCode!, answer.headers)
-      answer.pipe(outgoing)
-      outgoing.once('close', () => { answer.destroy() })
-    })
-    forwarded.once('error', () => { outgoing.destroy() })
-    incoming.pipe(forwarded)
-  })
+  const server = createServer((request, response) => { forward(request, response, { port, agent: false }) })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
