@@ -101,24 +101,50 @@ const MAY_IMPORT = {
   'src/selection': ['src/config', 'src/define'],
 
   // MCP servers that are offered as one's own
-  'src/mounts/mount-schema.ts': ['src/config'],
-  'src/mounts/define-mount.ts': ['src/mounts/mount-schema.ts'],
+  'src/mounts/pins': [],
+  'src/mounts/settings': [
+    'src/config', 'src/define', 'src/mounts/pins', 'src/net', 'src/policy', 'src/selection', 'src/tokens',
+    '@modelcontextprotocol'
+  ],
+  // Extensions import these two.
+  'src/mounts/settings/mount-schema.ts': ['src/config'],
+  'src/mounts/settings/define-mount.ts': ['src/mounts/settings/mount-schema.ts'],
+  'src/mounts/caller': ['src/define', 'src/mcp/handlers', 'src/mounts/settings', 'src/tokens', '@modelcontextprotocol'],
+  'src/mounts/process-group.ts': [],
+  'src/mounts/watchdog.ts': ['src/mounts/process-group.ts'],
+  'src/mounts/watchdog-process.ts': [],
+  'src/mounts/transport': [
+    'src/define', 'src/mounts/caller', 'src/mounts/process-group.ts', 'src/mounts/settings',
+    'src/mounts/watchdog-process.ts', 'src/net', '@modelcontextprotocol'
+  ],
+  'src/mounts/connection': [
+    'src/define', 'src/mounts/caller', 'src/mounts/settings', 'src/mounts/transport', 'src/net', '@modelcontextprotocol'
+  ],
+  'src/mounts/server': [
+    'src/define', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection', 'src/mounts/settings',
+    'src/mounts/transport', '@modelcontextprotocol'
+  ],
+  'src/mounts/offers': [
+    'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection',
+    'src/mounts/pins', 'src/mounts/server', 'src/mounts/settings', 'src/selection', '@modelcontextprotocol'
+  ],
   'src/mounts': [
-    'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/net', 'src/policy',
-    'src/selection', 'src/tokens', '@modelcontextprotocol'
+    'src/config', 'src/crypto', 'src/define', 'src/mounts/caller', 'src/mounts/connection', 'src/mounts/offers',
+    'src/mounts/pins', 'src/mounts/server', 'src/mounts/settings', 'src/tokens'
   ],
   'src/mounts/command-identity.ts': [
-    'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/net', 'src/provider', 'src/tokens'
+    'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/mounts/caller', 'src/net', 'src/provider', 'src/tokens'
   ],
 
   // What is offered, and how its authors test it
-  'src/index.ts': ['src/define', 'src/mounts/define-mount.ts', 'src/tokens'],
+  'src/index.ts': ['src/define', 'src/mounts/settings/define-mount.ts', 'src/tokens'],
   'src/tools': ['src/config', 'src/define', 'src/index.ts'],
   'src/prompts': ['src/define', 'src/index.ts'],
   'src/resources': ['src/config', 'src/define', 'src/index.ts'],
-  'src/extensions': ['src/define', 'src/mounts/define-mount.ts'],
+  'src/extensions': ['src/define', 'src/mounts/settings/define-mount.ts'],
   'src/definitions.ts': [
-    'src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/mounts/define-mount.ts', 'src/resources'
+    'src/config', 'src/define', 'src/extensions', 'src/mcp/revisions.ts', 'src/mounts/settings/define-mount.ts',
+    'src/resources'
   ],
   'src/testing': [
     'src/config', 'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/engine.ts', 'src/mcp/engine-services.ts',
@@ -130,8 +156,8 @@ const MAY_IMPORT = {
 
   // The diagnosis: what is wrong, and the setting to change
   'src/doctor': [
-    'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/net', 'src/oauth/endpoints', 'src/provider',
-    'src/provider-presets', 'src/store', 'src/tokens', 'src/workloads', 'jose', 'oauth4webapi'
+    'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/mounts/settings', 'src/net', 'src/oauth/endpoints',
+    'src/provider', 'src/provider-presets', 'src/store', 'src/tokens', 'src/workloads', 'jose', 'oauth4webapi'
   ],
 
   // HTTP: only from here on does anything know Fastify
@@ -148,7 +174,8 @@ const MAY_IMPORT = {
   ],
   plugins: [
     'routes', 'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/http', 'src/limits',
-    'src/mcp/engine.ts', 'src/mcp/engine-services.ts', 'src/mcp/handlers', 'src/mounts', 'src/net', 'src/oauth/clients',
+    'src/mcp/engine.ts', 'src/mcp/engine-services.ts', 'src/mcp/handlers', 'src/mounts', 'src/mounts/caller',
+    'src/mounts/settings', 'src/net', 'src/oauth/clients',
     'src/oauth/endpoints', 'src/oauth/modes', 'src/oauth/modes/broker', 'src/oauth/modes/proxy', 'src/policy',
     'src/provider', 'src/selection', 'src/store', 'src/telemetry', 'src/tokens', 'src/trace', 'src/workloads',
     'fastify'
@@ -168,7 +195,8 @@ const MAY_IMPORT = {
   'src/server.ts': ['src/serve.ts'],
   'src/commands': [
     'src/audit', 'src/config', 'src/connections', 'src/crypto', 'src/define', 'src/doctor', 'src/import',
-    'src/limits', 'src/mcp/sessions', 'src/mounts', 'src/net', 'src/oauth/clients', 'src/oauth/modes/broker',
+    'src/limits', 'src/mcp/sessions', 'src/mounts', 'src/mounts/connection', 'src/mounts/pins', 'src/mounts/settings',
+    'src/net', 'src/oauth/clients', 'src/oauth/modes/broker',
     'src/policy', 'src/provider', 'src/selection', 'src/store', 'src/tokens', 'src/trace', 'oauth4webapi'
   ],
   'src/cli.ts': ['plugins', 'src/commands', 'src/config', 'src/definitions.ts', 'src/serve.ts'],

@@ -12,7 +12,7 @@ import { linkExtensions } from '../src/extensions/link.ts'
 import { BUILT_IN_FOLDERS, addFile, loadAllDefinitions, namesInStack } from '../src/extensions/load.ts'
 import type { LoadedDefinition } from '../src/extensions/load.ts'
 import { ENDINGS, foldersOf, isPath } from '../src/extensions/locate.ts'
-import type { DeclaredMount } from '../src/mounts/define-mount.ts'
+import type { DeclaredMount } from '../src/mounts/settings/define-mount.ts'
 import { createCompiler } from './compile.ts'
 
 /**

@@ -88,7 +88,7 @@ async function findMountProblems ({ config, problems }: ConfigInspection): Promi
   const findUnknown = (names: readonly string[]): readonly Problem[] =>
     areAllKnown ? findUnknownMounts(endpoints, names) : []
   if (mountsFile === undefined) return findUnknown([])
-  const { readMounts } = await import('../src/mounts/mounts-file.ts')
+  const { readMounts } = await import('../src/mounts/settings/mounts-file.ts')
   try {
     return findUnknown(readMounts(mountsFile, config).map(({ name }) => name))
   } catch (err) {

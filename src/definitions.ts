@@ -4,7 +4,7 @@ import { linkExtensions } from './extensions/link.ts'
 import { addFile, loadAllDefinitions, namesInStack } from './extensions/load.ts'
 import type { LoadedDefinition } from './extensions/load.ts'
 import { REVISIONS } from './mcp/revisions.ts'
-import type { DeclaredMount } from './mounts/define-mount.ts'
+import type { DeclaredMount } from './mounts/settings/define-mount.ts'
 import { createConfigurationResource } from './resources/_configuration.ts'
 
 /** Loads everything that this server offers, and knows afterwards which file each definition comes from. */

@@ -2,7 +2,7 @@ import type { Command as CommanderCommand, OptionValues } from '@commander-js/ex
 import type { Config } from '../config/config.ts'
 import type { ConfigInspection } from '../config/load.ts'
 import type { Definition } from '../define/definition.ts'
-import type { DeclaredMount } from '../mounts/define-mount.ts'
+import type { DeclaredMount } from '../mounts/settings/define-mount.ts'
 
 /** A subcommand of `seed`. Each file of this folder exports one as `command`, made by `defineCommand`. */
 export interface Command {

@@ -3,12 +3,12 @@ import type { Config } from '../config/config.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
-import type { DeclaredMount } from '../mounts/define-mount.ts'
-import type { Failure } from '../mounts/failure.ts'
+import type { DeclaredMount } from '../mounts/settings/define-mount.ts'
+import type { Failure } from '../mounts/connection/failure.ts'
 import type { Mount, MountInspection, MountedOffer } from '../mounts/inspect.ts'
-import { describeChange } from '../mounts/pin-diff.ts'
-import { PIN_KINDS } from '../mounts/pins.ts'
-import type { Pin, PinChange, PinKind, Pins } from '../mounts/pins.ts'
+import { describeChange } from '../mounts/pins/pin-diff.ts'
+import { PIN_KINDS } from '../mounts/pins/pins.ts'
+import type { Pin, PinChange, PinKind, Pins } from '../mounts/pins/pins.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { describePolicy } from './describe-policy.ts'
 
@@ -167,7 +167,7 @@ function showChanges (inspections: readonly MountInspection[], json: boolean, pr
 async function accept (
   inspections: readonly MountInspection[], names: readonly string[], print: Print
 ): Promise<number> {
-  const { writePins } = await import('../mounts/pin-file.ts')
+  const { writePins } = await import('../mounts/pins/pin-file.ts')
   for (const { mount, changes, current } of inspections) {
     const accepted = changes!.filter(({ name }) => names.length === 0 || names.includes(name))
     const unknown = names.filter((name) => !accepted.some((change) => change.name === name))

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts'
 import type { ConfigInspection } from '../config/load.ts'
 import type { Definition } from '../define/definition.ts'
-import type { DeclaredMount } from '../mounts/define-mount.ts'
+import type { DeclaredMount } from '../mounts/settings/define-mount.ts'
 import type { FetchPublicDocument } from '../net/public-fetch.ts'
 import { createPublicFetcher } from '../net/public-fetch.ts'
 import type { ProviderMetadata } from '../provider/discovery.ts'

@@ -10,7 +10,7 @@ import { createTokenClient } from '../provider/token-client.ts'
 import type { TokenClient, TokenClientOptions } from '../provider/token-client.ts'
 import { createCallerAssertions } from '../tokens/caller-assertion.ts'
 import { createSigningKeys } from '../tokens/signing-keys.ts'
-import type { IdentityServices } from './caller-identity.ts'
+import type { IdentityServices } from './caller/caller-identity.ts'
 
 type ClientLog = TokenClientOptions['log']
 

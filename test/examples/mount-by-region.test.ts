@@ -1,5 +1,5 @@
 import t from 'tap'
-import { defineMount, isMountDefinition } from '../../src/mounts/define-mount.ts'
+import { defineMount, isMountDefinition } from '../../src/mounts/settings/define-mount.ts'
 import { modernRequest, postMcp, startSeed } from '../support/seed.ts'
 import '../support/self-reference.ts'
 import { ADD, startUpstream } from '../support/upstream.ts'

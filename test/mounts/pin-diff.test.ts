@@ -1,5 +1,5 @@
 import t from 'tap'
-import { describeChange } from '../../src/mounts/pin-diff.ts'
+import { describeChange } from '../../src/mounts/pins/pin-diff.ts'
 
 t.test('of a long text, a person sees the lines that differ', async (t) => {
   const accepted = { description: 'Closes a ticket.\nAsk first.\nNever twice.', title: 'Close' }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { defineResourceTemplate } from '../../src/define/resource.ts'
-import { readMounts } from '../../src/mounts/mounts-file.ts'
+import { readMounts } from '../../src/mounts/settings/mounts-file.ts'
 import { ERAS } from '../support/open-server.ts'
 import type { OpenServer } from '../support/open-server.ts'
 import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstream.ts'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isToolSelected } from '../../src/mounts/selection.ts'
+import { isToolSelected } from '../../src/mounts/settings/selection.ts'
 
 t.test('tools are offered by what their server says of them; absent hints mean what MCP says', async (t) => {
   const tool = { name: 'read', inputSchema: { type: 'object' as const } }

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { sendLimited } from '../../src/mounts/limited-fetch.ts'
+import { sendLimited } from '../../src/mounts/transport/limited-fetch.ts'
 import { boundedFetch } from '../../src/net/fetch.ts'
 import { GrowingBuffer } from '../../src/net/growing-buffer.ts'
 

@@ -1,0 +1,24 @@
+import type { ClientCapabilities } from '@modelcontextprotocol/client'
+import type { RequestContext } from '../../define/context.ts'
+import type { RunContext } from '../../mcp/handlers/execute.ts'
+
+/**
+ * Returns the capabilities of the calling client as Seed declares them to a mounted server, so that nothing is asked
+ * that the client cannot answer. Nobody is there to answer for a service; its roots are its own.
+ */
+export function passedCapabilities (
+  { principal, client, session }: Pick<RequestContext, 'principal'> & Partial<RunContext>
+): ClientCapabilities {
+  const capabilities = (client ?? session)?.capabilities ?? {}
+  const { elicitation, sampling, roots } = capabilities as Record<string, object | undefined>
+  const isService = principal?.kind === 'service'
+  return {
+    ...(elicitation !== undefined && !isService && { elicitation: named(elicitation, ['form', 'url']) }),
+    ...(sampling !== undefined && !isService && { sampling: named(sampling, ['context', 'tools']) }),
+    ...(roots !== undefined && { roots: {} })
+  }
+}
+
+function named (capability: object, names: readonly string[]): Record<string, Record<string, never>> {
+  return Object.fromEntries(names.filter((name) => name in capability).map((name) => [name, {}]))
+}

@@ -1,0 +1,42 @@
+import { ProtocolError, ProtocolErrorCode, isSpecType } from '@modelcontextprotocol/client'
+import type { Client, ClientCapabilities, InputRequest } from '@modelcontextprotocol/client'
+import type { Caller } from '../caller/caller.ts'
+import { checkDepth } from '../transport/limited-fetch.ts'
+
+/** Tells whether a question is one of MCP, and leads to no address but one of the web. */
+export function isQuestion (question: unknown): question is InputRequest {
+  if (isSpecType.CreateMessageRequest(question) || isSpecType.ListRootsRequest(question)) return true
+  const { method, params } = Object(question) as { method?: unknown, params?: { mode?: unknown, url?: unknown } }
+  if (method !== 'elicitation/create' || params?.mode !== 'url') return isSpecType.ElicitRequest(question)
+  // The type is that of the 2025 revisions, which have an id.
+  return isSpecType.ElicitRequest({ method, params: { elicitationId: '', ...params } }) &&
+    ['https:', 'http:'].includes(new URL(String(params.url)).protocol)
+}
+
+/**
+ * Has a connection to a server of 2025 answer what that server asks, by asking the client whose call it is.
+ *
+ * @param capabilities those that the connection declares
+ * @param findCaller returns the caller whose call a question belongs to
+ */
+export function answerQuestions (
+  client: Client, capabilities: ClientCapabilities, findCaller: () => Caller | undefined
+): void {
+  const answer = async (request: InputRequest): Promise<never> => {
+    checkDepth(request)
+    const askClient = findCaller()?.askClient
+    if (askClient === undefined) throw refuse('There is no call to which the request could belong')
+    if (!isQuestion(request)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The URL must be https or http')
+    return await askClient(request) as never
+  }
+  if (capabilities.elicitation !== undefined) client.setRequestHandler('elicitation/create', answer)
+  if (capabilities.sampling !== undefined) client.setRequestHandler('sampling/createMessage', answer)
+  if (capabilities.roots !== undefined) client.setRequestHandler('roots/list', answer)
+  client.fallbackRequestHandler = async () => {
+    throw refuse('Seed passes this on for mounts with "connection: session", to clients that declare it')
+  }
+}
+
+function refuse (message: string): ProtocolError {
+  return new ProtocolError(ProtocolErrorCode.MethodNotFound, message)
+}

@@ -1,0 +1,104 @@
+import { describeDefinition, recordFile, recordMount } from '../../define/definition.ts'
+import type { Definition } from '../../define/definition.ts'
+import { isSelected } from '../../selection/name-selection.ts'
+import type { Offers } from '../connection/lists.ts'
+import type { MountedServer } from '../server/mounted-server.ts'
+import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
+import { toPrompt, toResource, toTemplate, toTool } from './offered-definition.ts'
+import { comparePins, isAccepted, pinOffers } from '../pins/pins.ts'
+import type { PinChange, PinKind } from '../pins/pins.ts'
+import { isToolSelected } from '../settings/selection.ts'
+import { UriPrefix } from './uri-prefix.ts'
+
+/** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
+export interface MountedDefinitions {
+  definitions: Definition[]
+  refused: RefusedOffer[]
+  /** The differences from the accepted offers; undefined if the mount is not pinned. */
+  changes: readonly PinChange[] | undefined
+  /** The names, or URIs, that the definitions have at the server. */
+  namesAtServer: ReadonlyMap<Definition, string>
+}
+
+export interface RefusedOffer {
+  /** `Tool "tickets_close"` */
+  offer: string
+  reason: string
+}
+
+interface MadeDefinition {
+  definition: Definition
+  /** The name or URI at the mounted server. */
+  name: string
+  /** As the server said it. */
+  offer: object
+}
+
+/** The kinds of definitions that can be pinned. */
+const PINNED_AS: Partial<Record<Definition['kind'], PinKind>> = {
+  tool: 'tools', prompt: 'prompts', 'resource-template': 'resourceTemplates'
+}
+
+/** Makes definitions of what a mounted server offers and the operator has chosen. */
+export function toDefinitions (server: MountedServer): MountedDefinitions {
+  const { mount } = server
+  const uris = new UriPrefix(mount, server.offers)
+  const selected = selectOffers(server)
+  const { tools, prompts, resources, templates } = selected
+  const offered = mount.pins && pinOffers(selected)
+  const all: MadeDefinition[] = [
+    ...tools.map((offer) => ({ definition: toTool(offer, server, uris), name: offer.name, offer })),
+    ...prompts.map((offer) => ({ definition: toPrompt(offer, server, uris), name: offer.name, offer })),
+    ...resources.map((offer) => ({ definition: toResource(offer, server, uris), name: offer.uri, offer })),
+    ...templates.map((offer) => ({ definition: toTemplate(offer, server, uris), name: offer.uriTemplate, offer }))
+  ]
+  const definitions: Definition[] = []
+  const refused: RefusedOffer[] = []
+  const names = new Set<string>()
+  const tasks = new Set(tools.filter(({ execution }) => execution?.taskSupport === 'required').map(({ name }) => name))
+  let templateCount = 0
+
+  function reasonAgainst (definition: Definition, name: string, offer: string): string | undefined {
+    if (names.has(offer)) return 'the server offers it twice'
+    if (definition.kind === 'tool' && tasks.has(name)) {
+      return 'it can be called as a task only (execution.taskSupport), which Seed does not pass on'
+    }
+    if (definition.kind === 'resource-template' && templateCount >= MAX_TEMPLATES) {
+      return `the server offers more than ${MAX_TEMPLATES} resource templates`
+    }
+    return problemOf(definition)
+  }
+
+  for (const { definition, name, offer } of all) {
+    const description = describeDefinition(definition).slice(0, 200)
+    const reason = reasonAgainst(definition, name, description)
+    if (reason !== undefined) {
+      refused.push({ offer: description, reason })
+      continue
+    }
+    const kind = PINNED_AS[definition.kind]
+    if (offered && kind !== undefined && !isAccepted({ kind, name, offer }, mount.pins!, offered)) continue
+    names.add(description)
+    if (definition.kind === 'resource-template') templateCount++
+    recordFile(definition, `mount ${mount.name}`)
+    recordMount(definition, mount.name)
+    definitions.push(definition)
+  }
+  return {
+    definitions,
+    refused,
+    changes: offered && comparePins(mount.pins!, offered),
+    namesAtServer: new Map(all.map(({ definition, name }) => [definition, name]))
+  }
+}
+
+/** Returns what the operator has chosen of what a server offers. */
+export function selectOffers ({ mount, offers }: Pick<MountedServer, 'mount' | 'offers'>): Offers {
+  return {
+    ...offers,
+    tools: offers.tools.filter((tool) => isToolSelected(tool, mount.tools)),
+    prompts: offers.prompts.filter(({ name }) => isSelected(name, mount.prompts)),
+    resources: offers.resources.filter(({ uri }) => isSelected(uri, mount.resources)),
+    templates: offers.templates.filter(({ uriTemplate }) => isSelected(uriTemplate, mount.resources))
+  }
+}

@@ -1,0 +1,33 @@
+import type { RequestLog } from '../../define/context.ts'
+
+const PERIOD_MS = 60_000
+const MAX_LINES = 100
+
+/** Logs what the processes of a mounted server write to stderr, a hundred lines a minute at most. */
+export class StderrLog {
+  readonly #mount: string
+  readonly #log: RequestLog
+  #endsAt = 0
+  #lines = 0
+  #dropped = 0
+
+  constructor (mount: string, log: RequestLog) {
+    this.#mount = mount
+    this.#log = log
+  }
+
+  write (line: string, now = performance.now()): void {
+    if (now >= this.#endsAt) {
+      this.#endsAt = now + PERIOD_MS
+      this.#lines = 0
+    }
+    if (++this.#lines > MAX_LINES) {
+      this.#dropped++
+      return
+    }
+    const dropped = this.#dropped
+    this.#dropped = 0
+    const fields = { mount: this.#mount, line: line.replace(/\p{Cc}/gu, ' '), ...(dropped > 0 && { dropped }) }
+    this.#log.info({ event: 'mount.stderr', ...fields }, 'The process of a mounted MCP server has written to stderr')
+  }
+}
