@@ -127,7 +127,7 @@ function compareCalls (calls: readonly SeenCall[], replicas: Replica[]): { wrong
   let unwritten = 0
   for (const { trace, tool, target, outcome, sentAt, answeredAt } of calls) {
     const records = byTrace.get(trace) ?? []
-    const isAnswered = outcome !== undefined && outcome !== 'stopped'
+    const isAnswered = outcome !== undefined && outcome !== 'unknown'
     const { kills } = replicas.find(({ url }) => url === target)!
     const isKilled = kills.some((at) => sentAt <= at && answeredAt >= at - UNWRITTEN_MS)
     if (isAnswered && records.length === 0 && isKilled) unwritten++

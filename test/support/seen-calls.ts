@@ -10,10 +10,10 @@ export interface SeenCall {
   target: string
   sentAt: number
   /**
-   * `stopped`: another replica said that the one which ran it is gone. Undefined: no answer, as the connection broke,
-   * or not yet.
+   * `unknown`: another replica said that the one which ran it is gone, or that Redis has not got its answer. Undefined:
+   * no answer, as the connection broke, or not yet.
    */
-  outcome: AuditRecord['outcome'] | 'stopped' | undefined
+  outcome: AuditRecord['outcome'] | 'unknown' | undefined
   answeredAt: number
 }
 
@@ -97,7 +97,7 @@ function outcomeOf ({ result, error }: Message): SeenCall['outcome'] {
     if (result?.inputRequests !== undefined) return 'input_required'
     return result?.isError === true ? 'error' : 'ok'
   }
-  if (error.message.startsWith('The server that ran this call has stopped')) return 'stopped'
+  if (/it is unknown how far the call got$/.test(error.message)) return 'unknown'
   if (error.message.startsWith('The server is shutting down')) return 'cancelled'
   return error.code === -32603 ? 'error' : 'refused'
 }

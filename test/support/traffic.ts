@@ -286,8 +286,8 @@ async function refusal (response: Response): Promise<Outcome | undefined> {
   return `${response.status} ${body.slice(0, 200)}`
 }
 
-/** A call that its server could not finish says so in these words. */
-const ENDED = /^(The server is shutting down|The server that ran this call has stopped)/
+/** A call whose server could not finish it, or whose answer was lost with Redis, says so in these words. */
+const ENDED = /^The server is shutting down|it is unknown how far the call got$/
 
 function isText (body: unknown, expected: string, id: number): Outcome {
   const { id: answered, result, error } = body as Message

@@ -166,7 +166,7 @@ export class CallStream {
     this.#connection?.write({ data, id: this.#isStored ? formatCallEventId(this.name, number) : undefined })
     this.#storedBytes += data.length
     const fits = data.length <= MAX_STORED_EVENT_BYTES && this.#storedBytes <= MAX_STORED_BYTES
-    this.#store(async () => { await (fits ? this.#append(data, number) : this.#markLost()) })
+    this.#store(async () => { await (fits ? this.#append(data, number) : this.#markLost({ tooLarge: true })) })
   }
 
   /** Runs a write to the store after those before it, unless one of them has failed. */
@@ -196,9 +196,9 @@ export class CallStream {
     else this.#notifyReader()
   }
 
-  async #markLost (): Promise<void> {
+  async #markLost (reason: Pick<StreamRecord, 'tooLarge'> = {}): Promise<void> {
     this.#isStored = false
-    await this.#save({ requests: this.#call.requests, lost: true }, CLOSED_TTL_SECONDS)
+    await this.#save({ requests: this.#call.requests, lost: true, ...reason }, CLOSED_TTL_SECONDS)
     this.#notifyReader()
   }
 

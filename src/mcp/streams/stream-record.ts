@@ -10,6 +10,8 @@ const StreamRecordSchema = Type.Object({
   closed: Type.Optional(Type.Integer()),
   /** Some events could not be stored: the stream cannot be resumed completely. */
   lost: Type.Optional(Type.Literal(true)),
+  /** They were too large; otherwise the store failed, or has lost events that it had. */
+  tooLarge: Type.Optional(Type.Literal(true)),
   /** Offset between the client's event numbers and those in the store. */
   shift: Type.Optional(Type.Integer())
 })

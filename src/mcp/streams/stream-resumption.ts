@@ -26,6 +26,10 @@ export interface ResumedStreamsOptions {
 const POLL_MS = 2_000
 const DEAD_AFTER_MS = 4_000
 
+const TOO_LARGE = 'The connection was lost, and the rest of the response is too large to store'
+const NOT_STORED = 'The connection was lost, and the store did not take the rest of the response; ' +
+  'it is unknown how far the call got'
+
 export type ResumedStreams = ReturnType<typeof createResumedStreams>
 
 /** The streams of calls that clients have resumed at this replica. */
@@ -144,7 +148,7 @@ class ResumedStream {
     if (record.closed !== undefined) {
       if (this.#lastRead >= record.closed) this.#connection.end()
     } else if (record.lost) {
-      await this.#closeWithErrors(record, 'The connection was lost, and the rest of the response is too large to store')
+      await this.#closeWithErrors(record, record.tooLarge ? TOO_LARGE : NOT_STORED)
     } else {
       await this.#checkOwner(record)
     }
