@@ -23,11 +23,13 @@ import { createEngineServices } from '../src/mcp/engine-services.ts'
 import type { EngineServices } from '../src/mcp/engine-services.ts'
 import { createEngine } from '../src/mcp/engine.ts'
 import type { Engine, EngineOptions } from '../src/mcp/engine.ts'
+import { createAssertionFor } from '../src/mcp/handlers/assertion-for.ts'
 import { baseScopes, wellKnownUrl } from '../src/oauth/endpoints/metadata.ts'
 import { hasPolicy } from '../src/policy/evaluator.ts'
 import {
   createUriCheck, findUnknownEndpoints, findUnmatchedNames, selectDefinitions
 } from '../src/selection/endpoint-selection.ts'
+import { createCallerAssertions } from '../src/tokens/caller-assertion.ts'
 
 export interface McpTransportOptions {
   /** The tools, prompts and resources to offer. */
@@ -99,7 +101,7 @@ interface EndpointOptions extends Pick<McpTransportOptions, 'definitions' | 'req
 function createEndpointEngine (
   app: FastifyInstance, endpoint: Endpoint, { services, definitions, requirements, icon }: EndpointOptions
 ): Engine {
-  const { config, tracing } = app
+  const { config, signingKeys, tracing } = app
   // Metrics, spans and audit lines of servers with one endpoint stay as they are.
   const label = endpoint.name === undefined ? undefined : endpoint.path
   const engine = createEngine({
@@ -116,6 +118,9 @@ function createEndpointEngine (
       clockSkewSeconds: config.token.clockSkewSeconds
     },
     tokenFor: app.hasDecorator('toolTokens') ? app.toolTokens.tokenFor : undefined,
+    assertionFor: config.secrets.current === undefined
+      ? undefined
+      : createAssertionFor(createCallerAssertions({ signingKeys, issuer: config.baseUrl }), config.baseUrl),
     pageSize: config.mcp.pageSize,
     keyring: app.keyring,
     session: config.mcp.session,

@@ -107,6 +107,19 @@ export interface RequestContext {
      */
     allowServerToken?: boolean
   }): Promise<string>
+
+  /**
+   * Tells another API who calls: a JWT that this server signs, about the caller (or about this server, where nobody is
+   * signed in), for one minute. Make one for each request. Needs `SEED_SECRET`, and nothing of the identity provider.
+   *
+   * @param audience the API, as it knows itself: the claim `aud`. Never take it from the model or the client
+   * @throws ToolError if it would be too long for a header; Error without `SEED_SECRET`, or if the audience is this
+   * server, or a claim is one that this server sets
+   */
+  assertionFor (audience: string, options?: {
+    /** Further claims of the caller's access token, by name, where they are known, such as `email` or `groups`. */
+    claims?: readonly string[]
+  }): Promise<string>
 }
 
 export interface QuestionOptions {

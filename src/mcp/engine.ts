@@ -25,6 +25,7 @@ import { createFastPath } from './fast-path/fast-path.ts'
 import { createPendingCalls } from './fast-path/pending-calls.ts'
 import type { HandedOverCall } from './fast-path/pending-calls.ts'
 import { createPlainResponses } from './fast-path/plain-response.ts'
+import type { AssertionFor } from './handlers/assertion-for.ts'
 import type { TokenFor } from './handlers/context.ts'
 import { INVALID_PARAMS, deleteNullParams, describeInvalidParams } from './handlers/request-params.ts'
 import { createRequestStates } from './handlers/request-state.ts'
@@ -81,6 +82,8 @@ export interface EngineOptions {
   policy: PolicyOptions
   /** Undefined where tools cannot get tokens for other APIs. */
   tokenFor: TokenFor | undefined
+  /** Undefined where handlers cannot have assertions about their callers. */
+  assertionFor: AssertionFor | undefined
   /** Items per page of a list. */
   pageSize: number
   keyring: Keyring
@@ -138,6 +141,7 @@ export function createEngine (options: EngineOptions): Engine {
     announce: services.changes.publish,
     queue: streams.queue,
     tokenFor: options.tokenFor,
+    assertionFor: options.assertionFor,
     recordCall: options.recordCall,
     traceHandler: options.traceHandler,
     onerror

@@ -81,9 +81,6 @@ export function createMounts (options: MountsOptions) {
     description: mounts.map(({ name, url, process }) =>
       process === undefined ? { name, origin: new URL(url!).origin } : { name, command: process.command }),
 
-    /** Whether servers verify assertions of Seed, for which its keys must be published. */
-    needPublishedKeys: mounts.some(({ identity }) => identity?.assertion !== undefined),
-
     /** The policies of all mounts and of their single tools, whether or not the servers can be reached. */
     policies: mounts.flatMap((mount): Policy[] => [
       mount as Policy,

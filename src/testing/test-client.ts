@@ -85,6 +85,8 @@ export interface TestClientOptions extends ClientAnswers {
   tokenFor?: (
     audience: string, options: { resource?: string, scopes?: readonly string[], allowServerToken?: boolean }
   ) => string | Promise<string>
+  /** Returns what `context.assertionFor` signs. Without it, `assertionFor` throws. */
+  assertionFor?: (audience: string, options: { claims?: readonly string[] }) => string | Promise<string>
   /** `SCOPE_HIERARCHY`, as pairs of a scope and one that it includes; empty by default. */
   scopeHierarchy?: ScopeHierarchy
   /** `TOOL_TIMEOUT_SECONDS` and `INPUT_TIMEOUT_SECONDS`; 60 seconds by default. */
@@ -174,12 +176,14 @@ type Received = Pick<TestClient, 'progress' | 'messages' | 'serverLog'>
 
 /** Creates an engine without limits, with everything that policies need. */
 function createTestEngine (options: TestClientOptions, services: EngineServices, log: RequestLog): Engine {
-  const { definitions, tokenFor, scopeHierarchy = [], timeoutSeconds = 60, maxResultBytes = MAX_RESULT_BYTES } = options
+  const { definitions, tokenFor, assertionFor } = options
+  const { scopeHierarchy = [], timeoutSeconds = 60, maxResultBytes = MAX_RESULT_BYTES } = options
   return createEngine({
     serverInfo: { name: 'seed', version: VERSION },
     definitions,
     policy: { hierarchy: scopeHierarchy, scopes: requirementsOf(definitions, scopeHierarchy, []).scopes },
     tokenFor: tokenFor && (async (_principal, { audience, ...options }) => await tokenFor(audience, options)),
+    assertionFor: assertionFor && ((_principal, { audience, ...options }) => assertionFor(audience, options)),
     pageSize: 1_000,
     services,
     keyring: createKeyring(undefined, undefined),

@@ -7,6 +7,9 @@ import type { SigningKeys } from './signing-keys.ts'
 /** The type of these assertions, in their header (RFC 8725 section 3.11): no access token has it, nor an ID token. */
 export const CALLER_ASSERTION_TYPE = 'caller-assertion+jwt'
 
+/** The longest assertion to send: servers limit the headers of a request, Node's to 16 KiB. */
+export const MAX_ASSERTION_LENGTH = 8_192
+
 /** Long enough for a request on its way and for clocks that differ a little. */
 const LIFETIME_SECONDS = 60
 
@@ -30,9 +33,14 @@ export type IssueCallerAssertion = ReturnType<typeof createCallerAssertions>
 /** Claims that Seed alone sets, and those by which other tokens are bound or named. */
 const OWN_CLAIMS = /^(iss|sub|aud|exp|nbf|iat|jti|sub_id|client_id|azp|act|may_act|cnf|grant|sid|seed_.*)$/
 
-/** Tells whether an operator may have a claim of this name put into assertions. */
+/** Tells whether a claim of this name may be put into assertions. */
 export function isPassableClaim (name: string): boolean {
   return !OWN_CLAIMS.test(name)
+}
+
+/** Tells whether an audience is Seed itself, which accepts no assertion. @param baseUrl BASE_URL */
+export function isOwnAudience (audience: string, baseUrl: string): boolean {
+  return audience === baseUrl || audience.startsWith(`${baseUrl}/`)
 }
 
 /**

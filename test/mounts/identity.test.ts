@@ -158,7 +158,7 @@ t.test('an assertion is no access token for Seed, and an access token of Seed is
   await t.rejects(jwtVerify(accessToken, keys, withoutType), /unexpected "aud"/)
 })
 
-t.test('Seed publishes its keys in proxy mode and without sign-in too, where a mount has an assertion', async (t) => {
+t.test('Seed publishes its keys in proxy mode and without sign-in too, with SEED_SECRET, which assertions need', async (t) => {
   const upstream = await startUpstream(t)
   const recorded = recordExchanges(upstream)
   const mounts = async (mount: object): Promise<string> =>
@@ -166,7 +166,7 @@ t.test('Seed publishes its keys in proxy mode and without sign-in too, where a m
   const identity = { header: 'X-Caller', assertion: { audience: 'urn:calc' } }
   for (const AUTH_REQUIRED of ['true', 'false']) {
     const common = { AUTH_REQUIRED, SEED_SECRET }
-    const plain = await startSeed(t, { env: { ...common, SEED_MOUNTS: await mounts({}) }, timings: TIMINGS })
+    const plain = await startSeed(t, { env: { AUTH_REQUIRED, SEED_MOUNTS: await mounts({}) }, timings: TIMINGS })
     t.equal((await fetch(`${plain.url}/.well-known/jwks.json`)).status, 404)
     const env = { ...common, SEED_MOUNTS: await mounts({ identity, secret: { file: 'key' } }) }
     const seed = await startSeed(t, { env, timings: TIMINGS, definitions: [] })

@@ -49,7 +49,7 @@ const PLUGINS = [
   [grants, 'grants', ['keyring', 'audit', 'oidc-discovery', 'jwt-auth']],
   [oauthProxy, 'oauth-proxy', ['audit', 'rate-limit', 'mcp-limits', 'oidc-discovery', 'jwt-auth']],
   [dcr, 'dcr', ['redis', 'jwt-auth', 'rate-limit']],
-  [publishedKeys, 'published-keys', ['keyring', 'rate-limit', 'mounts']],
+  [publishedKeys, 'published-keys', ['keyring', 'rate-limit']],
   [mcpTransport, 'mcp-transport', [
     'telemetry', 'tracing', 'mounts', 'redis', 'keyring', 'audit', 'rate-limit', 'mcp-limits'
   ]],

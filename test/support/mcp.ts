@@ -40,6 +40,7 @@ const DEFAULTS = {
   serverInfo: { name: 'seed', version: '1.2.3' },
   policy: { hierarchy: [], scopes: [] },
   tokenFor: undefined,
+  assertionFor: undefined,
   pageSize: 1_000,
   session: SESSIONS,
   tool: { timeoutSeconds: 60, inputTimeoutSeconds: 60, maxResultBytes: 10_485_760 },

@@ -52,6 +52,13 @@ const definitions = [
     handler: async (_input, { tokenFor }) => await tokenFor('https://api.example.com', { scopes: ['read'] })
   }),
   defineTool({
+    name: 'assert_caller',
+    description: 'asks for an assertion about its caller',
+    input: Type.Object({}),
+    handler: async (_input, { assertionFor }) =>
+      await assertionFor('https://api.example.com', { claims: ['email'] })
+  }),
+  defineTool({
     name: 'breaks',
     description: 'fails',
     input: Type.Object({}),
@@ -269,6 +276,14 @@ for (const protocolVersion of REVISIONS) {
       t.same(requests, [['https://api.example.com', { scopes: ['read'] }]])
       t.match(await (await open({ principal: { subject: 'ada' } })).callTool('call_api'), { isError: true })
       t.match(await (await open({ tokenFor: () => 'token' })).callTool('call_api'), { isError: true })
+    })
+
+    t.test('returns the test\'s assertions from assertionFor, also where nobody is signed in', async (t) => {
+      const requests: unknown[] = []
+      const client = await open({ assertionFor: (...args) => { requests.push(args); return 'assertion' } })
+      t.match(await client.callTool('assert_caller'), { content: [{ text: 'assertion' }] })
+      t.same(requests, [['https://api.example.com', { claims: ['email'] }]])
+      t.match(await (await open()).callTool('assert_caller'), { isError: true })
     })
   })
 }

@@ -5,6 +5,7 @@ import type { Principal } from '../../tokens/principal.ts'
 import type { TraceHandler } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import type { AssertionFor } from './assertion-for.ts'
 import type { Caller } from './caller.ts'
 import type { ClientChannel } from './client-channel.ts'
 import {
@@ -40,6 +41,8 @@ export interface ContextServices {
   /** Queues a message that belongs to no call. @throws StoreUnavailableError */
   queue (session: Session, message: JSONRPCMessage): Promise<void>
   tokenFor: TokenFor | undefined
+  /** Undefined without SEED_SECRET. */
+  assertionFor: AssertionFor | undefined
   /** Undefined where requests are not traced. */
   traceHandler: TraceHandler | undefined
   onerror (error: Error): void
@@ -154,6 +157,17 @@ export class HandlerContext implements RunContext {
         throw new Error('tokenFor needs a caller who is signed in with OAUTH_MODE=broker')
       }
       return await tokenFor(principal, { audience, ...options }, signal)
+    }
+  }
+
+  get assertionFor (): RequestContext['assertionFor'] {
+    return async (audience, options = {}) => {
+      const { assertionFor } = this.#services
+      if (assertionFor === undefined) {
+        throw new Error('assertionFor needs SEED_SECRET: without it each replica and each start signs with another key')
+      }
+      this.signal.throwIfAborted()
+      return await assertionFor(this.principal, { audience, ...options })
     }
   }
 

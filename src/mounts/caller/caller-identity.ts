@@ -1,5 +1,6 @@
 import { ToolError } from '../../define/tool.ts'
 import type { TokenFor } from '../../mcp/handlers/context.ts'
+import { MAX_ASSERTION_LENGTH } from '../../tokens/caller-assertion.ts'
 import type { IssueCallerAssertion } from '../../tokens/caller-assertion.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import type { IdentityEntry } from '../settings/mount-schema.ts'
@@ -21,9 +22,6 @@ export type CallerIdentity = (
   caller: Principal | undefined,
   signal?: AbortSignal
 ) => Promise<Record<string, string>>
-
-/** The longest assertion: servers limit the headers of a request, Node's to 16 KiB. */
-const MAX_ASSERTION_LENGTH = 8_192
 
 /** Returns what a mount sends to say who calls; undefined for one that does not say it. */
 export function createCallerIdentity (

@@ -1,5 +1,5 @@
 import type { Config } from '../../config/config.ts'
-import { isPassableClaim } from '../../tokens/caller-assertion.ts'
+import { isOwnAudience, isPassableClaim } from '../../tokens/caller-assertion.ts'
 import type { IdentityEntry, MountEntry } from './mount-schema.ts'
 import { isReservedHeader } from './request-headers.ts'
 
@@ -44,16 +44,12 @@ function checkAssertion (
     ...secrets !== undefined && secrets.current === undefined
       ? ['identity.assertion needs SEED_SECRET: without it each replica and each start signs with another key']
       : [],
-    ...baseUrl !== undefined && isWithin(audience ?? url, baseUrl)
+    ...baseUrl !== undefined && isOwnAudience(audience ?? url, baseUrl)
       ? ['identity.assertion.audience must be the mounted server, and not Seed itself (BASE_URL)']
       : [],
     ...claims.filter((name) => !isPassableClaim(name))
       .map((name) => `identity.assertion.claims must not have ${name}, which Seed sets itself`)
   ]
-}
-
-function isWithin (audience: string, baseUrl: string): boolean {
-  return audience === baseUrl || audience.startsWith(`${baseUrl}/`)
 }
 
 function checkHeader ({ headers = {} }: MountEntry, header: string): string[] {
