@@ -194,6 +194,39 @@ t.test('a stream that is not read any more is ended, and a slow reader holds it 
   await left
 })
 
+t.test('an event stream comes in whole lines, however it was cut', async (t) => {
+  for (const [chunks, lines] of [
+    [['da', 't', 'a: 1', '\n', 'id', ': 2\n\nda', 'ta: 3\r', '\n:', '\r\nrest'], ['data: 1\n', 'id: 2\n\n', 'data: 3\r', '\n', ':\r\n']],
+    [['data: 1\n\n', ':\r'], ['data: 1\n\n', ':\r']]
+  ] as const) {
+    const server = await listen(t, createServer((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      for (const chunk of chunks) response.write(chunk)
+      response.end()
+    }))
+    const { body } = await createLimitedFetch(LIMITS)(urlOf(server))
+    const got: string[] = []
+    for await (const chunk of body!) got.push(Buffer.from(chunk).toString())
+    t.same(got, lines)
+  }
+})
+
+for (const era of ['modern', 'session'] as const) {
+  t.test(`a mounted server (${era}) that sends four megabytes byte by byte is read as fast as it sends`, async (t) => {
+    const upstream = await startUpstream(t, era)
+    const seed = await startMounted(t, { calc: { url: upstream.url, maxResponseBytes: 5_000_000 } })
+    const pongs = 'pong '.repeat(800_000)
+    answerCalls(upstream, (id, { socket }) => {
+      const event = `data: ${pong(id, { content: [{ type: 'text', text: pongs }] })}\n\n`
+      socket!.write('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n')
+      socket!.end(`${event.replace(/[^]/g, '1\r\n$&\r\n')}0\r\n\r\n`)
+    })
+    const { response } = await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })
+    // Not t.equal, which would print four megabytes.
+    t.ok(response.result.content[0].text === pongs)
+  })
+}
+
 t.test('requests to a mounted server go through the proxy, but for those to this machine', async (t) => {
   const upstream = await listen(t, createServer((_request, response) => { response.end('reached') }))
   const targets: string[] = []

@@ -29,6 +29,30 @@ export class LineSplitter {
   }
 }
 
+/**
+ * Joins the chunks of an event stream, for a reader that passes each one on and keeps it as a string: a line in chunks
+ * of one byte would take it many times as long, and as much memory.
+ */
+export class LineJoiner {
+  /** The line that has not ended. */
+  readonly #line = new GrowingBuffer()
+
+  /** Returns the lines that end in a chunk, from their beginning; nothing if none does. */
+  join (chunk: Buffer): Buffer {
+    const end = Math.max(chunk.lastIndexOf(LINE_FEED), chunk.lastIndexOf(CARRIAGE_RETURN)) + 1
+    if (end === 0) {
+      this.#line.append(chunk)
+      return NOTHING
+    }
+    this.#line.append(chunk.subarray(0, end))
+    const lines = this.#line.take()
+    this.#line.append(chunk.subarray(end))
+    return lines
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+
 /** Reads the messages of an event stream (HTML, server-sent events). Comments, ids and other events are left out. */
 export class EventReader {
   readonly #onData: (data: string) => void

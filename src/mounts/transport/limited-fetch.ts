@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici'
 import { isDeeperThan } from '../../json/depth.ts'
 import { GrowingBuffer } from '../../net/growing-buffer.ts'
 import { dispatcherFor } from '../../net/proxy.ts'
-import { LineSplitter } from './event-reader.ts'
+import { LineJoiner, LineSplitter } from './event-reader.ts'
 
 /** A response of a mounted server that is larger than its limit. */
 export class ResponseTooLargeError extends Error {
@@ -193,7 +193,8 @@ export function isEventStream (headers: IncomingHttpHeaders): boolean {
 }
 
 /**
- * Returns a `fetch` for the MCP client, which is given of a response what it reads: a real one costs more.
+ * Returns a `fetch` for the MCP client, which is given of a response what it reads: a real one costs more. It gets an
+ * event stream in whole lines.
  *
  * @param onStream gets the source of each event stream
  */
@@ -211,6 +212,7 @@ export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: 
     return await new Promise((resolve, reject) => {
       let stream: ReadableStreamDefaultController<Uint8Array> | undefined
       let isRead = true
+      const lines = new LineJoiner()
       const sent = sendLimited(url, request, limits, {
         onStart (response, source) {
           onStream?.(source)
@@ -225,7 +227,8 @@ export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: 
           resolve(toFetchResponse(url, response, content))
         },
         onData (chunk) {
-          if (isRead) stream!.enqueue(chunk)
+          const joined = lines.join(chunk)
+          if (isRead && joined.byteLength > 0) stream!.enqueue(joined)
           return isRead && stream!.desiredSize! <= 0
         }
       })
