@@ -9,6 +9,6 @@ const REGIONS = ['eu', 'us']
 export const [eu, us] = REGIONS.map((region) => defineMount({
   name: `tickets-${region}`,
   url: new URL(`/${region}/mcp`, process.env['TICKETS_URL']).href,
-  tools: { annotations: { readOnlyHint: true } },
+  tools: { allow: [{ readOnlyHint: true }] },
   prompts: false
 }))

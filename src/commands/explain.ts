@@ -141,6 +141,13 @@ export function explain (
         `It is offered at: ${others.join(', ') || 'no endpoint'}`
     }
   }
+  if (offer !== undefined && isUnreadable(offer, options)) {
+    return {
+      isAllowed: false,
+      text: `${place}: this URI is not offered, as if it did not exist: ` +
+        `mount "${mounted!.mount.name}" excludes it (resources)`
+    }
+  }
   const verdict = evaluator.evaluate(definition, principal)
   const { missingScopes, unmetAuthentication, refusals } = verdict
   return {
@@ -175,6 +182,11 @@ function isOfferedAt (endpoint: Endpoint, definition: Definition, { resource }: 
   if (!isOffered(definition, endpoint)) return false
   if (definition.kind !== 'resource-template' || definition.uriTemplate === resource) return true
   return createUriCheck(endpoint.selection)?.(resource!, definition.uriTemplate) ?? true
+}
+
+/** Tells whether the mount excludes the URI in question, to which a template leads. */
+function isUnreadable ({ definition, isReadable }: MountedOffer, { resource }: ExplainOptions): boolean {
+  return definition.kind === 'resource-template' && definition.uriTemplate !== resource && !isReadable(resource!)
 }
 
 function describeVerdict ({ refusals, unmetAuthentication, missingScopes }: Verdict): string {
@@ -222,6 +234,11 @@ function findDefinition (
   if (mounted?.state.isConnected === false) {
     throw new Error(`The server of mount "${mounted.mount.name}" cannot be used, so what it offers is not known: ` +
       `${mounted.state.reason}. seed doctor says what to do`)
+  }
+  const excluded = mounted?.excluded.find(({ definition }) => isNamed(definition, options))
+  if (excluded !== undefined) {
+    throw new Error(`${withoutControls(describeDefinition(excluded.definition))} is not offered, as if it did not ` +
+      `exist: mount "${mounted!.mount.name}" excludes it (${excluded.rule})`)
   }
   const all = definitions.map(describeDefinition).map(withoutControls).sort().join('\n')
   const refused = (mounted?.refused ?? []).map(({ offer, reason }) => `${offer} is not offered: ${reason}`)

@@ -90,7 +90,7 @@ function list (inspections: readonly MountInspection[], json: boolean, print: Pr
   return inspections.every(({ state }) => state.isConnected) ? 0 : 1
 }
 
-function toJson ({ mount, place, state, offers, refused, changes, unmatched }: MountInspection) {
+function toJson ({ mount, place, state, offers, refused, excluded, changes, unmatched }: MountInspection) {
   return {
     mount: mount.name,
     ...place,
@@ -104,6 +104,7 @@ function toJson ({ mount, place, state, offers, refused, changes, unmatched }: M
     }),
     hidden: hiddenOf(changes).map(({ kind, name, change }) => ({ kind, nameAtServer: name, change })),
     refused,
+    excluded: excluded.map(({ definition: { kind }, nameAtServer, rule }) => ({ kind, nameAtServer, rule })),
     unmatched
   }
 }
@@ -121,15 +122,33 @@ function offeredNameOf (definition: Definition): string {
 }
 
 function describeMount (inspection: MountInspection): string {
-  const { mount, offers, refused, changes, unmatched } = inspection
+  const { mount, offers, refused, excluded, changes, unmatched } = inspection
   return [
     describeState(inspection),
     ...alignColumns(offers.map(describeOffer)),
     ...hiddenOf(changes).map(({ kind, name, change }) =>
       `hidden: ${printableJson(name)} of ${kind} is ${change}: seed mounts diff ${mount.name}`),
     ...refused.map(({ offer, reason }) => `not offered: ${offer}: ${reason}`),
+    ...describeExcluded(excluded),
     ...unmatched.map((name) => `without effect: ${name}`)
   ].map(withoutControls).map((line, index) => index === 0 ? line : `  ${line}`).join('\n')
+}
+
+const MAX_EXCLUDED_NAMES = 20
+
+/** Names what each rule of the file excludes: a server may have hundreds of tools, of which a few are allowed. */
+function describeExcluded (excluded: MountInspection['excluded']): string[] {
+  const namesByRule = new Map<string, string[]>()
+  for (const { rule, nameAtServer } of excluded) {
+    const names = namesByRule.get(rule) ?? []
+    namesByRule.set(rule, names)
+    names.push(printableJson(nameAtServer))
+  }
+  return [...namesByRule].map(([rule, names]) => {
+    const others = names.length - MAX_EXCLUDED_NAMES
+    const shown = names.slice(0, MAX_EXCLUDED_NAMES).join(', ')
+    return `excluded (${rule}): ${shown}${others > 0 ? ` and ${others} more` : ''}`
+  })
 }
 
 const TEXTS = { not_started: 'cannot be started', refused: 'refuses Seed', unavailable: 'cannot be used' } as const

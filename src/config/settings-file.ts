@@ -99,11 +99,12 @@ function findErrors (value: unknown, schema: Validator): readonly SchemaError[] 
 }
 
 /**
- * Each branch of a union reports why the value is not of its type. What is wrong inside the value is the problem of the
- * branch that was meant.
+ * Each branch of a union reports why the value is not of its type. What else is wrong with the value, or inside it, is
+ * the problem of the branch that was meant.
  */
 function isOfOtherBranch ({ keyword, instancePath }: SchemaError, errors: readonly SchemaError[]): boolean {
-  return keyword === 'type' && errors.some((other) => other.instancePath.startsWith(`${instancePath}/`))
+  return keyword === 'type' && errors.some((other) => other.instancePath.startsWith(`${instancePath}/`) ||
+    (other.instancePath === instancePath && other.keyword !== 'type'))
 }
 
 function describePlace ({ instancePath }: SchemaError, { entries, noun }: EntryTexts): string {

@@ -4,8 +4,8 @@ import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
 import { createCallerIdentity } from './caller/caller-identity.ts'
 import { createCommandIdentity } from './command-identity.ts'
-import { selectOffers, toDefinitions } from './offers/definitions.ts'
-import type { RefusedOffer } from './offers/definitions.ts'
+import { findExcluded, isReadable, selectOffers, toDefinitions } from './offers/definitions.ts'
+import type { ExcludedOffer, RefusedOffer } from './offers/definitions.ts'
 import { describePlace } from './settings/mount-place.ts'
 import { MountedServer } from './server/mounted-server.ts'
 import type { MountState } from './server/mounted-server.ts'
@@ -27,6 +27,8 @@ export interface MountInspection {
   /** The offers that Seed makes of it. */
   offers: MountedOffer[]
   refused: readonly RefusedOffer[]
+  /** What the operator does not offer. */
+  excluded: readonly ExcludedOffer[]
   /** The differences from the accepted offers; undefined if the mount is not pinned. */
   changes: readonly PinChange[] | undefined
   /** Everything that could be pinned now. */
@@ -41,6 +43,8 @@ export interface MountedOffer {
   nameAtServer: string
   /** Its rules, each with the place of the file that it comes from. */
   rules: readonly string[]
+  /** Tells whether `resources` of the mount lets clients read a URI, which the template, if it is one, leads to. */
+  isReadable (uri: string): boolean
 }
 
 export interface InspectOptions {
@@ -81,9 +85,15 @@ export async function inspectMounts (options: InspectOptions): Promise<MountInsp
         state,
         offers: offered.map((definition) => {
           const nameAtServer = namesAtServer.get(definition)!
-          return { definition, nameAtServer, rules: describeRules(mount, definition, nameAtServer) }
+          return {
+            definition,
+            nameAtServer,
+            rules: describeRules(mount, definition, nameAtServer),
+            isReadable: (uri) => isReadable(server, uri, nameAtServer)
+          }
         }),
         refused: [...refused, ...withoutName],
+        excluded: findExcluded(server),
         changes,
         current: pinOffers(selectOffers(server)),
         unmatched: state.isConnected ? findUnmatchedNames(mount, server.offers) : []

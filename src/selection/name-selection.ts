@@ -2,10 +2,26 @@ import type { Selection } from '../config/selection-schema.ts'
 
 /** Tells whether the operator has chosen something, by its name. */
 export function isSelected (name: string, selection: Selection = true): boolean {
-  if (typeof selection === 'boolean') return selection
+  return findRuleAgainst(selection, (pattern) => matchesPattern(name, pattern)) === undefined
+}
+
+/** The rule by which the operator does not offer something. `entry` is that of `deny`; `allow` has none that fits. */
+export type RuleAgainst<Entry> = { list: 'deny', entry: Entry } | { list: 'allow' | 'all' }
+
+/**
+ * Finds the rule by which the operator does not offer something; `all` is `false` instead of lists.
+ *
+ * @param fits tells whether an entry of the lists means it
+ * @returns undefined if it is offered
+ */
+export function findRuleAgainst<Entry> (
+  selection: boolean | { allow?: Entry[], deny?: Entry[] }, fits: (entry: Entry) => boolean
+): RuleAgainst<Entry> | undefined {
+  if (typeof selection === 'boolean') return selection ? undefined : { list: 'all' }
   const { allow, deny = [] } = selection
-  const matches = (pattern: string): boolean => matchesPattern(name, pattern)
-  return (allow === undefined || allow.some(matches)) && !deny.some(matches)
+  const denied = deny.find(fits)
+  if (denied !== undefined) return { list: 'deny', entry: denied }
+  return allow === undefined || allow.some(fits) ? undefined : { list: 'allow' }
 }
 
 /**

@@ -232,6 +232,22 @@ t.test('seed explain asks the mounted server of a name, and says where in the fi
     'what belongs to no mount needs none of them')
 })
 
+t.test('seed explain names the rule of a mount that excludes something, a URI of a template too', async (t) => {
+  const { url, ...upstream } = await startUpstream(t)
+  upstream.tools.push({ ...ADD, name: 'drop' })
+  const SEED_MOUNTS = await writeMounts({
+    calc: { url, tools: { deny: ['dr*'] }, resources: { allow: ['notes://{id}'], deny: ['notes://9'] } }
+  })
+  t.match(await run(['--tool', 'calc_drop'], { SEED_MOUNTS }), {
+    code: 1,
+    output: 'Tool "calc_drop" is not offered, as if it did not exist: mount "calc" excludes it (tools.deny: dr*)'
+  })
+  t.match(await run(['--resource', 'calc+notes://9'], { SEED_MOUNTS }), {
+    code: 1, output: /^Resource template "calc\+notes:\/\/\{id\}": this URI is not offered, .* mount "calc" excludes it \(resources\)\n/
+  })
+  t.match(await run(['--resource', 'calc+notes://1'], { SEED_MOUNTS }), { code: 0 })
+})
+
 t.test('seed explain names no rules of a mount that has none', async (t) => {
   const SEED_MOUNTS = await writeMounts({ calc: { url: (await startUpstream(t)).url } })
   t.match(await run(['--tool', 'calc_add'], { SEED_MOUNTS }), {

@@ -19,13 +19,15 @@ const PIN = { file: 'calc.lock.json' }
 t.test('seed mounts list shows what each server offers, who may use it and what is left out', async (t) => {
   const { url, tools, resources } = await startUpstream(t)
   tools.push({ ...ADD, name: 'sub' }, { ...ADD, name: '\u001b[31mred' })
+  tools.push({ ...ADD, name: 'peek', annotations: { readOnlyHint: true } })
+  for (let number = 1; number <= 22; number++) tools.push({ ...ADD, name: `x${number}` })
   resources.push({ uri: 'a\u202eb://x', name: 'x' })
   const away = `http://127.0.0.1:${await freePort()}/mcp`
   const file = await writeMounts({
     calc: {
       url: `${url}?key=s3cret`,
       groups: ['navy'],
-      tools: { deny: ['gone'], overrides: { sub: { name: 'minus', scopes: ['calc'] } } },
+      tools: { deny: ['gone', 'x*', { readOnlyHint: true }], overrides: { sub: { name: 'minus', scopes: ['calc'] } } },
       prompts: false
     },
     away: { url: away }
@@ -39,6 +41,9 @@ t.test('seed mounts list shows what each server offers, who may use it and what 
   t.match(printed, /^ {2}Resource "calc\+notes:\/\/1" +is "notes:\/\/1"/m)
   t.match(printed, /^ {2}not offered: Tool "calc_\\u001b\[31mred": /m)
   t.match(printed, /^ {2}without effect: tools.deny: gone$/m)
+  t.match(printed, /^ {2}excluded \(tools.deny: x\*\): "x1", "x2", .*, "x20" and 2 more$/m)
+  t.match(printed, /^ {2}excluded \(tools.deny: \{ readOnlyHint: true \}\): "peek"$/m)
+  t.match(printed, /^ {2}excluded \(prompts: false\): "greet"$/m)
   t.notMatch(printed, /s3cret|calc_greet/)
   t.notOk(/(?!\n)\p{C}/u.test(printed), 'nothing of a server controls the terminal')
 
@@ -58,6 +63,7 @@ t.test('seed mounts list shows what each server offers, who may use it and what 
       ],
       hidden: [],
       refused: [{ offer: /red/ }, { offer: /^Resource/ }],
+      excluded: [{ kind: 'tool', nameAtServer: 'peek', rule: 'tools.deny: { readOnlyHint: true }' }],
       unmatched: ['tools.deny: gone']
     }
   ])

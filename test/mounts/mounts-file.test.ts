@@ -82,6 +82,9 @@ t.test('a value of a wrong form has one problem, which says what it must be', as
   t.same(await problemOf({ tools: 'none' }), ['mount "a": tools must be true or false or an object'])
   t.same(await problemOf({ tools: { denny: [] } }), ['mount "a": tools.denny is not a known member'])
   t.same(await problemOf({ tools: { deny: [''] } }), ['mount "a": tools.deny.0 must not be empty'])
+  t.same(await problemOf({ tools: { deny: [5] } }), ['mount "a": tools.deny.0 must be a text or an object'])
+  t.same(await problemOf({ tools: { deny: [{ readonly: true }] } }), ['mount "a": tools.deny.0.readonly is not a known member'])
+  t.same(await problemOf({ tools: { deny: [{}] } }), ['mount "a": tools.deny.0 must not have fewer than 1 properties'])
   t.same(await problemOf({ tools: { overrides: { 'a/b': { nam: 'x' } } } }),
     ['mount "a": tools.overrides.a/b.nam is not a known member'])
   t.same(await problemOf({ claims: { level: {} } }),

@@ -1,13 +1,13 @@
 import { describeDefinition, recordFile, recordMount } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
-import { isSelected } from '../../selection/name-selection.ts'
+import { isUriSelected } from '../../selection/uri-selection.ts'
 import type { Offers } from '../connection/lists.ts'
 import type { MountedServer } from '../server/mounted-server.ts'
 import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { toPrompt, toResource, toTemplate, toTool } from './offered-definition.ts'
 import { comparePins, isAccepted, pinOffers } from '../pins/pins.ts'
 import type { PinChange, PinKind } from '../pins/pins.ts'
-import { isToolSelected } from '../settings/selection.ts'
+import { findRuleAgainstName, findRuleAgainstTool } from '../settings/selection.ts'
 import { UriPrefix } from './uri-prefix.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
@@ -26,6 +26,15 @@ export interface RefusedOffer {
   reason: string
 }
 
+/** Something that the operator does not offer. */
+export interface ExcludedOffer {
+  definition: Definition
+  /** Its name, or its URI, at the server. */
+  nameAtServer: string
+  /** `tools.deny: delete_*` */
+  rule: string
+}
+
 interface MadeDefinition {
   definition: Definition
   /** The name or URI at the mounted server. */
@@ -42,16 +51,10 @@ const PINNED_AS: Partial<Record<Definition['kind'], PinKind>> = {
 /** Makes definitions of what a mounted server offers and the operator has chosen. */
 export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount } = server
-  const uris = new UriPrefix(mount, server.offers)
   const selected = selectOffers(server)
-  const { tools, prompts, resources, templates } = selected
+  const { tools } = selected
   const offered = mount.pins && pinOffers(selected)
-  const all: MadeDefinition[] = [
-    ...tools.map((offer) => ({ definition: toTool(offer, server, uris), name: offer.name, offer })),
-    ...prompts.map((offer) => ({ definition: toPrompt(offer, server, uris), name: offer.name, offer })),
-    ...resources.map((offer) => ({ definition: toResource(offer, server, uris), name: offer.uri, offer })),
-    ...templates.map((offer) => ({ definition: toTemplate(offer, server, uris), name: offer.uriTemplate, offer }))
-  ]
+  const all = makeDefinitions(server, selected)
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
   const names = new Set<string>()
@@ -92,13 +95,50 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
   }
 }
 
+function makeDefinitions (
+  server: MountedServer, { tools, prompts, resources, templates }: Pick<Offers, OfferList>
+): MadeDefinition[] {
+  const uris = new UriPrefix(server.mount, server.offers)
+  return [
+    ...tools.map((offer) => ({ definition: toTool(offer, server, uris), name: offer.name, offer })),
+    ...prompts.map((offer) => ({ definition: toPrompt(offer, server, uris), name: offer.name, offer })),
+    ...resources.map((offer) => ({ definition: toResource(offer, server, uris), name: offer.uri, offer })),
+    ...templates.map((offer) => ({ definition: toTemplate(offer, server, uris), name: offer.uriTemplate, offer }))
+  ]
+}
+
 /** Returns what the operator has chosen of what a server offers. */
-export function selectOffers ({ mount, offers }: Pick<MountedServer, 'mount' | 'offers'>): Offers {
+export function selectOffers (server: Pick<MountedServer, 'mount' | 'offers'>): Offers {
+  return { ...server.offers, ...filterOffers(server, (rule) => rule === undefined) }
+}
+
+/** Returns what the operator does not offer, each with the rule of the file that says so: `tools.deny: delete_*`. */
+export function findExcluded (server: MountedServer): ExcludedOffer[] {
+  const rules = new Map<object, string>()
+  const excluded = filterOffers(server, (rule, offer) => {
+    if (rule !== undefined) rules.set(offer, rule)
+    return rule !== undefined
+  })
+  return makeDefinitions(server, excluded)
+    .map(({ definition, name, offer }) => ({ definition, nameAtServer: name, rule: rules.get(offer)! }))
+}
+
+/** Tells whether the operator offers a URI, as clients see it, to which a template of the server leads. */
+export function isReadable ({ mount, offers }: MountedServer, uri: string, uriTemplate: string): boolean {
+  return isUriSelected(new UriPrefix(mount, offers).remove(uri), uriTemplate, mount.resources)
+}
+
+type OfferList = 'tools' | 'prompts' | 'resources' | 'templates'
+
+/** @param keep decides by the rule that excludes an offer; there is none for what is offered */
+function filterOffers (
+  { mount, offers }: Pick<MountedServer, 'mount' | 'offers'>, keep: (rule: string | undefined, offer: object) => boolean
+): Pick<Offers, OfferList> {
+  const ruleFor = (uri: string): string | undefined => findRuleAgainstName('resources', uri, mount.resources)
   return {
-    ...offers,
-    tools: offers.tools.filter((tool) => isToolSelected(tool, mount.tools)),
-    prompts: offers.prompts.filter(({ name }) => isSelected(name, mount.prompts)),
-    resources: offers.resources.filter(({ uri }) => isSelected(uri, mount.resources)),
-    templates: offers.templates.filter(({ uriTemplate }) => isSelected(uriTemplate, mount.resources))
+    tools: offers.tools.filter((tool) => keep(findRuleAgainstTool(tool, mount.tools), tool)),
+    prompts: offers.prompts.filter((one) => keep(findRuleAgainstName('prompts', one.name, mount.prompts), one)),
+    resources: offers.resources.filter((one) => keep(ruleFor(one.uri), one)),
+    templates: offers.templates.filter((one) => keep(ruleFor(one.uriTemplate), one))
   }
 }

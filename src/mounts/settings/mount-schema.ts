@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { selectionMembers, selectionSchema } from '../../config/selection-schema.ts'
+import { EntryName, selectionSchema } from '../../config/selection-schema.ts'
 import { NonEmptyName } from '../../json/member-names.ts'
 
 /**
@@ -52,14 +52,25 @@ const ToolOverrideSchema = Type.Object({
   ...policy
 }, { ...CLOSED, description: 'A rule given here replaces the same rule of the mount' })
 
+const AnnotationsSchema = Type.Object({
+  readOnlyHint: Type.Optional(Type.Boolean()),
+  destructiveHint: Type.Optional(Type.Boolean()),
+  idempotentHint: Type.Optional(Type.Boolean()),
+  openWorldHint: Type.Optional(Type.Boolean())
+}, {
+  ...CLOSED, minProperties: 1, description: 'Tools whose annotations say all of this. The mounted server claims it'
+})
+
+const ToolEntrySchema = Type.Union([EntryName, AnnotationsSchema])
+
 const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
-  ...selectionMembers(NAMES),
-  annotations: Type.Optional(Type.Object({
-    readOnlyHint: Type.Optional(Type.Boolean()),
-    destructiveHint: Type.Optional(Type.Boolean()),
-    idempotentHint: Type.Optional(Type.Boolean()),
-    openWorldHint: Type.Optional(Type.Boolean())
-  }, { ...CLOSED, description: 'Only tools whose annotations say so. They are what the mounted server claims' })),
+  allow: Type.Optional(Type.Array(ToolEntrySchema, {
+    maxItems: 1_000,
+    description: `${NAMES}, where * stands for any characters, or annotations. Only tools that fit one are offered`
+  })),
+  deny: Type.Optional(Type.Array(ToolEntrySchema, {
+    maxItems: 1_000, description: 'Names, or annotations, of tools that are not offered, even if `allow` has them'
+  })),
   overrides: Type.Optional(Type.Record(NonEmptyName, ToolOverrideSchema, {
     ...CLOSED,
     description: 'Changes of single tools, by their names at the mounted server'
@@ -204,4 +215,7 @@ export const MountsFileSchema = Type.Object({
 export type IdentityEntry = Static<typeof IdentitySchema>
 export type MountEntry = Static<typeof MountSchema>
 export type ToolSelection = Static<typeof ToolSelectionSchema>
+/** What an operator chooses tools by: names, or annotations. */
+export type ToolEntry = Static<typeof ToolEntrySchema>
+export type AnnotationsEntry = Static<typeof AnnotationsSchema>
 export type ToolOverride = Static<typeof ToolOverrideSchema>

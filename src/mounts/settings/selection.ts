@@ -1,6 +1,8 @@
 import type { Tool, ToolAnnotations } from '@modelcontextprotocol/client'
-import { findUnmatchedPatterns, isSelected } from '../../selection/name-selection.ts'
-import type { MountEntry, ToolSelection } from './mount-schema.ts'
+import type { Selection } from '../../config/selection-schema.ts'
+import { findRuleAgainst, findUnmatchedPatterns, matchesPattern } from '../../selection/name-selection.ts'
+import type { RuleAgainst } from '../../selection/name-selection.ts'
+import type { AnnotationsEntry, MountEntry, ToolEntry, ToolSelection } from './mount-schema.ts'
 
 /** The names by which an operator chooses. */
 interface OfferedNames {
@@ -19,20 +21,60 @@ export function findUnmatchedNames (
   const uris = [...offers.resources.map(({ uri }) => uri), ...offers.templates.map(({ uriTemplate }) => uriTemplate)]
   const overrides = typeof tools === 'object' ? Object.keys(tools.overrides ?? {}) : []
   return [
-    ...findUnmatchedPatterns('tools', tools, toolNames),
+    ...findUnmatchedPatterns('tools', namesOf(tools), toolNames),
     ...overrides.filter((name) => !toolNames.includes(name)).map((name) => `tools.overrides: ${name}`),
     ...findUnmatchedPatterns('prompts', prompts, offers.prompts.map(({ name }) => name)),
     ...findUnmatchedPatterns('resources', resources, uris)
   ]
 }
 
-/** The meaning of annotations that are absent (MCP, ToolAnnotations). */
-const DEFAULT_HINTS = { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true }
+/**
+ * Finds the rule of the file by which a tool is not offered, by its name and by what its server says of it.
+ *
+ * @returns `tools.deny: delete_*`; undefined if the tool is offered
+ */
+export function findRuleAgainstTool (tool: Tool, selection: ToolSelection = true): string | undefined {
+  return describeRule('tools', findRuleAgainst<ToolEntry>(selection, (entry) => typeof entry === 'string'
+    ? matchesPattern(tool.name, entry)
+    : hasAnnotations(tool, entry)))
+}
 
-/** Tells whether the operator offers a tool, by its name and by what its server says of it. */
-export function isToolSelected ({ name, annotations = {} }: Tool, selection: ToolSelection = true): boolean {
-  if (!isSelected(name, selection)) return false
-  const wanted = typeof selection === 'boolean' ? {} : selection.annotations ?? {}
-  return Object.entries(wanted).every(([hint, value]) =>
-    (annotations[hint as keyof ToolAnnotations] ?? DEFAULT_HINTS[hint as keyof typeof DEFAULT_HINTS]) === value)
+/** Finds the rule of the file by which a prompt, a resource or a template is not offered, by its name or URI. */
+export function findRuleAgainstName (
+  member: 'prompts' | 'resources', name: string, selection: Selection = true
+): string | undefined {
+  return describeRule(member, findRuleAgainst(selection, (pattern) => matchesPattern(name, pattern)))
+}
+
+function hasAnnotations ({ annotations = {} }: Tool, wanted: AnnotationsEntry): boolean {
+  const hints = withDefaults(annotations)
+  return Object.entries(wanted).every(([hint, value]) => hints[hint as keyof AnnotationsEntry] === value)
+}
+
+/** A tool that only reads destroys nothing, and may be repeated: both hints are about others (MCP, ToolAnnotations). */
+function withDefaults ({
+  readOnlyHint = false, destructiveHint = !readOnlyHint, idempotentHint = readOnlyHint, openWorldHint = true
+}: ToolAnnotations): Required<AnnotationsEntry> {
+  return { readOnlyHint, destructiveHint, idempotentHint, openWorldHint }
+}
+
+function describeRule (member: string, rule: RuleAgainst<ToolEntry> | undefined): string | undefined {
+  switch (rule?.list) {
+    case undefined: return undefined
+    case 'all': return `${member}: false`
+    case 'allow': return `not in ${member}.allow`
+    case 'deny': return `${member}.deny: ${describeEntry(rule.entry)}`
+  }
+}
+
+function describeEntry (entry: ToolEntry): string {
+  if (typeof entry === 'string') return entry
+  return `{ ${Object.entries(entry).map(([hint, value]) => `${hint}: ${value}`).join(', ')} }`
+}
+
+function namesOf (selection: ToolSelection): Selection {
+  if (typeof selection === 'boolean') return selection
+  const { allow = [], deny = [] } = selection
+  const isName = (entry: ToolEntry): entry is string => typeof entry === 'string'
+  return { allow: allow.filter(isName), deny: deny.filter(isName) }
 }
