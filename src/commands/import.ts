@@ -87,8 +87,10 @@ function formatReport ({ title, operations, tools, files, refusals, notes, remov
     '\nNext:\n',
     '  1. Read the tools: descriptions are the API\'s own words, and everybody who may sign in may call them',
     '     until you add a policy (scopes, groups).',
-    `  2. Set ${settings.url}, and ${settings.tokenFile} (a secret in a file) or ${settings.audience} (a token of the`,
-    `     caller for the API, with ${settings.scopes}).`,
+    `  2. Set ${settings.url}, and one of`,
+    `     ${settings.tokenFile}: a secret in a file`,
+    `     ${settings.audience}: a token of the caller for the API, with ${settings.scopes}`,
+    `     ${settings.assertionAudience}: an assertion about the caller, with ${settings.assertionClaims}`,
     '  3. npm test'
   ].join('\n'))
 }

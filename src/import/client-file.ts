@@ -43,7 +43,8 @@ export function serverUrlOf ({ document }: ApiDescription): string {
 
 /** Returns the source of the client that all tools of an API share. */
 export function writeClientFile (api: ApiDescription, target: ImportTarget): string {
-  const { caller, settings: { url, tokenFile, audience, scopes } } = namesOf(target)
+  const { caller, settings } = namesOf(target)
+  const { url, tokenFile, audience, scopes, assertionAudience, assertionClaims } = settings
   const { name, prefix, isBasic } = secretHeaderOf(api)
   const serverUrl = serverUrlOf(api)
   const value = isBasic
@@ -83,21 +84,39 @@ export async function ${caller} (context: RequestContext, request: ApiRequest): 
   return toolResult({ structuredContent, content: [{ type: 'text', text: JSON.stringify(structuredContent) }] })
 }
 
-/** Finds who calls the API: nobody, this server (a secret from a file) or the caller of the tool (a token for it). */
+/**
+ * Finds who calls the API: the caller of the tool (by a token for the API, or by an assertion of this server), this
+ * server (a secret from a file), or nobody.
+ */
 async function identify (context: RequestContext): Promise<Identity> {
-  const { ${audience}: audience, ${scopes}: scopes = '', ${tokenFile}: file } = process.env
-  if (audience !== undefined && audience !== '') {
-    const token = await context.tokenFor(audience, { scopes: scopes.split(' ').filter((scope) => scope !== '') })
+  const audience = setting(${quote(audience)})
+  if (audience !== '') {
+    const token = await context.tokenFor(audience, { scopes: words(setting(${quote(scopes)})) })
     return { headers: { authorization: \`Bearer \${token}\` }, secret: token }
   }
-  if (file === undefined || file === '') return { headers: {} }
+  const assertionAudience = setting(${quote(assertionAudience)})
+  if (assertionAudience !== '') {
+    const claims = words(setting(${quote(assertionClaims)}))
+    const assertion = await context.assertionFor(assertionAudience, { claims })
+    return { headers: { authorization: \`Bearer \${assertion}\` }, secret: assertion }
+  }
+  const file = setting(${quote(tokenFile)})
+  if (file === '') return { headers: {} }
   const secret = (await readFile(file, 'utf8')).trim()
   return { headers: { ${printKey(name)}: ${value} }, secret }
 }
 
+function setting (name: string): string {
+  return process.env[name] ?? ''
+}
+
+function words (text: string): string[] {
+  return text.split(' ').filter((word) => word !== '')
+}
+
 /** A secret or token goes only where the operator says, and never unencrypted over a network. */
 function baseUrl (identity: Identity): string {
-  const given = process.env[${quote(url)}] || undefined
+  const given = setting(${quote(url)}) || undefined
   if (given === undefined && (identity.secret !== undefined || DEFAULT_URL === '')) {
     throw new Error('${url} must be the URL of the API')
   }

@@ -5,7 +5,7 @@ import type { ImportTarget } from './target.ts'
 
 /** Returns the source of the mock of the API that all tests share. */
 export function writeMockFile (target: ImportTarget): string {
-  const { settings: { url, tokenFile, audience } } = namesOf(target)
+  const { settings: { url, tokenFile, audience, assertionAudience } } = namesOf(target)
   return `import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingHttpHeaders } from 'node:http'
@@ -53,6 +53,7 @@ export async function startApi (answer: ApiAnswer) {
   await once(server.listen(0, '127.0.0.1'), 'listening')
   delete process.env[${quote(tokenFile)}]
   delete process.env[${quote(audience)}]
+  delete process.env[${quote(assertionAudience)}]
   process.env[${quote(url)}] = \`http://127.0.0.1:\${(server.address() as AddressInfo).port}\`
   return {
     requests,
@@ -67,7 +68,8 @@ export async function startApi (answer: ApiAnswer) {
 
 /** Returns the source of the client's test: who it says is calling, and what it makes of strange answers. */
 export function writeClientTestFile (target: ImportTarget, header: SecretHeader): string {
-  const { caller, clientFile, mockSpecifier, settings: { url, tokenFile, audience } } = namesOf(target)
+  const { caller, clientFile, mockSpecifier, settings } = namesOf(target)
+  const { url, tokenFile, audience, assertionAudience, assertionClaims } = settings
   const client = specifierFromTests(target, clientFile.slice(clientFile.lastIndexOf('/') + 1))
   const sent = header.isBasic
     ? `'Basic ${Buffer.from('top-secret').toString('base64')}'`
@@ -109,7 +111,8 @@ ${saveHelper(caller)}async function list (answer: ApiAnswer, folder = 'a/b', pre
   const client = await createTestClient({
     definitions: [listTool],
     principal: { subject: 'ada' },
-    tokenFor: (audience) => \`token-for-\${audience}\`
+    tokenFor: (audience) => \`token-for-\${audience}\`,
+    assertionFor: (audience, { claims = [] }) => ['assertion-for', audience, ...claims].join('-')
   })
   try {
     const result = await client.callTool('list', { folder, tags: ['x', 'y'] })
@@ -156,6 +159,14 @@ test('the caller of the tool gets a token for the API', async () => {
     process.env[${quote(audience)}] = 'files'
   })
   assert.equal(requests[0]?.headers.authorization, 'Bearer token-for-files')
+})
+
+test('the API is told who calls by an assertion of this server', async () => {
+  const { requests } = await list({ status: 200, body: [] }, 'a', () => {
+    process.env[${quote(assertionAudience)}] = 'files'
+    process.env[${quote(assertionClaims)}] = 'email groups'
+  })
+  assert.equal(requests[0]?.headers.authorization, 'Bearer assertion-for-files-email-groups')
 })
 
 test('an identity is sent to no address but that of the setting', async () => {

@@ -5,6 +5,8 @@ export interface ApiSettings {
   tokenFile: string
   audience: string
   scopes: string
+  assertionAudience: string
+  assertionClaims: string
 }
 
 /** Beginnings of variables that Seed, Node.js, clouds and many libraries read. */
@@ -27,7 +29,9 @@ function settingsWith (prefix: string): ApiSettings {
     url: `${prefix}_URL`,
     tokenFile: `${prefix}_TOKEN_FILE`,
     audience: `${prefix}_AUDIENCE`,
-    scopes: `${prefix}_SCOPES`
+    scopes: `${prefix}_SCOPES`,
+    assertionAudience: `${prefix}_ASSERTION_AUDIENCE`,
+    assertionClaims: `${prefix}_ASSERTION_CLAIMS`
   }
 }
 

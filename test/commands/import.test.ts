@@ -31,7 +31,7 @@ t.test('seed import openapi writes tools into a project, and says what it did an
   t.match(first.output, / {2}written {3}src\/tools\/get-a\.ts\n {2}written {3}test\/get-a\.test\.ts/)
   t.match(first.output, /Without a tool:\n {2}POST \/a: its body is image\/png/)
   t.match(first.output, /Incomplete:\n {2}GET \/b: the parameter c is left out/)
-  t.match(first.output, /Set PETS_URL, and PETS_TOKEN_FILE/)
+  t.match(first.output, /Set PETS_URL, and one of\n +PETS_TOKEN_FILE: .*\n +PETS_AUDIENCE: .*\n +PETS_ASSERTION_AUDIENCE: /)
   t.match((await run('pets.json')).output, 'Nothing has changed.')
 
   await writeFile(join(folder, 'src/tools/get-a.ts'), '// mine')

@@ -2,7 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
 import t from 'tap'
+import { SEED_SECRET } from '../support/broker.ts'
 import { emptyFolder } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -57,4 +59,36 @@ t.test('an internal API is called for people who have signed in, with a secret o
   t.same(api.requests, [])
   t.match((await call(['vets'])).body.result, { structuredContent: { items: ['Rex'] } })
   t.match(api.requests, [{ url: '/pets', headers: { authorization: 'Bearer secret-of-the-api' } }])
+})
+
+t.test('an internal API verifies which of the people calls, by an assertion of Seed', async (t) => {
+  const project = await createImportFixture(t)
+  await project.run(PETS)
+  const audience = 'https://pets.internal/'
+  const server = createServer(async (request, response) => {
+    const [, assertion = ''] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? []
+    const { payload } = await jwtVerify(assertion, createRemoteJWKSet(new URL(`${seed.url}/.well-known/jwks.json`)), {
+      issuer: seed.url, audience, typ: 'caller-assertion+jwt', algorithms: ['ES256']
+    })
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify([payload.sub, payload['email'], String('name' in payload)]))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => { server.close().closeAllConnections() })
+  const settings = {
+    PETS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    PETS_ASSERTION_AUDIENCE: audience,
+    PETS_ASSERTION_CLAIMS: 'email'
+  }
+  Object.assign(process.env, settings)
+  t.teardown(() => { for (const name of Object.keys(settings)) delete process.env[name] })
+  const seed = await startSeed(t, { definitions: [await project.load('list-pets.js')], env: { SEED_SECRET } })
+  await ready(seed)
+  const request = modernRequest('tools/call', { name: 'list_pets', arguments: {} })
+  for (const sub of ['ada', 'bob']) {
+    const token = await seed.provider.mint({ sub, email: `${sub}@example.com`, name: 'Somebody' })
+    t.match((await postMcp(seed, request, token)).body.result, {
+      structuredContent: { items: [sub, `${sub}@example.com`, 'false'] }
+    })
+  }
 })

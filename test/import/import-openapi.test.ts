@@ -226,7 +226,12 @@ t.test('the settings of an API are never those of Seed or of other programs', as
     return settings
   }
   t.same(await settingsOf('Redis'), {
-    url: 'REDIS_API_URL', tokenFile: 'REDIS_API_TOKEN_FILE', audience: 'REDIS_API_AUDIENCE', scopes: 'REDIS_API_SCOPES'
+    url: 'REDIS_API_URL',
+    tokenFile: 'REDIS_API_TOKEN_FILE',
+    audience: 'REDIS_API_AUDIENCE',
+    scopes: 'REDIS_API_SCOPES',
+    assertionAudience: 'REDIS_API_ASSERTION_AUDIENCE',
+    assertionClaims: 'REDIS_API_ASSERTION_CLAIMS'
   })
   t.match(await project.read('src/tools/_redis-client.ts'), /\bREDIS_API_URL\b/)
   t.notMatch(await project.read('src/tools/_redis-client.ts'), /\bREDIS_URL\b/)
