@@ -111,7 +111,8 @@ const MAY_IMPORT = {
   'src/mounts/settings/define-mount.ts': ['src/mounts/settings/mount-schema.ts'],
   'src/mounts/caller': ['src/define', 'src/mcp/handlers', 'src/mounts/settings', 'src/tokens', '@modelcontextprotocol'],
   'src/mounts/process-group.ts': [],
-  'src/mounts/watchdog.ts': ['src/mounts/process-group.ts'],
+  'src/mounts/group-memory.ts': [],
+  'src/mounts/watchdog.ts': ['src/mounts/group-memory.ts', 'src/mounts/process-group.ts'],
   'src/mounts/watchdog-process.ts': [],
   'src/mounts/transport': [
     'src/define', 'src/mounts/caller', 'src/mounts/process-group.ts', 'src/mounts/settings',

@@ -211,6 +211,10 @@ export const EVENTS = {
     level: 'info',
     meaning: 'A line that the process of a mounted MCP server has written to stderr; a hundred a minute at most'
   },
+  'mount.memory_exceeded': {
+    level: 'warn',
+    meaning: 'A process of a mounted MCP server was ended, as it used more than `maxMemoryBytes` of the mount'
+  },
   'mount.connection_failed': {
     level: 'warn',
     meaning: 'A connection of one caller to a mounted MCP server could not be opened; logged once a minute at most'

@@ -1,17 +1,26 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+
+/** What Seed wants of a process group. */
+export interface WatchedGroup {
+  /** Limit of the memory of all its processes together. */
+  maxMemoryBytes: number
+  /** Called when the group is ended, as it uses more: so many bytes. */
+  onMemoryExceeded (bytes: number): void
+}
 
 /** Starts the process of watchdog.ts with the first process that it is to watch, and ends it after the last one. */
 class WatchdogProcess {
-  readonly #groups = new Set<number>()
+  readonly #groups = new Map<number, WatchedGroup>()
   #child: ChildProcess | undefined
 
   /** Watches a process group from now on. */
-  add (pid: number): void {
-    this.#groups.add(pid)
+  add (pid: number, group: WatchedGroup): void {
+    this.#groups.set(pid, group)
     if (this.#child === undefined) this.#start()
-    else this.#write(`+${pid}\n`)
+    else this.#announce(pid, group)
   }
 
   /** Stops watching a group, which has ended. */
@@ -24,12 +33,8 @@ class WatchdogProcess {
   }
 
   #start (): void {
-    const child = spawn(process.execPath, [watchdogPath()], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] })
+    const child = spawn(process.execPath, [watchdogPath()], { detached: true, stdio: ['pipe', 'pipe', 'ignore'] })
     this.#child = child
-    child.stdin.on('error', () => {})
-    child.unref()
-    ;(child.stdin as unknown as { unref (): void }).unref()
-    for (const pid of this.#groups) this.#write(`+${pid}\n`)
     const onEnd = (): void => {
       if (this.#child !== child) return
       this.#child = undefined
@@ -38,6 +43,20 @@ class WatchdogProcess {
     }
     child.once('exit', onEnd)
     child.once('error', onEnd)
+    child.stdin.on('error', () => {})
+    child.unref()
+    for (const stream of [child.stdin, child.stdout] as unknown[]) (stream as { unref (): void }).unref()
+    createInterface({ input: child.stdout }).on('line', (line) => { this.#onMemoryExceeded(line) })
+    for (const [pid, group] of this.#groups) this.#announce(pid, group)
+  }
+
+  #announce (pid: number, { maxMemoryBytes }: WatchedGroup): void {
+    this.#write(`+${pid} ${maxMemoryBytes}\n`)
+  }
+
+  #onMemoryExceeded (line: string): void {
+    const [pid, bytes] = line.split(' ').map(Number)
+    this.#groups.get(pid!)?.onMemoryExceeded(bytes!)
   }
 
   #write (line: string): void {

@@ -158,7 +158,8 @@ t.test('calls that run are given up when the connection is closed', async (t) =>
 t.test('what a mounted server asks for is returned to a caller that wants it, and to no other', async (t) => {
   const upstream = await startUpstream(t)
   const client = new MountClient({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'auto' } })
-  const options = { maxBytes: 1e6, onFailure: () => {}, onStderr: () => {}, caller: undefined }
+  const processLog = { stderr () {}, memoryExceeded () {} }
+  const options = { maxBytes: 1e6, onFailure: () => {}, processLog, caller: undefined }
   await client.connect(createHttpTransport({ url: upstream.url } as Mount, options))
   t.teardown(async () => { await client.close() })
   const asked = {

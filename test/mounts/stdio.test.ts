@@ -2,55 +2,19 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import type { Test } from 'tap'
-import { StderrLog } from '../../src/mounts/transport/stderr-log.ts'
+import { ProcessLog } from '../../src/mounts/transport/process-log.ts'
 import { readMounts } from '../../src/mounts/settings/mounts-file.ts'
-import type { OpenServer } from '../support/open-server.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
 import type { LogLine } from '../support/seed.ts'
+import { STDIO_SERVER, WATCHDOG, isRunning, startStdio, stdioMount, untilEnded } from '../support/stdio-mount.ts'
 import { until } from '../support/until.ts'
-import { startMounted, writeMounts } from '../support/upstream.ts'
-
-const ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-const SCRIPT = fileURLToPath(new URL(`../support/stdio-server${ENDING}`, import.meta.url))
-const WATCHDOG = fileURLToPath(new URL(`../../src/mounts/watchdog${ENDING}`, import.meta.url))
-
-/** A mount of test/support/stdio-server.ts. tap's own code in each process, by NODE_OPTIONS, would take a second. */
-function mountOf (modes: string[] = [], members: object = {}): object {
-  return { command: 'env', args: ['-u', 'NODE_OPTIONS', process.execPath, SCRIPT, ...modes], ...members }
-}
-
-async function start (t: Test, mount: object): Promise<OpenServer & { call: Call }> {
-  const seed = await startMounted(t, { local: mount })
-  await seed.logged(({ event }) => event === 'mount.connected')
-  const call: Call = async (tool, args = {}) => {
-    const { response } = await seed.send('legacy', 'tools/call', { name: `local_${tool}`, arguments: args })
-    return response.result.content[0].text
-  }
-  return { ...seed, call }
-}
-
-type Call = (tool: string, args?: object) => Promise<string>
-
-function isRunning (pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2] !== 'Z'
-  } catch {
-    return false
-  }
-}
-
-async function untilEnded (...pids: number[]): Promise<void> {
-  await until(() => !pids.some(isRunning), 'the processes have ended')
-}
+import { writeMounts } from '../support/upstream.ts'
 
 t.test('a server on stdio is one process for all, which gets the variables that the mount names and none of Seed', async (t) => {
   process.env['SEED_SECRET_OF_TEST'] = 'secret'
   const path = await writeMounts({
-    local: mountOf(['--flag', '$HOME; exit'], { env: { REGION: 'north' }, envFiles: { API_KEY: 'key' }, connectTimeoutSeconds: 60 })
+    local: stdioMount(['--flag', '$HOME; exit'], { env: { REGION: 'north' }, envFiles: { API_KEY: 'key' }, connectTimeoutSeconds: 60 })
   }, { key: 'from a file\n' })
   const seed = await startSeed(t, {
     definitions: [],
@@ -74,7 +38,7 @@ t.test('a server on stdio is one process for all, which gets the variables that 
 })
 
 t.test('each person has a process of their own, which ends when it is not used', async (t) => {
-  const mount = mountOf([], { connection: 'person', idleSeconds: 1, connectTimeoutSeconds: 60 })
+  const mount = stdioMount([], { connection: 'person', idleSeconds: 1, connectTimeoutSeconds: 60 })
   const seed = await startSeed(t, {
     definitions: [],
     timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
@@ -95,7 +59,7 @@ t.test('each person has a process of their own, which ends when it is not used',
 })
 
 t.test('a process that ends fails its calls, says so, and is started again; its children end with it', async (t) => {
-  const seed = await start(t, mountOf())
+  const seed = await startStdio(t, stdioMount())
   const child = Number(await seed.call('child'))
   t.match(await seed.call('exit'), 'The server behind local is not available at the moment')
   t.match(await seed.logged(({ event }) => event === 'mount.unavailable'), {
@@ -109,19 +73,19 @@ t.test('a process that ends fails its calls, says so, and is started again; its 
 })
 
 t.test('a process that ends neither at the end of its input nor at SIGTERM is killed', async (t) => {
-  const seed = await start(t, mountOf(['stubborn']))
+  const seed = await startStdio(t, stdioMount(['stubborn']))
   const [pid] = (await seed.call('count')).split(' ')
   await seed.app.close()
   await untilEnded(Number(pid))
 })
 
 t.test('a server that ends at a request before initialize is asked for the revisions of 2025 alone', async (t) => {
-  const seed = await start(t, mountOf(['strict']))
+  const seed = await startStdio(t, stdioMount(['strict']))
   t.match(await seed.call('count'), / 1$/)
 })
 
 t.test('a process that always ends with a call is started ever more rarely', async (t) => {
-  const seed = await start(t, mountOf(['broken']))
+  const seed = await startStdio(t, stdioMount(['broken']))
   const connected = (): number => seed.logs.filter(({ event }) => event === 'mount.connected').length
   for (let count = 1; count <= 3; count++) {
     await until(() => connected() === count, 'it is connected')
@@ -133,10 +97,10 @@ t.test('a process that always ends with a call is started ever more rarely', asy
 t.test('a command that is not there, or is none, is an error that names what to check', async (t) => {
   const path = await writeMounts({
     missing: { command: './nowhere' },
-    file: { command: process.execPath, cwd: basename(SCRIPT) },
-    ending: mountOf(['--no-such-option']),
+    file: { command: process.execPath, cwd: basename(STDIO_SERVER) },
+    ending: stdioMount(['--no-such-option']),
     silent: { command: process.execPath, args: ['-e', 'process.exit(7)'] }
-  }, { [basename(SCRIPT)]: '' })
+  }, { [basename(STDIO_SERVER)]: '' })
   const seed = await startSeed(t, { definitions: [], env: { AUTH_REQUIRED: 'false', SEED_MOUNTS: path } })
   const isAbout = (mount: string) => (line: LogLine): boolean => line['mount'] === mount
   t.match(await seed.logged(isAbout('missing')), { event: 'mount.not_started', level: 50, reason: /was not found.*ENOENT/ })
@@ -145,7 +109,7 @@ t.test('a command that is not there, or is none, is an error that names what to 
 })
 
 t.test('a message that is too long fails its call alone; one that cannot be told, the process', async (t) => {
-  const seed = await start(t, mountOf([], { maxResponseBytes: 100_000 }))
+  const seed = await startStdio(t, stdioMount([], { maxResponseBytes: 100_000 }))
   const [pid] = (await seed.call('count')).split(' ')
   t.equal((await seed.call('large', { bytes: 90_000 })).length, 90_000)
   for (const tool of ['large', 'large-last']) {
@@ -157,20 +121,20 @@ t.test('a message that is too long fails its call alone; one that cannot be told
 })
 
 t.test('a process that writes without an end is read no faster than its limit, and others are served', async (t) => {
-  const [seed] = [await start(t, mountOf([], { maxResponseBytes: 100_000, timeoutSeconds: 2 }))]
+  const [seed] = [await startStdio(t, stdioMount([], { maxResponseBytes: 100_000, timeoutSeconds: 2 }))]
   const memory = process.memoryUsage().rss
   t.match(await seed.call('endless'), 'did not finish within 2 seconds')
   t.ok(process.memoryUsage().rss - memory < 200e6)
-  t.match((await seed.send('modern', 'tools/list', {})).response.result.tools.length, 11)
+  t.match((await seed.send('modern', 'tools/list', {})).response.result.tools.length, 13)
 })
 
 t.test('a flood of notifications delays its server alone', async (t) => {
-  const seed = await start(t, mountOf([], { timeoutSeconds: 60 }))
+  const seed = await startStdio(t, stdioMount([], { timeoutSeconds: 60 }))
   t.equal(await seed.call('chatter'), 'done')
 })
 
 t.test('what a process writes besides messages is logged, up to a limit, without control characters', async (t) => {
-  const seed = await start(t, mountOf())
+  const seed = await startStdio(t, stdioMount())
   t.equal(await seed.call('noise'), 'done')
   await until(() => seed.logs.filter(({ event }) => event === 'mount.stderr').length === 100, 'the limit is reached')
   const lines = seed.logs.filter(({ event }) => event === 'mount.stderr').map(({ line }) => line as string)
@@ -180,7 +144,7 @@ t.test('what a process writes besides messages is logged, up to a limit, without
 })
 
 t.test('a process that does not read its input is ended, and started again', async (t) => {
-  const seed = await start(t, mountOf([], { timeoutSeconds: 1 }))
+  const seed = await startStdio(t, stdioMount([], { timeoutSeconds: 1 }))
   const [pid] = (await seed.call('count')).split(' ')
   const text = 'x'.repeat(1_000_000)
   await seed.call('hang')
@@ -194,8 +158,8 @@ t.test('a process that does not read its input is ended, and started again', asy
 })
 
 t.test('a process that hangs is ended for its person when a call has taken too long', async (t) => {
-  const mount = mountOf([], { connection: 'session', connectTimeoutSeconds: 1, timeoutSeconds: 1 })
-  const seed = await start(t, mount)
+  const mount = stdioMount([], { connection: 'session', connectTimeoutSeconds: 1, timeoutSeconds: 1 })
+  const seed = await startStdio(t, mount)
   const [pid] = (await seed.call('count')).split(' ')
   t.match(await seed.call('hang'), 'did not finish within 1 second')
   await untilEnded(Number(pid))
@@ -203,7 +167,7 @@ t.test('a process that hangs is ended for its person when a call has taken too l
 })
 
 t.test('a process of all callers that hangs is an outage once a call has taken too long, and is started again', async (t) => {
-  const seed = await start(t, mountOf([], { connectTimeoutSeconds: 1, timeoutSeconds: 1 }))
+  const seed = await startStdio(t, stdioMount([], { connectTimeoutSeconds: 1, timeoutSeconds: 1 }))
   const [pid] = (await seed.call('count')).split(' ')
   t.match(await seed.call('hang'), 'did not finish within 1 second')
   const outage = await seed.logged(({ event }) => event === 'mount.unavailable')
@@ -215,17 +179,17 @@ t.test('a process of all callers that hangs is an outage once a call has taken t
 t.test('the log says how many lines of stderr were left out', (t) => {
   const lines: object[] = []
   const add = (line: object): void => { lines.push(line) }
-  const log = new StderrLog('local', { info: add, warn: add, error: add })
-  for (let count = 0; count < 103; count++) log.write('text', 0)
-  log.write('later', 60_000)
+  const log = new ProcessLog('local', { info: add, warn: add, error: add })
+  for (let count = 0; count < 103; count++) log.stderr('text', 0)
+  log.stderr('later', 60_000)
   t.equal(lines.length, 101)
   t.match(lines.at(-1), { event: 'mount.stderr', mount: 'local', line: 'later', dropped: 3 })
   t.end()
 })
 
 t.test('a process of 2026-07-28 that hangs is ended for its person, too', async (t) => {
-  const mount = mountOf(['modern'], { connection: 'session', connectTimeoutSeconds: 1, timeoutSeconds: 1 })
-  const seed = await start(t, mount)
+  const mount = stdioMount(['modern'], { connection: 'session', connectTimeoutSeconds: 1, timeoutSeconds: 1 })
+  const seed = await startStdio(t, mount)
   const [pid] = (await seed.call('count')).split(' ')
   t.match(await seed.call('hang'), 'did not finish within 1 second')
   await untilEnded(Number(pid))
@@ -244,14 +208,14 @@ function findWatchdog (): number | undefined {
 }
 
 t.test('processes end when Seed is gone: what watches them is started again if it is killed', async (t) => {
-  const seed = await start(t, mountOf())
+  const seed = await startStdio(t, stdioMount())
   const first = findWatchdog()!
   process.kill(first, 'SIGKILL')
   await until(() => ![undefined, first].includes(findWatchdog()), 'there is another one')
   await seed.app.close()
   await until(() => findWatchdog() === undefined, 'it ends with the last process')
 
-  const [plain, stubborn] = [['-e', 'setInterval(() => {}, 1e6)'], [SCRIPT, 'stubborn']].map((args) =>
+  const [plain, stubborn] = [['-e', 'setInterval(() => {}, 1e6)'], [STDIO_SERVER, 'stubborn']].map((args) =>
     spawn(process.execPath, args, { detached: true, stdio: ['pipe', 'pipe', 'ignore'] }))
   t.teardown(() => { stubborn!.kill('SIGKILL') })
   // It has set its handler for SIGTERM when it answers.
@@ -259,7 +223,7 @@ t.test('processes end when Seed is gone: what watches them is started again if i
   await once(stubborn!.stdout!, 'data')
   const watchdog = spawn(process.execPath, [WATCHDOG], { stdio: ['pipe', 'inherit', 'inherit'] })
   const ended = [plain!, stubborn!, watchdog].map(async (child) => await once(child, 'exit'))
-  watchdog.stdin.end(`+1234567\n-1234567\n+${plain!.pid}\n+${stubborn!.pid}\n`)
+  watchdog.stdin.end(`+1234567 1e12\n-1234567\n+${plain!.pid} 1e12\n+${stubborn!.pid} 1e12\n`)
   t.match(await ended[0], [null, 'SIGTERM'])
   watchdog.kill('SIGTERM')
   t.match(await ended[1], [null, 'SIGKILL'], 'a signal to all of the service does not keep it from its work')

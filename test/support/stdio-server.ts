@@ -4,14 +4,18 @@ import { createInterface } from 'node:readline'
 /**
  * An MCP server of a 2025 revision on stdio, to mount: as small as possible, so that it starts fast. Arguments change
  * how it behaves: `strict` ends at a request before initialize, `stubborn` ends neither at the end of its input nor at
- * SIGTERM, `broken` ends with its first tool call, and `modern` speaks 2026-07-28.
+ * SIGTERM, `broken` ends with its first tool call, and `modern` speaks 2026-07-28. The calls of `allocate` and
+ * `allocate-in-child` use 300 MB, and are never answered.
  */
 const [, , ...modes] = process.argv
+const ALLOCATED_BYTES = 300_000_000
+const kept: Buffer[] = []
 let count = 0
 let isInitialized = false
 
 const names = [
-  'count', 'environment', 'exit', 'child', 'large', 'large-last', 'large-unknown', 'endless', 'hang', 'noise', 'chatter'
+  'count', 'environment', 'exit', 'child', 'large', 'large-last', 'large-unknown', 'endless', 'hang', 'noise', 'chatter',
+  'allocate', 'allocate-in-child'
 ]
 
 /** What results of 2026-07-28 have besides. */
@@ -45,6 +49,15 @@ function call (id: number, name: string, args: Record<string, unknown>): string 
       process.stderr.write(`\u001b[31mred\n${'y'.repeat(5_000)}\n`)
       for (let line = 0; line < 500; line++) process.stderr.write(`line ${line}\n`)
       return 'done'
+    }
+    case 'allocate': {
+      kept.push(Buffer.alloc(ALLOCATED_BYTES, 1))
+      return undefined
+    }
+    case 'allocate-in-child': {
+      const script = `globalThis.kept = Buffer.alloc(${ALLOCATED_BYTES}, 1); setInterval(() => {}, 1e6)`
+      spawn(process.execPath, ['-e', script], { stdio: 'inherit' })
+      return undefined
     }
     case 'chatter': {
       for (let line = 0; line < 20_000; line++) send({ method: 'notifications/message', params: { level: 'info', data: line } })

@@ -2,6 +2,7 @@ import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelconte
 import { ToolError } from '../../define/tool.ts'
 import { findToolError, isMalformed, isWithoutResponse } from './failure.ts'
 import { ResponseTooLargeError } from '../transport/limited-fetch.ts'
+import { MemoryExceededFailure } from '../transport/process-failure.ts'
 import { toUpstreamError } from './upstream-error.ts'
 
 /**
@@ -33,6 +34,9 @@ export function toConnectionError (err: unknown, name: string): ToolError {
   }
   if (err instanceof SdkHttpError) {
     return new ToolError(`The server behind ${name} answered with HTTP status ${err.status}`)
+  }
+  if (err instanceof MemoryExceededFailure) {
+    return new ToolError(`The server behind ${name} was ended, as ${err.message}: ask for less`)
   }
   return toUnavailableError(name)
 }

@@ -18,6 +18,7 @@ import { answerQuestions } from './questions.ts'
 import { RequestIdentity } from '../transport/request-identity.ts'
 import type { CallOptions } from '../transport/request-identity.ts'
 import { createTransport } from '../transport/transport.ts'
+import type { TransportOptions } from '../transport/transport-options.ts'
 
 /** Requests of one call. @param options must be among those of each request */
 export type Work<T> = (client: Client, options: CallOptions) => Promise<T>
@@ -33,8 +34,8 @@ export interface ConnectionOptions {
   onListChanged?: () => void
   /** Called when the connection has ended, unless it was closed. */
   onClosed (connection: Connection): void
-  /** Gets what the server's process, if it has one, writes to stderr. */
-  onStderr: (line: string) => void
+  /** Gets what happens to the server's process, if it has one. */
+  processLog: TransportOptions['processLog']
   /** Speaks a revision of 2025, without asking for a newer one. */
   isLegacy?: boolean
   /** Ends the connection, also while it is opened. */
@@ -103,7 +104,7 @@ export class Connection {
     const transport = createTransport(mount, {
       maxBytes: mount.maxResponseBytes ?? maxResultBytes,
       onFailure: (error) => { connection.failure = error },
-      onStderr: options.onStderr,
+      processLog: options.processLog,
       caller,
       identity: connection.#identity
     })

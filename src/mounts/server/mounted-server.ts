@@ -21,7 +21,7 @@ import { isTimeUp, observeRequest } from './request-outcome.ts'
 import type { MountObserver } from './request-outcome.ts'
 import { ResourceSubscriptions } from './resource-subscriptions.ts'
 import { findUnmatchedNames } from '../settings/selection.ts'
-import { StderrLog } from '../transport/stderr-log.ts'
+import { ProcessLog } from '../transport/process-log.ts'
 
 export interface MountedServerOptions {
   mount: Mount
@@ -87,7 +87,7 @@ export class MountedServer {
   /** Attempts since the server was last connected for a while. */
   #failures = 0
   #openedAt = 0
-  readonly #stderrLog: StderrLog
+  readonly #processLog: ProcessLog
   readonly #closing = new AbortController()
   readonly #refreshing = createCoalescedTask(async () => { await this.#fetchLists() }, () => {})
   readonly #listChanges: ListChanges
@@ -107,7 +107,7 @@ export class MountedServer {
       leaseMs: retryMs * LEASE_FACTOR
     })
     this.#options = options
-    this.#stderrLog = new StderrLog(mount.name, log)
+    this.#processLog = new ProcessLog(mount.name, log)
     this.#outageLog = new OutageLog(mount, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
     const { connection = identify === undefined ? 'shared' : 'person' } = mount
@@ -243,8 +243,8 @@ export class MountedServer {
   ): Promise<Connection> {
     const { mount, version, maxResultBytes, identify } = this.#options
     const { signal } = this.#closing
-    const onStderr = (line: string): void => { this.#stderrLog.write(line) }
-    return await Connection.open({ mount, version, maxResultBytes, identify, onStderr, signal, ...options })
+    const processLog = this.#processLog
+    return await Connection.open({ mount, version, maxResultBytes, identify, processLog, signal, ...options })
   }
 
   /** Opens a new session instead of one that the server has forgotten, once for all calls that find it out. */

@@ -9,11 +9,17 @@ export interface MountProcess {
   cwd: string
   /** All variables that it gets. */
   env: Readonly<Record<string, string>>
+  /** Limit of the memory of one process with its children. */
+  maxMemoryBytes: number
 }
+
+const DEFAULT_MAX_MEMORY_BYTES = 1_024 ** 3
 
 /** Returns the process of a mount, if it has one, and what is wrong with its files. */
 export function toProcess (
-  { command, args = [], env = {}, envFiles = {}, cwd = '.' }: MountEntry,
+  {
+    command, args = [], env = {}, envFiles = {}, cwd = '.', maxMemoryBytes = DEFAULT_MAX_MEMORY_BYTES
+  }: MountEntry,
   folder: string,
   inheritedVariables: Readonly<Record<string, string>>
 ): { process: MountProcess | undefined, problems: string[] } {
@@ -28,5 +34,5 @@ export function toProcess (
       problems.push(`envFiles.${name} ${path} cannot be read (${(err as NodeJS.ErrnoException).code})`)
     }
   }
-  return { process: { command, args, cwd: resolve(folder, cwd), env: variables }, problems }
+  return { process: { command, args, cwd: resolve(folder, cwd), env: variables, maxMemoryBytes }, problems }
 }

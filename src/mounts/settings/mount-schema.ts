@@ -156,6 +156,11 @@ export const MountSchema = Type.Object({
     minLength: 1,
     description: 'The folder in which the command runs; relative to this file. Default: the folder of this file'
   })),
+  maxMemoryBytes: Type.Optional(Type.Integer({
+    minimum: 16_777_216,
+    maximum: 1_099_511_627_776,
+    description: 'Limit of the memory of the process with its children, which are ended above it. Default: 1 GiB'
+  })),
   headers: Type.Optional(Type.Record(Type.String({ pattern: HEADER_NAME }), Type.String({
     pattern: '^[\\x20-\\x7e]*$'
   }), { ...CLOSED, description: 'Headers of every request; not for secrets' })),

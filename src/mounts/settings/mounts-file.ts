@@ -178,7 +178,7 @@ function checkPolicies (entry: MountEntry): string[] {
 
 /** Members that only one of the two transports has. */
 const HTTP_MEMBERS = ['headers', 'secret', 'identity', 'allowInsecureHttp'] as const
-const STDIO_MEMBERS = ['args', 'env', 'envFiles', 'cwd'] as const
+const STDIO_MEMBERS = ['args', 'env', 'envFiles', 'cwd', 'maxMemoryBytes'] as const
 
 function checkTransport (entry: MountEntry): string[] {
   const { url, command } = entry

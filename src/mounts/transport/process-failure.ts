@@ -9,3 +9,11 @@ export class ProcessFailure extends Error {
     this.isRefusal = isRefusal
   }
 }
+
+/** The process was ended for its memory: a call may have asked for too much. */
+export class MemoryExceededFailure extends ProcessFailure {
+  /** @param limit the limit that it has exceeded */
+  constructor (limit: number) {
+    super(`it used more than ${limit} bytes of memory (maxMemoryBytes)`)
+  }
+}

@@ -7,7 +7,8 @@ import { noResponse } from './http-transport.ts'
 import { ResponseTooLargeError } from './limited-fetch.ts'
 import { LineReader } from './line-reader.ts'
 import type { MountProcess } from '../settings/mount-process.ts'
-import { ProcessFailure } from './process-failure.ts'
+import { endFirstOutOfMemory } from './oom-score.ts'
+import { MemoryExceededFailure, ProcessFailure } from './process-failure.ts'
 import { killGroup } from '../process-group.ts'
 import { watchdog } from '../watchdog-process.ts'
 import type { TransportOptions } from './transport-options.ts'
@@ -48,11 +49,10 @@ export class StdioTransport implements Transport {
     const child = await this.#spawn()
     const pid = child.pid!
     this.#child = child
-    watchdog.add(pid)
     child.stdin.on('error', () => {})
     this.#readOutput(child)
     child.once('exit', (code, signal) => {
-      if (!this.#isClosing) this.#fail(`its process ended with ${signal ?? `exit code ${code}`}`)
+      if (!this.#isClosing) this.#fail(new ProcessFailure(`its process ended with ${signal ?? `exit code ${code}`}`))
       // Its children would keep the pipes open.
       killGroup(pid, 'SIGKILL')
       setTimeout(() => { child.stdout.destroy(); child.stderr.destroy() }, END_STEP_MS).unref()
@@ -60,6 +60,11 @@ export class StdioTransport implements Transport {
     this.#ended = once(child, 'close').then(() => {
       watchdog.remove(pid)
       this.onclose?.()
+    })
+    endFirstOutOfMemory(pid)
+    watchdog.add(pid, {
+      maxMemoryBytes: this.#process.maxMemoryBytes,
+      onMemoryExceeded: (bytes) => { this.#onMemoryExceeded(bytes) }
     })
   }
 
@@ -72,14 +77,15 @@ export class StdioTransport implements Transport {
       const [err] = await once(child, 'error')
       throw err
     } catch (err) {
-      throw this.#fail(describeSpawnError(err as NodeJS.ErrnoException, cwd), { isRefusal: true })
+      const reason = describeSpawnError(err as NodeJS.ErrnoException, cwd)
+      throw this.#fail(new ProcessFailure(reason, { isRefusal: true }))
     }
   }
 
   async send (message: JSONRPCMessage): Promise<void> {
     const { stdin } = this.#child!
     if (stdin.writableLength > MAX_UNREAD_BYTES) {
-      const failure = this.#fail('it does not read its input')
+      const failure = this.#fail(new ProcessFailure('it does not read its input'))
       this.close()
       throw failure
     }
@@ -100,14 +106,22 @@ export class StdioTransport implements Transport {
     await ended
   }
 
-  #fail (message: string, options?: { isRefusal: boolean }): ProcessFailure {
-    const failure = new ProcessFailure(message, options)
+  #fail (failure: ProcessFailure): ProcessFailure {
     this.#options.onFailure(failure)
     return failure
   }
 
+  /** The watchdog ends the process: that it does is no further failure. */
+  #onMemoryExceeded (bytes: number): void {
+    const { maxMemoryBytes } = this.#process
+    this.#isClosing = true
+    this.#options.processLog.memoryExceeded(bytes, maxMemoryBytes)
+    this.#fail(new MemoryExceededFailure(maxMemoryBytes))
+  }
+
   #readOutput ({ stdout, stderr }: ChildProcessWithoutNullStreams): void {
-    const { maxBytes, onStderr } = this.#options
+    const { maxBytes, processLog } = this.#options
+    const onStderr = (line: string): void => { processLog.stderr(line) }
     const messages = new LineReader({
       maxLineBytes: maxBytes,
       maxBytesPerSecond: maxBytes * MAX_RESPONSES_PER_SECOND,
@@ -132,7 +146,7 @@ export class StdioTransport implements Transport {
     try {
       message = parseJSONRPCMessage(JSON.parse(line))
     } catch {
-      if (line.trim() !== '') this.#options.onStderr(`(on stdout, no message of MCP) ${line.slice(0, 200)}`)
+      if (line.trim() !== '') this.#options.processLog.stderr(`(on stdout, no message of MCP) ${line.slice(0, 200)}`)
       return
     }
     this.onmessage?.(message)

@@ -1,0 +1,128 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { measureGroups } from '../../src/mounts/group-memory.ts'
+import { endFirstOutOfMemory } from '../../src/mounts/transport/oom-score.ts'
+import { emptyFolder } from '../support/process.ts'
+import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
+import { WATCHDOG, startStdio, stdioMount, untilEnded } from '../support/stdio-mount.ts'
+import { until } from '../support/until.ts'
+import { writeMounts } from '../support/upstream.ts'
+
+/** Node.js takes about 40 MB, and the tool `allocate` of the server 300 MB. */
+const LIMIT = 150_000_000
+const MEMBERS = { maxMemoryBytes: LIMIT, timeoutSeconds: 60 }
+const TOO_MUCH = `The server behind local was ended, as it used more than ${LIMIT} bytes of memory (maxMemoryBytes): ask for less`
+
+for (const tool of ['allocate', 'allocate-in-child']) {
+  t.test(`a process that uses too much memory (${tool}) is ended with its children, says why, and is started again`, async (t) => {
+    const seed = await startStdio(t, stdioMount([], MEMBERS))
+    const [pid] = (await seed.call('count')).split(' ')
+    const child = Number(await seed.call('child'))
+    t.equal(await seed.call(tool), TOO_MUCH)
+    const line = await seed.logged(({ event }) => event === 'mount.memory_exceeded')
+    t.match(line, { level: 40, mount: 'local', maxMemoryBytes: LIMIT })
+    t.ok(line['memoryBytes'] as number > LIMIT)
+    t.match(await seed.logged(({ event }) => event === 'mount.unavailable'), {
+      level: 40, mount: 'local', reason: `it used more than ${LIMIT} bytes of memory (maxMemoryBytes)`
+    })
+    await untilEnded(Number(pid), child)
+    await until(async () => (await seed.call('count')).endsWith(' 1'), 'there is another process')
+    t.equal(seed.logs.filter(({ event }) => event === 'mount.memory_exceeded').length, 1)
+  })
+}
+
+t.test('a process of one person that uses too much memory takes nothing from another person', async (t) => {
+  const mount = stdioMount([], { ...MEMBERS, connection: 'person', connectTimeoutSeconds: 60 })
+  const seed = await startSeed(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    env: { SEED_MOUNTS: await writeMounts({ local: mount }) }
+  })
+  await ready(seed)
+  const call = async (sub: string, tool: string): Promise<string> => {
+    const token = await seed.provider.mint({ sub })
+    const answer = await postMcp(seed, modernRequest('tools/call', { name: `local_${tool}`, arguments: {} }), token)
+    return answer.body.result.content[0].text
+  }
+  const [ada, bob] = await Promise.all([call('ada', 'count'), call('bob', 'count')])
+  t.equal(await call('ada', 'allocate'), TOO_MUCH)
+  t.equal(await call('bob', 'count'), bob.replace(/1$/, '2'), 'the process of the other goes on')
+  const again = await call('ada', 'count')
+  t.match(again, / 1$/)
+  t.not(again, ada, 'the next call has another process')
+  t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable'))
+})
+
+t.test('a process and its children are ended before Seed when the machine is out of memory', async (t) => {
+  const seed = await startStdio(t, stdioMount())
+  const [pid] = (await seed.call('count')).split(' ')
+  const scores = [pid, await seed.call('child')].map((one) => readFileSync(`/proc/${one}/oom_score_adj`, 'utf8').trim())
+  t.same(scores, ['1000', '1000'])
+  t.not(readFileSync('/proc/self/oom_score_adj', 'utf8').trim(), '1000')
+  t.doesNotThrow(() => { endFirstOutOfMemory(2 ** 30) }, 'a process that has ended is no error')
+})
+
+/** Starts a process in a group of its own that uses 300 MB, and waits until it does. */
+async function startLarge (t: Test): Promise<ChildProcess> {
+  const script = 'globalThis.kept = Buffer.alloc(300e6, 1); console.log("allocated"); setInterval(() => {}, 1e6)'
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, '-e', script], {
+    detached: true, stdio: ['ignore', 'pipe', 'ignore']
+  })
+  t.teardown(() => { child.kill('SIGKILL') })
+  await once(child.stdout!, 'data')
+  return child
+}
+
+t.test('a process that uses too much memory is ended while Seed is busy, and when Seed is gone', async (t) => {
+  const [first, second] = await Promise.all([startLarge(t), startLarge(t)])
+  const ended = [first, second].map(async (child) => await once(child, 'exit'))
+  const watchdog = spawn(process.execPath, [WATCHDOG], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const watchdogEnded = once(watchdog, 'exit')
+  // Nothing reads the output: Seed is busy.
+  watchdog.stdin.write(`+${first.pid} ${LIMIT}\n`)
+  t.match(await ended[0], [null, 'SIGKILL'])
+  watchdog.stdout.destroy()
+  watchdog.stdin.write(`+${second.pid} ${LIMIT}\n`)
+  t.match(await ended[1], [null, 'SIGKILL'])
+  watchdog.stdin.end()
+  t.match(await watchdogEnded, [0, null], 'it ends in order, as nothing is left to do')
+})
+
+t.test('the memory of a group is measured on systems with and without /proc', async (t) => {
+  const child = await startLarge(t)
+  const groups = new Set([child.pid!, 2 ** 30])
+  for (const platform of ['linux', 'darwin'] as const) {
+    const memory = measureGroups(groups, { platform })
+    t.same([...memory.keys()], [child.pid], platform)
+    const bytes = memory.get(child.pid!)!
+    t.ok(bytes > 300e6 && bytes < 450e6, `${platform}: ${bytes}`)
+  }
+})
+
+t.test('processes that end while their memory is measured, and a system that does not tell it, are no errors', async (t) => {
+  const proc = await emptyFolder(t)
+  const stat = (group: number): string => `1 (a ) (b) S 1 ${group} ${group} 0 -1 4194560`
+  const files = {
+    uptime: '',
+    '10/stat': stat(7),
+    '10/status': 'Name:\ta\nVmRSS:\t    3000 kB\nRssFile:\t    1000 kB\nVmSwap:\t     500 kB\n',
+    '11/stat': stat(7),
+    '12/stat': stat(8),
+    '12/status': 'VmRSS:\t9999 kB\n',
+    '13/cmdline': ''
+  }
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(proc, path)), { recursive: true })
+    await writeFile(join(proc, path), text)
+  }
+  const measure = (source: Parameters<typeof measureGroups>[1]): unknown => [...measureGroups(new Set([7]), source)]
+  t.same(measure({ platform: 'linux', proc }), [[7, 2_500 * 1_024]])
+  t.same(measure({ platform: 'linux', proc: join(proc, 'nowhere') }), [])
+  t.same(measure({ platform: 'darwin', ps: join(proc, 'nowhere') }), [])
+})
