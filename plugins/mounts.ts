@@ -23,6 +23,8 @@ export interface MountsTimings {
   mountsWaitMs?: number
   /** The first pause after a failed attempt to connect; a second by default. */
   mountsRetryMs?: number
+  /** The shortest time after which a server's hints have its lists fetched again; a minute by default. */
+  mountsMinRefreshMs?: number
 }
 
 export interface MountsOptions extends MountsTimings {
@@ -36,8 +38,9 @@ export interface MountsOptions extends MountsTimings {
  *
  * @throws ConfigError for mounts that are not valid, and for endpoints whose mounts do not exist
  */
-async function mounts (app: FastifyInstance, { mountsRetryMs, declared }: MountsOptions): Promise<void> {
+async function mounts (app: FastifyInstance, options: MountsOptions): Promise<void> {
   const { config, log } = app
+  const { mountsRetryMs, mountsMinRefreshMs, declared } = options
   const { endpoints, mountsFile, mcp: { tool: { maxResultBytes } }, tracing: { endpoint } } = config
   if (mountsFile === undefined && declared.length === 0) {
     checkMountsOf(endpoints, [])
@@ -57,7 +60,8 @@ async function mounts (app: FastifyInstance, { mountsRetryMs, declared }: Mounts
     log,
     isTraced: endpoint !== undefined,
     observer: metrics,
-    ...(mountsRetryMs !== undefined && { retryMs: mountsRetryMs })
+    ...(mountsRetryMs !== undefined && { retryMs: mountsRetryMs }),
+    ...(mountsMinRefreshMs !== undefined && { minRefreshMs: mountsMinRefreshMs })
   })
   app.decorate('mounts', mounted)
   for (const watched of mounted.watched) metrics?.watch(watched)

@@ -1,3 +1,4 @@
+import type { CacheHint } from '@modelcontextprotocol/server'
 import type { PromptDefinition } from './prompt.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from './resource.ts'
 import type { ToolDefinition } from './tool.ts'
@@ -27,6 +28,21 @@ export function recordMount (definition: Definition, mount: string): void {
 /** Returns the name of the mounted server that a definition was made of; undefined for others. */
 export function mountOf (definition: Definition): string | undefined {
   return mounts.get(definition)
+}
+
+/** Returns for how long, and for whom, clients may keep a list now (MCP 2026-07-28, caching). */
+export type ListHint = () => Required<CacheHint>
+
+const listHints = new WeakMap<Definition, ListHint>()
+
+/** Remembers what the server that a definition comes from says about keeping its list. */
+export function recordListHint (definition: Definition, hint: ListHint): void {
+  listHints.set(definition, hint)
+}
+
+/** Returns what is known about keeping the list that a definition comes from; undefined for one without limits. */
+export function listHintOf (definition: Definition): ListHint | undefined {
+  return listHints.get(definition)
 }
 
 const KINDS: ReadonlySet<unknown> = new Set<Definition['kind']>(['tool', 'prompt', 'resource', 'resource-template'])

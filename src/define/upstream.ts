@@ -1,4 +1,4 @@
-import type { InputRequest } from '@modelcontextprotocol/server'
+import type { CacheHint, InputRequest } from '@modelcontextprotocol/server'
 
 /**
  * The result of a server behind this one, as a mounted server gives it. The client gets it whole: it is checked against
@@ -6,9 +6,12 @@ import type { InputRequest } from '@modelcontextprotocol/server'
  */
 export class UpstreamResult {
   readonly result: object
+  readonly cacheHint: Required<CacheHint>
 
-  constructor (result: object) {
+  /** @param cacheHint for how long, and for whom, clients may keep a resource; they do not keep it by default */
+  constructor (result: object, cacheHint: Required<CacheHint> = { ttlMs: 0, cacheScope: 'private' }) {
     this.result = result
+    this.cacheHint = cacheHint
   }
 }
 

@@ -8,7 +8,6 @@ import type { Definition } from '../define/definition.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { PolicyOptions } from '../policy/evaluator.ts'
 import { createLiveCatalog } from './catalog/live-catalog.ts'
-import { LIST_TTL_MS } from './catalog/listing.ts'
 import type { IsUriOffered } from './catalog/resources.ts'
 import { createEndpointChanges } from './cluster/list-change-broadcast.ts'
 import { createClientRequests } from './cluster/client-requests.ts'
@@ -166,7 +165,7 @@ export function createEngine (options: EngineOptions): Engine {
     runner,
     sessions,
     pendingCalls,
-    responses: createPlainResponses(serverInfo, LIST_TTL_MS),
+    responses: createPlainResponses(serverInfo),
     limits,
     sdk: { resumeModern: postModern, resumeInSession: legacy.resumeCall, isRunning: legacy.isRunning },
     pageSize

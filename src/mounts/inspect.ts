@@ -72,7 +72,8 @@ export async function inspectMounts (options: InspectOptions): Promise<MountInsp
       log: SILENT,
       isTraced: false,
       onChanged () {},
-      retryMs: NEVER_MS
+      retryMs: NEVER_MS,
+      minRefreshMs: NEVER_MS
     })
     try {
       await server.connect()

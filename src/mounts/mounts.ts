@@ -28,6 +28,8 @@ export interface MountsOptions {
   observer?: MountObserver | undefined
   /** For tests: the first pause after a failed attempt to connect; a second by default. */
   retryMs?: number
+  /** For tests: the shortest time after which a server's hints have its lists fetched again; a minute by default. */
+  minRefreshMs?: number
 }
 
 /** Changes that come together, as at the start, lead to one new catalog. */
@@ -38,7 +40,8 @@ export type Mounts = ReturnType<typeof createMounts>
 
 /** The MCP servers of SEED_MOUNTS, and everything that they offer. */
 export function createMounts (options: MountsOptions) {
-  const { mounts, version, maxResultBytes, log, isTraced = false, observer, retryMs = 1_000 } = options
+  const { mounts, version, maxResultBytes, log, isTraced = false, observer } = options
+  const { retryMs = 1_000, minRefreshMs = 60_000 } = options
   let listener: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
   /** Of the last catalog. */
@@ -55,7 +58,8 @@ export function createMounts (options: MountsOptions) {
     isTraced,
     onChanged,
     observer,
-    retryMs
+    retryMs,
+    minRefreshMs
   }))
 
   function onChanged (): void {

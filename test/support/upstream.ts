@@ -8,7 +8,7 @@ import {
   InMemoryServerEventBus, ProtocolError, Server, WebStandardStreamableHTTPServerTransport, createMcpHandler
 } from '@modelcontextprotocol/server'
 import type {
-  CallToolResult, GetPromptResult, InputRequest, InputRequiredResult, Prompt, ReadResourceResult, Resource,
+  CacheHint, CallToolResult, GetPromptResult, InputRequest, InputRequiredResult, Prompt, ReadResourceResult, Resource,
   ResourceTemplateType, ServerCapabilities, ServerContext, Tool
 } from '@modelcontextprotocol/server'
 import type { Test } from 'tap'
@@ -18,6 +18,8 @@ import type { Definition } from '../../src/define/definition.ts'
 import { freePort } from './free-port.ts'
 import { startOpenServer } from './open-server.ts'
 import type { OpenServer } from './open-server.ts'
+
+type CacheableMethod = 'tools/list' | 'prompts/list' | 'resources/list' | 'resources/templates/list' | 'resources/read'
 
 /** An MCP server of the SDK, to mount, whose offers a test may change. */
 export interface Upstream {
@@ -36,6 +38,8 @@ export interface Upstream {
   intercept: (request: IncomingMessage, response: ServerResponse) => MaybePromise<boolean>
   /** The capabilities that it declares. */
   capabilities: ServerCapabilities
+  /** What it says about keeping the results of a method (2026-07-28). */
+  cacheHints: Partial<Record<CacheableMethod, CacheHint>>
   /** Headers of all requests so far. */
   requests: Array<IncomingMessage['headers']>
   /** Bodies of all POSTs so far. */
@@ -84,6 +88,7 @@ export async function startUpstream (
     capabilities: {
       tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true }, completions: {}
     },
+    cacheHints: {},
     requests: [],
     messages: [],
     async announce () {
@@ -165,8 +170,8 @@ export async function startUpstream (
 }
 
 function createProtocolServer (upstream: Upstream): Server {
-  const { capabilities } = upstream
-  const server = new Server({ name: 'upstream', version: '1' }, { capabilities })
+  const { capabilities, cacheHints } = upstream
+  const server = new Server({ name: 'upstream', version: '1' }, { capabilities, cacheHints })
   if (capabilities.tools !== undefined) {
     server.setRequestHandler('tools/list', () => ({ tools: upstream.tools }))
     server.setRequestHandler('tools/call', async ({ params: { name, arguments: args = {} } }, context) =>

@@ -1,4 +1,6 @@
+import type { CacheHint } from '@modelcontextprotocol/server'
 import { LRUCache } from 'lru-cache'
+import type { ListHint } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import { deepFreeze } from '../../json/deep-freeze.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
@@ -8,7 +10,7 @@ import type { Principal } from '../../tokens/principal.ts'
 /** Distinct selections to keep: each may be long, and the fast path keeps its text. */
 const MAX_SELECTIONS = 100
 
-/** Time for which clients may keep a list. Those that listen are notified of changes at once. */
+/** The longest time for which clients may keep a list. Those that listen are notified of changes at once. */
 export const LIST_TTL_MS = 60_000
 
 export interface ListingEntry<Item> {
@@ -16,6 +18,8 @@ export interface ListingEntry<Item> {
   name: string
   item: Item
   policy: Policy
+  /** What the server says whose list it comes from; undefined for what is this server's own. */
+  hint?: ListHint | undefined
 }
 
 export type Listing<Item extends object> = ReturnType<typeof createListing<Item>>
@@ -33,6 +37,7 @@ export function createListing<Item extends object> (
   const isPublic = !sorted.some(({ policy }) => hasPolicy(policy))
   const allItems = itemsOf(sorted)
   const publicItems = itemsOf(sorted.filter(({ policy }) => !hasPolicy(policy)))
+  const sources = new Set(sorted.map(({ hint }) => hint).filter((hint) => hint !== undefined))
   const byPrincipal = new WeakMap<Principal, readonly Item[]>()
   // Callers are many but rules are few, so most callers see the same few selections.
   const selections = new LRUCache<string, readonly Item[]>({ max: MAX_SELECTIONS })
@@ -48,8 +53,17 @@ export function createListing<Item extends object> (
   }
 
   return {
-    /** Whether all callers see the same list, so that shared caches may keep it. */
-    isPublic,
+    /**
+     * Returns for how long clients may keep the list: no longer than those of the servers that it is made of. Shared
+     * caches may keep it if all callers see the same.
+     */
+    cacheHint (): Required<CacheHint> {
+      const hints = [...sources].map((hint) => hint())
+      return {
+        ttlMs: Math.min(LIST_TTL_MS, ...hints.map(({ ttlMs }) => ttlMs)),
+        cacheScope: isPublic && hints.every(({ cacheScope }) => cacheScope === 'public') ? 'public' : 'private'
+      }
+    },
 
     /** Everything that clients could notice a change of: the items and their policies. */
     all: sorted.map(({ item, policy: { scopes, groups, claims, principalKind, maxAge, acr } }) => ({

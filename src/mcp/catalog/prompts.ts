@@ -3,6 +3,7 @@ import type { GetPromptResult, Prompt } from '@modelcontextprotocol/server'
 import { Compile } from 'typebox/compile'
 import type { Validator } from 'typebox/compile'
 import { user } from '../../define/content.ts'
+import { listHintOf } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { PromptDefinition } from '../../define/prompt.ts'
 import { UpstreamResult } from '../../define/upstream.ts'
@@ -43,7 +44,9 @@ export function createPromptCatalog (definitions: readonly PromptDefinition[], p
   return {
     /** The prompts as prompts/list returns them. */
     listing: createListing<Prompt>(
-      definitions.map((definition) => ({ name: definition.name, item: toPrompt(definition), policy: definition })),
+      definitions.map((definition) => ({
+        name: definition.name, item: toPrompt(definition), policy: definition, hint: listHintOf(definition)
+      })),
       policies
     ),
 

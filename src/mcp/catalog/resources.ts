@@ -1,6 +1,7 @@
 import { ResourceNotFoundError, isSpecType } from '@modelcontextprotocol/server'
 import type { CacheHint, ReadResourceResult, Resource, ResourceTemplateType } from '@modelcontextprotocol/server'
 import type { RequestContext } from '../../define/context.ts'
+import { listHintOf } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../../define/resource.ts'
 import { UpstreamResult } from '../../define/upstream.ts'
@@ -46,7 +47,9 @@ export function createResourceCatalog (
   const resources = compileDefinitions(definitions, ({ uri }) => uri, checkResource)
   const templates = compileDefinitions(byUriTemplate(templateDefinitions), (one) => one.uriTemplate, compileTemplate)
   const listing = createListing<Resource>(
-    definitions.map((definition) => ({ name: definition.uri, item: toResource(definition), policy: definition })),
+    definitions.map((definition) => ({
+      name: definition.uri, item: toResource(definition), policy: definition, hint: listHintOf(definition)
+    })),
     policies
   )
 
@@ -69,8 +72,12 @@ export function createResourceCatalog (
 
     /** The resource templates as resources/templates/list returns them. */
     templates: createListing<ResourceTemplateType>(
-      templateDefinitions.map((definition) =>
-        ({ name: definition.uriTemplate, item: toResourceTemplate(definition), policy: definition })),
+      templateDefinitions.map((definition) => ({
+        name: definition.uriTemplate,
+        item: toResourceTemplate(definition),
+        policy: definition,
+        hint: listHintOf(definition)
+      })),
       policies
     ),
 
@@ -116,18 +123,21 @@ export function createResourceCatalog (
     async list (
       caller: ListCaller,
       timeoutSeconds: number
-    ): Promise<{ resources: readonly Resource[], isPublic: boolean }> {
+    ): Promise<{ resources: readonly Resource[], hint: Required<CacheHint> }> {
       const { principal } = caller
       const declared = listing.visible(principal)
       const listable = templateDefinitions.filter((definition) =>
         definition.list !== undefined && policies.isAllowed(definition, principal))
-      if (listable.length === 0) return { resources: declared, isPublic: listing.isPublic }
+      if (listable.length === 0) return { resources: declared, hint: listing.cacheHint() }
       const listed = await Promise.all(listable.map(async (definition) =>
         (await listTemplate(definition, caller, timeoutSeconds))
           .filter(({ uri }) => isUriOffered(uri, definition.uriTemplate))))
       // Cursors are URIs, so each URI may occur once; a declared resource wins.
       const byUri = new Map([...listed.flat(), ...declared].map((resource) => [resource.uri, resource]))
-      return { resources: [...byUri.values()].sort((a, b) => a.uri < b.uri ? -1 : 1), isPublic: false }
+      return {
+        resources: [...byUri.values()].sort((a, b) => a.uri < b.uri ? -1 : 1),
+        hint: { ...listing.cacheHint(), cacheScope: 'private' }
+      }
     },
 
     /**
@@ -182,11 +192,12 @@ async function readResource (
   if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
   try {
     if (output instanceof UpstreamResult) {
-      return { ...toUpstreamContents(output, context.maxResultBytes), ...cacheHint(definition) }
+      return { ...toUpstreamContents(output, context.maxResultBytes), ...cacheHint(definition, output.cacheHint) }
     }
     const { mimeType } = definition
     const contents = toContents(output, { uri, mimeType, maxBytes: context.maxResultBytes })
-    return { contents, ...cacheHint(definition) }
+    const { ttlSeconds = 0, scope = 'private' } = definition.cache ?? {}
+    return { contents, ...cacheHint(definition, { ttlMs: ttlSeconds * 1_000, cacheScope: scope }) }
   } catch (err) {
     throw logFailure(err, label, definition, context.log)
   }
@@ -214,10 +225,8 @@ async function listTemplate (
 }
 
 /** Returns how long clients may keep a resource. One with a policy is never for shared caches. */
-function cacheHint (definition: ResourceDefinition | ResourceTemplateDefinition): CacheHint {
-  const { ttlSeconds = 0, scope } = definition.cache ?? {}
-  const isPublic = scope === 'public' && !hasPolicy(definition)
-  return { ttlMs: ttlSeconds * 1_000, cacheScope: isPublic ? 'public' : 'private' }
+function cacheHint (policy: Policy, { ttlMs, cacheScope }: Required<CacheHint>): CacheHint {
+  return { ttlMs, cacheScope: hasPolicy(policy) ? 'private' : cacheScope }
 }
 
 function toResource (definition: ResourceDefinition): Resource {

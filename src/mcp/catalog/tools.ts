@@ -3,6 +3,7 @@ import type { CallToolResult, InputRequiredResult, Tool } from '@modelcontextpro
 import { mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
+import { listHintOf } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import { ToolError } from '../../define/tool.ts'
@@ -40,7 +41,9 @@ export function createToolCatalog (definitions: readonly ToolDefinition[], polic
   return {
     /** The tools as tools/list returns them. */
     listing: createListing<Tool>(
-      definitions.map((definition) => ({ name: definition.name, item: toTool(definition), policy: definition })),
+      definitions.map((definition) => ({
+        name: definition.name, item: toTool(definition), policy: definition, hint: listHintOf(definition)
+      })),
       policies
     ),
 

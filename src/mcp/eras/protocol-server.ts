@@ -73,7 +73,7 @@ function handleTools (server: Server, caller: Caller, { catalog, runner, pageSiz
     const { items, ...rest } = paginate(listing.visible(principal), {
       list: 'tools', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize
     })
-    return { tools: [...items], ...rest, ...listHint(caller, listing.isPublic) }
+    return { tools: [...items], ...rest, ...listHint(caller, listing.cacheHint()) }
   })
 
   server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) => {
@@ -92,7 +92,7 @@ function handlePrompts (server: Server, caller: Caller, { catalog, runner, pageS
     const { items, ...rest } = paginate(listing.visible(principal), {
       list: 'prompts', nameOf: ({ name }) => name, cursor: params?.cursor, pageSize
     })
-    return { prompts: [...items], ...rest, ...listHint(caller, listing.isPublic) }
+    return { prompts: [...items], ...rest, ...listHint(caller, listing.cacheHint()) }
   })
 
   server.setRequestHandler('prompts/get', async ({ params: { name, arguments: args = {} } }, context) =>
@@ -108,11 +108,11 @@ function handleResources (server: Server, caller: Caller, options: ProtocolServe
   const { principal } = caller
 
   server.setRequestHandler('resources/list', async ({ params }) => {
-    const { resources, isPublic } = await catalog().resources.list(caller, timeoutSeconds)
+    const { resources, hint } = await catalog().resources.list(caller, timeoutSeconds)
     const { items, ...rest } = paginate(resources, {
       list: 'resources', nameOf: ({ uri }) => uri, cursor: params?.cursor, pageSize
     })
-    return { resources: [...items], ...rest, ...listHint(caller, isPublic) }
+    return { resources: [...items], ...rest, ...listHint(caller, hint) }
   })
 
   server.setRequestHandler('resources/templates/list', ({ params }) => {
@@ -120,7 +120,7 @@ function handleResources (server: Server, caller: Caller, options: ProtocolServe
     const { items, ...rest } = paginate(templates.visible(principal), {
       list: 'templates', nameOf: ({ uriTemplate }) => uriTemplate, cursor: params?.cursor, pageSize
     })
-    return { resourceTemplates: [...items], ...rest, ...listHint(caller, templates.isPublic) }
+    return { resourceTemplates: [...items], ...rest, ...listHint(caller, templates.cacheHint()) }
   })
 
   server.setRequestHandler('resources/read', async ({ params: { uri } }, context) =>
@@ -156,6 +156,6 @@ function handleSession (server: Server, caller: Caller, options: ProtocolServerO
 }
 
 /** Cache hints of a list. The revisions before 2026-07-28 have none. */
-function listHint ({ session }: Caller, isPublic: boolean): CacheHint {
-  return session === undefined ? { ttlMs: LIST_TTL_MS, cacheScope: isPublic ? 'public' : 'private' } : {}
+function listHint ({ session }: Caller, hint: CacheHint): CacheHint {
+  return session === undefined ? hint : {}
 }

@@ -51,7 +51,8 @@ export function createFastPath (options: FastPathOptions) {
 
   function listTools (request: McpRequest, { id, envelope }: PlainRequest): McpResponse {
     const { listing } = catalog().tools
-    return responses.toolList(id, envelope !== undefined, listing.visible(request.principal), listing.isPublic)
+    const hint = envelope === undefined ? undefined : listing.cacheHint()
+    return responses.toolList(id, listing.visible(request.principal), hint)
   }
 
   function call (

@@ -1,5 +1,5 @@
 import { SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
-import type { Implementation, RequestId, Tool } from '@modelcontextprotocol/server'
+import type { CacheHint, Implementation, RequestId, Tool } from '@modelcontextprotocol/server'
 import type { McpResponse } from '../exchange.ts'
 import { countMembers } from './plain-request.ts'
 
@@ -13,15 +13,13 @@ export type PlainResponses = ReturnType<typeof createPlainResponses>
 /**
  * Responses to plain requests, member for member as the SDK writes them (test/mcp/fast-path/differential.test.ts). Only
  * results that the SDK passes on unchanged are written here.
- *
- * @param listTtlMs how long a client may keep a list (2026-07-28)
  */
-export function createPlainResponses (serverInfo: Implementation, listTtlMs: number) {
+export function createPlainResponses (serverInfo: Implementation) {
   const meta = JSON.stringify({ [SERVER_INFO_META_KEY]: serverInfo })
   const modernMembers = `,"resultType":"complete","_meta":${meta}`
   /** The JSON of each list. An unchanged list is always the same array. */
   const listTexts = new WeakMap<readonly Tool[], string>()
-  const longLists = new WeakMap<readonly Tool[], { session?: Buffer, modern?: Buffer }>()
+  const longLists = new WeakMap<readonly Tool[], Buffer>()
 
   function textOf (tools: readonly Tool[]): string {
     let text = listTexts.get(tools)
@@ -29,21 +27,19 @@ export function createPlainResponses (serverInfo: Implementation, listTtlMs: num
     return text
   }
 
-  function resultText (result: string, isModern: boolean): string {
-    return `{"result":{${result}${isModern ? modernMembers : ''}},"jsonrpc":"2.0","id":`
+  function endOf (id: RequestId, isModern: boolean): string {
+    return `${isModern ? modernMembers : ''}},"jsonrpc":"2.0","id":${idText(id)}}`
   }
 
   function respond (id: RequestId, isModern: boolean, result: string): McpResponse {
-    return { status: 200, headers: JSON_HEADERS, body: `${resultText(result, isModern)}${idText(id)}}` }
+    return { status: 200, headers: JSON_HEADERS, body: `{"result":{${result}${endOf(id, isModern)}` }
   }
 
-  /** The response up to its id, as bytes. Encoding a long list for every response would be most of the work. */
-  function bytesBeforeId (tools: readonly Tool[], isModern: boolean, result: string): Buffer {
-    const known = longLists.get(tools) ?? {}
-    longLists.set(tools, known)
-    const era = isModern ? 'modern' : 'session'
-    known[era] ??= Buffer.from(resultText(result, isModern))
-    return known[era]
+  /** The response up to the list's end, as bytes. Encoding a long list for every response would be most of the work. */
+  function bytesOf (tools: readonly Tool[], text: string): Buffer {
+    let bytes = longLists.get(tools)
+    if (bytes === undefined) longLists.set(tools, bytes = Buffer.from(`{"result":{"tools":${text}`))
+    return bytes
   }
 
   return {
@@ -62,12 +58,13 @@ export function createPlainResponses (serverInfo: Implementation, listTtlMs: num
       return respond(id, isModern, `${text},"structuredContent":${JSON.stringify(structuredContent)}`)
     },
 
-    toolList (id: RequestId, isModern: boolean, tools: readonly Tool[], isPublic: boolean): McpResponse {
-      const hint = isModern ? `,"ttlMs":${listTtlMs},"cacheScope":"${isPublic ? 'public' : 'private'}"` : ''
+    /** @param hint how long a client of 2026-07-28 may keep the list; undefined in a session */
+    toolList (id: RequestId, tools: readonly Tool[], hint: CacheHint | undefined): McpResponse {
+      const isModern = hint !== undefined
+      const members = isModern ? `,"ttlMs":${hint.ttlMs},"cacheScope":"${hint.cacheScope}"` : ''
       const text = textOf(tools)
-      const result = `"tools":${text}${hint}`
-      if (text.length < LONG_LIST) return respond(id, isModern, result)
-      const body = Buffer.concat([bytesBeforeId(tools, isModern, result), Buffer.from(`${idText(id)}}`)])
+      if (text.length < LONG_LIST) return respond(id, isModern, `"tools":${text}${members}`)
+      const body = Buffer.concat([bytesOf(tools, text), Buffer.from(`${members}${endOf(id, isModern)}`)])
       return { status: 200, headers: JSON_HEADERS, body }
     }
   }

@@ -9,7 +9,7 @@ import { findCause, findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from '../transport/http-transport.ts'
 import type { ResponseTooLargeError } from '../transport/limited-fetch.ts'
 import { fetchOffers } from './lists.ts'
-import type { Offers } from './lists.ts'
+import type { FetchedLists } from './lists.ts'
 import { MountClient } from '../transport/mount-client.ts'
 import { connectTimeoutMs } from '../settings/mounts-file.ts'
 import type { Mount } from '../settings/mounts-file.ts'
@@ -131,7 +131,7 @@ export class Connection {
   }
 
   /** Fetches all lists. @throws any error if one of them cannot be had */
-  async list (): Promise<Offers> {
+  async list (): Promise<FetchedLists> {
     return await fetchOffers(this.client, this.#timeoutMs)
   }
 

@@ -1,6 +1,8 @@
 import type {
   Client, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
+import { mergeHints, readCacheHint } from './cache-hint.ts'
+import type { KnownCacheHint } from './cache-hint.ts'
 
 /** Everything that a mounted server offers, as it says. */
 export interface Offers {
@@ -10,6 +12,20 @@ export interface Offers {
   templates: readonly ResourceTemplateType[]
   /** Whether it completes arguments. */
   completes: boolean
+}
+
+/** What a mounted server says about keeping its lists; undefined for a list of which it says nothing. */
+export type ListHints = Record<'tools' | 'prompts' | 'resources' | 'templates', KnownCacheHint | undefined>
+
+/** All lists of a mounted server, as it gives them at one time. */
+export interface FetchedLists {
+  offers: Offers
+  hints: ListHints
+}
+
+interface FetchedList<Item> {
+  items: readonly Item[]
+  hint: KnownCacheHint | undefined
 }
 
 /** Limits of lists: they are kept in memory, and sent to every client. */
@@ -25,33 +41,50 @@ const METHOD_NOT_FOUND = -32601
  * @param timeoutMs limit of each page
  * @throws any error if one of them cannot be had
  */
-export async function fetchOffers (client: Client, timeoutMs: number): Promise<Offers> {
+export async function fetchOffers (client: Client, timeoutMs: number): Promise<FetchedLists> {
   const { tools, prompts, resources, completions } = client.getServerCapabilities()!
-  const list = async <Item>(method: RequestMethod, member: string): Promise<Item[]> =>
+  const list = async <Item>(method: RequestMethod, member: string): Promise<FetchedList<Item>> =>
     await fetchList<Item>(client, { method, member, timeoutMs })
+  const lists = {
+    tools: tools === undefined ? NO_LIST : await list<Tool>('tools/list', 'tools'),
+    prompts: prompts === undefined ? NO_LIST : await list<Prompt>('prompts/list', 'prompts'),
+    resources: resources === undefined ? NO_LIST : await list<Resource>('resources/list', 'resources'),
+    templates: resources === undefined ? NO_LIST : await fetchTemplates(client, timeoutMs)
+  }
   return {
-    tools: tools === undefined ? [] : await list<Tool>('tools/list', 'tools'),
-    prompts: prompts === undefined ? [] : await list<Prompt>('prompts/list', 'prompts'),
-    resources: resources === undefined ? [] : await list<Resource>('resources/list', 'resources'),
-    templates: resources === undefined ? [] : await fetchTemplates(client, timeoutMs),
-    completes: completions !== undefined
+    offers: {
+      tools: lists.tools.items,
+      prompts: lists.prompts.items,
+      resources: lists.resources.items,
+      templates: lists.templates.items,
+      completes: completions !== undefined
+    },
+    hints: {
+      tools: lists.tools.hint,
+      prompts: lists.prompts.hint,
+      resources: lists.resources.hint,
+      templates: lists.templates.hint
+    }
   }
 }
 
+const NO_LIST: FetchedList<never> = { items: [], hint: undefined }
+
 /** Servers with resources need not know templates. */
-async function fetchTemplates (client: Client, timeoutMs: number): Promise<ResourceTemplateType[]> {
+async function fetchTemplates (client: Client, timeoutMs: number): Promise<FetchedList<ResourceTemplateType>> {
   try {
     return await fetchList(client, { method: 'resources/templates/list', member: 'resourceTemplates', timeoutMs })
   } catch (err) {
-    if ((err as { code?: unknown }).code === METHOD_NOT_FOUND) return []
+    if ((err as { code?: unknown }).code === METHOD_NOT_FOUND) return NO_LIST
     throw err
   }
 }
 
 async function fetchList<Item> (
   client: Client, { method, member, timeoutMs }: { method: RequestMethod, member: string, timeoutMs: number }
-): Promise<Item[]> {
+): Promise<FetchedList<Item>> {
   const items: Item[] = []
+  const hints: KnownCacheHint[] = []
   const options: RequestOptions = { timeout: timeoutMs }
   let characters = 0
   let cursor: string | undefined
@@ -63,8 +96,10 @@ async function fetchList<Item> (
     items.push(...found)
     if (items.length > MAX_ITEMS) throw new Error(`offers more than ${MAX_ITEMS} ${member}`)
     if (characters > MAX_LIST_CHARACTERS) throw new Error(`the list of ${member} is longer than 4 MiB`)
+    const hint = readCacheHint(page)
+    if (hint !== undefined) hints.push(hint)
     cursor = page.nextCursor
-    if (cursor === undefined) return items
+    if (cursor === undefined) return { items, hint: mergeHints(hints) }
   }
   throw new Error(`the list of ${member} has more than ${MAX_PAGES} pages`)
 }

@@ -1,4 +1,4 @@
-import { describeDefinition, recordFile, recordMount } from '../../define/definition.ts'
+import { describeDefinition, recordFile, recordListHint, recordMount } from '../../define/definition.ts'
 import type { Definition } from '../../define/definition.ts'
 import { isUriSelected } from '../../selection/uri-selection.ts'
 import type { Offers } from '../connection/lists.ts'
@@ -48,6 +48,11 @@ const PINNED_AS: Partial<Record<Definition['kind'], PinKind>> = {
   tool: 'tools', prompt: 'prompts', 'resource-template': 'resourceTemplates'
 }
 
+/** The lists that definitions of each kind come from. */
+const LISTED_IN = {
+  tool: 'tools', prompt: 'prompts', resource: 'resources', 'resource-template': 'templates'
+} as const
+
 /** Makes definitions of what a mounted server offers and the operator has chosen. */
 export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount } = server
@@ -85,6 +90,7 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
     if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)
     recordMount(definition, mount.name)
+    recordListHint(definition, server.freshness.hints[LISTED_IN[definition.kind]])
     definitions.push(definition)
   }
   return {

@@ -9,6 +9,8 @@ import { UpstreamResult } from '../../define/upstream.ts'
 import { parseUriTemplate } from '../../define/uri-template.ts'
 import { isUriSelected } from '../../selection/uri-selection.ts'
 import type { Caller } from '../caller/caller.ts'
+import { readCacheHint } from '../connection/cache-hint.ts'
+import type { KnownCacheHint } from '../connection/cache-hint.ts'
 import { withoutHiddenText, withoutHiddenTexts } from './hidden-text.ts'
 import { requestInRounds } from './input-rounds.ts'
 import type { ToolOverride } from '../settings/mount-schema.ts'
@@ -19,6 +21,9 @@ import type { UriPrefix } from './uri-prefix.ts'
 
 /** Limit of a completion, for mounts without one: somebody is typing. */
 const COMPLETION_SECONDS = 10
+
+/** The longest time for which clients may keep a resource, whatever its server says. */
+const MAX_TTL_MS = 3_600_000
 
 export function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefinition {
   const { mount } = server
@@ -163,7 +168,15 @@ function variablesOf (uriTemplate: string): readonly string[] {
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
   const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
     await client.readResource({ uri, ...params }, { ...options, cacheMode: 'bypass' }))
-  return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
+  return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)), passedHint(result, server))
+}
+
+/** Returns how long clients may keep a resource. Shared caches may not if its server knows who asks. */
+function passedHint (result: object, { mount }: MountedServer): KnownCacheHint | undefined {
+  const hint = readCacheHint(result)
+  if (hint === undefined) return undefined
+  const knowsCaller = mount.identity !== undefined || (mount.connection ?? 'shared') !== 'shared'
+  return { ttlMs: Math.min(MAX_TTL_MS, hint.ttlMs), cacheScope: knowsCaller ? 'private' : hint.cacheScope }
 }
 
 type Reference = { type: 'ref/prompt', name: string } | { type: 'ref/resource', uri: string }

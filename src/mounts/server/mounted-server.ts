@@ -12,7 +12,8 @@ import type { ConnectionOptions, Work } from '../connection/connection.ts'
 import { describeFailure, findToolError } from '../connection/failure.ts'
 import type { Failure } from '../connection/failure.ts'
 import { ListChanges } from './list-changes.ts'
-import type { Offers } from '../connection/lists.ts'
+import { ListFreshness } from './list-freshness.ts'
+import type { FetchedLists, Offers } from '../connection/lists.ts'
 import { connectTimeoutMs } from '../settings/mounts-file.ts'
 import type { Mount } from '../settings/mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
@@ -43,6 +44,8 @@ export interface MountedServerOptions {
    * pauses at the earliest.
    */
   retryMs: number
+  /** The shortest time after which lists are fetched again as the server says (`ttlMs`). */
+  minRefreshMs: number
 }
 
 /** Whether a mounted server can be used now. */
@@ -55,7 +58,6 @@ const MAX_RETRY_MS = 60_000
  * `retryMs`: ten seconds by default.
  */
 const STABLE_FACTOR = 10
-const DEFAULT_REFRESH_SECONDS = 300
 /** The time for which a subscription is kept without a sign of its subscribers: two minutes by default. */
 const LEASE_FACTOR = 120
 /** The shortest pause between two announced changes, as a multiple of `retryMs`: three seconds by default. */
@@ -72,6 +74,8 @@ export class MountedServer {
   readonly isTraced: boolean
   /** The last lists that the server gave; another object only if they differ. */
   offers: Offers = NO_OFFERS
+  /** For how long these lists may be kept. */
+  readonly freshness: ListFreshness
   /** Calls in which the server may ask the client. */
   readonly openCalls = new OpenCalls()
   readonly subscriptions: ResourceSubscriptions
@@ -79,7 +83,6 @@ export class MountedServer {
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
   #renewing: Promise<void> | undefined
-  #fetchedAt = 0
   readonly #outageLog: OutageLog
   #failure: Failure = { reason: 'it has not answered yet', isRefusal: false }
   #refreshTimer: NodeJS.Timeout | undefined
@@ -107,6 +110,7 @@ export class MountedServer {
       leaseMs: retryMs * LEASE_FACTOR
     })
     this.#options = options
+    this.freshness = new ListFreshness({ refreshSeconds: mount.refreshSeconds, minRefreshMs: options.minRefreshMs })
     this.#processLog = new ProcessLog(mount.name, log)
     this.#outageLog = new OutageLog(mount, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
@@ -205,19 +209,18 @@ export class MountedServer {
       onClosed: (closed) => { this.#lose(closed, closed.failure) }
     })
     try {
-      const offers = await connection.list()
+      const lists = await connection.list()
       this.#connection = connection
       this.#openedAt = performance.now()
       this.subscriptions.connect(connection.client)
       this.#outageLog.end()
       this.#options.observer?.connectionEnded(mount.name, 'ok')
-      this.#setOffers(offers)
-      const { tools, prompts, resources } = offers
+      this.#setLists(lists)
+      const { tools, prompts, resources } = lists.offers
       const counts = { tools: tools.length, prompts: prompts.length, resources: resources.length }
       const { revision } = connection
       log.info({ event: 'mount.connected', mount: mount.name, revision, ...counts },
         'A mounted MCP server is connected')
-      this.#refreshLater()
     } catch (err) {
       const cause = connection.causeOf(err)
       await connection.close()
@@ -256,7 +259,9 @@ export class MountedServer {
     await this.#renewing
   }
 
-  #setOffers (offers: Offers): void {
+  #setLists ({ offers, hints }: FetchedLists): void {
+    this.freshness.fetched(hints)
+    this.#refreshIn(this.freshness.refreshMs)
     if (this.offers !== NO_OFFERS && JSON.stringify(offers) === JSON.stringify(this.offers)) return
     this.offers = offers
     this.#options.onChanged()
@@ -275,17 +280,11 @@ export class MountedServer {
 
   async #fetchListsFrom (connection: Connection): Promise<void> {
     try {
-      this.#setOffers(await connection.list())
-      this.#refreshLater()
+      this.#setLists(await connection.list())
     } catch (err) {
       if (await isForgottenSession(err, connection)) await this.#renew(connection)
       else this.#lose(connection, connection.causeOf(err))
     }
-  }
-
-  #refreshLater (): void {
-    this.#fetchedAt = performance.now()
-    this.#refreshIn((this.mount.refreshSeconds ?? DEFAULT_REFRESH_SECONDS) * 1_000)
   }
 
   #refreshIn (ms: number): void {
@@ -299,7 +298,7 @@ export class MountedServer {
     if (connection.caller !== undefined) this.#pool!.check(connection)
     else if (this.#connection !== connection) return
     if (this.#refreshing.isRunning) return
-    this.#refreshIn(Math.max(0, this.#fetchedAt + this.#options.retryMs - performance.now()))
+    this.#refreshIn(Math.max(0, this.freshness.fetchedAt + this.#options.retryMs - performance.now()))
   }
 
   /** Gives a connection up, unless another one has replaced it already. */

@@ -204,7 +204,10 @@ export const MountSchema = Type.Object({
     description: 'Limit of one response, and of one message of a stream. Default: MCP_MAX_RESULT_BYTES'
   })),
   refreshSeconds: Type.Optional(Type.Integer({
-    minimum: 5, maximum: 86_400, description: 'Time after which the lists are fetched again. Default: 300'
+    minimum: 5,
+    maximum: 86_400,
+    description: 'Time after which the lists are fetched again. ' +
+      'Default: what the server says (ttlMs), from 60 to 900; 300 if it says nothing'
   })),
   ...policy
 }, CLOSED)
