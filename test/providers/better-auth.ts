@@ -1,12 +1,12 @@
-import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { ROOT } from '../support/root.ts'
 import type { TestProcess } from '../support/process.ts'
+import { installNpm } from './npm-environment.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Provider, RunningProvider, StartOptions } from './provider.ts'
-import { runInstaller } from './run-installer.ts'
 
 const SOURCE = join(ROOT, 'test/providers/better-auth')
 const PERSON = {
@@ -29,12 +29,7 @@ export const BETTER_AUTH: Provider = {
   version: '1.7.5',
 
   async install (cacheFolder) {
-    const lock = await readFile(join(SOURCE, 'package-lock.json'), 'utf8')
-    const installed = join(cacheFolder, 'installed-lock.json')
-    if (await readFile(installed, 'utf8').catch(() => '') === lock) return
-    for (const file of ['package.json', 'package-lock.json']) await copyFile(join(SOURCE, file), join(cacheFolder, file))
-    await runInstaller('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: cacheFolder })
-    await writeFile(installed, lock)
+    await installNpm(cacheFolder, SOURCE)
   },
 
   async start (options) {

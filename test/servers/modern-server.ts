@@ -40,7 +40,8 @@ async function answer (
   response.end()
 }
 
-function createModernServer (): McpServer {
+/** A server of one connection, or of one request. */
+export function createModernServer (): McpServer {
   const server = new McpServer({ name: 'modern', version: '1.0.0' })
   const object = <Input>(properties: object) =>
     fromJsonSchema<Input>({ type: 'object', properties, required: Object.keys(properties) } as never)

@@ -13,13 +13,14 @@ export interface RealServer {
 
 export interface HttpEntry {
   url: string
-  [member: string]: unknown
+  tools?: object
 }
 
 export interface StdioEntry {
   command: string
   args: string[]
   env: Record<string, string>
+  tools?: object
 }
 
 /** What clients do with a server, by its own names: everything that it offers. */

@@ -6,12 +6,12 @@ import type { Test } from 'tap'
 import { findGo } from '../providers/go-client.ts'
 import { installPython } from '../providers/python-environment.ts'
 import { runInstaller } from '../providers/run-installer.ts'
-import { freePort } from '../support/free-port.ts'
-import { emptyFolder, startCommand } from '../support/process.ts'
+import { emptyFolder } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
-import { until } from '../support/until.ts'
+import { bridgeByMcpProxy, bridgeBySupergateway, installMcpProxy, installSupergateway } from './bridges.ts'
 import { startModernServer } from './modern-server.ts'
-import type { HttpEntry, Plan, RealServer } from './server.ts'
+import type { Plan, RealServer, StdioEntry } from './server.ts'
+import { startHttp } from './start-http.ts'
 
 const HERE = join(ROOT, 'test/servers')
 const PROVIDERS = join(ROOT, 'test/providers')
@@ -19,26 +19,15 @@ const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/see
 /** The environment of the Python clients, which has the servers' packages as well. */
 const PYTHON = join(cache, 'python')
 const GO = join(cache, 'go-servers')
-
-/** Starts a program that speaks Streamable HTTP on a port, and waits until it listens. */
-async function startHttp (
-  t: Test, command: string, args: (port: string) => string[], env: (port: string) => Record<string, string> = () => ({})
-): Promise<HttpEntry> {
-  const port = String(await freePort())
-  const url = `http://127.0.0.1:${port}/mcp`
-  const home = await emptyFolder(t)
-  const server = startCommand(t, command, args(port), { HOME: home, ...env(port) }, home)
-  let hasEnded = false
-  server.ended.then(() => { hasEnded = true })
-  await until(async () => {
-    if (hasEnded) throw new Error(`${command} has ended: ${await server.output()}`)
-    return await fetch(url, { method: 'DELETE' }).then(() => true, () => false)
-  }, `${command} listens`)
-  return { url }
-}
+const SUPERGATEWAY = join(cache, 'supergateway')
+const MCP_PROXY = join(cache, 'mcp-proxy')
 
 function npmScript (name: string): string {
   return createRequire(join(HERE, 'package.json')).resolve(`@modelcontextprotocol/${name}/dist/index.js`)
+}
+
+function onNode (...args: string[]): StdioEntry {
+  return { command: process.execPath, args, env: {} }
 }
 
 const EVERYTHING: RealServer = {
@@ -76,6 +65,17 @@ const EVERYTHING: RealServer = {
         argument: { name: 'resourceId', value: '1' }
       }
     ]
+  }
+}
+
+const { 'get-env': _, ...toolsOnStdio } = EVERYTHING.plan.tools
+
+const EVERYTHING_ON_STDIO: RealServer = {
+  ...EVERYTHING,
+  plan: {
+    ...EVERYTHING.plan,
+    tools: toolsOnStdio,
+    uncalled: { ...EVERYTHING.plan.uncalled, 'get-env': 'its answer depends on who has started it' }
   }
 }
 
@@ -119,14 +119,14 @@ const GO_NAMES = {
   'elicit (form)': 'elicit_form'
 }
 
+const GO_TOOLS = { overrides: Object.fromEntries(Object.entries(GO_NAMES).map(([own, name]) => [own, { name }])) }
+
 const GO_EVERYTHING: RealServer = {
   name: 'go',
   install: installGo,
-  async start (t) {
-    const { url } = await startHttp(t, join(GO, 'everything'), (port) => ['-http', `127.0.0.1:${port}`])
-    const overrides = Object.fromEntries(Object.entries(GO_NAMES).map(([own, name]) => [own, { name }]))
-    return { url, tools: { overrides } }
-  },
+  start: async (t) => ({
+    ...await startHttp(t, join(GO, 'everything'), (port) => ['-http', `127.0.0.1:${port}`]), tools: GO_TOOLS
+  }),
   plan: {
     tools: {
       greet: [{ name: 'Ada' }, {}],
@@ -167,14 +167,16 @@ const MODERN: RealServer = {
 /** A folder that the file server may use; the plan names its files. */
 const FILES = join(tmpdir(), `seed-files-${process.pid}`)
 
+async function startFileServer (t: Test): Promise<StdioEntry> {
+  await mkdir(FILES, { recursive: true })
+  t.teardown(async () => { await rm(FILES, { recursive: true, force: true }) })
+  await writeFile(join(FILES, 'a.txt'), 'one\ntwo\n')
+  return onNode(npmScript('server-filesystem'), FILES)
+}
+
 const FILE_SERVER: RealServer = {
   name: 'files',
-  async start (t) {
-    await mkdir(FILES)
-    t.teardown(async () => { await rm(FILES, { recursive: true }) })
-    await writeFile(join(FILES, 'a.txt'), 'one\ntwo\n')
-    return { command: process.execPath, args: [npmScript('server-filesystem'), FILES], env: {} }
-  },
+  start: async (t) => await startFileServer(t),
   plan: {
     tools: {
       read_file: [{ path: join(FILES, 'a.txt') }],
@@ -199,13 +201,13 @@ const FILE_SERVER: RealServer = {
 
 const ADA = { name: 'Ada', entityType: 'person', observations: ['counts'] }
 
+async function startMemory (t: Test): Promise<StdioEntry> {
+  return { ...onNode(npmScript('server-memory')), env: { MEMORY_FILE_PATH: join(await emptyFolder(t), 'memory.json') } }
+}
+
 const MEMORY: RealServer = {
   name: 'memory',
-  start: async (t) => ({
-    command: process.execPath,
-    args: [npmScript('server-memory')],
-    env: { MEMORY_FILE_PATH: join(await emptyFolder(t), 'memory.json') }
-  }),
+  start: async (t) => await startMemory(t),
   // In this order, which leaves nothing behind.
   plan: {
     tools: {
@@ -223,13 +225,28 @@ const MEMORY: RealServer = {
 }
 
 /** Returns the same server on stdio. */
-function onStdio (server: RealServer, name: string, command: string, args: string[]): RealServer {
-  return { ...server, name, start: async () => ({ command, args, env: {} }) }
+function onStdio (server: RealServer, entry: () => StdioEntry): RealServer {
+  return { ...server, name: `${server.name}-stdio`, start: async () => entry() }
 }
 
 const PYTHON_SDK = pythonServer('python', 'sdk')
 const FASTMCP = pythonServer('fastmcp', 'fastmcp')
-const serverScript = join(HERE, 'python/server.py')
+const onPython = (kind: string): StdioEntry =>
+  ({ command: join(PYTHON, 'bin/python'), args: [join(HERE, 'python/server.py'), kind], env: {} })
+
+const FILES_BY_HTTP: RealServer = {
+  ...FILE_SERVER,
+  name: 'files-http',
+  install: async () => { await installSupergateway(SUPERGATEWAY) },
+  start: async (t) => await bridgeBySupergateway(t, SUPERGATEWAY, await startFileServer(t))
+}
+
+const MEMORY_BY_HTTP: RealServer = {
+  ...MEMORY,
+  name: 'memory-http',
+  install: async () => { await installMcpProxy(MCP_PROXY) },
+  start: async (t) => await bridgeByMcpProxy(t, MCP_PROXY, await startMemory(t))
+}
 
 export const SERVERS: RealServer[] = [
   EVERYTHING,
@@ -239,6 +256,11 @@ export const SERVERS: RealServer[] = [
   MODERN,
   FILE_SERVER,
   MEMORY,
-  onStdio(PYTHON_SDK, 'python-stdio', join(PYTHON, 'bin/python'), [serverScript, 'sdk']),
-  onStdio(FASTMCP, 'fastmcp-stdio', join(PYTHON, 'bin/python'), [serverScript, 'fastmcp'])
+  onStdio(EVERYTHING_ON_STDIO, () => onNode(npmScript('server-everything'), 'stdio')),
+  onStdio(PYTHON_SDK, () => onPython('sdk')),
+  onStdio(FASTMCP, () => onPython('fastmcp')),
+  onStdio(GO_EVERYTHING, () => ({ command: join(GO, 'everything'), args: [], env: {}, tools: GO_TOOLS })),
+  onStdio(MODERN, () => onNode(join(ROOT, '.test-build/test/servers/modern-stdio.js'))),
+  FILES_BY_HTTP,
+  MEMORY_BY_HTTP
 ]
