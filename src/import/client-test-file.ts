@@ -91,7 +91,7 @@ const listTool = defineTool({
   input: Type.Object({ folder: Type.String(), page: Type.Optional(Type.Integer()), tags: Type.Array(Type.String()) }),
   output: Type.Object({
     items: Type.Array(Type.String()),
-    nextPage: Type.Optional(Type.Record(Type.String(), Type.Unknown()))
+    nextPage: Type.Optional(Type.Object({}, { additionalProperties: true }))
   }),
   handler: async (input, context) => await ${caller}(context, {
     method: 'GET',
@@ -192,7 +192,10 @@ function saveHelper (caller: string): string {
   return `const saveTool = defineTool({
   name: 'save',
   description: 'Saves a thing',
-  input: Type.Object({ bodyType: Type.Enum(['form', 'multipart']), body: Type.Record(Type.String(), Type.Unknown()) }),
+  input: Type.Object({
+    bodyType: Type.Enum(['form', 'multipart']),
+    body: Type.Object({}, { additionalProperties: true })
+  }),
   output: Type.Object({ status: Type.Integer() }),
   handler: async ({ bodyType, body }, context) => await ${caller}(context, {
     method: 'POST',

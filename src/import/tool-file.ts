@@ -17,8 +17,9 @@ const ANNOTATIONS: Record<Method, Record<string, boolean>> = {
   DELETE: { destructiveHint: true, idempotentHint: true }
 }
 
-const NEXT_PAGE = 'Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()]), {\n' +
-  '      description: \'Arguments that differ for the next page, if there is one\'\n    }))'
+const NEXT_PAGE = 'Type.Optional(Type.Object({}, {\n' +
+  '      description: \'Arguments that differ for the next page, if there is one\',\n' +
+  '      additionalProperties: Type.Union([Type.String(), Type.Number()])\n    }))'
 
 /** Returns the name of the file of a tool. */
 export function toolFileName (name: string): string {

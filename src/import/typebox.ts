@@ -1,4 +1,4 @@
-import { array, call, json, object, raw } from './code.ts'
+import { array, call, json, object } from './code.ts'
 import type { Code } from './code.ts'
 import type { Property, Shape } from './shape.ts'
 
@@ -14,7 +14,7 @@ export function toTypeBox (shape: Shape): Code {
     case 'number': return call('Type.Number', ...options)
     case 'enum': return toEnum(shape.values, options)
     case 'array': return call('Type.Array', toTypeBox(shape.items), ...options)
-    case 'record': return call('Type.Record', raw('Type.String()'), toTypeBox(shape.values), ...options)
+    case 'record': return toRecord(shape.values, shape.description)
     case 'object': return toObject(shape.properties, options)
     case 'union': return call('Type.Union', array(shape.members.map(toTypeBox)), ...options)
   }
@@ -25,6 +25,18 @@ export function toObject (properties: readonly Property[], options: readonly Cod
   const members = properties.map(({ name, shape, required }) =>
     [name, required ? toTypeBox(shape) : call('Type.Optional', toTypeBox(shape))] as const)
   return call('Type.Object', object(members), ...options)
+}
+
+/**
+ * An object with members of any name. `Type.Record` of `Type.String()` has the pattern `^.*$`, which names with a line
+ * break do not match, so that their values could be of any form.
+ */
+function toRecord (values: Shape, description: string | undefined): Code {
+  const isOpen = values.kind === 'unknown' && values.description === undefined
+  return call('Type.Object', object({}), object({
+    ...(description !== undefined && { description: json(description) }),
+    additionalProperties: isOpen ? json(true) : toTypeBox(values)
+  }))
 }
 
 function toEnum (values: readonly unknown[], options: readonly Code[]): Code {

@@ -119,6 +119,29 @@ t.test('a tool reads an answer of an API of up to 1 MiB', async (t) => {
   }
 })
 
+for (const openapi of ['3.0.3', '3.1.0']) {
+  t.test(`members of any name are held to the schema of their values (${openapi})`, async (t) => {
+    const counts = { type: 'object', additionalProperties: { type: 'integer' } }
+    const project = await createImportFixture(t)
+    await project.run(describeApi({
+      '/counts': {
+        put: answering(counts, {
+          operationId: 'putCounts', requestBody: { required: true, content: { 'application/json': { schema: counts } } }
+        })
+      }
+    }, { openapi }))
+    const tool = await project.load('put-counts.js')
+    for (const name of ['plain', '', 'a line\nbreak', '\u2028', '\r']) {
+      const api = await startApi(t, 'TEST_URL', { status: 200, body: { [name]: 1 } })
+      t.match(await callImported(tool, { body: { [name]: 1 } }), { structuredContent: { result: { [name]: 1 } } })
+      t.match(await callImported(tool, { body: { [name]: 'one' } }), { isError: true }, encodeURIComponent(name))
+      t.same(api.requests.map(({ body }) => body), [JSON.stringify({ [name]: 1 })], 'what is wrong is not sent')
+      await startApi(t, 'TEST_URL', { status: 200, body: { [name]: 'one' } })
+      t.match(await callImported(tool, { body: { [name]: 1 } }), { isError: true }, 'nor is it told')
+    }
+  })
+}
+
 t.test('running it again keeps what a person has changed or deleted', async (t) => {
   const project = await createImportFixture(t)
   await project.run(API)
