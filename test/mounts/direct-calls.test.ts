@@ -27,6 +27,8 @@ function answerCalls (upstream: Upstream, answer: (id: unknown, response: Server
   }
 }
 
+const EVENTS = { 'content-type': 'text/event-stream' }
+
 const pong = (id: unknown, result: object = { content: [{ type: 'text', text: 'pong' }] }): string =>
   JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...result } })
 
@@ -81,6 +83,74 @@ for (const [what, era, meta] of [
     t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable'))
   })
 }
+
+const PRIMING = 'id: 1\nretry: 1\ndata:\n\n'
+
+for (const [what, begin] of [
+  ['is left without an answer', () => {}],
+  ['is left with an open stream', (response) => { response.writeHead(200, EVENTS).write(PRIMING) }],
+  ['has a stream that is to be resumed', (response) => { response.writeHead(200, EVENTS).end(PRIMING) }]
+] as Array<[string, (response: ServerResponse) => void]>) {
+  t.test(`a call that is cancelled and ${what} keeps no socket, and its session goes on`, async (t) => {
+    const upstream = await startUpstream(t, 'session')
+    const seed = await startMounted(t, { calc: { url: upstream.url, connectTimeoutSeconds: 2 } })
+    const call = async (signal?: AbortSignal) => {
+      const { body, headers } = seed.prepare('modern', 'tools/call', { name: 'calc_add', arguments: {} })
+      return await (await fetch(`${seed.url}/mcp`, { method: 'POST', body, headers, signal: signal ?? null })).text()
+    }
+    t.match(await call(), '{}')
+    const sessions = new Set(upstream.requests.map((headers) => headers['mcp-session-id']))
+    const sockets = new Set<Socket>()
+    const exchanges: string[] = []
+    upstream.intercept = ({ method, headers, socket }, response) => {
+      const message = method === 'POST' ? upstream.messages.at(-1)! : { method: `GET ${headers['last-event-id']}` }
+      exchanges.push(message.method!)
+      if (!['tools/call', 'GET 1', 'notifications/cancelled'].includes(message.method!)) return false
+      sockets.add(socket)
+      socket.once('close', () => { sockets.delete(socket) })
+      // The cancellation is ignored as well, and not even accepted.
+      if (message.method !== 'notifications/cancelled') begin(response)
+      return true
+    }
+    const abort = new AbortController()
+    const calls = [1, 2, 3].map(async () => await call(abort.signal).catch(() => {}))
+    await until(() => exchanges.filter((method) => method === 'tools/call').length === 3, 'the calls are there')
+    if (what.includes('resumed')) await until(() => exchanges.includes('GET 1'), 'a stream is resumed')
+    abort.abort()
+    await Promise.all(calls)
+    await until(() => exchanges.filter((method) => method === 'notifications/cancelled').length === 3, 'they are cancelled')
+    await until(() => sockets.size === 0, 'the sockets are closed')
+    upstream.intercept = () => false
+    t.match(await call(), '{}')
+    t.same(new Set(upstream.requests.map((headers) => headers['mcp-session-id'])), sessions, 'in the same session')
+    t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable'))
+  })
+}
+
+t.test('a call that is answered on the stream of another keeps no socket', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const call = async () => (await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).response.result
+  const open: Array<{ id: unknown, response: ServerResponse }> = []
+  answerCalls(upstream, (id, response) => {
+    open.push({ id, response })
+    if (open.length < 2) return
+    const events = open.map((one) => `data: ${pong(one.id)}\n\n`)
+    response.writeHead(200, EVENTS).write(events.join(''))
+  })
+  for (const { content } of await Promise.all([call(), call()])) t.equal(content[0].text, 'pong')
+  await until(() => open.every(({ response }) => response.closed), 'the sockets are closed')
+})
+
+t.test('a mounted server that does not accept the end of the handshake is away, as one that does not answer', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const accept = (): boolean => false
+  upstream.intercept = () => upstream.messages.at(-1)?.method === 'notifications/initialized'
+  const seed = await startMounted(t, { calc: { url: upstream.url, connectTimeoutSeconds: 1 } })
+  t.match(seed.logs.find(({ event }) => event === 'mount.unavailable'), { mount: 'calc', reason: /./ })
+  upstream.intercept = accept
+  await until(() => seed.logs.some(({ event }) => event === 'mount.connected'), 'it is back')
+})
 
 t.test('a stream of a mounted server that is not MCP is not read on', async (t) => {
   const upstream = await startUpstream(t)
@@ -159,7 +229,7 @@ t.test('what a mounted server asks for is returned to a caller that wants it, an
   const upstream = await startUpstream(t)
   const client = new MountClient({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'auto' } })
   const processLog = { stderr () {}, memoryExceeded () {} }
-  const options = { maxBytes: 1e6, onFailure: () => {}, processLog, caller: undefined }
+  const options = { maxBytes: 1e6, timeoutMs: 60_000, onFailure: () => {}, processLog, caller: undefined }
   await client.connect(createHttpTransport({ url: upstream.url } as Mount, options))
   t.teardown(async () => { await client.close() })
   const asked = {

@@ -103,6 +103,7 @@ export class Connection {
     const connection = new Connection(options)
     const transport = createTransport(mount, {
       maxBytes: mount.maxResponseBytes ?? maxResultBytes,
+      timeoutMs: connection.#timeoutMs,
       onFailure: (error) => { connection.failure = error },
       processLog: options.processLog,
       caller,

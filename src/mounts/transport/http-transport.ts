@@ -1,11 +1,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setMaxListeners } from 'node:events'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import type { JSONRPCErrorResponse, JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
-import { createLimitedFetch, sendLimited } from './limited-fetch.ts'
-import type { EventSink, EventSource, HttpResponse, ResponseLimits, ResponseTooLargeError } from './limited-fetch.ts'
+import type {
+  JSONRPCErrorResponse, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, Transport
+} from '@modelcontextprotocol/client'
+import { MAX_LEFT_OPEN_MS, createLimitedFetch, sendLimited } from './limited-fetch.ts'
+import type { EventSink, HttpResponse, ResponseLimits, ResponseTooLargeError } from './limited-fetch.ts'
 import type { Mount } from '../settings/mounts-file.ts'
 import type { RequestIdentity } from './request-identity.ts'
+import { SentMessage } from './sent-message.ts'
 import type { TransportOptions } from './transport-options.ts'
 
 /** The code, outside the range of JSON-RPC, of a request whose response never came (see HttpTransport). */
@@ -26,35 +29,30 @@ const MAX_TERMINATION_MS = 1_000
 /** The shortest time between two attempts to open a stream, whatever the server asks for. */
 export const MIN_STREAM_RETRY_MS = 1_000
 
-/** A request that the SDK sends. */
-interface SentRequest {
-  id: string | number
-  /** The error that has ended its stream: the SDK keeps no more than the text. */
-  failure?: ResponseTooLargeError
-  /** The stream that answers it. */
-  stream?: EventSource
-}
+/** The message that is sent, or whose response is read; undefined for all that belongs to none. */
+const SENT = new AsyncLocalStorage<SentMessage | undefined>()
 
-/** The request whose response is read; undefined for all that belongs to none. */
-const SENT = new AsyncLocalStorage<SentRequest | undefined>()
+/** Returns the message that an exchange belongs to. The SDK opens the session's own stream within a notification. */
+function findSent (method: string | undefined): SentMessage | undefined {
+  const sent = SENT.getStore()
+  return method === 'POST' || sent?.isRequest === true ? sent : undefined
+}
 
 /** Returns the transport of a mount that is reached over Streamable HTTP. */
 export function createHttpTransport (
-  { url, requestHeaders }: Mount, { maxBytes, onFailure, identity }: TransportOptions
+  { url, requestHeaders }: Mount, { maxBytes, timeoutMs, onFailure, identity }: TransportOptions
 ): Transport {
   const limits = { maxBytes, onTooLarge: onFailure }
   const send: typeof fetch = async (input, init) => {
-    const sent = SENT.getStore()
+    const sent = findSent(init?.method)
     const onTooLarge = (error: ResponseTooLargeError): void => {
       if (sent !== undefined) sent.failure = error
       onFailure(error)
     }
-    const onStream = (stream: EventSource): void => {
-      if (sent !== undefined) sent.stream = stream
-    }
-    return await createLimitedFetch({ maxBytes, onTooLarge }, onStream)(input, init)
+    sent?.begin()
+    return await createLimitedFetch({ maxBytes, onTooLarge }, sent)(input, init)
   }
-  return new HttpTransport(new URL(url!), limits, identity, {
+  return new HttpTransport(new URL(url!), { ...limits, timeoutMs }, identity, {
     fetch: identity === undefined
       ? send
       : async (input, init = {}) => await send(input, { ...init, headers: await identity.addTo(init.headers) }),
@@ -66,7 +64,10 @@ export function createHttpTransport (
       maxRetries: Number.MAX_SAFE_INTEGER
     },
     reconnectionScheduler (reconnect, delay) {
-      const timer = setTimeout(reconnect, Math.max(delay, MIN_STREAM_RETRY_MS))
+      const sent = findSent('GET')
+      const timer = setTimeout(() => {
+        if (sent?.isOver !== true) reconnect()
+      }, Math.max(delay, MIN_STREAM_RETRY_MS))
       timer.unref()
       return () => { clearTimeout(timer) }
     }
@@ -77,17 +78,24 @@ type SendOptions = NonNullable<Parameters<StreamableHTTPClientTransport['send']>
 type HttpOptions = NonNullable<ConstructorParameters<typeof StreamableHTTPClientTransport>[1]>
 
 /**
- * Fails a request whose stream has ended without a response: the SDK would wait until the time is up. Closed, it ends
- * the session, if there is one.
+ * Fails a request whose stream has ended without a response: the SDK would wait until the time is up. It ends streams
+ * of requests that are answered or cancelled, if the server does not. Closed, it ends the session, if there is one.
  */
 export class HttpTransport extends StreamableHTTPClientTransport {
   readonly #url: URL
-  readonly #limits: ResponseLimits
+  readonly #limits: ResponseLimits & Pick<TransportOptions, 'timeoutMs'>
   readonly #identity: RequestIdentity | undefined
   readonly #headers: Record<string, string>
   readonly #closing = new AbortController()
+  /** The requests without a response, by their ids. */
+  readonly #unanswered = new Map<unknown, SentMessage>()
 
-  constructor (url: URL, limits: ResponseLimits, identity: RequestIdentity | undefined, options: HttpOptions) {
+  constructor (
+    url: URL,
+    limits: ResponseLimits & Pick<TransportOptions, 'timeoutMs'>,
+    identity: RequestIdentity | undefined,
+    options: HttpOptions
+  ) {
     super(url, options)
     this.#identity = identity
     this.#url = url
@@ -116,27 +124,53 @@ export class HttpTransport extends StreamableHTTPClientTransport {
   }
 
   override async send (message: JSONRPCMessage, options: SendOptions = {}): Promise<void> {
-    // Requests that are answered by a stream that stays open handle its end themselves.
-    if (!('id' in message) || !('method' in message) || options.onRequestStreamEnd !== undefined) {
+    if (!('id' in message && 'method' in message)) {
+      await this.#sendOneWay(message, options)
+    } else if (options.onRequestStreamEnd === undefined) {
+      await this.#sendRequest(message, options)
+    } else {
+      // Requests that are answered by a stream that stays open handle its end themselves.
       await SENT.run(undefined, async () => { await super.send(message, options) })
-      return
     }
-    const { id } = message
-    const sent: SentRequest = { id }
-    await SENT.run(sent, async () => {
-      await super.send(message, {
-        ...options,
-        onRequestStreamEnd: () => {
-          setTimeout(() => { this.onmessage?.(noResponse(id, sent.failure)) }, LAST_RESPONSE_MS).unref()
-        }
-      })
-    })
   }
 
-  /** Ends the stream on which a response has come, if the server does not: each would keep a socket. */
-  endStream (id: string | number): void {
-    const sent = SENT.getStore()
-    if (sent?.id === id) sent.stream?.endSoon()
+  /** Sends a request, whose exchange is ended when it needs no response any more. */
+  async #sendRequest (message: JSONRPCRequest, options: SendOptions): Promise<void> {
+    const { id } = message
+    const sent = new SentMessage(true)
+    const forget = (): void => { this.#unanswered.delete(id) }
+    const onRequestStreamEnd = (): void => {
+      forget()
+      setTimeout(() => { this.onmessage?.(noResponse(id, sent.failure)) }, LAST_RESPONSE_MS).unref()
+    }
+    this.#unanswered.set(id, sent)
+    // Requests of 2026-07-28 are cancelled like this, and the SDK ends their exchange.
+    options.requestSignal?.addEventListener('abort', forget, { once: true })
+    try {
+      await SENT.run(sent, async () => { await super.send(message, { ...options, onRequestStreamEnd }) })
+    } catch (err) {
+      forget()
+      throw err
+    }
+  }
+
+  /** Sends a notification or a response, which the server has to accept in time. */
+  async #sendOneWay (message: JSONRPCNotification | JSONRPCResponse, options: SendOptions): Promise<void> {
+    const sent = new SentMessage(false)
+    sent.endWithin(this.#limits.timeoutMs)
+    try {
+      await SENT.run(sent, async () => { await super.send(message, options) })
+    } finally {
+      if ('method' in message && message.method === 'notifications/cancelled') {
+        this.endExchange(message.params?.['requestId'])
+      }
+    }
+  }
+
+  /** Ends the exchange of a request that needs no response any more, if the server does not: it would keep a socket. */
+  endExchange (id: unknown): void {
+    this.#unanswered.get(id)?.endWithin(MAX_LEFT_OPEN_MS)
+    this.#unanswered.delete(id)
   }
 
   override async close (): Promise<void> {

@@ -48,8 +48,8 @@ export interface EventSource extends Pick<Dispatcher.DispatchController, 'resume
   endSoon (): void
 }
 
-/** How long a server may leave a stream open after its response. */
-const MAX_LEFT_OPEN_MS = 1_000
+/** How long a server may leave an exchange open after its response. */
+export const MAX_LEFT_OPEN_MS = 1_000
 
 /** The receiver of an event stream. */
 export interface EventSink {
@@ -196,18 +196,21 @@ export function isEventStream (headers: IncomingHttpHeaders): boolean {
  * Returns a `fetch` for the MCP client, which is given of a response what it reads: a real one costs more. It gets an
  * event stream in whole lines.
  *
- * @param onStream gets the source of each event stream
+ * @param exchange given up by its signal, too, and told when the response is complete or has failed
  */
-export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: EventSource) => void): typeof fetch {
+export function createLimitedFetch (
+  limits: ResponseLimits, exchange?: { readonly signal: AbortSignal, end (): void }
+): typeof fetch {
   return async (input, { method = 'GET', headers, body = null, signal } = {}) => {
     const url = new URL(String(input))
+    const signals = [signal, exchange?.signal].filter((one) => one != null)
     // The MCP client gives all requests of a connection the same signal. Each listener is removed with its request.
-    if (signal != null) setMaxListeners(0, signal)
+    for (const one of signals) setMaxListeners(0, one)
     const request = {
       method,
       headers: Object.fromEntries(new Headers(headers)),
       body: body as string | null,
-      signals: signal == null ? [] : [signal]
+      signals
     }
     return await new Promise((resolve, reject) => {
       let stream: ReadableStreamDefaultController<Uint8Array> | undefined
@@ -215,7 +218,6 @@ export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: 
       const lines = new LineJoiner()
       const sent = sendLimited(url, request, limits, {
         onStart (response, source) {
-          onStream?.(source)
           const content = new ReadableStream<Uint8Array>({
             start (controller) { stream = controller },
             pull () { source.resume() },
@@ -238,7 +240,7 @@ export function createLimitedFetch (limits: ResponseLimits, onStream?: (source: 
       }, (err: unknown) => {
         reject(err)
         if (isRead) stream?.error(err)
-      })
+      }).finally(() => { exchange?.end() })
     })
   }
 }

@@ -33,7 +33,7 @@ export class MountClient extends Client {
   }
 
   protected override _onresponse (response: JSONRPCResponse): void {
-    if (this.transport instanceof HttpTransport) this.transport.endStream(response.id!)
+    if (this.transport instanceof HttpTransport) this.transport.endExchange(response.id)
     try {
       checkDepth(response)
     } catch (err) {

@@ -8,6 +8,8 @@ import type { RequestIdentity } from './request-identity.ts'
 export interface TransportOptions {
   /** Limit of one response, and of one message of a stream. */
   maxBytes: number
+  /** Limit of the time in which a server over HTTP has to accept a notification or a response. */
+  timeoutMs: number
   /** Gets what the MCP client may report as something else. */
   onFailure (error: ResponseTooLargeError | ProcessFailure): void
   /** Gets what happens to a process. */
