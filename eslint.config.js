@@ -122,16 +122,16 @@ const MAY_IMPORT = {
     'src/define', 'src/mounts/caller', 'src/mounts/settings', 'src/mounts/transport', 'src/net', '@modelcontextprotocol'
   ],
   'src/mounts/server': [
-    'src/define', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection', 'src/mounts/settings',
-    'src/mounts/transport', '@modelcontextprotocol'
+    'src/crypto', 'src/define', 'src/limits', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection',
+    'src/mounts/settings', 'src/mounts/transport', '@modelcontextprotocol'
   ],
   'src/mounts/offers': [
     'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection',
     'src/mounts/pins', 'src/mounts/server', 'src/mounts/settings', 'src/selection', '@modelcontextprotocol'
   ],
   'src/mounts': [
-    'src/config', 'src/crypto', 'src/define', 'src/mounts/caller', 'src/mounts/connection', 'src/mounts/offers',
-    'src/mounts/pins', 'src/mounts/server', 'src/mounts/settings', 'src/tokens'
+    'src/config', 'src/crypto', 'src/define', 'src/limits', 'src/mounts/caller', 'src/mounts/connection',
+    'src/mounts/offers', 'src/mounts/pins', 'src/mounts/server', 'src/mounts/settings', 'src/tokens'
   ],
   'src/mounts/command-identity.ts': [
     'src/config', 'src/crypto', 'src/define', 'src/mounts', 'src/mounts/caller', 'src/net', 'src/provider', 'src/tokens'

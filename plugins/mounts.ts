@@ -65,6 +65,7 @@ async function mounts (app: FastifyInstance, options: MountsOptions): Promise<vo
   })
   app.decorate('mounts', mounted)
   for (const watched of mounted.watched) metrics?.watch(watched)
+  app.addHook('onReady', async () => { mounted.countCalls(app.sharedCounters) })
   app.addHook('onClose', async () => { await mounted.close() })
 }
 

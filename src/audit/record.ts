@@ -12,9 +12,10 @@ export const AuditRecordSchema = Type.Object({
     'configuration'
   ], { description: 'What happened. Calls have the name of their MCP method.' }),
   outcome: Type.Enum(['ok', 'error', 'refused', 'cancelled', 'unavailable', 'input_required'], {
-    description: 'ok: done. error: the handler failed, or returned a result with isError. refused: not allowed, or ' +
-      'not valid. cancelled: the client stopped waiting, or the server shut down. unavailable: something that the ' +
-      'server needs was away. input_required: the client was asked for more, and sends the call again.'
+    description: 'ok: done. error: the handler failed, or returned a result with isError. refused: not allowed, not ' +
+      'valid, or beyond a limit. cancelled: the client stopped waiting, or the server shut down. unavailable: ' +
+      'something that the server needs was away. input_required: the client was asked for more, and sends the call ' +
+      'again.'
   }),
   replica: Type.String({ maxLength: 300, description: 'Host name and process id of the server.' }),
   request: text(64, 'The reference of the HTTP request, as in the log, in X-Request-Id and on error pages.'),

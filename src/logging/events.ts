@@ -224,6 +224,11 @@ export const EVENTS = {
     meaning: 'Calls of a mounted MCP server fail, as all connections, or all that one person may have, are in use: ' +
       '`maxConnections` of the mount'
   },
+  'mount.calls_refused': {
+    level: 'warn',
+    meaning: 'Calls of a mounted MCP server are refused by a limit of the mount: see `limit` (`maxCalls`, ' +
+      '`callsPerMinute`); logged once a minute at most'
+  },
   'mount.subscriptions_exceeded': {
     level: 'warn',
     meaning: 'Clients are not notified of changes of further resources of a mounted MCP server: the limit is reached'

@@ -1,6 +1,7 @@
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import type { Policy } from '../define/policy.ts'
+import type { SharedCounters } from '../limits/shared-counters.ts'
 import { createCallerIdentity } from './caller/caller-identity.ts'
 import type { IdentityServices } from './caller/caller-identity.ts'
 import type { Offers } from './connection/lists.ts'
@@ -109,6 +110,11 @@ export function createMounts (options: MountsOptions) {
       const late = new Promise<void>((resolve) => { waiting = setTimeout(resolve, waitMs) })
       await Promise.race([Promise.all(servers.map(async (server) => { await server.connect() })), late])
       clearTimeout(waiting)
+    },
+
+    /** Begins to count the calls of each person, with the other replicas (`callsPerMinute`). */
+    countCalls (counters: SharedCounters): void {
+      for (const server of servers) server.callLimits.share(counters)
     },
 
     /** @param changed called when `definitions` may return others */

@@ -21,8 +21,13 @@ export function createMountMetrics (add: (instrument: Instrument) => void) {
     { name: 'seed.mount.connections', unit: '{connection}', description: 'Attempts to connect to mounted servers' },
     ['seed.mount', 'seed.outcome']
   )
+  const refused = new Counter(
+    { name: 'seed.mount.calls.refused', unit: '{call}', description: 'Calls beyond a limit of a mounted server' },
+    ['seed.mount', 'seed.setting']
+  )
   add(requests)
   add(connections)
+  add(refused)
 
   return {
     watch ({ name, isConnected, counts }: WatchedMount): void {
@@ -44,6 +49,8 @@ export function createMountMetrics (add: (instrument: Instrument) => void) {
 
     requestEnded (mount: string, outcome: string, ms: number): void { requests.record([mount, outcome], ms / 1_000) },
 
-    connectionEnded (mount: string, outcome: string): void { connections.add([mount, outcome]) }
+    connectionEnded (mount: string, outcome: string): void { connections.add([mount, outcome]) },
+
+    callRefused (mount: string, limit: string): void { refused.add([mount, limit]) }
   }
 }

@@ -57,6 +57,8 @@ export interface HandlerCall {
   /** The tool's or prompt's name, or the resource's URI. */
   name: string
   arguments: unknown
+  /** Why the handler has refused the call; undefined unless it did. */
+  refusal?: string
 }
 
 /** A round of a 2026-07-28 call: what the request says of its client, and the answers of earlier rounds. */
@@ -206,6 +208,10 @@ export class HandlerContext implements RunContext {
     }
     this.#upstreamRound = { ...next, inputResponses }
     return this.#upstreamRound
+  }
+
+  recordRefusal (reason: string): void {
+    this.#call.refusal = reason
   }
 
   createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {

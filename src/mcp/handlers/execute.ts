@@ -45,6 +45,8 @@ export type RunContext = RequestContext & Execution & {
    * @throws ToolError if the client cannot be asked, or the server asks without end
    */
   askForUpstream (questions: UpstreamQuestions): Promise<UpstreamRound>
+  /** Has the call recorded as refused, for this reason, whatever the client gets. */
+  recordRefusal (reason: string): void
 }
 
 /** The generic failure of a handler, with a message for clients; the real error is in the log under the reference. */

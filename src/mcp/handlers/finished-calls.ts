@@ -18,8 +18,9 @@ export function withRecord<Result extends object> (
   if (record === undefined) return run()
   const startedAt = performance.now()
   const end = (outcome: FinishedCall['outcome'], reason?: string): void => {
-    const { caller: { request }, method, name, arguments: given } = call
-    record({ request, method, name, arguments: given, outcome, reason, ms: performance.now() - startedAt })
+    const { caller: { request }, method, name, arguments: given, refusal } = call
+    const ended = refusal === undefined ? { outcome, reason } : { outcome: 'refused' as const, reason: refusal }
+    record({ request, method, name, arguments: given, ...ended, ms: performance.now() - startedAt })
   }
   return mapMaybe(
     run,

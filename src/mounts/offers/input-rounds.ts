@@ -7,6 +7,7 @@ import type { Caller } from '../caller/caller.ts'
 import { passedCapabilities } from '../caller/client-capabilities.ts'
 import { isInputRequired } from '../connection/connection.ts'
 import type { InputRequired } from '../connection/connection.ts'
+import { CallLimitError } from '../server/call-limits.ts'
 import type { MountedServer } from '../server/mounted-server.ts'
 import { isQuestion } from '../connection/questions.ts'
 
@@ -26,15 +27,36 @@ export interface RoundParams {
 /** Sends a request to a mounted server. */
 export type Send<Result> = (client: Client, params: RoundParams, options: RequestOptions) => Promise<Result>
 
+/** What a request to a mounted server has beside its parameters. */
+export interface RequestExtras {
+  /** What is passed on of the client's `_meta`. */
+  meta: Record<string, unknown> | undefined
+  /** The name of the tool at the server; undefined for prompts and resources. */
+  tool?: string
+}
+
 /**
- * Sends a request to a mounted server, and asks the client what the server asks before it answers.
+ * Sends a request to a mounted server, and asks the client what the server asks before it answers. A further round of a
+ * call is no further call for the limit of a minute.
  *
- * @param meta what is passed on of the client's `_meta`
+ * @throws CallLimitError beyond a limit of the mount; the call is recorded as refused then
  */
 export async function requestInRounds<Result extends object> (
-  server: MountedServer, context: RequestContext, meta: Record<string, unknown> | undefined, send: Send<Result>
+  server: MountedServer, context: RequestContext, { meta, tool }: RequestExtras, send: Send<Result>
 ): Promise<Result> {
   const run = context as RunContext
+  try {
+    if (run.upstreamRound === undefined) server.callLimits.countCall(run, tool)
+    return await requestForCaller(server, run, meta, send)
+  } catch (err) {
+    if (err instanceof CallLimitError) run.recordRefusal(err.reason)
+    throw err
+  }
+}
+
+async function requestForCaller<Result extends object> (
+  server: MountedServer, run: RunContext, meta: Record<string, unknown> | undefined, send: Send<Result>
+): Promise<Result> {
   const mayAsk = server.mount.connection === 'session' && Object.keys(passedCapabilities(run)).length > 0
   if (!mayAsk) return await sendInRounds(server, run, run, meta, send)
   return await server.openCalls.run(run, async (caller) => await sendInRounds(server, run, caller, meta, send))

@@ -47,7 +47,8 @@ export function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): Too
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
+      const extras = { meta: metaOf(context, server), tool: name }
+      const result = await requestInRounds(server, context, extras, async (client, params, options) =>
         await client.callTool({ name, arguments: input, ...params }, { ...options, toolDefinition }))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
     }
@@ -74,7 +75,8 @@ export function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix
         : undefined
     }),
     handler: async (input, context) => {
-      const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
+      const extras = { meta: metaOf(context, server) }
+      const result = await requestInRounds(server, context, extras, async (client, params, options) =>
         await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, options))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
     }
@@ -166,7 +168,8 @@ function variablesOf (uriTemplate: string): readonly string[] {
 }
 
 async function read (uri: string, server: MountedServer, uris: UriPrefix, context: RequestContext): Promise<object> {
-  const result = await requestInRounds(server, context, metaOf(context, server), async (client, params, options) =>
+  const extras = { meta: metaOf(context, server) }
+  const result = await requestInRounds(server, context, extras, async (client, params, options) =>
     await client.readResource({ uri, ...params }, { ...options, cacheMode: 'bypass' }))
   return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)), passedHint(result, server))
 }

@@ -11,6 +11,7 @@ import { Connection } from '../connection/connection.ts'
 import type { ConnectionOptions, Work } from '../connection/connection.ts'
 import { describeFailure, findToolError } from '../connection/failure.ts'
 import type { Failure } from '../connection/failure.ts'
+import { CallLimits } from './call-limits.ts'
 import { ListChanges } from './list-changes.ts'
 import { ListFreshness } from './list-freshness.ts'
 import type { FetchedLists, Offers } from '../connection/lists.ts'
@@ -79,6 +80,7 @@ export class MountedServer {
   /** Calls in which the server may ask the client. */
   readonly openCalls = new OpenCalls()
   readonly subscriptions: ResourceSubscriptions
+  readonly callLimits: CallLimits
   readonly #options: MountedServerOptions
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
@@ -112,6 +114,9 @@ export class MountedServer {
     this.#options = options
     this.freshness = new ListFreshness({ refreshSeconds: mount.refreshSeconds, minRefreshMs: options.minRefreshMs })
     this.#processLog = new ProcessLog(mount.name, log)
+    this.callLimits = new CallLimits({
+      mount, log, onRefused: (limit) => { options.observer?.callRefused(mount.name, limit) }
+    })
     this.#outageLog = new OutageLog(mount, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
     const { connection = identify === undefined ? 'shared' : 'person' } = mount
@@ -142,6 +147,15 @@ export class MountedServer {
    * @throws UpstreamError with the server's own error; ToolError with a text for the model; the reason of the abort
    */
   async use<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
+    const end = this.callLimits.beginRequest()
+    try {
+      return await this.#measure(caller, work)
+    } finally {
+      end()
+    }
+  }
+
+  async #measure<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
     const { observer } = this.#options
     if (observer === undefined) return await this.#send(caller, work)
     return await observeRequest(async () => await this.#send(caller, work), caller.signal, (outcome, ms) => {

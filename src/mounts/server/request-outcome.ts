@@ -1,5 +1,6 @@
 import { UpstreamError } from '../../define/upstream.ts'
 import { TimeoutError } from '../../mcp/handlers/handler-timeout.ts'
+import type { CallLimit } from './call-limits.ts'
 
 /** The outcome of a request to a mounted server, for metrics. */
 export type RequestOutcome = 'ok' | 'tool_error' | 'error' | 'unavailable' | 'cancelled'
@@ -7,6 +8,8 @@ export type RequestOutcome = 'ok' | 'tool_error' | 'error' | 'unavailable' | 'ca
 /** Receives what happens to the connections and requests of mounted servers. */
 export interface MountObserver {
   requestEnded (mount: string, outcome: RequestOutcome, ms: number): void
+  /** A limit of the mount refused a call. */
+  callRefused (mount: string, limit: CallLimit): void
   connectionEnded (mount: string, outcome: 'ok' | 'unavailable' | 'refused'): void
 }
 

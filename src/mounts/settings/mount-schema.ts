@@ -40,6 +40,12 @@ const policy = {
 const NAMES = 'Names at the mounted server'
 const SelectionSchema = selectionSchema(NAMES)
 
+const CallsPerMinute = Type.Optional(Type.Integer({
+  minimum: 1,
+  maximum: 1_000_000,
+  description: 'Limit of the calls of one person or service in a minute, over all replicas. Default: none'
+}))
+
 const ToolOverrideSchema = Type.Object({
   name: Type.Optional(Type.String({
     pattern: '^[A-Za-z0-9_.-]{1,64}$', description: 'Another name; the prefix of the mount stays before it'
@@ -49,6 +55,7 @@ const ToolOverrideSchema = Type.Object({
     minLength: 1, maxLength: 65_536, description: 'Another text for the model'
   })),
   timeoutSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600 })),
+  callsPerMinute: CallsPerMinute,
   ...policy
 }, { ...CLOSED, description: 'A rule given here replaces the same rule of the mount' })
 
@@ -193,6 +200,12 @@ export const MountSchema = Type.Object({
   timeoutSeconds: Type.Optional(Type.Integer({
     minimum: 1, maximum: 3_600, description: 'Limit of one call. Default: TOOL_TIMEOUT_SECONDS'
   })),
+  maxCalls: Type.Optional(Type.Integer({
+    minimum: 1,
+    maximum: 10_000,
+    description: 'Limit of the requests of all callers that run at once, at each replica. Default: 100'
+  })),
+  callsPerMinute: CallsPerMinute,
   connectTimeoutSeconds: Type.Optional(Type.Integer({
     minimum: 1,
     maximum: 300,

@@ -1,0 +1,131 @@
+import { digest } from '../../crypto/hash.ts'
+import type { RequestLog } from '../../define/context.ts'
+import { ToolError } from '../../define/tool.ts'
+import type { Counter } from '../../limits/shared-counter.ts'
+import type { SharedCounters } from '../../limits/shared-counters.ts'
+import type { Caller } from '../caller/caller.ts'
+import { RareLog } from '../connection/rare-log.ts'
+import type { Mount } from '../settings/mounts-file.ts'
+
+/** The limit of a mount that refuses a call, by its member of the file. */
+export type CallLimit = 'maxCalls' | 'callsPerMinute'
+
+/** A call that is not sent to a mounted server, as one of its limits is reached. */
+export class CallLimitError extends ToolError {
+  /** For the audit log. */
+  readonly reason: string
+
+  constructor (message: string, reason: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
+export interface CallLimitsOptions {
+  mount: Pick<Mount, 'name' | 'maxCalls' | 'callsPerMinute' | 'tools'>
+  log: RequestLog
+  /** Measures refused calls. */
+  onRefused: (limit: CallLimit) => void
+}
+
+/** A server that answers slowly, or not at all, holds no more calls than this at a replica. */
+const DEFAULT_MAX_CALLS = 100
+
+/** Callers of whom nobody is known, with AUTH_REQUIRED=false, count as one. */
+const NOBODY = 'nobody'
+
+/**
+ * The limits of a mounted server: requests that run at once at this replica, whoever calls, and calls of each person in
+ * a minute, over all replicas.
+ */
+export class CallLimits {
+  readonly #options: CallLimitsOptions
+  readonly #maxCalls: number
+  #running = 0
+  /** By the name of the tool that they are for; undefined for the whole mount. */
+  readonly #perMinute = new Map<string | undefined, { counter: Counter, max: number }>()
+  readonly #busy = new RareLog()
+  readonly #exceeded = new RareLog()
+
+  constructor (options: CallLimitsOptions) {
+    this.#options = options
+    this.#maxCalls = options.mount.maxCalls ?? DEFAULT_MAX_CALLS
+  }
+
+  /** Begins to count the calls of each person, with the other replicas. Until then there is no such limit. */
+  share (counters: SharedCounters): void {
+    const { name, callsPerMinute, tools } = this.#options.mount
+    const overrides = typeof tools === 'object' ? tools.overrides ?? {} : {}
+    const add = (max: number | undefined, tool?: string): void => {
+      if (max !== undefined) this.#perMinute.set(tool, { counter: counters.counter(familyOf(name, tool), max), max })
+    }
+    add(callsPerMinute)
+    for (const [tool, override] of Object.entries(overrides)) add(override.callsPerMinute, tool)
+  }
+
+  /**
+   * Counts a call of a person or service, with all their clients.
+   *
+   * @param tool the tool's name at the server; undefined for prompts and resources
+   * @throws CallLimitError beyond a limit; the call does not count then
+   */
+  countCall ({ principal }: Caller, tool: string | undefined): void {
+    const caller = principal?.personKey ?? NOBODY
+    const counters: Counter[] = []
+    for (const scope of new Set([undefined, tool])) {
+      const limit = this.#perMinute.get(scope)
+      if (limit === undefined) continue
+      const { counter, max } = limit
+      if (counter.total(caller) >= max) throw this.#tooMany(max, counter.secondsLeft(), scope)
+      counters.push(counter)
+    }
+    for (const counter of counters) counter.add(caller)
+  }
+
+  /**
+   * Counts a request as running.
+   *
+   * @returns the function that ends it
+   * @throws CallLimitError if as many run as may
+   */
+  beginRequest (): () => void {
+    if (this.#running >= this.#maxCalls) throw this.#tooBusy()
+    this.#running++
+    return () => { this.#running-- }
+  }
+
+  #tooBusy (): CallLimitError {
+    const { mount: { name: mount }, log } = this.#options
+    const max = this.#maxCalls
+    this.#options.onRefused('maxCalls')
+    this.#busy.log(() => {
+      log.warn({ event: 'mount.calls_refused', mount, limit: 'maxCalls', max },
+        'As many calls to a mounted MCP server run as may at once: further ones are refused (maxCalls)')
+    })
+    return new CallLimitError(
+      `The server behind ${mount} has as many calls running as it may (${max}): try again in a few seconds`,
+      `${max} calls at once to mount "${mount}" (maxCalls)`
+    )
+  }
+
+  #tooMany (max: number, seconds: number, tool: string | undefined): CallLimitError {
+    const { mount: { name: mount }, log } = this.#options
+    this.#options.onRefused('callsPerMinute')
+    this.#exceeded.log(() => {
+      log.warn({ event: 'mount.calls_refused', mount, tool, limit: 'callsPerMinute', max },
+        'Somebody has made as many calls to a mounted MCP server in this minute as one may: further ones are refused' +
+        ' (callsPerMinute)')
+    })
+    const what = tool === undefined ? `the server behind ${mount}` : `this tool of the server behind ${mount}`
+    return new CallLimitError(
+      `Too many calls to ${what}: at most ${max} a minute; try again in ${seconds} s`,
+      `${max} calls of one person in this minute to mount "${mount}"${tool === undefined ? '' : `, tool "${tool}"`}` +
+      ' (callsPerMinute)'
+    )
+  }
+}
+
+/** Returns the name of a counter: 28 characters, of which the shared counters take 32. */
+function familyOf (mount: string, tool: string | undefined): string {
+  return `mount.${digest(JSON.stringify([mount, tool])).slice(0, 22)}`
+}
