@@ -17,7 +17,7 @@ const HERE = join(ROOT, 'test/servers')
 const PROVIDERS = join(ROOT, 'test/providers')
 const cache = process.env['SEED_PROVIDERS_CACHE'] ?? join(homedir(), '.cache/seed-providers')
 /** The environment of the Python clients, which has the servers' packages as well. */
-const PYTHON = join(cache, 'python')
+export const PYTHON = join(cache, 'python')
 const GO = join(cache, 'go-servers')
 const SUPERGATEWAY = join(cache, 'supergateway')
 const MCP_PROXY = join(cache, 'mcp-proxy')
@@ -91,10 +91,15 @@ const PYTHON_PLAN: Plan = {
   uris: ['people://ada/profile']
 }
 
+/** Installs what servers in Python need. @throws RegistryUnreachable */
+export async function installPythonServers (): Promise<void> {
+  await installPython(PYTHON, join(PROVIDERS, 'python'))
+}
+
 function pythonServer (name: string, kind: string): RealServer {
   return {
     name,
-    install: async () => { await installPython(PYTHON, join(PROVIDERS, 'python')) },
+    install: installPythonServers,
     start: async (t) =>
       await startHttp(t, join(PYTHON, 'bin/python'), (port) => [join(HERE, 'python/server.py'), kind, port]),
     plan: PYTHON_PLAN

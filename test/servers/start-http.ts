@@ -4,11 +4,19 @@ import { emptyFolder, startCommand } from '../support/process.ts'
 import { until } from '../support/until.ts'
 import type { HttpEntry } from './server.ts'
 
-/** Starts a program that speaks Streamable HTTP at `/mcp` of a port, and waits until it listens. */
+/**
+ * Starts a program that speaks Streamable HTTP at `/mcp` of a port, and waits until it listens.
+ *
+ * @param givenPort a free one by default
+ */
 export async function startHttp (
-  t: Test, command: string, args: (port: string) => string[], env: (port: string) => Record<string, string> = () => ({})
+  t: Test,
+  command: string,
+  args: (port: string) => string[],
+  env: (port: string) => Record<string, string> = () => ({}),
+  givenPort?: number
 ): Promise<HttpEntry> {
-  const port = String(await freePort())
+  const port = String(givenPort ?? await freePort())
   const url = `http://127.0.0.1:${port}/mcp`
   const home = await emptyFolder(t)
   const server = startCommand(t, command, args(port), { HOME: home, ...env(port) }, home)
