@@ -7,7 +7,6 @@ export class FastifyMcpRequest implements McpRequest {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly url: string
-  #signal: AbortSignal | undefined
 
   /**
    * @param url the endpoint, and not the target of the request line, which may be in absolute form (RFC 9112 section
@@ -31,22 +30,13 @@ export class FastifyMcpRequest implements McpRequest {
 
   markRecorded (): void { this.#request.isRecorded = true }
 
-  get signal (): AbortSignal {
-    this.#signal ??= disconnectSignal(this.#reply)
-    return this.#signal
+  onDisconnect (listener: () => void): () => void {
+    const { raw } = this.#reply
+    const onClose = (): void => { if (!raw.writableFinished) listener() }
+    if (raw.destroyed) listener()
+    else raw.once('close', onClose)
+    return () => { raw.removeListener('close', onClose) }
   }
-}
-
-/** Aborts when the client disconnects before it has the whole response. */
-function disconnectSignal ({ raw }: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  if (raw.destroyed) controller.abort()
-  else {
-    raw.once('close', () => {
-      if (!raw.writableFinished) controller.abort()
-    })
-  }
-  return controller.signal
 }
 
 const JSON_RANGE = mediaRange('application/json')

@@ -194,7 +194,7 @@ export function createEngine (options: EngineOptions): Engine {
   ): Promise<McpResponse> {
     const response = await modern.post(request, fetchRequest, call)
     // 499: the SDK has abandoned the request. A client that still waits should try another replica.
-    if (response.status !== 499 || request.signal.aborted) return response
+    if (response.status !== 499 || fetchRequest.signal.aborted) return response
     const { id } = request.body as { id: unknown }
     const error = { code: -32000, message: SHUTTING_DOWN }
     return jsonResponse(503, { jsonrpc: '2.0', id, error }, { 'retry-after': '1' })
@@ -249,14 +249,17 @@ function createCutOffLog (log: RequestLog, endpoint: string) {
 }
 
 /** The request as the SDK takes it, without the access token. */
-function toFetchRequest ({ url, headers: given, signal }: McpRequest): Request {
+function toFetchRequest (request: McpRequest): Request {
+  const { url, headers: given } = request
   const headers = new Headers()
   for (const [name, value] of Object.entries(given)) {
     if (name !== 'authorization' && value !== undefined) headers.set(name, String(value))
   }
   // The SDK requires both media types; the route has already checked that the client accepts one of them.
   headers.set('accept', 'application/json, text/event-stream')
-  return new Request(url, { method: 'POST', headers, signal })
+  const client = new AbortController()
+  request.onDisconnect(() => { client.abort() })
+  return new Request(url, { method: 'POST', headers, signal: client.signal })
 }
 
 async function settleWithin (ms: number, work: Promise<unknown>): Promise<void> {

@@ -4,6 +4,7 @@ import {
   CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, LOG_LEVEL_META_KEY, PROTOCOL_VERSION_META_KEY, ProtocolError,
   SERVER_INFO_META_KEY
 } from '@modelcontextprotocol/server'
+import { onAbort } from '../async/on-abort.ts'
 import type { RequestLog } from '../define/context.ts'
 import { encodeHeader } from '../mcp/catalog/param-headers.ts'
 import type { Engine } from '../mcp/engine.ts'
@@ -125,13 +126,13 @@ export async function createSessionTransport (options: TransportOptions): Promis
   return {
     async request (method, params, { signal }) {
       const id = ++requests
-      const onAbort = (): void => { cancel(id) }
-      signal.addEventListener('abort', onAbort)
+      const onAborted = (): void => { cancel(id) }
+      signal.addEventListener('abort', onAborted)
       try {
         const body = { jsonrpc: '2.0', id, method, params: { ...params, _meta: { progressToken: id } } }
         return await readResult(id, await post(body, headers, never), signal, onMessage)
       } finally {
-        signal.removeEventListener('abort', onAbort)
+        signal.removeEventListener('abort', onAborted)
       }
     }
   }
@@ -150,7 +151,7 @@ function createPost ({ engine, principal, log }: TransportOptions) {
       principal,
       address: '127.0.0.1',
       log,
-      signal
+      onDisconnect: (listener) => onAbort(signal, listener)
     })
 }
 

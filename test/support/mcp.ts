@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream'
 import type { Readable } from 'node:stream'
 import type { Test } from 'tap'
+import { onAbort } from '../../src/async/on-abort.ts'
 import { createKeyring } from '../../src/crypto/keyring.ts'
 import type { CallLimits, EventStream, McpRequest, McpResponse } from '../../src/mcp/exchange.ts'
 import type { Definition } from '../../src/define/definition.ts'
@@ -204,7 +205,7 @@ export async function send (engine: Engine, body: unknown, {
     principal,
     address: '192.0.2.1',
     log: captureLog().log,
-    signal
+    onDisconnect: (listener) => onAbort(signal, listener)
   })
   const isText = answer.body !== null
   let events: Events | undefined

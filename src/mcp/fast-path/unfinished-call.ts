@@ -82,11 +82,7 @@ export class UnfinishedCall implements PendingCall {
   }
 
   watchClient (): void {
-    const { signal } = this.#request
-    const onAbort = (): void => { this.#onDisconnect() }
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#stopWatching = () => { signal.removeEventListener('abort', onAbort) }
-    if (signal.aborted) onAbort()
+    this.#stopWatching = this.#request.onDisconnect(() => { this.#onDisconnect() })
   }
 
   /** Cancels a call of 2026-07-28; a call in a session continues. */

@@ -224,7 +224,7 @@ t.test('log lines of a handler name the caller and the tool at every level', asy
     ),
     address: '192.0.2.1',
     log: { info: write, warn: write, error: write },
-    signal: new AbortController().signal
+    onDisconnect: () => () => {}
   })
   const who = { handler: 'logs', subject: 'ada', clientId: 'client-1' }
   t.same(
@@ -298,7 +298,7 @@ t.test('a call whose failure cannot even be logged is no longer counted as runni
     principal: asPrincipal('ada'),
     address: '192.0.2.1',
     log,
-    signal: new AbortController().signal
+    onDisconnect: () => () => {}
   }), { message: 'no log' })
   t.equal(limits.running, 0)
 })
