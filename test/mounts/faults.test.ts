@@ -9,6 +9,10 @@ import { startSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
 import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
 
+/** These tests wait more than they work: for retries, timeouts and streams. */
+const PARALLEL = { buffered: true }
+t.jobs = 4
+
 async function toolNames (seed: OpenServer): Promise<string[]> {
   const { response: { result } } = await seed.send('modern', 'tools/list', {})
   return result.tools.map(({ name }: { name: string }) => name)
@@ -20,7 +24,7 @@ async function callText (seed: OpenServer, name: string): Promise<{ isError?: bo
 }
 
 for (const era of ['modern', 'session'] as const) {
-  t.test(`a mounted server (${era}) that dies hides nothing, says so, and comes back by itself`, async (t) => {
+  t.test(`a mounted server (${era}) that dies hides nothing, says so, and comes back by itself`, PARALLEL, async (t) => {
     const [dying, sound] = [await startUpstream(t, era), await startUpstream(t, era)]
     const seed = await startMounted(t, { dying: { url: dying.url }, sound: { url: sound.url } })
     t.same(await callText(seed, 'dying_add'), { isError: undefined, text: '{}' })
@@ -39,7 +43,7 @@ for (const era of ['modern', 'session'] as const) {
   })
 }
 
-t.test('a mounted server that is away at the start is offered as soon as it is there', async (t) => {
+t.test('a mounted server that is away at the start is offered as soon as it is there', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   await upstream.stop()
   const seed = await startMounted(t, { late: { url: upstream.url } })
@@ -48,7 +52,7 @@ t.test('a mounted server that is away at the start is offered as soon as it is t
   await until(async () => (await toolNames(seed)).length === 1, 'the tool is listed')
 })
 
-t.test('a mounted server that hangs delays the start no longer than its time', async (t) => {
+t.test('a mounted server that hangs delays the start no longer than its time', PARALLEL, async (t) => {
   const [upstream, sound] = [await startUpstream(t), await startUpstream(t)]
   upstream.intercept = () => true
   const mounts = { slow: { url: upstream.url }, sound: { url: sound.url } }
@@ -57,7 +61,7 @@ t.test('a mounted server that hangs delays the start no longer than its time', a
   t.same(await toolNames(seed), ['sound_add'])
 })
 
-t.test('a server that hangs in a call is cancelled when the time is up', async (t) => {
+t.test('a server that hangs in a call is cancelled when the time is up', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { slow: { url: upstream.url, timeoutSeconds: 1 } })
   let isCancelled = false
@@ -70,7 +74,7 @@ t.test('a server that hangs in a call is cancelled when the time is up', async (
   await until(() => isCancelled, 'the call is cancelled')
 })
 
-t.test('a mounted server that hangs is an outage once a call or a completion has taken too long', async (t) => {
+t.test('a mounted server that hangs is an outage once a call or a completion has taken too long', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { slow: { url: upstream.url, timeoutSeconds: 1, connectTimeoutSeconds: 1 } })
   const outages = (): number => seed.logs.filter(({ event }) => event === 'mount.unavailable').length
@@ -86,7 +90,7 @@ t.test('a mounted server that hangs is an outage once a call or a completion has
   await until(() => outages() === 2, 'the second outage is logged')
 })
 
-t.test('a slow tool of a mounted server that answers otherwise is no outage', async (t) => {
+t.test('a slow tool of a mounted server that answers otherwise is no outage', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const mounts = { slow: { url: upstream.url, timeoutSeconds: 1 } }
   const seed = await startMounted(t, mounts, { timings: { mountsRetryMs: 2_000 } })
@@ -99,7 +103,7 @@ t.test('a slow tool of a mounted server that answers otherwise is no outage', as
   t.notOk(seed.logs.some(({ event }) => event === 'mount.unavailable'))
 })
 
-t.test('a session that the mounted server has forgotten is opened anew, and the call is answered', async (t) => {
+t.test('a session that the mounted server has forgotten is opened anew, and the call is answered', PARALLEL, async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   upstream.forgetSessions()
@@ -109,7 +113,7 @@ t.test('a session that the mounted server has forgotten is opened anew, and the 
   t.match((await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).response.error, { code: -32001 })
 })
 
-t.test('a session that cannot be opened anew is an outage', async (t) => {
+t.test('a session that cannot be opened anew is an outage', PARALLEL, async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   upstream.intercept = (_request, response) => {
@@ -154,7 +158,7 @@ const FAULTS = (['modern', 'session'] as const).flatMap((era) =>
     .filter(([what]) => era === 'modern' || what !== 'the result of another method')
     .map((fault) => [era, ...fault] as const))
 for (const [era, what, [type, body, text]] of FAULTS) {
-  t.test(`a mounted server (${era}) that answers with ${what} fails that call alone`, async (t) => {
+  t.test(`a mounted server (${era}) that answers with ${what} fails that call alone`, PARALLEL, async (t) => {
     const [broken, sound] = [await startUpstream(t, era), await startUpstream(t)]
     const seed = await startMounted(t, {
       broken: { url: broken.url, maxResponseBytes: 100_000, timeoutSeconds: 5 }, sound: { url: sound.url }
@@ -182,7 +186,7 @@ for (const [era, what, [type, body, text]] of FAULTS) {
 }
 
 for (const era of ['modern', 'session'] as const) {
-  t.test(`each of several calls at once is told that a mounted server (${era}) has sent too much`, async (t) => {
+  t.test(`each of several calls at once is told that a mounted server (${era}) has sent too much`, PARALLEL, async (t) => {
     const upstream = await startUpstream(t, era)
     const seed = await startMounted(t, { big: { url: upstream.url, maxResponseBytes: 50_000 } })
     const tooMuch = { isError: true, text: 'The server behind big sent more than 50000 bytes (maxResponseBytes): ask for less' }
@@ -225,7 +229,7 @@ for (const connection of ['shared', 'session']) {
   })
 }
 
-t.test('a mounted server that asks a client for what it does not declare is refused clearly', async (t) => {
+t.test('a mounted server that asks a client for what it does not declare is refused clearly', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { asking: { url: upstream.url } })
   upstream.intercept = (_request, response) => {
@@ -239,7 +243,7 @@ t.test('a mounted server that asks a client for what it does not declare is refu
   t.match(await callText(seed, 'asking_add'), { isError: true, text: /This client cannot be asked for elicitation\/create/ })
 })
 
-t.test('offers that no client could use, or that reach outside, are left out and named in the log', async (t) => {
+t.test('offers that no client could use, or that reach outside, are left out and named in the log', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const inputSchema = { type: 'object' as const }
   let deep: object = { type: 'string' }
@@ -284,7 +288,7 @@ t.test('offers that no client could use, or that reach outside, are left out and
   t.match(page.response.result.contents, [{ uri: 'ui://odd/pages/1', text: 'content of ui://pages/1' }])
 })
 
-t.test('lists without an end, or too long to keep, are an outage of that server', async (t) => {
+t.test('lists without an end, or too long to keep, are an outage of that server', PARALLEL, async (t) => {
   for (const next of [
     (page: number) => ({ tools: [], nextCursor: String(page + 1) }),
     (page: number) => ({ tools: Array.from({ length: 600 }, (_, n) => ({ ...ADD, name: `t${page}-${n}` })), nextCursor: String(page + 1) }),
@@ -306,7 +310,7 @@ t.test('lists without an end, or too long to keep, are an outage of that server'
   }
 })
 
-t.test('a completion that takes too long suggests nothing, and fails nothing else', async (t) => {
+t.test('a completion that takes too long suggests nothing, and fails nothing else', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { slow: { url: upstream.url, timeoutSeconds: 1 } })
   upstream.intercept = () => upstream.messages.at(-1)!.method === 'completion/complete'
@@ -317,7 +321,7 @@ t.test('a completion that takes too long suggests nothing, and fails nothing els
   t.equal((await callText(seed, 'slow_add')).isError, undefined)
 })
 
-t.test('lists that cannot be fetched again are an outage, and fetched when the server is back', async (t) => {
+t.test('lists that cannot be fetched again are an outage, and fetched when the server is back', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   upstream.tools = [{ ...ADD, name: 'other' }]
@@ -333,7 +337,7 @@ t.test('lists that cannot be fetched again are an outage, and fetched when the s
   await until(async () => (await toolNames(seed))[0] === 'calc_other', 'the lists are new')
 })
 
-t.test('a server that offers tools alone, or knows no templates, is mounted as it is', async (t) => {
+t.test('a server that offers tools alone, or knows no templates, is mounted as it is', PARALLEL, async (t) => {
   const [plain, old, texts] = [await startUpstream(t), await startUpstream(t), await startUpstream(t)]
   plain.capabilities = { tools: {} }
   texts.capabilities = { prompts: {}, resources: {} }
@@ -354,7 +358,7 @@ t.test('a server that offers tools alone, or knows no templates, is mounted as i
   t.same(response.result.completion.values, [])
 })
 
-t.test('a call that runs while the server is lost for others is finished', async (t) => {
+t.test('a call that runs while the server is lost for others is finished', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   let finish: (() => void) | undefined
@@ -376,7 +380,7 @@ t.test('a call that runs while the server is lost for others is finished', async
 })
 
 for (const era of ['modern', 'session'] as const) {
-  t.test(`one tool that a mounted server (${era}) refuses takes nothing away from other callers`, async (t) => {
+  t.test(`one tool that a mounted server (${era}) refuses takes nothing away from other callers`, PARALLEL, async (t) => {
     const upstream = await startUpstream(t, era)
     upstream.tools = [ADD, { ...ADD, name: 'refused' }]
     const seed = await startMounted(t, { calc: { url: upstream.url } })
@@ -400,7 +404,7 @@ for (const era of ['modern', 'session'] as const) {
   })
 }
 
-t.test('a session that is forgotten fails no call, however many find it out, and is no outage', async (t) => {
+t.test('a session that is forgotten fails no call, however many find it out, and is no outage', PARALLEL, async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   upstream.forgetSessions()
@@ -411,7 +415,7 @@ t.test('a session that is forgotten fails no call, however many find it out, and
   t.equal((await callText(seed, 'calc_add')).isError, undefined)
 })
 
-t.test('a call that finds a session forgotten when there is a new one already is sent there', async (t) => {
+t.test('a call that finds a session forgotten when there is a new one already is sent there', PARALLEL, async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   let answer: (() => void) | undefined
@@ -429,7 +433,7 @@ t.test('a call that finds a session forgotten when there is a new one already is
   t.equal(seed.logs.filter(({ event }) => event === 'mount.connected').length, 2)
 })
 
-t.test('a session that is found forgotten when lists are fetched is opened anew', async (t) => {
+t.test('a session that is found forgotten when lists are fetched is opened anew', PARALLEL, async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { calc: { url: upstream.url, refreshSeconds: 5 } })
   upstream.tools = [{ ...ADD, name: 'refused' }]
@@ -465,7 +469,7 @@ const REASONS: Record<string, [status: number, type: string, body: string, event
 }
 
 for (const [what, [status, type, body, event, reason]] of Object.entries(REASONS)) {
-  t.test(`the log says so if a mounted server ${what}, and shows nothing of what it sent`, async (t) => {
+  t.test(`the log says so if a mounted server ${what}, and shows nothing of what it sent`, PARALLEL, async (t) => {
     const upstream = await startUpstream(t)
     upstream.intercept = (_request, response) => {
       const { id } = upstream.messages.at(-1) as { id?: unknown } ?? {}
@@ -478,7 +482,7 @@ for (const [what, [status, type, body, event, reason]] of Object.entries(REASONS
   })
 }
 
-t.test('the log names the cause if a mounted server cannot be reached, or does not answer', async (t) => {
+t.test('the log names the cause if a mounted server cannot be reached, or does not answer', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   await upstream.stop()
   t.equal((await failureOf(t, upstream.url))['reason'], 'it cannot be reached (ECONNREFUSED)')
@@ -488,7 +492,7 @@ t.test('the log names the cause if a mounted server cannot be reached, or does n
     'it did not answer in time (connectTimeoutSeconds)')
 })
 
-t.test('an outage that turns out to be a refusal is logged as such', async (t) => {
+t.test('an outage that turns out to be a refusal is logged as such', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   let status = 503
@@ -502,14 +506,14 @@ t.test('an outage that turns out to be a refusal is logged as such', async (t) =
   t.match(await seed.logged(({ event }) => event === 'mount.refused'), { level: 50, mount: 'calc' })
 })
 
-t.test('the log names the limit if the lists of a mounted server are too large', async (t) => {
+t.test('the log names the limit if the lists of a mounted server are too large', PARALLEL, async (t) => {
   const upstream = await startUpstream(t)
   upstream.tools = [{ ...ADD, description: 'x'.repeat(10_000) }]
   t.equal((await failureOf(t, upstream.url, { maxResponseBytes: 5_000 }))['reason'],
     'sent more than 5000 bytes (maxResponseBytes)')
 })
 
-t.test('a mounted server that claims a revision which does not exist writes nothing else to log and terminal', async (t) => {
+t.test('a mounted server that claims a revision which does not exist writes nothing else to log and terminal', PARALLEL, async (t) => {
   const upstream = await startUpstream(t, 'session')
   upstream.intercept = (_request, response) => {
     const { method, id } = upstream.messages.at(-1) as { method: string, id: unknown }

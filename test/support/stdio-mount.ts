@@ -17,18 +17,23 @@ export function stdioMount (modes: string[] = [], members: object = {}): object 
   return { command: 'env', args: ['-u', 'NODE_OPTIONS', process.execPath, STDIO_SERVER, ...modes], ...members }
 }
 
-/** Calls a tool. @returns its text */
-type Call = (tool: string, args?: object) => Promise<string>
+/** A server that has a mount on stdio. */
+export interface StdioMounted extends OpenServer {
+  /** Calls a tool of it. @returns its text */
+  call (tool: string, args?: object): Promise<string>
+}
 
 /** Starts a server without sign-in that has this mount, as `local`, and waits until it is connected. */
-export async function startStdio (t: Test, mount: object): Promise<OpenServer & { call: Call }> {
-  const seed = await startMounted(t, { local: mount })
+export async function startStdio (t: Test, mount: object, env: Record<string, string> = {}): Promise<StdioMounted> {
+  const seed = await startMounted(t, { local: mount }, { env })
   await seed.logged(({ event }) => event === 'mount.connected')
-  const call: Call = async (tool, args = {}) => {
-    const { response } = await seed.send('legacy', 'tools/call', { name: `local_${tool}`, arguments: args })
-    return response.result.content[0].text
+  return {
+    ...seed,
+    async call (tool, args = {}) {
+      const { response } = await seed.send('legacy', 'tools/call', { name: `local_${tool}`, arguments: args })
+      return response.result.content[0].text
+    }
   }
-  return { ...seed, call }
 }
 
 export function isRunning (pid: number): boolean {

@@ -33,15 +33,16 @@ function call (id: number, name: string, args: Record<string, unknown>): string 
     case 'child': return String(spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'inherit' }).pid)
     case 'large': return 'x'.repeat(Number(args['bytes']))
     case 'large-last': {
-      process.stdout.write(`{"result":{"content":[{"type":"text","text":"${'x'.repeat(2_000_000)}"}]},"jsonrpc":"2.0","id":${id}}\n`)
+      process.stdout.write(`{"result":{"content":[{"type":"text","text":"${'x'.repeat(Number(args['bytes']))}"}]},"jsonrpc":"2.0","id":${id}}\n`)
       return undefined
     }
     case 'large-unknown': {
-      process.stdout.write(`{"result":"${'x'.repeat(2_000_000)}"}\n`)
+      process.stdout.write(`{"result":"${'x'.repeat(Number(args['bytes']))}"}\n`)
       return undefined
     }
     case 'endless': {
-      setInterval(() => { process.stdout.write('x'.repeat(65_536)) }, 1)
+      const flood = (): void => { process.stdout.write('x'.repeat(1_000_000), flood) }
+      flood()
       return undefined
     }
     case 'noise': {
@@ -60,7 +61,7 @@ function call (id: number, name: string, args: Record<string, unknown>): string 
       return undefined
     }
     case 'chatter': {
-      for (let line = 0; line < 20_000; line++) send({ method: 'notifications/message', params: { level: 'info', data: line } })
+      for (let line = 0; line < 7_000; line++) send({ method: 'notifications/message', params: { level: 'info', data: line } })
       return 'done'
     }
     default: return undefined

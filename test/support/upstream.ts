@@ -220,9 +220,12 @@ export async function writeMounts (mounts: object | string, files: Record<string
 export async function startMounted (
   t: Test,
   mounts: Record<string, object>,
-  { definitions = [], timings = {} }: { definitions?: readonly Definition[], timings?: MountsTimings } = {}
+  { definitions = [], timings = {}, env = {} }: {
+    definitions?: readonly Definition[], timings?: MountsTimings, env?: Record<string, string>
+  } = {}
 ): Promise<OpenServer> {
   const patient = Object.entries(mounts).map(([name, mount]) => [name, { connectTimeoutSeconds: 60, ...mount }])
   const SEED_MOUNTS = await writeMounts(Object.fromEntries(patient))
-  return await startOpenServer(t, definitions, { SEED_MOUNTS }, { mountsWaitMs: 60_000, mountsRetryMs: 10, ...timings })
+  const patience = { mountsWaitMs: 60_000, mountsRetryMs: 10, ...timings }
+  return await startOpenServer(t, definitions, { SEED_MOUNTS, ...env }, patience)
 }
