@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import type { Endpoint } from '../config/endpoints.ts'
 import { examine } from '../doctor/examine.ts'
 import { question } from '../doctor/finding.ts'
 import { checkDiscovery } from '../doctor/provider-document.ts'
@@ -6,7 +7,8 @@ import { createReport, exitCodeOf, printReport } from '../doctor/report.ts'
 import { createSignIn } from '../doctor/sign-in.ts'
 import type { SignInResult } from '../doctor/sign-in.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
-import { defineCommand, parseSeconds } from './command.ts'
+import { UsageError, defineCommand, parseSeconds } from './command.ts'
+import { findEndpoint } from './endpoint-option.ts'
 import { listenForCallback } from './loopback-callback.ts'
 
 /** The redirect URI, unless BASE_URL is on this machine. */
@@ -26,19 +28,24 @@ export const command = defineCommand({
   examples: [
     ['seed doctor', 'Before the first start, and whenever something does not work'],
     ['seed doctor --sign-in', 'With a person at the browser'],
+    ['seed doctor --sign-in --endpoint sales', 'May this person use the MCP endpoint /mcp/sales?'],
     ['seed doctor --json', 'For scripts']
   ],
 
   declare: (parser) => parser
     .option('--json', 'print the findings as JSON', false)
     .option('--sign-in', 'let a person sign in once', false)
+    .option('--endpoint <name>', 'with --sign-in: the MCP endpoint of SEED_ENDPOINTS whose access rules are judged, ' +
+      'by its name or path; /mcp by default')
     .option('--timeout <seconds>', 'how long to wait for the sign-in', parseSeconds, 300),
 
-  async run ({ json, signIn, timeout }, { inspectConfig, loadOffers, print, printError }) {
+  async run ({ json, signIn, endpoint: name, timeout }, { inspectConfig, loadOffers, print, printError }) {
+    if (name !== undefined && !signIn) throw new UsageError('--endpoint belongs to --sign-in')
     const inspection = await inspectConfig()
+    const endpoint = findEndpoint(name, inspection.config.endpoints)
     const findings = await examine({ inspection, loadOffers })
     const signedIn = signIn
-      ? await letSignIn(inspection.config, timeout, printError)
+      ? await letSignIn(inspection.config, endpoint, timeout, printError)
       : { findings: [], secrets: [] }
     const secrets = [...inspection.secrets, ...signedIn.secrets]
     const report = createReport([...findings, ...signedIn.findings], secrets)
@@ -49,7 +56,7 @@ export const command = defineCommand({
 
 /** Shows the address to open, waits for the browser to come back, and judges the sign-in. */
 async function letSignIn (
-  config: Config, timeoutSeconds: number, printError: (text: string) => void
+  config: Config, endpoint: Endpoint, timeoutSeconds: number, printError: (text: string) => void
 ): Promise<SignInResult> {
   const { metadata } = config.oidc.issuer === '' ? { metadata: undefined } : await checkDiscovery(config)
   const { protocol, hostname } = new URL(config.baseUrl)
@@ -62,7 +69,7 @@ async function letSignIn (
   try {
     const callback = await listenForCallback(new URL(redirectUri))
     try {
-      const signIn = createSignIn(config, metadata, redirectUri)
+      const signIn = createSignIn({ ...config, endpoint }, metadata, redirectUri)
       const url = await signIn.begin()
       const answer = callback.receive(signIn.state, timeoutSeconds, (parameters) => parameters)
       printError('Open this address in a browser on this machine and sign in. If the provider refuses the redirect ' +

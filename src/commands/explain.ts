@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
 import type { Endpoint } from '../config/endpoints.ts'
 import { describeDefinition } from '../define/definition.ts'
+import type { AccessDeniedError } from '../errors/sign-in-errors.ts'
 import type { Definition } from '../define/definition.ts'
 import type { DeclaredMount } from '../mounts/settings/define-mount.ts'
 import type { MountInspection, MountedOffer } from '../mounts/inspect.ts'
@@ -11,10 +12,12 @@ import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
 import { createUriCheck, isOffered } from '../selection/endpoint-selection.ts'
+import { checkAccess, endpointRules } from '../tokens/access-rules.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM, claimAt, toPrincipal } from '../tokens/principal.ts'
 import type { Principal, PrincipalKind } from '../tokens/principal.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { describePolicy } from './describe-policy.ts'
+import { findEndpoint } from './endpoint-option.ts'
 
 export const command = defineCommand({
   description: [
@@ -68,14 +71,6 @@ async function inspectMountOf (
   return inspection
 }
 
-/** @param name as in the file or as a path: `sales`, `/mcp/sales` */
-function findEndpoint (name: string | undefined, endpoints: readonly Endpoint[]): Endpoint {
-  if (name === undefined) return endpoints[0]!
-  const found = endpoints.find((endpoint) => endpoint.name === name || endpoint.path === name)
-  if (found !== undefined) return found
-  throw new UsageError(`--endpoint is one of ${endpoints.map(({ path }) => path).join(', ')}`)
-}
-
 function isKind (kind: string): kind is PrincipalKind {
   return kind === 'person' || kind === 'service'
 }
@@ -117,7 +112,7 @@ export interface Explanation {
  * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
 export function explain (
-  config: Pick<Config, 'oidc' | 'scopeHierarchy' | 'token' | 'endpoints'>,
+  config: Pick<Config, 'access' | 'oidc' | 'scopeHierarchy' | 'token' | 'endpoints'>,
   options: ExplainOptions,
   own: readonly Definition[],
   mounted?: MountInspection
@@ -148,6 +143,17 @@ export function explain (
         `mount "${mounted!.mount.name}" excludes it (resources)`
     }
   }
+  const refusal = principal && findAccessRefusal(principal, endpoint, config)
+  if (refusal !== undefined) {
+    return {
+      isAllowed: false,
+      text: [
+        `${place}: the endpoint lets nobody in like this caller, whatever they call`,
+        `- ${refusal}`,
+        ...describePrincipal(principal!, oidc.groupsClaim)
+      ].join('\n')
+    }
+  }
   const verdict = evaluator.evaluate(definition, principal)
   const { missingScopes, unmetAuthentication, refusals } = verdict
   return {
@@ -161,6 +167,18 @@ export function explain (
       ...(offer === undefined ? [] : describeMount(mounted!, offer)),
       ...(principal === undefined ? [] : describePrincipal(principal, oidc.groupsClaim))
     ].join('\n')
+  }
+}
+
+/** Returns the rule of an MCP endpoint that refuses a caller, and what it compared; undefined if none does. */
+function findAccessRefusal (
+  { claims }: Principal, endpoint: Endpoint, { access, oidc: { groupsClaim, preset } }: Pick<Config, 'access' | 'oidc'>
+): string | undefined {
+  try {
+    checkAccess(claims, endpointRules(endpoint, { ...access, groupsClaim, groupPaths: preset.groupPaths }))
+    return undefined
+  } catch (err) {
+    return (err as AccessDeniedError).detail
   }
 }
 

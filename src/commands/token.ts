@@ -1,4 +1,5 @@
 import * as oauth from 'oauth4webapi'
+import { withoutControls } from '../json/printable.ts'
 import { isLoopbackHost } from '../net/addresses.ts'
 import type { FetchError } from '../net/fetch.ts'
 import { useProxy } from '../net/proxy.ts'
@@ -17,11 +18,13 @@ export const command = defineCommand({
   ],
   examples: [
     ['TOKEN=$(seed token http://localhost:3000/mcp)', 'Keep the token for curl'],
+    ['seed token https://seed.example.com --endpoint sales', 'At the MCP endpoint /mcp/sales'],
     ['seed token https://seed.example.com --scope "openid tickets:read" --json', 'All that the token endpoint answers']
   ],
 
   declare: (parser) => parser
     .argument('[url]', 'the MCP endpoint; by default that of BASE_URL, or http://localhost:3000/mcp')
+    .option('--endpoint <name>', 'another MCP endpoint of that server, by its name or path: sales, /mcp/sales')
     .option('--scope <scopes>', 'scopes to request, instead of those that the server asks for')
     .option('--client-id <id>', 'a client ID, instead of registering a client')
     .option('--redirect-uri <uri>', 'where to wait for the browser; a free port is taken if there is none',
@@ -33,7 +36,7 @@ export const command = defineCommand({
   async run ({ redirectUri, ...options }, { readSettings, print, printError }, url) {
     const settings = readSettings()
     await useProxy(proxyOf(settings))
-    const endpoint = endpointOf(url ?? `${baseUrlOf(settings)}/mcp`)
+    const endpoint = endpointOf(url ?? `${baseUrlOf(settings)}/mcp`, options.endpoint)
     const redirect = parseRedirectUri(redirectUri)
     const server = await discoverServer(endpoint)
     const callback = await listenForCallback(redirect)
@@ -54,6 +57,7 @@ export const command = defineCommand({
 })
 
 interface TokenOptions {
+  endpoint?: string | undefined
   scope?: string | undefined
   clientId?: string | undefined
   timeout: number
@@ -88,14 +92,27 @@ function toUrl (name: string, value: string): URL {
   return new URL(value)
 }
 
-/** Returns the MCP endpoint that a URL names; an origin alone means Seed's. */
-function endpointOf (given: string): URL {
+/**
+ * Returns the MCP endpoint that a URL names; an origin alone means Seed's.
+ *
+ * @param name another endpoint of the same server
+ */
+function endpointOf (given: string, name: string | undefined): URL {
   const url = toUrl('URL', given)
-  if (url.pathname === '/') url.pathname = '/mcp'
+  if (name !== undefined) url.pathname = `${url.pathname.replace(/\/(mcp\/?)?$/, '')}${pathOfEndpoint(name)}`
+  else if (url.pathname === '/') url.pathname = '/mcp'
   if (!isSecure(url)) {
     throw new UsageError(`${url.href} must use https: only on this machine may a token travel unencrypted`)
   }
   return url
+}
+
+/** @throws UsageError */
+function pathOfEndpoint (name: string): string {
+  const [, further] = /^(?:\/mcp\/)?([a-z][a-z0-9-]*)$/.exec(name) ?? []
+  if (further !== undefined) return `/mcp/${further}`
+  if (name === '/mcp') return name
+  throw new UsageError(`--endpoint is the name or the path of an MCP endpoint: sales, /mcp/sales (it is "${name}")`)
 }
 
 function isSecure (url: URL): boolean {
@@ -159,7 +176,14 @@ async function readChallenge (url: URL): Promise<string> {
   })
   if (response.status === 401) return response.headers.get('www-authenticate') ?? ''
   throw new Error(`${url.href} answered ${response.status} to a request without a token, and not 401: it needs no ` +
-    'token (AUTH_REQUIRED=false), or it is no MCP endpoint. The endpoint of Seed is BASE_URL with /mcp behind it')
+    'token (AUTH_REQUIRED=false), or it is no MCP endpoint. The endpoint of Seed is BASE_URL with /mcp behind it' +
+    await describeAnswer(response))
+}
+
+/** Quotes the server: at an unknown path Seed names its endpoints. */
+async function describeAnswer (response: Response): Promise<string> {
+  const { message } = Object(await response.json().catch(() => undefined)) as { message?: unknown }
+  return typeof message === 'string' ? `. The server says: ${withoutControls(message).slice(0, 1_000)}` : ''
 }
 
 /** @throws Error if the server goes by another address: its tokens would not be for this one (RFC 9728 section 3.3) */

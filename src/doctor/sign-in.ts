@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import type { JWTPayload } from 'jose'
 import type { Config } from '../config/config.ts'
+import { hasAccessRules } from '../config/endpoints.ts'
+import type { Endpoint } from '../config/endpoints.ts'
 import type { HttpError } from '../errors/http-error.ts'
 import { fetchJson } from '../net/fetch.ts'
 import { createProviderContact } from '../provider/contact.ts'
@@ -11,7 +13,8 @@ import { createKeySet } from '../provider/key-set.ts'
 import { createTokenClient } from '../provider/token-client.ts'
 import type { TokenClient } from '../provider/token-client.ts'
 import type { UpstreamTokens } from '../provider/token-response.ts'
-import { checkAccess } from '../tokens/access-rules.ts'
+import { checkAccess, endpointRules } from '../tokens/access-rules.ts'
+import type { AccessRules } from '../tokens/access-rules.ts'
 import { createVerifier } from '../tokens/access-token-verifier.ts'
 import { claimAt, readGroups } from '../tokens/principal.ts'
 import { question } from './finding.ts'
@@ -24,10 +27,13 @@ export interface SignInResult {
   secrets: string[]
 }
 
+/** The settings, and the MCP endpoint whose access rules are judged. */
+export type SignInConfig = Config & { endpoint: Endpoint }
+
 export type DiagnosticSignIn = ReturnType<typeof createSignIn>
 
 /** A sign-in of a person with Seed's client, for what only a sign-in shows. Its tokens are revoked at the end. */
-export function createSignIn (config: Config, metadata: ProviderMetadata, redirectUri: string) {
+export function createSignIn (config: SignInConfig, metadata: ProviderMetadata, redirectUri: string) {
   const { oidc } = config
   const [state, nonce, verifier] = [madeUp(), madeUp(), madeUp()]
   // Findings say it.
@@ -88,7 +94,7 @@ interface SignedIn {
 
 /** The ID token, userinfo, groups and access rules, as broker mode reads them. */
 async function judgeIdentity (
-  config: Config, { jwksUri }: ProviderMetadata, { client, tokens, nonce }: SignedIn
+  config: SignInConfig, { jwksUri }: ProviderMetadata, { client, tokens, nonce }: SignedIn
 ): Promise<Finding[]> {
   const about = question('sign-in.id-token', 'the token response')
   const { oidc, token: { clockSkewSeconds } } = config
@@ -104,7 +110,10 @@ async function judgeIdentity (
       await verifyUserinfo(signed, options))
     const all = { ...more, ...claims }
     return [
-      about.ok('an ID token', 'The ID token is valid'), ...finding, judgeGroups(config, all), judgeAccess(config, all)
+      about.ok('an ID token', 'The ID token is valid'),
+      ...finding,
+      judgeGroups(config, all),
+      ...judgeAccess(config, all)
     ]
   } catch (err) {
     return [about.error(reasonOf(err), 'The ID token is refused, so nobody can sign in in broker mode',
@@ -132,25 +141,32 @@ async function readUserinfo (
 }
 
 /** Groups are in the claim of OIDC_GROUPS_CLAIM; otherwise lists of strings are candidates for it. */
-function judgeGroups ({ oidc, access }: Config, claims: Record<string, unknown>): Finding {
+function judgeGroups ({ oidc, access, endpoint }: SignInConfig, claims: Record<string, unknown>): Finding {
   const about = question('sign-in.groups', `the claim ${oidc.groupsClaim} (OIDC_GROUPS_CLAIM)`)
   const groups = readGroups(claims, { groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths })
   if (groups.length > 0) return about.ok(groups.join(', '), `The person's groups are ${groups.join(', ')}`)
   const value = [...Object.keys(claims), 'realm_access.roles'].find((name) => Array.isArray(claimAt(claims, name)))
   const remedy = { setting: 'OIDC_GROUPS_CLAIM', value }
-  return access.groups.length > 0
-    ? about.error('no groups', 'ACCESS_GROUPS would refuse everybody like this person', remedy)
+  return access.groups.length > 0 || endpoint.access.groups.length > 0
+    ? about.error('no groups', 'The rules for groups would refuse everybody like this person', remedy)
     : about.unknown('no groups', 'The person is in no group, or the provider does not send groups', remedy)
 }
 
-function judgeAccess ({ access, oidc }: Config, claims: Record<string, unknown>): Finding {
-  const about = question('sign-in.access', 'the ACCESS_ settings')
-  try {
-    checkAccess(claims, { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths })
-    return about.ok('allowed', 'This person may use the server')
-  } catch (err) {
-    return about.warning(reasonOf(err), 'This person may not use the server: right, if that is meant')
+/** The ACCESS_ settings, and the rules that the endpoint has besides. */
+function judgeAccess ({ access, oidc, endpoint }: SignInConfig, claims: Record<string, unknown>): Finding[] {
+  const general = { ...access, groupsClaim: oidc.groupsClaim, groupPaths: oidc.preset.groupPaths }
+  const judge = (about: Question, place: string, rules: AccessRules): Finding => {
+    try {
+      checkAccess(claims, rules)
+      return about.ok('allowed', `This person may use ${place}`)
+    } catch (err) {
+      return about.warning(reasonOf(err), `This person may not use ${place}: right, if that is meant`)
+    }
   }
+  const finding = judge(question('sign-in.access', 'the ACCESS_ settings'), 'the server', general)
+  if (!hasAccessRules(endpoint)) return [finding]
+  const about = question('sign-in.endpoint-access', `access of ${endpoint.path} (SEED_ENDPOINTS)`)
+  return [finding, judge(about, endpoint.path, endpointRules(endpoint, general))]
 }
 
 /** In broker mode only Seed sees the provider's access token. */
@@ -164,7 +180,7 @@ function describeAccessToken ({ accessToken }: UpstreamTokens): Finding {
  * alone say who the person is.
  */
 async function judgeAccessToken (
-  config: Config, { jwksUri }: ProviderMetadata, { accessToken }: UpstreamTokens
+  config: SignInConfig, { jwksUri }: ProviderMetadata, { accessToken }: UpstreamTokens
 ): Promise<Finding[]> {
   const { oidc, token } = config
   const about = question('sign-in.access-token', 'the token response')
@@ -192,7 +208,7 @@ async function judgeAccessToken (
       resourceOf: () => config.resource
     })
     const { claims: verified } = await verifier.verify(accessToken)
-    return [describeSid(verified, about), judgeGroups(config, verified), judgeAccess(config, verified)]
+    return [describeSid(verified, about), judgeGroups(config, verified), ...judgeAccess(config, verified)]
   } catch (err) {
     const reason = reasonOf(err)
     const [setting] = /OIDC_ALGORITHMS|TOKEN_MAX_LIFETIME_SECONDS/.exec(reason) ?? []

@@ -156,9 +156,14 @@ export async function plainErrorHandler (
     .send({ error: 'request_failed', message: publicMessage, reference: request.id })
 }
 
-/** Answers an unknown path, and names the one that MCP clients look for: people guess /sse and /MCP. */
+/**
+ * Answers an unknown path, and names the one that MCP clients look for: people guess /sse and /MCP. Further endpoints
+ * are named where the page at `/` may name them (HOME_PAGE).
+ */
 export async function notFoundHandler (request: FastifyRequest, reply: FastifyReply) {
-  const message = `There is nothing at this path. MCP clients connect to ${request.server.config.resource}`
+  const { endpoints, server: { showHomePage } } = request.server.config
+  const named = (showHomePage ? endpoints : endpoints.slice(0, 1)).map(({ resource }) => resource)
+  const message = `There is nothing at this path. MCP clients connect to ${named.join(' or ')}`
   return reply.code(404).header('cache-control', 'no-store')
     .send({ error: 'not_found', message, reference: request.id })
 }

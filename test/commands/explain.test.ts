@@ -288,6 +288,31 @@ t.test('says whether an MCP endpoint offers it, and who may use it there', async
   })
 })
 
+t.test('judges who may use an MCP endpoint at all, before the policy of what it offers', async (t) => {
+  const environment = {
+    OAUTH_MODE: 'broker',
+    OIDC_CLIENT_ID: 'seed',
+    OIDC_CLIENT_SECRET: 'secret',
+    SEED_SECRET: 'x'.repeat(64),
+    SEED_ENDPOINTS: await writeEndpoints({
+      main: { access: { emailDomains: ['example.com'] } }, endpoints: { sales: { access: { groups: ['sales'] } } }
+    })
+  }
+  const claims = join(await emptyFolder(t), 'claims.json')
+  await writeFile(claims, '{"sub":"ada","groups":["ops"],"email":"ada@example.com","email_verified":true}')
+  const ask = async (...args: string[]) => await run(['--tool', 'seed_ping', ...args], environment)
+  t.match(await ask('--claims', claims, '--endpoint', 'sales'), {
+    code: 1,
+    output: [
+      'Tool "seed_ping" at /mcp/sales: the endpoint lets nobody in like this caller, whatever they call',
+      '- access.groups of /mcp/sales (SEED_ENDPOINTS): the groups sent ["ops"], admitted ["sales"]',
+      'The caller is a person'
+    ].join('\n')
+  })
+  t.match(await ask('--claims', claims), { code: 0, output: /^Tool "seed_ping" at \/mcp: allowed/ })
+  t.match(await ask('--endpoint', 'sales'), { code: 0 }, 'nobody is signed in')
+})
+
 t.test('knows that a template leads to what an MCP endpoint does not offer', async (t) => {
   const [main, sales] = (await readConfig({
     environment: {

@@ -4,10 +4,12 @@ import { createServer } from 'node:http'
 import { join } from 'node:path'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { decodeJwt } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import { openBrowser } from '../../src/commands/open-browser.ts'
 import { createBrowser } from '../support/browser.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
 import { freePort } from '../support/free-port.ts'
 import { COMPILED_CLI, emptyFolder, startProcess, writeDotenv } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -314,3 +316,30 @@ t.test('--open hands the address to the browser of each system, and no shell rea
 async function readArguments (program: string): Promise<string[] | undefined> {
   return (await readFile(`${program}.args`, 'utf8').catch(() => undefined))?.trim().split('\n')
 }
+
+t.test('seed token signs in at another MCP endpoint, by its name or path, and says which ones there are', async (t) => {
+  const env = { OAUTH_MODE: 'broker', SEED_SECRET: 'x'.repeat(64), SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: {} } }) }
+  const seed = await startSeed(t, { env })
+  await ready(seed)
+  const sales = `${seed.url}/mcp/sales`
+  const port = { BASE_URL: seed.url }
+  for (const args of [[seed.url, '--endpoint', 'sales'], ['--endpoint', '/mcp/sales'], [`${seed.url}/mcp/`, '--endpoint', 'sales']]) {
+    const { code, printed, printedErrors } = await token(args, signIn, port)
+    t.equal(code, 0, printedErrors)
+    t.equal(decodeJwt(printed.trim()).aud, sales, args.join(' '))
+  }
+  const main = await token([sales.replace('/sales', ''), '--endpoint', '/mcp'])
+  t.equal(decodeJwt(main.printed.trim()).aud, `${seed.url}/mcp`)
+  t.match(await token([seed.url, '--endpoint', 'ops']), {
+    code: 1,
+    printedErrors: `${seed.url}/mcp/ops answered 404 to a request without a token, and not 401: it needs no token ` +
+      '(AUTH_REQUIRED=false), or it is no MCP endpoint. The endpoint of Seed is BASE_URL with /mcp behind it. The server ' +
+      `says: There is nothing at this path. MCP clients connect to ${seed.url}/mcp or ${sales}\n`
+  })
+  t.match(await token(['--endpoint', 'a/b']), {
+    code: 1, printedErrors: /--endpoint is the name or the path of an MCP endpoint: sales, \/mcp\/sales \(it is "a\/b"\)/
+  })
+  t.match(await token(['https://seed.invalid/base/', '--endpoint', 'sales']), {
+    code: 1, printedErrors: /https:\/\/seed.invalid\/base\/mcp\/sales/
+  })
+})

@@ -9,6 +9,7 @@ import type { DevProvider, DevProviderOptions } from '../../dev/provider.ts'
 import type { Finding, Report } from '../../src/doctor/finding.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
 import { runCommand } from '../support/run-command.ts'
 
 interface Options {
@@ -38,7 +39,7 @@ async function signIn (t: Test, {
     ...await env(provider)
   }, (shown) => {
     const address = /^http\S+$/m.exec(shown)?.[0]
-    if (address === undefined || args.length > 0) return
+    if (address === undefined || args.includes('--timeout')) return
     change?.(provider)
     const url = new URL(address)
     const callback = new URLSearchParams({ state: url.searchParams.get('state')!, ...answer })
@@ -198,6 +199,28 @@ async function startTokenEndpoint (t: Test): Promise<string> {
   t.teardown(() => { server.close() })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
+
+t.test('the access rules of an MCP endpoint are judged beside those of the server', async (t) => {
+  const SEED_ENDPOINTS = await writeEndpoints({
+    main: { access: { groups: ['robots'] } },
+    endpoints: { ops: { access: { groups: ['admins'] } }, sales: {} }
+  })
+  const env = () => ({ OIDC_SCOPES: 'openid profile email groups offline_access', SEED_SECRET: 'x'.repeat(64), SEED_ENDPOINTS })
+  const judged = async (login: string, ...args: string[]) => (await signIn(t, { login, args, env })).signedIn
+    .filter(({ check }) => check.endsWith('access')).map(({ check, severity, asked, answered }) => ({ check, severity, asked, answered }))
+  const general = { check: 'sign-in.access', severity: 'ok', asked: 'the ACCESS_ settings', answered: 'allowed' }
+  const ops = { check: 'sign-in.endpoint-access', asked: 'access of /mcp/ops (SEED_ENDPOINTS)' }
+  t.match(await judged('ada', '--endpoint', 'ops'), [general, { ...ops, severity: 'ok', answered: 'allowed' }])
+  t.match(await judged('bob', '--endpoint', '/mcp/ops'), [
+    general, { ...ops, severity: 'warning', answered: /^access.groups of \/mcp\/ops \(SEED_ENDPOINTS\): the groups sent .*admitted \["admins"\]/ }
+  ])
+  t.same(await judged('bob', '--endpoint', 'sales'), [general], 'an endpoint without rules')
+  t.match(await judged('ada'), [general, { severity: 'warning', answered: /^access.groups of \/mcp \(SEED_ENDPOINTS\)/ }])
+  t.match(await runCommand(['doctor', '--endpoint', 'ops'], env()), { code: 1, printedErrors: /--endpoint belongs to --sign-in/ })
+  t.match(await runCommand(['doctor', '--sign-in', '--endpoint', 'none'], { ...env(), OAUTH_MODE: 'broker' }), {
+    code: 1, printedErrors: /--endpoint is one of \/mcp, \/mcp\/ops, \/mcp\/sales/
+  })
+})
 
 t.test('a sign-in that cannot begin, or does not end, is a finding', async (t) => {
   const server = createServer().listen(0, '127.0.0.1')

@@ -105,6 +105,16 @@ t.test('the resource of the authorization request decides for which endpoint the
   t.equal(location.searchParams.get('error'), 'invalid_target')
 })
 
+t.test('an unknown path names the endpoints to connect to, unless they are to be found nowhere (HOME_PAGE)', async (t) => {
+  for (const [env, further] of [[{}, ['/mcp/ops', '/mcp/sales']], [{ HOME_PAGE: 'false' }, []]] as const) {
+    const seed = await start(t, { env })
+    const response = await fetch(`${seed.url}/mcp/other`, { method: 'POST' })
+    t.equal(response.status, 404)
+    const urls = ['/mcp', ...further].map((path) => seed.url + path)
+    t.match(await response.json(), { message: `There is nothing at this path. MCP clients connect to ${urls.join(' or ')}` })
+  }
+})
+
 t.test('seed trace says that a token was for another endpoint', async (t) => {
   const seed = await start(t)
   const { accessToken } = await getTokens(seed, { parameters: { resource: `${seed.url}/mcp/sales` } })
