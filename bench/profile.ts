@@ -7,12 +7,16 @@ import type { Context } from './context.ts'
 import { closedLoop } from './load.ts'
 import { checkServer, createBareTraffic, createTraffic } from './messages.ts'
 import { startServer } from './server-process.ts'
-import { callTargets } from './targets.ts'
+import { mountSettings, startMounted } from './mounting.ts'
+import { callTargets, seedServer } from './targets.ts'
+import type { Target } from './targets.ts'
 import { markdownTable } from './text.ts'
 
 const MEASURE_MS = 5_000
 const WARM_MS = 3_000
 const MAX_ROWS = 40
+/** Seed with a call of a mounted server's tool. */
+const MOUNT = 'mount'
 const PRELOADED = new URL('./servers/profiled.js', import.meta.url).href
 /** Seed file by file: in a bundle, no share has the name of its module. */
 const MODULES = fileURLToPath(new URL('..', import.meta.url))
@@ -22,21 +26,34 @@ interface Share {
   micros: number
 }
 
-/** Profiles one target under load: self time of functions and of packages, for one request. */
+/** Profiles one target, or `mount`, under load: self time of functions and of packages, for one request. */
 export async function profileTarget (
   name: string,
   folder: string,
-  { provider, tokens, pinning, builds }: Context
+  context: Context
 ): Promise<string> {
-  const target = callTargets(provider, builds).find((target) => target.name === name)
-  if (target === undefined) {
-    throw new Error(
-      `There is no target "${name}": ${callTargets(provider, builds)
-        .map(({ name }) => name)
-        .join(', ')}`
-    )
+  const { provider, builds } = context
+  if (name === MOUNT) {
+    const upstream = await startMounted(context)
+    const server = seedServer(name, provider, mountSettings(folder, upstream, 1))
+    const target = { name, label: '', server, kind: 'modern' as const, tools: 0, authenticated: true }
+    return await profileServer(target, folder, context, 'm1_ping').finally(async () => { await upstream.stop() })
   }
-  const { server: spec, kind, base, authenticated } = target
+  const targets = callTargets(provider, builds)
+  const target = targets.find((target) => target.name === name)
+  if (target === undefined) {
+    throw new Error(`There is no target "${name}": ${[...targets.map(({ name }) => name), MOUNT].join(', ')}`)
+  }
+  return await profileServer(target, folder, context)
+}
+
+/** @param tool called instead of the benchmark's own */
+async function profileServer (
+  { name, server: spec, kind, base, authenticated }: Target,
+  folder: string,
+  { tokens, pinning }: Context,
+  tool?: string
+): Promise<string> {
   const file = join(folder, `${name}.cpuprofile`)
   // That of a run before this one would be taken for this one's.
   rmSync(file, { force: true })
@@ -48,8 +65,10 @@ export async function profileTarget (
     env: { BENCH_SEED: MODULES, ...spec.env, BENCH_PROFILE: file, ...(redis !== undefined && { REDIS_URL: redis.url }) }
   })
   try {
-    const traffic = await (base === true ? createBareTraffic : createTraffic)({ kind, port: server.port, tokens })
-    await checkServer(server.port, traffic, { kind, tokens, authenticated })
+    const traffic = await (base === true ? createBareTraffic : createTraffic)({
+      kind, port: server.port, tokens, ...(tool !== undefined && { tool })
+    })
+    await checkServer(server.port, traffic, { kind, tokens, authenticated, ...(tool !== undefined && { tool }) })
     const { requests } = await closedLoop(server.port, traffic, {
       warmMs: WARM_MS,
       measureMs: MEASURE_MS,

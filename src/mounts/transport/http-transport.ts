@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setMaxListeners } from 'node:events'
-import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { PROTOCOL_VERSION_META_KEY, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import type {
   JSONRPCErrorResponse, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, Transport
 } from '@modelcontextprotocol/client'
@@ -29,30 +29,33 @@ const MAX_TERMINATION_MS = 1_000
 /** The shortest time between two attempts to open a stream, whatever the server asks for. */
 export const MIN_STREAM_RETRY_MS = 1_000
 
-/** The message that is sent, or whose response is read; undefined for all that belongs to none. */
-const SENT = new AsyncLocalStorage<SentMessage | undefined>()
+/** Names a message of the SDK on its way to `fetch`. */
+const MESSAGE_HEADER = 'seed-message'
 
-/** Returns the message that an exchange belongs to. The SDK opens the session's own stream within a notification. */
-function findSent (method: string | undefined): SentMessage | undefined {
-  const sent = SENT.getStore()
-  return method === 'POST' || sent?.isRequest === true ? sent : undefined
-}
+/**
+ * The request of 2025 whose response is read: its stream may be resumed. In Node.js 20 and 22, every promise of the
+ * process costs more once something has run in this, so no request of 2026-07-28 does.
+ */
+const RESUMABLE = new AsyncLocalStorage<SentMessage>()
 
 /** Returns the transport of a mount that is reached over Streamable HTTP. */
 export function createHttpTransport (
   { url, requestHeaders }: Mount, { maxBytes, timeoutMs, onFailure, identity }: TransportOptions
 ): Transport {
   const limits = { maxBytes, onTooLarge: onFailure }
-  const send: typeof fetch = async (input, init) => {
-    const sent = findSent(init?.method)
+  const onTheirWay = new Map<string, SentMessage>()
+  const send: typeof fetch = async (input, init = {}) => {
+    const headers = new Headers(init.headers)
+    const sent = onTheirWay.get(headers.get(MESSAGE_HEADER) ?? '') ?? RESUMABLE.getStore()
+    headers.delete(MESSAGE_HEADER)
     const onTooLarge = (error: ResponseTooLargeError): void => {
       if (sent !== undefined) sent.failure = error
       onFailure(error)
     }
     sent?.begin()
-    return await createLimitedFetch({ maxBytes, onTooLarge }, sent)(input, init)
+    return await createLimitedFetch({ maxBytes, onTooLarge }, sent)(input, { ...init, headers })
   }
-  return new HttpTransport(new URL(url!), { ...limits, timeoutMs }, identity, {
+  return new HttpTransport(new URL(url!), { ...limits, timeoutMs }, identity, onTheirWay, {
     fetch: identity === undefined
       ? send
       : async (input, init = {}) => await send(input, { ...init, headers: await identity.addTo(init.headers) }),
@@ -64,7 +67,7 @@ export function createHttpTransport (
       maxRetries: Number.MAX_SAFE_INTEGER
     },
     reconnectionScheduler (reconnect, delay) {
-      const sent = findSent('GET')
+      const sent = RESUMABLE.getStore()
       const timer = setTimeout(() => {
         if (sent?.isOver !== true) reconnect()
       }, Math.max(delay, MIN_STREAM_RETRY_MS))
@@ -87,16 +90,21 @@ export class HttpTransport extends StreamableHTTPClientTransport {
   readonly #identity: RequestIdentity | undefined
   readonly #headers: Record<string, string>
   readonly #closing = new AbortController()
+  /** The messages that `fetch` has not got yet, by their numbers. */
+  readonly #onTheirWay: Map<string, SentMessage>
   /** The requests without a response, by their ids. */
   readonly #unanswered = new Map<unknown, SentMessage>()
+  #messages = 0
 
   constructor (
     url: URL,
     limits: ResponseLimits & Pick<TransportOptions, 'timeoutMs'>,
     identity: RequestIdentity | undefined,
+    onTheirWay: Map<string, SentMessage>,
     options: HttpOptions
   ) {
     super(url, options)
+    this.#onTheirWay = onTheirWay
     this.#identity = identity
     this.#url = url
     this.#limits = limits
@@ -130,14 +138,25 @@ export class HttpTransport extends StreamableHTTPClientTransport {
       await this.#sendRequest(message, options)
     } else {
       // Requests that are answered by a stream that stays open handle its end themselves.
-      await SENT.run(undefined, async () => { await super.send(message, options) })
+      await super.send(message, options)
+    }
+  }
+
+  /** Lets the SDK send a message, with which `fetch` finds what is known of it. */
+  async #sendAs (sent: SentMessage, message: JSONRPCMessage, options: SendOptions): Promise<void> {
+    const key = String(++this.#messages)
+    this.#onTheirWay.set(key, sent)
+    try {
+      await super.send(message, { ...options, headers: { ...options.headers, [MESSAGE_HEADER]: key } })
+    } finally {
+      this.#onTheirWay.delete(key)
     }
   }
 
   /** Sends a request, whose exchange is ended when it needs no response any more. */
   async #sendRequest (message: JSONRPCRequest, options: SendOptions): Promise<void> {
     const { id } = message
-    const sent = new SentMessage(true)
+    const sent = new SentMessage()
     const forget = (): void => { this.#unanswered.delete(id) }
     const onRequestStreamEnd = (): void => {
       forget()
@@ -147,7 +166,8 @@ export class HttpTransport extends StreamableHTTPClientTransport {
     // Requests of 2026-07-28 are cancelled like this, and the SDK ends their exchange.
     options.requestSignal?.addEventListener('abort', forget, { once: true })
     try {
-      await SENT.run(sent, async () => { await super.send(message, { ...options, onRequestStreamEnd }) })
+      const send = async (): Promise<void> => { await this.#sendAs(sent, message, { ...options, onRequestStreamEnd }) }
+      await (isModern(message) ? send() : RESUMABLE.run(sent, send))
     } catch (err) {
       forget()
       throw err
@@ -156,10 +176,10 @@ export class HttpTransport extends StreamableHTTPClientTransport {
 
   /** Sends a notification or a response, which the server has to accept in time. */
   async #sendOneWay (message: JSONRPCNotification | JSONRPCResponse, options: SendOptions): Promise<void> {
-    const sent = new SentMessage(false)
+    const sent = new SentMessage()
     sent.endWithin(this.#limits.timeoutMs)
     try {
-      await SENT.run(sent, async () => { await super.send(message, options) })
+      await this.#sendAs(sent, message, options)
     } finally {
       if ('method' in message && message.method === 'notifications/cancelled') {
         this.endExchange(message.params?.['requestId'])
@@ -182,6 +202,11 @@ export class HttpTransport extends StreamableHTTPClientTransport {
     }
     await super.close()
   }
+}
+
+/** Tells whether a request is of 2026-07-28, whose streams cannot be resumed. */
+function isModern ({ params }: JSONRPCRequest): boolean {
+  return params?._meta?.[PROTOCOL_VERSION_META_KEY] !== undefined
 }
 
 async function delay (ms: number): Promise<void> {

@@ -2,7 +2,6 @@ import type { ResponseTooLargeError } from './limited-fetch.ts'
 
 /** A message that the SDK sends, and the exchange that its response comes in: a stream may be resumed by another. */
 export class SentMessage {
-  readonly isRequest: boolean
   /** The error that has ended the exchange: the SDK keeps no more than the text. */
   failure: ResponseTooLargeError | undefined
   /** Whether nothing more is expected, so that no stream is resumed. */
@@ -10,10 +9,6 @@ export class SentMessage {
   readonly #controller = new AbortController()
   #hasEnded = false
   #timer: NodeJS.Timeout | undefined
-
-  constructor (isRequest: boolean) {
-    this.isRequest = isRequest
-  }
 
   /** Gives the exchange up. */
   get signal (): AbortSignal {
