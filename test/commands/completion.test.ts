@@ -13,7 +13,7 @@ t.test('bash completes commands, options and choices', async (t) => {
     return (await run('bash', ['-c', script, 'bash', ...words])).stdout.trim().split(' ')
   }
   t.same(await complete('seed', 'ser'), ['serve'])
-  t.same(await complete('seed', 'doctor', '--'), ['--json', '--sign-in', '--timeout', '--help'])
+  t.same(await complete('seed', 'doctor', '--'), ['--json', '--sign-in', '--endpoint', '--timeout', '--help'])
   t.same(await complete('seed', 'new', 'p'), ['project'])
   t.same(await complete('seed', '--v'), ['--version'])
   t.same(await complete('seed', 'nosuch', '--'), [''])
