@@ -9,6 +9,8 @@ export interface ApiRequest {
   body?: unknown
   /** The form in which the body is sent; JSON by default. */
   bodyType?: 'form' | 'multipart'
+  /** The media type of a JSON body; application/json by default. */
+  mediaType?: string
   /** Fields of a form that are files, or are written in a style. Other lists are repeated, objects are JSON. */
   fields?: Record<string, FormField>
   /** The structured content: the answer itself, or a member of this name that holds it. */
@@ -90,9 +92,9 @@ interface Part {
   content: Buffer
 }
 
-function toBody ({ body, bodyType, fields = {} }: ApiRequest): Body | undefined {
+function toBody ({ body, bodyType, mediaType, fields = {} }: ApiRequest): Body | undefined {
   if (body === undefined) return undefined
-  if (bodyType === undefined) return { type: 'application/json', content: JSON.stringify(body) }
+  if (bodyType === undefined) return { type: mediaType ?? 'application/json', content: JSON.stringify(body) }
   const entries = Object.entries(Object(body)).filter(([, value]) => value !== undefined && value !== null)
   const parts = entries.flatMap(([name, value]) => toParts(name, value, fields[name]))
   if (bodyType === 'form') {
@@ -138,7 +140,7 @@ function fromBase64 (name: string, text: unknown): Buffer {
 }
 
 function toHeaders ({ parameters = [] }: ApiRequest, body: Body | undefined, identity: Identity) {
-  const headers: Record<string, string> = { accept: 'application/json, text/*;q=0.5' }
+  const headers: Record<string, string> = { accept: 'application/json, text/*;q=0.5, */*;q=0.1' }
   if (body !== undefined) headers['content-type'] = body.type
   for (const { in: location, name, argument = name, value, style } of parameters) {
     if (location !== 'header' || value === undefined || value === null) continue

@@ -30,7 +30,7 @@ export interface SeenRequest {
 
 function readBody (body: string, { 'content-type': type }: IncomingHttpHeaders): unknown {
   if (body === '') return undefined
-  return type === 'application/json' ? JSON.parse(body) : body
+  return /^application\\/(.+\\+)?json$/.test(type ?? '') ? JSON.parse(body) : body
 }
 
 /** Starts a server on this machine that gives every request the same answer, and makes the client use it. */

@@ -1,7 +1,7 @@
+import { JSON_TYPE, planBody } from './body.ts'
+import type { BodyPlan } from './body.ts'
 import { ImportError, isJsonObject } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
-import { planForm } from './form.ts'
-import type { FormField } from './form.ts'
 import { toArgumentName } from './names.ts'
 import type { Operation } from './operations.ts'
 import { toShape } from './shape.ts'
@@ -27,13 +27,6 @@ export interface ParameterPlan extends Property {
   explode: boolean
 }
 
-/** The body of the request, which is an argument of the tool. */
-export interface BodyPlan extends Property {
-  type: 'json' | 'form' | 'multipart'
-  /** Fields of a form that are files, or are written in a style. */
-  fields: ReadonlyMap<string, FormField>
-}
-
 export interface ResultPlan {
   /** A successful status, for the tests. */
   status: number
@@ -47,7 +40,6 @@ export interface ResultPlan {
 const MAX_TITLE = 80
 const MAX_DESCRIPTION = 1_000
 const MAX_PARAMETERS = 60
-const JSON_TYPE = /^(application\/([\w.-]+\+)?json|\*\/\*|application\/\*)\s*(;|$)/i
 /** Headers that OpenAPI leaves to other parts of a description, or that belong to the connection. */
 const RESERVED_HEADERS = new Set([
   'accept', 'accept-encoding', 'authorization', 'connection', 'content-length', 'content-type', 'cookie', 'expect',
@@ -171,44 +163,6 @@ function planParameter (api: ApiDescription, parameter: Json, used: ReadonlySet<
     explode: typeof parameter['explode'] === 'boolean' ? parameter['explode'] : style === 'form'
   }
 }
-
-function planBody (
-  api: ApiDescription, { operation, method }: Operation, note: (reason: string) => void
-): BodyPlan | undefined {
-  if (operation['requestBody'] === undefined) return undefined
-  const body = api.resolve(operation['requestBody'])
-  const required = body['required'] === true
-  const content = body['content'] as Json
-  const hasNoBody = method === 'GET' || method === 'HEAD'
-  if (!required && hasNoBody) {
-    note('its body is left out: such a request has none')
-    return undefined
-  }
-  const [type, mediaType] = BODY_TYPES.map(([type, pattern]) =>
-    [type, Object.keys(content).find((name) => pattern.test(name))] as const)
-    .find(([, mediaType]) => mediaType !== undefined) ?? []
-  if (type === undefined || hasNoBody) {
-    const types = Object.keys(content).join(' or ')
-    throw new ImportError(`its body is ${types}: only JSON and forms are sent, and none with GET`)
-  }
-  const { schema, encoding } = content[mediaType!] as Json
-  const shape = toShape(api, 'input', schema)
-  const described = cleanText(body['description'], 300)
-  const property = { name: 'body', shape: described === '' ? shape : { ...shape, description: described }, required }
-  if (type === 'json') return { ...property, type, fields: new Map() }
-  if (property.shape.kind === 'object') {
-    return { ...property, type, ...planForm(api, { type, schema, encoding, shape: property.shape }) }
-  }
-  if (required) throw new ImportError('its body is a form without named fields')
-  note('its body is left out: a form without named fields')
-  return undefined
-}
-
-const BODY_TYPES = [
-  ['json', JSON_TYPE],
-  ['form', /^application\/x-www-form-urlencoded\s*(;|$)/i],
-  ['multipart', /^multipart\/form-data\s*(;|$)/i]
-] as const
 
 /** Takes the first successful response that has JSON or text, and `default` where there is none. */
 function planResult (api: ApiDescription, { operation, method }: Operation): ResultPlan {

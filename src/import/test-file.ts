@@ -1,5 +1,6 @@
+import type { BodyPlan } from './body.ts'
 import { json, printCode, quote } from './code.ts'
-import type { BodyPlan, ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
+import type { ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
 import { sampleOf } from './sample.ts'
 import { namesOf, specifierFromTests } from './target.ts'
 import type { ImportTarget } from './target.ts'
@@ -62,8 +63,13 @@ test('${name} says why the API refused', async () => {
 `
 }
 
-function bodyAssertions ({ type, fields }: BodyPlan, value: unknown): string[] {
-  if (type === 'json') return [`assert.deepEqual(request.body, ${printCode(json(value), 4, 35)})`]
+function bodyAssertions ({ type, mediaType, fields }: BodyPlan, value: unknown): string[] {
+  if (type === 'json') {
+    return [
+      ...(mediaType === undefined ? [] : [`assert.equal(request.headers['content-type'], ${quote(mediaType)})`]),
+      `assert.deepEqual(request.body, ${printCode(json(value), 4, 35)})`
+    ]
+  }
   const entries = Object.entries(value as object)
   if (type === 'multipart') {
     return entries.filter(([name]) => fields.get(name)?.style === undefined)

@@ -1,8 +1,9 @@
+import type { BodyPlan } from './body.ts'
 import { call, array, json, literal, member, object, printCode, quote, raw } from './code.ts'
 import type { Code } from './code.ts'
 import { toCamelCase, toKebabCase } from './names.ts'
 import type { Method } from './operations.ts'
-import type { BodyPlan, ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
+import type { ParameterPlan, ResultPlan, ToolPlan } from './plan.ts'
 import { namesOf } from './target.ts'
 import type { ImportTarget } from './target.ts'
 import { toObject, toTypeBox } from './typebox.ts'
@@ -76,10 +77,11 @@ function requestOf ({ operation, parameters, body, result }: ToolPlan): Code {
   })
 }
 
-function bodyOf ({ name, type, fields }: BodyPlan): Record<string, Code> {
+function bodyOf ({ name, type, mediaType, fields }: BodyPlan): Record<string, Code> {
   return {
     body: member('input', name),
     ...(type !== 'json' && { bodyType: literal(type) }),
+    ...(mediaType !== undefined && { mediaType: literal(mediaType) }),
     ...(fields.size > 0 && { fields: object(Array.from(fields, ([name, field]) => [name, json(field)] as const)) })
   }
 }

@@ -142,6 +142,26 @@ for (const openapi of ['3.0.3', '3.1.0']) {
   })
 }
 
+t.test('a patch is sent with its media type, and any type of answer is accepted after JSON', async (t) => {
+  const project = await createImportFixture(t)
+  await project.run(describeApi({
+    '/things': {
+      patch: {
+        ...answering({ type: 'object', properties: { name: { type: 'string' } } }),
+        operationId: 'patchThing',
+        requestBody: { required: true, content: { 'application/merge-patch+json': { schema: { type: 'object' } } } }
+      }
+    }
+  }))
+  const api = await startApi(t, 'TEST_URL', { status: 200, body: { name: 'new' } })
+  const tool = await project.load('patch-thing.js')
+  t.match(await callImported(tool, { body: { name: 'new' } }), { structuredContent: { name: 'new' } })
+  t.match(api.requests, [{
+    body: '{"name":"new"}',
+    headers: { 'content-type': 'application/merge-patch+json', accept: 'application/json, text/*;q=0.5, */*;q=0.1' }
+  }])
+})
+
 t.test('running it again keeps what a person has changed or deleted', async (t) => {
   const project = await createImportFixture(t)
   await project.run(API)

@@ -70,6 +70,31 @@ t.test('a body goes with methods that have one', async (t) => {
   t.match((await write({ '/x': { patch: body('*/*', false) } })).plan.body, { required: false })
 })
 
+t.test('JSON is sent with the media type that the API knows', async (t) => {
+  const patch = async (...types: string[]) => await write({
+    '/x': {
+      patch: {
+        ...EMPTY,
+        requestBody: { required: true, content: Object.fromEntries(types.map((type) => [type, { schema: { type: 'object' } }])) }
+      }
+    }
+  })
+  const [json, merge, strategic] =
+    ['application/json-patch+json', 'application/merge-patch+json', 'application/strategic-merge-patch+json']
+  for (const [types, mediaType] of [
+    [['application/vnd.api+json', 'application/json; charset=utf-8'], undefined],
+    [['application/vnd.api+json', '*/*'], undefined],
+    [[json, strategic, merge], merge],
+    [['application/x-www-form-urlencoded', json], json],
+    [['Application/Vnd.api+JSON; profile=\'x\''], 'application/vnd.api+json']
+  ] as const) {
+    const { plan, tool, test } = await patch(...types)
+    t.match(plan.body, { type: 'json', mediaType })
+    t.equal(tool.includes(`mediaType: '${mediaType}'`), mediaType !== undefined)
+    t.equal(test.includes(`assert.equal(request.headers['content-type'], '${mediaType}')`), mediaType !== undefined)
+  }
+})
+
 t.test('a result is made of the first successful answer that can be read', async (t) => {
   for (const [responses, output, sample] of [
     [{ 200: content('text/plain') }, 'output: Type.Object({ text: Type.String() })', '{ text: \'sample\' }'],
