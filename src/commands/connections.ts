@@ -18,7 +18,7 @@ export const command = defineCommand({
     'used, what it may do, and what is open. Ends them with --end, with their access tokens, on every replica at ' +
     'once.',
     'Options are combined: a connection must match all of them. "Last used" is exact to the lifetime of an access ' +
-    'token (ACCESS_TOKEN_TTL). Sessions are those of the client, streams those of the person.'
+    'token (ACCESS_TOKEN_TTL). Sessions are those of the client at the MCP endpoint, streams all those of the person.'
   ],
   examples: [
     ['seed connections --person ada@example.com', 'What Ada has allowed'],

@@ -11,7 +11,7 @@ import { personKey, principalKey } from '../tokens/principal.ts'
 export interface ActiveConnection extends Connection {
   /** The URL of its MCP endpoint; undefined where the server has `/mcp` alone. */
   resource: string | undefined
-  /** Sessions of the 2025 revisions that are open. */
+  /** Sessions of the 2025 revisions that are open at the endpoint. */
   sessions: number
   /** Streams that are open, on all replicas and of all clients of this person. */
   streams: number
@@ -67,7 +67,9 @@ export function createConnectionActivity ({ config, store, registrations, openSt
         const name = names.get(nameKey) ?? readClientName(connection)
         names.set(nameKey, name)
         const owner = principalKey(baseUrl, subject, clientId)
-        const open = (await ofPerson).filter(({ principalKey }) => principalKey === owner)
+        const path = connection.endpoint === undefined ? undefined : `/mcp/${connection.endpoint}`
+        const open = (await ofPerson).filter(({ principalKey, endpoint }) =>
+          principalKey === owner && endpoint === path)
         return {
           ...connection,
           resource: resourceOf(connection),

@@ -120,11 +120,12 @@ export function createEngine (options: EngineOptions): Engine {
   const { cluster, watches, sessionsInUse } = services
   const changes = createEndpointChanges(services.changes, endpoint)
   // What is in the store from before there were other endpoints remains valid.
-  const scope = endpoint === MAIN_ENDPOINT ? '' : `${endpoint} `
+  const further = endpoint === MAIN_ENDPOINT ? undefined : endpoint
+  const scope = further === undefined ? '' : `${further} `
   const policies = createPolicyEvaluator(options.policy)
   const liveCatalog = createLiveCatalog({ ...options, policies, announce: changes.publishOwn, watches })
   const catalog = liveCatalog.current
-  const sessions = createSessions(cluster, { ...options.session, inUse: sessionsInUse, scope })
+  const sessions = createSessions(cluster, { ...options.session, inUse: sessionsInUse, endpoint: further })
   const onSubscribed = createSubscribedListener(catalog, services.changes)
   const eventStreams = createEventStreams({ ...internals.eventStreams, onCutOff: createCutOffLog(log, endpoint) })
   const callTtlSeconds = timeoutSeconds + inputTimeoutSeconds + STREAM_TTL_MARGIN_SECONDS

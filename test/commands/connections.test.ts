@@ -6,6 +6,7 @@ import { digest } from '../../src/crypto/hash.ts'
 import { makeSelfContainedId } from '../../src/oauth/clients/self-contained-client-id.ts'
 import { keys } from '../../src/store/keys.ts'
 import { SEED_SECRET, editGrant, getTokens, grantKey, refresh, register, startBroker, startReplica } from '../support/broker.ts'
+import { writeEndpoints } from '../support/endpoints.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { runCommand } from '../support/run-command.ts'
 import { ping, subscribe } from '../support/seed.ts'
@@ -34,8 +35,8 @@ async function startWithRedis (t: Test, more: Record<string, string> = {}): Prom
   return { seed, env }
 }
 
-async function openSession ({ url }: TestSeed, token: string): Promise<void> {
-  await fetch(`${url}/mcp`, {
+async function openSession ({ url }: TestSeed, token: string, path = '/mcp'): Promise<void> {
+  await fetch(url + path, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
@@ -125,6 +126,22 @@ t.test('lists who is connected, with client, scopes, sessions and streams, by an
   await getTokens(seed, { clientId: mail })
   t.match(await list('--subject', 'ada', '--client', mail), [{ sessions: 0 }], 'sessions are those of the client')
   t.equal((await ping(seed.url, bob.accessToken)).status, 200)
+})
+
+t.test('counts the sessions of a client at each MCP endpoint', async (t) => {
+  const SEED_ENDPOINTS = await writeEndpoints({ endpoints: { sales: {}, ops: {} } })
+  const fixture = await startWithRedis(t, { SEED_ENDPOINTS })
+  if (fixture === undefined) return
+  const { seed, env } = fixture
+  const clientId = await register(seed.url)
+  for (const [path, sessions] of [['/mcp', 1], ['/mcp/sales', 2], ['/mcp/ops', 0]] as const) {
+    const { accessToken } = await getTokens(seed, { clientId, parameters: { resource: seed.url + path } })
+    for (let count = 0; count < sessions; count++) await openSession(seed, accessToken, path)
+  }
+  const { printed } = await runCommand(['connections', '--json'], { ...env, SEED_ENDPOINTS })
+  const counts = printed.trim().split('\n').map((line) => JSON.parse(line)).map(({ resource, sessions }) => [resource, sessions])
+  t.same(new Map(counts as Array<[string, number]>),
+    new Map([[`${seed.url}/mcp`, 1], [`${seed.url}/mcp/ops`, 0], [`${seed.url}/mcp/sales`, 2]]))
 })
 
 t.test('ends what matches, everywhere at once, and says before what would end', async (t) => {

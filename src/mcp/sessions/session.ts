@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { HttpError } from '../../errors/http-error.ts'
 import { keys } from '../../store/keys.ts'
+import { OptionalString } from '../../store/record.ts'
 
 const ClientDescriptionSchema = Type.Object({
   clientInfo: Type.Object({ name: Type.String(), version: Type.String() }),
@@ -20,6 +21,8 @@ export const SessionSchema = Type.Object({
   principalKey: Type.String(),
   /** Key of the caller whose sessions are limited; earlier versions limited them by principal. */
   callerKey: Type.Optional(Type.String()),
+  /** The path of its MCP endpoint; absent for `/mcp`. */
+  endpoint: OptionalString,
   /** The lowest severity of log messages that the client wants (logging/setLevel). */
   logLevel: Type.Optional(Type.Union([Type.String(), Type.Undefined()])),
   /** URIs of resources (resources/subscribe); absent until the first subscription. */

@@ -15,8 +15,8 @@ const CACHE_MS = 2_000
 export interface SessionsOptions extends SessionOptions {
   /** Shared by the endpoints of a process. */
   inUse: SessionsInUse
-  /** Text that keeps the sessions of an endpoint apart from those of the others: an id has no meaning there. */
-  scope?: string
+  /** The path of the MCP endpoint; undefined for `/mcp`. A session id has no meaning at another one. */
+  endpoint?: string | undefined
 }
 
 export type Sessions = ReturnType<typeof createSessions>
@@ -29,7 +29,7 @@ export type Sessions = ReturnType<typeof createSessions>
  * @param now milliseconds since the epoch
  */
 export function createSessions ({ store, replicas }: Cluster, options: SessionsOptions, now: () => number = Date.now) {
-  const { inUse, scope = '' } = options
+  const { inUse, endpoint } = options
   const records = createSessionRecords(store, options, now)
   const cache = createSessionCache(Math.min(CACHE_MS, records.renewSeconds * 500), options.maxAgeSeconds, now)
   const quota = createSessionQuota({
@@ -53,7 +53,7 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionsO
   replicas.onGap(() => { cache.remove() })
 
   function digestOf (id: string): string {
-    return digest(scope + id)
+    return digest(endpoint === undefined ? id : `${endpoint} ${id}`)
   }
 
   async function findRecord (id: string, principalKey: string): Promise<SessionRecord> {
@@ -99,6 +99,7 @@ export function createSessions ({ store, replicas }: Cluster, options: SessionsO
         clientInfo,
         capabilities,
         protocolVersion,
+        endpoint,
         logLevel: undefined,
         ...times
       }
