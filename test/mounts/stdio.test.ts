@@ -140,7 +140,7 @@ t.test('a process that writes without an end is read no faster than its limit, a
   const [, written] = /^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))!
   const seconds = Math.ceil((performance.now() - startedAt) / 1_000) + 1
   t.ok(Number(written) < 1_600_000 * seconds + 500_000, `${written} bytes in ${seconds} s`)
-  t.match((await seed.send('modern', 'tools/list', {})).response.result.tools.length, 13)
+  t.match((await seed.send('modern', 'tools/list', {})).response.result.tools.length, 14)
 })
 
 t.test('a flood of notifications delays its server alone', PARALLEL, async (t) => {

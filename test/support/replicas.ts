@@ -4,6 +4,7 @@ import { startDevProvider } from '../../dev/provider.ts'
 import type { DevProvider } from '../../dev/provider.ts'
 import { freePort } from './free-port.ts'
 import { TOOL_SERVER, emptyFolder, startProcess } from './process.ts'
+import type { TestProcess } from './process.ts'
 import { ready, startSeed } from './seed.ts'
 import type { TestSeed } from './seed.ts'
 import { until } from './until.ts'
@@ -60,11 +61,17 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, definitions
   }
 }
 
-/** The same as processes of their own, with the tools of interactive-tools.ts; `stop` ends them in order. */
+/** The same as processes of their own, with the tools of interactive-tools.ts. */
+export interface ReplicaProcesses extends Omit<Replicas, 'seeds'> {
+  processes: ReadonlyArray<TestProcess & { url: string }>
+  /** Ends all in order. @returns their exit codes */
+  stop (): Promise<Array<number | null>>
+}
+
 export async function startReplicaProcesses (
   t: Test,
-  { redisUrl, count = 2 }: { redisUrl: string; count?: number }
-): Promise<Omit<Replicas, 'seeds'> & { stop(): Promise<Array<number | null>> }> {
+  { redisUrl, count = 2, env = {} }: { redisUrl: string; count?: number; env?: Record<string, string> }
+): Promise<ReplicaProcesses> {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
   const processes = await Promise.all(Array.from({ length: count }, async () => {
@@ -78,7 +85,8 @@ export async function startReplicaProcesses (
       OIDC_AUDIENCE: provider.clientId,
       REDIS_URL: redisUrl,
       SEED_SECRET: SECRET,
-      CIMD_ENABLED: 'false'
+      CIMD_ENABLED: 'false',
+      ...env
     }, await emptyFolder(t))
     await running.printed(/Seed is ready/)
     await ready({ url: `http://127.0.0.1:${port}` })
@@ -86,6 +94,7 @@ export async function startReplicaProcesses (
   }))
   return {
     ...share(provider, processes.map(({ url }) => url)),
+    processes,
     async logged (message, times) {
       const count = async (): Promise<number> => {
         const outputs = await Promise.all(processes.map(async ({ output }) => await output()))

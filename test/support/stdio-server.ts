@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
  * An MCP server of a 2025 revision on stdio, to mount: as small as possible, so that it starts fast. Arguments change
  * how it behaves: `strict` ends at a request before initialize, `stubborn` ends neither at the end of its input nor at
  * SIGTERM, `broken` ends with its first tool call, and `modern` speaks 2026-07-28. The calls of `allocate` and
- * `allocate-in-child` use 300 MB, and are never answered.
+ * `allocate-in-child` use 300 MB, and are never answered; nor is that of `wait`, which has sent progress.
  */
 const [, , ...modes] = process.argv
 const ALLOCATED_BYTES = 300_000_000
@@ -15,7 +15,7 @@ let isInitialized = false
 
 const names = [
   'count', 'environment', 'exit', 'child', 'large', 'large-last', 'large-unknown', 'endless', 'hang', 'noise', 'chatter',
-  'allocate', 'allocate-in-child'
+  'allocate', 'allocate-in-child', 'wait'
 ]
 
 /** What results of 2026-07-28 have besides. */
@@ -25,7 +25,13 @@ function send (message: object): void {
   process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`)
 }
 
-function call (id: number, name: string, args: Record<string, unknown>): string | undefined {
+interface CallParams {
+  name: string
+  arguments: Record<string, unknown>
+  _meta?: { progressToken?: unknown }
+}
+
+function call (id: number, { name, arguments: args, _meta }: CallParams): string | undefined {
   switch (name) {
     case 'count': return `${process.pid} ${++count}`
     case 'environment': return JSON.stringify({ ...process.env, cwd: process.cwd(), argv: modes })
@@ -60,6 +66,10 @@ function call (id: number, name: string, args: Record<string, unknown>): string 
       spawn(process.execPath, ['-e', script], { stdio: 'inherit' })
       return undefined
     }
+    case 'wait': {
+      send({ method: 'notifications/progress', params: { progressToken: _meta?.progressToken, progress: 1 } })
+      return undefined
+    }
     case 'chatter': {
       for (let line = 0; line < 7_000; line++) send({ method: 'notifications/message', params: { level: 'info', data: line } })
       return 'done'
@@ -89,7 +99,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
     send({ id, result: {} })
   } else if (method === 'tools/call') {
     if (modes.includes('broken')) process.exit(4)
-    const text = call(id, params.name, params.arguments)
+    const text = call(id, params)
     if (text !== undefined) send({ id, result: { ...COMPLETE, content: [{ type: 'text', text }] } })
     if (params.name === 'hang') for (;;);
   } else {
