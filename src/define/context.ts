@@ -37,8 +37,13 @@ export interface RequestContext {
    */
   progress (done: number, total?: number, message?: string): Promise<void>
 
-  /** Sends the client a log message, if its log level allows. Await it, as `progress`. @param data any JSON value */
-  logToClient (level: LoggingLevel, data: unknown): Promise<void>
+  /**
+   * Sends the client a log message, if its log level allows. Await it, as `progress`.
+   *
+   * @param data any JSON value
+   * @param logger names the part of the server that the message comes from
+   */
+  logToClient (level: LoggingLevel, data: unknown, logger?: string): Promise<void>
 
   /**
    * Asks the person at the client to fill in a form.

@@ -215,6 +215,11 @@ export const EVENTS = {
     level: 'warn',
     meaning: 'A process of a mounted MCP server was ended, as it used more than `maxMemoryBytes` of the mount'
   },
+  'mount.log_messages_dropped': {
+    level: 'warn',
+    meaning: 'A mounted MCP server has sent more, or longer, log messages in a call than clients get; logged once a ' +
+      'minute at most'
+  },
   'mount.connection_failed': {
     level: 'warn',
     meaning: 'A connection of one caller to a mounted MCP server could not be opened; logged once a minute at most'

@@ -48,6 +48,8 @@ export interface Upstream {
   announce (): Promise<void>
   /** Asks the client of each session, outside of any call. @returns the answers, or the texts of errors */
   ask (question: InputRequest): Promise<unknown[]>
+  /** Sends a notification in each session, outside of any call. */
+  notify (notification: { method: string, params?: object }): Promise<void>
   /** The number of its sessions. */
   readonly openSessions: number
   /** Notifies clients that a resource has changed. */
@@ -98,6 +100,9 @@ export async function startUpstream (
     async ask (question) {
       return await Promise.all([...sessions.values()].map(async ({ server }) =>
         await server.request(question as never).catch((err: Error) => err.message)))
+    },
+    async notify (notification) {
+      for (const { server } of sessions.values()) await server.notification(notification as never)
     },
     async update (uri) {
       bus.publish({ kind: 'resource_updated', uri })

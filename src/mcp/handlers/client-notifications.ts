@@ -1,12 +1,10 @@
 import type { LoggingLevel } from '@modelcontextprotocol/server'
 import type { RequestContext } from '../../define/context.ts'
+import { isAsSevereAs } from '../../define/log-level.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { ClientChannel } from './client-channel.ts'
 import type { NotificationQueue } from './notification-queue.ts'
-
-/** Log levels by increasing severity (RFC 5424 section 6.2.1). */
-const SEVERITIES = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 /** Returns the function of a handler's context that reports progress, if the request asks for it. */
 export function createProgress (
@@ -33,13 +31,13 @@ export function createClientLog (
   sessions: Pick<Sessions, 'logLevel'>,
   queue: NotificationQueue
 ): RequestContext['logToClient'] {
-  return async (level, data) => {
+  return async (level, data, logger) => {
     channel.ensureAttached()
     if (session !== undefined && !passes(level, await sessions.logLevel(session))) return
-    await queue.send('message', async () => { await channel.log(level, data) })
+    await queue.send('message', async () => { await channel.log(level, data, logger) })
   }
 }
 
 function passes (level: LoggingLevel, minimum: string | undefined): boolean {
-  return minimum === undefined || SEVERITIES.indexOf(level) >= SEVERITIES.indexOf(minimum)
+  return minimum === undefined || isAsSevereAs(level, minimum as LoggingLevel)
 }

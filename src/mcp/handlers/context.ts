@@ -1,4 +1,5 @@
-import type { InputRequest, JSONRPCMessage, ServerEvent } from '@modelcontextprotocol/server'
+import { LOG_LEVEL_META_KEY } from '@modelcontextprotocol/server'
+import type { InputRequest, JSONRPCMessage, LoggingLevel, ServerEvent } from '@modelcontextprotocol/server'
 import type { ClientInfo, RequestContext, RequestLog } from '../../define/context.ts'
 import type { NextUpstreamRound, UpstreamQuestions, UpstreamRound } from '../../define/upstream.ts'
 import type { Principal } from '../../tokens/principal.ts'
@@ -93,6 +94,7 @@ export class HandlerContext implements RunContext {
   #upstreamRound: UpstreamRound | undefined
   #nextUpstreamRound: NextUpstreamRound | undefined
   #removeAbortListener: (() => void) | undefined
+  isFinished = false
 
   /** @param round undefined in a session */
   constructor (services: ContextServices, call: HandlerCall, channel: ClientChannel, round: Round | undefined) {
@@ -129,6 +131,11 @@ export class HandlerContext implements RunContext {
 
   get logToClient (): RequestContext['logToClient'] {
     return createClientLog(this.#channel, this.#call.caller.session, this.#services.sessions, this.#queue)
+  }
+
+  get logLevel (): LoggingLevel | undefined {
+    if (this.#round !== undefined) return this.#round.envelope[LOG_LEVEL_META_KEY]
+    return this.#call.caller.session!.logLevel as LoggingLevel | undefined
   }
 
   get elicit (): RequestContext['elicit'] {
@@ -239,6 +246,7 @@ export class HandlerContext implements RunContext {
 
   /** Ends the run. */
   finish (): void {
+    this.isFinished = true
     if (this.#removeAbortListener === undefined) return
     this.#removeAbortListener()
     this.#services.pending.delete(this.#deadline!)

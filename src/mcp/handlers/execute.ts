@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { LoggingLevel } from '@modelcontextprotocol/server'
 import { isPromise, mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
@@ -34,6 +35,13 @@ export type RunContext = RequestContext & Execution & {
   readonly requestMeta?: Readonly<Record<string, unknown>> | undefined
   /** The caller's session; undefined in revision 2026-07-28, which has none. */
   readonly session?: Session | undefined
+  /**
+   * The lowest severity of log messages that the client wants; undefined if it has not said, which in 2026-07-28 means
+   * none.
+   */
+  readonly logLevel: LoggingLevel | undefined
+  /** Whether the run has ended: its client gets no more messages. */
+  readonly isFinished: boolean
   /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
   readonly inputTimeoutSeconds: number
   /** The round of a call to a server behind this one with which the client's request continues. */

@@ -62,14 +62,14 @@ export function createRunner ({ requestStates, recordCall, ...shared }: RunnerOp
         context.finish()
         // A handler may have caught the InputRequiredError.
         const { requiredInput } = context
-        if (requiredInput !== undefined) return requireInput(call, round!, requiredInput)
-        const sending = context.sendNotifications()
-        return sending === undefined ? result : sending.then(() => result)
+        return afterNotifications(context, requiredInput === undefined
+          ? result
+          : requireInput(call, round!, requiredInput))
       },
       (err) => {
         context.finish()
-        if (err instanceof InputRequiredError) return requireInput(call, round!, context.requiredInput!)
-        throw err
+        if (!(err instanceof InputRequiredError)) throw err
+        return afterNotifications(context, requireInput(call, round!, context.requiredInput!))
       }
     )
   }
@@ -140,6 +140,12 @@ export function createRunner ({ requestStates, recordCall, ...shared }: RunnerOp
       for (const deadline of pending) deadline.abort(reason)
     }
   }
+}
+
+/** Returns what ends a run when the notifications are sent that the handler has not awaited. */
+function afterNotifications<Outcome> (context: HandlerContext, outcome: Outcome): MaybePromise<Outcome> {
+  const sending = context.sendNotifications()
+  return sending === undefined ? outcome : sending.then(() => outcome)
 }
 
 function bindingOf ({ caller, method, name, arguments: args }: HandlerCall): StateBinding {

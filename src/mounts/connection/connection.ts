@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
-import type { Client, ClientOptions } from '@modelcontextprotocol/client'
+import type { Client, ClientOptions, LoggingLevel } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../../async/unless-aborted.ts'
+import { isAsSevereAs } from '../../define/log-level.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { CallerIdentity } from '../caller/caller-identity.ts'
 import { passedCapabilities } from '../caller/client-capabilities.ts'
+import { CallLog, wantedLogLevel } from './call-log.ts'
 import { findCause, findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from '../transport/http-transport.ts'
 import type { ResponseTooLargeError } from '../transport/limited-fetch.ts'
@@ -36,6 +38,8 @@ export interface ConnectionOptions {
   onClosed (connection: Connection): void
   /** Gets what happens to the server's process, if it has one. */
   processLog: TransportOptions['processLog']
+  /** Called when log messages of a call were more, or longer, than is passed on. */
+  onLogDropped: (count: number) => void
   /** Speaks a revision of 2025, without asking for a newer one. */
   isLegacy?: boolean
   /** Ends the connection, also while it is opened. */
@@ -58,11 +62,14 @@ export class Connection {
   readonly #mount: Mount
   readonly #onListChanged: (() => void) | undefined
   readonly #onClosed: (connection: Connection) => void
+  readonly #onLogDropped: (count: number) => void
   readonly #removeAbortListener: () => void
   #isClosed = false
   readonly #identity: RequestIdentity | undefined
-  /** The callers of the requests that run. */
-  readonly #running: Caller[] = []
+  /** The calls that run. */
+  readonly #running: RunningCall[] = []
+  /** The lowest level that was set at a server of 2025. */
+  #serverLogLevel: LoggingLevel | undefined
   #isRetired = false
   /** Kept, as the connection is closed when one of several calls has found it out. */
   #hasLostSession = false
@@ -74,6 +81,7 @@ export class Connection {
     this.#identity = identify === undefined ? undefined : new RequestIdentity(identify, caller)
     this.#onListChanged = onListChanged
     this.#onClosed = onClosed
+    this.#onLogDropped = options.onLogDropped
     const capabilities = caller === undefined || mount.connection !== 'session' ? {} : passedCapabilities(caller)
     this.client = new MountClient({ name: 'seed', version }, {
       capabilities,
@@ -82,6 +90,7 @@ export class Connection {
       inputRequired: { autoFulfill: false }
     })
     answerQuestions(this.client, capabilities, () => this.#findAsked())
+    this.client.setNotificationHandler('notifications/message', ({ params }) => { this.#findLog()?.receive(params) })
     const onAbort = (): void => { this.close() }
     signal.addEventListener('abort', onAbort, { once: true })
     this.#removeAbortListener = () => { signal.removeEventListener('abort', onAbort) }
@@ -142,17 +151,21 @@ export class Connection {
    * @throws SdkError for a result that asks for input in a way that the revision does not have
    */
   async run<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
-    this.#running.push(caller)
+    const call: RunningCall = { caller, log: this.#createLog(caller) }
+    this.#running.push(call)
     const options = this.#identity?.begin(caller) ?? {}
     try {
-      const result = caller.askClient === undefined
+      if (call.log !== undefined) await this.#setLogLevel(call.log.level, caller.signal!)
+      const result = caller.askClient === undefined && call.log === undefined
         ? await work(this.client, options)
-        : await CALLS.run(caller, async () => await work(this.client, options))
+        : await CALLS.run(call, async () => await work(this.client, options))
       if (isInputRequired(result) || !('inputRequests' in result || 'requestState' in result)) return result
       throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
       this.#identity?.end(options)
-      this.#running.splice(this.#running.indexOf(caller), 1)
+      this.#running.splice(this.#running.indexOf(call), 1)
+      await call.log?.end()
+      if (call.log !== undefined && call.log.dropped > 0) this.#onLogDropped(call.log.dropped)
       if (this.#isRetired) this.#closeIfUnused()
     }
   }
@@ -162,7 +175,34 @@ export class Connection {
    * came; otherwise it can only be the latest. All have one session. Undefined if no call runs.
    */
   #findAsked (): Caller | undefined {
-    return CALLS.getStore() ?? this.#running.findLast(({ askClient }) => askClient !== undefined)
+    const { caller } = [CALLS.getStore(), ...this.#running.toReversed()]
+      .find((call) => call?.caller.askClient !== undefined) ?? {}
+    return caller
+  }
+
+  /**
+   * Returns the log of the call that a message of the server belongs to, as for requests. Where several people or
+   * clients share the connection, a message that came on no call's stream could be about any of them: it has no log.
+   */
+  #findLog (): CallLog | undefined {
+    const call = CALLS.getStore()
+    if (call !== undefined) return call.log
+    if (this.#mount.connection !== 'session') return undefined
+    return this.#running.findLast(({ log }) => log !== undefined)?.log
+  }
+
+  #createLog (caller: Caller): CallLog | undefined {
+    const level = this.client.getServerCapabilities()!.logging === undefined ? undefined : wantedLogLevel(caller)
+    return level === undefined ? undefined : new CallLog(caller, level, this.#mount)
+  }
+
+  /** Has a server of 2025 send messages of a level, on a connection that is not everybody's. Some send none before. */
+  async #setLogLevel (level: LoggingLevel, signal: AbortSignal): Promise<void> {
+    const known = this.#serverLogLevel
+    if (this.caller === undefined || !this.isLegacy || (known !== undefined && isAsSevereAs(level, known))) return
+    this.#serverLogLevel = level
+    // One that refuses it sends what it sends by itself.
+    await this.client.setLoggingLevel(level, { timeout: this.#timeoutMs, signal }).catch(() => {})
   }
 
   /**
@@ -249,8 +289,14 @@ export function isInputRequired (result: object): result is InputRequired {
   return (result as { resultType?: unknown }).resultType === 'input_required'
 }
 
+interface RunningCall {
+  caller: Caller
+  /** Undefined if the client wants no log messages, or the server has none. */
+  log: CallLog | undefined
+}
+
 /** The call in which something happens: streams are read where their request was sent. */
-const CALLS = new AsyncLocalStorage<Caller>()
+const CALLS = new AsyncLocalStorage<RunningCall>()
 
 function isNotFound (err: unknown): boolean {
   return err instanceof SdkHttpError && err.status === 404

@@ -1,3 +1,4 @@
+import { CLIENT_CAPABILITIES_META_KEY, LOG_LEVEL_META_KEY } from '@modelcontextprotocol/client'
 import type { Client, InputRequest, Progress, RequestOptions } from '@modelcontextprotocol/client'
 import type { RequestContext } from '../../define/context.ts'
 import { ToolError } from '../../define/tool.ts'
@@ -5,13 +6,12 @@ import type { UpstreamQuestions, UpstreamRound } from '../../define/upstream.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
 import type { Caller } from '../caller/caller.ts'
 import { passedCapabilities } from '../caller/client-capabilities.ts'
+import { wantedLogLevel } from '../connection/call-log.ts'
 import { isInputRequired } from '../connection/connection.ts'
 import type { InputRequired } from '../connection/connection.ts'
 import { CallLimitError } from '../server/call-limits.ts'
 import type { MountedServer } from '../server/mounted-server.ts'
 import { isQuestion } from '../connection/questions.ts'
-
-const CAPABILITIES_META = 'io.modelcontextprotocol/clientCapabilities'
 
 /** Limits of one round: the questions go to a person, and the state travels with the client's next request. */
 const MAX_QUESTIONS = 20
@@ -106,7 +106,12 @@ function paramsOf (
     if (round !== undefined) throw new ToolError('The call that asked is no longer open here: call again')
     return meta === undefined ? {} : { _meta: meta }
   }
-  const _meta = { ...meta, [CAPABILITIES_META]: passedCapabilities(context) }
+  const logLevel = client.getServerCapabilities()!.logging === undefined ? undefined : wantedLogLevel(context)
+  const _meta = {
+    ...meta,
+    [CLIENT_CAPABILITIES_META_KEY]: passedCapabilities(context),
+    ...(logLevel !== undefined && { [LOG_LEVEL_META_KEY]: logLevel })
+  }
   if (round === undefined) return { _meta }
   const { inputResponses, requestState } = round
   return {

@@ -15,6 +15,7 @@ import { CallLimits } from './call-limits.ts'
 import { ListChanges } from './list-changes.ts'
 import { ListFreshness } from './list-freshness.ts'
 import type { FetchedLists, Offers } from '../connection/lists.ts'
+import { RareLog } from '../connection/rare-log.ts'
 import { connectTimeoutMs } from '../settings/mounts-file.ts'
 import type { Mount } from '../settings/mounts-file.ts'
 import { OpenCalls } from './open-calls.ts'
@@ -93,6 +94,7 @@ export class MountedServer {
   #failures = 0
   #openedAt = 0
   readonly #processLog: ProcessLog
+  readonly #droppedLog = new RareLog()
   readonly #closing = new AbortController()
   readonly #refreshing = createCoalescedTask(async () => { await this.#fetchLists() }, () => {})
   readonly #listChanges: ListChanges
@@ -261,7 +263,17 @@ export class MountedServer {
     const { mount, version, maxResultBytes, identify } = this.#options
     const { signal } = this.#closing
     const processLog = this.#processLog
-    return await Connection.open({ mount, version, maxResultBytes, identify, processLog, signal, ...options })
+    const onLogDropped = (dropped: number): void => { this.#logDropped(dropped) }
+    return await Connection.open({
+      mount, version, maxResultBytes, identify, processLog, onLogDropped, signal, ...options
+    })
+  }
+
+  #logDropped (dropped: number): void {
+    this.#droppedLog.log(() => {
+      this.#options.log.warn({ event: 'mount.log_messages_dropped', mount: this.mount.name, dropped },
+        'A mounted MCP server has sent more, or longer, log messages in a call than Seed passes on to the client')
+    })
   }
 
   /** Opens a new session instead of one that the server has forgotten, once for all calls that find it out. */

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import {
   Client, ProtocolError, SdkError, SdkErrorCode, SdkHttpError, parseJSONRPCMessage
 } from '@modelcontextprotocol/client'
@@ -62,10 +63,12 @@ export class MountClient extends Client {
     }
     return await new Promise((resolve, reject) => {
       let stream: EventSource
+      // Connections to the server read in the context of the request that has opened them, whoever sent that.
+      const receive = AsyncResource.bind((message: JSONRPCMessage) => { transport.onmessage?.(message) })
       const events = new EventReader((data) => {
         const message = parseMessage(data)
         if (!isResponseTo(message, id)) {
-          transport.onmessage?.(message)
+          receive(message)
           return
         }
         resolve(message)

@@ -1,0 +1,264 @@
+import t from 'tap'
+import type { LoggingLevel } from '@modelcontextprotocol/server'
+import { connectAsked } from '../support/asked-clients.ts'
+import { ERAS } from '../support/open-server.ts'
+import type { Era, OpenServer } from '../support/open-server.ts'
+import { modernRequest, openSession, ready, sendModern, startSeed } from '../support/seed.ts'
+import { until } from '../support/until.ts'
+import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
+import type { Upstream } from '../support/upstream.ts'
+
+/** Log messages of mounted servers (`notifications/message`). */
+
+const LEVEL_META = 'io.modelcontextprotocol/logLevel'
+const DONE = { content: [{ type: 'text' as const, text: 'done' }] }
+
+interface Logged { level: string, logger?: string, data: unknown }
+
+async function startLogging (t: Parameters<typeof startUpstream>[0], era: 'modern' | 'session'): Promise<Upstream> {
+  const upstream = await startUpstream(t, era)
+  upstream.capabilities = { ...upstream.capabilities, logging: {} }
+  upstream.call = async (_name, _args, { mcpReq }) => {
+    await mcpReq.log('debug', 'a detail')
+    await mcpReq.log('info', { rows: 3 }, 'db')
+    await mcpReq.log('error', 'it failed')
+    return DONE
+  }
+  return upstream
+}
+
+/** Calls the tool. @returns the log messages that came before the result */
+async function loggedIn (seed: OpenServer, era: Era, level?: LoggingLevel, mount = 'calc'): Promise<Logged[]> {
+  const _meta = era === 'modern' && level !== undefined ? { _meta: { [LEVEL_META]: level } } : {}
+  const { response, notifications } = await seed.send(era, 'tools/call', { name: `${mount}_add`, arguments: {}, ..._meta })
+  if (response.result.content[0].text !== 'done') throw new Error('The call has failed')
+  return notifications.map(({ params }) => params as unknown as Logged)
+}
+
+for (const upstreamEra of ['modern', 'session'] as const) {
+  t.test(`clients of both eras get the messages of a mounted server (${upstreamEra}) of the level that they want`, async (t) => {
+    const upstream = await startLogging(t, upstreamEra)
+    const seed = await startMounted(t, { calc: { url: upstream.url } })
+    const info = { level: 'info', logger: 'calc_db', data: { rows: 3 } }
+    const error = { level: 'error', logger: 'calc', data: 'it failed' }
+    t.same(await loggedIn(seed, 'modern'), [], 'a client of 2026-07-28 asks for messages, or gets none')
+    t.same(await loggedIn(seed, 'modern', 'warning'), [error])
+    t.same(await loggedIn(seed, 'modern', 'debug'), [{ ...error, level: 'debug', data: 'a detail' }, info, error])
+    t.same(await loggedIn(seed, 'legacy'), [info, error], 'one of 2025 that has not said')
+    await seed.send('legacy', 'logging/setLevel', { level: 'error' })
+    await until(async () => (await loggedIn(seed, 'legacy')).length === 1, 'the level is set')
+    t.same(await loggedIn(seed, 'legacy'), [error])
+    t.notOk(upstream.messages.some(({ method }) => method === 'logging/setLevel'), 'the connection is everybody\'s')
+    const levels = upstream.messages.filter(({ method }) => method === 'tools/call')
+      .map(({ params }) => params._meta?.[LEVEL_META])
+    t.same(levels.slice(0, 4), upstreamEra === 'modern' ? [undefined, 'warning', 'debug', 'info'] : Array(4).fill(undefined))
+  })
+
+  t.test(`messages of prompts and resources of a mounted server (${upstreamEra}) reach the client too`, async (t) => {
+    const upstream = await startLogging(t, upstreamEra)
+    upstream.answer = async ({ mcpReq }) => {
+      await mcpReq.log('info', 'on its way')
+      return undefined
+    }
+    const seed = await startMounted(t, { calc: { url: upstream.url } })
+    const _meta = { [LEVEL_META]: 'info' }
+    for (const era of ERAS) {
+      for (const [method, params] of [
+        ['prompts/get', { name: 'calc_greet', arguments: { who: 'Ada' } }],
+        ['resources/read', { uri: 'calc+notes://1' }]
+      ] as const) {
+        const { notifications } = await seed.send(era, method, { ...params, ...(era === 'modern' && { _meta }) })
+        t.match(notifications, [{ method: 'notifications/message', params: { data: 'on its way' } }], `${era} ${method}`)
+      }
+    }
+  })
+
+  t.test(`on one connection to a mounted server (${upstreamEra}) nobody gets messages of another person's call`, async (t) => {
+    const upstream = await startLogging(t, upstreamEra)
+    const waiting: Array<() => void> = []
+    upstream.call = async (_name, { who }, { mcpReq }) => {
+      await mcpReq.log('info', `started for ${who}`)
+      await new Promise<void>((resolve) => { waiting.push(resolve) })
+      await mcpReq.log('info', `finished for ${who}`)
+      return DONE
+    }
+    const seed = await startSeed(t, {
+      definitions: [],
+      timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+      env: { SEED_MOUNTS: await writeMounts({ calc: { url: upstream.url, connectTimeoutSeconds: 60 } }) }
+    })
+    await ready(seed)
+    const call = async (who: string, era: Era): Promise<string> => {
+      const token = await seed.provider.mint({ sub: who })
+      const params = { name: 'calc_add', arguments: { who } }
+      if (era === 'modern') {
+        return await (await sendModern(seed.url, loggedRequest(params), token)).text()
+      }
+      const session = await openSession(seed, token)
+      const { body, headers } = session.request('tools/call', params)
+      return await (await sendModern(seed.url, { body, headers } as never, token)).text()
+    }
+    const people = ['ada', 'bob', 'eve', 'joe']
+    for (let round = 0; round < 3; round++) {
+      const calls = people.map(async (who, index) => await call(who, ERAS[index % 2]!))
+      await until(() => waiting.length === people.length, 'all calls run at once')
+      for (const finish of waiting.splice(0)) finish()
+      for (const [index, text] of (await Promise.all(calls)).entries()) {
+        const who = people[index]!
+        t.match(text, new RegExp(`started for ${who}[^]*finished for ${who}[^]*done`))
+        for (const other of people) if (other !== who) t.notMatch(text, new RegExp(`for ${other}`))
+      }
+    }
+  })
+}
+
+/** A call of 2026-07-28 whose client wants messages from `info` on. */
+function loggedRequest (params: { name: string, arguments: object }) {
+  const request = modernRequest('tools/call', params)
+  const body = JSON.parse(request.body)
+  body.params._meta[LEVEL_META] = 'info'
+  return { ...request, body: JSON.stringify(body) }
+}
+
+t.test('a message on no call\'s stream is that of the running call of a session, or of nobody', async (t) => {
+  const upstream = await startLogging(t, 'session')
+  upstream.call = async () => {
+    await upstream.notify({ method: 'notifications/message', params: { level: 'info', data: 'for whom?' } })
+    await upstream.ask({ method: 'ping' } as never)
+    return DONE
+  }
+  const seed = await startMounted(t, {
+    shared: { url: upstream.url }, calc: { url: upstream.url, connection: 'session' }
+  })
+  await until(() => upstream.requests.length >= 14, 'the streams of the lists are open')
+  await until(async () => (await loggedIn(seed, 'legacy')).length === 1, 'the stream of the session is open')
+  t.match(await loggedIn(seed, 'legacy'), [{ logger: 'calc', data: 'for whom?' }])
+  t.same(await loggedIn(seed, 'legacy', undefined, 'shared'), [])
+  t.same(await loggedIn(seed, 'modern', 'debug', 'shared'), [])
+  await upstream.notify({ method: 'notifications/message', params: { level: 'info', data: 'nothing runs' } })
+  await upstream.ask({ method: 'ping' } as never)
+  t.match(await loggedIn(seed, 'legacy'), [{ data: 'for whom?' }])
+})
+
+t.test('a server of 2025 is told the level on a connection that is not everybody\'s, once for each lower one', async (t) => {
+  const upstream = await startLogging(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url, connection: 'session' } })
+  const levels = () => upstream.messages.filter(({ method }) => method === 'logging/setLevel').map(({ params }) => params.level)
+  t.equal((await loggedIn(seed, 'legacy')).length, 2)
+  t.equal((await loggedIn(seed, 'legacy')).length, 2)
+  t.same(levels(), ['info'])
+  for (const level of ['error', 'debug', 'notice'] as const) {
+    await seed.send('legacy', 'logging/setLevel', { level })
+    const count = { error: 1, debug: 3, notice: 1 }[level]
+    await until(async () => (await loggedIn(seed, 'legacy')).length === count, level)
+  }
+  t.same(levels(), ['info', 'debug'])
+  const modern = await startLogging(t, 'modern')
+  const other = await startMounted(t, { calc: { url: modern.url, connection: 'session' } })
+  t.equal((await loggedIn(other, 'legacy')).length, 2)
+  t.notOk(modern.messages.some(({ method }) => method === 'logging/setLevel'), '2026-07-28 has no such method')
+})
+
+t.test('a server of 2025 that refuses the level is called all the same', async (t) => {
+  const upstream = await startLogging(t, 'session')
+  upstream.intercept = (_request, response) => {
+    const { method, params: _params, ...answer } = upstream.messages.at(-1) ?? {}
+    if (method !== 'logging/setLevel') return false
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ ...answer, error: { code: -32601, message: 'Unknown' } }))
+    return true
+  }
+  const seed = await startMounted(t, { calc: { url: upstream.url, connection: 'session' } })
+  t.match(await loggedIn(seed, 'modern', 'info'), [{ data: { rows: 3 } }, { data: 'it failed' }])
+})
+
+t.test('of more or longer messages than Seed passes on, the others reach the client, and the log says so', async (t) => {
+  const upstream = await startLogging(t, 'session')
+  const deep = JSON.parse('['.repeat(600) + ']'.repeat(600)) as object
+  upstream.call = async (_name, _args, { mcpReq }) => {
+    await mcpReq.log('info', 'x'.repeat(70_000))
+    await mcpReq.log('info', deep)
+    await mcpReq.log('info', 'short')
+    return DONE
+  }
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  t.match(await loggedIn(seed, 'modern', 'info'), [{ data: 'short' }])
+  t.match(await loggedIn(seed, 'legacy'), [{ data: 'short' }])
+  const lines = seed.logs.filter(({ event }) => event === 'mount.log_messages_dropped')
+  t.match(lines, [{ mount: 'calc', dropped: 2 }], 'once a minute at most')
+})
+
+t.test('a flood of messages costs no more than a thousand of them, and the result comes', async (t) => {
+  const upstream = await startLogging(t, 'modern')
+  upstream.call = async (_name, _args, { mcpReq }) => {
+    for (let number = 0; number < 3_000; number++) await mcpReq.log('info', number)
+    return DONE
+  }
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  const logged = await loggedIn(seed, 'modern', 'info')
+  t.ok(logged.length > 0 && logged.length <= 1_000, `${logged.length} messages`)
+  t.match(seed.logs.filter(({ event }) => event === 'mount.log_messages_dropped'), [{ dropped: 3_000 - logged.length }])
+})
+
+t.test('a message that comes after the result reaches nobody', async (t) => {
+  const upstream = await startLogging(t, 'modern')
+  let sendLate!: () => void
+  let isEnded = false
+  upstream.intercept = (_request, response) => {
+    const { method, params: _params, ...answer } = upstream.messages.at(-1)!
+    if (method !== 'tools/call') return false
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const late = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'late' } }
+    response.write(`data: ${JSON.stringify({ ...answer, result: { resultType: 'complete', ...DONE } })}\n\n`)
+    sendLate = () => { response.write(`data: ${JSON.stringify(late)}\n\n`) }
+    response.on('close', () => { isEnded = true })
+    return true
+  }
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  t.same(await loggedIn(seed, 'modern', 'info'), [])
+  sendLate()
+  await until(() => isEnded, 'the stream is ended')
+  t.same(seed.logs.filter(({ level }) => level! > 30), [])
+})
+
+for (const era of ERAS) {
+  t.test(`messages before and after a question of a server of 2025 reach a ${era} client`, async (t) => {
+    const upstream = await startLogging(t, 'session')
+    let [isAsked, isLogged] = [false, false]
+    upstream.call = async (_name, _args, { mcpReq }) => {
+      await mcpReq.log('info', 'before')
+      const question = mcpReq.send({
+        method: 'elicitation/create', params: { message: 'Name?', requestedSchema: { type: 'object', properties: {} } }
+      })
+      await until(() => isAsked, 'the client is asked')
+      await mcpReq.log('info', 'in between')
+      await mcpReq.send({ method: 'ping' })
+      isLogged = true
+      await question
+      await mcpReq.log('info', 'after')
+      return DONE
+    }
+    const seed = await startMounted(t, { calc: { url: upstream.url, connection: 'session' } })
+    const { client, logged } = await connectAsked(t, era, seed, {
+      async fillIn () {
+        isAsked = true
+        await until(() => isLogged, 'the server has said something meanwhile')
+        return { action: 'accept', content: {} }
+      }
+    })
+    const _meta = era === 'modern' ? { _meta: { [LEVEL_META]: 'info' } } : {}
+    t.match(await client.callTool({ name: 'calc_add', arguments: {}, ..._meta } as never), DONE)
+    t.same(logged, era === 'modern' ? ['before', 'after'] : ['before', 'in between', 'after'], 'between two rounds nobody listens')
+  })
+}
+
+t.test('a mount without a prefix leaves the names of loggers, and a server without the capability is not asked', async (t) => {
+  const upstream = await startLogging(t, 'modern')
+  const seed = await startMounted(t, { calc: { url: upstream.url, prefix: false } })
+  const call = async () => await seed.send('modern', 'tools/call', { name: ADD.name, arguments: {}, _meta: { [LEVEL_META]: 'info' } })
+  t.same((await call()).notifications.map(({ params }) => params['logger']), ['db', undefined])
+  const silent = await startUpstream(t)
+  const other = await startMounted(t, { calc: { url: silent.url } })
+  await other.send('modern', 'tools/call', { name: 'calc_add', arguments: {}, _meta: { [LEVEL_META]: 'info' } })
+  t.notOk(LEVEL_META in silent.messages.at(-1)!.params._meta)
+})
