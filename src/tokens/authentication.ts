@@ -66,6 +66,19 @@ export function describeUnmetAuthentication (
   return reasons
 }
 
+/**
+ * Returns the names of claims that a demand needs and that the token does not have at all, whatever the person did: a
+ * provider that was asked by `max_age` must send `auth_time` (OpenID Connect Core 1.0 section 2).
+ */
+export function missingAuthenticationClaims (
+  { maxAge, acr }: AuthenticationRequirement, authentication: Partial<Authentication>
+): string[] {
+  return [
+    ...(maxAge !== undefined && authentication.authenticatedAt === undefined ? ['auth_time'] : []),
+    ...(acr !== undefined && authentication.acr === undefined ? ['acr'] : [])
+  ]
+}
+
 function describeUnmetAge (
   maxAge: number, authenticatedAt: number | undefined, { now, clockSkewSeconds }: AuthenticationClock
 ): string[] {

@@ -378,13 +378,15 @@ t.test('a provider that lets an old sign-in pass for a new one is not believed',
   t.match(answer.body, 'Sign out at your organisation')
   t.equal(sessionOf(answer), undefined)
 
-  for (const [what, time] of [
-    ['without auth_time', undefined], ['an auth_time of the future', Math.floor(Date.now() / 1_000) + 3_600]
+  for (const [what, time, advice] of [
+    ['without auth_time', undefined, 'there is no auth_time in its ID token'],
+    ['an auth_time of the future', Math.floor(Date.now() / 1_000) + 3_600, 'Sign out at your organisation']
   ] as const) {
     authTime = time
     const again = await begin(seed, cookie, { again: 'yes' })
     const refused = await send((await atProvider(again)).href, { cookie: `${again.cookie}; ${cookie}` })
     isErrorPage(t, refused, 400, `${what}: nobody knows whether the person was asked`)
+    t.match(refused.body, advice)
     t.equal(sessionOf(refused), undefined)
   }
 })

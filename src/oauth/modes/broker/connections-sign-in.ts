@@ -13,7 +13,10 @@ import type { TokenClient } from '../../../provider/token-client.ts'
 import { keys } from '../../../store/keys.ts'
 import { defineRecord } from '../../../store/record.ts'
 import type { Store } from '../../../store/store.ts'
-import { describeUnmetAuthentication, readAuthentication } from '../../../tokens/authentication.ts'
+import {
+  describeUnmetAuthentication, missingAuthenticationClaims, readAuthentication
+} from '../../../tokens/authentication.ts'
+import type { Authentication } from '../../../tokens/authentication.ts'
 import { firstString } from '../../../tokens/principal.ts'
 import type { TraceStep } from '../../../trace/step.ts'
 import type { BrowserCookie } from '../sign-in.ts'
@@ -110,12 +113,7 @@ export function createConnectionsSignIn (options: ConnectionsSignInOptions) {
       await identity.authenticate(tokens, { nonce }))
     const { sub: subject, sid, auth_time: authTime } = idToken
     const authenticatedAt = typeof authTime === 'number' ? Math.min(authTime * 1_000, Date.now()) : Date.now()
-    const unmet = reauthenticates
-      ? describeUnmetAuthentication({ maxAge: REAUTHENTICATE_AFTER_SECONDS }, readAuthentication(idToken), {
-        now: Math.floor(Date.now() / 1_000), clockSkewSeconds
-      })
-      : []
-    if (unmet.length > 0) throw notSignedInAgain(unmet)
+    if (reauthenticates) checkSignedInAgain(readAuthentication(idToken), clockSkewSeconds)
     const name = firstString(claims, ['name', 'preferred_username', 'email'])
     return {
       subject,
@@ -202,13 +200,25 @@ function otherBrowser (): OAuthError {
   })
 }
 
-function notSignedInAgain (reasons: readonly string[]): OAuthError {
-  return new OAuthError('interaction_required', 'Your organisation did not ask you to sign in again', {
+/** OpenID Connect Core 1.0 section 3.1.2.1: the request had `prompt=login`, and `max_age`. */
+function checkSignedInAgain (authentication: Authentication, clockSkewSeconds: number): void {
+  const requirement = { maxAge: REAUTHENTICATE_AFTER_SECONDS }
+  const reasons = describeUnmetAuthentication(requirement, authentication, {
+    now: Math.floor(Date.now() / 1_000), clockSkewSeconds
+  })
+  if (reasons.length === 0) return
+  const [missing] = missingAuthenticationClaims(requirement, authentication)
+  const message = missing === undefined
+    ? 'Your organisation did not ask you to sign in again'
+    : `Your organisation does not tell this server when you signed in: there is no ${missing} in its ID token`
+  throw new OAuthError('interaction_required', message, {
     detail: `the request had prompt=login and max_age: ${reasons.join('; ')}`,
     causeCode: 'connections_not_signed_in_again',
     page: {
       title: 'You were not signed in again',
-      advice: 'Sign out at your organisation, then open the page again. Nothing was cut off.'
+      advice: missing === undefined
+        ? 'Sign out at your organisation, then open the page again. Nothing was cut off.'
+        : 'Tell whoever runs this server, whose identity provider must send it. Nothing was cut off.'
     }
   })
 }

@@ -1,6 +1,6 @@
 import type { DemandedAuthentication } from '../../../errors/bearer-error.ts'
 import { OAuthError } from '../../../errors/oauth-error.ts'
-import { describeUnmetAuthentication } from '../../../tokens/authentication.ts'
+import { describeUnmetAuthentication, missingAuthenticationClaims } from '../../../tokens/authentication.ts'
 import type { AuthenticationRequirement } from '../../../tokens/authentication.ts'
 import type { AuthenticationDemands } from './authentication-demands.ts'
 import type { Identity } from './identity.ts'
@@ -59,11 +59,12 @@ export function createSignInAuthentication ({ demands, clockSkewSeconds }: SignI
   ): Promise<DemandedAuthentication | undefined> {
     const owner = { subject, clientId, endpoint: asked.endpoint }
     const now = Math.floor(Date.now() / 1_000)
-    const unmet = describeUnmetAuthentication(toRequirement(asked, now), authentication, { now, clockSkewSeconds })
+    const requirement = toRequirement(asked, now)
+    const unmet = describeUnmetAuthentication(requirement, authentication, { now, clockSkewSeconds })
     if (unmet.length > 0) {
       // The person is not locked out by what their provider cannot do: the next sign-in is as any other.
       await demands.delete(owner)
-      throw notMet(unmet)
+      throw notMet(unmet, missingAuthenticationClaims(requirement, authentication))
     }
     const demand = await demands.find(owner)
     if (demand === undefined) return undefined
@@ -89,16 +90,32 @@ function toRequirement (asked: AskedAuthentication, now: number): Authentication
   }
 }
 
-function notMet (reasons: readonly string[]): OAuthError {
-  const message = 'The identity provider did not sign the person in again, or not as strongly, as was asked for'
+function notMet (reasons: readonly string[], missingClaims: readonly string[]): OAuthError {
+  const missing = missingClaims.join(' and no ')
+  const message = missing === ''
+    ? 'The identity provider did not sign the person in again, or not as strongly, as was asked for'
+    : `The identity provider does not say when or how the person signed in: its ID token has no ${missing}`
   return new OAuthError('unmet_authentication_requirements', message, {
     detail: `the ID token does not have what was asked for: ${reasons.join('; ')}`,
     causeCode: 'provider_authentication',
     page: {
       title: 'You were not signed in as is needed',
-      sentence: 'Your organisation did not ask you to sign in again, or not as strongly, as this server needs it.',
-      advice: 'Sign out at your organisation and connect again from the application. If it happens again, give the ' +
-        'reference to whoever runs this server.'
+      ...(missing === '' ? NOT_SIGNED_IN_AGAIN : notSaid(missing))
     }
   })
+}
+
+const NOT_SIGNED_IN_AGAIN = {
+  sentence: 'Your organisation did not ask you to sign in again, or not as strongly, as this server needs it.',
+  advice: 'Sign out at your organisation and connect again from the application. If it happens again, give the ' +
+    'reference to whoever runs this server.'
+}
+
+/** Signing in once more would end in the same way. */
+function notSaid (missing: string): { sentence: string, advice: string } {
+  return {
+    sentence: 'Your organisation does not tell this server when or how you signed in, as is needed: there is no ' +
+      `${missing} in its ID token.`,
+    advice: 'Give the reference to whoever runs this server: your organisation must send it.'
+  }
 }

@@ -132,11 +132,12 @@ t.test('a demand is for its person, its client and its grant alone', async (t) =
 t.test('a provider that does not do what a tool demands: an error once, never a loop', async (t) => {
   const kept = { auth_time: undefined as unknown, acr: undefined as unknown }
   const seed = await start(t, { idToken: (claims) => ({ claims: { ...claims, ...kept } }) })
-  for (const [what, tool, authTime, reason] of [
-    ['no auth_time', 'pay', undefined, /the token has no auth_time/],
-    ['an old one', 'pay', 1_000_000, /that was \d+ s ago/],
-    ['one from the future', 'pay', Date.now() / 1_000 + 1_000, /in the future: clock_skew_suspected/],
-    ['no level', 'sign', undefined, /the token has no acr/]
+  const asked = /Your organisation did not ask you to sign in again/
+  for (const [what, tool, authTime, reason, sentence] of [
+    ['no auth_time', 'pay', undefined, /the token has no auth_time/, /there is no auth_time in its ID token/],
+    ['an old one', 'pay', 1_000_000, /that was \d+ s ago/, asked],
+    ['one from the future', 'pay', Date.now() / 1_000 + 1_000, /in the future: clock_skew_suspected/, asked],
+    ['no level', 'sign', undefined, /the token has no acr/, /there is no acr in its ID token/]
   ] as const) {
     const { clientId, accessToken, refreshToken } = await getTokens(seed)
     t.equal((await call(seed, tool, accessToken)).status, 401)
@@ -144,6 +145,7 @@ t.test('a provider that does not do what a tool demands: an error once, never a 
     const before = trips(seed)
     const page = await complete(await toCallback(seed, { clientId }))
     t.match(page, { status: 400, body: /You were not signed in as is needed/ }, what)
+    t.match(page.body, sentence)
     t.match(page.body, /error=unmet_authentication_requirements/, 'the way back tells the client')
     t.equal(trips(seed), before + 2)
     t.match(await seed.logged(({ error, reason: logged }) =>
@@ -169,18 +171,22 @@ t.test('max_age, acr_values and prompt=login of a client are passed on, and chec
   await signIn(seed, { clientId, browser, parameters: { max_age: '0' } })
 
   const now = Math.floor(Date.now() / 1_000)
-  for (const [parameters, given] of [
-    [{ max_age: '100' }, { auth_time: now - 200 }],
-    [{ max_age: '100' }, { auth_time: undefined }],
-    [{ max_age: '0' }, { auth_time: now - 100 }],
-    [{ prompt: 'login' }, { auth_time: now - 100 }],
-    [{ prompt: 'consent login' }, { auth_time: undefined }],
-    [{ acr_values: LEVEL }, { acr: 'urn:seed:dev:password' }]
+  for (const [parameters, given, missing] of [
+    [{ max_age: '100' }, { auth_time: now - 200 }, ''],
+    [{ max_age: '100' }, { auth_time: undefined }, 'auth_time'],
+    [{ max_age: '0' }, { auth_time: now - 100 }, ''],
+    [{ prompt: 'login' }, { auth_time: now - 100 }, ''],
+    [{ prompt: 'consent login' }, { auth_time: undefined }, 'auth_time'],
+    [{ acr_values: LEVEL }, { acr: 'urn:seed:dev:password' }, ''],
+    [{ max_age: '100', acr_values: LEVEL }, { auth_time: undefined, acr: undefined }, 'auth_time and no acr']
   ] as const) {
     change = given
     const { browser, callback } = await toCallback(seed, { clientId, parameters })
     const page = await browser.get(callback)
     t.match(page.body, /error=unmet_authentication_requirements/, JSON.stringify([parameters, given]))
+    t.match(page.body, missing === ''
+      ? /error_description=The\+identity\+provider\+did\+not\+sign\+the\+person\+in\+again/
+      : `its+ID+token+has+no+${missing.replaceAll(' ', '+')}`, 'the client is told which claims the provider owes')
   }
   change = { auth_time: now - 100_000 }
   await signIn(seed, { clientId, browser, parameters: { prompt: 'consent' } })
