@@ -75,7 +75,8 @@ function formatList ({ title, operations, refusals }: OperationList): string {
   return withoutControlsInLines([title, ...lines, ...formatRefusals('Not readable:', refusals)].join('\n'))
 }
 
-function formatReport ({ title, operations, tools, files, refusals, notes, removed, settings }: ImportReport): string {
+function formatReport (report: ImportReport): string {
+  const { title, operations, tools, files, refusals, notes, removed, settings, serverHint } = report
   const removedLines = removed.map(({ key, file }) => `  ${file} (${key})`)
   return withoutControlsInLines([
     `${title}: ${tools} of ${operations} operations are tools.\n`,
@@ -87,7 +88,7 @@ function formatReport ({ title, operations, tools, files, refusals, notes, remov
     '\nNext:\n',
     '  1. Read the tools: descriptions are the API\'s own words, and everybody who may sign in may call them',
     '     until you add a policy (scopes, groups).',
-    `  2. Set ${settings.url}, and one of`,
+    `  2. Set ${settings.url}${serverHint === '' ? '' : ` (in the description: ${serverHint})`}, and one of`,
     `     ${settings.tokenFile}: a secret in a file`,
     `     ${settings.audience}: a token of the caller for the API, with ${settings.scopes}`,
     `     ${settings.assertionAudience}: an assertion about the caller, with ${settings.assertionClaims}`,

@@ -33,20 +33,15 @@ function toSecretHeader ({ type, scheme, in: location, name }: Json): SecretHead
     : undefined
 }
 
-/** Returns the first server's URL, if it is a plain https one: others need the setting. */
-export function serverUrlOf ({ document }: ApiDescription): string {
-  const [server] = Array.isArray(document['servers']) ? document['servers'] as unknown[] : []
-  const url = isJsonObject(server) ? String(server['url']) : ''
-  const isPlain = /^https:\/\/[\w.-]+(:\d+)?(\/[\w.~/-]*)?$/.test(url) && URL.canParse(url)
-  return isPlain ? url.replace(/\/+$/, '') : ''
-}
-
-/** Returns the source of the client that all tools of an API share. */
-export function writeClientFile (api: ApiDescription, target: ImportTarget): string {
+/**
+ * Returns the source of the client that all tools of an API share.
+ *
+ * @param defaultUrl empty if the client has none
+ */
+export function writeClientFile (api: ApiDescription, target: ImportTarget, defaultUrl: string): string {
   const { caller, settings } = namesOf(target)
   const { url, tokenFile, audience, scopes, assertionAudience, assertionClaims } = settings
   const { name, prefix, isBasic } = secretHeaderOf(api)
-  const serverUrl = serverUrlOf(api)
   const value = isBasic
     ? '\'Basic \' + Buffer.from(secret).toString(\'base64\')'
     : `${prefix === '' ? '' : `${quote(prefix)} + `}secret`
@@ -55,7 +50,7 @@ import { ToolError, toolResult } from 'seed-mcp-server'
 import type { RequestContext, ToolResult } from 'seed-mcp-server'
 
 /** URL of the API in its description, for calls without an identity. ${url} takes its place. */
-const DEFAULT_URL: string = ${quote(serverUrl)}
+const DEFAULT_URL: string = ${quote(defaultUrl)}
 /** Limit of a whole call. */
 const TIMEOUT_MS = 30_000
 /** Limit of an answer: more than this helps no model. */

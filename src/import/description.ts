@@ -23,6 +23,8 @@ export type Json = Record<string, unknown>
 /** An OpenAPI description that is valid. Its texts and names are a stranger's. */
 export interface ApiDescription {
   document: Json
+  /** Its address, if it was fetched. */
+  url: string | undefined
   /**
    * Follows the reference that a value is, if it is one. References to other files and addresses are refused.
    *
@@ -55,17 +57,17 @@ export async function readDescription (source: string): Promise<ApiDescription> 
       'Convert older ones first, for example with npx swagger2openapi')
   }
   await checkDocument(document)
-  return createDescription(document)
+  return await createDescription(document, isUrl(source) ? source : undefined)
 }
 
 /** @throws ImportError */
-export async function createDescription (document: Json): Promise<ApiDescription> {
+export async function createDescription (document: Json, url?: string): Promise<ApiDescription> {
   const refs = await resolveRefs(document as never, { resolve: { external: false } })
-  return { document, resolve: (value) => follow(refs, value) }
+  return { document, url, resolve: (value) => follow(refs, value) }
 }
 
 async function readSource (source: string): Promise<string> {
-  if (!/^[a-z][a-z\d+.-]+:\/\//i.test(source)) return await readLocalFile(source)
+  if (!isUrl(source)) return await readLocalFile(source)
   const url = URL.canParse(source) ? new URL(source) : undefined
   const isSecure = url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopbackHost(url.hostname))
   if (url === undefined || !isSecure) throw new ImportError(`${source} must be a file or an https URL`)
@@ -73,6 +75,10 @@ async function readSource (source: string): Promise<string> {
   const { status, body } = await boundedFetch(url, { headers }, { timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES })
   if (status !== 200) throw new ImportError(`${url.origin}${url.pathname} answered ${status}`)
   return body
+}
+
+function isUrl (source: string): boolean {
+  return /^[a-z][a-z\d+.-]+:\/\//i.test(source)
 }
 
 async function readLocalFile (path: string): Promise<string> {

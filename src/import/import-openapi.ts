@@ -11,6 +11,7 @@ import { isEmptySelection, listOperations, selectOperations } from './operations
 import type { Operation, Refusal, Selection } from './operations.ts'
 import { planTool } from './plan.ts'
 import type { ToolPlan } from './plan.ts'
+import { commonServerOf, otherServerOf, toDefaultUrl } from './servers.ts'
 import type { ApiSettings } from './setting-names.ts'
 import { namesOf } from './target.ts'
 import type { ImportTarget } from './target.ts'
@@ -58,6 +59,8 @@ export interface ImportReport {
   /** Files of earlier runs whose operation is gone: those that are still there. */
   removed: ReadonlyArray<{ key: string, file: string }>
   settings: ApiSettings
+  /** The API's URL in the description, if the client has no default because it is no plain https URL. */
+  serverHint: string
 }
 
 /** Lists the operations of a description. @throws ImportError */
@@ -93,7 +96,9 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
   const { plans, refusals, notes } = planTools(api, chosen, names, options.prefix)
   if (plans.length === 0) throw new ImportError(nothingToWrite([...unreadable, ...refusals]))
 
-  const { outcomes, digests } = await writeFiles(createFiles(api, plans, target), manifest)
+  const server = commonServerOf(api, plans.map(({ operation }) => operation))
+  const defaultUrl = toDefaultUrl(api, server)
+  const { outcomes, digests } = await writeFiles(createFiles(api, plans, target, defaultUrl), manifest)
   const tools = { ...manifest.tools, ...Object.fromEntries(plans.map(({ operation, name }) => [operation.key, name])) }
   await writeManifest(manifestFile, tools, digests)
   const keys = new Set(operations.map(({ key }) => key))
@@ -104,9 +109,10 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
     tools: plans.length,
     files: outcomes,
     refusals: [...unreadable, ...refusals],
-    notes,
+    notes: [...notes, ...noteOtherServers(api, plans, server)],
     removed: await findRemoved(manifest.tools, keys, target),
-    settings
+    settings,
+    serverHint: defaultUrl === '' ? cleanText(server, 200) : ''
   }
 }
 
@@ -150,6 +156,17 @@ function planTools (api: ApiDescription, chosen: readonly Operation[], names: Na
   return { plans, refusals, notes }
 }
 
+/** The client calls one server: an operation of another one needs a client of its own. */
+function noteOtherServers (api: ApiDescription, plans: readonly ToolPlan[], server: string): Refusal[] {
+  return plans.flatMap(({ operation }) => {
+    const other = otherServerOf(api, operation, server)
+    if (other === undefined) return []
+    const reason = `its server is ${cleanText(other, 200)}, and the client calls another one: ` +
+      'import it alone, with a --name of its own'
+    return [{ key: operation.key, reason }]
+  })
+}
+
 function nothingToWrite (refusals: readonly Refusal[]): string {
   const reasons = refusals.slice(0, 5).map(({ key, reason }) => `${key}: ${reason}`)
   return ['No tool can be made of this description', ...reasons].join('. ')
@@ -177,7 +194,9 @@ function filesOf (name: string, { out, tests }: ImportTarget): [tool: string, te
 }
 
 /** @throws ImportError if two files have one path: one would replace the other */
-function createFiles (api: ApiDescription, plans: readonly ToolPlan[], target: ImportTarget): Map<string, string> {
+function createFiles (
+  api: ApiDescription, plans: readonly ToolPlan[], target: ImportTarget, defaultUrl: string
+): Map<string, string> {
   const { clientFile, clientTestFile, mockFile, manifestFile } = namesOf(target)
   const files = new Map<string, string>()
   // macOS and Windows know no difference between upper and lower case.
@@ -189,7 +208,7 @@ function createFiles (api: ApiDescription, plans: readonly ToolPlan[], target: I
     taken.add(path.toLowerCase())
     files.set(path, source)
   }
-  add(clientFile, writeClientFile(api, target))
+  add(clientFile, writeClientFile(api, target, defaultUrl))
   add(mockFile, writeMockFile(target))
   add(clientTestFile, writeClientTestFile(target, secretHeaderOf(api)))
   for (const plan of plans) {

@@ -5,7 +5,7 @@ import { emptyFolder } from '../support/process.ts'
 import { runCommand } from '../support/run-command.ts'
 
 const operation = (id: string, others: object = {}) => ({ operationId: id, summary: `Does\u001b[31m ${id}`, responses: { 204: { description: 'Done' } }, ...others })
-const describeApi = (paths: object) => JSON.stringify({ openapi: '3.0.3', info: { title: 'Pets', version: '1' }, paths })
+const describeApi = (paths: object, others: object = {}) => JSON.stringify({ openapi: '3.0.3', info: { title: 'Pets', version: '1' }, paths, ...others })
 
 t.test('seed import openapi writes tools into a project, and says what it did and what is next', async (t) => {
   const folder = await emptyFolder(t)
@@ -39,8 +39,9 @@ t.test('seed import openapi writes tools into a project, and says what it did an
   await rm(join(folder, 'test/get-b.test.ts'))
   await writeFile(spec, describeApi({
     '/a': { get: operation('getA', { summary: 'Other' }) }, '/b': { get: operation('getB') }
-  }))
+  }, { servers: [{ url: '/pets/v1' }] }))
   const again = await run('pets.json')
+  t.match(again.output, 'Set PETS_URL (in the description: /pets/v1), and one of')
   t.match(again.output, 'kept      src/tools/get-a.ts: you have changed it; the new version is src/tools/get-a.ts.new')
   t.match(again.output, 'kept      src/tools/get-b.ts: you have changed it')
   t.match(again.output, 'left out  test/get-b.test.ts: it was deleted')

@@ -1,0 +1,43 @@
+import { isJsonObject } from './description.ts'
+import type { ApiDescription } from './description.ts'
+import type { Operation } from './operations.ts'
+
+/**
+ * Returns the URL of the server that most operations have, as the description writes it; empty if there is none. An
+ * operation has its own servers, those of its path, or those of the description (OpenAPI 3.1, 4.8.5).
+ */
+export function commonServerOf (api: ApiDescription, operations: readonly Operation[]): string {
+  const counts = new Map<string, number>()
+  for (const operation of operations) {
+    const [server = ''] = serversOf(api, operation)
+    counts.set(server, (counts.get(server) ?? 0) + 1)
+  }
+  const [[server]] = [...counts].sort(([, one], [, other]) => other - one) as [[string, number]]
+  return server
+}
+
+/** Returns the server of an operation if it is another than that of the client. */
+export function otherServerOf (api: ApiDescription, operation: Operation, server: string): string | undefined {
+  const servers = serversOf(api, operation)
+  return servers.includes(server) ? undefined : servers[0]
+}
+
+function serversOf ({ document }: ApiDescription, { operation, pathItem }: Operation): string[] {
+  for (const { servers } of [operation, pathItem, document]) {
+    const urls = (Array.isArray(servers) ? servers : []).filter(isJsonObject)
+      .map(({ url }) => String(url).replace(/\/+$/, ''))
+    if (urls.length > 0) return urls
+  }
+  return []
+}
+
+/**
+ * Returns the URL of a server if it is a plain https one, and nothing of others: they need the setting. A relative one
+ * starts at the address of the description, where that is known.
+ */
+export function toDefaultUrl ({ url }: ApiDescription, server: string): string {
+  const absolute = url !== undefined && server.startsWith('/') && URL.canParse(server, url)
+    ? new URL(server, url).href.replace(/\/+$/, '')
+    : server
+  return /^https:\/\/[\w.-]+(:\d+)?(\/[\w.~/-]*)?$/.test(absolute) && URL.canParse(absolute) ? absolute : ''
+}
