@@ -21,12 +21,14 @@ const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 /** Client id of the company's client at Seed, which the provider writes into ID-JAGs. */
 export const COMPANY_CLIENT_AT_SEED = AT_SEED.clientId
 
-/** The settings with which Seed accepts ID-JAGs of the company's client. */
-export const ENTERPRISE_ENV = {
-  ENTERPRISE_AUTHORIZATION: 'also',
-  OAUTH_CLIENTS: JSON.stringify([{
-    client_id: AT_SEED.clientId, client_secret: AT_SEED.clientSecret, grant_types: [JWT_BEARER]
-  }])
+/** Returns the settings with which Seed accepts ID-JAGs of the company's client, and knows further clients. */
+export function enterpriseEnv (others: object[] = []): Record<string, string> {
+  return {
+    ENTERPRISE_AUTHORIZATION: 'also',
+    OAUTH_CLIENTS: JSON.stringify([
+      { client_id: AT_SEED.clientId, client_secret: AT_SEED.clientSecret, grant_types: [JWT_BEARER] }, ...others
+    ])
+  }
 }
 
 export interface CompanyTokens {

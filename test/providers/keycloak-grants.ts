@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { post } from '../support/broker.ts'
-import { check, equal } from './checks.ts'
+import { check, equal, resultOf } from './checks.ts'
 import {
   COMPANY_CLIENT, discoverProvider, expectRefusedAssertion, sendAsCompanyClient, signInToCompanyClient
 } from './company-client.ts'
@@ -117,8 +117,5 @@ export async function checkService (seed: SeedUnderTest, issuer: string): Promis
 }
 
 async function whoami (seed: SeedUnderTest, token: string): Promise<Record<string, unknown>> {
-  const { status, body } = await seed.call({ access_token: token } as Parameters<SeedUnderTest['call']>[0])
-  const { result } = body as { result?: { structuredContent: Record<string, unknown> } }
-  if (result === undefined) throw new Error(`whoami answered ${status} ${JSON.stringify(body)}`)
-  return result.structuredContent
+  return (await resultOf(seed, token, 'whoami')).structuredContent
 }

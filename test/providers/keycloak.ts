@@ -8,12 +8,14 @@ import type { TestProcess } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
 import { createPlainClient } from '../support/sign-in.ts'
 import { check, equal, nextSecond } from './checks.ts'
-import { COMPANY_CLIENT, ENTERPRISE_ENV } from './company-client.ts'
+import { COMPANY_CLIENT, enterpriseEnv } from './company-client.ts'
 import { download } from './download.ts'
 import {
   SERVICE_CLIENT, checkIdentityAssertionAtKeycloak, checkService, expectNoIdentityAssertions, startTrustedIssuer
 } from './keycloak-grants.ts'
 import type { TrustedIssuer } from './keycloak-grants.ts'
+import { FORBIDDEN_API, PERMITTED_API, SERVICE_AT_SEED, startMountedServers } from './keycloak-mounts.ts'
+import type { MountedServers } from './keycloak-mounts.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Configuration, Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
@@ -42,9 +44,14 @@ const JAVA_OPTIONS = [
   ...['util', 'util.concurrent', 'security', 'lang'].map((name) => `--add-opens=java.base/java.${name}=ALL-UNNAMED`)
 ]
 
+/** The attribute of a client that may exchange tokens. */
+const TOKEN_EXCHANGE = 'standard.token.exchange.enabled'
 /** Wrong passwords until an account is locked. */
 const FAILURES = 3
 const EXCHANGE = 'a tool gets a token for another API (standard token exchange)'
+const MOUNT_FOR_PERSON = "a mounted server gets the person's own token for it (`identity.tokenFor`)"
+const MOUNT_FOR_SERVICE = "a service gets an error there, or Seed's own token where the mount allows it"
+const MOUNT_REFUSED = 'an exchange that Keycloak refuses: the error and the log say what to allow'
 const NO_ID_JAGS = 'Keycloak issues no ID-JAGs, and Seed takes no other token of it in their place'
 const ID_JAG_AT_KEYCLOAK =
   'an ID-JAG of an issuer that Keycloak trusts becomes its access token, which reaches `whoami`'
@@ -52,6 +59,7 @@ const SERVICE = 'a service with client credentials of Keycloak reaches `whoami`'
 const IN_PROXY_MODE = 'the client gets its access token from Keycloak itself in proxy mode'
 const IN_BROKER_MODE = 'Seed issues the access tokens in broker mode, and trusts the ID-JAGs of `OIDC_ISSUER` alone'
 const ONE_CLIENT = 'tested in the first column of this mode'
+const IN_FIRST_COLUMN = 'tested in the first column'
 const GROUPS = 'tools for a group: for its members alone, by its name or its full path'
 const WARNED = 'the start warns of http and of `iss` in answers'
 const NOTHING_TO_WARN_OF = 'http is for this machine only here, and `iss` reaches Seed'
@@ -115,7 +123,7 @@ export const KEYCLOAK: Provider = {
     const server = new KeycloakServer(options, await freePort(), await startTrustedIssuer())
     await server.start()
     for (const realm of [PLAIN, ROTATING]) await server.createRealm(realm)
-    return server.running()
+    return await server.running()
   }
 }
 
@@ -239,17 +247,18 @@ class KeycloakServer {
       ...settings
     })
     return [
-      { clientId: 'orders-api', protocol: 'openid-connect', bearerOnly: true },
+      { clientId: PERMITTED_API, protocol: 'openid-connect', bearerOnly: true },
+      { clientId: FORBIDDEN_API, protocol: 'openid-connect', bearerOnly: true },
       client(COMPANY_CLIENT.clientId, {
         publicClient: false,
         secret: COMPANY_CLIENT.clientSecret,
         redirectUris: [COMPANY_CLIENT.redirectUri],
         attributes: {
-          'standard.token.exchange.enabled': 'true',
+          [TOKEN_EXCHANGE]: 'true',
           'oauth2.jwt.authorization.grant.enabled': 'true',
           'oauth2.jwt.authorization.grant.idp': TRUSTED
         },
-        protocolMappers: [groups, audience('orders-api'), audience(PROXY_CLIENT)]
+        protocolMappers: [groups, audience(PERMITTED_API), audience(PROXY_CLIENT)]
       }),
       client(SERVICE_CLIENT.clientId, {
         publicClient: false,
@@ -262,8 +271,9 @@ class KeycloakServer {
       client('seed', {
         publicClient: false,
         secret: SECRET,
-        attributes: { ...logout, 'standard.token.exchange.enabled': 'true' },
-        protocolMappers: [groups, audience('orders-api')]
+        serviceAccountsEnabled: true,
+        attributes: { ...logout, [TOKEN_EXCHANGE]: 'true' },
+        protocolMappers: [groups, audience(PERMITTED_API)]
       }),
       client('seed-public', { publicClient: true, attributes: { ...logout, 'pkce.code.challenge.method': 'S256' } }),
       client(PROXY_CLIENT, {
@@ -281,10 +291,11 @@ class KeycloakServer {
     ]
   }
 
-  running (): RunningProvider {
+  async running (): Promise<RunningProvider> {
+    const mounted = await startMountedServers(this.#issuer(PLAIN))
     return {
       issuer: this.#issuer(PLAIN),
-      configurations: this.#configurations(),
+      configurations: this.#configurations(mounted),
       person: {
         name: 'Ada Lovelace',
         email: 'ada@example.com',
@@ -302,6 +313,11 @@ class KeycloakServer {
       removeFromGroup: async () => await this.#removeFromGroup(),
       checks: {
         [EXCHANGE]: exchangeToken,
+        [MOUNT_FOR_PERSON]: mounted.checks.person,
+        [MOUNT_FOR_SERVICE]: mounted.checks.service,
+        [MOUNT_REFUSED]: async (seed) => {
+          await mounted.checks.refusal(seed, async (act) => { await this.#withoutTokenExchange(act) })
+        },
         [GROUPS]: checkGroups,
         [NO_ID_JAGS]: async (seed) => {
           await expectNoIdentityAssertions(seed, this.#issuer(PLAIN), signInAs(PASSWORD))
@@ -326,22 +342,25 @@ class KeycloakServer {
       stop: async () => {
         await this.stop()
         this.#trusted.close()
+        await mounted.close()
       }
     }
   }
 
-  #configurations (): Configuration[] {
+  #configurations (mounted: MountedServers): Configuration[] {
     const confidential = { OIDC_CLIENT_ID: 'seed', OIDC_CLIENT_SECRET: SECRET }
     const offline = { logOut: OFFLINE_LOGOUT }
     const broker = { [ID_JAG_AT_KEYCLOAK]: IN_BROKER_MODE, [SERVICE]: IN_BROKER_MODE }
-    const otherBroker = { ...broker, [NO_ID_JAGS]: ONE_CLIENT }
-    const proxy = { [NO_ID_JAGS]: IN_PROXY_MODE }
+    const mounts = (why: string) => ({ [MOUNT_FOR_PERSON]: why, [MOUNT_FOR_SERVICE]: why, [MOUNT_REFUSED]: why })
+    const otherBroker = { ...broker, ...mounts(IN_FIRST_COLUMN), [NO_ID_JAGS]: ONE_CLIENT }
+    const proxy = { ...mounts(NO_SECRET), [NO_ID_JAGS]: IN_PROXY_MODE }
     const otherProxy = { ...proxy, [ID_JAG_AT_KEYCLOAK]: ONE_CLIENT, [SERVICE]: ONE_CLIENT }
     const configurations: Configuration[] = [
       {
         name: 'broker',
         mode: 'broker',
-        env: { ...confidential, ...ENTERPRISE_ENV },
+        env: { ...confidential, ...enterpriseEnv([SERVICE_AT_SEED]) },
+        mounts: mounted.file,
         limits: { ...offline, ...broker, [WARNED]: NOTHING_TO_WARN_OF }
       },
       {
@@ -359,7 +378,7 @@ class KeycloakServer {
           OIDC_DISCOVERY_URL: `${this.#clusterUrl}/realms/plain/.well-known/openid-configuration`,
           OIDC_ALLOW_INSECURE_HTTP: 'true'
         },
-        limits: { ...offline, ...otherBroker, [EXCHANGE]: NO_SECRET }
+        limits: { ...offline, ...otherBroker, ...mounts(NO_SECRET), [EXCHANGE]: NO_SECRET }
       },
       {
         name: 'proxy',
@@ -421,6 +440,18 @@ class KeycloakServer {
     }
     await change('DELETE')
     return async () => { await change('PUT') }
+  }
+
+  async #withoutTokenExchange (act: () => Promise<void>): Promise<void> {
+    const path = `/admin/realms/${PLAIN.name}/clients`
+    const [client] = await this.#admin('GET', `${path}?clientId=seed`) as Array<{ id: string, attributes: object }>
+    const set = async (value: string): Promise<void> => {
+      const attributes = { ...client!.attributes, [TOKEN_EXCHANGE]: value }
+      await this.#admin('PUT', `${path}/${client!.id}`, { ...client, attributes })
+    }
+    await set('false')
+    await act()
+    await set('true')
   }
 
   /** Tokens from before a moment are stale. */

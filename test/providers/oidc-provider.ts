@@ -8,7 +8,7 @@ import { createStorage } from '../../dev/provider/adapter.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { check } from './checks.ts'
-import { COMPANY_CLIENT, COMPANY_CLIENT_AT_SEED, ENTERPRISE_ENV, checkIdentityAssertions } from './company-client.ts'
+import { COMPANY_CLIENT, COMPANY_CLIENT_AT_SEED, enterpriseEnv, checkIdentityAssertions } from './company-client.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
@@ -212,7 +212,7 @@ class StrictProvider {
             OIDC_CLIENT_KEY: key,
             OIDC_ALGORITHMS: 'ES256',
             OIDC_RESOURCE: 'https://seed.example.com/mcp',
-            ...ENTERPRISE_ENV
+            ...enterpriseEnv()
           }
         },
         {

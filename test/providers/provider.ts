@@ -95,6 +95,8 @@ export interface Configuration {
   person?: Person
   /** Tools of the provider's checks: SEED_EXTENSIONS, not shown among the settings. */
   extensions?: string
+  /** Mounted servers of the provider's checks: SEED_MOUNTS, not shown among the settings. */
+  mounts?: string
   /** Why a row cannot work: it is not run, and the matrix has "–" with this reason. */
   limits?: Partial<Record<Row, string>>
 }

@@ -154,6 +154,7 @@ function settingsOf ({ provider, configuration, seedUrl }: ScenarioOptions): Rec
     OAUTH_MODE: configuration.mode,
     ...(provider.person.group !== undefined && { ACCESS_GROUPS: provider.person.group }),
     ...(configuration.extensions !== undefined && { SEED_EXTENSIONS: configuration.extensions }),
+    ...(configuration.mounts !== undefined && { SEED_MOUNTS: configuration.mounts }),
     ...configuration.env
   }
 }

@@ -193,7 +193,7 @@ t.test('a tool gets no token for another API on behalf of a service, and the err
     isError: true, content: [{ text: /comes from a service: there is no person/ }]
   })
   t.match(await seed.logged(({ event }) => event === 'token_exchange.failed'), {
-    level: 40, subject: 'nightly', clientId: 'nightly', audience: 'tickets-api', reason: 'a service calls'
+    level: 40, subject: 'nightly', clientId: 'nightly', audience: 'tickets-api', reason: 'a service calls, without allowServerToken'
   })
 })
 

@@ -153,7 +153,7 @@ export function createTokenExchange (options: TokenExchangeOptions) {
   function checkHasGrant ({ kind, grantType, subject, clientId }: Principal, delegation: Delegation): void {
     if (grantType === 'authorization_code') return
     const fields = { subject, clientId, ...delegation }
-    const reason = kind === 'service' ? 'a service calls' : 'the person came with an ID-JAG'
+    const reason = kind === 'service' ? 'a service calls, without allowServerToken' : 'the person came with an ID-JAG'
     log.warn({ event: 'token_exchange.failed', ...fields, reason }, NO_TOKEN)
     throw new TokenExchangeError(kind === 'service' ? NOT_FOR_SERVICES : NOT_WITH_ID_JAG)
   }
@@ -206,9 +206,9 @@ async function nameRefusal<T> (
     // An invalid_grant is about this request alone and ends nothing.
     if (!(err instanceof OAuthError) || err.code === 'temporarily_unavailable') throw err
     const use = grantType === 'token exchange' ? 'exchange tokens' : 'use client credentials'
-    throw new TokenExchangeError(`The identity provider gave no token for "${delegation.audience}": ` +
-      `let it allow OIDC_CLIENT_ID to ${use} for this audience, and the scopes if any`, {
-      detail: err.detail, cause: err
+    const advice = `let it allow OIDC_CLIENT_ID to ${use} for this audience, and the scopes if any`
+    throw new TokenExchangeError(`The identity provider gave no token for "${delegation.audience}": ${advice}`, {
+      detail: `${err.detail}: ${advice}`, cause: err
     })
   }
 }
