@@ -10,6 +10,8 @@ import { describePlace } from './settings/mount-place.ts'
 import { MountedServer } from './server/mounted-server.ts'
 import type { MountState } from './server/mounted-server.ts'
 import type { Mount } from './settings/mounts-file.ts'
+import { findOverride, placeOf } from './settings/overrides.ts'
+import type { OverriddenMember } from './settings/overrides.ts'
 import { pinOffers } from './pins/pins.ts'
 import type { PinChange, Pins } from './pins/pins.ts'
 import { findUnmatchedNames } from './settings/selection.ts'
@@ -113,13 +115,15 @@ export function findMountOf (name: string, mounts: readonly Mount[]): Mount | un
 }
 
 /** Names the places of the file that the rules of a definition come from: a rule of a tool replaces the mount's. */
-function describeRules ({ name, tools }: Mount, definition: Definition, nameAtServer: string): string[] {
-  const overrides = definition.kind === 'tool' && typeof tools === 'object' ? tools.overrides ?? {} : {}
-  const override = overrides[nameAtServer] as Policy | undefined
+function describeRules (mount: Mount, definition: Definition, nameAtServer: string): string[] {
+  const member = OVERRIDDEN[definition.kind]
+  const override = member && findOverride(mount, member, nameAtServer) as Policy | undefined
   return RULES.filter((rule) => definition[rule] !== undefined).map((rule) => override?.[rule] === undefined
-    ? `${rule} of mount "${name}"`
-    : `${rule} of mount "${name}", tools.overrides.${nameAtServer}`)
+    ? `${rule} of mount "${mount.name}"`
+    : `${rule} of mount "${mount.name}", ${placeOf(member!, nameAtServer)}`)
 }
+
+const OVERRIDDEN: Partial<Record<Definition['kind'], OverriddenMember>> = { tool: 'tools', prompt: 'prompts' }
 
 const RULES = ['principalKind', 'scopes', 'groups', 'claims', 'maxAge', 'acr'] as const
 

@@ -9,6 +9,7 @@ import { toDefinitions } from './offers/definitions.ts'
 import type { MountedDefinitions, RefusedOffer } from './offers/definitions.ts'
 import { MountedServer } from './server/mounted-server.ts'
 import type { Mount } from './settings/mounts-file.ts'
+import { listOverrides } from './settings/overrides.ts'
 import type { PinChange } from './pins/pins.ts'
 import type { MountObserver } from './server/request-outcome.ts'
 import { TakenNames } from './offers/taken-names.ts'
@@ -86,10 +87,9 @@ export function createMounts (options: MountsOptions) {
     description: mounts.map(({ name, url, process }) =>
       process === undefined ? { name, origin: new URL(url!).origin } : { name, command: process.command }),
 
-    /** The policies of all mounts and of their single tools, whether or not the servers can be reached. */
+    /** The policies of all mounts and of their single tools and prompts, whether or not the servers can be reached. */
     policies: mounts.flatMap((mount): Policy[] => [
-      mount as Policy,
-      ...Object.values(typeof mount.tools === 'object' ? mount.tools.overrides ?? {} : {}) as Policy[]
+      mount as Policy, ...listOverrides(mount).map(({ override }) => override as Policy)
     ]),
 
     /** The state and the offers of each server, read when they are asked for. */

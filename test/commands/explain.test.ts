@@ -203,7 +203,12 @@ t.test('seed explain asks the mounted server of a name, and says where in the fi
   const { url, ...upstream } = await startUpstream(t)
   upstream.tools.push({ ...ADD, name: '\u001b[31mred' })
   const SEED_MOUNTS = await writeMounts({
-    calc: { url, groups: ['navy'], tools: { overrides: { add: { name: 'sum', scopes: ['calc:sum'] } } } },
+    calc: {
+      url,
+      groups: ['navy'],
+      tools: { overrides: { add: { name: 'sum', scopes: ['calc:sum'] } } },
+      prompts: { overrides: { greet: { groups: ['navy', 'army'] } } }
+    },
     away: { url: `http://127.0.0.1:${await freePort()}/mcp` }
   })
   const claims = join(await emptyFolder(t), 'claims.json')
@@ -222,7 +227,7 @@ t.test('seed explain asks the mounted server of a name, and says where in the fi
     ].join('\n')
   })
   t.match(await explainMounted('--tool', 'calc_sum', '--scopes', 'calc:sum'), { code: 0, output: /allowed/ })
-  t.match(await explainMounted('--prompt', 'calc_greet'), { code: 0, output: /SEED_MOUNTS\): groups of mount "calc"\n/ })
+  t.match(await explainMounted('--prompt', 'calc_greet'), { code: 0, output: /SEED_MOUNTS\): groups of mount "calc", prompts.overrides.greet\n/ })
   t.match(await explainMounted('--resource', 'calc+notes://7'), { code: 0, output: /It is "notes:\/\/\{id\}" of http/ })
   const unknown = await explainMounted('--tool', 'calc_add')
   t.match(unknown, { code: 1, output: /nothing of this name. It has:[^]*\nTool "calc_sum"\n[^]*calc_.*red" is not offered: / })

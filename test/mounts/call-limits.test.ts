@@ -80,6 +80,9 @@ t.test('a person may call a mounted server, and a tool of it, so often in a minu
           connectTimeoutSeconds: 60,
           callsPerMinute: 4,
           tools: { overrides: { paint: { callsPerMinute: 1 } } }
+        },
+        notes: {
+          url: upstream.url, connectTimeoutSeconds: 60, prompts: { overrides: { greet: { callsPerMinute: 1 } } }
         }
       })
     }
@@ -107,13 +110,20 @@ t.test('a person may call a mounted server, and a tool of it, so often in a minu
     })
     t.equal(upstream.messages.length, sent, 'nothing is sent')
     t.equal(await isRefused('calc_paint', bob), false, 'another person is not affected')
+    const greet = async () =>
+      (await postMcp(seed, modernRequest('prompts/get', { name: 'notes_greet', arguments: { who: 'x' } }), bob)).body
+    t.match(await greet(), { result: {} })
+    t.match(await greet(), {
+      error: { message: /^Too many calls to this prompt of the server behind notes: at most 1 a minute; try again in \d+ s$/ }
+    })
   })
   t.match(seed.logs.filter((line) => 'audit' in line && line['outcome'] === 'refused'), [
-    { subject: 'ada', target: 'calc_paint', reason: '1 calls of one person in this minute to mount "calc", tool "paint" (callsPerMinute)' },
-    { subject: 'ada', target: 'calc_add', reason: '4 calls of one person in this minute to mount "calc" (callsPerMinute)' }
+    { subject: 'ada', target: 'calc_paint', reason: '1 calls of one person in this minute to mount "calc" (tools.overrides.paint.callsPerMinute)' },
+    { subject: 'ada', target: 'calc_add', reason: '4 calls of one person in this minute to mount "calc" (callsPerMinute)' },
+    { subject: 'bob', target: 'notes_greet', reason: '1 calls of one person in this minute to mount "notes" (prompts.overrides.greet.callsPerMinute)' }
   ])
   t.match(seed.logs.filter(({ event }) => event === 'mount.calls_refused'),
-    [{ mount: 'calc', tool: 'paint', limit: 'callsPerMinute', max: 1 }], 'once a minute')
+    [{ mount: 'calc', limit: 'tools.overrides.paint.callsPerMinute', max: 1 }, { mount: 'notes' }], 'once a minute')
 })
 
 t.test('two replicas count the calls of a person together', async (t) => {
@@ -153,10 +163,10 @@ function createLimits (mount: object): { limits: CallLimits, refused: CallLimit[
   return { limits, refused }
 }
 
-function countUntilRefused (limits: CallLimits, tool?: string): { count: number, message: string } {
+function countUntilRefused (limits: CallLimits, place?: string): { count: number, message: string } {
   for (let count = 0; count < 100; count++) {
     try {
-      limits.countCall({ principal: undefined }, tool)
+      limits.countCall({ principal: undefined }, place)
     } catch (err) {
       return { count, message: (err as Error).message }
     }
@@ -167,9 +177,9 @@ function countUntilRefused (limits: CallLimits, tool?: string): { count: number,
 t.test('a new minute begins anew, and without sign-in all callers count as one', async (t) => {
   const { replica, elapse } = startCounting(t)
   const { limits, refused } = createLimits({ callsPerMinute: 3, tools: { overrides: { add: {} } } })
-  limits.countCall({ principal: undefined }, 'add')
+  limits.countCall({ principal: undefined }, 'tools.overrides.add')
   limits.share(replica('a').counters)
-  t.match(countUntilRefused(limits, 'add'), { count: 3, message: /at most 3 a minute; try again in \d+ s$/ })
+  t.match(countUntilRefused(limits, 'tools.overrides.add'), { count: 3, message: /at most 3 a minute; try again in \d+ s$/ })
   t.match(countUntilRefused(limits), { count: 0 })
   t.same(refused, ['callsPerMinute', 'callsPerMinute'])
   await elapse(60_000)

@@ -116,19 +116,20 @@ t.test('names of the file that fit nothing are in the log, each time the lists h
     calc: {
       url: upstream.url,
       tools: { allow: ['add', 'sub*'], deny: ['delete_*'], overrides: { ad: { scopes: ['a'] }, add: {} } },
-      prompts: { deny: ['gret'] },
+      prompts: { deny: ['gret'], overrides: { great: { title: 'Greet' }, greet: {} } },
       resources: { allow: ['notes://*', 'files://*'] }
     }
   })
   const unmatched = [
-    'tools.allow: sub*', 'tools.deny: delete_*', 'tools.overrides: ad', 'prompts.deny: gret', 'resources.allow: files://*'
+    'tools.allow: sub*', 'tools.deny: delete_*', 'prompts.deny: gret', 'tools.overrides: ad', 'prompts.overrides: great',
+    'resources.allow: files://*'
   ]
   const lines = () => seed.logs.filter(({ event }) => event === 'mount.names_unmatched')
-  t.match(lines(), [{ level: 40, mount: 'calc', count: 5, unmatched }])
+  t.match(lines(), [{ level: 40, mount: 'calc', count: 6, unmatched }])
   upstream.tools = [ADD, { ...ADD, name: 'subtract' }]
   await upstream.announce()
   await until(() => lines().length === 2, 'the lists are new')
-  t.match(lines()[1], { count: 4, unmatched: unmatched.slice(1) })
+  t.match(lines()[1], { count: 5, unmatched: unmatched.slice(1) })
 })
 
 t.test('the audit log names the mounts at the start, and no secret of a URL', async (t) => {

@@ -31,8 +31,8 @@ export type Send<Result> = (client: Client, params: RoundParams, options: Reques
 export interface RequestExtras {
   /** What is passed on of the client's `_meta`. */
   meta: Record<string, unknown> | undefined
-  /** The name of the tool at the server; undefined for prompts and resources. */
-  tool?: string
+  /** Where the file has the changes of the tool or prompt, if it has some; undefined for resources. */
+  place?: string
 }
 
 /**
@@ -42,11 +42,11 @@ export interface RequestExtras {
  * @throws CallLimitError beyond a limit of the mount; the call is recorded as refused then
  */
 export async function requestInRounds<Result extends object> (
-  server: MountedServer, context: RequestContext, { meta, tool }: RequestExtras, send: Send<Result>
+  server: MountedServer, context: RequestContext, { meta, place }: RequestExtras, send: Send<Result>
 ): Promise<Result> {
   const run = context as RunContext
   try {
-    if (run.upstreamRound === undefined) server.callLimits.countCall(run, tool)
+    if (run.upstreamRound === undefined) server.callLimits.countCall(run, place)
     return await requestForCaller(server, run, meta, send)
   } catch (err) {
     if (err instanceof CallLimitError) run.recordRefusal(err.reason)

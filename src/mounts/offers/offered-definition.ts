@@ -13,7 +13,8 @@ import { readCacheHint } from '../connection/cache-hint.ts'
 import type { KnownCacheHint } from '../connection/cache-hint.ts'
 import { withoutHiddenText, withoutHiddenTexts } from './hidden-text.ts'
 import { requestInRounds } from './input-rounds.ts'
-import type { ToolOverride } from '../settings/mount-schema.ts'
+import type { Override } from '../settings/mount-schema.ts'
+import { findOverride, placeOf } from '../settings/overrides.ts'
 import type { MountedServer } from '../server/mounted-server.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
 import { offeredName } from './uri-prefix.ts'
@@ -28,7 +29,7 @@ const MAX_TTL_MS = 3_600_000
 export function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): ToolDefinition {
   const { mount } = server
   const { name, title, description = '', inputSchema, outputSchema, annotations, icons, _meta: meta } = tool
-  const override = typeof mount.tools === 'object' ? mount.tools.overrides?.[name] : undefined
+  const override = findOverride(mount, 'tools', name)
   // The MCP client would refuse a question of a tool that has an output schema.
   const { outputSchema: _, ...toolDefinition } = tool
   return {
@@ -47,7 +48,7 @@ export function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): Too
       timeoutSeconds: override?.timeoutSeconds ?? mount.timeoutSeconds
     }),
     handler: async (input, context) => {
-      const extras = { meta: metaOf(context, server), tool: name }
+      const extras = { meta: metaOf(context, server), place: placeOf('tools', name) }
       const result = await requestInRounds(server, context, extras, async (client, params, options) =>
         await client.callTool({ name, arguments: input, ...params }, { ...options, toolDefinition }))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result)))
@@ -58,24 +59,25 @@ export function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): Too
 export function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix): PromptDefinition {
   const { mount, offers: { completes } } = server
   const { name, arguments: args = [] } = prompt
+  const override = findOverride(mount, 'prompts', name)
   const properties = Object.fromEntries(args.map(({ name, description, ...argument }) =>
     [name, { type: 'string', title: (argument as { title?: unknown }).title, description }]))
   const required = args.filter((argument) => argument.required === true).map((argument) => argument.name)
   return {
     kind: 'prompt',
-    ...policyOf(mount),
-    name: offeredName(mount, name),
+    ...policyOf(mount, override),
+    name: offeredName(mount, override?.name ?? name),
     complete: completes
       ? completions(args.map((argument) => argument.name), server, { type: 'ref/prompt', name })
       : {},
     ...defined({
-      ...descriptionOf(prompt, server),
+      ...descriptionOf(prompt, server, override),
       arguments: args.length > 0
         ? withoutHiddenTexts({ type: 'object', properties, required }) as unknown as TObject
         : undefined
     }),
     handler: async (input, context) => {
-      const extras = { meta: metaOf(context, server) }
+      const extras = { meta: metaOf(context, server), place: placeOf('prompts', name) }
       const result = await requestInRounds(server, context, extras, async (client, params, options) =>
         await client.getPrompt({ name, arguments: input as Record<string, string>, ...params }, options))
       return new UpstreamResult(uris.addToResult(withoutOwnMeta(result))) as never
@@ -86,14 +88,15 @@ export function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix
 /** Returns what prompts, resources and templates have alike. */
 function descriptionOf (
   { title, description, icons, _meta }: Pick<Prompt, 'title' | 'description' | 'icons' | '_meta'>,
-  { mount }: MountedServer
+  { mount }: MountedServer,
+  override: Override = {}
 ) {
   return {
-    title: withoutHiddenText(title),
-    description: withoutHiddenText(description),
+    title: override.title ?? withoutHiddenText(title),
+    description: override.description ?? withoutHiddenText(description),
     icons,
     _meta,
-    timeoutSeconds: mount.timeoutSeconds
+    timeoutSeconds: override.timeoutSeconds ?? mount.timeoutSeconds
   }
 }
 
@@ -200,7 +203,7 @@ function completions (
 }
 
 /** Returns the policy, of which the mounted server decides nothing. A rule of the tool replaces that of the mount. */
-function policyOf (mount: Policy, override: ToolOverride | undefined = {}): Policy {
+function policyOf (mount: Policy, override: Override | undefined = {}): Policy {
   const { scopes, groups, claims, principalKind, maxAge, acr } = { ...mount, ...override } as Policy
   return defined({ scopes, groups, claims, principalKind, maxAge, acr })
 }

@@ -6,6 +6,7 @@ import type { SharedCounters } from '../../limits/shared-counters.ts'
 import type { Caller } from '../caller/caller.ts'
 import { RareLog } from '../connection/rare-log.ts'
 import type { Mount } from '../settings/mounts-file.ts'
+import { listOverrides } from '../settings/overrides.ts'
 
 /** The limit of a mount that refuses a call, by its member of the file. */
 export type CallLimit = 'maxCalls' | 'callsPerMinute'
@@ -22,7 +23,7 @@ export class CallLimitError extends ToolError {
 }
 
 export interface CallLimitsOptions {
-  mount: Pick<Mount, 'name' | 'maxCalls' | 'callsPerMinute' | 'tools'>
+  mount: Pick<Mount, 'name' | 'maxCalls' | 'callsPerMinute' | 'tools' | 'prompts'>
   log: RequestLog
   /** Measures refused calls. */
   onRefused: (limit: CallLimit) => void
@@ -42,7 +43,7 @@ export class CallLimits {
   readonly #options: CallLimitsOptions
   readonly #maxCalls: number
   #running = 0
-  /** By the name of the tool that they are for; undefined for the whole mount. */
+  /** By the place of the tool or prompt that they are for; undefined for the whole mount. */
   readonly #perMinute = new Map<string | undefined, { counter: Counter, max: number }>()
   readonly #busy = new RareLog()
   readonly #exceeded = new RareLog()
@@ -54,25 +55,25 @@ export class CallLimits {
 
   /** Begins to count the calls of each person, with the other replicas. Until then there is no such limit. */
   share (counters: SharedCounters): void {
-    const { name, callsPerMinute, tools } = this.#options.mount
-    const overrides = typeof tools === 'object' ? tools.overrides ?? {} : {}
-    const add = (max: number | undefined, tool?: string): void => {
-      if (max !== undefined) this.#perMinute.set(tool, { counter: counters.counter(familyOf(name, tool), max), max })
+    const { mount } = this.#options
+    const add = (max: number | undefined, place?: string): void => {
+      if (max === undefined) return
+      this.#perMinute.set(place, { counter: counters.counter(familyOf(mount.name, place), max), max })
     }
-    add(callsPerMinute)
-    for (const [tool, override] of Object.entries(overrides)) add(override.callsPerMinute, tool)
+    add(mount.callsPerMinute)
+    for (const { place, override } of listOverrides(mount)) add(override.callsPerMinute, place)
   }
 
   /**
    * Counts a call of a person or service, with all their clients.
    *
-   * @param tool the tool's name at the server; undefined for prompts and resources
+   * @param place of the tool or prompt in the file: `tools.overrides.close_ticket`; undefined for resources
    * @throws CallLimitError beyond a limit; the call does not count then
    */
-  countCall ({ principal }: Caller, tool: string | undefined): void {
+  countCall ({ principal }: Caller, place: string | undefined): void {
     const caller = principal?.personKey ?? NOBODY
     const counters: Counter[] = []
-    for (const scope of new Set([undefined, tool])) {
+    for (const scope of new Set([undefined, place])) {
       const limit = this.#perMinute.get(scope)
       if (limit === undefined) continue
       const { counter, max } = limit
@@ -108,24 +109,23 @@ export class CallLimits {
     )
   }
 
-  #tooMany (max: number, seconds: number, tool: string | undefined): CallLimitError {
+  #tooMany (max: number, seconds: number, place: string | undefined): CallLimitError {
     const { mount: { name: mount }, log } = this.#options
+    const rule = place === undefined ? 'callsPerMinute' : `${place}.callsPerMinute`
     this.#options.onRefused('callsPerMinute')
     this.#exceeded.log(() => {
-      log.warn({ event: 'mount.calls_refused', mount, tool, limit: 'callsPerMinute', max },
-        'Somebody has made as many calls to a mounted MCP server in this minute as one may: further ones are refused' +
-        ' (callsPerMinute)')
+      log.warn({ event: 'mount.calls_refused', mount, limit: rule, max },
+        'Somebody has made as many calls to a mounted MCP server in this minute as one may: further ones are refused')
     })
-    const what = tool === undefined ? `the server behind ${mount}` : `this tool of the server behind ${mount}`
+    const what = place === undefined ? '' : `this ${place.startsWith('tools.') ? 'tool' : 'prompt'} of `
     return new CallLimitError(
-      `Too many calls to ${what}: at most ${max} a minute; try again in ${seconds} s`,
-      `${max} calls of one person in this minute to mount "${mount}"${tool === undefined ? '' : `, tool "${tool}"`}` +
-      ' (callsPerMinute)'
+      `Too many calls to ${what}the server behind ${mount}: at most ${max} a minute; try again in ${seconds} s`,
+      `${max} calls of one person in this minute to mount "${mount}" (${rule})`
     )
   }
 }
 
 /** Returns the name of a counter: 28 characters, of which the shared counters take 32. */
-function familyOf (mount: string, tool: string | undefined): string {
-  return `mount.${digest(JSON.stringify([mount, tool])).slice(0, 22)}`
+function familyOf (mount: string, place: string | undefined): string {
+  return `mount.${digest(JSON.stringify([mount, place])).slice(0, 22)}`
 }

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { EntryName, selectionSchema } from '../../config/selection-schema.ts'
+import { EntryName, selectionMembers, selectionSchema } from '../../config/selection-schema.ts'
 import { NonEmptyName } from '../../json/member-names.ts'
 
 /**
@@ -38,7 +38,6 @@ const policy = {
 }
 
 const NAMES = 'Names at the mounted server'
-const SelectionSchema = selectionSchema(NAMES)
 
 const CallsPerMinute = Type.Optional(Type.Integer({
   minimum: 1,
@@ -46,13 +45,13 @@ const CallsPerMinute = Type.Optional(Type.Integer({
   description: 'Limit of the calls of one person or service in a minute, over all replicas. Default: none'
 }))
 
-const ToolOverrideSchema = Type.Object({
+const OverrideSchema = Type.Object({
   name: Type.Optional(Type.String({
     pattern: '^[A-Za-z0-9_.-]{1,64}$', description: 'Another name; the prefix of the mount stays before it'
   })),
   title: Type.Optional(Text),
   description: Type.Optional(Type.String({
-    minLength: 1, maxLength: 65_536, description: 'Another text for the model'
+    minLength: 1, maxLength: 65_536, description: 'Another text for the model, or for people who choose a prompt'
   })),
   timeoutSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600 })),
   callsPerMinute: CallsPerMinute,
@@ -78,9 +77,17 @@ const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
   deny: Type.Optional(Type.Array(ToolEntrySchema, {
     maxItems: 1_000, description: 'Names, or annotations, of tools that are not offered, even if `allow` has them'
   })),
-  overrides: Type.Optional(Type.Record(NonEmptyName, ToolOverrideSchema, {
+  overrides: Type.Optional(Type.Record(NonEmptyName, OverrideSchema, {
     ...CLOSED,
     description: 'Changes of single tools, by their names at the mounted server'
+  }))
+}, CLOSED)])
+
+const PromptSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
+  ...selectionMembers(NAMES),
+  overrides: Type.Optional(Type.Record(NonEmptyName, OverrideSchema, {
+    ...CLOSED,
+    description: 'Changes of single prompts, by their names at the mounted server'
   }))
 }, CLOSED)])
 
@@ -194,8 +201,8 @@ export const MountSchema = Type.Object({
     description: 'Time after which an unused connection of a person or session is closed. Default: 300'
   })),
   tools: Type.Optional(ToolSelectionSchema),
-  prompts: Type.Optional(SelectionSchema),
-  resources: Type.Optional(SelectionSchema),
+  prompts: Type.Optional(PromptSelectionSchema),
+  resources: Type.Optional(selectionSchema(NAMES)),
   pin: Type.Optional(PinSchema),
   timeoutSeconds: Type.Optional(Type.Integer({
     minimum: 1, maximum: 3_600, description: 'Limit of one call. Default: TOOL_TIMEOUT_SECONDS'
@@ -239,4 +246,4 @@ export type ToolSelection = Static<typeof ToolSelectionSchema>
 /** What an operator chooses tools by: names, or annotations. */
 export type ToolEntry = Static<typeof ToolEntrySchema>
 export type AnnotationsEntry = Static<typeof AnnotationsSchema>
-export type ToolOverride = Static<typeof ToolOverrideSchema>
+export type Override = Static<typeof OverrideSchema>

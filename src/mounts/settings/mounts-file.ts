@@ -15,6 +15,7 @@ import { readPins, readUsablePins } from '../pins/pin-file.ts'
 import type { Pins } from '../pins/pins.ts'
 import { toProcess } from './mount-process.ts'
 import type { MountProcess } from './mount-process.ts'
+import { listOverrides } from './overrides.ts'
 import { isReservedHeader, tokenHeader } from './request-headers.ts'
 
 /** One mounted server, as the operator wrote it, with its name and all headers. */
@@ -162,10 +163,9 @@ function checkConnection ({ connection }: MountEntry, { authRequired = true }: M
     : []
 }
 
-/** Checks the policies of the mount and of its single tools as those of other definitions are checked. */
+/** Checks the policies of the mount and of its single tools and prompts as those of other definitions are checked. */
 function checkPolicies (entry: MountEntry): string[] {
-  const overrides = typeof entry.tools === 'object' ? entry.tools.overrides ?? {} : {}
-  const policies = [['', entry], ...Object.entries(overrides).map(([tool, one]) => [`tools.overrides.${tool}: `, one])]
+  const policies = [['', entry], ...listOverrides(entry).map(({ place, override }) => [`${place}: `, override])]
   return (policies as Array<[string, Policy]>).flatMap(([place, policy]) => {
     try {
       checkAuthenticationPolicy(policy)

@@ -3,6 +3,7 @@ import type { Selection } from '../../config/selection-schema.ts'
 import { findRuleAgainst, findUnmatchedPatterns, matchesPattern } from '../../selection/name-selection.ts'
 import type { RuleAgainst } from '../../selection/name-selection.ts'
 import type { AnnotationsEntry, MountEntry, ToolEntry, ToolSelection } from './mount-schema.ts'
+import { listOverrides } from './overrides.ts'
 
 /** The names by which an operator chooses. */
 interface OfferedNames {
@@ -17,13 +18,13 @@ export function findUnmatchedNames (
   { tools = true, prompts = true, resources = true }: Pick<MountEntry, 'tools' | 'prompts' | 'resources'>,
   offers: OfferedNames
 ): string[] {
-  const toolNames = offers.tools.map(({ name }) => name)
+  const names = { tools: offers.tools.map(({ name }) => name), prompts: offers.prompts.map(({ name }) => name) }
   const uris = [...offers.resources.map(({ uri }) => uri), ...offers.templates.map(({ uriTemplate }) => uriTemplate)]
-  const overrides = typeof tools === 'object' ? Object.keys(tools.overrides ?? {}) : []
+  const overrides = listOverrides({ tools, prompts }).filter(({ member, name }) => !names[member].includes(name))
   return [
-    ...findUnmatchedPatterns('tools', namesOf(tools), toolNames),
-    ...overrides.filter((name) => !toolNames.includes(name)).map((name) => `tools.overrides: ${name}`),
-    ...findUnmatchedPatterns('prompts', prompts, offers.prompts.map(({ name }) => name)),
+    ...findUnmatchedPatterns('tools', namesOf(tools), names.tools),
+    ...findUnmatchedPatterns('prompts', prompts, names.prompts),
+    ...overrides.map(({ member, name }) => `${member}.overrides: ${name}`),
     ...findUnmatchedPatterns('resources', resources, uris)
   ]
 }
