@@ -88,6 +88,7 @@ t.test('a process that uses too much memory is ended while Seed is busy, and whe
   watchdog.stdin.write(`+${first.pid} ${LIMIT}\n`)
   t.match(await ended[0], [null, 'SIGKILL'])
   watchdog.stdout.destroy()
+  await once(watchdog.stdout, 'close')
   watchdog.stdin.write(`+${second.pid} ${LIMIT}\n`)
   t.match(await ended[1], [null, 'SIGKILL'])
   watchdog.stdin.end()

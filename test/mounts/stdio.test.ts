@@ -4,6 +4,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import t from 'tap'
 import { ProcessLog } from '../../src/mounts/transport/process-log.ts'
+import { watchdog as watchdogProcess } from '../../src/mounts/watchdog-process.ts'
 import { readMounts } from '../../src/mounts/settings/mounts-file.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
 import type { LogLine } from '../support/seed.ts'
@@ -213,10 +214,20 @@ function findWatchdog (): number | undefined {
 }
 
 t.test('processes end when Seed is gone: what watches them is started again if it is killed', async (t) => {
+  await until(() => findWatchdog() === undefined, 'that of other tests has ended')
   const seed = await startStdio(t, stdioMount())
   const first = findWatchdog()!
+  const late = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { detached: true, stdio: 'ignore' })
+  t.teardown(() => { late.kill('SIGKILL') })
   process.kill(first, 'SIGKILL')
+  // All its threads have ended, so its pipe is broken, and Seed has had no time to see it.
+  while (isRunning(first) || readdirSync(`/proc/${first}/task`).length > 1);
+  const isWatched = new Promise((resolve) => {
+    watchdogProcess.add(late.pid!, { maxMemoryBytes: 1, onMemoryExceeded: resolve })
+  })
   await until(() => ![undefined, first].includes(findWatchdog()), 'there is another one')
+  await isWatched
+  watchdogProcess.remove(late.pid!)
   await seed.app.close()
   await until(() => findWatchdog() === undefined, 'it ends with the last process')
 
