@@ -1,7 +1,8 @@
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import {
-  CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, LoggingMessageNotificationSchema
+  CreateMessageRequestSchema, ElicitRequestSchema, ElicitationCompleteNotificationSchema, ListRootsRequestSchema,
+  LoggingMessageNotificationSchema
 } from '@modelcontextprotocol/sdk/types.js'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import type { Test } from 'tap'
@@ -14,6 +15,8 @@ export interface AskedClient {
   call (name: string, args?: Record<string, unknown>): Promise<string>
   /** The questions so far. */
   questions: Array<{ method: string, params: any }>
+  /** The ids of the elicitations by URL of whose end a session has heard. */
+  completed: string[]
   /** The data of log messages so far. */
   logged: unknown[]
 }
@@ -38,6 +41,7 @@ export async function connectAsked (
   }: AskedClientOptions = {}
 ): Promise<AskedClient> {
   const questions: AskedClient['questions'] = []
+  const completed: string[] = []
   const logged: unknown[] = []
   const answers: Record<string, (params: any) => object> = {
     'elicitation/create': (params) => params.mode === 'url' ? { action: 'accept' } : fillIn(params.message),
@@ -66,6 +70,9 @@ export async function connectAsked (
     if (has('elicitation')) client.setRequestHandler(ElicitRequestSchema, answer)
     if (has('sampling')) client.setRequestHandler(CreateMessageRequestSchema, answer)
     if (has('roots')) client.setRequestHandler(ListRootsRequestSchema, answer)
+    client.setNotificationHandler(ElicitationCompleteNotificationSchema, ({ params }) => {
+      completed.push(params.elicitationId)
+    })
     client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => { logged.push(params.data) })
     await client.connect(new TransportV1(endpoint, { requestInit }) as never)
   }
@@ -77,6 +84,7 @@ export async function connectAsked (
       return content[0]!.text
     },
     questions,
+    completed,
     logged
   }
 }

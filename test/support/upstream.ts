@@ -48,7 +48,7 @@ export interface Upstream {
   announce (): Promise<void>
   /** Asks the client of each session, outside of any call. @returns the answers, or the texts of errors */
   ask (question: InputRequest): Promise<unknown[]>
-  /** Sends a notification in each session, outside of any call. */
+  /** Sends a notification in each session whose client can get it, outside of any call. */
   notify (notification: { method: string, params?: object }): Promise<void>
   /** The number of its sessions. */
   readonly openSessions: number
@@ -102,7 +102,9 @@ export async function startUpstream (
         await server.request(question as never).catch((err: Error) => err.message)))
     },
     async notify (notification) {
-      for (const { server } of sessions.values()) await server.notification(notification as never)
+      await Promise.allSettled([...sessions.values()].map(async ({ server }) => {
+        await server.notification(notification as never)
+      }))
     },
     async update (uri) {
       bus.publish({ kind: 'resource_updated', uri })

@@ -221,6 +221,14 @@ export class HandlerContext implements RunContext {
     this.#call.refusal = reason
   }
 
+  get notifyElicitationComplete (): RunContext['notifyElicitationComplete'] {
+    const { session } = this.#call.caller
+    const { queue } = this.#services
+    if (session === undefined) return undefined
+    const method = 'notifications/elicitation/complete'
+    return async (elicitationId) => { await queue(session, { jsonrpc: '2.0', method, params: { elicitationId } }) }
+  }
+
   createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {
     this.#deadline = new Deadline(timeoutSeconds)
     return this.#deadline
@@ -272,7 +280,7 @@ export class HandlerContext implements RunContext {
   }
 
   get #input (): ClientInput {
-    this.#clientInput ??= createClientInput(this.#askClient, this.#notifyComplete)
+    this.#clientInput ??= createClientInput(this.#askClient, this.notifyElicitationComplete)
     return this.#clientInput
   }
 
@@ -288,16 +296,6 @@ export class HandlerContext implements RunContext {
     }
     const timeoutSeconds = this.#services.inputTimeoutSeconds
     return askOnStream(this.#channel, this.client, { deadline: this.#deadline!, timeoutSeconds })
-  }
-
-  /** Notifies the client that an elicitation by URL is complete; undefined in 2026-07-28. */
-  get #notifyComplete (): ((elicitationId: string) => Promise<void>) | undefined {
-    const { session } = this.#call.caller
-    if (session === undefined) return undefined
-    const method = 'notifications/elicitation/complete'
-    return async (elicitationId) => {
-      await this.#services.queue(session, { jsonrpc: '2.0', method, params: { elicitationId } })
-    }
   }
 }
 

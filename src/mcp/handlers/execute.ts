@@ -42,6 +42,13 @@ export type RunContext = RequestContext & Execution & {
   readonly logLevel: LoggingLevel | undefined
   /** Whether the run has ended: its client gets no more messages. */
   readonly isFinished: boolean
+  /**
+   * Notifies the client, also after the run, that an elicitation by URL is complete; undefined in 2026-07-28, which has
+   * no such notification.
+   *
+   * @throws StoreUnavailableError
+   */
+  readonly notifyElicitationComplete: ((elicitationId: string) => Promise<void>) | undefined
   /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
   readonly inputTimeoutSeconds: number
   /** The round of a call to a server behind this one with which the client's request continues. */

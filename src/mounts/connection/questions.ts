@@ -2,6 +2,7 @@ import { ProtocolError, ProtocolErrorCode, isSpecType } from '@modelcontextproto
 import type { Client, ClientCapabilities, InputRequest } from '@modelcontextprotocol/client'
 import type { Caller } from '../caller/caller.ts'
 import { checkDepth } from '../transport/limited-fetch.ts'
+import { UrlElicitations } from './url-elicitations.ts'
 
 /** Tells whether a question is one of MCP, and leads to no address but one of the web. */
 export function isQuestion (question: unknown): question is InputRequest {
@@ -22,12 +23,15 @@ export function isQuestion (question: unknown): question is InputRequest {
 export function answerQuestions (
   client: Client, capabilities: ClientCapabilities, findCaller: () => Caller | undefined
 ): void {
+  const elicitations = new UrlElicitations()
+  elicitations.listen(client)
   const answer = async (request: InputRequest): Promise<never> => {
     checkDepth(request)
-    const askClient = findCaller()?.askClient
-    if (askClient === undefined) throw refuse('There is no call to which the request could belong')
+    const caller = findCaller()
+    if (caller?.askClient === undefined) throw refuse('There is no call to which the request could belong')
     if (!isQuestion(request)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The URL must be https or http')
-    return await askClient(request) as never
+    elicitations.asked(request, caller)
+    return await caller.askClient(request) as never
   }
   if (capabilities.elicitation !== undefined) client.setRequestHandler('elicitation/create', answer)
   if (capabilities.sampling !== undefined) client.setRequestHandler('sampling/createMessage', answer)
