@@ -16,6 +16,7 @@ import {
 import type { TrustedIssuer } from './keycloak-grants.ts'
 import { FORBIDDEN_API, PERMITTED_API, SERVICE_AT_SEED, startMountedServers } from './keycloak-mounts.ts'
 import type { MountedServers } from './keycloak-mounts.ts'
+import { LEVELS, checkStepUp, createStepUpFlow } from './keycloak-step-up.ts'
 import { ISS_LIMITS } from './provider.ts'
 import type { Configuration, Provider, RunningProvider, SeedUnderTest, StartOptions } from './provider.ts'
 
@@ -29,7 +30,7 @@ const PASSWORD = 'ada-password'
 const PROXY_CLIENT = 'seed-proxy'
 /** Keycloak sends it as RFC 9207 says. */
 const PROXY_CLIENT_WITH_ISS = 'seed-proxy-iss'
-const TOOLS = ['exchanged-token.js', 'for-groups.js']
+const TOOLS = ['exchanged-token.js', 'for-groups.js', 'step-up.js']
   .map((name) => join(ROOT, '.test-build/test/providers/tools', name)).join(',')
 
 const JAVA_OPTIONS = [
@@ -52,6 +53,10 @@ const EXCHANGE = 'a tool gets a token for another API (standard token exchange)'
 const MOUNT_FOR_PERSON = "a mounted server gets the person's own token for it (`identity.tokenFor`)"
 const MOUNT_FOR_SERVICE = "a service gets an error there, or Seed's own token where the mount allows it"
 const MOUNT_REFUSED = 'an exchange that Keycloak refuses: the error and the log say what to allow'
+const STEP_UP = 'a tool demands the level `gold`, a client `max_age` and `prompt=login`: the person is asked (RFC 9470)'
+const ONE_REALM =
+  'tested in the second column: with `offline_access` Keycloak keeps no session of the browser, and asks each time'
+const NO_STEP_UP = 'in proxy mode clients would have to send what the tool demands, and do not'
 const NO_ID_JAGS = 'Keycloak issues no ID-JAGs, and Seed takes no other token of it in their place'
 const ID_JAG_AT_KEYCLOAK =
   'an ID-JAG of an issuer that Keycloak trusts becomes its access token, which reaches `whoami`'
@@ -123,6 +128,7 @@ export const KEYCLOAK: Provider = {
     const server = new KeycloakServer(options, await freePort(), await startTrustedIssuer())
     await server.start()
     for (const realm of [PLAIN, ROTATING]) await server.createRealm(realm)
+    await server.createLevels(ROTATING)
     return await server.running()
   }
 }
@@ -188,6 +194,12 @@ class KeycloakServer {
       groups: ['/engineering', '/engineering/backend']
     })
     await this.#trustIssuer(name)
+  }
+
+  /** Lets Seed's client in a realm ask for levels of authentication. */
+  async createLevels (realm: Realm): Promise<void> {
+    const browser = await createStepUpFlow((...request) => this.#admin(...request), `/admin/realms/${realm.name}`)
+    await this.#changeSeedClient(realm, { authenticationFlowBindingOverrides: { browser } }, LEVELS)
   }
 
   /** Lets the realm take ID-JAGs of the other issuer, for Ada, and puts the service into the group. */
@@ -318,6 +330,7 @@ class KeycloakServer {
         [MOUNT_REFUSED]: async (seed) => {
           await mounted.checks.refusal(seed, async (act) => { await this.#withoutTokenExchange(act) })
         },
+        [STEP_UP]: async (seed) => { await checkStepUp(seed, 'ada', PASSWORD) },
         [GROUPS]: checkGroups,
         [NO_ID_JAGS]: async (seed) => {
           await expectNoIdentityAssertions(seed, this.#issuer(PLAIN), signInAs(PASSWORD))
@@ -353,7 +366,7 @@ class KeycloakServer {
     const broker = { [ID_JAG_AT_KEYCLOAK]: IN_BROKER_MODE, [SERVICE]: IN_BROKER_MODE }
     const mounts = (why: string) => ({ [MOUNT_FOR_PERSON]: why, [MOUNT_FOR_SERVICE]: why, [MOUNT_REFUSED]: why })
     const otherBroker = { ...broker, ...mounts(IN_FIRST_COLUMN), [NO_ID_JAGS]: ONE_CLIENT }
-    const proxy = { ...mounts(NO_SECRET), [NO_ID_JAGS]: IN_PROXY_MODE }
+    const proxy = { ...mounts(NO_SECRET), [STEP_UP]: NO_STEP_UP, [NO_ID_JAGS]: IN_PROXY_MODE }
     const otherProxy = { ...proxy, [ID_JAG_AT_KEYCLOAK]: ONE_CLIENT, [SERVICE]: ONE_CLIENT }
     const configurations: Configuration[] = [
       {
@@ -361,7 +374,7 @@ class KeycloakServer {
         mode: 'broker',
         env: { ...confidential, ...enterpriseEnv([SERVICE_AT_SEED]) },
         mounts: mounted.file,
-        limits: { ...offline, ...broker, [WARNED]: NOTHING_TO_WARN_OF }
+        limits: { ...offline, ...broker, [STEP_UP]: ONE_REALM, [WARNED]: NOTHING_TO_WARN_OF }
       },
       {
         name: 'broker, rotation, full group paths, without `offline_access`',
@@ -378,7 +391,7 @@ class KeycloakServer {
           OIDC_DISCOVERY_URL: `${this.#clusterUrl}/realms/plain/.well-known/openid-configuration`,
           OIDC_ALLOW_INSECURE_HTTP: 'true'
         },
-        limits: { ...offline, ...otherBroker, ...mounts(NO_SECRET), [EXCHANGE]: NO_SECRET }
+        limits: { ...offline, ...otherBroker, ...mounts(NO_SECRET), [STEP_UP]: ONE_REALM, [EXCHANGE]: NO_SECRET }
       },
       {
         name: 'proxy',
@@ -443,15 +456,18 @@ class KeycloakServer {
   }
 
   async #withoutTokenExchange (act: () => Promise<void>): Promise<void> {
-    const path = `/admin/realms/${PLAIN.name}/clients`
-    const [client] = await this.#admin('GET', `${path}?clientId=seed`) as Array<{ id: string, attributes: object }>
-    const set = async (value: string): Promise<void> => {
-      const attributes = { ...client!.attributes, [TOKEN_EXCHANGE]: value }
-      await this.#admin('PUT', `${path}/${client!.id}`, { ...client, attributes })
-    }
-    await set('false')
+    await this.#changeSeedClient(PLAIN, {}, { [TOKEN_EXCHANGE]: 'false' })
     await act()
-    await set('true')
+    await this.#changeSeedClient(PLAIN, {}, { [TOKEN_EXCHANGE]: 'true' })
+  }
+
+  /** Changes members and attributes of Seed's client. */
+  async #changeSeedClient ({ name }: Realm, members: object, attributes: object): Promise<void> {
+    const path = `/admin/realms/${name}/clients`
+    const [client] = await this.#admin('GET', `${path}?clientId=seed`) as Array<{ id: string, attributes: object }>
+    await this.#admin('PUT', `${path}/${client!.id}`, {
+      ...client, ...members, attributes: { ...client!.attributes, ...attributes }
+    })
   }
 
   /** Tokens from before a moment are stale. */
