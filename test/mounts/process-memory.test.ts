@@ -64,7 +64,6 @@ t.test('a process and its children are ended before Seed when the machine is out
   const [pid] = (await seed.call('count')).split(' ')
   const scores = [pid, await seed.call('child')].map((one) => readFileSync(`/proc/${one}/oom_score_adj`, 'utf8').trim())
   t.same(scores, ['1000', '1000'])
-  t.not(readFileSync('/proc/self/oom_score_adj', 'utf8').trim(), '1000')
   t.doesNotThrow(() => { endFirstOutOfMemory(2 ** 30) }, 'a process that has ended is no error')
 })
 
