@@ -98,7 +98,7 @@ export async function inspectMounts (options: InspectOptions): Promise<MountInsp
         refused: [...refused, ...withoutName],
         excluded: findExcluded(server),
         changes,
-        current: pinOffers(selectOffers(server)),
+        current: pinOffers(selectOffers(server), mount.pin?.resources === true),
         unmatched: state.isConnected ? findUnmatchedNames(mount, server.offers) : []
       }
     } finally {

@@ -43,9 +43,9 @@ interface MadeDefinition {
   offer: object
 }
 
-/** The kinds of definitions that can be pinned. */
-const PINNED_AS: Partial<Record<Definition['kind'], PinKind>> = {
-  tool: 'tools', prompt: 'prompts', 'resource-template': 'resourceTemplates'
+/** The kinds of pins, by those of definitions. */
+const PINNED_AS: Record<Definition['kind'], PinKind> = {
+  tool: 'tools', prompt: 'prompts', resource: 'resources', 'resource-template': 'resourceTemplates'
 }
 
 /** The lists that definitions of each kind come from. */
@@ -58,7 +58,8 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
   const { mount } = server
   const selected = selectOffers(server)
   const { tools } = selected
-  const offered = mount.pins && pinOffers(selected)
+  const withResources = mount.pin?.resources === true
+  const offered = mount.pins && pinOffers(selected, withResources)
   const all = makeDefinitions(server, selected)
   const definitions: Definition[] = []
   const refused: RefusedOffer[] = []
@@ -85,7 +86,8 @@ export function toDefinitions (server: MountedServer): MountedDefinitions {
       continue
     }
     const kind = PINNED_AS[definition.kind]
-    if (offered && kind !== undefined && !isAccepted({ kind, name, offer }, mount.pins!, offered)) continue
+    const isPinned = kind !== 'resources' || withResources
+    if (offered && isPinned && !isAccepted({ kind, name, offer }, mount.pins!, offered)) continue
     names.add(description)
     if (definition.kind === 'resource-template') templateCount++
     recordFile(definition, `mount ${mount.name}`)

@@ -1,7 +1,9 @@
 import { printableJson } from '../../json/printable.ts'
 import type { PinChange, PinKind } from './pins.ts'
 
-const NOUNS: Record<PinKind, string> = { tools: 'Tool', prompts: 'Prompt', resourceTemplates: 'Resource template' }
+const NOUNS: Record<PinKind, string> = {
+  tools: 'Tool', prompts: 'Prompt', resources: 'Resource', resourceTemplates: 'Resource template'
+}
 
 /**
  * Shows a change for people: the place of each value that differs, and the value before (-) and now (+), a long text

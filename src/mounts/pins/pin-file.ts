@@ -14,12 +14,16 @@ const PinsOfKind = Type.Record(AnyName, Type.Object({
 }, { additionalProperties: false }))
 
 const PinFileSchema = Type.Object({
-  mount: Type.String(), tools: PinsOfKind, prompts: PinsOfKind, resourceTemplates: PinsOfKind
+  mount: Type.String(),
+  tools: PinsOfKind,
+  prompts: PinsOfKind,
+  resources: Type.Optional(PinsOfKind),
+  resourceTemplates: PinsOfKind
 }, { additionalProperties: false })
 
 const pinFile = Compile(PinFileSchema)
 
-const NO_PINS: Pins = { tools: new Map(), prompts: new Map(), resourceTemplates: new Map() }
+const NO_PINS: Pins = { tools: new Map(), prompts: new Map(), resources: new Map(), resourceTemplates: new Map() }
 
 /** A file that is not there or is of no use; `seed mounts accept` writes a new one. */
 class UselessPinsError extends Error {
@@ -45,7 +49,7 @@ export function readPins (file: string, mount: string): Pins {
   }
   if (!pinFile.Check(value)) throw new UselessPinsError('is no file of pins')
   if (value.mount !== mount) throw new Error(`is the file of mount "${value.mount}": each mount needs one of its own`)
-  const all = PIN_KINDS.map((kind): [PinKind, Map<string, Pin>] => [kind, new Map(Object.entries(value[kind]))])
+  const all = PIN_KINDS.map((kind): [PinKind, Map<string, Pin>] => [kind, new Map(Object.entries(value[kind] ?? {}))])
   const [changed] = all.flatMap(([kind, pins]) =>
     [...pins].filter(([, { sha256, offer }]) => digestOf(offer) !== sha256).map(([name]) => `${kind} ${name}`))
   if (changed !== undefined) throw new UselessPinsError(`was edited by hand (${changed} has another digest)`)
@@ -70,7 +74,8 @@ export function readUsablePins (file: string, mount: string, onProblem: (problem
 
 /** Replaces the file at once: a reader finds the old or the new one. @throws Error if the folder cannot be written */
 export function writePins (file: string, mount: string, pins: Pins): void {
-  const kinds = PIN_KINDS.map((kind) => [kind, Object.fromEntries(pins[kind])])
+  const kinds = PIN_KINDS.filter((kind) => kind !== 'resources' || pins.resources.size > 0).map((kind) =>
+    [kind, Object.fromEntries([...pins[kind]].map(([name, { sha256, offer }]) => [name, { sha256, offer }]))])
   // In a fixed order, so that the differences of two versions of the file are those of the offers.
   const sorted: unknown = JSON.parse(canonicalJson({ mount, ...Object.fromEntries(kinds) }))
   const temporary = `${file}.${process.pid}.tmp`

@@ -2,11 +2,8 @@ import { createHash } from 'node:crypto'
 import { canonicalJson } from '../../json/canonical-json.ts'
 import { MAX_DEPTH, isDeeperThan } from '../../json/depth.ts'
 
-/**
- * The kinds of offers that can be pinned, each by its member in the file of pins. Resources are data that come and go,
- * like their content.
- */
-export const PIN_KINDS = ['tools', 'prompts', 'resourceTemplates'] as const
+/** The kinds of offers that can be pinned, each by its member in the file of pins. */
+export const PIN_KINDS = ['tools', 'prompts', 'resources', 'resourceTemplates'] as const
 export type PinKind = typeof PIN_KINDS[number]
 
 /** Something that the operator has accepted, as the mounted server said it. */
@@ -16,8 +13,16 @@ export interface Pin {
   offer: object
 }
 
-/** By the names, or URI templates, at the mounted server. */
+/** By the names, URIs or URI templates at the mounted server. */
 export type Pins = Readonly<Record<PinKind, ReadonlyMap<string, Pin>>>
+
+/** The pin of something that the server offers now. */
+interface OfferedPin extends Pin {
+  /** What the server said, with what is not pinned. */
+  source: object
+}
+
+export type OfferedPins = Readonly<Record<PinKind, ReadonlyMap<string, OfferedPin>>>
 
 /** A difference between what was accepted and what a server offers now. What is new or changed is hidden. */
 export interface PinChange {
@@ -31,7 +36,14 @@ export interface PinChange {
 interface PinnableOffers {
   tools: ReadonlyArray<{ name: string }>
   prompts: ReadonlyArray<{ name: string }>
+  resources: readonly PinnableResource[]
   templates: ReadonlyArray<{ uriTemplate: string }>
+}
+
+interface PinnableResource {
+  uri: string
+  size?: number | undefined
+  annotations?: { lastModified?: string | undefined } | undefined
 }
 
 /** Returns the digest of something that a server offers; equal values have equal ones, whatever order members have. */
@@ -39,20 +51,37 @@ export function digestOf (offer: object): string {
   return createHash('sha256').update(canonicalJson(offer)).digest('hex')
 }
 
-/** Pins everything that a server offers, but what is too deep to be offered. */
-export function pinOffers ({ tools, prompts, templates }: PinnableOffers): Pins {
+/**
+ * Pins everything that a server offers, but what is too deep to be offered.
+ *
+ * @param withResources whether single resources are pinned: they may come and go, as their content does
+ */
+export function pinOffers (
+  { tools, prompts, resources, templates }: PinnableOffers, withResources = false
+): OfferedPins {
   return {
     tools: pinAll(tools.map((tool) => [tool.name, tool])),
     prompts: pinAll(prompts.map((prompt) => [prompt.name, prompt])),
+    resources: pinAll(withResources ? resources.map((resource) => [resource.uri, resource]) : [], withoutContent),
     resourceTemplates: pinAll(templates.map((template) => [template.uriTemplate, template]))
   }
 }
 
+/** Returns what a server says of a resource, without what changes with its content. */
+function withoutContent ({ size, annotations, ...resource }: PinnableResource): object {
+  const { lastModified, ...stable } = annotations ?? {}
+  return Object.keys(stable).length === 0 ? resource : { ...resource, annotations: stable }
+}
+
 /** A server that offers a name twice is pinned with the first one: the other is never accepted (isAccepted). */
-function pinAll (offers: ReadonlyArray<readonly [string, object]>): ReadonlyMap<string, Pin> {
-  const pins = new Map<string, Pin>()
-  for (const [name, offer] of offers) {
-    if (!pins.has(name) && !isDeeperThan(offer, MAX_DEPTH)) pins.set(name, { sha256: digestOf(offer), offer })
+function pinAll<Offer extends object> (
+  offers: ReadonlyArray<readonly [string, Offer]>, toPinned: (source: Offer) => object = (source) => source
+): ReadonlyMap<string, OfferedPin> {
+  const pins = new Map<string, OfferedPin>()
+  for (const [name, source] of offers) {
+    if (pins.has(name) || isDeeperThan(source, MAX_DEPTH)) continue
+    const offer = toPinned(source)
+    pins.set(name, { sha256: digestOf(offer), offer, source })
   }
   return pins
 }
@@ -76,8 +105,8 @@ export function comparePins (accepted: Pins, offered: Pins): PinChange[] {
  * @param offered the pins of all that the server offers
  */
 export function isAccepted (
-  { kind, name, offer }: { kind: PinKind, name: string, offer: object }, accepted: Pins, offered: Pins
+  { kind, name, offer }: { kind: PinKind, name: string, offer: object }, accepted: Pins, offered: OfferedPins
 ): boolean {
   const pin = offered[kind].get(name)
-  return pin?.offer === offer && accepted[kind].get(name)?.sha256 === pin.sha256
+  return pin?.source === offer && accepted[kind].get(name)?.sha256 === pin.sha256
 }

@@ -102,7 +102,10 @@ const SecretSchema = Type.Object({
 const PinSchema = Type.Object({
   file: Type.String({
     minLength: 1, description: 'The file that `seed mounts accept` writes; relative to this one'
-  })
+  }),
+  resources: Type.Optional(Type.Boolean({
+    description: 'Hides single resources too that are new or differ, but for size and date. Default: false'
+  }))
 }, { ...CLOSED, description: 'Hides tools, prompts and resource templates that are new or differ until accepted' })
 
 /** The operating system takes no text with a NUL. */

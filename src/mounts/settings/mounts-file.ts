@@ -138,7 +138,9 @@ function findPins (
   if (pin === undefined) return { members: {}, problems: [] }
   const file = resolve(folder, pin.file)
   try {
-    return { members: { pins: read(file), pinFile: file }, problems: [] }
+    const pins = read(file)
+    const pinned = pin.resources === true ? pins : { ...pins, resources: new Map() }
+    return { members: { pins: pinned, pinFile: file }, problems: [] }
   } catch (err) {
     return { members: {}, problems: [`pin.file ${file} ${(err as Error).message}`] }
   }
