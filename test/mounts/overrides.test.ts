@@ -67,3 +67,17 @@ t.test('what a server names like a member of every object is offered under that 
   t.equal(findOverride({ tools: { overrides } }, 'tools', 'add'), overrides.add)
   t.same(listOverrides({ tools: false, prompts: {} }), [])
 })
+
+t.test('nothing completes an argument of a server that completes none, whatever its name is', async (t) => {
+  const upstream = await startUpstream(t)
+  delete upstream.capabilities.completions
+  upstream.prompts = [{ name: 'greet', arguments: [{ name: 'constructor' }, { name: 'toString' }] }]
+  const seed = await startMounted(t, { calc: { url: upstream.url } })
+  for (const name of ['constructor', 'toString']) {
+    const { response } = await seed.send('modern', 'completion/complete', {
+      ref: { type: 'ref/prompt', name: 'calc_greet' }, argument: { name, value: 'a' }
+    })
+    t.match(response, { result: { completion: { values: [], total: 0 } } }, name)
+    t.same(response.result.completion.values, [])
+  }
+})

@@ -44,14 +44,17 @@ export function createCompleter (
   }
   const properties = (schema?.properties ?? {}) as Record<string, ChoiceSchema>
   const suggest = createSuggest(label, definition)
-  const listed = new Map(names.map((name) => [name, listedValues(properties[name] ?? {})]))
+  // A mounted server may name an argument like a member that every object has.
+  const functions = new Map(Object.entries(completions))
+  const schemas = new Map(Object.entries(properties))
+  const listed = new Map(names.map((name) => [name, listedValues(schemas.get(name) ?? {})]))
 
   return async ({ name, value }, given, context) => {
     const values = listed.get(name)
     if (values === undefined) {
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, `${label} has no argument ${name.slice(0, 100)}`)
     }
-    const suggested = await suggest(completions[name], value, given, context)
+    const suggested = await suggest(functions.get(name), value, given, context)
     const matching = suggested ?? values.filter((choice) => choice.startsWith(value))
     return {
       values: matching.slice(0, MAX_VALUES),
@@ -64,7 +67,7 @@ export function createCompleter (
 /** Returns a function that runs an author's `complete` function. */
 function createSuggest (label: string, definition: Definition) {
   return async (
-    complete: Completions<Record<string, string>>[string],
+    complete: Completions<Record<string, string>>[string] | undefined,
     value: string,
     given: Readonly<Record<string, string>>,
     context: CompletionContext
