@@ -64,7 +64,7 @@ const MAY_IMPORT = {
   'src/mcp/cluster': ['src/crypto', 'src/store', '@modelcontextprotocol'],
   'src/mcp/sessions': ['src/crypto', 'src/mcp/cluster', 'src/store', '@modelcontextprotocol'],
   'src/mcp/handlers': [
-    'src/crypto', 'src/define', 'src/mcp/exchange.ts', 'src/mcp/sessions', 'src/store', 'src/tokens',
+    'src/crypto', 'src/define', 'src/mcp/cluster', 'src/mcp/exchange.ts', 'src/mcp/sessions', 'src/store', 'src/tokens',
     '@modelcontextprotocol'
   ],
   'src/mcp/catalog': ['src/define', 'src/mcp/handlers', 'src/policy', 'src/tokens', '@modelcontextprotocol'],
@@ -85,7 +85,8 @@ const MAY_IMPORT = {
     '@modelcontextprotocol'
   ],
   'src/mcp/engine-services.ts': [
-    'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/sessions', 'src/store', '@modelcontextprotocol'
+    'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/sessions', 'src/store',
+    '@modelcontextprotocol'
   ],
   'src/mcp/engine.ts': [
     'src/crypto', 'src/define', 'src/mcp/catalog', 'src/mcp/cluster', 'src/mcp/engine-services.ts', 'src/mcp/eras',
@@ -122,8 +123,8 @@ const MAY_IMPORT = {
     'src/define', 'src/mounts/caller', 'src/mounts/settings', 'src/mounts/transport', 'src/net', '@modelcontextprotocol'
   ],
   'src/mounts/server': [
-    'src/crypto', 'src/define', 'src/limits', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection',
-    'src/mounts/settings', 'src/mounts/transport', '@modelcontextprotocol'
+    'src/crypto', 'src/define', 'src/limits', 'src/mcp/cluster', 'src/mcp/handlers', 'src/mounts/caller',
+    'src/mounts/connection', 'src/mounts/settings', 'src/mounts/transport', '@modelcontextprotocol'
   ],
   'src/mounts/offers': [
     'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection',

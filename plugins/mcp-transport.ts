@@ -51,7 +51,7 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   warn(definitions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
   app.telemetry?.watchLimits(app.mcpLimits.running)
-  const services = createEngineServices(app.store, log)
+  const services = createEngineServices(app.store, log, app.keyring)
   const engines = endpoints.map((endpoint) =>
     createEndpointEngine(app, endpoint, { services, definitions, requirements, icon }))
   followChanges(app, own, (next) => {

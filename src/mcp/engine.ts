@@ -117,7 +117,7 @@ export function createEngine (options: EngineOptions): Engine {
   const { serverInfo, instructions, extensions, pageSize } = options
   const { timeoutSeconds, inputTimeoutSeconds, maxResultBytes } = tool
   const onerror = createErrorLog(log, endpoint)
-  const { cluster, watches, sessionsInUse } = services
+  const { cluster, heldCalls, watches, sessionsInUse } = services
   const changes = createEndpointChanges(services.changes, endpoint)
   // What is in the store from before there were other endpoints remains valid.
   const further = endpoint === MAIN_ENDPOINT ? undefined : endpoint
@@ -140,6 +140,7 @@ export function createEngine (options: EngineOptions): Engine {
     maxResultBytes,
     announce: services.changes.publish,
     queue: streams.queue,
+    heldCalls,
     tokenFor: options.tokenFor,
     assertionFor: options.assertionFor,
     recordCall: options.recordCall,
@@ -225,7 +226,7 @@ export function createEngine (options: EngineOptions): Engine {
       fastPath.stop()
       await modern.endSubscriptions()
       streams.endAll()
-      await settleWithin(graceMs, Promise.all([modern.idle(), legacy.idle()]))
+      await settleWithin(graceMs, Promise.all([modern.idle(), legacy.idle(), heldCalls.idle()]))
       legacy.failAll(SHUTTING_DOWN)
       runner.abortAll(new Error('The server is shutting down'))
       await modern.close()

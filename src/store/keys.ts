@@ -145,6 +145,18 @@ export const keys = {
   answer: (session: string, request: string) => `answer:${session}:${request}`,
 
   /**
+   * What a client has sent for a call that another replica holds, sealed (src/mcp/cluster/held-calls.ts). Expires after
+   * 30 seconds, restarted for as long as the client waits.
+   */
+  heldCall: (id: string) => `held-call:${id}`,
+
+  /** Log of what becomes of that call, sealed, the newest 100. Expires 30 seconds after the last. */
+  heldCallEvents: (id: string) => `held-call-events:${id}`,
+
+  /** A part of the call's answer, sealed. Expires after 30 seconds, and is removed when it is read. */
+  heldCallPart: (id: string, part: number) => `held-call-part:${id}:${part}`,
+
+  /**
    * Log of list and resource changes, the newest 1000 (src/mcp/cluster/list-change-broadcast.ts). Expires a day after
    * the last.
    */

@@ -3,6 +3,7 @@ import type {
 } from '@modelcontextprotocol/server'
 import { VERSION } from '../config/version.ts'
 import { createKeyring } from '../crypto/keyring.ts'
+import type { Keyring } from '../crypto/keyring.ts'
 import type { RequestLog } from '../define/context.ts'
 import type { Definition } from '../define/definition.ts'
 import { readHeaderParams, toParamHeaders } from '../mcp/catalog/param-headers.ts'
@@ -113,8 +114,9 @@ export async function createTestClient (options: TestClientOptions): Promise<Tes
   const received: Received = { progress: [], messages: [], serverLog: [] }
   const log = collectLog(received.serverLog)
   const store = createMemoryStore()
-  const services = createEngineServices(store, log)
-  const engine = createTestEngine(options, services, log)
+  const keyring = createKeyring(undefined, undefined)
+  const services = createEngineServices(store, log, keyring)
+  const engine = createTestEngine(options, { services, keyring, log })
   const headerParams = new Map(definitions.flatMap((definition) =>
     definition.kind === 'tool' ? [[definition.name, readHeaderParams(definition)] as const] : []))
   const createTransport = protocolVersion === '2026-07-28' ? createModernTransport : createSessionTransport
@@ -175,7 +177,9 @@ function toReference (ref: { prompt: string } | { uriTemplate: string }): object
 type Received = Pick<TestClient, 'progress' | 'messages' | 'serverLog'>
 
 /** Creates an engine without limits, with everything that policies need. */
-function createTestEngine (options: TestClientOptions, services: EngineServices, log: RequestLog): Engine {
+function createTestEngine (
+  options: TestClientOptions, shared: { services: EngineServices, keyring: Keyring, log: RequestLog }
+): Engine {
   const { definitions, tokenFor, assertionFor } = options
   const { scopeHierarchy = [], timeoutSeconds = 60, maxResultBytes = MAX_RESULT_BYTES } = options
   return createEngine({
@@ -185,12 +189,10 @@ function createTestEngine (options: TestClientOptions, services: EngineServices,
     tokenFor: tokenFor && (async (_principal, { audience, ...options }) => await tokenFor(audience, options)),
     assertionFor: assertionFor && ((_principal, { audience, ...options }) => assertionFor(audience, options)),
     pageSize: 1_000,
-    services,
-    keyring: createKeyring(undefined, undefined),
+    ...shared,
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds, maxResultBytes },
-    limits: { beginCall: unlimited, beginStream: unlimited, callerKey: () => '' },
-    log
+    limits: { beginCall: unlimited, beginStream: unlimited, callerKey: () => '' }
   })
 }
 

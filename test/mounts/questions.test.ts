@@ -272,6 +272,25 @@ t.test('what a server of 2025 answers without waiting for the person is the resu
   t.equal(questions.length, 1)
 })
 
+t.test('calls that end without an answer are forgotten when the client does not come back', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  let finish = (): void => {}
+  upstream.call = async (_name, _args, context) => {
+    const refused = ask(context, form('x')).then(() => {}, () => {})
+    await Promise.race([refused, new Promise<void>((resolve) => { finish = resolve })])
+    return text('done')
+  }
+  const SEED_MOUNTS = await writeMounts({ odd: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } })
+  const seed = await startBroker(t, {
+    definitions: [], timings: { mountsWaitMs: 60_000 }, env: { SEED_MOUNTS, INPUT_TIMEOUT_SECONDS: '1' }
+  })
+  const { accessToken } = await getTokens(seed, { login: 'ada' })
+  for (let count = 0; count < 11; count++) {
+    await until(async () => (await send(seed, {}, accessToken)).result?.resultType === 'input_required', 'the client is asked')
+    finish()
+  }
+})
+
 t.test('a call is cancelled at a server of 2025 when its client goes, or does not answer in time', async (t) => {
   const upstream = await startUpstream(t, 'session')
   let cancelled = 0
@@ -297,5 +316,5 @@ t.test('a call is cancelled at a server of 2025 when its client goes, or does no
   const other = await startOpenServer(t, [], env, { mountsWaitMs: 60_000 })
   const { requestState } = (await send(one, {})).result
   const elsewhere = await send(other, { requestState, inputResponses: { question: { action: 'decline' } } })
-  t.match(elsewhere.result, { isError: true, content: [{ text: /no longer open here: call again/ }] }, 'another replica')
+  t.match(elsewhere.result, { isError: true, content: [{ text: /has stopped; it is unknown how far the call got/ }] }, 'a replica without the same store')
 })

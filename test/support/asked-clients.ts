@@ -26,6 +26,8 @@ export interface AskedClientOptions {
   capabilities?: Record<string, Record<string, object>>
   /** Answers a form. */
   fillIn?: (message: string) => Promise<object> | object
+  /** Sends the requests; the global one by default. */
+  fetch?: typeof fetch
 }
 
 const info = { name: 'asked', version: '1' }
@@ -37,7 +39,10 @@ export async function connectAsked (
   era: Era,
   { url }: { url: string },
   {
-    token, capabilities = ALL, fillIn = (message) => ({ action: 'accept', content: { name: `${message} Ada` } })
+    token,
+    capabilities = ALL,
+    fillIn = (message) => ({ action: 'accept', content: { name: `${message} Ada` } }),
+    fetch: send = fetch
   }: AskedClientOptions = {}
 ): Promise<AskedClient> {
   const questions: AskedClient['questions'] = []
@@ -65,7 +70,7 @@ export async function connectAsked (
     if (has('sampling')) client.setRequestHandler('sampling/createMessage', answer)
     if (has('roots')) client.setRequestHandler('roots/list', answer)
     client.setNotificationHandler('notifications/message', ({ params }) => { logged.push(params.data) })
-    await client.connect(new StreamableHTTPClientTransport(endpoint, { requestInit }))
+    await client.connect(new StreamableHTTPClientTransport(endpoint, { requestInit, fetch: send }))
   } else {
     if (has('elicitation')) client.setRequestHandler(ElicitRequestSchema, answer)
     if (has('sampling')) client.setRequestHandler(CreateMessageRequestSchema, answer)
@@ -74,7 +79,7 @@ export async function connectAsked (
       completed.push(params.elicitationId)
     })
     client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => { logged.push(params.data) })
-    await client.connect(new TransportV1(endpoint, { requestInit }) as never)
+    await client.connect(new TransportV1(endpoint, { requestInit, fetch: send }) as never)
   }
   t.teardown(async () => { await client.close() })
   return {

@@ -71,7 +71,7 @@ export function startEngines (t: Test, {
 
 /** Starts an engine with services of its own, as on a server with one endpoint. They are closed with it. */
 function startReplica (store: Store, log: EngineOptions['log'], options: Omit<EngineOptions, 'services'>): Engine {
-  const services = createEngineServices(store, log, options.internals?.pollMs)
+  const services = createEngineServices(store, log, options.keyring, options.internals?.pollMs)
   const engine = createEngine({ ...options, services })
   return {
     ...engine,
@@ -90,7 +90,7 @@ export function startEndpoints<Path extends string> (
   const store = testStore(t)
   const { lines, log } = captureLog()
   const keyring = createKeyring(undefined, undefined)
-  const replicas = [0, 1].map(() => createEngineServices(store, log))
+  const replicas = [0, 1].map(() => createEngineServices(store, log, keyring))
   const endpoints = Object.entries<readonly Definition[]>(definitions).map(([endpoint, offered]) => {
     const engines = replicas.map((services) =>
       createEngine({ ...DEFAULTS, keyring, log, ...options, services, endpoint, definitions: offered }))

@@ -36,6 +36,12 @@ const MessageSchema = Type.Union([
   Type.Object({ kind: Type.Literal('stream-claimed'), ...Reading }),
   /** The newest standalone stream of a session has ended; it was read until `position`. */
   Type.Object({ kind: Type.Literal('stream-released'), ...Reading }),
+  /** The replica `reader` continues a call that this one holds: the store has what the client has sent. */
+  Type.Object({ kind: Type.Literal('held-call-continued'), call: Type.String(), reader: Type.String() }),
+  /** The store has an event of a call that this replica has continued. */
+  Type.Object({ kind: Type.Literal('held-call-event'), call: Type.String() }),
+  /** Nobody waits any more for a call that this replica runs for another one. */
+  Type.Object({ kind: Type.Literal('held-call-abandoned'), call: Type.String() }),
   /** The change log has a new entry. */
   Type.Object({ kind: Type.Literal('change-published') })
 ])

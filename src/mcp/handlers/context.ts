@@ -3,6 +3,7 @@ import type { InputRequest, JSONRPCMessage, LoggingLevel, ServerEvent } from '@m
 import type { ClientInfo, RequestContext, RequestLog } from '../../define/context.ts'
 import type { NextUpstreamRound, UpstreamQuestions, UpstreamRound } from '../../define/upstream.ts'
 import type { Principal } from '../../tokens/principal.ts'
+import type { HeldCalls } from '../cluster/held-calls.ts'
 import type { TraceHandler } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -41,6 +42,7 @@ export interface ContextServices {
   announce (change: ServerEvent): void
   /** Queues a message that belongs to no call. @throws StoreUnavailableError */
   queue (session: Session, message: JSONRPCMessage): Promise<void>
+  heldCalls: HeldCalls
   tokenFor: TokenFor | undefined
   /** Undefined without SEED_SECRET. */
   assertionFor: AssertionFor | undefined
@@ -186,6 +188,10 @@ export class HandlerContext implements RunContext {
 
   get inputTimeoutSeconds (): number {
     return this.#services.inputTimeoutSeconds
+  }
+
+  get heldCalls (): HeldCalls {
+    return this.#services.heldCalls
   }
 
   get requestMeta (): Readonly<Record<string, unknown>> | undefined {

@@ -8,6 +8,7 @@ import type { Definition } from '../../define/definition.ts'
 import { ToolError } from '../../define/tool.ts'
 import { UpstreamError } from '../../define/upstream.ts'
 import type { UpstreamQuestions, UpstreamRound } from '../../define/upstream.ts'
+import type { HeldCalls } from '../cluster/held-calls.ts'
 import type { TraceHandler } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
 import { InputRequiredError } from './elicitation-and-sampling.ts'
@@ -51,6 +52,8 @@ export type RunContext = RequestContext & Execution & {
   readonly notifyElicitationComplete: ((elicitationId: string) => Promise<void>) | undefined
   /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
   readonly inputTimeoutSeconds: number
+  /** Calls that wait for their clients, at this and other replicas. */
+  readonly heldCalls: HeldCalls
   /** The round of a call to a server behind this one with which the client's request continues. */
   readonly upstreamRound: UpstreamRound | undefined
   /**

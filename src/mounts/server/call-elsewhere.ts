@@ -1,0 +1,69 @@
+import { ToolError } from '../../define/tool.ts'
+import { HeldCallLostError } from '../../mcp/cluster/continued-calls.ts'
+import type { RunContext } from '../../mcp/handlers/execute.ts'
+import { readOutcome, toResult } from './call-outcome.ts'
+import type { CallOutcome } from './call-outcome.ts'
+
+/** The key of the question in a round. */
+export const KEY = 'question'
+
+/** What the replica that holds a call is told: the client's answer, or why the client cannot be asked. */
+export interface Continuation {
+  answer?: unknown
+  refusal?: string
+}
+
+/** What the client is told while the call runs. */
+export type CallNote =
+  | { method: 'progress', params: Parameters<RunContext['progress']> }
+  | { method: 'logToClient', params: Parameters<RunContext['logToClient']> }
+
+/** Reads what another replica, whose continuation was sealed, has sent. */
+export function readContinuation (message: string): Continuation {
+  return JSON.parse(message) as Continuation
+}
+
+/** Returns the key of the principal whose call it is. */
+export function ownerOfCall ({ principal }: Pick<RunContext, 'principal'>): string {
+  return principal?.key ?? ''
+}
+
+/**
+ * Continues a call that another replica holds, until it ends or asks.
+ *
+ * @throws InputRequiredError if the client is asked; errors of the call; ToolError if its replica is gone
+ */
+export async function continueElsewhere (context: RunContext, id: string): Promise<object> {
+  let held = id
+  let continuation: Continuation = { answer: context.upstreamRound!.inputResponses[KEY] }
+  for (;;) {
+    const outcome = await findOutcome(context, held, continuation)
+    if (outcome.kind !== 'question') return toResult(outcome, context.maxResultBytes)
+    held = outcome.id
+    try {
+      await context.askForUpstream({ inputRequests: { [KEY]: outcome.request }, requestState: held })
+    } catch (err) {
+      if (!(err instanceof ToolError)) throw err
+      continuation = { refusal: err.message }
+    }
+  }
+}
+
+async function findOutcome (context: RunContext, id: string, continuation: Continuation): Promise<CallOutcome> {
+  const { heldCalls, signal } = context
+  try {
+    return readOutcome(await heldCalls.continueElsewhere(id, {
+      owner: ownerOfCall(context),
+      message: JSON.stringify(continuation),
+      signal,
+      onNote: (note) => { tellClient(context, JSON.parse(note) as CallNote) }
+    }))
+  } catch (err) {
+    throw err instanceof HeldCallLostError ? new ToolError(err.message) : err
+  }
+}
+
+function tellClient (context: RunContext, note: CallNote): void {
+  if (note.method === 'progress') context.progress(...note.params)
+  else context.logToClient(...note.params)
+}
