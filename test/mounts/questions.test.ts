@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import type { InputRequest, ResultTypeMap, ServerContext } from '@modelcontextprotocol/server'
+import type { InputRequest, ResultTypeMap, ServerContext, Tool } from '@modelcontextprotocol/server'
 import { connectAsked } from '../support/asked-clients.ts'
 import type { AskedClientOptions } from '../support/asked-clients.ts'
 import { getTokens, startBroker } from '../support/broker.ts'
@@ -30,6 +30,30 @@ async function start (t: Test, mount: object = {}): Promise<{ upstream: Upstream
   const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', ...mount } })
   return { upstream, seed }
 }
+
+t.test('tools that a server of 2025 offers only to clients that can be asked are offered with connection: session', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const [add] = upstream.tools as [Tool]
+  upstream.toolsFor = ({ elicitation, sampling, roots }) => [
+    add,
+    ...(elicitation?.form === undefined ? [] : [{ ...add, name: 'form' }]),
+    ...(elicitation?.url === undefined ? [] : [{ ...add, name: 'page' }]),
+    ...(sampling === undefined ? [] : [{ ...add, name: 'sample' }]),
+    ...(roots === undefined ? [] : [{ ...add, name: 'roots' }])
+  ]
+  upstream.call = async (name, _args, context) => text(await askName(context, name))
+  const seed = await startMounted(t, {
+    own: { url: upstream.url, connection: 'session' }, all: { url: upstream.url, connection: 'shared' }
+  })
+  t.match((await upstream.ask(form('x'))).sort(), [/connection: session/, /no call to which/],
+    'what is asked outside of any call is refused, on the connections that fetch the lists')
+  const { client, call, questions } = await connectAsked(t, 'legacy', seed)
+  const { tools } = await client.listTools()
+  t.same(tools.map(({ name }) => name).filter((name) => !name.startsWith('seed_')),
+    ['all_add', 'own_add', 'own_form', 'own_page', 'own_roots', 'own_sample'])
+  t.equal(await call('own_form'), '"form Ada"')
+  t.match(questions, [form('form')])
+})
 
 for (const era of ERAS) {
   t.test(`a mounted server of 2025 asks a ${era} client for forms, pages, messages and roots while a call runs`, async (t) => {

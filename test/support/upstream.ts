@@ -8,8 +8,8 @@ import {
   InMemoryServerEventBus, ProtocolError, Server, WebStandardStreamableHTTPServerTransport, createMcpHandler
 } from '@modelcontextprotocol/server'
 import type {
-  CacheHint, CallToolResult, GetPromptResult, InputRequest, InputRequiredResult, Prompt, ReadResourceResult, Resource,
-  ResourceTemplateType, ServerCapabilities, ServerContext, Tool
+  CacheHint, CallToolResult, ClientCapabilities, GetPromptResult, InputRequest, InputRequiredResult, Prompt,
+  ReadResourceResult, Resource, ResourceTemplateType, ServerCapabilities, ServerContext, Tool
 } from '@modelcontextprotocol/server'
 import type { Test } from 'tap'
 import type { MaybePromise } from '../../src/async/maybe-async.ts'
@@ -28,6 +28,8 @@ export interface Upstream {
   prompts: Prompt[]
   resources: Resource[]
   templates: ResourceTemplateType[]
+  /** The tools for a client that declares this in its session; all by default. */
+  toolsFor: (capabilities: ClientCapabilities) => Tool[]
   /** Answers tools/call; echoes the arguments by default. */
   call: (name: string, args: Record<string, unknown>, context: ServerContext) =>
   MaybePromise<CallToolResult | InputRequiredResult>
@@ -84,6 +86,7 @@ export async function startUpstream (
     prompts: [{ name: 'greet', description: 'Greets', arguments: [{ name: 'who', required: true }] }],
     resources: [{ uri: 'notes://1', name: 'First note', mimeType: 'text/plain' }],
     templates: [{ uriTemplate: 'notes://{id}', name: 'Note' }],
+    toolsFor: () => upstream.tools,
     call: (_name, args) => ({ content: [{ type: 'text', text: JSON.stringify(args) }] }),
     answer: () => undefined,
     intercept: () => false,
@@ -180,7 +183,7 @@ function createProtocolServer (upstream: Upstream): Server {
   const { capabilities, cacheHints } = upstream
   const server = new Server({ name: 'upstream', version: '1' }, { capabilities, cacheHints })
   if (capabilities.tools !== undefined) {
-    server.setRequestHandler('tools/list', () => ({ tools: upstream.tools }))
+    server.setRequestHandler('tools/list', () => ({ tools: upstream.toolsFor(server.getClientCapabilities() ?? {}) }))
     server.setRequestHandler('tools/call', async ({ params: { name, arguments: args = {} } }, context) =>
       await upstream.call(name, args, context))
   }

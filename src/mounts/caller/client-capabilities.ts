@@ -3,6 +3,14 @@ import type { RequestContext } from '../../define/context.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
 
 /**
+ * What some client may declare. The connection that fetches the lists declares it where each session has a connection
+ * of its own, as servers of 2025 may offer tools only to those who can be asked.
+ */
+export const ALL_CAPABILITIES: ClientCapabilities = {
+  elicitation: { form: {}, url: {} }, sampling: { context: {}, tools: {} }, roots: {}
+}
+
+/**
  * Returns the capabilities of the calling client as Seed declares them to a mounted server, so that nothing is asked
  * that the client cannot answer. Nobody is there to answer for a service; its roots are its own.
  */

@@ -5,7 +5,7 @@ import { unlessAborted } from '../../async/unless-aborted.ts'
 import { isAsSevereAs } from '../../define/log-level.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { CallerIdentity } from '../caller/caller-identity.ts'
-import { passedCapabilities } from '../caller/client-capabilities.ts'
+import { ALL_CAPABILITIES, passedCapabilities } from '../caller/client-capabilities.ts'
 import { CallLog, wantedLogLevel } from './call-log.ts'
 import { findCause, findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from '../transport/http-transport.ts'
@@ -49,9 +49,9 @@ export interface ConnectionOptions {
 }
 
 /**
- * A connection to a mounted server, in whichever revision both sides know. It belongs to one caller, or to all. It
- * declares the capabilities of the client whose session it is, and none otherwise; in 2026-07-28 each request declares
- * those of its own client.
+ * A connection to a mounted server, in whichever revision both sides know. It belongs to one caller, or to all. With
+ * `connection: session` it declares the capabilities of the client whose session it is, or all of them if it fetches
+ * the lists, and none otherwise; in 2026-07-28 each request declares those of its own client.
  */
 export class Connection {
   readonly client: Client
@@ -82,7 +82,8 @@ export class Connection {
     this.#onListChanged = onListChanged
     this.#onClosed = onClosed
     this.#onLogDropped = options.onLogDropped
-    const capabilities = caller === undefined || mount.connection !== 'session' ? {} : passedCapabilities(caller)
+    const declared = caller === undefined ? ALL_CAPABILITIES : passedCapabilities(caller)
+    const capabilities = mount.connection === 'session' ? declared : {}
     this.client = new MountClient({ name: 'seed', version }, {
       capabilities,
       versionNegotiation: { mode: isLegacy ? 'legacy' : 'auto', probe: { timeoutMs: this.#timeoutMs } },
