@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { NonEmptyName } from '../json/member-names.ts'
-import { selectionSchema } from './selection-schema.ts'
+import { selectionSchema, toolSelectionSchema } from './selection-schema.ts'
 
 /**
  * The file of SEED_ENDPOINTS. Its JSON schema is published as docs/endpoints.schema.json, for editors; descriptions are
@@ -34,7 +34,7 @@ const offers = {
     description: 'Mounted servers (SEED_MOUNTS) of the endpoint, by name; true: all. ' +
       'Default: none, and for `main` those that no other endpoint names'
   })),
-  tools: Type.Optional(selectionSchema('Names of tools, with the prefix of a mount')),
+  tools: Type.Optional(toolSelectionSchema('Names of tools, with the prefix of a mount')),
   prompts: Type.Optional(selectionSchema('Names of prompts, with the prefix of a mount')),
   resources: Type.Optional(selectionSchema('URIs of resources, and URI templates'))
 }

@@ -1,7 +1,7 @@
 import type { AccessEntry, EndpointEntry, EndpointsFile } from './endpoint-schema.ts'
 import { problem } from './problem.ts'
 import type { Problem } from './problem.ts'
-import type { Selection } from './selection-schema.ts'
+import type { Selection, ToolSelection } from './selection-schema.ts'
 
 export type { Selection } from './selection-schema.ts'
 
@@ -42,7 +42,7 @@ export interface Endpoint {
   selection: {
     /** Mounted servers, by name. */
     mounts: Selection
-    tools: Selection
+    tools: ToolSelection
     prompts: Selection
     resources: Selection
   }

@@ -2,6 +2,7 @@ import type { Endpoint } from '../config/endpoints.ts'
 import { mountOf } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
 import { findUnmatchedPatterns, isSelected } from './name-selection.ts'
+import { findRuleAgainstTool, namesOf } from './tool-selection.ts'
 import { isUriSelected } from './uri-selection.ts'
 
 type EndpointSelection = Endpoint['selection']
@@ -19,7 +20,7 @@ export function isOffered (definition: Definition, { path, selection }: Pick<End
   const mount = mountOf(definition)
   if (mount !== undefined && !isSelected(mount, selection.mounts)) return false
   switch (definition.kind) {
-    case 'tool': return isSelected(definition.name, selection.tools)
+    case 'tool': return findRuleAgainstTool(definition, selection.tools) === undefined
     case 'prompt': return isSelected(definition.name, selection.prompts)
     case 'resource': return isSelected(definition.uri, selection.resources)
     case 'resource-template': return isSelected(definition.uriTemplate, selection.resources)
@@ -53,7 +54,7 @@ export function findUnmatchedNames (all: readonly Definition[], selection: Endpo
     }
   }
   return [
-    ...findUnmatchedPatterns('tools', tools, names.tool),
+    ...findUnmatchedPatterns('tools', namesOf(tools), names.tool),
     ...findUnmatchedPatterns('prompts', prompts, names.prompt),
     ...findUnmatchedPatterns('resources', resources, names.resource)
   ]

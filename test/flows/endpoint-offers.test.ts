@@ -120,6 +120,36 @@ t.test('SDK clients of both eras see at each endpoint what it offers, side by si
   }))
 })
 
+t.test('an endpoint offers the tools that only read, of this server and of mounted ones', async (t) => {
+  const upstream = await startUpstream(t)
+  upstream.tools = [ADD, { ...ADD, name: 'search', annotations: { readOnlyHint: true } }]
+  const look = defineTool({
+    name: 'look', description: 'Looks', input: Type.Object({}), annotations: { readOnlyHint: true }, handler: () => ''
+  })
+  const seed = await startSeed(t, {
+    definitions: [look, tool('deploy')],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    env: {
+      AUTH_REQUIRED: 'false',
+      SEED_MOUNTS: await writeMounts({ wiki: { url: upstream.url, connectTimeoutSeconds: 60 } }),
+      SEED_ENDPOINTS: await writeEndpoints({
+        endpoints: {
+          reading: { mounts: true, tools: { allow: [{ readOnlyHint: true }] }, prompts: false, resources: false },
+          writing: { mounts: true, tools: { deny: [{ readOnlyHint: true }, 'dep*'] }, prompts: false, resources: false }
+        }
+      })
+    }
+  })
+  for (const [path, tools] of [['/mcp/reading', ['look', 'wiki_search']], ['/mcp/writing', ['wiki_add']]] as const) {
+    const { body } = await post(seed.url, path, modernRequest('tools/list', {}))
+    t.same(body.result.tools.map(({ name }: { name: string }) => name).sort(), tools)
+  }
+  const call = async (name: string) =>
+    (await post(seed.url, '/mcp/reading', modernRequest('tools/call', { name, arguments: {} }))).body
+  t.match(await call('wiki_search'), { result: { content: [{ text: '{}' }] } })
+  for (const name of ['wiki_add', 'deploy']) t.match(await call(name), { error: { message: `Unknown tool: ${name}` } })
+})
+
 t.test('a session of one endpoint is answered with 404 at another one', async (t) => {
   const { url } = await startEndpoints(t)
   const initialize = (path: string) => post(url, path, {

@@ -7,7 +7,7 @@ import { MAX_TEMPLATES, problemOf } from './offer-limits.ts'
 import { toPrompt, toResource, toTemplate, toTool } from './offered-definition.ts'
 import { comparePins, isAccepted, pinOffers } from '../pins/pins.ts'
 import type { PinChange, PinKind } from '../pins/pins.ts'
-import { findRuleAgainstName, findRuleAgainstTool } from '../settings/selection.ts'
+import { describeRuleAgainstName, describeRuleAgainstTool } from '../settings/selection.ts'
 import { UriPrefix } from './uri-prefix.ts'
 
 /** The offers of a mounted server as definitions of Seed, and those that cannot be offered. */
@@ -142,10 +142,10 @@ type OfferList = 'tools' | 'prompts' | 'resources' | 'templates'
 function filterOffers (
   { mount, offers }: Pick<MountedServer, 'mount' | 'offers'>, keep: (rule: string | undefined, offer: object) => boolean
 ): Pick<Offers, OfferList> {
-  const ruleFor = (uri: string): string | undefined => findRuleAgainstName('resources', uri, mount.resources)
+  const ruleFor = (uri: string): string | undefined => describeRuleAgainstName('resources', uri, mount.resources)
   return {
-    tools: offers.tools.filter((tool) => keep(findRuleAgainstTool(tool, mount.tools), tool)),
-    prompts: offers.prompts.filter((one) => keep(findRuleAgainstName('prompts', one.name, mount.prompts), one)),
+    tools: offers.tools.filter((tool) => keep(describeRuleAgainstTool(tool, mount.tools), tool)),
+    prompts: offers.prompts.filter((one) => keep(describeRuleAgainstName('prompts', one.name, mount.prompts), one)),
     resources: offers.resources.filter((one) => keep(ruleFor(one.uri), one)),
     templates: offers.templates.filter((one) => keep(ruleFor(one.uriTemplate), one))
   }

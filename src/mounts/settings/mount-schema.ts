@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
-import { EntryName, selectionMembers, selectionSchema } from '../../config/selection-schema.ts'
+import { selectionMembers, selectionSchema, toolSelectionMembers } from '../../config/selection-schema.ts'
 import { NonEmptyName } from '../../json/member-names.ts'
 
 /**
@@ -58,25 +58,8 @@ const OverrideSchema = Type.Object({
   ...policy
 }, { ...CLOSED, description: 'A rule given here replaces the same rule of the mount' })
 
-const AnnotationsSchema = Type.Object({
-  readOnlyHint: Type.Optional(Type.Boolean()),
-  destructiveHint: Type.Optional(Type.Boolean()),
-  idempotentHint: Type.Optional(Type.Boolean()),
-  openWorldHint: Type.Optional(Type.Boolean())
-}, {
-  ...CLOSED, minProperties: 1, description: 'Tools whose annotations say all of this. The mounted server claims it'
-})
-
-const ToolEntrySchema = Type.Union([EntryName, AnnotationsSchema])
-
 const ToolSelectionSchema = Type.Union([Type.Boolean(), Type.Object({
-  allow: Type.Optional(Type.Array(ToolEntrySchema, {
-    maxItems: 1_000,
-    description: `${NAMES}, where * stands for any characters, or annotations. Only tools that fit one are offered`
-  })),
-  deny: Type.Optional(Type.Array(ToolEntrySchema, {
-    maxItems: 1_000, description: 'Names, or annotations, of tools that are not offered, even if `allow` has them'
-  })),
+  ...toolSelectionMembers(NAMES),
   overrides: Type.Optional(Type.Record(NonEmptyName, OverrideSchema, {
     ...CLOSED,
     description: 'Changes of single tools, by their names at the mounted server'
@@ -245,8 +228,4 @@ export const MountsFileSchema = Type.Object({
 
 export type IdentityEntry = Static<typeof IdentitySchema>
 export type MountEntry = Static<typeof MountSchema>
-export type ToolSelection = Static<typeof ToolSelectionSchema>
-/** What an operator chooses tools by: names, or annotations. */
-export type ToolEntry = Static<typeof ToolEntrySchema>
-export type AnnotationsEntry = Static<typeof AnnotationsSchema>
 export type Override = Static<typeof OverrideSchema>

@@ -1,8 +1,9 @@
-import type { Tool, ToolAnnotations } from '@modelcontextprotocol/client'
-import type { Selection } from '../../config/selection-schema.ts'
+import type { Tool } from '@modelcontextprotocol/client'
+import type { Selection, ToolEntry, ToolSelection } from '../../config/selection-schema.ts'
 import { findRuleAgainst, findUnmatchedPatterns, matchesPattern } from '../../selection/name-selection.ts'
 import type { RuleAgainst } from '../../selection/name-selection.ts'
-import type { AnnotationsEntry, MountEntry, ToolEntry, ToolSelection } from './mount-schema.ts'
+import { findRuleAgainstTool, namesOf } from '../../selection/tool-selection.ts'
+import type { MountEntry } from './mount-schema.ts'
 import { listOverrides } from './overrides.ts'
 
 /** The names by which an operator chooses. */
@@ -34,29 +35,15 @@ export function findUnmatchedNames (
  *
  * @returns `tools.deny: delete_*`; undefined if the tool is offered
  */
-export function findRuleAgainstTool (tool: Tool, selection: ToolSelection = true): string | undefined {
-  return describeRule('tools', findRuleAgainst<ToolEntry>(selection, (entry) => typeof entry === 'string'
-    ? matchesPattern(tool.name, entry)
-    : hasAnnotations(tool, entry)))
+export function describeRuleAgainstTool (tool: Tool, selection: ToolSelection = true): string | undefined {
+  return describeRule('tools', findRuleAgainstTool(tool, selection))
 }
 
 /** Finds the rule of the file by which a prompt, a resource or a template is not offered, by its name or URI. */
-export function findRuleAgainstName (
+export function describeRuleAgainstName (
   member: 'prompts' | 'resources', name: string, selection: Selection = true
 ): string | undefined {
   return describeRule(member, findRuleAgainst(selection, (pattern) => matchesPattern(name, pattern)))
-}
-
-function hasAnnotations ({ annotations = {} }: Tool, wanted: AnnotationsEntry): boolean {
-  const hints = withDefaults(annotations)
-  return Object.entries(wanted).every(([hint, value]) => hints[hint as keyof AnnotationsEntry] === value)
-}
-
-/** A tool that only reads destroys nothing, and may be repeated: both hints are about others (MCP, ToolAnnotations). */
-function withDefaults ({
-  readOnlyHint = false, destructiveHint = !readOnlyHint, idempotentHint = readOnlyHint, openWorldHint = true
-}: ToolAnnotations): Required<AnnotationsEntry> {
-  return { readOnlyHint, destructiveHint, idempotentHint, openWorldHint }
 }
 
 function describeRule (member: string, rule: RuleAgainst<ToolEntry> | undefined): string | undefined {
@@ -71,11 +58,4 @@ function describeRule (member: string, rule: RuleAgainst<ToolEntry> | undefined)
 function describeEntry (entry: ToolEntry): string {
   if (typeof entry === 'string') return entry
   return `{ ${Object.entries(entry).map(([hint, value]) => `${hint}: ${value}`).join(', ')} }`
-}
-
-function namesOf (selection: ToolSelection): Selection {
-  if (typeof selection === 'boolean') return selection
-  const { allow = [], deny = [] } = selection
-  const isName = (entry: ToolEntry): entry is string => typeof entry === 'string'
-  return { allow: allow.filter(isName), deny: deny.filter(isName) }
 }
