@@ -1,47 +1,18 @@
 import { printKey, quote } from './code.ts'
-import { isJsonObject } from './description.ts'
-import type { ApiDescription, Json } from './description.ts'
+import type { SecretHeader } from './credentials.ts'
 import { REQUESTS_AND_ANSWERS, REQUEST_TYPES } from './client-template.ts'
 import { namesOf } from './target.ts'
 import type { ImportTarget } from './target.ts'
-
-/** The header of a secret, and what stands in front of the secret. */
-export interface SecretHeader {
-  name: string
-  prefix: string
-  /** Whether the secret is a user's name and password (RFC 7617). */
-  isBasic: boolean
-}
-
-const BEARER: SecretHeader = { name: 'authorization', prefix: 'Bearer ', isBasic: false }
-
-/** Returns the header of the first security scheme that has one, and that of bearer tokens otherwise. */
-export function secretHeaderOf ({ document, resolve }: ApiDescription): SecretHeader {
-  const components = isJsonObject(document['components']) ? document['components'] : {}
-  const schemes = isJsonObject(components['securitySchemes']) ? Object.values(components['securitySchemes']) : []
-  return schemes.map((scheme) => toSecretHeader(resolve(scheme))).find((header) => header !== undefined) ?? BEARER
-}
-
-function toSecretHeader ({ type, scheme, in: location, name }: Json): SecretHeader | undefined {
-  if (type === 'oauth2' || type === 'openIdConnect') return BEARER
-  if (type === 'http') {
-    return /^basic$/i.test(String(scheme)) ? { name: 'authorization', prefix: 'Basic ', isBasic: true } : BEARER
-  }
-  const isSecret = /^(x-[a-z\d-]+|[a-z\d-]*(key|token)|authorization)$/i.test(String(name))
-  return type === 'apiKey' && location === 'header' && isSecret
-    ? { name: String(name).toLowerCase(), prefix: '', isBasic: false }
-    : undefined
-}
 
 /**
  * Returns the source of the client that all tools of an API share.
  *
  * @param defaultUrl empty if the client has none
  */
-export function writeClientFile (api: ApiDescription, target: ImportTarget, defaultUrl: string): string {
+export function writeClientFile (target: ImportTarget, header: SecretHeader, defaultUrl: string): string {
   const { caller, settings } = namesOf(target)
   const { url, tokenFile, audience, scopes, assertionAudience, assertionClaims } = settings
-  const { name, prefix, isBasic } = secretHeaderOf(api)
+  const { name, prefix, isBasic } = header
   const value = isBasic
     ? '\'Basic \' + Buffer.from(secret).toString(\'base64\')'
     : `${prefix === '' ? '' : `${quote(prefix)} + `}secret`

@@ -1,5 +1,5 @@
 import { quote } from './code.ts'
-import type { SecretHeader } from './client-file.ts'
+import type { SecretHeader } from './credentials.ts'
 import { namesOf, specifierFromTests } from './target.ts'
 import type { ImportTarget } from './target.ts'
 

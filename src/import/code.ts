@@ -12,6 +12,9 @@ export type Code =
   | { kind: 'array', items: readonly Code[] }
 
 const MAX_LINE = 120
+/** Characters of a word that is never broken. */
+const MAX_WORD = 60
+const LONG_WORD_PARTS = /[^/]{0,59}\/|[^/]{1,60}/gu
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
 /** Source that this folder wrote itself: never text of a description. */
@@ -125,11 +128,12 @@ export function printKey (name: string): string {
   return IDENTIFIER.test(name) ? name : quote(name)
 }
 
-/** Breaks a text behind spaces, into literals that are joined again. */
+/** Breaks a text behind spaces, and long words behind slashes or anywhere, into literals that are joined again. */
 function splitLiteral (text: string, indent: number, column: number): string {
   const parts: string[] = []
   let part = ''
-  for (const word of text.split(/(?<= )/)) {
+  const words = text.split(/(?<= )/).flatMap((word) => word.length <= MAX_WORD ? [word] : word.match(LONG_WORD_PARTS)!)
+  for (const word of words) {
     const room = MAX_LINE - (parts.length === 0 ? column : indent) - 9
     if (part !== '' && quote(part + word).length > room) {
       parts.push(part)

@@ -1,6 +1,8 @@
 import { posix } from 'node:path'
-import { secretHeaderOf, writeClientFile } from './client-file.ts'
+import { writeClientFile } from './client-file.ts'
 import { writeClientTestFile, writeMockFile } from './client-test-file.ts'
+import { credentialsOf, secretHeaderOf } from './credentials.ts'
+import type { SecretHeader } from './credentials.ts'
 import { ImportError, readDescription } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
 import { isPresent, readManifest, writeFiles, writeManifest } from './manifest.ts'
@@ -96,9 +98,11 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
   const { plans, refusals, notes } = planTools(api, chosen, names, options.prefix)
   if (plans.length === 0) throw new ImportError(nothingToWrite([...unreadable, ...refusals]))
 
-  const server = commonServerOf(api, plans.map(({ operation }) => operation))
+  const planned = plans.map(({ operation }) => operation)
+  const server = commonServerOf(api, planned)
   const defaultUrl = toDefaultUrl(api, server)
-  const { outcomes, digests } = await writeFiles(createFiles(api, plans, target, defaultUrl), manifest)
+  const header = secretHeaderOf(api, planned)
+  const { outcomes, digests } = await writeFiles(createFiles(plans, target, header, defaultUrl), manifest)
   const tools = { ...manifest.tools, ...Object.fromEntries(plans.map(({ operation, name }) => [operation.key, name])) }
   await writeManifest(manifestFile, tools, digests)
   const keys = new Set(operations.map(({ key }) => key))
@@ -109,7 +113,7 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
     tools: plans.length,
     files: outcomes,
     refusals: [...unreadable, ...refusals],
-    notes: [...notes, ...noteOtherServers(api, plans, server)],
+    notes: [...notes, ...noteOtherServers(api, planned, server), ...noteUnsentSecrets(api, planned, header)],
     removed: await findRemoved(manifest.tools, keys, target),
     settings,
     serverHint: defaultUrl === '' ? cleanText(server, 200) : ''
@@ -157,14 +161,27 @@ function planTools (api: ApiDescription, chosen: readonly Operation[], names: Na
 }
 
 /** The client calls one server: an operation of another one needs a client of its own. */
-function noteOtherServers (api: ApiDescription, plans: readonly ToolPlan[], server: string): Refusal[] {
-  return plans.flatMap(({ operation }) => {
+function noteOtherServers (api: ApiDescription, operations: readonly Operation[], server: string): Refusal[] {
+  return operations.flatMap((operation) => {
     const other = otherServerOf(api, operation, server)
     if (other === undefined) return []
     const reason = `its server is ${cleanText(other, 200)}, and the client calls another one: ` +
       'import it alone, with a --name of its own'
     return [{ key: operation.key, reason }]
   })
+}
+
+/** The client sends one secret, and that in a header: URLs are in the logs of proxies and servers. */
+function noteUnsentSecrets (
+  api: ApiDescription, operations: readonly Operation[], { name: sent }: SecretHeader
+): Refusal[] {
+  const unsent = (['header', 'query'] as const).flatMap((location) =>
+    credentialsOf(api, operations, location).filter((name) => location === 'query' || name !== sent)
+      .map((name) => `${cleanText(name, 80)} (${location})`))
+  if (unsent.length === 0) return []
+  const names = unsent.join(', ')
+  const reason = `secrets are no arguments, and the client sends one, in the header ${sent}, but not ${names}`
+  return [{ key: 'all operations', reason }]
 }
 
 function nothingToWrite (refusals: readonly Refusal[]): string {
@@ -195,7 +212,7 @@ function filesOf (name: string, { out, tests }: ImportTarget): [tool: string, te
 
 /** @throws ImportError if two files have one path: one would replace the other */
 function createFiles (
-  api: ApiDescription, plans: readonly ToolPlan[], target: ImportTarget, defaultUrl: string
+  plans: readonly ToolPlan[], target: ImportTarget, header: SecretHeader, defaultUrl: string
 ): Map<string, string> {
   const { clientFile, clientTestFile, mockFile, manifestFile } = namesOf(target)
   const files = new Map<string, string>()
@@ -208,9 +225,9 @@ function createFiles (
     taken.add(path.toLowerCase())
     files.set(path, source)
   }
-  add(clientFile, writeClientFile(api, target, defaultUrl))
+  add(clientFile, writeClientFile(target, header, defaultUrl))
   add(mockFile, writeMockFile(target))
-  add(clientTestFile, writeClientTestFile(target, secretHeaderOf(api)))
+  add(clientTestFile, writeClientTestFile(target, header))
   for (const plan of plans) {
     const [tool, test] = filesOf(plan.name, target)
     add(tool, writeToolFile(plan, target))

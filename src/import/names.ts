@@ -57,9 +57,16 @@ export function toCamelCase (snake: string): string {
   return snake.replace(/_([a-z\d])/g, (_, letter: string) => letter.toUpperCase())
 }
 
-/** Returns the name of an argument, close to that of the parameter: models accept few characters in it. */
-export function toArgumentName (parameter: string, location: string, used: ReadonlySet<string>): string {
-  const plain = parameter.replace(/[^\w.-]+/g, '_').replace(/^[_.-]+(?=.)|_+$/g, '').slice(0, MAX_NAME)
+const COMPARISONS: Record<string, string> = { '<': '_lt', '<=': '_lte', '>': '_gt', '>=': '_gte' }
+
+/**
+ * Returns the name of an argument, close to that of the parameter: models accept few characters in it.
+ *
+ * @param location where the parameter is, which is in front of the name if that is used already
+ */
+export function toArgumentName (parameter: string, location: string, used: ReadonlySet<string> = new Set()): string {
+  const words = parameter.replace(/[<>]=?/g, (comparison) => COMPARISONS[comparison]!).replace(/[^\w.-]+/g, '_')
+  const plain = words.replace(/^[_.-]+(?=.)|_+$/g, '').slice(0, MAX_NAME)
   const base = plain === '' || INHERITED.has(plain) ? `${location}_${plain}`.slice(0, MAX_NAME) : plain
   if (!used.has(base)) return base
   const located = `${location}_${base}`.slice(0, MAX_NAME)

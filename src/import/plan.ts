@@ -1,5 +1,6 @@
 import { JSON_TYPE, planBody } from './body.ts'
 import type { BodyPlan } from './body.ts'
+import { isCredential } from './credentials.ts'
 import { ImportError, isJsonObject } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
 import { toArgumentName } from './names.ts'
@@ -110,6 +111,7 @@ function planParameters (
   const used = new Set<string>(operation['requestBody'] === undefined ? [] : ['body'])
   const parameters: ParameterPlan[] = []
   for (const parameter of declared.values()) {
+    if (isCredential(api, parameter)) continue
     const reason = unusable(parameter)
     if (reason === undefined) {
       const plan = planParameter(api, parameter, used)
@@ -151,17 +153,26 @@ function planParameter (api: ApiDescription, parameter: Json, used: ReadonlySet<
   if (location === 'path' && (shape.kind === 'object' || shape.kind === 'record' || shape.kind === 'null')) {
     throw new ImportError(`its parameter ${name} is an object in the path`)
   }
-  const description = cleanText(parameter['description'], 300)
+  const argument = toArgumentName(name, location, used)
+  const description = describeParameter(parameter, argument)
   const style = content === undefined ? String(parameter['style'] ?? STYLES[location]![0]) : 'json'
   return {
     in: location,
     name,
-    argument: toArgumentName(name, location, used),
+    argument,
     shape: description === '' ? shape : { ...shape, description },
     required: parameter['required'] === true || location === 'path',
     style,
     explode: typeof parameter['explode'] === 'boolean' ? parameter['explode'] : style === 'form'
   }
+}
+
+/** Returns the description, with the parameter's own name if another one has the name that it would give. */
+function describeParameter ({ name, in: location, description }: Json, argument: string): string {
+  const text = cleanText(description, 300)
+  if (argument === toArgumentName(String(name), String(location))) return text
+  const own = `${cleanText(name, 80)} in the ${String(location)}`
+  return text === '' ? own : `${own} · ${text}`
 }
 
 /** Takes the first successful response that has JSON or text, and `default` where there is none. */

