@@ -1,15 +1,17 @@
 import t from 'tap'
-import type { CallToolResult } from '@modelcontextprotocol/server'
+import { acceptedContent, inputRequired } from '@modelcontextprotocol/server'
+import type { CallToolResult, ServerContext } from '@modelcontextprotocol/server'
 import { CallLimits } from '../../src/mounts/server/call-limits.ts'
 import type { CallLimit } from '../../src/mounts/server/call-limits.ts'
+import { connectAsked } from '../support/asked-clients.ts'
 import { freePort } from '../support/free-port.ts'
-import { startOpenServer } from '../support/open-server.ts'
+import { ERAS, startOpenServer } from '../support/open-server.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { startReplicas } from '../support/replicas.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
 import { startCounting } from '../support/shared-counters.ts'
 import { until } from '../support/until.ts'
-import { ADD, startUpstream, writeMounts } from '../support/upstream.ts'
+import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstream.ts'
 
 const SILENT = { info () {}, warn () {}, error () {} }
 const TIMINGS = { mountsWaitMs: 60_000, mountsRetryMs: 10 }
@@ -56,6 +58,57 @@ t.test('calls beyond maxCalls are refused at once, and said so to the model, the
   t.match(await running, { content: [] })
   t.same((await seed.send('modern', 'completion/complete', complete)).response.result.completion.values, ['A1', 'A2'])
 })
+
+const NAME_FORM = {
+  message: 'Name?', requestedSchema: { type: 'object' as const, properties: { name: { type: 'string' as const } } }
+}
+const text = (value: string): CallToolResult => ({ content: [{ type: 'text', text: value }] })
+
+/** A call at a server that runs until it is let go. */
+function createHold (): { hold (): Promise<CallToolResult>, isHeld (): boolean, letGo (): void } {
+  let isHeld = false
+  let letGo!: () => void
+  const done = new Promise<void>((resolve) => { letGo = resolve })
+  return {
+    async hold () {
+      isHeld = true
+      await done
+      return text('let go')
+    },
+    isHeld: () => isHeld,
+    letGo
+  }
+}
+
+/** A server of 2026-07-28 asks, and is called again with the answer. */
+function askInRounds ({ mcpReq: { inputResponses } }: ServerContext) {
+  return inputResponses === undefined
+    ? inputRequired({ inputRequests: { form: inputRequired.elicit(NAME_FORM) } })
+    : text(acceptedContent<{ name: string }>(inputResponses, 'form')!.name)
+}
+
+for (const era of ERAS) {
+  t.test(`the answer of a ${era} client's person arrives, though others took the last place while they typed`, async (t) => {
+    const upstream = await startUpstream(t)
+    const seed = await startMounted(t, { odd: { url: upstream.url, maxCalls: 1 } })
+    const { hold, isHeld, letGo } = createHold()
+    upstream.call = async (_name, { held }, context) => held === true ? await hold() : askInRounds(context)
+    const call = async (args: object) =>
+      (await seed.send('modern', 'tools/call', { name: 'odd_add', arguments: args })).response.result
+    const other: Array<Promise<unknown>> = []
+    const asked = await connectAsked(t, era, seed, {
+      async fillIn () {
+        other.push(call({ held: true }))
+        await until(isHeld, 'the other call is at the server')
+        return { action: 'accept', content: { name: 'Ada' } }
+      }
+    })
+    t.equal(await asked.call('odd_add'), 'Ada')
+    t.match(await call({}), { isError: true, content: [{ text: /as many calls running as it may/ }] }, 'a new call is refused')
+    letGo()
+    t.match(await Promise.all(other), [{ content: [{ text: 'let go' }] }])
+  })
+}
 
 /** Runs a check within one minute of the clock, by which calls are counted. */
 async function withinMinute (check: () => Promise<void>): Promise<void> {

@@ -37,7 +37,7 @@ export interface RequestExtras {
 
 /**
  * Sends a request to a mounted server, and asks the client what the server asks before it answers. A further round of a
- * call is no further call for the limit of a minute.
+ * call is no further call for the limits of the mount.
  *
  * @throws CallLimitError beyond a limit of the mount; the call is recorded as refused then
  */
@@ -78,7 +78,7 @@ async function sendInRounds<Result extends object> (
   let round = run.upstreamRound
   for (;;) {
     const result = await server.use(caller, async (client, own) =>
-      await send(client, paramsOf(client, run, meta, round), { ...optionsOf(caller), ...own }))
+      await send(client, paramsOf(client, run, meta, round), { ...optionsOf(caller), ...own }), round !== undefined)
     if (!isInputRequired(result)) return result
     round = await run.askForUpstream(readQuestions(result, server.mount.name))
   }

@@ -86,11 +86,12 @@ export class CallLimits {
   /**
    * Counts a request as running.
    *
+   * @param isFurtherRound whether it brings the client's answers: it counts, but is not refused, as they would be lost
    * @returns the function that ends it
    * @throws CallLimitError if as many run as may
    */
-  beginRequest (): () => void {
-    if (this.#running >= this.#maxCalls) throw this.#tooBusy()
+  beginRequest (isFurtherRound = false): () => void {
+    if (this.#running >= this.#maxCalls && !isFurtherRound) throw this.#tooBusy()
     this.#running++
     return () => { this.#running-- }
   }
