@@ -52,6 +52,9 @@ async function mcpTransport (app: FastifyInstance, options: McpTransportOptions)
   const icon = config.server.icon === undefined ? undefined : readServerIcon(config.server.icon)
   app.telemetry?.watchLimits(app.mcpLimits.running)
   const services = createEngineServices(app.store, log, app.keyring)
+  services.cluster.replicas.onMessage((message) => {
+    if (message.kind === 'roots-changed') app.mounts?.rootsChanged(message.session)
+  })
   const engines = endpoints.map((endpoint) =>
     createEndpointEngine(app, endpoint, { services, definitions, requirements, icon }))
   followChanges(app, own, (next) => {

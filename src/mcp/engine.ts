@@ -37,6 +37,7 @@ import { createSessions } from './sessions/sessions.ts'
 import { createEventStreams } from './streams/event-stream.ts'
 import type { EventStreamsOptions } from './streams/event-stream.ts'
 import { createSubscribedListener } from './streams/on-subscribed.ts'
+import { createSessionQuestions } from './streams/session-questions.ts'
 import { createSessionStreams } from './streams/session-streams.ts'
 import type { SessionStreamTimings } from './streams/session-streams.ts'
 
@@ -110,6 +111,8 @@ export const MAIN_ENDPOINT = '/mcp'
 
 /** Time for which the store holds the stream of a call, beyond the longest time that the call may take. */
 const STREAM_TTL_MARGIN_SECONDS = 300
+/** Time for an answer that needs no person: roots, which a client is asked for outside of a call. */
+const SESSION_ANSWER_MS = 10_000
 const SHUTTING_DOWN = 'The server is shutting down: send the call again'
 
 export function createEngine (options: EngineOptions): Engine {
@@ -132,6 +135,7 @@ export function createEngine (options: EngineOptions): Engine {
   const streams = createSessionStreams({
     cluster, eventStreams, changes, sessions, onSubscribed, callTtlSeconds, timings: internals
   })
+  const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const runner = createRunner({
     sessions,
     requestStates: createRequestStates(keyring, cluster.store, inputTimeoutSeconds, scope),
@@ -141,6 +145,7 @@ export function createEngine (options: EngineOptions): Engine {
     announce: services.changes.publish,
     queue: streams.queue,
     heldCalls,
+    askSession: createSessionQuestions({ clientRequests, queue: streams.queue, timeoutMs: SESSION_ANSWER_MS }),
     tokenFor: options.tokenFor,
     assertionFor: options.assertionFor,
     recordCall: options.recordCall,
@@ -150,7 +155,6 @@ export function createEngine (options: EngineOptions): Engine {
   const servers = createProtocolServers({
     serverInfo, instructions, extensions, catalog, runner, sessions, timeoutSeconds, pageSize, onSubscribed, onerror
   })
-  const clientRequests = createClientRequests(cluster, internals.clientRequestPollMs)
   const pendingCalls = createPendingCalls()
   const canRead: LegacyOptions['canRead'] = (uri, principal) => {
     const policy = catalog().resources.policyOf(uri)

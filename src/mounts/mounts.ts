@@ -134,6 +134,11 @@ export function createMounts (options: MountsOptions) {
       })
     },
 
+    /** Tells servers that know the client of a session that its roots have changed. @param session its digest */
+    rootsChanged (session: string): void {
+      for (const server of servers) server.rootsChanged(session)
+    },
+
     async close (): Promise<void> {
       clearTimeout(timer)
       await Promise.all(servers.map(async (server) => { await server.close() }))

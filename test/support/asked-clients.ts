@@ -10,7 +10,7 @@ import type { Era } from './engine-fixture.ts'
 
 /** A client of an SDK whose person, model and folders a test answers for. */
 export interface AskedClient {
-  client: Pick<Client, 'callTool' | 'getPrompt' | 'listTools' | 'readResource' | 'setLoggingLevel'>
+  client: Pick<Client, 'callTool' | 'getPrompt' | 'listTools' | 'readResource' | 'sendRootsListChanged' | 'setLoggingLevel'>
   /** The text of a tool's result. */
   call (name: string, args?: Record<string, unknown>): Promise<string>
   /** The questions so far. */

@@ -42,6 +42,8 @@ export interface Upstream {
   capabilities: ServerCapabilities
   /** What it says about keeping the results of a method (2026-07-28). */
   cacheHints: Partial<Record<CacheableMethod, CacheHint>>
+  /** Called when the client of a session says that its roots have changed. */
+  rootsChanged: (server: Server) => MaybePromise<void>
   /** Headers of all requests so far. */
   requests: Array<IncomingMessage['headers']>
   /** Bodies of all POSTs so far. */
@@ -94,6 +96,7 @@ export async function startUpstream (
       tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true }, completions: {}
     },
     cacheHints: {},
+    rootsChanged () {},
     requests: [],
     messages: [],
     async announce () {
@@ -182,6 +185,7 @@ export async function startUpstream (
 function createProtocolServer (upstream: Upstream): Server {
   const { capabilities, cacheHints } = upstream
   const server = new Server({ name: 'upstream', version: '1' }, { capabilities, cacheHints })
+  server.setNotificationHandler('notifications/roots/list_changed', async () => { await upstream.rootsChanged(server) })
   if (capabilities.tools !== undefined) {
     server.setRequestHandler('tools/list', () => ({ tools: upstream.toolsFor(server.getClientCapabilities() ?? {}) }))
     server.setRequestHandler('tools/call', async ({ params: { name, arguments: args = {} } }, context) =>

@@ -24,6 +24,8 @@ const MessageSchema = Type.Union([
   Type.Object({ kind: Type.Literal('session-ended'), session: Session }),
   Type.Object({ kind: Type.Literal('log-level-changed'), session: Session }),
   Type.Object({ kind: Type.Literal('subscriptions-changed'), session: Session }),
+  /** The client of a session has other roots now. */
+  Type.Object({ kind: Type.Literal('roots-changed'), session: Session }),
   /** The client of a call's stream now reads it at the replica `reader`. */
   Type.Object({ kind: Type.Literal('stream-resumed'), stream: Stream, reader: Type.String() }),
   /** A call's stream that this replica reads has a new event, or has ended. */

@@ -72,6 +72,8 @@ export function createLegacy (options: LegacyOptions) {
     if (isJSONRPCResponse(message)) await clientRequests.deliver(digest, message)
     else if (isCancellation(message)) {
       replicas.send({ kind: 'call-cancelled', session: digest, request: message.params.requestId })
+    } else if (isRootsChange(message)) {
+      replicas.send({ kind: 'roots-changed', session: digest })
     }
   }
 
@@ -160,6 +162,10 @@ function checkHeaders (headers: McpRequest['headers']): McpResponse | undefined 
 function isMessage (value: unknown): value is JSONRPCMessage {
   const isKnown = isJSONRPCRequest(value) || isJSONRPCNotification(value) || isJSONRPCResponse(value)
   return isKnown && String((value as { id?: unknown }).id).length <= MAX_ID_LENGTH
+}
+
+function isRootsChange (message: JSONRPCMessage): boolean {
+  return (message as JSONRPCNotification).method === 'notifications/roots/list_changed'
 }
 
 function isCancellation (

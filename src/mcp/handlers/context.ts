@@ -40,6 +40,8 @@ export interface ContextServices {
   /** Maximum size of a result (MCP_MAX_RESULT_BYTES). */
   maxResultBytes: number
   announce (change: ServerEvent): void
+  /** Asks the client of a session outside of any call. @throws ToolError without an answer; StoreUnavailableError */
+  askSession (session: Session, request: InputRequest): Promise<unknown>
   /** Queues a message that belongs to no call. @throws StoreUnavailableError */
   queue (session: Session, message: JSONRPCMessage): Promise<void>
   heldCalls: HeldCalls
@@ -233,6 +235,12 @@ export class HandlerContext implements RunContext {
     if (session === undefined) return undefined
     const method = 'notifications/elicitation/complete'
     return async (elicitationId) => { await queue(session, { jsonrpc: '2.0', method, params: { elicitationId } }) }
+  }
+
+  get askOutsideCall (): RunContext['askOutsideCall'] {
+    const { session } = this.#call.caller
+    const { askSession } = this.#services
+    return session === undefined ? undefined : async (request) => await askSession(session, request)
   }
 
   createDeadline (timeoutSeconds: number = this.#services.timeoutSeconds): Deadline {

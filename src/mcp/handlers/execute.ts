@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { LoggingLevel } from '@modelcontextprotocol/server'
+import type { InputRequest, LoggingLevel } from '@modelcontextprotocol/server'
 import { isPromise, mapMaybe } from '../../async/maybe-async.ts'
 import type { MaybePromise } from '../../async/maybe-async.ts'
 import type { RequestContext, RequestLog } from '../../define/context.ts'
@@ -50,6 +50,12 @@ export type RunContext = RequestContext & Execution & {
    * @throws StoreUnavailableError
    */
   readonly notifyElicitationComplete: ((elicitationId: string) => Promise<void>) | undefined
+  /**
+   * Asks the client, also after the run, on its session's own stream; undefined in 2026-07-28, which has no sessions.
+   *
+   * @throws ToolError if there is no answer in time, or it is an error; StoreUnavailableError
+   */
+  readonly askOutsideCall: ((request: InputRequest) => Promise<unknown>) | undefined
   /** Maximum wait for a client's answer (INPUT_TIMEOUT_SECONDS). */
   readonly inputTimeoutSeconds: number
   /** Calls that wait for their clients, at this and other replicas. */

@@ -27,6 +27,13 @@ export function passedCapabilities (
   }
 }
 
+/** Returns the same for a connection to a server of 2025, which belongs to one session and hears of changed roots. */
+export function sessionCapabilities (caller: Parameters<typeof passedCapabilities>[0]): ClientCapabilities {
+  const capabilities = passedCapabilities(caller)
+  const roots = caller.session?.capabilities['roots'] as { listChanged?: unknown } | undefined
+  return roots?.listChanged === true ? { ...capabilities, roots: { listChanged: true } } : capabilities
+}
+
 function named (capability: object, names: readonly string[]): Record<string, Record<string, never>> {
   return Object.fromEntries(names.filter((name) => name in capability).map((name) => [name, {}]))
 }

@@ -89,6 +89,13 @@ export class ConnectionPool {
     }
   }
 
+  /** Returns the open connection of a session, if there is one. @param session its digest */
+  findOf (session: string): Connection | undefined {
+    if (this.#scope !== 'session') return undefined
+    const connections = [...this.#entries.values()].map(({ connection }) => connection)
+    return connections.find((connection) => connection?.caller?.session?.digest === session)
+  }
+
   /** Gives a connection up, whose caller gets another one. Requests that run on it are finished. */
   retire (connection: Connection): void {
     for (const entry of this.#entries.values()) {

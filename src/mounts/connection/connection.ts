@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
-import type { Client, ClientOptions, LoggingLevel } from '@modelcontextprotocol/client'
+import type { Client, ClientCapabilities, ClientOptions, LoggingLevel } from '@modelcontextprotocol/client'
 import { unlessAborted } from '../../async/unless-aborted.ts'
 import { isAsSevereAs } from '../../define/log-level.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { CallerIdentity } from '../caller/caller-identity.ts'
-import { ALL_CAPABILITIES, passedCapabilities } from '../caller/client-capabilities.ts'
+import { ALL_CAPABILITIES, passedCapabilities, sessionCapabilities } from '../caller/client-capabilities.ts'
 import { CallLog, wantedLogLevel } from './call-log.ts'
 import { findCause, findToolError } from './failure.ts'
 import { MIN_STREAM_RETRY_MS } from '../transport/http-transport.ts'
@@ -21,6 +21,9 @@ import { RequestIdentity } from '../transport/request-identity.ts'
 import type { CallOptions } from '../transport/request-identity.ts'
 import { createTransport } from '../transport/transport.ts'
 import type { TransportOptions } from '../transport/transport-options.ts'
+
+/** The shortest time between two notifications of changed roots. */
+const ROOTS_PAUSE_MS = 200
 
 /** Requests of one call. @param options must be among those of each request */
 export type Work<T> = (client: Client, options: CallOptions) => Promise<T>
@@ -70,6 +73,8 @@ export class Connection {
   readonly #running: RunningCall[] = []
   /** The lowest level that was set at a server of 2025. */
   #serverLogLevel: LoggingLevel | undefined
+  readonly #tellsOfRoots: boolean
+  #rootsTimer: NodeJS.Timeout | undefined
   #isRetired = false
   /** Kept, as the connection is closed when one of several calls has found it out. */
   #hasLostSession = false
@@ -82,15 +87,15 @@ export class Connection {
     this.#onListChanged = onListChanged
     this.#onClosed = onClosed
     this.#onLogDropped = options.onLogDropped
-    const declared = caller === undefined ? ALL_CAPABILITIES : passedCapabilities(caller)
-    const capabilities = mount.connection === 'session' ? declared : {}
+    const capabilities = capabilitiesOf(mount, caller, isLegacy)
     this.client = new MountClient({ name: 'seed', version }, {
       capabilities,
       versionNegotiation: { mode: isLegacy ? 'legacy' : 'auto', probe: { timeoutMs: this.#timeoutMs } },
       ...(onListChanged !== undefined && { listChanged: onAnyChange(onListChanged) }),
       inputRequired: { autoFulfill: false }
     })
-    answerQuestions(this.client, capabilities, () => this.#findAsked())
+    this.#tellsOfRoots = capabilities.roots?.listChanged === true
+    answerQuestions(this.client, capabilities, { findCaller: () => this.#findAsked(), owner: caller })
     this.client.setNotificationHandler('notifications/message', ({ params }) => { this.#findLog()?.receive(params) })
     const onAbort = (): void => { this.close() }
     signal.addEventListener('abort', onAbort, { once: true })
@@ -241,6 +246,15 @@ export class Connection {
     return this.client.transport?.sessionId !== undefined
   }
 
+  /** Tells a server of 2025 that the client's roots have changed, once for several changes in a short time. */
+  notifyRootsChanged (): void {
+    if (!this.#tellsOfRoots) return
+    this.#rootsTimer ??= setTimeout(() => {
+      this.#rootsTimer = undefined
+      Promise.allSettled([this.client.sendRootsListChanged()])
+    }, ROOTS_PAUSE_MS).unref()
+  }
+
   /** Gives the connection up: it is closed when its last call has ended. @returns when it is closed, if that is now */
   async retire (): Promise<void> {
     this.#isRetired = true
@@ -254,6 +268,7 @@ export class Connection {
   /** Ends the connection, and the session if there is one. */
   async close (): Promise<void> {
     this.#isClosed = true
+    clearTimeout(this.#rootsTimer)
     this.#removeAbortListener()
     await this.client.close().catch(() => {})
   }
@@ -277,6 +292,13 @@ export class Connection {
   get #timeoutMs (): number {
     return connectTimeoutMs(this.#mount)
   }
+}
+
+/** Returns what a connection declares: the capabilities of the client whose session it is, or none. */
+function capabilitiesOf (mount: Mount, caller: Caller | undefined, isLegacy: boolean): ClientCapabilities {
+  if (mount.connection !== 'session') return {}
+  if (caller === undefined) return ALL_CAPABILITIES
+  return isLegacy ? sessionCapabilities(caller) : passedCapabilities(caller)
 }
 
 /** A result that asks for input instead of having an answer. */

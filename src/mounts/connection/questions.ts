@@ -14,20 +14,30 @@ export function isQuestion (question: unknown): question is InputRequest {
     ['https:', 'http:'].includes(new URL(String(params.url)).protocol)
 }
 
+/** Who can be asked on a connection. */
+export interface Asked {
+  /** Returns the caller whose call a question belongs to. */
+  findCaller (): Caller | undefined
+  /** The caller whose connection it is: outside of calls, the client is asked for its roots alone. */
+  owner: Caller | undefined
+}
+
 /**
  * Has a connection to a server of 2025 answer what that server asks, by asking the client whose call it is.
  *
  * @param capabilities those that the connection declares
- * @param findCaller returns the caller whose call a question belongs to
  */
-export function answerQuestions (
-  client: Client, capabilities: ClientCapabilities, findCaller: () => Caller | undefined
-): void {
+export function answerQuestions (client: Client, capabilities: ClientCapabilities, { findCaller, owner }: Asked): void {
   const elicitations = new UrlElicitations()
   elicitations.listen(client)
+  let asking: Promise<unknown> | undefined
   const answer = async (request: InputRequest): Promise<never> => {
     checkDepth(request)
     const caller = findCaller()
+    if (caller?.askClient === undefined && request.method === 'roots/list' && owner?.askOutsideCall !== undefined) {
+      asking ??= owner.askOutsideCall({ method: 'roots/list' }).finally(() => { asking = undefined })
+      return await asking as never
+    }
     if (caller?.askClient === undefined) throw refuse('There is no call to which the request could belong')
     if (!isQuestion(request)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The URL must be https or http')
     elicitations.asked(request, caller)

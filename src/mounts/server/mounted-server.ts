@@ -166,6 +166,11 @@ export class MountedServer {
     })
   }
 
+  /** Tells the server, on the connection of a session, that the roots of its client have changed. */
+  rootsChanged (session: string): void {
+    this.#pool?.findOf(session)?.notifyRootsChanged()
+  }
+
   async #send<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
     return await this.#attempt(caller, work, true) ?? (await this.#attempt(caller, work, false))!
   }
