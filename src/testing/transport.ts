@@ -66,7 +66,13 @@ export function createModernTransport (options: TransportOptions): TestTransport
     const id = ++requests
     const body = { jsonrpc: '2.0', id, method, params: { ...params, _meta: { progressToken: id, ...meta } } }
     const onMessage = async (message: Message): Promise<void> => { onNotification(message) }
-    return await readResult(id, await post(body, headers, signal), signal, onMessage)
+    const client = new AbortController()
+    const removeListener = onAbort(signal, () => { client.abort() })
+    try {
+      return await readResult(id, await post(body, headers, client.signal), signal, onMessage)
+    } finally {
+      removeListener()
+    }
   }
 
   return {
@@ -103,9 +109,8 @@ export async function createSessionTransport (options: TransportOptions): Promis
   const { answers, onNotification } = options
   const protocolVersion = '2025-11-25'
   const post = createPost(options)
-  const never = new AbortController().signal
   const initialize = { protocolVersion, capabilities: capabilitiesOf(answers), clientInfo: CLIENT_INFO }
-  const response = await post({ jsonrpc: '2.0', id: 0, method: 'initialize', params: initialize }, {}, never)
+  const response = await post({ jsonrpc: '2.0', id: 0, method: 'initialize', params: initialize }, {})
   const headers = { 'mcp-protocol-version': protocolVersion, 'mcp-session-id': response.headers['mcp-session-id']! }
   let requests = 0
 
@@ -114,13 +119,13 @@ export async function createSessionTransport (options: TransportOptions): Promis
     if (id === undefined) onNotification(message)
     else {
       const result = await answerRequest(answers, message as { method: string })
-      await post({ jsonrpc: '2.0', id, result }, headers, never)
+      await post({ jsonrpc: '2.0', id, result }, headers)
     }
   }
 
   function cancel (requestId: number): void {
     const notification = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId } }
-    post(notification, headers, never).catch(() => {})
+    post(notification, headers).catch(() => {})
   }
 
   return {
@@ -130,7 +135,7 @@ export async function createSessionTransport (options: TransportOptions): Promis
       signal.addEventListener('abort', onAborted)
       try {
         const body = { jsonrpc: '2.0', id, method, params: { ...params, _meta: { progressToken: id } } }
-        return await readResult(id, await post(body, headers, never), signal, onMessage)
+        return await readResult(id, await post(body, headers), signal, onMessage)
       } finally {
         signal.removeEventListener('abort', onAborted)
       }
@@ -139,7 +144,9 @@ export async function createSessionTransport (options: TransportOptions): Promis
 }
 
 function createPost ({ engine, principal, log }: TransportOptions) {
-  return async (body: object, headers: Record<string, string>, signal: AbortSignal): Promise<McpResponse> =>
+  return async (
+    body: object, headers: Record<string, string>, signal = new AbortController().signal
+  ): Promise<McpResponse> =>
     await engine.handle({
       id: 'test',
       method: 'POST',

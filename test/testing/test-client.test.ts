@@ -278,6 +278,22 @@ for (const protocolVersion of REVISIONS) {
       t.match(await (await open({ tokenFor: () => 'token' })).callTool('call_api'), { isError: true })
     })
 
+    t.test('many calls, with one signal too, look like no leak to Node.js', async (t) => {
+      const warnings: Error[] = []
+      const onWarning = (warning: Error): void => { warnings.push(warning) }
+      process.on('warning', onWarning)
+      t.teardown(() => { process.off('warning', onWarning) })
+      const client = await open()
+      const { signal } = new AbortController()
+      for (let count = 0; count < 12; count++) {
+        await client.callTool('echo', { text: 'x' })
+        await client.callTool('echo', { text: 'x' }, { signal })
+      }
+      // Node.js emits warnings a moment later.
+      await new Promise((resolve) => { setImmediate(resolve) })
+      t.same(warnings, [])
+    })
+
     t.test('returns the test\'s assertions from assertionFor, also where nobody is signed in', async (t) => {
       const requests: unknown[] = []
       const client = await open({ assertionFor: (...args) => { requests.push(args); return 'assertion' } })
