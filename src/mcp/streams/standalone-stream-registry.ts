@@ -9,7 +9,6 @@ import type { ReplicaMessage } from '../cluster/replicas.ts'
 import { streamResponse } from '../exchange.ts'
 import type { McpResponse } from '../exchange.ts'
 import { hasEmptyEvents } from '../revisions.ts'
-import { subscriberOf } from '../sessions/session.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { formatPosition, parsePosition } from './event-id.ts'
@@ -95,7 +94,7 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
   return {
     /** @param after the position to continue from; from now on where absent. @throws StoreUnavailableError */
     async open (session: Session, canRead: CanRead, after?: StandalonePosition): Promise<McpResponse> {
-      const { digest, protocolVersion, subscriptions = [] } = session
+      const { digest, protocolVersion } = session
       const reader = `${replicas.self}.${randomId(9)}`
       const position = after ?? {
         queue: (await store.entries(keys.queue(digest), Number.MAX_SAFE_INTEGER)).newest,
@@ -103,16 +102,13 @@ export function createStandaloneStreams (options: StandaloneStreamsOptions) {
       }
       await store.set(keys.standalone(digest), reader, CLAIM_TTL_SECONDS)
       const connection = eventStreams.open()
-      const stream = new StandaloneStream(services, {
-        session: digest, canRead, reader, position, connection, subscriptions
-      })
+      const stream = new StandaloneStream(services, { session: digest, canRead, reader, position, connection })
       add(stream)
-      onSubscribed(subscriptions, subscriberOf(session))
       const eventId = formatPosition(position)
       replicas.send({ kind: 'stream-claimed', session: digest, reader, position: eventId })
       if (hasEmptyEvents(protocolVersion)) connection.write({ data: '', id: eventId, retryMs: RETRY_MS })
       else connection.raw(`: open\nretry: ${RETRY_MS}\n\n`)
-      stream.poll()
+      stream.start()
       return streamResponse(connection)
     },
 

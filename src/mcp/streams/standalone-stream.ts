@@ -58,13 +58,12 @@ export class StandaloneStream {
   /** Counts changes of the subscriptions: a result that was read before one is outdated. */
   #generation = 0
 
-  constructor (services: StandaloneServices, { session, canRead, reader, position, connection, subscriptions }: {
+  constructor (services: StandaloneServices, { session, canRead, reader, position, connection }: {
     session: string
     canRead: CanRead
     reader: string
     position: StandalonePosition
     connection: EventStream
-    subscriptions: readonly string[]
   }) {
     this.#services = services
     this.session = session
@@ -72,9 +71,14 @@ export class StandaloneStream {
     this.#position = position
     this.#connection = connection
     this.#canRead = canRead
-    this.#subscriptions = subscriptions.length === 0 ? NO_SUBSCRIPTIONS : new Set(subscriptions)
     this.#reading = createCoalescedTask(async () => { await this.#readNew() }, services.cluster.onBackgroundError)
     connection.onEnd(() => { this.#onEnd() })
+  }
+
+  /** Begins to send. The session may have subscribed to something while the stream was opened. */
+  start (): void {
+    this.#services.cluster.runInBackground(this.#useSession())
+    this.poll()
   }
 
   /** Sends what both logs have beyond the position. */
@@ -144,13 +148,19 @@ export class StandaloneStream {
   }
 
   async #renewSession (): Promise<void> {
+    await this.#useSession()
+    if (await this.#hasUnsentMessages()) this.poll()
+  }
+
+  async #useSession (): Promise<void> {
     const generation = this.#generation
     try {
       const session = await this.#services.sessions.renew({ digest: this.session })
       const { subscriptions = [] } = session
-      if (generation === this.#generation) this.#subscriptions = new Set(subscriptions)
+      if (generation === this.#generation) {
+        this.#subscriptions = subscriptions.length === 0 ? NO_SUBSCRIPTIONS : new Set(subscriptions)
+      }
       this.#services.onSubscribed(subscriptions, subscriberOf(session))
-      if (await this.#hasUnsentMessages()) this.poll()
     } catch (err) {
       if (!(err instanceof SessionNotFoundError)) throw err
       this.onSessionEnded()

@@ -159,6 +159,21 @@ t.test('subscriptions to missing and hidden resources, or to too many, are refus
   t.same((await board.post(request('resources/subscribe', { uri: 'news://board' }))).body.result, {})
 })
 
+t.test('a client that subscribes while its stream opens is notified', async (t) => {
+  const { cluster, publish } = await setUp(t)
+  const session = await startSession(cluster)
+  const { set } = cluster.store
+  cluster.store.set = async (...args) => {
+    cluster.store.set = set
+    await session.post(request('resources/subscribe', { uri: 'news://today' }), { at: 1 })
+    await set(...args)
+  }
+  const { events } = await session.get()
+  await publish('news://today')
+  t.match(await events.message(), updated('news://today'))
+  await events.cut()
+})
+
 t.test('a session that ends meanwhile gets no subscription', async (t) => {
   const { cluster } = await setUp(t)
   const session = await startSession(cluster)
