@@ -55,6 +55,21 @@ t.test('tools that a server of 2025 offers only to clients that can be asked are
   t.match(questions, [form('form')])
 })
 
+t.test('protocolVersion keeps to the revisions of 2025, whatever newer one the server knows', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  upstream.call = async (name, _args, context) => text(await askName(context, name))
+  const url = upstream.url
+  await startMounted(t, { odd: { url } })
+  t.equal(upstream.messages[0]!.method, 'server/discover')
+  upstream.messages.length = 0
+  const seed = await startMounted(t, { odd: { url, connection: 'session', protocolVersion: '2025-11-25' } })
+  const { call } = await connectAsked(t, 'modern', seed)
+  t.equal(await call('odd_add'), '"add Ada"')
+  t.same(upstream.messages.filter(({ method }) => ['server/discover', 'initialize'].includes(String(method)))
+    .map(({ method, params }) => [method, params.protocolVersion]),
+  [['initialize', '2025-11-25'], ['initialize', '2025-11-25']], 'neither for the lists nor for the session')
+})
+
 for (const era of ERAS) {
   t.test(`a mounted server of 2025 asks a ${era} client for forms, pages, messages and roots while a call runs`, async (t) => {
     const { upstream, seed } = await start(t)

@@ -103,7 +103,8 @@ export class Connection {
   }
 
   /** @throws any error if the server cannot be reached, or speaks something other than MCP */
-  static async open (options: ConnectionOptions): Promise<Connection> {
+  static async open (given: ConnectionOptions): Promise<Connection> {
+    const options = given.mount.protocolVersion === undefined ? given : { ...given, isLegacy: true }
     try {
       return await Connection.#open(options)
     } catch (err) {

@@ -172,6 +172,10 @@ export const MountSchema = Type.Object({
   prefix: Type.Optional(Type.Boolean({
     description: 'false: what it offers keeps its names and URIs; for one mount of the file. Default: true'
   })),
+  protocolVersion: Type.Optional(Type.Literal('2025-11-25', {
+    description: 'Speaks this revision or an older one, without asking for 2026-07-28: for servers that know that ' +
+      'one, but have tools which ask the client while a call runs. Default: the newest one that both know'
+  })),
   connection: Type.Optional(Type.Enum(['shared', 'person', 'session'], {
     description: 'shared: one connection for all callers; person: one for each person and service; session: one for ' +
       'each MCP session, or for each person and client of 2026-07-28, which has no sessions. Default: shared'
