@@ -159,6 +159,18 @@ t.test('a server of 2025 is told the level on a connection that is not everybody
   t.notOk(modern.messages.some(({ method }) => method === 'logging/setLevel'), '2026-07-28 has no such method')
 })
 
+t.test('completions, which have no stream, set no level', async (t) => {
+  const upstream = await startLogging(t, 'session')
+  const seed = await startMounted(t, { calc: { url: upstream.url, connection: 'session' } })
+  for (const era of ERAS) {
+    const { response } = await seed.send(era, 'completion/complete', {
+      ref: { type: 'ref/prompt', name: 'calc_greet' }, argument: { name: 'who', value: 'A' }
+    })
+    t.same(response.result.completion.values, ['A1', 'A2'])
+  }
+  t.notOk(upstream.messages.some(({ method }) => method === 'logging/setLevel'))
+})
+
 t.test('a server of 2025 that refuses the level is called all the same', async (t) => {
   const upstream = await startLogging(t, 'session')
   upstream.intercept = (_request, response) => {
