@@ -11,7 +11,7 @@ import { printableJson, withoutControls } from '../json/printable.ts'
 import { createPolicyEvaluator } from '../policy/evaluator.ts'
 import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
-import { createUriCheck, isOffered } from '../selection/endpoint-selection.ts'
+import { createUriCheck, describeRuleAgainst } from '../selection/endpoint-selection.ts'
 import { checkAccess, endpointRules } from '../tokens/access-rules.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM, claimAt, toPrincipal } from '../tokens/principal.ts'
 import type { Principal, PrincipalKind } from '../tokens/principal.ts'
@@ -128,12 +128,13 @@ export function explain (
   const { endpoints } = config
   const { endpoint = endpoints[0]! } = options
   const place = `${describeDefinition(definition)}${endpoints.length === 1 ? '' : ` at ${endpoint.path}`}`
-  if (!isOfferedAt(endpoint, definition, options)) {
-    const others = endpoints.filter((other) => isOfferedAt(other, definition, options)).map(({ path }) => path)
+  const rule = ruleAgainst(endpoint, definition, options)
+  if (rule !== undefined) {
+    const others = endpoints.filter((other) => ruleAgainst(other, definition, options) === undefined)
     return {
       isAllowed: false,
-      text: `${place}: not offered (SEED_ENDPOINTS, or its endpoints), as if it did not exist\n` +
-        `It is offered at: ${others.join(', ') || 'no endpoint'}`
+      text: `${place}: not offered, as if it did not exist: ${endpoint.path} excludes it (${rule})\n` +
+        `It is offered at: ${others.map(({ path }) => path).join(', ') || 'no endpoint'}`
     }
   }
   if (offer !== undefined && isUnreadable(offer, options)) {
@@ -195,11 +196,12 @@ function createPrincipal (
   return kind === undefined ? principal : { ...principal, kind }
 }
 
-/** Tells whether an MCP endpoint offers a definition, and of a template the URI in question. */
-function isOfferedAt (endpoint: Endpoint, definition: Definition, { resource }: ExplainOptions): boolean {
-  if (!isOffered(definition, endpoint)) return false
-  if (definition.kind !== 'resource-template' || definition.uriTemplate === resource) return true
-  return createUriCheck(endpoint.selection)?.(resource!, definition.uriTemplate) ?? true
+/** Says why an MCP endpoint does not offer a definition, or of a template the URI in question; undefined if it does. */
+function ruleAgainst (endpoint: Endpoint, definition: Definition, { resource }: ExplainOptions): string | undefined {
+  const rule = describeRuleAgainst(definition, endpoint)
+  if (rule !== undefined || definition.kind !== 'resource-template' || definition.uriTemplate === resource) return rule
+  const isReadable = createUriCheck(endpoint.selection)?.(resource!, definition.uriTemplate) ?? true
+  return isReadable ? undefined : 'resources'
 }
 
 /** Tells whether the mount excludes the URI in question, to which a template leads. */

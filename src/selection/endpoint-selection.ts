@@ -1,7 +1,8 @@
 import type { Endpoint } from '../config/endpoints.ts'
 import { mountOf } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
-import { findUnmatchedPatterns, isSelected } from './name-selection.ts'
+import { describeRule } from './describe-rule.ts'
+import { findRuleAgainstName, findUnmatchedPatterns, isSelected } from './name-selection.ts'
 import { findRuleAgainstTool, namesOf } from './tool-selection.ts'
 import { isUriSelected } from './uri-selection.ts'
 
@@ -15,15 +16,27 @@ export function selectDefinitions (
 }
 
 /** Tells whether an MCP endpoint offers something: both its author and the operator have a say. */
-export function isOffered (definition: Definition, { path, selection }: Pick<Endpoint, 'path' | 'selection'>): boolean {
-  if (definition.endpoints?.includes(path) === false) return false
+export function isOffered (definition: Definition, endpoint: Pick<Endpoint, 'path' | 'selection'>): boolean {
+  return describeRuleAgainst(definition, endpoint) === undefined
+}
+
+/**
+ * Says why an MCP endpoint does not offer something, for the operator: `tools.deny: ops_*`.
+ *
+ * @returns undefined if the endpoint offers it
+ */
+export function describeRuleAgainst (
+  definition: Definition, { path, selection }: Pick<Endpoint, 'path' | 'selection'>
+): string | undefined {
+  if (definition.endpoints?.includes(path) === false) return 'endpoints of its definition'
   const mount = mountOf(definition)
-  if (mount !== undefined && !isSelected(mount, selection.mounts)) return false
+  if (mount !== undefined && !isSelected(mount, selection.mounts)) return 'mounts'
+  const { tools, prompts, resources } = selection
   switch (definition.kind) {
-    case 'tool': return findRuleAgainstTool(definition, selection.tools) === undefined
-    case 'prompt': return isSelected(definition.name, selection.prompts)
-    case 'resource': return isSelected(definition.uri, selection.resources)
-    case 'resource-template': return isSelected(definition.uriTemplate, selection.resources)
+    case 'tool': return describeRule('tools', findRuleAgainstTool(definition, tools))
+    case 'prompt': return describeRule('prompts', findRuleAgainstName(definition.name, prompts))
+    case 'resource': return describeRule('resources', findRuleAgainstName(definition.uri, resources))
+    case 'resource-template': return describeRule('resources', findRuleAgainstName(definition.uriTemplate, resources))
   }
 }
 

@@ -2,7 +2,12 @@ import type { Selection } from '../config/selection-schema.ts'
 
 /** Tells whether the operator has chosen something, by its name. */
 export function isSelected (name: string, selection: Selection = true): boolean {
-  return findRuleAgainst(selection, (pattern) => matchesPattern(name, pattern)) === undefined
+  return findRuleAgainstName(name, selection) === undefined
+}
+
+/** Finds the rule by which the operator does not offer something of this name. */
+export function findRuleAgainstName (name: string, selection: Selection): RuleAgainst<string> | undefined {
+  return findRuleAgainst(selection, (pattern) => matchesPattern(name, pattern))
 }
 
 /** The rule by which the operator does not offer something. `entry` is that of `deny`; `allow` has none that fits. */

@@ -279,15 +279,16 @@ t.test('says whether an MCP endpoint offers it, and who may use it there', async
   const ask = async (...args: string[]) => await run(args, environment)
   t.match(await ask('--tool', 'seed_ping'), {
     code: 1,
-    output: 'Tool "seed_ping" at /mcp: not offered (SEED_ENDPOINTS, or its endpoints), as if it did not exist\nIt is offered at: /mcp/sales\n'
+    output: 'Tool "seed_ping" at /mcp: not offered, as if it did not exist: /mcp excludes it (not in tools.allow)\n' +
+      'It is offered at: /mcp/sales\n'
   })
   t.match(await ask('--tool', 'seed_ping', '--endpoint', 'sales'), { code: 0, output: /^Tool "seed_ping" at \/mcp\/sales: / })
   t.match(await ask('--tool', 'calc_add', '--endpoint', '/mcp/sales'), {
     code: 1, output: /^Tool "calc_add" at \/mcp\/sales: hidden from this caller/
   })
-  t.match(await ask('--tool', 'calc_add'), { code: 1, output: /at \/mcp: not offered.*\nIt is offered at: \/mcp\/sales\n/ })
+  t.match(await ask('--tool', 'calc_add'), { code: 1, output: /at \/mcp: not offered.*excludes it \(mounts\)\nIt is offered at: \/mcp\/sales\n/ })
   t.match(await ask('--prompt', 'calc_greet', '--endpoint', 'ops'), { code: 1, output: /not offered.*\n.*\/mcp\/sales/ })
-  t.match(await ask('--resource', 'calc+notes://7', '--endpoint', 'sales'), { code: 1, output: /offered at: no endpoint/ })
+  t.match(await ask('--resource', 'calc+notes://7', '--endpoint', 'sales'), { code: 1, output: /\(not in resources.allow\)\n.*offered at: no endpoint/ })
   t.match(await ask('--tool', 'seed_ping', '--endpoint', 'nosuch'), {
     code: 1, output: /--endpoint is one of \/mcp, \/mcp\/ops, \/mcp\/sales/
   })

@@ -1,7 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client'
-import type { Selection, ToolEntry, ToolSelection } from '../../config/selection-schema.ts'
-import { findRuleAgainst, findUnmatchedPatterns, matchesPattern } from '../../selection/name-selection.ts'
-import type { RuleAgainst } from '../../selection/name-selection.ts'
+import type { Selection, ToolSelection } from '../../config/selection-schema.ts'
+import { describeRule } from '../../selection/describe-rule.ts'
+import { findRuleAgainstName, findUnmatchedPatterns } from '../../selection/name-selection.ts'
 import { findRuleAgainstTool, namesOf } from '../../selection/tool-selection.ts'
 import type { MountEntry } from './mount-schema.ts'
 import { listOverrides } from './overrides.ts'
@@ -43,19 +43,5 @@ export function describeRuleAgainstTool (tool: Tool, selection: ToolSelection = 
 export function describeRuleAgainstName (
   member: 'prompts' | 'resources', name: string, selection: Selection = true
 ): string | undefined {
-  return describeRule(member, findRuleAgainst(selection, (pattern) => matchesPattern(name, pattern)))
-}
-
-function describeRule (member: string, rule: RuleAgainst<ToolEntry> | undefined): string | undefined {
-  switch (rule?.list) {
-    case undefined: return undefined
-    case 'all': return `${member}: false`
-    case 'allow': return `not in ${member}.allow`
-    case 'deny': return `${member}.deny: ${describeEntry(rule.entry)}`
-  }
-}
-
-function describeEntry (entry: ToolEntry): string {
-  if (typeof entry === 'string') return entry
-  return `{ ${Object.entries(entry).map(([hint, value]) => `${hint}: ${value}`).join(', ')} }`
+  return describeRule(member, findRuleAgainstName(name, selection))
 }
