@@ -1,14 +1,5 @@
+import { FORMAT_SAMPLES } from './formats.ts'
 import type { Shape } from './shape.ts'
-
-const FORMAT_SAMPLES: Record<string, string> = {
-  date: '2026-01-31',
-  'date-time': '2026-01-31T12:00:00Z',
-  email: 'ada@example.com',
-  ipv4: '192.0.2.1',
-  ipv6: '2001:db8::1',
-  uuid: '5ca1ab1e-0000-4000-8000-000000000000',
-  uri: 'https://example.com/'
-}
 
 /** Returns a value that a shape accepts, for tests. Optional properties are left out. */
 export function sampleOf (shape: Shape): unknown {
@@ -20,7 +11,7 @@ export function sampleOf (shape: Shape): unknown {
     case 'integer': return sampleNumber(shape.limits, true)
     case 'number': return sampleNumber(shape.limits, false)
     case 'enum': return shape.values[0]
-    case 'array': return Array.from({ length: Number(shape.limits['minItems'] ?? 1) }, () => sampleOf(shape.items))
+    case 'array': return sampleList(shape)
     case 'record': return {}
     case 'object': return Object.fromEntries(shape.properties.filter(({ required }) => required)
       .map(({ name, shape }) => [name, sampleOf(shape)]))
@@ -28,8 +19,12 @@ export function sampleOf (shape: Shape): unknown {
   }
 }
 
+function sampleList ({ items, limits: { minItems, maxItems = 1 } }: Extract<Shape, { kind: 'array' }>): unknown[] {
+  return Array.from({ length: Number(minItems ?? Math.min(1, Number(maxItems))) }, () => sampleOf(items))
+}
+
 function sampleText ({ format, minLength = 0, maxLength = Infinity }: Record<string, number | string>): string {
-  if (format !== undefined) return FORMAT_SAMPLES[format]!
+  if (format !== undefined) return FORMAT_SAMPLES.get(String(format))!
   return 'sample'.padEnd(Number(minLength), 'x').slice(0, Number(maxLength))
 }
 

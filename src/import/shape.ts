@@ -1,5 +1,6 @@
 import { isJsonObject } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
+import { FORMAT_SAMPLES } from './formats.ts'
 import { cleanText } from './texts.ts'
 
 /** A JSON Schema of a description, reduced to what a tool's schema says: bounded, and without references. */
@@ -34,8 +35,6 @@ const MAX_PROPERTIES = 200
 const MAX_MEMBERS = 12
 const MAX_ENUM = 60
 const MAX_DESCRIPTION = 300
-/** Formats that Seed checks as the specification of OpenAPI means them. */
-const FORMATS = new Set(['date', 'date-time', 'email', 'ipv4', 'ipv6', 'uuid', 'uri'])
 const LIMITS = {
   string: ['minLength', 'maxLength'],
   integer: ['minimum', 'maximum'],
@@ -171,10 +170,19 @@ class Converter {
       if (typeof value !== 'number' || !Number.isFinite(value) || value > (MAX_MINIMUM[name] ?? Infinity)) continue
       limits[name] = value
     }
-    const format = schema['format']
-    if (type === 'string' && typeof format === 'string' && FORMATS.has(format)) limits['format'] = format
+    const [least, greatest] = LIMITS[type]
+    // What contradicts itself is left to the API: no value would be valid.
+    if (Number(limits[least]) > Number(limits[greatest])) return {}
+    const { format } = schema
+    if (type === 'string' && typeof format === 'string' && isFormatWithin(format, limits)) limits['format'] = format
     return limits
   }
+}
+
+/** Whether a format is checked: not where lengths contradict it, as in a UUID of 64 characters. */
+function isFormatWithin (format: string, { minLength = 0, maxLength = Infinity }: Limits): boolean {
+  const length = FORMAT_SAMPLES.get(format)?.length
+  return length !== undefined && length >= Number(minLength) && length <= Number(maxLength)
 }
 
 function pickDescription (given: unknown): Json {
