@@ -110,6 +110,71 @@ for (const era of ERAS) {
   })
 }
 
+/** A server of 2025 asks several questions while the call runs. */
+async function askWhileRunning ({ mcpReq }: ServerContext): Promise<CallToolResult> {
+  const ask = async (): Promise<string> => {
+    const { content } = await mcpReq.send({ method: 'elicitation/create', params: NAME_FORM })
+    return String(content!['name'])
+  }
+  return text((await Promise.all([ask(), ask()])).join())
+}
+
+for (const era of ERAS) {
+  t.test(`a call that waits for the answer of a ${era} client's person takes no place from others, and goes on without one`, async (t) => {
+    const upstream = await startUpstream(t, 'session')
+    const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', maxCalls: 1 } })
+    const { hold, isHeld, letGo } = createHold()
+    upstream.call = async (_name, { what }, context) => {
+      if (what === 'hold') return await hold()
+      return what === 'ask' ? await askWhileRunning(context) : text('quick')
+    }
+    const call = async (what?: string) =>
+      (await seed.send('modern', 'tools/call', { name: 'odd_add', arguments: { what } })).response.result
+    const isBusy = { isError: true, content: [{ text: /as many calls running as it may/ }] }
+    const other: Array<Promise<unknown>> = []
+    const asked = await connectAsked(t, era, seed, {
+      async fillIn () {
+        if (isHeld()) return { action: 'accept', content: { name: 'Bob' } }
+        t.match(await call(), { content: [{ text: 'quick' }] })
+        other.push(call('hold'))
+        await until(isHeld, 'the other call is at the server')
+        t.match(await call(), isBusy, 'one call may run')
+        return { action: 'accept', content: { name: 'Ada' } }
+      }
+    })
+    t.equal(await asked.call('odd_add', { what: 'ask' }), 'Ada,Bob')
+    t.match(await call(), isBusy, 'the other call runs on')
+    letGo()
+    t.match(await Promise.all(other), [{ content: [{ text: 'let go' }] }])
+    t.match(await call(), { content: [{ text: 'quick' }] })
+  })
+}
+
+t.test('a call that ends while it waits for an answer gives up one place, not two', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', maxCalls: 1 } })
+  const [ended, held] = [createHold(), createHold()]
+  upstream.call = async (_name, { what }, context) => {
+    if (what === 'hold') return await held.hold()
+    askWhileRunning(context).catch(() => {})
+    return await ended.hold()
+  }
+  const call = async (what?: string) =>
+    (await seed.send('modern', 'tools/call', { name: 'odd_add', arguments: { what } })).response.result
+  const asked = await connectAsked(t, 'legacy', seed, {
+    async fillIn () {
+      ended.letGo()
+      return await new Promise(() => {})
+    }
+  })
+  t.equal(await asked.call('odd_add'), 'let go')
+  const running = call('hold')
+  await until(held.isHeld, 'a call is at the server')
+  t.match(await call('hold'), { isError: true, content: [{ text: /as many calls running as it may/ }] })
+  held.letGo()
+  t.match(await running, { content: [{ text: 'let go' }] })
+})
+
 /** Runs a check within one minute of the clock, by which calls are counted. */
 async function withinMinute (check: () => Promise<void>): Promise<void> {
   const minute = (): number => Math.floor(Date.now() / 60_000)

@@ -96,6 +96,16 @@ export class CallLimits {
     return () => { this.#running-- }
   }
 
+  /**
+   * Does not count a request that runs, while it waits for the client's answer.
+   *
+   * @returns the function that counts it again, beyond the limit too
+   */
+  pauseRequest (): () => void {
+    this.#running--
+    return () => { this.#running++ }
+  }
+
   #tooBusy (): CallLimitError {
     const { mount: { name: mount }, log } = this.#options
     const max = this.#maxCalls

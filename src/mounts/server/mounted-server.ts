@@ -79,7 +79,7 @@ export class MountedServer {
   /** For how long these lists may be kept. */
   readonly freshness: ListFreshness
   /** Calls in which the server may ask the client. */
-  readonly openCalls = new OpenCalls()
+  readonly openCalls: OpenCalls
   readonly subscriptions: ResourceSubscriptions
   readonly callLimits: CallLimits
   readonly #options: MountedServerOptions
@@ -119,6 +119,7 @@ export class MountedServer {
     this.callLimits = new CallLimits({
       mount, log, onRefused: (limit) => { options.observer?.callRefused(mount.name, limit) }
     })
+    this.openCalls = new OpenCalls(this.callLimits)
     this.#outageLog = new OutageLog(mount, log)
     this.#listChanges = new ListChanges(() => { this.#refreshing.request() }, retryMs * CHANGE_PAUSE_FACTOR)
     const { connection = identify === undefined ? 'shared' : 'person' } = mount

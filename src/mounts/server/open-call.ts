@@ -3,6 +3,7 @@ import { ToolError } from '../../define/tool.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { CallNote, Continuation } from './call-elsewhere.ts'
+import type { CallLimits } from './call-limits.ts'
 
 /** Limit of the questions of one call that wait until those before them are answered. */
 const MAX_WAITING = 10
@@ -25,12 +26,18 @@ export class OpenCall<Result> {
   readonly #ended: Promise<undefined>
   readonly #controller = new AbortController()
   readonly #questions: Question[] = []
+  readonly #limits: Pick<CallLimits, 'pauseRequest'>
+  /** Counts the request again, which does not count while a question waits. */
+  #resume: (() => void) | undefined
   /** The caller in the round that runs. */
   #current: Caller
   #onQuestion: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor (context: RunContext, send: (caller: Caller) => Promise<Result>) {
+  constructor (
+    context: RunContext, send: (caller: Caller) => Promise<Result>, limits: Pick<CallLimits, 'pauseRequest'>
+  ) {
+    this.#limits = limits
     this.context = this.#current = context
     const own: Partial<Caller> = {
       signal: this.#controller.signal,
@@ -123,6 +130,7 @@ export class OpenCall<Result> {
         }
       }
       this.#questions.push(question)
+      this.#resume ??= this.#limits.pauseRequest()
       this.#onQuestion?.()
     })
   }
@@ -130,5 +138,8 @@ export class OpenCall<Result> {
   #remove (question: Question): void {
     const index = this.#questions.indexOf(question)
     if (index !== -1) this.#questions.splice(index, 1)
+    if (this.#questions.length > 0) return
+    this.#resume?.()
+    this.#resume = undefined
   }
 }

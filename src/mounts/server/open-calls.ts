@@ -2,6 +2,7 @@ import { ToolError } from '../../define/tool.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
 import { connectionKey } from '../caller/caller.ts'
 import type { Caller } from '../caller/caller.ts'
+import type { CallLimits } from './call-limits.ts'
 import { KEY, continueElsewhere, ownerOfCall, readContinuation } from './call-elsewhere.ts'
 import { serializeOutcome, toOutcome } from './call-outcome.ts'
 import type { CallOutcome } from './call-outcome.ts'
@@ -18,7 +19,12 @@ const MAX_SUSPENDED_OF_CALLER = 10
  * one continue the call.
  */
 export class OpenCalls {
+  readonly #limits: Pick<CallLimits, 'pauseRequest'>
   readonly #suspended = new Map<string, { call: OpenCall<object>, release: () => void }>()
+
+  constructor (limits: Pick<CallLimits, 'pauseRequest'>) {
+    this.#limits = limits
+  }
 
   /**
    * Starts a call, or continues the one that the client's answer is for, until it ends or asks.
@@ -30,7 +36,7 @@ export class OpenCalls {
     const { signal, upstreamRound, heldCalls } = context
     const id = upstreamRound?.requestState
     if (id !== undefined && heldCalls.isElsewhere(id)) return await continueElsewhere(context, id) as Result
-    const call = this.#take(id) ?? new OpenCall(context, send)
+    const call = this.#take(id) ?? new OpenCall(context, send, this.#limits)
     const onAbort = (): void => { call.abort(signal.reason as Error) }
     signal.addEventListener('abort', onAbort, { once: true })
     try {
