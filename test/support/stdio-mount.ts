@@ -9,12 +9,14 @@ const ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
 /** test/support/stdio-server.ts */
 export const STDIO_SERVER = fileURLToPath(new URL(`./stdio-server${ENDING}`, import.meta.url))
+/** test/support/stdio-sdk-v1-server.ts */
+export const SDK_V1_SERVER = fileURLToPath(new URL(`./stdio-sdk-v1-server${ENDING}`, import.meta.url))
 /** The process that ends those of mounted servers. */
 export const WATCHDOG = fileURLToPath(new URL(`../../src/mounts/watchdog${ENDING}`, import.meta.url))
 
-/** A mount of test/support/stdio-server.ts. tap's own code in each process, by NODE_OPTIONS, would take a second. */
-export function stdioMount (modes: string[] = [], members: object = {}): object {
-  return { command: 'env', args: ['-u', 'NODE_OPTIONS', process.execPath, STDIO_SERVER, ...modes], ...members }
+/** A mount of a server on stdio. tap's own code in each process, by NODE_OPTIONS, would take a second. */
+export function stdioMount (modes: string[] = [], members: object = {}, server = STDIO_SERVER): object {
+  return { command: 'env', args: ['-u', 'NODE_OPTIONS', process.execPath, server, ...modes], ...members }
 }
 
 /** A server that has a mount on stdio. */
