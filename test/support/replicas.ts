@@ -64,6 +64,8 @@ export async function startReplicas (t: Test, { redisUrl, count = 2, definitions
 /** The same as processes of their own, with the tools of interactive-tools.ts. */
 export interface ReplicaProcesses extends Omit<Replicas, 'seeds'> {
   processes: ReadonlyArray<TestProcess & { url: string }>
+  /** Ends one in order, and starts it again at the same URL. */
+  restart (index: number): Promise<void>
   /** Ends all in order. @returns their exit codes */
   stop (): Promise<Array<number | null>>
 }
@@ -74,8 +76,7 @@ export async function startReplicaProcesses (
 ): Promise<ReplicaProcesses> {
   const provider = await startDevProvider({ algorithm: 'ES256' })
   t.teardown(async () => { await provider.close() })
-  const processes = await Promise.all(Array.from({ length: count }, async () => {
-    const port = await freePort()
+  const start = async (port: number): Promise<TestProcess & { url: string }> => {
     const running = startProcess(t, ['--enable-source-maps', TOOL_SERVER], {
       PORT: String(port),
       HOST: '127.0.0.1',
@@ -91,7 +92,8 @@ export async function startReplicaProcesses (
     await running.printed(/Seed is ready/)
     await ready({ url: `http://127.0.0.1:${port}` })
     return { ...running, url: `http://127.0.0.1:${port}` }
-  }))
+  }
+  const processes = await Promise.all(Array.from({ length: count }, async () => await start(await freePort())))
   return {
     ...share(provider, processes.map(({ url }) => url)),
     processes,
@@ -101,6 +103,12 @@ export async function startReplicaProcesses (
         return outputs.join('').split(`"msg":"${message}"`).length - 1
       }
       await until(async () => await count() >= times, `"${message}" is logged ${times} times`)
+    },
+    async restart (index) {
+      const { child, ended, url } = processes[index]!
+      child.kill('SIGTERM')
+      await ended
+      processes[index] = await start(Number(new URL(url).port))
     },
     async stop () {
       for (const { child } of processes) child.kill('SIGTERM')
