@@ -2,6 +2,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { ProtocolError } from '@modelcontextprotocol/server'
 import type { ElicitResult, ServerContext } from '@modelcontextprotocol/server'
+import { Redis } from 'ioredis'
 import { connectAsked } from '../support/asked-clients.ts'
 import { ownRedisForTests } from '../support/redis.ts'
 import { startReplicaProcesses, startReplicas } from '../support/replicas.ts'
@@ -65,7 +66,7 @@ async function start (t: Test, env: Record<string, string> = {}, mount: object =
   const replicas = await startReplicas(t, { redisUrl, env: { SEED_MOUNTS, ...env } })
   const call = caller(replicas)
   await untilMounted(call)
-  return { upstream, replicas, call }
+  return { redisUrl, upstream, replicas, call }
 }
 
 async function untilMounted (call: ReturnType<typeof caller>): Promise<void> {
@@ -233,6 +234,53 @@ t.test('a client that cannot be asked any more at another replica is no end of t
   const first = await askAtFirst({ call })
   const roots = { capabilities: { roots: {} } }
   t.match((await call(1, { ...first, inputResponses }, roots)).result.content, [{ text: /cannot be asked for elicitation\/create/ }])
+})
+
+t.test('a server that asks without end a client that cannot be asked is refused at the replica that runs the call', async (t) => {
+  const started = await start(t)
+  if (started === undefined) return
+  const { redisUrl, upstream, call } = started
+  const redis = new Redis(redisUrl)
+  t.teardown(() => { redis.disconnect() })
+  const handedOver = new Set<string>()
+  redis.on('pmessage', (_pattern, _channel, message: string) => {
+    const { kind, call: id } = JSON.parse(message) as { kind: string, call: string }
+    if (kind === 'held-call-continued') handedOver.add(id)
+  })
+  await redis.psubscribe('*replicas:*')
+  upstream.call = async (_name, _args, context) => {
+    await ask(context, 'Sure?')
+    const refusals = []
+    for (let count = 0; count < 40; count++) {
+      refusals.push(...await Promise.all(['Really?', 'Quite?'].map(async (question) =>
+        await ask(context, question).then(() => 'answered', (err: Error) => err.message))))
+    }
+    return text(refusals.join())
+  }
+  const first = await askAtFirst({ call })
+  const { result } = await call(1, { ...first, inputResponses }, { capabilities: { roots: {} } })
+  t.equal(result.content[0].text.match(/cannot be asked for elicitation\/create/g).length, 80)
+  t.equal(handedOver.size, 31)
+})
+
+t.test('notes without an end reach the client of another replica in part, and its result whole', async (t) => {
+  const started = await start(t)
+  if (started === undefined) return
+  const { upstream, call } = started
+  upstream.call = async (_name, _args, context) => {
+    const { mcpReq } = context
+    await ask(context, 'Sure?')
+    const message = 'x'.repeat(60_000)
+    for (let progress = 0; progress < 300; progress++) {
+      await mcpReq.notify({ method: 'notifications/progress', params: { progressToken: mcpReq._meta!.progressToken!, progress, message } })
+    }
+    return text('done')
+  }
+  const meta = { _meta: { progressToken: 'p' } }
+  const { result: { requestState } } = await call(0, meta)
+  const { result, notifications } = await call(1, { ...meta, requestState, inputResponses })
+  t.match(result.content, [{ text: 'done' }])
+  t.ok(notifications.length >= 1 && notifications.length <= 17, `${notifications.length} notifications`)
 })
 
 t.test('a round without the answer is asked again, by another replica too', async (t) => {

@@ -4,6 +4,7 @@ import type { Keyring } from '../../crypto/keyring.ts'
 import { keys } from '../../store/keys.ts'
 import type { Cluster } from './cluster.ts'
 import { HELD_CALL_TTL_SECONDS, appendEvent, contextOfCall, writeAnswer } from './held-call-events.ts'
+import { HeldCallNotes } from './held-call-notes.ts'
 
 /** A call that waits at this replica for what its client sends next. */
 export interface HeldCall {
@@ -13,10 +14,11 @@ export interface HeldCall {
    * Continues the call. It must not reject.
    *
    * @param message what the client has sent, as the other replica has read it
-   * @param note passes something on for the client meanwhile; too much of it is left out
+   * @param note passes something on for the client meanwhile; too much of it is left out, and progress that newer
+   *   progress has overtaken
    * @returns what the other replica is to know
    */
-  continue (message: string, note: (text: string) => void): Promise<string>
+  continue (message: string, note: (text: string, isProgress: boolean) => void): Promise<string>
   /** Ends the call, as nobody waits for it any more. */
   abandon (): void
 }
@@ -30,10 +32,6 @@ interface RunningCall {
 }
 
 const RETRY_MS = 1_000
-
-/** Limits of notes that wait until the store has taken those before them. */
-const MAX_NOTES = 100
-const MAX_NOTE_CHARACTERS = 65_536
 
 /** The calls that this replica holds, and those that it runs on for another one. */
 export class CallHolder {
@@ -104,15 +102,13 @@ export class CallHolder {
 
   async #run (id: string, running: RunningCall, message: string, reader: string): Promise<void> {
     const { store, onBackgroundError } = this.#cluster
-    const waiting: string[] = []
+    const notes = new HeldCallNotes()
     const noting = createCoalescedTask(async () => {
-      await appendEvent(store, this.#keyring, id, { kind: 'noted', notes: waiting.splice(0) })
+      await appendEvent(store, this.#keyring, id, { kind: 'noted', notes: notes.take() })
       this.#announce(id, reader)
     }, onBackgroundError)
-    const answer = await running.call.continue(message, (note) => {
-      if (running.isAnswered || waiting.length >= MAX_NOTES || note.length > MAX_NOTE_CHARACTERS) return
-      waiting.push(note)
-      noting.request()
+    const answer = await running.call.continue(message, (text, isProgress) => {
+      if (!running.isAnswered && notes.add({ text, isProgress })) noting.request()
     })
     running.isAnswered = true
     await noting.idle()

@@ -8,7 +8,7 @@ import type { AskClient } from './elicitation-and-sampling.ts'
 import type { Answers } from './request-state.ts'
 
 /** Limit of the rounds of one call: a server may have a client's model work for it in many steps. */
-const MAX_ROUNDS = 30
+export const MAX_ROUNDS = 30
 
 /**
  * Asks the client on behalf of a server behind this one, one question after the other.

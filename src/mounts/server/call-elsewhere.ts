@@ -1,6 +1,7 @@
 import { ToolError } from '../../define/tool.ts'
 import { HeldCallLostError } from '../../mcp/cluster/continued-calls.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
+import { MAX_ROUNDS } from '../../mcp/handlers/upstream-input.ts'
 import { readOutcome, toResult } from './call-outcome.ts'
 import type { CallOutcome } from './call-outcome.ts'
 
@@ -11,6 +12,8 @@ export const KEY = 'question'
 export interface Continuation {
   answer?: unknown
   refusal?: string
+  /** Whether the server has asked so often that it may not ask any more in this call. */
+  isLastRefusal?: boolean
 }
 
 /** What the client is told while the call runs. */
@@ -36,7 +39,7 @@ export function ownerOfCall ({ principal }: Pick<RunContext, 'principal'>): stri
 export async function continueElsewhere (context: RunContext, id: string): Promise<object> {
   let held = id
   let continuation: Continuation = { answer: context.upstreamRound!.inputResponses[KEY] }
-  for (;;) {
+  for (let refusals = 1; ; refusals++) {
     const outcome = await findOutcome(context, held, continuation)
     if (outcome.kind !== 'question') return toResult(outcome, context.maxResultBytes)
     held = outcome.id
@@ -44,7 +47,7 @@ export async function continueElsewhere (context: RunContext, id: string): Promi
       await context.askForUpstream({ inputRequests: { [KEY]: outcome.request }, requestState: held })
     } catch (err) {
       if (!(err instanceof ToolError)) throw err
-      continuation = { refusal: err.message }
+      continuation = { refusal: err.message, isLastRefusal: refusals === MAX_ROUNDS }
     }
   }
 }

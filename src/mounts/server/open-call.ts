@@ -32,6 +32,8 @@ export class OpenCall<Result> {
   /** The caller in the round that runs. */
   #current: Caller
   #onQuestion: (() => void) | undefined
+  /** Why the server may not ask any more. */
+  #refusal: string | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor (
@@ -60,7 +62,7 @@ export class OpenCall<Result> {
   }
 
   /** Goes on in a round of another replica. @param tell passes something on to the client, whom that one serves */
-  continueFor ({ answer, refusal }: Continuation, tell: (note: CallNote) => void): void {
+  continueFor ({ answer, refusal, isLastRefusal }: Continuation, tell: (note: CallNote) => void): void {
     const { principal, client, requestMeta, logLevel } = this.context
     this.#goOn({
       principal,
@@ -71,7 +73,9 @@ export class OpenCall<Result> {
       async progress (...params) { tell({ method: 'progress', params }) },
       async logToClient (...params) { tell({ method: 'logToClient', params }) }
     }, answer)
-    if (refusal !== undefined) this.#questions[0]?.refuse(new ToolError(refusal))
+    if (refusal === undefined) return
+    if (isLastRefusal === true) this.#refuseQuestions(refusal)
+    else this.#questions[0]?.refuse(new ToolError(refusal))
   }
 
   /** Returns the question that is to be asked next, when there is one; undefined when the call has ended. */
@@ -110,13 +114,18 @@ export class OpenCall<Result> {
 
   #end (): void {
     this.isEnded = true
-    for (const { refuse } of this.#questions.splice(0)) refuse(new ToolError('The call has ended'))
+    this.#refuseQuestions('The call has ended')
+  }
+
+  /** Refuses the questions that wait, and further ones. */
+  #refuseQuestions (refusal: string): void {
+    this.#refusal = refusal
+    for (const { refuse } of this.#questions.splice(0)) refuse(new ToolError(refusal))
   }
 
   async #addQuestion (request: InputRequest): Promise<unknown> {
-    if (this.isEnded || this.#questions.length >= MAX_WAITING) {
-      throw new ToolError('Too many questions wait for an answer, or the call has ended')
-    }
+    if (this.#refusal !== undefined) throw new ToolError(this.#refusal)
+    if (this.#questions.length >= MAX_WAITING) throw new ToolError('Too many questions wait for an answer')
     return await new Promise((resolve, reject) => {
       const question = {
         request,

@@ -70,9 +70,9 @@ export class OpenCalls {
 
   /** Continues a call with what its client has sent to another replica. @returns what that replica is to know */
   async #continueFor (
-    call: OpenCall<object>, message: string, note: (text: string) => void
+    call: OpenCall<object>, message: string, note: (text: string, isProgress: boolean) => void
   ): Promise<string> {
-    call.continueFor(readContinuation(message), (told) => { note(JSON.stringify(told)) })
+    call.continueFor(readContinuation(message), (told) => { note(JSON.stringify(told), told.method === 'progress') })
     const outcome = await this.#findOutcome(call).catch(toOutcome)
     return serializeOutcome(outcome, call.context.maxResultBytes)
   }

@@ -29,7 +29,7 @@ function setUp (t: Test, { pollMs = 10 } = {}) {
   const call = {
     messages: [] as string[],
     abandoned: 0,
-    note: (_text: string): void => {},
+    note: (_text: string, _isProgress = false): void => {},
     finish: (_answer: string): void => {}
   }
   const answer = new Promise<string>((resolve) => { call.finish = resolve })
@@ -37,7 +37,7 @@ function setUp (t: Test, { pollMs = 10 } = {}) {
     owner: OWNER,
     async continue (message, note) {
       call.messages.push(message)
-      call.note = note
+      call.note = (text, isProgress = false) => { note(text, isProgress) }
       return await answer
     },
     abandon () {
@@ -208,6 +208,45 @@ t.test('notes without an end, or too long, are left out, and hold up nothing', a
   call.finish('done')
   t.equal(await going, 'done')
   t.ok(notes.length >= 100 && notes.length <= 101, `${notes.length} notes`)
+})
+
+t.test('notes of one call fill no store, however fast it takes them', async (t) => {
+  const { store, call, notes, goOn } = setUp(t)
+  const { append } = store
+  const sizes: number[] = []
+  store.append = async (key, data, limits) => {
+    sizes.push(data.length)
+    return await append(key, data, limits)
+  }
+  const going = goOn()
+  await until(() => call.messages.length === 1, 'the call goes on')
+  for (let event = 0; event < 20; event++) {
+    const before = sizes.length
+    for (let count = 0; count < 10; count++) call.note('x'.repeat(60_000))
+    if (event < 4) await until(() => sizes.length > before, 'the store has taken some')
+  }
+  call.finish('done')
+  t.equal(await going, 'done')
+  t.ok(notes.length > 8 && notes.length <= 17, `${notes.length} notes`)
+  t.ok(Math.max(...sizes) < 400_000, `an event has ${Math.max(...sizes)} characters`)
+})
+
+t.test('progress that waits gives way to newer progress, and nothing else does', async (t) => {
+  const { call, notes, goOn } = setUp(t)
+  const going = goOn()
+  await until(() => call.messages.length === 1, 'the call goes on')
+  call.note('first')
+  await until(() => notes.length === 1, 'the note is there')
+  for (const text of ['0 %', '50 %']) call.note(text, true)
+  call.note('log')
+  for (let count = 0; count < 1_000; count++) call.note(`${count} `.repeat(10_000), true)
+  call.note('100 %', true)
+  call.note('x'.repeat(65_537), true)
+  call.finish('done')
+  t.equal(await going, 'done')
+  t.equal(notes.at(-1), '100 %')
+  t.ok(notes.includes('log'))
+  t.ok(notes.length <= 5, `${notes.length} notes`)
 })
 
 t.test('a replica that stops gives up what it runs for another one, and answers nothing', async (t) => {
