@@ -231,7 +231,7 @@ export const EVENTS = {
   },
   'mount.calls_refused': {
     level: 'warn',
-    meaning: 'Calls of a mounted MCP server are refused by a limit of the mount: see `limit` (`maxCalls`, ' +
+    meaning: 'Calls of a mounted MCP server are refused by a limit of the mount: see `limit` (`maxConcurrentCalls`, ' +
       '`callsPerMinute`); logged once a minute at most'
   },
   'mount.subscriptions_exceeded': {

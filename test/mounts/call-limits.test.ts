@@ -16,7 +16,7 @@ import { ADD, startMounted, startUpstream, writeMounts } from '../support/upstre
 const SILENT = { info () {}, warn () {}, error () {} }
 const TIMINGS = { mountsWaitMs: 60_000, mountsRetryMs: 10 }
 
-t.test('calls beyond maxCalls are refused at once, and said so to the model, the operator and the auditor', async (t) => {
+t.test('calls beyond maxConcurrentCalls are refused at once, and said so to the model, the operator and the auditor', async (t) => {
   const [slow, sound] = [await startUpstream(t), await startUpstream(t)]
   let finish!: (result: CallToolResult) => void
   let isRunning = false
@@ -27,7 +27,8 @@ t.test('calls beyond maxCalls are refused at once, and said so to the model, the
   const patient = { connectTimeoutSeconds: 60 }
   const METRICS_PORT = String(await freePort())
   const SEED_MOUNTS = await writeMounts({
-    slow: { url: slow.url, maxCalls: 1, ...patient }, sound: { url: sound.url, maxCalls: 1, ...patient }
+    slow: { url: slow.url, maxConcurrentCalls: 1, ...patient },
+    sound: { url: sound.url, maxConcurrentCalls: 1, ...patient }
   })
   const seed = await startOpenServer(t, [], { SEED_MOUNTS, METRICS_PORT, AUDIT_LOG: 'stdout' }, TIMINGS)
   const call = async (name: string) => (await seed.send('modern', 'tools/call', { name, arguments: {} })).response.result
@@ -43,11 +44,11 @@ t.test('calls beyond maxCalls are refused at once, and said so to the model, the
   const refused = seed.logs.filter((line) => 'audit' in line && line['outcome'] === 'refused')
   t.match(refused.map(({ event, target }) => `${String(event)} ${String(target)}`),
     ['tools/call slow_add', 'prompts/get slow_greet', 'prompts/get slow_greet'])
-  t.match(refused[0], { reason: '1 calls at once to mount "slow" (maxCalls)' })
+  t.match(refused[0], { reason: '1 calls at once to mount "slow" (maxConcurrentCalls)' })
   t.match(seed.logs.filter(({ event }) => event === 'mount.calls_refused'),
-    [{ level: 40, mount: 'slow', limit: 'maxCalls', max: 1 }])
+    [{ level: 40, mount: 'slow', limit: 'maxConcurrentCalls', max: 1 }])
   const metrics = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text()
-  t.match(metrics, 'seed_mount_calls_refused_total{seed_mount="slow",seed_setting="maxCalls"} 3')
+  t.match(metrics, 'seed_mount_calls_refused_total{seed_mount="slow",seed_setting="maxConcurrentCalls"} 3')
   t.match(await call('sound_add'), { content: [{ text: '{}' }] }, 'another server is not affected')
   const complete = {
     ref: { type: 'ref/prompt', name: 'slow_greet' }, argument: { name: 'who', value: 'A' }
@@ -90,7 +91,7 @@ function askInRounds ({ mcpReq: { inputResponses } }: ServerContext) {
 for (const era of ERAS) {
   t.test(`the answer of a ${era} client's person arrives, though others took the last place while they typed`, async (t) => {
     const upstream = await startUpstream(t)
-    const seed = await startMounted(t, { odd: { url: upstream.url, maxCalls: 1 } })
+    const seed = await startMounted(t, { odd: { url: upstream.url, maxConcurrentCalls: 1 } })
     const { hold, isHeld, letGo } = createHold()
     upstream.call = async (_name, { held }, context) => held === true ? await hold() : askInRounds(context)
     const call = async (args: object) =>
@@ -122,7 +123,7 @@ async function askWhileRunning ({ mcpReq }: ServerContext): Promise<CallToolResu
 for (const era of ERAS) {
   t.test(`a call that waits for the answer of a ${era} client's person takes no place from others, and goes on without one`, async (t) => {
     const upstream = await startUpstream(t, 'session')
-    const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', maxCalls: 1 } })
+    const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', maxConcurrentCalls: 1 } })
     const { hold, isHeld, letGo } = createHold()
     upstream.call = async (_name, { what }, context) => {
       if (what === 'hold') return await hold()
@@ -152,7 +153,7 @@ for (const era of ERAS) {
 
 t.test('a call that ends while it waits for an answer gives up one place, not two', async (t) => {
   const upstream = await startUpstream(t, 'session')
-  const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', maxCalls: 1 } })
+  const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session', maxConcurrentCalls: 1 } })
   const [ended, held] = [createHold(), createHold()]
   upstream.call = async (_name, { what }, context) => {
     if (what === 'hold') return await held.hold()
@@ -304,7 +305,7 @@ t.test('a new minute begins anew, and without sign-in all callers count as one',
   t.match(countUntilRefused(limits), { count: 3 })
 })
 
-t.test('a hundred calls at once are the limit of a mount without maxCalls', async (t) => {
+t.test('a hundred calls at once are the limit of a mount without maxConcurrentCalls', async (t) => {
   const { limits } = createLimits({})
   const ends = Array.from({ length: 100 }, () => limits.beginRequest())
   t.throws(() => limits.beginRequest(), { message: /\(100\)/ })

@@ -9,7 +9,7 @@ import type { Mount } from '../settings/mounts-file.ts'
 import { listOverrides } from '../settings/overrides.ts'
 
 /** The limit of a mount that refuses a call, by its member of the file. */
-export type CallLimit = 'maxCalls' | 'callsPerMinute'
+export type CallLimit = 'maxConcurrentCalls' | 'callsPerMinute'
 
 /** A call that is not sent to a mounted server, as one of its limits is reached. */
 export class CallLimitError extends ToolError {
@@ -23,14 +23,14 @@ export class CallLimitError extends ToolError {
 }
 
 export interface CallLimitsOptions {
-  mount: Pick<Mount, 'name' | 'maxCalls' | 'callsPerMinute' | 'tools' | 'prompts'>
+  mount: Pick<Mount, 'name' | 'maxConcurrentCalls' | 'callsPerMinute' | 'tools' | 'prompts'>
   log: RequestLog
   /** Measures refused calls. */
   onRefused: (limit: CallLimit) => void
 }
 
 /** A server that answers slowly, or not at all, holds no more calls than this at a replica. */
-const DEFAULT_MAX_CALLS = 100
+const DEFAULT_MAX_CONCURRENT_CALLS = 100
 
 /** Callers of whom nobody is known, with AUTH_REQUIRED=false, count as one. */
 const NOBODY = 'nobody'
@@ -41,7 +41,7 @@ const NOBODY = 'nobody'
  */
 export class CallLimits {
   readonly #options: CallLimitsOptions
-  readonly #maxCalls: number
+  readonly #maxConcurrentCalls: number
   #running = 0
   /** By the place of the tool or prompt that they are for; undefined for the whole mount. */
   readonly #perMinute = new Map<string | undefined, { counter: Counter, max: number }>()
@@ -50,7 +50,7 @@ export class CallLimits {
 
   constructor (options: CallLimitsOptions) {
     this.#options = options
-    this.#maxCalls = options.mount.maxCalls ?? DEFAULT_MAX_CALLS
+    this.#maxConcurrentCalls = options.mount.maxConcurrentCalls ?? DEFAULT_MAX_CONCURRENT_CALLS
   }
 
   /** Begins to count the calls of each person, with the other replicas. Until then there is no such limit. */
@@ -91,7 +91,7 @@ export class CallLimits {
    * @throws CallLimitError if as many run as may
    */
   beginRequest (isFurtherRound = false): () => void {
-    if (this.#running >= this.#maxCalls && !isFurtherRound) throw this.#tooBusy()
+    if (this.#running >= this.#maxConcurrentCalls && !isFurtherRound) throw this.#tooBusy()
     this.#running++
     return () => { this.#running-- }
   }
@@ -108,15 +108,15 @@ export class CallLimits {
 
   #tooBusy (): CallLimitError {
     const { mount: { name: mount }, log } = this.#options
-    const max = this.#maxCalls
-    this.#options.onRefused('maxCalls')
+    const max = this.#maxConcurrentCalls
+    this.#options.onRefused('maxConcurrentCalls')
     this.#busy.log(() => {
-      log.warn({ event: 'mount.calls_refused', mount, limit: 'maxCalls', max },
-        'As many calls to a mounted MCP server run as may at once: further ones are refused (maxCalls)')
+      log.warn({ event: 'mount.calls_refused', mount, limit: 'maxConcurrentCalls', max },
+        'As many calls to a mounted MCP server run as may at once: further ones are refused (maxConcurrentCalls)')
     })
     return new CallLimitError(
       `The server behind ${mount} has as many calls running as it may (${max}): try again in a few seconds`,
-      `${max} calls at once to mount "${mount}" (maxCalls)`
+      `${max} calls at once to mount "${mount}" (maxConcurrentCalls)`
     )
   }
 

@@ -197,7 +197,7 @@ export const MountSchema = Type.Object({
   timeoutSeconds: Type.Optional(Type.Integer({
     minimum: 1, maximum: 3_600, description: 'Limit of one call. Default: TOOL_TIMEOUT_SECONDS'
   })),
-  maxCalls: Type.Optional(Type.Integer({
+  maxConcurrentCalls: Type.Optional(Type.Integer({
     minimum: 1,
     maximum: 10_000,
     description: 'Limit of the requests of all callers that run at once, at each replica. Default: 100'
