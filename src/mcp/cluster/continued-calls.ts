@@ -42,13 +42,24 @@ export class ContinuedCalls {
     this.#deadAfterMs = deadAfterMs
   }
 
-  async continue (id: string, holder: string, { owner, message, signal, onNote }: Continuation): Promise<string> {
+  async continue (id: string, holder: string, continuation: Continuation): Promise<string> {
     const { store, replicas, runInBackground } = this.#cluster
     if (!await replicas.isAlive(holder)) throw new HeldCallLostError(STOPPED)
+    const { onNote } = continuation
     const call = new AwaitedCall({
       id, holder, onNote, cluster: this.#cluster, keyring: this.#keyring, deadAfterMs: this.#deadAfterMs
     })
     this.#awaited.set(id, call)
+    return await this.#handOver(call, id, holder, continuation).finally(() => {
+      this.#awaited.delete(id)
+      runInBackground(Promise.all([store.delete(keys.heldCall(id)), store.delete(keys.heldCallEvents(id))]))
+    })
+  }
+
+  async #handOver (
+    call: AwaitedCall, id: string, holder: string, { owner, message, signal }: Continuation
+  ): Promise<string> {
+    const { store, replicas } = this.#cluster
     try {
       await store.set(keys.heldCall(id), this.#keyring.seal(message, contextOfCall(id, owner)), HELD_CALL_TTL_SECONDS)
       signal.throwIfAborted()
@@ -57,9 +68,6 @@ export class ContinuedCalls {
     } catch (err) {
       if (signal.aborted) replicas.send({ kind: 'held-call-abandoned', call: id }, holder)
       throw err instanceof StoreUnavailableError ? new HeldCallLostError(NOT_STORED) : err
-    } finally {
-      this.#awaited.delete(id)
-      runInBackground(Promise.all([store.delete(keys.heldCall(id)), store.delete(keys.heldCallEvents(id))]))
     }
   }
 

@@ -43,13 +43,17 @@ export async function continueElsewhere (context: RunContext, id: string): Promi
     const outcome = await findOutcome(context, held, continuation)
     if (outcome.kind !== 'question') return toResult(outcome, context.maxResultBytes)
     held = outcome.id
-    try {
-      await context.askForUpstream({ inputRequests: { [KEY]: outcome.request }, requestState: held })
-    } catch (err) {
-      if (!(err instanceof ToolError)) throw err
-      continuation = { refusal: err.message, isLastRefusal: refusals === MAX_ROUNDS }
-    }
+    // A client of 2026-07-28 is asked by an InputRequiredError: there is no answer yet.
+    const asking = context.askForUpstream({ inputRequests: { [KEY]: outcome.request }, requestState: held })
+    const refusal = await (asking as Promise<never>).catch(toRefusal)
+    continuation = { refusal, isLastRefusal: refusals === MAX_ROUNDS }
   }
+}
+
+/** Returns why the client cannot be asked. */
+function toRefusal (err: unknown): string {
+  if (err instanceof ToolError) return err.message
+  throw err
 }
 
 async function findOutcome (context: RunContext, id: string, continuation: Continuation): Promise<CallOutcome> {

@@ -5,7 +5,7 @@ import { HeldCallLostError } from '../../../src/mcp/cluster/continued-calls.ts'
 import { createCluster } from '../../../src/mcp/cluster/cluster.ts'
 import { createHeldCalls } from '../../../src/mcp/cluster/held-calls.ts'
 import { keys } from '../../../src/store/keys.ts'
-import { captureLog, stayAwake, testStore } from '../../support/mcp.ts'
+import { captureLog, settle, stayAwake, testStore } from '../../support/mcp.ts'
 import { until } from '../../support/until.ts'
 
 const OWNER = 'ada with her client'
@@ -92,10 +92,23 @@ t.test('nobody continues the call of another', async (t) => {
   }
   const going = goOn('bob')
   await until(() => tries > 2, 'the other replica has tried')
-  t.ok(store.calls.filter(([method, key]) => method === 'get' && key === keys.heldCall(id)).length >= 2)
+  const countReads = () => store.calls.filter(([method, key]) => method === 'get' && key === keys.heldCall(id)).length
+  t.ok(countReads() >= 2)
   abort.abort(new Error('gone'))
   await t.rejects(going, { message: 'gone' })
   t.same(call.messages, [])
+})
+
+t.test('a message without anything in the store continues no call', async (t) => {
+  const { call, store, id, goOn } = setUp(t)
+  const [, holder] = id.split('.')
+  const message = JSON.stringify({ kind: 'held-call-continued', call: id, reader: 'nobody' })
+  await store.publish(`replicas:${holder}`, message)
+  await until(() => store.calls.some(([method, key]) => method === 'get' && key === keys.heldCall(id)), 'it is read')
+  await settle()
+  t.same(call.messages, [])
+  call.finish('done')
+  t.equal(await goOn(), 'done')
 })
 
 t.test('messages that are lost delay a call, and stop nothing', async (t) => {
