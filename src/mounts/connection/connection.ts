@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import type { Client, ClientCapabilities, ClientOptions, LoggingLevel } from '@modelcontextprotocol/client'
+import { runOutside } from '../../async/run-outside.ts'
 import { unlessAborted } from '../../async/unless-aborted.ts'
 import { isAsSevereAs } from '../../define/log-level.ts'
 import type { Caller } from '../caller/caller.ts'
@@ -84,14 +85,14 @@ export class Connection {
     this.#mount = mount
     this.caller = caller
     this.#identity = identify === undefined ? undefined : new RequestIdentity(identify, caller)
-    this.#onListChanged = onListChanged
-    this.#onClosed = onClosed
+    this.#onListChanged = onListChanged && (() => { runOutside(onListChanged) })
+    this.#onClosed = (connection) => { runOutside(() => { onClosed(connection) }) }
     this.#onLogDropped = options.onLogDropped
     const capabilities = capabilitiesOf(mount, caller, isLegacy)
     this.client = new MountClient({ name: 'seed', version }, {
       capabilities,
       versionNegotiation: { mode: isLegacy ? 'legacy' : 'auto', probe: { timeoutMs: this.#timeoutMs } },
-      ...(onListChanged !== undefined && { listChanged: onAnyChange(onListChanged) }),
+      ...(this.#onListChanged !== undefined && { listChanged: onAnyChange(this.#onListChanged) }),
       inputRequired: { autoFulfill: false }
     })
     this.#tellsOfRoots = capabilities.roots?.listChanged === true
@@ -103,7 +104,11 @@ export class Connection {
   }
 
   /** @throws any error if the server cannot be reached, or speaks something other than MCP */
-  static async open (given: ConnectionOptions): Promise<Connection> {
+  static async open (options: ConnectionOptions): Promise<Connection> {
+    return await runOutside(async () => await Connection.#openInAnyRevision(options))
+  }
+
+  static async #openInAnyRevision (given: ConnectionOptions): Promise<Connection> {
     const options = given.mount.protocolVersion === undefined ? given : { ...given, isLegacy: true }
     try {
       return await Connection.#open(options)
@@ -149,7 +154,7 @@ export class Connection {
 
   /** Fetches all lists. @throws any error if one of them cannot be had */
   async list (): Promise<FetchedLists> {
-    return await fetchOffers(this.client, this.#timeoutMs)
+    return await runOutside(async () => await fetchOffers(this.client, this.#timeoutMs))
   }
 
   /**

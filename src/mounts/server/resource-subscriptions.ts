@@ -1,4 +1,5 @@
 import type { Client, McpSubscription } from '@modelcontextprotocol/client'
+import { runOutside } from '../../async/run-outside.ts'
 import type { RequestLog } from '../../define/context.ts'
 import { RareLog } from '../connection/rare-log.ts'
 
@@ -107,7 +108,9 @@ export class ResourceSubscriptions {
     this.#client = client.getServerCapabilities()!.resources?.subscribe === true ? client : undefined
     this.#subscribed = new Set()
     this.#stream = undefined
-    client.setNotificationHandler('notifications/resources/updated', ({ params: { uri } }) => { this.#onUpdated(uri) })
+    client.setNotificationHandler('notifications/resources/updated', ({ params: { uri } }) => {
+      runOutside(() => { this.#onUpdated(uri) })
+    })
     if (this.#wanted.size > 0) this.#sync()
   }
 
@@ -138,7 +141,7 @@ export class ResourceSubscriptions {
   /** Tells the server what is wanted, once more if that changes meanwhile. */
   #sync (): void {
     this.#isOutdated = true
-    this.#syncing ??= this.#syncAll().finally(() => { this.#syncing = undefined })
+    this.#syncing ??= runOutside(async () => { await this.#syncAll() }).finally(() => { this.#syncing = undefined })
   }
 
   async #syncAll (): Promise<void> {

@@ -20,8 +20,8 @@ export function withoutQuery (url: string): string {
   return `${origin}${pathname}`
 }
 
-/** Headers of the transport, and that of secrets and tokens. */
-const RESERVED = /^(authorization|host|accept|connection|content-.*|transfer-encoding|mcp-.*|last-event-id)$/
+/** Headers of the transport, those by which it finds a request again, and that of secrets and tokens. */
+const RESERVED = /^(authorization|host|accept|connection|content-.*|transfer-encoding|mcp-.*|last-event-id|seed-.*)$/
 
 /** Tells whether Seed itself sets a header. */
 export function isReservedHeader (name: string): boolean {

@@ -46,7 +46,8 @@ export function createHttpTransport (
   const onTheirWay = new Map<string, SentMessage>()
   const send: typeof fetch = async (input, init = {}) => {
     const headers = new Headers(init.headers)
-    const sent = onTheirWay.get(headers.get(MESSAGE_HEADER) ?? '') ?? RESUMABLE.getStore()
+    const resumed = headers.has('last-event-id') ? RESUMABLE.getStore() : undefined
+    const sent = onTheirWay.get(headers.get(MESSAGE_HEADER) ?? '') ?? resumed
     headers.delete(MESSAGE_HEADER)
     const onTooLarge = (error: ResponseTooLargeError): void => {
       if (sent !== undefined) sent.failure = error
