@@ -232,7 +232,7 @@ export const EVENTS = {
   'mount.calls_refused': {
     level: 'warn',
     meaning: 'Calls of a mounted MCP server are refused by a limit of the mount: see `limit` (`maxConcurrentCalls`, ' +
-      '`callsPerMinute`); logged once a minute at most'
+      '`callsPerMinute`), and `place` if it is that of a single tool or prompt; logged once a minute at most'
   },
   'mount.subscriptions_exceeded': {
     level: 'warn',

@@ -241,8 +241,10 @@ t.test('a person may call a mounted server, and a tool of it, so often in a minu
     { subject: 'ada', target: 'calc_add', reason: '4 calls of one person in this minute to mount "calc" (callsPerMinute)' },
     { subject: 'bob', target: 'notes_greet', reason: '1 calls of one person in this minute to mount "notes" (prompts.overrides.greet.callsPerMinute)' }
   ])
-  t.match(seed.logs.filter(({ event }) => event === 'mount.calls_refused'),
-    [{ mount: 'calc', limit: 'tools.overrides.paint.callsPerMinute', max: 1 }, { mount: 'notes' }], 'once a minute')
+  t.match(seed.logs.filter(({ event }) => event === 'mount.calls_refused'), [
+    { mount: 'calc', limit: 'callsPerMinute', place: 'tools.overrides.paint', max: 1 },
+    { mount: 'notes', limit: 'callsPerMinute', place: 'prompts.overrides.greet', max: 1 }
+  ], 'once a minute')
 })
 
 t.test('two replicas count the calls of a person together', async (t) => {

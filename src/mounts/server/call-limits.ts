@@ -125,7 +125,7 @@ export class CallLimits {
     const rule = place === undefined ? 'callsPerMinute' : `${place}.callsPerMinute`
     this.#options.onRefused('callsPerMinute')
     this.#exceeded.log(() => {
-      log.warn({ event: 'mount.calls_refused', mount, limit: rule, max },
+      log.warn({ event: 'mount.calls_refused', mount, limit: 'callsPerMinute', place, max },
         'Somebody has made as many calls to a mounted MCP server in this minute as one may: further ones are refused')
     })
     const what = place === undefined ? '' : `this ${place.startsWith('tools.') ? 'tool' : 'prompt'} of `
