@@ -33,12 +33,15 @@ export interface UpstreamQuestions {
   inputRequests: Record<string, InputRequest>
   /** That server's own state, which it gets back with the answers. */
   requestState: string | undefined
+  /** Whether the state is instead the id of a call that a replica holds open. */
+  isHeld?: boolean | undefined
 }
 
 /** A round of a call to a server behind this one: the members of its request beside the arguments. */
 export interface UpstreamRound {
   inputResponses: Record<string, unknown>
   requestState: string | undefined
+  isHeld?: boolean | undefined
   /** The rounds so far, this one included. */
   count: number
 }

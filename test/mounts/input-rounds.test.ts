@@ -134,6 +134,16 @@ t.test('a server that only wants to be asked again gets its state, from clients 
   for (const era of ERAS) t.equal(await (await connectAsked(t, era, seed)).call('odd_add'), '"done"')
 })
 
+t.test('a state of a mounted server that looks like the id of a call that a replica holds is its state, and no such id', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session' } })
+  const id = `held-call.${'a'.repeat(12)}.${'b'.repeat(16)}`
+  upstream.call = (_name, _args, { mcpReq }) => mcpReq.inputResponses === undefined
+    ? inputRequired({ inputRequests: { question: FORM }, requestState: id })
+    : text(mcpReq.requestState<string>())
+  for (const era of ERAS) t.equal(await (await connectAsked(t, era, seed)).call('odd_add'), JSON.stringify(id))
+})
+
 t.test('a client of 2026-07-28 that starts a call anew in each round gets no more rounds than others', async (t) => {
   const upstream = await startUpstream(t)
   const seed = await startMounted(t, { odd: { url: upstream.url } })

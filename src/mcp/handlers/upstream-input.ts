@@ -35,10 +35,12 @@ export async function askForUpstream (
 }
 
 /** Returns the round after this one. @throws ToolError if the server asks without end */
-export function nextRound (current: UpstreamRound | undefined, { requestState }: UpstreamQuestions): NextUpstreamRound {
+export function nextRound (
+  current: UpstreamRound | undefined, { requestState, isHeld }: UpstreamQuestions
+): NextUpstreamRound {
   const count = (current?.count ?? 0) + 1
   if (count > MAX_ROUNDS) throw new ToolError(`The server behind this one asked more than ${MAX_ROUNDS} times`)
-  return { requestState, count }
+  return { requestState, isHeld, count }
 }
 
 /** Returns a question as the client's revision has it: those of 2025 identify each elicitation by URL. */

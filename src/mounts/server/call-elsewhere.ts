@@ -44,7 +44,9 @@ export async function continueElsewhere (context: RunContext, id: string): Promi
     if (outcome.kind !== 'question') return toResult(outcome, context.maxResultBytes)
     held = outcome.id
     // A client of 2026-07-28 is asked by an InputRequiredError: there is no answer yet.
-    const asking = context.askForUpstream({ inputRequests: { [KEY]: outcome.request }, requestState: held })
+    const asking = context.askForUpstream({
+      inputRequests: { [KEY]: outcome.request }, requestState: held, isHeld: true
+    })
     const refusal = await (asking as Promise<never>).catch(toRefusal)
     continuation = { refusal, isLastRefusal: refusals === MAX_ROUNDS }
   }

@@ -34,7 +34,7 @@ export class OpenCalls {
    */
   async run<Result extends object> (context: RunContext, send: (caller: Caller) => Promise<Result>): Promise<Result> {
     const { signal, upstreamRound, heldCalls } = context
-    const id = upstreamRound?.requestState
+    const id = upstreamRound?.isHeld === true ? upstreamRound.requestState : undefined
     if (id !== undefined && heldCalls.isElsewhere(id)) return await continueElsewhere(context, id) as Result
     const call = this.#take(id) ?? new OpenCall(context, send, this.#limits)
     const onAbort = (): void => { call.abort(signal.reason as Error) }
@@ -55,7 +55,7 @@ export class OpenCalls {
     const requestState = isInRounds ? context.heldCalls.createId() : undefined
     try {
       if (isInRounds) this.#checkLimits(context)
-      const asking = context.askForUpstream({ inputRequests: { [KEY]: request }, requestState })
+      const asking = context.askForUpstream({ inputRequests: { [KEY]: request }, requestState, isHeld: isInRounds })
       const round = await call.orEnd(asking)
       answer(round?.inputResponses[KEY])
     } catch (err) {
