@@ -39,7 +39,8 @@ export function ownerOfCall ({ principal }: Pick<RunContext, 'principal'>): stri
 export async function continueElsewhere (context: RunContext, id: string): Promise<object> {
   let held = id
   let continuation: Continuation = { answer: context.upstreamRound!.inputResponses[KEY] }
-  for (let refusals = 1; ; refusals++) {
+  let refusals = 0
+  for (;;) {
     const outcome = await findOutcome(context, held, continuation)
     if (outcome.kind !== 'question') return toResult(outcome, context.maxResultBytes)
     held = outcome.id
@@ -48,7 +49,7 @@ export async function continueElsewhere (context: RunContext, id: string): Promi
       inputRequests: { [KEY]: outcome.request }, requestState: held, isHeld: true
     })
     const refusal = await (asking as Promise<never>).catch(toRefusal)
-    continuation = { refusal, isLastRefusal: refusals === MAX_ROUNDS }
+    continuation = { refusal, isLastRefusal: ++refusals === MAX_ROUNDS }
   }
 }
 
