@@ -12,7 +12,7 @@ import { emptyFolder } from '../support/process.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
 import { WATCHDOG, startStdio, stdioMount, untilEnded } from '../support/stdio-mount.ts'
 import { until } from '../support/until.ts'
-import { writeMounts } from '../support/upstream.ts'
+import { startMounted, writeMounts } from '../support/upstream.ts'
 
 /** Node.js takes about 40 MB, and the tool `allocate` of the server 300 MB. */
 const LIMIT = 150_000_000
@@ -36,6 +36,57 @@ for (const tool of ['allocate', 'allocate-in-child']) {
     t.equal(seed.logs.filter(({ event }) => event === 'mount.memory_exceeded').length, 1)
   })
 }
+
+/** A server that forks processes, which share its 100 MB, and may write to them. */
+const FORKING_SERVER = `
+import json, os, signal, sys
+kept = bytearray(b'x' * 100_000_000)
+def fork(writes):
+    if os.fork() == 0:
+        if writes:
+            for at in range(0, len(kept), 4096): kept[at] = 1
+        signal.pause()
+def answer(method, params):
+    if method == 'initialize':
+        return {'protocolVersion': params['protocolVersion'], 'capabilities': {'tools': {}},
+            'serverInfo': {'name': 'forking', 'version': '1'}}
+    if method == 'tools/list':
+        return {'tools': [{'name': name, 'inputSchema': {'type': 'object'}} for name in ('fork', 'fork-and-write')]}
+    for _ in range(5): fork(params['name'] == 'fork-and-write')
+    return {'content': [{'type': 'text', 'text': str(os.getpid())}]}
+for line in sys.stdin:
+    request = json.loads(line)
+    reply = {'jsonrpc': '2.0', 'id': request.get('id')}
+    if request['method'] in ('initialize', 'tools/list', 'tools/call'):
+        reply['result'] = answer(request['method'], request['params'])
+    else:
+        reply['error'] = {'code': -32601, 'message': 'Method not found'}
+    if 'id' in request: print(json.dumps(reply), flush=True)
+`
+
+t.test('memory that a process shares with those that it has forked counts once, until they write to it', async (t) => {
+  const script = join(await emptyFolder(t), 'server.py')
+  await writeFile(script, FORKING_SERVER)
+  const { send, logs, logged } = await startMounted(t, {
+    forking: { command: 'python3', args: [script], ...MEMBERS },
+    local: stdioMount([], MEMBERS)
+  })
+  for (const mount of ['forking', 'local']) {
+    await logged((line) => line['event'] === 'mount.connected' && line['mount'] === mount)
+  }
+  const call = async (name: string): Promise<string> =>
+    (await send('legacy', 'tools/call', { name, arguments: {} })).response.result.content[0].text
+  const killed = (): unknown[] => logs.filter(({ event }) => event === 'mount.memory_exceeded').map(({ mount }) => mount)
+  const pid = await call('forking_fork')
+  // Both processes are measured when one is ended.
+  t.equal(await call('local_allocate'), TOO_MUCH)
+  t.equal(await call('forking_fork'), pid, 'six processes that share 100 MB go on')
+  t.same(killed(), ['local'])
+  await call('forking_fork-and-write')
+  const line = await logged((one) => one['event'] === 'mount.memory_exceeded' && one['mount'] === 'forking')
+  t.ok(line['memoryBytes'] as number > LIMIT)
+  await untilEnded(Number(pid))
+})
 
 t.test('a process of one person that uses too much memory takes nothing from another person', async (t) => {
   const mount = stdioMount([], { ...MEMBERS, connection: 'person', connectTimeoutSeconds: 60 })
@@ -96,9 +147,8 @@ t.test('a process that uses too much memory is ended while Seed is busy, and whe
 
 t.test('the memory of a group is measured on systems with and without /proc', async (t) => {
   const child = await startLarge(t)
-  const groups = new Set([child.pid!, 2 ** 30])
-  for (const platform of ['linux', 'darwin'] as const) {
-    const memory = measureGroups(groups, { platform })
+  for (const [platform, limit] of [['linux', 1e9], ['linux', 1], ['darwin', 1e9]] as const) {
+    const memory = measureGroups(new Map([[child.pid!, limit], [2 ** 30, limit]]), { platform })
     t.same([...memory.keys()], [child.pid], platform)
     const bytes = memory.get(child.pid!)!
     t.ok(bytes > 300e6 && bytes < 450e6, `${platform}: ${bytes}`)
@@ -121,8 +171,20 @@ t.test('processes that end while their memory is measured, and a system that doe
     await mkdir(dirname(join(proc, path)), { recursive: true })
     await writeFile(join(proc, path), text)
   }
-  const measure = (source: Parameters<typeof measureGroups>[1]): unknown => [...measureGroups(new Set([7]), source)]
+  const measure = (source: Parameters<typeof measureGroups>[1], limit = 1e9): unknown =>
+    [...measureGroups(new Map([[7, limit]]), source)]
   t.same(measure({ platform: 'linux', proc }), [[7, 2_500 * 1_024]])
   t.same(measure({ platform: 'linux', proc: join(proc, 'nowhere') }), [])
   t.same(measure({ platform: 'darwin', ps: join(proc, 'nowhere') }), [])
+
+  const rollups = [
+    ['a process that hides it, or that ends', '', 2_500],
+    ['Linux 5.4 or newer', 'Pss:  2400 kB\nPss_Anon:  500 kB\nPss_File:  1800 kB\nPss_Shmem:  100 kB\nSwapPss:  50 kB\n', 650],
+    ['before Linux 5.4', 'Pss:    1200 kB\nSwapPss:   50 kB\n', 1_250],
+    ['before Linux 5.4, with large files', 'Pss:    9000 kB\nSwapPss:   50 kB\n', 2_500]
+  ] as const
+  for (const [name, text, kilobytes] of rollups) {
+    await writeFile(join(proc, '10/smaps_rollup'), text)
+    t.same(measure({ platform: 'linux', proc }, 1), [[7, kilobytes * 1_024]], name)
+  }
 })
