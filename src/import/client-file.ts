@@ -76,8 +76,9 @@ function setting (name: string): string {
   return process.env[name] ?? ''
 }
 
+/** Splits a list of scopes or claims at spaces and commas. */
 function words (text: string): string[] {
-  return text.split(' ').filter((word) => word !== '')
+  return text.split(/[\\s,]+/).filter((word) => word !== '')
 }
 
 /** A secret or token goes only where the operator says, and never unencrypted over a network. */

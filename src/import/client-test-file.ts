@@ -69,7 +69,7 @@ export async function startApi (answer: ApiAnswer) {
 /** Returns the source of the client's test: who it says is calling, and what it makes of strange answers. */
 export function writeClientTestFile (target: ImportTarget, header: SecretHeader): string {
   const { caller, clientFile, mockSpecifier, settings } = namesOf(target)
-  const { url, tokenFile, audience, assertionAudience, assertionClaims } = settings
+  const { url, tokenFile, audience, scopes, assertionAudience, assertionClaims } = settings
   const client = specifierFromTests(target, clientFile.slice(clientFile.lastIndexOf('/') + 1))
   const sent = header.isBasic
     ? `'Basic ${Buffer.from('top-secret').toString('base64')}'`
@@ -111,7 +111,7 @@ ${saveHelper(caller)}async function list (answer: ApiAnswer, folder = 'a/b', pre
   const client = await createTestClient({
     definitions: [listTool],
     principal: { subject: 'ada' },
-    tokenFor: (audience) => \`token-for-\${audience}\`,
+    tokenFor: (audience, { scopes = [] }) => ['token-for', audience, ...scopes].join('-'),
     assertionFor: (audience, { claims = [] }) => ['assertion-for', audience, ...claims].join('-')
   })
   try {
@@ -157,14 +157,15 @@ ${FORM_TESTS}test('the secret of a file is sent, and no message holds it', async
 test('the caller of the tool gets a token for the API', async () => {
   const { requests } = await list({ status: 200, body: [] }, 'a', () => {
     process.env[${quote(audience)}] = 'files'
+    process.env[${quote(scopes)}] = 'read, write'
   })
-  assert.equal(requests[0]?.headers.authorization, 'Bearer token-for-files')
+  assert.equal(requests[0]?.headers.authorization, 'Bearer token-for-files-read-write')
 })
 
 test('the API is told who calls by an assertion of this server', async () => {
   const { requests } = await list({ status: 200, body: [] }, 'a', () => {
     process.env[${quote(assertionAudience)}] = 'files'
-    process.env[${quote(assertionClaims)}] = 'email groups'
+    process.env[${quote(assertionClaims)}] = 'email,groups'
   })
   assert.equal(requests[0]?.headers.authorization, 'Bearer assertion-for-files-email-groups')
 })

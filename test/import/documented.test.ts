@@ -71,24 +71,27 @@ t.test('an internal API verifies which of the people calls, by an assertion of S
       issuer: seed.url, audience, typ: 'caller-assertion+jwt', algorithms: ['ES256']
     })
     response.writeHead(200, { 'content-type': 'application/json' })
-    response.end(JSON.stringify([payload.sub, payload['email'], String('name' in payload)]))
+    response.end(JSON.stringify([payload.sub, payload['email'], payload['groups'], 'name' in payload].map(String)))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => { server.close().closeAllConnections() })
   const settings = {
     PETS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    PETS_ASSERTION_AUDIENCE: audience,
-    PETS_ASSERTION_CLAIMS: 'email'
+    PETS_ASSERTION_AUDIENCE: audience
   }
   Object.assign(process.env, settings)
-  t.teardown(() => { for (const name of Object.keys(settings)) delete process.env[name] })
+  t.teardown(() => { for (const name of [...Object.keys(settings), 'PETS_ASSERTION_CLAIMS']) delete process.env[name] })
   const seed = await startSeed(t, { definitions: [await project.load('list-pets.js')], env: { SEED_SECRET } })
   await ready(seed)
   const request = modernRequest('tools/call', { name: 'list_pets', arguments: {} })
-  for (const sub of ['ada', 'bob']) {
-    const token = await seed.provider.mint({ sub, email: `${sub}@example.com`, name: 'Somebody' })
+  for (const [sub, claims, sent] of [
+    ['ada', 'email', 'undefined'], ['bob', 'email groups', 'vets'], ['bob', ' groups,email,', 'vets'],
+    ['bob', 'email,\n groups', 'vets']
+  ] as const) {
+    process.env['PETS_ASSERTION_CLAIMS'] = claims
+    const token = await seed.provider.mint({ sub, email: `${sub}@example.com`, groups: ['vets'], name: 'Somebody' })
     t.match((await postMcp(seed, request, token)).body.result, {
-      structuredContent: { items: [sub, `${sub}@example.com`, 'false'] }
-    })
+      structuredContent: { items: [sub, `${sub}@example.com`, sent, 'false'] }
+    }, claims)
   }
 })
