@@ -13,8 +13,9 @@ import type { Verdict } from '../policy/evaluator.ts'
 import { requirementsOf } from '../policy/requirements.ts'
 import { createUriCheck, describeRuleAgainst } from '../selection/endpoint-selection.ts'
 import { checkAccess, endpointRules } from '../tokens/access-rules.ts'
+import type { AccessRules } from '../tokens/access-rules.ts'
 import { GRANT_TYPE_CLAIM, KIND_CLAIM, claimAt, toPrincipal } from '../tokens/principal.ts'
-import type { Principal, PrincipalKind } from '../tokens/principal.ts'
+import type { Principal, PrincipalKind, PrincipalOptions } from '../tokens/principal.ts'
 import { UsageError, defineCommand } from './command.ts'
 import { describePolicy } from './describe-policy.ts'
 import { findEndpoint } from './endpoint-option.ts'
@@ -112,7 +113,7 @@ export interface Explanation {
  * @throws Error if there is no such definition; ClaimError for claims of a wrong type
  */
 export function explain (
-  config: Pick<Config, 'access' | 'oidc' | 'scopeHierarchy' | 'token' | 'endpoints'>,
+  config: Pick<Config, 'access' | 'baseUrl' | 'endpoints' | 'oauth' | 'oidc' | 'scopeHierarchy' | 'token'>,
   options: ExplainOptions,
   own: readonly Definition[],
   mounted?: MountInspection
@@ -122,7 +123,8 @@ export function explain (
   const definitions = [...own, ...offers.map(({ definition }) => definition)]
   const definition = findDefinition(options, definitions, mounted)
   const offer = offers.find((one) => one.definition === definition)
-  const principal = options.claims && createPrincipal(options.claims, options, oidc)
+  const reading = readingOf(options.claims ?? {}, config)
+  const principal = options.claims && createPrincipal(options.claims, options, { ...reading, issuer: oidc.issuer })
   const { scopes } = requirementsOf(definitions, hierarchy, oidc.scopes)
   const evaluator = createPolicyEvaluator({ hierarchy, scopes: [...oidc.scopes, ...scopes], clockSkewSeconds })
   const { endpoints } = config
@@ -144,14 +146,14 @@ export function explain (
         `mount "${mounted!.mount.name}" excludes it (resources)`
     }
   }
-  const refusal = principal && findAccessRefusal(principal, endpoint, config)
+  const refusal = principal && findAccessRefusal(principal, endpoint, { ...config.access, ...reading })
   if (refusal !== undefined) {
     return {
       isAllowed: false,
       text: [
         `${place}: the endpoint lets nobody in like this caller, whatever they call`,
         `- ${refusal}`,
-        ...describePrincipal(principal!, oidc.groupsClaim)
+        ...describePrincipal(principal!, reading)
       ].join('\n')
     }
   }
@@ -166,33 +168,42 @@ export function explain (
       ...(missingScopes.length > 0 ? [`- the access token lacks the scopes ${missingScopes.join(', ')}`] : []),
       `It asks for: ${describePolicy(definition)}`,
       ...(offer === undefined ? [] : describeMount(mounted!, offer)),
-      ...(principal === undefined ? [] : describePrincipal(principal, oidc.groupsClaim))
+      ...(principal === undefined ? [] : describePrincipal(principal, reading))
     ].join('\n')
   }
 }
 
 /** Returns the rule of an MCP endpoint that refuses a caller, and what it compared; undefined if none does. */
-function findAccessRefusal (
-  { claims }: Principal, endpoint: Endpoint, { access, oidc: { groupsClaim, preset } }: Pick<Config, 'access' | 'oidc'>
-): string | undefined {
+function findAccessRefusal ({ claims }: Principal, endpoint: Endpoint, general: AccessRules): string | undefined {
   try {
-    checkAccess(claims, endpointRules(endpoint, { ...access, groupsClaim, groupPaths: preset.groupPaths }))
+    checkAccess(claims, endpointRules(endpoint, general))
     return undefined
   } catch (err) {
     return (err as AccessDeniedError).detail
   }
 }
 
+/**
+ * Returns how the server reads the claims. Tokens that it issues itself (broker mode) have the groups under one name,
+ * and say what kind of caller it is. Those of another `iss` are read as the provider's.
+ */
+function readingOf (
+  claims: Record<string, unknown>,
+  { baseUrl, oauth, oidc: { groupsClaim, preset: { groupPaths } } }: Pick<Config, 'baseUrl' | 'oauth' | 'oidc'>
+): Required<Pick<PrincipalOptions, 'areOwn' | 'groupsClaim' | 'groupPaths'>> {
+  const { iss = baseUrl } = claims
+  const areOwn = (oauth.mode === 'broker' && iss === baseUrl) || KIND_CLAIM in claims || GRANT_TYPE_CLAIM in claims
+  return areOwn ? { areOwn, groupsClaim: 'groups', groupPaths: false } : { areOwn, groupsClaim, groupPaths }
+}
+
 function createPrincipal (
   claims: Record<string, unknown>,
   { scopes, kind }: Pick<ExplainOptions, 'scopes' | 'kind'>,
-  { issuer, groupsClaim, preset: { groupPaths } }: Config['oidc']
+  { issuer, ...reading }: PrincipalOptions & { issuer: string }
 ): Principal {
   const required = { iss: issuer, sub: 'somebody', exp: 0 }
-  // Claims of a token that Seed issued say what kind of caller it is.
-  const areOwn = KIND_CLAIM in claims || GRANT_TYPE_CLAIM in claims
   const replaced = scopes === undefined ? {} : { scope: scopes, scp: undefined }
-  const principal = toPrincipal({ ...required, ...claims, ...replaced }, { groupsClaim, groupPaths, areOwn })
+  const principal = toPrincipal({ ...required, ...claims, ...replaced }, reading)
   return kind === undefined ? principal : { ...principal, kind }
 }
 
@@ -218,12 +229,13 @@ function describeVerdict ({ refusals, unmetAuthentication, missingScopes }: Verd
   return 'shown, but a call is answered with 403 insufficient_scope: the client may ask for more scopes'
 }
 
-function describePrincipal (principal: Principal, groupsClaim: string): string[] {
+function describePrincipal (principal: Principal, { areOwn, groupsClaim }: PrincipalOptions): string[] {
+  const place = areOwn === true ? `${groupsClaim} of Seed's tokens` : `OIDC_GROUPS_CLAIM=${groupsClaim}`
   const { kind, scopes, groups, claims, authenticatedAt, acr } = principal
   return [
     `The caller is a ${kind}`,
     `Scopes of the token: ${[...scopes].join(', ') || 'none'}`,
-    `Groups (OIDC_GROUPS_CLAIM=${groupsClaim}): ${groups.join(', ') || explainNoGroups(claimAt(claims, groupsClaim))}`,
+    `Groups (${place}): ${groups.join(', ') || explainNoGroups(claimAt(claims, groupsClaim))}`,
     ...(authenticatedAt === undefined
       ? []
       : [`Signed in at the provider: ${new Date(authenticatedAt * 1_000).toISOString()} (auth_time)`]),

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { decodeJwt } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -13,6 +15,7 @@ import { createOAuthClient } from '../support/oauth-client.ts'
 import { signInV1, signInV2 } from '../support/sign-in-clients.ts'
 import type { SignInAndConnect } from '../support/sign-in-clients.ts'
 import { isError } from '../support/oauth-error.ts'
+import { emptyFolder } from '../support/process.ts'
 import { modernRequest, ready, sendModern, startSeed } from '../support/seed.ts'
 import type { TestSeed } from '../support/seed.ts'
 import { startDevProvider } from '../../dev/provider.ts'
@@ -215,6 +218,50 @@ t.test('the access rules of an endpoint hold at a refresh, which ends the grant'
   isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'Bob at /mcp/ops')
   isError(t, await refresh(seed.url, clientId, refreshToken), 400, 'invalid_grant', 'the grant has ended')
   t.match(await seed.logged(({ event }) => event === 'grant.access_refused'), { rule: 'access.groups of /mcp/ops (SEED_ENDPOINTS)' })
+})
+
+t.test('seed explain lets in whom an endpoint lets in, whatever claim of the provider has the groups', async (t) => {
+  const SEED_ENDPOINTS = await writeEndpoints(ENDPOINTS)
+  const env = { SEED_ENDPOINTS, OIDC_SCOPES: SCOPES, OIDC_GROUPS_CLAIM: 'realm_access.roles' }
+  const seed = await startBroker(t, { env, provider: { quirks: { rolesClaim: true } } })
+  const ops = `${seed.url}/mcp/ops`
+  const { accessToken } = await getTokens(seed, { parameters: { resource: ops } })
+  const ada = decodeJwt(accessToken)
+  const withoutGroups = await issueAccessToken({
+    resource: ops,
+    subject: ada.sub!,
+    clientId: String(ada['client_id']),
+    scope: String(ada['scope']),
+    grantId: String(ada['grant']),
+    kind: 'person',
+    grantType: 'authorization_code',
+    authentication: undefined,
+    identity: { name: ada['name'], realm_access: { roles: ['admins'] } }
+  }, { signingKeys: seed.app.signingKeys, issuer: seed.url, ttlSeconds: 60 })
+  const explain = async (claims: object) => {
+    const file = join(await emptyFolder(t), 'claims.json')
+    await writeFile(file, JSON.stringify(claims))
+    return await runCommand(['explain', '--tool', 'whoami', '--endpoint', 'ops', '--claims', file], {
+      ...env,
+      OAUTH_MODE: 'broker',
+      BASE_URL: seed.url,
+      OIDC_ISSUER: seed.provider.issuer,
+      OIDC_CLIENT_ID: seed.provider.clientId,
+      SEED_SECRET
+    })
+  }
+
+  t.equal((await callAt(ops, accessToken)).status, 200)
+  const admitted = await explain(ada)
+  t.match(admitted, { code: 0, output: /^Tool "whoami" at \/mcp\/ops: allowed\n[^]*\nGroups \(groups of Seed's tokens\): .*admins/ })
+  const { iss, ...withoutIssuer } = ada
+  t.same(await explain(withoutIssuer), admitted, 'claims without iss are those of this server')
+  t.equal((await callAt(ops, withoutGroups)).status, 403)
+  t.match(await explain(decodeJwt(withoutGroups)), { code: 1, output: /lets nobody in like this caller[^]*: none, as the token has no such claim\n/ })
+  const { groups, ...rest } = ada
+  t.match(await explain({ ...rest, iss: seed.provider.issuer, realm_access: { roles: groups } }), {
+    code: 0, output: /OIDC_GROUPS_CLAIM=realm_access.roles\): .*admins/
+  }, 'claims of the provider')
 })
 
 t.test('a token from before a rule was made is refused by it', async (t) => {
