@@ -311,6 +311,35 @@ t.test('what a server of 2025 answers without waiting for the person is the resu
   t.equal(questions.length, 1)
 })
 
+t.test('a call that has ended waits for nobody: others are asked, and the latest results are kept', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  let finish = (): void => {}
+  upstream.call = async (_name, { waits }, context) => {
+    const asked = ask(context, form('x')).then(({ action }) => action, (err: Error) => err.message)
+    if (waits === true) return text(await asked)
+    return text(await Promise.race([asked, new Promise<string>((resolve) => { finish = () => { resolve('done') } })]))
+  }
+  const SEED_MOUNTS = await writeMounts({ odd: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } })
+  const seed = await startBroker(t, { definitions: [], timings: { mountsWaitMs: 60_000 }, env: { SEED_MOUNTS } })
+  const { accessToken } = await getTokens(seed, { login: 'ada' })
+  const start = async (params: object = {}) => (await send(seed, params, accessToken)).result
+  const inputResponses = { question: { action: 'decline' } }
+  const states: string[] = []
+  for (let count = 0; count < 10; count++) {
+    states.push((await start()).requestState)
+    finish()
+  }
+  const waiting = { arguments: { waits: true } }
+  for (let count = 0; count < 5; count++) {
+    await until(async () => (await start(waiting))?.resultType === 'input_required', 'the client is asked')
+  }
+  t.match(await start({ requestState: states[0], inputResponses }),
+    { isError: true, content: [{ text: 'The call that asked is no longer open here: call again' }] })
+  t.match(await start({ requestState: states[9], inputResponses }), { content: [{ text: '"done"' }] })
+  for (let count = 0; count < 5; count++) t.match(await start(waiting), { resultType: 'input_required' })
+  t.match((await start(waiting)).content, [{ text: /Too many calls wait for an answer/ }])
+})
+
 t.test('calls that end without an answer are forgotten when the client does not come back', async (t) => {
   const upstream = await startUpstream(t, 'session')
   let finish = (): void => {}

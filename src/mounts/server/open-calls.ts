@@ -54,7 +54,7 @@ export class OpenCalls {
     const isInRounds = context.session === undefined
     const requestState = isInRounds ? context.heldCalls.createId() : undefined
     try {
-      if (isInRounds) this.#checkLimits(context)
+      if (isInRounds) this.#makeRoom(context)
       const asking = context.askForUpstream({ inputRequests: { [KEY]: request }, requestState, isHeld: isInRounds })
       const round = await call.orEnd(asking)
       answer(round?.inputResponses[KEY])
@@ -81,7 +81,7 @@ export class OpenCalls {
   async #findOutcome (call: OpenCall<object>): Promise<CallOutcome> {
     for (let asked = await call.nextQuestion(); asked !== undefined; asked = await call.nextQuestion()) {
       try {
-        this.#checkLimits(call.context)
+        this.#makeRoom(call.context)
       } catch (err) {
         asked.refuse(err as Error)
         continue
@@ -93,12 +93,22 @@ export class OpenCalls {
     return { kind: 'result', result: await call.result }
   }
 
-  #checkLimits (context: RunContext): void {
+  /** Makes room for a call that waits, in the place of one that has ended. @throws ToolError if too many wait */
+  #makeRoom (context: RunContext): void {
     const key = ownerOf(context)
-    const own = [...this.#suspended.values()].filter(({ call }) => ownerOf(call.caller) === key)
-    if (this.#suspended.size >= MAX_SUSPENDED || (key !== undefined && own.length >= MAX_SUSPENDED_OF_CALLER)) {
-      throw new ToolError('Too many calls wait for an answer')
+    if (key !== undefined) {
+      this.#forgetEnded(MAX_SUSPENDED_OF_CALLER, ({ caller }) => ownerOf(caller) === key)
     }
+    this.#forgetEnded(MAX_SUSPENDED, () => true)
+  }
+
+  /** Forgets the oldest of some calls that has ended, if there are as many as may be. */
+  #forgetEnded (max: number, belongs: (call: OpenCall<object>) => boolean): void {
+    const calls = [...this.#suspended].filter(([, { call }]) => belongs(call))
+    if (calls.length < max) return
+    const ended = calls.find(([, { call }]) => call.isEnded)
+    if (ended === undefined) throw new ToolError('Too many calls wait for an answer')
+    this.#take(ended[0])
   }
 
   #suspend (id: string, call: OpenCall<object>): void {
