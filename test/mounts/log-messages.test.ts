@@ -1,3 +1,6 @@
+import { request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { LoggingLevel } from '@modelcontextprotocol/server'
 import { connectAsked } from '../support/asked-clients.ts'
@@ -53,6 +56,35 @@ for (const upstreamEra of ['modern', 'session'] as const) {
       .map(({ params }) => params._meta?.[LEVEL_META])
     t.same(levels.slice(0, 4), upstreamEra === 'modern' ? [undefined, 'warning', 'debug', 'info'] : Array(4).fill(undefined))
   })
+
+  for (const era of ERAS) {
+    t.test(`each message of a burst of a mounted server (${upstreamEra}) reaches a ${era} client, also between progress`, async (t) => {
+      const upstream = await startLogging(t, upstreamEra)
+      upstream.call = async (_name, { reports }, { mcpReq }) => {
+        for (let number = 0; number < 200; number++) {
+          await mcpReq.log('info', number)
+          if (reports !== true) continue
+          await mcpReq.notify({
+            method: 'notifications/progress', params: { progressToken: mcpReq._meta!.progressToken!, progress: number }
+          })
+        }
+        await mcpReq.log('error', 'it failed')
+        return DONE
+      }
+      const seed = await startMounted(t, { calc: { url: upstream.url } })
+      const sent = [...Array(200).keys(), 'it failed']
+      const level = era === 'modern' ? { [LEVEL_META]: 'info' } : {}
+      for (const [reports, _meta] of [[false, level], [true, { ...level, progressToken: 'p' }]] as const) {
+        const { response, notifications } = await seed.send(era, 'tools/call', { name: 'calc_add', arguments: { reports }, _meta })
+        t.match(response.result, DONE)
+        const logged = notifications.filter(({ method }) => method === 'notifications/message')
+        t.same(logged.map(({ params }) => params['data']), sent, 'in order, before the result')
+        const progress = notifications.flatMap(({ method, params }) => method === 'notifications/progress' ? [params['progress']] : [])
+        t.equal(progress.at(-1), reports ? 199 : undefined)
+      }
+      t.same(seed.logs.filter(({ event }) => event === 'mount.log_messages_dropped'), [])
+    })
+  }
 
   t.test(`messages of prompts and resources of a mounted server (${upstreamEra}) reach the client too`, async (t) => {
     const upstream = await startLogging(t, upstreamEra)
@@ -200,7 +232,7 @@ t.test('of more or longer messages than Seed passes on, the others reach the cli
   t.match(lines, [{ mount: 'calc', dropped: 2 }], 'once a minute at most')
 })
 
-t.test('a flood of messages costs no more than a thousand of them, and the result comes', async (t) => {
+t.test('of a flood of messages the first thousand arrive, then the result, and the log says how many did not', async (t) => {
   const upstream = await startLogging(t, 'modern')
   upstream.call = async (_name, _args, { mcpReq }) => {
     for (let number = 0; number < 3_000; number++) await mcpReq.log('info', number)
@@ -208,8 +240,52 @@ t.test('a flood of messages costs no more than a thousand of them, and the resul
   }
   const seed = await startMounted(t, { calc: { url: upstream.url } })
   const logged = await loggedIn(seed, 'modern', 'info')
-  t.ok(logged.length > 0 && logged.length <= 1_000, `${logged.length} messages`)
-  t.match(seed.logs.filter(({ event }) => event === 'mount.log_messages_dropped'), [{ dropped: 3_000 - logged.length }])
+  t.same(logged.map(({ data }) => data), [...Array(1_000).keys()])
+  t.match(seed.logs.filter(({ event }) => event === 'mount.log_messages_dropped'), [{ dropped: 2_000 }])
+})
+
+/** Starts a call, and reads nothing of its stream. */
+async function callWithoutReading (seed: OpenServer, era: Era): Promise<IncomingMessage> {
+  const _meta = era === 'modern' ? { _meta: { [LEVEL_META]: 'info' } } : {}
+  const { body, headers } = seed.prepare(era, 'tools/call', { name: 'calc_add', arguments: {}, ..._meta })
+  return await new Promise((resolve, reject) => {
+    request(`${seed.url}/mcp`, { method: 'POST', headers }, resolve).on('error', reject).end(body)
+  })
+}
+
+for (const era of ERAS) {
+  t.test(`a result does not wait for long until a ${era} client has read the messages before it`, async (t) => {
+    const upstream = await startLogging(t, 'modern')
+    upstream.call = async (_name, _args, { mcpReq }) => {
+      for (let number = 0; number < 300; number++) await mcpReq.log('info', { number, text: 'x'.repeat(60_000) })
+      return DONE
+    }
+    const seed = await startMounted(t, { calc: { url: upstream.url, maxResponseBytes: 50_000_000 } })
+    const response = await callWithoutReading(seed, era)
+    const { dropped } = await seed.logged(({ event }) => event === 'mount.log_messages_dropped')
+    const received = await text(response)
+    const numbers = [...received.matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number))
+    t.equal(numbers[0], 0)
+    t.same(numbers, numbers.toSorted((a, b) => a - b), 'in order')
+    t.equal(numbers.length, 300 - Number(dropped))
+    t.match(received, /"text":"done"/)
+  })
+}
+
+t.test('messages that wait when their client leaves reach nobody', async (t) => {
+  const upstream = await startLogging(t, 'modern')
+  let isCancelled = false
+  upstream.call = async (_name, _args, { mcpReq }) => {
+    mcpReq.signal.addEventListener('abort', () => { isCancelled = true })
+    for (let number = 0; number < 300; number++) await mcpReq.log('info', 'x'.repeat(60_000))
+    return await new Promise(() => {})
+  }
+  const seed = await startMounted(t, { calc: { url: upstream.url, maxResponseBytes: 50_000_000 } })
+  const response = await callWithoutReading(seed, 'modern')
+  response.destroy()
+  await until(() => isCancelled, 'the call is cancelled')
+  await seed.logged(({ event }) => event === 'mount.log_messages_dropped')
+  t.same(seed.logs.filter(({ level }) => level! > 40), [])
 })
 
 t.test('a message that comes after the result reaches nobody', async (t) => {
@@ -261,6 +337,30 @@ for (const era of ERAS) {
     const _meta = era === 'modern' ? { _meta: { [LEVEL_META]: 'info' } } : {}
     t.match(await client.callTool({ name: 'calc_add', arguments: {}, ..._meta } as never), DONE)
     t.same(logged, era === 'modern' ? ['before', 'after'] : ['before', 'in between', 'after'], 'between two rounds nobody listens')
+  })
+
+  t.test(`each message of a burst before a question of a server of 2025 reaches a ${era} client, before the question`, async (t) => {
+    const upstream = await startLogging(t, 'session')
+    upstream.call = async (_name, _args, { mcpReq }) => {
+      for (let number = 0; number < 200; number++) await mcpReq.log('info', number)
+      await mcpReq.send({
+        method: 'elicitation/create', params: { message: 'Name?', requestedSchema: { type: 'object', properties: {} } }
+      })
+      await mcpReq.log('info', 'after')
+      return DONE
+    }
+    const seed = await startMounted(t, { calc: { url: upstream.url, connection: 'session' } })
+    const before: number[] = []
+    const { client, logged } = await connectAsked(t, era, seed, {
+      fillIn () {
+        before.push(logged.length)
+        return { action: 'accept', content: {} }
+      }
+    })
+    const _meta = era === 'modern' ? { _meta: { [LEVEL_META]: 'info' } } : {}
+    t.match(await client.callTool({ name: 'calc_add', arguments: {}, ..._meta } as never), DONE)
+    t.same(logged, [...Array(200).keys(), 'after'])
+    t.same(before, [200])
   })
 }
 

@@ -17,7 +17,8 @@ const MAX_DELAY_MS = 1_000
 /**
  * Sends the notifications of one call at the pace of its client: each waits until the client has read what came before,
  * and lets the rest of the server work in between. A handler that awaits them loses none. Of those it does not await,
- * `MAX_WAITING` wait; after that, the newest progress replaces the one before it, and log messages are dropped.
+ * `MAX_WAITING` wait; after that, the newest progress replaces one before it, and so does a log message, unless only
+ * one waits: then it is dropped.
  */
 export class NotificationQueue {
   /** Log messages that were not sent, and progress that was replaced. */
@@ -34,6 +35,7 @@ export class NotificationQueue {
 
   /** Sends at once if nothing waits. @returns a promise that resolves when the client can take the next one */
   async send (kind: Kind, send: () => Promise<void>): Promise<void> {
+    if (this.#waiting.length >= MAX_WAITING && kind === 'message') this.#dropOldProgress()
     if (this.#waiting.length < MAX_WAITING) {
       const waiting = createWaiting(kind, send)
       this.#waiting.push(waiting)
@@ -45,6 +47,15 @@ export class NotificationQueue {
     const replaced = kind === 'progress' ? this.#waiting.findLast((waiting) => waiting.kind === kind) : undefined
     if (replaced !== undefined) replaced.send = send
     await (replaced ?? last).done
+  }
+
+  /** Drops the oldest progress if there is newer. */
+  #dropOldProgress (): void {
+    const isProgress = ({ kind }: Waiting): boolean => kind === 'progress'
+    const oldest = this.#waiting.findIndex(isProgress)
+    if (oldest === this.#waiting.findLastIndex(isProgress)) return
+    for (const { resolve } of this.#waiting.splice(oldest, 1)) resolve()
+    this.dropped++
   }
 
   /** Resolves when everything is sent; what has to wait longer than `MAX_DELAY_MS` is dropped. */

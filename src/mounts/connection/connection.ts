@@ -96,7 +96,7 @@ export class Connection {
       inputRequired: { autoFulfill: false }
     })
     this.#tellsOfRoots = capabilities.roots?.listChanged === true
-    answerQuestions(this.client, capabilities, { findCaller: () => this.#findAsked(), owner: caller })
+    answerQuestions(this.client, capabilities, { findCaller: async () => await this.#findAsked(), owner: caller })
     this.client.setNotificationHandler('notifications/message', ({ params }) => { this.#findLog()?.receive(params) })
     const onAbort = (): void => { this.close() }
     signal.addEventListener('abort', onAbort, { once: true })
@@ -183,13 +183,15 @@ export class Connection {
   }
 
   /**
-   * Returns the caller to whose call a request of the server belongs. Over HTTP that is the call on whose stream it
-   * came; otherwise it can only be the latest. All have one session. Undefined if no call runs.
+   * Returns the caller to whose call a request of the server belongs, when the log messages before it are sent. Over
+   * HTTP that is the call on whose stream it came; otherwise it can only be the latest. All have one session. Undefined
+   * if no call runs.
    */
-  #findAsked (): Caller | undefined {
-    const { caller } = [CALLS.getStore(), ...this.#running.toReversed()]
-      .find((call) => call?.caller.askClient !== undefined) ?? {}
-    return caller
+  async #findAsked (): Promise<Caller | undefined> {
+    const call = [CALLS.getStore(), ...this.#running.toReversed()]
+      .find((call) => call?.caller.askClient !== undefined)
+    await call?.log?.sent()
+    return call?.caller
   }
 
   /**

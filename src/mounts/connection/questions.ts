@@ -17,7 +17,7 @@ export function isQuestion (question: unknown): question is InputRequest {
 /** Who can be asked on a connection. */
 export interface Asked {
   /** Returns the caller whose call a question belongs to. */
-  findCaller (): Caller | undefined
+  findCaller (): Promise<Caller | undefined>
   /** The caller whose connection it is: outside of calls, the client is asked for its roots alone. */
   owner: Caller | undefined
 }
@@ -33,7 +33,7 @@ export function answerQuestions (client: Client, capabilities: ClientCapabilitie
   let asking: Promise<unknown> | undefined
   const answer = async (request: InputRequest): Promise<never> => {
     checkDepth(request)
-    const caller = findCaller()
+    const caller = await findCaller()
     if (caller?.askClient === undefined && request.method === 'roots/list' && owner?.askOutsideCall !== undefined) {
       asking ??= owner.askOutsideCall({ method: 'roots/list' }).finally(() => { asking = undefined })
       return await asking as never
