@@ -118,7 +118,8 @@ function createEndpointEngine (
     policy: {
       hierarchy: config.scopeHierarchy,
       scopes: [...config.oidc.scopes, ...requirements.scopes],
-      clockSkewSeconds: config.token.clockSkewSeconds
+      clockSkewSeconds: config.token.clockSkewSeconds,
+      authRequired: config.authRequired
     },
     tokenFor: app.hasDecorator('toolTokens') ? app.toolTokens.tokenFor : undefined,
     assertionFor: config.secrets.current === undefined

@@ -19,7 +19,7 @@ interface ResourceDescription extends Policy, EndpointChoice {
   /**
    * Lifetime in the caches of clients (2026-07-28), and whether shared caches may keep the content for all callers
    * (`public`) or each client for itself (`private`, the default). Nothing is kept by default. A resource with a policy
-   * is always private.
+   * is always private, and so is everything where people sign in (`AUTH_REQUIRED`).
    */
   cache?: { ttlSeconds: number, scope?: 'public' | 'private' }
   /** Maximum time for `read` in seconds; `TOOL_TIMEOUT_SECONDS` by default. */

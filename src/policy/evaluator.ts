@@ -12,6 +12,8 @@ export interface PolicyOptions {
   scopes: readonly string[]
   /** TOKEN_CLOCK_SKEW_SECONDS, for the provider's clock; none by default. */
   clockSkewSeconds?: number
+  /** AUTH_REQUIRED; false by default. */
+  authRequired?: boolean
   /** Wall clock in milliseconds. */
   now?: () => number
 }
@@ -37,7 +39,7 @@ export type PolicyEvaluator = ReturnType<typeof createPolicyEvaluator>
  * listed, because calling it tells the client what to do (MCP authorization, step-up authorization flow; RFC 9470).
  */
 export function createPolicyEvaluator (options: PolicyOptions) {
-  const { hierarchy, scopes: obtainable, clockSkewSeconds = 0, now = Date.now } = options
+  const { hierarchy, scopes: obtainable, clockSkewSeconds = 0, authRequired = false, now = Date.now } = options
   const hasScope = createScopeCheck(hierarchy)
 
   function evaluate (policy: Policy, principal: Principal | undefined): Verdict {
@@ -74,6 +76,12 @@ export function createPolicyEvaluator (options: PolicyOptions) {
 
     /** Tells whether a caller may use the definition. */
     isAllowed: (policy: Policy, principal: Principal | undefined): boolean => evaluate(policy, principal) === ALLOWED,
+
+    /**
+     * Tells for whom clients may keep what has a policy. `public` lets any intermediary serve it to anybody (MCP
+     * 2026-07-28, caching), without asking this server, which alone checks the sign-in and the rules for access.
+     */
+    cacheScope: (policy: Policy = {}): 'public' | 'private' => authRequired || hasPolicy(policy) ? 'private' : 'public',
 
     /**
      * Returns the scopes for a challenge: the missing ones, and those that the token has already, as the new token

@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import t from 'tap'
+import { defineResource } from '../../src/define/resource.ts'
 import { ListFreshness } from '../../src/mounts/server/list-freshness.ts'
 import type { ListHints } from '../../src/mounts/connection/lists.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
@@ -120,32 +122,46 @@ t.test('clients may keep a resource for as long as its server says, an hour at m
   t.same(await hintOf(oldSeed, 'resources/read', { uri: 'calc+notes://1' }), { ttlMs: 0, cacheScope: 'private' })
 })
 
-t.test('no shared cache may keep what depends on the caller, here or at the mounted server', async (t) => {
+t.test('no shared cache may keep a resource of a server that knows who asks', async (t) => {
   const upstream = await startUpstream(t)
-  const hint = { ttlMs: 30_000, cacheScope: 'public' as const }
-  upstream.cacheHints = { 'resources/read': hint, 'tools/list': { ttlMs: 3_600_000, cacheScope: 'public' } }
+  upstream.cacheHints = { 'resources/read': { ttlMs: 30_000, cacheScope: 'public' } }
   const { url } = upstream
+  const seed = await startMounted(t, {
+    open: { url },
+    own: { url, connection: 'session' },
+    told: { url, identity: { assertion: {} } },
+    keyed: { url, secret: { file: join(t.testdir({ key: 'fixed-secret' }), 'key') } }
+  }, { env: { SEED_SECRET: 's'.repeat(40) } })
+  for (const mount of ['open', 'own', 'told', 'keyed']) {
+    const hint = await hintOf(seed, 'resources/read', { uri: `${mount}+notes://1` })
+    t.same(hint, { ttlMs: 30_000, cacheScope: mount === 'open' ? 'public' : 'private' }, mount)
+  }
+})
+
+t.test('no shared cache may keep anything where people sign in, as it would ask nobody to', async (t) => {
+  const upstream = await startUpstream(t)
+  const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
+  const hint = { ttlMs: 30_000, cacheScope: 'public' as const }
+  upstream.cacheHints = Object.fromEntries([...methods, 'resources/read'].map((method) => [method, hint]))
+  const kept = defineResource({
+    uri: 'memo://kept', name: 'kept', cache: { ttlSeconds: 30, scope: 'public' }, read: () => 'kept'
+  })
   const seed = await startSeed(t, {
-    definitions: [],
+    definitions: [kept],
     timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
-    env: {
-      SEED_SECRET: 's'.repeat(40),
-      SEED_MOUNTS: await writeMounts({
-        open: { url },
-        guarded: { url, groups: ['staff'] },
-        own: { url, connection: 'person' },
-        told: { url, identity: { assertion: {} } }
-      })
-    }
+    env: { ACCESS_GROUPS: 'finance', SEED_MOUNTS: await writeMounts({ calc: { url: upstream.url } }) }
   })
   await ready(seed)
-  const token = await seed.provider.mint({ sub: 'ada', groups: ['staff'] })
-  for (const mount of ['open', 'guarded', 'own', 'told']) {
-    const request = modernRequest('resources/read', { uri: `${mount}+notes://1` })
-    request.headers['mcp-name'] = `${mount}+notes://1`
-    const { body: { result } } = await postMcp(seed, request, token)
-    t.match(result, { ttlMs: 30_000, cacheScope: mount === 'open' ? 'public' : 'private' }, mount)
+  const ask = async (groups: string[], method: string, params: { uri?: string } = {}) => {
+    const request = modernRequest(method, params)
+    if (params.uri !== undefined) request.headers['mcp-name'] = params.uri
+    return await postMcp(seed, request, await seed.provider.mint({ sub: 'ada', groups }))
   }
-  const { body: { result } } = await postMcp(seed, modernRequest('tools/list', {}), token)
-  t.match(result, { ttlMs: 60_000, cacheScope: 'private' }, 'the list depends on the groups')
+  for (const uri of ['calc+notes://1', 'memo://kept']) {
+    t.match((await ask(['finance'], 'resources/read', { uri })).body.result, { ttlMs: 30_000, cacheScope: 'private' }, uri)
+    t.equal((await ask(['sales'], 'resources/read', { uri })).status, 403, 'a cache would have answered')
+  }
+  for (const method of [...methods, 'server/discover']) {
+    t.equal((await ask(['finance'], method)).body.result.cacheScope, 'private', method)
+  }
 })

@@ -34,6 +34,9 @@ export function createCatalog (
     prompts,
     resources,
 
+    /** For whom clients may keep what is the same for all callers. */
+    cacheScope: policies.cacheScope(),
+
     /**
      * Returns the policy of what a request is about, so that missing scopes are found before anything runs. Undefined
      * if the request is about nothing that could have a policy, or that exists. The message is not validated yet.

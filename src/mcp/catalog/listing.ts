@@ -34,7 +34,8 @@ export function createListing<Item extends object> (
 ) {
   const sorted = [...entries].sort((a, b) => a.name < b.name ? -1 : 1)
   for (const { item } of sorted) deepFreeze(item)
-  const isPublic = !sorted.some(({ policy }) => hasPolicy(policy))
+  const isSameForAll = !sorted.some(({ policy }) => hasPolicy(policy))
+  const isPublic = isSameForAll && policies.cacheScope() === 'public'
   const allItems = itemsOf(sorted)
   const publicItems = itemsOf(sorted.filter(({ policy }) => !hasPolicy(policy)))
   const sources = new Set(sorted.map(({ hint }) => hint).filter((hint) => hint !== undefined))
@@ -55,7 +56,7 @@ export function createListing<Item extends object> (
   return {
     /**
      * Returns for how long clients may keep the list: no longer than those of the servers that it is made of. Shared
-     * caches may keep it if all callers see the same.
+     * caches may keep it if all callers see the same, and nobody needs to sign in.
      */
     cacheHint (): Required<CacheHint> {
       const hints = [...sources].map((hint) => hint())
@@ -73,7 +74,7 @@ export function createListing<Item extends object> (
 
     /** Returns what a caller sees: frozen, and the same array for all callers who see the same. */
     visible (principal: Principal | undefined): readonly Item[] {
-      if (isPublic) return allItems
+      if (isSameForAll) return allItems
       if (principal === undefined) return publicItems
       const known = byPrincipal.get(principal)
       if (known !== undefined) return known

@@ -5,7 +5,6 @@ import { listHintOf } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../../define/resource.ts'
 import { UpstreamResult } from '../../define/upstream.ts'
-import { hasPolicy } from '../../policy/evaluator.ts'
 import type { PolicyEvaluator } from '../../policy/evaluator.ts'
 import type { Principal } from '../../tokens/principal.ts'
 import { Deadline } from '../handlers/handler-timeout.ts'
@@ -153,7 +152,11 @@ export function createResourceCatalog (
     ): Promise<ReadResourceResult & CacheHint> {
       const found = find(uri, principal)
       if (found === undefined) throw new ResourceNotFoundError(uri.slice(0, MAX_URI))
-      return await withProtocolErrors(async () => await readResource(uri, found, context))
+      return await withProtocolErrors(async () => {
+        const { ttlMs, cacheScope, ...result } = await readResource(uri, found, context)
+        const isPublic = policies.cacheScope(found.definition) === 'public'
+        return { ...result, ttlMs, cacheScope: isPublic ? cacheScope : 'private' }
+      })
     }
   }
 }
@@ -186,18 +189,18 @@ async function readResource (
   uri: string,
   { definition, read }: FoundResource,
   context: RunContext
-): Promise<ReadResourceResult & CacheHint> {
+): Promise<ReadResourceResult & Required<CacheHint>> {
   const label = `resource ${uri.slice(0, 200)}`
   const output: unknown = await execute(label, definition, context, () => read(context))
   if (output === undefined && definition.kind === 'resource-template') throw new ResourceNotFoundError(uri)
   try {
     if (output instanceof UpstreamResult) {
-      return { ...toUpstreamContents(output, context.maxResultBytes), ...cacheHint(definition, output.cacheHint) }
+      return { ...toUpstreamContents(output, context.maxResultBytes), ...output.cacheHint }
     }
     const { mimeType } = definition
     const contents = toContents(output, { uri, mimeType, maxBytes: context.maxResultBytes })
     const { ttlSeconds = 0, scope = 'private' } = definition.cache ?? {}
-    return { contents, ...cacheHint(definition, { ttlMs: ttlSeconds * 1_000, cacheScope: scope }) }
+    return { contents, ttlMs: ttlSeconds * 1_000, cacheScope: scope }
   } catch (err) {
     throw logFailure(err, label, definition, context.log)
   }
@@ -222,11 +225,6 @@ async function listTemplate (
     if (!(err instanceof HandlerError)) logFailure(err, label, definition, log)
     return []
   }
-}
-
-/** Returns how long clients may keep a resource. One with a policy is never for shared caches. */
-function cacheHint (policy: Policy, { ttlMs, cacheScope }: Required<CacheHint>): CacheHint {
-  return { ttlMs, cacheScope: hasPolicy(policy) ? 'private' : cacheScope }
 }
 
 function toResource (definition: ResourceDefinition): Resource {

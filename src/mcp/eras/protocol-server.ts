@@ -36,7 +36,6 @@ const CAPABILITIES = {
   completions: {},
   logging: {}
 }
-const CACHE_HINTS = { 'server/discover': { ttlMs: LIST_TTL_MS, cacheScope: 'public' } } as const
 
 export type ProtocolServers = ReturnType<typeof createProtocolServers>
 
@@ -45,10 +44,10 @@ export type ProtocolServers = ReturnType<typeof createProtocolServers>
  * the caller, so no request can see another's. The catalog is shared.
  */
 export function createProtocolServers (options: ProtocolServerOptions) {
-  const { serverInfo, instructions, extensions, onerror } = options
+  const { serverInfo, instructions, extensions, catalog, onerror } = options
   const serverOptions = {
     capabilities: { ...CAPABILITIES, ...(extensions !== undefined && { extensions }) },
-    cacheHints: CACHE_HINTS,
+    cacheHints: { 'server/discover': { ttlMs: LIST_TTL_MS, cacheScope: catalog().cacheScope } },
     ...(instructions !== undefined && { instructions })
   }
   return {

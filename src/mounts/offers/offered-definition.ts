@@ -181,8 +181,9 @@ async function read (uri: string, server: MountedServer, uris: UriPrefix, contex
 function passedHint (result: object, { mount }: MountedServer): KnownCacheHint | undefined {
   const hint = readCacheHint(result)
   if (hint === undefined) return undefined
-  const knowsCaller = mount.identity !== undefined || (mount.connection ?? 'shared') !== 'shared'
-  return { ttlMs: Math.min(MAX_TTL_MS, hint.ttlMs), cacheScope: knowsCaller ? 'private' : hint.cacheScope }
+  const { secret, identity, connection = 'shared' } = mount
+  const isKnown = secret !== undefined || identity !== undefined || connection !== 'shared'
+  return { ttlMs: Math.min(MAX_TTL_MS, hint.ttlMs), cacheScope: isKnown ? 'private' : hint.cacheScope }
 }
 
 type Reference = { type: 'ref/prompt', name: string } | { type: 'ref/resource', uri: string }
