@@ -11,13 +11,13 @@ import { until } from '../../support/until.ts'
 const OWNER = 'ada with her client'
 
 /** Two replicas, of which the first one holds a call. */
-function setUp (t: Test, { pollMs = 10 } = {}) {
+function setUp (t: Test, { deadAfterMs = 60_000 } = {}) {
   stayAwake(t)
   const store = testStore(t)
   const keyring = createKeyring('a secret of these two replicas, 44 bytes long', undefined)
   const [holder, other] = [0, 1].map(() => {
     const cluster = createCluster(store, captureLog().log)
-    return { cluster, calls: createHeldCalls(cluster, keyring, { pollMs, deadAfterMs: 50 }) }
+    return { cluster, calls: createHeldCalls(cluster, keyring, { pollMs: 10, deadAfterMs }) }
   }) as [Replica, Replica]
   t.teardown(async () => {
     for (const { calls, cluster } of [holder, other]) {
@@ -154,7 +154,7 @@ t.test('a call whose holder is dead is an error at once, or as soon as that is k
   await one.holder.cluster.replicas.close()
   await t.rejects(one.goOn(), /has stopped; it is unknown how far the call got/)
 
-  const two = setUp(t)
+  const two = setUp(t, { deadAfterMs: 50 })
   const going = two.goOn()
   await until(() => two.call.messages.length === 1, 'the call goes on')
   await two.holder.cluster.replicas.close()
@@ -263,7 +263,7 @@ t.test('progress that waits gives way to newer progress, and nothing else does',
 })
 
 t.test('a replica that stops gives up what it runs for another one, and answers nothing', async (t) => {
-  const { holder, call, goOn } = setUp(t)
+  const { holder, call, goOn } = setUp(t, { deadAfterMs: 50 })
   const going = goOn()
   await until(() => call.messages.length === 1, 'the call goes on')
   holder.calls.close()
