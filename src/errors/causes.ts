@@ -87,7 +87,8 @@ export const CAUSES = {
   },
   connections_not_signed_in_again: {
     remedy: `Sign out ${AT_PROVIDER}, then open /connections again: the provider did not ask the person to sign in ` +
-      'anew, although it was asked to (prompt=login, max_age), or its ID token has no auth_time that would say so'
+      'anew, although it was asked to (prompt=login, max_age). If its ID token has no auth_time that would say so ' +
+      '(Google), sign out at /connections instead, and in again'
   },
   connections_form_invalid: {
     remedy: 'Open /connections again: the form was of an earlier session there, or it was sent by another web site, ' +

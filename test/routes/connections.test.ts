@@ -391,6 +391,25 @@ t.test('a provider that lets an old sign-in pass for a new one is not believed',
   }
 })
 
+t.test('where the provider never says when somebody signed in, the person signs out at the page and in again',
+  async (t) => {
+    const idToken = ({ auth_time: _, ...claims }: Record<string, unknown>) => ({ claims })
+    const seed = await startBroker(t, { provider: { quirks: { idToken } } })
+    const { accessToken } = await getTokens(seed)
+    const old = await signIn(seed)
+    await age(seed, old, 301)
+    const begun = await begin(seed, old, { again: 'yes' })
+    const refused = await send((await atProvider(begun)).href, { cookie: `${begun.cookie}; ${old}` })
+    isErrorPage(t, refused, 400, 'nobody knows whether the person was asked')
+    t.match(refused.body, 'sign out there, sign in once more')
+
+    t.equal((await post(seed, 'sign-out', old, { token: tokenOf(await page(seed, old)) })).status, 303)
+    const fresh = await signIn(seed)
+    const ended = await post(seed, 'end-all', fresh, { token: tokenOf(await page(seed, fresh)) })
+    t.ok(ended.cookies.some((cookie) => cookie.startsWith('seed-connections-notice=')))
+    t.equal((await ping(seed.url, accessToken)).status, 401)
+  })
+
 t.test('a session ends after 15 minutes, by a logout at the provider and by seed revoke', async (t) => {
   const seed = await startBroker(t)
   const isSignedIn = async (cookie: string): Promise<boolean> => (await page(seed, cookie)).body.includes('Sign out')

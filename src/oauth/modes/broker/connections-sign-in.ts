@@ -218,7 +218,8 @@ function checkSignedInAgain (authentication: Authentication, clockSkewSeconds: n
       title: 'You were not signed in again',
       advice: missing === undefined
         ? 'Sign out at your organisation, then open the page again. Nothing was cut off.'
-        : 'Tell whoever runs this server, whose identity provider must send it. Nothing was cut off.'
+        : 'Open the page again, sign out there, sign in once more, and cut off what you want to within five minutes. ' +
+          'Nothing was cut off. Tell whoever runs this server, whose identity provider should send it.'
     }
   })
 }
