@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
+import { hasAccessRules } from '../config/endpoints.ts'
 import type { Endpoint } from '../config/endpoints.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { AccessDeniedError } from '../errors/sign-in-errors.ts'
@@ -144,6 +145,13 @@ export function explain (
       isAllowed: false,
       text: `${place}: this URI is not offered, as if it did not exist: ` +
         `mount "${mounted!.mount.name}" excludes it (resources)`
+    }
+  }
+  if (principal === undefined && hasAccessRules(endpoint)) {
+    return {
+      isAllowed: false,
+      text: `${place}: the endpoint lets nobody in without sign-in, whatever they call\n` +
+        `- access of ${endpoint.path} (SEED_ENDPOINTS) judges the claims of an access token (--claims)`
     }
   }
   const refusal = principal && findAccessRefusal(principal, endpoint, { ...config.access, ...reading })

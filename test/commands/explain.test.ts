@@ -316,7 +316,13 @@ t.test('judges who may use an MCP endpoint at all, before the policy of what it 
     ].join('\n')
   })
   t.match(await ask('--claims', claims), { code: 0, output: /^Tool "seed_ping" at \/mcp: allowed/ })
-  t.match(await ask('--endpoint', 'sales'), { code: 0 }, 'nobody is signed in')
+  t.match(await ask('--endpoint', 'sales'), {
+    code: 1,
+    output: 'Tool "seed_ping" at /mcp/sales: the endpoint lets nobody in without sign-in, whatever they call\n' +
+      '- access of /mcp/sales (SEED_ENDPOINTS) judges the claims of an access token (--claims)\n'
+  })
+  t.match(await ask(), { code: 1, output: /^Tool "seed_ping" at \/mcp: the endpoint lets nobody in without sign-in/ })
+  t.match(await ask('--endpoint', 'sales', '--scopes', 'openid'), { code: 1, output: /nobody in like this caller/ })
 })
 
 t.test('knows that a template leads to what an MCP endpoint does not offer', async (t) => {

@@ -238,10 +238,11 @@ t.test('seed explain lets in whom an endpoint lets in, whatever claim of the pro
     authentication: undefined,
     identity: { name: ada['name'], realm_access: { roles: ['admins'] } }
   }, { signingKeys: seed.app.signingKeys, issuer: seed.url, ttlSeconds: 60 })
-  const explain = async (claims: object) => {
+  const explain = async (claims?: object) => {
     const file = join(await emptyFolder(t), 'claims.json')
-    await writeFile(file, JSON.stringify(claims))
-    return await runCommand(['explain', '--tool', 'whoami', '--endpoint', 'ops', '--claims', file], {
+    if (claims !== undefined) await writeFile(file, JSON.stringify(claims))
+    const args = ['--endpoint', 'ops', ...(claims === undefined ? [] : ['--claims', file])]
+    return await runCommand(['explain', '--tool', 'whoami', ...args], {
       ...env,
       OAUTH_MODE: 'broker',
       BASE_URL: seed.url,
@@ -258,6 +259,8 @@ t.test('seed explain lets in whom an endpoint lets in, whatever claim of the pro
   t.same(await explain(withoutIssuer), admitted, 'claims without iss are those of this server')
   t.equal((await callAt(ops, withoutGroups)).status, 403)
   t.match(await explain(decodeJwt(withoutGroups)), { code: 1, output: /lets nobody in like this caller[^]*: none, as the token has no such claim\n/ })
+  t.equal((await callAt(ops)).status, 401)
+  t.match(await explain(), { code: 1, output: /lets nobody in without sign-in/ })
   const { groups, ...rest } = ada
   t.match(await explain({ ...rest, iss: seed.provider.issuer, realm_access: { roles: groups } }), {
     code: 0, output: /OIDC_GROUPS_CLAIM=realm_access.roles\): .*admins/
