@@ -124,7 +124,7 @@ const MAY_IMPORT = {
   ],
   'src/mounts/server': [
     'src/crypto', 'src/define', 'src/limits', 'src/mcp/cluster', 'src/mcp/handlers', 'src/mounts/caller',
-    'src/mounts/connection', 'src/mounts/settings', 'src/mounts/transport', '@modelcontextprotocol'
+    'src/mounts/connection', 'src/mounts/settings', 'src/mounts/transport', 'src/net', '@modelcontextprotocol'
   ],
   'src/mounts/offers': [
     'src/define', 'src/mcp/catalog', 'src/mcp/handlers', 'src/mounts/caller', 'src/mounts/connection',

@@ -222,6 +222,23 @@ t.test('nobody gets a question of another person or session, and nobody answers 
   t.match((await send(seed, {}, tokens.bob)).result, { resultType: 'input_required' }, 'others are not affected')
 })
 
+t.test('without sign-in the calls of one address that wait leave others their place', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  upstream.call = async (_name, _args, context) =>
+    text(await ask(context, form('x')).catch((err: Error) => err.message))
+  const SEED_MOUNTS = await writeMounts({ odd: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } })
+  const seed = await startOpenServer(t, [], { SEED_MOUNTS, TRUST_PROXY: '127.0.0.1' }, { mountsWaitMs: 60_000 })
+  const callFrom = async (address: string) => {
+    const request = modernRequest('tools/call', { name: 'odd_add', arguments: {} }, 1, { elicitation: { form: {} } })
+    return (await postMcp(seed, { ...request, headers: { ...request.headers, 'x-forwarded-for': address } })).body.result
+  }
+  for (let count = 0; count < 10; count++) {
+    t.match(await callFrom(`2001:db8::${count}`), { resultType: 'input_required' })
+  }
+  t.match((await callFrom('2001:db8::99')).content, [{ text: /Too many calls wait for an answer/ }])
+  t.match(await callFrom('198.51.100.7'), { resultType: 'input_required' })
+})
+
 t.test('a round without the answer is asked again', async (t) => {
   const { upstream, seed } = await start(t)
   let cancelled = 0

@@ -200,6 +200,10 @@ export class HandlerContext implements RunContext {
     return this.#channel._meta
   }
 
+  get clientAddress (): string {
+    return this.#call.caller.request.address
+  }
+
   get session (): Session | undefined {
     return this.#call.caller.session
   }

@@ -41,6 +41,8 @@ export type RunContext = RequestContext & Execution & {
    * none.
    */
   readonly logLevel: LoggingLevel | undefined
+  /** The client's address, for limits where there is no principal. */
+  readonly clientAddress: string
   /** Whether the run has ended: its client gets no more messages. */
   readonly isFinished: boolean
   /**

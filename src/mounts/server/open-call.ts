@@ -63,9 +63,10 @@ export class OpenCall<Result> {
 
   /** Goes on in a round of another replica. @param tell passes something on to the client, whom that one serves */
   continueFor ({ answer, refusal, isLastRefusal }: Continuation, tell: (note: CallNote) => void): void {
-    const { principal, client, requestMeta, logLevel } = this.context
+    const { principal, clientAddress, client, requestMeta, logLevel } = this.context
     this.#goOn({
       principal,
+      clientAddress,
       client,
       requestMeta,
       logLevel,

@@ -1,6 +1,6 @@
 import { ToolError } from '../../define/tool.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
-import { connectionKey } from '../caller/caller.ts'
+import { clientAddressKey } from '../../net/addresses.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { CallLimits } from './call-limits.ts'
 import { KEY, continueElsewhere, ownerOfCall, readContinuation } from './call-elsewhere.ts'
@@ -95,10 +95,8 @@ export class OpenCalls {
 
   /** Makes room for a call that waits, in the place of one that has ended. @throws ToolError if too many wait */
   #makeRoom (context: RunContext): void {
-    const key = ownerOf(context)
-    if (key !== undefined) {
-      this.#forgetEnded(MAX_SUSPENDED_OF_CALLER, ({ caller }) => ownerOf(caller) === key)
-    }
+    const owner = ownerOf(context)
+    this.#forgetEnded(MAX_SUSPENDED_OF_CALLER, ({ caller }) => ownerOf(caller) === owner)
     this.#forgetEnded(MAX_SUSPENDED, () => true)
   }
 
@@ -136,7 +134,9 @@ export class OpenCalls {
   }
 }
 
-/** Returns whom a suspended call counts for: the person, as the keys of connections contain what clients choose. */
-function ownerOf (caller: Caller): string | undefined {
-  return caller.principal?.personKey ?? connectionKey('session', caller)
+/**
+ * Returns whom a suspended call counts for: the person, whatever their clients are, or the address if nobody is known.
+ */
+function ownerOf ({ principal, clientAddress }: Caller): string {
+  return principal?.personKey ?? clientAddressKey(clientAddress)
 }
