@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { measureGroups } from '../../src/mounts/group-memory.ts'
+import { toProcess } from '../../src/mounts/settings/mount-process.ts'
 import { endFirstOutOfMemory } from '../../src/mounts/transport/oom-score.ts'
 import { emptyFolder } from '../support/process.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
@@ -86,6 +87,17 @@ t.test('memory that a process shares with those that it has forked counts once, 
   const line = await logged((one) => one['event'] === 'mount.memory_exceeded' && one['mount'] === 'forking')
   t.ok(line['memoryBytes'] as number > LIMIT)
   await untilEnded(Number(pid))
+})
+
+t.test('without maxMemoryBytes, a process gets half of the memory limit of the container, and 1 GiB at most', async (t) => {
+  let limit: number | undefined = 2 * LIMIT + 1
+  t.intercept(process, 'constrainedMemory', { value: () => limit })
+  const seed = await startStdio(t, stdioMount([], { timeoutSeconds: 60 }))
+  t.equal(await seed.call('allocate'), TOO_MUCH)
+  // Without a limit, versions of Node.js differ.
+  for (limit of [2 ** 32, 2 ** 64, 0, undefined]) {
+    t.match(toProcess({ command: 'node' }, '/', {}), { process: { maxMemoryBytes: 2 ** 30 } }, String(limit))
+  }
 })
 
 t.test('a process of one person that uses too much memory takes nothing from another person', async (t) => {

@@ -13,12 +13,12 @@ export interface MountProcess {
   maxMemoryBytes: number
 }
 
-const DEFAULT_MAX_MEMORY_BYTES = 1_024 ** 3
+const MAX_DEFAULT_MEMORY_BYTES = 1_024 ** 3
 
 /** Returns the process of a mount, if it has one, and what is wrong with its files. */
 export function toProcess (
   {
-    command, args = [], env = {}, envFiles = {}, cwd = '.', maxMemoryBytes = DEFAULT_MAX_MEMORY_BYTES
+    command, args = [], env = {}, envFiles = {}, cwd = '.', maxMemoryBytes = defaultMaxMemoryBytes()
   }: MountEntry,
   folder: string,
   inheritedVariables: Readonly<Record<string, string>>
@@ -35,4 +35,11 @@ export function toProcess (
     }
   }
   return { process: { command, args, cwd: resolve(folder, cwd), env: variables, maxMemoryBytes }, problems }
+}
+
+/** Half of what the container may use, where it has a limit: one process does not end the container. */
+function defaultMaxMemoryBytes (): number {
+  // Without a limit: 0, undefined, or more than any machine has, by the version of Node.js.
+  const limit = process.constrainedMemory() || Infinity
+  return Math.min(MAX_DEFAULT_MEMORY_BYTES, Math.floor(limit / 2))
 }

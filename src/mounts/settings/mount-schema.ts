@@ -159,7 +159,8 @@ export const MountSchema = Type.Object({
   maxMemoryBytes: Type.Optional(Type.Integer({
     minimum: 16_777_216,
     maximum: 1_099_511_627_776,
-    description: 'Limit of the memory of the process with its children, which are ended above it. Default: 1 GiB'
+    description: 'Limit of the memory of the process with its children, which are ended above it. ' +
+      'Default: 1 GiB, or half of the memory limit of the container if that is less'
   })),
   headers: Type.Optional(Type.Record(Type.String({ pattern: HEADER_NAME }), Type.String({
     pattern: '^[\\x20-\\x7e]*$'
