@@ -99,13 +99,16 @@ function toUrl (name: string, value: string): URL {
  */
 function endpointOf (given: string, name: string | undefined): URL {
   const url = toUrl('URL', given)
-  if (name !== undefined) url.pathname = `${url.pathname.replace(/\/(mcp\/?)?$/, '')}${pathOfEndpoint(name)}`
+  if (name !== undefined) url.pathname = `${url.pathname.replace(ENDPOINT_PATH, '')}${pathOfEndpoint(name)}`
   else if (url.pathname === '/') url.pathname = '/mcp'
   if (!isSecure(url)) {
     throw new UsageError(`${url.href} must use https: only on this machine may a token travel unencrypted`)
   }
   return url
 }
+
+/** `/mcp` or `/mcp/NAME` at the end of a URL. In `/mcp/mcp` the first is the path of BASE_URL. */
+const ENDPOINT_PATH = /(?:\/mcp(?:\/(?!mcp\/?$)[a-z][a-z0-9-]*)?)?\/?$/
 
 /** @throws UsageError */
 function pathOfEndpoint (name: string): string {

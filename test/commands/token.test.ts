@@ -323,7 +323,7 @@ t.test('seed token signs in at another MCP endpoint, by its name or path, and sa
   await ready(seed)
   const sales = `${seed.url}/mcp/sales`
   const port = { BASE_URL: seed.url }
-  for (const args of [[seed.url, '--endpoint', 'sales'], ['--endpoint', '/mcp/sales'], [`${seed.url}/mcp/`, '--endpoint', 'sales']]) {
+  for (const args of [[seed.url, '--endpoint', 'sales'], ['--endpoint', '/mcp/sales'], [`${seed.url}/mcp/`, '--endpoint', 'sales'], [`${seed.url}/mcp/ops`, '--endpoint', 'sales']]) {
     const { code, printed, printedErrors } = await token(args, signIn, port)
     t.equal(code, 0, printedErrors)
     t.equal(decodeJwt(printed.trim()).aud, sales, args.join(' '))
@@ -339,7 +339,12 @@ t.test('seed token signs in at another MCP endpoint, by its name or path, and sa
   t.match(await token(['--endpoint', 'a/b']), {
     code: 1, printedErrors: /--endpoint is the name or the path of an MCP endpoint: sales, \/mcp\/sales \(it is "a\/b"\)/
   })
-  t.match(await token(['https://seed.invalid/base/', '--endpoint', 'sales']), {
-    code: 1, printedErrors: /https:\/\/seed.invalid\/base\/mcp\/sales/
-  })
+  for (const [path, expected] of [
+    ['/base/', '/base/mcp/sales'], ['/base', '/base/mcp/sales'], ['/base/mcp/ops/', '/base/mcp/sales'],
+    ['/mcp/mcp', '/mcp/mcp/sales'], ['/mcp/mcp/ops', '/mcp/mcp/sales'], ['/a-mcp', '/a-mcp/mcp/sales']
+  ] as const) {
+    const { code, printedErrors } = await token([`https://seed.invalid${path}`, '--endpoint', 'sales'])
+    t.equal(code, 1)
+    t.equal(/https:\/\/seed\.invalid([\w/-]*)/.exec(printedErrors)?.[1], expected, path)
+  }
 })
