@@ -1,5 +1,6 @@
 import type { CacheHint } from '@modelcontextprotocol/server'
 import { LRUCache } from 'lru-cache'
+import { mergeHints } from '../../define/cache-hint.ts'
 import type { ListHint } from '../../define/definition.ts'
 import type { Policy } from '../../define/policy.ts'
 import { deepFreeze } from '../../json/deep-freeze.ts'
@@ -35,7 +36,7 @@ export function createListing<Item extends object> (
   const sorted = [...entries].sort((a, b) => a.name < b.name ? -1 : 1)
   for (const { item } of sorted) deepFreeze(item)
   const isSameForAll = !sorted.some(({ policy }) => hasPolicy(policy))
-  const isPublic = isSameForAll && policies.cacheScope() === 'public'
+  const ownHint = { ttlMs: LIST_TTL_MS, cacheScope: isSameForAll ? policies.cacheScope() : 'private' } as const
   const allItems = itemsOf(sorted)
   const publicItems = itemsOf(sorted.filter(({ policy }) => !hasPolicy(policy)))
   const sources = new Set(sorted.map(({ hint }) => hint).filter((hint) => hint !== undefined))
@@ -58,13 +59,7 @@ export function createListing<Item extends object> (
      * Returns for how long clients may keep the list: no longer than those of the servers that it is made of. Shared
      * caches may keep it if all callers see the same, and nobody needs to sign in.
      */
-    cacheHint (): Required<CacheHint> {
-      const hints = [...sources].map((hint) => hint())
-      return {
-        ttlMs: Math.min(LIST_TTL_MS, ...hints.map(({ ttlMs }) => ttlMs)),
-        cacheScope: isPublic && hints.every(({ cacheScope }) => cacheScope === 'public') ? 'public' : 'private'
-      }
-    },
+    cacheHint: (): Required<CacheHint> => mergeHints(ownHint, ...[...sources].map((hint) => hint())),
 
     /** Everything that clients could notice a change of: the items and their policies. */
     all: sorted.map(({ item, policy: { scopes, groups, claims, principalKind, maxAge, acr } }) => ({

@@ -1,8 +1,9 @@
 import type {
   Client, Prompt, RequestMethod, RequestOptions, Resource, ResourceTemplateType, Tool
 } from '@modelcontextprotocol/client'
-import { mergeHints, readCacheHint } from './cache-hint.ts'
-import type { KnownCacheHint } from './cache-hint.ts'
+import type { CacheHint } from '@modelcontextprotocol/server'
+import { mergeHints } from '../../define/cache-hint.ts'
+import { readCacheHint } from './cache-hint.ts'
 
 /** Everything that a mounted server offers, as it says. */
 export interface Offers {
@@ -15,7 +16,7 @@ export interface Offers {
 }
 
 /** What a mounted server says about keeping its lists; undefined for a list of which it says nothing. */
-export type ListHints = Record<'tools' | 'prompts' | 'resources' | 'templates', KnownCacheHint | undefined>
+export type ListHints = Record<'tools' | 'prompts' | 'resources' | 'templates', Required<CacheHint> | undefined>
 
 /** All lists of a mounted server, as it gives them at one time. */
 export interface FetchedLists {
@@ -25,7 +26,7 @@ export interface FetchedLists {
 
 interface FetchedList<Item> {
   items: readonly Item[]
-  hint: KnownCacheHint | undefined
+  hint: Required<CacheHint> | undefined
 }
 
 /** Limits of lists: they are kept in memory, and sent to every client. */
@@ -84,7 +85,7 @@ async function fetchList<Item> (
   client: Client, { method, member, timeoutMs }: { method: RequestMethod, member: string, timeoutMs: number }
 ): Promise<FetchedList<Item>> {
   const items: Item[] = []
-  const hints: KnownCacheHint[] = []
+  const hints: Array<Required<CacheHint>> = []
   const options: RequestOptions = { timeout: timeoutMs }
   let characters = 0
   let cursor: string | undefined
@@ -99,7 +100,10 @@ async function fetchList<Item> (
     const hint = readCacheHint(page)
     if (hint !== undefined) hints.push(hint)
     cursor = page.nextCursor
-    if (cursor === undefined) return { items, hint: mergeHints(hints) }
+    if (cursor === undefined) {
+      const [first, ...others] = hints
+      return { items, hint: first && mergeHints(first, ...others) }
+    }
   }
   throw new Error(`the list of ${member} has more than ${MAX_PAGES} pages`)
 }

@@ -1,4 +1,5 @@
 import type { Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontextprotocol/client'
+import type { CacheHint } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import type { RequestContext } from '../../define/context.ts'
 import type { Policy } from '../../define/policy.ts'
@@ -10,7 +11,6 @@ import { parseUriTemplate } from '../../define/uri-template.ts'
 import { isUriSelected } from '../../selection/uri-selection.ts'
 import type { Caller } from '../caller/caller.ts'
 import { readCacheHint } from '../connection/cache-hint.ts'
-import type { KnownCacheHint } from '../connection/cache-hint.ts'
 import { withoutHiddenText, withoutHiddenTexts } from './hidden-text.ts'
 import { requestInRounds } from './input-rounds.ts'
 import type { Override } from '../settings/mount-schema.ts'
@@ -178,7 +178,7 @@ async function read (uri: string, server: MountedServer, uris: UriPrefix, contex
 }
 
 /** Returns how long clients may keep a resource. Shared caches may not if its server knows who asks. */
-function passedHint (result: object, { mount }: MountedServer): KnownCacheHint | undefined {
+function passedHint (result: object, { mount }: MountedServer): Required<CacheHint> | undefined {
   const hint = readCacheHint(result)
   if (hint === undefined) return undefined
   const { secret, identity, connection = 'shared' } = mount

@@ -1,12 +1,12 @@
+import type { CacheHint } from '@modelcontextprotocol/server'
 import type { ListHint } from '../../define/definition.ts'
-import type { KnownCacheHint } from '../connection/cache-hint.ts'
 import type { ListHints } from '../connection/lists.ts'
 
 const DEFAULT_REFRESH_MS = 300_000
 const MAX_REFRESH_MS = 900_000
 
 /** What a server of 2025 says, as those revisions have no hints: this server's own limits hold. */
-const NO_LIMITS: KnownCacheHint = { ttlMs: Infinity, cacheScope: 'public' }
+const NO_LIMITS: Required<CacheHint> = { ttlMs: Infinity, cacheScope: 'public' }
 
 export interface ListFreshnessOptions {
   /** The operator's own time, which takes the place of what the server says. */
@@ -49,7 +49,7 @@ export class ListFreshness {
     return Math.min(MAX_REFRESH_MS, Math.max(minRefreshMs, Math.min(...times)))
   }
 
-  #hintOf (list: keyof ListHints): KnownCacheHint {
+  #hintOf (list: keyof ListHints): Required<CacheHint> {
     const { ttlMs, cacheScope } = this.#hints[list] ?? NO_LIMITS
     return { ttlMs: Math.max(0, Math.floor(ttlMs - (performance.now() - this.fetchedAt))), cacheScope }
   }
