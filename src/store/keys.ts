@@ -1,6 +1,6 @@
 /**
  * Every key that Seed writes, with its value and its time to live. The store prepends REDIS_KEY_PREFIX. A secret
- * appears as its SHA-256 ("digest"), never as itself.
+ * appears as its SHA-256 ("digest"), never as itself. docs/operations.md says what the eviction of each would do.
  *
  * Messages use the channels `revocations` (src/tokens/revocations.ts), `replicas` and `replicas:<name>`
  * (src/mcp/cluster/replicas.ts), and `shared-counters` (src/limits/gossip.ts).
