@@ -147,8 +147,12 @@ function judgeGroups ({ oidc, access, endpoint }: SignInConfig, claims: Record<s
   if (groups.length > 0) return about.ok(groups.join(', '), `The person's groups are ${groups.join(', ')}`)
   const value = [...Object.keys(claims), 'realm_access.roles'].find((name) => Array.isArray(claimAt(claims, name)))
   const remedy = { setting: 'OIDC_GROUPS_CLAIM', value }
-  return access.groups.length > 0 || endpoint.access.groups.length > 0
-    ? about.error('no groups', 'The rules for groups would refuse everybody like this person', remedy)
+  const rules = [
+    ...(access.groups.length > 0 ? ['ACCESS_GROUPS'] : []),
+    ...(endpoint.access.groups.length > 0 ? [`access.groups of ${endpoint.path} (SEED_ENDPOINTS)`] : [])
+  ].join(' and ')
+  return rules !== ''
+    ? about.error('no groups', `${rules} would refuse everybody like this person`, remedy)
     : about.unknown('no groups', 'The person is in no group, or the provider does not send groups', remedy)
 }
 

@@ -81,6 +81,12 @@ const proxyToken = (claims: Record<string, unknown>, more: Record<string, string
     return { OAUTH_MODE: 'proxy', OIDC_AUDIENCE: provider.clientId, ...more }
   }
 
+/** Settings of a server whose further endpoint has a rule for groups. */
+const limitedSales = async () => ({
+  SEED_SECRET: 'x'.repeat(64),
+  SEED_ENDPOINTS: await writeEndpoints({ endpoints: { sales: { access: { groups: ['admins'] } } } })
+})
+
 t.test('what only a sign-in shows is found, and the setting is named', async (t) => {
   const noRefresh = await startTokenEndpoint(t)
   for (const [what, options, check, expected] of [
@@ -88,7 +94,27 @@ t.test('what only a sign-in shows is found, and the setting is named', async (t)
       { severity: 'warning', setting: 'OIDC_SCOPES' }],
     ['groups under another claim', {
       provider: { quirks: { rolesClaim: true } }, env: () => ({ ACCESS_GROUPS: 'admins' })
-    }, 'groups', { severity: 'error', setting: 'OIDC_GROUPS_CLAIM', value: 'realm_access.roles' }],
+    }, 'groups', {
+      severity: 'error',
+      meaning: 'ACCESS_GROUPS would refuse everybody like this person',
+      setting: 'OIDC_GROUPS_CLAIM',
+      value: 'realm_access.roles'
+    }],
+    ['groups under another claim, with rules of an endpoint', {
+      provider: { quirks: { rolesClaim: true } }, env: limitedSales, args: ['--endpoint', 'sales']
+    }, 'groups', {
+      severity: 'error', meaning: 'access.groups of /mcp/sales (SEED_ENDPOINTS) would refuse everybody like this person'
+    }],
+    ['groups under another claim, with rules of both', {
+      provider: { quirks: { rolesClaim: true } },
+      env: async () => ({ ...await limitedSales(), ACCESS_GROUPS: 'admins' }),
+      args: ['--endpoint', 'sales']
+    }, 'groups', {
+      severity: 'error', meaning: /^ACCESS_GROUPS and access.groups of \/mcp\/sales \(SEED_ENDPOINTS\) would refuse everybody/
+    }],
+    ['groups under another claim, with rules of another endpoint', {
+      provider: { quirks: { rolesClaim: true } }, env: limitedSales
+    }, 'groups', { severity: 'unknown' }],
     ['no groups', { provider: { quirks: { missingGroups: true } } }, 'groups', {
       severity: 'unknown',
       setting: 'OIDC_GROUPS_CLAIM'
