@@ -276,6 +276,23 @@ t.test('two replicas count the calls of a person together', async (t) => {
   })
 })
 
+t.test('a call that one limit refuses counts for no other', async (t) => {
+  const upstream = await startUpstream(t)
+  const seed = await startMounted(t, { calc: { url: upstream.url, maxConcurrentCalls: 1, callsPerMinute: 2 } })
+  const call = async () => (await seed.send('modern', 'tools/call', { name: 'calc_add', arguments: {} })).response.result
+  await withinMinute(async () => {
+    const { hold, isHeld, letGo } = createHold()
+    upstream.call = hold
+    const running = call()
+    await until(isHeld, 'the call is at the server')
+    for (let count = 0; count < 4; count++) t.match(await call(), { content: [{ text: /as many calls running as it may/ }] })
+    letGo()
+    t.match(await running, { content: [{ text: 'let go' }] })
+    t.match(await call(), { content: [{ text: 'let go' }] })
+    for (let count = 0; count < 2; count++) t.match(await call(), { content: [{ text: /at most 2 a minute/ }] })
+  })
+})
+
 function createLimits (mount: object): { limits: CallLimits, refused: CallLimit[] } {
   const refused: CallLimit[] = []
   const limits = new CallLimits({

@@ -42,12 +42,11 @@ export interface RequestExtras {
  * @throws CallLimitError beyond a limit of the mount; the call is recorded as refused then
  */
 export async function requestInRounds<Result extends object> (
-  server: MountedServer, context: RequestContext, { meta, place }: RequestExtras, send: Send<Result>
+  server: MountedServer, context: RequestContext, extras: RequestExtras, send: Send<Result>
 ): Promise<Result> {
   const run = context as RunContext
   try {
-    if (run.upstreamRound === undefined) server.callLimits.countCall(run, place)
-    return await requestForCaller(server, run, meta, send)
+    return await requestForCaller(server, run, extras, send)
   } catch (err) {
     if (err instanceof CallLimitError) run.recordRefusal(err.reason)
     throw err
@@ -55,11 +54,11 @@ export async function requestInRounds<Result extends object> (
 }
 
 async function requestForCaller<Result extends object> (
-  server: MountedServer, run: RunContext, meta: Record<string, unknown> | undefined, send: Send<Result>
+  server: MountedServer, run: RunContext, extras: RequestExtras, send: Send<Result>
 ): Promise<Result> {
   const mayAsk = server.mount.connection === 'session' && Object.keys(passedCapabilities(run)).length > 0
-  if (!mayAsk) return await sendInRounds(server, run, run, meta, send)
-  return await server.openCalls.run(run, async (caller) => await sendInRounds(server, run, caller, meta, send))
+  if (!mayAsk) return await sendInRounds(server, run, run, extras, send)
+  return await server.openCalls.run(run, async (caller) => await sendInRounds(server, run, caller, extras, send))
 }
 
 /**
@@ -72,13 +71,16 @@ async function sendInRounds<Result extends object> (
   server: MountedServer,
   run: RunContext,
   caller: Caller,
-  meta: Record<string, unknown> | undefined,
+  { meta, place }: RequestExtras,
   send: Send<Result>
 ): Promise<Result> {
   let round = run.upstreamRound
   for (;;) {
+    const begin = (): () => void => round === undefined
+      ? server.callLimits.beginCall(caller, place)
+      : server.callLimits.beginRequest(true)
     const result = await server.use(caller, async (client, own) =>
-      await send(client, paramsOf(client, run, meta, round), { ...optionsOf(caller), ...own }), round !== undefined)
+      await send(client, paramsOf(client, run, meta, round), { ...optionsOf(caller), ...own }), begin)
     if (!isInputRequired(result)) return result
     round = await run.askForUpstream(readQuestions(result, server.mount.name))
   }

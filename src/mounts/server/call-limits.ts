@@ -84,6 +84,24 @@ export class CallLimits {
   }
 
   /**
+   * Counts a call as running, and as one of this minute: neither if it is refused.
+   *
+   * @param place as for `countCall`
+   * @returns the function that ends it
+   * @throws CallLimitError beyond a limit
+   */
+  beginCall (caller: Caller, place: string | undefined): () => void {
+    const end = this.beginRequest()
+    try {
+      this.countCall(caller, place)
+      return end
+    } catch (err) {
+      end()
+      throw err
+    }
+  }
+
+  /**
    * Counts a request as running.
    *
    * @param isFurtherRound whether it brings the client's answers: it counts, but is not refused, as they would be lost

@@ -147,11 +147,13 @@ export class MountedServer {
    * Sends a request of a caller to the server, on the connection that this caller has (`connection` of the mount). A
    * request that the server has certainly not seen, as it forgot the session, is sent again.
    *
-   * @param isFurtherRound whether the request brings the client's answers in a call that has begun
+   * @param begin counts the request for the limits of the mount, and returns the function that ends it
    * @throws UpstreamError with the server's own error; ToolError with a text for the model; the reason of the abort
    */
-  async use<T extends object> (caller: Caller, work: Work<T>, isFurtherRound = false): Promise<T> {
-    const end = this.callLimits.beginRequest(isFurtherRound)
+  async use<T extends object> (
+    caller: Caller, work: Work<T>, begin: () => () => void = () => this.callLimits.beginRequest()
+  ): Promise<T> {
+    const end = begin()
     try {
       return await this.#measure(caller, work)
     } finally {
