@@ -87,6 +87,21 @@ function gate (): { opened: Promise<void>, open (): void } {
   return { opened, open }
 }
 
+const BURST = [...Array(200).keys()]
+
+/** Sends log messages, and progress between them. */
+async function logBurst ({ mcpReq }: ServerContext): Promise<void> {
+  for (const number of BURST) {
+    await mcpReq.log('info', number)
+    await mcpReq.notify({
+      method: 'notifications/progress', params: { progressToken: mcpReq._meta!.progressToken!, progress: number }
+    })
+  }
+}
+
+const loggedIn = ({ notifications }: Answer): unknown[] =>
+  notifications.filter(({ method }) => method === 'notifications/message').map(({ params }) => params.data)
+
 const countCalls = ({ messages }: Upstream): number => messages.filter(({ method }) => method === 'tools/call').length
 
 t.test('processes: each answer of a client may reach another replica, until the one that holds the call is killed', async (t) => {
@@ -168,6 +183,27 @@ t.test('what a call returns at another replica is whole: large results, progress
     return await new Promise(() => { upstream.stop() })
   }
   t.match((await goOn()).result, { isError: true, content: [{ text: /The server behind odd is not available/ }] })
+})
+
+t.test('each log message of a burst reaches the client at another replica, in order, before the next question or the result', async (t) => {
+  const started = await start(t)
+  if (started === undefined) return
+  const { upstream, call } = started
+  upstream.call = async (_name, _args, context) => {
+    await ask(context, 'First?')
+    await logBurst(context)
+    await ask(context, 'Second?')
+    await logBurst(context)
+    return text('done')
+  }
+  const meta = { _meta: { progressToken: 'p', 'io.modelcontextprotocol/logLevel': 'info' } }
+  const { result: { requestState } } = await call(0, meta)
+  const second = await call(1, { ...meta, requestState, inputResponses })
+  t.equal(second.result.resultType, 'input_required')
+  t.same(loggedIn(second), BURST)
+  const last = await call(1, { ...meta, requestState: second.result.requestState, inputResponses })
+  t.match(last.result, text('done'))
+  t.same(loggedIn(last), BURST)
 })
 
 t.test('a result that is too large is refused at another replica as anywhere', async (t) => {

@@ -15,10 +15,10 @@ export interface HeldCall {
    *
    * @param message what the client has sent, as the other replica has read it
    * @param note passes something on for the client meanwhile; too much of it is left out, and progress that newer
-   *   progress has overtaken
+   *   progress has overtaken. It resolves when there is room for more
    * @returns what the other replica is to know
    */
-  continue (message: string, note: (text: string, isProgress: boolean) => void): Promise<string>
+  continue (message: string, note: (text: string, isProgress: boolean) => Promise<void>): Promise<string>
   /** Ends the call, as nobody waits for it any more. */
   abandon (): void
 }
@@ -107,8 +107,9 @@ export class CallHolder {
       await appendEvent(store, this.#keyring, id, { kind: 'noted', notes: notes.take() })
       this.#announce(id, reader)
     }, onBackgroundError)
-    const answer = await running.call.continue(message, (text, isProgress) => {
+    const answer = await running.call.continue(message, async (text, isProgress) => {
       if (!running.isAnswered && notes.add({ text, isProgress })) noting.request()
+      if (!isProgress && notes.isHalfFull) await noting.idle()
     })
     running.isAnswered = true
     await noting.idle()

@@ -35,6 +35,11 @@ export class HeldCallNotes {
     return true
   }
 
+  /** Whether more should wait until these are taken. Otherwise one that is no progress, and progress, still fit. */
+  get isHalfFull (): boolean {
+    return this.#waiting.length >= MAX_WAITING / 2 || countCharacters(this.#waiting) >= MAX_WAITING_CHARACTERS / 2
+  }
+
   /** Returns the notes that wait, which do so no longer. */
   take (): string[] {
     const taken = this.#waiting

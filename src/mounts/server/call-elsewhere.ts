@@ -2,6 +2,7 @@ import { ToolError } from '../../define/tool.ts'
 import { HeldCallLostError } from '../../mcp/cluster/continued-calls.ts'
 import type { RunContext } from '../../mcp/handlers/execute.ts'
 import { MAX_ROUNDS } from '../../mcp/handlers/upstream-input.ts'
+import { CallLog } from '../connection/call-log.ts'
 import { readOutcome, toResult } from './call-outcome.ts'
 import type { CallOutcome } from './call-outcome.ts'
 
@@ -61,19 +62,26 @@ function toRefusal (err: unknown): string {
 
 async function findOutcome (context: RunContext, id: string, continuation: Continuation): Promise<CallOutcome> {
   const { heldCalls, signal } = context
+  const log = new CallLog(context, 'debug', { name: '', prefix: false })
   try {
     return readOutcome(await heldCalls.continueElsewhere(id, {
       owner: ownerOfCall(context),
       message: JSON.stringify(continuation),
       signal,
-      onNote: (note) => { tellClient(context, JSON.parse(note) as CallNote) }
+      onNote: (note) => { tellClient(context, log, JSON.parse(note) as CallNote) }
     }))
   } catch (err) {
     throw err instanceof HeldCallLostError ? new ToolError(err.message) : err
+  } finally {
+    await log.end()
   }
 }
 
-function tellClient (context: RunContext, note: CallNote): void {
-  if (note.method === 'progress') context.progress(...note.params)
-  else context.logToClient(...note.params)
+function tellClient (context: RunContext, log: CallLog, note: CallNote): void {
+  if (note.method === 'progress') {
+    context.progress(...note.params)
+    return
+  }
+  const [level, data, logger] = note.params
+  log.receive({ level, data, logger })
 }

@@ -62,7 +62,7 @@ export class OpenCall<Result> {
   }
 
   /** Goes on in a round of another replica. @param tell passes something on to the client, whom that one serves */
-  continueFor ({ answer, refusal, isLastRefusal }: Continuation, tell: (note: CallNote) => void): void {
+  continueFor ({ answer, refusal, isLastRefusal }: Continuation, tell: (note: CallNote) => Promise<void>): void {
     const { principal, clientAddress, client, requestMeta, logLevel } = this.context
     this.#goOn({
       principal,
@@ -71,8 +71,8 @@ export class OpenCall<Result> {
       requestMeta,
       logLevel,
       isFinished: false,
-      async progress (...params) { tell({ method: 'progress', params }) },
-      async logToClient (...params) { tell({ method: 'logToClient', params }) }
+      async progress (...params) { await tell({ method: 'progress', params }) },
+      async logToClient (...params) { await tell({ method: 'logToClient', params }) }
     }, answer)
     if (refusal === undefined) return
     if (isLastRefusal === true) this.#refuseQuestions(refusal)

@@ -70,9 +70,11 @@ export class OpenCalls {
 
   /** Continues a call with what its client has sent to another replica. @returns what that replica is to know */
   async #continueFor (
-    call: OpenCall<object>, message: string, note: (text: string, isProgress: boolean) => void
+    call: OpenCall<object>, message: string, note: (text: string, isProgress: boolean) => Promise<void>
   ): Promise<string> {
-    call.continueFor(readContinuation(message), (told) => { note(JSON.stringify(told), told.method === 'progress') })
+    call.continueFor(readContinuation(message), async (told) => {
+      await note(JSON.stringify(told), told.method === 'progress')
+    })
     const outcome = await this.#findOutcome(call).catch(toOutcome)
     return serializeOutcome(outcome, call.context.maxResultBytes)
   }

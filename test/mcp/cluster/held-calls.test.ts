@@ -29,7 +29,7 @@ function setUp (t: Test, { deadAfterMs = 60_000 } = {}) {
   const call = {
     messages: [] as string[],
     abandoned: 0,
-    note: (_text: string, _isProgress = false): void => {},
+    note: async (_text: string, _isProgress = false): Promise<void> => {},
     finish: (_answer: string): void => {}
   }
   const answer = new Promise<string>((resolve) => { call.finish = resolve })
@@ -37,7 +37,7 @@ function setUp (t: Test, { deadAfterMs = 60_000 } = {}) {
     owner: OWNER,
     async continue (message, note) {
       call.messages.push(message)
-      call.note = (text, isProgress = false) => { note(text, isProgress) }
+      call.note = async (text, isProgress = false) => { await note(text, isProgress) }
       return await answer
     },
     abandon () {
@@ -221,6 +221,19 @@ t.test('notes without an end, or too long, are left out, and hold up nothing', a
   call.finish('done')
   t.equal(await going, 'done')
   t.ok(notes.length >= 100 && notes.length <= 101, `${notes.length} notes`)
+})
+
+t.test('each note that is awaited is passed on, whatever the number and the size', async (t) => {
+  for (const [count, size] of [[1_000, 3], [16, 60_000]] as const) {
+    const { call, notes, goOn } = setUp(t)
+    const going = goOn()
+    await until(() => call.messages.length === 1, 'the call goes on')
+    const sent = Array.from({ length: count }, (_, number) => String(number).padEnd(size))
+    for (const text of sent) await call.note(text)
+    call.finish('done')
+    t.equal(await going, 'done')
+    t.same(notes, sent)
+  }
 })
 
 t.test('notes of one call fill no store, however fast it takes them', async (t) => {
