@@ -25,12 +25,24 @@ export function createMountMetrics (add: (instrument: Instrument) => void) {
     { name: 'seed.mount.calls.refused', unit: '{call}', description: 'Calls beyond a limit of a mounted server' },
     ['seed.mount', 'seed.setting']
   )
+  const exceeded = new Counter(
+    {
+      name: 'seed.mount.memory.exceeded',
+      unit: '{process}',
+      description: 'Processes of mounted servers that were ended for the memory that they used'
+    },
+    ['seed.mount']
+  )
   add(requests)
   add(connections)
   add(refused)
+  add(exceeded)
 
   return {
     watch ({ name, isConnected, counts }: WatchedMount): void {
+      // Prometheus sees an increase only where there was a value before.
+      exceeded.add([name], 0)
+      for (const setting of ['maxConcurrentCalls', 'callsPerMinute']) refused.add([name, setting], 0)
       add(new Gauge({
         about: { name: 'seed.mount.up', unit: '1', description: 'Whether the mounted server is connected' },
         labels: { 'seed.mount': name },
@@ -51,6 +63,8 @@ export function createMountMetrics (add: (instrument: Instrument) => void) {
 
     connectionEnded (mount: string, outcome: string): void { connections.add([mount, outcome]) },
 
-    callRefused (mount: string, limit: string): void { refused.add([mount, limit]) }
+    callRefused (mount: string, limit: string): void { refused.add([mount, limit]) },
+
+    memoryExceeded (mount: string): void { exceeded.add([mount]) }
   }
 }

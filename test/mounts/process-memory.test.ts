@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import { measureGroups } from '../../src/mounts/group-memory.ts'
 import { toProcess } from '../../src/mounts/settings/mount-process.ts'
 import { endFirstOutOfMemory } from '../../src/mounts/transport/oom-score.ts'
+import { freePort } from '../support/free-port.ts'
 import { emptyFolder } from '../support/process.ts'
 import { modernRequest, postMcp, ready, startSeed } from '../support/seed.ts'
 import { WATCHDOG, startStdio, stdioMount, untilEnded } from '../support/stdio-mount.ts'
@@ -22,12 +23,19 @@ const TOO_MUCH = `The server behind local was ended, as it used more than ${LIMI
 
 for (const tool of ['allocate', 'allocate-in-child']) {
   t.test(`a process that uses too much memory (${tool}) is ended with its children, says why, and is started again`, async (t) => {
-    const seed = await startStdio(t, stdioMount([], MEMBERS))
+    const METRICS_PORT = String(await freePort())
+    const counted = async (): Promise<string | undefined> => {
+      const text = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text()
+      return /^seed_mount_memory_exceeded_total\{seed_mount="local"\} (\d+)$/m.exec(text)?.[1]
+    }
+    const seed = await startStdio(t, stdioMount([], MEMBERS), { METRICS_PORT })
+    t.equal(await counted(), '0', 'there is a value from which it can increase')
     const [pid] = (await seed.call('count')).split(' ')
     const child = Number(await seed.call('child'))
     t.equal(await seed.call(tool), TOO_MUCH)
     const line = await seed.logged(({ event }) => event === 'mount.memory_exceeded')
     t.match(line, { level: 40, mount: 'local', maxMemoryBytes: LIMIT })
+    t.equal(await counted(), '1')
     t.ok(line['memoryBytes'] as number > LIMIT)
     t.match(await seed.logged(({ event }) => event === 'mount.unavailable'), {
       level: 40, mount: 'local', reason: `it used more than ${LIMIT} bytes of memory (maxMemoryBytes)`

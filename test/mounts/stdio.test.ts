@@ -249,7 +249,7 @@ t.test('processes end when Seed is gone: what watches them is started again if i
 t.test('the log says how many lines of stderr were left out', (t) => {
   const lines: object[] = []
   const add = (line: object): void => { lines.push(line) }
-  const log = new ProcessLog('local', { info: add, warn: add, error: add })
+  const log = new ProcessLog('local', { info: add, warn: add, error: add }, () => {})
   for (let count = 0; count < 103; count++) log.stderr('text', 0)
   log.stderr('later', 60_000)
   t.equal(lines.length, 101)

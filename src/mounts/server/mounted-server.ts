@@ -115,7 +115,7 @@ export class MountedServer {
     })
     this.#options = options
     this.freshness = new ListFreshness({ refreshSeconds: mount.refreshSeconds, minRefreshMs: options.minRefreshMs })
-    this.#processLog = new ProcessLog(mount.name, log)
+    this.#processLog = new ProcessLog(mount.name, log, () => { options.observer?.memoryExceeded(mount.name) })
     this.callLimits = new CallLimits({
       mount, log, onRefused: (limit) => { options.observer?.callRefused(mount.name, limit) }
     })

@@ -10,6 +10,8 @@ export interface MountObserver {
   requestEnded (mount: string, outcome: RequestOutcome, ms: number): void
   /** A limit of the mount refused a call. */
   callRefused (mount: string, limit: CallLimit): void
+  /** A process of the mount was ended, as it used more than `maxMemoryBytes`. */
+  memoryExceeded (mount: string): void
   connectionEnded (mount: string, outcome: 'ok' | 'unavailable' | 'refused'): void
 }
 

@@ -7,13 +7,16 @@ const MAX_LINES = 100
 export class ProcessLog {
   readonly #mount: string
   readonly #log: RequestLog
+  readonly #onMemoryExceeded: () => void
   #endsAt = 0
   #lines = 0
   #dropped = 0
 
-  constructor (mount: string, log: RequestLog) {
+  /** @param onMemoryExceeded measures processes that are ended for the memory that they use */
+  constructor (mount: string, log: RequestLog, onMemoryExceeded: () => void) {
     this.#mount = mount
     this.#log = log
+    this.#onMemoryExceeded = onMemoryExceeded
   }
 
   /** Logs a line of stderr. */
@@ -34,6 +37,7 @@ export class ProcessLog {
 
   /** Logs that a process is ended for the memory that it uses. */
   memoryExceeded (memoryBytes: number, maxMemoryBytes: number): void {
+    this.#onMemoryExceeded()
     this.#log.warn({ event: 'mount.memory_exceeded', mount: this.#mount, memoryBytes, maxMemoryBytes },
       'A process of a mounted MCP server was ended, as it uses too much memory (maxMemoryBytes): its calls fail, and ' +
       'another process is started')
