@@ -180,20 +180,27 @@ type Received = Pick<TestClient, 'progress' | 'messages' | 'serverLog'>
 function createTestEngine (
   options: TestClientOptions, shared: { services: EngineServices, keyring: Keyring, log: RequestLog }
 ): Engine {
-  const { definitions, tokenFor, assertionFor } = options
+  const { definitions, tokenFor = lacking('tokenFor'), assertionFor = lacking('assertionFor') } = options
   const { scopeHierarchy = [], timeoutSeconds = 60, maxResultBytes = MAX_RESULT_BYTES } = options
   return createEngine({
     serverInfo: { name: 'seed', version: VERSION },
     definitions,
     policy: { hierarchy: scopeHierarchy, scopes: requirementsOf(definitions, scopeHierarchy, []).scopes },
-    tokenFor: tokenFor && (async (_principal, { audience, ...options }) => await tokenFor(audience, options)),
-    assertionFor: assertionFor && ((_principal, { audience, ...options }) => assertionFor(audience, options)),
+    tokenFor: async (_principal, { audience, ...options }) => await tokenFor(audience, options),
+    assertionFor: (_principal, { audience, ...options }) => assertionFor(audience, options),
     pageSize: 1_000,
     ...shared,
     session: { idleTtlSeconds: HOUR_SECONDS, maxAgeSeconds: HOUR_SECONDS, maxPerPrincipal: 1, maxTotal: 1 },
     tool: { timeoutSeconds, inputTimeoutSeconds: timeoutSeconds, maxResultBytes },
     limits: { beginCall: unlimited, beginStream: unlimited, callerKey: () => '' }
   })
+}
+
+/** Stands for an option that the test has not set. */
+function lacking (option: 'tokenFor' | 'assertionFor'): () => never {
+  return () => {
+    throw new Error(`context.${option} needs the option ${option} of createTestClient`)
+  }
 }
 
 const unlimited = () => () => {}

@@ -274,7 +274,6 @@ for (const protocolVersion of REVISIONS) {
       })
       t.match(await client.callTool('call_api'), { content: [{ text: 'token' }] })
       t.same(requests, [['https://api.example.com', { scopes: ['read'] }]])
-      t.match(await (await open({ principal: { subject: 'ada' } })).callTool('call_api'), { isError: true })
       t.match(await (await open({ tokenFor: () => 'token' })).callTool('call_api'), { isError: true })
     })
 
@@ -299,7 +298,16 @@ for (const protocolVersion of REVISIONS) {
       const client = await open({ assertionFor: (...args) => { requests.push(args); return 'assertion' } })
       t.match(await client.callTool('assert_caller'), { content: [{ text: 'assertion' }] })
       t.same(requests, [['https://api.example.com', { claims: ['email'] }]])
-      t.match(await (await open()).callTool('assert_caller'), { isError: true })
+    })
+
+    t.test('names the option that a test must set for tokenFor or assertionFor', async (t) => {
+      for (const [tool, option] of [['call_api', 'tokenFor'], ['assert_caller', 'assertionFor']] as const) {
+        const client = await open({ principal: { subject: 'ada' } })
+        t.match(await client.callTool(tool), { isError: true })
+        t.match(client.serverLog.find(({ level }) => level === 'error')?.fields, {
+          err: { message: `context.${option} needs the option ${option} of createTestClient` }
+        })
+      }
     })
   })
 }
