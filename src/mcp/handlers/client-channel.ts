@@ -1,4 +1,5 @@
 import type { ServerContext } from '@modelcontextprotocol/server'
+import { onAbort } from '../../async/on-abort.ts'
 
 /** Sends a handler's requests, notifications and log messages to its client, through the SDK. */
 export interface ClientChannel extends Pick<ServerContext['mcpReq'], 'send' | 'notify' | 'log'> {
@@ -18,11 +19,7 @@ export function sdkChannel ({ mcpReq }: ServerContext): ClientChannel {
     send,
     notify,
     log,
-    onAbort (listener) {
-      if (signal.aborted) listener()
-      else signal.addEventListener('abort', listener, { once: true })
-      return () => { signal.removeEventListener('abort', listener) }
-    }
+    onAbort: (listener) => onAbort(signal, listener)
   }
 }
 
