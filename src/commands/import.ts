@@ -4,6 +4,7 @@ import { withoutControls } from '../json/printable.ts'
 import type { FileOutcome } from '../import/manifest.ts'
 import type { ImportReport, OperationList } from '../import/import-openapi.ts'
 import type { Operation, Refusal } from '../import/operations.ts'
+import { DEFAULT_FOLDERS } from '../import/import-command.ts'
 import { UsageError, defineCommand } from './command.ts'
 
 export const command = defineCommand({
@@ -22,8 +23,8 @@ export const command = defineCommand({
   declare: (parser) => parser
     .addArgument(new Argument('<kind>', 'what to import').choices(['openapi'] as const))
     .argument('<spec>', 'the description: a file, or an https URL')
-    .option('--out <folder>', 'where to write the tools', 'src/tools')
-    .option('--tests <folder>', 'where to write their tests', 'test')
+    .option('--out <folder>', 'where to write the tools', DEFAULT_FOLDERS.out)
+    .option('--tests <folder>', 'where to write their tests', DEFAULT_FOLDERS.tests)
     .option('--tag <tag...>', 'choose the operations with a tag')
     .option('--path <path...>', 'choose the operations of a path; * at the end stands for all that begin so')
     .option('--operation <id...>', 'choose an operation by its operationId, or as "GET /pets"')
@@ -84,7 +85,7 @@ function formatReport (report: ImportReport): string {
     ...(files.every(({ outcome }) => outcome === 'unchanged') ? ['  Nothing has changed.'] : []),
     ...formatRefusals('\nWithout a tool:', refusals),
     ...formatRefusals('\nIncomplete:', notes),
-    ...(removed.length === 0 ? [] : ['\nNo longer in the description; remove them with their tests:', ...removedLines]),
+    ...(removed.length === 0 ? [] : ['\nNo longer tools of this API; remove them with their tests:', ...removedLines]),
     '\nNext:\n',
     '  1. Read the tools: descriptions are the API\'s own words, and everybody who may sign in may call them',
     '     until you add a policy (scopes, groups).',

@@ -5,7 +5,8 @@ import { credentialsOf, secretHeaderOf } from './credentials.ts'
 import type { SecretHeader } from './credentials.ts'
 import { ImportError, readDescription } from './description.ts'
 import type { ApiDescription, Json } from './description.ts'
-import { isPresent, readManifest, writeFiles, writeManifest } from './manifest.ts'
+import { importCommand } from './import-command.ts'
+import { isPresent, readFilesOfOthers, readManifest, writeFiles, writeManifest } from './manifest.ts'
 import type { FileOutcome, Manifest } from './manifest.ts'
 import { createNameRegistry, toKebabCase, toSnakeCase } from './names.ts'
 import type { NameRegistry } from './names.ts'
@@ -13,7 +14,8 @@ import { isEmptySelection, listOperations, selectOperations } from './operations
 import type { Operation, Refusal, Selection } from './operations.ts'
 import { planTool } from './plan.ts'
 import type { ToolPlan } from './plan.ts'
-import { commonServerOf, otherServerOf, toDefaultUrl } from './servers.ts'
+import { commonServerOf, otherServersOf, toDefaultUrl } from './servers.ts'
+import type { OtherServer } from './servers.ts'
 import type { ApiSettings } from './setting-names.ts'
 import { namesOf } from './target.ts'
 import type { ImportTarget } from './target.ts'
@@ -58,7 +60,7 @@ export interface ImportReport {
   refusals: readonly Refusal[]
   /** Parts of operations that their tools do not have. */
   notes: readonly Refusal[]
-  /** Files of earlier runs whose operation is gone: those that are still there. */
+  /** Files of earlier runs whose operation is gone, or of another server: those that are still there. */
   removed: ReadonlyArray<{ key: string, file: string }>
   settings: ApiSettings
   /** The API's URL in the description, if the client has no default because it is no plain https URL. */
@@ -95,26 +97,34 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
   const { manifestFile, reservedToolNames, settings } = namesOf(target)
   const manifest = await readManifest(manifestFile)
   const names = createNameRegistry(new Map(Object.entries(manifest.tools)), reservedToolNames)
-  const { plans, refusals, notes } = planTools(api, chosen, names, options.prefix)
-  if (plans.length === 0) throw new ImportError(nothingToWrite([...unreadable, ...refusals]))
+  const possible = planTools(api, chosen)
+  const server = commonServerOf(api, possible.plans.map(({ operation }) => operation))
+  const elsewhere = otherServersOf(api, operations, server)
+  const local = possible.plans.filter(({ operation: { key } }) => !elsewhere.has(key))
+  const filesOfOthers = await readFilesOfOthers(manifestFile)
+  const { plans, taken } = refuseTakenFiles(nameTools(local, names, options.prefix), target, manifest, filesOfOthers)
+  const refusals = [
+    ...unreadable, ...possible.refusals, ...refuseElsewhere(possible.plans, elsewhere, options, target.name), ...taken
+  ]
+  if (plans.length === 0) throw new ImportError(nothingToWrite(refusals))
 
   const planned = plans.map(({ operation }) => operation)
-  const server = commonServerOf(api, planned)
   const defaultUrl = toDefaultUrl(api, server)
   const header = secretHeaderOf(api, planned)
   const { outcomes, digests } = await writeFiles(createFiles(plans, target, header, defaultUrl), manifest)
   const tools = { ...manifest.tools, ...Object.fromEntries(plans.map(({ operation, name }) => [operation.key, name])) }
   await writeManifest(manifestFile, tools, digests)
-  const keys = new Set(operations.map(({ key }) => key))
+  const keys = new Set(operations.map(({ key }) => key).filter((key) => !elsewhere.has(key)))
+  const plannedKeys = new Set(planned.map(({ key }) => key))
   return {
     kind: 'import',
     title,
     operations: operations.length,
     tools: plans.length,
     files: outcomes,
-    refusals: [...unreadable, ...refusals],
-    notes: [...notes, ...noteOtherServers(api, planned, server), ...noteUnsentSecrets(api, planned, header)],
-    removed: await findRemoved(manifest.tools, keys, target),
+    refusals,
+    notes: [...possible.notes.filter(({ key }) => plannedKeys.has(key)), ...noteUnsentSecrets(api, planned, header)],
+    removed: await findRemoved(manifest.tools, keys, target, filesOfOthers),
     settings,
     serverHint: defaultUrl === '' ? cleanText(server, 200) : ''
   }
@@ -143,16 +153,15 @@ interface Plans {
   notes: Refusal[]
 }
 
-function planTools (api: ApiDescription, chosen: readonly Operation[], names: NameRegistry, prefix: string): Plans {
+/** Plans tools, without their names. */
+function planTools (api: ApiDescription, chosen: readonly Operation[]): Plans {
   const plans: ToolPlan[] = []
   const refusals: Refusal[] = []
   const notes: Refusal[] = []
   for (const operation of chosen) {
-    const { key, id } = operation
+    const { key } = operation
     try {
-      const note = (reason: string): void => { notes.push({ key, reason }) }
-      const plan = planTool(api, operation, '', note)
-      plans.push({ ...plan, name: names.choose(`${prefix}${id ?? key}`, key) })
+      plans.push(planTool(api, operation, '', (reason) => { notes.push({ key, reason }) }))
     } catch (err) {
       refusals.push({ key, reason: (err as ImportError).message })
     }
@@ -160,15 +169,46 @@ function planTools (api: ApiDescription, chosen: readonly Operation[], names: Na
   return { plans, refusals, notes }
 }
 
-/** The client calls one server: an operation of another one needs a client of its own. */
-function noteOtherServers (api: ApiDescription, operations: readonly Operation[], server: string): Refusal[] {
-  return operations.flatMap((operation) => {
-    const other = otherServerOf(api, operation, server)
-    if (other === undefined) return []
-    const reason = `its server is ${cleanText(other, 200)}, and the client calls another one: ` +
-      'import it alone, with a --name of its own'
-    return [{ key: operation.key, reason }]
+function nameTools (plans: readonly ToolPlan[], names: NameRegistry, prefix: string): ToolPlan[] {
+  return plans.map((plan) => {
+    const { id, key } = plan.operation
+    return { ...plan, name: names.choose(`${prefix}${id ?? key}`, key) }
   })
+}
+
+/** The client calls one server, and sends it a secret: an operation of another one needs a client of its own. */
+function refuseElsewhere (
+  plans: readonly ToolPlan[], elsewhere: ReadonlyMap<string, OtherServer>, options: ImportOptions, name: string
+): Refusal[] {
+  return plans.flatMap(({ operation: { key } }) => {
+    const other = elsewhere.get(key)
+    if (other === undefined) return []
+    const suffix = `_${other.number}`
+    const command = importCommand(options, key, `${name.slice(0, MAX_API_NAME - suffix.length)}${suffix}`)
+    return [{ key, reason: `its server is ${cleanText(other.url, 200)}, which needs a client of its own: ${command}` }]
+  })
+}
+
+/** Leaves out tools whose files are of another import. */
+function refuseTakenFiles (
+  plans: readonly ToolPlan[],
+  target: ImportTarget,
+  { files: own }: Manifest,
+  filesOfOthers: ReadonlyMap<string, string>
+): { plans: ToolPlan[], taken: Refusal[] } {
+  const free: ToolPlan[] = []
+  const taken: Refusal[] = []
+  for (const plan of plans) {
+    const file = filesOf(plan.name, target).find((path) => own[path] === undefined && filesOfOthers.has(path))
+    if (file === undefined) {
+      free.push(plan)
+    } else {
+      const owner = filesOfOthers.get(file)!
+      const reason = `${file} is of another import (${owner}): take its --name, choose a --prefix, or remove the file`
+      taken.push({ key: plan.operation.key, reason })
+    }
+  }
+  return { plans: free, taken }
 }
 
 /** The client sends one secret, and that in a header: URLs are in the logs of proxies and servers. */
@@ -189,15 +229,18 @@ function nothingToWrite (refusals: readonly Refusal[]): string {
   return ['No tool can be made of this description', ...reasons].join('. ')
 }
 
-/** Returns the files of tools whose operation is gone, for each the tool, or its test if that alone is there. */
+/**
+ * Returns the files of tools whose operation is gone, or of another server: for each the tool, or its test if that
+ * alone is there.
+ */
 async function findRemoved (
-  tools: Manifest['tools'], keys: ReadonlySet<string>, target: ImportTarget
+  tools: Manifest['tools'], keys: ReadonlySet<string>, target: ImportTarget, filesOfOthers: ReadonlyMap<string, string>
 ): Promise<ImportReport['removed']> {
   const removed: Array<{ key: string, file: string }> = []
   for (const [key, name] of Object.entries(tools)) {
     if (keys.has(key)) continue
     for (const file of filesOf(name, target)) {
-      if (!await isPresent(file)) continue
+      if (filesOfOthers.has(file) || !await isPresent(file)) continue
       removed.push({ key, file })
       break
     }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, posix } from 'node:path'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -36,6 +36,25 @@ export async function readManifest (path: string): Promise<Manifest> {
   const manifest = parseJson(manifestValidator, text)
   if (manifest === undefined) throw new ImportError(`${path} is not what seed import wrote: restore it, or remove it`)
   return manifest
+}
+
+/**
+ * Returns the files that other imports into the same folder have written, if they are still there, each with the
+ * manifest of its import.
+ *
+ * @throws ImportError if the manifest of another import is none
+ */
+export async function readFilesOfOthers (path: string): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  const folder = posix.dirname(path)
+  for (const name of await listIfExists(folder)) {
+    const other = posix.join(folder, name)
+    if (!/^_.+-import\.json$/.test(name) || other === path) continue
+    for (const file of Object.keys((await readManifest(other)).files)) {
+      if (await isPresent(file)) found.set(file, other)
+    }
+  }
+  return found
 }
 
 /**
@@ -88,8 +107,16 @@ async function write (path: string, text: string): Promise<void> {
 }
 
 async function readIfExists (path: string): Promise<string | undefined> {
+  return await unlessMissing(readFile(path, 'utf8'))
+}
+
+async function listIfExists (folder: string): Promise<string[]> {
+  return await unlessMissing(readdir(folder)) ?? []
+}
+
+async function unlessMissing<T> (reading: Promise<T>): Promise<T | undefined> {
   try {
-    return await readFile(path, 'utf8')
+    return await reading
   } catch (err) {
     if ((err as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw err

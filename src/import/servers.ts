@@ -12,14 +12,36 @@ export function commonServerOf (api: ApiDescription, operations: readonly Operat
     const [server = ''] = serversOf(api, operation)
     counts.set(server, (counts.get(server) ?? 0) + 1)
   }
-  const [[server]] = [...counts].sort(([, one], [, other]) => other - one) as [[string, number]]
+  const [[server] = ['']] = [...counts].sort(([, one], [, other]) => other - one)
   return server
 }
 
-/** Returns the server of an operation if it is another than that of the client. */
-export function otherServerOf (api: ApiDescription, operation: Operation, server: string): string | undefined {
-  const servers = serversOf(api, operation)
-  return servers.includes(server) ? undefined : servers[0]
+/** The server of an operation, if it is another than that of the client. */
+export interface OtherServer {
+  url: string
+  /** Number of the server in the description, which is the same whatever operations are chosen. */
+  number: number
+}
+
+/**
+ * Returns the servers of those operations that are not at the server of the client, by their keys.
+ *
+ * @param operations all of the description
+ */
+export function otherServersOf (
+  api: ApiDescription, operations: readonly Operation[], server: string
+): Map<string, OtherServer> {
+  const others = new Map<string, OtherServer>()
+  const numbers = new Map<string, number>()
+  for (const operation of operations) {
+    const servers = serversOf(api, operation)
+    const [url] = servers
+    if (url === undefined) continue
+    const number = numbers.get(url) ?? numbers.size + 1
+    numbers.set(url, number)
+    if (!servers.includes(server)) others.set(operation.key, { url, number })
+  }
+  return others
 }
 
 function serversOf ({ document }: ApiDescription, { operation, pathItem }: Operation): string[] {

