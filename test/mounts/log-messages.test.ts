@@ -273,15 +273,18 @@ for (const era of ERAS) {
 }
 
 t.test('messages that wait when their client leaves reach nobody', async (t) => {
-  const upstream = await startLogging(t, 'modern')
-  let isCancelled = false
+  const upstream = await startLogging(t, 'session')
+  let [isReceived, isCancelled] = [false, false]
   upstream.call = async (_name, _args, { mcpReq }) => {
     mcpReq.signal.addEventListener('abort', () => { isCancelled = true })
     for (let number = 0; number < 300; number++) await mcpReq.log('info', 'x'.repeat(60_000))
+    await mcpReq.send({ method: 'ping' })
+    isReceived = true
     return await new Promise(() => {})
   }
   const seed = await startMounted(t, { calc: { url: upstream.url, maxResponseBytes: 50_000_000 } })
   const response = await callWithoutReading(seed, 'modern')
+  await until(() => isReceived, 'Seed has all messages')
   response.destroy()
   await until(() => isCancelled, 'the call is cancelled')
   await seed.logged(({ event }) => event === 'mount.log_messages_dropped')
