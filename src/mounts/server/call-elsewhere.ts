@@ -63,17 +63,16 @@ function toRefusal (err: unknown): string {
 async function findOutcome (context: RunContext, id: string, continuation: Continuation): Promise<CallOutcome> {
   const { heldCalls, signal } = context
   const log = new CallLog(context, 'debug', { name: '', prefix: false })
+  const ending = heldCalls.continueElsewhere(id, {
+    owner: ownerOfCall(context),
+    message: JSON.stringify(continuation),
+    signal,
+    onNote: (note) => { tellClient(context, log, JSON.parse(note) as CallNote) }
+  }).finally(async () => { await log.end() })
   try {
-    return readOutcome(await heldCalls.continueElsewhere(id, {
-      owner: ownerOfCall(context),
-      message: JSON.stringify(continuation),
-      signal,
-      onNote: (note) => { tellClient(context, log, JSON.parse(note) as CallNote) }
-    }))
+    return readOutcome(await ending)
   } catch (err) {
     throw err instanceof HeldCallLostError ? new ToolError(err.message) : err
-  } finally {
-    await log.end()
   }
 }
 
