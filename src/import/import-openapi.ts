@@ -98,7 +98,8 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
   const manifest = await readManifest(manifestFile)
   const names = createNameRegistry(new Map(Object.entries(manifest.tools)), reservedToolNames)
   const possible = planTools(api, chosen)
-  const server = commonServerOf(api, possible.plans.map(({ operation }) => operation))
+  const earlier = operations.filter(({ key }) => Object.hasOwn(manifest.tools, key))
+  const server = commonServerOf(api, earlier.length > 0 ? earlier : possible.plans.map(({ operation }) => operation))
   const elsewhere = otherServersOf(api, operations, server)
   const local = possible.plans.filter(({ operation: { key } }) => !elsewhere.has(key))
   const filesOfOthers = await readFilesOfOthers(manifestFile)
@@ -108,14 +109,16 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
   ]
   if (plans.length === 0) throw new ImportError(nothingToWrite(refusals))
 
-  const planned = plans.map(({ operation }) => operation)
+  const plannedKeys = new Set(plans.map(({ operation }) => operation.key))
+  // The client is also that of the tools of earlier runs.
+  const served = operations.filter(({ key }) =>
+    plannedKeys.has(key) || (Object.hasOwn(manifest.tools, key) && !elsewhere.has(key)))
   const defaultUrl = toDefaultUrl(api, server)
-  const header = secretHeaderOf(api, planned)
+  const header = secretHeaderOf(api, served)
   const { outcomes, digests } = await writeFiles(createFiles(plans, target, header, defaultUrl), manifest)
   const tools = { ...manifest.tools, ...Object.fromEntries(plans.map(({ operation, name }) => [operation.key, name])) }
   await writeManifest(manifestFile, tools, digests)
   const keys = new Set(operations.map(({ key }) => key).filter((key) => !elsewhere.has(key)))
-  const plannedKeys = new Set(planned.map(({ key }) => key))
   return {
     kind: 'import',
     title,
@@ -123,7 +126,7 @@ export async function importOpenApi (options: ImportOptions): Promise<ImportRepo
     tools: plans.length,
     files: outcomes,
     refusals,
-    notes: [...possible.notes.filter(({ key }) => plannedKeys.has(key)), ...noteUnsentSecrets(api, planned, header)],
+    notes: [...possible.notes.filter(({ key }) => plannedKeys.has(key)), ...noteUnsentSecrets(api, served, header)],
     removed: await findRemoved(manifest.tools, keys, target, filesOfOthers),
     settings,
     serverHint: defaultUrl === '' ? cleanText(server, 200) : ''
@@ -185,7 +188,8 @@ function refuseElsewhere (
     if (other === undefined) return []
     const suffix = `_${other.number}`
     const command = importCommand(options, key, `${name.slice(0, MAX_API_NAME - suffix.length)}${suffix}`)
-    return [{ key, reason: `its server is ${cleanText(other.url, 200)}, which needs a client of its own: ${command}` }]
+    const server = cleanText(other.url, 200) || 'that of the description'
+    return [{ key, reason: `its server is ${server}, which needs a client of its own: ${command}` }]
   })
 }
 

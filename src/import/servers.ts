@@ -18,6 +18,7 @@ export function commonServerOf (api: ApiDescription, operations: readonly Operat
 
 /** The server of an operation, if it is another than that of the client. */
 export interface OtherServer {
+  /** Empty for the server that the description comes from. */
   url: string
   /** Number of the server in the description, which is the same whatever operations are chosen. */
   number: number
@@ -35,11 +36,10 @@ export function otherServersOf (
   const numbers = new Map<string, number>()
   for (const operation of operations) {
     const servers = serversOf(api, operation)
-    const [url] = servers
-    if (url === undefined) continue
+    const [url = ''] = servers
     const number = numbers.get(url) ?? numbers.size + 1
     numbers.set(url, number)
-    if (!servers.includes(server)) others.set(operation.key, { url, number })
+    if (url !== server && !servers.includes(server)) others.set(operation.key, { url, number })
   }
   return others
 }

@@ -57,6 +57,36 @@ t.test('an operation of another server than most gets no tool, as its calls woul
   t.match(await project.read('src/tools/_files-client.ts'), 'DEFAULT_URL: string = \'https://files.example.com\'')
 })
 
+t.test('a further run under the same name leaves the client to the tools that it has', async (t) => {
+  const files = 'https://files.example.com'
+  const key = { in: 'header', name: 'X-Api-Key', schema: { type: 'string' } }
+  const described = describeApi({
+    '/a': { get: { ...EMPTY, operationId: 'a', parameters: [key] } },
+    '/b': { get: { ...EMPTY, operationId: 'b' } },
+    '/files': { servers: [{ url: files }], post: { ...EMPTY, operationId: 'upload' } }
+  }, { servers: [{ url: 'https://api.example.com' }] })
+  const project = await createImportFixture(t)
+  const run = async (...operations: string[]) =>
+    await project.run(described, { selection: { tags: [], paths: [], operations } })
+  await run('a')
+  const client = await project.read('src/tools/_test-client.ts')
+  t.match(client, /'x-api-key'/)
+  t.match(await run('b'), { tools: 1, refusals: [], removed: [] })
+  t.equal(await project.read('src/tools/_test-client.ts'), client, 'its header is that of the first tool')
+  t.match(await run('b', 'upload'), { tools: 1, refusals: [{ key: 'POST /files' }], removed: [] })
+  t.equal(await project.read('src/tools/_test-client.ts'), client, 'its server, too')
+})
+
+t.test('an operation without a server is one of the server that the description comes from', async (t) => {
+  const project = await createImportFixture(t)
+  const { tools, refusals } = await project.run(describeApi({
+    '/files': { servers: [{ url: 'https://files.example.com' }], post: EMPTY, get: EMPTY },
+    '/me': { get: EMPTY }
+  }))
+  t.equal(tools, 2)
+  t.match(refusals, [{ key: 'GET /me', reason: /^its server is that of the description, which needs a client of its own/ }])
+})
+
 t.test('a URL that is not the default is shown, to be set', async (t) => {
   const project = await createImportFixture(t)
   const { serverHint } = await project.run(describeApi({ '/a': { get: EMPTY } }, { servers: [{ url: '/api/v3\u0007' }] }))

@@ -89,8 +89,8 @@ export class CallLog {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       const { level, logger, data, characters } = next
       this.#waitingCharacters -= characters
-      if (this.#caller.isFinished === true) continue
-      await this.#caller.logToClient!(level, data, this.#nameOf(logger)).catch(() => {})
+      const sending = this.#caller.isFinished !== true && this.#caller.logToClient!(level, data, this.#nameOf(logger))
+      await Promise.allSettled([sending])
     }
     this.#sending = undefined
   }
