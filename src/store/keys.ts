@@ -150,7 +150,7 @@ export const keys = {
    */
   heldCall: (id: string) => `held-call:${id}`,
 
-  /** Log of what becomes of that call, sealed, the newest 100. Expires 30 seconds after the last. */
+  /** Log of what becomes of that call, sealed, the newest 1000. Expires 30 seconds after the last. */
   heldCallEvents: (id: string) => `held-call-events:${id}`,
 
   /** A part of the call's answer, sealed. Expires after 30 seconds, and is removed when it is read. */

@@ -53,13 +53,17 @@ export class CallHolder {
 
   /** Continues a call with what is in the store, or says that it is not here. */
   onContinued (id: string, reader: string): void {
-    const { store, runInBackground } = this.#cluster
+    const { runInBackground } = this.#cluster
     if (this.#held.has(id)) {
       runInBackground(this.#take(id, reader))
     } else if (!this.#running.has(id) && !this.#isClosed) {
-      runInBackground(appendEvent(store, this.#keyring, id, { kind: 'unknown' })
-        .then(() => { this.#announce(id, reader) }))
+      runInBackground(this.#refuse(id, reader))
     }
+  }
+
+  async #refuse (id: string, reader: string): Promise<void> {
+    await appendEvent(this.#cluster.store, this.#keyring, id, { kind: 'unknown' })
+    this.#announce(id, reader)
   }
 
   onAbandoned (id: string): void {
@@ -68,12 +72,16 @@ export class CallHolder {
     abandon(this.#running.get(id))
   }
 
-  /** Gives up the calls whose other replica is gone: it would keep in the store what it has sent. */
+  /** Gives up the calls whose other replica is gone, which would keep in the store what it has sent. */
   poll (): void {
-    const { store, runInBackground } = this.#cluster
-    for (const [id, running] of this.#running) {
-      runInBackground(store.get(keys.heldCall(id)).then((text) => { if (text === undefined) abandon(running) }))
-    }
+    for (const [id, running] of this.#running) this.#cluster.runInBackground(this.#keep(id, running))
+  }
+
+  /** Keeps the events of a call that says nothing for long: those that came later would be counted from one again. */
+  async #keep (id: string, running: RunningCall): Promise<void> {
+    const { store } = this.#cluster
+    if (await store.get(keys.heldCall(id)) === undefined) abandon(running)
+    else if (!running.isAnswered) await appendEvent(store, this.#keyring, id, { kind: 'noted', notes: [] })
   }
 
   async idle (): Promise<void> {
@@ -92,7 +100,10 @@ export class CallHolder {
     // The other replica sends its message again for as long as it has no answer.
     if (call === undefined || sealed === undefined) return
     const message = this.#keyring.open(sealed, contextOfCall(id, call.owner))
-    if (message === undefined) return
+    if (message === undefined) {
+      await this.#refuse(id, reader)
+      return
+    }
     this.#held.delete(id)
     const running: RunningCall = { call, isAnswered: false, ended: Promise.resolve() }
     this.#running.set(id, running)

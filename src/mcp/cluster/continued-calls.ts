@@ -26,6 +26,7 @@ export interface Continuation {
 }
 
 const STOPPED = 'The server that ran this call has stopped; it is unknown how far the call got'
+const LOST = 'The answer of the call was lost; it is unknown how far the call got'
 const ENDED = 'The call that asked is no longer open: call again'
 const NOT_STORED = 'The answer could not be passed on to the server that runs this call: call again'
 
@@ -144,7 +145,7 @@ class AwaitedCall {
       return
     }
     const answer = event.kind === 'answered' ? await takeAnswer(store, keyring, id, event.parts) : undefined
-    if (answer === undefined) this.#reject(new HeldCallLostError(ENDED))
+    if (answer === undefined) this.#reject(new HeldCallLostError(event.kind === 'answered' ? LOST : ENDED))
     else this.#resolve(answer)
   }
 

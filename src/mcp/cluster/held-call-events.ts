@@ -21,7 +21,7 @@ const eventRecord = defineMessage('event of a held call', HeldCallEventSchema)
 
 /** Time for which the store holds what two replicas tell each other about a call, from the last sign of both. */
 export const HELD_CALL_TTL_SECONDS = 30
-const MAX_EVENTS = 100
+const MAX_EVENTS = 1_000
 const PART_CHARACTERS = 262_144
 
 /** @param owner the key of the principal whose call it is */

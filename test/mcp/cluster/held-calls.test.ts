@@ -11,9 +11,9 @@ import { until } from '../../support/until.ts'
 const OWNER = 'ada with her client'
 
 /** Two replicas, of which the first one holds a call. */
-function setUp (t: Test, { deadAfterMs = 60_000 } = {}) {
+function setUp (t: Test, { deadAfterMs = 60_000, now = Date.now } = {}) {
   stayAwake(t)
-  const store = testStore(t)
+  const store = testStore(t, { now })
   const keyring = createKeyring('a secret of these two replicas, 44 bytes long', undefined)
   const [holder, other] = [0, 1].map(() => {
     const cluster = createCluster(store, captureLog().log)
@@ -84,19 +84,11 @@ t.test('a call that is not held any more is not continued', async (t) => {
 })
 
 t.test('nobody continues the call of another', async (t) => {
-  const { call, abort, goOn, store, id } = setUp(t)
-  let tries = 0
-  store.isLost = ({ kind }) => {
-    if (kind === 'held-call-continued') tries++
-    return false
-  }
-  const going = goOn('bob')
-  await until(() => tries > 2, 'the other replica has tried')
-  const countReads = () => store.calls.filter(([method, key]) => method === 'get' && key === keys.heldCall(id)).length
-  await until(() => countReads() >= 2, 'the holder has read what came')
-  abort.abort(new Error('gone'))
-  await t.rejects(going, { message: 'gone' })
+  const { call, goOn } = setUp(t)
+  await t.rejects(goOn('bob'), /no longer open/)
   t.same(call.messages, [])
+  call.finish('done')
+  t.equal(await goOn(), 'done', 'it is still open for its owner')
 })
 
 t.test('a message without anything in the store continues no call', async (t) => {
@@ -146,7 +138,26 @@ t.test('an answer that is gone when it is read is an error', async (t) => {
     return await entries(...args)
   }
   call.finish('done')
-  await t.rejects(going, /no longer open/)
+  await t.rejects(going, /answer of the call was lost; it is unknown how far/)
+})
+
+t.test('the answer of a call that says nothing for long after a note is found', async (t) => {
+  let clock = Date.now()
+  const { store, id, call, notes, goOn } = setUp(t, { now: () => clock })
+  const going = goOn()
+  await until(() => call.messages.length === 1, 'the call goes on')
+  call.note('half')
+  await until(() => notes.length === 1, 'the note is there')
+  const countTouches = (): number => store.calls.filter(([method]) => method === 'touch').length
+  const countAppends = (): number => store.calls.filter(([method, key]) =>
+    method === 'append' && key === keys.heldCallEvents(id)).length
+  for (let seconds = 0; seconds < 60; seconds += 20) {
+    clock += 20_000
+    const [touches, appends] = [countTouches(), countAppends()]
+    await until(() => countTouches() > touches + 1 && countAppends() > appends + 1, 'both replicas have polled')
+  }
+  call.finish('done')
+  t.equal(await going, 'done')
 })
 
 t.test('a call whose holder is dead is an error at once, or as soon as that is known', async (t) => {
