@@ -65,6 +65,18 @@ t.test('a server of 2025 hears that the roots of a session have changed, and get
   t.same(modern.questions, [], 'a client of 2026-07-28 is asked within calls alone')
 })
 
+t.test('a server that asks for roots again and again does not use up what the client may request', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session' } })
+  const client = await connectAsked(t, 'legacy', seed, { capabilities })
+  await client.call('odd_add')
+  const ask = async (): Promise<unknown[]> => await upstream.ask({ method: 'roots/list' })
+  await until(async () => (await ask()).some((answer) => typeof answer === 'object'), 'the stream of the client is open')
+  const began = performance.now()
+  for (let count = 0; count < 3; count++) t.match((await ask()).at(-1), ROOTS)
+  t.ok(performance.now() - began > 1_900, 'a second between two questions')
+})
+
 t.test('a server is not told of changes that the client has not declared', async (t) => {
   const upstream = await startUpstream(t, 'session')
   const seed = await startMounted(t, { odd: { url: upstream.url, connection: 'session' } })

@@ -1,8 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { ProtocolError, ProtocolErrorCode, isSpecType } from '@modelcontextprotocol/client'
 import type { Client, ClientCapabilities, InputRequest } from '@modelcontextprotocol/client'
 import type { Caller } from '../caller/caller.ts'
 import { checkDepth } from '../transport/limited-fetch.ts'
 import { UrlElicitations } from './url-elicitations.ts'
+
+const ROOTS_PAUSE_MS = 1_000
 
 /** Tells whether a question is one of MCP, and leads to no address but one of the web. */
 export function isQuestion (question: unknown): question is InputRequest {
@@ -30,13 +33,12 @@ export interface Asked {
 export function answerQuestions (client: Client, capabilities: ClientCapabilities, { findCaller, owner }: Asked): void {
   const elicitations = new UrlElicitations()
   elicitations.listen(client)
-  let asking: Promise<unknown> | undefined
+  const askForRoots = owner?.askOutsideCall && createRootsQuestion(owner.askOutsideCall)
   const answer = async (request: InputRequest): Promise<never> => {
     checkDepth(request)
     const caller = await findCaller()
-    if (caller?.askClient === undefined && request.method === 'roots/list' && owner?.askOutsideCall !== undefined) {
-      asking ??= owner.askOutsideCall({ method: 'roots/list' }).finally(() => { asking = undefined })
-      return await asking as never
+    if (caller?.askClient === undefined && request.method === 'roots/list' && askForRoots !== undefined) {
+      return await askForRoots() as never
     }
     if (caller?.askClient === undefined) throw refuse('There is no call to which the request could belong')
     if (!isQuestion(request)) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The URL must be https or http')
@@ -48,6 +50,22 @@ export function answerQuestions (client: Client, capabilities: ClientCapabilitie
   if (capabilities.roots !== undefined) client.setRequestHandler('roots/list', answer)
   client.fallbackRequestHandler = async () => {
     throw refuse('Seed passes this on for mounts with "connection: session", to clients that declare it')
+  }
+}
+
+/**
+ * Returns what asks for the client's roots outside of calls. Questions at once are put to the client once, and the next
+ * one a second after the answer: each answer is a request of the client, which counts for the client's own limits.
+ */
+function createRootsQuestion (ask: NonNullable<Caller['askOutsideCall']>): () => Promise<unknown> {
+  let asking: Promise<unknown> | undefined
+  let pause: Promise<unknown> = Promise.resolve()
+  return async () => {
+    asking ??= pause.then(async () => await ask({ method: 'roots/list' })).finally(() => {
+      asking = undefined
+      pause = delay(ROOTS_PAUSE_MS, undefined, { ref: false })
+    })
+    return await asking
   }
 }
 
