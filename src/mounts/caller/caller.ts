@@ -9,6 +9,14 @@ export type Caller = Pick<RequestContext, 'principal'> & Partial<RunContext> & {
   askClient?: (question: InputRequest) => Promise<unknown>
 }
 
+/**
+ * Returns what a connection needs of the caller whose it is. It may be open for long, and a caller keeps a whole call,
+ * with its arguments and its result.
+ */
+export function toOwner ({ principal, client, session, askOutsideCall }: Caller): Caller {
+  return { principal, client, session, askOutsideCall } as Caller
+}
+
 /** The callers that share one connection to a mounted server: everybody, one person, or one session of a client. */
 export type ConnectionScope = 'shared' | 'person' | 'session'
 

@@ -4,6 +4,7 @@ import { createCoalescedTask } from '../../async/coalesced-task.ts'
 import type { RequestLog } from '../../define/context.ts'
 import type { ToolError } from '../../define/tool.ts'
 import { toAnsweredError, toConnectionError, toUnavailableError } from '../connection/call-error.ts'
+import { toOwner } from '../caller/caller.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { CallerIdentity } from '../caller/caller-identity.ts'
 import { ConnectionPool } from '../connection/connection-pool.ts'
@@ -258,7 +259,7 @@ export class MountedServer {
     const listing = this.#connection
     if (listing === undefined) throw this.#unavailable()
     try {
-      return await this.#openConnection({ caller, onClosed, isLegacy: listing.isLegacy })
+      return await this.#openConnection({ caller: toOwner(caller), onClosed, isLegacy: listing.isLegacy })
     } catch (err) {
       // The server may be away for all.
       this.#check(listing)
