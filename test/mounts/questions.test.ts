@@ -328,6 +328,18 @@ t.test('what a server of 2025 answers without waiting for the person is the resu
   t.equal(questions.length, 1)
 })
 
+t.test('an answer reaches the call that has asked, also from a client that declares nothing any more', async (t) => {
+  const upstream = await startUpstream(t, 'session')
+  upstream.call = async (_name, _args, context) => text((await ask(context, form('x'))).action)
+  const SEED_MOUNTS = await writeMounts({ odd: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } })
+  const seed = await startBroker(t, { definitions: [], timings: { mountsWaitMs: 60_000 }, env: { SEED_MOUNTS } })
+  const { accessToken } = await getTokens(seed, { login: 'ada' })
+  const { result: { requestState } } = await send(seed, {}, accessToken)
+  const answer = { requestState, inputResponses: { question: { action: 'decline' } } }
+  const { result } = await send(seed, answer, accessToken, undefined, { elicitation: undefined })
+  t.match(result, { content: [{ text: '"decline"' }] })
+})
+
 t.test('a call that has ended waits for nobody: others are asked, and the latest results are kept', async (t) => {
   const upstream = await startUpstream(t, 'session')
   let finish = (): void => {}

@@ -57,7 +57,8 @@ async function requestForCaller<Result extends object> (
   server: MountedServer, run: RunContext, extras: RequestExtras, send: Send<Result>
 ): Promise<Result> {
   const mayAsk = server.mount.connection === 'session' && Object.keys(passedCapabilities(run)).length > 0
-  if (!mayAsk) return await sendInRounds(server, run, run, extras, send)
+  // An answer is for the call that has asked, whatever the client declares with it.
+  if (!mayAsk && run.upstreamRound?.isHeld !== true) return await sendInRounds(server, run, run, extras, send)
   return await server.openCalls.run(run, async (caller) => await sendInRounds(server, run, caller, extras, send))
 }
 
