@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import t from 'tap'
@@ -71,6 +71,12 @@ async function connect (t: Test, url: string, mode: 'legacy' | 'auto') {
   }
 }
 
+/** Saves a file at once, as editors do: one that is half written would be loaded, and then once more. */
+async function save (file: string, text: string): Promise<void> {
+  await writeFile(`${file}.new`, text)
+  await rename(`${file}.new`, file)
+}
+
 /** Resolves with the log line that has this message for the nth time. */
 async function line (dev: TestProcess, message: string, nth = 1): Promise<Record<string, unknown>> {
   for (;;) {
@@ -98,7 +104,7 @@ t.test('a saved file of this repository is live in sessions that go on', async (
     join(folder, 'dev/tsconfig.json'),
     JSON.stringify({ compilerOptions: { noEmit: true, types: [] }, files: ['../src/async/single-flight.ts'] })
   )
-  const save = async (name: string, text: string) => { await writeFile(join(folder, 'src/tools', name), text) }
+  const saveTool = async (name: string, text: string) => { await save(join(folder, 'src/tools', name), text) }
 
   const dev = await startDev(t, join(folder, 'dev/start.js'), folder)
   const clients = [await connect(t, dev.url, 'legacy'), await connect(t, dev.url, 'auto')]
@@ -107,7 +113,7 @@ t.test('a saved file of this repository is live in sessions that go on', async (
     t.same(await client.names(), ['seed_ping', 'whoami'], 'what has no source any more is not offered')
   }
 
-  await save('greet.ts', tool('greet', "'hello' satisfies string", '../index.ts'))
+  await saveTool('greet.ts', tool('greet', "'hello' satisfies string", '../index.ts'))
   for (const client of clients) {
     await client.changed(1)
     t.same(await client.names(), ['greet', 'seed_ping', 'whoami'])
@@ -115,21 +121,21 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   }
   t.match(await line(dev, LOADED), { added: ['Tool "greet"'], changed: [], gone: [] })
 
-  await save('greet.ts', 'export const = 1\n')
+  await saveTool('greet.ts', 'export const = 1\n')
   t.match(await line(dev, BROKEN), {
     level: 50,
     reason: `${folder}/src/tools/greet.ts:1 cannot be loaded: Expected identifier but found "="`
   })
   for (const client of clients) t.equal(await client.call('greet'), 'hello', 'what was offered before stays')
 
-  await save('greet.ts', 'export const nothing = 1\n')
+  await saveTool('greet.ts', 'export const nothing = 1\n')
   t.match(await line(dev, BROKEN, 2), { reason: new RegExp(`^${folder}/src/tools/greet\\.ts exports nothing`) })
 
-  await save('_words.ts', "export const word = (): string => 'hi'\n")
-  await save('greet.ts', `import { word } from './_words.ts'\n${tool('greet', 'word()', '../index.ts')}`)
+  await saveTool('_words.ts', "export const word = (): string => 'hi'\n")
+  await saveTool('greet.ts', `import { word } from './_words.ts'\n${tool('greet', 'word()', '../index.ts')}`)
   await line(dev, LOADED, 2)
   for (const client of clients) t.equal(await client.call('greet'), 'hi')
-  await save('_words.ts', "export const word = (): string => 'good morning'\n")
+  await saveTool('_words.ts', "export const word = (): string => 'good morning'\n")
   t.match(await line(dev, LOADED, 3), {
     added: [],
     changed: ['Tool "greet"', 'Tool "seed_ping"', 'Tool "whoami"', 'Prompt "greet"'],
@@ -140,7 +146,7 @@ t.test('a saved file of this repository is live in sessions that go on', async (
   }
 
   await mkdir(join(folder, 'src/prompts'), { recursive: true })
-  await writeFile(
+  await save(
     join(folder, 'src/prompts/poem.ts'),
     "import { definePrompt } from '../index.ts'\nexport const poem = definePrompt({ name: 'poem', handler: () => 'Write a poem' })\n"
   )
@@ -175,7 +181,7 @@ export const away = defineMount({ name: 'away', url: '${url}' })
   t.same(await client.names(), ['count', 'seed_ping', 'single', 'whoami'])
   t.match(await line(dev, 'mount.unavailable'), { mount: 'away' }, 'its mounts are connected to')
 
-  await writeFile(file, tool('count', "'two'", 'seed-mcp-server', 'counts'))
+  await save(file, tool('count', "'two'", 'seed-mcp-server', 'counts'))
   await client.changed(1)
   t.equal(await client.call('count'), 'two')
   t.match(await line(dev, LOADED), { added: [], changed: ['Tool "count"'], gone: [] })
@@ -184,7 +190,7 @@ export const away = defineMount({ name: 'away', url: '${url}' })
   t.match(await line(dev, BROKEN), { reason: /^\S*\/more\/link\.js cannot be loaded: Cannot find module/ })
   await rm(join(folder, 'more/link.js'))
   t.match(await line(dev, LOADED, 2), { added: [], changed: [], gone: [] })
-  await writeFile(file, tool('count', "'three'", 'seed-mcp-server', 'counts'))
+  await save(file, tool('count', "'three'", 'seed-mcp-server', 'counts'))
   await line(dev, LOADED, 3)
   t.equal(await client.call('count'), 'three')
   dev.child.kill('SIGINT')
@@ -199,14 +205,14 @@ t.test('a mistake in a saved tool is named as in the server, and ends nothing', 
   const dev = await startDev(t, DEV, folder, { SEED_EXTENSIONS: './reckless.js' })
   const client = await connect(t, dev.url, 'legacy')
 
-  await writeFile(file, tool('reckless.exit', 'process.exit(3)', 'seed-mcp-server'))
+  await save(file, tool('reckless.exit', 'process.exit(3)', 'seed-mcp-server'))
   await client.changed(1)
   t.match(await line(dev, 'some clients refuse names'), { level: 40, msg: /^Tool "reckless\.exit"/, file })
   t.match(await client.call('reckless.exit'), /^reckless\.exit failed/)
   t.match(await line(dev, 'A handler failed'), { handler: 'reckless.exit', err: { message: /process\.exit\(\) was called/ } })
 
   const floats = "((async () => { throw new Error('floated') })(), 'done')"
-  await writeFile(file, tool('reckless.exit', floats, 'seed-mcp-server'))
+  await save(file, tool('reckless.exit', floats, 'seed-mcp-server'))
   await line(dev, LOADED, 2)
   t.equal(await client.call('reckless.exit'), 'done')
   t.match(await line(dev, 'A promise was rejected'), { err: { message: 'floated' }, definitions: ['Tool "reckless.exit"'] })
