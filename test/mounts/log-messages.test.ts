@@ -152,6 +152,38 @@ function loggedRequest (params: { name: string, arguments: object }) {
   return { ...request, body: JSON.stringify(body) }
 }
 
+t.test('messages of a call whose client wants none reach no other call of the same client', async (t) => {
+  const upstream = await startLogging(t, 'session')
+  const waiting: Array<() => void> = []
+  upstream.call = async (_name, { what }, { mcpReq }) => {
+    await new Promise<void>((resolve) => { waiting.push(resolve) })
+    await mcpReq.log('info', `from ${what}`)
+    return DONE
+  }
+  const seed = await startSeed(t, {
+    definitions: [],
+    timings: { mountsWaitMs: 60_000, mountsRetryMs: 10 },
+    env: {
+      SEED_MOUNTS: await writeMounts({ calc: { url: upstream.url, connection: 'session', connectTimeoutSeconds: 60 } })
+    }
+  })
+  await ready(seed)
+  const token = await seed.provider.mint({ sub: 'ada' })
+  const params = (what: string) => ({ name: 'calc_add', arguments: { what } })
+  const send = async (request: ReturnType<typeof modernRequest>): Promise<string> =>
+    await (await sendModern(seed.url, request, token)).text()
+  const heard = send(loggedRequest(params('heard')))
+  await until(() => waiting.length === 1, 'the first one runs')
+  const silent = send(modernRequest('tools/call', params('silent')))
+  await until(() => waiting.length === 2, 'both run')
+  waiting[1]!()
+  t.match(await silent, /done/)
+  waiting[0]!()
+  const text = await heard
+  t.match(text, /from heard[^]*done/)
+  t.notMatch(text, /from silent/)
+})
+
 t.test('a message on no call\'s stream is that of the running call of a session, or of nobody', async (t) => {
   const upstream = await startLogging(t, 'session')
   upstream.call = async () => {

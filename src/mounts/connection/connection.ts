@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import type { Client, ClientCapabilities, ClientOptions, LoggingLevel } from '@modelcontextprotocol/client'
 import { runOutside } from '../../async/run-outside.ts'
@@ -18,6 +17,8 @@ import { connectTimeoutMs } from '../settings/mounts-file.ts'
 import type { Mount } from '../settings/mounts-file.ts'
 import { ProcessFailure } from '../transport/process-failure.ts'
 import { answerQuestions } from './questions.ts'
+import { RunningCalls } from './running-calls.ts'
+import type { RunningCall } from './running-calls.ts'
 import { RequestIdentity } from '../transport/request-identity.ts'
 import type { CallOptions } from '../transport/request-identity.ts'
 import { createTransport } from '../transport/transport.ts'
@@ -70,8 +71,7 @@ export class Connection {
   readonly #removeAbortListener: () => void
   #isClosed = false
   readonly #identity: RequestIdentity | undefined
-  /** The calls that run. */
-  readonly #running: RunningCall[] = []
+  readonly #calls: RunningCalls
   /** The lowest level that was set at a server of 2025. */
   #serverLogLevel: LoggingLevel | undefined
   readonly #tellsOfRoots: boolean
@@ -84,6 +84,7 @@ export class Connection {
     const { mount, version, caller, identify, onListChanged, onClosed, isLegacy = false, signal } = options
     this.#mount = mount
     this.caller = caller
+    this.#calls = new RunningCalls(mount.connection === 'session')
     this.#identity = identify === undefined ? undefined : new RequestIdentity(identify, caller)
     this.#onListChanged = onListChanged && (() => { runOutside(onListChanged) })
     this.#onClosed = (connection) => { runOutside(() => { onClosed(connection) }) }
@@ -96,8 +97,10 @@ export class Connection {
       inputRequired: { autoFulfill: false }
     })
     this.#tellsOfRoots = capabilities.roots?.listChanged === true
-    answerQuestions(this.client, capabilities, { findCaller: async () => await this.#findAsked(), owner: caller })
-    this.client.setNotificationHandler('notifications/message', ({ params }) => { this.#findLog()?.receive(params) })
+    answerQuestions(this.client, capabilities, { findCaller: async () => await this.#calls.findAsked(), owner: caller })
+    this.client.setNotificationHandler('notifications/message', ({ params }) => {
+      this.#calls.findLog()?.receive(params)
+    })
     const onAbort = (): void => { this.close() }
     signal.addEventListener('abort', onAbort, { once: true })
     this.#removeAbortListener = () => { signal.removeEventListener('abort', onAbort) }
@@ -164,45 +167,20 @@ export class Connection {
    */
   async run<T extends object> (caller: Caller, work: Work<T>): Promise<T> {
     const call: RunningCall = { caller, log: this.#createLog(caller) }
-    this.#running.push(call)
+    this.#calls.begin(call)
     const options = this.#identity?.begin(caller) ?? {}
     try {
       if (call.log !== undefined) await this.#setLogLevel(call.log.level, caller.signal!)
-      const result = caller.askClient === undefined && call.log === undefined
-        ? await work(this.client, options)
-        : await CALLS.run(call, async () => await work(this.client, options))
+      const result = await this.#calls.within(call, async () => await work(this.client, options))
       if (isInputRequired(result) || !('inputRequests' in result || 'requestState' in result)) return result
       throw new SdkError(SdkErrorCode.UnsupportedResultType, 'The result asks for input')
     } finally {
       this.#identity?.end(options)
-      this.#running.splice(this.#running.indexOf(call), 1)
+      this.#calls.end(call)
       await call.log?.end()
       if (call.log !== undefined && call.log.dropped > 0) this.#onLogDropped(call.log.dropped)
       if (this.#isRetired) this.#closeIfUnused()
     }
-  }
-
-  /**
-   * Returns the caller to whose call a request of the server belongs, when the log messages before it are sent. Over
-   * HTTP that is the call on whose stream it came; otherwise it can only be the latest. All have one session. Undefined
-   * if no call runs.
-   */
-  async #findAsked (): Promise<Caller | undefined> {
-    const call = [CALLS.getStore(), ...this.#running.toReversed()]
-      .find((call) => call?.caller.askClient !== undefined)
-    await call?.log?.sent()
-    return call?.caller
-  }
-
-  /**
-   * Returns the log of the call that a message of the server belongs to, as for requests. Where several people or
-   * clients share the connection, a message that came on no call's stream could be about any of them: it has no log.
-   */
-  #findLog (): CallLog | undefined {
-    const call = CALLS.getStore()
-    if (call !== undefined) return call.log
-    if (this.#mount.connection !== 'session') return undefined
-    return this.#running.findLast(({ log }) => log !== undefined)?.log
   }
 
   #createLog (caller: Caller): CallLog | undefined {
@@ -270,7 +248,7 @@ export class Connection {
   }
 
   async #closeIfUnused (): Promise<void> {
-    if (this.#running.length === 0) await this.close()
+    if (this.#calls.count === 0) await this.close()
   }
 
   /** Ends the connection, and the session if there is one. */
@@ -319,15 +297,6 @@ export interface InputRequired {
 export function isInputRequired (result: object): result is InputRequired {
   return (result as { resultType?: unknown }).resultType === 'input_required'
 }
-
-interface RunningCall {
-  caller: Caller
-  /** Undefined if the client wants no log messages, or the server has none. */
-  log: CallLog | undefined
-}
-
-/** The call in which something happens: streams are read where their request was sent. */
-const CALLS = new AsyncLocalStorage<RunningCall>()
 
 function isNotFound (err: unknown): boolean {
   return err instanceof SdkHttpError && err.status === 404
