@@ -45,6 +45,10 @@ const config = await readConfig({
   }
 })
 
+const BROKER = {
+  OAUTH_MODE: 'broker', OIDC_CLIENT_ID: 'seed', OIDC_CLIENT_SECRET: 'secret', SEED_SECRET: 'x'.repeat(64)
+}
+
 t.test('explains that the person must sign in again, and when a sign-in is recent enough', (t) => {
   const refused = explain(config, { tool: 'pay', claims: { auth_time: 1_000, acr: 'pwd' } }, definitions)
   t.same({ ...refused, text: refused.text.replace(/\d+ s ago/, 'long ago') }, {
@@ -263,10 +267,7 @@ t.test('seed explain names no rules of a mount that has none', async (t) => {
 t.test('says whether an MCP endpoint offers it, and who may use it there', async (t) => {
   const upstream = await startUpstream(t)
   const environment = {
-    OAUTH_MODE: 'broker',
-    OIDC_CLIENT_ID: 'seed',
-    OIDC_CLIENT_SECRET: 'secret',
-    SEED_SECRET: 'x'.repeat(64),
+    ...BROKER,
     SEED_ENDPOINTS: await writeEndpoints({
       main: { tools: { allow: ['whoami'] } },
       endpoints: {
@@ -296,10 +297,7 @@ t.test('says whether an MCP endpoint offers it, and who may use it there', async
 
 t.test('judges who may use an MCP endpoint at all, before the policy of what it offers', async (t) => {
   const environment = {
-    OAUTH_MODE: 'broker',
-    OIDC_CLIENT_ID: 'seed',
-    OIDC_CLIENT_SECRET: 'secret',
-    SEED_SECRET: 'x'.repeat(64),
+    ...BROKER,
     SEED_ENDPOINTS: await writeEndpoints({
       main: { access: { emailDomains: ['example.com'] } }, endpoints: { sales: { access: { groups: ['sales'] } } }
     })

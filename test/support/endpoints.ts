@@ -35,5 +35,5 @@ export async function post (
   })
   const text = await response.text()
   const [, data = text] = /^data: (.*)$/m.exec(text) ?? []
-  return { status: response.status, headers: response.headers, body: data === '' ? undefined : JSON.parse(data) as any }
+  return { status: response.status, headers: response.headers, body: data === '' ? undefined : JSON.parse(data) }
 }
