@@ -217,8 +217,8 @@ export const EVENTS = {
   },
   'mount.log_messages_dropped': {
     level: 'warn',
-    meaning: 'A mounted MCP server has sent more, or longer, log messages in a call than clients get; logged once a ' +
-      'minute at most'
+    meaning: 'Log messages that a mounted MCP server sent in a call did not reach the client: too many, too long, or ' +
+      'taken too slowly (fixed limits); logged once a minute at most'
   },
   'mount.connection_failed': {
     level: 'warn',

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import t from 'tap'
+import type { Test } from 'tap'
 import { SEED_SECRET } from '../support/broker.ts'
 import { emptyFolder } from '../support/process.ts'
 import { ROOT } from '../support/root.ts'
@@ -24,33 +25,49 @@ t.test('the commands of docs/openapi.md write the files that it names', async (t
   const commands = document.match(/^npx seed .*$/gm)!
   const files = document.match(/^(src|test)\/\S+/gm)!
   t.same([commands.length, files.length], [2, 6])
-  const server = createServer((_request, response) => { response.end(JSON.stringify(PETS)) })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => { server.close().closeAllConnections() })
-  const before = process.cwd()
-  t.teardown(() => { process.chdir(before) })
-  process.chdir(await emptyFolder(t))
-  const outputs: string[] = []
-  for (const command of commands) {
-    const args = Array.from(command.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, plain]) => quoted ?? plain!).slice(2)
-      .map((arg) => arg.replace('https://api.example.com', `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
-    const { code, output } = await runCommand(args, {})
-    t.equal(code, 0, command)
-    outputs.push(output)
-  }
-  t.match(outputs, [/GET \/owners\/\{id\}/, /2 of 2 operations are tools/])
-  for (const file of files) t.ok(await readFile(file, 'utf8'), file)
+  const folder = await emptyFolder(t)
+  t.match(await runCommands(t, commands, folder), [/GET \/owners\/\{id\}/, /2 of 2 operations are tools/])
+  for (const file of files) t.ok(await readFile(join(folder, file), 'utf8'), file)
 })
 
-t.test('an internal API is called for people who have signed in, with a secret of its own and never their token', async (t) => {
+/** Runs commands of a document in a folder, for an API on this machine. @returns what they print */
+async function runCommands (t: Test, commands: readonly string[], folder: string): Promise<string[]> {
+  const server = createServer((_request, response) => { response.end(JSON.stringify(PETS)) })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  t.teardown(() => { server.close().closeAllConnections() })
+  const before = process.cwd()
+  process.chdir(folder)
+  try {
+    const outputs: string[] = []
+    for (const command of commands) {
+      const args = Array.from(command.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, plain]) => quoted ?? plain!).slice(2)
+        .map((arg) => arg.replace(/^https:\/\/[^/]+/, `http://127.0.0.1:${port}`))
+      const { code, output } = await runCommand(args, {})
+      t.equal(code, 0, command)
+      outputs.push(output)
+    }
+    return outputs
+  } finally {
+    process.chdir(before)
+  }
+}
+
+t.test('an internal API is called as docs/mounts.md says: for a group, with a secret and never the caller\'s token', async (t) => {
+  const document = await readFile(join(ROOT, 'docs/mounts.md'), 'utf8')
+  const [, example = ''] = /^## Example: an internal API\n([^]*?)\n## /m.exec(document) ?? []
+  const [command, policy, settings] = Array.from(example.matchAll(/^```\w*\n([^]*?)^```$/gm), ([, block]) => block!)
   const project = await createImportFixture(t)
-  await project.run(PETS)
+  await runCommands(t, [command!.trim()], project.folder)
+  const path = join(project.out, 'list-pets.ts')
+  await writeFile(path, (await readFile(path, 'utf8')).replace(/^ {2}input:/m, (member) => policy! + member))
+  t.same(settings!.trim().split('\n').map((line) => line.split('=')[0]), ['PETS_URL', 'PETS_TOKEN_FILE'])
   const api = await startApi(t, 'PETS_URL', { status: 200, body: ['Rex'] })
   const secret = join(project.folder, 'secret')
   await writeFile(secret, 'secret-of-the-api\n')
   process.env['PETS_TOKEN_FILE'] = secret
   t.teardown(() => { delete process.env['PETS_TOKEN_FILE'] })
-  const seed = await startSeed(t, { definitions: [{ ...await project.load('list-pets.js'), groups: ['vets'] }] })
+  const seed = await startSeed(t, { definitions: [await project.load('list-pets.js')] })
   await ready(seed)
   const request = modernRequest('tools/call', { name: 'list_pets', arguments: {} })
   const call = async (groups: string[]) => await postMcp(seed, request, await seed.provider.mint({ sub: 'ada', groups }))

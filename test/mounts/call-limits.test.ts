@@ -35,7 +35,7 @@ t.test('calls beyond maxConcurrentCalls are refused at once, and said so to the 
 
   const running = call('slow_add')
   await until(() => isRunning, 'the call is at the server')
-  const text = 'The server behind slow has as many calls running as it may (1): try again in a few seconds'
+  const text = 'The server behind slow has as many calls running as it may (1, maxConcurrentCalls): try again in a few seconds'
   t.match(await call('slow_add'), { resultType: 'complete', content: [{ type: 'text', text }], isError: true })
   for (const era of ['modern', 'legacy'] as const) {
     const prompt = await seed.send(era, 'prompts/get', { name: 'slow_greet', arguments: { who: 'Ada' } })
@@ -217,7 +217,7 @@ t.test('a person may call a mounted server, and a tool of it, so often in a minu
     t.equal(await isRefused('calc_paint', ada[0]!), false)
     t.match(await call('calc_paint', ada[1]!), {
       isError: true,
-      content: [{ text: /^Too many calls to this tool of the server behind calc: at most 1 a minute; try again in \d+ s$/ }]
+      content: [{ text: /^Too many calls to this tool of the server behind calc: at most 1 a minute \(callsPerMinute\); try again in \d+ s$/ }]
     })
     t.equal(await isRefused('calc_add', ada[0]!), false, 'other tools may be called')
     t.equal(await isRefused('calc_add', ada[1]!), false)
@@ -225,7 +225,7 @@ t.test('a person may call a mounted server, and a tool of it, so often in a minu
     const sent = upstream.messages.length
     t.match(await call('calc_add', ada[1]!), {
       isError: true,
-      content: [{ text: /^Too many calls to the server behind calc: at most 4 a minute; try again in \d+ s$/ }]
+      content: [{ text: /^Too many calls to the server behind calc: at most 4 a minute \(callsPerMinute\); try again in \d+ s$/ }]
     })
     t.equal(upstream.messages.length, sent, 'nothing is sent')
     t.equal(await isRefused('calc_paint', bob), false, 'another person is not affected')
@@ -233,7 +233,7 @@ t.test('a person may call a mounted server, and a tool of it, so often in a minu
       (await postMcp(seed, modernRequest('prompts/get', { name: 'notes_greet', arguments: { who: 'x' } }), bob)).body
     t.match(await greet(), { result: {} })
     t.match(await greet(), {
-      error: { message: /^Too many calls to this prompt of the server behind notes: at most 1 a minute; try again in \d+ s$/ }
+      error: { message: /^Too many calls to this prompt of the server behind notes: at most 1 a minute \(callsPerMinute\); try again in \d+ s$/ }
     })
   })
   t.match(seed.logs.filter((line) => 'audit' in line && line['outcome'] === 'refused'), [
@@ -317,7 +317,7 @@ t.test('a new minute begins anew, and without sign-in all callers count as one',
   const { limits, refused } = createLimits({ callsPerMinute: 3, tools: { overrides: { add: {} } } })
   limits.countCall({ principal: undefined }, 'tools.overrides.add')
   limits.share(replica('a').counters)
-  t.match(countUntilRefused(limits, 'tools.overrides.add'), { count: 3, message: /at most 3 a minute; try again in \d+ s$/ })
+  t.match(countUntilRefused(limits, 'tools.overrides.add'), { count: 3, message: /at most 3 a minute \(callsPerMinute\); try again in \d+ s$/ })
   t.match(countUntilRefused(limits), { count: 0 })
   t.same(refused, ['callsPerMinute', 'callsPerMinute'])
   await elapse(60_000)
@@ -327,7 +327,7 @@ t.test('a new minute begins anew, and without sign-in all callers count as one',
 t.test('a hundred calls at once are the limit of a mount without maxConcurrentCalls', async (t) => {
   const { limits } = createLimits({})
   const ends = Array.from({ length: 100 }, () => limits.beginRequest())
-  t.throws(() => limits.beginRequest(), { message: /\(100\)/ })
+  t.throws(() => limits.beginRequest(), { message: /\(100, maxConcurrentCalls\)/ })
   ends[0]!()
   limits.beginRequest()
   t.throws(() => limits.beginRequest())

@@ -22,7 +22,8 @@ export function createAssertionFor (issue: IssueCallerAssertion, issuer: string)
     const assertion = issue(principal, request)
     if (assertion.length <= MAX_ASSERTION_LENGTH) return assertion
     throw new ToolError(
-      `${request.audience} cannot be told who calls: you are in too many groups, or have other long claims`)
+      `${request.audience} cannot be told who calls: you are in too many groups, or have other long claims ` +
+      '(claims of assertionFor)')
   }
 }
 

@@ -133,7 +133,8 @@ export class CallLimits {
         'As many calls to a mounted MCP server run as may at once: further ones are refused (maxConcurrentCalls)')
     })
     return new CallLimitError(
-      `The server behind ${mount} has as many calls running as it may (${max}): try again in a few seconds`,
+      `The server behind ${mount} has as many calls running as it may (${max}, maxConcurrentCalls): ` +
+        'try again in a few seconds',
       `${max} calls at once to mount "${mount}" (maxConcurrentCalls)`
     )
   }
@@ -144,11 +145,13 @@ export class CallLimits {
     this.#options.onRefused('callsPerMinute')
     this.#exceeded.log(() => {
       log.warn({ event: 'mount.calls_refused', mount, limit: 'callsPerMinute', place, max },
-        'Somebody has made as many calls to a mounted MCP server in this minute as one may: further ones are refused')
+        'Somebody has made as many calls to a mounted MCP server in this minute as one may: further ones are refused ' +
+        '(callsPerMinute)')
     })
     const what = place === undefined ? '' : `this ${place.startsWith('tools.') ? 'tool' : 'prompt'} of `
     return new CallLimitError(
-      `Too many calls to ${what}the server behind ${mount}: at most ${max} a minute; try again in ${seconds} s`,
+      `Too many calls to ${what}the server behind ${mount}: at most ${max} a minute (callsPerMinute); ` +
+        `try again in ${seconds} s`,
       `${max} calls of one person in this minute to mount "${mount}" (${rule})`
     )
   }

@@ -282,7 +282,8 @@ export class MountedServer {
   #logDropped (dropped: number): void {
     this.#droppedLog.log(() => {
       this.#options.log.warn({ event: 'mount.log_messages_dropped', mount: this.mount.name, dropped },
-        'A mounted MCP server has sent more, or longer, log messages in a call than Seed passes on to the client')
+        'Log messages of a mounted MCP server did not reach the client: too many or too long for one call, or the ' +
+        'client took them too slowly')
     })
   }
 
