@@ -206,6 +206,20 @@ t.test('each log message of a burst reaches the client at another replica, in or
   t.same(loggedIn(last), BURST)
 })
 
+t.test('an answer continues a call at another replica just when the store has started anew, without heartbeats', async (t) => {
+  const started = await start(t)
+  if (started === undefined) return
+  const { redisUrl, upstream, call } = started
+  const redis = new Redis(redisUrl)
+  t.teardown(() => { redis.disconnect() })
+  upstream.call = async (_name, _args, context) => text(await askName(context, 'Name?'))
+  const first = await askAtFirst({ call })
+  const heartbeats = await redis.keys('*replica:*')
+  t.equal(heartbeats.length, 2)
+  await redis.del(heartbeats)
+  t.match((await call(1, { ...first, inputResponses })).result.content, [{ text: 'Ada' }])
+})
+
 t.test('a result that is too large is refused at another replica as anywhere', async (t) => {
   const started = await start(t, { MCP_MAX_RESULT_BYTES: '10000' }, { maxResponseBytes: 100_000 })
   if (started === undefined) return

@@ -7,6 +7,7 @@ import { StoreUnavailableError } from '../../store/store.ts'
 import type { Cluster } from './cluster.ts'
 import { HELD_CALL_TTL_SECONDS, contextOfCall, readEvents, takeAnswer } from './held-call-events.ts'
 import type { HeldCallEvent } from './held-call-events.ts'
+import { ReplicaWatch } from './replica-watch.ts'
 
 /** A call that another replica holds cannot be continued. The message is for the client. */
 export class HeldCallLostError extends Error {
@@ -44,8 +45,7 @@ export class ContinuedCalls {
   }
 
   async continue (id: string, holder: string, continuation: Continuation): Promise<string> {
-    const { store, replicas, runInBackground } = this.#cluster
-    if (!await replicas.isAlive(holder)) throw new HeldCallLostError(STOPPED)
+    const { store, runInBackground } = this.#cluster
     const { onNote } = continuation
     const call = new AwaitedCall({
       id, holder, onNote, cluster: this.#cluster, keyring: this.#keyring, deadAfterMs: this.#deadAfterMs
@@ -94,14 +94,14 @@ class AwaitedCall {
   readonly answer: Promise<string>
   readonly #options: AwaitedCallOptions
   readonly #reading: CoalescedTask
+  readonly #holder: ReplicaWatch
   #resolve!: (answer: string) => void
   #reject!: (err: Error) => void
   #lastRead = 0
-  /** Since when the holder has sent no heartbeat. */
-  #silentSince: number | undefined
 
   constructor (options: AwaitedCallOptions) {
     this.#options = options
+    this.#holder = new ReplicaWatch(options.cluster.replicas, options.holder, options.deadAfterMs)
     this.#reading = createCoalescedTask(async () => { await this.#readEvents() }, options.cluster.onBackgroundError)
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -110,10 +110,11 @@ class AwaitedCall {
     this.answer.catch(() => {})
   }
 
-  /** Tells the holder that the store has something for it. */
+  /** Tells the holder that the store has something for it, and finds out whether it is there. */
   begin (): void {
-    const { id, holder, cluster: { replicas } } = this.#options
+    const { id, holder, cluster: { replicas, runInBackground } } = this.#options
     replicas.send({ kind: 'held-call-continued', call: id, reader: replicas.self }, holder)
+    runInBackground(this.#checkHolder())
   }
 
   /** Reads what has become of the call. */
@@ -127,7 +128,6 @@ class AwaitedCall {
     this.begin()
     this.read()
     runInBackground(store.touch(keys.heldCall(id), HELD_CALL_TTL_SECONDS))
-    runInBackground(this.#checkHolder())
   }
 
   async #readEvents (): Promise<void> {
@@ -150,12 +150,6 @@ class AwaitedCall {
   }
 
   async #checkHolder (): Promise<void> {
-    const { holder, cluster: { replicas }, deadAfterMs } = this.#options
-    if (await replicas.isAlive(holder)) {
-      this.#silentSince = undefined
-      return
-    }
-    this.#silentSince ??= performance.now()
-    if (performance.now() - this.#silentSince > deadAfterMs) this.#reject(new HeldCallLostError(STOPPED))
+    if (await this.#holder.isDead()) this.#reject(new HeldCallLostError(STOPPED))
   }
 }

@@ -5,11 +5,10 @@ import type { HeldCall } from './call-holder.ts'
 import type { Cluster } from './cluster.ts'
 import { ContinuedCalls } from './continued-calls.ts'
 import type { Continuation } from './continued-calls.ts'
+import { DEAD_AFTER_MS } from './replica-watch.ts'
 
 /** Interval of looking for what a lost message announced, and of checking that the other replica is there. */
 const POLL_MS = 2_000
-/** Longer than a replica takes to send a heartbeat to a store that has started anew. */
-const DEAD_AFTER_MS = 4_000
 
 const ID = /^held-call\.([\w-]{12})\.[\w-]{16}$/
 

@@ -3,6 +3,7 @@ import type { CoalescedTask } from '../../async/coalesced-task.ts'
 import { keys } from '../../store/keys.ts'
 import { leaveOutLater } from '../../store/store.ts'
 import type { Cluster } from '../cluster/cluster.ts'
+import { DEAD_AFTER_MS, ReplicaWatch } from '../cluster/replica-watch.ts'
 import { errorResponse, streamResponse } from '../exchange.ts'
 import type { EventStream, McpResponse } from '../exchange.ts'
 import type { Session } from '../sessions/session.ts'
@@ -19,13 +20,13 @@ export interface ResumedStreamsOptions {
   eventStreams: EventStreams
   /** Interval of looking for events whose message was lost, and for the heartbeat of the replica that runs the call. */
   pollMs?: number | undefined
-  /** See `ResumedStreamOptions`; longer than a replica takes to start anew with an empty store. */
+  /** Time without a heartbeat after which the replica that runs the call counts as dead. */
   deadAfterMs?: number | undefined
 }
 
 const POLL_MS = 2_000
-const DEAD_AFTER_MS = 4_000
 
+const STOPPED = 'The server that ran this call has stopped; it is unknown how far the call got'
 const TOO_LARGE = 'The connection was lost, and the rest of the response is too large to store'
 const NOT_STORED = 'The connection was lost, and the store did not take the rest of the response; ' +
   'it is unknown how far the call got'
@@ -100,11 +101,9 @@ class ResumedStream {
   readonly #options: ResumedStreamOptions
   readonly #reading: CoalescedTask
   /** The replica that runs the call. */
-  readonly #owner: string
+  readonly #owner: ReplicaWatch
   /** The number of the last event that the client has. */
   #lastRead: number
-  /** Since when the owner has sent no heartbeat. */
-  #silentSince: number | undefined
 
   /** @param lastRead the number of the event that the client has read last */
   constructor (name: StreamName, lastRead: number, connection: EventStream, options: ResumedStreamOptions) {
@@ -112,11 +111,12 @@ class ResumedStream {
     this.#lastRead = lastRead
     this.#connection = connection
     this.#options = options
-    this.#owner = name.stream.split('.')[0]!
     const { replicas, onBackgroundError } = options.cluster
+    const owner = name.stream.split('.')[0]!
+    this.#owner = new ReplicaWatch(replicas, owner, options.deadAfterMs)
     this.#reading = createCoalescedTask(async () => { await this.#readEvents() }, onBackgroundError)
     connection.raw(`retry: ${RETRY_MS}\n\n`)
-    replicas.send({ kind: 'stream-resumed', stream: name.stream, reader: replicas.self }, this.#owner)
+    replicas.send({ kind: 'stream-resumed', stream: name.stream, reader: replicas.self }, owner)
     this.#reading.request()
   }
 
@@ -149,19 +149,9 @@ class ResumedStream {
       if (this.#lastRead >= record.closed) this.#connection.end()
     } else if (record.lost) {
       await this.#closeWithErrors(record, record.tooLarge ? TOO_LARGE : NOT_STORED)
-    } else {
-      await this.#checkOwner(record)
+    } else if (await this.#owner.isDead()) {
+      await this.#closeWithErrors(record, STOPPED)
     }
-  }
-
-  async #checkOwner (record: StreamRecord): Promise<void> {
-    if (await this.#options.cluster.replicas.isAlive(this.#owner)) {
-      this.#silentSince = undefined
-      return
-    }
-    this.#silentSince ??= performance.now()
-    if (performance.now() - this.#silentSince <= this.#options.deadAfterMs) return
-    await this.#closeWithErrors(record, 'The server that ran this call has stopped; it is unknown how far the call got')
   }
 
   /** Ends the stream in place of the call, which cannot do it: with an error for each of its requests. */

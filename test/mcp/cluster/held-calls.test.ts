@@ -160,8 +160,17 @@ t.test('the answer of a call that says nothing for long after a note is found', 
   t.equal(await going, 'done')
 })
 
-t.test('a call whose holder is dead is an error at once, or as soon as that is known', async (t) => {
-  const one = setUp(t)
+t.test('a call is continued while no heartbeat of its holder is in the store, as when that has started anew', async (t) => {
+  const { store, holder, call, goOn } = setUp(t)
+  await store.delete(keys.replica(holder.cluster.replicas.self))
+  const going = goOn()
+  await until(() => call.messages.length === 1, 'the call goes on')
+  call.finish('done')
+  t.equal(await going, 'done')
+})
+
+t.test('a call whose holder is dead, or dies, is an error as soon as that is known', async (t) => {
+  const one = setUp(t, { deadAfterMs: 50 })
   await one.holder.cluster.replicas.close()
   await t.rejects(one.goOn(), /has stopped; it is unknown how far the call got/)
 
