@@ -2,6 +2,7 @@ import { Argument } from '@commander-js/extra-typings'
 import type { Config } from '../config/config.ts'
 import { describeDefinition } from '../define/definition.ts'
 import type { Definition } from '../define/definition.ts'
+import { policyOf } from '../define/policy.ts'
 import { printableJson, withoutControls } from '../json/printable.ts'
 import type { DeclaredMount } from '../mounts/settings/define-mount.ts'
 import type { Failure } from '../mounts/connection/failure.ts'
@@ -98,9 +99,8 @@ function toJson ({ mount, place, state, offers, refused, excluded, changes, unma
       ? { state: 'connected', revision: state.revision }
       : { state: stateAway(mount, state), reason: state.reason }),
     offers: offers.map(({ definition, nameAtServer }) => {
-      const { kind, principalKind, scopes, groups, claims, maxAge, acr } = definition
-      const policy = { principalKind, scopes, groups, claims, maxAge, acr }
-      return { kind, name: offeredNameOf(definition), nameAtServer, policy }
+      const { kind } = definition
+      return { kind, name: offeredNameOf(definition), nameAtServer, policy: policyOf(definition) }
     }),
     hidden: hiddenOf(changes).map(({ kind, name, change }) => ({ kind, nameAtServer: name, change })),
     refused,

@@ -37,3 +37,19 @@ export interface Policy extends AuthenticationRequirement {
 }
 
 export type ClaimValue = string | number | boolean
+
+/** Has every rule, which the compiler checks. */
+const RULES: Readonly<Record<keyof Policy, true>> = {
+  principalKind: true, scopes: true, groups: true, claims: true, maxAge: true, acr: true
+}
+
+/** The names of all rules that a policy may have. */
+export const POLICY_RULES = Object.keys(RULES) as ReadonlyArray<keyof Policy>
+
+/** Returns the rules of a definition or of a part of a settings file, without its other members. */
+export function policyOf (source: object): Policy {
+  const members = source as Policy
+  return Object.fromEntries(POLICY_RULES
+    .map((rule) => [rule, members[rule]])
+    .filter(([, value]) => value !== undefined))
+}

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { VERSION } from '../config/version.ts'
 import type { Definition } from '../define/definition.ts'
+import { POLICY_RULES } from '../define/policy.ts'
 import type { Policy } from '../define/policy.ts'
 import { createCallerIdentity } from './caller/caller-identity.ts'
 import { createCommandIdentity } from './command-identity.ts'
@@ -118,14 +119,12 @@ export function findMountOf (name: string, mounts: readonly Mount[]): Mount | un
 function describeRules (mount: Mount, definition: Definition, nameAtServer: string): string[] {
   const member = OVERRIDDEN[definition.kind]
   const override = member && findOverride(mount, member, nameAtServer) as Policy | undefined
-  return RULES.filter((rule) => definition[rule] !== undefined).map((rule) => override?.[rule] === undefined
+  return POLICY_RULES.filter((rule) => definition[rule] !== undefined).map((rule) => override?.[rule] === undefined
     ? `${rule} of mount "${mount.name}"`
     : `${rule} of mount "${mount.name}", ${placeOf(member!, nameAtServer)}`)
 }
 
 const OVERRIDDEN: Partial<Record<Definition['kind'], OverriddenMember>> = { tool: 'tools', prompt: 'prompts' }
-
-const RULES = ['principalKind', 'scopes', 'groups', 'claims', 'maxAge', 'acr'] as const
 
 /** The lists are fetched once, so nothing is tried again. */
 const NEVER_MS = 60_000

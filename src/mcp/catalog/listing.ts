@@ -2,6 +2,7 @@ import type { CacheHint } from '@modelcontextprotocol/server'
 import { LRUCache } from 'lru-cache'
 import { mergeHints } from '../../define/cache-hint.ts'
 import type { ListHint } from '../../define/definition.ts'
+import { policyOf } from '../../define/policy.ts'
 import type { Policy } from '../../define/policy.ts'
 import { deepFreeze } from '../../json/deep-freeze.ts'
 import { hasPolicy } from '../../policy/evaluator.ts'
@@ -62,10 +63,7 @@ export function createListing<Item extends object> (
     cacheHint: (): Required<CacheHint> => mergeHints(ownHint, ...[...sources].map((hint) => hint())),
 
     /** Everything that clients could notice a change of: the items and their policies. */
-    all: sorted.map(({ item, policy: { scopes, groups, claims, principalKind, maxAge, acr } }) => ({
-      item,
-      policy: copyJson<Policy>({ scopes, groups, claims, principalKind, maxAge, acr })
-    })),
+    all: sorted.map(({ item, policy }) => ({ item, policy: copyJson<Policy>(policyOf(policy)) })),
 
     /** Returns what a caller sees: frozen, and the same array for all callers who see the same. */
     visible (principal: Principal | undefined): readonly Item[] {

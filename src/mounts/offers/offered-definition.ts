@@ -2,6 +2,7 @@ import type { Prompt, Resource, ResourceTemplateType, Tool } from '@modelcontext
 import type { CacheHint } from '@modelcontextprotocol/server'
 import type { TObject } from 'typebox'
 import type { RequestContext } from '../../define/context.ts'
+import { policyOf } from '../../define/policy.ts'
 import type { Policy } from '../../define/policy.ts'
 import type { PromptDefinition } from '../../define/prompt.ts'
 import type { ResourceDefinition, ResourceTemplateDefinition } from '../../define/resource.ts'
@@ -14,6 +15,7 @@ import { readCacheHint } from '../connection/cache-hint.ts'
 import { withoutHiddenText, withoutHiddenTexts } from './hidden-text.ts'
 import { requestInRounds } from './input-rounds.ts'
 import type { Override } from '../settings/mount-schema.ts'
+import type { Mount } from '../settings/mounts-file.ts'
 import { findOverride, placeOf } from '../settings/overrides.ts'
 import type { MountedServer } from '../server/mounted-server.ts'
 import { metaOf, withoutOwnMeta } from './passed-meta.ts'
@@ -35,7 +37,7 @@ export function toTool (tool: Tool, server: MountedServer, uris: UriPrefix): Too
   return {
     kind: 'tool',
     checkedUpstream: true,
-    ...policyOf(mount, override),
+    ...policyOfOffer(mount, override),
     name: offeredName(mount, override?.name ?? name),
     description: override?.description ?? withoutHiddenText(description),
     input: withoutHiddenTexts(inputSchema) as unknown as TObject,
@@ -65,7 +67,7 @@ export function toPrompt (prompt: Prompt, server: MountedServer, uris: UriPrefix
   const required = args.filter((argument) => argument.required === true).map((argument) => argument.name)
   return {
     kind: 'prompt',
-    ...policyOf(mount, override),
+    ...policyOfOffer(mount, override),
     name: offeredName(mount, override?.name ?? name),
     complete: completes
       ? completions(args.map((argument) => argument.name), server, { type: 'ref/prompt', name })
@@ -104,7 +106,7 @@ export function toResource (resource: Resource, server: MountedServer, uris: Uri
   const { uri, name, mimeType, annotations, size } = resource
   return {
     kind: 'resource',
-    ...policyOf(server.mount),
+    ...policyOfOffer(server.mount),
     uri: uris.add(uri),
     name: withoutHiddenText(name),
     ...defined({
@@ -126,7 +128,7 @@ export function toTemplate (
   const { uriTemplate, name, mimeType, annotations } = template
   return {
     kind: 'resource-template',
-    ...policyOf(server.mount),
+    ...policyOfOffer(server.mount),
     uriTemplate: uris.add(uriTemplate),
     name: withoutHiddenText(name),
     complete: server.offers.completes
@@ -204,9 +206,8 @@ function completions (
 }
 
 /** Returns the policy, of which the mounted server decides nothing. A rule of the tool replaces that of the mount. */
-function policyOf (mount: Policy, override: Override | undefined = {}): Policy {
-  const { scopes, groups, claims, principalKind, maxAge, acr } = { ...mount, ...override } as Policy
-  return defined({ scopes, groups, claims, principalKind, maxAge, acr })
+function policyOfOffer (mount: Mount, override?: Override): Policy {
+  return policyOf({ ...mount, ...override })
 }
 
 /** Leaves out members that are undefined. */
